@@ -1,0 +1,73 @@
+# Run from this folder, or from anywhere with make -C FOLDER.
+
+# The user's own settings of Ansible, Python and pytest shall not decide how a run here ends.
+unexport $(filter ANSIBLE_% PYTEST_% MOLECULE_%,$(.VARIABLES)) PYTHONPATH PYTHONHOME
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export PYTHONDONTWRITEBYTECODE := 1
+
+BIN := .venv/bin
+LINT := .venv-lint/bin
+SHELL_SCRIPTS = $(shell grep -rIlE -m1 '^\#!.*[/ ](ba|da)?sh$$' tools tests .ci)
+INTEGRATION = $(wildcard tests/lab tests/integration)
+YAML_FOLDERS = $(wildcard changelogs inventory meta playbooks roles tests)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint build clean distclean environment-demo environment-lint environment-test test-unit test-integration \
+	lint-python lint-yaml lint-shell lint-ansible lint-changelog format
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
+
+demo: environment-demo ## make real repositories below var/demo, back them up, damage a copy and see it found
+	$(BIN)/python tools/demo.py
+
+test: environment-test ## lint, then all tests; what continuous integration runs
+	@$(MAKE) --no-print-directory lint-python lint-yaml lint-shell lint-ansible lint-changelog
+	@$(MAKE) --no-print-directory test-unit
+	@$(MAKE) --no-print-directory test-integration
+	@echo 'make test: all passed'
+
+test-unit: ## only the unit and module tests (after one make test)
+	$(BIN)/python -m pytest -n auto tests/unit </dev/null
+
+test-integration: ## only the tests of whole playbooks and of the lab (after one make test)
+	$(BIN)/python -m pytest $(INTEGRATION) </dev/null
+
+lint: environment-lint ## check style, types and documentation of everything
+	@$(MAKE) --no-print-directory lint-python lint-yaml lint-shell lint-ansible lint-changelog
+	@echo 'make lint: all passed'
+
+lint-python:
+	$(LINT)/ruff check
+	$(LINT)/ruff format --check
+	$(LINT)/mypy
+	$(LINT)/vermin --config-file .vermin library plugins/module_utils
+
+lint-yaml:
+	$(LINT)/yamllint --strict *.yml .yamllint .ansible-lint $(YAML_FOLDERS)
+
+lint-shell:
+	$(LINT)/shellcheck $(SHELL_SCRIPTS)
+
+lint-ansible:
+	PATH="$(CURDIR)/$(LINT):$$PATH" $(LINT)/ansible-lint --offline </dev/null
+
+lint-changelog:
+	PATH="$(CURDIR)/$(LINT):$$PATH" $(LINT)/antsibull-changelog lint
+
+format: environment-lint ## rewrite the Python files in the style that lint asks for
+	$(LINT)/ruff check --fix
+	$(LINT)/ruff format
+
+build: environment-lint ## the publishable collection tarball, from what git tracks, in var/build
+	$(LINT)/python tools/build.py
+
+clean: ## remove what builds, lint and tests left (not the environments, nor var/demo)
+	rm -rf var/build .ansible .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -path './.venv*' -prune -o -path ./var -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## remove the environments, too
+	rm -rf .venv .venv-lint
+
+environment-demo environment-lint environment-test:
+	@tools/bootstrap $(@:environment-%=%)

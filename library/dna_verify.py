@@ -1,0 +1,142 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, altbackup developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module dna_verify: recompute digests and compare them with the sidecars."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: dna_verify
+short_description: Read tarballs again and compare them with their dna sidecars
+version_added: 0.1.0
+author: altbackup developers (@altbackup)
+description:
+  - Recomputes the digest of each tarball, several at once on all cores, and compares it with the sidecar. Hard links to one file are read once.
+  - Tarballs without sidecar, malformed sidecars and sidecars without tarball are told apart. The text of a sidecar is never executed.
+  - No tarball at all is a failure.
+options:
+  path:
+    description: Absolute paths of tarballs.
+    type: list
+    elements: path
+  base:
+    description: A base folder, all of whose tarballs of O(day) are verified; it or its parent holds the marker C(.altbackup/).
+    type: path
+  day:
+    description: The day, empty for today, V(-1) for yesterday, C(YYYY/MM/DD), or V(all).
+    type: str
+    default: ''
+  predicted:
+    description: Paths below O(base) that a run in check mode would have made; with some, an empty day is no failure.
+    type: list
+    elements: str
+    default: []
+  timezone:
+    description: The zone in which today is meant.
+    type: str
+    default: UTC
+  fail:
+    description: Whether the module fails when something is wrong.
+    type: bool
+    default: true
+attributes:
+  check_mode:
+    description: Changes nothing in any mode.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Verify all that is kept of one source
+  altbackup.core.dna_verify:
+    base: /data/backup/dayabay
+    day: all
+
+- name: Verify one tarball
+  altbackup.core.dna_verify:
+    path:
+      - /data/backup/dayabay/svn/dybsvn/2013/05/10/104701/dybsvn-20496.tar.gz
+"""
+
+RETURN = r"""
+match:
+  description: Tarballs that are what their sidecar says; paths as given, or relative to the base.
+  returned: always
+  type: list
+  elements: str
+  sample: [svn/dybsvn/2013/05/10/104701/dybsvn-20496.tar.gz]
+mismatch:
+  description: Tarballs of another digest or size than their sidecar says, or that cannot be read.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+missing:
+  description: Tarballs without sidecar.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+malformed:
+  description: Tarballs whose sidecar is no dna.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+orphan:
+  description: Sidecars without tarball.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+bytes_read:
+  description: How many bytes of tarballs were read.
+  returned: always
+  type: int
+  sample: 1531229474
+failures:
+  description: What went wrong, one entry a file.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.checking import verify_base, verify_paths
+from ..module_utils.failures import attempt, summarize
+
+EMPTY = {"match": [], "mismatch": [], "missing": [], "malformed": [], "orphan": [], "bytes_read": 0}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "list", "elements": "path"},
+            "base": {"type": "path"},
+            "day": {"type": "str", "default": ""},
+            "predicted": {"type": "list", "elements": "str", "default": []},
+            "timezone": {"type": "str", "default": "UTC"},
+            "fail": {"type": "bool", "default": True},
+        },
+        required_one_of=[("path", "base")],
+        mutually_exclusive=[("path", "base")],
+        supports_check_mode=True,
+    )
+    options = module.params
+    result = attempt(
+        "check",
+        EMPTY,
+        lambda: verify_base(options["base"], options["day"], options["predicted"], timezone=options["timezone"])
+        if options["base"]
+        else verify_paths(options["path"]),
+    )
+    if result["failures"] and options["fail"]:
+        module.fail_json(msg=summarize(result["failures"]), **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, altbackup developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module tarball_accept: verify what arrived and give it its final name."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tarball_accept
+short_description: Verify tarballs that arrived on a target and publish them
+version_added: 0.1.0
+author: altbackup developers (@altbackup)
+description:
+  - Moves each file out of the folder of arriving files to a temporary name beside its final one, reads it again, compares it with the source's dna,
+    renames it, writes its sidecar, and moves C(last).
+  - A file that arrived in part stays for the next run to go on with; one with other bytes is thrown away.
+options:
+  base:
+    description: The source's tree on this target; its parent holds the marker C(.altbackup/).
+    type: path
+    required: true
+  tarballs:
+    description: The tarballs that were sent, with the source's dna; mappings of relpath, size, dig, alg and record.
+    type: list
+    elements: dict
+    required: true
+  fail:
+    description: Whether the module fails when something is wrong.
+    type: bool
+    default: true
+attributes:
+  check_mode:
+    description: Accepts nothing.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Accept a tarball
+  altbackup.core.tarball_accept:
+    base: /data/backup/dayabay
+    tarballs:
+      - relpath: svn/dybsvn/2013/05/10/104701/dybsvn-20496.tar.gz
+        size: 1915051630
+        dig: 7b87e78cc03ea544e2ad3abae46eecd1
+        alg: md5
+"""
+
+RETURN = r"""
+tarballs:
+  description: The tarballs that now stand verified on this target.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+failures:
+  description: What went wrong, one entry a tarball.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.failures import attempt, summarize
+from ..module_utils.transfer import accept
+
+EMPTY = {"changed": False, "tarballs": []}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "base": {"type": "path", "required": True},
+            "tarballs": {"type": "list", "elements": "dict", "required": True},
+            "fail": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+    result = attempt("synchronize", EMPTY, lambda: accept(options["base"], options["tarballs"], check_mode=module.check_mode))
+    if result["failures"] and options["fail"]:
+        module.fail_json(msg=summarize(result["failures"]), **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, altbackup developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module tarball_count: count tarballs against what should be there."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tarball_count
+short_description: Count the verified tarballs of a day against the number expected
+version_added: 0.1.0
+author: altbackup developers (@altbackup)
+description:
+  - Counts the tarballs of a day that have a well-formed sidecar of equal size, and reads no bytes of them.
+  - The count of a name is the number of its items that have such a tarball; several stamps on one day count once.
+  - Too few, too many, tarballs without sidecar and tarballs of no item are failures, and all of them are named.
+options:
+  base:
+    description: A base folder; it or its parent holds the marker C(.altbackup/).
+    type: path
+    required: true
+  day:
+    description: The day, empty for today, V(-1) for yesterday, or C(YYYY/MM/DD).
+    type: str
+    default: ''
+  expect:
+    description: The number of tarballs expected of each name or category/name.
+    type: dict
+    required: true
+  items:
+    description: The category/name of all items; a verified tarball of another is unexpected. Without it, what O(expect) names is expected.
+    type: list
+    elements: str
+  source:
+    description: The source's name in messages; the last part of O(base) by default.
+    type: str
+    default: ''
+  predicted:
+    description: Paths below O(base) that a run in check mode would have made; they count.
+    type: list
+    elements: str
+    default: []
+  timezone:
+    description: The zone in which today is meant.
+    type: str
+    default: UTC
+  fail:
+    description: Whether the module fails when something is wrong.
+    type: bool
+    default: true
+attributes:
+  check_mode:
+    description: Changes nothing in any mode.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Count today's tarballs
+  altbackup.core.tarball_count:
+    base: /data/backup/dayabay
+    expect:
+      dybsvn: 2
+      svnsetup: 1
+"""
+
+RETURN = r"""
+counts:
+  description: The number found for each key of O(expect).
+  returned: always
+  type: dict
+  sample: {dybsvn: 2, svnsetup: 1}
+relpaths:
+  description: The newest verified tarball of each item that counts, for each key of O(expect).
+  returned: always
+  type: dict
+  sample: {svnsetup: [folders/svnsetup/2013/05/10/104701/svnsetup.tar.gz]}
+without_dna:
+  description: Tarballs of the day that no sidecar vouches for.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+unexpected:
+  description: What stands in the tree and belongs to no item.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+failures:
+  description: What is wrong.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.checking import count
+from ..module_utils.failures import attempt, summarize
+
+EMPTY = {"counts": {}, "relpaths": {}, "without_dna": [], "unexpected": []}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "base": {"type": "path", "required": True},
+            "day": {"type": "str", "default": ""},
+            "expect": {"type": "dict", "required": True},
+            "items": {"type": "list", "elements": "str"},
+            "source": {"type": "str", "default": ""},
+            "predicted": {"type": "list", "elements": "str", "default": []},
+            "timezone": {"type": "str", "default": "UTC"},
+            "fail": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+    result = attempt(
+        "check",
+        EMPTY,
+        lambda: count(
+            options["base"],
+            options["day"],
+            options["expect"],
+            options["source"],
+            options["predicted"],
+            options["items"],
+            timezone=options["timezone"],
+        ),
+    )
+    if result["failures"] and options["fail"]:
+        module.fail_json(msg=summarize(result["failures"]), **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, altbackup developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module tarball_dump: one run's tarballs of a list of items."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tarball_dump
+short_description: Make one run's tarballs of Subversion, Trac, Git, folder and SQLite items
+version_added: 0.1.0
+author: altbackup developers (@altbackup)
+description:
+  - Makes a consistent, deterministic archive of each item while it is in use; archive, compression and digest are one pass over the data.
+  - Each tarball is written under a temporary name, flushed, read back and compared, then renamed; then its sidecar is written, then C(last) is moved.
+  - An item that did not change since an earlier day is stored as a hard link to that day's tarball, which is read again first.
+  - An item that has a verified tarball under this stamp is not dumped again.
+  - Items fail independently of each other.
+requirements:
+  - GNU tar, and C(zstd), C(pigz) or C(gzip); C(svnadmin) and C(svnlook) for kind V(svn), C(git) for kind V(git)
+options:
+  base:
+    description: The source's base folder, which holds the marker C(.altbackup/).
+    type: path
+    required: true
+  items:
+    description:
+      - What to dump, each a mapping of C(kind) (V(svn), V(trac), V(git), V(folder) or V(sqlite)), C(name) (without slash, newline or leading dot) and absolute C(path).
+      - A folder may have C(exclude), a list of glob patterns; one with a slash is compared with the whole path below the folder, others with each name,
+        and one that ends in a slash is for folders alone.
+      - A folder may have C(require), a path that must exist in it, for instance one that is there only when its disk is mounted.
+      - C(keep) is not used here, so that items may be passed as the inventory has them. A bad item is a failure of its own.
+    type: list
+    elements: dict
+    required: true
+  stamp:
+    description: The run's stamp, C(YYYY/MM/DD/HHMMSS).
+    type: str
+    required: true
+  ext:
+    description: The archive format; V(.tar.gz) is made by C(pigz) where it is installed.
+    type: str
+    choices: [.tar.zst, .tar.gz, .tar]
+    default: .tar.zst
+  compress_level:
+    description: The compressor's level, 1 (fast) to 19; gzip's end at 9.
+    type: int
+    default: 1
+  algorithm:
+    description: The digest of the sidecars; V(md5) is byte for byte what the original scripts wrote.
+    type: str
+    choices: [sha256, sha512, md5]
+    default: sha256
+  verify_every:
+    description: Days after which the scratch copy of a Subversion repository is built anew and verified whole.
+    type: int
+    default: 7
+  step_timeout:
+    description: Seconds after which children are ended and what is not yet done fails.
+    type: float
+    default: 21600
+  fail:
+    description: Whether the module fails when something is wrong; the stages of a chain collect O(ignore:failures) instead.
+    type: bool
+    default: true
+attributes:
+  check_mode:
+    description: Predicts the tarballs; digests and sizes are then empty.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Dump a repository and its Trac environment
+  altbackup.core.tarball_dump:
+    base: /home/scm/backup/dayabay
+    stamp: 2013/05/10/104701
+    items:
+      - {kind: svn, name: dybsvn, path: /home/scm/svn/dybsvn}
+      - {kind: trac, name: dybsvn, path: /home/scm/tracs/dybsvn}
+"""
+
+RETURN = r"""
+tarballs:
+  description: The tarball of each good item; one found unchanged on the same day is that day's.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - path: /home/scm/backup/dayabay/svn/dybsvn/2013/05/10/104701/dybsvn-20496.tar.zst
+      relpath: svn/dybsvn/2013/05/10/104701/dybsvn-20496.tar.zst
+      category: svn
+      name: dybsvn
+      stamp: 2013/05/10/104701
+      size: 1531229474
+      dig: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+      alg: sha256
+      seconds: 41.2
+      bytes: 1531229474
+failures:
+  description: What went wrong, one entry an item.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+notes:
+  description: What an operator should know that is no failure, such as what was left out or rebuilt.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.archive import Form
+from ..module_utils.dump import dump
+from ..module_utils.failures import attempt, summarize
+from ..module_utils.processes import Deadline, end_with_children
+
+EMPTY = {"changed": False, "tarballs": [], "notes": []}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "base": {"type": "path", "required": True},
+            "items": {"type": "list", "elements": "dict", "required": True},
+            "stamp": {"type": "str", "required": True},
+            "ext": {"type": "str", "choices": [".tar.zst", ".tar.gz", ".tar"], "default": ".tar.zst"},
+            "compress_level": {"type": "int", "default": 1},
+            "algorithm": {"type": "str", "choices": ["sha256", "sha512", "md5"], "default": "sha256"},
+            "verify_every": {"type": "int", "default": 7},
+            "step_timeout": {"type": "float", "default": 21600},
+            "fail": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    os.umask(0o022)  # the modes inside scratch copies, and so in archives, do not depend on who calls
+    end_with_children()
+    options = module.params
+    result = attempt(
+        "dump",
+        EMPTY,
+        lambda: dump(
+            options["base"],
+            options["items"],
+            options["stamp"],
+            Form(options["ext"], options["compress_level"], options["algorithm"]),
+            {"deadline": Deadline(options["step_timeout"], "dump"), "verify_every": options["verify_every"]},
+            check_mode=module.check_mode,
+        ),
+    )
+    if result["failures"] and options["fail"]:
+        module.fail_json(msg=summarize(result["failures"]), **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

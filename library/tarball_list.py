@@ -1,0 +1,110 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, altbackup developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module tarball_list: what lies in a tree."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tarball_list
+short_description: List the tarballs of a base folder and their state
+version_added: 0.1.0
+author: altbackup developers (@altbackup)
+description:
+  - Lists tarballs with digest and size as their sidecars say; reads no bytes of them.
+options:
+  base:
+    description: A base folder; it or its parent holds the marker C(.altbackup/).
+    type: path
+    required: true
+  day:
+    description: The day, empty for today, V(-1) for yesterday, C(YYYY/MM/DD), or V(all).
+    type: str
+    default: all
+  records:
+    description: Whether to add what the dump recorded of each item.
+    type: bool
+    default: false
+  timezone:
+    description: The zone in which today is meant.
+    type: str
+    default: UTC
+  fail:
+    description: Whether the module fails when something is wrong.
+    type: bool
+    default: true
+attributes:
+  check_mode:
+    description: Changes nothing in any mode.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: List all that is kept of one source
+  altbackup.core.tarball_list:
+    base: /data/backup/dayabay
+"""
+
+RETURN = r"""
+tarballs:
+  description: The tarballs, newest last; O(ignore:state) is V(verified), V(missing), V(malformed) or V(mismatch), as the sidecar has it.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - category: svn
+      name: dybsvn
+      stamp: 2013/05/10/104701
+      relpath: svn/dybsvn/2013/05/10/104701/dybsvn-20496.tar.gz
+      path: /data/backup/dayabay/svn/dybsvn/2013/05/10/104701/dybsvn-20496.tar.gz
+      size: 1915051630
+      dig: 7b87e78cc03ea544e2ad3abae46eecd1
+      alg: md5
+      state: verified
+failures:
+  description: What went wrong.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.failures import attempt, summarize
+from ..module_utils.stamps import interpret_day, today_in
+from ..module_utils.transfer import listing
+
+EMPTY = {"changed": False, "tarballs": []}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "base": {"type": "path", "required": True},
+            "day": {"type": "str", "default": "all"},
+            "records": {"type": "bool", "default": False},
+            "timezone": {"type": "str", "default": "UTC"},
+            "fail": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+    result = attempt(
+        "list",
+        EMPTY,
+        lambda: listing(
+            options["base"],
+            "" if options["day"] == "all" else interpret_day(options["day"], today_in(options["timezone"])),
+            records=options["records"],
+        ),
+    )
+    if result["failures"] and options["fail"]:
+        module.fail_json(msg=summarize(result["failures"]), **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, altbackup developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module tarball_prepare: what a target lacks of a source."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tarball_prepare
+short_description: Prepare a target to receive a source's tarballs
+version_added: 0.1.0
+author: altbackup developers (@altbackup)
+description:
+  - Compares what the source holds with what this target has verified, and says what is to be sent, in order.
+  - A tarball whose content the target has under another stamp of the item is stored as a hard link, after the old file was read again.
+  - Older tarballs that this target's own retention would remove are not asked for.
+  - Makes the source's tree and its private folder for arriving files, below the marked base; removes from it what this run does not want.
+options:
+  base:
+    description: The source's tree on this target; its parent holds the marker C(.altbackup/).
+    type: path
+    required: true
+  tarballs:
+    description: The source's verified tarballs, as M(altbackup.core.tarball_list) shows them.
+    type: list
+    elements: dict
+    required: true
+  day:
+    description: The day of this run, C(YYYY/MM/DD); its tarballs come first and are always sent.
+    type: str
+    required: true
+  keep:
+    description: Days and contents that this target retains per item.
+    type: int
+    default: 3
+  keeps:
+    description: The same for single items, by category/name.
+    type: dict
+    default: {}
+  items:
+    description: The category/name of all of the source's items, remembered for checks that cannot ask the source.
+    type: list
+    elements: str
+    default: []
+  predicted:
+    description: Paths below the base that the source would have made in check mode.
+    type: list
+    elements: str
+    default: []
+  fail:
+    description: Whether the module fails when something is wrong.
+    type: bool
+    default: true
+attributes:
+  check_mode:
+    description: Links nothing and makes no folder.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Ask a target what it lacks
+  altbackup.core.tarball_prepare:
+    base: /data/backup/dayabay
+    day: 2013/05/10
+    tarballs:
+      - relpath: svn/dybsvn/2013/05/10/104701/dybsvn-20496.tar.gz
+        size: 1915051630
+        dig: 7b87e78cc03ea544e2ad3abae46eecd1
+        alg: md5
+"""
+
+RETURN = r"""
+have:
+  description: Paths that this target has verified already.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+linked:
+  description: Paths stored as hard links.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+send:
+  description: Paths to send, in this order.
+  returned: always
+  type: list
+  elements: str
+  sample: [svn/dybsvn/2013/05/10/104701/dybsvn-20496.tar.gz]
+skipped:
+  description: Paths that this target's retention would remove.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+incoming:
+  description: The folder into which to send.
+  returned: always
+  type: str
+  sample: /data/backup/.altbackup/incoming/dayabay
+free:
+  description: Free bytes on this target.
+  returned: always
+  type: int
+  sample: 8400000000
+notes:
+  description: What was removed.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+failures:
+  description: What went wrong.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.failures import attempt, summarize
+from ..module_utils.transfer import prepare
+
+EMPTY = {"changed": False, "have": [], "linked": [], "send": [], "skipped": [], "notes": [], "incoming": "", "free": 0}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "base": {"type": "path", "required": True},
+            "tarballs": {"type": "list", "elements": "dict", "required": True},
+            "day": {"type": "str", "required": True},
+            "keep": {"type": "int", "default": 3},
+            "keeps": {"type": "dict", "default": {}},
+            "items": {"type": "list", "elements": "str", "default": []},
+            "predicted": {"type": "list", "elements": "str", "default": []},
+            "fail": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+    result = attempt(
+        "synchronize",
+        EMPTY,
+        lambda: prepare(
+            options["base"],
+            options["tarballs"],
+            day=options["day"],
+            keep=options["keep"],
+            keeps=options["keeps"],
+            items=options["items"],
+            predicted=options["predicted"],
+            check_mode=module.check_mode,
+        ),
+    )
+    if result["failures"] and options["fail"]:
+        module.fail_json(msg=summarize(result["failures"]), **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, altbackup developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module tarball_purge: retention."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tarball_purge
+short_description: Remove the verified tarballs that are no longer to be kept
+version_added: 0.1.0
+author: altbackup developers (@altbackup)
+description:
+  - Keeps, per item, the newest verified tarball of each of the last K days that have one, and the newest of each of the last K distinct contents.
+  - Removes every other verified tarball with its sidecar, and the date folders that become empty.
+  - Never removes the newest verified tarball, nor one made in this run. What is not verified, or dated later than O(stamp), does not count and is left alone.
+  - Follows no link and touches nothing outside the base.
+options:
+  base:
+    description: A base folder; it or its parent holds the marker C(.altbackup/).
+    type: path
+    required: true
+  keep:
+    description: K, a positive whole number, or a mapping of category/name to such numbers.
+    type: raw
+    required: true
+  names:
+    description: The category/name of the items to purge; all by default.
+    type: list
+    elements: str
+  stamp:
+    description: The run's stamp, C(YYYY/MM/DD/HHMMSS); that of now by default. Tarballs of this very stamp are never removed.
+    type: str
+    default: ''
+  predicted:
+    description: Paths below O(base) that a run in check mode would have made.
+    type: list
+    elements: str
+    default: []
+  verify:
+    description: Whether each tarball that would count is read first, so that only a match counts.
+    type: bool
+    default: false
+  timezone:
+    description: The zone of stamps.
+    type: str
+    default: UTC
+  fail:
+    description: Whether the module fails when something is wrong.
+    type: bool
+    default: true
+attributes:
+  check_mode:
+    description: Says what would be removed.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Keep three days and three contents of each item
+  altbackup.core.tarball_purge:
+    base: /data/backup/dayabay
+    keep: 3
+
+- name: Keep more of one item, and purge nothing else
+  altbackup.core.tarball_purge:
+    base: /data/backup/dayabay
+    keep: {svn/dybsvn: 7}
+    names: [svn/dybsvn]
+"""
+
+RETURN = r"""
+kept:
+  description: Verified tarballs that stay, newest last.
+  returned: always
+  type: list
+  elements: str
+  sample: [svn/dybsvn/2013/05/10/104701/dybsvn-20496.tar.gz]
+removed:
+  description: Tarballs that were removed, or would be in check mode.
+  returned: always
+  type: list
+  elements: str
+  sample: [svn/dybsvn/2013/05/02/104701/dybsvn-20310.tar.gz]
+unverified:
+  description: Tarballs that no sidecar vouches for, left alone.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+notes:
+  description: What else was left alone, and why.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+bytes_freed:
+  description: Bytes of the files whose last link was removed.
+  returned: always
+  type: int
+  sample: 1531229474
+failures:
+  description: What went wrong.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+"""
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.failures import attempt, summarize
+from ..module_utils.purge import purge
+from ..module_utils.stamps import stamp_at
+
+EMPTY = {"changed": False, "kept": [], "removed": [], "unverified": [], "notes": [], "bytes_freed": 0}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "base": {"type": "path", "required": True},
+            "keep": {"type": "raw", "required": True},
+            "names": {"type": "list", "elements": "str"},
+            "stamp": {"type": "str", "default": ""},
+            "predicted": {"type": "list", "elements": "str", "default": []},
+            "verify": {"type": "bool", "default": False},
+            "timezone": {"type": "str", "default": "UTC"},
+            "fail": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+    result = attempt(
+        "purge",
+        EMPTY,
+        lambda: purge(
+            options["base"],
+            options["keep"],
+            options["names"],
+            stamp=options["stamp"] or stamp_at(time.time(), options["timezone"]),
+            made_now=[options["stamp"]] if options["stamp"] else [],
+            predicted=options["predicted"],
+            verify=options["verify"],
+            check_mode=module.check_mode,
+        ),
+    )
+    if result["failures"] and options["fail"]:
+        module.fail_json(msg=summarize(result["failures"]), **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

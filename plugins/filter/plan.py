@@ -1,0 +1,122 @@
+"""The plan of a run as filters: thin, the plan itself is made in plugin_utils."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from ansible.errors import AnsibleError, AnsibleFilterError
+from ansible.utils import unsafe_proxy
+from jinja2.exceptions import TemplateError
+
+from ..module_utils.errors import InvalidInput
+from ..plugin_utils import plan as plans
+from ..plugin_utils.settings import PREFIX, Unreadable
+
+try:
+    from ansible.template import trust_as_template as _trust  # noqa: F401
+except ImportError:  # before ansible-core 2.19 all text is a template unless it says otherwise
+    MARKS_TRUST = False
+else:
+    MARKS_TRUST = True
+
+CONNECTION = ("ansible_host", "ansible_port", "ansible_user", "ansible_connection")
+
+
+def plan(
+    hostvars: Mapping[str, Mapping[str, Any]],
+    groups: Mapping[str, Sequence[str]],
+    now: float | None = None,
+    stamp: str = "",
+    chain: bool = False,
+) -> dict[str, Any]:
+    """Given hostvars and groups, return the plan of the run."""
+    hosts = [str(host) for host in groups.get("all", ())]
+    read = {host: read_host(host, hostvars[host]) for host in hosts}
+    return untrusted(
+        plans.build_plan(
+            {host: {name: value for name, value in read[host].items() if name.startswith(PREFIX)} for host in hosts},
+            plain(groups),
+            {host: {name: value for name, value in read[host].items() if name in CONNECTION} for host in hosts},
+            time.time() if now is None else float(now),
+            stamp=str(stamp),
+            chain=bool(chain),
+        )
+    )
+
+
+def with_items(planned: Mapping[str, Any], source: str, discovered: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Given a plan, a source and what was discovered there, return the plan with those items, too."""
+    try:
+        return untrusted(plans.with_items(plain(planned), str(source), plain(discovered)))
+    except InvalidInput as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+def effective(planned: Mapping[str, Any], host: str) -> dict[str, Any]:
+    """Given a plan and a host, return its settings to be shown."""
+    return untrusted(plans.effective(plain(planned), str(host)))
+
+
+def read_host(host: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Given a host and its variables, return those that matter, evaluated, as plain values or Unreadable."""
+    found: dict[str, Any] = {}
+    for name in [str(name) for name in variables]:
+        if name.startswith(PREFIX) or name in CONNECTION:
+            try:
+                found[name] = plain(variables[name], strict=True)
+            except (AnsibleError, TemplateError) as error:
+                found[name] = Unreadable(
+                    f"{explain(error)}; to see why: ansible {host} -m ansible.builtin.debug -a var={name}"
+                )
+    return found
+
+
+def explain(error: Exception) -> str:
+    """Given why a value could not be evaluated, return that without quoting any value."""
+    undefined = re.search(r"'([A-Za-z_][\w.]*)' is undefined", str(error))
+    if undefined:
+        return f"is a template with {undefined[1]!r}, which is undefined"
+    if "vault" in f"{type(error).__name__} {error}".lower():
+        return "is in a vault and could not be decrypted"
+    return "is a template that could not be evaluated"
+
+
+def plain(value: Any, strict: bool = False) -> Any:
+    """Given a value of Ansible's, return it of plain types. Raise TemplateError for what was not evaluated, if `strict`."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, Mapping):
+        return {plain(key): plain(entry, strict) for key, entry in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(entry, strict) for entry in value]
+    for kind in (int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if strict and not MARKS_TRUST and is_left_over(value):
+        raise TemplateError("its template was not evaluated")
+    return str(value)
+
+
+def is_left_over(value: Any) -> bool:
+    """Return whether a value is a template that ansible-core before 2.19 gave up on."""
+    return not isinstance(value, unsafe_proxy.AnsibleUnsafe) and re.search(r"{{|{%", str(value)) is not None
+
+
+def untrusted(value: dict[str, Any]) -> dict[str, Any]:
+    """Given a result, return it so that no text in it, such as a name found on a node, is ever taken for a template."""
+    result: dict[str, Any] = value if MARKS_TRUST else unsafe_proxy.wrap_var(value)
+    return result
+
+
+class FilterModule:
+    """The filters."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by name."""
+        return {"plan": plan, "with_items": with_items, "effective": effective}

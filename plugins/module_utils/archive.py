@@ -1,0 +1,249 @@
+"""Deterministic archives: tar writes, a compressor compresses, and the digest is taken, in one pass over the data."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import tarfile
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import IO
+
+from .digest import CHUNK, new_hash
+from .errors import AltbackupError, ToolMissing
+from .processes import Child, Deadline, clean_environment, find_tool
+from .sidecar import Dna
+
+
+@dataclass(frozen=True)
+class Part:
+    """Files to archive: a folder, and the paths below it, as bytes, each starting with `./` (or being `.`)."""
+
+    root: str
+    names: Sequence[bytes]
+
+
+@dataclass(frozen=True)
+class Form:
+    """How archives are written."""
+
+    extension: str = ".tar.zst"
+    level: int = 1
+    algorithm: str = "sha256"
+
+
+@dataclass
+class Manifest:
+    """What an archive holds: the number of entries, the bytes of files, and one digest over all paths and contents."""
+
+    entries: int = 0
+    bytes: int = 0
+    digest: str = ""
+    members: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """path below the top folder: (size, sha256) of each file"""
+
+
+def compressor(form: Form) -> list[str]:
+    """Given a form, return the argv that compresses stdin to stdout, empty for none. Raise ToolMissing."""
+    if form.extension == ".tar":
+        return []
+    if form.extension == ".tar.zst":
+        return [find_tool("zstd"), "-T0", f"-{form.level}", "--rsyncable", "-q", "-c"]
+    with contextlib.suppress(ToolMissing):
+        return [find_tool("pigz"), "-n", "--rsyncable", f"-{min(form.level, 9)}", "-c"]
+    return [find_tool("gzip"), "-n", "--rsyncable", f"-{min(form.level, 9)}", "-c"]
+
+
+def _tar_command(parts: Sequence[Part], lists: Sequence[IO[bytes]], top: str, owner: tuple[int, int] | None, fixed_times: bool) -> list[str]:
+    replacement = re.sub(r"([\\&|])", r"\\\1", top)
+    command = [
+        find_tool("tar"),
+        "--create",
+        "--file=-",
+        "--format=posix",
+        # no times of reading and no process ids in the headers: the same tree gives the same bytes
+        "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
+        "--numeric-owner",
+        "--sparse",
+        "--sparse-version=0.0",
+        "--hole-detection=raw",
+        "--acls",
+        "--xattrs",
+        "--xattrs-include=*",
+        "--no-recursion",
+        f"--transform=flags=rSh;s|^\\.|{replacement}|",
+    ]
+    if owner is not None:
+        command += [f"--owner=+{owner[0]}", f"--group=+{owner[1]}"]
+    if fixed_times:
+        command.append("--mtime=@0")
+    for part, names in zip(parts, lists):
+        command += [f"--directory={part.root}", "--null", f"--files-from=/dev/fd/{names.fileno()}"]
+    return command
+
+
+@contextlib.contextmanager
+def _lists(parts: Sequence[Part]) -> Iterator[list[IO[bytes]]]:
+    with contextlib.ExitStack() as stack:
+        lists = []
+        for part in parts:
+            names = stack.enter_context(tempfile.TemporaryFile())
+            names.write(b"".join(name + b"\0" for name in part.names))
+            names.seek(0)
+            lists.append(names)
+        yield lists
+
+
+def write_archive(
+    destination: str,
+    parts: Sequence[Part],
+    *,
+    top: str,
+    form: Form,
+    deadline: Deadline,
+    owner: tuple[int, int] | None = None,
+    fixed_times: bool = False,
+    manifest: Manifest | None = None,
+) -> Dna:
+    """Given parts and the name of the top folder, write the archive to a new file, flush it, and return its Dna.
+
+    A given manifest is filled from the same pass. Raise ToolFailed, ToolMissing, DeadlineExceeded or OSError;
+    the caller removes the file.
+    """
+    squeeze = compressor(form)
+    with contextlib.ExitStack() as stack:
+        lists = stack.enter_context(_lists(parts))
+        command = _tar_command(parts, lists, top, owner, fixed_times)
+        output = stack.enter_context(_create(destination))
+        tar = stack.enter_context(
+            Child(
+                command,
+                stdout=subprocess.PIPE,
+                environment=clean_environment(LC_ALL="C"),
+                pass_fds=[names.fileno() for names in lists],
+            )
+        )
+        stream = tar.process.stdout
+        assert stream is not None
+        listing = None
+        if manifest is not None:
+            listing = stack.enter_context(_Listing(stream, manifest, top))
+            stream = listing.output
+        if squeeze:
+            packer = stack.enter_context(Child(squeeze, stdin=stream, stdout=subprocess.PIPE))
+            stream.close()  # the compressor alone reads it
+            stream = packer.process.stdout
+            assert stream is not None
+        dna = _copy(stream, output, form.algorithm, deadline, (tar,))
+        tar.check(deadline, f"archiving {parts[0].root}")
+        if squeeze:
+            packer.check(deadline, f"compressing {parts[0].root}")
+        if listing is not None:
+            listing.finish()
+        output.flush()
+        os.fsync(output.fileno())
+    return dna
+
+
+def _create(path: str) -> IO[bytes]:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb", buffering=0)
+
+
+def _copy(stream: IO[bytes], output: IO[bytes], algorithm: str, deadline: Deadline, writers: Sequence[Child]) -> Dna:
+    """Copy a stream to a file, digesting it; a timer ends the writers at the deadline so that no read blocks for ever."""
+    seconds = deadline.remaining()
+    timer = threading.Timer(seconds, lambda: [writer.end() for writer in writers]) if seconds is not None else None
+    if timer:
+        timer.daemon = True
+        timer.start()
+    try:
+        digest, size = new_hash(algorithm), 0
+        while True:
+            block = stream.read(CHUNK)
+            if not block:
+                break
+            digest.update(block)
+            size += len(block)
+            view = memoryview(block)
+            while view:
+                view = view[output.write(view) :]
+    finally:
+        if timer:
+            timer.cancel()
+    deadline.remaining()
+    return Dna(digest.hexdigest(), size, algorithm)
+
+
+class _Listing:
+    """Reads the tar stream on its way to the compressor and fills a manifest from it."""
+
+    def __init__(self, source: IO[bytes], manifest: Manifest, top: str) -> None:
+        self._source = source
+        self._manifest = manifest
+        self._top = top
+        reader, writer = os.pipe()
+        self.output: IO[bytes] = os.fdopen(reader, "rb", buffering=0)
+        self._writer: IO[bytes] = os.fdopen(writer, "wb", buffering=0)
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> _Listing:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.output.close()  # a writer that waits for a reader ends by EPIPE
+        self._thread.join()
+
+    def finish(self) -> None:
+        """Wait until all is read. Raise AltbackupError if the stream is no archive."""
+        self._thread.join()
+        if self._error is not None:
+            raise AltbackupError(f"the archive of {self._top} could not be listed: {self._error}") from self._error
+
+    def read(self, size: int) -> bytes:
+        """Read from tar and hand on to the compressor: what tarfile reads passes through."""
+        block = self._source.read(size)
+        view = memoryview(block)
+        while view:
+            view = view[self._writer.write(view) :]
+        return block
+
+    def _run(self) -> None:
+        try:
+            with self._writer:
+                read_manifest(self, self._manifest, self._top)  # type: ignore[arg-type]
+                while self.read(CHUNK):  # the padding at the end
+                    pass
+        except Exception as error:
+            self._error = error
+
+
+def read_manifest(stream: IO[bytes], manifest: Manifest, top: str) -> None:
+    """Given an uncompressed tar stream, fill the manifest: paths below the top folder, sizes and sha256 digests.
+
+    Raise tarfile.TarError where the stream is no archive.
+    """
+    total = new_hash("sha256")
+    with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK, encoding="utf-8", errors="surrogateescape") as archive:
+        for member in archive:
+            path = member.name[len(top) + 1 :]
+            digest = ""
+            if member.isreg():
+                content = archive.extractfile(member)
+                assert content is not None
+                value = new_hash("sha256")
+                for block in iter(lambda: content.read(CHUNK), b""):
+                    value.update(block)
+                digest = value.hexdigest()
+                manifest.bytes += member.size
+                manifest.members[path] = (member.size, digest)
+            line = [member.type, path.encode("utf-8", "surrogateescape"), digest.encode(), member.linkname.encode("utf-8", "surrogateescape")]
+            total.update(b"\0".join(line) + b"\n")
+            manifest.entries += 1
+            archive.members = []  # type: ignore[attr-defined]  # a million members need no memory
+    manifest.digest = total.hexdigest()

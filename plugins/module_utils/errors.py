@@ -1,0 +1,44 @@
+"""The exceptions of this collection: each message says what, where and what to do."""
+
+from __future__ import annotations
+
+
+class AltbackupError(Exception):
+    """An expected failure, told to the user by its message alone."""
+
+
+class InvalidInput(AltbackupError):
+    """A value given by the user that cannot be used."""
+
+
+class BaseUnusable(AltbackupError):
+    """A base folder that is missing, not mounted or not writable."""
+
+
+class SidecarMalformed(AltbackupError):
+    """A sidecar whose text is no dna."""
+
+
+class ToolMissing(AltbackupError):
+    """A program that is not installed on this node."""
+
+
+class ToolFailed(AltbackupError):
+    """A program that ended with an error; `rc` and `stderr` are its own words."""
+
+    def __init__(self, message: str, rc: int | None = None, stderr: str = "") -> None:
+        super().__init__(message)
+        self.rc = rc
+        self.stderr = stderr
+
+
+class DeadlineExceeded(AltbackupError):
+    """A step that took longer than its limit and was ended."""
+
+
+class SourceChanged(AltbackupError):
+    """Live data that changed while it was read; worth another try."""
+
+
+class DigestMismatch(AltbackupError):
+    """Bytes on disk that are not those that were written or promised."""

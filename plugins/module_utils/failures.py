@@ -1,0 +1,48 @@
+"""Failures as stage modules return them: one flat mapping each, the same keys everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .errors import AltbackupError, ToolFailed
+
+KEYS = ("node", "delegate", "stage", "category", "name", "relpath", "reason", "rc", "stderr")
+
+
+def failure(stage: str, reason: str | BaseException, *, key: str = "", relpath: str = "") -> dict[str, Any]:
+    """Given a stage, a reason (text or exception) and what it is about, return a failure; the controller adds the node."""
+    category, _, name = (key or "/".join(relpath.split("/")[:2])).partition("/")
+    return {
+        "node": "",
+        "delegate": "",
+        "stage": stage,
+        "category": category,
+        "name": name,
+        "relpath": relpath,
+        "reason": explain(reason),
+        "rc": reason.rc if isinstance(reason, ToolFailed) else None,
+        "stderr": reason.stderr if isinstance(reason, ToolFailed) else "",
+    }
+
+
+def explain(reason: str | BaseException) -> str:
+    """Given a text or an exception, return the sentence to show: an OSError names its file and its cause."""
+    if isinstance(reason, OSError) and reason.strerror:
+        where = f"{reason.filename}: " if reason.filename else ""
+        return f"{where}{reason.strerror}"
+    return str(reason) or type(reason).__name__
+
+
+def summarize(failures: list[dict[str, Any]]) -> str:
+    """Given failures, return one message that holds them all, a line each."""
+    lines = [entry["reason"] for entry in failures]
+    return lines[0] if len(lines) == 1 else "\n".join([f"{len(lines)} failures:", *(f"- {line}" for line in lines)])
+
+
+def attempt(stage: str, empty: Mapping[str, Any], function: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Given a stage, the keys of its result and what it does, return its result; where nothing could be done, one failure."""
+    try:
+        return function()
+    except (AltbackupError, OSError) as error:
+        return {**empty, "failures": [failure(stage, error)]}

@@ -1,0 +1,147 @@
+"""Items: what a source backs up, as the user wrote it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from .errors import InvalidInput
+
+CATEGORIES = {
+    "svn": "svn",
+    "trac": "tracs",
+    "git": "git",
+    "folder": "folders",
+    "sqlite": "databases",
+}
+_KEYS = ("kind", "name", "path", "keep", "exclude", "require")
+_ONLY_FOLDER = ("exclude", "require")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to back up."""
+
+    kind: str
+    name: str
+    path: str
+    keep: int | None = None
+    exclude: tuple[str, ...] = ()
+    require: str = ""
+
+    @property
+    def category(self) -> str:
+        """The folder that its kind goes to."""
+        return CATEGORIES[self.kind]
+
+    @property
+    def key(self) -> str:
+        """What identifies it in its source, `<category>/<name>`."""
+        return f"{self.category}/{self.name}"
+
+
+def check_name(name: object) -> str:
+    """Given an item's name, return it. Raise InvalidInput if it cannot be a folder's name in the tree."""
+    if not isinstance(name, str) or not name:
+        raise InvalidInput(f"item name {name!r} is not a text")
+    for character, what in (("/", "a slash"), ("\0", "a NUL byte"), ("\n", "a newline")):
+        if character in name:
+            raise InvalidInput(f"item name {name!r} contains {what}: choose a name without")
+    if name.startswith("."):
+        raise InvalidInput(f"item name {name!r} begins with a dot: choose a name that does not")
+    if len(os.fsencode(name)) > 200:
+        raise InvalidInput(f"item name {name!r} is longer than 200 bytes: choose a shorter one")
+    return name
+
+
+def encode_name(path: str) -> str:
+    """Given the relative path of a discovered repository, return an item name, reversibly: `group/project` is `group%2Fproject`."""
+    name = re.sub(r"[%/\n\0]", lambda match: f"%{ord(match.group()):02X}", path)
+    return f"%2E{name[1:]}" if name.startswith(".") else name
+
+
+def decode_name(name: str) -> str:
+    """Given the item name of a discovered repository, return its relative path."""
+    return unquote(name, errors="surrogateescape")
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """Given an unknown word, return a hint at the nearest known one, or at all of them."""
+    close = difflib.get_close_matches(word, known, 1, 0.6)
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+
+
+def parse_item(values: Mapping[str, Any]) -> Item:
+    """Given an item as the user wrote it, return the Item. Raise InvalidInput, naming the item and the key."""
+    if not isinstance(values, Mapping):
+        raise InvalidInput(f"item {values!r} is not a mapping of kind, name and path")
+    values = {key: value for key, value in values.items() if value is not None}
+    title = f"item {values.get('kind', '?')} {values.get('name', '?')!r}"
+    for key in values:
+        if key not in _KEYS:
+            raise InvalidInput(f"{title}: unknown key {key!r}, {nearest(str(key), _KEYS)}")
+    for key in ("kind", "name", "path"):
+        if key not in values:
+            raise InvalidInput(f"{title}: key {key!r} is missing")
+    kind = values["kind"]
+    if kind not in CATEGORIES:
+        raise InvalidInput(f"{title}: unknown kind {kind!r}, {nearest(str(kind), tuple(CATEGORIES))}")
+    for key in _ONLY_FOLDER:
+        if kind != "folder" and values.get(key):
+            raise InvalidInput(f"{title}: key {key!r} is for kind folder only")
+    path = values["path"]
+    if not isinstance(path, str) or not os.path.isabs(path) or "\0" in path:
+        raise InvalidInput(f"{title}: path {path!r} is not an absolute path")
+    keep = parse_keep(values["keep"], title) if "keep" in values else None
+    exclude = values.get("exclude", ())
+    if isinstance(exclude, str) or not all(isinstance(pattern, str) and pattern for pattern in exclude):
+        raise InvalidInput(f"{title}: exclude {exclude!r} is not a list of patterns")
+    require = values.get("require", "")
+    if not isinstance(require, str) or os.path.isabs(require) or ".." in require.split("/"):
+        raise InvalidInput(f"{title}: require {require!r} is not a path inside the folder")
+    return Item(kind, check_name(values["name"]), os.path.normpath(path), keep, tuple(exclude), require)
+
+
+def parse_keep(value: object, where: str) -> int:
+    """Given a number of days and contents to retain, return it. Raise InvalidInput unless it is a positive whole number."""
+    text = str(value).strip()
+    if isinstance(value, (bool, float)) or not re.fullmatch(r"\d{1,6}", text, re.ASCII) or int(text) < 1:
+        raise InvalidInput(f"{where}: keep {value!r} is not a positive whole number")
+    return int(text)
+
+
+def find_problems(values: Sequence[Mapping[str, Any]], base: str) -> tuple[list[Item], list[tuple[Mapping[str, Any], str]]]:
+    """Given items as written and the base, return the good ones and (item as written, why not) for each other.
+
+    Of items with one identity none is good: which of them is meant cannot be known.
+    """
+    good: list[tuple[Mapping[str, Any], Item]] = []
+    bad: list[tuple[Mapping[str, Any], str]] = []
+    for value in values:
+        try:
+            item = parse_item(value)
+            check_outside(item, base)
+            good.append((value, item))
+        except InvalidInput as error:
+            bad.append((value, str(error)))
+    keys = [item.key for _, item in good]
+    for value, item in good:
+        if keys.count(item.key) > 1:
+            paths = ", ".join(other.path for _, other in good if other.key == item.key)
+            bad.append((value, f"item {item.kind} {item.name!r}: {item.key} stands {keys.count(item.key)} times ({paths}): give each a name of its own"))
+    return [item for _, item in good if keys.count(item.key) == 1], bad
+
+
+def check_outside(item: Item, base: str) -> None:
+    """Raise InvalidInput if the base lies inside what is backed up: each tarball would hold the ones before."""
+    real_base, real_path = os.path.realpath(base), os.path.realpath(item.path)
+    if real_base == real_path or real_base.startswith(real_path.rstrip("/") + "/"):
+        raise InvalidInput(
+            f"item {item.kind} {item.name!r}: the base {base} lies inside its path {item.path}: "
+            "every tarball would hold all earlier ones; choose a base elsewhere"
+        )

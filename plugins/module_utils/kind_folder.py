@@ -1,0 +1,60 @@
+"""Kind `folder`: the tree with owners, modes, links, xattrs, ACLs and sparse files, as it stood at one moment."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import os
+from collections.abc import Callable, Iterator
+
+from .archive import Part
+from .errors import InvalidInput
+from .items import Item
+from .kinds import Context, Kind, Prepared, compare, require_folder, walk
+from .processes import find_tool
+
+
+def check(item: Item) -> None:
+    """Raise InvalidInput if the folder, or what it is required to hold, is not there."""
+    require_folder(item)
+    if item.require and not os.path.lexists(os.path.join(item.path, item.require)):
+        raise InvalidInput(
+            f"item folder {item.name!r}: {item.require} is required in {item.path} but not there: is its disk mounted?"
+        )
+    find_tool("tar")
+
+
+def excluding(patterns: tuple[str, ...]) -> Callable[[str, bool], bool]:
+    """Given glob patterns, return a test of paths: one with a slash is compared with the whole path, others with each name.
+
+    A pattern that ends in a slash is for folders alone.
+    """
+
+    def excluded(path: str, folder: bool) -> bool:
+        name = path.rsplit("/", 1)[-1]
+        for pattern in patterns:
+            if pattern.endswith("/") and not folder:
+                continue
+            plain = pattern.rstrip("/")
+            if fnmatch.fnmatchcase(path, plain.lstrip("/")) if "/" in plain else fnmatch.fnmatchcase(name, plain):
+                return True
+        return False
+
+    return excluded
+
+
+@contextlib.contextmanager
+def copy(item: Item, context: Context) -> Iterator[Prepared]:
+    """Given an item, yield the live tree itself; `confirm` sees to it that nothing changed while it was archived."""
+    excluded = excluding(item.exclude)
+    before, notes = walk(item.path, excluded)
+    if os.geteuid() != 0:
+        notes.append(f"read as uid {os.geteuid()}, not root: trusted.* attributes are not visible and not kept")
+
+    def confirm() -> None:
+        compare(before, walk(item.path, excluded)[0])
+
+    yield Prepared([Part(item.path, list(before))], {}, listed=True, notes=notes, confirm=confirm)
+
+
+KIND = Kind(check, copy)

@@ -1,0 +1,291 @@
+"""Kind `git`: every reference and all that is reachable from it, in a pack made afresh by git itself.
+
+Git runs as the repository's owner on the live repository, and writes only to a pipe; what it says goes into a fresh
+repository with no configuration of anybody's. So nothing is shared with the live objects, and no archived setting or
+hook takes effect.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from .archive import Part
+from .digest import new_hash
+from .errors import AltbackupError, InvalidInput, SourceChanged, ToolFailed
+from .items import Item
+from .kinds import Context, Kind, Prepared, compare, scratch_folder, owner_of, remove_folder, require_folder, walk
+from .processes import Child, Deadline, clean_environment, find_tool, run
+
+_NEEDED = ("logs", "shallow")
+_INERT = ("config", "config.worktree", "description", "info", "hooks", "git-daemon-export-ok")
+_REPLACED = ("objects", "refs", "packed-refs", "HEAD")
+_PASSING = ("index", "FETCH_HEAD", "ORIG_HEAD", "MERGE_HEAD", "COMMIT_EDITMSG", "gc.log", "gc.pid", "branches")
+_LFS = "lfs"
+_OBJECT = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_ATTEMPTS = 20
+
+
+def check(item: Item) -> None:
+    """Raise InvalidInput unless the item's path is a Git repository of a form that can be copied whole."""
+    require_folder(item)
+    folder = git_folder(item)
+    for tool in ("git", "tar"):
+        find_tool(tool)
+    text = _read(os.path.join(folder, "config"))
+    for pattern, what in (
+        (rb"(?im)^\s*partialclone\s*=", "is a partial clone: objects that it never fetched cannot be copied; back up its origin"),
+        (rb"(?im)^\s*refstorage\s*=\s*reftable", "keeps its references as a reftable, which is not supported yet"),
+    ):
+        if re.search(pattern, text):
+            raise InvalidInput(f"item git {item.name!r}: {item.path} {what}")
+
+
+def git_folder(item: Item) -> str:
+    """Given an item, return its repository's own folder: the path itself, or `.git` in it. Raise InvalidInput."""
+    for folder in (item.path, os.path.join(item.path, ".git")):
+        if os.path.isdir(os.path.join(folder, "objects")) and os.path.isdir(os.path.join(folder, "refs")) and os.path.lexists(os.path.join(folder, "HEAD")):
+            return folder
+    raise InvalidInput(f"item git {item.name!r}: path {item.path} is not a Git repository: it has no HEAD, objects and refs")
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read by uid {os.geteuid()}: {error.strerror}") from error
+
+
+class Git:
+    """Calls git on a live repository as its owner, or on a private one."""
+
+    def __init__(self, folder: str, deadline: Deadline, as_owner: bool) -> None:
+        self.folder = folder
+        self.deadline = deadline
+        uid, gid = owner_of(folder)
+        self._command = [find_tool("git"), f"--git-dir={folder}", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]
+        if as_owner and os.geteuid() == 0 and uid != 0:
+            self._command = [find_tool("setpriv"), f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "--", *self._command]
+        self.environment = clean_environment(
+            GIT_CONFIG_NOSYSTEM="1",
+            GIT_CONFIG_GLOBAL="/dev/null",
+            GIT_NO_REPLACE_OBJECTS="1",
+            GIT_GRAFT_FILE="/dev/null",
+            GIT_NO_LAZY_FETCH="1",
+            GIT_OPTIONAL_LOCKS="0",
+            GIT_TERMINAL_PROMPT="0",
+        )
+
+    def argv(self, *arguments: str) -> list[str]:
+        """Return the argv of a git command."""
+        return [*self._command, *arguments]
+
+    def run(self, *arguments: str, input: bytes = b"", said: list[str] | None = None) -> bytes:
+        """Run a git command to its end and return its stdout; `said` receives the lines of its stderr. Raise ToolFailed."""
+        what = f"git {arguments[0]} in {self.folder}"
+        return run(self.argv(*arguments), what=what, deadline=self.deadline, input=input, environment=self.environment, said=said)
+
+
+@dataclass(frozen=True)
+class References:
+    """What a repository points to at one moment."""
+
+    head: bytes
+    """Content of HEAD: `ref: refs/heads/main` or an object."""
+    lines: tuple[tuple[bytes, bytes, bytes], ...]
+    """(object, name, target if symbolic), sorted by name"""
+
+    @property
+    def digest(self) -> str:
+        """One digest over all of it."""
+        total = new_hash("sha256")
+        total.update(self.head + b"\n" + b"".join(b" ".join(line) + b"\n" for line in self.lines))
+        return str(total.hexdigest())
+
+    def objects(self) -> set[bytes]:
+        """Return the objects pointed to."""
+        found = {line[0] for line in self.lines}
+        return found | ({self.head} if _OBJECT.fullmatch(self.head) else set())
+
+
+def read_references(git: Git) -> References:
+    """Given a repository, return HEAD and every reference that for-each-ref shows in it. Raise ToolFailed."""
+    said: list[str] = []
+    listing = git.run("for-each-ref", "--format=%(objectname)%00%(refname)%00%(symref)", said=said)
+    broken = [line for line in said if "dangling symref" not in line]
+    if broken:
+        raise AltbackupError(f"{git.folder}: a reference cannot be read: {broken[0]}")
+    lines = tuple(sorted((tuple(line.split(b"\0")) for line in listing.splitlines()), key=lambda line: line[1]))
+    return References(_read(os.path.join(git.folder, "HEAD")).strip(), lines)  # type: ignore[arg-type]
+
+
+@contextlib.contextmanager
+def copy(item: Item, context: Context) -> Iterator[Prepared]:
+    """Given an item, yield a fresh bare repository with all references as of one moment, checked for connectivity."""
+    folder = git_folder(item)
+    scratch = scratch_folder(context, item)
+    try:
+        live = Git(folder, context.deadline, as_owner=True)
+        small = os.path.join(scratch, "small.tmp")
+        references = _steady_state(live, small)
+        fresh = _fresh_repository(live, scratch, references)
+        try:
+            _transfer_objects(live, fresh, references.objects() | _existing(live, _logged_objects(os.path.join(small, "logs"))))
+        except ToolFailed as error:
+            if read_references(live) != references:
+                raise SourceChanged(f"{folder}: references moved, and what they pointed to was pruned: {error}") from error
+            raise
+        _place_references(references, scratch)
+        _place(small, scratch, _NEEDED)
+        if read_references(fresh) != references:
+            raise AltbackupError(f"item git {item.name!r}: the copy's references are not those of {item.path}")
+        fresh.run("fsck", "--connectivity-only", "--no-dangling", "--no-progress")
+        _place(small, scratch, _INERT)  # from here on git no longer touches the copy
+        remove_folder(small)
+        mode = os.stat(folder).st_mode & 0o7777
+        for parent, _, _ in os.walk(scratch):
+            os.chmod(parent, mode)
+
+        excluded_lfs = os.path.join(folder, _LFS)
+        lfs, _ = walk(excluded_lfs) if os.path.isdir(excluded_lfs) else ({}, [])
+
+        def confirm() -> None:
+            if lfs:
+                compare(lfs, walk(excluded_lfs)[0])
+
+        names = [b"./" + _LFS.encode() + name[1:] for name in lfs]
+        parts = [Part(scratch, list(walk(scratch)[0])), *([Part(folder, names)] if names else [])]
+        record = {"references": references.digest, "count": len(references.lines)}
+        yield Prepared(parts, record, owner=owner_of(folder), fixed_times=True, notes=_left_out(folder, item), confirm=confirm)
+    finally:
+        remove_folder(scratch)
+
+
+def _steady_state(live: Git, small: str) -> References:
+    """Return the references, read twice alike, and put copies of the small files into a folder: no push came in between."""
+    for attempt in range(_ATTEMPTS):
+        references = read_references(live)
+        try:
+            remove_folder(small)
+            os.mkdir(small, 0o700)
+            _copy_small(live.folder, small)
+            if read_references(live) == references:
+                return references
+        except FileNotFoundError:
+            pass
+        live.deadline.remaining()
+        time.sleep(min(0.05 * 2**attempt, 5.0))
+    raise SourceChanged(f"{live.folder}: its references changed each of {_ATTEMPTS} times they were read")
+
+
+def _copy_small(folder: str, small: str) -> None:
+    for name in (*_NEEDED, *_INERT):
+        source, destination = os.path.join(folder, name), os.path.join(small, name)
+        if os.path.isdir(source) and not os.path.islink(source):
+            shutil.copytree(source, destination, symlinks=True)
+        elif os.path.lexists(source):
+            shutil.copy2(source, destination, follow_symlinks=False)
+
+
+def _fresh_repository(live: Git, scratch: str, references: References) -> Git:
+    """Make an empty repository in the scratch folder, of the live one's object format."""
+    ids = references.objects()
+    wide = bool(ids) and len(next(iter(ids))) == 64 or re.search(rb"(?im)^\s*objectformat\s*=\s*sha256", _read(os.path.join(live.folder, "config")))
+    command = [find_tool("git"), "init", "--bare", "--quiet", "--template=", f"--object-format={'sha256' if wide else 'sha1'}", scratch]
+    run(command, what=f"making a scratch repository for {live.folder}", deadline=live.deadline, environment=live.environment)
+    return Git(scratch, live.deadline, as_owner=False)
+
+
+def _transfer_objects(live: Git, fresh: Git, wanted: set[bytes]) -> None:
+    """Pack what is reachable from the wanted objects, one thread so that equal repositories give equal packs, and index it."""
+    if not wanted:
+        return
+    pack = os.path.join(fresh.folder, "objects", "pack", "incoming.pack")
+    source = os.path.join(fresh.folder, "wanted.tmp")
+    with open(source, "wb") as stream:
+        stream.write(b"".join(name + b"\n" for name in sorted(wanted)))
+    try:
+        with open(source, "rb") as names, Child(
+            live.argv("-c", "pack.writeBitmaps=false", "pack-objects", "--revs", "--stdout", "--threads=1", "--delta-base-offset", "-q"),
+            stdin=names,
+            stdout=subprocess.PIPE,
+            environment=live.environment,
+        ) as packer:
+            assert packer.process.stdout is not None
+            with Child(fresh.argv("index-pack", "--stdin"), stdin=packer.process.stdout, environment=fresh.environment) as indexer:
+                packer.process.stdout.close()
+                try:
+                    packer.check(live.deadline, f"packing {live.folder}")
+                finally:
+                    rc = indexer.wait(live.deadline)
+                if rc:
+                    indexer.check(live.deadline, f"indexing the pack of {live.folder}")
+    finally:
+        for path in (pack, source):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+
+def _logged_objects(logs: str) -> set[bytes]:
+    """Return the objects that copied reflogs name: without them the copy's reflogs would lead nowhere."""
+    found: set[bytes] = set()
+    for parent, _, files in os.walk(logs):
+        for name in files:
+            with open(os.path.join(parent, name), "rb") as stream:
+                for line in stream:
+                    found.update(word for word in line.split(b" ", 2)[:2] if _OBJECT.fullmatch(word) and word.strip(b"0"))
+    return found
+
+
+def _existing(live: Git, objects: set[bytes]) -> set[bytes]:
+    """Return those of the objects that the repository still has: old entries of a reflog may name pruned ones."""
+    if not objects:
+        return set()
+    names = b"".join(name + b"\n" for name in sorted(objects))
+    listing = live.run("cat-file", "--batch-check=%(objectname)", input=names)
+    return {line for line in listing.splitlines() if _OBJECT.fullmatch(line)}
+
+
+def _place(small: str, scratch: str, names: Sequence[str]) -> None:
+    """Move copied small files into the fresh repository, as data."""
+    for name in names:
+        source, destination = os.path.join(small, name), os.path.join(scratch, name)
+        if os.path.lexists(source):
+            remove_folder(destination)
+            os.rename(source, destination)
+
+
+def _place_references(references: References, scratch: str) -> None:
+    """Write HEAD and the references into the fresh repository."""
+    with open(os.path.join(scratch, "packed-refs"), "wb") as stream:
+        stream.write(b"# pack-refs with: sorted \n")
+        stream.write(b"".join(b"%s %s\n" % line[:2] for line in references.lines if not line[2]))
+    for _, name, target in references.lines:
+        if target:
+            path = os.path.join(os.fsencode(scratch), name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as stream:
+                stream.write(b"ref: " + target + b"\n")
+    with open(os.path.join(scratch, "HEAD"), "wb") as stream:
+        stream.write(references.head + b"\n")
+
+
+def _left_out(folder: str, item: Item) -> list[str]:
+    """Return notes on what stands in the repository's folder and is not archived."""
+    known = (*_NEEDED, *_INERT, *_REPLACED, *_PASSING, _LFS)
+    notes = [f"left out {name}" for name in sorted(os.listdir(folder)) if name not in known and not name.endswith(".lock")]
+    if folder != item.path:
+        notes.append("left out the working tree: add it as an item of kind folder if it holds what is not committed")
+    return notes
+
+
+KIND = Kind(check, copy)

@@ -1,0 +1,188 @@
+"""Children: argv lists only, a process group of their own, a deadline, and their own words on failure."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
+
+from .errors import DeadlineExceeded, ToolFailed, ToolMissing
+
+_PACKAGES = {
+    "svnadmin": "subversion",
+    "svnlook": "subversion",
+    "git": "git",
+    "rsync": "rsync",
+    "ssh": "openssh-client",
+    "tar": "tar",
+    "zstd": "zstd",
+    "gzip": "gzip",
+    "pigz": "pigz",
+    "setpriv": "util-linux",
+}
+_SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+_STDERR_LIMIT = 4096
+_GRACE = 2.0
+
+_groups: set[int] = set()
+_groups_lock = threading.Lock()
+
+
+def search_path() -> str:
+    """Return PATH with the system's folders behind it: cron's is short."""
+    folders = [folder for folder in os.environ.get("PATH", "").split(os.pathsep) if os.path.isabs(folder)]
+    return os.pathsep.join(dict.fromkeys([*folders, *_SYSTEM_FOLDERS]))
+
+
+def find_tool(name: str) -> str:
+    """Given a program's name, return its path. Raise ToolMissing, naming the package."""
+    path = shutil.which(name, path=search_path())
+    if path is None:
+        raise ToolMissing(f"{name} is not installed on this node: install the package {_PACKAGES.get(name, name)}")
+    return path
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """Return the environment for children: nothing of the login shell, messages in English, names as UTF-8."""
+    return {"PATH": search_path(), "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": "/nonexistent", **more}
+
+
+class Deadline:
+    """A point in time at which a step has to be over; `seconds` is None for never."""
+
+    def __init__(self, seconds: float | None = None, step: str = "step") -> None:
+        self.seconds = seconds
+        self.step = step
+        self._end = None if seconds is None else time.monotonic() + seconds
+
+    def remaining(self) -> float | None:
+        """Return the seconds left, or None. Raise DeadlineExceeded when there are none."""
+        if self._end is None:
+            return None
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise DeadlineExceeded(f"the {self.step} took longer than its limit of {self.seconds:g} s and was ended")
+        return left
+
+
+class Child:
+    """A running program in a process group of its own, to be used as a context manager that leaves nothing behind."""
+
+    def __init__(
+        self,
+        argv: Sequence[str | bytes],
+        *,
+        stdin: int | IO[bytes] | None = None,
+        stdout: int | IO[bytes] | None = None,
+        cwd: str = "/",
+        environment: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
+        self.name = os.path.basename(os.fsdecode(argv[0]))
+        self._stderr = tempfile.TemporaryFile()
+        with _groups_lock:
+            self.process = subprocess.Popen(
+                list(argv),
+                stdin=subprocess.DEVNULL if stdin is None else stdin,
+                stdout=subprocess.DEVNULL if stdout is None else stdout,
+                stderr=self._stderr,
+                cwd=cwd,
+                env=dict(clean_environment() if environment is None else environment),
+                pass_fds=pass_fds,
+                start_new_session=True,
+            )
+            _groups.add(self.process.pid)
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+        for stream in (self.process.stdin, self.process.stdout, self._stderr):
+            if stream is not None:
+                stream.close()
+        with _groups_lock:
+            _groups.discard(self.process.pid)
+
+    def end(self) -> None:
+        """End the program and all its own children, if it still runs: first kindly."""
+        if self.process.poll() is None:
+            _signal_group(self.process.pid, signal.SIGTERM)
+            try:
+                self.process.wait(_GRACE)
+            except subprocess.TimeoutExpired:
+                _signal_group(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+
+    def wait(self, deadline: Deadline) -> int:
+        """Wait for its end, return its exit code. Raise DeadlineExceeded after ending it."""
+        try:
+            return self.process.wait(deadline.remaining())
+        except subprocess.TimeoutExpired:
+            self.end()
+            deadline.remaining()
+            raise DeadlineExceeded(f"{self.name} was ended at the limit of the {deadline.step}") from None
+
+    def stderr(self) -> str:
+        """Return the tail of what it said on stderr."""
+        size = self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, size - _STDERR_LIMIT))
+        return self._stderr.read().decode("utf-8", "backslashreplace").strip()
+
+    def check(self, deadline: Deadline, what: str) -> None:
+        """Wait for its end. Raise ToolFailed with its own words unless it exits with 0."""
+        rc = self.wait(deadline)
+        if rc != 0:
+            stderr = self.stderr()
+            ending = f"was killed by signal {-rc}" if rc < 0 else f"failed with exit code {rc}"
+            raise ToolFailed(f"{what}: {self.name} {ending}: {stderr or 'it said nothing'}", rc, stderr)
+
+
+def run(
+    argv: Sequence[str | bytes],
+    *,
+    what: str,
+    deadline: Deadline,
+    input: bytes | None = None,
+    cwd: str = "/",
+    environment: Mapping[str, str] | None = None,
+    said: list[str] | None = None,
+) -> bytes:
+    """Given argv, run it to its end and return its stdout. Raise ToolFailed, ToolMissing or DeadlineExceeded.
+
+    `what` opens the message of a failure and says what was attempted; `said` receives the lines of its stderr.
+    """
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as source:
+        source.write(input or b"")
+        source.seek(0)
+        with Child(argv, stdin=source, stdout=out, cwd=cwd, environment=environment) as child:
+            child.check(deadline, what)
+            if said is not None:
+                said.extend(child.stderr().splitlines())
+        out.seek(0)
+        return out.read()
+
+
+def end_with_children() -> None:
+    """Make SIGTERM, SIGINT and SIGHUP end all children before this process."""
+
+    def handle(number: int, _frame: Any) -> None:
+        for group in list(_groups):
+            _signal_group(group, signal.SIGTERM)
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, handle)
+
+
+def _signal_group(group: int, number: int) -> None:
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        pass

@@ -1,0 +1,202 @@
+"""Publishing: temporary name, flush, read back, rename; then the sidecar; then `last`."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from . import sidecar
+from .digest import digest_file
+from .errors import AltbackupError, BaseUnusable, DigestMismatch
+from .layout import LAST, TEMPORARY, Tarball, Tree, open_tree
+from .sidecar import SUFFIX, Dna
+from .stamps import is_stamp
+
+
+def make_folders(path: str, above: str) -> None:
+    """Make a folder, mode 0700, and its parents below `above`, flushed. Raise BaseUnusable where a link is in the way."""
+    if path == above:
+        return
+    make_folders(os.path.dirname(path), above)
+    try:
+        os.mkdir(path, 0o700)
+        flush_folder(os.path.dirname(path))
+    except FileExistsError:
+        if os.path.islink(path) or not os.path.isdir(path):
+            raise BaseUnusable(f"{path} is no folder but a link or file: nothing is written through it") from None
+
+
+def make_tree(tree: Tree) -> None:
+    """Make the folder of a source's tree on a target, below the marked base; nothing is made above the marker."""
+    make_folders(tree.base, os.path.dirname(tree.private) if tree.source else tree.base)
+
+
+def flush_folder(path: str) -> None:
+    """Flush a folder's entries to the medium."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def temporary_beside(path: str) -> str:
+    """Given a final path, return the temporary name beside it."""
+    folder, filename = os.path.split(path)
+    return os.path.join(folder, f"{TEMPORARY}{os.getpid()}-{filename}")
+
+
+def remove_if_there(path: str) -> None:
+    """Remove a file unless it is already gone."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def prune_empty(path: str, above: str) -> None:
+    """Remove a folder and its parents below `above` while they are empty."""
+    while path != above and path.startswith(above + "/"):
+        try:
+            os.rmdir(path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                return
+            raise
+        path = os.path.dirname(path)
+
+
+def write_text(path: str, text: str) -> None:
+    """Write a small file, mode 0600, through a temporary name, flushed. Raise OSError, leaving nothing behind."""
+    temporary = temporary_beside(path)
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        remove_if_there(temporary)
+        raise
+    flush_folder(os.path.dirname(path))
+
+
+def verify(path: str, dna: Dna, *, from_disk: bool = False) -> None:
+    """Read a file again and compare it with its dna. Raise DigestMismatch."""
+    dig, size = digest_file(path, dna.alg, from_disk=from_disk)
+    if (dig, size) != (dna.dig, dna.size):
+        raise DigestMismatch(
+            f"{path} is not what was written: {dna.alg} {dig} over {size} bytes, expected {dna.dig} over {dna.size} bytes"
+        )
+
+
+def record_path(tree: Tree, key: str, stamp: str) -> str:
+    """Return where the record of an item's dump is kept."""
+    return tree.private_path("records", *key.split("/"), *stamp.split("/")) + ".json"
+
+
+def write_record(tree: Tree, key: str, stamp: str, record: Mapping[str, Any]) -> None:
+    """Keep what the dump knows of an item, before its tarball gets its name."""
+    path = record_path(tree, key, stamp)
+    make_folders(os.path.dirname(path), tree.private)
+    write_text(path, json.dumps(record, sort_keys=True) + "\n")
+
+
+def read_record(tree: Tree, key: str, stamp: str) -> dict[str, Any]:
+    """Return the record of an item's dump, empty if there is none that can be read."""
+    try:
+        with open(record_path(tree, key, stamp), encoding="utf-8") as stream:
+            record = json.load(stream)
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def publish(tree: Tree, temporary: str, relpath: str, dna: Dna) -> None:
+    """Give a flushed temporary file its final name: read back first, then rename, then its sidecar.
+
+    Raise DigestMismatch, BaseUnusable or OSError: then neither tarball nor sidecar stands there.
+    """
+    final = tree.path(relpath)
+    verify(temporary, dna, from_disk=True)
+    folder = os.path.dirname(final)
+    make_folders(folder, tree.base)
+    try:
+        os.chmod(temporary, 0o600)
+        remove_if_there(final + SUFFIX)
+        os.replace(temporary, final)
+        flush_folder(folder)
+        write_sidecar(final, dna)
+    except BaseException:
+        remove_if_there(final + SUFFIX)
+        remove_if_there(final)
+        prune_empty(folder, tree.base)
+        raise
+
+
+def write_sidecar(path: str, dna: Dna) -> None:
+    """Write the sidecar of a tarball that was verified."""
+    write_text(path + SUFFIX, sidecar.serialize(dna))
+
+
+def link(tree: Tree, old: Tarball, relpath: str, dna: Dna) -> None:
+    """Store an unchanged item: a hard link under its new stamp, after the old file was read again.
+
+    Raise DigestMismatch if the old file is no longer what its dna says.
+    """
+    verify(tree.path(old.relpath), dna)
+    final = tree.path(relpath)
+    folder = os.path.dirname(final)
+    make_folders(folder, tree.base)
+    temporary = temporary_beside(final)
+    try:
+        remove_if_there(temporary)
+        os.link(tree.path(old.relpath), temporary)
+        remove_if_there(final + SUFFIX)
+        os.replace(temporary, final)
+        remove_if_there(temporary)  # rename does nothing where both names are links to one file
+        flush_folder(folder)
+        write_sidecar(final, dna)
+    except BaseException:
+        remove_if_there(temporary)
+        remove_if_there(final + SUFFIX)
+        remove_if_there(final)
+        prune_empty(folder, tree.base)
+        raise
+
+
+def point_last(tree: Tree, key: str, stamp: str) -> bool:
+    """Let `last` of an item point to a stamp, unless it points to a later one; return whether it was moved.
+
+    Raise AltbackupError if `last` is a real folder or file: a copy that lost its link may be somebody's only one.
+    """
+    path = tree.path(f"{key}/{LAST}")
+    if os.path.lexists(path) and not os.path.islink(path):
+        raise AltbackupError(
+            f"{path} is a real folder or file where the link to the newest stamp belongs (a copy may have collapsed it); "
+            "nothing in it was touched: compare it with the dated copies, then move it away"
+        )
+    if os.path.islink(path):
+        current = os.readlink(path)
+        if current == stamp or (is_stamp(current) and current > stamp and os.path.isdir(tree.path(f"{key}/{current}"))):
+            return False
+    temporary = temporary_beside(path)
+    remove_if_there(temporary)
+    os.symlink(stamp, temporary)
+    os.replace(temporary, path)
+    flush_folder(os.path.dirname(path))
+    return True
+
+
+def require_writable(base: str) -> Tree:
+    """Given a base, return its Tree. Raise BaseUnusable if it is not marked or cannot be written."""
+    tree = open_tree(base)
+    for folder in (tree.base if os.path.isdir(tree.base) else os.path.dirname(tree.base), tree.private):
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise BaseUnusable(f"{folder} cannot be written by uid {os.geteuid()}")
+    return tree

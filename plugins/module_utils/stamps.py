@@ -1,0 +1,92 @@
+"""Stamps and days: the dates in the paths of tarballs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+
+from .errors import InvalidInput
+
+STAMP_FORMAT = "%Y/%m/%d/%H%M%S"
+DAY_FORMAT = "%Y/%m/%d"
+_STAMP = re.compile(r"\d{4}/\d{2}/\d{2}/\d{6}", re.ASCII)
+_DAY = re.compile(r"\d{4}/\d{2}/\d{2}", re.ASCII)
+_DAYS_BACK = re.compile(r"-([1-9]\d{0,4})", re.ASCII)
+
+
+def parse_stamp(text: str) -> datetime:
+    """Given `YYYY/MM/DD/HHMMSS`, return its date and time, without zone. Raise InvalidInput."""
+    if _STAMP.fullmatch(text):
+        with contextlib.suppress(ValueError):
+            return datetime.strptime(text, STAMP_FORMAT)
+    raise InvalidInput(f"stamp {text!r} is not a date and time of the form YYYY/MM/DD/HHMMSS, like 2013/05/10/104701")
+
+
+def is_stamp(text: str) -> bool:
+    """Given a text, return whether it is a stamp."""
+    try:
+        parse_stamp(text)
+    except InvalidInput:
+        return False
+    return True
+
+
+def day_of(stamp: str) -> str:
+    """Given a stamp, return its day, `YYYY/MM/DD`."""
+    return stamp[:10]
+
+
+def interpret_day(text: str, today: str) -> str:
+    """Given a user's day (empty, `-1`, `-2` ... or `YYYY/MM/DD`) and today, return `YYYY/MM/DD`. Raise InvalidInput."""
+    text = text.strip()
+    if not text:
+        return today
+    back = _DAYS_BACK.fullmatch(text)
+    with contextlib.suppress(ValueError, OverflowError):
+        if back:
+            return (_parse_day(today) - timedelta(days=int(back.group(1)))).strftime(DAY_FORMAT)
+        if _DAY.fullmatch(text):
+            return _parse_day(text).strftime(DAY_FORMAT)
+    raise InvalidInput(
+        f"day {text!r} is neither empty (today), nor a number of days back like -1, nor a date like 2013/05/10"
+    )
+
+
+def _parse_day(text: str) -> date:
+    return datetime.strptime(text, DAY_FORMAT).date()
+
+
+def stamp_at(epoch: float, timezone: str) -> str:
+    """Given seconds since 1970 and the name of a time zone, return the stamp. Raise InvalidInput for an unknown zone."""
+    with _zone(timezone):
+        return time.strftime(STAMP_FORMAT, time.localtime(epoch))
+
+
+def today_in(timezone: str, epoch: float | None = None) -> str:
+    """Given the name of a time zone, return the day it is there. Raise InvalidInput for an unknown zone."""
+    return day_of(stamp_at(time.time() if epoch is None else epoch, timezone))
+
+
+@contextlib.contextmanager
+def _zone(name: str) -> Iterator[None]:
+    """Set the zone of the C library: managed nodes may have a Python without zoneinfo."""
+    if name != "UTC" and not any(
+        os.path.isfile(os.path.join(folder, name)) and ".." not in name.split("/") and not name.startswith("/")
+        for folder in ("/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/local/share/zoneinfo")
+    ):
+        raise InvalidInput(f"time zone {name!r} is not known on this node: use a name like UTC or Asia/Taipei (package tzdata)")
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = name
+    time.tzset()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TZ"]
+        else:
+            os.environ["TZ"] = before
+        time.tzset()

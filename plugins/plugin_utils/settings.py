@@ -1,0 +1,252 @@
+"""Settings: the variables of users, as the argument_specs of role altbackup declare them."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import functools
+import os
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.yaml import yaml_load
+
+from ..module_utils.errors import InvalidInput
+from ..module_utils.items import nearest, parse_keep
+
+PREFIX = "altbackup_"
+SPECS = Path(__file__).parents[2] / "roles" / "altbackup" / "meta" / "argument_specs.yml"
+DISCOVERABLE = ("svn", "trac", "git")
+TRANSPORTS = ("push", "pull")
+
+Specs = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""{entry point: {variable: its option}}"""
+
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_BYTES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
+_EXPECTED = {"int": "a whole number", "str": "a text", "list": "a list", "dict": "a mapping"}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with one variable of one host."""
+
+    variable: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Stands for a value whose template could not be evaluated; the reason quotes no value."""
+
+    reason: str
+
+
+@functools.lru_cache(maxsize=1)
+def load_specs(path: Path = SPECS) -> Specs:
+    """Given the argument_specs of a role, return its options for each entry point."""
+    entries = yaml_load(path.read_text(encoding="utf-8"))["argument_specs"]
+    return {entry: spec.get("options") or {} for entry, spec in entries.items()}
+
+
+def names(entry: str | None = None) -> list[str]:
+    """Given an entry point, return its variables; without one, return all variables, each once."""
+    specs = load_specs()
+    chosen = specs.values() if entry is None else [specs[entry]]
+    return list(dict.fromkeys(name for options in chosen for name in options))
+
+
+def defaults(entry: str) -> dict[str, Any]:
+    """Given an entry point, return the defaults of its variables, as declared."""
+    options = load_specs()[entry]
+    return {name: copy.deepcopy(option["default"]) for name, option in options.items() if "default" in option}
+
+
+def describe_unknown(name: str) -> str | None:
+    """Given the name of a variable, return what to do about it if it is unknown, else None."""
+    known = names()
+    if name in known:
+        return None
+    close = difflib.get_close_matches(name.removeprefix(PREFIX), [other.removeprefix(PREFIX) for other in known], 1)
+    if not close:
+        return "unknown variable: correct its name (docs/variables.md lists them all) or remove it"
+    return f"unknown variable, did you mean {PREFIX}{close[0]}? Correct its name or remove it"
+
+
+def validate(entry: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """Given an entry point and the variables of a host, return ({variable: usable value}, problems).
+
+    Durations become seconds, rates bytes a second, paths are normalized, defaults filled in; None counts as not given.
+    A variable with a problem has its default, or None.
+    """
+    result: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for name, option in load_specs()[entry].items():
+        value = values.get(name)
+        default = copy.deepcopy(option.get("default"))
+        result[name] = _parse(name, default) if default is not None else None
+        if isinstance(value, Unreadable):
+            problems.append(Problem(name, value.reason))
+        elif value is not None:
+            try:
+                result[name] = _parse(name, _convert(name, option, value))
+            except InvalidInput as error:
+                problems.append(Problem(name, str(error)))
+        elif option.get("required"):
+            problems.append(Problem(name, f"is required and missing. {' '.join(as_list(option['description']))}"))
+    return result, problems
+
+
+def as_list(value: Any) -> list[Any]:
+    """Given a list or a single value, return a list."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _convert(name: str, option: Mapping[str, Any], value: Any) -> Any:
+    """Given a variable, its option and a value, return it in the declared type. Raise InvalidInput."""
+    kind = option["type"]
+    if name == "altbackup_keep":
+        return value
+    if (
+        (kind == "int" and isinstance(value, bool))
+        or (kind == "str" and isinstance(value, (dict, list)))
+        or (option.get("elements") == "raw" and not isinstance(value, list))
+    ):
+        raise InvalidInput(f"{value!r} is not {_EXPECTED[kind]}")
+    outcome = ArgumentSpecValidator({name: option}).validate({name: value})
+    if not outcome.error_messages:
+        return outcome.validated_parameters[name]
+    choices = option.get("choices")
+    if choices:
+        raise InvalidInput(f"{value!r} is not one of {', '.join(choices)}")
+    if kind == "list" and isinstance(value, list):
+        raise InvalidInput(f"{value!r} is not a list of texts")
+    raise InvalidInput(f"{value!r} is not {_EXPECTED[kind]}")
+
+
+def _parse(name: str, value: Any) -> Any:
+    """Given a variable and a value of its declared type, return the value that the plan holds. Raise InvalidInput."""
+    parser = _PARSERS.get(name)
+    return parser(value) if parser else value
+
+
+def parse_duration(value: object) -> float:
+    """Given seconds, or a text like `15s`, `2m`, `6h`, `1d`, return seconds above 0. Raise InvalidInput."""
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)\s*([smhd]?)", str(value).strip(), re.ASCII)
+    seconds = float(match[1]) * _SECONDS[match[2]] if match and not isinstance(value, bool) else 0.0
+    if seconds <= 0:
+        raise InvalidInput(
+            f"{value!r} is not a duration above 0: write seconds, or a number and a unit, like 15s, 2m, 6h"
+        )
+    return seconds
+
+
+def parse_rate(value: object) -> int:
+    """Given bytes a second, or a text like `10M`, return bytes a second, 0 for empty: no limit. Raise InvalidInput."""
+    text = str(value).strip()
+    if not text:
+        return 0
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([KMG]?)", text.upper(), re.ASCII)
+    rate = int(float(match[1]) * _BYTES[match[2]]) if match and not isinstance(value, bool) else 0
+    if rate < 1024:
+        raise InvalidInput(
+            f"{value!r} is not a rate of at least 1K bytes a second: write a number with K, M or G, like 10M, or leave it empty"
+        )
+    return rate
+
+
+def parse_base(value: str) -> str:
+    """Given the path of a base, return it without trailing slashes and dots. Raise InvalidInput unless it is absolute."""
+    if not os.path.isabs(value) or "\0" in value:
+        raise InvalidInput(f"{value!r} is not an absolute path: write it from the root, like /home/scm/backup")
+    return "/" + os.path.normpath(value).lstrip("/")
+
+
+def _keep(value: object) -> int:
+    try:
+        return parse_keep(value, "")
+    except InvalidInput as error:
+        raise InvalidInput(f"{str(error).lstrip(': ')}: write how many days and contents to retain, like 3") from error
+
+
+def _whole(lowest: int, highest: int, example: int) -> Callable[[int], int]:
+    def parse(value: int) -> int:
+        if not lowest <= value <= highest:
+            raise InvalidInput(f"{value} is not a whole number from {lowest} to {highest}: write one, like {example}")
+        return value
+
+    return parse
+
+
+def _full_every(value: int) -> int:
+    if value != 1:
+        raise InvalidInput(
+            f"{value} needs differentials, which this version does not have: leave it at 1, full every night"
+        )
+    return value
+
+
+def _discover(value: Mapping[str, Any]) -> dict[str, str]:
+    for kind, folder in value.items():
+        if kind not in DISCOVERABLE:
+            raise InvalidInput(f"kind {kind!r} cannot be discovered, {nearest(str(kind), DISCOVERABLE)}")
+        if not isinstance(folder, str) or not os.path.isabs(folder) or "\0" in folder:
+            raise InvalidInput(f"the folder of {kind}, {folder!r}, is not an absolute path")
+    return {kind: os.path.normpath(folder) for kind, folder in value.items()}
+
+
+def _transport(value: object) -> str | dict[str, str]:
+    chosen = value if isinstance(value, Mapping) else {"": value}
+    for target, mode in chosen.items():
+        where = f" for {target}" if target else ""
+        if mode not in TRANSPORTS:
+            raise InvalidInput(
+                f"{mode!r}{where} is not one of {', '.join(TRANSPORTS)}: write push, or a mapping like {{cms01: push}}"
+            )
+        if mode == "pull":
+            raise InvalidInput(f"pull{where} is something that this version does not have: write push")
+    return {str(target): str(mode) for target, mode in value.items()} if isinstance(value, Mapping) else str(value)
+
+
+def _ssh_key(value: str) -> str:
+    if value and (not value.startswith(("/", "~")) or "\n" in value or "\0" in value):
+        raise InvalidInput("is not the path of a private key: write an absolute path or one like ~/.ssh/altbackup")
+    return value
+
+
+def _ssh_args(value: str) -> list[str]:
+    try:
+        return shlex.split(value)
+    except ValueError as error:
+        raise InvalidInput(f"cannot be split into words ({error}): write the options as in a shell") from error
+
+
+def _texts(value: Sequence[Any]) -> list[str]:
+    return [str(entry).strip() for entry in value if str(entry).strip()]
+
+
+_PARSERS: dict[str, Callable[[Any], Any]] = {
+    "altbackup_base": parse_base,
+    "altbackup_target_base": parse_base,
+    "altbackup_keep": _keep,
+    "altbackup_discover": _discover,
+    "altbackup_targets": _texts,
+    "altbackup_only_targets": _texts,
+    "altbackup_full_every": _full_every,
+    "altbackup_verify_every": _whole(1, 10000, 7),
+    "altbackup_compress_level": _whole(1, 19, 1),
+    "altbackup_target_slots": _whole(1, 1000, 2),
+    "altbackup_rsync_port": _whole(1, 65535, 22),
+    "altbackup_transport": _transport,
+    "altbackup_ssh_key": _ssh_key,
+    "altbackup_ssh_args": _ssh_args,
+    "altbackup_bwlimit": parse_rate,
+    "altbackup_connect_timeout": parse_duration,
+    "altbackup_io_timeout": parse_duration,
+    "altbackup_step_timeout": parse_duration,
+}

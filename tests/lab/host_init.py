@@ -1,0 +1,96 @@
+"""The first process of a lab's host: it gives the host its own name and mounts, then collects what ends."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+
+READ_ONLY, REMOUNT, BIND = 1, 32, 4096
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def mount(source: str, target: str, kind: str = "none", flags: int = 0, options: str = "") -> None:
+    """Mount as mount(2) does; raise OSError."""
+    if LIBC.mount(source.encode(), target.encode(), kind.encode(), flags, options.encode()):
+        number = ctypes.get_errno()
+        raise OSError(number, f"mount {source} on {target}: {os.strerror(number)}")
+
+
+def show_read_only(source: str, target: str) -> None:
+    """Show a folder of the machine read-only under another path."""
+    os.makedirs(target, exist_ok=True)
+    mount(source, target, flags=BIND)
+    mount("none", target, flags=REMOUNT | BIND | READ_ONLY)
+
+
+def hide_siblings(own: str) -> None:
+    """Hide the folders of the lab's other hosts: of their parent only `own` stays."""
+    handle = os.open(own, os.O_RDONLY)
+    mount("tmpfs", os.path.dirname(own), "tmpfs", options="mode=755")
+    os.mkdir(own)
+    mount(f"/proc/self/fd/{handle}", own, flags=BIND)
+    os.close(handle)
+
+
+def make_etc(machine: str, own: str) -> None:
+    """Fill an empty /etc with links to the machine's entries, but for the files that the host has of its own."""
+    for name in os.listdir(machine):
+        entry = f"{machine}/{name}"
+        os.symlink(os.readlink(entry) if os.path.islink(entry) else entry, f"/etc/{name}")
+    for name in os.listdir(own):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"/etc/{name}")
+        shutil.copy2(f"{own}/{name}", f"/etc/{name}", follow_symlinks=False)
+
+
+def set_up(name: str, own: str) -> None:
+    """Make this process's namespaces the host `name`, whose folder is `own`."""
+    hide_siblings(own)
+    show_read_only("/etc", f"{own}/machine/etc")
+    show_read_only("/run", f"{own}/machine/run")
+    mount("proc", "/proc", "proc")
+    mount("tmpfs", "/etc", "tmpfs", options="mode=755")
+    make_etc(f"{own}/machine/etc", f"{own}/etc")
+    mount("tmpfs", "/run", "tmpfs", options="mode=755")
+    os.mkdir("/run/sshd", 0o755)
+    mount("tmpfs", "/dev/shm", "tmpfs", options="mode=1777")
+    mount(f"{own}/boot_id", "/proc/sys/kernel/random/boot_id", flags=BIND)
+    socket.sethostname(name)
+    for scope in ("all", "default"):
+        with contextlib.suppress(OSError), open(f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6", "w") as setting:
+            setting.write("1")
+
+
+def collect_for_ever() -> None:
+    """Collect every process that ends here, as a machine's init does."""
+    while True:
+        signal.sigwait({signal.SIGCHLD})
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+
+
+def main() -> None:
+    """Set up the host, report its pid (as the machine counts) or the error in one line of JSON, and stay."""
+    name, own = sys.argv[1:]
+    pid = int(os.readlink("/proc/self"))
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    report: dict[str, object] = {"host": name, "pid": pid}
+    try:
+        set_up(name, own)
+    except OSError as error:
+        report["error"] = str(error)
+    os.write(1, json.dumps(report).encode() + b"\n")
+    os.dup2(os.open("/dev/null", os.O_RDWR), 1)
+    os.chdir("/")
+    collect_for_ever()
+
+
+if __name__ == "__main__":
+    main()
