@@ -87,7 +87,9 @@ def main() -> None:
     )
     options = module.params
     result = attempt(
-        "dna", EMPTY, lambda: write_dnas(options["path"], options["algorithm"], options["force"], check_mode=module.check_mode)
+        "dna",
+        EMPTY,
+        lambda: write_dnas(options["path"], options["algorithm"], options["force"], check_mode=module.check_mode),
     )
     if result["failures"] and options["fail"]:
         module.fail_json(msg=summarize(result["failures"]), **result)

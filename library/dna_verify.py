@@ -129,9 +129,11 @@ def main() -> None:
     result = attempt(
         "check",
         EMPTY,
-        lambda: verify_base(options["base"], options["day"], options["predicted"], timezone=options["timezone"])
-        if options["base"]
-        else verify_paths(options["path"]),
+        lambda: (
+            verify_base(options["base"], options["day"], options["predicted"], timezone=options["timezone"])
+            if options["base"]
+            else verify_paths(options["path"])
+        ),
     )
     if result["failures"] and options["fail"]:
         module.fail_json(msg=summarize(result["failures"]), **result)

@@ -76,6 +76,11 @@ free:
   returned: always
   type: dict
   sample: {/home/scm/backup/dayabay: 8400000000}
+usable:
+  description: Whether all base folders can be used.
+  returned: always
+  type: bool
+  sample: true
 failures:
   description: What is wrong.
   returned: always
@@ -89,7 +94,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.failures import attempt, summarize
 from ..module_utils.inspection import inspect
 
-EMPTY = {"changed": False, "items": [], "notes": [], "free": {}}
+EMPTY = {"changed": False, "items": [], "notes": [], "free": {}, "usable": False}
 
 
 def main() -> None:

@@ -36,6 +36,10 @@ options:
     description: The source's name in messages; the last part of O(base) by default.
     type: str
     default: ''
+  remembered:
+    description: Whether items that the source discovered at the last synchronize are expected, too.
+    type: bool
+    default: false
   predicted:
     description: Paths below O(base) that a run in check mode would have made; they count.
     type: list
@@ -99,8 +103,25 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.checking import count
 from ..module_utils.failures import attempt, summarize
+from ..module_utils.transfer import with_remembered
 
 EMPTY = {"counts": {}, "relpaths": {}, "without_dna": [], "unexpected": []}
+
+
+def run(options: dict) -> dict:
+    """Given the module's parameters, count."""
+    expect, items = options["expect"], options["items"]
+    if options["remembered"]:
+        expect, items = with_remembered(options["base"], expect, items or [])
+    return count(
+        options["base"],
+        options["day"],
+        expect,
+        options["source"],
+        options["predicted"],
+        items,
+        timezone=options["timezone"],
+    )
 
 
 def main() -> None:
@@ -112,27 +133,15 @@ def main() -> None:
             "expect": {"type": "dict", "required": True},
             "items": {"type": "list", "elements": "str"},
             "source": {"type": "str", "default": ""},
+            "remembered": {"type": "bool", "default": False},
             "predicted": {"type": "list", "elements": "str", "default": []},
             "timezone": {"type": "str", "default": "UTC"},
             "fail": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )
-    options = module.params
-    result = attempt(
-        "check",
-        EMPTY,
-        lambda: count(
-            options["base"],
-            options["day"],
-            options["expect"],
-            options["source"],
-            options["predicted"],
-            options["items"],
-            timezone=options["timezone"],
-        ),
-    )
-    if result["failures"] and options["fail"]:
+    result = attempt("check", EMPTY, lambda: run(module.params))
+    if result["failures"] and module.params["fail"]:
         module.fail_json(msg=summarize(result["failures"]), **result)
     module.exit_json(**result)
 

@@ -35,7 +35,7 @@ def plan(
 ) -> dict[str, Any]:
     """Given hostvars and groups, return the plan of the run."""
     hosts = [str(host) for host in groups.get("all", ())]
-    read = {host: read_host(host, hostvars[host]) for host in hosts}
+    read = {host: read_host(hostvars[host]) for host in hosts}
     return untrusted(
         plans.build_plan(
             {host: {name: value for name, value in read[host].items() if name.startswith(PREFIX)} for host in hosts},
@@ -61,17 +61,16 @@ def effective(planned: Mapping[str, Any], host: str) -> dict[str, Any]:
     return untrusted(plans.effective(plain(planned), str(host)))
 
 
-def read_host(host: str, variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Given a host and its variables, return those that matter, evaluated, as plain values or Unreadable."""
+def read_host(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Given the variables of a host, return those that matter, evaluated, as plain values or Unreadable."""
     found: dict[str, Any] = {}
     for name in [str(name) for name in variables]:
         if name.startswith(PREFIX) or name in CONNECTION:
             try:
                 found[name] = plain(variables[name], strict=True)
             except (AnsibleError, TemplateError) as error:
-                found[name] = Unreadable(
-                    f"{explain(error)}; to see why: ansible {host} -m ansible.builtin.debug -a var={name}"
-                )
+                hint = f"to see why: ansible HOST -m ansible.builtin.debug -a var={name}"
+                found[name] = Unreadable(f"{explain(error)}; {hint}")
     return found
 
 

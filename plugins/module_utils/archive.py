@@ -10,7 +10,7 @@ import tarfile
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import IO
 
 from .digest import CHUNK, new_hash
@@ -43,8 +43,6 @@ class Manifest:
     entries: int = 0
     bytes: int = 0
     digest: str = ""
-    members: dict[str, tuple[int, str]] = field(default_factory=dict)
-    """path below the top folder: (size, sha256) of each file"""
 
 
 def compressor(form: Form) -> list[str]:
@@ -58,7 +56,14 @@ def compressor(form: Form) -> list[str]:
     return [find_tool("gzip"), "-n", "--rsyncable", f"-{min(form.level, 9)}", "-c"]
 
 
-def _tar_command(parts: Sequence[Part], lists: Sequence[IO[bytes]], top: str, owner: tuple[int, int] | None, fixed_times: bool) -> list[str]:
+def _tar_command(
+    parts: Sequence[Part],
+    lists: Sequence[IO[bytes]],
+    top: str,
+    owner: tuple[int, int] | None,
+    fixed_times: bool,
+    sparse: bool,
+) -> list[str]:
     replacement = re.sub(r"([\\&|])", r"\\\1", top)
     command = [
         find_tool("tar"),
@@ -68,15 +73,14 @@ def _tar_command(parts: Sequence[Part], lists: Sequence[IO[bytes]], top: str, ow
         # no times of reading and no process ids in the headers: the same tree gives the same bytes
         "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
         "--numeric-owner",
-        "--sparse",
-        "--sparse-version=0.0",
-        "--hole-detection=raw",
         "--acls",
         "--xattrs",
         "--xattrs-include=*",
         "--no-recursion",
         f"--transform=flags=rSh;s|^\\.|{replacement}|",
     ]
+    if sparse:
+        command += ["--sparse", "--sparse-version=0.0", "--hole-detection=raw"]
     if owner is not None:
         command += [f"--owner=+{owner[0]}", f"--group=+{owner[1]}"]
     if fixed_times:
@@ -107,17 +111,19 @@ def write_archive(
     deadline: Deadline,
     owner: tuple[int, int] | None = None,
     fixed_times: bool = False,
+    sparse: bool = False,
     manifest: Manifest | None = None,
+    said: list[str] | None = None,
 ) -> Dna:
     """Given parts and the name of the top folder, write the archive to a new file, flush it, and return its Dna.
 
-    A given manifest is filled from the same pass. Raise ToolFailed, ToolMissing, DeadlineExceeded or OSError;
-    the caller removes the file.
+    A given manifest is filled from the same pass; `said` receives tar's warnings. Raise ToolFailed, ToolMissing,
+    DeadlineExceeded or OSError; the caller removes the file.
     """
     squeeze = compressor(form)
     with contextlib.ExitStack() as stack:
         lists = stack.enter_context(_lists(parts))
-        command = _tar_command(parts, lists, top, owner, fixed_times)
+        command = _tar_command(parts, lists, top, owner, fixed_times, sparse)
         output = stack.enter_context(_create(destination))
         tar = stack.enter_context(
             Child(
@@ -127,21 +133,25 @@ def write_archive(
                 pass_fds=[names.fileno() for names in lists],
             )
         )
+        children = [(tar, f"archiving {parts[0].root}")]
         stream = tar.process.stdout
         assert stream is not None
         listing = None
         if manifest is not None:
             listing = stack.enter_context(_Listing(stream, manifest, top))
+            stack.callback(tar.end)  # before the listing waits for the end of what tar writes
             stream = listing.output
         if squeeze:
             packer = stack.enter_context(Child(squeeze, stdin=stream, stdout=subprocess.PIPE))
+            children.append((packer, f"compressing {parts[0].root}"))
             stream.close()  # the compressor alone reads it
             stream = packer.process.stdout
             assert stream is not None
-        dna = _copy(stream, output, form.algorithm, deadline, (tar,))
-        tar.check(deadline, f"archiving {parts[0].root}")
-        if squeeze:
-            packer.check(deadline, f"compressing {parts[0].root}")
+        dna = _copy(stream, output, form.algorithm, deadline, [child for child, _ in children])
+        for child, what in reversed(children):  # a compressor that dies takes tar with it, and has the reason
+            child.check(deadline, what)
+        if said is not None:
+            said += tar.stderr().splitlines()
         if listing is not None:
             listing.finish()
         output.flush()
@@ -216,11 +226,15 @@ class _Listing:
     def _run(self) -> None:
         try:
             with self._writer:
-                read_manifest(self, self._manifest, self._top)  # type: ignore[arg-type]
-                while self.read(CHUNK):  # the padding at the end
+                try:
+                    read_manifest(self, self._manifest, self._top)  # type: ignore[arg-type]
+                except (tarfile.TarError, ValueError) as error:
+                    self._error = error
+                while self.read(CHUNK):  # the padding at the end, or what could not be listed: tar must not wait for a reader
                     pass
-        except Exception as error:
+        except OSError as error:  # nobody reads any more
             self._error = error
+            self._source.close()
 
 
 def read_manifest(stream: IO[bytes], manifest: Manifest, top: str) -> None:
@@ -241,7 +255,6 @@ def read_manifest(stream: IO[bytes], manifest: Manifest, top: str) -> None:
                     value.update(block)
                 digest = value.hexdigest()
                 manifest.bytes += member.size
-                manifest.members[path] = (member.size, digest)
             line = [member.type, path.encode("utf-8", "surrogateescape"), digest.encode(), member.linkname.encode("utf-8", "surrogateescape")]
             total.update(b"\0".join(line) + b"\n")
             manifest.entries += 1

@@ -1,28 +1,31 @@
-"""Checking: recompute digests and compare; count tarballs against what should be there. Nothing is written."""
+"""Checking: recompute digests and compare, count tarballs against what should be there, write missing sidecars."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from .digest import digest_file, in_parallel, new_hash
+from .digest import digest_file, in_parallel, new_hash, open_plain
 from .errors import InvalidInput
 from .failures import failure
 from .items import nearest
-from .layout import EXTENSIONS, Scan, Tarball, Tree, is_plain_file, open_tree, parse_filename, read_state, scan
+from .layout import EXTENSIONS, Scan, Tarball, open_tree, parse_filename, plain_status, read_state, scan, split_relpath
 from .publish import write_sidecar
 from .sidecar import SUFFIX, Dna
-from .stamps import interpret_day, today_in
+from .stamps import day_of, interpret_day, today_in
 
 _STAGE = "check"
+_HINTS = 10
 
 
 def digests(dnas: Mapping[str, Dna]) -> dict[str, tuple[str, int] | OSError]:
-    """Given {path: dna}, return {path: (digest, bytes)} or the error of reading; hard links are read once, all cores work.
+    """Given {path: dna}, return {path: (digest, bytes) or the error of reading}; hard links are read once, on all cores.
 
-    The digest is taken with the dna's algorithm; a file that stands under several names or needs two algorithms is read
-    once for each algorithm.
+    The digest is taken with the dna's algorithm; a file whose names need two algorithms is read once for each. Names of
+    one file share one result object.
     """
     groups: dict[tuple[object, ...], list[str]] = {}
     for path, dna in dnas.items():
@@ -52,30 +55,40 @@ def verify_paths(paths: Sequence[str]) -> dict[str, Any]:
         tarball = path[: -len(SUFFIX)] if path.endswith(SUFFIX) else path
         if not os.path.isabs(path):
             raise InvalidInput(f"path {path!r} is not absolute")
-        if not is_plain_file(tarball):
-            if is_plain_file(tarball + SUFFIX):
+        status = plain_status(tarball)
+        if status is None:
+            if plain_status(tarball + SUFFIX):
                 _note(result, "orphan", path, f"{tarball + SUFFIX} is a dna without its tarball")
             else:
                 _note(result, "", path, f"{tarball} does not exist or is no plain file")
             continue
-        dna, problem, state = read_state(tarball, os.lstat(tarball).st_size)
+        dna, problem, state = read_state(tarball, status.st_size)
         if dna is None:
             _note(result, state, path, f"{tarball} {problem}")
         else:
             dnas[tarball], given[tarball] = dna, path
     _compare(result, dnas, given)
+    if not paths:
+        _note(result, "", "", "no paths are given: nothing could be verified")
     return result
 
 
-def verify_base(base: str, day: str, predicted: Collection[str] = (), *, timezone: str = "UTC", keys: Collection[str] | None = None) -> dict[str, Any]:
+def verify_base(
+    base: str,
+    day: str,
+    predicted: Collection[str] = (),
+    *,
+    timezone: str = "UTC",
+    keys: Collection[str] | None = None,
+) -> dict[str, Any]:
     """Given a base and a day (a user's day, or `all`), read all its tarballs; return lists of relpaths, and failures.
 
     No tarball at all is a failure, unless some are predicted in check mode. Raise BaseUnusable or InvalidInput.
     """
     tree = open_tree(base)
     of_day = "" if day == "all" else interpret_day(day, today_in(timezone))
-    found = scan(tree, of_day, keys)
-    result = _empty_result()
+    found = scan(tree, of_day, keys, go_on=True)
+    result = _empty_result(of_day or "all")
     dnas: dict[str, Dna] = {}
     given: dict[str, str] = {}
     for tarball in found.tarballs:
@@ -87,14 +100,24 @@ def verify_base(base: str, day: str, predicted: Collection[str] = (), *, timezon
     for relpath in found.orphans:
         _note(result, "orphan", relpath, f"{relpath} is a dna without its tarball")
     _compare(result, dnas, given)
+    result["failures"] += unreadable(found)
     if not found.tarballs and not found.orphans and not predicted:
-        _note(result, "", "", f"no tarballs {'' if day == 'all' else f'of {of_day} '}in {tree.base}: nothing could be verified")
-    result["day"] = of_day or "all"
+        of = "" if day == "all" else f"of {of_day} "
+        _note(result, "", "", f"no tarballs {of}in {tree.base}: nothing could be verified")
     return result
 
 
-def _empty_result() -> dict[str, Any]:
-    return {"match": [], "mismatch": [], "missing": [], "malformed": [], "orphan": [], "bytes_read": 0, "failures": []}
+def unreadable(found: Scan, stage: str = _STAGE) -> list[dict[str, Any]]:
+    """Given what a scan found, return a failure for each folder that it could not read."""
+    return [
+        failure(stage, f"folder {relpath} cannot be read: {why}: what it holds is not known", relpath=relpath)
+        for relpath, why in found.unreadable
+    ]
+
+
+def _empty_result(day: str = "") -> dict[str, Any]:
+    lists: dict[str, Any] = {"match": [], "mismatch": [], "missing": [], "malformed": [], "orphan": []}
+    return {"day": day, **lists, "bytes_read": 0, "failures": []}
 
 
 def _note(result: dict[str, Any], state: str, path: str, reason: str) -> None:
@@ -105,7 +128,6 @@ def _note(result: dict[str, Any], state: str, path: str, reason: str) -> None:
 
 
 def _compare(result: dict[str, Any], dnas: dict[str, Dna], given: dict[str, str]) -> None:
-    counted: set[tuple[int, int]] = set()
     read = digests(dnas)
     for path, dna in dnas.items():
         outcome, name = read[path], given[path]
@@ -113,16 +135,14 @@ def _compare(result: dict[str, Any], dnas: dict[str, Dna], given: dict[str, str]
             _note(result, "mismatch", name, f"{name} could not be read: {outcome.strerror}")
             continue
         dig, size = outcome
-        status = os.lstat(path)
-        if (status.st_dev, status.st_ino) not in counted:
-            counted.add((status.st_dev, status.st_ino))
-            result["bytes_read"] += size
         if (dig, size) == (dna.dig, dna.size):
             result["match"].append(name)
         elif size != dna.size:
             _note(result, "mismatch", name, f"{name} has {size} bytes, but its dna says {dna.size}")
         else:
             _note(result, "mismatch", name, f"{name} does not match its dna: {dna.alg} is {dig}, expected {dna.dig}")
+    once = {id(outcome): outcome for outcome in read.values()}
+    result["bytes_read"] = sum(outcome[1] for outcome in once.values() if not isinstance(outcome, OSError))
     result["match"].sort()
 
 
@@ -133,34 +153,23 @@ def write_dnas(paths: Sequence[str], algorithm: str, force: bool, *, check_mode:
     """
     new_hash(algorithm)
     result: dict[str, Any] = {"changed": False, "dna": [], "failures": []}
+    if not paths:
+        result["failures"].append(failure(_STAGE, "no paths are given: there is nothing to compute"))
 
-    def look(path: str) -> tuple[Dna | None, str, bool]:
-        if not os.path.isabs(path):
-            return None, f"path {path!r} is not absolute", False
-        if not path.endswith(EXTENSIONS):
-            return None, f"{path} is no tarball: its name ends in none of {', '.join(EXTENSIONS)}", False
-        if not is_plain_file(path):
-            return None, f"{path} does not exist or is no plain file", False
+    def look(path: str) -> tuple[Dna, bool] | str:
         try:
-            old, problem, state = read_state(path, os.lstat(path).st_size)
-            if state == "malformed" and not force:
-                return None, f"{path} {problem}; force replaces it", False
-            alg = old.alg if old and not force else algorithm
-            new = Dna(*digest_file(path, alg), alg)
+            return _dna_of(path, algorithm, force)
         except OSError as error:
-            return None, f"{path} could not be read: {error.strerror}", False
-        if old and old.same_content(new):
-            return old, "", False
-        if old and not force:
-            return None, f"{path} does not match its dna: {alg} is {new.dig} over {new.size} bytes, expected {old.dig} over {old.size}; force replaces the dna", False
-        return new, "", True
+            return f"{path} could not be read: {error.strerror}"
 
-    for path, (dna, problem, write) in zip(paths, in_parallel(look, paths)):
-        if dna is None:
-            result["failures"].append(failure(_STAGE, problem))
+    for path, outcome in zip(paths, in_parallel(look, paths)):
+        if isinstance(outcome, str):
+            result["failures"].append(failure(_STAGE, outcome))
             continue
+        dna, write = outcome
         try:
             if write and not check_mode:
+                _flush(path)
                 write_sidecar(path, dna)
         except OSError as error:
             result["failures"].append(failure(_STAGE, f"{path}{SUFFIX} could not be written: {error.strerror}"))
@@ -168,6 +177,42 @@ def write_dnas(paths: Sequence[str], algorithm: str, force: bool, *, check_mode:
         result["changed"] = result["changed"] or write
         result["dna"].append({"path": path, "dig": dna.dig, "size": dna.size, "alg": dna.alg})
     return result
+
+
+def _dna_of(path: str, algorithm: str, force: bool) -> tuple[Dna, bool] | str:
+    """Given a tarball, return its dna and whether its sidecar is to be written, or why it gets none. Raise OSError."""
+    if not os.path.isabs(path):
+        return f"path {path!r} is not absolute"
+    if not path.endswith(EXTENSIONS):
+        return f"{path} is no tarball: its name ends in none of {', '.join(EXTENSIONS)}"
+    before = plain_status(path)
+    if before is None:
+        return f"{path} does not exist or is no plain file"
+    if not before.st_size:
+        return f"{path} is empty, which no tarball is"
+    old, problem, state = read_state(path, before.st_size)
+    if state == "malformed" and not force:
+        return f"{path} {problem}; force replaces it"
+    new = Dna(*digest_file(path, old.alg if old else algorithm), old.alg if old else algorithm)
+    if old and old.same_content(new):
+        return old, False
+    if old and not force:
+        return (
+            f"{path} does not match its dna: {old.alg} is {new.dig} over {new.size} bytes, "
+            f"expected {old.dig} over {old.size}; force replaces the dna"
+        )
+    if old:
+        new = replace(old, dig=digest_file(path, algorithm)[0], size=new.size, alg=algorithm)
+    after = os.lstat(path)
+    if (before.st_ino, before.st_size, before.st_mtime_ns) != (after.st_ino, new.size, after.st_mtime_ns):
+        return f"{path} changed while it was read: is it still being written?"
+    return new, True
+
+
+def _flush(path: str) -> None:
+    """Flush a tarball to the medium: no sidecar may survive a power cut that its tarball does not."""
+    with open_plain(path) as stream:
+        os.fsync(stream.fileno())
 
 
 def count(
@@ -182,76 +227,116 @@ def count(
 ) -> dict[str, Any]:
     """Given a base, a day and {name or category/name: expected number}, count verified tarballs, reading none.
 
-    A name's count is the number of its items that have one that day. `items` (category/name) are those that may be there;
-    without it, whatever the names expected. Raise BaseUnusable or InvalidInput.
+    A name's count is the number of its items that have one that day. `items` (category/name) are those that may be
+    there; without it, whatever the names expected. Raise BaseUnusable or InvalidInput.
     """
     expected = {str(key): _number(key, value) for key, value in expect.items()}
     tree = open_tree(base)
     of_day = interpret_day(day, today_in(timezone))
-    found = scan(tree, of_day)
+    found = scan(tree, of_day, go_on=True)
     title = source or os.path.basename(tree.base)
-    result: dict[str, Any] = {"day": of_day, "counts": {}, "relpaths": {}, "without_dna": [], "unexpected": [], "failures": []}
-    result["without_dna"] = [tarball.relpath for tarball in found.tarballs if not tarball.verified]
+    counts: dict[str, int] = {}
+    relpaths: dict[str, list[str]] = {}
+    failures: list[dict[str, Any]] = []
+    counted = _by_key(_newest_of_each_item(found, predicted, of_day))
+    unverified = [tarball for tarball in found.tarballs if not tarball.verified]
+    unverified_of = _by_key(unverified)
     explained: set[str] = set()
     for key, number in sorted(expected.items()):
-        newest = _newest_of_each_item(found, predicted, key)
-        result["counts"][key], result["relpaths"][key] = len(newest), sorted(newest.values())
-        if len(newest) != number:
-            lines = [_miss(key, number, title, of_day, sorted(newest.values()))]
-            for tarball in found.tarballs:
-                if not tarball.verified and _belongs(tarball.category, tarball.name, key):
-                    lines.append(f"({tarball.relpath} {tarball.problem})")
-                    explained.add(tarball.relpath)
-            result["failures"].append(failure(_STAGE, "\n".join(lines), key=key if "/" in key else f"/{key}"))
-    for tarball in found.tarballs:
-        if not tarball.verified and tarball.relpath not in explained:
-            result["failures"].append(failure(_STAGE, f"{tarball.relpath} {tarball.problem}", relpath=tarball.relpath))
-    for relpath, reason in _unexpected(tree, found, expected, items):
-        result["unexpected"].append(relpath)
-        result["failures"].append(failure(_STAGE, f"unexpected in {title} on {of_day}: {relpath}: {reason}", relpath=relpath))
+        relpaths[key] = sorted(tarball.relpath for tarball in counted.get(key, ()))
+        counts[key] = len(relpaths[key])
+        if counts[key] != number:
+            lines = [_miss(key, number, title, of_day, relpaths[key])]
+            for tarball in unverified_of.get(key, ()):
+                lines.append(f"({tarball.relpath} {tarball.problem})")
+                explained.add(tarball.relpath)
+            failures.append(failure(_STAGE, "\n".join(lines), key=key if "/" in key else f"/{key}"))
+    failures += [
+        failure(_STAGE, f"{tarball.relpath} {tarball.problem}", relpath=tarball.relpath)
+        for tarball in unverified
+        if tarball.relpath not in explained
+    ]
+    unexpected = _unexpected(found, expected, items)
+    for relpath, reason in unexpected:
+        sentence = f"unexpected in {title} on {of_day}: {relpath}: {reason}"
+        failures.append(failure(_STAGE, sentence, relpath=relpath))
+    failures += unreadable(found)
     if not expected:
-        result["failures"].append(failure(_STAGE, f"nothing is expected of {title}: no items, so nothing could be checked"))
-    return result
+        failures.append(failure(_STAGE, f"nothing is expected of {title}: no items, so nothing could be checked"))
+    return {
+        "day": of_day,
+        "counts": counts,
+        "relpaths": relpaths,
+        "without_dna": [tarball.relpath for tarball in unverified],
+        "unexpected": [relpath for relpath, _ in unexpected],
+        "failures": failures,
+    }
 
 
 def _number(key: object, value: object) -> int:
     text = str(value)
-    if isinstance(value, bool) or not text.isdecimal():
+    if isinstance(value, (bool, float)) or not re.fullmatch(r"\d{1,6}", text, re.ASCII):
         raise InvalidInput(f"expect: {key}: {value!r} is not a whole number of tarballs")
     return int(text)
 
 
-def _belongs(category: str, name: str, key: str) -> bool:
-    return key in (name, f"{category}/{name}")
+@dataclass(frozen=True)
+class _Seen:
+    """A tarball that counts: one on disk, or one that a run in check mode would have made."""
+
+    key: str
+    name: str
+    stamp: str
+    relpath: str
 
 
-def _newest_of_each_item(found: Scan, predicted: Sequence[str], key: str) -> dict[str, str]:
-    """Return {category/name: relpath of its newest verified tarball} of the items that a key means."""
-    newest: dict[str, str] = {}
-    candidates = [(tarball.category, tarball.name, tarball.relpath) for tarball in found.verified() if parse_filename(tarball.filename, tarball.name)]
-    candidates += [(*relpath.split("/")[:2], relpath) for relpath in predicted]  # type: ignore[list-item]
-    for category, name, relpath in sorted(candidates, key=lambda candidate: candidate[2].split("/")[2:6]):
-        if _belongs(category, name, key):
-            newest[f"{category}/{name}"] = relpath
-    return newest
+def _by_key(tarballs: Iterable[Any]) -> dict[str, list[Any]]:
+    """Given Tarballs or _Seens, return {name or category/name: those that it means}."""
+    result: dict[str, list[Any]] = {}
+    for tarball in tarballs:
+        for key in (tarball.name, tarball.key):
+            result.setdefault(key, []).append(tarball)
+    return result
+
+
+def _newest_of_each_item(found: Scan, predicted: Sequence[str], day: str) -> list[_Seen]:
+    """Return the newest verified tarball of each item on a day."""
+    seen = [
+        _Seen(tarball.key, tarball.name, tarball.stamp, tarball.relpath)
+        for tarball in found.verified()
+        if parse_filename(tarball.filename, tarball.name)
+    ]
+    for relpath in predicted:
+        category, name, stamp, _ = split_relpath(relpath)
+        seen.append(_Seen(f"{category}/{name}", name, stamp, relpath))
+    newest: dict[str, _Seen] = {}
+    for one in seen:
+        if day_of(one.stamp) == day and (one.key not in newest or one.stamp >= newest[one.key].stamp):
+            newest[one.key] = one
+    return list(newest.values())
 
 
 def _miss(key: str, number: int, title: str, day: str, relpaths: Sequence[str]) -> str:
     got = f": {', '.join(relpaths)}" if relpaths else ""
-    return f"expecting {number} tarball{'' if number == 1 else 's'} for {key} of {title} on {day} but got {len(relpaths)}{got}"
+    plural = "" if number == 1 else "s"
+    return f"expecting {number} tarball{plural} for {key} of {title} on {day} but got {len(relpaths)}{got}"
 
 
-def _unexpected(tree: Tree, found: Scan, expected: Mapping[str, int], items: Sequence[str] | None) -> list[tuple[str, str]]:
+def _unexpected(found: Scan, expected: Collection[str], items: Collection[str] | None) -> list[tuple[str, str]]:
     """Return (relpath, why) of all that should not be there."""
-    result = [(relpath, why) for relpath, why in found.strange]
+    result = list(found.strange)
     stamps: dict[tuple[str, str], list[Tarball]] = {}
     known = sorted(expected)
+    allowed = None if items is None else set(items)
+    hints: dict[str, str] = {}
     for tarball in found.tarballs:
-        mine = tarball.key in items if items is not None else any(_belongs(tarball.category, tarball.name, key) for key in expected)
+        mine = tarball.key in allowed if allowed is not None else tarball.key in expected or tarball.name in expected
         if not parse_filename(tarball.filename, tarball.name):
             result.append((tarball.relpath, f"its name does not belong to {tarball.key}"))
         elif tarball.verified and not mine:
-            result.append((tarball.relpath, f"{tarball.key} is no item; {nearest(tarball.name, known) if known else 'none is'}"))
+            if known and len(hints) < _HINTS and tarball.name not in hints:
+                hints[tarball.name] = f"; {nearest(tarball.name, known)}"
+            result.append((tarball.relpath, f"{tarball.key} is no item{hints.get(tarball.name, '')}"))
         elif tarball.verified:
             stamps.setdefault((tarball.key, tarball.stamp), []).append(tarball)
     for (key, stamp), several in stamps.items():
@@ -259,4 +344,3 @@ def _unexpected(tree: Tree, found: Scan, expected: Mapping[str, int], items: Seq
             names = ", ".join(tarball.filename for tarball in several)
             result.append((several[-1].relpath, f"{len(several)} tarballs of {key} under one stamp {stamp}: {names}"))
     return result
-

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import IO, Any
 
 DIGEST_LENGTHS = {"md5": 32, "sha256": 64, "sha512": 128}
 CHUNK = 1 << 20
@@ -20,8 +22,17 @@ def new_hash(algorithm: str) -> Any:
         return hashlib.new(algorithm)
 
 
+def open_plain(path: str) -> IO[bytes]:
+    """Given a path, return the plain file there, open for reading. Raise OSError for all else, links and pipes too."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is no plain file", path)
+    return os.fdopen(descriptor, "rb")
+
+
 def digest_file(path: str, algorithm: str, *, from_disk: bool = False) -> tuple[str, int]:
-    """Given a file, return its digest (hex) and the number of bytes read. Raise OSError.
+    """Given a plain file, return its digest (hex) and the number of bytes read. Raise OSError.
 
     With `from_disk` the pages that the kernel holds are dropped first, so that the medium is read.
     """
@@ -29,12 +40,14 @@ def digest_file(path: str, algorithm: str, *, from_disk: bool = False) -> tuple[
     buffer = bytearray(CHUNK)
     view = memoryview(buffer)
     size = 0
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb", buffering=0) as stream:
+    with open_plain(path) as stream:
         if from_disk:
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         while True:
-            count = stream.readinto(buffer)
+            try:
+                count = stream.readinto(buffer)  # type: ignore[attr-defined]
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, path) from error
             if not count:
                 return digest.hexdigest(), size
             digest.update(view[:count])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .errors import AltbackupError, ToolFailed
+from .layout import printable
 
 KEYS = ("node", "delegate", "stage", "category", "name", "relpath", "reason", "rc", "stderr")
 
@@ -19,8 +20,8 @@ def failure(stage: str, reason: str | BaseException, *, key: str = "", relpath: 
         "stage": stage,
         "category": category,
         "name": name,
-        "relpath": relpath,
-        "reason": explain(reason),
+        "relpath": printable(relpath),
+        "reason": printable(explain(reason)),
         "rc": reason.rc if isinstance(reason, ToolFailed) else None,
         "stderr": reason.stderr if isinstance(reason, ToolFailed) else "",
     }

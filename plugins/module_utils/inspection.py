@@ -30,11 +30,12 @@ def inspect(
     now: float | None = None,
     writable: bool = True,
 ) -> dict[str, Any]:
-    """Given a node's bases and what it will do, return `failures`, `items` (discovered), `notes` and `free` ({base: bytes}).
+    """Given a node's bases and what it will do, return `failures`, `items` (discovered), `notes` `free` ({base: bytes}),
+    and `usable`: whether all bases are there.
 
     `now` is the controller's clock (seconds since 1970); more than a minute's difference is a failure.
     """
-    result: dict[str, Any] = {"changed": False, "items": [], "notes": [], "free": {}, "failures": []}
+    result: dict[str, Any] = {"changed": False, "items": [], "notes": [], "free": {}, "usable": True, "failures": []}
     for base in bases:
         try:
             tree = require_writable(base) if writable else open_tree(base)
@@ -42,6 +43,7 @@ def inspect(
             result["free"][base] = status.f_bavail * status.f_frsize
         except (AltbackupError, OSError) as error:
             result["failures"].append(failure(_STAGE, error))
+            result["usable"] = False
     for check in [lambda tool=tool: find_tool(tool) for tool in tools] + ([lambda: compressor(Form(ext))] if ext else []):  # type: ignore[misc]
         try:
             check()

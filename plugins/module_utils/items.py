@@ -54,14 +54,21 @@ def check_name(name: object) -> str:
             raise InvalidInput(f"item name {name!r} contains {what}: choose a name without")
     if name.startswith("."):
         raise InvalidInput(f"item name {name!r} begins with a dot: choose a name that does not")
-    if len(os.fsencode(name)) > 200:
+    try:
+        length = len(name.encode())
+    except UnicodeEncodeError:
+        raise InvalidInput(f"item name {name!r} is not UTF-8 text: choose a name that is") from None
+    if length > 200:
         raise InvalidInput(f"item name {name!r} is longer than 200 bytes: choose a shorter one")
     return name
 
 
 def encode_name(path: str) -> str:
-    """Given the relative path of a discovered repository, return an item name, reversibly: `group/project` is `group%2Fproject`."""
-    name = re.sub(r"[%/\n\0]", lambda match: f"%{ord(match.group()):02X}", path)
+    """Given the relative path of a repository, return an item name, reversibly: `group/project` is `group%2Fproject`.
+
+    Bytes that are no UTF-8 text, as `os.fsdecode` has them, are encoded, too.
+    """
+    name = re.sub("[%/\n\0\udc80-\udcff]", lambda match: f"%{ord(match.group()) & 0xFF:02X}", path)
     return f"%2E{name[1:]}" if name.startswith(".") else name
 
 
@@ -71,9 +78,10 @@ def decode_name(name: str) -> str:
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """Given an unknown word, return a hint at the nearest known one, or at all of them."""
+    """Given an unknown word, return a hint at the nearest known one, or at all of them if they are few."""
     close = difflib.get_close_matches(word, known, 1, 0.6)
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+    more = f" and {len(known) - 20} more" if len(known) > 20 else ""
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known[:20])}{more}"
 
 
 def parse_item(values: Mapping[str, Any]) -> Item:
@@ -89,7 +97,7 @@ def parse_item(values: Mapping[str, Any]) -> Item:
         if key not in values:
             raise InvalidInput(f"{title}: key {key!r} is missing")
     kind = values["kind"]
-    if kind not in CATEGORIES:
+    if not isinstance(kind, str) or kind not in CATEGORIES:
         raise InvalidInput(f"{title}: unknown kind {kind!r}, {nearest(str(kind), tuple(CATEGORIES))}")
     for key in _ONLY_FOLDER:
         if kind != "folder" and values.get(key):
@@ -99,7 +107,7 @@ def parse_item(values: Mapping[str, Any]) -> Item:
         raise InvalidInput(f"{title}: path {path!r} is not an absolute path")
     keep = parse_keep(values["keep"], title) if "keep" in values else None
     exclude = values.get("exclude", ())
-    if isinstance(exclude, str) or not all(isinstance(pattern, str) and pattern for pattern in exclude):
+    if not isinstance(exclude, (list, tuple)) or not all(isinstance(pattern, str) and pattern for pattern in exclude):
         raise InvalidInput(f"{title}: exclude {exclude!r} is not a list of patterns")
     require = values.get("require", "")
     if not isinstance(require, str) or os.path.isabs(require) or ".." in require.split("/"):
@@ -108,14 +116,16 @@ def parse_item(values: Mapping[str, Any]) -> Item:
 
 
 def parse_keep(value: object, where: str) -> int:
-    """Given a number of days and contents to retain, return it. Raise InvalidInput unless it is a positive whole number."""
+    """Given a number of days and contents to retain, return it. Raise InvalidInput unless positive and whole."""
     text = str(value).strip()
     if isinstance(value, (bool, float)) or not re.fullmatch(r"\d{1,6}", text, re.ASCII) or int(text) < 1:
         raise InvalidInput(f"{where}: keep {value!r} is not a positive whole number")
     return int(text)
 
 
-def find_problems(values: Sequence[Mapping[str, Any]], base: str) -> tuple[list[Item], list[tuple[Mapping[str, Any], str]]]:
+def find_problems(
+    values: Sequence[Mapping[str, Any]], base: str
+) -> tuple[list[Item], list[tuple[Mapping[str, Any], str]]]:
     """Given items as written and the base, return the good ones and (item as written, why not) for each other.
 
     Of items with one identity none is good: which of them is meant cannot be known.
@@ -129,12 +139,15 @@ def find_problems(values: Sequence[Mapping[str, Any]], base: str) -> tuple[list[
             good.append((value, item))
         except InvalidInput as error:
             bad.append((value, str(error)))
-    keys = [item.key for _, item in good]
+    paths: dict[str, list[str]] = {}
+    for _, item in good:
+        paths.setdefault(item.key, []).append(item.path)
     for value, item in good:
-        if keys.count(item.key) > 1:
-            paths = ", ".join(other.path for _, other in good if other.key == item.key)
-            bad.append((value, f"item {item.kind} {item.name!r}: {item.key} stands {keys.count(item.key)} times ({paths}): give each a name of its own"))
-    return [item for _, item in good if keys.count(item.key) == 1], bad
+        same = paths[item.key]
+        if len(same) > 1:
+            reason = f"{item.key} stands {len(same)} times ({', '.join(same)}): give each a name of its own"
+            bad.append((value, f"item {item.kind} {item.name!r}: {reason}"))
+    return [item for _, item in good if len(paths[item.key]) == 1], bad
 
 
 def check_outside(item: Item, base: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from .archive import Part
 from .errors import InvalidInput
 from .items import Item
-from .kinds import Context, Kind, Prepared, compare, require_folder, walk
+from .kinds import Context, Kind, Prepared, compare, require_folder, settle, walk
 from .processes import find_tool
 
 
@@ -54,7 +54,8 @@ def copy(item: Item, context: Context) -> Iterator[Prepared]:
     def confirm() -> None:
         compare(before, walk(item.path, excluded)[0])
 
-    yield Prepared([Part(item.path, list(before))], {}, listed=True, notes=notes, confirm=confirm)
+    settle()
+    yield Prepared([Part(item.path, list(before))], {}, sparse=True, listed=True, notes=notes, confirm=confirm)
 
 
 KIND = Kind(check, copy)

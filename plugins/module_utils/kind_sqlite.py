@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from .archive import Part
 from .items import Item
-from .kinds import Context, Kind, Prepared, scratch_folder, owner_of, remove_folder
+from .kinds import Context, Kind, Prepared, owner_of, remove_folder, scratch_folder
 from .processes import find_tool
 from .sqlite_copy import check_database, copy_database
 
@@ -27,11 +27,11 @@ def copy(item: Item, context: Context) -> Iterator[Prepared]:
     try:
         filename = os.path.basename(item.path)
         destination = os.path.join(folder, filename)
-        rows = copy_database(item.path, destination, context.deadline)
+        rows, notes = copy_database(item.path, destination, context.deadline)
         shutil.copymode(item.path, destination)
         os.chmod(folder, 0o755)
         parts = [Part(folder, [b".", os.fsencode(f"./{filename}")])]
-        yield Prepared(parts, {"rows": rows}, owner=owner_of(item.path), fixed_times=True)
+        yield Prepared(parts, {"rows": rows}, owner=owner_of(item.path), fixed_times=True, notes=notes)
     finally:
         remove_folder(folder)
 

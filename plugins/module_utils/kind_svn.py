@@ -9,23 +9,28 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
 from .archive import Part
-from .errors import AltbackupError, DeadlineExceeded, InvalidInput, ToolMissing
+from .errors import AltbackupError, DeadlineExceeded, InvalidInput, ToolFailed, ToolMissing
 from .items import Item
 from .kinds import Context, Kind, Prepared, owner_of, remove_folder, require_folder, walk
 from .layout import Tree
 from .processes import Deadline, find_tool, run
-from .publish import make_folders, write_text
+from .publish import make_folders, remove_if_there, write_text
 from .stamps import day_of
 
-_NEVER_LINGERS = ("db/rep-cache.db", "db/rep-cache.db-journal", "db/locks", "hooks", "conf", "locks")
-_NOT_ARCHIVED = ("db/pack-lock", "db/rep-cache.db-journal")
+# A hot copy takes a file of equal size for unchanged unless the live one is newer than the copy, and removes nothing.
+_NEVER_LINGERS = ("db/rep-cache.db", "db/rep-cache.db-journal", "db/locks", "db/revprops", "db/node-origins")
+_KEPT = ("db", "format")
+_NOT_ARCHIVED = ("db/pack-lock", "db/rep-cache.db-journal", "db/node-origins")
+_ATTEMPTS = 3
+_VANISHED = "E000002"  # APR's ENOENT, as svnadmin shows it
 _NAMESPACE = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")  # RFC 4122, appendix C
 
 
@@ -49,13 +54,22 @@ def identity(path: str, deadline: Deadline) -> str:
     return run([find_tool("svnlook"), "uuid", path], what=f"asking {path} for its UUID", deadline=deadline).decode().strip()
 
 
+def date_of(path: str, revision: int, deadline: Deadline) -> str:
+    """Given a repository, return the date of a revision to the microsecond, empty if it has none. Raise ToolFailed."""
+    argv = [find_tool("svnlook"), "proplist", "--revprop", f"--revision={revision}", "--verbose", "--xml", path]
+    listing = run(argv, what=f"asking {path} for the date of revision {revision}", deadline=deadline)
+    match = re.search(rb'<property\s+name="svn:date"[^>]*>([^<]*)<', listing)
+    return match.group(1).decode() if match else ""
+
+
 @contextlib.contextmanager
 def copy(item: Item, context: Context) -> Iterator[Prepared]:
     """Given an item, bring its scratch copy up to date and yield it; its revision is the copy's, never the live one's."""
     scratch = Scratch(item, context)
     notes = scratch.update()
     revision = youngest(scratch.path, context.deadline)
-    names = [name for name in walk(scratch.path)[0] if os.fsdecode(name[2:]) not in _NOT_ARCHIVED]
+    left_out = tuple(f"./{member}/".encode() for member in _NOT_ARCHIVED)
+    names = [name for name in walk(scratch.path)[0] if not (name + b"/").startswith(left_out)]
     yield Prepared(
         [Part(scratch.path, names)],
         {"uuid": identity(scratch.path, context.deadline), "revision": revision},
@@ -82,24 +96,25 @@ class Scratch:
         Any error of an update leads to one rebuild from empty, which is reported; a second one is raised.
         """
         remove_folder(self._building)
-        reason = self._reason_to_rebuild()
+        state = self._read_state()
+        reason = self._reason_to_rebuild(state)
         if reason is None:
             try:
-                self._copy_new_revisions()
+                self._copy_new_revisions(state)
                 return []
             except (DeadlineExceeded, ToolMissing):
                 raise
             except (AltbackupError, OSError) as error:
                 reason = str(error)
+                self._forget()
         routine = not reason
         self._rebuild()
         return [] if routine else [f"the scratch copy was built anew and verified whole: {reason}"]
 
-    def _reason_to_rebuild(self) -> str | None:
+    def _reason_to_rebuild(self, state: Mapping[str, Any]) -> str | None:
         """Return None to go on with the copy, an empty text for a routine rebuild, else what is wrong with the copy."""
         if not os.path.isdir(self.path):
             return ""
-        state = self._read_state()
         if not state:
             return f"{self._state} is missing or damaged"
         live = identity(self.item.path, self.context.deadline)
@@ -108,23 +123,24 @@ class Scratch:
         revision = youngest(self.item.path, self.context.deadline)
         if revision < state["revision"]:
             return f"the repository went back from revision {state['revision']} to {revision}"
+        if date_of(self.item.path, state["revision"], self.context.deadline) != state["date"]:
+            return f"revision {state['revision']} is no longer the one that was copied: the repository was restored from an older copy"
         return "" if is_due(self.item.key, state["built"], day_of(self.context.stamp), self.context.verify_every) else None
 
-    def _copy_new_revisions(self) -> None:
-        verified = int(self._read_state()["revision"])
-        for member in _NEVER_LINGERS:
+    def _copy_new_revisions(self, state: Mapping[str, Any]) -> None:
+        members = [name for name in os.listdir(self.path) if name not in _KEPT]
+        for member in (*_NEVER_LINGERS, *members):
             path = os.path.join(self.path, member)
             remove_folder(path)
-            if os.path.lexists(path):
-                os.unlink(path)
+            remove_if_there(path)
         self._hotcopy(self.path, "--incremental")
         revision = youngest(self.path, self.context.deadline)
         if identity(self.path, self.context.deadline) != identity(self.item.path, self.context.deadline):
             raise AltbackupError("the copy's UUID is not the repository's")
-        if revision > verified:
-            self._verify(self.path, f"--revision={verified + 1}:{revision}")
+        if revision > state["revision"]:
+            self._verify(self.path, f"--revision={state['revision'] + 1}:{revision}")
         self._finish(self.path)
-        self._write_state(self.path, revision, self._read_state()["built"])
+        self._write_state(self.path, revision, state["built"])
 
     def _rebuild(self) -> None:
         try:
@@ -132,8 +148,7 @@ class Scratch:
             self._verify(self._building)
             self._finish(self._building)
             revision = youngest(self._building, self.context.deadline)
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._state)  # until it is known again, the copy counts as damaged
+            self._forget()
             remove_folder(self.path)
             make_folders(os.path.dirname(self.path), self.context.tree.private)
             os.rename(self._building, self.path)
@@ -142,12 +157,21 @@ class Scratch:
             remove_folder(self._building)
 
     def _hotcopy(self, destination: str, *options: str) -> None:
+        """Copy, again if a lock was broken or revisions were packed meanwhile: then a file vanishes under the hot copy."""
         make_folders(os.path.dirname(destination), self.context.tree.private)
-        run(
-            [find_tool("svnadmin"), "hotcopy", "--quiet", *options, self.item.path, destination],
-            what=f"copying the repository {self.item.path}",
-            deadline=self.context.deadline,
-        )
+        for attempt in range(_ATTEMPTS):
+            try:
+                run(
+                    [find_tool("svnadmin"), "hotcopy", "--quiet", *options, self.item.path, destination],
+                    what=f"copying the repository {self.item.path}",
+                    deadline=self.context.deadline,
+                )
+                return
+            except ToolFailed as error:
+                if attempt + 1 == _ATTEMPTS or _VANISHED not in error.stderr:
+                    raise
+            if not options:
+                remove_folder(destination)
 
     def _verify(self, path: str, *options: str) -> None:
         run(
@@ -167,17 +191,23 @@ class Scratch:
                 write_text(uuid_file, f"{lines[0]}\n{instance}\n")
                 os.chmod(uuid_file, 0o644)
 
+    def _forget(self) -> None:
+        """Forget what is known of the copy: until it is built anew, it counts as damaged."""
+        remove_if_there(self._state)
+
     def _read_state(self) -> dict[str, Any]:
         try:
             with open(self._state, encoding="utf-8") as stream:
                 state = json.load(stream)
-            return {"uuid": str(state["uuid"]), "revision": int(state["revision"]), "built": str(state["built"])}
+            texts = {key: str(state[key]) for key in ("uuid", "date", "built")}
+            return {**texts, "revision": int(state["revision"])}
         except (OSError, ValueError, KeyError, TypeError):
             return {}
 
     def _write_state(self, path: str, revision: int, built: str) -> None:
         make_folders(os.path.dirname(self._state), self.context.tree.private)
-        state = {"uuid": identity(path, self.context.deadline), "revision": revision, "built": built}
+        deadline = self.context.deadline
+        state = {"uuid": identity(path, deadline), "revision": revision, "date": date_of(path, revision, deadline), "built": built}
         write_text(self._state, json.dumps(state) + "\n")
 
 

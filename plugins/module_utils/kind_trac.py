@@ -15,11 +15,26 @@ from urllib.parse import quote
 from .archive import Part
 from .errors import AltbackupError, InvalidInput, SourceChanged
 from .items import Item
-from .kinds import Context, Kind, Prepared, compare, scratch_folder, owner_of, remove_folder, require_folder, walk
+from .kinds import (
+    Context,
+    Kind,
+    Prepared,
+    compare,
+    owner_of,
+    remove_folder,
+    require_folder,
+    scratch_folder,
+    settle,
+    walk,
+)
+from .layout import is_plain_file
 from .processes import find_tool
 from .sqlite_copy import check_database, copy_database, uri
 
 _LOGS = "log"
+_MUST_NOT_BE_LINKS = ("attachments", "files", "files/attachments")
+_SHOWN = 5
+_SIZE = 3  # in what a walk tells of a file
 
 
 def check(item: Item) -> None:
@@ -28,28 +43,55 @@ def check(item: Item) -> None:
     for member in ("VERSION", "conf/trac.ini"):
         if not os.path.isfile(os.path.join(item.path, member)):
             raise InvalidInput(f"item trac {item.name!r}: path {item.path} is not a Trac environment: it has no {member}")
+    for member in _MUST_NOT_BE_LINKS:
+        path = os.path.join(item.path, member)
+        if os.path.islink(path):
+            raise InvalidInput(
+                f"item trac {item.name!r}: {path} is a symbolic link, and only the link would be archived: "
+                f"mount {os.path.realpath(path)} there instead (mount --bind)"
+            )
     check_database(os.path.join(item.path, database_path(item)), f"item trac {item.name!r}")
     find_tool("tar")
 
 
 def database_path(item: Item) -> str:
     """Given an item, return its database's path inside the environment, as its trac.ini has it. Raise InvalidInput."""
-    parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
-    try:
-        parser.read(os.path.join(item.path, "conf", "trac.ini"), encoding="utf-8-sig")
-        database = parser.get("trac", "database", fallback="sqlite:db/trac.db") or "sqlite:db/trac.db"
-    except (configparser.Error, UnicodeDecodeError, OSError) as error:
-        raise InvalidInput(f"item trac {item.name!r}: {item.path}/conf/trac.ini cannot be read: {error}") from error
-    scheme, _, path = database.partition(":")
+    scheme, _, path = _database_setting(item).partition(":")
     if scheme != "sqlite":
         raise InvalidInput(
             f"item trac {item.name!r}: its database is {scheme}, not sqlite: "
             "back up the environment as kind folder and the database by its engine's own dump"
         )
-    path = os.path.normpath(path.partition("?")[0])
-    if os.path.isabs(path) or path.startswith(".."):
-        raise InvalidInput(f"item trac {item.name!r}: its database {path} lies outside the environment: add it as an item of kind sqlite")
+    path = os.path.relpath(os.path.join(item.path, path.partition("?")[0]), item.path)
+    if path == ".." or path.startswith("../"):
+        path = os.path.normpath(os.path.join(item.path, path))
+        raise InvalidInput(
+            f"item trac {item.name!r}: its database {path} lies outside the environment: "
+            "back up the environment as kind folder and the database as kind sqlite"
+        )
     return path
+
+
+def _database_setting(item: Item) -> str:
+    """Return the setting `database` of an environment; what its trac.ini lacks may stand in files that it inherits."""
+    waiting, seen = [os.path.join(item.path, "conf", "trac.ini")], set()
+    while waiting:
+        path = os.path.normpath(waiting.pop(0))
+        if path in seen:
+            continue
+        seen.add(path)
+        parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
+        try:
+            with open(path, encoding="utf-8-sig") as stream:
+                parser.read_file(stream)
+        except (configparser.Error, UnicodeDecodeError, OSError) as error:
+            raise InvalidInput(f"item trac {item.name!r}: {path} cannot be read: {error}") from error
+        database = parser.get("trac", "database", fallback=None)
+        if database:
+            return database
+        inherited = (parser.get("inherit", "file", fallback=None) or "").split(",")
+        waiting += [os.path.join(os.path.dirname(path), name.strip()) for name in inherited if name.strip()]
+    return "sqlite:db/trac.db"
 
 
 @contextlib.contextmanager
@@ -61,97 +103,110 @@ def copy(item: Item, context: Context) -> Iterator[Prepared]:
     try:
         staged = os.path.join(folder, database)
         os.makedirs(os.path.dirname(staged), exist_ok=True)
-        rows = copy_database(live, staged, context.deadline)
-        shutil.copymode(live, staged)
-        os.utime(staged, (0, 0))
-        _own(staged, live)
+        rows, notes = copy_database(live, staged, context.deadline)
+        if "system" not in rows:
+            raise InvalidInput(f"item trac {item.name!r}: {live} is no Trac database: it has no table system")
+        _copy_attributes(live, staged, moving=True)
         _copy_logs(item.path, folder)
-        moving = {os.path.dirname(database), _LOGS}
-        for path in sorted(moving | {""}, reverse=True):
-            _copy_attributes(os.path.join(item.path, path), os.path.join(folder, path), path in moving)
-        copied = list(walk(folder)[0])
+        for parent, _, _ in os.walk(folder, topdown=False):
+            path = os.path.relpath(parent, folder)
+            moving = path == os.path.dirname(database) or _is_below_logs(path)
+            _copy_attributes(os.path.join(item.path, path), parent, moving)
+        copied = walk(folder)[0]
+        beside = {database, f"{database}-wal", f"{database}-shm", f"{database}-journal"}
 
-        def excluded(path: str, _is_folder: bool) -> bool:
-            beside = path in (database, f"{database}-wal", f"{database}-shm", f"{database}-journal")
-            return beside or (path.startswith(f"{_LOGS}/") and os.path.isfile(os.path.join(item.path, path)))
+        def excluded(path: str, is_folder: bool) -> bool:
+            return path in beside or (not is_folder and _is_below_logs(path) and _is_log(os.path.join(item.path, path)))
 
         def look() -> tuple[dict[bytes, tuple[int, ...]], list[str]]:
             tree, notes = walk(item.path, excluded)
             return {name: value for name, value in tree.items() if name not in copied}, notes
 
-        before, notes = look()
-        notes += _check_attachments(item, staged, live, before)
-        parts = [Part(folder, copied), Part(item.path, list(before))]
+        before, left_out = look()
+        notes += left_out + _check_attachments(item, staged, live, before)
+        if os.geteuid() != 0:
+            notes.append(f"read as uid {os.geteuid()}, not root: the database and the logs are archived as its own")
+        settle()
+        parts = [Part(folder, list(copied)), Part(item.path, list(before))]
         yield Prepared(parts, {"rows": rows}, notes=notes, confirm=lambda: compare(before, look()[0]))
     finally:
         remove_folder(folder)
 
 
 def _copy_attributes(live: str, staged: str, moving: bool) -> None:
-    """Give a staged folder the owner, mode and time of the live one; SQLite and the log move the time of theirs: it is fixed."""
-    if os.path.isdir(staged):
-        shutil.copymode(live, staged)
-        _own(staged, live)
-        time = 0 if moving else os.stat(live).st_mtime_ns
-        os.utime(staged, ns=(time, time))
+    """Give a copy the owner, mode, attributes and time of what it is of; the time is fixed where mere reading moves it."""
+    if os.geteuid() == 0:
+        os.chown(staged, *owner_of(live))
+    shutil.copystat(live, staged)
+    if moving:
+        os.utime(staged, (0, 0))
+
+
+def _is_below_logs(path: str) -> bool:
+    return path == _LOGS or path.startswith(f"{_LOGS}/")
+
+
+def _is_log(path: str) -> bool:
+    """Return whether a file below the logs is copied rather than archived as it is, or is already gone."""
+    return is_plain_file(path) or not os.path.lexists(path)
 
 
 def _copy_logs(environment: str, folder: str) -> None:
     """Copy the logs as they are now: they grow while the environment is in use, and a part of them is no damage."""
-    logs = os.path.join(environment, _LOGS)
-    if not os.path.isdir(logs) or os.path.islink(logs):
-        return
-    os.makedirs(os.path.join(folder, _LOGS), exist_ok=True)
-    for entry in sorted(os.listdir(logs)):
-        source, destination = os.path.join(logs, entry), os.path.join(folder, _LOGS, entry)
-        if os.path.isfile(source) and not os.path.islink(source):
-            with contextlib.suppress(FileNotFoundError):  # rotated meanwhile
-                shutil.copy2(source, destination)
-                _own(destination, source)
-
-
-def _own(path: str, live: str) -> None:
-    if os.geteuid() == 0:
-        os.chown(path, *owner_of(live))
+    for parent, _, files in os.walk(os.path.join(environment, _LOGS)):
+        destination = os.path.join(folder, os.path.relpath(parent, environment))
+        os.makedirs(destination, exist_ok=True)
+        for name in files:
+            source = os.path.join(parent, name)
+            if is_plain_file(source):
+                with contextlib.suppress(FileNotFoundError):  # rotated meanwhile
+                    shutil.copyfile(source, os.path.join(destination, name))
+                    _copy_attributes(source, os.path.join(destination, name), moving=False)
 
 
 def _check_attachments(item: Item, staged: str, live: str, tree: dict[bytes, tuple[int, ...]]) -> list[str]:
-    """Given the copied database and the tree, return notes on attachments whose file the live environment has lost.
+    """Given the copied database and the tree, return a note on attachments whose file the live environment has lost.
 
-    Raise SourceChanged if one was deleted while the environment was read.
+    Raise SourceChanged if one was deleted or replaced while the environment was read.
     """
-    missing = [row for row in _attachments(item, uri(staged, "immutable=1")) if not _present(row, tree)]
-    if not missing:
+    lost = [row for row in _attachments(item, uri(staged, "immutable=1")) if not _is_present(row, tree)]
+    if not lost:
         return []
-    still = _attachments(item, uri(live, "mode=ro"))
-    for row in missing:
+    still = set(_attachments(item, uri(live, "mode=ro")))
+    titles = ["/".join(row[:3]) for row in lost]
+    for row, title in zip(lost, titles):
         if row not in still:
-            raise SourceChanged(f"item trac {item.name!r}: attachment {'/'.join(row)} was deleted while it was read")
-    return [f"attachment {'/'.join(row)} is in the database, but its file is missing in {item.path}" for row in missing]
+            raise SourceChanged(f"item trac {item.name!r}: attachment {title} was deleted or replaced while it was read")
+    more = f" and {len(titles) - _SHOWN} more" if len(titles) > _SHOWN else ""
+    return [
+        f"attachment {', '.join(titles[:_SHOWN])}{more}: in the database, "
+        f"but its file is missing in {item.path} or has another size"
+    ]
 
 
-def _attachments(item: Item, database: str) -> list[tuple[str, str, str]]:
-    """Return (type, id, filename) of all attachments in a database."""
+def _attachments(item: Item, database: str) -> list[tuple[str, str, str, int]]:
+    """Return (type, id, filename, size in bytes) of all attachments in a database."""
     try:
         with contextlib.closing(sqlite3.connect(database, uri=True, timeout=60)) as connection:
             known = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'attachment'").fetchone()
-            return connection.execute("SELECT type, id, filename FROM attachment").fetchall() if known else []
+            return connection.execute("SELECT type, id, filename, size FROM attachment").fetchall() if known else []
     except sqlite3.Error as error:
         raise AltbackupError(f"item trac {item.name!r}: its attachments cannot be listed: {error}") from error
 
 
-def _present(row: tuple[str, str, str], tree: dict[bytes, tuple[int, ...]]) -> bool:
-    return any(os.fsencode(f"./{path}") in tree for path in attachment_paths(*row))
+def _is_present(row: tuple[str, str, str, int], tree: dict[bytes, tuple[int, ...]]) -> bool:
+    found = [tree[name] for name in map(os.fsencode, attachment_paths(*row[:3])) if name in tree]
+    return any(row[3] in (None, identity[_SIZE]) for identity in found)
 
 
 def attachment_paths(realm: str, parent: str, filename: str) -> list[str]:
-    """Given an attachment's row, return the paths that Trac 1.0 and newer, and older ones, give its file."""
+    """Given an attachment's row, return the paths in the tree that Trac 1.0 and newer, and older ones, give its file."""
     folder = hashlib.sha1(parent.encode("utf-8")).hexdigest()  # noqa: S324 (Trac's own layout)
     stored = hashlib.sha1(filename.encode("utf-8")).hexdigest()  # noqa: S324 (Trac's own layout)
     extension = re.search(r"\.[A-Za-z0-9]+\Z", filename)
     return [
-        f"files/attachments/{realm}/{folder[:3]}/{folder}/{stored}{extension.group() if extension else ''}",
-        f"attachments/{quote(realm)}/{quote(parent)}/{quote(filename)}",
+        f"./files/attachments/{realm}/{folder[:3]}/{folder}/{stored}{extension.group() if extension else ''}",
+        f"./attachments/{quote(realm)}/{quote(parent)}/{quote(filename)}",
     ]
 
 

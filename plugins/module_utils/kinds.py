@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -28,6 +29,10 @@ class Context:
     verify_every: int = 7
 
 
+_TICK = 0.02
+"""Seconds; the clock that file times are taken from moves at least every 10 ms."""
+
+
 def unchanged() -> None:
     """Confirm nothing: the parts are private copies, which nobody else changes."""
 
@@ -41,6 +46,8 @@ class Prepared:
     revision: int | None = None
     owner: tuple[int, int] | None = None
     fixed_times: bool = False
+    sparse: bool = False
+    """Whether holes of sparse files are kept; whether a fresh copy has holes is up to its file system, even for equal content."""
     listed: bool = False
     """Whether the archive's manifest is recorded."""
     notes: list[str] = field(default_factory=list)
@@ -75,38 +82,46 @@ def require_folder(item: Item) -> None:
         raise InvalidInput(f"{where} cannot be read by uid {os.geteuid()}")
 
 
-def walk(root: str, excluded: Callable[[str, bool], bool] = lambda path, folder: False) -> tuple[dict[bytes, tuple[int, ...]], list[str]]:
-    """Given a folder, return ({path as tar wants it: identity} sorted by path, notes on what cannot be archived).
+def walk(
+    root: str, excluded: Callable[[str, bool], bool] = lambda path, folder: False
+) -> tuple[dict[bytes, tuple[int, ...]], list[str]]:
+    """Given a folder, or a link to one, return ({path as tar wants it: identity} sorted by path, notes on what cannot be archived).
 
     `excluded` is asked with the path below the root and whether it is a folder. Raise InvalidInput where something
     cannot be read, SourceChanged where it vanishes meanwhile.
     """
     found: dict[bytes, tuple[int, ...]] = {}
     notes: list[str] = []
-
-    def visit(path: str) -> None:
+    waiting = [""]
+    while waiting:
+        path = waiting.pop()
         full = os.path.join(root, path) if path else root
         try:
-            status = os.lstat(full)
+            status = os.lstat(full) if path else os.stat(full)
             if stat.S_ISSOCK(status.st_mode):
                 notes.append(f"left out {printable(path)}: a socket has no content")
-                return
-            name = os.fsencode(f"./{path}") if path else b"."
-            found[name] = identity(status)
+                continue
+            found[os.fsencode(f"./{path}") if path else b"."] = identity(status)
             if stat.S_ISREG(status.st_mode) and not os.access(full, os.R_OK):
-                raise InvalidInput(f"{printable(full)} cannot be read by uid {os.geteuid()}: nothing of this item is stored")
+                raise PermissionError
             if stat.S_ISDIR(status.st_mode):
-                for entry in sorted(os.listdir(full)):
-                    below = f"{path}/{entry}" if path else entry
-                    if not excluded(below, os.path.isdir(os.path.join(root, below))):
-                        visit(below)
+                with os.scandir(full) as entries:
+                    for entry in entries:
+                        below = f"{path}/{entry.name}" if path else entry.name
+                        if not excluded(below, entry.is_dir(follow_symlinks=False)):
+                            waiting.append(below)
         except FileNotFoundError as error:
             raise SourceChanged(f"{printable(full)} vanished while it was read") from error
         except PermissionError as error:
-            raise InvalidInput(f"{printable(full)} cannot be read by uid {os.geteuid()}: nothing of this item is stored") from error
+            raise InvalidInput(
+                f"{printable(full)} cannot be read by uid {os.geteuid()}: nothing of this item is stored"
+            ) from error
+    return dict(sorted(found.items())), sorted(notes)
 
-    visit("")
-    return dict(sorted(found.items())), notes
+
+def settle() -> None:
+    """Wait until the clock of file times has moved: a second change of a file in the tick of its walk would leave no trace."""
+    time.sleep(_TICK)
 
 
 def identity(status: os.stat_result) -> tuple[int, ...]:
@@ -144,7 +159,18 @@ def remove_folder(path: str) -> None:
     if os.path.islink(path):
         os.unlink(path)
     elif os.path.isdir(path):
+        if os.geteuid() != 0:
+            _make_writable(path)
         shutil.rmtree(path)
+
+
+def _make_writable(path: str) -> None:
+    """Let a copied tree be removed by its owner: its folders have the modes of live ones."""
+    os.chmod(path, 0o700)
+    for parent, folders, _ in os.walk(path):
+        for name in folders:
+            if not os.path.islink(os.path.join(parent, name)):
+                os.chmod(os.path.join(parent, name), 0o700)
 
 
 def owner_of(path: str) -> tuple[int, int]:

@@ -17,6 +17,8 @@ MARKER = ".altbackup"
 TEMPORARY = ".altbackup-tmp-"
 EXTENSIONS = (".tar.zst", ".tar.gz", ".tar")
 LAST = "last"
+_NO_CATEGORIES = (MARKER, "lost+found")
+_COLLAPSED = "it should be a link to the newest stamp, but is a real folder or file"
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def open_tree(base: str) -> Tree:
     if os.path.isdir(os.path.join(base, MARKER)):
         return Tree(base, os.path.join(base, MARKER))
     parent, source = os.path.split(base)
-    if source and os.path.isdir(os.path.join(parent, MARKER)):
+    if source not in ("", MARKER) and os.path.isdir(os.path.join(parent, MARKER)):
         if os.path.islink(base) or (os.path.lexists(base) and not os.path.isdir(base)):
             raise BaseUnusable(f"base {base} is not a folder")
         return Tree(base, os.path.join(parent, MARKER), source)
@@ -58,7 +60,7 @@ def open_tree(base: str) -> Tree:
 
 def printable(text: str) -> str:
     """Given a path, return it as valid UTF-8, with odd bytes shown as \\xNN."""
-    return os.fsencode(text).decode("utf-8", "backslashreplace")
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,8 @@ class Scan:
     temporaries: list[str] = field(default_factory=list)
     strange: list[tuple[str, str]] = field(default_factory=list)
     """(relpath, why)"""
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+    """(relpath of a folder, why); what is below is not known"""
 
     def verified(self) -> list[Tarball]:
         """Return the tarballs that a sidecar vouches for."""
@@ -135,70 +139,103 @@ def split_relpath(relpath: str) -> tuple[str, str, str, str]:
     raise InvalidInput(f"{relpath!r} is not <category>/<name>/YYYY/MM/DD/HHMMSS/<name>[-<revision>].tar[.zst|.gz]")
 
 
-def scan(tree: Tree, day: str = "", keys: Collection[str] | None = None) -> Scan:
+def scan(tree: Tree, day: str = "", keys: Collection[str] | None = None, *, go_on: bool = False) -> Scan:
     """Given a tree, return what it holds, of one day only if given, of some items only if given. Follow no link.
 
-    Raise BaseUnusable where a folder cannot be read: what cannot be seen must not pass for empty.
+    What cannot be seen must not pass for empty: raise BaseUnusable where a folder cannot be read, or with `go_on`
+    leave it in `unreadable` for the caller to report, unless it is the base itself.
     """
     found = Scan()
-    if not os.path.isdir(tree.base):
-        return found
-    for category in _folders(tree.base, "", found):
-        if category == MARKER or category.endswith("LOCKED"):
+    for category in _folders(tree, "", found):
+        if category in _NO_CATEGORIES or category.endswith("LOCKED"):
             continue
-        for name in _folders(tree.base, category, found):
+        for name in _folders(tree, category, found, None if keys is None else _names(keys, category)):
             key = f"{category}/{name}"
-            if keys is not None and key not in keys:
-                continue
             if printable(key) != key:
                 found.strange.append((printable(key), "its name is not UTF-8 text"))
                 continue
             for stamp in _stamps(tree, key, day, found):
                 _scan_stamp(tree, category, name, stamp, found)
+    for relpath, why in found.unreadable:
+        if not go_on or not relpath:
+            raise BaseUnusable(f"cannot read folder {tree.path(relpath)}: {why}")
     return found
 
 
-def _entries(path: str) -> list[os.DirEntry[str]]:
+def _names(keys: Collection[str], category: str) -> list[str]:
+    """Return the names of the items of a category, of those in keys (category/name)."""
+    names = [key[len(category) + 1 :] for key in keys if key.startswith(f"{category}/")]
+    return sorted(name for name in names if name and not name.startswith(".") and "/" not in name and "\0" not in name)
+
+
+def _entries(tree: Tree, relpath: str, found: Scan) -> list[os.DirEntry[str]]:
     try:
-        with os.scandir(path) as entries:
+        with os.scandir(tree.path(relpath)) as entries:
             return sorted(entries, key=lambda entry: entry.name)
     except FileNotFoundError:  # purged while we look
         return []
     except OSError as error:
-        raise BaseUnusable(f"cannot read folder {path}: {error.strerror}") from error
+        found.unreadable.append((printable(relpath), error.strerror or str(error)))
+        return []
 
 
-def _folders(base: str, relpath: str, found: Scan) -> Iterator[str]:
-    """Yield the names of the folders below a folder; links and files are strange."""
-    for entry in _entries(os.path.join(base, relpath)):
-        if entry.is_dir(follow_symlinks=False):
-            yield entry.name
-        elif entry.name.startswith(TEMPORARY):
-            found.temporaries.append(os.path.join(relpath, entry.name))
+def _folders(tree: Tree, relpath: str, found: Scan, names: Collection[str] | None = None) -> Iterator[str]:
+    """Yield the names of the folders below a folder, or of those among the names given; links and files are strange."""
+    if names is None:
+        modes = [(entry.name, _mode_of(entry)) for entry in _entries(tree, relpath, found)]
+    else:
+        modes = list(_modes(tree, relpath, names, found))
+    for name, mode in modes:
+        if stat.S_ISDIR(mode):
+            yield name
+        elif name.startswith(TEMPORARY):
+            found.temporaries.append(os.path.join(relpath, name))
         else:
-            why = "it is a symbolic link, which is not followed" if entry.is_symlink() else "it is no folder"
-            found.strange.append((printable(os.path.join(relpath, entry.name)), why))
+            why = "it is a symbolic link, which is not followed" if stat.S_ISLNK(mode) else "it is no folder"
+            found.strange.append((printable(os.path.join(relpath, name)), why))
+
+
+def _mode_of(entry: os.DirEntry[str]) -> int:
+    """Return the type of an entry, without a look at its inode where the folder has it."""
+    if entry.is_symlink():
+        return stat.S_IFLNK
+    return stat.S_IFDIR if entry.is_dir(follow_symlinks=False) else stat.S_IFREG
+
+
+def _modes(tree: Tree, relpath: str, names: Collection[str], found: Scan) -> Iterator[tuple[str, int]]:
+    """Yield (name, mode) of those names that are there."""
+    for name in names:
+        try:
+            yield name, os.lstat(tree.path(f"{relpath}/{name}")).st_mode
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            found.unreadable.append((printable(relpath), error.strerror or str(error)))
+            return
 
 
 def _stamps(tree: Tree, key: str, day: str, found: Scan) -> Iterator[str]:
     """Yield the stamps for which an item has a folder."""
     if day:
+        last = tree.path(f"{key}/{LAST}")
+        if os.path.lexists(last) and not os.path.islink(last):
+            found.strange.append((f"{key}/{LAST}", _COLLAPSED))
         path = key
         for part in day.split("/"):
             path = f"{path}/{part}"
             if os.path.islink(tree.path(path)):
                 found.strange.append((path, "it is a symbolic link, which is not followed"))
                 return
-        for time in _folders(tree.base, f"{key}/{day}", found) if os.path.isdir(tree.path(path)) else ():
+        for time in _folders(tree, path, found):
             if is_stamp(f"{day}/{time}"):
                 yield f"{day}/{time}"
             else:
                 found.strange.append((printable(f"{key}/{day}/{time}"), "its name is no time HHMMSS"))
         return
-    for entry in _entries(tree.path(key)):
+    for entry in _entries(tree, key, found):
         if entry.name == LAST:
             if not entry.is_symlink():
-                found.strange.append((f"{key}/{LAST}", "it should be a link to the newest stamp, but is a real folder or file"))
+                found.strange.append((f"{key}/{LAST}", _COLLAPSED))
         elif entry.name.startswith(TEMPORARY):
             found.temporaries.append(f"{key}/{entry.name}")
         elif not entry.is_dir(follow_symlinks=False):
@@ -214,23 +251,23 @@ def _stamps_below(tree: Tree, key: str, relative: str, depth: int, found: Scan) 
     elif depth == 4:
         yield relative
     else:
-        for name in _folders(tree.base, f"{key}/{relative}", found):
+        for name in _folders(tree, f"{key}/{relative}", found):
             yield from _stamps_below(tree, key, f"{relative}/{name}", depth + 1, found)
 
 
 def _scan_stamp(tree: Tree, category: str, name: str, stamp: str, found: Scan) -> None:
     """Sort the files of one stamp folder into the Scan."""
     folder = f"{category}/{name}/{stamp}"
-    entries = _entries(tree.path(folder))
-    names = {entry.name for entry in entries}
+    entries = _entries(tree, folder, found)
+    plain = {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
     for entry in entries:
         relpath = f"{folder}/{entry.name}"
         if entry.name.startswith(TEMPORARY):
             found.temporaries.append(relpath)
-        elif not entry.is_file(follow_symlinks=False) or printable(entry.name) != entry.name:
+        elif entry.name not in plain or printable(entry.name) != entry.name:
             found.strange.append((printable(relpath), "it is no plain file"))
         elif entry.name.endswith(SUFFIX):
-            if entry.name[: -len(SUFFIX)] not in names:
+            if entry.name[: -len(SUFFIX)] not in plain:
                 found.orphans.append(relpath)
         elif entry.name.endswith(EXTENSIONS):
             try:
@@ -245,13 +282,12 @@ def _scan_stamp(tree: Tree, category: str, name: str, stamp: str, found: Scan) -
 def _tarball(tree: Tree, category: str, name: str, stamp: str, filename: str, status: os.stat_result) -> Tarball:
     path = tree.path(f"{category}/{name}/{stamp}/{filename}")
     dna, problem, state = read_state(path, status.st_size)
-    return Tarball(
-        category, name, stamp, filename, status.st_size, (status.st_dev, status.st_ino), status.st_nlink, dna, problem, state
-    )
+    inode = (status.st_dev, status.st_ino)
+    return Tarball(category, name, stamp, filename, status.st_size, inode, status.st_nlink, dna, problem, state)
 
 
 def read_state(path: str, size: int) -> tuple[Dna | None, str, str]:
-    """Given a tarball's path and size in bytes, return (dna, problem, state) as its sidecar has it, reading no tarball."""
+    """Given a tarball's path and size (bytes), return (dna, problem, state) as its sidecar has it; read no tarball."""
     try:
         dna = sidecar.read(path + SUFFIX)
     except FileNotFoundError:
@@ -265,9 +301,15 @@ def read_state(path: str, size: int) -> tuple[Dna | None, str, str]:
     return dna, "", "verified"
 
 
+def plain_status(path: str) -> os.stat_result | None:
+    """Return the status of a path if it is a plain file that can be seen, no link, else None."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
+
+
 def is_plain_file(path: str) -> bool:
     """Return whether a path is a regular file, no link."""
-    try:
-        return stat.S_ISREG(os.lstat(path).st_mode)
-    except OSError:
-        return False
+    return plain_status(path) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -31,6 +32,8 @@ _STDERR_LIMIT = 4096
 _GRACE = 2.0
 
 _groups: set[int] = set()
+_told_to_end: list[int] = []
+"""The signal that told this process to end: from then on no child is started."""
 _groups_lock = threading.Lock()
 
 
@@ -70,6 +73,10 @@ class Deadline:
             raise DeadlineExceeded(f"the {self.step} took longer than its limit of {self.seconds:g} s and was ended")
         return left
 
+    def is_over(self) -> bool:
+        """Return whether no time is left."""
+        return self._end is not None and time.monotonic() >= self._end
+
 
 class Child:
     """A running program in a process group of its own, to be used as a context manager that leaves nothing behind."""
@@ -87,6 +94,8 @@ class Child:
         self.name = os.path.basename(os.fsdecode(argv[0]))
         self._stderr = tempfile.TemporaryFile()
         with _groups_lock:
+            if _told_to_end:
+                raise DeadlineExceeded(f"signal {_told_to_end[0]} told this process to end: {self.name} was not started")
             self.process = subprocess.Popen(
                 list(argv),
                 stdin=subprocess.DEVNULL if stdin is None else stdin,
@@ -114,11 +123,10 @@ class Child:
         """End the program and all its own children, if it still runs: first kindly."""
         if self.process.poll() is None:
             _signal_group(self.process.pid, signal.SIGTERM)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(_GRACE)
-            except subprocess.TimeoutExpired:
-                _signal_group(self.process.pid, signal.SIGKILL)
-                self.process.wait()
+            _signal_group(self.process.pid, signal.SIGKILL)  # whoever of the group did not listen
+            self.process.wait()
 
     def wait(self, deadline: Deadline) -> int:
         """Wait for its end, return its exit code. Raise DeadlineExceeded after ending it."""
@@ -173,6 +181,7 @@ def end_with_children() -> None:
     """Make SIGTERM, SIGINT and SIGHUP end all children before this process."""
 
     def handle(number: int, _frame: Any) -> None:
+        _told_to_end.append(number)
         for group in list(_groups):
             _signal_group(group, signal.SIGTERM)
         raise SystemExit(128 + number)
@@ -182,7 +191,5 @@ def end_with_children() -> None:
 
 
 def _signal_group(group: int, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(group, number)
-    except ProcessLookupError:
-        pass

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .checking import digests
+from .checking import digests, unreadable
 from .errors import AltbackupError, InvalidInput
-from .failures import failure
+from .failures import explain, failure
 from .items import parse_keep
-from .kinds import remove_folder
-from .layout import Tarball, Tree, open_tree, parse_filename, scan
+from .layout import EXTENSIONS, Scan, Tarball, Tree, parse_filename, scan, split_relpath
 from .publish import flush_folder, make_folders, prune_empty, record_path, remove_if_there, require_writable
 from .retention import retained
 from .sidecar import SUFFIX
@@ -39,16 +41,54 @@ def purge(
     count. With `verify` each tarball that would count is read first, and only a match counts. `predicted` are relpaths
     that a run in check mode would have made. Raise AltbackupError where nothing can be done.
     """
-    tree = open_tree(base) if check_mode else require_writable(base)
-    parse_stamp(stamp)
     keeps = _keeps(keep)
-    result: dict[str, Any] = {"changed": False, "kept": [], "removed": [], "unverified": [], "notes": [], "bytes_freed": 0, "failures": []}
-    if not check_mode:
-        _empty_trash(tree)
-    found = scan(tree, keys=None if names is None else set(names))
+    parse_stamp(stamp)
+    predicted_of: dict[str, list[str]] = {}
+    for relpath in predicted:
+        category, name, _, _ = split_relpath(relpath)
+        predicted_of.setdefault(f"{category}/{name}", []).append(relpath)
+    tree = require_writable(base)
+    result = _empty_result()
+    _empty_trash(tree, result, check_mode)
+    found = scan(tree, keys=None if names is None else set(names), go_on=True)
+    items = _items(tree, found, names, stamp, result)
+    if verify:
+        items = _matching(tree, items, result)
+    for reason in _nothing(tree, names, {tarball.key for tarball in found.tarballs}.union(predicted_of)):
+        result["failures"].append(failure(_STAGE, reason))
+    result["failures"] += unreadable(found, _STAGE)
+    unseen = {"/".join(relpath.split("/")[:2]) for relpath, _ in found.unreadable}
+    due: list[Tarball] = []
+    for key, tarballs in sorted(items.items()):
+        number = keeps.get(key, keeps.get("", 0))
+        if not number:
+            reason = f"no number of copies to keep is given for {key}: nothing of it was removed"
+            result["failures"].append(failure(_STAGE, reason, key=key))
+            continue
+        kept = retained([*tarballs, *_imagined(predicted_of.get(key, ()), tarballs)], number, made_now)
+        staying = {tarball.relpath for tarball in (tarballs if key in unseen else kept)}
+        result["kept"] += [tarball.relpath for tarball in tarballs if tarball.relpath in staying]
+        due += [tarball for tarball in tarballs if tarball.relpath not in staying]
+    _remove(tree, due, result, check_mode)
+    result["changed"] = result["changed"] or bool(result["removed"])
+    return result
+
+
+def _empty_result() -> dict[str, Any]:
+    lists: dict[str, Any] = {"kept": [], "removed": [], "unverified": [], "notes": []}
+    return {"changed": False, **lists, "bytes_freed": 0, "failures": []}
+
+
+def _items(
+    tree: Tree, found: Scan, names: Sequence[str] | None, stamp: str, result: dict[str, Any]
+) -> dict[str, list[Tarball]]:
+    """Return {category/name: its tarballs that count, oldest first}; report all else."""
     for relpath, why in found.strange:
         if names is None or relpath.count("/") == 0 or "/".join(relpath.split("/")[:2]) in names:
             result["notes"].append(f"left alone in {tree.base}: {relpath}: {why}")
+    result["notes"] += [
+        f"left alone in {tree.base}: {relpath}: it is a dna without its tarball" for relpath in found.orphans
+    ]
     items: dict[str, list[Tarball]] = {}
     for tarball in found.tarballs:
         if not tarball.verified or not parse_filename(tarball.filename, tarball.name):
@@ -57,20 +97,16 @@ def purge(
             result["notes"].append(f"left alone: {tarball.relpath} is dated later than {stamp}, so it does not count")
         else:
             items.setdefault(tarball.key, []).append(tarball)
-    if verify:
-        items = {key: _matching(tree, tarballs, result) for key, tarballs in items.items()}
-    due: list[Tarball] = []
-    for key, tarballs in sorted(items.items()):
-        number = keeps.get(key, keeps.get("", 0))
-        if not number:
-            result["failures"].append(failure(_STAGE, f"no number of copies to keep is given for {key}: nothing of it was removed", key=key))
-            continue
-        kept = retained(tarballs + _imagined(predicted, key, tarballs), number, made_now)
-        result["kept"] += sorted(tarball.relpath for tarball in kept if tarball.inode != (0, 0))
-        due += [tarball for tarball in tarballs if tarball not in kept]
-    _remove(tree, due, result, check_mode)
-    result["changed"] = bool(result["removed"])
-    return result
+    return items
+
+
+def _nothing(tree: Tree, names: Sequence[str] | None, there: Collection[str]) -> Iterator[str]:
+    """Yield why there is nothing to purge: no data is never success."""
+    if names is None and not there:
+        yield f"no tarballs in {tree.base}: there is nothing to purge"
+    for name in names or ():
+        if name not in there:
+            yield f"no tarballs of {name} in {tree.base}: there is nothing of it to purge"
 
 
 def _keeps(keep: int | str | Mapping[str, Any]) -> dict[str, int]:
@@ -79,33 +115,38 @@ def _keeps(keep: int | str | Mapping[str, Any]) -> dict[str, int]:
         return {"": parse_keep(keep, "purge")}
     if not keep:
         raise InvalidInput("purge: keep names no item")
+    for key in keep:
+        if not re.fullmatch("[^/]+/[^/]+", str(key)):
+            raise InvalidInput(f"purge: keep names {key!r}, which is not category/name")
     return {str(key): parse_keep(value, f"purge: {key}") for key, value in keep.items()}
 
 
-def _matching(tree: Tree, tarballs: list[Tarball], result: dict[str, Any]) -> list[Tarball]:
-    """Return those tarballs whose bytes match their dna; report the others."""
+def _matching(tree: Tree, items: Mapping[str, list[Tarball]], result: dict[str, Any]) -> dict[str, list[Tarball]]:
+    """Return the tarballs whose bytes match their dna; report the others."""
+    tarballs = [tarball for several in items.values() for tarball in several]
     read = digests({tree.path(tarball.relpath): tarball.dna for tarball in tarballs if tarball.dna})
-    matching = []
+    matching: dict[str, list[Tarball]] = {}
     for tarball in tarballs:
         outcome = read[tree.path(tarball.relpath)]
         if tarball.dna and outcome == (tarball.dna.dig, tarball.dna.size):
-            matching.append(tarball)
+            matching.setdefault(tarball.key, []).append(tarball)
             continue
         result["unverified"].append(tarball.relpath)
         why = f"could not be read: {outcome.strerror}" if isinstance(outcome, OSError) else "does not match its dna"
-        result["failures"].append(failure(_STAGE, f"{tarball.relpath} {why}: it does not count and was left alone", relpath=tarball.relpath))
+        reason = f"{tarball.relpath} {why}: it does not count and was left alone"
+        result["failures"].append(failure(_STAGE, reason, relpath=tarball.relpath))
     return matching
 
 
-def _imagined(predicted: Sequence[str], key: str, tarballs: Sequence[Tarball]) -> list[Tarball]:
+def _imagined(predicted: Sequence[str], tarballs: Sequence[Tarball]) -> list[Tarball]:
     """Return tarballs as a run in check mode would have made them: their content counts as that of the newest one."""
-    newest = max(tarballs, key=lambda tarball: tarball.stamp)
     known = {tarball.relpath for tarball in tarballs}
-    return [
-        replace(newest, stamp="/".join(relpath.split("/")[2:6]), filename=relpath.rsplit("/", 1)[-1], inode=(0, 0))
-        for relpath in predicted
-        if "/".join(relpath.split("/")[:2]) == key and relpath not in known
-    ]
+    imagined = []
+    for relpath in predicted:
+        _, _, stamp, filename = split_relpath(relpath)
+        if relpath not in known:
+            imagined.append(replace(tarballs[-1], stamp=stamp, filename=filename))
+    return imagined
 
 
 def _remove(tree: Tree, due: Sequence[Tarball], result: dict[str, Any], check_mode: bool) -> None:
@@ -113,43 +154,92 @@ def _remove(tree: Tree, due: Sequence[Tarball], result: dict[str, Any], check_mo
     remaining = {tarball.inode: tarball.links for tarball in due}
     for tarball in sorted(due, key=lambda tarball: tarball.stamp):
         try:
-            if not check_mode:
-                _remove_one(tree, tarball)
+            deleted = check_mode or _remove_one(tree, tarball, result)
         except (AltbackupError, OSError) as error:
-            result["failures"].append(failure(_STAGE, error, relpath=tarball.relpath))
+            reason = f"{tarball.relpath} could not be removed: {explain(error)}"
+            result["failures"].append(failure(_STAGE, reason, relpath=tarball.relpath))
             continue
         result["removed"].append(tarball.relpath)
-        remaining[tarball.inode] -= 1
+        remaining[tarball.inode] -= deleted
         if remaining[tarball.inode] == 0:
             result["bytes_freed"] += tarball.size
 
 
-def _remove_one(tree: Tree, tarball: Tarball) -> None:
-    """Move tarball and sidecar away in one step where they have their folder to themselves, then delete them.
+def _remove_one(tree: Tree, tarball: Tarball, result: dict[str, Any]) -> bool:
+    """Take tarball and sidecar out of the tree; return whether the file is deleted, too. Raise AltbackupError or OSError.
 
-    So a run that is killed leaves either both in their place or both in the trash, which the next purge empties.
+    Where they have their folder to themselves they go to the trash in one step, so that a killed run leaves either both
+    in their place or both in the trash, which the next purge empties; else the sidecar goes first, so that it never
+    stands alone. What cannot be deleted from the trash is reported by each purge until it can.
     """
     path = tree.path(tarball.relpath)
     folder = os.path.dirname(path)
-    item = tree.path(tarball.key)
-    if set(os.listdir(folder)) == {tarball.filename, tarball.filename + SUFFIX}:
-        trash = tree.private_path("trash")
-        make_folders(trash, tree.private)
-        gone = os.path.join(trash, re.sub("[/%]", "_", tarball.relpath)[-200:] + f".{os.getpid()}")
-        os.rename(folder, gone)
-        flush_folder(os.path.dirname(folder))
-        remove_folder(gone)
-    else:
+    gone = (
+        _move_to_trash(tree, tarball)
+        if set(os.listdir(folder)) == {tarball.filename, tarball.filename + SUFFIX}
+        else ""
+    )
+    if not gone:
         os.unlink(path + SUFFIX)
         flush_folder(folder)
         os.unlink(path)
-    prune_empty(os.path.dirname(path), item)
+    deleted = True
+    try:
+        prune_empty(folder, tree.path(tarball.key))
+        _remove_record(tree, tarball)
+        if gone:
+            shutil.rmtree(gone)
+    except OSError as error:
+        deleted = not gone or not os.path.lexists(gone)
+        reason = f"{tarball.relpath} was removed, but not all that belongs to it: {explain(error)}"
+        result["failures"].append(failure(_STAGE, reason, relpath=tarball.relpath))
+    return deleted
+
+
+def _move_to_trash(tree: Tree, tarball: Tarball) -> str:
+    """Move a stamp's folder to the trash; return where it is, or nothing if that is another file system."""
+    folder = os.path.dirname(tree.path(tarball.relpath))
+    trash = tree.private_path("trash")
+    make_folders(trash, tree.private)
+    gone = tempfile.mkdtemp(dir=trash)
+    try:
+        os.rename(folder, gone)
+    except OSError as error:
+        os.rmdir(gone)
+        if error.errno == errno.EXDEV:
+            return ""
+        raise
+    flush_folder(os.path.dirname(folder))
+    return gone
+
+
+def _remove_record(tree: Tree, tarball: Tarball) -> None:
+    """Remove the record of a dump, unless another tarball of the same stamp is still there."""
+    folder = os.path.dirname(tree.path(tarball.relpath))
+    if os.path.isdir(folder) and any(name.endswith(EXTENSIONS) for name in os.listdir(folder)):
+        return
     record = record_path(tree, tarball.key, tarball.stamp)
     remove_if_there(record)
     if os.path.isdir(os.path.dirname(record)):
         prune_empty(os.path.dirname(record), tree.private_path("records"))
 
 
-def _empty_trash(tree: Tree) -> None:
-    remove_folder(tree.private_path("trash"))
-
+def _empty_trash(tree: Tree, result: dict[str, Any], check_mode: bool) -> None:
+    """Delete what killed purges left, each piece by itself."""
+    trash = tree.private_path("trash")
+    for name in sorted(os.listdir(trash)) if os.path.isdir(trash) else ():
+        path = os.path.join(trash, name)
+        try:
+            if check_mode:
+                pass
+            elif os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
+        except OSError as error:
+            result["failures"].append(
+                failure(_STAGE, f"{path}, left by an earlier purge, cannot be removed: {explain(error)}")
+            )
+            continue
+        result["changed"] = True
+        result["notes"].append(f"removed {path}, which an earlier purge had left")

@@ -7,17 +7,21 @@ Two forms are read and written: JSON, and the mapping that the original `altback
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import dataclass
 
-from .digest import DIGEST_LENGTHS
+from .digest import DIGEST_LENGTHS, open_plain
 from .errors import SidecarMalformed
 
 SUFFIX = ".dna"
 MAX_BYTES = 4096
 _KEYS = frozenset({"dig", "size", "alg", "base", "base_dig"})
-_PAIR = re.compile(r"""\s*(?P<q>['"])(?P<key>\w+)(?P=q)\s*:\s*(?:(?P<v>['"])(?P<text>[^'"\\]*)(?P=v)|(?P<number>\d+)L?)\s*""")
+_HEX = re.compile("[0-9a-fA-F]+")
+_PAIR = re.compile(
+    r"""\s*(?P<q>['"])(?P<key>\w+)(?P=q)\s*:\s*"""
+    r"""(?:(?P<v>['"])(?P<text>[^'"\\]*)(?P=v)|(?P<number>0|[1-9]\d{0,18})L?)\s*""",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True)
@@ -40,29 +44,43 @@ def parse(text: str) -> Dna:
     values = _mapping(text.strip())
     unknown = sorted(set(values) - _KEYS)
     if unknown:
-        raise SidecarMalformed(f"unknown key {unknown[0]!r}")
+        raise SidecarMalformed(f"unknown key {_show(unknown[0])}")
     missing = sorted({"dig", "size"} - set(values))
     if missing:
         raise SidecarMalformed(f"key {missing[0]!r} is missing")
-    alg, dig, size = values.get("alg", "md5"), values["dig"], values["size"]
+    alg, size = values.get("alg", "md5"), values["size"]
     if not isinstance(alg, str) or alg not in DIGEST_LENGTHS:
-        raise SidecarMalformed(f"unknown digest algorithm {alg!r}, expected one of {', '.join(sorted(DIGEST_LENGTHS))}")
-    if isinstance(size, bool) or not isinstance(size, int) or size < 0:
-        raise SidecarMalformed(f"size {size!r} is not a number of bytes")
-    for key in ("base", "base_dig"):
-        if not isinstance(values.get(key, ""), str):
-            raise SidecarMalformed(f"{key} {values[key]!r} is not a text")
-    return Dna(_hex(dig, alg), size, alg, _text(values.get("base")), _text(values.get("base_dig")))
+        known = ", ".join(sorted(DIGEST_LENGTHS))
+        raise SidecarMalformed(f"unknown digest algorithm {_show(alg)}, expected one of {known}")
+    if isinstance(size, bool) or not isinstance(size, int) or not 0 < size < 1 << 63:
+        raise SidecarMalformed(f"size {_show(size)} is not the number of bytes of a tarball")
+    return Dna(_hex(values["dig"], alg), size, alg, *_base(values))
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+def _base(values: dict[str, object]) -> tuple[str | None, str | None]:
+    """Return path and digest of the full tarball that a differential needs, as its dna names them."""
+    base, dig = values.get("base"), values.get("base_dig")
+    if "base" not in values and "base_dig" not in values:
+        return None, None
+    if not isinstance(base, str) or base.startswith("/") or "\0" in base or {"", ".", ".."} & set(base.split("/")):
+        raise SidecarMalformed(f"base {_show(base)} is not a path below the item's folder")
+    if not isinstance(dig, str) or len(dig) not in DIGEST_LENGTHS.values() or not _HEX.fullmatch(dig):
+        raise SidecarMalformed(f"base_dig {_show(dig)} is not a digest in hexadecimal digits")
+    return base, dig.lower()
 
 
 def _hex(value: object, alg: str) -> str:
-    if not isinstance(value, str) or not re.fullmatch("[0-9a-fA-F]{%d}" % DIGEST_LENGTHS[alg], value):
-        raise SidecarMalformed(f"digest {value!r} is not {DIGEST_LENGTHS[alg]} hexadecimal digits of {alg}")
+    if not isinstance(value, str) or len(value) != DIGEST_LENGTHS[alg] or not _HEX.fullmatch(value):
+        raise SidecarMalformed(f"digest {_show(value)} is not {DIGEST_LENGTHS[alg]} hexadecimal digits of {alg}")
     return value.lower()
+
+
+def _show(value: object) -> str:
+    """Return a value as messages show it: they go by mail, so nothing long, and nothing nested as deep as it likes."""
+    if not isinstance(value, (str, int, float)) and value is not None:
+        return "(nested)"
+    text = repr(value)
+    return text if len(text) <= 160 else f"{text[:160]}..."
 
 
 def _mapping(text: str) -> dict[str, object]:
@@ -70,38 +88,33 @@ def _mapping(text: str) -> dict[str, object]:
     if not text:
         raise SidecarMalformed("it is empty")
     try:
-        return _unique(list(json.loads(text, object_pairs_hook=_Pairs)))
-    except (ValueError, TypeError, RecursionError):
-        pass
-    if not (text.startswith("{") and text.endswith("}")):
-        raise SidecarMalformed(f"{text[:60]!r} is not one mapping of dig and size")
-    pairs: list[tuple[str, object]] = []
-    rest = text[1:-1]
-    while True:
-        match = _PAIR.match(rest)
-        if not match:
-            raise SidecarMalformed(f"{text[:60]!r} is not one mapping of dig and size")
-        number = match.group("number")
-        pairs.append((match.group("key"), int(number) if number is not None else match.group("text")))
-        rest = rest[match.end() :]
-        if not rest:
-            return _unique(pairs)
-        if not rest.startswith(","):
-            raise SidecarMalformed(f"{text[:60]!r} is not one mapping of dig and size")
-        rest = rest[1:]
-        if not rest.strip():
-            return _unique(pairs)
-
-
-class _Pairs(list):  # type: ignore[type-arg]
-    """The pairs of a JSON object, before a repeated key can hide another."""
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        pairs = json.loads(text, object_pairs_hook=_Pairs)
+    except (ValueError, RecursionError):
+        pairs = _original_pairs(text)
+    if not isinstance(pairs, _Pairs):
+        raise SidecarMalformed(f"{_show(text)} is not one mapping of dig and size")
     values = dict(pairs)
     if len(values) != len(pairs):
         raise SidecarMalformed("a key stands twice")
     return values
+
+
+class _Pairs(list):  # type: ignore[type-arg]
+    """The pairs of a mapping, before a repeated key can hide another."""
+
+
+def _original_pairs(text: str) -> _Pairs | None:
+    """Given the text of a mapping as Python shows it, return its pairs, or None if it is none; a last comma may stand."""
+    pairs = _Pairs()
+    rest = text[1:-1] if text.startswith("{") and text.endswith("}") else ""
+    while rest.strip() or not pairs:
+        match = _PAIR.match(rest)
+        if not match or rest[match.end() : match.end() + 1] not in ("", ","):
+            return None
+        number = match.group("number")
+        pairs.append((match.group("key"), int(number) if number is not None else match.group("text")))
+        rest = rest[match.end() + 1 :]
+    return pairs
 
 
 def serialize(dna: Dna) -> str:
@@ -118,8 +131,7 @@ def serialize(dna: Dna) -> str:
 
 def read(path: str) -> Dna:
     """Given the path of a sidecar, return its Dna. Raise SidecarMalformed, or OSError where it cannot be read."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as stream:
+    with open_plain(path) as stream:
         content = stream.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise SidecarMalformed(f"it is longer than {MAX_BYTES} bytes")

@@ -3,21 +3,46 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
+import threading
+from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote_from_bytes
 
 from .errors import AltbackupError, InvalidInput
 from .processes import Deadline
 
 _HEADER = b"SQLite format 3\0"
+_WAL_VERSIONS = b"\2\2"
 _BUSY_SECONDS = 60.0
-_PAGES = -1  # all pages in one read transaction: one committed state, and an end even while others write
+_PAGES = 4096
+_INSTRUCTIONS = 1_000_000
+_UNKNOWN_HERE = ("no such collation sequence", "no such function", "no such module", "unknown tokenizer")
+
+_locks: dict[tuple[int, int], Any] = {}
+_locks_guard = threading.Lock()
 
 
 def uri(path: str, options: str) -> str:
     """Given a path and options, return SQLite's URI of it."""
     return f"file:{quote_from_bytes(os.fsencode(path))}?{options}"
+
+
+@contextlib.contextmanager
+def _alone(path: str) -> Iterator[None]:
+    """Work on a database file in one thread: when any file descriptor of it is closed, the process loses all its locks on it."""
+    status = os.stat(path)
+    with _locks_guard:
+        lock = _locks.setdefault((status.st_dev, status.st_ino), threading.Lock())
+    with lock:
+        yield
+
+
+def _read_header(path: str) -> bytes:
+    with _alone(path), open(path, "rb") as stream:
+        return stream.read(len(_HEADER) + 4)
 
 
 def check_database(path: str, title: str) -> None:
@@ -27,41 +52,75 @@ def check_database(path: str, title: str) -> None:
     if not os.path.isfile(path):
         raise InvalidInput(f"{title}: path {path} is not a file")
     try:
-        with open(path, "rb") as stream:
-            header = stream.read(len(_HEADER))
+        header = _read_header(path)
     except OSError as error:
         raise InvalidInput(f"{title}: path {path} cannot be read by uid {os.geteuid()}: {error.strerror}") from error
-    if header and header != _HEADER:
+    if not header:
+        raise InvalidInput(f"{title}: path {path} is empty: a database without a single table is not worth a backup")
+    if not header.startswith(_HEADER):
         raise InvalidInput(f"{title}: path {path} is not an SQLite database")
 
 
-def copy_database(path: str, destination: str, deadline: Deadline) -> dict[str, int]:
-    """Given a live database, write a copy of one committed state, check it, and return {table: number of rows}.
+def _live_mode(path: str) -> str:
+    """Return how to open a live database: a reader that may not write would leave an empty `-wal` and `-shm` behind."""
+    closed = not os.path.lexists(f"{os.path.realpath(path)}-wal")
+    return "rw" if closed and _read_header(path)[18:20] == _WAL_VERSIONS else "ro"
+
+
+def copy_database(path: str, destination: str, deadline: Deadline) -> tuple[dict[str, int], list[str]]:
+    """Given a live database, write a copy of one committed state, check it, and return ({table: number of rows}, notes).
 
     What is still in the write-ahead log is in the copy, too. Raise AltbackupError where it is damaged or locked for long.
     """
-    deadline.remaining()
+    patience = min(_BUSY_SECONDS, deadline.remaining() or _BUSY_SECONDS)
+    live_uri = uri(path, f"mode={_live_mode(path)}")
     try:
-        with contextlib.closing(sqlite3.connect(uri(path, "mode=ro"), uri=True, timeout=_BUSY_SECONDS)) as live:
+        with _alone(path), contextlib.closing(sqlite3.connect(live_uri, uri=True, timeout=patience)) as live:
+            live.isolation_level = None
+            live.execute("BEGIN")
+            live.execute("PRAGMA schema_version").fetchone()  # from here on all is read from one committed state
             with contextlib.closing(sqlite3.connect(destination, isolation_level=None)) as scratch:
-                live.backup(scratch, pages=_PAGES)
+                live.backup(scratch, pages=_PAGES, progress=lambda *_: deadline.remaining())
         os.chmod(destination, 0o600)
-        return inspect_database(destination, path)
+        return inspect_database(destination, path, deadline)
     except sqlite3.Error as error:
-        raise AltbackupError(f"database {path} could not be copied: {error}") from error
+        deadline.remaining()
+        if "disk is full" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), destination) from error
+        raise AltbackupError(f"database {path} could not be copied: {error}{_hint(str(error))}") from error
 
 
-def inspect_database(path: str, name: str) -> dict[str, int]:
-    """Given a private copy that nobody writes, check it and return {table: rows}. Raise AltbackupError if it is damaged."""
+def _hint(message: str) -> str:
+    if "readonly database" in message:
+        return ": a writer was killed and left a journal; open it once with its own program, which rolls that back"
+    if "unable to open" in message:
+        return f": uid {os.geteuid()} must be able to read it, and in WAL mode to write to its folder"
+    return ""
+
+
+def inspect_database(path: str, name: str, deadline: Deadline) -> tuple[dict[str, int], list[str]]:
+    """Given a private copy that nobody writes, check it and return ({table: rows}, notes). Raise AltbackupError if it is damaged."""
     with contextlib.closing(sqlite3.connect(uri(path, "immutable=1"), uri=True)) as database:
         database.text_factory = lambda text: text.decode("utf-8", "backslashreplace")
-        problems = [str(row[0]) for row in database.execute("PRAGMA integrity_check(5)")]
-        if problems != ["ok"]:
-            raise AltbackupError(f"database {name} is damaged: {'; '.join(problems)}")
+        database.set_progress_handler(lambda: deadline.is_over(), _INSTRUCTIONS)
+        notes = _check_integrity(database, name)
         tables = database.execute(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name"
         ).fetchall()
-        return {name: _rows(database, name) for (name,) in tables}
+        return {table: _rows(database, table) for (table,) in tables}, notes
+
+
+def _check_integrity(database: sqlite3.Connection, name: str) -> list[str]:
+    """Raise AltbackupError if a copy is damaged; return a note if this node's SQLite lacks what its indexes are made with."""
+    try:
+        problems = [str(row[0]) for row in database.execute("PRAGMA integrity_check(5)")]
+    except sqlite3.OperationalError as error:
+        if str(error).startswith(_UNKNOWN_HERE):
+            return [f"the integrity of {name} was not checked: {error} on this node"]
+        raise
+    if problems != ["ok"]:
+        raise AltbackupError(f"database {name} is damaged: {'; '.join(problems)}")
+    return []
 
 
 def _rows(database: sqlite3.Connection, table: str) -> int:

@@ -15,6 +15,7 @@ STAMP_FORMAT = "%Y/%m/%d/%H%M%S"
 DAY_FORMAT = "%Y/%m/%d"
 _STAMP = re.compile(r"\d{4}/\d{2}/\d{2}/\d{6}", re.ASCII)
 _DAY = re.compile(r"\d{4}/\d{2}/\d{2}", re.ASCII)
+_ZONE_FOLDERS = ("/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/local/share/zoneinfo")
 _DAYS_BACK = re.compile(r"-([1-9]\d{0,4})", re.ASCII)
 
 
@@ -48,9 +49,9 @@ def interpret_day(text: str, today: str) -> str:
     back = _DAYS_BACK.fullmatch(text)
     with contextlib.suppress(ValueError, OverflowError):
         if back:
-            return (_parse_day(today) - timedelta(days=int(back.group(1)))).strftime(DAY_FORMAT)
+            return _show_day(_parse_day(today) - timedelta(days=int(back.group(1))))
         if _DAY.fullmatch(text):
-            return _parse_day(text).strftime(DAY_FORMAT)
+            return _show_day(_parse_day(text))
     raise InvalidInput(
         f"day {text!r} is neither empty (today), nor a number of days back like -1, nor a date like 2013/05/10"
     )
@@ -60,8 +61,12 @@ def _parse_day(text: str) -> date:
     return datetime.strptime(text, DAY_FORMAT).date()
 
 
+def _show_day(day: date) -> str:
+    return day.isoformat().replace("-", "/")  # strftime writes the year 999 with three digits
+
+
 def stamp_at(epoch: float, timezone: str) -> str:
-    """Given seconds since 1970 and the name of a time zone, return the stamp. Raise InvalidInput for an unknown zone."""
+    """Given seconds since 1970 and the name of a time zone, return the stamp. Raise InvalidInput for an unknown one."""
     with _zone(timezone):
         return time.strftime(STAMP_FORMAT, time.localtime(epoch))
 
@@ -74,13 +79,8 @@ def today_in(timezone: str, epoch: float | None = None) -> str:
 @contextlib.contextmanager
 def _zone(name: str) -> Iterator[None]:
     """Set the zone of the C library: managed nodes may have a Python without zoneinfo."""
-    if name != "UTC" and not any(
-        os.path.isfile(os.path.join(folder, name)) and ".." not in name.split("/") and not name.startswith("/")
-        for folder in ("/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/local/share/zoneinfo")
-    ):
-        raise InvalidInput(f"time zone {name!r} is not known on this node: use a name like UTC or Asia/Taipei (package tzdata)")
     before = os.environ.get("TZ")
-    os.environ["TZ"] = name
+    os.environ["TZ"] = "UTC" if name == "UTC" else f":{_zone_file(name)}"
     time.tzset()
     try:
         yield
@@ -90,3 +90,15 @@ def _zone(name: str) -> Iterator[None]:
         else:
             os.environ["TZ"] = before
         time.tzset()
+
+
+def _zone_file(name: str) -> str:
+    """Given the name of a time zone, return its file: the C library takes a name that it does not know for UTC."""
+    for folder in _ZONE_FOLDERS if name and not name.startswith("/") and ".." not in name.split("/") else ():
+        path = os.path.join(folder, name)
+        with contextlib.suppress(OSError, ValueError), open(path, "rb") as stream:
+            if stream.read(4) == b"TZif":
+                return path
+    raise InvalidInput(
+        f"time zone {name!r} is not known on this node: use a name like UTC or Asia/Taipei (package tzdata)"
+    )

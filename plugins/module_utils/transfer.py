@@ -214,6 +214,16 @@ def remembered_items(tree: Tree) -> list[str]:
         return []
 
 
+def with_remembered(base: str, expect: Mapping[str, Any], items: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Given a target's tree and what is expected, return expectation and items with those that its source last discovered."""
+    more = [key for key in remembered_items(open_tree(base)) if key not in items]
+    expected = dict(expect)
+    for key in more:
+        name = key.partition("/")[2]
+        expected[name] = int(expected.get(name, 0)) + 1
+    return expected, [*items, *more]
+
+
 @dataclass(frozen=True)
 class Peer:
     """Where and how to send: a target's incoming folder, reached by ssh, or on this machine if `host` is empty."""

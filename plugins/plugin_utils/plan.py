@@ -68,8 +68,8 @@ class _Errors:
         if host not in where:
             where.append(host)
 
-    def has(self, variable: str) -> bool:
-        return any(name == variable for name, _ in self.found)
+    def has(self, variable: str, host: str = "") -> bool:
+        return any(name == variable and (not host or host in where) for (name, _), where in self.found.items())
 
     def sentences(self) -> list[str]:
         return [f"{self._where(where)}: {variable} {text}" for (variable, text), where in self.found.items()]
@@ -185,17 +185,16 @@ def effective(plan: Mapping[str, Any], host: str) -> dict[str, Any]:
 def mask(value: Any) -> Any:
     """Given a plain value, return it with what looks like a secret replaced; paths of keys are none."""
     if isinstance(value, Mapping):
-        return {
-            key: MASK
-            if _SECRET_NAME.search(str(key)) and entry not in (None, "")
-            else mask_words(entry)
-            if key == "ssh_args"
-            else mask(entry)
-            for key, entry in value.items()
-        }
+        return {key: _mask_entry(str(key), entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [mask(entry) for entry in value]
     return mask_text(value) if isinstance(value, str) else value
+
+
+def _mask_entry(key: str, value: Any) -> Any:
+    if key == "ssh_args":
+        return mask_words(value)
+    return MASK if _SECRET_NAME.search(key) and value and not isinstance(value, (int, float)) else mask(value)
 
 
 def mask_text(text: str) -> str:
@@ -306,13 +305,10 @@ def _check_source(
                         "altbackup_transport",
                         f"names {name!r}, to which it does not send: {nearest(name, named)}",
                     )
-    if not values["altbackup_items"] and not values["altbackup_discover"]:
-        if not errors.has("altbackup_items") and not errors.has("altbackup_discover"):
-            errors.add(
-                host,
-                "altbackup_items",
-                "is empty and altbackup_discover, too, so nothing would be backed up: name an item in one of them",
-            )
+    wrong = any(errors.has(name, host) for name in ("altbackup_items", "altbackup_discover"))
+    if not (values["altbackup_items"] or values["altbackup_discover"] or wrong):
+        text = "is empty and altbackup_discover, too, so nothing would be backed up: name an item in one of them"
+        errors.add(host, "altbackup_items", text)
 
 
 def _check_named(targets: Sequence[str], source_values: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -118,14 +118,18 @@ def _convert(name: str, option: Mapping[str, Any], value: Any) -> Any:
         or (option.get("elements") == "raw" and not isinstance(value, list))
     ):
         raise InvalidInput(f"{value!r} is not {_EXPECTED[kind]}")
+    if (
+        option.get("elements") == "str"
+        and isinstance(value, list)
+        and any(isinstance(entry, (dict, list)) for entry in value)
+    ):
+        raise InvalidInput(f"{value!r} is not a list of texts")
     outcome = ArgumentSpecValidator({name: option}).validate({name: value})
     if not outcome.error_messages:
         return outcome.validated_parameters[name]
     choices = option.get("choices")
     if choices:
         raise InvalidInput(f"{value!r} is not one of {', '.join(choices)}")
-    if kind == "list" and isinstance(value, list):
-        raise InvalidInput(f"{value!r} is not a list of texts")
     raise InvalidInput(f"{value!r} is not {_EXPECTED[kind]}")
 
 
@@ -171,7 +175,9 @@ def _keep(value: object) -> int:
     try:
         return parse_keep(value, "")
     except InvalidInput as error:
-        raise InvalidInput(f"{str(error).lstrip(': ')}: write how many days and contents to retain, like 3") from error
+        raise InvalidInput(
+            f"{str(error).removeprefix(': keep ')}: write how many days and contents to retain, like 3"
+        ) from error
 
 
 def _whole(lowest: int, highest: int, example: int) -> Callable[[int], int]:

@@ -215,3 +215,7 @@ class Host:
     def set_login_shell(self, shell: str) -> None:
         """Set the login shell of the host's user."""
         self._needs_namespaces()
+
+    def write_etc(self, name: str, text: str) -> None:
+        """Give the host a file in /etc of its own."""
+        self._needs_namespaces()

@@ -195,7 +195,7 @@ class Lab:
             self.hosts[name] = self._host(NamespacedHost, name, place, net.address(place), port, inits[name])
         table = files.hosts_table(self.hosts, self.address)
         for host in self.hosts.values():
-            (host.outside("/etc") / "hosts").write_text(table, encoding="utf-8")
+            host.write_etc("hosts", table)
 
     def _host(
         self, kind: type[Host], name: str, place: int, address: str, port: int, init: Process | None = None

@@ -18,17 +18,19 @@ from . import registry
 from .errors import NamespacesNeeded
 from .lab import Lab
 from .lab_fixture import make_lab, needs_namespaces
-from .processes import descendants, start_of, wait_until
+from .processes import command_line, descendants, start_of, wait_until
 from .state import attach
 
 __all__ = ["make_lab"]
 PACKAGE = __package__ or "lab"
 ROOT = Path(__file__).parents[len(PACKAGE.split("."))]
 OWNER = f"""
+import signal
 import sys
 from pathlib import Path
 from {PACKAGE}.lab import Lab
 from {PACKAGE}.state import save
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored, as in a shell's background job
 with Lab(["dayabay", "cms01"], Path(sys.argv[1]), sources=["dayabay"], loopback=sys.argv[2] == "loopback") as lab:
     lab["dayabay"].popen(["ssh", *lab["dayabay"].ssh_options, "-p", str(lab["cms01"].port),
                           lab["cms01"].address, "echo started; sleep 1000"]).stdout.readline()
@@ -58,9 +60,8 @@ def owner(folder: Path, mode: str) -> Iterator[tuple[subprocess.Popen[str], dict
 def processes_of(state: dict[str, Any]) -> set[tuple[int, str | None]]:
     """Return pid and start of every process of a lab, the sleeper among them."""
     keeper = state["record"]["keeper"]["pid"]
-    found = {(pid, start_of(pid)) for pid in [keeper, *descendants(keeper)]}
-    assert any("sleep" in Path(f"/proc/{pid}/comm").read_text(encoding="utf-8") for pid, _ in found)
-    return found
+    wait_until(lambda: any("sleep" in command_line(pid) for pid in descendants(keeper)), 10, "the sleeper")
+    return {(pid, start_of(pid)) for pid in [keeper, *descendants(keeper)]}
 
 
 def is_gone(state: dict[str, Any], processes: set[tuple[int, str | None]]) -> bool:

@@ -1,0 +1,71 @@
+# Copyright: (c) 2026, altbackup developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filters with which the stage roles gather what their module calls returned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ..plugin_utils import outcomes
+
+
+def states_of(hostvars: Mapping[str, Any]) -> dict[str, Any]:
+    """Given hostvars, return {node: what this run knows of it}."""
+    return {node: hostvars[node]["__altbackup_run"] for node in hostvars if "__altbackup_run" in hostvars[node]}
+
+
+def all_failures(hostvars: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Given hostvars, return all failures that this run recorded."""
+    return outcomes.all_failures(states_of(hostvars).values())
+
+
+def summary(hostvars: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
+    """Given hostvars and the plan, return the lines of the report."""
+    return outcomes.summary(plan, states_of(hostvars))
+
+
+def all_listed(hostvars: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Given hostvars, return all tarballs that list found on the nodes of this run."""
+    return [entry for node in hostvars for entry in outcomes.listed(hostvars[node].get("__list_result") or {}, node)]
+
+
+def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn whatever is wrong with the arguments into an error of the task that names the filter."""
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        try:
+            return function(*arguments, **options)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise AnsibleFilterError(f"altbackup.core.{function.__name__}: {type(error).__name__}: {error}") from error
+
+    return call
+
+
+class FilterModule:
+    """The filters of this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return them by name."""
+        functions = (
+            outcomes.record,
+            outcomes.record_check,
+            outcomes.open_trees,
+            outcomes.source_trees,
+            outcomes.node_trees,
+            outcomes.sendable,
+            outcomes.deliveries,
+            outcomes.report,
+            outcomes.node_bases,
+            outcomes.step_timeout,
+            outcomes.without_keys,
+            outcomes.listed,
+            outcomes.table,
+            all_failures,
+            all_listed,
+            summary,
+        )
+        return {function.__name__: _guarded(function) for function in functions}

@@ -1,0 +1,226 @@
+"""What the stages of a run found, gathered by the controller: failures, nodes that are down, items that passed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+FAILURE_KEYS = ("node", "delegate", "stage", "category", "name", "relpath", "reason", "rc", "stderr")
+EMPTY: dict[str, Any] = {"failures": [], "down": [], "notes": [], "predicted": [], "passed": {}, "tarballs": {}, "sent": {}}
+
+
+def results_of(registered: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Given what a task registered, return one result a call: those of a loop, or the one; none if it was skipped."""
+    results = registered.get("results", [registered]) if registered else []
+    return [dict(result) for result in results if not result.get("skipped")]
+
+
+def _delegate(result: Mapping[str, Any], node: str) -> str:
+    """Return the node on which a call of a loop ran: the loop's item is its name or a mapping with it."""
+    item = result.get(str(result.get("ansible_loop_var") or "item"))
+    name = item.get("node", item.get("target", "")) if isinstance(item, Mapping) else item
+    return str(name) if name and name != node else ""
+
+
+def failures_of(registered: Mapping[str, Any], stage: str, node: str) -> list[dict[str, Any]]:
+    """Given what a task registered, return its failures: those of modules, of unreachable nodes and of crashed calls."""
+    found = []
+    for result in results_of(registered):
+        delegate = _delegate(result, node)
+        entries: Iterable[Mapping[str, Any]] = result.get("failures") or []
+        if result.get("unreachable"):
+            entries = [{"reason": f"unreachable: {_text(result.get('msg'))}"}]
+        elif result.get("failed") and not entries:
+            entries = [{"reason": _text(result.get("msg")), "rc": result.get("rc"), "stderr": _tail(result)}]
+        for entry in entries:
+            whole = {**dict.fromkeys(FAILURE_KEYS, ""), "rc": None, **entry, "node": node, "stage": entry.get("stage") or stage}
+            whole["delegate"] = str(entry.get("delegate") or delegate)
+            found.append(whole)
+    return found
+
+
+def _text(value: object) -> str:
+    return str(value).strip() if value not in (None, "") else "it said nothing"
+
+
+def _tail(result: Mapping[str, Any]) -> str:
+    return str(result.get("module_stderr") or result.get("stderr") or result.get("module_stdout") or "")[-4096:]
+
+
+def record(state: Mapping[str, Any], registered: Mapping[str, Any], stage: str, node: str) -> dict[str, Any]:
+    """Given what a run on a source knows so far and what a task registered, return what it knows now.
+
+    A node that was unreachable, whose module call crashed, or whose base cannot be used is down for later stages.
+    """
+    new = {key: state.get(key, value) for key, value in EMPTY.items()}
+    new["failures"] = [*new["failures"], *failures_of(registered, stage, node)]
+    for result in results_of(registered):
+        place = _delegate(result, node) or node
+        if (result.get("unreachable") or result.get("failed") or result.get("usable") is False) and place not in new["down"]:
+            new["down"] = [*new["down"], place]
+        new["notes"] = [*new["notes"], *(f"{place}: {note}" for note in result.get("notes") or [])]
+        new["sent"] = {**new["sent"], **(result.get("sent") or {})}
+        if stage == "dump" and "tarballs" in result:
+            new["tarballs"] = {entry["relpath"]: dict(entry) for entry in result["tarballs"]}
+            new["predicted"] = [entry["relpath"] for entry in result["tarballs"] if not entry["dig"]]
+    return new
+
+
+def record_check(
+    state: Mapping[str, Any], verified: Mapping[str, Any], counted: Mapping[str, Any], node: str
+) -> dict[str, Any]:
+    """Given what a run knows and what dna_verify and tarball_count registered, note failures and which items passed.
+
+    An item passed in a tree if a tarball of it counted, and none of its tarballs that were read was found bad.
+    """
+    new = record(record(state, verified, "check", node), counted, "check", node)
+    passed = dict(new["passed"])
+    verifications = {_place(result, node): result for result in results_of(verified)}
+    for result in results_of(counted):
+        place = _place(result, node)
+        verification = verifications.get(place, {})
+        good = set(verification.get("match") or []) | set(new["predicted"])
+        bad = {_key(path) for kind in ("mismatch", "missing", "malformed") for path in verification.get(kind) or []}
+        counts = [path for paths in (result.get("relpaths") or {}).values() for path in paths]
+        passed["/".join(place)] = sorted({_key(path) for path in counts if path in good} - bad)
+    new["passed"] = passed
+    return new
+
+
+def _place(result: Mapping[str, Any], node: str) -> tuple[str, str]:
+    """Return (node, source) of the tree that a call looked at."""
+    tree = result.get(str(result.get("ansible_loop_var") or "item")) or {}
+    return str(tree.get("node", node)), str(tree.get("source", ""))
+
+
+def _key(relpath: str) -> str:
+    return "/".join(relpath.split("/")[:2])
+
+
+def open_trees(trees: Sequence[Mapping[str, Any]], state: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Given trees and what a run knows, return those on nodes that are not down."""
+    return [dict(tree) for tree in trees if tree["node"] not in state.get("down", [])]
+
+
+def source_trees(plan: Mapping[str, Any], source: str, targets: bool = False) -> list[dict[str, Any]]:
+    """Given the plan and a source, return its own tree, or its trees on its targets, each with the name of its node."""
+    nodes = plan["sources"][source]["targets"] if targets else [source]
+    role = "target" if targets else "source"
+    return [tree for node in nodes for tree in node_trees(plan, node) if tree["source"] == source and tree["role"] == role]
+
+
+def node_trees(plan: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
+    """Given the plan and a node, return all trees on it, each with the name of the node."""
+    entry = plan["nodes"].get(node, {"trees": []})
+    return [{**tree, "node": node, "check_scope": entry["check_scope"]} for tree in entry["trees"]]
+
+
+def sendable(listed: Mapping[str, Any], state: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Given a source's listing and what a run knows, return the verified tarballs that no check found bad."""
+    bad = {entry["relpath"] for entry in state.get("failures", []) if entry["stage"] == "check" and not entry["delegate"]}
+    return [
+        {key: entry.get(key) for key in ("relpath", "size", "dig", "alg", "record")}
+        for entry in listed.get("tarballs", [])
+        if entry["state"] == "verified" and entry["relpath"] not in bad
+    ]
+
+
+def deliveries(plan: Mapping[str, Any], source: str, prepared: Mapping[str, Any], tarballs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Given the plan, a source, what its targets asked for and its tarballs, return what goes where and how.
+
+    Each entry has what tarball_send needs, and `tree` and `node` for tarball_accept; targets that need nothing are left out.
+    """
+    settings = plan["sources"][source]
+    known = {entry["relpath"]: entry for entry in tarballs}
+    found = []
+    for result in results_of(prepared):
+        tree = result.get(str(result.get("ansible_loop_var") or "item")) or {}
+        if not result.get("send"):
+            continue
+        peer = plan["targets"][tree["node"]]
+        entry = {
+            "node": tree["node"],
+            "source": source,
+            "base": tree["base"],
+            "target": tree["node"],
+            "incoming": result["incoming"],
+            "tarballs": [known.get(path, {"relpath": path, "size": 0, "dig": "0", "alg": "sha256"}) for path in result["send"]],
+        }
+        if tree["node"] not in settings["local_targets"]:
+            entry.update({name: peer.get(f"rsync_{name}") for name in ("host", "port", "user") if peer.get(f"rsync_{name}")})
+            entry.update({name: settings[name] for name in ("ssh_key", "ssh_args") if settings.get(name)})
+        limits = [value for value in (settings.get("bwlimit"), peer.get("bwlimit")) if value]
+        if limits:
+            entry["bwlimit"] = str(min(limits))
+        for name in ("connect_timeout", "io_timeout"):
+            entry[name] = max(settings[name], peer[name])
+        found.append(entry)
+    return found
+
+
+def all_failures(states: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Given what the run knows of each source or node, return all failures, each once."""
+    found: list[dict[str, Any]] = []
+    for state in states:
+        found += [dict(entry) for entry in state.get("failures", []) if entry not in found]
+    return found
+
+
+def describe_failure(entry: Mapping[str, Any]) -> str:
+    """Given a failure, return it as a person reads it: where, what, why."""
+    place = f"{entry['node']} -> {entry['delegate']}" if entry.get("delegate") else str(entry["node"])
+    item = "/".join(part for part in (entry.get("category"), entry.get("name")) if part)
+    return f"{place}: {entry['stage']}{f' of {item}' if item else ''}: {entry['reason']}"
+
+
+def report(failures: Sequence[Mapping[str, Any]]) -> str:
+    """Given all failures of a run, return one message that lists them, never the first alone."""
+    lines = [describe_failure(entry).replace("\n", "\n    ") for entry in failures]
+    return "\n".join([f"{len(lines)} failure{'' if len(lines) == 1 else 's'}:", *(f"  {number}. {line}" for number, line in enumerate(lines, 1))])
+
+
+def summary(plan: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Given the plan and what the run knows of each node, return a line for each tarball made and each target served, and notes."""
+    lines = []
+    for node, state in sorted(states.items()):
+        for relpath, entry in sorted(state.get("tarballs", {}).items()):
+            made = "would be made" if not entry["dig"] else f"{entry['size']} bytes, {entry['seconds']} s"
+            lines.append(f"{node}: {relpath}: {made}")
+        lines += [f"{node} -> {target}: {count} bytes sent" for target, count in sorted(state.get("sent", {}).items())]
+        lines += [f"note: {note}" for note in state.get("notes", [])]
+    return lines
+
+
+def node_bases(plan: Mapping[str, Any], node: str) -> list[str]:
+    """Given the plan and a node, return the base folders that must be marked on it."""
+    source, target = plan["sources"].get(node), plan["targets"].get(node)
+    return ([source["base"]] if source else []) + ([target["target_base"]] if target else [])
+
+
+def step_timeout(plan: Mapping[str, Any], node: str) -> int:
+    """Given the plan and the node in the play, return its limit for a step in whole seconds."""
+    return int(plan["nodes"][node]["step_timeout"])
+
+
+def without_keys(values: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[dict[str, Any]]:
+    """Given mappings, return them without some keys."""
+    return [{key: value for key, value in entry.items() if key not in keys} for entry in values]
+
+
+LISTED_KEYS = ("node", "source", "category", "name", "stamp", "relpath", "size", "dig", "alg", "state")
+
+
+def listed(registered: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
+    """Given what tarball_list registered on a node, return its tarballs, each with node and source, newest last."""
+    found = []
+    for result in results_of(registered):
+        place, source = _place(result, node)
+        found += [{key: {**entry, "node": place, "source": source}[key] for key in LISTED_KEYS} for entry in result.get("tarballs") or []]
+    return found
+
+
+def table(tarballs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Given listed tarballs, return aligned lines for a person, one a tarball."""
+    rows = [(str(entry["source"]), str(entry["state"]), f"{entry['size']:,}", str(entry["dig"])[:12], str(entry["relpath"])) for entry in tarballs]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
+    return [f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]:<{widths[3]}}  {row[4]}" for row in rows]

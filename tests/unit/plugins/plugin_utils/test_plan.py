@@ -1,0 +1,464 @@
+"""The plan of a run: who does what, and every error of an inventory."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+
+from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput
+from ansible_collections.altbackup.core.plugins.plugin_utils.plan import MASK, build_plan, effective, mask, with_items
+from ansible_collections.altbackup.core.plugins.plugin_utils.settings import Unreadable
+
+NOW = 1368182821.0
+STAMP = "2013/05/10/104701"
+SVN = {"kind": "svn", "name": "dybsvn", "path": "/home/scm/svn/dybsvn"}
+TRAC = {"kind": "trac", "name": "dybsvn", "path": "/home/scm/tracs/dybsvn"}
+FOLDER = {"kind": "folder", "name": "svnsetup", "path": "/etc/apache2/svnsetup/", "keep": "5", "exclude": ["*.pyc"]}
+GIT = {"kind": "git", "name": "toolbox", "path": "/home/scm/git/toolbox.git"}
+
+VARIABLES: dict[str, dict[str, Any]] = {
+    "dayabay": {
+        "altbackup_base": "/home/scm/backup/dayabay/",
+        "altbackup_items": [SVN, TRAC, FOLDER],
+        "altbackup_targets": ["cms01", "sdu"],
+        "altbackup_keep": 4,
+    },
+    "juno": {"altbackup_base": "/backup", "altbackup_items": [GIT], "altbackup_targets": ["sdu"]},
+    "cms01": {"altbackup_target_base": "/data/backup/", "altbackup_keep": "2", "altbackup_target_slots": 3},
+    "sdu": {"altbackup_target_base": "/data/backup"},
+}
+GROUPS = {"all": list(VARIABLES), "sources": ["dayabay", "juno"], "targets": ["cms01", "sdu"]}
+
+
+def plan_of(
+    changes: dict[str, dict[str, Any]] | None = None,
+    groups: dict[str, list[str]] | None = None,
+    connection: dict[str, dict[str, Any]] | None = None,
+    every: dict[str, Any] | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Given changes of variables by host (None: removed), other groups, and variables of every host, return the plan."""
+    variables = copy.deepcopy(VARIABLES)
+    for host, changed in (changes or {}).items():
+        variables.setdefault(host, {}).update(changed)
+    for values in variables.values():
+        values.update(every or {})
+    return build_plan(variables, GROUPS | (groups or {}), connection or {}, NOW, **options)
+
+
+def test_a_good_inventory_gives_the_whole_plan() -> None:
+    plan = plan_of()
+    assert plan["errors"] == []
+    assert {key: plan[key] for key in ("stamp", "day", "timezone", "only_targets", "list_file")} == {
+        "stamp": STAMP,
+        "day": "2013/05/10",
+        "timezone": "UTC",
+        "only_targets": [],
+        "list_file": "",
+    }
+    assert plan["sources"]["dayabay"] == {
+        "base": "/home/scm/backup/dayabay",
+        "items": [
+            SVN,
+            TRAC,
+            {"kind": "folder", "name": "svnsetup", "path": "/etc/apache2/svnsetup", "keep": 5, "exclude": ["*.pyc"]},
+        ],
+        "item_errors": [],
+        "discover": {},
+        "targets": ["cms01", "sdu"],
+        "local_targets": [],
+        "transport": {"cms01": "push", "sdu": "push"},
+        "ext": ".tar.zst",
+        "compress_level": 1,
+        "algorithm": "sha256",
+        "full_every": 1,
+        "verify_every": 7,
+        "keep": 4,
+        "keys": ["folders/svnsetup", "svn/dybsvn", "tracs/dybsvn"],
+        "expect": {"dybsvn": 2, "svnsetup": 1},
+        "keeps": {"svn/dybsvn": 4, "tracs/dybsvn": 4, "folders/svnsetup": 5},
+        "check_scope": "day",
+        "ssh_key": "",
+        "ssh_args": [],
+        "rsync_host": "dayabay",
+        "rsync_port": None,
+        "rsync_user": "",
+        "bwlimit": 0,
+        "connect_timeout": 15.0,
+        "io_timeout": 60.0,
+        "step_timeout": 21600.0,
+        "mail_to": "",
+    }
+    target = plan["targets"]["cms01"]
+    assert (target["target_base"], target["keep"], target["slots"], target["sources"]) == (
+        "/data/backup",
+        2,
+        3,
+        ["dayabay"],
+    )
+    assert plan["targets"]["sdu"]["sources"] == ["dayabay", "juno"]
+    assert plan["nodes"]["cms01"] == {
+        "check_scope": "day",
+        "step_timeout": 21600.0,
+        "mail_to": "",
+        "trees": [
+            {
+                "role": "target",
+                "source": "dayabay",
+                "base": "/data/backup/dayabay",
+                "keep": 2,
+                "keys": ["folders/svnsetup", "svn/dybsvn", "tracs/dybsvn"],
+                "expect": {"dybsvn": 2, "svnsetup": 1},
+                "keeps": {"svn/dybsvn": 2, "tracs/dybsvn": 2, "folders/svnsetup": 5},
+                "discover": False,
+            }
+        ],
+    }
+    assert [tree["base"] for tree in plan["nodes"]["dayabay"]["trees"]] == ["/home/scm/backup/dayabay"]
+    assert [tree["source"] for tree in plan["nodes"]["sdu"]["trees"]] == ["dayabay", "juno"]
+
+
+def test_the_plan_is_json() -> None:
+    plan = plan_of()
+    assert json.loads(json.dumps(plan)) == plan
+
+
+def test_a_host_may_be_both() -> None:
+    plan = build_plan(
+        {
+            "here": {
+                "altbackup_base": "/a",
+                "altbackup_target_base": "/b",
+                "altbackup_items": [GIT],
+                "altbackup_targets": ["here"],
+            }
+        },
+        {"sources": ["here"], "targets": ["here"]},
+        {},
+        NOW,
+    )
+    assert plan["errors"] == []
+    assert [(tree["role"], tree["base"]) for tree in plan["nodes"]["here"]["trees"]] == [
+        ("source", "/a"),
+        ("target", "/b/here"),
+    ]
+    assert plan["sources"]["here"]["local_targets"] == ["here"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "groups", "expected"),
+    [
+        ({"cms01": {"altbackup_bsae": 1}}, {}, "cms01: altbackup_bsae is an unknown variable, did you mean altbackup_base?"),
+        ({"other": {"altbackup_keeep": 1}}, {"all": [*VARIABLES, "other"]}, "other: altbackup_keeep is an unknown variable"),
+        ({"juno": {"altbackup_base": None}}, {}, "juno: altbackup_base is required and missing."),
+        ({"sdu": {"altbackup_target_base": None}}, {}, "sdu: altbackup_target_base is required and missing."),
+        ({"juno": {"altbackup_targets": None}}, {}, "juno: altbackup_targets is required and missing."),
+        ({"juno": {"altbackup_targets": []}}, {}, "juno: altbackup_targets is empty"),
+        ({"juno": {"altbackup_targets": ["sdv"]}}, {}, "juno: altbackup_targets names 'sdv' is no host"),
+        ({"juno": {"altbackup_targets": ["sdu", "dayabay"]}}, {}, "juno: altbackup_targets names 'dayabay' is a host"),
+        ({"juno": {"altbackup_targets": ["sdu", "sdu"]}}, {}, "juno: altbackup_targets names 'sdu' 2 times"),
+        ({"juno": {"altbackup_base": "backup"}}, {}, "juno: altbackup_base 'backup' is not an absolute path"),
+        ({"sdu": {"altbackup_target_base": "./x"}}, {}, "sdu: altbackup_target_base './x' is not an absolute path"),
+        ({"juno": {"altbackup_items": []}}, {}, "juno: altbackup_items is empty and altbackup_discover, too"),
+        ({"juno": {"altbackup_items": "git"}}, {}, "juno: altbackup_items 'git' is not a list"),
+        ({"sdu": {"altbackup_keep": 0}}, {}, "sdu: altbackup_keep 0 is not a positive whole number"),
+        ({"juno": {"altbackup_ext": ".zip"}}, {}, "juno: altbackup_ext '.zip' is not one of"),
+        ({"juno": {"altbackup_transport": {"cms01": "push"}}}, {}, "juno: altbackup_transport names 'cms01', to which it does not send"),
+        ({"juno": {"altbackup_keep": Unreadable("is a template with 'x'")}}, {}, "juno: altbackup_keep is a template with 'x'"),
+        ({"dayabay": {"altbackup_targets": ["sdu"]}}, {}, "cms01: no source names this target"),
+        ({"juno": {"altbackup_timezone": "Asia/Taipei"}}, {}, "altbackup_timezone is one for the whole run, but is 'UTC' on dayabay, cms01, sdu; 'Asia/Tai"),
+        ({"juno": {"altbackup_stamp": STAMP}}, {}, "altbackup_stamp is one for the whole run"),
+        ({}, {"sources": []}, "group sources is missing or empty"),
+        ({"../x": VARIABLES["juno"]}, {"sources": ["dayabay", "juno", "../x"], "all": []}, "../x: a source's name is that of its folder"),
+        ({"juno": {"altbackup_target_base": "/"}}, {"targets": ["cms01", "sdu", "juno"]}, "juno: no source names this target"),
+    ],
+)  # fmt: skip
+def test_structural_errors_name_host_and_variable(
+    changes: dict[str, dict[str, Any]], groups: dict[str, list[str]], expected: str
+) -> None:
+    errors = plan_of(changes, groups)["errors"]
+    assert len(errors) == 1, errors
+    assert errors[0].startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("every", "expected"),
+    [
+        ({"altbackup_bsae": "/x"}, "all hosts: altbackup_bsae is an unknown variable, did you mean altbackup_base?"),
+        ({"altbackup_keep": "0"}, "all hosts: altbackup_keep '0' is not a positive whole number"),
+        ({"altbackup_base": "x"}, "dayabay, juno: altbackup_base 'x' is not an absolute path"),
+        ({"altbackup_only_targets": "cms1"}, "altbackup_only_targets: 'cms1' is no host of the inventory, but should be one of group targets: did you mean '"),
+        ({"altbackup_only_targets": ["juno"]}, "altbackup_only_targets: 'juno' is a host of the inventory, but not in group targets"),
+        ({"altbackup_day": "yesterday"}, "altbackup_day: day 'yesterday' is neither empty"),
+        ({"altbackup_day": "+1"}, "altbackup_day: day '+1' is neither empty"),
+        ({"altbackup_stamp": "2013/05/10"}, "altbackup_stamp: stamp '2013/05/10' is not a date and time"),
+        ({"altbackup_stamp": "2013/05/10/104803"}, "altbackup_stamp 2013/05/10/104803 is later than now, 2013/05/10/104701 (UTC)"),
+        ({"altbackup_timezone": "Asia/Taibei"}, "altbackup_timezone: time zone 'Asia/Taibei' is not known"),
+        ({"altbackup_full_every": 7}, "dayabay, juno: altbackup_full_every 7 needs differentials"),
+        ({"altbackup_transport": "pull"}, "dayabay, juno: altbackup_transport pull is something"),
+    ],
+)  # fmt: skip
+def test_one_error_for_all_hosts_is_told_once(every: dict[str, Any], expected: str) -> None:
+    errors = plan_of(every=every)["errors"]
+    assert len(errors) == 1, errors
+    assert errors[0].startswith(expected)
+
+
+def test_all_errors_are_told_together() -> None:
+    errors = plan_of({"juno": {"altbackup_base": "x", "altbackup_keep": 0}, "sdu": {"altbackup_target_base": None}})[
+        "errors"
+    ]
+    assert [error.split(" ")[0] + error.split(" ")[1] for error in errors] == [
+        "juno:altbackup_base",
+        "juno:altbackup_keep",
+        "sdu:altbackup_target_base",
+    ]
+
+
+def test_a_known_variable_on_a_node_without_use_for_it_is_no_error() -> None:
+    changes = {
+        "cms01": {"altbackup_base": "x", "altbackup_items": 5, "altbackup_ext": Unreadable("is a template")},
+        "juno": {"altbackup_target_base": "x"},
+        "other": {"altbackup_keep": 0, "altbackup_timezone": "Asia/Taipei"},
+    }
+    assert plan_of(changes, {"all": [*VARIABLES, "other"]})["errors"] == []
+
+
+@pytest.mark.parametrize(
+    ("base", "target_base", "errors"),
+    [
+        ("/b/juno", "/b", 1),
+        ("/b/juno/", "/b/", 1),
+        ("/b/dayabay", "/b", 1),
+        ("/b", "/b", 1),
+        ("/b/own", "/b", 0),
+        ("/c", "/b", 0),
+    ],
+)
+def test_a_source_does_not_store_where_it_keeps_copies(base: str, target_base: str, errors: int) -> None:
+    changes = {
+        "juno": {"altbackup_base": base, "altbackup_target_base": target_base, "altbackup_targets": ["sdu", "juno"]}
+    }
+    found = plan_of(changes, {"targets": ["cms01", "sdu", "juno"]})["errors"]
+    assert len(found) == errors
+    assert all("juno: altbackup_base" in error and "choose another folder" in error for error in found)
+
+
+def test_only_targets_narrows_sources_and_nodes_without_an_error() -> None:
+    plan = plan_of(every={"altbackup_only_targets": ["cms01"]})
+    assert plan["errors"] == []
+    assert plan["sources"]["dayabay"]["targets"] == ["cms01"]
+    assert plan["sources"]["juno"]["targets"] == []
+    assert plan["targets"]["sdu"]["sources"] == []
+    assert list(plan["nodes"]) == ["dayabay", "juno", "cms01"]
+
+
+@pytest.mark.parametrize(
+    ("item", "kind", "name", "reason", "expected"),
+    [
+        ({**GIT, "name": "a/b"}, "git", "", "a slash", 0),
+        ({**GIT, "name": ".git"}, "git", "", "begins with a dot", 0),
+        ({**GIT, "kind": "hg", "name": "x"}, "", "x", "unknown kind 'hg'", 0),
+        ({**GIT, "kind": ["git"], "name": "x"}, "", "x", "", 0),
+        ({**GIT, "name": "x", "keep": 0}, "git", "x", "keep 0 is not a positive whole number", 1),
+        ({**GIT, "name": "x", "keep": True}, "git", "x", "not a positive whole number", 1),
+        ({**GIT, "name": "x", "pth": "/x"}, "git", "x", "unknown key 'pth'", 1),
+        ({**GIT, "name": "x", "path": "x"}, "git", "x", "not an absolute path", 1),
+        ({**FOLDER, "name": "x", "exclude": 5}, "folder", "x", "", 1),
+        ({"kind": "git", "name": "x"}, "git", "x", "'path' is missing", 1),
+        ("x", "", "", "not a mapping", 0),
+    ],
+)
+def test_a_bad_item_stops_no_other_and_is_missed_by_checks(
+    item: Any, kind: str, name: str, reason: str, expected: int
+) -> None:
+    plan = plan_of({"juno": {"altbackup_items": [item, GIT]}})
+    source = plan["sources"]["juno"]
+    assert plan["errors"] == []
+    assert source["items"] == [GIT]
+    assert len(source["item_errors"]) == 1
+    error = source["item_errors"][0]
+    assert (error["kind"], error["name"]) == (kind, name)
+    assert reason in error["reason"]
+    assert source["expect"] == {"toolbox": 1} | ({name: 1} if expected else {})
+    assert len(source["keys"]) == 1 + expected
+    assert source["keeps"] == {"git/toolbox": 3}
+    tree = plan["nodes"]["sdu"]["trees"][1]
+    assert (tree["keys"], tree["expect"], tree["keeps"]) == (source["keys"], source["expect"], source["keeps"])
+
+
+def test_the_same_item_twice_is_bad_and_expected_once() -> None:
+    source = plan_of({"juno": {"altbackup_items": [SVN, GIT, {**GIT, "path": "/other"}]}})["sources"]["juno"]
+    assert source["items"] == [SVN]
+    assert [error["path"] for error in source["item_errors"]] == [GIT["path"], "/other"]
+    assert "stands 2 times (/home/scm/git/toolbox.git, /other)" in source["item_errors"][0]["reason"]
+    assert source["expect"] == {"dybsvn": 1, "toolbox": 1}
+    assert source["keeps"] == {"svn/dybsvn": 3}
+
+
+def test_items_may_all_be_discovered() -> None:
+    plan = plan_of({"juno": {"altbackup_items": [], "altbackup_discover": {"git": "/home/scm/git/"}}})
+    assert plan["errors"] == []
+    assert plan["sources"]["juno"]["discover"] == {"git": "/home/scm/git"}
+    assert [tree["discover"] for tree in plan["nodes"]["sdu"]["trees"]] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("every", "options", "stamp", "day"),
+    [
+        ({}, {}, STAMP, "2013/05/10"),
+        ({"altbackup_timezone": "Asia/Taipei"}, {}, "2013/05/10/184701", "2013/05/10"),
+        ({"altbackup_stamp": "2013/05/09/000000"}, {}, "2013/05/09/000000", "2013/05/09"),
+        ({"altbackup_stamp": "2013/05/10/104801"}, {}, "2013/05/10/104801", "2013/05/10"),
+        ({"altbackup_stamp": "2013/03/01/000000", "altbackup_day": -1}, {}, "2013/03/01/000000", "2013/02/28"),
+        ({"altbackup_day": "-2"}, {}, STAMP, "2013/05/08"),
+        ({"altbackup_day": "2012/02/29"}, {}, STAMP, "2012/02/29"),
+        ({"altbackup_day": "2012/02/29"}, {"chain": True}, STAMP, "2013/05/10"),
+        ({}, {"stamp": "2013/05/09/235959"}, "2013/05/09/235959", "2013/05/09"),
+        ({"altbackup_stamp": STAMP}, {"stamp": "2013/05/09/235959"}, STAMP, "2013/05/10"),
+    ],
+)
+def test_stamp_and_day(every: dict[str, Any], options: dict[str, Any], stamp: str, day: str) -> None:
+    plan = plan_of(every=every, **options)
+    assert plan["errors"] == []
+    assert (plan["stamp"], plan["day"]) == (stamp, day)
+
+
+@pytest.mark.parametrize(
+    ("changes", "connection", "reached"),
+    [
+        ({}, {}, ("sdu", None, "")),
+        ({}, {"ansible_host": "192.0.2.7", "ansible_port": "2222", "ansible_user": "scm"}, ("192.0.2.7", 2222, "scm")),
+        ({"altbackup_rsync_host": "x.example.org", "altbackup_rsync_port": 22, "altbackup_rsync_user": "b"},
+         {"ansible_host": "192.0.2.7", "ansible_port": Unreadable("broken"), "ansible_user": "scm"}, ("x.example.org", 22, "b")),
+    ],
+)  # fmt: skip
+def test_peers_reach_a_node_as_ansible_does_unless_told_otherwise(
+    changes: dict[str, Any], connection: dict[str, Any], reached: tuple[Any, ...]
+) -> None:
+    plan = plan_of({"sdu": changes}, connection={"sdu": connection})
+    assert plan["errors"] == []
+    target = plan["targets"]["sdu"]
+    assert (target["rsync_host"], target["rsync_port"], target["rsync_user"]) == reached
+
+
+@pytest.mark.parametrize("port", ["ssh", Unreadable("is a template")])
+def test_an_unusable_port_of_the_connection_is_an_error(port: object) -> None:
+    errors = plan_of(connection={"sdu": {"ansible_port": port}})["errors"]
+    assert len(errors) == 1
+    assert errors[0].startswith("sdu: ansible_port is ")
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "changes", "local"),
+    [
+        ("local", "local", {}, True),
+        ("ansible.builtin.local", "local", {}, True),
+        ("ssh", "local", {}, False),
+        (None, None, {}, False),
+        ("local", "local", {"altbackup_rsync_host": "192.0.2.7"}, False),
+    ],
+)
+def test_a_pair_on_the_controller_needs_no_ssh(source: Any, target: Any, changes: dict[str, Any], local: bool) -> None:
+    connection = {"juno": {"ansible_connection": source}, "sdu": {"ansible_connection": target}}
+    plan = plan_of({"sdu": changes}, connection=connection)
+    assert plan["sources"]["juno"]["local_targets"] == (["sdu"] if local else [])
+
+
+def discovering(items: list[Any]) -> dict[str, Any]:
+    """Given explicit items of juno, return a plan in which it discovers git repositories, too."""
+    return plan_of({"juno": {"altbackup_items": items, "altbackup_discover": {"git": "/home/scm/git"}}})
+
+
+def test_discovered_items_are_merged_everywhere() -> None:
+    plan = discovering([GIT])
+    before = copy.deepcopy(plan)
+    found = [
+        {"kind": "git", "name": "toolbox.git", "path": "/home/scm/git/toolbox.git/"},
+        {"kind": "git", "name": "g%2Fp", "path": "/home/scm/git/g/p"},
+    ]
+    merged = with_items(plan, "juno", found)
+    assert plan == before
+    source = merged["sources"]["juno"]
+    assert source["items"] == [GIT, found[1]]
+    assert source["item_errors"] == []
+    for place in [source, merged["nodes"]["juno"]["trees"][0], merged["nodes"]["sdu"]["trees"][1]]:
+        assert place["keys"] == ["git/g%2Fp", "git/toolbox"]
+        assert place["expect"] == {"g%2Fp": 1, "toolbox": 1}
+        assert place["keeps"] == {"git/g%2Fp": 3, "git/toolbox": 3}
+    assert merged["nodes"]["sdu"]["trees"][0] == plan["nodes"]["sdu"]["trees"][0]
+    assert with_items(merged, "juno", found) == merged
+
+
+def test_a_discovered_item_under_the_name_of_another_is_an_item_error() -> None:
+    found = [{"kind": "git", "name": "toolbox", "path": "/home/scm/git/toolbox"}]
+    merged = with_items(discovering([GIT]), "juno", found)
+    source = merged["sources"]["juno"]
+    assert source["items"] == [GIT]
+    assert [error["path"] for error in source["item_errors"]] == ["/home/scm/git/toolbox"]
+    assert "give that item another name" in source["item_errors"][0]["reason"]
+    assert source["expect"] == {"toolbox": 1}
+    assert source["keeps"] == {"git/toolbox": 3}
+    assert with_items(merged, "juno", found) == merged
+
+
+@pytest.mark.parametrize("found", [{"name": "x"}, {"path": "/home/scm/git/x"}])
+def test_a_bad_explicit_item_is_not_taken_in_as_a_discovered_one(found: dict[str, str]) -> None:
+    bad = {"kind": "git", "name": "x", "path": "/home/scm/git/x", "keep": 0}
+    discovered = {"kind": "git", "name": "other", "path": "/home/scm/git/other"} | found
+    source = with_items(discovering([GIT, bad]), "juno", [discovered])["sources"]["juno"]
+    assert source["items"] == [GIT]
+    assert len(source["item_errors"]) == 1
+
+
+def test_items_of_an_unknown_source_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="did you mean 'juno'"):
+        with_items(plan_of(), "jumo", [])
+
+
+def test_what_is_effective_is_shown_without_secrets() -> None:
+    changes = {
+        "dayabay": {
+            "altbackup_ssh_key": "/home/scm/.ssh/secret_key",
+            "altbackup_ssh_args": "-4 -o 'ProxyCommand=sshpass -p hunter2 ssh gate' -o ProxyJump=gate.example.org -o SetEnv=TOKEN=hunter2",
+        }
+    }
+    plan = plan_of(changes)
+    shown = effective(plan, "dayabay")
+    assert "hunter2" not in json.dumps(shown)
+    assert shown["source"]["ssh_key"] == "/home/scm/.ssh/secret_key"
+    assert shown["source"]["ssh_args"] == [
+        "-4",
+        "-o",
+        f"ProxyCommand={MASK}",
+        "-o",
+        "ProxyJump=gate.example.org",
+        "-o",
+        f"SetEnv={MASK}",
+    ]
+    assert {"host", "stamp", "day", "timezone"} <= set(shown)
+    assert "target" not in shown
+    assert set(effective(plan, "sdu")) & {"source", "target"} == {"target"}
+    assert effective(plan, "other")["host"] == "other"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ({"password": "x"}, {"password": MASK}),
+        ({"db_passwd": ["x"]}, {"db_passwd": MASK}),
+        ({"api_token": "x", "client_secret": "y"}, {"api_token": MASK, "client_secret": MASK}),
+        ({"password": ""}, {"password": ""}),
+        ({"expect": {"secrets": 2}}, {"expect": {"secrets": 2}}),
+        ({"keys": ["git/x"], "ssh_key": "/x"}, {"keys": ["git/x"], "ssh_key": "/x"}),
+        ({"private_key": "x", "key_content": "x"}, {"private_key": MASK, "key_content": MASK}),
+        ({"a": "-----BEGIN RSA PRIVATE KEY-----"}, {"a": MASK}),
+        ({"a": ["https://user:hunter2@example.org/x"]}, {"a": [f"https://user:{MASK}@example.org/x"]}),
+        ({"a": "x password=hunter2 y"}, {"a": f"x password={MASK} y"}),
+    ],
+)
+def test_secrets_are_masked(value: Any, shown: Any) -> None:
+    assert mask(value) == shown

@@ -1,0 +1,238 @@
+"""The settings of users: one declaration, types, durations and rates."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput
+from ansible_collections.altbackup.core.plugins.plugin_utils import settings
+
+ROOT = Path(__file__).resolve().parents[4]
+ROLE = ROOT / "roles" / "altbackup"
+
+SOURCE = {"altbackup_base": "/backup", "altbackup_targets": ["cms01"]}
+"""The least that a source needs."""
+
+
+def problems_of(entry: str, values: dict[str, Any]) -> list[str]:
+    """Given an entry point and variables, return what is wrong, each with its variable."""
+    return [f"{problem.variable} {problem.text}" for problem in settings.validate(entry, values)[1]]
+
+
+def test_role_defaults_and_specs_agree_both_ways() -> None:
+    written = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text(encoding="utf-8"))
+    declared: dict[str, Any] = {}
+    for entry in settings.load_specs():
+        declared |= settings.defaults(entry)
+    assert written == declared
+
+
+def test_a_variable_of_both_is_the_same_in_both() -> None:
+    specs = settings.load_specs()
+    both = set(specs["source"]) & set(specs["target"])
+    assert {"altbackup_keep", "altbackup_ssh_key", "altbackup_io_timeout"} <= both
+    assert [name for name in both if specs["source"][name] != specs["target"][name]] == []
+
+
+def test_variables_of_the_whole_run_are_of_no_node() -> None:
+    assert not set(settings.names("main")) & {*settings.names("source"), *settings.names("target")}
+
+
+@pytest.mark.parametrize("name", settings.names())
+def test_every_variable_is_typed_and_described(name: str) -> None:
+    assert name.startswith(settings.PREFIX)
+    for options in settings.load_specs().values():
+        if name in options:
+            assert options[name]["type"] in ("str", "int", "list", "dict", "raw")
+            description = options[name]["description"]
+            assert isinstance(description, list)
+            assert all(sentence.endswith((".", "'.")) for sentence in description), description
+
+
+@pytest.mark.parametrize("entry", ["main", "source", "target"])
+def test_every_default_is_valid(entry: str) -> None:
+    required = {name: "/x" for name, option in settings.load_specs()[entry].items() if option.get("required")}
+    assert problems_of(entry, settings.defaults(entry) | required) == []
+
+
+def test_a_default_is_not_shared_between_hosts() -> None:
+    settings.validate("source", SOURCE)[0]["altbackup_items"].append("mine")
+    assert settings.validate("source", SOURCE)[0]["altbackup_items"] == []
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("15s", 15.0), ("2m", 120.0), ("6h", 21600.0), ("1d", 86400.0), ("90", 90.0), (90, 90.0), (" 1.5 h ", 5400.0)],
+)
+def test_durations_become_seconds(value: object, seconds: float) -> None:
+    assert settings.parse_duration(value) == seconds
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "0", "0s", "-1s", "5 weeks", "1h30m", "s", "1e3", "nan", "\N{ARABIC-INDIC DIGIT ONE}s", True, None, -5],
+)
+def test_bad_durations_are_refused(value: object) -> None:
+    with pytest.raises(InvalidInput, match="is not a duration above 0: write seconds"):
+        settings.parse_duration(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "rate"),
+    [
+        ("", 0),
+        ("10M", 10 * 1024**2),
+        ("10m", 10 * 1024**2),
+        ("1.5K", 1536),
+        ("2 G", 2 * 1024**3),
+        (5000, 5000),
+        ("5000", 5000),
+    ],
+)
+def test_rates_become_bytes_a_second(value: object, rate: int) -> None:
+    assert settings.parse_rate(value) == rate
+
+
+@pytest.mark.parametrize("value", ["10", "0", "10MB/s", "-1M", "M", True, "1023"])
+def test_bad_rates_are_refused(value: object) -> None:
+    with pytest.raises(InvalidInput, match="is not a rate of at least 1K"):
+        settings.parse_rate(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "base"),
+    [("/backup/", "/backup"), ("//backup//x/./y/", "/backup/x/y"), ("/a/../b", "/b"), ("/", "/")],
+)
+def test_bases_are_normalized(value: str, base: str) -> None:
+    assert settings.parse_base(value) == base
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("altbackup_keep", "2", 2),
+        ("altbackup_keep", 7, 7),
+        ("altbackup_targets", "cms01, sdu", ["cms01", "sdu"]),
+        ("altbackup_ssh_args", "-o 'ProxyCommand=nc %h %p' -4", ["-o", "ProxyCommand=nc %h %p", "-4"]),
+        ("altbackup_discover", {"svn": "/home/scm/svn/"}, {"svn": "/home/scm/svn"}),
+        ("altbackup_transport", {"cms01": "push"}, {"cms01": "push"}),
+        ("altbackup_step_timeout", "6h", 21600.0),
+        ("altbackup_bwlimit", "10M", 10485760),
+        ("altbackup_rsync_port", "2222", 2222),
+        ("altbackup_rsync_port", None, None),
+        ("altbackup_io_timeout", None, 60.0),
+        ("altbackup_ext", ".tar", ".tar"),
+    ],
+)
+def test_values_get_their_type(name: str, value: object, expected: object) -> None:
+    values, problems = settings.validate("source", SOURCE | {name: value})
+    assert problems == []
+    assert values[name] == expected
+    assert type(values[name]) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        *[
+            ("altbackup_keep", value, "is not a positive whole number")
+            for value in (0, -1, "abc", 1.5, True, "1.0", "", [3])
+        ],
+        ("altbackup_base", "backup", "is not an absolute path"),
+        ("altbackup_base", {"a": 1}, "is not a text"),
+        ("altbackup_base", None, "is required and missing"),
+        ("altbackup_targets", {"cms01": 1}, "is not a list"),
+        ("altbackup_targets", [{"name": "cms01"}], "is not a list of texts"),
+        ("altbackup_items", "dybsvn", "is not a list"),
+        ("altbackup_items", {"kind": "svn"}, "is not a list"),
+        ("altbackup_ext", ".tgz", "is not one of .tar.zst, .tar.gz, .tar"),
+        ("altbackup_check_scope", "week", "is not one of day, all"),
+        ("altbackup_dna_algorithm", "crc32", "is not one of sha256, sha512, md5"),
+        ("altbackup_verify_every", True, "is not a whole number"),
+        ("altbackup_verify_every", 0, "is not a whole number from 1"),
+        ("altbackup_verify_every", "weekly", "is not a whole number"),
+        ("altbackup_compress_level", 20, "is not a whole number from 1 to 19"),
+        ("altbackup_rsync_port", 70000, "is not a whole number from 1 to 65535"),
+        ("altbackup_full_every", 7, "leave it at 1"),
+        ("altbackup_transport", "pull", "write push"),
+        ("altbackup_transport", {"cms01": "pull"}, "pull for cms01"),
+        ("altbackup_transport", "carry", "is not one of push, pull"),
+        ("altbackup_transport", ["push"], "is not one of push, pull"),
+        ("altbackup_discover", {"svm": "/x"}, "did you mean 'svn'"),
+        ("altbackup_discover", {"folder": "/x"}, "cannot be discovered"),
+        ("altbackup_discover", {"svn": "x"}, "is not an absolute path"),
+        ("altbackup_discover", "/x", "is not a mapping"),
+        ("altbackup_ssh_args", "-o 'x", "cannot be split into words"),
+        ("altbackup_connect_timeout", "soon", "is not a duration"),
+        ("altbackup_bwlimit", "fast", "is not a rate"),
+        ("altbackup_keep", settings.Unreadable("is a template"), "is a template"),
+    ],
+)
+def test_bad_values_are_told(name: str, value: object, text: str) -> None:
+    found = problems_of("source", SOURCE | {name: value})
+    assert len(found) == 1
+    assert found[0].startswith(name)
+    assert text in found[0]
+
+
+def test_a_key_in_place_of_its_path_is_refused_and_not_shown() -> None:
+    found = problems_of("source", SOURCE | {"altbackup_ssh_key": "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1r"})
+    assert len(found) == 1
+    assert "b3BlbnNza" not in found[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("altbackup_bsae", "did you mean altbackup_base?"),
+        ("altbackup_target", "did you mean altbackup_targets?"),
+        ("altbackup_ssh_keys", "did you mean altbackup_ssh_key?"),
+        ("altbackup_foo", "docs/variables.md"),
+    ],
+)
+def test_unknown_names_get_a_hint(name: str, hint: str) -> None:
+    assert hint in (settings.describe_unknown(name) or "")
+
+
+def test_known_names_are_known() -> None:
+    assert [name for name in settings.names() if settings.describe_unknown(name)] == []
+
+
+def run_tool(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run tools/variables.py."""
+    command = [sys.executable, str(ROOT / "tools" / "variables.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_the_table_of_variables_is_up_to_date() -> None:
+    result = run_tool("--check")
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_stale_table_of_variables_is_found_and_mended(tmp_path: Path) -> None:
+    page = tmp_path / "variables.md"
+    assert run_tool("--check", "--page", str(page)).returncode == 1
+    page.write_text("old\n", encoding="utf-8")
+    assert run_tool("--check", "--page", str(page)).returncode == 1
+    assert page.read_text(encoding="utf-8") == "old\n"
+    assert run_tool("--page", str(page)).returncode == 0
+    assert run_tool("--check", "--page", str(page)).returncode == 0
+    assert all(f"| `{name}` |" in page.read_text(encoding="utf-8") for name in settings.names())
+
+
+def test_the_embedded_inventory_uses_known_variables_alone() -> None:
+    used = {
+        name
+        for path in (ROOT / "inventory" / "local").rglob("*.yml")
+        if path.parent.parent.name == "group_vars"
+        for name in yaml.safe_load(path.read_text(encoding="utf-8"))
+        if name.startswith(settings.PREFIX)
+    }
+    assert used
+    assert used <= set(settings.names())
