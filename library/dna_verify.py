@@ -17,7 +17,7 @@ description:
   - No tarball at all is a failure.
 options:
   path:
-    description: Absolute paths of tarballs.
+    description: Absolute paths of tarballs, or of their sidecars.
     type: list
     elements: path
   base:
@@ -59,6 +59,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+day:
+  description: The day that was looked at, or V(all); empty where paths were given.
+  returned: always
+  type: str
+  sample: 2013/05/10
 match:
   description: Tarballs that are what their sidecar says; paths as given, or relative to the base.
   returned: always
@@ -107,7 +112,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.checking import verify_base, verify_paths
 from ..module_utils.failures import attempt, summarize
 
-EMPTY = {"match": [], "mismatch": [], "missing": [], "malformed": [], "orphan": [], "bytes_read": 0}
+EMPTY = {"day": "", "match": [], "mismatch": [], "missing": [], "malformed": [], "orphan": [], "bytes_read": 0}
 
 
 def main() -> None:
@@ -131,7 +136,7 @@ def main() -> None:
         EMPTY,
         lambda: (
             verify_base(options["base"], options["day"], options["predicted"], timezone=options["timezone"])
-            if options["base"]
+            if options["path"] is None
             else verify_paths(options["path"])
         ),
     )

@@ -69,6 +69,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+day:
+  description: The day that was looked at.
+  returned: always
+  type: str
+  sample: 2013/05/10
 counts:
   description: The number found for each key of O(expect).
   returned: always
@@ -105,7 +110,7 @@ from ..module_utils.checking import count
 from ..module_utils.failures import attempt, summarize
 from ..module_utils.transfer import with_remembered
 
-EMPTY = {"counts": {}, "relpaths": {}, "without_dna": [], "unexpected": []}
+EMPTY = {"day": "", "counts": {}, "relpaths": {}, "without_dna": [], "unexpected": []}
 
 
 def run(options: dict) -> dict:

@@ -93,7 +93,7 @@ def _tar_command(
 @contextlib.contextmanager
 def _lists(parts: Sequence[Part]) -> Iterator[list[IO[bytes]]]:
     with contextlib.ExitStack() as stack:
-        lists = []
+        lists: list[IO[bytes]] = []
         for part in parts:
             names = stack.enter_context(tempfile.TemporaryFile())
             names.write(b"".join(name + b"\0" for name in part.names))
@@ -163,10 +163,15 @@ def _create(path: str) -> IO[bytes]:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb", buffering=0)
 
 
+def _end_all(children: Sequence[Child]) -> None:
+    for child in children:
+        child.end()
+
+
 def _copy(stream: IO[bytes], output: IO[bytes], algorithm: str, deadline: Deadline, writers: Sequence[Child]) -> Dna:
     """Copy a stream to a file, digesting it; a timer ends the writers at the deadline so that no read blocks for ever."""
     seconds = deadline.remaining()
-    timer = threading.Timer(seconds, lambda: [writer.end() for writer in writers]) if seconds is not None else None
+    timer = threading.Timer(seconds, _end_all, (writers,)) if seconds is not None else None
     if timer:
         timer.daemon = True
         timer.start()
@@ -230,7 +235,9 @@ class _Listing:
                     read_manifest(self, self._manifest, self._top)  # type: ignore[arg-type]
                 except (tarfile.TarError, ValueError) as error:
                     self._error = error
-                while self.read(CHUNK):  # the padding at the end, or what could not be listed: tar must not wait for a reader
+                while self.read(
+                    CHUNK
+                ):  # the padding at the end, or what could not be listed: tar must not wait for a reader
                     pass
         except OSError as error:  # nobody reads any more
             self._error = error
@@ -251,11 +258,16 @@ def read_manifest(stream: IO[bytes], manifest: Manifest, top: str) -> None:
                 content = archive.extractfile(member)
                 assert content is not None
                 value = new_hash("sha256")
-                for block in iter(lambda: content.read(CHUNK), b""):
+                while block := content.read(CHUNK):
                     value.update(block)
                 digest = value.hexdigest()
                 manifest.bytes += member.size
-            line = [member.type, path.encode("utf-8", "surrogateescape"), digest.encode(), member.linkname.encode("utf-8", "surrogateescape")]
+            line = [
+                member.type,
+                path.encode("utf-8", "surrogateescape"),
+                digest.encode(),
+                member.linkname.encode("utf-8", "surrogateescape"),
+            ]
             total.update(b"\0".join(line) + b"\n")
             manifest.entries += 1
             archive.members = []  # type: ignore[attr-defined]  # a million members need no memory

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from . import kind_folder, kind_git, kind_sqlite, kind_svn, kind_trac
 from .archive import Form, Manifest, compressor, write_archive
 from .digest import cores, in_parallel
-from .errors import AltbackupError, DigestMismatch, SourceChanged
-from .failures import failure
-from .items import Item, find_problems
+from .errors import AltbackupError, DigestMismatch, SourceChanged, ToolFailed
+from .failures import explain, failure
+from .items import CATEGORIES, Item, find_problems
 from .kinds import Context, Kind, Prepared
 from .layout import TEMPORARY, Tarball, Tree, parse_filename, scan, tarball_filename
 from .publish import (
     link,
     make_folders,
     point_last,
+    prune_empty,
     publish,
     read_record,
+    record_path,
     remove_if_there,
     require_writable,
     verify,
@@ -40,7 +42,9 @@ KINDS: dict[str, Kind] = {
     "folder": kind_folder.KIND,
     "sqlite": kind_sqlite.KIND,
 }
-_ATTEMPTS = 5
+_PAUSES = (0.1, 0.3, 0.9, 2.7)
+"""Seconds between attempts at an item that changes while it is read."""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _STAGE = "dump"
 
 
@@ -74,18 +78,18 @@ def dump(
     context = Context(tree, stamp, **context_options)
     good, bad = find_problems(items, base)
     failures = [_bad_input(value, reason) for value, reason in bad]
+    if not items:
+        failures.append(failure(_STAGE, f"there are no items to dump to {base}: nothing was backed up"))
     notes = [] if check_mode else remove_leftovers(tree)
     groups: dict[str, list[Item]] = {}
     for item in sorted(good, key=lambda item: (item.name, item.kind != "trac")):  # a Trac before its repository
         groups.setdefault(item.name, []).append(item)
     predict_or_make = _predict if check_mode else _dump_item
-    outcomes = [
-        outcome
-        for group in in_parallel(
-            lambda group: [_guarded(predict_or_make, item, context, form) for item in group], list(groups.values()), max(2, cores())
-        )
-        for outcome in group
-    ]
+
+    def work(group: list[Item]) -> list[Outcome]:
+        return [_guarded(predict_or_make, item, context, form) for item in group]
+
+    outcomes = [outcome for done in in_parallel(work, list(groups.values()), max(2, cores())) for outcome in done]
     for outcome in outcomes:
         failures += outcome.failures
         notes += outcome.notes
@@ -100,29 +104,35 @@ def dump(
 def _bad_input(value: Mapping[str, Any], reason: str) -> dict[str, Any]:
     entry = failure(_STAGE, reason)
     if isinstance(value, Mapping):
-        kind, name = value.get("kind"), value.get("name")
-        entry["category"] = {"svn": "svn", "trac": "tracs", "git": "git", "folder": "folders", "sqlite": "databases"}.get(str(kind), "")
-        entry["name"] = str(name or "")
+        entry["category"] = CATEGORIES.get(str(value.get("kind")), "")
+        entry["name"] = str(value.get("name") or "")
     return entry
 
 
-def _guarded(function: Any, item: Item, context: Context, form: Form) -> Outcome:
-    """Dump one item so that nothing that goes wrong with it reaches the others."""
+def _guarded(
+    function: Callable[[Item, Context, Form, Outcome], None], item: Item, context: Context, form: Form
+) -> Outcome:
+    """Work on one item so that nothing that goes wrong with it reaches the others; return what became of it."""
+    outcome = Outcome()
     try:
-        outcome: Outcome = function(item, context, form)
-        return outcome
-    except (AltbackupError, OSError, ValueError) as error:
-        return Outcome(failures=[failure(_STAGE, error, key=item.key)])
+        function(item, context, form, outcome)
+    except (AltbackupError, OSError) as error:
+        outcome.failures.append(failure(_STAGE, error, key=item.key))
+    except Exception as error:  # noqa: BLE001 (a bug that one item meets does not stop the others)
+        reason = f"item {item.kind} {item.name!r}: unexpected {type(error).__name__}: {error}"
+        outcome.failures.append(failure(_STAGE, reason, key=item.key))
+    return outcome
 
 
 def remove_leftovers(tree: Tree) -> list[str]:
     """Remove the temporary files that killed runs left in the private folder; return a note on each."""
-    folder = tree.private_path("tmp")
     notes = []
-    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
-        if not _is_alive(name):
-            remove_if_there(os.path.join(folder, name))
-            notes.append(f"removed {name}, which a killed run left in {folder}")
+    for kind in ("tmp", "records", "state"):
+        for folder, _, names in os.walk(tree.private_path(kind)):
+            for name in sorted(names):
+                if name.startswith(TEMPORARY) and not _is_alive(name):
+                    remove_if_there(os.path.join(folder, name))
+                    notes.append(f"removed {name}, which a killed run left in {folder}")
     return notes
 
 
@@ -131,46 +141,58 @@ def _is_alive(temporary: str) -> bool:
     return pid.isdigit() and int(pid) != os.getpid() and os.path.exists(f"/proc/{pid}/fd")
 
 
-def _predict(item: Item, context: Context, form: Form) -> Outcome:
-    """Return what a dump of this item would give now."""
+def _predict(item: Item, context: Context, form: Form, outcome: Outcome) -> None:
+    """Find out what a dump of this item would give now."""
     kind = KINDS[item.kind]
     kind.check(item)
     stored = _stored_under(context, item)
     if stored:
-        return Outcome(describe(context.tree, stored, 0.0))
+        outcome.tarball = _describe_stored(context.tree, stored, 0.0)
+        return
     revision = kind.revision(item, context.deadline)
     relpath = f"{item.key}/{context.stamp}/{tarball_filename(item.name, revision, form.extension)}"
-    return Outcome(_tarball(context.tree, relpath, Dna("", 0, form.algorithm), 0.0), changed=True)
+    outcome.tarball = _tarball(context.tree, relpath, Dna("", 0, form.algorithm), 0.0)
+    outcome.changed = True
+
+
+def _describe_stored(tree: Tree, tarball: Tarball, seconds: float) -> dict[str, Any]:
+    return {**describe(tree, tarball, seconds), "record": read_record(tree, tarball.key, tarball.stamp)}
 
 
 def _stored_under(context: Context, item: Item) -> Tarball | None:
     """Return the item's verified tarball under this stamp, if it has one."""
     found = scan(context.tree, day_of(context.stamp), {item.key}).verified()
-    return next((tarball for tarball in found if tarball.stamp == context.stamp and parse_filename(tarball.filename, item.name)), None)
+    return next(
+        (
+            tarball
+            for tarball in found
+            if tarball.stamp == context.stamp and parse_filename(tarball.filename, item.name)
+        ),
+        None,
+    )
 
 
-def _dump_item(item: Item, context: Context, form: Form) -> Outcome:
+def _dump_item(item: Item, context: Context, form: Form, outcome: Outcome) -> None:
     """Make, or find unchanged, the item's tarball under this stamp."""
     start = time.monotonic()
-    kind, tree = KINDS[item.kind], context.tree
-    kind.check(item)
-    outcome = Outcome()
-    _complete_leftovers(tree, item, outcome)
+    KINDS[item.kind].check(item)
+    _complete_leftovers(context.tree, item, outcome)
     stored = _stored_under(context, item)
     if stored:
-        outcome.tarball = describe(tree, stored, time.monotonic() - start)
-        _move_last(tree, item, context.stamp, outcome)
-        return outcome
-    for attempt in range(_ATTEMPTS):
+        outcome.tarball = _describe_stored(context.tree, stored, time.monotonic() - start)
+        _move_last(context.tree, item, context.stamp, outcome)
+        return
+    for pause in (*_PAUSES, None):
         try:
             _archive_and_publish(item, context, form, outcome, start)
-            return outcome
+            return
         except SourceChanged as error:
-            if attempt + 1 == _ATTEMPTS:
-                raise AltbackupError(f"item {item.kind} {item.name!r}: {error} (tried {_ATTEMPTS} times)") from error
+            if pause is None:
+                raise AltbackupError(
+                    f"item {item.kind} {item.name!r}: {error} (tried {len(_PAUSES) + 1} times)"
+                ) from error
             context.deadline.remaining()
-            time.sleep(0.1 * 3**attempt)
-    return outcome
+            time.sleep(pause)
 
 
 def _archive_and_publish(item: Item, context: Context, form: Form, outcome: Outcome, start: float) -> None:
@@ -181,40 +203,59 @@ def _archive_and_publish(item: Item, context: Context, form: Form, outcome: Outc
     try:
         with KINDS[item.kind].copy(item, context) as prepared:
             manifest = Manifest() if prepared.listed else None
-            dna = write_archive(
-                temporary,
-                prepared.parts,
-                top=prepared.top(item.name),
-                form=form,
-                deadline=context.deadline,
-                owner=prepared.owner,
-                fixed_times=prepared.fixed_times,
-                manifest=manifest,
-            )
+            said: list[str] = []
+            try:
+                dna = write_archive(
+                    temporary,
+                    prepared.parts,
+                    top=prepared.top(item.name),
+                    form=form,
+                    deadline=context.deadline,
+                    owner=prepared.owner,
+                    fixed_times=prepared.fixed_times,
+                    sparse=prepared.sparse,
+                    manifest=manifest,
+                    said=said,
+                )
+            except ToolFailed:
+                prepared.confirm()  # tar fails where a file changes or vanishes while it is read: that is worth another try
+                raise
             prepared.confirm()
-        outcome.notes += [f"{item.key}: {note}" for note in prepared.notes]
+        outcome.notes += [f"{item.key}: {note}" for note in [*prepared.notes, *said]]
         relpath = f"{item.key}/{context.stamp}/{tarball_filename(item.name, prepared.revision, form.extension)}"
         record = _record(item, prepared, manifest, dna, relpath)
         tarball = _store(item, context, temporary, relpath, dna, record, outcome)
-    except OSError as error:
+    except (AltbackupError, OSError) as error:
         raise _with_space(error, tree) from error
     finally:
         remove_if_there(temporary)
     outcome.tarball = describe(tree, tarball, time.monotonic() - start)
-    outcome.tarball["record"] = record
+    outcome.tarball["record"] = {**record, "relpath": tarball.relpath}
     _move_last(tree, item, tarball.stamp, outcome)
 
 
-def _with_space(error: OSError, tree: Tree) -> OSError | AltbackupError:
-    """Return the error; for a full disk one that says how much is free."""
-    if error.errno not in (28, 122):  # ENOSPC, EDQUOT
+def _with_space(error: AltbackupError | OSError, tree: Tree) -> AltbackupError | OSError:
+    """Return the error; for a full disk, also one that a tool met, one that says how much is free."""
+    full = error.errno in _FULL if isinstance(error, OSError) else os.strerror(errno.ENOSPC) in str(error)
+    if not full:
         return error
+    where = "" if isinstance(error, AltbackupError) or error.filename else f"{tree.base}: "
     free = shutil.disk_usage(tree.private).free
-    return AltbackupError(f"{error.filename or tree.base}: {error.strerror}: {free} bytes are free below {tree.base}; nothing was kept of this attempt")
+    return AltbackupError(
+        f"{where}{explain(error)}: {free} bytes are free below {tree.base}; nothing was kept of this attempt"
+    )
 
 
 def _record(item: Item, prepared: Prepared, manifest: Manifest | None, dna: Dna, relpath: str) -> dict[str, Any]:
-    record = {"kind": item.kind, "name": item.name, "path": item.path, "relpath": relpath, "dig": dna.dig, "size": dna.size, "alg": dna.alg}
+    record = {
+        "kind": item.kind,
+        "name": item.name,
+        "path": item.path,
+        "relpath": relpath,
+        "dig": dna.dig,
+        "size": dna.size,
+        "alg": dna.alg,
+    }
     record.update(prepared.record)
     if manifest is not None:
         record.update(entries=manifest.entries, bytes=manifest.bytes, manifest=manifest.digest)
@@ -222,75 +263,119 @@ def _record(item: Item, prepared: Prepared, manifest: Manifest | None, dna: Dna,
 
 
 def _store(
-    item: Item, context: Context, temporary: str, relpath: str, dna: Dna, record: Mapping[str, Any], outcome: Outcome
+    item: Item,
+    context: Context,
+    temporary: str,
+    relpath: str,
+    dna: Dna,
+    record: Mapping[str, Any],
+    outcome: Outcome,
 ) -> Tarball:
     """Keep the archive: not at all if the day has it, as a link if an earlier day has it, else as a file of its own."""
     tree = context.tree
-    for old in _same_content(tree, item, dna, context.stamp):
-        try:
-            if day_of(old.stamp) == day_of(context.stamp):
-                verify(tree.path(old.relpath), dna)
-                return old
-            write_record(tree, item.key, context.stamp, record)
-            link(tree, old, relpath, dna)
-            outcome.changed = True
-            return _found(tree, relpath)
-        except DigestMismatch as error:
-            outcome.failures.append(failure(_STAGE, f"an older copy is damaged: {error}; the new one was stored by itself", relpath=old.relpath))
-    write_record(tree, item.key, context.stamp, record)
+    today, earlier = _same_content(tree, item, dna, context.stamp)
+    for old in today:
+        if _is_sound(tree, old, dna, outcome):
+            return old
     _discard_unverified(tree, item, relpath, outcome)
-    publish(tree, temporary, relpath, dna)
+    try:
+        write_record(tree, item.key, context.stamp, record)
+        if not any(_link(tree, old, relpath, dna, outcome) for old in earlier):
+            publish(tree, temporary, relpath, dna)
+    except BaseException:
+        path = record_path(tree, item.key, context.stamp)
+        remove_if_there(path)
+        prune_empty(os.path.dirname(path), tree.private)
+        raise
     outcome.changed = True
     return _found(tree, relpath)
 
 
-def _same_content(tree: Tree, item: Item, dna: Dna, stamp: str) -> list[Tarball]:
-    """Return the item's verified tarballs of the same content: those of this day first, then the newest of each earlier file."""
+def _is_sound(tree: Tree, old: Tarball, dna: Dna, outcome: Outcome) -> bool:
+    """Return whether an older tarball, read again, is what its dna says; a failure is reported."""
+    try:
+        verify(tree.path(old.relpath), dna, from_disk=True)
+        return True
+    except (DigestMismatch, OSError) as error:
+        _report_old(old, error, outcome)
+        return False
+
+
+def _link(tree: Tree, old: Tarball, relpath: str, dna: Dna, outcome: Outcome) -> bool:
+    """Store an unchanged item as a link to an older tarball; return whether that could be done, a failure is reported."""
+    try:
+        link(tree, old, relpath, dna)
+        return True
+    except (DigestMismatch, OSError) as error:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            raise
+        _report_old(old, error, outcome)
+        return False
+
+
+def _report_old(old: Tarball, error: DigestMismatch | OSError, outcome: Outcome) -> None:
+    how = "is damaged" if isinstance(error, DigestMismatch) else "cannot be used"
+    reason = f"an older copy {how}: {explain(error)}; the new one was stored by itself"
+    outcome.failures.append(failure(_STAGE, reason, relpath=old.relpath))
+
+
+def _same_content(tree: Tree, item: Item, dna: Dna, stamp: str) -> tuple[list[Tarball], list[Tarball]]:
+    """Return the item's verified tarballs of the same content: those of this day, and the newest of each earlier file, newest first."""
     found = [
         tarball
         for tarball in scan(tree, keys={item.key}).verified()
         if tarball.dna and tarball.dna.same_content(dna) and parse_filename(tarball.filename, item.name)
     ]
+    found.sort(key=lambda tarball: tarball.stamp)
     today = [tarball for tarball in found if day_of(tarball.stamp) == day_of(stamp)]
-    earlier: dict[tuple[int, int], Tarball] = {}
-    for tarball in sorted(found, key=lambda tarball: tarball.stamp):
-        if tarball.stamp < stamp:
-            earlier[tarball.inode] = tarball
-    return today + sorted(earlier.values(), key=lambda tarball: tarball.stamp, reverse=True)
+    newest_of_each = {tarball.inode: tarball for tarball in found if day_of(tarball.stamp) < day_of(stamp)}
+    return today, sorted(newest_of_each.values(), key=lambda tarball: tarball.stamp, reverse=True)
 
 
 def _discard_unverified(tree: Tree, item: Item, relpath: str, outcome: Outcome) -> None:
     """Make room under this stamp: what stands there without a verified sidecar was left by a killed run."""
     stamp = "/".join(relpath.split("/")[2:6])
     for tarball in scan(tree, day_of(stamp), {item.key}).tarballs:
-        if tarball.stamp == stamp and not tarball.verified:
+        if tarball.stamp == stamp and not tarball.verified and parse_filename(tarball.filename, item.name):
             remove_if_there(tree.path(tarball.relpath))
             remove_if_there(tree.path(tarball.relpath) + ".dna")
             outcome.notes.append(f"replaced {tarball.relpath}, which {tarball.problem}")
 
 
 def _complete_leftovers(tree: Tree, item: Item, outcome: Outcome) -> None:
+    """See to what killed runs left of an item: remove temporary files, and complete what is as it was recorded."""
+    found = scan(tree, keys={item.key})
+    for relpath in found.temporaries:
+        if not _is_alive(os.path.basename(relpath)):
+            remove_if_there(tree.path(relpath))
+            prune_empty(os.path.dirname(tree.path(relpath)), tree.base)
+            outcome.notes.append(f"removed {relpath}, which a killed run left")
+    for tarball in found.tarballs:
+        if tarball.state == "missing" and not _complete(tree, tarball, outcome):
+            outcome.notes.append(f"{tarball.relpath} is not verified: it {tarball.problem}")
+
+
+def _complete(tree: Tree, tarball: Tarball, outcome: Outcome) -> bool:
     """Write the sidecar of a tarball that a killed run had renamed and recorded, if its bytes are what was recorded."""
-    for tarball in scan(tree, keys={item.key}).tarballs:
-        if tarball.state != "missing":
-            continue
-        record = read_record(tree, item.key, tarball.stamp)
-        if record.get("relpath") == tarball.relpath:
-            dna = Dna(str(record["dig"]), int(record["size"]), str(record["alg"]))
-            with suppress(DigestMismatch):
-                verify(tree.path(tarball.relpath), dna, from_disk=True)
-                write_sidecar(tree.path(tarball.relpath), dna)
-                outcome.changed = True
-                outcome.notes.append(f"completed {tarball.relpath}, which a killed run had left without its dna")
-                continue
-        outcome.notes.append(f"{tarball.relpath} is not verified: it {tarball.problem}")
+    path, record = tree.path(tarball.relpath), read_record(tree, tarball.key, tarball.stamp)
+    if record.get("relpath") != tarball.relpath:
+        return False
+    try:
+        dna = Dna(str(record["dig"]), int(record["size"]), str(record["alg"]))
+        verify(path, dna, from_disk=True)
+    except (DigestMismatch, OSError, KeyError, ValueError, TypeError):
+        return False
+    write_sidecar(path, dna)
+    outcome.changed = True
+    outcome.notes.append(f"completed {tarball.relpath}, which a killed run had left without its dna")
+    return True
 
 
 def _move_last(tree: Tree, item: Item, stamp: str, outcome: Outcome) -> None:
     try:
         outcome.changed = point_last(tree, item.key, stamp) or outcome.changed
-    except AltbackupError as error:
-        outcome.failures.append(failure(_STAGE, error, key=item.key))
+    except (AltbackupError, OSError) as error:
+        outcome.failures.append(failure(_STAGE, _with_space(error, tree), key=item.key))
 
 
 def _found(tree: Tree, relpath: str) -> Tarball:

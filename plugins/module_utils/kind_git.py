@@ -11,16 +11,18 @@ import contextlib
 import os
 import re
 import shutil
+import stat
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .archive import Part
 from .digest import new_hash
 from .errors import AltbackupError, InvalidInput, SourceChanged, ToolFailed
 from .items import Item
-from .kinds import Context, Kind, Prepared, compare, scratch_folder, owner_of, remove_folder, require_folder, walk
+from .kinds import Context, Kind, Prepared, compare, owner_of, remove_folder, require_folder, scratch_folder, walk
+from .layout import printable
 from .processes import Child, Deadline, clean_environment, find_tool, run
 
 _NEEDED = ("logs", "shallow")
@@ -30,6 +32,8 @@ _PASSING = ("index", "FETCH_HEAD", "ORIG_HEAD", "MERGE_HEAD", "COMMIT_EDITMSG", 
 _LFS = "lfs"
 _OBJECT = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _ATTEMPTS = 20
+_STALE_LOCK = 60.0
+_CHECK_LIMIT = 60.0
 
 
 def check(item: Item) -> None:
@@ -38,21 +42,40 @@ def check(item: Item) -> None:
     folder = git_folder(item)
     for tool in ("git", "tar"):
         find_tool(tool)
-    text = _read(os.path.join(folder, "config"))
-    for pattern, what in (
-        (rb"(?im)^\s*partialclone\s*=", "is a partial clone: objects that it never fetched cannot be copied; back up its origin"),
-        (rb"(?im)^\s*refstorage\s*=\s*reftable", "keeps its references as a reftable, which is not supported yet"),
+    settings = Git(folder, Deadline(_CHECK_LIMIT, "look at the configuration"), as_owner=True).settings()
+    lazy = any(
+        re.fullmatch(r"remote\..*\.promisor", key, re.DOTALL) and _is_true(value) for key, value in settings.items()
+    )
+    for found, what in (
+        (
+            lazy or "extensions.partialclone" in settings,
+            "is a partial clone: what it never fetched cannot be copied; back up its origin",
+        ),
+        (
+            settings.get("extensions.refstorage", "files") != "files",
+            "keeps its references in a form other than files, which is not supported yet",
+        ),
     ):
-        if re.search(pattern, text):
+        if found:
             raise InvalidInput(f"item git {item.name!r}: {item.path} {what}")
+
+
+def _is_true(value: str) -> bool:
+    return value.lower() not in ("false", "no", "off", "0", "")
 
 
 def git_folder(item: Item) -> str:
     """Given an item, return its repository's own folder: the path itself, or `.git` in it. Raise InvalidInput."""
     for folder in (item.path, os.path.join(item.path, ".git")):
-        if os.path.isdir(os.path.join(folder, "objects")) and os.path.isdir(os.path.join(folder, "refs")) and os.path.lexists(os.path.join(folder, "HEAD")):
+        if (
+            os.path.isdir(os.path.join(folder, "objects"))
+            and os.path.isdir(os.path.join(folder, "refs"))
+            and os.path.lexists(os.path.join(folder, "HEAD"))
+        ):
             return folder
-    raise InvalidInput(f"item git {item.name!r}: path {item.path} is not a Git repository: it has no HEAD, objects and refs")
+    raise InvalidInput(
+        f"item git {item.name!r}: path {item.path} is not a Git repository: it has no HEAD, objects and refs"
+    )
 
 
 def _read(path: str) -> bytes:
@@ -72,9 +95,23 @@ class Git:
         self.folder = folder
         self.deadline = deadline
         uid, gid = owner_of(folder)
-        self._command = [find_tool("git"), f"--git-dir={folder}", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]
+        self._command = [
+            find_tool("git"),
+            f"--git-dir={folder}",
+            "-c",
+            "core.fsmonitor=false",
+            "-c",
+            "core.hooksPath=/dev/null",
+        ]
         if as_owner and os.geteuid() == 0 and uid != 0:
-            self._command = [find_tool("setpriv"), f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "--", *self._command]
+            self._command = [
+                find_tool("setpriv"),
+                f"--reuid={uid}",
+                f"--regid={gid}",
+                "--clear-groups",
+                "--",
+                *self._command,
+            ]
         self.environment = clean_environment(
             GIT_CONFIG_NOSYSTEM="1",
             GIT_CONFIG_GLOBAL="/dev/null",
@@ -83,6 +120,8 @@ class Git:
             GIT_NO_LAZY_FETCH="1",
             GIT_OPTIONAL_LOCKS="0",
             GIT_TERMINAL_PROMPT="0",
+            GIT_ALLOW_PROTOCOL="",  # before 2.45 nothing else keeps git from fetching missing objects, by commands of the live configuration
+            GIT_DEFAULT_REF_FORMAT="files",
         )
 
     def argv(self, *arguments: str) -> list[str]:
@@ -92,7 +131,23 @@ class Git:
     def run(self, *arguments: str, input: bytes = b"", said: list[str] | None = None) -> bytes:
         """Run a git command to its end and return its stdout; `said` receives the lines of its stderr. Raise ToolFailed."""
         what = f"git {arguments[0]} in {self.folder}"
-        return run(self.argv(*arguments), what=what, deadline=self.deadline, input=input, environment=self.environment, said=said)
+        return run(
+            self.argv(*arguments),
+            what=what,
+            deadline=self.deadline,
+            input=input,
+            environment=self.environment,
+            said=said,
+        )
+
+    def settings(self) -> dict[str, str]:
+        """Return the repository's own settings, of a repository that this git cannot use, too. Raise ToolFailed."""
+        path = os.path.join(self.folder, "config")
+        if not os.path.lexists(path):
+            return {}
+        listing = self.run("config", f"--file={path}", "--includes", "--list", "--null").decode("utf-8", "replace")
+        pairs = (entry.partition("\n") for entry in listing.split("\0") if entry)
+        return {key: value if separator else "true" for key, separator, value in pairs}
 
 
 @dataclass(frozen=True)
@@ -103,6 +158,8 @@ class References:
     """Content of HEAD: `ref: refs/heads/main` or an object."""
     lines: tuple[tuple[bytes, bytes, bytes], ...]
     """(object, name, target if symbolic), sorted by name"""
+    dangling: tuple[str, ...] = field(default=(), compare=False)
+    """Symbolic references to nothing, as git words it."""
 
     @property
     def digest(self) -> str:
@@ -121,11 +178,18 @@ def read_references(git: Git) -> References:
     """Given a repository, return HEAD and every reference that for-each-ref shows in it. Raise ToolFailed."""
     said: list[str] = []
     listing = git.run("for-each-ref", "--format=%(objectname)%00%(refname)%00%(symref)", said=said)
-    broken = [line for line in said if "dangling symref" not in line]
+    dangling = tuple(line for line in said if "dangling symref" in line)
+    broken = [line for line in said if line not in dangling]
     if broken:
         raise AltbackupError(f"{git.folder}: a reference cannot be read: {broken[0]}")
     lines = tuple(sorted((tuple(line.split(b"\0")) for line in listing.splitlines()), key=lambda line: line[1]))
-    return References(_read(os.path.join(git.folder, "HEAD")).strip(), lines)  # type: ignore[arg-type]
+    return References(_read_head(git.folder), lines, dangling)  # type: ignore[arg-type]
+
+
+def _read_head(folder: str) -> bytes:
+    """Return the content of HEAD, in the form of today where it is a symbolic link, as it was of old."""
+    path = os.path.join(folder, "HEAD")
+    return b"ref: " + os.fsencode(os.readlink(path)) if os.path.islink(path) else _read(path).strip()
 
 
 @contextlib.contextmanager
@@ -136,72 +200,127 @@ def copy(item: Item, context: Context) -> Iterator[Prepared]:
     try:
         live = Git(folder, context.deadline, as_owner=True)
         small = os.path.join(scratch, "small.tmp")
-        references = _steady_state(live, small)
-        fresh = _fresh_repository(live, scratch, references)
+        references, notes = _steady_state(live, small)
+        fresh = _fresh_repository(live, scratch)
+        packs = _packs(folder)
         try:
-            _transfer_objects(live, fresh, references.objects() | _existing(live, _logged_objects(os.path.join(small, "logs"))))
+            named = _named_objects(small)
+            existing = _existing(live, named)
+            _transfer_objects(live, fresh, references.objects() | existing)
+            _place_references(references, scratch)
+            _place(small, scratch, _NEEDED)
+            if read_references(fresh) != references:
+                raise AltbackupError(f"item git {item.name!r}: the copy's references are not those of {item.path}")
+            fresh.run("fsck", "--connectivity-only", "--no-dangling", "--no-reflogs", "--no-progress")
         except ToolFailed as error:
-            if read_references(live) != references:
-                raise SourceChanged(f"{folder}: references moved, and what they pointed to was pruned: {error}") from error
+            if read_references(live) != references or _packs(folder) != packs:
+                raise SourceChanged(f"{folder}: references or packs changed while they were read: {error}") from error
             raise
-        _place_references(references, scratch)
-        _place(small, scratch, _NEEDED)
-        if read_references(fresh) != references:
-            raise AltbackupError(f"item git {item.name!r}: the copy's references are not those of {item.path}")
-        fresh.run("fsck", "--connectivity-only", "--no-dangling", "--no-progress")
+        if named - existing:
+            notes.append(f"reflogs or grafts name {len(named - existing)} objects that the repository no longer has")
         _place(small, scratch, _INERT)  # from here on git no longer touches the copy
         remove_folder(small)
-        mode = os.stat(folder).st_mode & 0o7777
+        mode = os.stat(folder).st_mode & 0o7777 | 0o700
         for parent, _, _ in os.walk(scratch):
             os.chmod(parent, mode)
 
-        excluded_lfs = os.path.join(folder, _LFS)
-        lfs, _ = walk(excluded_lfs) if os.path.isdir(excluded_lfs) else ({}, [])
+        lfs_folder = os.path.join(folder, _LFS)
+        lfs = walk(lfs_folder)[0] if os.path.lexists(lfs_folder) else {}
 
         def confirm() -> None:
             if lfs:
-                compare(lfs, walk(excluded_lfs)[0])
+                compare(lfs, walk(lfs_folder)[0])
 
         names = [b"./" + _LFS.encode() + name[1:] for name in lfs]
         parts = [Part(scratch, list(walk(scratch)[0])), *([Part(folder, names)] if names else [])]
         record = {"references": references.digest, "count": len(references.lines)}
-        yield Prepared(parts, record, owner=owner_of(folder), fixed_times=True, notes=_left_out(folder, item), confirm=confirm)
+        notes += _left_out(folder, item)
+        yield Prepared(parts, record, owner=owner_of(folder), fixed_times=True, notes=notes, confirm=confirm)
     finally:
         remove_folder(scratch)
 
 
-def _steady_state(live: Git, small: str) -> References:
-    """Return the references, read twice alike, and put copies of the small files into a folder: no push came in between."""
+def _packs(folder: str) -> list[str]:
+    """Return the names of the packs: a repacking removes what is being read."""
+    with contextlib.suppress(FileNotFoundError):
+        return sorted(os.listdir(os.path.join(folder, "objects", "pack")))
+    return []
+
+
+def _steady_state(live: Git, small: str) -> tuple[References, list[str]]:
+    """Return the references of one moment and notes on them, and put copies of the small files of it into a folder.
+
+    They are read twice alike, and no transaction stood half done in between: while one moves several references,
+    those that it has not yet moved are locked.
+    """
     for attempt in range(_ATTEMPTS):
         references = read_references(live)
         try:
             remove_folder(small)
             os.mkdir(small, 0o700)
-            _copy_small(live.folder, small)
-            if read_references(live) == references:
-                return references
-        except FileNotFoundError:
+            notes = [
+                f"left out {printable(name)}: neither file, folder nor link" for name in _copy_small(live.folder, small)
+            ]
+            locked, stale = _locks(live.folder)
+            if not locked and read_references(live) == references:
+                notes += [
+                    f"{printable(path)} is a lock that a killed git left: nobody can push there" for path in stale
+                ]
+                return references, notes + list(references.dangling)
+        except (FileNotFoundError, SourceChanged):
             pass
         live.deadline.remaining()
         time.sleep(min(0.05 * 2**attempt, 5.0))
     raise SourceChanged(f"{live.folder}: its references changed each of {_ATTEMPTS} times they were read")
 
 
-def _copy_small(folder: str, small: str) -> None:
+def _locks(folder: str) -> tuple[list[str], list[str]]:
+    """Return the locks of references that somebody holds, and those so old that nobody does."""
+    held: list[str] = []
+    stale: list[str] = []
+    for parent, _, files in os.walk(os.path.join(folder, "refs")):
+        for name in files:
+            if name.endswith(".lock"):
+                path = os.path.join(parent, name)
+                with contextlib.suppress(FileNotFoundError):
+                    (stale if abs(time.time() - os.lstat(path).st_mtime) > _STALE_LOCK else held).append(path)
+    return held, stale
+
+
+def _copy_small(folder: str, small: str) -> list[str]:
+    """Copy the small files, following no link; return what is neither file, folder nor link.
+
+    Raise InvalidInput where one cannot be read, FileNotFoundError or SourceChanged where one vanishes.
+    """
+    special = []
     for name in (*_NEEDED, *_INERT):
-        source, destination = os.path.join(folder, name), os.path.join(small, name)
-        if os.path.isdir(source) and not os.path.islink(source):
-            shutil.copytree(source, destination, symlinks=True)
-        elif os.path.lexists(source):
-            shutil.copy2(source, destination, follow_symlinks=False)
+        root = os.path.join(folder, name)
+        if not os.path.lexists(root):
+            continue
+        for path, (mode, *_) in walk(root)[0].items():
+            source, destination = (
+                os.path.normpath(os.path.join(top, name, os.fsdecode(path))) for top in (folder, small)
+            )
+            if stat.S_ISDIR(mode):
+                os.mkdir(destination, 0o700)
+            elif stat.S_ISREG(mode) or stat.S_ISLNK(mode):
+                shutil.copy2(source, destination, follow_symlinks=False)
+            else:
+                special.append(source)
+    return special
 
 
-def _fresh_repository(live: Git, scratch: str, references: References) -> Git:
+def _fresh_repository(live: Git, scratch: str) -> Git:
     """Make an empty repository in the scratch folder, of the live one's object format."""
-    ids = references.objects()
-    wide = bool(ids) and len(next(iter(ids))) == 64 or re.search(rb"(?im)^\s*objectformat\s*=\s*sha256", _read(os.path.join(live.folder, "config")))
-    command = [find_tool("git"), "init", "--bare", "--quiet", "--template=", f"--object-format={'sha256' if wide else 'sha1'}", scratch]
-    run(command, what=f"making a scratch repository for {live.folder}", deadline=live.deadline, environment=live.environment)
+    object_format = live.settings().get("extensions.objectformat", "sha1")
+    option = [f"--object-format={object_format}"] if object_format != "sha1" else []  # git has it from 2.28 on
+    command = [find_tool("git"), "init", "--bare", "--quiet", "--template=", *option, scratch]
+    run(
+        command,
+        what=f"making a scratch repository for {live.folder}",
+        deadline=live.deadline,
+        environment=live.environment,
+    )
     return Git(scratch, live.deadline, as_owner=False)
 
 
@@ -215,13 +334,24 @@ def _transfer_objects(live: Git, fresh: Git, wanted: set[bytes]) -> None:
         stream.write(b"".join(name + b"\n" for name in sorted(wanted)))
     try:
         with open(source, "rb") as names, Child(
-            live.argv("-c", "pack.writeBitmaps=false", "pack-objects", "--revs", "--stdout", "--threads=1", "--delta-base-offset", "-q"),
+            live.argv(
+                "-c",
+                "pack.writeBitmaps=false",
+                "pack-objects",
+                "--revs",
+                "--stdout",
+                "--threads=1",
+                "--delta-base-offset",
+                "-q",
+            ),
             stdin=names,
             stdout=subprocess.PIPE,
             environment=live.environment,
         ) as packer:
             assert packer.process.stdout is not None
-            with Child(fresh.argv("index-pack", "--stdin"), stdin=packer.process.stdout, environment=fresh.environment) as indexer:
+            with Child(
+                fresh.argv("index-pack", "--stdin"), stdin=packer.process.stdout, environment=fresh.environment
+            ) as indexer:
                 packer.process.stdout.close()
                 try:
                     packer.check(live.deadline, f"packing {live.folder}")
@@ -235,15 +365,16 @@ def _transfer_objects(live: Git, fresh: Git, wanted: set[bytes]) -> None:
                 os.unlink(path)
 
 
-def _logged_objects(logs: str) -> set[bytes]:
-    """Return the objects that copied reflogs name: without them the copy's reflogs would lead nowhere."""
+def _named_objects(small: str) -> set[bytes]:
+    """Return the objects that copied reflogs and grafts name: without them the copy's would lead nowhere."""
     found: set[bytes] = set()
-    for parent, _, files in os.walk(logs):
+    grafts = _read(os.path.join(small, "info", "grafts"))
+    found.update(word for line in grafts.splitlines() for word in line.split() if not line.startswith(b"#"))
+    for parent, _, files in os.walk(os.path.join(small, "logs")):
         for name in files:
             with open(os.path.join(parent, name), "rb") as stream:
-                for line in stream:
-                    found.update(word for word in line.split(b" ", 2)[:2] if _OBJECT.fullmatch(word) and word.strip(b"0"))
-    return found
+                found.update(word for line in stream for word in line.split(b" ", 2)[:2])
+    return {word for word in found if _OBJECT.fullmatch(word) and word.strip(b"0")}
 
 
 def _existing(live: Git, objects: set[bytes]) -> set[bytes]:
@@ -282,7 +413,10 @@ def _place_references(references: References, scratch: str) -> None:
 def _left_out(folder: str, item: Item) -> list[str]:
     """Return notes on what stands in the repository's folder and is not archived."""
     known = (*_NEEDED, *_INERT, *_REPLACED, *_PASSING, _LFS)
-    notes = [f"left out {name}" for name in sorted(os.listdir(folder)) if name not in known and not name.endswith(".lock")]
+    names = [name for name in sorted(os.listdir(folder)) if name not in known and not name.endswith(".lock")]
+    notes = [f"left out {printable(name)}" for name in names]
+    if os.path.islink(os.path.join(folder, _LFS)):
+        notes.append(f"left out what the link {_LFS} leads to: add it as an item of kind folder")
     if folder != item.path:
         notes.append("left out the working tree: add it as an item of kind folder if it holds what is not committed")
     return notes

@@ -29,7 +29,6 @@ def copy(item: Item, context: Context) -> Iterator[Prepared]:
         destination = os.path.join(folder, filename)
         rows, notes = copy_database(item.path, destination, context.deadline)
         shutil.copymode(item.path, destination)
-        os.chmod(folder, 0o755)
         parts = [Part(folder, [b".", os.fsencode(f"./{filename}")])]
         yield Prepared(parts, {"rows": rows}, owner=owner_of(item.path), fixed_times=True, notes=notes)
     finally:

@@ -39,19 +39,29 @@ def check(item: Item) -> None:
     require_folder(item)
     for member in ("format", "db/fs-type", "db/current"):
         if not os.path.isfile(os.path.join(item.path, member)):
-            raise InvalidInput(f"item svn {item.name!r}: path {item.path} is not a Subversion repository: it has no {member}")
+            raise InvalidInput(
+                f"item svn {item.name!r}: path {item.path} is not a Subversion repository: it has no {member}"
+            )
     for tool in ("svnadmin", "svnlook", "tar"):
         find_tool(tool)
 
 
 def youngest(path: str, deadline: Deadline) -> int:
     """Given a repository, return its youngest revision. Raise ToolFailed."""
-    return int(run([find_tool("svnlook"), "youngest", path], what=f"asking {path} for its youngest revision", deadline=deadline))
+    return int(
+        run(
+            [find_tool("svnlook"), "youngest", path], what=f"asking {path} for its youngest revision", deadline=deadline
+        )
+    )
 
 
 def identity(path: str, deadline: Deadline) -> str:
     """Given a repository, return its UUID. Raise ToolFailed."""
-    return run([find_tool("svnlook"), "uuid", path], what=f"asking {path} for its UUID", deadline=deadline).decode().strip()
+    return (
+        run([find_tool("svnlook"), "uuid", path], what=f"asking {path} for its UUID", deadline=deadline)
+        .decode()
+        .strip()
+    )
 
 
 def date_of(path: str, revision: int, deadline: Deadline) -> str:
@@ -125,7 +135,9 @@ class Scratch:
             return f"the repository went back from revision {state['revision']} to {revision}"
         if date_of(self.item.path, state["revision"], self.context.deadline) != state["date"]:
             return f"revision {state['revision']} is no longer the one that was copied: the repository was restored from an older copy"
-        return "" if is_due(self.item.key, state["built"], day_of(self.context.stamp), self.context.verify_every) else None
+        return (
+            "" if is_due(self.item.key, state["built"], day_of(self.context.stamp), self.context.verify_every) else None
+        )
 
     def _copy_new_revisions(self, state: Mapping[str, Any]) -> None:
         members = [name for name in os.listdir(self.path) if name not in _KEPT]
@@ -133,12 +145,14 @@ class Scratch:
             path = os.path.join(self.path, member)
             remove_folder(path)
             remove_if_there(path)
+        before = _revision_files(self.path)
         self._hotcopy(self.path, "--incremental")
         revision = youngest(self.path, self.context.deadline)
         if identity(self.path, self.context.deadline) != identity(self.item.path, self.context.deadline):
             raise AltbackupError("the copy's UUID is not the repository's")
-        if revision > state["revision"]:
-            self._verify(self.path, f"--revision={state['revision'] + 1}:{revision}")
+        first = min([state["revision"] + 1, *(number for file, number in _revision_files(self.path) - before)])
+        if first <= revision:
+            self._verify(self.path, f"--revision={first}:{revision}")
         self._finish(self.path)
         self._write_state(self.path, revision, state["built"])
 
@@ -207,8 +221,28 @@ class Scratch:
     def _write_state(self, path: str, revision: int, built: str) -> None:
         make_folders(os.path.dirname(self._state), self.context.tree.private)
         deadline = self.context.deadline
-        state = {"uuid": identity(path, deadline), "revision": revision, "date": date_of(path, revision, deadline), "built": built}
+        state = {
+            "uuid": identity(path, deadline),
+            "revision": revision,
+            "date": date_of(path, revision, deadline),
+            "built": built,
+        }
         write_text(self._state, json.dumps(state) + "\n")
+
+
+def _revision_files(path: str) -> set[tuple[tuple[str, int], int]]:
+    """Given a repository, return ((path, time of writing), first revision in it) of each file that holds revisions."""
+    with open(os.path.join(path, "db", "format"), encoding="ascii") as stream:
+        sharded = re.search(r"^layout sharded (\d+)$", stream.read(), re.MULTILINE)
+    found = set()
+    for parent, _, files in os.walk(os.path.join(path, "db", "revs")):
+        shard, packed, _ = os.path.basename(parent).partition(".pack")
+        for name in files:
+            if packed or name.isdigit():
+                file = os.path.join(parent, name)
+                first = int(shard) * int(sharded.group(1)) if packed and sharded else int(name)
+                found.add(((file, os.stat(file).st_mtime_ns), first))
+    return found
 
 
 def _state_path(tree: Tree, item: Item) -> str:

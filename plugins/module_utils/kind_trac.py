@@ -29,7 +29,7 @@ from .kinds import (
 )
 from .layout import is_plain_file
 from .processes import find_tool
-from .sqlite_copy import check_database, copy_database, uri
+from .sqlite_copy import check_database, copy_database, open_live, uri
 
 _LOGS = "log"
 _MUST_NOT_BE_LINKS = ("attachments", "files", "files/attachments")
@@ -42,7 +42,9 @@ def check(item: Item) -> None:
     require_folder(item)
     for member in ("VERSION", "conf/trac.ini"):
         if not os.path.isfile(os.path.join(item.path, member)):
-            raise InvalidInput(f"item trac {item.name!r}: path {item.path} is not a Trac environment: it has no {member}")
+            raise InvalidInput(
+                f"item trac {item.name!r}: path {item.path} is not a Trac environment: it has no {member}"
+            )
     for member in _MUST_NOT_BE_LINKS:
         path = os.path.join(item.path, member)
         if os.path.islink(path):
@@ -74,10 +76,11 @@ def database_path(item: Item) -> str:
 
 def _database_setting(item: Item) -> str:
     """Return the setting `database` of an environment; what its trac.ini lacks may stand in files that it inherits."""
-    waiting, seen = [os.path.join(item.path, "conf", "trac.ini")], set()
+    waiting = [os.path.join(item.path, "conf", "trac.ini")]
+    seen: set[str] = set()
     while waiting:
         path = os.path.normpath(waiting.pop(0))
-        if path in seen:
+        if path in seen or (seen and not os.path.lexists(path)):
             continue
         seen.add(path)
         parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
@@ -90,7 +93,7 @@ def _database_setting(item: Item) -> str:
         if database:
             return database
         inherited = (parser.get("inherit", "file", fallback=None) or "").split(",")
-        waiting += [os.path.join(os.path.dirname(path), name.strip()) for name in inherited if name.strip()]
+        waiting[:0] = [os.path.join(os.path.dirname(path), name.strip()) for name in inherited if name.strip()]
     return "sqlite:db/trac.db"
 
 
@@ -110,7 +113,7 @@ def copy(item: Item, context: Context) -> Iterator[Prepared]:
         _copy_logs(item.path, folder)
         for parent, _, _ in os.walk(folder, topdown=False):
             path = os.path.relpath(parent, folder)
-            moving = path == os.path.dirname(database) or _is_below_logs(path)
+            moving = path == (os.path.dirname(database) or ".") or _is_below_logs(path)
             _copy_attributes(os.path.join(item.path, path), parent, moving)
         copied = walk(folder)[0]
         beside = {database, f"{database}-wal", f"{database}-shm", f"{database}-journal"}
@@ -123,7 +126,11 @@ def copy(item: Item, context: Context) -> Iterator[Prepared]:
             return {name: value for name, value in tree.items() if name not in copied}, notes
 
         before, left_out = look()
-        notes += left_out + _check_attachments(item, staged, live, before)
+        notes += left_out + _check_attachments(item, staged, live, before, context)
+        if os.path.islink(os.path.dirname(live)):
+            notes.append(
+                f"{os.path.dirname(database)} is a symbolic link: of what lies behind it only the database is archived"
+            )
         if os.geteuid() != 0:
             notes.append(f"read as uid {os.geteuid()}, not root: the database and the logs are archived as its own")
         settle()
@@ -153,6 +160,8 @@ def _is_log(path: str) -> bool:
 
 def _copy_logs(environment: str, folder: str) -> None:
     """Copy the logs as they are now: they grow while the environment is in use, and a part of them is no damage."""
+    if os.path.islink(os.path.join(environment, _LOGS)):
+        return
     for parent, _, files in os.walk(os.path.join(environment, _LOGS)):
         destination = os.path.join(folder, os.path.relpath(parent, environment))
         os.makedirs(destination, exist_ok=True)
@@ -164,39 +173,37 @@ def _copy_logs(environment: str, folder: str) -> None:
                     _copy_attributes(source, os.path.join(destination, name), moving=False)
 
 
-def _check_attachments(item: Item, staged: str, live: str, tree: dict[bytes, tuple[int, ...]]) -> list[str]:
+def _check_attachments(
+    item: Item, staged: str, live: str, tree: dict[bytes, tuple[int, ...]], context: Context
+) -> list[str]:
     """Given the copied database and the tree, return a note on attachments whose file the live environment has lost.
 
     Raise SourceChanged if one was deleted or replaced while the environment was read.
     """
-    lost = [row for row in _attachments(item, uri(staged, "immutable=1")) if not _is_present(row, tree)]
-    if not lost:
+    with contextlib.closing(sqlite3.connect(uri(staged, "immutable=1"), uri=True)) as database:
+        rows = _attachments(item, database)
+    sizes = {row: [tree[name][_SIZE] for name in map(os.fsencode, attachment_paths(*row[:3])) if name in tree] for row in rows}
+    odd = [row for row in rows if row[3] not in sizes[row]]
+    if not odd:
         return []
-    still = set(_attachments(item, uri(live, "mode=ro")))
-    titles = ["/".join(row[:3]) for row in lost]
-    for row, title in zip(lost, titles):
+    with open_live(live, context.deadline) as database:
+        still = set(_attachments(item, database))
+    for row in odd:
         if row not in still:
-            raise SourceChanged(f"item trac {item.name!r}: attachment {title} was deleted or replaced while it was read")
-    more = f" and {len(titles) - _SHOWN} more" if len(titles) > _SHOWN else ""
-    return [
-        f"attachment {', '.join(titles[:_SHOWN])}{more}: in the database, "
-        f"but its file is missing in {item.path} or has another size"
-    ]
+            raise SourceChanged(f"item trac {item.name!r}: attachment {'/'.join(row[:3])} was deleted or replaced while it was read")
+    missing = ["/".join(row[:3]) for row in odd if not sizes[row]]
+    more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+    note = f"in {item.path} the files of attachments are missing, or behind a symbolic link: {', '.join(missing[:_SHOWN])}{more}"
+    return [note] if missing else []
 
 
-def _attachments(item: Item, database: str) -> list[tuple[str, str, str, int]]:
+def _attachments(item: Item, database: sqlite3.Connection) -> list[tuple[str, str, str, int]]:
     """Return (type, id, filename, size in bytes) of all attachments in a database."""
     try:
-        with contextlib.closing(sqlite3.connect(database, uri=True, timeout=60)) as connection:
-            known = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'attachment'").fetchone()
-            return connection.execute("SELECT type, id, filename, size FROM attachment").fetchall() if known else []
+        known = database.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'attachment'").fetchone()
+        return database.execute("SELECT type, id, filename, size FROM attachment").fetchall() if known else []
     except sqlite3.Error as error:
         raise AltbackupError(f"item trac {item.name!r}: its attachments cannot be listed: {error}") from error
-
-
-def _is_present(row: tuple[str, str, str, int], tree: dict[bytes, tuple[int, ...]]) -> bool:
-    found = [tree[name] for name in map(os.fsencode, attachment_paths(*row[:3])) if name in tree]
-    return any(row[3] in (None, identity[_SIZE]) for identity in found)
 
 
 def attachment_paths(realm: str, parent: str, filename: str) -> list[str]:

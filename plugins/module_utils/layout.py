@@ -274,6 +274,9 @@ def _scan_stamp(tree: Tree, category: str, name: str, stamp: str, found: Scan) -
                 status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
+            except OSError as error:
+                found.unreadable.append((folder, error.strerror or str(error)))
+                return
             found.tarballs.append(_tarball(tree, category, name, stamp, entry.name, status))
         else:
             found.strange.append((relpath, "it is neither a tarball nor a sidecar"))

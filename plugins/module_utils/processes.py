@@ -95,7 +95,9 @@ class Child:
         self._stderr = tempfile.TemporaryFile()
         with _groups_lock:
             if _told_to_end:
-                raise DeadlineExceeded(f"signal {_told_to_end[0]} told this process to end: {self.name} was not started")
+                raise DeadlineExceeded(
+                    f"signal {_told_to_end[0]} told this process to end: {self.name} was not started"
+                )
             self.process = subprocess.Popen(
                 list(argv),
                 stdin=subprocess.DEVNULL if stdin is None else stdin,

@@ -125,8 +125,8 @@ def publish(tree: Tree, temporary: str, relpath: str, dna: Dna) -> None:
     final = tree.path(relpath)
     verify(temporary, dna, from_disk=True)
     folder = os.path.dirname(final)
-    make_folders(folder, tree.base)
     try:
+        make_folders(folder, tree.base)
         os.chmod(temporary, 0o600)
         remove_if_there(final + SUFFIX)
         os.replace(temporary, final)
@@ -149,12 +149,12 @@ def link(tree: Tree, old: Tarball, relpath: str, dna: Dna) -> None:
 
     Raise DigestMismatch if the old file is no longer what its dna says.
     """
-    verify(tree.path(old.relpath), dna)
+    verify(tree.path(old.relpath), dna, from_disk=True)
     final = tree.path(relpath)
     folder = os.path.dirname(final)
-    make_folders(folder, tree.base)
     temporary = temporary_beside(final)
     try:
+        make_folders(folder, tree.base)
         remove_if_there(temporary)
         os.link(tree.path(old.relpath), temporary)
         remove_if_there(final + SUFFIX)

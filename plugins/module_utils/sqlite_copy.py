@@ -67,16 +67,23 @@ def _live_mode(path: str) -> str:
     return "rw" if closed and _read_header(path)[18:20] == _WAL_VERSIONS else "ro"
 
 
+@contextlib.contextmanager
+def open_live(path: str, deadline: Deadline) -> Iterator[sqlite3.Connection]:
+    """Given a live database, yield a connection for reading that leaves nothing behind and waits a minute for writers."""
+    patience = min(_BUSY_SECONDS, deadline.remaining() or _BUSY_SECONDS)
+    live_uri = uri(path, f"mode={_live_mode(path)}")
+    with _alone(path):
+        with contextlib.closing(sqlite3.connect(live_uri, uri=True, timeout=patience, isolation_level=None)) as live:
+            yield live
+
+
 def copy_database(path: str, destination: str, deadline: Deadline) -> tuple[dict[str, int], list[str]]:
     """Given a live database, write a copy of one committed state, check it, and return ({table: number of rows}, notes).
 
     What is still in the write-ahead log is in the copy, too. Raise AltbackupError where it is damaged or locked for long.
     """
-    patience = min(_BUSY_SECONDS, deadline.remaining() or _BUSY_SECONDS)
-    live_uri = uri(path, f"mode={_live_mode(path)}")
     try:
-        with _alone(path), contextlib.closing(sqlite3.connect(live_uri, uri=True, timeout=patience)) as live:
-            live.isolation_level = None
+        with open_live(path, deadline) as live:
             live.execute("BEGIN")
             live.execute("PRAGMA schema_version").fetchone()  # from here on all is read from one committed state
             with contextlib.closing(sqlite3.connect(destination, isolation_level=None)) as scratch:
@@ -102,7 +109,7 @@ def inspect_database(path: str, name: str, deadline: Deadline) -> tuple[dict[str
     """Given a private copy that nobody writes, check it and return ({table: rows}, notes). Raise AltbackupError if it is damaged."""
     with contextlib.closing(sqlite3.connect(uri(path, "immutable=1"), uri=True)) as database:
         database.text_factory = lambda text: text.decode("utf-8", "backslashreplace")
-        database.set_progress_handler(lambda: deadline.is_over(), _INSTRUCTIONS)
+        database.set_progress_handler(deadline.is_over, _INSTRUCTIONS)
         notes = _check_integrity(database, name)
         tables = database.execute(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name"

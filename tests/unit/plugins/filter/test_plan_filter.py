@@ -30,6 +30,7 @@ all:
     altbackup_base: "{{{{ root }}}}/backup/{{{{ inventory_hostname }}}}/"
     altbackup_items:
       - {{kind: git, name: toolbox, path: "{{{{ root }}}}/git/{{{{ 'toolbox' }}}}.git"}}
+      - {{kind: git, name: !unsafe "{{{{ lookup('pipe', 'touch executed') }}}}", path: /home/scm/git/odd}}
     altbackup_targets: "{{{{ groups.targets }}}}"
     altbackup_target_base: /data
 {more}
@@ -50,13 +51,13 @@ PLAY = """
       run_once: true
       vars:
         found:
-          - {kind: git, name: !unsafe "{{ lookup('pipe', 'touch executed') }}", path: /home/scm/git/evil}
+          - {kind: git, name: !unsafe "{{ lookup('pipe', 'touch executed') }} too", path: /home/scm/git/evil}
     - name: Use the plan again, as a fact
       ansible.builtin.set_fact:
         __altbackup_plan: "{{ __altbackup_plan | altbackup.core.with_items('dayabay', found) }}"
       vars:
         found:
-          - {kind: git, name: !unsafe "{{ lookup('pipe', 'touch executed') }}", path: /home/scm/git/evil}
+          - {kind: git, name: !unsafe "{{ lookup('pipe', 'touch executed') }} too", path: /home/scm/git/evil}
     - name: Show the settings of a source
       ansible.builtin.include_role:
         name: altbackup.core.altbackup
@@ -94,7 +95,8 @@ def test_the_role_makes_the_plan_and_nothing_found_on_a_node_is_executed(tmp_pat
     assert source["rsync_host"] == "192.0.2.7"
     assert source["items"] == [
         {"kind": "git", "name": "toolbox", "path": "/home/scm/git/toolbox.git"},
-        {"kind": "git", "name": "{{ lookup('pipe', 'touch executed') }}", "path": "/home/scm/git/evil"},
+        {"kind": "git", "name": "{{ lookup('pipe', 'touch executed') }}", "path": "/home/scm/git/odd"},
+        {"kind": "git", "name": "{{ lookup('pipe', 'touch executed') }} too", "path": "/home/scm/git/evil"},
     ]
     assert set(plan["nodes"]) == {"dayabay", "cms01"}
     assert "toolbox: 1" in result.stdout

@@ -1,0 +1,185 @@
+"""Real Trac environments, made by Trac itself, and processes that use databases meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+_MAKE = r"""
+import io, sys
+from trac.attachment import Attachment
+from trac.env import Environment
+from trac.ticket.model import Ticket
+from trac.wiki.model import WikiPage
+
+path = sys.argv[1]
+env = Environment(path, True, [("project", "name", "Example"), ("trac", "database", "sqlite:db/trac.db"), ("logging", "log_type", "none")])
+for number in range(30):
+    ticket = Ticket(env)
+    ticket["summary"], ticket["reporter"], ticket["status"] = f"Ticket {number} é 日本", "someone", "new"
+    ticket.insert()
+    ticket["status"] = "closed"
+    ticket.save_changes("someone", "done " * number)
+for number in range(10):
+    page = WikiPage(env, f"Page{number}")
+    page.text = "text é\n" * 50
+    page.save("someone", "first")
+for realm, parent, filename in (
+    ("ticket", "1", "plain.txt"), ("ticket", "2", "odd name é 日本.tar.gz"), ("wiki", "Page1", "no-extension"), ("wiki", "Page2", "a'b\"$x.PNG"),
+):
+    attachment = Attachment(env, realm, parent)
+    attachment.author = "someone"
+    attachment.insert(filename, io.BytesIO(filename.encode() * 100), len(filename.encode()) * 100)
+env.shutdown()
+"""
+
+_WRITE = r"""
+import sqlite3, sys
+path, journal = sys.argv[1:]
+database = sqlite3.connect(path, timeout=60, isolation_level=None)
+database.execute("PRAGMA synchronous=OFF")
+assert database.execute("PRAGMA journal_mode=" + journal).fetchone()[0] == journal
+database.execute("CREATE TABLE pairs (number INTEGER, side TEXT, filler TEXT)")
+database.execute("CREATE TABLE ends (place INTEGER PRIMARY KEY, number INTEGER, filler TEXT)")
+database.executemany("INSERT INTO ends VALUES (?, 0, ?)", [(place, "x" * 3000) for place in range(400)])
+print("ready", flush=True)
+assert sys.stdin.readline() == "go\n"
+number = 0
+while True:
+    number += 1
+    database.execute("BEGIN IMMEDIATE")
+    for side in ("left", "right"):
+        database.execute("INSERT INTO pairs VALUES (?, ?, ?)", (number, side, "y" * 100))
+    database.execute("UPDATE ends SET number = ? WHERE place IN (0, 200, 399)", (number,))
+    database.execute("COMMIT")
+    print(number, flush=True)
+"""
+
+_READ = r"""
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("BEGIN")
+database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+
+_LOCK = r"""
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("BEGIN EXCLUSIVE")
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+
+
+def make_environment(path: Path) -> Path:
+    """Make a Trac environment with tickets, pages and attachments; takes a second."""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", _MAKE, path], check=True, capture_output=True)
+    return path
+
+
+def copy_environment(template: Path, path: Path) -> Path:
+    """Copy an environment that nobody uses."""
+    shutil.copytree(template, path, symlinks=True)
+    return path
+
+
+def trac_admin(environment: Path, *arguments: str) -> str:
+    """Run trac-admin and return what it prints."""
+    command = [sys.executable, "-W", "ignore", "-m", "trac.admin.console", str(environment), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def execute(database: Path, *statements: str) -> list[Any]:
+    """Run statements, committed together, and return the rows of the last."""
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        return [connection.execute(statement).fetchall() for statement in statements][-1]
+
+
+def tables(database: Path) -> dict[str, list[Any]]:
+    """Return every table with all its rows."""
+    with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+        names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
+        return {name: sorted(connection.execute(f'SELECT * FROM "{name}"').fetchall(), key=repr) for (name,) in names}
+
+
+def integrity(database: Path) -> str:
+    """Return what the engine says of a database's integrity."""
+    return str(execute(database, "PRAGMA integrity_check")[0][0])
+
+
+class Worker:
+    """A process that uses a database until told to stop."""
+
+    def __init__(self, script: str, *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", script, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self.next_line() == "ready"
+
+    def next_line(self) -> str:
+        """Wait for the next line that it prints."""
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def go(self) -> None:
+        """Let it begin."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("go\n")
+        self._process.stdin.flush()
+
+    def end(self) -> None:
+        """Kill it."""
+        self._process.kill()
+        self._process.communicate()
+
+
+@contextlib.contextmanager
+def worker(script: str, *arguments: Path | str) -> Iterator[Worker]:
+    """Run a worker."""
+    running = Worker(script, *map(str, arguments))
+    try:
+        yield running
+    finally:
+        running.end()
+
+
+def writer(database: Path, journal: str) -> contextlib.AbstractContextManager[Worker]:
+    """Run a process that, once told to go, commits pairs of rows without pause and prints the number of each."""
+    return worker(_WRITE, database, journal)
+
+
+def reader(database: Path) -> contextlib.AbstractContextManager[Worker]:
+    """Run a process that keeps one state of a database open: no checkpoint can go beyond it."""
+    return worker(_READ, database)
+
+
+def locker(database: Path) -> contextlib.AbstractContextManager[Worker]:
+    """Run a process that keeps a database locked."""
+    return worker(_LOCK, database)
+
+
+def committed_state(database: Path) -> int:
+    """Return the number of the last pair in a copy. Fail unless the copy is one committed state."""
+    assert integrity(database) == "ok"
+    numbers = {number for (number,) in execute(database, "SELECT number FROM ends WHERE place IN (0, 200, 399)")}
+    assert len(numbers) == 1
+    (number,) = numbers
+    pairs = execute(database, "SELECT number, count(*), count(DISTINCT side) FROM pairs GROUP BY number ORDER BY number")
+    assert pairs == [(each, 2, 2) for each in range(1, number + 1)]
+    return int(number)
+
+
+def plain_copy(database: Path, destination: Path) -> Path:
+    """Copy the file of a database alone, as naive backups do."""
+    shutil.copyfile(database, destination)
+    return destination

@@ -1,0 +1,86 @@
+"""What is refused before anything is touched, with a message that says what, where and what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from integration.site import Site, tarballs_of, tree_of
+
+
+def refused(site: Site, playbook: str, *arguments: str, **extra: Any) -> str:
+    """Run a playbook that has to fail and touch nothing; return all it said."""
+    before = tree_of(site.folder / "dayabay") if "dayabay" in site.hosts else {}
+    run = site.run(playbook, *arguments, **extra)
+    assert run.rc != 0, run.stdout
+    assert not any(result.get("changed") for _, _, result in run.calls)
+    if before:
+        assert tree_of(site.folder / "dayabay") == before
+    return run.message or run.stdout
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"altbackup_itmes": []}, ["altbackup_itmes", "altbackup_items"]),
+        ({"altbackup_targets": ["cms02"]}, ["cms02", "cms01"]),
+        ({"altbackup_targets": []}, ["dayabay", "altbackup_targets"]),
+        ({"altbackup_items": []}, ["dayabay", "altbackup_items"]),
+        ({"altbackup_keep": 0}, ["dayabay", "altbackup_keep"]),
+        ({"altbackup_ext": ".zip"}, ["dayabay", "altbackup_ext", ".tar.zst"]),
+        ({"altbackup_transport": "pull"}, ["dayabay", "pull"]),
+        ({"altbackup_full_every": 7}, ["dayabay", "altbackup_full_every"]),
+        ({"altbackup_base": "relative"}, ["dayabay", "altbackup_base"]),
+    ],
+)
+def test_error_of_the_inventory_stops_all_and_names_it(site: Site, settings: dict[str, Any], words: list[str]) -> None:
+    site.hosts["dayabay"].update(settings)
+    message = refused(site, "backup")
+    assert [word for word in words if word not in message] == [], message
+
+
+def test_all_errors_of_the_inventory_are_told_at_once(site: Site) -> None:
+    site.hosts["dayabay"].update(altbackup_keep="none", altbackup_itmes=[])
+    site.hosts["cms01"]["altbackup_target_base"] = "here"
+    message = refused(site, "backup", stamp="yesterday", only_targets=["cms03"])
+    words = ("altbackup_keep", "altbackup_itmes", "altbackup_target_base", "yesterday", "cms03")
+    assert [word for word in words if word not in message] == [], message
+
+
+@pytest.mark.parametrize("playbook", ["backup", "dump", "synchronize", "check", "purge", "list"])
+def test_stamp_later_than_now_is_refused(site: Site, playbook: str) -> None:
+    assert "later than now" in refused(site, playbook, stamp="2099/01/01/000000")
+
+
+@pytest.mark.parametrize("limit", ["", "--limit cms01"])
+@pytest.mark.parametrize("playbook", ["backup", "check"])
+def test_no_sources_is_an_error_with_and_without_limit(site: Site, playbook: str, limit: str) -> None:
+    site.groups["sources"] = []
+    message = refused(site, playbook, *([limit] if limit else []))
+    assert "sources" in message
+
+
+@pytest.mark.parametrize("playbook", ["backup", "check", "list"])
+def test_empty_inventory_is_an_error(bare_site: Site, playbook: str) -> None:
+    assert "sources" in refused(bare_site, playbook)
+
+
+@pytest.mark.parametrize("playbook", ["backup", "check"])
+def test_limit_that_names_nobody_is_an_error(site: Site, playbook: str) -> None:
+    assert "nobody" in refused(site, playbook, "--limit nobody")
+
+
+def test_limit_without_a_source_is_an_error_of_backup(site: Site) -> None:
+    message = refused(site, "backup", "--limit cms01")
+    assert "cms01" in message
+    assert "dayabay" in message
+
+
+def test_base_without_marker_is_a_failure_and_nothing_is_written(site: Site) -> None:
+    base = site.folder / "dayabay" / "backup"
+    (base / ".altbackup").rmdir()
+    message = refused(site, "backup")
+    assert str(base) in message
+    assert "mkdir" in message
+    assert not list(base.iterdir())
+    assert not tarballs_of(site.folder / "cms01")

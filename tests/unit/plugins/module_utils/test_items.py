@@ -1,0 +1,171 @@
+"""Items as users write them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.altbackup.core.plugins.module_utils import items
+from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput
+from hypothesis import given
+from hypothesis import strategies as st
+
+GOOD = {"kind": "folder", "name": "svnsetup", "path": "/etc/apache2/svnsetup"}
+
+
+@pytest.mark.parametrize("kind", sorted(items.CATEGORIES))
+def test_kind_gives_the_category(kind: str) -> None:
+    item = items.parse_item({**GOOD, "kind": kind})
+    expected = {"svn": "svn", "trac": "tracs", "git": "git", "folder": "folders", "sqlite": "databases"}[kind]
+    assert (item.category, item.key) == (expected, f"{expected}/svnsetup")
+
+
+def test_optional_keys_are_read_and_null_means_absent() -> None:
+    item = items.parse_item({**GOOD, "path": "/etc//x/", "keep": "7", "exclude": ["*.tmp"], "require": "a/b"})
+    assert item == items.Item("folder", "svnsetup", "/etc/x", 7, ("*.tmp",), "a/b")
+    assert items.parse_item({**GOOD, "keep": None, "exclude": None, "require": None}) == items.parse_item(GOOD)
+
+
+@pytest.mark.parametrize("name", ["a b", "-rf", "$HOME", "it's \"x\"", "ünïcödé", "a" * 200, "group%2Fproject", "last", "..."[:0] + "a..b"])
+def test_odd_names_are_legal(name: str) -> None:
+    assert items.check_name(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        *((name, "is not a text") for name in ("", None, 5, True, ["a"], {"a": 1}, b"a")),
+        ("a/b", "contains a slash"),
+        ("a\0b", "contains a NUL byte"),
+        ("a\nb", "contains a newline"),
+        *((name, "begins with a dot") for name in (".", "..", ".altbackup", ".hidden")),
+        *((name, "is longer than 200 bytes") for name in ("a" * 201, "ü" * 101)),
+        *((name, "is not UTF-8 text") for name in ("a\udcff", "\ud800")),
+    ],
+)
+def test_illegal_name_is_an_error_that_shows_it(name: Any, why: str) -> None:
+    with pytest.raises(InvalidInput, match=why):
+        items.check_name(name)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"kind": "foldr"}, "unknown kind 'foldr', did you mean 'folder'"),
+        ({"kind": "cvs"}, "unknown kind 'cvs', "),
+        ({"kind": ["svn"]}, r"unknown kind \['svn'\]"),
+        ({"kind": {}}, "unknown kind"),
+        ({"kind": 5}, "unknown kind 5"),
+        ({"kind": None}, "key 'kind' is missing"),
+        ({"name": None}, "key 'name' is missing"),
+        ({"path": None}, "key 'path' is missing"),
+        ({"pth": "/x"}, "unknown key 'pth', did you mean 'path'"),
+        ({5: "/x"}, "unknown key 5"),
+        ({"path": "etc"}, "is not an absolute path"),
+        ({"path": ""}, "is not an absolute path"),
+        ({"path": 5}, "is not an absolute path"),
+        ({"path": "~/x"}, "is not an absolute path"),
+        ({"path": "/a\0b"}, "is not an absolute path"),
+        ({"name": "a/b"}, "contains a slash"),
+        ({"exclude": "*.tmp"}, "is not a list of patterns"),
+        ({"exclude": 5}, "is not a list of patterns"),
+        ({"exclude": {"a": 1}}, "is not a list of patterns"),
+        ({"exclude": [5]}, "is not a list of patterns"),
+        ({"exclude": [""]}, "is not a list of patterns"),
+        ({"require": "/abs"}, "is not a path inside the folder"),
+        ({"require": "a/../../b"}, "is not a path inside the folder"),
+        ({"require": ["a"]}, "is not a path inside the folder"),
+        ({"kind": "svn", "exclude": ["a"]}, "'exclude' is for kind folder only"),
+        ({"kind": "git", "require": "a"}, "'require' is for kind folder only"),
+        ({"keep": 0}, "keep 0 is not a positive whole number"),
+    ],
+)
+def test_bad_item_is_an_error_that_names_key_and_value(change: dict[Any, Any], why: str) -> None:
+    with pytest.raises(InvalidInput, match=why):
+        items.parse_item({**GOOD, **change})
+
+
+@pytest.mark.parametrize("value", ["svn", 5, None, ["a"]])
+def test_an_item_that_is_no_mapping_is_an_error(value: Any) -> None:
+    with pytest.raises(InvalidInput, match="is not a mapping of kind, name and path"):
+        items.parse_item(value)
+
+
+@pytest.mark.parametrize(("value", "number"), [(1, 1), ("2", 2), (" 3 ", 3), (999999, 999999), ("007", 7)])
+def test_keep_is_a_positive_whole_number_also_as_text(value: Any, number: int) -> None:
+    assert items.parse_keep(value, "purge") == number
+
+
+@pytest.mark.parametrize(
+    "value", [0, -1, "0", "-1", "abc", "", 1.5, 2.0, "2.0", True, False, None, [], {}, "٣", "1e1", "+2", 1000000, b"2"]
+)
+def test_any_other_keep_is_an_error(value: Any) -> None:
+    with pytest.raises(InvalidInput, match="svn/x: keep .* is not a positive whole number"):
+        items.parse_keep(value, "svn/x")
+
+
+@given(st.lists(st.binary(min_size=1, max_size=12).filter(lambda part: b"/" not in part), min_size=1, max_size=4))
+def test_name_of_a_nested_repository_is_legal_and_reversible(parts: list[bytes]) -> None:
+    path = os.fsdecode(b"/".join(parts))
+    name = items.encode_name(path)
+    assert items.check_name(name) == name
+    assert items.decode_name(name) == path
+
+
+def test_nested_names_are_encoded_as_documented() -> None:
+    assert items.encode_name("group/project") == "group%2Fproject"
+    assert items.encode_name("100%") == "100%25"
+    assert items.encode_name(".hidden") == "%2Ehidden"
+    assert len({items.encode_name(path) for path in ("a/b", "a%2Fb", "a%252Fb")}) == 3
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "hint"),
+    [
+        ("dybsvm", ("dybsvn", "svnsetup"), "did you mean 'dybsvn'?"),
+        ("zzz", ("dybsvn", "svnsetup"), "known are dybsvn, svnsetup"),
+        ("zzz", [f"name{number:04}" for number in range(50)], "name0019 and 30 more"),
+    ],
+)
+def test_unknown_word_brings_the_nearest_or_some(word: str, known: tuple[str, ...], hint: str) -> None:
+    assert items.nearest(word, known).endswith(hint)
+
+
+def test_of_items_with_one_identity_none_is_good(tmp_path: Path) -> None:
+    one, two = {**GOOD, "path": "/a"}, {**GOOD, "path": "/b"}
+    other = {**GOOD, "kind": "svn"}
+    good, bad = items.find_problems([one, other, two, {"kind": "svn"}], str(tmp_path))
+    assert [item.key for item in good] == ["svn/svnsetup"]
+    assert [value for value, _ in bad] == [{"kind": "svn"}, one, two]
+    assert "folders/svnsetup stands 2 times (/a, /b)" in bad[1][1]
+
+
+@pytest.mark.parametrize(
+    ("base", "path", "inside"),
+    [
+        ("/data/backup", "/data/backup", True),
+        ("/data/backup", "/data", True),
+        ("/data/backup", "/", True),
+        ("/data/backup", "/data/back", False),
+        ("/data/backup", "/data/backup2", False),
+        ("/data/backup", "/home", False),
+    ],
+)
+def test_base_inside_a_path_is_refused(base: str, path: str, inside: bool) -> None:
+    _, bad = items.find_problems([{**GOOD, "path": path}], base)
+    assert bool(bad) is inside
+    assert all("lies inside its path" in why for _, why in bad)
+
+
+def test_base_inside_a_path_is_seen_through_links(tmp_path: Path) -> None:
+    (tmp_path / "real" / "backup").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("real/backup")
+    _, bad = items.find_problems([{**GOOD, "path": str(tmp_path / "real")}], str(tmp_path / "link"))
+    assert "lies inside its path" in bad[0][1]
+
+
+def test_many_items_are_looked_through_at_once(tmp_path: Path) -> None:
+    values = [{"kind": "svn", "name": f"n{number}", "path": f"/nowhere/{number}"} for number in range(5000)]
+    assert len(items.find_problems([*values, values[0]], str(tmp_path))[0]) == 4999

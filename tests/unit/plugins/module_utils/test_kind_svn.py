@@ -1,0 +1,744 @@
+"""Kind `svn`, on real repositories that are used, changed and damaged between the nights and during them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.altbackup.core.plugins.module_utils import processes
+from ansible_collections.altbackup.core.plugins.module_utils.archive import Form
+from ansible_collections.altbackup.core.plugins.module_utils.kind_svn import is_due
+
+from helpers.original_trees import tree_hash
+from helpers.repositories import NEVER, Nights, busy, load_subversion, make_subversion, run, set_revision_property
+
+LATER = "2013-05-10T12:00:00.000000Z"
+
+
+@pytest.fixture
+def nights(tmp_path: Path) -> Nights:
+    """Return a base where items are dumped night by night."""
+    return Nights(tmp_path)
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Path:
+    """Return a repository of five revisions."""
+    return make_subversion(tmp_path / "live")
+
+
+def item(live: Path, name: str = "toy") -> dict[str, Any]:
+    """Return the item of a repository."""
+    return {"kind": "svn", "name": name, "path": str(live)}
+
+
+def everything(repository: Path, last: str = "HEAD") -> str:
+    """Return a repository's whole history as text."""
+    return run("svnadmin", "dump", "--quiet", f"--revision=0:{last}", repository)
+
+
+def youngest(repository: Path) -> str:
+    """Return a repository's youngest revision."""
+    return run("svnlook", "youngest", repository).strip()
+
+
+def assert_holds(nights: Nights, tarball: Path, live: Path) -> Path:
+    """Assert that a tarball is a sound repository with all that the live one has; return it unpacked."""
+    copy = nights.unpack(tarball)
+    run("svnadmin", "verify", "--quiet", copy)
+    assert everything(copy) == everything(live)
+    return copy
+
+
+def assert_as_built_anew(nights: Nights, live: Path, tarball: Path) -> None:
+    """Assert that a copy built from empty gives the same bytes as the one kept from night to night."""
+    shutil.rmtree(nights.private / "scratch" / "svn")
+    again = nights.tarball(item(live), night=28)
+    assert again.read_bytes() == tarball.read_bytes()
+    assert again.stat().st_ino == tarball.stat().st_ino
+
+
+def state_file(nights: Nights) -> Path:
+    """Return the file that says what is known of the scratch copy."""
+    return nights.private / "state" / "svn" / "toy.json"
+
+
+def scratch(nights: Nights) -> Path:
+    """Return the scratch copy."""
+    return nights.private / "scratch" / "svn" / "toy"
+
+
+def flip(path: Path, *, keep_time: bool = True, at: int = 30) -> None:
+    """Flip a bit of a file, as a disk does, or with the time of the change."""
+    status = path.stat()
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(content)
+    path.chmod(status.st_mode & 0o777)
+    if keep_time:
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize("extension", [".tar", ".tar.gz", ".tar.zst"])
+def test_tarball_unpacks_with_plain_tar_to_an_equal_repository(nights: Nights, live: Path, extension: str) -> None:
+    tarball = nights.tarball(item(live), form=Form(extension))
+    assert tarball.name == f"toy-5{extension}"
+    copy = assert_holds(nights, tarball, live)
+    assert copy.name == "toy-5"
+    assert youngest(copy) == "5"
+
+
+def test_record_says_what_was_dumped(nights: Nights, live: Path) -> None:
+    record = nights.dump(item(live))["tarballs"][0]["record"]
+    assert record["uuid"] == run("svnlook", "uuid", live).strip()
+    assert record["revision"] == 5
+
+
+@pytest.mark.parametrize("name", ["toy@5", "-x y", "100%41", "it's", '$(touch x)"', "ünï"])
+def test_odd_names_and_paths(tmp_path: Path, nights: Nights, name: str) -> None:
+    live = make_subversion(tmp_path / name, 2)
+    for night in (1, 2):
+        tarball = nights.tarball(item(live, name), night=night)
+    assert assert_holds(nights, tarball, live).name == f"{name}-2"
+    assert nights.notes == []
+
+
+def test_path_through_a_link_is_the_repository(tmp_path: Path, nights: Nights, live: Path) -> None:
+    (tmp_path / "link").symlink_to(live)
+    assert_holds(nights, nights.tarball(item(tmp_path / "link")), live)
+
+
+def test_commits_during_the_dump_give_one_committed_state(nights: Nights, live: Path) -> None:
+    def commit(number: int) -> None:
+        run("svnmucc", "--message=more", "mkdir", f"file://{live}/more{number}")
+
+    between = 0
+    tarballs = []
+    with busy(commit) as commits:
+        for night in range(1, 7):
+            before = len(commits)
+            tarballs.append(nights.tarball(item(live), night=night, verify_every=3))
+            between += len(commits) > before
+    assert between >= 3, "too few commits came during dumps"
+    for tarball in tarballs:
+        copy = nights.unpack(tarball)
+        run("svnadmin", "verify", "--quiet", copy)
+        revision = youngest(copy)
+        assert tarball.name == f"toy-{revision}.tar" and copy.name == f"toy-{revision}"
+        assert everything(copy) == everything(live, revision)
+    assert len({tarball.name for tarball in tarballs}) > 1
+
+
+def test_revision_properties_and_locks_that_change_during_the_dump(nights: Nights, live: Path) -> None:
+    def change(number: int) -> None:
+        url = f"file://{live}/d1/f"
+        set_revision_property(live, 1 + number % 5, f"log {number:06d}")
+        run("svn", "unlock" if number % 2 else "lock", "--quiet", *(["--force"] if number % 2 else []), url)
+
+    with busy(change) as changes:
+        for night in range(1, 7):
+            nights.tarball(item(live), night=night)
+    assert len(changes) > 6
+    tarball = nights.tarball(item(live), night=7)
+    assert_holds(nights, tarball, live)
+    assert_as_built_anew(nights, live, tarball)
+
+
+def shimmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Let a script run before the real svnadmin's hot copy, once, and another thing after it."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    shim = folder / "svnadmin"
+    shim.write_text(f'#!/bin/sh\n{script}\nexec {shutil.which("svnadmin")} "$@"\n')
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def test_file_that_vanishes_under_the_hot_copy_is_no_failure(
+    tmp_path: Path, nights: Nights, live: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it is where a lock is broken or revisions are packed meanwhile."""
+    nights.tarball(item(live))
+    victim = live / "db" / "revprops" / "0" / "3"
+    shimmed(
+        tmp_path,
+        monkeypatch,
+        f'if [ "$1" = hotcopy ] && ! [ -e {tmp_path}/once ]; then touch {tmp_path}/once; mv {victim} {victim}.away;'
+        f' {shutil.which("svnadmin")} "$@"; rc=$?; mv {victim}.away {victim}; exit $rc; fi',
+    )
+    load_subversion(live, 6, 6)
+    for night, expected in ((2, []), (3, [])):
+        tarball = nights.tarball(item(live), night=night)
+        assert nights.notes == expected
+        assert (tmp_path / "once").exists()
+        (tmp_path / "once").unlink()
+        shutil.rmtree(scratch(nights))  # the next one vanishes under a full copy
+    assert_holds(nights, tarball, live)
+
+
+def look_around(live: Path) -> None:
+    for argv in (
+        ("svnlook", "info", live),
+        ("svnlook", "tree", live),
+        ("svnadmin", "lslocks", live),
+        ("svnadmin", "lstxns", live),
+        ("svnadmin", "verify", "--quiet", live),
+        ("svn", "proplist", "--verbose", "--revprop", "--revision=1", f"file://{live}"),
+        ("svn", "log", "--quiet", f"file://{live}"),
+        ("svn", "cat", f"file://{live}/d1/f"),
+    ):
+        run(*argv)
+    (live / "hooks" / "pre-revprop-change").read_text()
+
+
+def touch_all(live: Path) -> None:
+    for path in [live, *live.rglob("*")]:
+        os.utime(path)
+
+
+def same_owner_and_mode(live: Path) -> None:
+    for path in [live, *live.rglob("*")]:
+        status = path.stat()
+        os.chown(path, status.st_uid, status.st_gid)
+        path.chmod(status.st_mode & 0o7777)
+
+
+def fill_cache(live: Path) -> None:
+    """Older repositories have a cache that is written by readers."""
+    (live / "db" / "node-origins").mkdir()
+    (live / "db" / "node-origins" / "0").write_text("K 1\n0\nV 1\n0\nEND\n")
+
+
+@pytest.mark.parametrize(
+    "change", [lambda live: None, look_around, touch_all, same_owner_and_mode, fill_cache], ids=lambda change: change.__name__
+)
+def test_unchanged_repository_gives_the_same_file_every_night(
+    nights: Nights, live: Path, change: Callable[[Path], None]
+) -> None:
+    tarballs = [nights.tarball(item(live), night=1)]
+    for night in (2, 3, 4):
+        change(live) if night == 3 else None
+        tarballs.append(nights.tarball(item(live), night=night))
+        assert nights.notes == []
+    assert len({tarball.read_bytes() for tarball in tarballs}) == 1
+    assert len({tarball.stat().st_ino for tarball in tarballs}) == 1
+    assert len(set(tarballs)) == 4
+    assert_as_built_anew(nights, live, tarballs[0])
+
+
+def test_rebuild_of_an_unchanged_repository_gives_the_same_file(nights: Nights, live: Path) -> None:
+    written = []
+    inodes = set()
+    for night in range(1, 10):
+        inodes.add(nights.tarball(item(live), night=night, verify_every=3).stat().st_ino)
+        assert nights.notes == []
+        written.append(json.loads(state_file(nights).read_text())["built"])
+    assert len(inodes) == 1
+    assert len(set(written)) >= 3
+    assert {int(day[-2:]) for day in written} <= set(range(1, 10))
+
+
+def test_umask_of_the_caller_does_not_show(nights: Nights, live: Path) -> None:
+    umask = os.umask(0o022)
+    try:
+        first = nights.tarball(item(live))
+        shutil.rmtree(scratch(nights))
+        result = nights.module(item(live), night=2)
+    finally:
+        os.umask(umask)
+    assert Path(result["tarballs"][0]["path"]).stat().st_ino == first.stat().st_ino
+
+
+def set_hook(live: Path, name: str = "post-commit", text: str = "#!/bin/sh\nexit 0\n", mode: int = 0o755) -> Path:
+    hook = live / "hooks" / name
+    hook.write_text(text)
+    hook.chmod(mode)
+    return hook
+
+
+def older_property(live: Path) -> None:
+    """Put back an older file of the same size, as a restore from a copy does."""
+    path = live / "db" / "revprops" / "0" / "2"
+    content = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(content.replace(b"revision 2", b"REVISION 2"))
+    os.utime(path, (1, 1))
+    path.chmod(0o444)
+
+
+CHANGES: dict[str, tuple[Callable[[Path], Any], Callable[[Path], bool]]] = {
+    "property of the same length": (
+        lambda live: set_revision_property(live, 2, "REVISION 2"),
+        lambda copy: run("svnlook", "log", "-r2", copy) == "REVISION 2\n",
+    ),
+    "property of the same length, put back from a copy": (
+        older_property,
+        lambda copy: run("svnlook", "log", "-r2", copy) == "REVISION 2\n",
+    ),
+    "property of another length": (
+        lambda live: set_revision_property(live, 5, "longer than before"),
+        lambda copy: run("svnlook", "log", "-r5", copy) == "longer than before\n",
+    ),
+    "property deleted": (
+        lambda live: run("svn", "propdel", "--quiet", "--revprop", "-r3", "svn:log", f"file://{live}"),
+        lambda copy: run("svnlook", "log", "-r3", copy) == "\n",
+    ),
+    "hook added": (lambda live: set_hook(live), lambda copy: os.access(copy / "hooks" / "post-commit", os.X_OK)),
+    "hook changed": (
+        lambda live: set_hook(live, "pre-revprop-change", "#!/bin/sh\nexit 1\n"),
+        lambda copy: (copy / "hooks" / "pre-revprop-change").read_text() == "#!/bin/sh\nexit 1\n",
+    ),
+    "hook deleted": (
+        lambda live: (live / "hooks" / "pre-revprop-change").unlink(),
+        lambda copy: not (copy / "hooks" / "pre-revprop-change").exists(),
+    ),
+    "mode of a hook": (
+        lambda live: (live / "hooks" / "pre-revprop-change").chmod(0o700),
+        lambda copy: (copy / "hooks" / "pre-revprop-change").stat().st_mode & 0o777 == 0o700,
+    ),
+    "hooks become a link": (
+        lambda live: (shutil.rmtree(live / "hooks"), (live / "hooks").symlink_to("/nonexistent/hooks")),
+        lambda copy: os.readlink(copy / "hooks") == "/nonexistent/hooks",
+    ),
+    "path locked": (
+        lambda live: run("svn", "lock", "--quiet", f"file://{live}/d1/f"),
+        lambda copy: "Path: /d1/f" in run("svnadmin", "lslocks", copy),
+    ),
+    "configuration": (
+        lambda live: (live / "conf" / "passwd").write_text("[users]\nharry = secret\n"),
+        lambda copy: "harry" in (copy / "conf" / "passwd").read_text(),
+    ),
+    "configuration deleted": (
+        lambda live: (live / "conf" / "passwd").unlink(),
+        lambda copy: not (copy / "conf" / "passwd").exists(),
+    ),
+    "file system's configuration": (
+        lambda live: (live / "db" / "fsfs.conf").write_text("# changed\n"),
+        lambda copy: (copy / "db" / "fsfs.conf").read_text() == "# changed\n",
+    ),
+    "file beside": (
+        lambda live: (live / "NOTE").write_text("for whom it concerns"),
+        lambda copy: (copy / "NOTE").exists(),
+    ),
+    "file beside deleted": (lambda live: (live / "README.txt").unlink(), lambda copy: not (copy / "README.txt").exists()),
+    "commit": (lambda live: load_subversion(live, 6, 6), lambda copy: youngest(copy) == "6"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_change_is_in_the_next_tarball_and_then_stays(nights: Nights, live: Path, change: str) -> None:
+    make, visible = CHANGES[change]
+    first = nights.tarball(item(live), night=1)
+    make(live)
+    second = nights.tarball(item(live), night=2)
+    assert nights.notes == []
+    assert second.read_bytes() != first.read_bytes()
+    assert not visible(nights.unpack(first))
+    assert visible(assert_holds(nights, second, live))
+    third = nights.tarball(item(live), night=3)
+    assert third.stat().st_ino == second.stat().st_ino
+    assert_as_built_anew(nights, live, third)
+
+
+def test_lock_that_was_released_leaves_no_trace(nights: Nights, live: Path) -> None:
+    run("svn", "lock", "--quiet", f"file://{live}/d1/f")
+    nights.tarball(item(live), night=1)
+    run("svn", "unlock", "--quiet", "--force", f"file://{live}/d1/f")
+    copy = assert_holds(nights, nights.tarball(item(live), night=2), live)
+    assert run("svnadmin", "lslocks", copy) == ""
+
+
+def test_locks_and_caches_of_the_copy_are_not_archived(nights: Nights, live: Path) -> None:
+    fill_cache(live)
+    for night in (1, 2):
+        copy = nights.unpack(nights.tarball(item(live), night=night))
+    assert (scratch(nights) / "db" / "pack-lock").exists()
+    names = {path.name for path in (copy / "db").iterdir()}
+    assert names.isdisjoint({"pack-lock", "rep-cache.db-journal", "node-origins"})
+    assert "rep-cache.db" in names
+
+
+def test_rep_cache_is_whole_and_does_not_differ_from_night_to_night(nights: Nights, live: Path) -> None:
+    run("svnmucc", "-m", "x", "put", live / "format", f"file://{live}/format")
+    copies = [nights.unpack(nights.tarball(item(live), night=night)) for night in (1, 2, 3)]
+    assert len({(copy / "db" / "rep-cache.db").read_bytes() for copy in copies}) == 1
+    rows = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('select * from rep_cache order by 1').fetchall())"
+    cached = run("python3", "-c", rows, live / "db" / "rep-cache.db")
+    assert len(cached) > 10
+    assert run("python3", "-c", rows, copies[0] / "db" / "rep-cache.db") == cached
+
+
+def test_packing_between_nights(tmp_path: Path, nights: Nights) -> None:
+    live = make_subversion(tmp_path / "live", 7, shard=3)
+    nights.tarball(item(live), night=1)
+    run("svnadmin", "pack", "--quiet", live)
+    second = nights.tarball(item(live), night=2)
+    copy = assert_holds(nights, second, live)
+    assert (copy / "db" / "revs" / "1.pack").is_dir()
+    assert not (copy / "db" / "revs" / "1").exists()
+    load_subversion(live, 8, 10)
+    run("svnadmin", "pack", "--quiet", live)
+    third = nights.tarball(item(live), night=3)
+    assert_holds(nights, third, live)
+    assert nights.notes == []
+    assert nights.tarball(item(live), night=4).stat().st_ino == third.stat().st_ino
+    assert_as_built_anew(nights, live, third)
+
+
+def test_packed_properties_that_are_split_leave_nothing_behind(tmp_path: Path, nights: Nights) -> None:
+    live = make_subversion(tmp_path / "live", 7, shard=3)
+    run("svnadmin", "pack", "--quiet", live)
+    nights.tarball(item(live), night=1)
+    pack = live / "db" / "revprops" / "1.pack"
+    before = set(os.listdir(pack))
+    for revision in (3, 4, 5):
+        set_revision_property(live, revision, f"{revision}" * 20000)
+    assert not before <= set(os.listdir(pack)), "the pack was not replaced"
+    second = nights.tarball(item(live), night=2)
+    assert_holds(nights, second, live)
+    assert_as_built_anew(nights, live, second)
+
+
+@pytest.mark.parametrize("version", ["1.3", "1.4", "1.5", "1.6", "1.8", "1.9"])
+def test_repositories_of_older_versions(tmp_path: Path, nights: Nights, version: str) -> None:
+    live = make_subversion(tmp_path / "live", 3, compatible=version)
+    first = nights.tarball(item(live), night=1)
+    assert nights.tarball(item(live), night=2).stat().st_ino == first.stat().st_ino
+    load_subversion(live, 4, 4)
+    third = nights.tarball(item(live), night=3)
+    assert_holds(nights, third, live)
+    assert nights.notes == []
+    assert_as_built_anew(nights, live, third)
+
+
+def test_upgrade_between_nights_is_reported_and_the_copy_built_anew(tmp_path: Path, nights: Nights) -> None:
+    live = make_subversion(tmp_path / "live", 3, compatible="1.8")
+    nights.tarball(item(live), night=1)
+    run("svnadmin", "upgrade", live)
+    second = nights.tarball(item(live), night=2)
+    (note,) = nights.notes
+    assert note.startswith("svn/toy: the scratch copy was built anew") and "format" in note
+    copy = assert_holds(nights, second, live)
+    assert (copy / "db" / "format").read_text() == (live / "db" / "format").read_text()
+    assert nights.tarball(item(live), night=3).stat().st_ino == second.stat().st_ino
+    assert nights.notes == []
+
+
+def test_killed_first_copy_heals(nights: Nights, live: Path) -> None:
+    half = nights.private / "building" / "svn" / "toy"
+    for folder in (half, scratch(nights)):
+        (folder / "db" / "revs" / "0").mkdir(parents=True)
+        (folder / "db" / "format").write_text("8\n")
+    tarball = nights.tarball(item(live))
+    assert_holds(nights, tarball, live)
+    assert not half.exists()
+    assert nights.tarball(item(live), night=2).stat().st_ino == tarball.stat().st_ino
+
+
+def test_killed_hot_copy_heals(tmp_path: Path, nights: Nights, live: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first copy is killed while it writes: half a repository is left under the temporary name, and a whole dump follows."""
+    shimmed(tmp_path, monkeypatch, f'if [ "$1" = hotcopy ] && ! [ -e {tmp_path}/once ]; then touch {tmp_path}/once; mkdir -p "$4/db"; kill -9 $$; fi')
+    reason = nights.failure(item(live))
+    assert "signal 9" in reason
+    assert_holds(nights, nights.tarball(item(live)), live)
+
+
+@pytest.mark.parametrize("member", ["hooks", "conf", "db/locks", "db/revprops", "db/rep-cache.db", "README.txt"])
+def test_killed_nightly_copy_heals(nights: Nights, live: Path, member: str) -> None:
+    run("svn", "lock", "--quiet", f"file://{live}/d1/f")
+    first = nights.tarball(item(live))
+    path = scratch(nights) / member
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert nights.tarball(item(live), night=2).stat().st_ino == first.stat().st_ino
+    assert nights.notes == []
+
+
+def test_repository_created_anew_is_reported_and_right(tmp_path: Path, nights: Nights, live: Path) -> None:
+    nights.tarball(item(live))
+    shutil.rmtree(live)
+    make_subversion(live, 8, uuid="6f0e3e2c-9b1c-4a5e-8f58-0123456789ab")
+    tarball = nights.tarball(item(live), night=2)
+    assert tarball.name == "toy-8.tar"
+    assert_holds(nights, tarball, live)
+    (note,) = nights.notes
+    assert "UUID changed" in note and "6f0e3e2c" in note
+    nights.tarball(item(live), night=3)
+    assert nights.notes == []
+
+
+def test_repository_restored_from_older_is_reported_and_right(tmp_path: Path, nights: Nights, live: Path) -> None:
+    older = tmp_path / "older"
+    shutil.copytree(live, older)
+    load_subversion(live, 6, 8)
+    nights.tarball(item(live))
+    shutil.rmtree(live)
+    older.rename(live)
+    tarball = nights.tarball(item(live), night=2)
+    assert tarball.name == "toy-5.tar"
+    assert_holds(nights, tarball, live)
+    (note,) = nights.notes
+    assert "went back from revision 8 to 5" in note
+
+
+@pytest.mark.parametrize("revisions", [6, 7, 8])
+def test_restored_repository_that_went_on_is_reported_and_right(
+    tmp_path: Path, nights: Nights, live: Path, revisions: int
+) -> None:
+    """Its revision files have the size of those in the copy and are no newer: a hot copy takes them for copied."""
+    older = tmp_path / "older"
+    shutil.copytree(live, older)
+    load_subversion(live, 6, 7)
+    nights.tarball(item(live))
+    shutil.rmtree(live)
+    older.rename(live)
+    load_subversion(live, 6, 6, word="CONTENT")
+    load_subversion(live, 7, revisions, word="NEITHER") if revisions > 6 else None
+    run("svn", "propset", "--quiet", "--revprop", f"--revision={revisions}", "svn:date", LATER, f"file://{live}")
+    for path in live.rglob("*"):
+        os.utime(path, (1, 1))
+    tarball = nights.tarball(item(live), night=2)
+    assert_holds(nights, tarball, live)
+    (note,) = nights.notes
+    assert "restored" in note or "went back" in note
+
+
+def test_rot_in_the_copy_ends_at_the_latest_when_it_is_built_anew(nights: Nights, live: Path) -> None:
+    """Until then the tarball holds the rotten byte: only the live file's size and time are compared."""
+    good = nights.tarball(item(live), night=1)
+    flip(scratch(nights) / "db" / "revs" / "0" / "2")
+    nights.tarball(item(live), night=2, verify_every=7)
+    for night in range(3, 9):
+        tarball = nights.tarball(item(live), night=night, verify_every=7)
+    assert json.loads(state_file(nights).read_text())["built"] > "2013/05/01"
+    assert tarball.read_bytes() == good.read_bytes()
+    assert_holds(nights, tarball, live)
+
+
+def test_rot_in_the_copy_is_found_by_new_revisions_that_build_on_it(nights: Nights, live: Path) -> None:
+    nights.tarball(item(live), night=1)
+    flip(scratch(nights) / "db" / "revs" / "0" / "5")
+    run("svnmucc", "-m", "builds on it", "cp", "5", f"file://{live}/d5", f"file://{live}/d9")
+    tarball = nights.tarball(item(live), night=2)
+    assert_holds(nights, tarball, live)
+    (note,) = nights.notes
+    assert "built anew and verified whole" in note
+
+
+def test_new_revisions_are_verified_every_night(nights: Nights, live: Path) -> None:
+    """The copy's newest revision is rotten, its size and time those of the live one, so that the hot copy leaves it alone."""
+    nights.tarball(item(live), night=1)
+    load_subversion(live, 6, 6)
+    planted = scratch(nights) / "db" / "revs" / "0" / "6"
+    shutil.copy2(live / "db" / "revs" / "0" / "6", planted)
+    flip(planted)
+    tarball = nights.tarball(item(live), night=2)
+    assert_holds(nights, tarball, live)
+    (note,) = nights.notes
+    assert "verifying the copy" in note
+
+
+def test_rewritten_old_revision_is_verified_the_same_night(nights: Nights, live: Path) -> None:
+    nights.tarball(item(live), night=1)
+    flip(live / "db" / "revs" / "0" / "2", keep_time=False)
+    assert "verifying the copy" in nights.failure(item(live), night=2)
+
+
+def assert_failed_and_heals(nights: Nights, live: Path, mend: Callable[[], None], good: Path) -> None:
+    before = good.read_bytes()
+    last = nights.base / "svn" / "toy" / "last"
+    for night in (2, 3):
+        reason = nights.failure(item(live), night=night, verify_every=1)
+        assert str(live) in reason and "svnadmin failed" in reason
+    assert os.readlink(last) == "2013/05/01/020000"
+    assert good.read_bytes() == before
+    assert not (nights.private / "building" / "svn" / "toy").exists()
+    mend()
+    assert nights.tarball(item(live), night=4).stat().st_ino == good.stat().st_ino
+    assert os.readlink(last) == "2013/05/04/020000"
+
+
+@pytest.mark.parametrize("keep_time", [True, False])
+def test_rot_in_the_live_repository_fails_and_harms_nothing(nights: Nights, live: Path, keep_time: bool) -> None:
+    good = nights.tarball(item(live), night=1)
+    rotten = live / "db" / "revs" / "0" / "3"
+    saved, status = rotten.read_bytes(), rotten.stat()
+    flip(rotten, keep_time=keep_time)
+
+    def mend() -> None:
+        rotten.chmod(0o644)
+        rotten.write_bytes(saved)
+        os.utime(rotten, ns=(status.st_atime_ns, status.st_mtime_ns))
+        rotten.chmod(0o444)
+
+    assert_failed_and_heals(nights, live, mend, good)
+
+
+def test_rot_in_the_live_repository_fails_its_first_dump(nights: Nights, live: Path) -> None:
+    flip(live / "db" / "revs" / "0" / "3")
+    assert "svnadmin failed" in nights.failure(item(live))
+    assert not (nights.base / "svn").exists()
+    assert not scratch(nights).exists()
+
+
+def test_missing_file_of_the_live_repository_fails_and_harms_nothing(nights: Nights, live: Path) -> None:
+    good = nights.tarball(item(live), night=1)
+    away = live / "db" / "fsfs.conf"
+    saved = away.read_bytes()
+    away.unlink()
+    reason = nights.failure(item(live), night=2)
+    assert str(away) in reason
+    assert not away.exists(), "the live repository was changed"
+    away.write_bytes(saved)
+    assert nights.tarball(item(live), night=3).stat().st_ino == good.stat().st_ino
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]", "7", '{"uuid": "x"}', '{"uuid": 1, "revision": "x", "date": "", "built": ""}'])
+def test_damaged_state_is_reported_and_the_copy_built_anew(nights: Nights, live: Path, text: str | None) -> None:
+    first = nights.tarball(item(live), night=1)
+    state_file(nights).unlink() if text is None else state_file(nights).write_text(text)
+    assert nights.tarball(item(live), night=2).stat().st_ino == first.stat().st_ino
+    (note,) = nights.notes
+    assert f"{state_file(nights)} is missing or damaged" in note
+    nights.tarball(item(live), night=3)
+    assert nights.notes == []
+
+
+def test_live_repository_is_left_as_it_was(nights: Nights, live: Path) -> None:
+    before = tree_hash(live)
+    for night in (1, 2):
+        nights.tarball(item(live), night=night)
+    assert tree_hash(live) == before
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_tarball_has_the_owner_of_the_repository(nights: Nights, live: Path) -> None:
+    for path in [live, *live.rglob("*")]:
+        os.chown(path, 65534, 65533)
+    for night in (1, 2):
+        tarball = nights.tarball(item(live), night=night)
+    listing = run("tar", "--list", "--verbose", "--numeric-owner", "--file", tarball).splitlines()
+    assert {line.split()[1] for line in listing} == {"65534/65533"}
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in live.rglob("*")} == {(65534, 65533)}
+
+
+def remove_format(live: Path) -> None:
+    (live / "format").unlink()
+
+
+BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "missing": (shutil.rmtree, "does not exist"),
+    "file": (lambda live: (shutil.rmtree(live), live.write_text("x")), "is not a folder"),
+    "empty folder": (lambda live: (shutil.rmtree(live), live.mkdir()), "is not a Subversion repository: it has no format"),
+    "no format": (lambda live: (live / "format").unlink(), "is not a Subversion repository: it has no format"),
+    "no current": (lambda live: (live / "db" / "current").unlink(), "is not a Subversion repository: it has no db/current"),
+    "dangling link": (lambda live: (shutil.rmtree(live), live.symlink_to("nowhere")), "is not a folder"),
+    "odd file system": (lambda live: (live / "db" / "fs-type").write_text("bdb\n"), "svn"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_is_no_repository_is_said_so(nights: Nights, live: Path, case: str) -> None:
+    spoil, expected = BAD[case]
+    spoil(live)
+    reason = nights.failure(item(live))
+    assert str(live) in reason and expected in reason
+    assert not (nights.base / "svn").exists()
+
+
+def test_missing_tool_names_its_package(nights: Nights, live: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(processes, "_SYSTEM_FOLDERS", ())
+    result = nights.module(item(live), fail=False)
+    (failure,) = result["failures"]
+    assert "svnadmin" in failure["reason"] and "install the package subversion" in failure["reason"]
+    assert not (nights.base / "svn").exists()
+
+
+def test_short_path_of_cron_is_enough(nights: Nights, live: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert nights.dump(item(live))["failures"] == []
+
+
+def test_limit_ends_the_copy_and_leaves_nothing(
+    tmp_path: Path, nights: Nights, live: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shimmed(tmp_path, monkeypatch, '[ "$1" = verify ] && exec sleep 600')
+    start = time.monotonic()
+    result = nights.module(item(live), fail=False, step_timeout=1.0)
+    assert time.monotonic() - start < 20
+    (failure,) = result["failures"]
+    assert "limit" in failure["reason"]
+    assert not (nights.base / "svn").exists()
+    assert not (nights.private / "building" / "svn" / "toy").exists()
+
+
+def test_module_runs_again_without_change_and_predicts(nights: Nights, live: Path) -> None:
+    before = tree_hash(nights.base)
+    predicted = nights.module(item(live), check_mode=True)
+    assert tree_hash(nights.base) == before
+    first = nights.module(item(live))
+    assert first["changed"] and predicted["changed"]
+    assert [tarball["relpath"] for tarball in predicted["tarballs"]] == [tarball["relpath"] for tarball in first["tarballs"]]
+    before = tree_hash(nights.base)
+    again = nights.module(item(live))
+    assert not again["changed"]
+    assert again["tarballs"][0]["dig"] == first["tarballs"][0]["dig"]
+    assert tree_hash(nights.base) == before
+    bad = nights.module(item(live / "db"), night=2)
+    assert bad["failed"] and "is not a Subversion repository" in bad["msg"]
+
+
+def test_one_bad_repository_does_not_stop_the_good_one(tmp_path: Path, nights: Nights, live: Path) -> None:
+    rotten = make_subversion(tmp_path / "rotten")
+    flip(rotten / "db" / "revs" / "0" / "3")
+    result = nights.dump(item(live), item(rotten, "rotten"))
+    assert [tarball["name"] for tarball in result["tarballs"]] == ["toy"]
+    assert [failure["name"] for failure in result["failures"]] == ["rotten"]
+
+
+@pytest.mark.parametrize(
+    ("built", "today", "every", "expected"),
+    [
+        ("2013/05/10", "2013/05/10", 7, False),
+        ("2013/05/10", "2013/05/17", 7, True),
+        ("2013/05/10", "2013/05/09", 7, True),
+        ("2013/05/10", "2013/07/10", 7, True),
+        ("2013/05/10", "2013/05/11", 1, True),
+        ("2013/05/10", "2013/05/10", 1, False),
+        ("damaged", "2013/05/10", 7, True),
+        ("2013/02/31", "2013/05/10", 7, True),
+    ],
+)
+def test_day_of_the_rebuild(built: str, today: str, every: int, expected: bool) -> None:
+    assert is_due("svn/toy", built, today, every) is expected
+
+
+def test_days_of_rebuilds_are_spread_over_the_items() -> None:
+    days = [f"2013/05/{day:02d}" for day in range(11, 18)]
+    first = [next(day for day in days if is_due(f"svn/item{number}", "2013/05/10", day, 7)) for number in range(70)]
+    assert set(first) == set(days)
+    assert max(first.count(day) for day in days) < 25
+    assert not any(is_due(f"svn/item{number}", "2013/05/10", "2013/05/11", NEVER) for number in range(70))
+
+
+def test_dump_starts_from_a_removed_folder(tmp_path: Path, nights: Nights, live: Path) -> None:
+    script = (
+        "import os, sys; from pathlib import Path; from helpers.repositories import Nights;"
+        "gone = Path(sys.argv[1]); gone.mkdir(); os.chdir(gone); gone.rmdir();"
+        "result = Nights(Path(sys.argv[2])).dump({'kind': 'svn', 'name': 'toy', 'path': sys.argv[3]}); assert not result['failures'], result"
+    )
+    root = Path(__file__).resolve().parents[4]
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{root / '.collections'}:{root / 'tests'}", "PYTHONDONTWRITEBYTECODE": "1"}
+    other = tmp_path / "other"
+    argv = [os.sys.executable, "-c", script, str(tmp_path / "gone"), str(other), str(live)]  # type: ignore[attr-defined]
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,112 @@
+"""Retention as a pure function, against a model written in another style."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+import pytest
+from ansible_collections.altbackup.core.plugins.module_utils.layout import Tarball
+from ansible_collections.altbackup.core.plugins.module_utils.retention import retained
+from ansible_collections.altbackup.core.plugins.module_utils.sidecar import Dna
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+def tarball(stamp: str, content: str, alg: str = "sha256") -> Tarball:
+    """Return a verified tarball of an item as a look at a tree would show it."""
+    return Tarball("svn", "x", stamp, "x.tar", 5, (1, hash(stamp)), 1, Dna(content, 5, alg), "", "verified")
+
+
+def model(history: list[tuple[str, str]], keep: int, now: set[str]) -> set[str]:
+    """Given (stamp, content) of one item, return the stamps to keep: promise 2, word by word."""
+    last_days = sorted({stamp[:10] for stamp, _ in history})[-keep:]
+    newest_of_days = {max(stamp for stamp, _ in history if stamp[:10] == day) for day in last_days}
+    newest_of = {content: max(stamp for stamp, other in history if other == content) for _, content in history}
+    last_contents = sorted(newest_of.values())[-keep:]
+    return newest_of_days | set(last_contents) | (now & {stamp for stamp, _ in history})
+
+
+@pytest.mark.parametrize(
+    ("history", "keep", "kept"),
+    [
+        pytest.param("", 3, "", id="nothing"),
+        pytest.param("01a", 1, "01", id="one"),
+        pytest.param("01a 02b 03c 04d", 2, "03 04", id="new contents every day"),
+        pytest.param("01a 02a 03a 04a", 2, "03 04", id="one content"),
+        pytest.param("01a 02b 03b 04b", 2, "01 03 04", id="older content is kept beyond the days"),
+        pytest.param("01a 02b 03a 04b 05a", 2, "04 05", id="contents that come back"),
+        pytest.param("01a 02b 03c 04a 05a", 3, "02 03 04 05", id="a content is as old as its newest copy"),
+        pytest.param("01a 01b 01c", 1, "01c", id="reruns on one day"),
+        pytest.param("01a 01b 01c 02d", 2, "01c 02", id="reruns count as one day"),
+        pytest.param("01a 01b 01c 02c", 2, "01b 01c 02", id="a content of a rerun is kept, too"),
+        pytest.param("01a 02b 03c", 99, "01 02 03", id="fewer than to keep"),
+    ],
+)
+def test_days_and_contents_are_kept(history: str, keep: int, kept: str) -> None:
+    tarballs = [
+        tarball(f"2013/05/{word[:2]}/10470{number}", word[2:]) for number, word in enumerate(history.split())
+    ]
+    names = [one.stamp[8:10] + (one.dna.dig if one.dna else "") for one in retained(tarballs, keep)]
+    expected = [word for word in history.split() if any(word.startswith(start) for start in kept.split())]
+    assert names == expected[::-1]
+
+
+def test_equal_digits_of_another_algorithm_are_another_content() -> None:
+    tarballs = [tarball("2013/05/01/104701", "a", "md5"), tarball("2013/05/01/104702", "a", "sha256")]
+    assert len(retained(tarballs, 2)) == 2
+
+
+def test_order_is_that_of_the_stamps_whatever_the_order_given() -> None:
+    tarballs = [tarball(f"2013/05/{day:02}/104701", str(day)) for day in range(1, 5)]
+    assert {tuple(one.stamp for one in retained(order, 2)) for order in itertools.permutations(tarballs)} == {
+        ("2013/05/04/104701", "2013/05/03/104701")
+    }
+
+
+def test_what_was_made_now_stays() -> None:
+    tarballs = [tarball(f"2013/05/{day:02}/104701", str(day)) for day in range(1, 5)]
+    assert [one.stamp[8:10] for one in retained(tarballs, 1, {"2013/05/02/104701"})] == ["04", "02"]
+
+
+stamps = st.builds(
+    "{:04}/{:02}/{:02}/{:02}0000".format,
+    st.sampled_from([1999, 2013, 2014]),
+    st.integers(1, 2),
+    st.integers(1, 6),
+    st.integers(0, 3),
+)
+histories = st.dictionaries(stamps, st.sampled_from("abcd"), max_size=30).map(lambda found: list(found.items()))
+
+
+@settings(max_examples=1000)
+@given(histories, st.integers(1, 6), st.sets(stamps, max_size=2))
+def test_any_history_is_kept_as_promised(history: list[tuple[str, str]], keep: int, now: set[str]) -> None:
+    tarballs = [tarball(stamp, content) for stamp, content in history]
+    kept = retained(tarballs, keep, now)
+    stamps_kept = {one.stamp for one in kept}
+    assert stamps_kept == model(history, keep, now)
+    assert [one.stamp for one in kept] == sorted(stamps_kept, reverse=True)
+    if history:
+        assert max(history)[0] in stamps_kept
+        days, contents = {stamp[:10] for stamp, _ in history}, {content for _, content in history}
+        assert len({stamp[:10] for stamp in stamps_kept}) >= min(keep, len(days))
+        assert len({content for stamp, content in history if stamp in stamps_kept}) >= min(keep, len(contents))
+    assert retained(kept, keep, now) == kept
+    assert set(retained(tarballs, keep + 1, now)) >= set(kept)
+
+
+@given(histories.filter(bool), st.integers(1, 4), st.integers(1, 4))
+def test_a_smaller_number_later_keeps_what_it_would_have_kept_at_once(
+    history: list[tuple[str, str]], more: int, fewer: int
+) -> None:
+    tarballs = [tarball(stamp, content) for stamp, content in history]
+    low, high = sorted((more, fewer))
+    assert retained(retained(tarballs, high), low) == retained(tarballs, low)
+
+
+def test_ten_thousand_tarballs_are_judged_at_once() -> None:
+    tarballs = [tarball(f"{2000 + n // 365:04}/01/01/{n % 365:06}", str(n)) for n in range(10000)]
+    start = time.process_time()
+    assert len(retained(tarballs, 5000)) == 5000
+    print(f"10000 tarballs judged in {time.process_time() - start:.3f} s")
