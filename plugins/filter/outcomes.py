@@ -60,6 +60,7 @@ class FilterModule:
             outcomes.deliveries,
             outcomes.report,
             outcomes.node_bases,
+            outcomes.peers,
             outcomes.step_timeout,
             outcomes.without_keys,
             outcomes.listed,

@@ -18,6 +18,9 @@ from .errors import AltbackupError, ToolMissing
 from .processes import Child, Deadline, clean_environment, find_tool
 from .sidecar import Dna
 
+_BLOCK = 1 << 15
+"""Bytes that tarfile reads at a time; it copies what is left of them for each header."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -82,7 +85,7 @@ def _tar_command(
     if sparse:
         command += ["--sparse", "--sparse-version=0.0", "--hole-detection=raw"]
     if owner is not None:
-        command += [f"--owner=+{owner[0]}", f"--group=+{owner[1]}"]
+        command += [f"--owner=:{owner[0]}", f"--group=:{owner[1]}"]
     if fixed_times:
         command.append("--mtime=@0")
     for part, names in zip(parts, lists):
@@ -250,7 +253,7 @@ def read_manifest(stream: IO[bytes], manifest: Manifest, top: str) -> None:
     Raise tarfile.TarError where the stream is no archive.
     """
     total = new_hash("sha256")
-    with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK, encoding="utf-8", errors="surrogateescape") as archive:
+    with tarfile.open(fileobj=stream, mode="r|", bufsize=_BLOCK, encoding="utf-8", errors="surrogateescape") as archive:
         for member in archive:
             path = member.name[len(top) + 1 :]
             digest = ""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from .archive import Form, compressor
+from .digest import in_parallel
 from .dump import KINDS
 from .errors import AltbackupError, InvalidInput
 from .failures import failure
 from .items import CATEGORIES, Item, encode_name, nearest, parse_item
-from .layout import open_tree, printable
-from .processes import find_tool
+from .layout import Tree, open_tree, printable, scan
+from .processes import Deadline, find_tool
 from .publish import require_writable
+from .transfer import Peer, reach
 
 _STAGE = "preflight"
 _DEPTH = 5
@@ -29,36 +32,140 @@ def inspect(
     tools: Sequence[str] = (),
     now: float | None = None,
     writable: bool = True,
+    items: Sequence[Mapping[str, Any]] = (),
+    trees: Sequence[Mapping[str, Any]] = (),
+    peers: Sequence[tuple[Peer, str]] = (),
+    deadline: Deadline | None = None,
 ) -> dict[str, Any]:
-    """Given a node's bases and what it will do, return `failures`, `items` (discovered), `notes` `free` ({base: bytes}),
-    and `usable`: whether all bases are there.
+    """Given a node's bases and what it will do, return what is wrong and what it discovers.
 
-    `now` is the controller's clock (seconds since 1970); more than a minute's difference is a failure.
+    Keys are `failures`, `items` (discovered), `notes`, `free` ({base: bytes}), `unreachable_peers` and `usable`: whether all
+    bases are there. Space is estimated for `items` dumped to the first base and for `trees` ({base, keys}) that receive
+    tarballs. `peers` are tried over ssh, all at once, each with a folder that should be there. `now` is the controller's
+    clock (seconds since 1970); more than a minute's difference is a failure.
     """
-    result: dict[str, Any] = {"changed": False, "items": [], "notes": [], "free": {}, "usable": True, "failures": []}
+    result: dict[str, Any] = {"changed": False, "items": [], "notes": [], "free": {}, "usable": True, "unreachable_peers": [], "failures": []}
+    reasons: list[str | BaseException] = []
     for base in bases:
         try:
             tree = require_writable(base) if writable else open_tree(base)
-            status = os.statvfs(tree.private)
-            result["free"][base] = status.f_bavail * status.f_frsize
+            result["free"][base] = shutil.disk_usage(tree.private).free
         except (AltbackupError, OSError) as error:
-            result["failures"].append(failure(_STAGE, error))
+            reasons.append(error)
             result["usable"] = False
-    for check in [lambda tool=tool: find_tool(tool) for tool in tools] + ([lambda: compressor(Form(ext))] if ext else []):  # type: ignore[misc]
-        try:
-            check()
-        except AltbackupError as error:
-            result["failures"].append(failure(_STAGE, error))
+    reasons += missing_tools(tools, ext)
     if now is not None and abs(time.time() - now) > _CLOCK_TOLERANCE:
-        result["failures"].append(failure(_STAGE, f"this node's clock is {time.time() - now:+.0f} s off the controller's: set it, for instance by NTP"))
+        reasons.append(f"this node's clock is {time.time() - now:+.0f} s off the controller's: set it, for instance by NTP")
     for kind, folder in (discover or {}).items():
         try:
             found, notes = discover_items(kind, folder)
             result["items"] += found
             result["notes"] += notes
         except (AltbackupError, OSError) as error:
-            result["failures"].append(failure(_STAGE, error))
+            reasons.append(error)
+    if result["usable"]:
+        wanted = [*result["items"], *items]
+        estimates = [(bases[0], *estimate_source(bases[0], wanted))] if items else []
+        estimates += [(str(tree["base"]), estimate_tree(str(tree["base"]), tree["keys"]), 0) for tree in trees]
+        reasons += missing_space(estimates)
+    result["failures"] = [failure(_STAGE, reason) for reason in reasons]
+    limit = deadline or Deadline()
+    outcomes = in_parallel(lambda pair: _try(pair[0], pair[1], limit), peers, max(1, len(peers)))
+    for (peer, _), error in zip(peers, outcomes):
+        if error is not None:
+            result["failures"].append({**failure(_STAGE, error), "delegate": peer.target})
+            result["unreachable_peers"].append(peer.target)
     return result
+
+
+def missing_tools(tools: Sequence[str], ext: str) -> list[str | BaseException]:
+    """Given programs and an archive format (or none), return an error for each program that is not installed."""
+    errors: list[str | BaseException] = []
+    for tool in tools:
+        try:
+            find_tool(tool)
+        except AltbackupError as error:
+            errors.append(error)
+    if ext:
+        try:
+            compressor(Form(ext))
+        except AltbackupError as error:
+            errors.append(error)
+    return errors
+
+
+def _try(peer: Peer, path: str, deadline: Deadline) -> AltbackupError | OSError | None:
+    try:
+        reach(peer, path, deadline)
+    except (AltbackupError, OSError) as error:
+        return error
+    return None
+
+
+def estimate_source(base: str, items: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+    """Given a source's base and its items, return (bytes of tonight's tarballs, bytes of scratch copies), from the previous ones.
+
+    An item without a tarball yet is taken at its size on disk, and so is a scratch copy that is not there yet.
+    """
+    tree = open_tree(base)
+    previous = newest_sizes(tree, None)
+    tarballs = scratch = 0
+    for value in items:
+        try:
+            item = parse_item(value)
+        except AltbackupError:
+            continue  # the dump reports it
+        size = previous.get(item.key)
+        if size is None:
+            size = size_on_disk(item.path)
+        tarballs += size
+        if item.kind == "svn" and not os.path.isdir(tree.private_path("scratch", item.category, item.name)):
+            scratch += size_on_disk(item.path)
+        elif item.kind in ("git", "sqlite", "trac"):
+            scratch += size
+    return tarballs, scratch
+
+
+def estimate_tree(base: str, keys: Collection[str]) -> int:
+    """Given a tree on a target and its items, return the bytes that tonight's tarballs would take, from the previous ones."""
+    return sum(newest_sizes(open_tree(base), keys).values())
+
+
+def newest_sizes(tree: Tree, keys: Collection[str] | None) -> dict[str, int]:
+    """Return the size of the newest verified tarball of each item."""
+    found = scan(tree, keys=keys).verified()
+    return {tarball.key: tarball.size for tarball in sorted(found, key=lambda tarball: tarball.stamp)}
+
+
+def size_on_disk(path: str) -> int:
+    """Return the bytes that a file or a folder takes on disk, as far as it can be read."""
+    total = 0
+    for parent, _, names in os.walk(path) if os.path.isdir(path) else [(os.path.dirname(path), [], [os.path.basename(path)])]:
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(parent, name)).st_blocks * 512
+            except OSError:
+                continue  # the dump reports it
+    return total
+
+
+def missing_space(estimates: Sequence[tuple[str, int, int]]) -> list[str]:
+    """Given (base, bytes of tarballs, bytes of scratch copies), return a sentence for each disk that has too little room for all on it."""
+    disks: dict[int, list[tuple[str, int, int]]] = {}
+    for base, tarballs, scratch in estimates:
+        tree = open_tree(base)
+        disks.setdefault(os.stat(tree.private).st_dev, []).append((base, tarballs, scratch))
+    sentences = []
+    for several in disks.values():
+        tarballs, scratch = sum(entry[1] for entry in several), sum(entry[2] for entry in several)
+        free = shutil.disk_usage(open_tree(several[0][0]).private).free
+        if tarballs + scratch > free:
+            bases = " and ".join(entry[0] for entry in several)
+            sentences.append(
+                f"{bases}: {tarballs + scratch} bytes are needed ({tarballs} for tonight's tarballs, as many as the previous ones took, "
+                f"{scratch} for scratch copies), but only {free} are free"
+            )
+    return sentences
 
 
 def discover_items(kind: str, folder: str) -> tuple[list[dict[str, Any]], list[str]]:

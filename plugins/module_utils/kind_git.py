@@ -15,7 +15,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .archive import Part
 from .digest import new_hash
@@ -31,7 +31,7 @@ _REPLACED = ("objects", "refs", "packed-refs", "HEAD")
 _PASSING = ("index", "FETCH_HEAD", "ORIG_HEAD", "MERGE_HEAD", "COMMIT_EDITMSG", "gc.log", "gc.pid", "branches")
 _LFS = "lfs"
 _OBJECT = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
-_ATTEMPTS = 20
+_ATTEMPTS = 30
 _STALE_LOCK = 60.0
 _CHECK_LIMIT = 60.0
 
@@ -102,6 +102,8 @@ class Git:
             "core.fsmonitor=false",
             "-c",
             "core.hooksPath=/dev/null",
+            "-c",
+            "advice.graftFileDeprecated=false",
         ]
         if as_owner and os.geteuid() == 0 and uid != 0:
             self._command = [
@@ -128,9 +130,9 @@ class Git:
         """Return the argv of a git command."""
         return [*self._command, *arguments]
 
-    def run(self, *arguments: str, input: bytes = b"", said: list[str] | None = None) -> bytes:
+    def run(self, *arguments: str, what: str = "", input: bytes = b"", said: list[str] | None = None) -> bytes:
         """Run a git command to its end and return its stdout; `said` receives the lines of its stderr. Raise ToolFailed."""
-        what = f"git {arguments[0]} in {self.folder}"
+        what = what or f"git {arguments[0]} in {self.folder}"
         return run(
             self.argv(*arguments),
             what=what,
@@ -158,8 +160,6 @@ class References:
     """Content of HEAD: `ref: refs/heads/main` or an object."""
     lines: tuple[tuple[bytes, bytes, bytes], ...]
     """(object, name, target if symbolic), sorted by name"""
-    dangling: tuple[str, ...] = field(default=(), compare=False)
-    """Symbolic references to nothing, as git words it."""
 
     @property
     def digest(self) -> str:
@@ -178,12 +178,11 @@ def read_references(git: Git) -> References:
     """Given a repository, return HEAD and every reference that for-each-ref shows in it. Raise ToolFailed."""
     said: list[str] = []
     listing = git.run("for-each-ref", "--format=%(objectname)%00%(refname)%00%(symref)", said=said)
-    dangling = tuple(line for line in said if "dangling symref" in line)
-    broken = [line for line in said if line not in dangling]
+    broken = [line for line in said if "dangling symref" not in line]
     if broken:
         raise AltbackupError(f"{git.folder}: a reference cannot be read: {broken[0]}")
     lines = tuple(sorted((tuple(line.split(b"\0")) for line in listing.splitlines()), key=lambda line: line[1]))
-    return References(_read_head(git.folder), lines, dangling)  # type: ignore[arg-type]
+    return References(_read_head(git.folder), lines)  # type: ignore[arg-type]
 
 
 def _read_head(folder: str) -> bytes:
@@ -211,7 +210,8 @@ def copy(item: Item, context: Context) -> Iterator[Prepared]:
             _place(small, scratch, _NEEDED)
             if read_references(fresh) != references:
                 raise AltbackupError(f"item git {item.name!r}: the copy's references are not those of {item.path}")
-            fresh.run("fsck", "--connectivity-only", "--no-dangling", "--no-reflogs", "--no-progress")
+            options = ("--connectivity-only", "--no-dangling", "--no-reflogs", "--no-progress")
+            fresh.run("fsck", *options, what=f"checking the copy of {folder}")
         except ToolFailed as error:
             if read_references(live) != references or _packs(folder) != packs:
                 raise SourceChanged(f"{folder}: references or packs changed while they were read: {error}") from error
@@ -266,11 +266,11 @@ def _steady_state(live: Git, small: str) -> tuple[References, list[str]]:
                 notes += [
                     f"{printable(path)} is a lock that a killed git left: nobody can push there" for path in stale
                 ]
-                return references, notes + list(references.dangling)
+                return references, notes + _dangling(live.folder, references)
         except (FileNotFoundError, SourceChanged):
             pass
         live.deadline.remaining()
-        time.sleep(min(0.05 * 2**attempt, 5.0))
+        time.sleep(min(0.02 * 2**attempt, 1.0))
     raise SourceChanged(f"{live.folder}: its references changed each of {_ATTEMPTS} times they were read")
 
 
@@ -285,6 +285,18 @@ def _locks(folder: str) -> tuple[list[str], list[str]]:
                 with contextlib.suppress(FileNotFoundError):
                     (stale if abs(time.time() - os.lstat(path).st_mtime) > _STALE_LOCK else held).append(path)
     return held, stale
+
+
+def _dangling(folder: str, references: References) -> list[str]:
+    """Return notes on symbolic references to nothing, which git does not show."""
+    known = {name for _, name, _ in references.lines}
+    notes = []
+    for parent, _, files in os.walk(os.path.join(folder, "refs")):
+        for path in (os.path.join(parent, name) for name in files):
+            name = os.path.relpath(path, folder)
+            if os.fsencode(name) not in known and _read(path).startswith(b"ref:"):
+                notes.append(f"left out {printable(name)}: it leads to a reference that does not exist")
+    return notes
 
 
 def _copy_small(folder: str, small: str) -> list[str]:

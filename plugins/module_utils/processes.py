@@ -109,6 +109,8 @@ class Child:
                 start_new_session=True,
             )
             _groups.add(self.process.pid)
+        if _told_to_end:  # while it was started, too late to be seen by the handler
+            _signal_group(self.process.pid, signal.SIGTERM)
 
     def __enter__(self) -> Child:
         return self
@@ -184,12 +186,19 @@ def end_with_children() -> None:
 
     def handle(number: int, _frame: Any) -> None:
         _told_to_end.append(number)
-        for group in list(_groups):
-            _signal_group(group, signal.SIGTERM)
+        _signal_all(signal.SIGTERM)
+        killer = threading.Timer(_GRACE, _signal_all, (signal.SIGKILL,))
+        killer.daemon = True
+        killer.start()
         raise SystemExit(128 + number)
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, handle)
+
+
+def _signal_all(number: int) -> None:
+    for group in list(_groups):
+        _signal_group(group, number)
 
 
 def _signal_group(group: int, number: int) -> None:

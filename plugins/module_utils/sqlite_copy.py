@@ -94,15 +94,15 @@ def copy_database(path: str, destination: str, deadline: Deadline) -> tuple[dict
         deadline.remaining()
         if "disk is full" in str(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), destination) from error
-        raise AltbackupError(f"database {path} could not be copied: {error}{_hint(str(error))}") from error
+        raise AltbackupError(f"database {path} could not be copied: {error}{_hint(path, str(error))}") from error
 
 
-def _hint(message: str) -> str:
-    if "readonly database" in message:
+def _hint(path: str, message: str) -> str:
+    if "readonly database" not in message and "unable to open" not in message:
+        return ""
+    if os.path.lexists(f"{os.path.realpath(path)}-journal"):
         return ": a writer was killed and left a journal; open it once with its own program, which rolls that back"
-    if "unable to open" in message:
-        return f": uid {os.geteuid()} must be able to read it, and in WAL mode to write to its folder"
-    return ""
+    return f": uid {os.geteuid()} must be able to read it, and to write to its folder if it is in WAL mode"
 
 
 def inspect_database(path: str, name: str, deadline: Deadline) -> tuple[dict[str, int], list[str]]:

@@ -260,10 +260,32 @@ def rsync_command(peer: Peer, files: str, outgoing: str) -> list[str]:
         command.append(f"--bwlimit={peer.bwlimit}")
     if not peer.host:
         return [*command, f"{outgoing}/", f"{peer.incoming}/"]
+    return [*command, *remote_options(peer), f"{outgoing}/", remote_path(peer, f"{peer.incoming}/")]
+
+
+def remote_options(peer: Peer) -> list[str]:
+    """Given a peer on another machine, return the options with which rsync reaches it."""
     quoted = " ".join("'" + word.replace("'", "''") + "'" for word in ssh_command(peer))
+    return [f"--timeout={max(1, round(peer.io_timeout))}", f"--rsh={quoted}"]
+
+
+def remote_path(peer: Peer, path: str) -> str:
+    """Given a peer on another machine and a path there, return both as rsync takes them."""
     where = f"[{peer.host}]" if ":" in peer.host else peer.host
-    where = f"{peer.user}@{where}" if peer.user else where
-    return [*command, f"--timeout={max(1, round(peer.io_timeout))}", f"--rsh={quoted}", f"{outgoing}/", f"{where}:{peer.incoming}/"]
+    return f"{peer.user + '@' if peer.user else ''}{where}:{path}"
+
+
+def reach(peer: Peer, path: str, deadline: Deadline) -> None:
+    """Given a peer and a folder on it, see whether rsync over ssh gets there. Raise ToolFailed with their own words."""
+    if not peer.host:
+        return
+    command = [find_tool("rsync"), "--list-only", "--dirs", "--protect-args", *remote_options(peer), remote_path(peer, f"{path}/")]
+    with Child(command, environment=clean_environment(**_session())) as child:
+        rc = child.wait(deadline)
+        said = child.stderr()
+    if rc:
+        shown = " ".join(ssh_command(peer))
+        raise ToolFailed(f"{peer.target} cannot be reached from this source as {_where(peer)}: {said or 'it said nothing'} (rsync over: {shown})", rc, said)
 
 
 def send(base: str, deliveries: Sequence[tuple[Peer, Sequence[Mapping[str, Any]]]], deadline: Deadline) -> dict[str, Any]:

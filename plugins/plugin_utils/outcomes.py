@@ -35,6 +35,7 @@ def failures_of(registered: Mapping[str, Any], stage: str, node: str) -> list[di
         for entry in entries:
             whole = {**dict.fromkeys(FAILURE_KEYS, ""), "rc": None, **entry, "node": node, "stage": entry.get("stage") or stage}
             whole["delegate"] = str(entry.get("delegate") or delegate)
+            whole["source"] = _place(result, node)[1] or node
             found.append(whole)
     return found
 
@@ -58,6 +59,7 @@ def record(state: Mapping[str, Any], registered: Mapping[str, Any], stage: str, 
         place = _delegate(result, node) or node
         if (result.get("unreachable") or result.get("failed") or result.get("usable") is False) and place not in new["down"]:
             new["down"] = [*new["down"], place]
+        new["down"] = [*new["down"], *(peer for peer in result.get("unreachable_peers") or [] if peer not in new["down"])]
         new["notes"] = [*new["notes"], *(f"{place}: {note}" for note in result.get("notes") or [])]
         new["sent"] = {**new["sent"], **(result.get("sent") or {})}
         if stage == "dump" and "tarballs" in result:
@@ -89,8 +91,8 @@ def record_check(
 
 def _place(result: Mapping[str, Any], node: str) -> tuple[str, str]:
     """Return (node, source) of the tree that a call looked at."""
-    tree = result.get(str(result.get("ansible_loop_var") or "item")) or {}
-    return str(tree.get("node", node)), str(tree.get("source", ""))
+    tree = result.get(str(result.get("ansible_loop_var") or "item"))
+    return (str(tree.get("node", node)), str(tree.get("source", ""))) if isinstance(tree, Mapping) else (node, "")
 
 
 def _key(relpath: str) -> str:
@@ -146,14 +148,10 @@ def deliveries(plan: Mapping[str, Any], source: str, prepared: Mapping[str, Any]
             "incoming": result["incoming"],
             "tarballs": [known.get(path, {"relpath": path, "size": 0, "dig": "0", "alg": "sha256"}) for path in result["send"]],
         }
-        if tree["node"] not in settings["local_targets"]:
-            entry.update({name: peer.get(f"rsync_{name}") for name in ("host", "port", "user") if peer.get(f"rsync_{name}")})
-            entry.update({name: settings[name] for name in ("ssh_key", "ssh_args") if settings.get(name)})
+        entry.update(connection(plan, source, tree["node"]))
         limits = [value for value in (settings.get("bwlimit"), peer.get("bwlimit")) if value]
         if limits:
-            entry["bwlimit"] = str(min(limits))
-        for name in ("connect_timeout", "io_timeout"):
-            entry[name] = max(settings[name], peer[name])
+            entry["bwlimit"] = f"{min(limits)}b"  # rsync takes a bare number for KiB
         found.append(entry)
     return found
 
@@ -169,6 +167,8 @@ def all_failures(states: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def describe_failure(entry: Mapping[str, Any]) -> str:
     """Given a failure, return it as a person reads it: where, what, why."""
     place = f"{entry['node']} -> {entry['delegate']}" if entry.get("delegate") else str(entry["node"])
+    if entry.get("source", entry["node"]) != entry["node"]:
+        place = f"{place} (copies of {entry['source']})"
     item = "/".join(part for part in (entry.get("category"), entry.get("name")) if part)
     return f"{place}: {entry['stage']}{f' of {item}' if item else ''}: {entry['reason']}"
 
@@ -189,6 +189,26 @@ def summary(plan: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) ->
         lines += [f"{node} -> {target}: {count} bytes sent" for target, count in sorted(state.get("sent", {}).items())]
         lines += [f"note: {note}" for note in state.get("notes", [])]
     return lines
+
+
+def peers(plan: Mapping[str, Any], source: str) -> list[dict[str, Any]]:
+    """Given the plan and a source, return how each of its targets on other machines is reached, as preflight takes it."""
+    settings = plan["sources"][source]
+    return [
+        {**connection(plan, source, target), "target": target, "path": f"{plan['targets'][target]['target_base']}/.altbackup"}
+        for target in settings["targets"]
+        if target not in settings["local_targets"]
+    ]
+
+
+def connection(plan: Mapping[str, Any], source: str, target: str) -> dict[str, Any]:
+    """Given the plan, a source and a target, return how the source reaches the target: nothing but limits on one machine."""
+    settings, peer = plan["sources"][source], plan["targets"][target]
+    found = {name: max(settings[name], peer[name]) for name in ("connect_timeout", "io_timeout")}
+    if target not in settings["local_targets"]:
+        found.update({name: peer[f"rsync_{name}"] for name in ("host", "port", "user") if peer[f"rsync_{name}"]})
+        found.update({name: settings[name] for name in ("ssh_key", "ssh_args") if settings[name]})
+    return found
 
 
 def node_bases(plan: Mapping[str, Any], node: str) -> list[str]:

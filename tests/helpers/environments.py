@@ -109,7 +109,7 @@ def tables(database: Path) -> dict[str, list[Any]]:
     """Return every table with all its rows."""
     with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
         names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
-        return {name: sorted(connection.execute(f'SELECT * FROM "{name}"').fetchall(), key=repr) for (name,) in names}
+        return {name: sorted(connection.execute('SELECT * FROM "' + name.replace('"', '""') + '"').fetchall(), key=repr) for (name,) in names}
 
 
 def integrity(database: Path) -> str:
@@ -124,7 +124,9 @@ class Worker:
         self._process = subprocess.Popen(
             [sys.executable, "-c", script, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        assert self.next_line() == "ready"
+        if self.next_line() != "ready":
+            self.end()
+            raise RuntimeError("the process that uses the database did not begin")
 
     def next_line(self) -> str:
         """Wait for the next line that it prints."""
@@ -161,6 +163,13 @@ def writer(database: Path, journal: str) -> contextlib.AbstractContextManager[Wo
 def reader(database: Path) -> contextlib.AbstractContextManager[Worker]:
     """Run a process that keeps one state of a database open: no checkpoint can go beyond it."""
     return worker(_READ, database)
+
+
+def is_locked(database: Path) -> bool:
+    """Return whether another process could not lock a database now."""
+    script = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN EXCLUSIVE')"
+    done = subprocess.run([sys.executable, "-c", script, database], capture_output=True, text=True)
+    return "database is locked" in done.stderr
 
 
 def locker(database: Path) -> contextlib.AbstractContextManager[Worker]:

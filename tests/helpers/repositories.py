@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from helpers.original_trees import run_module
+
 from ansible_collections.altbackup.core.plugins.module_utils.archive import Form
 from ansible_collections.altbackup.core.plugins.module_utils.dump import dump
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
-
-from helpers.original_trees import run_module
 
 UUID = "5f0e3e2c-9b1c-4a5e-8f58-0123456789ab"
 NEVER = 10**6
@@ -31,14 +31,20 @@ def run(*argv: str | Path, input: bytes = b"", cwd: Path | None = None, check: b
         "HOME": "/nonexistent",
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": "/dev/null",
-        **{f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "A"), ("EMAIL", "a@b"))},
+        **{
+            f"GIT_{who}_{what}": value
+            for who in ("AUTHOR", "COMMITTER")
+            for what, value in (("NAME", "A"), ("EMAIL", "a@b"))
+        },
     }
     done = subprocess.run([str(word) for word in argv], input=input, capture_output=True, cwd=cwd, env=environment)
     assert not check or done.returncode == 0, f"{argv}: {done.stderr.decode('utf-8', 'replace')}"
     return done.stdout.decode("utf-8", "surrogateescape")
 
 
-def make_subversion(path: Path, revisions: int = 5, *, shard: int = 1000, compatible: str = "", uuid: str = UUID) -> Path:
+def make_subversion(
+    path: Path, revisions: int = 5, *, shard: int = 1000, compatible: str = "", uuid: str = UUID
+) -> Path:
     """Given a path, make a Subversion repository there with some revisions, each a folder and a file; return the path."""
     run("svnadmin", "create", *([f"--compatible-version={compatible}"] if compatible else []), path)
     layout = path / "db" / "format"
@@ -54,8 +60,7 @@ def make_subversion(path: Path, revisions: int = 5, *, shard: int = 1000, compat
 def load_subversion(path: Path, first: int, last: int, uuid: str = UUID, word: str = "content") -> None:
     """Add revisions to a repository, of dates and contents that depend on the numbers and the word alone."""
     stream = [f"SVN-fs-dump-format-version: 2\n\nUUID: {uuid}\n\n".encode()]
-    for number in range(first, last + 1):
-        stream.append(_revision(number, word))
+    stream += [_revision(number, word) for number in range(first, last + 1)]
     run("svnadmin", "load", "--quiet", "--force-uuid", path, input=b"".join(stream))
 
 
@@ -70,15 +75,23 @@ def _revision(number: int, word: str) -> bytes:
         + b"\n\n",
     ]
     size = len(properties)
-    return f"Revision-number: {number}\nProp-content-length: {size}\nContent-length: {size}\n\n".encode() + properties + b"\n" + b"".join(nodes)
+    return (
+        f"Revision-number: {number}\nProp-content-length: {size}\nContent-length: {size}\n\n".encode()
+        + properties
+        + b"\n"
+        + b"".join(nodes)
+    )
 
 
 def _date(number: int, word: str) -> str:
-    return f"2013-05-10T10:{number % 60:02d}:00.{len(word):06d}Z"
+    return f"2013-05-10T10:{number % 60:02d}:00.{sum(word.encode()):06d}Z"
 
 
 def _properties(values: dict[str, str]) -> bytes:
-    return "".join(f"K {len(key)}\n{key}\nV {len(value)}\n{value}\n" for key, value in values.items()).encode() + b"PROPS-END\n"
+    return (
+        "".join(f"K {len(key)}\n{key}\nV {len(value)}\n{value}\n" for key, value in values.items()).encode()
+        + b"PROPS-END\n"
+    )
 
 
 def set_revision_property(path: Path, revision: int, value: str, name: str = "svn:log") -> None:
@@ -111,7 +124,13 @@ def import_commits(folder: Path, commits: int) -> None:
         lines += [f"M 100644 inline f{number % 3}", _data(content)]
     lines += ["reset refs/heads/side\nfrom :1\n", f"tag v1\nfrom :{commits}\ntagger {_IDENTITY}", _data("tag\n")]
     lines += ["reset refs/tags/light\nfrom :1\n"]
-    lines += [f"commit refs/notes/commits\ncommitter {_IDENTITY}", _data("note\n"), "N inline :1", _data("noted\n"), "done"]
+    lines += [
+        f"commit refs/notes/commits\ncommitter {_IDENTITY}",
+        _data("note\n"),
+        "N inline :1",
+        _data("noted\n"),
+        "done",
+    ]
     git(folder, "-c", "fastimport.unpackLimit=100", "fast-import", "--quiet", input="\n".join([*lines, ""]).encode())
 
 
@@ -128,7 +147,7 @@ def references(folder: Path) -> str:
 def busy(step: Callable[[int], Any]) -> Iterator[list[int]]:
     """Call a function with 0, 1, 2 ... in a thread until the block ends; the list yielded holds the calls that are over."""
     done: list[int] = []
-    failures: list[BaseException] = []
+    failures: list[Exception] = []
     end, started = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -137,7 +156,7 @@ def busy(step: Callable[[int], Any]) -> Iterator[list[int]]:
                 step(len(done))
                 done.append(len(done))
                 started.set()
-        except BaseException as error:
+        except (AssertionError, OSError) as error:
             failures.append(error)
             started.set()
 
@@ -162,7 +181,9 @@ class Nights:
         self.unpacked = path / "unpacked"
         self.notes: list[str] = []
 
-    def dump(self, *items: dict[str, Any], night: int = 1, verify_every: int = NEVER, form: Form | None = None) -> dict[str, Any]:
+    def dump(
+        self, *items: dict[str, Any], night: int = 1, verify_every: int = NEVER, form: Form | None = None
+    ) -> dict[str, Any]:
         """Dump items under the stamp of a night and return the result."""
         options = {"deadline": Deadline(120.0, "dump"), "verify_every": verify_every}
         result = dump(str(self.base), items, stamp(night), form or Form(".tar"), options)
@@ -204,7 +225,9 @@ class Nights:
         (folder,) = into.iterdir()
         return folder
 
-    def module(self, *items: dict[str, Any], night: int = 1, check_mode: bool = False, **options: Any) -> dict[str, Any]:
+    def module(
+        self, *items: dict[str, Any], night: int = 1, check_mode: bool = False, **options: Any
+    ) -> dict[str, Any]:
         """Run the module in this process, called with an odd umask, and return its result."""
         arguments = {"base": str(self.base), "items": list(items), "stamp": stamp(night), "ext": ".tar", **options}
         before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}

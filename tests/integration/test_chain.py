@@ -212,7 +212,8 @@ def test_discovered_repositories_are_items_and_what_is_none_is_reported(site: Si
     assert run.rc == 0, run.stdout
     _, target = trees(site)
     assert sorted({path.parts[-6] for path in tarballs_of(target)}) == ["aux", "group%2Fnested"]
-    assert f"{shelf}/notes.txt is no svn" in run.stdout.replace("\n", " ").replace("        ", " ")
+    notes = [note for _, module, result in run.calls if module == "preflight" for note in result["notes"]]
+    assert notes == [f"{shelf}/{name} is no svn and is not backed up" for name in ("LOCKED", "notes.txt")]
     shutil.rmtree(target / "svn" / "aux")
     checked = site.run("check", "--limit cms01", day="2013/05/10", stamp=DAY1)
     assert checked.rc != 0, "a target that cannot ask its source remembers what is to be there"

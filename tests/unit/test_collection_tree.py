@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = "altbackup.core"
+PACKAGE = f"ansible_collections.{COLLECTION}"
 # The folder of the machine where this was first written, which nobody else has.
 FOREIGN_PATH = re.compile(r"(?<![\w.~})-])/" + r"work(?![\w-])")
 SEMANTIC_VERSION = re.compile(r"\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?")
@@ -27,8 +29,11 @@ def load(path: Path) -> Any:
 
 
 def plugin_names(folder: str) -> set[str]:
-    """Given a folder of plugins, return the full names that users write."""
-    return {f"{COLLECTION}.{path.stem}" for path in (ROOT / folder).glob("*.py") if path.stem != "__init__"}
+    """Given a folder of plugins, return their full names; a file of filters holds several, each with a page of its own."""
+    stems = {path.stem for path in (ROOT / folder).glob("*.py") if path.stem != "__init__"}
+    if folder == "plugins/filter":
+        stems = {name for stem in stems for name in importlib.import_module(f"{PACKAGE}.plugins.filter.{stem}").FilterModule().filters()}
+    return {f"{COLLECTION}.{stem}" for stem in stems}
 
 
 def role_names() -> set[str]:

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from ansible_collections.altbackup.core.plugins.module_utils import digest
 
 

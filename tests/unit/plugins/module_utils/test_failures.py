@@ -6,6 +6,7 @@ import errno
 from typing import Any
 
 import pytest
+
 from ansible_collections.altbackup.core.plugins.module_utils import failures
 from ansible_collections.altbackup.core.plugins.module_utils.errors import BaseUnusable, ToolFailed
 

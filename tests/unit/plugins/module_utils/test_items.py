@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from ansible_collections.altbackup.core.plugins.module_utils import items
 from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput
-from hypothesis import given
-from hypothesis import strategies as st
 
 GOOD = {"kind": "folder", "name": "svnsetup", "path": "/etc/apache2/svnsetup"}
 
@@ -28,7 +29,9 @@ def test_optional_keys_are_read_and_null_means_absent() -> None:
     assert items.parse_item({**GOOD, "keep": None, "exclude": None, "require": None}) == items.parse_item(GOOD)
 
 
-@pytest.mark.parametrize("name", ["a b", "-rf", "$HOME", "it's \"x\"", "ünïcödé", "a" * 200, "group%2Fproject", "last", "..."[:0] + "a..b"])
+@pytest.mark.parametrize(
+    "name", ["a b", "-rf", "$HOME", 'it\'s "x"', "ünïcödé", "a" * 200, "group%2Fproject", "last", "..."[:0] + "a..b"]
+)
 def test_odd_names_are_legal(name: str) -> None:
     assert items.check_name(name) == name
 
@@ -99,13 +102,15 @@ def test_keep_is_a_positive_whole_number_also_as_text(value: Any, number: int) -
 
 
 @pytest.mark.parametrize(
-    "value", [0, -1, "0", "-1", "abc", "", 1.5, 2.0, "2.0", True, False, None, [], {}, "٣", "1e1", "+2", 1000000, b"2"]
+    "value",
+    [0, -1, "0", "-1", "abc", "", 1.5, 2.0, "2.0", True, False, None, [], {}, "\u0663", "1e1", "+2", 1000000, b"2"],
 )
 def test_any_other_keep_is_an_error(value: Any) -> None:
-    with pytest.raises(InvalidInput, match="svn/x: keep .* is not a positive whole number"):
+    with pytest.raises(InvalidInput, match=r"svn/x: keep .* is not a positive whole number"):
         items.parse_keep(value, "svn/x")
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=12).filter(lambda part: b"/" not in part), min_size=1, max_size=4))
 def test_name_of_a_nested_repository_is_legal_and_reversible(parts: list[bytes]) -> None:
     path = os.fsdecode(b"/".join(parts))

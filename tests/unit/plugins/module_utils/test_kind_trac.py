@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,7 @@ def test_open_reader_and_checkpoint_do_not_change_the_bytes(env: Path, base: Bas
     "change",
     [
         lambda env: execute(env / "db" / "trac.db", "UPDATE ticket SET summary = 'new' WHERE id = 3"),
-        lambda env: (env / "conf" / "trac.ini").chmod(0o600),
+        lambda env: (env / "conf" / "trac.ini").chmod(0o640),
         lambda env: attached_file(env).write_bytes(b"!" * attached_file(env).stat().st_size),
         lambda env: (env / "db" / "trac.db").chmod(0o600),
         lambda env: (env / "db").chmod(0o770),
@@ -362,6 +363,7 @@ def test_dump_by_another_user_leaves_no_scratch_even_of_folders_without_write_pe
         env = copy_environment(template, folder / "env")
         for path in (env / "db", env):
             path.chmod(0o555)
+        subprocess.run(["chown", "-R", "65534:65534", env], check=True)
         with as_nobody():
             base = Base(folder / "base")
             tarballs = [base.dump_one(item("trac", env), stamp=night) for night in NIGHTS[:2]]

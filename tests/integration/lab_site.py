@@ -1,0 +1,207 @@
+"""A site over the lab: every host is reached by real ssh, and its data lies in its own data folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from integration.site import KINDS, REPOSITORY, Run, Site, tarballs_of
+from lab import Lab
+from lab.inventory import connection
+from lab.processes import wait_until
+
+SITES = {"shenzhen": ["dayabay", "lingao"], "jinan": ["sdu"], "taipei": ["cms01", "ntu"]}
+NAMES = {"svn": "dybsvn", "trac": "dybsvn", "git": "toolbox", "folder": "svnsetup", "sqlite": "monitor"}
+DAY1, DAY2, DAY3, DAY4 = (f"2013/05/{day:02}/104701" for day in (7, 8, 9, 10))
+QUICK = {
+    "ansible_timeout": 5,
+    "ansible_ssh_args": "-o BatchMode=yes -o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=2 -o ServerAliveCountMax=3",
+    "altbackup_connect_timeout": "5s",
+    "altbackup_io_timeout": "6s",
+}
+"""Limits of silence that a test can await and that a busy machine meets."""
+
+
+@dataclass
+class LabSite(Site):
+    """An inventory of hosts of a lab; each test has a folder of its own on each of them."""
+
+    lab: Lab = field(kw_only=True)
+    limits: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+
+    def place(self, name: str) -> Path:
+        """Return this test's folder on a host."""
+        return self.lab[name].data / self.folder.name
+
+    def live_of(self, name: str) -> Path:
+        """Return where the live data of a source lies."""
+        return self.place(name) / "live"
+
+    def tree(self, source: str, target: str = "") -> Path:
+        """Return the base of a source, or its tree on a target."""
+        return self.place(target) / "copies" / source if target else self.place(source) / "backup"
+
+    def add_source(self, name: str, **settings: Any) -> Path:
+        """Add a source with a marked base and, as its one item, a folder with a file; return the base."""
+        note = self.live_of(name) / "notes" / "note"
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(f"of {name}\n")
+        items = [{"kind": "folder", "name": "notes", "path": str(note.parent)}]
+        base = self.tree(name)
+        self._add("sources", name, base, {"altbackup_base": str(base), "altbackup_items": items, **settings})
+        return base
+
+    def add_target(self, name: str, **settings: Any) -> Path:
+        """Add a target with a marked base; return the base."""
+        base = self.place(name) / "copies"
+        self._add("targets", name, base, {"altbackup_target_base": str(base), **settings})
+        return base
+
+    def _add(self, group: str, name: str, base: Path, settings: Mapping[str, Any]) -> None:
+        (base / ".altbackup").mkdir(parents=True, mode=0o700)
+        known = self.hosts.get(name) or {**connection(self.lab, self.lab[name]), **self.limits}
+        self.hosts[name] = {**known, **settings}
+        self.groups[group].append(name)
+
+    def add_sites(self) -> None:
+        """Make each site a group of those of its hosts that are there."""
+        for site, names in SITES.items():
+            self.groups[site] = [name for name in names if name in self.hosts]
+
+    def give_all_kinds(self, name: str, template: Path, bulk: int = 0) -> None:
+        """Give a source an item of every kind, the folder and the repositories with `bulk` bytes that do not compress."""
+        live = self.live_of(name)
+        shutil.copytree(template, live, symlinks=True, dirs_exist_ok=True)
+        if bulk:
+            (live / "folder" / "bulk").write_bytes(os.urandom(bulk))
+        paths = {kind: live / (f"{kind}.db" if kind == "sqlite" else kind) for kind in KINDS}
+        self.hosts[name]["altbackup_items"] = [{"kind": kind, "name": NAMES[kind], "path": str(paths[kind])} for kind in KINDS]
+
+    def job_events(self) -> list[dict[str, Any]]:
+        """Return the events of the last run, or those so far of the one that runs, in order."""
+        found = []
+        for path in self.folder.glob("runner/artifacts/*/job_events/*.json"):
+            with suppress(OSError, ValueError):  # not yet written to its end
+                found.append(json.loads(path.read_text()))
+        return sorted((event for event in found if "counter" in event), key=lambda event: event["counter"])
+
+    def has_begun(self, module: str) -> bool:
+        """Return whether the run has begun to call a module of the collection."""
+        begun = ("runner_on_start", "playbook_on_task_start")
+        return any(
+            event["event"] in begun and event["event_data"].get("task_action") == f"altbackup.core.{module}" for event in self.job_events()
+        )
+
+    def seconds_of(self, host: str) -> float:
+        """Return how long a source took in the last run, from the beginning of its play to its last event there."""
+        own = [event for event in self.job_events() if event["event_data"].get("play", "").startswith("(2/3)")]
+        last = [event for event in own if event["event_data"].get("host") == host]
+        return moment(last[-1]) - moment(own[0])
+
+    def sent(self, run: Run) -> dict[str, int]:
+        """Return the bytes of the tarballs that a run sent to each target."""
+        results = [result["sent"] for _, module, result in run.calls if module == "tarball_send"]
+        return {target: count for sent in results for target, count in sent.items() if count}
+
+
+def moment(event: Mapping[str, Any]) -> float:
+    """Return when an event was, in seconds since 1970."""
+    return datetime.fromisoformat(event["created"]).timestamp()
+
+
+@contextmanager
+def when(seen: Callable[[], bool], act: Callable[[], object]) -> Iterator[None]:
+    """While the block runs, await the first moment at which `seen` is true and act then; the block's end fails if it never was."""
+    over, acted = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.05):
+            if seen():
+                act()
+                acted.set()
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+    assert acted.is_set(), "what was to be awaited never came"
+
+
+def plant(base: Path, item: str, stamp: str, content: bytes) -> Path:
+    """Put a verified tarball with these bytes into a tree, as an earlier night would have; return its path."""
+    path = base / item / stamp / f"{item.split('/')[1]}.tar.zst"
+    for folder in [*reversed(path.parents)][len(base.parent.parts) :]:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    path.write_bytes(content)
+    dna = {"dig": hashlib.sha256(content).hexdigest(), "size": len(content), "alg": "sha256"}
+    Path(f"{path}.dna").write_text(json.dumps(dna) + "\n")
+    for file in (path, Path(f"{path}.dna")):
+        file.chmod(0o600)
+    last = base / item / "last"
+    last.unlink(missing_ok=True)
+    last.symlink_to(stamp)
+    return path
+
+
+def stamps_of(base: Path) -> list[str]:
+    """Return the stamps of the tarballs below a base that have a sidecar, oldest first."""
+    return ["/".join(path.parts[-5:-1]) for path in tarballs_of(base) if Path(f"{path}.dna").exists()]
+
+
+def read_again(base: Path, count: int) -> None:
+    """See by plain sha256sum that a tree has so many tarballs, each as its sidecar says, private, and its item's last."""
+    paths = tarballs_of(base)
+    assert len(paths) == count, paths
+    said = subprocess.run(["sha256sum", "--", *map(str, paths)], capture_output=True, text=True, check=True).stdout
+    digests = [line.split()[0] for line in said.splitlines()]
+    for path, digest in zip(paths, digests, strict=True):
+        dna = json.loads(Path(f"{path}.dna").read_text())
+        assert dna == {"dig": digest, "size": path.stat().st_size, "alg": "sha256"}, path
+        assert [oct(entry.stat().st_mode & 0o777) for entry in (path, Path(f"{path}.dna"))] == ["0o600"] * 2
+        assert {oct(folder.stat().st_mode & 0o777) for folder in list(path.parents)[:6]} == {"0o700"}, path
+        newest = max(other for other in paths if other.parts[-7:-5] == path.parts[-7:-5])
+        assert os.readlink(path.parents[4] / "last") == "/".join(newest.parts[-5:-1])
+
+
+def left_behind(lab: Lab, names: Sequence[str]) -> list[str]:
+    """Return the programs still at work on hosts a moment after a run: all but sshd's and what holds a session open."""
+
+    def left() -> list[str]:
+        found = [(name, process.argv) for name in names for process in lab[name].processes()]
+        return [f"{name}: {' '.join(argv)}" for name, argv in found if argv and "sshd" not in argv[0] and "host_init" not in " ".join(argv)]
+
+    with suppress(Exception):
+        wait_until(lambda: not left(), 5, "the end of all work")
+    return left()
+
+
+def ansible(site: LabSite, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of Ansible's with the site's inventory on the controller, as a user would."""
+    return subprocess.run(command(site, program, *arguments), env=environment(), capture_output=True, text=True, timeout=120, check=False)
+
+
+def command(site: LabSite, program: str, *arguments: str) -> list[str]:
+    """Return the command line of a program of Ansible's with the site's inventory."""
+    return [str(Path(sys.executable).with_name(program)), "-i", str(site.write_inventory()), *arguments]
+
+
+def environment() -> dict[str, str]:
+    """Return the environment in which a user starts Ansible from the checkout."""
+    kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
+    own = {"ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "ALTBACKUP_MAIL_TO": "none"}
+    return {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **kept, **own}

@@ -1,0 +1,142 @@
+"""The demo: what it shows is true, it starts afresh only where it made what is there, and it leaves nothing running."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+# The nights, in seconds, on a machine that does other things, too.
+LONGEST = 600
+ITEMS = ("databases/monitor", "folders/svnsetup", "git/toolbox", "svn/dybsvn", "tracs/dybsvn")
+
+
+def copied_checkout(folder: Path) -> Path:
+    """Copy what git would commit here into a folder, with this environment as its .venv."""
+    listed = subprocess.run(
+        ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=CHECKOUT,
+        check=True,
+        capture_output=True,
+    ).stdout
+    for name in filter(None, os.fsdecode(listed).split("\0")):
+        source, copy = CHECKOUT / name, folder / name
+        if os.path.lexists(source):
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, copy, follow_symlinks=False)
+    (folder / ".venv").symlink_to(sys.prefix)
+    return folder
+
+
+def run_demo(checkout: Path, home: Path) -> subprocess.CompletedProcess[str]:
+    """Run the demo as cron or a terminal of 1980 would: no terminal, no locale, no settings."""
+    home.mkdir(exist_ok=True)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C"}
+    return run([sys.executable, "tools/demo.py"], checkout, environment)
+
+
+def run(argv: list[str], checkout: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a command in the checkout; return its exit code, and stdout with stderr in it."""
+    return subprocess.run(
+        argv,
+        cwd=checkout,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        timeout=LONGEST,
+    )
+
+
+def command_lines() -> Iterator[str]:
+    """Yield the command line of each process of this machine that can be seen."""
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            yield entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+
+
+def tarballs(base: Path) -> list[Path]:
+    """Return the tarballs of a tree, each once, without the private folder."""
+    found = (path for item in ITEMS for path in (base / item).glob("[0-9]*/*/*/*/*.tar.zst"))
+    return sorted(found)
+
+
+def assert_verified(path: Path) -> None:
+    """Assert that a tarball is what its sidecar says, found by other means than the project's own."""
+    dna = json.loads(Path(f"{path}.dna").read_text(encoding="ascii"))
+    content = path.read_bytes()
+    assert (dna["dig"], dna["size"]) == (hashlib.sha256(content).hexdigest(), len(content)), path
+
+
+@pytest.mark.slow
+def test_demo_shows_three_nights_and_a_damaged_copy_that_is_found_and_mended(tmp_path: Path) -> None:
+    checkout = copied_checkout(tmp_path / "a check out")
+    ran = run_demo(checkout, tmp_path / "home")
+    said, demo = ran.stdout, checkout / "var/demo"
+    assert ran.returncode == 0, said
+
+    wrapped = " ".join(said.split())
+    assert "together 0 new files with 0 bytes and 10 hard links" in wrapped
+    assert "together 8 new files with" in wrapped
+    victim = os.path.relpath(*sorted((demo / "target/localhost/svn/dybsvn").glob("2*/*/*/*/dybsvn-4.tar.zst")), demo)
+    assert f"{victim.removeprefix('target/localhost/')} does not match its dna: sha256 is" in wrapped
+    assert f"rm var/demo/{victim} var/demo/{victim}.dna" in said
+    assert re.findall(r"exit code (\d)", said) == ["0", "0", "0", "0", "2", "0", "0"]
+
+    for base in (demo / "source", demo / "target/localhost"):
+        found = tarballs(base)
+        assert len(found) == 3 * len(ITEMS)
+        assert len({path.stat().st_ino for path in found}) == 2 * len(ITEMS) - 1, "the folder did not change"
+        for path in found:
+            assert_verified(path)
+        for item in ITEMS:
+            newest = [path for path in found if path.is_relative_to(base / item)][-1]
+            assert (base / item / "last" / newest.name).samefile(newest)
+    assert (demo / "restored/dybsvn-4/format").is_file()
+    assert len(list((demo / "live/svnsetup").iterdir())) >= 10
+    assert not [line for line in command_lines() if str(checkout) in line]
+
+    # what it says to try next works as it is printed
+    copy_inventory, predict, _ = re.findall(r"^  \$ (.*inventory/mine.*)$", said, flags=re.MULTILINE)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), "LANG": "C"}
+    for command in (copy_inventory, predict):
+        tried = run(["sh", "-c", command], checkout, environment)
+        assert tried.returncode == 0, tried.stdout
+
+
+def test_demo_leaves_alone_what_it_did_not_make(tmp_path: Path) -> None:
+    checkout = copied_checkout(tmp_path / "checkout")
+    precious = checkout / "var/demo/precious"
+    precious.parent.mkdir(parents=True)
+    precious.write_text("mine", encoding="ascii")
+    ran = run_demo(checkout, tmp_path / "home")
+    assert ran.returncode == 1
+    assert "was not made by make demo" in ran.stdout
+    assert precious.read_text(encoding="ascii") == "mine"
+    assert os.listdir(precious.parent) == ["precious"]
+
+
+def test_demo_starts_afresh_where_it_stood_before(tmp_path: Path) -> None:
+    checkout = copied_checkout(tmp_path / "checkout")
+    demo = checkout / "var/demo"
+    (demo / "source").mkdir(parents=True)
+    (demo / ".made-by-make-demo").touch()
+    (demo / "source/old").write_text("of an earlier demo", encoding="ascii")
+    (checkout / "playbooks/backup.yml").unlink()
+    ran = run_demo(checkout, tmp_path / "home")
+    assert ran.returncode == 1
+    assert "make demo: failed: playbooks/backup.yml ended with exit code" in ran.stdout
+    assert not (demo / "source/old").exists()
+    assert (demo / ".made-by-make-demo").is_file()

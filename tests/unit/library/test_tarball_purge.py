@@ -1,0 +1,578 @@
+"""Module tarball_purge, in process on real files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.original_trees import (
+    bound_by_modes,
+    link,
+    marked,
+    modern_text,
+    original_tree,
+    put,
+    reasons,
+    run_module,
+    tree_hash,
+)
+
+NOW = "2013/05/20/104701"
+SIZE = 100
+
+
+def relpath(day: int, key: str = "svn/x", clock: str = "104701", revision: int | None = None) -> str:
+    """Return the path of an item's tarball of a day of May 2013."""
+    return f"{key}/2013/05/{day:02}/{clock}/{key.split('/')[1]}-{revision or day}.tar"
+
+
+def fill(base: Path, days: Any, key: str = "svn/x") -> list[str]:
+    """Write an item's tarballs, each of its own content, with their records; return their paths."""
+    for day in days:
+        put(base, relpath(day, key), b"%03d" % day + b"x" * (SIZE - 3))
+        record(base, relpath(day, key)).parent.mkdir(parents=True, exist_ok=True)
+        record(base, relpath(day, key)).write_text("{}")
+    return [relpath(day, key) for day in days]
+
+
+def record(base: Path, path: str) -> Path:
+    """Return where the record of a tarball's dump is kept."""
+    return base / ".altbackup" / "records" / (os.path.dirname(path) + ".json")
+
+
+def purge(base: Path, keep: Any = 2, *, check: bool = False, stamp: str = NOW, **options: Any) -> dict[str, Any]:
+    """Run the module in check mode, then, unless that is wanted, really: prediction and deed must agree."""
+    before = tree_hash(base)
+    options = {"base": str(base), "keep": keep, "stamp": stamp, **options}
+    predicted = run_module("tarball_purge", check=True, **options)
+    assert tree_hash(base) == before
+    if check:
+        return predicted
+    result = run_module("tarball_purge", **options)
+    if "kept" in result and not result["failures"]:
+        assert {**predicted, "invocation": 0, "notes": 0} == {**result, "invocation": 0, "notes": 0}
+    return result
+
+
+def files(base: Path) -> set[str]:
+    """Return the paths of all files and links below a base."""
+    entries = (os.path.join(top, name) for top, folders, names in os.walk(base) for name in [*folders, *names])
+    return {os.path.relpath(path, base) for path in entries if os.path.islink(path) or not os.path.isdir(path)}
+
+
+def vouched(*relpaths: str) -> set[str]:
+    """Return tarballs with their sidecars."""
+    return {*relpaths, *(f"{path}.dna" for path in relpaths)}
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """Return an empty base."""
+    return marked(tmp_path / "dayabay")
+
+
+def test_what_is_not_to_be_kept_goes_with_sidecar_record_and_empty_folders(base: Path) -> None:
+    relpaths = [*fill(base, range(1, 6)), *fill(base, range(4, 9), "tracs/y")]
+    (base / "svn" / "x" / "last").symlink_to("2013/05/05/104701")
+    (base / "svn" / "empty").mkdir()
+    result = purge(base)
+    kept = [relpath(4), relpath(5), relpath(7, "tracs/y"), relpath(8, "tracs/y")]
+    assert result["kept"] == kept
+    assert sorted(result["removed"]) == sorted(set(relpaths) - set(kept))
+    assert (result["changed"], result["failures"], result["notes"], result["unverified"]) == (True, [], [], [])
+    assert result["bytes_freed"] == 6 * SIZE
+    records = {os.path.relpath(record(base, path), base) for path in kept}
+    assert files(base) == vouched(*kept) | records | {"svn/x/last"}
+    assert sorted(os.listdir(base / "svn/x/2013/05")) == ["04", "05"]
+    assert (base / "svn/empty").is_dir()
+    assert os.listdir(base / ".altbackup/trash") == []
+    before = tree_hash(base)
+    result = purge(base)
+    assert (result["changed"], result["removed"], result["kept"]) == (False, [], kept)
+    assert tree_hash(base) == before
+
+
+def test_folder_of_the_item_stays_and_those_of_dates_go(base: Path) -> None:
+    put(base, "svn/x/2012/12/31/000000/x-1.tar", b"old")
+    fill(base, [1])
+    purge(base, 1)
+    assert sorted(os.listdir(base / "svn/x")) == ["2013"]
+
+
+@pytest.mark.parametrize("keep", ["2", 2, " 2 ", {"svn/x": 2}, {"svn/x": "2", "git/other": 1}])
+def test_keep_is_a_number_also_as_text_or_one_for_each_item(base: Path, keep: Any) -> None:
+    fill(base, range(1, 6))
+    assert purge(base, keep)["kept"] == [relpath(4), relpath(5)]
+
+
+@pytest.mark.parametrize(
+    ("keep", "why"),
+    [
+        *(
+            (keep, f"purge: keep {keep!r} is not a positive whole number")
+            for keep in (0, -1, "0", "-1", "abc", "", 1.5, True, [2])
+        ),
+        ({"svn/x": 0}, "purge: svn/x: keep 0 is not a positive whole number"),
+        ({"svn/x": "many"}, "purge: svn/x: keep 'many' is not a positive whole number"),
+        ({}, "purge: keep names no item"),
+        ({"x": 2}, "purge: keep names 'x', which is not category/name"),
+        ({"": 2}, "purge: keep names '', which is not category/name"),
+    ],
+)
+def test_any_other_keep_is_an_error_and_removes_nothing(base: Path, keep: Any, why: str) -> None:
+    fill(base, range(1, 6))
+    before = tree_hash(base)
+    result = purge(base, keep)
+    assert result["failed"]
+    assert result["msg"] == why
+    assert result["removed"] == []
+    assert tree_hash(base) == before
+
+
+def test_item_without_a_number_is_a_failure_and_the_others_go_on(base: Path) -> None:
+    fill(base, range(1, 4))
+    fill(base, range(1, 4), "git/y")
+    result = purge(base, {"svn/x": 1})
+    assert reasons(result) == ["no number of copies to keep is given for git/y: nothing of it was removed"]
+    assert result["removed"] == [relpath(1), relpath(2)]
+    assert len(files(base / "git")) == 6
+
+
+def test_names_limit_what_is_purged(base: Path) -> None:
+    fill(base, range(1, 4))
+    fill(base, range(1, 4), "git/y")
+    put(base, "git/z/junk/z.tar")
+    result = purge(base, 1, names=["svn/x"])
+    assert result["removed"] == [relpath(1), relpath(2)]
+    assert result["notes"] == []
+    assert purge(base, 1, names=[])["removed"] == []
+
+
+def test_nothing_to_purge_is_a_failure(base: Path) -> None:
+    assert purge(base)["msg"] == f"no tarballs in {base}: there is nothing to purge"
+    fill(base, range(1, 4))
+    result = purge(base, 1, names=["svn/typo", "svn/x"])
+    assert reasons(result) == [f"no tarballs of svn/typo in {base}: there is nothing of it to purge"]
+    assert result["removed"] == [relpath(1), relpath(2)]
+    assert purge(base / "not-received")["failed"]
+    empty = run_module("tarball_purge", base=str(base / "new"), keep=1, check=True, stamp=NOW, predicted=[relpath(20)])
+    assert empty["failures"] == []
+
+
+def junk(base: Path) -> dict[str, str]:
+    """Put all sorts of things among good tarballs; return {relpath: why} of those that are to be in the notes."""
+    for day, text in ((11, None), (12, "\n"), (13, "{'dig': '%s', 'size': 5}" % ("0" * 32)), (14, "import os")):
+        put(base, relpath(day), b"truncated", text)
+    put(base, relpath(15)).unlink()
+    put(base, relpath(16, revision=1).replace("x-1.tar", "other-1.tar"))
+    put(base, relpath(21), b"from the future")
+    put(base, "svn/x/2999/01/01/000000/x-9.tar", b"from the far future")
+    put(base, "svn/x/last/x-10.tar", b"collapsed")
+    put(base, "svn/x/9999/99/99/999999/x-9.tar")
+    put(base, "svn/x/2013/05/17/notime/x-9.tar")
+    (base / "svn/x/2013/05/18/104701").mkdir(parents=True)
+    (base / "svn/x/zzz").mkdir()
+    (base / "svn/x/notes.txt").write_text("x")
+    (base / "README").write_text("x")
+    (base / "LOCKED").mkdir()
+    return {
+        "README": "it is no folder",
+        "svn/x/9999/99/99/999999": "its name is no part of a stamp",
+        "svn/x/2013/05/17/notime": "its name is no part of a stamp",
+        "svn/x/last": "it should be a link",
+        "svn/x/notes.txt": "it does not belong there",
+        "svn/x/zzz": "its name is no part of a stamp",
+        f"{relpath(15)}.dna": "it is a dna without its tarball",
+        relpath(21): f"is dated later than {NOW}",
+        "svn/x/2999/01/01/000000/x-9.tar": f"is dated later than {NOW}",
+    }
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_junk_does_not_count_and_is_left_alone_and_noted_and_no_failure(base: Path, verify: bool) -> None:
+    good = fill(base, range(1, 6))
+    notes = junk(base)
+    before = files(base)
+    result = purge(base, 2, verify=verify)
+    assert not result.get("failed")
+    assert result["failures"] == []
+    assert result["kept"] == good[-2:]
+    assert result["removed"] == good[:-2]
+    gone = vouched(*good[:-2]) | {os.path.relpath(record(base, path), base) for path in good[:-2]}
+    assert files(base) == before - gone
+    assert sorted(result["unverified"]) == sorted(
+        [*(relpath(day) for day in range(11, 15)), relpath(16).replace("x-16", "other-1")]
+    )
+    for path, why in notes.items():
+        assert sum(path in note and why in note for note in result["notes"]) == 1, path
+    assert len(result["notes"]) == len(notes)
+    assert purge(base, 2, verify=verify)["removed"] == []
+
+
+def test_three_truncated_newer_files_cost_no_good_one(base: Path) -> None:
+    good = fill(base, [1, 2])
+    for day in (3, 4, 5):
+        os.truncate(put(base, relpath(day), b"a good one"), 4)
+    result = purge(base, 3)
+    assert (result["kept"], result["removed"]) == (good, [])
+
+
+def test_stamp_is_what_counts_and_not_time_or_order_of_files(base: Path) -> None:
+    for day in (3, 1, 5, 2, 4):
+        path = base / fill(base, [day])[0]
+        os.utime(path, (2_000_000_000 - day * 1000, 2_000_000_000 - day * 1000))
+    put(base, relpath(6, revision=9999), b"9999")
+    put(base, relpath(7, revision=10000), b"10000")
+    put(base, relpath(7, clock="094701", revision=20000), b"20000")
+    assert purge(base, 1)["kept"] == [relpath(7, revision=10000)]
+
+
+def test_content_of_earlier_days_is_kept_by_equal_dna(base: Path) -> None:
+    put(base, relpath(1), b"a" * SIZE)
+    put(base, relpath(2), b"b" * SIZE)
+    for day in (3, 4, 5):
+        link(base, relpath(2), relpath(day))
+    result = purge(base, 2)
+    assert result["kept"] == [relpath(1), relpath(4), relpath(5)]
+    assert result["removed"] == [relpath(2), relpath(3)]
+    assert result["bytes_freed"] == 0  # their bits are shared with those that stay
+    assert (base / relpath(5)).read_bytes() == b"b" * SIZE
+
+
+def test_bytes_are_freed_with_the_last_link_only(base: Path, tmp_path: Path) -> None:
+    put(base, relpath(1), b"a" * SIZE)
+    link(base, relpath(1), relpath(2))
+    put(base, relpath(3), b"b" * SIZE)
+    os.link(base / relpath(3), tmp_path / "held")
+    fill(base, [8, 9])
+    result = purge(base, 2)
+    assert result["removed"] == [relpath(1), relpath(2), relpath(3)]
+    assert result["bytes_freed"] == SIZE
+
+
+def test_reruns_of_one_day_are_one_day(base: Path) -> None:
+    for clock in ("100000", "110000", "120000"):
+        put(base, relpath(5, clock=clock), b"same content")
+    fill(base, [4, 6])
+    assert purge(base, 3)["kept"] == [relpath(4), relpath(5, clock="120000"), relpath(6)]
+
+
+def test_what_this_run_made_is_never_removed(base: Path) -> None:
+    fill(base, [1, 2, 3, 20])
+    early = put(base, relpath(20, clock="000001"), b"1")
+    assert purge(base, 1)["kept"] == [relpath(20)]
+    assert not early.exists()
+    fill(base, [2])
+    # a clock that went back: this run's stamp is not the newest, so later ones do not count, and its own stays
+    result = purge(base, 1, stamp="2013/05/02/104701")
+    assert (result["kept"], result["removed"]) == ([relpath(2)], [])
+    assert f"{relpath(20)} is dated later than 2013/05/02/104701" in result["notes"][0]
+
+
+def test_without_a_stamp_it_is_now(base: Path) -> None:
+    fill(base, range(1, 4))
+    put(base, "svn/x/2999/01/01/000000/x-9.tar")
+    result = run_module("tarball_purge", base=str(base), keep=1)
+    assert result["kept"] == [relpath(3)]
+    assert "2999" in result["notes"][0]
+
+
+def test_category_that_is_a_link_is_not_followed(base: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    fill(outside, range(1, 6))
+    fill(outside, range(1, 6), "svn/y")
+    fill(base, range(1, 6), "git/y")
+    (base / "svn").symlink_to(outside / "svn")
+    (base / "git" / "linked").symlink_to(outside / "svn" / "x")
+    (base / "git" / "y" / "2014").symlink_to(outside / "svn" / "x" / "2013")
+    before = tree_hash(outside)
+    result = purge(base, 1)
+    assert tree_hash(outside) == before
+    assert result["removed"] == [relpath(day, "git/y") for day in range(1, 5)]
+    assert sum("symbolic link" in note for note in result["notes"]) == 2
+    assert result["failures"] == []
+    assert run_module("tarball_purge", base=str(base), keep=1, stamp=NOW, names=["svn/x"])["failed"]
+    assert tree_hash(outside) == before
+
+
+def test_folder_that_it_is_called_from_is_not_touched(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "cwd", range(1, 6))
+    (tmp_path / "cwd" / ".altbackup").rename(tmp_path / "cwd" / "records")
+    fill(base, range(1, 4), "git/y")
+    (base / "svn").mkdir()
+    before = tree_hash(tmp_path / "cwd")
+    for folder in ("", "svn", "svn/x", "svn/x/2013/05/01/104701"):
+        monkeypatch.chdir(tmp_path / "cwd" / folder)
+        purge(base, 1)
+    assert tree_hash(tmp_path / "cwd") == before
+
+
+def test_verify_counts_only_what_matches_and_leaves_the_rest(base: Path) -> None:
+    good = fill(base, range(1, 6))
+    for day in (4, 5):
+        (base / relpath(day)).write_bytes(b"rotten".ljust(SIZE))
+    assert purge(base, 2, check=True)["kept"] == good[3:]  # not told to look
+    result = purge(base, 2, verify=True)
+    assert result["kept"] == good[1:3]
+    assert result["removed"] == good[:1]
+    assert result["unverified"] == good[3:]
+    assert reasons(result) == [
+        f"{path} does not match its dna: it does not count and was left alone" for path in good[3:]
+    ]
+    assert (base / good[4]).exists()
+
+
+def test_verify_with_an_unreadable_tarball_leaves_it_and_goes_on(base: Path) -> None:
+    good = fill(base, range(1, 5))
+    (base / good[3]).chmod(0)
+    with bound_by_modes():
+        result = run_module("tarball_purge", base=str(base), keep=1, stamp=NOW, verify=True)
+    assert (result["kept"], result["unverified"], result["removed"]) == (good[2:3], good[3:], good[:2])
+    assert "could not be read: Permission denied" in result["msg"]
+
+
+def test_item_with_a_folder_that_cannot_be_read_is_left_alone(base: Path) -> None:
+    good = fill(base, range(1, 5))
+    other = fill(base, range(1, 5), "git/y")
+    (base / "svn/x/2013/05/04").chmod(0)
+    with bound_by_modes():
+        result = purge(base, 1)
+    (base / "svn/x/2013/05/04").chmod(0o700)
+    assert reasons(result) == ["folder svn/x/2013/05/04 cannot be read: Permission denied: what it holds is not known"]
+    assert result["removed"] == other[:3]
+    assert all((base / path).exists() for path in good)
+
+
+def test_differing_files_beside_a_tarball_stay(base: Path) -> None:
+    fill(base, range(1, 4))
+    (base / relpath(1)).with_name("notes.txt").write_text("x")
+    put(base, relpath(2).replace("x-2.tar", "x-3.tar"), b"unverified", None)
+    result = purge(base, 1)
+    assert result["removed"] == [relpath(1), relpath(2)]
+    assert files(base / "svn") == {
+        "x/2013/05/01/104701/notes.txt",
+        "x/2013/05/02/104701/x-3.tar",
+        "x/2013/05/03/104701/x-3.tar",
+        "x/2013/05/03/104701/x-3.tar.dna",
+    }
+    assert record(base, relpath(2)).exists()  # the dump of the other may still be completed with it
+    assert not record(base, relpath(1)).exists()
+
+
+def test_long_and_odd_names_are_removed_too(base: Path) -> None:
+    for name in ("漢" * 66, "a" * 200, "it's $x; rm -rf *", "100%", "-rf", "a_b", "a%b"):
+        fill(base, range(1, 4), f"svn/{name}")
+    result = purge(base, 1)
+    assert (len(result["removed"]), len(result["kept"]), result["failures"]) == (14, 7, [])
+
+
+@pytest.mark.parametrize("marker_above", [False, True])
+def test_private_state_of_a_targets_tree_is_that_of_its_source(tmp_path: Path, marker_above: bool) -> None:
+    top = marked(tmp_path / "target")
+    base, private = top / "dayabay", top / ".altbackup"
+    relpaths = fill(base, range(1, 4))
+    shutil.rmtree(base / ".altbackup")
+    for source in ("dayabay", "ihep"):
+        for path in relpaths:
+            kept = private / "records" / source / (os.path.dirname(path) + ".json")
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_text("{}")
+        (private / "trash" / source / "left").mkdir(parents=True)
+    result = purge(base, 1)
+    assert result["removed"] == relpaths[:2]
+    left = {path.removesuffix(".json") for path in files(private)}
+    records = {f"records/ihep/{os.path.dirname(path)}" for path in relpaths}
+    assert left == records | {f"records/dayabay/{os.path.dirname(relpaths[2])}"}
+    assert os.listdir(private / "trash" / "ihep") == ["left"]
+    assert os.listdir(private / "trash" / "dayabay") == []
+
+
+def test_what_a_killed_purge_left_is_deleted_by_the_next(base: Path) -> None:
+    good = fill(base, range(1, 4))
+    trash = base / ".altbackup" / "trash"
+    for name in ("whole", "half"):
+        put(trash, f"{name}/x-1.tar")
+    (trash / "half" / "x-1.tar.dna").unlink()
+    (trash / "file").write_text("x")
+    (trash / "link").symlink_to(base / "svn")
+    result = purge(base, 3)
+    assert result["changed"]
+    assert (result["kept"], result["removed"], os.listdir(trash)) == (good, [], [])
+    assert len(result["notes"]) == 4
+    assert not purge(base, 3)["changed"]
+
+
+@pytest.mark.parametrize("step", ["rename", "unlink", "rmdir", "fsync"])
+def test_purge_killed_at_any_step_leaves_no_half_pair_in_the_tree(
+    base: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    class Killed(BaseException):
+        """As a kill: no handler for errors sees it."""
+
+    real = getattr(os, step)
+    for limit in range(30):
+        shutil.rmtree(base)
+        good = fill(marked(base), range(1, 5))
+        left = [limit]
+
+        def counted(*args: Any, left: list[int] = left, **options: Any) -> Any:
+            if not left[0]:
+                raise Killed
+            left[0] -= 1
+            return real(*args, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, step, counted)
+            try:
+                run_module("tarball_purge", base=str(base), keep=1, stamp=NOW)
+            except Killed:
+                killed = True
+            else:
+                killed = False
+        for path in good:
+            assert (base / path).exists() == (base / f"{path}.dna").exists()
+        assert (base / good[3]).exists()
+        purge(base, 1)
+        assert {path for path in files(base) if "records" not in path} == vouched(good[3])
+        if not killed:
+            break
+    assert limit
+    assert not killed
+
+
+@pytest.fixture
+def immutable(base: Path) -> Iterator[Any]:
+    """Return a function that makes a path undeletable for root, too."""
+    made: list[str] = []
+
+    def make(path: Path) -> None:
+        tool = shutil.which("chattr")
+        if not tool or subprocess.run([tool, "+i", path], capture_output=True).returncode:
+            pytest.skip("files cannot be made immutable here")
+        made.append(str(path))
+
+    yield make
+    for top, folders, names in os.walk(base):
+        for name in [*folders, *names]:
+            subprocess.run(["chattr", "-i", os.path.join(top, name)], capture_output=True)
+    subprocess.run(["chattr", "-i", base], capture_output=True)
+
+
+def test_file_that_cannot_be_deleted_is_a_failure_until_it_can_and_stops_no_other(base: Path, immutable: Any) -> None:
+    good = fill(base, range(1, 5))
+    other = fill(base, range(1, 5), "git/y")
+    immutable(base / good[0])
+    result = purge(base, 1)
+    assert result["failed"]
+    assert f"{good[0]} was removed, but not all that belongs to it: " in result["msg"]
+    assert result["removed"].count(good[0]) == 1
+    assert len(result["removed"]) == 6
+    assert result["bytes_freed"] == 5 * SIZE
+    assert files(base / "svn") | files(base / "git") == vouched(good[3][4:], other[3][4:])
+    fill(base, [5])
+    result = purge(base, 1)  # the leftover does not stop the next night
+    assert result["removed"] == [good[3]]
+    assert len(result["failures"]) == 1
+    assert "left by an earlier purge, cannot be removed: " in result["msg"]
+    for path in (base / ".altbackup" / "trash").rglob("*"):
+        subprocess.run(["chattr", "-i", path], check=True)
+    assert purge(base, 1)["failures"] == []
+    assert os.listdir(base / ".altbackup" / "trash") == []
+
+
+def test_folder_that_cannot_be_changed_keeps_its_pair_and_is_a_failure(base: Path, immutable: Any) -> None:
+    good = fill(base, range(1, 5))
+    immutable((base / good[1]).parents[1])
+    result = purge(base, 1)
+    assert result["removed"] == [good[0], good[2]]
+    assert reasons(result)[0].startswith(f"{good[1]} could not be removed: ")
+    assert (base / good[1]).exists()
+    assert (base / f"{good[1]}.dna").exists()
+
+
+def test_another_file_system_below_the_base_is_purged_too(base: Path) -> None:
+    (base / "svn").mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", base / "svn"], capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        good = fill(base, range(1, 4))
+        result = purge(base, 1)
+        assert (result["removed"], result["failures"]) == (good[:2], [])
+        assert files(base / "svn") == vouched(good[2][4:])
+        assert not list((base / ".altbackup" / "trash").iterdir())
+    finally:
+        subprocess.run(["umount", base / "svn"], check=True)
+
+
+def test_base_that_cannot_be_written_is_a_failure(base: Path) -> None:
+    fill(base, range(1, 4))
+    before = tree_hash(base / "svn")
+    (base / ".altbackup").chmod(0o500)
+    with bound_by_modes():
+        result = run_module("tarball_purge", base=str(base), keep=1, stamp=NOW)
+    (base / ".altbackup").chmod(0o700)
+    assert result["failed"]
+    assert str(base / ".altbackup") in result["msg"]
+    assert result["removed"] == []
+    assert tree_hash(base / "svn") == before
+
+
+def test_trees_of_the_original_are_purged(base: Path) -> None:
+    for day in ("08", "09", "10"):
+        original_tree(base, f"2013/05/{day}/104701")
+    result = purge(base, 1)
+    assert (len(result["kept"]), len(result["removed"]), result["failures"]) == (5, 10, [])
+    assert (base / "LOCKED").is_dir()
+    assert (base / "svn/dybsvn/last").resolve().is_dir()
+
+
+def test_prediction_knows_what_this_run_would_have_made(base: Path) -> None:
+    good = fill(base, range(1, 6))
+    new = relpath(20, revision=99)
+    result = purge(base, 2, check=True, predicted=[new])
+    assert (
+        result["kept"] == good[3:]
+    )  # day 5 as second day, content of day 4 as second content: that of 20 is taken as 5's
+    put(base, new, b"005" + b"x" * (SIZE - 3))
+    assert purge(base, 2)["kept"] == [*good[3:], new]
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"stamp": "yesterday"}, "stamp 'yesterday' is not a date and time"),
+        ({"stamp": "2013/05/20"}, "stamp '2013/05/20' is not a date and time"),
+        ({"stamp": "", "timezone": "Mars"}, "time zone 'Mars' is not known"),
+        ({"base": "/nowhere/at/all"}, "base /nowhere/at/all does not exist: is its disk mounted?"),
+        ({"base": ""}, "base '' is not an absolute path"),
+        ({"predicted": ["../x"]}, "'../x' is not <category>/<name>/"),
+        ({"keep": None}, "missing required arguments: keep"),
+    ],
+)
+def test_bad_input_is_a_clear_message_and_removes_nothing(base: Path, options: dict[str, Any], why: str) -> None:
+    fill(base, range(1, 4))
+    before = tree_hash(base)
+    given = {"base": str(base), "keep": 1, "stamp": NOW, **options}
+    result = run_module("tarball_purge", **{key: value for key, value in given.items() if value is not None})
+    assert result["failed"]
+    assert why in result["msg"]
+    assert tree_hash(base) == before
+
+
+def test_base_without_marker_is_not_purged(tmp_path: Path) -> None:
+    fill(tmp_path / "bare", range(1, 4))
+    shutil.rmtree(tmp_path / "bare" / ".altbackup")
+    before = tree_hash(tmp_path / "bare")
+    assert "has no marker" in run_module("tarball_purge", base=str(tmp_path / "bare"), keep=1)["msg"]
+    assert tree_hash(tmp_path / "bare") == before
+
+
+def test_sidecar_of_the_fixture_is_that_of_the_collection(base: Path) -> None:
+    assert modern_text(b"x") == Path(f"{put(base, relpath(1), b'x')}.dna").read_text()

@@ -1,0 +1,302 @@
+"""Archives are deterministic, readable by plain tools, and never mistaken for whole when a part of the pipe died."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.altbackup.core.plugins.module_utils import processes
+from ansible_collections.altbackup.core.plugins.module_utils.archive import (
+    Form,
+    Manifest,
+    Part,
+    compressor,
+    read_manifest,
+    write_archive,
+)
+from ansible_collections.altbackup.core.plugins.module_utils.errors import (
+    AltbackupError,
+    DeadlineExceeded,
+    ToolFailed,
+    ToolMissing,
+)
+from ansible_collections.altbackup.core.plugins.module_utils.kinds import walk
+from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
+from helpers.trees import file_digest, link_tools, list_archive, make_odd_tree, make_tool, needs_root, unpack
+
+TOPS = ("a b", "$x `id`", "-dash", "a&b\\c|d", "\\1\\n\\101", "'quotes\"", "日本 é", "%p %d", "a;b|c", "[x]*?", "#^.$", "tab\there")
+FORMS = (".tar.zst", ".tar.gz", ".tar")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    folder = tmp_path / "tree"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "file").write_text("content")
+    (folder / "sub" / "link").symlink_to("./file")
+    os.link(folder / "file", folder / "twin")
+    return folder
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    folder = tmp_path / "large"
+    folder.mkdir()
+    (folder / "random").write_bytes(os.urandom(8 << 20))
+    return folder
+
+
+@pytest.fixture
+def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder at the head of PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return folder
+
+
+def write(tree: Path, path: Path, *, top: str = "top", form: Form = Form(), seconds: float = 60, **options: Any) -> Any:  # noqa: B008
+    parts = [Part(str(tree), list(walk(str(tree))[0]))]
+    return write_archive(str(path), parts, top=top, form=form, deadline=Deadline(seconds, "dump"), **options)
+
+
+@pytest.mark.parametrize("top", TOPS)
+def test_top_folder_bears_any_name(tree: Path, tmp_path: Path, top: str) -> None:
+    manifest = Manifest()
+    write(tree, tmp_path / "x.tar.zst", top=top, manifest=manifest)
+    names = [f"{top}/{name}" for name in ("", "file", "sub/", "sub/link", "twin")]
+    assert list_archive(tmp_path / "x.tar.zst") == names
+    unpacked = unpack(tmp_path / "x.tar.zst", tmp_path / "out")
+    assert unpacked.name == top
+    assert os.readlink(unpacked / "sub" / "link") == "./file"
+    assert (unpacked / "twin").samefile(unpacked / "file")
+    assert (manifest.entries, manifest.bytes) == (5, 7)
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512", "md5"])
+@pytest.mark.parametrize("extension", FORMS)
+def test_digest_and_size_are_those_of_the_file(tree: Path, tmp_path: Path, extension: str, algorithm: str) -> None:
+    path = tmp_path / f"x{extension}"
+    dna = write(tree, path, form=Form(extension, 1, algorithm))
+    said = subprocess.run([f"{algorithm}sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
+    assert (dna.dig, dna.size, dna.alg) == (said, path.stat().st_size, algorithm)
+    assert path.stat().st_mode & 0o7777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("extension", "tools", "check"),
+    [
+        (".tar.zst", ("tar", "zstd"), ("zstd", "-q", "-t")),
+        (".tar.gz", ("tar", "pigz", "gzip"), ("gzip", "-t")),
+        (".tar.gz", ("tar", "gzip"), ("gzip", "-t")),
+        (".tar", ("tar",), ("tar", "-tf")),
+    ],
+    ids=["zstd", "pigz", "gzip", "none"],
+)
+@pytest.mark.parametrize("level", [1, 12])
+def test_compressors_give_valid_and_equal_archives(
+    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extension: str, tools: tuple[str, ...], check: tuple[str, ...], level: int
+) -> None:
+    link_tools(tmp_path / "few", tools)
+    monkeypatch.setattr(processes, "_SYSTEM_FOLDERS", ())
+    with monkeypatch.context() as few:
+        few.setenv("PATH", str(tmp_path / "few"))
+        digests = {write(large, tmp_path / f"{number}{extension}", form=Form(extension, level)).dig for number in range(2)}
+    assert len(digests) == 1
+    subprocess.run([*check, tmp_path / f"0{extension}"], check=True, capture_output=True)
+    assert file_digest(unpack(tmp_path / f"0{extension}", tmp_path / "out") / "random") == file_digest(large / "random")
+
+
+@pytest.mark.parametrize(
+    ("extension", "tools", "package"),
+    [(".tar.zst", ["tar"], "zstd"), (".tar.gz", ["tar"], "gzip"), (".tar", [], "tar"), (".tar.zst", ["zstd"], "tar")],
+)
+def test_missing_tool_names_its_package(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extension: str, tools: list[str], package: str
+) -> None:
+    link_tools(tmp_path / "few", tools)
+    monkeypatch.setattr(processes, "_SYSTEM_FOLDERS", ())
+    monkeypatch.setenv("PATH", str(tmp_path / "few"))
+    with pytest.raises(ToolMissing, match=f"install the package {package}"):
+        write(tree, tmp_path / "x", form=Form(extension))
+
+
+@pytest.mark.parametrize("extension", FORMS)
+def test_environment_does_not_decide(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extension: str) -> None:
+    first = write(tree, tmp_path / "1", form=Form(extension))
+    for name, value in {
+        "TAR_OPTIONS": "--owner=nobody",
+        "GZIP": "-9",
+        "PIGZ": "-9",
+        "ZSTD_CLEVEL": "9",
+        "LC_ALL": "tr_TR.UTF-8",
+        "TZ": "Asia/Taipei",
+        "POSIXLY_CORRECT": "1",
+        "TAPE": "/dev/null",
+    }.items():
+        monkeypatch.setenv(name, value)
+    before = os.umask(0o077)
+    try:
+        assert write(tree, tmp_path / "2", form=Form(extension)) == first
+    finally:
+        os.umask(before)
+
+
+def test_owner_and_times_are_those_that_are_asked_for(tree: Path, tmp_path: Path) -> None:
+    write(tree, tmp_path / "x.tar", form=Form(".tar"), owner=(1234, 3000000), fixed_times=True)
+    listing = subprocess.run(["tar", "--numeric-owner", "--utc", "-tvf", tmp_path / "x.tar"], capture_output=True, text=True, check=True)
+    for line in listing.stdout.splitlines():
+        assert line.split()[1] == "1234/3000000"
+        assert "1970-01-01 00:00" in line
+
+
+def test_fresh_copies_with_holes_or_without_are_equal(tmp_path: Path) -> None:
+    digests = set()
+    for holes in (True, False):
+        folder = tmp_path / f"holes {holes}"
+        folder.mkdir()
+        with open(folder / "file", "wb") as stream:
+            stream.write(b"x" * 4096)
+            stream.seek(1 << 20) if holes else stream.write(bytes((1 << 20) - 4096))
+            stream.write(b"end")
+        digests.add(write(folder, tmp_path / f"{holes}.tar", form=Form(".tar"), fixed_times=True).dig)
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("listed", [False, True], ids=["plain", "listed"])
+@pytest.mark.parametrize(
+    ("tool", "script", "expected"),
+    [
+        ("tar", "head -c 5000000 /dev/zero; kill -9 $$", "tar was killed by signal 9"),
+        ("tar", "head -c 5000000 /dev/zero; echo 'tar: disk is on fire' >&2; exit 2", "tar failed with exit code 2: tar: disk is on fire"),
+        ("tar", "exit 1", "tar failed with exit code 1: it said nothing"),
+        ("zstd", "head -c 1000000 >/dev/null; kill -9 $$", "zstd was killed by signal 9"),
+        ("zstd", "kill -9 $$", "zstd was killed by signal 9"),
+        ("zstd", "head -c 1000000; echo 'zstd: no memory' >&2; exit 1", "zstd failed with exit code 1: zstd: no memory"),
+        ("zstd", "cat >/dev/null; exit 3", "zstd failed with exit code 3"),
+    ],
+)
+def test_tool_that_dies_is_a_failure_with_its_own_words(
+    large: Path, tmp_path: Path, fakes: Path, tool: str, script: str, expected: str, listed: bool
+) -> None:
+    make_tool(fakes, tool, script)
+    with pytest.raises(ToolFailed) as caught:
+        write(large, tmp_path / "x", seconds=20, manifest=Manifest() if listed else None)
+    assert expected in str(caught.value)
+    assert str(large) in str(caught.value)
+
+
+def test_compressor_that_reads_half_and_says_all_is_well_is_not_believed(large: Path, tmp_path: Path, fakes: Path) -> None:
+    make_tool(fakes, "zstd", "head -c 100000")
+    for manifest in (None, Manifest()):
+        with pytest.raises(AltbackupError):
+            write(large, tmp_path / f"x{manifest is None}", seconds=20, manifest=manifest)
+
+
+def test_stream_that_is_no_archive_cannot_be_listed(large: Path, tmp_path: Path, fakes: Path) -> None:
+    make_tool(fakes, "tar", "head -c 20000000 /dev/zero | tr '\\0' x")
+    with pytest.raises(AltbackupError, match="could not be listed"):
+        write(large, tmp_path / "x", seconds=20, manifest=Manifest())
+
+
+@pytest.mark.parametrize("listed", [False, True], ids=["plain", "listed"])
+@pytest.mark.parametrize("tool", ["tar", "zstd"])
+@pytest.mark.parametrize(
+    "script", ["sleep 1000", "trap '' TERM; sleep 1000; sleep 1000", "head -c 100000 /dev/zero; sleep 1000", "exec >&-; sleep 1000"]
+)
+def test_tool_that_hangs_is_ended_with_its_children_at_the_deadline(
+    large: Path, tmp_path: Path, fakes: Path, monkeypatch: pytest.MonkeyPatch, tool: str, script: str, listed: bool
+) -> None:
+    monkeypatch.setattr(processes, "_GRACE", 0.1)
+    make_tool(fakes, tool, f"echo $$ > {tmp_path}/group; {script}")
+    with pytest.raises(DeadlineExceeded, match=r"took longer than its limit of 0.4 s"):
+        write(large, tmp_path / "x", seconds=0.4, manifest=Manifest() if listed else None)
+    group = int((tmp_path / "group").read_text())
+    assert group_is_gone(group)
+
+
+def group_is_gone(group: int) -> bool:
+    """Return whether no process of a group runs; zombies of nobody's do not count."""
+    done = subprocess.run(["ps", "-o", "stat=", "-g", str(group)], capture_output=True, text=True)
+    return not [line for line in done.stdout.splitlines() if not line.startswith("Z")]
+
+
+def test_full_disk_does_not_wait_for_a_slow_tar(large: Path, tmp_path: Path, fakes: Path) -> None:
+    make_tool(fakes, "tar", "head -c 3000000 /dev/urandom; sleep 1000")
+    (tmp_path / "x").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="File exists"):
+        write(large, tmp_path / "x")
+
+
+def test_existing_file_is_never_written_to(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("precious")
+    with pytest.raises(FileExistsError):
+        write(tree, tmp_path / "x")
+    assert (tmp_path / "x").read_text() == "precious"
+
+
+def test_warnings_of_tar_are_handed_on(tree: Path, tmp_path: Path, fakes: Path) -> None:
+    make_tool(fakes, "tar", "echo 'tar: careful' >&2; exec /usr/bin/env -u PATH /bin/tar \"$@\"")
+    said: list[str] = []
+    write(tree, tmp_path / "x", said=said)
+    assert said == ["tar: careful"]
+
+
+def test_manifest_tells_contents_apart(tree: Path, tmp_path: Path) -> None:
+    def digest(name: str) -> str:
+        manifest = Manifest()
+        write(tree, tmp_path / name, manifest=manifest)
+        return manifest.digest
+
+    seen = [digest("first")]
+    assert digest("again") == seen[0]
+    changes: list[Callable[[], Any]] = [
+        lambda: (tree / "file").write_text("CONTENT"),
+        lambda: (tree / "file").rename(tree / "other"),
+        lambda: ((tree / "sub" / "link").unlink(), (tree / "sub" / "link").symlink_to("other")),
+        lambda: (tree / "twin").unlink(),
+    ]
+    for number, change in enumerate(changes):
+        change()
+        seen.append(digest(f"changed {number}"))
+    assert len(set(seen)) == len(seen)
+
+
+def test_manifest_counts_sparse_files_whole(tmp_path: Path) -> None:
+    tree = make_odd_tree(tmp_path / "odd")
+    sparse, whole = Manifest(), Manifest()
+    write(tree, tmp_path / "1.tar", form=Form(".tar"), sparse=True, manifest=sparse)
+    write(tree, tmp_path / "2.tar", form=Form(".tar"), manifest=whole)
+    assert (sparse.digest, sparse.bytes, sparse.entries) == (whole.digest, whole.bytes, whole.entries)
+    assert (tmp_path / "1.tar").stat().st_size < 1 << 20 < (tmp_path / "2.tar").stat().st_size
+    again = Manifest()
+    with open(tmp_path / "1.tar", "rb") as stream:
+        read_manifest(stream, again, "top")
+    assert again == sparse
+
+
+def test_same_folder_at_another_path_and_in_another_order_gives_the_same_bytes(tmp_path: Path) -> None:
+    digests = set()
+    for order in (1, -1):
+        folder = tmp_path / f"at {order}"
+        folder.mkdir()
+        for name in ("b", "a", "é", "ab", "a b")[::order]:
+            (folder / name).write_text(name)
+        digests.add(write(folder, tmp_path / f"x{order}", fixed_times=True).dig)
+    assert len(digests) == 1
+
+
+@needs_root
+def test_level_of_the_compressor_is_kept_within_its_range() -> None:
+    assert "-9" in compressor(Form(".tar.gz", 19))
+    assert "-19" in compressor(Form(".tar.zst", 19))
+
+
+def test_digest_is_of_what_was_written(tree: Path, tmp_path: Path) -> None:
+    dna = write(tree, tmp_path / "x")
+    assert dna.dig == hashlib.sha256((tmp_path / "x").read_bytes()).hexdigest()

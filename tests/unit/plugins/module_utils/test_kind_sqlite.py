@@ -1,0 +1,263 @@
+"""SQLite databases are copied as one committed state while they are in use."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.altbackup.core.plugins.module_utils import sqlite_copy
+from ansible_collections.altbackup.core.plugins.module_utils.errors import AltbackupError, DeadlineExceeded
+from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.sqlite_copy import check_database, copy_database
+from helpers.environments import committed_state, execute, is_locked, locker, plain_copy, reader, tables, writer
+from helpers.trees import NIGHTS, Base, as_nobody, describe_tree, item, needs_root, nobodys_folder, unpack
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    path = tmp_path / "live" / "a name? 100% #odd&x=1.db"
+    path.parent.mkdir()
+    execute(path, "CREATE TABLE plain (a, b)", "INSERT INTO plain VALUES (1, 'x'), (NULL, x'00ff')")
+    return path
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Base:
+    return Base(tmp_path / "base")
+
+
+@pytest.mark.parametrize("journal", ["wal", "delete"])
+def test_each_copy_during_commits_is_one_committed_state(base: Base, tmp_path: Path, journal: str) -> None:
+    database = tmp_path / "live.db"
+    with writer(database, journal) as busy, reader(database) if journal == "wal" else reader(tmp_path / "idle.db"):
+        busy.go()
+        low = int(busy.next_line())
+        states = []
+        for second in range(5):
+            tarball = base.dump_one(item("sqlite", database), stamp=f"2013/05/10/10000{second}")
+            states.append(committed_state(unpack(tarball, tmp_path / f"out{second}") / "live.db"))
+        plain = plain_copy(database, tmp_path / "plain.db")
+    assert low <= states[0]
+    assert sorted(set(states)) == states
+    if journal == "wal":
+        with contextlib.suppress(AssertionError, sqlite3.Error):
+            assert committed_state(plain) < states[-1]
+
+
+def test_copy_in_small_steps_holds_one_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_copy, "_PAGES", 5)
+    database = tmp_path / "live.db"
+    with writer(database, "wal") as busy:
+        busy.go()
+        for number in range(10):
+            low = int(busy.next_line())
+            copy_database(str(database), str(tmp_path / f"copy{number}"), Deadline(60))
+            assert committed_state(tmp_path / f"copy{number}") >= low
+
+
+def test_copy_equals_the_database_with_all_sorts_of_tables(database: Path, base: Base, tmp_path: Path) -> None:
+    odd = ('"a ""quoted"" table"', "[select]", "'日本 %'", '"line\nbreak"', '""')
+    execute(
+        database,
+        *(f"CREATE TABLE {name} (a INTEGER PRIMARY KEY AUTOINCREMENT, b)" for name in odd),
+        *(f"INSERT INTO {name} (b) VALUES ('1'), ('2')" for name in odd),
+        "CREATE VIRTUAL TABLE search USING fts5(body)",
+        "INSERT INTO search VALUES ('find me')",
+        "CREATE TABLE keyed (k PRIMARY KEY, v) WITHOUT ROWID",
+        "INSERT INTO keyed VALUES (1, 2)",
+        "CREATE VIEW seen AS SELECT * FROM plain",
+        "PRAGMA user_version = 7",
+    )
+    tarball = base.dump_one(item("sqlite", database))
+    rows = tarball["record"]["rows"]
+    assert rows["plain"] == 2
+    assert [rows[name] for name in ('a "quoted" table', "select", "日本 %", "line\nbreak", "")] == [2] * 5
+    assert "search" not in rows
+    copied = unpack(tarball, tmp_path / "out") / database.name
+    assert tables(copied) == tables(database)
+    assert execute(copied, "SELECT body FROM search WHERE search MATCH 'me'") == [("find me",)]
+    assert execute(copied, "PRAGMA user_version") == [(7,)]
+
+
+@pytest.mark.parametrize("journal", ["wal", "delete", "truncate", "persist"])
+def test_unchanged_database_gives_the_same_bytes(database: Path, base: Base, journal: str) -> None:
+    execute(database, f"PRAGMA journal_mode={journal}")
+    execute(database, "INSERT INTO plain VALUES (1, 1)")
+    digests = []
+    for night in NIGHTS:
+        digests.append(base.dump_one(item("sqlite", database), stamp=night)["dig"])
+        execute(database, "SELECT * FROM plain")
+        os.utime(database)
+    assert len(set(digests)) == 1
+
+
+@pytest.mark.parametrize(
+    "change", [lambda path: execute(path, "UPDATE plain SET b = 'y' WHERE a = 1"), lambda path: path.chmod(0o640)]
+)
+def test_changed_database_gives_other_bytes(database: Path, base: Base, change: Callable[[Path], Any]) -> None:
+    first = base.dump_one(item("sqlite", database), stamp=NIGHTS[0])
+    change(database)
+    assert base.dump_one(item("sqlite", database), stamp=NIGHTS[1])["dig"] != first["dig"]
+
+
+@pytest.mark.parametrize("journal", ["wal", "delete"])
+@pytest.mark.parametrize("used", [False, True], ids=["closed", "in use"])
+def test_live_database_is_left_as_it_was(database: Path, base: Base, tmp_path: Path, journal: str, used: bool) -> None:
+    execute(database, f"PRAGMA journal_mode={journal}")
+    if os.geteuid() == 0:
+        os.chown(database, 1234, 1234)
+    with reader(database if used else tmp_path / "idle.db"):
+        before = describe_tree(database.parent)
+        base.dump_one(item("sqlite", database))
+        after = describe_tree(database.parent)
+    if journal == "wal" and not used:
+        before[b"."] = after[b"."]
+    assert after == before
+
+
+def test_copy_keeps_mode_and_owner(database: Path, base: Base, tmp_path: Path) -> None:
+    database.chmod(0o660)
+    if os.geteuid() == 0:
+        os.chown(database, 1234, 4321)
+    status = os.stat(unpack(base.dump_one(item("sqlite", database)), tmp_path / "out") / database.name)
+    live = os.stat(database)
+    assert (status.st_mode, status.st_uid, status.st_gid) == (live.st_mode, live.st_uid, live.st_gid)
+
+
+def damage(path: Path) -> None:
+    execute(path, "CREATE TABLE big (a, b)", "CREATE INDEX i ON big (b)", "INSERT INTO big SELECT value, hex(randomblob(500)) FROM json_each('[" + "1," * 300 + "1]')")
+    content = bytearray(path.read_bytes())
+    for page in range(6, len(content) // 4096, 5):
+        content[page * 4096 : page * 4096 + 512] = b"\x5a" * 512
+    path.write_bytes(content)
+
+
+def truncate(path: Path) -> None:
+    execute(path, "CREATE TABLE big (a)", "INSERT INTO big VALUES (randomblob(100000))")
+    os.truncate(path, 40960)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (damage, "is damaged: "),
+        (truncate, "malformed"),
+        (lambda path: path.write_bytes(b""), "is empty"),
+        (lambda path: path.write_bytes(b"SQLite format 3"), "is not an SQLite database"),
+        (lambda path: path.write_bytes(b"SQLite format 3\0" + b"x" * 5000), "could not be copied: "),
+        (lambda path: path.unlink(), "does not exist"),
+        (lambda path: (path.unlink(), path.mkdir()), "is not a file"),
+        (lambda path: (path.unlink(), os.mkfifo(path)), "is not a file"),
+        (lambda path: (path.unlink(), path.symlink_to("nowhere")), "is not a file"),
+    ],
+)
+def test_what_is_no_sound_database_is_a_failure(database: Path, base: Base, spoil: Callable[[Path], Any], expected: str) -> None:
+    spoil(database)
+    reason = base.reason(item("sqlite", database))
+    assert expected in reason
+    assert str(database) in reason
+
+
+def test_journal_of_a_killed_writer_is_told(database: Path, base: Base, tmp_path: Path) -> None:
+    execute(database, *(f"INSERT INTO plain VALUES ({number}, randomblob(3000))" for number in range(50)))
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA cache_size=2")
+        connection.execute("UPDATE plain SET b = randomblob(3000)")
+        crashed = tmp_path / "crashed"
+        shutil.copytree(database.parent, crashed)
+        connection.rollback()
+    before = describe_tree(crashed)
+    assert "a writer was killed and left a journal" in base.reason(item("sqlite", crashed / database.name))
+    assert describe_tree(crashed) == before
+
+
+def test_index_that_this_node_cannot_check_is_noted(database: Path, base: Base, tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.create_collation("elsewhere", lambda one, other: (one > other) - (one < other))
+        connection.execute("CREATE TABLE named (a TEXT COLLATE elsewhere)")
+        connection.execute("CREATE INDEX by_name ON named (a)")
+        connection.execute("INSERT INTO named VALUES ('b'), ('a')")
+    result = base.dump(item("sqlite", database))
+    assert result["failures"] == []
+    assert "integrity" in result["notes"][0]
+    assert "elsewhere" in result["notes"][0]
+    copied = unpack(result["tarballs"][0], tmp_path / "out") / database.name
+    assert execute(copied, "SELECT count(*) FROM named") == [(2,)]
+
+
+def test_database_locked_for_long_ends_at_the_deadline(database: Path, base: Base) -> None:
+    with locker(database):
+        reason = base.reason(item("sqlite", database), seconds=0.5)
+    assert "took longer than its limit of 0.5 s" in reason
+
+
+def test_database_locked_is_told_when_patience_ends(database: Path, base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_copy, "_BUSY_SECONDS", 0.2)
+    with locker(database):
+        assert "database is locked" in base.reason(item("sqlite", database))
+
+
+def test_copying_and_checking_end_at_the_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ending(Deadline):
+        def remaining(self) -> float | None:
+            return super().remaining() if self.is_over() else 60.0
+
+    database = tmp_path / "big.db"
+    execute(database, "CREATE TABLE big (a)", "INSERT INTO big VALUES (zeroblob(30000000))")
+    monkeypatch.setattr(sqlite_copy, "_PAGES", 10)
+    with pytest.raises(DeadlineExceeded):
+        copy_database(str(database), str(tmp_path / "copy"), Ending(0.001))
+    monkeypatch.setattr(sqlite_copy, "_INSTRUCTIONS", 1)
+    with pytest.raises(sqlite3.OperationalError, match="interrupted"):
+        sqlite_copy.inspect_database(str(database), "big", Deadline(0))
+
+
+def test_looking_at_a_database_leaves_the_locks_of_a_copy_in_place(database: Path) -> None:
+    """All locks of a process on a file are lost when it closes any descriptor of it: others wait for the copy."""
+    looked = threading.Event()
+
+    def look() -> None:
+        check_database(str(database), "another item")
+        looked.set()
+
+    with sqlite_copy.open_live(str(database), Deadline(60)) as live:
+        live.execute("BEGIN")
+        live.execute("PRAGMA schema_version").fetchone()
+        other = threading.Thread(target=look)
+        other.start()
+        assert not looked.wait(0.1)
+        assert is_locked(database)
+    other.join()
+    assert looked.is_set()
+    assert not is_locked(database)
+
+
+@needs_root
+def test_database_that_another_user_may_only_read(database: Path) -> None:
+    with nobodys_folder() as folder:
+        path = folder / "live" / "x.db"
+        path.parent.mkdir(mode=0o755)
+        execute(path, "CREATE TABLE t (a)", "INSERT INTO t VALUES (1)")
+        os.chmod(path, 0o644)
+        with as_nobody():
+            base = Base(folder / "base")
+            assert base.dump_one(item("sqlite", path))["record"]["rows"] == {"t": 1}
+        execute(path, "PRAGMA journal_mode=wal")
+        with as_nobody():
+            assert "uid 65534" in base.reason(item("sqlite", path), stamp=NIGHTS[1])
+        path.chmod(0)
+        with as_nobody():
+            assert "cannot be read by uid 65534" in base.reason(item("sqlite", path), stamp=NIGHTS[1])
+
+
+def test_error_names_the_database(tmp_path: Path) -> None:
+    with pytest.raises(AltbackupError, match="database .*/missing could not be copied"):
+        (tmp_path / "missing").write_bytes(b"SQLite format 3\0 but no more")
+        copy_database(str(tmp_path / "missing"), str(tmp_path / "copy"), Deadline(5))

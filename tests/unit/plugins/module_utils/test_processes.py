@@ -1,0 +1,158 @@
+"""Children end with their groups, in time, and with their own words."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ansible_collections.altbackup.core.plugins.module_utils import processes
+from ansible_collections.altbackup.core.plugins.module_utils.errors import DeadlineExceeded, ToolFailed, ToolMissing
+from ansible_collections.altbackup.core.plugins.module_utils.processes import (
+    Child,
+    Deadline,
+    clean_environment,
+    find_tool,
+    run,
+)
+
+_PARENT = r"""
+import sys
+from ansible_collections.altbackup.core.plugins.module_utils.digest import in_parallel
+from ansible_collections.altbackup.core.plugins.module_utils.processes import Child, Deadline, end_with_children, run
+
+def work(number):
+    for attempt in range(2):
+        try:
+            with Child(["sh", "-c", "trap '' TERM; echo started; sleep 1000; sleep 1000"], stdout=sys.stdout) as child:
+                child.check(Deadline(60), "sleeping")
+        except Exception as error:
+            print(error, flush=True)
+
+end_with_children()
+in_parallel(work, list(range(int(sys.argv[1]))), 2)
+"""
+
+
+def is_running(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as stream:
+            return stream.read().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_run_returns_what_a_tool_prints() -> None:
+    said: list[str] = []
+    printed = run(["sh", "-c", "cat; echo careful >&2"], what="x", deadline=Deadline(), input=b"given\0\xff", said=said)
+    assert (printed, said) == (b"given\0\xff", ["careful"])
+
+
+def test_arguments_never_meet_a_shell() -> None:
+    odd = "$(id) `id` ; | & * ' \" \\ \n"
+    assert run(["printf", "%s", odd], what="x", deadline=Deadline()).decode() == odd
+
+
+def test_failure_bears_code_and_words() -> None:
+    with pytest.raises(ToolFailed) as caught:
+        run(["sh", "-c", "echo line one >&2; echo line two >&2; exit 7"], what="doing it", deadline=Deadline())
+    assert str(caught.value) == "doing it: sh failed with exit code 7: line one\nline two"
+    assert (caught.value.rc, caught.value.stderr) == (7, "line one\nline two")
+
+
+def test_long_stderr_is_cut_to_its_end() -> None:
+    with pytest.raises(ToolFailed) as caught:
+        run(["sh", "-c", "yes noise | head -c 1000000 >&2; echo the reason >&2; exit 1"], what="x", deadline=Deadline())
+    assert caught.value.stderr.endswith("the reason")
+    assert len(caught.value.stderr) <= 4096
+
+
+def test_killed_child_is_told() -> None:
+    with pytest.raises(ToolFailed, match="sh was killed by signal 9: it said nothing") as caught:
+        run(["sh", "-c", "kill -9 $$"], what="x", deadline=Deadline())
+    assert caught.value.rc == -9
+
+
+@pytest.mark.parametrize("stubborn", ["", "trap '' TERM;"], ids=["kind", "stubborn"])
+def test_deadline_ends_the_whole_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stubborn: str) -> None:
+    monkeypatch.setattr(processes, "_GRACE", 0.2)
+    script = f"({stubborn} echo $(exec sh -c 'echo $PPID') > {tmp_path}/below; sleep 1000; sleep 1000) & wait"
+    with pytest.raises(DeadlineExceeded, match=r"the dump took longer than its limit of 0.5 s and was ended"):
+        run(["sh", "-c", script], what="x", deadline=Deadline(0.5, "dump"))
+    assert not is_running(int((tmp_path / "below").read_text()))
+
+
+def test_deadline_that_is_over_starts_nothing(tmp_path: Path) -> None:
+    deadline = Deadline(0)
+    assert deadline.is_over()
+    with pytest.raises(DeadlineExceeded):
+        deadline.remaining()
+    assert not Deadline().is_over()
+    assert Deadline().remaining() is None
+    assert 50 < (Deadline(60).remaining() or 0) <= 60
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("items", [1, 2, 5])
+def test_signal_ends_the_children_and_starts_no_more(items: int, number: int) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", _PARENT, str(items)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "started\n"
+        parent.send_signal(number)
+        try:
+            printed, _ = parent.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            parent.kill()
+            raise
+    assert parent.returncode == 128 + number
+    assert printed.count("started") <= 1
+    if items > 1:
+        assert f"signal {number} told this process to end: sh was not started" in printed
+
+
+def test_child_leaves_nothing_behind_when_an_error_interrupts() -> None:
+    with pytest.raises(ZeroDivisionError), Child(["sleep", "1000"]) as child:
+        raise ZeroDivisionError
+    assert child.process.returncode == -signal.SIGTERM
+    assert child.process.pid not in processes._groups
+
+
+def test_end_of_a_finished_child_is_at_once() -> None:
+    with Child(["true"]) as child:
+        child.check(Deadline(), "x")
+        start = time.monotonic()
+        child.end()
+    assert time.monotonic() - start < 1
+
+
+def test_environment_of_children_is_not_the_login_shell_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "x")
+    monkeypatch.setenv("LD_PRELOAD", "")
+    monkeypatch.setenv("PATH", "relative:/opt/tools::.")
+    environment = clean_environment(MORE="1")
+    assert set(environment) == {"PATH", "LC_ALL", "TZ", "HOME", "MORE"}
+    assert environment["PATH"].split(":")[0] == "/opt/tools"
+    assert "/usr/sbin" in environment["PATH"].split(":")
+    assert "." not in environment["PATH"].split(":")
+    assert run(["env"], what="x", deadline=Deadline()).decode().count("SECRET") == 0
+
+
+def test_tools_are_found_under_the_short_path_of_cron(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert os.path.isabs(find_tool("tar"))
+    monkeypatch.delenv("PATH")
+    assert os.path.isabs(find_tool("tar"))
+
+
+@pytest.mark.parametrize(("tool", "package"), [("svnlook", "subversion"), ("setpriv", "util-linux"), ("other", "other")])
+def test_missing_tool_names_its_package(tool: str, package: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(processes, "_SYSTEM_FOLDERS", ())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ToolMissing, match=f"{tool} is not installed on this node: install the package {package}"):
+        find_tool(tool)

@@ -1,0 +1,150 @@
+"""Purging real files over random histories: nights, reruns, contents that come back, clocks that jump, damage."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from helpers.original_trees import link, marked, put
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.altbackup.core.plugins.module_utils.purge import purge
+
+BROKEN = ("no dna", "malformed", "truncated")
+
+
+@dataclass(frozen=True)
+class Night:
+    """What happens in one run: its stamp as the clock has it, the content found, its damage, and the number kept."""
+
+    stamp: str
+    content: str
+    state: str
+    keep: int
+    links: bool
+
+
+nights = st.lists(
+    st.builds(
+        Night,
+        st.builds("2013/05/{:02}/{:02}0000".format, st.integers(1, 9), st.integers(0, 2)),
+        st.sampled_from("ABCD"),
+        st.sampled_from(["good"] * 5 + list(BROKEN) + ["rotten"]),
+        st.integers(1, 4),
+        st.booleans(),
+    ),
+    max_size=14,
+)
+
+
+def relpath(stamp: str) -> str:
+    """Return where the tarball of a stamp lies."""
+    return f"svn/x/{stamp}/x-1.tar"
+
+
+def store(base: Path, night: Night, good: dict[str, str]) -> None:
+    """Store a night's tarball; an unchanged one may be a link to an older one."""
+    content = (night.content * 50).encode()
+    older = [stamp for stamp, other in good.items() if other == night.content and stamp < night.stamp]
+    if night.links and night.state == "good" and older:
+        link(base, relpath(max(older)), relpath(night.stamp))
+        return
+    path = put(
+        base,
+        relpath(night.stamp),
+        content,
+        None if night.state == "no dna" else "" if night.state != "malformed" else "x",
+    )
+    if night.state == "truncated":
+        os.truncate(path, 10)
+    elif night.state == "rotten":
+        path.write_bytes(b"?" * 50)
+
+
+def expected(good: dict[str, str], night: Night) -> set[str]:
+    """Given {stamp: content} of all that counts, return the stamps that stay: promise 2, counted out one by one."""
+    past = [stamp for stamp in sorted(good, reverse=True) if stamp <= night.stamp]
+    stay = {stamp for stamp in good if stamp > night.stamp or stamp == night.stamp}
+    seen_days: list[str] = []
+    for stamp in past:
+        if stamp[:10] not in seen_days:
+            seen_days.append(stamp[:10])
+            if len(seen_days) <= night.keep:
+                stay.add(stamp)
+    seen_contents: list[str] = []
+    for stamp in past:
+        if good[stamp] not in seen_contents:
+            seen_contents.append(good[stamp])
+            if len(seen_contents) <= night.keep:
+                stay.add(stamp)
+    return stay
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(nights)
+def test_any_history_is_purged_as_promised(tmp_path: Path, history: list[Night]) -> None:
+    base = tmp_path / "dayabay"
+    shutil.rmtree(base, ignore_errors=True)
+    marked(base)
+    good: dict[str, str] = {}
+    bad: set[str] = set()
+    for night in history:
+        if night.stamp in good or night.stamp in bad:
+            continue
+        store(base, night, good)
+        if night.state == "good":
+            good[night.stamp] = night.content
+        else:
+            bad.add(night.stamp)
+        newest = max((stamp for stamp in good if stamp <= night.stamp), default="")
+        stay = expected(good, night)
+        options = {"stamp": night.stamp, "made_now": [night.stamp], "verify": True}
+        predicted = purge(str(base), night.keep, check_mode=True, **options)  # type: ignore[arg-type]
+        result = purge(str(base), night.keep, **options)  # type: ignore[arg-type]
+        assert {key: result[key] for key in ("kept", "removed", "bytes_freed", "failures")} == {
+            key: predicted[key] for key in ("kept", "removed", "bytes_freed", "failures")
+        }
+        there = {"/".join(path.parts[-5:-1]) for path in base.glob("svn/x/*/*/*/*/x-1.tar")}
+        assert there == stay | bad
+        assert sorted(result["removed"]) == sorted(relpath(stamp) for stamp in set(good) - stay)
+        assert not newest or (base / relpath(newest)).read_bytes() == (good[newest] * 50).encode()
+        good = {stamp: content for stamp, content in good.items() if stamp in stay}
+        for stamp, content in good.items():
+            assert (base / relpath(stamp)).read_bytes() == (content * 50).encode()
+            assert Path(f"{base / relpath(stamp)}.dna").exists()
+        again = purge(str(base), night.keep, **options)  # type: ignore[arg-type]
+        assert (again["removed"], again["changed"]) == ([], False)
+        assert not [path for path in (base / "svn").rglob("*") if path.is_dir() and not any(path.iterdir())]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(st.integers(1, 28), st.sampled_from("abc")), unique_by=lambda pair: pair[0]), st.integers(1, 5)
+)
+def test_items_do_not_influence_each_other(tmp_path: Path, history: list[tuple[int, str]], keep: int) -> None:
+    base = tmp_path / "dayabay"
+    shutil.rmtree(base, ignore_errors=True)
+    marked(base)
+    for day, name in history:
+        put(base, f"svn/{name}/2013/05/{day:02}/104701/{name}-{day}.tar", b"%d" % day)
+    purge(str(base), {f"svn/{name}": keep + number for number, name in enumerate("abc")}, stamp="2013/06/01/000000")
+    counts = Counter(name for _, name in history)
+    for number, name in enumerate("abc"):
+        assert len(list(base.glob(f"svn/{name}/*/*/*/*/*.tar"))) == min(counts[name], keep + number)
+
+
+@pytest.mark.parametrize("number", [600])
+def test_thousands_of_tarballs_are_purged_at_once(tmp_path: Path, number: int) -> None:
+    base = marked(tmp_path / "dayabay")
+    for n in range(number):
+        put(base, f"svn/x/{2000 + n // 300:04}/{n // 25 % 12 + 1:02}/{n % 25 + 1:02}/104701/x-{n}.tar", b"%d" % n)
+    start = time.process_time()
+    result = purge(str(base), number - 100, stamp="2099/01/01/000000", check_mode=True)
+    print(f"{number} tarballs judged in {time.process_time() - start:.2f} s")
+    assert len(result["removed"]) == 100

@@ -1,0 +1,23 @@
+"""Install pip into a new virtual environment of ansible-test by the pip of the environment of make sanity; see sanity.py.
+
+Run by the new environment's Python, as PyPA's script of the same name would be, from <environment>/home/.ansible/test/cache.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+OPTIONS_OF_GET_PIP = ("--no-setuptools", "--no-wheel")
+
+
+def main() -> int:
+    """Install what the arguments name; return pip's exit code."""
+    installer = Path(__file__).absolute().parents[4] / "bin" / "python"
+    words = [word for word in sys.argv[1:] if word not in OPTIONS_OF_GET_PIP]
+    return subprocess.call([str(installer), "-m", "pip", "--python", sys.executable, "install", "--quiet", *words])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,71 @@
+"""Run ansible-test sanity on the collection as make build staged it; arguments are handed on to ansible-test.
+
+ansible-test gives each of its tests a virtual environment, and would fetch get-pip.py from a server of its own to put pip there.
+It takes one that lies in its cache, below HOME, instead: tools/get_pip.py, which has the pip that is here do it. So packages come
+from where pip is configured to find them, and a HOME of its own keeps all that within the environment of make sanity.
+"""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+from ansible_test._internal.python_requirements import get_venv_packages
+
+ROOT = Path(__file__).resolve().parent.parent
+STAGE = ROOT / "var" / "build" / "ansible_collections" / "altbackup" / "core"
+HOME = Path(sys.prefix) / "home"
+PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def pip_settings(listed: str) -> dict[str, str]:
+    """Given what pip config list prints, return the settings: of the environment, else of a file."""
+    settings: dict[str, str] = {}
+    for line in listed.splitlines():
+        key, _, value = line.partition("=")
+        section, _, name = key.rpartition(".")
+        if section in ("global", "install", ":env:") and (section == ":env:" or name not in settings):
+            settings[name] = str(ast.literal_eval(value))
+    return settings
+
+
+def write_pip_settings(path: Path) -> None:
+    """Write pip's settings to a file, as ansible-test hands none of the environment's on."""
+    listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True)
+    parser = configparser.RawConfigParser()
+    parser["global"] = pip_settings(listed.stdout)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as stream:
+        parser.write(stream)
+    path.chmod(0o600)
+
+
+def place_get_pip(cache: Path) -> None:
+    """Put tools/get_pip.py where ansible-test looks for the one it would fetch."""
+    version = get_venv_packages(SimpleNamespace(version=PYTHON_VERSION))["pip"]
+    cache.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(Path(__file__).with_name("get_pip.py"), cache / f"get_pip_{version.replace('.', '_')}.py")
+
+
+def main() -> int:
+    """Make HOME ready, run ansible-test there, and return its exit code."""
+    if not (STAGE / "galaxy.yml").is_file():
+        print(f"sanity: {STAGE.relative_to(ROOT)} is not there: run make build first", file=sys.stderr)
+        return 1
+    write_pip_settings(HOME / ".config" / "pip" / "pip.conf")
+    place_get_pip(HOME / ".ansible" / "test" / "cache")
+    environment = {**os.environ, "HOME": str(HOME), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    arguments = ["--python", PYTHON_VERSION, "--color", "no", *sys.argv[1:]]
+    return subprocess.run(
+        ["ansible-test", "sanity", *arguments], cwd=STAGE, env=environment, stdin=subprocess.DEVNULL
+    ).returncode
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
