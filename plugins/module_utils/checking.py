@@ -275,7 +275,7 @@ def count(
 
 def _number(key: object, value: object) -> int:
     text = str(value)
-    if isinstance(value, (bool, float)) or not re.fullmatch(r"\d{1,6}", text, re.ASCII):
+    if not re.fullmatch(r"\d{1,6}", text, re.ASCII):
         raise InvalidInput(f"expect: {key}: {value!r} is not a whole number of tarballs")
     return int(text)
 

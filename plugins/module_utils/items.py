@@ -118,7 +118,7 @@ def parse_item(values: Mapping[str, Any]) -> Item:
 def parse_keep(value: object, where: str) -> int:
     """Given a number of days and contents to retain, return it. Raise InvalidInput unless positive and whole."""
     text = str(value).strip()
-    if isinstance(value, (bool, float)) or not re.fullmatch(r"\d{1,6}", text, re.ASCII) or int(text) < 1:
+    if not re.fullmatch(r"\d{1,6}", text, re.ASCII) or int(text) < 1:
         raise InvalidInput(f"{where}: keep {value!r} is not a positive whole number")
     return int(text)
 

@@ -122,7 +122,7 @@ class Git:
             GIT_NO_LAZY_FETCH="1",
             GIT_OPTIONAL_LOCKS="0",
             GIT_TERMINAL_PROMPT="0",
-            GIT_ALLOW_PROTOCOL="",  # before 2.45 nothing else keeps git from fetching missing objects, by commands of the live configuration
+            GIT_ALLOW_PROTOCOL="",  # older gits know no GIT_NO_LAZY_FETCH: they would run commands of the live configuration
             GIT_DEFAULT_REF_FORMAT="files",
         )
 

@@ -140,12 +140,10 @@ def _matching(tree: Tree, items: Mapping[str, list[Tarball]], result: dict[str, 
 
 def _imagined(predicted: Sequence[str], tarballs: Sequence[Tarball]) -> list[Tarball]:
     """Return tarballs as a run in check mode would have made them: their content counts as that of the newest one."""
-    known = {tarball.relpath for tarball in tarballs}
     imagined = []
     for relpath in predicted:
         _, _, stamp, filename = split_relpath(relpath)
-        if relpath not in known:
-            imagined.append(replace(tarballs[-1], stamp=stamp, filename=filename))
+        imagined.append(replace(tarballs[-1], stamp=stamp, filename=filename))
     return imagined
 
 

@@ -193,7 +193,7 @@ class Nights:
     def tarball(self, item: dict[str, Any], **options: Any) -> Path:
         """Dump an item without failures and return its tarball."""
         result = self.dump(item, **options)
-        assert result["failures"] == []
+        assert not result["failures"], result["failures"]
         return Path(result["tarballs"][0]["path"])
 
     def failure(self, item: dict[str, Any], **options: Any) -> str:

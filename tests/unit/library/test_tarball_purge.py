@@ -447,6 +447,29 @@ def test_purge_killed_at_any_step_leaves_no_half_pair_in_the_tree(
     assert not killed
 
 
+@pytest.mark.parametrize("limit", range(4))
+def test_killed_purge_beside_other_files_leaves_no_sidecar_by_itself(
+    base: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    good = fill(base, range(1, 4))
+    for path in good[:2]:
+        (base / path).with_name("notes.txt").write_text("x")
+    real, done = os.unlink, []
+
+    def unlink(path: Any, **options: Any) -> None:
+        if ".tar" in str(path):
+            if len(done) == limit:
+                raise KeyboardInterrupt
+            done.append(path)
+        real(path, **options)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    with pytest.raises(KeyboardInterrupt):
+        run_module("tarball_purge", base=str(base), keep=1, stamp=NOW)
+    assert [path for path in good if (base / f"{path}.dna").exists() and not (base / path).exists()] == []
+    assert len(done) == limit
+
+
 @pytest.fixture
 def immutable(base: Path) -> Iterator[Any]:
     """Return a function that makes a path undeletable for root, too."""

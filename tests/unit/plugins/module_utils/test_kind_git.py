@@ -209,6 +209,15 @@ def test_history_that_only_grafts_lead_to_is_copied(nights: Nights, live: Path) 
     assert git(copy, "log", "--format=%s", "main") == git(live, "log", "--format=%s", "main")
 
 
+def test_history_that_grafts_hide_is_copied(nights: Nights, live: Path) -> None:
+    (live / "info" / "grafts").write_text(git(live, "rev-parse", "main") + "\n")
+    assert git(live, "rev-list", "--count", "main") == "1"
+    copy = nights.unpack(nights.tarball(item(live)))
+    (copy / "info" / "grafts").unlink()
+    assert_sound(copy)
+    assert git(copy, "rev-list", "--count", "main") == "4"
+
+
 def test_replaced_history_keeps_both(nights: Nights, live: Path) -> None:
     original = git(live, "rev-parse", "main")
     replace(live)
@@ -279,6 +288,24 @@ def test_large_files_are_archived_and_watched(nights: Nights, live: Path) -> Non
     assert nights.tarball(item(live), night=2).stat().st_ino == first.stat().st_ino
     (large.parent / "more").write_bytes(b"more")
     assert (nights.unpack(nights.tarball(item(live), night=3)) / "lfs/objects/ab/cd/more").exists()
+
+
+def test_large_file_that_changes_during_the_dump_is_another_try(
+    tmp_path: Path, nights: Nights, live: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = live / "lfs" / "objects" / "large"
+    large.parent.mkdir(parents=True)
+    large.write_bytes(b"before")
+    once = tmp_path / "once"
+    executable(
+        tmp_path / "bin" / "tar",
+        f'#!/bin/sh\n{shutil.which("tar")} "$@"; rc=$?\n'
+        f"[ -e {once} ] || echo after it was read > {large}; touch {once}; exit $rc\n",
+    )
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+        tarball = nights.tarball(item(live))
+    assert (nights.unpack(tarball) / "lfs" / "objects" / "large").read_text() == "after it was read\n"
 
 
 def test_large_files_elsewhere_are_reported(tmp_path: Path, nights: Nights, live: Path) -> None:
@@ -444,6 +471,28 @@ def test_branches_with_reflogs_that_come_and_go_during_the_dump(nights: Nights, 
         assert_sound(nights.unpack(tarball))
 
 
+def test_references_that_move_while_they_are_read_are_read_again(
+    tmp_path: Path, nights: Nights, live: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A push moves a and b after git has read a and before it reads b."""
+    new = commit(live, "both")
+    for name in ("a", "b"):
+        git(live, "update-ref", f"refs/heads/{name}", "main")
+    real, once = shutil.which("git"), tmp_path / "once"
+    executable(
+        tmp_path / "bin" / "git",
+        f'#!/bin/sh\ncase "$*" in *for-each-ref*) if ! [ -e {once} ]; then touch {once}; {real} "$@" refs/heads/a\n'
+        f'printf "update refs/heads/a {new}\\nupdate refs/heads/b {new}\\n" | {real} --git-dir={live} update-ref --stdin 2>&-\n'
+        f'exec {real} "$@" refs/heads/b refs/heads/main refs/heads/side refs/notes refs/tags; fi;; esac\nexec {real} "$@"\n',
+    )
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+        tarball = nights.tarball(item(live))
+    assert once.exists()
+    copy = assert_holds(nights, tarball, live)
+    assert git(copy, "rev-parse", "a") == git(copy, "rev-parse", "b") == new
+
+
 def test_half_done_transaction_is_waited_for(
     tmp_path: Path, nights: Nights, live: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -536,8 +585,8 @@ def test_missing_objects_are_not_fetched_by_commands_of_the_live_configuration(
     touched_file = tmp_path / "ran"
     script = executable(tmp_path / "script", f"#!/bin/sh\ntouch {touched_file}\nexit 1\n")
     git(live, "config", "core.repositoryFormatVersion", "1")
-    git(live, "config", "includeIf.gitdir:/**.path", str(live / "more"))
-    (live / "more").write_text(
+    git(live, "config", "extensions.worktreeConfig", "true")
+    (live / "config.worktree").write_text(
         f'[remote "origin"]\n\tpromisor = true\n\turl = {url.format(script=script, live=live)}\n\tuploadpack = {script}\n'
         f"[core]\n\tsshCommand = {script}\n[protocol]\n\tallow = always\n"
     )

@@ -565,11 +565,13 @@ def test_rewritten_old_revision_is_verified_the_same_night(nights: Nights, live:
     assert "verifying the copy" in nights.failure(item(live), night=2)
 
 
-def assert_failed_and_heals(nights: Nights, live: Path, mend: Callable[[], None], good: Path) -> None:
+def assert_failed_and_heals(
+    nights: Nights, live: Path, mend: Callable[[], None], good: Path, verify_every: int
+) -> None:
     before = good.read_bytes()
     last = nights.base / "svn" / "toy" / "last"
     for night in (2, 3):
-        reason = nights.failure(item(live), night=night, verify_every=1)
+        reason = nights.failure(item(live), night=night, verify_every=verify_every)
         assert str(live) in reason and "svnadmin failed" in reason
     assert os.readlink(last) == "2013/05/01/020000"
     assert good.read_bytes() == before
@@ -592,7 +594,7 @@ def test_rot_in_the_live_repository_fails_and_harms_nothing(nights: Nights, live
         os.utime(rotten, ns=(status.st_atime_ns, status.st_mtime_ns))
         rotten.chmod(0o444)
 
-    assert_failed_and_heals(nights, live, mend, good)
+    assert_failed_and_heals(nights, live, mend, good, 1 if keep_time else NEVER)
 
 
 def test_rot_in_the_live_repository_fails_its_first_dump(nights: Nights, live: Path) -> None:

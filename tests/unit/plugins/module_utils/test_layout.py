@@ -222,6 +222,13 @@ def test_of_one_day_only_what_is_strange_on_it_is_named(tmp_path: Path) -> None:
     assert [relpath for relpath, _ in scan(base, "2013/05/11").strange if "good" in relpath] == ["svn/good/2013/05/11"]
 
 
+def test_folder_that_file_systems_bring_along_is_no_category(tmp_path: Path) -> None:
+    base = marked(tmp_path / "b")
+    (base / "lost+found").mkdir(mode=0)
+    with bound_by_modes():
+        assert scan(base) == layout.Scan()
+
+
 @pytest.mark.parametrize("day", ["", DAY])
 def test_last_that_is_a_folder_is_named_and_not_counted(tmp_path: Path, day: str) -> None:
     base = marked(tmp_path / "b")

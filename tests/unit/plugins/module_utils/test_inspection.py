@@ -1,0 +1,104 @@
+"""Preflight says what is missing before anything is touched, with numbers, and discovers what there is."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from ansible_collections.altbackup.core.plugins.module_utils import inspection
+from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput
+from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.transfer import Peer
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """A marked base."""
+    folder = tmp_path / "base"
+    (folder / ".altbackup").mkdir(parents=True)
+    return folder
+
+
+def reasons(result: dict) -> list[str]:
+    """Return why inspection failed."""
+    return [entry["reason"] for entry in result["failures"]]
+
+
+def test_ready_node_has_no_failures(base: Path) -> None:
+    result = inspection.inspect([str(base)], tools=["tar"], ext=".tar.zst", now=time.time())
+    assert (result["failures"], result["usable"]) == ([], True)
+    assert result["free"][str(base)] > 0
+
+
+def test_base_without_marker_is_not_usable(tmp_path: Path) -> None:
+    result = inspection.inspect([str(tmp_path)])
+    assert result["usable"] is False
+    assert "mkdir" in reasons(result)[0]
+
+
+def test_missing_tool_names_its_package(base: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("ansible_collections.altbackup.core.plugins.module_utils.processes._SYSTEM_FOLDERS", ())
+    found = reasons(inspection.inspect([str(base)], tools=["rsync", "ssh"], ext=".tar.zst"))
+    assert [word for word in ("rsync", "openssh-client", "zstd") if not any(f"package {word}" in text for text in found)] == []
+
+
+@pytest.mark.parametrize(("offset", "failures"), [(0, 0), (50, 0), (-50, 0), (3600, 1), (-3600, 1)])
+def test_clock_more_than_a_minute_off_is_a_failure(base: Path, offset: int, failures: int) -> None:
+    found = reasons(inspection.inspect([str(base)], now=time.time() - offset))
+    assert len(found) == failures
+    assert all(f"{offset:+d} s" in text for text in found)
+
+
+def test_too_little_space_names_needed_and_free(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "file").write_bytes(bytes(300_000))
+    items = [{"kind": "folder", "name": "data", "path": str(tmp_path / "data")}]
+    assert inspection.inspect([str(base)], items=items)["failures"] == []
+    usage = inspection.shutil.disk_usage(base)
+    monkeypatch.setattr(inspection.shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    (text,) = reasons(inspection.inspect([str(base)], items=items))
+    assert str(base) in text
+    assert "only 1000 are free" in text
+
+
+def test_estimate_follows_the_previous_tarballs(base: Path, tmp_path: Path) -> None:
+    item = {"kind": "folder", "name": "data", "path": str(tmp_path)}
+    for stamp, size in (("2013/05/09/104701", 900), ("2013/05/10/104701", 700)):
+        folder = base / "folders" / "data" / stamp
+        folder.mkdir(parents=True)
+        (folder / "data.tar").write_bytes(bytes(size))
+        (folder / "data.tar.dna").write_text("{'dig': '%s', 'size': %d}\n" % ("0" * 32, size))
+    assert inspection.estimate_source(str(base), [item]) == (700, 0)
+    assert inspection.estimate_tree(str(base), ["folders/data"]) == 700
+    assert inspection.estimate_tree(str(base), ["svn/other"]) == 0
+
+
+def test_peer_that_cannot_be_reached_is_named_with_the_words_of_ssh(base: Path) -> None:
+    peer = Peer("cms01", "", "127.0.0.1", 1, "backup", "/nowhere/key")
+    result = inspection.inspect([str(base)], peers=[(peer, "/copies/.altbackup")], deadline=Deadline(30))
+    assert result["unreachable_peers"] == ["cms01"]
+    (entry,) = result["failures"]
+    assert entry["delegate"] == "cms01"
+    for word in ("cms01", "backup@127.0.0.1", "port 1", "/nowhere/key", "refused", "BatchMode=yes"):
+        assert word in entry["reason"], word
+
+
+def test_discover_finds_nested_repositories_and_reports_the_rest(tmp_path: Path) -> None:
+    shelf = tmp_path / "git"
+    for name in ("one.git", "group/two"):
+        subprocess.run(["git", "init", "--quiet", "--bare", shelf / name], check=True)
+    (shelf / "LOCKED").mkdir()
+    (shelf / "file").write_text("x")
+    (shelf / "dangling").symlink_to("nowhere")
+    (shelf / "link").symlink_to("one.git")
+    items, notes = inspection.discover_items("git", str(shelf))
+    assert sorted(item["name"] for item in items) == ["group%2Ftwo", "link", "one.git"]
+    assert sorted(note.split(" ", 1)[0].rsplit("/", 1)[-1] for note in notes) == ["LOCKED", "dangling", "file"]
+
+
+def test_discover_in_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="mounted"):
+        inspection.discover_items("svn", str(tmp_path / "none"))
