@@ -13,7 +13,8 @@ version_added: 0.1.0
 author: altbackup developers (@altbackup)
 description:
   - Computes the digest and size of each tarball and writes them to the sidecar beside it, through a temporary name.
-  - A sidecar that matches is left as it is. One that does not match, or is malformed, is a failure, unless forced - it may be the tarball that is damaged.
+  - A sidecar that matches is left as it is, in whatever form and algorithm.
+  - One that does not match, or is malformed, is a failure, unless forced - it may be the tarball that is damaged.
 options:
   path:
     description: Absolute paths of tarballs.

@@ -175,7 +175,14 @@ def peer_of(value: dict) -> Peer:
     """Given a peer as an option, return the Peer."""
     limits = {name: value[name] for name in ("connect_timeout", "io_timeout")}
     return Peer(
-        value["target"], "", value["host"], value["port"], value["user"], value["ssh_key"] or "", tuple(value["ssh_args"]), **limits
+        value["target"],
+        "",
+        value["host"],
+        value["port"],
+        value["user"],
+        value["ssh_key"] or "",
+        tuple(value["ssh_args"]),
+        **limits,
     )
 
 

@@ -80,7 +80,9 @@ def main() -> None:
         supports_check_mode=True,
     )
     options = module.params
-    result = attempt("synchronize", EMPTY, lambda: accept(options["base"], options["tarballs"], check_mode=module.check_mode))
+    result = attempt(
+        "synchronize", EMPTY, lambda: accept(options["base"], options["tarballs"], check_mode=module.check_mode)
+    )
     if result["failures"] and options["fail"]:
         module.fail_json(msg=summarize(result["failures"]), **result)
     module.exit_json(**result)

@@ -117,7 +117,7 @@ def run(options: dict) -> dict:
     """Given the module's parameters, count."""
     expect, items = options["expect"], options["items"]
     if options["remembered"]:
-        expect, items = with_remembered(options["base"], expect, items or [])
+        expect, items = with_remembered(options["base"], expect, items)
     return count(
         options["base"],
         options["day"],

@@ -13,9 +13,10 @@ version_added: 0.1.0
 author: altbackup developers (@altbackup)
 description:
   - Keeps, per item, the newest verified tarball of each of the last K days that have one, and the newest of each of the last K distinct contents.
-  - Removes every other verified tarball with its sidecar, and the date folders that become empty.
+  - Removes every other verified tarball with its sidecar and record, and the date folders that become empty.
   - Never removes the newest verified tarball, nor one made in this run. What is not verified, or dated later than O(stamp), does not count and is left alone.
   - Follows no link and touches nothing outside the base.
+  - No tarball in the base, or none of an item that O(names) names, is a failure. Items with a folder that cannot be read are left alone.
 options:
   base:
     description: A base folder; it or its parent holds the marker C(.altbackup/).

@@ -108,6 +108,12 @@ sent:
   returned: always
   type: dict
   sample: {cms01: 1915051630}
+notes:
+  description: What of a killed run was removed.
+  returned: always
+  type: list
+  elements: str
+  sample: []
 failures:
   description: What went wrong, with the target as its delegate.
   returned: always
@@ -122,7 +128,7 @@ from ..module_utils.failures import attempt, summarize
 from ..module_utils.processes import Deadline, end_with_children
 from ..module_utils.transfer import Peer, send
 
-EMPTY = {"changed": False, "sent": {}}
+EMPTY = {"changed": False, "sent": {}, "notes": []}
 TARGET = {
     "target": {"type": "str", "required": True},
     "incoming": {"type": "path", "required": True},
@@ -171,7 +177,9 @@ def main() -> None:
         )
         for target in options["targets"]
     ]
-    result = attempt("synchronize", EMPTY, lambda: send(options["base"], deliveries, Deadline(options["step_timeout"], "transfer")))
+    result = attempt(
+        "synchronize", EMPTY, lambda: send(options["base"], deliveries, Deadline(options["step_timeout"], "transfer"))
+    )
     if result["failures"] and options["fail"]:
         module.fail_json(msg=summarize(result["failures"]), **result)
     module.exit_json(**result)

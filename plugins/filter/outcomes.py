@@ -30,7 +30,8 @@ def summary(hostvars: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
 
 def all_listed(hostvars: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Given hostvars, return all tarballs that list found on the nodes of this run."""
-    return [entry for node in hostvars for entry in outcomes.listed(hostvars[node].get("__list_result") or {}, node)]
+    found = [entry for node in hostvars for entry in outcomes.listed(hostvars[node].get("__list_result") or {}, node)]
+    return [{key: entry[key] for key in outcomes.LISTED_KEYS} for entry in found]
 
 
 def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:

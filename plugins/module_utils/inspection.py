@@ -44,7 +44,15 @@ def inspect(
     tarballs. `peers` are tried over ssh, all at once, each with a folder that should be there. `now` is the controller's
     clock (seconds since 1970); more than a minute's difference is a failure.
     """
-    result: dict[str, Any] = {"changed": False, "items": [], "notes": [], "free": {}, "usable": True, "unreachable_peers": [], "failures": []}
+    result: dict[str, Any] = {
+        "changed": False,
+        "items": [],
+        "notes": [],
+        "free": {},
+        "usable": True,
+        "unreachable_peers": [],
+        "failures": [],
+    }
     reasons: list[str | BaseException] = []
     for base in bases:
         try:
@@ -55,7 +63,9 @@ def inspect(
             result["usable"] = False
     reasons += missing_tools(tools, ext)
     if now is not None and abs(time.time() - now) > _CLOCK_TOLERANCE:
-        reasons.append(f"this node's clock is {time.time() - now:+.0f} s off the controller's: set it, for instance by NTP")
+        reasons.append(
+            f"this node's clock is {time.time() - now:+.0f} s off the controller's: set it, for instance by NTP"
+        )
     for kind, folder in (discover or {}).items():
         try:
             found, notes = discover_items(kind, folder)
@@ -71,9 +81,9 @@ def inspect(
     result["failures"] = [failure(_STAGE, reason) for reason in reasons]
     limit = deadline or Deadline()
     outcomes = in_parallel(lambda pair: _try(pair[0], pair[1], limit), peers, max(1, len(peers)))
-    for (peer, _), error in zip(peers, outcomes):
-        if error is not None:
-            result["failures"].append({**failure(_STAGE, error), "delegate": peer.target})
+    for (peer, _), problem in zip(peers, outcomes):
+        if problem is not None:
+            result["failures"].append({**failure(_STAGE, problem), "delegate": peer.target})
             result["unreachable_peers"].append(peer.target)
     return result
 
@@ -140,7 +150,9 @@ def newest_sizes(tree: Tree, keys: Collection[str] | None) -> dict[str, int]:
 def size_on_disk(path: str) -> int:
     """Return the bytes that a file or a folder takes on disk, as far as it can be read."""
     total = 0
-    for parent, _, names in os.walk(path) if os.path.isdir(path) else [(os.path.dirname(path), [], [os.path.basename(path)])]:
+    for parent, _, names in (
+        os.walk(path) if os.path.isdir(path) else [(os.path.dirname(path), [], [os.path.basename(path)])]
+    ):
         for name in names:
             try:
                 total += os.lstat(os.path.join(parent, name)).st_blocks * 512
@@ -195,7 +207,11 @@ def discover_items(kind: str, folder: str) -> tuple[list[dict[str, Any]], list[s
         inside = {entry: visit(os.path.join(relative, entry), depth + 1) for entry in entries}
         if relative and not any(inside.values()):
             return False
-        notes.extend(f"{printable(os.path.join(path, entry))} is no {kind} and is not backed up" for entry, found in inside.items() if not found)
+        notes.extend(
+            f"{printable(os.path.join(path, entry))} is no {kind} and is not backed up"
+            for entry, found in inside.items()
+            if not found
+        )
         return True
 
     visit("", 0)

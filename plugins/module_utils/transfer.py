@@ -117,7 +117,15 @@ def prepare(
     """
     tree = open_tree(base) if check_mode else require_writable(base)
     incoming = tree.private_path("incoming")
-    result: dict[str, Any] = {"changed": False, "have": [], "linked": [], "send": [], "skipped": [], "notes": [], "failures": []}
+    result: dict[str, Any] = {
+        "changed": False,
+        "have": [],
+        "linked": [],
+        "send": [],
+        "skipped": [],
+        "notes": [],
+        "failures": [],
+    }
     wanted = parse_wanted(tarballs)
     if not check_mode:
         make_tree(tree)
@@ -135,9 +143,15 @@ def prepare(
             result["have"].append(entry.relpath)
         elif same and same.dna:
             result["failures"].append(
-                failure(_STAGE, f"{entry.relpath} is verified here with {same.dna.alg} {same.dna.dig}, but the source has {entry.dna.dig}: neither was touched", relpath=entry.relpath)
+                failure(
+                    _STAGE,
+                    f"{entry.relpath} is verified here with {same.dna.alg} {same.dna.dig}, but the source has {entry.dna.dig}: neither was touched",
+                    relpath=entry.relpath,
+                )
             )
-        elif day_of(entry.stamp) != day and entry not in _retained(wanted, own, entry.key, int(keeps.get(entry.key, keep))):
+        elif day_of(entry.stamp) != day and entry not in _retained(
+            wanted, own, entry.key, int(keeps.get(entry.key, keep))
+        ):
             result["skipped"].append(entry.relpath)
         elif not (not check_mode and _link(tree, entry, own, result)):
             result["send"].append(entry.relpath)
@@ -146,11 +160,18 @@ def prepare(
     result["incoming"] = incoming
     if not check_mode:
         result["notes"] += _remove_unwanted(incoming, set(sent))
-    arrived = sum(os.lstat(os.path.join(incoming, part)).st_size for part in sent if os.path.exists(os.path.join(incoming, part)))
+    arrived = sum(
+        os.lstat(os.path.join(incoming, part)).st_size for part in sent if os.path.exists(os.path.join(incoming, part))
+    )
     result["free"] = shutil.disk_usage(tree.private).free
     needed = sum(sent.values()) - arrived + (_MARGIN if sent else 0)
     if needed > result["free"]:
-        result["failures"].append(failure(_STAGE, f"{tree.base}: {needed} bytes are needed for {len(sent)} tarballs, but only {result['free']} are free: nothing was sent"))
+        result["failures"].append(
+            failure(
+                _STAGE,
+                f"{tree.base}: {needed} bytes are needed for {len(sent)} tarballs, but only {result['free']} are free: nothing was sent",
+            )
+        )
         result["send"] = []
     result["changed"] = bool(result["linked"])
     return result
@@ -179,7 +200,11 @@ def _link(tree: Tree, entry: Wanted, own: Sequence[Tarball], result: dict[str, A
                 link(tree, old, entry.relpath, entry.dna)
                 point_last(tree, entry.key, entry.stamp)
             except DigestMismatch as error:
-                result["failures"].append(failure(_STAGE, f"an older copy is damaged: {error}; the new one is sent whole", relpath=old.relpath))
+                result["failures"].append(
+                    failure(
+                        _STAGE, f"an older copy is damaged: {error}; the new one is sent whole", relpath=old.relpath
+                    )
+                )
                 return False
             except (AltbackupError, OSError) as error:
                 result["failures"].append(failure(_STAGE, error, relpath=entry.relpath))
@@ -202,7 +227,8 @@ def _remember_items(tree: Tree, items: Sequence[str]) -> None:
     """Keep the list of a source's items on the target, for checks that cannot ask the source what it discovers."""
     folder = tree.private_path("records")
     make_folders(folder, tree.private)
-    write_text(os.path.join(folder, "items"), "".join(f"{key}\n" for key in sorted(items)))
+    if remembered_items(tree) != sorted(items):
+        write_text(os.path.join(folder, "items"), "".join(f"{key}\n" for key in sorted(items)))
 
 
 def remembered_items(tree: Tree) -> list[str]:
@@ -214,14 +240,18 @@ def remembered_items(tree: Tree) -> list[str]:
         return []
 
 
-def with_remembered(base: str, expect: Mapping[str, Any], items: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+def with_remembered(
+    base: str, expect: Mapping[str, Any], items: Sequence[str] | None
+) -> tuple[dict[str, Any], list[str] | None]:
     """Given a target's tree and what is expected, return expectation and items with those that its source last discovered."""
-    more = [key for key in remembered_items(open_tree(base)) if key not in items]
+    known = list(items or ())
+    more = [key for key in remembered_items(open_tree(base)) if key not in known]
     expected = dict(expect)
     for key in more:
         name = key.partition("/")[2]
-        expected[name] = int(expected.get(name, 0)) + 1
-    return expected, [*items, *more]
+        if str(expected.get(name, 0)).isdecimal():  # what is no number is for count to refuse
+            expected[name] = int(expected.get(name, 0)) + 1
+    return expected, None if items is None else [*known, *more]
 
 
 @dataclass(frozen=True)
@@ -254,7 +284,7 @@ def ssh_command(peer: Peer) -> list[str]:
 
 def rsync_command(peer: Peer, files: str, outgoing: str) -> list[str]:
     """Given a peer, a file that lists names and the folder they are in, return the rsync argv."""
-    command = [find_tool("rsync"), "--inplace", "--size-only", "--protect-args", "--chmod=F600", "--perms", "--stats"]
+    command = [find_tool("rsync"), "--inplace", "--size-only", "--protect-args", "--chmod=F600", "--perms"]
     command += ["--from0", f"--files-from={files}"]
     if peer.bwlimit:
         command.append(f"--bwlimit={peer.bwlimit}")
@@ -279,28 +309,57 @@ def reach(peer: Peer, path: str, deadline: Deadline) -> None:
     """Given a peer and a folder on it, see whether rsync over ssh gets there. Raise ToolFailed with their own words."""
     if not peer.host:
         return
-    command = [find_tool("rsync"), "--list-only", "--dirs", "--protect-args", *remote_options(peer), remote_path(peer, f"{path}/")]
+    command = [
+        find_tool("rsync"),
+        "--list-only",
+        "--dirs",
+        "--protect-args",
+        *remote_options(peer),
+        remote_path(peer, f"{path}/"),
+    ]
     with Child(command, environment=clean_environment(**_session())) as child:
         rc = child.wait(deadline)
         said = child.stderr()
     if rc:
         shown = " ".join(ssh_command(peer))
-        raise ToolFailed(f"{peer.target} cannot be reached from this source as {_where(peer)}: {said or 'it said nothing'} (rsync over: {shown})", rc, said)
+        raise ToolFailed(
+            f"{peer.target} cannot be reached from this source as {_where(peer)}: {said or 'it said nothing'} (rsync over: {shown})",
+            rc,
+            said,
+        )
 
 
-def send(base: str, deliveries: Sequence[tuple[Peer, Sequence[Mapping[str, Any]]]], deadline: Deadline) -> dict[str, Any]:
+def send(
+    base: str, deliveries: Sequence[tuple[Peer, Sequence[Mapping[str, Any]]]], deadline: Deadline
+) -> dict[str, Any]:
     """Given a source's base and what goes to which peer, send to all of them in parallel, each with its own limits.
 
-    Return `sent` ({target: bytes}), `seconds` ({target: s}) and `failures`, whose `delegate` is the target. Whether a file is whole is
-    for the target to say, when it accepts it.
+    Return `sent` ({target: bytes}), `notes` and `failures`, whose `delegate` is the target. Whether a file is whole is for the
+    target to say, when it accepts it.
     """
     tree = require_writable(base)
-    outcomes = in_parallel(lambda delivery: _deliver(tree, delivery[0], parse_wanted(delivery[1]), deadline), deliveries, max(1, len(deliveries)))
+    notes = _remove_outgoing(tree)
+    outcomes = in_parallel(
+        lambda delivery: _deliver(tree, delivery[0], parse_wanted(delivery[1]), deadline),
+        deliveries,
+        max(1, len(deliveries)),
+    )
     return {
         "changed": any(outcome["bytes"] for outcome in outcomes),
         "sent": {peer.target: outcome["bytes"] for (peer, _), outcome in zip(deliveries, outcomes)},
+        "notes": notes,
         "failures": [entry for outcome in outcomes for entry in outcome["failures"]],
     }
+
+
+def _remove_outgoing(tree: Tree) -> list[str]:
+    """Remove the folders of links that killed runs left, which would keep purged tarballs on disk; return a note on each."""
+    folder, notes = os.path.join(tree.private, "outgoing"), []
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
+        if not os.path.exists(f"/proc/{name.rpartition('-')[2]}/fd"):
+            remove_folder(os.path.join(folder, name))
+            notes.append(f"removed {name}, which a killed run left in {folder}")
+    return notes
 
 
 def _deliver(tree: Tree, peer: Peer, wanted: Sequence[Wanted], deadline: Deadline) -> dict[str, Any]:
@@ -315,11 +374,17 @@ def _deliver(tree: Tree, peer: Peer, wanted: Sequence[Wanted], deadline: Deadlin
         names = os.path.join(outgoing, ".names")
         with open(names, "w", encoding="ascii") as stream:
             stream.write("".join(f"{part}\0" for part in dict.fromkeys(file.part for file in wanted)))
-        with Child(rsync_command(peer, names, outgoing), environment=clean_environment(**_session()), stdout=None) as child:
+        with Child(
+            rsync_command(peer, names, outgoing), environment=clean_environment(**_session()), stdout=None
+        ) as child:
             rc = child.wait(deadline)
             said = child.stderr()
         if rc:
-            raise ToolFailed(f"sending to {peer.target} ({_where(peer)}) failed: rsync exit code {rc}: {said or 'it said nothing'}", rc, said)
+            raise ToolFailed(
+                f"sending to {peer.target} ({_where(peer)}) failed: rsync exit code {rc}: {said or 'it said nothing'}",
+                rc,
+                said,
+            )
         entry["bytes"] = sum(file.dna.size for file in {file.part: file for file in wanted}.values())
     except (AltbackupError, OSError) as error:
         entry["failures"].append({**failure(_STAGE, error), "delegate": peer.target})
@@ -375,7 +440,9 @@ def _accept(tree: Tree, entry: Wanted) -> Tarball:
         return _stored(tree, entry)
     size = os.lstat(arrived).st_size
     if size < entry.dna.size:
-        raise AltbackupError(f"{entry.relpath} arrived in part: {size} of {entry.dna.size} bytes; the next run goes on from there")
+        raise AltbackupError(
+            f"{entry.relpath} arrived in part: {size} of {entry.dna.size} bytes; the next run goes on from there"
+        )
     make_folders(os.path.dirname(final), tree.base)
     temporary = temporary_beside(final)
     os.replace(arrived, temporary)
@@ -399,4 +466,15 @@ def _stored(tree: Tree, entry: Wanted) -> Tarball:
     category, name, stamp, filename = split_relpath(entry.relpath)
     status = os.lstat(tree.path(entry.relpath))
     dna, problem, state = read_state(tree.path(entry.relpath), status.st_size)
-    return Tarball(category, name, stamp, filename, status.st_size, (status.st_dev, status.st_ino), status.st_nlink, dna, problem, state)
+    return Tarball(
+        category,
+        name,
+        stamp,
+        filename,
+        status.st_size,
+        (status.st_dev, status.st_ino),
+        status.st_nlink,
+        dna,
+        problem,
+        state,
+    )

@@ -6,7 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 FAILURE_KEYS = ("node", "delegate", "stage", "category", "name", "relpath", "reason", "rc", "stderr")
-EMPTY: dict[str, Any] = {"failures": [], "down": [], "notes": [], "predicted": [], "passed": {}, "tarballs": {}, "sent": {}}
+EMPTY: dict[str, Any] = {
+    "failures": [],
+    "down": [],
+    "notes": [],
+    "predicted": [],
+    "passed": {},
+    "checked": {},
+    "tarballs": {},
+    "sent": {},
+}
 
 
 def results_of(registered: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -33,11 +42,25 @@ def failures_of(registered: Mapping[str, Any], stage: str, node: str) -> list[di
         elif result.get("failed") and not entries:
             entries = [{"reason": _text(result.get("msg")), "rc": result.get("rc"), "stderr": _tail(result)}]
         for entry in entries:
-            whole = {**dict.fromkeys(FAILURE_KEYS, ""), "rc": None, **entry, "node": node, "stage": entry.get("stage") or stage}
+            whole = {
+                **dict.fromkeys(FAILURE_KEYS, ""),
+                "rc": None,
+                **entry,
+                "node": node,
+                "stage": entry.get("stage") or stage,
+            }
             whole["delegate"] = str(entry.get("delegate") or delegate)
-            whole["source"] = _place(result, node)[1] or node
+            whole["tree"] = _tree_name(result, node)
             found.append(whole)
     return found
+
+
+def _tree_name(result: Mapping[str, Any], node: str) -> str:
+    """Return `source -> target` for a call that looked at a source's copies on a target, else an empty text."""
+    item = result.get(str(result.get("ansible_loop_var") or "item"))
+    if not isinstance(item, Mapping) or item.get("role") != "target":
+        return ""
+    return f"{item['source']} -> {item.get('node', node)}"
 
 
 def _text(value: object) -> str:
@@ -57,9 +80,14 @@ def record(state: Mapping[str, Any], registered: Mapping[str, Any], stage: str, 
     new["failures"] = [*new["failures"], *failures_of(registered, stage, node)]
     for result in results_of(registered):
         place = _delegate(result, node) or node
-        if (result.get("unreachable") or result.get("failed") or result.get("usable") is False) and place not in new["down"]:
+        if (result.get("unreachable") or result.get("failed") or result.get("usable") is False) and place not in new[
+            "down"
+        ]:
             new["down"] = [*new["down"], place]
-        new["down"] = [*new["down"], *(peer for peer in result.get("unreachable_peers") or [] if peer not in new["down"])]
+        new["down"] = [
+            *new["down"],
+            *(peer for peer in result.get("unreachable_peers") or [] if peer not in new["down"]),
+        ]
         new["notes"] = [*new["notes"], *(f"{place}: {note}" for note in result.get("notes") or [])]
         new["sent"] = {**new["sent"], **(result.get("sent") or {})}
         if stage == "dump" and "tarballs" in result:
@@ -76,7 +104,7 @@ def record_check(
     An item passed in a tree if a tarball of it counted, and none of its tarballs that were read was found bad.
     """
     new = record(record(state, verified, "check", node), counted, "check", node)
-    passed = dict(new["passed"])
+    passed, checked = dict(new["passed"]), dict(new["checked"])
     verifications = {_place(result, node): result for result in results_of(verified)}
     for result in results_of(counted):
         place = _place(result, node)
@@ -85,7 +113,9 @@ def record_check(
         bad = {_key(path) for kind in ("mismatch", "missing", "malformed") for path in verification.get(kind) or []}
         counts = [path for paths in (result.get("relpaths") or {}).values() for path in paths]
         passed["/".join(place)] = sorted({_key(path) for path in counts if path in good} - bad)
-    new["passed"] = passed
+        title = _tree_name(result, node) or place[0]
+        checked[title] = {"match": len(verification.get("match") or []), "bytes": verification.get("bytes_read", 0)}
+    new["passed"], new["checked"] = passed, checked
     return new
 
 
@@ -108,7 +138,9 @@ def source_trees(plan: Mapping[str, Any], source: str, targets: bool = False) ->
     """Given the plan and a source, return its own tree, or its trees on its targets, each with the name of its node."""
     nodes = plan["sources"][source]["targets"] if targets else [source]
     role = "target" if targets else "source"
-    return [tree for node in nodes for tree in node_trees(plan, node) if tree["source"] == source and tree["role"] == role]
+    return [
+        tree for node in nodes for tree in node_trees(plan, node) if tree["source"] == source and tree["role"] == role
+    ]
 
 
 def node_trees(plan: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
@@ -119,7 +151,9 @@ def node_trees(plan: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
 
 def sendable(listed: Mapping[str, Any], state: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Given a source's listing and what a run knows, return the verified tarballs that no check found bad."""
-    bad = {entry["relpath"] for entry in state.get("failures", []) if entry["stage"] == "check" and not entry["delegate"]}
+    bad = {
+        entry["relpath"] for entry in state.get("failures", []) if entry["stage"] == "check" and not entry["delegate"]
+    }
     return [
         {key: entry.get(key) for key in ("relpath", "size", "dig", "alg", "record")}
         for entry in listed.get("tarballs", [])
@@ -127,7 +161,9 @@ def sendable(listed: Mapping[str, Any], state: Mapping[str, Any]) -> list[dict[s
     ]
 
 
-def deliveries(plan: Mapping[str, Any], source: str, prepared: Mapping[str, Any], tarballs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def deliveries(
+    plan: Mapping[str, Any], source: str, prepared: Mapping[str, Any], tarballs: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
     """Given the plan, a source, what its targets asked for and its tarballs, return what goes where and how.
 
     Each entry has what tarball_send needs, and `tree` and `node` for tarball_accept; targets that need nothing are left out.
@@ -146,7 +182,9 @@ def deliveries(plan: Mapping[str, Any], source: str, prepared: Mapping[str, Any]
             "base": tree["base"],
             "target": tree["node"],
             "incoming": result["incoming"],
-            "tarballs": [known.get(path, {"relpath": path, "size": 0, "dig": "0", "alg": "sha256"}) for path in result["send"]],
+            "tarballs": [
+                known.get(path, {"relpath": path, "size": 0, "dig": "0", "alg": "sha256"}) for path in result["send"]
+            ],
         }
         entry.update(connection(plan, source, tree["node"]))
         limits = [value for value in (settings.get("bwlimit"), peer.get("bwlimit")) if value]
@@ -166,9 +204,8 @@ def all_failures(states: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def describe_failure(entry: Mapping[str, Any]) -> str:
     """Given a failure, return it as a person reads it: where, what, why."""
-    place = f"{entry['node']} -> {entry['delegate']}" if entry.get("delegate") else str(entry["node"])
-    if entry.get("source", entry["node"]) != entry["node"]:
-        place = f"{place} (copies of {entry['source']})"
+    pair = f"{entry['node']} -> {entry['delegate']}" if entry.get("delegate") else str(entry["node"])
+    place = entry.get("tree") or pair
     item = "/".join(part for part in (entry.get("category"), entry.get("name")) if part)
     return f"{place}: {entry['stage']}{f' of {item}' if item else ''}: {entry['reason']}"
 
@@ -176,7 +213,12 @@ def describe_failure(entry: Mapping[str, Any]) -> str:
 def report(failures: Sequence[Mapping[str, Any]]) -> str:
     """Given all failures of a run, return one message that lists them, never the first alone."""
     lines = [describe_failure(entry).replace("\n", "\n    ") for entry in failures]
-    return "\n".join([f"{len(lines)} failure{'' if len(lines) == 1 else 's'}:", *(f"  {number}. {line}" for number, line in enumerate(lines, 1))])
+    return "\n".join(
+        [
+            f"{len(lines)} failure{'' if len(lines) == 1 else 's'}:",
+            *(f"  {number}. {line}" for number, line in enumerate(lines, 1)),
+        ]
+    )
 
 
 def summary(plan: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -187,6 +229,8 @@ def summary(plan: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) ->
             made = "would be made" if not entry["dig"] else f"{entry['size']} bytes, {entry['seconds']} s"
             lines.append(f"{node}: {relpath}: {made}")
         lines += [f"{node} -> {target}: {count} bytes sent" for target, count in sorted(state.get("sent", {}).items())]
+        for title, found in sorted(state.get("checked", {}).items()):
+            lines.append(f"{title}: {found['match']} tarballs match their dna, {found['bytes']} bytes read")
         lines += [f"note: {note}" for note in state.get("notes", [])]
     return lines
 
@@ -195,7 +239,11 @@ def peers(plan: Mapping[str, Any], source: str) -> list[dict[str, Any]]:
     """Given the plan and a source, return how each of its targets on other machines is reached, as preflight takes it."""
     settings = plan["sources"][source]
     return [
-        {**connection(plan, source, target), "target": target, "path": f"{plan['targets'][target]['target_base']}/.altbackup"}
+        {
+            **connection(plan, source, target),
+            "target": target,
+            "path": f"{plan['targets'][target]['target_base']}/.altbackup",
+        }
         for target in settings["targets"]
         if target not in settings["local_targets"]
     ]
@@ -231,16 +279,31 @@ LISTED_KEYS = ("node", "source", "category", "name", "stamp", "relpath", "size",
 
 
 def listed(registered: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
-    """Given what tarball_list registered on a node, return its tarballs, each with node and source, newest last."""
+    """Given what tarball_list registered on a node, return its tarballs, each with node, source and role of its tree, newest last."""
     found = []
     for result in results_of(registered):
         place, source = _place(result, node)
-        found += [{key: {**entry, "node": place, "source": source}[key] for key in LISTED_KEYS} for entry in result.get("tarballs") or []]
+        tree = result.get(str(result.get("ansible_loop_var") or "item")) or {}
+        more = {"node": place, "source": source, "role": tree.get("role", "source")}
+        found += [
+            {key: {**entry, **more}[key] for key in (*LISTED_KEYS, "role")} for entry in result.get("tarballs") or []
+        ]
     return found
+
+
+def place_of(entry: Mapping[str, Any]) -> str:
+    """Given a listed tarball, return where it lies: its source, or `source -> target` for a copy."""
+    return f"{entry['source']} -> {entry['node']}" if entry["role"] == "target" else str(entry["source"])
 
 
 def table(tarballs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Given listed tarballs, return aligned lines for a person, one a tarball."""
-    rows = [(str(entry["source"]), str(entry["state"]), f"{entry['size']:,}", str(entry["dig"])[:12], str(entry["relpath"])) for entry in tarballs]
+    rows = [
+        (place_of(entry), str(entry["state"]), f"{entry['size']:,}", str(entry["dig"])[:12], str(entry["relpath"]))
+        for entry in tarballs
+    ]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
-    return [f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]:<{widths[3]}}  {row[4]}" for row in rows]
+    return [
+        f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]:<{widths[3]}}  {row[4]}"
+        for row in rows
+    ]

@@ -111,6 +111,7 @@ def build_plan(
         )
     nodes = list(dict.fromkeys([*sources, *targets]))
     run = _run_settings(variables, nodes or hosts, errors, general)
+    asked = bool(run["day"].strip())
     run["stamp"], run["day"] = _moment(run, now, stamp, chain, general)
     source_values = {host: _validated("source", host, variables, errors) for host in sources}
     target_values = {host: _validated("target", host, variables, errors) for host in targets}
@@ -124,6 +125,7 @@ def build_plan(
     plan: dict[str, Any] = {
         "stamp": run["stamp"],
         "day": run["day"],
+        "list_day": run["day"] if asked else "all",
         "timezone": run["timezone"],
         "only_targets": run["only_targets"],
         "list_file": run["list_file"],

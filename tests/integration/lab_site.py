@@ -103,6 +103,15 @@ class LabSite(Site):
             event["event"] in begun and event["event_data"].get("task_action") == f"altbackup.core.{module}" for event in self.job_events()
         )
 
+    def events_in(self, module: str) -> list[dict[str, Any]]:
+        """Return the events of the last run that tell the results of a module's calls, those of a loop one by one."""
+        called = [event for event in self.job_events() if event["event_data"].get("task_action") == f"altbackup.core.{module}"]
+        return [event for event in called if event["event"].startswith("runner_") and "results" not in event["event_data"].get("res", {"results": 0})]
+
+    def seconds_in(self, module: str) -> float:
+        """Return how long the longest call of a module took in the last run."""
+        return max(float(event["event_data"]["duration"]) for event in self.events_in(module))
+
     def seconds_of(self, host: str) -> float:
         """Return how long a source took in the last run, from the beginning of its play to its last event there."""
         own = [event for event in self.job_events() if event["event_data"].get("play", "").startswith("(2/3)")]

@@ -167,9 +167,16 @@ class Site:
             name = event["event"]
             if name == "runner_on_failed" and not data.get("ignore_errors"):
                 messages.append(str(data["res"].get("msg", "")))
-            if str(data.get("task_action", "")).startswith("altbackup.core.") and name.startswith(("runner_on_", "runner_item_on_")):
-                if "res" in data and "results" not in data["res"] and not data["res"].get("skipped"):
-                    calls.append((data["host"], data["task_action"].removeprefix("altbackup.core."), data["res"]))
+            result = data.get("res", {})
+            ours = str(data.get("task_action", "")).startswith("altbackup.core.")
+            if (
+                ours
+                and name.startswith(("runner_on_", "runner_item_on_"))
+                and result
+                and "results" not in result
+                and not result.get("skipped")
+            ):
+                calls.append((data["host"], data["task_action"].removeprefix("altbackup.core."), result))
         with done.stdout as stream:
             said = stream.read()
         return Run(done.rc, said, done.stats or {}, calls, messages)
@@ -180,14 +187,22 @@ def tree_of(folder: Path) -> dict[str, tuple[Any, ...]]:
     found: dict[str, tuple[Any, ...]] = {}
     for path in sorted(folder.rglob("*")):
         status = path.lstat()
-        content = os.readlink(path) if path.is_symlink() else hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        content = (
+            os.readlink(path)
+            if path.is_symlink()
+            else hashlib.sha256(path.read_bytes()).hexdigest()
+            if path.is_file()
+            else ""
+        )
         found[str(path.relative_to(folder))] = (status.st_mode, status.st_mtime_ns, content)
     return found
 
 
 def tarballs_of(base: Path) -> list[Path]:
     """Return the tarballs below a base, oldest first."""
-    return sorted((path for path in base.glob("*/*/*/*/*/*/*.tar*") if path.suffix != ".dna"), key=lambda path: path.parts[-5:])
+    return sorted(
+        (path for path in base.glob("*/*/*/*/*/*/*.tar*") if path.suffix != ".dna"), key=lambda path: path.parts[-5:]
+    )
 
 
 def item_of(base: Path, kind: str, name: str) -> list[Path]:

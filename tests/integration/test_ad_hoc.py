@@ -67,5 +67,5 @@ def test_check_started_on_the_target_itself_needs_no_ssh(site: LabSite, copy: Pa
     copy.unlink()
     bad = target.run(argv, env=own, cwd=REPOSITORY, timeout=120)
     assert bad.returncode == 2
-    assert f"expecting 1 tarballs for notes of dayabay on {DAY} but got 0" in " ".join(bad.stdout.split())
+    assert f"expecting 1 tarball for notes of dayabay on {DAY} but got 0" in " ".join(bad.stdout.split()), bad.stdout
     assert target.log.count("Accepted publickey") == logins

@@ -69,11 +69,27 @@ def remove_item(path: Path) -> None:
 
 DAMAGES: list[tuple[Callable[[Path], None], tuple[str, ...], tuple[str, ...]]] = [
     (flip, ("dna_verify",), ("does not match its dna",)),
-    (truncate, ("dna_verify", "tarball_count"), ("bytes, but its dna says", "expecting 1 tarball for svnsetup of dayabay on 2013/05/10 but got 0")),
-    (lose_dna, ("dna_verify", "tarball_count"), ("expecting 1 tarball for svnsetup of dayabay on 2013/05/10 but got 0", "has no dna")),
+    (
+        truncate,
+        ("dna_verify", "tarball_count"),
+        ("bytes, but its dna says", "expecting 1 tarball for svnsetup of dayabay on 2013/05/10 but got 0"),
+    ),
+    (
+        lose_dna,
+        ("dna_verify", "tarball_count"),
+        ("expecting 1 tarball for svnsetup of dayabay on 2013/05/10 but got 0", "has no dna"),
+    ),
     (spoil_dna, ("dna_verify", "tarball_count"), ("has a malformed dna",)),
-    (lose_tarball, ("dna_verify", "tarball_count"), ("is a dna without its tarball", "expecting 1 tarball for svnsetup")),
-    (add_stranger, ("tarball_count",), ("unexpected in dayabay on 2013/05/10: folders/stranger/2013/05/10/104701/stranger.tar.zst",)),
+    (
+        lose_tarball,
+        ("dna_verify", "tarball_count"),
+        ("is a dna without its tarball", "expecting 1 tarball for svnsetup"),
+    ),
+    (
+        add_stranger,
+        ("tarball_count",),
+        ("unexpected in dayabay on 2013/05/10: folders/stranger/2013/05/10/104701/stranger.tar.zst",),
+    ),
     (remove_item, ("tarball_count",), ("expecting 1 tarball for svnsetup of dayabay on 2013/05/10 but got 0",)),
 ]
 
@@ -82,7 +98,10 @@ DAMAGES: list[tuple[Callable[[Path], None], tuple[str, ...], tuple[str, ...]]] =
 def test_damage_on_either_side_is_found_and_named(
     backed_up: Site, damage: Callable[[Path], None], modules: tuple[str, ...], words: tuple[str, ...]
 ) -> None:
-    bases = {"dayabay": backed_up.folder / "dayabay" / "backup", "cms01": backed_up.folder / "cms01" / "copies" / "dayabay"}
+    bases = {
+        "dayabay": backed_up.folder / "dayabay" / "backup",
+        "cms01": backed_up.folder / "cms01" / "copies" / "dayabay",
+    }
     for name in bases:
         shutil.rmtree(backed_up.folder / name)
         shutil.copytree(backed_up.folder / f"{name}.good", backed_up.folder / name, symlinks=True)
@@ -116,5 +135,7 @@ def test_the_founding_message_says_what_is_there_and_why_the_other_does_not_coun
         "expecting 2 tarballs for dybsvn of dayabay on 2013/05/10 but got 1: svn/dybsvn/2013/05/10/104701/dybsvn-3.tar.zst\n"
         "(tracs/dybsvn/2013/05/10/104701/dybsvn.tar.zst has no dna: still arriving, or its transfer failed)"
     )
-    assert expected in "\n".join(entry["reason"] for _, module, result in run.calls if module == "tarball_count" for entry in result["failures"])
+    assert expected in "\n".join(
+        entry["reason"] for _, module, result in run.calls if module == "tarball_count" for entry in result["failures"]
+    )
     assert "expecting 2 tarballs for dybsvn of dayabay on 2013/05/10 but got 1" in run.message

@@ -30,13 +30,23 @@ def test_roles_call_modules() -> None:
     assert {module for _, _, module, _ in CALLS} == MODULES - {"dna"}
 
 
-@pytest.mark.parametrize(("path", "position", "module", "task"), CALLS, ids=[f"{path.parent.parent.name}-{module}" for path, _, module, _ in CALLS])
-def test_every_call_is_bounded_and_what_it_finds_is_noted(path: Path, position: int, module: str, task: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("path", "position", "module", "task"),
+    CALLS,
+    ids=[f"{path.parent.parent.name}-{module}" for path, _, module, _ in CALLS],
+)
+def test_every_call_is_bounded_and_what_it_finds_is_noted(
+    path: Path, position: int, module: str, task: dict[str, Any]
+) -> None:
     assert task["ignore_unreachable"] is True
     assert task["ignore_errors"] is True
     assert task["timeout"]
     assert task[f"altbackup.core.{module}"]["fail"] is False
-    later = [yaml.safe_dump(entry["ansible.builtin.set_fact"], width=1000) for entry in yaml.safe_load(path.read_text())[position + 1 :] if "ansible.builtin.set_fact" in entry and "when" not in entry]
+    later = [
+        yaml.safe_dump(entry["ansible.builtin.set_fact"], width=1000)
+        for entry in yaml.safe_load(path.read_text())[position + 1 :]
+        if "ansible.builtin.set_fact" in entry and "when" not in entry
+    ]
     noted = [text for text in later if "altbackup.core.record" in text and task["register"] in text]
     assert noted, f"{path}: {task['register']} is never recorded"
 
@@ -47,4 +57,7 @@ def test_nothing_else_ignores_errors() -> None:
         calls = {position for position, _, _ in module_tasks(tasks)}
         for position, task in enumerate(tasks):
             if position not in calls:
-                assert not {"ignore_errors", "ignore_unreachable", "failed_when", "rescue"} & set(task), (path, task["name"])
+                assert not {"ignore_errors", "ignore_unreachable", "failed_when", "rescue"} & set(task), (
+                    path,
+                    task["name"],
+                )

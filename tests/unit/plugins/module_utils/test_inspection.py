@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from ansible_collections.altbackup.core.plugins.module_utils import inspection
 from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
@@ -42,7 +43,9 @@ def test_missing_tool_names_its_package(base: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("ansible_collections.altbackup.core.plugins.module_utils.processes._SYSTEM_FOLDERS", ())
     found = reasons(inspection.inspect([str(base)], tools=["rsync", "ssh"], ext=".tar.zst"))
-    assert [word for word in ("rsync", "openssh-client", "zstd") if not any(f"package {word}" in text for text in found)] == []
+    assert [
+        word for word in ("rsync", "openssh-client", "zstd") if not any(f"package {word}" in text for text in found)
+    ] == []
 
 
 @pytest.mark.parametrize(("offset", "failures"), [(0, 0), (50, 0), (-50, 0), (3600, 1), (-3600, 1)])

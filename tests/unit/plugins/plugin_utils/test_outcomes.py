@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from ansible_collections.altbackup.core.plugins.plugin_utils import outcomes
 
 TREE = {"node": "cms01", "source": "dayabay", "base": "/copies/dayabay", "role": "target"}
@@ -36,9 +37,21 @@ PLAN: dict[str, Any] = {
         for name, port in (("cms01", 2222), ("sdu", None))
     },
     "nodes": {
-        "dayabay": {"check_scope": "all", "step_timeout": 60.5, "trees": [{"role": "source", "source": "dayabay", "base": "/backup"}]},
-        "cms01": {"check_scope": "day", "step_timeout": 30.0, "trees": [{"role": "target", "source": "dayabay", "base": "/copies/dayabay"}]},
-        "sdu": {"check_scope": "day", "step_timeout": 30.0, "trees": [{"role": "target", "source": "dayabay", "base": "/copies/dayabay"}]},
+        "dayabay": {
+            "check_scope": "all",
+            "step_timeout": 60.5,
+            "trees": [{"role": "source", "source": "dayabay", "base": "/backup"}],
+        },
+        "cms01": {
+            "check_scope": "day",
+            "step_timeout": 30.0,
+            "trees": [{"role": "target", "source": "dayabay", "base": "/copies/dayabay"}],
+        },
+        "sdu": {
+            "check_scope": "day",
+            "step_timeout": 30.0,
+            "trees": [{"role": "target", "source": "dayabay", "base": "/copies/dayabay"}],
+        },
     },
 }
 
@@ -54,18 +67,26 @@ def loop(*results: dict[str, Any]) -> dict[str, Any]:
         ({}, []),
         ({"skipped": True, "failures": [{"reason": "no"}]}, []),
         ({"changed": True, "failures": []}, []),
-        ({"failures": [{"reason": "no space", "category": "svn", "name": "dybsvn"}]}, [("dayabay", "", "dump", "svn", "no space")]),
+        (
+            {"failures": [{"reason": "no space", "category": "svn", "name": "dybsvn"}]},
+            [("dayabay", "", "dump", "svn", "no space")],
+        ),
         ({"unreachable": True, "msg": "no route"}, [("dayabay", "", "dump", "", "unreachable: no route")]),
         ({"failed": True, "msg": "MODULE FAILURE", "rc": 1}, [("dayabay", "", "dump", "", "MODULE FAILURE")]),
         ({"failed": True}, [("dayabay", "", "dump", "", "it said nothing")]),
         (loop({"unreachable": True, "msg": "timed out"}), [("dayabay", "cms01", "dump", "", "unreachable: timed out")]),
         (loop({"failures": [{"reason": "no"}]}, {"failures": []}), [("dayabay", "cms01", "dump", "", "no")]),
-        ({"failures": [{"reason": "cut", "delegate": "sdu", "stage": "synchronize"}]}, [("dayabay", "sdu", "synchronize", "", "cut")]),
+        (
+            {"failures": [{"reason": "cut", "delegate": "sdu", "stage": "synchronize"}]},
+            [("dayabay", "sdu", "synchronize", "", "cut")],
+        ),
     ],
 )
 def test_failures_of_every_form_are_recorded(registered: dict[str, Any], expected: list[tuple[str, ...]]) -> None:
     state = outcomes.record({}, registered, "dump", "dayabay")
-    assert [tuple(entry[key] for key in ("node", "delegate", "stage", "category", "reason")) for entry in state["failures"]] == expected
+    assert [
+        tuple(entry[key] for key in ("node", "delegate", "stage", "category", "reason")) for entry in state["failures"]
+    ] == expected
     assert all(set(outcomes.FAILURE_KEYS) <= set(entry) for entry in state["failures"])
 
 
@@ -97,6 +118,9 @@ def test_node_that_cannot_be_used_is_down_for_later_stages(registered: dict[str,
 def test_item_passes_only_if_it_was_counted_and_read_good() -> None:
     counted = loop({"relpaths": {"dybsvn": [SVN], "toolbox": [GIT]}})
     bad = SVN.replace("dybsvn-1", "dybsvn-2")
+    assert outcomes.summary(
+        PLAN, {"a": outcomes.record_check({}, loop({"match": [SVN], "bytes_read": 9}), counted, "dayabay")}
+    ) == ["dayabay -> cms01: 1 tarballs match their dna, 9 bytes read"]
     for verified, passed in (
         (loop({"match": [SVN, GIT]}), ["git/toolbox", "svn/dybsvn"]),
         (loop({"match": [GIT], "mismatch": [SVN]}), ["git/toolbox"]),
@@ -110,30 +134,51 @@ def test_item_passes_only_if_it_was_counted_and_read_good() -> None:
 
 
 def test_predicted_tarballs_pass_in_check_mode() -> None:
-    state = outcomes.record({}, {"tarballs": [{"relpath": SVN, "dig": ""}, {"relpath": GIT, "dig": "00"}]}, "dump", "dayabay")
+    state = outcomes.record(
+        {}, {"tarballs": [{"relpath": SVN, "dig": ""}, {"relpath": GIT, "dig": "00"}]}, "dump", "dayabay"
+    )
     assert state["predicted"] == [SVN]
     checked = outcomes.record_check(state, loop({"match": []}), loop({"relpaths": {"dybsvn": [SVN]}}), "dayabay")
     assert checked["passed"] == {"cms01/dayabay": ["svn/dybsvn"]}
 
 
 def test_what_a_check_of_the_source_found_bad_is_not_sent() -> None:
-    listed = {"tarballs": [{"relpath": path, "size": 1, "dig": "0", "alg": "sha256", "state": state} for path, state in ((SVN, "verified"), (GIT, "missing"))]}
+    listed = {
+        "tarballs": [
+            {"relpath": path, "size": 1, "dig": "0", "alg": "sha256", "state": state}
+            for path, state in ((SVN, "verified"), (GIT, "missing"))
+        ]
+    }
     assert [entry["relpath"] for entry in outcomes.sendable(listed, {})] == [SVN]
     bad = outcomes.record({}, {"failures": [{"reason": "does not match", "relpath": SVN}]}, "check", "dayabay")
     assert outcomes.sendable(listed, bad) == []
-    elsewhere = outcomes.record({}, loop({"failures": [{"reason": "does not match", "relpath": SVN}]}), "check", "dayabay")
+    elsewhere = outcomes.record(
+        {}, loop({"failures": [{"reason": "does not match", "relpath": SVN}]}), "check", "dayabay"
+    )
     assert len(outcomes.sendable(listed, elsewhere)) == 1, "a bad copy on a target is no reason not to send"
 
 
 def test_deliveries_name_how_each_target_is_reached() -> None:
     prepared = {
         "results": [
-            {"ansible_loop_var": "tree", "tree": {**TREE, "node": node}, "send": [SVN] if node != "idle" else [], "incoming": "/in"}
+            {
+                "ansible_loop_var": "tree",
+                "tree": {**TREE, "node": node},
+                "send": [SVN] if node != "idle" else [],
+                "incoming": "/in",
+            }
             for node in ("cms01", "sdu", "idle")
         ]
     }
-    remote, local = outcomes.deliveries(PLAN, "dayabay", prepared, [{"relpath": SVN, "size": 7, "dig": "0", "alg": "md5"}])
-    assert (remote["host"], remote["port"], remote["ssh_key"], remote["ssh_args"]) == ("cms01.example.org", 2222, "~/.ssh/key", ["-v"])
+    remote, local = outcomes.deliveries(
+        PLAN, "dayabay", prepared, [{"relpath": SVN, "size": 7, "dig": "0", "alg": "md5"}]
+    )
+    assert (remote["host"], remote["port"], remote["ssh_key"], remote["ssh_args"]) == (
+        "cms01.example.org",
+        2222,
+        "~/.ssh/key",
+        ["-v"],
+    )
     assert (remote["connect_timeout"], remote["io_timeout"], remote["bwlimit"]) == (20.0, 60.0, "2048b")
     assert not {"host", "port", "user", "ssh_key"} & set(local), "nothing is dialled on one machine"
     assert remote["tarballs"] == [{"relpath": SVN, "size": 7, "dig": "0", "alg": "md5"}]
@@ -142,7 +187,14 @@ def test_deliveries_name_how_each_target_is_reached() -> None:
 
 
 def test_report_lists_every_failure_once_with_its_place() -> None:
-    states = [outcomes.record({}, loop({"failures": [{"reason": "first line\nsecond", "category": "svn", "name": "dybsvn"}]}), "check", "dayabay")]
+    states = [
+        outcomes.record(
+            {},
+            loop({"failures": [{"reason": "first line\nsecond", "category": "svn", "name": "dybsvn"}]}),
+            "check",
+            "dayabay",
+        )
+    ]
     states.append(outcomes.record({}, {"unreachable": True, "msg": "timed out"}, "preflight", "lingao"))
     text = outcomes.report(outcomes.all_failures([*states, states[0]]))
     assert text.splitlines() == [
@@ -151,19 +203,34 @@ def test_report_lists_every_failure_once_with_its_place() -> None:
         "    second",
         "  2. lingao: preflight: unreachable: timed out",
     ]
-    own = outcomes.record({}, {"results": [{"ansible_loop_var": "tree", "tree": TREE, "failures": [{"reason": "no"}]}]}, "check", "cms01")
-    assert outcomes.describe_failure(own["failures"][0]) == "cms01 (copies of dayabay): check: no"
+    own = outcomes.record({}, loop({"failures": [{"reason": "no"}]}), "check", "cms01")
+    assert outcomes.describe_failure(own["failures"][0]) == "dayabay -> cms01: check: no"
 
 
 def test_node_settings_come_from_the_plan() -> None:
     assert outcomes.step_timeout(PLAN, "dayabay") == 60
-    assert outcomes.node_trees(PLAN, "dayabay") == [{"role": "source", "source": "dayabay", "base": "/backup", "node": "dayabay", "check_scope": "all"}]
+    assert outcomes.node_trees(PLAN, "dayabay") == [
+        {"role": "source", "source": "dayabay", "base": "/backup", "node": "dayabay", "check_scope": "all"}
+    ]
     assert outcomes.node_trees(PLAN, "nobody") == []
-    assert outcomes.node_bases({"sources": {"a": {"base": "/b"}}, "targets": {"a": {"target_base": "/t"}}}, "a") == ["/b", "/t"]
+    assert outcomes.node_bases({"sources": {"a": {"base": "/b"}}, "targets": {"a": {"target_base": "/t"}}}, "a") == [
+        "/b",
+        "/t",
+    ]
 
 
 def test_table_aligns_what_was_listed() -> None:
-    entry = {"category": "svn", "name": "dybsvn", "stamp": "2013/05/10/104701", "relpath": SVN, "size": 1234567, "dig": "ab" * 32, "alg": "sha256", "state": "verified", "path": "/x"}
+    entry = {
+        "category": "svn",
+        "name": "dybsvn",
+        "stamp": "2013/05/10/104701",
+        "relpath": SVN,
+        "size": 1234567,
+        "dig": "ab" * 32,
+        "alg": "sha256",
+        "state": "verified",
+        "path": "/x",
+    }
     (listed,) = outcomes.listed(loop({"tarballs": [entry]}), "dayabay")
-    assert set(listed) == set(outcomes.LISTED_KEYS)
-    assert outcomes.table([listed]) == [f"dayabay  verified  1,234,567  abababababab  {SVN}"]
+    assert set(listed) == {*outcomes.LISTED_KEYS, "role"}
+    assert outcomes.table([listed]) == [f"dayabay -> cms01  verified  1,234,567  abababababab  {SVN}"]
