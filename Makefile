@@ -7,12 +7,15 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 BIN := .venv/bin
 LINT := .venv-lint/bin
+SANITY := .venv-sanity/bin
+IMPORTER := .venv-importer/bin
 SHELL_SCRIPTS = $(shell grep -rIlE -m1 '^\#!.*[/ ](ba|da)?sh$$' tools tests .ci)
 INTEGRATION = $(wildcard tests/lab tests/integration)
 YAML_FOLDERS = $(wildcard changelogs inventory meta playbooks roles tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build clean distclean environment-demo environment-lint environment-test test-unit test-integration \
+.PHONY: help demo test lint build clean distclean test-unit test-integration molecule sanity importer \
+	environment-demo environment-lint environment-test environment-sanity environment-importer \
 	lint-python lint-yaml lint-shell lint-ansible lint-changelog format
 
 help: ## show this list
@@ -25,6 +28,8 @@ test: environment-test ## lint, then all tests; what continuous integration runs
 	@$(MAKE) --no-print-directory lint-python lint-yaml lint-shell lint-ansible lint-changelog
 	@$(MAKE) --no-print-directory test-unit
 	@$(MAKE) --no-print-directory test-integration
+	@$(MAKE) --no-print-directory molecule
+	@$(MAKE) --no-print-directory sanity importer
 	@echo 'make test: all passed'
 
 test-unit: ## only the unit and module tests (after one make test)
@@ -32,6 +37,17 @@ test-unit: ## only the unit and module tests (after one make test)
 
 test-integration: ## only the tests of whole playbooks and of the lab (after one make test)
 	$(BIN)/python -m pytest $(INTEGRATION) </dev/null
+
+molecule: environment-test ## the whole chain over ssh, from a source to two targets, in the lab
+	@trap '$(BIN)/python -m tests.lab down --state var/molecule/lab.json' EXIT; trap 'exit 130' HUP INT TERM; \
+	(cd tests && PATH="$(CURDIR)/$(BIN):$$PATH" MOLECULE_EPHEMERAL_DIRECTORY="$(CURDIR)/var/molecule/run" \
+		molecule test --no-command-borders </dev/null)
+
+sanity: environment-sanity build ## ansible-test sanity on the collection as it is published
+	$(SANITY)/python tools/sanity.py
+
+importer: environment-importer build ## galaxy-importer on the tarball of make build
+	$(IMPORTER)/python tools/importer.py
 
 lint: environment-lint ## check style, types and documentation of everything
 	@$(MAKE) --no-print-directory lint-python lint-yaml lint-shell lint-ansible lint-changelog
@@ -67,7 +83,7 @@ clean: ## remove what builds, lint and tests left (not the environments, nor var
 	find . -path './.venv*' -prune -o -path ./var -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove the environments, too
-	rm -rf .venv .venv-lint
+	rm -rf .venv .venv-lint .venv-sanity .venv-importer
 
-environment-demo environment-lint environment-test:
+environment-demo environment-lint environment-test environment-sanity environment-importer:
 	@tools/bootstrap $(@:environment-%=%)

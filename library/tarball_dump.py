@@ -26,7 +26,8 @@ options:
     required: true
   items:
     description:
-      - What to dump, each a mapping of C(kind) (V(svn), V(trac), V(git), V(folder) or V(sqlite)), C(name) (without slash, newline or leading dot) and absolute C(path).
+      - What to dump, each a mapping of C(kind) (V(svn), V(trac), V(git), V(folder) or V(sqlite)), C(name) (without slash, newline or leading
+        dot) and absolute C(path).
       - A folder may have C(exclude), a list of glob patterns; one with a slash is compared with the whole path below the folder, others with each name,
         and one that ends in a slash is for folders alone.
       - A folder may have C(require), a path that must exist in it, for instance one that is there only when its disk is mounted.

@@ -89,7 +89,7 @@ send:
   type: list
   elements: str
   sample: [svn/dybsvn/2013/05/10/104701/dybsvn-20496.tar.gz]
-skipped:
+unwanted:
   description: Paths that this target's retention would remove.
   returned: always
   type: list
@@ -124,7 +124,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.failures import attempt, summarize
 from ..module_utils.transfer import prepare
 
-EMPTY = {"changed": False, "have": [], "linked": [], "send": [], "skipped": [], "notes": [], "incoming": "", "free": 0}
+EMPTY = {"changed": False, "have": [], "linked": [], "send": [], "unwanted": [], "notes": [], "incoming": "", "free": 0}
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ def main() -> int:
     """Install what the arguments name; return pip's exit code."""
     installer = Path(__file__).absolute().parents[4] / "bin" / "python"
     words = [word for word in sys.argv[1:] if word not in OPTIONS_OF_GET_PIP]
-    return subprocess.call([str(installer), "-m", "pip", "--python", sys.executable, "install", "--quiet", *words])
+    return subprocess.call([str(installer), "-m", "pip", "--python", sys.executable, "install", *words])
 
 
 if __name__ == "__main__":

@@ -48,7 +48,9 @@ def main() -> int:
     """Examine the tarball, print what was found, and return the exit code."""
     tarballs = list(OUTPUT.glob("altbackup-core-*.tar.gz"))
     if len(tarballs) != 1:
-        print(f"importer: {len(tarballs)} tarballs in {OUTPUT.relative_to(ROOT)}: run make build first", file=sys.stderr)
+        print(
+            f"importer: {len(tarballs)} tarballs in {OUTPUT.relative_to(ROOT)}: run make build first", file=sys.stderr
+        )
         return 1
     with tempfile.TemporaryDirectory(prefix="importer-", dir=OUTPUT) as scratch:
         code, said = examine(tarballs[0], Path(scratch))

@@ -182,7 +182,10 @@ def _check_attachments(
     """
     with contextlib.closing(sqlite3.connect(uri(staged, "immutable=1"), uri=True)) as database:
         rows = _attachments(item, database)
-    sizes = {row: [tree[name][_SIZE] for name in map(os.fsencode, attachment_paths(*row[:3])) if name in tree] for row in rows}
+    sizes = {
+        row: [tree[name][_SIZE] for name in map(os.fsencode, attachment_paths(*row[:3])) if name in tree]
+        for row in rows
+    }
     odd = [row for row in rows if row[3] not in sizes[row]]
     if not odd:
         return []
@@ -190,7 +193,9 @@ def _check_attachments(
         still = set(_attachments(item, database))
     for row in odd:
         if row not in still:
-            raise SourceChanged(f"item trac {item.name!r}: attachment {'/'.join(row[:3])} was deleted or replaced while it was read")
+            raise SourceChanged(
+                f"item trac {item.name!r}: attachment {'/'.join(row[:3])} was deleted or replaced while it was read"
+            )
     missing = ["/".join(row[:3]) for row in odd if not sizes[row]]
     more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
     note = f"in {item.path} the files of attachments are missing, or behind a symbolic link: {', '.join(missing[:_SHOWN])}{more}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -30,11 +31,16 @@ _PACKAGES = {
 _SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _STDERR_LIMIT = 4096
 _GRACE = 2.0
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-_groups: set[int] = set()
+_running: dict[int, subprocess.Popen[bytes]] = {}
+_running_lock = threading.Lock()
+_starting: list[bool] = []
+"""Holds an entry while a child is started: whether by the main thread, in which signals are handled."""
+_watching: list[int] = []
+"""The pipe through which the kernel's signals wake the watching thread."""
 _told_to_end: list[int] = []
 """The signal that told this process to end: from then on no child is started."""
-_groups_lock = threading.Lock()
 
 
 def search_path() -> str:
@@ -93,24 +99,31 @@ class Child:
     ) -> None:
         self.name = os.path.basename(os.fsdecode(argv[0]))
         self._stderr = tempfile.TemporaryFile()
-        with _groups_lock:
+        in_main = threading.current_thread() is threading.main_thread()
+        with _running_lock:
             if _told_to_end:
                 raise DeadlineExceeded(
                     f"signal {_told_to_end[0]} told this process to end: {self.name} was not started"
                 )
-            self.process = subprocess.Popen(
-                list(argv),
-                stdin=subprocess.DEVNULL if stdin is None else stdin,
-                stdout=subprocess.DEVNULL if stdout is None else stdout,
-                stderr=self._stderr,
-                cwd=cwd,
-                env=dict(clean_environment() if environment is None else environment),
-                pass_fds=pass_fds,
-                start_new_session=True,
-            )
-            _groups.add(self.process.pid)
+            try:
+                _starting.append(in_main)
+                self.process = subprocess.Popen(
+                    list(argv),
+                    stdin=subprocess.DEVNULL if stdin is None else stdin,
+                    stdout=subprocess.DEVNULL if stdout is None else stdout,
+                    stderr=self._stderr,
+                    cwd=cwd,
+                    env=dict(clean_environment() if environment is None else environment),
+                    pass_fds=pass_fds,
+                    start_new_session=True,
+                )
+                _running[self.process.pid] = self.process
+            finally:
+                _starting.pop()
         if _told_to_end:  # while it was started, too late to be seen by the handler
             _signal_group(self.process.pid, signal.SIGTERM)
+            if in_main:
+                raise SystemExit(128 + _told_to_end[0])
 
     def __enter__(self) -> Child:
         return self
@@ -120,8 +133,8 @@ class Child:
         for stream in (self.process.stdin, self.process.stdout, self._stderr):
             if stream is not None:
                 stream.close()
-        with _groups_lock:
-            _groups.discard(self.process.pid)
+        with _running_lock:
+            _running.pop(self.process.pid, None)
 
     def end(self) -> None:
         """End the program and all its own children, if it still runs: first kindly."""
@@ -182,22 +195,45 @@ def run(
 
 
 def end_with_children() -> None:
-    """Make SIGTERM, SIGINT and SIGHUP end all children before this process."""
+    """Make SIGTERM, SIGINT and SIGHUP end all children before this process, also one that is just being started."""
 
     def handle(number: int, _frame: Any) -> None:
         _told_to_end.append(number)
-        _signal_all(signal.SIGTERM)
-        killer = threading.Timer(_GRACE, _signal_all, (signal.SIGKILL,))
-        killer.daemon = True
-        killer.start()
-        raise SystemExit(128 + number)
+        if True not in _starting:  # else the main thread ends as soon as it knows the child that it starts
+            raise SystemExit(128 + number)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    if not _watching:
+        _watching.extend(os.pipe())
+        os.set_blocking(_watching[1], False)
+        threading.Thread(target=_watch, args=(_watching[0],), daemon=True).start()
+        atexit.register(_end_all)
+    signal.set_wakeup_fd(_watching[1], warn_on_full_buffer=False)
+    for number in _ENDING:
         signal.signal(number, handle)
 
 
+def _watch(descriptor: int) -> None:
+    """End all children when a signal comes: a main thread that just began to wait for others would not notice it."""
+    while True:
+        number = os.read(descriptor, 1)[0]
+        if number in _ENDING:
+            _told_to_end.append(number)
+            _signal_all(signal.SIGTERM)
+            time.sleep(_GRACE)
+            _signal_all(signal.SIGKILL)
+
+
+def _end_all() -> None:
+    """End what still runs as this process ends: what a signal interrupted before its own clean-up."""
+    _signal_all(signal.SIGTERM)
+    end = time.monotonic() + _GRACE
+    while any(process.poll() is None for process in list(_running.values())) and time.monotonic() < end:
+        time.sleep(0.02)
+    _signal_all(signal.SIGKILL)
+
+
 def _signal_all(number: int) -> None:
-    for group in list(_groups):
+    for group in list(_running):
         _signal_group(group, number)
 
 

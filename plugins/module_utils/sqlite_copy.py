@@ -82,13 +82,15 @@ def copy_database(path: str, destination: str, deadline: Deadline) -> tuple[dict
 
     What is still in the write-ahead log is in the copy, too. Raise AltbackupError where it is damaged or locked for long.
     """
+    os.close(os.open(destination, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # a full disk says so here
     try:
         with open_live(path, deadline) as live:
             live.execute("BEGIN")
             live.execute("PRAGMA schema_version").fetchone()  # from here on all is read from one committed state
             with contextlib.closing(sqlite3.connect(destination, isolation_level=None)) as scratch:
+                scratch.execute("PRAGMA journal_mode=OFF")
+                scratch.execute("PRAGMA synchronous=OFF")  # nobody needs the copy after a crash
                 live.backup(scratch, pages=_PAGES, progress=lambda *_: deadline.remaining())
-        os.chmod(destination, 0o600)
         return inspect_database(destination, path, deadline)
     except sqlite3.Error as error:
         deadline.remaining()

@@ -113,7 +113,7 @@ def prepare(
     """Given a target's tree and what the source holds, decide what is sent; link what the target has under another stamp.
 
     Tarballs of the day come first, then older ones that this target's own retention would keep, newest first.
-    Return `have`, `linked`, `send` (relpaths), `skipped`, `incoming` (folder), `free` (bytes) and `failures`.
+    Return `have`, `linked`, `send` (relpaths), `unwanted`, `incoming` (folder), `free` (bytes) and `failures`.
     """
     tree = open_tree(base) if check_mode else require_writable(base)
     incoming = tree.private_path("incoming")
@@ -122,7 +122,7 @@ def prepare(
         "have": [],
         "linked": [],
         "send": [],
-        "skipped": [],
+        "unwanted": [],
         "notes": [],
         "failures": [],
     }
@@ -152,7 +152,7 @@ def prepare(
         elif day_of(entry.stamp) != day and entry not in _retained(
             wanted, own, entry.key, int(keeps.get(entry.key, keep))
         ):
-            result["skipped"].append(entry.relpath)
+            result["unwanted"].append(entry.relpath)
         elif not (not check_mode and _link(tree, entry, own, result)):
             result["send"].append(entry.relpath)
     sent = {entry.part: entry.dna.size for entry in wanted if entry.relpath in result["send"]}

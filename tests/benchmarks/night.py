@@ -43,8 +43,6 @@ def make_items(site: LabSite, count: int, kind: str) -> None:
     site.hosts["dayabay"]["altbackup_items"] = items
 
 
-
-
 def print_calls(site: LabSite, run: Run) -> None:
     """Print the module calls of the last run by stage."""
     found: Counter[tuple[str, str]] = Counter()
@@ -88,7 +86,10 @@ def main() -> None:
             if count == options.items[0]:
                 print("of an unchanged night:")
                 print_calls(site, runs[-1])
-            print(f"{count:4} {options.kind} items: first night {seconds[0]:.1f} s, unchanged night {min(seconds[1:]):.1f} s", flush=True)
+            print(
+                f"{count:4} {options.kind} items: first night {seconds[0]:.1f} s, unchanged night {min(seconds[1:]):.1f} s",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

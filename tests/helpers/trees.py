@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ansible_collections.altbackup.core.plugins.module_utils.archive import Form
 from ansible_collections.altbackup.core.plugins.module_utils.dump import dump
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
@@ -92,7 +93,9 @@ class Base:
                 folders.remove(".altbackup")
             for name in [*names, *(folder for folder in folders if os.path.islink(os.path.join(parent, folder)))]:
                 path = os.path.join(parent, name)
-                found[os.path.relpath(path, self.path)] = os.readlink(path) if os.path.islink(path) else file_digest(path)
+                found[os.path.relpath(path, self.path)] = (
+                    os.readlink(path) if os.path.islink(path) else file_digest(path)
+                )
         return found
 
 
@@ -142,7 +145,9 @@ def describe_tree(root: Path | str, *, times: bool = True) -> dict[bytes, tuple[
             content = os.readlink(path)
         elif stat.S_ISREG(status.st_mode):
             content = (status.st_size, file_digest(os.fsdecode(path)) if status.st_size < 1 << 30 else "large")
-        attributes = {key: os.getxattr(path, key, follow_symlinks=False) for key in os.listxattr(path, follow_symlinks=False)}
+        attributes = {
+            key: os.getxattr(path, key, follow_symlinks=False) for key in os.listxattr(path, follow_symlinks=False)
+        }
         time = status.st_mtime_ns if times else 0
         found[name] = (status.st_mode, status.st_uid, status.st_gid, content, twin, attributes, time)
     return found

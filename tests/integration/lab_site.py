@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,9 @@ from typing import Any
 
 from integration.site import KINDS, REPOSITORY, Run, Site, tarballs_of
 from lab import Lab
+from lab.host import Host
 from lab.inventory import connection
+from lab.namespaced import NamespacedHost
 from lab.processes import wait_until
 
 SITES = {"shenzhen": ["dayabay", "lingao"], "jinan": ["sdu"], "taipei": ["cms01", "ntu"]}
@@ -86,7 +89,9 @@ class LabSite(Site):
         if bulk:
             (live / "folder" / "bulk").write_bytes(os.urandom(bulk))
         paths = {kind: live / (f"{kind}.db" if kind == "sqlite" else kind) for kind in KINDS}
-        self.hosts[name]["altbackup_items"] = [{"kind": kind, "name": NAMES[kind], "path": str(paths[kind])} for kind in KINDS]
+        self.hosts[name]["altbackup_items"] = [
+            {"kind": kind, "name": NAMES[kind], "path": str(paths[kind])} for kind in KINDS
+        ]
 
     def job_events(self) -> list[dict[str, Any]]:
         """Return the events of the last run, or those so far of the one that runs, in order."""
@@ -100,13 +105,20 @@ class LabSite(Site):
         """Return whether the run has begun to call a module of the collection."""
         begun = ("runner_on_start", "playbook_on_task_start")
         return any(
-            event["event"] in begun and event["event_data"].get("task_action") == f"altbackup.core.{module}" for event in self.job_events()
+            event["event"] in begun and event["event_data"].get("task_action") == f"altbackup.core.{module}"
+            for event in self.job_events()
         )
 
     def events_in(self, module: str) -> list[dict[str, Any]]:
         """Return the events of the last run that tell the results of a module's calls, those of a loop one by one."""
-        called = [event for event in self.job_events() if event["event_data"].get("task_action") == f"altbackup.core.{module}"]
-        return [event for event in called if event["event"].startswith("runner_") and "results" not in event["event_data"].get("res", {"results": 0})]
+        called = [
+            event for event in self.job_events() if event["event_data"].get("task_action") == f"altbackup.core.{module}"
+        ]
+        return [
+            event
+            for event in called
+            if event["event"].startswith("runner_") and "results" not in event["event_data"].get("res", {"results": 0})
+        ]
 
     def seconds_in(self, module: str) -> float:
         """Return how long the longest call of a module took in the last run."""
@@ -151,6 +163,41 @@ def when(seen: Callable[[], bool], act: Callable[[], object]) -> Iterator[None]:
     assert acted.is_set(), "what was to be awaited never came"
 
 
+@contextmanager
+def repaired(lab: Lab, folder: Path) -> Iterator[LabSite]:
+    """Yield a site without hosts and with short limits; afterwards every host of the lab is as it was."""
+    known = {name: (lab[name].home / ".ssh" / "known_hosts").read_text() for name in lab.names}
+    try:
+        yield LabSite(folder, lab=lab, limits=QUICK)
+    finally:
+        for name, text in known.items():
+            host = lab[name]
+            host.limit_rate(None)
+            host.restore()
+            (host.home / ".ssh" / "known_hosts").write_text(text)
+            renew_sessions(host)
+
+
+def renew_sessions(host: Host, environment: Sequence[str] = ()) -> None:
+    """Give the sessions of a host another environment, from now on: those that are open end."""
+    assert isinstance(host, NamespacedHost)
+    host.stop_sshd()
+    host.set_environment(environment)
+    host.start_sshd()
+
+
+def failures_of(run: Run) -> dict[str, str]:
+    """Given a run that has failed, return {where: what failed there} of its last message."""
+    assert run.rc != 0, run.stdout
+    found: dict[str, str] = {}
+    where = ""
+    for line in run.message.splitlines()[1:]:
+        entry = re.match(r"  \d+\. (.+?): (.*)", line)
+        where, what = entry.groups() if entry else (where, line.strip())
+        found[where] = f"{found[where]}\n{what}" if where in found else what
+    return found
+
+
 def plant(base: Path, item: str, stamp: str, content: bytes) -> Path:
     """Put a verified tarball with these bytes into a tree, as an earlier night would have; return its path."""
     path = base / item / stamp / f"{item.split('/')[1]}.tar.zst"
@@ -192,7 +239,11 @@ def left_behind(lab: Lab, names: Sequence[str]) -> list[str]:
 
     def left() -> list[str]:
         found = [(name, process.argv) for name in names for process in lab[name].processes()]
-        return [f"{name}: {' '.join(argv)}" for name, argv in found if argv and "sshd" not in argv[0] and "host_init" not in " ".join(argv)]
+        return [
+            f"{name}: {' '.join(argv)}"
+            for name, argv in found
+            if argv and "sshd" not in argv[0] and "host_init" not in " ".join(argv)
+        ]
 
     with suppress(Exception):
         wait_until(lambda: not left(), 5, "the end of all work")
@@ -201,7 +252,9 @@ def left_behind(lab: Lab, names: Sequence[str]) -> list[str]:
 
 def ansible(site: LabSite, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a program of Ansible's with the site's inventory on the controller, as a user would."""
-    return subprocess.run(command(site, program, *arguments), env=environment(), capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        command(site, program, *arguments), env=environment(), capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 def command(site: LabSite, program: str, *arguments: str) -> list[str]:

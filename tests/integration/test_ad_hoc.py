@@ -48,11 +48,29 @@ def test_dna_verify_of_one_host(site: LabSite, copy: Path) -> None:
 
 def test_tarball_count_of_one_host(site: LabSite) -> None:
     options = {"base": str(site.tree("dayabay")), "day": DAY, "source": "dayabay"}
-    good = ansible(site, "ansible", "dayabay", "-m", "altbackup.core.tarball_count", "-a", json.dumps({**options, "expect": {"notes": 1}}))
+    good = ansible(
+        site,
+        "ansible",
+        "dayabay",
+        "-m",
+        "altbackup.core.tarball_count",
+        "-a",
+        json.dumps({**options, "expect": {"notes": 1}}),
+    )
     assert good.returncode == 0, good.stdout + good.stderr
-    bad = ansible(site, "ansible", "dayabay", "-m", "altbackup.core.tarball_count", "-a", json.dumps({**options, "expect": {"notes": 2}}))
+    bad = ansible(
+        site,
+        "ansible",
+        "dayabay",
+        "-m",
+        "altbackup.core.tarball_count",
+        "-a",
+        json.dumps({**options, "expect": {"notes": 2}}),
+    )
     assert bad.returncode == 2
-    assert f"expecting 2 tarballs for notes of dayabay on {DAY} but got 1: {TARBALL}" in " ".join((bad.stdout + bad.stderr).split())
+    assert f"expecting 2 tarballs for notes of dayabay on {DAY} but got 1: {TARBALL}" in " ".join(
+        (bad.stdout + bad.stderr).split()
+    )
 
 
 def test_check_started_on_the_target_itself_needs_no_ssh(site: LabSite, copy: Path) -> None:

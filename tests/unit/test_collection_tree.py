@@ -32,7 +32,11 @@ def plugin_names(folder: str) -> set[str]:
     """Given a folder of plugins, return their full names; a file of filters holds several, each with a page of its own."""
     stems = {path.stem for path in (ROOT / folder).glob("*.py") if path.stem != "__init__"}
     if folder == "plugins/filter":
-        stems = {name for stem in stems for name in importlib.import_module(f"{PACKAGE}.plugins.filter.{stem}").FilterModule().filters()}
+        stems = {
+            name
+            for stem in stems
+            for name in importlib.import_module(f"{PACKAGE}.plugins.filter.{stem}").FilterModule().filters()
+        }
     return {f"{COLLECTION}.{stem}" for stem in stems}
 
 

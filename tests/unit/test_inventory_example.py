@@ -39,7 +39,10 @@ def planned() -> dict[str, Any]:
 def test_example_gives_a_plan_without_errors() -> None:
     found = planned()
     assert found["errors"] == []
-    assert {name: entry["targets"] for name, entry in found["sources"].items()} == {"dayabay": ["cms01", "sdu"], "lingao": ["sdu", "ntu"]}
+    assert {name: entry["targets"] for name, entry in found["sources"].items()} == {
+        "dayabay": ["cms01", "sdu"],
+        "lingao": ["sdu", "ntu"],
+    }
     assert [entry["item_errors"] for entry in found["sources"].values()] == [[], []]
     assert sorted(found["targets"]) == ["cms01", "ntu", "sdu"]
 
@@ -71,7 +74,9 @@ def test_what_is_commented_out_as_a_default_is_the_default() -> None:
             entry = next(entry for entry in ("main", "source", "target") if name in names(entry))
             if name == "altbackup_ssh_args" and value != "''":
                 continue  # shown as an example, with the default below it
-            assert validate(entry, {name: yaml.safe_load(value)})[0][name] == validate(entry, {})[0][name], f"{path}: {name}"
+            assert validate(entry, {name: yaml.safe_load(value)})[0][name] == validate(entry, {})[0][name], (
+                f"{path}: {name}"
+            )
             checked += 1
     assert checked > 15
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.trees import file_digest, link_tools, list_archive, make_odd_tree, make_tool, unpack
+
 from ansible_collections.altbackup.core.plugins.module_utils import processes
 from ansible_collections.altbackup.core.plugins.module_utils.archive import (
     Form,
@@ -27,9 +30,21 @@ from ansible_collections.altbackup.core.plugins.module_utils.errors import (
 )
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import walk
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
-from helpers.trees import file_digest, link_tools, list_archive, make_odd_tree, make_tool, needs_root, unpack
 
-TOPS = ("a b", "$x `id`", "-dash", "a&b\\c|d", "\\1\\n\\101", "'quotes\"", "日本 é", "%p %d", "a;b|c", "[x]*?", "#^.$", "tab\there")
+TOPS = (
+    "a b",
+    "$x `id`",
+    "-dash",
+    "a&b\\c|d",
+    "\\1\\n\\101",
+    "'quotes\"",
+    "日本 é",
+    "%p %d",
+    "a;b|c",
+    "[x]*?",
+    "#^.$",
+    "tab\there",
+)
 FORMS = (".tar.zst", ".tar.gz", ".tar")
 
 
@@ -100,13 +115,21 @@ def test_digest_and_size_are_those_of_the_file(tree: Path, tmp_path: Path, exten
 )
 @pytest.mark.parametrize("level", [1, 12])
 def test_compressors_give_valid_and_equal_archives(
-    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extension: str, tools: tuple[str, ...], check: tuple[str, ...], level: int
+    large: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    extension: str,
+    tools: tuple[str, ...],
+    check: tuple[str, ...],
+    level: int,
 ) -> None:
     link_tools(tmp_path / "few", tools)
     monkeypatch.setattr(processes, "_SYSTEM_FOLDERS", ())
     with monkeypatch.context() as few:
         few.setenv("PATH", str(tmp_path / "few"))
-        digests = {write(large, tmp_path / f"{number}{extension}", form=Form(extension, level)).dig for number in range(2)}
+        digests = {
+            write(large, tmp_path / f"{number}{extension}", form=Form(extension, level)).dig for number in range(2)
+        }
     assert len(digests) == 1
     subprocess.run([*check, tmp_path / f"0{extension}"], check=True, capture_output=True)
     assert file_digest(unpack(tmp_path / f"0{extension}", tmp_path / "out") / "random") == file_digest(large / "random")
@@ -127,7 +150,9 @@ def test_missing_tool_names_its_package(
 
 
 @pytest.mark.parametrize("extension", FORMS)
-def test_environment_does_not_decide(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extension: str) -> None:
+def test_environment_does_not_decide(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extension: str
+) -> None:
     first = write(tree, tmp_path / "1", form=Form(extension))
     for name, value in {
         "TAR_OPTIONS": "--owner=nobody",
@@ -149,7 +174,9 @@ def test_environment_does_not_decide(tree: Path, tmp_path: Path, monkeypatch: py
 
 def test_owner_and_times_are_those_that_are_asked_for(tree: Path, tmp_path: Path) -> None:
     write(tree, tmp_path / "x.tar", form=Form(".tar"), owner=(1234, 3000000), fixed_times=True)
-    listing = subprocess.run(["tar", "--numeric-owner", "--utc", "-tvf", tmp_path / "x.tar"], capture_output=True, text=True, check=True)
+    listing = subprocess.run(
+        ["tar", "--numeric-owner", "--utc", "-tvf", tmp_path / "x.tar"], capture_output=True, text=True, check=True
+    )
     for line in listing.stdout.splitlines():
         assert line.split()[1] == "1234/3000000"
         assert "1970-01-01 00:00" in line
@@ -173,11 +200,19 @@ def test_fresh_copies_with_holes_or_without_are_equal(tmp_path: Path) -> None:
     ("tool", "script", "expected"),
     [
         ("tar", "head -c 5000000 /dev/zero; kill -9 $$", "tar was killed by signal 9"),
-        ("tar", "head -c 5000000 /dev/zero; echo 'tar: disk is on fire' >&2; exit 2", "tar failed with exit code 2: tar: disk is on fire"),
+        (
+            "tar",
+            "head -c 5000000 /dev/zero; echo 'tar: disk is on fire' >&2; exit 2",
+            "tar failed with exit code 2: tar: disk is on fire",
+        ),
         ("tar", "exit 1", "tar failed with exit code 1: it said nothing"),
         ("zstd", "head -c 1000000 >/dev/null; kill -9 $$", "zstd was killed by signal 9"),
         ("zstd", "kill -9 $$", "zstd was killed by signal 9"),
-        ("zstd", "head -c 1000000; echo 'zstd: no memory' >&2; exit 1", "zstd failed with exit code 1: zstd: no memory"),
+        (
+            "zstd",
+            "head -c 1000000; echo 'zstd: no memory' >&2; exit 1",
+            "zstd failed with exit code 1: zstd: no memory",
+        ),
         ("zstd", "cat >/dev/null; exit 3", "zstd failed with exit code 3"),
     ],
 )
@@ -191,7 +226,9 @@ def test_tool_that_dies_is_a_failure_with_its_own_words(
     assert str(large) in str(caught.value)
 
 
-def test_compressor_that_reads_half_and_says_all_is_well_is_not_believed(large: Path, tmp_path: Path, fakes: Path) -> None:
+def test_compressor_that_reads_half_and_says_all_is_well_is_not_believed(
+    large: Path, tmp_path: Path, fakes: Path
+) -> None:
     make_tool(fakes, "zstd", "head -c 100000")
     for manifest in (None, Manifest()):
         with pytest.raises(AltbackupError):
@@ -207,7 +244,13 @@ def test_stream_that_is_no_archive_cannot_be_listed(large: Path, tmp_path: Path,
 @pytest.mark.parametrize("listed", [False, True], ids=["plain", "listed"])
 @pytest.mark.parametrize("tool", ["tar", "zstd"])
 @pytest.mark.parametrize(
-    "script", ["sleep 1000", "trap '' TERM; sleep 1000; sleep 1000", "head -c 100000 /dev/zero; sleep 1000", "exec >&-; sleep 1000"]
+    "script",
+    [
+        "sleep 1000",
+        "trap '' TERM; sleep 1000; sleep 1000",
+        "head -c 100000 /dev/zero; sleep 1000",
+        "exec >&-; sleep 1000",
+    ],
 )
 def test_tool_that_hangs_is_ended_with_its_children_at_the_deadline(
     large: Path, tmp_path: Path, fakes: Path, monkeypatch: pytest.MonkeyPatch, tool: str, script: str, listed: bool
@@ -226,11 +269,18 @@ def group_is_gone(group: int) -> bool:
     return not [line for line in done.stdout.splitlines() if not line.startswith("Z")]
 
 
-def test_full_disk_does_not_wait_for_a_slow_tar(large: Path, tmp_path: Path, fakes: Path) -> None:
+@pytest.mark.parametrize("listed", [False, True], ids=["plain", "listed"])
+def test_failure_of_writing_does_not_wait_for_a_slow_tar(
+    large: Path, tmp_path: Path, fakes: Path, monkeypatch: pytest.MonkeyPatch, listed: bool
+) -> None:
     make_tool(fakes, "tar", "head -c 3000000 /dev/urandom; sleep 1000")
-    (tmp_path / "x").symlink_to("/dev/full")
-    with pytest.raises(OSError, match="File exists"):
-        write(large, tmp_path / "x")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write(large, tmp_path / "x", form=Form(".tar"), manifest=Manifest() if listed else None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_existing_file_is_never_written_to(tree: Path, tmp_path: Path) -> None:
@@ -291,7 +341,6 @@ def test_same_folder_at_another_path_and_in_another_order_gives_the_same_bytes(t
     assert len(digests) == 1
 
 
-@needs_root
 def test_level_of_the_compressor_is_kept_within_its_range() -> None:
     assert "-9" in compressor(Form(".tar.gz", 19))
     assert "-19" in compressor(Form(".tar.zst", 19))

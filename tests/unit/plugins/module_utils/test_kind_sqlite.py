@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.environments import committed_state, execute, is_locked, locker, plain_copy, reader, tables, writer
+from helpers.trees import NIGHTS, Base, as_nobody, describe_tree, item, needs_root, nobodys_folder, unpack
+
 from ansible_collections.altbackup.core.plugins.module_utils import sqlite_copy
 from ansible_collections.altbackup.core.plugins.module_utils.errors import AltbackupError, DeadlineExceeded
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.sqlite_copy import check_database, copy_database
-from helpers.environments import committed_state, execute, is_locked, locker, plain_copy, reader, tables, writer
-from helpers.trees import NIGHTS, Base, as_nobody, describe_tree, item, needs_root, nobodys_folder, unpack
 
 
 @pytest.fixture
@@ -132,7 +133,12 @@ def test_copy_keeps_mode_and_owner(database: Path, base: Base, tmp_path: Path) -
 
 
 def damage(path: Path) -> None:
-    execute(path, "CREATE TABLE big (a, b)", "CREATE INDEX i ON big (b)", "INSERT INTO big SELECT value, hex(randomblob(500)) FROM json_each('[" + "1," * 300 + "1]')")
+    execute(
+        path,
+        "CREATE TABLE big (a, b)",
+        "CREATE INDEX i ON big (b)",
+        "INSERT INTO big SELECT value, hex(randomblob(500)) FROM json_each('[" + "1," * 300 + "1]')",
+    )
     content = bytearray(path.read_bytes())
     for page in range(6, len(content) // 4096, 5):
         content[page * 4096 : page * 4096 + 512] = b"\x5a" * 512
@@ -158,7 +164,9 @@ def truncate(path: Path) -> None:
         (lambda path: (path.unlink(), path.symlink_to("nowhere")), "is not a file"),
     ],
 )
-def test_what_is_no_sound_database_is_a_failure(database: Path, base: Base, spoil: Callable[[Path], Any], expected: str) -> None:
+def test_what_is_no_sound_database_is_a_failure(
+    database: Path, base: Base, spoil: Callable[[Path], Any], expected: str
+) -> None:
     spoil(database)
     reason = base.reason(item("sqlite", database))
     assert expected in reason
@@ -198,7 +206,9 @@ def test_database_locked_for_long_ends_at_the_deadline(database: Path, base: Bas
     assert "took longer than its limit of 0.5 s" in reason
 
 
-def test_database_locked_is_told_when_patience_ends(database: Path, base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_database_locked_is_told_when_patience_ends(
+    database: Path, base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sqlite_copy, "_BUSY_SECONDS", 0.2)
     with locker(database):
         assert "database is locked" in base.reason(item("sqlite", database))
@@ -258,6 +268,6 @@ def test_database_that_another_user_may_only_read(database: Path) -> None:
 
 
 def test_error_names_the_database(tmp_path: Path) -> None:
-    with pytest.raises(AltbackupError, match="database .*/missing could not be copied"):
-        (tmp_path / "missing").write_bytes(b"SQLite format 3\0 but no more")
+    (tmp_path / "missing").write_bytes(b"SQLite format 3\0 but no more")
+    with pytest.raises(AltbackupError, match=r"database .*/missing could not be copied"):
         copy_database(str(tmp_path / "missing"), str(tmp_path / "copy"), Deadline(5))

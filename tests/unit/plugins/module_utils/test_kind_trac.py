@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.altbackup.core.plugins.module_utils import dump as dump_module
-from ansible_collections.altbackup.core.plugins.module_utils.archive import write_archive
-from ansible_collections.altbackup.core.plugins.module_utils.kind_trac import attachment_paths
 from helpers import environments
 from helpers.environments import committed_state, copy_environment, execute, reader, tables, trac_admin, writer
 from helpers.trees import NIGHTS, Base, as_nobody, describe_tree, item, list_archive, needs_root, nobodys_folder, unpack
+
+from ansible_collections.altbackup.core.plugins.module_utils import dump as dump_module
+from ansible_collections.altbackup.core.plugins.module_utils.archive import write_archive
+from ansible_collections.altbackup.core.plugins.module_utils.kind_trac import attachment_paths
 
 ATTACHED = ("ticket", "2", "odd name é 日本.tar.gz")
 
@@ -130,7 +131,7 @@ def test_unchanged_environment_gives_the_same_bytes_although_it_was_read(env: Pa
         lambda: None,
     ]
     tarballs = []
-    for night, look in zip(NIGHTS, looks):
+    for night, look in zip(NIGHTS, looks, strict=False):
         tarballs.append(base.dump_one(item("trac", env), stamp=night))
         look()
     assert len({tarball["dig"] for tarball in tarballs}) == 1
@@ -182,7 +183,9 @@ def test_live_database_is_left_as_it_was(env: Path, base: Base, tmp_path: Path, 
     assert after == before
 
 
-def test_attachment_deleted_during_the_dump_is_tried_again(env: Path, base: Base, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_attachment_deleted_during_the_dump_is_tried_again(
+    env: Path, base: Base, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def delete() -> None:
         execute(env / "db" / "trac.db", "DELETE FROM attachment WHERE id = '2'")
         attached_file(env).unlink()
@@ -230,7 +233,9 @@ def test_missing_attachment_is_noted_and_the_rest_dumped(env: Path, base: Base) 
     assert "missing" in note
 
 
-def test_log_that_grows_or_rotates_is_no_failure(env: Path, base: Base, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_log_that_grows_or_rotates_is_no_failure(
+    env: Path, base: Base, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     log = env / "log" / "trac.log"
     log.write_text("first\n")
 
@@ -254,7 +259,9 @@ def test_everything_below_the_logs_is_kept(env: Path, base: Base, tmp_path: Path
     assert describe_tree(top / "log", times=False) == describe_tree(env / "log", times=False)
 
 
-@pytest.mark.parametrize("value", ["sqlite:trac.db", "sqlite:data/deep/trac.db", "sqlite:{env}/data/trac.db", "sqlite:db/trac.db?timeout=10"])
+@pytest.mark.parametrize(
+    "value", ["sqlite:trac.db", "sqlite:data/deep/trac.db", "sqlite:{env}/data/trac.db", "sqlite:db/trac.db?timeout=10"]
+)
 def test_database_elsewhere_in_the_environment(env: Path, base: Base, tmp_path: Path, value: str) -> None:
     value = value.format(env=env)
     path = env / value.partition(":")[2].partition("?")[0]
@@ -269,7 +276,9 @@ def test_database_elsewhere_in_the_environment(env: Path, base: Base, tmp_path: 
     assert tarballs[0]["dig"] == tarballs[1]["dig"]
     top = unpack(tarballs[0], tmp_path / "out")
     assert tables(top / path.relative_to(env)) == tables(path)
-    assert {name: value[0] for name, value in describe_tree(top).items()} == {name: value[0] for name, value in describe_tree(env).items()}
+    assert {name: value[0] for name, value in describe_tree(top).items()} == {
+        name: value[0] for name, value in describe_tree(env).items()
+    }
 
 
 def test_database_set_in_an_inherited_file(env: Path, base: Base) -> None:
@@ -277,7 +286,11 @@ def test_database_set_in_an_inherited_file(env: Path, base: Base) -> None:
     shared = env.parent / "shared.ini"
     shared.write_text("[trac]\ndatabase = postgres://somebody@localhost/trac\n")
     path = env / "conf" / "trac.ini"
-    path.write_text(path.read_text().replace("[inherit]", "[inherit]\nfile = missing.ini, ../../shared.ini", 1).replace("\nfile =\n", "\n", 1))
+    path.write_text(
+        path.read_text()
+        .replace("[inherit]", "[inherit]\nfile = missing.ini, ../../shared.ini", 1)
+        .replace("\nfile =\n", "\n", 1)
+    )
     assert "its database is postgres, not sqlite" in base.reason(item("trac", env))
 
 
@@ -341,7 +354,9 @@ def test_path_that_is_a_link_gives_the_environment_behind_it(env: Path, base: Ba
     assert base.dump_one(item("trac", env), stamp=NIGHTS[1])["dig"] == through["dig"]
 
 
-def test_trac_is_dumped_before_the_repository_of_its_name(env: Path, base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trac_is_dumped_before_the_repository_of_its_name(
+    env: Path, base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
     order: list[str] = []
     real = dump_module._dump_item
 

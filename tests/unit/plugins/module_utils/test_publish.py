@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.trees import as_nobody, needs_root, nobodys_folder
+
 from ansible_collections.altbackup.core.plugins.module_utils import publish as module
 from ansible_collections.altbackup.core.plugins.module_utils import sidecar
 from ansible_collections.altbackup.core.plugins.module_utils.digest import digest_file
@@ -27,7 +29,6 @@ from ansible_collections.altbackup.core.plugins.module_utils.publish import (
     write_text,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.sidecar import Dna
-from helpers.trees import as_nobody, needs_root, nobodys_folder
 
 FIRST, SECOND = "2013/05/10/104701", "2013/05/11/104701"
 KEY = "folders/thing"
@@ -56,7 +57,11 @@ def dna_of(path: str, algorithm: str = "sha256") -> Dna:
 
 
 def files(tree: Tree) -> list[str]:
-    return sorted(os.path.relpath(os.path.join(parent, name), tree.base) for parent, _, names in os.walk(tree.base) for name in names)
+    return sorted(
+        os.path.relpath(os.path.join(parent, name), tree.base)
+        for parent, _, names in os.walk(tree.base)
+        for name in names
+    )
 
 
 def folders(tree: Tree) -> list[str]:
@@ -88,8 +93,17 @@ def test_md5_sidecar_is_byte_for_byte_the_original_s(tree: Tree, temporary: str)
     assert text == b"{'dig': '9a0364b9e99bb480dd25e1f0284c8555', 'size': 7}\n"
 
 
-@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b"CONTENT"), lambda path: path.write_bytes(b"conten"), lambda path: path.write_bytes(b"")])
-def test_bytes_altered_after_writing_are_not_published(tree: Tree, temporary: str, spoil: Callable[[Path], Any]) -> None:
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.write_bytes(b"CONTENT"),
+        lambda path: path.write_bytes(b"conten"),
+        lambda path: path.write_bytes(b""),
+    ],
+)
+def test_bytes_altered_after_writing_are_not_published(
+    tree: Tree, temporary: str, spoil: Callable[[Path], Any]
+) -> None:
     dna = dna_of(temporary)
     spoil(Path(temporary))
     with pytest.raises(DigestMismatch, match="is not what was written"):
@@ -227,7 +241,9 @@ def test_record_is_read_as_it_was_written(tree: Tree) -> None:
 
 def test_records_of_names_with_dots_and_percent_stay_in_the_private_folder(tree: Tree) -> None:
     write_record(tree, "git/group%2Fproject..git", FIRST, {})
-    assert record_path(tree, "git/group%2Fproject..git", FIRST).startswith(tree.private + "/records/git/group%2Fproject..git/")
+    assert record_path(tree, "git/group%2Fproject..git", FIRST).startswith(
+        tree.private + "/records/git/group%2Fproject..git/"
+    )
 
 
 def test_empty_folders_are_pruned_up_to_the_first_that_is_not(tmp_path: Path) -> None:
@@ -270,7 +286,9 @@ def test_sidecar_is_written_last(tree: Tree, temporary: str, monkeypatch: pytest
     assert sidecar.read(tree.path(relpath(FIRST)) + ".dna").size == 7
 
 
-def test_sidecar_of_an_earlier_attempt_does_not_vouch_for_new_bytes(tree: Tree, temporary: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sidecar_of_an_earlier_attempt_does_not_vouch_for_new_bytes(
+    tree: Tree, temporary: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stale = Path(tree.path(relpath(FIRST)) + ".dna")
     stale.parent.mkdir(parents=True)
     stale.write_text("stale")
