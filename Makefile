@@ -10,11 +10,12 @@ LINT := .venv-lint/bin
 SANITY := .venv-sanity/bin
 IMPORTER := .venv-importer/bin
 SHELL_SCRIPTS = $(shell grep -rIlE -m1 '^\#!.*[/ ](ba|da)?sh$$' tools tests .ci)
-INTEGRATION = $(wildcard tests/lab tests/integration)
+INTEGRATION := $(addprefix tests/integration/test_,$(addsuffix .py,chain damage demo refusals))
+OVER_SSH := $(wildcard tests/integration/test_lab_*.py) tests/integration/test_ad_hoc.py tests/integration/test_installed_collection.py
 YAML_FOLDERS = $(wildcard changelogs inventory meta playbooks roles tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build clean distclean test-unit test-integration molecule sanity importer \
+.PHONY: help demo test lint build clean distclean test-unit test-integration test-ssh molecule sanity importer \
 	environment-demo environment-lint environment-test environment-sanity environment-importer \
 	lint-python lint-yaml lint-shell lint-ansible lint-changelog format
 
@@ -28,15 +29,17 @@ test: environment-test ## lint, then all tests; what continuous integration runs
 	@$(MAKE) --no-print-directory lint-python lint-yaml lint-shell lint-ansible lint-changelog
 	@$(MAKE) --no-print-directory test-unit
 	@$(MAKE) --no-print-directory test-integration
-	@$(MAKE) --no-print-directory molecule
-	@$(MAKE) --no-print-directory sanity importer
 	@echo 'make test: all passed'
 
 test-unit: ## only the unit and module tests (after one make test)
 	$(BIN)/python -m pytest -n auto tests/unit </dev/null
 
 test-integration: ## only the tests of whole playbooks and of the lab (after one make test)
-	$(BIN)/python -m pytest $(INTEGRATION) </dev/null
+	$(BIN)/python -m pytest tests/lab </dev/null
+	$(BIN)/python -m pytest -n auto $(INTEGRATION) </dev/null
+
+test-ssh: environment-test ## the tests of the chain over real ssh hosts, not yet part of make test
+	$(BIN)/python -m pytest -n auto $(OVER_SSH) </dev/null
 
 molecule: environment-test ## the whole chain over ssh, from a source to two targets, in the lab
 	@trap '$(BIN)/python -m tests.lab down --state var/molecule/lab.json' EXIT; trap 'exit 130' HUP INT TERM; \
