@@ -137,8 +137,7 @@ def write_archive(
             )
         )
         children = [(tar, f"archiving {parts[0].root}")]
-        stream = tar.process.stdout
-        assert stream is not None
+        stream = _pipe(tar)
         listing = None
         if manifest is not None:
             listing = stack.enter_context(_Listing(stream, manifest, top))
@@ -148,8 +147,7 @@ def write_archive(
             packer = stack.enter_context(Child(squeeze, stdin=stream, stdout=subprocess.PIPE))
             children.append((packer, f"compressing {parts[0].root}"))
             stream.close()  # the compressor alone reads it
-            stream = packer.process.stdout
-            assert stream is not None
+            stream = _pipe(packer)
         dna = _copy(stream, output, form.algorithm, deadline, [child for child, _ in children])
         for child, what in reversed(children):  # a compressor that dies takes tar with it, and has the reason
             child.check(deadline, what)
@@ -160,6 +158,12 @@ def write_archive(
         output.flush()
         os.fsync(output.fileno())
     return dna
+
+
+def _pipe(child: Child) -> IO[bytes]:
+    if child.process.stdout is None:
+        raise AssertionError("a pipe was asked for")
+    return child.process.stdout
 
 
 def _create(path: str) -> IO[bytes]:
@@ -259,7 +263,8 @@ def read_manifest(stream: IO[bytes], manifest: Manifest, top: str) -> None:
             digest = ""
             if member.isreg():
                 content = archive.extractfile(member)
-                assert content is not None
+                if content is None:
+                    raise AssertionError(f"{member.name} is a regular file")
                 value = new_hash("sha256")
                 while block := content.read(CHUNK):
                     value.update(block)

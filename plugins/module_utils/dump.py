@@ -389,7 +389,8 @@ def _found(tree: Tree, relpath: str) -> Tarball:
 
 def describe(tree: Tree, tarball: Tarball, seconds: float) -> dict[str, Any]:
     """Given a verified tarball, return it as results show it."""
-    assert tarball.dna is not None
+    if tarball.dna is None:
+        raise AssertionError(f"{tarball.relpath} is not verified")
     return _tarball(tree, tarball.relpath, tarball.dna, seconds)
 
 

@@ -360,7 +360,8 @@ def _transfer_objects(live: Git, fresh: Git, wanted: set[bytes]) -> None:
             stdout=subprocess.PIPE,
             environment=live.environment,
         ) as packer:
-            assert packer.process.stdout is not None
+            if packer.process.stdout is None:
+                raise AssertionError("a pipe was asked for")
             with Child(
                 fresh.argv("index-pack", "--stdin"), stdin=packer.process.stdout, environment=fresh.environment
             ) as indexer:

@@ -18,7 +18,8 @@ def retained(tarballs: Sequence[Tarball], keep: int, made_now: Collection[str] =
     contents: set[tuple[str, int, str]] = set()
     kept = []
     for tarball in sorted(tarballs, key=lambda tarball: (tarball.stamp, tarball.filename), reverse=True):
-        assert tarball.dna is not None
+        if tarball.dna is None:
+            raise AssertionError(f"{tarball.relpath} is not verified")
         day, content = day_of(tarball.stamp), (tarball.dna.alg, tarball.dna.size, tarball.dna.dig)
         newest_of_day = day not in days and len(days) < keep
         newest_of_content = content not in contents and len(contents) < keep
