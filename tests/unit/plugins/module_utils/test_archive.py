@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from helpers.trees import file_digest, link_tools, list_archive, make_odd_tree, make_tool, unpack
+from helpers.waiting import wait_until
 
 from ansible_collections.altbackup.core.plugins.module_utils import processes
 from ansible_collections.altbackup.core.plugins.module_utils.archive import (
@@ -260,7 +261,7 @@ def test_tool_that_hangs_is_ended_with_its_children_at_the_deadline(
     with pytest.raises(DeadlineExceeded, match=r"took longer than its limit of 0.4 s"):
         write(large, tmp_path / "x", seconds=0.4, manifest=Manifest() if listed else None)
     group = int((tmp_path / "group").read_text())
-    assert group_is_gone(group)
+    assert wait_until(lambda: group_is_gone(group))
 
 
 def group_is_gone(group: int) -> bool:
