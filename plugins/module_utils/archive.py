@@ -240,11 +240,10 @@ class _Listing:
             with self._writer:
                 try:
                     read_manifest(self, self._manifest, self._top)  # type: ignore[arg-type]
-                except (tarfile.TarError, ValueError) as error:
+                except Exception as error:  # noqa: BLE001 (finish tells it)
                     self._error = error
-                while self.read(
-                    CHUNK
-                ):  # the padding at the end, or what could not be listed: tar must not wait for a reader
+                # the padding at the end, or what could not be listed: tar must not wait for a reader
+                while self.read(CHUNK):
                     pass
         except OSError as error:  # nobody reads any more
             self._error = error
@@ -264,7 +263,7 @@ def read_manifest(stream: IO[bytes], manifest: Manifest, top: str) -> None:
             if member.isreg():
                 content = archive.extractfile(member)
                 if content is None:
-                    raise AssertionError(f"{member.name} is a regular file")
+                    raise tarfile.ReadError(f"{member.name} has no content")
                 value = new_hash("sha256")
                 while block := content.read(CHUNK):
                     value.update(block)

@@ -158,7 +158,10 @@ class Child:
         """Return the tail of what it said on stderr."""
         size = self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, size - _STDERR_LIMIT))
-        return self._stderr.read().decode("utf-8", "backslashreplace").strip()
+        tail = self._stderr.read()
+        if size > _STDERR_LIMIT:
+            tail = tail.partition(b"\n")[2] or tail  # half a line would be read as another one
+        return tail.decode("utf-8", "backslashreplace").strip()
 
     def check(self, deadline: Deadline, what: str) -> None:
         """Wait for its end. Raise ToolFailed with its own words unless it exits with 0."""

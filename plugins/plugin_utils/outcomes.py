@@ -130,8 +130,10 @@ def _key(relpath: str) -> str:
 
 
 def open_trees(trees: Sequence[Mapping[str, Any]], state: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Given trees and what a run knows, return those on nodes that are not down."""
-    return [dict(tree) for tree in trees if tree["node"] not in state.get("down", [])]
+    """Given trees and what a run knows, return those on nodes that are not down; nodes that have failed already come last."""
+    failed = {entry.get("delegate") or entry.get("node") for entry in state.get("failures", [])}
+    open_ones = [dict(tree) for tree in trees if tree["node"] not in state.get("down", [])]
+    return sorted(open_ones, key=lambda tree: tree["node"] in failed)
 
 
 def source_trees(plan: Mapping[str, Any], source: str, targets: bool = False) -> list[dict[str, Any]]:

@@ -212,9 +212,12 @@ def _set_attribute(path: Path, key: str, value: bytes) -> None:
 
 def make_socket(path: Path) -> None:
     """Make a socket file; its path may be longer than a socket's address."""
-    with contextlib.closing(socket.socket(socket.AF_UNIX)) as listener, tempfile.TemporaryDirectory() as short:
-        listener.bind(f"{short}/s")
-        os.rename(f"{short}/s", path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.closing(socket.socket(socket.AF_UNIX)) as listener:
+            listener.bind(f"/proc/self/fd/{folder}/{path.name}")
+    finally:
+        os.close(folder)
 
 
 @contextlib.contextmanager

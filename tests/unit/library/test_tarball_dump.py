@@ -220,15 +220,15 @@ def test_modes_are_private_whatever_the_umask(
 
 
 def test_bytes_do_not_depend_on_the_umask(call: Call, folder: Path, database: Path) -> None:
+    items = [item("folder", folder), item("sqlite", database)]
+    for kind, command in (("svn", ["svnadmin", "create"]), ("git", ["git", "init", "--quiet", "--bare"])):
+        subprocess.run([*command, folder.parent / kind], check=True)
+        items.append(item(kind, folder.parent / kind))
     digests = []
     for night, umask in zip(NIGHTS, (0, 0o022, 0o077), strict=False):
         os.umask(umask)
-        digests.append(
-            [
-                tarball["dig"]
-                for tarball in call(item("folder", folder), item("sqlite", database), stamp=night)["tarballs"]
-            ]
-        )
+        digests.append([tarball["dig"] for tarball in call(*items, stamp=night)["tarballs"]])
+    assert len(digests[0]) == 4
     assert digests[0] == digests[1] == digests[2]
 
 

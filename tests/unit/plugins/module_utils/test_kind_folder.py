@@ -306,9 +306,9 @@ def test_excluded_is_neither_archived_nor_watched_nor_read(
 ) -> None:
     (small / "cache").mkdir()
     (small / "cache" / "big").write_text("x")
-    (small / "sub" / "link to cache").symlink_to("../cache")
+    (small / "sub" / "cache").symlink_to("../cache")
     before = base.dump_one(item("folder", small, exclude=["cache/", "*.tmp"]), stamp=NIGHTS[0])
-    assert "thing/sub/link to cache" in list_archive(before["path"])
+    assert "thing/sub/cache" in list_archive(before["path"])
     assert not [name for name in list_archive(before["path"]) if name.startswith("thing/cache")]
     status = os.stat(small)
     (small / "cache" / "big").write_text("changed")

@@ -76,6 +76,14 @@ def test_long_stderr_is_cut_to_its_end() -> None:
     assert len(caught.value.stderr) <= 4096
 
 
+def test_tail_of_a_long_stderr_begins_with_a_whole_line() -> None:
+    with Child(["sh", "-c", "seq -f 'warning: %g of many' 1000 >&2"]) as child:
+        child.check(Deadline(10), "warning")
+        lines = child.stderr().splitlines()
+    assert 100 < len(lines) < 300
+    assert all(line.startswith("warning: ") for line in lines)
+
+
 def test_killed_child_is_told() -> None:
     with pytest.raises(ToolFailed, match="sh was killed by signal 9: it said nothing") as caught:
         run(["sh", "-c", "kill -9 $$"], what="x", deadline=Deadline())

@@ -112,7 +112,13 @@ def test_node_that_cannot_be_used_is_down_for_later_stages(registered: dict[str,
     state = outcomes.record({}, registered, "preflight", "dayabay")
     assert state["down"] == down
     left = outcomes.open_trees(outcomes.source_trees(PLAN, "dayabay", targets=True), state)
-    assert [tree["node"] for tree in left] == [name for name in ("cms01", "sdu") if name not in down]
+    assert {tree["node"] for tree in left} == {"cms01", "sdu"} - set(down)
+
+
+def test_target_that_has_failed_comes_after_those_that_have_not() -> None:
+    state = outcomes.record({}, loop({"failures": [{"reason": "one bad item"}]}), "preflight", "dayabay")
+    left = outcomes.open_trees(outcomes.source_trees(PLAN, "dayabay", targets=True), state)
+    assert [tree["node"] for tree in left] == ["sdu", "cms01"]
 
 
 def test_item_passes_only_if_it_was_counted_and_read_good() -> None:
