@@ -119,10 +119,12 @@ def record_check(
     return new
 
 
-def _place(result: Mapping[str, Any], node: str) -> tuple[str, str]:
-    """Return (node, source) of the tree that a call looked at."""
+def _place(result: Mapping[str, Any], node: str) -> tuple[str, str, str]:
+    """Return (node, source, role) of the tree that a call looked at: a source may be a target of its own."""
     tree = result.get(str(result.get("ansible_loop_var") or "item"))
-    return (str(tree.get("node", node)), str(tree.get("source", ""))) if isinstance(tree, Mapping) else (node, "")
+    if not isinstance(tree, Mapping):
+        return (node, "", "")
+    return (str(tree.get("node", node)), str(tree.get("source", "")), str(tree.get("role", "source")))
 
 
 def _key(relpath: str) -> str:
@@ -284,9 +286,8 @@ def listed(registered: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
     """Given what tarball_list registered on a node, return its tarballs, each with node, source and role of its tree, newest last."""
     found = []
     for result in results_of(registered):
-        place, source = _place(result, node)
-        tree = result.get(str(result.get("ansible_loop_var") or "item")) or {}
-        more = {"node": place, "source": source, "role": tree.get("role", "source")}
+        place, source, role = _place(result, node)
+        more = {"node": place, "source": source, "role": role}
         found += [
             {key: {**entry, **more}[key] for key in (*LISTED_KEYS, "role")} for entry in result.get("tarballs") or []
         ]

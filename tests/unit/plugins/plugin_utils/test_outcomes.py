@@ -136,7 +136,27 @@ def test_item_passes_only_if_it_was_counted_and_read_good() -> None:
         ({}, []),
     ):
         state = outcomes.record_check({}, verified, counted, "dayabay")
-        assert state["passed"] == {"cms01/dayabay": passed}
+        assert state["passed"] == {"cms01/dayabay/target": passed}
+
+
+def test_trees_of_a_source_that_is_its_own_target_are_told_apart() -> None:
+    trees = [{**TREE, "node": "dayabay", "role": role} for role in ("source", "target")]
+
+    def both(*results: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "results": [
+                {"ansible_loop_var": "tree", "tree": tree, **result}
+                for tree, result in zip(trees, results, strict=True)
+            ]
+        }
+
+    counted = both(*[{"relpaths": {"dybsvn": [SVN]}}] * 2)
+    state = outcomes.record_check({}, both({"mismatch": [SVN]}, {"match": [SVN]}), counted, "dayabay")
+    assert state["passed"] == {"dayabay/dayabay/source": [], "dayabay/dayabay/target": ["svn/dybsvn"]}
+    assert {title: found["match"] for title, found in state["checked"].items()} == {
+        "dayabay": 0,
+        "dayabay -> dayabay": 1,
+    }
 
 
 def test_predicted_tarballs_pass_in_check_mode() -> None:
@@ -145,7 +165,7 @@ def test_predicted_tarballs_pass_in_check_mode() -> None:
     )
     assert state["predicted"] == [SVN]
     checked = outcomes.record_check(state, loop({"match": []}), loop({"relpaths": {"dybsvn": [SVN]}}), "dayabay")
-    assert checked["passed"] == {"cms01/dayabay": ["svn/dybsvn"]}
+    assert checked["passed"] == {"cms01/dayabay/target": ["svn/dybsvn"]}
 
 
 def test_what_a_check_of_the_source_found_bad_is_not_sent() -> None:
