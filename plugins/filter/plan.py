@@ -24,6 +24,11 @@ else:
     MARKS_TRUST = True
 
 CONNECTION = ("ansible_host", "ansible_port", "ansible_user", "ansible_connection")
+REACHED_BY = re.compile(
+    r"ansible_(host|port|user|password|pass|connection|timeout|ssh_\w+|private_key_file|become(_\w+)?|python_interpreter|remote_tmp"
+    r"|pipelining|shell_\w+|control_path\w*)"
+)
+"""The variables that decide how Ansible reaches a host and what it starts there."""
 
 
 def plan(
@@ -54,6 +59,34 @@ def with_items(planned: Mapping[str, Any], source: str, discovered: Iterable[Map
         return untrusted(plans.with_items(plain(planned), str(source), plain(discovered)))
     except InvalidInput as error:
         raise AnsibleFilterError(str(error)) from error
+
+
+def connection_facts(
+    hostvars: Mapping[str, Mapping[str, Any]], planned: Mapping[str, Any], play_hosts: Iterable[str]
+) -> list[dict[str, Any]]:
+    """Given hostvars, the plan and the hosts of a play, return {node, name, value} of variables by which their targets are reached.
+
+    Only templates are returned, evaluated with the variables of the target: a delegated task would take the source's.
+    """
+    sources = [str(host) for host in play_hosts if host in planned["sources"]]
+    pairs = [(source, str(target)) for source in sources for target in planned["sources"][source]["targets"]]
+    nodes = dict.fromkeys(target for source, target in pairs if target != source)
+    found = []
+    for node in nodes:
+        variables = hostvars[node]
+        raw = hostvars.raw_get(node)  # type: ignore[attr-defined]
+        for name in sorted(name for name in raw if REACHED_BY.fullmatch(str(name)) and is_template(raw[name])):
+            try:
+                value = plain(variables[name], strict=True)
+            except (AnsibleError, TemplateError) as error:
+                raise AnsibleFilterError(f"{node}: {name} {explain(error)}") from error
+            found.append({"node": node, "name": str(name), "value": value})
+    return found
+
+
+def is_template(raw: Any) -> bool:
+    """Return whether a variable as written is a template."""
+    return isinstance(raw, str) and re.search(r"{{|{%", raw) is not None
 
 
 def effective(planned: Mapping[str, Any], host: str) -> dict[str, Any]:
@@ -118,4 +151,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
-        return {"plan": plan, "with_items": with_items, "effective": effective}
+        return {"plan": plan, "with_items": with_items, "effective": effective, "connection_facts": connection_facts}

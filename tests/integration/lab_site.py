@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
 from integration.site import KINDS, REPOSITORY, Run, Site, tarballs_of
 from lab import Lab
 from lab.host import Host
@@ -73,9 +74,18 @@ class LabSite(Site):
 
     def _add(self, group: str, name: str, base: Path, settings: Mapping[str, Any]) -> None:
         (base / ".altbackup").mkdir(parents=True, mode=0o700)
-        known = self.hosts.get(name) or {**connection(self.lab, self.lab[name]), **self.limits}
+        known = self.hosts.get(name) or {"lab_way": connection(self.lab, self.lab[name]), **self.limits}
         self.hosts[name] = {**known, **settings}
         self.groups[group].append(name)
+
+    def write_inventory(self) -> Path:
+        """Write the inventory, in which how to reach a host follows from its own variables, as in one with a naming scheme."""
+        inventory = super().write_inventory()
+        ways = [settings["lab_way"] for settings in self.hosts.values() if "lab_way" in settings]
+        templates = {name: f"{{{{ lab_way.{name} }}}}" for name in (ways[0] if ways else {})}
+        (inventory / "group_vars").mkdir()
+        (inventory / "group_vars" / "all.yml").write_text(yaml.safe_dump(templates))
+        return inventory
 
     def add_sites(self) -> None:
         """Make each site a group of those of its hosts that are there."""

@@ -66,10 +66,10 @@ PLAY = """
 """
 
 
-def run(folder: Path, more: str = "", *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, more: str = "", *arguments: str, play: str = PLAY) -> subprocess.CompletedProcess[str]:
     """Given an empty folder, further variables of all hosts and arguments, run the play there."""
     (folder / "hosts.yml").write_text(HOSTS.format(more=more), encoding="utf-8")
-    (folder / "play.yml").write_text(PLAY, encoding="utf-8")
+    (folder / "play.yml").write_text(play, encoding="utf-8")
     command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "hosts.yml", "play.yml", *arguments]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     environment |= {
@@ -135,6 +135,42 @@ def test_errors_of_the_inventory_stop_the_run_together(tmp_path: Path) -> None:
     for start in expected:
         assert [line for line in lines if line.startswith(start)], f"{start} is not in:\n{message}"
     assert not (tmp_path / "plan.yml").exists()
+
+
+DELEGATE = """
+- name: Delegate
+  hosts: all,localhost
+  gather_facts: false
+  roles:
+    - altbackup.core.altbackup
+  tasks:
+    - name: Ask the target
+      ansible.builtin.command: "printf '%s\\n' {{ inventory_hostname }}"
+      delegate_to: cms01
+      when: inventory_hostname == 'dayabay'
+      changed_when: false
+"""
+
+
+def test_target_that_is_reached_by_a_naming_scheme_is_not_taken_for_the_source(tmp_path: Path) -> None:
+    more = """
+    ansible_connection: local
+    domain: example.org
+    ansible_host: "{{ inventory_hostname }}.{{ domain }}"
+    ansible_python_interpreter: "{{ ansible_playbook_python }}"
+"""
+    result = run(tmp_path, more, play=DELEGATE)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "[dayabay -> cms01(cms01.example.org)]" in result.stdout
+    assert "censored" in result.stdout
+
+
+def test_way_to_a_target_that_cannot_be_evaluated_is_named(tmp_path: Path) -> None:
+    result = run(tmp_path, '    ansible_ssh_common_args: "-o ProxyJump={{ jump_of_the_site }}"')
+    assert result.returncode == 2
+    assert "cms01: ansible_ssh_common_args is a template with 'jump_of_the_site', which is undefined" in " ".join(
+        (result.stdout + result.stderr).split()
+    )
 
 
 @pytest.mark.parametrize(
