@@ -156,6 +156,7 @@ class Site:
             cmdline=" ".join(arguments) or None,
             envvars={
                 "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
+                "ANSIBLE_HOST_KEY_CHECKING": "True",  # ansible-runner turns it off where nothing is said
                 "ALTBACKUP_MAIL_TO": "none",
                 "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             },
