@@ -84,7 +84,8 @@ class LabSite(Site):
         ways = [settings["lab_way"] for settings in self.hosts.values() if "lab_way" in settings]
         templates = {name: f"{{{{ lab_way.{name} }}}}" for name in (ways[0] if ways else {})}
         (inventory / "group_vars").mkdir()
-        (inventory / "group_vars" / "all.yml").write_text(yaml.safe_dump(templates))
+        for group in ("sources", "targets"):
+            (inventory / "group_vars" / f"{group}.yml").write_text(yaml.safe_dump(templates))
         return inventory
 
     def add_sites(self) -> None:
