@@ -17,7 +17,7 @@ from .errors import AltbackupError, DigestMismatch, SourceChanged, ToolFailed
 from .failures import explain, failure
 from .items import CATEGORIES, Item, find_problems
 from .kinds import Context, Kind, Prepared
-from .layout import TEMPORARY, Tarball, Tree, parse_filename, scan, tarball_filename
+from .layout import TEMPORARY, Tarball, Tree, describe, describe_as, parse_filename, scan, tarball_filename
 from .publish import (
     link,
     make_folders,
@@ -151,7 +151,7 @@ def _predict(item: Item, context: Context, form: Form, outcome: Outcome) -> None
         return
     revision = kind.revision(item, context.deadline)
     relpath = f"{item.key}/{context.stamp}/{tarball_filename(item.name, revision, form.extension)}"
-    outcome.tarball = _tarball(context.tree, relpath, Dna("", 0, form.algorithm), 0.0)
+    outcome.tarball = describe_as(context.tree, relpath, Dna("", 0, form.algorithm), 0.0)
     outcome.changed = True
 
 
@@ -385,25 +385,3 @@ def _found(tree: Tree, relpath: str) -> Tarball:
         if tarball.relpath == relpath:
             return tarball
     raise AltbackupError(f"{tree.path(relpath)} vanished while it was stored")
-
-
-def describe(tree: Tree, tarball: Tarball, seconds: float) -> dict[str, Any]:
-    """Given a verified tarball, return it as results show it."""
-    if tarball.dna is None:
-        raise AssertionError(f"{tarball.relpath} is not verified")
-    return _tarball(tree, tarball.relpath, tarball.dna, seconds)
-
-
-def _tarball(tree: Tree, relpath: str, dna: Dna, seconds: float) -> dict[str, Any]:
-    category, name, year, month, day, clock, _ = relpath.split("/")
-    return {
-        "path": tree.path(relpath),
-        "relpath": relpath,
-        "category": category,
-        "name": name,
-        "stamp": f"{year}/{month}/{day}/{clock}",
-        "size": dna.size,
-        "dig": dna.dig,
-        "alg": dna.alg,
-        "seconds": round(seconds, 3),
-    }

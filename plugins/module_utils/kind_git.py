@@ -21,9 +21,10 @@ from .archive import Part
 from .digest import new_hash
 from .errors import AltbackupError, InvalidInput, SourceChanged, ToolFailed
 from .items import Item
-from .kinds import Context, Kind, Prepared, compare, owner_of, remove_folder, require_folder, scratch_folder, walk
+from .kinds import Context, Kind, Prepared, compare, owner_of, require_folder, scratch_folder, walk
 from .layout import printable
 from .processes import Child, Deadline, clean_environment, find_tool, run
+from .publish import remove_folder
 
 _NEEDED = ("logs", "shallow")
 _INERT = ("config", "config.worktree", "description", "info", "hooks", "git-daemon-export-ok")

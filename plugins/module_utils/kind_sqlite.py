@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 from .archive import Part
 from .items import Item
-from .kinds import Context, Kind, Prepared, owner_of, remove_folder, scratch_folder
+from .kinds import Context, Kind, Prepared, owner_of, scratch_folder
 from .processes import find_tool
+from .publish import remove_folder
 from .sqlite_copy import check_database, copy_database
 
 

@@ -19,10 +19,10 @@ from typing import Any
 from .archive import Part
 from .errors import AltbackupError, DeadlineExceeded, InvalidInput, ToolFailed, ToolMissing
 from .items import Item
-from .kinds import Context, Kind, Prepared, owner_of, remove_folder, require_folder, walk
+from .kinds import Context, Kind, Prepared, owner_of, require_folder, walk
 from .layout import Tree
 from .processes import Deadline, find_tool, run
-from .publish import make_folders, remove_if_there, write_text
+from .publish import make_folders, remove_folder, remove_if_there, write_text
 from .stamps import day_of
 
 # A hot copy takes a file of equal size for unchanged unless the live one is newer than the copy, and removes nothing.

@@ -21,7 +21,6 @@ from .kinds import (
     Prepared,
     compare,
     owner_of,
-    remove_folder,
     require_folder,
     scratch_folder,
     settle,
@@ -29,6 +28,7 @@ from .kinds import (
 )
 from .layout import is_plain_file
 from .processes import find_tool
+from .publish import remove_folder
 from .sqlite_copy import check_database, copy_database, open_live, uri
 
 _LOGS = "log"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ from .errors import InvalidInput, SourceChanged
 from .items import Item
 from .layout import Tree, printable
 from .processes import Deadline
-from .publish import make_folders
+from .publish import make_folders, remove_folder
 
 
 @dataclass(frozen=True)
@@ -152,25 +151,6 @@ def scratch_folder(context: Context, item: Item) -> str:
     remove_folder(path)
     make_folders(path, context.tree.private)
     return path
-
-
-def remove_folder(path: str) -> None:
-    """Remove a private folder and all below it, if it is there; follow no link."""
-    if os.path.islink(path):
-        os.unlink(path)
-    elif os.path.isdir(path):
-        if os.geteuid() != 0:
-            _make_writable(path)
-        shutil.rmtree(path)
-
-
-def _make_writable(path: str) -> None:
-    """Let a copied tree be removed by its owner: its folders have the modes of live ones."""
-    os.chmod(path, 0o700)
-    for parent, folders, _ in os.walk(path):
-        for name in folders:
-            if not os.path.islink(os.path.join(parent, name)):
-                os.chmod(os.path.join(parent, name), 0o700)
 
 
 def owner_of(path: str) -> tuple[int, int]:

@@ -7,6 +7,7 @@ import re
 import stat
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from . import sidecar
 from .errors import BaseUnusable, InvalidInput, SidecarMalformed
@@ -316,3 +317,26 @@ def plain_status(path: str) -> os.stat_result | None:
 def is_plain_file(path: str) -> bool:
     """Return whether a path is a regular file, no link."""
     return plain_status(path) is not None
+
+
+def describe(tree: Tree, tarball: Tarball, seconds: float) -> dict[str, Any]:
+    """Given a verified tarball, return it as results show it."""
+    if tarball.dna is None:
+        raise AssertionError(f"{tarball.relpath} is not verified")
+    return describe_as(tree, tarball.relpath, tarball.dna, seconds)
+
+
+def describe_as(tree: Tree, relpath: str, dna: Dna, seconds: float) -> dict[str, Any]:
+    """Given where a tarball lies or would lie, its Dna and the seconds it took, return it as results show it."""
+    category, name, year, month, day, clock, _ = relpath.split("/")
+    return {
+        "path": tree.path(relpath),
+        "relpath": relpath,
+        "category": category,
+        "name": name,
+        "stamp": f"{year}/{month}/{day}/{clock}",
+        "size": dna.size,
+        "dig": dna.dig,
+        "alg": dna.alg,
+        "seconds": round(seconds, 3),
+    }

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -200,3 +201,22 @@ def require_writable(base: str) -> Tree:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise BaseUnusable(f"{folder} cannot be written by uid {os.geteuid()}")
     return tree
+
+
+def remove_folder(path: str) -> None:
+    """Remove a private folder and all below it, if it is there; follow no link."""
+    if os.path.islink(path):
+        os.unlink(path)
+    elif os.path.isdir(path):
+        if os.geteuid() != 0:
+            _make_writable(path)
+        shutil.rmtree(path)
+
+
+def _make_writable(path: str) -> None:
+    """Let a copied tree be removed by its owner: its folders have the modes of live ones."""
+    os.chmod(path, 0o700)
+    for parent, folders, _ in os.walk(path):
+        for name in folders:
+            if not os.path.islink(os.path.join(parent, name)):
+                os.chmod(os.path.join(parent, name), 0o700)

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from .digest import in_parallel
-from .dump import describe
 from .errors import AltbackupError, DigestMismatch, InvalidInput, ToolFailed
 from .failures import failure
-from .kinds import remove_folder
-from .layout import Tarball, Tree, open_tree, read_state, scan, split_relpath
+from .layout import Tarball, Tree, describe, open_tree, read_state, scan, split_relpath
 from .processes import Child, Deadline, clean_environment, find_tool
 from .publish import (
     link,
@@ -26,6 +24,7 @@ from .publish import (
     point_last,
     publish,
     read_record,
+    remove_folder,
     remove_if_there,
     require_writable,
     temporary_beside,
