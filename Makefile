@@ -10,12 +10,12 @@ LINT := .venv-lint/bin
 SANITY := .venv-sanity/bin
 IMPORTER := .venv-importer/bin
 SHELL_SCRIPTS = $(shell grep -rIlE -m1 '^\#!.*[/ ](ba|da)?sh$$' tools tests .ci)
-INTEGRATION := $(addprefix tests/integration/test_,$(addsuffix .py,chain damage demo refusals))
-OVER_SSH := $(wildcard tests/integration/test_lab_*.py) tests/integration/test_ad_hoc.py tests/integration/test_installed_collection.py
+# Runs of playbooks wait more than they work; tests that share a costly fixture are a group, and run on one worker.
+WORKERS := 4 --dist loadgroup
 YAML_FOLDERS = $(wildcard changelogs inventory meta playbooks roles tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build clean distclean test-unit test-integration test-ssh molecule sanity importer \
+.PHONY: help demo test lint build clean distclean test-unit test-integration molecule sanity importer \
 	environment-demo environment-lint environment-test environment-sanity environment-importer \
 	lint-python lint-yaml lint-shell lint-ansible lint-changelog format
 
@@ -36,10 +36,7 @@ test-unit: ## only the unit and module tests (after one make test)
 
 test-integration: ## only the tests of whole playbooks and of the lab (after one make test)
 	$(BIN)/python -m pytest tests/lab </dev/null
-	$(BIN)/python -m pytest -n auto $(INTEGRATION) </dev/null
-
-test-ssh: environment-test ## the tests of the chain over real ssh hosts, not yet part of make test
-	$(BIN)/python -m pytest -n auto $(OVER_SSH) </dev/null
+	$(BIN)/python -m pytest -n $(WORKERS) tests/integration </dev/null
 
 molecule: environment-test ## the whole chain over ssh, from a source to two targets, in the lab
 	@trap '$(BIN)/python -m tests.lab down --state var/molecule/lab.json' EXIT; trap 'exit 130' HUP INT TERM; \
