@@ -12,6 +12,8 @@ IMPORTER := .venv-importer/bin
 SHELL_SCRIPTS = $(shell grep -rIlE -m1 '^\#!.*[/ ](ba|da)?sh$$' tools tests .ci)
 # Runs of playbooks wait more than they work; tests that share a costly fixture are a group, and run on one worker.
 WORKERS := 4 --dist loadgroup
+# Two targets at a time, the output of each in one piece.
+TWO := --jobs=2 --output-sync=target
 YAML_FOLDERS = $(wildcard changelogs inventory meta playbooks roles tests)
 
 .DEFAULT_GOAL := help
@@ -26,17 +28,17 @@ demo: environment-demo ## make real repositories below var/demo, back them up, d
 	$(BIN)/python tools/demo.py
 
 test: environment-test ## lint, then all tests; what continuous integration runs
-	@$(MAKE) --no-print-directory lint-python lint-yaml lint-shell lint-ansible lint-changelog
+	@$(MAKE) --no-print-directory $(TWO) lint-python lint-yaml lint-shell lint-ansible lint-changelog
 	@$(MAKE) --no-print-directory test-unit
 	@$(MAKE) --no-print-directory test-integration
+	@$(MAKE) --no-print-directory $(TWO) molecule sanity importer
 	@echo 'make test: all passed'
 
 test-unit: ## only the unit and module tests (after one make test)
 	$(BIN)/python -m pytest -n auto tests/unit </dev/null
 
 test-integration: ## only the tests of whole playbooks and of the lab (after one make test)
-	$(BIN)/python -m pytest tests/lab </dev/null
-	$(BIN)/python -m pytest -n $(WORKERS) tests/integration </dev/null
+	$(BIN)/python -m pytest -n $(WORKERS) tests/lab tests/integration </dev/null
 
 molecule: environment-test ## the whole chain over ssh, from a source to two targets, in the lab
 	@trap '$(BIN)/python -m tests.lab down --state var/molecule/lab.json' EXIT; trap 'exit 130' HUP INT TERM; \
@@ -50,7 +52,7 @@ importer: environment-importer build ## galaxy-importer on the tarball of make b
 	$(IMPORTER)/python tools/importer.py
 
 lint: environment-lint ## check style, types and documentation of everything
-	@$(MAKE) --no-print-directory lint-python lint-yaml lint-shell lint-ansible lint-changelog
+	@$(MAKE) --no-print-directory $(TWO) lint-python lint-yaml lint-shell lint-ansible lint-changelog
 	@echo 'make lint: all passed'
 
 lint-python:
