@@ -10,8 +10,8 @@ LINT := .venv-lint/bin
 SANITY := .venv-sanity/bin
 IMPORTER := .venv-importer/bin
 SHELL_SCRIPTS = $(shell grep -rIlE -m1 '^\#!.*[/ ](ba|da)?sh$$' tools tests .ci)
-# Runs of playbooks wait more than they work; tests that share a costly fixture are a group, and run on one worker.
-WORKERS := 4 --dist loadgroup
+# Runs of playbooks often wait; the tests of a file share costly fixtures, and run on one worker.
+WORKERS := 4 --dist loadfile --no-loadscope-reorder
 # Two targets at a time, the output of each in one piece.
 TWO := --jobs=2 --output-sync=target
 YAML_FOLDERS = $(wildcard changelogs inventory meta playbooks roles tests)

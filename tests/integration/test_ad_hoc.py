@@ -11,7 +11,7 @@ from integration.site import REPOSITORY
 from lab import Lab
 from lab.lab_fixture import lab_fixture, needs_namespaces
 
-pytestmark = [needs_namespaces, pytest.mark.xdist_group("ad hoc")]
+pytestmark = needs_namespaces
 DAY = "2013/05/07"
 TARBALL = f"folders/notes/{DAY1}/notes.tar.zst"
 

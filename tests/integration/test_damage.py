@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from integration.site import KINDS, Run, Site, item_of, make_live, tarballs_of
 
-pytestmark = pytest.mark.xdist_group("damage")
 STAMP = "2013/05/10/104701"
 
 

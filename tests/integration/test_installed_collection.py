@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 from integration.site import KINDS, REPOSITORY, Site, item_of, tarballs_of
 
-pytestmark = pytest.mark.xdist_group("installed")
 STAMP = "2013/05/10/104701"
 DAY = "2013/05/10"
 

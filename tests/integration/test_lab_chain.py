@@ -13,7 +13,7 @@ from integration.site import KINDS, Run, call, git, item_of, tarballs_of, tree_o
 from lab import Lab
 from lab.lab_fixture import lab_fixture, needs_namespaces
 
-pytestmark = [needs_namespaces, pytest.mark.xdist_group("nights")]
+pytestmark = needs_namespaces
 BULK = 6_000_000
 PAIRS = {"dayabay": ["cms01", "sdu"], "lingao": ["sdu", "ntu"]}
 TREES = [(source, target) for source, targets in PAIRS.items() for target in targets]
