@@ -383,7 +383,7 @@ class CallbackModule(CallbackBase):
             run_once=bool(task.run_once),
             fatal=bool(task.any_errors_fatal),
             ignore_unreachable=bool(task.ignore_unreachable),
-            delegate="" if hidden and "{{" in str(task.delegate_to) else str(task.delegate_to or ""),
+            delegate="" if "{{" in str(task.delegate_to) else str(task.delegate_to or ""),  # a loop's items name theirs
             user=f"{task.remote_user or ''}{become}",
         )
 
@@ -396,12 +396,10 @@ class CallbackModule(CallbackBase):
 
     def _record(self, status: str, host: str, place: Place, values: Any, more: str = "") -> None:
         """Add how a task ended to the log; of a loop its items have been told."""
+        where = f"{host} -> {place.delegate}" if place.delegate not in ("", host) else host
         loop = isinstance(values, Mapping) and "results" in values
-        shown = {} if loop else values
-        text = run_log.entry(
-            status, f"{host} -> {place.delegate}" if place.delegate else host, shown, full=status == "fatal"
-        )
-        self._log.add(f"{text}{f' {more}' if more else ''}", host)
+        shown = {"msg": values.get("msg")} if loop else values
+        self._log.add(run_log.entry(status, where, shown, more=more, full=status == "fatal"), host)
 
     def _gone(self) -> set[str]:
         """Return the hosts that are out of the current play."""

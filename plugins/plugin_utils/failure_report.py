@@ -128,7 +128,7 @@ def describe(
         return f"its output is hidden by no_log{_attempts(result)}", ()
     if not isinstance(result, Mapping):
         return clean(result, _LONGEST_MESSAGE) or "it said nothing", ()
-    items = _failed_items(result)
+    items = failed_items(result)
     if items:
         return _describe_items(result, items, delegates)
     return _message(result) + _attempts(result), _outputs(result)
@@ -194,9 +194,9 @@ def _outputs(result: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def _failed_items(result: Mapping[str, Any]) -> list[tuple[int, Mapping[str, Any]]]:
+def failed_items(result: Any) -> list[tuple[int, Mapping[str, Any]]]:
     """Return the items of a loop that failed without a failure noted by a stage, each with its number."""
-    items = result.get("results")
+    items = result.get("results") if isinstance(result, Mapping) else None
     if not isinstance(items, (list, tuple)):
         return []
     return [
@@ -223,6 +223,27 @@ def _describe_items(
         return lines[0] + _attempts(result), tuple(outputs)
     count = f"{len(items)} of {len(result['results'])} items failed"
     return "\n".join([f"{count}: {lines[0]}", *lines[1:]]), tuple(outputs)
+
+
+def _by_delegate(
+    result: Any, place: Place, delegates: Sequence[str], host: str, unreachable: bool
+) -> list[tuple[str, str, str, tuple[tuple[str, str], ...]]]:
+    """Return (delegate, kind, message, outputs) of a failure; of a loop over delegates one for each that it concerns."""
+    whole = UNREACHABLE if unreachable else FAILED
+    groups: dict[str, list[tuple[int, Mapping[str, Any]]]] = {}
+    for number, item in failed_items(result):
+        groups.setdefault(delegates[number] if number < len(delegates) else place.delegate, []).append((number, item))
+    if place.no_log or not any(groups):
+        message, outputs = describe(result, place, delegates)
+        return [(place.delegate if place.delegate != host else "", whole, message, outputs)]
+    return [
+        (
+            delegate if delegate != host else "",
+            UNREACHABLE if all(item.get("unreachable") for _, item in items) else FAILED,
+            *_describe_items(result, items, ()),
+        )
+        for delegate, items in groups.items()
+    ]
 
 
 def item_title(number: int, item: Mapping[str, Any], delegates: Sequence[str]) -> str:
@@ -298,7 +319,7 @@ class Collector:
     """Takes the events of a run; says at the end what failed, what did not finish, and what was fine."""
 
     def __init__(self) -> None:
-        self._events: dict[tuple[str, str], Failure] = {}
+        self._events: dict[tuple[str, str], tuple[bool, list[Failure]]] = {}
         self._recorded: dict[tuple[str, ...], Failure] = {}
         self._ignored: dict[tuple[str, str, str], Place] = {}
         self._summary = ""
@@ -374,29 +395,22 @@ class Collector:
             for entry in outcomes.failures_of(result, "", host) if isinstance(result, Mapping) else []:
                 self._ignored[entry["node"], entry["delegate"], entry["reason"]] = place
             return
-        message, outputs = describe(result, place, delegates)
-        if self._summary and " ".join(message.split()) == self._summary:
+        if self._summary and " ".join(describe(result, place)[0].split()) == self._summary:
             return
         play = self._plays[-1] if self._plays else None
         if play:
             play.stopped |= play.stops or place.run_once or place.fatal
             play.gone_before = frozenset(gone) if play.gone_before is None else play.gone_before
-        if noted and not (isinstance(result, Mapping) and _failed_items(result)):
+        if noted and not failed_items(result):
             return
-        delegate = place.delegate if place.delegate != host else ""
-        if "{{" in delegate:  # of a loop: its items name theirs
-            delegate = ""
         count, name = self._done.get(host, (0, ""))
+        before = f"{count} task{'' if count == 1 else 's'}, the last: {name}" if count else ""
+        failures = [
+            Failure(host, message, kind, delegate, place=place, outputs=outputs, before=before)
+            for delegate, kind, message, outputs in _by_delegate(result, place, delegates, host, unreachable)
+        ]
         self._events.pop((host, place.uuid), None)
-        self._events[host, place.uuid] = Failure(
-            host=host,
-            message=message,
-            kind=UNREACHABLE if unreachable else FAILED,
-            delegate=delegate,
-            place=place,
-            outputs=outputs,
-            before=f"{count} task{'' if count == 1 else 's'}, the last: {name}" if count else "",
-        )
+        self._events[host, place.uuid] = (unreachable, failures)
 
     def _note(self, host: str, place: Place, result: Any) -> list[dict[str, Any]]:
         """Keep the failures that a stage noted in a result."""
@@ -444,17 +458,20 @@ class Collector:
 
     def _real(self, recap: Mapping[str, Mapping[str, int]]) -> list[Failure]:
         """Return the failures of tasks that no rescue mended. Nothing marks one, but real failures come last on their host."""
-        by_host: dict[str, list[Failure]] = {}
-        for failure in self._events.values():
-            by_host.setdefault(failure.host, []).append(failure)
+        by_host: dict[str, list[tuple[bool, list[Failure]]]] = {}
+        for (host, _), event in self._events.items():
+            by_host.setdefault(host, []).append(event)
         real: list[Failure] = []
-        for host, failures in by_host.items():
+        for host, events in by_host.items():
             counts = recap.get(host, {})
-            down = [failure for failure in failures if failure.kind == UNREACHABLE]
-            failed = [failure for failure in failures if failure.kind != UNREACHABLE]
+            mended = 0
             if counts.get("rescued"):
-                failed = failed[len(failed) - min(counts.get("failures", 0), len(failed)) :]
-            real += [failure for failure in failures if failure in down or failure in failed]
+                mended = max(sum(not unreachable for unreachable, _ in events) - counts.get("failures", 0), 0)
+            for unreachable, failures in events:
+                if not unreachable and mended:
+                    mended -= 1
+                else:
+                    real += failures
         return real
 
     def _unfinished(self, failing: Collection[str]) -> list[str]:

@@ -165,12 +165,13 @@ def _failure_block(number: int, group: Sequence[Failure], room: int) -> Block:
         ("fine before", failure.before),
     ]
     title = f"{number}. {_titles(group) if len(group) == 1 else f'{len(group)} hosts'}: {failure.headline}"
-    rest = message.partition("\n")[2]
+    first, _, rest = message.partition("\n")
+    told = rest if one_line(first) == failure.headline else message
     return Block(
         title,
+        lines=tuple(told.split("\n")) if told.strip() else (),
         fields=tuple((name, value) for name, value in fields if value),
-        outputs=((("message", message),) if rest or len(message) > len(failure.headline) else ())
-        + tuple((name, cut(text, share)) for name, text in long[:20]),
+        outputs=tuple((name, cut(text, share)) for name, text in long[:20]),
         bad=True,
     )
 

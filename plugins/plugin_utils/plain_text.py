@@ -22,7 +22,7 @@ def clean(value: Any, limit: int = 0) -> str:
         text = cut(text, limit)
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     text = _ESCAPES.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text).strip("\n")
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 def one_line(value: Any, limit: int = 300) -> str:

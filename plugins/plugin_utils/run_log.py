@@ -66,9 +66,9 @@ def banner(kind: str, name: str, clock: str = "") -> str:
     return f"\n{title:*<{_WIDTH}} {clock}".rstrip()
 
 
-def entry(status: str, host: str, result: Any, *, label: str = "", full: bool = False) -> str:
+def entry(status: str, host: str, result: Any, *, label: str = "", more: str = "", full: bool = False) -> str:
     """Given how a task ended on a host and its result, return its lines; a full one shows what the result holds."""
-    line = f"{status}: [{host}]{f' => (item={label})' if label else ''}"
+    line = f"{status}: [{host}]{f' => (item={label})' if label else ''}{f': {more}' if more else ''}"
     if is_censored(result):
         return f"{line} => {CENSORED}"
     if not isinstance(result, Mapping) or not (full or result.get("_ansible_verbose_always")):
@@ -83,7 +83,7 @@ def dump(result: Mapping[str, Any]) -> list[str]:
         name = str(key)
         if name.startswith("_ansible") or name.endswith("_lines") or name in _NOT_SHOWN or value in (None, ""):
             continue
-        text = clean(value if isinstance(value, str) else mask(value), _LONGEST)
+        text = clean(value if isinstance(value, str) else mask(value), _LONGEST).strip("\n")
         lines += [f"    {name}: {text}"] if "\n" not in text else [f"    {name}:", *_indented(text)]
     return lines
 
