@@ -360,8 +360,7 @@ class CallbackModule(CallbackBase):
         """Given the result of an event, return host, task and values. (ansible-core 2.17 and 2.18 have no public names.)"""
         host = getattr(result, "host", None) or result._host
         task = getattr(result, "task", None) or result._task
-        values = getattr(result, "result", None)
-        values = result._result if values is None else values
+        values = result.result if hasattr(result, "result") else result._result
         self._secrets.update(secrets_in(task.args))
         return str(host.get_name()), self._place(task, values), values
 

@@ -136,7 +136,8 @@ def describe(
 
 def _message(result: Mapping[str, Any]) -> str:
     """Return what a result says; where that says nothing, what its output says."""
-    said = next((text for key in ("msg", "reason") if (text := clean(result.get(key), _LONGEST_MESSAGE).strip())), "")
+    texts = [clean(result[key], _LONGEST_MESSAGE).strip() for key in ("msg", "reason") if result.get(key) is not None]
+    said = next(filter(None, texts), "")
     said = said.removeprefix("Task failed: ")
     first, _, rest = said.partition("\n")
     if not _SAYS_NOTHING.fullmatch(first.strip()):
@@ -323,6 +324,7 @@ class Collector:
         self._recorded: dict[tuple[str, ...], Failure] = {}
         self._ignored: dict[tuple[str, str, str], Place] = {}
         self._summary = ""
+        self._summarized: set[str] = set()
         self._fine: list[str] = []
         self._done: dict[str, tuple[int, str]] = {}
         self._delegates: dict[tuple[str, str], list[str]] = {}
@@ -376,7 +378,7 @@ class Collector:
         self._note(host, place, result)
         facts = result.get("ansible_facts") if isinstance(result, Mapping) and not is_censored(result) else None
         if isinstance(facts, Mapping):
-            self._learn(facts, place)
+            self._learn(host, facts, place)
 
     def failed_on(
         self,
@@ -396,6 +398,7 @@ class Collector:
                 self._ignored[entry["node"], entry["delegate"], entry["reason"]] = place
             return
         if self._summary and " ".join(describe(result, place)[0].split()) == self._summary:
+            self._summarized.add(host)
             return
         play = self._plays[-1] if self._plays else None
         if play:
@@ -419,14 +422,14 @@ class Collector:
             self._recorded.setdefault(entry_key(entry), failure_of_entry(entry, place))
         return found
 
-    def _learn(self, facts: Mapping[str, Any], place: Place) -> None:
+    def _learn(self, host: str, facts: Mapping[str, Any], place: Place) -> None:
         """Take what the first and the last play of this collection's playbooks tell as facts."""
         plan, outcome = facts.get("__altbackup_plan"), facts.get("__report_outcome")
         if isinstance(plan, Mapping):
             self.stamp = one_line(plan.get("stamp") or "", 40)
         if not isinstance(outcome, Mapping):
             return
-        entries = _entries(outcome.get("failures"))
+        entries = [{"node": host, **entry} for entry in _entries(outcome.get("failures"))]
         for entry in entries:
             seen = self._ignored.get((str(entry.get("node")), str(entry.get("delegate")), str(entry.get("reason"))))
             kind = UNREACHABLE if str(entry["reason"]).startswith("unreachable") else RECORDED
@@ -438,6 +441,12 @@ class Collector:
     def finish(self, recap: Mapping[str, Mapping[str, int]], *, ended: bool = True) -> dict[str, Any]:
         """Given the recap of a run, return the fields of its Report: failures, unfinished, notes, fine, recap, stamp, state."""
         failures = [*self._recorded.values(), *self._real(recap)]
+        known = self._summarized | {failure.host for failure in failures}
+        failures += [
+            Failure(host, "failed, but nothing is known of it but what the log says", RUN)
+            for host, counts in recap.items()
+            if host not in known and (counts.get("failures") or counts.get("unreachable"))
+        ]
         nothing = ended and not self._ran and not failures
         if nothing:
             failures = [Failure("no host", _nothing_was_done(self._without_hosts), RUN)]

@@ -43,7 +43,7 @@ def recall(job: Mapping[str, Any], report: Report) -> tuple[dict[str, Any], Repo
         old = before.get(name) or {}
         entry = {
             "since": old.get("since", now),
-            "runs": int(old.get("runs", 0)) + (name not in known),
+            "runs": int(old.get("runs") or 0) + 1,
             "host": failure.host,
             "delegate": failure.delegate,
             "text": failure.headline,

@@ -71,6 +71,8 @@ def compose(report: Report, settings: Settings, recipients: Sequence[str]) -> Em
             subtype="gzip",
             filename="run.log.gz",
         )
+    if all(str(value).isascii() for value in mail.values()):
+        mail.policy = POLICY.clone(max_line_length=998)  # a subject that is not folded is easier to find
     return mail
 
 
@@ -166,7 +168,7 @@ def _failure_block(number: int, group: Sequence[Failure], room: int) -> Block:
     ]
     title = f"{number}. {_titles(group) if len(group) == 1 else f'{len(group)} hosts'}: {failure.headline}"
     first, _, rest = message.partition("\n")
-    told = rest if one_line(first) == failure.headline else message
+    told = rest if " ".join(first.split()) == failure.headline else message
     return Block(
         title,
         lines=tuple(told.split("\n")) if told.strip() else (),

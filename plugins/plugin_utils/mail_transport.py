@@ -109,7 +109,7 @@ def _send_smtp(
             server.starttls(context=context)
         if options["username"]:
             server.login(str(options["username"]), str(options["password"]))
-        refused = server.sendmail(sender, recipients, raw)
+        refused = server.sendmail(sender, recipients, raw.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
     except BaseException:
         server.close()
         raise
