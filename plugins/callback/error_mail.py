@@ -154,7 +154,7 @@ class CallbackModule(CallbackBase):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._process = os.getpid()
-        self._settings = Settings(wanted=False)
+        self.settings = Settings(wanted=False)
         self._collector = Collector()
         self._log = run_log.RunLog(1)
         self._playbooks: list[str] = []
@@ -169,10 +169,10 @@ class CallbackModule(CallbackBase):
         """Take the options, usable or not."""
         super().set_options(task_keys=task_keys, var_options=var_options, direct=direct)
         try:
-            self._settings = judge({name: self.get_option(name) for name in MAIL_OPTIONS}, os.environ)
+            self.settings = judge({name: self.get_option(name) for name in MAIL_OPTIONS}, os.environ)
         except Exception as error:  # noqa: BLE001 # a callback that raises here is switched off
             self.troubled(f"options: {error}")
-        self._log = run_log.RunLog(self._settings.log_limit)
+        self._log = run_log.RunLog(self.settings.log_limit)
 
     def troubled(self, text: str) -> None:
         """Keep what went wrong in this callback, to be told in the mail."""
@@ -184,14 +184,14 @@ class CallbackModule(CallbackBase):
         """Begin a playbook; begin to send what earlier runs could not."""
         self._playbooks.append(str(getattr(playbook, "_file_name", "") or ""))
         self._collector.playbook_started([play.get_name() for play in playbook.get_plays()])
-        if len(self._playbooks) > 1 or not self._settings.wanted:
+        if len(self._playbooks) > 1 or not self.settings.wanted:
             return
         atexit.register(self._end)
-        for problem in self._settings.problems:
+        for problem in self.settings.problems:
             self._say(problem)
-        waiting = mail_delivery.waiting(self._settings.spool)
+        waiting = mail_delivery.waiting(self.settings.spool)
         if waiting:
-            self._flush = mail_delivery.start(waiting, self._settings)
+            self._flush = mail_delivery.start(waiting, self.settings)
 
     @guarded
     def v2_playbook_on_play_start(self, play: Any) -> None:
@@ -287,19 +287,19 @@ class CallbackModule(CallbackBase):
 
     def _end(self, recap: Mapping[str, Mapping[str, int]] | None = None) -> None:
         """End the run: send what there is to tell. Without a recap it was interrupted, and only failures are told."""
-        if self._over or os.getpid() != self._process or not self._settings.wanted:
+        if self._over or os.getpid() != self._process or not self.settings.wanted:
             return
         self._over = True
         try:
             self._finish_flush()
             if recap is None and not self._collector.failed:
                 return
-            told = mail_delivery.tell(report := self._report(recap), self._settings)
+            told = mail_delivery.tell(report := self._report(recap), self.settings)
         except Exception as error:  # noqa: BLE001 # a poor mail is better than none
             self.troubled(f"{type(error).__name__}: {error}")
             message = f"the report of the run could not be made: {self._troubles[-1]}"
             report = Report(self._label(), (Failure(socket.gethostname(), message, RUN),), node=socket.gethostname())
-            told = mail_delivery.tell(report, self._settings)
+            told = mail_delivery.tell(report, self.settings)
         for sentence in told.said:
             self._say(sentence)
         receipt = self.get_option("receipt")
@@ -311,7 +311,7 @@ class CallbackModule(CallbackBase):
         """Return all that is to be told of the run."""
         node = socket.gethostname()
         fields = self._collector.finish(recap or {}, ended=recap is not None)
-        failures = [*fields.pop("failures"), *mail_delivery.overdue_failure(self._settings, node, time.time())]
+        failures = [*fields.pop("failures"), *mail_delivery.overdue_failure(self.settings, node, time.time())]
         troubles = tuple(f"Something in this mail may be missing: {trouble}" for trouble in self._troubles)
         argv = self._argv()
         failing = [failure.host for failure in failures if failure.kind != RUN]
@@ -319,7 +319,7 @@ class CallbackModule(CallbackBase):
         key = self._key()
         hostvars = (
             self._variables().get("hostvars", {})
-            if failures or mail_memory.hosts_down(self._settings.spool, key)
+            if failures or mail_memory.hosts_down(self.settings.spool, key)
             else {}
         )
         nodes = dict.fromkeys(
@@ -327,7 +327,7 @@ class CallbackModule(CallbackBase):
                 *failing,
                 *(failure.delegate for failure in failures if failure.delegate),
                 *fields["unfinished"],
-                *mail_memory.hosts_down(self._settings.spool, key),
+                *mail_memory.hosts_down(self.settings.spool, key),
             ]
         )
         return Report(
@@ -345,7 +345,7 @@ class CallbackModule(CallbackBase):
             rerun=rerun_command(argv, os.getcwd(), self._collector.stamp, some),
             log=self._log.entries(),
             mail_to={host: _recipients(hostvars, host) for host in nodes},
-            secrets=tuple(worth_searching([*secrets_of(argv), *self._secrets, self._settings.password])),
+            secrets=tuple(worth_searching([*secrets_of(argv), *self._secrets, self.settings.password])),
             key=key,
             **fields,
         )
@@ -353,7 +353,7 @@ class CallbackModule(CallbackBase):
     def _finish_flush(self) -> None:
         """Wait for what earlier runs could not send, no longer than its time."""
         if self._flush:
-            left = self._settings.timeout - (datetime.now().astimezone() - self._started).total_seconds()
+            left = self.settings.timeout - (datetime.now().astimezone() - self._started).total_seconds()
             mail_delivery.finish(self._flush, (), max(left, 0))
 
     def _read(self, result: Any) -> tuple[str, Place, Any]:

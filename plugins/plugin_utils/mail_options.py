@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import os
-
 from ansible import constants
 from ansible.plugins.loader import callback_loader
 
-from .mail_settings import Settings, judge
+from .mail_settings import Settings
 
 CALLBACK = "altbackup.core.error_mail"
 
 
 def load_settings() -> Settings:
     """Return the settings of the failure mail, from the same options as those of the callback."""
-    callback_loader.get(CALLBACK, class_only=True)  # this alone makes its options known
-    return judge(constants.config.get_plugin_options("callback", CALLBACK), os.environ)
+    callback = callback_loader.get(CALLBACK)
+    if callback is None:
+        return Settings(problems=(f"the callback {CALLBACK} cannot be loaded",))
+    callback.set_options()
+    settings: Settings = callback.settings
+    return settings
 
 
 def is_enabled() -> bool:

@@ -20,18 +20,13 @@ def documented() -> dict[str, Any]:
     return dict(yaml.safe_load(error_mail.DOCUMENTATION)["options"])
 
 
-def set_options(monkeypatch: pytest.MonkeyPatch, spool: Path, options: dict[str, str]) -> None:
-    """Set its options in the environment, and no others; let Ansible know them."""
+def make_callback(monkeypatch: pytest.MonkeyPatch, spool: Path, options: dict[str, str]) -> error_mail.CallbackModule:
+    """Return the callback with these options in the environment, and no others."""
     for name in [name for name in os.environ if name.startswith("ALTBACKUP_MAIL") or name == "MAILTO"]:
         monkeypatch.delenv(name)
     for name, value in {"SPOOL": str(spool), **options}.items():
         monkeypatch.setenv(name if name == "MAILTO" else f"ALTBACKUP_MAIL_{name}", value)
     constants.config.initialize_plugin_configuration_definitions("callback", NAME, documented())
-
-
-def make_callback(monkeypatch: pytest.MonkeyPatch, spool: Path, options: dict[str, str]) -> error_mail.CallbackModule:
-    """Return the callback with these options."""
-    set_options(monkeypatch, spool, options)
     made = error_mail.CallbackModule()
     made._load_name = NAME
     made.set_options()

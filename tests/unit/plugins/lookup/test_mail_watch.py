@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from ansible import constants
-from helpers.mail_callback import set_options
+from helpers.mail_callback import make_callback
 
 from ansible_collections.altbackup.core.plugins.lookup import mail_watch
 from ansible_collections.altbackup.core.plugins.plugin_utils import mail_options
@@ -24,8 +24,8 @@ def watch(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, terminal: bool, enabled: bool = True, **options: str
 ) -> dict[str, str]:
     """Return what the lookup returns."""
-    set_options(monkeypatch, tmp_path / "spool", options)
-    monkeypatch.setattr(mail_options, "callback_loader", SimpleNamespace(get=lambda *_, **__: None))
+    callback = make_callback(monkeypatch, tmp_path / "spool", options)
+    monkeypatch.setattr(mail_options, "callback_loader", SimpleNamespace(get=lambda _: callback))
     monkeypatch.setattr(constants, "CALLBACKS_ENABLED", [CALLBACK] if enabled else [])
     monkeypatch.setattr(mail_watch, "on_terminal", lambda _: terminal)
     (found,) = mail_watch.LookupModule().run([])
