@@ -159,6 +159,7 @@ class CallbackModule(CallbackBase):
         self._log = run_log.RunLog(1)
         self._playbooks: list[str] = []
         self._play: Any = None
+        self._gone_before: set[str] | None = None
         self._started = datetime.now().astimezone()
         self._secrets: set[str] = set()
         self._troubles: list[str] = []
@@ -216,6 +217,8 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         """Begin a task."""
         self._log.add(run_log.banner("TASK", self._place(task, None).title, _clock()))
+        # By the time that the failure of a run_once task is told, all hosts are out of the play.
+        self._gone_before = self._gone() if task.run_once else None
 
     @guarded
     def v2_playbook_on_handler_task_start(self, task: Any) -> None:
@@ -238,14 +241,14 @@ class CallbackModule(CallbackBase):
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool | None = None) -> None:
         """A task failed; whether a rescue mends that is known at the end."""
         host, place, values = self._read(result)
-        self._collector.failed_on(host, place, values, ignored=bool(ignore_errors), gone=self._gone())
+        self._collector.failed_on(host, place, values, ignored=bool(ignore_errors), gone=self._gone_by_now(place))
         self._record("fatal", host, place, values, "FAILED!" + (" ...ignoring" if ignore_errors else ""))
 
     @guarded
     def v2_runner_on_unreachable(self, result: Any) -> None:
         """A host, or the one to which it was delegated, was unreachable."""
         host, place, values = self._read(result)
-        self._collector.failed_on(host, place, values, unreachable=True, gone=self._gone())
+        self._collector.failed_on(host, place, values, unreachable=True, gone=self._gone_by_now(place))
         self._record(
             "fatal", host, place, values, "UNREACHABLE!" + (" ...ignoring" if place.ignore_unreachable else "")
         )
@@ -404,6 +407,10 @@ class CallbackModule(CallbackBase):
         """Return the hosts that are out of the current play."""
         hosts = self._hosts()
         return set(hosts["ansible_play_hosts_all"]) - set(hosts["ansible_play_hosts"])
+
+    def _gone_by_now(self, place: Place) -> set[str]:
+        """Return the hosts that were out of the play before a failure."""
+        return self._gone_before if place.run_once and self._gone_before is not None else self._gone()
 
     def _end_play(self) -> None:
         if self._play is not None:
