@@ -183,13 +183,14 @@ def test_secrets_of_no_log_and_of_arguments_do_not_show(callback: Any, server: M
         ("runner_on_failed", result({"censored": "hidden"}, **hidden)),
         (
             "runner_on_failed",
-            result({"msg": "login as hushpuppy2 failed"}, host="b", args={"login_password": "hushpuppy2"}),
+            result({"msg": "login as kumquat failed"}, host="b", args={"login_password": "kumquat"}),
         ),
         a={"failures": 1},
         b={"failures": 1},
     )
     (message,) = server.messages()
-    assert "hushpuppy" not in text_of(message) + text_of(message, "html") + str(message["Subject"])
+    shown = text_of(message) + text_of(message, "html") + str(message["Subject"])
+    assert not [secret for secret in ("hushpuppy", "kumquat") if secret in shown]
     assert "its name is hidden" in text_of(message)
 
 
