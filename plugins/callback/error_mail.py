@@ -109,7 +109,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from ansible import context
@@ -117,12 +116,13 @@ from ansible.playbook.handler import Handler
 from ansible.plugins.callback import CallbackBase
 
 from ..plugin_utils import mail_delivery, mail_memory, run_log
-from ..plugin_utils.failure_report import RUN, Collector, Failure, Place, Report
+from ..plugin_utils.failure_report import RUN, Failure, Place, Report
 from ..plugin_utils.mail_settings import Settings, addresses, judge, user_name
 from ..plugin_utils.mail_text import command_line, rerun_command
 from ..plugin_utils.mail_transport import write_private
 from ..plugin_utils.masking import secrets_in, secrets_of, worth_searching
 from ..plugin_utils.plain_text import clean, one_line
+from ..plugin_utils.run_events import Collector
 
 MAIL_OPTIONS = (
     *("to", "from", "host", "port", "security", "username", "password", "timeout", "spool"),
@@ -174,6 +174,7 @@ class CallbackModule(CallbackBase):
         except Exception as error:  # noqa: BLE001 # a callback that raises here is switched off
             self.troubled(f"options: {error}")
         self._log = run_log.RunLog(self.settings.log_limit)
+        self.disabled = not self.settings.wanted
 
     def troubled(self, text: str) -> None:
         """Keep what went wrong in this callback, to be told in the mail."""
@@ -444,8 +445,8 @@ class CallbackModule(CallbackBase):
         """Return what makes two runs the same job: playbooks, inventory, limit, tags, mode."""
         if self._is_ad_hoc():
             return ""
-        options = [context.CLIARGS.get(name) for name in ("inventory", "subset", "tags", "skip_tags", "check")]
-        return json.dumps([[str(Path(name).absolute()) for name in self._playbooks], *options], default=str)
+        options = {name: context.CLIARGS.get(name) for name in ("subset", "tags", "skip_tags", "check")}
+        return mail_memory.job_key(self._playbooks, map(str, context.CLIARGS.get("inventory") or ()), **options)
 
     def _say(self, sentence: str) -> None:
         self._display.warning(f"altbackup mail: {sentence}")
@@ -475,6 +476,9 @@ def _recipients(hostvars: Any, host: str) -> tuple[str, ...]:
 
 def _with_user(failure: Failure, hostvars: Any) -> Failure:
     """Return a failure with the user as whom its host, or its delegate, is reached."""
-    user = _host_variable(hostvars, failure.delegate or failure.host, "ansible_user")
-    task_user, comma, become = failure.place.user.partition(",")
-    return replace(failure, place=replace(failure.place, user=f"{user or task_user or ''}{comma}{become}".lstrip(", ")))
+    if failure.kind == RUN:
+        return failure
+    own, comma, become = failure.place.user.partition(",")
+    inventory = _host_variable(hostvars, failure.delegate or failure.host, "ansible_user")
+    user = inventory or own or context.CLIARGS.get("remote_user") or user_name()
+    return replace(failure, place=replace(failure.place, user=f"{user}{comma}{become}"))

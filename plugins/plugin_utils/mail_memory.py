@@ -8,7 +8,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +28,14 @@ def identity(failure: Failure) -> str:
     what = failure.identity or _VARIES.sub("#", failure.headline)
     parts = (failure.host, failure.delegate, failure.place.name, what)
     return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def job_key(playbooks: Iterable[str], inventory: Iterable[str], **options: Any) -> str:
+    """Given playbooks, inventories and what else tells jobs apart, such as a limit, return the key of the job."""
+    folder = os.getcwd()
+    paths = [[os.path.join(folder, path) for path in sorted(names)] for names in (playbooks, inventory)]
+    given = {name: value for name, value in options.items() if value and value != ("all",) and value != ["all"]}
+    return json.dumps([*paths, given], sort_keys=True, default=str)
 
 
 def recall(job: Mapping[str, Any], report: Report) -> tuple[dict[str, Any], Report]:
@@ -114,7 +123,7 @@ def _opened(folder: Path) -> Iterator[dict[str, Any]]:
     path = folder / FILE
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with open(os.open(folder / ".memory.lock", os.O_RDWR | os.O_CREAT, 0o600), "r+b") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        _take(lock.fileno())
         try:
             jobs = _mapping(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError):
@@ -124,6 +133,15 @@ def _opened(folder: Path) -> Iterator[dict[str, Any]]:
         if json.dumps(jobs) != before:
             write_private(f"{path}.new", json.dumps(jobs, indent=1).encode())
             os.replace(f"{path}.new", path)
+
+
+def _take(lock: int) -> None:
+    """Take a lock that is held for moments only. Raise BlockingIOError if it is not to be had in a second: no run hangs on it."""
+    for _ in range(50):
+        with contextlib.suppress(BlockingIOError):
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(0.02)
+    raise BlockingIOError
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -68,7 +68,7 @@ DEBUG = "    - ansible.builtin.debug: {msg: fine}\n"
 BEGIN, END = "-----BEGIN X PRIVATE KEY-----", "-----END X PRIVATE KEY-----"
 ALL = "alpha:beta:gamma"
 BROKEN = "broken pipe of one"
-REFUSED = "Connection refused"
+REFUSED = "Connection refused|Broken pipe"
 
 SITUATIONS = (
     fails("plain failure", DEBUG + command("one"), BROKEN, "(rc 7)", "Break it", "play.yml:6", "1 task, the last"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +13,13 @@ from typing import Any
 import pytest
 
 from ansible_collections.altbackup.core.plugins.plugin_utils.failure_report import Failure, Place, Report
-from ansible_collections.altbackup.core.plugins.plugin_utils.mail_memory import hosts_down, identity, recall, remember
+from ansible_collections.altbackup.core.plugins.plugin_utils.mail_memory import (
+    hosts_down,
+    identity,
+    job_key,
+    recall,
+    remember,
+)
 
 NIGHT = datetime(2013, 5, 10, 2, 0, tzinfo=UTC)
 A = Failure("dayabay", "no space", place=Place(name="Make tonight's tarballs"))
@@ -104,3 +112,25 @@ def test_memory_that_cannot_be_written_is_no_crash(tmp_path: Path) -> None:
 def test_ad_hoc_calls_are_not_remembered(tmp_path: Path) -> None:
     remember(tmp_path / "spool", replace(report(0, A), key=""))
     assert not (tmp_path / "spool").exists()
+
+
+def test_lock_that_another_holds_for_ever_hangs_nothing(tmp_path: Path) -> None:
+    remember(tmp_path, report(0, A))
+    with open(tmp_path / ".memory.lock", "r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert remember(tmp_path, report(1, A)) == report(1, A)
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ({}, True),
+        ({"subset": None, "tags": ("all",), "check": False}, True),
+        ({"subset": "dayabay"}, False),
+        ({"check": True}, False),
+        ({"inventory": ["there"]}, False),
+        ({"inventory": [os.path.join(os.getcwd(), "here")]}, True),
+    ],
+)
+def test_job_is_playbook_inventory_and_limit(other: dict[str, Any], same: bool) -> None:
+    assert (job_key(["backup.yml"], ["here"]) == job_key(["backup.yml"], **{"inventory": ["here"], **other})) == same
