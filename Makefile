@@ -1,7 +1,7 @@
 # Run from this folder, or from anywhere with make -C FOLDER.
 
 # The user's own settings of Ansible, Python and pytest shall not decide how a run here ends.
-unexport $(filter ANSIBLE_% PYTEST_% MOLECULE_%,$(.VARIABLES)) PYTHONPATH PYTHONHOME
+unexport $(filter ALTBACKUP_% ANSIBLE_% PYTEST_% MOLECULE_%,$(.VARIABLES)) PYTHONPATH PYTHONHOME
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -17,7 +17,7 @@ TWO := --jobs=2 --output-sync=target
 YAML_FOLDERS = $(wildcard changelogs inventory meta playbooks roles tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build clean distclean test-unit test-integration molecule sanity importer \
+.PHONY: help demo test lint build clean distclean test-unit test-integration mail-matrix molecule sanity importer \
 	environment-demo environment-lint environment-test environment-sanity environment-importer \
 	lint-python lint-yaml lint-shell lint-ansible lint-changelog format
 
@@ -39,6 +39,9 @@ test-unit: ## only the unit and module tests (after one make test)
 
 test-integration: ## only the tests of whole playbooks and of the lab (after one make test)
 	$(BIN)/python -m pytest -n $(WORKERS) tests/lab tests/integration </dev/null
+
+mail-matrix: environment-test ## every way to fail, in every mood of the mail server, as a table
+	$(BIN)/python -m pytest tests/integration/mail </dev/null
 
 molecule: environment-test ## the whole chain over ssh, from a source to two targets, in the lab
 	@trap '$(BIN)/python -m tests.lab down --state var/molecule/lab.json' EXIT; trap 'exit 130' HUP INT TERM; \

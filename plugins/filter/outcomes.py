@@ -11,6 +11,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ..plugin_utils import outcomes
+from .plan import untrusted
 
 
 def states_of(hostvars: Mapping[str, Any]) -> dict[str, Any]:
@@ -18,14 +19,10 @@ def states_of(hostvars: Mapping[str, Any]) -> dict[str, Any]:
     return {node: hostvars[node]["__altbackup_run"] for node in hostvars if "__altbackup_run" in hostvars[node]}
 
 
-def all_failures(hostvars: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Given hostvars, return all failures that this run recorded."""
-    return outcomes.all_failures(states_of(hostvars).values())
-
-
-def summary(hostvars: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
-    """Given hostvars and the plan, return the lines of the report."""
-    return outcomes.summary(plan, states_of(hostvars))
+def outcome(hostvars: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Given hostvars and the plan, return all failures that this run recorded, and lines on what it did."""
+    states = states_of(hostvars)
+    return untrusted({"failures": outcomes.all_failures(states.values()), "fine": outcomes.summary(plan, states)})
 
 
 def all_listed(hostvars: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -66,8 +63,7 @@ class FilterModule:
             outcomes.without_keys,
             outcomes.listed,
             outcomes.table,
-            all_failures,
             all_listed,
-            summary,
+            outcome,
         )
         return {function.__name__: _guarded(function) for function in functions}

@@ -58,7 +58,7 @@ def failures_of(registered: Mapping[str, Any], stage: str, node: str) -> list[di
 def _tree_name(result: Mapping[str, Any], node: str) -> str:
     """Return `source -> target` for a call that looked at a source's copies on a target, else an empty text."""
     item = result.get(str(result.get("ansible_loop_var") or "item"))
-    if not isinstance(item, Mapping) or item.get("role") != "target":
+    if not isinstance(item, Mapping) or item.get("role") != "target" or "source" not in item:
         return ""
     return f"{item['source']} -> {item.get('node', node)}"
 

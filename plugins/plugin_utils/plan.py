@@ -41,12 +41,15 @@ _OF_TARGETS = ("target_base",)
 _CONNECTION = {"rsync_host": "ansible_host", "rsync_port": "ansible_port", "rsync_user": "ansible_user"}
 _LOCAL = ("local", "ansible.builtin.local")
 
-_SECRET_NAME = re.compile(
-    r"passw|passphrase|secret|token|credential|private_?key|key_?(?:data|content|material)", re.IGNORECASE
+SECRET_NAME = re.compile(
+    r"passw|passphrase|secret|token|credential|private_?key|key_?(?:data|content|material)|(?:^|_)(?:pass|pwd|api_?key)$",
+    re.IGNORECASE,
 )
+"""What the name of a variable that holds a secret looks like."""
 _SECRET_TEXT = re.compile(
-    r"(?P<word>[\w-]*(?:passw|passphrase|secret|token|credential)[\w-]*\s*[=:]\s*)[^\s,;&]+"
-    r"|(?P<scheme>\w://[^\s/:@]*:)[^\s/@]+(?=@)"
+    r"(?<![\w-])(?P<word>[\w-]{0,64}(?:passw|passphrase|secret|token|credential)[\w-]{0,64}[\"'\\]{0,4}\s{0,8}[=:]\s{0,8})"
+    r"(?:\"[^\"\n]{1,1024}\"|'[^'\n]{1,1024}'|[^\s,;&]+)"
+    r"|(?P<scheme>\w://[^\s/:@]{0,256}:)[^\s/@]{1,1024}(?=@)"
     r"|(?P<command>sshpass\s+-p\s*)\S+",
     re.IGNORECASE,
 )
@@ -196,7 +199,7 @@ def mask(value: Any) -> Any:
 def _mask_entry(key: str, value: Any) -> Any:
     if key == "ssh_args":
         return mask_words(value)
-    return MASK if _SECRET_NAME.search(key) and value and not isinstance(value, (int, float)) else mask(value)
+    return MASK if SECRET_NAME.search(key) and value and not isinstance(value, (int, float)) else mask(value)
 
 
 def mask_text(text: str) -> str:

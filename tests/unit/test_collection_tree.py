@@ -122,7 +122,8 @@ def test_the_collection_link_leads_to_the_checkout() -> None:
 
 
 @pytest.mark.parametrize(
-    ("plugin_type", "folder"), [("module", "library"), ("filter", "plugins/filter"), ("callback", "plugins/callback")]
+    ("plugin_type", "folder"),
+    [("module", "library"), *((name, f"plugins/{name}") for name in ("filter", "lookup", "callback"))],
 )
 def test_every_plugin_resolves_by_full_name_and_is_documented(plugin_type: str, folder: str, tmp_path: Path) -> None:
     names = plugin_names(folder)

@@ -802,6 +802,7 @@ def test_module_runs_under_the_oldest_and_the_newest_python(
         "LC_ALL": "C.UTF-8",
         "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
         "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / ".collections"),
+        "ALTBACKUP_MAIL_TO": "none",
         "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
         "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
     }

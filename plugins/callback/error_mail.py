@@ -1,0 +1,484 @@
+# Copyright: (c) 2026, altbackup developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One mail on each run that failed: this file takes Ansible's events, plugin_utils makes text of them and sends it."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: error_mail
+type: notification
+author: altbackup developers (@altbackup)
+version_added: 0.1.0
+short_description: Mails what failed in a run, with all that is needed to mend it
+description:
+  - Sends one mail at the end of a run in which anything failed, or that could do nothing. It names every host that failed, was
+    unreachable or did not finish, with the error, task, file and line, the command line, the controller and the user, and the
+    command that does what is missing. The log of the run is attached.
+  - The first good run after failures sends one short mail, too, which says what had failed and since when.
+  - Serves all playbooks, and C(ansible) commands where C(bin_ansible_callbacks) is on.
+  - A mail that cannot be sent is kept in a spool, said on stderr, and sent by the next run.
+  - Failures that were ignored or rescued are no failures. What V(no_log) hides is not shown, and passwords are masked.
+  - No option is refused by Ansible itself, which would switch the mail off with a warning. What is not usable is named at the
+    start of a run.
+requirements:
+  - Enabled by its full name, C(callbacks_enabled = altbackup.core.error_mail).
+options:
+  to:
+    description:
+      - Recipients of the mail on every failed run, separated by commas. V(none) means that no mail is wanted.
+      - Where it is not set, the environment variable E(MAILTO) is taken, as cron's users expect.
+      - Who is named by the variable C(altbackup_mail_to) of a host gets a mail with only what concerns that host.
+    type: str
+    env: [{name: ALTBACKUP_MAIL_TO}]
+    ini: [{section: callback_error_mail, key: to}]
+  from:
+    description: The sender. By default the user at this machine.
+    type: str
+    env: [{name: ALTBACKUP_MAIL_FROM}]
+    ini: [{section: callback_error_mail, key: from}]
+  host:
+    description: The SMTP server. Where it is not set, mail is handed over to C(sendmail).
+    type: str
+    env: [{name: ALTBACKUP_MAIL_HOST}]
+    ini: [{section: callback_error_mail, key: host}]
+  port:
+    description: Its port. By default 25, with O(security=starttls) 587, with O(security=tls) 465.
+    type: str
+    env: [{name: ALTBACKUP_MAIL_PORT}]
+    ini: [{section: callback_error_mail, key: port}]
+  security:
+    description: V(none), V(starttls) or V(tls). Certificates are verified.
+    type: str
+    default: none
+    env: [{name: ALTBACKUP_MAIL_SECURITY}]
+    ini: [{section: callback_error_mail, key: security}]
+  username:
+    description: The name to log in with, if the server wants one.
+    type: str
+    env: [{name: ALTBACKUP_MAIL_USERNAME}]
+    ini: [{section: callback_error_mail, key: username}]
+  password:
+    description: The password for that.
+    type: str
+    env: [{name: ALTBACKUP_MAIL_PASSWORD}]
+    ini: [{section: callback_error_mail, key: password}]
+  timeout:
+    description: Longest time for one whole conversation with the server, in seconds or with a unit.
+    type: str
+    default: 10s
+    env: [{name: ALTBACKUP_MAIL_TIMEOUT}]
+    ini: [{section: callback_error_mail, key: timeout}]
+  spool:
+    description: Folder for mails that could not be sent, one file each, and for the memory of what had failed. Made where missing.
+    type: str
+    default: ~/.altbackup/spool
+    env: [{name: ALTBACKUP_MAIL_SPOOL}]
+    ini: [{section: callback_error_mail, key: spool}]
+  body_limit:
+    description: Characters of the text of a mail. Of longer ones, beginning and end are kept.
+    type: str
+    default: '65536'
+    env: [{name: ALTBACKUP_MAIL_BODY_LIMIT}]
+    ini: [{section: callback_error_mail, key: body_limit}]
+  log_limit:
+    description: Characters of the log, before it is compressed. Of longer ones, beginning and end are kept. 0 means no log.
+    type: str
+    default: '2097152'
+    env: [{name: ALTBACKUP_MAIL_LOG_LIMIT}]
+    ini: [{section: callback_error_mail, key: log_limit}]
+  command:
+    description: The command line to show, where a program that runs Ansible was given another one.
+    type: str
+    env: [{name: ALTBACKUP_MAIL_COMMAND}]
+  receipt:
+    description: File in which to write, as JSON, what was mailed, for a program that runs Ansible.
+    type: str
+    env: [{name: ALTBACKUP_MAIL_RECEIPT}]
+"""
+
+import atexit
+import functools
+import json
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from ansible import context
+from ansible.playbook.handler import Handler
+from ansible.plugins.callback import CallbackBase
+
+from ..plugin_utils import mail_delivery, mail_memory, run_log
+from ..plugin_utils.failure_report import RUN, Failure, Place, Report
+from ..plugin_utils.mail_settings import Settings, addresses, judge, user_name
+from ..plugin_utils.mail_text import command_line, rerun_command
+from ..plugin_utils.mail_transport import write_private
+from ..plugin_utils.masking import secrets_in, secrets_of, worth_searching
+from ..plugin_utils.plain_text import clean, one_line
+from ..plugin_utils.run_events import Collector
+
+MAIL_OPTIONS = (
+    *("to", "from", "host", "port", "security", "username", "password", "timeout", "spool"),
+    *("body_limit", "log_limit"),
+)
+
+
+def guarded(method: Callable[..., None]) -> Callable[..., None]:
+    """Let an event never raise: Ansible would lose it, and with it the mail. What went wrong is told in the mail."""
+
+    @functools.wraps(method)
+    def call(self: CallbackModule, *arguments: Any, **options: Any) -> None:
+        try:
+            method(self, *arguments, **options)
+        except Exception as error:  # noqa: BLE001 # see above
+            self.troubled(f"{method.__name__}: {type(error).__name__}: {error}")
+
+    return call
+
+
+class CallbackModule(CallbackBase):
+    """Collects during the run, sends once, at its end."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "notification"
+    CALLBACK_NAME = "altbackup.core.error_mail"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._process = os.getpid()
+        self.settings = Settings(wanted=False)
+        self._collector = Collector()
+        self._log = run_log.RunLog(1)
+        self._playbooks: list[str] = []
+        self._play: Any = None
+        self._gone_before: set[str] | None = None
+        self._started = datetime.now().astimezone()
+        self._secrets: set[str] = set()
+        self._troubles: list[str] = []
+        self._flush: subprocess.Popen[bytes] | None = None
+        self._over = False
+
+    def set_options(self, task_keys: Any = None, var_options: Any = None, direct: Any = None) -> None:
+        """Take the options, usable or not."""
+        super().set_options(task_keys=task_keys, var_options=var_options, direct=direct)
+        try:
+            self.settings = judge({name: self.get_option(name) for name in MAIL_OPTIONS}, os.environ)
+        except Exception as error:  # noqa: BLE001 # a callback that raises here is switched off
+            self.troubled(f"options: {error}")
+        self._log = run_log.RunLog(self.settings.log_limit)
+        self.disabled = not self.settings.wanted
+
+    def troubled(self, text: str) -> None:
+        """Keep what went wrong in this callback, to be told in the mail."""
+        if len(self._troubles) < 20:
+            self._troubles.append(one_line(text))
+
+    @guarded
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        """Begin a playbook; begin to send what earlier runs could not."""
+        self._playbooks.append(str(getattr(playbook, "_file_name", "") or ""))
+        self._collector.playbook_started([play.get_name() for play in playbook.get_plays()])
+        if len(self._playbooks) > 1 or not self.settings.wanted:
+            return
+        atexit.register(self._end)
+        for problem in self.settings.problems:
+            self._say(problem)
+        waiting = mail_delivery.waiting(self.settings.spool)
+        if waiting:
+            self._flush = mail_delivery.start(waiting, self.settings)
+
+    @guarded
+    def v2_playbook_on_play_start(self, play: Any) -> None:
+        """Begin a play, or the next batch of one."""
+        self._end_play()
+        self._play = play
+        name = play.get_name().strip()
+        self._log.add(run_log.banner("PLAY", name, _clock()))
+        hosts = self._hosts()
+        self._collector.play_started(
+            name, hosts["ansible_play_hosts_all"], hosts["ansible_play_batch"], play.max_fail_percentage is not None
+        )
+
+    @guarded
+    def v2_playbook_on_no_hosts_matched(self) -> None:
+        """A play has no hosts."""
+        pattern = self._play.hosts if self._play else ""
+        self._collector.no_hosts(", ".join(map(str, pattern)) if isinstance(pattern, (list, tuple)) else str(pattern))
+        self._log.add("skipping: no hosts matched")
+
+    @guarded
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
+        """Begin a task."""
+        self._log.add(run_log.banner("TASK", self._place(task, None).title, _clock()))
+        # By the time that the failure of a run_once task is told, all hosts are out of the play.
+        self._gone_before = self._gone() if task.run_once else None
+
+    @guarded
+    def v2_playbook_on_handler_task_start(self, task: Any) -> None:
+        """Begin a handler."""
+        self._log.add(run_log.banner("RUNNING HANDLER", self._place(task, None).title, _clock()))
+
+    @guarded
+    def v2_runner_on_start(self, host: Any, task: Any) -> None:
+        """Begin a task on a host."""
+        self._collector.started()
+
+    @guarded
+    def v2_runner_on_ok(self, result: Any) -> None:
+        """A task was fine; a stage's may have noted failures all the same."""
+        host, place, values = self._read(result)
+        self._collector.ok(host, place, values)
+        self._record("changed" if isinstance(values, Mapping) and values.get("changed") else "ok", host, place, values)
+
+    @guarded
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool | None = None) -> None:
+        """A task failed; whether a rescue mends that is known at the end."""
+        host, place, values = self._read(result)
+        self._collector.failed_on(host, place, values, ignored=bool(ignore_errors), gone=self._gone_by_now(place))
+        self._record("fatal", host, place, values, "FAILED!" + (" ...ignoring" if ignore_errors else ""))
+
+    @guarded
+    def v2_runner_on_unreachable(self, result: Any) -> None:
+        """A host, or the one to which it was delegated, was unreachable."""
+        host, place, values = self._read(result)
+        self._collector.failed_on(host, place, values, unreachable=True, gone=self._gone_by_now(place))
+        self._record(
+            "fatal", host, place, values, "UNREACHABLE!" + (" ...ignoring" if place.ignore_unreachable else "")
+        )
+
+    @guarded
+    def v2_runner_retry(self, result: Any) -> None:
+        """A task is tried again."""
+        host, place, values = self._read(result)
+        self._record("FAILED - RETRYING", host, place, values)
+
+    @guarded
+    def v2_runner_item_on_ok(self, result: Any) -> None:
+        """An item of a loop was fine."""
+        self._item("ok", result)
+
+    @guarded
+    def v2_runner_item_on_failed(self, result: Any) -> None:
+        """An item of a loop failed; the failure itself comes with the whole loop."""
+        self._item("failed", result)
+
+    @guarded
+    def v2_runner_item_on_skipped(self, result: Any) -> None:
+        """An item of a loop was skipped."""
+        self._item("", result)
+
+    @guarded
+    def v2_playbook_on_stats(self, stats: Any) -> None:
+        """End a playbook, and the run, unless another playbook follows."""
+        self._end_play()
+        recap = {str(host): stats.summarize(host) for host in sorted(stats.processed)}
+        self._log.add(run_log.banner("PLAY RECAP", "", _clock()))
+        for host, counts in recap.items():
+            self._log.add(f"{host}: {' '.join(f'{name}={count}' for name, count in counts.items())}", host)
+        failed = any(counts.get("failures") or counts.get("unreachable") for counts in recap.values())
+        expected = context.CLIARGS.get("args")
+        last = not isinstance(expected, (list, tuple)) or len(self._playbooks) >= len(expected)
+        if last or failed:
+            self._end(recap)
+
+    def _end(self, recap: Mapping[str, Mapping[str, int]] | None = None) -> None:
+        """End the run: send what there is to tell. Without a recap it was interrupted, and only failures are told."""
+        if self._over or os.getpid() != self._process or not self.settings.wanted:
+            return
+        self._over = True
+        try:
+            self._finish_flush()
+            if recap is None and not self._collector.failed:
+                return
+            told = mail_delivery.tell(report := self._report(recap), self.settings)
+        except Exception as error:  # noqa: BLE001 # a poor mail is better than none
+            self.troubled(f"{type(error).__name__}: {error}")
+            message = f"the report of the run could not be made: {self._troubles[-1]}"
+            report = Report(self._label(), (Failure(socket.gethostname(), message, RUN),), node=socket.gethostname())
+            told = mail_delivery.tell(report, self.settings)
+        for sentence in told.said:
+            self._say(sentence)
+        receipt = self.get_option("receipt")
+        if receipt:
+            summary = {"failures": len(report.failures), "mails": told.mails, "delivered": told.delivered}
+            write_private(receipt, json.dumps({**summary, "spooled": [str(path) for path in told.spooled]}).encode())
+
+    def _report(self, recap: Mapping[str, Mapping[str, int]] | None) -> Report:
+        """Return all that is to be told of the run."""
+        node = socket.gethostname()
+        fields = self._collector.finish(recap or {}, ended=recap is not None)
+        failures = [*fields.pop("failures"), *mail_delivery.overdue_failure(self.settings, node, time.time())]
+        troubles = tuple(f"Something in this mail may be missing: {trouble}" for trouble in self._troubles)
+        argv = self._argv()
+        failing = [failure.host for failure in failures if failure.kind != RUN]
+        some = sorted(set(failing)) if recap and set(recap) - set(failing) and not self._is_ad_hoc() else []
+        key = self._key()
+        hostvars = (
+            self._variables().get("hostvars", {})
+            if failures or mail_memory.hosts_down(self.settings.spool, key)
+            else {}
+        )
+        nodes = dict.fromkeys(
+            [
+                *failing,
+                *(failure.delegate for failure in failures if failure.delegate),
+                *fields["unfinished"],
+                *mail_memory.hosts_down(self.settings.spool, key),
+            ]
+        )
+        return Report(
+            playbook=self._label(),
+            failures=tuple(_with_user(failure, hostvars) for failure in failures),
+            notes=(*fields.pop("notes"), *troubles),
+            command=command_line(argv),
+            folder=os.getcwd(),
+            node=node,
+            user=user_name(),
+            inventory=tuple(map(str, context.CLIARGS.get("inventory") or ())),
+            started=self._started,
+            ended=datetime.now().astimezone(),
+            check=bool(context.CLIARGS.get("check")),
+            rerun=rerun_command(argv, os.getcwd(), self._collector.stamp, some),
+            log=self._log.entries(),
+            mail_to={host: _recipients(hostvars, host) for host in nodes},
+            secrets=tuple(worth_searching([*secrets_of(argv), *self._secrets, self.settings.password])),
+            key=key,
+            **fields,
+        )
+
+    def _finish_flush(self) -> None:
+        """Wait for what earlier runs could not send, no longer than its time."""
+        if self._flush:
+            left = self.settings.timeout - (datetime.now().astimezone() - self._started).total_seconds()
+            mail_delivery.finish(self._flush, (), max(left, 0))
+
+    def _read(self, result: Any) -> tuple[str, Place, Any]:
+        """Given the result of an event, return host, task and values. (ansible-core 2.17 and 2.18 have no public names.)"""
+        host = getattr(result, "host", None) or result._host
+        task = getattr(result, "task", None) or result._task
+        values = result.result if hasattr(result, "result") else result._result
+        self._secrets.update(secrets_in(task.args))
+        return str(host.get_name()), self._place(task, values), values
+
+    def _place(self, task: Any, values: Any) -> Place:
+        """Given a task and its result, return what may be told of it: of a no_log task nothing that was a template."""
+        hidden = bool(task.no_log) or run_log.is_censored(values)
+        name = _raw_name(task) if hidden else str(task.name or "")
+        role = getattr(task, "_role", None)
+        become = f", become {task.become_user or 'root'}" if task.become else ""
+        return Place(
+            uuid=str(task._uuid),
+            name=clean(name or ("(its name is hidden by no_log)" if hidden else task.action), 300),
+            role=str(role.get_name()) if role else "",
+            action=str(task.action),
+            path=str(task.get_path() or ""),
+            play=self._play.get_name().strip() if self._play else "",
+            handler=isinstance(task, Handler),
+            no_log=hidden,
+            run_once=bool(task.run_once),
+            fatal=bool(task.any_errors_fatal),
+            ignore_unreachable=bool(task.ignore_unreachable),
+            delegate="" if "{{" in str(task.delegate_to) else str(task.delegate_to or ""),  # a loop's items name theirs
+            user=f"{task.remote_user or ''}{become}",
+        )
+
+    def _item(self, status: str, result: Any) -> None:
+        host, place, values = self._read(result)
+        self._collector.item(host, place)
+        if status and isinstance(values, Mapping):
+            label = run_log.item_label(values) or "?"
+            self._log.add(run_log.entry(status, host, values, label=label, full=status == "failed"), host)
+
+    def _record(self, status: str, host: str, place: Place, values: Any, more: str = "") -> None:
+        """Add how a task ended to the log; of a loop its items have been told."""
+        where = f"{host} -> {place.delegate}" if place.delegate not in ("", host) else host
+        loop = isinstance(values, Mapping) and "results" in values
+        shown = {"msg": values.get("msg")} if loop else values
+        self._log.add(run_log.entry(status, where, shown, more=more, full=status == "fatal"), host)
+
+    def _gone(self) -> set[str]:
+        """Return the hosts that are out of the current play."""
+        hosts = self._hosts()
+        return set(hosts["ansible_play_hosts_all"]) - set(hosts["ansible_play_hosts"])
+
+    def _gone_by_now(self, place: Place) -> set[str]:
+        """Return the hosts that were out of the play before a failure."""
+        return self._gone_before if place.run_once and self._gone_before is not None else self._gone()
+
+    def _end_play(self) -> None:
+        if self._play is not None:
+            self._collector.play_ended(self._gone())
+
+    def _hosts(self) -> dict[str, list[str]]:
+        """Return the hosts of the current play as its variables tell them: all, those still in it, those of this batch."""
+        variables = self._variables(include_hostvars=False)
+        names = ("ansible_play_hosts_all", "ansible_play_hosts", "ansible_play_batch")
+        return {name: [str(host) for host in variables.get(name) or ()] for name in names}
+
+    def _variables(self, **options: Any) -> Mapping[str, Any]:
+        if self._play is None:
+            return {}
+        variables: Mapping[str, Any] = self._play.get_variable_manager().get_vars(play=self._play, **options)
+        return variables
+
+    def _argv(self) -> list[str]:
+        command = self.get_option("command")
+        return shlex.split(command) if command else list(sys.argv)
+
+    def _is_ad_hoc(self) -> bool:
+        return self._playbooks == ["__adhoc_playbook__"]
+
+    def _label(self) -> str:
+        if self._is_ad_hoc():
+            return f"ansible -m {context.CLIARGS.get('module_name')}"
+        return " ".join(os.path.basename(name) for name in self._playbooks) or "ansible"
+
+    def _key(self) -> str:
+        """Return what makes two runs the same job: playbooks, inventory, limit, tags, mode."""
+        if self._is_ad_hoc():
+            return ""
+        options = {name: context.CLIARGS.get(name) for name in ("subset", "tags", "skip_tags", "check")}
+        return mail_memory.job_key(self._playbooks, map(str, context.CLIARGS.get("inventory") or ()), **options)
+
+    def _say(self, sentence: str) -> None:
+        self._display.warning(f"altbackup mail: {sentence}")
+
+
+def _clock() -> str:
+    return datetime.now().astimezone().strftime("%H:%M:%S")
+
+
+def _raw_name(task: Any) -> str:
+    """Return the name of a task as it stands in its file, if that is no template: what a template became may be a secret."""
+    source = task.get_ds() if hasattr(task, "get_ds") else None
+    name = source.get("name") if isinstance(source, Mapping) else None
+    return str(name) if name and "{{" not in str(name) and "{%" not in str(name) else ""
+
+
+def _host_variable(hostvars: Any, host: str, name: str) -> str:
+    try:
+        return str(hostvars[host].get(name) or "")
+    except Exception:  # noqa: BLE001 # a template that cannot be evaluated, a host that is not in the inventory
+        return ""
+
+
+def _recipients(hostvars: Any, host: str) -> tuple[str, ...]:
+    return tuple(addresses(_host_variable(hostvars, host, "altbackup_mail_to"))[0])
+
+
+def _with_user(failure: Failure, hostvars: Any) -> Failure:
+    """Return a failure with the user as whom its host, or its delegate, is reached."""
+    if failure.kind == RUN:
+        return failure
+    own, comma, become = failure.place.user.partition(",")
+    inventory = _host_variable(hostvars, failure.delegate or failure.host, "ansible_user")
+    user = inventory or own or context.CLIARGS.get("remote_user") or user_name()
+    return replace(failure, place=replace(failure.place, user=f"{user}{comma}{become}"))

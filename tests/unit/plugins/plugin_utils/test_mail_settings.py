@@ -1,0 +1,115 @@
+"""Options are judged, not trusted: what is not usable is named, and never switches the mail off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.altbackup.core.plugins.plugin_utils.mail_settings import Settings, addresses, judge
+
+SERVER = {"host": "mail.example.org"}
+TO = {"to": "a@example.org"}
+
+
+def problems(environment: dict[str, str] | None = None, **options: Any) -> str:
+    """Return the problems of options, as one text."""
+    return "; ".join(judge(options, environment or {}).problems)
+
+
+@pytest.mark.parametrize(
+    ("to", "environment", "recipients"),
+    [
+        ("a@example.org", {"MAILTO": "cron@example.org"}, ("a@example.org",)),
+        (None, {"MAILTO": "cron@example.org, b@example.org"}, ("cron@example.org", "b@example.org")),
+        ("", {"MAILTO": "root"}, ("root",)),
+        ("a@example.org;b@example.org a@example.org", {}, ("a@example.org", "b@example.org")),
+    ],
+)
+def test_recipients_come_from_the_option_or_from_cron(
+    to: str | None, environment: dict[str, str], recipients: tuple[str, ...]
+) -> None:
+    settings = judge({"to": to, **SERVER}, environment)
+    assert settings.recipients == recipients
+    assert settings.problems == ()
+
+
+@pytest.mark.parametrize(("to", "environment"), [("none", {}), ("NONE", {"MAILTO": "a@b"}), (None, {"MAILTO": "none"})])
+def test_none_states_the_wish_for_no_mail(to: str | None, environment: dict[str, str]) -> None:
+    settings = judge({"to": to, "port": "x"}, environment)
+    assert (settings.wanted, settings.recipients, settings.problems) == (False, (), ())
+
+
+@pytest.mark.parametrize("environment", [{}, {"MAILTO": ""}, {"MAILTO": " "}])
+def test_no_recipient_is_a_problem(environment: dict[str, str]) -> None:
+    assert "no recipient" in problems(environment, **SERVER)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"to": "a@b\r\nBcc: c@d"}, "Bcc:"),
+        ({"to": "no(mail)"}, "no(mail)"),
+        ({**TO, "from": "me"}, ""),
+        ({**TO, "from": "me you@x"}, "me you@x"),
+        ({**TO, "security": "ssl"}, "ssl"),
+        ({**TO, "port": "0"}, "'0'"),
+        ({**TO, "port": "smtp"}, "smtp"),
+        ({**TO, "timeout": "soon"}, "soon"),
+        ({**TO, "timeout": 0}, "timeout"),
+        ({**TO, "username": "u"}, "password"),
+        ({**TO, "username": "u", "password": "p"}, "encryption"),
+        ({**TO, "body_limit": "-1"}, "-1"),
+        ({**TO, "host": "a b"}, "a b"),
+    ],
+)
+def test_option_that_is_not_usable_is_named(options: dict[str, Any], word: str) -> None:
+    found = problems(**{**SERVER, **options})
+    assert (word in found) if word else not found
+
+
+def test_secrets_stand_in_no_problem() -> None:
+    assert "swordfish" not in problems(**TO, **SERVER, password="swordfish")
+
+
+def test_neither_server_nor_sendmail_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    assert "ALTBACKUP_MAIL_HOST" in problems(**TO)
+    assert problems(**TO, **SERVER) == ""
+
+
+@pytest.mark.parametrize(("security", "port"), [("none", 25), ("starttls", 587), ("TLS", 465)])
+def test_port_follows_security(security: str, port: int) -> None:
+    assert judge({**TO, **SERVER, "security": security}, {}).port == port
+
+
+def test_values_are_converted() -> None:
+    settings = judge({**TO, **SERVER, "timeout": "2m", "port": 2525, "spool": "~/x", "log_limit": "0"}, {})
+    assert (settings.timeout, settings.port, settings.spool, settings.log_limit) == (120, 2525, Path.home() / "x", 0)
+
+
+def test_sender_is_the_user_at_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "hub")
+    monkeypatch.setattr("getpass.getuser", lambda: "scm")
+    assert judge({**TO, **SERVER}, {}).sender == "scm@hub"
+    monkeypatch.setattr("socket.gethostname", lambda: "odd name")
+    assert judge({**TO, **SERVER}, {}).sender == "altbackup@localhost"
+
+
+def test_nothing_at_all_is_no_crash() -> None:
+    assert judge({}, {}).timeout == Settings.timeout
+    assert judge({"to": 5, "timeout": [], "port": None, "from": b"\xff"}, {}).problems
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        ("a@b.example, c@[127.0.0.1]", ["a@b.example", "c@[127.0.0.1]"]),
+        ("<a@b>", []),
+        ("-oQ/tmp@b", []),
+        ("grün@example.org", []),
+    ],
+)
+def test_addresses_are_plain(text: str, good: list[str]) -> None:
+    assert addresses(text)[0] == good
