@@ -236,16 +236,16 @@ def _recap(report: Report) -> list[str]:
 
 _STYLE = """
 :root { color-scheme: light dark; }
-body { font: 16px/1.45 system-ui, sans-serif; margin: 0 auto; padding: 12px; max-width: 52rem; color: #1b1f24; background: #ffffff; }
-h1 { font-size: 1.15rem; margin: 0 0 .4rem; overflow-wrap: anywhere; }
-h2 { font-size: 1rem; margin: 0 0 .4rem; overflow-wrap: anywhere; }
+body { overflow-wrap: anywhere; font: 16px/1.45 system-ui, sans-serif; margin: 0 auto; padding: 12px; max-width: 52rem; color: #1b1f24; background: #ffffff; }
+h1 { font-size: 1.15rem; margin: 0 0 .4rem; }
+h2 { font-size: 1rem; margin: 0 0 .4rem; }
 section { border: 1px solid #c9d1d9; border-left: 4px solid #8c959f; border-radius: 6px; padding: .6rem .8rem; margin: .8rem 0; }
 section.bad, h1.bad { border-left: 4px solid #cf222e; }
 h1.bad { padding-left: .6rem; }
 h1.good { border-left: 4px solid #1a7f37; padding-left: .6rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem .8rem; margin: 0; }
-dt { color: #57606a; } dd { margin: 0; overflow-wrap: anywhere; }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f3f4f6; border-radius: 4px; padding: .5rem; margin: .3rem 0;
+dt { color: #57606a; } dd { margin: 0; }
+pre { white-space: pre-wrap; background: #f3f4f6; border-radius: 4px; padding: .5rem; margin: .3rem 0;
   font: 13px/1.4 ui-monospace, monospace; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; }
 th, td { text-align: right; padding: .15rem .5rem; border-bottom: 1px solid #d0d7de; } th:first-child, td:first-child { text-align: left; }

@@ -103,6 +103,8 @@ class Site:
     folder: Path
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
     groups: dict[str, list[str]] = field(default_factory=lambda: {"sources": [], "targets": []})
+    mail: dict[str, str] = field(default_factory=lambda: {"ALTBACKUP_MAIL_TO": "none"})
+    """Options of the failure mail, in the environment"""
 
     @property
     def live(self) -> Path:
@@ -157,7 +159,7 @@ class Site:
             envvars={
                 "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
                 "ANSIBLE_HOST_KEY_CHECKING": "True",  # ansible-runner turns it off where nothing is said
-                "ALTBACKUP_MAIL_TO": "none",
+                **self.mail,
                 "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             },
             quiet=True,
