@@ -173,22 +173,20 @@ def child_environment(settings: AnsibleSettings, environment: Mapping[str, str],
     }
     if not colour:
         added["ANSIBLE_NOCOLOR"] = "1"
-    if not _is_utf8(environment):
+    if not _is_utf8():
         added["LC_ALL"] = "C.UTF-8"
     if ROOT.parts[-3:] == ("ansible_collections", "altbackup", "core"):
         added["ANSIBLE_COLLECTIONS_PATH"] = f"{ROOT.parents[2]}:~/.ansible/collections:/usr/share/ansible/collections"
     return {name: value for name, value in added.items() if name == "LC_ALL" or not environment.get(name)}
 
 
-def _is_utf8(environment: Mapping[str, str]) -> bool:
-    """Return whether Ansible would start with this locale: it must exist, and be UTF-8."""
-    names = [environment.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG")]
-    chosen = next((name for name in names if name), "")
+def _is_utf8() -> bool:
+    """Return whether Ansible would start with the locale of this process: all of it must be installed, and UTF-8."""
     before = locale.setlocale(locale.LC_ALL)
     try:
-        locale.setlocale(locale.LC_ALL, chosen)
-        return bool(chosen) and "utf" in chosen.lower()
-    except locale.Error:
+        locale.setlocale(locale.LC_ALL, "")
+        return (locale.getlocale()[1] or "").lower() in ("utf-8", "utf8")
+    except (locale.Error, ValueError):
         return False
     finally:
         locale.setlocale(locale.LC_ALL, before)

@@ -56,7 +56,7 @@ def judge_run(
 ) -> Verdict:
     """Given how ansible-playbook ended and the fields of the report on its tasks, return the verdict.
 
-    `began` is whether a playbook was begun, `log` what was printed, `limit` the time limit as given, `memory` what the kernel
+    `began` is whether a task was begun, `log` what was printed, `limit` the time limit as given, `memory` what the kernel
     says of processes that it ended for lack of memory, `running` the tasks that had not ended.
     """
     failures = fields["failures"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,10 @@ from .plan import MASK, SECRET_NAME
 from .run_log import is_censored
 
 _ENDED = ("runner_on_ok", "runner_on_failed", "runner_on_unreachable", "runner_on_skipped", "runner_on_async_failed")
+_ERROR = re.compile(
+    r"(?:\[ERROR\]:|ERROR!|ERROR:|ansible-playbook: error:|usage: [^\n]*(?:\n[ \t][^\n]*)*\nansible-playbook: error:)\s*"
+)
+_HINT = re.compile(r"^\[WARNING\]: ((?:Could not match|Unable to parse|provided hosts list).*(?:\n .*)?)", re.MULTILINE)
 
 
 def scrubbed(value: Any, secrets: Iterable[str]) -> Any:
@@ -46,6 +51,7 @@ class Listener:
         self.running: dict[tuple[str, str], str] = {}
         """{(host, task's identifier): task} of what has begun and not ended"""
         self.began = False
+        """Whether a task has begun"""
         self.asks = ""
         """The variable for which the playbook asks; nobody is going to answer"""
         self.stats: dict[str, Any] | None = None
@@ -90,13 +96,12 @@ class Listener:
     def _learn(self, event: Mapping[str, Any]) -> None:
         name, data = event.get("event"), event.get("event_data") or {}
         key = (str(data.get("host")), str(data.get("task_uuid")))
-        if name == "playbook_on_start":
-            self.began = True
-        elif name == "playbook_on_vars_prompt":
+        if name == "playbook_on_vars_prompt":
             self.asks = str(data.get("varname"))
         elif name == "playbook_on_stats":
             self.stats = dict(data)
         elif name == "runner_on_start":
+            self.began = True
             self.running[key] = str(data.get("task"))
         elif name in _ENDED:
             self.running.pop(key, None)
@@ -194,17 +199,13 @@ def failure_lines(failures: Iterable[Failure]) -> list[dict[str, str]]:
 
 def start_error(log: str) -> str:
     """Given what ansible-playbook printed, return its own words on why it did not begin, or stopped."""
-    lines = clean(log).split("\n")
-    for number, line in enumerate(lines):
-        for sign in ("[ERROR]:", "ERROR!", "ERROR:", "ansible-playbook: error:"):
-            if line.startswith(sign):
-                said = [line.removeprefix(sign).strip()]
-                for following in lines[number + 1 : number + 30]:
-                    if following.startswith(("[ERROR]", "[WARNING]", "PLAY ", "TASK ")) or not following.strip():
-                        break
-                    said.append(following)
-                return "\n".join(said)
-    return next((one_line(line) for line in reversed(lines) if line.strip()), "")
+    paragraphs = re.split(r"\n(?=\s*\n|\[(?:ERROR|WARNING|DEPRECATION))", clean(log).strip())
+    errors = [_ERROR.sub("", text.strip()) for text in paragraphs if _ERROR.match(text.strip())]
+    hints = [one_line(match[1]) for match in _HINT.finditer(clean(log))]
+    if errors:
+        first, newline, rest = errors[0].partition("\n")
+        return "".join((first, f" ({'; '.join(hints)})" if hints else "", newline, rest))
+    return one_line(paragraphs[-1].strip().rpartition("\n")[2])
 
 
 def _play(data: Mapping[str, Any]) -> str:
