@@ -199,7 +199,7 @@ def failure_lines(failures: Iterable[Failure]) -> list[dict[str, str]]:
 
 def start_error(log: str) -> str:
     """Given what ansible-playbook printed, return its own words on why it did not begin, or stopped."""
-    paragraphs = re.split(r"\n(?=\s*\n|\[(?:ERROR|WARNING|DEPRECATION))", clean(log).strip())
+    paragraphs = re.split(r"\n(?=\s*\n|\[(?:ERROR|WARNING|DEPRECATION)|ERROR[!:])", clean(log).strip())
     errors = [_ERROR.sub("", text.strip()) for text in paragraphs if _ERROR.match(text.strip())]
     hints = [one_line(match[1]) for match in _HINT.finditer(clean(log))]
     if errors:
