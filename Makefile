@@ -9,13 +9,13 @@ BIN := .venv/bin
 LINT := .venv-lint/bin
 SANITY := .venv-sanity/bin
 IMPORTER := .venv-importer/bin
-SHELL_SCRIPTS = $(shell grep -rIlE -m1 '^\#!.*[/ ](ba|da)?sh$$' tools tests .ci)
+SHELL_SCRIPTS = $(shell grep -rIlE -m1 '^\#!.*[/ ](ba|da)?sh$$' bin tools tests .ci)
 INTEGRATION := $(addprefix tests/integration/test_,$(addsuffix .py,chain damage demo refusals))
 OVER_SSH := $(wildcard tests/integration/test_lab_*.py) tests/integration/test_ad_hoc.py tests/integration/test_installed_collection.py
 YAML_FOLDERS = $(wildcard changelogs inventory meta playbooks roles tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build clean distclean test-unit test-integration test-ssh mail-matrix molecule sanity importer \
+.PHONY: help demo test lint build clean distclean test-unit test-integration test-ssh test-entry-point mail-matrix molecule sanity importer \
 	environment-demo environment-lint environment-test environment-sanity environment-importer \
 	lint-python lint-yaml lint-shell lint-ansible lint-changelog format
 
@@ -40,6 +40,9 @@ test-integration: ## only the tests of whole playbooks and of the lab (after one
 
 test-ssh: environment-test ## the tests of the chain over real ssh hosts, not yet part of make test
 	$(BIN)/python -m pytest -n auto $(OVER_SSH) </dev/null
+
+test-entry-point: environment-test ## the tests of bin/altbackup, real cron included; three minutes
+	$(BIN)/python -m pytest tests/integration/test_entry_point.py </dev/null
 
 mail-matrix: environment-test ## every way to fail, in every mood of the mail server, as a table
 	$(BIN)/python -m pytest tests/integration/mail </dev/null

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -106,20 +107,39 @@ class Listener:
         elif name in _ENDED:
             self.running.pop(key, None)
         result = data.get("res")
+        task, path = str(data.get("task")), str(data.get("task_path"))
+        if (is_censored(result) or (name == "playbook_on_task_start" and _says_no_log(path))) and not _is_literal(
+            task, path
+        ):
+            self.late.add(task)
         if not isinstance(result, Mapping):
             return
         for call in [result, *(item for item in result.get("results") or () if isinstance(item, Mapping))]:
             self.late.update(secrets_in(call.get("invocation")))
-        if is_censored(result) and not _is_literal(str(data.get("task")), str(data.get("task_path"))):
-            self.late.add(str(data.get("task")))
 
 
 def _is_literal(task: str, path: str) -> bool:
     """Return whether the name of a task stands in its file as it is; what a template became may be a secret."""
+    return task in "\n".join(_lines(path))
+
+
+def _says_no_log(path: str) -> bool:
+    """Given file and line of a task, return whether no_log stands in it; that of its block or play is known by its results."""
+    number = path.rpartition(":")[2]
+    lines = _lines(path)[int(number) - 1 :] if number.isdigit() else []
+    own = itertools.takewhile(lambda line: not line.strip() or _indent(line) > _indent(lines[0]), lines[1:])
+    return any("no_log" in line for line in [*lines[:1], *own])
+
+
+def _lines(path: str) -> list[str]:
     try:
-        return task in Path(path.rpartition(":")[0]).read_text(encoding="utf-8", errors="replace")
+        return Path(path.rpartition(":")[0]).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return False
+        return []
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 def clean_files(files: Iterable[Path], secrets: Iterable[str]) -> None:

@@ -95,13 +95,13 @@ class Desk:
             stderr=subprocess.PIPE,
             encoding="utf-8",
         )
-        try:
-            with process:
+        with process:
+            try:
                 yield process
-        finally:
-            process.kill()
-            for left in self.left():
-                os.kill(left.pid, 9)
+            finally:
+                process.kill()
+                for left in self.left():
+                    os.kill(left.pid, 9)
 
     def left(self) -> list[supervision.Process]:
         """Return the processes that a run of this desk left."""

@@ -11,15 +11,14 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import ansible_runner
 import pexpect
 import pytest
 from helpers.entry_point import GONE, LOCAL, PROGRAM, REPOSITORY, Desk, ansible_of, sleeper, wait_asleep, whole_texts
-from helpers.mail_server import PASSWORD, USERNAME, MailServer, make_certificate, serving, text_of
+from helpers.mail_server import PASSWORD, USERNAME, MailServer, make_certificate, read_mail, serving, text_of
 from helpers.waiting import wait_until
 
 GOOD = {"name": "Say something", "ansible.builtin.debug": {"msg": "hello"}}
@@ -431,14 +430,7 @@ def test_a_terminal_shows_the_run_as_it_goes(desk: Desk) -> None:
 def told(raw: bytes) -> list[str]:
     """Return what a mail says, without what is of one run only."""
     own = re.compile(r"  (?:command|folder|started|took|ended): |    cd /")
-    return [line for line in text_of(read(raw)).splitlines() if not own.match(line)]
-
-
-def read(raw: bytes) -> Any:
-    """Return a mail."""
-    from helpers.mail_server import read_mail
-
-    return read_mail(raw)
+    return [line for line in text_of(read_mail(raw)).splitlines() if not own.match(line)]
 
 
 def test_ansible_playbook_runner_and_entry_point_give_the_same_mail(
@@ -469,6 +461,16 @@ def test_ansible_playbook_runner_and_entry_point_give_the_same_mail(
     first, second, third = server.mails
     assert told(first) == told(second) == told(third)
     assert "3 hosts" in "\n".join(told(first)) or "three" in "\n".join(told(first))
+
+
+def forms(secrets: Iterable[str]) -> set[str]:
+    """Return secrets as they stand in texts and in JSON."""
+    plain = list(secrets)
+    return {
+        *plain,
+        *(json.dumps(word)[1:-1] for word in plain),
+        *(json.dumps(word, ensure_ascii=False)[1:-1] for word in plain),
+    }
 
 
 def test_no_secret_is_in_any_mail_or_file(desk: Desk, tmp_path: Path) -> None:
@@ -519,7 +521,12 @@ def test_no_secret_is_in_any_mail_or_file(desk: Desk, tmp_path: Path) -> None:
         desk.mail_to(server)
         desk.environment |= {**environment, "ALTBACKUP_MAIL_SECURITY": "starttls", "SSL_CERT_FILE": str(certificate)}
         assert desk.call("run", "play/bad.yml", *options).returncode == 2
-        assert desk.call("run", "play/sleep.yml", *options, "--time-limit", "12s").returncode == 5
+        with desk.going("run", "play/sleep.yml", *options) as process:
+            wait_asleep(desk.folder)
+            kept = {path: path.read_text(errors="replace") for path in desk.state.rglob("*") if path.is_file()}
+            assert {where for where, text in kept.items() for word in forms(secrets.values()) if word in text} == set()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(40) == 7
         assert desk.call("run", "play/none.yml", *options).returncode == 4
         mails = list(server.mails)
         with serving("never answers") as silent:
@@ -532,9 +539,10 @@ def test_no_secret_is_in_any_mail_or_file(desk: Desk, tmp_path: Path) -> None:
     for path in (tmp_path / "home").rglob("*"):
         if path.is_file() and path.suffix != ".eml":
             texts[str(path)] = path.read_text(errors="replace")
-    for word in [*secrets.values(), PASSWORD]:
-        forms = {word, json.dumps(word)[1:-1], json.dumps(word, ensure_ascii=False)[1:-1]}
-        assert [(where, form) for where, text in texts.items() for form in forms if form in text] == []
+    found = [
+        (where, word) for where, text in texts.items() for word in forms([*secrets.values(), PASSWORD]) if word in text
+    ]
+    assert found == []
 
 
 def test_memory_of_the_kernel_is_asked_when_ansible_is_killed(desk: Desk, server: MailServer) -> None:

@@ -122,6 +122,7 @@ def test_failures_are_collected_from_events() -> None:
 
 def test_ignored_unreachable_is_known_by_the_counts() -> None:
     gone = [event("runner_on_unreachable", host="two", res={"msg": "no route", "unreachable": True})]
+    gone.insert(0, event("runner_on_start", host="two"))
     assert runner_events.collect(gone, {"ok": {"two": 1}})["failures"] == ()
     assert len(runner_events.collect(gone, None)["failures"]) == 1
 
@@ -154,3 +155,15 @@ def test_nothing_done_is_a_failure() -> None:
 )
 def test_ansibles_own_words_are_found(log: str, said: str) -> None:
     assert runner_events.start_error(log) == said
+
+
+@pytest.mark.parametrize(("line", "hidden"), [(1, False), (2, True), (5, False), (7, True), (9, False), ("x", False)])
+def test_no_log_of_a_task_is_seen_in_its_file(line: int | str, hidden: bool, tmp_path: Path) -> None:
+    path = tmp_path / "play.yml"
+    path.write_text(
+        "- hosts: all\n- name: a\n\n  no_log: true\n- name: b\n  debug:\n- no_log: true\n  debug:\n- name: c\n"
+    )
+    listener = Listener(tmp_path / "log", [])
+    listener.take(event("playbook_on_task_start", task="became this", task_path=f"{path}:{line}", stdout=""))
+    listener.close()
+    assert ("became this" in listener.late) is hidden
