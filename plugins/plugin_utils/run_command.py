@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from ..module_utils.errors import InvalidInput
 from ..module_utils.processes import search_path
+from .mail_memory import job_key
 from .mail_settings import Settings, judge
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,8 +50,9 @@ class Job:
     options: tuple[str, ...] = ()
     """As they are handed on"""
     inventory: tuple[str, ...] = ()
-    limit: str = ""
+    limit: str | None = None
     tags: tuple[str, ...] = ()
+    skip_tags: tuple[str, ...] = ()
     check: bool = False
     argv: tuple[str, ...] = ()
     """The whole command line, as a person would write it"""
@@ -67,8 +69,9 @@ class Job:
 
     @property
     def key(self) -> str:
-        """What makes two runs the same job on different nights."""
-        return json.dumps([str(self.playbook), self.inventory, self.limit, self.tags, self.check])
+        """What makes two runs the same job on different nights; the callback comes to the same."""
+        options = {"subset": self.limit, "tags": self.tags, "skip_tags": self.skip_tags, "check": self.check}
+        return job_key([str(self.playbook)], self.inventory, **options)
 
 
 @dataclass(frozen=True)
@@ -122,8 +125,9 @@ def read_job(
         playbook=find_playbook(playbook),
         options=tuple(options),
         inventory=tuple(_inventory(seen.inventory, settings, environment)),
-        limit=seen.limit or "",
-        tags=tuple(sorted(f"{sign}{tag}" for sign, words in (("", seen.tags), ("-", seen.skip_tags)) for tag in words)),
+        limit=seen.limit,
+        tags=_tags(seen.tags),
+        skip_tags=_tags(seen.skip_tags),
         check=seen.check,
         argv=tuple(argv),
     )
@@ -207,6 +211,10 @@ def _look(options: Sequence[str]) -> argparse.Namespace:
     for letter in "eucTfM":
         parser.add_argument(f"-{letter}", action="append")
     return parser.parse_known_args(list(options))[0]
+
+
+def _tags(values: Sequence[str]) -> tuple[str, ...]:
+    return tuple(sorted({tag.strip() for value in values for tag in value.split(",")}))
 
 
 def _inventory(given: Sequence[str] | None, settings: AnsibleSettings, environment: Mapping[str, str]) -> list[str]:

@@ -35,8 +35,8 @@ from .run_command import (
     mail_settings,
     read_job,
 )
-from .runner_events import Listener, clean_files, collect, failure_lines, scrubbed
 from .run_verdict import ALREADY_RUNNING, DIED, FAILED, GOOD, NOT_STARTED, Verdict, judge_run, opening, report_of
+from .runner_events import Listener, clean_files, collect, failure_lines, scrubbed
 from .runs import LOG, RUNNING, Run, Taken, boot_id, new_run, rotate, state_folder, take_lock
 from .settings import parse_duration
 
@@ -159,7 +159,6 @@ class SupervisedRun:
             "PATH": path,
             "ALTBACKUP_MAIL_COMMAND": shlex.join(self.argv),
             "ALTBACKUP_MAIL_RECEIPT": str(run.folder / "mail.json"),
-            "ALTBACKUP_MAIL_JOB": job.key,
             "ALTBACKUP_WATCHED": "yes" if self.watched else "no",
         }
         listener = Listener(run.folder / LOG, self._secrets(), sys.stdout if live else None)

@@ -115,6 +115,17 @@ def test_the_first_good_run_after_a_failure_that_no_callback_saw_is_told(desk: D
     assert "still failing since" in text_of(server.messages()[1])
 
 
+def test_callback_and_entry_point_know_a_job_by_the_same_key(desk: Desk, server: MailServer) -> None:
+    options = ("--limit", "one,", "--tags", "b,a,always", "--skip-tags", "c", "-C")
+    (desk.folder / "play" / "night.yml").write_text("- hosts: all\n  tasks: {\n")
+    assert desk.call("run", "play/night.yml", *options).returncode == 4
+    desk.write_playbook("night.yml", {**BAD, "check_mode": False})
+    assert desk.call("run", "play/night.yml", *options).returncode == 4
+    desk.write_playbook("night.yml", {**BAD, "check_mode": False, "tags": ["a"]})
+    assert desk.call("run", "play/night.yml", *options).returncode == 2
+    assert len(json.loads((desk.spool / "memory.json").read_text())) == 1
+
+
 def vault(desk: Desk) -> None:
     """Write a playbook with a vaulted variable whose password nobody has."""
     word = desk.folder / "word"

@@ -31,16 +31,21 @@ def read(*options: str, playbook: str = "play.yml", **environment: str) -> Job:
 @pytest.mark.parametrize(
     ("options", "inventory", "limit", "tags", "check"),
     [
-        (("-i", "hosts"), ("hosts",), "", (), False),
+        (("-i", "hosts"), ("hosts",), None, (), False),
         (("-ihosts", "--inventory=b", "-l", "x"), ("hosts", "b"), "x", (), False),
         (("-i", "one,two", "--limit=x", "-C"), ("one,two",), "x", (), True),
-        (("-vCi", "hosts", "-e", "l=3"), ("hosts",), "", (), True),
-        (("--tags", "b", "-t", "a", "--skip-tags", "c", "-i", "hosts"), ("hosts",), "", ("-c", "a", "b"), False),
-        (("-u", "me", "--forks", "3", "-i", "hosts"), ("hosts",), "", (), False),
+        (("-vCi", "hosts", "-e", "l=3"), ("hosts",), None, (), True),
+        (("--tags", "c,b", "-t", "a", "--skip-tags", "d", "-i", "hosts"), ("hosts",), None, ("a", "b", "c"), False),
+        (("-u", "me", "--forks", "3", "-i", "hosts"), ("hosts",), None, (), False),
     ],
 )
 def test_options_are_seen_and_handed_on(
-    options: tuple[str, ...], inventory: tuple[str, ...], limit: str, tags: tuple[str, ...], check: bool, here: Path
+    options: tuple[str, ...],
+    inventory: tuple[str, ...],
+    limit: str | None,
+    tags: tuple[str, ...],
+    check: bool,
+    here: Path,
 ) -> None:
     job = read(*options)
     assert job.options == options
