@@ -268,15 +268,18 @@ def test_killed_ansible_playbook_is_told_and_what_it_left_is_ended(desk: Desk, s
     assert "one: Sleep" in text
 
 
-def test_killed_worker_is_told(desk: Desk, server: MailServer) -> None:
+def test_killed_worker_is_told_in_one_mail_with_what_failed_before(desk: Desk, server: MailServer) -> None:
+    desk.write_inventory(one=LOCAL, two=LOCAL)
     kill = {
-        "name": "Kill the worker",
+        "name": "Kill it",
         "ansible.builtin.debug": {"msg": "{{ lookup('ansible.builtin.pipe', 'kill -9 $PPID') }}"},
     }
-    desk.write_playbook("dead.yml", kill)
+    desk.write_playbook("dead.yml", {**BAD, "when": "inventory_hostname == 'two'"}, kill)
     done = desk.call("run", "play/dead.yml")
     assert done.returncode == 2
-    assert "dead state" in only_mail(server)[1]
+    _, text = only_mail(server)
+    assert "dead state" in text
+    assert "two: non-zero return code (rc 3): it broke" in text
 
 
 def test_killed_entry_point_is_told_by_the_next_run_which_ends_what_it_left(desk: Desk, server: MailServer) -> None:
@@ -300,7 +303,8 @@ def test_killed_entry_point_is_told_by_the_next_run_which_ends_what_it_left(desk
 
 
 def test_second_run_of_a_going_job_ends_at_once_and_is_told_once(desk: Desk, server: MailServer) -> None:
-    desk.write_playbook("slow.yml", sleeper(desk.folder))
+    script = f"echo > '{desk.folder}/asleep'; while [ ! -e '{desk.folder}/go' ]; do sleep 0.1; done"
+    desk.write_playbook("slow.yml", {"name": "Wait", "ansible.builtin.command": {"argv": ["sh", "-c", script]}})
     desk.write_playbook("other.yml", GOOD)
     with desk.going("run", "play/slow.yml") as process:
         wait_asleep(desk.folder)
@@ -308,13 +312,40 @@ def test_second_run_of_a_going_job_ends_at_once_and_is_told_once(desk: Desk, ser
             done = desk.call("run", "play/slow.yml", "--limit", "one")
             assert done.returncode == 6
             assert re.search(rf"already running since \d{{4}}-.*, pid {process.pid}\b", done.stderr)
+        assert desk.call("run", "play/slow.yml").returncode == 6
         assert "already running since" in only_mail(server)[0]
         assert desk.call("run", "play/other.yml").returncode == 0
         assert json.loads(desk.call("last", "play/slow.yml", "--json").stdout)["state"] == "running"
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(40) == 7
-    desk.write_playbook("slow.yml", GOOD)
+        (desk.folder / "go").touch()
+        assert process.wait(40) == 0
     assert desk.call("run", "play/slow.yml").returncode == 0
+    assert len(server.mails) == 1  # as the job has not failed, it has not recovered
+
+
+def test_first_to_find_a_going_run_tells_and_the_job_does_not_count_as_failed(desk: Desk, server: MailServer) -> None:
+    desk.write_playbook("slow.yml", sleeper(desk.folder))
+    with desk.going("run", "play/slow.yml") as process:
+        wait_asleep(desk.folder)
+        assert desk.call("run", "play/slow.yml").returncode == 6
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(40) == 7
+    told = [str(message["Subject"]) for message in server.messages()]
+    assert ["already running" in subject for subject in told] == [True, False]
+    assert "No longer failing" not in text_of(server.messages()[1])
+
+
+def test_environment_of_the_run_is_that_of_ansible_playbook(desk: Desk) -> None:
+    desk.write_playbook(
+        "env.yml",
+        {"name": "Print it", "ansible.builtin.command": {"argv": ["env"]}, "register": "it"},
+        {"name": "Show it", "ansible.builtin.debug": {"var": "it.stdout_lines"}},
+    )
+    assert desk.call("run", "play/env.yml").returncode == 0
+    lines = [line.strip("- ") for line in (desk.runs()[0] / "stdout").read_text().splitlines()]
+    assert "ANSIBLE_HOST_KEY_CHECKING=True" in lines
+    assert f"ANSIBLE_CONFIG={REPOSITORY}/ansible.cfg" in lines
+    assert not [line for line in lines if line.startswith("ANSIBLE_CACHE_PLUGIN")]
 
 
 def test_silent_server_does_not_hold_up_and_the_next_run_delivers(desk: Desk, server: MailServer) -> None:
