@@ -9,7 +9,7 @@ BIN := .venv/bin
 LINT := .venv-lint/bin
 SANITY := .venv-sanity/bin
 IMPORTER := .venv-importer/bin
-SHELL_SCRIPTS = $(shell grep -rIlE -m1 '^\#!.*[/ ](ba|da)?sh$$' tools tests .ci)
+SHELL_SCRIPTS = $(shell grep -rIlE -m1 '^\#!.*[/ ](ba|da)?sh$$' bin tools tests .ci)
 # Runs of playbooks often wait; the tests of a file share costly fixtures, and run on one worker.
 WORKERS := 4 --dist loadfile --no-loadscope-reorder
 # Two targets at a time, the output of each in one piece.
@@ -17,7 +17,7 @@ TWO := --jobs=2 --output-sync=target
 YAML_FOLDERS = $(wildcard changelogs inventory meta playbooks roles tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build clean distclean test-unit test-integration mail-matrix molecule sanity importer \
+.PHONY: help demo test lint build clean distclean test-unit test-integration test-entry-point mail-matrix molecule sanity importer \
 	environment-demo environment-lint environment-test environment-sanity environment-importer \
 	lint-python lint-yaml lint-shell lint-ansible lint-changelog format
 
@@ -39,6 +39,9 @@ test-unit: ## only the unit and module tests (after one make test)
 
 test-integration: ## only the tests of whole playbooks and of the lab (after one make test)
 	$(BIN)/python -m pytest -n $(WORKERS) tests/lab tests/integration </dev/null
+
+test-entry-point: environment-test ## the tests of bin/altbackup, real cron included; three minutes
+	$(BIN)/python -m pytest tests/integration/test_entry_point.py </dev/null
 
 mail-matrix: environment-test ## every way to fail, in every mood of the mail server, as a table
 	$(BIN)/python -m pytest tests/integration/mail </dev/null

@@ -92,7 +92,9 @@ options:
     type: str
     env: [{name: ALTBACKUP_MAIL_COMMAND}]
   receipt:
-    description: File in which to write, as JSON, what was mailed, for a program that runs Ansible.
+    description:
+      - File in which to write, as JSON, what was mailed, for a program that runs Ansible.
+      - It is for that program to tell of a run that comes to no end, of which nothing is then mailed from here.
     type: str
     env: [{name: ALTBACKUP_MAIL_RECEIPT}]
 """
@@ -296,7 +298,7 @@ class CallbackModule(CallbackBase):
         self._over = True
         try:
             self._finish_flush()
-            if recap is None and not self._collector.failed:
+            if recap is None and (self.get_option("receipt") or not self._collector.failed):
                 return
             told = mail_delivery.tell(report := self._report(recap), self.settings)
         except Exception as error:  # noqa: BLE001 # a poor mail is better than none

@@ -65,12 +65,13 @@ class LookupModule(LookupBase):
 
 
 def on_terminal(process: int) -> bool:
-    """Return whether somebody watches what a process says, on a terminal of their own and not one of ansible-runner.
+    """Return whether somebody watches what a process says, on a terminal of their own: that of ansible-runner is none, but
+    altbackup says whether it has one.
 
     Tasks are evaluated in processes without a terminal, so theirs is asked for: the parent, ansible-playbook.
     """
     if "AWX_ISOLATED_DATA_DIR" in os.environ:
-        return False
+        return os.environ.get("ALTBACKUP_WATCHED") == "yes"
     try:
         return os.readlink(f"/proc/{process}/fd/2").startswith(("/dev/pts/", "/dev/tty"))
     except OSError:

@@ -34,7 +34,8 @@ def job_key(playbooks: Iterable[str], inventory: Iterable[str], **options: Any) 
     """Given playbooks, inventories and what else tells jobs apart, such as a limit, return the key of the job."""
     folder = os.getcwd()
     paths = [[os.path.join(folder, path) for path in sorted(names)] for names in (playbooks, inventory)]
-    given = {name: value for name, value in options.items() if value and value != ("all",) and value != ["all"]}
+    sets = {name: sorted(value) if isinstance(value, (list, tuple)) else value for name, value in options.items()}
+    given = {name: value for name, value in sets.items() if value and value != ["all"]}
     return json.dumps([*paths, given], sort_keys=True, default=str)
 
 

@@ -157,6 +157,24 @@ def test_each_module_runs_by_full_name(installed: Installed, night: Site) -> Non
     assert set(results) == published - {"__init__"}
 
 
+def test_entry_point_runs_an_installed_playbook(installed: Installed, night: Site, tmp_path: Path) -> None:
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    environment = {"PATH": path, "HOME": str(tmp_path), "ALTBACKUP_MAIL_TO": "none"}
+    words = ("run", "list", "-i", str(night.folder / "inventory"))
+    done = subprocess.run(
+        [str(installed.collection / "bin" / "altbackup"), *words],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / ".local" / "state" / "altbackup" / "runs").is_dir()
+
+
 def test_all_modules_filters_and_roles_are_documented(installed: Installed) -> None:
     plugins = installed.collection / "plugins"
     found = {
