@@ -102,15 +102,17 @@ def _test_mail() -> int:
     if not settings.recipients:
         return 1
     report = specimen(socket.gethostname(), user_name())
-    told = mail_delivery.deliver([compose(report, settings, settings.recipients)], settings)
     way = f"{settings.host}:{settings.port} (security {settings.security})" if settings.host else settings.sendmail
     print(f"from {settings.sender} to {', '.join(settings.recipients)} by {way or 'nothing'}")
-    for sentence in told.said:
-        say(sentence)
-    for path in told.spooled:
-        path.unlink(missing_ok=True)
-        say("a specimen is not kept")
-    if told.spooled or not told.delivered:
+    try:
+        path = mail_delivery.put(settings.spool, compose(report, settings, settings.recipients))
+    except OSError as error:
+        say(f"the spool {settings.spool} cannot be used: {error.strerror or error}")
+        return 1
+    (outcome,) = mail_delivery.finish(mail_delivery.start([path], settings), [path], settings.timeout)
+    path.unlink(missing_ok=True)
+    if not outcome.sent or outcome.said:
+        say(f"the mail was not taken over{'' if not outcome.sent else ' for all'}: {outcome.said}")
         return 1
     print("the mail was taken over")
     return 0
