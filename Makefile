@@ -38,12 +38,13 @@ test-unit: ## only the unit and module tests (after one make test)
 	$(BIN)/python -m pytest -n auto tests/unit </dev/null
 
 test-integration: ## only the tests of whole playbooks and of the lab (after one make test)
-	$(BIN)/python -m pytest -n $(WORKERS) tests/lab tests/integration </dev/null
+	$(BIN)/python -m pytest -n $(WORKERS) --ignore=tests/integration/mail --ignore=tests/integration/test_entry_point.py \
+		tests/lab tests/integration </dev/null
 
-test-entry-point: environment-test ## the tests of bin/altbackup, real cron included; three minutes
+test-entry-point: environment-test ## the tests of bin/altbackup, real cron included; not part of make test
 	$(BIN)/python -m pytest tests/integration/test_entry_point.py </dev/null
 
-mail-matrix: environment-test ## every way to fail, in every mood of the mail server, as a table
+mail-matrix: environment-test ## every way to fail, in every mood of the mail server, as a table; not part of make test
 	$(BIN)/python -m pytest tests/integration/mail </dev/null
 
 molecule: environment-test ## the whole chain over ssh, from a source to two targets, in the lab

@@ -129,11 +129,11 @@ def blocks(report: Report, limit: int) -> list[Block]:
 
 
 def _grouped(failures: Iterable[Failure]) -> list[list[Failure]]:
-    """Return failures that say the same of the same task together: they are told once, with all hosts."""
+    """Return failures that say the same of the same task together: they are told once, with all hosts, in the order of names."""
     groups: dict[tuple[str, ...], list[Failure]] = {}
     for failure in failures:
         groups.setdefault((failure.kind, failure.place.path, failure.place.name, failure.message), []).append(failure)
-    return list(groups.values())
+    return [sorted(group, key=lambda failure: failure.title) for group in groups.values()]
 
 
 def _titles(group: Sequence[Failure]) -> str:
