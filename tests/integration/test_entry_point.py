@@ -20,6 +20,7 @@ import pytest
 from helpers.entry_point import GONE, LOCAL, PROGRAM, REPOSITORY, Desk, ansible_of, sleeper, wait_asleep, whole_texts
 from helpers.mail_server import PASSWORD, USERNAME, MailServer, make_certificate, read_mail, serving, text_of
 from helpers.waiting import wait_until
+from integration.site import Site
 
 GOOD = {"name": "Say something", "ansible.builtin.debug": {"msg": "hello"}}
 BAD = {"name": "Break", "ansible.builtin.command": {"argv": ["sh", "-c", "echo it broke, größer als 日本 >&2; exit 3"]}}
@@ -444,6 +445,33 @@ def test_own_playbook_runs_by_name_with_the_settings_of_the_checkout(desk: Desk,
     subject, text = only_mail(server)
     assert subject.startswith("[altbackup] FAILED list.yml: ")
     assert "group sources is missing or empty" in text
+
+
+def test_whole_chain_runs_by_name_and_its_mail_has_the_command_for_the_rest(
+    desk: Desk, server: MailServer, site: Site
+) -> None:
+    site.add_source("lingao", altbackup_targets=["cms01"], **GONE)
+    inventory = str(site.write_inventory())
+    done = desk.call("run", "backup", "-i", inventory)
+    assert done.returncode == 3, done.stderr
+    subject, text = only_mail(server)
+    assert "lingao" in subject
+    assert re.search(rf"{PROGRAM} run backup -i {inventory} -e altbackup_stamp=\d{{4}}/", text)
+    assert {failure["kind"] for failure in desk.result()["failures"]} == {"unreachable"}
+    site.groups["sources"].remove("lingao")
+    site.hosts["dayabay"]["altbackup_items"].append({"kind": "folder", "name": "gone", "path": "/nowhere/at/all"})
+    assert desk.call("run", "backup.yml", "-i", str(site.write_inventory())).returncode == 2
+    assert "/nowhere/at/all" in text_of(server.messages()[1])
+    assert len(server.mails) == 2
+
+
+def test_full_disk_is_said(desk: Desk) -> None:
+    desk.write_playbook("good.yml", GOOD)
+    words = ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *desk.command("run", "play/good.yml")]
+    done = subprocess.run(words, cwd=desk.folder, env=desk.environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 4
+    assert "runs cannot be kept in" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_terminal_shows_the_run_as_it_goes(desk: Desk) -> None:
