@@ -24,8 +24,8 @@ from .mail_settings import user_name
 from .mail_text import command_line
 from .mail_transport import write_private
 from .masking import secrets_of, worth_searching
-from .plan import MASK, SECRET_NAME
 from .playbook_run import Bell
+from .quantities import parse_duration
 from .run_command import (
     PROGRAM,
     Job,
@@ -39,7 +39,7 @@ from .run_command import (
 from .run_verdict import ALREADY_RUNNING, DIED, FAILED, GOOD, NOT_STARTED, Verdict, judge_run, opening, report_of
 from .runner_events import Listener, clean_files, collect, failure_lines, scrubbed
 from .runs import LOG, RUNNING, Run, Taken, boot_id, new_run, rotate, state_folder, take_lock
-from .settings import parse_duration
+from .secrecy import MASK, SECRET_NAME
 
 _SHOWN = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|TERM|TZ|LANG|LC_\w+|PWD|MAILTO|VIRTUAL_ENV|ANSIBLE_\w+|ALTBACKUP_\w+"
