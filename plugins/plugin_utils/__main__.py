@@ -11,13 +11,4 @@ if __name__ == "__main__":
     package = types.ModuleType("altbackup")
     package.__path__ = [str(Path(__file__).resolve().parents[1])]
     sys.modules["altbackup"] = package
-    try:
-        main = importlib.import_module("altbackup.plugin_utils.entry_point").main
-    except ModuleNotFoundError as error:
-        wanted = Path(__file__).resolve().parents[2] / "requirements.txt"
-        print(
-            f"altbackup: {error.name} is not installed for {sys.executable}; it needs what {wanted} names",
-            file=sys.stderr,
-        )
-        sys.exit(4)
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(importlib.import_module("altbackup.plugin_utils.entry_point").main(sys.argv[1:]))

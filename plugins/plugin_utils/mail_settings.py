@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..module_utils.errors import InvalidInput
-from .settings import parse_duration
+from .quantities import parse_duration
 
 NONE = "none"
 """As recipient: no mail is wanted."""

@@ -8,9 +8,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import yaml
-
-from .plan import MASK, SECRET_NAME, mask_text, mask_words
+from .secrecy import MASK, SECRET_NAME, mask_text, mask_words
 
 _SHORTEST = 4
 """A secret shorter than this is masked where it stands, but not searched for elsewhere: it would be found in any word."""
@@ -110,6 +108,10 @@ def _mask_option(kind: str, value: str, found: list[str]) -> str:
     if kind == "extra" and value.startswith("@"):
         return value
     if value.lstrip().startswith(("{", "[")):
+        try:
+            import yaml
+        except ModuleNotFoundError:  # it comes with Ansible, and what tells that Ansible is missing comes here, too
+            return MASK
         try:
             data = yaml.safe_load(value)
         except yaml.YAMLError:

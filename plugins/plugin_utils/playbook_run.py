@@ -161,7 +161,8 @@ def _note_children() -> list[Any]:
 def _forget_command(runner_config: Any, status: Mapping[str, Any]) -> None:
     """Remove the file with command line and environment that ansible-runner writes, before the run begins."""
     if status.get("status") == "running":
-        os.unlink(os.path.join(runner_config.artifact_dir, "command"))
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(runner_config.artifact_dir, "command"))
 
 
 def _pid(children: list[Any]) -> int:

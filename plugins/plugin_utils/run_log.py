@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from .plain_text import clean
-from .plan import mask
+from .secrecy import mask
 
 CENSORED = "(hidden, because of no_log)"
 _HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"

@@ -16,9 +16,9 @@ from .failure_report import RECORDED, UNREACHABLE, Failure, Place
 from .mail_transport import write_private
 from .masking import redact, secrets_in, worth_searching
 from .plain_text import clean, one_line
-from .plan import MASK, SECRET_NAME
 from .run_events import Collector
 from .run_log import is_censored
+from .secrecy import MASK, SECRET_NAME
 
 _ENDED = ("runner_on_ok", "runner_on_failed", "runner_on_unreachable", "runner_on_skipped", "runner_on_async_failed")
 _ERROR = re.compile(

@@ -6,7 +6,6 @@ import copy
 import difflib
 import functools
 import os
-import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from ansible.module_utils.common.yaml import yaml_load
 
 from ..module_utils.errors import InvalidInput
 from ..module_utils.items import nearest, parse_keep
+from .quantities import parse_duration, parse_rate
 
 PREFIX = "altbackup_"
 SPECS = Path(__file__).parents[2] / "roles" / "altbackup" / "meta" / "argument_specs.yml"
@@ -27,8 +27,6 @@ TRANSPORTS = ("push", "pull")
 Specs = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """{entry point: {variable: its option}}"""
 
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_BYTES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 _EXPECTED = {"int": "a whole number", "str": "a text", "list": "a list", "dict": "a mapping"}
 
 
@@ -137,31 +135,6 @@ def _parse(name: str, value: Any) -> Any:
     """Given a variable and a value of its declared type, return the value that the plan holds. Raise InvalidInput."""
     parser = _PARSERS.get(name)
     return parser(value) if parser else value
-
-
-def parse_duration(value: object) -> float:
-    """Given seconds, or a text like `15s`, `2m`, `6h`, `1d`, return seconds above 0. Raise InvalidInput."""
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)\s*([smhd]?)", str(value).strip(), re.ASCII)
-    seconds = float(match[1]) * _SECONDS[match[2]] if match and not isinstance(value, bool) else 0.0
-    if seconds <= 0:
-        raise InvalidInput(
-            f"{value!r} is not a duration above 0: write seconds, or a number and a unit, like 15s, 2m, 6h"
-        )
-    return seconds
-
-
-def parse_rate(value: object) -> int:
-    """Given bytes a second, or a text like `10M`, return bytes a second, 0 for empty: no limit. Raise InvalidInput."""
-    text = str(value).strip()
-    if not text:
-        return 0
-    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([KMG]?)", text.upper(), re.ASCII)
-    rate = int(float(match[1]) * _BYTES[match[2]]) if match and not isinstance(value, bool) else 0
-    if rate < 1024:
-        raise InvalidInput(
-            f"{value!r} is not a rate of at least 1K bytes a second: write a number with K, M or G, like 10M, or leave it empty"
-        )
-    return rate
 
 
 def parse_base(value: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -23,8 +24,8 @@ from .mail_settings import user_name
 from .mail_text import command_line
 from .mail_transport import write_private
 from .masking import secrets_of, worth_searching
-from .plan import MASK, SECRET_NAME
 from .playbook_run import Bell
+from .quantities import parse_duration
 from .run_command import (
     PROGRAM,
     Job,
@@ -38,7 +39,7 @@ from .run_command import (
 from .run_verdict import ALREADY_RUNNING, DIED, FAILED, GOOD, NOT_STARTED, Verdict, judge_run, opening, report_of
 from .runner_events import Listener, clean_files, collect, failure_lines, scrubbed
 from .runs import LOG, RUNNING, Run, Taken, boot_id, new_run, rotate, state_folder, take_lock
-from .settings import parse_duration
+from .secrecy import MASK, SECRET_NAME
 
 _SHOWN = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|TERM|TZ|LANG|LC_\w+|PWD|MAILTO|VIRTUAL_ENV|ANSIBLE_\w+|ALTBACKUP_\w+"
@@ -72,25 +73,34 @@ class SupervisedRun:
                 raise InvalidInput(f"ansible-runner is not installed for {sys.executable}: pip install ansible-runner")
             lock = take_lock(self.state, job.lock)
             run = new_run(self.state, job.playbook.stem, self.started)
+            result = {
+                **self._opening(job),
+                "state": RUNNING,
+                "pid": os.getpid(),
+                "boot": boot_id(),
+                "memory": self.memory,
+            }
+            run.write(result)
+            lock.sign({"pid": os.getpid(), "since": _moment(self.started), "run": str(run.folder)})
+            self._note_command(run)
         except InvalidInput as error:
             return self.refuse(job, str(error))
         except Taken as taken:
             return self._yield_to(job, taken)
         except OSError as error:
             return self.refuse(job, f"runs cannot be kept in {self.state}: {error}")
-        begun = {"state": RUNNING, "pid": os.getpid(), "boot": boot_id(), "memory": self.memory}
-        result = {**self._opening(job), **begun}
-        run.write(result)
-        lock.sign({"pid": os.getpid(), "since": _moment(self.started), "run": str(run.folder)})
-        self._note_command(run)
-        self._bury(lock.before)
-        for problem in rotate(self.state, keep_runs, keep_days, time.time()):
-            say(problem)
-        return self._play(job, run, result, path, limit, time_limit)
+        try:
+            self._bury(lock.before)
+            for problem in rotate(self.state, keep_runs, keep_days, time.time()):
+                say(problem)
+            return self._play(job, run, result, path, limit, time_limit)
+        except Exception as error:  # noqa: BLE001 # a full disk, a mistake in this program: it is told, whatever it is
+            supervision.end(supervision.descendants, 5.0)
+            return self.refuse(job, f"altbackup itself failed: {type(error).__name__}: {error}", FAILED)
 
-    def refuse(self, job: Job, message: str) -> int:
-        """Tell why the run could not start; return the exit code."""
-        verdict = Verdict(NOT_STARTED, message)
+    def refuse(self, job: Job, message: str, state: str = NOT_STARTED) -> int:
+        """Tell why the run could not start, or go on; return the exit code."""
+        verdict = Verdict(state, message)
         told = self._tell(self._opening(job), verdict, {}, "")
         _say_failure(job.label, verdict, [message], told=told)
         return verdict.exit_code
@@ -237,11 +247,14 @@ class SupervisedRun:
             secrets=worth_searching([*secrets, *self._secrets()]),
             more=more,
         )
-        told = mail_delivery.tell(report, self.mail)
+        try:
+            told = mail_delivery.tell(report, self.mail)
+            if told.delivered:
+                mail_delivery.flush(self.mail)
+        except OSError as error:
+            told = Told(said=(f"the mail could neither be sent nor kept: {error}",))
         for sentence in told.said:
             say(sentence)
-        if told.delivered:
-            mail_delivery.flush(self.mail)
         return told
 
 
@@ -252,7 +265,8 @@ def _is_secret(name: str) -> bool:
 
 def say(text: str) -> None:
     """Say something on stderr, which cron mails."""
-    print(f"altbackup: {text}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # a terminal that was closed
+        print(f"altbackup: {text}", file=sys.stderr, flush=True)
 
 
 def _say_failure(

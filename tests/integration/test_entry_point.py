@@ -20,6 +20,7 @@ import pytest
 from helpers.entry_point import GONE, LOCAL, PROGRAM, REPOSITORY, Desk, ansible_of, sleeper, wait_asleep, whole_texts
 from helpers.mail_server import PASSWORD, USERNAME, MailServer, make_certificate, read_mail, serving, text_of
 from helpers.waiting import wait_until
+from integration.site import Site
 
 GOOD = {"name": "Say something", "ansible.builtin.debug": {"msg": "hello"}}
 BAD = {"name": "Break", "ansible.builtin.command": {"argv": ["sh", "-c", "echo it broke, größer als 日本 >&2; exit 3"]}}
@@ -183,18 +184,17 @@ def test_what_could_not_start_is_mailed_once_in_the_same_form(situation: str, de
 
 
 def fake_checkout(folder: Path, *missing: str) -> Path:
-    """Make a checkout with a Python that has all but what is missing; return its entry point."""
+    """Make a checkout with a Python that has all but these packages, and no programs; return its entry point."""
     site = Path(sysconfig.get_paths()["purelib"])
     home = folder / "checkout" / ".venv"
     packages = home / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
     packages.mkdir(parents=True)
     (home / "bin").mkdir()
     (home / "bin" / "python").symlink_to(Path(sys.executable).resolve())
-    (home / "pyvenv.cfg").write_text(
-        f"home = {Path(sys.executable).resolve().parent}\ninclude-system-site-packages = false\n"
-    )
+    settings = f"home = {Path(sys.executable).resolve().parent}\ninclude-system-site-packages = false\n"
+    (home / "pyvenv.cfg").write_text(settings)
     for path in site.iterdir():
-        if path.name not in missing:
+        if path.name not in missing and "*" not in missing:
             (packages / path.name).symlink_to(path)
     (folder / "checkout" / "bin").mkdir()
     shutil.copy(PROGRAM, folder / "checkout" / "bin" / "altbackup")
@@ -203,27 +203,26 @@ def fake_checkout(folder: Path, *missing: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("missing", "words"),
-    [((), "ansible-playbook is not installed"), (("ansible_runner",), "pip install ansible-runner")],
+    ("missing", "there", "words"),
+    [
+        ("", False, "ansible-playbook is not installed"),
+        ("*", False, "ansible-playbook is not installed"),
+        ("*", True, "pip install ansible-runner"),
+        ("ansible_runner", True, "pip install ansible-runner"),
+    ],
 )
 def test_what_is_not_installed_is_named_and_mailed(
-    missing: tuple[str, ...], words: str, desk: Desk, server: MailServer, tmp_path: Path
+    missing: str, there: bool, words: str, desk: Desk, server: MailServer, tmp_path: Path
 ) -> None:
     desk.write_playbook("good.yml", GOOD)
-    program = fake_checkout(tmp_path, *missing)
-    if missing:
+    program = fake_checkout(tmp_path, missing)
+    if there:
         (program.parents[1] / ".venv" / "bin" / "ansible-playbook").symlink_to("/bin/true")
-    done = desk.call("run", "play/good.yml", program=program)
+    done = desk.call("run", "play/good.yml", "-e", '{"a_password": "swordfish"}', program=program)
     assert done.returncode == 4
     assert words in done.stderr
     assert words in only_mail(server)[1]
-
-
-def test_a_python_without_what_it_needs_is_named(desk: Desk, tmp_path: Path) -> None:
-    done = desk.call("last", program=fake_checkout(tmp_path, "yaml"))
-    assert done.returncode == 4
-    assert "yaml is not installed" in done.stderr
-    assert "requirements.txt" in done.stderr
+    assert "swordfish" not in whole_texts(server.mails[0])
 
 
 def test_time_limit_ends_every_process_and_tells_what_was_running(desk: Desk, server: MailServer) -> None:
@@ -444,6 +443,33 @@ def test_own_playbook_runs_by_name_with_the_settings_of_the_checkout(desk: Desk,
     subject, text = only_mail(server)
     assert subject.startswith("[altbackup] FAILED list.yml: ")
     assert "group sources is missing or empty" in text
+
+
+def test_whole_chain_runs_by_name_and_its_mail_has_the_command_for_the_rest(
+    desk: Desk, server: MailServer, site: Site
+) -> None:
+    site.add_source("lingao", altbackup_targets=["cms01"], **GONE)
+    inventory = str(site.write_inventory())
+    done = desk.call("run", "backup", "-i", inventory)
+    assert done.returncode == 3, done.stderr
+    subject, text = only_mail(server)
+    assert "lingao" in subject
+    assert re.search(rf"{PROGRAM} run backup -i {inventory} -e altbackup_stamp=\d{{4}}/", text)
+    assert {failure["kind"] for failure in desk.result()["failures"]} == {"unreachable"}
+    site.groups["sources"].remove("lingao")
+    site.hosts["dayabay"]["altbackup_items"].append({"kind": "folder", "name": "gone", "path": "/nowhere/at/all"})
+    assert desk.call("run", "backup.yml", "-i", str(site.write_inventory())).returncode == 2
+    assert "/nowhere/at/all" in text_of(server.messages()[1])
+    assert len(server.mails) == 2
+
+
+def test_full_disk_is_said(desk: Desk) -> None:
+    desk.write_playbook("good.yml", GOOD)
+    words = ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *desk.command("run", "play/good.yml")]
+    done = subprocess.run(words, cwd=desk.folder, env=desk.environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 4
+    assert "runs cannot be kept in" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_terminal_shows_the_run_as_it_goes(desk: Desk) -> None:

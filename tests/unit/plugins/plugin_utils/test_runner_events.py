@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.altbackup.core.plugins.plugin_utils import runner_events
-from ansible_collections.altbackup.core.plugins.plugin_utils.plan import MASK
 from ansible_collections.altbackup.core.plugins.plugin_utils.runner_events import Listener
+from ansible_collections.altbackup.core.plugins.plugin_utils.secrecy import MASK
 
 
 def event(kind: str, **data: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput
-from ansible_collections.altbackup.core.plugins.plugin_utils import settings
+from ansible_collections.altbackup.core.plugins.plugin_utils import quantities, settings
 
 ROOT = Path(__file__).resolve().parents[4]
 ROLE = ROOT / "roles" / "altbackup"
@@ -71,7 +71,7 @@ def test_a_default_is_not_shared_between_hosts() -> None:
     [("15s", 15.0), ("2m", 120.0), ("6h", 21600.0), ("1d", 86400.0), ("90", 90.0), (90, 90.0), (" 1.5 h ", 5400.0)],
 )
 def test_durations_become_seconds(value: object, seconds: float) -> None:
-    assert settings.parse_duration(value) == seconds
+    assert quantities.parse_duration(value) == seconds
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_durations_become_seconds(value: object, seconds: float) -> None:
 )
 def test_bad_durations_are_refused(value: object) -> None:
     with pytest.raises(InvalidInput, match="is not a duration above 0: write seconds"):
-        settings.parse_duration(value)
+        quantities.parse_duration(value)
 
 
 @pytest.mark.parametrize(
@@ -96,13 +96,13 @@ def test_bad_durations_are_refused(value: object) -> None:
     ],
 )
 def test_rates_become_bytes_a_second(value: object, rate: int) -> None:
-    assert settings.parse_rate(value) == rate
+    assert quantities.parse_rate(value) == rate
 
 
 @pytest.mark.parametrize("value", ["10", "0", "10MB/s", "-1M", "M", True, "1023"])
 def test_bad_rates_are_refused(value: object) -> None:
     with pytest.raises(InvalidInput, match="is not a rate of at least 1K"):
-        settings.parse_rate(value)
+        quantities.parse_rate(value)
 
 
 @pytest.mark.parametrize(

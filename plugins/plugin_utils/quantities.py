@@ -1,0 +1,35 @@
+"""Durations and rates, as people write them."""
+
+from __future__ import annotations
+
+import re
+
+from ..module_utils.errors import InvalidInput
+
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_BYTES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
+
+
+def parse_duration(value: object) -> float:
+    """Given seconds, or a text like `15s`, `2m`, `6h`, `1d`, return seconds above 0. Raise InvalidInput."""
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)\s*([smhd]?)", str(value).strip(), re.ASCII)
+    seconds = float(match[1]) * _SECONDS[match[2]] if match and not isinstance(value, bool) else 0.0
+    if seconds <= 0:
+        raise InvalidInput(
+            f"{value!r} is not a duration above 0: write seconds, or a number and a unit, like 15s, 2m, 6h"
+        )
+    return seconds
+
+
+def parse_rate(value: object) -> int:
+    """Given bytes a second, or a text like `10M`, return bytes a second, 0 for empty: no limit. Raise InvalidInput."""
+    text = str(value).strip()
+    if not text:
+        return 0
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([KMG]?)", text.upper(), re.ASCII)
+    rate = int(float(match[1]) * _BYTES[match[2]]) if match and not isinstance(value, bool) else 0
+    if rate < 1024:
+        raise InvalidInput(
+            f"{value!r} is not a rate of at least 1K bytes a second: write a number with K, M or G, like 10M, or leave it empty"
+        )
+    return rate

@@ -1,0 +1,53 @@
+"""What looks like a secret: the names of variables, and places in texts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+MASK = "********"
+
+SECRET_NAME = re.compile(
+    r"passw|passphrase|secret|token|credential|private_?key|key_?(?:data|content|material)|(?:^|_)(?:pass|pwd|api_?key)$",
+    re.IGNORECASE,
+)
+"""What the name of a variable that holds a secret looks like."""
+_SECRET_TEXT = re.compile(
+    r"(?<![\w-])(?P<word>[\w-]{0,64}(?:passw|passphrase|secret|token|credential)[\w-]{0,64}[\"'\\]{0,4}\s{0,8}[=:]\s{0,8})"
+    r"(?:\"[^\"\n]{1,1024}\"|'[^'\n]{1,1024}'|[^\s,;&]+)"
+    r"|(?P<scheme>\w://[^\s/:@]{0,256}:)[^\s/@]{1,1024}(?=@)"
+    r"|(?P<command>sshpass\s+-p\s*)\S+",
+    re.IGNORECASE,
+)
+_SECRET_OPTION = re.compile(
+    r"(?P<option>(?:-o\s*)?(?:ProxyCommand|SetEnv|LocalCommand|RemoteCommand|KnownHostsCommand)\s*[=\s]\s*).+",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def mask(value: Any) -> Any:
+    """Given a plain value, return it with what looks like a secret replaced; paths of keys are none."""
+    if isinstance(value, Mapping):
+        return {key: _mask_entry(str(key), entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [mask(entry) for entry in value]
+    return mask_text(value) if isinstance(value, str) else value
+
+
+def _mask_entry(key: str, value: Any) -> Any:
+    if key == "ssh_args":
+        return mask_words(value)
+    return MASK if SECRET_NAME.search(key) and value and not isinstance(value, (int, float)) else mask(value)
+
+
+def mask_text(text: str) -> str:
+    """Given a text, return it with what looks like a secret in it replaced."""
+    if "-----BEGIN" in text:
+        return MASK
+    return _SECRET_TEXT.sub(lambda match: f"{match['word'] or match['scheme'] or match['command']}{MASK}", text)
+
+
+def mask_words(words: Sequence[str]) -> list[str]:
+    """Given options of ssh, return them with commands and environments, which may hold secrets, replaced."""
+    return [mask_text(_SECRET_OPTION.sub(lambda match: f"{match['option']}{MASK}", word)) for word in words]
