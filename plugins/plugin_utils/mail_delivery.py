@@ -184,7 +184,8 @@ def start(paths: Sequence[Path], settings: Settings) -> subprocess.Popen[bytes]:
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    assert process.stdin is not None
+    if process.stdin is None:
+        raise AssertionError("a pipe was asked for")
     with contextlib.suppress(BrokenPipeError), process.stdin as stream:
         stream.write(job.encode())
     process.stdin = None

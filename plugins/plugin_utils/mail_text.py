@@ -153,7 +153,7 @@ def _failure_block(number: int, group: Sequence[Failure], room: int) -> Block:
     long = [(title, text) for title, text in outputs if (title, text) not in short]
     message = cut(failure.message, room // 2)
     share = max((room - len(message)) // max(len(long), 1), 300)
-    task = " ".join(part for part in (place.name and f"“{place.name}”", place.role and f"of role {place.role}") if part)
+    task = " ".join(part for part in (place.name and f'"{place.name}"', place.role and f"of role {place.role}") if part)
     fields = [
         ("hosts", _titles(group) if len(group) > 1 else ""),
         ("unreachable", "yes" if failure.kind == UNREACHABLE else ""),

@@ -97,7 +97,8 @@ def _why(ended: Ended, limit: str, memory: str) -> tuple[str, str]:
         if ended.detail == "SIGKILL":
             guess = f"; {memory}" if memory else "; not for lack of memory, as far as the kernel's counts tell"
         return DIED, f"ansible-playbook was killed by {ended.detail}, which nobody here sent{guess}"
-    assert ended.reason == BROKEN
+    if ended.reason != BROKEN:
+        raise AssertionError(ended.reason)
     return FAILED, f"ansible-runner failed: {ended.detail}"
 
 

@@ -193,7 +193,7 @@ SITUATIONS = (
         "handler",
         "    - ansible.builtin.debug: {msg: x}\n      changed_when: true\n      notify: Fix it\n",
         BROKEN,
-        "handler: “Fix it”",
+        'handler: "Fix it"',
         settings="  handlers:\n" + command("one", "Fix it"),
     ),
     fails(

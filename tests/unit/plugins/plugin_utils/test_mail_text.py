@@ -128,7 +128,7 @@ def test_text_begins_with_what_failed_and_holds_everything_in_order() -> None:
         "1. dayabay -> cms01: the first line",
         "the second line",
         "still failing since May",
-        "“Send it” of role synchronize",
+        '"Send it" of role synchronize',
         "roles/x.yml:7",
         "remote user: scm",
         "for all hosts of its play",
