@@ -27,7 +27,7 @@ help: ## show this list
 demo: environment-demo ## make real repositories below var/demo, back them up, damage a copy and see it found
 	$(BIN)/python tools/demo.py
 
-test: environment-test ## lint, then all tests; what continuous integration runs
+test: environment-test ## lint, then the tests; what continuous integration runs
 	@$(MAKE) --no-print-directory $(TWO) lint-python lint-yaml lint-shell lint-ansible lint-changelog
 	@$(MAKE) --no-print-directory test-unit
 	@$(MAKE) --no-print-directory test-integration

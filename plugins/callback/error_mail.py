@@ -119,17 +119,12 @@ from ansible.plugins.callback import CallbackBase
 
 from ..plugin_utils import mail_delivery, mail_memory, run_log
 from ..plugin_utils.failure_report import RUN, Failure, Place, Report
-from ..plugin_utils.mail_settings import Settings, addresses, judge, user_name
+from ..plugin_utils.mail_settings import MAIL_OPTIONS, Settings, addresses, judge, user_name
 from ..plugin_utils.mail_text import command_line, rerun_command
 from ..plugin_utils.mail_transport import write_private
 from ..plugin_utils.masking import secrets_in, secrets_of, worth_searching
 from ..plugin_utils.plain_text import clean, one_line
 from ..plugin_utils.run_events import Collector
-
-MAIL_OPTIONS = (
-    *("to", "from", "host", "port", "security", "username", "password", "timeout", "spool"),
-    *("body_limit", "log_limit"),
-)
 
 
 def guarded(method: Callable[..., None]) -> Callable[..., None]:

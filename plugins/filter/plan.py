@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
 
 from ansible.errors import AnsibleError, AnsibleFilterError
 from ansible.utils import unsafe_proxy
@@ -22,6 +22,8 @@ except ImportError:  # before ansible-core 2.19 all text is a template unless it
     MARKS_TRUST = False
 else:
     MARKS_TRUST = True
+
+_Result = TypeVar("_Result", dict[str, Any], list[dict[str, Any]])
 
 CONNECTION = ("ansible_host", "ansible_port", "ansible_user", "ansible_connection")
 REACHED_BY = re.compile(
@@ -81,12 +83,12 @@ def connection_facts(
             except (AnsibleError, TemplateError) as error:
                 raise AnsibleFilterError(f"{node}: {name} {explain(error)}") from error
             found.append({"node": node, "name": str(name), "value": value})
-    return found
+    return untrusted(found)
 
 
 def is_template(raw: Any) -> bool:
     """Return whether a variable as written is a template."""
-    return isinstance(raw, str) and re.search(r"{{|{%", raw) is not None
+    return isinstance(raw, str) and is_left_over(raw)
 
 
 def effective(planned: Mapping[str, Any], host: str) -> dict[str, Any]:
@@ -140,9 +142,9 @@ def is_left_over(value: Any) -> bool:
     return not isinstance(value, unsafe_proxy.AnsibleUnsafe) and re.search(r"{{|{%", str(value)) is not None
 
 
-def untrusted(value: dict[str, Any]) -> dict[str, Any]:
+def untrusted(value: _Result) -> _Result:
     """Given a result, return it so that no text in it, such as a name found on a node, is ever taken for a template."""
-    result: dict[str, Any] = value if MARKS_TRUST else unsafe_proxy.wrap_var(value)
+    result: _Result = value if MARKS_TRUST else unsafe_proxy.wrap_var(value)
     return result
 
 

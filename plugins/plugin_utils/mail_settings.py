@@ -15,6 +15,11 @@ from typing import Any
 from ..module_utils.errors import InvalidInput
 from .quantities import parse_duration
 
+MAIL_OPTIONS = (
+    *("to", "from", "host", "port", "security", "username", "password", "timeout", "spool"),
+    *("body_limit", "log_limit"),
+)
+"""The options of the callback that are judged"""
 NONE = "none"
 """As recipient: no mail is wanted."""
 SECURITIES = {"none": 25, "starttls": 587, "tls": 465}

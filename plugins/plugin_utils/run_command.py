@@ -17,15 +17,11 @@ from typing import Any, NoReturn
 from ..module_utils.errors import InvalidInput
 from ..module_utils.processes import search_path
 from .mail_memory import job_key
-from .mail_settings import Settings, judge
+from .mail_settings import MAIL_OPTIONS, Settings, judge
 
 ROOT = Path(__file__).resolve().parents[2]
 """The collection, be it a checkout or installed"""
 PROGRAM = str(ROOT / "bin" / "altbackup")
-MAIL_OPTIONS = (
-    *("to", "from", "host", "port", "security", "username", "password", "timeout", "spool"),
-    *("body_limit", "log_limit"),
-)
 _COLLECTION = "altbackup.core."
 _ASKING = {
     "ask_pass": ("-k", "--ask-pass"),

@@ -77,10 +77,6 @@ class Listener:
             self._say(str(text))
         return True
 
-    def say(self, text: str) -> None:
-        """Add lines of the entry point itself to the log."""
-        self._say(redact(text, self.secrets))
-
     def close(self) -> None:
         """End the log."""
         with contextlib.suppress(OSError):

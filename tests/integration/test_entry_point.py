@@ -19,6 +19,7 @@ import pexpect
 import pytest
 from helpers.entry_point import GONE, LOCAL, PROGRAM, REPOSITORY, Desk, ansible_of, sleeper, wait_asleep, whole_texts
 from helpers.mail_server import PASSWORD, USERNAME, MailServer, make_certificate, read_mail, serving, text_of
+from helpers.trees import needs_root
 from helpers.waiting import wait_until
 from integration.site import Site
 
@@ -254,13 +255,18 @@ def test_told_to_end_it_ends_every_process(number: int, desk: Desk, server: Mail
     assert desk.result()["state"] == "interrupted"
 
 
-def test_killed_ansible_playbook_is_told_and_what_it_left_is_ended(desk: Desk, server: MailServer) -> None:
+def run_killed_by(number: signal.Signals, desk: Desk) -> None:
+    """Begin a long run, and kill its ansible-playbook."""
     desk.write_playbook("slow.yml", sleeper(desk.folder))
     with desk.going("run", "play/slow.yml") as process:
         wait_asleep(desk.folder)
-        os.kill(ansible_of(process.pid), signal.SIGKILL)
+        os.kill(ansible_of(process.pid), number)
         assert process.wait(40) == 7
         assert desk.left() == []
+
+
+def test_killed_ansible_playbook_is_told_and_what_it_left_is_ended(desk: Desk, server: MailServer) -> None:
+    run_killed_by(signal.SIGKILL, desk)
     subject, text = only_mail(server)
     assert "killed by SIGKILL" in subject
     assert "memory" in subject
@@ -614,12 +620,7 @@ def test_no_secret_is_in_any_mail_or_file(desk: Desk, tmp_path: Path) -> None:
 
 
 def test_memory_of_the_kernel_is_asked_when_ansible_is_killed(desk: Desk, server: MailServer) -> None:
-    desk.write_playbook("slow.yml", sleeper(desk.folder))
-    with desk.going("run", "play/slow.yml") as process:
-        wait_asleep(desk.folder)
-        os.kill(ansible_of(process.pid), signal.SIGTERM)
-        assert process.wait(40) == 7
-        assert desk.left() == []
+    run_killed_by(signal.SIGTERM, desk)
     subject, _ = only_mail(server)
     assert "killed by SIGTERM" in subject
     assert "memory" not in subject
@@ -627,9 +628,7 @@ def test_memory_of_the_kernel_is_asked_when_ansible_is_killed(desk: Desk, server
 
 @pytest.mark.root
 @pytest.mark.slow
-@pytest.mark.skipif(
-    os.geteuid() != 0 or not shutil.which("cron", path="/usr/sbin:/usr/bin"), reason="needs root and cron"
-)
+@needs_root
 def test_real_cron_runs_it_and_a_failure_is_mailed(desk: Desk, server: MailServer, tmp_path: Path) -> None:
     desk.write_playbook("bad.yml", BAD)
     for name in ("crontabs", "cron.d", "run"):

@@ -20,6 +20,20 @@ STAMP = "2013/05/10/104701"
 DAY = "2013/05/10"
 
 
+def run(argv: list[str], folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a command in a folder, with nothing to read and no more of an environment than is given."""
+    return subprocess.run(
+        argv,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+
 @dataclass
 class Installed:
     """Where the collection was installed."""
@@ -41,16 +55,7 @@ class Installed:
             "ANSIBLE_NOCOLOR": "1",
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         }
-        return subprocess.run(
-            [str(Path(sys.executable).with_name(tool)), *arguments],
-            cwd=self.folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
-        )
+        return run([str(Path(sys.executable).with_name(tool)), *arguments], self.folder, environment)
 
     def document(self, plugin_type: str, names: list[str]) -> dict[str, Any]:
         """Return what ansible-doc says of plugins or roles."""
@@ -161,16 +166,7 @@ def test_entry_point_runs_an_installed_playbook(installed: Installed, night: Sit
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
     environment = {"PATH": path, "HOME": str(tmp_path), "ALTBACKUP_MAIL_TO": "none"}
     words = ("run", "list", "-i", str(night.folder / "inventory"))
-    done = subprocess.run(
-        [str(installed.collection / "bin" / "altbackup"), *words],
-        cwd=tmp_path,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run([str(installed.collection / "bin" / "altbackup"), *words], tmp_path, environment)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / ".local" / "state" / "altbackup" / "runs").is_dir()
 

@@ -232,21 +232,16 @@ SITUATIONS = (
         on="alpha:beta",
         hosts=("alpha", "beta"),
     ),
-    fails(
-        "strategy free",
-        command("one"),
-        BROKEN,
-        hosts=("alpha", "beta"),
-        on="alpha:beta",
-        settings="  strategy: ansible.builtin.free\n",
-    ),
-    fails(
-        "strategy host_pinned",
-        command("one"),
-        BROKEN,
-        hosts=("alpha", "beta"),
-        on="alpha:beta",
-        settings="  strategy: ansible.builtin.host_pinned\n",
+    *(
+        fails(
+            f"strategy {name}",
+            command("one"),
+            BROKEN,
+            hosts=("alpha", "beta"),
+            on="alpha:beta",
+            settings=f"  strategy: ansible.builtin.{name}\n",
+        )
+        for name in ("free", "host_pinned")
     ),
     fails(
         "no host matched",
