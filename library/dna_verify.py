@@ -11,6 +11,7 @@ module: dna_verify
 short_description: Read tarballs again and compare them with their dna sidecars
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
+extends_documentation_fragment: [altbackup.core.call]
 description:
   - Recomputes the digest of each tarball, several at once on all cores, and compares it with the sidecar. Hard links to one file are read once.
   - Tarballs without sidecar, malformed sidecars and sidecars without tarball are told apart. The text of a sidecar is never executed.
@@ -111,6 +112,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.checking import verify_base, verify_paths
 from ..module_utils.failures import attempt, summarize
+from ..module_utils.locks import CALL, reading
 
 EMPTY = {"day": "", "match": [], "mismatch": [], "missing": [], "malformed": [], "orphan": [], "bytes_read": 0}
 
@@ -125,6 +127,7 @@ def main() -> None:
             "predicted": {"type": "list", "elements": "str", "default": []},
             "timezone": {"type": "str", "default": "UTC"},
             "fail": {"type": "bool", "default": True},
+            **CALL,
         },
         required_one_of=[("path", "base")],
         mutually_exclusive=[("path", "base")],
@@ -135,7 +138,10 @@ def main() -> None:
         "check",
         EMPTY,
         lambda: (
-            verify_base(options["base"], options["day"], options["predicted"], timezone=options["timezone"])
+            reading(
+                options,
+                lambda: verify_base(options["base"], options["day"], options["predicted"], timezone=options["timezone"]),
+            )
             if options["path"] is None
             else verify_paths(options["path"])
         ),

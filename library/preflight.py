@@ -11,9 +11,11 @@ module: preflight
 short_description: Check markers, tools and clock of a node, and discover its items
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
+extends_documentation_fragment: [altbackup.core.call]
 description:
   - Checks that base folders are marked and writable, that tools are installed, and that the clock agrees with the controller's.
   - Finds every repository below given folders, and reports what is none.
+  - Takes trees for a run, and removes what killed runs have left in their private folders, before space is estimated.
 options:
   bases:
     description: Base folders.
@@ -51,46 +53,19 @@ options:
     elements: dict
     default: []
   peers:
-    description: Targets that this source has to reach over ssh, all tried at once.
+    description: The other ends of this node's transfers, all tried at once; mappings as in M(altbackup.core.tarball_send).
     type: list
     elements: dict
     default: []
-    suboptions:
-      target:
-        description: The target's inventory name.
-        type: str
-        required: true
-      path:
-        description: A folder that is there.
-        type: path
-        required: true
-      host:
-        description: The address to dial.
-        type: str
-        required: true
-      port:
-        description: The port to dial.
-        type: int
-      user:
-        description: The user to log in as.
-        type: str
-        default: ''
-      ssh_key:
-        description: The private key's path on this node.
-        type: path
-      ssh_args:
-        description: Further ssh options.
-        type: list
-        elements: str
-        default: []
-      connect_timeout:
-        description: Seconds to wait for a connection.
-        type: float
-        default: 15
-      io_timeout:
-        description: Seconds of silence after which it is given up.
-        type: float
-        default: 60
+  fetch:
+    description: Whether those transfers are fetched by this node, not sent.
+    type: bool
+    default: false
+  locks:
+    description: Trees that the I(run) takes for itself, from now until M(altbackup.core.run_lock) gives them back.
+    type: list
+    elements: path
+    default: []
   step_timeout:
     description: Seconds after which all tries are ended.
     type: float
@@ -101,7 +76,7 @@ options:
     default: true
 attributes:
   check_mode:
-    description: Changes nothing in any mode.
+    description: Takes no lock and removes nothing.
     support: full
 """
 
@@ -154,36 +129,11 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.failures import attempt, summarize
 from ..module_utils.inspection import inspect
+from ..module_utils.locks import CALL, parse_run
 from ..module_utils.processes import Deadline, end_with_children
-from ..module_utils.transfer import Peer
+from ..module_utils.transfer import parse_peer
 
 EMPTY = {"changed": False, "items": [], "notes": [], "free": {}, "usable": False, "unreachable_peers": []}
-PEER = {
-    "target": {"type": "str", "required": True},
-    "path": {"type": "path", "required": True},
-    "host": {"type": "str", "required": True},
-    "port": {"type": "int"},
-    "user": {"type": "str", "default": ""},
-    "ssh_key": {"type": "path", "no_log": False},
-    "ssh_args": {"type": "list", "elements": "str", "default": []},
-    "connect_timeout": {"type": "float", "default": 15},
-    "io_timeout": {"type": "float", "default": 60},
-}
-
-
-def peer_of(value: dict) -> Peer:
-    """Given a peer as an option, return the Peer."""
-    limits = {name: value[name] for name in ("connect_timeout", "io_timeout")}
-    return Peer(
-        value["target"],
-        "",
-        value["host"],
-        value["port"],
-        value["user"],
-        value["ssh_key"] or "",
-        tuple(value["ssh_args"]),
-        **limits,
-    )
 
 
 def main() -> None:
@@ -198,9 +148,12 @@ def main() -> None:
             "writable": {"type": "bool", "default": True},
             "items": {"type": "list", "elements": "dict", "default": []},
             "trees": {"type": "list", "elements": "dict", "default": []},
-            "peers": {"type": "list", "elements": "dict", "options": PEER, "default": []},
+            "peers": {"type": "list", "elements": "dict", "default": []},
+            "fetch": {"type": "bool", "default": False},
+            "locks": {"type": "list", "elements": "path", "default": []},
             "step_timeout": {"type": "float", "default": 21600},
             "fail": {"type": "bool", "default": True},
+            **CALL,
         },
         supports_check_mode=True,
     )
@@ -218,7 +171,10 @@ def main() -> None:
             writable=options["writable"],
             items=options["items"],
             trees=options["trees"],
-            peers=[(peer_of(value), value["path"]) for value in options["peers"]],
+            peers=[parse_peer(value) for value in options["peers"]],
+            fetch=options["fetch"],
+            locks=[] if module.check_mode else options["locks"],
+            run=parse_run(options["run"]),
             deadline=Deadline(options["step_timeout"], "preflight"),
         ),
     )

@@ -11,6 +11,7 @@ module: tarball_accept
 short_description: Verify tarballs that arrived on a target and publish them
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
+extends_documentation_fragment: [altbackup.core.call]
 description:
   - Moves each file out of the folder of arriving files to a temporary name beside its final one, reads it again, compares it with the source's dna,
     renames it, writes its sidecar, and moves C(last).
@@ -25,6 +26,19 @@ options:
     type: list
     elements: dict
     required: true
+  peer:
+    description:
+      - The source that offers them, if this target is to fetch them itself (C(pull)).
+      - A mapping of node, folder, host, port, user, ssh_key, ssh_args, bwlimit, connect_timeout, io_timeout, nice and ionice, as in M(altbackup.core.tarball_send).
+    type: dict
+  retry:
+    description: Whether what arrived with other bytes is named in RV(wrong), to be sent once more, and no failure yet.
+    type: bool
+    default: false
+  step_timeout:
+    description: Seconds after which fetching is ended.
+    type: float
+    default: 21600
   fail:
     description: Whether the module fails when something is wrong.
     type: bool
@@ -53,6 +67,23 @@ tarballs:
   type: list
   elements: dict
   sample: []
+wrong:
+  description: The tarballs whose bytes were other ones, as given, with what was found.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+wire:
+  description: Bytes that fetching moved.
+  returned: always
+  type: int
+  sample: 1915080000
+notes:
+  description: What was ended or removed.
+  returned: always
+  type: list
+  elements: str
+  sample: []
 failures:
   description: What went wrong, one entry a tarball.
   returned: always
@@ -64,9 +95,20 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.failures import attempt, summarize
-from ..module_utils.transfer import accept
+from ..module_utils.locks import CALL, Hold, writing
+from ..module_utils.processes import Deadline, end_with_children
+from ..module_utils.receive import accept
+from ..module_utils.transfer import fetch, parse_peer
 
-EMPTY = {"changed": False, "tarballs": []}
+EMPTY = {"changed": False, "tarballs": [], "wrong": [], "wire": 0, "notes": []}
+
+
+def run(options: dict, hold: Hold) -> dict:
+    """Given the module's parameters and the lock, accept."""
+    peer = parse_peer(options["peer"]) if options["peer"] else None
+    deadline = Deadline(options["step_timeout"], "transfer")
+    fetching = None if peer is None else lambda incoming, wanted: fetch(incoming, peer, wanted, deadline)
+    return accept(hold, options["tarballs"], fetch=fetching, retry=options["retry"])
 
 
 def main() -> None:
@@ -75,14 +117,19 @@ def main() -> None:
         argument_spec={
             "base": {"type": "path", "required": True},
             "tarballs": {"type": "list", "elements": "dict", "required": True},
+            "peer": {"type": "dict"},
+            "retry": {"type": "bool", "default": False},
+            "step_timeout": {"type": "float", "default": 21600},
             "fail": {"type": "bool", "default": True},
+            **CALL,
         },
         supports_check_mode=True,
     )
+    end_with_children()
     options = module.params
-    result = attempt(
-        "synchronize", EMPTY, lambda: accept(options["base"], options["tarballs"], check_mode=module.check_mode)
-    )
+    if module.check_mode:
+        module.exit_json(**{**EMPTY, "changed": bool(options["tarballs"]), "failures": []})
+    result = attempt("synchronize", EMPTY, lambda: writing(options, lambda hold: run(options, hold)))
     if result["failures"] and options["fail"]:
         module.fail_json(msg=summarize(result["failures"]), **result)
     module.exit_json(**result)

@@ -11,6 +11,7 @@ module: tarball_count
 short_description: Count the verified tarballs of a day against the number expected
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
+extends_documentation_fragment: [altbackup.core.call]
 description:
   - Counts the tarballs of a day that have a well-formed sidecar of equal size, and reads no bytes of them.
   - The count of a name is the number of its items that have such a tarball; several stamps on one day count once.
@@ -108,7 +109,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.checking import count
 from ..module_utils.failures import attempt, summarize
-from ..module_utils.transfer import with_remembered
+from ..module_utils.locks import CALL, reading
+from ..module_utils.receive import with_remembered
 
 EMPTY = {"day": "", "counts": {}, "relpaths": {}, "without_dna": [], "unexpected": []}
 
@@ -142,10 +144,11 @@ def main() -> None:
             "predicted": {"type": "list", "elements": "str", "default": []},
             "timezone": {"type": "str", "default": "UTC"},
             "fail": {"type": "bool", "default": True},
+            **CALL,
         },
         supports_check_mode=True,
     )
-    result = attempt("check", EMPTY, lambda: run(module.params))
+    result = attempt("check", EMPTY, lambda: reading(module.params, lambda: run(module.params)))
     if result["failures"] and module.params["fail"]:
         module.fail_json(msg=summarize(result["failures"]), **result)
     module.exit_json(**result)

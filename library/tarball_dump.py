@@ -11,6 +11,7 @@ module: tarball_dump
 short_description: Make one run's tarballs of Subversion, Trac, Git, folder and SQLite items
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
+extends_documentation_fragment: [altbackup.core.call]
 description:
   - Makes a consistent, deterministic archive of each item while it is in use; archive, compression and digest are one pass over the data.
   - Each tarball is written under a temporary name, flushed, read back and compared, then renamed; then its sidecar is written, then C(last) is moved.
@@ -119,6 +120,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.archive import Form
 from ..module_utils.dump import dump
 from ..module_utils.failures import attempt, summarize
+from ..module_utils.leftovers import remove_leftovers
+from ..module_utils.locks import CALL, writing
 from ..module_utils.processes import Deadline, end_with_children
 
 EMPTY = {"changed": False, "tarballs": [], "notes": []}
@@ -137,6 +140,7 @@ def main() -> None:
             "verify_every": {"type": "int", "default": 7},
             "step_timeout": {"type": "float", "default": 21600},
             "fail": {"type": "bool", "default": True},
+            **CALL,
         },
         supports_check_mode=True,
     )
@@ -146,12 +150,17 @@ def main() -> None:
     result = attempt(
         "dump",
         EMPTY,
-        lambda: dump(
-            options["base"],
-            options["items"],
-            options["stamp"],
-            Form(options["ext"], options["compress_level"], options["algorithm"]),
-            {"deadline": Deadline(options["step_timeout"], "dump"), "verify_every": options["verify_every"]},
+        lambda: writing(
+            options,
+            lambda _: dump(
+                options["base"],
+                options["items"],
+                options["stamp"],
+                Form(options["ext"], options["compress_level"], options["algorithm"]),
+                {"deadline": Deadline(options["step_timeout"], "dump"), "verify_every": options["verify_every"]},
+                check_mode=module.check_mode,
+            ),
+            clean=remove_leftovers,
             check_mode=module.check_mode,
         ),
     )

@@ -11,6 +11,7 @@ module: tarball_list
 short_description: List the tarballs of a base folder and their state
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
+extends_documentation_fragment: [altbackup.core.call]
 description:
   - Lists tarballs with digest and size as their sidecars say; reads no bytes of them.
 options:
@@ -73,8 +74,9 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.failures import attempt, summarize
+from ..module_utils.locks import CALL, reading
 from ..module_utils.stamps import interpret_day, today_in
-from ..module_utils.transfer import listing
+from ..module_utils.wanted import listing
 
 EMPTY = {"changed": False, "tarballs": []}
 
@@ -88,6 +90,7 @@ def main() -> None:
             "records": {"type": "bool", "default": False},
             "timezone": {"type": "str", "default": "UTC"},
             "fail": {"type": "bool", "default": True},
+            **CALL,
         },
         supports_check_mode=True,
     )
@@ -95,10 +98,13 @@ def main() -> None:
     result = attempt(
         "list",
         EMPTY,
-        lambda: listing(
-            options["base"],
-            "" if options["day"] == "all" else interpret_day(options["day"], today_in(options["timezone"])),
-            records=options["records"],
+        lambda: reading(
+            options,
+            lambda: listing(
+                options["base"],
+                "" if options["day"] == "all" else interpret_day(options["day"], today_in(options["timezone"])),
+                records=options["records"],
+            ),
         ),
     )
     if result["failures"] and options["fail"]:

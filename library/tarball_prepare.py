@@ -11,6 +11,7 @@ module: tarball_prepare
 short_description: Prepare a target to receive a source's tarballs
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
+extends_documentation_fragment: [altbackup.core.call]
 description:
   - Compares what the source holds with what this target has verified, and says what is to be sent, in order.
   - A tarball whose content the target has under another stamp of the item is stored as a hard link, after the old file was read again.
@@ -48,6 +49,22 @@ options:
     type: list
     elements: str
     default: []
+  basis:
+    description: Whether a copy of an item's newest tarball is laid out, for a peer on another machine to send only what differs.
+    type: bool
+    default: false
+  slots:
+    description: Transfers into this target that may go on at a time, those of all sources; 0 for any number. Reserved only for a I(run).
+    type: int
+    default: 0
+  slot_wait:
+    description: Seconds to wait until one of them is free.
+    type: float
+    default: 0
+  step_timeout:
+    description: Seconds after which the copying for I(basis) is ended.
+    type: float
+    default: 21600
   fail:
     description: Whether the module fails when something is wrong.
     type: bool
@@ -105,6 +122,11 @@ free:
   returned: always
   type: int
   sample: 8400000000
+busy:
+  description: Whether as many transfers into this target go on as may; then nothing is to be sent now.
+  returned: always
+  type: bool
+  sample: false
 notes:
   description: What was removed.
   returned: always
@@ -122,9 +144,12 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.failures import attempt, summarize
-from ..module_utils.transfer import prepare
+from ..module_utils.leftovers import remove_leftovers
+from ..module_utils.locks import CALL, writing
+from ..module_utils.processes import Deadline, end_with_children
+from ..module_utils.receive import prepare
 
-EMPTY = {"changed": False, "have": [], "linked": [], "send": [], "unwanted": [], "notes": [], "incoming": "", "free": 0}
+EMPTY = {"changed": False, "have": [], "linked": [], "send": [], "unwanted": [], "notes": [], "incoming": "", "free": 0, "busy": False}
 
 
 def main() -> None:
@@ -138,22 +163,37 @@ def main() -> None:
             "keeps": {"type": "dict", "default": {}},
             "items": {"type": "list", "elements": "str", "default": []},
             "predicted": {"type": "list", "elements": "str", "default": []},
+            "basis": {"type": "bool", "default": False},
+            "slots": {"type": "int", "default": 0},
+            "slot_wait": {"type": "float", "default": 0},
+            "step_timeout": {"type": "float", "default": 21600},
             "fail": {"type": "bool", "default": True},
+            **CALL,
         },
         supports_check_mode=True,
     )
+    end_with_children()
     options = module.params
     result = attempt(
         "synchronize",
         EMPTY,
-        lambda: prepare(
-            options["base"],
-            options["tarballs"],
-            day=options["day"],
-            keep=options["keep"],
-            keeps=options["keeps"],
-            items=options["items"],
-            predicted=options["predicted"],
+        lambda: writing(
+            options,
+            lambda hold: prepare(
+                options["base"],
+                options["tarballs"],
+                day=options["day"],
+                keep=options["keep"],
+                keeps=options["keeps"],
+                items=options["items"],
+                predicted=options["predicted"],
+                basis=options["basis"],
+                slots=options["slots"],
+                slot_wait=options["slot_wait"],
+                deadline=Deadline(options["step_timeout"], "preparation"),
+                hold=hold,
+            ),
+            clean=remove_leftovers,
             check_mode=module.check_mode,
         ),
     )

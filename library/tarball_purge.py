@@ -11,6 +11,7 @@ module: tarball_purge
 short_description: Remove the verified tarballs that are no longer to be kept
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
+extends_documentation_fragment: [altbackup.core.call]
 description:
   - Keeps, per item, the newest verified tarball of each of the last K days that have one, and the newest of each of the last K distinct contents.
   - Removes every other verified tarball with its sidecar and record, and the date folders that become empty.
@@ -113,6 +114,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.failures import attempt, summarize
+from ..module_utils.locks import CALL, writing
 from ..module_utils.purge import purge
 from ..module_utils.stamps import stamp_at
 
@@ -131,6 +133,7 @@ def main() -> None:
             "verify": {"type": "bool", "default": False},
             "timezone": {"type": "str", "default": "UTC"},
             "fail": {"type": "bool", "default": True},
+            **CALL,
         },
         supports_check_mode=True,
     )
@@ -138,14 +141,18 @@ def main() -> None:
     result = attempt(
         "purge",
         EMPTY,
-        lambda: purge(
-            options["base"],
-            options["keep"],
-            options["names"],
-            stamp=options["stamp"] or stamp_at(time.time(), options["timezone"]),
-            made_now=[options["stamp"]] if options["stamp"] else [],
-            predicted=options["predicted"],
-            verify=options["verify"],
+        lambda: writing(
+            options,
+            lambda _: purge(
+                options["base"],
+                options["keep"],
+                options["names"],
+                stamp=options["stamp"] or stamp_at(time.time(), options["timezone"]),
+                made_now=[options["stamp"]] if options["stamp"] else [],
+                predicted=options["predicted"],
+                verify=options["verify"],
+                check_mode=module.check_mode,
+            ),
             check_mode=module.check_mode,
         ),
     )

@@ -11,9 +11,11 @@ module: tarball_send
 short_description: Send a source's tarballs to its targets in parallel
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
+extends_documentation_fragment: [altbackup.core.call]
 description:
   - Runs one C(rsync --inplace) a target, all at once, each with its own limits, into the private folder that M(altbackup.core.tarball_prepare) named.
   - Files travel under the names of their digests; M(altbackup.core.tarball_accept) verifies them on the target.
+  - What targets fetch themselves is put where they find it, until the next call for this base.
   - No password or host key prompt is possible; failures hold the words of C(ssh) and C(rsync).
 requirements:
   - rsync, and ssh for targets on other machines
@@ -28,50 +30,23 @@ options:
     elements: dict
     required: true
     suboptions:
-      target:
-        description: The target's inventory name.
-        type: str
-        required: true
-      incoming:
-        description: Its folder for arriving files.
-        type: path
+      peer:
+        description:
+          - How the target is reached, a mapping. Needed are C(node), its inventory name, and C(folder), where files arrive there.
+          - Without C(host), the address to dial, it is this machine. Optional are C(port), C(user), C(ssh_key) (a path on this node), C(ssh_args) (a list).
+          - Limits are C(bwlimit) (as C(rsync --bwlimit) takes it), C(connect_timeout) and C(io_timeout) (seconds, 15 and 60).
+          - C(nice) and C(ionice) are the priorities of the other end. A key with a forced command lets no such wish through.
+        type: dict
         required: true
       tarballs:
         description: What to send, in order; mappings of relpath, size, dig and alg.
         type: list
         elements: dict
         required: true
-      host:
-        description: The address to dial; empty if the target is this machine.
-        type: str
-        default: ''
-      port:
-        description: The port to dial.
-        type: int
-      user:
-        description: The user to log in as.
-        type: str
-        default: ''
-      ssh_key:
-        description: The private key's path on this node.
-        type: path
-      ssh_args:
-        description: Further ssh options.
-        type: list
-        elements: str
-        default: []
-      bwlimit:
-        description: Bytes a second, as C(rsync --bwlimit) takes it.
-        type: str
-        default: ''
-      connect_timeout:
-        description: Seconds to wait for a connection.
-        type: float
-        default: 15
-      io_timeout:
-        description: Seconds of silence after which a transfer is given up.
-        type: float
-        default: 60
+      fetched:
+        description: Whether the target fetches it itself (C(pull)); then only the peer's C(node) matters here.
+        type: bool
+        default: false
   step_timeout:
     description: Seconds after which all transfers are ended.
     type: float
@@ -91,10 +66,11 @@ EXAMPLES = r"""
   altbackup.core.tarball_send:
     base: /home/scm/backup/dayabay
     targets:
-      - target: cms01
-        host: cms01.example.org
-        user: backup
-        incoming: /data/backup/.altbackup/incoming/dayabay
+      - peer:
+          node: cms01
+          host: cms01.example.org
+          user: backup
+          folder: /data/backup/.altbackup/incoming/dayabay
         tarballs:
           - relpath: svn/dybsvn/2013/05/10/104701/dybsvn-20496.tar.gz
             size: 1915051630
@@ -108,8 +84,18 @@ sent:
   returned: always
   type: dict
   sample: {cms01: 1915051630}
+wire:
+  description: Bytes that went to and from each target, which are less where it had a part of them.
+  returned: always
+  type: dict
+  sample: {cms01: 19206118}
+offered:
+  description: Folders from which targets fetch.
+  returned: always
+  type: dict
+  sample: {}
 notes:
-  description: What of a killed run was removed.
+  description: What of a killed run was removed, and whose lock was taken over.
   returned: always
   type: list
   elements: str
@@ -125,23 +111,28 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.failures import attempt, summarize
+from ..module_utils.leftovers import remove_leftovers
+from ..module_utils.locks import CALL, writing
 from ..module_utils.processes import Deadline, end_with_children
-from ..module_utils.transfer import Peer, send
+from ..module_utils.transfer import parse_peer, send
 
-EMPTY = {"changed": False, "sent": {}, "notes": []}
+EMPTY = {"changed": False, "sent": {}, "wire": {}, "offered": {}, "notes": []}
 TARGET = {
-    "target": {"type": "str", "required": True},
-    "incoming": {"type": "path", "required": True},
+    "peer": {"type": "dict", "required": True},
     "tarballs": {"type": "list", "elements": "dict", "required": True},
-    "host": {"type": "str", "default": ""},
-    "port": {"type": "int"},
-    "user": {"type": "str", "default": ""},
-    "ssh_key": {"type": "path", "no_log": False},
-    "ssh_args": {"type": "list", "elements": "str", "default": []},
-    "bwlimit": {"type": "str", "default": ""},
-    "connect_timeout": {"type": "float", "default": 15},
-    "io_timeout": {"type": "float", "default": 60},
+    "fetched": {"type": "bool", "default": False},
 }
+
+
+def run(options: dict) -> dict:
+    """Given the module's parameters, send."""
+    pairs = [(parse_peer(target["peer"]), target["tarballs"], target["fetched"]) for target in options["targets"]]
+    return send(
+        options["base"],
+        [(peer, tarballs) for peer, tarballs, fetched in pairs if not fetched],
+        Deadline(options["step_timeout"], "transfer"),
+        [(peer.node, tarballs) for peer, tarballs, fetched in pairs if fetched],
+    )
 
 
 def main() -> None:
@@ -152,6 +143,7 @@ def main() -> None:
             "targets": {"type": "list", "elements": "dict", "options": TARGET, "required": True},
             "step_timeout": {"type": "float", "default": 21600},
             "fail": {"type": "bool", "default": True},
+            **CALL,
         },
         supports_check_mode=True,
     )
@@ -159,27 +151,7 @@ def main() -> None:
     options = module.params
     if module.check_mode:
         module.exit_json(**{**EMPTY, "changed": True, "failures": []})
-    deliveries = [
-        (
-            Peer(
-                target["target"],
-                target["incoming"],
-                target["host"],
-                target["port"],
-                target["user"],
-                target["ssh_key"] or "",
-                tuple(target["ssh_args"]),
-                target["bwlimit"],
-                target["connect_timeout"],
-                target["io_timeout"],
-            ),
-            target["tarballs"],
-        )
-        for target in options["targets"]
-    ]
-    result = attempt(
-        "synchronize", EMPTY, lambda: send(options["base"], deliveries, Deadline(options["step_timeout"], "transfer"))
-    )
+    result = attempt("synchronize", EMPTY, lambda: writing(options, lambda _: run(options), clean=remove_leftovers))
     if result["failures"] and options["fail"]:
         module.fail_json(msg=summarize(result["failures"]), **result)
     module.exit_json(**result)

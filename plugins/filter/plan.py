@@ -14,6 +14,7 @@ from jinja2.exceptions import TemplateError
 
 from ..module_utils.errors import InvalidInput
 from ..plugin_utils import plan as plans
+from ..plugin_utils.run_identity import identify_run
 from ..plugin_utils.settings import PREFIX, Unreadable
 
 try:
@@ -43,14 +44,16 @@ def plan(
     """Given hostvars and groups, return the plan of the run."""
     hosts = [str(host) for host in groups.get("all", ())]
     read = {host: read_host(hostvars[host]) for host in hosts}
+    moment = time.time() if now is None else float(now)
     return untrusted(
         plans.build_plan(
             {host: {name: value for name, value in read[host].items() if name.startswith(PREFIX)} for host in hosts},
             plain(groups),
             {host: {name: value for name, value in read[host].items() if name in CONNECTION} for host in hosts},
-            time.time() if now is None else float(now),
+            moment,
             stamp=str(stamp),
             chain=bool(chain),
+            run=identify_run(moment),
         )
     )
 

@@ -80,7 +80,7 @@ def dump(
     failures = [_bad_input(value, reason) for value, reason in bad]
     if not items:
         failures.append(failure(_STAGE, f"there are no items to dump to {base}: nothing was backed up"))
-    notes = [] if check_mode else remove_leftovers(tree)
+    notes: list[str] = []
     groups: dict[str, list[Item]] = {}
     for item in sorted(good, key=lambda item: (item.name, item.kind != "trac")):  # a Trac before its repository
         groups.setdefault(item.name, []).append(item)
@@ -122,23 +122,6 @@ def _guarded(
         reason = f"item {item.kind} {item.name!r}: unexpected {type(error).__name__}: {error}"
         outcome.failures.append(failure(_STAGE, reason, key=item.key))
     return outcome
-
-
-def remove_leftovers(tree: Tree) -> list[str]:
-    """Remove the temporary files that killed runs left in the private folder; return a note on each."""
-    notes = []
-    for kind in ("tmp", "records", "state"):
-        for folder, _, names in os.walk(tree.private_path(kind)):
-            for name in sorted(names):
-                if name.startswith(TEMPORARY) and not _is_alive(name):
-                    remove_if_there(os.path.join(folder, name))
-                    notes.append(f"removed {name}, which a killed run left in {folder}")
-    return notes
-
-
-def _is_alive(temporary: str) -> bool:
-    pid = temporary[len(TEMPORARY) :].partition("-")[0]
-    return pid.isdigit() and int(pid) != os.getpid() and os.path.exists(f"/proc/{pid}/fd")
 
 
 def _predict(item: Item, context: Context, form: Form, outcome: Outcome) -> None:
@@ -346,10 +329,9 @@ def _complete_leftovers(tree: Tree, item: Item, outcome: Outcome) -> None:
     """See to what killed runs left of an item: remove temporary files, and complete what is as it was recorded."""
     found = scan(tree, keys={item.key})
     for relpath in found.temporaries:
-        if not _is_alive(os.path.basename(relpath)):
-            remove_if_there(tree.path(relpath))
-            prune_empty(os.path.dirname(tree.path(relpath)), tree.base)
-            outcome.notes.append(f"removed {relpath}, which a killed run left")
+        remove_if_there(tree.path(relpath))
+        prune_empty(os.path.dirname(tree.path(relpath)), tree.base)
+        outcome.notes.append(f"removed {relpath}, which a killed run left")
     for tarball in found.tarballs:
         if tarball.state == "missing" and not _complete(tree, tarball, outcome):
             outcome.notes.append(f"{tarball.relpath} is not verified: it {tarball.problem}")

@@ -15,6 +15,10 @@ class BaseUnusable(AltbackupError):
     """A base folder that is missing, not mounted or not writable."""
 
 
+class Locked(BaseUnusable):
+    """A tree that another run, or a module that still works, has for itself."""
+
+
 class SidecarMalformed(AltbackupError):
     """A sidecar whose text is no dna."""
 

@@ -1,4 +1,4 @@
-"""Preflight: what a node must have before anything is touched, and what it discovers. Nothing is written."""
+"""Preflight: what a node must have before anything is touched, and what it discovers. All that is written are locks."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from .errors import AltbackupError, InvalidInput
 from .failures import failure
 from .items import CATEGORIES, Item, encode_name, nearest, parse_item
 from .layout import Tree, open_tree, printable, scan
+from .leftovers import remove_leftovers
+from .locks import Run, held
 from .processes import Deadline, find_tool
 from .publish import require_writable
 from .transfer import Peer, reach
@@ -34,15 +36,19 @@ def inspect(
     writable: bool = True,
     items: Sequence[Mapping[str, Any]] = (),
     trees: Sequence[Mapping[str, Any]] = (),
-    peers: Sequence[tuple[Peer, str]] = (),
+    peers: Sequence[Peer] = (),
+    fetch: bool = False,
+    locks: Sequence[str] = (),
+    run: Run | None = None,
     deadline: Deadline | None = None,
 ) -> dict[str, Any]:
     """Given a node's bases and what it will do, return what is wrong and what it discovers.
 
     Keys are `failures`, `items` (discovered), `notes`, `free` ({base: bytes}), `unreachable_peers` and `usable`: whether all
     bases are there. Space is estimated for `items` dumped to the first base and for `trees` ({base, keys}) that receive
-    tarballs. `peers` are tried over ssh, all at once, each with a folder that should be there. `now` is the controller's
-    clock (seconds since 1970); more than a minute's difference is a failure.
+    tarballs. `peers` are tried over ssh, all at once, in the direction of their transfers. The trees in `locks` are taken for
+    the run; one that is another run's makes the node unusable. `now` is the controller's clock (seconds since 1970); more
+    than a minute's difference is a failure.
     """
     result: dict[str, Any] = {
         "changed": False,
@@ -58,6 +64,12 @@ def inspect(
         try:
             tree = require_writable(base) if writable else open_tree(base)
             result["free"][base] = shutil.disk_usage(tree.private).free
+        except (AltbackupError, OSError) as error:
+            reasons.append(error)
+            result["usable"] = False
+    for base in locks if result["usable"] else ():
+        try:
+            result["notes"] += take(base, run)
         except (AltbackupError, OSError) as error:
             reasons.append(error)
             result["usable"] = False
@@ -80,12 +92,19 @@ def inspect(
         reasons += missing_space(estimates)
     result["failures"] = [failure(_STAGE, reason) for reason in reasons]
     limit = deadline or Deadline()
-    outcomes = in_parallel(lambda pair: _try(pair[0], pair[1], limit), peers, max(1, len(peers)))
-    for (peer, _), problem in zip(peers, outcomes):
+    outcomes = in_parallel(lambda peer: _try(peer, limit, fetch), peers, max(1, len(peers)))
+    for peer, problem in zip(peers, outcomes):
         if problem is not None:
-            result["failures"].append({**failure(_STAGE, problem), "delegate": peer.target})
-            result["unreachable_peers"].append(peer.target)
+            result["failures"].append({**failure(_STAGE, problem), "delegate": "" if fetch else peer.node})
+            result["unreachable_peers"].append(peer.node)
     return result
+
+
+def take(base: str, run: Run | None) -> list[str]:
+    """Given a base, take it for a run and remove what killed runs left there; return notes. Raise AltbackupError or OSError."""
+    tree = require_writable(base)
+    with held(tree, run, clean=lambda: remove_leftovers(tree)) as hold:
+        return hold.notes
 
 
 def missing_tools(tools: Sequence[str], ext: str) -> list[str | BaseException]:
@@ -104,9 +123,9 @@ def missing_tools(tools: Sequence[str], ext: str) -> list[str | BaseException]:
     return errors
 
 
-def _try(peer: Peer, path: str, deadline: Deadline) -> AltbackupError | OSError | None:
+def _try(peer: Peer, deadline: Deadline, fetch: bool) -> AltbackupError | OSError | None:
     try:
-        reach(peer, path, deadline)
+        reach(peer, deadline, fetch=fetch)
     except (AltbackupError, OSError) as error:
         return error
     return None

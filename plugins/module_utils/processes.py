@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
 from .errors import DeadlineExceeded, ToolFailed, ToolMissing
@@ -27,6 +27,8 @@ _PACKAGES = {
     "gzip": "gzip",
     "pigz": "pigz",
     "setpriv": "util-linux",
+    "ionice": "util-linux",
+    "cp": "coreutils",
 }
 _SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _STDERR_LIMIT = 4096
@@ -39,6 +41,8 @@ _starting: list[bool] = []
 """Holds an entry while a child is started: whether by the main thread, in which signals are handled."""
 _watching: list[int] = []
 """The pipe through which the kernel's signals wake the watching thread."""
+_inherited: list[int] = []
+"""Open files that every child inherits: while one lives, so does the lock on them."""
 _told_to_end: list[int] = []
 """The signal that told this process to end: from then on no child is started."""
 
@@ -60,6 +64,12 @@ def find_tool(name: str) -> str:
 def clean_environment(**more: str) -> dict[str, str]:
     """Return the environment for children: nothing of the login shell, messages in English, names as UTF-8."""
     return {"PATH": search_path(), "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": "/nonexistent", **more}
+
+
+def title_of(pid: int | str) -> str:
+    """Return the beginning of a process's command line. Raise OSError if it is gone."""
+    with open(f"/proc/{pid}/cmdline", "rb") as stream:
+        return stream.read(200).replace(b"\0", b" ").decode("utf-8", "backslashreplace").strip()
 
 
 class Deadline:
@@ -114,7 +124,7 @@ class Child:
                     stderr=self._stderr,
                     cwd=cwd,
                     env=dict(clean_environment() if environment is None else environment),
-                    pass_fds=pass_fds,
+                    pass_fds=[*pass_fds, *_inherited],
                     start_new_session=True,
                 )
                 _running[self.process.pid] = self.process
@@ -195,6 +205,16 @@ def run(
                 said.extend(child.stderr().splitlines())
         out.seek(0)
         return out.read()
+
+
+@contextlib.contextmanager
+def inherited(descriptor: int) -> Iterator[None]:
+    """Let all children that are started while the block lasts inherit an open file."""
+    _inherited.append(descriptor)
+    try:
+        yield
+    finally:
+        _inherited.remove(descriptor)
 
 
 def end_with_children() -> None:

@@ -121,7 +121,7 @@ def read_record(tree: Tree, key: str, stamp: str) -> dict[str, Any]:
 def publish(tree: Tree, temporary: str, relpath: str, dna: Dna) -> None:
     """Give a flushed temporary file its final name: read back first, then rename, then its sidecar.
 
-    Raise DigestMismatch, BaseUnusable or OSError: then neither tarball nor sidecar stands there.
+    Raise DigestMismatch, BaseUnusable or OSError: then neither tarball nor sidecar stands there, and the temporary file is back.
     """
     final = tree.path(relpath)
     verify(temporary, dna, from_disk=True)
@@ -135,7 +135,9 @@ def publish(tree: Tree, temporary: str, relpath: str, dna: Dna) -> None:
         write_sidecar(final, dna)
     except BaseException:
         remove_if_there(final + SUFFIX)
-        remove_if_there(final)
+        if not os.path.lexists(temporary):
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(final, temporary)
         prune_empty(folder, tree.base)
         raise
 

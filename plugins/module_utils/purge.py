@@ -16,6 +16,7 @@ from .errors import AltbackupError, InvalidInput
 from .failures import explain, failure
 from .items import parse_keep
 from .layout import EXTENSIONS, Scan, Tarball, Tree, parse_filename, scan, split_relpath
+from .leftovers import remove_outgoing
 from .publish import flush_folder, make_folders, prune_empty, record_path, remove_if_there, require_writable
 from .retention import retained
 from .sidecar import SUFFIX
@@ -49,6 +50,8 @@ def purge(
         predicted_of.setdefault(f"{category}/{name}", []).append(relpath)
     tree = require_writable(base)
     result = _empty_result()
+    if not check_mode and not tree.source:
+        remove_outgoing(tree)  # its links would keep on disk what is removed here
     _empty_trash(tree, result, check_mode)
     found = scan(tree, keys=None if names is None else set(names), go_on=True)
     items = _items(tree, found, names, stamp, result)

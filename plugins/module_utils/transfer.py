@@ -1,264 +1,42 @@
-"""Synchronizing: what a target lacks, how it is sent, and how it is accepted there.
+"""Transfers: rsync over ssh moves what a target lacks, sent by the source or fetched by the target.
 
-A file travels under the name of its digest into a private folder of the pair, so a rerun resumes it. Only the target
-itself gives it its final name: moved out of reach of any receiver first, then read again, then renamed.
+A file travels under the name of its digest into a private folder of the pair, in place, so that a rerun resumes it. What it
+replaces there is compared block by block, so a file that arrived whole, or with some wrong bytes, costs no more than those.
+Where nothing of it arrived yet, a copy of an older tarball in `basis/` is what blocks are taken from: not the file itself,
+since in place a block cannot be taken from behind the point that is written, and contents mostly move backwards.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
+import re
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import IO, Any
 
 from .digest import in_parallel
-from .errors import AltbackupError, DigestMismatch, InvalidInput, ToolFailed
+from .errors import AltbackupError, InvalidInput, ToolFailed
 from .failures import failure
-from .layout import Tarball, Tree, describe, open_tree, read_state, scan, split_relpath
+from .layout import Tree
+from .leftovers import remove_outgoing
+from .priority import priority_words
 from .processes import Child, Deadline, clean_environment, find_tool
-from .publish import (
-    link,
-    make_folders,
-    make_tree,
-    point_last,
-    publish,
-    read_record,
-    remove_folder,
-    remove_if_there,
-    require_writable,
-    temporary_beside,
-    write_record,
-    write_text,
-)
-from .retention import retained
-from .sidecar import Dna
-from .stamps import day_of
+from .publish import make_folders, remove_folder, require_writable
+from .wanted import Wanted, parse_wanted
 
-_STAGE = "synchronize"
-_MARGIN = 16 << 20  # bytes left free for sidecars, records and folders
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A verified tarball of the source, as the controller hands it to a target."""
-
-    relpath: str
-    dna: Dna
-    record: Mapping[str, Any]
-
-    @property
-    def key(self) -> str:
-        """The item, `<category>/<name>`."""
-        return "/".join(self.relpath.split("/")[:2])
-
-    @property
-    def stamp(self) -> str:
-        """The stamp."""
-        return "/".join(self.relpath.split("/")[2:6])
-
-    @property
-    def part(self) -> str:
-        """The file's name while it travels."""
-        return f"{self.dna.alg}-{self.dna.dig}"
-
-
-def parse_wanted(values: Sequence[Mapping[str, Any]]) -> list[Wanted]:
-    """Given tarballs as results show them, return them checked. Raise InvalidInput."""
-    wanted = []
-    for value in values:
-        relpath = str(value.get("relpath", ""))
-        split_relpath(relpath)
-        dig, alg = str(value.get("dig", "")), str(value.get("alg", ""))
-        if not (dig + alg).isalnum():
-            raise InvalidInput(f"{relpath}: dna {dig!r} {alg!r} is not a digest")
-        wanted.append(Wanted(relpath, Dna(dig, int(value.get("size", 0)), alg), value.get("record") or {}))
-    return wanted
-
-
-def listing(base: str, day: str = "", *, records: bool = False) -> dict[str, Any]:
-    """Given a base and a day (empty for all), return `tarballs`, verified or not, with their state, newest last."""
-    tree = open_tree(base)
-    tarballs = []
-    for tarball in sorted(scan(tree, day).tarballs, key=lambda tarball: (tarball.stamp, tarball.relpath)):
-        entry = {
-            "category": tarball.category,
-            "name": tarball.name,
-            "stamp": tarball.stamp,
-            "relpath": tarball.relpath,
-            "path": tree.path(tarball.relpath),
-            "size": tarball.size,
-            "dig": tarball.dna.dig if tarball.dna else "",
-            "alg": tarball.dna.alg if tarball.dna else "",
-            "state": tarball.state,
-        }
-        if records:
-            entry["record"] = read_record(tree, tarball.key, tarball.stamp)
-        tarballs.append(entry)
-    return {"changed": False, "tarballs": tarballs, "failures": []}
-
-
-def prepare(
-    base: str,
-    tarballs: Sequence[Mapping[str, Any]],
-    *,
-    day: str,
-    keeps: Mapping[str, int],
-    keep: int,
-    items: Sequence[str] = (),
-    predicted: Sequence[str] = (),
-    check_mode: bool = False,
-) -> dict[str, Any]:
-    """Given a target's tree and what the source holds, decide what is sent; link what the target has under another stamp.
-
-    Tarballs of the day come first, then older ones that this target's own retention would keep, newest first.
-    Return `have`, `linked`, `send` (relpaths), `unwanted`, `incoming` (folder), `free` (bytes) and `failures`.
-    """
-    tree = open_tree(base) if check_mode else require_writable(base)
-    incoming = tree.private_path("incoming")
-    result: dict[str, Any] = {
-        "changed": False,
-        "have": [],
-        "linked": [],
-        "send": [],
-        "unwanted": [],
-        "notes": [],
-        "failures": [],
-    }
-    wanted = parse_wanted(tarballs)
-    if not check_mode:
-        make_tree(tree)
-        make_folders(incoming, tree.private)
-        if items:
-            _remember_items(tree, items)
-    present: dict[str, list[Tarball]] = {}
-    for tarball in scan(tree, keys={entry.key for entry in wanted}).tarballs:
-        present.setdefault(tarball.key, []).append(tarball)
-    order = sorted(wanted, key=lambda entry: entry.stamp, reverse=True)
-    for entry in sorted(order, key=lambda entry: day_of(entry.stamp) != day):
-        own = [tarball for tarball in present.get(entry.key, []) if tarball.verified]
-        same = next((tarball for tarball in own if tarball.relpath == entry.relpath), None)
-        if same and same.dna and same.dna.same_content(entry.dna):
-            result["have"].append(entry.relpath)
-        elif same and same.dna:
-            result["failures"].append(
-                failure(
-                    _STAGE,
-                    f"{entry.relpath} is verified here with {same.dna.alg} {same.dna.dig}, but the source has {entry.dna.dig}: neither was touched",
-                    relpath=entry.relpath,
-                )
-            )
-        elif day_of(entry.stamp) != day and entry not in _retained(
-            wanted, own, entry.key, int(keeps.get(entry.key, keep))
-        ):
-            result["unwanted"].append(entry.relpath)
-        elif not (not check_mode and _link(tree, entry, own, result)):
-            result["send"].append(entry.relpath)
-    sent = {entry.part: entry.dna.size for entry in wanted if entry.relpath in result["send"]}
-    result["send"] += list(predicted)
-    result["incoming"] = incoming
-    if not check_mode:
-        result["notes"] += _remove_unwanted(incoming, set(sent))
-    arrived = sum(
-        os.lstat(os.path.join(incoming, part)).st_size for part in sent if os.path.exists(os.path.join(incoming, part))
-    )
-    result["free"] = shutil.disk_usage(tree.private).free
-    needed = sum(sent.values()) - arrived + (_MARGIN if sent else 0)
-    if needed > result["free"]:
-        result["failures"].append(
-            failure(
-                _STAGE,
-                f"{tree.base}: {needed} bytes are needed for {len(sent)} tarballs, but only {result['free']} are free: nothing was sent",
-            )
-        )
-        result["send"] = []
-    result["changed"] = bool(result["linked"])
-    return result
-
-
-def _retained(wanted: Sequence[Wanted], own: Sequence[Tarball], key: str, keep: int) -> list[Wanted]:
-    """Return those wanted tarballs of an item that the target's purge would keep."""
-    known = {tarball.relpath for tarball in own}
-    mine = {entry.relpath: entry for entry in wanted if entry.key == key and entry.relpath not in known}
-    imagined = [_as_tarball(entry) for entry in mine.values()]
-    kept = {tarball.relpath for tarball in retained([*own, *imagined], keep)}
-    return [entry for relpath, entry in mine.items() if relpath in kept]
-
-
-def _as_tarball(entry: Wanted) -> Tarball:
-    category, name, stamp, filename = split_relpath(entry.relpath)
-    return Tarball(category, name, stamp, filename, entry.dna.size, (0, 0), 1, entry.dna, "", "verified")
-
-
-def _link(tree: Tree, entry: Wanted, own: Sequence[Tarball], result: dict[str, Any]) -> bool:
-    """Store a tarball whose content the target has under another stamp; return whether that was possible."""
-    for old in sorted(own, key=lambda tarball: tarball.stamp, reverse=True):
-        if old.dna and old.dna.same_content(entry.dna):
-            try:
-                write_record(tree, entry.key, entry.stamp, entry.record)
-                link(tree, old, entry.relpath, entry.dna)
-                point_last(tree, entry.key, entry.stamp)
-            except DigestMismatch as error:
-                result["failures"].append(
-                    failure(
-                        _STAGE, f"an older copy is damaged: {error}; the new one is sent whole", relpath=old.relpath
-                    )
-                )
-                return False
-            except (AltbackupError, OSError) as error:
-                result["failures"].append(failure(_STAGE, error, relpath=entry.relpath))
-                return True
-            result["linked"].append(entry.relpath)
-            return True
-    return False
-
-
-def _remove_unwanted(incoming: str, wanted: set[str]) -> list[str]:
-    notes = []
-    for name in sorted(os.listdir(incoming)):
-        if name not in wanted:
-            remove_if_there(os.path.join(incoming, name))
-            notes.append(f"removed {name} from {incoming}: left by an earlier run and not wanted by this one")
-    return notes
-
-
-def _remember_items(tree: Tree, items: Sequence[str]) -> None:
-    """Keep the list of a source's items on the target, for checks that cannot ask the source what it discovers."""
-    folder = tree.private_path("records")
-    make_folders(folder, tree.private)
-    if remembered_items(tree) != sorted(items):
-        write_text(os.path.join(folder, "items"), "".join(f"{key}\n" for key in sorted(items)))
-
-
-def remembered_items(tree: Tree) -> list[str]:
-    """Return the items that the last synchronize handed to this tree."""
-    try:
-        with open(os.path.join(tree.private_path("records"), "items"), encoding="utf-8") as stream:
-            return stream.read().splitlines()
-    except FileNotFoundError:
-        return []
-
-
-def with_remembered(
-    base: str, expect: Mapping[str, Any], items: Sequence[str] | None
-) -> tuple[dict[str, Any], list[str] | None]:
-    """Given a target's tree and what is expected, return expectation and items with those that its source last discovered."""
-    known = list(items or ())
-    more = [key for key in remembered_items(open_tree(base)) if key not in known]
-    expected = dict(expect)
-    for key in more:
-        name = key.partition("/")[2]
-        if str(expected.get(name, 0)).isdecimal():  # what is no number is for count to refuse
-            expected[name] = int(expected.get(name, 0)) + 1
-    return expected, None if items is None else [*known, *more]
+STAGE = "synchronize"
+BASIS = "basis"
+_PLAIN = re.compile(r"[\w/.,:+@%=-]+", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Peer:
-    """Where and how to send: a target's incoming folder, reached by ssh, or on this machine if `host` is empty."""
+    """The other end of a transfer and a folder there, reached by ssh, or on this machine if `host` is empty."""
 
-    target: str
-    incoming: str
+    node: str
+    """Its inventory name"""
+    folder: str
     host: str = ""
     port: int | None = None
     user: str = ""
@@ -267,6 +45,25 @@ class Peer:
     bwlimit: str = ""
     connect_timeout: float = 15
     io_timeout: float = 60
+    nice: int = 0
+    ionice: str = ""
+
+    def __str__(self) -> str:
+        if not self.host:
+            return "this machine"
+        key = f", key {self.ssh_key}" if self.ssh_key else ""
+        return f"{self.user + '@' if self.user else ''}{self.host}{f' port {self.port}' if self.port else ''}{key}"
+
+
+def parse_peer(value: Mapping[str, Any]) -> Peer:
+    """Given a peer as modules take it, the fields of Peer, return it. Raise InvalidInput."""
+    try:
+        peer = Peer(**{**value, "ssh_args": tuple(value.get("ssh_args") or ())})
+        numbers = {name: float(getattr(peer, name)) for name in ("connect_timeout", "io_timeout")}
+        port = int(peer.port) if peer.port else None
+        return replace(peer, **numbers, port=port, nice=int(peer.nice), ssh_key=os.path.expanduser(peer.ssh_key or ""))
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"peer {value.get('node', '')!r}: {error}") from error
 
 
 def ssh_command(peer: Peer) -> list[str]:
@@ -274,6 +71,7 @@ def ssh_command(peer: Peer) -> list[str]:
     alive = max(1, int(peer.io_timeout // 3))
     command = [find_tool("ssh"), "-oBatchMode=yes", f"-oConnectTimeout={max(1, round(peer.connect_timeout))}"]
     command += [f"-oServerAliveInterval={alive}", "-oServerAliveCountMax=3", "-oStrictHostKeyChecking=yes"]
+    command += ["-oControlMaster=no"]  # a connection that stays open would outlive the transfer
     if peer.port:
         command += ["-p", str(peer.port)]
     if peer.ssh_key:
@@ -281,115 +79,75 @@ def ssh_command(peer: Peer) -> list[str]:
     return [*command, *peer.ssh_args]
 
 
-def rsync_command(peer: Peer, files: str, outgoing: str) -> list[str]:
-    """Given a peer, a file that lists names and the folder they are in, return the rsync argv."""
-    command = [find_tool("rsync"), "--inplace", "--size-only", "--protect-args", "--chmod=F600", "--perms"]
-    command += ["--from0", f"--files-from={files}"]
+def rsync_command(peer: Peer, here: str, *, fetch: bool = False) -> list[str]:
+    """Given a peer and a folder on this node, return the rsync argv that sends, or fetches, the files named on its stdin.
+
+    Folders are the private ones that transfers have for themselves. A path that a shell would read otherwise is protected by
+    a way that keys restricted by rrsync do not let through.
+    """
+    command = [find_tool("rsync"), "--inplace", "--ignore-times", "--no-whole-file", f"--copy-dest={BASIS}"]
+    command += ["--chmod=F600", "--perms", "--stats", "--no-human-readable", "--from0", "--files-from=-"]
     if peer.bwlimit:
         command.append(f"--bwlimit={peer.bwlimit}")
-    if not peer.host:
-        return [*command, f"{outgoing}/", f"{peer.incoming}/"]
-    return [*command, *remote_options(peer), f"{outgoing}/", remote_path(peer, f"{peer.incoming}/")]
+    there = f"{peer.folder}/"
+    if peer.host:
+        command += _remote_options(peer)
+        there = _remote_path(peer, there)
+    return [*command, there, f"{here}/"] if fetch else [*command, f"{here}/", there]
 
 
-def remote_options(peer: Peer) -> list[str]:
+def _remote_options(peer: Peer) -> list[str]:
     """Given a peer on another machine, return the options with which rsync reaches it."""
     quoted = " ".join("'" + word.replace("'", "''") + "'" for word in ssh_command(peer))
-    return [f"--timeout={max(1, round(peer.io_timeout))}", f"--rsh={quoted}"]
+    options = [f"--timeout={max(1, round(peer.io_timeout))}", f"--rsh={quoted}"]
+    if words := priority_words(peer.nice, peer.ionice):
+        options.append(f"--rsync-path={' '.join([*words, 'rsync'])}")
+    if not _PLAIN.fullmatch(peer.folder):
+        options.append("--protect-args")
+    return options
 
 
-def remote_path(peer: Peer, path: str) -> str:
-    """Given a peer on another machine and a path there, return both as rsync takes them."""
+def _remote_path(peer: Peer, path: str) -> str:
     where = f"[{peer.host}]" if ":" in peer.host else peer.host
     return f"{peer.user + '@' if peer.user else ''}{where}:{path}"
 
 
-def reach(peer: Peer, path: str, deadline: Deadline) -> None:
-    """Given a peer and a folder on it, see whether rsync over ssh gets there. Raise ToolFailed with their own words."""
+def reach(peer: Peer, deadline: Deadline, *, fetch: bool = False) -> None:
+    """Given a peer, see whether rsync over ssh gets to its folder, in the direction of the transfer; nothing is written.
+
+    Raise ToolFailed with their own words.
+    """
     if not peer.host:
         return
-    command = [
-        find_tool("rsync"),
-        "--list-only",
-        "--dirs",
-        "--protect-args",
-        *remote_options(peer),
-        remote_path(peer, f"{path}/"),
-    ]
-    with Child(command, environment=clean_environment(**_session())) as child:
-        rc = child.wait(deadline)
-        said = child.stderr()
+    with tempfile.TemporaryDirectory(prefix="altbackup-") as empty:
+        command = rsync_command(peer, empty, fetch=fetch)
+        command.insert(1, "--dry-run")
+        rc, said, _ = _run(command, b"", deadline)
     if rc:
         shown = " ".join(ssh_command(peer))
         raise ToolFailed(
-            f"{peer.target} cannot be reached from this source as {_where(peer)}: {said or 'it said nothing'} (rsync over: {shown})",
+            f"{peer.node} cannot be reached from this node as {peer}: {said or 'it said nothing'} (rsync over: {shown})",
             rc,
             said,
         )
 
 
-def send(
-    base: str, deliveries: Sequence[tuple[Peer, Sequence[Mapping[str, Any]]]], deadline: Deadline
-) -> dict[str, Any]:
-    """Given a source's base and what goes to which peer, send to all of them in parallel, each with its own limits.
-
-    Return `sent` ({target: bytes}), `notes` and `failures`, whose `delegate` is the target. Whether a file is whole is for the
-    target to say, when it accepts it.
-    """
-    tree = require_writable(base)
-    notes = _remove_outgoing(tree)
-    outcomes = in_parallel(
-        lambda delivery: _deliver(tree, delivery[0], parse_wanted(delivery[1]), deadline),
-        deliveries,
-        max(1, len(deliveries)),
-    )
-    return {
-        "changed": any(outcome["bytes"] for outcome in outcomes),
-        "sent": {peer.target: outcome["bytes"] for (peer, _), outcome in zip(deliveries, outcomes)},
-        "notes": notes,
-        "failures": [entry for outcome in outcomes for entry in outcome["failures"]],
-    }
-
-
-def _remove_outgoing(tree: Tree) -> list[str]:
-    """Remove the folders of links that killed runs left, which would keep purged tarballs on disk; return a note on each."""
-    folder, notes = os.path.join(tree.private, "outgoing"), []
-    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
-        if not os.path.exists(f"/proc/{name.rpartition('-')[2]}/fd"):
-            remove_folder(os.path.join(folder, name))
-            notes.append(f"removed {name}, which a killed run left in {folder}")
-    return notes
-
-
-def _deliver(tree: Tree, peer: Peer, wanted: Sequence[Wanted], deadline: Deadline) -> dict[str, Any]:
-    """Send tarballs to one peer by one rsync, under the names of their digests."""
-    outgoing = os.path.join(tree.private, "outgoing", f"{peer.target}-{os.getpid()}")
-    entry: dict[str, Any] = {"bytes": 0, "failures": []}
-    try:
-        remove_folder(outgoing)
-        make_folders(outgoing, tree.private)
-        for file in {file.part: file for file in wanted}.values():
-            os.link(tree.path(file.relpath), os.path.join(outgoing, file.part))
-        names = os.path.join(outgoing, ".names")
-        with open(names, "w", encoding="ascii") as stream:
-            stream.write("".join(f"{part}\0" for part in dict.fromkeys(file.part for file in wanted)))
-        with Child(
-            rsync_command(peer, names, outgoing), environment=clean_environment(**_session()), stdout=None
-        ) as child:
+def _run(command: Sequence[str], names: bytes, deadline: Deadline) -> tuple[int, str, int]:
+    """Run an rsync; return its exit code, what it said, and the bytes that went over the wire both ways."""
+    with tempfile.TemporaryFile() as listed, tempfile.TemporaryFile() as out:
+        listed.write(names)
+        listed.seek(0)
+        with Child(command, environment=clean_environment(**_session()), stdin=listed, stdout=out) as child:
             rc = child.wait(deadline)
             said = child.stderr()
-        if rc:
-            raise ToolFailed(
-                f"sending to {peer.target} ({_where(peer)}) failed: rsync exit code {rc}: {said or 'it said nothing'}",
-                rc,
-                said,
-            )
-        entry["bytes"] = sum(file.dna.size for file in {file.part: file for file in wanted}.values())
-    except (AltbackupError, OSError) as error:
-        entry["failures"].append({**failure(_STAGE, error), "delegate": peer.target})
-    finally:
-        remove_folder(outgoing)
-    return entry
+        return rc, said, _wire_bytes(out)
+
+
+def _wire_bytes(stream: IO[bytes]) -> int:
+    """Given what `rsync --stats` said, return the bytes sent and received."""
+    stream.seek(0)
+    found = re.findall(rb"^Total bytes (?:sent|received): (\d+)", stream.read(), re.MULTILINE)
+    return sum(map(int, found))
 
 
 def _session() -> dict[str, str]:
@@ -398,82 +156,86 @@ def _session() -> dict[str, str]:
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
-def _where(peer: Peer) -> str:
-    if not peer.host:
-        return "this machine"
-    key = f", key {peer.ssh_key}" if peer.ssh_key else ""
-    return f"{peer.user + '@' if peer.user else ''}{peer.host}{f' port {peer.port}' if peer.port else ''}{key}"
+def _transfer(peer: Peer, here: str, wanted: Sequence[Wanted], deadline: Deadline, *, fetch: bool = False) -> int:
+    """Move files between a folder on this node and the peer's; return the bytes on the wire. Raise ToolFailed."""
+    parts = dict.fromkeys(file.part for file in wanted)
+    command = rsync_command(peer, here, fetch=fetch)
+    rc, said, wire = _run(command, "".join(f"{part}\0" for part in parts).encode("ascii"), deadline)
+    if rc:
+        what = "fetching from" if fetch else "sending to"
+        raise ToolFailed(f"{what} {peer.node} ({peer}) failed: rsync exit code {rc}: {said or 'it said nothing'}", rc, said)
+    return wire
 
 
-def accept(base: str, tarballs: Sequence[Mapping[str, Any]], *, check_mode: bool = False) -> dict[str, Any]:
-    """Given a target's tree and the tarballs that were sent, verify each and give it its final name.
+def fetch(incoming: str, peer: Peer, wanted: Sequence[Wanted], deadline: Deadline) -> int:
+    """Given this target's folder for what arrives and the source with its folder of what it offers, fetch it.
 
-    Return `tarballs` (those that now stand verified) and `failures`. What arrived in part stays for the next run; what arrived
-    whole with other bytes is removed.
+    Return the bytes on the wire. Raise ToolFailed or DeadlineExceeded.
     """
-    tree = open_tree(base) if check_mode else require_writable(base)
-    result: dict[str, Any] = {"changed": False, "tarballs": [], "failures": []}
-    for entry in parse_wanted(tarballs):
-        if check_mode:
-            result["changed"] = True
-            continue
+    return _transfer(peer, incoming, wanted, deadline, fetch=True)
+
+
+def send(
+    base: str,
+    deliveries: Sequence[tuple[Peer, Sequence[Mapping[str, Any]]]],
+    deadline: Deadline,
+    offers: Sequence[tuple[str, Sequence[Mapping[str, Any]]]] = (),
+) -> dict[str, Any]:
+    """Given a source's base and what goes to which peer, send to all of them in parallel, each with its own limits.
+
+    `offers` are what targets fetch by themselves: it is put where they find it. Return `sent` ({target: bytes of the
+    tarballs}), `wire` ({target: bytes that really went}), `offered` ({target: folder}) and `failures`, whose `delegate` is
+    the target. Whether a file is whole is for the target to say, when it accepts it.
+    """
+    tree = require_writable(base)
+    remove_outgoing(tree)
+    offered: dict[str, str] = {}
+    failures: list[dict[str, Any]] = []
+    for target, tarballs in offers:
         try:
-            result["tarballs"].append(describe(tree, _accept(tree, entry), 0.0))
-            result["changed"] = True
-            point_last(tree, entry.key, entry.stamp)
+            offered[target] = _lay_out(tree, target, parse_wanted(tarballs))
         except (AltbackupError, OSError) as error:
-            result["failures"].append(failure(_STAGE, error, relpath=entry.relpath))
-    return result
-
-
-def _accept(tree: Tree, entry: Wanted) -> Tarball:
-    """Take one file out of incoming, verify it and publish it. Raise AltbackupError or OSError."""
-    final = tree.path(entry.relpath)
-    arrived = os.path.join(tree.private_path("incoming"), entry.part)
-    if not os.path.lexists(arrived):
-        twin = _twin(tree, entry)
-        if twin is None:
-            raise AltbackupError(f"{entry.relpath} did not arrive on this target")
-        write_record(tree, entry.key, entry.stamp, entry.record)
-        link(tree, twin, entry.relpath, entry.dna)
-        return _stored(tree, entry)
-    size = os.lstat(arrived).st_size
-    if size < entry.dna.size:
-        raise AltbackupError(
-            f"{entry.relpath} arrived in part: {size} of {entry.dna.size} bytes; the next run goes on from there"
-        )
-    make_folders(os.path.dirname(final), tree.base)
-    temporary = temporary_beside(final)
-    os.replace(arrived, temporary)
-    try:
-        write_record(tree, entry.key, entry.stamp, entry.record)
-        publish(tree, temporary, entry.relpath, entry.dna)
-    except DigestMismatch as error:
-        raise DigestMismatch(f"{entry.relpath} arrived with other bytes and was thrown away: {error}") from error
-    finally:
-        remove_if_there(temporary)
-    return _stored(tree, entry)
-
-
-def _twin(tree: Tree, entry: Wanted) -> Tarball | None:
-    """Return a verified tarball of the same item and content: one file was sent for both."""
-    found = scan(tree, keys={entry.key}).verified()
-    return next((tarball for tarball in found if tarball.dna and tarball.dna.same_content(entry.dna)), None)
-
-
-def _stored(tree: Tree, entry: Wanted) -> Tarball:
-    category, name, stamp, filename = split_relpath(entry.relpath)
-    status = os.lstat(tree.path(entry.relpath))
-    dna, problem, state = read_state(tree.path(entry.relpath), status.st_size)
-    return Tarball(
-        category,
-        name,
-        stamp,
-        filename,
-        status.st_size,
-        (status.st_dev, status.st_ino),
-        status.st_nlink,
-        dna,
-        problem,
-        state,
+            failures.append({**failure(STAGE, error), "delegate": target})
+    outcomes = in_parallel(
+        lambda delivery: _deliver(tree, delivery[0], parse_wanted(delivery[1]), deadline),
+        deliveries,
+        max(1, len(deliveries)),
     )
+    for (peer, _), outcome in zip(deliveries, outcomes):
+        failures += [{**failure(STAGE, outcome["error"]), "delegate": peer.node}] if outcome["error"] else []
+    return {
+        "changed": any(outcome["bytes"] for outcome in outcomes),
+        "sent": {peer.node: outcome["bytes"] for (peer, _), outcome in zip(deliveries, outcomes)},
+        "wire": {peer.node: outcome["wire"] for (peer, _), outcome in zip(deliveries, outcomes)},
+        "offered": offered,
+        "failures": failures,
+    }
+
+
+def offer_folder(base: str, target: str) -> str:
+    """Given a source's base and a target, return the folder from which that target fetches."""
+    return os.path.join(base, ".altbackup", "outgoing", target)
+
+
+def _lay_out(tree: Tree, target: str, wanted: Sequence[Wanted]) -> str:
+    """Put links to tarballs, under the names of their digests, where one transfer finds them; return the folder."""
+    folder = offer_folder(tree.base, target)
+    remove_folder(folder)
+    make_folders(folder, tree.private)
+    for file in {file.part: file for file in wanted}.values():
+        os.link(tree.path(file.relpath), os.path.join(folder, file.part))
+    return folder
+
+
+def _deliver(tree: Tree, peer: Peer, wanted: Sequence[Wanted], deadline: Deadline) -> dict[str, Any]:
+    """Send tarballs to one peer by one rsync."""
+    outcome: dict[str, Any] = {"bytes": 0, "wire": 0, "error": None}
+    try:
+        outgoing = _lay_out(tree, peer.node, wanted)
+        outcome["wire"] = _transfer(peer, outgoing, wanted, deadline)
+        outcome["bytes"] = sum(file.dna.size for file in {file.part: file for file in wanted}.values())
+    except (AltbackupError, OSError) as error:
+        outcome["error"] = error
+    finally:
+        remove_folder(offer_folder(tree.base, peer.node))
+    return outcome

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -170,32 +171,39 @@ def deliveries(
 ) -> list[dict[str, Any]]:
     """Given the plan, a source, what its targets asked for and its tarballs, return what goes where and how.
 
-    Each entry has what tarball_send needs, and `tree` and `node` for tarball_accept; targets that need nothing are left out.
+    Each entry has what tarball_send needs, and `base`, `node`, and the `source` as a peer where the target fetches, for
+    tarball_accept. Targets that need nothing are left out, and those that are busy. Those that fetch come last.
     """
-    settings = plan["sources"][source]
     known = {entry["relpath"]: entry for entry in tarballs}
     found = []
     for result in results_of(prepared):
         tree = result.get(str(result.get("ansible_loop_var") or "item")) or {}
-        if not result.get("send"):
+        if not result.get("send") or result.get("busy"):
             continue
-        peer = plan["targets"][tree["node"]]
+        node, fetched = tree["node"], is_fetched(plan, source, tree["node"])
         entry = {
-            "node": tree["node"],
-            "source": source,
+            "node": node,
             "base": tree["base"],
-            "target": tree["node"],
-            "incoming": result["incoming"],
             "tarballs": [
                 known.get(path, {"relpath": path, "size": 0, "dig": "0", "alg": "sha256"}) for path in result["send"]
             ],
+            "fetched": fetched,
+            "peer": {"node": node, "folder": result["incoming"]} if fetched else connection(plan, source, node),
+            "source": connection(plan, source, node) if fetched else None,
         }
-        entry.update(connection(plan, source, tree["node"]))
-        limits = [value for value in (settings.get("bwlimit"), peer.get("bwlimit")) if value]
-        if limits:
-            entry["bwlimit"] = f"{min(limits)}b"  # rsync takes a bare number for KiB
         found.append(entry)
-    return found
+    return sorted(found, key=lambda entry: entry["fetched"])
+
+
+def deliveries_again(deliveries: Sequence[Mapping[str, Any]], accepted: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Given what went where and what accepting registered, return what is to go once more, as its bytes were wrong."""
+    wrong = {_delegate(result, ""): result.get("wrong") for result in results_of(accepted)}
+    return [{**entry, "tarballs": wrong[entry["node"]]} for entry in deliveries if wrong.get(entry["node"])]
+
+
+def busy_trees(prepared: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Given what preparing registered, return the trees on targets into which as many transfers go on as may."""
+    return [dict(result[str(result["ansible_loop_var"])]) for result in results_of(prepared) if result.get("busy")]
 
 
 def all_failures(states: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -240,26 +248,40 @@ def summary(plan: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) ->
 
 
 def peers(plan: Mapping[str, Any], source: str) -> list[dict[str, Any]]:
-    """Given the plan and a source, return how each of its targets on other machines is reached, as preflight takes it."""
-    settings = plan["sources"][source]
+    """Given the plan and a source, return how each target on another machine to which it sends is reached."""
     return [
-        {
-            **connection(plan, source, target),
-            "target": target,
-            "path": f"{plan['targets'][target]['target_base']}/.altbackup",
-        }
-        for target in settings["targets"]
-        if target not in settings["local_targets"]
+        connection(plan, source, target)
+        for target in plan["sources"][source]["targets"]
+        if target not in plan["sources"][source]["local_targets"] and not is_fetched(plan, source, target)
     ]
 
 
+def source_peers(plan: Mapping[str, Any], source: str, target: str) -> list[dict[str, Any]]:
+    """Given the plan, a source and a target, return how the target reaches the source, if it fetches from another machine."""
+    local = target in plan["sources"][source]["local_targets"]
+    return [connection(plan, source, target)] if is_fetched(plan, source, target) and not local else []
+
+
+def is_fetched(plan: Mapping[str, Any], source: str, target: str) -> bool:
+    """Given the plan, a source and a target, return whether the target fetches, instead of being sent to."""
+    return bool(plan["sources"][source]["transport"].get(target) == "pull")
+
+
 def connection(plan: Mapping[str, Any], source: str, target: str) -> dict[str, Any]:
-    """Given the plan, a source and a target, return how the source reaches the target: nothing but limits on one machine."""
-    settings, peer = plan["sources"][source], plan["targets"][target]
-    found = {name: max(settings[name], peer[name]) for name in ("connect_timeout", "io_timeout")}
-    if target not in settings["local_targets"]:
-        found.update({name: peer[f"rsync_{name}"] for name in ("host", "port", "user") if peer[f"rsync_{name}"]})
-        found.update({name: settings[name] for name in ("ssh_key", "ssh_args") if settings[name]})
+    """Given the plan, a source and a target, return the peer of the one that runs rsync, as modules take it."""
+    fetched = is_fetched(plan, source, target)
+    ends = plan["sources"][source], plan["targets"][target]
+    caller, called = reversed(ends) if fetched else ends
+    found: dict[str, Any] = {"node": source if fetched else target}
+    private = os.path.join(called["base" if fetched else "target_base"], ".altbackup")
+    found["folder"] = os.path.join(private, *(("outgoing", target) if fetched else ("incoming", source)))
+    found.update({name: max(caller[name], called[name]) for name in ("connect_timeout", "io_timeout")})
+    if limits := [end["bwlimit"] for end in ends if end.get("bwlimit")]:
+        found["bwlimit"] = f"{min(limits)}b"  # rsync takes a bare number for KiB
+    if target not in plan["sources"][source]["local_targets"]:
+        found.update({name: called[f"rsync_{name}"] for name in ("host", "port", "user") if called[f"rsync_{name}"]})
+        found.update({name: caller[name] for name in ("ssh_key", "ssh_args") if caller[name]})
+        found.update({name: called[name] for name in ("nice", "ionice") if called[name]})
     return found
 
 

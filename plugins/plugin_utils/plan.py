@@ -21,6 +21,9 @@ TARGETS = "targets"
 _LATEST = 60
 """Seconds by which a given stamp may lie ahead of the controller's clock."""
 
+_LEASED_STEPS, _LEASED = 2, 600.0
+"""For how many of the longest steps, and how many seconds more, a node stays a run's after a call: others come in between."""
+
 _OF_BOTH = (
     "keep",
     "check_scope",
@@ -33,6 +36,8 @@ _OF_BOTH = (
     "connect_timeout",
     "io_timeout",
     "step_timeout",
+    "nice",
+    "ionice",
     "mail_to",
 )
 _OF_SOURCES = ("base", "discover", "full_every", "verify_every", "ext", "compress_level")
@@ -73,6 +78,7 @@ def build_plan(
     *,
     stamp: str = "",
     chain: bool = False,
+    run: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Given the `altbackup_*` and connection variables of all hosts and the groups, return the plan; errors stand in its `errors`.
 
@@ -95,12 +101,12 @@ def build_plan(
             f"group {SOURCES} is missing or empty: add the hosts that hold live data to it (is this the inventory that was meant?)"
         )
     nodes = list(dict.fromkeys([*sources, *targets]))
-    run = _run_settings(variables, nodes or hosts, errors, general)
-    asked = bool(run["day"].strip())
-    run["stamp"], run["day"] = _moment(run, now, stamp, chain, general)
+    common = _run_settings(variables, nodes or hosts, errors, general)
+    asked = bool(common["day"].strip())
+    common["stamp"], common["day"] = _moment(common, now, stamp, chain, general)
     source_values = {host: _validated("source", host, variables, errors) for host in sources}
     target_values = {host: _validated("target", host, variables, errors) for host in targets}
-    general += _check_only_targets(run["only_targets"], hosts, targets)
+    general += _check_only_targets(common["only_targets"], hosts, targets)
     general += _check_names(sources)
     for host, values in source_values.items():
         _check_source(host, values, hosts, targets, errors)
@@ -108,12 +114,12 @@ def build_plan(
         general += _check_named(targets, source_values)
     general += _check_bases(source_values, target_values)
     plan: dict[str, Any] = {
-        "stamp": run["stamp"],
-        "day": run["day"],
-        "list_day": run["day"] if asked else "all",
-        "timezone": run["timezone"],
-        "only_targets": run["only_targets"],
-        "list_file": run["list_file"],
+        "stamp": common["stamp"],
+        "day": common["day"],
+        "list_day": common["day"] if asked else "all",
+        "timezone": common["timezone"],
+        "only_targets": common["only_targets"],
+        "list_file": common["list_file"],
         "errors": [],
         "sources": {},
         "targets": {},
@@ -122,11 +128,13 @@ def build_plan(
     for host, values in target_values.items():
         plan["targets"][host] = _target(host, values, connection.get(host, {}), errors)
     for host, values in source_values.items():
-        plan["sources"][host] = _source(host, values, run["only_targets"], plan["targets"], connection, errors)
+        plan["sources"][host] = _source(host, values, common["only_targets"], plan["targets"], connection, errors)
     for host in nodes:
         node = _node(host, plan)
         if node["trees"]:
             plan["nodes"][host] = node
+    steps = [node["step_timeout"] for node in plan["nodes"].values()]
+    plan["run"] = {**run, "seconds": _LEASED_STEPS * max(steps, default=0.0) + _LEASED} if run else {}
     plan["errors"] = [*general, *errors.sentences()]
     return _completed(plan, plan["sources"])
 
@@ -377,7 +385,7 @@ def _node(host: str, plan: Mapping[str, Any]) -> dict[str, Any]:
             base = os.path.join(target["target_base"], name) if target["target_base"] else None
             trees.append({"role": "target", "source": name, "base": base, "keep": target["keep"]})
     either = source or target
-    return {name: either[name] for name in ("check_scope", "step_timeout", "mail_to")} | {"trees": trees}
+    return {name: either[name] for name in ("check_scope", "step_timeout", "nice", "ionice", "mail_to")} | {"trees": trees}
 
 
 def _completed(plan: dict[str, Any], sources: Iterable[str]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ansible.module_utils.common.yaml import yaml_load
 
 from ..module_utils.errors import InvalidInput
 from ..module_utils.items import nearest, parse_keep
+from ..module_utils.priority import ionice_words
 from .quantities import parse_duration, parse_rate
 
 PREFIX = "altbackup_"
@@ -187,9 +188,13 @@ def _transport(value: object) -> str | dict[str, str]:
             raise InvalidInput(
                 f"{mode!r}{where} is not one of {', '.join(TRANSPORTS)}: write push, or a mapping like {{cms01: push}}"
             )
-        if mode == "pull":
-            raise InvalidInput(f"pull{where} is something that this version does not have: write push")
     return {str(target): str(mode) for target, mode in value.items()} if isinstance(value, Mapping) else str(value)
+
+
+def _ionice(value: str) -> str:
+    if value:
+        ionice_words(value)
+    return value
 
 
 def _ssh_key(value: str) -> str:
@@ -222,6 +227,8 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_target_slots": _whole(1, 1000, 2),
     "altbackup_rsync_port": _whole(1, 65535, 22),
     "altbackup_transport": _transport,
+    "altbackup_nice": _whole(0, 19, 10),
+    "altbackup_ionice": _ionice,
     "altbackup_ssh_key": _ssh_key,
     "altbackup_ssh_args": _ssh_args,
     "altbackup_bwlimit": parse_rate,

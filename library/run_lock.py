@@ -1,0 +1,108 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, altbackup developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module run_lock: take trees for a run, or give them back."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: run_lock
+short_description: Take trees for a run, or give them back
+version_added: 0.1.0
+author: altbackup developers (@altbackup)
+description:
+  - While a run has a tree, no other run writes to it, and no module called without a run. The lock names the run, and ends by itself some time after its last call.
+  - Every module that writes takes the lock itself. This one gives it back at the end of a run, and can take it by hand.
+  - A run of the same controller whose process is gone loses its lock at once, any other when the lock expires.
+options:
+  bases:
+    description: The trees, each of which holds the marker C(.altbackup/) or has it in the folder above.
+    type: list
+    elements: path
+    required: true
+  run:
+    description: The run, as the plan of a playbook has it. Without it, C(state=absent) gives back what no live run has.
+    type: dict
+  state:
+    description: Whether the run is to have the trees.
+    type: str
+    choices: [present, absent]
+    default: present
+  fail:
+    description: Whether the module fails when something is wrong.
+    type: bool
+    default: true
+attributes:
+  check_mode:
+    description: Takes and gives back nothing.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Give a tree back
+  altbackup.core.run_lock:
+    bases: [/home/scm/backup/dayabay]
+    state: absent
+"""
+
+RETURN = r"""
+notes:
+  description: Whose lock was taken over.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+failures:
+  description: What went wrong, one entry a tree.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.errors import AltbackupError
+from ..module_utils.failures import failure, summarize
+from ..module_utils.leftovers import remove_outgoing
+from ..module_utils.locks import held, parse_run
+from ..module_utils.publish import require_writable
+
+
+def change(base: str, run: dict | None, state: str) -> list[str]:
+    """Given a base, take it for the run or give it back; return notes. Raise AltbackupError or OSError."""
+    tree = require_writable(base)
+    with held(tree, parse_run(run)) as hold:
+        if state == "absent":
+            hold.release()
+            if not tree.source:
+                remove_outgoing(tree)
+        return hold.notes
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "bases": {"type": "list", "elements": "path", "required": True},
+            "run": {"type": "dict"},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "fail": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+    result = {"changed": False, "notes": [], "failures": []}
+    for base in [] if module.check_mode else options["bases"]:
+        try:
+            result["notes"] += change(base, options["run"], options["state"])
+        except (AltbackupError, OSError) as error:
+            result["failures"].append(failure("lock", error))
+    if result["failures"] and options["fail"]:
+        module.fail_json(msg=summarize(result["failures"]), **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""What killed runs leave in private folders. Whoever holds the lock of a tree knows that nobody works on it any more."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from .layout import TEMPORARY, Tree
+from .publish import remove_folder, remove_if_there
+
+_KINDS = ("tmp", "records", "state")
+
+
+def remove_leftovers(tree: Tree) -> list[str]:
+    """Given a tree whose lock is held, remove temporary files, links to what was being sent, and what was being purged.
+
+    Return a note on each. What cannot be removed stays for those who need its place to report.
+    """
+    notes = []
+    for kind in _KINDS:
+        for folder, _, names in os.walk(tree.private_path(kind)):
+            for name in sorted(names):
+                if name.startswith(TEMPORARY):
+                    remove_if_there(os.path.join(folder, name))
+                    notes.append(f"removed {name}, which a killed run left in {folder}")
+    if not tree.source:
+        notes += remove_outgoing(tree)
+    trash = tree.private_path("trash")
+    for name in sorted(os.listdir(trash)) if os.path.isdir(trash) else ():
+        path = os.path.join(trash, name)
+        shutil.rmtree(path, ignore_errors=True)
+        if not os.path.lexists(path):
+            notes.append(f"removed {path}, which an earlier purge had left")
+    return notes
+
+
+def remove_outgoing(tree: Tree) -> list[str]:
+    """Remove the links by which tarballs were sent: they would keep purged ones on disk. Return a note on each folder."""
+    folder = os.path.join(tree.private, "outgoing")
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    for name in names:
+        remove_folder(os.path.join(folder, name))
+    return [f"removed {name}, which an earlier run left in {folder}" for name in names]

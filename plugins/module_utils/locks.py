@@ -1,0 +1,311 @@
+"""Locks: one writer at a time on a tree. A module holds `flock` while it runs; the lease in the same file says whose run it is in between.
+
+The lock is `.altbackup/lock` of a source, `.altbackup/locks/<source>` of a source's tree on a target. Children inherit it, so
+that what outlives a killed module keeps others out. The file is as long as one page and written in one call, in its place:
+so it can be written on a full disk, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timezone
+from typing import Any
+
+from .errors import InvalidInput, Locked
+from .layout import Tree, open_tree
+from .priority import lower_priority
+from .processes import inherited, title_of
+from .publish import make_folders, require_writable
+
+WAIT = 30.0
+"""Seconds for which a module waits for another one."""
+_LENGTH = 4096
+_PAUSE = 0.1
+_SLOTS = ".slots"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of a playbook, as its controller describes it."""
+
+    controller: str
+    """Its node, for people"""
+    user: str
+    command: str
+    started: str
+    host: str
+    """What tells controllers apart, also those of one name"""
+    boot: str
+    namespace: str
+    pid: int
+    ticks: int
+    """When that process began, in clock ticks since the controller's boot"""
+    seconds: float
+    """For how long the lease of a call holds"""
+    alive: frozenset[str] = field(default_factory=frozenset)
+    """Those processes of Ansible's that were there when this run began, as `pid/ticks`"""
+
+    def is_same(self, other: Run) -> bool:
+        """Return whether both are one run."""
+        mine, others = ((run.host, run.boot, run.namespace, run.pid, run.ticks) for run in (self, other))
+        return mine == others
+
+    def knows_dead(self, other: Run) -> bool:
+        """Return whether another run is known to have ended: one of this controller, before its last boot or without a process."""
+        if self.host != other.host:
+            return False
+        if self.boot != other.boot:
+            return True
+        known = self.namespace == other.namespace and other.ticks <= self.ticks
+        return known and f"{other.pid}/{other.ticks}" not in self.alive
+
+    def __str__(self) -> str:
+        return (
+            f"{self.user} on {self.controller}, process {self.pid}, begun {self.started} ({self.command or 'no command'})"
+        )
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Whose a tree is, until when (seconds since 1970, by this node's clock), and whether something is being sent into it."""
+
+    run: Run
+    expires: float
+    transfer: bool = False
+
+    def binds(self, run: Run | None) -> bool:
+        """Return whether a run, or a call without one, has to keep away."""
+        if run is not None and (run.is_same(self.run) or run.knows_dead(self.run)):
+            return False
+        return time.time() < self.expires
+
+
+_KEYS = tuple(name for name in Run.__dataclass_fields__ if name != "alive")
+
+
+def parse_run(value: Mapping[str, Any] | None) -> Run | None:
+    """Given a run as the plan has it, return it, or None for a call without one. Raise InvalidInput."""
+    if not value:
+        return None
+    try:
+        texts = {name: str(value[name]) for name in _KEYS if name not in ("pid", "ticks", "seconds")}
+        numbers = {"pid": int(value["pid"]), "ticks": int(value["ticks"]), "seconds": float(value["seconds"])}
+        return Run(**texts, **numbers, alive=frozenset(map(str, value.get("alive") or ())))  # type: ignore[arg-type]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidInput(f"run: {error!r}: it is none that the plan of a playbook has") from error
+
+
+def lock_path(tree: Tree) -> str:
+    """Return the path of a tree's lock."""
+    return os.path.join(tree.private, "locks", tree.source) if tree.source else os.path.join(tree.private, "lock")
+
+
+class Hold:
+    """A tree that this module alone writes to, while the block lasts."""
+
+    def __init__(self, tree: Tree, run: Run | None, descriptor: int) -> None:
+        self.tree = tree
+        self.run = run
+        self.notes: list[str] = []
+        self._descriptor = descriptor
+        self._lease = _read(descriptor)
+
+    def claim(self) -> None:
+        """Take the lease, or find that another run has it. Raise Locked."""
+        if self._lease is None:
+            return
+        other = self._lease.run
+        if self._lease.binds(self.run):
+            until = datetime.fromtimestamp(self._lease.expires, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+            raise Locked(
+                f"{self.tree.base} is in use by another run: {other}. Let it end; nothing was done here. "
+                f"If it is gone for good, its claim ends at {until}, or remove {lock_path(self.tree)}"
+            )
+        if self.run is None or not self.run.is_same(other):
+            self.notes.append(f"took over the lock of {self.tree.base}, which a run that is over had left: {other}")
+            self._lease = None
+
+    def renew(self) -> None:
+        """Write the lease of this run, if the call belongs to one. Raise OSError."""
+        if self.run is not None:
+            transfer = self._lease is not None and self._lease.transfer
+            self._write(Lease(self.run, time.time() + self.run.seconds, transfer))
+
+    def release(self) -> bool:
+        """Give the lease up; return whether there was one."""
+        had = self._lease is not None
+        self._lease = None
+        self.run = None
+        os.ftruncate(self._descriptor, 0)
+        return had
+
+    def reserve(self, slots: int, wait: float) -> bool:
+        """Reserve one of the transfers into this target that may go on at a time; return whether there was one free, in time."""
+        if self.run is None or self._lease is None or self._lease.transfer:
+            return True
+        end = time.monotonic() + wait
+        while not self._reserve(slots):
+            if time.monotonic() >= end:
+                return False
+            time.sleep(1)
+            self.renew()
+        return True
+
+    def _reserve(self, slots: int) -> bool:
+        folder = os.path.dirname(lock_path(self.tree))
+        with _opened(os.path.join(folder, _SLOTS), os.O_RDWR | os.O_CREAT) as descriptor:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            others = [name for name in os.listdir(folder) if name not in (_SLOTS, self.tree.source)]
+            busy = sum(_is_receiving(os.path.join(folder, name), self.run) for name in others)
+            if busy < slots and self._lease is not None:
+                self._write(replace(self._lease, transfer=True))
+                return True
+        return False
+
+    def end_transfer(self) -> None:
+        """Give back what was reserved."""
+        if self._lease is not None and self._lease.transfer:
+            self._write(replace(self._lease, transfer=False))
+
+    def _write(self, lease: Lease) -> None:
+        run = {name: value for name, value in asdict(lease.run).items() if name != "alive"}
+        entry = {"run": {**run, "command": lease.run.command[:1000]}, "expires": lease.expires, "transfer": lease.transfer}
+        text = json.dumps(entry, sort_keys=True).encode()
+        if os.pwrite(self._descriptor, text.ljust(_LENGTH - 1) + b"\n", 0) < len(text):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), lock_path(self.tree))
+        self._lease = lease
+
+
+@contextlib.contextmanager
+def held(tree: Tree, run: Run | None, *, clean: Callable[[], list[str]] | None = None, wait: float = WAIT) -> Iterator[Hold]:
+    """Given a tree and the run that the call belongs to, hold its lock while the block lasts.
+
+    `clean` removes what killed runs left and returns notes; it comes before anything is written. Raise Locked or OSError.
+    """
+    path = lock_path(tree)
+    make_folders(os.path.dirname(path), tree.private)
+    with _opened(path, os.O_RDWR | os.O_CREAT) as descriptor, inherited(descriptor):
+        _await(descriptor, fcntl.LOCK_EX, tree, wait)
+        hold = Hold(tree, run, descriptor)
+        hold.claim()
+        if clean is not None:
+            hold.notes += clean()
+        hold.renew()
+        yield hold
+        hold.renew()
+
+
+@contextlib.contextmanager
+def shared(tree: Tree, wait: float = WAIT) -> Iterator[None]:
+    """Given a tree, let nobody write to it while the block lasts; where no lock was ever made there is no writer. Raise Locked."""
+    try:
+        descriptor = os.open(lock_path(tree), os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        _await(descriptor, fcntl.LOCK_SH, tree, wait)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+CALL: dict[str, Any] = {
+    "run": {"type": "dict"},
+    "nice": {"type": "int", "default": 0},
+    "ionice": {"type": "str", "default": ""},
+}
+"""What a call of any module may be told: the run that it belongs to, and its priority"""
+
+
+def writing(
+    options: Mapping[str, Any],
+    function: Callable[[Hold | None], dict[str, Any]],
+    *,
+    clean: Callable[[Tree], list[str]] | None = None,
+    check_mode: bool = False,
+) -> dict[str, Any]:
+    """Given a module's options with its base, return the result of a function called under the lock, with notes on that.
+
+    In check mode nothing is locked, since nothing is written.
+    """
+    lower_priority(options["nice"], options["ionice"])
+    if check_mode:
+        return function(None)
+    tree = require_writable(options["base"])
+    with held(tree, parse_run(options["run"]), clean=None if clean is None else lambda: clean(tree)) as hold:
+        result = function(hold)
+    return {**result, "notes": [*hold.notes, *result.get("notes", [])]}
+
+
+def reading(options: Mapping[str, Any], function: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Given a module's options with its base, return the result of a function that only reads, called while nobody writes."""
+    lower_priority(options["nice"], options["ionice"])
+    with shared(open_tree(options["base"])):
+        return function()
+
+
+@contextlib.contextmanager
+def _opened(path: str, flags: int) -> Iterator[int]:
+    descriptor = os.open(path, flags | os.O_NOFOLLOW, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _await(descriptor: int, kind: int, tree: Tree, wait: float) -> None:
+    end = time.monotonic() + wait
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                raise Locked(_in_use(descriptor, tree, wait)) from None
+        time.sleep(_PAUSE)
+
+
+def _in_use(descriptor: int, tree: Tree, wait: float) -> str:
+    lease = _read(descriptor)
+    whose = f", of the run of {lease.run}" if lease else ""
+    workers = "; ".join(_holders(os.fstat(descriptor).st_ino)) or "not to be seen from here"
+    return f"{tree.base} is in use: a module is still at work on it{whose} ({workers}). Waited {wait:g} s; nothing was done here"
+
+
+def _holders(inode: int) -> Iterator[str]:
+    """Yield the processes that hold an open file of this inode locked, as far as they can be seen."""
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if any(_is_locked(f"/proc/{name}", entry, inode) for entry in os.listdir(f"/proc/{name}/fd")):
+                yield f"process {name}: {title_of(name)}"
+
+
+def _is_locked(process: str, descriptor: str, inode: int) -> bool:
+    if os.stat(f"{process}/fd/{descriptor}").st_ino != inode:
+        return False
+    with open(f"{process}/fdinfo/{descriptor}", encoding="ascii", errors="replace") as stream:
+        return "FLOCK" in stream.read()
+
+
+def _read(descriptor: int) -> Lease | None:
+    """Return the lease in a lock, if there is one that can be read: a torn one was written by a node that went down."""
+    try:
+        value = json.loads(os.pread(descriptor, _LENGTH, 0))
+        run = parse_run(value["run"])
+        return Lease(run, float(value["expires"]), bool(value["transfer"])) if run else None
+    except (ValueError, KeyError, TypeError, InvalidInput):
+        return None
+
+
+def _is_receiving(path: str, run: Run | None) -> bool:
+    with _opened(path, os.O_RDONLY) as descriptor:
+        lease = _read(descriptor)
+    return lease is not None and lease.transfer and lease.binds(run)

@@ -1,0 +1,43 @@
+"""Priorities: how far a call, and all that it starts, stands back for others on its node."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from .errors import InvalidInput
+from .processes import Deadline, find_tool, run
+
+_CLASSES = {"best-effort": "2", "idle": "3"}
+
+
+def ionice_words(ionice: str) -> list[str]:
+    """Given a class of input and output (`idle`, `best-effort` or `best-effort:0` to `best-effort:7`), return the options of ionice.
+
+    Raise InvalidInput.
+    """
+    match = re.fullmatch(r"(idle)|(best-effort)(?::([0-7]))?", ionice)
+    if not match:
+        raise InvalidInput(f"ionice {ionice!r} is not idle, best-effort, or best-effort:0 to best-effort:7")
+    words = ["-c", _CLASSES[match[1] or match[2]]]
+    return [*words, "-n", match[3]] if match[3] else words
+
+
+def lower_priority(nice: int, ionice: str) -> None:
+    """Given a niceness (0 to 19) and a class of input and output, or none, lower those of this process and its children.
+
+    Raise InvalidInput, ToolMissing or ToolFailed.
+    """
+    if not 0 <= nice <= 19:
+        raise InvalidInput(f"nice {nice} is not a whole number from 0 to 19")
+    if nice:
+        os.setpriority(os.PRIO_PROCESS, 0, max(nice, os.getpriority(os.PRIO_PROCESS, 0)))
+    if ionice:
+        words = [find_tool("ionice"), *ionice_words(ionice), "-p", str(os.getpid())]
+        run(words, what=f"setting ionice {ionice}", deadline=Deadline(60, "setting of ionice"))
+
+
+def priority_words(nice: int, ionice: str) -> list[str]:
+    """Given both, return the words that start a program with them on another machine, where it finds its programs itself."""
+    words = ["nice", "-n", str(nice)] if nice else []
+    return [*words, "ionice", *ionice_words(ionice)] if ionice else words

@@ -1,0 +1,423 @@
+"""Receiving: what a target lacks, and how what arrived gets its final name.
+
+Only the target itself gives a file its final name: its receivers are ended and it is moved out of their reach first, then
+read again, then renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from .errors import AltbackupError, DigestMismatch
+from .failures import explain, failure
+from .layout import TEMPORARY, Tarball, Tree, describe, open_tree, read_state, scan, split_relpath
+from .locks import Hold
+from .processes import Deadline, find_tool, run, title_of
+from .publish import (
+    link,
+    make_folders,
+    make_tree,
+    point_last,
+    prune_empty,
+    publish,
+    remove_folder,
+    remove_if_there,
+    temporary_beside,
+    verify,
+    write_record,
+    write_sidecar,
+    write_text,
+)
+from .retention import retained
+from .stamps import day_of
+from .transfer import BASIS, STAGE
+from .wanted import Wanted, parse_wanted
+
+_MARGIN = 16 << 20
+"""Bytes left free for sidecars, records and folders"""
+_WORTH_A_BASIS = 1 << 20
+"""Bytes from which on a copy of an older tarball may save more than it costs"""
+_GRACE = 5.0
+"""Seconds that receivers are given to end"""
+
+
+def prepare(
+    base: str,
+    tarballs: Sequence[Mapping[str, Any]],
+    *,
+    day: str,
+    keeps: Mapping[str, int],
+    keep: int,
+    items: Sequence[str] = (),
+    predicted: Sequence[str] = (),
+    basis: bool = False,
+    slots: int = 0,
+    slot_wait: float = 0,
+    deadline: Deadline | None = None,
+    hold: Hold | None = None,
+) -> dict[str, Any]:
+    """Given a target's tree and what the source holds, decide what is sent; link what the target has under another stamp.
+
+    Tarballs of the day come first, then older ones that this target's own retention would keep, newest first. With `basis`
+    a copy of an older tarball is laid out for deltas. Of `slots` transfers into this target one is reserved, if one is free
+    within `slot_wait` seconds; else `busy` is true. Without a `hold`, in check mode, nothing is written.
+    Return `have`, `linked`, `send` (relpaths), `unwanted`, `incoming` (folder), `free` (bytes), `busy`, `notes` and `failures`.
+    """
+    tree = hold.tree if hold else open_tree(base)
+    incoming = tree.private_path("incoming")
+    lists: dict[str, Any] = {name: [] for name in ("have", "linked", "send", "unwanted", "notes", "failures")}
+    result: dict[str, Any] = {"changed": False, **lists, "incoming": incoming, "busy": False}
+    wanted = parse_wanted(tarballs)
+    if hold:
+        _clear(tree, incoming, wanted, result)
+        make_tree(tree)
+        make_folders(os.path.join(incoming, BASIS), tree.private)
+        if items:
+            _remember_items(tree, items)
+    present: dict[str, list[Tarball]] = {}
+    for tarball in scan(tree, keys={entry.key for entry in wanted}).tarballs:
+        present.setdefault(tarball.key, []).append(tarball)
+    order = sorted(wanted, key=lambda entry: entry.stamp, reverse=True)
+    for entry in sorted(order, key=lambda entry: day_of(entry.stamp) != day):
+        there = present.get(entry.key, [])
+        if hold:
+            there = [_completed(tree, tarball, entry, result) for tarball in there]
+        own = [tarball for tarball in there if tarball.verified]
+        same = next((tarball for tarball in own if tarball.relpath == entry.relpath), None)
+        if same and same.dna and same.dna.same_content(entry.dna):
+            result["have"].append(entry.relpath)
+        elif same and same.dna:
+            reason = (
+                f"{entry.relpath} is verified here with {same.dna.alg} {same.dna.dig}, but the source has {entry.dna.dig}: "
+                "neither was touched"
+            )
+            result["failures"].append(failure(STAGE, reason, relpath=entry.relpath))
+        elif day_of(entry.stamp) != day and entry not in _retained(
+            wanted, own, entry.key, int(keeps.get(entry.key, keep))
+        ):
+            result["unwanted"].append(entry.relpath)
+        elif not (hold and _link(tree, entry, own, result)):
+            result["send"].append(entry.relpath)
+    sent = {entry.part: entry for entry in wanted if entry.relpath in result["send"]}
+    result["send"] += list(predicted)
+    room = _require_space(tree, incoming, list(sent.values()), result)
+    result["changed"] = bool(result["linked"] or result["changed"])
+    if hold and result["send"]:
+        if slots and not hold.reserve(slots, slot_wait):
+            result["busy"] = True
+            if slot_wait:
+                reason = f"{tree.base}: {slots} other transfers into this target went on for {slot_wait:g} s: nothing was sent"
+                result["failures"].append(failure(STAGE, reason))
+        elif basis:
+            _lay_out_bases(tree, incoming, list(sent.values()), present, room, deadline or Deadline(), result)
+    return result
+
+
+def _clear(tree: Tree, incoming: str, wanted: Sequence[Wanted], result: dict[str, Any]) -> None:
+    """End receivers of dead runs, and remove what they left and this run does not want: on a full disk this makes room."""
+    result["notes"] += end_receivers(incoming)
+    parts = {entry.part for entry in wanted}
+    for name in sorted(os.listdir(incoming)) if os.path.isdir(incoming) else ():
+        path = os.path.join(incoming, name)
+        if name == BASIS:
+            remove_folder(path)
+        elif name not in parts:
+            remove_if_there(path)
+            result["notes"].append(f"removed {name} from {incoming}: left by an earlier run and not wanted by this one")
+    by_path = {entry.relpath: entry for entry in wanted}
+    for relpath in scan(tree, go_on=True).temporaries:
+        path = tree.path(relpath)
+        folder, name = os.path.split(relpath)
+        entry = by_path.get(f"{folder}/{name[len(TEMPORARY) :].partition('-')[2]}")
+        arrived = os.path.join(incoming, entry.part) if entry else ""
+        whole = entry is not None and os.lstat(path).st_size == entry.dna.size
+        if whole and not os.path.lexists(arrived):
+            make_folders(incoming, tree.private)
+            os.replace(path, arrived)
+            result["notes"].append(f"took {relpath}, which a killed run had left, back to {incoming}")
+        else:
+            remove_if_there(path)
+            result["notes"].append(f"removed {relpath}, which a killed run left")
+        prune_empty(os.path.dirname(path), tree.base)
+
+
+def _completed(tree: Tree, tarball: Tarball, entry: Wanted, result: dict[str, Any]) -> Tarball:
+    """Given a tarball on this target, return it verified, if it is the wanted one and a killed run had only not come to its dna."""
+    if tarball.verified or tarball.relpath != entry.relpath or tarball.size != entry.dna.size:
+        return tarball
+    try:
+        verify(tree.path(entry.relpath), entry.dna, from_disk=True)
+        write_record(tree, entry.key, entry.stamp, entry.record)
+        write_sidecar(tree.path(entry.relpath), entry.dna)
+        point_last(tree, entry.key, entry.stamp)
+    except (AltbackupError, OSError) as error:
+        result["notes"].append(f"{entry.relpath} is not verified: it {tarball.problem}; {explain(error)}")
+        return tarball
+    result["changed"] = True
+    result["notes"].append(f"completed {entry.relpath}, which {tarball.problem}")
+    return _stored(tree, entry)
+
+
+def _require_space(tree: Tree, incoming: str, sent: Sequence[Wanted], result: dict[str, Any]) -> int:
+    """Find out whether what is to be sent has room; return the bytes that are left when it has come."""
+    arrived = sum(os.lstat(path).st_size for path in _paths(incoming, sent) if os.path.exists(path))
+    result["free"] = shutil.disk_usage(tree.private).free
+    needed = sum(entry.dna.size for entry in sent) - arrived + (_MARGIN if sent else 0)
+    if needed > result["free"]:
+        reason = (
+            f"{tree.base}: {needed} bytes are needed for {len(sent)} tarballs, but only {result['free']} are free: nothing was sent"
+        )
+        result["failures"].append(failure(STAGE, reason))
+        result["send"] = []
+    return int(result["free"] - needed)
+
+
+def _paths(incoming: str, sent: Sequence[Wanted]) -> list[str]:
+    return [os.path.join(incoming, entry.part) for entry in sent]
+
+
+def _lay_out_bases(
+    tree: Tree,
+    incoming: str,
+    sent: Sequence[Wanted],
+    present: Mapping[str, Sequence[Tarball]],
+    room: int,
+    deadline: Deadline,
+    result: dict[str, Any],
+) -> None:
+    """Lay out a copy of each item's newest verified tarball, from which rsync takes what did not change, where there is room."""
+    for entry, path in zip(sent, _paths(incoming, sent)):
+        older = [tarball for tarball in present.get(entry.key, ()) if tarball.verified and tarball.stamp != entry.stamp]
+        if not older or os.path.lexists(path):
+            continue
+        newest = max(older, key=lambda tarball: tarball.stamp)
+        if not _WORTH_A_BASIS <= newest.size <= room:
+            continue
+        argv = [find_tool("cp"), "--reflink=auto", "--", tree.path(newest.relpath), os.path.join(incoming, BASIS, entry.part)]
+        try:
+            run(argv, what=f"copying {newest.relpath} for deltas", deadline=deadline)
+            room -= newest.size
+        except AltbackupError as error:
+            remove_if_there(argv[-1])
+            result["notes"].append(f"{entry.relpath} is sent whole: {error}")
+
+
+def _retained(wanted: Sequence[Wanted], own: Sequence[Tarball], key: str, keep: int) -> list[Wanted]:
+    """Return those wanted tarballs of an item that the target's purge would keep."""
+    known = {tarball.relpath for tarball in own}
+    mine = {entry.relpath: entry for entry in wanted if entry.key == key and entry.relpath not in known}
+    imagined = [_as_tarball(entry) for entry in mine.values()]
+    kept = {tarball.relpath for tarball in retained([*own, *imagined], keep)}
+    return [entry for relpath, entry in mine.items() if relpath in kept]
+
+
+def _as_tarball(entry: Wanted) -> Tarball:
+    category, name, stamp, filename = split_relpath(entry.relpath)
+    return Tarball(category, name, stamp, filename, entry.dna.size, (0, 0), 1, entry.dna, "", "verified")
+
+
+def _link(tree: Tree, entry: Wanted, own: Sequence[Tarball], result: dict[str, Any]) -> bool:
+    """Store a tarball whose content the target has under another stamp; return whether that was possible."""
+    for old in sorted(own, key=lambda tarball: tarball.stamp, reverse=True):
+        if old.dna and old.dna.same_content(entry.dna):
+            try:
+                write_record(tree, entry.key, entry.stamp, entry.record)
+                link(tree, old, entry.relpath, entry.dna)
+                point_last(tree, entry.key, entry.stamp)
+            except DigestMismatch as error:
+                reason = f"an older copy is damaged: {error}; the new one is sent whole"
+                result["failures"].append(failure(STAGE, reason, relpath=old.relpath))
+                return False
+            except (AltbackupError, OSError) as error:
+                result["failures"].append(failure(STAGE, error, relpath=entry.relpath))
+                return True
+            result["linked"].append(entry.relpath)
+            return True
+    return False
+
+
+def _remember_items(tree: Tree, items: Sequence[str]) -> None:
+    """Keep the list of a source's items on the target, for checks that cannot ask the source what it discovers."""
+    folder = tree.private_path("records")
+    make_folders(folder, tree.private)
+    if remembered_items(tree) != sorted(items):
+        write_text(os.path.join(folder, "items"), "".join(f"{key}\n" for key in sorted(items)))
+
+
+def remembered_items(tree: Tree) -> list[str]:
+    """Return the items that the last synchronize handed to this tree."""
+    try:
+        with open(os.path.join(tree.private_path("records"), "items"), encoding="utf-8") as stream:
+            return stream.read().splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def with_remembered(
+    base: str, expect: Mapping[str, Any], items: Sequence[str] | None
+) -> tuple[dict[str, Any], list[str] | None]:
+    """Given a target's tree and what is expected, return expectation and items with those that its source last discovered."""
+    known = list(items or ())
+    more = [key for key in remembered_items(open_tree(base)) if key not in known]
+    expected = dict(expect)
+    for key in more:
+        name = key.partition("/")[2]
+        if str(expected.get(name, 0)).isdecimal():  # what is no number is for count to refuse
+            expected[name] = int(expected.get(name, 0)) + 1
+    return expected, None if items is None else [*known, *more]
+
+
+Fetch = Callable[[str, Sequence[Wanted]], int]
+"""What fetches tarballs into a folder and returns the bytes on the wire; it raises AltbackupError"""
+
+
+def accept(
+    hold: Hold, tarballs: Sequence[Mapping[str, Any]], *, fetch: Fetch | None = None, retry: bool = False
+) -> dict[str, Any]:
+    """Given a target's tree and tarballs of its source, fetch them if they were not sent, verify each, give it its final name.
+
+    Return `tarballs` (those that now stand verified), `wrong` (those whose bytes were other ones and are to be sent once
+    more, with what their digest was), `wire` (bytes fetched), `notes` and `failures`. What arrived in part stays for the
+    next run; other bytes are thrown away, and without `retry`, or a second time, are a failure.
+    """
+    tree = hold.tree
+    incoming = tree.private_path("incoming")
+    result: dict[str, Any] = {"changed": False, "tarballs": [], "wrong": [], "wire": 0, "notes": [], "failures": []}
+    wanted = parse_wanted(tarballs)
+    earlier = {str(value["relpath"]): str(value.get("wrong", "")) for value in tarballs}
+    if fetch is not None:
+        try:
+            result["wire"] = fetch(incoming, wanted)
+        except (AltbackupError, OSError) as error:
+            result["failures"].append(failure(STAGE, error))
+    result["notes"] += end_receivers(incoming)
+    for entry, value in zip(wanted, tarballs):
+        try:
+            result["tarballs"].append(describe(tree, _accept(tree, entry), 0.0))
+            result["changed"] = True
+            point_last(tree, entry.key, entry.stamp)
+        except DigestMismatch as error:
+            if retry and not earlier[entry.relpath]:
+                result["wrong"].append({**value, "wrong": str(error)})
+                continue
+            twice = f"; the first time: {earlier[entry.relpath]}" if earlier[entry.relpath] else ""
+            reason = f"{entry.relpath} arrived {'twice ' if twice else ''}with other bytes and was thrown away: {error}{twice}"
+            result["failures"].append(failure(STAGE, reason, relpath=entry.relpath))
+        except (AltbackupError, OSError) as error:
+            result["failures"].append(failure(STAGE, error, relpath=entry.relpath))
+    if not result["wrong"]:
+        remove_folder(os.path.join(incoming, BASIS))
+        hold.end_transfer()
+    return result
+
+
+def _accept(tree: Tree, entry: Wanted) -> Tarball:
+    """Take one file out of incoming, verify it and publish it. Raise AltbackupError or OSError."""
+    final = tree.path(entry.relpath)
+    arrived = os.path.join(tree.private_path("incoming"), entry.part)
+    if not os.path.lexists(arrived):
+        twin = _twin(tree, entry)
+        if twin is None:
+            raise AltbackupError(f"{entry.relpath} did not arrive on this target")
+        write_record(tree, entry.key, entry.stamp, entry.record)
+        link(tree, twin, entry.relpath, entry.dna)
+        return _stored(tree, entry)
+    size = os.lstat(arrived).st_size
+    if size < entry.dna.size:
+        raise AltbackupError(
+            f"{entry.relpath} arrived in part: {size} of {entry.dna.size} bytes; the next run goes on from there"
+        )
+    make_folders(os.path.dirname(final), tree.base)
+    temporary = temporary_beside(final)
+    os.replace(arrived, temporary)
+    try:
+        with _unwritten(temporary):
+            write_record(tree, entry.key, entry.stamp, entry.record)
+            publish(tree, temporary, entry.relpath, entry.dna)
+    except DigestMismatch:
+        remove_if_there(temporary)
+        raise
+    except BaseException:  # such as a full disk: what arrived is not to be sent again
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(temporary, arrived)
+        raise
+    finally:
+        prune_empty(os.path.dirname(final), tree.base)
+    return _stored(tree, entry)
+
+
+@contextlib.contextmanager
+def _unwritten(path: str) -> Iterator[None]:
+    """While the block lasts nobody can write to a file. Raise AltbackupError if somebody has it open for writing.
+
+    The kernel itself knows, where the file system supports leases; where not, those that could be seen were ended.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)  # nobody is to be ended because another one wants to write
+            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        except OSError as error:
+            if error.errno == errno.EAGAIN:
+                raise AltbackupError(f"{path} is open for writing in another process, so it cannot be vouched for") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def end_receivers(incoming: str) -> list[str]:
+    """Given a pair's folder for what arrives, end the processes that still write into it; return a note on each.
+
+    Raise AltbackupError for one that does not end.
+    """
+    notes = []
+    end = time.monotonic() + _GRACE
+    while found := dict(_receivers(incoming)):
+        if time.monotonic() > end:
+            raise AltbackupError(f"{incoming} is still written to by {', '.join(found.values())}, which does not end")
+        for pid, title in found.items():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            if (note := f"ended {title}, which still wrote into {incoming}") not in notes:
+                notes.append(note)
+        time.sleep(0.05)
+    return notes
+
+
+def _receivers(incoming: str) -> Iterator[tuple[int, str]]:
+    """Yield (pid, title) of processes that have a file below a folder open for writing, as far as this user can see them."""
+    prefix = os.path.realpath(incoming) + "/"
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if int(name) != os.getpid() and any(_writes_below(f"/proc/{name}", fd, prefix) for fd in os.listdir(f"/proc/{name}/fd")):
+                yield int(name), f"process {name} ({title_of(name)})"
+
+
+def _writes_below(process: str, descriptor: str, prefix: str) -> bool:
+    if not os.readlink(f"{process}/fd/{descriptor}").startswith(prefix):
+        return False
+    with open(f"{process}/fdinfo/{descriptor}", encoding="ascii", errors="replace") as stream:
+        flags = next(line for line in stream if line.startswith("flags:"))
+    return int(flags.split()[1], 8) & os.O_ACCMODE != os.O_RDONLY
+
+
+def _twin(tree: Tree, entry: Wanted) -> Tarball | None:
+    """Return a verified tarball of the same item and content: one file was sent for both."""
+    found = scan(tree, keys={entry.key}).verified()
+    return next((tarball for tarball in found if tarball.dna and tarball.dna.same_content(entry.dna)), None)
+
+
+def _stored(tree: Tree, entry: Wanted) -> Tarball:
+    category, name, stamp, filename = split_relpath(entry.relpath)
+    status = os.lstat(tree.path(entry.relpath))
+    dna, problem, state = read_state(tree.path(entry.relpath), status.st_size)
+    inode = (status.st_dev, status.st_ino)
+    return Tarball(category, name, stamp, filename, status.st_size, inode, status.st_nlink, dna, problem, state)

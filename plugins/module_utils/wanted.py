@@ -1,0 +1,71 @@
+"""What a source holds, and what of it a target is to have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import InvalidInput
+from .layout import open_tree, scan, split_relpath
+from .publish import read_record
+from .sidecar import Dna
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A verified tarball of the source, as the controller hands it to a target."""
+
+    relpath: str
+    dna: Dna
+    record: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """The item, `<category>/<name>`."""
+        return "/".join(self.relpath.split("/")[:2])
+
+    @property
+    def stamp(self) -> str:
+        """The stamp."""
+        return "/".join(self.relpath.split("/")[2:6])
+
+    @property
+    def part(self) -> str:
+        """The file's name while it travels."""
+        return f"{self.dna.alg}-{self.dna.dig}"
+
+
+def parse_wanted(values: Sequence[Mapping[str, Any]]) -> list[Wanted]:
+    """Given tarballs as results show them, return them checked. Raise InvalidInput."""
+    wanted = []
+    for value in values:
+        relpath = str(value.get("relpath", ""))
+        split_relpath(relpath)
+        dig, alg = str(value.get("dig", "")), str(value.get("alg", ""))
+        if not (dig + alg).isalnum():
+            raise InvalidInput(f"{relpath}: dna {dig!r} {alg!r} is not a digest")
+        wanted.append(Wanted(relpath, Dna(dig, int(value.get("size", 0)), alg), value.get("record") or {}))
+    return wanted
+
+
+def listing(base: str, day: str = "", *, records: bool = False) -> dict[str, Any]:
+    """Given a base and a day (empty for all), return `tarballs`, verified or not, with their state, newest last."""
+    tree = open_tree(base)
+    tarballs = []
+    for tarball in sorted(scan(tree, day).tarballs, key=lambda tarball: (tarball.stamp, tarball.relpath)):
+        entry = {
+            "category": tarball.category,
+            "name": tarball.name,
+            "stamp": tarball.stamp,
+            "relpath": tarball.relpath,
+            "path": tree.path(tarball.relpath),
+            "size": tarball.size,
+            "dig": tarball.dna.dig if tarball.dna else "",
+            "alg": tarball.dna.alg if tarball.dna else "",
+            "state": tarball.state,
+        }
+        if records:
+            entry["record"] = read_record(tree, tarball.key, tarball.stamp)
+        tarballs.append(entry)
+    return {"changed": False, "tarballs": tarballs, "failures": []}
