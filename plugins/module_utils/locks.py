@@ -141,7 +141,8 @@ class Hold:
         had = self._lease is not None
         self._lease = None
         self.run = None
-        os.ftruncate(self._descriptor, 0)
+        if had:
+            _fill(self._descriptor, b"", lock_path(self.tree))
         return had
 
     def reserve(self, slots: int, wait: float) -> bool:
@@ -178,9 +179,7 @@ class Hold:
             "expires": lease.expires,
             "transfer": lease.transfer,
         }
-        text = json.dumps(entry, sort_keys=True).encode()
-        if os.pwrite(self._descriptor, text.ljust(_LENGTH - 1) + b"\n", 0) < len(text):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), lock_path(self.tree))
+        _fill(self._descriptor, json.dumps(entry, sort_keys=True).encode(), lock_path(self.tree))
         self._lease = lease
 
 
@@ -260,6 +259,11 @@ def _opened(path: str, flags: int) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _fill(descriptor: int, text: bytes, path: str) -> None:
+    if os.pwrite(descriptor, text.ljust(_LENGTH - 1) + b"\n", 0) < _LENGTH:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
 
 def _await(descriptor: int, kind: int, tree: Tree, wait: float) -> None:

@@ -298,23 +298,27 @@ def accept(
     incoming = tree.private_path("incoming")
     result: dict[str, Any] = {"changed": False, "tarballs": [], "wrong": [], "wire": 0, "notes": [], "failures": []}
     wanted = parse_wanted(tarballs)
-    earlier = {str(value["relpath"]): str(value.get("wrong", "")) for value in tarballs}
     if fetch is not None:
         try:
             result["wire"] = fetch(incoming, wanted)
         except (AltbackupError, OSError) as error:
             result["failures"].append(failure(STAGE, error))
     result["notes"] += end_receivers(incoming)
+    wrong: dict[str, DigestMismatch] = {}
     for entry, value in zip(wanted, tarballs):
         try:
+            if entry.part in wrong:
+                raise wrong[entry.part]
             result["tarballs"].append(describe(tree, _accept(tree, entry), 0.0))
             result["changed"] = True
             point_last(tree, entry.key, entry.stamp)
         except DigestMismatch as error:
-            if retry and not earlier[entry.relpath]:
+            wrong[entry.part] = error
+            if retry:
                 result["wrong"].append({**value, "wrong": str(error)})
                 continue
-            twice = f"; the first time: {earlier[entry.relpath]}" if earlier[entry.relpath] else ""
+            first = str(value.get("wrong", ""))
+            twice = f"; the first time: {first}" if first else ""
             reason = f"{entry.relpath} arrived {'twice ' if twice else ''}with other bytes and was thrown away: {error}{twice}"
             result["failures"].append(failure(STAGE, reason, relpath=entry.relpath))
         except (AltbackupError, OSError) as error:

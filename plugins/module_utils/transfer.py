@@ -175,8 +175,10 @@ def _transfer(peer: Peer, here: str, wanted: Sequence[Wanted], deadline: Deadlin
     The files of each stamp are one rsync, in the order given: rsync itself goes by the names.
     """
     total = 0
-    for _, files in itertools.groupby(wanted, key=lambda file: file.stamp):
-        parts = dict.fromkeys(file.part for file in files)
+    once = {file.part: file for file in reversed(wanted)}
+    first = [file for file in wanted if once[file.part] is file]
+    for _, files in itertools.groupby(first, key=lambda file: file.stamp):
+        parts = [file.part for file in files]
         command = rsync_command(peer, here, fetch=fetch)
         rc, said, wire = _run(command, "".join(f"{part}\0" for part in parts).encode("ascii"), deadline)
         total += wire
