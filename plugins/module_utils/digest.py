@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
+from .errors import naming
+
 DIGEST_LENGTHS = {"md5": 32, "sha256": 64, "sha512": 128}
 CHUNK = 1 << 20
 
@@ -40,14 +42,11 @@ def digest_file(path: str, algorithm: str, *, from_disk: bool = False) -> tuple[
     buffer = bytearray(CHUNK)
     view = memoryview(buffer)
     size = 0
-    with open_plain(path) as stream:
+    with naming(path), open_plain(path) as stream:
         if from_disk:
             os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         while True:
-            try:
-                count = stream.readinto(buffer)  # type: ignore[attr-defined]
-            except OSError as error:
-                raise OSError(error.errno, error.strerror, path) from error
+            count = stream.readinto(buffer)  # type: ignore[attr-defined]
             if not count:
                 return digest.hexdigest(), size
             digest.update(view[:count])

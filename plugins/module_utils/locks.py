@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
-from .errors import InvalidInput, Locked
+from .errors import InvalidInput, Locked, naming
 from .layout import Tree, open_tree
 from .priority import lower_priority
 from .processes import inherited, title_of
@@ -67,9 +67,7 @@ class Run:
         return known and f"{other.pid}/{other.ticks}" not in self.alive
 
     def __str__(self) -> str:
-        return (
-            f"{self.user} on {self.controller}, process {self.pid}, begun {self.started} ({self.command or 'no command'})"
-        )
+        return f"{self.user} on {self.controller}, process {self.pid}, begun {self.started} ({self.command or 'no command'})"
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,8 @@ class Hold:
         had = self._lease is not None
         self._lease = None
         self.run = None
-        os.ftruncate(self._descriptor, 0)
+        with naming(lock_path(self.tree)):
+            os.ftruncate(self._descriptor, 0)
         return had
 
     def reserve(self, slots: int, wait: float) -> bool:
@@ -176,15 +175,22 @@ class Hold:
 
     def _write(self, lease: Lease) -> None:
         run = {name: value for name, value in asdict(lease.run).items() if name != "alive"}
-        entry = {"run": {**run, "command": lease.run.command[:1000]}, "expires": lease.expires, "transfer": lease.transfer}
+        entry = {
+            "run": {**run, "command": lease.run.command[:1000]},
+            "expires": lease.expires,
+            "transfer": lease.transfer,
+        }
         text = json.dumps(entry, sort_keys=True).encode()
-        if os.pwrite(self._descriptor, text.ljust(_LENGTH - 1) + b"\n", 0) < len(text):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), lock_path(self.tree))
+        with naming(lock_path(self.tree)):
+            if os.pwrite(self._descriptor, text.ljust(_LENGTH - 1) + b"\n", 0) < len(text):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._lease = lease
 
 
 @contextlib.contextmanager
-def held(tree: Tree, run: Run | None, *, clean: Callable[[], list[str]] | None = None, wait: float = WAIT) -> Iterator[Hold]:
+def held(
+    tree: Tree, run: Run | None, *, clean: Callable[[], list[str]] | None = None, wait: float = WAIT
+) -> Iterator[Hold]:
     """Given a tree and the run that the call belongs to, hold its lock while the block lasts.
 
     `clean` removes what killed runs left and returns notes; it comes before anything is written. Raise Locked or OSError.

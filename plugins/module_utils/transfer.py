@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import IO, Any
 
 from .digest import in_parallel
-from .errors import AltbackupError, InvalidInput, ToolFailed
+from .errors import AltbackupError, InvalidInput, ToolFailed, naming
 from .failures import failure
 from .layout import Tree
 from .leftovers import remove_outgoing
@@ -135,8 +135,9 @@ def reach(peer: Peer, deadline: Deadline, *, fetch: bool = False) -> None:
 def _run(command: Sequence[str], names: bytes, deadline: Deadline) -> tuple[int, str, int]:
     """Run an rsync; return its exit code, what it said, and the bytes that went over the wire both ways."""
     with tempfile.TemporaryFile() as listed, tempfile.TemporaryFile() as out:
-        listed.write(names)
-        listed.seek(0)
+        with naming(tempfile.gettempdir()):
+            listed.write(names)
+            listed.seek(0)
         with Child(command, environment=clean_environment(**_session()), stdin=listed, stdout=out) as child:
             rc = child.wait(deadline)
             said = child.stderr()
@@ -163,7 +164,9 @@ def _transfer(peer: Peer, here: str, wanted: Sequence[Wanted], deadline: Deadlin
     rc, said, wire = _run(command, "".join(f"{part}\0" for part in parts).encode("ascii"), deadline)
     if rc:
         what = "fetching from" if fetch else "sending to"
-        raise ToolFailed(f"{what} {peer.node} ({peer}) failed: rsync exit code {rc}: {said or 'it said nothing'}", rc, said)
+        raise ToolFailed(
+            f"{what} {peer.node} ({peer}) failed: rsync exit code {rc}: {said or 'it said nothing'}", rc, said
+        )
     return wire
 
 
