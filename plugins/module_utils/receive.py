@@ -79,7 +79,7 @@ def prepare(
     if hold:
         _clear(tree, incoming, wanted, result)
         make_tree(tree)
-        make_folders(os.path.join(incoming, BASIS), tree.private)
+        make_folders(incoming, tree.private)
         if items:
             _remember_items(tree, items)
     present: dict[str, list[Tarball]] = {}
@@ -121,7 +121,9 @@ def prepare(
             if slot_wait:
                 reason = f"{tree.base}: {slots} other transfers into this target went on for {slot_wait:g} s: nothing was sent"
                 result["failures"].append(failure(STAGE, reason))
-        elif basis:
+        else:
+            make_folders(os.path.join(incoming, BASIS), tree.private)
+        if basis and not result["busy"]:
             _lay_out_bases(tree, incoming, list(sent.values()), present, room, deadline or Deadline(), result)
     return result
 
