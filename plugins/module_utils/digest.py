@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
+from .errors import naming
 from .processes import Deadline
 
 DIGEST_LENGTHS = {"md5": 32, "sha256": 64, "sha512": 128}
@@ -56,16 +57,13 @@ def digest_file(path: str, algorithm: str, *, from_disk: bool = False) -> tuple[
     buffer = bytearray(CHUNK)
     view = memoryview(buffer)
     size = 0
-    with open_plain(path) as stream:
+    with naming(path), open_plain(path) as stream:
         if from_disk:
             os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         while True:
             for limit in _limits:
                 limit.remaining()
-            try:
-                count = stream.readinto(buffer)  # type: ignore[attr-defined]
-            except OSError as error:
-                raise OSError(error.errno, error.strerror, path) from error
+            count = stream.readinto(buffer)  # type: ignore[attr-defined]
             if not count:
                 return digest.hexdigest(), size
             digest.update(view[:count])

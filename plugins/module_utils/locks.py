@@ -19,7 +19,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from .digest import limited
-from .errors import InvalidInput, Locked
+from .errors import InvalidInput, Locked, naming
 from .layout import Tree, open_tree
 from .priority import lower_priority
 from .processes import Deadline, inherited, title_of
@@ -268,8 +268,9 @@ def _opened(path: str, flags: int) -> Iterator[int]:
 
 
 def _fill(descriptor: int, text: bytes, path: str) -> None:
-    if os.pwrite(descriptor, text.ljust(_LENGTH - 1) + b"\n", 0) < _LENGTH:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+    with naming(path):
+        if os.pwrite(descriptor, text.ljust(_LENGTH - 1) + b"\n", 0) < _LENGTH:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _await(descriptor: int, kind: int, tree: Tree, wait: float) -> None:
