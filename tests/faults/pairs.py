@@ -99,7 +99,7 @@ class Pairs:
 
     def arriving(self, source: str, target: str) -> list[Path]:
         """Return the files that are arriving on a target."""
-        return [path for path in (self.target(source, target).top / ".altbackup/incoming" / source).glob("*-*")]
+        return list((self.target(source, target).top / ".altbackup/incoming" / source).glob("*-*"))
 
     def arrived(self, source: str, target: str) -> int:
         """Return the bytes of a source that have arrived on a target, under whatever name."""
