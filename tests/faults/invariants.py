@@ -62,10 +62,9 @@ def verified(base: Path) -> dict[str, Bytes]:
 
 
 def last_links(base: Path) -> dict[str, str]:
-    """Return {item: where its `last` points to}."""
-    return {
-        str(path.parent.relative_to(base)): os.readlink(path) for path in base.glob("*/*/last") if path.is_symlink()
-    }
+    """Return {item: where its `last` points to}, also to nothing."""
+    links = [path / "last" for path in base.glob("*/*")]
+    return {str(link.parent.relative_to(base)): os.readlink(link) for link in links if link.is_symlink()}
 
 
 @dataclass(frozen=True)
