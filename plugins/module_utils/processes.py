@@ -200,13 +200,14 @@ class Child:
 
 
 def _bytes_moved(session: int) -> int:
-    """Return the bytes that the processes of a session read and wrote so far; see proc(5)."""
+    """Return the bytes that the processes of a session read and wrote so far, but for ssh, which keeps itself alive; see proc(5)."""
     total = 0
     for name in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError, IndexError, ValueError):
             with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as stream:
-                if int(stream.read().rpartition(")")[2].split()[3]) != session:
-                    continue
+                title, _, fields = stream.read().rpartition(")")
+            if int(fields.split()[3]) != session or title.endswith("(ssh"):
+                continue
             with open(f"/proc/{name}/io", encoding="ascii") as stream:
                 total += sum(int(line.split()[1]) for line in stream if line.startswith(("rchar", "wchar")))
     return total
