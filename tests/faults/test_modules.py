@@ -381,7 +381,7 @@ def test_nothing_gets_its_final_name_before_it_is_flushed(
     trial = Trial(tmp_path, modules, STAGES[name])
     count, wrong = trial.flushes
     assert wrong == []
-    assert count >= 2
+    assert count >= 1
     seen = f"{count} files, each flushed before it got its name, and its folder after"
     add_row(Row(f"power cut: order of flush and rename in {trial.step[0]}, {name}", seen, rerun=""))
 
