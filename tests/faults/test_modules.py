@@ -371,7 +371,14 @@ def test_module_killed_at_a_system_call(
     add_row(Row(f"kill -9 at system calls of {trial.step[0]}, {name}", f"{_tried(trial, points)}; {shown}"))
 
 
-NAMING = ("dump of a folder", "dump of an SQLite database", "dump of an unchanged folder", "sidecars", "prepare", "accept")
+NAMING = (
+    "dump of a folder",
+    "dump of an SQLite database",
+    "dump of an unchanged folder",
+    "sidecars",
+    "prepare",
+    "accept",
+)
 
 
 @pytest.mark.parametrize("name", NAMING)
