@@ -145,16 +145,17 @@ def _prove_svn(work: _Work) -> None:
         youngest = int(work.look("svnlook", "youngest", seen, masked=masked))
         identity = work.look("svnlook", "uuid", seen, masked=masked).decode("utf-8", "backslashreplace").strip()
     named = re.search(r"-(\d+)\Z", work.title, re.ASCII)
-    if named and int(named[1]) != youngest:
+    if named and "revision" not in work.record and int(named[1]) != youngest:
         raise work.fail(f"its youngest revision is {youngest}, but its name says {named[1]}")
     work.compare("revision", youngest, "its youngest revision")
     work.compare("uuid", identity, "its UUID")
-    work.versions["svnadmin"] = _version(work, "svnadmin", "--version", "--quiet")
+    work.versions["svnadmin"] = version_of("svnadmin", work.deadline, "--version", "--quiet")
 
 
-def _version(work: _Work, tool: str, *arguments: str) -> str:
-    argv = [find_tool(tool), *arguments]
-    said = run(argv, what=f"asking {tool} for its version", deadline=work.deadline).decode("utf-8", "replace")
+def version_of(tool: str, deadline: Deadline, *arguments: str) -> str:
+    """Given a program that is installed, return its version. Raise ToolFailed."""
+    argv = [find_tool(tool), *(arguments or ("--version",))]
+    said = run(argv, what=f"asking {tool} for its version", deadline=deadline).decode("utf-8", "replace")
     found = re.search(r"\d+(?:\.\d+)+", said)
     return found.group() if found else said.strip()
 
@@ -249,7 +250,7 @@ def _prove_git(work: _Work) -> None:
     work.compare("references", found.digest, "the digest of its references")
     work.facts["count"] = len(found.lines)
     work.facts["large"] = _check_large_files(work)
-    work.versions["git"] = _version(work, "git", "--version")
+    work.versions["git"] = version_of("git", work.deadline)
 
 
 def _git(work: _Work, fresh: str) -> list[str]:
