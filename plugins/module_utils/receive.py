@@ -79,7 +79,7 @@ def prepare(
     if hold:
         _clear(tree, incoming, wanted, result)
         make_tree(tree)
-        make_folders(os.path.join(incoming, BASIS), tree.private)
+        make_folders(incoming, tree.private)
         if items:
             _remember_items(tree, items)
     present: dict[str, list[Tarball]] = {}
@@ -116,7 +116,9 @@ def prepare(
             if slot_wait:
                 reason = f"{tree.base}: {slots} other transfers into this target went on for {slot_wait:g} s: nothing was sent"
                 result["failures"].append(failure(STAGE, reason))
-        elif basis:
+        else:
+            make_folders(os.path.join(incoming, BASIS), tree.private)
+        if basis and not result["busy"]:
             _lay_out_bases(tree, incoming, list(sent.values()), present, room, deadline or Deadline(), result)
     return result
 
@@ -172,9 +174,7 @@ def _require_space(tree: Tree, incoming: str, sent: Sequence[Wanted], result: di
     result["free"] = shutil.disk_usage(tree.private).free
     needed = sum(entry.dna.size for entry in sent) - arrived + (_MARGIN if sent else 0)
     if needed > result["free"]:
-        reason = (
-            f"{tree.base}: {needed} bytes are needed for {len(sent)} tarballs, but only {result['free']} are free: nothing was sent"
-        )
+        reason = f"{tree.base}: {needed} bytes are needed for {len(sent)} tarballs, but only {result['free']} are free: nothing was sent"
         result["failures"].append(failure(STAGE, reason))
         result["send"] = []
     return int(result["free"] - needed)
@@ -201,7 +201,13 @@ def _lay_out_bases(
         newest = max(older, key=lambda tarball: tarball.stamp)
         if not _WORTH_A_BASIS <= newest.size <= room:
             continue
-        argv = [find_tool("cp"), "--reflink=auto", "--", tree.path(newest.relpath), os.path.join(incoming, BASIS, entry.part)]
+        argv = [
+            find_tool("cp"),
+            "--reflink=auto",
+            "--",
+            tree.path(newest.relpath),
+            os.path.join(incoming, BASIS, entry.part),
+        ]
         try:
             run(argv, what=f"copying {newest.relpath} for deltas", deadline=deadline)
             room -= newest.size
@@ -292,23 +298,27 @@ def accept(
     incoming = tree.private_path("incoming")
     result: dict[str, Any] = {"changed": False, "tarballs": [], "wrong": [], "wire": 0, "notes": [], "failures": []}
     wanted = parse_wanted(tarballs)
-    earlier = {str(value["relpath"]): str(value.get("wrong", "")) for value in tarballs}
     if fetch is not None:
         try:
             result["wire"] = fetch(incoming, wanted)
         except (AltbackupError, OSError) as error:
             result["failures"].append(failure(STAGE, error))
     result["notes"] += end_receivers(incoming)
+    wrong: dict[str, DigestMismatch] = {}
     for entry, value in zip(wanted, tarballs):
         try:
+            if entry.part in wrong:
+                raise wrong[entry.part]
             result["tarballs"].append(describe(tree, _accept(tree, entry), 0.0))
             result["changed"] = True
             point_last(tree, entry.key, entry.stamp)
         except DigestMismatch as error:
-            if retry and not earlier[entry.relpath]:
+            wrong[entry.part] = error
+            if retry:
                 result["wrong"].append({**value, "wrong": str(error)})
                 continue
-            twice = f"; the first time: {earlier[entry.relpath]}" if earlier[entry.relpath] else ""
+            first = str(value.get("wrong", ""))
+            twice = f"; the first time: {first}" if first else ""
             reason = f"{entry.relpath} arrived {'twice ' if twice else ''}with other bytes and was thrown away: {error}{twice}"
             result["failures"].append(failure(STAGE, reason, relpath=entry.relpath))
         except (AltbackupError, OSError) as error:
@@ -363,11 +373,15 @@ def _unwritten(path: str) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         try:
-            fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)  # nobody is to be ended because another one wants to write
+            fcntl.fcntl(
+                descriptor, fcntl.F_SETSIG, signal.SIGURG
+            )  # nobody is to be ended because another one wants to write
             fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         except OSError as error:
             if error.errno == errno.EAGAIN:
-                raise AltbackupError(f"{path} is open for writing in another process, so it cannot be vouched for") from error
+                raise AltbackupError(
+                    f"{path} is open for writing in another process, so it cannot be vouched for"
+                ) from error
         yield
     finally:
         os.close(descriptor)
@@ -397,7 +411,9 @@ def _receivers(incoming: str) -> Iterator[tuple[int, str]]:
     prefix = os.path.realpath(incoming) + "/"
     for name in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
-            if int(name) != os.getpid() and any(_writes_below(f"/proc/{name}", fd, prefix) for fd in os.listdir(f"/proc/{name}/fd")):
+            if int(name) != os.getpid() and any(
+                _writes_below(f"/proc/{name}", fd, prefix) for fd in os.listdir(f"/proc/{name}/fd")
+            ):
                 yield int(name), f"process {name} ({title_of(name)})"
 
 
