@@ -11,7 +11,7 @@ module: tarball_drill
 short_description: Restore tarballs into a scratch folder and prove that they are what was dumped
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing]
 description:
   - Reads the newest verified tarball of each item, compares it with its dna and with what its dump recorded, and refuses what no dump would make.
   - Unpacks it, lets the engine whose data it is look for faults, and compares what it holds with what its dump recorded.
@@ -66,11 +66,11 @@ notes:
 EXAMPLES = r"""
 - name: Prove that the newest tarball of each item restores
   altbackup.core.tarball_drill:
-    base: /data/backup/dayabay
+    base: /home/scm/backup/dayabay
 
 - name: Prove a tenth of the items, in at most 20 GB
   altbackup.core.tarball_drill:
-    base: /data/backup/dayabay
+    base: /home/scm/backup/dayabay
     share: 0.1
     limit: 20000000000
 """
@@ -108,7 +108,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.drill import STAGE, drill
 from ..module_utils.failures import attempt, summarize
 from ..module_utils.leftovers import remove_leftovers
-from ..module_utils.locks import CALL, writing
+from ..module_utils.locks import WRITING, writing
 from ..module_utils.processes import Deadline, end_with_children
 from ..module_utils.receive import with_remembered
 from ..module_utils.sandbox import Sandbox
@@ -146,7 +146,7 @@ def main() -> None:
             "remembered": {"type": "bool", "default": False},
             "step_timeout": {"type": "float", "default": 21600},
             "fail": {"type": "bool", "default": True},
-            **CALL,
+            **WRITING,
         },
         supports_check_mode=True,
     )

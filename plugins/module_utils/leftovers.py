@@ -6,7 +6,7 @@ import os
 import shutil
 
 from .layout import TEMPORARY, Tree
-from .publish import remove_if_there
+from .publish import remove_folder, remove_if_there
 
 _KINDS = ("tmp", "records", "state")
 
