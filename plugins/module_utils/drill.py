@@ -289,7 +289,7 @@ class _Drill:
         self, kind: str, path: str, record: Mapping[str, Any], folder: str, contents: Contents
     ) -> dict[str, Any]:
         """Return the proof of an unpacked item. Raise AltbackupError or OSError."""
-        if not os.path.isdir(path):
+        if os.path.islink(path) or not os.path.isdir(path):
             raise ProofFailed(f"it holds no folder {os.path.basename(path)}")
         for name, found in (("entries", contents.entries), ("bytes", contents.bytes), ("manifest", contents.digest)):
             if kind == "folder" and record.get(name, found) != found:

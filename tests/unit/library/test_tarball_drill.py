@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 from helpers import repositories
-from helpers.drills import KINDS, make_item
-from helpers.environments import make_environment
+from helpers.drills import KINDS, Copies, make_copies
 from helpers.original_trees import link, modern_text, put, reasons, run_module, tree_hash
-from helpers.trees import FIRST, NIGHTS, SECOND, Base, as_nobody, needs_root, nobodys_folder
+from helpers.trees import FIRST, NIGHTS, SECOND, as_nobody, needs_root, nobodys_folder
 
 from ansible_collections.altbackup.core.plugins.module_utils import sandbox
 from ansible_collections.altbackup.core.plugins.module_utils.sidecar import parse
@@ -25,24 +24,15 @@ FOLDER = f"folders/thing/{FIRST}/thing.tar.zst"
 
 
 @pytest.fixture(scope="session")
-def dumped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a base with one dumped item of each kind."""
-    folder = tmp_path_factory.mktemp("dumped")
-    environment = make_environment(folder / "environment")
-    base = Base(folder / "base")
-    for kind in KINDS:
-        base.dump_one(make_item(kind, folder, environment))
-    return base.path
+def dumped(tmp_path_factory: pytest.TempPathFactory) -> Copies:
+    """Return a target's tree with one tarball of each kind."""
+    return make_copies(tmp_path_factory.mktemp("dumped"))
 
 
 @pytest.fixture
-def base(dumped: Path, tmp_path: Path) -> Path:
-    """Return a copy of that base, as it lies on a target."""
-    (tmp_path / "copies" / ".altbackup" / "records").mkdir(parents=True)
-    path = tmp_path / "copies" / "dayabay"
-    shutil.copytree(dumped, path, symlinks=True, ignore=shutil.ignore_patterns(".altbackup"))
-    shutil.copytree(dumped / ".altbackup" / "records", path.parent / ".altbackup" / "records" / "dayabay")
-    return path
+def base(dumped: Copies, tmp_path: Path) -> Path:
+    """Return a copy of that tree."""
+    return dumped.copy(tmp_path / "copies").base
 
 
 def drill(base: Path, **options: Any) -> dict[str, Any]:
