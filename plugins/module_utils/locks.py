@@ -18,10 +18,11 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
-from .errors import InvalidInput, Locked
+from .digest import limited
+from .errors import InvalidInput, Locked, naming
 from .layout import Tree, open_tree
 from .priority import lower_priority
-from .processes import inherited, title_of
+from .processes import Deadline, inherited, title_of
 from .publish import make_folders, require_writable
 
 WAIT = 30.0
@@ -219,8 +220,12 @@ def shared(tree: Tree, wait: float = WAIT) -> Iterator[None]:
         os.close(descriptor)
 
 
-READING: dict[str, Any] = {"nice": {"type": "int", "default": 0}, "ionice": {"type": "str", "default": ""}}
-"""What a call of any module may be told: its priority"""
+READING: dict[str, Any] = {
+    "step_timeout": {"type": "float", "default": 21600},
+    "nice": {"type": "int", "default": 0},
+    "ionice": {"type": "str", "default": ""},
+}
+"""What a call of any module may be told: its limit and its priority"""
 WRITING: dict[str, Any] = {**READING, "run": {"type": "dict"}}
 """What a call of a module that writes may be told: the run that it belongs to, too"""
 
@@ -240,7 +245,8 @@ def writing(
     if check_mode:
         return function(None)
     tree = require_writable(options["base"])
-    with held(tree, parse_run(options["run"]), clean=None if clean is None else lambda: clean(tree)) as hold:
+    run, limit = parse_run(options["run"]), Deadline(options["step_timeout"])
+    with held(tree, run, clean=None if clean is None else lambda: clean(tree)) as hold, limited(limit):
         result = function(hold)
     return {**result, "notes": [*hold.notes, *result.get("notes", [])]}
 
@@ -248,7 +254,7 @@ def writing(
 def reading(options: Mapping[str, Any], function: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Given a module's options with its base, return the result of a function that only reads, called while nobody writes."""
     lower_priority(options["nice"], options["ionice"])
-    with shared(open_tree(options["base"])):
+    with shared(open_tree(options["base"])), limited(Deadline(options["step_timeout"])):
         return function()
 
 
@@ -262,8 +268,9 @@ def _opened(path: str, flags: int) -> Iterator[int]:
 
 
 def _fill(descriptor: int, text: bytes, path: str) -> None:
-    if os.pwrite(descriptor, text.ljust(_LENGTH - 1) + b"\n", 0) < _LENGTH:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+    with naming(path):
+        if os.pwrite(descriptor, text.ljust(_LENGTH - 1) + b"\n", 0) < _LENGTH:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _await(descriptor: int, kind: int, tree: Tree, wait: float) -> None:

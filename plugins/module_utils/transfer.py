@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import IO, Any
 
 from .digest import in_parallel
-from .errors import AltbackupError, InvalidInput, ToolFailed
+from .errors import AltbackupError, InvalidInput, ToolFailed, naming
 from .failures import failure
 from .layout import Tree
 from .leftovers import remove_outgoing
@@ -148,8 +148,9 @@ def _is_missing(said: str, folder: str) -> bool:
 def _run(command: Sequence[str], names: bytes, deadline: Deadline) -> tuple[int, str, int]:
     """Run an rsync; return its exit code, what it said, and the bytes that went over the wire both ways."""
     with tempfile.TemporaryFile() as listed, tempfile.TemporaryFile() as out:
-        listed.write(names)
-        listed.seek(0)
+        with naming(tempfile.gettempdir()):
+            listed.write(names)
+            listed.seek(0)
         with Child(command, environment=clean_environment(**_session()), stdin=listed, stdout=out) as child:
             rc = child.wait(deadline)
             said = child.stderr()

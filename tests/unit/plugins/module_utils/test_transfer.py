@@ -155,7 +155,9 @@ def test_source_that_never_offered_anything_can_be_reached_all_the_same(
     if missing:
         transfer.reach(peer, Deadline(30), fetch=True)
     else:
-        with pytest.raises(ToolFailed, match=r"dayabay cannot be reached from this node as backup@192\.0\.2\.10 port 2222"):
+        with pytest.raises(
+            ToolFailed, match=r"dayabay cannot be reached from this node as backup@192\.0\.2\.10 port 2222"
+        ):
             transfer.reach(peer, Deadline(30), fetch=True)
     with pytest.raises(ToolFailed):
         transfer.reach(peer, Deadline(30))
