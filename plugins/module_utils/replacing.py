@@ -28,6 +28,7 @@ _AT_FDCWD = -100
 _UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 _JOURNAL = "journal"
 _MADE = "made"
+_MARKER = "marker"
 _LONGEST_NAME = 255
 
 
@@ -165,7 +166,7 @@ def place(work: Work, new: str, *, aside: str = "", marker: str, deadline: Deadl
     }
     write_text(os.path.join(work.path, _JOURNAL), json.dumps(journal))
     try:
-        write_text(marker_path(destination), marker)
+        _write_marker(work, marker)
         if there:
             _exchange(new, destination, aside)
         else:
@@ -175,6 +176,12 @@ def place(work: Work, new: str, *, aside: str = "", marker: str, deadline: Deadl
         _settle(work, journal)
         raise
     _settle(work, journal)
+
+
+def _write_marker(work: Work, text: str) -> None:
+    path = os.path.join(work.path, _MARKER)
+    write_text(path, text)
+    os.replace(path, marker_path(work.destination))
 
 
 def _stands(destination: str) -> str:
@@ -216,7 +223,7 @@ def _settle(work: Work, journal: dict[str, Any]) -> list[str]:
             notes.append(f"moved {aside} back to {destination}, where a killed restore had taken it away")
         before = journal.get("marker")
         if isinstance(before, str):
-            write_text(marker_path(destination), before)
+            _write_marker(work, before)
         else:
             remove_if_there(marker_path(destination))
     flush_folder(os.path.dirname(destination))
