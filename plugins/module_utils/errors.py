@@ -46,3 +46,11 @@ class SourceChanged(AltbackupError):
 
 class DigestMismatch(AltbackupError):
     """Bytes on disk that are not those that were written or promised."""
+
+
+class Hostile(AltbackupError):
+    """An archive that would do what no archive of an item does: nothing of it is used."""
+
+
+class ProofFailed(AltbackupError):
+    """What was unpacked is not what its dump recorded, or is not sound."""
