@@ -21,7 +21,7 @@ from typing import Any
 
 from .differences import find_differences, summarize_differences, unified_diff
 from .digest import CHUNK
-from .errors import AltbackupError, DigestMismatch, InvalidInput
+from .errors import AltbackupError, DigestMismatch, Hostile, InvalidInput
 from .items import CATEGORIES, nearest
 from .layout import open_tree, parse_filename, plain_status, read_state, split_relpath
 from .locks import Run, unclaimed
@@ -39,6 +39,8 @@ STAGE = "restore"
 REPLACE = ("refuse", "move_aside")
 _INCOMING = "incoming"
 _BESIDE_A_DATABASE = ("-wal", "-shm", "-journal")
+_PROVEN_AS_COPY = ("svn", "trac", "git", "sqlite")
+"""Kinds whose proof takes a copy of what it looks at."""
 _SELINUX = "security.selinux"
 _SPECIAL = stat.S_ISUID | stat.S_ISGID
 
@@ -228,22 +230,14 @@ def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, s
     result: dict[str, Any] = {"changed": True, "notes": [], "proof": {}, "aside": "", "diff": ""}
     with _verified(work, order, run) as paths:
         free = _require_unpacked_space(order, paths, deadline)["free"]
-        new = unpack(
-            paths,
-            work.folder("unpacked"),
-            top=order.top,
-            limits=Limits(max(free, _recorded_bytes(order))),
-            deadline=deadline,
-            owners=os.geteuid() == 0,
-            special_modes=order.special_modes,
-            member=order.member,
-        )
+        new = _unpack(order, paths, work.folder("unpacked"), Limits(max(free, _recorded_bytes(order))), deadline)
     if order.member:
         result["notes"].append(
             "a part of a tarball is not proven, only that the tarball is the one that its dna tells of"
         )
     else:
         result["proof"] = prove(order.kind, new, order.record, work.folder("scratch"), deadline, Sandbox())
+        result["notes"] += [f"{order.origin.get('item')}: {note}" for note in result["proof"]["notes"]]
         new = _thing(order, new)
     _set_attributes(order, new)
     there = os.path.lexists(order.destination)
@@ -258,6 +252,28 @@ def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, s
     place(work, new, aside=order.aside, marker=serialize_marker(order.origin), deadline=deadline)
     result["aside"] = order.aside if there else ""
     return result
+
+
+def _unpack(order: Order, paths: Sequence[str], folder: str, limits: Limits, deadline: Deadline) -> str:
+    """Unpack into an empty folder, with owners where that is possible; return what is wanted of it."""
+    try:
+        return unpack(
+            paths,
+            folder,
+            top=order.top,
+            limits=limits,
+            deadline=deadline,
+            owners=os.geteuid() == 0,
+            special_modes=order.special_modes,
+            member=order.member,
+        )
+    except Hostile as error:
+        advice = (
+            ""
+            if order.special_modes
+            else " (devices, named pipes, setuid and setgid bits only come with special_modes: true)"
+        )
+        raise Hostile(f"{error}{advice}") from error
 
 
 def _without_consent(order: Order, summary: str) -> str:
@@ -305,6 +321,8 @@ def _require_unpacked_space(order: Order, paths: Sequence[str], deadline: Deadli
     needed = 0
     for path in paths:
         needed += _content_size(path, free - needed, deadline)
+    if order.kind in _PROVEN_AS_COPY and not order.member:
+        needed *= 2
     return _compared(order, needed, "at least " if needed > free else "")
 
 
