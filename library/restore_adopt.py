@@ -19,6 +19,10 @@ options:
     type: list
     elements: path
     required: true
+  fail:
+    description: Whether the module fails when something is wrong; the stages of a playbook collect O(ignore:failures) instead.
+    type: bool
+    default: true
 attributes:
   check_mode:
     description: Removes nothing.
@@ -71,10 +75,14 @@ def run(paths: list, check_mode: bool) -> dict:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={"path": {"type": "list", "elements": "path", "required": True}}, supports_check_mode=True
+        argument_spec={
+            "path": {"type": "list", "elements": "path", "required": True},
+            "fail": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
     )
     result = attempt("restore", EMPTY, lambda: run(module.params["path"], module.check_mode))
-    if result["failures"]:
+    if result["failures"] and module.params["fail"]:
         module.fail_json(msg=summarize(result["failures"]), **result)
     module.exit_json(**result)
 

@@ -59,8 +59,14 @@ attributes:
 EXAMPLES = r"""
 - name: Bring a tarball to a new host
   altbackup.core.tarball_carry:
-    origin: {node: cms01, folder: /data/backup/dayabay, host: 192.0.2.7, user: scm}
-    destination: {node: fresh, folder: /home/scm/svn/.altbackup-tmp-restore-dybsvn/incoming, host: 192.0.2.9, user: root}
+    origin:
+        node: cms01
+        folder: /data/backup/dayabay
+        host: cms01.example.org
+    destination:
+      node: fresh
+      folder: /home/scm/svn/.altbackup-tmp-restore-dybsvn/incoming
+      host: fresh.example.org
     relpaths: [svn/dybsvn/2013/05/10/104701/dybsvn-20496.tar.gz]
     size: 1915051630
   delegate_to: localhost

@@ -31,6 +31,10 @@ options:
     description: Its class of input and output, C(idle), C(best-effort) or C(best-effort:0) to C(best-effort:7). Empty leaves it as it is.
     type: str
     default: ''
+  fail:
+    description: Whether the module fails when something is wrong; the stages of a playbook collect O(ignore:failures) instead.
+    type: bool
+    default: true
 attributes:
   check_mode:
     description: Changes nothing in any mode.
@@ -97,11 +101,15 @@ def run(options: dict) -> dict:
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={"trees": {"type": "list", "elements": "dict", "required": True}, **CALL},
+        argument_spec={
+            "trees": {"type": "list", "elements": "dict", "required": True},
+            "fail": {"type": "bool", "default": True},
+            **CALL,
+        },
         supports_check_mode=True,
     )
     result = attempt("restore", EMPTY, lambda: run(module.params))
-    if result["failures"]:
+    if result["failures"] and module.params["fail"]:
         module.fail_json(msg=summarize(result["failures"]), **result)
     module.exit_json(**result)
 

@@ -45,6 +45,10 @@ options:
     description: The tree that holds them, if it is on this node. Empty means that they are in RV(incoming).
     type: path
     default: ''
+  live_base:
+    description: The base of this host's own tarballs, if it is a source. While a dump works there nothing takes its place.
+    type: path
+    default: ''
   record:
     description: What the dump recorded of the item, with which the proof compares.
     type: dict
@@ -103,7 +107,9 @@ attributes:
     description: Sees whether it can be done, as far as can be known without unpacking.
     support: full
   diff_mode:
-    description: Shows in which lines a folder that is there differs from the backup, which may be secrets. Needs the tarball, so shows nothing in check mode.
+    description:
+      - Shows in which lines a folder that is there differs from the backup, which may be secrets. Needs the tarball, so shows nothing in check mode.
+      - Without O(consent) the result is a failure and yet C(changed), since Ansible shows the lines of what is changed alone; nothing was done.
     support: partial
 """
 
@@ -202,7 +208,7 @@ def run(options: dict, *, check_mode: bool, show_lines: bool) -> dict:
     if options["step"] == "abandon":
         return abandon(order) if not check_mode else {}
     if options["step"] == "prepare" or check_mode:
-        return prepare(order, check_mode=check_mode)
+        return prepare(order, run=parse_run(options["run"]), check_mode=check_mode)
     deadline = Deadline(options["step_timeout"], "restore")
     result = restore(order, deadline, run=parse_run(options["run"]), show_lines=show_lines)
     refused = result.pop("refused", "")
@@ -219,7 +225,7 @@ def about(options: dict) -> dict:
 
 def main() -> None:
     """Run the module."""
-    texts = ("base", "member", "owner", "group", "mode", "selinux")
+    texts = ("member", "owner", "group", "mode", "selinux")
     module = AnsibleModule(
         argument_spec={
             "step": {"type": "str", "choices": ["prepare", "restore", "abandon"], "default": "restore"},
@@ -234,7 +240,8 @@ def main() -> None:
             "stamp": {"type": "str", "required": True},
             "step_timeout": {"type": "float", "default": 21600},
             "fail": {"type": "bool", "default": True},
-            **{name: {"type": "path" if name == "base" else "str", "default": ""} for name in texts},
+            **{name: {"type": "path", "default": ""} for name in ("base", "live_base")},
+            **{name: {"type": "str", "default": ""} for name in texts},
             **CALL,
         },
         supports_check_mode=True,

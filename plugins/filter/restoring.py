@@ -130,6 +130,6 @@ class FilterModule:
             restore_choice,
             restore_speeds,
             restoring.restore_ready,
-            restoring.restore_record,
+            restoring.record_restore,
         )
         return {function.__name__: _guarded(function) for function in functions}

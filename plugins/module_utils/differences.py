@@ -30,7 +30,7 @@ class Difference:
 
 
 def find_differences(old: str, new: str) -> list[Difference]:
-    """Given two folders, return what differs of the second: paths, types, modes, owners, contents, attributes, but no times."""
+    """Given two folders, or files, return what differs of the second: paths, types, modes, owners, contents, attributes, but no times."""
     before, after = _describe(old), _describe(new)
     return [
         Difference(path, what)
@@ -65,6 +65,8 @@ def _describe(root: str) -> dict[bytes, tuple[Any, ...]]:
 
 def _walk(base: bytes) -> Iterator[bytes]:
     yield base
+    if os.path.islink(base):
+        return
     for parent, folders, files in os.walk(base):
         for name in [*folders, *files]:
             yield os.path.join(parent, name)
@@ -104,13 +106,17 @@ def unified_diff(old: str, new: str, found: Sequence[Difference]) -> str:
 
 def _diff_of(old: str, new: str, difference: Difference) -> Iterator[str]:
     name = printable(os.fsdecode(difference.path))
-    paths = [os.path.join(os.fsencode(root), difference.path) for root in (old, new)]
+    paths = [_below(os.fsencode(root), difference.path) for root in (old, new)]
     texts = [_text(path) for path in paths]
     if texts[0] is not None and texts[1] is not None and any(texts):
         before, after = (text.splitlines() for text in texts if text is not None)
         yield from difflib.unified_diff(before, after, f"now/{name}", f"backup/{name}", lineterm="")
     else:
         yield f"{difference}: {' -> '.join(_label(path) for path in paths)}"
+
+
+def _below(root: bytes, path: bytes) -> bytes:
+    return root if path == b"." else os.path.join(root, path)
 
 
 def _text(path: bytes) -> str | None:

@@ -21,7 +21,7 @@ from typing import Any
 
 from .differences import find_differences, summarize_differences, unified_diff
 from .digest import CHUNK
-from .errors import AltbackupError, DigestMismatch, Hostile, InvalidInput
+from .errors import AltbackupError, BaseUnusable, DigestMismatch, Hostile, InvalidInput
 from .items import CATEGORIES, nearest
 from .layout import open_tree, parse_filename, plain_status, read_state, split_relpath
 from .locks import Run, unclaimed
@@ -70,6 +70,8 @@ class Order:
     """What the marker tells: source, item, stamp, dig, node, host, when, by"""
     base: str = ""
     """The tree that holds the tarballs if that is on this node; empty if they arrive in the work folder"""
+    live_base: str = ""
+    """Where this host's own dumps go, if it is a source"""
     record: Mapping[str, Any] = field(default_factory=dict)
     member: str = ""
     replace: str = "refuse"
@@ -111,7 +113,7 @@ def parse_order(values: Mapping[str, Any], stamp: str) -> Order:
         archives.append(Archive(relpath, Dna(str(entry["dig"]), int(entry["size"]), str(entry["alg"]))))
     if not 1 <= len(archives) <= 2:
         raise InvalidInput("a restore takes one tarball, or a full one and its differential")
-    names = ("base", "member", "replace", "owner", "group", "mode", "selinux")
+    names = ("base", "live_base", "member", "replace", "owner", "group", "mode", "selinux")
     texts = {name: str(values.get(name) or "") for name in names}
     flags = {name: bool(values.get(name)) for name in ("consent", "special_modes")}
     aside = f"{destination}.{re.sub('/', '', stamp[:10])}-{stamp[11:]}"
@@ -127,7 +129,7 @@ def parse_order(values: Mapping[str, Any], stamp: str) -> Order:
     )
 
 
-def prepare(order: Order, *, check_mode: bool = False) -> dict[str, Any]:
+def prepare(order: Order, *, run: Run | None = None, check_mode: bool = False) -> dict[str, Any]:
     """Given an order, see whether it can be done here, as far as that is known before its tarballs are; return the result.
 
     Makes the work folder with `incoming`, in which tarballs of other nodes arrive, unless in check mode. Raise AltbackupError or OSError.
@@ -141,7 +143,8 @@ def prepare(order: Order, *, check_mode: bool = False) -> dict[str, Any]:
         result["notes"].append(f"would remove {work_path(order.destination)}, which an earlier restore had left")
     _check_destination(order)
     _owner_of(order)
-    result |= _require_space(order)
+    with _no_dump(order, run):
+        result.update(_require_space(order))
     missing = os.path.dirname(order.destination)
     if not os.path.isdir(missing):
         result["notes"].append(f"{'would make' if check_mode else 'made'} the folder {missing}, which was not there")
@@ -241,15 +244,17 @@ def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, s
         new = _thing(order, new)
     _set_attributes(order, new)
     there = os.path.lexists(order.destination)
-    if there and order.kind == "folder" and not order.member and os.path.isdir(order.destination):
+    if there and order.kind == "folder":
         found = find_differences(order.destination, new)
         if not found:
             return {**result, "changed": False, "notes": [f"{order.destination} is as in the backup: nothing was done"]}
         if show_lines:
             result["diff"] = unified_diff(order.destination, new, found)
         if not order.consent:
-            return {**result, "changed": False, "refused": _without_consent(order, summarize_differences(found))}
-    place(work, new, aside=order.aside, marker=serialize_marker(order.origin), deadline=deadline)
+            # Ansible shows the lines of what is changed alone
+            return {**result, "changed": show_lines, "refused": _without_consent(order, summarize_differences(found))}
+    with _no_dump(order, run):
+        place(work, new, aside=order.aside, marker=serialize_marker(order.origin), deadline=deadline)
     result["aside"] = order.aside if there else ""
     return result
 
@@ -274,6 +279,20 @@ def _unpack(order: Order, paths: Sequence[str], folder: str, limits: Limits, dea
             else " (devices, named pipes, setuid and setgid bits only come with special_modes: true)"
         )
         raise Hostile(f"{error}{advice}") from error
+
+
+@contextlib.contextmanager
+def _no_dump(order: Order, run: Run | None) -> Iterator[None]:
+    """Keep the dumps of this host, if it is a source, away while the block lasts: they would read the old and the new thing. Raise Locked."""
+    with contextlib.ExitStack() as stack:
+        if order.live_base:
+            try:
+                tree = open_tree(order.live_base)
+            except BaseUnusable:
+                pass  # a new host, on which nothing is dumped yet
+            else:
+                stack.enter_context(unclaimed(tree, run))
+        yield
 
 
 def _without_consent(order: Order, summary: str) -> str:

@@ -373,8 +373,9 @@ def _tree_on(node: str, source: str, registered: Mapping[str, Any] | None) -> tu
         return {}, "is not among the hosts of this run: is it left out by --limit?"
     if registered.get("unreachable"):
         return {}, f"unreachable: {' '.join(str(registered.get('msg')).split())}"
-    if registered.get("failed"):
-        return {}, " ".join(str(registered.get("msg")).split())
+    if registered.get("failed") or registered.get("failures"):
+        reasons = [entry["reason"] for entry in registered.get("failures") or []] or [registered.get("msg")]
+        return {}, " ".join(" ".join(map(str, reasons)).split())
     tree = next((tree for tree in registered.get("trees") or [] if tree["source"] == source), None)
     return (dict(tree), str(tree["problem"])) if tree else ({}, "did not tell what it holds")
 
@@ -442,6 +443,7 @@ def _chosen(
     restore = {name: order[name] for name in ("destination", "kind", "member", "replace", *_FLAGS, *_ATTRIBUTES)}
     restore |= {
         "base": offer["base"] if same else "",
+        "live_base": plan["sources"].get(host, {}).get("base", ""),
         "tarballs": [{name: entry[name] for name in ("relpath", "size", "dig", "alg")} for entry in offer["tarballs"]],
         "record": newest["record"],
         "origin": origin,
@@ -555,7 +557,7 @@ def seconds_of(registered: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {label: seconds for label, seconds in took.items() if label in done}
 
 
-def restore_record(
+def record_restore(
     state: Mapping[str, Any],
     node: str,
     choice: Mapping[str, Any],

@@ -117,9 +117,12 @@ def story(hosts: Lab, live_template: Path, home: Path, tmp_path_factory: pytest.
     again = site.run("restore", restore=entries(site), stamp=DAY2)
     unharmed = describe_tree(folder) == before
     svn, trac = entries(site)[:2]
+    (folder / "folder" / "users.conf").write_text("[mine]\n")
     mixed = site.run(
         "restore",
+        "--diff",
         restore=[
+            {**entries(site)[KINDS.index("folder")], "replace": "move_aside"},
             {**svn, "replace": "move_aside"},
             {**trac, "member": "dybsvn/db/trac.db", "to": f"{folder}/trac.db"},
             {**svn, "name": "dybsnv", "to": f"{folder}/x"},
@@ -222,7 +225,7 @@ def test_a_second_restore_is_refused_for_each_and_harms_nothing(story: Story) ->
 def test_good_entries_go_on_where_others_are_bad(story: Story) -> None:
     folder = story.site.place("fresh") / "restored"
     failures = "\n".join(failures_of(story.mixed).values())
-    assert story.mixed.message.startswith("3 failures:"), story.mixed.message
+    assert story.mixed.message.startswith("4 failures:"), story.mixed.message
     assert "no node holds what the restore of svn/dybsnv of dayabay needs" in failures
     assert "did you mean 'svn/dybsvn'?" in failures
     assert "to_host 'frech' is no host of the inventory, did you mean 'fresh'?" in failures
@@ -230,6 +233,14 @@ def test_good_entries_go_on_where_others_are_bad(story: Story) -> None:
     aside = folder / "svn.20130509-104701"
     assert state_of("svn", aside) == state_of("svn", folder / "svn") == story.dumped["svn"]
     assert not [name for name in "xyz" if (folder / name).exists()]
+
+
+def test_a_folder_that_differs_needs_consent_and_its_lines_are_shown_to_who_asks(story: Story) -> None:
+    assert "users.conf differs in content" in story.mixed.message
+    assert "[mine]" not in story.mixed.message
+    assert "-[mine] +[users]" in said_by(story.mixed)
+    users = story.site.place("fresh") / "restored" / "folder" / "users.conf"
+    assert users.read_text() == "[mine]\n"
 
 
 def test_a_member_comes_back_alone(story: Story) -> None:

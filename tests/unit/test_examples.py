@@ -80,6 +80,13 @@ def test_examples_of_modules_run(tmp_path: Path) -> None:
     examples.run_well("dna")
     examples.run_well("dna_verify")
     assert len(examples.run_well("tarball_list")["tarballs"]) == 1
+    (found,) = examples.run_well("tarball_find")["trees"]
+    assert [entry["state"] for entry in found["tarballs"]] == ["verified"]
+    (refused,) = examples.run("tarball_restore")
+    assert "is there already" in refused["msg"]
+    (carried,) = examples.run("tarball_carry")
+    assert "Connection refused" in carried["msg"]
+    assert not examples.run_well("restore_adopt")["changed"]
     for other in ("tracs/dybsvn", "folders/svnsetup"):
         category, name = other.split("/")
         path = examples.data / "dayabay" / other / "/".join(examples.tarball.parts[-5:-1]) / f"{name}.tar.gz"

@@ -301,7 +301,8 @@ def test_a_folder_that_differs_needs_consent(
     assert "diff" not in result
     unchanged(before, tmp_path)
     result = restore(small, replace="move_aside", diff=True)
-    refused(result, "consent: true")
+    assert result["rc"] == 1
+    assert "consent: true" in result["failures"][0]["reason"]
     assert "-alice = mine\n-bob = hers\n+alice = secret\n" in result["diff"]["prepared"]
     assert "secret" not in json.dumps(result["failures"])
     unchanged(before, tmp_path)
@@ -309,6 +310,20 @@ def test_a_folder_that_differs_needs_consent(
     assert result["rc"] == 0, result
     assert (destination / "users.conf").read_text() == "alice = secret\n"
     assert (Path(result["aside"]) / "users.conf").read_text() == "alice = mine\nbob = hers\n"
+
+
+def test_a_file_of_a_folder_needs_consent_too(small: dict[str, Any], restore: Call, destination: Path) -> None:
+    destination.parent.mkdir(parents=True)
+    destination.write_text("alice = mine\n")
+    member = {"member": "small/users.conf", "replace": "move_aside"}
+    refused(
+        restore(small, **member), "differs from the backup, and may hold who has access to what: . differs in content"
+    )
+    shown = restore(small, **member, diff=True)["diff"]["prepared"]
+    assert "-alice = mine\n+alice = secret\n" in shown
+    assert destination.read_text() == "alice = mine\n"
+    assert restore(small, **member, consent=True)["rc"] == 0
+    assert destination.read_text() == "alice = secret\n"
 
 
 def test_a_folder_that_is_as_in_the_backup_is_left_alone(
@@ -523,6 +538,18 @@ def test_a_tree_that_a_module_works_on_is_refused(
     with held(require_writable(str(base.path)), Run(**RUN)):
         refused(restore(small), "a module is still at work on it")
     assert not destination.exists()
+
+
+def test_nothing_is_replaced_while_this_host_is_dumped(
+    small: dict[str, Any], restore: Call, destination: Path, tmp_path: Path
+) -> None:
+    own = Base(tmp_path / "own")
+    with held(require_writable(str(own.path)), locks.parse_run(RUN)):
+        pass
+    for step in ("prepare", "restore"):
+        refused(restore(small, step=step, live_base=str(own.path)), f"{own.path} is in use by another run")
+        assert not destination.parent.parent.exists()
+    assert restore(small, live_base=str(tmp_path / "no base yet"))["rc"] == 0
 
 
 # Steps, check mode, leftovers

@@ -12,8 +12,8 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.restoring import (
     learn_speeds,
     plan_restores,
     read_speeds,
+    record_restore,
     restore_ready,
-    restore_record,
     seconds_of,
 )
 
@@ -440,16 +440,16 @@ def test_the_run_knows_what_was_restored_and_what_failed() -> None:
     choice = choose_one(order_of(), {"dayabay": found(tarball(NEW)), "cms01": UNREACHABLE, "sdu": UNREACHABLE})
     (order,) = choice["chosen"]
     prepared = loop(order, failures=[], notes=["made x"])
-    told = restore_record({}, "dayabay", choice, [{}, prepared], check_mode=True)
+    told = record_restore({}, "dayabay", choice, [{}, prepared], check_mode=True)
     assert told["notes"][-1] == f"dayabay: {order['prediction']}"
     assert len([note for note in told["notes"] if "passed over" in note]) == 2
     assert told["failures"] == []
     done = loop(order, failures=[], changed=True, destination="/d", aside="/d.old", seconds=1.5)
-    told = restore_record({}, "dayabay", choice, [{}, prepared], done)
+    told = record_restore({}, "dayabay", choice, [{}, prepared], done)
     assert "restored svn/dybsvn of dayabay from dayabay" in told["notes"][-1]
     assert "what stood there is now /d.old" in told["notes"][-1]
     bad = loop(order, failures=[{"reason": "it is damaged", "category": "svn", "name": "dybsvn"}], changed=False)
-    told = restore_record({}, "dayabay", choice, [{}, prepared], bad)
+    told = record_restore({}, "dayabay", choice, [{}, prepared], bad)
     assert [(entry["node"], entry["delegate"], entry["reason"]) for entry in told["failures"]] == [
         ("dayabay", "", "it is damaged")
     ]
