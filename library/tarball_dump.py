@@ -11,7 +11,7 @@ module: tarball_dump
 short_description: Make one run's tarballs of Subversion, Trac, Git, folder and SQLite items
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing]
 description:
   - Makes a consistent, deterministic archive of each item while it is in use; archive, compression and digest are one pass over the data.
   - Each tarball is written under a temporary name, flushed, read back and compared, then renamed; then its sidecar is written, then C(last) is moved.
@@ -58,10 +58,6 @@ options:
     description: Days after which the scratch copy of a Subversion repository is built anew and verified whole.
     type: int
     default: 7
-  step_timeout:
-    description: Seconds after which children are ended and what is not yet done fails.
-    type: float
-    default: 21600
   fail:
     description: Whether the module fails when something is wrong; the stages of a chain collect O(ignore:failures) instead.
     type: bool
@@ -121,7 +117,7 @@ from ..module_utils.archive import Form
 from ..module_utils.dump import dump
 from ..module_utils.failures import attempt, summarize
 from ..module_utils.leftovers import remove_leftovers
-from ..module_utils.locks import CALL, writing
+from ..module_utils.locks import WRITING, writing
 from ..module_utils.processes import Deadline, end_with_children
 
 EMPTY = {"changed": False, "tarballs": [], "notes": []}
@@ -138,9 +134,8 @@ def main() -> None:
             "compress_level": {"type": "int", "default": 1},
             "algorithm": {"type": "str", "choices": ["sha256", "sha512", "md5"], "default": "sha256"},
             "verify_every": {"type": "int", "default": 7},
-            "step_timeout": {"type": "float", "default": 21600},
             "fail": {"type": "bool", "default": True},
-            **CALL,
+            **WRITING,
         },
         supports_check_mode=True,
     )

@@ -11,6 +11,7 @@ module: tarball_find
 short_description: Find the tarballs that a node holds of some items
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
+extends_documentation_fragment: [altbackup.core.call]
 description:
   - Lists the tarballs of some items in some trees of a node, with what their sidecars say and what the dump recorded; reads no bytes of them.
   - What is wrong with a tree, such as that it is not there or that another run has it, is told as its C(problem) and is no failure.
@@ -23,14 +24,6 @@ options:
   run:
     description: The run of a playbook that this call belongs to, as its plan has it. A tree that is another run's is not looked at.
     type: dict
-  nice:
-    description: Niceness of this call, from 0 to 19.
-    type: int
-    default: 0
-  ionice:
-    description: Its class of input and output, C(idle), C(best-effort) or C(best-effort:0) to C(best-effort:7). Empty leaves it as it is.
-    type: str
-    default: ''
   fail:
     description: Whether the module fails when something is wrong; the stages of a playbook collect O(ignore:failures) instead.
     type: bool
@@ -86,7 +79,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.failures import attempt, summarize
 from ..module_utils.finding import find
-from ..module_utils.locks import CALL, parse_run
+from ..module_utils.locks import WRITING, parse_run
 from ..module_utils.priority import lower_priority
 
 EMPTY = {"changed": False, "trees": []}
@@ -104,7 +97,7 @@ def main() -> None:
         argument_spec={
             "trees": {"type": "list", "elements": "dict", "required": True},
             "fail": {"type": "bool", "default": True},
-            **CALL,
+            **WRITING,
         },
         supports_check_mode=True,
     )

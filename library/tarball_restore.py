@@ -94,10 +94,13 @@ options:
     description: The run's stamp, C(YYYY/MM/DD/HHMMSS), from which what is moved aside has its name.
     type: str
     required: true
-  step_timeout:
-    description: Seconds after which all is ended.
-    type: float
-    default: 21600
+  proof_user:
+    description: As whom the programs of the proof read what was unpacked, where the module runs as root. Never root.
+    type: str
+    default: nobody
+  run:
+    description: The run of a playbook that this call belongs to, as its plan has it. Trees of other runs are left alone.
+    type: dict
   fail:
     description: Whether the module fails when something is wrong; the stages of a playbook collect O(ignore:failures) instead.
     type: bool
@@ -182,7 +185,7 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.failures import attempt, failure, summarize
-from ..module_utils.locks import CALL, parse_run
+from ..module_utils.locks import WRITING, parse_run
 from ..module_utils.priority import lower_priority
 from ..module_utils.processes import Deadline, end_with_children
 from ..module_utils.restore import REPLACE, STAGE, abandon, parse_order, prepare, restore
@@ -238,11 +241,11 @@ def main() -> None:
             "consent": {"type": "bool", "default": False},
             "special_modes": {"type": "bool", "default": False},
             "stamp": {"type": "str", "required": True},
-            "step_timeout": {"type": "float", "default": 21600},
+            "proof_user": {"type": "str", "default": "nobody"},
             "fail": {"type": "bool", "default": True},
             **{name: {"type": "path", "default": ""} for name in ("base", "live_base")},
             **{name: {"type": "str", "default": ""} for name in texts},
-            **CALL,
+            **WRITING,
         },
         supports_check_mode=True,
     )

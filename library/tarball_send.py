@@ -11,7 +11,7 @@ module: tarball_send
 short_description: Send a source's tarballs to its targets in parallel
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing]
 description:
   - Runs one C(rsync --inplace) a target, all at once, each with its own limits, into the private folder that M(altbackup.core.tarball_prepare) named.
   - Files travel under the names of their digests; M(altbackup.core.tarball_accept) verifies them on the target.
@@ -47,10 +47,6 @@ options:
         description: Whether the target fetches it itself (C(pull)); then only the peer's C(node) matters here.
         type: bool
         default: false
-  step_timeout:
-    description: Seconds after which all transfers are ended.
-    type: float
-    default: 21600
   fail:
     description: Whether the module fails when something is wrong.
     type: bool
@@ -112,7 +108,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.failures import attempt, summarize
 from ..module_utils.leftovers import remove_leftovers
-from ..module_utils.locks import CALL, writing
+from ..module_utils.locks import WRITING, writing
 from ..module_utils.processes import Deadline, end_with_children
 from ..module_utils.transfer import parse_peer, send
 
@@ -141,9 +137,8 @@ def main() -> None:
         argument_spec={
             "base": {"type": "path", "required": True},
             "targets": {"type": "list", "elements": "dict", "options": TARGET, "required": True},
-            "step_timeout": {"type": "float", "default": 21600},
             "fail": {"type": "bool", "default": True},
-            **CALL,
+            **WRITING,
         },
         supports_check_mode=True,
     )

@@ -7,15 +7,23 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Options that modules share."""
+    """Options that modules share: those of all, and of those that write."""
 
-    DOCUMENTATION = r"""
+    WRITING = r"""
 options:
   run:
     description:
       - The run of a playbook that this call belongs to, as its plan has it. The tree is that run's until M(altbackup.core.run_lock) gives it back.
       - Without it the tree is locked for this call alone, and not at all while it is another run's.
     type: dict
+"""
+
+    DOCUMENTATION = r"""
+options:
+  step_timeout:
+    description: Seconds after which the call ends with a failure, its children and its reading of files.
+    type: float
+    default: 21600
   nice:
     description: Niceness of this call and of all that it starts, from 0 to 19.
     type: int

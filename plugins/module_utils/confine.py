@@ -71,6 +71,8 @@ def confine(settings: dict[str, Any], become: Callable[[], int]) -> int:
     _arrange_files(settings["room"], settings["masked"])
     child = os.fork()
     if child:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # its end is that of all that it started
+            signal.signal(number, lambda *_: os.kill(child, signal.SIGKILL))
         _, status = os.waitpid(child, 0)
         return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
     code = REFUSED

@@ -25,6 +25,10 @@ def remove_leftovers(tree: Tree) -> list[str]:
                     notes.append(f"removed {name}, which a killed run left in {folder}")
     if not tree.source:
         notes += remove_outgoing(tree)
+    drilled = drill_folder(tree)
+    if os.path.lexists(drilled):
+        remove_folder(drilled)
+        notes.append(f"removed {drilled}, which a killed drill left")
     trash = tree.private_path("trash")
     for name in sorted(os.listdir(trash)) if os.path.isdir(trash) else ():
         path = os.path.join(trash, name)
@@ -34,10 +38,20 @@ def remove_leftovers(tree: Tree) -> list[str]:
     return notes
 
 
+def drill_folder(tree: Tree) -> str:
+    """Return where tarballs of a tree are unpacked to prove that they restore."""
+    return tree.private_path("scratch", "drill")
+
+
 def remove_outgoing(tree: Tree) -> list[str]:
-    """Remove the links by which tarballs were sent: they would keep purged ones on disk. Return a note on each folder."""
-    folder = os.path.join(tree.private, "outgoing")
-    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    for name in names:
-        remove_folder(os.path.join(folder, name))
-    return [f"removed {name}, which an earlier run left in {folder}" for name in names]
+    """Remove the links by which tarballs were sent: they would keep purged ones on disk. Return a note on each.
+
+    The folders stay, since keys of targets that fetch may be bound to them.
+    """
+    top = os.path.join(tree.private, "outgoing")
+    notes = []
+    for folder in sorted(os.listdir(top)) if os.path.isdir(top) else ():
+        for name in sorted(os.listdir(os.path.join(top, folder))):
+            remove_if_there(os.path.join(top, folder, name))
+            notes.append(f"removed {folder}/{name}, which an earlier run left in {top}")
+    return notes

@@ -18,10 +18,11 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
-from .errors import InvalidInput, Locked
+from .digest import limited
+from .errors import InvalidInput, Locked, naming
 from .layout import Tree, open_tree
 from .priority import lower_priority
-from .processes import inherited, title_of
+from .processes import Deadline, inherited, title_of
 from .publish import make_folders, require_writable
 
 WAIT = 30.0
@@ -67,9 +68,7 @@ class Run:
         return known and f"{other.pid}/{other.ticks}" not in self.alive
 
     def __str__(self) -> str:
-        return (
-            f"{self.user} on {self.controller}, process {self.pid}, begun {self.started} ({self.command or 'no command'})"
-        )
+        return f"{self.user} on {self.controller}, process {self.pid}, begun {self.started} ({self.command or 'no command'})"
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,8 @@ class Hold:
         had = self._lease is not None
         self._lease = None
         self.run = None
-        os.ftruncate(self._descriptor, 0)
+        if had:
+            _fill(self._descriptor, b"", lock_path(self.tree))
         return had
 
     def reserve(self, slots: int, wait: float) -> bool:
@@ -147,23 +147,22 @@ class Hold:
         if self.run is None or self._lease is None or self._lease.transfer:
             return True
         end = time.monotonic() + wait
-        while not self._reserve(slots):
+        while not self._reserve(slots, self.run, self._lease):
             if time.monotonic() >= end:
                 return False
             time.sleep(1)
             self.renew()
         return True
 
-    def _reserve(self, slots: int) -> bool:
+    def _reserve(self, slots: int, run: Run, lease: Lease) -> bool:
         folder = os.path.dirname(lock_path(self.tree))
         with _opened(os.path.join(folder, _SLOTS), os.O_RDWR | os.O_CREAT) as descriptor:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             others = [name for name in os.listdir(folder) if name not in (_SLOTS, self.tree.source)]
-            busy = sum(_is_receiving(os.path.join(folder, name), self.run) for name in others)
-            if busy < slots and self._lease is not None:
-                self._write(replace(self._lease, transfer=True))
-                return True
-        return False
+            if sum(_is_receiving(os.path.join(folder, name), run) for name in others) >= slots:
+                return False
+            self._write(replace(lease, transfer=True))
+        return True
 
     def end_transfer(self) -> None:
         """Give back what was reserved."""
@@ -172,15 +171,19 @@ class Hold:
 
     def _write(self, lease: Lease) -> None:
         run = {name: value for name, value in asdict(lease.run).items() if name != "alive"}
-        entry = {"run": {**run, "command": lease.run.command[:1000]}, "expires": lease.expires, "transfer": lease.transfer}
-        text = json.dumps(entry, sort_keys=True).encode()
-        if os.pwrite(self._descriptor, text.ljust(_LENGTH - 1) + b"\n", 0) < len(text):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), lock_path(self.tree))
+        entry = {
+            "run": {**run, "command": lease.run.command[:1000]},
+            "expires": lease.expires,
+            "transfer": lease.transfer,
+        }
+        _fill(self._descriptor, json.dumps(entry, sort_keys=True).encode(), lock_path(self.tree))
         self._lease = lease
 
 
 @contextlib.contextmanager
-def held(tree: Tree, run: Run | None, *, clean: Callable[[], list[str]] | None = None, wait: float = WAIT) -> Iterator[Hold]:
+def held(
+    tree: Tree, run: Run | None, *, clean: Callable[[], list[str]] | None = None, wait: float = WAIT
+) -> Iterator[Hold]:
     """Given a tree and the run that the call belongs to, hold its lock while the block lasts.
 
     `clean` removes what killed runs left and returns notes; it comes before anything is written. Raise Locked or OSError.
@@ -224,12 +227,14 @@ def unclaimed(tree: Tree, run: Run | None, wait: float = WAIT) -> Iterator[None]
         yield
 
 
-CALL: dict[str, Any] = {
-    "run": {"type": "dict"},
+READING: dict[str, Any] = {
+    "step_timeout": {"type": "float", "default": 21600},
     "nice": {"type": "int", "default": 0},
     "ionice": {"type": "str", "default": ""},
 }
-"""What a call of any module may be told: the run that it belongs to, and its priority"""
+"""What a call of any module may be told: its limit and its priority"""
+WRITING: dict[str, Any] = {**READING, "run": {"type": "dict"}}
+"""What a call of a module that writes may be told: the run that it belongs to, too"""
 
 
 def writing(
@@ -247,7 +252,8 @@ def writing(
     if check_mode:
         return function(None)
     tree = require_writable(options["base"])
-    with held(tree, parse_run(options["run"]), clean=None if clean is None else lambda: clean(tree)) as hold:
+    run, limit = parse_run(options["run"]), Deadline(options["step_timeout"])
+    with held(tree, run, clean=None if clean is None else lambda: clean(tree)) as hold, limited(limit):
         result = function(hold)
     return {**result, "notes": [*hold.notes, *result.get("notes", [])]}
 
@@ -255,7 +261,7 @@ def writing(
 def reading(options: Mapping[str, Any], function: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Given a module's options with its base, return the result of a function that only reads, called while nobody writes."""
     lower_priority(options["nice"], options["ionice"])
-    with shared(open_tree(options["base"])):
+    with shared(open_tree(options["base"])), limited(Deadline(options["step_timeout"])):
         return function()
 
 
@@ -274,6 +280,12 @@ def _claimed(tree: Tree, lease: Lease) -> str:
         f"{tree.base} is in use by another run: {lease.run}. Let it end; nothing was done here. "
         f"If it is gone for good, its claim ends at {until}, or remove {lock_path(tree)}"
     )
+
+
+def _fill(descriptor: int, text: bytes, path: str) -> None:
+    with naming(path):
+        if os.pwrite(descriptor, text.ljust(_LENGTH - 1) + b"\n", 0) < _LENGTH:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _await(descriptor: int, kind: int, tree: Tree, wait: float) -> None:
@@ -320,7 +332,8 @@ def _read(descriptor: int) -> Lease | None:
         return None
 
 
-def _is_receiving(path: str, run: Run | None) -> bool:
+def _is_receiving(path: str, run: Run) -> bool:
+    """Return whether a transfer into another source's tree goes on, be it one of the same run."""
     with _opened(path, os.O_RDONLY) as descriptor:
         lease = _read(descriptor)
-    return lease is not None and lease.transfer and lease.binds(run)
+    return lease is not None and lease.transfer and time.time() < lease.expires and not run.knows_dead(lease.run)

@@ -33,8 +33,6 @@ _LOOSE_FOLDER = re.compile(r"[0-9a-f]{2}")
 _LOOSE = re.compile(r"[0-9a-f]{38,62}")
 _LFS_OBJECT = re.compile(r"[0-9a-f]{64}")
 _LINK_LIMIT = 10
-_FORM_ONLY = 1
-"""Exit code of git fsck where only objects are faulty; such may be in the live repository, too."""
 
 
 def prove(
@@ -49,6 +47,7 @@ def prove(
     if kind not in _PROOFS:
         raise InvalidInput(f"kind {kind!r}: there is no proof of it, but of {', '.join(_PROOFS)}")
     work = _Work(path, record, scratch, deadline, sandbox)
+    work.require_folder("")
     if not record:
         work.notes.append("its dump left no record: what it holds was compared with nothing")
     _PROOFS[kind](work)
@@ -125,19 +124,35 @@ class _Work:
 
     def plain(self, relative: str) -> str:
         """Return the path of a file of the item. Raise ProofFailed if none is there, or only one behind a link."""
-        path = self.path
-        for part in relative.split("/"):
-            path = os.path.join(path, part)
-            if part in ("", ".", "..") or os.path.islink(path):
-                raise self.fail(f"{printable(relative)} is no path inside it")
+        path = self._unlinked(relative)
         if not os.path.isfile(path):
-            raise self.fail(f"{printable(relative)} is missing")
+            raise self.fail(f"{printable(relative)} is missing, or no file")
+        return path
+
+    def require_folder(self, relative: str) -> str:
+        """Return the path of a folder of the item. Raise ProofFailed if none is there, or only one behind a link."""
+        path = self._unlinked(relative)
+        if not os.path.isdir(path):
+            raise self.fail(f"{printable(relative) or 'the item itself'} is missing, or no folder")
+        return path
+
+    def _unlinked(self, relative: str) -> str:
+        path = self.path
+        for part in ["", *relative.split("/")] if relative else [""]:
+            path = os.path.join(path, part) if part else path
+            if part in (".", "..") or os.path.islink(path):
+                raise self.fail(f"{printable(relative) or 'the item itself'} is, or lies behind, a symbolic link")
         return path
 
 
 def _prove_svn(work: _Work) -> None:
     """Whole verification; UUID and youngest revision as recorded, and as the name of the top folder has it."""
     work.plain("db/current")
+    for name, (mode, *_) in walk(work.require_folder("db"))[0].items():
+        if stat.S_ISLNK(mode):  # it would prove what it leads to
+            raise work.fail(
+                f"db/{printable(os.fsdecode(name[2:]))} is a symbolic link, of which no copy of a repository has one"
+            )
     with work.opened() as repository:
         seen = work.inside(repository)
         masked = [os.path.relpath(os.path.join(repository, "db", "fsfs.conf"), work.scratch)]
@@ -145,16 +160,17 @@ def _prove_svn(work: _Work) -> None:
         youngest = int(work.look("svnlook", "youngest", seen, masked=masked))
         identity = work.look("svnlook", "uuid", seen, masked=masked).decode("utf-8", "backslashreplace").strip()
     named = re.search(r"-(\d+)\Z", work.title, re.ASCII)
-    if named and int(named[1]) != youngest:
+    if named and "revision" not in work.record and int(named[1]) != youngest:
         raise work.fail(f"its youngest revision is {youngest}, but its name says {named[1]}")
     work.compare("revision", youngest, "its youngest revision")
     work.compare("uuid", identity, "its UUID")
-    work.versions["svnadmin"] = _version(work, "svnadmin", "--version", "--quiet")
+    work.versions["svnadmin"] = version_of("svnadmin", work.deadline, "--version", "--quiet")
 
 
-def _version(work: _Work, tool: str, *arguments: str) -> str:
-    argv = [find_tool(tool), *arguments]
-    said = run(argv, what=f"asking {tool} for its version", deadline=work.deadline).decode("utf-8", "replace")
+def version_of(tool: str, deadline: Deadline, *arguments: str) -> str:
+    """Given a program that is installed, return its version. Raise ToolFailed."""
+    argv = [find_tool(tool), *(arguments or ("--version",))]
+    said = run(argv, what=f"asking {tool} for its version", deadline=deadline).decode("utf-8", "replace")
     found = re.search(r"\d+(?:\.\d+)+", said)
     return found.group() if found else said.strip()
 
@@ -230,9 +246,9 @@ def _prove_trac(work: _Work) -> None:
 
 def _prove_git(work: _Work) -> None:
     """Objects and references, put into a fresh repository, are whole; the references are those recorded."""
-    packed = work.plain("HEAD")
-    references = _archived_references(os.path.dirname(packed))
-    with work.opened(os.path.join(work.path, "objects")) as objects:
+    work.plain("HEAD")
+    references = _archived_references(work.path, work.require_folder("refs"))
+    with work.opened(work.require_folder("objects")) as objects:
         fresh = os.path.join(work.scratch, "fresh.git")
         remove_folder(fresh)
         try:
@@ -249,7 +265,7 @@ def _prove_git(work: _Work) -> None:
     work.compare("references", found.digest, "the digest of its references")
     work.facts["count"] = len(found.lines)
     work.facts["large"] = _check_large_files(work)
-    work.versions["git"] = _version(work, "git", "--version")
+    work.versions["git"] = version_of("git", work.deadline)
 
 
 def _git(work: _Work, fresh: str) -> list[str]:
@@ -258,6 +274,7 @@ def _git(work: _Work, fresh: str) -> list[str]:
         "core.packedGitWindowSize=32m",
         "core.hooksPath=/dev/null",
         "core.fsmonitor=false",
+        "advice.graftFileDeprecated=false",
     )
     return [f"--git-dir={work.inside(fresh)}", *(word for limit in limits for word in ("-c", limit))]
 
@@ -292,7 +309,7 @@ def _fsck(work: _Work, fresh: str) -> None:
         cause = error.__cause__
         packs = os.path.join(fresh, "objects", "pack")
         loose = any(map(_LOOSE_FOLDER.fullmatch, os.listdir(os.path.dirname(packs))))
-        if not isinstance(cause, ToolFailed) or cause.rc != _FORM_ONLY or loose:
+        if not isinstance(cause, ToolFailed) or loose:
             raise
         indexes = [os.path.join(work.inside(packs), name) for name in os.listdir(packs) if name.endswith(".idx")]
         work.look("git", *_git(work, fresh), "verify-pack", *indexes, environment=ENVIRONMENT)
@@ -303,7 +320,7 @@ def _fsck(work: _Work, fresh: str) -> None:
         )
 
 
-def _archived_references(folder: str) -> References:
+def _archived_references(folder: str, loose: str) -> References:
     """Given an archived repository, return its HEAD and references, read as text. Raise ProofFailed for what is none."""
     found: dict[bytes, bytes] = {}
     packed = os.path.join(folder, "packed-refs")
@@ -313,7 +330,7 @@ def _archived_references(folder: str) -> References:
                 if not line.startswith((b"#", b"^")):
                     value, _, name = line.rstrip(b"\n").partition(b" ")
                     found[name] = value
-    for parent, _, files in os.walk(os.fsencode(os.path.join(folder, "refs"))):
+    for parent, _, files in os.walk(os.fsencode(loose)):
         for name in files:
             path = os.path.join(parent, name)
             found[os.path.relpath(path, os.fsencode(folder))] = _small(os.fsdecode(path))
@@ -345,7 +362,8 @@ def _resolved(found: Mapping[bytes, bytes], value: bytes) -> bytes:
 def _check_large_files(work: _Work) -> int:
     """Return the number of LFS objects; their names are the digests of what they hold. Raise ProofFailed for another one."""
     count = 0
-    for parent, _, files in os.walk(os.path.join(work.path, "lfs", "objects")):
+    large = os.path.join(work.path, "lfs", "objects")
+    for parent, _, files in os.walk(work.require_folder("lfs/objects")) if os.path.lexists(large) else ():
         for name in filter(_LFS_OBJECT.fullmatch, files):
             path = os.path.join(parent, name)
             if digest_file(path, "sha256")[0] != name:

@@ -15,12 +15,12 @@ from .checking import digests, unreadable
 from .errors import AltbackupError, InvalidInput
 from .failures import explain, failure
 from .items import parse_keep
-from .layout import EXTENSIONS, Scan, Tarball, Tree, parse_filename, scan, split_relpath
+from .layout import EXTENSIONS, PROOF, Scan, Tarball, Tree, parse_filename, scan, split_relpath
 from .leftovers import remove_outgoing
 from .publish import flush_folder, make_folders, prune_empty, record_path, remove_if_there, require_writable
 from .retention import retained
 from .sidecar import SUFFIX
-from .stamps import parse_stamp
+from .stamps import is_stamp, parse_stamp
 
 _STAGE = "purge"
 
@@ -73,6 +73,11 @@ def purge(
         result["kept"] += [tarball.relpath for tarball in tarballs if tarball.relpath in staying]
         due += [tarball for tarball in tarballs if tarball.relpath not in staying]
     _remove(tree, due, result, check_mode)
+    for key in () if check_mode else items:
+        try:
+            result["changed"] = _tidy(tree, key) or result["changed"]
+        except OSError as error:
+            result["failures"].append(failure(_STAGE, error, key=key))
     result["changed"] = result["changed"] or bool(result["removed"])
     return result
 
@@ -167,27 +172,25 @@ def _remove(tree: Tree, due: Sequence[Tarball], result: dict[str, Any], check_mo
 
 
 def _remove_one(tree: Tree, tarball: Tarball, result: dict[str, Any]) -> bool:
-    """Take tarball and sidecar out of the tree; return whether the file is deleted, too. Raise AltbackupError or OSError.
+    """Take tarball, sidecar and proof out of the tree; return whether the file is deleted, too. Raise AltbackupError or OSError.
 
-    Where they have their folder to themselves they go to the trash in one step, so that a killed run leaves either both
-    in their place or both in the trash, which the next purge empties; else the sidecar goes first, so that it never
+    Where they have their folder to themselves they go to the trash in one step, so that a killed run leaves either all
+    in their place or all in the trash, which the next purge empties; else the sidecar goes first, so that it never
     stands alone. What cannot be deleted from the trash is reported by each purge until it can.
     """
     path = tree.path(tarball.relpath)
     folder = os.path.dirname(path)
-    gone = (
-        _move_to_trash(tree, tarball)
-        if set(os.listdir(folder)) == {tarball.filename, tarball.filename + SUFFIX}
-        else ""
-    )
+    others = set(os.listdir(folder)) - {tarball.filename + suffix for suffix in ("", SUFFIX, PROOF)}
+    gone = "" if others else _move_to_trash(tree, tarball)
     if not gone:
         os.unlink(path + SUFFIX)
+        remove_if_there(path + PROOF)
         flush_folder(folder)
         os.unlink(path)
     deleted = True
     try:
         prune_empty(folder, tree.path(tarball.key))
-        _remove_record(tree, tarball)
+        _remove_record(tree, tarball.key, tarball.stamp)
         if gone:
             shutil.rmtree(gone)
     except OSError as error:
@@ -214,15 +217,34 @@ def _move_to_trash(tree: Tree, tarball: Tarball) -> str:
     return gone
 
 
-def _remove_record(tree: Tree, tarball: Tarball) -> None:
-    """Remove the record of a dump, unless another tarball of the same stamp is still there."""
-    folder = os.path.dirname(tree.path(tarball.relpath))
+def _remove_record(tree: Tree, key: str, stamp: str) -> bool:
+    """Remove the record of a dump, unless a tarball of that stamp is still there; return whether it is removed."""
+    folder = tree.path(f"{key}/{stamp}")
     if os.path.isdir(folder) and any(name.endswith(EXTENSIONS) for name in os.listdir(folder)):
-        return
-    record = record_path(tree, tarball.key, tarball.stamp)
+        return False
+    record = record_path(tree, key, stamp)
     remove_if_there(record)
     if os.path.isdir(os.path.dirname(record)):
         prune_empty(os.path.dirname(record), tree.private_path("records"))
+    return True
+
+
+def _tidy(tree: Tree, key: str) -> bool:
+    """Remove what killed purges left of an item: records without a tarball and dated folders without anything.
+
+    Return whether there was any. Raise OSError.
+    """
+    records = tree.private_path("records", *key.split("/"))
+    found = [
+        os.path.relpath(os.path.join(parent, name), records) for parent, _, names in os.walk(records) for name in names
+    ]
+    stamps = [path[: -len(".json")] for path in found if path.endswith(".json") and is_stamp(path[: -len(".json")])]
+    removed = [stamp for stamp in stamps if _remove_record(tree, key, stamp)]
+    dated = [parent for parent, _, _ in os.walk(tree.path(key), topdown=False) if os.path.basename(parent).isdecimal()]
+    empty = [folder for folder in dated if not os.listdir(folder)]
+    for folder in empty:
+        prune_empty(folder, tree.path(key))
+    return bool(removed or empty)
 
 
 def _empty_trash(tree: Tree, result: dict[str, Any], check_mode: bool) -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .differences import find_differences, summarize_differences, unified_diff
-from .digest import CHUNK
+from .digest import CHUNK, DIGEST_LENGTHS, limited
 from .errors import AltbackupError, BaseUnusable, DigestMismatch, Hostile, InvalidInput
 from .items import CATEGORIES, nearest
 from .layout import open_tree, parse_filename, plain_status, read_state, split_relpath
@@ -83,6 +83,7 @@ class Order:
     group: str = ""
     mode: str = ""
     selinux: str = ""
+    proof_user: str = "nobody"
 
     @property
     def top(self) -> str:
@@ -113,7 +114,7 @@ def parse_order(values: Mapping[str, Any], stamp: str) -> Order:
         archives.append(Archive(relpath, Dna(str(entry["dig"]), int(entry["size"]), str(entry["alg"]))))
     if not 1 <= len(archives) <= 2:
         raise InvalidInput("a restore takes one tarball, or a full one and its differential")
-    names = ("base", "live_base", "member", "replace", "owner", "group", "mode", "selinux")
+    names = ("base", "live_base", "member", "replace", "owner", "group", "mode", "selinux", "proof_user")
     texts = {name: str(values.get(name) or "") for name in names}
     flags = {name: bool(values.get(name)) for name in ("consent", "special_modes")}
     aside = f"{destination}.{re.sub('/', '', stamp[:10])}-{stamp[11:]}"
@@ -209,7 +210,7 @@ def restore(order: Order, deadline: Deadline, *, run: Run | None = None, show_li
     in the result as `diff`. Raise AltbackupError or OSError.
     """
     start = time.monotonic()
-    with working(order.destination) as work:
+    with working(order.destination) as work, limited(deadline):
         try:
             notes = clear(work, keep=_INCOMING)
             _check_destination(order)
@@ -239,7 +240,9 @@ def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, s
             "a part of a tarball is not proven, only that the tarball is the one that its dna tells of"
         )
     else:
-        result["proof"] = prove(order.kind, new, order.record, work.folder("scratch"), deadline, Sandbox())
+        result["proof"] = prove(
+            order.kind, new, order.record, work.folder("scratch"), deadline, Sandbox(order.proof_user)
+        )
         result["notes"] += [f"{order.origin.get('item')}: {note}" for note in result["proof"]["notes"]]
         new = _thing(order, new)
     _set_attributes(order, new)
@@ -314,6 +317,7 @@ def _verified(work: Work, order: Order, run: Run | None) -> Iterator[list[str]]:
             paths = [os.path.join(work.path, _INCOMING, archive.filename) for archive in order.archives]
         for path, archive in zip(paths, order.archives):
             _verify(path, archive, with_sidecar=bool(order.base))
+            _verify_recorded(path, archive, order.record)
         yield paths
 
 
@@ -329,9 +333,27 @@ def _verify(path: str, archive: Archive, with_sidecar: bool) -> None:
     try:
         verify(path, archive.dna, from_disk=True)
     except DigestMismatch as error:
-        raise AltbackupError(
-            f"{archive.relpath} does not match its dna, so nothing was restored from it: take it from another node (from), or another stamp (at): {error}"
-        ) from error
+        raise _unfit(archive, "does not match its dna", error) from error
+
+
+def _verify_recorded(path: str, archive: Archive, record: Mapping[str, Any]) -> None:
+    """Raise AltbackupError unless a tarball is the one that its dump recorded: a dna may have been written anew over other bytes."""
+    if record.get("relpath") != archive.relpath:
+        return
+    try:
+        recorded = Dna(str(record["dig"]), int(record["size"]), str(record["alg"]))
+    except (KeyError, TypeError, ValueError):
+        return
+    if recorded.alg in DIGEST_LENGTHS and not recorded.same_content(archive.dna):
+        try:
+            verify(path, recorded)
+        except DigestMismatch as error:
+            raise _unfit(archive, "is not what its dump recorded", error) from error
+
+
+def _unfit(archive: Archive, what: str, error: DigestMismatch) -> AltbackupError:
+    advice = "take it from another node (from), or another stamp (at)"
+    return AltbackupError(f"{archive.relpath} {what}, so nothing was restored from it: {advice}: {error}")
 
 
 def _require_unpacked_space(order: Order, paths: Sequence[str], deadline: Deadline) -> dict[str, int]:

@@ -8,6 +8,7 @@ since in place a block cannot be taken from behind the point that is written, an
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import tempfile
@@ -16,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import IO, Any
 
 from .digest import in_parallel
-from .errors import AltbackupError, InvalidInput, ToolFailed
+from .errors import AltbackupError, InvalidInput, ToolFailed, naming
 from .failures import failure
 from .layout import Tree
 from .leftovers import remove_outgoing
@@ -61,9 +62,14 @@ def parse_peer(value: Mapping[str, Any]) -> Peer:
     """Given a peer as modules take it, the fields of Peer, return it. Raise InvalidInput."""
     try:
         peer = Peer(**{**value, "ssh_args": tuple(value.get("ssh_args") or ())})
-        numbers = {name: float(getattr(peer, name)) for name in ("connect_timeout", "io_timeout")}
-        port = int(peer.port) if peer.port else None
-        return replace(peer, **numbers, port=port, nice=int(peer.nice), ssh_key=os.path.expanduser(peer.ssh_key or ""))
+        return replace(
+            peer,
+            port=int(peer.port) if peer.port else None,
+            ssh_key=os.path.expanduser(peer.ssh_key or ""),
+            connect_timeout=float(peer.connect_timeout),
+            io_timeout=float(peer.io_timeout),
+            nice=int(peer.nice),
+        )
     except (TypeError, ValueError) as error:
         raise InvalidInput(f"peer {value.get('node', '')!r}: {error}") from error
 
@@ -118,7 +124,7 @@ def _remote_path(peer: Peer, path: str) -> str:
 def reach(peer: Peer, deadline: Deadline, *, fetch: bool = False) -> None:
     """Given a peer, see whether rsync over ssh gets to its folder, in the direction of the transfer; nothing is written.
 
-    Raise ToolFailed with their own words.
+    A folder in which nothing was ever offered need not be there. Raise ToolFailed with their own words.
     """
     if not peer.host:
         return
@@ -126,7 +132,7 @@ def reach(peer: Peer, deadline: Deadline, *, fetch: bool = False) -> None:
         command = rsync_command(peer, empty, fetch=fetch)
         command.insert(1, "--dry-run")
         rc, said, _ = _run(command, b"", deadline)
-    if rc:
+    if rc and not (fetch and _is_missing(said, peer.folder)):
         shown = " ".join(ssh_command(peer))
         raise ToolFailed(
             f"{peer.node} cannot be reached from this node as {peer}: {said or 'it said nothing'} (rsync over: {shown})",
@@ -135,11 +141,19 @@ def reach(peer: Peer, deadline: Deadline, *, fetch: bool = False) -> None:
         )
 
 
+def _is_missing(said: str, folder: str) -> bool:
+    return any(
+        "change_dir" in line and folder in line and line.endswith("No such file or directory (2)")
+        for line in said.splitlines()
+    )
+
+
 def _run(command: Sequence[str], names: bytes, deadline: Deadline) -> tuple[int, str, int]:
     """Run an rsync; return its exit code, what it said, and the bytes that went over the wire both ways."""
     with tempfile.TemporaryFile() as listed, tempfile.TemporaryFile() as out:
-        listed.write(names)
-        listed.seek(0)
+        with naming(tempfile.gettempdir()):
+            listed.write(names)
+            listed.seek(0)
         with Child(command, environment=clean_environment(**_session()), stdin=listed, stdout=out) as child:
             rc = child.wait(deadline)
             said = child.stderr()
@@ -160,10 +174,17 @@ def _session() -> dict[str, str]:
 
 
 def _transfer(peer: Peer, here: str, wanted: Sequence[Wanted], deadline: Deadline, *, fetch: bool = False) -> int:
-    """Move files between a folder on this node and the peer's; return the bytes on the wire. Raise ToolFailed."""
-    parts = dict.fromkeys(file.part for file in wanted)
-    names = "".join(f"{part}\0" for part in parts).encode("ascii")
-    return _moved(peer, rsync_command(peer, here, fetch=fetch), names, deadline, fetch=fetch)
+    """Move files between a folder on this node and the peer's; return the bytes on the wire. Raise ToolFailed.
+
+    The files of each stamp are one rsync, in the order given: rsync itself goes by the names.
+    """
+    total = 0
+    once = {file.part: file for file in reversed(wanted)}
+    first = [file for file in wanted if once[file.part] is file]
+    for _, files in itertools.groupby(first, key=lambda file: file.stamp):
+        names = "".join(f"{file.part}\0" for file in files).encode("ascii")
+        total += _moved(peer, rsync_command(peer, here, fetch=fetch), names, deadline, fetch=fetch)
+    return total
 
 
 def _moved(peer: Peer, command: Sequence[str], names: bytes, deadline: Deadline, *, fetch: bool) -> int:
@@ -171,7 +192,9 @@ def _moved(peer: Peer, command: Sequence[str], names: bytes, deadline: Deadline,
     rc, said, wire = _run(command, names, deadline)
     if rc:
         what = "fetching from" if fetch else "sending to"
-        raise ToolFailed(f"{what} {peer.node} ({peer}) failed: rsync exit code {rc}: {said or 'it said nothing'}", rc, said)
+        raise ToolFailed(
+            f"{what} {peer.node} ({peer}) failed: rsync exit code {rc}: {said or 'it said nothing'}", rc, said
+        )
     return wire
 
 

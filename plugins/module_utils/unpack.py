@@ -32,6 +32,10 @@ _SPECIAL = {
 _PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.GNUTYPE_SPARSE)
 
 
+class TooLarge(Hostile):
+    """An archive with more bytes than there is room for: a bomb, or just a large one."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """Above what an archive is a bomb: apparent bytes of all its files, and entries."""
@@ -42,9 +46,10 @@ class Limits:
 
 @dataclass
 class Contents(Manifest):
-    """What an archive holds, with the names of its devices and named pipes."""
+    """What an archive holds, with the names of its devices and named pipes, and the bytes that its files need on disk."""
 
     special: list[str] = field(default_factory=list)
+    stored: int = 0
 
 
 def unpack(
@@ -151,8 +156,10 @@ def examine(
         rules = _Rules(tarball, top, limits, special_modes, manifest.special)
 
         def look(member: Any) -> None:
-            metered.allow(_stored_bytes(member))
+            stored = _stored_bytes(member)
+            metered.allow(stored)
             rules.check(member)
+            manifest.stored += stored
 
         try:
             end = read_manifest(metered, manifest, top, look=look, digested=digested)  # type: ignore[arg-type]
@@ -242,7 +249,8 @@ class _Rules:
         if self._entries > self._limits.entries:
             self._refuse(member, f"is one of more than {self._limits.entries} entries")
         if member.size < 0 or self._bytes > self._limits.bytes:
-            self._refuse(member, f"exceeds the limit of {self._limits.bytes} bytes for the files of the archive")
+            reason = f"exceeds the limit of {self._limits.bytes} bytes for the files of the archive"
+            self._refuse(member, reason, TooLarge)
         if member.issym():
             self._links.add(path)
         elif member.islnk():
@@ -296,8 +304,8 @@ class _Rules:
             elif "/" in name or name in (".", ".."):
                 self._refuse(member, f"it lists {printable(name)!r}, which is no name in a folder")
 
-    def _refuse(self, member: Any, reason: str) -> None:
-        raise Hostile(f"{self._tarball}: member {printable(member.name)!r} {reason}; nothing was unpacked")
+    def _refuse(self, member: Any, reason: str, error: type[Hostile] = Hostile) -> None:
+        raise error(f"{self._tarball}: member {printable(member.name)!r} {reason}; nothing was unpacked")
 
 
 def _short(path: str) -> bytes:

@@ -440,9 +440,11 @@ def _chosen(
         "host": host,
         **run,
     }
+    either = plan["targets"].get(host) or plan["sources"].get(host) or {}
     restore = {name: order[name] for name in ("destination", "kind", "member", "replace", *_FLAGS, *_ATTRIBUTES)}
     restore |= {
         "base": offer["base"] if same else "",
+        "proof_user": either.get("drill_user") or "nobody",
         "live_base": plan["sources"].get(host, {}).get("base", ""),
         "tarballs": [{name: entry[name] for name in ("relpath", "size", "dig", "alg")} for entry in offer["tarballs"]],
         "record": newest["record"],

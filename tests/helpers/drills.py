@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from helpers import environments
-from helpers.repositories import make_git, make_subversion
+from helpers.original_trees import modern_text
+from helpers.repositories import make_git, make_subversion, run
 from helpers.trees import FIRST, Base, item
 
+from ansible_collections.altbackup.core.plugins.module_utils.items import CATEGORIES
 from ansible_collections.altbackup.core.plugins.module_utils.layout import parse_filename
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.proofs import prove
@@ -102,3 +106,71 @@ def dump_item(
     """Make an item of a kind, dump it to a new base below a folder, and return both."""
     base = Base(folder / "base")
     return base, base.dump_one(make_item(kind, folder, environment), stamp=stamp)
+
+
+def unpacked(tarball: Path, folder: Path) -> Path:
+    """Unpack a tarball by plain tar into a new folder and return its top folder."""
+    folder.mkdir()
+    run("tar", "-x", "-f", tarball, "-C", folder)
+    (top,) = folder.iterdir()
+    return top
+
+
+def repack(top: Path, tarball: Path) -> None:
+    """Write a tarball anew from a folder."""
+    run("tar", "-c", "--zstd", "--format=posix", "--sort=name", "-f", tarball, "-C", top.parent, top.name)
+
+
+def alter(tarball: Path, folder: Path, change: Callable[[Path], Any]) -> None:
+    """Change what a tarball holds."""
+    top = unpacked(tarball, folder)
+    change(top)
+    repack(top, tarball)
+    shutil.rmtree(folder)
+
+
+def recompute(tarball: Path, record: Path | None = None) -> None:
+    """Let a tarball's sidecar agree with its bytes, and what its dump recorded of them, too."""
+    content = tarball.read_bytes()
+    Path(f"{tarball}.dna").write_text(modern_text(content))
+    if record is not None:
+        dna = {"dig": hashlib.sha256(content).hexdigest(), "size": len(content), "alg": "sha256"}
+        record.write_text(json.dumps({**json.loads(record.read_text()), **dna}))
+
+
+class Copies:
+    """A source's tree on a target: one verified tarball of each kind, with what their dumps recorded."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.private = base.parent / ".altbackup"
+
+    def tarball(self, kind: str) -> Path:
+        """Return the tarball of a kind."""
+        (path,) = self.base.glob(f"{CATEGORIES[kind]}/thing/*/*/*/*/*.tar.zst")
+        return path
+
+    def record(self, kind: str) -> Path:
+        """Return what the dump of a kind recorded."""
+        relative = self.tarball(kind).parent.relative_to(self.base)
+        return self.private / "records" / self.base.name / f"{relative}.json"
+
+    def copy(self, folder: Path) -> Copies:
+        """Copy all of it into a new folder."""
+        shutil.copytree(self.base.parent, folder, symlinks=True)
+        return Copies(folder / self.base.name)
+
+
+def make_copies(folder: Path) -> Copies:
+    """Dump one item of each kind and lay the tarballs out as on a target, below a new folder."""
+    source = folder / "source"
+    source.mkdir(parents=True)
+    environment = environments.make_environment(source / "environment")
+    base = Base(source / "base")
+    for kind in KINDS:
+        base.dump_one(make_item(kind, source, environment))
+    copies = Copies(folder / "target" / "dayabay")
+    (copies.private / "records").mkdir(parents=True)
+    shutil.copytree(base.path, copies.base, symlinks=True, ignore=shutil.ignore_patterns(".altbackup"))
+    shutil.copytree(base.path / ".altbackup" / "records", copies.private / "records" / "dayabay")
+    return copies

@@ -186,9 +186,9 @@ class Site:
 
 
 def tree_of(folder: Path) -> dict[str, tuple[Any, ...]]:
-    """Return what a folder holds: {path: (mode, mtime, link or digest)}."""
+    """Return what a folder holds, but for locks: {path: (mode, mtime, link or digest)}."""
     found: dict[str, tuple[Any, ...]] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(path for path in folder.rglob("*") if not {"lock", "locks"} & set(path.parts)):
         status = path.lstat()
         content = (
             os.readlink(path)
@@ -204,7 +204,7 @@ def tree_of(folder: Path) -> dict[str, tuple[Any, ...]]:
 def tarballs_of(base: Path) -> list[Path]:
     """Return the tarballs below a base, oldest first."""
     return sorted(
-        (path for path in base.glob("*/*/*/*/*/*/*.tar*") if path.suffix != ".dna"), key=lambda path: path.parts[-5:]
+        (path for path in base.glob("*/*/*/*/*/*/*.tar*") if path.suffix not in (".dna", ".proof")), key=lambda path: path.parts[-5:]
     )
 
 

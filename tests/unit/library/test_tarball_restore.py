@@ -399,6 +399,19 @@ def test_content_that_is_not_what_the_dump_recorded_is_refused(
     unchanged(before, tmp_path)
 
 
+def test_a_dna_that_was_written_anew_over_other_bytes_is_refused(
+    base: Base, small: dict[str, Any], restore: Call, tmp_path: Path
+) -> None:
+    """The digest agrees, and the folder's bytes could be hostile: the dump recorded another one."""
+    damage(base, small, "bit")
+    path = base.path / small["relpath"]
+    again = describe(base, small["relpath"])
+    before = describe_tree(tmp_path, times=False)
+    refused(restore({**small, **again, "record": small["record"]}), "is not what its dump recorded")
+    unchanged(before, tmp_path)
+    assert path.exists()
+
+
 def make_tarball(base: Base, build: Callable[[Path], None], name: str = "small") -> dict[str, Any]:
     """Put a tarball of what is built in a folder into the base, with a sidecar that agrees."""
     folder = base.path.parent / "hostile"
