@@ -60,13 +60,14 @@ EXAMPLES = r"""
 - name: Bring a tarball to a new host
   altbackup.core.tarball_carry:
     origin:
-        node: cms01
-        folder: /data/backup/dayabay
-        host: cms01.example.org
+      node: cms01
+      folder: /data/backup/dayabay
+      host: 203.0.113.7
+      port: 2222
     destination:
       node: fresh
       folder: /home/scm/svn/.altbackup-tmp-restore-dybsvn/incoming
-      host: fresh.example.org
+      host: 203.0.113.9
     relpaths: [svn/dybsvn/2013/05/10/104701/dybsvn-20496.tar.gz]
     size: 1915051630
   delegate_to: localhost

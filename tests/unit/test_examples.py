@@ -41,6 +41,7 @@ class Examples:
             "1915051630": "1000",
             "7b87e78cc03ea544e2ad3abae46eecd1": file_digest(self.content, "md5"),
             "cms01.example.org": "127.0.0.1\n          port: 1",  # where nobody answers
+            "203.0.113.7\n      port: 2222": "127.0.0.1\n      port: 1",
         }
         self.ran: set[str] = set()
 
