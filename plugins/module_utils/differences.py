@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,8 @@ from typing import Any
 from .digest import digest_file
 from .layout import printable
 
+_LABEL = "security.selinux"
+"""Where a file is decides on it, not what it holds"""
 _SHOWN = 20
 _LONGEST_FILE = 1 << 18
 _LONGEST_DIFF = 1 << 16
@@ -81,8 +84,13 @@ def _content(path: bytes, status: os.stat_result) -> object:
 
 
 def _attributes(path: bytes) -> dict[str, bytes]:
-    names = os.listxattr(path, follow_symlinks=False)
-    return {name: os.getxattr(path, name, follow_symlinks=False) for name in names}
+    try:
+        names = os.listxattr(path, follow_symlinks=False)
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:
+            raise
+        names = []
+    return {name: os.getxattr(path, name, follow_symlinks=False) for name in names if name != _LABEL}
 
 
 def summarize_differences(found: Sequence[Difference]) -> str:

@@ -38,6 +38,8 @@ class Work:
 
     path: str
     destination: str
+    descriptor: int
+    """The folder as an open file: who may write to the one above can rename it, but not what is in it"""
 
     def folder(self, name: str) -> str:
         """Make an empty folder in it, and return its path."""
@@ -80,7 +82,7 @@ def working(destination: str) -> Iterator[Work]:
             made = os.path.join(path, _MADE)
             if not os.path.lexists(made):
                 write_text(made, json.dumps(above))
-            yield Work(path, destination)
+            yield Work(path, destination, descriptor)
     finally:
         os.close(descriptor)
 

@@ -23,7 +23,7 @@ from .differences import find_differences, summarize_differences, unified_diff
 from .digest import CHUNK, DIGEST_LENGTHS, limited
 from .errors import AltbackupError, BaseUnusable, DigestMismatch, Hostile, InvalidInput
 from .items import CATEGORIES, nearest
-from .layout import open_tree, parse_filename, plain_status, read_state, split_relpath
+from .layout import open_tree, parse_filename, plain_status, printable, read_state, split_relpath
 from .locks import Run, unclaimed
 from .processes import Child, Deadline, find_tool
 from .proofs import prove
@@ -41,6 +41,8 @@ _INCOMING = "incoming"
 _BESIDE_A_DATABASE = ("-wal", "-shm", "-journal")
 _PROVEN_AS_COPY = ("svn", "trac", "git", "sqlite")
 """Kinds whose proof takes a copy of what it looks at."""
+_DECOMPRESSORS = {".zst": ["zstd", "-dcq"], ".gz": ["gzip", "-dc"]}
+_PROVERS = {"svn": ["svnadmin", "svnlook"], "git": ["git"]}
 _SELINUX = "security.selinux"
 _SPECIAL = stat.S_ISUID | stat.S_ISGID
 
@@ -144,6 +146,8 @@ def prepare(order: Order, *, run: Run | None = None, check_mode: bool = False) -
         result["notes"].append(f"would remove {work_path(order.destination)}, which an earlier restore had left")
     _check_destination(order)
     _owner_of(order)
+    for tool in _tools(order):
+        find_tool(tool)
     with _no_dump(order, run):
         result.update(_require_space(order))
     missing = os.path.dirname(order.destination)
@@ -153,6 +157,14 @@ def prepare(order: Order, *, run: Run | None = None, check_mode: bool = False) -
         with working(order.destination) as work:
             result["incoming"] = work.folder(_INCOMING)
     return result
+
+
+def _tools(order: Order) -> list[str]:
+    """Return the programs that the restore of an order needs, rather than find that one is missing when the tarball is here."""
+    tools = ["tar", "cp", "sync"]
+    for archive in order.archives:
+        tools += _DECOMPRESSORS.get(os.path.splitext(archive.filename)[1], [])[:1]
+    return tools + (_PROVERS.get(order.kind, []) if not order.member else [])
 
 
 def _check_destination(order: Order) -> None:
@@ -245,7 +257,7 @@ def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, s
         )
         result["notes"] += [f"{order.origin.get('item')}: {note}" for note in result["proof"]["notes"]]
         new = _thing(order, new)
-    _set_attributes(order, new)
+    _set_attributes(work, order, new)
     there = os.path.lexists(order.destination)
     if there and order.kind == "folder":
         found = find_differences(order.destination, new)
@@ -263,7 +275,8 @@ def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, s
 
 
 def _unpack(order: Order, paths: Sequence[str], folder: str, limits: Limits, deadline: Deadline) -> str:
-    """Unpack into an empty folder, with owners where that is possible; return what is wanted of it."""
+    """Unpack into an empty folder, with owners where that is possible, and with modes; return what is wanted of it."""
+    mask = os.umask(0)
     try:
         return unpack(
             paths,
@@ -282,6 +295,8 @@ def _unpack(order: Order, paths: Sequence[str], folder: str, limits: Limits, dea
             else " (devices, named pipes, setuid and setgid bits only come with special_modes: true)"
         )
         raise Hostile(f"{error}{advice}") from error
+    finally:
+        os.umask(mask)
 
 
 @contextlib.contextmanager
@@ -369,7 +384,7 @@ def _require_unpacked_space(order: Order, paths: Sequence[str], deadline: Deadli
 
 def _content_size(path: str, most: int, deadline: Deadline) -> int:
     """Given a tarball that was verified, return the bytes of the archive in it, counted until there are more than `most`."""
-    tool = {".zst": ["zstd", "-dcq"], ".gz": ["gzip", "-dc"]}.get(os.path.splitext(path)[1])
+    tool = _DECOMPRESSORS.get(os.path.splitext(path)[1])
     if tool is None:
         return os.stat(path).st_size
     total = 0
@@ -419,36 +434,41 @@ def _number(name: str, what: str, look_up: Any) -> int:
         raise InvalidInput(f"{what} {name!r} is not known on this node: make it first, or give its number") from None
 
 
-def _set_attributes(order: Order, root: str) -> None:
-    """Give what was unpacked its owner, group, label and mode: the mode to the top alone, the others to all of it; follow no link."""
+def _set_attributes(work: Work, order: Order, root: str) -> None:
+    """Give what was unpacked its owner, group, label and mode: the mode to the top alone, the others to all of it.
+
+    No link is followed, and no path looked up that others could change meanwhile.
+    """
     uid, gid = _owner_of(order)
+    top = os.fsencode(os.path.relpath(root, work.path))
     if (uid, gid) != (-1, -1) or order.selinux:
-        for path in _all_below(root):
+        for folder, name in _all_below(work.descriptor, top):
             if (uid, gid) != (-1, -1):
-                mode = os.lstat(path).st_mode
-                os.lchown(path, uid, gid)
+                mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+                os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
                 if mode & _SPECIAL and stat.S_ISREG(mode):
-                    os.chmod(path, stat.S_IMODE(mode))  # a change of owner takes them away
+                    os.chmod(name, stat.S_IMODE(mode), dir_fd=folder)  # a change of owner takes them away
             if order.selinux:
-                _set_label(path, order.selinux)
+                _set_label(folder, name, order.selinux)
     if order.mode:
         if os.path.islink(root):
             raise InvalidInput(f"mode {order.mode} cannot be given: what was restored is a link")
-        os.chmod(root, int(order.mode, 8))
+        os.chmod(top, int(order.mode, 8), dir_fd=work.descriptor)
 
 
-def _all_below(root: str) -> Iterator[bytes]:
-    base = os.fsencode(root)
-    yield base
-    if os.path.isdir(base) and not os.path.islink(base):
-        for parent, folders, files in os.walk(base):
+def _all_below(folder: int, top: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield (open folder, name) of something in an open folder and of all below it."""
+    yield folder, top
+    if stat.S_ISDIR(os.stat(top, dir_fd=folder, follow_symlinks=False).st_mode):
+        for _, folders, files, descriptor in os.fwalk(top, dir_fd=folder):
             for name in [*folders, *files]:
-                yield os.path.join(parent, name)
+                yield descriptor, name
 
 
-def _set_label(path: bytes, label: str) -> None:
+def _set_label(folder: int, name: bytes, label: str) -> None:
+    path = b"/proc/self/fd/%d/%s" % (folder, name)
     try:
         os.setxattr(path, _SELINUX, label.encode() + b"\0", follow_symlinks=False)
     except OSError as error:
-        reason = f"selinux {label!r} cannot be given to {os.fsdecode(path)}: {error.strerror}"
+        reason = f"selinux {label!r} cannot be given to {printable(os.fsdecode(name))}: {error.strerror}"
         raise AltbackupError(f"{reason}: leave it out on a host without SELinux") from error

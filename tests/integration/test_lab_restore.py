@@ -128,6 +128,7 @@ def story(hosts: Lab, live_template: Path, home: Path, tmp_path_factory: pytest.
             {**svn, "name": "dybsnv", "to": f"{folder}/x"},
             {**svn, "to_host": "frech", "to": f"{folder}/y"},
             {**svn, "from": "dayabay", "to": f"{folder}/z"},
+            {"source": "dayabay", "kind": "git", "name": "toolbox"},
         ],
         stamp=DAY3,
     )
@@ -225,11 +226,12 @@ def test_a_second_restore_is_refused_for_each_and_harms_nothing(story: Story) ->
 def test_good_entries_go_on_where_others_are_bad(story: Story) -> None:
     folder = story.site.place("fresh") / "restored"
     failures = "\n".join(failures_of(story.mixed).values())
-    assert story.mixed.message.startswith("4 failures:"), story.mixed.message
+    assert story.mixed.message.startswith("5 failures:"), story.mixed.message
     assert "no node holds what the restore of svn/dybsnv of dayabay needs" in failures
     assert "did you mean 'svn/dybsvn'?" in failures
     assert "to_host 'frech' is no host of the inventory, did you mean 'fresh'?" in failures
     assert "dayabay: unreachable" in failures
+    assert "restore: unreachable: " in story.mixed.message, "where it was to go"
     aside = folder / "svn.20130509-104701"
     assert state_of("svn", aside) == state_of("svn", folder / "svn") == story.dumped["svn"]
     assert not [name for name in "xyz" if (folder / name).exists()]

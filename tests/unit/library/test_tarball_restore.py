@@ -17,9 +17,22 @@ from ansible.module_utils.testing import patch_module_args
 from helpers.environments import copy_environment, execute, make_environment, tables
 from helpers.repositories import make_git, make_subversion, references
 from helpers.repositories import run as call_tool
-from helpers.trees import FIRST, NIGHTS, SECOND, Base, describe_tree, item, make_odd_tree, needs_root, small_disk
+from helpers.trees import (
+    FIRST,
+    NIGHTS,
+    SECOND,
+    Base,
+    as_nobody,
+    describe_tree,
+    item,
+    link_tools,
+    make_odd_tree,
+    needs_root,
+    nobodys_folder,
+    small_disk,
+)
 
-from ansible_collections.altbackup.core.plugins.module_utils import locks
+from ansible_collections.altbackup.core.plugins.module_utils import locks, processes
 from ansible_collections.altbackup.core.plugins.module_utils.archive import Form
 from ansible_collections.altbackup.core.plugins.module_utils.locks import Run, held
 from ansible_collections.altbackup.core.plugins.module_utils.publish import require_writable
@@ -195,6 +208,29 @@ def test_other_formats_and_digests_come_back(
     tarball = base.dump_one(item("svn", live), form=Form(extension, 1, "md5"))
     assert restore(tarball)["rc"] == 0
     assert call_tool("svnlook", "youngest", destination) == call_tool("svnlook", "youngest", live)
+
+
+def test_who_is_not_root_gets_contents_and_modes(module: Call) -> None:
+    with nobodys_folder() as folder, as_nobody():
+        base = Base(folder / "base")
+        live = folder / "live"
+        live.mkdir(mode=0o750)
+        for name, mode in (("open", 0o666), ("closed", 0o600), ("tool", 0o775)):
+            (live / name).write_text(name)
+            (live / name).chmod(mode)
+        (live / "link").symlink_to("open")
+        tarball = base.dump_one(item("folder", live))
+        result = module(
+            tarball_restore,
+            destination=str(folder / "new"),
+            kind="folder",
+            base=str(base.path),
+            tarballs=[{key: tarball[key] for key in ("relpath", "size", "dig", "alg")}],
+            record=tarball["record"],
+            stamp=NOW,
+        )
+        assert result["rc"] == 0, result
+        assert describe_tree(folder / "new") == describe_tree(live)
 
 
 # Attributes
@@ -628,6 +664,16 @@ def test_too_little_space_is_told_with_numbers_before_anything_is_written(
         refused(restore(tarball, destination=str(disk / "x")), f"bytes are needed below {disk}")
         refused(restore(tarball, destination=str(disk / "x"), base="", step="prepare"), f"but only {free} are free")
         assert os.listdir(disk) == []
+
+
+@pytest.mark.parametrize(("kind", "tool"), [("folder", "zstd"), ("svn", "svnadmin"), ("git", "git"), ("folder", "tar")])
+def test_a_missing_program_is_told_before_the_tarball_travels(
+    small: dict[str, Any], restore: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, tool: str
+) -> None:
+    tools = {"tar", "zstd", "svnadmin", "svnlook", "git", "cp", "sync"} - {tool}
+    link_tools(tmp_path / "bin", sorted(tools))
+    monkeypatch.setattr(processes, "search_path", lambda: str(tmp_path / "bin"))
+    refused(restore(small, step="prepare", kind=kind), f"{tool} is not installed on this node: install the package")
 
 
 @pytest.mark.parametrize(
