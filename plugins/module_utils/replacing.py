@@ -108,9 +108,11 @@ def _open_work(path: str) -> int:
 
 
 def clear(work: Work, *, keep: str = "") -> list[str]:
-    """Given a work folder, put right what a killed attempt left in it and empty it, but for `keep`; return notes. Raise OSError."""
-    journal = _read_json(os.path.join(work.path, _JOURNAL))
-    notes = _settle(work, journal) if isinstance(journal, dict) else []
+    """Given a work folder, put right what a killed attempt left in it and empty it, but for `keep`; return notes.
+
+    Raise AltbackupError or OSError: what stood at the destination may then be in the work folder, in which nothing was touched.
+    """
+    notes = _settle(work, _read_journal(work)) if _is_under_way(work) else []
     for name in sorted(os.listdir(work.path)):
         if name not in (_MADE, keep):
             path = os.path.join(work.path, name)
@@ -120,13 +122,32 @@ def clear(work: Work, *, keep: str = "") -> list[str]:
 
 
 def discard(work: Work) -> None:
-    """Remove a work folder, and the parents of the destination that were made for it and are still empty."""
+    """Remove a work folder, and the parents of the destination that were made for it and are still empty.
+
+    One in which a replacement could not be brought to its end stays, since what stood at the destination may be in it.
+    """
+    if _is_under_way(work):
+        return
     made = _read_json(os.path.join(work.path, _MADE))
     remove_folder(work.path)
     if isinstance(made, str) and made:
         prune_empty(os.path.dirname(work.path), made)
     with contextlib.suppress(FileNotFoundError):
         flush_folder(os.path.dirname(work.path))
+
+
+def _is_under_way(work: Work) -> bool:
+    return os.path.lexists(os.path.join(work.path, _JOURNAL))
+
+
+def _read_journal(work: Work) -> dict[str, Any]:
+    journal = _read_json(os.path.join(work.path, _JOURNAL))
+    if not isinstance(journal, dict):
+        raise AltbackupError(
+            f"{work.path}/{_JOURNAL} cannot be read: a restore was ended there, and what stood at {work.destination} may be in that folder. "
+            "Nothing was touched: look at both, put the one that is wanted in its place, and remove the folder"
+        )
+    return journal
 
 
 def _remove(path: str) -> None:
@@ -144,20 +165,30 @@ def _read_json(path: str) -> Any:
         return None
 
 
+def require_place(destination: str, aside: str) -> None:
+    """Given a destination and the path for what stands there, or none, raise AltbackupError if that may not be replaced."""
+    if not os.path.lexists(destination):
+        return
+    if not aside:
+        raise AltbackupError(
+            f"{destination} is there already, and a restore replaces nothing by itself: "
+            "give the entry replace: move_aside to have it moved aside, or another path as to"
+        )
+    if os.path.ismount(destination):
+        raise AltbackupError(f"{destination} is a mount point, which cannot be moved aside: give another path as to")
+    if os.path.lexists(aside):
+        raise AltbackupError(f"{aside} is there already, so what stands at {destination} cannot be moved there")
+
+
 def place(work: Work, new: str, *, aside: str = "", marker: str, deadline: Deadline) -> None:
     """Given something in a work folder, give it its place at the destination, with its marker, all of it flushed.
 
     What stands there goes to the path `aside`; without that nothing may stand there. Raise AltbackupError or OSError: then
-    what stood there still does.
+    what stood there still does, or the work folder stays for the next attempt to put that right.
     """
     destination = work.destination
+    require_place(destination, aside)
     there = os.path.lexists(destination)
-    if there and not aside:
-        raise AltbackupError(_stands(destination))
-    if aside and os.path.lexists(aside):
-        raise AltbackupError(
-            f"{aside} is there already, so what stands at {destination} cannot be moved there: nothing was done"
-        )
     run([find_tool("sync"), "-f", new], what=f"flushing {new}", deadline=deadline)
     journal = {
         "new": _inode(new),
@@ -184,10 +215,6 @@ def _write_marker(work: Work, text: str) -> None:
     path = os.path.join(work.path, _MARKER)
     write_text(path, text)
     os.replace(path, marker_path(work.destination))
-
-
-def _stands(destination: str) -> str:
-    return f"{destination} is there already, and a restore replaces nothing by itself: give the entry replace: move_aside, or another path as to"
 
 
 def _inode(path: str) -> list[int]:
@@ -248,7 +275,8 @@ def _rename_to_nothing(new: str, destination: str) -> None:
     try:
         _renameat2(new, destination, _NOREPLACE)
     except FileExistsError:
-        raise AltbackupError(_stands(destination)) from None
+        require_place(destination, "")
+        raise
     except OSError as error:
         if error.errno not in _UNSUPPORTED:
             raise

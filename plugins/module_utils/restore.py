@@ -28,7 +28,7 @@ from .locks import Run, unclaimed
 from .processes import Child, Deadline, find_tool
 from .proofs import prove
 from .publish import verify
-from .replacing import Work, clear, discard, existing_parent, place, work_path, working
+from .replacing import Work, clear, discard, existing_parent, place, require_place, work_path, working
 from .restored import serialize_marker
 from .sandbox import Sandbox
 from .sidecar import Dna
@@ -171,20 +171,7 @@ def _check_destination(order: Order) -> None:
     """Raise AltbackupError if the destination cannot be used."""
     destination = order.destination
     existing_parent(destination)
-    if os.path.lexists(destination):
-        if not order.aside:
-            raise AltbackupError(
-                f"{destination} is there already, and a restore replaces nothing by itself: "
-                "give the entry replace: move_aside to have it moved aside, or another path as to"
-            )
-        if os.path.ismount(destination):
-            raise AltbackupError(
-                f"{destination} is a mount point, which cannot be moved aside: give another path as to"
-            )
-        if os.path.lexists(order.aside):
-            raise AltbackupError(
-                f"{order.aside} is there already, so what stands at {destination} cannot be moved there"
-            )
+    require_place(destination, order.aside)
     for suffix in _BESIDE_A_DATABASE if order.kind == "sqlite" and not order.member else ():
         if os.path.lexists(destination + suffix):
             raise AltbackupError(
@@ -289,12 +276,9 @@ def _unpack(order: Order, paths: Sequence[str], folder: str, limits: Limits, dea
             member=order.member,
         )
     except Hostile as error:
-        advice = (
-            ""
-            if order.special_modes
-            else " (devices, named pipes, setuid and setgid bits only come with special_modes: true)"
-        )
-        raise Hostile(f"{error}{advice}") from error
+        if order.special_modes:
+            raise
+        raise Hostile(f"{error} (devices and named pipes only come with special_modes: true)") from error
     finally:
         os.umask(mask)
 

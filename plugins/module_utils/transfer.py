@@ -131,7 +131,7 @@ def reach(peer: Peer, deadline: Deadline, *, fetch: bool = False) -> None:
     with tempfile.TemporaryDirectory(prefix="altbackup-") as empty:
         command = rsync_command(peer, empty, fetch=fetch)
         command.insert(1, "--dry-run")
-        rc, said, _ = _run(command, b"", deadline)
+        rc, said, _ = _run(command, b"", peer, deadline)
     if rc and not (fetch and _is_missing(said, peer.folder)):
         shown = " ".join(ssh_command(peer))
         raise ToolFailed(
@@ -148,14 +148,14 @@ def _is_missing(said: str, folder: str) -> bool:
     )
 
 
-def _run(command: Sequence[str], names: bytes, deadline: Deadline) -> tuple[int, str, int]:
+def _run(command: Sequence[str], names: bytes, peer: Peer, deadline: Deadline) -> tuple[int, str, int]:
     """Run an rsync; return its exit code, what it said, and the bytes that went over the wire both ways."""
     with tempfile.TemporaryFile() as listed, tempfile.TemporaryFile() as out:
         with naming(tempfile.gettempdir()):
             listed.write(names)
             listed.seek(0)
         with Child(command, environment=clean_environment(**_session()), stdin=listed, stdout=out) as child:
-            rc = child.wait(deadline)
+            rc = child.wait(deadline, peer.connect_timeout + 2 * peer.io_timeout)  # rsync and ssh tell of silence first
             said = child.stderr()
         return rc, said, _wire_bytes(out)
 
@@ -189,7 +189,7 @@ def _transfer(peer: Peer, here: str, wanted: Sequence[Wanted], deadline: Deadlin
 
 def _moved(peer: Peer, command: Sequence[str], names: bytes, deadline: Deadline, *, fetch: bool) -> int:
     """Run an rsync that moves the files named; return the bytes on the wire. Raise ToolFailed."""
-    rc, said, wire = _run(command, names, deadline)
+    rc, said, wire = _run(command, names, peer, deadline)
     if rc:
         what = "fetching from" if fetch else "sending to"
         raise ToolFailed(

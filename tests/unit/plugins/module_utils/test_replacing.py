@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -237,6 +238,57 @@ def test_killed_at_any_point_the_old_or_the_new_thing_is_there_and_the_next_atte
         points += 1
     print(f"{before}, {'exchange' if exchange else 'two renames'}: {points} points")
     assert points > 10
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_what_fails_in_the_middle_loses_nothing_and_the_next_attempt_heals(
+    destination: Path, failing: int, exchange: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every renaming from the `failing`th on fails, as on a disk with errors: also those that would undo the others."""
+    destination.mkdir(parents=True)
+    (destination / "file").write_text("old")
+    aside = Path(f"{destination}.20130510-104701")
+    count = 0
+
+    def counted(real: Callable[..., None]) -> Callable[..., None]:
+        def rename(*arguments: Any) -> None:
+            nonlocal count
+            count += 1
+            if count >= failing:
+                raise OSError(errno.EIO, os.strerror(errno.EIO), arguments[0])
+            real(*arguments)
+
+        return rename
+
+    def unsupported(old: str, new: str, flags: int) -> None:
+        raise OSError(errno.EINVAL, "no such flags")
+
+    with monkeypatch.context() as patched:
+        real = replacing._renameat2 if exchange else unsupported
+        patched.setattr(replacing, "_renameat2", counted(real) if exchange else real)
+        patched.setattr(replacing.os, "rename", counted(os.rename))
+        with contextlib.suppress(OSError):
+            put(destination, aside)
+    everything = [path.read_text() for path in destination.parent.rglob("file")]
+    assert "old" in everything, everything
+    with working(str(destination)) as work:
+        clear(work)
+        discard(work)
+    assert (destination / "file").read_text() in ("old", "new")
+    assert [path.read_text() for path in destination.parent.rglob("file")].count("old") == 1
+    assert not list(destination.parent.glob(".altbackup-tmp-*"))
+
+
+def test_a_journal_that_cannot_be_read_keeps_all_that_is_there(destination: Path) -> None:
+    destination.mkdir(parents=True)
+    with working(str(destination)) as work:
+        new = make_new(work)
+        Path(work.path, "journal").write_text("{")
+        with pytest.raises(AltbackupError, match="may be in that folder"):
+            clear(work)
+        discard(work)
+        assert Path(new, "file").read_text() == "new"
 
 
 def test_a_journal_of_another_time_harms_nothing(destination: Path) -> None:
