@@ -9,7 +9,7 @@ BIN := .venv/bin
 LINT := .venv-lint/bin
 SANITY := .venv-sanity/bin
 IMPORTER := .venv-importer/bin
-SHELL_SCRIPTS = $(shell grep -rIlE -m1 '^\#!.*[/ ](ba|da)?sh$$' bin tools tests .ci)
+SHELL_SCRIPTS = $(shell grep -rIlE -m1 '^\#!.*[/ ](ba|da)?sh$$' bin roles tools tests .ci)
 # Runs of playbooks often wait; the tests of a file share costly fixtures, and run on one worker.
 WORKERS := 4 --dist loadfile --no-loadscope-reorder
 # Two targets at a time, the output of each in one piece.
