@@ -112,7 +112,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.checking import verify_base, verify_paths
 from ..module_utils.failures import attempt, summarize
-from ..module_utils.locks import CALL, reading
+from ..module_utils.locks import READING, reading
 
 EMPTY = {"day": "", "match": [], "mismatch": [], "missing": [], "malformed": [], "orphan": [], "bytes_read": 0}
 
@@ -127,7 +127,7 @@ def main() -> None:
             "predicted": {"type": "list", "elements": "str", "default": []},
             "timezone": {"type": "str", "default": "UTC"},
             "fail": {"type": "bool", "default": True},
-            **CALL,
+            **READING,
         },
         required_one_of=[("path", "base")],
         mutually_exclusive=[("path", "base")],
@@ -140,7 +140,9 @@ def main() -> None:
         lambda: (
             reading(
                 options,
-                lambda: verify_base(options["base"], options["day"], options["predicted"], timezone=options["timezone"]),
+                lambda: verify_base(
+                    options["base"], options["day"], options["predicted"], timezone=options["timezone"]
+                ),
             )
             if options["path"] is None
             else verify_paths(options["path"])

@@ -11,7 +11,7 @@ module: preflight
 short_description: Check markers, tools and clock of a node, and discover its items
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing]
 description:
   - Checks that base folders are marked and writable, that tools are installed, and that the clock agrees with the controller's.
   - Finds every repository below given folders, and reports what is none.
@@ -129,11 +129,32 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.failures import attempt, summarize
 from ..module_utils.inspection import inspect
-from ..module_utils.locks import CALL, parse_run
+from ..module_utils.locks import WRITING, parse_run
+from ..module_utils.priority import lower_priority
 from ..module_utils.processes import Deadline, end_with_children
 from ..module_utils.transfer import parse_peer
 
 EMPTY = {"changed": False, "items": [], "notes": [], "free": {}, "usable": False, "unreachable_peers": []}
+
+
+def run(options: dict, check_mode: bool) -> dict:
+    """Given the module's parameters, inspect the node."""
+    lower_priority(options["nice"], options["ionice"])
+    return inspect(
+        options["bases"],
+        discover=options["discover"],
+        ext=options["ext"],
+        tools=options["tools"],
+        now=options["now"],
+        writable=options["writable"],
+        items=options["items"],
+        trees=options["trees"],
+        peers=[parse_peer(value) for value in options["peers"]],
+        fetch=options["fetch"],
+        locks=[] if check_mode else options["locks"],
+        run=parse_run(options["run"]),
+        deadline=Deadline(options["step_timeout"], "preflight"),
+    )
 
 
 def main() -> None:
@@ -153,31 +174,13 @@ def main() -> None:
             "locks": {"type": "list", "elements": "path", "default": []},
             "step_timeout": {"type": "float", "default": 21600},
             "fail": {"type": "bool", "default": True},
-            **CALL,
+            **WRITING,
         },
         supports_check_mode=True,
     )
     end_with_children()
     options = module.params
-    result = attempt(
-        "preflight",
-        EMPTY,
-        lambda: inspect(
-            options["bases"],
-            discover=options["discover"],
-            ext=options["ext"],
-            tools=options["tools"],
-            now=options["now"],
-            writable=options["writable"],
-            items=options["items"],
-            trees=options["trees"],
-            peers=[parse_peer(value) for value in options["peers"]],
-            fetch=options["fetch"],
-            locks=[] if module.check_mode else options["locks"],
-            run=parse_run(options["run"]),
-            deadline=Deadline(options["step_timeout"], "preflight"),
-        ),
-    )
+    result = attempt("preflight", EMPTY, lambda: run(options, module.check_mode))
     if result["failures"] and options["fail"]:
         module.fail_json(msg=summarize(result["failures"]), **result)
     module.exit_json(**result)

@@ -12,7 +12,8 @@ short_description: Take trees for a run, or give them back
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
 description:
-  - While a run has a tree, no other run writes to it, and no module called without a run. The lock names the run, and ends by itself some time after its last call.
+  - While a run has a tree, no other run writes to it, and no module called without a run. The lock names the run.
+  - It ends by itself some time after the run's last call.
   - Every module that writes takes the lock itself. This one gives it back at the end of a run, and can take it by hand.
   - A run of the same controller whose process is gone loses its lock at once, any other when the lock expires.
 options:

@@ -11,7 +11,7 @@ module: tarball_accept
 short_description: Verify tarballs that arrived on a target and publish them
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing]
 description:
   - Moves each file out of the folder of arriving files to a temporary name beside its final one, reads it again, compares it with the source's dna,
     renames it, writes its sidecar, and moves C(last).
@@ -29,7 +29,7 @@ options:
   peer:
     description:
       - The source that offers them, if this target is to fetch them itself (C(pull)).
-      - A mapping of node, folder, host, port, user, ssh_key, ssh_args, bwlimit, connect_timeout, io_timeout, nice and ionice, as in M(altbackup.core.tarball_send).
+      - A mapping like the peers of M(altbackup.core.tarball_send).
     type: dict
   retry:
     description: Whether what arrived with other bytes is named in RV(wrong), to be sent once more, and no failure yet.
@@ -95,7 +95,7 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.failures import attempt, summarize
-from ..module_utils.locks import CALL, Hold, writing
+from ..module_utils.locks import WRITING, Hold, writing
 from ..module_utils.processes import Deadline, end_with_children
 from ..module_utils.receive import accept
 from ..module_utils.transfer import fetch, parse_peer
@@ -121,7 +121,7 @@ def main() -> None:
             "retry": {"type": "bool", "default": False},
             "step_timeout": {"type": "float", "default": 21600},
             "fail": {"type": "bool", "default": True},
-            **CALL,
+            **WRITING,
         },
         supports_check_mode=True,
     )

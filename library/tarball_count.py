@@ -109,7 +109,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.checking import count
 from ..module_utils.failures import attempt, summarize
-from ..module_utils.locks import CALL, reading
+from ..module_utils.locks import READING, reading
 from ..module_utils.receive import with_remembered
 
 EMPTY = {"day": "", "counts": {}, "relpaths": {}, "without_dna": [], "unexpected": []}
@@ -144,7 +144,7 @@ def main() -> None:
             "predicted": {"type": "list", "elements": "str", "default": []},
             "timezone": {"type": "str", "default": "UTC"},
             "fail": {"type": "bool", "default": True},
-            **CALL,
+            **READING,
         },
         supports_check_mode=True,
     )

@@ -11,7 +11,7 @@ module: tarball_dump
 short_description: Make one run's tarballs of Subversion, Trac, Git, folder and SQLite items
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing]
 description:
   - Makes a consistent, deterministic archive of each item while it is in use; archive, compression and digest are one pass over the data.
   - Each tarball is written under a temporary name, flushed, read back and compared, then renamed; then its sidecar is written, then C(last) is moved.
@@ -121,7 +121,7 @@ from ..module_utils.archive import Form
 from ..module_utils.dump import dump
 from ..module_utils.failures import attempt, summarize
 from ..module_utils.leftovers import remove_leftovers
-from ..module_utils.locks import CALL, writing
+from ..module_utils.locks import WRITING, writing
 from ..module_utils.processes import Deadline, end_with_children
 
 EMPTY = {"changed": False, "tarballs": [], "notes": []}
@@ -140,7 +140,7 @@ def main() -> None:
             "verify_every": {"type": "int", "default": 7},
             "step_timeout": {"type": "float", "default": 21600},
             "fail": {"type": "bool", "default": True},
-            **CALL,
+            **WRITING,
         },
         supports_check_mode=True,
     )

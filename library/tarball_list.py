@@ -74,7 +74,7 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.failures import attempt, summarize
-from ..module_utils.locks import CALL, reading
+from ..module_utils.locks import READING, reading
 from ..module_utils.stamps import interpret_day, today_in
 from ..module_utils.wanted import listing
 
@@ -90,7 +90,7 @@ def main() -> None:
             "records": {"type": "bool", "default": False},
             "timezone": {"type": "str", "default": "UTC"},
             "fail": {"type": "bool", "default": True},
-            **CALL,
+            **READING,
         },
         supports_check_mode=True,
     )

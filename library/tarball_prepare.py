@@ -11,7 +11,7 @@ module: tarball_prepare
 short_description: Prepare a target to receive a source's tarballs
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing]
 description:
   - Compares what the source holds with what this target has verified, and says what is to be sent, in order.
   - A tarball whose content the target has under another stamp of the item is stored as a hard link, after the old file was read again.
@@ -151,11 +151,21 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.failures import attempt, summarize
 from ..module_utils.leftovers import remove_leftovers
-from ..module_utils.locks import CALL, writing
+from ..module_utils.locks import WRITING, writing
 from ..module_utils.processes import Deadline, end_with_children
 from ..module_utils.receive import prepare
 
-EMPTY = {"changed": False, "have": [], "linked": [], "send": [], "unwanted": [], "notes": [], "incoming": "", "free": 0, "busy": False}
+EMPTY = {
+    "changed": False,
+    "have": [],
+    "linked": [],
+    "send": [],
+    "unwanted": [],
+    "notes": [],
+    "incoming": "",
+    "free": 0,
+    "busy": False,
+}
 
 
 def main() -> None:
@@ -175,7 +185,7 @@ def main() -> None:
             "slot_wait": {"type": "float", "default": 0},
             "step_timeout": {"type": "float", "default": 21600},
             "fail": {"type": "bool", "default": True},
-            **CALL,
+            **WRITING,
         },
         supports_check_mode=True,
     )

@@ -11,7 +11,7 @@ module: tarball_purge
 short_description: Remove the verified tarballs that are no longer to be kept
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing]
 description:
   - Keeps, per item, the newest verified tarball of each of the last K days that have one, and the newest of each of the last K distinct contents.
   - Removes every other verified tarball with its sidecar and record, and the date folders that become empty.
@@ -114,7 +114,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.failures import attempt, summarize
-from ..module_utils.locks import CALL, writing
+from ..module_utils.locks import WRITING, writing
 from ..module_utils.purge import purge
 from ..module_utils.stamps import stamp_at
 
@@ -133,7 +133,7 @@ def main() -> None:
             "verify": {"type": "bool", "default": False},
             "timezone": {"type": "str", "default": "UTC"},
             "fail": {"type": "bool", "default": True},
-            **CALL,
+            **WRITING,
         },
         supports_check_mode=True,
     )

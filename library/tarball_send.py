@@ -11,7 +11,7 @@ module: tarball_send
 short_description: Send a source's tarballs to its targets in parallel
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing]
 description:
   - Runs one C(rsync --inplace) a target, all at once, each with its own limits, into the private folder that M(altbackup.core.tarball_prepare) named.
   - Files travel under the names of their digests; M(altbackup.core.tarball_accept) verifies them on the target.
@@ -112,7 +112,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.failures import attempt, summarize
 from ..module_utils.leftovers import remove_leftovers
-from ..module_utils.locks import CALL, writing
+from ..module_utils.locks import WRITING, writing
 from ..module_utils.processes import Deadline, end_with_children
 from ..module_utils.transfer import parse_peer, send
 
@@ -143,7 +143,7 @@ def main() -> None:
             "targets": {"type": "list", "elements": "dict", "options": TARGET, "required": True},
             "step_timeout": {"type": "float", "default": 21600},
             "fail": {"type": "bool", "default": True},
-            **CALL,
+            **WRITING,
         },
         supports_check_mode=True,
     )

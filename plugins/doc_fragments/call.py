@@ -7,15 +7,19 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Options that modules share."""
+    """Options that modules share: those of all, and of those that write."""
 
-    DOCUMENTATION = r"""
+    WRITING = r"""
 options:
   run:
     description:
       - The run of a playbook that this call belongs to, as its plan has it. The tree is that run's until M(altbackup.core.run_lock) gives it back.
       - Without it the tree is locked for this call alone, and not at all while it is another run's.
     type: dict
+"""
+
+    DOCUMENTATION = r"""
+options:
   nice:
     description: Niceness of this call and of all that it starts, from 0 to 19.
     type: int

@@ -45,7 +45,7 @@ def inspect(
     """Given a node's bases and what it will do, return what is wrong and what it discovers.
 
     Keys are `failures`, `items` (discovered), `notes`, `free` ({base: bytes}), `unreachable_peers` and `usable`: whether all
-    bases are there. Space is estimated for `items` dumped to the first base and for `trees` ({base, keys}) that receive
+    bases are there, and the peers from which it fetches. Space is estimated for `items` dumped to the first base and for `trees` ({base, keys}) that receive
     tarballs. `peers` are tried over ssh, all at once, in the direction of their transfers. The trees in `locks` are taken for
     the run; one that is another run's makes the node unusable. `now` is the controller's clock (seconds since 1970); more
     than a minute's difference is a failure.
@@ -67,12 +67,6 @@ def inspect(
         except (AltbackupError, OSError) as error:
             reasons.append(error)
             result["usable"] = False
-    for base in locks if result["usable"] else ():
-        try:
-            result["notes"] += take(base, run)
-        except (AltbackupError, OSError) as error:
-            reasons.append(error)
-            result["usable"] = False
     reasons += missing_tools(tools, ext)
     if now is not None and abs(time.time() - now) > _CLOCK_TOLERANCE:
         reasons.append(
@@ -85,18 +79,27 @@ def inspect(
             result["notes"] += notes
         except (AltbackupError, OSError) as error:
             reasons.append(error)
+    limit = deadline or Deadline()
+    for peer, problem in zip(peers, in_parallel(lambda peer: _try(peer, limit, fetch), peers, max(1, len(peers)))):
+        if problem is None:
+            continue
+        result["failures"].append({**failure(_STAGE, problem), "delegate": "" if fetch else peer.node})
+        if fetch:
+            result["usable"] = False
+        else:
+            result["unreachable_peers"].append(peer.node)
+    for base in locks if result["usable"] else ():
+        try:
+            result["notes"] += take(base, run)
+        except (AltbackupError, OSError) as error:
+            reasons.append(error)
+            result["usable"] = False
     if result["usable"]:
         wanted = [*result["items"], *items]
         estimates = [(bases[0], *estimate_source(bases[0], wanted))] if items else []
         estimates += [(str(tree["base"]), estimate_tree(str(tree["base"]), tree["keys"]), 0) for tree in trees]
         reasons += missing_space(estimates)
-    result["failures"] = [failure(_STAGE, reason) for reason in reasons]
-    limit = deadline or Deadline()
-    outcomes = in_parallel(lambda peer: _try(peer, limit, fetch), peers, max(1, len(peers)))
-    for peer, problem in zip(peers, outcomes):
-        if problem is not None:
-            result["failures"].append({**failure(_STAGE, problem), "delegate": "" if fetch else peer.node})
-            result["unreachable_peers"].append(peer.node)
+    result["failures"] = [*(failure(_STAGE, reason) for reason in reasons), *result["failures"]]
     return result
 
 

@@ -6,7 +6,7 @@ import os
 import shutil
 
 from .layout import TEMPORARY, Tree
-from .publish import remove_folder, remove_if_there
+from .publish import remove_if_there
 
 _KINDS = ("tmp", "records", "state")
 
@@ -35,9 +35,14 @@ def remove_leftovers(tree: Tree) -> list[str]:
 
 
 def remove_outgoing(tree: Tree) -> list[str]:
-    """Remove the links by which tarballs were sent: they would keep purged ones on disk. Return a note on each folder."""
-    folder = os.path.join(tree.private, "outgoing")
-    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    for name in names:
-        remove_folder(os.path.join(folder, name))
-    return [f"removed {name}, which an earlier run left in {folder}" for name in names]
+    """Remove the links by which tarballs were sent: they would keep purged ones on disk. Return a note on each.
+
+    The folders stay, since keys of targets that fetch may be bound to them.
+    """
+    top = os.path.join(tree.private, "outgoing")
+    notes = []
+    for folder in sorted(os.listdir(top)) if os.path.isdir(top) else ():
+        for name in sorted(os.listdir(os.path.join(top, folder))):
+            remove_if_there(os.path.join(top, folder, name))
+            notes.append(f"removed {folder}/{name}, which an earlier run left in {top}")
+    return notes

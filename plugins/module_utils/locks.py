@@ -67,9 +67,7 @@ class Run:
         return known and f"{other.pid}/{other.ticks}" not in self.alive
 
     def __str__(self) -> str:
-        return (
-            f"{self.user} on {self.controller}, process {self.pid}, begun {self.started} ({self.command or 'no command'})"
-        )
+        return f"{self.user} on {self.controller}, process {self.pid}, begun {self.started} ({self.command or 'no command'})"
 
 
 @dataclass(frozen=True)
@@ -151,23 +149,22 @@ class Hold:
         if self.run is None or self._lease is None or self._lease.transfer:
             return True
         end = time.monotonic() + wait
-        while not self._reserve(slots):
+        while not self._reserve(slots, self.run, self._lease):
             if time.monotonic() >= end:
                 return False
             time.sleep(1)
             self.renew()
         return True
 
-    def _reserve(self, slots: int) -> bool:
+    def _reserve(self, slots: int, run: Run, lease: Lease) -> bool:
         folder = os.path.dirname(lock_path(self.tree))
         with _opened(os.path.join(folder, _SLOTS), os.O_RDWR | os.O_CREAT) as descriptor:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             others = [name for name in os.listdir(folder) if name not in (_SLOTS, self.tree.source)]
-            busy = sum(_is_receiving(os.path.join(folder, name), self.run) for name in others)
-            if busy < slots and self._lease is not None:
-                self._write(replace(self._lease, transfer=True))
-                return True
-        return False
+            if sum(_is_receiving(os.path.join(folder, name), run) for name in others) >= slots:
+                return False
+            self._write(replace(lease, transfer=True))
+        return True
 
     def end_transfer(self) -> None:
         """Give back what was reserved."""
@@ -176,7 +173,11 @@ class Hold:
 
     def _write(self, lease: Lease) -> None:
         run = {name: value for name, value in asdict(lease.run).items() if name != "alive"}
-        entry = {"run": {**run, "command": lease.run.command[:1000]}, "expires": lease.expires, "transfer": lease.transfer}
+        entry = {
+            "run": {**run, "command": lease.run.command[:1000]},
+            "expires": lease.expires,
+            "transfer": lease.transfer,
+        }
         text = json.dumps(entry, sort_keys=True).encode()
         if os.pwrite(self._descriptor, text.ljust(_LENGTH - 1) + b"\n", 0) < len(text):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), lock_path(self.tree))
@@ -184,7 +185,9 @@ class Hold:
 
 
 @contextlib.contextmanager
-def held(tree: Tree, run: Run | None, *, clean: Callable[[], list[str]] | None = None, wait: float = WAIT) -> Iterator[Hold]:
+def held(
+    tree: Tree, run: Run | None, *, clean: Callable[[], list[str]] | None = None, wait: float = WAIT
+) -> Iterator[Hold]:
     """Given a tree and the run that the call belongs to, hold its lock while the block lasts.
 
     `clean` removes what killed runs left and returns notes; it comes before anything is written. Raise Locked or OSError.
@@ -217,12 +220,10 @@ def shared(tree: Tree, wait: float = WAIT) -> Iterator[None]:
         os.close(descriptor)
 
 
-CALL: dict[str, Any] = {
-    "run": {"type": "dict"},
-    "nice": {"type": "int", "default": 0},
-    "ionice": {"type": "str", "default": ""},
-}
-"""What a call of any module may be told: the run that it belongs to, and its priority"""
+READING: dict[str, Any] = {"nice": {"type": "int", "default": 0}, "ionice": {"type": "str", "default": ""}}
+"""What a call of any module may be told: its priority"""
+WRITING: dict[str, Any] = {**READING, "run": {"type": "dict"}}
+"""What a call of a module that writes may be told: the run that it belongs to, too"""
 
 
 def writing(
@@ -305,7 +306,8 @@ def _read(descriptor: int) -> Lease | None:
         return None
 
 
-def _is_receiving(path: str, run: Run | None) -> bool:
+def _is_receiving(path: str, run: Run) -> bool:
+    """Return whether a transfer into another source's tree goes on, be it one of the same run."""
     with _opened(path, os.O_RDONLY) as descriptor:
         lease = _read(descriptor)
-    return lease is not None and lease.transfer and lease.binds(run)
+    return lease is not None and lease.transfer and time.time() < lease.expires and not run.knows_dead(lease.run)

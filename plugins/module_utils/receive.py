@@ -83,7 +83,7 @@ def prepare(
     if hold:
         _clear(tree, incoming, wanted, result)
         make_tree(tree)
-        make_folders(os.path.join(incoming, BASIS), tree.private)
+        make_folders(incoming, tree.private)
         if items:
             _remember_items(tree, items)
         _keep_guides(tree, guides or {}, result)
@@ -121,7 +121,9 @@ def prepare(
             if slot_wait:
                 reason = f"{tree.base}: {slots} other transfers into this target went on for {slot_wait:g} s: nothing was sent"
                 result["failures"].append(failure(STAGE, reason))
-        elif basis:
+        else:
+            make_folders(os.path.join(incoming, BASIS), tree.private)
+        if basis and not result["busy"]:
             _lay_out_bases(tree, incoming, list(sent.values()), present, room, deadline or Deadline(), result)
     return result
 
@@ -177,9 +179,7 @@ def _require_space(tree: Tree, incoming: str, sent: Sequence[Wanted], result: di
     result["free"] = shutil.disk_usage(tree.private).free
     needed = sum(entry.dna.size for entry in sent) - arrived + (_MARGIN if sent else 0)
     if needed > result["free"]:
-        reason = (
-            f"{tree.base}: {needed} bytes are needed for {len(sent)} tarballs, but only {result['free']} are free: nothing was sent"
-        )
+        reason = f"{tree.base}: {needed} bytes are needed for {len(sent)} tarballs, but only {result['free']} are free: nothing was sent"
         result["failures"].append(failure(STAGE, reason))
         result["send"] = []
     return int(result["free"] - needed)
@@ -206,7 +206,13 @@ def _lay_out_bases(
         newest = max(older, key=lambda tarball: tarball.stamp)
         if not _WORTH_A_BASIS <= newest.size <= room:
             continue
-        argv = [find_tool("cp"), "--reflink=auto", "--", tree.path(newest.relpath), os.path.join(incoming, BASIS, entry.part)]
+        argv = [
+            find_tool("cp"),
+            "--reflink=auto",
+            "--",
+            tree.path(newest.relpath),
+            os.path.join(incoming, BASIS, entry.part),
+        ]
         try:
             run(argv, what=f"copying {newest.relpath} for deltas", deadline=deadline)
             room -= newest.size
@@ -376,11 +382,15 @@ def _unwritten(path: str) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         try:
-            fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)  # nobody is to be ended because another one wants to write
+            fcntl.fcntl(
+                descriptor, fcntl.F_SETSIG, signal.SIGURG
+            )  # nobody is to be ended because another one wants to write
             fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         except OSError as error:
             if error.errno == errno.EAGAIN:
-                raise AltbackupError(f"{path} is open for writing in another process, so it cannot be vouched for") from error
+                raise AltbackupError(
+                    f"{path} is open for writing in another process, so it cannot be vouched for"
+                ) from error
         yield
     finally:
         os.close(descriptor)
@@ -410,7 +420,9 @@ def _receivers(incoming: str) -> Iterator[tuple[int, str]]:
     prefix = os.path.realpath(incoming) + "/"
     for name in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
-            if int(name) != os.getpid() and any(_writes_below(f"/proc/{name}", fd, prefix) for fd in os.listdir(f"/proc/{name}/fd")):
+            if int(name) != os.getpid() and any(
+                _writes_below(f"/proc/{name}", fd, prefix) for fd in os.listdir(f"/proc/{name}/fd")
+            ):
                 yield int(name), f"process {name} ({title_of(name)})"
 
 

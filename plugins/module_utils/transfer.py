@@ -8,6 +8,7 @@ since in place a block cannot be taken from behind the point that is written, an
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import tempfile
@@ -59,9 +60,14 @@ def parse_peer(value: Mapping[str, Any]) -> Peer:
     """Given a peer as modules take it, the fields of Peer, return it. Raise InvalidInput."""
     try:
         peer = Peer(**{**value, "ssh_args": tuple(value.get("ssh_args") or ())})
-        numbers = {name: float(getattr(peer, name)) for name in ("connect_timeout", "io_timeout")}
-        port = int(peer.port) if peer.port else None
-        return replace(peer, **numbers, port=port, nice=int(peer.nice), ssh_key=os.path.expanduser(peer.ssh_key or ""))
+        return replace(
+            peer,
+            port=int(peer.port) if peer.port else None,
+            ssh_key=os.path.expanduser(peer.ssh_key or ""),
+            connect_timeout=float(peer.connect_timeout),
+            io_timeout=float(peer.io_timeout),
+            nice=int(peer.nice),
+        )
     except (TypeError, ValueError) as error:
         raise InvalidInput(f"peer {value.get('node', '')!r}: {error}") from error
 
@@ -115,7 +121,7 @@ def _remote_path(peer: Peer, path: str) -> str:
 def reach(peer: Peer, deadline: Deadline, *, fetch: bool = False) -> None:
     """Given a peer, see whether rsync over ssh gets to its folder, in the direction of the transfer; nothing is written.
 
-    Raise ToolFailed with their own words.
+    A folder in which nothing was ever offered need not be there. Raise ToolFailed with their own words.
     """
     if not peer.host:
         return
@@ -123,13 +129,20 @@ def reach(peer: Peer, deadline: Deadline, *, fetch: bool = False) -> None:
         command = rsync_command(peer, empty, fetch=fetch)
         command.insert(1, "--dry-run")
         rc, said, _ = _run(command, b"", deadline)
-    if rc:
+    if rc and not (fetch and _is_missing(said, peer.folder)):
         shown = " ".join(ssh_command(peer))
         raise ToolFailed(
             f"{peer.node} cannot be reached from this node as {peer}: {said or 'it said nothing'} (rsync over: {shown})",
             rc,
             said,
         )
+
+
+def _is_missing(said: str, folder: str) -> bool:
+    return any(
+        "change_dir" in line and folder in line and line.endswith("No such file or directory (2)")
+        for line in said.splitlines()
+    )
 
 
 def _run(command: Sequence[str], names: bytes, deadline: Deadline) -> tuple[int, str, int]:
@@ -157,14 +170,22 @@ def _session() -> dict[str, str]:
 
 
 def _transfer(peer: Peer, here: str, wanted: Sequence[Wanted], deadline: Deadline, *, fetch: bool = False) -> int:
-    """Move files between a folder on this node and the peer's; return the bytes on the wire. Raise ToolFailed."""
-    parts = dict.fromkeys(file.part for file in wanted)
-    command = rsync_command(peer, here, fetch=fetch)
-    rc, said, wire = _run(command, "".join(f"{part}\0" for part in parts).encode("ascii"), deadline)
-    if rc:
-        what = "fetching from" if fetch else "sending to"
-        raise ToolFailed(f"{what} {peer.node} ({peer}) failed: rsync exit code {rc}: {said or 'it said nothing'}", rc, said)
-    return wire
+    """Move files between a folder on this node and the peer's; return the bytes on the wire. Raise ToolFailed.
+
+    The files of each stamp are one rsync, in the order given: rsync itself goes by the names.
+    """
+    total = 0
+    for _, files in itertools.groupby(wanted, key=lambda file: file.stamp):
+        parts = dict.fromkeys(file.part for file in files)
+        command = rsync_command(peer, here, fetch=fetch)
+        rc, said, wire = _run(command, "".join(f"{part}\0" for part in parts).encode("ascii"), deadline)
+        total += wire
+        if rc:
+            what = "fetching from" if fetch else "sending to"
+            raise ToolFailed(
+                f"{what} {peer.node} ({peer}) failed: rsync exit code {rc}: {said or 'it said nothing'}", rc, said
+            )
+    return total
 
 
 def fetch(incoming: str, peer: Peer, wanted: Sequence[Wanted], deadline: Deadline) -> int:

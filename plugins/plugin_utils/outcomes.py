@@ -151,7 +151,8 @@ def source_trees(plan: Mapping[str, Any], source: str, targets: bool = False) ->
 def node_trees(plan: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
     """Given the plan and a node, return all trees on it, each with the name of the node."""
     entry = plan["nodes"].get(node, {"trees": []})
-    return [{**tree, "node": node, "check_scope": entry["check_scope"]} for tree in entry["trees"]]
+    shared = {name: entry[name] for name in ("check_scope", "nice", "ionice") if name in entry}
+    return [{**tree, "node": node, **shared} for tree in entry["trees"]]
 
 
 def sendable(listed: Mapping[str, Any], state: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -190,6 +191,7 @@ def deliveries(
             "fetched": fetched,
             "peer": {"node": node, "folder": result["incoming"]} if fetched else connection(plan, source, node),
             "source": connection(plan, source, node) if fetched else None,
+            **{name: tree[name] for name in ("nice", "ionice")},
         }
         found.append(entry)
     return sorted(found, key=lambda entry: entry["fetched"])

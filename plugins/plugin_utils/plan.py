@@ -385,7 +385,9 @@ def _node(host: str, plan: Mapping[str, Any]) -> dict[str, Any]:
             base = os.path.join(target["target_base"], name) if target["target_base"] else None
             trees.append({"role": "target", "source": name, "base": base, "keep": target["keep"]})
     either = source or target
-    return {name: either[name] for name in ("check_scope", "step_timeout", "nice", "ionice", "mail_to")} | {"trees": trees}
+    return {name: either[name] for name in ("check_scope", "step_timeout", "nice", "ionice", "mail_to")} | {
+        "trees": trees
+    }
 
 
 def _completed(plan: dict[str, Any], sources: Iterable[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def identify_run(now: float, proc: Path = PROC) -> dict[str, Any]:
         "controller": platform.node(),
         "user": getpass.getuser(),
         "command": command_line(_words(pid, proc) or sys.argv),
-        "started": datetime.fromtimestamp(now, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        "started": datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
         "host": f"{_text(Path('/etc/machine-id'))}/{platform.node()}",
         "boot": _text(proc / "sys/kernel/random/boot_id"),
         "namespace": _namespace(proc),

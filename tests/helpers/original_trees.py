@@ -23,8 +23,9 @@ CAN_READ_ALL = (1, 2)
 
 
 def marked(path: Path) -> Path:
-    """Given a path, make it a base with its marker and return it."""
+    """Given a path, make it a base with its marker and the lock of a call before, and return it."""
     (path / ".altbackup").mkdir(parents=True)
+    (path / ".altbackup" / "lock").touch(0o600)
     return path
 
 

@@ -53,8 +53,7 @@ class Base:
     """A marked base, and dumps to it."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        (path / ".altbackup").mkdir(parents=True, mode=0o700)
+        self.path = marked(path)
 
     def dump(
         self,
@@ -86,7 +85,7 @@ class Base:
         return str(failure["reason"])
 
     def files(self, *, private: bool = True) -> dict[str, str]:
-        """Return {relative path: what it is} of all that is no folder."""
+        """Return {relative path: what it is} of all that is no folder, but for the lock."""
         found = {}
         for parent, folders, names in os.walk(self.path):
             if not private and ".altbackup" in folders:
@@ -96,7 +95,15 @@ class Base:
                 found[os.path.relpath(path, self.path)] = (
                     os.readlink(path) if os.path.islink(path) else file_digest(path)
                 )
+        found.pop(os.path.join(".altbackup", "lock"), None)
         return found
+
+
+def marked(path: Path) -> Path:
+    """Given a path, make it a base with its marker and the lock of a call before, and return it."""
+    (path / ".altbackup").mkdir(parents=True, mode=0o700)
+    (path / ".altbackup" / "lock").touch(0o600)
+    return path
 
 
 def item(kind: str, path: Path | str, name: str = "thing", **more: Any) -> dict[str, Any]:

@@ -186,9 +186,9 @@ class Site:
 
 
 def tree_of(folder: Path) -> dict[str, tuple[Any, ...]]:
-    """Return what a folder holds: {path: (mode, mtime, link or digest)}."""
+    """Return what a folder holds, but for locks: {path: (mode, mtime, link or digest)}."""
     found: dict[str, tuple[Any, ...]] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(path for path in folder.rglob("*") if not {"lock", "locks"} & set(path.parts)):
         status = path.lstat()
         content = (
             os.readlink(path)

@@ -40,7 +40,7 @@ class Examples:
             "2013/05/10": day,
             "1915051630": "1000",
             "7b87e78cc03ea544e2ad3abae46eecd1": file_digest(self.content, "md5"),
-            "cms01.example.org": "127.0.0.1\n        port: 1",  # where nobody answers
+            "cms01.example.org": "127.0.0.1\n          port: 1",  # where nobody answers
         }
         self.ran: set[str] = set()
 
@@ -86,6 +86,7 @@ def test_examples_of_modules_run(tmp_path: Path) -> None:
         run_module("dna", path=[str(examples.put(path))])
     examples.run_well("tarball_count")
     examples.run_well("tarball_purge")
+    examples.run_well("run_lock")
     assert examples.ran == set(MODULES)
 
 

@@ -76,7 +76,7 @@ def test_a_text_that_cannot_be_written_is_a_failure_and_hinders_nothing_else(tar
 
 
 def test_the_role_hands_over_what_it_has(target: Path) -> None:
-    tasks = (ROLE / "tasks" / "prepare_targets.yml").read_text()
+    tasks = (ROLE / "tasks" / "serve_targets.yml").read_text()
     assert sorted(path.name for path in (ROLE / "files").iterdir()) == sorted(GUIDES)
     for name in GUIDES:
         assert (

@@ -80,9 +80,9 @@ def test_estimate_follows_the_previous_tarballs(base: Path, tmp_path: Path) -> N
 
 
 def test_peer_that_cannot_be_reached_is_named_with_the_words_of_ssh(base: Path) -> None:
-    peer = Peer("cms01", "", "127.0.0.1", 1, "backup", "/nowhere/key")
-    result = inspection.inspect([str(base)], peers=[(peer, "/copies/.altbackup")], deadline=Deadline(30))
-    assert result["unreachable_peers"] == ["cms01"]
+    peer = Peer("cms01", "/copies/.altbackup/incoming/dayabay", "127.0.0.1", 1, "backup", "/nowhere/key")
+    result = inspection.inspect([str(base)], peers=[peer], deadline=Deadline(30))
+    assert (result["unreachable_peers"], result["usable"]) == (["cms01"], True)
     (entry,) = result["failures"]
     assert entry["delegate"] == "cms01"
     for word in ("cms01", "backup@127.0.0.1", "port 1", "/nowhere/key", "refused", "BatchMode=yes"):

@@ -17,6 +17,12 @@ PLAN: dict[str, Any] = {
             "base": "/backup",
             "targets": ["cms01", "sdu"],
             "local_targets": ["sdu"],
+            "transport": {"cms01": "push", "sdu": "push"},
+            "rsync_host": "dayabay.example.org",
+            "rsync_port": 2200,
+            "rsync_user": "scm",
+            "nice": 5,
+            "ionice": "",
             "connect_timeout": 15.0,
             "io_timeout": 60.0,
             "bwlimit": 4096,
@@ -33,6 +39,10 @@ PLAN: dict[str, Any] = {
             "connect_timeout": 20.0,
             "io_timeout": 30.0,
             "bwlimit": 2048,
+            "ssh_key": "~/.ssh/fetch",
+            "ssh_args": [],
+            "nice": 10,
+            "ionice": "idle",
         }
         for name, port in (("cms01", 2222), ("sdu", None))
     },
@@ -184,32 +194,77 @@ def test_what_a_check_of_the_source_found_bad_is_not_sent() -> None:
     assert len(outcomes.sendable(listed, elsewhere)) == 1, "a bad copy on a target is no reason not to send"
 
 
+def prepared(*nodes: str, **more: Any) -> dict[str, Any]:
+    """Return what preparing these targets registered, each of which lacks one tarball."""
+    tree = {**TREE, "nice": 10, "ionice": "idle"}
+    calls = [{"ansible_loop_var": "tree", "tree": {**tree, "node": node}, "incoming": "/in"} for node in nodes]
+    return {"results": [{**entry, "send": [SVN], **more} for entry in calls]}
+
+
 def test_deliveries_name_how_each_target_is_reached() -> None:
-    prepared = {
-        "results": [
-            {
-                "ansible_loop_var": "tree",
-                "tree": {**TREE, "node": node},
-                "send": [SVN] if node != "idle" else [],
-                "incoming": "/in",
-            }
-            for node in ("cms01", "sdu", "idle")
-        ]
+    known = [{"relpath": SVN, "size": 7, "dig": "0", "alg": "md5"}]
+    remote, local = outcomes.deliveries(PLAN, "dayabay", prepared("cms01", "sdu"), known)
+    assert remote["tarballs"] == known
+    assert (remote["fetched"], remote["source"], remote["nice"], remote["ionice"]) == (False, None, 10, "idle")
+    assert remote["peer"] == {
+        "node": "cms01",
+        "folder": "/copies/.altbackup/incoming/dayabay",
+        "host": "cms01.example.org",
+        "port": 2222,
+        "ssh_key": "~/.ssh/key",
+        "ssh_args": ["-v"],
+        "connect_timeout": 20.0,
+        "io_timeout": 60.0,
+        "bwlimit": "2048b",
+        "nice": 10,
+        "ionice": "idle",
     }
-    remote, local = outcomes.deliveries(
-        PLAN, "dayabay", prepared, [{"relpath": SVN, "size": 7, "dig": "0", "alg": "md5"}]
-    )
-    assert (remote["host"], remote["port"], remote["ssh_key"], remote["ssh_args"]) == (
-        "cms01.example.org",
-        2222,
-        "~/.ssh/key",
-        ["-v"],
-    )
-    assert (remote["connect_timeout"], remote["io_timeout"], remote["bwlimit"]) == (20.0, 60.0, "2048b")
-    assert not {"host", "port", "user", "ssh_key"} & set(local), "nothing is dialled on one machine"
-    assert remote["tarballs"] == [{"relpath": SVN, "size": 7, "dig": "0", "alg": "md5"}]
-    assert [peer["target"] for peer in outcomes.peers(PLAN, "dayabay")] == ["cms01"]
-    assert outcomes.peers(PLAN, "dayabay")[0]["path"] == "/copies/.altbackup"
+    assert not {"host", "port", "user", "ssh_key"} & set(local["peer"]), "nothing is dialled on one machine"
+    assert outcomes.peers(PLAN, "dayabay") == [remote["peer"]]
+    assert outcomes.source_peers(PLAN, "dayabay", "cms01") == []
+
+
+def test_targets_that_fetch_are_told_how_they_reach_the_source_and_come_last() -> None:
+    source = PLAN["sources"]["dayabay"] | {"transport": {"cms01": "pull", "sdu": "push"}}
+    plan = {**PLAN, "sources": {"dayabay": source}}
+    pushed, fetched = outcomes.deliveries(plan, "dayabay", prepared("cms01", "sdu"), [])
+    assert (pushed["node"], fetched["node"], fetched["fetched"]) == ("sdu", "cms01", True)
+    assert fetched["source"] == {
+        "node": "dayabay",
+        "folder": "/backup/.altbackup/outgoing/cms01",
+        "host": "dayabay.example.org",
+        "port": 2200,
+        "user": "scm",
+        "ssh_key": "~/.ssh/fetch",
+        "connect_timeout": 20.0,
+        "io_timeout": 60.0,
+        "bwlimit": "2048b",
+        "nice": 5,
+    }
+    assert outcomes.peers(plan, "dayabay") == []
+    assert outcomes.source_peers(plan, "dayabay", "cms01") == [fetched["source"]]
+    assert outcomes.source_peers(plan, "dayabay", "sdu") == []
+
+
+def test_targets_that_lack_nothing_or_are_busy_get_nothing_now() -> None:
+    assert outcomes.deliveries(PLAN, "dayabay", prepared("cms01", send=[]), []) == []
+    busy = prepared("cms01", busy=True)
+    assert outcomes.deliveries(PLAN, "dayabay", busy, []) == []
+    assert [tree["node"] for tree in outcomes.busy_trees(busy)] == ["cms01"]
+    assert outcomes.busy_trees(prepared("cms01")) == []
+
+
+def test_what_arrived_with_other_bytes_is_delivered_again_and_nothing_else() -> None:
+    known = [{"relpath": path, "size": 7, "dig": "0", "alg": "md5"} for path in (SVN, GIT)]
+    sent = outcomes.deliveries(PLAN, "dayabay", prepared("cms01", "sdu", send=[SVN, GIT]), known)
+    wrong = {**known[1], "wrong": "md5 1 over 7 bytes"}
+    calls = [
+        {"ansible_loop_var": "entry", "entry": sent[0], "wrong": [wrong]},
+        {"ansible_loop_var": "entry", "entry": sent[1]},
+    ]
+    (again,) = outcomes.deliveries_again(sent, {"results": calls})
+    assert again == {**sent[0], "tarballs": [wrong]}
+    assert outcomes.deliveries_again(sent, {}) == []
 
 
 def test_report_lists_every_failure_once_with_its_place() -> None:

@@ -91,6 +91,8 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
         "connect_timeout": 15.0,
         "io_timeout": 60.0,
         "step_timeout": 21600.0,
+        "nice": 0,
+        "ionice": "",
         "mail_to": "",
     }
     target = plan["targets"]["cms01"]
@@ -104,6 +106,8 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
     assert plan["nodes"]["cms01"] == {
         "check_scope": "day",
         "step_timeout": 21600.0,
+        "nice": 0,
+        "ionice": "",
         "mail_to": "",
         "trees": [
             {
@@ -199,7 +203,7 @@ def test_structural_errors_name_host_and_variable(
         ({"altbackup_stamp": "2013/05/10/104803"}, "altbackup_stamp 2013/05/10/104803 is later than now, 2013/05/10/104701 (UTC)"),
         ({"altbackup_timezone": "Asia/Taibei"}, "altbackup_timezone: time zone 'Asia/Taibei' is not known"),
         ({"altbackup_full_every": 7}, "dayabay, juno: altbackup_full_every 7 needs differentials"),
-        ({"altbackup_transport": "pull"}, "dayabay, juno: altbackup_transport pull is something"),
+        ({"altbackup_ionice": "best"}, "all hosts: altbackup_ionice ionice 'best' is not idle"),
     ],
 )  # fmt: skip
 def test_one_error_for_all_hosts_is_told_once(every: dict[str, Any], expected: str) -> None:
