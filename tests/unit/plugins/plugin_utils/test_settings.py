@@ -49,7 +49,7 @@ def test_every_variable_is_typed_and_described(name: str) -> None:
     assert name.startswith(settings.PREFIX)
     for options in settings.load_specs().values():
         if name in options:
-            assert options[name]["type"] in ("str", "int", "list", "dict", "raw")
+            assert options[name]["type"] in ("str", "int", "bool", "list", "dict", "raw")
             description = options[name]["description"]
             assert isinstance(description, list)
             assert all(sentence.endswith((".", "'.")) for sentence in description), description
