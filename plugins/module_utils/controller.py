@@ -27,7 +27,7 @@ def pack_controller(entries: Mapping[str, Mapping[str, Any]], problem: str = "")
     plain = {
         path: {"link": entry["link"]}
         if "link" in entry
-        else {"mode": entry["mode"], "content": entry["content"].decode("latin-1")}
+        else {"mode": entry["mode"], "content": str(entry["content"], "latin-1")}
         for path, entry in sorted(entries.items())
     }
     text = json.dumps({"entries": plain, "problem": problem}, sort_keys=True)
@@ -69,5 +69,5 @@ def _write(folder: str, path: str, entry: Mapping[str, Any]) -> None:
         return
     descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as stream:
-        stream.write(entry["content"].encode("latin-1"))
+        stream.write(bytes(entry["content"], "latin-1"))
         os.fchmod(stream.fileno(), 0o700 if entry["mode"] & 0o100 else 0o600)
