@@ -15,6 +15,8 @@ from .publish import make_folders, remove_folder
 
 CONTROLLER = "altbackup-controller"
 CONTROLLER_KEY = f"folders/{CONTROLLER}"
+_TIME = 946684800
+"""2000-01-01: of all files, so that what did not change is the same; zip files know no year before 1980"""
 
 
 def controller_item(tree: Tree) -> dict[str, Any]:
@@ -37,7 +39,7 @@ def pack_controller(entries: Mapping[str, Mapping[str, Any]], problem: str = "")
 def unpack_controller(tree: Tree, packed: str) -> None:
     """Given what the controller packed, replace the item's folder by it. Raise InvalidInput or OSError.
 
-    Only its user can read it; times are fixed, so that what did not change gives the same archive.
+    Only its user can read it.
     """
     try:
         handed = json.loads(zlib.decompress(base64.b64decode(packed)))
@@ -53,7 +55,7 @@ def unpack_controller(tree: Tree, packed: str) -> None:
         _write(fresh, path, entry)
     for parent, folders, files in os.walk(fresh, topdown=False):
         for name in [*folders, *files, "."]:
-            os.utime(os.path.join(parent, name), (0, 0), follow_symlinks=False)
+            os.utime(os.path.join(parent, name), (_TIME, _TIME), follow_symlinks=False)
     remove_folder(folder)
     os.rename(fresh, folder)
 

@@ -111,6 +111,7 @@ def _readme(places: Sequence[str]) -> str:
         "Values and files that were encrypted with ansible-vault still are; their passwords and the ssh keys are not here.\n"
         "What to do with it stands in collection/docs/worst-day.md. For a first look, in the folder collection:\n\n"
         "    tools/bootstrap demo\n"
+        '    export ANSIBLE_COLLECTIONS_PATH="$(cd -P ../../.. && pwd)"\n'
         f"    .venv/bin/ansible-inventory {inventories} --graph\n"
         f"    .venv/bin/ansible-playbook {inventories} playbooks/list.yml\n"
     )

@@ -243,7 +243,7 @@ list_item() {
 }
 
 list_tarball() {
-    line=$(printf '%-28s  %s  %15s  %-10s  %s' "$item" "$stamp" "$size" "$state" "${path##*/}")$newline
+    line=$(printf '%-36s  %s  %15s  %-10s  %s' "$item" "$stamp" "$size" "$state" "${path##*/}")$newline
     if [ "$state" = verified ]; then
         before=$before${newest:+  $newest}$after newest=$line after=''
         verified=$((verified + 1))
