@@ -260,7 +260,8 @@ def _keep_guides(tree: Tree, guides: Mapping[str, str], result: dict[str, Any]) 
     try:
         result["changed"] = bool(write_guides(tree, guides)) or result["changed"]
     except (AltbackupError, OSError) as error:
-        result["failures"].append(failure(STAGE, error))
+        reason = f"{', '.join(guides)} beside {tree.base} cannot be kept up to date: {explain(error)}"
+        result["failures"].append(failure(STAGE, reason))
 
 
 def _remember_items(tree: Tree, items: Sequence[str]) -> None:

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Lists, verifies and restores the backups below the folder in which this file stands. RESTORE.txt beside it tells all about them.
 #
-# Needs a POSIX shell, tar, what the tarballs are compressed with (zstd or gzip), sha256sum, sha512sum or md5sum, and awk, dd, ls,
-# tr, mv, rm. Nothing is written below this folder. No text of a sidecar is ever executed.
+# Needs a POSIX shell, tar, what the tarballs are compressed with (zstd or gzip), sha256sum, sha512sum or md5sum, and awk, ls, tr,
+# mv, rm. Nothing is written below this folder. No text of a sidecar is ever executed.
 set -u
 
 LC_ALL=C
@@ -127,30 +127,48 @@ inspect() {
     size=0 inode='' dig='' alg='' base_dig=''
     if ! is_file "$path"; then
         state='no tarball'
-        return
-    fi
-    set -f
-    # shellcheck disable=SC2046 # fields of ls: inode, mode, links, owner, group, size
-    set -- $(ls -lind "$path")
-    set +f
-    inode=$1 size=$6
-    if ! is_file "$path.dna"; then
-        state='no dna'
-    elif ! read_dna "$path.dna"; then
-        state=malformed dig='' alg='' base_dig=''
-    elif [ "$said" != "$size" ]; then
-        state='wrong size'
+    elif is_file "$path.dna"; then
+        list_files "./${path##*/}" "./${path##*/}.dna"
+        measure "${listed##*"$newline"}"
+        length=$size
+        measure "${listed%%"$newline"*}"
+        if ! read_dna "$path.dna" "$length"; then
+            state=malformed dig='' alg='' base_dig=''
+        elif [ "$said" != "$size" ]; then
+            state='wrong size'
+        else
+            state=verified
+        fi
     else
-        state=verified
+        list_files "./${path##*/}"
+        measure "$listed"
+        state='no dna'
     fi
 }
 
-# Given the path of a sidecar, set dig, said (size), alg and base_dig. Fail if it is no dna.
+# Given names of files in the folder clock, in their order, set listed to the line of ls for each.
+list_files() {
+    listed=$(cd "$clock" && ls -lind "$@")
+}
+
+# Given a line of ls (inode, mode, links, owner, group, size and more), set inode and size.
+measure() {
+    set -f
+    # shellcheck disable=SC2086 # its fields
+    set -- $1
+    set +f
+    inode=$1 size=$6
+}
+
+# Given the path of a sidecar and its size, set dig, said (size), alg and base_dig. Fail if it is no dna.
 read_dna() {
-    [ -r "$1" ] || return 1
-    text=$(dd if="$1" bs=4097 count=1 2>/dev/null | tr '\000' '\001' && printf x)
-    text=${text%x}
-    [ ${#text} -le 4096 ] || return 1
+    [ -r "$1" ] && [ "$2" -le 4096 ] || return 1
+    text=''
+    while IFS= read -r line; do
+        text=$text$line$newline
+    done <"$1"
+    text=$text$line
+    [ ${#text} -eq "$2" ] || return 1 # a shell leaves out NUL
     parse_dna
 }
 
@@ -187,12 +205,12 @@ parse_dna() {
     case $alg in md5) length=32 ;; sha256) length=64 ;; sha512) length=128 ;; *) return 1 ;; esac
     case $dig in *[!0-9A-Fa-f]*) return 1 ;; esac
     [ ${#dig} -eq "$length" ] && [ -n "$said" ] || return 1
-    dig=$(printf %s "$dig" | tr A-F a-f)
+    case $dig in *[A-F]*) dig=$(printf %s "$dig" | tr A-F a-f) ;; esac
     [ -n "$full$base_dig" ] || return 0
     case /$full/ in *//* | */./* | */../* | *'\u0000'*) return 1 ;; esac
     case $base_dig in *[!0-9A-Fa-f]*) return 1 ;; esac
     case ${#base_dig} in 32 | 64 | 128) ;; *) return 1 ;; esac
-    base_dig=$(printf %s "$base_dig" | tr A-F a-f)
+    case $base_dig in *[A-F]*) base_dig=$(printf %s "$base_dig" | tr A-F a-f) ;; esac
 }
 
 skip_blanks() {
@@ -235,22 +253,32 @@ list() {
 }
 
 list_item() {
-    before='' newest='' after=''
+    before=$tarballs held='' after=''
     each_tarball list_tarball "$1"
-    [ -n "$before$newest$after" ] || return 0
-    items=$((items + 1))
-    printf '%s' "$before${newest:+* $newest}$after"
+    release '* '
+    [ "$tarballs" -eq "$before" ] || items=$((items + 1))
 }
 
+# Show the tarballs of an item in their order; the last verified one is held until it is known to be the newest.
 list_tarball() {
-    line=$(printf '%-36s  %s  %15s  %-10s  %s' "$item" "$stamp" "$size" "$state" "${path##*/}")$newline
     if [ "$state" = verified ]; then
-        before=$before${newest:+  $newest}$after newest=$line after=''
+        release '  '
+        held=$path held_stamp=$stamp held_size=$size
         verified=$((verified + 1))
     else
-        after="$after  $line"
+        after=$after$(show '  ' "$stamp" "$size" "$state" "$path")$newline
     fi
     tarballs=$((tarballs + 1)) bytes=$((bytes + size))
+}
+
+release() {
+    [ -z "$held" ] || show "$1" "$held_stamp" "$held_size" verified "$held"
+    printf %s "$after"
+    held='' after=''
+}
+
+show() {
+    printf '%s%-36s  %s  %15s  %-10s  %s\n' "$1" "$item" "$2" "$3" "$4" "${5##*/}"
 }
 
 # ---- verify
@@ -473,6 +501,7 @@ hint() {
         git) say "to prove it, after a look at its config and hooks: git -C '$destination' fsck --full" ;;
         databases) say "to prove it: sqlite3 FILE 'PRAGMA integrity_check', FILE being what is in '$destination'" ;;
     esac
+    case $item in */folders/altbackup-controller) say "what to do with it stands in $destination/README.txt" ;; esac
     say "then give it to the user who is to own it: chown -R USER:GROUP '$destination'"
 }
 
@@ -482,7 +511,7 @@ case $0 in /*) base=${0%/*} ;; */*) base=./${0%/*} ;; *) base=. ;; esac
 base=$(cd -P "${base:-/}" && pwd -P && echo x) || fail "the folder of $0 cannot be entered"
 base=${base%"${newline}x"}
 base=${base%/}
-for tool in dd ls tr; do need "$tool" 'coreutils (or busybox)'; done
+for tool in ls tr; do need "$tool" 'coreutils (or busybox)'; done
 
 case ${1:-} in
     list)

@@ -551,8 +551,8 @@ def test_a_missing_tool_is_named_with_its_package(tmp_path: Path, place: Path, t
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_restore_leaves_nothing(tmp_path: Path, place: Path, shell: list[str], number: int) -> None:
     disk = Disk(tmp_path / "disk", shell)
-    content = random.Random(1).randbytes(3 << 20)
-    disk.put([*PLAIN, *((f"thing/{index}", content) for index in range(40))])
+    content = random.Random(1).randbytes(1 << 20)
+    disk.put([*PLAIN, *((f"thing/{index}", content) for index in range(10))])
     tools = tmp_path / "tools"
     tools.mkdir()
     tar = shutil.which("tar")
@@ -563,7 +563,7 @@ def test_an_interrupted_restore_leaves_nothing(tmp_path: Path, place: Path, shel
         argv, env=disk.environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        assert wait_until((tmp_path / "unpacking").exists)
+        assert wait_until((tmp_path / "unpacking").exists, 60)
         assert left_beside(place / "out") == [f".altbackup-restore-{process.pid}"]
         os.killpg(process.pid, number)
         assert process.wait(30) in (128 + number, -number)
