@@ -448,14 +448,17 @@ decompress() {
 # Fail if anything in the archive at path would come to lie outside of its one top folder, or would not come out as it was.
 require_safe_names() {
     [ -n "$gnu" ] && note='' || note=', or is part of a name with a line break, which needs GNU tar'
-    why=$(decompress | { "$tar" ${gnu:+--quoting-style=escape} -t -f - 2>"$temporary/said" || : >"$temporary/failed"; } | awk '
+    why=$(decompress | {
+        "$tar" ${gnu:+--quoting-style=escape} -t -f - 2>"$temporary/said" || : >"$temporary/failed"
+        cat >/dev/null # what follows the end of the archive
+    } | awk '
         NR == 1 { top = $0; sub("/.*", "", top) }
         NR == 1 && (top == "" || top == "." || top == "..") || index($0 "/", top "/") != 1 || ("/" $0 "/") ~ /\/\.\.\// {
-            if (!bad++) print $0
+            if (!bad++) print "\"" $0 "\""
         }
-        END { if (!NR) print "(nothing)"; exit bad > 0 || !NR }') \
-        || fail "${path##*/} holds $why, which does not lie in its one folder$note: nothing was unpacked"
+        END { if (!NR) print "nothing" }')
     [ ! -e "$temporary/failed" ] || fail "$path cannot be read as an archive: $(head -n 3 "$temporary/said") Nothing was unpacked"
+    [ -z "$why" ] || fail "${path##*/} holds $why, which does not lie in its one folder$note: nothing was unpacked"
     [ -n "$gnu" ] || require_plain
 }
 

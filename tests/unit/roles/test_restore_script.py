@@ -105,6 +105,7 @@ def test_private_state_other_files_and_links_are_passed_over(disk: Disk, tmp_pat
     Path(f"{tarball}.proof").write_text("$(touch ran)")
     shutil.copytree(disk.path / "dayabay", disk.path / ".altbackup" / "quarantine" / "dayabay")
     shutil.copytree(disk.path / "dayabay", disk.path / "lost+found")
+    shutil.copytree(disk.path / "dayabay" / "folders", disk.path / "dayabay" / "folders.LOCKED")
     (disk.path / "elsewhere").symlink_to(disk.path / "dayabay")
     (disk.path / "dayabay" / "folders" / "thing" / "last").symlink_to(FIRST)
     (tarball.parent / ".altbackup-tmp-1-thing.tar").write_text("x")
@@ -373,12 +374,37 @@ def test_wrong_usage_is_exit_2_and_shows_the_usage(disk: Disk, words: list[str])
     assert disk.well("help").startswith("Usage: ")
 
 
-def test_a_damaged_tarball_is_not_unpacked(disk: Disk, place: Path) -> None:
+@pytest.mark.parametrize("offset", [0, 1024])
+def test_a_damaged_tarball_is_not_unpacked(disk: Disk, place: Path, offset: int) -> None:
     path = disk.put(PLAIN)
     with open(path, "r+b") as stream:
+        stream.seek(offset)
         stream.write(b"X")
     assert "is damaged" in disk.badly("restore", "dayabay/folders/thing", place / "out")
     assert not list(place.iterdir())
+
+
+@pytest.mark.parametrize("extension", [".tar.zst", ".tar.gz"])
+def test_damage_that_only_the_decompressor_sees_is_seen(
+    disk: Disk, tmp_path: Path, place: Path, extension: str
+) -> None:
+    (path,) = disk.dump(folder_item(tmp_path), form=Form(extension))
+    content = bytearray(path.read_bytes())
+    content[-6 if extension == ".tar.gz" else -1] ^= 1
+    path.write_bytes(content)
+    Path(f"{path}.dna").write_text(modern_text(content))
+    assert disk.well("verify").startswith("OK")
+    assert "cannot be read as an archive" in disk.badly("restore", "dayabay/folders/thing", place / "out")
+    assert not list(place.iterdir())
+
+
+@pytest.mark.parametrize("tar", ["GNU tar", "busybox tar"])
+def test_what_follows_the_end_of_an_archive_does_not_matter(disk: Disk, tmp_path: Path, place: Path, tar: str) -> None:
+    if tar == "busybox tar":
+        only_busybox_tar(disk, tmp_path)
+    disk.put(content=archive(PLAIN) + bytes(1 << 20))
+    disk.well("restore", "dayabay/folders/thing", place / "out")
+    assert (place / "out" / "file").read_text() == "content"
 
 
 HOSTILE: dict[str, list[tuple[str, bytes | str | None]]] = {
@@ -390,6 +416,8 @@ HOSTILE: dict[str, list[tuple[str, bytes | str | None]]] = {
     "two folders": [*PLAIN, ("other", None)],
     "dot": [(".", None), ("./file", b"x")],
     "nothing": [],
+    "no name": [("", b"x")],
+    "no name after others": [*PLAIN, ("", b"x")],
     "a file": [("thing", b"x")],
     "a link": [("thing", "/etc")],
     "a link as folder": [("thing", "{place}"), ("thing/escaped", b"x")],
@@ -606,7 +634,9 @@ def test_what_cannot_be_read_is_a_failure(tmp_path: Path, shell: list[str]) -> N
 def test_who_is_not_root_restores_folders_that_nobody_may_write_to(tmp_path: Path, shell: list[str]) -> None:
     with nobodys_folder() as folder:
         item = folder_item(tmp_path)
-        (Path(item["path"]) / "locked").mkdir(mode=0o555)
+        (Path(item["path"]) / "locked").mkdir()
+        (Path(item["path"]) / "locked" / "file").touch()
+        (Path(item["path"]) / "locked").chmod(0o555)
         Path(item["path"]).chmod(0o555)
         disk = Disk(folder / "disk", shell)
         for path in disk.dump(item):
