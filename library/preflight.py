@@ -66,10 +66,6 @@ options:
     type: list
     elements: path
     default: []
-  step_timeout:
-    description: Seconds after which all tries are ended.
-    type: float
-    default: 21600
   fail:
     description: Whether the module fails when something is wrong.
     type: bool
@@ -172,7 +168,6 @@ def main() -> None:
             "peers": {"type": "list", "elements": "dict", "default": []},
             "fetch": {"type": "bool", "default": False},
             "locks": {"type": "list", "elements": "path", "default": []},
-            "step_timeout": {"type": "float", "default": 21600},
             "fail": {"type": "bool", "default": True},
             **WRITING,
         },

@@ -35,10 +35,6 @@ options:
     description: Whether what arrived with other bytes is named in RV(wrong), to be sent once more, and no failure yet.
     type: bool
     default: false
-  step_timeout:
-    description: Seconds after which fetching is ended.
-    type: float
-    default: 21600
   fail:
     description: Whether the module fails when something is wrong.
     type: bool
@@ -119,7 +115,6 @@ def main() -> None:
             "tarballs": {"type": "list", "elements": "dict", "required": True},
             "peer": {"type": "dict"},
             "retry": {"type": "bool", "default": False},
-            "step_timeout": {"type": "float", "default": 21600},
             "fail": {"type": "bool", "default": True},
             **WRITING,
         },

@@ -64,10 +64,6 @@ options:
     description: Days after which the scratch copy of a Subversion repository is built anew and verified whole.
     type: int
     default: 7
-  step_timeout:
-    description: Seconds after which children are ended and what is not yet done fails.
-    type: float
-    default: 21600
   fail:
     description: Whether the module fails when something is wrong; the stages of a chain collect O(ignore:failures) instead.
     type: bool
@@ -145,7 +141,6 @@ def main() -> None:
             "compress_level": {"type": "int", "default": 1},
             "algorithm": {"type": "str", "choices": ["sha256", "sha512", "md5"], "default": "sha256"},
             "verify_every": {"type": "int", "default": 7},
-            "step_timeout": {"type": "float", "default": 21600},
             "fail": {"type": "bool", "default": True},
             **WRITING,
         },

@@ -67,10 +67,6 @@ options:
     description: Seconds to wait until one of them is free.
     type: float
     default: 0
-  step_timeout:
-    description: Seconds after which the copying for I(basis) is ended.
-    type: float
-    default: 21600
   fail:
     description: Whether the module fails when something is wrong.
     type: bool
@@ -183,7 +179,6 @@ def main() -> None:
             "basis": {"type": "bool", "default": False},
             "slots": {"type": "int", "default": 0},
             "slot_wait": {"type": "float", "default": 0},
-            "step_timeout": {"type": "float", "default": 21600},
             "fail": {"type": "bool", "default": True},
             **WRITING,
         },

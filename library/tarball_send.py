@@ -47,10 +47,6 @@ options:
         description: Whether the target fetches it itself (C(pull)); then only the peer's C(node) matters here.
         type: bool
         default: false
-  step_timeout:
-    description: Seconds after which all transfers are ended.
-    type: float
-    default: 21600
   fail:
     description: Whether the module fails when something is wrong.
     type: bool
@@ -141,7 +137,6 @@ def main() -> None:
         argument_spec={
             "base": {"type": "path", "required": True},
             "targets": {"type": "list", "elements": "dict", "options": TARGET, "required": True},
-            "step_timeout": {"type": "float", "default": 21600},
             "fail": {"type": "bool", "default": True},
             **WRITING,
         },

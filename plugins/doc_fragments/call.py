@@ -20,6 +20,10 @@ options:
 
     DOCUMENTATION = r"""
 options:
+  step_timeout:
+    description: Seconds after which the call ends with a failure, its children and its reading of files.
+    type: float
+    default: 21600
   nice:
     description: Niceness of this call and of all that it starts, from 0 to 19.
     type: int

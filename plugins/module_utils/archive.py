@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from .digest import CHUNK, new_hash
-from .errors import AltbackupError, ToolMissing
+from .errors import AltbackupError, ToolMissing, naming
 from .processes import Child, Deadline, clean_environment, find_tool
 from .sidecar import Dna
 
@@ -99,8 +99,9 @@ def _lists(parts: Sequence[Part]) -> Iterator[list[IO[bytes]]]:
         lists: list[IO[bytes]] = []
         for part in parts:
             names = stack.enter_context(tempfile.TemporaryFile())
-            names.write(b"".join(name + b"\0" for name in part.names))
-            names.seek(0)
+            with naming(tempfile.gettempdir()):
+                names.write(b"".join(name + b"\0" for name in part.names))
+                names.seek(0)
             lists.append(names)
         yield lists
 
@@ -148,15 +149,16 @@ def write_archive(
             children.append((packer, f"compressing {parts[0].root}"))
             stream.close()  # the compressor alone reads it
             stream = _pipe(packer)
-        dna = _copy(stream, output, form.algorithm, deadline, [child for child, _ in children])
+        with naming(destination):
+            dna = _copy(stream, output, form.algorithm, deadline, [child for child, _ in children])
         for child, what in reversed(children):  # a compressor that dies takes tar with it, and has the reason
             child.check(deadline, what)
         if said is not None:
             said += tar.stderr().splitlines()
         if listing is not None:
             listing.finish()
-        output.flush()
-        os.fsync(output.fileno())
+        with naming(destination):
+            os.fsync(output.fileno())
     return dna
 
 

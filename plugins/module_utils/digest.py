@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
+from .errors import naming
+from .processes import Deadline
+
 DIGEST_LENGTHS = {"md5": 32, "sha256": 64, "sha512": 128}
 CHUNK = 1 << 20
+
+
+_limits: list[Deadline] = []
+
+
+@contextlib.contextmanager
+def limited(deadline: Deadline) -> Iterator[None]:
+    """Given a deadline, end all reading for digests in this process by then, while the block lasts."""
+    _limits.append(deadline)
+    try:
+        yield
+    finally:
+        _limits.remove(deadline)
 
 
 def new_hash(algorithm: str) -> Any:
@@ -32,7 +49,7 @@ def open_plain(path: str) -> IO[bytes]:
 
 
 def digest_file(path: str, algorithm: str, *, from_disk: bool = False) -> tuple[str, int]:
-    """Given a plain file, return its digest (hex) and the number of bytes read. Raise OSError.
+    """Given a plain file, return its digest (hex) and the number of bytes read. Raise OSError, or DeadlineExceeded where limited.
 
     With `from_disk` the pages that the kernel holds are dropped first, so that the medium is read.
     """
@@ -40,14 +57,13 @@ def digest_file(path: str, algorithm: str, *, from_disk: bool = False) -> tuple[
     buffer = bytearray(CHUNK)
     view = memoryview(buffer)
     size = 0
-    with open_plain(path) as stream:
+    with naming(path), open_plain(path) as stream:
         if from_disk:
             os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         while True:
-            try:
-                count = stream.readinto(buffer)  # type: ignore[attr-defined]
-            except OSError as error:
-                raise OSError(error.errno, error.strerror, path) from error
+            for limit in _limits:
+                limit.remaining()
+            count = stream.readinto(buffer)  # type: ignore[attr-defined]
             if not count:
                 return digest.hexdigest(), size
             digest.update(view[:count])

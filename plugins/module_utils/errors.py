@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 
 class AltbackupError(Exception):
     """An expected failure, told to the user by its message alone."""
@@ -46,3 +49,14 @@ class SourceChanged(AltbackupError):
 
 class DigestMismatch(AltbackupError):
     """Bytes on disk that are not those that were written or promised."""
+
+
+@contextlib.contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Given the path of a file that is open, let errors that the block meets with it name it. Raise OSError."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, path) from error

@@ -18,10 +18,11 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
-from .errors import InvalidInput, Locked
+from .digest import limited
+from .errors import InvalidInput, Locked, naming
 from .layout import Tree, open_tree
 from .priority import lower_priority
-from .processes import inherited, title_of
+from .processes import Deadline, inherited, title_of
 from .publish import make_folders, require_writable
 
 WAIT = 30.0
@@ -141,7 +142,8 @@ class Hold:
         had = self._lease is not None
         self._lease = None
         self.run = None
-        os.ftruncate(self._descriptor, 0)
+        if had:
+            _fill(self._descriptor, b"", lock_path(self.tree))
         return had
 
     def reserve(self, slots: int, wait: float) -> bool:
@@ -178,9 +180,7 @@ class Hold:
             "expires": lease.expires,
             "transfer": lease.transfer,
         }
-        text = json.dumps(entry, sort_keys=True).encode()
-        if os.pwrite(self._descriptor, text.ljust(_LENGTH - 1) + b"\n", 0) < len(text):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), lock_path(self.tree))
+        _fill(self._descriptor, json.dumps(entry, sort_keys=True).encode(), lock_path(self.tree))
         self._lease = lease
 
 
@@ -220,8 +220,12 @@ def shared(tree: Tree, wait: float = WAIT) -> Iterator[None]:
         os.close(descriptor)
 
 
-READING: dict[str, Any] = {"nice": {"type": "int", "default": 0}, "ionice": {"type": "str", "default": ""}}
-"""What a call of any module may be told: its priority"""
+READING: dict[str, Any] = {
+    "step_timeout": {"type": "float", "default": 21600},
+    "nice": {"type": "int", "default": 0},
+    "ionice": {"type": "str", "default": ""},
+}
+"""What a call of any module may be told: its limit and its priority"""
 WRITING: dict[str, Any] = {**READING, "run": {"type": "dict"}}
 """What a call of a module that writes may be told: the run that it belongs to, too"""
 
@@ -241,7 +245,8 @@ def writing(
     if check_mode:
         return function(None)
     tree = require_writable(options["base"])
-    with held(tree, parse_run(options["run"]), clean=None if clean is None else lambda: clean(tree)) as hold:
+    run, limit = parse_run(options["run"]), Deadline(options["step_timeout"])
+    with held(tree, run, clean=None if clean is None else lambda: clean(tree)) as hold, limited(limit):
         result = function(hold)
     return {**result, "notes": [*hold.notes, *result.get("notes", [])]}
 
@@ -249,7 +254,7 @@ def writing(
 def reading(options: Mapping[str, Any], function: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Given a module's options with its base, return the result of a function that only reads, called while nobody writes."""
     lower_priority(options["nice"], options["ionice"])
-    with shared(open_tree(options["base"])):
+    with shared(open_tree(options["base"])), limited(Deadline(options["step_timeout"])):
         return function()
 
 
@@ -260,6 +265,12 @@ def _opened(path: str, flags: int) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _fill(descriptor: int, text: bytes, path: str) -> None:
+    with naming(path):
+        if os.pwrite(descriptor, text.ljust(_LENGTH - 1) + b"\n", 0) < _LENGTH:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _await(descriptor: int, kind: int, tree: Tree, wait: float) -> None:

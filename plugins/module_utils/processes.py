@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
-from .errors import DeadlineExceeded, ToolFailed, ToolMissing
+from .errors import DeadlineExceeded, ToolFailed, ToolMissing, naming
 
 _PACKAGES = {
     "svnadmin": "subversion",
@@ -197,8 +197,9 @@ def run(
     `what` opens the message of a failure and says what was attempted; `said` receives the lines of its stderr.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as source:
-        source.write(input or b"")
-        source.seek(0)
+        with naming(tempfile.gettempdir()):
+            source.write(input or b"")
+            source.seek(0)
         with Child(argv, stdin=source, stdout=out, cwd=cwd, environment=environment) as child:
             child.check(deadline, what)
             if said is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from . import sidecar
 from .digest import digest_file
-from .errors import AltbackupError, BaseUnusable, DigestMismatch
+from .errors import AltbackupError, BaseUnusable, DigestMismatch, naming
 from .layout import LAST, TEMPORARY, Tarball, Tree, open_tree
 from .sidecar import SUFFIX, Dna
 from .stamps import is_stamp
@@ -40,7 +40,8 @@ def flush_folder(path: str) -> None:
     """Flush a folder's entries to the medium."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        with naming(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -76,7 +77,7 @@ def write_text(path: str, text: str) -> None:
     temporary = temporary_beside(path)
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        with naming(path), os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())

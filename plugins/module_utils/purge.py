@@ -20,7 +20,7 @@ from .leftovers import remove_outgoing
 from .publish import flush_folder, make_folders, prune_empty, record_path, remove_if_there, require_writable
 from .retention import retained
 from .sidecar import SUFFIX
-from .stamps import parse_stamp
+from .stamps import is_stamp, parse_stamp
 
 _STAGE = "purge"
 
@@ -73,6 +73,11 @@ def purge(
         result["kept"] += [tarball.relpath for tarball in tarballs if tarball.relpath in staying]
         due += [tarball for tarball in tarballs if tarball.relpath not in staying]
     _remove(tree, due, result, check_mode)
+    for key in () if check_mode else items:
+        try:
+            result["changed"] = _tidy(tree, key) or result["changed"]
+        except OSError as error:
+            result["failures"].append(failure(_STAGE, error, key=key))
     result["changed"] = result["changed"] or bool(result["removed"])
     return result
 
@@ -187,7 +192,7 @@ def _remove_one(tree: Tree, tarball: Tarball, result: dict[str, Any]) -> bool:
     deleted = True
     try:
         prune_empty(folder, tree.path(tarball.key))
-        _remove_record(tree, tarball)
+        _remove_record(tree, tarball.key, tarball.stamp)
         if gone:
             shutil.rmtree(gone)
     except OSError as error:
@@ -214,15 +219,34 @@ def _move_to_trash(tree: Tree, tarball: Tarball) -> str:
     return gone
 
 
-def _remove_record(tree: Tree, tarball: Tarball) -> None:
-    """Remove the record of a dump, unless another tarball of the same stamp is still there."""
-    folder = os.path.dirname(tree.path(tarball.relpath))
+def _remove_record(tree: Tree, key: str, stamp: str) -> bool:
+    """Remove the record of a dump, unless a tarball of that stamp is still there; return whether it is removed."""
+    folder = tree.path(f"{key}/{stamp}")
     if os.path.isdir(folder) and any(name.endswith(EXTENSIONS) for name in os.listdir(folder)):
-        return
-    record = record_path(tree, tarball.key, tarball.stamp)
+        return False
+    record = record_path(tree, key, stamp)
     remove_if_there(record)
     if os.path.isdir(os.path.dirname(record)):
         prune_empty(os.path.dirname(record), tree.private_path("records"))
+    return True
+
+
+def _tidy(tree: Tree, key: str) -> bool:
+    """Remove what killed purges left of an item: records without a tarball and dated folders without anything.
+
+    Return whether there was any. Raise OSError.
+    """
+    records = tree.private_path("records", *key.split("/"))
+    found = [
+        os.path.relpath(os.path.join(parent, name), records) for parent, _, names in os.walk(records) for name in names
+    ]
+    stamps = [path[: -len(".json")] for path in found if path.endswith(".json") and is_stamp(path[: -len(".json")])]
+    removed = [stamp for stamp in stamps if _remove_record(tree, key, stamp)]
+    dated = [parent for parent, _, _ in os.walk(tree.path(key), topdown=False) if os.path.basename(parent).isdecimal()]
+    empty = [folder for folder in dated if not os.listdir(folder)]
+    for folder in empty:
+        prune_empty(folder, tree.path(key))
+    return bool(removed or empty)
 
 
 def _empty_trash(tree: Tree, result: dict[str, Any], check_mode: bool) -> None:

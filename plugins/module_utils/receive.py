@@ -88,17 +88,19 @@ def prepare(
             _remember_items(tree, items)
         _keep_guides(tree, guides or {}, result)
     present: dict[str, list[Tarball]] = {}
+    by_path = {entry.relpath: entry for entry in wanted}
     for tarball in scan(tree, keys={entry.key for entry in wanted}).tarballs:
-        present.setdefault(tarball.key, []).append(tarball)
+        entry = by_path.get(tarball.relpath) if hold else None
+        known = _completed(tree, tarball, entry, result) if entry else tarball
+        present.setdefault(tarball.key, []).append(known)
     order = sorted(wanted, key=lambda entry: entry.stamp, reverse=True)
     for entry in sorted(order, key=lambda entry: day_of(entry.stamp) != day):
-        there = present.get(entry.key, [])
-        if hold:
-            there = [_completed(tree, tarball, entry, result) for tarball in there]
-        own = [tarball for tarball in there if tarball.verified]
+        own = [tarball for tarball in present.get(entry.key, []) if tarball.verified]
         same = next((tarball for tarball in own if tarball.relpath == entry.relpath), None)
         if same and same.dna and same.dna.same_content(entry.dna):
             result["have"].append(entry.relpath)
+            if hold:
+                _point_last(tree, entry, result)
         elif same and same.dna:
             reason = (
                 f"{entry.relpath} is verified here with {same.dna.alg} {same.dna.dig}, but the source has {entry.dna.dig}: "
@@ -112,6 +114,9 @@ def prepare(
         elif not (hold and _link(tree, entry, own, result)):
             result["send"].append(entry.relpath)
     sent = {entry.part: entry for entry in wanted if entry.relpath in result["send"]}
+    if hold:
+        for part in {entry.part for entry in wanted} - set(sent):
+            remove_if_there(os.path.join(incoming, part))
     result["send"] += list(predicted)
     room = _require_space(tree, incoming, list(sent.values()), result)
     result["changed"] = bool(result["linked"] or result["changed"])
@@ -136,7 +141,9 @@ def _clear(tree: Tree, incoming: str, wanted: Sequence[Wanted], result: dict[str
         path = os.path.join(incoming, name)
         if name == BASIS:
             remove_folder(path)
-        elif name not in parts:
+        elif (
+            name not in parts or os.lstat(path).st_nlink > 1
+        ):  # what arrives is written in place, never into another file
             remove_if_there(path)
             result["notes"].append(f"removed {name} from {incoming}: left by an earlier run and not wanted by this one")
     by_path = {entry.relpath: entry for entry in wanted}
@@ -145,8 +152,7 @@ def _clear(tree: Tree, incoming: str, wanted: Sequence[Wanted], result: dict[str
         folder, name = os.path.split(relpath)
         entry = by_path.get(f"{folder}/{name[len(TEMPORARY) :].partition('-')[2]}")
         arrived = os.path.join(incoming, entry.part) if entry else ""
-        whole = entry is not None and os.lstat(path).st_size == entry.dna.size
-        if whole and not os.path.lexists(arrived):
+        if entry and _is_alone(path, entry.dna.size) and not os.path.lexists(arrived):
             make_folders(incoming, tree.private)
             os.replace(path, arrived)
             result["notes"].append(f"took {relpath}, which a killed run had left, back to {incoming}")
@@ -156,9 +162,15 @@ def _clear(tree: Tree, incoming: str, wanted: Sequence[Wanted], result: dict[str
         prune_empty(os.path.dirname(path), tree.base)
 
 
+def _is_alone(path: str, size: int) -> bool:
+    """Return whether a file has that size and no other name: what arrives is written in place, so it must be nobody else's."""
+    status = os.lstat(path)
+    return (status.st_size, status.st_nlink) == (size, 1)
+
+
 def _completed(tree: Tree, tarball: Tarball, entry: Wanted, result: dict[str, Any]) -> Tarball:
-    """Given a tarball on this target, return it verified, if it is the wanted one and a killed run had only not come to its dna."""
-    if tarball.verified or tarball.relpath != entry.relpath or tarball.size != entry.dna.size:
+    """Given a tarball on this target that is wanted, return it verified, if a killed run had only not come to its dna."""
+    if tarball.verified or tarball.size != entry.dna.size:
         return tarball
     try:
         verify(tree.path(entry.relpath), entry.dna, from_disk=True)
@@ -171,6 +183,14 @@ def _completed(tree: Tree, tarball: Tarball, entry: Wanted, result: dict[str, An
     result["changed"] = True
     result["notes"].append(f"completed {entry.relpath}, which {tarball.problem}")
     return _stored(tree, entry)
+
+
+def _point_last(tree: Tree, entry: Wanted, result: dict[str, Any]) -> None:
+    """See to it that `last` is not behind what is verified here: a killed run had not come to it."""
+    try:
+        result["changed"] = point_last(tree, entry.key, entry.stamp) or result["changed"]
+    except (AltbackupError, OSError) as error:
+        result["failures"].append(failure(STAGE, error, relpath=entry.relpath))
 
 
 def _require_space(tree: Tree, incoming: str, sent: Sequence[Wanted], result: dict[str, Any]) -> int:
@@ -312,23 +332,27 @@ def accept(
     incoming = tree.private_path("incoming")
     result: dict[str, Any] = {"changed": False, "tarballs": [], "wrong": [], "wire": 0, "notes": [], "failures": []}
     wanted = parse_wanted(tarballs)
-    earlier = {str(value["relpath"]): str(value.get("wrong", "")) for value in tarballs}
     if fetch is not None:
         try:
             result["wire"] = fetch(incoming, wanted)
         except (AltbackupError, OSError) as error:
             result["failures"].append(failure(STAGE, error))
     result["notes"] += end_receivers(incoming)
+    wrong: dict[str, DigestMismatch] = {}
     for entry, value in zip(wanted, tarballs):
         try:
+            if entry.part in wrong:
+                raise wrong[entry.part]
             result["tarballs"].append(describe(tree, _accept(tree, entry), 0.0))
             result["changed"] = True
             point_last(tree, entry.key, entry.stamp)
         except DigestMismatch as error:
-            if retry and not earlier[entry.relpath]:
+            wrong[entry.part] = error
+            if retry:
                 result["wrong"].append({**value, "wrong": str(error)})
                 continue
-            twice = f"; the first time: {earlier[entry.relpath]}" if earlier[entry.relpath] else ""
+            first = str(value.get("wrong", ""))
+            twice = f"; the first time: {first}" if first else ""
             reason = f"{entry.relpath} arrived {'twice ' if twice else ''}with other bytes and was thrown away: {error}{twice}"
             result["failures"].append(failure(STAGE, reason, relpath=entry.relpath))
         except (AltbackupError, OSError) as error:

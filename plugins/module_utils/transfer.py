@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import IO, Any
 
 from .digest import in_parallel
-from .errors import AltbackupError, InvalidInput, ToolFailed
+from .errors import AltbackupError, InvalidInput, ToolFailed, naming
 from .failures import failure
 from .layout import Tree
 from .leftovers import remove_outgoing
@@ -148,8 +148,9 @@ def _is_missing(said: str, folder: str) -> bool:
 def _run(command: Sequence[str], names: bytes, deadline: Deadline) -> tuple[int, str, int]:
     """Run an rsync; return its exit code, what it said, and the bytes that went over the wire both ways."""
     with tempfile.TemporaryFile() as listed, tempfile.TemporaryFile() as out:
-        listed.write(names)
-        listed.seek(0)
+        with naming(tempfile.gettempdir()):
+            listed.write(names)
+            listed.seek(0)
         with Child(command, environment=clean_environment(**_session()), stdin=listed, stdout=out) as child:
             rc = child.wait(deadline)
             said = child.stderr()
@@ -175,8 +176,10 @@ def _transfer(peer: Peer, here: str, wanted: Sequence[Wanted], deadline: Deadlin
     The files of each stamp are one rsync, in the order given: rsync itself goes by the names.
     """
     total = 0
-    for _, files in itertools.groupby(wanted, key=lambda file: file.stamp):
-        parts = dict.fromkeys(file.part for file in files)
+    once = {file.part: file for file in reversed(wanted)}
+    first = [file for file in wanted if once[file.part] is file]
+    for _, files in itertools.groupby(first, key=lambda file: file.stamp):
+        parts = [file.part for file in files]
         command = rsync_command(peer, here, fetch=fetch)
         rc, said, wire = _run(command, "".join(f"{part}\0" for part in parts).encode("ascii"), deadline)
         total += wire

@@ -283,7 +283,10 @@ def connection(plan: Mapping[str, Any], source: str, target: str) -> dict[str, A
     if target not in plan["sources"][source]["local_targets"]:
         found.update({name: called[f"rsync_{name}"] for name in ("host", "port", "user") if called[f"rsync_{name}"]})
         found.update({name: caller[name] for name in ("ssh_key", "ssh_args") if caller[name]})
-        found.update({name: called[name] for name in ("nice", "ionice") if called[name]})
+        if called["rrsync"]:
+            found["folder"] = "."  # the key is bound to that folder, and to rsync alone
+        else:
+            found.update({name: called[name] for name in ("nice", "ionice") if called[name]})
     return found
 
 

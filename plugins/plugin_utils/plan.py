@@ -33,6 +33,7 @@ _OF_BOTH = (
     "rsync_host",
     "rsync_port",
     "rsync_user",
+    "rrsync",
     "bwlimit",
     "connect_timeout",
     "io_timeout",

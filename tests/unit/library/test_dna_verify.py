@@ -269,3 +269,9 @@ def test_keys_are_the_same_when_nothing_could_be_done(tmp_path: Path) -> None:
     good, bad = verify(base), run_module("dna_verify", base=str(tmp_path / "nowhere/x"), fail=False)
     assert not bad.get("failed")
     assert set(good) - {"invocation", "changed"} == set(bad) - {"invocation", "changed"}
+
+
+def test_reading_that_takes_longer_than_its_limit_is_a_failure_and_no_match(base: Path) -> None:
+    result = verify(base, step_timeout=0)
+    assert "took longer than its limit of 0 s" in result["msg"]
+    assert result["match"] == []

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.altbackup.core.plugins.module_utils import digest
+from ansible_collections.altbackup.core.plugins.module_utils.errors import DeadlineExceeded
+from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
 
 
 @pytest.mark.parametrize("algorithm", sorted(digest.DIGEST_LENGTHS))
@@ -70,3 +72,10 @@ def test_as_many_work_as_there_are_cores() -> None:
 def test_an_error_reaches_the_caller() -> None:
     with pytest.raises(ZeroDivisionError):
         digest.in_parallel(lambda value: 1 // value, [1, 0, 1])
+
+
+def test_reading_ends_at_the_limit_of_the_step(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"x")
+    with digest.limited(Deadline(0, "check")), pytest.raises(DeadlineExceeded, match="the check took longer"):
+        digest.digest_file(str(tmp_path / "x"), "md5")
+    assert digest.digest_file(str(tmp_path / "x"), "md5")[1] == 1

@@ -21,6 +21,7 @@ PLAN: dict[str, Any] = {
             "rsync_host": "dayabay.example.org",
             "rsync_port": 2200,
             "rsync_user": "scm",
+            "rrsync": False,
             "nice": 5,
             "ionice": "",
             "connect_timeout": 15.0,
@@ -41,6 +42,7 @@ PLAN: dict[str, Any] = {
             "bwlimit": 2048,
             "ssh_key": "~/.ssh/fetch",
             "ssh_args": [],
+            "rrsync": False,
             "nice": 10,
             "ionice": "idle",
         }
@@ -244,6 +246,13 @@ def test_targets_that_fetch_are_told_how_they_reach_the_source_and_come_last() -
     assert outcomes.peers(plan, "dayabay") == []
     assert outcomes.source_peers(plan, "dayabay", "cms01") == [fetched["source"]]
     assert outcomes.source_peers(plan, "dayabay", "sdu") == []
+
+
+def test_keys_bound_by_rrsync_name_their_folder_themselves_and_start_nothing_but_rsync() -> None:
+    targets = {name: {**entry, "rrsync": True} for name, entry in PLAN["targets"].items()}
+    (peer,) = outcomes.peers({**PLAN, "targets": targets}, "dayabay")
+    assert peer["folder"] == "."
+    assert not {"nice", "ionice"} & set(peer)
 
 
 def test_targets_that_lack_nothing_or_are_busy_get_nothing_now() -> None:

@@ -88,6 +88,7 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
         "rsync_host": "dayabay",
         "rsync_port": None,
         "rsync_user": "",
+        "rrsync": False,
         "bwlimit": 0,
         "connect_timeout": 15.0,
         "io_timeout": 60.0,

@@ -1,0 +1,400 @@
+"""Modules killed at every system call that changes a file system, and with a full or broken disk at each: the next call heals."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faults.conftest import Row
+from faults.invariants import Tree, differences, last_links, surroundings, tree_of, unhealed, verified, violations
+from faults.modules import FAILING, Caller, Ended, Point
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs to be root")
+
+DAY1, DAY2, DAY3 = (f"2013/05/{day:02}/104701" for day in (8, 9, 10))
+RUN = {
+    "controller": "ctl",
+    "user": "scm",
+    "command": "ansible-playbook backup.yml",
+    "started": "2013-05-10 10:47:01 UTC",
+    "host": "machine",
+    "boot": "boot",
+    "namespace": "pid:[1]",
+    "pid": 77,
+    "ticks": 1000,
+    "seconds": 600,
+    "alive": ["77/1000"],
+}
+NEXT = {**RUN, "pid": 99, "ticks": 2000, "alive": ["99/2000"]}
+"""A later run of the same controller, which knows that the first is over"""
+Results = dict[str, dict[str, Any]]
+Step = tuple[str, Callable[["Scene", Results], dict[str, Any] | None]]
+
+
+@dataclass
+class Scene:
+    """A source and its tree on a target, below one folder, and the steps of a stage over them."""
+
+    folder: Path
+    modules: Caller
+    run: Mapping[str, Any] = field(default_factory=lambda: RUN)
+
+    @property
+    def source(self) -> Tree:
+        """The source's base."""
+        return Tree(self.folder / "source", self.folder / "source")
+
+    @property
+    def target(self) -> Tree:
+        """The source's tree on the target."""
+        return Tree(self.folder / "copies" / "dayabay", self.folder / "copies")
+
+    @property
+    def trees(self) -> tuple[Tree, Tree]:
+        """Both."""
+        return self.source, self.target
+
+    def call(self, step: Step, results: Results, **options: Any) -> Ended | None:
+        """Do a step, if there is anything to do in it."""
+        module, arguments = step[0], step[1](self, results)
+        if arguments is None:
+            return None
+        return self.modules.call(module, self._with_run(module, arguments), **options)
+
+    def _with_run(self, module: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        return arguments if module in ("tarball_list", "dna") else {**arguments, "run": dict(self.run)}
+
+    def arguments(self, step: Step, results: Results) -> dict[str, Any]:
+        """Return with which arguments a step calls its module."""
+        arguments = step[1](self, results)
+        assert arguments is not None, f"{step[0]} has nothing to do"
+        return self._with_run(step[0], arguments)
+
+    def go(self, steps: list[Step]) -> Results:
+        """Do steps that must go well; return their results."""
+        results: Results = {}
+        for step in steps:
+            ended = self.call(step, results)
+            if ended is not None:
+                assert ended.status == 0, f"{step[0]}: {ended.output}"
+                results[step[0]] = ended.result
+        return results
+
+    def shape(self) -> dict[str, str]:
+        """Return what both trees hold."""
+        return tree_of(self.source.top) | {f"copies/{path}": what for path, what in tree_of(self.target.top).items()}
+
+
+# The stages
+
+
+def dump(*items: Mapping[str, str], stamp: str = DAY3) -> Step:
+    """Dump items of the live data."""
+    return (
+        "tarball_dump",
+        lambda scene, _: {
+            "base": str(scene.source.base),
+            "stamp": stamp,
+            "ext": ".tar.zst",
+            "items": [{**item, "path": str(scene.folder / "live" / item["path"])} for item in items],
+        },
+    )
+
+
+def _prepare(scene: Scene, results: Results) -> dict[str, Any]:
+    return {
+        "base": str(scene.target.base),
+        "tarballs": results["tarball_list"]["tarballs"],
+        "day": DAY3[:10],
+        "keep": 3,
+        "items": ["folders/notes"],
+        "basis": True,
+        "slots": 2,
+    }
+
+
+def _send(scene: Scene, results: Results) -> dict[str, Any] | None:
+    tarballs = _missing(results)
+    peer = {"node": "cms01", "folder": results["tarball_prepare"]["incoming"]}
+    return {"base": str(scene.source.base), "targets": [{"peer": peer, "tarballs": tarballs}]} if tarballs else None
+
+
+def _accept(scene: Scene, results: Results) -> dict[str, Any] | None:
+    tarballs = _missing(results)
+    return {"base": str(scene.target.base), "tarballs": tarballs, "retry": False} if tarballs else None
+
+
+def _missing(results: Results) -> list[dict[str, Any]]:
+    send = results["tarball_prepare"]["send"]
+    return [tarball for tarball in results["tarball_list"]["tarballs"] if tarball["relpath"] in send]
+
+
+def _lock(state: str) -> Step:
+    return ("run_lock", lambda scene, _: {"bases": [str(tree.base) for tree in scene.trees], "state": state})
+
+
+NOTES = {"kind": "folder", "name": "notes", "path": "notes"}
+MONITOR = {"kind": "sqlite", "name": "monitor", "path": "monitor.db"}
+LIST: Step = ("tarball_list", lambda scene, _: {"base": str(scene.source.base), "records": True})
+PREPARE: Step = ("tarball_prepare", _prepare)
+SEND: Step = ("tarball_send", _send)
+ACCEPT: Step = ("tarball_accept", _accept)
+SYNCHRONIZE = [LIST, PREPARE, SEND, ACCEPT]
+PURGE: Step = (
+    "tarball_purge",
+    lambda scene, _: {"base": str(scene.source.base), "keep": 1, "names": ["folders/notes"], "stamp": DAY3},
+)
+DNA: Step = (
+    "dna",
+    lambda scene, _: {"path": [str(path) for path in sorted(scene.source.base.glob("folders/*/*/*/*/*/*.zst"))]},
+)
+
+
+# What was there before
+
+
+def _live(folder: Path, text: str) -> None:
+    """Change the live data."""
+    (folder / "live" / "notes").mkdir(parents=True, exist_ok=True)
+    (folder / "live" / "notes" / text).write_bytes(os.urandom(200_000))
+    os.utime(folder / "live" / "notes", (0, 0))
+    with sqlite3.connect(folder / "live" / "monitor.db") as database:
+        database.execute("CREATE TABLE IF NOT EXISTS readings (value)")
+        database.execute("INSERT INTO readings VALUES (randomblob(100000))")
+    database.close()
+
+
+def _as_before(scene: Scene) -> None:
+    """One night, dumped and synchronized, and changed live data."""
+    for tree in scene.trees:
+        (tree.top / ".altbackup").mkdir(parents=True, mode=0o700)
+        tree.top.chmod(0o700)
+    _live(scene.folder, "first")
+    scene.go([dump(NOTES, MONITOR, stamp=DAY1)])
+    scene.go(SYNCHRONIZE)
+    _live(scene.folder, "second")
+    (scene.folder / "beside").write_text("somebody else's")
+    (scene.folder / "copies-of-others").mkdir()
+
+
+def _unchanged(scene: Scene) -> None:
+    scene.go([dump(NOTES, stamp=DAY2)])
+
+
+def _sent_tonight(scene: Scene) -> None:
+    """Two more nights on the source, of which the second brought nothing new."""
+    scene.go([dump(NOTES, MONITOR, stamp=DAY2)])
+    scene.go([dump(NOTES, stamp=DAY3)])
+
+
+def _with_leftovers(scene: Scene) -> None:
+    """Two more nights, of which the second is like the one that the target has; and there, what a killed run had left."""
+    scene.go([dump(NOTES, MONITOR, stamp=DAY2)])
+    (scene.folder / "live" / "notes" / "second").unlink()
+    os.utime(scene.folder / "live" / "notes", (0, 0))
+    scene.go([dump(NOTES, stamp=DAY3)])
+    incoming = scene.target.top / ".altbackup" / "incoming" / "dayabay"
+    incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for path in (incoming / ("sha256-" + "0" * 64), scene.target.base / "folders/notes/.altbackup-tmp-9-last"):
+        path.write_text("half")
+        path.chmod(0o600)
+
+
+def _three_nights(scene: Scene) -> None:
+    """Two nights that are to be purged: one has its folder to itself, one lies beside somebody's file; and an older purge's trash."""
+    scene.go([dump(NOTES, stamp=DAY2)])
+    beside = scene.source.base / "folders/notes" / DAY2 / "README"
+    beside.write_text("do not touch")
+    beside.chmod(0o600)
+    _live(scene.folder, "third")
+    scene.go([dump(NOTES, stamp=DAY3)])
+    trash = scene.source.top / ".altbackup" / "trash" / "x"
+    trash.mkdir(parents=True, mode=0o700)
+    (trash / "y").touch(mode=0o600)
+    for path in (trash, trash.parent):
+        path.chmod(0o700)
+
+
+def _without_sidecars(scene: Scene) -> None:
+    """An item whose sidecars were lost."""
+    item = scene.source.base / "folders" / "notes"
+    for path in (*item.rglob("*.dna"), item / "last"):
+        path.unlink()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What was there, the steps of a stage, and at which of them faults happen."""
+
+    before: Callable[[Scene], None]
+    steps: list[Step]
+    at: int = 0
+    removable: tuple[str, ...] = ()
+    at_least: int = 10
+    """Points that there are at least: else the count is wrong"""
+    alone: bool = False
+    """Whether what cannot be linked is stored by itself, and that is told"""
+
+
+STAGES = {
+    "lock": Stage(lambda _: None, [_lock("present")], at_least=4),
+    "unlock": Stage(lambda scene: scene.go([_lock("present")]) and None, [_lock("absent")], at_least=2),
+    "dump of a folder": Stage(lambda _: None, [dump(NOTES)], at_least=25),
+    "dump of an SQLite database": Stage(lambda _: None, [dump(MONITOR)], at_least=25),
+    "dump of an unchanged folder": Stage(_unchanged, [dump(NOTES)], at_least=25, alone=True),
+    "sidecars": Stage(_without_sidecars, [DNA, dump(NOTES)], at_least=4),
+    "prepare": Stage(_with_leftovers, SYNCHRONIZE, 1),
+    "send": Stage(_sent_tonight, SYNCHRONIZE, 2),
+    "accept": Stage(_sent_tonight, SYNCHRONIZE, 3, at_least=25),
+    "purge": Stage(
+        _three_nights,
+        [dump(NOTES), PURGE],
+        1,
+        removable=tuple(f"folders/notes/{stamp}/notes.tar.zst" for stamp in (DAY1, DAY2)),
+        at_least=15,
+    ),
+}
+
+
+class Trial:
+    """A stage to be disturbed again and again, from the same state."""
+
+    def __init__(self, folder: Path, modules: Caller, stage: Stage) -> None:
+        self.stage = stage
+        self.scene = Scene(folder / "work", modules)
+        self.again = Scene(folder / "work", modules, NEXT)
+        self.kept = folder / "kept"
+        self.scene.folder.mkdir()
+        _as_before(self.scene)
+        stage.before(self.scene)
+        self.before = [(verified(tree.base), last_links(tree.base)) for tree in self.scene.trees]
+        self.results = self.scene.go(stage.steps[: stage.at])
+        self._copy(self.scene.folder, self.kept)
+        self.outside = surroundings(self.scene.folder, [tree.top for tree in self.scene.trees])
+        self.step = stage.steps[stage.at]
+        self.arguments = self.scene.arguments(self.step, self.results)
+        ended, self.points = modules.points(self.step[0], self.arguments, self.scene.folder)
+        assert ended.status == 0, ended.output
+        rest = self.again.go(stage.steps)
+        self.undisturbed = self.scene.shape()
+        self.whole = [verified(tree.base) for tree in self.scene.trees]
+        self.size = sum(size for size, _ in self.whole[0].values())
+        assert self.wrong(healed=True) == [], "undisturbed"
+        assert len(self.points) >= stage.at_least, self.points
+        assert rest is not None
+
+    def _copy(self, source: Path, destination: Path) -> None:
+        subprocess.run(["cp", "-a", "--", source, destination], check=True)
+
+    def restore(self) -> None:
+        """Put everything as it was before the call."""
+        shutil.rmtree(self.scene.folder)
+        self._copy(self.kept, self.scene.folder)
+        self.outside = surroundings(self.scene.folder, [tree.top for tree in self.scene.trees])
+
+    def wrong(self, *, healed: bool = False) -> list[str]:
+        """Return which invariants do not hold."""
+        found = []
+        for tree, (before, lasts), whole in zip(self.scene.trees, self.before, self.whole, strict=True):
+            removable = self.stage.removable if tree == self.scene.source else ()
+            found += violations(tree, before=before, lasts=lasts, removable=removable, whole={**self.whole[0], **whole})
+            found += unhealed(tree) if healed else []
+        if surroundings(self.scene.folder, [tree.top for tree in self.scene.trees]) != self.outside:
+            found.append("something outside of the bases was touched")
+        return found
+
+    def disturbed(self, point: Point, fault: str) -> Ended:
+        """Let a fault happen at one point of the call."""
+        self.restore()
+        return self.scene.modules.call(self.step[0], self.arguments, point.words(fault))
+
+    def heal(self, *, alone: bool = False) -> list[str]:
+        """Do the stage again; return what is wrong after it, or differs from an undisturbed run, links apart if `alone`."""
+        try:
+            results = self.again.go(self.stage.steps)
+        except AssertionError as error:
+            return [f"not healed: {error}"]
+        shapes = [self.scene.shape(), self.undisturbed]
+        if alone:
+            shapes = [{path: what.partition(" as ")[0] for path, what in shape.items()} for shape in shapes]
+        found = self.wrong(healed=True) + differences(*shapes)
+        wire = sum(results.get("tarball_send", {}).get("wire", {}).values())
+        if self.step is ACCEPT and wire > self.size / 10:
+            found.append(f"sent again: {wire} bytes of {self.size}")
+        return found
+
+
+def _sample(points: list[Point], full: bool) -> list[Point]:
+    """Return all points, or for the quick subset every fifth, spread over all of them."""
+    return points if full else points[2::5]
+
+
+def _tried(trial: Trial, points: list[Point]) -> str:
+    return (
+        f"{len(points)} of {len(trial.points)} points" if len(points) < len(trial.points) else f"{len(points)} points"
+    )
+
+
+WORDS = {
+    "ENOSPC": ("No space left on device",),
+    "EIO": ("Input/output error", "disk I/O error"),  # the second is SQLite's
+}
+FULL = [pytest.param(False, id="quick"), pytest.param(True, id="every", marks=pytest.mark.full)]
+
+
+@pytest.mark.parametrize("full", FULL)
+@pytest.mark.parametrize("name", STAGES)
+def test_module_killed_at_a_system_call(
+    name: str, full: bool, tmp_path: Path, modules: Caller, add_row: Callable[[Row], None]
+) -> None:
+    trial = Trial(tmp_path, modules, STAGES[name])
+    points = _sample(trial.points, full)
+    seen: Counter[str] = Counter()
+    bad = []
+    for point in points:
+        ended = trial.disturbed(point, "signal=KILL")
+        seen["killed" if ended.killed else "child killed" if ended.reasons else "went on"] += 1
+        wrong = trial.wrong() or trial.heal()
+        bad += [f"{point}: {what}" for what in wrong]
+    assert not bad, f"{len(bad)} violations:\n" + "\n".join(bad[:20])
+    assert seen["killed"] >= len(points) // 2, seen
+    shown = ", ".join(f"{what}: {count}" for what, count in seen.items())
+    add_row(Row(f"kill -9 at system calls of {trial.step[0]}, {name}", f"{_tried(trial, points)}; {shown}"))
+
+
+@pytest.mark.parametrize("full", FULL)
+@pytest.mark.parametrize("error", WORDS)
+@pytest.mark.parametrize("name", STAGES)
+def test_disk_full_or_broken_at_a_system_call(
+    name: str, error: str, full: bool, tmp_path: Path, modules: Caller, add_row: Callable[[Row], None]
+) -> None:
+    trial = Trial(tmp_path, modules, STAGES[name])
+    points = _sample([point for point in trial.points if point.syscall in FAILING], full)
+    seen: Counter[str] = Counter()
+    bad = []
+    for point in points:
+        ended = trial.disturbed(point, f"error={error}")
+        said = "failed and says so" if ended.reasons else "went on"
+        seen[said] += 1
+        wrong = trial.wrong()
+        if ended.killed or not ended.result:
+            wrong.append(f"no result: {ended.output[-2000:]}")
+        elif ended.reasons and not any(word in ended.reasons for word in WORDS[error]):
+            wrong.append(f"does not say what happened: {ended.reasons}")
+        elif ended.reasons and str(trial.scene.folder) not in ended.reasons:
+            wrong.append(f"does not say where: {ended.reasons}")
+        elif not ended.reasons and (lacking := differences(trial.scene.shape(), trial.undisturbed)):
+            wrong += [f"said to be done: {what}" for what in lacking if trial.step is trial.stage.steps[-1]]
+        wrong = wrong or trial.heal(alone=trial.stage.alone)
+        bad += [f"{point}: {what}" for what in wrong]
+    assert not bad, f"{len(bad)} violations:\n" + "\n".join(bad[:20])
+    shown = ", ".join(f"{what}: {count}" for what, count in seen.items())
+    add_row(Row(f"{error} at {trial.step[0]}, {name}", f"{_tried(trial, [*points])}; {shown}"))

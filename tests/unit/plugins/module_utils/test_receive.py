@@ -1,0 +1,368 @@
+"""From a source's tree to a target's on one machine: what is sent, what arrives, what is thrown away, and what stands at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.original_trees import put
+from helpers.trees import small_disk
+
+from ansible_collections.altbackup.core.plugins.module_utils import receive, transfer
+from ansible_collections.altbackup.core.plugins.module_utils.layout import open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.locks import held
+from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.transfer import Peer
+from ansible_collections.altbackup.core.plugins.module_utils.wanted import listing
+
+DAY1, DAY2, DAY3 = (f"2013/05/{day:02}" for day in (8, 9, 10))
+BULK = 3_000_000
+
+
+def relpath(day: str, item: str = "folders/notes") -> str:
+    return f"{item}/{day}/104701/{item.split('/')[1]}.tar"
+
+
+def content(seed: int, size: int = 20_000) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+def part_of(data: bytes) -> str:
+    return f"sha256-{hashlib.sha256(data).hexdigest()}"
+
+
+@dataclass
+class Pair:
+    """A source and a target, and what a run would do between them."""
+
+    source: Path
+    copies: Path
+    pull: bool = False
+    wire: int = 0
+    notes: list[str] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def tree(self) -> Path:
+        return self.copies / "dayabay"
+
+    @property
+    def incoming(self) -> Path:
+        return self.copies / ".altbackup" / "incoming" / "dayabay"
+
+    def prepare(self, **options: Any) -> dict[str, Any]:
+        tarballs = [
+            entry for entry in listing(str(self.source), records=True)["tarballs"] if entry["state"] == "verified"
+        ]
+        values: dict[str, Any] = {"day": DAY3, "keep": 3, "keeps": {}, "basis": True, **self.options, **options}
+        with held(open_tree(str(self.tree)), None) as hold:
+            result = receive.prepare(str(self.tree), tarballs, hold=hold, **values)
+        self.notes += result["notes"]
+        known = {entry["relpath"]: entry for entry in tarballs}
+        result["tarballs"] = [known[path] for path in result["send"]]
+        return result
+
+    def carry(self, tarballs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Send tarballs, or lay them out for the target to fetch; return the failures."""
+        peer = Peer("cms01", str(self.incoming))
+        deliveries, offers = ([], [("cms01", tarballs)]) if self.pull else ([(peer, tarballs)], [])
+        result = transfer.send(str(self.source), deliveries, Deadline(60), offers)
+        self.wire += sum(result["wire"].values())
+        return list(result["failures"])
+
+    def accept(self, tarballs: list[dict[str, Any]], *, retry: bool = False) -> dict[str, Any]:
+        peer = Peer("dayabay", transfer.offer_folder(str(self.source), "cms01"))
+        fetch = (lambda folder, wanted: transfer.fetch(folder, peer, wanted, Deadline(60))) if self.pull else None
+        with held(open_tree(str(self.tree)), None) as hold:
+            result = receive.accept(hold, tarballs, fetch=fetch, retry=retry)
+        self.wire += result["wire"]
+        self.notes += result["notes"]
+        return result
+
+    def run(self, **options: Any) -> list[str]:
+        """Do all that a run does; return the reasons of failures."""
+        prepared = self.prepare(**options)
+        failures = list(prepared["failures"])
+        if prepared["tarballs"]:
+            failures += self.carry(prepared["tarballs"])
+            failures += self.accept(prepared["tarballs"])["failures"]
+        return [entry["reason"] for entry in failures]
+
+    def there(self) -> dict[str, bytes]:
+        """Return {relpath: bytes} of what is verified on the target, as a look at the files shows it."""
+        found = {}
+        for path in sorted(self.tree.rglob("*.dna")):
+            tarball = path.with_suffix("")
+            data = tarball.read_bytes()
+            assert hashlib.sha256(data).hexdigest() in path.read_text()
+            found[str(tarball.relative_to(self.tree))] = data
+        return found
+
+
+@pytest.fixture(params=[False, True], ids=["push", "pull"])
+def pair(tmp_path: Path, request: pytest.FixtureRequest) -> Pair:
+    source, copies = tmp_path / "source", tmp_path / "copies"
+    for base in (source, copies):
+        (base / ".altbackup").mkdir(parents=True)
+    return Pair(source, copies, request.param)
+
+
+def test_what_a_source_has_stands_on_the_target_and_a_second_run_moves_nothing(pair: Pair) -> None:
+    for seed, day in enumerate((DAY1, DAY2, DAY3)):
+        put(pair.source, relpath(day), content(seed))
+    assert pair.run() == []
+    assert pair.there() == {relpath(day): content(seed) for seed, day in enumerate((DAY1, DAY2, DAY3))}
+    assert os.readlink(pair.tree / "folders" / "notes" / "last") == f"{DAY3}/104701"
+    assert {path.stat().st_mode & 0o777 for path in pair.tree.rglob("*.tar*")} == {0o600}
+    sent, pair.wire = pair.wire, 0
+    assert sent < 1.1 * 60_000
+    again = pair.prepare()
+    assert (again["changed"], again["tarballs"], len(again["have"])) == (False, [], 3)
+    assert list(pair.incoming.iterdir()) == []
+
+
+def test_the_days_tarballs_come_first_then_older_ones_newest_first(pair: Pair) -> None:
+    for day in (DAY1, DAY2, DAY3):
+        put(pair.source, relpath(day), content(int(day[-2:])))
+        put(pair.source, relpath(day, "git/toolbox"), content(int(day[-2:]) + 50))
+    stamps = [entry["stamp"][:10] for entry in pair.prepare(day=DAY2)["tarballs"]]
+    assert stamps == [DAY2, DAY2, DAY3, DAY3, DAY1, DAY1]
+
+
+def test_what_the_targets_purge_would_remove_is_not_sent(pair: Pair) -> None:
+    for day in (DAY1, DAY2, DAY3):
+        put(pair.source, relpath(day), content(int(day[-2:])))
+    result = pair.prepare(keep=3, keeps={"folders/notes": 2})
+    assert (result["send"], result["unwanted"]) == ([relpath(DAY3), relpath(DAY2)], [relpath(DAY1)])
+
+
+def test_equal_content_travels_once_and_is_linked(pair: Pair) -> None:
+    for day in (DAY2, DAY3):
+        put(pair.source, relpath(day), content(1))
+    assert pair.run() == []
+    assert pair.wire < 1.1 * 20_000
+    assert len({(pair.tree / relpath(day)).stat().st_ino for day in (DAY2, DAY3)}) == 1
+    put(pair.source, relpath(DAY1), content(1))
+    before, pair.wire = pair.wire, 0
+    assert before
+    assert (pair.run(), pair.wire) == ([], 0)
+    assert len(pair.there()) == 3
+
+
+@pytest.mark.parametrize("kept", [0, 1, 10_000, 19_999, 20_000])
+def test_transfer_goes_on_where_it_was_cut(pair: Pair, kept: int) -> None:
+    data = content(1, 20_000)
+    put(pair.source, relpath(DAY3), data)
+    prepared = pair.prepare()
+    (pair.incoming / part_of(data)).write_bytes(data[:kept])
+    (reason,) = [
+        entry["reason"] for entry in Pair(pair.source, pair.copies).accept(prepared["tarballs"])["failures"]
+    ] or [""]
+    if kept < 20_000:
+        assert reason == f"{relpath(DAY3)} arrived in part: {kept} of 20000 bytes; the next run goes on from there"
+        assert pair.there() == {}
+        assert pair.run() == []
+        assert pair.wire < 20_000 - kept + 3_000
+    assert pair.there() == {relpath(DAY3): data}
+
+
+def test_wrong_bytes_are_thrown_away_and_come_right_the_second_time(pair: Pair) -> None:
+    data = content(1)
+    for day in (DAY2, DAY3):  # one file for both
+        put(pair.source, relpath(day), data)
+    prepared = pair.prepare()
+    assert pair.carry(prepared["tarballs"]) == []
+    pair.incoming.joinpath(part_of(data)).write_bytes(data[:-1] + b"x")
+    pushed = Pair(pair.source, pair.copies)  # what it does is the same, whoever brought the bytes
+    first = pushed.accept(prepared["tarballs"], retry=True)
+    assert (first["failures"], first["tarballs"], len(first["wrong"])) == ([], [], 2)
+    assert pair.there() == {}
+    assert pair.carry(first["wrong"]) == []
+    assert pair.accept(first["wrong"])["failures"] == []
+    assert pair.there() == {relpath(day): data for day in (DAY2, DAY3)}
+
+
+def test_wrong_twice_is_a_failure_with_both_digests(pair: Pair) -> None:
+    data = content(1)
+    put(pair.source, relpath(DAY3), data)
+    prepared = pair.prepare()
+    pushed = Pair(pair.source, pair.copies)
+    arrived = pair.incoming / part_of(data)
+    wrong = [data[:-1] + byte for byte in (b"x", b"y")]
+    arrived.write_bytes(wrong[0])
+    again = pushed.accept(prepared["tarballs"], retry=True)["wrong"]
+    arrived.write_bytes(wrong[1])
+    (failure,) = pushed.accept(again)["failures"]
+    assert failure["relpath"] == relpath(DAY3)
+    for word in ("arrived twice", *(hashlib.sha256(text).hexdigest() for text in (*wrong, data))):
+        assert word in failure["reason"]
+    assert (pair.there(), list(pair.incoming.iterdir())) == ({}, [])
+    assert pair.run() == []
+
+
+@pytest.mark.parametrize("damage", ["gone", "shorter", "longer"])
+def test_sidecar_alone_proves_nothing(pair: Pair, damage: str) -> None:
+    put(pair.source, relpath(DAY3), content(1))
+    pair.run()
+    path = pair.tree / relpath(DAY3)
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(content(1)[:-1] if damage == "shorter" else content(1) + b"x")
+    assert pair.run() == []
+    assert pair.there() == {relpath(DAY3): content(1)}
+
+
+def test_other_content_that_is_verified_there_is_not_touched(pair: Pair) -> None:
+    put(pair.source, relpath(DAY3), content(1))
+    put(pair.tree, relpath(DAY3), content(2))
+    (reason,) = pair.run()
+    assert "neither was touched" in reason
+    assert pair.there() == {relpath(DAY3): content(2)}
+
+
+def test_what_changed_is_sent_as_a_delta_against_a_copy_and_the_old_one_stays(pair: Pair) -> None:
+    old = content(1, BULK)
+    new = old[: BULK // 3] + content(2, 20_000) + old[BULK // 3 + 5_000 :]
+    put(pair.source, relpath(DAY2), old)
+    pair.run(day=DAY2)
+    inode = (pair.tree / relpath(DAY2)).stat().st_ino
+    put(pair.source, relpath(DAY3), new)
+    pair.wire = 0
+    assert pair.run() == []
+    assert pair.wire < 0.1 * BULK
+    assert pair.there() == {relpath(DAY2): old, relpath(DAY3): new}
+    assert (pair.tree / relpath(DAY2)).stat().st_ino == inode
+    assert list(pair.incoming.iterdir()) == [], "the copy is gone"
+
+
+def test_no_room_is_told_with_numbers_and_nothing_is_sent(pair: Pair, tmp_path: Path) -> None:
+    put(pair.source, relpath(DAY3), content(1, BULK))
+    with small_disk(tmp_path / "disk", "size=16m") as disk:
+        (disk / ".altbackup").mkdir()
+        pair.copies = disk
+        (reason,) = pair.run()
+        free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+    assert (
+        reason
+        == f"{disk}/dayabay: {BULK + (16 << 20)} bytes are needed for 1 tarballs, but only {free} are free: nothing was sent"
+    )
+
+
+def test_leftovers_that_this_run_does_not_want_go_and_are_reported(pair: Pair) -> None:
+    data = content(1)
+    put(pair.source, relpath(DAY3), data)
+    pair.prepare()
+    (pair.incoming / part_of(b"other")).write_bytes(b"half")
+    (pair.incoming / part_of(data)).write_bytes(data[:5000])
+    (pair.incoming / "basis" / "old").write_bytes(b"old")
+    stray = pair.tree / "folders/notes" / DAY1 / "104701" / ".altbackup-tmp-7-notes.tar"
+    stray.parent.mkdir(parents=True)
+    stray.write_bytes(b"stray")
+    pair.prepare()
+    assert sorted(path.name for path in pair.incoming.iterdir()) == ["basis", part_of(data)]
+    assert (list((pair.incoming / "basis").iterdir()), stray.parent.exists()) == ([], False)
+    assert len([note for note in pair.notes if note.startswith("removed")]) == 2
+
+
+def test_file_that_a_killed_accept_had_moved_is_taken_back(pair: Pair) -> None:
+    data = content(1)
+    put(pair.source, relpath(DAY3), data)
+    stray = pair.tree / "folders/notes" / DAY3 / "104701" / ".altbackup-tmp-7-notes.tar"
+    stray.parent.mkdir(parents=True)
+    stray.write_bytes(data)
+    assert pair.run() == []
+    assert pair.wire < 5_000
+    assert pair.there() == {relpath(DAY3): data}
+
+
+def test_tarball_without_its_sidecar_is_completed(pair: Pair) -> None:
+    put(pair.source, relpath(DAY3), content(1))
+    put(pair.tree, relpath(DAY3), content(1), None)
+    result = pair.prepare()
+    assert (result["changed"], result["send"], result["have"]) == (True, [], [relpath(DAY3)])
+    assert pair.there() == {relpath(DAY3): content(1)}
+
+
+def test_tarball_of_other_bytes_without_sidecar_is_replaced(pair: Pair) -> None:
+    put(pair.source, relpath(DAY3), content(1))
+    put(pair.tree, relpath(DAY3), content(2), None)
+    assert pair.run() == []
+    assert pair.there() == {relpath(DAY3): content(1)}
+
+
+# Whoever still writes
+
+
+@contextmanager
+def writer(path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Have a file open for writing in another process."""
+    program = "import sys, time; f = open(sys.argv[1], 'r+b'); print('open', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", program, path], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            yield process
+        finally:
+            process.kill()
+
+
+def test_receiver_that_still_writes_is_ended_before_its_file_is_accepted(pair: Pair) -> None:
+    data = content(1)
+    put(pair.source, relpath(DAY3), data)
+    prepared = pair.prepare()
+    pair.carry(prepared["tarballs"])
+    arrived = pair.incoming / part_of(data)
+    arrived.write_bytes(data)
+    with writer(arrived) as process:
+        assert Pair(pair.source, pair.copies).accept(prepared["tarballs"])["failures"] == []
+        assert process.wait(10) == -9
+    assert pair.there() == {relpath(DAY3): data}
+
+
+def test_file_that_somebody_who_cannot_be_ended_has_open_for_writing_is_not_vouched_for(pair: Pair) -> None:
+    data = content(1)
+    put(pair.source, relpath(DAY3), data)
+    prepared = pair.prepare()
+    arrived = pair.incoming / part_of(data)
+    arrived.write_bytes(data)
+    with arrived.open("r+b"):  # this process itself is none that accept ends
+        (failure,) = Pair(pair.source, pair.copies).accept(prepared["tarballs"])["failures"]
+        assert "is open for writing in another process" in failure["reason"]
+        assert pair.there() == {}
+    assert pair.run() == []
+    assert pair.wire < 5_000, "what arrived was not sent again"
+
+
+def test_who_only_reads_is_left_alone(pair: Pair) -> None:
+    pair.prepare()
+    pair.incoming.mkdir(parents=True, exist_ok=True)
+    (pair.incoming / "x").write_bytes(b"x")
+    with (
+        open(pair.incoming / "x", "rb"),
+        subprocess.Popen(["tail", "-f", pair.incoming / "x"], stdout=subprocess.DEVNULL) as reader,
+    ):
+        try:
+            assert receive.end_receivers(str(pair.incoming)) == []
+            assert reader.poll() is None
+        finally:
+            reader.kill()
+
+
+def test_tarballs_sent_are_links_that_are_gone_afterwards_and_go_with_the_next_call(pair: Pair) -> None:
+    put(pair.source, relpath(DAY3), content(1))
+    assert pair.run() == []
+    offered = Path(transfer.offer_folder(str(pair.source), "cms01"))
+    assert offered.exists() == pair.pull
+    transfer.send(str(pair.source), [], Deadline(60))
+    assert list(offered.iterdir() if pair.pull else ()) == []
+    assert (pair.source / relpath(DAY3)).stat().st_nlink == 1

@@ -1,0 +1,163 @@
+"""How rsync and ssh are called: no prompt, no silence without end, no shell that reads a path."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from helpers.original_trees import put
+from helpers.trees import make_tool
+
+from ansible_collections.altbackup.core.plugins.module_utils import transfer
+from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput, ToolFailed
+from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.transfer import (
+    Peer,
+    parse_peer,
+    rsync_command,
+    ssh_command,
+)
+from ansible_collections.altbackup.core.plugins.module_utils.wanted import listing
+
+PEER = Peer(
+    "cms01",
+    "/copies/.altbackup/incoming/dayabay",
+    host="192.0.2.10",
+    port=2222,
+    user="backup",
+    ssh_key="/home/scm/.ssh/altbackup",
+    ssh_args=("-o", "ProxyJump=gate.example.org"),
+    connect_timeout=7.4,
+    io_timeout=61,
+)
+
+
+def test_ssh_never_asks_and_never_waits_without_end() -> None:
+    words = ssh_command(PEER)
+    assert {
+        "-oBatchMode=yes",
+        "-oStrictHostKeyChecking=yes",
+        "-oConnectTimeout=7",
+        "-oServerAliveInterval=20",
+        "-oServerAliveCountMax=3",
+        "-oIdentitiesOnly=yes",
+        "-oControlMaster=no",
+    } <= set(words)
+    assert words[-2:] == ["-o", "ProxyJump=gate.example.org"]
+    for pair in (["-p", "2222"], ["-i", "/home/scm/.ssh/altbackup"]):
+        assert words[words.index(pair[0]) + 1] == pair[1]
+
+
+@pytest.mark.parametrize("fetch", [False, True])
+def test_rsync_reaches_the_folder_of_the_pair_in_its_direction(fetch: bool) -> None:
+    words = rsync_command(PEER, "/here", fetch=fetch)
+    there = "backup@192.0.2.10:/copies/.altbackup/incoming/dayabay/"
+    assert words[-2:] == ([there, "/here/"] if fetch else ["/here/", there])
+    assert {"--inplace", "--timeout=61", "--files-from=-", "--from0"} <= set(words)
+    assert "--protect-args" not in words, "what a key bound by rrsync does not let through"
+
+
+def test_option_that_starts_ssh_is_read_by_rsync_as_it_was_meant(tmp_path: Path) -> None:
+    key = f'{tmp_path}/it\'s a "key"'
+    make_tool(tmp_path / "bin", "ssh", f'for word; do printf "%s\\n" "$word"; done > {tmp_path}/words; exit 7')
+    peer = replace(PEER, ssh_key=key)
+    words = rsync_command(peer, str(tmp_path))
+    rsh = next(word for word in words if word.startswith("--rsh="))
+    done = subprocess.run(
+        [words[0], rsh.replace(ssh_command(peer)[0], f"{tmp_path}/bin/ssh"), f"{tmp_path}/", "cms01:/x"],
+        capture_output=True,
+    )
+    assert done.returncode
+    assert key in (tmp_path / "words").read_text().splitlines()
+
+
+def test_odd_folders_and_addresses_are_protected() -> None:
+    assert "--protect-args" in rsync_command(replace(PEER, folder="/copies of $HOME/'x'"), "/here")
+    assert rsync_command(replace(PEER, host="2001:db8::1"), "/here")[-1].startswith("backup@[2001:db8::1]:")
+
+
+def test_one_machine_needs_no_ssh() -> None:
+    words = rsync_command(Peer("sdu", "/copies/.altbackup/incoming/x"), "/here")
+    assert not [word for word in words if "ssh" in word or word.startswith("--timeout")]
+    assert words[-1] == "/copies/.altbackup/incoming/x/"
+
+
+def test_limits_of_rate_and_priority_are_passed_on() -> None:
+    words = rsync_command(replace(PEER, bwlimit="2048b", nice=10, ionice="best-effort:7"), "/here")
+    assert "--bwlimit=2048b" in words
+    assert "--rsync-path=nice -n 10 ionice -c 2 -n 7 rsync" in words
+
+
+def test_peer_is_what_a_plan_has_or_refused() -> None:
+    value = {"node": "cms01", "folder": "/x", "host": "h", "port": "22", "ssh_args": ["-v"], "io_timeout": "5"}
+    assert parse_peer(value) == Peer("cms01", "/x", "h", 22, ssh_args=("-v",), io_timeout=5.0)
+    assert parse_peer({"node": "a", "folder": "/x", "ssh_key": "~/key"}).ssh_key == os.path.expanduser("~/key")
+    for wrong in ({"node": "cms01"}, {**value, "port": "ssh"}, {**value, "pasword": "x"}):
+        with pytest.raises(InvalidInput, match="peer 'cms01'"):
+            parse_peer(wrong)
+
+
+def test_failure_has_the_way_the_exit_code_and_the_words_of_ssh(tmp_path: Path) -> None:
+    (tmp_path / "base" / ".altbackup").mkdir(parents=True)
+    put(tmp_path / "base", "folders/notes/2013/05/10/104701/notes.tar")
+    tarballs = listing(str(tmp_path / "base"), records=True)["tarballs"]
+    peer = Peer("cms01", "/x", "127.0.0.1", 1, "backup", "/nowhere/key", connect_timeout=5)
+    result = transfer.send(str(tmp_path / "base"), [(peer, tarballs)], Deadline(30))
+    (failure,) = result["failures"]
+    assert failure["delegate"] == "cms01"
+    assert failure["rc"]
+    for word in (
+        "sending to cms01",
+        "backup@127.0.0.1 port 1, key /nowhere/key",
+        "rsync exit code",
+        "Connection refused",
+    ):
+        assert word in failure["reason"]
+    assert list((tmp_path / "base" / ".altbackup" / "outgoing").iterdir()) == []
+
+
+def test_each_stamp_is_an_rsync_of_its_own_in_the_order_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = tmp_path / "base"
+    (base / ".altbackup").mkdir(parents=True)
+    days = ("10", "08", "09")
+    for day in days:
+        put(base, f"folders/notes/2013/05/{day}/104701/notes.tar", day.encode())
+    put(base, "folders/notes/2013/05/07/104701/notes.tar", b"10")  # travelled already
+    tarballs = sorted(
+        listing(str(base), records=True)["tarballs"], key=lambda entry: [*days, "07"].index(entry["stamp"][8:10])
+    )
+    make_tool(tmp_path / "bin", "rsync", f"tr '\\0' ' ' >> {tmp_path}/lists; echo >> {tmp_path}/lists")
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    assert transfer.send(str(base), [(Peer("cms01", "/x"), tarballs)], Deadline(30))["failures"] == []
+    said = [line.split() for line in (tmp_path / "lists").read_text().splitlines()]
+    assert said == [[f"sha256-{entry['dig']}"] for entry in tarballs[:3]]
+
+
+@pytest.mark.parametrize(
+    ("said", "missing"),
+    [
+        ('rsync: [sender] change_dir "/x/outgoing/cms01" failed: No such file or directory (2)', True),
+        ('rsync: [sender] change_dir "/y" failed: No such file or directory (2)', False),
+        ("ssh: Could not resolve hostname dayabay: Name or service not known", False),
+        ("", False),
+    ],
+)
+def test_source_that_never_offered_anything_can_be_reached_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, missing: bool
+) -> None:
+    make_tool(tmp_path / "bin", "rsync", f"printf '%s\\n' {shlex.quote(said)} >&2; exit 3")
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    peer = replace(PEER, node="dayabay", folder="/x/outgoing/cms01")
+    if missing:
+        transfer.reach(peer, Deadline(30), fetch=True)
+    else:
+        with pytest.raises(
+            ToolFailed, match=r"dayabay cannot be reached from this node as backup@192\.0\.2\.10 port 2222"
+        ):
+            transfer.reach(peer, Deadline(30), fetch=True)
+    with pytest.raises(ToolFailed):
+        transfer.reach(peer, Deadline(30))
