@@ -106,8 +106,9 @@ class Child:
         cwd: str = "/",
         environment: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
+        name: str = "",
     ) -> None:
-        self.name = os.path.basename(os.fsdecode(argv[0]))
+        self.name = name or os.path.basename(os.fsdecode(argv[0]))
         self._stderr = tempfile.TemporaryFile()
         in_main = threading.current_thread() is threading.main_thread()
         with _running_lock:
@@ -199,6 +200,30 @@ class Child:
             raise ToolFailed(f"{what}: {self.name} {ending}: {stderr or 'it said nothing'}", rc, stderr)
 
 
+def _end_children(children: Sequence[Child]) -> None:
+    for child in children:
+        child.end()
+
+
+@contextlib.contextmanager
+def ended_at(deadline: Deadline, children: Sequence[Child]) -> Iterator[None]:
+    """End the children at the deadline while the block lasts, so that no read of what they write blocks for ever.
+
+    Raise DeadlineExceeded at its end if it took longer.
+    """
+    seconds = deadline.remaining()
+    timer = None if seconds is None else threading.Timer(seconds, _end_children, (children,))
+    if timer:
+        timer.daemon = True
+        timer.start()
+    try:
+        yield
+    finally:
+        if timer:
+            timer.cancel()
+    deadline.remaining()
+
+
 def _bytes_moved(session: int) -> int:
     """Return the bytes that the processes of a session read and wrote so far, but for ssh, which keeps itself alive; see proc(5)."""
     total = 0
@@ -222,16 +247,18 @@ def run(
     cwd: str = "/",
     environment: Mapping[str, str] | None = None,
     said: list[str] | None = None,
+    name: str = "",
 ) -> bytes:
     """Given argv, run it to its end and return its stdout. Raise ToolFailed, ToolMissing or DeadlineExceeded.
 
-    `what` opens the message of a failure and says what was attempted; `said` receives the lines of its stderr.
+    `what` opens the message of a failure and says what was attempted, `name` what failed, by default the program;
+    `said` receives the lines of its stderr.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as source:
         with naming(tempfile.gettempdir()):
             source.write(input or b"")
             source.seek(0)
-        with Child(argv, stdin=source, stdout=out, cwd=cwd, environment=environment) as child:
+        with Child(argv, stdin=source, stdout=out, cwd=cwd, environment=environment, name=name) as child:
             child.check(deadline, what)
             if said is not None:
                 said.extend(child.stderr().splitlines())

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..module_utils.controller import CONTROLLER, CONTROLLER_KEY
 from ..module_utils.errors import InvalidInput
 from ..module_utils.items import CATEGORIES, Item, check_name, nearest, parse_item
 from ..module_utils.stamps import day_of, earliest_moment, interpret_day, stamp_at
@@ -27,6 +28,11 @@ _LEASED_STEPS, _LEASED = 2, 600.0
 _OF_BOTH = (
     "keep",
     "check_scope",
+    "proof_age",
+    "drill_share",
+    "drill_limit",
+    "drill_folder",
+    "drill_user",
     "ssh_key",
     "ssh_args",
     "rsync_host",
@@ -41,8 +47,21 @@ _OF_BOTH = (
     "ionice",
     "mail_to",
 )
-_OF_SOURCES = ("base", "discover", "full_every", "verify_every", "ext", "compress_level")
+_OF_NODES = (
+    "check_scope",
+    "proof_age",
+    "drill_share",
+    "drill_limit",
+    "drill_folder",
+    "drill_user",
+    "step_timeout",
+    "nice",
+    "ionice",
+    "mail_to",
+)
+_OF_SOURCES = ("base", "discover", "include_controller", "full_every", "verify_every", "ext", "compress_level")
 _OF_TARGETS = ("target_base",)
+_OF_RESTORES = ("owner", "group", "mode", "selinux")
 _CONNECTION = {"rsync_host": "ansible_host", "rsync_port": "ansible_port", "rsync_user": "ansible_user"}
 _LOCAL = ("local", "ansible.builtin.local")
 
@@ -121,6 +140,9 @@ def build_plan(
         "timezone": common["timezone"],
         "only_targets": common["only_targets"],
         "list_file": common["list_file"],
+        "restore": common["restore"],
+        "restore_settings": {name: common[f"restore_{name}"] for name in _OF_RESTORES},
+        "adopt": common["adopt"],
         "errors": [],
         "sources": {},
         "targets": {},
@@ -273,6 +295,11 @@ def _check_source(
                         "altbackup_transport",
                         f"names {name!r}, to which it does not send: {nearest(name, named)}",
                     )
+    if values["altbackup_include_controller"]:
+        for item in _sorted_items(values["altbackup_items"] or ())[0]:
+            if item.key == CONTROLLER_KEY:
+                text = f"names {item.key}, which altbackup_include_controller makes: give it another name"
+                errors.add(host, "altbackup_items", text)
     wrong = any(errors.has(name, host) for name in ("altbackup_items", "altbackup_discover"))
     if not (values["altbackup_items"] or values["altbackup_discover"] or wrong):
         text = "is empty and altbackup_discover, too, so nothing would be backed up: name an item in one of them"
@@ -385,9 +412,7 @@ def _node(host: str, plan: Mapping[str, Any]) -> dict[str, Any]:
             base = os.path.join(target["target_base"], name) if target["target_base"] else None
             trees.append({"role": "target", "source": name, "base": base, "keep": target["keep"]})
     either = source or target
-    return {name: either[name] for name in ("check_scope", "step_timeout", "nice", "ionice", "mail_to")} | {
-        "trees": trees
-    }
+    return {name: either[name] for name in _OF_NODES} | {"trees": trees}
 
 
 def _completed(plan: dict[str, Any], sources: Iterable[str]) -> dict[str, Any]:
@@ -399,6 +424,8 @@ def _completed(plan: dict[str, Any], sources: Iterable[str]) -> dict[str, Any]:
             for item in [*entry["items"], *entry["item_errors"]]
             if item["kind"] in CATEGORIES and item["name"]
         }
+        if entry["include_controller"]:
+            identities.add((CATEGORIES["folder"], CONTROLLER))
         keys = sorted("/".join(identity) for identity in identities)
         expect = dict(sorted(Counter(name for _, name in identities).items()))
         trees = [tree for node in plan["nodes"].values() for tree in node["trees"] if tree["source"] == source]
@@ -409,6 +436,8 @@ def _completed(plan: dict[str, Any], sources: Iterable[str]) -> dict[str, Any]:
                 f"{CATEGORIES[item['kind']]}/{item['name']}": item.get("keep") or place["keep"]
                 for item in entry["items"]
             }
+            if entry["include_controller"]:
+                place["keeps"][CONTROLLER_KEY] = place["keep"]
         for tree in trees:
             tree["discover"] = bool(entry["discover"])
     return plan
