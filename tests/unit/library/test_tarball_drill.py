@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -11,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import repositories
+from helpers import hostile, repositories
 from helpers.drills import KINDS, Copies, make_copies
+from helpers.hostile import compressed
 from helpers.original_trees import link, modern_text, put, reasons, run_module, tree_hash
-from helpers.trees import FIRST, NIGHTS, SECOND, as_nobody, needs_root, nobodys_folder
+from helpers.trees import FIRST, NIGHTS, SECOND, as_nobody, describe_tree, needs_root, nobodys_folder
 
 from ansible_collections.altbackup.core.plugins.module_utils import sandbox
 from ansible_collections.altbackup.core.plugins.module_utils.sidecar import parse
@@ -241,3 +243,25 @@ def test_a_user_who_is_not_root_drills(base: Path, monkeypatch: pytest.MonkeyPat
         with as_nobody():
             result = drill(home / "copies" / "dayabay", fail=False)
     assert reasons(result) == [] and len(result["proved"]) == len(KINDS)
+
+
+def test_hostile_archives_do_nothing_in_a_drill(base: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "canary").write_text("alive")
+    before = describe_tree(outside)
+    for name, (make, said) in hostile.archives(outside).items():
+        path = compressed(base / FOLDER, make())
+        Path(f"{path}.dna").write_text(modern_text(path.read_bytes()))
+        record = base.parent / ".altbackup" / "records" / "dayabay" / "folders"
+        shutil.rmtree(record, ignore_errors=True)
+        result = run_module("tarball_drill", base=str(base), names=["folders/thing"], limit=32 << 20, fail=False)
+        if name in ("character device", "block device", "named pipe"):
+            assert reasons(result) == [] and "1 devices or named pipes were not unpacked" in result["notes"][-1], name
+        elif name == "bomb of entries":
+            assert reasons(result) == []  # two thousand are not too many for a folder
+        else:
+            (reason,) = reasons(result)
+            assert re.search(said, reason), (name, reason)
+        assert describe_tree(outside) == before, name
+        assert not list((base.parent / ".altbackup").glob("scratch/**/drill")), name
