@@ -156,14 +156,31 @@ class Child:
             _signal_group(self.process.pid, signal.SIGKILL)  # whoever of the group did not listen
             self.process.wait()
 
-    def wait(self, deadline: Deadline) -> int:
-        """Wait for its end, return its exit code. Raise DeadlineExceeded after ending it."""
-        try:
-            return self.process.wait(deadline.remaining())
-        except subprocess.TimeoutExpired:
-            self.end()
-            deadline.remaining()
-            raise DeadlineExceeded(f"{self.name} was ended at the limit of the {deadline.step}") from None
+    def wait(self, deadline: Deadline, silence: float | None = None) -> int:
+        """Wait for its end, return its exit code. Raise DeadlineExceeded after ending it.
+
+        With `silence` it is ended, too, when it and its own children neither read nor wrote anything for so many seconds,
+        such as one that was stopped.
+        """
+        seen, since = -1, time.monotonic()
+        while True:
+            try:
+                left = deadline.remaining()
+                return self.process.wait(left if silence is None else min(silence / 4, left or silence))
+            except subprocess.TimeoutExpired:
+                if silence is None or deadline.is_over():
+                    self.end()
+                    deadline.remaining()
+                    raise DeadlineExceeded(f"{self.name} was ended at the limit of the {deadline.step}") from None
+            except DeadlineExceeded:
+                self.end()
+                raise
+            moved = _bytes_moved(self.process.pid)
+            if moved != seen:
+                seen, since = moved, time.monotonic()
+            elif time.monotonic() - since > silence:
+                self.end()
+                raise DeadlineExceeded(f"{self.name} neither read nor wrote anything for {silence:g} s and was ended")
 
     def stderr(self) -> str:
         """Return the tail of what it said on stderr."""
@@ -205,6 +222,20 @@ def ended_at(deadline: Deadline, children: Sequence[Child]) -> Iterator[None]:
         if timer:
             timer.cancel()
     deadline.remaining()
+
+
+def _bytes_moved(session: int) -> int:
+    """Return the bytes that the processes of a session read and wrote so far, but for ssh, which keeps itself alive; see proc(5)."""
+    total = 0
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as stream:
+                title, _, fields = stream.read().rpartition(")")
+            if int(fields.split()[3]) != session or title.endswith("(ssh"):
+                continue
+            with open(f"/proc/{name}/io", encoding="ascii") as stream:
+                total += sum(int(line.split()[1]) for line in stream if line.startswith(("rchar", "wchar")))
+    return total
 
 
 def run(

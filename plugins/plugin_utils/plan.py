@@ -60,6 +60,7 @@ _OF_NODES = (
 )
 _OF_SOURCES = ("base", "discover", "full_every", "verify_every", "ext", "compress_level")
 _OF_TARGETS = ("target_base",)
+_OF_RESTORES = ("owner", "group", "mode", "selinux")
 _CONNECTION = {"rsync_host": "ansible_host", "rsync_port": "ansible_port", "rsync_user": "ansible_user"}
 _LOCAL = ("local", "ansible.builtin.local")
 
@@ -138,6 +139,9 @@ def build_plan(
         "timezone": common["timezone"],
         "only_targets": common["only_targets"],
         "list_file": common["list_file"],
+        "restore": common["restore"],
+        "restore_settings": {name: common[f"restore_{name}"] for name in _OF_RESTORES},
+        "adopt": common["adopt"],
         "errors": [],
         "sources": {},
         "targets": {},
