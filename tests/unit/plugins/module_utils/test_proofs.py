@@ -357,6 +357,15 @@ def test_nothing_of_a_hostile_database_takes_effect(
         assert any(word in reason for word in said.replace("\\", "").split("|"))
 
 
+@pytest.mark.parametrize("suffix", ["-wal", "-journal"])
+def test_a_journal_beside_a_database_is_told(copies: Copies, scratch: Path, tmp_path: Path, suffix: str) -> None:
+    top = unpacked(copies.tarball("trac"), tmp_path / "item")
+    (top / "db" / f"trac.db{suffix}").write_bytes(b"x" * 100)
+    with pytest.raises(ProofFailed, match=f"trac.db{suffix} stands beside its database"):
+        proved("trac", top, scratch, record_of(copies, "trac"))
+    assert any("stands beside" in note for note in proved("trac", top, scratch)["notes"])
+
+
 def test_a_program_in_the_sandbox_reaches_nothing(scratch: Path, tmp_path: Path) -> None:
     """Whatever a hole in svnadmin, git or SQLite would let an archive do, it does it here."""
     outside = tmp_path / "outside"
