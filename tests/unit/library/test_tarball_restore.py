@@ -491,7 +491,7 @@ def test_devices_and_pipes_are_refused_unless_asked_for(
 
 
 def make_pair(base: Base, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Make a full tarball and a differential of what changed since, by GNU tar as DESIGN.md has it."""
+    """Make a full tarball and a differential of what changed since, by GNU tar, as a differential is made."""
     live = folder / "small"
     live.mkdir(parents=True)
     for name in ("stays", "goes", "changes", "moves"):
