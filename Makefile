@@ -17,7 +17,8 @@ TWO := --jobs=2 --output-sync=target
 YAML_FOLDERS = $(wildcard changelogs inventory meta playbooks roles tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build clean distclean test-unit test-integration test-entry-point mail-matrix black-start molecule sanity importer \
+.PHONY: help demo test lint build clean distclean test-unit test-integration test-entry-point mail-matrix corruptions black-start \
+	molecule sanity importer \
 	environment-demo environment-lint environment-test environment-sanity environment-importer \
 	lint-python lint-yaml lint-shell lint-ansible lint-changelog format
 
@@ -46,6 +47,9 @@ test-entry-point: environment-test ## the tests of bin/altbackup, real cron incl
 
 mail-matrix: environment-test ## every way to fail, in every mood of the mail server, as a table; not part of make test
 	$(BIN)/python -m pytest tests/integration/mail </dev/null
+
+corruptions: environment-test ## 200 seeded corruptions of tarballs on a target, each found by check or drill, as a table; not part of make test
+	$(BIN)/python tests/faults/corruptions.py
 
 black-start: environment-test ## restore.sh with busybox, tar, zstd and coreutils alone, seconds for each GB; root only, not part of make test
 	$(BIN)/python tests/benchmarks/black_start.py

@@ -15,6 +15,7 @@ extends_documentation_fragment: [altbackup.core.call]
 description:
   - Counts the tarballs of a day that have a well-formed sidecar of equal size, and reads no bytes of them.
   - The count of a name is the number of its items that have such a tarball; several stamps on one day count once.
+  - Can demand that a tarball of each item was proved to restore not long ago; of proofs, only the small files beside tarballs are read.
   - Too few, too many, tarballs without sidecar and tarballs of no item are failures, and all of them are named.
 options:
   base:
@@ -46,6 +47,14 @@ options:
     type: list
     elements: str
     default: []
+  proof_age:
+    description: Seconds since which a kept tarball of each item must have been proved to restore, see M(altbackup.core.tarball_drill); 0 asks for no proof.
+    type: float
+    default: 0
+  node:
+    description: The inventory name of the node, for the command that makes missing proofs.
+    type: str
+    default: ''
   timezone:
     description: The zone in which today is meant.
     type: str
@@ -110,6 +119,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.checking import count
 from ..module_utils.failures import attempt, summarize
 from ..module_utils.locks import READING, reading
+from ..module_utils.proof_files import unproved
 from ..module_utils.receive import with_remembered
 
 EMPTY = {"day": "", "counts": {}, "relpaths": {}, "without_dna": [], "unexpected": []}
@@ -120,7 +130,7 @@ def run(options: dict) -> dict:
     expect, items = options["expect"], options["items"]
     if options["remembered"]:
         expect, items = with_remembered(options["base"], expect, items)
-    return count(
+    result = count(
         options["base"],
         options["day"],
         expect,
@@ -129,6 +139,8 @@ def run(options: dict) -> dict:
         items,
         timezone=options["timezone"],
     )
+    result["failures"] += unproved(options["base"], items, options["proof_age"], options["source"], options["node"])
+    return result
 
 
 def main() -> None:
@@ -142,6 +154,8 @@ def main() -> None:
             "source": {"type": "str", "default": ""},
             "remembered": {"type": "bool", "default": False},
             "predicted": {"type": "list", "elements": "str", "default": []},
+            "proof_age": {"type": "float", "default": 0},
+            "node": {"type": "str", "default": ""},
             "timezone": {"type": "str", "default": "UTC"},
             "fail": {"type": "bool", "default": True},
             **READING,

@@ -9,13 +9,13 @@ import subprocess
 import tarfile
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
 from .digest import CHUNK, new_hash
 from .errors import AltbackupError, ToolMissing, naming
-from .processes import Child, Deadline, clean_environment, find_tool
+from .processes import Child, Deadline, clean_environment, ended_at, find_tool
 from .sidecar import Dna
 
 _BLOCK = 1 << 15
@@ -172,20 +172,10 @@ def _create(path: str) -> IO[bytes]:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb", buffering=0)
 
 
-def _end_all(children: Sequence[Child]) -> None:
-    for child in children:
-        child.end()
-
-
 def _copy(stream: IO[bytes], output: IO[bytes], algorithm: str, deadline: Deadline, writers: Sequence[Child]) -> Dna:
-    """Copy a stream to a file, digesting it; a timer ends the writers at the deadline so that no read blocks for ever."""
-    seconds = deadline.remaining()
-    timer = threading.Timer(seconds, _end_all, (writers,)) if seconds is not None else None
-    if timer:
-        timer.daemon = True
-        timer.start()
-    try:
-        digest, size = new_hash(algorithm), 0
+    """Copy a stream to a file, digesting it. Raise DeadlineExceeded."""
+    digest, size = new_hash(algorithm), 0
+    with ended_at(deadline, writers):
         while True:
             block = stream.read(CHUNK)
             if not block:
@@ -195,10 +185,6 @@ def _copy(stream: IO[bytes], output: IO[bytes], algorithm: str, deadline: Deadli
             view = memoryview(block)
             while view:
                 view = view[output.write(view) :]
-    finally:
-        if timer:
-            timer.cancel()
-    deadline.remaining()
     return Dna(digest.hexdigest(), size, algorithm)
 
 
@@ -252,32 +238,54 @@ class _Listing:
             self._source.close()
 
 
-def read_manifest(stream: IO[bytes], manifest: Manifest, top: str) -> None:
+def read_manifest(
+    stream: IO[bytes],
+    manifest: Manifest,
+    top: str,
+    *,
+    look: Callable[[tarfile.TarInfo], None] | None = None,
+    digested: bool = True,
+) -> int:
     """Given an uncompressed tar stream, fill the manifest: paths below the top folder, sizes and sha256 digests.
 
-    Raise tarfile.TarError where the stream is no archive.
+    Each member is shown to `look` before its content is read; without `digested` contents are passed over, and there is
+    no digest. Return where the last member ends, in bytes. Raise tarfile.TarError where the stream is no archive.
     """
     total = new_hash("sha256")
     with tarfile.open(fileobj=stream, mode="r|", bufsize=_BLOCK, encoding="utf-8", errors="surrogateescape") as archive:
         for member in archive:
-            path = member.name[len(top) + 1 :]
-            digest = ""
+            if look is not None:
+                look(member)
             if member.isreg():
-                content = archive.extractfile(member)
-                if content is None:
-                    raise tarfile.ReadError(f"{member.name} has no content")
-                value = new_hash("sha256")
-                while block := content.read(CHUNK):
-                    value.update(block)
-                digest = value.hexdigest()
                 manifest.bytes += member.size
-            line = [
-                member.type,
-                path.encode("utf-8", "surrogateescape"),
-                digest.encode(),
-                member.linkname.encode("utf-8", "surrogateescape"),
-            ]
-            total.update(b"\0".join(line) + b"\n")
+            if digested:
+                total.update(_line(archive, member, member.name[len(top) + 1 :]))
             manifest.entries += 1
             archive.members = []  # type: ignore[attr-defined]  # a million members need no memory
-    manifest.digest = total.hexdigest()
+        end = int(archive.offset)
+    manifest.digest = total.hexdigest() if digested else ""
+    return end
+
+
+def _line(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> bytes:
+    """Return what the manifest's digest is taken over for one member."""
+    digest = ""
+    if member.isreg():
+        content = archive.extractfile(member)
+        if content is None:
+            raise tarfile.ReadError(f"{member.name} has no content")
+        value = new_hash("sha256")
+        while block := content.read(CHUNK):
+            value.update(block)
+        digest = value.hexdigest()
+    return manifest_line(
+        member.type,
+        path.encode("utf-8", "surrogateescape"),
+        digest,
+        member.linkname.encode("utf-8", "surrogateescape"),
+    )
+
+
+def manifest_line(kind: bytes, path: bytes, digest: str, target: bytes) -> bytes:
+    """Given a member's type, path below the top folder, digest of its content and link target, return its line in a manifest."""
+    return b"\0".join([kind, path, digest.encode(), target]) + b"\n"

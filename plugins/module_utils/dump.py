@@ -18,7 +18,7 @@ from .errors import AltbackupError, DigestMismatch, SourceChanged, ToolFailed
 from .failures import explain, failure
 from .items import CATEGORIES, Item, find_problems
 from .kinds import Context, Kind, Prepared
-from .layout import TEMPORARY, Tarball, Tree, describe, describe_as, parse_filename, scan, tarball_filename
+from .layout import PROOF, TEMPORARY, Tarball, Tree, describe, describe_as, parse_filename, scan, tarball_filename
 from .publish import (
     link,
     make_folders,
@@ -343,6 +343,7 @@ def _discard_unverified(tree: Tree, item: Item, relpath: str, outcome: Outcome) 
         if tarball.stamp == stamp and not tarball.verified and parse_filename(tarball.filename, item.name):
             remove_if_there(tree.path(tarball.relpath))
             remove_if_there(tree.path(tarball.relpath) + ".dna")
+            remove_if_there(tree.path(tarball.relpath) + PROOF)
             outcome.notes.append(f"replaced {tarball.relpath}, which {tarball.problem}")
 
 

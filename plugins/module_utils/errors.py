@@ -51,6 +51,14 @@ class DigestMismatch(AltbackupError):
     """Bytes on disk that are not those that were written or promised."""
 
 
+class Hostile(AltbackupError):
+    """An archive that would do what no archive of an item does: nothing of it is used."""
+
+
+class ProofFailed(AltbackupError):
+    """What was unpacked is not what its dump recorded, or is not sound."""
+
+
 @contextlib.contextmanager
 def naming(path: str) -> Iterator[None]:
     """Given the path of a file that is open, let errors that the block meets with it name it. Raise OSError."""

@@ -18,7 +18,9 @@ def check_guides(guides: Mapping[str, str]) -> None:
     """Given {file name: text}, raise InvalidInput for a name that is none of a guide."""
     for name in guides:
         if name not in NAMES:
-            raise InvalidInput(f"guides: {name!r} is none of {', '.join(NAMES)}: nothing else is written beside the trees")
+            raise InvalidInput(
+                f"guides: {name!r} is none of {', '.join(NAMES)}: nothing else is written beside the trees"
+            )
 
 
 def write_guides(tree: Tree, guides: Mapping[str, str]) -> list[str]:

@@ -31,7 +31,19 @@ _INERT = ("config", "config.worktree", "description", "info", "hooks", "git-daem
 _REPLACED = ("objects", "refs", "packed-refs", "HEAD")
 _PASSING = ("index", "FETCH_HEAD", "ORIG_HEAD", "MERGE_HEAD", "COMMIT_EDITMSG", "gc.log", "gc.pid", "branches")
 _LFS = "lfs"
-_OBJECT = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+OBJECT = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+LISTING = ("for-each-ref", "--format=%(objectname)%00%(refname)%00%(symref)")
+ENVIRONMENT = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_GRAFT_FILE": "/dev/null",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_ALLOW_PROTOCOL": "",  # older gits know no GIT_NO_LAZY_FETCH: they would run commands of the live configuration
+    "GIT_DEFAULT_REF_FORMAT": "files",
+}
 _ATTEMPTS = 30
 _STALE_LOCK = 60.0
 _CHECK_LIMIT = 60.0
@@ -115,17 +127,7 @@ class Git:
                 "--",
                 *self._command,
             ]
-        self.environment = clean_environment(
-            GIT_CONFIG_NOSYSTEM="1",
-            GIT_CONFIG_GLOBAL="/dev/null",
-            GIT_NO_REPLACE_OBJECTS="1",
-            GIT_GRAFT_FILE="/dev/null",
-            GIT_NO_LAZY_FETCH="1",
-            GIT_OPTIONAL_LOCKS="0",
-            GIT_TERMINAL_PROMPT="0",
-            GIT_ALLOW_PROTOCOL="",  # older gits know no GIT_NO_LAZY_FETCH: they would run commands of the live configuration
-            GIT_DEFAULT_REF_FORMAT="files",
-        )
+        self.environment = clean_environment(**ENVIRONMENT)
 
     def argv(self, *arguments: str) -> list[str]:
         """Return the argv of a git command."""
@@ -172,18 +174,23 @@ class References:
     def objects(self) -> set[bytes]:
         """Return the objects pointed to."""
         found = {line[0] for line in self.lines}
-        return found | ({self.head} if _OBJECT.fullmatch(self.head) else set())
+        return found | ({self.head} if OBJECT.fullmatch(self.head) else set())
 
 
 def read_references(git: Git) -> References:
     """Given a repository, return HEAD and every reference that for-each-ref shows in it. Raise ToolFailed."""
     said: list[str] = []
-    listing = git.run("for-each-ref", "--format=%(objectname)%00%(refname)%00%(symref)", said=said)
+    listing = git.run(*LISTING, said=said)
     broken = [line for line in said if "dangling symref" not in line]
     if broken:
         raise AltbackupError(f"{git.folder}: a reference cannot be read: {broken[0]}")
+    return parse_references(listing, _read_head(git.folder))
+
+
+def parse_references(listing: bytes, head: bytes) -> References:
+    """Given what git says to LISTING and the content of HEAD, return both."""
     lines = tuple(sorted((tuple(line.split(b"\0")) for line in listing.splitlines()), key=lambda line: line[1]))
-    return References(_read_head(git.folder), lines)  # type: ignore[arg-type]
+    return References(head, lines)  # type: ignore[arg-type]
 
 
 def _read_head(folder: str) -> bytes:
@@ -207,7 +214,7 @@ def copy(item: Item, context: Context) -> Iterator[Prepared]:
             named = _named_objects(small)
             existing = _existing(live, named)
             _transfer_objects(live, fresh, references.objects() | existing)
-            _place_references(references, scratch)
+            place_references(references, scratch)
             _place(small, scratch, _NEEDED)
             if read_references(fresh) != references:
                 raise AltbackupError(f"item git {item.name!r}: the copy's references are not those of {item.path}")
@@ -388,7 +395,7 @@ def _named_objects(small: str) -> set[bytes]:
         for name in files:
             with open(os.path.join(parent, name), "rb") as stream:
                 found.update(word for line in stream for word in line.split(b" ", 2)[:2])
-    return {word for word in found if _OBJECT.fullmatch(word) and word.strip(b"0")}
+    return {word for word in found if OBJECT.fullmatch(word) and word.strip(b"0")}
 
 
 def _existing(live: Git, objects: set[bytes]) -> set[bytes]:
@@ -397,7 +404,7 @@ def _existing(live: Git, objects: set[bytes]) -> set[bytes]:
         return set()
     names = b"".join(name + b"\n" for name in sorted(objects))
     listing = live.run("cat-file", "--batch-check=%(objectname)", input=names)
-    return {line for line in listing.splitlines() if _OBJECT.fullmatch(line)}
+    return {line for line in listing.splitlines() if OBJECT.fullmatch(line)}
 
 
 def _place(small: str, scratch: str, names: Sequence[str]) -> None:
@@ -409,8 +416,8 @@ def _place(small: str, scratch: str, names: Sequence[str]) -> None:
             os.rename(source, destination)
 
 
-def _place_references(references: References, scratch: str) -> None:
-    """Write HEAD and the references into the fresh repository."""
+def place_references(references: References, scratch: str) -> None:
+    """Write HEAD and references into a fresh repository."""
     with open(os.path.join(scratch, "packed-refs"), "wb") as stream:
         stream.write(b"# pack-refs with: sorted \n")
         stream.write(b"".join(b"%s %s\n" % line[:2] for line in references.lines if not line[2]))

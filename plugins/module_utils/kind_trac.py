@@ -30,6 +30,7 @@ from .layout import is_plain_file
 from .processes import find_tool
 from .publish import remove_folder
 from .sqlite_copy import check_database, copy_database, open_live, uri
+from .sqlite_survey import attachments
 
 _LOGS = "log"
 _MUST_NOT_BE_LINKS = ("attachments", "files", "files/attachments")
@@ -126,7 +127,8 @@ def copy(item: Item, context: Context) -> Iterator[Prepared]:
             return {name: value for name, value in tree.items() if name not in copied}, notes
 
         before, left_out = look()
-        notes += left_out + _check_attachments(item, staged, live, before, context)
+        files, absent = _check_attachments(item, staged, live, before, context)
+        notes += left_out + _note_absent(item, absent)
         if os.path.islink(os.path.dirname(live)):
             notes.append(
                 f"{os.path.dirname(database)} is a symbolic link: of what lies behind it only the database is archived"
@@ -135,7 +137,8 @@ def copy(item: Item, context: Context) -> Iterator[Prepared]:
             notes.append(f"read as uid {os.geteuid()}, not root: the database and the logs are archived as its own")
         settle()
         parts = [Part(folder, list(copied)), Part(item.path, list(before))]
-        yield Prepared(parts, {"rows": rows}, notes=notes, confirm=lambda: compare(before, look()[0]))
+        record = {"rows": rows, "database": database, "attachments": files, "absent": len(absent)}
+        yield Prepared(parts, record, notes=notes, confirm=lambda: compare(before, look()[0]))
     finally:
         remove_folder(folder)
 
@@ -175,8 +178,8 @@ def _copy_logs(environment: str, folder: str) -> None:
 
 def _check_attachments(
     item: Item, staged: str, live: str, tree: dict[bytes, tuple[int, ...]], context: Context
-) -> list[str]:
-    """Given the copied database and the tree, return a note on attachments whose file the live environment has lost.
+) -> tuple[int, list[str]]:
+    """Given the copied database and the tree, return the number of attachments, and those whose file the live environment has lost.
 
     Raise SourceChanged if one was deleted or replaced while the environment was read.
     """
@@ -188,7 +191,7 @@ def _check_attachments(
     }
     odd = [row for row in rows if row[3] not in sizes[row]]
     if not odd:
-        return []
+        return len(rows), []
     with open_live(live, context.deadline) as database:
         still = set(_attachments(item, database))
     for row in odd:
@@ -196,17 +199,23 @@ def _check_attachments(
             raise SourceChanged(
                 f"item trac {item.name!r}: attachment {'/'.join(row[:3])} was deleted or replaced while it was read"
             )
-    missing = ["/".join(row[:3]) for row in odd if not sizes[row]]
-    more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-    note = f"in {item.path} the files of attachments are missing, or behind a symbolic link: {', '.join(missing[:_SHOWN])}{more}"
-    return [note] if missing else []
+    return len(rows), ["/".join(row[:3]) for row in odd if not sizes[row]]
+
+
+def _note_absent(item: Item, absent: list[str]) -> list[str]:
+    """Return a note on attachments whose files the live environment has lost."""
+    if not absent:
+        return []
+    more = f" and {len(absent) - _SHOWN} more" if len(absent) > _SHOWN else ""
+    return [
+        f"in {item.path} the files of attachments are missing, or behind a symbolic link: {', '.join(absent[:_SHOWN])}{more}"
+    ]
 
 
 def _attachments(item: Item, database: sqlite3.Connection) -> list[tuple[str, str, str, int]]:
     """Return (type, id, filename, size in bytes) of all attachments in a database."""
     try:
-        known = database.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'attachment'").fetchone()
-        return database.execute("SELECT type, id, filename, size FROM attachment").fetchall() if known else []
+        return attachments(database)
     except sqlite3.Error as error:
         raise AltbackupError(f"item trac {item.name!r}: its attachments cannot be listed: {error}") from error
 

@@ -17,6 +17,8 @@ from .stamps import is_stamp
 MARKER = ".altbackup"
 TEMPORARY = ".altbackup-tmp-"
 EXTENSIONS = (".tar.zst", ".tar.gz", ".tar")
+PROOF = ".proof"
+"""Suffix of the file that says when a tarball was proved to restore"""
 LAST = "last"
 _NO_CATEGORIES = (MARKER, "lost+found")
 _COLLAPSED = "it should be a link to the newest stamp, but is a real folder or file"
@@ -270,6 +272,9 @@ def _scan_stamp(tree: Tree, category: str, name: str, stamp: str, found: Scan) -
         elif entry.name.endswith(SUFFIX):
             if entry.name[: -len(SUFFIX)] not in plain:
                 found.orphans.append(relpath)
+        elif entry.name.endswith(PROOF):
+            if entry.name[: -len(PROOF)] not in plain:
+                found.strange.append((relpath, "it is a proof without its tarball"))
         elif entry.name.endswith(EXTENSIONS):
             try:
                 status = entry.stat(follow_symlinks=False)

@@ -6,7 +6,7 @@ import os
 import shutil
 
 from .layout import TEMPORARY, Tree
-from .publish import remove_if_there
+from .publish import remove_folder, remove_if_there
 
 _KINDS = ("tmp", "records", "state")
 
@@ -25,6 +25,10 @@ def remove_leftovers(tree: Tree) -> list[str]:
                     notes.append(f"removed {name}, which a killed run left in {folder}")
     if not tree.source:
         notes += remove_outgoing(tree)
+    drilled = drill_folder(tree)
+    if os.path.lexists(drilled):
+        remove_folder(drilled)
+        notes.append(f"removed {drilled}, which a killed drill left")
     trash = tree.private_path("trash")
     for name in sorted(os.listdir(trash)) if os.path.isdir(trash) else ():
         path = os.path.join(trash, name)
@@ -32,6 +36,11 @@ def remove_leftovers(tree: Tree) -> list[str]:
         if not os.path.lexists(path):
             notes.append(f"removed {path}, which an earlier purge had left")
     return notes
+
+
+def drill_folder(tree: Tree) -> str:
+    """Return where tarballs of a tree are unpacked to prove that they restore."""
+    return tree.private_path("scratch", "drill")
 
 
 def remove_outgoing(tree: Tree) -> list[str]:

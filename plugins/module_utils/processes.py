@@ -106,8 +106,9 @@ class Child:
         cwd: str = "/",
         environment: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
+        name: str = "",
     ) -> None:
-        self.name = os.path.basename(os.fsdecode(argv[0]))
+        self.name = name or os.path.basename(os.fsdecode(argv[0]))
         self._stderr = tempfile.TemporaryFile()
         in_main = threading.current_thread() is threading.main_thread()
         with _running_lock:
@@ -155,14 +156,31 @@ class Child:
             _signal_group(self.process.pid, signal.SIGKILL)  # whoever of the group did not listen
             self.process.wait()
 
-    def wait(self, deadline: Deadline) -> int:
-        """Wait for its end, return its exit code. Raise DeadlineExceeded after ending it."""
-        try:
-            return self.process.wait(deadline.remaining())
-        except subprocess.TimeoutExpired:
-            self.end()
-            deadline.remaining()
-            raise DeadlineExceeded(f"{self.name} was ended at the limit of the {deadline.step}") from None
+    def wait(self, deadline: Deadline, silence: float | None = None) -> int:
+        """Wait for its end, return its exit code. Raise DeadlineExceeded after ending it.
+
+        With `silence` it is ended, too, when it and its own children neither read nor wrote anything for so many seconds,
+        such as one that was stopped.
+        """
+        seen, since = -1, time.monotonic()
+        while True:
+            try:
+                left = deadline.remaining()
+                return self.process.wait(left if silence is None else min(silence / 4, left or silence))
+            except subprocess.TimeoutExpired:
+                if silence is None or deadline.is_over():
+                    self.end()
+                    deadline.remaining()
+                    raise DeadlineExceeded(f"{self.name} was ended at the limit of the {deadline.step}") from None
+            except DeadlineExceeded:
+                self.end()
+                raise
+            moved = _bytes_moved(self.process.pid)
+            if moved != seen:
+                seen, since = moved, time.monotonic()
+            elif time.monotonic() - since > silence:
+                self.end()
+                raise DeadlineExceeded(f"{self.name} neither read nor wrote anything for {silence:g} s and was ended")
 
     def stderr(self) -> str:
         """Return the tail of what it said on stderr."""
@@ -182,6 +200,44 @@ class Child:
             raise ToolFailed(f"{what}: {self.name} {ending}: {stderr or 'it said nothing'}", rc, stderr)
 
 
+def _bytes_moved(session: int) -> int:
+    """Return the bytes that the processes of a session read and wrote so far, but for ssh, which keeps itself alive; see proc(5)."""
+    total = 0
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as stream:
+                title, _, fields = stream.read().rpartition(")")
+            if int(fields.split()[3]) != session or title.endswith("(ssh"):
+                continue
+            with open(f"/proc/{name}/io", encoding="ascii") as stream:
+                total += sum(int(line.split()[1]) for line in stream if line.startswith(("rchar", "wchar")))
+    return total
+
+
+def _end_children(children: Sequence[Child]) -> None:
+    for child in children:
+        child.end()
+
+
+@contextlib.contextmanager
+def ended_at(deadline: Deadline, children: Sequence[Child]) -> Iterator[None]:
+    """End the children at the deadline while the block lasts, so that no read of what they write blocks for ever.
+
+    Raise DeadlineExceeded at its end if it took longer.
+    """
+    seconds = deadline.remaining()
+    timer = None if seconds is None else threading.Timer(seconds, _end_children, (children,))
+    if timer:
+        timer.daemon = True
+        timer.start()
+    try:
+        yield
+    finally:
+        if timer:
+            timer.cancel()
+    deadline.remaining()
+
+
 def run(
     argv: Sequence[str | bytes],
     *,
@@ -191,16 +247,18 @@ def run(
     cwd: str = "/",
     environment: Mapping[str, str] | None = None,
     said: list[str] | None = None,
+    name: str = "",
 ) -> bytes:
     """Given argv, run it to its end and return its stdout. Raise ToolFailed, ToolMissing or DeadlineExceeded.
 
-    `what` opens the message of a failure and says what was attempted; `said` receives the lines of its stderr.
+    `what` opens the message of a failure and says what was attempted, `name` what failed, by default the program;
+    `said` receives the lines of its stderr.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as source:
         with naming(tempfile.gettempdir()):
             source.write(input or b"")
             source.seek(0)
-        with Child(argv, stdin=source, stdout=out, cwd=cwd, environment=environment) as child:
+        with Child(argv, stdin=source, stdout=out, cwd=cwd, environment=environment, name=name) as child:
             child.check(deadline, what)
             if said is not None:
                 said.extend(child.stderr().splitlines())

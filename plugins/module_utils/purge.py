@@ -15,7 +15,7 @@ from .checking import digests, unreadable
 from .errors import AltbackupError, InvalidInput
 from .failures import explain, failure
 from .items import parse_keep
-from .layout import EXTENSIONS, Scan, Tarball, Tree, parse_filename, scan, split_relpath
+from .layout import EXTENSIONS, PROOF, Scan, Tarball, Tree, parse_filename, scan, split_relpath
 from .leftovers import remove_outgoing
 from .publish import flush_folder, make_folders, prune_empty, record_path, remove_if_there, require_writable
 from .retention import retained
@@ -172,21 +172,19 @@ def _remove(tree: Tree, due: Sequence[Tarball], result: dict[str, Any], check_mo
 
 
 def _remove_one(tree: Tree, tarball: Tarball, result: dict[str, Any]) -> bool:
-    """Take tarball and sidecar out of the tree; return whether the file is deleted, too. Raise AltbackupError or OSError.
+    """Take tarball, sidecar and proof out of the tree; return whether the file is deleted, too. Raise AltbackupError or OSError.
 
-    Where they have their folder to themselves they go to the trash in one step, so that a killed run leaves either both
-    in their place or both in the trash, which the next purge empties; else the sidecar goes first, so that it never
+    Where they have their folder to themselves they go to the trash in one step, so that a killed run leaves either all
+    in their place or all in the trash, which the next purge empties; else the sidecar goes first, so that it never
     stands alone. What cannot be deleted from the trash is reported by each purge until it can.
     """
     path = tree.path(tarball.relpath)
     folder = os.path.dirname(path)
-    gone = (
-        _move_to_trash(tree, tarball)
-        if set(os.listdir(folder)) == {tarball.filename, tarball.filename + SUFFIX}
-        else ""
-    )
+    others = set(os.listdir(folder)) - {tarball.filename + suffix for suffix in ("", SUFFIX, PROOF)}
+    gone = "" if others else _move_to_trash(tree, tarball)
     if not gone:
         os.unlink(path + SUFFIX)
+        remove_if_there(path + PROOF)
         flush_folder(folder)
         os.unlink(path)
     deleted = True

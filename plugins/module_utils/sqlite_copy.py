@@ -13,13 +13,13 @@ from urllib.parse import quote_from_bytes
 
 from .errors import AltbackupError, InvalidInput
 from .processes import Deadline
+from .sqlite_survey import check_integrity, count_rows, readable
 
 _HEADER = b"SQLite format 3\0"
 _WAL_VERSIONS = b"\2\2"
 _BUSY_SECONDS = 60.0
 _PAGES = 4096
 _INSTRUCTIONS = 1_000_000
-_UNKNOWN_HERE = ("no such collation sequence", "no such function", "no such module", "unknown tokenizer")
 
 _locks: dict[tuple[int, int], Any] = {}
 _locks_guard = threading.Lock()
@@ -110,28 +110,10 @@ def _hint(path: str, message: str) -> str:
 def inspect_database(path: str, name: str, deadline: Deadline) -> tuple[dict[str, int], list[str]]:
     """Given a private copy that nobody writes, check it and return ({table: rows}, notes). Raise AltbackupError if it is damaged."""
     with contextlib.closing(sqlite3.connect(uri(path, "immutable=1"), uri=True)) as database:
-        database.text_factory = lambda text: text.decode("utf-8", "backslashreplace")
+        database.text_factory = readable
         database.set_progress_handler(deadline.is_over, _INSTRUCTIONS)
-        notes = _check_integrity(database, name)
-        tables = database.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name"
-        ).fetchall()
-        return {table: _rows(database, table) for (table,) in tables}, notes
-
-
-def _check_integrity(database: sqlite3.Connection, name: str) -> list[str]:
-    """Raise AltbackupError if a copy is damaged; return a note if this node's SQLite lacks what its indexes are made with."""
-    try:
-        problems = [str(row[0]) for row in database.execute("PRAGMA integrity_check(5)")]
-    except sqlite3.OperationalError as error:
-        if str(error).startswith(_UNKNOWN_HERE):
-            return [f"the integrity of {name} was not checked: {error} on this node"]
-        raise
-    if problems != ["ok"]:
-        raise AltbackupError(f"database {name} is damaged: {'; '.join(problems)}")
-    return []
-
-
-def _rows(database: sqlite3.Connection, table: str) -> int:
-    quoted = '"' + table.replace('"', '""') + '"'
-    return int(database.execute(f"SELECT count(*) FROM {quoted}").fetchone()[0])  # noqa: S608 (an identifier, quoted)
+        problems, unchecked = check_integrity(database)
+        if problems:
+            raise AltbackupError(f"database {name} is damaged: {'; '.join(problems)}")
+        notes = [f"the integrity of {name} was not checked: {unchecked} on this node"] if unchecked else []
+        return count_rows(database), notes

@@ -128,7 +128,7 @@ def reach(peer: Peer, deadline: Deadline, *, fetch: bool = False) -> None:
     with tempfile.TemporaryDirectory(prefix="altbackup-") as empty:
         command = rsync_command(peer, empty, fetch=fetch)
         command.insert(1, "--dry-run")
-        rc, said, _ = _run(command, b"", deadline)
+        rc, said, _ = _run(command, b"", peer, deadline)
     if rc and not (fetch and _is_missing(said, peer.folder)):
         shown = " ".join(ssh_command(peer))
         raise ToolFailed(
@@ -145,14 +145,14 @@ def _is_missing(said: str, folder: str) -> bool:
     )
 
 
-def _run(command: Sequence[str], names: bytes, deadline: Deadline) -> tuple[int, str, int]:
+def _run(command: Sequence[str], names: bytes, peer: Peer, deadline: Deadline) -> tuple[int, str, int]:
     """Run an rsync; return its exit code, what it said, and the bytes that went over the wire both ways."""
     with tempfile.TemporaryFile() as listed, tempfile.TemporaryFile() as out:
         with naming(tempfile.gettempdir()):
             listed.write(names)
             listed.seek(0)
         with Child(command, environment=clean_environment(**_session()), stdin=listed, stdout=out) as child:
-            rc = child.wait(deadline)
+            rc = child.wait(deadline, peer.connect_timeout + 2 * peer.io_timeout)  # rsync and ssh tell of silence first
             said = child.stderr()
         return rc, said, _wire_bytes(out)
 
@@ -181,7 +181,7 @@ def _transfer(peer: Peer, here: str, wanted: Sequence[Wanted], deadline: Deadlin
     for _, files in itertools.groupby(first, key=lambda file: file.stamp):
         parts = [file.part for file in files]
         command = rsync_command(peer, here, fetch=fetch)
-        rc, said, wire = _run(command, "".join(f"{part}\0" for part in parts).encode("ascii"), deadline)
+        rc, said, wire = _run(command, "".join(f"{part}\0" for part in parts).encode("ascii"), peer, deadline)
         total += wire
         if rc:
             what = "fetching from" if fetch else "sending to"

@@ -16,7 +16,12 @@ EMPTY: dict[str, Any] = {
     "checked": {},
     "tarballs": {},
     "sent": {},
+    "proved": [],
 }
+
+
+_SHARED = ("check_scope", "proof_age", "nice", "ionice")
+"""What the trees of a node have from it, with the settings of its drills"""
 
 
 def results_of(registered: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -91,6 +96,8 @@ def record(state: Mapping[str, Any], registered: Mapping[str, Any], stage: str, 
         ]
         new["notes"] = [*new["notes"], *(f"{place}: {note}" for note in result.get("notes") or [])]
         new["sent"] = {**new["sent"], **(result.get("sent") or {})}
+        proved = result.get("proved") or []
+        new["proved"] = [*new["proved"], *({**entry, "node": place} for entry in proved)]
         if stage == "dump" and "tarballs" in result:
             new["tarballs"] = {entry["relpath"]: dict(entry) for entry in result["tarballs"]}
             new["predicted"] = [entry["relpath"] for entry in result["tarballs"] if not entry["dig"]]
@@ -151,7 +158,7 @@ def source_trees(plan: Mapping[str, Any], source: str, targets: bool = False) ->
 def node_trees(plan: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
     """Given the plan and a node, return all trees on it, each with the name of the node."""
     entry = plan["nodes"].get(node, {"trees": []})
-    shared = {name: entry[name] for name in ("check_scope", "nice", "ionice") if name in entry}
+    shared = {name: value for name, value in entry.items() if name in _SHARED or name.startswith("drill_")}
     return [{**tree, "node": node, **shared} for tree in entry["trees"]]
 
 
@@ -245,6 +252,9 @@ def summary(plan: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) ->
         lines += [f"{node} -> {target}: {count} bytes sent" for target, count in sorted(state.get("sent", {}).items())]
         for title, found in sorted(state.get("checked", {}).items()):
             lines.append(f"{title}: {found['match']} tarballs match their dna, {found['bytes']} bytes read")
+        for entry in state.get("proved", []):
+            proved = f"proved to restore, {entry['seconds']} s" if entry["when"] else "would be drilled"
+            lines.append(f"{entry['node']}: {entry['relpath']}: {proved}")
         lines += [f"note: {note}" for note in state.get("notes", [])]
     return lines
 

@@ -28,6 +28,11 @@ _LEASED_STEPS, _LEASED = 2, 600.0
 _OF_BOTH = (
     "keep",
     "check_scope",
+    "proof_age",
+    "drill_share",
+    "drill_limit",
+    "drill_folder",
+    "drill_user",
     "ssh_key",
     "ssh_args",
     "rsync_host",
@@ -37,6 +42,18 @@ _OF_BOTH = (
     "bwlimit",
     "connect_timeout",
     "io_timeout",
+    "step_timeout",
+    "nice",
+    "ionice",
+    "mail_to",
+)
+_OF_NODES = (
+    "check_scope",
+    "proof_age",
+    "drill_share",
+    "drill_limit",
+    "drill_folder",
+    "drill_user",
     "step_timeout",
     "nice",
     "ionice",
@@ -392,9 +409,7 @@ def _node(host: str, plan: Mapping[str, Any]) -> dict[str, Any]:
             base = os.path.join(target["target_base"], name) if target["target_base"] else None
             trees.append({"role": "target", "source": name, "base": base, "keep": target["keep"]})
     either = source or target
-    return {name: either[name] for name in ("check_scope", "step_timeout", "nice", "ionice", "mail_to")} | {
-        "trees": trees
-    }
+    return {name: either[name] for name in _OF_NODES} | {"trees": trees}
 
 
 def _completed(plan: dict[str, Any], sources: Iterable[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Durations and rates, as people write them."""
+"""Durations, sizes and rates, as people write them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from ..module_utils.errors import InvalidInput
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_BYTES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
+_BYTES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
 
 def parse_duration(value: object) -> float:
@@ -19,6 +19,20 @@ def parse_duration(value: object) -> float:
             f"{value!r} is not a duration above 0: write seconds, or a number and a unit, like 15s, 2m, 6h"
         )
     return seconds
+
+
+def parse_size(value: object) -> int:
+    """Given bytes, or a text like `20G`, return bytes, 0 for empty: no limit. Raise InvalidInput."""
+    text = str(value).strip()
+    if not text:
+        return 0
+    match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,6})?)\s*([KMGT]?)", text.upper(), re.ASCII)
+    size = int(float(match[1]) * _BYTES[match[2]]) if match and not isinstance(value, bool) else 0
+    if size <= 0:
+        raise InvalidInput(
+            f"{value!r} is not a number of bytes above 0: write one with K, M, G or T, like 20G, or leave it empty"
+        )
+    return size
 
 
 def parse_rate(value: object) -> int:

@@ -18,7 +18,7 @@ from ansible.module_utils.common.yaml import yaml_load
 from ..module_utils.errors import InvalidInput
 from ..module_utils.items import nearest, parse_keep
 from ..module_utils.priority import ionice_words
-from .quantities import parse_duration, parse_rate
+from .quantities import parse_duration, parse_rate, parse_size
 
 PREFIX = "altbackup_"
 SPECS = Path(__file__).parents[2] / "roles" / "altbackup" / "meta" / "argument_specs.yml"
@@ -28,7 +28,14 @@ TRANSPORTS = ("push", "pull")
 Specs = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """{entry point: {variable: its option}}"""
 
-_EXPECTED = {"int": "a whole number", "bool": "true or false", "str": "a text", "list": "a list", "dict": "a mapping"}
+_EXPECTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "list": "a list",
+    "dict": "a mapping",
+}
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,7 @@ def _convert(name: str, option: Mapping[str, Any], value: Any) -> Any:
     if name == "altbackup_keep":
         return value
     if (
-        (kind == "int" and isinstance(value, bool))
+        (kind in ("int", "float") and isinstance(value, bool))
         or (kind == "str" and isinstance(value, (dict, list)))
         or (option.get("elements") == "raw" and not isinstance(value, list))
     ):
@@ -161,6 +168,20 @@ def _whole(lowest: int, highest: int, example: int) -> Callable[[int], int]:
         return value
 
     return parse
+
+
+def _share(value: float) -> float:
+    if not 0 < value <= 1:
+        raise InvalidInput(f"{value:g} is not a part above 0 and up to 1: write one, like 0.2")
+    return value
+
+
+def _proof_age(value: str) -> float:
+    return parse_duration(value) if value.strip() else 0.0
+
+
+def _drill_folder(value: str) -> str:
+    return parse_base(value) if value else ""
 
 
 def _full_every(value: int) -> int:
@@ -226,6 +247,10 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_compress_level": _whole(1, 19, 1),
     "altbackup_target_slots": _whole(1, 1000, 2),
     "altbackup_rsync_port": _whole(1, 65535, 22),
+    "altbackup_proof_age": _proof_age,
+    "altbackup_drill_share": _share,
+    "altbackup_drill_limit": parse_size,
+    "altbackup_drill_folder": _drill_folder,
     "altbackup_transport": _transport,
     "altbackup_nice": _whole(0, 19, 10),
     "altbackup_ionice": _ionice,

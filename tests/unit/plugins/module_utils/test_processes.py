@@ -173,3 +173,22 @@ def test_missing_tool_names_its_package(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ToolMissing, match=f"{tool} is not installed on this node: install the package {package}"):
         find_tool(tool)
+
+
+def test_child_that_was_stopped_is_ended_after_its_silence() -> None:
+    with Child(["sh", "-c", "cat /dev/zero | cat > /dev/null"]) as child:
+        assert wait_until(lambda: processes._bytes_moved(child.process.pid) > 1_000_000)
+        os.killpg(child.process.pid, signal.SIGSTOP)
+        with pytest.raises(DeadlineExceeded, match=r"sh neither read nor wrote anything for 0\.5 s and was ended"):
+            child.wait(Deadline(60), silence=0.5)
+        assert child.process.returncode == -signal.SIGKILL
+
+
+def test_child_whose_own_children_work_is_not_silent() -> None:
+    with Child(["sh", "-c", "for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.2; echo $i; done"]) as child:
+        assert child.wait(Deadline(60), silence=1.5) == 0
+
+
+def test_silence_does_not_put_off_the_deadline() -> None:
+    with Child(["sleep", "60"]) as child, pytest.raises(DeadlineExceeded, match="the step took longer"):
+        child.wait(Deadline(0.3), silence=30)

@@ -49,7 +49,7 @@ def test_every_variable_is_typed_and_described(name: str) -> None:
     assert name.startswith(settings.PREFIX)
     for options in settings.load_specs().values():
         if name in options:
-            assert options[name]["type"] in ("str", "int", "bool", "list", "dict", "raw")
+            assert options[name]["type"] in ("str", "int", "float", "bool", "list", "dict", "raw")
             description = options[name]["description"]
             assert isinstance(description, list)
             assert all(sentence.endswith((".", "'.")) for sentence in description), description
@@ -128,6 +128,12 @@ def test_bases_are_normalized(value: str, base: str) -> None:
         ("altbackup_rsync_port", None, None),
         ("altbackup_io_timeout", None, 60.0),
         ("altbackup_ext", ".tar", ".tar"),
+        ("altbackup_proof_age", "8d", 691200.0),
+        ("altbackup_proof_age", None, 0.0),
+        ("altbackup_drill_share", "0.2", 0.2),
+        ("altbackup_drill_limit", "50G", 53687091200),
+        ("altbackup_drill_limit", None, 0),
+        ("altbackup_drill_folder", "/scratch/", "/scratch"),
     ],
 )
 def test_values_get_their_type(name: str, value: object, expected: object) -> None:
@@ -153,6 +159,13 @@ def test_values_get_their_type(name: str, value: object, expected: object) -> No
         ("altbackup_items", {"kind": "svn"}, "is not a list"),
         ("altbackup_ext", ".tgz", "is not one of .tar.zst, .tar.gz, .tar"),
         ("altbackup_check_scope", "week", "is not one of day, all"),
+        ("altbackup_proof_age", "often", "is not a duration above 0"),
+        ("altbackup_drill_share", 0, "0 is not a part above 0 and up to 1"),
+        ("altbackup_drill_share", 1.5, "1.5 is not a part above 0 and up to 1"),
+        ("altbackup_drill_share", True, "True is not a number"),
+        ("altbackup_drill_share", "some", "is not a number"),
+        ("altbackup_drill_limit", "-5", "is not a number of bytes above 0"),
+        ("altbackup_drill_folder", "scratch", "is not an absolute path"),
         ("altbackup_dna_algorithm", "crc32", "is not one of sha256, sha512, md5"),
         ("altbackup_verify_every", True, "is not a whole number"),
         ("altbackup_verify_every", 0, "is not a whole number from 1"),

@@ -1,0 +1,166 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, altbackup developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module tarball_drill: prove that tarballs restore."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tarball_drill
+short_description: Restore tarballs into a scratch folder and prove that they are what was dumped
+version_added: 0.1.0
+author: altbackup developers (@altbackup)
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing]
+description:
+  - Reads the newest verified tarball of each item, compares it with its dna and with what its dump recorded, and refuses what no dump would make.
+  - Unpacks it, lets the engine whose data it is look for faults, and compares what it holds with what its dump recorded.
+  - 'Programs that read what was unpacked run in a sandbox: as an unprivileged user, without network, within limits, with all other files read-only.
+    Nothing archived is loaded as configuration or run as a hook.'
+  - Removes all that it unpacked, whatever happens, and writes C(<tarball>.proof) beside each tarball that was proved.
+options:
+  base:
+    description: A base folder; it or its parent holds the marker C(.altbackup/).
+    type: path
+    required: true
+  names:
+    description: The category/name of the items to drill; all by default.
+    type: list
+    elements: str
+  share:
+    description: The part of the items that is drilled, above 0 and up to 1; those whose last proof is oldest.
+    type: float
+    default: 1
+  limit:
+    description: Most bytes that are unpacked at a time; 0 for as many as are free.
+    type: int
+    default: 0
+  folder:
+    description: Absolute path of the folder on this node to unpack in; the private folder of the tree by default.
+    type: str
+    default: ''
+  user:
+    description: As whom the programs of a proof run, where the module runs as root; else they run as its own user.
+    type: str
+    default: nobody
+  remembered:
+    description: Whether items that the source discovered at the last synchronize are drilled, too.
+    type: bool
+    default: false
+  step_timeout:
+    description: Seconds after which the drill is ended.
+    type: float
+    default: 21600
+  fail:
+    description: Whether the module fails when something is wrong.
+    type: bool
+    default: true
+attributes:
+  check_mode:
+    description: Says what would be drilled.
+    support: full
+notes:
+  - Needs Linux 5.12 or newer, whose kernel allows namespaces.
+"""
+
+EXAMPLES = r"""
+- name: Prove that the newest tarball of each item restores
+  altbackup.core.tarball_drill:
+    base: /home/scm/backup/dayabay
+
+- name: Prove a tenth of the items, in at most 20 GB
+  altbackup.core.tarball_drill:
+    base: /home/scm/backup/dayabay
+    share: 0.1
+    limit: 20000000000
+"""
+
+RETURN = r"""
+proved:
+  description: The tarballs that were proved, each with relpath, category, name, stamp, dig, size, alg, kind, when, seconds, versions, facts and notes.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - {relpath: svn/dybsvn/2013/05/10/104701/dybsvn-20496.tar.gz, kind: svn, when: '2013-05-11T04:00:00Z', seconds: 512.1, versions: {svnadmin: 1.14.2}}
+left:
+  description: The newest tarballs of items that were left for another drill.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+notes:
+  description: What could not be compared, and what a killed drill had left.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+failures:
+  description: What was not proved, and why.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.drill import STAGE, drill
+from ..module_utils.failures import attempt, summarize
+from ..module_utils.leftovers import remove_leftovers
+from ..module_utils.locks import WRITING, writing
+from ..module_utils.processes import Deadline, end_with_children
+from ..module_utils.receive import with_remembered
+from ..module_utils.sandbox import Sandbox
+
+EMPTY = {"changed": False, "proved": [], "left": [], "notes": []}
+
+
+def run(options: dict, check_mode: bool) -> dict:
+    """Given the module's parameters, drill."""
+    names = options["names"]
+    if names is not None and options["remembered"]:
+        names = with_remembered(options["base"], {}, names)[1]
+    return drill(
+        options["base"],
+        names,
+        sandbox=Sandbox(options["user"]),
+        deadline=Deadline(options["step_timeout"], "drill"),
+        share=options["share"],
+        limit=options["limit"],
+        folder=options["folder"],
+        check_mode=check_mode,
+    )
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "base": {"type": "path", "required": True},
+            "names": {"type": "list", "elements": "str"},
+            "share": {"type": "float", "default": 1},
+            "limit": {"type": "int", "default": 0},
+            "folder": {"type": "str", "default": ""},
+            "user": {"type": "str", "default": "nobody"},
+            "remembered": {"type": "bool", "default": False},
+            "step_timeout": {"type": "float", "default": 21600},
+            "fail": {"type": "bool", "default": True},
+            **WRITING,
+        },
+        supports_check_mode=True,
+    )
+    end_with_children()
+    options, check_mode = module.params, module.check_mode
+    result = attempt(
+        STAGE,
+        EMPTY,
+        lambda: writing(options, lambda _: run(options, check_mode), clean=remove_leftovers, check_mode=check_mode),
+    )
+    if result["failures"] and options["fail"]:
+        module.fail_json(msg=summarize(result["failures"]), **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""Sandboxes: programs that read what may be hostile run as an unprivileged user, without network, within limits."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import pwd
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+
+from . import confine
+from .confine import HOME, REFUSED, ROOM
+from .errors import InvalidInput, ToolFailed
+from .processes import Deadline, clean_environment, run
+
+_DAY = 86400
+_OPEN_FILES = 1024
+_REFUSAL = (
+    "no proof was run, since none runs unconfined: it needs Linux 5.12 or newer and namespaces of users, mounts, processes and the network. "
+    "In a container allow them (CAP_SYS_ADMIN, or a runtime that allows unshare and mount); as a user who is not root see that "
+    "user.max_user_namespaces is not 0 and that neither kernel.unprivileged_userns_clone=0 nor kernel.apparmor_restrict_unprivileged_userns=1 "
+    "forbids them"
+)
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """Who runs proofs, and within which limits (bytes; processes of that user)."""
+
+    user: str = "nobody"
+    """As whom, where this process is root; else it stays the user that it is."""
+    memory: int = 4 << 30
+    file_size: int = 1 << 42
+    processes: int = 512
+
+    def identity(self) -> tuple[int, int]:
+        """Return (uid, gid) as which programs run. Raise InvalidInput for a user that is unknown, or is root."""
+        if os.geteuid() != 0:
+            return os.geteuid(), os.getegid()
+        try:
+            entry = pwd.getpwnam(self.user)
+        except KeyError:
+            raise InvalidInput(f"user {self.user!r}, as whom proofs are to run, does not exist on this node") from None
+        if entry.pw_uid == 0:
+            raise InvalidInput(
+                f"user {self.user!r} is root, as whom no proof runs: name one without rights, like nobody"
+            )
+        return entry.pw_uid, entry.pw_gid
+
+    def argv(
+        self,
+        argv: Sequence[str],
+        room: str,
+        deadline: Deadline,
+        *,
+        program: ModuleType | None = None,
+        masked: Sequence[str] = (),
+        merged: bool = False,
+    ) -> list[str]:
+        """Given argv, or the arguments of a program of this collection, return the argv that runs it confined.
+
+        `room` is the one folder that it can write to, as ROOM; files of it that are `masked` are empty for it. With
+        `merged` stderr goes where stdout goes. Raise InvalidInput or DeadlineExceeded.
+        """
+        uid, gid = self.identity()
+        seconds = deadline.remaining() or _DAY
+        settings = {
+            "uid": uid,
+            "gid": gid,
+            "room": room,
+            "masked": list(masked),
+            "merged": merged,
+            "program": inspect.getsource(program) if program else "",
+            "limits": {
+                "RLIMIT_AS": self.memory,
+                "RLIMIT_FSIZE": self.file_size,
+                "RLIMIT_NPROC": self.processes,
+                "RLIMIT_CPU": int(seconds * len(os.sched_getaffinity(0))) + 1,
+                "RLIMIT_NOFILE": _OPEN_FILES,
+                "RLIMIT_CORE": 0,
+            },
+        }
+        interpreter = [sys.executable, "-I", "-S", "-B", "-c", inspect.getsource(confine), json.dumps(settings)]
+        return [*interpreter, *argv]
+
+    def run(
+        self,
+        argv: Sequence[str],
+        room: str,
+        *,
+        what: str,
+        deadline: Deadline,
+        input: bytes = b"",
+        program: ModuleType | None = None,
+        masked: Sequence[str] = (),
+        merged: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """Given argv as `argv` takes it, run it confined to its end and return its stdout. Raise ToolFailed or DeadlineExceeded."""
+        command = self.argv(argv, room, deadline, program=program, masked=masked, merged=merged)
+        try:
+            return run(
+                command,
+                what=what,
+                deadline=deadline,
+                input=input,
+                environment=clean_environment(**{**(environment or {}), "HOME": HOME}),
+                name=program.__name__.rpartition(".")[2] if program else os.path.basename(argv[0]),
+            )
+        except ToolFailed as error:
+            raise explained(error) from error
+
+
+def explained(error: ToolFailed) -> ToolFailed:
+    """Given how a confined program failed, return it, with what to do where the kernel does not allow to confine it."""
+    return ToolFailed(f"{error}; {_REFUSAL}", error.rc, error.stderr) if error.rc == REFUSED else error
+
+
+def inside(room: str, path: str) -> str:
+    """Given a room and a path in it, return the path as it is seen from inside. Raise ValueError for another one."""
+    relative = os.path.relpath(path, room)
+    if relative.split("/")[0] == "..":
+        raise ValueError(f"{path} is not in {room}")
+    return os.path.normpath(os.path.join(ROOM, relative))
+
+
+def give(path: str, identity: tuple[int, int]) -> None:
+    """Given a folder, let it and all below belong to a user who can read and write them; follow no link. Raise OSError."""
+    for _, folders, files, descriptor in os.fwalk(path):
+        os.chmod(descriptor, 0o700)
+        _own(".", identity, descriptor)
+        for name in [*files, *folders]:
+            _own(name, identity, descriptor)
+
+
+def _own(name: str, identity: tuple[int, int], folder: int) -> None:
+    if os.geteuid() == 0:
+        os.chown(name, *identity, dir_fd=folder, follow_symlinks=False)

@@ -1,0 +1,392 @@
+"""Unpacking: an archive is hostile until a pass over its stream has shown that GNU tar may have it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from .archive import Manifest, read_manifest
+from .digest import new_hash, open_plain
+from .errors import Hostile, InvalidInput, ToolFailed
+from .layout import printable
+from .processes import Child, Deadline, clean_environment, ended_at, find_tool
+from .sandbox import Sandbox, explained, give
+
+_BLOCK = 1 << 16
+_MARGIN = 64 << 20
+"""Bytes of headers before one member, and of zeros behind the last one, above which an archive is a bomb."""
+_MOST_SPECIAL = 1000
+_DECOMPRESSORS = {".zst": "zstd", ".gz": "gzip"}
+_DUMPDIR = "GNU.dumpdir"
+_SPECIAL = {
+    tarfile.CHRTYPE: "a device",
+    tarfile.BLKTYPE: "a device",
+    tarfile.FIFOTYPE: "a named pipe",
+}
+_PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.GNUTYPE_SPARSE)
+
+
+class TooLarge(Hostile):
+    """An archive with more bytes than there is room for: a bomb, or just a large one."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Above what an archive is a bomb: apparent bytes of all its files, and entries."""
+
+    bytes: int
+    entries: int = 10_000_000
+
+
+@dataclass
+class Contents(Manifest):
+    """What an archive holds, with the names of its devices and named pipes, and the bytes that its files need on disk."""
+
+    special: list[str] = field(default_factory=list)
+    stored: int = 0
+
+
+def unpack(
+    tarballs: Sequence[str],
+    folder: str,
+    *,
+    top: str,
+    limits: Limits,
+    deadline: Deadline,
+    owners: bool,
+    special_modes: bool = False,
+    member: str = "",
+    sandbox: Sandbox | None = None,
+) -> str:
+    """Given tarballs (a full one, then its differential if any) and an empty private folder, unpack into it; return the top folder.
+
+    With `member`, a path inside the tarball that begins with the top folder, return the path of that one. With `owners`
+    owners and modes are those archived, else the running user's. In a sandbox its user unpacks, and has all of it. Setuid
+    and setgid bits of files, file capabilities, devices and named pipes are only for `special_modes`.
+    Raise Hostile, before anything is written, for what no archive of this item holds; ToolFailed for one that is damaged;
+    InvalidInput for a member that is not there, DeadlineExceeded or OSError. The caller removes the folder.
+    """
+    wanted = _clean_member(member, top)
+    special: list[str] = []
+    for tarball in tarballs:
+        contents = examine(
+            tarball, top=top, limits=limits, deadline=deadline, special_modes=special_modes, sandbox=sandbox
+        )
+        special += contents.special
+    extract(
+        tarballs,
+        folder,
+        owners=owners,
+        special_modes=special_modes,
+        special=special,
+        member=wanted,
+        deadline=deadline,
+        sandbox=sandbox,
+    )
+    path = os.path.join(folder, wanted or top)
+    if not os.path.lexists(path):
+        raise InvalidInput(f"{tarballs[-1]} holds no {wanted or top}")
+    return path
+
+
+def extract(
+    tarballs: Sequence[str],
+    folder: str,
+    *,
+    deadline: Deadline,
+    owners: bool,
+    special_modes: bool = False,
+    special: Sequence[str] = (),
+    member: str = "",
+    sandbox: Sandbox | None = None,
+) -> None:
+    """Given tarballs that were examined, unpack them as `unpack` does. Raise ToolFailed, Hostile, DeadlineExceeded or OSError."""
+    if sandbox is not None:
+        give(folder, sandbox.identity())
+    argv = _tar_command(owners, special_modes, sandbox is not None)
+    argv += ["--listed-incremental=/dev/null"] if len(tarballs) > 1 else []
+    if sandbox is not None:  # its user makes no devices
+        argv += ["--anchored", "--no-wildcards", *(f"--exclude={name}" for name in special)]
+    if member and len(tarballs) == 1:  # what a differential says of one file stands at its folder
+        argv += ["--", member]
+    for tarball in tarballs:
+        _extract(tarball, folder, argv, deadline, sandbox)
+    _settle_modes(folder, owners=owners, special_modes=special_modes)
+
+
+def _clean_member(member: str, top: str) -> str:
+    if not member:
+        return ""
+    parts = member.split("/")
+    if parts[0] != top or {"", ".", ".."} & set(parts) or "\0" in member:
+        raise InvalidInput(f"member {member!r} is not a path inside the tarball, which begins with {top}/")
+    return member
+
+
+def measure(tarball: str, deadline: Deadline) -> tuple[int, int]:
+    """Given a tarball, return the number of its entries and the apparent bytes of its files. Raise Hostile, ToolFailed or OSError."""
+    contents = examine(tarball, top="", limits=Limits(1 << 62, 1 << 62), deadline=deadline, special_modes=True)
+    return contents.entries, contents.bytes
+
+
+def examine(
+    tarball: str,
+    *,
+    top: str,
+    limits: Limits,
+    deadline: Deadline,
+    special_modes: bool = False,
+    sandbox: Sandbox | None = None,
+    digested: bool = False,
+) -> Contents:
+    """Given a tarball, read all of it and return what it holds; with `digested` with the digest of its manifest.
+
+    Raise Hostile, naming the member, for what no archive with this top folder (any one if it is empty) holds, ToolFailed
+    for a damaged one, DeadlineExceeded or OSError.
+    """
+    manifest = Contents()
+    with open_plain(tarball) as source, _decompressed(tarball, source, deadline, sandbox) as (stream, check):
+        metered = _Metered(stream, tarball, deadline)
+        rules = _Rules(tarball, top, limits, special_modes, manifest.special)
+
+        def look(member: Any) -> None:
+            stored = _stored_bytes(member)
+            metered.allow(stored)
+            rules.check(member)
+            manifest.stored += stored
+
+        try:
+            end = read_manifest(metered, manifest, top, look=look, digested=digested)  # type: ignore[arg-type]
+            metered.require_end(end)
+        except (tarfile.TarError, EOFError, ValueError, OverflowError, ToolFailed) as error:
+            if not stream.read(1):
+                check()  # the decompressor has the reason
+            raise ToolFailed(f"{tarball} is damaged: {error}") from error
+        check()
+    if not manifest.entries:
+        raise ToolFailed(f"{tarball} is damaged: it holds nothing")
+    return manifest
+
+
+def _stored_bytes(member: Any) -> int:
+    """Return how many bytes of the stream are a member's content."""
+    if member.sparse is not None:
+        return int(sum(size for _, size in member.sparse))
+    return int(member.size) if member.type in _PLAIN else 0
+
+
+class _Metered:
+    """A stream that ends an archive early which has more headers than any real one, or anything but zeros behind its end."""
+
+    def __init__(self, stream: IO[bytes], title: str, deadline: Deadline) -> None:
+        self._stream = stream
+        self._title = title
+        self._deadline = deadline
+        self._left = _MARGIN
+        self._total = 0
+        self._last = b""
+
+    def allow(self, size: int) -> None:
+        """Allow for the content of a member, and for the headers of the next."""
+        self._left = size + _MARGIN
+
+    def read(self, size: int) -> bytes:
+        """Read up to `size` bytes. Raise Hostile or DeadlineExceeded."""
+        self._deadline.remaining()
+        block = self._stream.read(size)
+        self._left -= len(block)
+        if self._left < 0:
+            raise Hostile(
+                f"{self._title}: more than {_MARGIN} bytes of headers before one member, or behind the last one"
+            )
+        self._total += len(block)
+        self._last = self._last[-size:] + block  # a reader of blocks has not yet looked at all that it read
+        return block
+
+    def require_end(self, offset: int) -> None:
+        """Given where the last member ends, raise ToolFailed if no end is marked there, Hostile if there is more behind it.
+
+        What stands behind an end, or behind a header that is none, one reader of archives sees and another does not.
+        """
+        behind = self._last[len(self._last) - (self._total - offset) :]
+        seen = len(behind)
+        while block := self.read(_BLOCK):
+            seen += len(block)
+            behind = behind.strip(b"\0") or block
+        if behind.strip(b"\0"):
+            raise Hostile(f"{self._title}: there is more behind its end")
+        if not seen:
+            raise ToolFailed("its end is missing")
+
+
+class _Rules:
+    """What a member of an archive may be."""
+
+    def __init__(self, tarball: str, top: str, limits: Limits, special_modes: bool, special: list[str]) -> None:
+        self._tarball = tarball
+        self._top = top
+        self._limits = limits
+        self._special_modes = special_modes
+        self._special = special
+        self._bytes = 0
+        self._entries = 0
+        self._links: set[str] = set()
+        self._files: set[bytes] = set()
+
+    def check(self, member: Any) -> None:
+        """Raise Hostile, naming it, for a member that is not to be unpacked."""
+        path = self._path(member, member.name, "its name")
+        if self._behind_link(path, itself=True):
+            self._refuse(member, "would be written through a symbolic link of the archive")
+        self._entries += 1
+        self._bytes += member.size
+        if self._entries > self._limits.entries:
+            self._refuse(member, f"is one of more than {self._limits.entries} entries")
+        if member.size < 0 or self._bytes > self._limits.bytes:
+            reason = f"exceeds the limit of {self._limits.bytes} bytes for the files of the archive"
+            self._refuse(member, reason, TooLarge)
+        if member.issym():
+            self._links.add(path)
+        elif member.islnk():
+            self._check_hard_link(member, path)
+        elif member.type in _SPECIAL:
+            if not self._special_modes or len(self._special) >= _MOST_SPECIAL:
+                self._refuse(member, f"is {_SPECIAL[member.type]}")
+            self._special.append(member.name)
+        elif not member.isdir() and member.type not in _PLAIN:
+            self._refuse(member, f"is of the unknown type {member.type!r}")
+        if member.size and member.type not in _PLAIN:
+            self._refuse(member, f"is no file, but has {member.size} bytes")
+        if _DUMPDIR in member.pax_headers:
+            self._check_dumpdir(member)
+        if not member.isdir():
+            self._files.add(_short(path))
+
+    def _path(self, member: Any, name: str, what: str) -> str:
+        """Return a path without empty parts. Raise Hostile for one that leads out of the top folder."""
+        parts = [part for part in name.split("/") if part not in ("", ".")]
+        self._top = self._top or (parts[0] if parts else "")
+        if name.startswith("/"):
+            self._refuse(member, f"{what} {printable(name)!r} is absolute")
+        if ".." in parts:
+            self._refuse(member, f"{what} {printable(name)!r} leads out by ..")
+        if "\0" in name:
+            self._refuse(member, f"{what} holds a NUL byte")
+        if not parts or parts[0] != self._top:
+            self._refuse(member, f"{what} {printable(name)!r} is not in the top folder {self._top}")
+        return "/".join(parts)
+
+    def _behind_link(self, path: str, itself: bool) -> bool:
+        parts = path.split("/") if self._links else []
+        return any("/".join(parts[:end]) in self._links for end in range(1, len(parts) + itself))
+
+    def _check_hard_link(self, member: Any, path: str) -> None:
+        target = self._path(member, member.linkname, "its hard link to")
+        if self._behind_link(target, itself=False):
+            self._refuse(member, f"its hard link to {printable(target)!r} leads through a symbolic link of the archive")
+        if _short(target) not in self._files:
+            self._refuse(member, f"its hard link to {printable(target)!r} leads to what the archive has not")
+        if target in self._links:
+            self._links.add(path)
+
+    def _check_dumpdir(self, member: Any) -> None:
+        """Raise Hostile if what a differential would rename or remove is not below its top folder."""
+        for entry in member.pax_headers[_DUMPDIR].split("\0"):
+            kind, name = entry[:1], entry[1:]
+            if kind in ("R", "T") and name:
+                self._path(member, name, "what it renames,")
+            elif "/" in name or name in (".", ".."):
+                self._refuse(member, f"it lists {printable(name)!r}, which is no name in a folder")
+
+    def _refuse(self, member: Any, reason: str, error: type[Hostile] = Hostile) -> None:
+        raise error(f"{self._tarball}: member {printable(member.name)!r} {reason}; nothing was unpacked")
+
+
+def _short(path: str) -> bytes:
+    """Return what stands for a path where a million of them are kept."""
+    value = new_hash("sha256")
+    value.update(path.encode("utf-8", "surrogateescape"))
+    return bytes(value.digest()[:12])
+
+
+@contextlib.contextmanager
+def _decompressed(
+    tarball: str, source: IO[bytes], deadline: Deadline, sandbox: Sandbox | None
+) -> Iterator[tuple[IO[bytes], Callable[[], None]]]:
+    """Yield the uncompressed stream of a tarball, and what raises ToolFailed where its compression is damaged."""
+    name = next((tool for suffix, tool in _DECOMPRESSORS.items() if tarball.endswith(suffix)), "")
+    if not name:
+        yield source, lambda: None
+        return
+    argv = [find_tool(name), "-d", "-c", "-q"]
+    if sandbox is not None:
+        argv = sandbox.argv(argv, "", deadline)
+    with Child(argv, stdin=source, stdout=subprocess.PIPE, name=name) as child, ended_at(deadline, [child]):
+        yield _pipe(child), lambda: _check(child, deadline, f"decompressing {tarball}")
+
+
+def _pipe(child: Child) -> IO[bytes]:
+    if child.process.stdout is None:
+        raise AssertionError("a pipe was asked for")
+    return child.process.stdout
+
+
+def _check(child: Child, deadline: Deadline, what: str) -> None:
+    try:
+        child.check(deadline, what)
+    except ToolFailed as error:
+        raise explained(error) from error
+
+
+def _tar_command(owners: bool, special_modes: bool, sandboxed: bool) -> list[str]:
+    """Return GNU tar's argv for what it is to keep."""
+    argv = [find_tool("tar"), "--extract", "--file=-", "--warning=no-timestamp", "--no-unquote", "--numeric-owner"]
+    argv += ["--same-owner", "--same-permissions"] if owners else ["--no-same-owner", "--no-same-permissions"]
+    if sandboxed:  # its user may not set them, and no proof looks at them
+        return [*argv, "--no-xattrs", "--no-acls", "--no-selinux"]
+    argv += ["--xattrs", "--xattrs-include=*", "--acls"]
+    return argv if special_modes else [*argv, "--xattrs-exclude=security.capability"]
+
+
+def _extract(tarball: str, folder: str, argv: list[str], deadline: Deadline, sandbox: Sandbox | None) -> None:
+    """Let GNU tar unpack one tarball. Raise ToolFailed, DeadlineExceeded or OSError."""
+    if sandbox is not None:
+        argv = sandbox.argv(argv, folder, deadline)
+    environment = clean_environment(LC_ALL="C")  # names are bytes
+    with open_plain(tarball) as source, _decompressed(tarball, source, deadline, sandbox) as (stream, check):
+        with Child(argv, stdin=stream, cwd=folder, environment=environment, name="tar") as tar:
+            if stream is not source:
+                stream.close()  # tar alone reads it
+            try:
+                _check(tar, deadline, f"unpacking {tarball}")
+            finally:
+                tar.end()
+            check()
+
+
+def _settle_modes(folder: str, *, owners: bool, special_modes: bool) -> None:
+    """Take setuid and setgid off files, and where owners are not kept, let the owner read all. Raise Hostile for what is special."""
+    for parent, folders, files, descriptor in os.fwalk(folder):
+        for name in [*folders, *files]:
+            status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            mode = stat.S_IMODE(status.st_mode)
+            if stat.S_ISLNK(status.st_mode):
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                wanted = mode if owners else mode | 0o700
+            elif stat.S_ISREG(status.st_mode):
+                wanted = (mode if special_modes else mode & ~0o6000) | (0 if owners else 0o400)
+            elif special_modes:
+                continue
+            else:
+                raise Hostile(
+                    f"{printable(os.path.join(parent, name))} is neither file, folder nor link: it was not announced"
+                )
+            if wanted != mode:
+                os.chmod(name, wanted, dir_fd=descriptor)

@@ -1,0 +1,176 @@
+"""One item of each kind, small and real, dumped to a base; and a drill of what was dumped, step by step."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from helpers import environments
+from helpers.original_trees import modern_text
+from helpers.repositories import make_git, make_subversion, run
+from helpers.trees import FIRST, Base, item
+
+from ansible_collections.altbackup.core.plugins.module_utils.items import CATEGORIES
+from ansible_collections.altbackup.core.plugins.module_utils.layout import parse_filename
+from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.proofs import prove
+from ansible_collections.altbackup.core.plugins.module_utils.sandbox import Sandbox
+from ansible_collections.altbackup.core.plugins.module_utils.unpack import Limits, unpack
+
+KINDS = ("svn", "trac", "git", "folder", "sqlite")
+LIMITS = Limits(1 << 30)
+SECONDS = 120
+
+
+def make_database(path: Path) -> Path:
+    """Make a small database with two tables, a trigger and a view."""
+    with sqlite3.connect(path) as database:
+        database.executescript(
+            "CREATE TABLE person (id INTEGER PRIMARY KEY, name TEXT NOT NULL CHECK (length(name) < 100));"
+            "CREATE TABLE log (what TEXT);"
+            "CREATE INDEX by_name ON person (name);"
+            "CREATE TRIGGER logged AFTER INSERT ON person BEGIN INSERT INTO log VALUES (new.name); END;"
+            "CREATE VIEW names AS SELECT name FROM person;"
+        )
+        database.executemany("INSERT INTO person (name) VALUES (?)", [(f"person {number}",) for number in range(300)])
+    database.close()
+    return path
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder with files, links and a hard link."""
+    (path / "sub" / "deep").mkdir(parents=True)
+    for number in range(6):
+        (path / "sub" / f"file {number}").write_text(f"content {number}\n" * 50)
+    (path / "sub" / "deep" / "users.conf").write_text("[users]\nalice = secret\n")
+    (path / "link").symlink_to("sub/file 1")
+    (path / "hard").hardlink_to(path / "sub" / "file 2")
+    return path
+
+
+def make_item(kind: str, folder: Path, environment: Path | None = None) -> dict[str, Any]:
+    """Make a live item of a kind, named `thing`, below a folder; a Trac environment is copied from a given one."""
+    path = folder / f"live {kind}"
+    if kind == "svn":
+        make_subversion(path, 12)
+        (path / "hooks" / "pre-commit").write_text("#!/bin/sh\nexit 0\n")
+    elif kind == "git":
+        make_git(path)
+    elif kind == "folder":
+        make_folder(path)
+    elif kind == "sqlite":
+        make_database(path)
+    else:
+        assert environment is not None
+        environments.copy_environment(environment, path)
+    return item(kind, path)
+
+
+def drill_one(
+    base: Base,
+    tarball: Mapping[str, Any],
+    scratch: Path,
+    *,
+    sandbox: Sandbox = Sandbox(),  # noqa: B008 (frozen)
+    record: Any = None,
+) -> dict[str, Any]:
+    """Unpack a tarball as a drill does and prove it; return the proof. The scratch folder is made and removed."""
+    record = tarball["record"] if record is None else record
+    name, filename = tarball["name"], Path(tarball["path"]).name
+    parsed = parse_filename(filename, name)
+    assert parsed is not None
+    top = name if parsed[0] is None else f"{name}-{parsed[0]}"
+    room = scratch / "item"
+    room.mkdir(parents=True)
+    deadline = Deadline(SECONDS, "drill")
+    try:
+        path = unpack(
+            [tarball["path"]], str(room), top=top, limits=LIMITS, deadline=deadline, owners=False, sandbox=sandbox
+        )
+        kind = {"svn": "svn", "tracs": "trac", "git": "git", "folders": "folder", "databases": "sqlite"}[
+            tarball["category"]
+        ]
+        return prove(kind, path, record, str(scratch), deadline, sandbox)
+    finally:
+        shutil.rmtree(scratch)
+
+
+def dump_item(
+    folder: Path, kind: str, environment: Path | None = None, stamp: str = FIRST
+) -> tuple[Base, dict[str, Any]]:
+    """Make an item of a kind, dump it to a new base below a folder, and return both."""
+    base = Base(folder / "base")
+    return base, base.dump_one(make_item(kind, folder, environment), stamp=stamp)
+
+
+def unpacked(tarball: Path, folder: Path) -> Path:
+    """Unpack a tarball by plain tar into a new folder and return its top folder."""
+    folder.mkdir()
+    run("tar", "-x", "-f", tarball, "-C", folder)
+    (top,) = folder.iterdir()
+    return top
+
+
+def repack(top: Path, tarball: Path) -> None:
+    """Write a tarball anew from a folder."""
+    run("tar", "-c", "--zstd", "--format=posix", "--sort=name", "-f", tarball, "-C", top.parent, top.name)
+
+
+def alter(tarball: Path, folder: Path, change: Callable[[Path], Any]) -> None:
+    """Change what a tarball holds."""
+    top = unpacked(tarball, folder)
+    change(top)
+    repack(top, tarball)
+    shutil.rmtree(folder)
+
+
+def recompute(tarball: Path, record: Path | None = None) -> None:
+    """Let a tarball's sidecar agree with its bytes, and what its dump recorded of them, too."""
+    content = tarball.read_bytes()
+    Path(f"{tarball}.dna").write_text(modern_text(content))
+    if record is not None:
+        dna = {"dig": hashlib.sha256(content).hexdigest(), "size": len(content), "alg": "sha256"}
+        record.write_text(json.dumps({**json.loads(record.read_text()), **dna}))
+
+
+class Copies:
+    """A source's tree on a target: one verified tarball of each kind, with what their dumps recorded."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.private = base.parent / ".altbackup"
+
+    def tarball(self, kind: str) -> Path:
+        """Return the tarball of a kind."""
+        (path,) = self.base.glob(f"{CATEGORIES[kind]}/thing/*/*/*/*/*.tar.zst")
+        return path
+
+    def record(self, kind: str) -> Path:
+        """Return what the dump of a kind recorded."""
+        relative = self.tarball(kind).parent.relative_to(self.base)
+        return self.private / "records" / self.base.name / f"{relative}.json"
+
+    def copy(self, folder: Path) -> Copies:
+        """Copy all of it into a new folder."""
+        shutil.copytree(self.base.parent, folder, symlinks=True)
+        return Copies(folder / self.base.name)
+
+
+def make_copies(folder: Path) -> Copies:
+    """Dump one item of each kind and lay the tarballs out as on a target, below a new folder."""
+    source = folder / "source"
+    source.mkdir(parents=True)
+    environment = environments.make_environment(source / "environment")
+    base = Base(source / "base")
+    for kind in KINDS:
+        base.dump_one(make_item(kind, source, environment))
+    copies = Copies(folder / "target" / "dayabay")
+    (copies.private / "records").mkdir(parents=True)
+    shutil.copytree(base.path, copies.base, symlinks=True, ignore=shutil.ignore_patterns(".altbackup"))
+    shutil.copytree(base.path / ".altbackup" / "records", copies.private / "records" / "dayabay")
+    return copies

@@ -1,0 +1,214 @@
+"""Unpacking: what a dump made comes back; what no dump would make is refused before anything is written."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import hostile
+from helpers.hostile import TOP, compressed, folder, member, stream
+from helpers.repositories import run
+from helpers.trees import Base, as_nobody, describe_tree, item, make_odd_tree, needs_root, nobodys_folder
+
+from ansible_collections.altbackup.core.plugins.module_utils.archive import Form
+from ansible_collections.altbackup.core.plugins.module_utils.errors import (
+    DeadlineExceeded,
+    Hostile,
+    InvalidInput,
+    ToolFailed,
+)
+from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.sandbox import Sandbox
+from ansible_collections.altbackup.core.plugins.module_utils.unpack import Limits, measure, unpack
+
+LIMITS = Limits(32 << 20, 1000)
+WAYS = ("owners", "sandbox", "plain")
+
+
+def take(tarballs: Any, into: Path, way: str = "plain", **options: Any) -> Path:
+    """Unpack tarballs into a new folder as restore does (owners), as drill does (sandbox), or as a user does."""
+    into.mkdir()
+    several = [tarballs] if isinstance(tarballs, (str, Path)) else tarballs
+    sandbox = Sandbox() if way == "sandbox" else None
+    settings = {"top": TOP, "limits": LIMITS, "deadline": Deadline(60, "unpacking"), **options}
+    return Path(unpack([str(path) for path in several], str(into), owners=way == "owners", sandbox=sandbox, **settings))
+
+
+@pytest.mark.parametrize("extension", [".tar.zst", ".tar.gz", ".tar"])
+@pytest.mark.parametrize("way", WAYS)
+@needs_root
+def test_what_a_dump_made_comes_back(tmp_path: Path, way: str, extension: str) -> None:
+    odd = make_odd_tree(tmp_path / "odd")
+    (odd / "device").unlink()
+    (odd / "fifo").unlink()
+    tarball = Base(tmp_path / "base").dump_one(item("folder", odd), form=Form(extension))["path"]
+    top = take(tarball, tmp_path / "out", way)
+    found, expected = describe_tree(top), describe_tree(odd)
+    assert found.keys() == expected.keys()
+    content = {name: value[3:5] for name, value in expected.items()}
+    assert {name: value[3:5] for name, value in found.items()} == content
+    if way == "owners":
+        for name, value in expected.items():
+            taken_off = 0o6000 if stat.S_ISREG(value[0]) else 0
+            assert found[name] == (value[0] & ~taken_off, *value[1:])
+
+
+@needs_root
+def test_special_files_and_modes_come_back_when_asked_for(tmp_path: Path) -> None:
+    odd = make_odd_tree(tmp_path / "odd")
+    tarball = Base(tmp_path / "base").dump_one(item("folder", odd))["path"]
+    assert describe_tree(take(tarball, tmp_path / "out", "owners", special_modes=True)) == describe_tree(odd)
+    inside = take(tarball, tmp_path / "in", "sandbox", special_modes=True)
+    assert set(describe_tree(odd)) - set(describe_tree(inside)) == {b"device", b"fifo"}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", hostile.NAMES)
+def test_hostile_archive_is_refused_before_anything_is_written(tmp_path: Path, name: str, way: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "canary").write_text("alive")
+    before = describe_tree(outside)
+    make, said = hostile.archives(outside)[name]
+    tarball = compressed(tmp_path / "thing.tar.zst", make())
+    with pytest.raises(Hostile, match=said):
+        take(tarball, tmp_path / "out", way)
+    assert describe_tree(outside) == before
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_symbolic_links_are_content_and_may_lead_anywhere(tmp_path: Path, way: str) -> None:
+    links = {"a": "/etc/passwd", "b": "../../../..", "c": "missing", "d": "."}
+    members = [member(f"{TOP}/{name}", kind=tarfile.SYMTYPE, link=target) for name, target in links.items()]
+    top = take(compressed(tmp_path / "thing.tar", stream([folder(), *members])), tmp_path / "out", way)
+    assert {name: os.readlink(top / name) for name in links} == links
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_setuid_and_setgid_of_files_are_taken_off_and_of_folders_stay(tmp_path: Path, way: str) -> None:
+    modes = {"user": 0o4755, "group": 0o2755, "both": 0o6711}
+    members = [member(f"{TOP}/{name}", b"#!", mode=mode) for name, mode in modes.items()]
+    folders = [member(f"{TOP}/shared", kind=tarfile.DIRTYPE, mode=0o2770)]
+    top = take(compressed(tmp_path / "thing.tar.gz", stream([folder(), *folders, *members])), tmp_path / "out", way)
+    assert not any(stat.S_IMODE((top / name).stat().st_mode) & 0o6000 for name in modes)
+    if way == "owners":
+        assert stat.S_IMODE((top / "shared").stat().st_mode) == 0o2770
+
+
+@needs_root
+def test_file_capabilities_come_back_only_when_asked_for(tmp_path: Path) -> None:
+    live = tmp_path / "live"
+    live.mkdir()
+    (live / "tool").write_text("x")
+    capability = bytes.fromhex("0100000200200000000000000000000000000000")
+    os.setxattr(live / "tool", "security.capability", capability)
+    tarball = Base(tmp_path / "base").dump_one(item("folder", live))["path"]
+    plain = take(tarball, tmp_path / "plain", "owners")
+    assert os.listxattr(plain / "tool") == []
+    special = take(tarball, tmp_path / "special", "owners", special_modes=True)
+    assert os.getxattr(special / "tool", "security.capability") == capability
+
+
+def differential(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """Make a full tarball and a differential of a folder that changed in between; return both and the folder."""
+    live = tmp_path / "live" / TOP
+    (live / "sub").mkdir(parents=True)
+    (live / "old name").mkdir()
+    for name in ("kept", "changed", "deleted", "sub/deleted", "old name/file"):
+        (live / name).write_text(name)
+    tar = ("tar", "--create", "--format=posix", "--no-check-device", f"--directory={live.parent}")
+    snapshot = f"--listed-incremental={tmp_path}/snapshot"
+    full, diff = tmp_path / "thing.tar.gz", tmp_path / "thing.diff.tar.gz"
+    run(*tar, snapshot, "--gzip", f"--file={full}", TOP)
+    (live / "deleted").unlink()
+    (live / "sub" / "deleted").unlink()
+    (live / "changed").write_text("other content")
+    os.utime(live / "changed", (0, 4102444800))
+    (live / "old name").rename(live / "new name")
+    (live / "new").write_text("new")
+    run(*tar, snapshot, "--gzip", f"--file={diff}", TOP)
+    return full, diff, live
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_differential_is_unpacked_over_its_full(tmp_path: Path, way: str) -> None:
+    full, diff, live = differential(tmp_path)
+    top = take([full, diff], tmp_path / "out", way)
+    content = {name: value[3] for name, value in describe_tree(live).items()}
+    assert {name: value[3] for name, value in describe_tree(top).items()} == content
+
+
+def test_one_member_is_unpacked_alone(tmp_path: Path) -> None:
+    full, diff, live = differential(tmp_path)
+    path = take(full, tmp_path / "one", member=f"{TOP}/sub/deleted")
+    assert path.read_text() == "sub/deleted"
+    assert describe_tree(tmp_path / "one").keys() == {b".", b"thing", b"thing/sub", b"thing/sub/deleted"}
+    assert take([full, diff], tmp_path / "two", member=f"{TOP}/changed").read_text() == "other content"
+    assert take(full, tmp_path / "three", member=f"{TOP}/sub").is_dir()
+
+
+@pytest.mark.parametrize("name", ["other/file", f"{TOP}/../x", "/etc/passwd", f"{TOP}//x"])
+def test_member_outside_the_top_folder_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidInput, match="not a path inside the tarball"):
+        take(compressed(tmp_path / "thing.tar", stream([folder()])), tmp_path / "out", member=name)
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_member_that_is_not_there_is_told(tmp_path: Path, both: bool) -> None:
+    full, diff, _ = differential(tmp_path)
+    with pytest.raises((InvalidInput, ToolFailed), match=r"thing/deleted|thing/none"):
+        take([full, diff] if both else full, tmp_path / "out", member=f"{TOP}/{'deleted' if both else 'none'}")
+
+
+@pytest.mark.parametrize("extension", [".tar.zst", ".tar.gz", ".tar"])
+@pytest.mark.parametrize("cut", [1, 700, 3000, 12000])
+def test_truncated_archive_is_damaged(tmp_path: Path, extension: str, cut: int) -> None:
+    content = stream([folder(), *(member(f"{TOP}/{number}", os.urandom(9000)) for number in range(5))])
+    path = compressed(tmp_path / f"thing{extension}", content)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: -cut - (10240 if extension == ".tar" else 0)])
+    with pytest.raises(ToolFailed, match="thing"):
+        take(path, tmp_path / "out")
+
+
+def test_empty_archive_and_garbage_are_damaged(tmp_path: Path) -> None:
+    for name, content in (("a.tar", bytes(10240)), ("b.tar", os.urandom(5000)), ("c.tar", b"")):
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(ToolFailed, match="is damaged"):
+            take(path, tmp_path / f"out {name}")
+    path = tmp_path / "d.tar.zst"
+    path.write_bytes(b"no zstd")
+    with pytest.raises(ToolFailed, match=r"decompressing .*zstd"):
+        take(path, tmp_path / "out")
+
+
+def test_a_tarball_that_is_a_link_is_not_opened(tmp_path: Path) -> None:
+    (tmp_path / "link.tar").symlink_to(compressed(tmp_path / "thing.tar", stream([folder()])))
+    with pytest.raises(OSError, match="symbolic links"):
+        take(tmp_path / "link.tar", tmp_path / "out")
+
+
+def test_unpacking_ends_at_its_deadline(tmp_path: Path) -> None:
+    tarball = compressed(tmp_path / "thing.tar.zst", stream([folder(), member(f"{TOP}/a", bytes(30 << 20))]))
+    with pytest.raises(DeadlineExceeded, match="unpacking"):
+        take(tarball, tmp_path / "out", deadline=Deadline(1e-4, "unpacking"))
+
+
+def test_measure_tells_entries_and_bytes(tmp_path: Path) -> None:
+    tarball = compressed(tmp_path / "thing.tar.zst", stream([folder(), member(f"{TOP}/a", b"12345")]))
+    assert measure(str(tarball), Deadline(60)) == (2, 5)
+
+
+@needs_root
+def test_a_user_unpacks_in_a_sandbox_of_his_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/usr/bin/python3")  # one that every user can start
+    with nobodys_folder() as home, as_nobody():
+        tarball = compressed(home / "thing.tar.gz", stream([folder(), member(f"{TOP}/a", b"12345", mode=0)]))
+        assert (take(tarball, home / "out", "sandbox") / "a").read_bytes() == b"12345"
