@@ -14,11 +14,12 @@ from .dump import KINDS
 from .errors import AltbackupError, InvalidInput
 from .failures import failure
 from .items import CATEGORIES, Item, encode_name, nearest, parse_item
-from .layout import Tree, open_tree, printable, scan
+from .layout import TEMPORARY, Tree, open_tree, printable, scan
 from .leftovers import remove_leftovers
 from .locks import Run, held
 from .processes import Deadline, find_tool
 from .publish import require_writable
+from .restored import SUFFIX
 from .transfer import Peer, reach
 
 _STAGE = "preflight"
@@ -225,7 +226,7 @@ def discover_items(kind: str, folder: str) -> tuple[list[dict[str, Any]], list[s
         descends = os.path.isdir(path) and not os.path.islink(path) and depth < _DEPTH and kind != "folder"
         if relative and not descends:
             return False
-        entries = sorted(os.listdir(path))
+        entries = sorted(entry for entry in os.listdir(path) if not is_of_restore(entry))
         inside = {entry: visit(os.path.join(relative, entry), depth + 1) for entry in entries}
         if relative and not any(inside.values()):
             return False
@@ -238,6 +239,11 @@ def discover_items(kind: str, folder: str) -> tuple[list[dict[str, Any]], list[s
 
     visit("", 0)
     return items, notes
+
+
+def is_of_restore(name: str) -> bool:
+    """Given the name of an entry, return whether a restore put it beside a thing: a marker, or a folder of one under way."""
+    return name.endswith(SUFFIX) or name.startswith(TEMPORARY)
 
 
 def is_kind(kind: str, path: str) -> bool:

@@ -122,11 +122,7 @@ class Hold:
             return
         other = self._lease.run
         if self._lease.binds(self.run):
-            until = datetime.fromtimestamp(self._lease.expires, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
-            raise Locked(
-                f"{self.tree.base} is in use by another run: {other}. Let it end; nothing was done here. "
-                f"If it is gone for good, its claim ends at {until}, or remove {lock_path(self.tree)}"
-            )
+            raise Locked(_claimed(self.tree, self._lease))
         if self.run is None or not self.run.is_same(other):
             self.notes.append(f"took over the lock of {self.tree.base}, which a run that is over had left: {other}")
             self._lease = None
@@ -220,6 +216,17 @@ def shared(tree: Tree, wait: float = WAIT) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def unclaimed(tree: Tree, run: Run | None, wait: float = WAIT) -> Iterator[None]:
+    """Given a tree, let nobody write to it while the block lasts. Raise Locked also if it is another run's in between its calls."""
+    with shared(tree, wait):
+        with contextlib.suppress(FileNotFoundError), _opened(lock_path(tree), os.O_RDONLY) as descriptor:
+            lease = _read(descriptor)
+            if lease is not None and lease.binds(run):
+                raise Locked(_claimed(tree, lease))
+        yield
+
+
 READING: dict[str, Any] = {
     "step_timeout": {"type": "float", "default": 21600},
     "nice": {"type": "int", "default": 0},
@@ -265,6 +272,14 @@ def _opened(path: str, flags: int) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _claimed(tree: Tree, lease: Lease) -> str:
+    until = datetime.fromtimestamp(lease.expires, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return (
+        f"{tree.base} is in use by another run: {lease.run}. Let it end; nothing was done here. "
+        f"If it is gone for good, its claim ends at {until}, or remove {lock_path(tree)}"
+    )
 
 
 def _fill(descriptor: int, text: bytes, path: str) -> None:

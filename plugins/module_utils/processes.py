@@ -200,20 +200,6 @@ class Child:
             raise ToolFailed(f"{what}: {self.name} {ending}: {stderr or 'it said nothing'}", rc, stderr)
 
 
-def _bytes_moved(session: int) -> int:
-    """Return the bytes that the processes of a session read and wrote so far, but for ssh, which keeps itself alive; see proc(5)."""
-    total = 0
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as stream:
-                title, _, fields = stream.read().rpartition(")")
-            if int(fields.split()[3]) != session or title.endswith("(ssh"):
-                continue
-            with open(f"/proc/{name}/io", encoding="ascii") as stream:
-                total += sum(int(line.split()[1]) for line in stream if line.startswith(("rchar", "wchar")))
-    return total
-
-
 def _end_children(children: Sequence[Child]) -> None:
     for child in children:
         child.end()
@@ -236,6 +222,20 @@ def ended_at(deadline: Deadline, children: Sequence[Child]) -> Iterator[None]:
         if timer:
             timer.cancel()
     deadline.remaining()
+
+
+def _bytes_moved(session: int) -> int:
+    """Return the bytes that the processes of a session read and wrote so far, but for ssh, which keeps itself alive; see proc(5)."""
+    total = 0
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as stream:
+                title, _, fields = stream.read().rpartition(")")
+            if int(fields.split()[3]) != session or title.endswith("(ssh"):
+                continue
+            with open(f"/proc/{name}/io", encoding="ascii") as stream:
+                total += sum(int(line.split()[1]) for line in stream if line.startswith(("rchar", "wchar")))
+    return total
 
 
 def run(

@@ -48,6 +48,8 @@ class Peer:
     io_timeout: float = 60
     nice: int = 0
     ionice: str = ""
+    sudo: str = ""
+    """As whom rsync runs there by sudo, without password, where the user that logs in is another one"""
 
     def __str__(self) -> str:
         if not self.host:
@@ -106,7 +108,8 @@ def _remote_options(peer: Peer) -> list[str]:
     """Given a peer on another machine, return the options with which rsync reaches it."""
     quoted = " ".join("'" + word.replace("'", "''") + "'" for word in ssh_command(peer))
     options = [f"--timeout={max(1, round(peer.io_timeout))}", f"--rsh={quoted}"]
-    if words := priority_words(peer.nice, peer.ionice):
+    become = ["sudo", "-n", "-u", peer.sudo] if peer.sudo else []
+    if words := [*become, *priority_words(peer.nice, peer.ionice)]:
         options.append(f"--rsync-path={' '.join([*words, 'rsync'])}")
     if not _PLAIN.fullmatch(peer.folder):
         options.append("--protect-args")
@@ -179,16 +182,20 @@ def _transfer(peer: Peer, here: str, wanted: Sequence[Wanted], deadline: Deadlin
     once = {file.part: file for file in reversed(wanted)}
     first = [file for file in wanted if once[file.part] is file]
     for _, files in itertools.groupby(first, key=lambda file: file.stamp):
-        parts = [file.part for file in files]
-        command = rsync_command(peer, here, fetch=fetch)
-        rc, said, wire = _run(command, "".join(f"{part}\0" for part in parts).encode("ascii"), peer, deadline)
-        total += wire
-        if rc:
-            what = "fetching from" if fetch else "sending to"
-            raise ToolFailed(
-                f"{what} {peer.node} ({peer}) failed: rsync exit code {rc}: {said or 'it said nothing'}", rc, said
-            )
+        names = "".join(f"{file.part}\0" for file in files).encode("ascii")
+        total += _moved(peer, rsync_command(peer, here, fetch=fetch), names, deadline, fetch=fetch)
     return total
+
+
+def _moved(peer: Peer, command: Sequence[str], names: bytes, deadline: Deadline, *, fetch: bool) -> int:
+    """Run an rsync that moves the files named; return the bytes on the wire. Raise ToolFailed."""
+    rc, said, wire = _run(command, names, peer, deadline)
+    if rc:
+        what = "fetching from" if fetch else "sending to"
+        raise ToolFailed(
+            f"{what} {peer.node} ({peer}) failed: rsync exit code {rc}: {said or 'it said nothing'}", rc, said
+        )
+    return wire
 
 
 def fetch(incoming: str, peer: Peer, wanted: Sequence[Wanted], deadline: Deadline) -> int:
@@ -197,6 +204,16 @@ def fetch(incoming: str, peer: Peer, wanted: Sequence[Wanted], deadline: Deadlin
     Return the bytes on the wire. Raise ToolFailed or DeadlineExceeded.
     """
     return _transfer(peer, incoming, wanted, deadline, fetch=True)
+
+
+def carry(peer: Peer, here: str, relpaths: Sequence[str], deadline: Deadline, *, fetch: bool = False) -> int:
+    """Given a peer, a folder here and paths below the folder that holds the files, bring them to the other one, each by its last name.
+
+    Return the bytes on the wire. Raise ToolFailed or DeadlineExceeded.
+    """
+    command = rsync_command(peer, here, fetch=fetch)
+    command.insert(1, "--no-relative")
+    return _moved(peer, command, "".join(f"{path}\0" for path in relpaths).encode(), deadline, fetch=fetch)
 
 
 def send(

@@ -12,7 +12,7 @@ from typing import Any
 from ..module_utils.controller import CONTROLLER, CONTROLLER_KEY
 from ..module_utils.errors import InvalidInput
 from ..module_utils.items import CATEGORIES, Item, check_name, nearest, parse_item
-from ..module_utils.stamps import day_of, interpret_day, parse_stamp, stamp_at
+from ..module_utils.stamps import day_of, earliest_moment, interpret_day, stamp_at
 from .secrecy import mask
 from .settings import PREFIX, Unreadable, describe_unknown, names, validate
 
@@ -61,6 +61,7 @@ _OF_NODES = (
 )
 _OF_SOURCES = ("base", "discover", "include_controller", "full_every", "verify_every", "ext", "compress_level")
 _OF_TARGETS = ("target_base",)
+_OF_RESTORES = ("owner", "group", "mode", "selinux")
 _CONNECTION = {"rsync_host": "ansible_host", "rsync_port": "ansible_port", "rsync_user": "ansible_user"}
 _LOCAL = ("local", "ansible.builtin.local")
 
@@ -139,6 +140,9 @@ def build_plan(
         "timezone": common["timezone"],
         "only_targets": common["only_targets"],
         "list_file": common["list_file"],
+        "restore": common["restore"],
+        "restore_settings": {name: common[f"restore_{name}"] for name in _OF_RESTORES},
+        "adopt": common["adopt"],
         "errors": [],
         "sources": {},
         "targets": {},
@@ -219,14 +223,13 @@ def _moment(run: dict[str, Any], now: float, stamp: str, chain: bool, general: l
     """Return the stamp and the day of the run, adding errors; an unknown zone counts as UTC."""
     zone = run["timezone"]
     try:
-        latest = stamp_at(now + _LATEST, zone)
+        stamp_at(now, zone)
     except InvalidInput as error:
         general.append(f"altbackup_timezone: {error}")
-        zone, latest = "UTC", stamp_at(now + _LATEST, "UTC")
+        zone = "UTC"
     moment = run["stamp"].strip() or stamp or stamp_at(now, zone)
     try:
-        parse_stamp(moment)
-        if moment > latest:
+        if earliest_moment(moment, zone) > now + _LATEST:
             general.append(
                 f"altbackup_stamp {moment} is later than now, {stamp_at(now, zone)} ({zone}): give one that has passed, or none"
             )

@@ -6,6 +6,7 @@ import copy
 import difflib
 import functools
 import os
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -231,6 +232,13 @@ def _ssh_args(value: str) -> list[str]:
         raise InvalidInput(f"cannot be split into words ({error}): write the options as in a shell") from error
 
 
+def parse_mode(value: str) -> str:
+    """Given a mode, return it. Raise InvalidInput unless it is empty, or three or four octal digits."""
+    if value and not re.fullmatch(r"[0-7]{3,4}", value, re.ASCII):
+        raise InvalidInput(f"{value!r} is not three or four octal digits in quotes, like '0750'")
+    return value
+
+
 def _texts(value: Sequence[Any]) -> list[str]:
     return [str(entry).strip() for entry in value if str(entry).strip()]
 
@@ -242,6 +250,8 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_discover": _discover,
     "altbackup_targets": _texts,
     "altbackup_only_targets": _texts,
+    "altbackup_adopt": _texts,
+    "altbackup_restore_mode": parse_mode,
     "altbackup_full_every": _full_every,
     "altbackup_verify_every": _whole(1, 10000, 7),
     "altbackup_compress_level": _whole(1, 19, 1),

@@ -41,6 +41,7 @@ class Examples:
             "1915051630": "1000",
             "7b87e78cc03ea544e2ad3abae46eecd1": file_digest(self.content, "md5"),
             "cms01.example.org": "127.0.0.1\n          port: 1",  # where nobody answers
+            "203.0.113.7\n      port: 2222": "127.0.0.1\n      port: 1",
         }
         self.ran: set[str] = set()
 
@@ -81,6 +82,13 @@ def test_examples_of_modules_run(tmp_path: Path) -> None:
     examples.run_well("dna")
     examples.run_well("dna_verify")
     assert len(examples.run_well("tarball_list")["tarballs"]) == 1
+    (found,) = examples.run_well("tarball_find")["trees"]
+    assert [entry["state"] for entry in found["tarballs"]] == ["verified"]
+    (refused,) = examples.run("tarball_restore")
+    assert "is there already" in refused["msg"]
+    (carried,) = examples.run("tarball_carry")
+    assert "Connection refused" in carried["msg"]
+    assert not examples.run_well("restore_adopt")["changed"]
     for other in ("tracs/dybsvn", "folders/svnsetup"):
         category, name = other.split("/")
         path = examples.data / "dayabay" / other / "/".join(examples.tarball.parts[-5:-1]) / f"{name}.tar.gz"

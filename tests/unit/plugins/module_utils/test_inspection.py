@@ -102,6 +102,17 @@ def test_discover_finds_nested_repositories_and_reports_the_rest(tmp_path: Path)
     assert sorted(note.split(" ", 1)[0].rsplit("/", 1)[-1] for note in notes) == ["LOCKED", "dangling", "file"]
 
 
+def test_discover_takes_nothing_that_a_restore_puts_beside_for_anything(tmp_path: Path) -> None:
+    shelf = tmp_path / "git"
+    for name in ("one", "group/two", ".altbackup-tmp-restore-three/unpacked/three"):
+        subprocess.run(["git", "init", "--quiet", "--bare", shelf / name], check=True)
+    for marked in ("one", "group/two"):
+        (shelf / f"{marked}.altbackup-restored").write_text("{}")
+    items, notes = inspection.discover_items("git", str(shelf))
+    assert sorted(item["name"] for item in items) == ["group%2Ftwo", "one"]
+    assert notes == []
+
+
 def test_discover_in_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="mounted"):
         inspection.discover_items("svn", str(tmp_path / "none"))

@@ -1,0 +1,91 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, altbackup developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module restore_adopt: take restored copies for live data."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: restore_adopt
+short_description: Adopt restored copies, so that they are backed up again
+version_added: 0.1.0
+author: altbackup developers (@altbackup)
+description:
+  - Removes the markers that M(altbackup.core.tarball_restore) put beside what it restored. Without its marker a thing is live data, and dumped.
+options:
+  path:
+    description: Absolute paths of restored things.
+    type: list
+    elements: path
+    required: true
+  fail:
+    description: Whether the module fails when something is wrong; the stages of a playbook collect O(ignore:failures) instead.
+    type: bool
+    default: true
+attributes:
+  check_mode:
+    description: Removes nothing.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Adopt a repository that was restored
+  altbackup.core.restore_adopt:
+    path: /home/scm/svn/dybsvn
+"""
+
+RETURN = r"""
+adopted:
+  description: The paths that had a marker.
+  returned: always
+  type: list
+  elements: str
+  sample: [/home/scm/svn/dybsvn]
+notes:
+  description: What was found otherwise.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+failures:
+  description: What went wrong.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.failures import attempt, summarize
+from ..module_utils.restored import adopt
+
+EMPTY = {"changed": False, "adopted": [], "notes": []}
+
+
+def run(paths: list, check_mode: bool) -> dict:
+    """Given paths, adopt what is there."""
+    adopted = [path for path in paths if adopt(path, check_mode=check_mode)]
+    notes = [f"{path} has no marker of a restore: it is live data already" for path in paths if path not in adopted]
+    notes += [f"{'would adopt' if check_mode else 'adopted'} {path}: it is live data from now on" for path in adopted]
+    return {"changed": bool(adopted), "adopted": adopted, "notes": notes, "failures": []}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "list", "elements": "path", "required": True},
+            "fail": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    result = attempt("restore", EMPTY, lambda: run(module.params["path"], module.check_mode))
+    if result["failures"] and module.params["fail"]:
+        module.fail_json(msg=summarize(result["failures"]), **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, altbackup developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module tarball_carry: bring tarballs from one node to another by way of the controller."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tarball_carry
+short_description: Bring tarballs from one node to another by way of the controller
+version_added: 0.1.0
+author: altbackup developers (@altbackup)
+description:
+  - Runs on the controller, which reaches both nodes by ssh with keys. Fetches tarballs with rsync into a private folder and sends them on, so that
+    the two nodes need to know nothing of each other.
+  - A transfer that is cut goes on where it was, twice. The private folder is removed at the end, whatever happens; one that a killed call left is
+    removed by the next.
+requirements:
+  - rsync and ssh on the controller, rsync on both nodes
+options:
+  origin:
+    description:
+      - The node that holds the tarballs, a mapping of node, folder (the base of the tree), host, port, user, ssh_key, ssh_args, connect_timeout, io_timeout
+        and sudo. Without host it is the controller itself.
+    type: dict
+    required: true
+  destination:
+    description: The host that needs them, a mapping as in O(origin); its folder is where they are to arrive.
+    type: dict
+    required: true
+  relpaths:
+    description: The tarballs, as paths below the base. They arrive under their last names.
+    type: list
+    elements: str
+    required: true
+  size:
+    description: Their bytes, for which the controller must have room.
+    type: int
+    required: true
+  spool:
+    description: The folder on the controller through which they travel.
+    type: path
+    default: ~/.altbackup/restore
+  step_timeout:
+    description: Seconds after which all is ended.
+    type: float
+    default: 21600
+  fail:
+    description: Whether the module fails when something is wrong; the stages of a playbook collect O(ignore:failures) instead.
+    type: bool
+    default: true
+attributes:
+  check_mode:
+    description: Carries nothing.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Bring a tarball to a new host
+  altbackup.core.tarball_carry:
+    origin:
+      node: cms01
+      folder: /data/backup/dayabay
+      host: 203.0.113.7
+      port: 2222
+    destination:
+      node: fresh
+      folder: /home/scm/svn/.altbackup-tmp-restore-dybsvn/incoming
+      host: 203.0.113.9
+    relpaths: [svn/dybsvn/2013/05/10/104701/dybsvn-20496.tar.gz]
+    size: 1915051630
+  delegate_to: localhost
+"""
+
+RETURN = r"""
+seconds:
+  description: How long it took.
+  returned: always
+  type: float
+  sample: 41.2
+notes:
+  description: What was removed.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+failures:
+  description: What went wrong.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.carrying import bring
+from ..module_utils.failures import attempt, summarize
+from ..module_utils.processes import Deadline, end_with_children
+from ..module_utils.transfer import parse_peer
+
+EMPTY = {"changed": False, "seconds": 0.0, "notes": []}
+
+
+def run(options: dict) -> dict:
+    """Given the module's parameters, carry."""
+    ends = parse_peer(options["origin"]), parse_peer(options["destination"])
+    deadline = Deadline(options["step_timeout"], "transfer")
+    return {"failures": [], **bring(*ends, options["relpaths"], options["size"], deadline, options["spool"])}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "origin": {"type": "dict", "required": True},
+            "destination": {"type": "dict", "required": True},
+            "relpaths": {"type": "list", "elements": "str", "required": True},
+            "size": {"type": "int", "required": True},
+            "spool": {"type": "path", "default": "~/.altbackup/restore"},
+            "step_timeout": {"type": "float", "default": 21600},
+            "fail": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    end_with_children()
+    options = module.params
+    if module.check_mode:
+        module.exit_json(**{**EMPTY, "changed": bool(options["relpaths"]), "failures": []})
+    result = attempt("restore", EMPTY, lambda: run(options))
+    if result["failures"] and options["fail"]:
+        module.fail_json(msg=summarize(result["failures"]), **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

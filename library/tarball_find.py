@@ -1,0 +1,111 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, altbackup developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module tarball_find: what a node holds of some items, for a restore."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tarball_find
+short_description: Find the tarballs that a node holds of some items
+version_added: 0.1.0
+author: altbackup developers (@altbackup)
+extends_documentation_fragment: [altbackup.core.call]
+description:
+  - Lists the tarballs of some items in some trees of a node, with what their sidecars say and what the dump recorded; reads no bytes of them.
+  - What is wrong with a tree, such as that it is not there or that another run has it, is told as its C(problem) and is no failure.
+options:
+  trees:
+    description: The trees, mappings of source (its name), base (its path) and keys (items, C(<category>/<name>)).
+    type: list
+    elements: dict
+    required: true
+  run:
+    description: The run of a playbook that this call belongs to, as its plan has it. A tree that is another run's is not looked at.
+    type: dict
+  fail:
+    description: Whether the module fails when something is wrong; the stages of a playbook collect O(ignore:failures) instead.
+    type: bool
+    default: true
+attributes:
+  check_mode:
+    description: Changes nothing in any mode.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Find what this node holds of a repository
+  altbackup.core.tarball_find:
+    trees:
+      - source: dayabay
+        base: /data/backup/dayabay
+        keys: [svn/dybsvn]
+"""
+
+RETURN = r"""
+trees:
+  description:
+    - The trees, as given, each with its tarballs of the items, newest last, the keys of all items in it, and its problem, if there is one.
+    - The state of a tarball is V(verified), V(missing), V(malformed) or V(mismatch), as the sidecar has it.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - source: dayabay
+      base: /data/backup/dayabay
+      problem: ''
+      keys: [svn/dybsvn, tracs/dybsvn]
+      tarballs:
+        - relpath: svn/dybsvn/2013/05/10/104701/dybsvn-20496.tar.gz
+          stamp: 2013/05/10/104701
+          size: 1915051630
+          dig: 7b87e78cc03ea544e2ad3abae46eecd1
+          alg: md5
+          base: ''
+          base_dig: ''
+          state: verified
+          problem: ''
+          record: {kind: svn, uuid: 9f1e2c4e-6c38-4d1c-9d27-0c0b3c1c5e0f, revision: 20496}
+failures:
+  description: What went wrong with the call itself.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.failures import attempt, summarize
+from ..module_utils.finding import find
+from ..module_utils.locks import WRITING, parse_run
+from ..module_utils.priority import lower_priority
+
+EMPTY = {"changed": False, "trees": []}
+
+
+def run(options: dict) -> dict:
+    """Given the module's parameters, find."""
+    lower_priority(options["nice"], options["ionice"])
+    return find(options["trees"], parse_run(options["run"]))
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "trees": {"type": "list", "elements": "dict", "required": True},
+            "fail": {"type": "bool", "default": True},
+            **WRITING,
+        },
+        supports_check_mode=True,
+    )
+    result = attempt("restore", EMPTY, lambda: run(module.params))
+    if result["failures"] and module.params["fail"]:
+        module.fail_json(msg=summarize(result["failures"]), **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

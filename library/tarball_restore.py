@@ -1,0 +1,264 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, altbackup developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module tarball_restore: restore a thing from its tarball."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tarball_restore
+short_description: Restore a thing from its tarball, verified and proven
+version_added: 0.1.0
+author: altbackup developers (@altbackup)
+extends_documentation_fragment: [altbackup.core.call]
+description:
+  - Reads the tarball and compares it with its dna, unpacks it into a private folder beside the destination, proves that what came out is what its kind
+    ought to be, and gives it its place by one rename. What a tarball holds is taken for hostile until it is proven.
+  - What stands at the destination is left alone, and that is a failure, unless it is to be moved aside.
+  - A marker beside what was restored keeps it from being dumped, until M(altbackup.core.restore_adopt) removes it.
+  - A killed call leaves what stood there or the new thing, whole. The next call removes what else is left, and reports it.
+requirements:
+  - GNU tar, C(zstd) or C(gzip); C(svnadmin) for kind V(svn), C(git) for kind V(git)
+options:
+  step:
+    description:
+      - V(prepare) sees whether it can be done, as far as can be known without the tarball, and makes the folder RV(incoming).
+      - V(restore) does it. V(abandon) removes what V(prepare) made, if the tarball did not arrive.
+    type: str
+    choices: [prepare, restore, abandon]
+    default: restore
+  destination:
+    description: Absolute path at which the thing is to stand.
+    type: path
+    required: true
+  kind:
+    description: The kind of the item, V(svn), V(trac), V(git), V(folder) or V(sqlite).
+    type: str
+    required: true
+  tarballs:
+    description: The tarball, or the full one and the differential, each a mapping of relpath, size, dig and alg.
+    type: list
+    elements: dict
+    required: true
+  base:
+    description: The tree that holds them, if it is on this node. Empty means that they are in RV(incoming).
+    type: path
+    default: ''
+  live_base:
+    description: The base of this host's own tarballs, if it is a source. While a dump works there nothing takes its place.
+    type: path
+    default: ''
+  record:
+    description: What the dump recorded of the item, with which the proof compares.
+    type: dict
+    default: {}
+  origin:
+    description: What the marker is to tell; a mapping of source, item, stamp, dig, node, host, when and by.
+    type: dict
+    default: {}
+  member:
+    description: The one path inside the tarball that is to be restored, such as C(dybsvn/db/trac.db). Empty means all of it.
+    type: str
+    default: ''
+  replace:
+    description: What becomes of what stands at the destination. V(refuse) is a failure; V(move_aside) renames it, with the stamp of this run.
+    type: str
+    choices: [refuse, move_aside]
+    default: refuse
+  consent:
+    description: Whether a folder that differs from the backup may be moved aside; it may hold users and who has access to what.
+    type: bool
+    default: false
+  special_modes:
+    description: Whether files keep their setuid and setgid bits.
+    type: bool
+    default: false
+  owner:
+    description: User, by name or number, to whom all of it is to belong. Empty means as archived.
+    type: str
+    default: ''
+  group:
+    description: Group, by name or number, to which all of it is to belong. Empty means as archived.
+    type: str
+    default: ''
+  mode:
+    description: Mode of the top folder, or of the file, in octal digits, such as V(0750). Empty means as archived.
+    type: str
+    default: ''
+  selinux:
+    description: SELinux context of all of it, such as C(system_u:object_r:httpd_sys_content_t:s0). Empty means as archived.
+    type: str
+    default: ''
+  stamp:
+    description: The run's stamp, C(YYYY/MM/DD/HHMMSS), from which what is moved aside has its name.
+    type: str
+    required: true
+  proof_user:
+    description: As whom the programs of the proof read what was unpacked, where the module runs as root. Never root.
+    type: str
+    default: nobody
+  run:
+    description: The run of a playbook that this call belongs to, as its plan has it. Trees of other runs are left alone.
+    type: dict
+  fail:
+    description: Whether the module fails when something is wrong; the stages of a playbook collect O(ignore:failures) instead.
+    type: bool
+    default: true
+attributes:
+  check_mode:
+    description: Sees whether it can be done, as far as can be known without unpacking.
+    support: full
+  diff_mode:
+    description:
+      - Shows in which lines a folder that is there differs from the backup, which may be secrets. Needs the tarball, so shows nothing in check mode.
+      - Without O(consent) the result is a failure and yet C(changed), since Ansible shows the lines of what is changed alone; nothing was done.
+    support: partial
+"""
+
+EXAMPLES = r"""
+- name: Restore a repository from a tree on this node
+  altbackup.core.tarball_restore:
+    destination: /home/scm/svn/dybsvn
+    kind: svn
+    base: /home/scm/backup/dayabay
+    tarballs:
+      - relpath: svn/dybsvn/2013/05/10/104701/dybsvn-20496.tar.gz
+        size: 1915051630
+        dig: 7b87e78cc03ea544e2ad3abae46eecd1
+        alg: md5
+    stamp: 2013/05/11/090000
+"""
+
+RETURN = r"""
+destination:
+  description: Where the thing stands, or would.
+  returned: always
+  type: str
+  sample: /home/scm/svn/dybsvn
+aside:
+  description: Where what stood there before is now; empty if nothing was moved.
+  returned: always
+  type: str
+  sample: /home/scm/svn/dybsvn.20130511-090000
+incoming:
+  description: The folder in which tarballs of other nodes are to arrive, after step V(prepare).
+  returned: always
+  type: str
+  sample: ''
+needed:
+  description: Bytes that are needed, as far as known.
+  returned: always
+  type: int
+  sample: 1915051630
+free:
+  description: Bytes that are free there.
+  returned: always
+  type: int
+  sample: 80000000000
+proof:
+  description: What the proof found.
+  returned: always
+  type: dict
+  sample: {}
+seconds:
+  description: How long it took.
+  returned: always
+  type: float
+  sample: 41.2
+notes:
+  description: What was removed, made, or not proven.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+failures:
+  description: What went wrong.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.failures import attempt, failure, summarize
+from ..module_utils.locks import WRITING, parse_run
+from ..module_utils.priority import lower_priority
+from ..module_utils.processes import Deadline, end_with_children
+from ..module_utils.restore import REPLACE, STAGE, abandon, parse_order, prepare, restore
+
+EMPTY = {
+    "changed": False,
+    "destination": "",
+    "aside": "",
+    "incoming": "",
+    "needed": 0,
+    "free": 0,
+    "proof": {},
+    "seconds": 0.0,
+    "notes": [],
+    "failures": [],
+}
+
+
+def run(options: dict, *, check_mode: bool, show_lines: bool) -> dict:
+    """Given the module's parameters, do the step."""
+    lower_priority(options["nice"], options["ionice"])
+    order = parse_order(options, options["stamp"])
+    if options["step"] == "abandon":
+        return abandon(order) if not check_mode else {}
+    if options["step"] == "prepare" or check_mode:
+        return prepare(order, run=parse_run(options["run"]), check_mode=check_mode)
+    deadline = Deadline(options["step_timeout"], "restore")
+    result = restore(order, deadline, run=parse_run(options["run"]), show_lines=show_lines)
+    refused = result.pop("refused", "")
+    diff = result.pop("diff", "")
+    result["failures"] = [failure(STAGE, refused)] if refused else []
+    return {**result, **({"diff": {"prepared": diff}} if diff else {})}
+
+
+def about(options: dict) -> dict:
+    """Given the module's parameters, return which item its failures are of."""
+    category, _, rest = str(options["tarballs"][0].get("relpath", "") if options["tarballs"] else "").partition("/")
+    return {"category": category, "name": rest.partition("/")[0]}
+
+
+def main() -> None:
+    """Run the module."""
+    texts = ("member", "owner", "group", "mode", "selinux")
+    module = AnsibleModule(
+        argument_spec={
+            "step": {"type": "str", "choices": ["prepare", "restore", "abandon"], "default": "restore"},
+            "destination": {"type": "path", "required": True},
+            "kind": {"type": "str", "required": True},
+            "tarballs": {"type": "list", "elements": "dict", "required": True},
+            "record": {"type": "dict", "default": {}},
+            "origin": {"type": "dict", "default": {}},
+            "replace": {"type": "str", "choices": list(REPLACE), "default": "refuse"},
+            "consent": {"type": "bool", "default": False},
+            "special_modes": {"type": "bool", "default": False},
+            "stamp": {"type": "str", "required": True},
+            "proof_user": {"type": "str", "default": "nobody"},
+            "fail": {"type": "bool", "default": True},
+            **{name: {"type": "path", "default": ""} for name in ("base", "live_base")},
+            **{name: {"type": "str", "default": ""} for name in texts},
+            **WRITING,
+        },
+        supports_check_mode=True,
+    )
+    os.umask(0o022)
+    end_with_children()
+    options = module.params
+    empty = {**EMPTY, "destination": options["destination"]}
+    result = attempt(STAGE, empty, lambda: run(options, check_mode=module.check_mode, show_lines=bool(module._diff)))
+    result = {**empty, **result, "failures": [{**entry, **about(options)} for entry in result.get("failures", [])]}
+    if result["failures"] and options["fail"]:
+        module.fail_json(msg=summarize(result["failures"]), **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

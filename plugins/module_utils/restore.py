@@ -1,0 +1,458 @@
+"""Restoring on the host where the thing is to stand: see whether it can be done, verify, unpack beside the place, prove, rename.
+
+Nothing takes its place unless it was proven, and nothing is lost for it: what stands there stays until the rename, and then
+under a dated name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import pwd
+import re
+import shutil
+import stat
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .differences import find_differences, summarize_differences, unified_diff
+from .digest import CHUNK, DIGEST_LENGTHS, limited
+from .errors import AltbackupError, BaseUnusable, DigestMismatch, Hostile, InvalidInput
+from .items import CATEGORIES, nearest
+from .layout import open_tree, parse_filename, plain_status, printable, read_state, split_relpath
+from .locks import Run, unclaimed
+from .processes import Child, Deadline, find_tool
+from .proofs import prove
+from .publish import verify
+from .replacing import Work, clear, discard, existing_parent, place, require_place, work_path, working
+from .restored import serialize_marker
+from .sandbox import Sandbox
+from .sidecar import Dna
+from .stamps import parse_stamp
+from .unpack import Limits, unpack
+
+STAGE = "restore"
+REPLACE = ("refuse", "move_aside")
+_INCOMING = "incoming"
+_BESIDE_A_DATABASE = ("-wal", "-shm", "-journal")
+_PROVEN_AS_COPY = ("svn", "trac", "git", "sqlite")
+"""Kinds whose proof takes a copy of what it looks at."""
+_DECOMPRESSORS = {".zst": ["zstd", "-dcq"], ".gz": ["gzip", "-dc"]}
+_PROVERS = {"svn": ["svnadmin", "svnlook"], "git": ["git"]}
+_SELINUX = "security.selinux"
+_SPECIAL = stat.S_ISUID | stat.S_ISGID
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A tarball to restore from: where it lies below its base, and what its bytes must be."""
+
+    relpath: str
+    dna: Dna
+
+    @property
+    def filename(self) -> str:
+        """Its file name."""
+        return self.relpath.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be restored to where, and how."""
+
+    destination: str
+    kind: str
+    archives: tuple[Archive, ...]
+    """The full one, then the differential, if there is one"""
+    origin: Mapping[str, Any]
+    """What the marker tells: source, item, stamp, dig, node, host, when, by"""
+    base: str = ""
+    """The tree that holds the tarballs if that is on this node; empty if they arrive in the work folder"""
+    live_base: str = ""
+    """Where this host's own dumps go, if it is a source"""
+    record: Mapping[str, Any] = field(default_factory=dict)
+    member: str = ""
+    replace: str = "refuse"
+    aside: str = ""
+    """The path for what stands at the destination"""
+    consent: bool = False
+    special_modes: bool = False
+    owner: str = ""
+    group: str = ""
+    mode: str = ""
+    selinux: str = ""
+    proof_user: str = "nobody"
+
+    @property
+    def top(self) -> str:
+        """The top folder in the tarballs: that of the full one."""
+        _, name, _, filename = split_relpath(self.archives[0].relpath)
+        _, extension = parse_filename(filename, name) or (None, "")
+        return filename[: -len(extension)]
+
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+        part = f"{self.member} of " if self.member else ""
+        return f"{part}{self.origin.get('item')} of {self.origin.get('source')}, {self.origin.get('stamp')}, from {self.origin.get('node')}"
+
+
+def parse_order(values: Mapping[str, Any], stamp: str) -> Order:
+    """Given an order as the module takes it and the run's stamp, return it. Raise InvalidInput."""
+    destination = str(values["destination"])
+    if not os.path.isabs(destination) or os.path.normpath(destination) != destination or destination == "/":
+        raise InvalidInput(f"destination {destination!r} is not a plain absolute path")
+    if values["kind"] not in CATEGORIES:
+        raise InvalidInput(f"unknown kind {values['kind']!r}, {nearest(str(values['kind']), tuple(CATEGORIES))}")
+    parse_stamp(stamp)
+    archives = []
+    for entry in values["tarballs"]:
+        relpath = str(entry.get("relpath", ""))
+        split_relpath(relpath)
+        archives.append(Archive(relpath, Dna(str(entry["dig"]), int(entry["size"]), str(entry["alg"]))))
+    if not 1 <= len(archives) <= 2:
+        raise InvalidInput("a restore takes one tarball, or a full one and its differential")
+    names = ("base", "live_base", "member", "replace", "owner", "group", "mode", "selinux", "proof_user")
+    texts = {name: str(values.get(name) or "") for name in names}
+    flags = {name: bool(values.get(name)) for name in ("consent", "special_modes")}
+    aside = f"{destination}.{re.sub('/', '', stamp[:10])}-{stamp[11:]}"
+    return Order(
+        destination,
+        str(values["kind"]),
+        tuple(archives),
+        values.get("origin") or {},
+        record=values.get("record") or {},
+        aside=aside if texts["replace"] == "move_aside" else "",
+        **texts,  # type: ignore[arg-type]
+        **flags,  # type: ignore[arg-type]
+    )
+
+
+def prepare(order: Order, *, run: Run | None = None, check_mode: bool = False) -> dict[str, Any]:
+    """Given an order, see whether it can be done here, as far as that is known before its tarballs are; return the result.
+
+    Makes the work folder with `incoming`, in which tarballs of other nodes arrive, unless in check mode. Raise AltbackupError or OSError.
+    """
+    result: dict[str, Any] = {"changed": True, "incoming": "", "notes": []}
+    if not check_mode and os.path.lexists(work_path(order.destination)):
+        with working(order.destination) as work:
+            result["notes"] += clear(work)
+            discard(work)
+    elif os.path.lexists(work_path(order.destination)):
+        result["notes"].append(f"would remove {work_path(order.destination)}, which an earlier restore had left")
+    _check_destination(order)
+    _owner_of(order)
+    for tool in _tools(order):
+        find_tool(tool)
+    with _no_dump(order, run):
+        result.update(_require_space(order))
+    missing = os.path.dirname(order.destination)
+    if not os.path.isdir(missing):
+        result["notes"].append(f"{'would make' if check_mode else 'made'} the folder {missing}, which was not there")
+    if not check_mode and not order.base:
+        with working(order.destination) as work:
+            result["incoming"] = work.folder(_INCOMING)
+    return result
+
+
+def _tools(order: Order) -> list[str]:
+    """Return the programs that the restore of an order needs, rather than find that one is missing when the tarball is here."""
+    tools = ["tar", "cp", "sync"]
+    for archive in order.archives:
+        tools += _DECOMPRESSORS.get(os.path.splitext(archive.filename)[1], [])[:1]
+    return tools + (_PROVERS.get(order.kind, []) if not order.member else [])
+
+
+def _check_destination(order: Order) -> None:
+    """Raise AltbackupError if the destination cannot be used."""
+    destination = order.destination
+    existing_parent(destination)
+    require_place(destination, order.aside)
+    for suffix in _BESIDE_A_DATABASE if order.kind == "sqlite" and not order.member else ():
+        if os.path.lexists(destination + suffix):
+            raise AltbackupError(
+                f"{destination}{suffix} is there: the database is in use, or whoever used it last was killed; it would be taken for a part "
+                f"of the restored one. Stop what uses it and open it once (sqlite3 {destination} 'PRAGMA wal_checkpoint'), or move it away"
+            )
+
+
+def _require_space(order: Order) -> dict[str, int]:
+    """Return the bytes that are `needed` at least, and `free`. Raise AltbackupError where that is not enough."""
+    sizes = sum(archive.dna.size for archive in order.archives)
+    needed = sizes + (0 if order.base else sizes)  # the bytes of its files are no measure: they may be sparse
+    return _compared(order, needed, "at least ")
+
+
+def _recorded_bytes(order: Order) -> int:
+    recorded = order.record.get("bytes")
+    return recorded if isinstance(recorded, int) else 0
+
+
+def _compared(order: Order, needed: int, about: str = "") -> dict[str, int]:
+    where = existing_parent(order.destination)
+    free = shutil.disk_usage(where).free
+    if needed > free:
+        raise AltbackupError(
+            f"{about}{needed} bytes are needed below {where} to restore {order.title}, but only {free} are free: nothing was done"
+        )
+    return {"needed": needed, "free": free}
+
+
+def restore(order: Order, deadline: Deadline, *, run: Run | None = None, show_lines: bool = False) -> dict[str, Any]:
+    """Given an order that was prepared and whose tarballs are here, restore it; return the result.
+
+    Whatever fails, nothing is changed and nothing is left behind. With `show_lines` the lines in which a folder differs are
+    in the result as `diff`. Raise AltbackupError or OSError.
+    """
+    start = time.monotonic()
+    with working(order.destination) as work, limited(deadline):
+        try:
+            notes = clear(work, keep=_INCOMING)
+            _check_destination(order)
+            result = _restore_in(work, order, deadline, run, show_lines)
+        finally:
+            discard(work)
+    result["notes"] = notes + result["notes"]
+    result["seconds"] = round(time.monotonic() - start, 3)
+    return result
+
+
+def abandon(order: Order) -> dict[str, Any]:
+    """Given an order whose tarballs did not arrive, remove what was prepared for it."""
+    if os.path.lexists(work_path(order.destination)):
+        with working(order.destination) as work:
+            discard(work)
+    return {"changed": False, "notes": []}
+
+
+def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, show_lines: bool) -> dict[str, Any]:
+    result: dict[str, Any] = {"changed": True, "notes": [], "proof": {}, "aside": "", "diff": ""}
+    with _verified(work, order, run) as paths:
+        free = _require_unpacked_space(order, paths, deadline)["free"]
+        new = _unpack(order, paths, work.folder("unpacked"), Limits(max(free, _recorded_bytes(order))), deadline)
+    if order.member:
+        result["notes"].append(
+            "a part of a tarball is not proven, only that the tarball is the one that its dna tells of"
+        )
+    else:
+        result["proof"] = prove(
+            order.kind, new, order.record, work.folder("scratch"), deadline, Sandbox(order.proof_user)
+        )
+        result["notes"] += [f"{order.origin.get('item')}: {note}" for note in result["proof"]["notes"]]
+        new = _thing(order, new)
+    _set_attributes(work, order, new)
+    there = os.path.lexists(order.destination)
+    if there and order.kind == "folder":
+        found = find_differences(order.destination, new)
+        if not found:
+            return {**result, "changed": False, "notes": [f"{order.destination} is as in the backup: nothing was done"]}
+        if show_lines:
+            result["diff"] = unified_diff(order.destination, new, found)
+        if not order.consent:
+            # Ansible shows the lines of what is changed alone
+            return {**result, "changed": show_lines, "refused": _without_consent(order, summarize_differences(found))}
+    with _no_dump(order, run):
+        place(work, new, aside=order.aside, marker=serialize_marker(order.origin), deadline=deadline)
+    result["aside"] = order.aside if there else ""
+    return result
+
+
+def _unpack(order: Order, paths: Sequence[str], folder: str, limits: Limits, deadline: Deadline) -> str:
+    """Unpack into an empty folder, with owners where that is possible, and with modes; return what is wanted of it."""
+    mask = os.umask(0)
+    try:
+        return unpack(
+            paths,
+            folder,
+            top=order.top,
+            limits=limits,
+            deadline=deadline,
+            owners=os.geteuid() == 0,
+            special_modes=order.special_modes,
+            member=order.member,
+        )
+    except Hostile as error:
+        if order.special_modes:
+            raise
+        raise Hostile(f"{error} (devices and named pipes only come with special_modes: true)") from error
+    finally:
+        os.umask(mask)
+
+
+@contextlib.contextmanager
+def _no_dump(order: Order, run: Run | None) -> Iterator[None]:
+    """Keep the dumps of this host, if it is a source, away while the block lasts: they would read the old and the new thing. Raise Locked."""
+    with contextlib.ExitStack() as stack:
+        if order.live_base:
+            try:
+                tree = open_tree(order.live_base)
+            except BaseUnusable:
+                pass  # a new host, on which nothing is dumped yet
+            else:
+                stack.enter_context(unclaimed(tree, run))
+        yield
+
+
+def _without_consent(order: Order, summary: str) -> str:
+    return (
+        f"{order.destination} differs from the backup, and may hold who has access to what: {summary}. Nothing was done. "
+        "Look at the lines with --diff, on a terminal, then give the entry consent: true to have it replaced"
+    )
+
+
+@contextlib.contextmanager
+def _verified(work: Work, order: Order, run: Run | None) -> Iterator[list[str]]:
+    """Yield the paths of the tarballs, each read and found as its dna says; those of a tree of this node while nobody writes to it."""
+    with contextlib.ExitStack() as stack:
+        if order.base:
+            tree = open_tree(order.base)
+            stack.enter_context(unclaimed(tree, run))
+            paths = [tree.path(archive.relpath) for archive in order.archives]
+        else:
+            paths = [os.path.join(work.path, _INCOMING, archive.filename) for archive in order.archives]
+        for path, archive in zip(paths, order.archives):
+            _verify(path, archive, with_sidecar=bool(order.base))
+            _verify_recorded(path, archive, order.record)
+        yield paths
+
+
+def _verify(path: str, archive: Archive, with_sidecar: bool) -> None:
+    """Raise AltbackupError unless a tarball is as its dna says, which stands beside it still."""
+    status = plain_status(path)
+    if status is None:
+        raise AltbackupError(f"{path} is not there, or no plain file: nothing was restored")
+    if with_sidecar:
+        dna, problem, state = read_state(path, status.st_size)
+        if state != "verified" or dna is None or not dna.same_content(archive.dna):
+            raise AltbackupError(f"{path} {problem or 'is no longer the one that was chosen'}: nothing was restored")
+    try:
+        verify(path, archive.dna, from_disk=True)
+    except DigestMismatch as error:
+        raise _unfit(archive, "does not match its dna", error) from error
+
+
+def _verify_recorded(path: str, archive: Archive, record: Mapping[str, Any]) -> None:
+    """Raise AltbackupError unless a tarball is the one that its dump recorded: a dna may have been written anew over other bytes."""
+    if record.get("relpath") != archive.relpath:
+        return
+    try:
+        recorded = Dna(str(record["dig"]), int(record["size"]), str(record["alg"]))
+    except (KeyError, TypeError, ValueError):
+        return
+    if recorded.alg in DIGEST_LENGTHS and not recorded.same_content(archive.dna):
+        try:
+            verify(path, recorded)
+        except DigestMismatch as error:
+            raise _unfit(archive, "is not what its dump recorded", error) from error
+
+
+def _unfit(archive: Archive, what: str, error: DigestMismatch) -> AltbackupError:
+    advice = "take it from another node (from), or another stamp (at)"
+    return AltbackupError(f"{archive.relpath} {what}, so nothing was restored from it: {advice}: {error}")
+
+
+def _require_unpacked_space(order: Order, paths: Sequence[str], deadline: Deadline) -> dict[str, int]:
+    """Read through the tarballs and see that what they hold has room. Raise AltbackupError."""
+    free = shutil.disk_usage(existing_parent(order.destination)).free
+    needed = 0
+    for path in paths:
+        needed += _content_size(path, free - needed, deadline)
+    if order.kind in _PROVEN_AS_COPY and not order.member:
+        needed *= 2
+    return _compared(order, needed, "at least " if needed > free else "")
+
+
+def _content_size(path: str, most: int, deadline: Deadline) -> int:
+    """Given a tarball that was verified, return the bytes of the archive in it, counted until there are more than `most`."""
+    tool = _DECOMPRESSORS.get(os.path.splitext(path)[1])
+    if tool is None:
+        return os.stat(path).st_size
+    total = 0
+    with open(path, "rb") as stream, Child(
+        [find_tool(tool[0]), *tool[1:]], stdin=stream, stdout=subprocess.PIPE
+    ) as child:
+        output = child.process.stdout
+        while output is not None and total <= most:
+            block = output.read(CHUNK)
+            if not block:
+                child.check(deadline, f"reading {path}")
+                break
+            total += len(block)
+            deadline.remaining()
+    return total
+
+
+def _thing(order: Order, top: str) -> str:
+    """Given the unpacked top folder, return what the item is: the folder itself, or the one file in it. Raise AltbackupError."""
+    if order.kind != "sqlite":
+        return top
+    names = os.listdir(top)
+    path = os.path.join(top, names[0]) if len(names) == 1 else ""
+    if plain_status(path) is None:
+        raise AltbackupError(
+            f"{order.title} holds {len(names)} entries where one database file was expected: nothing was restored"
+        )
+    return path
+
+
+def _owner_of(order: Order) -> tuple[int, int]:
+    """Return (uid, gid) to give, -1 for as archived. Raise InvalidInput for names that this node does not know."""
+    return (
+        _number(order.owner, "owner", lambda name: pwd.getpwnam(name).pw_uid),
+        _number(order.group, "group", lambda name: grp.getgrnam(name).gr_gid),
+    )
+
+
+def _number(name: str, what: str, look_up: Any) -> int:
+    if not name:
+        return -1
+    if re.fullmatch(r"\d{1,10}", name, re.ASCII):
+        return int(name)
+    try:
+        return int(look_up(name))
+    except KeyError:
+        raise InvalidInput(f"{what} {name!r} is not known on this node: make it first, or give its number") from None
+
+
+def _set_attributes(work: Work, order: Order, root: str) -> None:
+    """Give what was unpacked its owner, group, label and mode: the mode to the top alone, the others to all of it.
+
+    No link is followed, and no path looked up that others could change meanwhile.
+    """
+    uid, gid = _owner_of(order)
+    top = os.fsencode(os.path.relpath(root, work.path))
+    if (uid, gid) != (-1, -1) or order.selinux:
+        for folder, name in _all_below(work.descriptor, top):
+            if (uid, gid) != (-1, -1):
+                mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+                os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
+                if mode & _SPECIAL and stat.S_ISREG(mode):
+                    os.chmod(name, stat.S_IMODE(mode), dir_fd=folder)  # a change of owner takes them away
+            if order.selinux:
+                _set_label(folder, name, order.selinux)
+    if order.mode:
+        if os.path.islink(root):
+            raise InvalidInput(f"mode {order.mode} cannot be given: what was restored is a link")
+        os.chmod(top, int(order.mode, 8), dir_fd=work.descriptor)
+
+
+def _all_below(folder: int, top: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield (open folder, name) of something in an open folder and of all below it."""
+    yield folder, top
+    if stat.S_ISDIR(os.stat(top, dir_fd=folder, follow_symlinks=False).st_mode):
+        for _, folders, files, descriptor in os.fwalk(top, dir_fd=folder):
+            for name in [*folders, *files]:
+                yield descriptor, name
+
+
+def _set_label(folder: int, name: bytes, label: str) -> None:
+    path = b"/proc/self/fd/%d/%s" % (folder, name)
+    try:
+        os.setxattr(path, _SELINUX, label.encode() + b"\0", follow_symlinks=False)
+    except OSError as error:
+        reason = f"selinux {label!r} cannot be given to {printable(os.fsdecode(name))}: {error.strerror}"
+        raise AltbackupError(f"{reason}: leave it out on a host without SELinux") from error

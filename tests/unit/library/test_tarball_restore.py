@@ -1,0 +1,734 @@
+"""The module as it is called: every kind comes back as its dump saw it, and whatever is refused loses nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from helpers.environments import copy_environment, execute, make_environment, tables
+from helpers.repositories import make_git, make_subversion, references
+from helpers.repositories import run as call_tool
+from helpers.trees import (
+    FIRST,
+    NIGHTS,
+    SECOND,
+    Base,
+    as_nobody,
+    describe_tree,
+    item,
+    link_tools,
+    make_odd_tree,
+    needs_root,
+    nobodys_folder,
+    small_disk,
+)
+
+from ansible_collections.altbackup.core.plugins.module_utils import locks, processes
+from ansible_collections.altbackup.core.plugins.module_utils.archive import Form
+from ansible_collections.altbackup.core.plugins.module_utils.locks import Run, held
+from ansible_collections.altbackup.core.plugins.module_utils.publish import require_writable
+from ansible_collections.altbackup.core.plugins.module_utils.restored import read_marker
+from ansible_collections.altbackup.core.plugins.modules import restore_adopt, tarball_find, tarball_restore
+
+pytestmark = needs_root
+ORIGIN = {
+    "source": "dayabay",
+    "node": "cms01",
+    "host": "fresh",
+    "when": "2013-05-11 09:00:00 UTC",
+    "by": "scm on control",
+}
+NOW = "2013/05/11/090000"
+Call = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(autouse=True)
+def process_state() -> Iterator[None]:
+    """The module sets the umask and signal handlers of its own process."""
+    umask = os.umask(0o022)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    yield
+    os.umask(umask)
+    signal.set_wakeup_fd(-1)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Base:
+    return Base(tmp_path / "base")
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_environment(tmp_path_factory.mktemp("trac") / "environment")
+
+
+@pytest.fixture
+def destination(tmp_path: Path) -> Path:
+    return tmp_path / "new" / "place" / "thing"
+
+
+@pytest.fixture
+def module(capsys: pytest.CaptureFixture[str]) -> Call:
+    """A function that runs a module with options and returns its result; `rc` is its exit code."""
+
+    def run(which: Any, check: bool = False, diff: bool = False, **options: Any) -> dict[str, Any]:
+        arguments = {**options, "_ansible_check_mode": check, "_ansible_diff": diff}
+        with patch_module_args(arguments), pytest.raises(SystemExit) as ended:
+            which.main()
+        result: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return {**result, "rc": ended.value.code}
+
+    return run
+
+
+@pytest.fixture
+def restore(base: Base, destination: Path, module: Call) -> Call:
+    """A function that restores a dumped tarball to the destination."""
+
+    def run(tarball: dict[str, Any], *, full: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+        given = [{key: entry[key] for key in ("relpath", "size", "dig", "alg")} for entry in (full, tarball) if entry]
+        record = tarball.get("record") or {}
+        arguments = {
+            "destination": str(destination),
+            "kind": record.get("kind", "folder"),
+            "tarballs": given,
+            "base": str(base.path),
+            "record": record,
+            "origin": {
+                **ORIGIN,
+                "item": f"{tarball['category']}/{tarball['name']}",
+                "stamp": tarball["stamp"],
+                "dig": tarball["dig"],
+            },
+            "stamp": NOW,
+            **options,
+        }
+        return module(tarball_restore, **arguments)
+
+    return run
+
+
+def unchanged(before: dict[bytes, Any], folder: Path) -> None:
+    """See that a tree is as it was, but for the times of folders in which something was made and removed."""
+    after = describe_tree(folder, times=False)
+    assert after == before
+
+
+def refused(result: dict[str, Any], reason: str) -> None:
+    """See that a call failed for one reason."""
+    assert result["rc"] == 1, result
+    assert len(result["failures"]) == 1, result["failures"]
+    assert reason in result["failures"][0]["reason"]
+    assert not result["changed"]
+
+
+# Every kind
+
+
+def test_folder_comes_back_whole(base: Base, restore: Call, tmp_path: Path, destination: Path) -> None:
+    live = make_odd_tree(tmp_path / "live")
+    tarball = base.dump_one(item("folder", live))
+    result = restore(tarball, special_modes=True)
+    assert (result["rc"], result["changed"], result["aside"]) == (0, True, ""), result
+    assert describe_tree(destination) == describe_tree(live)
+    assert result["proof"]["facts"]["manifest"] == tarball["record"]["manifest"]
+    assert sorted(os.listdir(destination.parent)) == ["thing", "thing.altbackup-restored"]
+
+
+def test_folder_without_special_modes_loses_them_alone(
+    base: Base, restore: Call, tmp_path: Path, destination: Path
+) -> None:
+    live = make_odd_tree(tmp_path / "live")
+    for special in ("fifo", "device"):
+        (live / special).unlink()
+    result = restore(base.dump_one(item("folder", live)))
+    assert result["rc"] == 0, result
+    before, after = describe_tree(live), describe_tree(destination)
+    differing = {name for name in {*before, *after} if before.get(name) != after.get(name)}
+    assert differing == {b"mode 0", b"mode 1"}
+    assert [after[name][0] & 0o7777 for name in sorted(differing)] == [0o755, 0o750]
+
+
+def test_svn_comes_back_with_every_revision(base: Base, restore: Call, tmp_path: Path, destination: Path) -> None:
+    live = make_subversion(tmp_path / "live")
+    os.chown(live, 12345, 54321)
+    tarball = base.dump_one(item("svn", live))
+    result = restore(tarball)
+    assert result["rc"] == 0, result
+    assert call_tool("svnadmin", "dump", "--quiet", destination) == call_tool("svnadmin", "dump", "--quiet", live)
+    assert result["proof"]["facts"]["uuid"] == tarball["record"]["uuid"]
+    assert {(os.lstat(path).st_uid, os.lstat(path).st_gid) for path in destination.rglob("*")} == {(12345, 54321)}
+
+
+def test_git_comes_back_with_all_references(base: Base, restore: Call, tmp_path: Path, destination: Path) -> None:
+    live = make_git(tmp_path / "live")
+    result = restore(base.dump_one(item("git", live)))
+    assert result["rc"] == 0, result
+    assert references(destination) == references(live) != ""
+
+
+def test_trac_comes_back_with_all_rows(
+    base: Base, restore: Call, tmp_path: Path, destination: Path, environment: Path
+) -> None:
+    live = copy_environment(environment, tmp_path / "live")
+    result = restore(base.dump_one(item("trac", live)))
+    assert result["rc"] == 0, result
+    assert tables(destination / "db" / "trac.db") == tables(live / "db" / "trac.db")
+    assert (destination / "conf" / "trac.ini").read_bytes() == (live / "conf" / "trac.ini").read_bytes()
+
+
+def test_sqlite_comes_back_as_the_one_file(base: Base, restore: Call, tmp_path: Path, destination: Path) -> None:
+    live = tmp_path / "live.db"
+    execute(live, "CREATE TABLE t (a)", "INSERT INTO t VALUES (1), (2)")
+    live.chmod(0o640)
+    os.chown(live, 12345, 54321)
+    result = restore(base.dump_one(item("sqlite", live)))
+    assert result["rc"] == 0, result
+    assert tables(destination) == tables(live)
+    status = destination.stat()
+    assert (status.st_mode & 0o7777, status.st_uid, status.st_gid) == (0o640, 12345, 54321)
+
+
+@pytest.mark.parametrize("extension", [".tar.gz", ".tar"])
+def test_other_formats_and_digests_come_back(
+    base: Base, restore: Call, tmp_path: Path, destination: Path, extension: str
+) -> None:
+    live = make_subversion(tmp_path / "live")
+    tarball = base.dump_one(item("svn", live), form=Form(extension, 1, "md5"))
+    assert restore(tarball)["rc"] == 0
+    assert call_tool("svnlook", "youngest", destination) == call_tool("svnlook", "youngest", live)
+
+
+def test_who_is_not_root_gets_contents_and_modes(module: Call) -> None:
+    with nobodys_folder() as folder, as_nobody():
+        base = Base(folder / "base")
+        live = folder / "live"
+        live.mkdir(mode=0o750)
+        for name, mode in (("open", 0o666), ("closed", 0o600), ("tool", 0o775)):
+            (live / name).write_text(name)
+            (live / name).chmod(mode)
+        (live / "link").symlink_to("open")
+        tarball = base.dump_one(item("folder", live))
+        result = module(
+            tarball_restore,
+            destination=str(folder / "new"),
+            kind="folder",
+            base=str(base.path),
+            tarballs=[{key: tarball[key] for key in ("relpath", "size", "dig", "alg")}],
+            record=tarball["record"],
+            stamp=NOW,
+        )
+        assert result["rc"] == 0, result
+        assert describe_tree(folder / "new") == describe_tree(live)
+
+
+# Attributes
+
+
+@pytest.fixture
+def small(base: Base, tmp_path: Path) -> dict[str, Any]:
+    """A tarball of a small folder."""
+    live = tmp_path / "live"
+    (live / "sub").mkdir(parents=True)
+    (live / "users.conf").write_text("alice = secret\n")
+    (live / "tool").write_text("x")
+    (live / "tool").chmod(0o4755)
+    (live / "link").symlink_to("/etc/passwd")
+    return base.dump_one(item("folder", live, "small"))
+
+
+def test_owner_group_and_label_go_to_all_and_the_mode_to_the_top(
+    small: dict[str, Any], restore: Call, destination: Path
+) -> None:
+    passwd = os.lstat("/etc/passwd")
+    label = "system_u:object_r:httpd_sys_content_t:s0"
+    result = restore(small, owner="daemon", group="54321", mode="2750", selinux=label, special_modes=True)
+    assert result["rc"] == 0, result
+    paths = [destination, *destination.rglob("*")]
+    assert {(os.lstat(path).st_uid, os.lstat(path).st_gid) for path in paths} == {(1, 54321)}
+    assert {os.getxattr(path, "security.selinux", follow_symlinks=False) for path in paths} == {label.encode() + b"\0"}
+    assert destination.stat().st_mode & 0o7777 == 0o2750
+    assert (destination / "sub").stat().st_mode & 0o7777 == 0o755
+    assert (destination / "tool").stat().st_mode & 0o7777 == 0o4755
+    assert os.lstat("/etc/passwd")[:6] == passwd[:6]
+
+
+@pytest.mark.parametrize(("key", "value"), [("owner", "nobody-here"), ("group", "no-such-group")])
+def test_an_owner_that_is_not_known_is_told_before_anything(
+    small: dict[str, Any], restore: Call, destination: Path, key: str, value: str
+) -> None:
+    refused(restore(small, step="prepare", base="", **{key: value}), f"{key} '{value}' is not known on this node")
+    assert not destination.parent.parent.exists()
+
+
+def test_a_member_comes_back_alone(
+    base: Base, restore: Call, tmp_path: Path, destination: Path, environment: Path
+) -> None:
+    live = copy_environment(environment, tmp_path / "live")
+    tarball = base.dump_one(item("trac", live, "dybsvn"))
+    result = restore(tarball, member="dybsvn/db/trac.db")
+    assert result["rc"] == 0, result
+    assert tables(destination) == tables(live / "db" / "trac.db")
+    assert "is not proven" in " ".join(result["notes"])
+    refused(restore(tarball, member="dybsvn/db/nothing", destination=f"{destination}2"), "dybsvn/db/nothing")
+    refused(restore(tarball, member="other/db", destination=f"{destination}2"), "which begins with dybsvn/")
+
+
+# What stands there
+
+
+def test_what_stands_there_is_refused_and_untouched(
+    small: dict[str, Any], restore: Call, destination: Path, tmp_path: Path
+) -> None:
+    make_odd_tree(destination)
+    before = describe_tree(tmp_path, times=False)
+    for step in ("prepare", "restore"):
+        refused(restore(small, step=step), "is there already, and a restore replaces nothing by itself")
+        unchanged(before, tmp_path)
+
+
+def test_moved_aside_the_old_thing_stays_whole(base: Base, restore: Call, tmp_path: Path, destination: Path) -> None:
+    live = make_subversion(tmp_path / "live")
+    tarball = base.dump_one(item("svn", live))
+    make_odd_tree(destination)
+    before = describe_tree(destination)
+    result = restore(tarball, replace="move_aside")
+    assert (result["rc"], result["aside"]) == (0, f"{destination}.20130511-090000"), result
+    assert describe_tree(Path(result["aside"])) == before
+    assert call_tool("svnlook", "youngest", destination) == call_tool("svnlook", "youngest", live)
+    refused(restore(tarball, replace="move_aside"), "20130511-090000 is there already")
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-journal"])
+def test_a_database_in_use_is_not_replaced(
+    base: Base, restore: Call, tmp_path: Path, destination: Path, suffix: str
+) -> None:
+    live = tmp_path / "live.db"
+    execute(live, "CREATE TABLE t (a)")
+    tarball = base.dump_one(item("sqlite", live))
+    destination.parent.mkdir(parents=True)
+    Path(f"{destination}{suffix}").write_text("x")
+    before = describe_tree(tmp_path, times=False)
+    refused(restore(tarball, replace="move_aside"), f"{suffix} is there: the database is in use")
+    unchanged(before, tmp_path)
+
+
+def test_a_folder_that_differs_needs_consent(
+    small: dict[str, Any], restore: Call, destination: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tmp_path / "live", destination, symlinks=True)
+    (destination / "users.conf").write_text("alice = mine\nbob = hers\n")
+    before = describe_tree(tmp_path, times=False)
+    result = restore(small, replace="move_aside")
+    refused(result, "users.conf differs in content")
+    assert "secret" not in json.dumps(result)
+    assert "mine" not in json.dumps(result)
+    assert "diff" not in result
+    unchanged(before, tmp_path)
+    result = restore(small, replace="move_aside", diff=True)
+    assert result["rc"] == 1
+    assert "consent: true" in result["failures"][0]["reason"]
+    assert "-alice = mine\n-bob = hers\n+alice = secret\n" in result["diff"]["prepared"]
+    assert "secret" not in json.dumps(result["failures"])
+    unchanged(before, tmp_path)
+    result = restore(small, replace="move_aside", consent=True, special_modes=True)
+    assert result["rc"] == 0, result
+    assert (destination / "users.conf").read_text() == "alice = secret\n"
+    assert (Path(result["aside"]) / "users.conf").read_text() == "alice = mine\nbob = hers\n"
+
+
+def test_a_file_of_a_folder_needs_consent_too(small: dict[str, Any], restore: Call, destination: Path) -> None:
+    destination.parent.mkdir(parents=True)
+    destination.write_text("alice = mine\n")
+    member = {"member": "small/users.conf", "replace": "move_aside"}
+    refused(
+        restore(small, **member), "differs from the backup, and may hold who has access to what: . differs in content"
+    )
+    shown = restore(small, **member, diff=True)["diff"]["prepared"]
+    assert "-alice = mine\n+alice = secret\n" in shown
+    assert destination.read_text() == "alice = mine\n"
+    assert restore(small, **member, consent=True)["rc"] == 0
+    assert destination.read_text() == "alice = secret\n"
+
+
+def test_a_folder_that_is_as_in_the_backup_is_left_alone(
+    small: dict[str, Any], restore: Call, destination: Path, tmp_path: Path
+) -> None:
+    subprocess.run(["cp", "-a", tmp_path / "live", tmp_path / "copy"], check=True)
+    destination.parent.mkdir(parents=True)
+    (tmp_path / "copy").rename(destination)
+    before = describe_tree(tmp_path, times=False)
+    result = restore(small, replace="move_aside", special_modes=True)
+    assert (result["rc"], result["changed"]) == (0, False), result
+    assert "is as in the backup: nothing was done" in result["notes"][0]
+    unchanged(before, tmp_path)
+
+
+# Tarballs that are not to be trusted
+
+
+def damage(base: Base, tarball: dict[str, Any], how: str) -> None:
+    """Damage a tarball or its sidecar."""
+    path = base.path / tarball["relpath"]
+    if how == "bit":
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    elif how == "short":
+        os.truncate(path, tarball["size"] - 1)
+    elif how == "no sidecar":
+        Path(f"{path}.dna").unlink()
+    elif how == "malformed":
+        Path(f"{path}.dna").write_text("{}")
+    elif how == "other":
+        Path(f"{path}.dna").write_text(json.dumps({"dig": "0" * 64, "size": tarball["size"], "alg": "sha256"}))
+    elif how == "gone":
+        path.unlink()
+    elif how == "link":
+        path.rename(path.with_name("other"))
+        path.symlink_to("other")
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("bit", "does not match its dna, so nothing was restored from it"),
+        ("short", "but its dna says"),
+        ("no sidecar", "has no dna"),
+        ("malformed", "has a malformed dna"),
+        ("other", "is no longer the one that was chosen"),
+        ("gone", "is not there, or no plain file"),
+        ("link", "is not there, or no plain file"),
+    ],
+)
+def test_an_unverified_tarball_is_refused(
+    base: Base, small: dict[str, Any], restore: Call, tmp_path: Path, destination: Path, how: str, reason: str
+) -> None:
+    destination.mkdir(parents=True)
+    damage(base, small, how)
+    before = describe_tree(tmp_path, times=False)
+    refused(restore(small, replace="move_aside"), reason)
+    unchanged(before, tmp_path)
+
+
+def test_content_that_is_not_what_the_dump_recorded_is_refused(
+    base: Base, restore: Call, tmp_path: Path, destination: Path
+) -> None:
+    """The digest agrees, since it was computed again over damaged content: the proof finds it."""
+    live = tmp_path / "live.db"
+    execute(live, "CREATE TABLE t (a)", "INSERT INTO t VALUES (1), (2)")
+    tarball = base.dump_one(item("sqlite", live))
+    record = {**tarball["record"], "rows": {"t": 3}}
+    before = describe_tree(tmp_path, times=False)
+    refused(restore({**tarball, "record": record}), "t (2 rows, expected 3 rows)")
+    unchanged(before, tmp_path)
+
+
+def test_a_dna_that_was_written_anew_over_other_bytes_is_refused(
+    base: Base, small: dict[str, Any], restore: Call, tmp_path: Path
+) -> None:
+    """The digest agrees, and the folder's bytes could be hostile: the dump recorded another one."""
+    damage(base, small, "bit")
+    path = base.path / small["relpath"]
+    again = describe(base, small["relpath"])
+    before = describe_tree(tmp_path, times=False)
+    refused(restore({**small, **again, "record": small["record"]}), "is not what its dump recorded")
+    unchanged(before, tmp_path)
+    assert path.exists()
+
+
+def make_tarball(base: Base, build: Callable[[Path], None], name: str = "small") -> dict[str, Any]:
+    """Put a tarball of what is built in a folder into the base, with a sidecar that agrees."""
+    folder = base.path.parent / "hostile"
+    (folder / name).mkdir(parents=True)
+    build(folder / name)
+    relpath = f"folders/{name}/{FIRST}/{name}.tar"
+    path = base.path / relpath
+    path.parent.mkdir(parents=True)
+    subprocess.run(["tar", "-c", "-P", "-f", path, "-C", folder, "--format=posix", name], check=True)
+    return describe(base, relpath)
+
+
+def describe(where: Base, relpath: str, **more: str) -> dict[str, Any]:
+    """Write the sidecar of a tarball; return the tarball as results show it."""
+    content = (where.path / relpath).read_bytes()
+    dna = {"dig": hashlib.sha256(content).hexdigest(), "size": len(content), "alg": "sha256"}
+    Path(f"{where.path / relpath}.dna").write_text(json.dumps({**dna, **more}))
+    category, name, *stamp = relpath.split("/")[:6]
+    return {"relpath": relpath, "category": category, "name": name, "stamp": "/".join(stamp), **dna}
+
+
+@pytest.mark.parametrize("special", ["fifo", "device"])
+def test_devices_and_pipes_are_refused_unless_asked_for(
+    base: Base, restore: Call, tmp_path: Path, destination: Path, special: str
+) -> None:
+    def build(folder: Path) -> None:
+        if special == "fifo":
+            os.mkfifo(folder / "x")
+        else:
+            os.mknod(folder / "x", 0o600 | 0o020000, os.makedev(1, 3))
+
+    tarball = make_tarball(base, build)
+    before = describe_tree(tmp_path, times=False)
+    refused(restore(tarball), "only come with special_modes: true")
+    unchanged(before, tmp_path)
+    assert restore(tarball, special_modes=True)["rc"] == 0
+    assert (destination / "x").lstat().st_mode & 0o170000 in (0o010000, 0o020000)
+
+
+# Differentials
+
+
+def make_pair(base: Base, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Make a full tarball and a differential of what changed since, by GNU tar as DESIGN.md has it."""
+    live = folder / "small"
+    live.mkdir(parents=True)
+    for name in ("stays", "goes", "changes", "moves"):
+        (live / name).write_text(f"{name}\n")
+    (live / "sub").mkdir()
+    (live / "sub" / "file").write_text("x")
+    tarballs = []
+    for stamp, filename in ((FIRST, "small.tar.zst"), (SECOND, "small.diff.tar.zst")):
+        relpath = f"folders/small/{stamp}/{filename}"
+        path = base.path / relpath
+        path.parent.mkdir(parents=True)
+        options = ["--zstd", "--format=posix", "--no-check-device", f"--listed-incremental={folder}/snapshot"]
+        subprocess.run(["tar", "-c", *options, "-f", path, "-C", folder, "small"], check=True)
+        more = {"base": f"{FIRST}/small.tar.zst", "base_dig": tarballs[0]["dig"]} if tarballs else {}
+        tarballs.append(describe(base, relpath, **more))
+        if len(tarballs) == 1:
+            (live / "goes").unlink()
+            (live / "changes").write_text("changed\n")
+            (live / "moves").rename(live / "moved")
+            shutil.rmtree(live / "sub")
+    return tarballs[0], tarballs[1]
+
+
+def test_a_differential_comes_back_as_the_later_state(
+    base: Base, restore: Call, tmp_path: Path, destination: Path
+) -> None:
+    full, differential = make_pair(base, tmp_path / "pair")
+    result = restore(differential, full=full)
+    assert result["rc"] == 0, result
+    assert describe_tree(destination) == describe_tree(tmp_path / "pair" / "small")
+    assert sorted(os.listdir(destination)) == ["changes", "moved", "stays"]
+
+
+@pytest.mark.parametrize("which", ["full", "differential"])
+def test_both_of_a_pair_are_verified(base: Base, restore: Call, tmp_path: Path, destination: Path, which: str) -> None:
+    pair = dict(zip(("full", "differential"), make_pair(base, tmp_path / "pair"), strict=True))
+    damage(base, pair[which], "bit")
+    before = describe_tree(tmp_path, times=False)
+    refused(restore(pair["differential"], full=pair["full"]), f"{pair[which]['relpath']} does not match its dna")
+    unchanged(before, tmp_path)
+
+
+def test_what_a_node_holds_names_what_a_differential_needs(base: Base, module: Call, tmp_path: Path) -> None:
+    full, differential = make_pair(base, tmp_path / "pair")
+    tree = {"source": "dayabay", "base": str(base.path), "keys": ["folders/small"]}
+    result = module(tarball_find, trees=[tree, {**tree, "base": str(tmp_path / "nothing")}])
+    assert (result["rc"], result["failures"]) == (0, [])
+    found = result["trees"][0]["tarballs"]
+    assert [(entry["relpath"], entry["base"], entry["base_dig"]) for entry in found] == [
+        (full["relpath"], "", ""),
+        (differential["relpath"], f"{FIRST}/small.tar.zst", full["dig"]),
+    ]
+    assert result["trees"][0]["keys"] == ["folders/small"]
+    assert "has no marker .altbackup/" in result["trees"][1]["problem"]
+
+
+# Locks
+
+
+RUN = {
+    "controller": "control",
+    "user": "scm",
+    "command": "ansible-playbook backup.yml",
+    "started": "now",
+    "host": "other controller",
+    "boot": "b",
+    "namespace": "n",
+    "pid": 1,
+    "ticks": 1,
+    "seconds": 3600.0,
+}
+
+
+def test_a_tree_of_another_run_is_refused(
+    base: Base, small: dict[str, Any], restore: Call, module: Call, destination: Path
+) -> None:
+    with held(require_writable(str(base.path)), locks.parse_run(RUN)):
+        pass
+    refused(restore(small), "is in use by another run: scm on control")
+    assert not destination.parent.parent.exists()
+    tree = {"source": "dayabay", "base": str(base.path), "keys": ["folders/small"]}
+    assert "is in use by another run" in module(tarball_find, trees=[tree])["trees"][0]["problem"]
+    assert module(tarball_find, trees=[tree], run=RUN)["trees"][0]["problem"] == ""
+    assert restore(small, run=RUN)["rc"] == 0
+
+
+def test_a_tree_that_a_module_works_on_is_refused(
+    base: Base, small: dict[str, Any], restore: Call, destination: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks.shared, "__defaults__", (0.1,), raising=False)
+    monkeypatch.setattr("ansible_collections.altbackup.core.plugins.module_utils.locks.WAIT", 0.1)
+    monkeypatch.setattr(locks.unclaimed.__wrapped__, "__defaults__", (0.1,))
+    with held(require_writable(str(base.path)), Run(**RUN)):
+        refused(restore(small), "a module is still at work on it")
+    assert not destination.exists()
+
+
+def test_nothing_is_replaced_while_this_host_is_dumped(
+    small: dict[str, Any], restore: Call, destination: Path, tmp_path: Path
+) -> None:
+    own = Base(tmp_path / "own")
+    with held(require_writable(str(own.path)), locks.parse_run(RUN)):
+        pass
+    for step in ("prepare", "restore"):
+        refused(restore(small, step=step, live_base=str(own.path)), f"{own.path} is in use by another run")
+        assert not destination.parent.parent.exists()
+    assert restore(small, live_base=str(tmp_path / "no base yet"))["rc"] == 0
+
+
+# Steps, check mode, leftovers
+
+
+def test_tarballs_of_another_node_arrive_in_a_folder_beside(
+    base: Base, small: dict[str, Any], restore: Call, destination: Path
+) -> None:
+    prepared = restore(small, base="", step="prepare")
+    incoming = Path(prepared["incoming"])
+    assert (incoming.parent.parent, incoming.stat().st_mode & 0o777) == (destination.parent, 0o700)
+    assert prepared["needed"] == 2 * small["size"] < prepared["free"]
+    shutil.copy(base.path / small["relpath"], incoming)
+    assert restore(small, base="")["rc"] == 0
+    assert sorted(os.listdir(destination.parent)) == ["thing", "thing.altbackup-restored"]
+
+
+def test_what_arrives_damaged_is_refused(base: Base, small: dict[str, Any], restore: Call, destination: Path) -> None:
+    incoming = Path(restore(small, base="", step="prepare")["incoming"])
+    (incoming / Path(small["relpath"]).name).write_bytes(b"x" * small["size"])
+    refused(restore(small, base=""), "does not match its dna")
+    assert not destination.parent.parent.exists()
+
+
+def test_what_did_not_arrive_is_abandoned(small: dict[str, Any], restore: Call, destination: Path) -> None:
+    restore(small, base="", step="prepare")
+    assert destination.parent.exists()
+    assert restore(small, base="", step="abandon")["rc"] == 0
+    assert not destination.parent.parent.exists()
+    assert restore(small, base="", step="abandon")["rc"] == 0
+
+
+@pytest.mark.parametrize("step", ["prepare", "restore", "abandon"])
+def test_check_mode_changes_nothing(small: dict[str, Any], restore: Call, tmp_path: Path, step: str) -> None:
+    before = describe_tree(tmp_path)
+    result = restore(small, step=step, check=True, base="")
+    assert (result["rc"], result["changed"]) == (0, step != "abandon"), result
+    assert describe_tree(tmp_path) == before
+
+
+def test_leftovers_of_a_killed_call_are_removed_and_reported(
+    small: dict[str, Any], restore: Call, destination: Path
+) -> None:
+    left = destination.parent / ".altbackup-tmp-restore-thing" / "unpacked" / "small"
+    left.mkdir(parents=True)
+    (left / "file").write_text("x")
+    result = restore(small, step="prepare")
+    assert result["rc"] == 0, result
+    assert any("removed unpacked, which an earlier restore had left" in note for note in result["notes"])
+    assert not left.exists()
+
+
+def test_too_little_space_is_told_with_numbers_before_anything_is_written(
+    base: Base, restore: Call, tmp_path: Path
+) -> None:
+    live = tmp_path / "live"
+    live.mkdir()
+    (live / "zeros").write_bytes(bytes(4 << 20))
+    (live / "random").write_bytes(os.urandom(1 << 20))
+    tarball = base.dump_one(item("folder", live, "small"))
+    with small_disk(tmp_path / "disk", "size=2m") as disk:
+        free = shutil.disk_usage(disk).free
+        refused(restore(tarball, destination=str(disk / "x")), f"bytes are needed below {disk}")
+        refused(restore(tarball, destination=str(disk / "x"), base="", step="prepare"), f"but only {free} are free")
+        assert os.listdir(disk) == []
+
+
+@pytest.mark.parametrize(("kind", "tool"), [("folder", "zstd"), ("svn", "svnadmin"), ("git", "git"), ("folder", "tar")])
+def test_a_missing_program_is_told_before_the_tarball_travels(
+    small: dict[str, Any], restore: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, tool: str
+) -> None:
+    tools = {"tar", "zstd", "svnadmin", "svnlook", "git", "cp", "sync"} - {tool}
+    link_tools(tmp_path / "bin", sorted(tools))
+    monkeypatch.setattr(processes, "search_path", lambda: str(tmp_path / "bin"))
+    refused(restore(small, step="prepare", kind=kind), f"{tool} is not installed on this node: install the package")
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"destination": "relative"}, "is not a plain absolute path"),
+        ({"destination": "/x/../y"}, "is not a plain absolute path"),
+        ({"kind": "svm"}, "unknown kind 'svm', did you mean 'svn'?"),
+        ({"stamp": "now"}, "stamp 'now' is not a date and time"),
+        ({"tarballs": []}, "a restore takes one tarball, or a full one and its differential"),
+        ({"tarballs": [{"relpath": "../x", "dig": "0", "size": 1, "alg": "sha256"}]}, "is not <category>/<name>/"),
+    ],
+)
+def test_bad_input_is_told(small: dict[str, Any], restore: Call, options: dict[str, Any], reason: str) -> None:
+    refused(restore(small, **options), reason)
+
+
+# Marker and adoption
+
+
+def test_a_restored_copy_is_not_dumped_until_it_is_adopted(
+    base: Base, restore: Call, module: Call, tmp_path: Path
+) -> None:
+    live = make_subversion(tmp_path / "live")
+    tarball = base.dump_one(item("svn", live, "dybsvn"))
+    shutil.rmtree(live)
+    assert restore(tarball, destination=str(live))["rc"] == 0
+    marker = read_marker(str(live))
+    assert marker == {**ORIGIN, "item": "svn/dybsvn", "stamp": FIRST, "dig": tarball["dig"]}
+    other = tmp_path / "other"
+    other.mkdir()
+    for check_mode in (True, False):
+        night = base.dump(
+            item("svn", live, "dybsvn"), item("folder", other, "other"), stamp=NIGHTS[1], check_mode=check_mode
+        )
+        assert [entry["name"] for entry in night["tarballs"]] == ["other"]
+        (failure,) = night["failures"]
+        assert (failure["category"], failure["name"]) == ("svn", "dybsvn")
+        for part in (
+            "restored at 2013-05-11 09:00:00 UTC by scm on control: svn/dybsvn of dayabay, 2013/05/10/104701, taken from cms01",
+            """playbooks/restore.yml -e '{"altbackup_adopt": ["fresh/svn/dybsvn"]}'""",
+        ):
+            assert part in failure["reason"]
+    assert module(restore_adopt, path=[str(live)], check=True)["changed"]
+    assert read_marker(str(live)) is not None
+    result = module(restore_adopt, path=[str(live), str(other)])
+    assert (result["rc"], result["changed"], result["adopted"]) == (0, True, [str(live)])
+    assert any(f"{other} has no marker" in note for note in result["notes"])
+    assert not module(restore_adopt, path=[str(live)])["changed"]
+    assert base.dump(item("svn", live, "dybsvn"), stamp=NIGHTS[2])["failures"] == []
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", "\xff"])
+def test_a_marker_that_cannot_be_read_still_marks(base: Base, tmp_path: Path, content: str) -> None:
+    live = tmp_path / "live"
+    live.mkdir()
+    Path(f"{live}.altbackup-restored").write_text(content, encoding="latin-1")
+    assert "is a copy that was restored at an unknown time" in base.reason(item("folder", live))

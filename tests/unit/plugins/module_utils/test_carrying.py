@@ -1,0 +1,133 @@
+"""Carrying tarballs by way of the controller: each file arrives by its last name, and the controller keeps nothing."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from helpers.trees import make_tool
+
+from ansible_collections.altbackup.core.plugins.module_utils import carrying
+from ansible_collections.altbackup.core.plugins.module_utils.carrying import bring
+from ansible_collections.altbackup.core.plugins.module_utils.errors import AltbackupError, InvalidInput, ToolFailed
+from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.transfer import Peer, rsync_command
+
+RELPATHS = ["svn/a b/2013/05/10/104701/a b-3.tar.zst", "svn/a b/2013/05/11/104701/a b-4.diff.tar.zst"]
+CONTENT = [os.urandom(300_000), os.urandom(10)]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A tree with a pair of tarballs."""
+    base = tmp_path / "tree"
+    for relpath, content in zip(RELPATHS, CONTENT, strict=True):
+        (base / relpath).parent.mkdir(parents=True)
+        (base / relpath).write_bytes(content)
+    return base
+
+
+@pytest.fixture
+def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An ssh that runs what it is told on this machine, as long as a file says so; it notes its calls."""
+    make_tool(
+        tmp_path / "bin",
+        "ssh",
+        f'echo "$*" >> {tmp_path}/calls\n'
+        f"[ -e {tmp_path}/cut ] && {{ rm {tmp_path}/cut; exit 255; }}\n"
+        'while [ "$1" != "there" ]; do shift; done\nshift\nexec sh -c "$*"',
+    )
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    monkeypatch.setattr(carrying, "_PAUSE", 0.01)
+    return tmp_path
+
+
+def arrived(folder: Path) -> list[bytes]:
+    """Return what arrived, and see that it is private."""
+    paths = sorted(folder.iterdir())
+    assert [path.name for path in paths] == ["a b-3.tar.zst", "a b-4.diff.tar.zst"]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o600}
+    return [path.read_bytes() for path in paths]
+
+
+@pytest.mark.parametrize(("origin", "destination"), [("", "there"), ("there", ""), ("there", "there")])
+def test_tarballs_arrive_whichever_end_is_the_controller(
+    tree: Path, remote: Path, tmp_path: Path, origin: str, destination: str
+) -> None:
+    incoming, spool = tmp_path / "incoming", tmp_path / "spool"
+    incoming.mkdir()
+    ends = Peer("cms01", str(tree), origin), Peer("fresh", str(incoming), destination)
+    result = bring(*ends, RELPATHS, 300_010, Deadline(60), str(spool))
+    assert arrived(incoming) == CONTENT
+    assert result["changed"]
+    assert (list(spool.iterdir()) if spool.exists() else []) == []
+    assert spool.exists() is bool(origin and destination)
+
+
+def test_a_cut_is_tried_again(tree: Path, remote: Path, tmp_path: Path) -> None:
+    incoming = tmp_path / "incoming"
+    incoming.mkdir()
+    (tmp_path / "cut").touch()
+    bring(
+        Peer("cms01", str(tree), "there"),
+        Peer("fresh", str(incoming)),
+        RELPATHS,
+        1,
+        Deadline(60),
+        str(tmp_path / "spool"),
+    )
+    assert arrived(incoming) == CONTENT
+    assert len((tmp_path / "calls").read_text().splitlines()) == 2
+
+
+def test_what_is_not_there_is_a_failure_and_leaves_nothing(tree: Path, remote: Path, tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    (tree / RELPATHS[0]).unlink()
+    ends = Peer("cms01", str(tree), "there"), Peer("fresh", str(tmp_path), "there")
+    with pytest.raises(ToolFailed, match=r"fetching from cms01 .* failed: rsync exit code 23"):
+        bring(*ends, RELPATHS, 1, Deadline(60), str(spool))
+    assert list(spool.iterdir()) == []
+    assert len((tmp_path / "calls").read_text().splitlines()) == 1
+
+
+def test_too_little_room_on_the_controller_is_told_with_numbers(tree: Path, remote: Path, tmp_path: Path) -> None:
+    ends = Peer("cms01", str(tree), "there"), Peer("fresh", str(tmp_path), "there")
+    with pytest.raises(AltbackupError, match=rf"{1 << 60} bytes are needed below .* on the controller"):
+        bring(*ends, RELPATHS, 1 << 60, Deadline(60), str(tmp_path / "spool"))
+    assert not (tmp_path / "calls").exists()
+
+
+def test_what_a_killed_call_left_is_removed_but_not_what_another_holds(
+    tree: Path, remote: Path, tmp_path: Path
+) -> None:
+    spool, incoming = tmp_path / "spool", tmp_path / "incoming"
+    incoming.mkdir()
+    left, busy, other = (spool / name for name in (".altbackup-tmp-left", ".altbackup-tmp-busy", "other"))
+    for folder in (left, busy, other):
+        folder.mkdir(parents=True)
+        (folder / "x.tar").touch()
+    descriptor = os.open(busy, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        ends = Peer("cms01", str(tree), "there"), Peer("fresh", str(incoming), "there")
+        notes = bring(*ends, RELPATHS, 1, Deadline(60), str(spool))["notes"]
+    finally:
+        os.close(descriptor)
+    assert notes == [f"removed {left}, which a killed restore had left"]
+    assert sorted(spool.iterdir()) == [busy, other]
+
+
+@pytest.mark.parametrize("relpath", ["/etc/passwd", "svn/x/../../../etc/passwd", "x"])
+def test_only_tarballs_are_carried(tree: Path, tmp_path: Path, relpath: str) -> None:
+    with pytest.raises(InvalidInput, match="is not <category>/<name>/"):
+        bring(
+            Peer("cms01", str(tree)), Peer("fresh", str(tmp_path), "there"), [relpath], 1, Deadline(60), str(tmp_path)
+        )
+
+
+def test_rsync_runs_as_the_user_that_ansible_becomes() -> None:
+    command = rsync_command(Peer("fresh", "/x", "there", sudo="root", nice=5), "/y")
+    assert "--rsync-path=sudo -n -u root nice -n 5 rsync" in command

@@ -1,0 +1,303 @@
+"""Giving a thing its place: what stood there is lost at no moment, whatever ends the process."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.trees import describe_tree, make_odd_tree
+
+from ansible_collections.altbackup.core.plugins.module_utils import replacing
+from ansible_collections.altbackup.core.plugins.module_utils.errors import AltbackupError, InvalidInput, Locked
+from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.replacing import Work, clear, discard, place, working
+
+MARKER = "marker of the new\n"
+
+
+@pytest.fixture
+def destination(tmp_path: Path) -> Path:
+    return tmp_path / "svn" / "thing"
+
+
+def make_new(work: Work) -> str:
+    """Make the new thing in a work folder."""
+    path = os.path.join(work.folder("unpacked"), "thing")
+    os.mkdir(path)
+    Path(path, "file").write_text("new")
+    return path
+
+
+def put(destination: Path, aside: Path | None = None) -> None:
+    """Do all of it as a restore does."""
+    with working(str(destination)) as work:
+        try:
+            clear(work)
+            new = make_new(work)
+            place(work, new, aside=str(aside or ""), marker=MARKER, deadline=Deadline())
+        finally:
+            discard(work)
+
+
+def marker_of(destination: Path) -> Path:
+    """Return where the marker stands."""
+    return Path(f"{destination}.altbackup-restored")
+
+
+def test_a_thing_gets_its_place_and_its_marker(destination: Path) -> None:
+    put(destination)
+    assert (destination / "file").read_text() == "new"
+    assert marker_of(destination).read_text() == MARKER
+    assert sorted(os.listdir(destination.parent)) == ["thing", "thing.altbackup-restored"]
+
+
+def test_what_stands_there_is_refused(destination: Path) -> None:
+    make_odd_tree(destination)
+    before = describe_tree(destination.parent)
+    with pytest.raises(AltbackupError, match="replaces nothing by itself: give the entry replace: move_aside"):
+        put(destination)
+    after = describe_tree(destination.parent)
+    assert {name: value[:-1] for name, value in after.items()} == {name: value[:-1] for name, value in before.items()}
+
+
+def test_what_appears_at_the_last_moment_is_not_replaced(destination: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with working(str(destination)) as work:
+        new = make_new(work)
+        real = replacing.write_text
+
+        def appear(path: str, text: str) -> None:
+            real(path, text)
+            destination.mkdir(exist_ok=True)
+
+        monkeypatch.setattr(replacing, "write_text", appear)
+        with pytest.raises(AltbackupError, match="is there already"):
+            place(work, new, marker=MARKER, deadline=Deadline())
+        discard(work)
+    assert os.listdir(destination.parent) == ["thing"]
+    assert os.listdir(destination) == []
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_what_stands_there_moves_aside_untouched(
+    destination: Path, exchange: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_odd_tree(destination)
+    aside = Path(f"{destination}.20130510-104701")
+    before = describe_tree(destination)
+    if not exchange:
+
+        def unsupported(old: str, new: str, flags: int) -> None:
+            raise OSError(errno.EINVAL, "no such flags")
+
+        monkeypatch.setattr(replacing, "_renameat2", unsupported)
+    put(destination, aside)
+    assert describe_tree(aside) == before
+    assert (destination / "file").read_text() == "new"
+    assert sorted(os.listdir(destination.parent)) == ["thing", aside.name, "thing.altbackup-restored"]
+
+
+def test_a_dated_name_that_is_taken_is_refused(destination: Path) -> None:
+    destination.mkdir(parents=True)
+    aside = Path(f"{destination}.20130510-104701")
+    aside.write_text("older")
+    with pytest.raises(AltbackupError, match="is there already, so what stands at"):
+        put(destination, aside)
+    assert aside.read_text() == "older"
+    assert not marker_of(destination).exists()
+
+
+def test_files_and_links_move_aside_too(destination: Path) -> None:
+    destination.parent.mkdir()
+    destination.symlink_to("/nonexistent")
+    aside = Path(f"{destination}.20130510-104701")
+    put(destination, aside)
+    assert os.readlink(aside) == "/nonexistent"
+    assert (destination / "file").read_text() == "new"
+
+
+def test_parents_that_were_made_for_nothing_are_removed(tmp_path: Path) -> None:
+    destination = tmp_path / "a" / "b" / "thing"
+    with working(str(destination)) as work:
+        make_new(work)
+        discard(work)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_second_restore_of_the_same_thing_is_kept_out(destination: Path) -> None:
+    with working(str(destination)) as work, pytest.raises(Locked, match="another restore is at work in"):
+        with working(str(destination)):
+            pass
+    with working(str(destination)) as again:
+        assert again.path == work.path
+
+
+def test_a_long_name_has_a_work_folder_too(tmp_path: Path) -> None:
+    with working(str(tmp_path / ("n" * 240))) as work:
+        assert os.path.isdir(work.path)
+        discard(work)
+
+
+def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InvalidInput, match="file is no folder"), working(str(tmp_path / "file" / "thing")):
+        pass
+
+
+def killed_at(point: int, function: Callable[[], Any]) -> bool:
+    """Run a function in a child that ends, as if killed, before its `point`th change of a file system; return whether it did end so."""
+    child = os.fork()
+    if child == 0:
+        count = 0
+
+        def watch(event: str, arguments: tuple[Any, ...]) -> None:
+            nonlocal count
+            writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+            if writes or event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "ctypes.call", "shutil.rmtree"):
+                count += 1
+                if count > point:
+                    os._exit(9)
+
+        real = replacing._renameat2
+
+        def renamed(old: str, new: str, flags: int) -> None:
+            watch("ctypes.call", ())
+            real(old, new, flags)
+            watch("ctypes.call", ())
+
+        replacing._renameat2 = renamed
+        sys.addaudithook(watch)
+        status = 1
+        try:
+            function()
+            status = 0
+        finally:
+            os._exit(status)
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert ended in (0, 9)
+    return ended == 9
+
+
+@pytest.mark.parametrize("before", ["nothing", "old thing", "old restored thing"])
+@pytest.mark.parametrize("exchange", [True, False])
+def test_killed_at_any_point_the_old_or_the_new_thing_is_there_and_the_next_attempt_heals(
+    tmp_path: Path, before: str, exchange: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not exchange:
+
+        def in_two_steps(old: str, new: str, flags: int) -> None:
+            if flags == 2:
+                raise OSError(errno.EINVAL, "no such flags")
+            os.rename(old, new)
+
+        monkeypatch.setattr(replacing, "_renameat2", in_two_steps)
+    points = 0
+    while True:
+        folder = tmp_path / f"{points}"
+        destination = folder / "thing"
+        aside = Path(f"{destination}.20130510-104701")
+        folder.mkdir()
+        if before != "nothing":
+            destination.mkdir()
+            (destination / "file").write_text("old")
+        if before == "old restored thing":
+            marker_of(destination).write_text("marker of the old\n")
+        killed = killed_at(points, lambda: put(destination, aside))  # noqa: B023
+        content = (destination / "file").read_text() if destination.exists() else None
+        kept = (aside / "file").read_text() if aside.exists() else None
+        hidden = [path.read_text() for path in folder.glob(".altbackup-tmp-*/unpacked/thing/file")]
+        if before != "nothing":
+            assert "old" in (content, kept, *hidden), f"lost at point {points}"
+            assert exchange is False or content in ("old", "new"), f"nothing is there at point {points}"
+        if content == "new":
+            assert marker_of(destination).read_text() == MARKER, f"new without marker at point {points}"
+        if not killed:
+            break
+        with working(str(destination)) as work:
+            notes = clear(work)
+            discard(work)
+        assert isinstance(notes, list)
+        left = sorted(os.listdir(folder))
+        if destination.exists() and (destination / "file").read_text() == "new":
+            expected = ["thing", *([aside.name] if before != "nothing" else []), marker_of(destination).name]
+            assert left == expected
+        elif before == "nothing":
+            assert left == []
+        else:
+            assert (destination / "file").read_text() == "old"
+            old_marker = [marker_of(destination).name] if before == "old restored thing" else []
+            assert left == ["thing", *old_marker]
+            if old_marker:
+                assert marker_of(destination).read_text() == "marker of the old\n"
+        points += 1
+    print(f"{before}, {'exchange' if exchange else 'two renames'}: {points} points")
+    assert points > 10
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_what_fails_in_the_middle_loses_nothing_and_the_next_attempt_heals(
+    destination: Path, failing: int, exchange: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every renaming from the `failing`th on fails, as on a disk with errors: also those that would undo the others."""
+    destination.mkdir(parents=True)
+    (destination / "file").write_text("old")
+    aside = Path(f"{destination}.20130510-104701")
+    count = 0
+
+    def counted(real: Callable[..., None]) -> Callable[..., None]:
+        def rename(*arguments: Any) -> None:
+            nonlocal count
+            count += 1
+            if count >= failing:
+                raise OSError(errno.EIO, os.strerror(errno.EIO), arguments[0])
+            real(*arguments)
+
+        return rename
+
+    def unsupported(old: str, new: str, flags: int) -> None:
+        raise OSError(errno.EINVAL, "no such flags")
+
+    with monkeypatch.context() as patched:
+        real = replacing._renameat2 if exchange else unsupported
+        patched.setattr(replacing, "_renameat2", counted(real) if exchange else real)
+        patched.setattr(replacing.os, "rename", counted(os.rename))
+        with contextlib.suppress(OSError):
+            put(destination, aside)
+    everything = [path.read_text() for path in destination.parent.rglob("file")]
+    assert "old" in everything, everything
+    with working(str(destination)) as work:
+        clear(work)
+        discard(work)
+    assert (destination / "file").read_text() in ("old", "new")
+    assert [path.read_text() for path in destination.parent.rglob("file")].count("old") == 1
+    assert not list(destination.parent.glob(".altbackup-tmp-*"))
+
+
+def test_a_journal_that_cannot_be_read_keeps_all_that_is_there(destination: Path) -> None:
+    destination.mkdir(parents=True)
+    with working(str(destination)) as work:
+        new = make_new(work)
+        Path(work.path, "journal").write_text("{")
+        with pytest.raises(AltbackupError, match="may be in that folder"):
+            clear(work)
+        discard(work)
+        assert Path(new, "file").read_text() == "new"
+
+
+def test_a_journal_of_another_time_harms_nothing(destination: Path) -> None:
+    destination.mkdir(parents=True)
+    (destination / "file").write_text("live")
+    with working(str(destination)) as work:
+        journal = {"new": [1, 2], "path": "../../..", "old": [3, 4], "aside": "/nonexistent", "marker": None}
+        Path(work.path, "journal").write_text(json.dumps(journal))
+        clear(work)
+        discard(work)
+    assert (destination / "file").read_text() == "live"
+    assert os.listdir(destination.parent) == ["thing"]

@@ -1,0 +1,455 @@
+"""What a restore is to do: entries and their errors, which node's tarball is taken, what would happen and how long it would take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.altbackup.core.plugins.plugin_utils.plan import build_plan
+from ansible_collections.altbackup.core.plugins.plugin_utils.restoring import (
+    choose,
+    learn_speeds,
+    plan_restores,
+    read_speeds,
+    record_restore,
+    restore_ready,
+    seconds_of,
+)
+
+NOW = 1368182821.0
+SVN = {"kind": "svn", "name": "dybsvn", "path": "/home/scm/svn/dybsvn"}
+FOLDER = {"kind": "folder", "name": "svnsetup", "path": "/etc/apache2/svnsetup"}
+ENTRY = {"source": "dayabay", "kind": "svn", "name": "dybsvn"}
+HOSTS = ["dayabay", "cms01", "sdu", "fresh"]
+OLD, NEW = "2013/05/09/104701", "2013/05/10/104701"
+DIG, OTHER_DIG = "a" * 64, "b" * 64
+
+
+def plan_of(**every: Any) -> dict[str, Any]:
+    """Return a plan of one source with two targets; extra variables for all hosts."""
+    variables: dict[str, dict[str, Any]] = {
+        "dayabay": {
+            "altbackup_base": "/backup",
+            "altbackup_items": [SVN, FOLDER],
+            "altbackup_discover": {"git": "/home/scm/git"},
+            "altbackup_targets": ["cms01", "sdu"],
+        },
+        "cms01": {"altbackup_target_base": "/copies"},
+        "sdu": {"altbackup_target_base": "/copies"},
+    }
+    for values in variables.values():
+        values.update({f"altbackup_{name}": value for name, value in every.items()})
+    groups = {"all": HOSTS, "sources": ["dayabay"], "targets": ["cms01", "sdu"]}
+    plan = build_plan(variables, groups, {}, NOW)
+    assert plan["errors"] == []
+    return plan
+
+
+def plan_entry(value: Any, **every: Any) -> dict[str, Any]:
+    """Return the restores of one entry."""
+    return plan_restores(plan_of(restore=[value], **every), HOSTS)
+
+
+def order_of(**more: Any) -> dict[str, Any]:
+    """Return the order of a good entry."""
+    planned = plan_entry({**ENTRY, **more})
+    assert planned["failures"] == []
+    (order,) = planned["orders"]
+    return dict(order)
+
+
+# Entries
+
+
+def test_an_entry_goes_to_the_item_at_its_source_by_default() -> None:
+    order = order_of()
+    expected = {
+        "key": "svn/dybsvn",
+        "to_host": "dayabay",
+        "destination": "/home/scm/svn/dybsvn",
+        "at": "",
+        "replace": "refuse",
+        "consent": False,
+        "special_modes": False,
+        "owner": "",
+        "candidates": ["dayabay", "cms01", "sdu"],
+    }
+    assert {name: order[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"to_host": "fresh"}, {"candidates": ["cms01", "sdu", "dayabay"], "destination": "/home/scm/svn/dybsvn"}),
+        ({"to_host": "sdu", "to": "/tmp/x/"}, {"candidates": ["sdu", "cms01", "dayabay"], "destination": "/tmp/x"}),
+        ({"from": "sdu"}, {"candidates": ["sdu"]}),
+        ({"at": "2013/05/09"}, {"at": "2013/05/09"}),
+        ({"at": "-1"}, {"at": "2013/05/09"}),
+        ({"at": OLD}, {"at": OLD}),
+        ({"kind": "git", "name": "group%2Ftool"}, {"destination": "/home/scm/git/group/tool"}),
+        ({"name": "gone", "to": "/x/gone"}, {"key": "svn/gone", "destination": "/x/gone"}),
+        ({"member": "dybsvn-3/conf", "to": "/x/conf"}, {"member": "dybsvn-3/conf", "destination": "/x/conf"}),
+        ({"owner": 1000, "group": "scm", "mode": "0750"}, {"owner": "1000", "group": "scm", "mode": "0750"}),
+        ({"replace": "move_aside", "consent": True}, {"replace": "move_aside", "consent": True}),
+    ],
+)
+def test_further_keys_of_an_entry(more: dict[str, Any], expected: dict[str, Any]) -> None:
+    order = order_of(**more)
+    assert {name: order[name] for name in expected} == expected
+
+
+def test_variables_of_the_run_hold_where_an_entry_says_nothing() -> None:
+    planned = plan_restores(
+        plan_of(restore=[ENTRY, {**ENTRY, "to": "/x", "owner": "root"}], restore_owner="scm", restore_mode="0700"),
+        HOSTS,
+    )
+    assert [(order["owner"], order["mode"]) for order in planned["orders"]] == [("scm", "0700"), ("root", "0700")]
+
+
+@pytest.mark.parametrize(
+    ("value", "reasons"),
+    [
+        ("dybsvn", ["'dybsvn' is not a mapping of source, kind and name"]),
+        ({**ENTRY, "too": "/x"}, ["unknown key 'too', did you mean 'to'?"]),
+        ({"source": "dayabay"}, ["key 'kind' is missing", "key 'name' is missing"]),
+        ({**ENTRY, "source": "dayaby"}, ["'dayaby' is no source of the inventory, did you mean 'dayabay'?"]),
+        (
+            {**ENTRY, "kind": "snv", "to_host": "frech"},
+            ["unknown kind 'snv', did you mean 'svn'?", "did you mean 'fresh'?"],
+        ),
+        ({**ENTRY, "name": "dybsnv"}, ["'dybsnv' is no svn item of dayabay, did you mean 'dybsvn'?", "as to"]),
+        ({**ENTRY, "name": "a/b", "to": "/x"}, ["contains a slash"]),
+        ({**ENTRY, "at": "yesterday", "from": "cms02"}, ["at 'yesterday' is neither", "did you mean 'cms01'?"]),
+        ({**ENTRY, "to": "x"}, ["to 'x' is not an absolute path"]),
+        ({**ENTRY, "to": "/"}, ["at which nothing can be restored"]),
+        ({**ENTRY, "to": "/x.altbackup-restored"}, ["at which nothing can be restored"]),
+        ({**ENTRY, "to": "/backup/svn"}, ["/backup/svn on dayabay and its base /backup would lie in each other"]),
+        ({**ENTRY, "to_host": "cms01", "to": "/copies"}, ["its base /copies would lie in each other"]),
+        ({**ENTRY, "member": "dybsvn-3/db"}, ["needs a path to put it, as to"]),
+        ({**ENTRY, "replace": "yes"}, ["replace 'yes' is not one of refuse, move_aside"]),
+        ({**ENTRY, "consent": "yes"}, ["consent 'yes' is neither true nor false"]),
+        ({**ENTRY, "mode": 488}, ["mode 488 is not a text, with quotes"]),
+        ({**ENTRY, "mode": "rwx"}, ["mode 'rwx' is not three or four octal digits"]),
+        ({**ENTRY, "to": "/x\ny"}, ["is not a text"]),
+    ],
+)
+def test_a_bad_entry_is_a_failure_that_says_all_that_is_wrong(value: Any, reasons: list[str]) -> None:
+    planned = plan_restores(plan_of(restore=[value, {**ENTRY, "to": "/good"}]), HOSTS)
+    assert [order["destination"] for order in planned["orders"]] == ["/good"]
+    (failure,) = planned["failures"]
+    assert failure["reason"].startswith("altbackup_restore, entry 1: ")
+    for reason in reasons:
+        assert reason in failure["reason"]
+
+
+def test_nothing_to_do_is_a_failure() -> None:
+    (failure,) = plan_restores(plan_of(), HOSTS)["failures"]
+    assert "there is nothing to restore: say what with -e" in failure["reason"]
+
+
+def test_two_entries_for_one_place_are_both_refused() -> None:
+    planned = plan_restores(plan_of(restore=[ENTRY, {**ENTRY, "at": "-1"}, {**ENTRY, "to": "/x"}]), HOSTS)
+    assert [order["destination"] for order in planned["orders"]] == ["/x"]
+    assert [failure["reason"] for failure in planned["failures"]] == [
+        "/home/scm/svn/dybsvn is the destination of 2 entries: give each a path of its own"
+    ] * 2
+
+
+def test_only_nodes_that_may_hold_what_is_ordered_are_searched() -> None:
+    planned = plan_restores(
+        plan_of(
+            restore=[
+                {**ENTRY, "from": "sdu"},
+                {**FOLDER, "path": None, "source": "dayabay", "to_host": "fresh", "to": "/x"},
+            ]
+        ),
+        HOSTS,
+    )
+    assert planned["failures"] == []
+    assert planned["searches"] == {
+        "sdu": [{"source": "dayabay", "base": "/copies/dayabay", "keys": ["folders/svnsetup", "svn/dybsvn"]}],
+        "cms01": [{"source": "dayabay", "base": "/copies/dayabay", "keys": ["folders/svnsetup"]}],
+        "dayabay": [{"source": "dayabay", "base": "/backup", "keys": ["folders/svnsetup"]}],
+    }
+
+
+def test_adoption_names_items() -> None:
+    adopt = ["dayabay/svn/dybsvn", "dayabay/git/a%2Fb", "dayabay/svn/dybsnv", "nowhere/svn/x", "x"]
+    planned = plan_restores(plan_of(adopt=adopt), HOSTS)
+    assert planned["adoptions"] == {"dayabay": ["/home/scm/svn/dybsvn", "/home/scm/git/a/b"]}
+    reasons = [failure["reason"] for failure in planned["failures"]]
+    assert len(reasons) == 3
+    assert (
+        "'dayabay/svn/dybsnv' is no item, written as source/category/name, did you mean 'dayabay/svn/dybsvn'?"
+        in reasons[0]
+    )
+
+
+# Choosing
+
+
+def tarball(stamp: str, *, state: str = "verified", filename: str = "dybsvn-3.tar.zst", **more: Any) -> dict[str, Any]:
+    """Return a tarball as tarball_find tells of it."""
+    problem = "" if state == "verified" else "has no dna: still arriving, or its transfer failed"
+    known = {"relpath": f"svn/dybsvn/{stamp}/{filename}", "stamp": stamp, "size": 1000, "dig": DIG, "alg": "sha256"}
+    return {**known, "base": "", "base_dig": "", "state": state, "problem": problem, "record": {"kind": "svn"}, **more}
+
+
+def found(*tarballs: dict[str, Any], problem: str = "", base: str = "/copies/dayabay") -> dict[str, Any]:
+    """Return what tarball_find registered on a node."""
+    tree = {"source": "dayabay", "base": base, "tarballs": list(tarballs), "keys": ["svn/dybsvn"], "problem": problem}
+    return {"trees": [tree], "changed": False}
+
+
+UNREACHABLE = {"unreachable": True, "msg": "ssh: connect to host\n timed out"}
+PEERS: dict[str, dict[str, Any]] = {host: {"node": host, "host": f"{host}.example.org"} for host in HOSTS}
+
+
+def choose_one(order: dict[str, Any], nodes: dict[str, Any], speeds: Any = None, peers: Any = None) -> dict[str, Any]:
+    """Choose for one order."""
+    run = {"when": "2013-05-10 10:47:01 UTC", "by": "scm on controller"}
+    return choose(plan_of(), [order], nodes, peers or PEERS, speeds or {}, run)
+
+
+@pytest.mark.parametrize(
+    ("more", "nodes", "holder", "stamp", "passed"),
+    [
+        (
+            {},
+            {"dayabay": found(tarball(NEW)), "cms01": found(tarball(NEW)), "sdu": found(tarball(NEW))},
+            "dayabay",
+            NEW,
+            [],
+        ),
+        (
+            {},
+            {"dayabay": UNREACHABLE, "cms01": found(tarball(NEW)), "sdu": found(tarball(NEW))},
+            "cms01",
+            NEW,
+            ["dayabay: unreachable: ssh: connect to host timed out"],
+        ),
+        (
+            {},
+            {
+                "dayabay": found(problem="base /backup does not exist"),
+                "cms01": found(tarball(OLD)),
+                "sdu": found(tarball(OLD), tarball(NEW)),
+            },
+            "sdu",
+            NEW,
+            ["dayabay: base /backup does not exist"],
+        ),
+        (
+            {"to_host": "fresh"},
+            {"dayabay": found(tarball(NEW)), "cms01": found(tarball(NEW)), "sdu": found(tarball(NEW))},
+            "cms01",
+            NEW,
+            [],
+        ),
+        (
+            {"to_host": "sdu"},
+            {"dayabay": found(tarball(NEW)), "cms01": found(tarball(NEW)), "sdu": found(tarball(NEW))},
+            "sdu",
+            NEW,
+            [],
+        ),
+        (
+            {"at": "2013/05/09"},
+            {"dayabay": found(tarball(NEW)), "cms01": found(tarball(OLD)), "sdu": found(tarball(OLD))},
+            "cms01",
+            OLD,
+            ["dayabay: has none of svn/dybsvn at 2013/05/09; the newest are of 2013/05/10/104701"],
+        ),
+        (
+            {"at": OLD},
+            {"dayabay": found(tarball(OLD), tarball(NEW))},
+            "dayabay",
+            OLD,
+            ["cms01: is not among the hosts of this run", "sdu: is not"],
+        ),
+        (
+            {},
+            {
+                "dayabay": found(tarball(OLD), tarball(NEW, state="missing")),
+                "cms01": found(problem="/copies/dayabay is in use by another run"),
+                "sdu": {"failed": True, "msg": "crash"},
+            },
+            "dayabay",
+            OLD,
+            ["cms01: /copies/dayabay is in use", "sdu: crash"],
+        ),
+    ],
+)
+def test_the_nearest_node_with_the_newest_is_chosen(
+    more: dict[str, Any], nodes: dict[str, Any], holder: str, stamp: str, passed: list[str]
+) -> None:
+    order = order_of(**more)
+    choice = choose_one(order, nodes)
+    assert choice["failures"] == []
+    (chosen,) = choice["chosen"]
+    assert (chosen["holder"], chosen["host"]) == (holder, order["to_host"])
+    assert chosen["restore"]["origin"]["stamp"] == stamp
+    assert [entry["relpath"] for entry in chosen["restore"]["tarballs"]] == [f"svn/dybsvn/{stamp}/dybsvn-3.tar.zst"]
+    notes = choice["notes"][order["to_host"]]
+    assert len(notes) == len(passed)
+    for note, start in zip(notes, passed, strict=True):
+        assert note.startswith(f"passed over {start}")
+
+
+def test_what_no_node_holds_is_a_failure_that_says_why_of_each() -> None:
+    nodes = {
+        "dayabay": UNREACHABLE,
+        "cms01": found(tarball(NEW, state="missing")),
+        "sdu": found(),
+    }
+    choice = choose_one(order_of(), nodes)
+    assert choice["chosen"] == []
+    (failure,) = choice["failures"]
+    for part in (
+        "no node holds what the restore of svn/dybsvn of dayabay needs",
+        "dayabay: unreachable",
+        f"cms01: has no verified one: svn/dybsvn/{NEW}/dybsvn-3.tar.zst has no dna",
+        "sdu: /copies/dayabay has no tarball of svn/dybsvn, did you mean 'svn/dybsvn'?",
+    ):
+        assert part in failure["reason"]
+
+
+def test_the_same_machine_carries_nothing() -> None:
+    nodes = {node: found(tarball(NEW)) for node in ("dayabay", "cms01", "sdu")}
+    chosen = choose_one(order_of(), nodes)["chosen"][0]
+    assert (chosen["carry"], chosen["restore"]["base"]) == (None, "/copies/dayabay")
+    local = {host: {"node": host} for host in HOSTS}
+    chosen = choose_one(order_of(to_host="fresh"), nodes, peers=local)["chosen"][0]
+    assert (chosen["carry"], chosen["restore"]["base"]) == (None, "/copies/dayabay")
+    chosen = choose_one(order_of(to_host="fresh"), nodes)["chosen"][0]
+    assert chosen["restore"]["base"] == ""
+    assert chosen["carry"]["origin"] == {"node": "cms01", "host": "cms01.example.org", "folder": "/copies/dayabay"}
+    assert chosen["carry"]["destination"] == {"node": "fresh", "host": "fresh.example.org"}
+    assert chosen["carry"]["size"] == 1000
+
+
+def test_a_host_that_ssh_does_not_reach_gets_nothing_of_others() -> None:
+    peers = {**PEERS, "fresh": {"node": "fresh", "problem": "is reached by community.docker.docker, not by ssh"}}
+    choice = choose_one(order_of(to_host="fresh"), {"cms01": found(tarball(NEW))}, peers=peers)
+    assert choice["chosen"] == []
+    assert "fresh is reached by community.docker.docker" in choice["failures"][0]["reason"]
+
+
+DIFF = {"filename": "dybsvn-4.diff.tar.zst", "base": f"{OLD}/dybsvn-3.tar.zst", "base_dig": DIG, "dig": OTHER_DIG}
+
+
+def test_a_differential_comes_with_its_full_one() -> None:
+    chosen = choose_one(order_of(), {"cms01": found(tarball(OLD), tarball(NEW, **DIFF))})["chosen"][0]
+    assert [entry["relpath"].rsplit("/", 1)[1] for entry in chosen["restore"]["tarballs"]] == [
+        "dybsvn-3.tar.zst",
+        "dybsvn-4.diff.tar.zst",
+    ]
+    assert chosen["restore"]["origin"]["dig"] == OTHER_DIG
+    assert chosen["size"] == 2000
+
+
+@pytest.mark.parametrize(
+    ("full", "why"),
+    [
+        ([], "which is not there"),
+        ([tarball(OLD, state="missing")], "which has no dna"),
+        ([tarball(OLD, dig=OTHER_DIG)], f"with digest {DIG}, but that has {OTHER_DIG}"),
+    ],
+)
+def test_a_differential_without_its_full_one_names_it(full: list[dict[str, Any]], why: str) -> None:
+    choice = choose_one(order_of(**{"from": "cms01"}), {"cms01": found(*full, tarball(NEW, **DIFF))})
+    assert choice["chosen"] == []
+    reason = choice["failures"][0]["reason"]
+    assert f"is a differential that needs svn/dybsvn/{OLD}/dybsvn-3.tar.zst" in reason
+    assert why in reason
+
+
+# Predictions
+
+
+@pytest.mark.parametrize(
+    ("speeds", "expected"),
+    [
+        ({}, "no speed was measured yet from cms01 to fresh"),
+        (
+            {"cms01 -> fresh": {"bytes": 10_000_000, "seconds": 2}},
+            "about 0 s at the speed of the last restore from cms01 to fresh, 5.0 MB/s",
+        ),
+        ({"cms01 -> fresh": {"bytes": 100, "seconds": 1}}, "about 10 s"),
+        ({"cms01 -> fresh": {"bytes": 100, "seconds": 0}}, "no speed was measured yet"),
+        ({"cms01 -> fresh": "fast"}, "no speed was measured yet"),
+    ],
+)
+def test_prediction_says_what_how_many_bytes_and_how_long(speeds: dict[str, Any], expected: str) -> None:
+    chosen = choose_one(order_of(to_host="fresh"), {"cms01": found(tarball(NEW))}, speeds)["chosen"][0]
+    assert chosen["prediction"].startswith(
+        f"would restore svn/dybsvn/{NEW}/dybsvn-3.tar.zst of dayabay from cms01 to /home/scm/svn/dybsvn on fresh, "
+        "by way of the controller: 1000 bytes, "
+    )
+    assert expected in chosen["prediction"]
+
+
+def test_speeds_are_learnt_from_what_was_done() -> None:
+    chosen = choose_one(order_of(to_host="fresh"), {"cms01": found(tarball(NEW))})["chosen"]
+    known = {"sdu -> fresh": {"bytes": 1, "seconds": 1}}
+    assert learn_speeds(known, chosen, {chosen[0]["label"]: 2.0}) == {
+        **known,
+        "cms01 -> fresh": {"bytes": 1000, "seconds": 2.0},
+    }
+    assert learn_speeds(known, chosen, {}) == known
+
+
+@pytest.mark.parametrize(("text", "expected"), [("", {}), ("[1]", {}), ('{"a -> b": {}}', {"a -> b": {}})])
+def test_a_file_of_speeds_that_is_damaged_is_none(text: str, expected: dict[str, Any]) -> None:
+    assert read_speeds(text) == expected
+
+
+# What tasks registered
+
+
+def loop(order: dict[str, Any], **result: Any) -> dict[str, Any]:
+    """Return what a loop over orders registered, of one."""
+    return {"results": [{"ansible_loop_var": "__restore_order", "__restore_order": order, **result}]}
+
+
+def test_only_what_was_prepared_and_arrived_is_restored() -> None:
+    chosen = choose_one(order_of(to_host="fresh"), {"cms01": found(tarball(NEW))})["chosen"]
+    good = loop(chosen[0], incoming="/x/incoming", failures=[])
+    assert restore_ready(chosen, loop(chosen[0], failures=[{"reason": "x"}])) == []
+    assert restore_ready(chosen, loop(chosen[0], unreachable=True)) == []
+    (ready,) = restore_ready(chosen, good)
+    assert ready["carry"]["destination"]["folder"] == "/x/incoming"
+    assert ready["arrived"] is False
+    assert restore_ready(chosen, good, loop(chosen[0], failures=[{"reason": "cut"}]))[0]["arrived"] is False
+    assert restore_ready(chosen, good, loop(chosen[0], failures=[]))[0]["arrived"] is True
+
+
+def test_time_is_counted_of_what_was_restored_alone() -> None:
+    order = {"label": "x"}
+    carried = loop(order, seconds=2.0, failures=[])
+    done = loop(order, seconds=1.0, destination="/x", changed=True, failures=[])
+    assert seconds_of([carried, done]) == {"x": 3.0}
+    assert (
+        seconds_of([carried, loop(order, seconds=1.0, destination="/x", changed=False, failures=[{"reason": "no"}])])
+        == {}
+    )
+
+
+def test_the_run_knows_what_was_restored_and_what_failed() -> None:
+    choice = choose_one(order_of(), {"dayabay": found(tarball(NEW)), "cms01": UNREACHABLE, "sdu": UNREACHABLE})
+    (order,) = choice["chosen"]
+    prepared = loop(order, failures=[], notes=["made x"])
+    told = record_restore({}, "dayabay", choice, [{}, prepared], check_mode=True)
+    assert told["notes"][-1] == f"dayabay: {order['prediction']}"
+    assert len([note for note in told["notes"] if "passed over" in note]) == 2
+    assert told["failures"] == []
+    done = loop(order, failures=[], changed=True, destination="/d", aside="/d.old", seconds=1.5)
+    told = record_restore({}, "dayabay", choice, [{}, prepared], done)
+    assert "restored svn/dybsvn of dayabay from dayabay" in told["notes"][-1]
+    assert "what stood there is now /d.old" in told["notes"][-1]
+    bad = loop(order, failures=[{"reason": "it is damaged", "category": "svn", "name": "dybsvn"}], changed=False)
+    told = record_restore({}, "dayabay", choice, [{}, prepared], bad)
+    assert [(entry["node"], entry["delegate"], entry["reason"]) for entry in told["failures"]] == [
+        ("dayabay", "", "it is damaged")
+    ]
