@@ -9,7 +9,7 @@ BIN := .venv/bin
 LINT := .venv-lint/bin
 SANITY := .venv-sanity/bin
 IMPORTER := .venv-importer/bin
-SHELL_SCRIPTS = $(shell grep -rIlE -m1 '^\#!.*[/ ](ba|da)?sh$$' bin tools tests .ci)
+SHELL_SCRIPTS = $(shell grep -rIlE -m1 '^\#!.*[/ ](ba|da)?sh$$' bin roles tools tests .ci)
 # Runs of playbooks often wait; the tests of a file share costly fixtures, and run on one worker.
 WORKERS := 4 --dist loadfile --no-loadscope-reorder
 # Two targets at a time, the output of each in one piece.
@@ -17,7 +17,8 @@ TWO := --jobs=2 --output-sync=target
 YAML_FOLDERS = $(wildcard changelogs inventory meta playbooks roles tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build clean distclean test-unit test-integration test-entry-point mail-matrix corruptions molecule sanity importer \
+.PHONY: help demo test lint build clean distclean test-unit test-integration test-entry-point faults mail-matrix corruptions black-start \
+	molecule sanity importer \
 	environment-demo environment-lint environment-test environment-sanity environment-importer \
 	lint-python lint-yaml lint-shell lint-ansible lint-changelog format
 
@@ -38,17 +39,23 @@ test-unit: ## only the unit and module tests (after one make test)
 	$(BIN)/python -m pytest -n auto tests/unit </dev/null
 
 test-integration: ## only the tests of whole playbooks and of the lab (after one make test)
-	$(BIN)/python -m pytest -n $(WORKERS) --ignore=tests/integration/mail --ignore=tests/integration/test_entry_point.py \
-		tests/lab tests/integration </dev/null
+	$(BIN)/python -m pytest -n $(WORKERS) -m 'not full' --ignore=tests/integration/mail --ignore=tests/integration/test_entry_point.py \
+		tests/lab tests/integration tests/faults </dev/null
 
 test-entry-point: environment-test ## the tests of bin/altbackup, real cron included; not part of make test
 	$(BIN)/python -m pytest tests/integration/test_entry_point.py </dev/null
+
+faults: environment-test ## every fault of the fault suite, over the lab too, as a table; make test has a quick part of it
+	$(BIN)/python -m pytest -n 2 --dist worksteal -k 'not quick' tests/faults </dev/null
 
 mail-matrix: environment-test ## every way to fail, in every mood of the mail server, as a table; not part of make test
 	$(BIN)/python -m pytest tests/integration/mail </dev/null
 
 corruptions: environment-test ## 200 seeded corruptions of tarballs on a target, each found by check or drill, as a table; not part of make test
 	$(BIN)/python tests/faults/corruptions.py
+
+black-start: environment-test ## restore.sh with busybox, tar, zstd and coreutils alone, seconds for each GB; root only, not part of make test
+	$(BIN)/python tests/benchmarks/black_start.py
 
 molecule: environment-test ## the whole chain over ssh, from a source to two targets, in the lab
 	@trap '$(BIN)/python -m tests.lab down --state var/molecule/lab.json' EXIT; trap 'exit 130' HUP INT TERM; \

@@ -36,6 +36,12 @@ options:
     type: list
     elements: dict
     required: true
+  controller:
+    description:
+      - The controller's inventory and this collection, as P(altbackup.core.controller#lookup) packs them.
+      - They are one more item, the folder C(altbackup-controller). Empty means that there is no such item.
+    type: str
+    default: ''
   stamp:
     description: The run's stamp, C(YYYY/MM/DD/HHMMSS).
     type: str
@@ -129,6 +135,7 @@ def main() -> None:
         argument_spec={
             "base": {"type": "path", "required": True},
             "items": {"type": "list", "elements": "dict", "required": True},
+            "controller": {"type": "str", "default": "", "no_log": True},
             "stamp": {"type": "str", "required": True},
             "ext": {"type": "str", "choices": [".tar.zst", ".tar.gz", ".tar"], "default": ".tar.zst"},
             "compress_level": {"type": "int", "default": 1},
@@ -153,6 +160,7 @@ def main() -> None:
                 options["stamp"],
                 Form(options["ext"], options["compress_level"], options["algorithm"]),
                 {"deadline": Deadline(options["step_timeout"], "dump"), "verify_every": options["verify_every"]},
+                controller=options["controller"],
                 check_mode=module.check_mode,
             ),
             clean=remove_leftovers,

@@ -49,6 +49,12 @@ options:
     type: list
     elements: str
     default: []
+  guides:
+    description:
+      - Texts that stand beside the sources' trees, for whoever has nothing but this target's disk, as file name and content.
+      - Names are C(RESTORE.txt) and C(restore.sh). They are written where they differ.
+    type: dict
+    default: {}
   basis:
     description: Whether a copy of an item's newest tarball is laid out, for a peer on another machine to send only what differs.
     type: bool
@@ -169,6 +175,7 @@ def main() -> None:
             "keeps": {"type": "dict", "default": {}},
             "items": {"type": "list", "elements": "str", "default": []},
             "predicted": {"type": "list", "elements": "str", "default": []},
+            "guides": {"type": "dict", "default": {}},
             "basis": {"type": "bool", "default": False},
             "slots": {"type": "int", "default": 0},
             "slot_wait": {"type": "float", "default": 0},
@@ -192,6 +199,7 @@ def main() -> None:
                 keeps=options["keeps"],
                 items=options["items"],
                 predicted=options["predicted"],
+                guides=options["guides"],
                 basis=options["basis"],
                 slots=options["slots"],
                 slot_wait=options["slot_wait"],

@@ -51,7 +51,7 @@ def open_plain(path: str) -> IO[bytes]:
 def digest_file(path: str, algorithm: str, *, from_disk: bool = False) -> tuple[str, int]:
     """Given a plain file, return its digest (hex) and the number of bytes read. Raise OSError, or DeadlineExceeded where limited.
 
-    With `from_disk` the pages that the kernel holds are dropped first, so that the medium is read.
+    With `from_disk` the file is flushed and the pages that the kernel holds are dropped first, so that the medium is read.
     """
     digest = new_hash(algorithm)
     buffer = bytearray(CHUNK)
@@ -59,6 +59,7 @@ def digest_file(path: str, algorithm: str, *, from_disk: bool = False) -> tuple[
     size = 0
     with naming(path), open_plain(path) as stream:
         if from_disk:
+            os.fsync(stream.fileno())  # what arrived by rsync was not yet; unwritten pages are not dropped either
             os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         while True:
             for limit in _limits:

@@ -12,6 +12,7 @@ from typing import Any
 
 from . import kind_folder, kind_git, kind_sqlite, kind_svn, kind_trac
 from .archive import Form, Manifest, compressor, write_archive
+from .controller import CONTROLLER_KEY, controller_item, unpack_controller
 from .digest import cores, in_parallel
 from .errors import AltbackupError, DigestMismatch, SourceChanged, ToolFailed
 from .failures import explain, failure
@@ -66,10 +67,12 @@ def dump(
     form: Form,
     context_options: Mapping[str, Any],
     *,
+    controller: str = "",
     check_mode: bool = False,
 ) -> dict[str, Any]:
     """Given a base, items as written and a stamp, make the tarballs; return `tarballs`, `failures`, `notes` and `changed`.
 
+    What a `controller` packed is one more item.
     In check mode nothing is written and the tarballs are those that would be made; what cannot be known yet is empty.
     Raise AltbackupError where nothing can be done at all.
     """
@@ -77,8 +80,10 @@ def dump(
     compressor(form)
     tree = require_writable(base)
     context = Context(tree, stamp, **context_options)
-    good, bad = find_problems(items, base)
-    failures = [_bad_input(value, reason) for value, reason in bad]
+    failures: list[dict[str, Any]] = []
+    own = _controller_items(tree, controller, check_mode, failures)
+    good, bad = find_problems([*items, *own], base)
+    failures += [_bad_input(value, reason) for value, reason in bad]
     if not items:
         failures.append(failure(_STAGE, f"there are no items to dump to {base}: nothing was backed up"))
     notes: list[str] = []
@@ -100,6 +105,21 @@ def dump(
         "failures": failures,
         "notes": notes,
     }
+
+
+def _controller_items(
+    tree: Tree, packed: str, check_mode: bool, failures: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the controller's own item, if it handed one over, with its folder made; a failure is reported."""
+    if not packed:
+        return []
+    try:
+        if not check_mode:
+            unpack_controller(tree, packed)
+        return [controller_item(tree)]
+    except (AltbackupError, OSError) as error:
+        failures.append(failure(_STAGE, error, key=CONTROLLER_KEY))
+        return []
 
 
 def _bad_input(value: Mapping[str, Any], reason: str) -> dict[str, Any]:
@@ -129,7 +149,8 @@ def _predict(item: Item, context: Context, form: Form, outcome: Outcome) -> None
     """Find out what a dump of this item would give now."""
     kind = KINDS[item.kind]
     require_adopted(item.path, item.key)
-    kind.check(item)
+    if item.key != CONTROLLER_KEY:  # its folder is made by the dump itself
+        kind.check(item)
     stored = _stored_under(context, item)
     if stored:
         outcome.tarball = _describe_stored(context.tree, stored, 0.0)

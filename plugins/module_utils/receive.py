@@ -18,6 +18,7 @@ from typing import Any
 
 from .errors import AltbackupError, DigestMismatch
 from .failures import explain, failure
+from .guides import check_guides, write_guides
 from .layout import TEMPORARY, Tarball, Tree, describe, open_tree, read_state, scan, split_relpath
 from .locks import Hold
 from .processes import Deadline, find_tool, run, title_of
@@ -58,6 +59,7 @@ def prepare(
     keep: int,
     items: Sequence[str] = (),
     predicted: Sequence[str] = (),
+    guides: Mapping[str, str] | None = None,
     basis: bool = False,
     slots: int = 0,
     slot_wait: float = 0,
@@ -68,7 +70,8 @@ def prepare(
 
     Tarballs of the day come first, then older ones that this target's own retention would keep, newest first. With `basis`
     a copy of an older tarball is laid out for deltas. Of `slots` transfers into this target one is reserved, if one is free
-    within `slot_wait` seconds; else `busy` is true. Without a `hold`, in check mode, nothing is written.
+    within `slot_wait` seconds; else `busy` is true. The `guides`, {file name: text}, are kept beside the trees. Without a
+    `hold`, in check mode, nothing is written.
     Return `have`, `linked`, `send` (relpaths), `unwanted`, `incoming` (folder), `free` (bytes), `busy`, `notes` and `failures`.
     """
     tree = hold.tree if hold else open_tree(base)
@@ -76,12 +79,14 @@ def prepare(
     lists: dict[str, Any] = {name: [] for name in ("have", "linked", "send", "unwanted", "notes", "failures")}
     result: dict[str, Any] = {"changed": False, **lists, "incoming": incoming, "busy": False}
     wanted = parse_wanted(tarballs)
+    check_guides(guides or {})
     if hold:
         _clear(tree, incoming, wanted, result)
         make_tree(tree)
         make_folders(incoming, tree.private)
         if items:
             _remember_items(tree, items)
+        _keep_guides(tree, guides or {}, result)
     present: dict[str, list[Tarball]] = {}
     by_path = {entry.relpath: entry for entry in wanted}
     for tarball in scan(tree, keys={entry.key for entry in wanted}).tarballs:
@@ -268,6 +273,15 @@ def _link(tree: Tree, entry: Wanted, own: Sequence[Tarball], result: dict[str, A
             result["linked"].append(entry.relpath)
             return True
     return False
+
+
+def _keep_guides(tree: Tree, guides: Mapping[str, str], result: dict[str, Any]) -> None:
+    """Keep the guides beside the sources' trees up to date; a failure to do so hinders nothing else."""
+    try:
+        result["changed"] = bool(write_guides(tree, guides)) or result["changed"]
+    except (AltbackupError, OSError) as error:
+        reason = f"{', '.join(guides)} beside {tree.base} cannot be kept up to date: {explain(error)}"
+        result["failures"].append(failure(STAGE, reason))
 
 
 def _remember_items(tree: Tree, items: Sequence[str]) -> None:

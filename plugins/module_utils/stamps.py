@@ -71,6 +71,18 @@ def stamp_at(epoch: float, timezone: str) -> str:
         return time.strftime(STAMP_FORMAT, time.localtime(epoch))
 
 
+def earliest_moment(stamp: str, timezone: str) -> float:
+    """Given a stamp and the name of its time zone, return the first moment (seconds since 1970) that it can mean.
+
+    In the hour in which clocks are set back each stamp comes twice. Raise InvalidInput.
+    """
+    parts = parse_stamp(stamp).timetuple()[:8]
+    with _zone(timezone):
+        moments = [time.mktime((*parts, summer)) for summer in (1, 0, -1)]
+        meant = [moment for moment in moments if time.strftime(STAMP_FORMAT, time.localtime(moment)) == stamp]
+    return min(meant or moments)
+
+
 def today_in(timezone: str, epoch: float | None = None) -> str:
     """Given the name of a time zone, return the day it is there. Raise InvalidInput for an unknown zone."""
     return day_of(stamp_at(time.time() if epoch is None else epoch, timezone))

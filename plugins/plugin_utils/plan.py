@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..module_utils.controller import CONTROLLER, CONTROLLER_KEY
 from ..module_utils.errors import InvalidInput
 from ..module_utils.items import CATEGORIES, Item, check_name, nearest, parse_item
-from ..module_utils.stamps import day_of, interpret_day, parse_stamp, stamp_at
+from ..module_utils.stamps import day_of, earliest_moment, interpret_day, stamp_at
 from .secrecy import mask
 from .settings import PREFIX, Unreadable, describe_unknown, names, validate
 
@@ -58,7 +59,7 @@ _OF_NODES = (
     "ionice",
     "mail_to",
 )
-_OF_SOURCES = ("base", "discover", "full_every", "verify_every", "ext", "compress_level")
+_OF_SOURCES = ("base", "discover", "include_controller", "full_every", "verify_every", "ext", "compress_level")
 _OF_TARGETS = ("target_base",)
 _OF_RESTORES = ("owner", "group", "mode", "selinux")
 _CONNECTION = {"rsync_host": "ansible_host", "rsync_port": "ansible_port", "rsync_user": "ansible_user"}
@@ -222,14 +223,13 @@ def _moment(run: dict[str, Any], now: float, stamp: str, chain: bool, general: l
     """Return the stamp and the day of the run, adding errors; an unknown zone counts as UTC."""
     zone = run["timezone"]
     try:
-        latest = stamp_at(now + _LATEST, zone)
+        stamp_at(now, zone)
     except InvalidInput as error:
         general.append(f"altbackup_timezone: {error}")
-        zone, latest = "UTC", stamp_at(now + _LATEST, "UTC")
+        zone = "UTC"
     moment = run["stamp"].strip() or stamp or stamp_at(now, zone)
     try:
-        parse_stamp(moment)
-        if moment > latest:
+        if earliest_moment(moment, zone) > now + _LATEST:
             general.append(
                 f"altbackup_stamp {moment} is later than now, {stamp_at(now, zone)} ({zone}): give one that has passed, or none"
             )
@@ -295,6 +295,11 @@ def _check_source(
                         "altbackup_transport",
                         f"names {name!r}, to which it does not send: {nearest(name, named)}",
                     )
+    if values["altbackup_include_controller"]:
+        for item in _sorted_items(values["altbackup_items"] or ())[0]:
+            if item.key == CONTROLLER_KEY:
+                text = f"names {item.key}, which altbackup_include_controller makes: give it another name"
+                errors.add(host, "altbackup_items", text)
     wrong = any(errors.has(name, host) for name in ("altbackup_items", "altbackup_discover"))
     if not (values["altbackup_items"] or values["altbackup_discover"] or wrong):
         text = "is empty and altbackup_discover, too, so nothing would be backed up: name an item in one of them"
@@ -419,6 +424,8 @@ def _completed(plan: dict[str, Any], sources: Iterable[str]) -> dict[str, Any]:
             for item in [*entry["items"], *entry["item_errors"]]
             if item["kind"] in CATEGORIES and item["name"]
         }
+        if entry["include_controller"]:
+            identities.add((CATEGORIES["folder"], CONTROLLER))
         keys = sorted("/".join(identity) for identity in identities)
         expect = dict(sorted(Counter(name for _, name in identities).items()))
         trees = [tree for node in plan["nodes"].values() for tree in node["trees"] if tree["source"] == source]
@@ -429,6 +436,8 @@ def _completed(plan: dict[str, Any], sources: Iterable[str]) -> dict[str, Any]:
                 f"{CATEGORIES[item['kind']]}/{item['name']}": item.get("keep") or place["keep"]
                 for item in entry["items"]
             }
+            if entry["include_controller"]:
+                place["keeps"][CONTROLLER_KEY] = place["keep"]
         for tree in trees:
             tree["discover"] = bool(entry["discover"])
     return plan

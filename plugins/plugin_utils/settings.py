@@ -29,7 +29,14 @@ TRANSPORTS = ("push", "pull")
 Specs = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """{entry point: {variable: its option}}"""
 
-_EXPECTED = {"int": "a whole number", "float": "a number", "str": "a text", "list": "a list", "dict": "a mapping"}
+_EXPECTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "list": "a list",
+    "dict": "a mapping",
+}
 
 
 @dataclass(frozen=True)

@@ -62,10 +62,9 @@ def verified(base: Path) -> dict[str, Bytes]:
 
 
 def last_links(base: Path) -> dict[str, str]:
-    """Return {item: where its `last` points to}."""
-    return {
-        str(path.parent.relative_to(base)): os.readlink(path) for path in base.glob("*/*/last") if path.is_symlink()
-    }
+    """Return {item: where its `last` points to}, also to nothing."""
+    links = [path / "last" for path in base.glob("*/*")]
+    return {str(link.parent.relative_to(base)): os.readlink(link) for link in links if link.is_symlink()}
 
 
 @dataclass(frozen=True)
@@ -152,17 +151,19 @@ def _false_lasts(base: Path, before: Mapping[str, str]) -> Iterator[str]:
 
 
 def _open_modes(top: Path) -> Iterator[str]:
-    """Yield what others can read; scratch copies keep the modes of what they are copies of, behind a private folder."""
+    """Yield what others can read below the folder that the user made.
+
+    Scratch copies keep the modes of what they are copies of, behind a private folder.
+    """
     for parent, folders, files in os.walk(top):
-        if Path(parent).name == MARKER and "scratch" in folders:
+        if Path(parent) == top / MARKER and "scratch" in folders:
             folders.remove("scratch")
-        for name in [".", *files]:
+        for name in [*folders, *(files if Path(parent) != top else [])]:
             status = os.lstat(os.path.join(parent, name))
-            if stat.S_ISLNK(status.st_mode):
-                continue
-            wanted = (0o700,) if stat.S_ISDIR(status.st_mode) else (0o600,)
-            if stat.S_IMODE(status.st_mode) not in wanted:
-                yield f"mode {stat.S_IMODE(status.st_mode):o}: {os.path.normpath(os.path.join(parent, name))}"
+            wanted = 0o700 if stat.S_ISDIR(status.st_mode) else 0o600
+            own = stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode)
+            if own and stat.S_IMODE(status.st_mode) != wanted and Path(parent, name) != top / MARKER:
+                yield f"mode {stat.S_IMODE(status.st_mode):o}: {os.path.join(parent, name)}"
 
 
 def unhealed(tree: Tree) -> list[str]:

@@ -90,6 +90,8 @@ class Caller:
     def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
         self.process = process
         self.folder = folder
+        self.lines: list[str] = []
+        """What strace told of the last undisturbed call"""
 
     def call(self, module: str, arguments: Mapping[str, Any], strace: Sequence[str] | None = None) -> Ended:
         """Call a module, let strace follow it if words for it are given, and return how it ended."""
@@ -116,7 +118,8 @@ class Caller:
             "trace=" + ",".join(f"?{it}" for it in CHANGING),
         ]
         ended = self.call(module, arguments, words)
-        return ended, list(_points(log.read_text(errors="backslashreplace").splitlines(), str(below)))
+        self.lines = log.read_text(errors="backslashreplace").splitlines()
+        return ended, list(_points(self.lines, str(below)))
 
 
 def _points(lines: Sequence[str], below: str) -> Iterator[Point]:
@@ -137,6 +140,46 @@ def _points(lines: Sequence[str], below: str) -> Iterator[Point]:
         if below in rest and changing and point not in seen:
             seen.add(point)
             yield point
+
+
+_FSYNC = re.compile(r"\d+ +f(?:data)?sync\(\d+<(/[^>]*)>\)")
+_WRITE = re.compile(r"\d+ +(?:write|pwrite64|writev|ftruncate|copy_file_range)\(\d+<(/[^>]*)>")
+_RENAME = re.compile(r'\d+ +rename\w*\((?:AT_FDCWD<[^>]*>, )?"([^"]*)", (?:AT_FDCWD<[^>]*>, )?"([^"]*)"')
+_LINK = re.compile(r'\d+ +(?:sym)?link\w*\((?:AT_FDCWD<[^>]*>, )?"[^"]*", (?:AT_FDCWD<[^>]*>, )?"([^"]*)"')
+
+
+def unflushed(lines: Sequence[str]) -> tuple[int, list[str]]:
+    """Given strace's lines of an undisturbed call, return how many files got their final name, and which not as they should.
+
+    A file is flushed before it gets its name, and the folder after; a tarball's folder before its sidecar gets its name.
+    What a link or a symbolic link is made of is on the medium already.
+    """
+    flushed: set[str] = set()
+    pending: set[str] = set()
+    count = 0
+    wrong = []
+    for line in lines:
+        if "= -1 " in line:
+            continue
+        if match := _FSYNC.match(line):
+            flushed.add(match.group(1))
+            pending.discard(match.group(1))
+        elif match := _WRITE.match(line):
+            flushed.discard(match.group(1))
+        elif match := _LINK.match(line):
+            flushed.add(match.group(1))
+        elif (match := _RENAME.match(line)) and not os.path.isdir(match.group(2)):
+            old, new = match.groups()
+            folder, name = os.path.split(new)
+            if name.startswith(".altbackup-tmp-") or "/incoming/" in new:
+                continue
+            count += 1
+            if old not in flushed:
+                wrong.append(f"renamed before it was flushed: {line}")
+            if name.endswith(".dna") and folder in pending:
+                wrong.append(f"sidecar before its folder was flushed: {line}")
+            pending.add(folder)
+    return count, wrong + [f"folder not flushed: {folder}" for folder in sorted(pending)]
 
 
 @contextmanager

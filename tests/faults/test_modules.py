@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from faults.conftest import Row
 from faults.invariants import Tree, differences, last_links, surroundings, tree_of, unhealed, verified, violations
-from faults.modules import FAILING, Caller, Ended, Point
+from faults.modules import FAILING, Caller, Ended, Point, unflushed
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs to be root")
 
@@ -283,6 +283,7 @@ class Trial:
         self.arguments = self.scene.arguments(self.step, self.results)
         ended, self.points = modules.points(self.step[0], self.arguments, self.scene.folder)
         assert ended.status == 0, ended.output
+        self.flushes = unflushed(modules.lines)
         rest = self.again.go(stage.steps)
         self.undisturbed = self.scene.shape()
         self.whole = [verified(tree.base) for tree in self.scene.trees]
@@ -368,6 +369,28 @@ def test_module_killed_at_a_system_call(
     assert seen["killed"] >= len(points) // 2, seen
     shown = ", ".join(f"{what}: {count}" for what, count in seen.items())
     add_row(Row(f"kill -9 at system calls of {trial.step[0]}, {name}", f"{_tried(trial, points)}; {shown}"))
+
+
+NAMING = (
+    "dump of a folder",
+    "dump of an SQLite database",
+    "dump of an unchanged folder",
+    "sidecars",
+    "prepare",
+    "accept",
+)
+
+
+@pytest.mark.parametrize("name", NAMING)
+def test_nothing_gets_its_final_name_before_it_is_flushed(
+    name: str, tmp_path: Path, modules: Caller, add_row: Callable[[Row], None]
+) -> None:
+    trial = Trial(tmp_path, modules, STAGES[name])
+    count, wrong = trial.flushes
+    assert wrong == []
+    assert count >= 1
+    seen = f"{count} files, each flushed before it got its name, and its folder after"
+    add_row(Row(f"power cut: order of flush and rename in {trial.step[0]}, {name}", seen, rerun=""))
 
 
 @pytest.mark.parametrize("full", FULL)

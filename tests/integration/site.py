@@ -204,7 +204,8 @@ def tree_of(folder: Path) -> dict[str, tuple[Any, ...]]:
 def tarballs_of(base: Path) -> list[Path]:
     """Return the tarballs below a base, oldest first."""
     return sorted(
-        (path for path in base.glob("*/*/*/*/*/*/*.tar*") if path.suffix not in (".dna", ".proof")), key=lambda path: path.parts[-5:]
+        (path for path in base.glob("*/*/*/*/*/*/*.tar*") if path.suffix not in (".dna", ".proof")),
+        key=lambda path: path.parts[-5:],
     )
 
 

@@ -88,7 +88,11 @@ def test_first_night_brings_every_kind_to_every_target(nights: Nights) -> None:
         assert [path.relative_to(copy) for path in tarballs_of(copy) if DAY1 in str(path)] == relpaths
         assert all((copy / path).read_bytes() == (own / path).read_bytes() for path in relpaths)
     for target, sources in (("cms01", {"dayabay"}), ("sdu", {"dayabay", "lingao"}), ("ntu", {"lingao"})):
-        assert {path.name for path in (nights.site.place(target) / "copies").iterdir()} == sources | {".altbackup"}
+        assert {path.name for path in (nights.site.place(target) / "copies").iterdir()} == sources | {
+            ".altbackup",
+            "RESTORE.txt",
+            "restore.sh",
+        }
 
 
 def test_copies_are_as_their_sidecars_say_and_private(nights: Nights) -> None:

@@ -98,6 +98,21 @@ def test_what_is_not_to_be_kept_goes_with_sidecar_record_and_empty_folders(base:
     assert tree_hash(base) == before
 
 
+def test_proofs_go_with_their_tarballs(base: Path) -> None:
+    fill(base, range(1, 5))
+    for path in [*base.glob("svn/x/*/*/*/*/*.tar")]:
+        Path(f"{path}.proof").write_text("{}\n")
+    first = base / relpath(1)
+    (first.parent / "other").write_text("keeps its folder")
+    result = purge(base)
+    assert result["kept"] == [relpath(3), relpath(4)]
+    assert result["failures"] == []
+    assert sorted(path.name for path in base.glob("svn/x/**/*.proof")) == [
+        Path(relpath(day)).name + ".proof" for day in (3, 4)
+    ]
+    assert os.listdir(first.parent) == ["other"]
+
+
 def test_folder_of_the_item_stays_and_those_of_dates_go(base: Path) -> None:
     put(base, "svn/x/2012/12/31/000000/x-1.tar", b"old")
     fill(base, [1])

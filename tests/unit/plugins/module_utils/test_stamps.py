@@ -166,3 +166,23 @@ def test_night_of_summer_time_has_a_stamp_for_each_hour() -> None:
 def test_unknown_zone_is_an_error_and_not_taken_for_utc(zone: str) -> None:
     with pytest.raises(InvalidInput, match="is not known on this node: use a name like UTC or Asia/Taipei"):
         stamps.today_in(zone)
+
+
+@pytest.mark.parametrize(
+    ("stamp", "zone", "moment"),
+    [
+        ("2013/05/10/104701", "UTC", 1368182821),
+        ("2013/05/10/104701", "Asia/Taipei", 1368154021),
+        ("2013/07/27/023000", "Europe/Berlin", 1374885000),
+        ("2013/12/27/023000", "Europe/Berlin", 1388107800),
+        ("2013/10/27/023000", "Europe/Berlin", 1382833800),  # and once more an hour later
+        ("2013/10/27/015959", "Europe/Berlin", 1382831999),
+    ],
+)
+def test_stamp_means_its_first_moment(stamp: str, zone: str, moment: int) -> None:
+    assert stamps.earliest_moment(stamp, zone) == moment
+    assert stamps.stamp_at(moment, zone) == stamp
+
+
+def test_stamp_that_a_zone_skips_still_means_a_moment() -> None:
+    assert abs(stamps.earliest_moment("2013/03/31/023000", "Europe/Berlin") - 1364693400) <= 3600

@@ -69,6 +69,7 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
         ],
         "item_errors": [],
         "discover": {},
+        "include_controller": False,
         "targets": ["cms01", "sdu"],
         "local_targets": [],
         "transport": {"cms01": "push", "sdu": "push"},
@@ -135,6 +136,29 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
     }
     assert [tree["base"] for tree in plan["nodes"]["dayabay"]["trees"]] == ["/home/scm/backup/dayabay"]
     assert [tree["source"] for tree in plan["nodes"]["sdu"]["trees"]] == ["dayabay", "juno"]
+
+
+def test_the_controllers_own_item_is_expected_and_kept_where_it_is_included() -> None:
+    plan = plan_of({"dayabay": {"altbackup_include_controller": "yes"}})
+    assert plan["errors"] == []
+    key = "folders/altbackup-controller"
+    trees = [tree for node in plan["nodes"].values() for tree in node["trees"] if tree["source"] == "dayabay"]
+    assert [tree["keeps"][key] for tree in trees] == [4, 2, 3]
+    for place in [plan["sources"]["dayabay"], *trees]:
+        assert key in place["keys"]
+        assert place["expect"]["altbackup-controller"] == 1
+    assert key not in plan["sources"]["juno"]["keys"]
+    assert with_items(plan, "dayabay", [])["sources"]["dayabay"]["keys"] == plan["sources"]["dayabay"]["keys"]
+
+
+def test_the_controllers_own_item_leaves_its_name_to_no_other() -> None:
+    item = {"kind": "folder", "name": "altbackup-controller", "path": "/srv/thing"}
+    settings = {"altbackup_items": [item], "altbackup_targets": ["cms01", "sdu"]}
+    assert plan_of({"dayabay": settings})["errors"] == []
+    (error,) = plan_of({"dayabay": {**settings, "altbackup_include_controller": True}})["errors"]
+    assert error.startswith(
+        "dayabay: altbackup_items names folders/altbackup-controller, which altbackup_include_controller"
+    )
 
 
 def test_the_plan_is_json() -> None:

@@ -1,0 +1,535 @@
+#!/bin/sh
+# Lists, verifies and restores the backups below the folder in which this file stands. RESTORE.txt beside it tells all about them.
+#
+# Needs a POSIX shell, tar, what the tarballs are compressed with (zstd or gzip), sha256sum, sha512sum or md5sum, and awk, ls, tr,
+# mv, rm. Nothing is written below this folder. No text of a sidecar is ever executed.
+set -u
+
+LC_ALL=C
+export LC_ALL
+unset IFS CDPATH TAR_OPTIONS GZIP ZSTD_NBTHREADS ZSTD_CLEVEL TAPE
+umask 077
+
+newline='
+'
+blank=$(printf ' \t\r')$newline
+unreadable=
+temporary=
+
+usage() {
+    cat <<'END'
+Usage: sh restore.sh list                          show what is here; reads no tarball
+       sh restore.sh verify [ITEM]                 read all tarballs, or those of one item, and compare them with their dna
+       sh restore.sh restore ITEM DEST [STAMP]     unpack an item as the new folder DEST
+
+ITEM   as list shows it, like dayabay/svn/dybsvn
+DEST   where the item is to be; it must not exist, the folder above it must
+STAMP  which tarball: its date and time as list shows them, or a day like 2013/05/10, whose last one is taken.
+       Without it, the newest verified one.
+
+Exit status: 0 all is well, 1 something failed or there is nothing, 2 wrong usage.
+END
+}
+
+say() {
+    printf '%s\n' "$*"
+}
+
+complain() {
+    printf 'restore.sh: %s\n' "$*" >&2
+}
+
+fail() {
+    complain "$@"
+    exit 1
+}
+
+misused() {
+    complain "$1"
+    usage >&2
+    exit 2
+}
+
+need() {
+    command -v "$1" >/dev/null 2>&1 || fail "the program $1 is not installed here: install the package $2, then run this again"
+}
+
+clean_up() {
+    [ -n "$temporary" ] || return 0
+    chmod -R u+rwx "$temporary" 2>/dev/null
+    rm -rf "$temporary"
+    temporary=
+}
+
+# ---- What lies here
+
+# Given a path, succeed if it is a folder, no link, and can be read; complain of one that cannot.
+open_folder() {
+    [ -d "$1" ] && [ ! -L "$1" ] || return 1
+    [ -r "$1" ] && [ -x "$1" ] && return 0
+    complain "$1 cannot be read by this user, uid $(id -u): become root, or the user who owns it"
+    unreadable=yes
+    return 1
+}
+
+# Given a command, call it with each item.
+each_item() {
+    open_folder "$base/." || return 0
+    for source in "$base"/*; do
+        case $source in */lost+found) continue ;; esac
+        open_folder "$source" || continue
+        for category in "$source"/*; do
+            case $category in *LOCKED) continue ;; esac
+            open_folder "$category" || continue
+            for name in "$category"/*; do
+                open_folder "$name" && "$1" "${name#"$base/"}"
+            done
+        done
+    done
+}
+
+# Given a command and an item, call the command for each tarball, oldest first, with what is known of it in item, stamp, path,
+# size (bytes), inode, state (verified, no dna, malformed, wrong size, no tarball), dig, alg and base_dig.
+each_tarball() {
+    item=$2
+    for year in "$base/$item"/[0-9][0-9][0-9][0-9]; do
+        open_folder "$year" || continue
+        for month in "$year"/[0-9][0-9]; do
+            open_folder "$month" || continue
+            for day in "$month"/[0-9][0-9]; do
+                open_folder "$day" || continue
+                for clock in "$day"/[0-9][0-9][0-9][0-9][0-9][0-9]; do
+                    open_folder "$clock" || continue
+                    stamp=${clock#"$base/$item/"}
+                    for path in "$clock"/*.tar "$clock"/*.tar.gz "$clock"/*.tar.zst "$clock"/*.dna; do
+                        case $path in
+                            *.dna)
+                                is_file "$path" || continue
+                                path=${path%.dna}
+                                ! is_file "$path" || continue ;;
+                            *) is_file "$path" || continue ;;
+                        esac
+                        inspect
+                        "$1"
+                    done
+                done
+            done
+        done
+    done
+}
+
+is_file() {
+    [ -f "$1" ] && [ ! -L "$1" ]
+}
+
+# Find out size, inode and state of the tarball at path.
+inspect() {
+    size=0 inode='' dig='' alg='' base_dig=''
+    if ! is_file "$path"; then
+        state='no tarball'
+    elif is_file "$path.dna"; then
+        list_files "./${path##*/}" "./${path##*/}.dna"
+        measure "${listed##*"$newline"}"
+        length=$size
+        measure "${listed%%"$newline"*}"
+        if ! read_dna "$path.dna" "$length"; then
+            state=malformed dig='' alg='' base_dig=''
+        elif [ "$said" != "$size" ]; then
+            state='wrong size'
+        else
+            state=verified
+        fi
+    else
+        list_files "./${path##*/}"
+        measure "$listed"
+        state='no dna'
+    fi
+}
+
+# Given names of files in the folder clock, in their order, set listed to the line of ls for each.
+list_files() {
+    listed=$(cd "$clock" && ls -lind "$@")
+}
+
+# Given a line of ls (inode, mode, links, owner, group, size and more), set inode and size.
+measure() {
+    set -f
+    # shellcheck disable=SC2086 # its fields
+    set -- $1
+    set +f
+    inode=$1 size=$6
+}
+
+# Given the path of a sidecar and its size, set dig, said (size), alg and base_dig. Fail if it is no dna.
+read_dna() {
+    [ -r "$1" ] && [ "$2" -le 4096 ] || return 1
+    text=''
+    while IFS= read -r line; do
+        text=$text$line$newline
+    done <"$1"
+    text=$text$line
+    [ ${#text} -eq "$2" ] || return 1 # a shell leaves out NUL
+    parse_dna
+}
+
+# The same, given the text: one mapping of quoted texts and numbers, as JSON or as Python writes them.
+parse_dna() {
+    dig='' said='' alg='' full='' base_dig=''
+    skip_blanks
+    text=${text%"${text##*[!"$blank"]}"}
+    case $text in '{'*'}') ;; *) return 1 ;; esac
+    text=${text#?}
+    text=${text%?}
+    while skip_blanks && [ -n "$text" ]; do
+        take_text || return 1
+        key=$token
+        skip_blanks
+        case $text in :*) text=${text#:} ;; *) return 1 ;; esac
+        skip_blanks
+        case $key in
+            dig | alg | base | base_dig) take_text ;;
+            size) take_number ;;
+            *) return 1 ;;
+        esac || return 1
+        case $key in
+            dig) [ -z "$dig" ] && dig=$token ;;
+            alg) [ -z "$alg" ] && alg=$token ;;
+            size) [ -z "$said" ] && said=$token ;;
+            base) [ -z "$full" ] && full=$token ;;
+            base_dig) [ -z "$base_dig" ] && base_dig=$token ;;
+        esac || return 1
+        skip_blanks
+        case $text in ,*) text=${text#,} ;; ?*) return 1 ;; esac
+    done
+    alg=${alg:-md5}
+    case $alg in md5) length=32 ;; sha256) length=64 ;; sha512) length=128 ;; *) return 1 ;; esac
+    case $dig in *[!0-9A-Fa-f]*) return 1 ;; esac
+    [ ${#dig} -eq "$length" ] && [ -n "$said" ] || return 1
+    case $dig in *[A-F]*) dig=$(printf %s "$dig" | tr A-F a-f) ;; esac
+    [ -n "$full$base_dig" ] || return 0
+    case /$full/ in *//* | */./* | */../* | *'\u0000'*) return 1 ;; esac
+    case $base_dig in *[!0-9A-Fa-f]*) return 1 ;; esac
+    case ${#base_dig} in 32 | 64 | 128) ;; *) return 1 ;; esac
+    case $base_dig in *[A-F]*) base_dig=$(printf %s "$base_dig" | tr A-F a-f) ;; esac
+}
+
+skip_blanks() {
+    text=${text#"${text%%[!"$blank"]*}"}
+}
+
+# Take a quoted text that is not empty from the front of text into token, its escapes as they are.
+take_text() {
+    case $text in \"*) quote='"' ;; \'*) quote="'" ;; *) return 1 ;; esac
+    text=${text#?}
+    token=''
+    while :; do
+        case $text in *"$quote"*) ;; *) return 1 ;; esac
+        token=$token${text%%"$quote"*}
+        text=${text#*"$quote"}
+        slashes=${token##*[!\\]}
+        [ $((${#slashes} % 2)) -eq 1 ] || break
+        token=$token$quote
+    done
+    case $quote$token in \'*\\* | *"$newline"*) return 1 ;; esac
+    [ -n "$token" ]
+}
+
+# Take a whole number above 0, after which an L may stand, from the front of text into token.
+take_number() {
+    token=${text%%[!0-9]*}
+    text=${text#"$token"}
+    text=${text#L}
+    case $token in '' | 0*) return 1 ;; esac
+    [ ${#token} -le 19 ]
+}
+
+# ---- list
+
+list() {
+    tarballs=0 verified=0 items=0 bytes=0
+    each_item list_item
+    say "$tarballs tarballs of $items items, $verified of them verified, $bytes bytes (* is the newest verified one of its item)"
+    [ -z "$unreadable" ] && [ "$tarballs" -gt 0 ]
+}
+
+list_item() {
+    before=$tarballs held='' after=''
+    each_tarball list_tarball "$1"
+    release '* '
+    [ "$tarballs" -eq "$before" ] || items=$((items + 1))
+}
+
+# Show the tarballs of an item in their order; the last verified one is held until it is known to be the newest.
+list_tarball() {
+    if [ "$state" = verified ]; then
+        release '  '
+        held=$path held_stamp=$stamp held_size=$size
+        verified=$((verified + 1))
+    else
+        after=$after$(show '  ' "$stamp" "$size" "$state" "$path")$newline
+    fi
+    tarballs=$((tarballs + 1)) bytes=$((bytes + size))
+}
+
+release() {
+    [ -z "$held" ] || show "$1" "$held_stamp" "$held_size" verified "$held"
+    printf %s "$after"
+    held='' after=''
+}
+
+show() {
+    printf '%s%-36s  %s  %15s  %-10s  %s\n' "$1" "$item" "$2" "$3" "$4" "${5##*/}"
+}
+
+# ---- verify
+
+verify() {
+    tarballs=0 bad=0
+    if [ $# -gt 0 ]; then
+        require_item "$1"
+        verify_item "$1"
+    else
+        each_item verify_item
+    fi
+    say "$tarballs tarballs, $((tarballs - bad)) of them OK"
+    [ -z "$unreadable" ] && [ "$tarballs" -gt 0 ] && [ "$bad" -eq 0 ]
+}
+
+verify_item() {
+    seen=' '
+    each_tarball verify_tarball "$1"
+}
+
+verify_tarball() {
+    tarballs=$((tarballs + 1)) why='' verdict=OK
+    case $state in
+        verified) check_digest || verdict=BAD ;;
+        'wrong size') verdict=BAD why="it has $size bytes, its dna says $said" ;;
+        'no dna') verdict='NO DNA' ;;
+        malformed) verdict=MALFORMED ;;
+        *) verdict='NO TARBALL' ;;
+    esac
+    [ "$verdict" = OK ] || bad=$((bad + 1))
+    printf '%-10s  %s  %s  %s%s\n' "$verdict" "$item" "$stamp" "${path##*/}" "${why:+  ($why)}"
+}
+
+# Succeed if the tarball at path is what its dna says; else say why not in why. One file under several stamps is read once.
+check_digest() {
+    case $seen in *" $inode:$alg:$dig "*) return 0 ;; esac
+    digest "$path"
+    if [ "$found" = "$dig" ]; then
+        seen="$seen$inode:$alg:$dig "
+    else
+        why="its $alg is ${found:-not to be had}, its dna says $dig"
+        return 1
+    fi
+}
+
+# Given a path, set found to its digest by alg, empty where it cannot be read.
+digest() {
+    need "${alg}sum" coreutils
+    found=$("${alg}sum" <"$1") || found=''
+    found=${found%% *}
+}
+
+# ---- restore
+
+require_item() {
+    case /$1/ in *//* | */.*) ;; /*/*/*/*/) ;; /*/*/*/) open_folder "$base/$1" && return 0 ;; esac
+    fail "there is no item $1 here: sh restore.sh list shows all"
+}
+
+restore() {
+    item=$1 wanted=${3:-}
+    require_item "$item"
+    while case $wanted in */) ;; *) false ;; esac; do wanted=${wanted%/}; done
+    find_place "$2"
+    chosen=''
+    each_tarball choose "$item"
+    [ -n "$chosen" ] || fail "$item has no verified tarball${wanted:+ of $wanted}: sh restore.sh list shows what it has"
+    if [ -n "$chosen_base" ]; then
+        full_path=''
+        each_tarball choose_full "$item"
+        [ -n "$full_path" ] || fail "${chosen##*/} is a differential, and the full tarball of digest $chosen_base that it needs is not here:" \
+            "choose another stamp"
+    fi
+    path=$chosen dig=$chosen_dig alg=$chosen_alg
+    find_tools
+    require_digest
+    if [ -n "$chosen_base" ]; then
+        path=$full_path dig=$chosen_base alg=$full_alg
+        require_digest
+    fi
+    trap clean_up EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    temporary=$place/.altbackup-restore-$$
+    mkdir "$temporary" || { temporary=''; fail "cannot write to $place"; }
+    mkdir "$temporary/unpacked" || exit 1
+    for path in ${chosen_base:+"$full_path"} "$chosen"; do
+        require_safe_names
+    done
+    for path in ${chosen_base:+"$full_path"} "$chosen"; do
+        say "unpacking ${path##*/} ..."
+        unpack || fail "$path could not be unpacked: nothing was restored"
+    done
+    move_into_place
+    say "restored $item of $chosen_stamp to $destination"
+    hint
+}
+
+# Given DEST, set destination, and place (the folder above it). Fail where it cannot be.
+find_place() {
+    destination=$1
+    [ -n "$destination" ] || misused 'DEST is empty'
+    while case $destination in ?*/) ;; *) false ;; esac; do destination=${destination%/}; done
+    case $destination in /*) ;; *) destination=./$destination ;; esac
+    case ${destination##*/} in '' | . | ..) fail "$destination exists: choose a DEST that does not" ;; esac
+    [ ! -e "$destination" ] && [ ! -L "$destination" ] \
+        || fail "$destination exists: choose another DEST, or move it away. Nothing was touched"
+    place=${destination%/*}
+    place=$(cd -P "${place:-/}" 2>/dev/null && pwd -P && echo x) || fail "there is no folder ${destination%/*}: make it, then run this again"
+    place=${place%"${newline}x"}
+    destination=${place%/}/${destination##*/}
+    case $place/ in "$base"/*) fail "$destination lies among the backups: choose a DEST elsewhere" ;; esac
+}
+
+choose() {
+    case $stamp/ in "${wanted:+$wanted/}"*) ;; *) return 0 ;; esac
+    if [ "$state" = verified ]; then
+        chosen=$path chosen_stamp=$stamp chosen_dig=$dig chosen_alg=$alg chosen_base=$base_dig
+    elif [ -n "$wanted" ]; then
+        complain "${path##*/} of $stamp is passed over: $state"
+    fi
+}
+
+choose_full() {
+    [ "$state" = verified ] && [ "$dig" = "$chosen_base" ] && [ -z "$base_dig" ] || return 0
+    full_path=$path full_alg=$alg
+}
+
+# Set tar to GNU tar where there is one, and gnu to yes; in busybox's shell the plain name may be another one.
+find_tools() {
+    for path in ${chosen_base:+"$full_path"} "$chosen"; do
+        case $path in *.zst) need zstd zstd ;; *.gz) need gzip gzip ;; esac
+    done
+    need awk 'mawk (or busybox)'
+    path=$chosen tar='' gnu=''
+    folders=$PATH:
+    while [ -n "$folders" ]; do
+        for tar in "${folders%%:*}/tar" "${folders%%:*}/gtar"; do
+            [ -f "$tar" ] && [ -x "$tar" ] || continue
+            case $("$tar" --version 2>/dev/null </dev/null) in *'GNU tar'*) gnu=yes && return ;; esac
+        done
+        folders=${folders#*:}
+    done
+    [ -z "$chosen_base" ] || fail "${chosen##*/} is a differential, which only GNU tar unpacks, and the tar here is another one:" \
+        "install the package tar, or choose the stamp of a full tarball"
+    need tar tar
+    tar=tar
+}
+
+require_digest() {
+    say "reading ${path##*/} to compare it with its dna ..."
+    seen=' ' inode=''
+    check_digest || fail "$path is damaged: $why. Choose another stamp"
+}
+
+# Write the archive at path, decompressed, to stdout; leave a mark where that fails.
+decompress() {
+    case $path in
+        *.zst) zstd -dcq ;;
+        *.gz) gzip -dc ;;
+        *) cat ;;
+    esac <"$path" || : >"$temporary/failed"
+}
+
+# Fail if anything in the archive at path would come to lie outside of its one top folder, or would not come out as it was.
+require_safe_names() {
+    [ -n "$gnu" ] && note='' || note=', or is part of a name with a line break, which needs GNU tar'
+    why=$(decompress | {
+        "$tar" ${gnu:+--quoting-style=escape} -t -f - 2>"$temporary/said" || : >"$temporary/failed"
+        cat >/dev/null # what follows the end of the archive
+    } | awk '
+        NR == 1 { top = $0; sub("/.*", "", top) }
+        NR == 1 && (top == "" || top == "." || top == "..") || index($0 "/", top "/") != 1 || ("/" $0 "/") ~ /\/\.\.\// {
+            if (!bad++) print "\"" $0 "\""
+        }
+        END { if (!NR) print "nothing" }')
+    [ ! -e "$temporary/failed" ] || fail "$path cannot be read as an archive: $(head -n 3 "$temporary/said") Nothing was unpacked"
+    [ -z "$why" ] || fail "${path##*/} holds $why, which does not lie in its one folder$note: nothing was unpacked"
+    [ -n "$gnu" ] || require_plain
+}
+
+# Fail if a tar that is not GNU's would make something else of the archive at path: of these it ignores what it does not know.
+require_plain() {
+    [ ! -s "$temporary/said" ] || fail "${path##*/} is no plain archive ($(head -n 1 "$temporary/said")): nothing was unpacked"
+    say 'the tar here is not GNU tar: extended attributes and ACLs, if there are any, are not restored'
+    if decompress | tr '\000' '\n' | grep -Eq '^[0-9]+ (GNU\.sparse\.[a-z.]+|linkpath|size)='; then
+        fail "${path##*/} has sparse or very large files or long links, which this tar would spoil: install GNU tar, the package tar"
+    fi
+}
+
+unpack() {
+    if [ -n "$gnu" ]; then
+        set -- --numeric-owner --warning=no-timestamp --xattrs "--xattrs-include=*" --acls
+        "$tar" --help 2>/dev/null | grep -q -e --xattrs-include || set -- --numeric-owner # an old one
+        set -- "$@" ${chosen_base:+--listed-incremental=/dev/null}
+    else
+        set --
+    fi
+    decompress | {
+        "$tar" -x -p "$@" -f - -C "$temporary/unpacked" || exit
+        cat >/dev/null
+    } && [ ! -e "$temporary/failed" ]
+}
+
+# Give the one folder that was unpacked the name of DEST.
+move_into_place() {
+    set -- "$temporary/unpacked"/*
+    [ $# -eq 1 ] && [ -d "$1" ] && [ ! -L "$1" ] || fail "${chosen##*/} does not hold one folder: nothing was restored"
+    [ ! -e "$destination" ] && [ ! -L "$destination" ] || fail "$destination came into being meanwhile: nothing was restored"
+    locked=''
+    [ -w "$1" ] || { locked=yes && chmod u+w "$1"; } # no folder can be moved that its owner cannot write to
+    mv "$1" "$destination" || fail "cannot make $destination: nothing was restored"
+    [ -z "$locked" ] || chmod u-w "$destination"
+}
+
+hint() {
+    category=${item#*/}
+    case ${category%%/*} in
+        svn) say "to prove it: svnadmin verify '$destination'" ;;
+        tracs) say "to prove it: sqlite3 '$destination/db/trac.db' 'PRAGMA integrity_check'; then: trac-admin '$destination' repository resync '*'" ;;
+        git) say "to prove it, after a look at its config and hooks: git -C '$destination' fsck --full" ;;
+        databases) say "to prove it: sqlite3 FILE 'PRAGMA integrity_check', FILE being what is in '$destination'" ;;
+    esac
+    case $item in */folders/altbackup-controller) say "what to do with it stands in $destination/README.txt" ;; esac
+    say "then give it to the user who is to own it: chown -R USER:GROUP '$destination'"
+}
+
+# ---- the command line
+
+case $0 in /*) base=${0%/*} ;; */*) base=./${0%/*} ;; *) base=. ;; esac
+base=$(cd -P "${base:-/}" && pwd -P && echo x) || fail "the folder of $0 cannot be entered"
+base=${base%"${newline}x"}
+base=${base%/}
+for tool in ls tr; do need "$tool" 'coreutils (or busybox)'; done
+
+case ${1:-} in
+    list)
+        [ $# -eq 1 ] || misused 'list takes nothing more'
+        list ;;
+    verify)
+        [ $# -le 2 ] || misused 'verify takes one ITEM at most; quote it if it has spaces'
+        shift
+        verify "$@" ;;
+    restore)
+        [ $# -eq 3 ] || [ $# -eq 4 ] || misused 'restore takes ITEM, DEST and perhaps STAMP; quote what has spaces'
+        shift
+        restore "$@" ;;
+    help | -h | --help)
+        usage ;;
+    *)
+        misused "unknown command: ${1:-none was given}" ;;
+esac

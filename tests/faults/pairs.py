@@ -1,0 +1,143 @@
+"""The pairs of a site over the lab as the checker sees them: what was there before, what is wrong now, what a rerun moved."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from faults.invariants import (
+    Bytes,
+    Tree,
+    differences,
+    final_files,
+    last_links,
+    surroundings,
+    tree_of,
+    unhealed,
+    verified,
+    violations,
+)
+from integration.lab_site import LabSite
+from integration.site import Run
+from lab.host import Host
+from lab.processes import Running
+
+SLACK = 4_000_000
+"""Bytes that the calls of modules of one run take on a host's link, at most"""
+
+
+@dataclass
+class Pairs:
+    """Which source goes to which targets, and what was verified there at the last look."""
+
+    site: LabSite
+    targets: Mapping[str, list[str]]
+    before: dict[str, tuple[dict[str, Bytes], dict[str, str]]] = field(default_factory=dict)
+    outside: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.look()
+
+    def source(self, name: str) -> Tree:
+        """Return a source's tree."""
+        base = self.site.lab[name].outside(self.site.tree(name))
+        return Tree(base, base)
+
+    def target(self, source: str, name: str) -> Tree:
+        """Return a source's tree on a target."""
+        base = self.site.lab[name].outside(self.site.tree(source, name))
+        return Tree(base, base.parent)
+
+    def trees(self) -> dict[str, Tree]:
+        """Return all trees, each under the name of its pair."""
+        pairs = {
+            f"{source} -> {name}": self.target(source, name) for source, names in self.targets.items() for name in names
+        }
+        return {**{source: self.source(source) for source in self.targets}, **pairs}
+
+    def look(self) -> None:
+        """Remember what is verified now, and what lies around the bases."""
+        self.before = {name: (verified(tree.base), last_links(tree.base)) for name, tree in self.trees().items()}
+        self.outside = self._surroundings()
+
+    def _surroundings(self) -> dict[str, Any]:
+        hosts = {*self.targets, *(name for names in self.targets.values() for name in names)}
+        found = {}
+        for name in hosts:
+            place = self.site.lab[name].outside(self.site.place(name))
+            found[name] = surroundings(place, [place / "backup", place / "copies"])
+        return found
+
+    def wrong(
+        self, *, healed: bool = False, removable: Collection[str] = (), whole: Mapping[str, Bytes] | None = None
+    ) -> list[str]:
+        """Return which invariants do not hold; what is whole is what the sources have, if nothing else is given."""
+        found = []
+        for name, tree in self.trees().items():
+            before, lasts = self.before[name]
+            known = whole if whole is not None else verified(self.source(name.partition(" -> ")[0]).base)
+            found += violations(tree, before=before, lasts=lasts, whole=known, removable=removable)
+            found += unhealed(tree) if healed else []
+        now = self._surroundings()
+        return found + [f"outside of the bases of {name}: changed" for name in now if now[name] != self.outside[name]]
+
+    def shape(self, source: str, target: str) -> dict[str, str]:
+        """Return what a target has of a source."""
+        own = (f"{source}/", f".altbackup/records/{source}/")
+        return {path: what for path, what in tree_of(self.target(source, target).top).items() if path.startswith(own)}
+
+    def differences(self, source: str, target: str, reference: str) -> list[str]:
+        """Return in what a target's copy of a source differs from that of one that was not disturbed."""
+        shapes = [self.shape(source, name) for name in (target, reference)]
+        assert shapes[1], f"{reference} has nothing of {source}"
+        return differences(*shapes)
+
+    def arriving(self, source: str, target: str) -> list[Path]:
+        """Return the files that are arriving on a target."""
+        return list((self.target(source, target).top / ".altbackup/incoming" / source).glob("*-*"))
+
+    def arrived(self, source: str, target: str) -> int:
+        """Return the bytes of a source that have arrived on a target, under whatever name."""
+        total = 0
+        for path in (*self.arriving(source, target), *final_files(self.target(source, target).base)):
+            with suppress(FileNotFoundError):  # renamed while we look
+                total += path.stat().st_size
+        return total
+
+
+def said(run: Run, where: str, words: str = "") -> str:
+    """Return the exit code of a run, and the line that it had for a node or a pair with these words in it, for the table."""
+    lines = reason(run.message, where).splitlines()
+    return f"rc {run.rc}: {short(next((line for line in lines if words in line), lines[0]))}"
+
+
+def reason(message: str, where: str) -> str:
+    """Given the message of the last task, return what failed at a node or a pair."""
+    found = re.search(rf"^(?:  \d+\. )?{re.escape(where)}: (.+(?:\n    .+)*)", message, re.MULTILINE)
+    return found.group(1) if found else message
+
+
+def short(text: str) -> str:
+    """Return a message without what differs from run to run, as short as a table wants it."""
+    text = re.sub(r"/(?:[\w.@ -]+/)+", ".../", text)
+    text = re.sub(r"\b[0-9a-f]{32,}\b", lambda match: match.group()[:8] + "...", text)
+    text = re.sub(r"\d+\.\d+\.\d+\.\d+", "ADDRESS", re.sub(r"\s+", " ", text))
+    return text if len(text) <= 230 else f"{text[:227]}..."
+
+
+def of_program(host: Host, *words: str) -> list[Running]:
+    """Return the processes of a host whose command line has all these words."""
+    return [it for it in host.processes() if all(word in " ".join(it.argv) for word in words)]
+
+
+def await_that(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
+    """Wait until a condition holds; fail after some seconds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"{what} did not happen within {seconds:g} s"
+        time.sleep(0.02)

@@ -1,0 +1,302 @@
+"""Whole runs that are killed, at the controller, at a node or at both, and runs that meet: the next one does what is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from faults.conftest import Row
+from faults.invariants import tree_of, verified
+from faults.pairs import SLACK, Pairs, await_that, of_program, short
+from integration.lab_site import DAY1, DAY2, LabSite, command, environment, repaired
+from integration.site import REPOSITORY, item_of
+from lab import Lab
+from lab.host import Host
+from lab.lab_fixture import lab_fixture, needs_namespaces
+
+pytestmark = [needs_namespaces, pytest.mark.full]
+
+BULK = 30_000_000
+sites = lab_fixture(["dayabay", "cms01", "ntu"], sources=["dayabay", "cms01", "ntu"])
+
+
+@pytest.fixture
+def lab_site(sites: Lab, tmp_path: Path) -> Iterator[LabSite]:
+    """A source with a folder of some size and a target; one night is done, and the folder has changed since."""
+    with repaired(sites, tmp_path) as site:
+        site.add_source("dayabay", altbackup_targets=["cms01"], altbackup_keep=1)
+        site.add_target("cms01", altbackup_keep=1)
+        first = site.run("backup", stamp=DAY1)
+        assert first.rc == 0, first.stdout
+        (site.live_of("dayabay") / "notes" / "bulk").write_bytes(os.urandom(BULK))
+        yield site
+
+
+@dataclass
+class Started:
+    """A run of a playbook as a process of its own."""
+
+    process: subprocess.Popen[str]
+    output: Path
+
+    @property
+    def said(self) -> str:
+        """What it has said so far."""
+        return self.output.read_text(errors="replace")
+
+    @property
+    def message(self) -> str:
+        """What failed, in its last message."""
+        found = re.findall(r'(?:fail_msg|msg)"?: "?(.*)', self.said)
+        return found[-1] if found else self.said[-300:]
+
+    def began(self, task: str) -> bool:
+        """Return whether a task has begun."""
+        return f"{task}]" in self.said
+
+    def end(self, seconds: float = 180) -> int:
+        """Await its end, return its exit code."""
+        return self.process.wait(seconds)
+
+
+def start(site: LabSite, stamp: str, number: int = 1, host: Host | None = None) -> Started:
+    """Start a backup, on the controller or on a host of the lab as another controller."""
+    output = site.folder / f"output{number}"
+    extra = {"altbackup_stamp": stamp}
+    if host is not None:
+        extra["ansible_control_path_dir"] = "/run/ansible"  # its own, with a short path
+        host.run(["mkdir", "-p", extra["ansible_control_path_dir"]], check=True)
+    words = command(site, "ansible-playbook", str(REPOSITORY / "playbooks/backup.yml"), "-e", json.dumps(extra))
+    with open(output, "w") as stream:
+        if host is not None:
+            return Started(host.popen(words, env=environment(), stdout=stream, stderr=stream), output)
+        process = subprocess.Popen(
+            words,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
+            text=True,
+        )
+        return Started(process, output)
+
+
+def children_of(pid: int) -> list[int]:
+    """Return a process and all that it has started."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found
+
+
+def kill(pids: Sequence[int]) -> None:
+    """Kill processes of which some may have ended."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+@contextmanager
+def killed_at(task: str, module: str, victims: str, site: LabSite) -> Iterator[None]:
+    """Start a backup, and kill it (`controller`), the module on its node, or both, as soon as that is at work."""
+    run = start(site, DAY2)
+    whole: list[int] = []
+
+    def kill_controller() -> None:
+        whole.extend(children_of(run.process.pid))
+        kill([run.process.pid])
+
+    def modules() -> list[int]:
+        hosts = (site.lab["dayabay"], site.lab["cms01"])
+        return [it.pid for host in hosts for it in of_program(host, f"AnsiballZ_{module}.py") if "sh" not in it.argv[0]]
+
+    try:
+        await_that(lambda: run.began(task) or run.process.poll() is not None, f"task {task}")
+        await_that(lambda: modules() or run.process.poll() is not None, f"module {module} at work")
+        if victims != "controller":
+            kill(modules())
+        if victims != "module":
+            kill_controller()
+        run.end()
+        yield
+    finally:
+        kill([*children_of(run.process.pid), *whole] if run.process.poll() is None else whole)
+        run.process.wait(30)
+
+
+@contextmanager
+def kept(places: Sequence[Path], folder: Path) -> Iterator[Callable[[], None]]:
+    """Keep copies of folders; yield what puts them back."""
+    copies = [folder / str(number) for number in range(len(places))]
+    for place, copy in zip(places, copies, strict=True):
+        subprocess.run(["cp", "-a", "--", place, copy], check=True)
+
+    def restore() -> None:
+        for place, copy in zip(places, copies, strict=True):
+            shutil.rmtree(place)
+            subprocess.run(["cp", "-a", "--", copy, place], check=True)
+
+    yield restore
+
+
+STAGES = [
+    (
+        "controller",
+        "inspect_node | Check markers, tools, clock, space and the way to the targets, and discover items",
+        "preflight",
+    ),
+    ("controller", "Make tonight's tarballs", "tarball_dump"),
+    ("controller", "serve_targets | Ask each target what it lacks", "tarball_prepare"),
+    ("controller", "send_tarballs | Send to all targets at once", "tarball_send"),
+    ("module", "Make tonight's tarballs", "tarball_dump"),
+    ("module", "send_tarballs | Send to all targets at once", "tarball_send"),
+    (
+        "module",
+        "send_tarballs | Verify on each target what arrived or what it fetches, and give it its name",
+        "tarball_accept",
+    ),
+    ("both", "Make tonight's tarballs", "tarball_dump"),
+    (
+        "both",
+        "send_tarballs | Verify on each target what arrived or what it fetches, and give it its name",
+        "tarball_accept",
+    ),
+    ("both", "Remove what is no longer to be kept", "tarball_purge"),
+]
+
+
+def test_whole_run_killed_at_ten_points(lab_site: LabSite, add_row: Callable[[Row], None], tmp_path: Path) -> None:
+    pairs = Pairs(lab_site, {"dayabay": ["cms01"]})
+    removable = [relpath for relpath in verified(pairs.source("dayabay").base) if DAY1 in relpath]
+    bases = [lab_site.tree("dayabay"), lab_site.place("cms01") / "copies"]
+    (tmp_path / "copies").mkdir()
+    with kept(bases, tmp_path / "copies") as restore:
+        undisturbed = lab_site.run("backup", stamp=DAY2)
+        assert undisturbed.rc == 0, undisturbed.stdout
+        shapes = all_shapes(pairs)
+        whole = verified(pairs.source("dayabay").base)
+        rows = []
+        for victims, task, module in STAGES:
+            restore()
+            pairs.look()
+            with killed_at(task, module, victims, lab_site):
+                await_that(lambda: not at_work(lab_site), "the end of what was left", 60)
+                assert pairs.wrong(removable=removable, whole=whole) == [], (victims, task)
+                arrived = pairs.arrived("dayabay", "cms01")
+                received = lab_site.lab["cms01"].bytes_received()
+                again = lab_site.run("backup", stamp=DAY2)
+            assert again.rc == 0, f"{victims}, {task}: {again.stdout}"
+            assert pairs.wrong(healed=True, removable=removable) == [], (victims, task)
+            assert all_shapes(pairs) == shapes, (victims, task)
+            moved = lab_site.lab["cms01"].bytes_received() - received
+            assert moved < 1.1 * max(0, BULK - arrived) + SLACK, (victims, task, moved, arrived)
+            name = {"controller": "ansible-playbook", "module": module, "both": f"{module} and ansible-playbook"}[
+                victims
+            ]
+            rows.append(
+                Row(
+                    f"kill -9 of {name} at {module}", "next run rc 0", bytes=f"{moved / 1e6:.1f} of {BULK / 1e6:.0f} MB"
+                )
+            )
+    for row in rows:
+        add_row(row)
+
+
+def all_shapes(pairs: Pairs) -> list[dict[str, str]]:
+    """Return what the source and its tree on the target hold."""
+    return [tree_of(tree.top) for tree in pairs.trees().values()]
+
+
+def at_work(site: LabSite) -> list[str]:
+    """Return the modules and transfers that are still at work on the nodes."""
+    hosts = [site.lab[name] for name in ("dayabay", "cms01")]
+    return [
+        " ".join(it.argv)
+        for host in hosts
+        for it in host.processes()
+        if "AnsiballZ" in " ".join(it.argv) or "rsync" in it.argv[:1]
+    ]
+
+
+@pytest.mark.parametrize("second", ["the same controller", "another controller"])
+def test_two_whole_runs_at_once(lab_site: LabSite, second: str, add_row: Callable[[Row], None]) -> None:
+    pairs = Pairs(lab_site, {"dayabay": ["cms01"]})
+    removable = [relpath for relpath in verified(pairs.source("dayabay").base) if DAY1 in relpath]
+    lab_site.lab["cms01"].limit_rate(6_000_000)  # so that neither is over before the other has begun
+    runs = [
+        start(lab_site, DAY2),
+        start(lab_site, DAY2, 2, lab_site.lab["ntu"] if second == "another controller" else None),
+    ]
+    ends = [run.end() for run in runs]
+    assert sorted(map(bool, ends)) == [False, True], [run.said for run in runs]
+    loser = runs[ends.index(next(filter(None, ends)))]
+    assert "is in use by another run" in loser.said, loser.said
+    assert pairs.wrong(healed=True, removable=removable) == []
+    assert len(item_of(lab_site.tree("dayabay", "cms01"), "folder", "notes")) == 1, "done, and purged"
+    lab_site.lab["cms01"].limit_rate(None)
+    received = lab_site.lab["cms01"].bytes_received()
+    again = lab_site.run("backup", stamp=DAY2)
+    assert again.rc == 0, again.stdout
+    assert not again.changed
+    line = next(line for line in loser.said.splitlines() if "is in use by another run" in line)
+    moved = lab_site.lab["cms01"].bytes_received() - received
+    assert moved < SLACK
+    seen = f"rc 0 and {max(ends)}: {short(line.partition('is in use')[1] + line.partition('is in use')[2])}"
+    add_row(
+        Row(
+            f"two whole runs at once, the second from {second}",
+            seen,
+            rerun="nothing changed",
+            bytes=f"{moved / 1e6:.1f} MB",
+        )
+    )
+
+
+def test_orphan_of_a_killed_controller_is_waited_for(lab_site: LabSite, add_row: Callable[[Row], None]) -> None:
+    pairs = Pairs(lab_site, {"dayabay": ["cms01"]})
+    removable = [relpath for relpath in verified(pairs.source("dayabay").base) if DAY1 in relpath]
+    lab = lab_site.lab
+    lab["cms01"].limit_rate(3_000_000)
+    send = "send_tarballs | Send to all targets at once"
+    with killed_at(send, "tarball_send", "controller", lab_site):
+        assert at_work(lab_site), "the module is an orphan that goes on"
+        watched: list[str] = []
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(0.1):
+                both = [it for it in of_program(lab["dayabay"], "AnsiballZ_tarball_") if "sh" not in it.argv[0]]
+                watched.extend(sorted({re.sub(r".*AnsiballZ_(\w+).*", r"\1", " ".join(it.argv)) for it in both}))
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        meeting = lab_site.run("backup", stamp=DAY2)
+        over.set()
+        watcher.join()
+        assert pairs.wrong(removable=removable) == []
+        await_that(lambda: not at_work(lab_site), "the end of the orphan", 60)
+    seen = "waited for it, rc 0"
+    if meeting.rc:
+        assert "is in use" in meeting.message, meeting.stdout
+        seen = f"rc {meeting.rc}: {short(meeting.message.splitlines()[-1])}"
+    lab["cms01"].limit_rate(None)
+    again = lab_site.run("backup", stamp=DAY2)
+    assert again.rc == 0, again.stdout
+    assert pairs.wrong(healed=True, removable=removable) == []
+    assert len(item_of(lab_site.tree("dayabay", "cms01"), "folder", "notes")) == 1
+    add_row(Row("controller killed, orphaned tarball_send goes on while the next run comes", seen))

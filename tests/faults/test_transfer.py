@@ -1,0 +1,242 @@
+"""What can happen to a transfer while it goes on, and to what has arrived: each pair fails or is made good by itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+from faults.conftest import Row
+from faults.pairs import SLACK, Pairs, await_that, of_program, said
+from integration.lab_site import DAY1, LabSite, failures_of, plant, repaired, when
+from lab import Lab
+from lab.host import Host
+from lab.lab_fixture import lab_fixture, needs_namespaces
+from lab.processes import Running
+
+pytestmark = [needs_namespaces, pytest.mark.full]
+
+SIZE = 20_000_000
+RATE = 8_000_000
+DISK = 60_000_000
+TARGETS = ["good", "sshd", "receiver", "sender", "stopped", "during", "rename", "flipped", "twice", "writer", "ended"]
+sites = lab_fixture(["dayabay", "lingao", *TARGETS, "altered"], sources=["dayabay", "lingao", *TARGETS, "altered"])
+
+FAULTS = {
+    "sshd killed": ("dayabay -> sshd", ""),
+    "rsync killed at the receiver": ("dayabay -> receiver", "rsync"),
+    "rsync killed at the sender": ("dayabay -> sender", "rsync"),
+    "receiver stopped, never continued": ("dayabay -> stopped", ""),
+    "target disk full during the transfer": ("dayabay -> during", "No space left on device"),
+    "target disk full at the rename": ("dayabay -> rename", "No space left on device"),
+    "byte flipped on the far side, each time": ("dayabay -> twice", "arrived twice with other bytes"),
+    "file open for writing by nobody that is seen": ("dayabay -> writer", "is open for writing in another process"),
+    "source tarball altered while it is sent": ("lingao -> altered", "arrived twice with other bytes"),
+}
+MADE_GOOD = {
+    "byte flipped on the far side, once": ("dayabay -> flipped", "sent once more in the same run"),
+    "file rewritten by a process of the target": (
+        "dayabay -> ended",
+        "that process is ended, the file accepted or sent again",
+    ),
+}
+
+
+@pytest.fixture
+def lab_site(sites: Lab, tmp_path: Path) -> Iterator[LabSite]:
+    """A site without hosts, whose lab is repaired afterwards."""
+    with repaired(sites, tmp_path) as site:
+        yield site
+
+
+class Faults:
+    """What is done to each pair when half of its tarball has arrived."""
+
+    def __init__(self, pairs: Pairs, transport: str) -> None:
+        self.pairs, self.lab, self.transport = pairs, pairs.site.lab, transport
+        self.open: list[int] = []
+        self.running: list[subprocess.Popen[str]] = []
+        self.over = threading.Event()
+
+    def end(self) -> None:
+        """Let go of what is still held."""
+        self.over.set()
+        while self.open:
+            os.close(self.open.pop())
+        for process in self.running:
+            process.kill()
+            process.communicate()
+
+    def _file(self, name: str, source: str = "dayabay") -> Path:
+        (path,) = self.pairs.arriving(source, name)
+        return path
+
+    def _ends(self, name: str) -> tuple[Sequence[Running], Sequence[Running]]:
+        """Return the processes of rsync that send to, and receive on, a target."""
+        words = [self.lab[name].address] if self.transport == "push" else [f"outgoing/{name}"]
+        return of_program(self.lab["dayabay"], "rsync", *words), self.lab[name].processes("rsync")
+
+    def sshd(self, name: str) -> None:
+        """Kill the sshd that carries the transfer: with all sessions, or the one session on the source."""
+        if self.transport == "push":
+            self.lab[name].stop_sshd()
+            return
+        for process in self._ends(name)[0]:
+            with suppress(ProcessLookupError):
+                os.kill(parent_of(process.pid), signal.SIGKILL)
+
+    def receiver(self, name: str) -> None:
+        """Kill the receiving rsync."""
+        signal_all(self._ends(name)[1], signal.SIGKILL)
+
+    def sender(self, name: str) -> None:
+        """Kill the sending rsync."""
+        signal_all([it for it in self._ends(name)[0] if os.path.basename(it.argv[0]) == "rsync"], signal.SIGKILL)
+
+    def stopped(self, name: str) -> None:
+        """Stop the receiving rsync."""
+        signal_all(self._ends(name)[1], signal.SIGSTOP)
+
+    def during(self, name: str) -> None:
+        """Fill the disk."""
+        self._fill(name, lambda _: 0)
+
+    def rename(self, name: str) -> None:
+        """Fill the disk but for what is still to come."""
+        self._fill(name, lambda arrived: -(-SIZE // 4096) * 4096 - arrived)
+
+    def _fill(self, name: str, leave: Callable[[int], int]) -> None:
+        """Fill a target's disk while nothing arrives; `leave` gives what is left free, by what takes room on it already."""
+        signal_all(self._ends(name)[1], signal.SIGSTOP)
+        arrived = self._file(name).stat().st_blocks * 512
+        self.lab[name].fill_disk(self.pairs.site.place(name) / "copies", leave=leave(arrived))
+        signal_all(self._ends(name)[1], signal.SIGCONT)
+
+    def flipped(self, name: str) -> None:
+        """Flip a byte of what has arrived."""
+        flip(self._file(name))
+
+    def twice(self, name: str) -> None:
+        """Flip a byte of what has arrived, and again when it comes again."""
+        flip(self._file(name))
+
+        def again() -> None:
+            with suppress(AssertionError):
+                await_that(
+                    lambda: self.over.is_set() or not self.pairs.arriving("dayabay", name),
+                    "the first is thrown away",
+                    120,
+                )
+                await_that(
+                    lambda: self.over.is_set() or self.pairs.arrived("dayabay", name) > SIZE // 2, "it comes again", 120
+                )
+                if not self.over.is_set():
+                    flip(self._file(name))
+
+        threading.Thread(target=again, daemon=True).start()
+
+    def writer(self, name: str) -> None:
+        """Keep what arrives open for writing, out of sight of the target."""
+        self.open.append(os.open(self._file(name), os.O_RDWR))
+
+    def ended(self, name: str) -> None:
+        """Let a process of the target write into what arrives."""
+        inside = str(self._file(name)).partition("/root/")[2]
+        script = "import sys, time; f = open(sys.argv[1], 'r+b'); f.write(b'?' * 10); f.flush(); print('open', flush=True); time.sleep(600)"
+        process = self.lab[name].popen(["python3", "-c", script, f"/{inside}"])
+        self.running.append(process)
+        assert process.stdout is not None and process.stdout.readline() == "open\n"
+
+    def altered(self, _name: str) -> None:
+        """Alter the tarball on the source."""
+        (path,) = self.pairs.source("lingao").base.glob("folders/notes/*/*/*/*/*.zst")
+        flip(path, SIZE - 10)
+
+
+def parent_of(pid: int) -> int:
+    """Return a process's parent."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def signal_all(processes: Sequence[Running], number: int) -> None:
+    """Send a signal to processes of which some may have ended."""
+    assert processes, "there is none"
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, number)
+
+
+def flip(path: Path, position: int = 1000) -> None:
+    """Flip a bit."""
+    with open(path, "r+b") as stream:
+        stream.seek(position)
+        byte = stream.read(1)
+        stream.seek(position)
+        stream.write(bytes([byte[0] ^ 1]))
+
+
+def prepare_disk(site: LabSite, host: Host) -> None:
+    """Give a target a small disk of its own for its base."""
+    base = site.place(host.name) / "copies"
+    base.mkdir(parents=True)
+    host.small_disk(DISK, base)
+    host.run(["mkdir", "-m", "700", f"{base}/.altbackup"], check=True)
+
+
+@pytest.mark.parametrize("transport", ["push", "pull"])
+def test_faults_during_a_transfer(lab_site: LabSite, transport: str, add_row: Callable[[Row], None]) -> None:
+    lab = lab_site.lab
+    options = {"altbackup_transport": transport, "altbackup_step_timeout": "40s"}
+    lab_site.add_source("dayabay", altbackup_targets=TARGETS, **options)
+    lab_site.add_source("lingao", altbackup_targets=["altered"], **options)
+    for name in ("during", "rename"):
+        prepare_disk(lab_site, lab[name])
+    for name in (*TARGETS, "altered"):
+        lab_site.add_target(name)
+        lab[name].limit_rate(RATE)
+    for name in ("dayabay", "lingao"):
+        plant(lab_site.tree(name), "folders/notes", DAY1, os.urandom(SIZE))
+    pairs = Pairs(lab_site, {"dayabay": TARGETS, "lingao": ["altered"]})
+    faults = Faults(pairs, transport)
+
+    with ExitStack() as stack:
+        stack.callback(faults.over.set)
+        for name in (*TARGETS[1:], "altered"):
+            source = "lingao" if name == "altered" else "dayabay"
+            half = lambda source=source, name=name: pairs.arrived(source, name) > SIZE // 2  # noqa: E731
+            stack.enter_context(when(half, lambda name=name: getattr(faults, name)(name)))
+        run = lab_site.run("synchronize", stamp=DAY1)
+    failures = failures_of(run)
+    missing = {
+        fault: (where, words) for fault, (where, words) in FAULTS.items() if words not in failures.get(where, "-")
+    }
+    assert not missing, f"{missing}\n{run.message}"
+    assert set(failures) == {where for where, _ in FAULTS.values()}, "nothing else failed"
+    faults.altered("altered")  # back to what it was
+    assert pairs.wrong() == []
+
+    faults.end()
+    for name in ("during", "rename"):
+        lab[name].free_disk(lab_site.place(name) / "copies")
+    lab["sshd"].start_sshd()
+    for name in (*TARGETS, "altered"):
+        lab[name].limit_rate(None)
+    arrived = {where: pairs.arrived(*where.split(" -> ")) for where in pairs.trees() if " -> " in where}
+    received = {name: lab[name].bytes_received() for name in lab.names}
+    again = lab_site.run("synchronize", stamp=DAY1)
+    assert again.rc == 0, again.stdout
+    assert pairs.wrong(healed=True) == []
+    for fault, (where, words) in {**FAULTS, **MADE_GOOD}.items():
+        source, target = where.split(" -> ")
+        if source == "dayabay":
+            assert pairs.differences(source, target, "good") == [], fault
+        moved = lab[target].bytes_received() - received[target]
+        lacking = max(0, SIZE - arrived[where])
+        assert moved < 1.1 * lacking + SLACK, f"{fault}: {moved} bytes, {arrived[where]} had arrived"
+        seen = words if fault in MADE_GOOD else said(run, where, words)
+        add_row(Row(f"{fault} ({transport})", seen, bytes=f"{moved / 1e6:.1f} of {SIZE / 1e6:.0f} MB"))

@@ -1,0 +1,114 @@
+"""Drills in process: room for several at once, and a clean scratch whatever happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from helpers.drills import Copies, make_copies
+from helpers.trees import needs_root, small_disk
+from helpers.waiting import wait_until
+
+from ansible_collections.altbackup.core.plugins.module_utils import drill as drill_module
+from ansible_collections.altbackup.core.plugins.module_utils.drill import _Room, drill
+from ansible_collections.altbackup.core.plugins.module_utils.errors import AltbackupError, DeadlineExceeded
+from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.sandbox import Sandbox
+
+
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory: pytest.TempPathFactory) -> Copies:
+    """Return a target's tree with one tarball of each kind."""
+    return make_copies(tmp_path_factory.mktemp("copies"))
+
+
+def test_who_needs_more_than_is_left_waits_and_who_needs_more_than_there_is_is_refused(tmp_path: Path) -> None:
+    room = _Room(str(tmp_path), 100)
+    order: list[str] = []
+
+    def second() -> None:
+        with room.taken(60, Deadline(60)):
+            order.append("second in")
+
+    waiting = threading.Thread(target=second)
+    with room.taken(60, Deadline(60)):
+        waiting.start()
+        with room.taken(40, Deadline(60)):
+            order.append("small in")
+        with pytest.raises(DeadlineExceeded), room.taken(60, Deadline(0.05, "drill")):
+            pass
+        order.append("first out")
+    waiting.join(60)
+    assert order == ["small in", "first out", "second in"]
+    with (
+        pytest.raises(AltbackupError, match=r"101 bytes are needed .* altbackup_drill_limit is 100"),
+        room.taken(101, Deadline(60)),
+    ):
+        pass
+
+
+@needs_root
+def test_a_full_disk_is_told_with_the_numbers(copies: Copies, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "size=65600k") as disk:
+        result = drill(str(copies.base), ["tracs/thing"], sandbox=Sandbox(), deadline=Deadline(60), folder=str(disk))
+        assert list(disk.iterdir()) == []
+        (failure,) = result["failures"]
+        assert "bytes are needed to unpack it, but" in failure["reason"] and "are free in" in failure["reason"]
+
+
+def test_a_bug_that_one_item_meets_stops_no_other_and_leaves_nothing(
+    copies: Copies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = drill_module.prove
+
+    def prove(kind: str, *arguments: object) -> object:
+        if kind == "git":
+            raise ZeroDivisionError("a bug")
+        return real(kind, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(drill_module, "prove", prove)
+    result = drill(str(copies.base), sandbox=Sandbox(), deadline=Deadline(120))
+    assert [entry["reason"] for entry in result["failures"]] == [
+        "git/thing/2013/05/10/104701/thing.tar.zst: unexpected ZeroDivisionError: a bug"
+    ]
+    assert len(result["proved"]) == 4
+    assert not list(copies.private.glob("scratch/dayabay/drill"))
+
+
+def test_a_drill_ends_at_its_deadline_and_leaves_nothing(copies: Copies) -> None:
+    result = drill(str(copies.base), ["svn/thing"], sandbox=Sandbox(), deadline=Deadline(0.05, "drill"))
+    (failure,) = result["failures"]
+    assert "limit" in failure["reason"]
+    assert not list(copies.private.glob("scratch/dayabay/drill"))
+
+
+_MODULE = """
+import sys
+sys.path[:0] = {path!r}
+from helpers.original_trees import run_module
+from ansible_collections.altbackup.core.plugins.module_utils import proofs
+proofs.version_of = lambda *_: print("proving", flush=True) or sys.stdin.read()
+run_module("tarball_drill", base={base!r}, names=["svn/thing"])
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_drill_leaves_nothing_or_is_cleaned_up_by_the_next(
+    copies: Copies, tmp_path: Path, number: signal.Signals
+) -> None:
+    damaged = copies.copy(tmp_path / "copies")
+    drilled = damaged.private / "scratch" / "dayabay" / "drill"
+    script = _MODULE.format(path=[path for path in sys.path if path], base=str(damaged.base))
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as module:
+        assert wait_until(lambda: any(drilled.glob("*/item/thing-12/db")), 60)
+        os.kill(module.pid, number)
+        module.wait(60)
+    assert drilled.exists() == (number == signal.SIGKILL)
+    result = drill(str(damaged.base), ["folders/thing"], sandbox=Sandbox(), deadline=Deadline(60))
+    assert result["failures"] == [] and not drilled.exists()
+    assert bool(result["notes"]) == (number == signal.SIGKILL)
