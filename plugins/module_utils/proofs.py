@@ -187,6 +187,12 @@ def _prove_sqlite(work: _Work) -> None:
 def _survey(work: _Work, relative: str) -> dict[str, Any]:
     """Let a database be surveyed in the sandbox, compare its rows with the record, and return what was found."""
     path = work.plain(relative)
+    for suffix in ("-wal", "-journal"):  # whoever opens the database next would take up what it says
+        if os.path.lexists(path + suffix):
+            reason = f"{printable(relative)}{suffix} stands beside its database, and may change it when that is opened"
+            if work.record:
+                raise work.fail(f"{reason}; its dump takes none")
+            work.notes.append(reason)
     with work.opened(path) as database:
         text = work.sandbox.run(
             [work.inside(database)],

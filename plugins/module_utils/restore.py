@@ -116,7 +116,7 @@ def parse_order(values: Mapping[str, Any], stamp: str) -> Order:
         archives.append(Archive(relpath, Dna(str(entry["dig"]), int(entry["size"]), str(entry["alg"]))))
     if not 1 <= len(archives) <= 2:
         raise InvalidInput("a restore takes one tarball, or a full one and its differential")
-    names = ("base", "live_base", "member", "replace", "owner", "group", "mode", "selinux", "proof_user")
+    names = ("base", "live_base", "member", "replace", "owner", "group", "mode", "selinux")
     texts = {name: str(values.get(name) or "") for name in names}
     flags = {name: bool(values.get(name)) for name in ("consent", "special_modes")}
     aside = f"{destination}.{re.sub('/', '', stamp[:10])}-{stamp[11:]}"
@@ -126,6 +126,7 @@ def parse_order(values: Mapping[str, Any], stamp: str) -> Order:
         tuple(archives),
         values.get("origin") or {},
         record=values.get("record") or {},
+        proof_user=str(values.get("proof_user") or "nobody"),
         aside=aside if texts["replace"] == "move_aside" else "",
         **texts,  # type: ignore[arg-type]
         **flags,  # type: ignore[arg-type]
@@ -144,12 +145,13 @@ def prepare(order: Order, *, run: Run | None = None, check_mode: bool = False) -
             discard(work)
     elif os.path.lexists(work_path(order.destination)):
         result["notes"].append(f"would remove {work_path(order.destination)}, which an earlier restore had left")
-    _check_destination(order)
-    _owner_of(order)
-    for tool in _tools(order):
-        find_tool(tool)
-    with _no_dump(order, run):
-        result.update(_require_space(order))
+    with _told_with(result["notes"]):
+        _check_destination(order)
+        _owner_of(order)
+        for tool in _tools(order):
+            find_tool(tool)
+        with _no_dump(order, run):
+            result.update(_require_space(order))
     missing = os.path.dirname(order.destination)
     if not os.path.isdir(missing):
         result["notes"].append(f"{'would make' if check_mode else 'made'} the folder {missing}, which was not there")
@@ -157,6 +159,17 @@ def prepare(order: Order, *, run: Run | None = None, check_mode: bool = False) -
         with working(order.destination) as work:
             result["incoming"] = work.folder(_INCOMING)
     return result
+
+
+@contextlib.contextmanager
+def _told_with(notes: Sequence[str]) -> Iterator[None]:
+    """Let an error that the block meets tell, too, what was found before: it may be the reason. Raise AltbackupError."""
+    try:
+        yield
+    except AltbackupError as error:
+        if not notes:
+            raise
+        raise AltbackupError(f"{error} ({'; '.join(notes)})") from error
 
 
 def _tools(order: Order) -> list[str]:

@@ -242,6 +242,8 @@ class _Rules:
     def check(self, member: Any) -> None:
         """Raise Hostile, naming it, for a member that is not to be unpacked."""
         path = self._path(member, member.name, "its name")
+        if "/" not in path and not member.isdir():
+            self._refuse(member, "stands in the place of the top folder, but is none")
         if self._behind_link(path, itself=True):
             self._refuse(member, "would be written through a symbolic link of the archive")
         self._entries += 1
@@ -299,7 +301,7 @@ class _Rules:
         """Raise Hostile if what a differential would rename or remove is not below its top folder."""
         for entry in member.pax_headers[_DUMPDIR].split("\0"):
             kind, name = entry[:1], entry[1:]
-            if kind in ("R", "T") and name:
+            if kind in ("R", "T", "X") and name:
                 self._path(member, name, "what it renames,")
             elif "/" in name or name in (".", ".."):
                 self._refuse(member, f"it lists {printable(name)!r}, which is no name in a folder")

@@ -1,6 +1,6 @@
 """What must hold in every tree at any moment, seen from the files alone: nothing of the collection is used here.
 
-DESIGN.md's promises, as they can be seen in a tree at rest, whatever was killed, cut or full just before:
+What is promised, as it can be seen in a tree at rest, whatever was killed, cut or full just before:
 
 - beside each sidecar stands its tarball, with the size and digest that it says;
 - a final name without a sidecar (a killed run was about to write it) holds the whole of what the source has, never a part;

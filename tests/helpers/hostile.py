@@ -80,6 +80,11 @@ def archives(outside: Path) -> dict[str, tuple[Callable[[], bytes], str]]:
         "second top folder": (lambda: stream([folder(), member("other/file", b"x")]), "not in the top folder"),
         "other top folder": (lambda: stream([folder("other")]), "not in the top folder"),
         "current folder": (lambda: stream([folder("."), member("./file", b"x")]), "not in the top folder"),
+        "link in the place of the top folder": (
+            lambda: stream([member(TOP, kind=tarfile.SYMTYPE, link=str(outside))]),
+            "in the place of the top folder",
+        ),
+        "file in the place of the top folder": (lambda: stream([member(TOP, b"x")]), "in the place of the top folder"),
         "character device": (lambda: _special(tarfile.CHRTYPE), "is a device"),
         "block device": (lambda: _special(tarfile.BLKTYPE), "is a device"),
         "named pipe": (lambda: _special(tarfile.FIFOTYPE), "is a named pipe"),

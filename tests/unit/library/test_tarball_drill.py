@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -11,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import repositories
-from helpers.drills import KINDS, Copies, make_copies
+from helpers import hostile, repositories
+from helpers.drills import KINDS, Copies
+from helpers.hostile import compressed
 from helpers.original_trees import link, modern_text, put, reasons, run_module, tree_hash
-from helpers.trees import FIRST, NIGHTS, SECOND, as_nobody, needs_root, nobodys_folder
+from helpers.trees import FIRST, NIGHTS, SECOND, as_nobody, describe_tree, needs_root, nobodys_folder
 
 from ansible_collections.altbackup.core.plugins.module_utils import sandbox
 from ansible_collections.altbackup.core.plugins.module_utils.sidecar import parse
@@ -23,16 +25,10 @@ SVN = f"svn/thing/{FIRST}/thing-12.tar.zst"
 FOLDER = f"folders/thing/{FIRST}/thing.tar.zst"
 
 
-@pytest.fixture(scope="session")
-def dumped(tmp_path_factory: pytest.TempPathFactory) -> Copies:
-    """Return a target's tree with one tarball of each kind."""
-    return make_copies(tmp_path_factory.mktemp("dumped"))
-
-
 @pytest.fixture
-def base(dumped: Copies, tmp_path: Path) -> Path:
-    """Return a copy of that tree."""
-    return dumped.copy(tmp_path / "copies").base
+def base(every_kind: Copies, tmp_path: Path) -> Path:
+    """Return a target's tree with one tarball of each kind."""
+    return every_kind.copy(tmp_path / "copies").base
 
 
 def drill(base: Path, **options: Any) -> dict[str, Any]:
@@ -241,3 +237,36 @@ def test_a_user_who_is_not_root_drills(base: Path, monkeypatch: pytest.MonkeyPat
         with as_nobody():
             result = drill(home / "copies" / "dayabay", fail=False)
     assert reasons(result) == [] and len(result["proved"]) == len(KINDS)
+
+
+HOSTILE = (
+    "parent folder",
+    "absolute hard link",
+    "file below a link",
+    "link in the place of the top folder",
+    "character device",
+    "second archive",
+    "sparse bomb",
+)
+"""One of each sort; test_unpack has them all"""
+
+
+def test_hostile_archives_do_nothing_in_a_drill(base: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "canary").write_text("alive")
+    before = describe_tree(outside)
+    for name in HOSTILE:
+        make, said = hostile.archives(outside)[name]
+        path = compressed(base / FOLDER, make())
+        Path(f"{path}.dna").write_text(modern_text(path.read_bytes()))
+        record = base.parent / ".altbackup" / "records" / "dayabay" / "folders"
+        shutil.rmtree(record, ignore_errors=True)
+        result = run_module("tarball_drill", base=str(base), names=["folders/thing"], limit=32 << 20, fail=False)
+        if name == "character device":
+            assert reasons(result) == [] and "1 devices or named pipes were not unpacked" in result["notes"][-1], name
+        else:
+            (reason,) = reasons(result)
+            assert re.search(said, reason), (name, reason)
+        assert describe_tree(outside) == before, name
+        assert not list((base.parent / ".altbackup").glob("scratch/**/drill")), name

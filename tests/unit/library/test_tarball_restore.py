@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from helpers.environments import copy_environment, execute, make_environment, tables
+from helpers.killing import killed_at
 from helpers.repositories import make_git, make_subversion, references
 from helpers.repositories import run as call_tool
 from helpers.trees import (
@@ -34,8 +36,13 @@ from helpers.trees import (
 
 from ansible_collections.altbackup.core.plugins.module_utils import locks, processes
 from ansible_collections.altbackup.core.plugins.module_utils.archive import Form
+from ansible_collections.altbackup.core.plugins.module_utils.errors import AltbackupError, Locked
 from ansible_collections.altbackup.core.plugins.module_utils.locks import Run, held
-from ansible_collections.altbackup.core.plugins.module_utils.publish import require_writable
+from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.publish import remove_folder, require_writable
+from ansible_collections.altbackup.core.plugins.module_utils.replacing import clear, discard, working
+from ansible_collections.altbackup.core.plugins.module_utils.restore import parse_order, prepare
+from ansible_collections.altbackup.core.plugins.module_utils.restore import restore as restore_order
 from ansible_collections.altbackup.core.plugins.module_utils.restored import read_marker
 from ansible_collections.altbackup.core.plugins.modules import restore_adopt, tarball_find, tarball_restore
 
@@ -491,7 +498,7 @@ def test_devices_and_pipes_are_refused_unless_asked_for(
 
 
 def make_pair(base: Base, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Make a full tarball and a differential of what changed since, by GNU tar as DESIGN.md has it."""
+    """Make a full tarball and a differential of what changed since, by GNU tar, as a differential is made."""
     live = folder / "small"
     live.mkdir(parents=True)
     for name in ("stays", "goes", "changes", "moves"):
@@ -649,6 +656,68 @@ def test_leftovers_of_a_killed_call_are_removed_and_reported(
     assert result["rc"] == 0, result
     assert any("removed unpacked, which an earlier restore had left" in note for note in result["notes"])
     assert not left.exists()
+
+
+@pytest.mark.parametrize("kind", ["folder", "sqlite"])
+def test_killed_at_points_all_over_a_restore_the_next_one_heals(
+    base: Base, tmp_path: Path, destination: Path, kind: str
+) -> None:
+    live = tmp_path / "live"
+    if kind == "folder":
+        live.mkdir()
+        (live / "file").write_text("new")
+    else:
+        execute(live, "CREATE TABLE t (a)")
+    tarball = base.dump_one(item(kind, live))
+    destination.mkdir(parents=True)
+    (destination / "file").write_text("old")
+    values = {"destination": str(destination), "kind": kind, "tarballs": [tarball], "base": str(base.path)}
+    values |= {"record": tarball["record"], "replace": "move_aside", "consent": True}
+    order = parse_order(values, NOW)
+    assert order.aside
+    aside = Path(order.aside)
+
+    def whole() -> None:
+        deadline = time.monotonic() + 20
+        while True:  # what a killed one had started ends by itself, and holds the place until then
+            try:
+                prepare(order)
+                restore_order(order, Deadline(60))
+                return
+            except Locked:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+
+    point = 0
+    while killed_at(point, whole):
+        old = [path for path in (destination / "file", aside / "file") if path.exists() and path.read_text() == "old"]
+        hidden = [path for path in destination.parent.glob(".altbackup-tmp-*/**/file") if path.read_text() == "old"]
+        assert old or hidden, f"lost at point {point}"
+        if not aside.exists():
+            reasons = []
+            try:
+                whole()
+            except AltbackupError as error:
+                reasons.append(str(error))
+            assert all("was restored by an attempt that was killed at its end" in reason for reason in reasons)
+        assert (aside / "file").read_text() == "old"
+        if list(destination.parent.glob(".altbackup-tmp-*")):
+            with working(str(destination)) as work:
+                clear(work)
+                discard(work)
+        left = sorted(path.name for path in destination.parent.iterdir())
+        assert left == ["thing", aside.name, "thing.altbackup-restored"]
+        remove_folder(str(destination)) if kind == "folder" else destination.unlink()
+        aside.rename(destination)
+        Path(f"{destination}.altbackup-restored").unlink()
+        point += 3
+    print(f"{kind}: {point // 3} of {point} points")
+    assert point > 20
+    assert sorted(path.name for path in destination.parent.iterdir()) == [
+        "thing",
+        aside.name,
+        "thing.altbackup-restored",
+    ]
 
 
 def test_too_little_space_is_told_with_numbers_before_anything_is_written(

@@ -10,7 +10,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from helpers.drills import Copies, make_copies
+from helpers.drills import Copies
+from helpers.original_trees import run_module
 from helpers.trees import needs_root, small_disk
 from helpers.waiting import wait_until
 
@@ -21,10 +22,10 @@ from ansible_collections.altbackup.core.plugins.module_utils.processes import De
 from ansible_collections.altbackup.core.plugins.module_utils.sandbox import Sandbox
 
 
-@pytest.fixture(scope="module")
-def copies(tmp_path_factory: pytest.TempPathFactory) -> Copies:
+@pytest.fixture
+def copies(every_kind: Copies, tmp_path: Path) -> Copies:
     """Return a target's tree with one tarball of each kind."""
-    return make_copies(tmp_path_factory.mktemp("copies"))
+    return every_kind.copy(tmp_path / "copies")
 
 
 def test_who_needs_more_than_is_left_waits_and_who_needs_more_than_there_is_is_refused(tmp_path: Path) -> None:
@@ -98,17 +99,15 @@ run_module("tarball_drill", base={base!r}, names=["svn/thing"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_killed_drill_leaves_nothing_or_is_cleaned_up_by_the_next(
-    copies: Copies, tmp_path: Path, number: signal.Signals
-) -> None:
-    damaged = copies.copy(tmp_path / "copies")
-    drilled = damaged.private / "scratch" / "dayabay" / "drill"
-    script = _MODULE.format(path=[path for path in sys.path if path], base=str(damaged.base))
+def test_a_killed_drill_leaves_nothing_or_is_cleaned_up_by_the_next(copies: Copies, number: signal.Signals) -> None:
+    drilled = copies.private / "scratch" / "dayabay" / "drill"
+    script = _MODULE.format(path=[path for path in sys.path if path], base=str(copies.base))
     with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as module:
         assert wait_until(lambda: any(drilled.glob("*/item/thing-12/db")), 60)
         os.kill(module.pid, number)
         module.wait(60)
     assert drilled.exists() == (number == signal.SIGKILL)
-    result = drill(str(damaged.base), ["folders/thing"], sandbox=Sandbox(), deadline=Deadline(60))
-    assert result["failures"] == [] and not drilled.exists()
+    result = run_module("tarball_drill", base=str(copies.base), names=["folders/thing"])  # waits for what still unpacks
+    assert result["failures"] == []
+    assert not drilled.exists()
     assert bool(result["notes"]) == (number == signal.SIGKILL)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from faults.corruptions import CONSISTENT, corruptions, find
-from helpers.drills import KINDS, SECONDS, Copies, alter, make_copies, recompute, unpacked
+from helpers.drills import KINDS, SECONDS, Copies, alter, recompute, unpacked
 from helpers.original_trees import reasons, run_module
 from helpers.repositories import git, make_git, run
 from helpers.trees import describe_tree
@@ -29,16 +29,10 @@ from ansible_collections.altbackup.core.plugins.module_utils.proofs import prove
 from ansible_collections.altbackup.core.plugins.module_utils.sandbox import Sandbox, give
 
 
-@pytest.fixture(scope="session")
-def good(tmp_path_factory: pytest.TempPathFactory) -> Copies:
-    """Return a target's tree with one tarball of each kind."""
-    return make_copies(tmp_path_factory.mktemp("good"))
-
-
 @pytest.fixture
-def copies(good: Copies, tmp_path: Path) -> Copies:
-    """Return a copy of that tree."""
-    return good.copy(tmp_path / "copies")
+def copies(every_kind: Copies, tmp_path: Path) -> Copies:
+    """Return a target's tree with one tarball of each kind."""
+    return every_kind.copy(tmp_path / "copies")
 
 
 @pytest.fixture
@@ -145,10 +139,10 @@ def test_every_kind_is_corrupted_in_every_way() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("place", ["top", "inside"])
 def test_an_item_behind_a_symbolic_link_proves_nothing(
-    good: Copies, scratch: Path, tmp_path: Path, kind: str, place: str
+    every_kind: Copies, scratch: Path, tmp_path: Path, kind: str, place: str
 ) -> None:
     """A link leads to a sound item outside, which must not be taken for what was archived."""
-    top = unpacked(good.tarball(kind), tmp_path / "outside")
+    top = unpacked(every_kind.tarball(kind), tmp_path / "outside")
     inside = {"svn": "db/revs", "trac": "db/trac.db", "git": "objects", "sqlite": "live sqlite", "folder": "sub"}[kind]
     item = tmp_path / "item" / top.name
     if place == "top":
@@ -161,7 +155,7 @@ def test_an_item_behind_a_symbolic_link_proves_nothing(
         target.symlink_to(top / inside)
     outside = describe_tree(tmp_path / "outside")
     with pytest.raises(ProofFailed):
-        proved(kind, item, scratch, record_of(good, kind))
+        proved(kind, item, scratch, record_of(every_kind, kind))
     assert describe_tree(tmp_path / "outside") == outside
 
 
@@ -363,6 +357,15 @@ def test_nothing_of_a_hostile_database_takes_effect(
         assert any(word in reason for word in said.replace("\\", "").split("|"))
 
 
+@pytest.mark.parametrize("suffix", ["-wal", "-journal"])
+def test_a_journal_beside_a_database_is_told(copies: Copies, scratch: Path, tmp_path: Path, suffix: str) -> None:
+    top = unpacked(copies.tarball("trac"), tmp_path / "item")
+    (top / "db" / f"trac.db{suffix}").write_bytes(b"x" * 100)
+    with pytest.raises(ProofFailed, match=f"trac.db{suffix} stands beside its database"):
+        proved("trac", top, scratch, record_of(copies, "trac"))
+    assert any("stands beside" in note for note in proved("trac", top, scratch)["notes"])
+
+
 def test_a_program_in_the_sandbox_reaches_nothing(scratch: Path, tmp_path: Path) -> None:
     """Whatever a hole in svnadmin, git or SQLite would let an archive do, it does it here."""
     outside = tmp_path / "outside"
@@ -401,12 +404,10 @@ def test_a_program_that_wants_too_much_is_ended(scratch: Path) -> None:
 
 def test_the_programs_of_a_proof_end_at_the_deadline(scratch: Path) -> None:
     give(str(scratch), Sandbox().identity())
+    seconds = str(10**6 + os.getpid())
+    script = f"(trap '' TERM; sleep {seconds}) & trap '' TERM; touch begun; sleep {seconds}"
     with pytest.raises(DeadlineExceeded):
-        Sandbox().run(
-            ["/bin/bash", "-c", "(trap '' TERM; sleep 1000) & trap '' TERM; sleep 1001"],
-            str(scratch),
-            what="sleeping",
-            deadline=Deadline(1, "proof"),
-        )
+        Sandbox().run(["/bin/bash", "-c", script], str(scratch), what="sleeping", deadline=Deadline(3, "proof"))
+    assert (scratch / "begun").exists()
     alive = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    assert not [line for line in alive if line.startswith((b"sleep\x001000", b"sleep\x001001"))]
+    assert not [line for line in alive if line.startswith(b"sleep\0" + seconds.encode())]

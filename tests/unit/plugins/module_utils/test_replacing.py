@@ -6,12 +6,12 @@ import contextlib
 import errno
 import json
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.killing import killed_at
 from helpers.trees import describe_tree, make_odd_tree
 
 from ansible_collections.altbackup.core.plugins.module_utils import replacing
@@ -148,40 +148,6 @@ def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(InvalidInput, match="file is no folder"), working(str(tmp_path / "file" / "thing")):
         pass
-
-
-def killed_at(point: int, function: Callable[[], Any]) -> bool:
-    """Run a function in a child that ends, as if killed, before its `point`th change of a file system; return whether it did end so."""
-    child = os.fork()
-    if child == 0:
-        count = 0
-
-        def watch(event: str, arguments: tuple[Any, ...]) -> None:
-            nonlocal count
-            writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-            if writes or event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "ctypes.call", "shutil.rmtree"):
-                count += 1
-                if count > point:
-                    os._exit(9)
-
-        real = replacing._renameat2
-
-        def renamed(old: str, new: str, flags: int) -> None:
-            watch("ctypes.call", ())
-            real(old, new, flags)
-            watch("ctypes.call", ())
-
-        replacing._renameat2 = renamed
-        sys.addaudithook(watch)
-        status = 1
-        try:
-            function()
-            status = 0
-        finally:
-            os._exit(status)
-    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert ended in (0, 9)
-    return ended == 9
 
 
 @pytest.mark.parametrize("before", ["nothing", "old thing", "old restored thing"])

@@ -120,6 +120,9 @@ def differential(tmp_path: Path) -> tuple[Path, Path, Path]:
     live = tmp_path / "live" / TOP
     (live / "sub").mkdir(parents=True)
     (live / "old name").mkdir()
+    for name in ("one", "two"):
+        (live / name).mkdir()
+        (live / name / f"was {name}").write_text(name)
     for name in ("kept", "changed", "deleted", "sub/deleted", "old name/file"):
         (live / name).write_text(name)
     tar = ("tar", "--create", "--format=posix", "--no-check-device", f"--directory={live.parent}")
@@ -131,6 +134,8 @@ def differential(tmp_path: Path) -> tuple[Path, Path, Path]:
     (live / "changed").write_text("other content")
     os.utime(live / "changed", (0, 4102444800))
     (live / "old name").rename(live / "new name")
+    for old, new in (("one", "aside"), ("two", "one"), ("aside", "two")):
+        (live / old).rename(live / new)
     (live / "new").write_text("new")
     run(*tar, snapshot, "--gzip", f"--file={diff}", TOP)
     return full, diff, live
