@@ -113,7 +113,8 @@ class Pairs:
 def said(run: Run, where: str, words: str = "") -> str:
     """Return the exit code of a run, and the line that it had for a node or a pair with these words in it, for the table."""
     lines = reason(run.message, where).splitlines()
-    return f"rc {run.rc}: {short(next((line for line in lines if words in line), lines[0]))}"
+    shown = [line for line in lines if words in line and not line.endswith(" failures:")]
+    return f"rc {run.rc}: {short((shown or lines)[0])}"
 
 
 def reason(message: str, where: str) -> str:
