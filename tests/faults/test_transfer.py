@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -188,6 +189,11 @@ def prepare_disk(site: LabSite, host: Host) -> None:
     host.run(["mkdir", "-m", "700", f"{base}/.altbackup"], check=True)
 
 
+def half_arrived(pairs: Pairs, source: str, name: str) -> Callable[[], bool]:
+    """Return what tells whether half of a source's tarball has arrived at a target."""
+    return lambda: pairs.arrived(source, name) > SIZE // 2
+
+
 @pytest.mark.parametrize("transport", ["push", "pull"])
 def test_faults_during_a_transfer(lab_site: LabSite, transport: str, add_row: Callable[[Row], None]) -> None:
     lab = lab_site.lab
@@ -208,8 +214,7 @@ def test_faults_during_a_transfer(lab_site: LabSite, transport: str, add_row: Ca
         stack.callback(faults.over.set)
         for name in (*TARGETS[1:], "altered"):
             source = "lingao" if name == "altered" else "dayabay"
-            half = lambda source=source, name=name: pairs.arrived(source, name) > SIZE // 2  # noqa: E731
-            stack.enter_context(when(half, lambda name=name: getattr(faults, name)(name)))
+            stack.enter_context(when(half_arrived(pairs, source, name), partial(getattr(faults, name), name)))
         run = lab_site.run("synchronize", stamp=DAY1)
     failures = failures_of(run)
     missing = {
