@@ -315,15 +315,16 @@ def with_remembered(
     return expected, None if items is None else [*known, *more]
 
 
-Fetch = Callable[[str, Sequence[Wanted]], int]
-"""What fetches tarballs into a folder and returns the bytes on the wire; it raises AltbackupError"""
-
-
 def accept(
-    hold: Hold, tarballs: Sequence[Mapping[str, Any]], *, fetch: Fetch | None = None, retry: bool = False
+    hold: Hold,
+    tarballs: Sequence[Mapping[str, Any]],
+    *,
+    fetch: Callable[[str, Sequence[Wanted]], int] | None = None,
+    retry: bool = False,
 ) -> dict[str, Any]:
     """Given a target's tree and tarballs of its source, fetch them if they were not sent, verify each, give it its final name.
 
+    `fetch` brings tarballs into a folder, returns the bytes on the wire, and raises AltbackupError.
     Return `tarballs` (those that now stand verified), `wrong` (those whose bytes were other ones and are to be sent once
     more, with what their digest was), `wire` (bytes fetched), `notes` and `failures`. What arrived in part stays for the
     next run; other bytes are thrown away, and without `retry`, or a second time, are a failure.

@@ -150,13 +150,37 @@ def test_each_module_runs_by_full_name(installed: Installed, night: Site) -> Non
     assert call("tarball_count", base=str(copies), day=DAY, expect=expect)["counts"] == expect
     listed = call("tarball_list", base=str(base), day=DAY)["tarballs"]
     assert len(listed) == len(KINDS)
+    listed_paths = [entry["relpath"] for entry in listed]
     prepared = call("tarball_prepare", base=str(other / "dayabay"), tarballs=listed, day=DAY)
     assert sorted(prepared["send"]) == sorted(entry["relpath"] for entry in listed)
-    delivery = {"target": "sdu", "incoming": prepared["incoming"], "tarballs": listed}
+    delivery = {"peer": {"node": "sdu", "folder": prepared["incoming"]}, "tarballs": listed}
     assert call("tarball_send", base=str(base), targets=[delivery])["sent"]["sdu"] == sum(e["size"] for e in listed)
     assert len(call("tarball_accept", base=str(other / "dayabay"), tarballs=listed)["tarballs"]) == len(KINDS)
     purged = call("tarball_purge", base=str(other / "dayabay"), keep=3, verify=True)
     assert (purged["removed"], len(purged["kept"])) == ([], len(KINDS))
+
+    assert call("run_lock", bases=[str(base)], state="absent")["failures"] == []
+    (drilled,) = call("tarball_drill", base=str(copies), names=["folders/svnsetup"])["proved"]
+    assert drilled["relpath"] in listed_paths
+
+    found = call("tarball_find", trees=[{"source": "dayabay", "base": str(copies), "keys": ["folders/svnsetup"]}])
+    (held,) = found["trees"][0]["tarballs"]
+    back = night.folder / "back"
+    order = {
+        "destination": str(back / "svnsetup"),
+        "kind": "folder",
+        "tarballs": [{name: held[name] for name in ("relpath", "size", "dig", "alg")}],
+        "record": held["record"],
+        "special_modes": True,
+        "stamp": STAMP,
+    }
+    incoming = installed.module("tarball_restore", step="prepare", **order)["incoming"]
+    ends = {"origin": (str(copies), "cms01"), "destination": (incoming, "sdu")}
+    peers = {name: {"node": node, "folder": folder} for name, (folder, node) in ends.items()}
+    call("tarball_carry", **peers, relpaths=[held["relpath"]], size=held["size"], spool=str(night.folder / "spool"))
+    assert call("tarball_restore", **order)["changed"] is True
+    assert (back / "svnsetup" / "users.conf").read_bytes() == (night.live / "folder" / "users.conf").read_bytes()
+    assert call("restore_adopt", path=[str(back / "svnsetup")])["changed"] is True
 
     published = {path.stem for path in (installed.collection / "plugins" / "modules").glob("*.py")}
     assert set(results) == published - {"__init__"}

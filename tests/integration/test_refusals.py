@@ -25,7 +25,7 @@ def refused(site: Site, playbook: str, *arguments: str, **extra: Any) -> str:
         ({"altbackup_itmes": []}, ["altbackup_itmes", "altbackup_items"]),
         ({"altbackup_targets": ["cms02"]}, ["cms02", "cms01"]),
         ({"altbackup_items": []}, ["dayabay", "altbackup_items"]),
-        ({"altbackup_transport": "pull"}, ["dayabay", "pull"]),
+        ({"altbackup_transport": "fetch"}, ["dayabay", "'fetch' is not one of push, pull"]),
     ],
 )
 def test_error_of_the_inventory_stops_all_and_names_it(site: Site, settings: dict[str, Any], words: list[str]) -> None:
