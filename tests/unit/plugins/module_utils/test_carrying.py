@@ -116,7 +116,7 @@ def test_what_a_killed_call_left_is_removed_but_not_what_another_holds(
         notes = bring(*ends, RELPATHS, 1, Deadline(60), str(spool))["notes"]
     finally:
         os.close(descriptor)
-    assert notes == [f"removed {left}, which a killed restore had left"]
+    assert notes == [f"removed {left}, which a killed call had left"]
     assert sorted(spool.iterdir()) == [busy, other]
 
 
