@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from integration.lab_site import DAY1, LabSite
+from helpers.drills import recompute
+from integration.lab_site import DAY1, QUICK, LabSite
 from integration.site import KINDS, tarballs_of
 from lab import Lab
+from lab.inventory import connection
 from lab.lab_fixture import lab_fixture, needs_namespaces
 
 pytestmark = needs_namespaces
@@ -34,3 +36,52 @@ def test_targets_prove_what_they_received_and_name_what_they_cannot(
         tree = site.tree("dayabay", name)
         assert len(list(tree.glob("*/*/*/*/*/*/*.proof"))) == count
         assert not list((tree.parent / ".altbackup").glob("scratch/**/drill"))
+
+
+def test_a_scratch_host_proves_for_a_target_and_keeps_nothing(
+    sites: Lab, live_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    site = LabSite(tmp_path_factory.mktemp("away"), lab=sites, limits=QUICK)
+    site.add_source("dayabay", altbackup_targets=["cms01"])
+    scratch = site.place("sdu") / "scratch"
+    scratch.mkdir(parents=True)
+    site.add_target("cms01", altbackup_drill_host="sdu", altbackup_drill_folder=str(scratch))
+    way = connection(sites, sites["sdu"])
+    site.hosts["sdu"] = {"lab_way": way, **{name: f"{{{{ lab_way.{name} }}}}" for name in way}, **QUICK}
+    site.groups["ungrouped"] = ["sdu"]
+    site.give_all_kinds("dayabay", live_template)
+    assert site.run("backup", stamp=DAY1).rc == 0
+    tree = site.tree("dayabay", "cms01")
+    (damaged,) = [path for path in tarballs_of(tree) if "git" in path.parts]
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:-1] + b"x")
+    recompute(damaged)
+
+    predicted = site.run("drill", "--check", "--limit", "cms01", stamp=DAY1)
+    assert predicted.rc == 0 and "to sdu to drill them there" in predicted.stdout
+    run = site.run("drill", "--limit", "cms01", stamp=DAY1)
+    assert run.message.startswith("1 failure:"), run.message
+    assert "dayabay -> cms01: drill of git/toolbox: drilled on sdu: git/toolbox/" in run.message
+    assert "does not match what its dump recorded" in run.message
+    assert len(site.events_in("tarball_drill_away")) == 4 and len(site.events_in("tarball_carry")) == 1
+    assert proofs_in(tree) == len(KINDS) - 1
+    assert not list(scratch.iterdir()) and not list((tree.parent / ".altbackup").glob("scratch/**/drill"))
+
+    damaged.write_bytes(content)
+    recompute(damaged)
+    again = site.run("drill", "--limit", "cms01", stamp=DAY1)
+    assert again.rc == 0, again.message
+    assert proofs_in(tree) == len(KINDS) and not list(scratch.iterdir())
+
+    sites["sdu"].stop_sshd()
+    try:
+        down = site.run("drill", "--limit", "cms01", stamp=DAY1)
+    finally:
+        sites["sdu"].start_sshd()
+    assert down.message.startswith("1 failure:"), down.message
+    assert "dayabay -> cms01: drill: drilled on sdu: unreachable" in down.message
+
+
+def proofs_in(tree: Path) -> int:
+    """Return how many tarballs of a tree have a proof."""
+    return len(list(tree.glob("*/*/*/*/*/*/*.proof")))
