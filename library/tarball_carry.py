@@ -19,6 +19,10 @@ description:
 requirements:
   - rsync and ssh on the controller, rsync on both nodes
 options:
+  tree:
+    description: Whether the tarballs keep their paths below the folder; then one that cannot be read is a failure that holds up no other.
+    type: bool
+    default: false
   origin:
     description:
       - The node that holds the tarballs, a mapping of node, folder (the base of the tree), host, port, user, ssh_key, ssh_args, connect_timeout, io_timeout
@@ -30,7 +34,7 @@ options:
     type: dict
     required: true
   relpaths:
-    description: The tarballs, as paths below the base. They arrive under their last names.
+    description: The tarballs, as paths below the base. They arrive under their last names, unless O(tree).
     type: list
     elements: str
     required: true
@@ -107,7 +111,7 @@ def run(options: dict) -> dict:
     """Given the module's parameters, carry."""
     ends = parse_peer(options["origin"]), parse_peer(options["destination"])
     deadline = Deadline(options["step_timeout"], "transfer")
-    return {"failures": [], **bring(*ends, options["relpaths"], options["size"], deadline, options["spool"])}
+    return bring(*ends, options["relpaths"], options["size"], deadline, options["spool"], tree=options["tree"])
 
 
 def main() -> None:
@@ -118,6 +122,7 @@ def main() -> None:
             "destination": {"type": "dict", "required": True},
             "relpaths": {"type": "list", "elements": "str", "required": True},
             "size": {"type": "int", "required": True},
+            "tree": {"type": "bool", "default": False},
             "spool": {"type": "path", "default": "~/.altbackup/restore"},
             "step_timeout": {"type": "float", "default": 21600},
             "fail": {"type": "bool", "default": True},
@@ -128,7 +133,7 @@ def main() -> None:
     options = module.params
     if module.check_mode:
         module.exit_json(**{**EMPTY, "changed": bool(options["relpaths"]), "failures": []})
-    result = attempt("restore", EMPTY, lambda: run(options))
+    result = attempt("drill" if options["tree"] else "restore", EMPTY, lambda: run(options))
     if result["failures"] and options["fail"]:
         module.fail_json(msg=summarize(result["failures"]), **result)
     module.exit_json(**result)

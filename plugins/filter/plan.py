@@ -69,21 +69,25 @@ def with_items(planned: Mapping[str, Any], source: str, discovered: Iterable[Map
 def connection_facts(
     hostvars: Mapping[str, Mapping[str, Any]], planned: Mapping[str, Any], play_hosts: Iterable[str]
 ) -> list[dict[str, Any]]:
-    """Given hostvars, the plan and the hosts of a play, return {node, name, value} of variables by which their targets are reached.
+    """Given hostvars, the plan and the hosts of a play, return {node, name, value} of variables by which hosts that they need are reached.
 
-    Only templates are returned, evaluated with the variables of the target: a delegated task would take the source's.
+    These are their targets, and the hosts on which their tarballs are drilled, of which one that is not understood is left to
+    the drill. Only templates are returned, evaluated with the variables of that host: a delegated task would take the source's.
     """
     sources = [str(host) for host in play_hosts if host in planned["sources"]]
     pairs = [(source, str(target)) for source in sources for target in planned["sources"][source]["targets"]]
     nodes = dict.fromkeys(target for source, target in pairs if target != source)
     found = []
-    for node in nodes:
+    drills = [str(planned["nodes"][host]["drill_host"]) for host in play_hosts if host in planned["nodes"]]
+    for node in dict.fromkeys([*nodes, *filter(None, drills)]):
         variables = hostvars[node]
         raw = hostvars.raw_get(node)  # type: ignore[attr-defined]
         for name in sorted(name for name in raw if REACHED_BY.fullmatch(str(name)) and is_template(raw[name])):
             try:
                 value = plain(variables[name], strict=True)
             except (AnsibleError, TemplateError) as error:
+                if node not in nodes:
+                    break
                 raise AnsibleFilterError(f"{node}: {name} {explain(error)}") from error
             found.append({"node": node, "name": str(name), "value": value})
     return untrusted(found)

@@ -16,51 +16,83 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .errors import AltbackupError, ToolFailed
+from .failures import failure
 from .layout import TEMPORARY, split_relpath
 from .processes import Deadline, inherited
 from .publish import remove_folder
-from .transfer import Peer, carry
+from .transfer import Peer, _moved, carry, rsync_command
 
 _ATTEMPTS = 3
 _CUT = (10, 12, 30, 35, 255)
 """Exit codes of rsync where the way between the two may have been cut"""
+_PARTIAL = (23, 24)
+"""Those where some files could not be read"""
 _PAUSE = 2.0
 """Seconds between attempts: each goes on where the one before was cut"""
 
 
 def bring(
-    origin: Peer, destination: Peer, relpaths: Sequence[str], size: int, deadline: Deadline, folder: str
+    origin: Peer,
+    destination: Peer,
+    relpaths: Sequence[str],
+    size: int,
+    deadline: Deadline,
+    folder: str,
+    *,
+    tree: bool = False,
 ) -> dict[str, Any]:
     """Given a peer with a tree, one with an empty folder, and tarballs of the tree, bring these into the folder; return the result.
 
-    `folder` is where the controller puts what it fetches, `size` their bytes. Raise AltbackupError or OSError.
+    `folder` is where the controller puts what it fetches, `size` their bytes. Each arrives by its last name. As a `tree` they
+    keep their paths, and what cannot be read is one of the `failures` that holds up no other. Raise AltbackupError or OSError.
     """
     start = time.monotonic()
     for relpath in relpaths:
         split_relpath(relpath)
-    names = [relpath.rsplit("/", 1)[-1] for relpath in relpaths]
     notes: list[str] = []
+    move = _Mover(deadline, tree)
     if not origin.host:
-        _persist(destination, origin.folder, relpaths, deadline, fetch=False)
+        move.persist(destination, origin.folder, relpaths, fetch=False)
     elif not destination.host:
-        _persist(origin, destination.folder, relpaths, deadline, fetch=True)
+        move.persist(origin, destination.folder, relpaths, fetch=True)
     else:
         with _spool(os.path.expanduser(folder), size, notes) as spool:
-            _persist(origin, spool, relpaths, deadline, fetch=True)
-            _persist(destination, spool, names, deadline, fetch=False)
-    return {"changed": True, "seconds": round(time.monotonic() - start, 3), "notes": notes}
+            move.persist(origin, spool, relpaths, fetch=True)
+            names = relpaths if tree else [relpath.rsplit("/", 1)[-1] for relpath in relpaths]
+            there = [name for name in names if os.path.lexists(os.path.join(spool, name))]
+            move.persist(destination, spool, there, fetch=False)
+    failures = [failure("drill", error) for error in move.errors]
+    return {"changed": True, "seconds": round(time.monotonic() - start, 3), "notes": notes, "failures": failures}
 
 
-def _persist(peer: Peer, here: str, relpaths: Sequence[str], deadline: Deadline, *, fetch: bool) -> None:
-    """Carry files; a cut is tried again, and costs no more than what was not there yet."""
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            carry(peer, here, relpaths, deadline, fetch=fetch)
-            return
-        except ToolFailed as error:
-            if error.rc not in _CUT or attempt == _ATTEMPTS or deadline.is_over():
-                raise
-            time.sleep(_PAUSE)
+class _Mover:
+    """How files go from one end to the other: a cut is tried again, and costs no more than what was not there yet."""
+
+    def __init__(self, deadline: Deadline, tree: bool) -> None:
+        self.errors: list[ToolFailed] = []
+        self._deadline = deadline
+        self._tree = tree
+
+    def persist(self, peer: Peer, here: str, relpaths: Sequence[str], *, fetch: bool) -> None:
+        """Carry files. Raise ToolFailed, but keep what some of a tree's met in `errors`."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                self._carry(peer, here, relpaths, fetch=fetch)
+                return
+            except ToolFailed as error:
+                if self._tree and error.rc in _PARTIAL:
+                    self.errors.append(error)
+                    return
+                if error.rc not in _CUT or attempt == _ATTEMPTS or self._deadline.is_over():
+                    raise
+                time.sleep(_PAUSE)
+
+    def _carry(self, peer: Peer, here: str, relpaths: Sequence[str], *, fetch: bool) -> None:
+        if self._tree:
+            names = "".join(f"{path}\0" for path in relpaths).encode()
+            _moved(peer, rsync_command(peer, here, fetch=fetch), names, self._deadline, fetch=fetch)
+        else:
+            carry(peer, here, relpaths, self._deadline, fetch=fetch)
 
 
 @contextlib.contextmanager
@@ -104,5 +136,5 @@ def _remove_abandoned(folder: str) -> list[str]:
             continue
         with contextlib.suppress(BlockingIOError), _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB):
             remove_folder(path)
-            notes.append(f"removed {path}, which a killed restore had left")
+            notes.append(f"removed {path}, which a killed call had left")
     return notes

@@ -18,7 +18,7 @@ from .digest import cores, digest_file, in_parallel
 from .errors import AltbackupError, InvalidInput, ProofFailed
 from .failures import failure
 from .items import CATEGORIES
-from .layout import Tarball, Tree, open_tree, parse_filename, scan
+from .layout import Tarball, Tree, open_tree, parse_filename, printable, scan
 from .leftovers import drill_folder
 from .processes import Deadline
 from .proof_files import last_proved, moment_at, write_proof
@@ -29,8 +29,10 @@ from .sidecar import Dna
 from .unpack import Contents, Limits, TooLarge, examine, extract
 
 STAGE = "drill"
+TEMPORARY = ".altbackup-drill-"
+"""How folders begin in which drills work, outside of trees"""
 _KINDS = {**{category: kind for kind, category in CATEGORIES.items()}, "repos": "svn"}  # as the original scripts had it
-_MARGIN = 64 << 20
+MARGIN = 64 << 20
 """Bytes of the disk that a drill leaves free."""
 
 
@@ -53,14 +55,9 @@ def drill(
     all of it is removed, whatever happens. In check mode `proved` are those that would be tried.
     Raise AltbackupError where nothing can be done.
     """
-    if not 0 < share <= 1:
-        raise InvalidInput(f"share {share:g} is not a part of the items above 0 and up to 1")
     tree = open_tree(base) if check_mode else require_writable(base)
     result: dict[str, Any] = {"changed": False, "proved": [], "left": [], "notes": [], "failures": []}
-    newest, proved = _newest(tree, names, result)
-    order = sorted(newest.values(), key=lambda tarball: (proved[tarball.key], tarball.key))
-    chosen = order[: math.ceil(share * len(order))]
-    result["left"] = [tarball.relpath for tarball in order[len(chosen) :]]
+    chosen = choose(tree, names, share, result)
     if check_mode:
         result["proved"] = [{**_described(tarball), "when": ""} for tarball in chosen]
         result["changed"] = bool(chosen)
@@ -74,6 +71,40 @@ def drill(
             result["notes"] += outcome.notes
     result["changed"] = bool(result["proved"])
     return result
+
+
+def choose(tree: Tree, names: Sequence[str] | None, share: float, result: dict[str, Any]) -> list[Tarball]:
+    """Given a tree, items and the part of them to drill, return the newest verified tarballs of those whose last proof is oldest.
+
+    What is `left`, and `failures`, are entered in the result. Raise InvalidInput.
+    """
+    if not 0 < share <= 1:
+        raise InvalidInput(f"share {share:g} is not a part of the items above 0 and up to 1")
+    newest, proved = _newest(tree, names, result)
+    order = sorted(newest.values(), key=lambda tarball: (proved[tarball.key], tarball.key))
+    chosen = order[: math.ceil(share * len(order))]
+    result["left"] = [tarball.relpath for tarball in order[len(chosen) :]]
+    return chosen
+
+
+def chain_of(tree: Tree, tarball: Tarball) -> list[Tarball]:
+    """Given a tarball, return those that unpack to one state: the full one, then its differential. Raise ProofFailed without it."""
+    dna = tarball.dna
+    if dna is None or dna.base is None:
+        return [tarball]
+    relpath = f"{tarball.key}/{dna.base}"
+    full = {entry.relpath: entry for entry in scan(tree, keys={tarball.key}).verified()}.get(relpath)
+    if full is None or full.dna is None:
+        raise ProofFailed(f"its full tarball {relpath} is missing or not verified: it cannot be restored")
+    if full.dna.dig != dna.base_dig:
+        raise ProofFailed(f"its full tarball {relpath} is another one than it was made against: it cannot be restored")
+    return [full, tarball]
+
+
+def failure_of(relpath: str, reason: str | BaseException) -> dict[str, Any]:
+    """Given a tarball and why it was not proved, return the failure."""
+    found = failure(STAGE, reason, relpath=relpath)
+    return {**found, "reason": f"{printable(relpath)}: {found['reason']}"}
 
 
 def _described(tarball: Tarball) -> dict[str, Any]:
@@ -106,7 +137,7 @@ def _scratch(tree: Tree, folder: str, result: dict[str, Any]) -> Iterator[str]:
     """Yield an empty private folder, which is removed whatever happens; what a killed drill left there goes first."""
     if folder and not (os.path.isabs(folder) and os.path.isdir(folder)):
         raise InvalidInput(f"folder {folder!r} for drills is not the absolute path of a folder on this node")
-    path = os.path.join(folder, f".altbackup-drill-{tree.source or 'own'}") if folder else drill_folder(tree)
+    path = os.path.join(folder, f"{TEMPORARY}{tree.source or 'own'}") if folder else drill_folder(tree)
     if os.path.lexists(path):
         remove_folder(path)
         result["notes"].append(f"removed {path}, which a killed drill left")
@@ -127,7 +158,7 @@ class _Room:
         self.folder = folder
         self.limit = limit
         self.free = shutil.disk_usage(folder).free
-        self.capacity = max(0, min(self.free - _MARGIN, limit or self.free))
+        self.capacity = max(0, min(self.free - MARGIN, limit or self.free))
         self._taken = 0
         self._changed = threading.Condition()
 
@@ -180,11 +211,9 @@ class _Drill:
         try:
             self._drill(tarball, outcome)
         except (AltbackupError, OSError) as error:
-            outcome.failures.append(failure(STAGE, error, relpath=tarball.relpath))
-            outcome.failures[-1]["reason"] = f"{tarball.relpath}: {outcome.failures[-1]['reason']}"
+            outcome.failures.append(failure_of(tarball.relpath, error))
         except Exception as error:  # noqa: BLE001 (a bug that one tarball meets does not stop the others)
-            reason = f"{tarball.relpath}: unexpected {type(error).__name__}: {error}"
-            outcome.failures.append(failure(STAGE, reason, relpath=tarball.relpath))
+            outcome.failures.append(failure_of(tarball.relpath, f"unexpected {type(error).__name__}: {error}"))
         return outcome
 
     def _drill(self, tarball: Tarball, outcome: _Outcome) -> None:
@@ -194,7 +223,7 @@ class _Drill:
         kind = _KINDS.get(tarball.category, "")
         if not kind:
             raise InvalidInput(f"category {tarball.category} is that of no kind: how it is proved is not known")
-        chain = self._chain(tarball)
+        chain = chain_of(self.tree, tarball)
         for part in chain:
             self._require_match(part, record if part is tarball else {})
         paths = [self.tree.path(part.relpath) for part in chain]
@@ -233,21 +262,6 @@ class _Drill:
             outcome.notes.append(f"{tarball.relpath}: the record under its stamp is that of {record['relpath']}")
             return {}
         return record
-
-    def _chain(self, tarball: Tarball) -> list[Tarball]:
-        """Return the tarballs that unpack to one state: the full one, then its differential. Raise ProofFailed without it."""
-        dna = tarball.dna
-        if dna is None or dna.base is None:
-            return [tarball]
-        relpath = f"{tarball.key}/{dna.base}"
-        full = {entry.relpath: entry for entry in scan(self.tree, keys={tarball.key}).verified()}.get(relpath)
-        if full is None or full.dna is None:
-            raise ProofFailed(f"its full tarball {relpath} is missing or not verified: it cannot be restored")
-        if full.dna.dig != dna.base_dig:
-            raise ProofFailed(
-                f"its full tarball {relpath} is another one than it was made against: it cannot be restored"
-            )
-        return [full, tarball]
 
     def _require_match(self, tarball: Tarball, record: Mapping[str, Any]) -> None:
         """Raise ProofFailed unless a tarball is what its dna, and its record, say."""

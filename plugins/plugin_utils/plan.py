@@ -31,6 +31,7 @@ _OF_BOTH = (
     "proof_age",
     "drill_share",
     "drill_limit",
+    "drill_host",
     "drill_folder",
     "drill_user",
     "ssh_key",
@@ -52,6 +53,7 @@ _OF_NODES = (
     "proof_age",
     "drill_share",
     "drill_limit",
+    "drill_host",
     "drill_folder",
     "drill_user",
     "step_timeout",
@@ -130,6 +132,8 @@ def build_plan(
     general += _check_names(sources)
     for host, values in source_values.items():
         _check_source(host, values, hosts, targets, errors)
+    for values in (source_values, target_values):
+        _check_drill_hosts(values, hosts, errors)
     if not errors.has("altbackup_targets"):
         general += _check_named(targets, source_values)
     general += _check_bases(source_values, target_values)
@@ -306,6 +310,17 @@ def _check_source(
         errors.add(host, "altbackup_items", text)
 
 
+def _check_drill_hosts(nodes: Mapping[str, Mapping[str, Any]], hosts: Sequence[str], errors: _Errors) -> None:
+    """Add the errors of nodes whose tarballs are to be drilled on another host."""
+    for node, values in nodes.items():
+        host = values["altbackup_drill_host"]
+        if host and host not in hosts:
+            errors.add(node, "altbackup_drill_host", f"{host!r} is no host of the inventory, {nearest(host, hosts)}")
+        elif host and host != node and not values["altbackup_drill_folder"]:
+            text = f"is empty, but drills are to unpack on {host} (altbackup_drill_host): name the folder there, like /scratch"
+            errors.add(node, "altbackup_drill_folder", text)
+
+
 def _check_named(targets: Sequence[str], source_values: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return an error for each target that no source names."""
     named = {target for values in source_values.values() for target in values["altbackup_targets"] or ()}
@@ -343,6 +358,7 @@ def _common(host: str, values: Mapping[str, Any], connection: Mapping[str, Any],
             errors.add(host, origin, value.reason)
         elif entry[name] in (None, "") and value not in (None, ""):
             entry[name] = value
+    entry["drill_host"] = "" if entry["drill_host"] == host else entry["drill_host"]
     entry["rsync_host"] = str(entry["rsync_host"] or host)
     entry["rsync_user"] = str(entry["rsync_user"] or "")
     try:

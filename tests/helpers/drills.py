@@ -11,20 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from helpers import environments
-from helpers.original_trees import modern_text
+from helpers.original_trees import modern_text, put
 from helpers.repositories import make_git, make_subversion, run
-from helpers.trees import FIRST, Base, item
+from helpers.trees import FIRST, SECOND, Base, item
 
 from ansible_collections.altbackup.core.plugins.module_utils.items import CATEGORIES
 from ansible_collections.altbackup.core.plugins.module_utils.layout import parse_filename
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.proofs import prove
 from ansible_collections.altbackup.core.plugins.module_utils.sandbox import Sandbox
+from ansible_collections.altbackup.core.plugins.module_utils.sidecar import parse
 from ansible_collections.altbackup.core.plugins.module_utils.unpack import Limits, unpack
 
 KINDS = ("svn", "trac", "git", "folder", "sqlite")
 LIMITS = Limits(1 << 30)
 SECONDS = 120
+SVN = f"svn/thing/{FIRST}/thing-12.tar.zst"
+FOLDER = f"folders/thing/{FIRST}/thing.tar.zst"
 
 
 def make_database(path: Path) -> Path:
@@ -174,3 +177,32 @@ def make_copies(folder: Path) -> Copies:
     shutil.copytree(base.path, copies.base, symlinks=True, ignore=shutil.ignore_patterns(".altbackup"))
     shutil.copytree(base.path / ".altbackup" / "records", copies.private / "records" / "dayabay")
     return copies
+
+
+def add_differential(base: Path, tmp_path: Path) -> tuple[str, str]:
+    """Put a full tarball of a folder, made by GNU tar, and a differential of a later night into a base; return both."""
+    live = tmp_path / "live" / "pair"
+    live.mkdir(parents=True)
+    full, diff = f"folders/pair/{FIRST}/pair.tar.gz", f"folders/pair/{SECOND}/pair.diff.tar.gz"
+    for relpath, name in ((full, "old"), (diff, "new")):
+        for other in live.iterdir():
+            other.unlink()
+        (live / name).write_text(name)
+        path = put(base, relpath)
+        snapshot = f"--listed-incremental={tmp_path}/snapshot"
+        tar = (
+            "tar",
+            "-czf",
+            path,
+            "--format=posix",
+            "--no-check-device",
+            snapshot,
+            f"--directory={live.parent}",
+            "pair",
+        )
+        run(*tar)
+        dna = json.loads(modern_text(path.read_bytes()))
+        if relpath == diff:
+            dna |= {"base": full.split("/", 2)[2], "base_dig": parse((base / f"{full}.dna").read_text()).dig}
+        Path(f"{path}.dna").write_text(json.dumps(dna))
+    return full, diff

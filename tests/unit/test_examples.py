@@ -79,6 +79,8 @@ def test_examples_of_modules_run(tmp_path: Path) -> None:
     prepared = examples.run_well("tarball_prepare")
     examples.put(Path(prepared["incoming"]) / f"md5-{file_digest(examples.content, 'md5')}")
     assert len(examples.run_well("tarball_accept")["tarballs"]) == 1
+    examples.run_well("tarball_drill_away")
+    assert not list(examples.data.glob(".altbackup-drill-*"))
     examples.run_well("dna")
     examples.run_well("dna_verify")
     assert len(examples.run_well("tarball_list")["tarballs"]) == 1

@@ -12,17 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import hostile, repositories
-from helpers.drills import KINDS, Copies
+from helpers import hostile
+from helpers.drills import FOLDER, KINDS, SVN, Copies, add_differential
 from helpers.hostile import compressed
 from helpers.original_trees import link, modern_text, put, reasons, run_module, tree_hash
 from helpers.trees import FIRST, NIGHTS, SECOND, as_nobody, describe_tree, needs_root, nobodys_folder
 
 from ansible_collections.altbackup.core.plugins.module_utils import sandbox
 from ansible_collections.altbackup.core.plugins.module_utils.sidecar import parse
-
-SVN = f"svn/thing/{FIRST}/thing-12.tar.zst"
-FOLDER = f"folders/thing/{FIRST}/thing.tar.zst"
 
 
 @pytest.fixture
@@ -151,35 +148,6 @@ def test_leftovers_of_a_killed_drill_are_removed_and_told(base: Path, tmp_path: 
     result = drill(base, names=["folders/thing"], folder=str(elsewhere.parent))
     assert any("which a killed drill left" in note for note in result["notes"])
     assert not elsewhere.exists()
-
-
-def add_differential(base: Path, tmp_path: Path) -> tuple[str, str]:
-    """Put a full tarball of a folder, made by GNU tar, and a differential of a later night into a base; return both."""
-    live = tmp_path / "live" / "pair"
-    live.mkdir(parents=True)
-    full, diff = f"folders/pair/{FIRST}/pair.tar.gz", f"folders/pair/{SECOND}/pair.diff.tar.gz"
-    for relpath, name in ((full, "old"), (diff, "new")):
-        for other in live.iterdir():
-            other.unlink()
-        (live / name).write_text(name)
-        path = put(base, relpath)
-        snapshot = f"--listed-incremental={tmp_path}/snapshot"
-        tar = (
-            "tar",
-            "-czf",
-            path,
-            "--format=posix",
-            "--no-check-device",
-            snapshot,
-            f"--directory={live.parent}",
-            "pair",
-        )
-        repositories.run(*tar)
-        dna = json.loads(modern_text(path.read_bytes()))
-        if relpath == diff:
-            dna |= {"base": full.split("/", 2)[2], "base_dig": parse((base / f"{full}.dna").read_text()).dig}
-        Path(f"{path}.dna").write_text(json.dumps(dna))
-    return full, diff
 
 
 def test_differential_is_proved_with_its_full(base: Path, tmp_path: Path) -> None:

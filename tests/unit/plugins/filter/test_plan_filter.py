@@ -103,6 +103,17 @@ def test_the_role_makes_the_plan_and_nothing_found_on_a_node_is_executed(tmp_pat
     assert not (tmp_path / "executed").exists()
 
 
+def test_a_scratch_host_that_is_not_understood_stops_no_run(tmp_path: Path) -> None:
+    (tmp_path / "host_vars").mkdir()
+    (tmp_path / "host_vars" / "other.yml").write_text('ansible_host: "{{ nowhere }}.example.org"\n', encoding="utf-8")
+    more = "    altbackup_drill_host: other\n    altbackup_drill_folder: /scratch"
+    result = run(tmp_path, more, "--limit", "dayabay,cms01,localhost")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (
+        yaml.safe_load((tmp_path / "plan.yml").read_text(encoding="utf-8"))["nodes"]["cms01"]["drill_host"] == "other"
+    )
+
+
 def test_errors_of_the_inventory_stop_the_run_together(tmp_path: Path) -> None:
     more = """
     altbackup_keep: "{{ undefined_here }}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -116,7 +117,7 @@ def test_what_a_killed_call_left_is_removed_but_not_what_another_holds(
         notes = bring(*ends, RELPATHS, 1, Deadline(60), str(spool))["notes"]
     finally:
         os.close(descriptor)
-    assert notes == [f"removed {left}, which a killed restore had left"]
+    assert notes == [f"removed {left}, which a killed call had left"]
     assert sorted(spool.iterdir()) == [busy, other]
 
 
@@ -131,3 +132,22 @@ def test_only_tarballs_are_carried(tree: Path, tmp_path: Path, relpath: str) -> 
 def test_rsync_runs_as_the_user_that_ansible_becomes() -> None:
     command = rsync_command(Peer("fresh", "/x", "there", sudo="root", nice=5), "/y")
     assert "--rsync-path=sudo -n -u root nice -n 5 rsync" in command
+
+
+@pytest.mark.parametrize(("origin", "destination"), [("", "there"), ("there", ""), ("there", "there")])
+def test_a_tree_keeps_its_paths_and_one_that_cannot_be_read_holds_up_no_other(
+    tree: Path, remote: Path, tmp_path: Path, origin: str, destination: str
+) -> None:
+    incoming, spool = tmp_path / "incoming", tmp_path / "spool"
+    incoming.mkdir()
+    ends = Peer("cms01", str(tree), origin), Peer("fresh", str(incoming), destination)
+    assert bring(*ends, RELPATHS, 300_010, Deadline(60), str(spool), tree=True)["failures"] == []
+    assert [(incoming / relpath).read_bytes() for relpath in RELPATHS] == CONTENT
+    assert {stat.S_IMODE((incoming / relpath).stat().st_mode) for relpath in RELPATHS} == {0o600}
+    shutil.rmtree(incoming)
+    incoming.mkdir()
+    (tree / RELPATHS[0]).unlink()
+    (failure,) = bring(*ends, RELPATHS, 300_010, Deadline(60), str(spool), tree=True)["failures"]
+    assert failure["stage"] == "drill" and failure["rc"] == 23 and RELPATHS[0] in failure["reason"]
+    assert [path for path in incoming.rglob("*") if path.is_file()] == [incoming / RELPATHS[1]]
+    assert (list(spool.iterdir()) if spool.exists() else []) == []

@@ -86,6 +86,7 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
         "proof_age": 0.0,
         "drill_share": 1.0,
         "drill_limit": 0,
+        "drill_host": "",
         "drill_folder": "",
         "drill_user": "nobody",
         "ssh_key": "",
@@ -115,6 +116,7 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
         "proof_age": 0.0,
         "drill_share": 1.0,
         "drill_limit": 0,
+        "drill_host": "",
         "drill_folder": "",
         "drill_user": "nobody",
         "step_timeout": 21600.0,
@@ -212,6 +214,8 @@ def test_a_host_may_be_both() -> None:
         ({"juno": {"altbackup_timezone": "Asia/Taipei"}}, {}, "altbackup_timezone is one for the whole run, but is 'UTC' on dayabay, cms01, sdu; 'Asia/Tai"),
         ({"juno": {"altbackup_stamp": STAMP}}, {}, "altbackup_stamp is one for the whole run"),
         ({}, {"sources": []}, "group sources is missing or empty"),
+        ({"sdu": {"altbackup_drill_host": "cms1", "altbackup_drill_folder": "/x"}}, {}, "sdu: altbackup_drill_host 'cms1' is no host of the inv"),
+        ({"sdu": {"altbackup_drill_host": "cms01"}}, {}, "sdu: altbackup_drill_folder is empty, but drills are to unpack on cms01"),
         ({"../x": VARIABLES["juno"]}, {"sources": ["dayabay", "juno", "../x"], "all": []}, "../x: a source's name is that of its folder"),
         ({"juno": {"altbackup_target_base": "/"}}, {"targets": ["cms01", "sdu", "juno"]}, "juno: no source names this target"),
     ],
@@ -222,6 +226,19 @@ def test_structural_errors_name_host_and_variable(
     errors = plan_of(changes, groups)["errors"]
     assert len(errors) == 1, errors
     assert errors[0].startswith(expected)
+
+
+def test_drills_take_place_on_another_host_or_on_the_node_itself() -> None:
+    scratch = {"altbackup_drill_host": "cms01", "altbackup_drill_folder": "/scratch"}
+    plan = plan_of(every=scratch)
+    assert plan["errors"] == []
+    assert {host: node["drill_host"] for host, node in plan["nodes"].items()} == {
+        "dayabay": "cms01",
+        "juno": "cms01",
+        "cms01": "",
+        "sdu": "cms01",
+    }
+    assert plan_of({"cms01": {"altbackup_drill_host": "cms01"}})["errors"] == []
 
 
 @pytest.mark.parametrize(

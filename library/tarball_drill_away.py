@@ -1,0 +1,204 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, altbackup developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module tarball_drill_away: the steps of a drill on another host than the one that holds the tarballs."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tarball_drill_away
+short_description: Prove on a scratch host that tarballs of another node restore
+version_added: 0.1.0
+author: altbackup developers (@altbackup)
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing]
+description:
+  - The node that holds the tarballs chooses, M(altbackup.core.tarball_carry) brings them to the scratch host, which proves them as
+    M(altbackup.core.tarball_drill) does, and the node keeps the proofs. Each is a step of its own.
+  - On the scratch host the tarballs lie in a temporary tree. The step that drills removes it, whatever happens; one that a killed drill left is
+    removed when it is made anew.
+options:
+  step:
+    description:
+      - V(choose), on the node, finds the newest verified tarball of each item.
+      - V(make), on the scratch host, makes the temporary tree, if there is room for the tarballs.
+      - V(drill), on the scratch host, proves what arrived there and removes the tree; V(abandon) only removes it.
+      - V(keep), on the node, writes C(<tarball>.proof) beside each tarball that is still the one that was proved.
+    type: str
+    choices: [choose, make, drill, abandon, keep]
+    required: true
+  base:
+    description:
+      - A base folder of the node, as for M(altbackup.core.tarball_drill).
+      - On the scratch host the absolute path of the temporary tree, whose name begins with C(.altbackup-drill-).
+    type: path
+    required: true
+  names:
+    description: The category/name of the items to choose from; all by default.
+    type: list
+    elements: str
+  remembered:
+    description: Whether items that the source discovered at the last synchronize are chosen from, too.
+    type: bool
+    default: false
+  share:
+    description: The part of the items that is chosen, above 0 and up to 1; those whose last proof is oldest.
+    type: float
+    default: 1
+  size:
+    description: Bytes of the tarballs that the temporary tree is to take.
+    type: int
+    default: 0
+  chosen:
+    description: What the node chose.
+    type: list
+    elements: dict
+    default: []
+  limit:
+    description: Most bytes that are unpacked at a time; 0 for as many as are free.
+    type: int
+    default: 0
+  user:
+    description: As whom the programs of a proof run, where the module runs as root; else they run as its own user.
+    type: str
+    default: nobody
+  proofs:
+    description: What the scratch host proved.
+    type: list
+    elements: dict
+    default: []
+  fail:
+    description: Whether the module fails when something is wrong.
+    type: bool
+    default: true
+attributes:
+  check_mode:
+    description: Chooses, and says whether there is room for the temporary tree. Writes nothing.
+    support: full
+notes:
+  - The scratch host needs Linux 5.12 or newer, whose kernel allows namespaces.
+"""
+
+EXAMPLES = r"""
+- name: Choose what is to be proved elsewhere
+  altbackup.core.tarball_drill_away:
+    step: choose
+    base: /data/backup/dayabay
+  register: chosen
+
+- name: Make room for it on the scratch host
+  altbackup.core.tarball_drill_away:
+    step: make
+    base: /data/backup/.altbackup-drill-cms01-dayabay
+    size: 1915051630
+
+- name: Give it up, as nothing arrived
+  altbackup.core.tarball_drill_away:
+    step: abandon
+    base: /data/backup/.altbackup-drill-cms01-dayabay
+"""
+
+RETURN = r"""
+chosen:
+  description: What is to be drilled, each with relpath, record, and tarballs (relpath, size, dna), a differential after its full one.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+left:
+  description: The newest tarballs of items that were left for another drill.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+proved:
+  description: The tarballs that were proved, or whose proof was kept, as M(altbackup.core.tarball_drill) has them.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+notes:
+  description: What could not be compared, and what a killed drill had left.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+failures:
+  description: What was not proved, and why.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.drill import STAGE
+from ..module_utils.drill_away import abandon_away, choose_away, drill_away, keep_proofs, make_away
+from ..module_utils.failures import attempt, summarize
+from ..module_utils.locks import WRITING, parse_run, reading, writing
+from ..module_utils.processes import Deadline, end_with_children
+from ..module_utils.receive import with_remembered
+from ..module_utils.sandbox import Sandbox
+
+EMPTY = {"changed": False, "chosen": [], "left": [], "proved": [], "notes": []}
+
+
+def choose(options: dict) -> dict:
+    """Given the module's parameters, choose what is to be drilled elsewhere."""
+    names = options["names"]
+    if names is not None and options["remembered"]:
+        names = with_remembered(options["base"], {}, names)[1]
+    return choose_away(options["base"], names, options["share"])
+
+
+def drill(options: dict) -> dict:
+    """Given the module's parameters, prove what arrived."""
+    deadline = Deadline(options["step_timeout"], "drill")
+    sandbox = Sandbox(options["user"])
+    return drill_away(options["base"], options["chosen"], sandbox=sandbox, deadline=deadline, limit=options["limit"])
+
+
+def run(options: dict, check_mode: bool) -> dict:
+    """Given the module's parameters, do the step. Proofs are kept while others read, and between the calls of another run."""
+    base, step = options["base"], options["step"]
+    if step == "choose":
+        return reading(options, lambda: choose(options))
+    if step == "make":
+        return make_away(base, options["size"], parse_run(options["run"]), check_mode=check_mode)
+    if check_mode:
+        return {"failures": []}
+    if step == "keep":
+        return reading(options, lambda: keep_proofs(base, options["proofs"]))
+    return writing(options, lambda _: drill(options) if step == "drill" else abandon_away(base))
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "step": {"type": "str", "required": True, "choices": ["choose", "make", "drill", "abandon", "keep"]},
+            "base": {"type": "path", "required": True},
+            "names": {"type": "list", "elements": "str"},
+            "remembered": {"type": "bool", "default": False},
+            "share": {"type": "float", "default": 1},
+            "size": {"type": "int", "default": 0},
+            "chosen": {"type": "list", "elements": "dict", "default": []},
+            "limit": {"type": "int", "default": 0},
+            "user": {"type": "str", "default": "nobody"},
+            "proofs": {"type": "list", "elements": "dict", "default": []},
+            "fail": {"type": "bool", "default": True},
+            **WRITING,
+        },
+        supports_check_mode=True,
+    )
+    end_with_children()
+    options, check_mode = module.params, module.check_mode
+    result = {**EMPTY, **attempt(STAGE, EMPTY, lambda: run(options, check_mode))}
+    if result["failures"] and options["fail"]:
+        module.fail_json(msg=summarize(result["failures"]), **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
