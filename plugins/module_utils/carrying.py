@@ -20,7 +20,7 @@ from .failures import failure
 from .layout import TEMPORARY, split_relpath
 from .processes import Deadline, inherited
 from .publish import remove_folder
-from .transfer import Peer, _moved, carry, rsync_command
+from .transfer import Peer, carry
 
 _ATTEMPTS = 3
 _CUT = (10, 12, 30, 35, 255)
@@ -77,7 +77,7 @@ class _Mover:
         """Carry files. Raise ToolFailed, but keep what some of a tree's met in `errors`."""
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                self._carry(peer, here, relpaths, fetch=fetch)
+                carry(peer, here, relpaths, self._deadline, fetch=fetch, relative=self._tree)
                 return
             except ToolFailed as error:
                 if self._tree and error.rc in _PARTIAL:
@@ -86,13 +86,6 @@ class _Mover:
                 if error.rc not in _CUT or attempt == _ATTEMPTS or self._deadline.is_over():
                     raise
                 time.sleep(_PAUSE)
-
-    def _carry(self, peer: Peer, here: str, relpaths: Sequence[str], *, fetch: bool) -> None:
-        if self._tree:
-            names = "".join(f"{path}\0" for path in relpaths).encode()
-            _moved(peer, rsync_command(peer, here, fetch=fetch), names, self._deadline, fetch=fetch)
-        else:
-            carry(peer, here, relpaths, self._deadline, fetch=fetch)
 
 
 @contextlib.contextmanager

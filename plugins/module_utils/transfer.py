@@ -206,13 +206,17 @@ def fetch(incoming: str, peer: Peer, wanted: Sequence[Wanted], deadline: Deadlin
     return _transfer(peer, incoming, wanted, deadline, fetch=True)
 
 
-def carry(peer: Peer, here: str, relpaths: Sequence[str], deadline: Deadline, *, fetch: bool = False) -> int:
-    """Given a peer, a folder here and paths below the folder that holds the files, bring them to the other one, each by its last name.
+def carry(
+    peer: Peer, here: str, relpaths: Sequence[str], deadline: Deadline, *, fetch: bool = False, relative: bool = False
+) -> int:
+    """Given a peer, a folder here and paths below the folder that holds the files, bring them to the other one.
 
-    Return the bytes on the wire. Raise ToolFailed or DeadlineExceeded.
+    Each gets its last name there, or with `relative` its whole path. Return the bytes on the wire. Raise ToolFailed or
+    DeadlineExceeded.
     """
     command = rsync_command(peer, here, fetch=fetch)
-    command.insert(1, "--no-relative")
+    if not relative:
+        command.insert(1, "--no-relative")
     return _moved(peer, command, "".join(f"{path}\0" for path in relpaths).encode(), deadline, fetch=fetch)
 
 

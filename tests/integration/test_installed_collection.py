@@ -162,6 +162,7 @@ def test_each_module_runs_by_full_name(installed: Installed, night: Site) -> Non
     assert call("run_lock", bases=[str(base)], state="absent")["failures"] == []
     (drilled,) = call("tarball_drill", base=str(copies), names=["folders/svnsetup"])["proved"]
     assert drilled["relpath"] in listed_paths
+    assert len(call("tarball_drill_away", step="choose", base=str(copies))["chosen"]) == len(KINDS)
 
     found = call("tarball_find", trees=[{"source": "dayabay", "base": str(copies), "keys": ["folders/svnsetup"]}])
     (held,) = found["trees"][0]["tarballs"]
