@@ -17,7 +17,7 @@ TWO := --jobs=2 --output-sync=target
 YAML_FOLDERS = $(wildcard changelogs inventory meta playbooks roles tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build clean distclean test-unit test-integration test-entry-point faults week mail-matrix corruptions black-start \
+.PHONY: help demo test lint build clean distclean test-unit test-integration test-entry-point faults test-long mail-matrix corruptions black-start \
 	molecule sanity importer \
 	environment-demo environment-lint environment-test environment-sanity environment-importer \
 	lint-python lint-yaml lint-shell lint-ansible lint-changelog format
@@ -48,8 +48,8 @@ test-entry-point: environment-test ## the tests of bin/altbackup, real cron incl
 faults: environment-test ## every fault of the fault suite, over the lab too, as a table; make test has a quick part of it
 	$(BIN)/python -m pytest -n 2 --dist worksteal -k 'not quick' tests/faults </dev/null
 
-week: environment-test ## a week of nights over the lab under writes, then the source is gone and restored; not part of make test
-	$(BIN)/python -m pytest -m full tests/integration </dev/null
+test-long: environment-test ## the tests of whole playbooks that take long, such as a week under writes and a disk alone; not part of make test
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m full tests/integration </dev/null
 
 mail-matrix: environment-test ## every way to fail, in every mood of the mail server, as a table; not part of make test
 	$(BIN)/python -m pytest tests/integration/mail </dev/null

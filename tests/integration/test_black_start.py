@@ -52,6 +52,7 @@ def vaulted(site: Site, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     return files
 
 
+@pytest.mark.full
 def test_one_disk_rebuilds_everything(site: Site, vaulted: dict[str, bytes], tmp_path: Path) -> None:
     site.hosts["dayabay"]["altbackup_include_controller"] = True
     predicted = site.run("dump", "--check", stamp=STAMP)

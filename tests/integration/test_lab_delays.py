@@ -76,6 +76,7 @@ def test_dump_that_hangs_delays_nobody_else_and_leaves_no_child(lab_site: LabSit
     assert lab_site.sent(again) == {"cms01": svn.stat().st_size}
 
 
+@pytest.mark.full
 def test_cut_links_and_a_silent_target_hold_nobody_up_for_longer_than_the_limits(lab_site: LabSite) -> None:
     lab_site.add_source("dayabay", altbackup_targets=["cms01", "sdu", "ntu", "lingao"], altbackup_step_timeout="40s")
     (lab_site.live_of("dayabay") / "notes" / "bulk").write_bytes(os.urandom(4_000_000))

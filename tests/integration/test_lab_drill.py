@@ -11,7 +11,7 @@ from integration.site import KINDS, tarballs_of
 from lab import Lab
 from lab.lab_fixture import lab_fixture, needs_namespaces
 
-pytestmark = needs_namespaces
+pytestmark = [needs_namespaces, pytest.mark.full]
 
 sites = lab_fixture(["dayabay", "cms01", "sdu"], sources=["dayabay"])
 

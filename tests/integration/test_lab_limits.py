@@ -40,6 +40,7 @@ def nodes_of(run: Run) -> set[str]:
     return {host for host, _, _ in run.calls}
 
 
+@pytest.mark.full
 def test_limits_choose_sources_for_a_backup_and_nodes_for_the_stages(lab_site: LabSite) -> None:
     target = lab_site.run("backup", "--limit sdu", stamp=DAY2)
     assert target.rc != 0
