@@ -10,6 +10,7 @@ import sqlite3
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from integration.site import KINDS, Run, Site, call, commit_svn, git, item_of, tarballs_of, tree_of, unpack
 
 DAY1, DAY2, DAY3 = "2013/05/08/104701", "2013/05/09/104701", "2013/05/10/104701"
@@ -92,6 +93,7 @@ def attributes(folder: Path) -> dict[str, tuple[object, ...]]:
     return found
 
 
+@pytest.mark.full
 def test_unchanged_night_stores_no_tarball_rerun_changes_nothing_and_a_changed_item_is_sent(site: Site) -> None:
     assert site.run("backup", stamp=DAY1).rc == 0
     second = site.run("backup", stamp=DAY2)
@@ -175,6 +177,7 @@ def test_md5_sidecars_are_byte_for_byte_those_of_the_original(site: Site) -> Non
             assert Path(f"{path}.dna").read_text() == expected
 
 
+@pytest.mark.full
 def test_backlog_of_a_target_that_was_away_converges(site: Site) -> None:
     site.add_target("sdu")
     site.hosts["dayabay"]["altbackup_targets"].append("sdu")
@@ -208,6 +211,7 @@ def test_unreachable_target_is_a_failure_and_the_other_is_served(site: Site) -> 
     assert len(tarballs_of(trees(site)[1])) == len(KINDS)
 
 
+@pytest.mark.full
 def test_stages_run_by_themselves_give_what_the_chain_gives(site: Site) -> None:
     path = site.folder / "list.json"
     for playbook in ("dump", "synchronize", "check", "purge", "list"):

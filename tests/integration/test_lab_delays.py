@@ -38,6 +38,7 @@ def lab_site(sites: Lab, tmp_path: Path) -> Iterator[LabSite]:
         yield site
 
 
+@pytest.mark.full
 def test_dump_that_hangs_delays_nobody_else_and_leaves_no_child(lab_site: LabSite, live_template: Path) -> None:
     lab_site.add_source("dayabay", altbackup_targets=["cms01"], altbackup_step_timeout="15s")
     lab_site.give_all_kinds("dayabay", live_template)

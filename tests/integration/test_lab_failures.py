@@ -87,6 +87,7 @@ def test_one_target_unreachable_and_one_failing_do_not_touch_the_third(lab_site:
         read_again(lab_site.tree("dayabay", name), 1)
 
 
+@pytest.mark.full
 def test_source_that_cannot_log_in_says_where_as_whom_and_in_the_words_of_ssh(lab_site: LabSite) -> None:
     lab_site.add_source("dayabay", altbackup_targets=["cms01", "sdu", "ntu", "lingao"])
     lab_site.add_source("lingao", altbackup_targets=["ntu"], altbackup_ssh_key="~/.ssh/missing")

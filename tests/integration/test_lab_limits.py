@@ -68,6 +68,7 @@ def test_limits_choose_sources_for_a_backup_and_nodes_for_the_stages(lab_site: L
     assert "cms01, ntu" in elsewhere.message
 
 
+@pytest.mark.full
 def test_check_list_and_purge_work_on_a_target_or_a_site_by_itself(lab_site: LabSite) -> None:
     for source, targets in PAIRS.items():
         for tree in (lab_site.tree(source), *(lab_site.tree(source, target) for target in targets)):

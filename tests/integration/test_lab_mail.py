@@ -77,6 +77,7 @@ def test_tarball_without_dna_is_mailed_with_all_that_the_original_left_out(
         assert words in mail, words
 
 
+@pytest.mark.full
 def test_link_that_is_cut_is_mailed_in_the_words_of_ssh_and_the_rerun_sends_what_is_missing(
     lab_site: LabSite, server: MailServer
 ) -> None:

@@ -86,6 +86,7 @@ def test_sent_or_fetched_with_keys_bound_to_their_folder_the_result_is_the_same(
         assert not (list(incoming.iterdir()) + list(outgoing.iterdir()))
 
 
+@pytest.mark.full
 def test_targets_that_only_a_gate_or_the_controller_reaches(lab_site: LabSite) -> None:
     gate, tunnelled = lab_site.lab["cms01"], lab_site.lab["sdu"]
     lab_site.add_source("dayabay", altbackup_targets=["cms01"], altbackup_ssh_args="-o ProxyJump=lingao")
