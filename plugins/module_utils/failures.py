@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -47,3 +48,11 @@ def attempt(stage: str, empty: Mapping[str, Any], function: Callable[[], dict[st
         return function()
     except (AltbackupError, OSError) as error:
         return {**empty, "failures": [failure(stage, error)]}
+
+
+def unframed(said: str) -> str:
+    """Given what ssh said, return it without the frame of @ that it draws around a warning, which then begins a line."""
+    if "@@@@@@@@@" not in said:
+        return said
+    lines = [re.sub(r"@{9,}|^@\s+|\s+@$", "", line.strip()).strip() for line in said.splitlines()]
+    return re.sub(r":\n", ": ", "\n".join(filter(None, lines)), count=1)

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from .digest import in_parallel
 from .errors import AltbackupError, InvalidInput, ToolFailed, naming
-from .failures import failure
+from .failures import failure, unframed
 from .layout import Tree
 from .leftovers import remove_outgoing
 from .priority import priority_words
@@ -156,7 +156,7 @@ def _run(command: Sequence[str], names: bytes, peer: Peer, deadline: Deadline) -
             listed.seek(0)
         with Child(command, environment=clean_environment(**_session()), stdin=listed, stdout=out) as child:
             rc = child.wait(deadline, peer.connect_timeout + 2 * peer.io_timeout)  # rsync and ssh tell of silence first
-            said = child.stderr()
+            said = unframed(child.stderr())
         return rc, said, _wire_bytes(out)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from ..module_utils.failures import unframed
 from . import outcomes
 from .masking import redact
 from .plain_text import clean, last_lines, one_line
@@ -20,7 +21,7 @@ LONGEST_MESSAGE = 16 * 1024
 _OUTPUT = 6 * 1024
 _MOST_ITEMS = 50
 _SAYS_NOTHING = re.compile(
-    r"non-zero return code|MODULE FAILURE|One or more items failed|All items completed|Assertion failed"
+    r"non-zero return code|MODULE FAILURE|Module result deserialization failed.*|One or more items failed|All items completed|Assertion failed"
     r"|Failed as requested from task|failed_when_result|True|False|None|",
 )
 _OUTPUTS = ("stderr", "stdout", "module_stderr", "module_stdout")
@@ -138,7 +139,7 @@ def _message(result: Mapping[str, Any]) -> str:
     """Return what a result says; where that says nothing, what its output says."""
     texts = [clean(result[key], LONGEST_MESSAGE).strip() for key in ("msg", "reason") if result.get(key) is not None]
     said = next(filter(None, texts), "")
-    said = said.removeprefix("Task failed: ")
+    said = unframed(said).removeprefix("Task failed: ")
     first, _, rest = said.partition("\n")
     if not _SAYS_NOTHING.fullmatch(first.strip()):
         return said

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from ..module_utils.failures import unframed
 
 FAILURE_KEYS = ("node", "delegate", "stage", "category", "name", "relpath", "reason", "rc", "stderr")
 EMPTY: dict[str, Any] = {
@@ -44,9 +47,9 @@ def failures_of(registered: Mapping[str, Any], stage: str, node: str) -> list[di
         delegate = _delegate(result, node)
         entries: Iterable[Mapping[str, Any]] = result.get("failures") or []
         if result.get("unreachable"):
-            entries = [{"reason": f"unreachable: {_text(result.get('msg'))}"}]
+            entries = [{"reason": unreachable(result)}]
         elif result.get("failed") and not entries:
-            entries = [{"reason": _text(result.get("msg")), "rc": result.get("rc"), "stderr": _tail(result)}]
+            entries = [{"reason": _reason(result), "rc": result.get("rc"), "stderr": _tail(result)}]
         for entry in entries:
             whole = {
                 **dict.fromkeys(FAILURE_KEYS, ""),
@@ -69,8 +72,30 @@ def _tree_name(result: Mapping[str, Any], node: str) -> str:
     return f"{item['source']} -> {item.get('node', node)}"
 
 
+def unreachable(result: Mapping[str, Any]) -> str:
+    """Given the result of a call that did not get to its node, return why: the first line says what ssh said, if anything."""
+    said = unframed(_text(result.get("msg"))).removeprefix("Task failed: ")
+    if said.endswith(":"):
+        said = f"{said[:-1]}; ssh said nothing"
+    return f"unreachable: {said}"
+
+
 def _text(value: object) -> str:
     return str(value).strip() if value not in (None, "") else "it said nothing"
+
+
+def _reason(result: Mapping[str, Any]) -> str:
+    """Return why a call failed: what it says, or how its module ended if that gave no result."""
+    if "module_stdout" not in result:
+        return _text(result.get("msg"))
+    code = result.get("rc")
+    number = abs(code) % 128 if isinstance(code, int) and (code < 0 or code > 128) else 0
+    ended = f"exit code {code}"
+    if number in set(signal.Signals):
+        ended = f"killed by {signal.Signals(number).name}"
+        ended += " (was memory short? the kernel's log of that node tells)" if number == signal.SIGKILL else ""
+    last = next(reversed(_tail(result).strip().splitlines()), "")
+    return f"the module ended without a result: {ended}{f': {last.strip()}' if last else ''}"
 
 
 def _tail(result: Mapping[str, Any]) -> str:

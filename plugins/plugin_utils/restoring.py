@@ -372,7 +372,7 @@ def _tree_on(node: str, source: str, registered: Mapping[str, Any] | None) -> tu
     if not registered:
         return {}, "is not among the hosts of this run: is it left out by --limit?"
     if registered.get("unreachable"):
-        return {}, f"unreachable: {' '.join(str(registered.get('msg')).split())}"
+        return {}, " ".join(outcomes.unreachable(registered).split())
     if registered.get("failed") or registered.get("failures"):
         reasons = [entry["reason"] for entry in registered.get("failures") or []] or [registered.get("msg")]
         return {}, " ".join(" ".join(map(str, reasons)).split())

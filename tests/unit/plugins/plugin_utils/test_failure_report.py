@@ -47,6 +47,14 @@ REFUSED = "Failed to connect to the host via ssh: Connection refused"
             },
             "MODULE FAILURE (rc 1): RuntimeError: boom\nSee stdout/stderr for the exact error",
         ),
+        (
+            {"msg": "Module result deserialization failed: No start of json", "rc": 137, "module_stderr": "Killed\n"},
+            "Module result deserialization failed: No start of json (rc 137): Killed",
+        ),
+        (
+            {"msg": f"Failed to connect to the host via ssh: {'@' * 59}\n@  WARNING: CHANGED!  @\n{'@' * 59}\nIT IS"},
+            "Failed to connect to the host via ssh: WARNING: CHANGED!\nIT IS",
+        ),
         ({"exception": "Traceback (most recent call last):\n  x\nValueError: odd"}, "ValueError: odd"),
         ({"exception": "(traceback unavailable)", "msg": "wrapped"}, "wrapped"),
         ({"msg": "Timed out after 1 second(s).", "timedout": {"period": 1}}, "Timed out after 1 second(s)."),

@@ -102,6 +102,42 @@ def test_failures_of_every_form_are_recorded(registered: dict[str, Any], expecte
     assert all(set(outcomes.FAILURE_KEYS) <= set(entry) for entry in state["failures"])
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("Task failed: over ssh: no route to host", "over ssh: no route to host"),
+        (
+            "Task failed: Make sure it can be reached over ssh: ",
+            "Make sure it can be reached over ssh; ssh said nothing",
+        ),
+        (None, "it said nothing"),
+        (
+            f"Failed to connect via ssh: {'@' * 59}\r\n@    WARNING: HOST KEY HAS CHANGED!     @\r\n{'@' * 59}\r\nIT IS",
+            "Failed to connect via ssh: WARNING: HOST KEY HAS CHANGED!\nIT IS",
+        ),
+    ],
+)
+def test_unreachable_node_is_said_to_be_so_with_the_words_of_ssh(said: str | None, expected: str) -> None:
+    (failure,) = outcomes.failures_of({"unreachable": True, "msg": said}, "dump", "dayabay")
+    assert failure["reason"] == f"unreachable: {expected}"
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "expected"),
+    [
+        (137, "Killed\n", "killed by SIGKILL (was memory short? the kernel's log of that node tells): Killed"),
+        (-15, "", "killed by SIGTERM"),
+        (1, "Traceback:\nMemoryError\n", "exit code 1: MemoryError"),
+        (255, "", "exit code 255"),
+        (None, "", "exit code None"),
+    ],
+)
+def test_module_without_a_result_is_said_to_have_ended_so(code: int | None, said: str, expected: str) -> None:
+    result = {"failed": True, "rc": code, "module_stdout": "", "module_stderr": said, "msg": "No start of json char"}
+    (failure,) = outcomes.failures_of(result, "dump", "dayabay")
+    assert failure["reason"] == f"the module ended without a result: {expected}"
+
+
 def test_records_add_up() -> None:
     state = outcomes.record({}, {"failures": [{"reason": "one"}], "notes": ["a note"]}, "dump", "dayabay")
     state = outcomes.record(state, {"failures": [{"reason": "two"}]}, "purge", "dayabay")
