@@ -46,7 +46,7 @@ test-entry-point: environment-test ## the tests of bin/altbackup, real cron incl
 	$(BIN)/python -m pytest tests/integration/test_entry_point.py </dev/null
 
 faults: environment-test ## every fault of the fault suite, over the lab too, as a table; make test has a quick part of it
-	$(BIN)/python -m pytest -n 2 --dist worksteal -k 'not quick' tests/faults </dev/null
+	$(BIN)/python -m pytest -n 3 --dist worksteal -k 'not quick' tests/faults </dev/null
 
 test-long: environment-test ## the tests of whole playbooks that take long, such as a week under writes and a disk alone; not part of make test
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m full tests/integration </dev/null

@@ -136,9 +136,9 @@ def of_program(host: Host, *words: str) -> list[Running]:
     return [it for it in host.processes() if all(word in " ".join(it.argv) for word in words)]
 
 
-def await_that(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
-    """Wait until a condition holds; fail after some seconds."""
+def await_that(condition: Callable[[], object], what: str, seconds: float = 60, pause: float = 0.02) -> None:
+    """Wait until a condition holds, looking every so many seconds; fail after some seconds."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"{what} did not happen within {seconds:g} s"
-        time.sleep(0.02)
+        time.sleep(pause)

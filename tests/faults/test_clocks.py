@@ -27,12 +27,12 @@ from integration.lab_site import (
 from integration.site import REPOSITORY, Run
 from lab import Lab
 from lab.lab_fixture import lab_fixture, needs_namespaces
+from lab.namespaced import FAKETIME, fast_clock
 
 pytestmark = [needs_namespaces, pytest.mark.full]
 
 sites = lab_fixture(["dayabay", "cms01", "sdu"], sources=["dayabay", "cms01", "sdu"])
-LIBRARY = next(Path("/usr/lib").glob("**/faketime/libfaketime.so.1"), None)
-needs_faketime = pytest.mark.skipif(LIBRARY is None, reason="libfaketime is not installed")
+needs_faketime = pytest.mark.skipif(FAKETIME is None, reason="libfaketime is not installed")
 
 
 @pytest.fixture
@@ -45,14 +45,6 @@ def lab_site(sites: Lab, tmp_path: Path) -> Iterator[LabSite]:
         for name in ("cms01", "sdu"):
             site.add_target(name)
         yield site
-
-
-def faked(seconds: int) -> list[str]:
-    """Return the environment in which clocks are fast by so many seconds.
-
-    Monotonic ones are, too: where libfaketime leaves those alone, waiting with a limit fails in Python.
-    """
-    return [f"LD_PRELOAD={LIBRARY}", f"FAKETIME={seconds:+d}"]
 
 
 def rewrite(site: LabSite) -> None:
@@ -88,7 +80,7 @@ def test_nodes_in_other_time_zones(lab_site: LabSite, add_row: Callable[[Row], N
 @needs_faketime
 @pytest.mark.parametrize("node", ["dayabay", "cms01"])
 def test_node_an_hour_fast(lab_site: LabSite, node: str, add_row: Callable[[Row], None]) -> None:
-    renew_sessions(lab_site.lab[node], faked(3600))
+    renew_sessions(lab_site.lab[node], fast_clock(3600))
     first = lab_site.run("backup")
     where = node if node == "dayabay" else f"dayabay -> {node}"
     assert list(failures_of(first)) == [where]
@@ -109,11 +101,11 @@ def at_moment(site: LabSite, moment: datetime, zone: str) -> subprocess.Complete
     """Run a backup on a controller and nodes for which it is a given moment."""
     shift = int(moment.timestamp() - time.time())
     for name in ("dayabay", "cms01", "sdu"):
-        renew_sessions(site.lab[name], faked(shift))
+        renew_sessions(site.lab[name], fast_clock(shift))
     words = [str(REPOSITORY / "playbooks/backup.yml"), "-e", f"altbackup_timezone={zone}"]
     return subprocess.run(
         command(site, "ansible-playbook", *words),
-        env={**environment(), **dict(word.split("=", 1) for word in faked(shift))},
+        env={**environment(), **dict(word.split("=", 1) for word in fast_clock(shift))},
         capture_output=True,
         text=True,
         timeout=180,

@@ -17,7 +17,7 @@ import pytest
 from faults.conftest import Row
 from faults.invariants import tree_of, verified
 from faults.pairs import SLACK, Pairs, await_that, short
-from integration.lab_site import DAY1, DAY2, LabSite, command, environment, repaired
+from integration.lab_site import DAY1, DAY2, LabSite, command, environment, renew_sessions, repaired
 from integration.site import REPOSITORY, item_of
 from lab import Lab
 from lab.host import Host
@@ -27,6 +27,9 @@ from lab.processes import Running
 pytestmark = [needs_namespaces, pytest.mark.full]
 
 BULK = 30_000_000
+NODES = ("dayabay", "cms01")
+PAYLOADS = "payloads"
+"""The temporary folder of both nodes: Ansible unpacks a module there when it begins, and removes that when it has ended"""
 sites = lab_fixture(["dayabay", "cms01", "ntu"], sources=["dayabay", "cms01", "ntu"])
 
 
@@ -39,6 +42,9 @@ def lab_site(sites: Lab, tmp_path: Path) -> Iterator[LabSite]:
         first = site.run("backup", stamp=DAY1)
         assert first.rc == 0, first.stdout
         (site.live_of("dayabay") / "notes" / "bulk").write_bytes(os.urandom(BULK))
+        (site.folder / PAYLOADS).mkdir()
+        for name in NODES:
+            renew_sessions(sites[name], [f"TMPDIR={site.folder / PAYLOADS}"])
         yield site
 
 
@@ -53,16 +59,6 @@ class Started:
     def said(self) -> str:
         """What it has said so far."""
         return self.output.read_text(errors="replace")
-
-    @property
-    def message(self) -> str:
-        """What failed, in its last message."""
-        found = re.findall(r'(?:fail_msg|msg)"?: "?(.*)', self.said)
-        return found[-1] if found else self.said[-300:]
-
-    def began(self, task: str) -> bool:
-        """Return whether a task has begun."""
-        return f"{task}]" in self.said
 
     def end(self, seconds: float = 180) -> int:
         """Await its end, return its exit code."""
@@ -112,8 +108,8 @@ def kill(pids: Sequence[int]) -> None:
 
 
 @contextmanager
-def killed_at(task: str, victims: str, site: LabSite) -> Iterator[None]:
-    """Start a backup, and kill it (`controller`), the module on its node, or both, as soon as that is at work."""
+def killed_at(module: str, victims: str, site: LabSite) -> Iterator[Started]:
+    """Start a backup, and kill it (`controller`), a module on its node, or both, as soon as that module is at work."""
     run = start(site, DAY2)
     whole: list[int] = []
 
@@ -122,16 +118,16 @@ def killed_at(task: str, victims: str, site: LabSite) -> Iterator[None]:
         kill([run.process.pid])
 
     try:
-        await_that(lambda: run.began(task) or run.process.poll() is not None, f"task {task}")
-        await_that(lambda: modules(site) or run.process.poll() is not None, f"a module of {task} at work")
+        await_that(lambda: payloads(site, module) or run.process.poll() is not None, f"{module} at work", pause=0.002)
         assert run.process.poll() is None, f"it was over before it could be killed: {run.said}"
         if victims != "controller":
-            kill([it.pid for it in modules(site)])
+            kill([it.pid for it in pythons(site)])
         if victims != "module":
             kill_controller()
+        assert payloads(site, module), "what was killed removes nothing, what was not killed is still at work"
         rc = run.end()
         assert rc != 0, f"what was killed was not missed: {run.said}"
-        yield
+        yield run
     finally:
         kill([*children_of(run.process.pid), *whole] if run.process.poll() is None else whole)
         run.process.wait(30)
@@ -152,33 +148,17 @@ def kept(places: Sequence[Path], folder: Path) -> Iterator[Callable[[], None]]:
     yield restore
 
 
-STAGES = [
-    (
-        "controller",
-        "inspect_node | Check markers, tools, clock, space and the way to the targets, and discover items",
-        "preflight",
-    ),
-    ("controller", "Make tonight's tarballs", "tarball_dump"),
-    ("controller", "serve_targets | Ask each target what it lacks", "tarball_prepare"),
-    ("controller", "send_tarballs | Send to all targets at once", "tarball_send"),
-    ("module", "Make tonight's tarballs", "tarball_dump"),
-    ("module", "send_tarballs | Send to all targets at once", "tarball_send"),
-    (
-        "module",
-        "send_tarballs | Verify on each target what arrived or what it fetches, and give it its name",
-        "tarball_accept",
-    ),
-    ("both", "Make tonight's tarballs", "tarball_dump"),
-    (
-        "both",
-        "send_tarballs | Verify on each target what arrived or what it fetches, and give it its name",
-        "tarball_accept",
-    ),
-    ("both", "Remove what is no longer to be kept", "tarball_purge"),
-]
-
-
-def test_whole_run_killed_at_ten_points(lab_site: LabSite, add_row: Callable[[Row], None], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("victims", "modules"),
+    [
+        ("controller", ["preflight", "tarball_dump", "tarball_prepare", "tarball_send"]),
+        ("module", ["tarball_dump", "tarball_send", "tarball_accept"]),
+        ("both", ["tarball_dump", "tarball_accept", "tarball_purge"]),
+    ],
+)
+def test_whole_run_killed(
+    lab_site: LabSite, victims: str, modules: list[str], add_row: Callable[[Row], None], tmp_path: Path
+) -> None:
     pairs = Pairs(lab_site, {"dayabay": ["cms01"]})
     removable = [relpath for relpath in verified(pairs.source("dayabay").base) if DAY1 in relpath]
     bases = [lab_site.tree("dayabay"), lab_site.place("cms01") / "copies"]
@@ -189,28 +169,30 @@ def test_whole_run_killed_at_ten_points(lab_site: LabSite, add_row: Callable[[Ro
         shapes = all_shapes(pairs)
         whole = verified(pairs.source("dayabay").base)
         rows = []
-        for victims, task, module in STAGES:
+        for module in modules:
             restore()
+            for left in (lab_site.folder / PAYLOADS).iterdir():
+                shutil.rmtree(left)
             pairs.look()
-            with killed_at(task, victims, lab_site):
+            with killed_at(module, victims, lab_site) as killed:
                 await_that(lambda: not at_work(lab_site), "the end of what was left", 60)
-                assert pairs.wrong(removable=removable, whole=whole) == [], (victims, task)
+                assert pairs.wrong(removable=removable, whole=whole) == [], (victims, module)
                 arrived = pairs.arrived("dayabay", "cms01")
                 received = lab_site.lab["cms01"].bytes_received()
                 again = lab_site.run("backup", stamp=DAY2)
-            assert again.rc == 0, f"{victims}, {task}: {again.stdout}"
-            assert pairs.wrong(healed=True, removable=removable) == [], (victims, task)
-            assert all_shapes(pairs) == shapes, (victims, task)
+            assert again.rc == 0, f"{victims}, {module}: {again.stdout}"
+            assert pairs.wrong(healed=True, removable=removable) == [], (victims, module)
+            assert all_shapes(pairs) == shapes, (victims, module)
             moved = lab_site.lab["cms01"].bytes_received() - received
-            assert moved < 1.1 * max(0, BULK - arrived) + SLACK, (victims, task, moved, arrived)
+            assert moved < 1.1 * max(0, BULK - arrived) + SLACK, (victims, module, moved, arrived)
             name = {"controller": "ansible-playbook", "module": module, "both": f"{module} and ansible-playbook"}[
                 victims
             ]
-            rows.append(
-                Row(
-                    f"kill -9 of {name} at {module}", "next run rc 0", bytes=f"{moved / 1e6:.1f} of {BULK / 1e6:.0f} MB"
-                )
-            )
+            seen = f"rc {killed.process.returncode}"
+            if victims == "module":
+                seen += f": {short(re.findall('dayabay.*: (.* killed by SIGKILL .*)', killed.said)[0])}"
+            fault = f"kill -9 of {name} at {module}"
+            rows.append(Row(fault, seen, bytes=f"{moved / 1e6:.1f} of {BULK / 1e6:.0f} MB"))
     for row in rows:
         add_row(row)
 
@@ -220,16 +202,20 @@ def all_shapes(pairs: Pairs) -> list[dict[str, str]]:
     return [tree_of(tree.top) for tree in pairs.trees().values()]
 
 
-def modules(site: LabSite) -> list[Running]:
-    """Return the modules at work on the nodes: Ansible hands them to Python by its stdin."""
-    hosts = [site.lab[name] for name in ("dayabay", "cms01")]
+def payloads(site: LabSite, module: str) -> list[Path]:
+    """Return where a module is unpacked that is at work on a node, or was killed there."""
+    return list((site.folder / PAYLOADS).glob(f"ansible_*.{module}_payload_*"))
+
+
+def pythons(site: LabSite) -> list[Running]:
+    """Return the processes of modules on the nodes: Ansible hands them to Python by its stdin."""
+    hosts = [site.lab[name] for name in NODES]
     return [it for host in hosts for it in host.processes() if it.argv == (host.python,)]
 
 
 def at_work(site: LabSite) -> list[Running]:
-    """Return the modules and transfers at work on the nodes."""
-    hosts = [site.lab[name] for name in ("dayabay", "cms01")]
-    return [*modules(site), *(it for host in hosts for it in host.processes("rsync"))]
+    """Return the processes of modules and transfers on the nodes."""
+    return [*pythons(site), *(it for name in NODES for it in site.lab[name].processes("rsync"))]
 
 
 @pytest.mark.parametrize("second", ["the same controller", "another controller"])
@@ -271,8 +257,7 @@ def test_orphan_of_a_killed_controller_is_waited_for(lab_site: LabSite, add_row:
     removable = [relpath for relpath in verified(pairs.source("dayabay").base) if DAY1 in relpath]
     lab = lab_site.lab
     lab["cms01"].limit_rate(3_000_000)
-    send = "send_tarballs | Send to all targets at once"
-    with killed_at(send, "controller", lab_site):
+    with killed_at("tarball_send", "controller", lab_site):
         assert at_work(lab_site), "the module is an orphan that goes on"
         meeting = lab_site.run("backup", stamp=DAY2)
         assert pairs.wrong(removable=removable) == []
