@@ -25,29 +25,6 @@ _LATEST = 60
 _LEASED_STEPS, _LEASED = 2, 600.0
 """For how many of the longest steps, and how many seconds more, a node stays a run's after a call: others come in between."""
 
-_OF_BOTH = (
-    "keep",
-    "check_scope",
-    "proof_age",
-    "drill_share",
-    "drill_limit",
-    "drill_host",
-    "drill_folder",
-    "drill_user",
-    "ssh_key",
-    "ssh_args",
-    "rsync_host",
-    "rsync_port",
-    "rsync_user",
-    "rrsync",
-    "bwlimit",
-    "connect_timeout",
-    "io_timeout",
-    "step_timeout",
-    "nice",
-    "ionice",
-    "mail_to",
-)
 _OF_NODES = (
     "check_scope",
     "proof_age",
@@ -60,6 +37,19 @@ _OF_NODES = (
     "nice",
     "ionice",
     "mail_to",
+)
+_OF_BOTH = (
+    *_OF_NODES,
+    "keep",
+    "ssh_key",
+    "ssh_args",
+    "rsync_host",
+    "rsync_port",
+    "rsync_user",
+    "rrsync",
+    "bwlimit",
+    "connect_timeout",
+    "io_timeout",
 )
 _OF_SOURCES = ("base", "discover", "include_controller", "full_every", "verify_every", "ext", "compress_level")
 _OF_TARGETS = ("target_base",)

@@ -19,6 +19,17 @@ from .ssh_files import SSHD
 
 ENTER = ["--mount", "--uts", "--ipc", "--net", "--pid"]
 FILLER = ".filler"
+FAKETIME = next(Path("/usr/lib").glob("**/faketime/libfaketime.so.1"), None)
+
+
+def fast_clock(seconds: int) -> list[str]:
+    """Return the variables `NAME=value` that let the clocks of a process be fast by `seconds`.
+
+    Monotonic ones are, too: where libfaketime leaves those alone, waiting with a limit fails in Python.
+    """
+    if FAKETIME is None:
+        raise LabError("libfaketime is not installed")
+    return [f"LD_PRELOAD={FAKETIME}", f"FAKETIME={seconds:+d}"]
 
 
 @dataclass
@@ -167,14 +178,10 @@ class NamespacedHost(Host):
     def skew_clock(self, seconds: int) -> None:
         """Let the clock of processes started on the host from now on be fast by `seconds`; 0 puts it right.
 
-        It is libfaketime, loaded by every session: monotonic clocks, the times that the kernel gives to files, and
-        programs linked statically stay right.
+        It is libfaketime, loaded by every session: the times that the kernel gives to files, and programs linked
+        statically stay right.
         """
-        library = next(Path("/usr/lib").glob("**/faketime/libfaketime.so.1"), None)
-        if library is None:
-            raise LabError("libfaketime is not installed")
-        words = (f"LD_PRELOAD={library}", f"FAKETIME={seconds:+d}", "FAKETIME_DONT_FAKE_MONOTONIC=1")
-        self.set_environment(words if seconds else ())
+        self.set_environment(fast_clock(seconds) if seconds else ())
 
     def set_environment(self, words: Sequence[str]) -> None:
         """Give every process started on the host from now on the variables `NAME=value`; sessions go on as they are."""

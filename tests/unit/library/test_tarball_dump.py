@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,18 +56,6 @@ ODD_ITEM_NAMES = (
     "last",
     "x.tar",
 )
-
-
-@pytest.fixture(autouse=True)
-def process_state() -> Iterator[None]:
-    """The module sets the umask and signal handlers of its own process."""
-    umask = os.umask(0o022)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
-    yield
-    os.umask(umask)
-    signal.set_wakeup_fd(-1)
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -6,10 +6,9 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,18 +55,6 @@ ORIGIN = {
 }
 NOW = "2013/05/11/090000"
 Call = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture(autouse=True)
-def process_state() -> Iterator[None]:
-    """The module sets the umask and signal handlers of its own process."""
-    umask = os.umask(0o022)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
-    yield
-    os.umask(umask)
-    signal.set_wakeup_fd(-1)
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture
