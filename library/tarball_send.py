@@ -34,7 +34,8 @@ options:
         description:
           - How the target is reached, a mapping. Needed are C(node), its inventory name, and C(folder), where files arrive there.
           - Without C(host), the address to dial, it is this machine. Optional are C(port), C(user), C(ssh_key) (a path on this node), C(ssh_args) (a list).
-          - Limits are C(bwlimit) (as C(rsync --bwlimit) takes it), C(connect_timeout) and C(io_timeout) (seconds, 15 and 60).
+          - Limits are C(bwlimit) (as C(rsync --bwlimit) takes it), C(connect_timeout) and C(io_timeout) (seconds, 15 and 60),
+            C(min_rate) (bytes a second, none).
           - C(nice) and C(ionice) are the priorities of the other end. A key with a forced command lets no such wish through.
         type: dict
         required: true

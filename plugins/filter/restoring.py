@@ -55,7 +55,7 @@ def restore_choice(
 def reached_by(hostvars: Mapping[str, Mapping[str, Any]], plan: Mapping[str, Any], host: str) -> dict[str, Any]:
     """Given hostvars, the plan and a host, return how the controller reaches it by ssh: a peer without folder, or its `problem`."""
     entry = {**plan["sources"].get(host, {}), **plan["targets"].get(host, {})}
-    limits = {name: float(entry[name]) for name in ("connect_timeout", "io_timeout") if entry.get(name)}
+    limits = {name: float(entry[name]) for name in ("connect_timeout", "io_timeout", "min_rate") if entry.get(name)}
     try:
         variables = {
             str(name): plain(hostvars[host][name], strict=True)

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import IO, Any
 
 from .errors import DeadlineExceeded, ToolFailed, ToolMissing, naming
@@ -94,6 +95,14 @@ class Deadline:
         return self._end is not None and time.monotonic() >= self._end
 
 
+@dataclass(frozen=True)
+class Pace:
+    """The least work that is progress: so many bytes a second, read and written together, on average over so many seconds."""
+
+    rate: float
+    seconds: float
+
+
 class Child:
     """A running program in a process group of its own, to be used as a context manager that leaves nothing behind."""
 
@@ -156,13 +165,14 @@ class Child:
             _signal_group(self.process.pid, signal.SIGKILL)  # whoever of the group did not listen
             self.process.wait()
 
-    def wait(self, deadline: Deadline, silence: float | None = None) -> int:
+    def wait(self, deadline: Deadline, silence: float | None = None, pace: Pace | None = None) -> int:
         """Wait for its end, return its exit code. Raise DeadlineExceeded after ending it.
 
         With `silence` it is ended, too, when it and its own children neither read nor wrote anything for so many seconds,
-        such as one that was stopped.
+        such as one that was stopped; and then with `pace` when they did so more slowly than that.
         """
         seen, since = -1, time.monotonic()
+        mark, marked = 0, since
         while True:
             try:
                 left = deadline.remaining()
@@ -181,6 +191,15 @@ class Child:
             elif time.monotonic() - since > silence:
                 self.end()
                 raise DeadlineExceeded(f"{self.name} neither read nor wrote anything for {silence:g} s and was ended")
+            if pace is not None and time.monotonic() - marked >= pace.seconds:
+                rate = (moved - mark) / (time.monotonic() - marked)
+                if rate < pace.rate:
+                    self.end()
+                    raise DeadlineExceeded(
+                        f"{self.name} read and wrote {rate:.0f} bytes a second over {pace.seconds:g} s, fewer than its "
+                        f"limit of {pace.rate:.0f} (min_rate), and was ended"
+                    )
+                mark, marked = moved, time.monotonic()
 
     def stderr(self) -> str:
         """Return the tail of what it said on stderr."""

@@ -22,7 +22,7 @@ from .failures import failure, unframed
 from .layout import Tree
 from .leftovers import remove_outgoing
 from .priority import priority_words
-from .processes import Child, Deadline, clean_environment, find_tool
+from .processes import Child, Deadline, Pace, clean_environment, find_tool
 from .publish import make_folders, remove_folder, require_writable
 from .wanted import Wanted, parse_wanted
 
@@ -46,6 +46,8 @@ class Peer:
     bwlimit: str = ""
     connect_timeout: float = 15
     io_timeout: float = 60
+    min_rate: float = 0
+    """Fewest bytes a second, over five times `io_timeout`; 0 for no limit"""
     nice: int = 0
     ionice: str = ""
     sudo: str = ""
@@ -68,6 +70,7 @@ def parse_peer(value: Mapping[str, Any]) -> Peer:
             ssh_key=os.path.expanduser(peer.ssh_key or ""),
             connect_timeout=float(peer.connect_timeout),
             io_timeout=float(peer.io_timeout),
+            min_rate=float(peer.min_rate),
             nice=int(peer.nice),
         )
     except (TypeError, ValueError) as error:
@@ -155,7 +158,8 @@ def _run(command: Sequence[str], names: bytes, peer: Peer, deadline: Deadline) -
             listed.write(names)
             listed.seek(0)
         with Child(command, environment=clean_environment(**_session()), stdin=listed, stdout=out) as child:
-            rc = child.wait(deadline, peer.connect_timeout + 2 * peer.io_timeout)  # rsync and ssh tell of silence first
+            silence = peer.connect_timeout + 2 * peer.io_timeout  # rsync and ssh tell of it first
+            rc = child.wait(deadline, silence, Pace(peer.min_rate, 5 * peer.io_timeout) if peer.min_rate else None)
             said = unframed(child.stderr())
         return rc, said, _wire_bytes(out)
 

@@ -315,6 +315,7 @@ def connection(plan: Mapping[str, Any], source: str, target: str) -> dict[str, A
     found.update({name: max(caller[name], called[name]) for name in ("connect_timeout", "io_timeout")})
     if limits := [end["bwlimit"] for end in ends if end.get("bwlimit")]:
         found["bwlimit"] = f"{min(limits)}b"  # rsync takes a bare number for KiB
+    found["min_rate"] = min(*(end["min_rate"] for end in ends), *limits)
     if target not in plan["sources"][source]["local_targets"]:
         found.update({name: called[f"rsync_{name}"] for name in ("host", "port", "user") if called[f"rsync_{name}"]})
         found.update({name: caller[name] for name in ("ssh_key", "ssh_args") if caller[name]})

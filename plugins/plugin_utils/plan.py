@@ -48,6 +48,7 @@ _OF_BOTH = (
     "rsync_user",
     "rrsync",
     "bwlimit",
+    "min_rate",
     "connect_timeout",
     "io_timeout",
 )

@@ -25,7 +25,20 @@ pytestmark = [needs_namespaces, pytest.mark.full]
 SIZE = 20_000_000
 RATE = 8_000_000
 DISK = 60_000_000
-TARGETS = ["good", "sshd", "receiver", "sender", "stopped", "during", "rename", "flipped", "twice", "writer", "ended"]
+TARGETS = [
+    "good",
+    "sshd",
+    "receiver",
+    "sender",
+    "stopped",
+    "slow",
+    "during",
+    "rename",
+    "flipped",
+    "twice",
+    "writer",
+    "ended",
+]
 sites = lab_fixture(["dayabay", "lingao", *TARGETS, "altered"], sources=["dayabay", "lingao", *TARGETS, "altered"])
 
 FAULTS = {
@@ -33,6 +46,7 @@ FAULTS = {
     "rsync killed at the receiver": ("dayabay -> receiver", "rsync"),
     "rsync killed at the sender": ("dayabay -> sender", "rsync"),
     "receiver stopped, never continued": ("dayabay -> stopped", ""),
+    "link that trickles": ("dayabay -> slow", "bytes a second over 30 s, fewer than its limit of 1048576"),
     "target disk full during the transfer": ("dayabay -> during", "No space left on device"),
     "target disk full at the rename": ("dayabay -> rename", "No space left on device"),
     "byte flipped on the far side, each time": ("dayabay -> twice", "arrived twice with other bytes"),
@@ -102,6 +116,10 @@ class Faults:
     def stopped(self, name: str) -> None:
         """Stop the receiving rsync."""
         signal_all(self._ends(name)[1], signal.SIGSTOP)
+
+    def slow(self, name: str) -> None:
+        """Let the link trickle."""
+        self.lab[name].limit_rate(100_000)
 
     def during(self, name: str) -> None:
         """Fill the disk."""
@@ -198,12 +216,12 @@ def half_arrived(pairs: Pairs, source: str, name: str) -> Callable[[], bool]:
 def test_faults_during_a_transfer(lab_site: LabSite, transport: str, add_row: Callable[[Row], None]) -> None:
     lab = lab_site.lab
     options = {"altbackup_transport": transport, "altbackup_step_timeout": "40s"}
-    lab_site.add_source("dayabay", altbackup_targets=TARGETS, **options)
+    lab_site.add_source("dayabay", altbackup_targets=TARGETS, altbackup_min_rate="1M", **options)
     lab_site.add_source("lingao", altbackup_targets=["altered"], **options)
     for name in ("during", "rename"):
         prepare_disk(lab_site, lab[name])
     for name in (*TARGETS, "altered"):
-        lab_site.add_target(name)
+        lab_site.add_target(name, **({"altbackup_min_rate": "1M"} if name == "slow" else {}))
         lab[name].limit_rate(RATE)
     for name in ("dayabay", "lingao"):
         plant(lab_site.tree(name), "folders/notes", DAY1, os.urandom(SIZE))
@@ -232,7 +250,7 @@ def test_faults_during_a_transfer(lab_site: LabSite, transport: str, add_row: Ca
     for name in (*TARGETS, "altered"):
         lab[name].limit_rate(None)
     arrived = {where: pairs.arrived(*where.split(" -> ")) for where in pairs.trees() if " -> " in where}
-    kept = ("sshd", "receiver", "sender", "stopped", "during", "rename", "writer")
+    kept = ("sshd", "receiver", "sender", "stopped", "slow", "during", "rename", "writer")
     assert [name for name in kept if arrived[f"dayabay -> {name}"] < SIZE // 2] == [], "what had arrived is kept"
     received = {name: lab[name].bytes_received() for name in lab.names}
     again = lab_site.run("synchronize", stamp=DAY1)

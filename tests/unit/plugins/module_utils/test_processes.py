@@ -17,6 +17,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.errors import Deadl
 from ansible_collections.altbackup.core.plugins.module_utils.processes import (
     Child,
     Deadline,
+    Pace,
     clean_environment,
     find_tool,
     run,
@@ -187,6 +188,24 @@ def test_child_that_was_stopped_is_ended_after_its_silence() -> None:
 def test_child_whose_own_children_work_is_not_silent() -> None:
     with Child(["sh", "-c", "for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.2; echo $i; done"]) as child:
         assert child.wait(Deadline(60), silence=1.5) == 0
+
+
+def test_child_that_is_too_slow_is_ended_and_its_rate_told() -> None:
+    slow = "while true; do echo a word; sleep 0.05; done"
+    with Child(["bash", "-c", slow]) as child:
+        said = r"bash read and wrote \d+ bytes a second over 1 s, fewer than its limit of 1000000 \(min_rate\), and was ended"
+        with pytest.raises(DeadlineExceeded, match=said):
+            child.wait(Deadline(60), silence=0.4, pace=Pace(1e6, 1))
+
+
+def test_child_that_keeps_its_pace_is_left_alone_and_what_is_past_does_not_count() -> None:
+    with Child(["sh", "-c", "timeout 2.5 cat /dev/zero > /dev/null"]) as child:
+        assert child.wait(Deadline(60), silence=1, pace=Pace(1e6, 0.5)) == 124
+    with (
+        Child(["sh", "-c", "timeout 0.5 cat /dev/zero > /dev/null; while true; do echo; sleep 0.05; done"]) as child,
+        pytest.raises(DeadlineExceeded, match="fewer than"),
+    ):
+        child.wait(Deadline(60), silence=1, pace=Pace(1e6, 1))
 
 
 def test_silence_does_not_put_off_the_deadline() -> None:

@@ -27,6 +27,7 @@ PLAN: dict[str, Any] = {
             "connect_timeout": 15.0,
             "io_timeout": 60.0,
             "bwlimit": 4096,
+            "min_rate": 8192,
             "ssh_key": "~/.ssh/key",
             "ssh_args": ["-v"],
         }
@@ -40,6 +41,7 @@ PLAN: dict[str, Any] = {
             "connect_timeout": 20.0,
             "io_timeout": 30.0,
             "bwlimit": 2048,
+            "min_rate": 3072,
             "ssh_key": "~/.ssh/fetch",
             "ssh_args": [],
             "rrsync": False,
@@ -254,6 +256,7 @@ def test_deliveries_name_how_each_target_is_reached() -> None:
         "connect_timeout": 20.0,
         "io_timeout": 60.0,
         "bwlimit": "2048b",
+        "min_rate": 2048,
         "nice": 10,
         "ionice": "idle",
     }
@@ -277,6 +280,7 @@ def test_targets_that_fetch_are_told_how_they_reach_the_source_and_come_last() -
         "connect_timeout": 20.0,
         "io_timeout": 60.0,
         "bwlimit": "2048b",
+        "min_rate": 2048,
         "nice": 5,
     }
     assert outcomes.peers(plan, "dayabay") == []

@@ -96,6 +96,7 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
         "rsync_user": "",
         "rrsync": False,
         "bwlimit": 0,
+        "min_rate": 1024,
         "connect_timeout": 15.0,
         "io_timeout": 60.0,
         "step_timeout": 21600.0,

@@ -124,6 +124,7 @@ def test_bases_are_normalized(value: str, base: str) -> None:
         ("altbackup_transport", {"cms01": "push"}, {"cms01": "push"}),
         ("altbackup_step_timeout", "6h", 21600.0),
         ("altbackup_bwlimit", "10M", 10485760),
+        ("altbackup_min_rate", "", 0),
         ("altbackup_rsync_port", "2222", 2222),
         ("altbackup_rsync_port", None, None),
         ("altbackup_io_timeout", None, 60.0),
