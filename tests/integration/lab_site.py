@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from integration.site import KINDS, REPOSITORY, Run, Site, tarballs_of
+from integration.site import KINDS, REPOSITORY, ZONE, Run, Site, tarballs_of
 from lab import Lab
 from lab.host import Host
 from lab.inventory import connection
@@ -277,4 +277,4 @@ def environment() -> dict[str, str]:
     """Return the environment in which a user starts Ansible from the checkout."""
     kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
     own = {"ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "ALTBACKUP_MAIL_TO": "none"}
-    return {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **kept, **own}
+    return {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **kept, **own, **ZONE}

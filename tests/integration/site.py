@@ -16,6 +16,8 @@ import ansible_runner
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+ZONE = {"TZ": "Asia/Taipei"}
+"""The zone of the controller's own clock, which is nobody else's: nothing is to depend on it."""
 KINDS = ("svn", "trac", "git", "folder", "sqlite")
 CATEGORIES = {"svn": "svn", "trac": "tracs", "git": "git", "folder": "folders", "sqlite": "databases"}
 LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
@@ -160,6 +162,7 @@ class Site:
                 "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
                 "ANSIBLE_HOST_KEY_CHECKING": "True",  # ansible-runner turns it off where nothing is said
                 **self.mail,
+                **ZONE,
                 "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             },
             quiet=True,
