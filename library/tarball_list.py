@@ -23,6 +23,10 @@ options:
     description: The day, empty for today, V(-1) for yesterday, C(YYYY/MM/DD), or V(all).
     type: str
     default: all
+  expected:
+    description: A day, as C(YYYY/MM/DD), of which there must be a verified tarball; empty for none.
+    type: str
+    default: ''
   records:
     description: Whether to add what the dump recorded of each item.
     type: bool
@@ -73,12 +77,28 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.failures import attempt, summarize
+from ..module_utils.failures import attempt, failure, summarize
 from ..module_utils.locks import READING, reading
-from ..module_utils.stamps import interpret_day, today_in
+from ..module_utils.stamps import day_of, interpret_day, today_in
 from ..module_utils.wanted import listing
 
+STAGE = "list"
 EMPTY = {"changed": False, "tarballs": []}
+
+
+def run(options: dict) -> dict:
+    """Given the module's parameters, list, and miss what was expected."""
+    day = "" if options["day"] == "all" else interpret_day(options["day"], today_in(options["timezone"]))
+    result = listing(options["base"], day, records=options["records"])
+    expected = options["expected"]
+    if expected and not any(
+        tarball["state"] == "verified" and day_of(tarball["stamp"]) == expected for tarball in result["tarballs"]
+    ):
+        reason = (
+            f"no verified tarball of {expected} lies in {options['base']}: if another day is meant, give altbackup_day"
+        )
+        result["failures"] = [*result["failures"], failure(STAGE, reason)]
+    return result
 
 
 def main() -> None:
@@ -87,6 +107,7 @@ def main() -> None:
         argument_spec={
             "base": {"type": "path", "required": True},
             "day": {"type": "str", "default": "all"},
+            "expected": {"type": "str", "default": ""},
             "records": {"type": "bool", "default": False},
             "timezone": {"type": "str", "default": "UTC"},
             "fail": {"type": "bool", "default": True},
@@ -96,15 +117,11 @@ def main() -> None:
     )
     options = module.params
     result = attempt(
-        "list",
+        STAGE,
         EMPTY,
         lambda: reading(
             options,
-            lambda: listing(
-                options["base"],
-                "" if options["day"] == "all" else interpret_day(options["day"], today_in(options["timezone"])),
-                records=options["records"],
-            ),
+            lambda: run(options),
         ),
     )
     if result["failures"] and options["fail"]:

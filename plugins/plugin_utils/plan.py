@@ -147,10 +147,7 @@ def build_plan(
         plan["targets"][host] = _target(host, values, connection.get(host, {}), errors)
     for host, values in source_values.items():
         plan["sources"][host] = _source(host, values, common["only_targets"], plan["targets"], connection, errors)
-    for host in nodes:
-        node = _node(host, plan)
-        if node["trees"]:
-            plan["nodes"][host] = node
+    plan["nodes"] = {host: _node(host, plan) for host in nodes}
     steps = [node["step_timeout"] for node in plan["nodes"].values()]
     plan["run"] = {**run, "seconds": _LEASED_STEPS * max(steps, default=0.0) + _LEASED} if run else {}
     plan["errors"] = [*general, *errors.sentences()]

@@ -35,15 +35,15 @@ def parse_size(value: object) -> int:
     return size
 
 
-def parse_rate(value: object) -> int:
+def parse_rate(value: object, least: int = 1024) -> int:
     """Given bytes a second, or a text like `10M`, return bytes a second, 0 for empty: no limit. Raise InvalidInput."""
     text = str(value).strip()
     if not text:
         return 0
     match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([KMG]?)", text.upper(), re.ASCII)
     rate = int(float(match[1]) * _BYTES[match[2]]) if match and not isinstance(value, bool) else 0
-    if rate < 1024:
+    if rate < least:
         raise InvalidInput(
-            f"{value!r} is not a rate of at least 1K bytes a second: write a number with K, M or G, like 10M, or leave it empty"
+            f"{value!r} is not a rate of at least {'1K' if least == 1024 else least} bytes a second: write a number with K, M or G, like 10M, or leave it empty"
         )
     return rate

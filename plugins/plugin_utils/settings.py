@@ -267,7 +267,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_ssh_key": _ssh_key,
     "altbackup_ssh_args": _ssh_args,
     "altbackup_bwlimit": parse_rate,
-    "altbackup_min_rate": parse_rate,
+    "altbackup_min_rate": functools.partial(parse_rate, least=1),
     "altbackup_connect_timeout": parse_duration,
     "altbackup_io_timeout": parse_duration,
     "altbackup_step_timeout": parse_duration,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -40,6 +41,24 @@ def test_all_errors_of_the_inventory_are_told_at_once(site: Site) -> None:
     message = refused(site, "backup", stamp="yesterday", only_targets=["cms03"])
     words = ("altbackup_keep", "altbackup_itmes", "altbackup_target_base", "yesterday", "cms03")
     assert [word for word in words if word not in message] == [], message
+
+
+def test_targets_of_other_sources_alone_are_no_targets(site: Site) -> None:
+    site.hosts["dayabay"]["altbackup_targets"] = ["cms01"]
+    site.add_target("sdu")
+    site.add_source("lingao", altbackup_targets=["cms01", "sdu"])
+    message = refused(site, "synchronize", "--limit dayabay", only_targets=["sdu"])
+    assert "none of sdu is a target of dayabay" in message
+    checked = site.run("check", "--limit dayabay,cms01,sdu", only_targets=["cms01"])
+    where = set(re.findall(r"^ +\d+\. (.+?): check", checked.message, re.MULTILINE))
+    assert where == {"dayabay", "dayabay -> cms01", "lingao -> cms01"}, checked.message
+
+
+def test_day_without_a_tarball_is_a_failure_of_synchronize(site: Site) -> None:
+    run = site.run("synchronize", stamp="2013/05/07/104701")
+    assert run.rc != 0, run.stdout
+    assert f"no verified tarball of 2013/05/07 lies in {site.folder / 'dayabay/backup'}" in run.message
+    assert "altbackup_day" in run.message
 
 
 @pytest.mark.parametrize("playbook", ["backup", "purge"])

@@ -96,7 +96,7 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
         "rsync_user": "",
         "rrsync": False,
         "bwlimit": 0,
-        "min_rate": 1024,
+        "min_rate": 50,
         "connect_timeout": 15.0,
         "io_timeout": 60.0,
         "step_timeout": 21600.0,
@@ -311,7 +311,8 @@ def test_only_targets_narrows_sources_and_nodes_without_an_error() -> None:
     assert plan["sources"]["dayabay"]["targets"] == ["cms01"]
     assert plan["sources"]["juno"]["targets"] == []
     assert plan["targets"]["sdu"]["sources"] == []
-    assert list(plan["nodes"]) == ["dayabay", "juno", "cms01"]
+    assert plan["nodes"]["sdu"]["trees"] == []
+    assert [len(plan["nodes"][host]["trees"]) for host in ("dayabay", "juno", "cms01")] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,8 @@ def test_bases_are_normalized(value: str, base: str) -> None:
         ("altbackup_step_timeout", "6h", 21600.0),
         ("altbackup_bwlimit", "10M", 10485760),
         ("altbackup_min_rate", "", 0),
+        ("altbackup_min_rate", "1", 1),
+        ("altbackup_min_rate", 2048, 2048),
         ("altbackup_rsync_port", "2222", 2222),
         ("altbackup_rsync_port", None, None),
         ("altbackup_io_timeout", None, 60.0),
@@ -187,7 +189,8 @@ def test_values_get_their_type(name: str, value: object, expected: object) -> No
         ("altbackup_discover", "/x", "is not a mapping"),
         ("altbackup_ssh_args", "-o 'x", "cannot be split into words"),
         ("altbackup_connect_timeout", "soon", "is not a duration"),
-        ("altbackup_bwlimit", "fast", "is not a rate"),
+        ("altbackup_bwlimit", "fast", "is not a rate of at least 1K"),
+        ("altbackup_min_rate", "0", "is not a rate of at least 1 bytes"),
         ("altbackup_keep", settings.Unreadable("is a template"), "is a template"),
     ],
 )
