@@ -75,7 +75,7 @@ def unproved(
 def _overdue(key: str, moment: float, age: float, title: str, node: str) -> str:
     where = f"{key} of {title}{f' on {node}' if node else ''}"
     last = f"was last proved to restore at {moment_at(moment)}" if moment else "was never proved to restore"
-    command = f"ansible-playbook altbackup.core.drill{f' --limit {node}' if node else ''}"
+    command = f"ansible-playbook -i INVENTORY altbackup.core.drill{f' --limit {node}' if node else ''}"
     return f"{where} {last}; a proof not older than {_readable(age)} is asked for: {command}"
 
 

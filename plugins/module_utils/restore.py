@@ -185,7 +185,7 @@ def _check_destination(order: Order) -> None:
     destination = order.destination
     existing_parent(destination)
     require_place(destination, order.aside)
-    for suffix in _BESIDE_A_DATABASE if order.kind == "sqlite" and not order.member else ():
+    for suffix in _BESIDE_A_DATABASE if order.kind == "sqlite" or order.member else ():
         if os.path.lexists(destination + suffix):
             raise AltbackupError(
                 f"{destination}{suffix} is there: the database is in use, or whoever used it last was killed; it would be taken for a part "
@@ -269,6 +269,7 @@ def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, s
             # Ansible shows the lines of what is changed alone
             return {**result, "changed": show_lines, "refused": _without_consent(order, summarize_differences(found))}
     with _no_dump(order, run):
+        _check_destination(order)  # once more: unpacking took its time, and a database may have been opened since
         place(work, new, aside=order.aside, marker=serialize_marker(order.origin), deadline=deadline)
     result["aside"] = order.aside if there else ""
     return result

@@ -122,7 +122,8 @@ def blocks(report: Report, limit: int) -> list[Block]:
     if report.recap:
         parts.append(Block("Recap", recap=True))
     if report.rerun:
-        hint = ("It does what is missing and nothing else.",) if report.stamp else ()
+        whole = report.stamp and report.playbook != "restore.yml"  # what was restored is there, and is not replaced
+        hint = ("It does what is missing and nothing else.",) if whole else ()
         masked = ("Put in what is masked.",) if "********" in report.rerun else ()
         parts.append(Block("To run again", (*hint, *masked), outputs=(("", report.rerun),)))
     return parts

@@ -219,18 +219,23 @@ def _is_within(path: str, above: str) -> bool:
 
 
 def _without_twins(orders: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the orders, and a failure for each that would go where another one does: of these none is done."""
-    places = [(order["to_host"], order["destination"]) for order in orders]
-    good = [order for order, where in zip(orders, places, strict=True) if places.count(where) == 1]
-    failures = [
-        _failure(
-            order["to_host"],
-            f"{order['destination']} is the destination of {places.count(where)} entries: give each a path of its own",
-            order["key"],
-        )
-        for order, where in zip(orders, places, strict=True)
-        if places.count(where) > 1
-    ]
+    """Return the orders, and a failure for each that would go where another one does, or into it: of these none is done."""
+    good, failures = [], []
+    for order in orders:
+        host, path = order["to_host"], order["destination"]
+        others = [other["destination"] for other in orders if other is not order and other["to_host"] == host]
+        nested = next((other for other in others if _is_within(path, other) or _is_within(other, path)), "")
+        if path in others:
+            reason = f"{path} is the destination of {1 + others.count(path)} entries: give each a path of its own"
+        elif nested:
+            outer, inner = sorted((path, nested), key=len)
+            reason = (
+                f"{inner} lies in {outer}, the destination of another entry: restore {outer} first, in a run of its own"
+            )
+        else:
+            good.append(order)
+            continue
+        failures.append(_failure(host, reason, order["key"]))
     return good, failures
 
 

@@ -322,7 +322,7 @@ def test_a_proof_not_older_than_asked_for_is_demanded_of_each_item(base: Path) -
     relpaths = {"/".join(path.split("/")[:2]): path for paths in count(base)["relpaths"].values() for path in paths}
     assert unproved(base) == [
         f"{key} of dayabay on cms01 was never proved to restore; a proof not older than 8d is asked for: "
-        "ansible-playbook altbackup.core.drill --limit cms01"
+        "ansible-playbook -i INVENTORY altbackup.core.drill --limit cms01"
         for key in sorted(relpaths)
     ]
     for relpath in relpaths.values():

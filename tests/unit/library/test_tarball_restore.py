@@ -33,7 +33,8 @@ from helpers.trees import (
     small_disk,
 )
 
-from ansible_collections.altbackup.core.plugins.module_utils import locks, processes
+from ansible_collections.altbackup.core.plugins.module_utils import locks, processes, proofs
+from ansible_collections.altbackup.core.plugins.module_utils import restore as restore_module
 from ansible_collections.altbackup.core.plugins.module_utils.archive import Form
 from ansible_collections.altbackup.core.plugins.module_utils.errors import AltbackupError, Locked
 from ansible_collections.altbackup.core.plugins.module_utils.locks import Run, held
@@ -316,6 +317,35 @@ def test_a_database_in_use_is_not_replaced(
     before = describe_tree(tmp_path, times=False)
     refused(restore(tarball, replace="move_aside"), f"{suffix} is there: the database is in use")
     unchanged(before, tmp_path)
+
+
+def test_a_database_of_an_environment_is_not_replaced_while_it_is_in_use(
+    base: Base, environment: Path, restore: Call, tmp_path: Path, destination: Path
+) -> None:
+    tarball = base.dump_one(item("trac", environment))
+    destination.parent.mkdir(parents=True)
+    destination.write_text("old")
+    Path(f"{destination}-wal").write_text("x")
+    refused(restore(tarball, member="dybsvn/db/trac.db", replace="move_aside"), "-wal is there: the database is in use")
+    assert destination.read_text() == "old"
+
+
+def test_a_database_that_is_opened_during_the_restore_is_not_replaced(
+    base: Base, restore: Call, tmp_path: Path, destination: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = tmp_path / "live.db"
+    execute(live, "CREATE TABLE t (a)")
+    tarball = base.dump_one(item("sqlite", live))
+    destination.parent.mkdir(parents=True)
+    destination.write_text("old")
+
+    def prove(*arguments: Any) -> dict[str, Any]:
+        Path(f"{destination}-wal").write_text("x")
+        return proofs.prove(*arguments)
+
+    monkeypatch.setattr(restore_module, "prove", prove)
+    refused(restore(tarball, replace="move_aside"), "-wal is there: the database is in use")
+    assert destination.read_text() == "old"
 
 
 def test_a_folder_that_differs_needs_consent(

@@ -156,6 +156,17 @@ def test_two_entries_for_one_place_are_both_refused() -> None:
     ] * 2
 
 
+@pytest.mark.parametrize("inner_first", [True, False])
+def test_entries_for_places_within_each_other_are_both_refused(inner_first: bool) -> None:
+    inner, outer = {**ENTRY, "to": "/data/scm/svn/x"}, {**ENTRY, "to": "/data/scm"}
+    entries = [inner, outer] if inner_first else [outer, inner]
+    planned = plan_restores(plan_of(restore=[*entries, {**ENTRY, "to": "/data/scm2"}]), HOSTS)
+    assert [order["destination"] for order in planned["orders"]] == ["/data/scm2"]
+    assert [failure["reason"] for failure in planned["failures"]] == [
+        "/data/scm/svn/x lies in /data/scm, the destination of another entry: restore /data/scm first, in a run of its own"
+    ] * 2
+
+
 def test_only_nodes_that_may_hold_what_is_ordered_are_searched() -> None:
     planned = plan_restores(
         plan_of(
