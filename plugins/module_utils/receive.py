@@ -19,7 +19,7 @@ from typing import Any
 from .errors import AltbackupError, DigestMismatch
 from .failures import explain, failure
 from .guides import check_guides, write_guides
-from .layout import TEMPORARY, Tarball, Tree, describe, open_tree, read_state, scan, split_relpath
+from .layout import TEMPORARY, Tarball, Tree, describe, is_relpath, open_tree, read_state, scan, split_relpath
 from .locks import Hold
 from .processes import Deadline, find_tool, run, title_of
 from .publish import (
@@ -68,10 +68,10 @@ def prepare(
 ) -> dict[str, Any]:
     """Given a target's tree and what the source holds, decide what is sent; link what the target has under another stamp.
 
-    Tarballs of the day come first, then older ones that this target's own retention would keep, newest first. With `basis`
-    a copy of an older tarball is laid out for deltas. Of `slots` transfers into this target one is reserved, if one is free
-    within `slot_wait` seconds; else `busy` is true. The `guides`, {file name: text}, are kept beside the trees. Without a
-    `hold`, in check mode, nothing is written.
+    Tarballs of the day come first, then older ones, newest first. But for each item's newest one of the day, they are only
+    those that this target's own retention would keep. With `basis` a copy of an older tarball is laid out for deltas. Of
+    `slots` transfers into this target one is reserved, if one is free within `slot_wait` seconds; else `busy` is true. The
+    `guides`, {file name: text}, are kept beside the trees. Without a `hold`, in check mode, nothing is written.
     Return `have`, `linked`, `send` (relpaths), `unwanted`, `incoming` (folder), `free` (bytes), `busy`, `notes` and `failures`.
     """
     tree = hold.tree if hold else open_tree(base)
@@ -90,10 +90,13 @@ def prepare(
     present: dict[str, list[Tarball]] = {}
     by_path = {entry.relpath: entry for entry in wanted}
     for tarball in scan(tree, keys={entry.key for entry in wanted}).tarballs:
+        if not is_relpath(tarball.relpath):
+            continue
         entry = by_path.get(tarball.relpath) if hold else None
         known = _completed(tree, tarball, entry, result) if entry else tarball
         present.setdefault(tarball.key, []).append(known)
     order = sorted(wanted, key=lambda entry: entry.stamp, reverse=True)
+    newest = {entry.key: entry.stamp for entry in reversed(order) if day_of(entry.stamp) == day}
     for entry in sorted(order, key=lambda entry: day_of(entry.stamp) != day):
         own = [tarball for tarball in present.get(entry.key, []) if tarball.verified]
         same = next((tarball for tarball in own if tarball.relpath == entry.relpath), None)
@@ -107,7 +110,7 @@ def prepare(
                 "neither was touched"
             )
             result["failures"].append(failure(STAGE, reason, relpath=entry.relpath))
-        elif day_of(entry.stamp) != day and entry not in _retained(
+        elif entry.stamp != newest.get(entry.key) and entry not in _retained(
             wanted, own, entry.key, int(keeps.get(entry.key, keep))
         ):
             result["unwanted"].append(entry.relpath)

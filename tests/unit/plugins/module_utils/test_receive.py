@@ -145,6 +145,26 @@ def test_what_the_targets_purge_would_remove_is_not_sent(pair: Pair) -> None:
     assert (result["send"], result["unwanted"]) == ([relpath(DAY3), relpath(DAY2)], [relpath(DAY1)])
 
 
+def test_of_several_contents_of_the_day_those_that_purge_would_remove_are_not_sent_again(pair: Pair) -> None:
+    morning, evening = (f"folders/notes/{DAY3}/{clock}/notes.tar" for clock in ("080000", "200000"))
+    put(pair.source, morning, content(1))
+    put(pair.source, evening, content(2))
+    result = pair.prepare(keep=1)
+    assert (result["send"], result["unwanted"]) == ([evening], [morning])
+    assert pair.run(keep=1) == []
+    again = pair.prepare(keep=1)
+    assert (again["changed"], again["send"], again["have"]) == (False, [], [evening])
+    assert pair.prepare(keep=2)["send"] == [morning]
+    assert pair.prepare(keep=1, day=DAY2)["unwanted"] == [morning]
+
+
+def test_what_is_not_named_as_a_tarball_of_the_item_does_not_count_as_a_copy(pair: Pair) -> None:
+    put(pair.source, relpath(DAY1), content(1))
+    put(pair.source, relpath(DAY3), content(3))
+    put(pair.tree, f"folders/notes/{DAY2}/104701/local.tar", content(2))
+    assert pair.prepare(keep=2)["send"] == [relpath(DAY3), relpath(DAY1)]
+
+
 def test_equal_content_travels_once_and_is_linked(pair: Pair) -> None:
     for day in (DAY2, DAY3):
         put(pair.source, relpath(day), content(1))
