@@ -16,10 +16,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from .checking import unreadable
 from .errors import AltbackupError, DigestMismatch
 from .failures import explain, failure
 from .guides import check_guides, write_guides
-from .layout import TEMPORARY, Tarball, Tree, describe, is_relpath, open_tree, read_state, scan, split_relpath
+from .layout import TEMPORARY, Scan, Tarball, Tree, describe, is_relpath, open_tree, read_state, scan, split_relpath
 from .locks import Hold
 from .processes import Deadline, find_tool, run, title_of
 from .publish import (
@@ -72,6 +73,7 @@ def prepare(
     those that this target's own retention would keep. With `basis` a copy of an older tarball is laid out for deltas. Of
     `slots` transfers into this target one is reserved, if one is free within `slot_wait` seconds; else `busy` is true. The
     `guides`, {file name: text}, are kept beside the trees. Without a `hold`, in check mode, nothing is written.
+    What lies in a folder that cannot be read is not known: its tarballs are left out, and a failure names the folder.
     Return `have`, `linked`, `send` (relpaths), `unwanted`, `incoming` (folder), `free` (bytes), `busy`, `notes` and `failures`.
     """
     tree = hold.tree if hold else open_tree(base)
@@ -87,15 +89,12 @@ def prepare(
         if items:
             _remember_items(tree, items)
         _keep_guides(tree, guides or {}, result)
-    present: dict[str, list[Tarball]] = {}
-    by_path = {entry.relpath: entry for entry in wanted}
-    for tarball in scan(tree, keys={entry.key for entry in wanted}).tarballs:
-        if not is_relpath(tarball.relpath):
-            continue
-        entry = by_path.get(tarball.relpath) if hold else None
-        known = _completed(tree, tarball, entry, result) if entry else tarball
-        present.setdefault(tarball.key, []).append(known)
-    order = sorted(wanted, key=lambda entry: entry.stamp, reverse=True)
+    found = scan(tree, keys={entry.key for entry in wanted}, go_on=True)
+    result["failures"] += unreadable(found, STAGE)
+    present = _present(tree, found, wanted if hold else (), result)
+    hidden = tuple(f"{folder}/" for folder, _ in found.unreadable)
+    seen = [entry for entry in wanted if not entry.relpath.startswith(hidden)]
+    order = sorted(seen, key=lambda entry: entry.stamp, reverse=True)
     newest = {entry.key: entry.stamp for entry in reversed(order) if day_of(entry.stamp) == day}
     for entry in sorted(order, key=lambda entry: day_of(entry.stamp) != day):
         own = [tarball for tarball in present.get(entry.key, []) if tarball.verified]
@@ -118,7 +117,7 @@ def prepare(
             result["send"].append(entry.relpath)
     sent = {entry.part: entry for entry in wanted if entry.relpath in result["send"]}
     if hold:
-        for part in {entry.part for entry in wanted} - set(sent):
+        for part in {entry.part for entry in seen} - set(sent):
             remove_if_there(os.path.join(incoming, part))
     result["send"] += list(predicted)
     room = _require_space(tree, incoming, list(sent.values()), result)
@@ -169,6 +168,18 @@ def _is_alone(path: str, size: int) -> bool:
     """Return whether a file has that size and no other name: what arrives is written in place, so it must be nobody else's."""
     status = os.lstat(path)
     return (status.st_size, status.st_nlink) == (size, 1)
+
+
+def _present(tree: Tree, found: Scan, wanted: Sequence[Wanted], result: dict[str, Any]) -> dict[str, list[Tarball]]:
+    """Return {item: its tarballs on this target}, of the wanted ones those completed that a killed run had not come to."""
+    present: dict[str, list[Tarball]] = {}
+    by_path = {entry.relpath: entry for entry in wanted}
+    for tarball in found.tarballs:
+        if is_relpath(tarball.relpath):
+            entry = by_path.get(tarball.relpath)
+            known = _completed(tree, tarball, entry, result) if entry else tarball
+            present.setdefault(tarball.key, []).append(known)
+    return present
 
 
 def _completed(tree: Tree, tarball: Tarball, entry: Wanted, result: dict[str, Any]) -> Tarball:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .checking import unreadable
 from .errors import InvalidInput
 from .layout import EXTENSIONS, Tarball, is_relpath, open_tree, scan, split_relpath
 from .publish import read_record
@@ -54,7 +55,8 @@ def listing(base: str, day: str = "", *, records: bool = False) -> dict[str, Any
     tree = open_tree(base)
     tarballs = []
     notes = []
-    for tarball in sorted(scan(tree, day).tarballs, key=lambda tarball: (tarball.stamp, tarball.relpath)):
+    found = scan(tree, day, go_on=True)
+    for tarball in sorted(found.tarballs, key=lambda tarball: (tarball.stamp, tarball.relpath)):
         entry = {
             "category": tarball.category,
             "name": tarball.name,
@@ -71,7 +73,7 @@ def listing(base: str, day: str = "", *, records: bool = False) -> dict[str, Any
         tarballs.append(entry)
         if tarball.verified and not is_relpath(tarball.relpath):
             notes.append(_misnamed(tarball))
-    return {"changed": False, "tarballs": tarballs, "notes": notes, "failures": []}
+    return {"changed": False, "tarballs": tarballs, "notes": notes, "failures": unreadable(found, "list")}
 
 
 def _misnamed(tarball: Tarball) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.original_trees import put
+from helpers.original_trees import bound_by_modes, put
 from helpers.trees import small_disk
 
 from ansible_collections.altbackup.core.plugins.module_utils import receive, transfer
@@ -163,6 +163,25 @@ def test_what_is_not_named_as_a_tarball_of_the_item_does_not_count_as_a_copy(pai
     put(pair.source, relpath(DAY3), content(3))
     put(pair.tree, f"folders/notes/{DAY2}/104701/local.tar", content(2))
     assert pair.prepare(keep=2)["send"] == [relpath(DAY3), relpath(DAY1)]
+
+
+def test_folder_that_cannot_be_read_keeps_nothing_else_from_being_sent(pair: Pair) -> None:
+    for day in (DAY2, DAY3):
+        put(pair.source, relpath(day), content(int(day[-2:])))
+        put(pair.source, relpath(day, "git/toolbox"), content(int(day[-2:]) + 50))
+    put(pair.tree, relpath(DAY2), content(1))
+    folder = (pair.tree / relpath(DAY2)).parent
+    folder.chmod(0)
+    with bound_by_modes():
+        (reason,) = pair.run()
+        again = pair.prepare()
+    folder.chmod(0o700)
+    assert reason.startswith(f"folder folders/notes/{DAY2}/104701 cannot be read: Permission denied")
+    assert (again["changed"], again["send"], len(again["have"])) == (False, [], 3)
+    assert set(pair.there()) == {
+        relpath(day, item) for day in (DAY2, DAY3) for item in ("folders/notes", "git/toolbox")
+    }
+    assert pair.there()[relpath(DAY2)] == content(1), "what is not known is not touched"
 
 
 def test_equal_content_travels_once_and_is_linked(pair: Pair) -> None:

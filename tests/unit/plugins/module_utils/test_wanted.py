@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from helpers.original_trees import marked, put
+from helpers.original_trees import bound_by_modes, marked, put
 
 from ansible_collections.altbackup.core.plugins.module_utils.wanted import listing
 
@@ -39,3 +39,17 @@ def test_verified_tarball_with_a_strange_name_has_a_note_that_says_what_to_do(
         f"{relpath} is not named as a tarball of {key}, so it is not counted, not copied to any target "
     )
     assert note.endswith(todo)
+
+
+def test_folder_that_cannot_be_read_is_a_failure_and_hides_no_other(tmp_path: Path) -> None:
+    base = marked(tmp_path / "base")
+    good = "folders/svnsetup/2013/05/09/104701/svnsetup.tar.gz"
+    put(base, good)
+    folder = put(base, "svn/dybsvn/2013/05/09/104701/dybsvn-7.tar.gz").parent
+    folder.chmod(0)
+    with bound_by_modes():
+        result = listing(str(base))
+    folder.chmod(0o700)
+    assert [entry["relpath"] for entry in result["tarballs"]] == [good]
+    (failure,) = result["failures"]
+    assert failure["reason"].startswith("folder svn/dybsvn/2013/05/09/104701 cannot be read: Permission denied")
