@@ -47,6 +47,8 @@ _MARGIN = 16 << 20
 """Bytes left free for sidecars, records and folders"""
 _WORTH_A_BASIS = 1 << 20
 """Bytes from which on a copy of an older tarball may save more than it costs"""
+_NAMED = 10
+"""Most tarballs that a failure names"""
 _GRACE = 5.0
 """Seconds that receivers are given to end"""
 
@@ -95,6 +97,7 @@ def prepare(
     hidden = tuple(f"{folder}/" for folder, _ in found.unreadable)
     seen = [entry for entry in wanted if not entry.relpath.startswith(hidden)]
     order = sorted(seen, key=lambda entry: entry.stamp, reverse=True)
+    lacking: list[Wanted] = []
     newest = {entry.key: entry.stamp for entry in reversed(order) if day_of(entry.stamp) == day}
     for entry in sorted(order, key=lambda entry: day_of(entry.stamp) != day):
         own = [tarball for tarball in present.get(entry.key, []) if tarball.verified]
@@ -114,13 +117,12 @@ def prepare(
         ):
             result["unwanted"].append(entry.relpath)
         elif not (hold and _link(tree, entry, own, result)):
-            result["send"].append(entry.relpath)
-    sent = {entry.part: entry for entry in wanted if entry.relpath in result["send"]}
+            lacking.append(entry)
     if hold:
-        for part in {entry.part for entry in seen} - set(sent):
+        for part in {entry.part for entry in seen} - {entry.part for entry in lacking}:
             remove_if_there(os.path.join(incoming, part))
-    result["send"] += list(predicted)
-    room = _require_space(tree, incoming, list(sent.values()), result)
+    sent, room = _with_room(tree, incoming, lacking, result)
+    result["send"] = [*(entry.relpath for entry in lacking if entry.part in sent), *predicted]
     result["changed"] = bool(result["linked"] or result["changed"])
     if hold and result["send"]:
         if slots and not hold.reserve(slots, slot_wait):
@@ -131,7 +133,7 @@ def prepare(
         else:
             make_folders(os.path.join(incoming, BASIS), tree.private)
         if basis and not result["busy"]:
-            _lay_out_bases(tree, incoming, list(sent.values()), present, room, deadline or Deadline(), result)
+            _lay_out_bases(tree, incoming, sent, present, room, deadline or Deadline(), result)
     return result
 
 
@@ -207,35 +209,51 @@ def _point_last(tree: Tree, entry: Wanted, result: dict[str, Any]) -> None:
         result["failures"].append(failure(STAGE, error, relpath=entry.relpath))
 
 
-def _require_space(tree: Tree, incoming: str, sent: Sequence[Wanted], result: dict[str, Any]) -> int:
-    """Find out whether what is to be sent has room; return the bytes that are left when it has come."""
-    arrived = sum(os.lstat(path).st_size for path in _paths(incoming, sent) if os.path.exists(path))
+def _with_room(
+    tree: Tree, incoming: str, lacking: Sequence[Wanted], result: dict[str, Any]
+) -> tuple[dict[str, Wanted], int]:
+    """Given what is lacking, in order, return {part: tarball} of what has room, and the bytes that are left when it has come.
+
+    What has no room is left out, however much of it there is, and what comes after it is tried all the same.
+    """
     result["free"] = shutil.disk_usage(tree.private).free
-    needed = sum(entry.dna.size for entry in sent) - arrived + (_MARGIN if sent else 0)
-    if needed > result["free"]:
-        reason = f"{tree.base}: {needed} bytes are needed for {len(sent)} tarballs, but only {result['free']} are free: nothing was sent"
+    room = result["free"] - _MARGIN
+    once = {entry.part: entry for entry in lacking}
+    missing = {part: _missing_bytes(incoming, entry) for part, entry in once.items()}
+    sent: dict[str, Wanted] = {}
+    for part, entry in once.items():
+        if missing[part] <= room:
+            sent[part] = entry
+            room -= missing[part]
+    if left_out := [entry.relpath for entry in lacking if entry.part not in sent]:
+        names = ", ".join(left_out[:_NAMED]) + (f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else "")
+        reason = (
+            f"{tree.base}: {sum(missing.values()) + _MARGIN} bytes are needed for {len(lacking)} tarballs, but only "
+            f"{result['free']} are free: {len(left_out)} {'was' if len(left_out) == 1 else 'were'} not sent: {names}"
+        )
         result["failures"].append(failure(STAGE, reason))
-        result["send"] = []
-    return int(result["free"] - needed)
+    return sent, room
 
 
-def _paths(incoming: str, sent: Sequence[Wanted]) -> list[str]:
-    return [os.path.join(incoming, entry.part) for entry in sent]
+def _missing_bytes(incoming: str, entry: Wanted) -> int:
+    """Return how many bytes of a tarball did not arrive yet."""
+    path = os.path.join(incoming, entry.part)
+    return max(0, entry.dna.size - (os.lstat(path).st_size if os.path.exists(path) else 0))
 
 
 def _lay_out_bases(
     tree: Tree,
     incoming: str,
-    sent: Sequence[Wanted],
+    sent: Mapping[str, Wanted],
     present: Mapping[str, Sequence[Tarball]],
     room: int,
     deadline: Deadline,
     result: dict[str, Any],
 ) -> None:
     """Lay out a copy of each item's newest verified tarball, from which rsync takes what did not change, where there is room."""
-    for entry, path in zip(sent, _paths(incoming, sent)):
+    for part, entry in sent.items():
         older = [tarball for tarball in present.get(entry.key, ()) if tarball.verified and tarball.stamp != entry.stamp]
-        if not older or os.path.lexists(path):
+        if not older or os.path.lexists(os.path.join(incoming, part)):
             continue
         newest = max(older, key=lambda tarball: tarball.stamp)
         if not _WORTH_A_BASIS <= newest.size <= room:
@@ -245,7 +263,7 @@ def _lay_out_bases(
             "--reflink=auto",
             "--",
             tree.path(newest.relpath),
-            os.path.join(incoming, BASIS, entry.part),
+            os.path.join(incoming, BASIS, part),
         ]
         try:
             run(argv, what=f"copying {newest.relpath} for deltas", deadline=deadline)

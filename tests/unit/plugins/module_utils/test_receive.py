@@ -291,10 +291,39 @@ def test_no_room_is_told_with_numbers_and_nothing_is_sent(pair: Pair, tmp_path: 
         pair.copies = disk
         (reason,) = pair.run()
         free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+        assert not pair.there()
     assert (
-        reason
-        == f"{disk}/dayabay: {BULK + (16 << 20)} bytes are needed for 1 tarballs, but only {free} are free: nothing was sent"
+        reason == f"{disk}/dayabay: {BULK + (16 << 20)} bytes are needed for 1 tarballs, but only {free} are free: "
+        f"1 was not sent: {relpath(DAY3)}"
     )
+
+
+def test_what_has_no_room_is_left_out_and_the_rest_is_sent(pair: Pair, tmp_path: Path) -> None:
+    sizes = {relpath(DAY3, "git/huge"): 3 * BULK, relpath(DAY3): BULK, relpath(DAY2): BULK, relpath(DAY1): 20_000}
+    for seed, (path, size) in enumerate(sizes.items()):
+        put(pair.source, path, content(seed, size))
+    with small_disk(tmp_path / "disk", "size=21m") as disk:
+        (disk / ".altbackup").mkdir()
+        pair.copies = disk
+        (reason,) = pair.run()
+        assert list(pair.there()) == [relpath(DAY1), relpath(DAY3)]
+        (again,) = pair.run()
+    assert reason.startswith(
+        f"{disk}/dayabay: {5 * BULK + 20_000 + (16 << 20)} bytes are needed for 4 tarballs, but only "
+    )
+    for said in (reason, again):
+        assert said.endswith(f"are free: 2 were not sent: {relpath(DAY3, 'git/huge')}, {relpath(DAY2)}")
+
+
+def test_many_that_have_no_room_are_counted_and_not_all_named(pair: Pair, tmp_path: Path) -> None:
+    for number in range(12):
+        put(pair.source, relpath(DAY3, f"git/tool{number:02}"), content(number))
+    with small_disk(tmp_path / "disk", "size=8m") as disk:
+        (disk / ".altbackup").mkdir()
+        pair.copies = disk
+        (reason,) = pair.run()
+    assert "12 were not sent: git/tool00/" in reason
+    assert reason.endswith(f"{relpath(DAY3, 'git/tool09')} and 2 more")
 
 
 def test_leftovers_that_this_run_does_not_want_go_and_are_reported(pair: Pair) -> None:
