@@ -49,6 +49,7 @@ _WORTH_A_BASIS = 1 << 20
 """Bytes from which on a copy of an older tarball may save more than it costs"""
 _NAMED = 10
 """Most tarballs that a failure names"""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _GRACE = 5.0
 """Seconds that receivers are given to end"""
 
@@ -288,22 +289,28 @@ def _as_tarball(entry: Wanted) -> Tarball:
 
 
 def _link(tree: Tree, entry: Wanted, own: Sequence[Tarball], result: dict[str, Any]) -> bool:
-    """Store a tarball whose content the target has under another stamp; return whether that was possible."""
-    for old in sorted(own, key=lambda tarball: tarball.stamp, reverse=True):
-        if old.dna and old.dna.same_content(entry.dna):
-            try:
-                write_record(tree, entry.key, entry.stamp, entry.record)
-                link(tree, old, entry.relpath, entry.dna)
-                point_last(tree, entry.key, entry.stamp)
-            except DigestMismatch as error:
-                reason = f"an older copy is damaged: {error}; the new one is sent whole"
-                result["failures"].append(failure(STAGE, reason, relpath=old.relpath))
-                return False
-            except (AltbackupError, OSError) as error:
+    """Store a tarball whose content the target has under another stamp; return whether it is not to be sent.
+
+    A copy that is damaged or cannot be used is reported, and the next one tried.
+    """
+    same = [tarball for tarball in own if tarball.dna and tarball.dna.same_content(entry.dna)]
+    newest_of_each = {tarball.inode: tarball for tarball in sorted(same, key=lambda tarball: tarball.stamp)}
+    for old in sorted(newest_of_each.values(), key=lambda tarball: tarball.stamp, reverse=True):
+        try:
+            write_record(tree, entry.key, entry.stamp, entry.record)
+            link(tree, old, entry.relpath, entry.dna)
+        except (AltbackupError, OSError) as error:
+            full = isinstance(error, OSError) and error.errno in _FULL
+            if full or not isinstance(error, (DigestMismatch, OSError)):
                 result["failures"].append(failure(STAGE, error, relpath=entry.relpath))
                 return True
-            result["linked"].append(entry.relpath)
-            return True
+            how = "is damaged" if isinstance(error, DigestMismatch) else "cannot be used"
+            reason = f"an older copy {how}: {explain(error)}; the new one is stored without it"
+            result["failures"].append(failure(STAGE, reason, relpath=old.relpath))
+            continue
+        result["linked"].append(entry.relpath)
+        _point_last(tree, entry, result)
+        return True
     return False
 
 
@@ -493,9 +500,10 @@ def _writes_below(process: str, descriptor: str, prefix: str) -> bool:
 
 
 def _twin(tree: Tree, entry: Wanted) -> Tarball | None:
-    """Return a verified tarball of the same item and content: one file was sent for both."""
-    found = scan(tree, keys={entry.key}).verified()
-    return next((tarball for tarball in found if tarball.dna and tarball.dna.same_content(entry.dna)), None)
+    """Return the newest verified tarball of the same item and content: one file was sent for both."""
+    found = scan(tree, keys={entry.key}, go_on=True).verified()
+    same = [tarball for tarball in found if tarball.dna and tarball.dna.same_content(entry.dna)]
+    return max(same, key=lambda tarball: tarball.stamp, default=None)
 
 
 def _stored(tree: Tree, entry: Wanted) -> Tarball:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import random
@@ -195,6 +196,51 @@ def test_equal_content_travels_once_and_is_linked(pair: Pair) -> None:
     assert before
     assert (pair.run(), pair.wire) == ([], 0)
     assert len(pair.there()) == 3
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [("unreadable", "cannot be used: {}: Permission denied"), ("rotten", "is damaged: {} is not what")],
+)
+@pytest.mark.parametrize("another", [False, True])
+def test_old_copy_that_is_no_good_keeps_nothing_from_being_stored(
+    pair: Pair, damage: str, said: str, another: bool
+) -> None:
+    for day in (DAY2, DAY3):
+        put(pair.source, relpath(day), content(1))
+    old = put(pair.tree, relpath(DAY1), content(1))
+    if another:
+        put(pair.tree, "folders/notes/2013/05/01/104701/notes.tar", content(1))
+    if damage == "rotten":
+        old.write_bytes(content(2))
+    else:
+        old.chmod(0)
+    with bound_by_modes():
+        reasons = pair.run()
+    old.chmod(0o600)
+    old.write_bytes(content(1))
+    assert len(set(reasons)) == 1
+    assert reasons[0].startswith(f"an older copy {said.format(old)}")
+    assert reasons[0].endswith("; the new one is stored without it")
+    assert {relpath(DAY2), relpath(DAY3)} < set(pair.there())
+    assert (pair.wire == 0) == another
+    assert os.readlink(pair.tree / "folders" / "notes" / "last") == f"{DAY3}/104701"
+
+
+@pytest.mark.parametrize(("number", "sent"), [(errno.ENOSPC, 0), (errno.EDQUOT, 0), (errno.EMLINK, 1)])
+def test_what_cannot_be_linked_is_sent_unless_the_disk_is_full(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, number: int, sent: int
+) -> None:
+    put(pair.source, relpath(DAY3), content(1))
+    put(pair.tree, relpath(DAY2), content(1))
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(receive, "link", refuse)
+    result = pair.prepare()
+    assert len(result["send"]) == sent
+    assert os.strerror(number) in result["failures"][0]["reason"]
 
 
 @pytest.mark.parametrize("kept", [0, 1, 10_000, 19_999, 20_000])
