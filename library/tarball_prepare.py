@@ -15,7 +15,8 @@ extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writin
 description:
   - Compares what the source holds with what this target has verified, and says what is to be sent, in order.
   - A tarball whose content the target has under another stamp of the item is stored as a hard link, after the old file was read again.
-  - Older tarballs that this target's own retention would remove are not asked for.
+  - Tarballs that this target's own retention would remove are not asked for, but for the newest one of the day of each item.
+  - Where room is short, what fits is asked for, in order; the rest is a failure.
   - Makes the source's tree and its private folder for arriving files, below the marked base; removes from it what this run does not want.
 options:
   base:
@@ -28,7 +29,7 @@ options:
     elements: dict
     required: true
   day:
-    description: The day of this run, C(YYYY/MM/DD); its tarballs come first and are always sent.
+    description: The day of this run, C(YYYY/MM/DD); its tarballs come first, and the newest one of each item is always sent.
     type: str
     required: true
   keep:

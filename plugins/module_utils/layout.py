@@ -130,15 +130,21 @@ def parse_filename(filename: str, name: str) -> tuple[int | None, str] | None:
     return (int(match.group(1)) if match.group(1) else None, (match.group(2) or "") + match.group(3))
 
 
+def is_relpath(relpath: str) -> bool:
+    """Given a path below the base, return whether it is one that a tarball of an item has."""
+    parts = relpath.split("/")
+    if len(parts) != 7 or "\0" in relpath:
+        return False
+    category, name, filename = parts[0], parts[1], parts[6]
+    plain = not any(part.startswith(".") or not part for part in (category, name, filename))
+    return plain and is_stamp("/".join(parts[2:6])) and parse_filename(filename, name) is not None
+
+
 def split_relpath(relpath: str) -> tuple[str, str, str, str]:
     """Given a tarball's path below the base, return (category, name, stamp, filename). Raise InvalidInput."""
-    parts = relpath.split("/")
-    if len(parts) == 7 and "\0" not in relpath:
-        category, name, filename = parts[0], parts[1], parts[6]
-        stamp = "/".join(parts[2:6])
-        plain = not any(part.startswith(".") or not part for part in (category, name, filename))
-        if plain and is_stamp(stamp) and parse_filename(filename, name):
-            return category, name, stamp, filename
+    if is_relpath(relpath):
+        category, name, year, month, day, clock, filename = relpath.split("/")
+        return category, name, f"{year}/{month}/{day}/{clock}", filename
     raise InvalidInput(f"{relpath!r} is not <category>/<name>/YYYY/MM/DD/HHMMSS/<name>[-<revision>].tar[.zst|.gz]")
 
 

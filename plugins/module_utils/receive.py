@@ -16,10 +16,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from .checking import unreadable
 from .errors import AltbackupError, DigestMismatch
 from .failures import explain, failure
 from .guides import check_guides, write_guides
-from .layout import TEMPORARY, Tarball, Tree, describe, open_tree, read_state, scan, split_relpath
+from .layout import TEMPORARY, Scan, Tarball, Tree, describe, is_relpath, open_tree, read_state, scan, split_relpath
 from .locks import Hold
 from .processes import Deadline, find_tool, run, title_of
 from .publish import (
@@ -46,6 +47,9 @@ _MARGIN = 16 << 20
 """Bytes left free for sidecars, records and folders"""
 _WORTH_A_BASIS = 1 << 20
 """Bytes from which on a copy of an older tarball may save more than it costs"""
+_NAMED = 10
+"""Most tarballs that a failure names"""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _GRACE = 5.0
 """Seconds that receivers are given to end"""
 
@@ -68,10 +72,11 @@ def prepare(
 ) -> dict[str, Any]:
     """Given a target's tree and what the source holds, decide what is sent; link what the target has under another stamp.
 
-    Tarballs of the day come first, then older ones that this target's own retention would keep, newest first. With `basis`
-    a copy of an older tarball is laid out for deltas. Of `slots` transfers into this target one is reserved, if one is free
-    within `slot_wait` seconds; else `busy` is true. The `guides`, {file name: text}, are kept beside the trees. Without a
-    `hold`, in check mode, nothing is written.
+    Tarballs of the day come first, then older ones, newest first. But for each item's newest one of the day, they are only
+    those that this target's own retention would keep. With `basis` a copy of an older tarball is laid out for deltas. Of
+    `slots` transfers into this target one is reserved, if one is free within `slot_wait` seconds; else `busy` is true. The
+    `guides`, {file name: text}, are kept beside the trees. Without a `hold`, in check mode, nothing is written.
+    What lies in a folder that cannot be read is not known: its tarballs are left out, and a failure names the folder.
     Return `have`, `linked`, `send` (relpaths), `unwanted`, `incoming` (folder), `free` (bytes), `busy`, `notes` and `failures`.
     """
     tree = hold.tree if hold else open_tree(base)
@@ -87,13 +92,14 @@ def prepare(
         if items:
             _remember_items(tree, items)
         _keep_guides(tree, guides or {}, result)
-    present: dict[str, list[Tarball]] = {}
-    by_path = {entry.relpath: entry for entry in wanted}
-    for tarball in scan(tree, keys={entry.key for entry in wanted}).tarballs:
-        entry = by_path.get(tarball.relpath) if hold else None
-        known = _completed(tree, tarball, entry, result) if entry else tarball
-        present.setdefault(tarball.key, []).append(known)
-    order = sorted(wanted, key=lambda entry: entry.stamp, reverse=True)
+    found = scan(tree, keys={entry.key for entry in wanted}, go_on=True)
+    result["failures"] += unreadable(found, STAGE)
+    present = _present(tree, found, wanted if hold else (), result)
+    hidden = tuple(f"{folder}/" for folder, _ in found.unreadable)
+    seen = [entry for entry in wanted if not entry.relpath.startswith(hidden)]
+    order = sorted(seen, key=lambda entry: entry.stamp, reverse=True)
+    lacking: list[Wanted] = []
+    newest = {entry.key: entry.stamp for entry in reversed(order) if day_of(entry.stamp) == day}
     for entry in sorted(order, key=lambda entry: day_of(entry.stamp) != day):
         own = [tarball for tarball in present.get(entry.key, []) if tarball.verified]
         same = next((tarball for tarball in own if tarball.relpath == entry.relpath), None)
@@ -107,18 +113,17 @@ def prepare(
                 "neither was touched"
             )
             result["failures"].append(failure(STAGE, reason, relpath=entry.relpath))
-        elif day_of(entry.stamp) != day and entry not in _retained(
+        elif entry.stamp != newest.get(entry.key) and entry not in _retained(
             wanted, own, entry.key, int(keeps.get(entry.key, keep))
         ):
             result["unwanted"].append(entry.relpath)
         elif not (hold and _link(tree, entry, own, result)):
-            result["send"].append(entry.relpath)
-    sent = {entry.part: entry for entry in wanted if entry.relpath in result["send"]}
+            lacking.append(entry)
     if hold:
-        for part in {entry.part for entry in wanted} - set(sent):
+        for part in {entry.part for entry in seen} - {entry.part for entry in lacking}:
             remove_if_there(os.path.join(incoming, part))
-    result["send"] += list(predicted)
-    room = _require_space(tree, incoming, list(sent.values()), result)
+    sent, room = _with_room(tree, incoming, lacking, result)
+    result["send"] = [*(entry.relpath for entry in lacking if entry.part in sent), *predicted]
     result["changed"] = bool(result["linked"] or result["changed"])
     if hold and result["send"]:
         if slots and not hold.reserve(slots, slot_wait):
@@ -129,7 +134,7 @@ def prepare(
         else:
             make_folders(os.path.join(incoming, BASIS), tree.private)
         if basis and not result["busy"]:
-            _lay_out_bases(tree, incoming, list(sent.values()), present, room, deadline or Deadline(), result)
+            _lay_out_bases(tree, incoming, sent, present, room, deadline or Deadline(), result)
     return result
 
 
@@ -168,6 +173,18 @@ def _is_alone(path: str, size: int) -> bool:
     return (status.st_size, status.st_nlink) == (size, 1)
 
 
+def _present(tree: Tree, found: Scan, wanted: Sequence[Wanted], result: dict[str, Any]) -> dict[str, list[Tarball]]:
+    """Return {item: its tarballs on this target}, of the wanted ones those completed that a killed run had not come to."""
+    present: dict[str, list[Tarball]] = {}
+    by_path = {entry.relpath: entry for entry in wanted}
+    for tarball in found.tarballs:
+        if is_relpath(tarball.relpath):
+            entry = by_path.get(tarball.relpath)
+            known = _completed(tree, tarball, entry, result) if entry else tarball
+            present.setdefault(tarball.key, []).append(known)
+    return present
+
+
 def _completed(tree: Tree, tarball: Tarball, entry: Wanted, result: dict[str, Any]) -> Tarball:
     """Given a tarball on this target that is wanted, return it verified, if a killed run had only not come to its dna."""
     if tarball.verified or tarball.size != entry.dna.size:
@@ -193,35 +210,51 @@ def _point_last(tree: Tree, entry: Wanted, result: dict[str, Any]) -> None:
         result["failures"].append(failure(STAGE, error, relpath=entry.relpath))
 
 
-def _require_space(tree: Tree, incoming: str, sent: Sequence[Wanted], result: dict[str, Any]) -> int:
-    """Find out whether what is to be sent has room; return the bytes that are left when it has come."""
-    arrived = sum(os.lstat(path).st_size for path in _paths(incoming, sent) if os.path.exists(path))
+def _with_room(
+    tree: Tree, incoming: str, lacking: Sequence[Wanted], result: dict[str, Any]
+) -> tuple[dict[str, Wanted], int]:
+    """Given what is lacking, in order, return {part: tarball} of what has room, and the bytes that are left when it has come.
+
+    What has no room is left out, however much of it there is, and what comes after it is tried all the same.
+    """
     result["free"] = shutil.disk_usage(tree.private).free
-    needed = sum(entry.dna.size for entry in sent) - arrived + (_MARGIN if sent else 0)
-    if needed > result["free"]:
-        reason = f"{tree.base}: {needed} bytes are needed for {len(sent)} tarballs, but only {result['free']} are free: nothing was sent"
+    room = result["free"] - _MARGIN
+    once = {entry.part: entry for entry in lacking}
+    missing = {part: _missing_bytes(incoming, entry) for part, entry in once.items()}
+    sent: dict[str, Wanted] = {}
+    for part, entry in once.items():
+        if missing[part] <= room:
+            sent[part] = entry
+            room -= missing[part]
+    if left_out := [entry.relpath for entry in lacking if entry.part not in sent]:
+        names = ", ".join(left_out[:_NAMED]) + (f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else "")
+        reason = (
+            f"{tree.base}: {sum(missing.values()) + _MARGIN} bytes are needed for {len(lacking)} tarballs, but only "
+            f"{result['free']} are free: {len(left_out)} {'was' if len(left_out) == 1 else 'were'} not sent: {names}"
+        )
         result["failures"].append(failure(STAGE, reason))
-        result["send"] = []
-    return int(result["free"] - needed)
+    return sent, room
 
 
-def _paths(incoming: str, sent: Sequence[Wanted]) -> list[str]:
-    return [os.path.join(incoming, entry.part) for entry in sent]
+def _missing_bytes(incoming: str, entry: Wanted) -> int:
+    """Return how many bytes of a tarball did not arrive yet."""
+    path = os.path.join(incoming, entry.part)
+    return max(0, entry.dna.size - (os.lstat(path).st_size if os.path.exists(path) else 0))
 
 
 def _lay_out_bases(
     tree: Tree,
     incoming: str,
-    sent: Sequence[Wanted],
+    sent: Mapping[str, Wanted],
     present: Mapping[str, Sequence[Tarball]],
     room: int,
     deadline: Deadline,
     result: dict[str, Any],
 ) -> None:
     """Lay out a copy of each item's newest verified tarball, from which rsync takes what did not change, where there is room."""
-    for entry, path in zip(sent, _paths(incoming, sent)):
+    for part, entry in sent.items():
         older = [tarball for tarball in present.get(entry.key, ()) if tarball.verified and tarball.stamp != entry.stamp]
-        if not older or os.path.lexists(path):
+        if not older or os.path.lexists(os.path.join(incoming, part)):
             continue
         newest = max(older, key=lambda tarball: tarball.stamp)
         if not _WORTH_A_BASIS <= newest.size <= room:
@@ -231,7 +264,7 @@ def _lay_out_bases(
             "--reflink=auto",
             "--",
             tree.path(newest.relpath),
-            os.path.join(incoming, BASIS, entry.part),
+            os.path.join(incoming, BASIS, part),
         ]
         try:
             run(argv, what=f"copying {newest.relpath} for deltas", deadline=deadline)
@@ -256,22 +289,28 @@ def _as_tarball(entry: Wanted) -> Tarball:
 
 
 def _link(tree: Tree, entry: Wanted, own: Sequence[Tarball], result: dict[str, Any]) -> bool:
-    """Store a tarball whose content the target has under another stamp; return whether that was possible."""
-    for old in sorted(own, key=lambda tarball: tarball.stamp, reverse=True):
-        if old.dna and old.dna.same_content(entry.dna):
-            try:
-                write_record(tree, entry.key, entry.stamp, entry.record)
-                link(tree, old, entry.relpath, entry.dna)
-                point_last(tree, entry.key, entry.stamp)
-            except DigestMismatch as error:
-                reason = f"an older copy is damaged: {error}; the new one is sent whole"
-                result["failures"].append(failure(STAGE, reason, relpath=old.relpath))
-                return False
-            except (AltbackupError, OSError) as error:
+    """Store a tarball whose content the target has under another stamp; return whether it is not to be sent.
+
+    A copy that is damaged or cannot be used is reported, and the next one tried.
+    """
+    same = [tarball for tarball in own if tarball.dna and tarball.dna.same_content(entry.dna)]
+    newest_of_each = {tarball.inode: tarball for tarball in sorted(same, key=lambda tarball: tarball.stamp)}
+    for old in sorted(newest_of_each.values(), key=lambda tarball: tarball.stamp, reverse=True):
+        try:
+            write_record(tree, entry.key, entry.stamp, entry.record)
+            link(tree, old, entry.relpath, entry.dna)
+        except (AltbackupError, OSError) as error:
+            full = isinstance(error, OSError) and error.errno in _FULL
+            if full or not isinstance(error, (DigestMismatch, OSError)):
                 result["failures"].append(failure(STAGE, error, relpath=entry.relpath))
                 return True
-            result["linked"].append(entry.relpath)
-            return True
+            how = "is damaged" if isinstance(error, DigestMismatch) else "cannot be used"
+            reason = f"an older copy {how}: {explain(error)}; the new one is stored without it"
+            result["failures"].append(failure(STAGE, reason, relpath=old.relpath))
+            continue
+        result["linked"].append(entry.relpath)
+        _point_last(tree, entry, result)
+        return True
     return False
 
 
@@ -461,9 +500,10 @@ def _writes_below(process: str, descriptor: str, prefix: str) -> bool:
 
 
 def _twin(tree: Tree, entry: Wanted) -> Tarball | None:
-    """Return a verified tarball of the same item and content: one file was sent for both."""
-    found = scan(tree, keys={entry.key}).verified()
-    return next((tarball for tarball in found if tarball.dna and tarball.dna.same_content(entry.dna)), None)
+    """Return the newest verified tarball of the same item and content: one file was sent for both."""
+    found = scan(tree, keys={entry.key}, go_on=True).verified()
+    same = [tarball for tarball in found if tarball.dna and tarball.dna.same_content(entry.dna)]
+    return max(same, key=lambda tarball: tarball.stamp, default=None)
 
 
 def _stored(tree: Tree, entry: Wanted) -> Tarball:

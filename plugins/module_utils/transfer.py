@@ -28,6 +28,8 @@ from .wanted import Wanted, parse_wanted
 
 STAGE = "synchronize"
 BASIS = "basis"
+_PARTIAL = (23, 24)
+"""Exit codes of an rsync that moved all that it could: files could not be read, or vanished"""
 _PLAIN = re.compile(r"[\w/.,:+@%=-]+", re.ASCII)
 
 
@@ -180,14 +182,24 @@ def _session() -> dict[str, str]:
 def _transfer(peer: Peer, here: str, wanted: Sequence[Wanted], deadline: Deadline, *, fetch: bool = False) -> int:
     """Move files between a folder on this node and the peer's; return the bytes on the wire. Raise ToolFailed.
 
-    The files of each stamp are one rsync, in the order given: rsync itself goes by the names.
+    The files of each stamp are one rsync, in the order given: rsync itself goes by the names. Files that cannot be read keep
+    none of the others back; what rsync said of them is raised at the end.
     """
     total = 0
+    failed: list[ToolFailed] = []
     once = {file.part: file for file in reversed(wanted)}
     first = [file for file in wanted if once[file.part] is file]
     for _, files in itertools.groupby(first, key=lambda file: file.stamp):
         names = "".join(f"{file.part}\0" for file in files).encode("ascii")
-        total += _moved(peer, rsync_command(peer, here, fetch=fetch), names, deadline, fetch=fetch)
+        try:
+            total += _moved(peer, rsync_command(peer, here, fetch=fetch), names, deadline, fetch=fetch)
+        except ToolFailed as error:
+            failed.append(error)
+            if error.rc not in _PARTIAL:
+                break
+    if failed:
+        words = "\n".join(dict.fromkeys(map(str, failed)))
+        raise ToolFailed(words, failed[-1].rc, "\n".join(error.stderr for error in failed)) from failed[-1]
     return total
 
 

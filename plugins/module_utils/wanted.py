@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .checking import unreadable
 from .errors import InvalidInput
-from .layout import open_tree, scan, split_relpath
+from .layout import EXTENSIONS, Tarball, is_relpath, open_tree, scan, split_relpath
 from .publish import read_record
 from .sidecar import Dna
 
@@ -50,10 +51,12 @@ def parse_wanted(values: Sequence[Mapping[str, Any]]) -> list[Wanted]:
 
 
 def listing(base: str, day: str = "", *, records: bool = False) -> dict[str, Any]:
-    """Given a base and a day (empty for all), return `tarballs`, verified or not, with their state, newest last."""
+    """Given a base and a day (empty for all), return `tarballs`, verified or not, with their state, newest last, and `notes`."""
     tree = open_tree(base)
     tarballs = []
-    for tarball in sorted(scan(tree, day).tarballs, key=lambda tarball: (tarball.stamp, tarball.relpath)):
+    notes = []
+    found = scan(tree, day, go_on=True)
+    for tarball in sorted(found.tarballs, key=lambda tarball: (tarball.stamp, tarball.relpath)):
         entry = {
             "category": tarball.category,
             "name": tarball.name,
@@ -68,4 +71,17 @@ def listing(base: str, day: str = "", *, records: bool = False) -> dict[str, Any
         if records:
             entry["record"] = read_record(tree, tarball.key, tarball.stamp)
         tarballs.append(entry)
-    return {"changed": False, "tarballs": tarballs, "failures": []}
+        if tarball.verified and not is_relpath(tarball.relpath):
+            notes.append(_misnamed(tarball))
+    return {"changed": False, "tarballs": tarballs, "notes": notes, "failures": unreadable(found, "list")}
+
+
+def _misnamed(tarball: Tarball) -> str:
+    """Given a tarball with the name of none of its item, return what becomes of it and what to do."""
+    dotted = tarball.category.startswith(".") or tarball.name.startswith(".")
+    extension = next(extension for extension in EXTENSIONS if tarball.filename.endswith(extension))
+    rename = "" if dotted else f"rename it to {tarball.name}[-<revision>]{extension}, and its dna with it, or "
+    return (
+        f"{tarball.relpath} is not named as a tarball of {tarball.key}, so it is not counted, not copied to any target "
+        f"and not purged: {rename}move it out of the base"
+    )

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..module_utils.failures import unframed
+from ..module_utils.layout import is_relpath
 
 FAILURE_KEYS = ("node", "delegate", "stage", "category", "name", "relpath", "reason", "rc", "stderr")
 EMPTY: dict[str, Any] = {
@@ -188,14 +189,17 @@ def node_trees(plan: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
 
 
 def sendable(listed: Mapping[str, Any], state: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Given a source's listing and what a run knows, return the verified tarballs that no check found bad."""
+    """Given a source's listing and what a run knows, return the verified tarballs that no check found bad.
+
+    One that is not named as a tarball of its item is left out: the listing has a note on it.
+    """
     bad = {
         entry["relpath"] for entry in state.get("failures", []) if entry["stage"] == "check" and not entry["delegate"]
     }
     return [
         {key: entry.get(key) for key in ("relpath", "size", "dig", "alg", "record")}
         for entry in listed.get("tarballs", [])
-        if entry["state"] == "verified" and entry["relpath"] not in bad
+        if entry["state"] == "verified" and entry["relpath"] not in bad and is_relpath(entry["relpath"])
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import random
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.original_trees import put
+from helpers.original_trees import bound_by_modes, put
 from helpers.trees import small_disk
 
 from ansible_collections.altbackup.core.plugins.module_utils import receive, transfer
@@ -145,6 +146,45 @@ def test_what_the_targets_purge_would_remove_is_not_sent(pair: Pair) -> None:
     assert (result["send"], result["unwanted"]) == ([relpath(DAY3), relpath(DAY2)], [relpath(DAY1)])
 
 
+def test_of_several_contents_of_the_day_those_that_purge_would_remove_are_not_sent_again(pair: Pair) -> None:
+    morning, evening = (f"folders/notes/{DAY3}/{clock}/notes.tar" for clock in ("080000", "200000"))
+    put(pair.source, morning, content(1))
+    put(pair.source, evening, content(2))
+    result = pair.prepare(keep=1)
+    assert (result["send"], result["unwanted"]) == ([evening], [morning])
+    assert pair.run(keep=1) == []
+    again = pair.prepare(keep=1)
+    assert (again["changed"], again["send"], again["have"]) == (False, [], [evening])
+    assert pair.prepare(keep=2)["send"] == [morning]
+    assert pair.prepare(keep=1, day=DAY2)["unwanted"] == [morning]
+
+
+def test_what_is_not_named_as_a_tarball_of_the_item_does_not_count_as_a_copy(pair: Pair) -> None:
+    put(pair.source, relpath(DAY1), content(1))
+    put(pair.source, relpath(DAY3), content(3))
+    put(pair.tree, f"folders/notes/{DAY2}/104701/local.tar", content(2))
+    assert pair.prepare(keep=2)["send"] == [relpath(DAY3), relpath(DAY1)]
+
+
+def test_folder_that_cannot_be_read_keeps_nothing_else_from_being_sent(pair: Pair) -> None:
+    for day in (DAY2, DAY3):
+        put(pair.source, relpath(day), content(int(day[-2:])))
+        put(pair.source, relpath(day, "git/toolbox"), content(int(day[-2:]) + 50))
+    put(pair.tree, relpath(DAY2), content(1))
+    folder = (pair.tree / relpath(DAY2)).parent
+    folder.chmod(0)
+    with bound_by_modes():
+        (reason,) = pair.run()
+        again = pair.prepare()
+    folder.chmod(0o700)
+    assert reason.startswith(f"folder folders/notes/{DAY2}/104701 cannot be read: Permission denied")
+    assert (again["changed"], again["send"], len(again["have"])) == (False, [], 3)
+    assert set(pair.there()) == {
+        relpath(day, item) for day in (DAY2, DAY3) for item in ("folders/notes", "git/toolbox")
+    }
+    assert pair.there()[relpath(DAY2)] == content(1), "what is not known is not touched"
+
+
 def test_equal_content_travels_once_and_is_linked(pair: Pair) -> None:
     for day in (DAY2, DAY3):
         put(pair.source, relpath(day), content(1))
@@ -156,6 +196,51 @@ def test_equal_content_travels_once_and_is_linked(pair: Pair) -> None:
     assert before
     assert (pair.run(), pair.wire) == ([], 0)
     assert len(pair.there()) == 3
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [("unreadable", "cannot be used: {}: Permission denied"), ("rotten", "is damaged: {} is not what")],
+)
+@pytest.mark.parametrize("another", [False, True])
+def test_old_copy_that_is_no_good_keeps_nothing_from_being_stored(
+    pair: Pair, damage: str, said: str, another: bool
+) -> None:
+    for day in (DAY2, DAY3):
+        put(pair.source, relpath(day), content(1))
+    old = put(pair.tree, relpath(DAY1), content(1))
+    if another:
+        put(pair.tree, "folders/notes/2013/05/01/104701/notes.tar", content(1))
+    if damage == "rotten":
+        old.write_bytes(content(2))
+    else:
+        old.chmod(0)
+    with bound_by_modes():
+        reasons = pair.run()
+    old.chmod(0o600)
+    old.write_bytes(content(1))
+    assert len(set(reasons)) == 1
+    assert reasons[0].startswith(f"an older copy {said.format(old)}")
+    assert reasons[0].endswith("; the new one is stored without it")
+    assert {relpath(DAY2), relpath(DAY3)} < set(pair.there())
+    assert (pair.wire == 0) == another
+    assert os.readlink(pair.tree / "folders" / "notes" / "last") == f"{DAY3}/104701"
+
+
+@pytest.mark.parametrize(("number", "sent"), [(errno.ENOSPC, 0), (errno.EDQUOT, 0), (errno.EMLINK, 1)])
+def test_what_cannot_be_linked_is_sent_unless_the_disk_is_full(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, number: int, sent: int
+) -> None:
+    put(pair.source, relpath(DAY3), content(1))
+    put(pair.tree, relpath(DAY2), content(1))
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(receive, "link", refuse)
+    result = pair.prepare()
+    assert len(result["send"]) == sent
+    assert os.strerror(number) in result["failures"][0]["reason"]
 
 
 @pytest.mark.parametrize("kept", [0, 1, 10_000, 19_999, 20_000])
@@ -252,10 +337,39 @@ def test_no_room_is_told_with_numbers_and_nothing_is_sent(pair: Pair, tmp_path: 
         pair.copies = disk
         (reason,) = pair.run()
         free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+        assert not pair.there()
     assert (
-        reason
-        == f"{disk}/dayabay: {BULK + (16 << 20)} bytes are needed for 1 tarballs, but only {free} are free: nothing was sent"
+        reason == f"{disk}/dayabay: {BULK + (16 << 20)} bytes are needed for 1 tarballs, but only {free} are free: "
+        f"1 was not sent: {relpath(DAY3)}"
     )
+
+
+def test_what_has_no_room_is_left_out_and_the_rest_is_sent(pair: Pair, tmp_path: Path) -> None:
+    sizes = {relpath(DAY3, "git/huge"): 3 * BULK, relpath(DAY3): BULK, relpath(DAY2): BULK, relpath(DAY1): 20_000}
+    for seed, (path, size) in enumerate(sizes.items()):
+        put(pair.source, path, content(seed, size))
+    with small_disk(tmp_path / "disk", "size=21m") as disk:
+        (disk / ".altbackup").mkdir()
+        pair.copies = disk
+        (reason,) = pair.run()
+        assert list(pair.there()) == [relpath(DAY1), relpath(DAY3)]
+        (again,) = pair.run()
+    assert reason.startswith(
+        f"{disk}/dayabay: {5 * BULK + 20_000 + (16 << 20)} bytes are needed for 4 tarballs, but only "
+    )
+    for said in (reason, again):
+        assert said.endswith(f"are free: 2 were not sent: {relpath(DAY3, 'git/huge')}, {relpath(DAY2)}")
+
+
+def test_many_that_have_no_room_are_counted_and_not_all_named(pair: Pair, tmp_path: Path) -> None:
+    for number in range(12):
+        put(pair.source, relpath(DAY3, f"git/tool{number:02}"), content(number))
+    with small_disk(tmp_path / "disk", "size=8m") as disk:
+        (disk / ".altbackup").mkdir()
+        pair.copies = disk
+        (reason,) = pair.run()
+    assert "12 were not sent: git/tool00/" in reason
+    assert reason.endswith(f"{relpath(DAY3, 'git/tool09')} and 2 more")
 
 
 def test_leftovers_that_this_run_does_not_want_go_and_are_reported(pair: Pair) -> None:

@@ -138,6 +138,31 @@ def test_each_stamp_is_an_rsync_of_its_own_in_the_order_given(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize(
+    ("codes", "tried"),
+    [((23, 0, 0), 3), ((24, 0, 23), 3), ((0, 12, 0), 2), ((23, 12, 0), 2)],
+)
+def test_files_that_cannot_be_read_keep_no_older_stamp_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codes: tuple[int, ...], tried: int
+) -> None:
+    base = tmp_path / "base"
+    (base / ".altbackup").mkdir(parents=True)
+    for day in range(len(codes)):
+        put(base, f"folders/notes/2013/05/0{day + 1}/104701/notes.tar", b"%d" % day)
+    (tmp_path / "codes").write_text("".join(f"{code}\n" for code in codes))
+    told = f"cd {tmp_path}; echo x >> calls; number=$(wc -l < calls); code=$(sed -n ${{number}}p codes)"
+    make_tool(tmp_path / "bin", "rsync", f'{told}; [ $code = 0 ] || echo "word $number" >&2; exit $code')
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    result = transfer.send(str(base), [(Peer("cms01", "/x"), listing(str(base))["tarballs"])], Deadline(30))
+    (failure,) = result["failures"]
+    bad = [(number, code) for number, code in enumerate(codes[:tried], 1) if code]
+    assert len((tmp_path / "calls").read_text().splitlines()) == tried
+    assert failure["reason"].splitlines() == [
+        f"sending to cms01 (this machine) failed: rsync exit code {code}: word {number}" for number, code in bad
+    ]
+    assert (failure["rc"], failure["stderr"].split()[1::2]) == (bad[-1][1], [str(number) for number, _ in bad])
+
+
+@pytest.mark.parametrize(
     ("said", "missing"),
     [
         ('rsync: [sender] change_dir "/x/outgoing/cms01" failed: No such file or directory (2)', True),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.altbackup.core.plugins.module_utils.wanted import parse_wanted
 from ansible_collections.altbackup.core.plugins.plugin_utils import outcomes
 
 TREE = {"node": "cms01", "source": "dayabay", "base": "/copies/dayabay", "role": "target"}
@@ -232,6 +233,17 @@ def test_what_a_check_of_the_source_found_bad_is_not_sent() -> None:
         {}, loop({"failures": [{"reason": "does not match", "relpath": SVN}]}), "check", "dayabay"
     )
     assert len(outcomes.sendable(listed, elsewhere)) == 1, "a bad copy on a target is no reason not to send"
+
+
+def test_tarball_with_a_strange_name_keeps_no_other_from_being_sent() -> None:
+    strange = "svn/dybsvn/2013/05/08/104701/apache2.tar.gz"
+    listed = {
+        "tarballs": [
+            {"relpath": path, "size": 1, "dig": "0", "alg": "sha256", "state": "verified"}
+            for path in (strange, f".snapshot/{SVN.partition('/')[2]}", SVN)
+        ]
+    }
+    assert [entry.relpath for entry in parse_wanted(outcomes.sendable(listed, {}))] == [SVN]
 
 
 def prepared(*nodes: str, **more: Any) -> dict[str, Any]:

@@ -1,0 +1,55 @@
+"""What a listing says of tarballs that are not named as those of their item."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from helpers.original_trees import bound_by_modes, marked, put
+
+from ansible_collections.altbackup.core.plugins.module_utils.wanted import listing
+
+
+@pytest.mark.parametrize(
+    ("relpath", "todo"),
+    [
+        (
+            "folders/svnsetup/2013/05/08/104701/apache2.tar.gz",
+            "rename it to svnsetup[-<revision>].tar.gz, and its dna with it, or move it out of the base",
+        ),
+        (
+            "svn/dybsvn/2013/05/08/104701/dybsvn-20496-before-upgrade.tar",
+            "rename it to dybsvn[-<revision>].tar, and its dna with it, or move it out of the base",
+        ),
+        (".snapshot/notes/2013/05/08/104701/notes.tar.zst", "purged: move it out of the base"),
+    ],
+)
+def test_verified_tarball_with_a_strange_name_has_a_note_that_says_what_to_do(
+    tmp_path: Path, relpath: str, todo: str
+) -> None:
+    base = marked(tmp_path / "base")
+    put(base, relpath)
+    put(base, "folders/svnsetup/2013/05/09/104701/svnsetup.tar.gz")
+    put(base, "folders/svnsetup/2013/05/09/104702/apache2.tar.gz", dna=None)
+    result = listing(str(base))
+    assert len(result["tarballs"]) == 3
+    (note,) = result["notes"]
+    key = "/".join(relpath.split("/")[:2])
+    assert note.startswith(
+        f"{relpath} is not named as a tarball of {key}, so it is not counted, not copied to any target "
+    )
+    assert note.endswith(todo)
+
+
+def test_folder_that_cannot_be_read_is_a_failure_and_hides_no_other(tmp_path: Path) -> None:
+    base = marked(tmp_path / "base")
+    good = "folders/svnsetup/2013/05/09/104701/svnsetup.tar.gz"
+    put(base, good)
+    folder = put(base, "svn/dybsvn/2013/05/09/104701/dybsvn-7.tar.gz").parent
+    folder.chmod(0)
+    with bound_by_modes():
+        result = listing(str(base))
+    folder.chmod(0o700)
+    assert [entry["relpath"] for entry in result["tarballs"]] == [good]
+    (failure,) = result["failures"]
+    assert failure["reason"].startswith("folder svn/dybsvn/2013/05/09/104701 cannot be read: Permission denied")
