@@ -238,7 +238,8 @@ def count(
     counts: dict[str, int] = {}
     relpaths: dict[str, list[str]] = {}
     failures: list[dict[str, Any]] = []
-    counted = _by_key(_newest_of_each_item(found, predicted, of_day))
+    newest = _newest_of_each_item(found, predicted, of_day)
+    counted = _by_key([seen for seen in newest if items is None or seen.key in set(items)])
     unverified = [tarball for tarball in found.tarballs if not tarball.verified]
     unverified_of = _by_key(unverified)
     explained: set[str] = set()

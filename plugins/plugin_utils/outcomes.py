@@ -121,6 +121,7 @@ def record(state: Mapping[str, Any], registered: Mapping[str, Any], stage: str, 
             *(peer for peer in result.get("unreachable_peers") or [] if peer not in new["down"]),
         ]
         new["notes"] = [*new["notes"], *(f"{place}: {note}" for note in result.get("notes") or [])]
+        new["notes"] = [*new["notes"], *_left_alone(result, place)]
         new["sent"] = {**new["sent"], **(result.get("sent") or {})}
         proved = result.get("proved") or []
         new["proved"] = [*new["proved"], *({**entry, "node": place} for entry in proved)]
@@ -128,6 +129,17 @@ def record(state: Mapping[str, Any], registered: Mapping[str, Any], stage: str, 
             new["tarballs"] = {entry["relpath"]: dict(entry) for entry in result["tarballs"]}
             new["predicted"] = [entry["relpath"] for entry in result["tarballs"] if not entry["dig"]]
     return new
+
+
+def _left_alone(result: Mapping[str, Any], place: str) -> list[str]:
+    """Return a note for each tarball that purge did not count, as nothing vouches for it, unless it is a failure already."""
+    failed = {entry.get("relpath") for entry in result.get("failures") or []}
+    return [
+        f"{place}: {path} is not verified, so it does not count and was left alone: see why with check.yml and "
+        "altbackup_check_scope: all"
+        for path in result.get("unverified") or []
+        if path not in failed
+    ]
 
 
 def record_check(

@@ -317,6 +317,14 @@ def unproved(base: Path, **options: Any) -> list[str]:
     return [reason for reason in reasons(result) if "proof" in reason]
 
 
+def test_what_is_no_item_does_not_stand_for_one_that_is_missing(base: Path) -> None:
+    keys = {"svn/dybsvn", "git/svnsetup", "tracs/dybsvn"}  # svnsetup was a folder until today
+    result = count(base, items=sorted(keys), fail=False)
+    assert result["counts"]["svnsetup"] == 0
+    assert any("expecting 1 tarball for svnsetup" in reason for reason in reasons(result))
+    assert any("folders/svnsetup is no item" in reason for reason in reasons(result))
+
+
 def test_a_proof_not_older_than_asked_for_is_demanded_of_each_item(base: Path) -> None:
     now = time.time()
     relpaths = {"/".join(path.split("/")[:2]): path for paths in count(base)["relpaths"].values() for path in paths}

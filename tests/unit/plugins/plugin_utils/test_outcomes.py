@@ -148,6 +148,14 @@ def test_records_add_up() -> None:
     assert state["notes"] == ["dayabay: a note"]
 
 
+def test_what_purge_leaves_alone_is_told_once() -> None:
+    found = {"unverified": ["svn/x/a", "svn/x/b"], "failures": [{"reason": "b does not match", "relpath": "svn/x/b"}]}
+    state = outcomes.record({}, loop(found), "purge", "dayabay")
+    assert len(state["failures"]) == 1
+    (note,) = state["notes"]
+    assert note.startswith("cms01: svn/x/a is not verified")
+
+
 @pytest.mark.parametrize(
     ("registered", "down"),
     [
