@@ -306,7 +306,8 @@ class CallbackModule(CallbackBase):
         receipt = self.get_option("receipt")
         if receipt:
             summary = {"failures": len(report.failures), "mails": told.mails, "delivered": told.delivered}
-            write_private(receipt, json.dumps({**summary, "spooled": [str(path) for path in told.spooled]}).encode())
+            more = {"spooled": [str(path) for path in told.spooled], "said": list(told.said)}
+            write_private(receipt, json.dumps({**summary, **more}).encode())
 
     def _report(self, recap: Mapping[str, Mapping[str, int]] | None) -> Report:
         """Return all that is to be told of the run."""

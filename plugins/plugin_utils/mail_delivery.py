@@ -26,6 +26,7 @@ from .mail_text import compose
 OVERDUE = 86400.0
 """Seconds after which a mail that could not be sent is a failure of its own."""
 _GRACE = 2.0
+_IN_MEMORY = "/dev/shm"  # noqa: S108 (folders made there are private)
 _NAME = re.compile(r"(\d{13})-\d+-\d+\.eml")
 _COUNTER = itertools.count()
 
@@ -106,15 +107,8 @@ def part_of(report: Report, hosts: Iterable[str]) -> Report:
 
 def deliver(mails: Iterable[EmailMessage], settings: Settings) -> Told:
     """Given mails, put each into the spool, send it, and keep it there if it could not be sent."""
-    paths: list[Path] = []
     said: list[str] = []
-    for mail in mails:
-        try:
-            paths.append(put(settings.spool, mail))
-        except OSError as error:
-            folder = Path(tempfile.mkdtemp(prefix="altbackup-mail-"))
-            said.append(f"the spool {settings.spool} cannot be used ({error.strerror or error}); using {folder}")
-            paths.append(put(folder, mail))
+    paths = [path for mail in mails if (path := _kept(mail, settings.spool, said))]
     outcomes = finish(start(paths, settings), paths, settings.timeout)
     spooled = []
     for outcome in outcomes:
@@ -123,11 +117,35 @@ def deliver(mails: Iterable[EmailMessage], settings: Settings) -> Told:
                 f"a mail could not be sent ({outcome.said}); it is kept as {outcome.path}, and the next run sends it"
             )
             spooled.append(outcome.path)
+        elif not outcome.said and outcome.path.parent != settings.spool:
+            with contextlib.suppress(OSError):
+                outcome.path.parent.rmdir()
         elif outcome.said:
             said.append(f"a mail was refused for {outcome.said}; it is kept for them as {outcome.path}")
             spooled.append(outcome.path)
     delivered = sum(outcome.sent for outcome in outcomes)
     return Told(len(paths), delivered, tuple(spooled), tuple(said))
+
+
+def _kept(mail: EmailMessage, spool: Path, said: list[str]) -> Path | None:
+    """Put a mail into the spool, else where there is room, in memory if no disk has any; return its file. `said` gets all trouble."""
+    try:
+        return put(spool, mail)
+    except OSError as error:
+        reason = f"the spool {spool} cannot be used ({error.strerror or error})"
+    for place in (tempfile.gettempdir(), _IN_MEMORY):
+        with contextlib.suppress(OSError):
+            folder = Path(tempfile.mkdtemp(prefix="altbackup-mail-", dir=place))
+            try:
+                path = put(folder, mail)
+            except OSError:
+                folder.rmdir()
+                raise
+            said.append(f"{reason}; using {folder}")
+            return path
+    places = f"{tempfile.gettempdir()} or {_IN_MEMORY}"
+    said.append(f"{reason}, nor can {places}: the mail {str(mail['Subject'])!r} was neither kept nor sent")
+    return None
 
 
 def flush(settings: Settings) -> Told:
@@ -143,8 +161,12 @@ def put(spool: Path, mail: EmailMessage) -> Path:
     """Write a mail into the spool, for this user alone, whole or not at all; return its file."""
     spool.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = spool / f"{int(time.time() * 1000):013d}-{os.getpid()}-{next(_COUNTER)}.eml"
-    mail_transport.write_private(f"{path}.new", mail.as_bytes())
-    os.replace(f"{path}.new", path)
+    try:
+        mail_transport.write_private(f"{path}.new", mail.as_bytes())
+        os.replace(f"{path}.new", path)
+    except OSError:
+        Path(f"{path}.new").unlink(missing_ok=True)
+        raise
     return path
 
 

@@ -203,6 +203,8 @@ class SupervisedRun:
         ended = datetime.now().astimezone()
         started = datetime.fromisoformat(str(result["started"]))
         mail: Mapping[str, Any] = run.receipt()
+        for sentence in mail.get("said", ()):
+            say(str(sentence))  # what the callback said went to the log of the run alone
         told = None
         if verdict.state != GOOD and not mail.get("failures"):
             told = self._tell(result, verdict, fields, run.log(self.mail.log_limit), secrets)

@@ -369,6 +369,16 @@ def test_silent_server_does_not_hold_up_and_the_next_run_delivers(desk: Desk, se
     assert (len(server.mails), desk.spooled()) == (1, [])
 
 
+def test_mail_of_the_callback_that_was_not_sent_is_told_on_stderr(desk: Desk) -> None:
+    desk.write_playbook("bad.yml", BAD)
+    with serving("refuses for now") as refusing:
+        desk.mail_to(refusing)
+        done = desk.call("run", "play/bad.yml")
+    assert done.returncode == 2
+    (kept,) = desk.spooled()
+    assert f"it is kept as {kept}" in done.stderr
+
+
 def test_mail_test_and_flush_say_what_became_of_it(desk: Desk, server: MailServer) -> None:
     done = desk.call("mail", "--test")
     assert done.returncode == 0, done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from contextlib import suppress
 from dataclasses import replace
 from email.message import EmailMessage
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 from helpers.mail_server import DELIVERING, MOODS, MailServer, make_certificate, serving, text_of
+from helpers.trees import needs_root, small_disk
 from helpers.waiting import wait_until
 
 from ansible_collections.altbackup.core.plugins.plugin_utils import mail_delivery, mail_transport
@@ -169,6 +171,23 @@ def test_spool_that_cannot_be_used_does_not_lose_the_mail(tmp_path: Path, monkey
         [mail()], settings_for(None, tmp_path, host="127.0.0.1", port=1, spool=tmp_path / "file" / "x")
     )
     assert kept.spooled[0].exists()
+
+
+@needs_root
+def test_disk_that_is_full_does_not_lose_the_mail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with small_disk(tmp_path / "disk", "size=64k") as disk, serving("accepts") as server:
+        monkeypatch.setattr("tempfile.tempdir", str(disk))
+        with suppress(OSError):
+            (disk / "filler").write_bytes(bytes(1 << 20))
+        told = mail_delivery.tell(REPORT, settings_for(server, tmp_path, spool=disk / "spool"))
+        assert told.mails == told.delivered == len(server.mails) > 0
+        assert "No space left on device" in told.said[0]
+        assert list(disk.rglob("*.eml.new")) == []
+        monkeypatch.setattr(mail_delivery, "_IN_MEMORY", str(disk))
+        told = mail_delivery.tell(REPORT, settings_for(server, tmp_path, spool=disk / "spool"))
+        assert (told.mails, told.delivered) == (0, 0)
+        assert list(disk.glob("altbackup-mail-*")) == []
+        assert "was neither kept nor sent" in told.said[0]
 
 
 @pytest.mark.parametrize(
