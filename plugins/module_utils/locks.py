@@ -59,13 +59,17 @@ class Run:
         return mine == others
 
     def knows_dead(self, other: Run) -> bool:
-        """Return whether another run is known to have ended: one of this controller, before its last boot or without a process."""
-        if self.host != other.host:
+        """Return whether another run is known to have ended: one of this controller, before its last boot or without a process.
+
+        Where there is no /proc nothing is known, nor of other users, whose processes it may hide from all but root.
+        """
+        if self.host != other.host or not (self.boot and other.boot):
             return False
         if self.boot != other.boot:
             return True
-        known = self.namespace == other.namespace and other.ticks <= self.ticks
-        return known and f"{other.pid}/{other.ticks}" not in self.alive
+        known = self.namespace == other.namespace != "" and 0 < other.ticks <= self.ticks
+        seen = self.user in (other.user, "root")
+        return known and seen and f"{other.pid}/{other.ticks}" not in self.alive
 
     def __str__(self) -> str:
         return f"{self.user} on {self.controller}, process {self.pid}, begun {self.started} ({self.command or 'no command'})"

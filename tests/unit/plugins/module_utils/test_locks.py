@@ -137,11 +137,17 @@ def test_lease_keeps_other_runs_and_calls_without_a_run_away_and_names_its_run(t
         (replace(LATER, alive=frozenset({"300/2000"})), True),
         (replace(LATER, alive=frozenset({"300/2000", "100/1999"})), True),  # the number, given to another process
         (replace(LATER, boot="later"), True),
+        (replace(LATER, alive=frozenset(), user="root"), True),
         (replace(LATER, alive=frozenset(), host="machine/hep2"), False),
         (replace(LATER, alive=frozenset(), namespace="pid:[2]"), False),
         (replace(LATER, alive=frozenset(), ticks=999), False),  # began earlier, so it cannot know
+        (replace(LATER, alive=frozenset(), user="admin"), False),  # /proc may hide processes of others
+        (replace(LATER, alive=frozenset(), boot=""), False),
     ],
-    ids=["dead", "number used again", "after a boot", "other controller", "other namespace", "older"],
+    ids=[
+        *("dead", "number used again", "after a boot", "root", "other controller", "other namespace", "older"),
+        *("other user", "boot unknown"),
+    ],
 )
 def test_run_known_to_be_dead_loses_its_lease_at_once(tree: Tree, other: Run, taken: bool) -> None:
     take(tree, RUN)
@@ -155,6 +161,13 @@ def test_run_known_to_be_dead_loses_its_lease_at_once(tree: Tree, other: Run, ta
     if other.boot == RUN.boot:
         with pytest.raises(Locked):
             take(tree, RUN)
+
+
+@pytest.mark.parametrize("unknown", [{"boot": ""}, {"namespace": ""}, {"ticks": 0}], ids=["boot", "namespace", "ticks"])
+def test_where_the_controller_has_no_proc_no_run_is_known_to_be_dead(tree: Tree, unknown: dict[str, Any]) -> None:
+    take(tree, replace(RUN, **unknown))
+    with pytest.raises(Locked):
+        take(tree, replace(LATER, alive=frozenset(), **unknown))
 
 
 def test_lease_of_an_unknown_run_ends_when_it_expires(tree: Tree) -> None:
