@@ -174,13 +174,7 @@ class Hold:
             self._write(replace(self._lease, transfer=False))
 
     def _write(self, lease: Lease) -> None:
-        run = {name: value for name, value in asdict(lease.run).items() if name != "alive"}
-        entry = {
-            "run": {**run, "command": lease.run.command[:1000]},
-            "expires": lease.expires,
-            "transfer": lease.transfer,
-        }
-        _fill(self._descriptor, json.dumps(entry, sort_keys=True).encode(), lock_path(self.tree))
+        _fill(self._descriptor, _text_of(lease), lock_path(self.tree))
         self._lease = lease
 
 
@@ -284,6 +278,18 @@ def _claimed(tree: Tree, lease: Lease) -> str:
         f"{tree.base} is in use by another run: {lease.run}. Let it end; nothing was done here. "
         f"If it is gone for good, its claim ends at {until}, or remove {lock_path(tree)}"
     )
+
+
+def _text_of(lease: Lease) -> bytes:
+    """Return a lease as it is written; the command is cut to what there is room for."""
+    run = {name: value for name, value in asdict(lease.run).items() if name != "alive"}
+    command = lease.run.command[:1000]
+    while True:
+        entry = {"run": {**run, "command": command}, "expires": lease.expires, "transfer": lease.transfer}
+        text = json.dumps(entry, sort_keys=True).encode()
+        if len(text) < _LENGTH or not command:
+            return text
+        command = command[: len(command) * 3 // 4]
 
 
 def _fill(descriptor: int, text: bytes, path: str) -> None:

@@ -214,6 +214,14 @@ def test_torn_lease_is_none(tree: Tree) -> None:
     assert take(tree, RUN) == []
 
 
+def test_lease_of_a_run_with_a_long_command_in_any_script_is_read(tree: Tree) -> None:
+    command = "ansible-playbook -i /home/备份/ " + "备份𝄞" * 1000
+    take(tree, replace(RUN, command=command))
+    assert Path(lock_path(tree)).stat().st_size == 4096
+    with pytest.raises(Locked, match="ansible-playbook -i /home/备份/ 备份"):
+        take(tree, LATER)
+
+
 def test_leftovers_go_before_anything_is_written(tree: Tree) -> None:
     seen = []
 
