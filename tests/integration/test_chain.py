@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from integration.lab_site import when
 from integration.site import KINDS, Run, Site, call, commit_svn, git, item_of, tarballs_of, tree_of, unpack
 
 DAY1, DAY2, DAY3 = "2013/05/08/104701", "2013/05/09/104701", "2013/05/10/104701"
@@ -209,6 +210,31 @@ def test_unreachable_target_is_a_failure_and_the_other_is_served(site: Site) -> 
     assert "gone" in run.message
     assert "refused" in run.message
     assert len(tarballs_of(trees(site)[1])) == len(KINDS)
+
+
+def test_what_arrived_in_part_stays_when_the_source_cannot_be_listed(site: Site) -> None:
+    source, target = trees(site)
+    assert site.run("backup", stamp=DAY1).rc == 0
+    part = target.parent / ".altbackup" / "incoming" / "dayabay" / f"sha256-{'0' * 64}"
+    part.write_text("6 of 7 GB")
+    lock = source / ".altbackup" / "lock"
+
+    def block() -> None:
+        """Make the source's lock one that cannot be opened, as soon as preflight is through with it."""
+        lock.rename(lock.with_name("lock.away"))
+        lock.symlink_to("lock.away")
+
+    taken = target.parent / ".altbackup" / "locks" / "dayabay"
+    with when(lambda: b"pid" in taken.read_bytes(), block):
+        run = site.run("synchronize", stamp=DAY2)
+    assert run.rc != 0
+    assert "dayabay: list: " in run.message
+    assert [module for _, module, _ in run.calls if module == "tarball_prepare"] == []
+    assert part.read_text() == "6 of 7 GB"
+    lock.unlink()
+    lock.with_name("lock.away").rename(lock)
+    assert site.run("synchronize", stamp=DAY3).rc == 0
+    assert not part.exists(), "no tarball of the source has that digest"
 
 
 @pytest.mark.full
