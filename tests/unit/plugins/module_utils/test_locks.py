@@ -302,6 +302,78 @@ def test_no_more_transfers_than_slots_also_within_one_run(trees: list[Tree]) -> 
     assert reserve(trees[2], RUN, 2)
 
 
+def age(tree: Tree, seconds: float) -> None:
+    """Let the last call for a transfer into a tree be so long ago."""
+    path = Path(lock_path(tree))
+    entry = json.loads(path.read_text())
+    path.write_text(json.dumps({**entry, "transfer": entry["transfer"] - seconds}))
+
+
+def test_transfer_that_nobody_is_at_work_on_counts_for_minutes_not_until_its_lease_ends(trees: list[Tree]) -> None:
+    reserve(trees[0], replace(RUN, seconds=40000.0))
+    age(trees[0], 200)
+    assert not reserve(trees[1], RUN)
+    age(trees[0], 200)
+    assert reserve(trees[1], RUN)
+
+
+def test_each_call_makes_a_transfer_count_anew(trees: list[Tree]) -> None:
+    reserve(trees[0], RUN)
+    age(trees[0], 3600)
+    take(trees[0], RUN)
+    assert not reserve(trees[1], RUN)
+
+
+def test_transfer_counts_as_long_as_a_module_is_at_work_on_it(trees: list[Tree]) -> None:
+    reserve(trees[0], RUN)
+    age(trees[0], 3600)
+    with another_module(trees[0]):
+        assert not reserve(trees[1], RUN)
+    with shared(trees[0]):
+        assert reserve(trees[1], RUN), "who reads sends nothing"
+
+
+@pytest.mark.parametrize("open_file", [False, True], ids=["works there", "has a file open"])
+def test_transfer_counts_as_long_as_a_process_is_at_work_in_its_folder(
+    trees: list[Tree], tmp_path: Path, open_file: bool
+) -> None:
+    reserve(trees[0], RUN)
+    age(trees[0], 3600)
+    incoming = Path(trees[0].private_path("incoming"))
+    incoming.mkdir(parents=True)
+    part = incoming / "sha256-0"
+    part.touch()
+    os.utime(part, (0, 0))
+    with (
+        open(part if open_file else os.devnull, "rb") as stream,
+        subprocess.Popen(["sleep", "60"], stdin=stream, cwd=tmp_path if open_file else incoming) as receiver,
+    ):
+        stream.close()
+        assert not reserve(trees[1], RUN)
+        receiver.kill()
+        receiver.wait()
+        assert reserve(trees[1], RUN)
+
+
+def test_transfer_counts_between_two_of_its_files(trees: list[Tree]) -> None:
+    reserve(trees[0], RUN)
+    age(trees[0], 3600)
+    incoming = Path(trees[0].private_path("incoming"))
+    incoming.mkdir(parents=True)
+    (incoming / "sha256-0").touch()
+    assert not reserve(trees[1], RUN)
+    os.utime(incoming / "sha256-0", (0, 0))
+    assert reserve(trees[1], RUN)
+
+
+def test_who_waits_for_a_slot_has_none_meanwhile(trees: list[Tree]) -> None:
+    reserve(trees[0], RUN)
+    age(trees[0], 3600)
+    assert reserve(trees[1], RUN)
+    assert not reserve(trees[0], RUN), "it went to another one"
+    assert json.loads(Path(lock_path(trees[0])).read_text())["transfer"] == 0
+
+
 def test_waits_for_a_slot(trees: list[Tree]) -> None:
     reserve(trees[0], RUN)
     timer = processes.threading.Timer(0.5, end, (trees[0], RUN))
