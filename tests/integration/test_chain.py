@@ -14,6 +14,11 @@ import pytest
 from integration.lab_site import when
 from integration.site import KINDS, Run, Site, call, commit_svn, git, item_of, tarballs_of, tree_of, unpack
 
+from ansible_collections.altbackup.core.plugins.module_utils.layout import open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.locks import held, parse_run
+from ansible_collections.altbackup.core.plugins.plugin_utils.run_identity import identify_run
+
+SERVING = ("tarball_prepare", "tarball_send", "tarball_accept")
 DAY1, DAY2, DAY3 = "2013/05/08/104701", "2013/05/09/104701", "2013/05/10/104701"
 
 
@@ -235,6 +240,34 @@ def test_what_arrived_in_part_stays_when_the_source_cannot_be_listed(site: Site)
     lock.with_name("lock.away").rename(lock)
     assert site.run("synchronize", stamp=DAY3).rc == 0
     assert not part.exists(), "no tarball of the source has that digest"
+
+
+def test_of_busy_targets_one_is_served_before_the_next_one_is_awaited(site: Site) -> None:
+    site.add_target("sdu")
+    site.hosts["dayabay"]["altbackup_targets"] = ["cms01", "sdu"]
+    bases = [site.folder / name / "copies" for name in ("cms01", "sdu")]
+    another = parse_run({**identify_run(0), "host": "another controller", "seconds": 3600})
+    for base, name in zip(bases, ("cms01", "sdu"), strict=True):
+        site.hosts[name]["altbackup_target_slots"] = 1
+        with held(open_tree(str(base / "lingao")), another) as hold:
+            assert hold.reserve(1, 0)
+    first, second = (base / ".altbackup" / "locks" / "dayabay" for base in bases)
+
+    def awaits_the_first() -> bool:
+        """Return whether both were asked, and the first one is asked again."""
+        asked = (bases[1] / ".altbackup" / "incoming" / "dayabay").is_dir()
+        return asked and first.stat().st_mtime_ns > second.stat().st_mtime_ns
+
+    def free() -> None:
+        for base in bases:
+            (base / ".altbackup" / "locks" / "lingao").write_text("")
+
+    with when(awaits_the_first, free):
+        run = site.run("backup", stamp=DAY1)
+    assert run.rc == 0, run.stdout
+    served = [module.removeprefix("tarball_") for _, module, _ in run.calls if module in SERVING]
+    assert served == ["prepare", "prepare", *["prepare", "send", "accept"] * 2]
+    assert all(len(tarballs_of(base / "dayabay")) == len(KINDS) for base in bases)
 
 
 @pytest.mark.full
