@@ -51,7 +51,7 @@ class Run:
     ticks: int
     """When that process began, in clock ticks since the controller's boot"""
     seconds: float
-    """For how long the lease of a call holds"""
+    """For how long the lease of a call holds; 0 for a call that takes none"""
     alive: frozenset[str] = field(default_factory=frozenset)
     """Those processes of Ansible's that were there when this run began, as `pid/ticks`"""
 
@@ -124,6 +124,8 @@ class Hold:
         self.notes: list[str] = []
         self._descriptor = descriptor
         self._lease = _read(descriptor)
+        self._is_left = False
+        """Whether the lease that is written is one that was taken over"""
 
     def claim(self) -> None:
         """Take the lease, or find that another run has it. Raise Locked."""
@@ -135,13 +137,17 @@ class Hold:
         if self.run is None or not self.run.is_same(other):
             self.notes.append(f"took over the lock of {self.tree.base}, which a run that is over had left: {other}")
             self._lease = None
+            self._is_left = True
 
     def renew(self) -> None:
-        """Write the lease of this run, if the call belongs to one. Raise OSError."""
-        if self.run is not None:
+        """Write the lease of this run, or none if the call takes none, in the place of one that was taken over. Raise OSError."""
+        if self.run is not None and self.run.seconds:
             now = time.time()
             sending = self._lease is not None and self._lease.transfer
             self._write(Lease(self.run, now + self.run.seconds, now if sending else 0.0))
+        elif self._is_left:
+            _fill(self._descriptor, b"", lock_path(self.tree))
+        self._is_left = False
 
     def release(self) -> bool:
         """Give the lease up; return whether there was one."""

@@ -182,7 +182,7 @@ def test_lease_of_an_unknown_run_ends_when_it_expires(tree: Tree) -> None:
 
 
 def test_expired_lease_is_not_taken_while_a_module_works(tree: Tree) -> None:
-    take(tree, replace(RUN, seconds=0.0))
+    take(tree, replace(RUN, seconds=0.001))
     with (
         another_module(tree),
         pytest.raises(Locked, match="a module is still at work on it, of the run of scm on hep1"),
@@ -207,6 +207,18 @@ def test_what_is_given_back_is_free(tree: Tree) -> None:
     with held(tree, LATER) as hold:
         hold.release()
         assert not hold.release()
+
+
+def test_call_that_takes_no_lease_leaves_none_and_is_kept_away_by_live_runs_alone(tree: Tree) -> None:
+    call = replace(LATER, seconds=0.0)
+    assert take(tree, call) == []
+    assert Path(lock_path(tree)).read_bytes() == b""
+    take(tree, RUN)
+    with pytest.raises(Locked, match="process 100"):
+        take(tree, call)
+    (note,) = take(tree, replace(call, alive=frozenset()))
+    assert "took over the lock" in note
+    assert take(tree, replace(RUN, host="machine/hep2")) == []
 
 
 def test_torn_lease_is_none(tree: Tree) -> None:
