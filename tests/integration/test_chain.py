@@ -301,3 +301,26 @@ def test_discovered_repositories_are_items_and_what_is_none_is_reported(site: Si
     shutil.rmtree(target / "svn" / "aux")
     checked = site.run("check", "--limit cms01", day="2013/05/10", stamp=DAY1)
     assert checked.rc != 0, "a target that cannot ask its source remembers what is to be there"
+
+
+def test_purge_and_drill_by_themselves_know_what_was_discovered_and_which_run_is_dead(site: Site) -> None:
+    shutil.copytree(site.live / "svn", site.live / "shelf" / "aux")
+    site.hosts["dayabay"].update(altbackup_items=[], altbackup_discover={"svn": str(site.live / "shelf")})
+    _, target = trees(site)
+    for stamp in (DAY1, DAY2):
+        commit_svn(site.live / "shelf" / "aux", stamp.replace("/", "-"), stamp)
+        assert site.run("backup", stamp=stamp).rc == 0
+    assert len(tarballs_of(target)) == 2
+    site.hosts["cms01"]["altbackup_keep"] = 1
+    lock = target.parent / ".altbackup" / "locks" / "dayabay"
+    dead = parse_run({**identify_run(0), "pid": 1, "ticks": 1, "seconds": 40000})
+    for playbook in ("purge", "drill"):
+        with held(open_tree(str(target)), dead):
+            pass
+        run = site.run(playbook, "--limit cms01", stamp=DAY3)
+        assert run.rc == 0, run.stdout
+        assert "took over the lock" in run.stdout
+        assert lock.read_text().strip() == "", "no lease is left"
+    (kept,) = tarballs_of(target)
+    assert DAY2 in str(kept)
+    assert Path(f"{kept}.proof").is_file()
