@@ -31,6 +31,12 @@ options:
     description: The category/name of the items to purge; all by default.
     type: list
     elements: str
+  remembered:
+    description:
+      - K of the items that the source had at the last synchronize and that a mapping O(keep) does not name, such as discovered ones.
+        They are purged, too, even if O(names) does not name them; with 0 they are left to O(keep) and O(names).
+    type: int
+    default: 0
   stamp:
     description: The run's stamp, C(YYYY/MM/DD/HHMMSS); that of now by default. Tarballs of this very stamp are never removed.
     type: str
@@ -110,15 +116,36 @@ failures:
 """
 
 import time
+from collections.abc import Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.failures import attempt, summarize
+from ..module_utils.layout import open_tree
 from ..module_utils.locks import WRITING, writing
 from ..module_utils.purge import purge
+from ..module_utils.receive import remembered_items
 from ..module_utils.stamps import stamp_at
 
 EMPTY = {"changed": False, "kept": [], "removed": [], "unverified": [], "notes": [], "bytes_freed": 0}
+
+
+def run(options: dict, check_mode: bool) -> dict:
+    """Given the module's parameters, purge."""
+    keep, names = options["keep"], options["names"]
+    known = remembered_items(open_tree(options["base"])) if options["remembered"] else []
+    if isinstance(keep, Mapping):
+        keep = {**dict.fromkeys(known, options["remembered"]), **keep}
+    return purge(
+        options["base"],
+        keep,
+        None if names is None else [*names, *(key for key in known if key not in names)],
+        stamp=options["stamp"] or stamp_at(time.time(), options["timezone"]),
+        made_now=[options["stamp"]] if options["stamp"] else [],
+        predicted=options["predicted"],
+        verify=options["verify"],
+        check_mode=check_mode,
+    )
 
 
 def main() -> None:
@@ -128,6 +155,7 @@ def main() -> None:
             "base": {"type": "path", "required": True},
             "keep": {"type": "raw", "required": True},
             "names": {"type": "list", "elements": "str"},
+            "remembered": {"type": "int", "default": 0},
             "stamp": {"type": "str", "default": ""},
             "predicted": {"type": "list", "elements": "str", "default": []},
             "verify": {"type": "bool", "default": False},
@@ -137,24 +165,9 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    options = module.params
+    options, check_mode = module.params, module.check_mode
     result = attempt(
-        "purge",
-        EMPTY,
-        lambda: writing(
-            options,
-            lambda _: purge(
-                options["base"],
-                options["keep"],
-                options["names"],
-                stamp=options["stamp"] or stamp_at(time.time(), options["timezone"]),
-                made_now=[options["stamp"]] if options["stamp"] else [],
-                predicted=options["predicted"],
-                verify=options["verify"],
-                check_mode=module.check_mode,
-            ),
-            check_mode=module.check_mode,
-        ),
+        "purge", EMPTY, lambda: writing(options, lambda _: run(options, check_mode), check_mode=check_mode)
     )
     if result["failures"] and options["fail"]:
         module.fail_json(msg=summarize(result["failures"]), **result)

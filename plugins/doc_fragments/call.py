@@ -15,6 +15,7 @@ options:
     description:
       - The run of a playbook that this call belongs to, as its plan has it. The tree is that run's until M(altbackup.core.run_lock) gives it back.
       - Without it the tree is locked for this call alone, and not at all while it is another run's.
+        So it is with a run of 0 seconds, but that one knows which runs of its controller are dead.
     type: dict
 """
 

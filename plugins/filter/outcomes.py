@@ -53,6 +53,7 @@ class FilterModule:
             outcomes.record_check,
             outcomes.open_trees,
             outcomes.source_trees,
+            outcomes.serving_rounds,
             outcomes.node_trees,
             outcomes.sendable,
             outcomes.deliveries,

@@ -22,7 +22,7 @@ from .digest import limited
 from .errors import InvalidInput, Locked, naming
 from .layout import Tree, open_tree
 from .priority import lower_priority
-from .processes import Deadline, inherited, title_of
+from .processes import Deadline, inherited, is_at_work_in, title_of
 from .publish import make_folders, require_writable
 
 WAIT = 30.0
@@ -30,6 +30,8 @@ WAIT = 30.0
 _LENGTH = 4096
 _PAUSE = 0.1
 _SLOTS = ".slots"
+_BETWEEN = 300.0
+"""Seconds for which a transfer counts though nothing is at work on it: the run prepares its other targets, or connects"""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Run:
     ticks: int
     """When that process began, in clock ticks since the controller's boot"""
     seconds: float
-    """For how long the lease of a call holds"""
+    """For how long the lease of a call holds; 0 for a call that takes none"""
     alive: frozenset[str] = field(default_factory=frozenset)
     """Those processes of Ansible's that were there when this run began, as `pid/ticks`"""
 
@@ -59,13 +61,17 @@ class Run:
         return mine == others
 
     def knows_dead(self, other: Run) -> bool:
-        """Return whether another run is known to have ended: one of this controller, before its last boot or without a process."""
-        if self.host != other.host:
+        """Return whether another run is known to have ended: one of this controller, before its last boot or without a process.
+
+        Where there is no /proc nothing is known, nor of other users, whose processes it may hide from all but root.
+        """
+        if self.host != other.host or not (self.boot and other.boot):
             return False
         if self.boot != other.boot:
             return True
-        known = self.namespace == other.namespace and other.ticks <= self.ticks
-        return known and f"{other.pid}/{other.ticks}" not in self.alive
+        known = self.namespace == other.namespace != "" and 0 < other.ticks <= self.ticks
+        seen = self.user in (other.user, "root")
+        return known and seen and f"{other.pid}/{other.ticks}" not in self.alive
 
     def __str__(self) -> str:
         return f"{self.user} on {self.controller}, process {self.pid}, begun {self.started} ({self.command or 'no command'})"
@@ -73,11 +79,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Lease:
-    """Whose a tree is, until when (seconds since 1970, by this node's clock), and whether something is being sent into it."""
+    """Whose a tree is, until when (seconds since 1970, by this node's clock), and since when something is to be sent into it.
+
+    That is 0 for nothing, and otherwise set anew by each call.
+    """
 
     run: Run
     expires: float
-    transfer: bool = False
+    transfer: float = 0.0
 
     def binds(self, run: Run | None) -> bool:
         """Return whether a run, or a call without one, has to keep away."""
@@ -115,6 +124,8 @@ class Hold:
         self.notes: list[str] = []
         self._descriptor = descriptor
         self._lease = _read(descriptor)
+        self._is_left = False
+        """Whether the lease that is written is one that was taken over"""
 
     def claim(self) -> None:
         """Take the lease, or find that another run has it. Raise Locked."""
@@ -126,12 +137,17 @@ class Hold:
         if self.run is None or not self.run.is_same(other):
             self.notes.append(f"took over the lock of {self.tree.base}, which a run that is over had left: {other}")
             self._lease = None
+            self._is_left = True
 
     def renew(self) -> None:
-        """Write the lease of this run, if the call belongs to one. Raise OSError."""
-        if self.run is not None:
-            transfer = self._lease is not None and self._lease.transfer
-            self._write(Lease(self.run, time.time() + self.run.seconds, transfer))
+        """Write the lease of this run, or none if the call takes none, in the place of one that was taken over. Raise OSError."""
+        if self.run is not None and self.run.seconds:
+            now = time.time()
+            sending = self._lease is not None and self._lease.transfer
+            self._write(Lease(self.run, now + self.run.seconds, now if sending else 0.0))
+        elif self._is_left:
+            _fill(self._descriptor, b"", lock_path(self.tree))
+        self._is_left = False
 
     def release(self) -> bool:
         """Give the lease up; return whether there was one."""
@@ -144,10 +160,11 @@ class Hold:
 
     def reserve(self, slots: int, wait: float) -> bool:
         """Reserve one of the transfers into this target that may go on at a time; return whether there was one free, in time."""
-        if self.run is None or self._lease is None or self._lease.transfer:
+        if self.run is None or self._lease is None:
             return True
         end = time.monotonic() + wait
         while not self._reserve(slots, self.run, self._lease):
+            self.end_transfer()
             if time.monotonic() >= end:
                 return False
             time.sleep(1)
@@ -159,24 +176,18 @@ class Hold:
         with _opened(os.path.join(folder, _SLOTS), os.O_RDWR | os.O_CREAT) as descriptor:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             others = [name for name in os.listdir(folder) if name not in (_SLOTS, self.tree.source)]
-            if sum(_is_receiving(os.path.join(folder, name), run) for name in others) >= slots:
+            if sum(_is_receiving(self.tree.private, name, run) for name in others) >= slots:
                 return False
-            self._write(replace(lease, transfer=True))
+            self._write(replace(lease, transfer=time.time()))
         return True
 
     def end_transfer(self) -> None:
         """Give back what was reserved."""
         if self._lease is not None and self._lease.transfer:
-            self._write(replace(self._lease, transfer=False))
+            self._write(replace(self._lease, transfer=0.0))
 
     def _write(self, lease: Lease) -> None:
-        run = {name: value for name, value in asdict(lease.run).items() if name != "alive"}
-        entry = {
-            "run": {**run, "command": lease.run.command[:1000]},
-            "expires": lease.expires,
-            "transfer": lease.transfer,
-        }
-        _fill(self._descriptor, json.dumps(entry, sort_keys=True).encode(), lock_path(self.tree))
+        _fill(self._descriptor, _text_of(lease), lock_path(self.tree))
         self._lease = lease
 
 
@@ -282,6 +293,18 @@ def _claimed(tree: Tree, lease: Lease) -> str:
     )
 
 
+def _text_of(lease: Lease) -> bytes:
+    """Return a lease as it is written; the command is cut to what there is room for."""
+    run = {name: value for name, value in asdict(lease.run).items() if name != "alive"}
+    command = lease.run.command[:1000]
+    while True:
+        entry = {"run": {**run, "command": command}, "expires": lease.expires, "transfer": lease.transfer}
+        text = json.dumps(entry, sort_keys=True).encode()
+        if len(text) < _LENGTH or not command:
+            return text
+        command = command[: len(command) * 3 // 4]
+
+
 def _fill(descriptor: int, text: bytes, path: str) -> None:
     with naming(path):
         if os.pwrite(descriptor, text.ljust(_LENGTH - 1) + b"\n", 0) < _LENGTH:
@@ -327,13 +350,39 @@ def _read(descriptor: int) -> Lease | None:
     try:
         value = json.loads(os.pread(descriptor, _LENGTH, 0))
         run = parse_run(value["run"])
-        return Lease(run, float(value["expires"]), bool(value["transfer"])) if run else None
+        return Lease(run, float(value["expires"]), float(value["transfer"])) if run else None
     except (ValueError, KeyError, TypeError, InvalidInput):
         return None
 
 
-def _is_receiving(path: str, run: Run) -> bool:
-    """Return whether a transfer into another source's tree goes on, be it one of the same run."""
-    with _opened(path, os.O_RDONLY) as descriptor:
+def _is_receiving(private: str, source: str, run: Run) -> bool:
+    """Return whether a transfer into another source's tree goes on, be it one of the same run.
+
+    What was reserved counts while a module or rsync is at work on it or was so lately: a run that lost this target does not
+    give it back.
+    """
+    incoming = os.path.join(private, "incoming", source)
+    with _opened(os.path.join(private, "locks", source), os.O_RDONLY) as descriptor:
         lease = _read(descriptor)
-    return lease is not None and lease.transfer and time.time() < lease.expires and not run.knows_dead(lease.run)
+        if lease is None or not lease.transfer or time.time() >= lease.expires or run.knows_dead(lease.run):
+            return False
+        lately = time.time() < max(lease.transfer, _last_written(incoming)) + _BETWEEN
+        return lately or _is_written(descriptor) or is_at_work_in(incoming)
+
+
+def _last_written(folder: str) -> float:
+    """Return when anything in a folder was last written, in seconds since 1970; 0 if there is nothing."""
+    last = 0.0
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        with contextlib.suppress(FileNotFoundError):
+            last = max(last, os.lstat(os.path.join(folder, name)).st_mtime)
+    return last
+
+
+def _is_written(descriptor: int) -> bool:
+    """Return whether a module that writes holds the lock of a tree, or a child that outlived it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False

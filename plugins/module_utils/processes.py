@@ -73,6 +73,22 @@ def title_of(pid: int | str) -> str:
         return stream.read(200).replace(b"\0", b" ").decode("utf-8", "backslashreplace").strip()
 
 
+def is_at_work_in(folder: str) -> bool:
+    """Return whether a process works in a folder or has something open below it, as far as this user can see it."""
+    top = os.path.realpath(folder)
+    return any(f"{path}/".startswith(f"{top}/") for path in _places())
+
+
+def _places() -> Iterator[str]:
+    """Yield the working folders and open files of all processes that this user can see."""
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            yield os.readlink(f"/proc/{name}/cwd")
+            for descriptor in os.listdir(f"/proc/{name}/fd"):
+                with contextlib.suppress(OSError):
+                    yield os.readlink(f"/proc/{name}/fd/{descriptor}")
+
+
 class Deadline:
     """A point in time at which a step has to be over; `seconds` is None for never."""
 

@@ -193,6 +193,18 @@ def source_trees(plan: Mapping[str, Any], source: str, targets: bool = False) ->
     ]
 
 
+def serving_rounds(
+    trees: Sequence[Mapping[str, Any]], plan: Mapping[str, Any], source: str
+) -> list[list[dict[str, Any]]]:
+    """Given a source's trees on targets, the plan and the source, return the trees in the rounds in which they are served.
+
+    Those that are sent to are served at once, those that fetch one by one, so that none has a slot while another one fetches.
+    """
+    sent = [dict(tree) for tree in trees if not is_fetched(plan, source, tree["node"])]
+    fetched = [dict(tree) for tree in trees if is_fetched(plan, source, tree["node"])]
+    return [*([sent] if sent else []), *([tree] for tree in fetched)]
+
+
 def node_trees(plan: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
     """Given the plan and a node, return all trees on it, each with the name of the node."""
     entry = plan["nodes"].get(node, {"trees": []})

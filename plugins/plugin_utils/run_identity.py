@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
 import platform
+import pwd
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ def identify_run(now: float, proc: Path = PROC) -> dict[str, Any]:
     pid = main_process(os.getpid(), proc)
     return {
         "controller": platform.node(),
-        "user": getpass.getuser(),
+        "user": _user(),
         "command": command_line(_words(pid, proc) or sys.argv),
         "started": datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
         "host": f"{_text(Path('/etc/machine-id'))}/{platform.node()}",
@@ -46,6 +46,14 @@ def main_process(pid: int, proc: Path = PROC) -> int:
     while words and parent > 1 and _words(parent, proc) == words:
         pid, parent = parent, _stat(parent, proc)[1]
     return pid
+
+
+def _user() -> str:
+    """Return the name of this process's user, whatever the environment says, or its number."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def _alive(proc: Path) -> Iterator[str]:

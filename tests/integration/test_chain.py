@@ -11,8 +11,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from integration.lab_site import when
 from integration.site import KINDS, Run, Site, call, commit_svn, git, item_of, tarballs_of, tree_of, unpack
 
+from ansible_collections.altbackup.core.plugins.module_utils.layout import open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.locks import held, parse_run
+from ansible_collections.altbackup.core.plugins.plugin_utils.run_identity import identify_run
+
+SERVING = ("tarball_prepare", "tarball_send", "tarball_accept")
 DAY1, DAY2, DAY3 = "2013/05/08/104701", "2013/05/09/104701", "2013/05/10/104701"
 
 
@@ -211,6 +217,59 @@ def test_unreachable_target_is_a_failure_and_the_other_is_served(site: Site) -> 
     assert len(tarballs_of(trees(site)[1])) == len(KINDS)
 
 
+def test_what_arrived_in_part_stays_when_the_source_cannot_be_listed(site: Site) -> None:
+    source, target = trees(site)
+    assert site.run("backup", stamp=DAY1).rc == 0
+    part = target.parent / ".altbackup" / "incoming" / "dayabay" / f"sha256-{'0' * 64}"
+    part.write_text("6 of 7 GB")
+    lock = source / ".altbackup" / "lock"
+
+    def block() -> None:
+        """Make the source's lock one that cannot be opened, as soon as preflight is through with it."""
+        lock.rename(lock.with_name("lock.away"))
+        lock.symlink_to("lock.away")
+
+    taken = target.parent / ".altbackup" / "locks" / "dayabay"
+    with when(lambda: b"pid" in taken.read_bytes(), block):
+        run = site.run("synchronize", stamp=DAY2)
+    assert run.rc != 0
+    assert "dayabay: list: " in run.message
+    assert [module for _, module, _ in run.calls if module == "tarball_prepare"] == []
+    assert part.read_text() == "6 of 7 GB"
+    lock.unlink()
+    lock.with_name("lock.away").rename(lock)
+    assert site.run("synchronize", stamp=DAY3).rc == 0
+    assert not part.exists(), "no tarball of the source has that digest"
+
+
+def test_of_busy_targets_one_is_served_before_the_next_one_is_awaited(site: Site) -> None:
+    site.add_target("sdu")
+    site.hosts["dayabay"]["altbackup_targets"] = ["cms01", "sdu"]
+    bases = [site.folder / name / "copies" for name in ("cms01", "sdu")]
+    another = parse_run({**identify_run(0), "host": "another controller", "seconds": 3600})
+    for base, name in zip(bases, ("cms01", "sdu"), strict=True):
+        site.hosts[name]["altbackup_target_slots"] = 1
+        with held(open_tree(str(base / "lingao")), another) as hold:
+            assert hold.reserve(1, 0)
+    first, second = (base / ".altbackup" / "locks" / "dayabay" for base in bases)
+
+    def awaits_the_first() -> bool:
+        """Return whether both were asked, and the first one is asked again."""
+        asked = (bases[1] / ".altbackup" / "incoming" / "dayabay").is_dir()
+        return asked and first.stat().st_mtime_ns > second.stat().st_mtime_ns
+
+    def free() -> None:
+        for base in bases:
+            (base / ".altbackup" / "locks" / "lingao").write_text("")
+
+    with when(awaits_the_first, free):
+        run = site.run("backup", stamp=DAY1)
+    assert run.rc == 0, run.stdout
+    served = [module.removeprefix("tarball_") for _, module, _ in run.calls if module in SERVING]
+    assert served == ["prepare", "prepare", *["prepare", "send", "accept"] * 2]
+    assert all(len(tarballs_of(base / "dayabay")) == len(KINDS) for base in bases)
+
+
 @pytest.mark.full
 def test_stages_run_by_themselves_give_what_the_chain_gives(site: Site) -> None:
     path = site.folder / "list.json"
@@ -242,3 +301,26 @@ def test_discovered_repositories_are_items_and_what_is_none_is_reported(site: Si
     shutil.rmtree(target / "svn" / "aux")
     checked = site.run("check", "--limit cms01", day="2013/05/10", stamp=DAY1)
     assert checked.rc != 0, "a target that cannot ask its source remembers what is to be there"
+
+
+def test_purge_and_drill_by_themselves_know_what_was_discovered_and_which_run_is_dead(site: Site) -> None:
+    shutil.copytree(site.live / "svn", site.live / "shelf" / "aux")
+    site.hosts["dayabay"].update(altbackup_items=[], altbackup_discover={"svn": str(site.live / "shelf")})
+    _, target = trees(site)
+    for stamp in (DAY1, DAY2):
+        commit_svn(site.live / "shelf" / "aux", stamp.replace("/", "-"), stamp)
+        assert site.run("backup", stamp=stamp).rc == 0
+    assert len(tarballs_of(target)) == 2
+    site.hosts["cms01"]["altbackup_keep"] = 1
+    lock = target.parent / ".altbackup" / "locks" / "dayabay"
+    dead = parse_run({**identify_run(0), "pid": 1, "ticks": 1, "seconds": 40000})
+    for playbook in ("purge", "drill"):
+        with held(open_tree(str(target)), dead):
+            pass
+        run = site.run(playbook, "--limit cms01", stamp=DAY3)
+        assert run.rc == 0, run.stdout
+        assert "took over the lock" in run.stdout
+        assert lock.read_text().strip() == "", "no lease is left"
+    (kept,) = tarballs_of(target)
+    assert DAY2 in str(kept)
+    assert Path(f"{kept}.proof").is_file()

@@ -169,6 +169,28 @@ def test_names_limit_what_is_purged(base: Path) -> None:
     assert purge(base, 1, names=[])["removed"] == []
 
 
+@pytest.mark.parametrize(
+    ("keep", "names", "removed"),
+    [({}, [], [1, 2]), ({"svn/x": 3}, ["svn/x"], [1])],
+    ids=["no other item", "an item of its own number"],
+)
+def test_items_that_the_source_had_last_are_purged_too(
+    base: Path, keep: dict[str, int], names: list[str], removed: list[int]
+) -> None:
+    for key in ("svn/x", "svn/y", "svn/z"):
+        fill(base, range(1, 5), key)
+    (base / ".altbackup" / "records" / "items").write_text("svn/x\nsvn/y\n")
+    result = purge(base, keep, names=names, remembered=2)
+    expected = [relpath(day, "svn/x") for day in removed] + [relpath(day, "svn/y") for day in (1, 2)]
+    assert sorted(result["removed"]) == expected
+    assert not result.get("failed")
+
+
+def test_where_no_item_is_known_nothing_is_purged(base: Path) -> None:
+    fill(base, range(1, 4))
+    assert purge(base, {}, names=[], remembered=1)["msg"] == "purge: keep names no item"
+
+
 def test_nothing_to_purge_is_a_failure(base: Path) -> None:
     assert purge(base)["msg"] == f"no tarballs in {base}: there is nothing to purge"
     fill(base, range(1, 4))

@@ -91,9 +91,9 @@ def test_one_module_at_a_time_and_the_other_is_named(tree: Tree) -> None:
 
 def test_module_waits_for_the_other_one_to_end(tree: Tree) -> None:
     with another_module(tree) as other:
-        processes.threading.Timer(0.3, other.kill).start()
+        processes.threading.Timer(1, other.kill).start()
         with held(tree, RUN, wait=20):
-            assert other.poll() is not None
+            assert wait_until(lambda: other.poll() is not None, 0.8)  # it is locked no more a little before it is gone
 
 
 def test_who_reads_keeps_writers_out_and_not_readers(tree: Tree) -> None:
@@ -137,11 +137,17 @@ def test_lease_keeps_other_runs_and_calls_without_a_run_away_and_names_its_run(t
         (replace(LATER, alive=frozenset({"300/2000"})), True),
         (replace(LATER, alive=frozenset({"300/2000", "100/1999"})), True),  # the number, given to another process
         (replace(LATER, boot="later"), True),
+        (replace(LATER, alive=frozenset(), user="root"), True),
         (replace(LATER, alive=frozenset(), host="machine/hep2"), False),
         (replace(LATER, alive=frozenset(), namespace="pid:[2]"), False),
         (replace(LATER, alive=frozenset(), ticks=999), False),  # began earlier, so it cannot know
+        (replace(LATER, alive=frozenset(), user="admin"), False),  # /proc may hide processes of others
+        (replace(LATER, alive=frozenset(), boot=""), False),
     ],
-    ids=["dead", "number used again", "after a boot", "other controller", "other namespace", "older"],
+    ids=[
+        *("dead", "number used again", "after a boot", "root", "other controller", "other namespace", "older"),
+        *("other user", "boot unknown"),
+    ],
 )
 def test_run_known_to_be_dead_loses_its_lease_at_once(tree: Tree, other: Run, taken: bool) -> None:
     take(tree, RUN)
@@ -157,6 +163,13 @@ def test_run_known_to_be_dead_loses_its_lease_at_once(tree: Tree, other: Run, ta
             take(tree, RUN)
 
 
+@pytest.mark.parametrize("unknown", [{"boot": ""}, {"namespace": ""}, {"ticks": 0}], ids=["boot", "namespace", "ticks"])
+def test_where_the_controller_has_no_proc_no_run_is_known_to_be_dead(tree: Tree, unknown: dict[str, Any]) -> None:
+    take(tree, replace(RUN, **unknown))
+    with pytest.raises(Locked):
+        take(tree, replace(LATER, alive=frozenset(), **unknown))
+
+
 def test_lease_of_an_unknown_run_ends_when_it_expires(tree: Tree) -> None:
     take(tree, replace(RUN, seconds=0.5))
     other = replace(RUN, host="machine/hep2")
@@ -169,7 +182,7 @@ def test_lease_of_an_unknown_run_ends_when_it_expires(tree: Tree) -> None:
 
 
 def test_expired_lease_is_not_taken_while_a_module_works(tree: Tree) -> None:
-    take(tree, replace(RUN, seconds=0.0))
+    take(tree, replace(RUN, seconds=0.001))
     with (
         another_module(tree),
         pytest.raises(Locked, match="a module is still at work on it, of the run of scm on hep1"),
@@ -196,9 +209,29 @@ def test_what_is_given_back_is_free(tree: Tree) -> None:
         assert not hold.release()
 
 
+def test_call_that_takes_no_lease_leaves_none_and_is_kept_away_by_live_runs_alone(tree: Tree) -> None:
+    call = replace(LATER, seconds=0.0)
+    assert take(tree, call) == []
+    assert Path(lock_path(tree)).read_bytes() == b""
+    take(tree, RUN)
+    with pytest.raises(Locked, match="process 100"):
+        take(tree, call)
+    (note,) = take(tree, replace(call, alive=frozenset()))
+    assert "took over the lock" in note
+    assert take(tree, replace(RUN, host="machine/hep2")) == []
+
+
 def test_torn_lease_is_none(tree: Tree) -> None:
     Path(lock_path(tree)).write_text('{"run": {"controller": "hep1", ')
     assert take(tree, RUN) == []
+
+
+def test_lease_of_a_run_with_a_long_command_in_any_script_is_read(tree: Tree) -> None:
+    command = "ansible-playbook -i /home/备份/ " + "备份𝄞" * 1000
+    take(tree, replace(RUN, command=command))
+    assert Path(lock_path(tree)).stat().st_size == 4096
+    with pytest.raises(Locked, match="ansible-playbook -i /home/备份/ 备份"):
+        take(tree, LATER)
 
 
 def test_leftovers_go_before_anything_is_written(tree: Tree) -> None:
@@ -279,6 +312,78 @@ def test_no_more_transfers_than_slots_also_within_one_run(trees: list[Tree]) -> 
     assert not reserve(trees[3], LATER, 2)
     end(trees[0], RUN)
     assert reserve(trees[2], RUN, 2)
+
+
+def age(tree: Tree, seconds: float) -> None:
+    """Let the last call for a transfer into a tree be so long ago."""
+    path = Path(lock_path(tree))
+    entry = json.loads(path.read_text())
+    path.write_text(json.dumps({**entry, "transfer": entry["transfer"] - seconds}))
+
+
+def test_transfer_that_nobody_is_at_work_on_counts_for_minutes_not_until_its_lease_ends(trees: list[Tree]) -> None:
+    reserve(trees[0], replace(RUN, seconds=40000.0))
+    age(trees[0], 200)
+    assert not reserve(trees[1], RUN)
+    age(trees[0], 200)
+    assert reserve(trees[1], RUN)
+
+
+def test_each_call_makes_a_transfer_count_anew(trees: list[Tree]) -> None:
+    reserve(trees[0], RUN)
+    age(trees[0], 3600)
+    take(trees[0], RUN)
+    assert not reserve(trees[1], RUN)
+
+
+def test_transfer_counts_as_long_as_a_module_is_at_work_on_it(trees: list[Tree]) -> None:
+    reserve(trees[0], RUN)
+    age(trees[0], 3600)
+    with another_module(trees[0]):
+        assert not reserve(trees[1], RUN)
+    with shared(trees[0]):
+        assert reserve(trees[1], RUN), "who reads sends nothing"
+
+
+@pytest.mark.parametrize("open_file", [False, True], ids=["works there", "has a file open"])
+def test_transfer_counts_as_long_as_a_process_is_at_work_in_its_folder(
+    trees: list[Tree], tmp_path: Path, open_file: bool
+) -> None:
+    reserve(trees[0], RUN)
+    age(trees[0], 3600)
+    incoming = Path(trees[0].private_path("incoming"))
+    incoming.mkdir(parents=True)
+    part = incoming / "sha256-0"
+    part.touch()
+    os.utime(part, (0, 0))
+    with (
+        open(part if open_file else os.devnull, "rb") as stream,
+        subprocess.Popen(["sleep", "60"], stdin=stream, cwd=tmp_path if open_file else incoming) as receiver,
+    ):
+        stream.close()
+        assert not reserve(trees[1], RUN)
+        receiver.kill()
+        receiver.wait()
+        assert reserve(trees[1], RUN)
+
+
+def test_transfer_counts_between_two_of_its_files(trees: list[Tree]) -> None:
+    reserve(trees[0], RUN)
+    age(trees[0], 3600)
+    incoming = Path(trees[0].private_path("incoming"))
+    incoming.mkdir(parents=True)
+    (incoming / "sha256-0").touch()
+    assert not reserve(trees[1], RUN)
+    os.utime(incoming / "sha256-0", (0, 0))
+    assert reserve(trees[1], RUN)
+
+
+def test_who_waits_for_a_slot_has_none_meanwhile(trees: list[Tree]) -> None:
+    reserve(trees[0], RUN)
+    age(trees[0], 3600)
+    assert reserve(trees[1], RUN)
+    assert not reserve(trees[0], RUN), "it went to another one"
+    assert json.loads(Path(lock_path(trees[0])).read_text())["transfer"] == 0
 
 
 def test_waits_for_a_slot(trees: list[Tree]) -> None:

@@ -308,6 +308,25 @@ def test_targets_that_fetch_are_told_how_they_reach_the_source_and_come_last() -
     assert outcomes.source_peers(plan, "dayabay", "sdu") == []
 
 
+@pytest.mark.parametrize(
+    ("transport", "rounds"),
+    [
+        ({"cms01": "push", "sdu": "push"}, [["cms01", "sdu"]]),
+        ({"cms01": "pull", "sdu": "push"}, [["sdu"], ["cms01"]]),
+        ({"cms01": "pull", "sdu": "pull"}, [["cms01"], ["sdu"]]),
+    ],
+    ids=["sent", "both", "fetched"],
+)
+def test_targets_that_are_sent_to_are_served_at_once_those_that_fetch_one_by_one(
+    transport: dict[str, str], rounds: list[list[str]]
+) -> None:
+    plan = {**PLAN, "sources": {"dayabay": PLAN["sources"]["dayabay"] | {"transport": transport}}}
+    trees = outcomes.source_trees(plan, "dayabay", targets=True)
+    found = outcomes.serving_rounds(trees, plan, "dayabay")
+    assert [[tree["node"] for tree in together] for together in found] == rounds
+    assert outcomes.serving_rounds([], plan, "dayabay") == []
+
+
 def test_keys_bound_by_rrsync_name_their_folder_themselves_and_start_nothing_but_rsync() -> None:
     targets = {name: {**entry, "rrsync": True} for name, entry in PLAN["targets"].items()}
     (peer,) = outcomes.peers({**PLAN, "targets": targets}, "dayabay")

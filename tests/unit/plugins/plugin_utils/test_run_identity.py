@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from ansible_collections.altbackup.core.plugins.module_utils.locks import parse_run
 from ansible_collections.altbackup.core.plugins.plugin_utils.run_identity import identify_run, main_process
@@ -55,3 +58,8 @@ def test_alive_are_processes_of_ansible(tmp_path: Path) -> None:
 def test_where_there_is_no_proc_nothing_is_known_of_others(tmp_path: Path) -> None:
     run = identify_run(0, tmp_path / "none")
     assert (run["ticks"], run["boot"], run["namespace"], run["alive"]) == (0, "", "", [])
+
+
+def test_user_is_the_one_that_runs_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "somebody")
+    assert identify_run(0)["user"] == pwd.getpwuid(os.geteuid()).pw_name
