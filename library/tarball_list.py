@@ -67,6 +67,11 @@ tarballs:
       dig: 7b87e78cc03ea544e2ad3abae46eecd1
       alg: md5
       state: verified
+listed:
+  description: Whether the base could be read, but for folders that are failures.
+  returned: always
+  type: bool
+  sample: true
 notes:
   description: Verified tarballs that are not named as one of their item, so that nothing counts, copies or purges them, and what to do.
   returned: always
@@ -89,7 +94,7 @@ from ..module_utils.stamps import day_of, interpret_day, today_in
 from ..module_utils.wanted import listing
 
 STAGE = "list"
-EMPTY = {"changed": False, "tarballs": [], "notes": []}
+EMPTY = {"changed": False, "listed": False, "tarballs": [], "notes": []}
 
 
 def run(options: dict) -> dict:

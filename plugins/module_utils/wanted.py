@@ -51,7 +51,10 @@ def parse_wanted(values: Sequence[Mapping[str, Any]]) -> list[Wanted]:
 
 
 def listing(base: str, day: str = "", *, records: bool = False) -> dict[str, Any]:
-    """Given a base and a day (empty for all), return `tarballs`, verified or not, with their state, newest last, and `notes`."""
+    """Given a base and a day (empty for all), return `tarballs`, verified or not, with their state, newest last, and `notes`.
+
+    `listed` tells that this is what there is, but for folders that cannot be read, which are `failures`.
+    """
     tree = open_tree(base)
     tarballs = []
     notes = []
@@ -73,7 +76,8 @@ def listing(base: str, day: str = "", *, records: bool = False) -> dict[str, Any
         tarballs.append(entry)
         if tarball.verified and not is_relpath(tarball.relpath):
             notes.append(_misnamed(tarball))
-    return {"changed": False, "tarballs": tarballs, "notes": notes, "failures": unreadable(found, "list")}
+    failures = unreadable(found, "list")
+    return {"changed": False, "listed": True, "tarballs": tarballs, "notes": notes, "failures": failures}
 
 
 def _misnamed(tarball: Tarball) -> str:
