@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .archive import Form, compressor
+from .checking import unreadable
 from .digest import in_parallel
 from .dump import KINDS
 from .errors import AltbackupError, InvalidInput
 from .failures import failure
 from .items import CATEGORIES, Item, encode_name, nearest, parse_item
-from .layout import TEMPORARY, Tree, open_tree, printable, scan
+from .layout import TEMPORARY, Scan, open_tree, printable, scan
 from .leftovers import remove_leftovers
 from .locks import Run, held
 from .processes import Deadline, find_tool
@@ -96,10 +97,10 @@ def inspect(
             reasons.append(error)
             result["usable"] = False
     if result["usable"]:
-        wanted = [*result["items"], *items]
-        estimates = [(bases[0], *estimate_source(bases[0], wanted))] if items else []
-        estimates += [(str(tree["base"]), estimate_tree(str(tree["base"]), tree["keys"]), 0) for tree in trees]
+        wanted = [*result["items"], *items] if items else []
+        estimates, unseen = _estimate(bases[0], wanted, trees)
         reasons += missing_space(estimates)
+        result["failures"] += unseen
     result["failures"] = [*(failure(_STAGE, reason) for reason in reasons), *result["failures"]]
     return result
 
@@ -135,13 +136,32 @@ def _try(peer: Peer, deadline: Deadline, fetch: bool) -> AltbackupError | OSErro
     return None
 
 
-def estimate_source(base: str, items: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
-    """Given a source's base and its items, return (bytes of tonight's tarballs, bytes of scratch copies), from the previous ones.
+def _estimate(
+    base: str, items: Sequence[Mapping[str, Any]], trees: Sequence[Mapping[str, Any]]
+) -> tuple[list[tuple[str, int, int]], list[dict[str, Any]]]:
+    """Return an estimate (base, bytes of tarballs, bytes of scratch copies) for items and each tree, and failures of what it does not know."""
+    estimates: list[tuple[str, int, int]] = []
+    failures: list[dict[str, Any]] = []
+    places = [(base, None)] if items else []
+    for where, keys in [*places, *((str(tree["base"]), tree["keys"]) for tree in trees)]:
+        try:
+            found = scan(open_tree(where), keys=keys, go_on=True)
+        except (AltbackupError, OSError) as error:
+            failures.append(failure(_STAGE, error))
+            continue
+        failures += unreadable(found, _STAGE)
+        sizes = newest_sizes(found)
+        needed = (sum(sizes.values()), 0) if keys is not None else estimate_source(where, items, sizes)
+        estimates.append((where, *needed))
+    return estimates, failures
+
+
+def estimate_source(base: str, items: Sequence[Mapping[str, Any]], previous: Mapping[str, int]) -> tuple[int, int]:
+    """Given a source's base, its items and {item: bytes of its previous tarball}, return (bytes of tonight's tarballs, bytes of scratch copies).
 
     An item without a tarball yet is taken at its size on disk, and so is a scratch copy that is not there yet.
     """
     tree = open_tree(base)
-    previous = newest_sizes(tree, None)
     tarballs = scratch = 0
     for value in items:
         try:
@@ -159,15 +179,9 @@ def estimate_source(base: str, items: Sequence[Mapping[str, Any]]) -> tuple[int,
     return tarballs, scratch
 
 
-def estimate_tree(base: str, keys: Collection[str]) -> int:
-    """Given a tree on a target and its items, return the bytes that tonight's tarballs would take, from the previous ones."""
-    return sum(newest_sizes(open_tree(base), keys).values())
-
-
-def newest_sizes(tree: Tree, keys: Collection[str] | None) -> dict[str, int]:
-    """Return the size of the newest verified tarball of each item."""
-    found = scan(tree, keys=keys).verified()
-    return {tarball.key: tarball.size for tarball in sorted(found, key=lambda tarball: tarball.stamp)}
+def newest_sizes(found: Scan) -> dict[str, int]:
+    """Given what a tree holds, return the size of the newest verified tarball of each item."""
+    return {tarball.key: tarball.size for tarball in sorted(found.verified(), key=lambda tarball: tarball.stamp)}
 
 
 def size_on_disk(path: str) -> int:
