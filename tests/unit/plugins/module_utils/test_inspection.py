@@ -1,8 +1,7 @@
-"""Preflight says what is missing before anything is touched, with numbers, and discovers what there is."""
+"""Preflight says what is missing before anything is touched, with numbers."""
 
 from __future__ import annotations
 
-import subprocess
 import time
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import pytest
 from helpers.original_trees import bound_by_modes, put
 
 from ansible_collections.altbackup.core.plugins.module_utils import inspection
-from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.transfer import Peer
 
@@ -116,32 +114,3 @@ def test_peer_that_cannot_be_reached_is_named_with_the_words_of_ssh(base: Path) 
     assert entry["delegate"] == "cms01"
     for word in ("cms01", "backup@127.0.0.1", "port 1", "/nowhere/key", "refused", "BatchMode=yes"):
         assert word in entry["reason"], word
-
-
-def test_discover_finds_nested_repositories_and_reports_the_rest(tmp_path: Path) -> None:
-    shelf = tmp_path / "git"
-    for name in ("one.git", "group/two"):
-        subprocess.run(["git", "init", "--quiet", "--bare", shelf / name], check=True)
-    (shelf / "LOCKED").mkdir()
-    (shelf / "file").write_text("x")
-    (shelf / "dangling").symlink_to("nowhere")
-    (shelf / "link").symlink_to("one.git")
-    items, notes = inspection.discover_items("git", str(shelf))
-    assert sorted(item["name"] for item in items) == ["group%2Ftwo", "link", "one.git"]
-    assert sorted(note.split(" ", 1)[0].rsplit("/", 1)[-1] for note in notes) == ["LOCKED", "dangling", "file"]
-
-
-def test_discover_takes_nothing_that_a_restore_puts_beside_for_anything(tmp_path: Path) -> None:
-    shelf = tmp_path / "git"
-    for name in ("one", "group/two", ".altbackup-tmp-restore-three/unpacked/three"):
-        subprocess.run(["git", "init", "--quiet", "--bare", shelf / name], check=True)
-    for marked in ("one", "group/two"):
-        (shelf / f"{marked}.altbackup-restored").write_text("{}")
-    items, notes = inspection.discover_items("git", str(shelf))
-    assert sorted(item["name"] for item in items) == ["group%2Ftwo", "one"]
-    assert notes == []
-
-
-def test_discover_in_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="mounted"):
-        inspection.discover_items("svn", str(tmp_path / "none"))
