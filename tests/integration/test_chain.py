@@ -242,3 +242,26 @@ def test_discovered_repositories_are_items_and_what_is_none_is_reported(site: Si
     shutil.rmtree(target / "svn" / "aux")
     checked = site.run("check", "--limit cms01", day="2013/05/10", stamp=DAY1)
     assert checked.rc != 0, "a target that cannot ask its source remembers what is to be there"
+
+
+def test_discovered_repositories_that_are_damaged_or_gone_are_failures_and_stay_expected(site: Site) -> None:
+    shelf = site.live / "shelf"
+    for name in ("good", "damaged", "group/gone"):
+        shutil.copytree(site.live / "svn", shelf / name)
+    site.hosts["dayabay"].update(altbackup_items=[], altbackup_discover={"svn": str(shelf)})
+    assert site.run("backup", stamp=DAY1).rc == 0
+    (shelf / "damaged" / "db" / "current").unlink()
+    shutil.rmtree(shelf / "group" / "gone")
+    run = site.run("backup", stamp=DAY2)
+    assert run.rc != 0
+    for told in (
+        f"dump of svn/damaged: item svn 'damaged': path {shelf}/damaged is not a Subversion repository: it has no db/current",
+        f"{shelf}/group/gone is no svn any more: it was backed up as svn/group%2Fgone until {DAY1}",
+        "expecting 1 tarball for damaged of dayabay on 2013/05/09 but got 0",
+        "expecting 1 tarball for group%2Fgone of dayabay on 2013/05/09 but got 0",
+    ):
+        assert told in run.stdout, told
+    _, target = trees(site)
+    assert [path.parts[-6] for path in tarballs_of(target) if "2013/05/09" in str(path)] == ["good"]
+    remembered = target.parent / ".altbackup" / "records" / "dayabay" / "items"
+    assert remembered.read_text().split() == ["svn/damaged", "svn/good", "svn/group%2Fgone"]
