@@ -14,7 +14,8 @@ author: altbackup developers (@altbackup)
 extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing]
 description:
   - Checks that base folders are marked and writable, that tools are installed, and that the clock agrees with the controller's.
-  - Finds every repository below given folders, and reports what is none.
+  - Finds every repository below given folders, damaged ones, too, and reports what is none.
+  - It is a failure if something there cannot be seen, if nothing is found, or if what was backed up is no repository any more.
   - Takes trees for a run, and removes what killed runs have left in their private folders, before space is estimated.
 options:
   bases:
@@ -91,6 +92,11 @@ items:
   type: list
   elements: dict
   sample: [{kind: svn, name: dybsvn, path: /home/scm/svn/dybsvn}]
+discovered:
+  description: Whether these are all, since no folder was missing, empty or unreadable, and nothing that was backed up is gone.
+  returned: always
+  type: bool
+  sample: true
 notes:
   description: What was found that is no item.
   returned: always
@@ -130,7 +136,15 @@ from ..module_utils.priority import lower_priority
 from ..module_utils.processes import Deadline, end_with_children
 from ..module_utils.transfer import parse_peer
 
-EMPTY = {"changed": False, "items": [], "notes": [], "free": {}, "usable": False, "unreachable_peers": []}
+EMPTY = {
+    "changed": False,
+    "items": [],
+    "discovered": False,
+    "notes": [],
+    "free": {},
+    "usable": False,
+    "unreachable_peers": [],
+}
 
 
 def run(options: dict, check_mode: bool) -> dict:

@@ -45,6 +45,10 @@ options:
     type: list
     elements: str
     default: []
+  discovered:
+    description: Whether I(items) are all. If not, since a discovery failed, what was remembered before stays remembered, too.
+    type: bool
+    default: true
   predicted:
     description: Paths below the base that the source would have made in check mode.
     type: list
@@ -175,6 +179,7 @@ def main() -> None:
             "keep": {"type": "int", "default": 3},
             "keeps": {"type": "dict", "default": {}},
             "items": {"type": "list", "elements": "str", "default": []},
+            "discovered": {"type": "bool", "default": True},
             "predicted": {"type": "list", "elements": "str", "default": []},
             "guides": {"type": "dict", "default": {}},
             "basis": {"type": "bool", "default": False},
@@ -199,6 +204,7 @@ def main() -> None:
                 keep=options["keep"],
                 keeps=options["keeps"],
                 items=options["items"],
+                discovered=options["discovered"],
                 predicted=options["predicted"],
                 guides=options["guides"],
                 basis=options["basis"],

@@ -5,25 +5,24 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .archive import Form, compressor
+from .checking import unreadable
 from .digest import in_parallel
-from .dump import KINDS
-from .errors import AltbackupError, InvalidInput
+from .discovery import discover_items
+from .errors import AltbackupError
 from .failures import failure
-from .items import CATEGORIES, Item, encode_name, nearest, parse_item
-from .layout import TEMPORARY, Tree, open_tree, printable, scan
+from .items import parse_item
+from .layout import Scan, open_tree, scan
 from .leftovers import remove_leftovers
 from .locks import Run, held
 from .processes import Deadline, find_tool
 from .publish import require_writable
-from .restored import SUFFIX
 from .transfer import Peer, reach
 
 _STAGE = "preflight"
-_DEPTH = 5
 _CLOCK_TOLERANCE = 60.0  # seconds
 
 
@@ -45,15 +44,16 @@ def inspect(
 ) -> dict[str, Any]:
     """Given a node's bases and what it will do, return what is wrong and what it discovers.
 
-    Keys are `failures`, `items` (discovered), `notes`, `free` ({base: bytes}), `unreachable_peers` and `usable`: whether all
-    bases are there, and the peers from which it fetches. Space is estimated for `items` dumped to the first base and for `trees` ({base, keys}) that receive
-    tarballs. `peers` are tried over ssh, all at once, in the direction of their transfers. The trees in `locks` are taken for
-    the run; one that is another run's makes the node unusable. `now` is the controller's clock (seconds since 1970); more
-    than a minute's difference is a failure.
+    Keys are `failures`, `items` (discovered), `discovered` (whether these are all), `notes`, `free` ({base: bytes}),
+    `unreachable_peers` and `usable`: whether all bases are there, and the peers from which it fetches. Space is estimated for
+    `items` dumped to the first base and for `trees` ({base, keys}) that receive tarballs. `peers` are tried over ssh, all at
+    once, in the direction of their transfers. The trees in `locks` are taken for the run; one that is another run's makes the
+    node unusable. `now` is the controller's clock (seconds since 1970); more than a minute's difference is a failure.
     """
     result: dict[str, Any] = {
         "changed": False,
         "items": [],
+        "discovered": True,
         "notes": [],
         "free": {},
         "usable": True,
@@ -74,12 +74,11 @@ def inspect(
             f"this node's clock is {time.time() - now:+.0f} s off the controller's: set it, for instance by NTP"
         )
     for kind, folder in (discover or {}).items():
-        try:
-            found, notes = discover_items(kind, folder)
-            result["items"] += found
-            result["notes"] += notes
-        except (AltbackupError, OSError) as error:
-            reasons.append(error)
+        found = discover_items(kind, folder, next(iter(bases), ""))
+        result["items"] += found.items
+        result["notes"] += found.notes
+        result["failures"] += found.failures
+        result["discovered"] = result["discovered"] and not found.failures
     limit = deadline or Deadline()
     for peer, problem in zip(peers, in_parallel(lambda peer: _try(peer, limit, fetch), peers, max(1, len(peers)))):
         if problem is None:
@@ -96,10 +95,10 @@ def inspect(
             reasons.append(error)
             result["usable"] = False
     if result["usable"]:
-        wanted = [*result["items"], *items]
-        estimates = [(bases[0], *estimate_source(bases[0], wanted))] if items else []
-        estimates += [(str(tree["base"]), estimate_tree(str(tree["base"]), tree["keys"]), 0) for tree in trees]
+        wanted = [*result["items"], *items] if items else []
+        estimates, unseen = _estimate(bases[0], wanted, trees)
         reasons += missing_space(estimates)
+        result["failures"] += unseen
     result["failures"] = [*(failure(_STAGE, reason) for reason in reasons), *result["failures"]]
     return result
 
@@ -135,13 +134,32 @@ def _try(peer: Peer, deadline: Deadline, fetch: bool) -> AltbackupError | OSErro
     return None
 
 
-def estimate_source(base: str, items: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
-    """Given a source's base and its items, return (bytes of tonight's tarballs, bytes of scratch copies), from the previous ones.
+def _estimate(
+    base: str, items: Sequence[Mapping[str, Any]], trees: Sequence[Mapping[str, Any]]
+) -> tuple[list[tuple[str, int, int]], list[dict[str, Any]]]:
+    """Return an estimate (base, bytes of tarballs, bytes of scratch copies) for items and each tree, and failures of what it does not know."""
+    estimates: list[tuple[str, int, int]] = []
+    failures: list[dict[str, Any]] = []
+    places = [(base, None)] if items else []
+    for where, keys in [*places, *((str(tree["base"]), tree["keys"]) for tree in trees)]:
+        try:
+            found = scan(open_tree(where), keys=keys, go_on=True)
+        except (AltbackupError, OSError) as error:
+            failures.append(failure(_STAGE, error))
+            continue
+        failures += unreadable(found, _STAGE)
+        sizes = newest_sizes(found)
+        needed = (sum(sizes.values()), 0) if keys is not None else estimate_source(where, items, sizes)
+        estimates.append((where, *needed))
+    return estimates, failures
+
+
+def estimate_source(base: str, items: Sequence[Mapping[str, Any]], previous: Mapping[str, int]) -> tuple[int, int]:
+    """Given a source's base, its items and {item: bytes of its previous tarball}, return (bytes of tonight's tarballs, bytes of scratch copies).
 
     An item without a tarball yet is taken at its size on disk, and so is a scratch copy that is not there yet.
     """
     tree = open_tree(base)
-    previous = newest_sizes(tree, None)
     tarballs = scratch = 0
     for value in items:
         try:
@@ -159,15 +177,9 @@ def estimate_source(base: str, items: Sequence[Mapping[str, Any]]) -> tuple[int,
     return tarballs, scratch
 
 
-def estimate_tree(base: str, keys: Collection[str]) -> int:
-    """Given a tree on a target and its items, return the bytes that tonight's tarballs would take, from the previous ones."""
-    return sum(newest_sizes(open_tree(base), keys).values())
-
-
-def newest_sizes(tree: Tree, keys: Collection[str] | None) -> dict[str, int]:
-    """Return the size of the newest verified tarball of each item."""
-    found = scan(tree, keys=keys).verified()
-    return {tarball.key: tarball.size for tarball in sorted(found, key=lambda tarball: tarball.stamp)}
+def newest_sizes(found: Scan) -> dict[str, int]:
+    """Given what a tree holds, return the size of the newest verified tarball of each item."""
+    return {tarball.key: tarball.size for tarball in sorted(found.verified(), key=lambda tarball: tarball.stamp)}
 
 
 def size_on_disk(path: str) -> int:
@@ -201,55 +213,3 @@ def missing_space(estimates: Sequence[tuple[str, int, int]]) -> list[str]:
                 f"{scratch} for scratch copies), but only {free} are free"
             )
     return sentences
-
-
-def discover_items(kind: str, folder: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """Given a kind and a folder, return (an item for every repository below, notes on what is none). Raise InvalidInput."""
-    if kind not in CATEGORIES:
-        raise InvalidInput(f"altbackup_discover: unknown kind {kind!r}, {nearest(kind, tuple(CATEGORIES))}")
-    if not os.path.isdir(folder):
-        raise InvalidInput(f"altbackup_discover: {kind}: folder {folder} does not exist: is its disk mounted?")
-    items: list[dict[str, Any]] = []
-    notes: list[str] = []
-
-    def visit(relative: str, depth: int) -> bool:
-        """Return whether there is a repository at or below a path."""
-        path = os.path.join(folder, relative)
-        if relative and is_kind(kind, path):
-            if printable(relative) != relative:
-                notes.append(f"{printable(path)} is no item: its name is not UTF-8 text")
-                return True
-            item = {"kind": kind, "name": encode_name(relative), "path": path}
-            parse_item(item)
-            items.append(item)
-            return True
-        descends = os.path.isdir(path) and not os.path.islink(path) and depth < _DEPTH and kind != "folder"
-        if relative and not descends:
-            return False
-        entries = sorted(entry for entry in os.listdir(path) if not is_of_restore(entry))
-        inside = {entry: visit(os.path.join(relative, entry), depth + 1) for entry in entries}
-        if relative and not any(inside.values()):
-            return False
-        notes.extend(
-            f"{printable(os.path.join(path, entry))} is no {kind} and is not backed up"
-            for entry, found in inside.items()
-            if not found
-        )
-        return True
-
-    visit("", 0)
-    return items, notes
-
-
-def is_of_restore(name: str) -> bool:
-    """Given the name of an entry, return whether a restore put it beside a thing: a marker, or a folder of one under way."""
-    return name.endswith(SUFFIX) or name.startswith(TEMPORARY)
-
-
-def is_kind(kind: str, path: str) -> bool:
-    """Given a kind and a path, return whether a thing of that kind is there."""
-    try:
-        KINDS[kind].check(Item(kind, "discovered", path))
-    except AltbackupError:
-        return False
-    return True

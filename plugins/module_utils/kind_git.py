@@ -21,7 +21,7 @@ from .archive import Part
 from .digest import new_hash
 from .errors import AltbackupError, InvalidInput, SourceChanged, ToolFailed
 from .items import Item
-from .kinds import Context, Kind, Prepared, compare, owner_of, require_folder, scratch_folder, walk
+from .kinds import Context, Kind, Prepared, compare, members_of, owner_of, require_folder, scratch_folder, walk
 from .layout import printable
 from .processes import Child, Deadline, clean_environment, find_tool, run
 from .publish import remove_folder
@@ -47,6 +47,13 @@ ENVIRONMENT = {
 _ATTEMPTS = 30
 _STALE_LOCK = 60.0
 _CHECK_LIMIT = 60.0
+
+
+def looks_like(path: str) -> bool:
+    """Given a path, return whether a Git repository is there, or what is left of one; a `.git` that is a file is no repository."""
+    return (
+        os.path.isdir(os.path.join(path, ".git")) or members_of(path, ("HEAD", "objects", "refs", "packed-refs")) >= 2
+    )
 
 
 def check(item: Item) -> None:
@@ -443,4 +450,4 @@ def _left_out(folder: str, item: Item) -> list[str]:
     return notes
 
 
-KIND = Kind(check, copy)
+KIND = Kind(check, copy, looks_like=looks_like)

@@ -19,7 +19,7 @@ from typing import Any
 from .archive import Part
 from .errors import AltbackupError, DeadlineExceeded, InvalidInput, ToolFailed, ToolMissing
 from .items import Item
-from .kinds import Context, Kind, Prepared, owner_of, require_folder, walk
+from .kinds import Context, Kind, Prepared, members_of, owner_of, require_folder, walk
 from .layout import Tree
 from .processes import Deadline, find_tool, run
 from .publish import make_folders, remove_folder, remove_if_there, write_text
@@ -28,10 +28,25 @@ from .stamps import day_of
 # A hot copy takes a file of equal size for unchanged unless the live one is newer than the copy, and removes nothing.
 _NEVER_LINGERS = ("db/rep-cache.db", "db/rep-cache.db-journal", "db/locks", "db/revprops", "db/node-origins")
 _KEPT = ("db", "format")
+_MEMBERS = (
+    "format",
+    "conf/svnserve.conf",
+    "locks/db.lock",
+    "db/format",
+    "db/fs-type",
+    "db/current",
+    "db/uuid",
+    "db/revs",
+)
 _NOT_ARCHIVED = ("db/pack-lock", "db/rep-cache.db-journal", "db/node-origins")
 _ATTEMPTS = 3
 _VANISHED = "E000002"  # APR's ENOENT, as svnadmin shows it
 _NAMESPACE = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")  # RFC 4122, appendix C
+
+
+def looks_like(path: str) -> bool:
+    """Given a path, return whether a Subversion repository is there, or what is left of one."""
+    return members_of(path, _MEMBERS) >= 2
 
 
 def check(item: Item) -> None:
@@ -264,4 +279,4 @@ def is_due(key: str, built: str, today: str, every: int) -> bool:
     return age > 0 and (now + zlib.crc32(key.encode("utf-8", "surrogateescape"))) % every == 0
 
 
-KIND = Kind(check, copy, lambda item, deadline: youngest(item.path, deadline))
+KIND = Kind(check, copy, lambda item, deadline: youngest(item.path, deadline), looks_like)

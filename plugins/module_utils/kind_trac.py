@@ -20,6 +20,7 @@ from .kinds import (
     Kind,
     Prepared,
     compare,
+    members_of,
     owner_of,
     require_folder,
     scratch_folder,
@@ -36,6 +37,11 @@ _LOGS = "log"
 _MUST_NOT_BE_LINKS = ("attachments", "files", "files/attachments")
 _SHOWN = 5
 _SIZE = 3  # in what a walk tells of a file
+
+
+def looks_like(path: str) -> bool:
+    """Given a path, return whether a Trac environment is there, or what is left of one."""
+    return members_of(path, ("conf/trac.ini", "db/trac.db")) >= 1
 
 
 def check(item: Item) -> None:
@@ -231,4 +237,4 @@ def attachment_paths(realm: str, parent: str, filename: str) -> list[str]:
     ]
 
 
-KIND = Kind(check, copy)
+KIND = Kind(check, copy, looks_like=looks_like)

@@ -68,6 +68,13 @@ class Kind:
     copy: Callable[[Item, Context], AbstractContextManager[Prepared]]
     revision: Callable[[Item, Deadline], int | None] = lambda item, deadline: None
     """The revision a dump would have now, for check mode."""
+    looks_like: Callable[[str], bool] | None = None
+    """Whether a path looks like such a thing, be it damaged or of a form that cannot be dumped; None if it cannot be discovered."""
+
+
+def members_of(path: str, members: Sequence[str]) -> int:
+    """Given a path and members of a folder, return how many of them are there, be they readable or not."""
+    return sum(os.path.lexists(os.path.join(path, member)) for member in members)
 
 
 def require_folder(item: Item) -> None:

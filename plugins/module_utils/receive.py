@@ -62,6 +62,7 @@ def prepare(
     keeps: Mapping[str, int],
     keep: int,
     items: Sequence[str] = (),
+    discovered: bool = True,
     predicted: Sequence[str] = (),
     guides: Mapping[str, str] | None = None,
     basis: bool = False,
@@ -75,7 +76,8 @@ def prepare(
     Tarballs of the day come first, then older ones, newest first. But for each item's newest one of the day, they are only
     those that this target's own retention would keep. With `basis` a copy of an older tarball is laid out for deltas. Of
     `slots` transfers into this target one is reserved, if one is free within `slot_wait` seconds; else `busy` is true. The
-    `guides`, {file name: text}, are kept beside the trees. Without a `hold`, in check mode, nothing is written.
+    `items` are remembered, and where not all were `discovered` those before, too. The `guides`, {file name: text}, are kept
+    beside the trees. Without a `hold`, in check mode, nothing is written.
     What lies in a folder that cannot be read is not known: its tarballs are left out, and a failure names the folder.
     Return `have`, `linked`, `send` (relpaths), `unwanted`, `incoming` (folder), `free` (bytes), `busy`, `notes` and `failures`.
     """
@@ -90,7 +92,7 @@ def prepare(
         make_tree(tree)
         make_folders(incoming, tree.private)
         if items:
-            _remember_items(tree, items)
+            _remember_items(tree, items if discovered else [*items, *remembered_items(tree)])
         _keep_guides(tree, guides or {}, result)
     found = scan(tree, keys={entry.key for entry in wanted}, go_on=True)
     result["failures"] += unreadable(found, STAGE)
@@ -327,8 +329,9 @@ def _remember_items(tree: Tree, items: Sequence[str]) -> None:
     """Keep the list of a source's items on the target, for checks that cannot ask the source what it discovers."""
     folder = tree.private_path("records")
     make_folders(folder, tree.private)
-    if remembered_items(tree) != sorted(items):
-        write_text(os.path.join(folder, "items"), "".join(f"{key}\n" for key in sorted(items)))
+    keys = sorted(set(items))
+    if remembered_items(tree) != keys:
+        write_text(os.path.join(folder, "items"), "".join(f"{key}\n" for key in keys))
 
 
 def remembered_items(tree: Tree) -> list[str]:

@@ -21,6 +21,7 @@ EMPTY: dict[str, Any] = {
     "tarballs": {},
     "sent": {},
     "proved": [],
+    "discovered": True,
 }
 
 
@@ -123,6 +124,7 @@ def record(state: Mapping[str, Any], registered: Mapping[str, Any], stage: str, 
         new["notes"] = [*new["notes"], *(f"{place}: {note}" for note in result.get("notes") or [])]
         new["notes"] = [*new["notes"], *_left_alone(result, place)]
         new["sent"] = {**new["sent"], **(result.get("sent") or {})}
+        new["discovered"] = new["discovered"] and result.get("discovered") is not False
         proved = result.get("proved") or []
         new["proved"] = [*new["proved"], *({**entry, "node": place} for entry in proved)]
         if stage == "dump" and "tarballs" in result:

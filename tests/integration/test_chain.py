@@ -217,6 +217,7 @@ def test_unreachable_target_is_a_failure_and_the_other_is_served(site: Site) -> 
     assert len(tarballs_of(trees(site)[1])) == len(KINDS)
 
 
+@pytest.mark.full
 def test_what_arrived_in_part_stays_when_the_source_cannot_be_listed(site: Site) -> None:
     source, target = trees(site)
     assert site.run("backup", stamp=DAY1).rc == 0
@@ -238,10 +239,11 @@ def test_what_arrived_in_part_stays_when_the_source_cannot_be_listed(site: Site)
     assert part.read_text() == "6 of 7 GB"
     lock.unlink()
     lock.with_name("lock.away").rename(lock)
-    assert site.run("synchronize", stamp=DAY3).rc == 0
+    assert site.run("synchronize", stamp=DAY3, day=DAY1[:10]).rc == 0
     assert not part.exists(), "no tarball of the source has that digest"
 
 
+@pytest.mark.full
 def test_of_busy_targets_one_is_served_before_the_next_one_is_awaited(site: Site) -> None:
     site.add_target("sdu")
     site.hosts["dayabay"]["altbackup_targets"] = ["cms01", "sdu"]
@@ -303,6 +305,7 @@ def test_discovered_repositories_are_items_and_what_is_none_is_reported(site: Si
     assert checked.rc != 0, "a target that cannot ask its source remembers what is to be there"
 
 
+@pytest.mark.full
 def test_purge_and_drill_by_themselves_know_what_was_discovered_and_which_run_is_dead(site: Site) -> None:
     shutil.copytree(site.live / "svn", site.live / "shelf" / "aux")
     site.hosts["dayabay"].update(altbackup_items=[], altbackup_discover={"svn": str(site.live / "shelf")})
@@ -324,3 +327,26 @@ def test_purge_and_drill_by_themselves_know_what_was_discovered_and_which_run_is
     (kept,) = tarballs_of(target)
     assert DAY2 in str(kept)
     assert Path(f"{kept}.proof").is_file()
+
+
+def test_discovered_repositories_that_are_damaged_or_gone_are_failures_and_stay_expected(site: Site) -> None:
+    shelf = site.live / "shelf"
+    for name in ("good", "damaged", "group/gone"):
+        shutil.copytree(site.live / "svn", shelf / name)
+    site.hosts["dayabay"].update(altbackup_items=[], altbackup_discover={"svn": str(shelf)})
+    assert site.run("backup", stamp=DAY1).rc == 0
+    (shelf / "damaged" / "db" / "current").unlink()
+    shutil.rmtree(shelf / "group" / "gone")
+    run = site.run("backup", stamp=DAY2)
+    assert run.rc != 0
+    for told in (
+        f"dump of svn/damaged: item svn 'damaged': path {shelf}/damaged is not a Subversion repository: it has no db/current",
+        f"{shelf}/group/gone is no svn any more: it was backed up as svn/group%2Fgone until {DAY1}",
+        "expecting 1 tarball for damaged of dayabay on 2013/05/09 but got 0",
+        "expecting 1 tarball for group%2Fgone of dayabay on 2013/05/09 but got 0",
+    ):
+        assert told in run.stdout, told
+    _, target = trees(site)
+    assert [path.parts[-6] for path in tarballs_of(target) if "2013/05/09" in str(path)] == ["good"]
+    remembered = target.parent / ".altbackup" / "records" / "dayabay" / "items"
+    assert remembered.read_text().split() == ["svn/damaged", "svn/good", "svn/group%2Fgone"]

@@ -1,15 +1,14 @@
-"""Preflight says what is missing before anything is touched, with numbers, and discovers what there is."""
+"""Preflight says what is missing before anything is touched, with numbers."""
 
 from __future__ import annotations
 
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
+from helpers.original_trees import bound_by_modes, put
 
 from ansible_collections.altbackup.core.plugins.module_utils import inspection
-from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.transfer import Peer
 
@@ -20,6 +19,13 @@ def base(tmp_path: Path) -> Path:
     folder = tmp_path / "base"
     (folder / ".altbackup").mkdir(parents=True)
     return folder
+
+
+@pytest.fixture
+def small_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Disks on which 10 bytes are free."""
+    usage = inspection.shutil.disk_usage("/")
+    monkeypatch.setattr(inspection.shutil, "disk_usage", lambda path: usage._replace(free=10))
 
 
 def reasons(result: dict) -> list[str]:
@@ -67,16 +73,37 @@ def test_too_little_space_names_needed_and_free(base: Path, tmp_path: Path, monk
     assert "only 1000 are free" in text
 
 
-def test_estimate_follows_the_previous_tarballs(base: Path, tmp_path: Path) -> None:
-    item = {"kind": "folder", "name": "data", "path": str(tmp_path)}
+def test_estimate_follows_the_previous_tarballs(base: Path, small_room: None) -> None:
     for stamp, size in (("2013/05/09/104701", 900), ("2013/05/10/104701", 700)):
-        folder = base / "folders" / "data" / stamp
-        folder.mkdir(parents=True)
-        (folder / "data.tar").write_bytes(bytes(size))
-        (folder / "data.tar.dna").write_text("{'dig': '%s', 'size': %d}\n" % ("0" * 32, size))
-    assert inspection.estimate_source(str(base), [item]) == (700, 0)
-    assert inspection.estimate_tree(str(base), ["folders/data"]) == 700
-    assert inspection.estimate_tree(str(base), ["svn/other"]) == 0
+        put(base, f"folders/data/{stamp}/data.tar", bytes(size))
+    item = {"kind": "folder", "name": "data", "path": str(base.parent)}
+    for options in ({"items": [item]}, {"trees": [{"base": str(base), "keys": ["folders/data"]}]}):
+        (text,) = reasons(inspection.inspect([str(base)], **options))
+        assert "700 bytes are needed" in text
+    other = {"base": str(base), "keys": ["svn/other"]}
+    assert reasons(inspection.inspect([str(base)], trees=[other])) == []
+
+
+def test_folder_that_cannot_be_read_is_named_and_the_node_stays_usable(base: Path, small_room: None) -> None:
+    put(base, "folders/data/2013/05/09/104701/data.tar", bytes(700))
+    put(base, "svn/dybsvn/2013/05/10/123000/dybsvn-1.tar").parent.chmod(0)
+    item = {"kind": "folder", "name": "data", "path": str(base.parent)}
+    trees = [{"base": str(base), "keys": ["folders/data", "svn/dybsvn"]}]
+    for options in ({"items": [item]}, {"trees": trees}):
+        with bound_by_modes():
+            result = inspection.inspect([str(base)], locks=[str(base)], **options)
+        space, unseen = sorted(result["failures"], key=lambda entry: entry["name"])
+        assert "700 bytes are needed" in space["reason"]
+        assert (unseen["category"], unseen["name"]) == ("svn", "dybsvn")
+        assert "svn/dybsvn/2013/05/10/123000 cannot be read: Permission denied" in unseen["reason"]
+        assert result["usable"] is True
+
+
+def test_base_that_cannot_be_read_does_not_take_the_other_findings_along(base: Path) -> None:
+    base.chmod(0o300)
+    with bound_by_modes():
+        result = inspection.inspect([str(base)], now=0, trees=[{"base": str(base), "keys": ["svn/x"]}])
+    assert [text.partition(" ")[0] for text in reasons(result)] == ["this", "cannot"]
 
 
 def test_peer_that_cannot_be_reached_is_named_with_the_words_of_ssh(base: Path) -> None:
@@ -87,32 +114,3 @@ def test_peer_that_cannot_be_reached_is_named_with_the_words_of_ssh(base: Path) 
     assert entry["delegate"] == "cms01"
     for word in ("cms01", "backup@127.0.0.1", "port 1", "/nowhere/key", "refused", "BatchMode=yes"):
         assert word in entry["reason"], word
-
-
-def test_discover_finds_nested_repositories_and_reports_the_rest(tmp_path: Path) -> None:
-    shelf = tmp_path / "git"
-    for name in ("one.git", "group/two"):
-        subprocess.run(["git", "init", "--quiet", "--bare", shelf / name], check=True)
-    (shelf / "LOCKED").mkdir()
-    (shelf / "file").write_text("x")
-    (shelf / "dangling").symlink_to("nowhere")
-    (shelf / "link").symlink_to("one.git")
-    items, notes = inspection.discover_items("git", str(shelf))
-    assert sorted(item["name"] for item in items) == ["group%2Ftwo", "link", "one.git"]
-    assert sorted(note.split(" ", 1)[0].rsplit("/", 1)[-1] for note in notes) == ["LOCKED", "dangling", "file"]
-
-
-def test_discover_takes_nothing_that_a_restore_puts_beside_for_anything(tmp_path: Path) -> None:
-    shelf = tmp_path / "git"
-    for name in ("one", "group/two", ".altbackup-tmp-restore-three/unpacked/three"):
-        subprocess.run(["git", "init", "--quiet", "--bare", shelf / name], check=True)
-    for marked in ("one", "group/two"):
-        (shelf / f"{marked}.altbackup-restored").write_text("{}")
-    items, notes = inspection.discover_items("git", str(shelf))
-    assert sorted(item["name"] for item in items) == ["group%2Ftwo", "one"]
-    assert notes == []
-
-
-def test_discover_in_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="mounted"):
-        inspection.discover_items("svn", str(tmp_path / "none"))

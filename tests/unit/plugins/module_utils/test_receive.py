@@ -414,6 +414,18 @@ def test_tarball_of_other_bytes_without_sidecar_is_replaced(pair: Pair) -> None:
     assert pair.there() == {relpath(DAY3): content(1)}
 
 
+def test_list_of_items_shrinks_only_if_discovery_saw_all_of_them(pair: Pair) -> None:
+    def remembered() -> list[str]:
+        return receive.remembered_items(open_tree(str(pair.tree)))
+
+    pair.prepare(items=["svn/one", "svn/two"])
+    assert remembered() == ["svn/one", "svn/two"]
+    pair.prepare(items=["svn/one", "svn/three"], discovered=False)
+    assert remembered() == ["svn/one", "svn/three", "svn/two"]
+    pair.prepare(items=["svn/one", "svn/three"])
+    assert remembered() == ["svn/one", "svn/three"]
+
+
 # Whoever still writes
 
 

@@ -218,6 +218,14 @@ def test_trees_of_a_source_that_is_its_own_target_are_told_apart() -> None:
     }
 
 
+def test_a_discovery_that_failed_is_remembered_by_the_run() -> None:
+    state = outcomes.record({}, {"discovered": True}, "preflight", "dayabay")
+    assert state["discovered"] is True
+    state = outcomes.record(state, {"discovered": False}, "preflight", "dayabay")
+    state = outcomes.record(state, loop({"discovered": True}, {}), "preflight", "dayabay")
+    assert state["discovered"] is False
+
+
 def test_predicted_tarballs_pass_in_check_mode() -> None:
     state = outcomes.record(
         {}, {"tarballs": [{"relpath": SVN, "dig": ""}, {"relpath": GIT, "dig": "00"}]}, "dump", "dayabay"

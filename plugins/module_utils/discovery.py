@@ -1,0 +1,151 @@
+"""Discovery: the items below a folder. What is not there, or cannot be seen, must not pass for what nobody wants backed up."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .dump import KINDS
+from .errors import AltbackupError, InvalidInput
+from .failures import explain, failure
+from .items import CATEGORIES, decode_name, encode_name, nearest, parse_item
+from .layout import TEMPORARY, open_tree, printable, scan
+from .publish import read_record
+from .restored import SUFFIX
+
+_STAGE = "preflight"
+_DEPTH = 5
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+_LOST_AND_FOUND = "lost+found"  # root's alone, at the top of a disk
+
+
+@dataclass
+class Discovery:
+    """What lies below a folder: items, notes on what is none, and failures."""
+
+    items: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    failures: list[dict[str, Any]] = field(default_factory=list)
+
+
+def discover_items(kind: str, folder: str, base: str) -> Discovery:
+    """Given a kind, a folder and the source's base, return an item for all below that looks like a repository, be it damaged.
+
+    What is none is a note, but a failure if the base holds tarballs of it. So is what cannot be seen, and a folder without any.
+    """
+    found = Discovery()
+    try:
+        looks_like = _recognizer(kind, folder)
+    except InvalidInput as error:
+        found.failures.append(failure(_STAGE, error))
+        return found
+    others: list[str] = []
+
+    def visit(relative: str, depth: int) -> bool:
+        """Return whether there is a repository at or below a path, or a failure that says why this is not known."""
+        path = os.path.join(folder, relative)
+        try:
+            if relative and looks_like(path):
+                found.items.append(_as_item(kind, relative, path))
+                return True
+            entries = _entries(path)
+        except (InvalidInput, OSError) as error:
+            if isinstance(error, PermissionError) and os.path.basename(relative) == _LOST_AND_FOUND:
+                return False
+            found.failures.append(failure(_STAGE, f"altbackup_discover: {kind}: {explain(error)}"))
+            return True
+        inside = {entry: visit(os.path.join(relative, entry), depth + 1) for entry in entries if depth < _DEPTH}
+        if relative and not any(inside.values()):
+            return False
+        others.extend(os.path.join(relative, entry) for entry, known in inside.items() if not known)
+        return True
+
+    visit("", 0)
+    stored = _stored(kind, base)
+    for relative in others:
+        try:
+            lost = _lost(kind, folder, relative, base, stored)
+        except (AltbackupError, OSError) as error:
+            lost = [failure(_STAGE, error)]
+        found.failures += lost
+        if not lost:
+            found.notes.append(f"{printable(os.path.join(folder, relative))} is no {kind} and is not backed up")
+    if not (found.items or found.failures):
+        reason = (
+            f"altbackup_discover: {kind}: there is no {kind} below {folder}: is its disk mounted? "
+            "If there is none to back up any more, remove it from altbackup_discover"
+        )
+        found.failures.append(failure(_STAGE, reason))
+    return found
+
+
+def _recognizer(kind: str, folder: str) -> Callable[[str], bool]:
+    """Given a kind and a folder to look in, return what tells such a thing. Raise InvalidInput."""
+    known = {name: entry.looks_like for name, entry in KINDS.items() if entry.looks_like}
+    if kind not in known:
+        raise InvalidInput(f"altbackup_discover: kind {kind!r} cannot be discovered, {nearest(kind, tuple(known))}")
+    if not os.path.isdir(folder):
+        raise InvalidInput(f"altbackup_discover: {kind}: folder {folder} does not exist: is its disk mounted?")
+    return known[kind]
+
+
+def _as_item(kind: str, relative: str, path: str) -> dict[str, Any]:
+    """Return a repository as an item. Raise InvalidInput if its path cannot be the name of one."""
+    if printable(relative) != relative:
+        raise InvalidInput(f"{path} is not backed up: its name is not UTF-8 text: rename it")
+    item = {"kind": kind, "name": encode_name(relative), "path": path}
+    try:
+        parse_item(item)
+    except InvalidInput as error:
+        raise InvalidInput(f"{path} is not backed up: {error}") from error
+    return item
+
+
+def _entries(path: str) -> list[str]:
+    """Return what is to be looked at in a folder: nothing if it is something else, or a link. Raise OSError if that cannot be seen."""
+    try:
+        if not stat.S_ISDIR(os.stat(path).st_mode):
+            return []
+        names = os.listdir(path)
+        os.stat(os.path.join(path, os.curdir))  # what can be listed, but not searched, hides what its entries are
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return []
+        raise OSError(error.errno, error.strerror, path) from error
+    return [] if os.path.islink(path) else sorted(name for name in names if not is_of_restore(name))
+
+
+def _stored(kind: str, base: str) -> dict[str, str]:
+    """Return {path below the folder of its kind: name} of the items of a kind that a base has; that it cannot be read is told elsewhere."""
+    try:
+        return {decode_name(name): name for name in os.listdir(open_tree(base).path(CATEGORIES[kind]))}
+    except (AltbackupError, OSError):
+        return {}
+
+
+def _lost(kind: str, folder: str, relative: str, base: str, stored: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Given a path at and below which there is no repository, return a failure for each that was backed up from there."""
+    failures = []
+    for place, name in sorted(stored.items()):
+        if place != relative and not place.startswith(f"{relative}/"):
+            continue
+        key, path = f"{CATEGORIES[kind]}/{name}", os.path.normpath(os.path.join(folder, place))
+        tree = open_tree(base)
+        stamps = [tarball.stamp for tarball in scan(tree, keys=[key], go_on=True).verified()]
+        if not stamps or read_record(tree, key, max(stamps)).get("path", path) != path:
+            continue
+        reason = (
+            f"altbackup_discover: {path} is no {kind} any more: it was backed up as {key} until {max(stamps)}. Restore it. "
+            f"If it was given up, remove {os.path.join(folder, relative)}, or move {tree.path(key)} out of the base"
+        )
+        failures.append(failure(_STAGE, reason, key=key))
+    return failures
+
+
+def is_of_restore(name: str) -> bool:
+    """Given the name of an entry, return whether a restore put it beside a thing: a marker, or a folder of one under way."""
+    return name.endswith(SUFFIX) or name.startswith(TEMPORARY)
