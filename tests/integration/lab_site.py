@@ -277,4 +277,4 @@ def environment() -> dict[str, str]:
     """Return the environment in which a user starts Ansible from the checkout."""
     kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
     own = {"ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "ALTBACKUP_MAIL_TO": "none"}
-    return {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **kept, **own}
+    return {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **kept, **own, **ZONE}

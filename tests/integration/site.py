@@ -160,6 +160,7 @@ class Site:
                 "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
                 "ANSIBLE_HOST_KEY_CHECKING": "True",  # ansible-runner turns it off where nothing is said
                 **self.mail,
+                **ZONE,
                 "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             },
             quiet=True,
