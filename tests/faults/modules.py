@@ -26,7 +26,10 @@ CHANGING = (
     *("utimensat", "utimes", "futimesat"),
 )
 """The system calls that change a file system, on any architecture"""
-FAILING = ("write", "pwrite64", "fsync", "rename", "renameat", "renameat2", "mkdir", "mkdirat", "link", "linkat")
+FAILING = (
+    *("open", "openat", "write", "pwrite64", "pwritev", "ftruncate", "copy_file_range", "fsync", "fdatasync"),
+    *("rename", "renameat", "renameat2", "mkdir", "mkdirat", "link", "linkat", "symlink", "symlinkat"),
+)
 """Those at which a disk that is full or broken tells"""
 _MOVING = ("chdir", "fchdir", "clone", "clone3", "fork", "vfork")
 """Those that say what the relative paths of others are relative to"""
@@ -170,48 +173,53 @@ def _calls(lines: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
             yield pid, syscall, asked, answers.get(number, rest.rpartition(" = ")[2])
 
 
-_FSYNC = re.compile(r"\d+ +f(?:data)?sync\(\d+<(/[^>]*)>\)")
-_WRITE = re.compile(r"\d+ +(?:write|pwrite64|writev|ftruncate|copy_file_range)\(\d+<(/[^>]*)>")
-_RENAME = re.compile(r'\d+ +rename\w*\((?:AT_FDCWD<[^>]*>, )?"([^"]*)", (?:AT_FDCWD<[^>]*>, )?"([^"]*)"')
-_LINK = re.compile(r'\d+ +(?:sym)?link\w*\((?:AT_FDCWD<[^>]*>, )?"[^"]*", (?:AT_FDCWD<[^>]*>, )?"([^"]*)"')
-
-
-def _is_folder(path: str) -> bool:
-    return os.path.isdir(path) and not os.path.islink(path)
+_WRITES = ("write", "pwrite64", "writev", "pwritev", "pwritev2", "ftruncate", "copy_file_range", "sendfile")
+_PASSING = (".altbackup/trash", ".altbackup/scratch", ".altbackup/tmp", ".altbackup/incoming")
+"""Where a power cut may take what there is"""
 
 
 def unflushed(lines: Sequence[str]) -> tuple[int, list[str]]:
     """Given strace's lines of an undisturbed call, return how many files got their final name, and which not as they should.
 
-    A file is flushed before it gets its name, and the folder after; a tarball's folder before its sidecar gets its name.
-    What a link or a symbolic link is made of is on the medium already.
+    A file is flushed before it gets its name, and the folder after; the folders above a tarball before its sidecar gets its
+    name. What a link or a symbolic link is made of is on the medium already.
     """
     flushed: set[str] = set()
     pending: set[str] = set()
     count = 0
     wrong = []
-    for line in lines:
-        if "= -1 " in line:
+    for _, syscall, asked, answer in _calls(lines):
+        files, names = _FILE.findall(asked), _NAME.findall(asked)
+        passing = any(folder in asked.rpartition('"/')[2] for folder in _PASSING)
+        if answer.startswith("-1 "):
             continue
-        if match := _FSYNC.match(line):
-            flushed.add(match.group(1))
-            pending.discard(match.group(1))
-        elif match := _WRITE.match(line):
-            flushed.discard(match.group(1))
-        elif match := _LINK.match(line):
-            flushed.add(match.group(1))
-        elif (match := _RENAME.match(line)) and not _is_folder(match.group(2)):
-            old, new = match.groups()
+        if syscall in ("fsync", "fdatasync"):
+            flushed.update(files)
+            pending.difference_update(files)
+        elif syscall in _WRITES:
+            flushed.difference_update(files)
+        elif syscall in ("link", "linkat", "symlink", "symlinkat"):
+            flushed.add(names[-1])
+        elif syscall in ("mkdir", "mkdirat") and not passing:
+            pending.add(os.path.dirname(names[-1]))
+        elif syscall.startswith("rename") and not passing and not _is_folder(names[-1]):
+            old, new = names
+            flushed.update([new] if old in flushed else [])
             folder, name = os.path.split(new)
-            if name.startswith(".altbackup-tmp-") or "/incoming/" in new:
+            if name.startswith(".altbackup-tmp-"):
                 continue
             count += 1
             if old not in flushed:
-                wrong.append(f"renamed before it was flushed: {line}")
-            if name.endswith(".dna") and folder in pending:
-                wrong.append(f"sidecar before its folder was flushed: {line}")
+                wrong.append(f"renamed before it was flushed: {asked}")
+            above = sorted(path for path in pending if f"{folder}/".startswith(f"{path}/"))
+            if name.endswith(".dna") and above:
+                wrong.append(f"sidecar before {', '.join(above)} was flushed: {asked}")
             pending.add(folder)
     return count, wrong + [f"folder not flushed: {folder}" for folder in sorted(pending)]
+
+
+def _is_folder(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
 
 
 @contextmanager
