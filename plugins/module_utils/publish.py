@@ -191,7 +191,10 @@ def point_last(tree: Tree, key: str, stamp: str) -> bool:
             return False
     temporary = temporary_beside(path)
     remove_if_there(temporary)
-    os.symlink(stamp, temporary)
+    try:
+        os.symlink(stamp, temporary)
+    except OSError as error:  # which names the stamp alone
+        raise OSError(error.errno, error.strerror, path) from error
     os.replace(temporary, path)
     flush_folder(os.path.dirname(path))
     return True

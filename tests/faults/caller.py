@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import atexit
 import importlib
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from ansible.module_utils.testing import patch_module_args
 
 MODULES = "ansible_collections.altbackup.core.plugins.modules"
 PATIENCE = 60
+TRACED = 20_000
+"""The process id of every module that is traced: names made of it are the same in each call"""
 
 
 def main() -> None:
@@ -35,9 +40,15 @@ def serve(module: str, arguments: dict[str, Any], output: str, strace: Sequence[
     """Call a module, return how it ended."""
     main_of = importlib.import_module(f"{MODULES}.{module}").main
     gate = os.pipe()
+    if strace is not None:
+        Path("/proc/sys/kernel/ns_last_pid").write_text(str(TRACED - 1), encoding="ascii")
     child = os.fork()
     if child == 0:
+        if strace is not None:
+            tempfile._name_sequence = (f"traced{number}" for number in itertools.count())  # type: ignore[attr-defined]
         run(main_of, arguments, output, gate)
+    if strace is not None and child != TRACED:
+        raise SystemExit(f"process {TRACED} is still there, the module got {child}")
     os.close(gate[0])
     tracer = None if strace is None else attach(child, strace)
     os.write(gate[1], b"x")

@@ -82,18 +82,19 @@ def violations(
     lasts: Mapping[str, str] = {},
     removable: Collection[str] = (),
     whole: Mapping[str, Bytes] = {},
+    marker: int | None = None,
 ) -> list[str]:
     """Given a tree and what was verified there before, return what is wrong now.
 
     `removable` are paths that a purge was to remove, `lasts` the former links `last`, `whole` what the tarballs that were
-    on their way consist of.
+    on their way consist of, `marker` the mode with which the marker was made, if that is known.
     """
     return [
         *_false_sidecars(tree.base),
         *_partials(tree.base, {**before, **whole}),
         *_losses(tree.base, before, removable),
         *_false_lasts(tree.base, lasts),
-        *_open_modes(tree.top),
+        *_open_modes(tree.top, marker),
     ]
 
 
@@ -148,9 +149,12 @@ def _false_lasts(base: Path, before: Mapping[str, str]) -> Iterator[str]:
             yield f"last of {item} in {base} went back from {before[item]} to {stamp}"
     for item in before.keys() - now.keys():
         yield f"last of {item} in {base} is gone"
+    for path in base.glob("*/*/last"):
+        if not path.is_symlink():
+            yield f"last is no link: {path}"
 
 
-def _open_modes(top: Path) -> Iterator[str]:
+def _open_modes(top: Path, marker: int | None) -> Iterator[str]:
     """Yield what others can read below the folder that the user made.
 
     Scratch copies keep the modes of what they are copies of, behind a private folder.
@@ -161,9 +165,23 @@ def _open_modes(top: Path) -> Iterator[str]:
         for name in [*folders, *(files if Path(parent) != top else [])]:
             status = os.lstat(os.path.join(parent, name))
             wanted = 0o700 if stat.S_ISDIR(status.st_mode) else 0o600
+            if Path(parent, name) == top / MARKER:
+                wanted = stat.S_IMODE(status.st_mode) if marker is None else marker
             own = stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode)
-            if own and stat.S_IMODE(status.st_mode) != wanted and Path(parent, name) != top / MARKER:
+            if own and stat.S_IMODE(status.st_mode) != wanted:
                 yield f"mode {stat.S_IMODE(status.st_mode):o}: {os.path.join(parent, name)}"
+
+
+def lease_of(tree: Tree) -> str:
+    """Return whose a tree is by its lock, as process id, and whether something is being sent into it; empty if nobody's."""
+    private = tree.top / MARKER
+    lock = private / "lock" if tree.base == tree.top else private / "locks" / tree.base.name
+    text = lock.read_text().strip() if lock.exists() else ""
+    try:
+        value = json.loads(text or "null")
+        return f"{value['run']['pid']}{' transfer' if value['transfer'] else ''}" if value else ""
+    except (ValueError, KeyError, TypeError) as error:
+        return f"no lease: {text!r} ({error!r})"
 
 
 def unhealed(tree: Tree) -> list[str]:
@@ -178,13 +196,16 @@ def unhealed(tree: Tree) -> list[str]:
 def tree_of(top: Path) -> dict[str, str]:
     """Return what a marked folder holds, by path: for files the digest and the first path of the same file, for links the destination.
 
-    Of private folders the files alone; the text of locks, and the scratch copies, which differ each time, are left out.
+    Of private folders the files alone; the text of locks, the scratch copies, which differ each time, and when those of
+    Subversion were built are left out.
     """
     found: dict[str, str] = {}
     first: dict[tuple[int, int], str] = {}
     for parent, folders, files in os.walk(top):
         folders.sort()
         inside = Path(parent).relative_to(top).parts
+        if inside == (MARKER, "state"):
+            folders[:] = [name for name in folders if name != "svn"]
         if inside == (MARKER,):
             folders[:] = [name for name in folders if name not in ("scratch", "locks")]
         links = [name for name in folders if os.path.islink(os.path.join(parent, name))]

@@ -17,33 +17,34 @@ from typing import Any
 
 from integration.site import REPOSITORY
 
-CHANGING = [
-    *(
-        "openat",
-        "open",
-        "creat",
-        "write",
-        "pwrite64",
-        "writev",
-        "copy_file_range",
-        "sendfile",
-        "fallocate",
-        "ftruncate",
-    ),
-    *("fsync", "fdatasync", "rename", "renameat", "renameat2", "mkdir", "mkdirat", "rmdir", "unlink", "unlinkat"),
-    *("link", "linkat", "symlink", "symlinkat", "chmod", "fchmod", "fchmodat", "utimensat", "chown", "fchownat"),
-]
+CHANGING = (
+    *("open", "openat", "openat2", "creat", "mknod", "mknodat", "truncate", "ftruncate", "fallocate"),
+    *("write", "pwrite64", "writev", "pwritev", "pwritev2", "copy_file_range", "sendfile", "fsync", "fdatasync"),
+    *("rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat", "unlink", "unlinkat"),
+    *("mkdir", "mkdirat", "rmdir", "setxattr", "lsetxattr", "fsetxattr"),
+    *("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "lchown", "fchown", "fchownat"),
+    *("utimensat", "utimes", "futimesat"),
+)
 """The system calls that change a file system, on any architecture"""
-FAILING = ("write", "pwrite64", "fsync", "rename", "renameat", "renameat2", "mkdir", "mkdirat", "link", "linkat")
+FAILING = (
+    *("open", "openat", "write", "pwrite64", "pwritev", "ftruncate", "copy_file_range", "fsync", "fdatasync"),
+    *("rename", "renameat", "renameat2", "mkdir", "mkdirat", "link", "linkat", "symlink", "symlinkat"),
+)
 """Those at which a disk that is full or broken tells"""
+_MOVING = ("chdir", "fchdir", "clone", "clone3", "fork", "vfork")
+"""Those that say what the relative paths of others are relative to"""
+_LOOKED_AT = {"rename": slice(1), "symlink": slice(1, None), "symlinkat": slice(1, None)}
+"""At which names strace's -P looks, where not at all"""
+_QUIET = ("-y", "-s", "0", "-e", "signal=none")
 _CALL = re.compile(r"(\d+) +(\w+)\((.*)")
-_FILE = re.compile(r"\d+<(/[^>]*)>")
+_FILE = re.compile(r"\b\d+<(/[^>]*)>")
+_NAME = re.compile(r'"([^"]+)"')
 _WRITING = re.compile(r"O_(WRONLY|RDWR|CREAT|TRUNC)")
 
 
 @dataclass(frozen=True)
 class Point:
-    """The so many-th call of a system call by a process or thread of a module, for one open file if that is given."""
+    """The so many-th call of a system call on a file, by a process or thread of a module."""
 
     syscall: str
     number: int
@@ -52,11 +53,31 @@ class Point:
 
     def words(self, fault: str) -> list[str]:
         """Return the words with which strace lets a fault happen here: `signal=KILL`, `error=ENOSPC`."""
-        quiet = ["-o", "/dev/null", "-e", "signal=none", *(["-P", self.path] if self.path else [])]
-        return [*quiet, "-e", f"trace={self.syscall}", "-e", f"inject={self.syscall}:{fault}:when={self.number}"]
+        return [
+            "-P",
+            self.path,
+            "-e",
+            f"trace={self.syscall}",
+            "-e",
+            f"inject={self.syscall}:{fault}:when={self.number}",
+        ]
+
+    def is_hit(self, lines: Sequence[str]) -> bool:
+        """Given what strace told of a call with these words, return whether the fault happened at this very point."""
+        counts: Counter[str] = Counter()
+        for line in lines:
+            pid = line.split(" ", 1)[0]
+            counts[pid] += "<... " not in line
+            if counts[pid] == self.number and ("(INJECTED)" in line or line.endswith(_ENDED)):
+                return True
+        return False
 
     def __str__(self) -> str:
         return f"{self.syscall} {self.number}: {self.shown}"
+
+
+_ENDED = ("= ?", "= ? <unavailable>")
+"""How a call looks in which its process was killed"""
 
 
 @dataclass
@@ -95,91 +116,110 @@ class Caller:
 
     def call(self, module: str, arguments: Mapping[str, Any], strace: Sequence[str] | None = None) -> Ended:
         """Call a module, let strace follow it if words for it are given, and return how it ended."""
-        output = self.folder / "output"
-        call = {"module": module, "arguments": arguments, "output": str(output), "strace": strace}
+        output, log = self.folder / "output", self.folder / "log"
+        words = None if strace is None else ["-o", str(log), *_QUIET, *strace]
+        call = {"module": module, "arguments": arguments, "output": str(output), "strace": words}
         assert self.process.stdin is not None and self.process.stdout is not None
         print(json.dumps(call), file=self.process.stdin, flush=True)
         answer = self.process.stdout.readline()
         assert answer, f"the caller of modules has ended at {module}: {output.read_text()}"
+        if words:
+            self.lines = log.read_text(errors="backslashreplace").splitlines()
         return Ended(json.loads(answer)["status"], output.read_text(errors="backslashreplace"))
 
     def points(self, module: str, arguments: Mapping[str, Any], below: Path) -> tuple[Ended, list[Point]]:
         """Call a module undisturbed; return how it ended, and where it or a child of it changed something below a folder."""
-        log = self.folder / "log"
-        words = [
-            "-o",
-            str(log),
-            "-y",
-            "-s",
-            "0",
-            "-e",
-            "signal=none",
-            "-e",
-            "trace=" + ",".join(f"?{it}" for it in CHANGING),
-        ]
-        ended = self.call(module, arguments, words)
-        self.lines = log.read_text(errors="backslashreplace").splitlines()
-        return ended, list(_points(self.lines, str(below)))
+        names = ",".join(f"?{name}" for name in (*CHANGING, *_MOVING))
+        ended = self.call(module, arguments, ["-e", f"trace={names}"])
+        return ended, list(dict.fromkeys(_points(self.lines, str(below))))
 
 
 def _points(lines: Sequence[str], below: str) -> Iterator[Point]:
-    counts: Counter[tuple[str, ...]] = Counter()
-    seen = set()
-    for line in lines:
-        match = _CALL.match(line)
-        if not match:
+    counts: Counter[tuple[str, str, str]] = Counter()
+    folders: dict[str, str] = {}
+    """Of processes, as far as they went into one"""
+    for pid, syscall, asked, answer in _calls(lines):
+        if syscall in _MOVING:
+            if syscall in ("chdir", "fchdir"):
+                folders[pid] = os.path.join(folders.get(pid, ""), (_NAME.findall(asked) or _FILE.findall(asked))[0])
+            else:
+                folders[answer.strip()] = folders.get(pid, "")
             continue
-        pid, syscall, rest = match.groups()
-        changing = _WRITING.search(rest) if syscall in ("openat", "open") else "= -1 " not in rest
-        file = _FILE.match(rest)
-        path = file.group(1) if file and f"-{pid}-" not in rest else ""  # names with a process id differ each time
-        counts[pid, syscall] += 1
-        counts[pid, syscall, path] += 1
-        number = counts[pid, syscall, path] if path else counts[pid, syscall]
-        point = Point(syscall, number, path, rest.replace(below, "")[:160])
-        if below in rest and changing and point not in seen:
-            seen.add(point)
-            yield point
+        names = _NAME.findall(asked)[_LOOKED_AT.get(syscall, slice(None))]
+        paths = list(dict.fromkeys([*_FILE.findall(asked), *names]))
+        for path in paths:
+            counts[pid, syscall, path] += 1
+        changing = _WRITING.search(asked) if syscall.startswith("open") else not answer.startswith("-1 ")
+        where = " ".join([asked, *(os.path.join(folders.get(pid, ""), path) for path in paths)])
+        if changing and below in where and paths:
+            path = next((path for path in paths if below in path), paths[0])
+            yield Point(syscall, counts[pid, syscall, path], path, asked.replace(below, "")[:160])
 
 
-_FSYNC = re.compile(r"\d+ +f(?:data)?sync\(\d+<(/[^>]*)>\)")
-_WRITE = re.compile(r"\d+ +(?:write|pwrite64|writev|ftruncate|copy_file_range)\(\d+<(/[^>]*)>")
-_RENAME = re.compile(r'\d+ +rename\w*\((?:AT_FDCWD<[^>]*>, )?"([^"]*)", (?:AT_FDCWD<[^>]*>, )?"([^"]*)"')
-_LINK = re.compile(r'\d+ +(?:sym)?link\w*\((?:AT_FDCWD<[^>]*>, )?"[^"]*", (?:AT_FDCWD<[^>]*>, )?"([^"]*)"')
+def _calls(lines: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
+    """Yield process, system call, arguments and answer of each call, in the order in which they began."""
+    answers: dict[int, str] = {}
+    begun: dict[str, int] = {}
+    for number, line in enumerate(lines):
+        pid = line.split(" ", 1)[0]
+        if line.endswith("<unfinished ...>"):
+            begun[pid] = number
+        elif "<... " in line and pid in begun:
+            answers[begun.pop(pid)] = line.rpartition(" = ")[2]
+    for number, line in enumerate(lines):
+        if match := _CALL.match(line):
+            pid, syscall, rest = match.groups()
+            asked = rest.removesuffix("<unfinished ...>") if number in answers else rest.rpartition(" = ")[0]
+            yield pid, syscall, asked, answers.get(number, rest.rpartition(" = ")[2])
+
+
+_WRITES = ("write", "pwrite64", "writev", "pwritev", "pwritev2", "ftruncate", "copy_file_range", "sendfile")
+_PASSING = (".altbackup/trash", ".altbackup/scratch", ".altbackup/tmp", ".altbackup/incoming")
+"""Where a power cut may take what there is"""
 
 
 def unflushed(lines: Sequence[str]) -> tuple[int, list[str]]:
     """Given strace's lines of an undisturbed call, return how many files got their final name, and which not as they should.
 
-    A file is flushed before it gets its name, and the folder after; a tarball's folder before its sidecar gets its name.
-    What a link or a symbolic link is made of is on the medium already.
+    A file is flushed before it gets its name, and the folder after; the folders above a tarball before its sidecar gets its
+    name. What a link or a symbolic link is made of is on the medium already.
     """
     flushed: set[str] = set()
     pending: set[str] = set()
     count = 0
     wrong = []
-    for line in lines:
-        if "= -1 " in line:
+    for _, syscall, asked, answer in _calls(lines):
+        files, names = _FILE.findall(asked), _NAME.findall(asked)
+        passing = any(folder in asked.rpartition('"/')[2] for folder in _PASSING)
+        if answer.startswith("-1 "):
             continue
-        if match := _FSYNC.match(line):
-            flushed.add(match.group(1))
-            pending.discard(match.group(1))
-        elif match := _WRITE.match(line):
-            flushed.discard(match.group(1))
-        elif match := _LINK.match(line):
-            flushed.add(match.group(1))
-        elif (match := _RENAME.match(line)) and not os.path.isdir(match.group(2)):
-            old, new = match.groups()
+        if syscall in ("fsync", "fdatasync"):
+            flushed.update(files)
+            pending.difference_update(files)
+        elif syscall in _WRITES:
+            flushed.difference_update(files)
+        elif syscall in ("link", "linkat", "symlink", "symlinkat"):
+            flushed.add(names[-1])
+        elif syscall in ("mkdir", "mkdirat") and not passing:
+            pending.add(os.path.dirname(names[-1]))
+        elif syscall.startswith("rename") and not passing and not _is_folder(names[-1]):
+            old, new = names
+            flushed.update([new] if old in flushed else [])
             folder, name = os.path.split(new)
-            if name.startswith(".altbackup-tmp-") or "/incoming/" in new:
+            if name.startswith(".altbackup-tmp-"):
                 continue
             count += 1
             if old not in flushed:
-                wrong.append(f"renamed before it was flushed: {line}")
-            if name.endswith(".dna") and folder in pending:
-                wrong.append(f"sidecar before its folder was flushed: {line}")
+                wrong.append(f"renamed before it was flushed: {asked}")
+            above = sorted(path for path in pending if f"{folder}/".startswith(f"{path}/"))
+            if name.endswith(".dna") and above:
+                wrong.append(f"sidecar before {', '.join(above)} was flushed: {asked}")
             pending.add(folder)
     return count, wrong + [f"folder not flushed: {folder}" for folder in sorted(pending)]
+
+
+def _is_folder(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from faults.invariants import (
     content_of,
     differences,
     last_links,
+    lease_of,
     surroundings,
     tree_of,
     unhealed,
@@ -28,7 +29,8 @@ def tree(tmp_path: Path) -> Tree:
     """A base with two nights of one item."""
     base = tmp_path / "around" / "base"
     (base / ".altbackup" / "tmp").mkdir(parents=True, mode=0o700)
-    (base / ".altbackup" / "tmp").chmod(0o700)
+    for path in (base / ".altbackup", base / ".altbackup" / "tmp"):
+        path.chmod(0o700)
     plant(base, "folders/notes", DAY1, b"first")
     plant(base, "folders/notes", DAY2, b"second")
     return Tree(base, base)
@@ -66,17 +68,23 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "both gone": (lambda base: shutil.rmtree((base / RELPATH).parent), "lost"),
     "last gone": (lambda base: (base / "folders/notes/last").unlink(), "last of folders/notes"),
     "last to nothing": (lambda base: point(base, "2013/05/30/104701"), "no verified tarball"),
+    "last a folder": (lambda base: point(base, None), "last is no link"),
     "last back": (lambda base: point(base, DAY1), "went back"),
     "open file": (lambda base: (base / RELPATH).chmod(0o640), "mode 640"),
     "open folder": (lambda base: (base / "folders").chmod(0o755), "mode 755"),
+    "open marker": (lambda base: (base / ".altbackup").chmod(0o755), "mode 755"),
     "open private folder": (lambda base: (base / ".altbackup/tmp").chmod(0o750), "mode 750"),
 }
 
 
-def point(base: Path, stamp: str) -> None:
-    """Let `last` point to a stamp."""
-    (base / "folders/notes/last").unlink()
-    (base / "folders/notes/last").symlink_to(stamp)
+def point(base: Path, stamp: str | None) -> None:
+    """Let `last` point to a stamp, or be a folder."""
+    last = base / "folders/notes/last"
+    last.unlink()
+    if stamp:
+        last.symlink_to(stamp)
+    else:
+        last.mkdir(mode=0o700)
 
 
 @pytest.mark.parametrize("name", DAMAGE)
@@ -84,8 +92,30 @@ def test_damage_is_seen(tree: Tree, name: str) -> None:
     before, lasts = verified(tree.base), last_links(tree.base)
     damage, expected = DAMAGE[name]
     damage(tree.base)
-    found = violations(tree, before=before, lasts=lasts)
+    found = violations(tree, before=before, lasts=lasts, marker=0o700)
     assert [what for what in found if expected in what], found
+
+
+def test_last_that_never_was_a_link_is_seen(tree: Tree) -> None:
+    point(tree.base, None)
+    assert violations(tree) == [f"last is no link: {tree.base}/folders/notes/last"]
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("", ""),
+        ("  \n", ""),
+        ('{"run": {"pid": 7}, "transfer": false}', "7"),
+        ('{"run": {"pid": 7}, "transfer": true}  \n', "7 transfer"),
+    ],
+)
+def test_whose_lock_it_is(tree: Tree, text: str, seen: str) -> None:
+    assert lease_of(tree) == ""
+    (tree.base / ".altbackup" / "lock").write_text(text)
+    assert lease_of(tree) == seen
+    (tree.base / ".altbackup" / "lock").write_text('{"run": {"pi')
+    assert lease_of(tree).startswith("no lease")
 
 
 def test_final_name_without_sidecar_must_be_whole(tree: Tree) -> None:
