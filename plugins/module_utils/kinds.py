@@ -91,8 +91,9 @@ def require_folder(item: Item) -> None:
 def walk(
     root: str, excluded: Callable[[str, bool], bool] = lambda path, folder: False
 ) -> tuple[dict[bytes, tuple[int, ...]], list[str]]:
-    """Given a folder, or a link to one, return ({path as tar wants it: identity} sorted by path, notes on what cannot be archived).
+    """Given a folder, or a link to one, return ({path as tar wants it: identity}, notes on what cannot be archived).
 
+    The content of a folder follows it, before any sibling: GNU tar settles mode and time of a folder once it has left it.
     `excluded` is asked with the path below the root and whether it is a folder. Raise InvalidInput where something
     cannot be read, SourceChanged where it vanishes meanwhile.
     """
@@ -122,7 +123,12 @@ def walk(
             raise InvalidInput(
                 f"{printable(full)} cannot be read by uid {os.geteuid()}: nothing of this item is stored"
             ) from error
-    return dict(sorted(found.items())), sorted(notes)
+    return {name: found[name] for name in sorted(found, key=_parts)}, sorted(notes)
+
+
+def _parts(name: bytes) -> bytes:
+    """Return what sorts a path by its parts."""
+    return name.replace(b"/", b"\0")
 
 
 def settle() -> None:

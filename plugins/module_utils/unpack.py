@@ -349,6 +349,7 @@ def _check(child: Child, deadline: Deadline, what: str) -> None:
 def _tar_command(owners: bool, special_modes: bool, sandboxed: bool) -> list[str]:
     """Return GNU tar's argv for what it is to keep."""
     argv = [find_tool("tar"), "--extract", "--file=-", "--warning=no-timestamp", "--no-unquote", "--numeric-owner"]
+    argv += ["--delay-directory-restore"]  # in older tarballs siblings stand between a folder and its content
     argv += ["--same-owner", "--same-permissions"] if owners else ["--no-same-owner", "--no-same-permissions"]
     if sandboxed:  # its user may not set them, and no proof looks at them
         return [*argv, "--no-xattrs", "--no-acls", "--no-selinux"]

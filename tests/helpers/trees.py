@@ -185,6 +185,7 @@ def make_odd_tree(root: Path) -> Path:
         path.chmod(mode)
     (root / "sticky").mkdir()
     (root / "sticky").chmod(0o1777)
+    make_siblings(root)
     with open(root / "sparse", "wb") as stream:
         for position in (0, 5 << 20, 9 << 20):
             stream.seek(position)
@@ -207,6 +208,17 @@ def make_odd_tree(root: Path) -> Path:
     os.utime(root / "dangling", ns=(0, 1), follow_symlinks=False)
     os.utime(root, ns=(0, 1_000_000_000_000_000_001))
     return root
+
+
+def make_siblings(root: Path) -> None:
+    """Make a sealed folder with content, and siblings whose names sort between it and its content."""
+    for name in ("sealed", "sealed.d", "sealed-old"):
+        (root / name).mkdir()
+    (root / "sealed" / "below").mkdir()
+    (root / "sealed" / "inside").write_text("content")
+    (root / "sealed").chmod(0o555)
+    for name in ("sealed/below", "sealed", "sealed.d", "sealed-old"):
+        os.utime(root / name, ns=(0, 1_000_000_000_123_456_789))
 
 
 def _set_attribute(path: Path, key: str, value: bytes) -> None:

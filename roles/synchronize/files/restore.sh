@@ -475,7 +475,7 @@ unpack() {
     if [ -n "$gnu" ]; then
         set -- --numeric-owner --warning=no-timestamp --xattrs "--xattrs-include=*" --acls
         "$tar" --help 2>/dev/null | grep -q -e --xattrs-include || set -- --numeric-owner # an old one
-        set -- "$@" ${chosen_base:+--listed-incremental=/dev/null}
+        set -- "$@" --delay-directory-restore ${chosen_base:+--listed-incremental=/dev/null}
     else
         set --
     fi

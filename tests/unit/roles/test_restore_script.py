@@ -21,6 +21,7 @@ from helpers.trees import (
     describe_tree,
     link_tools,
     make_odd_tree,
+    make_siblings,
     make_tool,
     needs_root,
     nobodys_folder,
@@ -28,8 +29,10 @@ from helpers.trees import (
 from helpers.waiting import wait_until
 
 from ansible_collections.altbackup.core.plugins.module_utils import sidecar
-from ansible_collections.altbackup.core.plugins.module_utils.archive import Form
+from ansible_collections.altbackup.core.plugins.module_utils.archive import Form, Part, write_archive
 from ansible_collections.altbackup.core.plugins.module_utils.errors import SidecarMalformed
+from ansible_collections.altbackup.core.plugins.module_utils.kinds import walk
+from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
 
 SHELLS = {"dash": ["dash"], "busybox": ["busybox", "sh"], "bash": ["bash", "--posix"]}
 FIRST, SECOND, THIRD, FOURTH = NIGHTS
@@ -289,6 +292,17 @@ def test_restore_gives_back_odd_trees_with_modes_links_and_attributes(disk: Disk
         del before[name]  # sockets
         assert b"socket" in name
     assert after == before
+
+
+def test_restore_of_an_older_tarball_gives_back_the_times_of_folders(disk: Disk, tmp_path: Path, place: Path) -> None:
+    live = tmp_path / "live"
+    live.mkdir()
+    make_siblings(live)
+    parts = [Part(str(live), sorted(walk(str(live))[0]))]  # siblings stand between a folder and its content
+    write_archive(str(tmp_path / "x.tar"), parts, top="thing", form=Form(".tar"), deadline=Deadline(60))
+    disk.put(content=(tmp_path / "x.tar").read_bytes())
+    disk.well("restore", "dayabay/folders/thing", place / "out")
+    assert describe_tree(place / "out") == describe_tree(live)
 
 
 @pytest.mark.parametrize(

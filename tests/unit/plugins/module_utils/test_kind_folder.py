@@ -21,6 +21,7 @@ from helpers.trees import (
     item,
     list_archive,
     make_odd_tree,
+    make_siblings,
     make_socket,
     needs_root,
     nobodys_folder,
@@ -83,6 +84,24 @@ def test_record_tells_what_the_archive_holds(tree: Path, base: Base) -> None:
     assert record["bytes"] == sum(files.values())
     (tree / "plain").write_bytes(b"CONTENT of plain")
     assert base.dump_one(item("folder", tree), stamp=NIGHTS[1])["record"]["manifest"] != record["manifest"]
+
+
+def test_content_of_a_folder_follows_it_before_any_sibling(base: Base, small: Path) -> None:
+    make_siblings(small)
+    (small / "sub!").mkdir()
+    names = ["", "file", "link", "sealed/", "sealed/below/", "sealed/inside", "sealed-old/", "sealed.d/"]
+    expected = [f"thing/{name}" for name in [*names, "sub/", "sub/deep", "sub!/"]]
+    assert list_archive(base.dump_one(item("folder", small))["path"]) == expected
+
+
+@needs_root
+def test_sealed_folder_with_siblings_unpacks_with_plain_tar_for_any_user() -> None:
+    with nobodys_folder() as home, as_nobody():
+        (home / "live").mkdir()
+        make_siblings(home / "live")
+        tarball = Base(home / "base").dump_one(item("folder", home / "live"))
+        top = unpack(tarball, home / "out")
+        assert describe_tree(top) == describe_tree(home / "live")
 
 
 def test_large_sparse_file_stays_small(tmp_path: Path) -> None:

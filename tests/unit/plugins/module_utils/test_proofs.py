@@ -16,14 +16,16 @@ from faults.corruptions import CONSISTENT, corruptions, find
 from helpers.drills import KINDS, SECONDS, Copies, alter, recompute, unpacked
 from helpers.original_trees import reasons, run_module
 from helpers.repositories import git, make_git, run
-from helpers.trees import describe_tree
+from helpers.trees import describe_tree, make_siblings
 
+from ansible_collections.altbackup.core.plugins.module_utils.archive import Form, Manifest, Part, write_archive
 from ansible_collections.altbackup.core.plugins.module_utils.errors import (
     DeadlineExceeded,
     InvalidInput,
     ProofFailed,
     ToolFailed,
 )
+from ansible_collections.altbackup.core.plugins.module_utils.kinds import walk
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.proofs import prove
 from ansible_collections.altbackup.core.plugins.module_utils.sandbox import Sandbox, give
@@ -77,6 +79,24 @@ def test_without_a_record_that_is_said(copies: Copies, scratch: Path, tmp_path: 
     assert any(
         "recorded no" in note for note in proved(kind, top, scratch, {"kind": kind, "path": "/x/live sqlite"})["notes"]
     )
+
+
+@pytest.mark.parametrize("order", [list, sorted])
+def test_folder_is_proved_by_a_record_in_the_order_of_today_or_of_old(
+    scratch: Path, tmp_path: Path, order: Callable[[Any], list[bytes]]
+) -> None:
+    live = tmp_path / "thing"
+    live.mkdir()
+    make_siblings(live)
+    os.link(live / "sealed" / "inside", live / "sealed-old" / "twin")
+    parts, manifest = [Part(str(live), order(walk(str(live))[0]))], Manifest()
+    form, deadline = Form(".tar"), Deadline(SECONDS)
+    write_archive(str(tmp_path / "x.tar"), parts, top="thing", form=form, deadline=deadline, manifest=manifest)
+    record = {"entries": manifest.entries, "bytes": manifest.bytes, "manifest": manifest.digest}
+    assert proved("folder", live, scratch, record)["facts"] == record
+    (live / "sealed" / "inside").write_text("CONTENT")
+    with pytest.raises(ProofFailed, match="the digest over its paths and contents is"):
+        proved("folder", live, scratch, record)
 
 
 def test_unknown_kind_is_refused(scratch: Path) -> None:

@@ -13,15 +13,16 @@ import pytest
 from helpers import hostile
 from helpers.hostile import TOP, compressed, folder, member, stream
 from helpers.repositories import run
-from helpers.trees import Base, as_nobody, describe_tree, item, make_odd_tree, needs_root, nobodys_folder
+from helpers.trees import Base, as_nobody, describe_tree, item, make_odd_tree, make_siblings, needs_root, nobodys_folder
 
-from ansible_collections.altbackup.core.plugins.module_utils.archive import Form
+from ansible_collections.altbackup.core.plugins.module_utils.archive import Form, Part, write_archive
 from ansible_collections.altbackup.core.plugins.module_utils.errors import (
     DeadlineExceeded,
     Hostile,
     InvalidInput,
     ToolFailed,
 )
+from ansible_collections.altbackup.core.plugins.module_utils.kinds import walk
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.sandbox import Sandbox
 from ansible_collections.altbackup.core.plugins.module_utils.unpack import Limits, measure, unpack
@@ -56,6 +57,29 @@ def test_what_a_dump_made_comes_back(tmp_path: Path, way: str, extension: str) -
         for name, value in expected.items():
             taken_off = 0o6000 if stat.S_ISREG(value[0]) else 0
             assert found[name] == (value[0] & ~taken_off, *value[1:])
+
+
+def by_whole_paths(live: Path, tarball: Path) -> Path:
+    """Archive a folder as it was done of old: siblings may stand between a folder and its content."""
+    live.mkdir()
+    make_siblings(live)
+    parts = [Part(str(live), sorted(walk(str(live))[0]))]
+    write_archive(str(tarball), parts, top=TOP, form=Form(".tar"), deadline=Deadline(60))
+    return tarball
+
+
+def test_older_tarballs_give_back_the_times_of_folders(tmp_path: Path) -> None:
+    tarball = by_whole_paths(tmp_path / "live", tmp_path / "thing.tar")
+    assert describe_tree(take(tarball, tmp_path / "out", "owners")) == describe_tree(tmp_path / "live")
+
+
+@needs_root
+def test_older_tarballs_with_sealed_folders_unpack_for_any_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/usr/bin/python3")  # one that every user can start
+    with nobodys_folder() as home, as_nobody():
+        tarball = by_whole_paths(home / "live", home / "thing.tar")
+        for way in WAYS:
+            assert (take(tarball, home / way, way) / "sealed" / "inside").read_text() == "content"
 
 
 @needs_root
