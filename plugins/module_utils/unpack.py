@@ -7,7 +7,7 @@ import os
 import stat
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -46,10 +46,15 @@ class Limits:
 
 @dataclass
 class Contents(Manifest):
-    """What an archive holds, with the names of its devices and named pipes, and the bytes that its files need on disk."""
+    """What an archive holds, with the names of its devices and named pipes, and the bytes that its files need on disk.
+
+    With the paths of its symbolic links, too, and of those of its full tarball in whose place a differential has a folder.
+    """
 
     special: list[str] = field(default_factory=list)
     stored: int = 0
+    links: set[str] = field(default_factory=set)
+    replaced: list[str] = field(default_factory=list)
 
 
 def unpack(
@@ -74,17 +79,28 @@ def unpack(
     """
     wanted = _clean_member(member, top)
     special: list[str] = []
+    replaced: list[str] = []
+    links: set[str] = set()
     for tarball in tarballs:
         contents = examine(
-            tarball, top=top, limits=limits, deadline=deadline, special_modes=special_modes, sandbox=sandbox
+            tarball,
+            top=top,
+            limits=limits,
+            deadline=deadline,
+            special_modes=special_modes,
+            sandbox=sandbox,
+            below=links,
         )
         special += contents.special
+        replaced += contents.replaced
+        links |= contents.links
     extract(
         tarballs,
         folder,
         owners=owners,
         special_modes=special_modes,
         special=special,
+        replaced=replaced,
         member=wanted,
         deadline=deadline,
         sandbox=sandbox,
@@ -103,10 +119,14 @@ def extract(
     owners: bool,
     special_modes: bool = False,
     special: Sequence[str] = (),
+    replaced: Sequence[str] = (),
     member: str = "",
     sandbox: Sandbox | None = None,
 ) -> None:
-    """Given tarballs that were examined, unpack them as `unpack` does. Raise ToolFailed, Hostile, DeadlineExceeded or OSError."""
+    """Given tarballs that were examined, unpack them as `unpack` does. Raise ToolFailed, Hostile, DeadlineExceeded or OSError.
+
+    Links of the full tarball that were found `replaced` are removed before its differential is unpacked.
+    """
     if sandbox is not None:
         give(folder, sandbox.identity())
     argv = _tar_command(owners, special_modes, sandbox is not None)
@@ -115,9 +135,19 @@ def extract(
         argv += ["--anchored", "--no-wildcards", *(f"--exclude={name}" for name in special)]
     if member and len(tarballs) == 1:  # what a differential says of one file stands at its folder
         argv += ["--", member]
-    for tarball in tarballs:
+    for number, tarball in enumerate(tarballs):
+        if number:
+            _remove_links(folder, replaced)
         _extract(tarball, folder, argv, deadline, sandbox)
     _settle_modes(folder, owners=owners, special_modes=special_modes)
+
+
+def _remove_links(folder: str, links: Sequence[str]) -> None:
+    """Remove symbolic links that were unpacked: GNU tar leaves them where a rename of its differential fails."""
+    for link in links:
+        path = os.path.join(folder, link)
+        if os.path.islink(path):
+            os.unlink(path)
 
 
 def _clean_member(member: str, top: str) -> str:
@@ -144,16 +174,18 @@ def examine(
     special_modes: bool = False,
     sandbox: Sandbox | None = None,
     digested: bool = False,
+    below: Collection[str] = (),
 ) -> Contents:
     """Given a tarball, read all of it and return what it holds; with `digested` with the digest of its manifest.
 
+    If it is a differential, `below` are the symbolic links of its full tarball, over which it is to be unpacked.
     Raise Hostile, naming the member, for what no archive with this top folder (any one if it is empty) holds, ToolFailed
     for a damaged one, DeadlineExceeded or OSError.
     """
     manifest = Contents()
     with open_plain(tarball) as source, _decompressed(tarball, source, deadline, sandbox) as (stream, check):
         metered = _Metered(stream, tarball, deadline)
-        rules = _Rules(tarball, top, limits, special_modes, manifest.special)
+        rules = _Rules(tarball, top, limits, deadline, special_modes, manifest, below)
 
         def look(member: Any) -> None:
             stored = _stored_bytes(member)
@@ -228,15 +260,30 @@ class _Metered:
 class _Rules:
     """What a member of an archive may be."""
 
-    def __init__(self, tarball: str, top: str, limits: Limits, special_modes: bool, special: list[str]) -> None:
+    def __init__(
+        self,
+        tarball: str,
+        top: str,
+        limits: Limits,
+        deadline: Deadline,
+        special_modes: bool,
+        contents: Contents,
+        below: Collection[str],
+    ) -> None:
         self._tarball = tarball
         self._top = top
         self._limits = limits
+        self._deadline = deadline
         self._special_modes = special_modes
-        self._special = special
+        self._special = contents.special
+        self._replaced = contents.replaced
         self._bytes = 0
         self._entries = 0
-        self._links: set[str] = set()
+        self._links = contents.links
+        self._below = {link: link for link in below}
+        """Where a link of the full tarball is by now, and where it was unpacked."""
+        self._perhaps: set[str] = set()
+        """Where one still is if GNU tar could not rename what it was to."""
         self._files: set[bytes] = set()
 
     def check(self, member: Any) -> None:
@@ -244,8 +291,10 @@ class _Rules:
         path = self._path(member, member.name, "its name")
         if "/" not in path and not member.isdir():
             self._refuse(member, "stands in the place of the top folder, but is none")
-        if self._behind_link(path, itself=True):
-            self._refuse(member, "would be written through a symbolic link of the archive")
+        link = self._link_before(path, itself=member.isdir()) or (path if path in self._links else "")
+        if link:
+            whose = "the archive" if link in self._links else "its full tarball"
+            self._refuse(member, f"would be written through a symbolic link of {whose}, {printable(link)!r}")
         self._entries += 1
         self._bytes += member.size
         if self._entries > self._limits.entries:
@@ -266,7 +315,7 @@ class _Rules:
         if member.size and member.type not in _PLAIN:
             self._refuse(member, f"is no file, but has {member.size} bytes")
         if _DUMPDIR in member.pax_headers:
-            self._check_dumpdir(member)
+            self._check_dumpdir(member, path)
         if not member.isdir():
             self._files.add(_short(path))
 
@@ -284,27 +333,67 @@ class _Rules:
             self._refuse(member, f"{what} {printable(name)!r} is not in the top folder {self._top}")
         return "/".join(parts)
 
-    def _behind_link(self, path: str, itself: bool) -> bool:
-        parts = path.split("/") if self._links else []
-        return any("/".join(parts[:end]) in self._links for end in range(1, len(parts) + itself))
+    def _is_link(self, path: str) -> bool:
+        return path in self._links or path in self._below or path in self._perhaps
+
+    def _link_before(self, path: str, itself: bool) -> str:
+        """Return the first link that a path leads through, empty if that is none."""
+        parts = path.split("/") if self._links or self._below or self._perhaps else []
+        prefixes = ("/".join(parts[:end]) for end in range(1, len(parts) + itself))
+        return next(filter(self._is_link, prefixes), "")
 
     def _check_hard_link(self, member: Any, path: str) -> None:
         target = self._path(member, member.linkname, "its hard link to")
-        if self._behind_link(target, itself=False):
+        if self._link_before(target, itself=False):
             self._refuse(member, f"its hard link to {printable(target)!r} leads through a symbolic link of the archive")
         if _short(target) not in self._files:
             self._refuse(member, f"its hard link to {printable(target)!r} leads to what the archive has not")
-        if target in self._links:
+        if self._is_link(target):
             self._links.add(path)
 
-    def _check_dumpdir(self, member: Any) -> None:
-        """Raise Hostile if what a differential would rename or remove is not below its top folder."""
+    def _check_dumpdir(self, member: Any, path: str) -> None:
+        """Follow the links of the full tarball through what a differential removes and renames.
+
+        Raise Hostile if that is not below its top folder, or behind a link.
+        """
+        listed: dict[str, set[str]] = {}
+        renames = []
         for entry in member.pax_headers[_DUMPDIR].split("\0"):
             kind, name = entry[:1], entry[1:]
-            if kind in ("R", "T", "X") and name:
-                self._path(member, name, "what it renames,")
+            if kind in ("R", "T", "X"):
+                renames.append((kind, name and self._path(member, name, "what it renames,")))
             elif "/" in name or name in (".", ".."):
                 self._refuse(member, f"it lists {printable(name)!r}, which is no name in a folder")
+            else:
+                listed.setdefault(name, set()).add(kind)
+        for name in [name for name, kinds in listed.items() if kinds == {"D"}]:
+            link = f"{path}/{name}"
+            if link in self._below:
+                self._replaced.append(self._below.pop(link))
+            if not renames and os.geteuid() == 0:  # tar removes it from a folder that it can read
+                self._perhaps.discard(link)
+        self._follow_renames(member, renames)
+
+    def _follow_renames(self, member: Any, renames: list[tuple[str, str]]) -> None:
+        """Given those of a dumpdir, in which no name is that of a temporary folder, rename what the links are known by. Raise Hostile."""
+        if renames and self._entries > 1:
+            self._refuse(member, "renames, but is not the first of its archive")
+        source = ""
+        for kind, name in renames:
+            self._deadline.remaining()
+            if kind == "X" and not name:
+                self._refuse(member, "what it renames would pass through a folder without a name")
+            if self._link_before(name, itself=True):
+                self._refuse(member, f"what it renames, {printable(name)!r}, leads through a symbolic link")
+            if kind == "R":
+                source = name or "\0"
+            elif kind == "T" and source:
+                for link in [link for link in self._below if link.startswith(f"{source}/")]:
+                    self._perhaps.add(link)
+                    moved = (name or "\0") + link[len(source) :]
+                    if moved in self._below:
+                        self._refuse(member, f"it renames to {printable(name)!r}, which is there already")
+                    self._below[moved] = self._below.pop(link)
 
     def _refuse(self, member: Any, reason: str, error: type[Hostile] = Hostile) -> None:
         raise error(f"{self._tarball}: member {printable(member.name)!r} {reason}; nothing was unpacked")

@@ -119,12 +119,20 @@ def archive(members: Iterable[tuple[str, bytes | str | None]]) -> bytes:
     return buffer.getvalue()
 
 
-def put_pair(disk: Disk, tmp_path: Path) -> Path:
-    """Make a full tarball and a differential of a folder in which files vanished and were renamed; return the folder."""
+def put_pair(disk: Disk, tmp_path: Path, links: Sequence[str] = ()) -> Path:
+    """Make a full tarball and a differential of a folder in which files vanished and were renamed; return the folder.
+
+    Folders change their names in a circle, and links become folders.
+    """
     live = tmp_path / "pair" / "thing"
     (live / "below").mkdir(parents=True)
     for name in ("stays", "goes", "below/moves"):
         (live / name).write_text(name)
+    for name in ("one", "two", "was"):
+        (live / name).mkdir()
+        (live / name / f"was {name}").write_text(name)
+    for name in links:
+        (live / name).symlink_to(tmp_path)
     snapshot = tmp_path / "snapshot"
     packed = []
     for name in ("full", "diff"):
@@ -146,6 +154,12 @@ def put_pair(disk: Disk, tmp_path: Path) -> Path:
             (live / "goes").unlink()
             (live / "below" / "moves").rename(live / "moved")
             (live / "new").write_text("new")
+            for link in links:
+                (live / link).unlink()
+                (live / link).mkdir()
+                (live / link / "inside").write_text(link)
+            for old, new in (("one", "aside"), ("two", "one"), ("aside", "two"), ("was", "below/is")):
+                (live / old).rename(live / new)
     full, difference = packed
     disk.put(content=full)
     base = f"{FIRST}/thing.tar"

@@ -371,6 +371,7 @@ restore() {
         require_safe_names
     done
     for path in ${chosen_base:+"$full_path"} "$chosen"; do
+        [ -z "$chosen_base" ] || [ "$path" = "$full_path" ] || require_no_links
         say "unpacking ${path##*/} ..."
         unpack || fail "$path could not be unpacked: nothing was restored"
     done
@@ -471,6 +472,137 @@ require_plain() {
     fi
 }
 
+# Fail if anything of the differential at path would be written, linked or renamed through a symbolic link: its own, which are to have
+# nothing below, or one of the full tarball, which is unpacked. Such a one where the differential has a folder is removed, as tar is to.
+require_no_links() {
+    decompress | {
+        "$tar" --quoting-style=escape -tvv -g /dev/null -f - 2>"$temporary/said" || : >"$temporary/failed"
+        cat >/dev/null
+    } | awk '
+        BEGIN {
+            for (i = 1; i < 256; i++) escaped[sprintf("%c", i)] = i > 31 && i < 127 ? sprintf("%c", i) : sprintf("\\%03o", i)
+            split("a 7 b 8 t 9 n 10 v 11 f 12 r 13", letters)
+            for (i = 1; i < 14; i += 2) escaped[sprintf("%c", letters[i + 1] + 0)] = "\\" letters[i]
+            escaped["\\"] = "\\\\"
+        }
+        /^.[-r][-w][-xsS][-r]/ { members++ }
+        /^h/ { # to what a hard link leads, wherever its name may end
+            for (rest = $0; (i = index(rest, " link to ")) > 0; ) {
+                rest = substr(rest, i + 9)
+                print "link " rest
+            }
+        }
+        /^[RTX] / { # a dumpdir has names as they are
+            name = ""
+            for (i = 3; i <= length($0); i++) name = name escaped[substr($0, i, 1)]
+            print substr($0, 1, 1) (members > 1 ? "late " : " ") name
+        }' >"$temporary/renames" || : >"$temporary/failed"
+    grep -q '^[RTX]' "$temporary/renames" && require_no_line_breaks
+    decompress | {
+        "$tar" --quoting-style=escape -t -f - 2>"$temporary/said" || : >"$temporary/failed"
+        cat >/dev/null
+    } | awk '
+        function last(name, most,   found, list, i) { # the last rename, up to one, of a path or of a folder above it
+            for (found = 0; ; name = substr(name, 1, RSTART - 1)) {
+                for (i = split(uses[name], list, " "); i > 0 && list[i] + 0 > most; ) i--
+                if (i > 0 && list[i] + 0 > found) found = list[i] + 0
+                if (!match(name, "/[^/]*$")) return found
+            }
+        }
+        function before(name, most,   i) { # what a path was called before the renames, up to one
+            for (; (i = last(name, most)) > 0; most = i - 1) {
+                if (index(name "/", to[i] "/") != 1) return ""
+                name = from[i] substr(name, length(to[i]) + 1)
+            }
+            return name
+        }
+        function plain(name) { # a path without empty parts
+            gsub("//+", "/", name)
+            while (sub("/[.]/", "/", name)) continue
+            sub("/[.]$", "/", name)
+            sub("^/", "", name)
+            return name
+        }
+        function tell(what, name) {
+            if (name == "" || (what, name) in told) return
+            told[what, name] = 1
+            gsub("%", "%%", name)
+            print what, name
+        }
+        function tell_above(what, name, most, itself,   parts, count, i, path) {
+            count = split(name, parts, "/")
+            for (i = 1; i < count + itself; i++) tell(what, before(path = (i > 1 ? path "/" : "") parts[i], most))
+        }
+        part == 1 {
+            name = substr($0, index($0, " ") + 1)
+            if ($0 ~ /^link /) { targets[++links] = plain(name); next }
+            renamed[++count] = name
+            kind[count] = substr($0, 1, 1)
+            if ($0 ~ /^.late /) tell("hostile", name == "" ? "/" : name)
+            next
+        }
+        {
+            $0 = plain($0)
+            folder = sub("/$", "")
+        }
+        FNR == 1 {
+            top = $0; sub("/.*", "", top)
+            for (i = 1; i <= count; i++) {
+                name = renamed[i]
+                if (name != "" && (index(name "/", top "/") != 1 || ("/" name "/") ~ /\/\.\.?\/|\/\//) || kind[i] == "X" && name == "")
+                    tell("hostile", name == "" ? "/" : name)
+                tell_above("renamed", name, renames, 1)
+                name = name == "" ? "?" : name
+                if (kind[i] == "R") source = name
+                if (kind[i] != "T") continue
+                from[++renames] = source; to[renames] = name
+                uses[source] = uses[source] " " renames; uses[name] = uses[name] " " renames
+            }
+            for (i = 1; i <= links; i++) tell_above("renamed", targets[i], renames, 0)
+        }
+        {
+            parts = split($0, names, "/"); path = ""
+            for (i = 1; i <= parts; i++) {
+                path = path (i > 1 ? "/" : "") names[i]
+                if (i == parts && !folder) { other[path] = 1; if (path in above) tell("hostile", path); break }
+                if (path in other) tell("hostile", path)
+                if (i == parts) {
+                    if (!(path in above)) listed[path] = 1
+                } else if (path in above) continue
+                above[path] = 1
+                tell(path in listed ? "folder" : "above", before(path, renames))
+                for (k = last(path, renames); k > 0; k = last(path, k - 1)) tell("renamed", before(path, k - 1))
+            }
+        }' part=1 "$temporary/renames" part=2 - >"$temporary/links" || : >"$temporary/failed"
+    [ ! -e "$temporary/failed" ] || fail "$path cannot be read as an archive: $(head -n 3 "$temporary/said") Nothing was restored"
+    while IFS= read -r line; do
+        # shellcheck disable=SC2059 # it is one
+        name=$(printf -- "${line#* }x")
+        name=${name%x}
+        case $line in
+            hostile\ *) ;;
+            folder\ *)
+                [ ! -L "$temporary/unpacked/$name" ] || rm -f "$temporary/unpacked/$name"
+                continue ;;
+            *) [ -L "$temporary/unpacked/$name" ] || continue ;;
+        esac
+        fail "${path##*/} would write or rename through $name, which is a symbolic link or may become one: whoever made it may want to" \
+            "overwrite files of this machine. Nothing was restored; the full tarball, ${full_path##*/}, can be restored alone"
+    done <"$temporary/links"
+}
+
+# Fail if there are names in the full tarball with a line break: then a list of what is renamed may be read in two ways.
+require_no_line_breaks() {
+    differential=$path path=$full_path
+    broken=$(decompress | {
+        "$tar" --quoting-style=escape -t -f - 2>"$temporary/said" || : >"$temporary/failed"
+        cat >/dev/null
+    } | grep -E '(^|[^\\])(\\\\)*\\n')
+    path=$differential
+    [ -z "$broken" ] || fail "${path##*/} renames folders, which this script does not do where there are line breaks in names:" \
+        "${broken%%"$newline"*}. Nothing was restored; the full tarball, ${full_path##*/}, can be restored alone"
+}
+
 unpack() {
     if [ -n "$gnu" ]; then
         set -- --numeric-owner --warning=no-timestamp --xattrs "--xattrs-include=*" --acls
@@ -480,7 +612,7 @@ unpack() {
         set --
     fi
     decompress | {
-        "$tar" -x -p "$@" -f - -C "$temporary/unpacked" || exit
+        cd "$temporary/unpacked" && "$tar" -x -p "$@" -f - || exit # with -C, tar renames no folders in a circle
         cat >/dev/null
     } && [ ! -e "$temporary/failed" ]
 }

@@ -8,10 +8,12 @@ import random
 import shutil
 import signal
 import subprocess
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.hostile import folder, member, stream
 from helpers.original_trees import modern_text, original_text, original_tree
 from helpers.repositories import make_git, make_subversion, references, run
 from helpers.restore_disk import Disk, archive, put_pair
@@ -538,6 +540,81 @@ def test_a_differential_is_restored_after_its_full_one(disk: Disk, tmp_path: Pat
     assert describe_tree(place / "out") == describe_tree(live)
     disk.well("restore", "dayabay/folders/thing", place / "full", FIRST)
     assert (place / "full" / "goes").exists()
+
+
+def put_hostile_pair(disk: Disk, full: list[Any], differential: list[Any]) -> None:
+    """Put a full tarball and a differential of these members."""
+    first = stream(full)
+    disk.put(content=first)
+    more = {"base": f"{FIRST}/thing.tar", "base_dig": hashlib.sha256(first).hexdigest()}
+    disk.put(content=stream(differential), stamp=SECOND, extension=".diff.tar", **more)
+
+
+def symlink(name: str, target: str) -> Any:
+    return member(name, kind=tarfile.SYMTYPE, link=target)
+
+
+def listing(*entries: str) -> dict[str, str]:
+    """Return what makes a folder one of a differential."""
+    return {"GNU__dumpdir": "".join(f"{entry}\0" for entry in entries) + "\0"}
+
+
+PAIRS: dict[str, list[Any]] = {
+    "file": [folder(**listing("Nx")), member("thing/x/evil", b"x")],
+    "no dumpdir": [folder(), member("thing/x/evil", b"x")],
+    "odd name": [folder(**listing("Nx")), member("thing/.//x//evil", b"x")],
+    "escaped name": [folder(**listing("Nx")), member("thing/ %s\\é/evil", b"x")],
+    "line break": [folder(**listing("Nx")), member("thing/line\nbreak/evil", b"x")],
+    "below, then folder": [folder(**listing("Nx")), member("thing/x/evil", b"x"), folder("thing/x")],
+    "link again": [folder(**listing("Nx")), symlink("thing/x", "{place}"), member("thing/x/evil", b"x")],
+    "link to a link": [folder(**listing("Nx")), symlink("thing/y", "x"), member("thing/y/evil", b"x")],
+    "below a link, then that": [folder(**listing("Nx")), member("thing/y/evil", b"x"), symlink("thing/y", "x")],
+    "hard link": [folder(**listing("Nx")), member("thing/hard", kind=tarfile.LNKTYPE, link="thing/x/victim")],
+    "hard link of an odd name": [
+        folder(**listing("Nx")),
+        member("thing/a link to b", kind=tarfile.LNKTYPE, link="/thing//x/victim"),
+    ],
+    "rename through": [folder(**listing("Nx", "Rthing/x/sub", "Tthing/taken"))],
+    "rename to": [folder(**listing("Nx", "Dd", "Rthing/d", "Tthing/x/d"))],
+    "rename of the link": [folder(**listing("Rthing/x", "Tthing/y")), member("thing/y/evil", b"x")],
+    "rename through an escaped name": [folder(**listing("Rthing/ %s\\é/sub", "Tthing/taken"))],
+    "rename through a line break": [folder(**listing("Rthing/line\nbreak/sub", "Tthing/taken"))],
+    "rename out": [folder(**listing("R../sub", "Tthing/taken"))],
+    "temporary folder": [folder(**listing("Xthing/x", "Rthing/d", "T", "R", "Tthing/e"))],
+    "temporary folder without a name": [folder(**listing("X", "Rthing/d", "T"))],
+    "renamed with its folder": [folder(**listing("De", "Rthing/d", "Tthing/e")), member("thing/e/x/evil", b"x")],
+    "renamed twice": [
+        folder(**listing("De", "Xthing", "Rthing/d", "T", "Rthing/full", "Tthing/d", "R", "Tthing/e")),
+        member("thing/e/x/evil", b"x"),
+    ],
+    "rename that fails": [folder(**listing("Dd", "Rthing/d", "Tthing/full")), member("thing/d/x/evil", b"x")],
+    "late rename": [
+        folder(),
+        folder("thing/s", **listing("Rthing/d", "Tthing/e")),
+        member("thing/e/x/evil", b"x"),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_differential_writes_nothing_through_links_of_its_full_one(disk: Disk, place: Path, name: str) -> None:
+    away = place.parent / "away"
+    (away / "sub").mkdir(parents=True)
+    (away / "victim").write_text("untouched")
+    before = describe_tree(away)
+    links = ["thing/x", "thing/d/x", "thing/ %s\\é", *(["thing/line\nbreak"] if "line break" in name else [])]
+    first = [folder(), folder("thing/d"), *(symlink(link, str(away)) for link in links)]
+    put_hostile_pair(disk, [*first, folder("thing/full"), member("thing/full/file", b"x")], PAIRS[name])
+    said = disk.badly("restore", "dayabay/folders/thing", place / "out")
+    assert ("line breaks in names" if name == "rename through a line break" else "is a symbolic link or may") in said
+    assert describe_tree(away) == before
+    assert not list(place.iterdir())
+
+
+def test_a_folder_that_was_a_link_is_restored(disk: Disk, tmp_path: Path, place: Path) -> None:
+    live = put_pair(disk, tmp_path, links=("goes to", "below/ %s\\é", "was/in"))
+    disk.well("restore", "dayabay/folders/thing", place / "out")
+    assert describe_tree(place / "out") == describe_tree(live)
 
 
 def test_a_differential_needs_its_full_one_and_gnu_tar(disk: Disk, tmp_path: Path, place: Path) -> None:

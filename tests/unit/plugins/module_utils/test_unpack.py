@@ -173,6 +173,122 @@ def test_differential_is_unpacked_over_its_full(tmp_path: Path, way: str) -> Non
     assert {name: value[3] for name, value in describe_tree(top).items()} == content
 
 
+def changed_links(tmp_path: Path, renamed: bool = False) -> tuple[Path, Path, Path]:
+    """Make a full tarball and a differential of a folder whose links became other things, and if so, moved with their folders."""
+    live = tmp_path / "live" / TOP
+    for name in ("below", "old", "one", "two"):
+        (live / name).mkdir(parents=True)
+    for name in ("link", "below/link", "removed", "file", "other", "stays", "old/stays", "old/link", "one/x", "two/x"):
+        (live / name).symlink_to(tmp_path / name)
+    tar = ("tar", "--create", "--format=posix", "--no-check-device", f"--directory={live.parent}")
+    snapshot = f"--listed-incremental={tmp_path}/snapshot"
+    full, diff = tmp_path / "thing.tar.gz", tmp_path / "thing.diff.tar.gz"
+    run(*tar, snapshot, "--gzip", f"--file={full}", TOP)
+    for name in ("link", "below/link", "removed", "file", "other", "old/link"):
+        (live / name).unlink()
+    for name in ("link", "below/link", "old/link"):
+        (live / name).mkdir()
+        (live / name / "inside").write_text("was a link")
+    (live / "file").write_text("was a link")
+    (live / "other").symlink_to("elsewhere")
+    if renamed:
+        (live / "old").rename(live / "below" / "new")
+        for old, new in (("one", "aside"), ("two", "one"), ("aside", "two")):
+            (live / old).rename(live / new)
+        (live / "one/x").unlink()
+        (live / "one/x").mkdir()
+        (live / "one/x/inside").write_text("was a link in a folder of another name")
+    run(*tar, snapshot, "--gzip", f"--file={diff}", TOP)
+    return full, diff, live
+
+
+@pytest.mark.parametrize("renamed", [False, pytest.param(True, marks=needs_root)])
+@pytest.mark.parametrize("way", WAYS)
+def test_links_of_the_full_tarball_become_what_the_differential_has(tmp_path: Path, way: str, renamed: bool) -> None:
+    full, diff, live = changed_links(tmp_path, renamed)
+    top = take([full, diff], tmp_path / "out", way)
+    content = {name: value[3:5] for name, value in describe_tree(live).items()}
+    assert {name: value[3:5] for name, value in describe_tree(top).items()} == content
+
+
+LINK = member(f"{TOP}/x", kind=tarfile.SYMTYPE, link="../../outside")
+DEEP = member(f"{TOP}/d/x", kind=tarfile.SYMTYPE, link="../../../outside")
+FULL = [folder(), LINK, folder(f"{TOP}/d"), DEEP, folder(f"{TOP}/full"), member(f"{TOP}/full/file")]
+PAIRS: dict[str, tuple[list[Any], str]] = {
+    "file": (
+        [folder(GNU__dumpdir="Nx\0\0"), member(f"{TOP}/x/evil", b"x")],
+        "member 'thing/x/evil' would be written through a symbolic link of its full tarball, 'thing/x'",
+    ),
+    "folder": ([folder(GNU__dumpdir="Nx\0\0"), folder(f"{TOP}/x", GNU__dumpdir="\0")], "member 'thing/x' would be"),
+    "no dumpdir": ([folder(), member(f"{TOP}/x/evil", b"x")], "member 'thing/x/evil' would be"),
+    "listed twice": (
+        [folder(GNU__dumpdir="Dx\0Nx\0\0"), folder(f"{TOP}/x"), member(f"{TOP}/x/evil", b"x")],
+        "member 'thing/x' would be",
+    ),
+    "link again": (
+        [folder(GNU__dumpdir="Dx\0\0"), LINK, member(f"{TOP}/x/evil", b"x")],
+        "through a symbolic link of the archive",
+    ),
+    "hard link": (
+        [folder(GNU__dumpdir="Nx\0\0"), member(f"{TOP}/hard", kind=tarfile.LNKTYPE, link=f"{TOP}/x/canary")],
+        "leads through a symbolic link",
+    ),
+    "rename through": (
+        [folder(GNU__dumpdir=f"Nx\0R{TOP}/x/sub\0T{TOP}/taken\0\0")],
+        "what it renames, 'thing/x/sub', leads",
+    ),
+    "rename to": ([folder(GNU__dumpdir=f"Nx\0Dd\0R{TOP}/d\0T{TOP}/x/d\0\0")], "what it renames, 'thing/x/d', leads"),
+    "rename of the link": ([folder(GNU__dumpdir=f"R{TOP}/x\0T{TOP}/y\0\0")], "what it renames, 'thing/x', leads"),
+    "temporary folder": (
+        [folder(GNU__dumpdir=f"X{TOP}/x\0R{TOP}/d\0T\0R\0T{TOP}/e\0\0")],
+        "what it renames, 'thing/x', leads",
+    ),
+    "temporary folder without a name": ([folder(GNU__dumpdir=f"X\0R{TOP}/d\0T\0\0")], "without a name"),
+    "renamed with its folder": (
+        [folder(GNU__dumpdir=f"De\0R{TOP}/d\0T{TOP}/e\0\0"), member(f"{TOP}/e/x/evil", b"x")],
+        "member 'thing/e/x/evil' would be",
+    ),
+    "rename that fails": (
+        [folder(GNU__dumpdir=f"Dd\0R{TOP}/d\0T{TOP}/full\0\0"), member(f"{TOP}/d/x/evil", b"x")],
+        "member 'thing/d/x/evil' would be",
+    ),
+    "late rename": (
+        [folder(), folder(f"{TOP}/s", GNU__dumpdir=f"R{TOP}/d\0T{TOP}/e\0\0"), member(f"{TOP}/e/x/evil", b"x")],
+        "renames, but is not the first",
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", PAIRS)
+def test_nothing_of_a_differential_is_written_through_a_link_of_its_full_tarball(
+    tmp_path: Path, name: str, way: str
+) -> None:
+    outside = tmp_path / "outside"
+    (outside / "sub").mkdir(parents=True)
+    (outside / "canary").write_text("alive")
+    before = describe_tree(outside)
+    members, said = PAIRS[name]
+    full = compressed(tmp_path / "thing.tar", stream(FULL))
+    diff = compressed(tmp_path / "thing.diff.tar", stream(members))
+    with pytest.raises(Hostile, match=said):
+        take([full, diff], tmp_path / "out", way)
+    assert describe_tree(outside) == before
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_link_is_gone_before_a_rename_that_fails(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    renames = f"Dd\0Dx\0R{TOP}/d\0T{TOP}/full\0\0"
+    members = [folder(GNU__dumpdir=renames), member(f"{TOP}/x/evil", b"x")]
+    link = member(f"{TOP}/x", kind=tarfile.SYMTYPE, link=str(outside))
+    full = compressed(tmp_path / "thing.tar", stream([folder(), link, *FULL[2:]]))
+    with pytest.raises(ToolFailed, match="Cannot rename"):
+        take([full, compressed(tmp_path / "thing.diff.tar", stream(members))], tmp_path / "out")
+    assert list(outside.iterdir()) == []
+
+
 def test_one_member_is_unpacked_alone(tmp_path: Path) -> None:
     full, diff, live = differential(tmp_path)
     path = take(full, tmp_path / "one", member=f"{TOP}/sub/deleted")
