@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from .archive import Part
 from .digest import new_hash
-from .errors import AltbackupError, InvalidInput, SourceChanged, ToolFailed
+from .errors import AltbackupError, InvalidInput, SourceChanged, ToolFailed, naming
 from .items import Item
 from .kinds import Context, Kind, Prepared, compare, members_of, owner_of, require_folder, scratch_folder, walk
 from .layout import printable
@@ -425,7 +425,8 @@ def _place(small: str, scratch: str, names: Sequence[str]) -> None:
 
 def place_references(references: References, scratch: str) -> None:
     """Write HEAD and references into a fresh repository."""
-    with open(os.path.join(scratch, "packed-refs"), "wb") as stream:
+    packed = os.path.join(scratch, "packed-refs")
+    with naming(packed), open(packed, "wb") as stream:
         stream.write(b"# pack-refs with: sorted \n")
         stream.write(b"".join(b"%s %s\n" % line[:2] for line in references.lines if not line[2]))
     for _, name, target in references.lines:
