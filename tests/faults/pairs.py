@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from faults.invariants import (
+    TEMPORARY,
     Bytes,
     Tree,
     differences,
@@ -22,11 +23,13 @@ from faults.invariants import (
     verified,
     violations,
 )
-from integration.lab_site import LabSite
+from integration.lab_site import LabSite, plant
 from integration.site import Run
 from lab.host import Host
 from lab.processes import Running
 
+OLDER = "2013/05/06/104701"
+"""The stamp of a night before all that tests do"""
 SLACK = 4_000_000
 """Bytes that the calls of modules of one run take on a host's link, at most"""
 
@@ -41,7 +44,15 @@ class Pairs:
     outside: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in self._hosts():
+            place = self.site.lab[name].outside(self.site.place(name))
+            (place / "copies-of-others").mkdir(exist_ok=True)
+            for path in (place / "beside", place / "copies-of-others" / "one"):
+                path.write_text("somebody else's")
         self.look()
+
+    def _hosts(self) -> list[str]:
+        return sorted({*self.targets, *(name for names in self.targets.values() for name in names)})
 
     def source(self, name: str) -> Tree:
         """Return a source's tree."""
@@ -66,9 +77,8 @@ class Pairs:
         self.outside = self._surroundings()
 
     def _surroundings(self) -> dict[str, Any]:
-        hosts = {*self.targets, *(name for names in self.targets.values() for name in names)}
         found = {}
-        for name in hosts:
+        for name in self._hosts():
             place = self.site.lab[name].outside(self.site.place(name))
             found[name] = surroundings(place, [place / "backup", place / "copies"])
         return found
@@ -78,11 +88,19 @@ class Pairs:
     ) -> list[str]:
         """Return which invariants do not hold; what is whole is what the sources have, if nothing else is given."""
         found = []
-        for name, tree in self.trees().items():
+        trees = self.trees()
+        good = {name: verified(tree.base) for name, tree in trees.items()}
+        for name, tree in trees.items():
             before, lasts = self.before[name]
-            known = whole if whole is not None else verified(self.source(name.partition(" -> ")[0]).base)
+            sent = good[name.partition(" -> ")[0]]
+            known = whole if whole is not None else sent
             found += violations(tree, before=before, lasts=lasts, whole=known, removable=removable)
             found += unhealed(tree) if healed else []
+            found += [
+                f"other bytes: {name}: {relpath} is {content}, and on the source {sent[relpath]}"
+                for relpath, content in good[name].items()
+                if sent.get(relpath, content) != content
+            ]
         now = self._surroundings()
         return found + [f"outside of the bases of {name}: changed" for name in now if now[name] != self.outside[name]]
 
@@ -102,25 +120,41 @@ class Pairs:
         return list((self.target(source, target).top / ".altbackup/incoming" / source).glob("*-*"))
 
     def arrived(self, source: str, target: str) -> int:
-        """Return the bytes of a source that have arrived on a target, under whatever name."""
-        total = 0
-        for path in (*self.arriving(source, target), *final_files(self.target(source, target).base)):
-            with suppress(FileNotFoundError):  # renamed while we look
-                total += path.stat().st_size
-        return total
+        """Return the bytes of a source's tarballs that have arrived on a target since the last look, under whatever name."""
+        base = self.target(source, target).base
+        known, _ = self.before[f"{source} -> {target}"]
+        published = [path for path in final_files(base) if str(path.relative_to(base)) not in known]
+        moved = base.glob(f"*/*/*/*/*/*/{TEMPORARY}*")
+        tarballs = [path for path in published if path.suffix != ".dna"]
+        return sum(map(size_of, (*self.arriving(source, target), *moved, *tarballs)))
+
+
+def size_of(path: Path) -> int:
+    """Return the size of a file that may just have been renamed."""
+    with suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
+
+
+def plant_older(site: LabSite, source: str, target: str = "") -> None:
+    """Give a source, or its tree on a target, a small tarball of a night before, which nothing that happens now is to touch."""
+    tree = site.lab[target or source].outside(site.tree(source, target))
+    plant(tree, "folders/notes", OLDER, f"an older night of {source}\n".encode())
 
 
 def said(run: Run, where: str, words: str = "") -> str:
     """Return the exit code of a run, and the line that it had for a node or a pair with these words in it, for the table."""
     lines = reason(run.message, where).splitlines()
     shown = [line for line in lines if words in line and not line.endswith(" failures:")]
-    return f"rc {run.rc}: {short((shown or lines)[0])}"
+    assert shown, f"{words!r} is not said of {where}: {run.message}"
+    return f"rc {run.rc}: {short(shown[0])}"
 
 
 def reason(message: str, where: str) -> str:
     """Given the message of the last task, return what failed at a node or a pair."""
     found = re.search(rf"^(?:  \d+\. )?{re.escape(where)}: (.+(?:\n    .+)*)", message, re.MULTILINE)
-    return found.group(1) if found else message
+    assert found, f"nothing is said of {where}: {message}"
+    return found.group(1)
 
 
 def short(text: str) -> str:

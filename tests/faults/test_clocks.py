@@ -7,7 +7,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -65,45 +65,51 @@ def test_nodes_in_other_time_zones(lab_site: LabSite, add_row: Callable[[Row], N
     lab["dayabay"].set_timezone("Asia/Shanghai")
     lab["cms01"].set_timezone("Pacific/Kiritimati")  # there it is tomorrow, for most of the day
     lab["sdu"].set_timezone("Pacific/Pago_Pago")
+    pairs = Pairs(lab_site, {"dayabay": ["cms01", "sdu"]})
     run = lab_site.run("backup")
     assert run.rc == 0, run.stdout
-    pairs = Pairs(lab_site, {"dayabay": ["cms01", "sdu"]})
     assert pairs.wrong(healed=True) == []
     (stamp,) = stamps_of(lab_site.tree("dayabay"))
     assert abs(datetime.strptime(stamp, "%Y/%m/%d/%H%M%S").replace(tzinfo=UTC).timestamp() - time.time()) < 600
     check(lab_site, 1, [stamp])
+    pairs.look()
     again = lab_site.run("backup", stamp=stamp)
     assert (again.rc, again.changed) == (0, 0), again.message or changes(again)
+    assert pairs.wrong(healed=True) == []
     add_row(Row("nodes at UTC+8, UTC+14 and UTC-11", "rc 0, all under one stamp of UTC", rerun="nothing changed"))
 
 
 @needs_faketime
 @pytest.mark.parametrize("node", ["dayabay", "cms01"])
 def test_node_an_hour_fast(lab_site: LabSite, node: str, add_row: Callable[[Row], None]) -> None:
+    pairs = Pairs(lab_site, {"dayabay": ["cms01", "sdu"]})
     renew_sessions(lab_site.lab[node], fast_clock(3600))
     first = lab_site.run("backup")
     where = node if node == "dayabay" else f"dayabay -> {node}"
     assert list(failures_of(first)) == [where]
     assert "off the controller's" in failures_of(first)[where]
-    pairs = Pairs(lab_site, {"dayabay": ["cms01", "sdu"]})
     assert pairs.wrong(healed=True) == []
     (stamp,) = stamps_of(lab_site.tree("dayabay"))
     check(lab_site, 1, [stamp])
+    pairs.look()
     renew_sessions(lab_site.lab[node])
     again = lab_site.run("backup", stamp=stamp)
     assert (again.rc, again.changed) == (0, 0), again.message or changes(again)
     check(lab_site, 1, [stamp])
+    assert pairs.wrong(healed=True) == []
     role = "source" if node == "dayabay" else "target"
     add_row(Row(f"{role} an hour fast", f"{said(first, where)}; all else done", rerun="nothing changed"))
 
 
-def at_moment(site: LabSite, moment: datetime, zone: str) -> subprocess.CompletedProcess[str]:
-    """Run a backup on a controller and nodes for which it is a given moment."""
+def at_moment(
+    site: LabSite, moment: datetime, zone: str, border: datetime | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a backup on a controller and nodes for which it is a given moment, and at its end a border between days or hours is past."""
     shift = int(moment.timestamp() - time.time())
     for name in ("dayabay", "cms01", "sdu"):
         renew_sessions(site.lab[name], fast_clock(shift))
     words = [str(REPOSITORY / "playbooks/backup.yml"), "-e", f"altbackup_timezone={zone}"]
-    return subprocess.run(
+    done = subprocess.run(
         command(site, "ansible-playbook", *words),
         env={**environment(), **dict(word.split("=", 1) for word in fast_clock(shift))},
         capture_output=True,
@@ -111,6 +117,9 @@ def at_moment(site: LabSite, moment: datetime, zone: str) -> subprocess.Complete
         timeout=180,
         check=False,
     )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert border is None or time.time() + shift >= border.timestamp(), f"it was over before {border}"
+    return done
 
 
 def changes(run: Run) -> list[tuple[str, str, dict[str, Any]]]:
@@ -127,41 +136,42 @@ def stamp_of(run: subprocess.CompletedProcess[str]) -> str:
 
 @needs_faketime
 def test_run_over_midnight(lab_site: LabSite, add_row: Callable[[Row], None]) -> None:
-    run = at_moment(lab_site, datetime(2026, 3, 4, 23, 59, 55, tzinfo=UTC), "UTC")
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
-    stamp = stamp_of(run)
+    pairs = Pairs(lab_site, {"dayabay": ["cms01", "sdu"]})
+    midnight = datetime(2026, 3, 5, tzinfo=UTC)
+    stamp = stamp_of(at_moment(lab_site, midnight - timedelta(seconds=5), "UTC", midnight))
     assert stamp.startswith("2026/03/04/2359")
     check(lab_site, 1, [stamp])
+    assert pairs.wrong(healed=True) == []
     rewrite(lab_site)
-    next_day = at_moment(lab_site, datetime(2026, 3, 5, 0, 5, tzinfo=UTC), "UTC")
-    assert next_day.returncode == 0, next_day.stdout
-    check(lab_site, 2, [stamp, stamp_of(next_day)])
-    assert Pairs(lab_site, {"dayabay": ["cms01", "sdu"]}).wrong(healed=True) == []
+    pairs.look()
+    next_day = stamp_of(at_moment(lab_site, midnight + timedelta(minutes=5), "UTC"))
+    check(lab_site, 2, [stamp, next_day])
+    assert pairs.wrong(healed=True) == []
     add_row(Row("run over midnight", f"rc 0, all of it under {stamp[:10]}", rerun="the next day's beside it"))
 
 
 @needs_faketime
 def test_hour_that_the_clock_is_set_back(lab_site: LabSite, add_row: Callable[[Row], None]) -> None:
     """At 01:00 UTC on 2026-10-25 it is 03:00 in Berlin, and 02:00 once more."""
-    first = at_moment(lab_site, datetime(2026, 10, 25, 0, 59, 55, tzinfo=UTC), "Europe/Berlin")
-    assert first.returncode == 0, first.stdout
-    assert stamp_of(first).startswith("2026/10/25/0259")
-    check(lab_site, 1, [stamp_of(first)])
+    pairs = Pairs(lab_site, {"dayabay": ["cms01", "sdu"]})
+    border = datetime(2026, 10, 25, 1, tzinfo=UTC)
+    zone = "Europe/Berlin"
+    first = stamp_of(at_moment(lab_site, border - timedelta(seconds=5), zone, border))
+    assert first.startswith("2026/10/25/0259")
+    check(lab_site, 1, [first])
+    assert pairs.wrong(healed=True) == []
     rewrite(lab_site)
-    second = at_moment(lab_site, datetime(2026, 10, 25, 1, 10, tzinfo=UTC), "Europe/Berlin")
-    assert second.returncode == 0, second.stdout
-    assert stamp_of(second).startswith("2026/10/25/0210")
-    check(lab_site, 2, [stamp_of(first), stamp_of(second)])
-    assert Pairs(lab_site, {"dayabay": ["cms01", "sdu"]}).wrong(healed=True) == []
+    pairs.look()
+    second = stamp_of(at_moment(lab_site, border + timedelta(minutes=10), zone))
+    assert second.startswith("2026/10/25/0210")
+    check(lab_site, 2, [first, second])
+    assert pairs.wrong(healed=True) == []
     rewrite(lab_site)
-    third = at_moment(lab_site, datetime(2026, 10, 26, 1, 10, tzinfo=UTC), "Europe/Berlin")
-    assert third.returncode == 0, third.stdout
-    assert Pairs(lab_site, {"dayabay": ["cms01", "sdu"]}).wrong(healed=True) == []
+    pairs.look()
+    third = stamp_of(at_moment(lab_site, border + timedelta(days=1, minutes=10), zone))
+    check(lab_site, 3, [first, second, third])
+    assert pairs.wrong(healed=True) == []
     seen = "rc 0 before and after 03:00 became 02:00, both kept, rc 0 the day after"
     add_row(
-        Row(
-            "two runs in the hour that comes twice, altbackup_timezone Europe/Berlin",
-            seen,
-            rerun="the next day's beside it",
-        )
+        Row(f"two runs in the hour that comes twice, altbackup_timezone {zone}", seen, rerun="the next day's beside it")
     )

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 from faults.conftest import Row
-from faults.invariants import tree_of, verified
-from faults.pairs import SLACK, Pairs, await_that, short
-from integration.lab_site import DAY1, DAY2, LabSite, command, environment, renew_sessions, repaired
+from faults.invariants import MARKER, TEMPORARY, differences, tree_of, verified
+from faults.pairs import SLACK, Pairs, await_that, short, size_of
+from integration.lab_site import DAY1, DAY2, LabSite, command, environment, plant, renew_sessions, repaired, when
 from integration.site import REPOSITORY, item_of
 from lab import Lab
 from lab.host import Host
@@ -27,6 +27,9 @@ from lab.processes import Running
 pytestmark = [needs_namespaces, pytest.mark.full]
 
 BULK = 30_000_000
+RATE = 10_000_000
+OLD = 300
+"""Nights of which a purge has removed some and not all when it is killed"""
 NODES = ("dayabay", "cms01")
 PAYLOADS = "payloads"
 """The temporary folder of both nodes: Ansible unpacks a module there when it begins, and removes that when it has ended"""
@@ -39,6 +42,8 @@ def lab_site(sites: Lab, tmp_path: Path) -> Iterator[LabSite]:
     with repaired(sites, tmp_path) as site:
         site.add_source("dayabay", altbackup_targets=["cms01"], altbackup_keep=1)
         site.add_target("cms01", altbackup_keep=1)
+        for tree in (site.tree("dayabay"), site.tree("dayabay", "cms01")):
+            plant(tree, "folders/former", "2013/05/01/104701", b"of an item that is none any more: nothing removes it")
         first = site.run("backup", stamp=DAY1)
         assert first.rc == 0, first.stdout
         (site.live_of("dayabay") / "notes" / "bulk").write_bytes(os.urandom(BULK))
@@ -107,24 +112,90 @@ def kill(pids: Sequence[int]) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
+def has_worked(module: str, pairs: Pairs) -> Callable[[], bool]:
+    """Return what tells whether a module has begun what it is there for, and not ended it.
+
+    Preflight changes nothing, and what prepare does takes no time: they are killed as soon as they are there.
+    """
+    source, target = pairs.source("dayabay").base, pairs.target("dayabay", "cms01").base
+    tonight = target / "folders/notes" / DAY2
+
+    def dumping() -> bool:
+        return any(size_of(path) for path in (source / MARKER / "tmp").glob(f"{TEMPORARY}*"))
+
+    def sending() -> bool:
+        return BULK // 4 < sum(map(size_of, pairs.arriving("dayabay", "cms01"))) < BULK
+
+    def accepting() -> bool:
+        return any(size_of(path) > BULK for path in tonight.glob(f"{TEMPORARY}*-notes.tar.zst"))
+
+    def purging() -> bool:
+        return 0 < len(os.listdir(source / "folders/notes/2013/04/01")) < OLD
+
+    works = {
+        "tarball_dump": dumping,
+        "tarball_send": sending,
+        "tarball_accept": accepting,
+        "tarball_purge": purging,
+    }
+    return works.get(module, lambda: True)
+
+
+def signal_all(processes: Sequence[Running], number: int) -> None:
+    """Send a signal to processes of which some may have ended."""
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, number)
+
+
+def stop(processes: Sequence[Running]) -> None:
+    """Stop processes, and wait until they do nothing more."""
+    signal_all(processes, signal.SIGSTOP)
+    await_that(lambda: all(state_of(it.pid) in ("T", "Z", "") for it in processes), "a stop", pause=0.001)
+
+
+def state_of(pid: int) -> str:
+    """Return the letter of a process's state, or nothing if there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
 @contextmanager
-def killed_at(module: str, victims: str, site: LabSite) -> Iterator[Started]:
-    """Start a backup, and kill it (`controller`), a module on its node, or both, as soon as that module is at work."""
+def killed_at(module: str, victims: str, pairs: Pairs) -> Iterator[Started]:
+    """Start a backup, and kill it (`controller`), a module on its node, or both, when that module has done a part of its work.
+
+    It is stopped then, so that what it has done so far is there to be seen when the first of them dies, and afterwards.
+    """
+    site = pairs.site
     run = start(site, DAY2)
     whole: list[int] = []
+    worked = has_worked(module, pairs)
 
-    def kill_controller() -> None:
-        whole.extend(children_of(run.process.pid))
-        kill([run.process.pid])
+    workers: list[Running] = []
+    known: list[Path] = []
+
+    def seen() -> bool:
+        if (unpacked := payloads(site, module)) != known:
+            known[:], workers[:] = unpacked, pythons(site)
+        return run.process.poll() is not None or bool(known and worked())
 
     try:
-        await_that(lambda: payloads(site, module) or run.process.poll() is not None, f"{module} at work", pause=0.002)
+        await_that(seen, f"the work of {module}", 120, pause=0.001)
+        stop(workers)
         assert run.process.poll() is None, f"it was over before it could be killed: {run.said}"
-        if victims != "controller":
-            kill([it.pid for it in pythons(site)])
+        assert payloads(site, module) and worked(), f"{module} was over before it could be killed"
+        assert [it for it in workers if state_of(it.pid) == "T"], f"it is not {module} that is stopped"
         if victims != "module":
-            kill_controller()
-        assert payloads(site, module), "what was killed removes nothing, what was not killed is still at work"
+            whole.extend(children_of(run.process.pid))
+            kill([run.process.pid])
+        if victims == "controller":
+            signal_all(workers, signal.SIGCONT)
+        else:
+            signal_all(workers, signal.SIGKILL)
+            assert worked(), "what was killed removes nothing"
+            assert payloads(site, module), "what was killed removes nothing"
         rc = run.end()
         assert rc != 0, f"what was killed was not missed: {run.said}"
         yield run
@@ -134,9 +205,10 @@ def killed_at(module: str, victims: str, site: LabSite) -> Iterator[Started]:
 
 
 @contextmanager
-def kept(places: Sequence[Path], folder: Path) -> Iterator[Callable[[], None]]:
-    """Keep copies of folders; yield what puts them back."""
-    copies = [folder / str(number) for number in range(len(places))]
+def kept(site: LabSite, folder: Path) -> Iterator[Callable[[], None]]:
+    """Keep copies of the trees; yield what puts them back."""
+    places = [site.tree("dayabay"), site.place("cms01") / "copies"]
+    copies = [folder / f"kept{number}" for number in range(len(places))]
     for place, copy in zip(places, copies, strict=True):
         subprocess.run(["cp", "-a", "--", place, copy], check=True)
 
@@ -146,6 +218,21 @@ def kept(places: Sequence[Path], folder: Path) -> Iterator[Callable[[], None]]:
             subprocess.run(["cp", "-a", "--", copy, place], check=True)
 
     yield restore
+
+
+def plant_old_nights(site: LabSite) -> None:
+    """Give the source many nights that are to be purged, so that this takes a moment."""
+    base = site.tree("dayabay")
+    for number in range(OLD):
+        plant(base, "folders/notes", f"2013/04/01/{number // 60:04}{number % 60:02}", b"old")
+    last = base / "folders/notes/last"
+    last.unlink()
+    last.symlink_to(DAY1)
+
+
+def nights_due(pairs: Pairs) -> list[str]:
+    """Return the tarballs on the source that a purge at the end of the next night is to remove, there and on the target."""
+    return [relpath for relpath in verified(pairs.source("dayabay").base) if relpath.startswith("folders/notes/")]
 
 
 @pytest.mark.parametrize(
@@ -160,10 +247,7 @@ def test_whole_run_killed(
     lab_site: LabSite, victims: str, modules: list[str], add_row: Callable[[Row], None], tmp_path: Path
 ) -> None:
     pairs = Pairs(lab_site, {"dayabay": ["cms01"]})
-    removable = [relpath for relpath in verified(pairs.source("dayabay").base) if DAY1 in relpath]
-    bases = [lab_site.tree("dayabay"), lab_site.place("cms01") / "copies"]
-    (tmp_path / "copies").mkdir()
-    with kept(bases, tmp_path / "copies") as restore:
+    with kept(lab_site, tmp_path) as restore:
         undisturbed = lab_site.run("backup", stamp=DAY2)
         assert undisturbed.rc == 0, undisturbed.stdout
         shapes = all_shapes(pairs)
@@ -173,16 +257,23 @@ def test_whole_run_killed(
             restore()
             for left in (lab_site.folder / PAYLOADS).iterdir():
                 shutil.rmtree(left)
+            if module == "tarball_purge":
+                plant_old_nights(lab_site)
+            if module == "tarball_send":
+                lab_site.lab["cms01"].limit_rate(RATE)
             pairs.look()
-            with killed_at(module, victims, lab_site) as killed:
+            due = nights_due(pairs)
+            removable = due if module == "tarball_purge" else ()
+            with killed_at(module, victims, pairs) as killed:
+                lab_site.lab["cms01"].limit_rate(None)
                 await_that(lambda: not at_work(lab_site), "the end of what was left", 60)
                 assert pairs.wrong(removable=removable, whole=whole) == [], (victims, module)
                 arrived = pairs.arrived("dayabay", "cms01")
                 received = lab_site.lab["cms01"].bytes_received()
                 again = lab_site.run("backup", stamp=DAY2)
             assert again.rc == 0, f"{victims}, {module}: {again.stdout}"
-            assert pairs.wrong(healed=True, removable=removable) == [], (victims, module)
-            assert all_shapes(pairs) == shapes, (victims, module)
+            assert pairs.wrong(healed=True, removable=due) == [], (victims, module)
+            assert unlike(pairs, shapes) == [], (victims, module)
             moved = lab_site.lab["cms01"].bytes_received() - received
             assert moved < 1.1 * max(0, BULK - arrived) + SLACK, (victims, module, moved, arrived)
             name = {"controller": "ansible-playbook", "module": module, "both": f"{module} and ansible-playbook"}[
@@ -200,6 +291,11 @@ def test_whole_run_killed(
 def all_shapes(pairs: Pairs) -> list[dict[str, str]]:
     """Return what the source and its tree on the target hold."""
     return [tree_of(tree.top) for tree in pairs.trees().values()]
+
+
+def unlike(pairs: Pairs, shapes: Sequence[dict[str, str]]) -> list[str]:
+    """Return in what the trees differ from those after an undisturbed run."""
+    return [line for now, then in zip(all_shapes(pairs), shapes, strict=True) for line in differences(now, then)]
 
 
 def payloads(site: LabSite, module: str) -> list[Path]:
@@ -221,7 +317,7 @@ def at_work(site: LabSite) -> list[Running]:
 @pytest.mark.parametrize("second", ["the same controller", "another controller"])
 def test_two_whole_runs_at_once(lab_site: LabSite, second: str, add_row: Callable[[Row], None]) -> None:
     pairs = Pairs(lab_site, {"dayabay": ["cms01"]})
-    removable = [relpath for relpath in verified(pairs.source("dayabay").base) if DAY1 in relpath]
+    due = nights_due(pairs)
     lab_site.lab["cms01"].limit_rate(6_000_000)  # so that neither is over before the other has begun
     runs = [
         start(lab_site, DAY2),
@@ -231,7 +327,7 @@ def test_two_whole_runs_at_once(lab_site: LabSite, second: str, add_row: Callabl
     assert sorted(map(bool, ends)) == [False, True], [run.said for run in runs]
     loser = runs[ends.index(next(filter(None, ends)))]
     assert "is in use by another run" in loser.said, loser.said
-    assert pairs.wrong(healed=True, removable=removable) == []
+    assert pairs.wrong(healed=True, removable=due) == []
     assert len(item_of(lab_site.tree("dayabay", "cms01"), "folder", "notes")) == 1, "done, and purged"
     lab_site.lab["cms01"].limit_rate(None)
     received = lab_site.lab["cms01"].bytes_received()
@@ -252,23 +348,43 @@ def test_two_whole_runs_at_once(lab_site: LabSite, second: str, add_row: Callabl
     )
 
 
-def test_orphan_of_a_killed_controller_is_waited_for(lab_site: LabSite, add_row: Callable[[Row], None]) -> None:
+def test_orphan_of_a_killed_controller_is_waited_for(
+    lab_site: LabSite, add_row: Callable[[Row], None], tmp_path: Path
+) -> None:
     pairs = Pairs(lab_site, {"dayabay": ["cms01"]})
-    removable = [relpath for relpath in verified(pairs.source("dayabay").base) if DAY1 in relpath]
+    due = nights_due(pairs)
     lab = lab_site.lab
-    lab["cms01"].limit_rate(3_000_000)
-    with killed_at("tarball_send", "controller", lab_site):
-        assert at_work(lab_site), "the module is an orphan that goes on"
-        meeting = lab_site.run("backup", stamp=DAY2)
-        assert pairs.wrong(removable=removable) == []
-        await_that(lambda: not at_work(lab_site), "the end of the orphan", 60)
-    seen = "waited for it, rc 0"
-    if meeting.rc:
-        assert "is in use" in meeting.message, meeting.stdout
-        seen = f"rc {meeting.rc}: {short(meeting.message.splitlines()[-1])}"
+    with kept(lab_site, tmp_path) as restore:
+        undisturbed = lab_site.run("backup", stamp=DAY2)
+        assert undisturbed.rc == 0, undisturbed.stdout
+        shapes = all_shapes(pairs)
+        restore()
+    lab["cms01"].limit_rate(RATE)
+    met: list[Running] = []
+
+    def meet() -> None:
+        met.extend(it for it in pythons(lab_site) if it in orphans)
+        lab["cms01"].limit_rate(RATE // 3)
+
+    with killed_at("tarball_send", "controller", pairs):
+        lab["cms01"].limit_rate(RATE // 10)  # so that it lasts until the other run has come
+        orphans = pythons(lab_site)
+        with when(lambda: bool(payloads(lab_site, "preflight")), meet):
+            meeting = lab_site.run("backup", stamp=DAY2)
+        assert meeting.rc == 0, meeting.stdout
+        assert met, "the orphan was at work when the other run came to its tree"
+        notes = [note for _, module, result in meeting.calls if module == "preflight" for note in result["notes"]]
+        assert [note for note in notes if "took over the lock" in note and str(lab_site.tree("dayabay")) in note], notes
+        wire = [result["wire"]["cms01"] for _, module, result in meeting.calls if module == "tarball_send"]
+        assert sum(wire) < BULK // 10, "the orphan has sent it"
+        assert pairs.wrong(removable=due) == []
+        assert not at_work(lab_site)
     lab["cms01"].limit_rate(None)
     again = lab_site.run("backup", stamp=DAY2)
-    assert again.rc == 0, again.stdout
-    assert pairs.wrong(healed=True, removable=removable) == []
-    assert len(item_of(lab_site.tree("dayabay", "cms01"), "folder", "notes")) == 1
-    add_row(Row("controller killed, orphaned tarball_send goes on while the next run comes", seen))
+    assert (again.rc, again.changed) == (0, 0), again.stdout
+    assert pairs.wrong(healed=True, removable=due) == []
+    assert unlike(pairs, shapes) == []
+    fault = "controller killed, orphaned tarball_send goes on while the next run comes"
+    add_row(
+        Row(fault, "waited for it, took the lock over, did not send again: rc 0", rerun="same tree, nothing changed")
+    )

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 from faults.conftest import Row
-from faults.pairs import SLACK, Pairs, await_that, of_program, said
-from integration.lab_site import DAY1, LabSite, failures_of, plant, repaired, when
+from faults.pairs import SLACK, Pairs, await_that, of_program, plant_older, said, size_of
+from integration.lab_site import DAY1, LabSite, failures_of, plant, repaired, stamps_of, when
+from integration.site import Run
 from lab import Lab
 from lab.host import Host
 from lab.lab_fixture import lab_fixture, needs_namespaces
@@ -25,6 +26,15 @@ pytestmark = [needs_namespaces, pytest.mark.full]
 SIZE = 20_000_000
 RATE = 8_000_000
 DISK = 60_000_000
+WRITER = """
+import os, sys, time
+with open(sys.argv[1], "r+b", buffering=0) as file:
+    os.pwrite(file.fileno(), os.urandom(10), 0)
+    print("written", flush=True)
+    while True:
+        time.sleep(0.01)
+        os.pwrite(file.fileno(), os.urandom(10), 0)
+"""
 TARGETS = [
     "good",
     "sshd",
@@ -33,7 +43,7 @@ TARGETS = [
     "stopped",
     "slow",
     "during",
-    "rename",
+    "arrived",
     "flipped",
     "twice",
     "writer",
@@ -48,16 +58,24 @@ FAULTS = {
     "receiver stopped, never continued": ("dayabay -> stopped", ""),
     "link that trickles": ("dayabay -> slow", "bytes a second over 30 s, fewer than its limit of 1048576"),
     "target disk full during the transfer": ("dayabay -> during", "No space left on device"),
-    "target disk full at the rename": ("dayabay -> rename", "No space left on device"),
+    "target disk full when all had arrived": ("dayabay -> arrived", "No space left on device"),
     "byte flipped on the far side, each time": ("dayabay -> twice", "arrived twice with other bytes"),
-    "file open for writing by nobody that is seen": ("dayabay -> writer", "is open for writing in another process"),
+    "file rewritten by nobody that is seen": ("dayabay -> writer", "is open for writing in another process"),
     "source tarball altered while it is sent": ("lingao -> altered", "arrived twice with other bytes"),
 }
+WORDS = {
+    "push": {"sshd killed": "Broken pipe", "receiver stopped, never continued": "timeout in data send/receive"},
+    "pull": {
+        "sshd killed": "connection unexpectedly closed",
+        "receiver stopped, never continued": "rsync neither read nor wrote anything",
+    },
+}
+"""What is said where the transports differ"""
 MADE_GOOD = {
     "byte flipped on the far side, once": ("dayabay -> flipped", "sent once more in the same run"),
     "file rewritten by a process of the target": (
         "dayabay -> ended",
-        "that process is ended, the file accepted or sent again",
+        "process ended, file sent once more in the same run",
     ),
 }
 
@@ -76,11 +94,15 @@ class Faults:
         self.pairs, self.lab, self.transport = pairs, pairs.site.lab, transport
         self.open: list[int] = []
         self.running: list[subprocess.Popen[str]] = []
+        self.threads: list[threading.Thread] = []
+        self.rewritten = 0
         self.over = threading.Event()
 
     def end(self) -> None:
         """Let go of what is still held."""
         self.over.set()
+        for thread in self.threads:
+            thread.join()
         while self.open:
             os.close(self.open.pop())
         for process in self.running:
@@ -125,7 +147,7 @@ class Faults:
         """Fill the disk."""
         self._fill(name, lambda _: 0)
 
-    def rename(self, name: str) -> None:
+    def arrived(self, name: str) -> None:
         """Fill the disk but for what is still to come."""
         self._fill(name, lambda arrived: -(-SIZE // 4096) * 4096 - arrived)
 
@@ -152,28 +174,40 @@ class Faults:
                     120,
                 )
                 await_that(
-                    lambda: self.over.is_set() or self.pairs.arrived("dayabay", name) > SIZE // 2, "it comes again", 120
+                    lambda: self.over.is_set() or sum(map(size_of, self.pairs.arriving("dayabay", name))) > SIZE // 2,
+                    "it comes again",
+                    120,
                 )
                 if not self.over.is_set():
                     flip(self._file(name))
 
-        threading.Thread(target=again, daemon=True).start()
+        self._begin(again)
+
+    def _begin(self, function: Callable[[], None]) -> None:
+        self.threads.append(threading.Thread(target=function, daemon=True))
+        self.threads[-1].start()
 
     def writer(self, name: str) -> None:
-        """Keep what arrives open for writing, out of sight of the target."""
-        self.open.append(os.open(self._file(name), os.O_RDWR))
+        """Keep what arrives open for writing, out of sight of the target, and when all of it is there write into it all the time."""
+        self.open.append(file := os.open(self._file(name), os.O_RDWR))
+
+        def write() -> None:
+            while not self.over.wait(0.001):
+                if os.fstat(file).st_size == SIZE:
+                    self.rewritten += os.pwrite(file, os.urandom(1), 1000)
+
+        self._begin(write)
 
     def ended(self, name: str) -> None:
-        """Let a process of the target write into what arrives."""
+        """Let a process of the target write into what arrives, all the time."""
         inside = str(self._file(name)).partition("/root/")[2]
-        script = "import sys, time; f = open(sys.argv[1], 'r+b'); f.write(b'?' * 10); f.flush(); print('open', flush=True); time.sleep(600)"
-        process = self.lab[name].popen(["python3", "-c", script, f"/{inside}"])
+        process = self.lab[name].popen(["python3", "-c", WRITER, f"/{inside}"])
         self.running.append(process)
-        assert process.stdout is not None and process.stdout.readline() == "open\n"
+        assert process.stdout is not None and process.stdout.readline() == "written\n"
 
     def altered(self, _name: str) -> None:
         """Alter the tarball on the source."""
-        (path,) = self.pairs.source("lingao").base.glob("folders/notes/*/*/*/*/*.zst")
+        (path,) = self.pairs.source("lingao").base.glob(f"folders/notes/{DAY1}/*.zst")
         flip(path, SIZE - 10)
 
 
@@ -199,6 +233,19 @@ def flip(path: Path, position: int = 1000) -> None:
         stream.write(bytes([byte[0] ^ 1]))
 
 
+def accepted(run: Run, name: str) -> tuple[list[str], list[str]]:
+    """Return the notes of a target's acceptances, and the tarballs that had arrived with other bytes."""
+    results = [
+        result
+        for _, module, result in run.calls
+        if module == "tarball_accept" and result["__synchronize_delivery"]["node"] == name
+    ]
+    return (
+        [note for result in results for note in result["notes"]],
+        [entry["relpath"] for result in results for entry in result["wrong"]],
+    )
+
+
 def prepare_disk(site: LabSite, host: Host) -> None:
     """Give a target a small disk of its own for its base."""
     base = site.place(host.name) / "copies"
@@ -218,14 +265,17 @@ def test_faults_during_a_transfer(lab_site: LabSite, transport: str, add_row: Ca
     options = {"altbackup_transport": transport, "altbackup_step_timeout": "40s"}
     lab_site.add_source("dayabay", altbackup_targets=TARGETS, altbackup_min_rate="1M", **options)
     lab_site.add_source("lingao", altbackup_targets=["altered"], **options)
-    for name in ("during", "rename"):
+    for name in ("during", "arrived"):
         prepare_disk(lab_site, lab[name])
     for name in (*TARGETS, "altered"):
         lab_site.add_target(name, **({"altbackup_min_rate": "1M"} if name == "slow" else {}))
         lab[name].limit_rate(RATE)
-    for name in ("dayabay", "lingao"):
-        plant(lab_site.tree(name), "folders/notes", DAY1, os.urandom(SIZE))
-    pairs = Pairs(lab_site, {"dayabay": TARGETS, "lingao": ["altered"]})
+    ways = {"dayabay": TARGETS, "lingao": ["altered"]}
+    for source, targets in ways.items():
+        for target in ("", *targets):
+            plant_older(lab_site, source, target)
+        plant(lab_site.tree(source), "folders/notes", DAY1, os.urandom(SIZE))
+    pairs = Pairs(lab_site, ways)
     faults = Faults(pairs, transport)
 
     with ExitStack() as stack:
@@ -235,31 +285,38 @@ def test_faults_during_a_transfer(lab_site: LabSite, transport: str, add_row: Ca
             stack.enter_context(when(half_arrived(pairs, source, name), partial(getattr(faults, name), name)))
         run = lab_site.run("synchronize", stamp=DAY1)
     failures = failures_of(run)
-    missing = {
-        fault: (where, words) for fault, (where, words) in FAULTS.items() if words not in failures.get(where, "-")
-    }
+    expected = {fault: (where, WORDS[transport].get(fault, words)) for fault, (where, words) in FAULTS.items()}
+    missing = {fault: it for fault, it in expected.items() if it[1] not in failures.get(it[0], "-")}
     assert not missing, f"{missing}\n{run.message}"
-    assert set(failures) == {where for where, _ in FAULTS.values()}, "nothing else failed"
+    assert set(failures) == {where for where, _ in expected.values()}, "nothing else failed"
+    assert "rsync" not in failures["dayabay -> arrived"], "rsync had done its part"
     faults.altered("altered")  # back to what it was
     assert pairs.wrong() == []
+    for name in ("flipped", "ended"):
+        assert accepted(run, name)[1] == [f"folders/notes/{DAY1}/notes.tar.zst"], name
+    assert [note for note in accepted(run, "ended")[0] if note.startswith("ended process") and "python3" in note]
+    assert faults.running[0].wait(10) == -signal.SIGKILL
+    assert faults.rewritten, "nothing was written into what had arrived"
 
     faults.end()
-    for name in ("during", "rename"):
+    for name in ("during", "arrived"):
         lab[name].free_disk(lab_site.place(name) / "copies")
     lab["sshd"].start_sshd()
     for name in (*TARGETS, "altered"):
         lab[name].limit_rate(None)
     arrived = {where: pairs.arrived(*where.split(" -> ")) for where in pairs.trees() if " -> " in where}
-    kept = ("sshd", "receiver", "sender", "stopped", "slow", "during", "rename", "writer")
+    kept = ("sshd", "receiver", "sender", "stopped", "slow", "during", "arrived", "writer")
     assert [name for name in kept if arrived[f"dayabay -> {name}"] < SIZE // 2] == [], "what had arrived is kept"
+    assert arrived["dayabay -> arrived"] == arrived["dayabay -> writer"] == SIZE
     received = {name: lab[name].bytes_received() for name in lab.names}
     again = lab_site.run("synchronize", stamp=DAY1)
     assert again.rc == 0, again.stdout
     assert pairs.wrong(healed=True) == []
-    for fault, (where, words) in {**FAULTS, **MADE_GOOD}.items():
+    for fault, (where, words) in {**expected, **MADE_GOOD}.items():
         source, target = where.split(" -> ")
         if source == "dayabay":
             assert pairs.differences(source, target, "good") == [], fault
+        assert len(stamps_of(lab[target].outside(lab_site.tree(source, target)))) == 2, fault
         moved = lab[target].bytes_received() - received[target]
         lacking = max(0, SIZE - arrived[where])
         assert moved < 1.1 * lacking + SLACK, f"{fault}: {moved} bytes, {arrived[where]} had arrived"
