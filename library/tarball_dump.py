@@ -32,6 +32,7 @@ options:
       - A folder may have C(exclude), a list of glob patterns; one with a slash is compared with the whole path below the folder, others with each name,
         and one that ends in a slash is for folders alone.
       - A folder may have C(require), a path that must exist in it, for instance one that is there only when its disk is mounted.
+      - A folder that is empty, or all of which is excluded, is a failure.
       - C(keep) is not used here, so that items may be passed as the inventory has them. A bad item is a failure of its own.
     type: list
     elements: dict

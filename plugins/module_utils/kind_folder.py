@@ -15,13 +15,23 @@ from .processes import find_tool
 
 
 def check(item: Item) -> None:
-    """Raise InvalidInput if the folder, or what it is required to hold, is not there."""
+    """Raise InvalidInput if the folder, or what it is required to hold, is not there, or nothing is left of it to dump."""
     require_folder(item)
     if item.require and not os.path.lexists(os.path.join(item.path, item.require)):
         raise InvalidInput(
             f"item folder {item.name!r}: {item.require} is required in {item.path} but not there: is its disk mounted?"
         )
+    excluded = excluding(item.exclude)
+    with os.scandir(item.path) as entries:
+        if all(excluded(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries):
+            raise _empty(item)
     find_tool("tar")
+
+
+def _empty(item: Item) -> InvalidInput:
+    return InvalidInput(
+        f"item folder {item.name!r}: {item.path} is empty, or all of it is excluded: is its disk mounted?"
+    )
 
 
 def excluding(patterns: tuple[str, ...]) -> Callable[[str, bool], bool]:
@@ -48,6 +58,8 @@ def copy(item: Item, context: Context) -> Iterator[Prepared]:
     """Given an item, yield the live tree itself; `confirm` sees to it that nothing changed while it was archived."""
     excluded = excluding(item.exclude)
     before, notes = walk(item.path, excluded)
+    if len(before) == 1:
+        raise _empty(item)
     if os.geteuid() != 0:
         notes.append(f"read as uid {os.geteuid()}, not root: trusted.* attributes are not visible and not kept")
 

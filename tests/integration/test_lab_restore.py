@@ -165,6 +165,7 @@ def renew(site: LabSite, lab: Lab) -> dict[str, Run]:
     runs = {"restored": site.run("restore", restore=[entry], stamp=DAY3)}
     (base / ".altbackup").mkdir(parents=True, mode=0o700)
     notes.mkdir()
+    (notes / "note").write_text("x")
     runs["skipped"] = site.run("dump", stamp=DAY3)
     runs["adopted"] = site.run("restore", adopt=["dayabay/svn/dybsvn", "dayabay/svn/dybsnv"], stamp=DAY4)
     return runs

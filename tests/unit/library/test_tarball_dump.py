@@ -462,6 +462,7 @@ def test_rotten_old_copy_is_reported_and_the_new_one_stored_by_itself(
 def test_old_copy_that_cannot_be_read_does_not_stop_the_new_one() -> None:
     with nobodys_folder() as home:
         (home / "live").mkdir()
+        (home / "live" / "file").write_text("content")
         with as_nobody():
             base = Base(home / "base")
             old = base.dump_one(item("folder", home / "live"), stamp=NIGHTS[0])

@@ -791,6 +791,7 @@ def test_a_restored_copy_is_not_dumped_until_it_is_adopted(
     assert marker == {**ORIGIN, "item": "svn/dybsvn", "stamp": FIRST, "dig": tarball["dig"]}
     other = tmp_path / "other"
     other.mkdir()
+    (other / "file").write_text("content")
     for check_mode in (True, False):
         night = base.dump(
             item("svn", live, "dybsvn"), item("folder", other, "other"), stamp=NIGHTS[1], check_mode=check_mode

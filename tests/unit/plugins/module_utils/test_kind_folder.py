@@ -29,6 +29,7 @@ from helpers.trees import (
 )
 
 from ansible_collections.altbackup.core.plugins.module_utils import dump as dump_module
+from ansible_collections.altbackup.core.plugins.module_utils import kind_folder
 from ansible_collections.altbackup.core.plugins.module_utils.archive import Form, Part, write_archive
 from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput
 from ansible_collections.altbackup.core.plugins.module_utils.kind_folder import excluding
@@ -343,6 +344,31 @@ def test_required_path_must_be_there(small: Path, base: Base) -> None:
     assert "is its disk mounted?" in reason
 
 
+@pytest.mark.parametrize("check_mode", [False, True])
+@pytest.mark.parametrize("exclude", [[], ["sub/", "*i*"]], ids=["empty", "all excluded"])
+def test_folder_without_content_is_no_success(small: Path, base: Base, exclude: list[str], check_mode: bool) -> None:
+    if not exclude:
+        shutil.rmtree(small)
+        small.mkdir()
+    reason = base.reason(item("folder", small, exclude=exclude), check_mode=check_mode)
+    assert f"{small} is empty, or all of it is excluded: is its disk mounted?" in reason
+
+
+def test_disk_that_goes_before_the_dump_is_no_success(
+    small: Path, base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = tmp_path / "away"
+
+    def late_walk(*arguments: Any) -> Any:
+        if not away.exists():
+            small.rename(away)
+            small.mkdir()
+        return walk(*arguments)
+
+    monkeypatch.setattr(kind_folder, "walk", late_walk)
+    assert "is its disk mounted?" in base.reason(item("folder", small))
+
+
 def test_folder_deeper_than_any_recursion(base: Base, tmp_path: Path) -> None:
     bottom = tmp_path / "tree" / "/".join("d" * 1100)
     (tmp_path / "tree").mkdir()
@@ -377,6 +403,7 @@ def test_unreadable_is_a_failure_that_names_it(what: str) -> None:
         tree = folder / "tree"
         (tree / "sub").mkdir(parents=True)
         (tree / "sub" / "secret").write_text("x")
+        (tree / "file").write_text("x")
         spoiled = {"file": tree / "sub" / "secret", "folder": tree / "sub", "top": tree}[what]
         with as_nobody():
             base = Base(folder / "base")
@@ -394,6 +421,7 @@ def test_unreadable_is_a_failure_that_names_it(what: str) -> None:
 def test_what_another_user_cannot_keep_is_told() -> None:
     with nobodys_folder() as folder:
         (folder / "tree").mkdir()
+        (folder / "tree" / "file").touch()
         with as_nobody():
             (note,) = Base(folder / "base").dump(item("folder", folder / "tree"))["notes"]
     assert "not root" in note
