@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import re
+import stat
 import uuid
 import zlib
 from collections.abc import Iterator, Mapping
@@ -210,7 +211,7 @@ class Scratch:
         )
 
     def _finish(self, path: str) -> None:
-        """Replace the random instance id that each full copy gets: equal repositories give equal archives."""
+        """Replace the random instance id that each full copy gets, and take the live modes: equal repositories give equal archives."""
         uuid_file = os.path.join(path, "db", "uuid")
         with open(uuid_file, encoding="ascii") as stream:
             lines = stream.read().splitlines()
@@ -219,6 +220,23 @@ class Scratch:
             if lines[1] != instance:
                 write_text(uuid_file, f"{lines[0]}\n{instance}\n")
                 os.chmod(uuid_file, 0o644)
+        self._take_modes(path)
+
+    def _take_modes(self, path: str) -> None:
+        """Give folders and files the modes of their live counterparts, which a hot copy masks; a folder without one that of db."""
+        usual = os.stat(os.path.join(self.item.path, "db")).st_mode
+        for name, (mode, *_) in walk(path)[0].items():
+            live = 0
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                live = os.lstat(os.path.join(os.fsencode(self.item.path), name)).st_mode
+            if stat.S_ISDIR(mode):
+                wanted = stat.S_IMODE(live if stat.S_ISDIR(live) else usual) | 0o700
+            elif stat.S_ISREG(mode) and stat.S_ISREG(live):
+                wanted = live & 0o777 | 0o400
+            else:
+                continue
+            if wanted != stat.S_IMODE(mode):
+                os.chmod(os.path.join(os.fsencode(path), name), wanted)
 
     def _forget(self) -> None:
         """Forget what is known of the copy: until it is built anew, it counts as damaged."""

@@ -231,9 +231,11 @@ def attachment_paths(realm: str, parent: str, filename: str) -> list[str]:
     folder = hashlib.sha1(parent.encode("utf-8")).hexdigest()  # noqa: S324 (Trac's own layout)
     stored = hashlib.sha1(filename.encode("utf-8")).hexdigest()  # noqa: S324 (Trac's own layout)
     extension = re.search(r"\.[A-Za-z0-9]+\Z", filename)
+    quoted = f"./attachments/{quote(realm)}/{quote(parent)}/{quote(filename)}"
     return [
         f"./files/attachments/{realm}/{folder[:3]}/{folder}/{stored}{extension.group() if extension else ''}",
-        f"./attachments/{quote(realm)}/{quote(parent)}/{quote(filename)}",
+        quoted,
+        quoted.replace("~", "%7E"),  # as Python 2 quoted it
     ]
 
 

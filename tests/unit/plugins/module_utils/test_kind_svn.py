@@ -310,6 +310,10 @@ CHANGES: dict[str, tuple[Callable[[Path], Any], Callable[[Path], bool]]] = {
         lambda live: (live / "hooks" / "pre-revprop-change").chmod(0o700),
         lambda copy: (copy / "hooks" / "pre-revprop-change").stat().st_mode & 0o777 == 0o700,
     ),
+    "mode of a folder": (
+        lambda live: (live / "db" / "revs").chmod(0o750),
+        lambda copy: (copy / "db" / "revs").stat().st_mode & 0o777 == 0o750,
+    ),
     "hooks become a link": (
         lambda live: (shutil.rmtree(live / "hooks"), (live / "hooks").symlink_to("/nonexistent/hooks")),
         lambda copy: (copy / "hooks").is_symlink() and os.readlink(copy / "hooks") == "/nonexistent/hooks",
@@ -634,6 +638,25 @@ def test_live_repository_is_left_as_it_was(nights: Nights, live: Path) -> None:
     for night in (1, 2):
         nights.tarball(item(live), night=night)
     assert tree_hash(live) == before
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root unpacks setgid folders as they are")
+def test_repository_that_a_group_shares_stays_shared(nights: Nights, live: Path) -> None:
+    for path in [live, *live.rglob("*")]:
+        os.chown(path, 65534, 65533)
+        path.chmod(0o2775 if path.is_dir() else path.stat().st_mode | 0o060)
+    before = tree_hash(live)
+    tarballs = [nights.tarball(item(live), night=night) for night in (1, 2)]
+    assert tarballs[0].stat().st_ino == tarballs[1].stat().st_ino
+    assert tree_hash(live) == before
+    copy = nights.unpack(tarballs[1])
+    paths = [copy, *copy.rglob("*")]
+    found = {path.relative_to(copy): (path.stat().st_mode, path.stat().st_gid) for path in paths}
+    for path, seen in found.items():
+        status = (live / path).stat()
+        assert seen == (status.st_mode, status.st_gid), path
+    assert_as_built_anew(nights, live, tarballs[1])
 
 
 @pytest.mark.root

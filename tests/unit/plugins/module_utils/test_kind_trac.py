@@ -233,6 +233,18 @@ def test_missing_attachment_is_noted_and_the_rest_dumped(env: Path, base: Base) 
     assert "missing" in note
 
 
+@pytest.mark.parametrize("stored", ["notes~1.txt", "notes%7E1.txt"])
+def test_attachment_of_an_older_trac_with_a_tilde_is_not_missing(env: Path, base: Base, stored: str) -> None:
+    folder = env / "attachments" / "ticket" / "2"
+    folder.mkdir(parents=True)
+    (folder / stored).write_text("content")
+    row = "INSERT INTO attachment (type, id, filename, size) VALUES ('ticket', '2', 'notes~1.txt', 7)"
+    execute(env / "db" / "trac.db", row)
+    result = base.dump(item("trac", env))
+    assert not any("missing" in note for note in result["notes"])
+    assert result["tarballs"][0]["record"]["absent"] == 0
+
+
 def test_log_that_grows_or_rotates_is_no_failure(
     env: Path, base: Base, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
