@@ -84,9 +84,17 @@ class Pairs:
         return found
 
     def wrong(
-        self, *, healed: bool = False, removable: Collection[str] = (), whole: Mapping[str, Bytes] | None = None
+        self,
+        *,
+        healed: bool = False,
+        removable: Collection[str] = (),
+        once: str = "",
+        whole: Mapping[str, Bytes] | None = None,
     ) -> list[str]:
-        """Return which invariants do not hold; what is whole is what the sources have, if nothing else is given."""
+        """Return which invariants do not hold; what is whole is what the sources have, if nothing else is given.
+
+        What is removable is to stand where no verified tarball of the stamp `once` does.
+        """
         found = []
         trees = self.trees()
         good = {name: verified(tree.base) for name, tree in trees.items()}
@@ -94,7 +102,9 @@ class Pairs:
             before, lasts = self.before[name]
             sent = good[name.partition(" -> ")[0]]
             known = whole if whole is not None else sent
-            found += violations(tree, before=before, lasts=lasts, whole=known, removable=removable)
+            replaced = not once or any(f"/{once}/" in relpath for relpath in good[name])
+            due = removable if replaced else ()
+            found += violations(tree, before=before, lasts=lasts, whole=known, removable=due)
             found += unhealed(tree) if healed else []
             found += [
                 f"other bytes: {name}: {relpath} is {content}, and on the source {sent[relpath]}"
