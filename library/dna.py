@@ -11,6 +11,7 @@ module: dna
 short_description: Compute and write the dna sidecars of tarballs
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
+extends_documentation_fragment: [altbackup.core.call]
 description:
   - Computes the digest and size of each tarball and writes them to the sidecar beside it, through a temporary name.
   - A sidecar that matches is left as it is, in whatever form and algorithm.
@@ -71,6 +72,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.checking import write_dnas
 from ..module_utils.failures import attempt, summarize
+from ..module_utils.locks import READING, bounded
 
 EMPTY = {"changed": False, "dna": []}
 
@@ -83,6 +85,7 @@ def main() -> None:
             "algorithm": {"type": "str", "choices": ["sha256", "sha512", "md5"], "default": "sha256"},
             "force": {"type": "bool", "default": False},
             "fail": {"type": "bool", "default": True},
+            **READING,
         },
         supports_check_mode=True,
     )
@@ -90,7 +93,10 @@ def main() -> None:
     result = attempt(
         "dna",
         EMPTY,
-        lambda: write_dnas(options["path"], options["algorithm"], options["force"], check_mode=module.check_mode),
+        lambda: bounded(
+            options,
+            lambda: write_dnas(options["path"], options["algorithm"], options["force"], check_mode=module.check_mode),
+        ),
     )
     if result["failures"] and options["fail"]:
         module.fail_json(msg=summarize(result["failures"]), **result)

@@ -112,7 +112,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.checking import verify_base, verify_paths
 from ..module_utils.failures import attempt, summarize
-from ..module_utils.locks import READING, reading
+from ..module_utils.locks import READING, bounded, reading
 
 EMPTY = {"day": "", "match": [], "mismatch": [], "missing": [], "malformed": [], "orphan": [], "bytes_read": 0}
 
@@ -145,7 +145,7 @@ def main() -> None:
                 ),
             )
             if options["path"] is None
-            else verify_paths(options["path"])
+            else bounded(options, lambda: verify_paths(options["path"]))
         ),
     )
     if result["failures"] and options["fail"]:

@@ -17,7 +17,7 @@ description:
   - Each tarball is written under a temporary name, flushed, read back and compared, then renamed; then its sidecar is written, then C(last) is moved.
   - An item that did not change since an earlier day is stored as a hard link to that day's tarball, which is read again first.
   - An item that has a verified tarball under this stamp is not dumped again.
-  - Items fail independently of each other.
+  - Items fail independently of each other. One on a mount whose server does not answer within 30 seconds is left out, and named.
 requirements:
   - GNU tar, and C(zstd), C(pigz) or C(gzip); C(svnadmin) and C(svnlook) for kind V(svn), C(git) for kind V(git)
 options:
@@ -37,6 +37,11 @@ options:
     type: list
     elements: dict
     required: true
+  received:
+    description: Folders where this node keeps the copies that it receives as a target. An item that holds one of them is a failure of its own.
+    type: list
+    elements: path
+    default: []
   controller:
     description:
       - The controller's inventory and this collection, as P(altbackup.core.controller#lookup) packs them.
@@ -136,6 +141,7 @@ def main() -> None:
         argument_spec={
             "base": {"type": "path", "required": True},
             "items": {"type": "list", "elements": "dict", "required": True},
+            "received": {"type": "list", "elements": "path", "default": []},
             "controller": {"type": "str", "default": "", "no_log": True},
             "stamp": {"type": "str", "required": True},
             "ext": {"type": "str", "choices": [".tar.zst", ".tar.gz", ".tar"], "default": ".tar.zst"},
@@ -161,6 +167,7 @@ def main() -> None:
                 options["stamp"],
                 Form(options["ext"], options["compress_level"], options["algorithm"]),
                 {"deadline": Deadline(options["step_timeout"], "dump"), "verify_every": options["verify_every"]},
+                received=options["received"],
                 controller=options["controller"],
                 check_mode=module.check_mode,
             ),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import kind_folder, kind_git, kind_sqlite, kind_svn, kind_trac
+from . import answering, kind_folder, kind_git, kind_sqlite, kind_svn, kind_trac
 from .archive import Form, Manifest, compressor, write_archive
 from .controller import CONTROLLER_KEY, controller_item, unpack_controller
 from .digest import cores, in_parallel
@@ -67,12 +67,14 @@ def dump(
     form: Form,
     context_options: Mapping[str, Any],
     *,
+    received: Sequence[str] = (),
     controller: str = "",
     check_mode: bool = False,
 ) -> dict[str, Any]:
     """Given a base, items as written and a stamp, make the tarballs; return `tarballs`, `failures`, `notes` and `changed`.
 
-    What a `controller` packed is one more item.
+    `received` are folders where the node keeps copies that it receives: no item may hold them. What a `controller` packed
+    is one more item.
     In check mode nothing is written and the tarballs are those that would be made; what cannot be known yet is empty.
     Raise AltbackupError where nothing can be done at all.
     """
@@ -82,7 +84,14 @@ def dump(
     context = Context(tree, stamp, **context_options)
     failures: list[dict[str, Any]] = []
     own = _controller_items(tree, controller, check_mode, failures)
-    good, bad = find_problems([*items, *own], base)
+    limit = min(answering.SECONDS, context.deadline.remaining() or answering.SECONDS)
+    silent = answering.silent(received, limit)
+    good, bad = find_problems(
+        [*items, *own],
+        base,
+        [folder for folder in received if folder not in silent],
+        lambda asked: _silent_items(asked, limit),
+    )
     failures += [_bad_input(value, reason) for value, reason in bad]
     if not items:
         failures.append(failure(_STAGE, f"there are no items to dump to {base}: nothing was backed up"))
@@ -120,6 +129,34 @@ def _controller_items(
     except (AltbackupError, OSError) as error:
         failures.append(failure(_STAGE, error, key=CONTROLLER_KEY))
         return []
+
+
+def _silent_items(items: Sequence[Item], limit: float) -> dict[Item, str]:
+    """Given items, return why those do not answer whose path, or a mount in it that is not excluded, does not within a limit."""
+    found: dict[Item, str] = {}
+
+    def look(wanted: Mapping[Item, Sequence[str]]) -> None:
+        silent = answering.silent([path for paths in wanted.values() for path in paths], limit)
+        for item, paths in wanted.items():
+            for path in silent.intersection(paths):
+                found[item] = f"{path} does not answer within {limit:g} s: is the server of its mount up?"
+
+    look({item: [item.path] for item in items})
+    mounts = answering.mount_points()
+    look({item: _mounts_in(item, mounts) for item in items if item not in found})
+    return found
+
+
+def _mounts_in(item: Item, mounts: Sequence[str]) -> list[str]:
+    """Return the mounts below an item's path that its dump would enter."""
+    excluded = kind_folder.excluding(item.exclude)
+    top = os.path.realpath(item.path).rstrip("/") + "/"
+    found = []
+    for mount in mounts:
+        parts = mount[len(top) :].split("/") if mount.startswith(top) else []
+        if parts and not any(excluded("/".join(parts[:count]), True) for count in range(1, len(parts) + 1)):
+            found.append(mount)
+    return found
 
 
 def _bad_input(value: Mapping[str, Any], reason: str) -> dict[str, Any]:

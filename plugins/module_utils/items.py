@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -124,37 +124,59 @@ def parse_keep(value: object, where: str) -> int:
 
 
 def find_problems(
-    values: Sequence[Mapping[str, Any]], base: str
+    values: Sequence[Mapping[str, Any]],
+    base: str,
+    received: Sequence[str] = (),
+    silent: Callable[[Sequence[Item]], Mapping[Item, str]] = lambda items: {},
 ) -> tuple[list[Item], list[tuple[Mapping[str, Any], str]]]:
     """Given items as written and the base, return the good ones and (item as written, why not) for each other.
 
-    Of items with one identity none is good: which of them is meant cannot be known.
+    Of items with one identity none is good: which of them is meant cannot be known. `received` are folders where the
+    node keeps copies that it receives; `silent` says of items why those do not answer, at which nothing else looks then.
     """
-    good: list[tuple[Mapping[str, Any], Item]] = []
+    written: list[tuple[Mapping[str, Any], Item]] = []
+    good: list[Item] = []
     bad: list[tuple[Mapping[str, Any], str]] = []
     for value in values:
         try:
-            item = parse_item(value)
-            check_outside(item, base)
-            good.append((value, item))
+            written.append((value, parse_item(value)))
         except InvalidInput as error:
             bad.append((value, str(error)))
     paths: dict[str, list[str]] = {}
-    for _, item in good:
+    for _, item in written:
         paths.setdefault(item.key, []).append(item.path)
-    for value, item in good:
+    reasons = silent([item for _, item in written if len(paths[item.key]) == 1])
+    folders = [(folder, os.path.realpath(folder)) for folder in (base, *received)]
+    for value, item in written:
         same = paths[item.key]
-        if len(same) > 1:
-            reason = f"{item.key} stands {len(same)} times ({', '.join(same)}): give each a name of its own"
-            bad.append((value, f"item {item.kind} {item.name!r}: {reason}"))
-    return [item for _, item in good if len(paths[item.key]) == 1], bad
+        try:
+            if len(same) > 1:
+                raise InvalidInput(
+                    f"{item.key} stands {len(same)} times ({', '.join(same)}): give each a name of its own"
+                )
+            if item in reasons:
+                raise InvalidInput(reasons[item])
+            check_outside(item, *folders)
+            good.append(item)
+        except InvalidInput as error:
+            bad.append((value, f"item {item.kind} {item.name!r}: {error}"))
+    return good, bad
 
 
-def check_outside(item: Item, base: str) -> None:
-    """Raise InvalidInput if the base lies inside what is backed up: each tarball would hold the ones before."""
-    real_base, real_path = os.path.realpath(base), os.path.realpath(item.path)
-    if real_base == real_path or real_base.startswith(real_path.rstrip("/") + "/"):
-        raise InvalidInput(
-            f"item {item.kind} {item.name!r}: the base {base} lies inside its path {item.path}: "
-            "every tarball would hold all earlier ones; choose a base elsewhere"
-        )
+def check_outside(item: Item, base: tuple[str, str], *received: tuple[str, str]) -> None:
+    """Given (folder, real path) of the base, and of where received copies are, raise InvalidInput if one lies in what is backed up.
+
+    Each tarball would hold the ones before.
+    """
+    real_path = os.path.realpath(item.path)
+    for folder, real in (base, *received):
+        if real == real_path or real.startswith(real_path.rstrip("/") + "/"):
+            if folder == base[0]:
+                raise InvalidInput(
+                    f"the base {folder} lies inside its path {item.path}: "
+                    "every tarball would hold all earlier ones; choose a base elsewhere"
+                )
+            raise InvalidInput(
+                f"{folder} (altbackup_target_base), where this node keeps the copies that it receives, lies inside its path "
+                f"{item.path}: every tarball would hold all of them; choose a path without it, or a folder elsewhere"
+            )

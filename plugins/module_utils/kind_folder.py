@@ -57,14 +57,14 @@ def excluding(patterns: tuple[str, ...]) -> Callable[[str, bool], bool]:
 def copy(item: Item, context: Context) -> Iterator[Prepared]:
     """Given an item, yield the live tree itself; `confirm` sees to it that nothing changed while it was archived."""
     excluded = excluding(item.exclude)
-    before, notes = walk(item.path, excluded)
+    before, notes = walk(item.path, excluded, context.deadline)
     if len(before) == 1:
         raise _empty(item)
     if os.geteuid() != 0:
         notes.append(f"read as uid {os.geteuid()}, not root: trusted.* attributes are not visible and not kept")
 
     def confirm() -> None:
-        compare(before, walk(item.path, excluded)[0])
+        compare(before, walk(item.path, excluded, context.deadline)[0])
 
     settle()
     yield Prepared([Part(item.path, list(before))], {}, sparse=True, listed=True, notes=notes, confirm=confirm)

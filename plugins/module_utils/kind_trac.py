@@ -129,7 +129,7 @@ def copy(item: Item, context: Context) -> Iterator[Prepared]:
             return path in beside or (not is_folder and _is_below_logs(path) and _is_log(os.path.join(item.path, path)))
 
         def look() -> tuple[dict[bytes, tuple[int, ...]], list[str]]:
-            tree, notes = walk(item.path, excluded)
+            tree, notes = walk(item.path, excluded, context.deadline)
             return {name: value for name, value in tree.items() if name not in copied}, notes
 
         before, left_out = look()

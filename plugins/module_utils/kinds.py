@@ -89,13 +89,15 @@ def require_folder(item: Item) -> None:
 
 
 def walk(
-    root: str, excluded: Callable[[str, bool], bool] = lambda path, folder: False
+    root: str,
+    excluded: Callable[[str, bool], bool] = lambda path, folder: False,
+    deadline: Deadline | None = None,
 ) -> tuple[dict[bytes, tuple[int, ...]], list[str]]:
     """Given a folder, or a link to one, return ({path as tar wants it: identity}, notes on what cannot be archived).
 
     The content of a folder follows it, before any sibling: GNU tar settles mode and time of a folder once it has left it.
     `excluded` is asked with the path below the root and whether it is a folder. Raise InvalidInput where something
-    cannot be read, SourceChanged where it vanishes meanwhile.
+    cannot be read, SourceChanged where it vanishes meanwhile, DeadlineExceeded.
     """
     found: dict[bytes, tuple[int, ...]] = {}
     notes: list[str] = []
@@ -112,6 +114,8 @@ def walk(
             if stat.S_ISREG(status.st_mode) and not os.access(full, os.R_OK):
                 raise PermissionError
             if stat.S_ISDIR(status.st_mode):
+                if deadline is not None:
+                    deadline.remaining()
                 with os.scandir(full) as entries:
                     for entry in entries:
                         below = f"{path}/{entry.name}" if path else entry.name

@@ -276,6 +276,13 @@ def reading(options: Mapping[str, Any], function: Callable[[], dict[str, Any]]) 
         return function()
 
 
+def bounded(options: Mapping[str, Any], function: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Given a module's options, return the result of a function that reads files wherever they are, called without a lock."""
+    lower_priority(options["nice"], options["ionice"])
+    with limited(Deadline(options["step_timeout"])):
+        return function()
+
+
 @contextlib.contextmanager
 def _opened(path: str, flags: int) -> Iterator[int]:
     descriptor = os.open(path, flags | os.O_NOFOLLOW, 0o600)

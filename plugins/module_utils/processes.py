@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -44,6 +45,8 @@ _watching: list[int] = []
 """The pipe through which the kernel's signals wake the watching thread."""
 _inherited: list[int] = []
 """Open files that every child inherits: while one lives, so does the lock on them."""
+_left: list[subprocess.Popen[bytes]] = []
+"""Children that SIGKILL did not end: they wait in the kernel, for a disk or a server, and do nothing more when that answers."""
 _told_to_end: list[int] = []
 """The signal that told this process to end: from then on no child is started."""
 
@@ -132,7 +135,9 @@ class Child:
         environment: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
         name: str = "",
+        locking: bool = True,
     ) -> None:
+        """`locking` says whether the lock is held as long as it lives."""
         self.name = name or os.path.basename(os.fsdecode(argv[0]))
         self._stderr = tempfile.TemporaryFile()
         in_main = threading.current_thread() is threading.main_thread()
@@ -150,7 +155,7 @@ class Child:
                     stderr=self._stderr,
                     cwd=cwd,
                     env=dict(clean_environment() if environment is None else environment),
-                    pass_fds=[*pass_fds, *_inherited],
+                    pass_fds=[*pass_fds, *(_inherited if locking else ())],
                     start_new_session=True,
                 )
                 _running[self.process.pid] = self.process
@@ -173,13 +178,25 @@ class Child:
             _running.pop(self.process.pid, None)
 
     def end(self) -> None:
-        """End the program and all its own children, if it still runs: first kindly."""
-        if self.process.poll() is None:
+        """End the program and all its own children, if it still runs: first kindly. One that cannot be ended is left alone."""
+        if self.process not in _left and self.process.poll() is None:
             _signal_group(self.process.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(_GRACE)
             _signal_group(self.process.pid, signal.SIGKILL)  # whoever of the group did not listen
-            self.process.wait()
+            try:
+                self.process.wait(_GRACE)
+            except subprocess.TimeoutExpired:
+                _left.append(self.process)
+
+    def _end_late(self) -> None:
+        """End it. Raise DeadlineExceeded if it cannot be ended."""
+        self.end()
+        if self.process in _left:
+            raise DeadlineExceeded(
+                f"{self.name} took too long and cannot be ended: process {self.process.pid} waits for a disk or a server "
+                "that does not answer, and was left alone"
+            )
 
     def wait(self, deadline: Deadline, silence: float | None = None, pace: Pace | None = None) -> int:
         """Wait for its end, return its exit code. Raise DeadlineExceeded after ending it.
@@ -195,22 +212,22 @@ class Child:
                 return self.process.wait(left if silence is None else min(silence / 4, left or silence))
             except subprocess.TimeoutExpired:
                 if silence is None or deadline.is_over():
-                    self.end()
+                    self._end_late()
                     deadline.remaining()
                     raise DeadlineExceeded(f"{self.name} was ended at the limit of the {deadline.step}") from None
             except DeadlineExceeded:
-                self.end()
+                self._end_late()
                 raise
             moved = _bytes_moved(self.process.pid)
             if moved != seen:
                 seen, since = moved, time.monotonic()
             elif time.monotonic() - since > silence:
-                self.end()
+                self._end_late()
                 raise DeadlineExceeded(f"{self.name} neither read nor wrote anything for {silence:g} s and was ended")
             if pace is not None and time.monotonic() - marked >= pace.seconds:
                 rate = (moved - mark) / (time.monotonic() - marked)
                 if rate < pace.rate:
-                    self.end()
+                    self._end_late()
                     raise DeadlineExceeded(
                         f"{self.name} read and wrote {rate:.0f} bytes a second over {pace.seconds:g} s, fewer than its "
                         f"limit of {pace.rate:.0f} (min_rate), and was ended"
@@ -303,12 +320,17 @@ def run(
 
 @contextlib.contextmanager
 def inherited(descriptor: int) -> Iterator[None]:
-    """Let all children that are started while the block lasts inherit an open file."""
+    """Let all children that are started while the block lasts inherit an open file.
+
+    At its end a lock on the file is given up where a child could not be ended, which would keep it.
+    """
     _inherited.append(descriptor)
     try:
         yield
     finally:
         _inherited.remove(descriptor)
+        if _left:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def end_with_children() -> None:

@@ -10,6 +10,7 @@ import shutil
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -241,13 +242,16 @@ def make_socket(path: Path) -> None:
 
 @contextlib.contextmanager
 def as_nobody() -> Iterator[None]:
-    """Be uid 65534 in this process and its children for a while."""
+    """Be uid 65534 in this process and its children for a while, also where the environment's Python is root's alone."""
+    own = sys.executable
     os.setgroups([])
     os.setresgid(NOBODY, NOBODY, 0)
     os.setresuid(NOBODY, NOBODY, 0)
+    sys.executable = shutil.which("python3", path=os.pathsep.join([os.path.dirname(own), os.defpath])) or own
     try:
         yield
     finally:
+        sys.executable = own
         os.setresuid(0, 0, 0)
         os.setresgid(0, 0, 0)
 

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from helpers.original_trees import bound_by_modes, modern_text, original_text, put, reasons, run_module, tree_hash
 
+from ansible_collections.altbackup.core.plugins.module_utils import locks
+
 CONTENT = b"a tarball's bytes"
 OTHER = b"another tarball!!"
 
@@ -172,3 +174,15 @@ def test_many_files_at_once_give_what_the_system_tool_gives(tmp_path: Path) -> N
     lines = subprocess.run([tool, *paths], capture_output=True, text=True, check=True).stdout.splitlines()
     assert [entry["dig"] for entry in result["dna"]] == [line.split()[0] for line in lines]
     assert not run(*paths)["changed"]
+
+
+def test_given_paths_are_read_within_the_limit_and_at_the_priority(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lowered: list[tuple[int, str]] = []
+    monkeypatch.setattr(locks, "lower_priority", lambda nice, ionice: lowered.append((nice, ionice)))
+    path = put(tmp_path, "x.tar", CONTENT, None)
+    result = run(path, step_timeout=0, nice=7)
+    assert "took longer than its limit of 0 s and was ended" in reasons(result)[0]
+    assert not result["changed"]
+    assert lowered == [(7, "")]

@@ -21,6 +21,8 @@ from helpers.original_trees import (
     tree_hash,
 )
 
+from ansible_collections.altbackup.core.plugins.module_utils import locks
+
 LISTS = ("match", "mismatch", "missing", "malformed", "orphan")
 OTHER = "2013/05/09/104701"
 CONTENT = bytes(range(256)) * 100
@@ -275,3 +277,15 @@ def test_reading_that_takes_longer_than_its_limit_is_a_failure_and_no_match(base
     result = verify(base, step_timeout=0)
     assert "took longer than its limit of 0 s" in result["msg"]
     assert result["match"] == []
+
+
+def test_given_paths_are_read_within_the_limit_and_at_the_priority(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lowered: list[tuple[int, str]] = []
+    monkeypatch.setattr(locks, "lower_priority", lambda nice, ionice: lowered.append((nice, ionice)))
+    path = put(tmp_path, "x.tar", CONTENT)
+    result = run_module("dna_verify", path=[str(path)], step_timeout=0, nice=7)
+    assert "took longer than its limit of 0 s and was ended" in reasons(result)[0]
+    assert result["match"] == []
+    assert lowered == [(7, "")]

@@ -8,12 +8,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from helpers.dead_mount import dead_mount
 from helpers.environments import execute
 from helpers.trees import (
     NIGHTS,
@@ -94,6 +97,33 @@ def call(base: Base, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[s
 
 
 Call = Callable[..., dict[str, Any]]
+
+
+def run_apart(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Run the module in a process of its own, which is killed if it hangs; return its result."""
+    script = (
+        "import sys, json; from ansible.module_utils.testing import patch_module_args\n"
+        "from ansible_collections.altbackup.core.plugins.modules import tarball_dump\n"
+        "from ansible_collections.altbackup.core.plugins.module_utils import answering, processes\n"
+        "answering.SECONDS, processes._GRACE = 3, 0.2\n"
+        "with patch_module_args(json.loads(sys.argv[1])): tarball_dump.main()"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with tempfile.TemporaryFile("w+") as output:  # a pipe would stay open as long as whatever hangs
+        module = subprocess.Popen(
+            [sys.executable, "-c", script, json.dumps(arguments)],
+            env=environment,
+            stdout=output,
+            start_new_session=True,
+        )
+        try:
+            module.wait(40)
+        except subprocess.TimeoutExpired:
+            os.killpg(module.pid, signal.SIGKILL)
+            raise
+        output.seek(0)
+        result: dict[str, Any] = json.load(output)
+        return result
 
 
 def write_sidecar_of(path: Path) -> None:
@@ -677,6 +707,56 @@ def test_deadline_ends_a_hanging_tool_and_says_so(
     group = (tmp_path / "group").read_text().strip()
     assert wait_until(lambda: is_group_gone(int(group)))
     assert base.files() == {}
+
+
+@pytest.mark.parametrize(
+    "place", ["item", "below", "link", "mount in the item", "mount in a link's folder", "received"]
+)
+@pytest.mark.parametrize("check", [False, True], ids=["run", "check mode"])
+def test_dead_mount_is_named_and_stops_no_other_item(
+    base: Base, folder: Path, database: Path, tmp_path: Path, place: str, check: bool
+) -> None:
+    (tmp_path / "live" / "other").mkdir()
+    (tmp_path / "live" / "link").symlink_to("dead" if place == "link" else "other")
+    dead = tmp_path / "live" / ("other/dead" if place.startswith("mount") else "dead")
+    path = {
+        "item": dead,
+        "below": dead / "sub" / "repository",
+        "link": dead.parent / "link",
+        "mount in the item": dead.parent,
+        "mount in a link's folder": tmp_path / "live" / "link",
+        "received": tmp_path / "live" / "other",
+    }[place]
+    arguments = {
+        "base": str(base.path),
+        "items": [item("folder", path, "hung"), item("folder", folder, "good"), item("sqlite", database, "hers")],
+        "stamp": NIGHTS[0],
+        "received": [str(dead)] if place == "received" else [],
+        "_ansible_check_mode": check,
+    }
+    with dead_mount(dead):
+        started = time.monotonic()
+        result = run_apart(arguments)
+        assert time.monotonic() - started < 20
+        again = run_apart({**arguments, "items": arguments["items"][1:]})
+        assert again["failures"] == []  # nor is the base in use
+    names = [tarball["name"] for tarball in result["tarballs"]]
+    if place == "received":
+        assert (names, result["failures"]) == (["good", "hers", "hung"], [])
+        return
+    assert names == ["good", "hers"]
+    (failure,) = result["failures"]
+    silent = path if place in ("item", "below", "link") else dead
+    assert f"item folder 'hung': {silent} does not answer within 3 s" in failure["reason"]
+    assert (failure["category"], failure["name"]) == ("folders", "hung")
+
+
+def test_dead_mount_that_is_excluded_does_not_matter(base: Base, folder: Path) -> None:
+    (folder / "mnt").mkdir()
+    values = item("folder", folder, exclude=["/mnt/*"])
+    with dead_mount(folder / "mnt" / "dead"):
+        result = run_apart({"base": str(base.path), "items": [values], "stamp": NIGHTS[0]})
+    assert (len(result["tarballs"]), result["failures"]) == (1, [])
 
 
 def test_module_told_to_end_leaves_no_child_and_no_temporary(base: Base, folder: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,43 @@ def test_base_inside_a_path_is_seen_through_links(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("real/backup")
     _, bad = items.find_problems([{**GOOD, "path": str(tmp_path / "real")}], str(tmp_path / "link"))
     assert "lies inside its path" in bad[0][1]
+
+
+@pytest.mark.parametrize("path", ["/", "/data", "/data/received", "/data/received2"])
+@pytest.mark.parametrize("kind", sorted(items.CATEGORIES))
+def test_folder_of_received_copies_inside_a_path_is_refused(path: str, kind: str) -> None:
+    value = {"kind": kind, "name": "x", "path": path}
+    good, bad = items.find_problems([value], "/own/base", ["/data/received"])
+    reasons = [why for _, why in bad]
+    if path == "/data/received2":
+        assert (len(good), reasons) == (1, [])
+    elif path == "/":
+        assert "the base /own/base lies inside its path /" in reasons[0]
+    else:
+        (reason,) = reasons
+        assert reason == (
+            f"item {kind} 'x': /data/received (altbackup_target_base), where this node keeps the copies that it receives, lies inside "
+            f"its path {path}: every tarball would hold all of them; choose a path without it, or a folder elsewhere"
+        )
+
+
+def test_items_that_do_not_answer_are_left_out_and_no_link_of_theirs_is_followed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    looked: list[str] = []
+    monkeypatch.setattr(items.os.path, "realpath", lambda path: looked.append(path) or path)
+    values = [{**GOOD, "name": name, "path": f"/live/{name}"} for name in ("dead", "good", "twice", "twice")]
+    asked: list[str] = []
+
+    def silent(some: Sequence[items.Item]) -> dict[items.Item, str]:
+        asked.extend(item.name for item in some)
+        return {item: "/live/dead does not answer" for item in some if item.name == "dead"}
+
+    good, bad = items.find_problems(values, str(tmp_path), silent=silent)
+    assert [item.name for item in good] == ["good"]
+    assert bad[0][1] == "item folder 'dead': /live/dead does not answer"
+    assert asked == ["dead", "good"]
+    assert looked == [str(tmp_path), "/live/good"]
 
 
 def test_many_items_are_looked_through_at_once(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from helpers.trees import (
 from ansible_collections.altbackup.core.plugins.module_utils import dump as dump_module
 from ansible_collections.altbackup.core.plugins.module_utils import kind_folder
 from ansible_collections.altbackup.core.plugins.module_utils.archive import Form, Part, write_archive
-from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput
+from ansible_collections.altbackup.core.plugins.module_utils.errors import DeadlineExceeded, InvalidInput
 from ansible_collections.altbackup.core.plugins.module_utils.kind_folder import excluding
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import walk
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
@@ -434,6 +434,11 @@ def test_walk_names_what_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "secret").touch(0)
     with pytest.raises(InvalidInput, match="secret cannot be read by uid"):
         walk(str(tmp_path))
+
+
+def test_walk_ends_at_its_deadline(tmp_path: Path) -> None:
+    with pytest.raises(DeadlineExceeded, match="the dump took longer than its limit of 0 s"):
+        walk(str(tmp_path), deadline=Deadline(0, "dump"))
 
 
 def test_ten_thousand_files(base: Base, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:

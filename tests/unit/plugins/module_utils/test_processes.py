@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.dead_mount import dead_mount
 from helpers.waiting import wait_until
 
 from ansible_collections.altbackup.core.plugins.module_utils import processes
@@ -20,6 +22,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.processes import (
     Pace,
     clean_environment,
     find_tool,
+    inherited,
     run,
 )
 
@@ -135,6 +138,34 @@ def test_child_leaves_nothing_behind_when_an_error_interrupts() -> None:
         raise ZeroDivisionError
     assert child.process.returncode == -signal.SIGTERM
     assert child.process.pid not in processes._running
+
+
+def test_child_that_cannot_be_ended_is_left_alone_and_keeps_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_GRACE", 0.2)
+    monkeypatch.setattr(processes, "_left", [])
+    with dead_mount(tmp_path / "dead") as dead:
+        start = time.monotonic()
+        with open(tmp_path / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with inherited(lock.fileno()):
+                with pytest.raises(DeadlineExceeded, match=r"stat .* cannot be ended: process \d+ waits for a disk"):
+                    run(["stat", dead], what="x", deadline=Deadline(0.3, "dump"))
+        assert time.monotonic() - start < 5
+        (process,) = processes._left
+        assert is_running(process.pid)
+        with open(tmp_path / "lock") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert process.wait(10) < 0
+
+
+def test_child_that_is_not_locking_keeps_no_lock(tmp_path: Path) -> None:
+    with open(tmp_path / "lock", "w") as lock:
+        with inherited(lock.fileno()):
+            path = f"/proc/self/fd/{lock.fileno()}"
+            with Child(["test", "-e", path]) as child, Child(["test", "-e", path], locking=False) as other:
+                assert (child.wait(Deadline(10)), other.wait(Deadline(10))) == (0, 1)
 
 
 def test_end_of_a_finished_child_is_at_once() -> None:

@@ -1,0 +1,62 @@
+"""Paths that do not answer: on a mount whose server is gone a look at a file blocks for ever, and whoever looks cannot be ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Sequence
+
+from .errors import DeadlineExceeded, naming
+from .processes import Child, Deadline
+
+SECONDS = 30.0
+"""How long a path may take to answer."""
+_LOOK = r"""
+import os, sys, threading, time
+
+def look(number, path):
+    try:
+        os.stat(path)
+    except OSError:
+        pass
+    os.write(1, b"%d\n" % number)
+
+threading.stack_size(1 << 18)
+for number, path in enumerate(sys.stdin.buffer.read().split(b"\0")):
+    while True:
+        try:
+            threading.Thread(target=look, args=(number, path)).start()
+            break
+        except RuntimeError:  # as many threads as this user may have
+            time.sleep(0.05)
+"""
+
+
+def silent(paths: Sequence[str], seconds: float) -> set[str]:
+    """Given paths, return those that a look at does not come back from within so many seconds; an error is an answer, too.
+
+    A child looks, at all of them at once. One that cannot be ended is left alone, and has no part in the lock.
+    """
+    wanted = list(dict.fromkeys(paths))
+    if not wanted:
+        return set()
+    with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as answers:
+        with naming(tempfile.gettempdir()):
+            source.write(b"\0".join(map(os.fsencode, wanted)))
+            source.seek(0)
+        with Child([sys.executable, "-I", "-S", "-c", _LOOK], stdin=source, stdout=answers, locking=False) as child:
+            with contextlib.suppress(DeadlineExceeded):
+                child.check(Deadline(seconds, "look at paths"), "looking at paths")
+        answers.seek(0)
+        answered = {int(line) for line in answers.read().split()}
+    return {path for number, path in enumerate(wanted) if number not in answered}
+
+
+def mount_points() -> list[str]:
+    """Return where something is mounted on this node, from what the kernel knows without asking any server; see proc(5)."""
+    with open("/proc/self/mountinfo", "rb") as stream:
+        fields = [line.split()[4] for line in stream]
+    return [os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), field)) for field in fields]

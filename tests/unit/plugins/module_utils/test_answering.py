@@ -1,0 +1,46 @@
+"""Paths are asked for an answer by somebody who may hang for it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from helpers.dead_mount import dead_mount
+from helpers.trees import needs_root, small_disk
+
+from ansible_collections.altbackup.core.plugins.module_utils import answering, processes
+from ansible_collections.altbackup.core.plugins.module_utils.errors import ToolFailed
+
+
+def test_everything_but_a_dead_mount_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_GRACE", 0.2)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/\xff new\nline")
+    os.mkdir(odd)
+    paths = [str(tmp_path), odd, str(tmp_path / "absent"), str(tmp_path / "pipe"), str(tmp_path / "loop"), "/"]
+    with dead_mount(tmp_path / "dead") as dead:
+        silent = [str(dead), str(dead / "below")]
+        started = time.monotonic()
+        assert answering.silent([silent[0], *paths, silent[1], *paths], 3) == set(silent)
+        assert 3 <= time.monotonic() - started < 10
+
+
+def test_thousands_of_paths_are_asked_at_once() -> None:
+    assert answering.silent([f"/nowhere/{number}" for number in range(5000)], 60) == set()
+    assert answering.silent([], 0) == set()
+
+
+def test_a_look_that_fails_itself_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answering, "_LOOK", "raise SystemExit('broken')")
+    with pytest.raises(ToolFailed, match=r"looking at paths: .* broken"):
+        answering.silent(["/"], 10)
+
+
+@needs_root
+def test_mount_points_bear_odd_names(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "a b\\c\nd", "size=1m") as disk:
+        assert str(disk) in answering.mount_points()
+    assert "/" in answering.mount_points()
