@@ -171,6 +171,27 @@ def test_one_bad_item_neither_stops_nor_spoils_the_others(site: Site) -> None:
         )
 
 
+@pytest.mark.parametrize("place", ["the same host", "the same machine"])
+def test_item_that_holds_the_copies_that_its_node_receives_is_refused(site: Site, place: str) -> None:
+    holder = site.folder / "cms01"
+    if place == "the same host":
+        holder = site.folder / "shelf"
+        (holder / "copies" / ".altbackup").mkdir(parents=True, mode=0o700)
+        site.groups["targets"].append("dayabay")
+        site.hosts["dayabay"].update(
+            altbackup_target_base=str(holder / "copies"), altbackup_targets=["cms01", "dayabay"]
+        )
+    whole = {"kind": "folder", "name": "whole", "path": str(holder)}
+    site.hosts["dayabay"]["altbackup_items"] = [site.items()[3], whole]
+    run = site.run("backup", stamp=DAY1)
+    assert run.rc != 0
+    assert (
+        f"item folder 'whole': {holder}/copies (altbackup_target_base), where this node keeps the copies" in run.message
+    )
+    source, target = trees(site)
+    assert [path.parts[-6] for path in (*tarballs_of(source), *tarballs_of(target))] == ["svnsetup", "svnsetup"]
+
+
 def test_md5_sidecars_are_byte_for_byte_those_of_the_original(site: Site) -> None:
     assert site.run("backup", stamp=DAY1, dna_algorithm="md5", ext=".tar.gz").rc == 0
     for tree in trees(site):
