@@ -717,6 +717,7 @@ def test_dead_mount_is_named_and_stops_no_other_item(
     base: Base, folder: Path, database: Path, tmp_path: Path, place: str, check: bool
 ) -> None:
     (tmp_path / "live" / "other").mkdir()
+    (tmp_path / "live" / "other" / "file").write_text("content")
     (tmp_path / "live" / "link").symlink_to("dead" if place == "link" else "other")
     dead = tmp_path / "live" / ("other/dead" if place.startswith("mount") else "dead")
     path = {

@@ -243,7 +243,7 @@ def test_receipt_tells_a_program_what_was_mailed(
     path = tmp_path / "receipt.json"
     callback = make(monkeypatch, tmp_path, RECEIPT=str(path), COMMAND="altbackup run backup.yml", **options)
     run(callback, ("runner_on_failed", result({"msg": "boom"})), a={"failures": 1})
-    assert json.loads(path.read_text()) == {"failures": 1, "mails": 1, "delivered": 1, "spooled": []}
+    assert json.loads(path.read_text()) == {"failures": 1, "mails": 1, "delivered": 1, "spooled": [], "said": []}
     assert "command: altbackup run backup.yml" in text_of(server.messages()[0])
 
 
