@@ -329,7 +329,7 @@ def inherited(descriptor: int) -> Iterator[None]:
         yield
     finally:
         _inherited.remove(descriptor)
-        if _left:
+        if any(child.poll() is None for child in _left):
             fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 

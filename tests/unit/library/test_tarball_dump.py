@@ -710,9 +710,17 @@ def test_deadline_ends_a_hanging_tool_and_says_so(
 
 
 @pytest.mark.parametrize(
-    "place", ["item", "below", "link", "mount in the item", "mount in a link's folder", "received"]
+    ("place", "check"),
+    [
+        ("item", False),
+        ("item", True),
+        ("below", False),
+        ("link", False),
+        ("mount in the item", False),
+        ("mount in a link's folder", False),
+        ("received", False),
+    ],
 )
-@pytest.mark.parametrize("check", [False, True], ids=["run", "check mode"])
 def test_dead_mount_is_named_and_stops_no_other_item(
     base: Base, folder: Path, database: Path, tmp_path: Path, place: str, check: bool
 ) -> None:
