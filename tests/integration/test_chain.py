@@ -171,6 +171,7 @@ def test_one_bad_item_neither_stops_nor_spoils_the_others(site: Site) -> None:
         )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("place", ["the same host", "the same machine"])
 def test_item_that_holds_the_copies_that_its_node_receives_is_refused(site: Site, place: str) -> None:
     holder = site.folder / "cms01"
@@ -192,6 +193,7 @@ def test_item_that_holds_the_copies_that_its_node_receives_is_refused(site: Site
     assert [path.parts[-6] for path in (*tarballs_of(source), *tarballs_of(target))] == ["svnsetup", "svnsetup"]
 
 
+@pytest.mark.full
 def test_md5_sidecars_are_byte_for_byte_those_of_the_original(site: Site) -> None:
     assert site.run("backup", stamp=DAY1, dna_algorithm="md5", ext=".tar.gz").rc == 0
     for tree in trees(site):
@@ -350,6 +352,7 @@ def test_purge_and_drill_by_themselves_know_what_was_discovered_and_which_run_is
     assert Path(f"{kept}.proof").is_file()
 
 
+@pytest.mark.full
 def test_discovered_repositories_that_are_damaged_or_gone_are_failures_and_stay_expected(site: Site) -> None:
     shelf = site.live / "shelf"
     for name in ("good", "damaged", "group/gone"):

@@ -76,6 +76,7 @@ def test_check_demands_proofs_drill_makes_them_and_a_bad_tarball_fails_it(site: 
     tarball.write_bytes(good)
 
 
+@pytest.mark.full
 def test_a_part_is_drilled_and_purge_takes_proofs_along(site: Site) -> None:
     shutil.rmtree(copies(site).parent / ".altbackup" / "scratch", ignore_errors=True)
     run = site.run("drill", "--limit", "dayabay", stamp=NIGHTS[1], drill_share=0.2)

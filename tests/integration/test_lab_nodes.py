@@ -12,7 +12,7 @@ from integration.site import KINDS
 from lab import Lab
 from lab.lab_fixture import lab_fixture, needs_namespaces
 
-pytestmark = needs_namespaces
+pytestmark = [needs_namespaces, pytest.mark.full]
 
 mixed = lab_fixture(
     ["dayabay", "lingao", "ntu"],

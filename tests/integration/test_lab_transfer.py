@@ -148,6 +148,7 @@ def test_transfers_into_a_target_go_on_in_turn_and_stand_back_on_both_ends(lab_s
         read_again(lab_site.tree(name, "cms01"), 1)
 
 
+@pytest.mark.full
 def test_two_runs_at_once_are_kept_apart_and_the_second_fails_cleanly(lab_site: LabSite) -> None:
     lab_site.add_source("dayabay", altbackup_targets=["cms01"], altbackup_bwlimit="2M")
     (lab_site.live_of("dayabay") / "notes" / "bulk").write_bytes(os.urandom(BULK))
