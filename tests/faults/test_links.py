@@ -95,7 +95,7 @@ def test_link_cut_at_ten_points_of_a_transfer(lab_site: LabSite, add_row: Callab
     with cut_at(pairs, "cms01", lab["dayabay"], point):
         done, moved = run(["cms01"], point)
     fault = f"{CUTS + 1:2}. link of the source cut at {point // 1_000_000} MB of {SIZE // 1_000_000} (push)"
-    rows.append(Row(fault, said(done, "dayabay"), bytes=f"{moved['cms01'] / 1e6:.1f} MB"))
+    rows.append(Row(fault, said(done, "dayabay -> cms01"), bytes=f"{moved['cms01'] / 1e6:.1f} MB"))
 
     for name in tried:
         lab[name].limit_rate(None)
