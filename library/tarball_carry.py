@@ -25,8 +25,8 @@ options:
     default: false
   origin:
     description:
-      - The node that holds the tarballs, a mapping of node, folder (the base of the tree), host, port, user, ssh_key, ssh_args, connect_timeout, io_timeout
-        and sudo. Without host it is the controller itself.
+      - The node that holds the tarballs, a mapping of node, folder (the base of the tree), host, port, user, ssh_key, ssh_args, connect_timeout, io_timeout,
+        min_rate and sudo. Without host it is the controller itself.
     type: dict
     required: true
   destination:

@@ -20,13 +20,11 @@ from .failures import failure
 from .layout import TEMPORARY, split_relpath
 from .processes import Deadline, inherited
 from .publish import remove_folder
-from .transfer import Peer, carry
+from .transfer import PARTIAL, Peer, carry
 
 _ATTEMPTS = 3
 _CUT = (10, 12, 30, 35, 255)
 """Exit codes of rsync where the way between the two may have been cut"""
-_PARTIAL = (23, 24)
-"""Those where some files could not be read"""
 _PAUSE = 2.0
 """Seconds between attempts: each goes on where the one before was cut"""
 
@@ -80,7 +78,7 @@ class _Mover:
                 carry(peer, here, relpaths, self._deadline, fetch=fetch, relative=self._tree)
                 return
             except ToolFailed as error:
-                if self._tree and error.rc in _PARTIAL:
+                if self._tree and error.rc in PARTIAL:
                     self.errors.append(error)
                     return
                 if error.rc not in _CUT or attempt == _ATTEMPTS or self._deadline.is_over():

@@ -239,7 +239,8 @@ def count(
     relpaths: dict[str, list[str]] = {}
     failures: list[dict[str, Any]] = []
     newest = _newest_of_each_item(found, predicted, of_day)
-    counted = _by_key([seen for seen in newest if items is None or seen.key in set(items)])
+    allowed = {seen.key for seen in newest} if items is None else set(items)
+    counted = _by_key([seen for seen in newest if seen.key in allowed])
     unverified = [tarball for tarball in found.tarballs if not tarball.verified]
     unverified_of = _by_key(unverified)
     explained: set[str] = set()

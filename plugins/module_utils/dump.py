@@ -14,7 +14,7 @@ from . import answering, kind_folder, kind_git, kind_sqlite, kind_svn, kind_trac
 from .archive import Form, Manifest, compressor, write_archive
 from .controller import CONTROLLER_KEY, controller_item, unpack_controller
 from .digest import cores, in_parallel
-from .errors import AltbackupError, DigestMismatch, SourceChanged, ToolFailed
+from .errors import FULL, AltbackupError, DigestMismatch, SourceChanged, ToolFailed
 from .failures import explain, failure
 from .items import CATEGORIES, Item, find_problems
 from .kinds import Context, Kind, Prepared
@@ -46,7 +46,6 @@ KINDS: dict[str, Kind] = {
 }
 _PAUSES = (0.1, 0.3, 0.9, 2.7)
 """Seconds between attempts at an item that changes while it is read."""
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _STAGE = "dump"
 
 
@@ -280,7 +279,7 @@ def _archive_and_publish(item: Item, context: Context, form: Form, outcome: Outc
 
 def _with_space(error: AltbackupError | OSError, tree: Tree) -> AltbackupError | OSError:
     """Return the error; for a full disk, also one that a tool met, one that says how much is free."""
-    full = error.errno in _FULL if isinstance(error, OSError) else os.strerror(errno.ENOSPC) in str(error)
+    full = error.errno in FULL if isinstance(error, OSError) else os.strerror(errno.ENOSPC) in str(error)
     if not full:
         return error
     where = "" if isinstance(error, AltbackupError) or error.filename else f"{tree.base}: "
@@ -351,7 +350,7 @@ def _link(tree: Tree, old: Tarball, relpath: str, dna: Dna, outcome: Outcome) ->
         link(tree, old, relpath, dna)
         return True
     except (DigestMismatch, OSError) as error:
-        if isinstance(error, OSError) and error.errno in _FULL:
+        if isinstance(error, OSError) and error.errno in FULL:
             raise
         _report_old(old, error, outcome)
         return False

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterator
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""The numbers of an OSError that tell that there is no room"""
 
 
 class AltbackupError(Exception):

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .checking import unreadable
-from .errors import AltbackupError, DigestMismatch
+from .errors import FULL, AltbackupError, DigestMismatch
 from .failures import explain, failure
 from .guides import check_guides, write_guides
 from .layout import TEMPORARY, Scan, Tarball, Tree, describe, is_relpath, open_tree, read_state, scan, split_relpath
@@ -49,7 +49,6 @@ _WORTH_A_BASIS = 1 << 20
 """Bytes from which on a copy of an older tarball may save more than it costs"""
 _NAMED = 10
 """Most tarballs that a failure names"""
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _GRACE = 5.0
 """Seconds that receivers are given to end"""
 
@@ -302,7 +301,7 @@ def _link(tree: Tree, entry: Wanted, own: Sequence[Tarball], result: dict[str, A
             write_record(tree, entry.key, entry.stamp, entry.record)
             link(tree, old, entry.relpath, entry.dna)
         except (AltbackupError, OSError) as error:
-            full = isinstance(error, OSError) and error.errno in _FULL
+            full = isinstance(error, OSError) and error.errno in FULL
             if full or not isinstance(error, (DigestMismatch, OSError)):
                 result["failures"].append(failure(STAGE, error, relpath=entry.relpath))
                 return True

@@ -28,7 +28,7 @@ from .wanted import Wanted, parse_wanted
 
 STAGE = "synchronize"
 BASIS = "basis"
-_PARTIAL = (23, 24)
+PARTIAL = (23, 24)
 """Exit codes of an rsync that moved all that it could: files could not be read, or vanished"""
 _PLAIN = re.compile(r"[\w/.,:+@%=-]+", re.ASCII)
 
@@ -195,7 +195,7 @@ def _transfer(peer: Peer, here: str, wanted: Sequence[Wanted], deadline: Deadlin
             total += _moved(peer, rsync_command(peer, here, fetch=fetch), names, deadline, fetch=fetch)
         except ToolFailed as error:
             failed.append(error)
-            if error.rc not in _PARTIAL:
+            if error.rc not in PARTIAL:
                 break
     if failed:
         words = "\n".join(dict.fromkeys(map(str, failed)))
