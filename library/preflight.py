@@ -43,6 +43,10 @@ options:
     description: Whether the bases must be writable.
     type: bool
     default: true
+  space:
+    description: Whether space is estimated, for O(items), what O(discover) finds, and O(trees).
+    type: bool
+    default: true
   items:
     description: Items that are dumped to the first of the bases, as the inventory has them, for an estimate of space.
     type: list
@@ -157,6 +161,7 @@ def run(options: dict, check_mode: bool) -> dict:
         tools=options["tools"],
         now=options["now"],
         writable=options["writable"],
+        space=options["space"],
         items=options["items"],
         trees=options["trees"],
         peers=[parse_peer(value) for value in options["peers"]],
@@ -177,6 +182,7 @@ def main() -> None:
             "discover": {"type": "dict", "default": {}},
             "now": {"type": "float"},
             "writable": {"type": "bool", "default": True},
+            "space": {"type": "bool", "default": True},
             "items": {"type": "list", "elements": "dict", "default": []},
             "trees": {"type": "list", "elements": "dict", "default": []},
             "peers": {"type": "list", "elements": "dict", "default": []},

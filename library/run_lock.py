@@ -64,15 +64,18 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.answering import require_answer
 from ..module_utils.errors import AltbackupError
 from ..module_utils.failures import failure, summarize
 from ..module_utils.leftovers import remove_outgoing
 from ..module_utils.locks import held, parse_run
+from ..module_utils.processes import Deadline
 from ..module_utils.publish import require_writable
 
 
 def change(base: str, run: dict | None, state: str) -> list[str]:
     """Given a base, take it for the run or give it back; return notes. Raise AltbackupError or OSError."""
+    require_answer(base, Deadline())
     tree = require_writable(base)
     with held(tree, parse_run(run)) as hold:
         if state == "absent":

@@ -7,10 +7,13 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import TypeVar
 
-from .errors import DeadlineExceeded, naming
+from .errors import AltbackupError, DeadlineExceeded, naming
 from .processes import Child, Deadline
+
+Place = TypeVar("Place", bound=Hashable)
 
 SECONDS = 30.0
 """How long a path may take to answer."""
@@ -53,6 +56,48 @@ def silent(paths: Sequence[str], seconds: float) -> set[str]:
         answers.seek(0)
         answered = {int(line) for line in answers.read().split()}
     return {path for number, path in enumerate(wanted) if number not in answered}
+
+
+def silent_within(
+    places: Mapping[Place, str], seconds: float, enters: Callable[[Place, str], bool] = lambda place, inside: True
+) -> dict[Place, str]:
+    """Given {place: path}, return {place: a path that does not answer within so many seconds}: its own, or a mount below it.
+
+    `enters` says of a place and the path of a mount from there whether it belongs to it.
+    """
+    found: dict[Place, str] = {}
+
+    def look(wanted: Mapping[Place, Sequence[str]]) -> None:
+        asked = silent([path for paths in wanted.values() for path in paths], seconds)
+        found.update({place: path for place, paths in wanted.items() for path in paths if path in asked})
+
+    look({place: [path] for place, path in places.items()})
+    mounts = mount_points()
+    below: dict[Place, list[str]] = {}
+    for place, path in places.items():
+        if place not in found:
+            top = os.path.realpath(path).rstrip("/") + "/"
+            inside = [mount[len(top) :] for mount in mounts if mount.startswith(top) and mount != top]
+            below[place] = [top + mount for mount in inside if enters(place, mount)]
+    look(below)
+    return found
+
+
+def require_answer(path: str, deadline: Deadline) -> None:
+    """Raise AltbackupError if a path does not answer, or DeadlineExceeded."""
+    seconds = patience(deadline)
+    if silent([path], seconds):
+        raise AltbackupError(complaint(path, seconds))
+
+
+def patience(deadline: Deadline) -> float:
+    """Return how many seconds a path may take to answer within a deadline. Raise DeadlineExceeded when there are none."""
+    return min(SECONDS, deadline.remaining() or SECONDS)
+
+
+def complaint(path: str, seconds: float) -> str:
+    """Return the sentence on a path that did not answer within so many seconds."""
+    return f"{path} does not answer within {seconds:g} s: is the server of its mount up?"
 
 
 def mount_points() -> list[str]:

@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import answering
 from .dump import KINDS
 from .errors import AltbackupError, InvalidInput
 from .failures import explain, failure
 from .items import CATEGORIES, decode_name, encode_name, nearest, parse_item
 from .layout import TEMPORARY, open_tree, printable, scan
+from .processes import Deadline
 from .publish import read_record
 from .restored import SUFFIX
 
@@ -32,14 +34,15 @@ class Discovery:
     failures: list[dict[str, Any]] = field(default_factory=list)
 
 
-def discover_items(kind: str, folder: str, base: str) -> Discovery:
+def discover_items(kind: str, folder: str, base: str, deadline: Deadline) -> Discovery:
     """Given a kind, a folder and the source's base, return an item for all below that looks like a repository, be it damaged.
 
-    What is none is a note, but a failure if the base holds tarballs of it. So is what cannot be seen, and a folder without any.
+    What is none is a note, but a failure if the base holds tarballs of it. So is what cannot be seen or does not answer, and
+    a folder without any.
     """
     found = Discovery()
     try:
-        looks_like = _recognizer(kind, folder)
+        looks_like = _recognizer(kind, folder, answering.patience(deadline))
     except InvalidInput as error:
         found.failures.append(failure(_STAGE, error))
         return found
@@ -58,10 +61,21 @@ def discover_items(kind: str, folder: str, base: str) -> Discovery:
                 return False
             found.failures.append(failure(_STAGE, f"altbackup_discover: {kind}: {explain(error)}"))
             return True
-        inside = {entry: visit(os.path.join(relative, entry), depth + 1) for entry in entries if depth < _DEPTH}
+        below = [os.path.join(relative, entry) for entry in entries if depth < _DEPTH]
+        limit = answering.patience(deadline)
+        silent = answering.silent([os.path.join(folder, entry) for entry in below], limit)
+        inside: dict[str, bool] = {}
+        for entry in below:
+            place = os.path.join(folder, entry)
+            if place in silent:
+                inside[entry] = True
+                reason = f"altbackup_discover: {kind}: {answering.complaint(place, limit)}"
+                found.failures.append(failure(_STAGE, reason))
+            else:
+                inside[entry] = visit(entry, depth + 1)
         if relative and not any(inside.values()):
             return False
-        others.extend(os.path.join(relative, entry) for entry, known in inside.items() if not known)
+        others.extend(entry for entry, known in inside.items() if not known)
         return True
 
     visit("", 0)
@@ -83,11 +97,13 @@ def discover_items(kind: str, folder: str, base: str) -> Discovery:
     return found
 
 
-def _recognizer(kind: str, folder: str) -> Callable[[str], bool]:
-    """Given a kind and a folder to look in, return what tells such a thing. Raise InvalidInput."""
+def _recognizer(kind: str, folder: str, limit: float) -> Callable[[str], bool]:
+    """Given a kind and a folder to look in, which answers within a limit, return what tells such a thing. Raise InvalidInput."""
     known = {name: entry.looks_like for name, entry in KINDS.items() if entry.looks_like}
     if kind not in known:
         raise InvalidInput(f"altbackup_discover: kind {kind!r} cannot be discovered, {nearest(kind, tuple(known))}")
+    if answering.silent([folder], limit):
+        raise InvalidInput(f"altbackup_discover: {kind}: {answering.complaint(folder, limit)}")
     if not os.path.isdir(folder):
         raise InvalidInput(f"altbackup_discover: {kind}: folder {folder} does not exist: is its disk mounted?")
     return known[kind]

@@ -83,7 +83,7 @@ def dump(
     context = Context(tree, stamp, **context_options)
     failures: list[dict[str, Any]] = []
     own = _controller_items(tree, controller, check_mode, failures)
-    limit = min(answering.SECONDS, context.deadline.remaining() or answering.SECONDS)
+    limit = answering.patience(context.deadline)
     silent = answering.silent(received, limit)
     good, bad = find_problems(
         [*items, *own],
@@ -132,30 +132,15 @@ def _controller_items(
 
 def _silent_items(items: Sequence[Item], limit: float) -> dict[Item, str]:
     """Given items, return why those do not answer whose path, or a mount in it that is not excluded, does not within a limit."""
-    found: dict[Item, str] = {}
-
-    def look(wanted: Mapping[Item, Sequence[str]]) -> None:
-        silent = answering.silent([path for paths in wanted.values() for path in paths], limit)
-        for item, paths in wanted.items():
-            for path in silent.intersection(paths):
-                found[item] = f"{path} does not answer within {limit:g} s: is the server of its mount up?"
-
-    look({item: [item.path] for item in items})
-    mounts = answering.mount_points()
-    look({item: _mounts_in(item, mounts) for item in items if item not in found})
-    return found
+    silent = answering.silent_within({item: item.path for item in items}, limit, _enters)
+    return {item: answering.complaint(path, limit) for item, path in silent.items()}
 
 
-def _mounts_in(item: Item, mounts: Sequence[str]) -> list[str]:
-    """Return the mounts below an item's path that its dump would enter."""
+def _enters(item: Item, inside: str) -> bool:
+    """Given an item and a path from its own, return whether its dump goes there."""
     excluded = kind_folder.excluding(item.exclude)
-    top = os.path.realpath(item.path).rstrip("/") + "/"
-    found = []
-    for mount in mounts:
-        parts = mount[len(top) :].split("/") if mount.startswith(top) else []
-        if parts and not any(excluded("/".join(parts[:count]), True) for count in range(1, len(parts) + 1)):
-            found.append(mount)
-    return found
+    parts = inside.split("/")
+    return not any(excluded("/".join(parts[:count]), True) for count in range(1, len(parts) + 1))
 
 
 def _bad_input(value: Mapping[str, Any], reason: str) -> dict[str, Any]:

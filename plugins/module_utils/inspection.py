@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from . import answering
 from .archive import Form, compressor
 from .checking import unreadable
 from .digest import in_parallel
 from .discovery import discover_items
 from .errors import AltbackupError
 from .failures import failure
-from .items import parse_item
+from .items import Item, parse_item
 from .layout import Scan, open_tree, scan
 from .leftovers import remove_leftovers
 from .locks import Run, held
@@ -34,6 +36,7 @@ def inspect(
     tools: Sequence[str] = (),
     now: float | None = None,
     writable: bool = True,
+    space: bool = True,
     items: Sequence[Mapping[str, Any]] = (),
     trees: Sequence[Mapping[str, Any]] = (),
     peers: Sequence[Peer] = (),
@@ -45,10 +48,11 @@ def inspect(
     """Given a node's bases and what it will do, return what is wrong and what it discovers.
 
     Keys are `failures`, `items` (discovered), `discovered` (whether these are all), `notes`, `free` ({base: bytes}),
-    `unreachable_peers` and `usable`: whether all bases are there, and the peers from which it fetches. Space is estimated for
-    `items` dumped to the first base and for `trees` ({base, keys}) that receive tarballs. `peers` are tried over ssh, all at
-    once, in the direction of their transfers. The trees in `locks` are taken for the run; one that is another run's makes the
-    node unusable. `now` is the controller's clock (seconds since 1970); more than a minute's difference is a failure.
+    `unreachable_peers` and `usable`: whether all bases are there, and the peers from which it fetches. With `space` it is
+    estimated for `items`, and those discovered, dumped to the first base, and for `trees` ({base, keys}) that receive
+    tarballs. Nothing more looks at a path that does not answer. `peers` are tried over ssh, all at once, in the direction of
+    their transfers. The trees in `locks` are taken for the run; one that is another run's makes the node unusable. `now` is
+    the controller's clock (seconds since 1970); more than a minute's difference is a failure.
     """
     result: dict[str, Any] = {
         "changed": False,
@@ -61,8 +65,14 @@ def inspect(
         "failures": [],
     }
     reasons: list[str | BaseException] = []
+    limit = deadline or Deadline()
+    parsed = _parsed(items) if space else []
+    seconds = answering.patience(limit)
+    silent = answering.silent_within({path: path for path in [*bases, *(item.path for item in parsed)]}, seconds)
     for base in bases:
         try:
+            if base in silent:
+                raise AltbackupError(answering.complaint(silent[base], seconds))
             tree = require_writable(base) if writable else open_tree(base)
             result["free"][base] = shutil.disk_usage(tree.private).free
         except (AltbackupError, OSError) as error:
@@ -73,13 +83,13 @@ def inspect(
         reasons.append(
             f"this node's clock is {time.time() - now:+.0f} s off the controller's: set it, for instance by NTP"
         )
+    stored = next((base for base in bases[:1] if base not in silent), "")
     for kind, folder in (discover or {}).items():
-        found = discover_items(kind, folder, next(iter(bases), ""))
+        found = discover_items(kind, folder, stored, limit)
         result["items"] += found.items
         result["notes"] += found.notes
         result["failures"] += found.failures
         result["discovered"] = result["discovered"] and not found.failures
-    limit = deadline or Deadline()
     for peer, problem in zip(peers, in_parallel(lambda peer: _try(peer, limit, fetch), peers, max(1, len(peers)))):
         if problem is None:
             continue
@@ -94,9 +104,9 @@ def inspect(
         except (AltbackupError, OSError) as error:
             reasons.append(error)
             result["usable"] = False
-    if result["usable"]:
-        wanted = [*result["items"], *items] if items else []
-        estimates, unseen = _estimate(bases[0], wanted, trees)
+    if result["usable"] and space:
+        answers = [item for item in parsed if item.path not in silent]  # the dump tells of the others
+        estimates, unseen = _estimate(bases[0], [*_parsed(result["items"]), *answers], trees)
         reasons += missing_space(estimates)
         result["failures"] += unseen
     result["failures"] = [*(failure(_STAGE, reason) for reason in reasons), *result["failures"]]
@@ -134,8 +144,17 @@ def _try(peer: Peer, deadline: Deadline, fetch: bool) -> AltbackupError | OSErro
     return None
 
 
+def _parsed(values: Sequence[Mapping[str, Any]]) -> list[Item]:
+    """Given items as written, return those that can be read: the dump tells of the others."""
+    items = []
+    for value in values:
+        with contextlib.suppress(AltbackupError):
+            items.append(parse_item(value))
+    return items
+
+
 def _estimate(
-    base: str, items: Sequence[Mapping[str, Any]], trees: Sequence[Mapping[str, Any]]
+    base: str, items: Sequence[Item], trees: Sequence[Mapping[str, Any]]
 ) -> tuple[list[tuple[str, int, int]], list[dict[str, Any]]]:
     """Return an estimate (base, bytes of tarballs, bytes of scratch copies) for items and each tree, and failures of what it does not know."""
     estimates: list[tuple[str, int, int]] = []
@@ -154,18 +173,14 @@ def _estimate(
     return estimates, failures
 
 
-def estimate_source(base: str, items: Sequence[Mapping[str, Any]], previous: Mapping[str, int]) -> tuple[int, int]:
+def estimate_source(base: str, items: Sequence[Item], previous: Mapping[str, int]) -> tuple[int, int]:
     """Given a source's base, its items and {item: bytes of its previous tarball}, return (bytes of tonight's tarballs, bytes of scratch copies).
 
     An item without a tarball yet is taken at its size on disk, and so is a scratch copy that is not there yet.
     """
     tree = open_tree(base)
     tarballs = scratch = 0
-    for value in items:
-        try:
-            item = parse_item(value)
-        except AltbackupError:
-            continue  # the dump reports it
+    for item in items:
         size = previous.get(item.key)
         if size is None:
             size = size_on_disk(item.path)

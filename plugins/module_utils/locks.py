@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
+from .answering import require_answer
 from .digest import limited
 from .errors import InvalidInput, Locked, naming
 from .layout import Tree, open_tree
@@ -260,10 +261,11 @@ def writing(
     In check mode nothing is locked, since nothing is written.
     """
     lower_priority(options["nice"], options["ionice"])
+    limit = Deadline(options["step_timeout"])
+    require_answer(options["base"], limit)
     if check_mode:
         return function(None)
-    tree = require_writable(options["base"])
-    run, limit = parse_run(options["run"]), Deadline(options["step_timeout"])
+    tree, run = require_writable(options["base"]), parse_run(options["run"])
     with held(tree, run, clean=None if clean is None else lambda: clean(tree)) as hold, limited(limit):
         result = function(hold)
     return {**result, "notes": [*hold.notes, *result.get("notes", [])]}
@@ -272,7 +274,9 @@ def writing(
 def reading(options: Mapping[str, Any], function: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Given a module's options with its base, return the result of a function that only reads, called while nobody writes."""
     lower_priority(options["nice"], options["ionice"])
-    with shared(open_tree(options["base"])), limited(Deadline(options["step_timeout"])):
+    limit = Deadline(options["step_timeout"])
+    require_answer(options["base"], limit)
+    with shared(open_tree(options["base"])), limited(limit):
         return function()
 
 

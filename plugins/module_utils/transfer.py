@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import IO, Any
 
 from .digest import in_parallel
-from .errors import AltbackupError, InvalidInput, ToolFailed, naming
+from .errors import AltbackupError, DeadlineExceeded, InvalidInput, ToolFailed, naming
 from .failures import failure, unframed
 from .layout import Tree
 from .leftovers import remove_outgoing
@@ -30,6 +30,8 @@ STAGE = "synchronize"
 BASIS = "basis"
 PARTIAL = (23, 24)
 """Exit codes of an rsync that moved all that it could: files could not be read, or vanished"""
+_TIMED_OUT = 30
+"""Exit code of an rsync that got no answer in time"""
 _PLAIN = re.compile(r"[\w/.,:+@%=-]+", re.ASCII)
 
 
@@ -133,10 +135,18 @@ def reach(peer: Peer, deadline: Deadline, *, fetch: bool = False) -> None:
     """
     if not peer.host:
         return
+    left = deadline.remaining()
+    limit = Deadline(_silence(peer) if left is None else min(_silence(peer), left))
     with tempfile.TemporaryDirectory(prefix="altbackup-") as empty:
         command = rsync_command(peer, empty, fetch=fetch)
         command.insert(1, "--dry-run")
-        rc, said, _ = _run(command, b"", peer, deadline)
+        try:
+            rc, said, _ = _run(command, b"", peer, limit)
+        except DeadlineExceeded:
+            rc, said = (
+                _TIMED_OUT,
+                f"no answer about {peer.folder} within {limit.seconds:g} s: is the server of its mount up?",
+            )
     if rc and not (fetch and _is_missing(said, peer.folder)):
         shown = " ".join(ssh_command(peer))
         raise ToolFailed(
@@ -160,10 +170,16 @@ def _run(command: Sequence[str], names: bytes, peer: Peer, deadline: Deadline) -
             listed.write(names)
             listed.seek(0)
         with Child(command, environment=clean_environment(**_session()), stdin=listed, stdout=out) as child:
-            silence = peer.connect_timeout + 2 * peer.io_timeout  # rsync and ssh tell of it first
-            rc = child.wait(deadline, silence, Pace(peer.min_rate, 5 * peer.io_timeout) if peer.min_rate else None)
+            rc = child.wait(
+                deadline, _silence(peer), Pace(peer.min_rate, 5 * peer.io_timeout) if peer.min_rate else None
+            )
             said = unframed(child.stderr())
         return rc, said, _wire_bytes(out)
+
+
+def _silence(peer: Peer) -> float:
+    """Return after how many seconds without an answer a peer is given up; rsync and ssh, where they notice it, do so before."""
+    return peer.connect_timeout + 2 * peer.io_timeout
 
 
 def _wire_bytes(stream: IO[bytes]) -> int:

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from faults.conftest import Row
 from faults.pairs import SLACK, Pairs, plant_older, said
+from helpers.dead_mount import dead_mount
 from integration.lab_site import DAY1, LabSite, failures_of, plant, repaired
+from integration.site import Run
 from lab import Lab
 from lab.host import Host
 from lab.lab_fixture import lab_fixture, needs_namespaces
@@ -19,7 +21,7 @@ pytestmark = [needs_namespaces, pytest.mark.full]
 
 SIZE = 3_000_000
 SOURCES = ["dayabay", "nowhere", "port", "banner", "closed"]
-TARGETS = ["good", "hostkey", "nokey", "secret", "refused", "unmounted", "readonly", "full"]
+TARGETS = ["good", "hostkey", "nokey", "secret", "refused", "unmounted", "readonly", "full", "hung"]
 sites = lab_fixture([*SOURCES, *TARGETS], sources=[*SOURCES, *TARGETS])
 
 
@@ -195,6 +197,20 @@ def test_ways_that_cannot_be_used_pull(lab_site: LabSite, add_row: Callable[[Row
     )
 
 
+def test_target_base_whose_server_is_silent(lab_site: LabSite, add_row: Callable[[Row], None]) -> None:
+    pairs = {"dayabay": ["hung", "good"]}
+    lab_site.add_source("dayabay", altbackup_targets=pairs["dayabay"])
+    lab_site.add_target("hung")
+    lab_site.add_target("good")
+    _plant(lab_site, pairs)
+    looked = Pairs(lab_site, pairs)
+    hung = lab_site.lab["hung"]
+    with dead_mount(lab_site.place("hung") / "copies", lambda argv: hung.command(argv, None)):
+        run = lab_site.run("synchronize", stamp=DAY1)
+    faults = {"target base whose server is silent": ("dayabay -> hung", "is the server of its mount up?")}
+    _look(lab_site, looked, run, faults, lambda: None, "push", add_row)
+
+
 def _check(
     site: LabSite,
     pairs: Pairs,
@@ -203,8 +219,20 @@ def _check(
     transport: str,
     add_row: Callable[[Row], None],
 ) -> None:
-    """Run with all faults at once and look at each, repair, run again and look once more."""
-    run = site.run("synchronize", stamp=DAY1)
+    """Run with all faults at once and look at each, then repair, run again and look once more."""
+    _look(site, pairs, site.run("synchronize", stamp=DAY1), faults, repair, transport, add_row)
+
+
+def _look(
+    site: LabSite,
+    pairs: Pairs,
+    run: Run,
+    faults: dict[str, tuple[str, str]],
+    repair: Callable[[], None],
+    transport: str,
+    add_row: Callable[[Row], None],
+) -> None:
+    """Given a run with all faults at once, look at each, repair, run again and look once more."""
     failures = failures_of(run)
     missing = {
         fault: (where, words)

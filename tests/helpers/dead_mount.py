@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -30,14 +36,46 @@ libc.umount2(path, 2)
 
 
 @contextlib.contextmanager
-def dead_mount(path: Path) -> Iterator[Path]:
-    """Make a folder and mount such a file system there; skip where that is not allowed. At the end who waits goes on."""
-    path.mkdir(parents=True)
+def dead_mount(path: Path, command: Callable[[list[str]], list[str]] = lambda argv: argv) -> Iterator[Path]:
+    """Mount such a file system on a folder, made if need be; skip where that is not allowed. At the end who waits goes on.
+
+    `command` makes of an argv the one that runs it on another host of a lab.
+    """
+    path.mkdir(parents=True, exist_ok=True)
     server = subprocess.Popen(
-        [sys.executable, "-c", _SERVER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        command([sys.executable, "-c", _SERVER, str(path)]),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
     with server:
         assert server.stdout is not None
         if not server.stdout.readline():
             pytest.skip("this machine does not let tests mount by FUSE")
         yield path
+
+
+def run_apart(module: ModuleType, arguments: Mapping[str, Any], seconds: float = 3) -> dict[str, Any]:
+    """Run a module, which waits so many seconds for an answer, in a process of its own, killed if it hangs; return its result."""
+    script = (
+        "import importlib, json, sys; from ansible.module_utils.testing import patch_module_args\n"
+        "from ansible_collections.altbackup.core.plugins.module_utils import answering, processes\n"
+        "answering.SECONDS, processes._GRACE = float(sys.argv[3]), 0.2\n"
+        "with patch_module_args(json.loads(sys.argv[2])): importlib.import_module(sys.argv[1]).main()"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with tempfile.TemporaryFile("w+") as output:  # a pipe would stay open as long as whatever hangs
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, module.__name__, json.dumps(arguments), str(seconds)],
+            env=environment,
+            stdout=output,
+            start_new_session=True,
+        )
+        try:
+            process.wait(40)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        output.seek(0)
+        result: dict[str, Any] = json.load(output)
+        return result

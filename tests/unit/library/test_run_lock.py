@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.dead_mount import dead_mount, run_apart
 from helpers.original_trees import marked, reasons, run_module, tree_hash
+
+from ansible_collections.altbackup.core.plugins.modules import run_lock
 
 RUN: dict[str, Any] = {
     **{name: name for name in ("controller", "user", "command", "started", "host", "boot", "namespace")},
@@ -43,6 +46,14 @@ def test_one_bad_tree_does_not_keep_the_others(bases: list[str]) -> None:
     assert not result.get("failed")
     assert [text.split(" ")[0] for text in reasons(result)] == [bases[0], "base"]
     assert json.loads((Path(bases[1]) / ".altbackup" / "lock").read_text())["run"]["controller"] == "controller"
+
+
+def test_tree_whose_server_is_silent_does_not_keep_the_others(bases: list[str], tmp_path: Path) -> None:
+    with dead_mount(tmp_path / "dead"):
+        result = run_apart(run_lock, {"bases": [str(tmp_path / "dead" / "base"), *bases], "run": RUN, "fail": False})
+    assert reasons(result) == [f"{tmp_path}/dead/base does not answer within 3 s: is the server of its mount up?"]
+    for base in bases:
+        assert json.loads((Path(base) / ".altbackup" / "lock").read_text())["run"]["controller"] == "controller"
 
 
 def test_other_runs_tree_is_not_given_back(bases: list[str]) -> None:

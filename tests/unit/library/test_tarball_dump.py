@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from helpers.dead_mount import dead_mount
+from helpers.dead_mount import dead_mount, run_apart
 from helpers.environments import execute
 from helpers.trees import (
     NIGHTS,
@@ -97,33 +96,6 @@ def call(base: Base, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[s
 
 
 Call = Callable[..., dict[str, Any]]
-
-
-def run_apart(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Run the module in a process of its own, which is killed if it hangs; return its result."""
-    script = (
-        "import sys, json; from ansible.module_utils.testing import patch_module_args\n"
-        "from ansible_collections.altbackup.core.plugins.modules import tarball_dump\n"
-        "from ansible_collections.altbackup.core.plugins.module_utils import answering, processes\n"
-        "answering.SECONDS, processes._GRACE = 3, 0.2\n"
-        "with patch_module_args(json.loads(sys.argv[1])): tarball_dump.main()"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with tempfile.TemporaryFile("w+") as output:  # a pipe would stay open as long as whatever hangs
-        module = subprocess.Popen(
-            [sys.executable, "-c", script, json.dumps(arguments)],
-            env=environment,
-            stdout=output,
-            start_new_session=True,
-        )
-        try:
-            module.wait(40)
-        except subprocess.TimeoutExpired:
-            os.killpg(module.pid, signal.SIGKILL)
-            raise
-        output.seek(0)
-        result: dict[str, Any] = json.load(output)
-        return result
 
 
 def write_sidecar_of(path: Path) -> None:
@@ -745,9 +717,9 @@ def test_dead_mount_is_named_and_stops_no_other_item(
     }
     with dead_mount(dead):
         started = time.monotonic()
-        result = run_apart(arguments)
+        result = run_apart(tarball_dump, arguments)
         assert time.monotonic() - started < 20
-        again = run_apart({**arguments, "items": arguments["items"][1:]})
+        again = run_apart(tarball_dump, {**arguments, "items": arguments["items"][1:]})
         assert again["failures"] == []  # nor is the base in use
     names = [tarball["name"] for tarball in result["tarballs"]]
     if place == "received":
@@ -764,7 +736,7 @@ def test_dead_mount_that_is_excluded_does_not_matter(base: Base, folder: Path) -
     (folder / "mnt").mkdir()
     values = item("folder", folder, exclude=["/mnt/*"])
     with dead_mount(folder / "mnt" / "dead"):
-        result = run_apart({"base": str(base.path), "items": [values], "stamp": NIGHTS[0]})
+        result = run_apart(tarball_dump, {"base": str(base.path), "items": [values], "stamp": NIGHTS[0]})
     assert (len(result["tarballs"]), result["failures"]) == (1, [])
 
 

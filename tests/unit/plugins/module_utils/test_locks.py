@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+from helpers.dead_mount import dead_mount, run_apart
 from helpers.trees import small_disk
 from helpers.waiting import wait_until
 
@@ -23,6 +25,7 @@ from ansible_collections.altbackup.core.plugins.module_utils import processes
 from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput, Locked
 from ansible_collections.altbackup.core.plugins.module_utils.layout import Tree, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.locks import Run, held, lock_path, parse_run, shared
+from ansible_collections.altbackup.core.plugins.modules import tarball_count, tarball_purge
 
 RUN = Run(
     controller="hep1",
@@ -419,3 +422,14 @@ def test_descriptor_of_the_lock_is_closed_to_programs_started_otherwise(tree: Tr
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     finally:
         os.close(descriptor)
+
+
+@pytest.mark.parametrize(
+    ("module", "more"),
+    [(tarball_count, {"expect": {"x": 1}}), (tarball_purge, {"keep": 1, "_ansible_check_mode": True})],
+)
+def test_module_whose_base_does_not_answer_says_so(tmp_path: Path, module: ModuleType, more: dict[str, Any]) -> None:
+    with dead_mount(tmp_path / "dead"):
+        result = run_apart(module, {"base": str(tmp_path / "dead"), **more})
+    assert result["failed"]
+    assert result["msg"].endswith(f"{tmp_path}/dead does not answer within 3 s: is the server of its mount up?")

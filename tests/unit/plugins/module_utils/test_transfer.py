@@ -186,3 +186,16 @@ def test_source_that_never_offered_anything_can_be_reached_all_the_same(
             transfer.reach(peer, Deadline(30), fetch=True)
     with pytest.raises(ToolFailed):
         transfer.reach(peer, Deadline(30))
+
+
+@pytest.mark.parametrize("script", ["exec sleep 1000", "while sleep 0.05; do echo more; done"])
+def test_folder_that_does_not_answer_is_said_so_be_there_signs_of_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    make_tool(tmp_path / "bin", "rsync", script)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    peer = replace(PEER, connect_timeout=0.2, io_timeout=0.2, min_rate=0.0)
+    with pytest.raises(
+        ToolFailed, match=rf"no answer about {peer.folder} within 0\.6 s: is the server of its mount up"
+    ):
+        transfer.reach(peer, Deadline(30))

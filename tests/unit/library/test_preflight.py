@@ -1,0 +1,83 @@
+"""Preflight where the server of a mount does not answer: what lies there is named, and hinders nothing else."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from helpers.dead_mount import dead_mount, run_apart
+from helpers.repositories import make_git
+from helpers.trees import item
+
+from ansible_collections.altbackup.core.plugins.modules import preflight
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """A marked base."""
+    (tmp_path / "base" / ".altbackup").mkdir(parents=True)
+    return tmp_path / "base"
+
+
+@pytest.mark.parametrize("place", ["base", "base below", "marker"])
+def test_base_on_a_dead_mount_is_named_and_not_usable(base: Path, tmp_path: Path, place: str) -> None:
+    make_git(tmp_path / "shelf" / "good.git")
+    dead = {"base": tmp_path / "dead", "base below": tmp_path / "dead", "marker": base / "private"}[place]
+    wanted = {"base": dead, "base below": dead / "sub" / "base", "marker": base}[place]
+    with dead_mount(dead):
+        started = time.monotonic()
+        result = run_apart(
+            preflight,
+            {
+                "bases": [str(wanted)],
+                "discover": {"git": str(tmp_path / "shelf")},
+                "locks": [str(wanted)],
+                "fail": False,
+            },
+        )
+        assert time.monotonic() - started < 20
+    silent = dead if place == "marker" else wanted
+    assert [entry["reason"] for entry in result["failures"]] == [
+        f"{silent} does not answer within 3 s: is the server of its mount up?"
+    ]
+    assert result["usable"] is False
+    assert [found["name"] for found in result["items"]] == ["good.git"]
+
+
+@pytest.mark.parametrize("place", ["folder", "mount in the folder", "mount in a group", "link", "link in a group"])
+def test_discovery_names_what_does_not_answer_and_finds_the_rest(base: Path, tmp_path: Path, place: str) -> None:
+    shelf = tmp_path / "shelf"
+    make_git(shelf / "good.git")
+    make_git(shelf / "group" / "fine.git")
+    dead, silent = {
+        "folder": (tmp_path / "dead", tmp_path / "dead"),
+        "mount in the folder": (shelf / "dead", shelf / "dead"),
+        "mount in a group": (shelf / "group" / "dead", shelf / "group" / "dead"),
+        "link": (tmp_path / "dead", shelf / "link"),
+        "link in a group": (tmp_path / "dead", shelf / "group" / "link"),
+    }[place]
+    if place.startswith("link"):
+        silent.symlink_to(dead)
+    with dead_mount(dead):
+        result = run_apart(
+            preflight,
+            {"bases": [str(base)], "discover": {"git": str(silent if place == "folder" else shelf)}, "fail": False},
+        )
+    assert [entry["reason"] for entry in result["failures"]] == [
+        f"altbackup_discover: git: {silent} does not answer within 3 s: is the server of its mount up?"
+    ]
+    assert sorted(found["name"] for found in result["items"]) == (
+        [] if place == "folder" else ["good.git", "group%2Ffine.git"]
+    )
+    assert (result["discovered"], result["usable"]) == (False, True)
+
+
+@pytest.mark.parametrize("place", ["item", "mount in the item"])
+def test_estimate_leaves_out_what_does_not_answer(base: Path, tmp_path: Path, place: str) -> None:
+    (tmp_path / "live" / "other").mkdir(parents=True)
+    dead = tmp_path / "live" / "dead"
+    items = [item("folder", dead if place == "item" else tmp_path / "live", "hung")]
+    with dead_mount(dead):
+        result = run_apart(preflight, {"bases": [str(base)], "items": items})
+    assert (result["failures"], result["usable"]) == ([], True)
