@@ -64,7 +64,8 @@ def tell(report: Report, settings: Settings) -> Told:
         return Told()
     mails = [compose(part, settings, recipients) for recipients, part in addressed(report, settings.recipients)]
     if not mails:
-        return Told(said=("nobody was told of the failures: no recipient is set",))
+        what = "the end of the failures" if report.status == "RECOVERED" else "the failures"
+        return Told(said=(f"nobody was told of {what}: no recipient is set",))
     return deliver(mails, settings)
 
 

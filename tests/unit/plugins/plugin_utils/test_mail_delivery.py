@@ -56,6 +56,16 @@ def spooled(settings: Settings) -> list[Path]:
     return [path for path in settings.spool.iterdir() if "memory" not in path.name]
 
 
+def test_without_a_recipient_it_is_said_what_nobody_was_told_of(tmp_path: Path) -> None:
+    settings = settings_for(None, tmp_path, recipients=())
+    runs = [Report("backup.yml", failures, key="job") for failures in ((Failure("dayabay", "broken"),), (), ())]
+    assert [mail_delivery.tell(run, settings).said for run in runs] == [
+        ("nobody was told of the failures: no recipient is set",),
+        ("nobody was told of the end of the failures: no recipient is set",),
+        (),
+    ]
+
+
 @pytest.mark.parametrize("mood", [*MOODS, "TLS from the start", "dribbles"])
 def test_mail_is_delivered_or_kept_in_time(mood: str, certificate: Path, tmp_path: Path) -> None:
     with serving(mood, certificate) as server:
