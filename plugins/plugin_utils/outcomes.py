@@ -306,7 +306,8 @@ def summary(plan: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) ->
             lines.append(f"{node}: {relpath}: {made}")
         lines += [f"{node} -> {target}: {count} bytes sent" for target, count in sorted(state.get("sent", {}).items())]
         for title, found in sorted(state.get("checked", {}).items()):
-            lines.append(f"{title}: {found['match']} tarballs match their dna, {found['bytes']} bytes read")
+            what = "1 tarball matches its" if found["match"] == 1 else f"{found['match']} tarballs match their"
+            lines.append(f"{title}: {what} dna, {found['bytes']} bytes read")
         for entry in state.get("proved", []):
             proved = f"proved to restore, {entry['seconds']} s" if entry["when"] else "would be drilled"
             lines.append(f"{entry['node']}: {entry['relpath']}: {proved}")

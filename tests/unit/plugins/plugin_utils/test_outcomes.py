@@ -185,7 +185,7 @@ def test_item_passes_only_if_it_was_counted_and_read_good() -> None:
     bad = SVN.replace("dybsvn-1", "dybsvn-2")
     assert outcomes.summary(
         PLAN, {"a": outcomes.record_check({}, loop({"match": [SVN], "bytes_read": 9}), counted, "dayabay")}
-    ) == ["dayabay -> cms01: 1 tarballs match their dna, 9 bytes read"]
+    ) == ["dayabay -> cms01: 1 tarball matches its dna, 9 bytes read"]
     for verified, passed in (
         (loop({"match": [SVN, GIT]}), ["git/toolbox", "svn/dybsvn"]),
         (loop({"match": [GIT], "mismatch": [SVN]}), ["git/toolbox"]),
