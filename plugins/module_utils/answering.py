@@ -20,28 +20,38 @@ SECONDS = 30.0
 _LOOK = r"""
 import os, sys, threading, time
 
-def look(number, path):
-    try:
-        os.stat(path)
-    except OSError:
-        pass
-    os.write(1, b"%d\n" % number)
+paths = list(enumerate(sys.stdin.buffer.read().split(b"\0")))
+paths.reverse()
 
-threading.stack_size(1 << 18)
-for number, path in enumerate(sys.stdin.buffer.read().split(b"\0")):
+def look():
     while True:
         try:
-            threading.Thread(target=look, args=(number, path)).start()
-            break
+            number, path = paths.pop()
+        except IndexError:
+            return
+        try:
+            os.stat(path)
+        except OSError:
+            pass
+        os.write(1, b"%d\n" % number)
+
+threading.stack_size(1 << 18)
+more = 1
+while paths:
+    for _ in range(min(more, len(paths))):
+        try:
+            threading.Thread(target=look).start()
         except RuntimeError:  # as many threads as this user may have
-            time.sleep(0.05)
+            break
+    more *= 2  # whatever number of those that look may hang
+    time.sleep(0.01)
 """
 
 
 def silent(paths: Sequence[str], seconds: float) -> set[str]:
     """Given paths, return those that a look at does not come back from within so many seconds; an error is an answer, too.
 
-    A child looks, at all of them at once. One that cannot be ended is left alone, and has no part in the lock.
+    A child looks, at as many of them at once as do not answer quickly. One that cannot be ended is left alone, and has no part in the lock.
     """
     wanted = list(dict.fromkeys(paths))
     if not wanted:
