@@ -13,6 +13,7 @@ from helpers.repositories import make_git, make_subversion
 
 from ansible_collections.altbackup.core.plugins.module_utils import answering
 from ansible_collections.altbackup.core.plugins.module_utils.archive import Form
+from ansible_collections.altbackup.core.plugins.module_utils.discovery import discover_items
 from ansible_collections.altbackup.core.plugins.module_utils.dump import dump
 from ansible_collections.altbackup.core.plugins.module_utils.inspection import inspect
 from ansible_collections.altbackup.core.plugins.module_utils.layout import open_tree
@@ -232,8 +233,8 @@ def test_discover_asks_for_an_answer_once_for_each_depth_however_many_folders_th
             (tmp_path / "shelf" / f"group{number}" / "sub" / "one.git" / part).mkdir(parents=True)
         (tmp_path / "shelf" / f"group{number}" / "sub" / "one.git" / "HEAD").write_text("ref: refs/heads/main\n")
     monkeypatch.setattr(answering, "silent", silent)
-    result = discover(base, "git", tmp_path / "shelf")
-    assert len(result["items"]) == 20
+    found = discover_items("git", str(tmp_path / "shelf"), str(base), Deadline())
+    assert len(found.items) == 20
     assert len([number for number in asked if number > 1]) == 3
 
 
