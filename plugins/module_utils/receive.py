@@ -100,6 +100,7 @@ def prepare(
     seen = [entry for entry in wanted if not entry.relpath.startswith(hidden)]
     order = sorted(seen, key=lambda entry: entry.stamp, reverse=True)
     lacking: list[Wanted] = []
+    kept = _retained(wanted, present, keeps, keep)
     newest = {entry.key: entry.stamp for entry in reversed(order) if day_of(entry.stamp) == day}
     for entry in sorted(order, key=lambda entry: day_of(entry.stamp) != day):
         own = [tarball for tarball in present.get(entry.key, []) if tarball.verified]
@@ -114,9 +115,7 @@ def prepare(
                 "neither was touched"
             )
             result["failures"].append(failure(STAGE, reason, relpath=entry.relpath))
-        elif entry.stamp != newest.get(entry.key) and entry not in _retained(
-            wanted, own, entry.key, int(keeps.get(entry.key, keep))
-        ):
+        elif entry.stamp != newest.get(entry.key) and entry.relpath not in kept:
             result["unwanted"].append(entry.relpath)
         elif not (hold and _link(tree, entry, own, result)):
             lacking.append(entry)
@@ -275,13 +274,18 @@ def _lay_out_bases(
             result["notes"].append(f"{entry.relpath} is sent whole: {error}")
 
 
-def _retained(wanted: Sequence[Wanted], own: Sequence[Tarball], key: str, keep: int) -> list[Wanted]:
-    """Return those wanted tarballs of an item that the target's purge would keep."""
-    known = {tarball.relpath for tarball in own}
-    mine = {entry.relpath: entry for entry in wanted if entry.key == key and entry.relpath not in known}
-    imagined = [_as_tarball(entry) for entry in mine.values()]
-    kept = {tarball.relpath for tarball in retained([*own, *imagined], keep)}
-    return [entry for relpath, entry in mine.items() if relpath in kept]
+def _retained(
+    wanted: Sequence[Wanted], present: Mapping[str, Sequence[Tarball]], keeps: Mapping[str, int], keep: int
+) -> set[str]:
+    """Return the relpaths of what the target's purge would keep, if it had all that is wanted."""
+    items: dict[str, dict[str, Tarball]] = {}
+    for entry in wanted:
+        items.setdefault(entry.key, {})[entry.relpath] = _as_tarball(entry)
+    kept: set[str] = set()
+    for key, imagined in items.items():
+        own = {tarball.relpath: tarball for tarball in present.get(key, ()) if tarball.verified}
+        kept.update(tarball.relpath for tarball in retained([*{**imagined, **own}.values()], int(keeps.get(key, keep))))
+    return kept
 
 
 def _as_tarball(entry: Wanted) -> Tarball:

@@ -146,6 +146,17 @@ def test_what_the_targets_purge_would_remove_is_not_sent(pair: Pair) -> None:
     assert (result["send"], result["unwanted"]) == ([relpath(DAY3), relpath(DAY2)], [relpath(DAY1)])
 
 
+def test_what_purge_would_keep_is_found_out_once_for_each_item(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(6):
+        for day in (DAY1, DAY2, DAY3):
+            put(pair.source, relpath(day, f"folders/item{number}"), f"{number} {day}".encode())
+    asked: list[int] = []
+    real = receive.retained
+    monkeypatch.setattr(receive, "retained", lambda tarballs, keep: asked.append(len(tarballs)) or real(tarballs, keep))
+    assert len(pair.prepare(keep=1)["send"]) == 6
+    assert asked == [3] * 6
+
+
 def test_of_several_contents_of_the_day_those_that_purge_would_remove_are_not_sent_again(pair: Pair) -> None:
     morning, evening = (f"folders/notes/{DAY3}/{clock}/notes.tar" for clock in ("080000", "200000"))
     put(pair.source, morning, content(1))
