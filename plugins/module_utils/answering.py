@@ -94,10 +94,10 @@ def silent_within(
 
 
 def require_answer(path: str, deadline: Deadline) -> None:
-    """Raise AltbackupError if a path does not answer, or DeadlineExceeded."""
+    """Raise AltbackupError if a path, or a mount below it, does not answer, or DeadlineExceeded."""
     seconds = patience(deadline)
-    if silent([path], seconds):
-        raise AltbackupError(complaint(path, seconds))
+    for place in silent_within({path: path}, seconds).values():
+        raise AltbackupError(complaint(place, seconds))
 
 
 def patience(deadline: Deadline) -> float:
