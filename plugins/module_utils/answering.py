@@ -115,3 +115,12 @@ def mount_points() -> list[str]:
     with open("/proc/self/mountinfo", "rb") as stream:
         fields = [line.split()[4] for line in stream]
     return [os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), field)) for field in fields]
+
+
+def file_system(path: str) -> str:
+    """Return the type of the file system that a path is on, like `ext4` or `nfs4`; nothing where the kernel does not list it; see proc(5)."""
+    device = os.stat(path).st_dev
+    number = f"{os.major(device)}:{os.minor(device)}".encode()
+    with open("/proc/self/mountinfo", "rb") as stream:
+        types = [fields[fields.index(b"-") + 1] for fields in map(bytes.split, stream) if fields[2] == number]
+    return types[0].decode("ascii", "replace") if types else ""

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from .answering import file_system
 from .checking import unreadable
 from .errors import FULL, AltbackupError, DigestMismatch
 from .failures import explain, failure
@@ -49,6 +50,8 @@ _WORTH_A_BASIS = 1 << 20
 """Bytes from which on a copy of an older tarball may save more than it costs"""
 _NAMED = 10
 """Most tarballs that a failure names"""
+_OF_SERVERS = ("nfs", "nfs4", "cifs", "smb3")
+"""File systems on which nobody but the server knows who writes"""
 _GRACE = 5.0
 """Seconds that receivers are given to end"""
 
@@ -448,7 +451,8 @@ def _accept(tree: Tree, entry: Wanted) -> Tarball:
 def _unwritten(path: str) -> Iterator[None]:
     """While the block lasts nobody can write to a file. Raise AltbackupError if somebody has it open for writing.
 
-    The kernel itself knows, where the file system supports leases; where not, those that could be seen were ended.
+    The kernel itself knows, where the file system supports leases; where not, those that could be seen were ended. One of a
+    server gives a lease only as the server gives it one, and so refuses it though nobody writes.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
@@ -458,7 +462,7 @@ def _unwritten(path: str) -> Iterator[None]:
             )  # nobody is to be ended because another one wants to write
             fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         except OSError as error:
-            if error.errno == errno.EAGAIN:
+            if error.errno == errno.EAGAIN and file_system(path) not in _OF_SERVERS:
                 raise AltbackupError(
                     f"{path} is open for writing in another process, so it cannot be vouched for"
                 ) from error

@@ -43,4 +43,6 @@ def test_a_look_that_fails_itself_is_no_answer(monkeypatch: pytest.MonkeyPatch) 
 def test_mount_points_bear_odd_names(tmp_path: Path) -> None:
     with small_disk(tmp_path / "a b\\c\nd", "size=1m") as disk:
         assert str(disk) in answering.mount_points()
+        assert answering.file_system(str(disk)) == "tmpfs"
     assert "/" in answering.mount_points()
+    assert answering.file_system("/proc/self") == "proc"

@@ -480,6 +480,22 @@ def test_file_that_somebody_who_cannot_be_ended_has_open_for_writing_is_not_vouc
     assert pair.wire < 5_000, "what arrived was not sent again"
 
 
+@pytest.mark.parametrize("kind", ["nfs4", "cifs"])
+def test_server_that_gives_no_lease_keeps_nothing_from_being_accepted(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    def refuse(descriptor: int, command: int, argument: int) -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))  # as nfs4_add_lease and cifs_setlease do
+
+    put(pair.source, relpath(DAY3), content(1))
+    prepared = pair.prepare()
+    monkeypatch.setattr(receive.fcntl, "fcntl", refuse)
+    monkeypatch.setattr(receive, "file_system", lambda path: kind, raising=False)
+    failures = [*pair.carry(prepared["tarballs"]), *pair.accept(prepared["tarballs"])["failures"]]
+    assert [entry["reason"] for entry in failures] == []
+    assert pair.there() == {relpath(DAY3): content(1)}
+
+
 def test_who_only_reads_is_left_alone(pair: Pair) -> None:
     pair.prepare()
     pair.incoming.mkdir(parents=True, exist_ok=True)
