@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TypeVar
 
 from .errors import AltbackupError, DeadlineExceeded, naming
-from .processes import Child, Deadline
+from .processes import Child, Deadline, clean_environment
 
 Place = TypeVar("Place", bound=Hashable)
 
@@ -60,12 +60,18 @@ def silent(paths: Sequence[str], seconds: float) -> set[str]:
         with naming(tempfile.gettempdir()):
             source.write(b"\0".join(map(os.fsencode, wanted)))
             source.seek(0)
-        with Child([sys.executable, "-I", "-S", "-c", _LOOK], stdin=source, stdout=answers, locking=False) as child:
+        argv, environment = [sys.executable, "-I", "-S", "-c", _LOOK], clean_environment(**_of_this_interpreter())
+        with Child(argv, environment=environment, stdin=source, stdout=answers, locking=False) as child:
             with contextlib.suppress(DeadlineExceeded):
                 child.check(Deadline(seconds, "look at paths"), "looking at paths")
         answers.seek(0)
         answered = {int(line) for line in answers.read().split()}
     return {path for number, path in enumerate(wanted) if number not in answered}
+
+
+def _of_this_interpreter() -> dict[str, str]:
+    """Return the variable without which an interpreter outside the system's folders may not find its own libraries."""
+    return {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
 
 
 def silent_within(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from helpers.dead_mount import dead_mount
-from helpers.trees import needs_root, small_disk
+from helpers.trees import make_tool, needs_root, small_disk
 
 from ansible_collections.altbackup.core.plugins.module_utils import answering, processes
 from ansible_collections.altbackup.core.plugins.module_utils.errors import ToolFailed
@@ -37,6 +38,15 @@ def test_a_look_that_fails_itself_is_no_answer(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(answering, "_LOOK", "raise SystemExit('broken')")
     with pytest.raises(ToolFailed, match=r"looking at paths: .* broken"):
         answering.silent(["/"], 10)
+
+
+def test_interpreter_that_needs_its_libraries_named_looks_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_tool(tmp_path, "python", f'[ "$LD_LIBRARY_PATH" ] || exit 127; exec {sys.executable} "$@"')
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    monkeypatch.setattr(answering.sys, "executable", str(tmp_path / "python"))
+    assert answering.silent(["/"], 20) == set()
 
 
 @needs_root
