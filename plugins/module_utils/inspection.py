@@ -88,6 +88,9 @@ def inspect(
     if result["usable"] and (unseen := [silent[base] for base in received if base in silent]):
         reasons += [answering.complaint(path, seconds) for path in unseen]
         result["usable"] = False
+    if result["usable"] and (marked := [base for base in received if _is_marked_inside(base, bases)]):
+        reasons += [_marked_inside(base) for base in marked]
+        result["usable"] = False
     reasons += missing_tools(tools, ext)
     if now is not None and abs(time.time() - now) > _CLOCK_TOLERANCE:
         reasons.append(
@@ -123,6 +126,21 @@ def inspect(
         result["failures"] += unknown
     result["failures"] = [*(failure(_STAGE, reason) for reason in reasons), *result["failures"]]
     return result
+
+
+def _is_marked_inside(base: str, bases: Sequence[str]) -> bool:
+    """Return whether a tree in one of the bases is marked itself."""
+    above = os.path.dirname(os.path.normpath(base))
+    return above in map(os.path.normpath, bases) and os.path.isdir(os.path.join(base, MARKER))
+
+
+def _marked_inside(base: str) -> str:
+    """Given a source's tree on a target that is marked itself, return what is wrong: its state would not be where it is sent to."""
+    marker = os.path.join(base, MARKER)
+    return (
+        f"{marker} marks the tree of a source on a target, as if it were that source's own: was it copied with its tarballs? "
+        f"Only {os.path.dirname(base)} is to be marked here: remove {marker}, not the tarballs beside it"
+    )
 
 
 def take(base: str, run: Run | None) -> list[str]:
