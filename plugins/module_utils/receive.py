@@ -129,10 +129,14 @@ def prepare(
     result["send"] = [*(entry.relpath for entry in lacking if entry.part in sent), *predicted]
     result["changed"] = bool(result["linked"] or result["changed"])
     if hold and result["send"]:
-        if slots and not hold.reserve(slots, slot_wait):
+        left = deadline.remaining() if deadline and slot_wait else None
+        wait = slot_wait if left is None else min(slot_wait, left)
+        if slots and not hold.reserve(slots, wait):
             result["busy"] = True
             if slot_wait:
-                reason = f"{tree.base}: {slots} other transfers into this target went on for {slot_wait:g} s: nothing was sent"
+                reason = (
+                    f"{tree.base}: {slots} other transfers into this target went on for {wait:.0f} s: nothing was sent"
+                )
                 result["failures"].append(failure(STAGE, reason))
         else:
             make_folders(os.path.join(incoming, BASIS), tree.private)

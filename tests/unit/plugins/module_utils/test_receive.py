@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from helpers.trees import small_disk
 
 from ansible_collections.altbackup.core.plugins.module_utils import receive, transfer
 from ansible_collections.altbackup.core.plugins.module_utils.layout import open_tree
-from ansible_collections.altbackup.core.plugins.module_utils.locks import held
+from ansible_collections.altbackup.core.plugins.module_utils.locks import Run, held
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.transfer import Peer
 from ansible_collections.altbackup.core.plugins.module_utils.wanted import listing
@@ -435,6 +436,29 @@ def test_list_of_items_shrinks_only_if_discovery_saw_all_of_them(pair: Pair) -> 
     assert remembered() == ["svn/one", "svn/three", "svn/two"]
     pair.prepare(items=["svn/one", "svn/three"])
     assert remembered() == ["svn/one", "svn/three"]
+
+
+def test_wait_for_a_free_slot_ends_with_the_step(pair: Pair) -> None:
+    put(pair.source, relpath(DAY3), content(1))
+    run, other = (Run("hep1", "scm", "backup.yml", "", host, "boot", "1", 4711, 1, 3600.0) for host in ("hep1", "hep2"))
+    tarballs = listing(str(pair.source), records=True)["tarballs"]
+    with held(open_tree(str(pair.copies / "lingao")), other) as hold:
+        assert hold.reserve(1, 0)
+    started = time.monotonic()
+    with held(open_tree(str(pair.tree)), run) as hold:
+        result = receive.prepare(
+            str(pair.tree),
+            tarballs,
+            day=DAY3,
+            keep=3,
+            keeps={},
+            slots=1,
+            slot_wait=15,
+            deadline=Deadline(2),
+            hold=hold,
+        )
+    assert time.monotonic() - started < 10
+    assert result["busy"] is True
 
 
 # Whoever still writes
