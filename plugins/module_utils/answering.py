@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TypeVar
 
 from .errors import AltbackupError, DeadlineExceeded, naming
-from .processes import Child, Deadline
+from .processes import Child, Deadline, clean_environment
 
 Place = TypeVar("Place", bound=Hashable)
 
@@ -20,28 +20,38 @@ SECONDS = 30.0
 _LOOK = r"""
 import os, sys, threading, time
 
-def look(number, path):
-    try:
-        os.stat(path)
-    except OSError:
-        pass
-    os.write(1, b"%d\n" % number)
+paths = list(enumerate(sys.stdin.buffer.read().split(b"\0")))
+paths.reverse()
 
-threading.stack_size(1 << 18)
-for number, path in enumerate(sys.stdin.buffer.read().split(b"\0")):
+def look():
     while True:
         try:
-            threading.Thread(target=look, args=(number, path)).start()
-            break
+            number, path = paths.pop()
+        except IndexError:
+            return
+        try:
+            os.stat(path)
+        except OSError:
+            pass
+        os.write(1, b"%d\n" % number)
+
+threading.stack_size(1 << 18)
+more = 1
+while paths:
+    for _ in range(min(more, len(paths))):
+        try:
+            threading.Thread(target=look).start()
         except RuntimeError:  # as many threads as this user may have
-            time.sleep(0.05)
+            break
+    more *= 2  # whatever number of those that look may hang
+    time.sleep(0.01)
 """
 
 
 def silent(paths: Sequence[str], seconds: float) -> set[str]:
     """Given paths, return those that a look at does not come back from within so many seconds; an error is an answer, too.
 
-    A child looks, at all of them at once. One that cannot be ended is left alone, and has no part in the lock.
+    A child looks, at as many of them at once as do not answer quickly. One that cannot be ended is left alone, and has no part in the lock.
     """
     wanted = list(dict.fromkeys(paths))
     if not wanted:
@@ -50,12 +60,18 @@ def silent(paths: Sequence[str], seconds: float) -> set[str]:
         with naming(tempfile.gettempdir()):
             source.write(b"\0".join(map(os.fsencode, wanted)))
             source.seek(0)
-        with Child([sys.executable, "-I", "-S", "-c", _LOOK], stdin=source, stdout=answers, locking=False) as child:
+        argv, environment = [sys.executable, "-I", "-S", "-c", _LOOK], clean_environment(**_of_this_interpreter())
+        with Child(argv, environment=environment, stdin=source, stdout=answers, locking=False) as child:
             with contextlib.suppress(DeadlineExceeded):
                 child.check(Deadline(seconds, "look at paths"), "looking at paths")
         answers.seek(0)
         answered = {int(line) for line in answers.read().split()}
     return {path for number, path in enumerate(wanted) if number not in answered}
+
+
+def _of_this_interpreter() -> dict[str, str]:
+    """Return the variable without which an interpreter outside the system's folders may not find its own libraries."""
+    return {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
 
 
 def silent_within(
@@ -84,10 +100,10 @@ def silent_within(
 
 
 def require_answer(path: str, deadline: Deadline) -> None:
-    """Raise AltbackupError if a path does not answer, or DeadlineExceeded."""
+    """Raise AltbackupError if a path, or a mount below it, does not answer, or DeadlineExceeded."""
     seconds = patience(deadline)
-    if silent([path], seconds):
-        raise AltbackupError(complaint(path, seconds))
+    for place in silent_within({path: path}, seconds).values():
+        raise AltbackupError(complaint(place, seconds))
 
 
 def patience(deadline: Deadline) -> float:
@@ -105,3 +121,12 @@ def mount_points() -> list[str]:
     with open("/proc/self/mountinfo", "rb") as stream:
         fields = [line.split()[4] for line in stream]
     return [os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), field)) for field in fields]
+
+
+def file_system(path: str) -> str:
+    """Return the type of the file system that a path is on, like `ext4` or `nfs4`; nothing where the kernel does not list it; see proc(5)."""
+    device = os.stat(path).st_dev
+    number = f"{os.major(device)}:{os.minor(device)}".encode()
+    with open("/proc/self/mountinfo", "rb") as stream:
+        types = [fields[fields.index(b"-") + 1] for fields in map(bytes.split, stream) if fields[2] == number]
+    return types[0].decode("ascii", "replace") if types else ""

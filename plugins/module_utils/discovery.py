@@ -46,39 +46,7 @@ def discover_items(kind: str, folder: str, base: str, deadline: Deadline) -> Dis
     except InvalidInput as error:
         found.failures.append(failure(_STAGE, error))
         return found
-    others: list[str] = []
-
-    def visit(relative: str, depth: int) -> bool:
-        """Return whether there is a repository at or below a path, or a failure that says why this is not known."""
-        path = os.path.join(folder, relative)
-        try:
-            if relative and looks_like(path):
-                found.items.append(_as_item(kind, relative, path))
-                return True
-            entries = _entries(path)
-        except (InvalidInput, OSError) as error:
-            if isinstance(error, PermissionError) and os.path.basename(relative) == _LOST_AND_FOUND:
-                return False
-            found.failures.append(failure(_STAGE, f"altbackup_discover: {kind}: {explain(error)}"))
-            return True
-        below = [os.path.join(relative, entry) for entry in entries if depth < _DEPTH]
-        limit = answering.patience(deadline)
-        silent = answering.silent([os.path.join(folder, entry) for entry in below], limit)
-        inside: dict[str, bool] = {}
-        for entry in below:
-            place = os.path.join(folder, entry)
-            if place in silent:
-                inside[entry] = True
-                reason = f"altbackup_discover: {kind}: {answering.complaint(place, limit)}"
-                found.failures.append(failure(_STAGE, reason))
-            else:
-                inside[entry] = visit(entry, depth + 1)
-        if relative and not any(inside.values()):
-            return False
-        others.extend(entry for entry, known in inside.items() if not known)
-        return True
-
-    visit("", 0)
+    others = _others(_look_below(kind, folder, looks_like, deadline, found))
     stored = _stored(kind, base)
     for relative in others:
         try:
@@ -95,6 +63,64 @@ def discover_items(kind: str, folder: str, base: str, deadline: Deadline) -> Dis
         )
         found.failures.append(failure(_STAGE, reason))
     return found
+
+
+def _look_below(
+    kind: str, folder: str, looks_like: Callable[[str], bool], deadline: Deadline, found: Discovery
+) -> dict[str, list[str]]:
+    """Find what lies below a folder; return {path from there at which there is no repository: the paths of what it holds}.
+
+    What is at no path of it is an item, or has a failure that says why this is not known. All that is equally deep is asked
+    for an answer at once.
+    """
+    below: dict[str, list[str]] = {}
+    items: dict[str, dict[str, Any]] = {}
+    failures: dict[str, dict[str, Any]] = {}
+    level = [""]
+    for depth in range(_DEPTH + 1):
+        limit = answering.patience(deadline)
+        silent = answering.silent([os.path.join(folder, relative) for relative in level if relative], limit)
+        for relative in level:
+            path = os.path.join(folder, relative)
+            try:
+                if path in silent:
+                    raise InvalidInput(answering.complaint(path, limit))
+                if relative and looks_like(path):
+                    items[relative] = _as_item(kind, relative, path)
+                else:
+                    entries = [os.path.join(relative, entry) for entry in _entries(path)]
+                    below[relative] = entries if depth < _DEPTH else []
+            except (InvalidInput, OSError) as error:
+                if isinstance(error, PermissionError) and os.path.basename(relative) == _LOST_AND_FOUND:
+                    below[relative] = []
+                else:
+                    failures[relative] = failure(_STAGE, f"altbackup_discover: {kind}: {explain(error)}")
+        level = [entry for relative in level for entry in below.get(relative, ())]
+    found.items += _in_order(items)
+    found.failures += _in_order(failures)
+    return below
+
+
+def _in_order(by_path: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return values as a walk from folder to folder meets their paths."""
+    return [by_path[path] for path in sorted(by_path, key=lambda path: path.split("/"))]
+
+
+def _others(below: Mapping[str, list[str]]) -> list[str]:
+    """Given what was looked into, return the topmost paths at and below which nothing was found."""
+    others: list[str] = []
+
+    def is_known(relative: str) -> bool:
+        if relative not in below:
+            return True
+        unknown = [entry for entry in below[relative] if not is_known(entry)]
+        if relative and len(unknown) == len(below[relative]):
+            return False
+        others.extend(unknown)
+        return True
+
+    is_known("")
+    return others
 
 
 def _recognizer(kind: str, folder: str, limit: float) -> Callable[[str], bool]:

@@ -17,7 +17,7 @@ from .discovery import discover_items
 from .errors import AltbackupError
 from .failures import failure
 from .items import Item, parse_item
-from .layout import Scan, open_tree, scan
+from .layout import MARKER, Scan, open_tree, scan
 from .leftovers import remove_leftovers
 from .locks import Run, held
 from .processes import Deadline, find_tool
@@ -50,9 +50,10 @@ def inspect(
     Keys are `failures`, `items` (discovered), `discovered` (whether these are all), `notes`, `free` ({base: bytes}),
     `unreachable_peers` and `usable`: whether all bases are there, and the peers from which it fetches. With `space` it is
     estimated for `items`, and those discovered, dumped to the first base, and for `trees` ({base, keys}) that receive
-    tarballs. Nothing more looks at a path that does not answer. `peers` are tried over ssh, all at once, in the direction of
-    their transfers. The trees in `locks` are taken for the run; one that is another run's makes the node unusable. `now` is
-    the controller's clock (seconds since 1970); more than a minute's difference is a failure.
+    tarballs. Nothing more looks at a path that does not answer; one in a base or tree that is needed makes the node unusable.
+    `peers` are tried over ssh, all at once, in the direction of their transfers. The trees in `locks` are taken for the run;
+    one that is another run's makes the node unusable. `now` is the controller's clock (seconds since 1970); more than a
+    minute's difference is a failure.
     """
     result: dict[str, Any] = {
         "changed": False,
@@ -68,7 +69,13 @@ def inspect(
     limit = deadline or Deadline()
     parsed = _parsed(items) if space else []
     seconds = answering.patience(limit)
-    silent = answering.silent_within({path: path for path in [*bases, *(item.path for item in parsed)]}, seconds)
+    received = [str(tree["base"]) for tree in trees]
+    whole = {*(bases[:1] if items or discover else ()), *received, *(item.path for item in parsed)}
+    silent = answering.silent_within(
+        {path: path for path in [*bases, *whole]},
+        seconds,
+        lambda path, inside: path in whole or inside.split("/")[0] == MARKER,  # a target's base holds what others need
+    )
     for base in bases:
         try:
             if base in silent:
@@ -78,6 +85,12 @@ def inspect(
         except (AltbackupError, OSError) as error:
             reasons.append(error)
             result["usable"] = False
+    if result["usable"] and (unseen := [silent[base] for base in received if base in silent]):
+        reasons += [answering.complaint(path, seconds) for path in unseen]
+        result["usable"] = False
+    if result["usable"] and (marked := [base for base in received if _is_marked_inside(base, bases)]):
+        reasons += [_marked_inside(base) for base in marked]
+        result["usable"] = False
     reasons += missing_tools(tools, ext)
     if now is not None and abs(time.time() - now) > _CLOCK_TOLERANCE:
         reasons.append(
@@ -105,12 +118,29 @@ def inspect(
             reasons.append(error)
             result["usable"] = False
     if result["usable"] and space:
-        answers = [item for item in parsed if item.path not in silent]  # the dump tells of the others
-        estimates, unseen = _estimate(bases[0], [*_parsed(result["items"]), *answers], trees)
+        discovered = _parsed(result["items"])
+        silent.update(answering.silent_within({item.path: item.path for item in discovered}, seconds))
+        answers = [item for item in [*discovered, *parsed] if item.path not in silent]  # the dump tells of the others
+        estimates, unknown = _estimate(bases[0], answers, trees)
         reasons += missing_space(estimates)
-        result["failures"] += unseen
+        result["failures"] += unknown
     result["failures"] = [*(failure(_STAGE, reason) for reason in reasons), *result["failures"]]
     return result
+
+
+def _is_marked_inside(base: str, bases: Sequence[str]) -> bool:
+    """Return whether a tree in one of the bases is marked itself."""
+    above = os.path.dirname(os.path.normpath(base))
+    return above in map(os.path.normpath, bases) and os.path.isdir(os.path.join(base, MARKER))
+
+
+def _marked_inside(base: str) -> str:
+    """Given a source's tree on a target that is marked itself, return what is wrong: its state would not be where it is sent to."""
+    marker = os.path.join(base, MARKER)
+    return (
+        f"{marker} marks the tree of a source on a target, as if it were that source's own: was it copied with its tarballs? "
+        f"Only {os.path.dirname(base)} is to be marked here: remove {marker}, not the tarballs beside it"
+    )
 
 
 def take(base: str, run: Run | None) -> list[str]:

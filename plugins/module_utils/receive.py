@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from .answering import file_system
 from .checking import unreadable
 from .errors import FULL, AltbackupError, DigestMismatch
 from .failures import explain, failure
@@ -49,6 +50,8 @@ _WORTH_A_BASIS = 1 << 20
 """Bytes from which on a copy of an older tarball may save more than it costs"""
 _NAMED = 10
 """Most tarballs that a failure names"""
+_OF_SERVERS = ("nfs", "nfs4", "cifs", "smb3")
+"""File systems on which nobody but the server knows who writes"""
 _GRACE = 5.0
 """Seconds that receivers are given to end"""
 
@@ -100,6 +103,7 @@ def prepare(
     seen = [entry for entry in wanted if not entry.relpath.startswith(hidden)]
     order = sorted(seen, key=lambda entry: entry.stamp, reverse=True)
     lacking: list[Wanted] = []
+    kept = _retained(wanted, present, keeps, keep)
     newest = {entry.key: entry.stamp for entry in reversed(order) if day_of(entry.stamp) == day}
     for entry in sorted(order, key=lambda entry: day_of(entry.stamp) != day):
         own = [tarball for tarball in present.get(entry.key, []) if tarball.verified]
@@ -114,9 +118,7 @@ def prepare(
                 "neither was touched"
             )
             result["failures"].append(failure(STAGE, reason, relpath=entry.relpath))
-        elif entry.stamp != newest.get(entry.key) and entry not in _retained(
-            wanted, own, entry.key, int(keeps.get(entry.key, keep))
-        ):
+        elif entry.stamp != newest.get(entry.key) and entry.relpath not in kept:
             result["unwanted"].append(entry.relpath)
         elif not (hold and _link(tree, entry, own, result)):
             lacking.append(entry)
@@ -127,10 +129,14 @@ def prepare(
     result["send"] = [*(entry.relpath for entry in lacking if entry.part in sent), *predicted]
     result["changed"] = bool(result["linked"] or result["changed"])
     if hold and result["send"]:
-        if slots and not hold.reserve(slots, slot_wait):
+        left = deadline.remaining() if deadline and slot_wait else None
+        wait = slot_wait if left is None else min(slot_wait, left)
+        if slots and not hold.reserve(slots, wait):
             result["busy"] = True
             if slot_wait:
-                reason = f"{tree.base}: {slots} other transfers into this target went on for {slot_wait:g} s: nothing was sent"
+                reason = (
+                    f"{tree.base}: {slots} other transfers into this target went on for {wait:.0f} s: nothing was sent"
+                )
                 result["failures"].append(failure(STAGE, reason))
         else:
             make_folders(os.path.join(incoming, BASIS), tree.private)
@@ -275,13 +281,18 @@ def _lay_out_bases(
             result["notes"].append(f"{entry.relpath} is sent whole: {error}")
 
 
-def _retained(wanted: Sequence[Wanted], own: Sequence[Tarball], key: str, keep: int) -> list[Wanted]:
-    """Return those wanted tarballs of an item that the target's purge would keep."""
-    known = {tarball.relpath for tarball in own}
-    mine = {entry.relpath: entry for entry in wanted if entry.key == key and entry.relpath not in known}
-    imagined = [_as_tarball(entry) for entry in mine.values()]
-    kept = {tarball.relpath for tarball in retained([*own, *imagined], keep)}
-    return [entry for relpath, entry in mine.items() if relpath in kept]
+def _retained(
+    wanted: Sequence[Wanted], present: Mapping[str, Sequence[Tarball]], keeps: Mapping[str, int], keep: int
+) -> set[str]:
+    """Return the relpaths of what the target's purge would keep, if it had all that is wanted."""
+    items: dict[str, dict[str, Tarball]] = {}
+    for entry in wanted:
+        items.setdefault(entry.key, {})[entry.relpath] = _as_tarball(entry)
+    kept: set[str] = set()
+    for key, imagined in items.items():
+        own = {tarball.relpath: tarball for tarball in present.get(key, ()) if tarball.verified}
+        kept.update(tarball.relpath for tarball in retained([*{**imagined, **own}.values()], int(keeps.get(key, keep))))
+    return kept
 
 
 def _as_tarball(entry: Wanted) -> Tarball:
@@ -444,7 +455,8 @@ def _accept(tree: Tree, entry: Wanted) -> Tarball:
 def _unwritten(path: str) -> Iterator[None]:
     """While the block lasts nobody can write to a file. Raise AltbackupError if somebody has it open for writing.
 
-    The kernel itself knows, where the file system supports leases; where not, those that could be seen were ended.
+    The kernel itself knows, where the file system supports leases; where not, those that could be seen were ended. One of a
+    server gives a lease only as the server gives it one, and so refuses it though nobody writes.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
@@ -454,7 +466,7 @@ def _unwritten(path: str) -> Iterator[None]:
             )  # nobody is to be ended because another one wants to write
             fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         except OSError as error:
-            if error.errno == errno.EAGAIN:
+            if error.errno == errno.EAGAIN and file_system(path) not in _OF_SERVERS:
                 raise AltbackupError(
                     f"{path} is open for writing in another process, so it cannot be vouched for"
                 ) from error

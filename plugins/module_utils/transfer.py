@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from typing import IO, Any
 
 from .digest import in_parallel
-from .errors import AltbackupError, DeadlineExceeded, InvalidInput, ToolFailed, naming
-from .failures import failure, unframed
+from .errors import FULL, AltbackupError, DeadlineExceeded, InvalidInput, ToolFailed, naming
+from .failures import explain, failure, unframed
 from .layout import Tree
 from .leftovers import remove_outgoing
 from .priority import priority_words
@@ -270,7 +270,8 @@ def send(
     failures: list[dict[str, Any]] = []
     for target, tarballs in offers:
         try:
-            offered[target] = _lay_out(tree, target, parse_wanted(tarballs))
+            offered[target], bad = _lay_out(tree, target, parse_wanted(tarballs))
+            failures += [{**entry, "delegate": target} for entry in bad.values()]
         except (AltbackupError, OSError) as error:
             failures.append({**failure(STAGE, error), "delegate": target})
     outcomes = in_parallel(
@@ -279,7 +280,7 @@ def send(
         max(1, len(deliveries)),
     )
     for (peer, _), outcome in zip(deliveries, outcomes):
-        failures += [{**failure(STAGE, outcome["error"]), "delegate": peer.node}] if outcome["error"] else []
+        failures += [{**entry, "delegate": peer.node} for entry in outcome["failures"]]
     return {
         "changed": any(outcome["bytes"] for outcome in outcomes),
         "sent": {peer.node: outcome["bytes"] for (peer, _), outcome in zip(deliveries, outcomes)},
@@ -294,25 +295,41 @@ def offer_folder(base: str, target: str) -> str:
     return os.path.join(base, ".altbackup", "outgoing", target)
 
 
-def _lay_out(tree: Tree, target: str, wanted: Sequence[Wanted]) -> str:
-    """Put links to tarballs, under the names of their digests, where one transfer finds them; return the folder."""
+def _lay_out(tree: Tree, target: str, wanted: Sequence[Wanted]) -> tuple[str, dict[str, dict[str, Any]]]:
+    """Put links to tarballs, under the names of their digests, where one transfer finds them.
+
+    Return the folder, and {part: failure} of those that cannot be linked, such as another user's, which keep no other one back.
+    """
     folder = offer_folder(tree.base, target)
     remove_folder(folder)
     make_folders(folder, tree.private)
-    for file in {file.part: file for file in wanted}.values():
-        os.link(tree.path(file.relpath), os.path.join(folder, file.part))
-    return folder
+    bad: dict[str, dict[str, Any]] = {}
+    there: set[str] = set()
+    for file in wanted:
+        if file.part in there:
+            continue
+        try:
+            os.link(tree.path(file.relpath), os.path.join(folder, file.part))
+            there.add(file.part)
+        except OSError as error:
+            if error.errno in FULL:
+                raise
+            reason = f"{file.relpath} cannot be sent: no link to it can be made: {explain(error)}"
+            bad[file.part] = failure(STAGE, reason, relpath=file.relpath)
+    return folder, {part: entry for part, entry in bad.items() if part not in there}
 
 
 def _deliver(tree: Tree, peer: Peer, wanted: Sequence[Wanted], deadline: Deadline) -> dict[str, Any]:
     """Send tarballs to one peer by one rsync."""
-    outcome: dict[str, Any] = {"bytes": 0, "wire": 0, "error": None}
+    outcome: dict[str, Any] = {"bytes": 0, "wire": 0, "failures": []}
     try:
-        outgoing = _lay_out(tree, peer.node, wanted)
-        outcome["wire"] = _transfer(peer, outgoing, wanted, deadline)
-        outcome["bytes"] = sum(file.dna.size for file in {file.part: file for file in wanted}.values())
+        outgoing, bad = _lay_out(tree, peer.node, wanted)
+        outcome["failures"] += bad.values()
+        ready = [file for file in wanted if file.part not in bad]
+        outcome["wire"] = _transfer(peer, outgoing, ready, deadline)
+        outcome["bytes"] = sum(file.dna.size for file in {file.part: file for file in ready}.values())
     except (AltbackupError, OSError) as error:
-        outcome["error"] = error
+        outcome["failures"].append(failure(STAGE, error))
     finally:
         remove_folder(offer_folder(tree.base, peer.node))
     return outcome

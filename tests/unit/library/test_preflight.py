@@ -73,6 +73,13 @@ def test_discovery_names_what_does_not_answer_and_finds_the_rest(base: Path, tmp
     assert (result["discovered"], result["usable"]) == (False, True)
 
 
+def test_estimate_leaves_out_what_does_not_answer_in_a_discovered_item(base: Path, tmp_path: Path) -> None:
+    make_git(tmp_path / "shelf" / "good.git")
+    with dead_mount(tmp_path / "shelf" / "good.git" / "lfs"):
+        result = run_apart(preflight, {"bases": [str(base)], "discover": {"git": str(tmp_path / "shelf")}})
+    assert (result["failures"], result["usable"], len(result["items"])) == ([], True, 1)
+
+
 @pytest.mark.parametrize("place", ["item", "mount in the item"])
 def test_estimate_leaves_out_what_does_not_answer(base: Path, tmp_path: Path, place: str) -> None:
     (tmp_path / "live" / "other").mkdir(parents=True)
@@ -81,3 +88,28 @@ def test_estimate_leaves_out_what_does_not_answer(base: Path, tmp_path: Path, pl
     with dead_mount(dead):
         result = run_apart(preflight, {"bases": [str(base)], "items": items})
     assert (result["failures"], result["usable"]) == ([], True)
+
+
+@pytest.mark.parametrize("place", ["the tree of another source", "a part of the tree", "state"])
+def test_of_a_target_only_what_the_run_needs_has_to_answer(base: Path, place: str) -> None:
+    dead = (
+        base
+        / {
+            "the tree of another source": "other",
+            "a part of the tree": "dayabay/svn",
+            "state": ".altbackup/locks",
+        }[place]
+    )
+    options = {
+        "bases": [str(base)],
+        "trees": [{"base": str(base / "dayabay"), "keys": ["svn/dybsvn"]}],
+        "locks": [str(base / "dayabay")],
+        "fail": False,
+    }
+    with dead_mount(dead):
+        result = run_apart(preflight, options)
+    needed = place != "the tree of another source"
+    assert [entry["reason"] for entry in result["failures"]] == (
+        [f"{dead} does not answer within 3 s: is the server of its mount up?"] if needed else []
+    )
+    assert result["usable"] is not needed

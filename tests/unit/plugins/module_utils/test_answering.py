@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from helpers.dead_mount import dead_mount
-from helpers.trees import needs_root, small_disk
+from helpers.trees import make_tool, needs_root, small_disk
 
 from ansible_collections.altbackup.core.plugins.module_utils import answering, processes
 from ansible_collections.altbackup.core.plugins.module_utils.errors import ToolFailed
@@ -22,9 +23,9 @@ def test_everything_but_a_dead_mount_answers(tmp_path: Path, monkeypatch: pytest
     os.mkdir(odd)
     paths = [str(tmp_path), odd, str(tmp_path / "absent"), str(tmp_path / "pipe"), str(tmp_path / "loop"), "/"]
     with dead_mount(tmp_path / "dead") as dead:
-        silent = [str(dead), str(dead / "below")]
+        silent = [str(dead), *(str(dead / str(number)) for number in range(40))]
         started = time.monotonic()
-        assert answering.silent([silent[0], *paths, silent[1], *paths], 3) == set(silent)
+        assert answering.silent([silent[0], *paths, *silent[1:], *paths], 3) == set(silent)
         assert 3 <= time.monotonic() - started < 10
 
 
@@ -39,8 +40,19 @@ def test_a_look_that_fails_itself_is_no_answer(monkeypatch: pytest.MonkeyPatch) 
         answering.silent(["/"], 10)
 
 
+def test_interpreter_that_needs_its_libraries_named_looks_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_tool(tmp_path, "python", f'[ "$LD_LIBRARY_PATH" ] || exit 127; exec {sys.executable} "$@"')
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    monkeypatch.setattr(answering.sys, "executable", str(tmp_path / "python"))
+    assert answering.silent(["/"], 20) == set()
+
+
 @needs_root
 def test_mount_points_bear_odd_names(tmp_path: Path) -> None:
     with small_disk(tmp_path / "a b\\c\nd", "size=1m") as disk:
         assert str(disk) in answering.mount_points()
+        assert answering.file_system(str(disk)) == "tmpfs"
     assert "/" in answering.mount_points()
+    assert answering.file_system("/proc/self") == "proc"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from helpers.original_trees import STAMP, bound_by_modes, put
 from helpers.repositories import make_git, make_subversion
 
+from ansible_collections.altbackup.core.plugins.module_utils import answering
 from ansible_collections.altbackup.core.plugins.module_utils.archive import Form
+from ansible_collections.altbackup.core.plugins.module_utils.discovery import discover_items
 from ansible_collections.altbackup.core.plugins.module_utils.dump import dump
 from ansible_collections.altbackup.core.plugins.module_utils.inspection import inspect
 from ansible_collections.altbackup.core.plugins.module_utils.layout import open_tree
@@ -214,6 +217,25 @@ def test_discover_goes_on_where_a_name_cannot_be_that_of_an_item(base: Path, tmp
     latin, long = reasons(result)
     assert "latin-\\xe9 is not backed up: its name is not UTF-8 text: rename it" in latin
     assert "is longer than 200 bytes" in long
+
+
+def test_discover_asks_for_an_answer_once_for_each_depth_however_many_folders_there_are(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def silent(paths: Sequence[str], seconds: float) -> set[str]:
+        asked.append(len(paths))
+        return set()
+
+    for number in range(20):
+        for part in ("objects", "refs"):
+            (tmp_path / "shelf" / f"group{number}" / "sub" / "one.git" / part).mkdir(parents=True)
+        (tmp_path / "shelf" / f"group{number}" / "sub" / "one.git" / "HEAD").write_text("ref: refs/heads/main\n")
+    monkeypatch.setattr(answering, "silent", silent)
+    found = discover_items("git", str(tmp_path / "shelf"), str(base), Deadline())
+    assert len(found.items) == 20
+    assert len([number for number in asked if number > 1]) == 3
 
 
 def test_discover_in_a_missing_folder_is_refused(base: Path, tmp_path: Path) -> None:

@@ -114,3 +114,15 @@ def test_peer_that_cannot_be_reached_is_named_with_the_words_of_ssh(base: Path) 
     assert entry["delegate"] == "cms01"
     for word in ("cms01", "backup@127.0.0.1", "port 1", "/nowhere/key", "refused", "BatchMode=yes"):
         assert word in entry["reason"], word
+
+
+def test_tree_on_a_target_that_was_copied_with_the_marker_of_its_source_is_not_usable(base: Path) -> None:
+    (base / "dayabay" / ".altbackup").mkdir(parents=True)
+    trees = [{"base": str(base / "dayabay"), "keys": ["folders/notes"]}]
+    result = inspection.inspect([f"{base}/"], trees=trees, locks=[str(base / "dayabay")])
+    (failure,) = result["failures"]
+    assert f"Only {base} is to be marked here: remove {base}/dayabay/.altbackup" in failure["reason"]
+    assert result["usable"] is False
+    assert list((base / "dayabay" / ".altbackup").iterdir()) == [], "nothing was locked"
+    (base / "dayabay" / ".altbackup").rmdir()
+    assert inspection.inspect([str(base)], trees=trees, locks=[str(base / "dayabay")])["usable"] is True

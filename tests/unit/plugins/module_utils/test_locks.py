@@ -424,12 +424,16 @@ def test_descriptor_of_the_lock_is_closed_to_programs_started_otherwise(tree: Tr
         os.close(descriptor)
 
 
+@pytest.mark.parametrize("place", ["", "svn"])
 @pytest.mark.parametrize(
     ("module", "more"),
     [(tarball_count, {"expect": {"x": 1}}), (tarball_purge, {"keep": 1, "_ansible_check_mode": True})],
 )
-def test_module_whose_base_does_not_answer_says_so(tmp_path: Path, module: ModuleType, more: dict[str, Any]) -> None:
-    with dead_mount(tmp_path / "dead"):
-        result = run_apart(module, {"base": str(tmp_path / "dead"), **more})
+def test_module_whose_base_does_not_answer_says_so(
+    tmp_path: Path, module: ModuleType, more: dict[str, Any], place: str
+) -> None:
+    (tmp_path / ".altbackup").mkdir()
+    with dead_mount(tmp_path / "dayabay" / place) as dead:
+        result = run_apart(module, {"base": str(tmp_path / "dayabay"), **more})
     assert result["failed"]
-    assert result["msg"].endswith(f"{tmp_path}/dead does not answer within 3 s: is the server of its mount up?")
+    assert result["msg"].endswith(f"{dead} does not answer within 3 s: is the server of its mount up?")

@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from helpers.trees import small_disk
 
 from ansible_collections.altbackup.core.plugins.module_utils import receive, transfer
 from ansible_collections.altbackup.core.plugins.module_utils.layout import open_tree
-from ansible_collections.altbackup.core.plugins.module_utils.locks import held
+from ansible_collections.altbackup.core.plugins.module_utils.locks import Run, held
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.transfer import Peer
 from ansible_collections.altbackup.core.plugins.module_utils.wanted import listing
@@ -144,6 +145,17 @@ def test_what_the_targets_purge_would_remove_is_not_sent(pair: Pair) -> None:
         put(pair.source, relpath(day), content(int(day[-2:])))
     result = pair.prepare(keep=3, keeps={"folders/notes": 2})
     assert (result["send"], result["unwanted"]) == ([relpath(DAY3), relpath(DAY2)], [relpath(DAY1)])
+
+
+def test_what_purge_would_keep_is_found_out_once_for_each_item(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(6):
+        for day in (DAY1, DAY2, DAY3):
+            put(pair.source, relpath(day, f"folders/item{number}"), f"{number} {day}".encode())
+    asked: list[int] = []
+    real = receive.retained
+    monkeypatch.setattr(receive, "retained", lambda tarballs, keep: asked.append(len(tarballs)) or real(tarballs, keep))
+    assert len(pair.prepare(keep=1)["send"]) == 6
+    assert asked == [3] * 6
 
 
 def test_of_several_contents_of_the_day_those_that_purge_would_remove_are_not_sent_again(pair: Pair) -> None:
@@ -426,6 +438,29 @@ def test_list_of_items_shrinks_only_if_discovery_saw_all_of_them(pair: Pair) -> 
     assert remembered() == ["svn/one", "svn/three"]
 
 
+def test_wait_for_a_free_slot_ends_with_the_step(pair: Pair) -> None:
+    put(pair.source, relpath(DAY3), content(1))
+    run, other = (Run("hep1", "scm", "backup.yml", "", host, "boot", "1", 4711, 1, 3600.0) for host in ("hep1", "hep2"))
+    tarballs = listing(str(pair.source), records=True)["tarballs"]
+    with held(open_tree(str(pair.copies / "lingao")), other) as hold:
+        assert hold.reserve(1, 0)
+    started = time.monotonic()
+    with held(open_tree(str(pair.tree)), run) as hold:
+        result = receive.prepare(
+            str(pair.tree),
+            tarballs,
+            day=DAY3,
+            keep=3,
+            keeps={},
+            slots=1,
+            slot_wait=15,
+            deadline=Deadline(2),
+            hold=hold,
+        )
+    assert time.monotonic() - started < 10
+    assert result["busy"] is True
+
+
 # Whoever still writes
 
 
@@ -467,6 +502,22 @@ def test_file_that_somebody_who_cannot_be_ended_has_open_for_writing_is_not_vouc
         assert pair.there() == {}
     assert pair.run() == []
     assert pair.wire < 5_000, "what arrived was not sent again"
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "cifs"])
+def test_server_that_gives_no_lease_keeps_nothing_from_being_accepted(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    def refuse(descriptor: int, command: int, argument: int) -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))  # as nfs4_add_lease and cifs_setlease do
+
+    put(pair.source, relpath(DAY3), content(1))
+    prepared = pair.prepare()
+    monkeypatch.setattr(receive.fcntl, "fcntl", refuse)
+    monkeypatch.setattr(receive, "file_system", lambda path: kind, raising=False)
+    failures = [*pair.carry(prepared["tarballs"]), *pair.accept(prepared["tarballs"])["failures"]]
+    assert [entry["reason"] for entry in failures] == []
+    assert pair.there() == {relpath(DAY3): content(1)}
 
 
 def test_who_only_reads_is_left_alone(pair: Pair) -> None:

@@ -162,6 +162,30 @@ def test_files_that_cannot_be_read_keep_no_older_stamp_back(
     assert (failure["rc"], failure["stderr"].split()[1::2]) == (bad[-1][1], [str(number) for number, _ in bad])
 
 
+@pytest.mark.parametrize("fetched", [False, True])
+def test_tarball_that_cannot_be_linked_keeps_no_other_back(tmp_path: Path, fetched: bool) -> None:
+    base = tmp_path / "base"
+    (base / ".altbackup").mkdir(parents=True)
+    (tmp_path / "incoming" / "basis").mkdir(parents=True)
+    for day in ("08", "09", "10"):
+        put(base, f"folders/notes/2013/05/{day}/104701/notes.tar", day.encode())
+    put(base, "folders/notes/2013/05/07/104701/notes.tar", b"08")  # the same content as one that is gone
+    tarballs = listing(str(base))["tarballs"]
+    gone = [base / f"folders/notes/2013/05/{day}/104701/notes.tar" for day in ("08", "09")]
+    for path in gone:
+        path.unlink()
+    peer = Peer("cms01", str(tmp_path / "incoming"))
+    pairs = {"deliveries": [], "offers": [("cms01", tarballs)]} if fetched else {"deliveries": [(peer, tarballs)]}
+    (failure,) = transfer.send(str(base), deadline=Deadline(30), **pairs)["failures"]
+    assert failure["reason"] == (
+        "folders/notes/2013/05/09/104701/notes.tar cannot be sent: no link to it can be made: "
+        f"{gone[1]}: No such file or directory"
+    )
+    assert (failure["delegate"], failure["category"], failure["name"]) == ("cms01", "folders", "notes")
+    folder = base / ".altbackup" / "outgoing" / "cms01" if fetched else tmp_path / "incoming"
+    assert sorted(path.read_text() for path in folder.iterdir() if path.is_file()) == ["08", "10"]
+
+
 @pytest.mark.parametrize(
     ("said", "missing"),
     [
