@@ -59,14 +59,14 @@ def remove_if_there(path: str) -> None:
 
 
 def prune_empty(path: str, above: str) -> None:
-    """Remove a folder and its parents below `above` while they are empty."""
+    """Remove a folder and its parents below `above` while they are empty, and nothing is mounted there."""
     while path != above and path.startswith(above + "/"):
         try:
             os.rmdir(path)
         except FileNotFoundError:
             pass
         except OSError as error:
-            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EBUSY):
                 return
             raise
         path = os.path.dirname(path)

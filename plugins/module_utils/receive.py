@@ -434,7 +434,16 @@ def _accept(tree: Tree, entry: Wanted) -> Tarball:
         )
     make_folders(os.path.dirname(final), tree.base)
     temporary = temporary_beside(final)
-    os.replace(arrived, temporary)
+    try:
+        _move_out(arrived, temporary, entry)
+        _publish_or_give_back(tree, entry, temporary, arrived)
+    finally:
+        prune_empty(os.path.dirname(final), tree.base)
+    return _stored(tree, entry)
+
+
+def _publish_or_give_back(tree: Tree, entry: Wanted, temporary: str, arrived: str) -> None:
+    """Verify a file and give it its final name. Raise DigestMismatch when it is thrown away, else what failed, with the file back."""
     try:
         with _unwritten(temporary):
             write_record(tree, entry.key, entry.stamp, entry.record)
@@ -446,9 +455,19 @@ def _accept(tree: Tree, entry: Wanted) -> Tarball:
         with contextlib.suppress(FileNotFoundError):
             os.replace(temporary, arrived)
         raise
-    finally:
-        prune_empty(os.path.dirname(final), tree.base)
-    return _stored(tree, entry)
+
+
+def _move_out(arrived: str, temporary: str, entry: Wanted) -> None:
+    """Move what arrived beside its final name. Raise AltbackupError where that is on another file system, or OSError."""
+    try:
+        os.replace(arrived, temporary)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        raise AltbackupError(
+            f"{entry.relpath} cannot be accepted: {os.path.dirname(temporary)} is not on the file system of {arrived}: "
+            "a target's base and all below it have to be on one"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from helpers.original_trees import bound_by_modes, put
-from helpers.trees import small_disk
+from helpers.trees import needs_root, small_disk
 
 from ansible_collections.altbackup.core.plugins.module_utils import receive, transfer
 from ansible_collections.altbackup.core.plugins.module_utils.layout import open_tree
@@ -543,3 +543,15 @@ def test_tarballs_sent_are_links_that_are_gone_afterwards_and_go_with_the_next_c
     transfer.send(str(pair.source), [], Deadline(60))
     assert list(offered.iterdir() if pair.pull else ()) == []
     assert (pair.source / relpath(DAY3)).stat().st_nlink == 1
+
+
+@needs_root
+def test_tree_that_is_a_mount_of_its_own_is_said_to_be_that(pair: Pair) -> None:
+    put(pair.source, relpath(DAY3), content(1))
+    pair.tree.mkdir()
+    with small_disk(pair.tree / "folders", "size=1m"):
+        (reason,) = pair.run()
+    assert reason.startswith(
+        f"{relpath(DAY3)} cannot be accepted: {pair.tree}/folders/notes/2013/05/10/104701 is not on the file"
+    )
+    assert pair.run() == []
