@@ -119,10 +119,16 @@ unreachable_peers:
   elements: str
   sample: []
 usable:
-  description: Whether all base folders can be used.
+  description: Whether any of the base folders can be used.
   returned: always
   type: bool
   sample: true
+unusable:
+  description: The base folders that cannot be used.
+  returned: always
+  type: list
+  elements: str
+  sample: []
 failures:
   description: What is wrong.
   returned: always
@@ -147,6 +153,7 @@ EMPTY = {
     "notes": [],
     "free": {},
     "usable": False,
+    "unusable": [],
     "unreachable_peers": [],
 }
 

@@ -48,11 +48,11 @@ def inspect(
     """Given a node's bases and what it will do, return what is wrong and what it discovers.
 
     Keys are `failures`, `items` (discovered), `discovered` (whether these are all), `notes`, `free` ({base: bytes}),
-    `unreachable_peers` and `usable`: whether all bases are there, and the peers from which it fetches. With `space` it is
-    estimated for `items`, and those discovered, dumped to the first base, and for `trees` ({base, keys}) that receive
+    `unreachable_peers`, `unusable` (bases) and `usable`: whether any base is there, and the peers from which it fetches. With
+    `space`, where all are there, it is estimated for `items`, and those discovered, dumped to the first base, and for `trees` ({base, keys}) that receive
     tarballs. Nothing more looks at a path that does not answer. `peers` are tried over ssh, all at once, in the direction of
-    their transfers. The trees in `locks` are taken for the run; one that is another run's makes the node unusable. `now` is
-    the controller's clock (seconds since 1970); more than a minute's difference is a failure.
+    their transfers. The trees in `locks` are taken for the run, if all bases can be used; one that is another run's makes
+    the node unusable. `now` is the controller's clock (seconds since 1970); more than a minute's difference is a failure.
     """
     result: dict[str, Any] = {
         "changed": False,
@@ -61,6 +61,7 @@ def inspect(
         "notes": [],
         "free": {},
         "usable": True,
+        "unusable": [],
         "unreachable_peers": [],
         "failures": [],
     }
@@ -77,7 +78,8 @@ def inspect(
             result["free"][base] = shutil.disk_usage(tree.private).free
         except (AltbackupError, OSError) as error:
             reasons.append(error)
-            result["usable"] = False
+            result["unusable"].append(base)
+    result["usable"] = not bases or len(result["unusable"]) < len(bases)
     reasons += missing_tools(tools, ext)
     if now is not None and abs(time.time() - now) > _CLOCK_TOLERANCE:
         reasons.append(
@@ -98,13 +100,13 @@ def inspect(
             result["usable"] = False
         else:
             result["unreachable_peers"].append(peer.node)
-    for base in locks if result["usable"] else ():
+    for base in locks if result["usable"] and not result["unusable"] else ():
         try:
             result["notes"] += take(base, run)
         except (AltbackupError, OSError) as error:
             reasons.append(error)
             result["usable"] = False
-    if result["usable"] and space:
+    if result["usable"] and not result["unusable"] and space:
         answers = [item for item in parsed if item.path not in silent]  # the dump tells of the others
         estimates, unseen = _estimate(bases[0], [*_parsed(result["items"]), *answers], trees)
         reasons += missing_space(estimates)

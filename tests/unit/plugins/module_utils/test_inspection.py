@@ -45,6 +45,12 @@ def test_base_without_marker_is_not_usable(tmp_path: Path) -> None:
     assert "mkdir" in reasons(result)[0]
 
 
+def test_one_base_without_marker_leaves_the_others_usable(base: Path, tmp_path: Path) -> None:
+    result = inspection.inspect([str(base), str(tmp_path / "copies")])
+    assert (result["usable"], result["unusable"]) == (True, [str(tmp_path / "copies")])
+    assert len(result["failures"]) == 1
+
+
 def test_missing_tool_names_its_package(base: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("ansible_collections.altbackup.core.plugins.module_utils.processes._SYSTEM_FOLDERS", ())
