@@ -17,7 +17,7 @@ from .discovery import discover_items
 from .errors import AltbackupError
 from .failures import failure
 from .items import Item, parse_item
-from .layout import Scan, open_tree, scan
+from .layout import MARKER, Scan, open_tree, scan
 from .leftovers import remove_leftovers
 from .locks import Run, held
 from .processes import Deadline, find_tool
@@ -48,9 +48,10 @@ def inspect(
     """Given a node's bases and what it will do, return what is wrong and what it discovers.
 
     Keys are `failures`, `items` (discovered), `discovered` (whether these are all), `notes`, `free` ({base: bytes}),
-    `unreachable_peers`, `unusable` (bases) and `usable`: whether any base is there, and the peers from which it fetches. With
+    `unreachable_peers`, `unusable` (bases and trees) and `usable`: whether any base is there, and the peers from which it fetches. With
     `space`, where all are there, it is estimated for `items`, and those discovered, dumped to the first base, and for `trees` ({base, keys}) that receive
-    tarballs. Nothing more looks at a path that does not answer. `peers` are tried over ssh, all at once, in the direction of
+    tarballs. Nothing more looks at a path that does not answer; of a base whose `trees` are given a mount in another tree
+    does not matter. `peers` are tried over ssh, all at once, in the direction of
     their transfers. The trees in `locks` are taken for the run, if all bases can be used; one that is another run's makes
     the node unusable. `now` is the controller's clock (seconds since 1970); more than a minute's difference is a failure.
     """
@@ -69,7 +70,8 @@ def inspect(
     limit = deadline or Deadline()
     parsed = _parsed(items) if space else []
     seconds = answering.patience(limit)
-    silent = answering.silent_within({path: path for path in [*bases, *(item.path for item in parsed)]}, seconds)
+    inner = list(dict.fromkeys(base for base in (str(tree["base"]) for tree in trees) if base not in bases))
+    silent = _silent(bases, inner, [item.path for item in parsed], seconds)
     for base in bases:
         try:
             if base in silent:
@@ -80,6 +82,10 @@ def inspect(
             reasons.append(error)
             result["unusable"].append(base)
     result["usable"] = not bases or len(result["unusable"]) < len(bases)
+    for base in inner:
+        if base in silent and os.path.dirname(base) not in result["unusable"]:
+            reasons.append(answering.complaint(silent[base], seconds))
+            result["unusable"].append(base)
     reasons += missing_tools(tools, ext)
     if now is not None and abs(time.time() - now) > _CLOCK_TOLERANCE:
         reasons.append(
@@ -113,6 +119,19 @@ def inspect(
         result["failures"] += unseen
     result["failures"] = [*(failure(_STAGE, reason) for reason in reasons), *result["failures"]]
     return result
+
+
+def _silent(bases: Sequence[str], inner: Sequence[str], paths: Sequence[str], seconds: float) -> dict[str, str]:
+    """Given bases, trees in them and other paths, return {each that does not answer within so many seconds: what of it does not}.
+
+    What is mounted below a base of which trees are given is theirs, but for its private state.
+    """
+    private = {os.path.join(base, MARKER): base for base in {os.path.dirname(tree) for tree in inner} & set(bases)}
+    places = [*bases, *private, *inner, *paths]
+    found = answering.silent_within(
+        {place: place for place in places}, seconds, lambda place, inside: place not in private.values()
+    )
+    return {**{private[place]: path for place, path in found.items() if place in private}, **found}
 
 
 def take(base: str, run: Run | None) -> list[str]:

@@ -81,3 +81,16 @@ def test_estimate_leaves_out_what_does_not_answer(base: Path, tmp_path: Path, pl
     with dead_mount(dead):
         result = run_apart(preflight, {"bases": [str(base)], "items": items})
     assert (result["failures"], result["usable"]) == ([], True)
+
+
+@pytest.mark.parametrize("asked", ["own tree", "all trees"])
+def test_tree_of_another_source_that_does_not_answer_leaves_the_rest_of_a_target_usable(base: Path, asked: str) -> None:
+    (base / "alive").mkdir()
+    trees = [{"base": str(base / name), "keys": []} for name in ("alive", "dead")[: 1 if asked == "own tree" else 2]]
+    with dead_mount(base / "dead"):
+        result = run_apart(preflight, {"bases": [str(base)], "trees": trees, "space": False, "fail": False})
+    unusable = [tree["base"] for tree in trees[1:]]
+    assert [entry["reason"] for entry in result["failures"]] == [
+        f"{path} does not answer within 3 s: is the server of its mount up?" for path in unusable
+    ]
+    assert (result["usable"], result["unusable"]) == (True, unusable)
