@@ -114,7 +114,9 @@ def inspect(
             result["usable"] = False
     if result["usable"] and not result["unusable"] and space:
         answers = [item for item in parsed if item.path not in silent]  # the dump tells of the others
-        estimates, unseen = _estimate(bases[0], [*_parsed(result["items"]), *answers], trees)
+        explicit = {item.path for item in parsed}
+        more = [item for item in _parsed(result["items"]) if item.path not in explicit]
+        estimates, unseen = _estimate(bases[0], [*more, *answers], trees)
         reasons += missing_space(estimates)
         result["failures"] += unseen
     result["failures"] = [*(failure(_STAGE, reason) for reason in reasons), *result["failures"]]

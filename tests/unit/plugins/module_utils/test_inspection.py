@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from helpers.original_trees import bound_by_modes, put
+from helpers.repositories import make_git
 
 from ansible_collections.altbackup.core.plugins.module_utils import inspection
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
@@ -88,6 +89,14 @@ def test_estimate_follows_the_previous_tarballs(base: Path, small_room: None) ->
         assert "700 bytes are needed" in text
     other = {"base": str(base), "keys": ["svn/other"]}
     assert reasons(inspection.inspect([str(base)], trees=[other])) == []
+
+
+def test_estimate_counts_an_item_once_that_is_discovered_too(base: Path, tmp_path: Path, small_room: None) -> None:
+    make_git(tmp_path / "shelf" / "toolbox.git")
+    put(base, "git/toolbox/2013/05/09/104701/toolbox.tar", bytes(700))
+    item = {"kind": "git", "name": "toolbox", "path": str(tmp_path / "shelf" / "toolbox.git")}
+    (text,) = reasons(inspection.inspect([str(base)], items=[item], discover={"git": str(tmp_path / "shelf")}))
+    assert "1400 bytes are needed (700 for tonight's tarballs" in text
 
 
 def test_folder_that_cannot_be_read_is_named_and_the_node_stays_usable(base: Path, small_room: None) -> None:
