@@ -113,10 +113,11 @@ def inspect(
             reasons.append(error)
             result["usable"] = False
     if result["usable"] and not result["unusable"] and space:
-        answers = [item for item in parsed if item.path not in silent]  # the dump tells of the others
         explicit = {item.path for item in parsed}
         more = [item for item in _parsed(result["items"]) if item.path not in explicit]
-        estimates, unseen = _estimate(bases[0], [*more, *answers], trees)
+        silent.update(answering.silent_within({item.path: item.path for item in more}, answering.patience(limit)))
+        answers = [item for item in [*more, *parsed] if item.path not in silent]  # the dump tells of the others
+        estimates, unseen = _estimate(bases[0], answers, trees)
         reasons += missing_space(estimates)
         result["failures"] += unseen
     result["failures"] = [*(failure(_STAGE, reason) for reason in reasons), *result["failures"]]

@@ -94,3 +94,12 @@ def test_tree_of_another_source_that_does_not_answer_leaves_the_rest_of_a_target
         f"{path} does not answer within 3 s: is the server of its mount up?" for path in unusable
     ]
     assert (result["usable"], result["unusable"]) == (True, unusable)
+
+
+def test_estimate_leaves_out_a_discovered_repository_in_which_a_mount_does_not_answer(
+    base: Path, tmp_path: Path
+) -> None:
+    make_git(tmp_path / "shelf" / "hung.git")
+    with dead_mount(tmp_path / "shelf" / "hung.git" / "dead"):
+        result = run_apart(preflight, {"bases": [str(base)], "discover": {"git": str(tmp_path / "shelf")}})
+    assert ([found["name"] for found in result["items"]], result["failures"]) == (["hung.git"], [])
