@@ -53,7 +53,9 @@ options:
     elements: dict
     default: []
   trees:
-    description: Trees that receive tarballs, mappings of C(base) and C(keys), for an estimate of space.
+    description:
+      - Trees in the bases, mappings of C(base) and C(keys). Of these, space is estimated, for the tarballs that they receive.
+      - One that does not answer is unusable, and leaves the others as they are.
     type: list
     elements: dict
     default: []
@@ -119,10 +121,16 @@ unreachable_peers:
   elements: str
   sample: []
 usable:
-  description: Whether all base folders can be used.
+  description: Whether any of the base folders can be used.
   returned: always
   type: bool
   sample: true
+unusable:
+  description: The base folders that cannot be used, and those of O(trees) that do not answer.
+  returned: always
+  type: list
+  elements: str
+  sample: []
 failures:
   description: What is wrong.
   returned: always
@@ -147,6 +155,7 @@ EMPTY = {
     "notes": [],
     "free": {},
     "usable": False,
+    "unusable": [],
     "unreachable_peers": [],
 }
 

@@ -48,12 +48,13 @@ def inspect(
     """Given a node's bases and what it will do, return what is wrong and what it discovers.
 
     Keys are `failures`, `items` (discovered), `discovered` (whether these are all), `notes`, `free` ({base: bytes}),
-    `unreachable_peers` and `usable`: whether all bases are there, and the peers from which it fetches. With `space` it is
-    estimated for `items`, and those discovered, dumped to the first base, and for `trees` ({base, keys}) that receive
-    tarballs. Nothing more looks at a path that does not answer; one in a base or tree that is needed makes the node unusable.
-    `peers` are tried over ssh, all at once, in the direction of their transfers. The trees in `locks` are taken for the run;
-    one that is another run's makes the node unusable. `now` is the controller's clock (seconds since 1970); more than a
-    minute's difference is a failure.
+    `unreachable_peers`, `unusable` (bases, and those of `trees`) and `usable`: whether any base is there, and the peers from
+    which it fetches. `peers` are tried over ssh, all at once, in the direction of their transfers. Where all bases and trees can
+    be used, the trees in `locks` are taken for the run; one that is another run's makes the node unusable. Then with `space` it
+    is estimated for `items`, and those discovered, dumped to the first base, and for `trees` ({base, keys}) that receive
+    tarballs. `now` is the controller's clock (seconds since 1970); more than a minute's difference is a failure.
+
+    Nothing more looks at a path that does not answer. In a base of which trees are given, another tree need not answer.
     """
     result: dict[str, Any] = {
         "changed": False,
@@ -62,35 +63,18 @@ def inspect(
         "notes": [],
         "free": {},
         "usable": True,
+        "unusable": [],
         "unreachable_peers": [],
         "failures": [],
     }
-    reasons: list[str | BaseException] = []
+    bases = [os.path.normpath(base) for base in bases]
     limit = deadline or Deadline()
     parsed = _parsed(items) if space else []
     seconds = answering.patience(limit)
-    received = [str(tree["base"]) for tree in trees]
-    whole = {*(bases[:1] if items or discover else ()), *received, *(item.path for item in parsed)}
-    silent = answering.silent_within(
-        {path: path for path in [*bases, *whole]},
-        seconds,
-        lambda path, inside: path in whole or inside.split("/")[0] == MARKER,  # a target's base holds what others need
-    )
-    for base in bases:
-        try:
-            if base in silent:
-                raise AltbackupError(answering.complaint(silent[base], seconds))
-            tree = require_writable(base) if writable else open_tree(base)
-            result["free"][base] = shutil.disk_usage(tree.private).free
-        except (AltbackupError, OSError) as error:
-            reasons.append(error)
-            result["usable"] = False
-    if result["usable"] and (unseen := [silent[base] for base in received if base in silent]):
-        reasons += [answering.complaint(path, seconds) for path in unseen]
-        result["usable"] = False
-    if result["usable"] and (marked := [base for base in received if _is_marked_inside(base, bases)]):
-        reasons += [_marked_inside(base) for base in marked]
-        result["usable"] = False
+    inner = list(dict.fromkeys(base for base in (str(tree["base"]) for tree in trees) if base not in bases))
+    silent = _silent(bases, inner, [item.path for item in parsed], seconds)
+    reasons = _look_at_bases(bases, inner, silent, seconds, writable, result)
+    result["usable"] = not bases or any(base not in result["unusable"] for base in bases)
     reasons += missing_tools(tools, ext)
     if now is not None and abs(time.time() - now) > _CLOCK_TOLERANCE:
         reasons.append(
@@ -111,27 +95,67 @@ def inspect(
             result["usable"] = False
         else:
             result["unreachable_peers"].append(peer.node)
-    for base in locks if result["usable"] else ():
+    for base in locks if result["usable"] and not result["unusable"] else ():
         try:
             result["notes"] += take(base, run)
         except (AltbackupError, OSError) as error:
             reasons.append(error)
             result["usable"] = False
-    if result["usable"] and space:
-        discovered = _parsed(result["items"])
-        silent.update(answering.silent_within({item.path: item.path for item in discovered}, seconds))
-        answers = [item for item in [*discovered, *parsed] if item.path not in silent]  # the dump tells of the others
-        estimates, unknown = _estimate(bases[0], answers, trees)
+    if result["usable"] and not result["unusable"] and space:
+        explicit = {item.path for item in parsed}
+        more = [item for item in _parsed(result["items"]) if item.path not in explicit]
+        silent.update(answering.silent_within({item.path: item.path for item in more}, answering.patience(limit)))
+        answers = [item for item in [*more, *parsed] if item.path not in silent]  # the dump tells of the others
+        estimates, unseen = _estimate(bases[0], answers, trees)
         reasons += missing_space(estimates)
-        result["failures"] += unknown
+        result["failures"] += unseen
     result["failures"] = [*(failure(_STAGE, reason) for reason in reasons), *result["failures"]]
     return result
 
 
-def _is_marked_inside(base: str, bases: Sequence[str]) -> bool:
-    """Return whether a tree in one of the bases is marked itself."""
-    above = os.path.dirname(os.path.normpath(base))
-    return above in map(os.path.normpath, bases) and os.path.isdir(os.path.join(base, MARKER))
+def _silent(bases: Sequence[str], inner: Sequence[str], paths: Sequence[str], seconds: float) -> dict[str, str]:
+    """Given bases, trees in them and other paths, return {each that does not answer within so many seconds: what of it does not}.
+
+    What is mounted below a base of which trees are given is theirs, but for its private state.
+    """
+    private = {os.path.join(base, MARKER): base for base in {os.path.dirname(tree) for tree in inner} & set(bases)}
+    places = [*bases, *private, *inner, *paths]
+    found = answering.silent_within(
+        {place: place for place in places}, seconds, lambda place, inside: place not in private.values()
+    )
+    return {**{private[place]: path for place, path in found.items() if place in private}, **found}
+
+
+def _look_at_bases(
+    bases: Sequence[str],
+    inner: Sequence[str],
+    silent: Mapping[str, str],
+    seconds: float,
+    writable: bool,
+    result: dict[str, Any],
+) -> list[str | BaseException]:
+    """Note the room of bases, and which of them, and of the trees in them, cannot be used; return why."""
+    reasons: list[str | BaseException] = []
+    for base in bases:
+        try:
+            if base in silent:
+                raise AltbackupError(answering.complaint(silent[base], seconds))
+            tree = require_writable(base) if writable else open_tree(base)
+            result["free"][base] = shutil.disk_usage(tree.private).free
+        except (AltbackupError, OSError) as error:
+            reasons.append(error)
+            result["unusable"].append(base)
+    for base in inner:
+        if os.path.dirname(base) in result["unusable"]:
+            continue
+        if base in silent:
+            reasons.append(answering.complaint(silent[base], seconds))
+        elif os.path.dirname(base) in bases and os.path.isdir(os.path.join(base, MARKER)):
+            reasons.append(_marked_inside(base))
+        else:
+            continue
+        result["unusable"].append(base)
+    return reasons
 
 
 def _marked_inside(base: str) -> str:

@@ -300,7 +300,7 @@ def failure_of_entry(entry: Mapping[str, Any], place: Place, kind: str = RECORDE
 
 def entry_key(entry: Mapping[str, Any]) -> tuple[str, ...]:
     """Given a failure that a stage noted, return what tells it from others."""
-    return tuple(str(entry.get(key)) for key in outcomes.FAILURE_KEYS[:7])
+    return (*(str(entry.get(key)) for key in outcomes.FAILURE_KEYS[:7]), str(entry.get("tree") or ""))
 
 
 def redacted(report: Report) -> Report:

@@ -14,6 +14,7 @@ FAILURE_KEYS = ("node", "delegate", "stage", "category", "name", "relpath", "rea
 EMPTY: dict[str, Any] = {
     "failures": [],
     "down": [],
+    "closed": [],
     "notes": [],
     "predicted": [],
     "passed": {},
@@ -66,6 +67,13 @@ def failures_of(registered: Mapping[str, Any], stage: str, node: str) -> list[di
     return found
 
 
+def _closed(result: Mapping[str, Any], place: str) -> list[str]:
+    """Return `node:base` of each folder that cannot be used: those that a call names, or the tree that a call of a loop looked at."""
+    tree = result.get(str(result.get("ansible_loop_var") or "item"))
+    own = [tree["base"]] if isinstance(tree, Mapping) and result.get("usable") is False and tree.get("base") else []
+    return [f"{place}:{base}" for base in [*own, *(result.get("unusable") or [])]]
+
+
 def _tree_name(result: Mapping[str, Any], node: str) -> str:
     """Return `source -> target` for a call that looked at a source's copies on a target, else an empty text."""
     item = result.get(str(result.get("ansible_loop_var") or "item"))
@@ -107,16 +115,18 @@ def _tail(result: Mapping[str, Any]) -> str:
 def record(state: Mapping[str, Any], registered: Mapping[str, Any], stage: str, node: str) -> dict[str, Any]:
     """Given what a run on a source knows so far and what a task registered, return what it knows now.
 
-    A node that was unreachable, whose module call crashed, or whose base cannot be used is down for later stages.
+    A node that was unreachable, whose module call crashed, or whose bases cannot be used is down for later stages; of a node
+    of which only one base cannot be used, or that is a target of its own, that base is closed.
     """
     new = {key: state.get(key, value) for key, value in EMPTY.items()}
     new["failures"] = [*new["failures"], *failures_of(registered, stage, node)]
     for result in results_of(registered):
         place = _delegate(result, node) or node
-        if (result.get("unreachable") or result.get("failed") or result.get("usable") is False) and place not in new[
-            "down"
-        ]:
+        own_target = place == node and "ansible_loop_var" in result
+        unusable = result.get("usable") is False and not own_target
+        if (result.get("unreachable") or result.get("failed") or unusable) and place not in new["down"]:
             new["down"] = [*new["down"], place]
+        new["closed"] = [*new["closed"], *_closed(result, place)]
         new["down"] = [
             *new["down"],
             *(peer for peer in result.get("unreachable_peers") or [] if peer not in new["down"]),
@@ -180,10 +190,18 @@ def _key(relpath: str) -> str:
 
 
 def open_trees(trees: Sequence[Mapping[str, Any]], state: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Given trees and what a run knows, return those on nodes that are not down; nodes that have failed already come last."""
+    """Given trees and what a run knows, return those that can be used, on nodes that are not down; nodes that have failed already come last."""
     failed = {entry.get("delegate") or entry.get("node") for entry in state.get("failures", [])}
-    open_ones = [dict(tree) for tree in trees if tree["node"] not in state.get("down", [])]
+    down, closed = state.get("down", []), state.get("closed", [])
+    open_ones = [dict(tree) for tree in trees if tree["node"] not in down and not _needed(tree) & set(closed)]
     return sorted(open_ones, key=lambda tree: tree["node"] in failed)
+
+
+def _needed(tree: Mapping[str, Any]) -> set[str]:
+    """Given a tree, return `node:base` of the folders without which it cannot be used: its own, and on a target the one of all."""
+    base = str(tree.get("base"))
+    bases = {base} if tree.get("role") == "source" else {base, os.path.dirname(base)}
+    return {f"{tree['node']}:{entry}" for entry in bases}
 
 
 def source_trees(plan: Mapping[str, Any], source: str, targets: bool = False) -> list[dict[str, Any]]:

@@ -351,7 +351,7 @@ def _common(host: str, values: Mapping[str, Any], connection: Mapping[str, Any],
     entry["rsync_user"] = str(entry["rsync_user"] or "")
     try:
         entry["rsync_port"] = int(entry["rsync_port"]) if entry["rsync_port"] else None
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):
         errors.add(host, "ansible_port", f"is {entry['rsync_port']!r}, not a whole number: write one, like 22")
         entry["rsync_port"] = None
     return entry

@@ -131,7 +131,10 @@ def _convert(name: str, option: Mapping[str, Any], value: Any) -> Any:
         and any(isinstance(entry, (dict, list)) for entry in value)
     ):
         raise InvalidInput(f"{value!r} is not a list of texts")
-    outcome = ArgumentSpecValidator({name: option}).validate({name: value})
+    try:
+        outcome = ArgumentSpecValidator({name: option}).validate({name: value})
+    except OverflowError:  # .inf
+        raise InvalidInput(f"{value!r} is not {_EXPECTED[kind]}") from None
     if not outcome.error_messages:
         return outcome.validated_parameters[name]
     choices = option.get("choices")

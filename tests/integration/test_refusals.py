@@ -98,3 +98,17 @@ def test_base_without_marker_is_a_failure_and_nothing_is_written(site: Site) -> 
     assert "mkdir" in message
     assert not list(base.iterdir())
     assert not tarballs_of(site.folder / "cms01")
+
+
+def test_source_is_served_though_the_disk_on_which_it_keeps_copies_is_not_mounted(site: Site) -> None:
+    copies = site.folder / "dayabay" / "copies"
+    copies.mkdir()
+    site.groups["targets"].append("dayabay")
+    items = [item for item in site.items() if item["kind"] == "folder"]
+    targets = ["dayabay", "cms01"]
+    site.hosts["dayabay"].update(altbackup_target_base=str(copies), altbackup_items=items, altbackup_targets=targets)
+    run = site.run("backup")
+    assert run.message.splitlines()[0] == "1 failure:"
+    assert "dayabay -> dayabay: preflight" in run.message
+    assert len(tarballs_of(site.folder / "cms01" / "copies" / "dayabay")) == 1
+    assert not list(copies.iterdir())

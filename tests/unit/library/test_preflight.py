@@ -112,4 +112,29 @@ def test_of_a_target_only_what_the_run_needs_has_to_answer(base: Path, place: st
     assert [entry["reason"] for entry in result["failures"]] == (
         [f"{dead} does not answer within 3 s: is the server of its mount up?"] if needed else []
     )
-    assert result["usable"] is not needed
+    unusable = {"the tree of another source": [], "a part of the tree": [f"{base}/dayabay"], "state": [str(base)]}[
+        place
+    ]
+    assert (result["usable"], result["unusable"]) == (place != "state", unusable)
+
+
+@pytest.mark.parametrize("asked", ["own tree", "all trees"])
+def test_tree_of_another_source_that_does_not_answer_leaves_the_rest_of_a_target_usable(base: Path, asked: str) -> None:
+    (base / "alive").mkdir()
+    trees = [{"base": str(base / name), "keys": []} for name in ("alive", "dead")[: 1 if asked == "own tree" else 2]]
+    with dead_mount(base / "dead"):
+        result = run_apart(preflight, {"bases": [str(base)], "trees": trees, "space": False, "fail": False})
+    unusable = [tree["base"] for tree in trees[1:]]
+    assert [entry["reason"] for entry in result["failures"]] == [
+        f"{path} does not answer within 3 s: is the server of its mount up?" for path in unusable
+    ]
+    assert (result["usable"], result["unusable"]) == (True, unusable)
+
+
+def test_estimate_leaves_out_a_discovered_repository_in_which_a_mount_does_not_answer(
+    base: Path, tmp_path: Path
+) -> None:
+    make_git(tmp_path / "shelf" / "hung.git")
+    with dead_mount(tmp_path / "shelf" / "hung.git" / "dead"):
+        result = run_apart(preflight, {"bases": [str(base)], "discover": {"git": str(tmp_path / "shelf")}})
+    assert ([found["name"] for found in result["items"]], result["failures"]) == (["hung.git"], [])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from helpers.original_trees import bound_by_modes, put
+from helpers.repositories import make_git
 
 from ansible_collections.altbackup.core.plugins.module_utils import inspection
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
@@ -43,6 +44,12 @@ def test_base_without_marker_is_not_usable(tmp_path: Path) -> None:
     result = inspection.inspect([str(tmp_path)])
     assert result["usable"] is False
     assert "mkdir" in reasons(result)[0]
+
+
+def test_one_base_without_marker_leaves_the_others_usable(base: Path, tmp_path: Path) -> None:
+    result = inspection.inspect([str(base), str(tmp_path / "copies")])
+    assert (result["usable"], result["unusable"]) == (True, [str(tmp_path / "copies")])
+    assert len(result["failures"]) == 1
 
 
 def test_missing_tool_names_its_package(base: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -84,6 +91,14 @@ def test_estimate_follows_the_previous_tarballs(base: Path, small_room: None) ->
     assert reasons(inspection.inspect([str(base)], trees=[other])) == []
 
 
+def test_estimate_counts_an_item_once_that_is_discovered_too(base: Path, tmp_path: Path, small_room: None) -> None:
+    make_git(tmp_path / "shelf" / "toolbox.git")
+    put(base, "git/toolbox/2013/05/09/104701/toolbox.tar", bytes(700))
+    item = {"kind": "git", "name": "toolbox", "path": str(tmp_path / "shelf" / "toolbox.git")}
+    (text,) = reasons(inspection.inspect([str(base)], items=[item], discover={"git": str(tmp_path / "shelf")}))
+    assert "1400 bytes are needed (700 for tonight's tarballs" in text
+
+
 def test_folder_that_cannot_be_read_is_named_and_the_node_stays_usable(base: Path, small_room: None) -> None:
     put(base, "folders/data/2013/05/09/104701/data.tar", bytes(700))
     put(base, "svn/dybsvn/2013/05/10/123000/dybsvn-1.tar").parent.chmod(0)
@@ -122,7 +137,7 @@ def test_tree_on_a_target_that_was_copied_with_the_marker_of_its_source_is_not_u
     result = inspection.inspect([f"{base}/"], trees=trees, locks=[str(base / "dayabay")])
     (failure,) = result["failures"]
     assert f"Only {base} is to be marked here: remove {base}/dayabay/.altbackup" in failure["reason"]
-    assert result["usable"] is False
+    assert (result["usable"], result["unusable"]) == (True, [f"{base}/dayabay"])
     assert list((base / "dayabay" / ".altbackup").iterdir()) == [], "nothing was locked"
     (base / "dayabay" / ".altbackup").rmdir()
-    assert inspection.inspect([str(base)], trees=trees, locks=[str(base / "dayabay")])["usable"] is True
+    assert inspection.inspect([str(base)], trees=trees, locks=[str(base / "dayabay")])["unusable"] == []

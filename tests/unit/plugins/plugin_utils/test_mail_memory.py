@@ -58,6 +58,7 @@ def test_same_failure_says_since_when_and_how_often() -> None:
         (replace(B, message="no space left"), False),
         (replace(B, host="dayabay"), False),
         (replace(B, delegate="sdu"), False),
+        (replace(B, where="lingao -> cms01"), False),
         (replace(B, place=Place(name="x")), False),
     ],
 )

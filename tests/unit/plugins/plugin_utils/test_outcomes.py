@@ -174,6 +174,29 @@ def test_node_that_cannot_be_used_is_down_for_later_stages(registered: dict[str,
     assert {tree["node"] for tree in left} == {"cms01", "sdu"} - set(down)
 
 
+OWN = {**TREE, "node": "dayabay"}
+"""The tree of a source that is a target of its own"""
+
+
+@pytest.mark.parametrize(
+    ("registered", "left"),
+    [
+        ({"usable": True, "unusable": ["/copies"]}, ["source"]),
+        ({"usable": True, "unusable": ["/backup"]}, ["target"]),
+        ({"usable": False, "unusable": ["/backup", "/copies"]}, []),
+        ({"results": [{"ansible_loop_var": "tree", "tree": OWN, "usable": False}]}, ["source"]),
+        ({"results": [{"ansible_loop_var": "tree", "tree": OWN, "unreachable": True}]}, []),
+    ],
+)
+def test_base_that_cannot_be_used_closes_its_own_trees_and_no_other_of_the_node(
+    registered: dict[str, Any], left: list[str]
+) -> None:
+    state = outcomes.record({}, registered, "preflight", "dayabay")
+    trees = [{"node": "dayabay", "source": "dayabay", "base": "/backup", "role": "source"}, OWN]
+    assert [tree["role"] for tree in outcomes.open_trees(trees, state)] == left
+    assert state["down"] == ([] if left else ["dayabay"])
+
+
 def test_target_that_has_failed_comes_after_those_that_have_not() -> None:
     state = outcomes.record({}, loop({"failures": [{"reason": "one bad item"}]}), "preflight", "dayabay")
     left = outcomes.open_trees(outcomes.source_trees(PLAN, "dayabay", targets=True), state)

@@ -404,7 +404,7 @@ def test_peers_reach_a_node_as_ansible_does_unless_told_otherwise(
     assert (target["rsync_host"], target["rsync_port"], target["rsync_user"]) == reached
 
 
-@pytest.mark.parametrize("port", ["ssh", Unreadable("is a template")])
+@pytest.mark.parametrize("port", ["ssh", [22], {"cms01": 22}, float("inf"), Unreadable("is a template")])
 def test_an_unusable_port_of_the_connection_is_an_error(port: object) -> None:
     errors = plan_of(connection={"sdu": {"ansible_port": port}})["errors"]
     assert len(errors) == 1

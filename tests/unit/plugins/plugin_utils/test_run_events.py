@@ -147,6 +147,17 @@ def test_failures_that_a_stage_noted_are_told_with_its_task() -> None:
     assert dict(failures[0].outputs) == {"return code": "23", "stderr": "rsync: broken"}
 
 
+def test_same_failure_in_trees_of_two_sources_on_one_node_is_told_for_each() -> None:
+    collector = Collector()
+    trees = [{"node": "cms01", "source": source, "role": "target"} for source in ("dayabay", "lingao")]
+    results = [{"failures": [ENTRY], "item": tree} for tree in trees]
+    collector.ok("cms01", TASK, {"results": results})
+    noted = outcomes.failures_of({"results": results}, "check", "cms01")
+    collector.ok("cms01", TASK, {"ansible_facts": {"__report_outcome": {"failures": noted, "fine": []}}})
+    failures = collector.finish({"cms01": {"ok": 2}})["failures"]
+    assert [failure.title for failure in failures] == ["dayabay -> cms01", "lingao -> cms01"]
+
+
 @pytest.mark.parametrize(
     "failures",
     [

@@ -171,6 +171,7 @@ def test_values_get_their_type(name: str, value: object, expected: object) -> No
         ("altbackup_drill_folder", "scratch", "is not an absolute path"),
         ("altbackup_dna_algorithm", "crc32", "is not one of sha256, sha512, md5"),
         ("altbackup_verify_every", True, "is not a whole number"),
+        ("altbackup_verify_every", float("inf"), "inf is not a whole number"),
         ("altbackup_verify_every", 0, "is not a whole number from 1"),
         ("altbackup_verify_every", "weekly", "is not a whole number"),
         ("altbackup_compress_level", 20, "is not a whole number from 1 to 19"),
