@@ -55,7 +55,7 @@ options:
   trees:
     description:
       - Trees in the bases, mappings of C(base) and C(keys). Of these, space is estimated, for the tarballs that they receive.
-      - One that does not answer is unusable, and leaves the others as they are.
+      - One that does not answer, or bears a marker of its own, is unusable, and leaves the others as they are.
     type: list
     elements: dict
     default: []
@@ -126,7 +126,7 @@ usable:
   type: bool
   sample: true
 unusable:
-  description: The base folders that cannot be used, and those of O(trees) that do not answer.
+  description: The base folders that cannot be used, and those of O(trees) that do not answer or bear a marker of their own.
   returned: always
   type: list
   elements: str

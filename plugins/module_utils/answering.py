@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TypeVar
 
 from .errors import AltbackupError, DeadlineExceeded, naming
-from .processes import Child, Deadline, clean_environment
+from .processes import Child, Deadline, clean_environment, inherited_environment
 
 Place = TypeVar("Place", bound=Hashable)
 
@@ -60,18 +60,14 @@ def silent(paths: Sequence[str], seconds: float) -> set[str]:
         with naming(tempfile.gettempdir()):
             source.write(b"\0".join(map(os.fsencode, wanted)))
             source.seek(0)
-        argv, environment = [sys.executable, "-I", "-S", "-c", _LOOK], clean_environment(**_of_this_interpreter())
+        argv = [sys.executable, "-I", "-S", "-c", _LOOK]
+        environment = clean_environment(**inherited_environment("LD_LIBRARY_PATH"))  # where its own libraries may be
         with Child(argv, environment=environment, stdin=source, stdout=answers, locking=False) as child:
             with contextlib.suppress(DeadlineExceeded):
                 child.check(Deadline(seconds, "look at paths"), "looking at paths")
         answers.seek(0)
         answered = {int(line) for line in answers.read().split()}
     return {path for number, path in enumerate(wanted) if number not in answered}
-
-
-def _of_this_interpreter() -> dict[str, str]:
-    """Return the variable without which an interpreter outside the system's folders may not find its own libraries."""
-    return {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
 
 
 def silent_within(
@@ -108,7 +104,7 @@ def require_answer(path: str, deadline: Deadline) -> None:
 
 def patience(deadline: Deadline) -> float:
     """Return how many seconds a path may take to answer within a deadline. Raise DeadlineExceeded when there are none."""
-    return min(SECONDS, deadline.remaining() or SECONDS)
+    return deadline.at_most(SECONDS)
 
 
 def complaint(path: str, seconds: float) -> str:
@@ -117,16 +113,20 @@ def complaint(path: str, seconds: float) -> str:
 
 
 def mount_points() -> list[str]:
-    """Return where something is mounted on this node, from what the kernel knows without asking any server; see proc(5)."""
-    with open("/proc/self/mountinfo", "rb") as stream:
-        fields = [line.split()[4] for line in stream]
-    return [os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), field)) for field in fields]
+    """Return where something is mounted on this node."""
+    places = [fields[4] for fields in _mounts()]
+    return [os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), place)) for place in places]
 
 
 def file_system(path: str) -> str:
-    """Return the type of the file system that a path is on, like `ext4` or `nfs4`; nothing where the kernel does not list it; see proc(5)."""
+    """Return the type of the file system that a path is on, like `ext4` or `nfs4`; nothing where the kernel does not list it."""
     device = os.stat(path).st_dev
     number = f"{os.major(device)}:{os.minor(device)}".encode()
-    with open("/proc/self/mountinfo", "rb") as stream:
-        types = [fields[fields.index(b"-") + 1] for fields in map(bytes.split, stream) if fields[2] == number]
+    types = [fields[fields.index(b"-") + 1] for fields in _mounts() if fields[2] == number]
     return types[0].decode("ascii", "replace") if types else ""
+
+
+def _mounts() -> list[list[bytes]]:
+    """Return the fields of each mount, as the kernel knows them without asking any server; see proc(5), mountinfo."""
+    with open("/proc/self/mountinfo", "rb") as stream:
+        return [line.split() for line in stream]

@@ -92,6 +92,11 @@ def _places() -> Iterator[str]:
                     yield os.readlink(f"/proc/{name}/fd/{descriptor}")
 
 
+def inherited_environment(*names: str) -> dict[str, str]:
+    """Given names of variables, return those of them that this process has, to be handed on to a child."""
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
 class Deadline:
     """A point in time at which a step has to be over; `seconds` is None for never."""
 
@@ -108,6 +113,11 @@ class Deadline:
         if left <= 0:
             raise DeadlineExceeded(f"the {self.step} took longer than its limit of {self.seconds:g} s and was ended")
         return left
+
+    def at_most(self, seconds: float) -> float:
+        """Return the seconds left, at most so many. Raise DeadlineExceeded when there are none."""
+        left = self.remaining()
+        return seconds if left is None else min(seconds, left)
 
     def is_over(self) -> bool:
         """Return whether no time is left."""

@@ -129,8 +129,7 @@ def prepare(
     result["send"] = [*(entry.relpath for entry in lacking if entry.part in sent), *predicted]
     result["changed"] = bool(result["linked"] or result["changed"])
     if hold and result["send"]:
-        left = deadline.remaining() if deadline and slot_wait else None
-        wait = slot_wait if left is None else min(slot_wait, left)
+        wait = deadline.at_most(slot_wait) if deadline and slot_wait else slot_wait
         if slots and not hold.reserve(slots, wait):
             result["busy"] = True
             if slot_wait:

@@ -70,7 +70,7 @@ def _live_mode(path: str) -> str:
 @contextlib.contextmanager
 def open_live(path: str, deadline: Deadline) -> Iterator[sqlite3.Connection]:
     """Given a live database, yield a connection for reading that leaves nothing behind and waits a minute for writers."""
-    patience = min(_BUSY_SECONDS, deadline.remaining() or _BUSY_SECONDS)
+    patience = deadline.at_most(_BUSY_SECONDS)
     live_uri = uri(path, f"mode={_live_mode(path)}")
     with _alone(path):
         with contextlib.closing(sqlite3.connect(live_uri, uri=True, timeout=patience, isolation_level=None)) as live:

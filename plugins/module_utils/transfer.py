@@ -22,7 +22,7 @@ from .failures import explain, failure, unframed
 from .layout import Tree
 from .leftovers import remove_outgoing
 from .priority import priority_words
-from .processes import Child, Deadline, Pace, clean_environment, find_tool
+from .processes import Child, Deadline, Pace, clean_environment, find_tool, inherited_environment
 from .publish import make_folders, remove_folder, require_writable
 from .wanted import Wanted, parse_wanted
 
@@ -135,8 +135,7 @@ def reach(peer: Peer, deadline: Deadline, *, fetch: bool = False) -> None:
     """
     if not peer.host:
         return
-    left = deadline.remaining()
-    limit = Deadline(_silence(peer) if left is None else min(_silence(peer), left))
+    limit = Deadline(deadline.at_most(_silence(peer)))
     with tempfile.TemporaryDirectory(prefix="altbackup-") as empty:
         command = rsync_command(peer, empty, fetch=fetch)
         command.insert(1, "--dry-run")
@@ -191,8 +190,7 @@ def _wire_bytes(stream: IO[bytes]) -> int:
 
 def _session() -> dict[str, str]:
     """Return the variables ssh needs: the home of this user, and an agent, where there is one."""
-    names = ("HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK")
-    return {name: os.environ[name] for name in names if name in os.environ}
+    return inherited_environment("HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK")
 
 
 def _transfer(peer: Peer, here: str, wanted: Sequence[Wanted], deadline: Deadline, *, fetch: bool = False) -> int:
@@ -304,19 +302,19 @@ def _lay_out(tree: Tree, target: str, wanted: Sequence[Wanted]) -> tuple[str, di
     remove_folder(folder)
     make_folders(folder, tree.private)
     bad: dict[str, dict[str, Any]] = {}
-    there: set[str] = set()
     for file in wanted:
-        if file.part in there:
+        link = os.path.join(folder, file.part)
+        if os.path.lexists(link):
             continue
         try:
-            os.link(tree.path(file.relpath), os.path.join(folder, file.part))
-            there.add(file.part)
+            os.link(tree.path(file.relpath), link)
+            bad.pop(file.part, None)
         except OSError as error:
             if error.errno in FULL:
                 raise
             reason = f"{file.relpath} cannot be sent: no link to it can be made: {explain(error)}"
             bad[file.part] = failure(STAGE, reason, relpath=file.relpath)
-    return folder, {part: entry for part, entry in bad.items() if part not in there}
+    return folder, bad
 
 
 def _deliver(tree: Tree, peer: Peer, wanted: Sequence[Wanted], deadline: Deadline) -> dict[str, Any]:

@@ -26,7 +26,7 @@ _VARIES = re.compile(r"[0-9a-f]{8,}|\d+", re.IGNORECASE)
 def identity(failure: Failure) -> str:
     """Given a failure, return what is the same when it happens again: all but numbers and digests."""
     what = failure.identity or _VARIES.sub("#", failure.headline)
-    parts = (failure.host, failure.delegate, failure.place.name, what, *([failure.where] if failure.where else []))
+    parts = (failure.host, failure.delegate, failure.place.name, failure.where, what)
     return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()[:16]
 
 

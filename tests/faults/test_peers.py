@@ -103,6 +103,7 @@ def test_ways_and_disks_that_cannot_be_used_push(lab_site: LabSite, add_row: Cal
     _check(
         lab_site,
         Pairs(lab_site, pairs),
+        lab_site.run("synchronize", stamp=DAY1),
         {
             "name that does not resolve": ("dayabay -> nowhere", "Could not resolve hostname no-such-host.invalid"),
             "wrong port": ("dayabay -> port", "Connection refused"),
@@ -182,6 +183,7 @@ def test_ways_that_cannot_be_used_pull(lab_site: LabSite, add_row: Callable[[Row
     _check(
         lab_site,
         Pairs(lab_site, pairs),
+        lab_site.run("synchronize", stamp=DAY1),
         {
             "name that does not resolve": ("nowhere -> good", "Could not resolve hostname no-such-host.invalid"),
             "wrong port": ("port -> good", "Connection refused"),
@@ -208,22 +210,10 @@ def test_target_base_whose_server_is_silent(lab_site: LabSite, add_row: Callable
     with dead_mount(lab_site.place("hung") / "copies", lambda argv: hung.command(argv, None)):
         run = lab_site.run("synchronize", stamp=DAY1)
     faults = {"target base whose server is silent": ("dayabay -> hung", "is the server of its mount up?")}
-    _look(lab_site, looked, run, faults, lambda: None, "push", add_row)
+    _check(lab_site, looked, run, faults, lambda: None, "push", add_row)
 
 
 def _check(
-    site: LabSite,
-    pairs: Pairs,
-    faults: dict[str, tuple[str, str]],
-    repair: Callable[[], None],
-    transport: str,
-    add_row: Callable[[Row], None],
-) -> None:
-    """Run with all faults at once and look at each, then repair, run again and look once more."""
-    _look(site, pairs, site.run("synchronize", stamp=DAY1), faults, repair, transport, add_row)
-
-
-def _look(
     site: LabSite,
     pairs: Pairs,
     run: Run,

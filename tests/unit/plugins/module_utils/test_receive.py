@@ -514,7 +514,7 @@ def test_server_that_gives_no_lease_keeps_nothing_from_being_accepted(
     put(pair.source, relpath(DAY3), content(1))
     prepared = pair.prepare()
     monkeypatch.setattr(receive.fcntl, "fcntl", refuse)
-    monkeypatch.setattr(receive, "file_system", lambda path: kind, raising=False)
+    monkeypatch.setattr(receive, "file_system", lambda path: kind)
     failures = [*pair.carry(prepared["tarballs"]), *pair.accept(prepared["tarballs"])["failures"]]
     assert [entry["reason"] for entry in failures] == []
     assert pair.there() == {relpath(DAY3): content(1)}
