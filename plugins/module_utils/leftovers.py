@@ -18,7 +18,12 @@ def remove_leftovers(tree: Tree) -> list[str]:
     """
     notes = []
     for kind in _KINDS:
-        for folder, _, names in os.walk(tree.private_path(kind)):
+        for folder, folders, names in os.walk(tree.private_path(kind)):
+            left = [name for name in folders if name.startswith(TEMPORARY)]
+            for name in left:
+                folders.remove(name)
+                remove_folder(os.path.join(folder, name))
+                notes.append(f"removed {name}, which a killed run left in {folder}")
             for name in sorted(names):
                 if name.startswith(TEMPORARY):
                     remove_if_there(os.path.join(folder, name))
