@@ -169,7 +169,7 @@ def _guarded(
 def _predict(item: Item, context: Context, form: Form, outcome: Outcome) -> None:
     """Find out what a dump of this item would give now."""
     kind = KINDS[item.kind]
-    require_adopted(item.path, item.key)
+    outcome.notes += require_adopted(item.path, item.key)
     if item.key != CONTROLLER_KEY:  # its folder is made by the dump itself
         kind.check(item)
     stored = _stored_under(context, item)
@@ -202,7 +202,7 @@ def _stored_under(context: Context, item: Item) -> Tarball | None:
 def _dump_item(item: Item, context: Context, form: Form, outcome: Outcome) -> None:
     """Make, or find unchanged, the item's tarball under this stamp."""
     start = time.monotonic()
-    require_adopted(item.path, item.key)
+    outcome.notes += require_adopted(item.path, item.key)
     KINDS[item.kind].check(item)
     _complete_leftovers(context.tree, item, outcome)
     stored = _stored_under(context, item)

@@ -666,13 +666,14 @@ def test_check_mode_changes_nothing(small: dict[str, Any], restore: Call, tmp_pa
 def test_leftovers_of_a_killed_call_are_removed_and_reported(
     small: dict[str, Any], restore: Call, destination: Path
 ) -> None:
-    left = destination.parent / ".altbackup-tmp-restore-thing" / "unpacked" / "small"
+    incoming = Path(restore(small, step="prepare", base="")["incoming"])
+    left = incoming.parent / "unpacked" / "small"
     left.mkdir(parents=True)
     (left / "file").write_text("x")
     result = restore(small, step="prepare")
     assert result["rc"] == 0, result
     assert any("removed unpacked, which an earlier restore had left" in note for note in result["notes"])
-    assert not left.exists()
+    assert not destination.parent.parent.exists()
 
 
 @pytest.mark.parametrize("kind", ["folder", "sqlite"])

@@ -35,6 +35,18 @@ def make_new(work: Work) -> str:
     return path
 
 
+def without_exchange() -> Callable[..., None]:
+    """Return the renaming of a file system that cannot exchange two things."""
+    real = replacing._renameat2
+
+    def rename(folder: int, name: str, to: int, new: str, flags: int) -> None:
+        if flags == 2:
+            raise OSError(errno.EINVAL, "no such flags")
+        real(folder, name, to, new, flags)
+
+    return rename
+
+
 def put(destination: Path, aside: Path | None = None) -> None:
     """Do all of it as a restore does."""
     with working(str(destination)) as work:
@@ -92,11 +104,7 @@ def test_what_stands_there_moves_aside_untouched(
     aside = Path(f"{destination}.20130510-104701")
     before = describe_tree(destination)
     if not exchange:
-
-        def unsupported(old: str, new: str, flags: int) -> None:
-            raise OSError(errno.EINVAL, "no such flags")
-
-        monkeypatch.setattr(replacing, "_renameat2", unsupported)
+        monkeypatch.setattr(replacing, "_renameat2", without_exchange())
     put(destination, aside)
     assert describe_tree(aside) == before
     assert (destination / "file").read_text() == "new"
@@ -131,11 +139,11 @@ def test_parents_that_were_made_for_nothing_are_removed(tmp_path: Path) -> None:
 
 
 def test_a_second_restore_of_the_same_thing_is_kept_out(destination: Path) -> None:
-    with working(str(destination)) as work, pytest.raises(Locked, match="another restore is at work in"):
+    with working(str(destination)) as work, pytest.raises(Locked, match="another restore is at work on"):
         with working(str(destination)):
             pass
     with working(str(destination)) as again:
-        assert again.path == work.path
+        assert again.title == work.title
 
 
 def test_a_long_name_has_a_work_folder_too(tmp_path: Path) -> None:
@@ -156,13 +164,7 @@ def test_killed_at_any_point_the_old_or_the_new_thing_is_there_and_the_next_atte
     tmp_path: Path, before: str, exchange: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not exchange:
-
-        def in_two_steps(old: str, new: str, flags: int) -> None:
-            if flags == 2:
-                raise OSError(errno.EINVAL, "no such flags")
-            os.rename(old, new)
-
-        monkeypatch.setattr(replacing, "_renameat2", in_two_steps)
+        monkeypatch.setattr(replacing, "_renameat2", without_exchange())
     points = 0
     while True:
         folder = tmp_path / f"{points}"
@@ -177,7 +179,7 @@ def test_killed_at_any_point_the_old_or_the_new_thing_is_there_and_the_next_atte
         killed = killed_at(points, lambda: put(destination, aside))  # noqa: B023
         content = (destination / "file").read_text() if destination.exists() else None
         kept = (aside / "file").read_text() if aside.exists() else None
-        hidden = [path.read_text() for path in folder.glob(".altbackup-tmp-*/unpacked/thing/file")]
+        hidden = [path.read_text() for path in folder.glob(".altbackup-tmp-*/**/file")]
         if before != "nothing":
             assert "old" in (content, kept, *hidden), f"lost at point {points}"
             assert exchange is False or content in ("old", "new"), f"nothing is there at point {points}"
@@ -222,18 +224,15 @@ def test_what_fails_in_the_middle_loses_nothing_and_the_next_attempt_heals(
             nonlocal count
             count += 1
             if count >= failing:
-                raise OSError(errno.EIO, os.strerror(errno.EIO), arguments[0])
+                raise OSError(errno.EIO, os.strerror(errno.EIO), "disk")
             real(*arguments)
 
         return rename
 
-    def unsupported(old: str, new: str, flags: int) -> None:
-        raise OSError(errno.EINVAL, "no such flags")
-
     with monkeypatch.context() as patched:
-        real = replacing._renameat2 if exchange else unsupported
-        patched.setattr(replacing, "_renameat2", counted(real) if exchange else real)
-        patched.setattr(replacing.os, "rename", counted(os.rename))
+        patched.setattr(replacing, "_renameat2", counted(replacing._renameat2))
+        if not exchange:
+            patched.setattr(replacing, "_renameat2", without_exchange())
         with contextlib.suppress(OSError):
             put(destination, aside)
     everything = [path.read_text() for path in destination.parent.rglob("file")]
@@ -250,8 +249,8 @@ def test_a_journal_that_cannot_be_read_keeps_all_that_is_there(destination: Path
     destination.mkdir(parents=True)
     with working(str(destination)) as work:
         new = make_new(work)
-        Path(work.path, "journal").write_text("{")
-        with pytest.raises(AltbackupError, match="may be in that folder"):
+        Path(f"/proc/self/fd/{work.state}/journal").write_text("{")
+        with pytest.raises(AltbackupError, match="may be in .*restore-"):
             clear(work)
         discard(work)
         assert Path(new, "file").read_text() == "new"
@@ -262,7 +261,7 @@ def test_a_journal_of_another_time_harms_nothing(destination: Path) -> None:
     (destination / "file").write_text("live")
     with working(str(destination)) as work:
         journal = {"new": [1, 2], "path": "../../..", "old": [3, 4], "aside": "/nonexistent", "marker": None}
-        Path(work.path, "journal").write_text(json.dumps(journal))
+        Path(f"/proc/self/fd/{work.state}/journal").write_text(json.dumps(journal))
         clear(work)
         discard(work)
     assert (destination / "file").read_text() == "live"
