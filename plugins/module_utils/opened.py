@@ -75,7 +75,12 @@ def walked(path: str) -> Iterator[tuple[list[Step], list[str]]]:
                 yield steps, [name, *waiting]
                 return
             except NotADirectoryError:
-                target = _target(above, name, full, path)
+                try:
+                    target = _target(above, name, full, path)
+                except FileNotFoundError:
+                    raise InvalidInput(
+                        f"{printable(full)} was taken away while it was looked at: nothing was done"
+                    ) from None
                 links += 1
                 if links > _MOST_LINKS:
                     raise InvalidInput(f"{printable(path)} leads through more than {_MOST_LINKS} links") from None

@@ -139,7 +139,7 @@ def prepare(order: Order, *, run: Run | None = None, check_mode: bool = False) -
     """
     result: dict[str, Any] = {"changed": True, "incoming": "", "notes": []}
     if not check_mode and is_left(order.destination):
-        with working(order.destination) as work:
+        with working(order.destination) as work, work.named():
             result["notes"] += clear(work)
             discard(work)
     elif is_left(order.destination):
@@ -155,7 +155,7 @@ def prepare(order: Order, *, run: Run | None = None, check_mode: bool = False) -
     if nearest_folder(order.destination).missing:
         result["notes"].append(f"{'would make' if check_mode else 'made'} the folder {missing}, which was not there")
     if not check_mode and not order.base:
-        with working(order.destination) as work:
+        with working(order.destination) as work, work.named():
             try:
                 result["incoming"] = work.clear_arriving()
                 _require_arriving_space(order, work)

@@ -11,7 +11,6 @@ from typing import Any
 
 from .digest import open_plain
 from .errors import AltbackupError, naming
-from .layout import printable
 from .opened import is_trusted, owner_name, walked
 from .publish import flush_folder
 
@@ -47,7 +46,7 @@ def read_marker(path: str) -> dict[str, str] | None:
 
 def _plain(value: object) -> str:
     """Return a value of a marker as one short line: others can have written it."""
-    text = printable(str(value))[:_LONGEST_VALUE]
+    text = str(value)[:_LONGEST_VALUE]
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
