@@ -20,6 +20,7 @@ from .failures import failure
 from .items import CATEGORIES
 from .layout import Tarball, Tree, open_tree, parse_filename, printable, scan
 from .leftovers import drill_folder
+from .opened import require_kept, require_own
 from .processes import Deadline
 from .proof_files import last_proved, moment_at, write_proof
 from .proofs import prove, version_of
@@ -138,6 +139,9 @@ def _scratch(tree: Tree, folder: str, result: dict[str, Any]) -> Iterator[str]:
     if folder and not (os.path.isabs(folder) and os.path.isdir(folder)):
         raise InvalidInput(f"folder {folder!r} for drills is not the absolute path of a folder on this node")
     path = os.path.join(folder, f"{TEMPORARY}{tree.source or 'own'}") if folder else drill_folder(tree)
+    if folder:
+        require_kept(folder, "drills")
+        require_own(path)
     if os.path.lexists(path):
         remove_folder(path)
         result["notes"].append(f"removed {path}, which a killed drill left")

@@ -15,6 +15,7 @@ from .drill import MARGIN, TEMPORARY, chain_of, choose, drill, failure_of
 from .errors import AltbackupError, InvalidInput, ProofFailed
 from .layout import MARKER, Tree, is_plain_file, open_tree, scan, split_relpath
 from .locks import Run, held
+from .opened import require_kept, require_own
 from .processes import Deadline
 from .proof_files import write_proof
 from .publish import read_record, remove_folder, write_record, write_sidecar
@@ -52,6 +53,8 @@ def make_away(base: str, size: int, run: Run | None, *, check_mode: bool = False
     folder = os.path.dirname(base)
     if not os.path.isdir(folder):
         raise InvalidInput(f"folder {folder!r} for drills is no folder on this host")
+    require_kept(folder, "drills")
+    require_own(base)
     notes = [] if check_mode else _remove_left(base, run)
     free = shutil.disk_usage(folder).free
     if size > free - MARGIN:
@@ -74,7 +77,7 @@ def drill_away(
 
     The tree is removed, whatever happens. Raise AltbackupError or OSError.
     """
-    tree = open_tree(_temporary(base))
+    tree = open_tree(_own(base))
     try:
         failures = [problem for problem in (_settle(tree, entry) for entry in chosen) if problem]
         absent = {entry["relpath"] for entry in failures}
@@ -115,7 +118,7 @@ def keep_proofs(base: str, proofs: Sequence[Mapping[str, Any]]) -> dict[str, Any
 
 def abandon_away(base: str) -> dict[str, Any]:
     """Given a temporary tree, remove it. Raise InvalidInput or OSError."""
-    remove_folder(_temporary(base))
+    remove_folder(_own(base))
     return {"changed": True, "notes": [], "failures": []}
 
 
@@ -126,6 +129,14 @@ def _temporary(base: str) -> str:
             f"base {base!r} is not the absolute path of a temporary tree, whose name begins with {TEMPORARY}"
         )
     return os.path.normpath(base)
+
+
+def _own(base: str) -> str:
+    """Return the path of a temporary tree that is this user's alone. Raise InvalidInput."""
+    base = _temporary(base)
+    require_kept(os.path.dirname(base), "drills")
+    require_own(base)
+    return base
 
 
 def _remove_left(base: str, run: Run | None) -> list[str]:

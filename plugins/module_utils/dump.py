@@ -403,7 +403,7 @@ def read_item(
 def _predict(work: _Dump) -> None:
     """Find out what a dump of this item would give now."""
     item, context, form, outcome = work.item, work.context, work.form, work.outcome
-    require_adopted(item.path, item.key)
+    outcome.notes += require_adopted(item.path, item.key)
     revision = None
     if item.key != CONTROLLER_KEY:  # its folder is made by the dump itself
         with _Reading(work, predicted=True) as reading:
@@ -445,7 +445,7 @@ def _dump_item(work: _Dump) -> None:
     """Make, or find unchanged, the item's tarball under this stamp."""
     item, context, outcome = work.item, work.context, work.outcome
     start = time.monotonic()
-    require_adopted(item.path, item.key)
+    outcome.notes += require_adopted(item.path, item.key)
     _complete_leftovers(context.tree, item, outcome)
     stored = _stored_under(context, item)
     if stored:

@@ -269,6 +269,19 @@ def nobodys_folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def nobodys_home() -> Iterator[Path]:
+    """Make a folder that nobody owns and can reach, alone in one of root's."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder.chmod(0o755)
+    (folder / "home").mkdir()
+    os.chown(folder / "home", NOBODY, NOBODY)
+    try:
+        yield folder / "home"
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
 def small_disk(path: Path, options: str) -> Iterator[Path]:
     """Mount a tmpfs of given size; skip where that is not allowed."""
     path.mkdir()
