@@ -26,6 +26,8 @@ class Context:
     stamp: str
     deadline: Deadline
     verify_every: int = 7
+    clock: str = ""
+    """The latest stamp that the controller's clock had shown when the run began, if that is known"""
 
 
 _TICK = 0.02
