@@ -21,18 +21,19 @@ from .proof_files import write_proof
 from .publish import read_record, remove_folder, write_record, write_sidecar
 from .sandbox import Sandbox
 from .sidecar import parse, serialize
+from .stamps import Moment
 
 _PROOF_KEYS = ("dig", "size", "alg", "stamp", "kind", "when", "seconds", "facts", "versions", "notes")
 
 
-def choose_away(base: str, names: Sequence[str] | None, share: float) -> dict[str, Any]:
-    """Given a base, items and the part of them to drill, return what is to be drilled elsewhere as `chosen`, with `left` and `failures`.
+def choose_away(base: str, names: Sequence[str] | None, share: float, moment: Moment) -> dict[str, Any]:
+    """Given a base, items, the part of them to drill and the moment, return what is to be drilled elsewhere as `chosen`, with `left` and `failures`.
 
     Each entry has `relpath`, `record` and `tarballs` (relpath, size, dna), a differential after its full one. Raise AltbackupError.
     """
     tree = open_tree(base)
     result: dict[str, Any] = {"changed": False, "chosen": [], "left": [], "notes": [], "failures": []}
-    for tarball in choose(tree, names, share, result):
+    for tarball in choose(tree, names, share, moment, result):
         try:
             parts = [
                 {"relpath": part.relpath, "size": part.size, "dna": serialize(part.dna)}
@@ -71,7 +72,13 @@ def make_away(base: str, size: int, run: Run | None, *, check_mode: bool = False
 
 
 def drill_away(
-    base: str, chosen: Sequence[Mapping[str, Any]], *, sandbox: Sandbox, deadline: Deadline, limit: int = 0
+    base: str,
+    chosen: Sequence[Mapping[str, Any]],
+    *,
+    moment: Moment,
+    sandbox: Sandbox,
+    deadline: Deadline,
+    limit: int = 0,
 ) -> dict[str, Any]:
     """Given a temporary tree with tarballs and what was chosen, prove each; return `proved`, `notes`, `failures`.
 
@@ -84,7 +91,7 @@ def drill_away(
         keys = [_key(entry["relpath"]) for entry in chosen if entry["relpath"] not in absent]
         if not keys:
             return {"changed": False, "proved": [], "notes": [], "failures": failures}
-        result = drill(tree.base, keys, sandbox=sandbox, deadline=deadline, limit=limit)
+        result = drill(tree.base, keys, moment=moment, sandbox=sandbox, deadline=deadline, limit=limit)
         return {**result, "failures": [*failures, *result["failures"]]}
     finally:
         remove_folder(tree.base)

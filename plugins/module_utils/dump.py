@@ -47,7 +47,7 @@ from .publish import (
 from .readers import TEMPORARY_FOLDER, Conversation, Identity, NeedsPlace, Reader, Readers
 from .restored import require_adopted
 from .sidecar import Dna
-from .stamps import day_of, parse_stamp
+from .stamps import Moment, day_of, parse_stamp
 from .view import Place
 
 KINDS: dict[str, Kind] = {
@@ -450,7 +450,7 @@ def _dump_item(work: _Dump) -> None:
     stored = _stored_under(context, item)
     if stored:
         outcome.tarball = _describe_stored(context.tree, stored, time.monotonic() - start)
-        _move_last(context.tree, item, context.stamp, outcome)
+        _move_last(context, item, context.stamp, outcome)
         return
     for pause in (*_PAUSES, None):
         try:
@@ -497,7 +497,7 @@ def _archive_and_publish(work: _Dump, start: float) -> None:
         remove_if_there(temporary)
     outcome.tarball = describe(tree, tarball, time.monotonic() - start)
     outcome.tarball["record"] = {**record, "relpath": tarball.relpath}
-    _move_last(tree, item, tarball.stamp, outcome)
+    _move_last(context, item, tarball.stamp, outcome)
 
 
 def _with_space(error: AltbackupError | OSError, tree: Tree) -> AltbackupError | OSError:
@@ -539,7 +539,7 @@ def _store(
 ) -> Tarball:
     """Keep the archive: not at all if the day has it, as a link if an earlier day has it, else as a file of its own."""
     tree = context.tree
-    today, earlier = _same_content(tree, item, dna, context.stamp)
+    today, earlier = _same_content(context, item, dna)
     for old in today:
         if _is_sound(tree, old, dna, outcome):
             return old
@@ -585,13 +585,18 @@ def _report_old(old: Tarball, error: DigestMismatch | OSError, outcome: Outcome)
     outcome.failures.append(failure(_STAGE, reason, relpath=old.relpath))
 
 
-def _same_content(tree: Tree, item: Item, dna: Dna, stamp: str) -> tuple[list[Tarball], list[Tarball]]:
-    """Return the item's verified tarballs of the same content: those of this day, and the newest of each earlier file, newest first."""
+def _same_content(context: Context, item: Item, dna: Dna) -> tuple[list[Tarball], list[Tarball]]:
+    """Return the item's verified tarballs of the same content: those of this day, and the newest of each earlier file, newest first.
+
+    One of the future does not count.
+    """
+    stamp, moment = context.stamp, Moment(context.stamp, context.clock)
     found = [
         tarball
-        for tarball in scan(tree, keys={item.key}).verified()
+        for tarball in scan(context.tree, keys={item.key}).verified()
         if tarball.dna and tarball.dna.same_content(dna) and parse_filename(tarball.filename, item.name)
     ]
+    found = [tarball for tarball in found if not moment.is_ahead(tarball.stamp)]
     found.sort(key=lambda tarball: tarball.stamp)
     today = [tarball for tarball in found if day_of(tarball.stamp) == day_of(stamp)]
     newest_of_each = {tarball.inode: tarball for tarball in found if day_of(tarball.stamp) < day_of(stamp)}
@@ -637,11 +642,12 @@ def _complete(tree: Tree, tarball: Tarball, outcome: Outcome) -> bool:
     return True
 
 
-def _move_last(tree: Tree, item: Item, stamp: str, outcome: Outcome) -> None:
+def _move_last(context: Context, item: Item, stamp: str, outcome: Outcome) -> None:
     try:
-        outcome.changed = point_last(tree, item.key, stamp) or outcome.changed
+        moment = Moment(context.stamp, context.clock)
+        outcome.changed = point_last(context.tree, item.key, stamp, moment) or outcome.changed
     except (AltbackupError, OSError) as error:
-        outcome.failures.append(failure(_STAGE, _with_space(error, tree), key=item.key))
+        outcome.failures.append(failure(_STAGE, _with_space(error, context.tree), key=item.key))
 
 
 def _found(tree: Tree, relpath: str) -> Tarball:

@@ -28,6 +28,8 @@ class Context:
     stamp: str
     deadline: Deadline
     verify_every: int = 7
+    clock: str = ""
+    """The latest stamp that the controller's clock had shown when the run began, if that is known"""
     identity: Identity = field(default_factory=lambda: Identity(os.geteuid(), viewed=False))
     """As whom programs interpret the item: its owner"""
     known: Mapping[str, Any] = field(default_factory=dict)

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..module_utils.failures import unframed
+from ..module_utils.failures import failure, unframed
 from ..module_utils.layout import is_relpath
 
 FAILURE_KEYS = ("node", "delegate", "stage", "category", "name", "relpath", "reason", "rc", "stderr")
@@ -22,6 +22,7 @@ EMPTY: dict[str, Any] = {
     "tarballs": {},
     "sent": {},
     "proved": [],
+    "contents": {},
     "discovered": True,
 }
 
@@ -136,6 +137,15 @@ def record(state: Mapping[str, Any], registered: Mapping[str, Any], stage: str, 
         new["sent"] = {**new["sent"], **(result.get("sent") or {})}
         new["discovered"] = new["discovered"] and result.get("discovered") is not False
         proved = result.get("proved") or []
+        of_source = _place(result, node)[1] or node
+        new["contents"] = {
+            **new["contents"],
+            **{
+                f"{place}/{of_source}/{entry['relpath']}": f"{entry['alg']}:{entry['dig']}:{entry['size']}"
+                for entry in proved
+                if entry.get("dig")
+            },
+        }
         new["proved"] = [*new["proved"], *({**entry, "node": place} for entry in proved)]
         if stage == "dump" and "tarballs" in result:
             new["tarballs"] = {entry["relpath"]: dict(entry) for entry in result["tarballs"]}
@@ -171,6 +181,8 @@ def record_check(
         bad = {_key(path) for kind in ("mismatch", "missing", "malformed") for path in verification.get(kind) or []}
         counts = [path for paths in (result.get("relpaths") or {}).values() for path in paths]
         passed["/".join(place)] = sorted({_key(path) for path in counts if path in good} - bad)
+        contents = {f"{place[0]}/{place[1] or node}/{path}": dna for path, dna in (result.get("dnas") or {}).items()}
+        new["contents"] = {**new["contents"], **contents}
         title = _tree_name(result, node) or place[0]
         checked[title] = {"match": len(verification.get("match") or []), "bytes": verification.get("bytes_read", 0)}
     new["passed"], new["checked"] = passed, checked
@@ -289,11 +301,38 @@ def busy_trees(prepared: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def all_failures(states: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Given what the run knows of each source or node, return all failures, each once."""
+    """Given what the run knows of each source or node, return all failures, each once, and what its nodes do not agree on."""
     found: list[dict[str, Any]] = []
+    contents: dict[str, str] = {}
     for state in states:
-        found += [dict(entry) for entry in state.get("failures", []) if entry not in found]
+        for entry in state.get("failures", []):
+            if entry not in found:
+                found.append(dict(entry))
+        contents.update(state.get("contents") or {})
+    return [*found, *_disagreements(contents)]
+
+
+def _disagreements(contents: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Given {node/source/relpath: dna}, return a failure for each item and stamp of which nodes hold different contents."""
+    stamps: dict[tuple[str, ...], dict[str, str]] = {}
+    for path, dna in sorted(contents.items()):
+        node, *stamp = path.split("/")[:8]
+        stamps.setdefault(tuple(stamp), {})[node] = dna
+    found = []
+    for (source, category, name, *stamp), nodes in stamps.items():
+        if len(set(nodes.values())) > 1:
+            entry = failure("check", disagreement("/".join(stamp), nodes), key=f"{category}/{name}")
+            found.append({**entry, "node": source, "tree": ""})
     return found
+
+
+def disagreement(stamp: str, nodes: Mapping[str, str]) -> str:
+    """Given a stamp and {node: algorithm:digest:size} of what each holds under it, return that they differ, and what to do."""
+    held = "; ".join(f"{node} has {dna}" for node, dna in sorted(nodes.items()))
+    return (
+        f"nodes hold different contents under the one stamp {stamp}: {held}. One of them was changed after the dump: find out which, by its "
+        "proof, its size or another copy, and move that one out of its base"
+    )
 
 
 def describe_failure(entry: Mapping[str, Any]) -> str:

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Lists, verifies and restores the backups below the folder in which this file stands. RESTORE.txt beside it tells all about them.
 #
-# Needs a POSIX shell, tar, what the tarballs are compressed with (zstd or gzip), sha256sum, sha512sum or md5sum, and awk, ls, tr,
-# mv, rm. Nothing is written below this folder. No text of a sidecar is ever executed.
+# Needs a POSIX shell, tar, what the tarballs are compressed with (zstd or gzip), sha256sum, sha512sum or md5sum, and awk, date, ls,
+# mv, rm, tr. Nothing is written below this folder. No text of a sidecar is ever executed.
 set -u
 
 LC_ALL=C
@@ -25,7 +25,7 @@ Usage: sh restore.sh list                          show what is here; reads no t
 ITEM   as list shows it, like dayabay/svn/dybsvn
 DEST   where the item is to be; it must not exist, the folder above it must
 STAMP  which tarball: its date and time as list shows them, or a day like 2013/05/10, whose last one is taken.
-       Without it, the newest verified one.
+       Without it, the newest verified one that is not dated later than this machine's clock.
 
 Exit status: 0 all is well, 1 something failed or there is nothing, 2 wrong usage.
 END
@@ -243,12 +243,34 @@ take_number() {
     [ ${#token} -le 19 ]
 }
 
+# Set now to the latest stamp that any clock on earth shows, by that of this machine: the time zone of the stamps is not known here.
+read_clock() {
+    now=$(TZ=UTC-14 date +%Y/%m/%d/%H%M%S 2>/dev/null)
+    case $now in [0-9][0-9][0-9][0-9]/[0-9][0-9]/[0-9][0-9]/[0-9][0-9][0-9][0-9][0-9][0-9]) return ;; esac
+    now=9999/99/99/999999
+    say 'the program date, of the package coreutils, does not tell the time: stamps of the future are not found out'
+}
+
+# Succeed if the tarball of stamp is dated later than now.
+is_future() {
+    later=$stamp
+    earlier=$now
+    while [ -n "$later" ]; do
+        [ "1${later%%/*}" -eq "1${earlier%%/*}" ] || break
+        case $later in */*) later=${later#*/} earlier=${earlier#*/} ;; *) return 1 ;; esac
+    done
+    [ "1${later%%/*}" -gt "1${earlier%%/*}" ]
+}
+
 # ---- list
 
 list() {
-    tarballs=0 verified=0 items=0 bytes=0
+    tarballs=0 verified=0 items=0 bytes=0 future=0
+    read_clock
     each_item list_item
     say "$tarballs tarballs of $items items, $verified of them verified, $bytes bytes (* is the newest verified one of its item)"
+    [ "$future" -eq 0 ] || complain "$future tarballs are dated later than the clock of this machine has it anywhere on earth, $now:" \
+        "none of them is called the newest. If the clock is right, somebody may have put them there to be taken for it: do not trust them"
     [ -z "$unreadable" ] && [ "$tarballs" -gt 0 ]
 }
 
@@ -261,7 +283,11 @@ list_item() {
 
 # Show the tarballs of an item in their order; the last verified one is held until it is known to be the newest.
 list_tarball() {
-    if [ "$state" = verified ]; then
+    if is_future; then
+        future=$((future + 1))
+        case $state in verified) verified=$((verified + 1)) ;; esac
+        after=$after$(show '  ' "$stamp" "$size" "$state" "$path")"  (of the future)"$newline
+    elif [ "$state" = verified ]; then
         release '  '
         held=$path held_stamp=$stamp held_size=$size
         verified=$((verified + 1))
@@ -344,8 +370,11 @@ restore() {
     require_item "$item"
     while case $wanted in */) ;; *) false ;; esac; do wanted=${wanted%/}; done
     find_place "$2"
-    chosen=''
+    chosen='' passed=''
+    read_clock
     each_tarball choose "$item"
+    [ -n "$chosen" ] || [ -z "$passed" ] || fail "$item has no verified tarball that is not dated later than the clock of this machine has it," \
+        "$now: set the clock, or name a STAMP"
     [ -n "$chosen" ] || fail "$item has no verified tarball${wanted:+ of $wanted}: sh restore.sh list shows what it has"
     if [ -n "$chosen_base" ]; then
         full_path=''
@@ -398,7 +427,10 @@ find_place() {
 
 choose() {
     case $stamp/ in "${wanted:+$wanted/}"*) ;; *) return 0 ;; esac
-    if [ "$state" = verified ]; then
+    if [ -z "$wanted" ] && is_future; then
+        passed=$stamp
+        complain "${path##*/} of $stamp is passed over: it is dated later than the clock of this machine has it anywhere on earth, $now"
+    elif [ "$state" = verified ]; then
         chosen=$path chosen_stamp=$stamp chosen_dig=$dig chosen_alg=$alg chosen_base=$base_dig
     elif [ -n "$wanted" ]; then
         complain "${path##*/} of $stamp is passed over: $state"

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import tarfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,42 @@ def test_list_shows_item_stamp_size_state_and_file_and_marks_the_newest(disk: Di
     ]
     total = sum(path.stat().st_size for path in (old, new, torn))
     assert disk.well("list").splitlines()[-1].startswith(f"3 tarballs of 1 items, 2 of them verified, {total} bytes")
+
+
+def test_what_is_dated_later_than_this_machines_clock_has_no_star_and_is_said(disk: Disk, place: Path) -> None:
+    disk.put(PLAIN, stamp=FIRST)
+    disk.put([("thing", None), ("thing/file", b"planted")], stamp="2999/01/01/000000")
+    disk.put(PLAIN, stamp="2999/01/02/000000", dna="")
+    lines = [line for line in disk.lines("list") if "dayabay/folders/thing" in line]
+    assert [(line[0], line[line.index("dayabay/folders/thing") + 1]) for line in lines] == [
+        ("*", FIRST),
+        ("dayabay/folders/thing", "2999/01/01/000000"),
+        ("dayabay/folders/thing", "2999/01/02/000000"),
+    ]
+    assert lines[1][-3:] == ["(of", "the", "future)"]
+    listed = disk.call("list")
+    assert listed.returncode == 0
+    assert "2 tarballs are dated later than the clock of this machine" in listed.stderr
+    restored = disk.call("restore", "dayabay/folders/thing", str(place / "new"))
+    assert (restored.returncode, (place / "new" / "file").read_bytes()) == (0, b"content")
+    assert "thing.tar of 2999/01/01/000000 is passed over: it is dated later than the clock" in restored.stderr
+    disk.well("restore", "dayabay/folders/thing", str(place / "named"), "2999/01/01")
+    assert (place / "named" / "file").read_bytes() == b"planted"
+
+
+def test_a_clock_that_stands_before_all_stamps_asks_for_one(disk: Disk, place: Path) -> None:
+    disk.put(PLAIN, stamp="2999/01/01/000000")
+    assert "that is not dated later than the clock of this machine" in disk.badly(
+        "restore", "dayabay/folders/thing", str(place / "new")
+    )
+    assert not list(place.iterdir())
+
+
+@pytest.mark.parametrize("hours", [13, 15])
+def test_stamps_of_any_time_zone_are_no_future(disk: Disk, hours: int) -> None:
+    stamp = time.strftime("%Y/%m/%d/%H%M%S", time.gmtime(time.time() + 3600 * hours))
+    disk.put(PLAIN, stamp=stamp)
+    assert (disk.lines("list")[0][0] == "*") is (hours < 14)
 
 
 def test_list_of_an_empty_disk_fails(disk: Disk) -> None:

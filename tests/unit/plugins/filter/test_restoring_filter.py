@@ -10,7 +10,12 @@ from jinja2.exceptions import UndefinedError
 
 from ansible_collections.altbackup.core.plugins.filter.restoring import known_speeds, reached_by, restore_choice
 
-PLAN: dict[str, Any] = {"sources": {}, "targets": {"cms01": {"connect_timeout": 5, "io_timeout": 6}}}
+PLAN: dict[str, Any] = {
+    "stamp": "2013/05/10/104701",
+    "clock": "2013/05/10/104701",
+    "sources": {},
+    "targets": {"cms01": {"connect_timeout": 5, "io_timeout": 6}},
+}
 
 
 class Undefined(Mapping[str, Any]):

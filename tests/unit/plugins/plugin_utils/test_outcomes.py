@@ -434,3 +434,47 @@ def test_table_aligns_what_was_listed() -> None:
     (listed,) = outcomes.listed(loop({"tarballs": [entry]}), "dayabay")
     assert set(listed) == {*outcomes.LISTED_KEYS, "role"}
     assert outcomes.table([listed]) == [f"dayabay -> cms01  verified  1,234,567  abababababab  {SVN}"]
+
+
+DNA, OTHER = "sha256:aa:5", "sha256:bb:5"
+
+
+def drilled(node: str, dig: str, role: str = "target") -> dict[str, Any]:
+    tree = {**TREE, "node": node, "role": role}
+    proof = {"relpath": SVN, "dig": dig, "alg": "sha256", "size": 5, "when": "now"}
+    return {"results": [{"tree": tree, "ansible_loop_var": "tree", "proved": [proof]}]}
+
+
+def counted(node: str, dna: str, role: str = "target") -> dict[str, Any]:
+    tree = {**TREE, "node": node, "role": role}
+    return {"results": [{"tree": tree, "ansible_loop_var": "tree", "relpaths": {}, "dnas": {SVN: dna}}]}
+
+
+def test_nodes_that_hold_different_contents_under_one_stamp_are_a_failure_that_names_them() -> None:
+    states = [
+        outcomes.record({}, drilled("cms01", "aa"), "drill", "cms01"),
+        outcomes.record({}, drilled("dayabay", "bb", "source"), "drill", "dayabay"),
+        outcomes.record_check({}, {}, counted("sdu", DNA), "sdu"),
+    ]
+    (failure,) = outcomes.all_failures(states)
+    assert (failure["node"], failure["category"], failure["name"]) == ("dayabay", "svn", "dybsvn")
+    told = "nodes hold different contents under the one stamp 2013/05/10/104701: cms01 has sha256:aa:5; dayabay has sha256:bb:5; sdu has"
+    assert failure["reason"].startswith(told)
+
+
+def test_nodes_that_agree_or_hold_other_sources_copies_are_no_failure() -> None:
+    states = [
+        outcomes.record({}, drilled("cms01", "aa"), "drill", "cms01"),
+        outcomes.record_check({}, {}, counted("sdu", DNA), "sdu"),
+        outcomes.record_check(
+            {}, {}, {"results": [{**counted("sdu", OTHER)["results"][0], "tree": {**TREE, "source": "x"}}]}, "sdu"
+        ),
+    ]
+    assert outcomes.all_failures(states) == []
+
+
+def test_one_thing_that_several_stages_find_is_told_once() -> None:
+    registered = {"failures": [{"stage": "check", "reason": "is stamped later", "relpath": SVN}]}
+    state = outcomes.record({}, registered, "synchronize", "dayabay")
+    state = outcomes.record(state, registered, "purge", "dayabay")
+    assert len(outcomes.all_failures([state])) == 1
