@@ -270,7 +270,7 @@ def deliveries(
             ],
             "fetched": fetched,
             "peer": {"node": node, "folder": result["incoming"]} if fetched else connection(plan, source, node),
-            "source": connection(plan, source, node) if fetched else None,
+            "source": connection(plan, source, node) if fetched else {},
             **{name: tree[name] for name in ("nice", "ionice")},
         }
         found.append(entry)
@@ -367,7 +367,7 @@ def connection(plan: Mapping[str, Any], source: str, target: str) -> dict[str, A
     found["min_rate"] = min(*(end["min_rate"] for end in ends), *limits)
     if target not in plan["sources"][source]["local_targets"]:
         found.update({name: called[f"rsync_{name}"] for name in ("host", "port", "user") if called[f"rsync_{name}"]})
-        found.update({name: caller[name] for name in ("ssh_key", "ssh_args") if caller[name]})
+        found.update({"ssh_key": caller["ssh_key"]} if caller["ssh_key"] else {})
         if called["rrsync"]:
             found["folder"] = "."  # the key is bound to that folder, and to rsync alone
         else:
