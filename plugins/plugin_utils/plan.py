@@ -14,6 +14,7 @@ from ..module_utils.errors import InvalidInput
 from ..module_utils.items import CATEGORIES, Item, check_name, nearest, parse_item
 from ..module_utils.ssh_words import shown
 from ..module_utils.stamps import day_of, earliest_moment, interpret_day, stamp_at
+from ..module_utils.visible import visible
 from .secrecy import mask
 from .settings import PREFIX, Unreadable, describe_unknown, names, validate
 
@@ -151,7 +152,7 @@ def build_plan(
     plan["nodes"] = {host: _node(host, plan) for host in nodes}
     steps = [node["step_timeout"] for node in plan["nodes"].values()]
     plan["run"] = {**run, "seconds": _LEASED_STEPS * max(steps, default=0.0) + _LEASED} if run else {}
-    plan["errors"] = [*general, *errors.sentences()]
+    plan["errors"] = [visible(sentence) for sentence in (*general, *errors.sentences())]
     return _completed(plan, plan["sources"])
 
 

