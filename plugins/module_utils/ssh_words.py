@@ -24,9 +24,11 @@ _WITH_VALUE = {
     "F": r"none|[~/][^\s:@=]*",
     "J": "",
     "l": r"[\w.-]+",
-    "b": "",
-    "B": "",
+    "b": r"[\w.:-]+",
+    "B": r"[\w.-]+",
+    **dict.fromkeys("RLDW", r"[\w.:\[\]/*-]+"),
 }
+"""Letters with a value, and what that is made of unless it is a jump: no secret"""
 _HARMLESS = frozenset(
     re.split(
         r"\s+",

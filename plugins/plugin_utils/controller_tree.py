@@ -160,7 +160,7 @@ def _readme(places: Sequence[str], left_out: Sequence[str]) -> str:
         "Values and files that were encrypted with ansible-vault still are; their passwords and the ssh keys are not here.\n"
         f"{f'Left out, as they are secrets or are called like them:{chr(10)}{secrets}' if secrets else ''}"
         "Whoever held this copy may have changed it, and what it holds will run as you: first compare its digest, which `list.yml` and\n"
-        "*.dna show, with that of the copies of other sources and targets, which are the same.\n"
+        "*.dna show, with that of other copies: on other targets it is the same, and of other sources that dump it alike, too.\n"
         "What to do with it stands in collection/docs/worst-day.md. For a first look, in the folder collection:\n\n"
         "    tools/bootstrap demo\n"
         '    export ANSIBLE_COLLECTIONS_PATH="$(cd -P ../../.. && pwd)"\n'

@@ -44,6 +44,7 @@ HARMLESS = [
     "-i ~/.ssh/altbackup",
     "-o ProxyJump=gate.example.org,scm@other.example.org:22",
     "-J gate.example.org",
+    "-R 127.0.0.1:22022:cms01.example.org:22",
     "-o HostKeyAlias=cms01.example.org",
     "-o 'UserKnownHostsFile=\"/var/lib/known hosts\"'",
     "-oStrictHostKeyChecking=yes",
