@@ -35,6 +35,12 @@ options:
     description: Whether what arrived with other bytes is named in RV(wrong), to be sent once more, and no failure yet.
     type: bool
     default: false
+  ssh_args:
+    description:
+      - Further options of ssh for all peers, which may hold secrets; a list of words as JSON, in base64, so that it can be hidden
+        wherever it would be shown without hiding words that are like one of its own.
+    type: str
+    default: ''
   fail:
     description: Whether the module fails when something is wrong.
     type: bool
@@ -102,7 +108,7 @@ EMPTY = {"changed": False, "tarballs": [], "wrong": [], "wire": 0, "notes": []}
 
 def run(options: dict, hold: Hold) -> dict:
     """Given the module's parameters and the lock, accept."""
-    peer = parse_peer(options["peer"]) if options["peer"] else None
+    peer = parse_peer(options["peer"], options["ssh_args"]) if options["peer"] else None
     deadline = Deadline(options["step_timeout"], "transfer")
     fetching = None if peer is None else lambda incoming, wanted: fetch(incoming, peer, wanted, deadline)
     return accept(hold, options["tarballs"], moment=moment_of(options), fetch=fetching, retry=options["retry"])
@@ -116,6 +122,7 @@ def main() -> None:
             "tarballs": {"type": "list", "elements": "dict", "required": True},
             "peer": {"type": "dict"},
             "retry": {"type": "bool", "default": False},
+            "ssh_args": {"type": "str", "default": "", "no_log": True},
             "fail": {"type": "bool", "default": True},
             **MOMENT,
             **WRITING,

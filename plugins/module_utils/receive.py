@@ -379,8 +379,8 @@ def _remember_items(tree: Tree, items: Sequence[str]) -> None:
 def remembered_items(tree: Tree) -> list[str]:
     """Return the items that the last synchronize handed to this tree."""
     try:
-        with open(os.path.join(tree.private_path("records"), "items"), encoding="utf-8") as stream:
-            return stream.read().splitlines()
+        with open(os.path.join(tree.private_path("records"), "items"), encoding="utf-8", newline="\n") as stream:
+            return stream.read().split("\n")[:-1]
     except FileNotFoundError:
         return []
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..module_utils.failures import failure, unframed
 from ..module_utils.layout import is_relpath
+from ..module_utils.visible import one_line, visible
 
 FAILURE_KEYS = ("node", "delegate", "stage", "category", "name", "relpath", "reason", "rc", "stderr")
 EMPTY: dict[str, Any] = {
@@ -282,7 +283,7 @@ def deliveries(
             ],
             "fetched": fetched,
             "peer": {"node": node, "folder": result["incoming"]} if fetched else connection(plan, source, node),
-            "source": connection(plan, source, node) if fetched else None,
+            "source": connection(plan, source, node) if fetched else {},
             **{name: tree[name] for name in ("nice", "ionice")},
         }
         found.append(entry)
@@ -340,7 +341,8 @@ def describe_failure(entry: Mapping[str, Any]) -> str:
     pair = f"{entry['node']} -> {entry['delegate']}" if entry.get("delegate") else str(entry["node"])
     place = entry.get("tree") or pair
     item = "/".join(part for part in (entry.get("category"), entry.get("name")) if part)
-    return f"{place}: {entry['stage']}{f' of {item}' if item else ''}: {entry['reason']}"
+    what = one_line(f"{place}: {entry['stage']}{f' of {item}' if item else ''}")
+    return f"{what}: {visible(str(entry['reason']))}"
 
 
 def report(failures: Sequence[Mapping[str, Any]]) -> str:
@@ -369,7 +371,7 @@ def summary(plan: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) ->
             proved = f"proved to restore, {entry['seconds']} s" if entry["when"] else "would be drilled"
             lines.append(f"{entry['node']}: {entry['relpath']}: {proved}")
         lines += [f"note: {note}" for note in state.get("notes", [])]
-    return lines
+    return [one_line(line) for line in lines]
 
 
 def peers(plan: Mapping[str, Any], source: str) -> list[dict[str, Any]]:
@@ -406,7 +408,7 @@ def connection(plan: Mapping[str, Any], source: str, target: str) -> dict[str, A
     found["min_rate"] = min(*(end["min_rate"] for end in ends), *limits)
     if target not in plan["sources"][source]["local_targets"]:
         found.update({name: called[f"rsync_{name}"] for name in ("host", "port", "user") if called[f"rsync_{name}"]})
-        found.update({name: caller[name] for name in ("ssh_key", "ssh_args") if caller[name]})
+        found.update({"ssh_key": caller["ssh_key"]} if caller["ssh_key"] else {})
         if called["rrsync"]:
             found["folder"] = "."  # the key is bound to that folder, and to rsync alone
         else:
@@ -453,7 +455,13 @@ def place_of(entry: Mapping[str, Any]) -> str:
 def table(tarballs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Given listed tarballs, return aligned lines for a person, one a tarball."""
     rows = [
-        (place_of(entry), str(entry["state"]), f"{entry['size']:,}", str(entry["dig"])[:12], str(entry["relpath"]))
+        (
+            one_line(place_of(entry)),
+            one_line(str(entry["state"])),
+            f"{entry['size']:,}",
+            one_line(str(entry["dig"]))[:12],
+            one_line(str(entry["relpath"])),
+        )
         for entry in tarballs
     ]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]

@@ -12,7 +12,9 @@ from typing import Any
 from ..module_utils.controller import CONTROLLER, CONTROLLER_KEY
 from ..module_utils.errors import InvalidInput
 from ..module_utils.items import CATEGORIES, Item, check_name, nearest, parse_item
+from ..module_utils.ssh_words import shown
 from ..module_utils.stamps import day_of, earliest_moment, interpret_day, latest_stamp, stamp_at
+from ..module_utils.visible import visible
 from .secrecy import mask
 from .settings import PREFIX, Unreadable, describe_unknown, names, validate
 
@@ -151,7 +153,7 @@ def build_plan(
     plan["nodes"] = {host: _node(host, plan) for host in nodes}
     steps = [node["step_timeout"] for node in plan["nodes"].values()]
     plan["run"] = {**run, "seconds": _LEASED_STEPS * max(steps, default=0.0) + _LEASED} if run else {}
-    plan["errors"] = [*general, *errors.sentences()]
+    plan["errors"] = [visible(sentence) for sentence in (*general, *errors.sentences())]
     return _completed(plan, plan["sources"])
 
 
@@ -341,6 +343,7 @@ def _check_bases(
 def _common(host: str, values: Mapping[str, Any], connection: Mapping[str, Any], errors: _Errors) -> dict[str, Any]:
     """Return the settings that sources and targets share, with how peers reach the node."""
     entry = {name: values[PREFIX + name] for name in _OF_BOTH}
+    entry["ssh_args"] = shown(entry["ssh_args"])
     for name, origin in _CONNECTION.items():
         value = connection.get(origin)
         if entry[name] in (None, "") and isinstance(value, Unreadable):

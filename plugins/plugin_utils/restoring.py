@@ -14,6 +14,7 @@ from ..module_utils.items import CATEGORIES, check_name, decode_name, nearest
 from ..module_utils.layout import TEMPORARY, parse_filename
 from ..module_utils.restored import SUFFIX
 from ..module_utils.stamps import Moment, day_of, interpret_day, is_stamp
+from ..module_utils.visible import one_line
 from . import outcomes
 from .settings import parse_mode
 
@@ -517,7 +518,7 @@ def _chosen(
     return {
         "host": host,
         "holder": node,
-        "label": f"{order['key']} of {order['source']} from {node} to {order['destination']}",
+        "label": one_line(f"{order['key']} of {order['source']} from {node} to {order['destination']}"),
         "size": size,
         "prediction": _prediction(order, offer, size, same, speeds),
         "pair": f"{node} -> {host}",

@@ -15,6 +15,7 @@ from helpers.trees import make_tool
 from ansible_collections.altbackup.core.plugins.module_utils import transfer
 from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput, ToolFailed
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.ssh_words import seal
 from ansible_collections.altbackup.core.plugins.module_utils.stamps import Moment
 from ansible_collections.altbackup.core.plugins.module_utils.transfer import (
     Peer,
@@ -96,10 +97,15 @@ def test_limits_of_rate_and_priority_are_passed_on() -> None:
 
 
 def test_peer_is_what_a_plan_has_or_refused() -> None:
-    value = {"node": "cms01", "folder": "/x", "host": "h", "port": "22", "ssh_args": ["-v"], "io_timeout": "5"}
-    assert parse_peer(value) == Peer("cms01", "/x", "h", 22, ssh_args=("-v",), io_timeout=5.0)
+    value = {"node": "cms01", "folder": "/x", "host": "h", "port": "22", "io_timeout": "5"}
+    assert parse_peer(value, seal(["-v"])) == Peer("cms01", "/x", "h", 22, ssh_args=("-v",), io_timeout=5.0)
     assert parse_peer({"node": "a", "folder": "/x", "ssh_key": "~/key"}).ssh_key == os.path.expanduser("~/key")
-    for wrong in ({"node": "cms01"}, {**value, "port": "ssh"}, {**value, "pasword": "x"}):
+    for wrong in (
+        {"node": "cms01"},
+        {**value, "port": "ssh"},
+        {**value, "pasword": "x"},
+        {**value, "ssh_args": ["-v"]},
+    ):
         with pytest.raises(InvalidInput, match="peer 'cms01'"):
             parse_peer(wrong)
 

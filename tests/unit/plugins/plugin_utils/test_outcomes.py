@@ -30,7 +30,6 @@ PLAN: dict[str, Any] = {
             "bwlimit": 4096,
             "min_rate": 8192,
             "ssh_key": "~/.ssh/key",
-            "ssh_args": ["-v"],
         }
     },
     "targets": {
@@ -44,7 +43,6 @@ PLAN: dict[str, Any] = {
             "bwlimit": 2048,
             "min_rate": 3072,
             "ssh_key": "~/.ssh/fetch",
-            "ssh_args": [],
             "rrsync": False,
             "nice": 10,
             "ionice": "idle",
@@ -296,14 +294,13 @@ def test_deliveries_name_how_each_target_is_reached() -> None:
     known = [{"relpath": SVN, "size": 7, "dig": "0", "alg": "md5"}]
     remote, local = outcomes.deliveries(PLAN, "dayabay", prepared("cms01", "sdu"), known)
     assert remote["tarballs"] == known
-    assert (remote["fetched"], remote["source"], remote["nice"], remote["ionice"]) == (False, None, 10, "idle")
+    assert (remote["fetched"], remote["source"], remote["nice"], remote["ionice"]) == (False, {}, 10, "idle")
     assert remote["peer"] == {
         "node": "cms01",
         "folder": "/copies/.altbackup/incoming/dayabay",
         "host": "cms01.example.org",
         "port": 2222,
         "ssh_key": "~/.ssh/key",
-        "ssh_args": ["-v"],
         "connect_timeout": 20.0,
         "io_timeout": 60.0,
         "bwlimit": "2048b",
