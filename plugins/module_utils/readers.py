@@ -137,8 +137,8 @@ class Conversation:
             raise AltbackupError(f"a reader said {size} bytes, more than {_LONGEST}: nothing of it is used")
         try:
             message = json.loads(self._read(size, deadline))
-        except ValueError as error:
-            raise AltbackupError(f"a reader said what is no JSON: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise AltbackupError(f"a reader said what is no JSON: {type(error).__name__}") from error
         if not isinstance(message, dict):
             raise AltbackupError("a reader said what is no message")
         return message
