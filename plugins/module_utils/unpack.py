@@ -15,8 +15,10 @@ from .archive import Manifest, read_manifest
 from .digest import new_hash, open_plain
 from .errors import Hostile, InvalidInput, ToolFailed
 from .layout import printable
+from .listing import list_command, listed
 from .processes import Child, Deadline, clean_environment, ended_at, find_tool
 from .sandbox import Sandbox, explained, give
+from .tar_headers import Header, Headers
 
 _BLOCK = 1 << 16
 _MARGIN = 64 << 20
@@ -34,6 +36,10 @@ _PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.GNUTYPE_SPARSE)
 
 class TooLarge(Hostile):
     """An archive with more bytes than there is room for: a bomb, or just a large one."""
+
+
+class Unlistable(ToolFailed):
+    """An archive that GNU tar could not read to its end, or was not started to read."""
 
 
 @dataclass(frozen=True)
@@ -183,20 +189,41 @@ def examine(
     for a damaged one, DeadlineExceeded or OSError.
     """
     manifest = Contents()
-    with open_plain(tarball) as source, _decompressed(tarball, source, deadline, sandbox) as (stream, check):
-        metered = _Metered(stream, tarball, deadline)
-        rules = _Rules(tarball, top, limits, deadline, special_modes, manifest, below)
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(open_plain(tarball))
+        stream, check = stack.enter_context(_decompressed(tarball, source, deadline, sandbox))
+        listing = stack.enter_context(listed(tarball, _confined(list_command(), sandbox, deadline), deadline))
+        headers = Headers()
+
+        def feed(block: bytes) -> None:
+            headers.feed(block)
+            listing.feed(block)
+
+        metered = _Metered(stream, tarball, deadline, feed)
+        rules = Rules(tarball, top, limits, deadline, special_modes, manifest, below)
 
         def look(member: Any) -> None:
             stored = _stored_bytes(member)
             metered.allow(stored)
+            header = _require_same(tarball, headers, member)
             rules.check(member)
+            listing.expect(header)
             manifest.stored += stored
 
         try:
             end = read_manifest(metered, manifest, top, look=look, digested=digested)  # type: ignore[arg-type]
             metered.require_end(end)
+            _require_same(tarball, headers, None)
+            if manifest.entries:
+                try:
+                    listing.finish(deadline)
+                except ToolFailed as error:
+                    raise Unlistable(str(explained(error))) from error
+        except Unlistable:
+            raise
         except (tarfile.TarError, EOFError, ValueError, OverflowError, ToolFailed) as error:
+            if any(header.problem for header in headers.found):
+                _require_same(tarball, headers, None)
             if not stream.read(1):
                 check()  # the decompressor has the reason
             raise ToolFailed(f"{tarball} is damaged: {error}") from error
@@ -204,6 +231,27 @@ def examine(
     if not manifest.entries:
         raise ToolFailed(f"{tarball} is damaged: it holds nothing")
     return manifest
+
+
+def _require_same(tarball: str, headers: Headers, member: Any) -> Header:
+    """Return the next member as its headers have it, which is none where `member` is. Raise Hostile unless it was read as they are."""
+    header = headers.found.popleft() if headers.found else Header(b"")
+    while member is None and headers.found and not header.problem:
+        header = headers.found.popleft()
+    shown = printable(_decoded(header.name) if member is None else member.name)
+    if header.problem:
+        raise Hostile(f"{tarball}: member {shown!r} {header.problem}; nothing was unpacked")
+    wanted = (_decoded(header.name.rstrip(b"/")), header.kind, header.size, header.sparse)
+    found: tuple[Any, ...] = ("", b"0", 0, None)
+    if member is not None:
+        found = (member.name, member.type, member.size, None if member.sparse is None else tuple(member.sparse))
+    if wanted != found or (member is not None and header.link and _decoded(header.link) != member.linkname):
+        raise Hostile(f"{tarball}: member {shown!r} is read in two ways; nothing was unpacked")
+    return header
+
+
+def _decoded(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
 
 
 def _stored_bytes(member: Any) -> int:
@@ -216,8 +264,10 @@ def _stored_bytes(member: Any) -> int:
 class _Metered:
     """A stream that ends an archive early which has more headers than any real one, or anything but zeros behind its end."""
 
-    def __init__(self, stream: IO[bytes], title: str, deadline: Deadline) -> None:
+    def __init__(self, stream: IO[bytes], title: str, deadline: Deadline, feed: Callable[[bytes], None]) -> None:
+        """What is read is handed to `feed`, too."""
         self._stream = stream
+        self._feed = feed
         self._title = title
         self._deadline = deadline
         self._left = _MARGIN
@@ -237,6 +287,7 @@ class _Metered:
             raise Hostile(
                 f"{self._title}: more than {_MARGIN} bytes of headers before one member, or behind the last one"
             )
+        self._feed(block)
         self._total += len(block)
         self._last = self._last[-size:] + block  # a reader of blocks has not yet looked at all that it read
         return block
@@ -257,7 +308,7 @@ class _Metered:
             raise ToolFailed("its end is missing")
 
 
-class _Rules:
+class Rules:
     """What a member of an archive may be."""
 
     def __init__(
@@ -415,11 +466,13 @@ def _decompressed(
     if not name:
         yield source, lambda: None
         return
-    argv = [find_tool(name), "-d", "-c", "-q"]
-    if sandbox is not None:
-        argv = sandbox.argv(argv, "", deadline)
+    argv = _confined([find_tool(name), "-d", "-c", "-q"], sandbox, deadline)
     with Child(argv, stdin=source, stdout=subprocess.PIPE, name=name) as child, ended_at(deadline, [child]):
         yield _pipe(child), lambda: _check(child, deadline, f"decompressing {tarball}")
+
+
+def _confined(argv: list[str], sandbox: Sandbox | None, deadline: Deadline) -> list[str]:
+    return argv if sandbox is None else sandbox.argv(argv, "", deadline)
 
 
 def _pipe(child: Child) -> IO[bytes]:

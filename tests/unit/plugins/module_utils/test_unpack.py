@@ -277,6 +277,21 @@ def test_nothing_of_a_differential_is_written_through_a_link_of_its_full_tarball
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", hostile.AMBIGUOUS)
+def test_what_two_readers_take_in_two_ways_is_refused(tmp_path: Path, name: str, way: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    content, said = hostile.AMBIGUOUS[name]
+    full = compressed(tmp_path / "thing.tar", hostile.linked_full(outside))
+    diff = compressed(tmp_path / "thing.diff.tar", hostile.block(f"{TOP}/ok2") + content + hostile.END)
+    for tarballs in ([full, diff], [diff]):
+        with pytest.raises(Hostile, match=said):
+            take(tarballs, tmp_path / f"out {len(tarballs)}", way)
+        assert list((tmp_path / f"out {len(tarballs)}").iterdir()) == []
+    assert list(outside.iterdir()) == []
+
+
 def test_a_link_is_gone_before_a_rename_that_fails(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
