@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from .archive import Manifest, read_manifest
+from .attributes import Attributes
 from .digest import new_hash, open_plain
 from .errors import Hostile, InvalidInput, ToolFailed
 from .layout import printable
@@ -74,12 +75,14 @@ def unpack(
     special_modes: bool = False,
     member: str = "",
     sandbox: Sandbox | None = None,
+    keeper: Sandbox | None = None,
 ) -> str:
     """Given tarballs (a full one, then its differential if any) and an empty private folder, unpack into it; return the top folder.
 
     With `member`, a path inside the tarball that begins with the top folder, return the path of that one. With `owners`
-    owners and modes are those archived, else the running user's. In a sandbox its user unpacks, and has all of it. Setuid
-    and setgid bits of files, file capabilities, devices and named pipes are only for `special_modes`.
+    owners and modes are those archived, else the running user's. In a sandbox its user unpacks, and has all of it, unless a
+    `keeper` is given, in which tar keeps owners; the sandbox then reads alone. Setuid and setgid bits of files, file
+    capabilities, devices and named pipes are only for `special_modes`.
     Raise Hostile, before anything is written, for what no archive of this item holds; ToolFailed for one that is damaged;
     InvalidInput for a member that is not there, DeadlineExceeded or OSError. The caller removes the folder.
     """
@@ -87,30 +90,37 @@ def unpack(
     special: list[str] = []
     replaced: list[str] = []
     links: set[str] = set()
-    for tarball in tarballs:
-        contents = examine(
-            tarball,
-            top=top,
-            limits=limits,
-            deadline=deadline,
+    attributes: list[Attributes] = []
+    with contextlib.ExitStack() as stack:
+        for tarball in tarballs:
+            if keeper is not None and owners:
+                attributes.append(stack.enter_context(Attributes()))
+            contents = examine(
+                tarball,
+                top=top,
+                limits=limits,
+                deadline=deadline,
+                special_modes=special_modes,
+                sandbox=sandbox,
+                below=links,
+                attributes=attributes[-1] if attributes else None,
+            )
+            special += contents.special
+            replaced += contents.replaced
+            links |= contents.links
+        extract(
+            tarballs,
+            folder,
+            owners=owners,
             special_modes=special_modes,
+            special=special,
+            replaced=replaced,
+            member=wanted,
+            deadline=deadline,
             sandbox=sandbox,
-            below=links,
+            keeper=keeper,
+            attributes=attributes,
         )
-        special += contents.special
-        replaced += contents.replaced
-        links |= contents.links
-    extract(
-        tarballs,
-        folder,
-        owners=owners,
-        special_modes=special_modes,
-        special=special,
-        replaced=replaced,
-        member=wanted,
-        deadline=deadline,
-        sandbox=sandbox,
-    )
     path = os.path.join(folder, wanted or top)
     if not os.path.lexists(path):
         raise InvalidInput(f"{tarballs[-1]} holds no {wanted or top}")
@@ -128,23 +138,30 @@ def extract(
     replaced: Sequence[str] = (),
     member: str = "",
     sandbox: Sandbox | None = None,
+    keeper: Sandbox | None = None,
+    attributes: Sequence[Attributes] = (),
 ) -> None:
     """Given tarballs that were examined, unpack them as `unpack` does. Raise ToolFailed, Hostile, DeadlineExceeded or OSError.
 
-    Links of the full tarball that were found `replaced` are removed before its differential is unpacked.
+    Links of the full tarball that were found `replaced` are removed before its differential is unpacked. A confined tar that keeps
+    owners may not set all `attributes`: those of each tarball are set behind it.
     """
-    if sandbox is not None:
+    if keeper is None and sandbox is not None:
         give(folder, sandbox.identity())
-    argv = _tar_command(owners, special_modes, sandbox is not None)
+    argv = _tar_command(owners, special_modes, keeper is None and sandbox is not None)
+    if attributes:
+        argv += ["--xattrs-exclude=trusted.*", "--xattrs-exclude=security.*"]
     argv += ["--listed-incremental=/dev/null"] if len(tarballs) > 1 else []
-    if sandbox is not None:  # its user makes no devices
+    if keeper is None and sandbox is not None:  # its user makes no devices
         argv += ["--anchored", "--no-wildcards", *(f"--exclude={name}" for name in special)]
     if member and len(tarballs) == 1:  # what a differential says of one file stands at its folder
         argv += ["--", member]
     for number, tarball in enumerate(tarballs):
         if number:
             _remove_links(folder, replaced)
-        _extract(tarball, folder, argv, deadline, sandbox)
+        _extract(tarball, folder, argv, deadline, sandbox, keeper or sandbox)
+        if attributes:
+            attributes[number].give(folder, special_modes=special_modes)
     _settle_modes(folder, owners=owners, special_modes=special_modes)
 
 
@@ -181,10 +198,12 @@ def examine(
     sandbox: Sandbox | None = None,
     digested: bool = False,
     below: Collection[str] = (),
+    attributes: Attributes | None = None,
 ) -> Contents:
     """Given a tarball, read all of it and return what it holds; with `digested` with the digest of its manifest.
 
-    If it is a differential, `below` are the symbolic links of its full tarball, over which it is to be unpacked.
+    If it is a differential, `below` are the symbolic links of its full tarball, over which it is to be unpacked. `attributes` receive
+    what only root may set.
     Raise Hostile, naming the member, for what no archive with this top folder (any one if it is empty) holds, ToolFailed
     for a damaged one, DeadlineExceeded or OSError.
     """
@@ -208,6 +227,8 @@ def examine(
             header = _require_same(tarball, headers, member)
             rules.check(member)
             listing.expect(header)
+            if attributes is not None:
+                attributes.add(member)
             manifest.stored += stored
 
         try:
@@ -499,10 +520,12 @@ def _tar_command(owners: bool, special_modes: bool, sandboxed: bool) -> list[str
     return argv if special_modes else [*argv, "--xattrs-exclude=security.capability"]
 
 
-def _extract(tarball: str, folder: str, argv: list[str], deadline: Deadline, sandbox: Sandbox | None) -> None:
-    """Let GNU tar unpack one tarball. Raise ToolFailed, DeadlineExceeded or OSError."""
-    if sandbox is not None:
-        argv = sandbox.argv(argv, folder, deadline)
+def _extract(
+    tarball: str, folder: str, argv: list[str], deadline: Deadline, sandbox: Sandbox | None, writer: Sandbox | None
+) -> None:
+    """Let GNU tar unpack one tarball, that is read in one sandbox, and written in another. Raise ToolFailed, DeadlineExceeded or OSError."""
+    if writer is not None:
+        argv = writer.argv(argv, folder, deadline)
     environment = clean_environment(LC_ALL="C")  # names are bytes
     with open_plain(tarball) as source, _decompressed(tarball, source, deadline, sandbox) as (stream, check):
         with Child(argv, stdin=stream, cwd=folder, environment=environment, name="tar") as tar:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import stat
 import sys
@@ -24,20 +26,24 @@ from ansible_collections.altbackup.core.plugins.module_utils.errors import (
 )
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import walk
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
-from ansible_collections.altbackup.core.plugins.module_utils.sandbox import Sandbox
-from ansible_collections.altbackup.core.plugins.module_utils.unpack import Limits, measure, unpack
+from ansible_collections.altbackup.core.plugins.module_utils.sandbox import Sandbox, for_unpacking
+from ansible_collections.altbackup.core.plugins.module_utils.unpack import Limits, extract, measure, unpack
 
 LIMITS = Limits(32 << 20, 1000)
-WAYS = ("owners", "sandbox", "plain")
+WAYS = ("confined", "owners", "sandbox", "plain")
 
 
 def take(tarballs: Any, into: Path, way: str = "plain", **options: Any) -> Path:
-    """Unpack tarballs into a new folder as restore does (owners), as drill does (sandbox), or as a user does."""
+    """Unpack tarballs into a new folder as restore does (confined), or where it cannot (owners), as drill does, or as a user does."""
     into.mkdir()
     several = [tarballs] if isinstance(tarballs, (str, Path)) else tarballs
-    sandbox = Sandbox() if way == "sandbox" else None
+    sandbox = Sandbox() if way in ("sandbox", "confined") else None
+    keeper = for_unpacking(bool(options.get("special_modes"))) if way == "confined" else None
+    owners = way in ("owners", "confined")
     settings = {"top": TOP, "limits": LIMITS, "deadline": Deadline(60, "unpacking"), **options}
-    return Path(unpack([str(path) for path in several], str(into), owners=way == "owners", sandbox=sandbox, **settings))
+    return Path(
+        unpack([str(path) for path in several], str(into), owners=owners, sandbox=sandbox, keeper=keeper, **settings)
+    )
 
 
 @pytest.mark.parametrize("extension", [".tar.zst", ".tar.gz", ".tar"])
@@ -53,7 +59,7 @@ def test_what_a_dump_made_comes_back(tmp_path: Path, way: str, extension: str) -
     assert found.keys() == expected.keys()
     content = {name: value[3:5] for name, value in expected.items()}
     assert {name: value[3:5] for name, value in found.items()} == content
-    if way == "owners":
+    if way in ("owners", "confined"):
         for name, value in expected.items():
             taken_off = 0o6000 if stat.S_ISREG(value[0]) else 0
             assert found[name] == (value[0] & ~taken_off, *value[1:])
@@ -86,7 +92,8 @@ def test_older_tarballs_with_sealed_folders_unpack_for_any_user(monkeypatch: pyt
 def test_special_files_and_modes_come_back_when_asked_for(tmp_path: Path) -> None:
     odd = make_odd_tree(tmp_path / "odd")
     tarball = Base(tmp_path / "base").dump_one(item("folder", odd))["path"]
-    assert describe_tree(take(tarball, tmp_path / "out", "owners", special_modes=True)) == describe_tree(odd)
+    for way in ("owners", "confined"):
+        assert describe_tree(take(tarball, tmp_path / way, way, special_modes=True)) == describe_tree(odd)
     inside = take(tarball, tmp_path / "in", "sandbox", special_modes=True)
     assert set(describe_tree(odd)) - set(describe_tree(inside)) == {b"device", b"fifo"}
 
@@ -121,21 +128,22 @@ def test_setuid_and_setgid_of_files_are_taken_off_and_of_folders_stay(tmp_path: 
     folders = [member(f"{TOP}/shared", kind=tarfile.DIRTYPE, mode=0o2770)]
     top = take(compressed(tmp_path / "thing.tar.gz", stream([folder(), *folders, *members])), tmp_path / "out", way)
     assert not any(stat.S_IMODE((top / name).stat().st_mode) & 0o6000 for name in modes)
-    if way == "owners":
+    if way in ("owners", "confined"):
         assert stat.S_IMODE((top / "shared").stat().st_mode) == 0o2770
 
 
 @needs_root
-def test_file_capabilities_come_back_only_when_asked_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["owners", "confined"])
+def test_file_capabilities_come_back_only_when_asked_for(tmp_path: Path, way: str) -> None:
     live = tmp_path / "live"
     live.mkdir()
     (live / "tool").write_text("x")
     capability = bytes.fromhex("0100000200200000000000000000000000000000")
     os.setxattr(live / "tool", "security.capability", capability)
     tarball = Base(tmp_path / "base").dump_one(item("folder", live))["path"]
-    plain = take(tarball, tmp_path / "plain", "owners")
+    plain = take(tarball, tmp_path / "plain", way)
     assert os.listxattr(plain / "tool") == []
-    special = take(tarball, tmp_path / "special", "owners", special_modes=True)
+    special = take(tarball, tmp_path / "special", way, special_modes=True)
     assert os.getxattr(special / "tool", "security.capability") == capability
 
 
@@ -290,6 +298,71 @@ def test_what_two_readers_take_in_two_ways_is_refused(tmp_path: Path, name: str,
             take(tarballs, tmp_path / f"out {len(tarballs)}", way)
         assert list((tmp_path / f"out {len(tarballs)}").iterdir()) == []
     assert list(outside.iterdir()) == []
+
+
+@needs_root
+def test_what_was_not_judged_reaches_nothing_outside_of_its_confinement(tmp_path: Path) -> None:
+    """As if the judges had been deceived: without confinement the same archive does reach it."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    content, _ = hostile.AMBIGUOUS["L before x"]
+    tarballs = [
+        str(compressed(tmp_path / "thing.tar", hostile.linked_full(outside))),
+        str(compressed(tmp_path / "thing.diff.tar", hostile.block(f"{TOP}/ok2") + content + hostile.END)),
+    ]
+    for keeper in (for_unpacking(True), None):
+        into = tmp_path / f"out {keeper is None}"
+        into.mkdir()
+        with (
+            contextlib.nullcontext() if keeper is None else pytest.raises(ToolFailed, match=r"link/pwned: Cannot open")
+        ):
+            extract(tarballs, str(into), deadline=Deadline(60), owners=True, keeper=keeper)
+        assert [path.name for path in outside.iterdir()] == (["pwned"] if keeper is None else [])
+
+
+@needs_root
+@pytest.mark.parametrize("special", [False, True])
+def test_who_unpacks_confined_is_root_with_little_to_do(tmp_path: Path, special: bool) -> None:
+    keeper = for_unpacking(special)
+    script = (
+        "import os, json\n"
+        "def can(f, *a):\n"
+        "    try:\n        f(*a)\n        return True\n    except OSError as error:\n        return error.strerror\n"
+        "lines = dict(l.split(':\\t') for l in open('/proc/self/status').read().splitlines() if ':\\t' in l)\n"
+        "print(json.dumps([lines['CapEff'].strip(), lines['CapBnd'].strip(), os.getuid(), sorted(os.listdir('/dev')),\n"
+        "  can(open, '/proc/sys/kernel/core_pattern', 'w'), can(open, '/etc/altbackup-test', 'w'), can(os.mkdir, '/tmp/room/made'),\n"
+        "  can(open, '/dev/null', 'w'), can(os.mknod, '/tmp/room/node', 0o20600, 259), can(os.mount if hasattr(os, 'mount') else os.chroot, '/')]))"
+    )
+    said = keeper.run([sys.executable, "-c", script], str(tmp_path), what="looking", deadline=Deadline(60))
+    effective, bounding, uid, devices, *could = json.loads(said)
+    assert int(effective, 16) == int(bounding, 16) == 0b11011 | (1 << 27 if special else 0)
+    assert (uid, devices) == (0, ["null"])
+    refused = "Operation not permitted"
+    assert could == [
+        "Read-only file system",
+        "Read-only file system",
+        True,
+        True,
+        True if special else refused,
+        refused,
+    ]
+
+
+@needs_root
+def test_attributes_that_only_root_may_set_come_back_from_a_confined_tar(tmp_path: Path) -> None:
+    live = tmp_path / "live"
+    (live / "sub").mkdir(parents=True)
+    (live / "sub" / "file").write_text("x")
+    (live / "link").symlink_to("sub")
+    given = {"trusted.a=b%3D": b"\0\xff\n=", "user.plain": b"1", "security.selinux": b"a:b:c:s0\0"}
+    for name, value in given.items():
+        os.setxattr(live / "sub" / "file", name, value)
+    os.setxattr(live / "link", "trusted.link", b"x", follow_symlinks=False)
+    tarball = Base(tmp_path / "base").dump_one(item("folder", live))["path"]
+    top = take(tarball, tmp_path / "out", "confined")
+    found = top / "sub" / "file"
+    assert {name: os.getxattr(found, name) for name in os.listxattr(found)} == given
+    assert os.getxattr(top / "link", "trusted.link", follow_symlinks=False) == b"x"
 
 
 def test_a_link_is_gone_before_a_rename_that_fails(tmp_path: Path) -> None:
