@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from . import answering, kind_folder, kind_git, kind_sqlite, kind_svn, kind_trac
-from .archive import Form, Manifest, compressor, write_archive
+from .archive import Form, Manifest, Part, compressor, write_archive
 from .controller import CONTROLLER_KEY, controller_item, unpack_controller
 from .digest import cores, in_parallel
 from .errors import FULL, AltbackupError, DigestMismatch, SourceChanged, ToolFailed
@@ -36,6 +37,7 @@ from .publish import (
 from .restored import require_adopted
 from .sidecar import Dna
 from .stamps import day_of, parse_stamp
+from .unpack import Judge
 
 KINDS: dict[str, Kind] = {
     "svn": kind_svn.KIND,
@@ -232,6 +234,9 @@ def _archive_and_publish(item: Item, context: Context, form: Form, outcome: Outc
         with KINDS[item.kind].copy(item, context) as prepared:
             manifest = Manifest() if prepared.listed else None
             said: list[str] = []
+            judge = Judge(f"item {item.kind} {item.name!r}", prepared.top(item.name), context.deadline)
+            if manifest is None:
+                judge.look_at_names(_entries(prepared.parts, prepared.top(item.name)))
             try:
                 dna = write_archive(
                     temporary,
@@ -243,6 +248,7 @@ def _archive_and_publish(item: Item, context: Context, form: Form, outcome: Outc
                     fixed_times=prepared.fixed_times,
                     sparse=prepared.sparse,
                     manifest=manifest,
+                    judge=judge,
                     said=said,
                 )
             except ToolFailed:
@@ -260,6 +266,14 @@ def _archive_and_publish(item: Item, context: Context, form: Form, outcome: Outc
     outcome.tarball = describe(tree, tarball, time.monotonic() - start)
     outcome.tarball["record"] = {**record, "relpath": tarball.relpath}
     _move_last(tree, item, tarball.stamp, outcome)
+
+
+def _entries(parts: Sequence[Part], top: str) -> Iterator[tuple[bytes, int]]:
+    """Yield (path in the archive, mode) of what is to be archived; what vanished meanwhile tar tells."""
+    for part in parts:
+        for name in part.names:
+            with contextlib.suppress(FileNotFoundError):
+                yield os.fsencode(top) + name[1:], os.lstat(os.path.join(os.fsencode(part.root), name)).st_mode
 
 
 def _with_space(error: AltbackupError | OSError, tree: Tree) -> AltbackupError | OSError:

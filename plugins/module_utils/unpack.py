@@ -7,7 +7,7 @@ import os
 import stat
 import subprocess
 import tarfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -25,6 +25,8 @@ _BLOCK = 1 << 16
 _MARGIN = 64 << 20
 """Bytes of headers before one member, and of zeros behind the last one, above which an archive is a bomb."""
 _MOST_SPECIAL = 1000
+_UNPACKED = "nothing was unpacked"
+_STORED = "no restore would unpack it, so nothing of this item is stored"
 _DECOMPRESSORS = {".zst": "zstd", ".gz": "gzip"}
 _DUMPDIR = "GNU.dumpdir"
 _SPECIAL = {
@@ -33,6 +35,15 @@ _SPECIAL = {
     tarfile.FIFOTYPE: "a named pipe",
 }
 _PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.GNUTYPE_SPARSE)
+
+
+_TYPES = {
+    stat.S_IFDIR: tarfile.DIRTYPE,
+    stat.S_IFLNK: tarfile.SYMTYPE,
+    stat.S_IFCHR: tarfile.CHRTYPE,
+    stat.S_IFBLK: tarfile.BLKTYPE,
+    stat.S_IFIFO: tarfile.FIFOTYPE,
+}
 
 
 class TooLarge(Hostile):
@@ -254,20 +265,20 @@ def examine(
     return manifest
 
 
-def _require_same(tarball: str, headers: Headers, member: Any) -> Header:
+def _require_same(tarball: str, headers: Headers, member: Any, ending: str = _UNPACKED) -> Header:
     """Return the next member as its headers have it, which is none where `member` is. Raise Hostile unless it was read as they are."""
     header = headers.found.popleft() if headers.found else Header(b"")
     while member is None and headers.found and not header.problem:
         header = headers.found.popleft()
     shown = printable(_decoded(header.name) if member is None else member.name)
     if header.problem:
-        raise Hostile(f"{tarball}: member {shown!r} {header.problem}; nothing was unpacked")
+        raise Hostile(f"{tarball}: member {shown!r} {header.problem}; {ending}")
     wanted = (_decoded(header.name.rstrip(b"/")), header.kind, header.size, header.sparse)
     found: tuple[Any, ...] = ("", b"0", 0, None)
     if member is not None:
         found = (member.name, member.type, member.size, None if member.sparse is None else tuple(member.sparse))
     if wanted != found or (member is not None and header.link and _decoded(header.link) != member.linkname):
-        raise Hostile(f"{tarball}: member {shown!r} is read in two ways; nothing was unpacked")
+        raise Hostile(f"{tarball}: member {shown!r} is read in two ways; {ending}")
     return header
 
 
@@ -341,7 +352,10 @@ class Rules:
         special_modes: bool,
         contents: Contents,
         below: Collection[str],
+        ending: str = _UNPACKED,
     ) -> None:
+        """`ending` says what becomes of an archive that is refused."""
+        self._ending = ending
         self._tarball = tarball
         self._top = top
         self._limits = limits
@@ -468,7 +482,36 @@ class Rules:
                     self._below[moved] = self._below.pop(link)
 
     def _refuse(self, member: Any, reason: str, error: type[Hostile] = Hostile) -> None:
-        raise error(f"{self._tarball}: member {printable(member.name)!r} {reason}; nothing was unpacked")
+        raise error(f"{self._tarball}: member {printable(member.name)!r} {reason}; {self._ending}")
+
+
+class Judge:
+    """Judges an archive while it is written, by the rules by which it would be unpacked, whatever the options of a restore."""
+
+    def __init__(self, title: str, top: str, deadline: Deadline) -> None:
+        self._title = title
+        self._rules = Rules(title, top, Limits(1 << 62), deadline, True, Contents(), (), _STORED)
+        self._headers = Headers()
+
+    def feed(self, block: bytes) -> None:
+        """Take the next bytes of it."""
+        self._headers.feed(block)
+
+    def look(self, member: tarfile.TarInfo) -> None:
+        """Take a member, whose headers it was fed. Raise Hostile."""
+        _require_same(self._title, self._headers, member, _STORED)
+        self._rules.check(member)
+
+    def finish(self) -> None:
+        """Take its end. Raise Hostile."""
+        _require_same(self._title, self._headers, None, _STORED)
+
+    def look_at_names(self, entries: Iterable[tuple[bytes, int]]) -> None:
+        """Given what is to be archived, (path in the archive, mode) each, judge it as far as that is told by names and types. Raise Hostile."""
+        for path, mode in entries:
+            member = tarfile.TarInfo(os.fsdecode(path))
+            member.type = _TYPES.get(stat.S_IFMT(mode), tarfile.REGTYPE)
+            self._rules.check(member)
 
 
 def _short(path: str) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import stat
 import sys
 import tarfile
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from helpers import hostile
 from helpers.hostile import TOP, compressed, folder, member, stream
-from helpers.repositories import run
+from helpers.repositories import make_git, run
 from helpers.trees import Base, as_nobody, describe_tree, item, make_odd_tree, make_siblings, needs_root, nobodys_folder
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive import Form, Part, write_archive
@@ -27,7 +28,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.errors import (
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import walk
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.sandbox import Sandbox, for_unpacking
-from ansible_collections.altbackup.core.plugins.module_utils.unpack import Limits, extract, measure, unpack
+from ansible_collections.altbackup.core.plugins.module_utils.unpack import Judge, Limits, extract, measure, unpack
 
 LIMITS = Limits(32 << 20, 1000)
 WAYS = ("confined", "owners", "sandbox", "plain")
@@ -445,3 +446,76 @@ def test_a_user_unpacks_in_a_sandbox_of_his_own(monkeypatch: pytest.MonkeyPatch)
     with nobodys_folder() as home, as_nobody():
         tarball = compressed(home / "thing.tar.gz", stream([folder(), member(f"{TOP}/a", b"12345", mode=0)]))
         assert (take(tarball, home / "out", "sandbox") / "a").read_bytes() == b"12345"
+
+
+# What is dumped
+
+
+def judged(entries: list[tuple[str, int]]) -> None:
+    """Judge names and modes as a dump does."""
+    Judge("item git 'thing'", TOP, Deadline(60)).look_at_names([(name.encode(), mode) for name, mode in entries])
+
+
+FOLDER, PLAIN, LINK_MODE, FIFO = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o644, stat.S_IFLNK | 0o777, stat.S_IFIFO | 0o644
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ([(TOP, FOLDER), (f"{TOP}/lfs", LINK_MODE), (f"{TOP}/lfs/a", PLAIN)], "'thing/lfs/a' would be written through"),
+        ([(TOP, FOLDER), (f"{TOP}/lfs", LINK_MODE), (f"{TOP}/lfs", FOLDER)], "'thing/lfs' would be written through"),
+        ([(TOP, LINK_MODE)], "'thing' stands in the place of the top folder"),
+        ([(TOP, FOLDER), (f"{TOP}/../x", PLAIN)], r"'thing/../x' its name '.*' leads out by \.\."),
+        ([(TOP, FOLDER), ("other/x", PLAIN)], "'other/x' its name '.*' is not in the top folder"),
+        ([(TOP, FOLDER), *((f"{TOP}/{number}", FIFO) for number in range(1001))], "'thing/1000' is a named pipe"),
+    ],
+)
+def test_what_no_restore_would_unpack_is_not_dumped(entries: list[tuple[str, int]], said: str) -> None:
+    with pytest.raises(Hostile, match=rf"item git 'thing': member {said}.*; no restore would unpack it"):
+        judged(entries)
+
+
+def test_what_a_restore_unpacks_with_an_option_is_dumped() -> None:
+    judged(
+        [
+            (TOP, FOLDER),
+            (f"{TOP}/link", LINK_MODE),
+            (f"{TOP}/fifo", FIFO),
+            (f"{TOP}/\udcff".encode("utf-8", "surrogateescape").decode("latin-1"), PLAIN),
+        ]
+    )
+
+
+@needs_root
+def test_a_folder_that_no_restore_would_unpack_is_a_failure_that_names_the_member(tmp_path: Path) -> None:
+    live = tmp_path / "live"
+    live.mkdir()
+    for number in range(1001):
+        os.mkfifo(live / f"{number:04}")
+    base = Base(tmp_path / "base")
+    night = base.dump(item("folder", live))
+    (failure,) = night["failures"]
+    assert (
+        "member 'thing/1000' is a named pipe; no restore would unpack it, so nothing of this item is stored"
+        in failure["reason"]
+    )
+    assert night["tarballs"] == []
+    assert [path for path in base.path.rglob("*") if path.is_file() and ".tar" in path.name] == []
+
+
+@pytest.mark.parametrize("where", ["lfs", "hooks", "info", "logs"])
+def test_what_is_published_of_a_repository_with_links_can_be_unpacked(tmp_path: Path, where: str) -> None:
+    live, elsewhere = make_git(tmp_path / "live"), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "objects").mkdir()
+    (elsewhere / "objects" / "file").write_text("x")
+    if (live / where).exists():
+        shutil.rmtree(live / where)
+    (live / where).symlink_to(elsewhere)
+    base = Base(tmp_path / "base")
+    night = base.dump(item("git", live, TOP))
+    assert len(night["tarballs"]) + len(night["failures"]) == 1, night
+    for tarball in night["tarballs"]:
+        take(tarball["path"], tmp_path / "out", "plain", limits=Limits(1 << 30))
+    for failure in night["failures"]:
+        assert f"member 'thing/{where}" in failure["reason"]
