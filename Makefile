@@ -105,7 +105,7 @@ clean: ## remove what builds, lint and tests left (not the environments, nor var
 	find . -path './.venv*' -prune -o -path ./var -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove the environments, too
-	rm -rf .venv .venv-lint .venv-sanity .venv-importer
+	rm -rf .venv .venv-lint .venv-oldest .venv-sanity .venv-importer
 
 environment-demo environment-lint environment-test environment-sanity environment-importer:
 	@tools/bootstrap $(@:environment-%=%)

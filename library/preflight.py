@@ -73,6 +73,12 @@ options:
     type: list
     elements: path
     default: []
+  ssh_args:
+    description:
+      - Further options of ssh for all peers, which may hold secrets; a list of words as JSON, in base64, so that it can be hidden
+        wherever it would be shown without hiding words that are like one of its own.
+    type: str
+    default: ''
   fail:
     description: Whether the module fails when something is wrong.
     type: bool
@@ -173,7 +179,7 @@ def run(options: dict, check_mode: bool) -> dict:
         space=options["space"],
         items=options["items"],
         trees=options["trees"],
-        peers=[parse_peer(value) for value in options["peers"]],
+        peers=[parse_peer(value, options["ssh_args"]) for value in options["peers"]],
         fetch=options["fetch"],
         locks=[] if check_mode else options["locks"],
         run=parse_run(options["run"]),
@@ -197,6 +203,7 @@ def main() -> None:
             "peers": {"type": "list", "elements": "dict", "default": []},
             "fetch": {"type": "bool", "default": False},
             "locks": {"type": "list", "elements": "path", "default": []},
+            "ssh_args": {"type": "str", "default": "", "no_log": True},
             "fail": {"type": "bool", "default": True},
             **WRITING,
         },

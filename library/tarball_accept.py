@@ -11,10 +11,10 @@ module: tarball_accept
 short_description: Verify tarballs that arrived on a target and publish them
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing, altbackup.core.call.moment]
 description:
   - Moves each file out of the folder of arriving files to a temporary name beside its final one, reads it again, compares it with the source's dna,
-    renames it, writes its sidecar, and moves C(last).
+    notes that it came in the run of O(stamp), renames it, writes its sidecar, and moves C(last).
   - A file that arrived in part stays for the next run to go on with; one with other bytes is thrown away.
 options:
   base:
@@ -35,6 +35,12 @@ options:
     description: Whether what arrived with other bytes is named in RV(wrong), to be sent once more, and no failure yet.
     type: bool
     default: false
+  ssh_args:
+    description:
+      - Further options of ssh for all peers, which may hold secrets; a list of words as JSON, in base64, so that it can be hidden
+        wherever it would be shown without hiding words that are like one of its own.
+    type: str
+    default: ''
   fail:
     description: Whether the module fails when something is wrong.
     type: bool
@@ -94,6 +100,7 @@ from ..module_utils.failures import attempt, summarize
 from ..module_utils.locks import WRITING, Hold, writing
 from ..module_utils.processes import Deadline, end_with_children
 from ..module_utils.receive import accept
+from ..module_utils.stamps import MOMENT, moment_of
 from ..module_utils.transfer import fetch, parse_peer
 
 EMPTY = {"changed": False, "tarballs": [], "wrong": [], "wire": 0, "notes": []}
@@ -101,10 +108,10 @@ EMPTY = {"changed": False, "tarballs": [], "wrong": [], "wire": 0, "notes": []}
 
 def run(options: dict, hold: Hold) -> dict:
     """Given the module's parameters and the lock, accept."""
-    peer = parse_peer(options["peer"]) if options["peer"] else None
+    peer = parse_peer(options["peer"], options["ssh_args"]) if options["peer"] else None
     deadline = Deadline(options["step_timeout"], "transfer")
     fetching = None if peer is None else lambda incoming, wanted: fetch(incoming, peer, wanted, deadline)
-    return accept(hold, options["tarballs"], fetch=fetching, retry=options["retry"])
+    return accept(hold, options["tarballs"], moment=moment_of(options), fetch=fetching, retry=options["retry"])
 
 
 def main() -> None:
@@ -115,7 +122,9 @@ def main() -> None:
             "tarballs": {"type": "list", "elements": "dict", "required": True},
             "peer": {"type": "dict"},
             "retry": {"type": "bool", "default": False},
+            "ssh_args": {"type": "str", "default": "", "no_log": True},
             "fail": {"type": "bool", "default": True},
+            **MOMENT,
             **WRITING,
         },
         supports_check_mode=True,

@@ -25,7 +25,7 @@ options:
     default: false
   origin:
     description:
-      - The node that holds the tarballs, a mapping of node, folder (the base of the tree), host, port, user, ssh_key, ssh_args, connect_timeout, io_timeout,
+      - The node that holds the tarballs, a mapping of node, folder (the base of the tree), host, port, user, ssh_key, connect_timeout, io_timeout,
         min_rate and sudo. Without host it is the controller itself.
     type: dict
     required: true
@@ -50,6 +50,16 @@ options:
     description: Seconds after which all is ended.
     type: float
     default: 21600
+  origin_ssh_args:
+    description:
+      - Further options of ssh for the way to the origin, which may hold secrets; a list of words as JSON, in base64, so that it can be
+        hidden wherever it would be shown without hiding words that are like one of its own.
+    type: str
+    default: ''
+  destination_ssh_args:
+    description: Those for the way to the destination.
+    type: str
+    default: ''
   fail:
     description: Whether the module fails when something is wrong; the stages of a playbook collect O(ignore:failures) instead.
     type: bool
@@ -109,7 +119,10 @@ EMPTY = {"changed": False, "seconds": 0.0, "notes": []}
 
 def run(options: dict) -> dict:
     """Given the module's parameters, carry."""
-    ends = parse_peer(options["origin"]), parse_peer(options["destination"])
+    ends = (
+        parse_peer(options["origin"], options["origin_ssh_args"]),
+        parse_peer(options["destination"], options["destination_ssh_args"]),
+    )
     deadline = Deadline(options["step_timeout"], "transfer")
     return bring(*ends, options["relpaths"], options["size"], deadline, options["spool"], tree=options["tree"])
 
@@ -125,6 +138,8 @@ def main() -> None:
             "tree": {"type": "bool", "default": False},
             "spool": {"type": "path", "default": "~/.altbackup/restore"},
             "step_timeout": {"type": "float", "default": 21600},
+            "origin_ssh_args": {"type": "str", "default": "", "no_log": True},
+            "destination_ssh_args": {"type": "str", "default": "", "no_log": True},
             "fail": {"type": "bool", "default": True},
         },
         supports_check_mode=True,

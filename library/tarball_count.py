@@ -11,11 +11,12 @@ module: tarball_count
 short_description: Count the verified tarballs of a day against the number expected
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.moment]
 description:
   - Counts the tarballs of a day that have a well-formed sidecar of equal size, and reads no bytes of them.
   - The count of a name is the number of its items that have such a tarball; several stamps on one day count once.
   - Can demand that a tarball of each item was proved to restore not long ago; of proofs, only the small files beside tarballs are read.
+  - Tarballs of a time that has not come, of any day, count nowhere and are failures.
   - Too few, too many, tarballs without sidecar and tarballs of no item are failures, and all of them are named.
 options:
   base:
@@ -55,10 +56,6 @@ options:
     description: The inventory name of the node, for the command that makes missing proofs.
     type: str
     default: ''
-  timezone:
-    description: The zone in which today is meant.
-    type: str
-    default: UTC
   fail:
     description: Whether the module fails when something is wrong.
     type: bool
@@ -94,6 +91,11 @@ relpaths:
   returned: always
   type: dict
   sample: {svnsetup: [folders/svnsetup/2013/05/10/104701/svnsetup.tar.gz]}
+dnas:
+  description: What the sidecars of the day's verified tarballs of items say, as algorithm, digest and size with colons between.
+  returned: always
+  type: dict
+  sample: {folders/svnsetup/2013/05/10/104701/svnsetup.tar.gz: 'md5:7b87e78cc03ea544e2ad3abae46eecd1:1915051630'}
 without_dna:
   description: Tarballs of the day that no sidecar vouches for.
   returned: always
@@ -121,13 +123,15 @@ from ..module_utils.failures import attempt, summarize
 from ..module_utils.locks import READING, reading
 from ..module_utils.proof_files import unproved
 from ..module_utils.receive import with_remembered
+from ..module_utils.stamps import MOMENT, moment_of
 
-EMPTY = {"day": "", "counts": {}, "relpaths": {}, "without_dna": [], "unexpected": []}
+EMPTY = {"day": "", "counts": {}, "relpaths": {}, "dnas": {}, "without_dna": [], "unexpected": []}
 
 
 def run(options: dict) -> dict:
     """Given the module's parameters, count."""
     expect, items = options["expect"], options["items"]
+    moment = moment_of(options)
     if options["remembered"]:
         expect, items = with_remembered(options["base"], expect, items)
     result = count(
@@ -137,9 +141,12 @@ def run(options: dict) -> dict:
         options["source"],
         options["predicted"],
         items,
+        moment=moment,
         timezone=options["timezone"],
     )
-    result["failures"] += unproved(options["base"], items, options["proof_age"], options["source"], options["node"])
+    result["failures"] += unproved(
+        options["base"], items, options["proof_age"], options["source"], options["node"], moment
+    )
     return result
 
 
@@ -156,8 +163,8 @@ def main() -> None:
             "predicted": {"type": "list", "elements": "str", "default": []},
             "proof_age": {"type": "float", "default": 0},
             "node": {"type": "str", "default": ""},
-            "timezone": {"type": "str", "default": "UTC"},
             "fail": {"type": "bool", "default": True},
+            **MOMENT,
             **READING,
         },
         supports_check_mode=True,

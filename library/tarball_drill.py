@@ -11,7 +11,7 @@ module: tarball_drill
 short_description: Restore tarballs into a scratch folder and prove that they are what was dumped
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing, altbackup.core.call.moment]
 description:
   - Reads the newest verified tarball of each item, compares it with its dna and with what its dump recorded, and refuses what no dump would make.
   - Unpacks it, lets the engine whose data it is look for faults, and compares what it holds with what its dump recorded.
@@ -112,6 +112,7 @@ from ..module_utils.locks import WRITING, writing
 from ..module_utils.processes import Deadline, end_with_children
 from ..module_utils.receive import with_remembered
 from ..module_utils.sandbox import Sandbox
+from ..module_utils.stamps import MOMENT, moment_of
 
 EMPTY = {"changed": False, "proved": [], "left": [], "notes": []}
 
@@ -124,6 +125,7 @@ def run(options: dict, check_mode: bool) -> dict:
     return drill(
         options["base"],
         names,
+        moment=moment_of(options),
         sandbox=Sandbox(options["user"]),
         deadline=Deadline(options["step_timeout"], "drill"),
         share=options["share"],
@@ -146,6 +148,7 @@ def main() -> None:
             "remembered": {"type": "bool", "default": False},
             "step_timeout": {"type": "float", "default": 21600},
             "fail": {"type": "bool", "default": True},
+            **MOMENT,
             **WRITING,
         },
         supports_check_mode=True,

@@ -11,7 +11,7 @@ module: tarball_drill_away
 short_description: Prove on a scratch host that tarballs of another node restore
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing, altbackup.core.call.moment]
 description:
   - The node that holds the tarballs chooses, M(altbackup.core.tarball_carry) brings them to the scratch host, which proves them as
     M(altbackup.core.tarball_drill) does, and the node keeps the proofs. Each is a step of its own.
@@ -140,6 +140,7 @@ from ..module_utils.locks import WRITING, parse_run, reading, writing
 from ..module_utils.processes import Deadline, end_with_children
 from ..module_utils.receive import with_remembered
 from ..module_utils.sandbox import Sandbox
+from ..module_utils.stamps import MOMENT, moment_of
 
 EMPTY = {"changed": False, "chosen": [], "left": [], "proved": [], "notes": []}
 
@@ -149,14 +150,21 @@ def choose(options: dict) -> dict:
     names = options["names"]
     if names is not None and options["remembered"]:
         names = with_remembered(options["base"], {}, names)[1]
-    return choose_away(options["base"], names, options["share"])
+    return choose_away(options["base"], names, options["share"], moment_of(options))
 
 
 def drill(options: dict) -> dict:
     """Given the module's parameters, prove what arrived."""
     deadline = Deadline(options["step_timeout"], "drill")
     sandbox = Sandbox(options["user"])
-    return drill_away(options["base"], options["chosen"], sandbox=sandbox, deadline=deadline, limit=options["limit"])
+    return drill_away(
+        options["base"],
+        options["chosen"],
+        moment=moment_of(options),
+        sandbox=sandbox,
+        deadline=deadline,
+        limit=options["limit"],
+    )
 
 
 def run(options: dict, check_mode: bool) -> dict:
@@ -188,6 +196,7 @@ def main() -> None:
             "user": {"type": "str", "default": "nobody"},
             "proofs": {"type": "list", "elements": "dict", "default": []},
             "fail": {"type": "bool", "default": True},
+            **MOMENT,
             **WRITING,
         },
         supports_check_mode=True,

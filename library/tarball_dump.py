@@ -52,6 +52,16 @@ options:
     description: The run's stamp, C(YYYY/MM/DD/HHMMSS).
     type: str
     required: true
+  clock:
+    description:
+      - The latest stamp that the controller's clock had shown when the run began; that of now by this node's clock by default.
+      - C(last) that points to a later one is moved back.
+    type: str
+    default: ''
+  timezone:
+    description: The zone of stamps.
+    type: str
+    default: UTC
   ext:
     description: The archive format; V(.tar.gz) is made by C(pigz) where it is installed.
     type: str
@@ -131,6 +141,7 @@ from ..module_utils.failures import attempt, summarize
 from ..module_utils.leftovers import remove_leftovers
 from ..module_utils.locks import WRITING, writing
 from ..module_utils.processes import Deadline, end_with_children
+from ..module_utils.stamps import MOMENT, moment_of
 
 EMPTY = {"changed": False, "tarballs": [], "notes": []}
 
@@ -143,6 +154,7 @@ def main() -> None:
             "items": {"type": "list", "elements": "dict", "required": True},
             "received": {"type": "list", "elements": "path", "default": []},
             "controller": {"type": "str", "default": "", "no_log": True},
+            **MOMENT,
             "stamp": {"type": "str", "required": True},
             "ext": {"type": "str", "choices": [".tar.zst", ".tar.gz", ".tar"], "default": ".tar.zst"},
             "compress_level": {"type": "int", "default": 1},
@@ -166,7 +178,11 @@ def main() -> None:
                 options["items"],
                 options["stamp"],
                 Form(options["ext"], options["compress_level"], options["algorithm"]),
-                {"deadline": Deadline(options["step_timeout"], "dump"), "verify_every": options["verify_every"]},
+                {
+                    "deadline": Deadline(options["step_timeout"], "dump"),
+                    "verify_every": options["verify_every"],
+                    "clock": moment_of(options).clock,
+                },
                 received=options["received"],
                 controller=options["controller"],
                 check_mode=module.check_mode,

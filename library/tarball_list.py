@@ -11,9 +11,10 @@ module: tarball_list
 short_description: List the tarballs of a base folder and their state
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.moment]
 description:
   - Lists tarballs with digest and size as their sidecars say; reads no bytes of them.
+  - Tarballs of a time that has not come count nowhere, and are failures.
 options:
   base:
     description: A base folder; it or its parent holds the marker C(.altbackup/).
@@ -31,10 +32,6 @@ options:
     description: Whether to add what the dump recorded of each item.
     type: bool
     default: false
-  timezone:
-    description: The zone in which today is meant.
-    type: str
-    default: UTC
   fail:
     description: Whether the module fails when something is wrong.
     type: bool
@@ -53,7 +50,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 tarballs:
-  description: The tarballs, newest last; O(ignore:state) is V(verified), V(missing), V(malformed) or V(mismatch), as the sidecar has it.
+  description: The tarballs, newest last; O(ignore:state) is V(verified), V(missing), V(malformed) or V(mismatch), as the sidecar has it,
+    or V(future), where O(clock) and O(stamp) are both earlier.
   returned: always
   type: list
   elements: dict
@@ -90,7 +88,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.failures import attempt, failure, summarize
 from ..module_utils.locks import READING, reading
-from ..module_utils.stamps import day_of, interpret_day, today_in
+from ..module_utils.stamps import MOMENT, day_of, interpret_day, moment_of, today_in
 from ..module_utils.wanted import listing
 
 STAGE = "list"
@@ -100,7 +98,8 @@ EMPTY = {"changed": False, "listed": False, "tarballs": [], "notes": []}
 def run(options: dict) -> dict:
     """Given the module's parameters, list, and miss what was expected."""
     day = "" if options["day"] == "all" else interpret_day(options["day"], today_in(options["timezone"]))
-    result = listing(options["base"], day, records=options["records"])
+    moment = moment_of(options)
+    result = listing(options["base"], day, moment=moment, records=options["records"])
     expected = options["expected"]
     if expected and not any(
         tarball["state"] == "verified" and day_of(tarball["stamp"]) == expected for tarball in result["tarballs"]
@@ -120,8 +119,8 @@ def main() -> None:
             "day": {"type": "str", "default": "all"},
             "expected": {"type": "str", "default": ""},
             "records": {"type": "bool", "default": False},
-            "timezone": {"type": "str", "default": "UTC"},
             "fail": {"type": "bool", "default": True},
+            **MOMENT,
             **READING,
         },
         supports_check_mode=True,

@@ -11,11 +11,12 @@ module: tarball_prepare
 short_description: Prepare a target to receive a source's tarballs
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing, altbackup.core.call.moment]
 description:
   - Compares what the source holds with what this target has verified, and says what is to be sent, in order.
   - A tarball whose content the target has under another stamp of the item is stored as a hard link, after the old file was read again.
   - Tarballs that this target's own retention would remove are not asked for, but for the newest one of the day of each item.
+  - What a source says that it holds of a time that has not come is not asked for, and a failure that names the source.
   - Where room is short, what fits is asked for, in order; the rest is a failure.
   - Makes the source's tree and its private folder for arriving files, below the marked base; removes from it what this run does not want.
 options:
@@ -155,6 +156,7 @@ from ..module_utils.leftovers import remove_leftovers
 from ..module_utils.locks import WRITING, writing
 from ..module_utils.processes import Deadline, end_with_children
 from ..module_utils.receive import prepare
+from ..module_utils.stamps import MOMENT, moment_of
 
 EMPTY = {
     "changed": False,
@@ -186,6 +188,7 @@ def main() -> None:
             "slots": {"type": "int", "default": 0},
             "slot_wait": {"type": "float", "default": 0},
             "fail": {"type": "bool", "default": True},
+            **MOMENT,
             **WRITING,
         },
         supports_check_mode=True,
@@ -201,6 +204,7 @@ def main() -> None:
                 options["base"],
                 options["tarballs"],
                 day=options["day"],
+                moment=moment_of(options),
                 keep=options["keep"],
                 keeps=options["keeps"],
                 items=options["items"],

@@ -11,11 +11,13 @@ module: tarball_purge
 short_description: Remove the verified tarballs that are no longer to be kept
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing, altbackup.core.call.moment]
 description:
   - Keeps, per item, the newest verified tarball of each of the last K days that have one, and the newest of each of the last K distinct contents.
   - Removes every other verified tarball with its sidecar and record, and the date folders that become empty.
   - Never removes the newest verified tarball, nor one made in this run. What is not verified, or dated later than O(stamp), does not count and is left alone.
+  - On a target, a tarball that came a day or more after its stamp has only what of the K days and contents those that came in time leave free.
+  - Removes of an item at most one more than what the run of O(stamp) added to this node, the oldest first. The rest waits for later runs.
   - Follows no link and touches nothing outside the base.
   - No tarball in the base, or none of an item that O(names) names, is a failure. Items with a folder that cannot be read are left alone.
 options:
@@ -37,10 +39,6 @@ options:
         They are purged, too, even if O(names) does not name them; with 0 they are left to O(keep) and O(names).
     type: int
     default: 0
-  stamp:
-    description: The run's stamp, C(YYYY/MM/DD/HHMMSS); that of now by default. Tarballs of this very stamp are never removed.
-    type: str
-    default: ''
   predicted:
     description: Paths below O(base) that a run in check mode would have made.
     type: list
@@ -50,10 +48,6 @@ options:
     description: Whether each tarball that would count is read first, so that only a match counts.
     type: bool
     default: false
-  timezone:
-    description: The zone of stamps.
-    type: str
-    default: UTC
   fail:
     description: Whether the module fails when something is wrong.
     type: bool
@@ -84,6 +78,12 @@ kept:
   type: list
   elements: str
   sample: [svn/dybsvn/2013/05/10/104701/dybsvn-20496.tar.gz]
+waiting:
+  description: Those of them that are no longer to be kept, but are left for later runs, as this one removed what it may.
+  returned: always
+  type: list
+  elements: str
+  sample: []
 removed:
   description: Tarballs that were removed, or would be in check mode.
   returned: always
@@ -115,7 +115,6 @@ failures:
   sample: []
 """
 
-import time
 from collections.abc import Mapping
 
 from ansible.module_utils.basic import AnsibleModule
@@ -125,9 +124,9 @@ from ..module_utils.layout import open_tree
 from ..module_utils.locks import WRITING, writing
 from ..module_utils.purge import purge
 from ..module_utils.receive import remembered_items
-from ..module_utils.stamps import stamp_at
+from ..module_utils.stamps import MOMENT, moment_of
 
-EMPTY = {"changed": False, "kept": [], "removed": [], "unverified": [], "notes": [], "bytes_freed": 0}
+EMPTY = {"changed": False, "kept": [], "waiting": [], "removed": [], "unverified": [], "notes": [], "bytes_freed": 0}
 
 
 def run(options: dict, check_mode: bool) -> dict:
@@ -140,7 +139,7 @@ def run(options: dict, check_mode: bool) -> dict:
         options["base"],
         keep,
         None if names is None else [*names, *(key for key in known if key not in names)],
-        stamp=options["stamp"] or stamp_at(time.time(), options["timezone"]),
+        moment=moment_of(options),
         made_now=[options["stamp"]] if options["stamp"] else [],
         predicted=options["predicted"],
         verify=options["verify"],
@@ -156,11 +155,10 @@ def main() -> None:
             "keep": {"type": "raw", "required": True},
             "names": {"type": "list", "elements": "str"},
             "remembered": {"type": "int", "default": 0},
-            "stamp": {"type": "str", "default": ""},
             "predicted": {"type": "list", "elements": "str", "default": []},
             "verify": {"type": "bool", "default": False},
-            "timezone": {"type": "str", "default": "UTC"},
             "fail": {"type": "bool", "default": True},
+            **MOMENT,
             **WRITING,
         },
         supports_check_mode=True,

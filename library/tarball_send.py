@@ -33,7 +33,7 @@ options:
       peer:
         description:
           - How the target is reached, a mapping. Needed are C(node), its inventory name, and C(folder), where files arrive there.
-          - Without C(host), the address to dial, it is this machine. Optional are C(port), C(user), C(ssh_key) (a path on this node), C(ssh_args) (a list).
+          - Without C(host), the address to dial, it is this machine. Optional are C(port), C(user), C(ssh_key) (a path on this node).
           - Limits are C(bwlimit) (as C(rsync --bwlimit) takes it), C(connect_timeout) and C(io_timeout) (seconds, 15 and 60),
             C(min_rate) (bytes a second, none).
           - C(nice) and C(ionice) are the priorities of the other end. A key with a forced command lets no such wish through.
@@ -48,6 +48,12 @@ options:
         description: Whether the target fetches it itself (C(pull)); then only the peer's C(node) matters here.
         type: bool
         default: false
+  ssh_args:
+    description:
+      - Further options of ssh for all peers, which may hold secrets; a list of words as JSON, in base64, so that it can be hidden
+        wherever it would be shown without hiding words that are like one of its own.
+    type: str
+    default: ''
   fail:
     description: Whether the module fails when something is wrong.
     type: bool
@@ -123,7 +129,10 @@ TARGET = {
 
 def run(options: dict) -> dict:
     """Given the module's parameters, send."""
-    pairs = [(parse_peer(target["peer"]), target["tarballs"], target["fetched"]) for target in options["targets"]]
+    pairs = [
+        (parse_peer(target["peer"], options["ssh_args"]), target["tarballs"], target["fetched"])
+        for target in options["targets"]
+    ]
     return send(
         options["base"],
         [(peer, tarballs) for peer, tarballs, fetched in pairs if not fetched],
@@ -138,6 +147,7 @@ def main() -> None:
         argument_spec={
             "base": {"type": "path", "required": True},
             "targets": {"type": "list", "elements": "dict", "options": TARGET, "required": True},
+            "ssh_args": {"type": "str", "default": "", "no_log": True},
             "fail": {"type": "bool", "default": True},
             **WRITING,
         },

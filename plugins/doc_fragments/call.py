@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Options that modules share: those of all, and of those that write."""
+    """Options that modules share: those of all, of those that write, and of those that judge stamps."""
 
     WRITING = r"""
 options:
@@ -17,6 +17,24 @@ options:
       - Without it the tree is locked for this call alone, and not at all while it is another run's.
         So it is with a run of 0 seconds, but that one knows which runs of its controller are dead.
     type: dict
+"""
+
+    MOMENT = r"""
+options:
+  stamp:
+    description: The run's stamp, C(YYYY/MM/DD/HHMMSS); that of now by this node's clock by default. Tarballs that are later do not count.
+    type: str
+    default: ''
+  clock:
+    description:
+      - The latest stamp that the controller's clock had shown when the run began; that of now by this node's clock by default.
+      - A tarball that is later than both O(ignore:stamp) and this is a failure.
+    type: str
+    default: ''
+  timezone:
+    description: The zone of stamps, and in which today is meant.
+    type: str
+    default: UTC
 """
 
     DOCUMENTATION = r"""

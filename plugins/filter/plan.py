@@ -13,9 +13,10 @@ from ansible.utils import unsafe_proxy
 from jinja2.exceptions import TemplateError
 
 from ..module_utils.errors import InvalidInput
+from ..module_utils.ssh_words import seal
 from ..plugin_utils import plan as plans
 from ..plugin_utils.run_identity import identify_run
-from ..plugin_utils.settings import PREFIX, Unreadable
+from ..plugin_utils.settings import PREFIX, Unreadable, validate
 
 try:
     from ansible.template import trust_as_template as _trust  # noqa: F401
@@ -93,6 +94,15 @@ def connection_facts(
     return untrusted(found)
 
 
+def ssh_args(hostvars: Mapping[str, Mapping[str, Any]], host: str) -> str:
+    """Given hostvars and the host that runs rsync, return its further options of ssh, sealed: no plan has them, as it is shown."""
+    name = f"{PREFIX}ssh_args"
+    values, problems = validate("source", read_host(hostvars[host], name))
+    if any(problem.variable == name for problem in problems):
+        raise AnsibleFilterError(f"{host}: {name} cannot be read")
+    return seal(values[name])
+
+
 def is_template(raw: Any) -> bool:
     """Return whether a variable as written is a template."""
     return isinstance(raw, str) and is_left_over(raw)
@@ -103,11 +113,11 @@ def effective(planned: Mapping[str, Any], host: str) -> dict[str, Any]:
     return untrusted(plans.effective(plain(planned), str(host)))
 
 
-def read_host(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Given the variables of a host, return those that matter, evaluated, as plain values or Unreadable."""
+def read_host(variables: Mapping[str, Any], only: str = "") -> dict[str, Any]:
+    """Given the variables of a host, return those that matter, or one, evaluated, as plain values or Unreadable."""
     found: dict[str, Any] = {}
     for name in [str(name) for name in variables]:
-        if name.startswith(PREFIX) or name in CONNECTION:
+        if name == only or (not only and (name.startswith(PREFIX) or name in CONNECTION)):
             try:
                 found[name] = plain(variables[name], strict=True)
             except (AnsibleError, TemplateError) as error:
@@ -160,4 +170,10 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
-        return {"plan": plan, "with_items": with_items, "effective": effective, "connection_facts": connection_facts}
+        return {
+            "plan": plan,
+            "with_items": with_items,
+            "effective": effective,
+            "connection_facts": connection_facts,
+            "ssh_args": ssh_args,
+        }

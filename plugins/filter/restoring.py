@@ -17,6 +17,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.loader import connection_loader
 from jinja2.exceptions import TemplateError
 
+from ..module_utils.ssh_words import seal
 from ..plugin_utils import restoring
 from .outcomes import _guarded
 from .plan import REACHED_BY, explain, plain, untrusted
@@ -57,11 +58,7 @@ def reached_by(hostvars: Mapping[str, Mapping[str, Any]], plan: Mapping[str, Any
     entry = {**plan["sources"].get(host, {}), **plan["targets"].get(host, {})}
     limits = {name: float(entry[name]) for name in ("connect_timeout", "io_timeout", "min_rate") if entry.get(name)}
     try:
-        variables = {
-            str(name): plain(hostvars[host][name], strict=True)
-            for name in hostvars[host]
-            if REACHED_BY.fullmatch(str(name))
-        }
+        variables = _variables(hostvars, host)
         way = str(variables.get("ansible_connection") or constants.DEFAULT_TRANSPORT)
         if way in _LOCAL:
             return {"node": host, **limits}
@@ -80,17 +77,33 @@ def _ssh(host: str, variables: Mapping[str, Any]) -> dict[str, Any]:
         return constants.config.get_config_value(name, plugin_type="connection", plugin_name="ssh", variables=variables)
 
     port = option("port")
-    args = [
-        word for name in ("ssh_args", "ssh_common_args", "ssh_extra_args") for word in shlex.split(option(name) or "")
-    ]
     user = option("remote_user") or context.CLIARGS.get("remote_user")
     return {
         "host": str(variables.get("ansible_ssh_host") or variables.get("ansible_host") or host),
         "port": int(port) if port else None,
         "user": str(user or ""),
         "ssh_key": str(option("private_key_file") or context.CLIARGS.get("private_key_file") or ""),
-        "ssh_args": args,
     }
+
+
+def reached_with(hostvars: Mapping[str, Mapping[str, Any]], host: str) -> str:
+    """Given hostvars and a host, return the options of ssh with which the controller reaches it, sealed: they may hold secrets."""
+    connection_loader.get("ssh", class_only=True)
+    variables = _variables(hostvars, host)
+    if str(variables.get("ansible_connection") or constants.DEFAULT_TRANSPORT) not in _SSH:
+        return ""
+    names = ("ssh_args", "ssh_common_args", "ssh_extra_args")
+    values = [
+        constants.config.get_config_value(name, plugin_type="connection", plugin_name="ssh", variables=variables)
+        for name in names
+    ]
+    return seal([word for value in values for word in shlex.split(value or "")])
+
+
+def _variables(hostvars: Mapping[str, Mapping[str, Any]], host: str) -> dict[str, Any]:
+    """Return the variables of a host by which it is reached, evaluated. Raise AnsibleError or TemplateError."""
+    names = [str(name) for name in hostvars[host] if REACHED_BY.fullmatch(str(name))]
+    return {name: plain(hostvars[host][name], strict=True) for name in names}
 
 
 def _sudo(variables: Mapping[str, Any]) -> dict[str, str]:
@@ -129,6 +142,7 @@ class FilterModule:
             restore_plan,
             restore_choice,
             restore_speeds,
+            reached_with,
             restoring.restore_ready,
             restoring.record_restore,
         )

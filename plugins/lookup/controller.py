@@ -13,6 +13,7 @@ short_description: The controller's inventory and this collection, as one text
 description:
   - Reads the inventory of this run and the folder of this collection as they are on disk. What is in a vault stays in it.
   - The text is what M(altbackup.core.tarball_dump) takes as its option C(controller). It is the same while nothing changes.
+  - Private keys, and the files of passwords that this run was given or that are called like such, are left out.
   - What cannot be read is no error here, but a failure of that item when it is dumped, so that it stops no other.
 options: {}
 """
@@ -35,13 +36,31 @@ _raw:
   sample: [eNqrVkrNK8ksqVSyUqiuVVAqKMpPyknNVbJSUKoFAIvqCXo=]
 """
 
+import os
 from typing import Any
 
+from ansible import constants, context
 from ansible.plugins.lookup import LookupBase
 
 from ..module_utils.controller import pack_controller
 from ..module_utils.errors import AltbackupError
 from ..plugin_utils.controller_tree import controller_tree
+
+_SETTINGS = ("BECOME_PASSWORD_FILE", "CONNECTION_PASSWORD_FILE", "DEFAULT_PRIVATE_KEY_FILE")
+
+
+def secret_files() -> list[str]:
+    """Return the files of passwords and keys that this run was given, by ansible.cfg, the environment or the command line."""
+    given = context.CLIARGS
+    identities = [*(given.get("vault_ids") or ()), *(constants.DEFAULT_VAULT_IDENTITY_LIST or ())]
+    named = [
+        *(given.get("vault_password_files") or ()),
+        *(str(identity).rpartition("@")[2] for identity in identities),
+        constants.DEFAULT_VAULT_PASSWORD_FILE,
+        *(given.get(name) for name in ("become_password_file", "connection_password_file", "private_key_file")),
+        *(constants.config.get_config_value(name) for name in _SETTINGS),
+    ]
+    return [os.path.expanduser(str(path)) for path in named if path]
 
 
 class LookupModule(LookupBase):
@@ -51,6 +70,6 @@ class LookupModule(LookupBase):
         """Return the packed tree, or why there is none."""
         sources = (variables or {}).get("ansible_inventory_sources") or []
         try:
-            return [pack_controller(controller_tree([str(source) for source in sources]))]
+            return [pack_controller(controller_tree([str(source) for source in sources], secrets=secret_files()))]
         except (AltbackupError, OSError) as error:
             return [pack_controller({}, f"what the controller is to add cannot be read there: {error}")]

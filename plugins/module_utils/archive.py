@@ -15,7 +15,7 @@ from typing import IO
 
 from .digest import CHUNK, new_hash
 from .errors import AltbackupError, ToolMissing, naming
-from .processes import Child, Deadline, clean_environment, ended_at, find_tool
+from .processes import Child, Deadline, Writer, clean_environment, ended_at, find_tool
 from .sidecar import Dna
 
 _BLOCK = 1 << 15
@@ -89,7 +89,7 @@ def _tar_command(
     if fixed_times:
         command.append("--mtime=@0")
     for part, names in zip(parts, lists):
-        command += [f"--directory={part.root}", "--null", f"--files-from=/dev/fd/{names.fileno()}"]
+        command += [f"--directory={part.root}", "--null", f"--files-from={names.name}"]
     return command
 
 
@@ -98,10 +98,10 @@ def _lists(parts: Sequence[Part]) -> Iterator[list[IO[bytes]]]:
     with contextlib.ExitStack() as stack:
         lists: list[IO[bytes]] = []
         for part in parts:
-            names = stack.enter_context(tempfile.TemporaryFile())
+            names = stack.enter_context(tempfile.NamedTemporaryFile())
             with naming(tempfile.gettempdir()):
                 names.write(b"".join(name + b"\0" for name in part.names))
-                names.seek(0)
+                names.flush()
             lists.append(names)
         yield lists
 
@@ -124,42 +124,85 @@ def write_archive(
     A given manifest is filled from the same pass; `said` receives tar's warnings. Raise ToolFailed, ToolMissing,
     DeadlineExceeded or OSError; the caller removes the file.
     """
+    with packed(parts, top=top, owner=owner, fixed_times=fixed_times, sparse=sparse) as tar:
+        stream, root = _pipe(tar), parts[0].root
+        dna = store_archive(destination, stream, tar, root, top=top, form=form, deadline=deadline, manifest=manifest)
+        if said is not None:
+            said += tar.stderr().splitlines()
+    return dna
+
+
+@contextlib.contextmanager
+def packed(
+    parts: Sequence[Part],
+    *,
+    top: str,
+    owner: tuple[int, int] | None = None,
+    fixed_times: bool = False,
+    sparse: bool = False,
+    stdout: int | IO[bytes] = subprocess.PIPE,
+    as_user: Callable[[Sequence[str | bytes]], list[str | bytes]] = list,
+) -> Iterator[Child]:
+    """Given parts and the name of the top folder, yield the tar that writes their archive to `stdout`.
+
+    `as_user` makes of an argv the one that runs it as the right user. Raise ToolMissing or OSError.
+    """
+    with _lists(parts) as lists, Child(
+        as_user(_tar_command(parts, lists, top, owner, fixed_times, sparse)),
+        stdout=stdout,
+        environment=clean_environment(LC_ALL="C"),
+        name="tar",
+    ) as tar:
+        yield tar
+
+
+def store_archive(
+    destination: str,
+    source: IO[bytes],
+    writer: Writer,
+    root: str,
+    *,
+    top: str,
+    form: Form,
+    deadline: Deadline,
+    manifest: Manifest | None = None,
+) -> Dna:
+    """Given the stream of an uncompressed archive and who writes it, compress it into a new file, flush that, return its Dna.
+
+    `root` says what is archived. A given manifest is filled from the same pass. The writer is ended unless it wrote all.
+    Raise ToolFailed, ToolMissing, DeadlineExceeded or OSError; the caller removes the file.
+    """
     squeeze = compressor(form)
     with contextlib.ExitStack() as stack:
-        lists = stack.enter_context(_lists(parts))
-        command = _tar_command(parts, lists, top, owner, fixed_times, sparse)
         output = stack.enter_context(_create(destination))
-        tar = stack.enter_context(
-            Child(
-                command,
-                stdout=subprocess.PIPE,
-                environment=clean_environment(LC_ALL="C"),
-                pass_fds=[names.fileno() for names in lists],
-            )
-        )
-        children = [(tar, f"archiving {parts[0].root}")]
-        stream = _pipe(tar)
-        listing = None
+        stream, listing, packer = source, None, None
         if manifest is not None:
             listing = stack.enter_context(_Listing(stream, manifest, top))
-            stack.callback(tar.end)  # before the listing waits for the end of what tar writes
             stream = listing.output
+        stack.enter_context(_ended_unless_all(writer))  # before the listing waits for the end of what it writes
         if squeeze:
             packer = stack.enter_context(Child(squeeze, stdin=stream, stdout=subprocess.PIPE))
-            children.append((packer, f"compressing {parts[0].root}"))
             stream.close()  # the compressor alone reads it
             stream = _pipe(packer)
         with naming(destination):
-            dna = _copy(stream, output, form.algorithm, deadline, [child for child, _ in children])
-        for child, what in reversed(children):  # a compressor that dies takes tar with it, and has the reason
-            child.check(deadline, what)
-        if said is not None:
-            said += tar.stderr().splitlines()
+            dna = _copy(stream, output, form.algorithm, deadline, [writer, *([packer] if packer else [])])
+        if packer is not None:  # one that dies takes the writer with it, and has the reason
+            packer.check(deadline, f"compressing {root}")
+        writer.check(deadline, f"archiving {root}")
         if listing is not None:
             listing.finish()
         with naming(destination):
             os.fsync(output.fileno())
     return dna
+
+
+@contextlib.contextmanager
+def _ended_unless_all(writer: Writer) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        writer.end()
+        raise
 
 
 def _pipe(child: Child) -> IO[bytes]:
@@ -172,7 +215,7 @@ def _create(path: str) -> IO[bytes]:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb", buffering=0)
 
 
-def _copy(stream: IO[bytes], output: IO[bytes], algorithm: str, deadline: Deadline, writers: Sequence[Child]) -> Dna:
+def _copy(stream: IO[bytes], output: IO[bytes], algorithm: str, deadline: Deadline, writers: Sequence[Writer]) -> Dna:
     """Copy a stream to a file, digesting it. Raise DeadlineExceeded."""
     digest, size = new_hash(algorithm), 0
     with ended_at(deadline, writers):

@@ -15,9 +15,10 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .errors import AltbackupError, ToolFailed
+from .errors import AltbackupError, InvalidInput, ToolFailed
 from .failures import failure
 from .layout import TEMPORARY, split_relpath
+from .opened import require_kept, require_own
 from .processes import Deadline, inherited
 from .publish import remove_folder
 from .transfer import PARTIAL, Peer, carry
@@ -90,6 +91,7 @@ class _Mover:
 def _spool(folder: str, size: int, notes: list[str]) -> Iterator[str]:
     """Yield an empty private folder with room for so many bytes, held by this call; it is removed at the end."""
     os.makedirs(folder, 0o700, exist_ok=True)
+    require_kept(folder, "what travels through the controller")
     with _locked(folder):
         notes += _remove_abandoned(folder)
         free = shutil.disk_usage(folder).free
@@ -119,13 +121,14 @@ def _locked(path: str, flags: int = fcntl.LOCK_EX) -> Iterator[int]:
 
 
 def _remove_abandoned(folder: str) -> list[str]:
-    """Remove the folders of calls that were killed: nobody holds these. Return a note on each."""
+    """Remove this user's folders of calls that were killed: nobody holds these. Return a note on each."""
     notes = []
     for name in sorted(os.listdir(folder)):
         path = os.path.join(folder, name)
         if not name.startswith(TEMPORARY) or os.path.islink(path) or not os.path.isdir(path):
             continue
-        with contextlib.suppress(BlockingIOError), _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        with contextlib.suppress(BlockingIOError, InvalidInput), _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            require_own(path)
             remove_folder(path)
             notes.append(f"removed {path}, which a killed call had left")
     return notes

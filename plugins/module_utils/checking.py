@@ -12,10 +12,21 @@ from .digest import digest_file, in_parallel, new_hash, open_plain
 from .errors import InvalidInput
 from .failures import failure
 from .items import nearest
-from .layout import EXTENSIONS, Scan, Tarball, open_tree, parse_filename, plain_status, read_state, scan, split_relpath
+from .layout import (
+    EXTENSIONS,
+    Scan,
+    Tarball,
+    Tree,
+    open_tree,
+    parse_filename,
+    plain_status,
+    read_state,
+    scan,
+    split_relpath,
+)
 from .publish import write_sidecar
 from .sidecar import SUFFIX, Dna
-from .stamps import day_of, interpret_day, today_in
+from .stamps import Moment, day_of, interpret_day, today_in
 
 _STAGE = "check"
 _HINTS = 10
@@ -113,6 +124,36 @@ def unreadable(found: Scan, stage: str = _STAGE) -> list[dict[str, Any]]:
         failure(stage, f"folder {relpath} cannot be read: {why}: what it holds is not known", relpath=relpath)
         for relpath, why in found.unreadable
     ]
+
+
+def ahead(tree: Tree, moment: Moment, keys: Collection[str] | None = None) -> list[dict[str, Any]]:
+    """Given a tree, return a failure for each item, of some only if given, with tarballs whose stamps nothing honest can have.
+
+    It is the same whoever finds it, so that a run tells it once.
+    """
+    found = scan(tree, keys=keys, go_on=True, after=moment.latest)
+    return [
+        failure(_STAGE, ahead_reason(tree.path(relpaths[0]), len(relpaths) - 1, moment), relpath=relpaths[0])
+        for relpaths in by_item(tarball.relpath for tarball in found.tarballs)
+    ]
+
+
+def by_item(relpaths: Iterable[str]) -> list[list[str]]:
+    """Given paths of tarballs, return them in their order, those of each item together."""
+    items: dict[str, list[str]] = {}
+    for relpath in sorted(relpaths):
+        items.setdefault("/".join(relpath.split("/")[:2]), []).append(relpath)
+    return list(items.values())
+
+
+def ahead_reason(path: str, more: int, moment: Moment) -> str:
+    """Given the first of an item's tarballs of a time that has not come, and how many more there are, return what is said and to be done."""
+    others = f" ({more} more of this item are, too)" if more else ""
+    return (
+        f"{path} is stamped later than this run, {moment.stamp}, and than the controller's clock, {moment.clock}{others}: no run can have "
+        "made it, so it counts nowhere. Find out who put it there. If a clock was wrong and it is good, rename its folder to the time at "
+        "which it was made; else move it out of the base"
+    )
 
 
 def _empty_result(day: str = "") -> dict[str, Any]:
@@ -223,12 +264,14 @@ def count(
     predicted: Sequence[str] = (),
     items: Sequence[str] | None = None,
     *,
+    moment: Moment,
     timezone: str = "UTC",
 ) -> dict[str, Any]:
     """Given a base, a day and {name or category/name: expected number}, count verified tarballs, reading none.
 
     A name's count is the number of its items that have one that day. `items` (category/name) are those that may be
-    there; without it, whatever the names expected. Raise BaseUnusable or InvalidInput.
+    there; without it, whatever the names expected. Those that nothing honest can have made do not count; `dnas` is what the
+    others' sidecars say, {relpath: algorithm:digest:size}. Raise BaseUnusable or InvalidInput.
     """
     expected = {str(key): _number(key, value) for key, value in expect.items()}
     tree = open_tree(base)
@@ -238,7 +281,7 @@ def count(
     counts: dict[str, int] = {}
     relpaths: dict[str, list[str]] = {}
     failures: list[dict[str, Any]] = []
-    newest = _newest_of_each_item(found, predicted, of_day)
+    newest = _newest_of_each_item(found, predicted, of_day, moment)
     allowed = {seen.key for seen in newest} if items is None else set(items)
     counted = _by_key([seen for seen in newest if seen.key in allowed])
     unverified = [tarball for tarball in found.tarballs if not tarball.verified]
@@ -263,12 +306,18 @@ def count(
         sentence = f"unexpected in {title} on {of_day}: {relpath}: {reason}"
         failures.append(failure(_STAGE, sentence, relpath=relpath))
     failures += unreadable(found)
+    failures += ahead(tree, moment)
     if not expected:
         failures.append(failure(_STAGE, f"nothing is expected of {title}: no items, so nothing could be checked"))
     return {
         "day": of_day,
         "counts": counts,
         "relpaths": relpaths,
+        "dnas": {
+            tarball.relpath: f"{tarball.dna.alg}:{tarball.dna.dig}:{tarball.dna.size}"
+            for tarball in found.verified()
+            if tarball.dna and tarball.key in allowed and not moment.is_ahead(tarball.stamp)
+        },
         "without_dna": [tarball.relpath for tarball in unverified],
         "unexpected": [relpath for relpath, _ in unexpected],
         "failures": failures,
@@ -301,12 +350,12 @@ def _by_key(tarballs: Iterable[Any]) -> dict[str, list[Any]]:
     return result
 
 
-def _newest_of_each_item(found: Scan, predicted: Sequence[str], day: str) -> list[_Seen]:
-    """Return the newest verified tarball of each item on a day."""
+def _newest_of_each_item(found: Scan, predicted: Sequence[str], day: str, moment: Moment) -> list[_Seen]:
+    """Return the newest verified tarball of each item on a day, of those that are not of the future."""
     seen = [
         _Seen(tarball.key, tarball.name, tarball.stamp, tarball.relpath)
         for tarball in found.verified()
-        if parse_filename(tarball.filename, tarball.name)
+        if parse_filename(tarball.filename, tarball.name) and not moment.is_ahead(tarball.stamp)
     ]
     for relpath in predicted:
         category, name, stamp, _ = split_relpath(relpath)

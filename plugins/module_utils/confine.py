@@ -121,11 +121,19 @@ def _set_attributes(path: str, set_: int = 0, clear: int = 0, below: bool = Fals
     _check(result, f"attributes of the mount on {path}")
 
 
+def _open_room(room: str) -> int:
+    """Open a folder in this mount namespace; a path that leads through an open file is one of the namespace before."""
+    descriptor = os.open(os.path.realpath(room), os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+    if not os.path.samestat(os.fstat(descriptor), os.stat(room)):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), room)
+    return descriptor
+
+
 def _arrange_files(room: str, masked: list[str]) -> None:
     """Make all that is mounted read-only, but for the room and an empty home; nothing below them can be started."""
     quiet = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
     _mount("", "/", "", _MS_REC | _MS_PRIVATE)
-    descriptor = os.open(room, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW) if room else -1
+    descriptor = _open_room(room) if room else -1
     if os.path.isdir("/run"):  # the sockets of others' daemons
         _mount("none", "/run", "tmpfs", quiet, "mode=0755,size=64k")
     _mount("none", HOME, "tmpfs", quiet, "mode=1777,size=64m")

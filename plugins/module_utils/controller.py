@@ -17,6 +17,8 @@ CONTROLLER = "altbackup-controller"
 CONTROLLER_KEY = f"folders/{CONTROLLER}"
 _TIME = 946684800
 """2000-01-01: of all files, so that what did not change is the same; zip files know no year before 1980"""
+_MOST = 256 << 20
+"""Bytes of text, which has up to six for a byte of a file"""
 
 
 def controller_item(tree: Tree) -> dict[str, Any]:
@@ -42,7 +44,11 @@ def unpack_controller(tree: Tree, packed: str) -> None:
     Only its user can read it.
     """
     try:
-        handed = json.loads(zlib.decompress(base64.b64decode(packed)))
+        unpacker = zlib.decompressobj()
+        text = unpacker.decompress(base64.b64decode(packed), _MOST)
+        if not unpacker.eof:
+            raise ValueError(f"it is cut, or has more than {_MOST} bytes")
+        handed = json.loads(text)
     except (ValueError, zlib.error) as error:
         raise InvalidInput(f"what the controller handed over cannot be read: {error}") from error
     if handed["problem"]:

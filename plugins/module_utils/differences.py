@@ -12,6 +12,7 @@ from typing import Any
 
 from .digest import digest_file
 from .layout import printable
+from .visible import visible
 
 _LABEL = "security.selinux"
 """Where a file is decides on it, not what it holds"""
@@ -104,7 +105,7 @@ def unified_diff(old: str, new: str, found: Sequence[Difference]) -> str:
     lines: list[str] = []
     length = 0
     for difference in found:
-        for line in _diff_of(old, new, difference):
+        for line in map(visible, _diff_of(old, new, difference)):
             length += len(line) + 1
             if length > _LONGEST_DIFF:
                 return "\n".join([*lines, f"[cut at {_LONGEST_DIFF} bytes]"]) + "\n"

@@ -14,18 +14,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .checking import ahead
 from .digest import cores, digest_file, in_parallel
 from .errors import AltbackupError, InvalidInput, ProofFailed
 from .failures import failure
 from .items import CATEGORIES
 from .layout import Tarball, Tree, open_tree, parse_filename, printable, scan
 from .leftovers import drill_folder
+from .opened import require_kept, require_own
 from .processes import Deadline
 from .proof_files import last_proved, moment_at, write_proof
 from .proofs import prove, version_of
 from .publish import make_folders, read_record, remove_folder, require_writable
 from .sandbox import Sandbox
 from .sidecar import Dna
+from .stamps import Moment
 from .unpack import Contents, Limits, TooLarge, examine, extract
 
 STAGE = "drill"
@@ -40,6 +43,7 @@ def drill(
     base: str,
     names: Sequence[str] | None = None,
     *,
+    moment: Moment,
     sandbox: Sandbox,
     deadline: Deadline,
     share: float = 1.0,
@@ -57,7 +61,7 @@ def drill(
     """
     tree = open_tree(base) if check_mode else require_writable(base)
     result: dict[str, Any] = {"changed": False, "proved": [], "left": [], "notes": [], "failures": []}
-    chosen = choose(tree, names, share, result)
+    chosen = choose(tree, names, share, moment, result)
     if check_mode:
         result["proved"] = [{**_described(tarball), "when": ""} for tarball in chosen]
         result["changed"] = bool(chosen)
@@ -73,14 +77,17 @@ def drill(
     return result
 
 
-def choose(tree: Tree, names: Sequence[str] | None, share: float, result: dict[str, Any]) -> list[Tarball]:
+def choose(
+    tree: Tree, names: Sequence[str] | None, share: float, moment: Moment, result: dict[str, Any]
+) -> list[Tarball]:
     """Given a tree, items and the part of them to drill, return the newest verified tarballs of those whose last proof is oldest.
 
+    What is later than the moment does not count.
     What is `left`, and `failures`, are entered in the result. Raise InvalidInput.
     """
     if not 0 < share <= 1:
         raise InvalidInput(f"share {share:g} is not a part of the items above 0 and up to 1")
-    newest, proved = _newest(tree, names, result)
+    newest, proved = _newest(tree, names, moment, result)
     order = sorted(newest.values(), key=lambda tarball: (proved[tarball.key], tarball.key))
     chosen = order[: math.ceil(share * len(order))]
     result["left"] = [tarball.relpath for tarball in order[len(chosen) :]]
@@ -112,15 +119,20 @@ def _described(tarball: Tarball) -> dict[str, Any]:
 
 
 def _newest(
-    tree: Tree, names: Sequence[str] | None, result: dict[str, Any]
+    tree: Tree, names: Sequence[str] | None, moment: Moment, result: dict[str, Any]
 ) -> tuple[dict[str, Tarball], dict[str, float]]:
     """Return {category/name: its newest verified tarball} and when each item was last proved; an item without one is a failure."""
     found = scan(tree, keys=None if names is None else set(names), go_on=True)
-    verified = [tarball for tarball in found.verified() if parse_filename(tarball.filename, tarball.name)]
+    verified = [
+        tarball
+        for tarball in found.verified()
+        if parse_filename(tarball.filename, tarball.name) and moment.counts(tarball.stamp)
+    ]
     newest = {tarball.key: tarball for tarball in sorted(verified, key=lambda tarball: tarball.stamp)}
     for relpath, why in found.unreadable:
         reason = f"folder {relpath} cannot be read: {why}: what it holds was not drilled"
         result["failures"].append(failure(STAGE, reason, relpath=relpath))
+    result["failures"] += ahead(tree, moment, None if names is None else set(names))
     for key in names or ():
         if key not in newest:
             reason = f"no verified tarball of {key} in {tree.base}: nothing of it could be proved"
@@ -138,6 +150,9 @@ def _scratch(tree: Tree, folder: str, result: dict[str, Any]) -> Iterator[str]:
     if folder and not (os.path.isabs(folder) and os.path.isdir(folder)):
         raise InvalidInput(f"folder {folder!r} for drills is not the absolute path of a folder on this node")
     path = os.path.join(folder, f"{TEMPORARY}{tree.source or 'own'}") if folder else drill_folder(tree)
+    if folder:
+        require_kept(folder, "drills")
+        require_own(path)
     if os.path.lexists(path):
         remove_folder(path)
         result["notes"].append(f"removed {path}, which a killed drill left")

@@ -15,23 +15,25 @@ from .drill import MARGIN, TEMPORARY, chain_of, choose, drill, failure_of
 from .errors import AltbackupError, InvalidInput, ProofFailed
 from .layout import MARKER, Tree, is_plain_file, open_tree, scan, split_relpath
 from .locks import Run, held
+from .opened import require_kept, require_own
 from .processes import Deadline
 from .proof_files import write_proof
 from .publish import read_record, remove_folder, write_record, write_sidecar
 from .sandbox import Sandbox
 from .sidecar import parse, serialize
+from .stamps import Moment
 
 _PROOF_KEYS = ("dig", "size", "alg", "stamp", "kind", "when", "seconds", "facts", "versions", "notes")
 
 
-def choose_away(base: str, names: Sequence[str] | None, share: float) -> dict[str, Any]:
-    """Given a base, items and the part of them to drill, return what is to be drilled elsewhere as `chosen`, with `left` and `failures`.
+def choose_away(base: str, names: Sequence[str] | None, share: float, moment: Moment) -> dict[str, Any]:
+    """Given a base, items, the part of them to drill and the moment, return what is to be drilled elsewhere as `chosen`, with `left` and `failures`.
 
     Each entry has `relpath`, `record` and `tarballs` (relpath, size, dna), a differential after its full one. Raise AltbackupError.
     """
     tree = open_tree(base)
     result: dict[str, Any] = {"changed": False, "chosen": [], "left": [], "notes": [], "failures": []}
-    for tarball in choose(tree, names, share, result):
+    for tarball in choose(tree, names, share, moment, result):
         try:
             parts = [
                 {"relpath": part.relpath, "size": part.size, "dna": serialize(part.dna)}
@@ -52,6 +54,8 @@ def make_away(base: str, size: int, run: Run | None, *, check_mode: bool = False
     folder = os.path.dirname(base)
     if not os.path.isdir(folder):
         raise InvalidInput(f"folder {folder!r} for drills is no folder on this host")
+    require_kept(folder, "drills")
+    require_own(base)
     notes = [] if check_mode else _remove_left(base, run)
     free = shutil.disk_usage(folder).free
     if size > free - MARGIN:
@@ -68,20 +72,26 @@ def make_away(base: str, size: int, run: Run | None, *, check_mode: bool = False
 
 
 def drill_away(
-    base: str, chosen: Sequence[Mapping[str, Any]], *, sandbox: Sandbox, deadline: Deadline, limit: int = 0
+    base: str,
+    chosen: Sequence[Mapping[str, Any]],
+    *,
+    moment: Moment,
+    sandbox: Sandbox,
+    deadline: Deadline,
+    limit: int = 0,
 ) -> dict[str, Any]:
     """Given a temporary tree with tarballs and what was chosen, prove each; return `proved`, `notes`, `failures`.
 
     The tree is removed, whatever happens. Raise AltbackupError or OSError.
     """
-    tree = open_tree(_temporary(base))
+    tree = open_tree(_own(base))
     try:
         failures = [problem for problem in (_settle(tree, entry) for entry in chosen) if problem]
         absent = {entry["relpath"] for entry in failures}
         keys = [_key(entry["relpath"]) for entry in chosen if entry["relpath"] not in absent]
         if not keys:
             return {"changed": False, "proved": [], "notes": [], "failures": failures}
-        result = drill(tree.base, keys, sandbox=sandbox, deadline=deadline, limit=limit)
+        result = drill(tree.base, keys, moment=moment, sandbox=sandbox, deadline=deadline, limit=limit)
         return {**result, "failures": [*failures, *result["failures"]]}
     finally:
         remove_folder(tree.base)
@@ -115,7 +125,7 @@ def keep_proofs(base: str, proofs: Sequence[Mapping[str, Any]]) -> dict[str, Any
 
 def abandon_away(base: str) -> dict[str, Any]:
     """Given a temporary tree, remove it. Raise InvalidInput or OSError."""
-    remove_folder(_temporary(base))
+    remove_folder(_own(base))
     return {"changed": True, "notes": [], "failures": []}
 
 
@@ -126,6 +136,14 @@ def _temporary(base: str) -> str:
             f"base {base!r} is not the absolute path of a temporary tree, whose name begins with {TEMPORARY}"
         )
     return os.path.normpath(base)
+
+
+def _own(base: str) -> str:
+    """Return the path of a temporary tree that is this user's alone. Raise InvalidInput."""
+    base = _temporary(base)
+    require_kept(os.path.dirname(base), "drills")
+    require_own(base)
+    return base
 
 
 def _remove_left(base: str, run: Run | None) -> list[str]:

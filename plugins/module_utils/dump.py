@@ -6,19 +6,29 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import IO, Any
 
 from . import answering, kind_folder, kind_git, kind_sqlite, kind_svn, kind_trac
-from .archive import Form, Manifest, compressor, write_archive
+from .archive import Form, Manifest, compressor, packed, store_archive
 from .controller import CONTROLLER_KEY, controller_item, unpack_controller
-from .digest import cores, in_parallel
-from .errors import FULL, AltbackupError, DigestMismatch, SourceChanged, ToolFailed
+from .digest import cores, in_parallel, open_plain
+from .errors import (
+    FULL,
+    AltbackupError,
+    DeadlineExceeded,
+    DigestMismatch,
+    InvalidInput,
+    SourceChanged,
+    ToolFailed,
+    ToolMissing,
+)
 from .failures import explain, failure
 from .items import CATEGORIES, Item, find_problems
-from .kinds import Context, Kind, Prepared
+from .kinds import Arrangement, Context, Kind, give_folder, own_folder, owner_found
 from .layout import PROOF, TEMPORARY, Tarball, Tree, describe, describe_as, parse_filename, scan, tarball_filename
+from .processes import Deadline
 from .publish import (
     link,
     make_folders,
@@ -27,15 +37,18 @@ from .publish import (
     publish,
     read_record,
     record_path,
+    remove_folder,
     remove_if_there,
     require_writable,
     verify,
     write_record,
     write_sidecar,
 )
+from .readers import TEMPORARY_FOLDER, Conversation, Identity, NeedsPlace, Reader, Readers
 from .restored import require_adopted
 from .sidecar import Dna
-from .stamps import day_of, parse_stamp
+from .stamps import Moment, day_of, parse_stamp
+from .view import Place
 
 KINDS: dict[str, Kind] = {
     "svn": kind_svn.KIND,
@@ -47,6 +60,8 @@ KINDS: dict[str, Kind] = {
 _PAUSES = (0.1, 0.3, 0.9, 2.7)
 """Seconds between attempts at an item that changes while it is read."""
 _STAGE = "dump"
+_MOST_PLACES = 20
+"""Most folders out of an item that its reader is given"""
 
 
 @dataclass
@@ -57,6 +72,8 @@ class Outcome:
     changed: bool = False
     failures: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    refused: str = ""
+    """Why the item was not read in a view of its own"""
 
 
 def dump(
@@ -100,13 +117,16 @@ def dump(
         groups.setdefault(item.name, []).append(item)
     predict_or_make = _predict if check_mode else _dump_item
 
-    def work(group: list[Item]) -> list[Outcome]:
-        return [_guarded(predict_or_make, item, context, form) for item in group]
+    with Readers() as readers:
 
-    outcomes = [outcome for done in in_parallel(work, list(groups.values()), max(2, cores())) for outcome in done]
+        def work(group: list[Item]) -> list[Outcome]:
+            return [_guarded(predict_or_make, _Dump(item, context, form, readers)) for item in group]
+
+        outcomes = [outcome for done in in_parallel(work, list(groups.values()), max(2, cores())) for outcome in done]
     for outcome in outcomes:
         failures += outcome.failures
         notes += outcome.notes
+    notes += sorted({outcome.refused for outcome in outcomes if outcome.refused})
     return {
         "changed": any(outcome.changed for outcome in outcomes),
         "tarballs": [outcome.tarball for outcome in outcomes if outcome.tarball],
@@ -151,32 +171,247 @@ def _bad_input(value: Mapping[str, Any], reason: str) -> dict[str, Any]:
     return entry
 
 
-def _guarded(
-    function: Callable[[Item, Context, Form, Outcome], None], item: Item, context: Context, form: Form
-) -> Outcome:
+@dataclass
+class _Dump:
+    """One item, how it is dumped, and what became of it."""
+
+    item: Item
+    context: Context
+    form: Form
+    readers: Readers
+    outcome: Outcome = field(default_factory=Outcome)
+
+
+def _guarded(function: Callable[[_Dump], None], work: _Dump) -> Outcome:
     """Work on one item so that nothing that goes wrong with it reaches the others; return what became of it."""
-    outcome = Outcome()
+    item, failures = work.item, work.outcome.failures
     try:
-        function(item, context, form, outcome)
+        function(work)
     except (AltbackupError, OSError) as error:
-        outcome.failures.append(failure(_STAGE, error, key=item.key))
+        failures.append(failure(_STAGE, error, key=item.key))
     except Exception as error:  # noqa: BLE001 (a bug that one item meets does not stop the others)
         reason = f"item {item.kind} {item.name!r}: unexpected {type(error).__name__}: {error}"
-        outcome.failures.append(failure(_STAGE, reason, key=item.key))
-    return outcome
+        failures.append(failure(_STAGE, reason, key=item.key))
+    return work.outcome
 
 
-def _predict(item: Item, context: Context, form: Form, outcome: Outcome) -> None:
+_HARMLESS = (DeadlineExceeded, InvalidInput, SourceChanged, ToolMissing)
+"""What ends a reader before it has done anything to what is kept, or while it went on as before"""
+
+
+class _Reading:
+    """A reader at work on an item, as a context manager; it was given all places that it needs."""
+
+    def __init__(self, work: _Dump, predicted: bool) -> None:
+        self._work = work
+        self._predicted = predicted
+        self._reader: Reader | None = None
+        self._arrangement = Arrangement(0, [])
+        self._made: list[str] = []
+        self.said: dict[str, Any] = {}
+
+    def __enter__(self) -> _Reading:
+        work = self._work
+        kind = KINDS[work.item.kind]
+        try:
+            self._arrangement = self._arrange(kind)
+            places = [*self._arrangement.places, *(() if self._predicted else self._writable_places())]
+            most = len(places) + _MOST_PLACES
+            while True:
+                self._begin(places)
+                try:
+                    self.said = self._result()
+                    return self
+                except NeedsPlace as error:
+                    if len(places) == most:
+                        raise
+                    places.append(self._admit(error))
+        except BaseException as error:
+            self.__exit__(type(error), error)
+            raise
+
+    def __exit__(self, kind: object, error: BaseException | None = None, *_: object) -> None:
+        item, context = self._work.item, self._work.context
+        if self._reader is not None:
+            self._reader.__exit__()
+        try:
+            if "noted" in self.said:
+                KINDS[item.kind].keep(item, context, self.said["noted"])
+            elif self._reader is not None and not (self._predicted or isinstance(error, _HARMLESS)):
+                KINDS[item.kind].spoiled(item, context)
+        finally:
+            for folder in self._made:
+                remove_folder(folder)
+                if error is not None:
+                    prune_empty(os.path.dirname(folder), context.tree.private)
+
+    @property
+    def stream(self) -> IO[bytes]:
+        """The archive that is read."""
+        if self._reader is None:
+            raise AssertionError("nothing is read")
+        return self._reader.stream
+
+    def end(self) -> None:
+        """End the reader, if it still works."""
+        if self._reader is not None:
+            self._reader.end()
+
+    def check(self, deadline: Deadline, what: str) -> None:
+        """Wait until all is read. Raise what made it fail."""
+        self._result()
+
+    def confirm(self) -> list[str]:
+        """Return notes on what was read, once it is known that it was one state. Raise SourceChanged if not."""
+        if self._reader is None:
+            raise AssertionError("nothing is read")
+        self._reader.conversation.send({})
+        return [str(note) for note in self._result()["notes"]]
+
+    def _arrange(self, kind: Kind) -> Arrangement:
+        item = self._work.item
+        try:
+            return kind.arrange(item, self._work.context)
+        except FileNotFoundError as error:
+            if error.filename != item.path:
+                raise
+            what = "file" if item.kind == "sqlite" else "folder"
+            problem = f"is not a {what}, but a link to nothing" if os.path.lexists(item.path) else "does not exist"
+            raise InvalidInput(f"item {item.kind} {item.name!r}: path {item.path} {problem}") from error
+
+    def _writable_places(self) -> Iterator[Place]:
+        """Make the folders that the reader can write to, and yield them."""
+        tree, item, owner = self._work.context.tree, self._work.item, self._arrangement.owner
+        own = tree.private_path("tmp", f"{TEMPORARY}{os.getpid()}-{item.category}-{item.name}.reader")
+        for folder in (own, *self._arrangement.scratch):
+            own_folder(tree, folder, owner)
+            self._made.append(folder)
+            yield Place(folder, writable=True, inside=TEMPORARY_FOLDER if folder == own else "")
+        for folder in self._arrangement.kept:
+            give_folder(folder, owner)
+            yield Place(folder, writable=True)
+
+    def _begin(self, places: list[Place]) -> None:
+        work, owner = self._work, self._arrangement.owner
+        if self._reader is not None:
+            self._reader.__exit__()
+        context = replace(work.context, known=self._arrangement.known)
+        self._reader = work.readers.begin(
+            read_item,
+            work.item,
+            context,
+            self._predicted,
+            places=places,
+            owner=owner,
+            as_root=work.item.kind == "folder",
+        )
+
+    def _result(self) -> dict[str, Any]:
+        if self._reader is None:
+            raise AssertionError("nothing is read")
+        said = self._reader.conversation.result(self._work.context.deadline)
+        if isinstance(said, dict) and "refused" in said:
+            why = str(said["refused"])
+            if why and os.geteuid() == 0:
+                self._work.outcome.refused = f"the kernel does not allow a view that holds an item alone ({why}): items were read as their owners"
+            said = said["value"]
+        if not isinstance(said, dict):
+            raise AltbackupError("a reader said what is no result")
+        return said
+
+    def _admit(self, error: NeedsPlace) -> Place:
+        """Return what an item needs besides itself, if it is its owner's. Raise InvalidInput."""
+        item, owner = self._work.item, self._arrangement.owner
+        title = f"item {item.kind} {item.name!r}: {error}"
+        try:
+            found = owner_found(error.path)
+        except FileNotFoundError:
+            raise InvalidInput(f"{title}, which does not exist") from None
+        except (OSError, InvalidInput) as reason:
+            raise InvalidInput(f"{title}, which cannot be looked at: {explain(reason)}") from reason
+        if found == owner or os.geteuid() != 0:
+            return Place(error.path, writable=item.kind == "trac")
+        if item.kind == "trac" and self._may_read(error.path):
+            return Place(error.path)
+        raise InvalidInput(
+            f"{title}, which belongs to uid {found}, not to uid {owner} as the item does: it is not read. "
+            "Put a copy there, mount it there (mount --bind), or give it to the same owner"
+        )
+
+    def _may_read(self, path: str) -> bool:
+        """Return whether the owner of the item can read a file himself."""
+        work = self._work
+        asked = work.readers.begin(can_read, path, places=[], owner=self._arrangement.owner, confined=False)
+        with asked as reader:
+            return reader.conversation.result(work.context.deadline)["value"] is True
+
+
+def can_read(identity: Identity, conversation: Conversation, stream: IO[bytes], path: str) -> bool:
+    """Return whether this reader can open a plain file."""
+    try:
+        open_plain(os.path.realpath(path)).close()
+        return True
+    except OSError:
+        return False
+
+
+def read_item(
+    identity: Identity,
+    conversation: Conversation,
+    stream: IO[bytes],
+    item: Item,
+    context: Context,
+    predicted: bool,
+) -> dict[str, Any]:
+    """Read an item, as a reader: say what its copy is, write its archive to the stream, and confirm that it was one state.
+
+    With `predicted` return only which revision it would have. Raise AltbackupError or OSError.
+    """
+    kind, context = KINDS[item.kind], replace(context, identity=identity)
+    kind.check(item, context)
+    if predicted:
+        return {"revision": kind.revision(item, context)}
+    with kind.copy(item, context) as prepared:
+        top = prepared.top(item.name)
+        told = {"revision": prepared.revision, "record": prepared.record, "noted": prepared.noted}
+        conversation.send({"value": {**told, "listed": prepared.listed}})
+
+        def as_root(argv: Sequence[str | bytes]) -> list[str | bytes]:
+            return replace(identity, uid=os.geteuid()).argv(argv, "dac_read_search", "sys_admin")
+
+        with packed(
+            prepared.parts,
+            top=top,
+            owner=prepared.owner,
+            fixed_times=prepared.fixed_times,
+            sparse=prepared.sparse,
+            stdout=stream,
+            as_user=as_root,
+        ) as tar:
+            stream.close()
+            try:
+                tar.check(context.deadline, f"archiving {item.path}")
+            except ToolFailed:
+                prepared.confirm()  # tar fails where a file changes or vanishes while it is read: that is worth another try
+                raise
+            conversation.send({"value": {}})
+            conversation.receive()
+            prepared.confirm()
+            return {"notes": [*prepared.notes, *tar.stderr().splitlines()]}
+
+
+def _predict(work: _Dump) -> None:
     """Find out what a dump of this item would give now."""
-    kind = KINDS[item.kind]
-    require_adopted(item.path, item.key)
+    item, context, form, outcome = work.item, work.context, work.form, work.outcome
+    outcome.notes += require_adopted(item.path, item.key)
+    revision = None
     if item.key != CONTROLLER_KEY:  # its folder is made by the dump itself
-        kind.check(item)
+        with _Reading(work, predicted=True) as reading:
+            revision = _whole(reading.said["revision"])
     stored = _stored_under(context, item)
     if stored:
         outcome.tarball = _describe_stored(context.tree, stored, 0.0)
         return
-    revision = kind.revision(item, context.deadline)
     relpath = f"{item.key}/{context.stamp}/{tarball_filename(item.name, revision, form.extension)}"
     outcome.tarball = describe_as(context.tree, relpath, Dna("", 0, form.algorithm), 0.0)
     outcome.changed = True
@@ -199,20 +434,27 @@ def _stored_under(context: Context, item: Item) -> Tarball | None:
     )
 
 
-def _dump_item(item: Item, context: Context, form: Form, outcome: Outcome) -> None:
+def _whole(number: object) -> int | None:
+    """Return a revision that a reader told. Raise AltbackupError for what is none."""
+    if number is None or (isinstance(number, int) and number >= 0):
+        return number
+    raise AltbackupError(f"a reader said {number!r}, which is no revision")
+
+
+def _dump_item(work: _Dump) -> None:
     """Make, or find unchanged, the item's tarball under this stamp."""
+    item, context, outcome = work.item, work.context, work.outcome
     start = time.monotonic()
-    require_adopted(item.path, item.key)
-    KINDS[item.kind].check(item)
+    outcome.notes += require_adopted(item.path, item.key)
     _complete_leftovers(context.tree, item, outcome)
     stored = _stored_under(context, item)
     if stored:
         outcome.tarball = _describe_stored(context.tree, stored, time.monotonic() - start)
-        _move_last(context.tree, item, context.stamp, outcome)
+        _move_last(context, item, context.stamp, outcome)
         return
     for pause in (*_PAUSES, None):
         try:
-            _archive_and_publish(item, context, form, outcome, start)
+            _archive_and_publish(work, start)
             return
         except SourceChanged as error:
             if pause is None:
@@ -223,35 +465,31 @@ def _dump_item(item: Item, context: Context, form: Form, outcome: Outcome) -> No
             time.sleep(pause)
 
 
-def _archive_and_publish(item: Item, context: Context, form: Form, outcome: Outcome, start: float) -> None:
+def _archive_and_publish(work: _Dump, start: float) -> None:
+    item, context, form, outcome = work.item, work.context, work.form, work.outcome
     tree = context.tree
     folder = tree.private_path("tmp")
     make_folders(folder, tree.private)
     temporary = os.path.join(folder, f"{TEMPORARY}{os.getpid()}-{item.category}-{item.name}")
     try:
-        with KINDS[item.kind].copy(item, context) as prepared:
-            manifest = Manifest() if prepared.listed else None
-            said: list[str] = []
-            try:
-                dna = write_archive(
-                    temporary,
-                    prepared.parts,
-                    top=prepared.top(item.name),
-                    form=form,
-                    deadline=context.deadline,
-                    owner=prepared.owner,
-                    fixed_times=prepared.fixed_times,
-                    sparse=prepared.sparse,
-                    manifest=manifest,
-                    said=said,
-                )
-            except ToolFailed:
-                prepared.confirm()  # tar fails where a file changes or vanishes while it is read: that is worth another try
-                raise
-            prepared.confirm()
-        outcome.notes += [f"{item.key}: {note}" for note in [*prepared.notes, *said]]
-        relpath = f"{item.key}/{context.stamp}/{tarball_filename(item.name, prepared.revision, form.extension)}"
-        record = _record(item, prepared, manifest, dna, relpath)
+        with _Reading(work, predicted=False) as reading:
+            told = reading.said
+            revision = _whole(told["revision"])
+            manifest = Manifest() if told["listed"] else None
+            dna = store_archive(
+                temporary,
+                reading.stream,
+                reading,
+                item.path,
+                top=item.name if revision is None else f"{item.name}-{revision}",
+                form=form,
+                deadline=context.deadline,
+                manifest=manifest,
+            )
+            notes = reading.confirm()
+        outcome.notes += [f"{item.key}: {note}" for note in notes]
+        relpath = f"{item.key}/{context.stamp}/{tarball_filename(item.name, revision, form.extension)}"
+        record = _record(item, told["record"], manifest, dna, relpath)
         tarball = _store(item, context, temporary, relpath, dna, record, outcome)
     except (AltbackupError, OSError) as error:
         raise _with_space(error, tree) from error
@@ -259,7 +497,7 @@ def _archive_and_publish(item: Item, context: Context, form: Form, outcome: Outc
         remove_if_there(temporary)
     outcome.tarball = describe(tree, tarball, time.monotonic() - start)
     outcome.tarball["record"] = {**record, "relpath": tarball.relpath}
-    _move_last(tree, item, tarball.stamp, outcome)
+    _move_last(context, item, tarball.stamp, outcome)
 
 
 def _with_space(error: AltbackupError | OSError, tree: Tree) -> AltbackupError | OSError:
@@ -274,7 +512,7 @@ def _with_space(error: AltbackupError | OSError, tree: Tree) -> AltbackupError |
     )
 
 
-def _record(item: Item, prepared: Prepared, manifest: Manifest | None, dna: Dna, relpath: str) -> dict[str, Any]:
+def _record(item: Item, known: Mapping[str, Any], manifest: Manifest | None, dna: Dna, relpath: str) -> dict[str, Any]:
     record = {
         "kind": item.kind,
         "name": item.name,
@@ -284,7 +522,7 @@ def _record(item: Item, prepared: Prepared, manifest: Manifest | None, dna: Dna,
         "size": dna.size,
         "alg": dna.alg,
     }
-    record.update(prepared.record)
+    record = {**known, **record}
     if manifest is not None:
         record.update(entries=manifest.entries, bytes=manifest.bytes, manifest=manifest.digest)
     return record
@@ -301,7 +539,7 @@ def _store(
 ) -> Tarball:
     """Keep the archive: not at all if the day has it, as a link if an earlier day has it, else as a file of its own."""
     tree = context.tree
-    today, earlier = _same_content(tree, item, dna, context.stamp)
+    today, earlier = _same_content(context, item, dna)
     for old in today:
         if _is_sound(tree, old, dna, outcome):
             return old
@@ -347,13 +585,18 @@ def _report_old(old: Tarball, error: DigestMismatch | OSError, outcome: Outcome)
     outcome.failures.append(failure(_STAGE, reason, relpath=old.relpath))
 
 
-def _same_content(tree: Tree, item: Item, dna: Dna, stamp: str) -> tuple[list[Tarball], list[Tarball]]:
-    """Return the item's verified tarballs of the same content: those of this day, and the newest of each earlier file, newest first."""
+def _same_content(context: Context, item: Item, dna: Dna) -> tuple[list[Tarball], list[Tarball]]:
+    """Return the item's verified tarballs of the same content: those of this day, and the newest of each earlier file, newest first.
+
+    One of the future does not count.
+    """
+    stamp, moment = context.stamp, Moment(context.stamp, context.clock)
     found = [
         tarball
-        for tarball in scan(tree, keys={item.key}).verified()
+        for tarball in scan(context.tree, keys={item.key}).verified()
         if tarball.dna and tarball.dna.same_content(dna) and parse_filename(tarball.filename, item.name)
     ]
+    found = [tarball for tarball in found if not moment.is_ahead(tarball.stamp)]
     found.sort(key=lambda tarball: tarball.stamp)
     today = [tarball for tarball in found if day_of(tarball.stamp) == day_of(stamp)]
     newest_of_each = {tarball.inode: tarball for tarball in found if day_of(tarball.stamp) < day_of(stamp)}
@@ -399,11 +642,12 @@ def _complete(tree: Tree, tarball: Tarball, outcome: Outcome) -> bool:
     return True
 
 
-def _move_last(tree: Tree, item: Item, stamp: str, outcome: Outcome) -> None:
+def _move_last(context: Context, item: Item, stamp: str, outcome: Outcome) -> None:
     try:
-        outcome.changed = point_last(tree, item.key, stamp) or outcome.changed
+        moment = Moment(context.stamp, context.clock)
+        outcome.changed = point_last(context.tree, item.key, stamp, moment) or outcome.changed
     except (AltbackupError, OSError) as error:
-        outcome.failures.append(failure(_STAGE, _with_space(error, tree), key=item.key))
+        outcome.failures.append(failure(_STAGE, _with_space(error, context.tree), key=item.key))
 
 
 def _found(tree: Tree, relpath: str) -> Tarball:

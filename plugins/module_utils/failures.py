@@ -8,6 +8,7 @@ from typing import Any
 
 from .errors import AltbackupError, ToolFailed
 from .layout import printable
+from .visible import visible
 
 KEYS = ("node", "delegate", "stage", "category", "name", "relpath", "reason", "rc", "stderr")
 
@@ -22,9 +23,9 @@ def failure(stage: str, reason: str | BaseException, *, key: str = "", relpath: 
         "category": category,
         "name": name,
         "relpath": printable(relpath),
-        "reason": printable(explain(reason)),
+        "reason": visible(explain(reason)),
         "rc": reason.rc if isinstance(reason, ToolFailed) else None,
-        "stderr": reason.stderr if isinstance(reason, ToolFailed) else "",
+        "stderr": visible(reason.stderr) if isinstance(reason, ToolFailed) else "",
     }
 
 

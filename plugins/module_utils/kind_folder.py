@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 from .archive import Part
 from .errors import InvalidInput
 from .items import Item
-from .kinds import Context, Kind, Prepared, compare, require_folder, settle, walk
+from .kinds import Arrangement, Context, Kind, Prepared, compare, require_folder, settle, walk
 from .processes import find_tool
+from .view import Place
 
 
-def check(item: Item) -> None:
+def check(item: Item, context: Context) -> None:
     """Raise InvalidInput if the folder, or what it is required to hold, is not there, or nothing is left of it to dump."""
     require_folder(item)
     if item.require and not os.path.lexists(os.path.join(item.path, item.require)):
@@ -70,4 +71,9 @@ def copy(item: Item, context: Context) -> Iterator[Prepared]:
     yield Prepared([Part(item.path, list(before))], {}, sparse=True, listed=True, notes=notes, confirm=confirm)
 
 
-KIND = Kind(check, copy)
+def arrange(item: Item, context: Context) -> Arrangement:
+    """Return what a reader of the folder sees: the folder. It is read by root, and nothing interprets it."""
+    return Arrangement(os.geteuid(), [Place(item.path)])
+
+
+KIND = Kind(check, copy, arrange)

@@ -18,13 +18,29 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .archive import Part
-from .digest import new_hash
+from .digest import new_hash, open_plain
 from .errors import AltbackupError, InvalidInput, SourceChanged, ToolFailed, naming
 from .items import Item
-from .kinds import Context, Kind, Prepared, compare, members_of, owner_of, require_folder, scratch_folder, walk
-from .layout import printable
+from .kinds import (
+    Arrangement,
+    Context,
+    Kind,
+    Prepared,
+    compare,
+    members_of,
+    opened,
+    owner_of,
+    require_folder,
+    require_inside,
+    require_plain,
+    scratch_folder,
+    walk,
+)
+from .layout import is_plain_file, printable
 from .processes import Child, Deadline, clean_environment, find_tool, run
 from .publish import remove_folder
+from .readers import Identity, NeedsPlace
+from .view import Place
 
 _NEEDED = ("logs", "shallow")
 _INERT = ("config", "config.worktree", "description", "info", "hooks", "git-daemon-export-ok")
@@ -44,6 +60,21 @@ ENVIRONMENT = {
     "GIT_ALLOW_PROTOCOL": "",  # older gits know no GIT_NO_LAZY_FETCH: they would run commands of the live configuration
     "GIT_DEFAULT_REF_FORMAT": "files",
 }
+_THROUGH_LINKS = (
+    ".",
+    "objects",
+    "objects/info",
+    "objects/pack",
+    "objects/info/alternates",
+    "refs",
+    "HEAD",
+    "packed-refs",
+    "config",
+)
+"""What git reads wherever links lead"""
+_COPIED_AS_DATA = ("hooks/", "info/", "logs/", "lfs/")
+_LONGEST = 1 << 20
+_MOST_ALTERNATES = 5
 _ATTEMPTS = 30
 _STALE_LOCK = 60.0
 _CHECK_LIMIT = 60.0
@@ -56,13 +87,17 @@ def looks_like(path: str) -> bool:
     )
 
 
-def check(item: Item) -> None:
+def check(item: Item, context: Context) -> None:
     """Raise InvalidInput unless the item's path is a Git repository of a form that can be copied whole."""
     require_folder(item)
+    require_inside(item, [os.path.normpath(f"{top}/{name}") for top in (".", ".git") for name in _THROUGH_LINKS])
     folder = git_folder(item)
+    require_plain(folder, lambda path: path.startswith(_COPIED_AS_DATA), context.deadline, f"item git {item.name!r}")
+    _require_alternates(os.path.join(folder, "objects"))
     for tool in ("git", "tar"):
         find_tool(tool)
-    settings = Git(folder, Deadline(_CHECK_LIMIT, "look at the configuration"), as_owner=True).settings()
+    limit = Deadline(context.deadline.at_most(_CHECK_LIMIT), "look at the configuration")
+    settings = Git(folder, limit, context.identity).settings()
     lazy = any(
         re.fullmatch(r"remote\..*\.promisor", key, re.DOTALL) and _is_true(value) for key, value in settings.items()
     )
@@ -78,6 +113,25 @@ def check(item: Item) -> None:
     ):
         if found:
             raise InvalidInput(f"item git {item.name!r}: {item.path} {what}")
+
+
+def _require_alternates(objects: str, depth: int = 0) -> None:
+    """Raise NeedsPlace for a folder of objects from which another one borrows, and that this reader does not see."""
+    try:
+        with open_plain(os.path.join(objects, "info", "alternates")) as stream:
+            lines = stream.read(_LONGEST).splitlines()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InvalidInput(f"{printable(objects)}/info/alternates cannot be read: {error.strerror}") from error
+    for line in lines:
+        if not line or line.startswith(b"#"):
+            continue
+        path = os.path.normpath(os.path.join(objects, os.fsdecode(line)))
+        if not os.path.isdir(path):
+            raise NeedsPlace(f"{printable(objects)} borrows from {printable(path)} (info/alternates)", path)
+        if depth < _MOST_ALTERNATES:
+            _require_alternates(path, depth + 1)
 
 
 def _is_true(value: str) -> bool:
@@ -100,7 +154,7 @@ def git_folder(item: Item) -> str:
 
 def _read(path: str) -> bytes:
     try:
-        with open(path, "rb") as stream:
+        with open_plain(path) as stream:
             return stream.read()
     except FileNotFoundError:
         return b""
@@ -109,13 +163,13 @@ def _read(path: str) -> bytes:
 
 
 class Git:
-    """Calls git on a live repository as its owner, or on a private one."""
+    """Calls git on a repository as the owner of the live one."""
 
-    def __init__(self, folder: str, deadline: Deadline, as_owner: bool) -> None:
+    def __init__(self, folder: str, deadline: Deadline, identity: Identity) -> None:
         self.folder = folder
         self.deadline = deadline
-        uid, gid = owner_of(folder)
-        self._command = [
+        self.identity = identity
+        self._command: list[str | bytes] = [
             find_tool("git"),
             f"--git-dir={folder}",
             "-c",
@@ -125,20 +179,11 @@ class Git:
             "-c",
             "advice.graftFileDeprecated=false",
         ]
-        if as_owner and os.geteuid() == 0 and uid != 0:
-            self._command = [
-                find_tool("setpriv"),
-                f"--reuid={uid}",
-                f"--regid={gid}",
-                "--clear-groups",
-                "--",
-                *self._command,
-            ]
         self.environment = clean_environment(**ENVIRONMENT)
 
-    def argv(self, *arguments: str) -> list[str]:
+    def argv(self, *arguments: str) -> list[str | bytes]:
         """Return the argv of a git command."""
-        return [*self._command, *arguments]
+        return self.identity.argv([*self._command, *arguments])
 
     def run(self, *arguments: str, what: str = "", input: bytes = b"", said: list[str] | None = None) -> bytes:
         """Run a git command to its end and return its stdout; `said` receives the lines of its stderr. Raise ToolFailed."""
@@ -150,6 +195,7 @@ class Git:
             input=input,
             environment=self.environment,
             said=said,
+            name="git",
         )
 
     def settings(self) -> dict[str, str]:
@@ -211,48 +257,46 @@ def copy(item: Item, context: Context) -> Iterator[Prepared]:
     """Given an item, yield a fresh bare repository with all references as of one moment, checked for connectivity."""
     folder = git_folder(item)
     scratch = scratch_folder(context, item)
+    live = Git(folder, context.deadline, context.identity)
+    small = os.path.join(scratch, "small.tmp")
+    references, notes = _steady_state(live, small)
+    fresh = _fresh_repository(live, scratch)
+    packs = _packs(folder)
     try:
-        live = Git(folder, context.deadline, as_owner=True)
-        small = os.path.join(scratch, "small.tmp")
-        references, notes = _steady_state(live, small)
-        fresh = _fresh_repository(live, scratch)
-        packs = _packs(folder)
-        try:
-            named = _named_objects(small)
-            existing = _existing(live, named)
-            _transfer_objects(live, fresh, references.objects() | existing)
-            place_references(references, scratch)
-            _place(small, scratch, _NEEDED)
-            if read_references(fresh) != references:
-                raise AltbackupError(f"item git {item.name!r}: the copy's references are not those of {item.path}")
-            options = ("--connectivity-only", "--no-dangling", "--no-reflogs", "--no-progress")
-            fresh.run("fsck", *options, what=f"checking the copy of {folder}")
-        except ToolFailed as error:
-            if read_references(live) != references or _packs(folder) != packs:
-                raise SourceChanged(f"{folder}: references or packs changed while they were read: {error}") from error
-            raise
-        if named - existing:
-            notes.append(f"reflogs or grafts name {len(named - existing)} objects that the repository no longer has")
-        _place(small, scratch, _INERT)  # from here on git no longer touches the copy
-        remove_folder(small)
-        mode = os.stat(folder).st_mode & 0o7777 | 0o700
-        for parent, _, _ in os.walk(scratch):
-            os.chmod(parent, mode)
+        named = _named_objects(small)
+        existing = _existing(live, named)
+        _transfer_objects(live, fresh, references.objects() | existing)
+        place_references(references, scratch)
+        _place(small, scratch, _NEEDED)
+        if read_references(fresh) != references:
+            raise AltbackupError(f"item git {item.name!r}: the copy's references are not those of {item.path}")
+        options = ("--connectivity-only", "--no-dangling", "--no-reflogs", "--no-progress")
+        fresh.run("fsck", *options, what=f"checking the copy of {folder}")
+    except ToolFailed as error:
+        if read_references(live) != references or _packs(folder) != packs:
+            raise SourceChanged(f"{folder}: references or packs changed while they were read: {error}") from error
+        raise
+    if named - existing:
+        notes.append(f"reflogs or grafts name {len(named - existing)} objects that the repository no longer has")
+    _place(small, scratch, _INERT)  # from here on git no longer touches the copy
+    remove_folder(small)
+    mode = os.stat(folder).st_mode & 0o7777 | 0o700
+    for parent, _, _ in os.walk(scratch):
+        os.chmod(parent, mode)
 
-        lfs_folder = os.path.join(folder, _LFS)
-        lfs = walk(lfs_folder)[0] if os.path.lexists(lfs_folder) else {}
+    lfs_folder = os.path.join(folder, _LFS)
+    lfs = walk(lfs_folder)[0] if os.path.isdir(lfs_folder) and not os.path.islink(lfs_folder) else {}
 
-        def confirm() -> None:
-            if lfs:
-                compare(lfs, walk(lfs_folder)[0])
+    def confirm() -> None:
+        if lfs:
+            compare(lfs, walk(lfs_folder)[0])
 
-        names = [b"./" + _LFS.encode() + name[1:] for name in lfs]
-        parts = [Part(scratch, list(walk(scratch)[0])), *([Part(folder, names)] if names else [])]
-        record = {"references": references.digest, "count": len(references.lines)}
-        notes += _left_out(folder, item)
-        yield Prepared(parts, record, owner=owner_of(folder), fixed_times=True, notes=notes, confirm=confirm)
-    finally:
-        remove_folder(scratch)
+    below = [b"./" + _LFS.encode() + name[1:] for name in lfs]
+    names = below or ([b"./" + _LFS.encode()] if os.path.islink(lfs_folder) else [])
+    parts = [Part(scratch, list(walk(scratch)[0])), *([Part(folder, names)] if names else [])]
+    record = {"references": references.digest, "count": len(references.lines)}
+    notes += _left_out(folder, item)
+    yield Prepared(parts, record, owner=owner_of(folder), fixed_times=True, notes=notes, confirm=confirm)
 
 
 def _packs(folder: str) -> list[str]:
@@ -273,9 +317,7 @@ def _steady_state(live: Git, small: str) -> tuple[References, list[str]]:
         try:
             remove_folder(small)
             os.mkdir(small, 0o700)
-            notes = [
-                f"left out {printable(name)}: neither file, folder nor link" for name in _copy_small(live.folder, small)
-            ]
+            notes = _copy_small(live.folder, small)
             locked, stale = _locks(live.folder)
             if not locked and read_references(live) == references:
                 notes += [
@@ -309,20 +351,24 @@ def _dangling(folder: str, references: References) -> list[str]:
     for parent, _, files in os.walk(os.path.join(folder, "refs")):
         for path in (os.path.join(parent, name) for name in files):
             name = os.path.relpath(path, folder)
-            if os.fsencode(name) not in known and _read(path).startswith(b"ref:"):
+            if os.fsencode(name) not in known and is_plain_file(path) and _read(path).startswith(b"ref:"):
                 notes.append(f"left out {printable(name)}: it leads to a reference that does not exist")
     return notes
 
 
 def _copy_small(folder: str, small: str) -> list[str]:
-    """Copy the small files, following no link; return what is neither file, folder nor link.
+    """Copy the small files, following no link; return notes on what is left out, or a link itself.
 
     Raise InvalidInput where one cannot be read, FileNotFoundError or SourceChanged where one vanishes.
     """
-    special = []
+    notes = []
     for name in (*_NEEDED, *_INERT):
         root = os.path.join(folder, name)
         if not os.path.lexists(root):
+            continue
+        if os.path.islink(root):
+            os.symlink(os.readlink(root), os.path.join(small, name))
+            notes.append(f"{printable(root)} is a symbolic link and is archived as one, without what it leads to")
             continue
         for path, (mode, *_) in walk(root)[0].items():
             source, destination = (
@@ -333,8 +379,8 @@ def _copy_small(folder: str, small: str) -> list[str]:
             elif stat.S_ISREG(mode) or stat.S_ISLNK(mode):
                 shutil.copy2(source, destination, follow_symlinks=False)
             else:
-                special.append(source)
-    return special
+                notes.append(f"left out {printable(source)}: neither file, folder nor link")
+    return notes
 
 
 def _fresh_repository(live: Git, scratch: str) -> Git:
@@ -343,12 +389,13 @@ def _fresh_repository(live: Git, scratch: str) -> Git:
     option = [f"--object-format={object_format}"] if object_format != "sha1" else []  # git has it from 2.28 on
     command = [find_tool("git"), "init", "--bare", "--quiet", "--template=", *option, scratch]
     run(
-        command,
+        live.identity.argv(command),
         what=f"making a scratch repository for {live.folder}",
         deadline=live.deadline,
         environment=live.environment,
+        name="git",
     )
-    return Git(scratch, live.deadline, as_owner=False)
+    return Git(scratch, live.deadline, live.identity)
 
 
 def _transfer_objects(live: Git, fresh: Git, wanted: set[bytes]) -> None:
@@ -374,11 +421,15 @@ def _transfer_objects(live: Git, fresh: Git, wanted: set[bytes]) -> None:
             stdin=names,
             stdout=subprocess.PIPE,
             environment=live.environment,
+            name="git",
         ) as packer:
             if packer.process.stdout is None:
                 raise AssertionError("a pipe was asked for")
             with Child(
-                fresh.argv("index-pack", "--stdin"), stdin=packer.process.stdout, environment=fresh.environment
+                fresh.argv("index-pack", "--stdin"),
+                stdin=packer.process.stdout,
+                environment=fresh.environment,
+                name="git",
             ) as indexer:
                 packer.process.stdout.close()
                 try:
@@ -396,11 +447,14 @@ def _transfer_objects(live: Git, fresh: Git, wanted: set[bytes]) -> None:
 def _named_objects(small: str) -> set[bytes]:
     """Return the objects that copied reflogs and grafts name: without them the copy's would lead nowhere."""
     found: set[bytes] = set()
-    grafts = _read(os.path.join(small, "info", "grafts"))
+    info, logs = os.path.join(small, "info"), os.path.join(small, "logs")
+    grafts = b"" if os.path.islink(info) else _read(os.path.join(info, "grafts"))
     found.update(word for line in grafts.splitlines() for word in line.split() if not line.startswith(b"#"))
-    for parent, _, files in os.walk(os.path.join(small, "logs")):
+    for parent, _, files in () if os.path.islink(logs) else os.walk(logs):
         for name in files:
-            with open(os.path.join(parent, name), "rb") as stream:
+            if not is_plain_file(os.path.join(parent, name)):
+                continue
+            with open_plain(os.path.join(parent, name)) as stream:
                 found.update(word for line in stream for word in line.split(b" ", 2)[:2])
     return {word for word in found if OBJECT.fullmatch(word) and word.strip(b"0")}
 
@@ -451,4 +505,15 @@ def _left_out(folder: str, item: Item) -> list[str]:
     return notes
 
 
-KIND = Kind(check, copy, looks_like=looks_like)
+def arrange(item: Item, context: Context) -> Arrangement:
+    """Return what a reader of the repository sees: it, be it in a working tree."""
+    with opened(item.path) as descriptor:
+        owner = os.fstat(descriptor).st_uid
+        with contextlib.suppress(OSError):
+            inner = os.open(".git", os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY, dir_fd=descriptor)
+            owner = os.fstat(inner).st_uid
+            os.close(inner)
+    return Arrangement(owner, [Place(item.path)], scratch=[scratch_folder(context, item)])
+
+
+KIND = Kind(check, copy, arrange, looks_like=looks_like)

@@ -5,35 +5,45 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 
 from .archive import Part
+from .errors import InvalidInput
 from .items import Item
-from .kinds import Context, Kind, Prepared, owner_of, scratch_folder
+from .kinds import Arrangement, Context, Kind, Prepared, opened, owner_of, scratch_folder
 from .processes import find_tool
-from .publish import remove_folder
 from .sqlite_copy import check_database, copy_database
+from .view import Place
 
 
-def check(item: Item) -> None:
+def check(item: Item, context: Context) -> None:
     """Raise InvalidInput unless the item's path is an SQLite database."""
-    check_database(item.path, f"item sqlite {item.name!r}")
+    check_database(context.known["path"], f"item sqlite {item.name!r}", context.identity)
     find_tool("tar")
 
 
 @contextlib.contextmanager
 def copy(item: Item, context: Context) -> Iterator[Prepared]:
     """Given an item, yield a checked copy of one committed state."""
-    folder = scratch_folder(context, item)
-    try:
-        filename = os.path.basename(item.path)
-        destination = os.path.join(folder, filename)
-        rows, notes = copy_database(item.path, destination, context.deadline)
-        shutil.copymode(item.path, destination)
-        parts = [Part(folder, [b".", os.fsencode(f"./{filename}")])]
-        yield Prepared(parts, {"rows": rows}, owner=owner_of(item.path), fixed_times=True, notes=notes)
-    finally:
-        remove_folder(folder)
+    live, folder = context.known["path"], scratch_folder(context, item)
+    filename = os.path.basename(item.path)
+    destination = os.path.join(folder, filename)
+    rows, notes = copy_database(live, destination, context.deadline, context.identity)
+    shutil.copymode(live, destination)
+    parts = [Part(folder, [b".", os.fsencode(f"./{filename}")])]
+    yield Prepared(parts, {"rows": rows}, owner=owner_of(live), fixed_times=True, notes=notes)
 
 
-KIND = Kind(check, copy)
+def arrange(item: Item, context: Context) -> Arrangement:
+    """Return what a reader of the database sees: its folder, where SQLite keeps what is not yet in the database itself."""
+    with opened(item.path) as descriptor:
+        status = os.fstat(descriptor)
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+    if not stat.S_ISREG(status.st_mode):
+        raise InvalidInput(f"item sqlite {item.name!r}: path {item.path} is not a file")
+    places = [Place(os.path.dirname(path), writable=True)]
+    return Arrangement(status.st_uid, places, scratch=[scratch_folder(context, item)], known={"path": path})
+
+
+KIND = Kind(check, copy, arrange)

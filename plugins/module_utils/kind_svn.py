@@ -13,18 +13,33 @@ import re
 import stat
 import uuid
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
 from .archive import Part
+from .digest import open_plain
 from .errors import AltbackupError, DeadlineExceeded, InvalidInput, ToolFailed, ToolMissing
 from .items import Item
-from .kinds import Context, Kind, Prepared, members_of, owner_of, require_folder, walk
+from .kinds import (
+    Arrangement,
+    Context,
+    Kind,
+    Prepared,
+    members_of,
+    owner_found,
+    owner_of,
+    require_folder,
+    require_inside,
+    require_plain,
+    scratch_folder,
+    walk,
+)
 from .layout import Tree
-from .processes import Deadline, find_tool, run
+from .processes import find_tool, run
 from .publish import make_folders, remove_folder, remove_if_there, write_text
 from .stamps import day_of
+from .view import Place
 
 # A hot copy takes a file of equal size for unchanged unless the live one is newer than the copy, and removes nothing.
 _NEVER_LINGERS = ("db/rep-cache.db", "db/rep-cache.db-journal", "db/locks", "db/revprops", "db/node-origins")
@@ -41,6 +56,8 @@ _MEMBERS = (
 )
 _NOT_ARCHIVED = ("db/pack-lock", "db/rep-cache.db-journal", "db/node-origins")
 _ATTEMPTS = 3
+_COPY = "copy"
+_LONGEST = 1 << 16
 _VANISHED = "E000002"  # APR's ENOENT, as svnadmin shows it
 _NAMESPACE = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")  # RFC 4122, appendix C
 
@@ -50,9 +67,11 @@ def looks_like(path: str) -> bool:
     return members_of(path, _MEMBERS) >= 2
 
 
-def check(item: Item) -> None:
+def check(item: Item, context: Context) -> None:
     """Raise InvalidInput unless the item's path is a Subversion repository."""
     require_folder(item)
+    require_inside(item, ("format", "db", *_database_members(item)))
+    require_plain(item.path, lambda path: path.startswith("hooks/"), context.deadline, f"item svn {item.name!r}")
     for member in ("format", "db/fs-type", "db/current"):
         if not os.path.isfile(os.path.join(item.path, member)):
             raise InvalidInput(
@@ -62,28 +81,31 @@ def check(item: Item) -> None:
         find_tool(tool)
 
 
-def youngest(path: str, deadline: Deadline) -> int:
+def _database_members(item: Item) -> list[str]:
+    """Return what stands directly in the database of a repository, which svnadmin reads through links."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return [f"db/{name}" for name in sorted(os.listdir(os.path.join(item.path, "db")))]
+    return []
+
+
+def youngest(path: str, context: Context) -> int:
     """Given a repository, return its youngest revision. Raise ToolFailed."""
-    return int(
-        run(
-            [find_tool("svnlook"), "youngest", path], what=f"asking {path} for its youngest revision", deadline=deadline
-        )
-    )
+    argv = context.identity.argv([find_tool("svnlook"), "youngest", path])
+    said = run(argv, what=f"asking {path} for its youngest revision", deadline=context.deadline, name="svnlook")
+    return int(said)
 
 
-def identity(path: str, deadline: Deadline) -> str:
+def identity(path: str, context: Context) -> str:
     """Given a repository, return its UUID. Raise ToolFailed."""
-    return (
-        run([find_tool("svnlook"), "uuid", path], what=f"asking {path} for its UUID", deadline=deadline)
-        .decode()
-        .strip()
-    )
+    argv = context.identity.argv([find_tool("svnlook"), "uuid", path])
+    return run(argv, what=f"asking {path} for its UUID", deadline=context.deadline, name="svnlook").decode().strip()
 
 
-def date_of(path: str, revision: int, deadline: Deadline) -> str:
+def date_of(path: str, revision: int, context: Context) -> str:
     """Given a repository, return the date of a revision to the microsecond, empty if it has none. Raise ToolFailed."""
-    argv = [find_tool("svnlook"), "proplist", "--revprop", f"--revision={revision}", "--verbose", "--xml", path]
-    listing = run(argv, what=f"asking {path} for the date of revision {revision}", deadline=deadline)
+    words = [find_tool("svnlook"), "proplist", "--revprop", f"--revision={revision}", "--verbose", "--xml", path]
+    what = f"asking {path} for the date of revision {revision}"
+    listing = run(context.identity.argv(words), what=what, deadline=context.deadline, name="svnlook")
     match = re.search(rb'<property\s+name="svn:date"[^>]*>([^<]*)<', listing)
     return match.group(1).decode() if match else ""
 
@@ -93,16 +115,16 @@ def copy(item: Item, context: Context) -> Iterator[Prepared]:
     """Given an item, bring its scratch copy up to date and yield it; its revision is the copy's, never the live one's."""
     scratch = Scratch(item, context)
     notes = scratch.update()
-    revision = youngest(scratch.path, context.deadline)
     left_out = tuple(f"./{member}/".encode() for member in _NOT_ARCHIVED)
     names = [name for name in walk(scratch.path)[0] if not (name + b"/").startswith(left_out)]
     yield Prepared(
         [Part(scratch.path, names)],
-        {"uuid": identity(scratch.path, context.deadline), "revision": revision},
-        revision=revision,
+        {"uuid": scratch.state["uuid"], "revision": scratch.state["revision"]},
+        revision=scratch.state["revision"],
         owner=owner_of(item.path),
         fixed_times=True,
         notes=notes,
+        noted={"state": scratch.state, "rebuilt": scratch.rebuilt},
     )
 
 
@@ -112,50 +134,46 @@ class Scratch:
     def __init__(self, item: Item, context: Context) -> None:
         self.item = item
         self.context = context
-        self.path = context.tree.private_path("scratch", item.category, item.name)
-        self._state = _state_path(context.tree, item)
-        self._building = context.tree.private_path("building", item.category, item.name)
+        self.path = scratch_folder(context, item)
+        self.state: dict[str, Any] = dict(context.known["state"])
+        self.rebuilt = False
+        self._building = os.path.join(_building_folder(context, item), _COPY)
 
     def update(self) -> list[str]:
         """Bring the copy to one committed state of the live repository, verified; return notes on what had to be done.
 
         Any error of an update leads to one rebuild from empty, which is reported; a second one is raised.
         """
-        remove_folder(self._building)
-        state = self._read_state()
-        reason = self._reason_to_rebuild(state)
+        reason = self._reason_to_rebuild()
         if reason is None:
             try:
-                self._copy_new_revisions(state)
+                self._copy_new_revisions()
                 return []
             except (DeadlineExceeded, ToolMissing):
                 raise
             except (AltbackupError, OSError) as error:
                 reason = str(error)
-                self._forget()
-        routine = not reason
         self._rebuild()
-        return [] if routine else [f"the scratch copy was built anew and verified whole: {reason}"]
+        return [f"the scratch copy was built anew and verified whole: {reason}"] if reason else []
 
-    def _reason_to_rebuild(self, state: Mapping[str, Any]) -> str | None:
+    def _reason_to_rebuild(self) -> str | None:
         """Return None to go on with the copy, an empty text for a routine rebuild, else what is wrong with the copy."""
-        if not os.path.isdir(self.path):
+        state, context = self.state, self.context
+        if not context.known["copied"]:
             return ""
         if not state:
-            return f"{self._state} is missing or damaged"
-        live = identity(self.item.path, self.context.deadline)
+            return f"{_state_path(context.tree, self.item)} is missing or damaged"
+        live = identity(self.item.path, context)
         if state["uuid"] != live:
             return f"the repository's UUID changed from {state['uuid']} to {live}: it was created anew"
-        revision = youngest(self.item.path, self.context.deadline)
+        revision = youngest(self.item.path, context)
         if revision < state["revision"]:
             return f"the repository went back from revision {state['revision']} to {revision}"
-        if date_of(self.item.path, state["revision"], self.context.deadline) != state["date"]:
+        if date_of(self.item.path, state["revision"], context) != state["date"]:
             return f"revision {state['revision']} is no longer the one that was copied: the repository was restored from an older copy"
-        return (
-            "" if is_due(self.item.key, state["built"], day_of(self.context.stamp), self.context.verify_every) else None
-        )
+        return "" if is_due(self.item.key, state["built"], day_of(context.stamp), context.verify_every) else None
 
-    def _copy_new_revisions(self, state: Mapping[str, Any]) -> None:
+    def _copy_new_revisions(self) -> None:
         members = [name for name in os.listdir(self.path) if name not in _KEPT]
         for member in (*_NEVER_LINGERS, *members):
             path = os.path.join(self.path, member)
@@ -163,39 +181,32 @@ class Scratch:
             remove_if_there(path)
         before = _revision_files(self.path)
         self._hotcopy(self.path, "--incremental")
-        revision = youngest(self.path, self.context.deadline)
-        if identity(self.path, self.context.deadline) != identity(self.item.path, self.context.deadline):
+        revision = youngest(self.path, self.context)
+        if identity(self.path, self.context) != identity(self.item.path, self.context):
             raise AltbackupError("the copy's UUID is not the repository's")
-        first = min([state["revision"] + 1, *(number for file, number in _revision_files(self.path) - before)])
+        first = min([self.state["revision"] + 1, *(number for file, number in _revision_files(self.path) - before)])
         if first <= revision:
             self._verify(self.path, f"--revision={first}:{revision}")
         self._finish(self.path)
-        self._write_state(self.path, revision, state["built"])
+        self._note(revision, self.state["built"])
 
     def _rebuild(self) -> None:
-        try:
-            self._hotcopy(self._building)
-            self._verify(self._building)
-            self._finish(self._building)
-            revision = youngest(self._building, self.context.deadline)
-            self._forget()
-            remove_folder(self.path)
-            make_folders(os.path.dirname(self.path), self.context.tree.private)
-            os.rename(self._building, self.path)
-            self._write_state(self.path, revision, day_of(self.context.stamp))
-        finally:
-            remove_folder(self._building)
+        self._hotcopy(self._building)
+        self._verify(self._building)
+        self._finish(self._building)
+        self.path, self.rebuilt = self._building, True
+        self._note(youngest(self.path, self.context), day_of(self.context.stamp))
+
+    def _note(self, revision: int, built: str) -> None:
+        date = date_of(self.path, revision, self.context)
+        self.state = {"uuid": identity(self.path, self.context), "revision": revision, "date": date, "built": built}
 
     def _hotcopy(self, destination: str, *options: str) -> None:
         """Copy, again if a lock was broken or revisions were packed meanwhile: then a file vanishes under the hot copy."""
-        make_folders(os.path.dirname(destination), self.context.tree.private)
+        words = [find_tool("svnadmin"), "hotcopy", "--quiet", *options, self.item.path, destination]
         for attempt in range(_ATTEMPTS):
             try:
-                run(
-                    [find_tool("svnadmin"), "hotcopy", "--quiet", *options, self.item.path, destination],
-                    what=f"copying the repository {self.item.path}",
-                    deadline=self.context.deadline,
-                )
+                self._run(words, f"copying the repository {self.item.path}")
                 return
             except ToolFailed as error:
                 if attempt + 1 == _ATTEMPTS or _VANISHED not in error.stderr:
@@ -204,22 +215,23 @@ class Scratch:
                 remove_folder(destination)
 
     def _verify(self, path: str, *options: str) -> None:
-        run(
-            [find_tool("svnadmin"), "verify", "--quiet", *options, path],
-            what=f"verifying the copy of {self.item.path}",
-            deadline=self.context.deadline,
-        )
+        words = [find_tool("svnadmin"), "verify", "--quiet", *options, path]
+        self._run(words, f"verifying the copy of {self.item.path}")
+
+    def _run(self, words: Sequence[str], what: str) -> None:
+        run(self.context.identity.argv(words), what=what, deadline=self.context.deadline, name="svnadmin")
 
     def _finish(self, path: str) -> None:
         """Replace the random instance id that each full copy gets, and take the live modes: equal repositories give equal archives."""
         uuid_file = os.path.join(path, "db", "uuid")
-        with open(uuid_file, encoding="ascii") as stream:
-            lines = stream.read().splitlines()
+        with open_plain(uuid_file) as stream:
+            lines = stream.read(4096).decode("ascii", "replace").splitlines()
         if len(lines) > 1:
             instance = str(uuid.uuid5(_NAMESPACE, f"urn:uuid:{lines[0]}"))
             if lines[1] != instance:
                 write_text(uuid_file, f"{lines[0]}\n{instance}\n")
                 os.chmod(uuid_file, 0o644)
+                self.context.identity.own(uuid_file)
         self._take_modes(path)
 
     def _take_modes(self, path: str) -> None:
@@ -238,35 +250,11 @@ class Scratch:
             if wanted != stat.S_IMODE(mode):
                 os.chmod(os.path.join(os.fsencode(path), name), wanted)
 
-    def _forget(self) -> None:
-        """Forget what is known of the copy: until it is built anew, it counts as damaged."""
-        remove_if_there(self._state)
-
-    def _read_state(self) -> dict[str, Any]:
-        try:
-            with open(self._state, encoding="utf-8") as stream:
-                state = json.load(stream)
-            texts = {key: str(state[key]) for key in ("uuid", "date", "built")}
-            return {**texts, "revision": int(state["revision"])}
-        except (OSError, ValueError, KeyError, TypeError):
-            return {}
-
-    def _write_state(self, path: str, revision: int, built: str) -> None:
-        make_folders(os.path.dirname(self._state), self.context.tree.private)
-        deadline = self.context.deadline
-        state = {
-            "uuid": identity(path, deadline),
-            "revision": revision,
-            "date": date_of(path, revision, deadline),
-            "built": built,
-        }
-        write_text(self._state, json.dumps(state) + "\n")
-
 
 def _revision_files(path: str) -> set[tuple[tuple[str, int], int]]:
     """Given a repository, return ((path, time of writing), first revision in it) of each file that holds revisions."""
-    with open(os.path.join(path, "db", "format"), encoding="ascii") as stream:
-        sharded = re.search(r"^layout sharded (\d+)$", stream.read(), re.MULTILINE)
+    with open_plain(os.path.join(path, "db", "format")) as stream:
+        sharded = re.search(rb"^layout sharded (\d+)$", stream.read(4096), re.MULTILINE)
     found = set()
     for parent, _, files in os.walk(os.path.join(path, "db", "revs")):
         shard, packed, _ = os.path.basename(parent).partition(".pack")
@@ -276,6 +264,53 @@ def _revision_files(path: str) -> set[tuple[tuple[str, int], int]]:
                 first = int(shard) * int(sharded.group(1)) if packed and sharded else int(name)
                 found.add(((file, os.stat(file).st_mtime_ns), first))
     return found
+
+
+def arrange(item: Item, context: Context) -> Arrangement:
+    """Return what a reader of the repository sees: it, the scratch copy that is kept, and an empty folder to build a new one in."""
+    folder = scratch_folder(context, item)
+    copied = os.path.isdir(folder) and not os.path.islink(folder)
+    return Arrangement(
+        owner_found(item.path),
+        [Place(item.path)],
+        scratch=[_building_folder(context, item)],
+        kept=[folder] if copied else [],
+        known={"state": _read_state(_state_path(context.tree, item)), "copied": copied},
+    )
+
+
+def keep(item: Item, context: Context, noted: Mapping[str, Any]) -> None:
+    """Let a copy that was built anew take the place of the older one, and keep what is known of it."""
+    scratch, path = scratch_folder(context, item), _state_path(context.tree, item)
+    if noted["rebuilt"] is True:
+        remove_if_there(path)  # until it is written again, the copy counts as damaged
+        remove_folder(scratch)
+        make_folders(os.path.dirname(scratch), context.tree.private)
+        os.rename(os.path.join(_building_folder(context, item), _COPY), scratch)
+    make_folders(os.path.dirname(path), context.tree.private)
+    write_text(path, json.dumps(_checked(noted["state"])) + "\n")
+
+
+def spoiled(item: Item, context: Context) -> None:
+    """Forget what is known of the copy, which may be half done: the next dump builds it anew."""
+    remove_if_there(_state_path(context.tree, item))
+
+
+def _read_state(path: str) -> dict[str, Any]:
+    try:
+        with open_plain(path) as stream:
+            return _checked(json.loads(stream.read(_LONGEST)))
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _checked(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known of a copy, with its types. Raise KeyError, TypeError or ValueError."""
+    return {**{key: str(state[key]) for key in ("uuid", "date", "built")}, "revision": int(state["revision"])}
+
+
+def _building_folder(context: Context, item: Item) -> str:
+    return context.tree.private_path("building", item.category, item.name)
 
 
 def _state_path(tree: Tree, item: Item) -> str:
@@ -297,4 +332,6 @@ def is_due(key: str, built: str, today: str, every: int) -> bool:
     return age > 0 and (now + zlib.crc32(key.encode("utf-8", "surrogateescape"))) % every == 0
 
 
-KIND = Kind(check, copy, lambda item, deadline: youngest(item.path, deadline), looks_like)
+KIND = Kind(
+    check, copy, arrange, lambda item, context: youngest(item.path, context), keep, spoiled, looks_like=looks_like
+)

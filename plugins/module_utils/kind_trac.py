@@ -10,32 +10,41 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote
 
 from .archive import Part
+from .digest import open_plain
 from .errors import AltbackupError, InvalidInput, SourceChanged
 from .items import Item
 from .kinds import (
+    Arrangement,
     Context,
     Kind,
     Prepared,
     compare,
     members_of,
+    owner_found,
     owner_of,
     require_folder,
+    require_inside,
     scratch_folder,
     settle,
     walk,
 )
-from .layout import is_plain_file
-from .processes import find_tool
-from .publish import remove_folder
-from .sqlite_copy import check_database, copy_database, open_live, uri
+from .layout import is_plain_file, printable
+from .processes import Deadline, find_tool
+from .readers import NeedsPlace
+from .sqlite_copy import as_owner_of, check_database, copy_database, open_live, uri
 from .sqlite_survey import attachments
+from .view import Place
 
 _LOGS = "log"
 _MUST_NOT_BE_LINKS = ("attachments", "files", "files/attachments")
 _SHOWN = 5
+_LONGEST = 1 << 20
+"""Bytes of a file of settings that are read"""
+_MOST_FILES = 20
 _SIZE = 3  # in what a walk tells of a file
 
 
@@ -44,9 +53,10 @@ def looks_like(path: str) -> bool:
     return members_of(path, ("conf/trac.ini", "db/trac.db")) >= 1
 
 
-def check(item: Item) -> None:
+def check(item: Item, context: Context) -> None:
     """Raise InvalidInput unless the item's path is a Trac environment with an SQLite database."""
     require_folder(item)
+    require_inside(item, ("VERSION", "conf", "conf/trac.ini"))
     for member in ("VERSION", "conf/trac.ini"):
         if not os.path.isfile(os.path.join(item.path, member)):
             raise InvalidInput(
@@ -59,13 +69,16 @@ def check(item: Item) -> None:
                 f"item trac {item.name!r}: {path} is a symbolic link, and only the link would be archived: "
                 f"mount {os.path.realpath(path)} there instead (mount --bind)"
             )
-    check_database(os.path.join(item.path, database_path(item)), f"item trac {item.name!r}")
+    database = database_path(item, context.identity.viewed)
+    require_inside(item, (os.path.dirname(database) or ".", database), folders=True)
+    live = os.path.realpath(os.path.join(item.path, database))
+    check_database(live, f"item trac {item.name!r}", context.identity)
     find_tool("tar")
 
 
-def database_path(item: Item) -> str:
+def database_path(item: Item, viewed: bool) -> str:
     """Given an item, return its database's path inside the environment, as its trac.ini has it. Raise InvalidInput."""
-    scheme, _, path = _database_setting(item).partition(":")
+    scheme, _, path = _database_setting(item, viewed).partition(":")
     if scheme != "sqlite":
         raise InvalidInput(
             f"item trac {item.name!r}: its database is {scheme}, not sqlite: "
@@ -81,21 +94,29 @@ def database_path(item: Item) -> str:
     return path
 
 
-def _database_setting(item: Item) -> str:
+def _database_setting(item: Item, viewed: bool) -> str:
     """Return the setting `database` of an environment; what its trac.ini lacks may stand in files that it inherits."""
     waiting = [os.path.join(item.path, "conf", "trac.ini")]
     seen: set[str] = set()
-    while waiting:
+    while waiting and len(seen) < _MOST_FILES:
         path = os.path.normpath(waiting.pop(0))
-        if path in seen or (seen and not os.path.lexists(path)):
+        if path in seen:
+            continue
+        if seen and not os.path.exists(path):  # Trac itself does without
+            if viewed and not f"{path}/".startswith(f"{item.path}/"):
+                raise NeedsPlace(f"{item.path}/conf/trac.ini inherits {printable(path)}", path, optional=True)
             continue
         seen.add(path)
         parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
         try:
-            with open(path, encoding="utf-8-sig") as stream:
-                parser.read_file(stream)
-        except (configparser.Error, UnicodeDecodeError, OSError) as error:
-            raise InvalidInput(f"item trac {item.name!r}: {path} cannot be read: {error}") from error
+            with open_plain(os.path.realpath(path)) as stream:
+                parser.read_string(stream.read(_LONGEST).decode("utf-8").lstrip("\ufeff"))
+        except (configparser.Error, UnicodeDecodeError):  # whose words quote what the file holds
+            raise InvalidInput(
+                f"item trac {item.name!r}: {path} cannot be read: it is not text of sections and settings"
+            ) from None
+        except OSError as error:
+            raise InvalidInput(f"item trac {item.name!r}: {path} cannot be read: {error.strerror}") from error
         database = parser.get("trac", "database", fallback=None)
         if database:
             return database
@@ -107,46 +128,45 @@ def _database_setting(item: Item) -> str:
 @contextlib.contextmanager
 def copy(item: Item, context: Context) -> Iterator[Prepared]:
     """Given an item, yield the environment with its database as of one committed state, copied before the attachments."""
-    database = database_path(item)
-    live = os.path.join(item.path, database)
+    database = database_path(item, context.identity.viewed)
+    live = os.path.realpath(os.path.join(item.path, database))
     folder = scratch_folder(context, item)
-    try:
-        staged = os.path.join(folder, database)
-        os.makedirs(os.path.dirname(staged), exist_ok=True)
-        rows, notes = copy_database(live, staged, context.deadline)
-        if "system" not in rows:
-            raise InvalidInput(f"item trac {item.name!r}: {live} is no Trac database: it has no table system")
-        _copy_attributes(live, staged, moving=True)
-        _copy_logs(item.path, folder)
-        for parent, _, _ in os.walk(folder, topdown=False):
-            path = os.path.relpath(parent, folder)
-            moving = path == (os.path.dirname(database) or ".") or _is_below_logs(path)
-            _copy_attributes(os.path.join(item.path, path), parent, moving)
-        copied = walk(folder)[0]
-        beside = {database, f"{database}-wal", f"{database}-shm", f"{database}-journal"}
+    staged = os.path.join(folder, database)
+    os.makedirs(os.path.dirname(staged), exist_ok=True)
+    if context.identity.viewed:  # nobody else comes here, and the owner of the database may be another one
+        os.chmod(folder, 0o711)  # noqa: S103
+    rows, notes = copy_database(live, staged, context.deadline, context.identity)
+    if "system" not in rows:
+        raise InvalidInput(f"item trac {item.name!r}: {live} is no Trac database: it has no table system")
+    _copy_attributes(live, staged, moving=True)
+    _copy_logs(item.path, folder)
+    for parent, _, _ in os.walk(folder, topdown=False):
+        path = os.path.relpath(parent, folder)
+        moving = path == (os.path.dirname(database) or ".") or _is_below_logs(path)
+        _copy_attributes(os.path.join(item.path, path), parent, moving)
+    copied = walk(folder)[0]
+    beside = {database, f"{database}-wal", f"{database}-shm", f"{database}-journal"}
 
-        def excluded(path: str, is_folder: bool) -> bool:
-            return path in beside or (not is_folder and _is_below_logs(path) and _is_log(os.path.join(item.path, path)))
+    def excluded(path: str, is_folder: bool) -> bool:
+        return path in beside or (not is_folder and _is_below_logs(path) and _is_log(os.path.join(item.path, path)))
 
-        def look() -> tuple[dict[bytes, tuple[int, ...]], list[str]]:
-            tree, notes = walk(item.path, excluded, context.deadline)
-            return {name: value for name, value in tree.items() if name not in copied}, notes
+    def look() -> tuple[dict[bytes, tuple[int, ...]], list[str]]:
+        tree, notes = walk(item.path, excluded, context.deadline)
+        return {name: value for name, value in tree.items() if name not in copied}, notes
 
-        before, left_out = look()
-        files, absent = _check_attachments(item, staged, live, before, context)
-        notes += left_out + _note_absent(item, absent)
-        if os.path.islink(os.path.dirname(live)):
-            notes.append(
-                f"{os.path.dirname(database)} is a symbolic link: of what lies behind it only the database is archived"
-            )
-        if os.geteuid() != 0:
-            notes.append(f"read as uid {os.geteuid()}, not root: the database and the logs are archived as its own")
-        settle()
-        parts = [Part(folder, list(copied)), Part(item.path, list(before))]
-        record = {"rows": rows, "database": database, "attachments": files, "absent": len(absent)}
-        yield Prepared(parts, record, notes=notes, confirm=lambda: compare(before, look()[0]))
-    finally:
-        remove_folder(folder)
+    before, left_out = look()
+    files, absent = _check_attachments(item, staged, live, before, context)
+    notes += left_out + _note_absent(item, absent)
+    if os.path.islink(os.path.join(item.path, os.path.dirname(database))):
+        notes.append(
+            f"{os.path.dirname(database)} is a symbolic link: of what lies behind it only the database is archived"
+        )
+    if os.geteuid() != 0:
+        notes.append(f"read as uid {os.geteuid()}, not root: the database and the logs are archived as its own")
+    settle()
+    parts = [Part(folder, list(copied)), Part(item.path, list(before))]
+    record = {"rows": rows, "database": database, "attachments": files, "absent": len(absent)}
+    yield Prepared(parts, record, notes=notes, confirm=lambda: compare(before, look()[0]))
 
 
 def _copy_attributes(live: str, staged: str, moving: bool) -> None:
@@ -189,8 +209,7 @@ def _check_attachments(
 
     Raise SourceChanged if one was deleted or replaced while the environment was read.
     """
-    with contextlib.closing(sqlite3.connect(uri(staged, "immutable=1"), uri=True)) as database:
-        rows = _attachments(item, database)
+    rows = [tuple(row) for row in as_owner_of(staged, context.identity).call(_staged_attachments, item, staged)]
     sizes = {
         row: [tree[name][_SIZE] for name in map(os.fsencode, attachment_paths(*row[:3])) if name in tree]
         for row in rows
@@ -198,14 +217,23 @@ def _check_attachments(
     odd = [row for row in rows if row[3] not in sizes[row]]
     if not odd:
         return len(rows), []
-    with open_live(live, context.deadline) as database:
-        still = set(_attachments(item, database))
+    still = as_owner_of(live, context.identity).call(_live_attachments, item, live, context.deadline)
     for row in odd:
-        if row not in still:
+        if list(row) not in still:
             raise SourceChanged(
                 f"item trac {item.name!r}: attachment {'/'.join(row[:3])} was deleted or replaced while it was read"
             )
     return len(rows), ["/".join(row[:3]) for row in odd if not sizes[row]]
+
+
+def _staged_attachments(item: Item, staged: str) -> list[list[Any]]:
+    with contextlib.closing(sqlite3.connect(uri(staged, "immutable=1"), uri=True)) as database:
+        return [list(row) for row in _attachments(item, database)]
+
+
+def _live_attachments(item: Item, live: str, deadline: Deadline) -> list[list[Any]]:
+    with open_live(live, deadline) as database:
+        return [list(row) for row in _attachments(item, database)]
 
 
 def _note_absent(item: Item, absent: list[str]) -> list[str]:
@@ -239,4 +267,10 @@ def attachment_paths(realm: str, parent: str, filename: str) -> list[str]:
     ]
 
 
-KIND = Kind(check, copy, looks_like=looks_like)
+def arrange(item: Item, context: Context) -> Arrangement:
+    """Return what a reader of the environment sees: the environment, in which SQLite may write beside the database."""
+    place = Place(item.path, writable=True)
+    return Arrangement(owner_found(item.path), [place], scratch=[scratch_folder(context, item)])
+
+
+KIND = Kind(check, copy, arrange, looks_like=looks_like)

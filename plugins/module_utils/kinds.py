@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,8 @@ from .items import Item
 from .layout import Tree, printable
 from .processes import Deadline
 from .publish import make_folders, remove_folder
+from .readers import Identity, NeedsPlace
+from .view import Place, groups_of, open_thing
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,26 @@ class Context:
     stamp: str
     deadline: Deadline
     verify_every: int = 7
+    clock: str = ""
+    """The latest stamp that the controller's clock had shown when the run began, if that is known"""
+    identity: Identity = field(default_factory=lambda: Identity(os.geteuid(), viewed=False))
+    """As whom programs interpret the item: its owner"""
+    known: Mapping[str, Any] = field(default_factory=dict)
+    """What an earlier dump noted for this one"""
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """What a reader of an item needs: whose the item is, what it is to see, and what it is to know."""
+
+    owner: int
+    """The uid as which programs interpret the item"""
+    places: Sequence[Place]
+    scratch: Sequence[str] = ()
+    """Folders that it can write to, empty, and removed when it has ended"""
+    kept: Sequence[str] = ()
+    """Folders that it can write to, as an earlier dump left them"""
+    known: Mapping[str, Any] = field(default_factory=dict)
 
 
 _TICK = 0.02
@@ -49,6 +71,8 @@ class Prepared:
     """Whether holes of sparse files are kept; whether a fresh copy has holes is up to its file system, even for equal content."""
     listed: bool = False
     """Whether the archive's manifest is recorded."""
+    noted: Mapping[str, Any] = field(default_factory=dict)
+    """What the next dump is to know."""
     notes: list[str] = field(default_factory=list)
     """What an operator should know: left out, rebuilt, ignored."""
     confirm: Callable[[], None] = unchanged
@@ -63,11 +87,18 @@ class Prepared:
 class Kind:
     """One kind of item: how it is recognized and how it is copied while in use."""
 
-    check: Callable[[Item], None]
-    """Given an item, raise InvalidInput or ToolMissing if it cannot be dumped; reads little, changes nothing."""
+    check: Callable[[Item, Context], None]
+    """Given an item, raise InvalidInput or ToolMissing if it cannot be dumped; reads little, changes nothing. In a reader."""
     copy: Callable[[Item, Context], AbstractContextManager[Prepared]]
-    revision: Callable[[Item, Deadline], int | None] = lambda item, deadline: None
-    """The revision a dump would have now, for check mode."""
+    """In a reader, too."""
+    arrange: Callable[[Item, Context], Arrangement]
+    """What a reader of the item needs. In the process that holds the lock, which reads nothing of the item."""
+    revision: Callable[[Item, Context], int | None] = lambda item, context: None
+    """The revision a dump would have now, for check mode. In a reader."""
+    keep: Callable[[Item, Context, Mapping[str, Any]], None] = lambda item, context, noted: None
+    """Keep what is noted for the next dump. In the process that holds the lock."""
+    spoiled: Callable[[Item, Context], None] = lambda item, context: None
+    """Called there after a failure: what is kept may be half done."""
     looks_like: Callable[[str], bool] | None = None
     """Whether a path looks like such a thing, be it damaged or of a form that cannot be dumped; None if it cannot be discovered."""
 
@@ -124,9 +155,7 @@ def walk(
         except FileNotFoundError as error:
             raise SourceChanged(f"{printable(full)} vanished while it was read") from error
         except PermissionError as error:
-            raise InvalidInput(
-                f"{printable(full)} cannot be read by uid {os.geteuid()}: nothing of this item is stored"
-            ) from error
+            raise unreadable(full) from error
     return {name: found[name] for name in sorted(found, key=_parts)}, sorted(notes)
 
 
@@ -162,12 +191,91 @@ def compare(before: dict[bytes, tuple[int, ...]], after: dict[bytes, tuple[int, 
         raise SourceChanged(f"changed while it was read: {some}{more}")
 
 
+@contextmanager
+def opened(path: str) -> Iterator[int]:
+    """Open what a path leads to, as O_PATH, safely (see view.open_thing). Raise InvalidInput or OSError."""
+    descriptor = open_thing(path)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def owner_found(path: str) -> int:
+    """Return the uid of what a path leads to, opened safely. Raise InvalidInput or OSError."""
+    with opened(path) as descriptor:
+        return os.fstat(descriptor).st_uid
+
+
 def scratch_folder(context: Context, item: Item) -> str:
-    """Make an empty private folder for copies of an item, removing what a killed run left there."""
-    path = context.tree.private_path("scratch", item.category, item.name)
-    remove_folder(path)
-    make_folders(path, context.tree.private)
-    return path
+    """Return the private folder for copies of an item."""
+    return context.tree.private_path("scratch", item.category, item.name)
+
+
+def own_folder(tree: Tree, folder: str, owner: int) -> None:
+    """Make a private folder, empty, that belongs to a user, though he may not come to it."""
+    remove_folder(folder)
+    make_folders(folder, tree.private)
+    if os.geteuid() == 0:
+        os.chown(folder, owner, groups_of(owner)[1], follow_symlinks=False)
+
+
+def give_folder(folder: str, owner: int) -> None:
+    """Let a private folder and all below it belong to a user, if it does not yet; follow no link."""
+    if os.geteuid() != 0 or os.lstat(folder).st_uid == owner:
+        return
+    group = groups_of(owner)[1]
+    for _, folders, files, descriptor in os.fwalk(folder):
+        for name in [*folders, *files, "."]:
+            os.chown(name, owner, group, dir_fd=descriptor, follow_symlinks=False)
+
+
+def require_plain(root: str, excepted: Callable[[str], bool], deadline: Deadline, title: str) -> None:
+    """Given a folder, raise InvalidInput, naming it, if anything below is neither file, folder nor link, but for what is excepted.
+
+    Programs would wait for ever at a named pipe.
+    """
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        deadline.remaining()
+        try:
+            with os.scandir(os.path.join(root, folder) if folder else root) as entries:
+                for entry in entries:
+                    path = f"{folder}/{entry.name}" if folder else entry.name
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(path)
+                    elif not (entry.is_file(follow_symlinks=False) or entry.is_symlink() or excepted(path)):
+                        raise InvalidInput(
+                            f"{title}: {printable(os.path.join(root, path))} is a named pipe, a socket or a device, "
+                            "at which programs wait for ever: remove it"
+                        )
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except PermissionError as error:
+            raise unreadable(os.path.join(root, folder)) from error
+
+
+def unreadable(path: str | bytes) -> InvalidInput:
+    """Return the error that tells as whom something cannot be read."""
+    whose = ""
+    with suppress(OSError):
+        whose = f" (it belongs to uid {os.lstat(path).st_uid})"
+    name = printable(os.fsdecode(path))
+    return InvalidInput(f"{name} cannot be read by uid {os.geteuid()}{whose}: nothing of this item is stored")
+
+
+def require_inside(item: Item, relpaths: Sequence[str], folders: bool = False) -> None:
+    """Given paths in an item, raise NeedsPlace for one that is a link to something that this reader does not see.
+
+    With `folders` it needs the folder of a file, too.
+    """
+    for relpath in relpaths:
+        path = os.path.join(item.path, relpath)
+        if os.path.islink(path) and not os.path.exists(path):
+            target = os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path)))
+            needed = os.path.dirname(target) if folders and relpath == relpaths[-1] else target
+            raise NeedsPlace(f"{printable(path)} is a symbolic link to {printable(target)}", needed)
 
 
 def owner_of(path: str) -> tuple[int, int]:

@@ -148,9 +148,12 @@ def split_relpath(relpath: str) -> tuple[str, str, str, str]:
     raise InvalidInput(f"{relpath!r} is not <category>/<name>/YYYY/MM/DD/HHMMSS/<name>[-<revision>].tar[.zst|.gz]")
 
 
-def scan(tree: Tree, day: str = "", keys: Collection[str] | None = None, *, go_on: bool = False) -> Scan:
+def scan(
+    tree: Tree, day: str = "", keys: Collection[str] | None = None, *, go_on: bool = False, after: str = ""
+) -> Scan:
     """Given a tree, return what it holds, of one day only if given, of some items only if given. Follow no link.
 
+    With `after` only what is of later stamps is looked at, and no other folder entered.
     What cannot be seen must not pass for empty: raise BaseUnusable where a folder cannot be read, or with `go_on`
     leave it in `unreadable` for the caller to report, unless it is the base itself.
     """
@@ -163,7 +166,7 @@ def scan(tree: Tree, day: str = "", keys: Collection[str] | None = None, *, go_o
             if printable(key) != key:
                 found.strange.append((printable(key), "its name is not UTF-8 text"))
                 continue
-            for stamp in _stamps(tree, key, day, found):
+            for stamp in _stamps(tree, key, day, after, found):
                 _scan_stamp(tree, category, name, stamp, found)
     for relpath, why in found.unreadable:
         if not go_on or not relpath:
@@ -223,7 +226,7 @@ def _modes(tree: Tree, relpath: str, names: Collection[str], found: Scan) -> Ite
             return
 
 
-def _stamps(tree: Tree, key: str, day: str, found: Scan) -> Iterator[str]:
+def _stamps(tree: Tree, key: str, day: str, after: str, found: Scan) -> Iterator[str]:
     """Yield the stamps for which an item has a folder."""
     if day:
         last = tree.path(f"{key}/{LAST}")
@@ -250,18 +253,20 @@ def _stamps(tree: Tree, key: str, day: str, found: Scan) -> Iterator[str]:
         elif not entry.is_dir(follow_symlinks=False):
             found.strange.append((printable(f"{key}/{entry.name}"), "it does not belong there"))
         else:
-            yield from _stamps_below(tree, key, entry.name, 1, found)
+            yield from _stamps_below(tree, key, entry.name, 1, after, found)
 
 
-def _stamps_below(tree: Tree, key: str, relative: str, depth: int, found: Scan) -> Iterator[str]:
+def _stamps_below(tree: Tree, key: str, relative: str, depth: int, after: str, found: Scan) -> Iterator[str]:
     pattern = r"\d{4}" if depth == 1 else r"\d{6}" if depth == 4 else r"\d\d"
     if not re.fullmatch(pattern, relative.rsplit("/", 1)[-1], re.ASCII) or (depth == 4 and not is_stamp(relative)):
         found.strange.append((printable(f"{key}/{relative}"), "its name is no part of a stamp YYYY/MM/DD/HHMMSS"))
+    elif relative < after[: len(relative)] or relative == after:
+        return
     elif depth == 4:
         yield relative
     else:
         for name in _folders(tree, f"{key}/{relative}", found):
-            yield from _stamps_below(tree, key, f"{relative}/{name}", depth + 1, found)
+            yield from _stamps_below(tree, key, f"{relative}/{name}", depth + 1, after, found)
 
 
 def _scan_stamp(tree: Tree, category: str, name: str, stamp: str, found: Scan) -> None:

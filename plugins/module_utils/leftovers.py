@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 
+from .errors import BaseUnusable
 from .layout import TEMPORARY, Tree
-from .publish import remove_folder, remove_if_there
+from .publish import remove_folder
 
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _KINDS = ("tmp", "records", "state")
 
 
@@ -18,24 +22,56 @@ def remove_leftovers(tree: Tree) -> list[str]:
     """
     notes = []
     for kind in _KINDS:
-        for folder, _, names in os.walk(tree.private_path(kind)):
-            for name in sorted(names):
-                if name.startswith(TEMPORARY):
-                    remove_if_there(os.path.join(folder, name))
-                    notes.append(f"removed {name}, which a killed run left in {folder}")
+        with _opened(tree, tree.private_path(kind)) as top:
+            for folder, folders, names, descriptor in os.fwalk(".", dir_fd=top) if top is not None else ():
+                where = os.path.normpath(os.path.join(tree.private_path(kind), folder))
+                for name in [name for name in folders if name.startswith(TEMPORARY)]:
+                    folders.remove(name)
+                    remove_folder(f"/proc/self/fd/{descriptor}/{name}")
+                    notes.append(f"removed {name}, which a killed run left in {where}")
+                for name in sorted(names):
+                    if name.startswith(TEMPORARY):
+                        with contextlib.suppress(FileNotFoundError):
+                            os.unlink(name, dir_fd=descriptor)
+                        notes.append(f"removed {name}, which a killed run left in {where}")
     if not tree.source:
         notes += remove_outgoing(tree)
     drilled = drill_folder(tree)
-    if os.path.lexists(drilled):
-        remove_folder(drilled)
-        notes.append(f"removed {drilled}, which a killed drill left")
+    with _opened(tree, os.path.dirname(drilled)) as top:
+        path = f"/proc/self/fd/{top}/{os.path.basename(drilled)}"
+        if top is not None and os.path.lexists(path):
+            remove_folder(path)
+            notes.append(f"removed {drilled}, which a killed drill left")
     trash = tree.private_path("trash")
-    for name in sorted(os.listdir(trash)) if os.path.isdir(trash) else ():
-        path = os.path.join(trash, name)
-        shutil.rmtree(path, ignore_errors=True)
-        if not os.path.lexists(path):
-            notes.append(f"removed {path}, which an earlier purge had left")
+    with _opened(tree, trash) as top:
+        for name in sorted(os.listdir(top)) if top is not None else ():
+            path = f"/proc/self/fd/{top}/{name}"
+            shutil.rmtree(path, ignore_errors=True)
+            if not os.path.lexists(path):
+                notes.append(f"removed {trash}/{name}, which an earlier purge had left")
     return notes
+
+
+@contextlib.contextmanager
+def _opened(tree: Tree, path: str) -> Iterator[int | None]:
+    """Yield a folder of the private one as an open file, None without one. Raise BaseUnusable where a link, or no folder, is in the way."""
+    descriptor = os.open(tree.private, _FOLDER)
+    try:
+        for name in os.path.relpath(path, tree.private).split("/"):
+            try:
+                below = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=descriptor)
+            except FileNotFoundError:
+                yield None
+                return
+            except NotADirectoryError:
+                raise BaseUnusable(
+                    f"{path} is, or lies behind, a link or no folder: nothing in it was touched; look at it, and remove it"
+                ) from None
+            os.close(descriptor)
+            descriptor = below
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def drill_folder(tree: Tree) -> str:
@@ -50,8 +86,10 @@ def remove_outgoing(tree: Tree) -> list[str]:
     """
     top = os.path.join(tree.private, "outgoing")
     notes = []
-    for folder in sorted(os.listdir(top)) if os.path.isdir(top) else ():
-        for name in sorted(os.listdir(os.path.join(top, folder))):
-            remove_if_there(os.path.join(top, folder, name))
-            notes.append(f"removed {folder}/{name}, which an earlier run left in {top}")
+    with _opened(tree, top) as outgoing:
+        for folder, _, names, descriptor in os.fwalk(".", dir_fd=outgoing) if outgoing is not None else ():
+            for name in sorted(names) if os.path.dirname(folder) == "." else ():
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=descriptor)
+                notes.append(f"removed {os.path.basename(folder)}/{name}, which an earlier run left in {top}")
     return notes

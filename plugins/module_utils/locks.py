@@ -21,9 +21,10 @@ from typing import Any
 from .answering import require_answer
 from .digest import limited
 from .errors import InvalidInput, Locked, naming
+from .failures import failure
 from .layout import Tree, open_tree
 from .priority import lower_priority
-from .processes import Deadline, inherited, is_at_work_in, title_of
+from .processes import Deadline, ended_after, inherited, is_at_work_in, title_of
 from .publish import make_folders, require_writable
 
 WAIT = 30.0
@@ -263,11 +264,12 @@ def writing(
     lower_priority(options["nice"], options["ionice"])
     limit = Deadline(options["step_timeout"])
     require_answer(options["base"], limit)
-    if check_mode:
-        return function(None)
-    tree, run = require_writable(options["base"]), parse_run(options["run"])
-    with held(tree, run, clean=None if clean is None else lambda: clean(tree)) as hold, limited(limit):
-        result = function(hold)
+    with ended_after(limit, _say_failed):
+        if check_mode:
+            return function(None)
+        tree, run = require_writable(options["base"]), parse_run(options["run"])
+        with held(tree, run, clean=None if clean is None else lambda: clean(tree)) as hold, limited(limit):
+            result = function(hold)
     return {**result, "notes": [*hold.notes, *result.get("notes", [])]}
 
 
@@ -276,15 +278,22 @@ def reading(options: Mapping[str, Any], function: Callable[[], dict[str, Any]]) 
     lower_priority(options["nice"], options["ionice"])
     limit = Deadline(options["step_timeout"])
     require_answer(options["base"], limit)
-    with shared(open_tree(options["base"])), limited(limit):
+    with ended_after(limit, _say_failed), shared(open_tree(options["base"])), limited(limit):
         return function()
 
 
 def bounded(options: Mapping[str, Any], function: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Given a module's options, return the result of a function that reads files wherever they are, called without a lock."""
     lower_priority(options["nice"], options["ionice"])
-    with limited(Deadline(options["step_timeout"])):
+    limit = Deadline(options["step_timeout"])
+    with ended_after(limit, _say_failed), limited(limit):
         return function()
+
+
+def _say_failed(reason: str) -> None:
+    """Say, as a module does, that it failed."""
+    failed = {"failed": True, "changed": False, "msg": reason, "failures": [failure("module", reason)]}
+    os.write(1, json.dumps(failed).encode() + b"\n")
 
 
 @contextlib.contextmanager

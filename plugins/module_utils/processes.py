@@ -12,9 +12,9 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from .errors import DeadlineExceeded, ToolFailed, ToolMissing, naming
 
@@ -35,9 +35,12 @@ _PACKAGES = {
 _SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _STDERR_LIMIT = 4096
 _GRACE = 2.0
+_PATIENCE = 20.0
+"""Seconds for which a process that was to end may take to do so by itself; Ansible's own limit is a minute later"""
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-_running: dict[int, subprocess.Popen[bytes]] = {}
+_running: dict[int, Any] = {}
+"""{process group: what has its `poll`}"""
 _running_lock = threading.Lock()
 _starting: list[bool] = []
 """Holds an entry while a child is started: whether by the main thread, in which signals are handled."""
@@ -262,13 +265,23 @@ class Child:
             raise ToolFailed(f"{what}: {self.name} {ending}: {stderr or 'it said nothing'}", rc, stderr)
 
 
-def _end_children(children: Sequence[Child]) -> None:
+class Writer(Protocol):
+    """What writes a stream that is read here."""
+
+    def end(self) -> None:
+        """End it, if it still writes."""
+
+    def check(self, deadline: Deadline, what: str) -> None:
+        """Wait for its end. Raise ToolFailed or another AltbackupError unless it wrote all."""
+
+
+def _end_children(children: Sequence[Writer]) -> None:
     for child in children:
         child.end()
 
 
 @contextlib.contextmanager
-def ended_at(deadline: Deadline, children: Sequence[Child]) -> Iterator[None]:
+def ended_at(deadline: Deadline, children: Sequence[Writer]) -> Iterator[None]:
     """End the children at the deadline while the block lasts, so that no read of what they write blocks for ever.
 
     Raise DeadlineExceeded at its end if it took longer.
@@ -362,7 +375,10 @@ def end_with_children() -> None:
 
 
 def _watch(descriptor: int) -> None:
-    """End all children when a signal comes: a main thread that just began to wait for others would not notice it."""
+    """End all children when a signal comes: a main thread that just began to wait for others would not notice it.
+
+    A process that does not end though they have waits for a file that never comes: it is ended, too, and with it its lock.
+    """
     while True:
         number = os.read(descriptor, 1)[0]
         if number in _ENDING:
@@ -370,6 +386,55 @@ def _watch(descriptor: int) -> None:
             _signal_all(signal.SIGTERM)
             time.sleep(_GRACE)
             _signal_all(signal.SIGKILL)
+            time.sleep(_PATIENCE)
+            os._exit(128 + number)
+
+
+@contextlib.contextmanager
+def ended_after(deadline: Deadline, last_words: Callable[[str], None]) -> Iterator[None]:
+    """End this process if the block goes on though its deadline has passed some time ago, and with it its lock.
+
+    That is what ends a thread that waits for a file which never comes. `last_words` are told why before.
+    """
+    seconds = deadline.remaining()
+    if seconds is None:
+        yield
+        return
+    over = threading.Event()
+
+    def watch() -> None:
+        if not over.wait(seconds + _PATIENCE):
+            with contextlib.suppress(Exception):
+                last_words(
+                    f"the {deadline.step} took longer than its limit of {deadline.seconds:g} s, and waits for something that cannot "
+                    "be ended: this call ended itself"
+                )
+            _end_all()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def register(group: int, process: Any) -> None:
+    """Let a process group be ended with this process; `process.poll()` is None as long as it runs."""
+    with _running_lock:
+        _running[group] = process
+
+
+def unregister(group: int) -> None:
+    """Forget a process group that has ended."""
+    with _running_lock:
+        _running.pop(group, None)
+
+
+def forget_all() -> None:
+    """Forget, in a fork, the children and the signals of the process that it was forked from."""
+    for known in (_running, _starting, _watching, _inherited, _left, _told_to_end):
+        known.clear()
 
 
 def _end_all() -> None:

@@ -13,6 +13,7 @@ from .digest import open_plain
 from .failures import failure
 from .layout import PROOF, Tarball, Tree, open_tree, scan
 from .publish import write_text
+from .stamps import Moment
 
 _MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 _MAX_BYTES = 1 << 16
@@ -53,22 +54,29 @@ def last_proved(tree: Tree, tarballs: Iterable[Tarball]) -> dict[str, float]:
 
 
 def unproved(
-    base: str, items: Sequence[str] | None, age: float, source: str, node: str, now: float | None = None
+    base: str,
+    items: Sequence[str] | None,
+    age: float,
+    source: str,
+    node: str,
+    moment: Moment,
+    now: float | None = None,
 ) -> list[dict[str, Any]]:
     """Given a base and its items (category/name, all if None), return a failure for each whose last proof is older than `age` seconds.
 
-    Items without any verified tarball are left to those who count. Age 0 asks for no proof.
+    Items without any verified tarball that counts are left to those who count. Age 0 asks for no proof.
     """
     if not age:
         return []
     tree = open_tree(base)
     found = scan(tree, keys=None if items is None else set(items), go_on=True).verified()
+    counting = [tarball for tarball in found if moment.counts(tarball.stamp)]
     limit = (time.time() if now is None else now) - age
     title = source or os.path.basename(tree.base)
     return [
-        failure("check", _overdue(key, moment, age, title, node), key=key)
-        for key, moment in sorted(last_proved(tree, found).items())
-        if moment < limit
+        failure("check", _overdue(key, proved, age, title, node), key=key)
+        for key, proved in sorted(last_proved(tree, counting).items())
+        if proved < limit
     ]
 
 

@@ -15,7 +15,7 @@ from .digest import digest_file
 from .errors import AltbackupError, BaseUnusable, DigestMismatch, naming
 from .layout import LAST, TEMPORARY, Tarball, Tree, open_tree
 from .sidecar import SUFFIX, Dna
-from .stamps import is_stamp
+from .stamps import Moment, is_stamp
 
 
 def make_folders(path: str, above: str) -> None:
@@ -174,8 +174,8 @@ def link(tree: Tree, old: Tarball, relpath: str, dna: Dna) -> None:
         raise
 
 
-def point_last(tree: Tree, key: str, stamp: str) -> bool:
-    """Let `last` of an item point to a stamp, unless it points to a later one; return whether it was moved.
+def point_last(tree: Tree, key: str, stamp: str, moment: Moment) -> bool:
+    """Let `last` of an item point to a stamp, unless it points to a later one that is not ahead of all; return whether it was moved.
 
     Raise AltbackupError if `last` is a real folder or file: a copy that lost its link may be somebody's only one.
     """
@@ -187,7 +187,8 @@ def point_last(tree: Tree, key: str, stamp: str) -> bool:
         )
     if os.path.islink(path):
         current = os.readlink(path)
-        if current == stamp or (is_stamp(current) and current > stamp and os.path.isdir(tree.path(f"{key}/{current}"))):
+        later = is_stamp(current) and current > stamp and not moment.is_ahead(current)
+        if current == stamp or (later and os.path.isdir(tree.path(f"{key}/{current}"))):
             return False
     temporary = temporary_beside(path)
     remove_if_there(temporary)

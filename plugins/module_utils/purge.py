@@ -11,18 +11,21 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .checking import digests, unreadable
+from .arrivals import arrivals, forget_arrivals, late_ones
+from .checking import ahead, by_item, digests, unreadable
 from .errors import AltbackupError, InvalidInput
 from .failures import explain, failure
 from .items import parse_keep
 from .layout import EXTENSIONS, PROOF, Scan, Tarball, Tree, parse_filename, scan, split_relpath
 from .leftovers import remove_outgoing
 from .publish import flush_folder, make_folders, prune_empty, record_path, remove_if_there, require_writable
-from .retention import retained
+from .retention import removable, retained
 from .sidecar import SUFFIX
-from .stamps import is_stamp, parse_stamp
+from .stamps import Moment, is_stamp
 
 _STAGE = "purge"
+_NAMED = 10
+"""Most items that a note names"""
 
 
 def purge(
@@ -30,7 +33,7 @@ def purge(
     keep: int | str | Mapping[str, Any],
     names: Sequence[str] | None = None,
     *,
-    stamp: str,
+    moment: Moment,
     made_now: Collection[str] = (),
     predicted: Sequence[str] = (),
     verify: bool = False,
@@ -38,12 +41,12 @@ def purge(
 ) -> dict[str, Any]:
     """Given a base and how many to keep, remove what retention does not; return what was kept, removed and left alone.
 
-    `names` (category/name) limits it to these items. Tarballs later than `stamp` are left alone, reported and do not
+    `names` (category/name) limits it to these items. Tarballs later than the moment are left alone, reported and do not
     count. With `verify` each tarball that would count is read first, and only a match counts. `predicted` are relpaths
-    that a run in check mode would have made. Raise AltbackupError where nothing can be done.
+    that a run in check mode would have made. Of an item at most one more goes than what the run of the stamps `made_now` added
+    to this node, oldest first; what is to go and has to wait is `waiting`, too. Raise AltbackupError where nothing can be done.
     """
     keeps = _keeps(keep)
-    parse_stamp(stamp)
     predicted_of: dict[str, list[str]] = {}
     for relpath in predicted:
         category, name, _, _ = split_relpath(relpath)
@@ -54,41 +57,99 @@ def purge(
         remove_outgoing(tree)  # its links would keep on disk what is removed here
     _empty_trash(tree, result, check_mode)
     found = scan(tree, keys=None if names is None else set(names), go_on=True)
-    items = _items(tree, found, names, stamp, result)
+    items = _items(tree, found, names, moment, result)
     if verify:
         items = _matching(tree, items, result)
     for reason in _nothing(tree, names, {tarball.key for tarball in found.tarballs}.union(predicted_of)):
         result["failures"].append(failure(_STAGE, reason))
     result["failures"] += unreadable(found, _STAGE)
+    result["failures"] += ahead(tree, moment, None if names is None else set(names))
     unseen = {"/".join(relpath.split("/")[:2]) for relpath, _ in found.unreadable}
-    due: list[Tarball] = []
-    for key, tarballs in sorted(items.items()):
-        number = keeps.get(key, keeps.get("", 0))
-        if not number:
-            reason = f"no number of copies to keep is given for {key}: nothing of it was removed"
-            result["failures"].append(failure(_STAGE, reason, key=key))
-            continue
-        kept = retained([*tarballs, *_imagined(predicted_of.get(key, ()), tarballs)], number, made_now)
-        staying = {tarball.relpath for tarball in (tarballs if key in unseen else kept)}
-        result["kept"] += [tarball.relpath for tarball in tarballs if tarball.relpath in staying]
-        due += [tarball for tarball in tarballs if tarball.relpath not in staying]
-    _remove(tree, due, result, check_mode)
-    for key in () if check_mode else items:
-        try:
-            result["changed"] = _tidy(tree, key) or result["changed"]
-        except OSError as error:
-            result["failures"].append(failure(_STAGE, error, key=key))
+    due, allowed = _judge(tree, items, keeps, predicted_of, made_now, unseen, result)
+    _remove(tree, due, allowed, result, check_mode)
+    going = {tarball.relpath for tarball in due}.difference(result["waiting"])
+    for _, tarballs in sorted(items.items()):
+        result["kept"] += [
+            tarball.relpath for tarball in tarballs if tarball.key in allowed and tarball.relpath not in going
+        ]
+    result["notes"] += _of_waiting(tree, result["waiting"])
+    if not check_mode:
+        _clean_up(tree, found, items, allowed, result)
     result["changed"] = result["changed"] or bool(result["removed"])
     return result
 
 
 def _empty_result() -> dict[str, Any]:
-    lists: dict[str, Any] = {"kept": [], "removed": [], "unverified": [], "notes": []}
+    lists: dict[str, Any] = {"kept": [], "waiting": [], "removed": [], "unverified": [], "notes": []}
     return {"changed": False, **lists, "bytes_freed": 0, "failures": []}
 
 
+def _judge(
+    tree: Tree,
+    items: Mapping[str, list[Tarball]],
+    keeps: Mapping[str, int],
+    predicted: Mapping[str, Sequence[str]],
+    made_now: Collection[str],
+    unseen: Collection[str],
+    result: dict[str, Any],
+) -> tuple[list[Tarball], dict[str, int]]:
+    """Return the tarballs that are no longer to be kept, and {item: how many of them may go now}, without items that cannot be judged."""
+    due: list[Tarball] = []
+    allowed: dict[str, int] = {}
+    for key, tarballs in sorted(items.items()):
+        number = keeps.get(key, keeps.get("", 0))
+        if not number:
+            reason = f"no number of copies to keep is given for {key}: nothing of it was removed"
+            result["failures"].append(failure(_STAGE, reason, key=key))
+        elif key in unseen:
+            allowed[key] = 0
+        else:
+            try:
+                came = arrivals(tree, key) if tree.source else {}
+            except (AltbackupError, OSError) as error:
+                result["failures"].append(failure(_STAGE, error, key=key))
+                continue
+            everything = [*tarballs, *_imagined(predicted.get(key, ()), tarballs)]
+            late = late_ones(tarballs, came)
+            kept = {tarball.relpath for tarball in retained(everything, number, made_now, late)}
+            added = [tarball for tarball in everything if came.get(tarball.relpath, tarball.stamp) in made_now]
+            due += [tarball for tarball in tarballs if tarball.relpath not in kept]
+            allowed[key] = removable(added, late)
+    return due, allowed
+
+
+def _clean_up(
+    tree: Tree, found: Scan, items: Mapping[str, list[Tarball]], judged: Collection[str], result: dict[str, Any]
+) -> None:
+    """See to what killed purges left of the items, and forget when those came that are gone."""
+    there: dict[str, set[str]] = {}
+    removed = set(result["removed"])
+    for tarball in found.tarballs:
+        there.setdefault(tarball.key, set()).add(tarball.relpath)
+    for key in items:
+        try:
+            result["changed"] = _tidy(tree, key) or result["changed"]
+            if tree.source and key in judged:
+                forget_arrivals(tree, key, there[key].difference(removed))
+        except (AltbackupError, OSError) as error:
+            result["failures"].append(failure(_STAGE, error, key=key))
+
+
+def _of_waiting(tree: Tree, waiting: Sequence[str]) -> Iterator[str]:
+    """Yield a note on how many of which items are to go, but in a later run."""
+    groups = by_item(waiting)
+    if groups:
+        numbers = [f"{len(relpaths)} of {'/'.join(relpaths[0].split('/')[:2])}" for relpaths in groups[:_NAMED]]
+        if len(groups) > _NAMED:
+            numbers.append(f"{sum(map(len, groups[_NAMED:]))} of {len(groups) - _NAMED} more items")
+        yield (
+            f"{len(waiting)} tarballs in {tree.base} are no longer to be kept, but wait for the next runs ({', '.join(numbers)}): a run removes "
+            "at most one more of an item than it added, the oldest first"
+        )
+
+
 def _items(
-    tree: Tree, found: Scan, names: Sequence[str] | None, stamp: str, result: dict[str, Any]
+    tree: Tree, found: Scan, names: Sequence[str] | None, moment: Moment, result: dict[str, Any]
 ) -> dict[str, list[Tarball]]:
     """Return {category/name: its tarballs that count, oldest first}; report all else."""
     for relpath, why in found.strange:
@@ -101,8 +162,12 @@ def _items(
     for tarball in found.tarballs:
         if not tarball.verified or not parse_filename(tarball.filename, tarball.name):
             result["unverified"].append(tarball.relpath)
-        elif tarball.stamp > stamp:
-            result["notes"].append(f"left alone: {tarball.relpath} is dated later than {stamp}, so it does not count")
+        elif moment.is_ahead(tarball.stamp):
+            continue
+        elif not moment.counts(tarball.stamp):
+            result["notes"].append(
+                f"left alone: {tarball.relpath} is dated later than {moment.stamp}, so it does not count"
+            )
         else:
             items.setdefault(tarball.key, []).append(tarball)
     return items
@@ -155,10 +220,19 @@ def _imagined(predicted: Sequence[str], tarballs: Sequence[Tarball]) -> list[Tar
     return imagined
 
 
-def _remove(tree: Tree, due: Sequence[Tarball], result: dict[str, Any], check_mode: bool) -> None:
-    """Remove tarballs with their sidecars and records; count the bytes of files whose last link goes."""
+def _remove(
+    tree: Tree, due: Sequence[Tarball], allowed: Mapping[str, int], result: dict[str, Any], check_mode: bool
+) -> None:
+    """Remove tarballs with their sidecars and records, the oldest first, of each item as many as allowed; the others wait.
+
+    Count the bytes of files whose last link goes. One that cannot be removed keeps no other from going in its place.
+    """
     remaining = {tarball.inode: tarball.links for tarball in due}
-    for tarball in sorted(due, key=lambda tarball: tarball.stamp):
+    left = dict(allowed)
+    for tarball in sorted(due, key=lambda tarball: (tarball.stamp, tarball.filename)):
+        if not left[tarball.key]:
+            result["waiting"].append(tarball.relpath)
+            continue
         try:
             deleted = check_mode or _remove_one(tree, tarball, result)
         except (AltbackupError, OSError) as error:
@@ -166,6 +240,7 @@ def _remove(tree: Tree, due: Sequence[Tarball], result: dict[str, Any], check_mo
             result["failures"].append(failure(_STAGE, reason, relpath=tarball.relpath))
             continue
         result["removed"].append(tarball.relpath)
+        left[tarball.key] -= 1
         remaining[tarball.inode] -= deleted
         if remaining[tarball.inode] == 0:
             result["bytes_freed"] += tarball.size

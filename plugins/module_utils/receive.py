@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .answering import file_system
-from .checking import unreadable
+from .arrivals import arrivals, late_ones, note_arrival
+from .checking import ahead, ahead_reason, by_item, unreadable
 from .errors import FULL, AltbackupError, DigestMismatch
 from .failures import explain, failure
 from .guides import check_guides, write_guides
@@ -40,7 +41,7 @@ from .publish import (
     write_text,
 )
 from .retention import retained
-from .stamps import day_of
+from .stamps import Moment, day_of
 from .transfer import BASIS, STAGE
 from .wanted import Wanted, parse_wanted
 
@@ -61,6 +62,7 @@ def prepare(
     tarballs: Sequence[Mapping[str, Any]],
     *,
     day: str,
+    moment: Moment,
     keeps: Mapping[str, int],
     keep: int,
     items: Sequence[str] = (),
@@ -76,7 +78,8 @@ def prepare(
     """Given a target's tree and what the source holds, decide what is sent; link what the target has under another stamp.
 
     Tarballs of the day come first, then older ones, newest first. But for each item's newest one of the day, they are only
-    those that this target's own retention would keep. With `basis` a copy of an older tarball is laid out for deltas. Of
+    those that this target's own retention would keep, which knows what came late and what would. What nothing honest can have
+    made is not taken, and a failure that names the source. With `basis` a copy of an older tarball is laid out for deltas. Of
     `slots` transfers into this target one is reserved, if one is free within `slot_wait` seconds; else `busy` is true. The
     `items` are remembered, and where not all were `discovered` those before, too. The `guides`, {file name: text}, are kept
     beside the trees. Without a `hold`, in check mode, nothing is written.
@@ -87,7 +90,7 @@ def prepare(
     incoming = tree.private_path("incoming")
     lists: dict[str, Any] = {name: [] for name in ("have", "linked", "send", "unwanted", "notes", "failures")}
     result: dict[str, Any] = {"changed": False, **lists, "incoming": incoming, "busy": False}
-    wanted = parse_wanted(tarballs)
+    wanted = _believed(tree, parse_wanted(tarballs), moment, result)
     check_guides(guides or {})
     if hold:
         _clear(tree, incoming, wanted, result)
@@ -98,12 +101,13 @@ def prepare(
         _keep_guides(tree, guides or {}, result)
     found = scan(tree, keys={entry.key for entry in wanted}, go_on=True)
     result["failures"] += unreadable(found, STAGE)
-    present = _present(tree, found, wanted if hold else (), result)
+    result["failures"] += ahead(tree, moment, {entry.key for entry in wanted})
+    present = _present(tree, found, wanted if hold else (), moment, result)
     hidden = tuple(f"{folder}/" for folder, _ in found.unreadable)
     seen = [entry for entry in wanted if not entry.relpath.startswith(hidden)]
     order = sorted(seen, key=lambda entry: entry.stamp, reverse=True)
     lacking: list[Wanted] = []
-    kept = _retained(wanted, present, keeps, keep)
+    kept = _retained(tree, wanted, present, keeps, keep, moment, result)
     newest = {entry.key: entry.stamp for entry in reversed(order) if day_of(entry.stamp) == day}
     for entry in sorted(order, key=lambda entry: day_of(entry.stamp) != day):
         own = [tarball for tarball in present.get(entry.key, []) if tarball.verified]
@@ -111,7 +115,7 @@ def prepare(
         if same and same.dna and same.dna.same_content(entry.dna):
             result["have"].append(entry.relpath)
             if hold:
-                _point_last(tree, entry, result)
+                _point_last(tree, entry, moment, result)
         elif same and same.dna:
             reason = (
                 f"{entry.relpath} is verified here with {same.dna.alg} {same.dna.dig}, but the source has {entry.dna.dig}: "
@@ -120,7 +124,7 @@ def prepare(
             result["failures"].append(failure(STAGE, reason, relpath=entry.relpath))
         elif entry.stamp != newest.get(entry.key) and entry.relpath not in kept:
             result["unwanted"].append(entry.relpath)
-        elif not (hold and _link(tree, entry, own, result)):
+        elif not (hold and _link(tree, entry, own, moment, result)):
             lacking.append(entry)
     if hold:
         for part in {entry.part for entry in seen} - {entry.part for entry in lacking}:
@@ -142,6 +146,15 @@ def prepare(
         if basis and not result["busy"]:
             _lay_out_bases(tree, incoming, sent, present, room, deadline or Deadline(), result)
     return result
+
+
+def _believed(tree: Tree, listed: Sequence[Wanted], moment: Moment, result: dict[str, Any]) -> list[Wanted]:
+    """Given what the source says that it holds, return it without what nothing honest can have made, which is a failure."""
+    for relpaths in by_item(entry.relpath for entry in listed if moment.is_ahead(entry.stamp)):
+        told = ahead_reason(relpaths[0], len(relpaths) - 1, moment)
+        reason = f"source {tree.source or tree.base} lists what was not taken: {told}"
+        result["failures"].append(failure(STAGE, reason, relpath=relpaths[0]))
+    return [entry for entry in listed if not moment.is_ahead(entry.stamp)]
 
 
 def _clear(tree: Tree, incoming: str, wanted: Sequence[Wanted], result: dict[str, Any]) -> None:
@@ -179,27 +192,31 @@ def _is_alone(path: str, size: int) -> bool:
     return (status.st_size, status.st_nlink) == (size, 1)
 
 
-def _present(tree: Tree, found: Scan, wanted: Sequence[Wanted], result: dict[str, Any]) -> dict[str, list[Tarball]]:
-    """Return {item: its tarballs on this target}, of the wanted ones those completed that a killed run had not come to."""
+def _present(
+    tree: Tree, found: Scan, wanted: Sequence[Wanted], moment: Moment, result: dict[str, Any]
+) -> dict[str, list[Tarball]]:
+    """Return {item: its tarballs on this target that are not of the future}, of the wanted ones those completed that a killed run had not come to."""
     present: dict[str, list[Tarball]] = {}
     by_path = {entry.relpath: entry for entry in wanted}
     for tarball in found.tarballs:
-        if is_relpath(tarball.relpath):
+        if is_relpath(tarball.relpath) and not moment.is_ahead(tarball.stamp):
             entry = by_path.get(tarball.relpath)
-            known = _completed(tree, tarball, entry, result) if entry else tarball
+            known = _completed(tree, tarball, entry, moment, result) if entry else tarball
             present.setdefault(tarball.key, []).append(known)
     return present
 
 
-def _completed(tree: Tree, tarball: Tarball, entry: Wanted, result: dict[str, Any]) -> Tarball:
+def _completed(tree: Tree, tarball: Tarball, entry: Wanted, moment: Moment, result: dict[str, Any]) -> Tarball:
     """Given a tarball on this target that is wanted, return it verified, if a killed run had only not come to its dna."""
     if tarball.verified or tarball.size != entry.dna.size:
         return tarball
     try:
         verify(tree.path(entry.relpath), entry.dna, from_disk=True)
         write_record(tree, entry.key, entry.stamp, entry.record)
+        if entry.relpath not in arrivals(tree, entry.key):
+            note_arrival(tree, entry.relpath, moment.stamp)
         write_sidecar(tree.path(entry.relpath), entry.dna)
-        point_last(tree, entry.key, entry.stamp)
+        point_last(tree, entry.key, entry.stamp, moment)
     except (AltbackupError, OSError) as error:
         result["notes"].append(f"{entry.relpath} is not verified: it {tarball.problem}; {explain(error)}")
         return tarball
@@ -208,10 +225,10 @@ def _completed(tree: Tree, tarball: Tarball, entry: Wanted, result: dict[str, An
     return _stored(tree, entry)
 
 
-def _point_last(tree: Tree, entry: Wanted, result: dict[str, Any]) -> None:
-    """See to it that `last` is not behind what is verified here: a killed run had not come to it."""
+def _point_last(tree: Tree, entry: Wanted, moment: Moment, result: dict[str, Any]) -> None:
+    """See to it that `last` is not behind what is verified here, as a killed run had not come to it, nor ahead of all."""
     try:
-        result["changed"] = point_last(tree, entry.key, entry.stamp) or result["changed"]
+        result["changed"] = point_last(tree, entry.key, entry.stamp, moment) or result["changed"]
     except (AltbackupError, OSError) as error:
         result["failures"].append(failure(STAGE, error, relpath=entry.relpath))
 
@@ -281,7 +298,13 @@ def _lay_out_bases(
 
 
 def _retained(
-    wanted: Sequence[Wanted], present: Mapping[str, Sequence[Tarball]], keeps: Mapping[str, int], keep: int
+    tree: Tree,
+    wanted: Sequence[Wanted],
+    present: Mapping[str, Sequence[Tarball]],
+    keeps: Mapping[str, int],
+    keep: int,
+    moment: Moment,
+    result: dict[str, Any],
 ) -> set[str]:
     """Return the relpaths of what the target's purge would keep, if it had all that is wanted."""
     items: dict[str, dict[str, Tarball]] = {}
@@ -290,7 +313,16 @@ def _retained(
     kept: set[str] = set()
     for key, imagined in items.items():
         own = {tarball.relpath: tarball for tarball in present.get(key, ()) if tarball.verified}
-        kept.update(tarball.relpath for tarball in retained([*{**imagined, **own}.values()], int(keeps.get(key, keep))))
+        everything = {**imagined, **own}
+        try:
+            noted = arrivals(tree, key)
+        except (AltbackupError, OSError) as error:
+            result["failures"].append(failure(STAGE, error, key=key))
+            continue
+        came = {**noted, **{relpath: moment.stamp for relpath in imagined if relpath not in own}}
+        late = late_ones(everything.values(), came)
+        order = retained([*everything.values()], int(keeps.get(key, keep)), late=late)
+        kept.update(tarball.relpath for tarball in order)
     return kept
 
 
@@ -299,7 +331,7 @@ def _as_tarball(entry: Wanted) -> Tarball:
     return Tarball(category, name, stamp, filename, entry.dna.size, (0, 0), 1, entry.dna, "", "verified")
 
 
-def _link(tree: Tree, entry: Wanted, own: Sequence[Tarball], result: dict[str, Any]) -> bool:
+def _link(tree: Tree, entry: Wanted, own: Sequence[Tarball], moment: Moment, result: dict[str, Any]) -> bool:
     """Store a tarball whose content the target has under another stamp; return whether it is not to be sent.
 
     A copy that is damaged or cannot be used is reported, and the next one tried.
@@ -309,6 +341,7 @@ def _link(tree: Tree, entry: Wanted, own: Sequence[Tarball], result: dict[str, A
     for old in sorted(newest_of_each.values(), key=lambda tarball: tarball.stamp, reverse=True):
         try:
             write_record(tree, entry.key, entry.stamp, entry.record)
+            note_arrival(tree, entry.relpath, moment.stamp)
             link(tree, old, entry.relpath, entry.dna)
         except (AltbackupError, OSError) as error:
             full = isinstance(error, OSError) and error.errno in FULL
@@ -320,7 +353,7 @@ def _link(tree: Tree, entry: Wanted, own: Sequence[Tarball], result: dict[str, A
             result["failures"].append(failure(STAGE, reason, relpath=old.relpath))
             continue
         result["linked"].append(entry.relpath)
-        _point_last(tree, entry, result)
+        _point_last(tree, entry, moment, result)
         return True
     return False
 
@@ -346,8 +379,8 @@ def _remember_items(tree: Tree, items: Sequence[str]) -> None:
 def remembered_items(tree: Tree) -> list[str]:
     """Return the items that the last synchronize handed to this tree."""
     try:
-        with open(os.path.join(tree.private_path("records"), "items"), encoding="utf-8") as stream:
-            return stream.read().splitlines()
+        with open(os.path.join(tree.private_path("records"), "items"), encoding="utf-8", newline="\n") as stream:
+            return stream.read().split("\n")[:-1]
     except FileNotFoundError:
         return []
 
@@ -370,11 +403,13 @@ def accept(
     hold: Hold,
     tarballs: Sequence[Mapping[str, Any]],
     *,
+    moment: Moment,
     fetch: Callable[[str, Sequence[Wanted]], int] | None = None,
     retry: bool = False,
 ) -> dict[str, Any]:
     """Given a target's tree and tarballs of its source, fetch them if they were not sent, verify each, give it its final name.
 
+    Each arrival is noted with the stamp of the moment's run.
     `fetch` brings tarballs into a folder, returns the bytes on the wire, and raises AltbackupError.
     Return `tarballs` (those that now stand verified), `wrong` (those whose bytes were other ones and are to be sent once
     more, with what their digest was), `wire` (bytes fetched), `notes` and `failures`. What arrived in part stays for the
@@ -395,9 +430,9 @@ def accept(
         try:
             if entry.part in wrong:
                 raise wrong[entry.part]
-            result["tarballs"].append(describe(tree, _accept(tree, entry), 0.0))
+            result["tarballs"].append(describe(tree, _accept(tree, entry, moment), 0.0))
             result["changed"] = True
-            point_last(tree, entry.key, entry.stamp)
+            point_last(tree, entry.key, entry.stamp, moment)
         except DigestMismatch as error:
             wrong[entry.part] = error
             if retry:
@@ -415,8 +450,10 @@ def accept(
     return result
 
 
-def _accept(tree: Tree, entry: Wanted) -> Tarball:
+def _accept(tree: Tree, entry: Wanted, moment: Moment) -> Tarball:
     """Take one file out of incoming, verify it and publish it. Raise AltbackupError or OSError."""
+    if moment.is_ahead(entry.stamp):
+        raise AltbackupError(f"{ahead_reason(entry.relpath, 0, moment)}. It was not accepted")
     final = tree.path(entry.relpath)
     arrived = os.path.join(tree.private_path("incoming"), entry.part)
     if not os.path.lexists(arrived):
@@ -424,6 +461,7 @@ def _accept(tree: Tree, entry: Wanted) -> Tarball:
         if twin is None:
             raise AltbackupError(f"{entry.relpath} did not arrive on this target")
         write_record(tree, entry.key, entry.stamp, entry.record)
+        note_arrival(tree, entry.relpath, moment.stamp)
         link(tree, twin, entry.relpath, entry.dna)
         return _stored(tree, entry)
     size = os.lstat(arrived).st_size
@@ -435,17 +473,18 @@ def _accept(tree: Tree, entry: Wanted) -> Tarball:
     temporary = temporary_beside(final)
     try:
         _move_out(arrived, temporary, entry)
-        _publish_or_give_back(tree, entry, temporary, arrived)
+        _publish_or_give_back(tree, entry, temporary, arrived, moment)
     finally:
         prune_empty(os.path.dirname(final), tree.base)
     return _stored(tree, entry)
 
 
-def _publish_or_give_back(tree: Tree, entry: Wanted, temporary: str, arrived: str) -> None:
+def _publish_or_give_back(tree: Tree, entry: Wanted, temporary: str, arrived: str, moment: Moment) -> None:
     """Verify a file and give it its final name. Raise DigestMismatch when it is thrown away, else what failed, with the file back."""
     try:
         with _unwritten(temporary):
             write_record(tree, entry.key, entry.stamp, entry.record)
+            note_arrival(tree, entry.relpath, moment.stamp)
             publish(tree, temporary, entry.relpath, entry.dna)
     except DigestMismatch:
         remove_if_there(temporary)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .differences import find_differences, summarize_differences, unified_diff
-from .digest import CHUNK, DIGEST_LENGTHS, limited
+from .digest import CHUNK, DIGEST_LENGTHS, limited, open_plain
 from .errors import AltbackupError, BaseUnusable, DigestMismatch, Hostile, InvalidInput
 from .items import CATEGORIES, nearest
 from .layout import open_tree, parse_filename, plain_status, printable, read_state, split_relpath
@@ -28,7 +28,7 @@ from .locks import Run, unclaimed
 from .processes import Child, Deadline, find_tool
 from .proofs import prove
 from .publish import verify
-from .replacing import Work, clear, discard, existing_parent, place, require_place, work_path, working
+from .replacing import Work, clear, discard, is_left, nearest_folder, place, require_place, stands_beside, working
 from .restored import serialize_marker
 from .sandbox import Sandbox
 from .sidecar import Dna
@@ -37,7 +37,6 @@ from .unpack import Limits, unpack
 
 STAGE = "restore"
 REPLACE = ("refuse", "move_aside")
-_INCOMING = "incoming"
 _BESIDE_A_DATABASE = ("-wal", "-shm", "-journal")
 _PROVEN_AS_COPY = ("svn", "trac", "git", "sqlite")
 """Kinds whose proof takes a copy of what it looks at."""
@@ -139,12 +138,12 @@ def prepare(order: Order, *, run: Run | None = None, check_mode: bool = False) -
     Makes the work folder with `incoming`, in which tarballs of other nodes arrive, unless in check mode. Raise AltbackupError or OSError.
     """
     result: dict[str, Any] = {"changed": True, "incoming": "", "notes": []}
-    if not check_mode and os.path.lexists(work_path(order.destination)):
-        with working(order.destination) as work:
+    if not check_mode and is_left(order.destination):
+        with working(order.destination) as work, work.named():
             result["notes"] += clear(work)
             discard(work)
-    elif os.path.lexists(work_path(order.destination)):
-        result["notes"].append(f"would remove {work_path(order.destination)}, which an earlier restore had left")
+    elif is_left(order.destination):
+        result["notes"].append(f"would see to what an earlier restore of {order.destination} had left")
     with _told_with(result["notes"]):
         _check_destination(order)
         _owner_of(order)
@@ -153,11 +152,16 @@ def prepare(order: Order, *, run: Run | None = None, check_mode: bool = False) -
         with _no_dump(order, run):
             result.update(_require_space(order))
     missing = os.path.dirname(order.destination)
-    if not os.path.isdir(missing):
+    if nearest_folder(order.destination).missing:
         result["notes"].append(f"{'would make' if check_mode else 'made'} the folder {missing}, which was not there")
     if not check_mode and not order.base:
-        with working(order.destination) as work:
-            result["incoming"] = work.folder(_INCOMING)
+        with working(order.destination) as work, work.named():
+            try:
+                result["incoming"] = work.clear_arriving()
+                _require_arriving_space(order, work)
+            except BaseException:
+                discard(work)
+                raise
     return result
 
 
@@ -183,10 +187,9 @@ def _tools(order: Order) -> list[str]:
 def _check_destination(order: Order) -> None:
     """Raise AltbackupError if the destination cannot be used."""
     destination = order.destination
-    existing_parent(destination)
     require_place(destination, order.aside)
     for suffix in _BESIDE_A_DATABASE if order.kind == "sqlite" or order.member else ():
-        if os.path.lexists(destination + suffix):
+        if stands_beside(destination, suffix):
             raise AltbackupError(
                 f"{destination}{suffix} is there: the database is in use, or whoever used it last was killed; it would be taken for a part "
                 f"of the restored one. Stop what uses it and open it once (sqlite3 {destination} 'PRAGMA wal_checkpoint'), or move it away"
@@ -206,13 +209,23 @@ def _recorded_bytes(order: Order) -> int:
 
 
 def _compared(order: Order, needed: int, about: str = "") -> dict[str, int]:
-    where = existing_parent(order.destination)
-    free = shutil.disk_usage(where).free
+    there = nearest_folder(order.destination)
+    free = there.free
     if needed > free:
         raise AltbackupError(
-            f"{about}{needed} bytes are needed below {where} to restore {order.title}, but only {free} are free: nothing was done"
+            f"{about}{needed} bytes are needed below {there.path} to restore {order.title}, but only {free} are free: nothing was done"
         )
     return {"needed": needed, "free": free}
+
+
+def _require_arriving_space(order: Order, work: Work) -> None:
+    """Raise AltbackupError where the folder in which the tarballs arrive has no room for them."""
+    sizes, free = sum(archive.dna.size for archive in order.archives), shutil.disk_usage(work.arrived).free
+    if sizes > free:
+        raise AltbackupError(
+            f"{sizes} bytes are to arrive in {work.arriving}, since others can write beside {order.destination}, but only {free} are free "
+            "there: nothing was done; make room there, or give another path as to"
+        )
 
 
 def restore(order: Order, deadline: Deadline, *, run: Run | None = None, show_lines: bool = False) -> dict[str, Any]:
@@ -222,9 +235,9 @@ def restore(order: Order, deadline: Deadline, *, run: Run | None = None, show_li
     in the result as `diff`. Raise AltbackupError or OSError.
     """
     start = time.monotonic()
-    with working(order.destination) as work, limited(deadline):
+    with working(order.destination) as work, work.named(), limited(deadline):
         try:
-            notes = clear(work, keep=_INCOMING)
+            notes = clear(work, keep=not order.base)
             _check_destination(order)
             result = _restore_in(work, order, deadline, run, show_lines)
         finally:
@@ -236,7 +249,7 @@ def restore(order: Order, deadline: Deadline, *, run: Run | None = None, show_li
 
 def abandon(order: Order) -> dict[str, Any]:
     """Given an order whose tarballs did not arrive, remove what was prepared for it."""
-    if os.path.lexists(work_path(order.destination)):
+    if is_left(order.destination):
         with working(order.destination) as work:
             discard(work)
     return {"changed": False, "notes": []}
@@ -258,13 +271,13 @@ def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, s
         result["notes"] += [f"{order.origin.get('item')}: {note}" for note in result["proof"]["notes"]]
         new = _thing(order, new)
     _set_attributes(work, order, new)
-    there = os.path.lexists(order.destination)
+    there = os.path.lexists(work.place)
     if there and order.kind == "folder":
-        found = find_differences(order.destination, new)
+        found = find_differences(work.place, new)
         if not found:
             return {**result, "changed": False, "notes": [f"{order.destination} is as in the backup: nothing was done"]}
         if show_lines:
-            result["diff"] = unified_diff(order.destination, new, found)
+            result["diff"] = unified_diff(work.place, new, found)
         if not order.consent:
             # Ansible shows the lines of what is changed alone
             return {**result, "changed": show_lines, "refused": _without_consent(order, summarize_differences(found))}
@@ -327,7 +340,7 @@ def _verified(work: Work, order: Order, run: Run | None) -> Iterator[list[str]]:
             stack.enter_context(unclaimed(tree, run))
             paths = [tree.path(archive.relpath) for archive in order.archives]
         else:
-            paths = [os.path.join(work.path, _INCOMING, archive.filename) for archive in order.archives]
+            paths = [os.path.join(work.arrived, archive.filename) for archive in order.archives]
         for path, archive in zip(paths, order.archives):
             _verify(path, archive, with_sidecar=bool(order.base))
             _verify_recorded(path, archive, order.record)
@@ -371,7 +384,7 @@ def _unfit(archive: Archive, what: str, error: DigestMismatch) -> AltbackupError
 
 def _require_unpacked_space(order: Order, paths: Sequence[str], deadline: Deadline) -> dict[str, int]:
     """Read through the tarballs and see that what they hold has room. Raise AltbackupError."""
-    free = shutil.disk_usage(existing_parent(order.destination)).free
+    free = nearest_folder(order.destination).free
     needed = 0
     for path in paths:
         needed += _content_size(path, free - needed, deadline)
@@ -386,7 +399,7 @@ def _content_size(path: str, most: int, deadline: Deadline) -> int:
     if tool is None:
         return os.stat(path).st_size
     total = 0
-    with open(path, "rb") as stream, Child(
+    with open_plain(path) as stream, Child(
         [find_tool(tool[0]), *tool[1:]], stdin=stream, stdout=subprocess.PIPE
     ) as child:
         output = child.process.stdout

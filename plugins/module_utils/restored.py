@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 from collections.abc import Mapping
 from typing import Any
 
 from .digest import open_plain
-from .errors import AltbackupError
-from .publish import flush_folder, remove_if_there
+from .errors import AltbackupError, naming
+from .opened import is_trusted, owner_name, walked
+from .publish import flush_folder
 
 SUFFIX = ".altbackup-restored"
 KEYS = ("source", "item", "stamp", "dig", "node", "host", "when", "by")
+_TEMPORARY = "marker"
 _LONGEST = 65536
+_LONGEST_VALUE = 300
 
 
 def marker_path(path: str) -> str:
@@ -34,17 +38,35 @@ def read_marker(path: str) -> dict[str, str] | None:
             values = json.loads(stream.read(_LONGEST))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         values = {}
     known = values if isinstance(values, dict) else {}
-    return {key: str(known.get(key, "")) for key in KEYS}
+    return {key: _plain(known.get(key, "")) for key in KEYS}
 
 
-def require_adopted(path: str, key: str) -> None:
-    """Given an item's path and its key, raise AltbackupError if it is a restored copy that nobody adopted."""
+def _plain(value: object) -> str:
+    """Return a value of a marker as one short line: others can have written it."""
+    text = str(value)[:_LONGEST_VALUE]
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def require_adopted(path: str, key: str) -> list[str]:
+    """Given an item's path and its key, raise AltbackupError if it is a restored copy that nobody adopted; else return notes.
+
+    A marker counts if root, this user or the owner of the item made it: nobody else decides what is backed up.
+    """
+    try:
+        status = os.lstat(marker_path(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    owners = {os.lstat(path).st_uid, os.stat(path).st_uid} if os.path.exists(path) else set()
+    if not is_trusted(status.st_uid) and status.st_uid not in owners:
+        return [
+            f"{marker_path(path)} was not obeyed: {owner_name(status.st_uid)} made it, who is neither root nor the owner of {path}; remove it"
+        ]
     marker = read_marker(path)
     if marker is None:
-        return
+        return []
     adopt = json.dumps({"altbackup_adopt": [f"{marker['host'] or 'SOURCE'}/{key}"]})
     raise AltbackupError(
         f"{path} is a copy that was restored at {marker['when'] or 'an unknown time'} by {marker['by'] or 'somebody'}: "
@@ -54,13 +76,65 @@ def require_adopted(path: str, key: str) -> None:
     )
 
 
-def adopt(path: str, *, check_mode: bool = False) -> bool:
-    """Given the path of a copy, remove its marker; return whether there was one. Raise OSError."""
-    marker = marker_path(path)
-    if not os.path.lexists(marker):
+def marker_text(folder: int, path: str) -> str | None:
+    """Given the open folder of a copy and the copy's path, return the text of its marker, None without one that is a file."""
+    try:
+        with open_plain(f"/proc/self/fd/{folder}/{os.path.basename(marker_path(path))}") as stream:
+            return stream.read(_LONGEST).decode("utf-8", "replace")
+    except OSError:
+        return None
+
+
+def write_marker(private: int, folder: int, path: str, text: str) -> None:
+    """Given an open private folder on the same file system, the open folder of a copy, the copy's path and a text, write its marker.
+
+    It takes the place of any file or link of its name. Raise OSError.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_TEMPORARY, dir_fd=private)
+    descriptor = os.open(_TEMPORARY, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=private)
+    with naming(marker_path(path)):
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.rename(_TEMPORARY, os.path.basename(marker_path(path)), src_dir_fd=private, dst_dir_fd=folder)
+
+
+def remove_marker(folder: int, path: str) -> bool:
+    """Given the open folder of a copy and the copy's path, remove its marker, a file or a link; return whether there was one.
+
+    Raise AltbackupError for anything else of that name, or OSError.
+    """
+    if not require_marker_place(folder, path):
         return False
-    if not check_mode:
-        remove_if_there(marker)
-        with contextlib.suppress(FileNotFoundError):
-            flush_folder(os.path.dirname(marker))
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.basename(marker_path(path)), dir_fd=folder)
     return True
+
+
+def require_marker_place(folder: int, path: str) -> bool:
+    """Given the open folder of a copy and the copy's path, return whether it has a marker. Raise AltbackupError for what is no file or link."""
+    try:
+        mode = os.stat(os.path.basename(marker_path(path)), dir_fd=folder, follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        return False
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+        raise AltbackupError(f"{marker_path(path)} is no file, so no marker of a restore: look at it and move it away")
+    return True
+
+
+def adopt(path: str, *, check_mode: bool = False) -> bool:
+    """Given the path of a copy, remove its marker; return whether there was one. Raise AltbackupError or OSError."""
+    marker = marker_path(os.path.normpath(path))
+    with walked(os.path.dirname(marker)) as (steps, missing):
+        if missing:
+            return False
+        folder = steps[-1].descriptor
+        if check_mode:
+            return require_marker_place(folder, os.path.normpath(path))
+        removed = remove_marker(folder, os.path.normpath(path))
+        if removed:
+            with contextlib.suppress(PermissionError):
+                flush_folder(f"/proc/self/fd/{folder}")
+        return removed

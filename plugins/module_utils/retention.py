@@ -1,4 +1,4 @@
-"""Retention: which of an item's verified tarballs are to be kept."""
+"""Retention: which of an item's verified tarballs are to be kept, and how many of the others a run removes."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from .layout import Tarball
 from .stamps import day_of
 
 
-def retained(tarballs: Sequence[Tarball], keep: int, made_now: Collection[str] = ()) -> list[Tarball]:
-    """Given one item's verified tarballs, a number K and the stamps made in this run, return those to keep, newest first.
+def retained(
+    tarballs: Sequence[Tarball], keep: int, made_now: Collection[str] = (), late: Collection[str] = ()
+) -> list[Tarball]:
+    """Given one item's verified tarballs, a number K, the stamps made in this run and the relpaths that came late, return those to keep.
 
-    Kept are the newest of each of the last K days that have one, the newest of each of the last K distinct contents,
-    and those made in this run; so the newest one always is.
+    Kept are the newest of each of the last K days that have one, the newest of each of the last K distinct contents, those made in this
+    run, and the newest one. Late ones have what of the K days and contents the others leave free, the newest first. The newest is first.
     """
+    order = sorted(tarballs, key=lambda tarball: (tarball.stamp, tarball.filename), reverse=True)
     days: set[str] = set()
     contents: set[tuple[str, int, str]] = set()
-    kept = []
-    for tarball in sorted(tarballs, key=lambda tarball: (tarball.stamp, tarball.filename), reverse=True):
+    kept = {tarball.relpath for tarball in order if tarball.stamp in made_now}
+    kept.update(tarball.relpath for tarball in order[:1])
+    for tarball in sorted(order, key=lambda tarball: tarball.relpath in late):
         if tarball.dna is None:
             raise AssertionError(f"{tarball.relpath} is not verified")
         day, content = day_of(tarball.stamp), (tarball.dna.alg, tarball.dna.size, tarball.dna.dig)
@@ -25,6 +29,15 @@ def retained(tarballs: Sequence[Tarball], keep: int, made_now: Collection[str] =
         newest_of_content = content not in contents and len(contents) < keep
         days.add(day)
         contents.add(content)
-        if newest_of_day or newest_of_content or tarball.stamp in made_now:
-            kept.append(tarball)
-    return kept
+        if newest_of_day or newest_of_content:
+            kept.add(tarball.relpath)
+    return [tarball for tarball in order if tarball.relpath in kept]
+
+
+def removable(added: Sequence[Tarball], late: Collection[str] = ()) -> int:
+    """Given the tarballs of an item that a run added to a node, and the relpaths that came late, return how many it may remove: one more.
+
+    Several of one day count once, and late ones, which take nobody's place, not at all: so a source that hands over many in one night
+    has no more of the past removed than one that hands over what it should.
+    """
+    return len({day_of(tarball.stamp) for tarball in added if tarball.relpath not in late}) + 1

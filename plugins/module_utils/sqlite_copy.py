@@ -6,13 +6,16 @@ import contextlib
 import errno
 import os
 import sqlite3
-import threading
+import stat
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
 from urllib.parse import quote_from_bytes
 
-from .errors import AltbackupError, InvalidInput
+from .digest import open_plain
+from .errors import AltbackupError, InvalidInput, SourceChanged
+from .layout import is_plain_file
 from .processes import Deadline
+from .readers import UNCHANGED, Identity
 from .sqlite_survey import check_integrity, count_rows, readable
 
 _HEADER = b"SQLite format 3\0"
@@ -21,68 +24,119 @@ _BUSY_SECONDS = 60.0
 _PAGES = 4096
 _INSTRUCTIONS = 1_000_000
 
-_locks: dict[tuple[int, int], Any] = {}
-_locks_guard = threading.Lock()
-
 
 def uri(path: str, options: str) -> str:
     """Given a path and options, return SQLite's URI of it."""
     return f"file:{quote_from_bytes(os.fsencode(path))}?{options}"
 
 
-@contextlib.contextmanager
-def _alone(path: str) -> Iterator[None]:
-    """Work on a database file in one thread: when any file descriptor of it is closed, the process loses all its locks on it."""
-    status = os.stat(path)
-    with _locks_guard:
-        lock = _locks.setdefault((status.st_dev, status.st_ino), threading.Lock())
-    with lock:
-        yield
-
-
 def _read_header(path: str) -> bytes:
-    with _alone(path), open(path, "rb") as stream:
+    with open_plain(path) as stream:
         return stream.read(len(_HEADER) + 4)
 
 
-def check_database(path: str, title: str) -> None:
-    """Raise InvalidInput unless the path is an SQLite database that can be read."""
+def check_database(path: str, title: str, identity: Identity = UNCHANGED) -> None:
+    """Raise InvalidInput unless the path is an SQLite database that can be read, with nothing odd beside it."""
     if not os.path.lexists(path):
         raise InvalidInput(f"{title}: path {path} does not exist")
-    if not os.path.isfile(path):
+    if not is_plain_file(path):
         raise InvalidInput(f"{title}: path {path} is not a file")
-    try:
-        header = _read_header(path)
-    except OSError as error:
-        raise InvalidInput(f"{title}: path {path} cannot be read by uid {os.geteuid()}: {error.strerror}") from error
-    if not header:
-        raise InvalidInput(f"{title}: path {path} is empty: a database without a single table is not worth a backup")
-    if not header.startswith(_HEADER):
+    if not _read_by_owner(path, title, identity):
         raise InvalidInput(f"{title}: path {path} is not an SQLite database")
 
 
-def _live_mode(path: str) -> str:
-    """Return how to open a live database: a reader that may not write would leave an empty `-wal` and `-shm` behind."""
-    closed = not os.path.lexists(f"{os.path.realpath(path)}-wal")
-    return "rw" if closed and _read_header(path)[18:20] == _WAL_VERSIONS else "ro"
+def _read_by_owner(path: str, title: str, identity: Identity) -> bool:
+    """Return whether a file begins as a database does, read as its owner. Raise InvalidInput."""
+    try:
+        owner = as_owner_of(path, identity)
+        header = bytes.fromhex(owner.call(_header_in_hex, path))
+    except OSError as error:
+        raise InvalidInput(f"{title}: path {path} cannot be read by uid {owner.reads_as}: {error.strerror}") from error
+    if not header:
+        raise InvalidInput(f"{title}: path {path} is empty: a database without a single table is not worth a backup")
+    return header.startswith(_HEADER)
+
+
+def _header_in_hex(path: str) -> str:
+    return _read_header(path).hex()
+
+
+def as_owner_of(path: str, identity: Identity) -> Identity:
+    """Return the identity of the owner of a database: SQLite writes beside it, and takes up what it finds there.
+
+    He may read what he otherwise may not only in a folder that he cannot enter himself, and so put nothing there.
+    """
+    owner = replace(identity, uid=os.lstat(path).st_uid)
+    may_enter = bool(owner.call(os.access, os.path.dirname(path), os.X_OK))
+    return replace(owner, reads_any=not may_enter)
+
+
+def _require_plain_companions(path: str) -> None:
+    """Raise AltbackupError if what SQLite would open beside a database is no plain file, or a journal of another mode."""
+    for suffix in ("-wal", "-shm", "-journal"):
+        beside = path + suffix
+        if _mode_of(beside) not in (0, stat.S_IFREG):
+            raise AltbackupError(f"{beside} is no plain file: it is not opened, and the database is not copied")
+    if os.path.lexists(f"{path}-journal") and _read_header(path)[18:20] == _WAL_VERSIONS:
+        raise AltbackupError(
+            f"{path}-journal stands beside a database in WAL mode, which has none: whoever opens the database would follow what it says. "
+            "Look at where it comes from and move it away"
+        )
+
+
+def _mode_of(path: str) -> int:
+    """Return the type of what is there, 0 for nothing."""
+    try:
+        return stat.S_IFMT(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return 0
+
+
+def _is_closed(path: str) -> bool:
+    """Return whether a database is in WAL mode, and nobody has it open: what is committed is in the file itself."""
+    return not os.path.lexists(f"{path}-wal") and _read_header(path)[18:20] == _WAL_VERSIONS
 
 
 @contextlib.contextmanager
 def open_live(path: str, deadline: Deadline) -> Iterator[sqlite3.Connection]:
-    """Given a live database, yield a connection for reading that leaves nothing behind and waits a minute for writers."""
+    """Given a live database, yield a connection for reading that leaves nothing behind and waits a minute for writers.
+
+    To be called as the owner of the database. Raise AltbackupError where what stands beside it is not to be taken up,
+    SourceChanged where one that nobody had open was opened meanwhile.
+    """
+    _require_plain_companions(path)
     patience = deadline.at_most(_BUSY_SECONDS)
-    live_uri = uri(path, f"mode={_live_mode(path)}")
-    with _alone(path):
-        with contextlib.closing(sqlite3.connect(live_uri, uri=True, timeout=patience, isolation_level=None)) as live:
-            yield live
+    closed, before = _is_closed(path), _trace(path)
+    live_uri = uri(path, "mode=ro&immutable=1" if closed else "mode=ro")  # else SQLite would have to write beside it
+    with contextlib.closing(sqlite3.connect(live_uri, uri=True, timeout=patience, isolation_level=None)) as live:
+        yield live
+    if closed and not (_is_closed(path) and _trace(path) == before):
+        raise SourceChanged(f"database {path} was opened by somebody while it was read")
 
 
-def copy_database(path: str, destination: str, deadline: Deadline) -> tuple[dict[str, int], list[str]]:
+def _trace(path: str) -> tuple[int, ...]:
+    status = os.stat(path)
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def copy_database(
+    path: str, destination: str, deadline: Deadline, identity: Identity = UNCHANGED
+) -> tuple[dict[str, int], list[str]]:
     """Given a live database, write a copy of one committed state, check it, and return ({table: number of rows}, notes).
 
     What is still in the write-ahead log is in the copy, too. Raise AltbackupError where it is damaged or locked for long.
     """
-    os.close(os.open(destination, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # a full disk says so here
+    owner = as_owner_of(path, identity)
+    os.close(
+        os.open(destination, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
+    )  # a full disk says so here
+    owner.own(destination)
+    owner.own(os.path.dirname(destination))
+    rows, notes = owner.call(_copy, path, destination, deadline)
+    return dict(rows), list(notes)
+
+
+def _copy(path: str, destination: str, deadline: Deadline) -> tuple[dict[str, int], list[str]]:
     try:
         with open_live(path, deadline) as live:
             live.execute("BEGIN")
@@ -102,7 +156,7 @@ def copy_database(path: str, destination: str, deadline: Deadline) -> tuple[dict
 def _hint(path: str, message: str) -> str:
     if "readonly database" not in message and "unable to open" not in message:
         return ""
-    if os.path.lexists(f"{os.path.realpath(path)}-journal"):
+    if os.path.lexists(f"{path}-journal"):
         return ": a writer was killed and left a journal; open it once with its own program, which rolls that back"
     return f": uid {os.geteuid()} must be able to read it, and to write to its folder if it is in WAL mode"
 

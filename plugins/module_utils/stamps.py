@@ -6,8 +6,10 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 
 from .errors import InvalidInput
 
@@ -17,6 +19,62 @@ _STAMP = re.compile(r"\d{4}/\d{2}/\d{2}/\d{6}", re.ASCII)
 _DAY = re.compile(r"\d{4}/\d{2}/\d{2}", re.ASCII)
 _ZONE_FOLDERS = ("/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/local/share/zoneinfo")
 _DAYS_BACK = re.compile(r"-([1-9]\d{0,4})", re.ASCII)
+_LATE = timedelta(days=1)
+"""How much older than its run a tarball is that came late"""
+_STEP, _STEPS = 900, 16
+"""Seconds, and how many such, within which a clock that was set back shows again what it showed before"""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a run is: its own stamp, and the latest stamp that the controller's clock had shown when the run began.
+
+    Here alone it is decided which stamps count; nodes are told both, as their own clocks may be wrong.
+    """
+
+    stamp: str
+    clock: str
+
+    @property
+    def latest(self) -> str:
+        """The latest stamp that anything honest can have."""
+        return max(self.stamp, self.clock)
+
+    def counts(self, stamp: str) -> bool:
+        """Given the stamp of a tarball, return whether it counts: whether it is of this run or of one before."""
+        return stamp <= self.stamp
+
+    def is_ahead(self, stamp: str) -> bool:
+        """Given the stamp of a tarball, return whether nothing honest can have it, so that it is a failure, too."""
+        return stamp > self.latest
+
+
+MOMENT: dict[str, Any] = {
+    "stamp": {"type": "str", "default": ""},
+    "clock": {"type": "str", "default": ""},
+    "timezone": {"type": "str", "default": "UTC"},
+}
+"""What a module is told that judges stamps"""
+
+
+def moment_of(options: Mapping[str, Any], now: float | None = None) -> Moment:
+    """Given `stamp`, `clock` and `timezone` as a module takes them, return the Moment. Raise InvalidInput.
+
+    What is empty is that of now, by this node's clock: nobody else's is known then.
+    """
+    stamp, clock = options["stamp"], options["clock"]
+    if not (stamp and clock):
+        here = stamp_at(time.time() if now is None else now, options["timezone"])
+        stamp, clock = stamp or here, clock or here
+    moment = Moment(stamp, clock)
+    parse_stamp(moment.stamp)
+    parse_stamp(moment.clock)
+    return moment
+
+
+def is_late(stamp: str, arrived: str) -> bool:
+    """Given the stamp of a tarball and that of the run in which it came, return whether it came a day or more too late."""
+    return parse_stamp(arrived) - parse_stamp(stamp) >= _LATE
 
 
 def parse_stamp(text: str) -> datetime:
@@ -69,6 +127,26 @@ def stamp_at(epoch: float, timezone: str) -> str:
     """Given seconds since 1970 and the name of a time zone, return the stamp. Raise InvalidInput for an unknown one."""
     with _zone(timezone):
         return time.strftime(STAMP_FORMAT, time.localtime(epoch))
+
+
+def latest_stamp(epoch: float, timezone: str) -> str:
+    """Given seconds since 1970 and the name of a time zone, return the latest stamp that clocks there had shown up to then.
+
+    That is the stamp of then, but for the hour in which clocks are set back. Raise InvalidInput for an unknown zone.
+    """
+    stamps = [stamp_at(epoch - number * _STEP, timezone) for number in range(_STEPS + 1)]
+    latest = stamps[0]
+    for number in range(1, len(stamps)):
+        if stamps[number] > stamps[number - 1]:
+            before, after = epoch - number * _STEP, epoch - (number - 1) * _STEP
+            while after - before > 1:
+                middle = (before + after) / 2
+                if stamp_at(middle, timezone) >= stamps[number]:
+                    before = middle
+                else:
+                    after = middle
+            latest = max(latest, stamp_at(before, timezone))
+    return latest
 
 
 def earliest_moment(stamp: str, timezone: str) -> float:

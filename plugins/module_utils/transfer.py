@@ -24,6 +24,7 @@ from .leftovers import remove_outgoing
 from .priority import priority_words
 from .processes import Child, Deadline, Pace, clean_environment, find_tool, inherited_environment
 from .publish import make_folders, remove_folder, require_writable
+from .ssh_words import SETTING, scrub, unseal
 from .wanted import Wanted, parse_wanted
 
 STAGE = "synchronize"
@@ -61,13 +62,24 @@ class Peer:
         if not self.host:
             return "this machine"
         key = f", key {self.ssh_key}" if self.ssh_key else ""
-        return f"{self.user + '@' if self.user else ''}{self.host}{f' port {self.port}' if self.port else ''}{key}"
+        more = f", further options ({SETTING})" if self.ssh_args else ""
+        return (
+            f"{self.user + '@' if self.user else ''}{self.host}{f' port {self.port}' if self.port else ''}{key}{more}"
+        )
+
+    def censored(self, said: str) -> str:
+        """Given what ssh or rsync said, return it without what may be a secret in the options of ssh."""
+        known = (self.node, self.host, self.user, self.folder, self.ssh_key, str(self.port or ""))
+        return scrub(said, self.ssh_args, known)
 
 
-def parse_peer(value: Mapping[str, Any]) -> Peer:
-    """Given a peer as modules take it, the fields of Peer, return it. Raise InvalidInput."""
+def parse_peer(value: Mapping[str, Any], ssh_args: str = "") -> Peer:
+    """Given a peer as modules take it, the fields of Peer, and sealed options of ssh, return it. Raise InvalidInput."""
+    words = unseal(ssh_args)
     try:
-        peer = Peer(**{**value, "ssh_args": tuple(value.get("ssh_args") or ())})
+        if "ssh_args" in value:
+            raise TypeError("its ssh_args may hold secrets: they are a parameter of the module, sealed")
+        peer = Peer(**{**value, "ssh_args": words})
         return replace(
             peer,
             port=int(peer.port) if peer.port else None,
@@ -147,11 +159,8 @@ def reach(peer: Peer, deadline: Deadline, *, fetch: bool = False) -> None:
                 f"no answer about {peer.folder} within {limit.seconds:g} s: is the server of its mount up?",
             )
     if rc and not (fetch and _is_missing(said, peer.folder)):
-        shown = " ".join(ssh_command(peer))
         raise ToolFailed(
-            f"{peer.node} cannot be reached from this node as {peer}: {said or 'it said nothing'} (rsync over: {shown})",
-            rc,
-            said,
+            f"{peer.node} cannot be reached from this node as {peer}: {said or 'it said nothing'}", rc, said
         )
 
 
@@ -172,7 +181,7 @@ def _run(command: Sequence[str], names: bytes, peer: Peer, deadline: Deadline) -
             rc = child.wait(
                 deadline, _silence(peer), Pace(peer.min_rate, 5 * peer.io_timeout) if peer.min_rate else None
             )
-            said = unframed(child.stderr())
+            said = peer.censored(unframed(child.stderr()))
         return rc, said, _wire_bytes(out)
 
 

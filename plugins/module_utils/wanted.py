@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .checking import unreadable
+from .checking import ahead, unreadable
 from .errors import InvalidInput
 from .layout import EXTENSIONS, Tarball, is_relpath, open_tree, scan, split_relpath
 from .publish import read_record
 from .sidecar import Dna
+from .stamps import Moment
+
+FUTURE = "future"
+"""The state of a listed tarball that nothing honest can have made"""
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,11 @@ def parse_wanted(values: Sequence[Mapping[str, Any]]) -> list[Wanted]:
     return wanted
 
 
-def listing(base: str, day: str = "", *, records: bool = False) -> dict[str, Any]:
+def listing(base: str, day: str = "", *, moment: Moment, records: bool = False) -> dict[str, Any]:
     """Given a base and a day (empty for all), return `tarballs`, verified or not, with their state, newest last, and `notes`.
 
-    `listed` tells that this is what there is, but for folders that cannot be read, which are `failures`.
+    Those ahead of the moment are of state `future`, and failures. `listed` tells that this is what there is, but for folders that
+    cannot be read, which are `failures`, too.
     """
     tree = open_tree(base)
     tarballs = []
@@ -69,14 +74,14 @@ def listing(base: str, day: str = "", *, records: bool = False) -> dict[str, Any
             "size": tarball.size,
             "dig": tarball.dna.dig if tarball.dna else "",
             "alg": tarball.dna.alg if tarball.dna else "",
-            "state": tarball.state,
+            "state": FUTURE if moment.is_ahead(tarball.stamp) else tarball.state,
         }
         if records:
             entry["record"] = read_record(tree, tarball.key, tarball.stamp)
         tarballs.append(entry)
         if tarball.verified and not is_relpath(tarball.relpath):
             notes.append(_misnamed(tarball))
-    failures = unreadable(found, "list")
+    failures = [*unreadable(found, "list"), *ahead(tree, moment)]
     return {"changed": False, "listed": True, "tarballs": tarballs, "notes": notes, "failures": failures}
 
 

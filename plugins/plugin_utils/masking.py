@@ -104,7 +104,10 @@ def _mask_option(kind: str, value: str, found: list[str]) -> str:
     if kind == "secret":
         return MASK
     if kind == "ssh":
-        return mask_words([value])[0]
+        try:
+            return shlex.join(mask_words(shlex.split(value)))
+        except ValueError:
+            return MASK
     if kind == "extra" and value.startswith("@"):
         return value
     if value.lstrip().startswith(("{", "[")):

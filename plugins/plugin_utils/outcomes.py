@@ -7,8 +7,9 @@ import signal
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..module_utils.failures import unframed
+from ..module_utils.failures import failure, unframed
 from ..module_utils.layout import is_relpath
+from ..module_utils.visible import one_line, visible
 
 FAILURE_KEYS = ("node", "delegate", "stage", "category", "name", "relpath", "reason", "rc", "stderr")
 EMPTY: dict[str, Any] = {
@@ -22,6 +23,7 @@ EMPTY: dict[str, Any] = {
     "tarballs": {},
     "sent": {},
     "proved": [],
+    "contents": {},
     "discovered": True,
 }
 
@@ -136,6 +138,15 @@ def record(state: Mapping[str, Any], registered: Mapping[str, Any], stage: str, 
         new["sent"] = {**new["sent"], **(result.get("sent") or {})}
         new["discovered"] = new["discovered"] and result.get("discovered") is not False
         proved = result.get("proved") or []
+        of_source = _place(result, node)[1] or node
+        new["contents"] = {
+            **new["contents"],
+            **{
+                f"{place}/{of_source}/{entry['relpath']}": f"{entry['alg']}:{entry['dig']}:{entry['size']}"
+                for entry in proved
+                if entry.get("dig")
+            },
+        }
         new["proved"] = [*new["proved"], *({**entry, "node": place} for entry in proved)]
         if stage == "dump" and "tarballs" in result:
             new["tarballs"] = {entry["relpath"]: dict(entry) for entry in result["tarballs"]}
@@ -171,6 +182,8 @@ def record_check(
         bad = {_key(path) for kind in ("mismatch", "missing", "malformed") for path in verification.get(kind) or []}
         counts = [path for paths in (result.get("relpaths") or {}).values() for path in paths]
         passed["/".join(place)] = sorted({_key(path) for path in counts if path in good} - bad)
+        contents = {f"{place[0]}/{place[1] or node}/{path}": dna for path, dna in (result.get("dnas") or {}).items()}
+        new["contents"] = {**new["contents"], **contents}
         title = _tree_name(result, node) or place[0]
         checked[title] = {"match": len(verification.get("match") or []), "bytes": verification.get("bytes_read", 0)}
     new["passed"], new["checked"] = passed, checked
@@ -270,7 +283,7 @@ def deliveries(
             ],
             "fetched": fetched,
             "peer": {"node": node, "folder": result["incoming"]} if fetched else connection(plan, source, node),
-            "source": connection(plan, source, node) if fetched else None,
+            "source": connection(plan, source, node) if fetched else {},
             **{name: tree[name] for name in ("nice", "ionice")},
         }
         found.append(entry)
@@ -289,11 +302,38 @@ def busy_trees(prepared: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def all_failures(states: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Given what the run knows of each source or node, return all failures, each once."""
+    """Given what the run knows of each source or node, return all failures, each once, and what its nodes do not agree on."""
     found: list[dict[str, Any]] = []
+    contents: dict[str, str] = {}
     for state in states:
-        found += [dict(entry) for entry in state.get("failures", []) if entry not in found]
+        for entry in state.get("failures", []):
+            if entry not in found:
+                found.append(dict(entry))
+        contents.update(state.get("contents") or {})
+    return [*found, *_disagreements(contents)]
+
+
+def _disagreements(contents: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Given {node/source/relpath: dna}, return a failure for each item and stamp of which nodes hold different contents."""
+    stamps: dict[tuple[str, ...], dict[str, str]] = {}
+    for path, dna in sorted(contents.items()):
+        node, *stamp = path.split("/")[:8]
+        stamps.setdefault(tuple(stamp), {})[node] = dna
+    found = []
+    for (source, category, name, *stamp), nodes in stamps.items():
+        if len(set(nodes.values())) > 1:
+            entry = failure("check", disagreement("/".join(stamp), nodes), key=f"{category}/{name}")
+            found.append({**entry, "node": source, "tree": ""})
     return found
+
+
+def disagreement(stamp: str, nodes: Mapping[str, str]) -> str:
+    """Given a stamp and {node: algorithm:digest:size} of what each holds under it, return that they differ, and what to do."""
+    held = "; ".join(f"{node} has {dna}" for node, dna in sorted(nodes.items()))
+    return (
+        f"nodes hold different contents under the one stamp {stamp}: {held}. One of them was changed after the dump: find out which, by its "
+        "proof, its size or another copy, and move that one out of its base"
+    )
 
 
 def describe_failure(entry: Mapping[str, Any]) -> str:
@@ -301,7 +341,8 @@ def describe_failure(entry: Mapping[str, Any]) -> str:
     pair = f"{entry['node']} -> {entry['delegate']}" if entry.get("delegate") else str(entry["node"])
     place = entry.get("tree") or pair
     item = "/".join(part for part in (entry.get("category"), entry.get("name")) if part)
-    return f"{place}: {entry['stage']}{f' of {item}' if item else ''}: {entry['reason']}"
+    what = one_line(f"{place}: {entry['stage']}{f' of {item}' if item else ''}")
+    return f"{what}: {visible(str(entry['reason']))}"
 
 
 def report(failures: Sequence[Mapping[str, Any]]) -> str:
@@ -330,7 +371,7 @@ def summary(plan: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) ->
             proved = f"proved to restore, {entry['seconds']} s" if entry["when"] else "would be drilled"
             lines.append(f"{entry['node']}: {entry['relpath']}: {proved}")
         lines += [f"note: {note}" for note in state.get("notes", [])]
-    return lines
+    return [one_line(line) for line in lines]
 
 
 def peers(plan: Mapping[str, Any], source: str) -> list[dict[str, Any]]:
@@ -367,7 +408,7 @@ def connection(plan: Mapping[str, Any], source: str, target: str) -> dict[str, A
     found["min_rate"] = min(*(end["min_rate"] for end in ends), *limits)
     if target not in plan["sources"][source]["local_targets"]:
         found.update({name: called[f"rsync_{name}"] for name in ("host", "port", "user") if called[f"rsync_{name}"]})
-        found.update({name: caller[name] for name in ("ssh_key", "ssh_args") if caller[name]})
+        found.update({"ssh_key": caller["ssh_key"]} if caller["ssh_key"] else {})
         if called["rrsync"]:
             found["folder"] = "."  # the key is bound to that folder, and to rsync alone
         else:
@@ -414,7 +455,13 @@ def place_of(entry: Mapping[str, Any]) -> str:
 def table(tarballs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Given listed tarballs, return aligned lines for a person, one a tarball."""
     rows = [
-        (place_of(entry), str(entry["state"]), f"{entry['size']:,}", str(entry["dig"])[:12], str(entry["relpath"]))
+        (
+            one_line(place_of(entry)),
+            one_line(str(entry["state"])),
+            f"{entry['size']:,}",
+            one_line(str(entry["dig"]))[:12],
+            one_line(str(entry["relpath"])),
+        )
         for entry in tarballs
     ]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]

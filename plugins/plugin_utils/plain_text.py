@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ..module_utils.visible import visible
+
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\u202a-\u202e\u2066-\u2069]")
 
 
 def clean(value: Any, limit: int = 0) -> str:
@@ -20,9 +21,7 @@ def clean(value: Any, limit: int = 0) -> str:
     text = value if isinstance(value, str) else str(value)
     if limit and len(text) > limit:
         text = cut(text, limit)
-    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    text = _ESCAPES.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+    return visible(_ESCAPES.sub("", text).replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def one_line(value: Any, limit: int = 300) -> str:

@@ -12,7 +12,9 @@ from typing import Any
 from ..module_utils.controller import CONTROLLER, CONTROLLER_KEY
 from ..module_utils.errors import InvalidInput
 from ..module_utils.items import CATEGORIES, Item, check_name, nearest, parse_item
-from ..module_utils.stamps import day_of, earliest_moment, interpret_day, stamp_at
+from ..module_utils.ssh_words import shown
+from ..module_utils.stamps import day_of, earliest_moment, interpret_day, latest_stamp, stamp_at
+from ..module_utils.visible import visible
 from .secrecy import mask
 from .settings import PREFIX, Unreadable, describe_unknown, names, validate
 
@@ -116,7 +118,7 @@ def build_plan(
     nodes = list(dict.fromkeys([*sources, *targets]))
     common = _run_settings(variables, nodes or hosts, errors, general)
     asked = bool(common["day"].strip())
-    common["stamp"], common["day"] = _moment(common, now, stamp, chain, general)
+    common["stamp"], common["day"], common["clock"] = _moment(common, now, stamp, chain, general)
     source_values = {host: _validated("source", host, variables, errors) for host in sources}
     target_values = {host: _validated("target", host, variables, errors) for host in targets}
     general += _check_only_targets(common["only_targets"], hosts, targets)
@@ -130,6 +132,7 @@ def build_plan(
     general += _check_bases(source_values, target_values)
     plan: dict[str, Any] = {
         "stamp": common["stamp"],
+        "clock": common["clock"],
         "day": common["day"],
         "list_day": common["day"] if asked else "all",
         "timezone": common["timezone"],
@@ -150,7 +153,7 @@ def build_plan(
     plan["nodes"] = {host: _node(host, plan) for host in nodes}
     steps = [node["step_timeout"] for node in plan["nodes"].values()]
     plan["run"] = {**run, "seconds": _LEASED_STEPS * max(steps, default=0.0) + _LEASED} if run else {}
-    plan["errors"] = [*general, *errors.sentences()]
+    plan["errors"] = [visible(sentence) for sentence in (*general, *errors.sentences())]
     return _completed(plan, plan["sources"])
 
 
@@ -211,8 +214,8 @@ def _run_settings(
     return {name.removeprefix(PREFIX): value for name, value in chosen.items()}
 
 
-def _moment(run: dict[str, Any], now: float, stamp: str, chain: bool, general: list[str]) -> tuple[str, str]:
-    """Return the stamp and the day of the run, adding errors; an unknown zone counts as UTC."""
+def _moment(run: dict[str, Any], now: float, stamp: str, chain: bool, general: list[str]) -> tuple[str, str, str]:
+    """Return stamp and day of the run, and what the controller's clock has shown, adding errors; an unknown zone counts as UTC."""
     zone = run["timezone"]
     try:
         stamp_at(now, zone)
@@ -234,7 +237,7 @@ def _moment(run: dict[str, Any], now: float, stamp: str, chain: bool, general: l
     except InvalidInput as error:
         general.append(f"altbackup_day: {error}")
         asked = day
-    return moment, day if chain else asked
+    return moment, day if chain else asked, latest_stamp(now, zone)
 
 
 def _validated(entry: str, host: str, variables: Mapping[str, Mapping[str, Any]], errors: _Errors) -> dict[str, Any]:
@@ -340,6 +343,7 @@ def _check_bases(
 def _common(host: str, values: Mapping[str, Any], connection: Mapping[str, Any], errors: _Errors) -> dict[str, Any]:
     """Return the settings that sources and targets share, with how peers reach the node."""
     entry = {name: values[PREFIX + name] for name in _OF_BOTH}
+    entry["ssh_args"] = shown(entry["ssh_args"])
     for name, origin in _CONNECTION.items():
         value = connection.get(origin)
         if entry[name] in (None, "") and isinstance(value, Unreadable):

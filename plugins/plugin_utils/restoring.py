@@ -7,12 +7,14 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..module_utils.checking import ahead_reason
 from ..module_utils.errors import InvalidInput
 from ..module_utils.failures import failure
 from ..module_utils.items import CATEGORIES, check_name, decode_name, nearest
 from ..module_utils.layout import TEMPORARY, parse_filename
 from ..module_utils.restored import SUFFIX
-from ..module_utils.stamps import day_of, interpret_day, is_stamp
+from ..module_utils.stamps import Moment, day_of, interpret_day, is_stamp
+from ..module_utils.visible import one_line
 from . import outcomes
 from .settings import parse_mode
 
@@ -307,18 +309,25 @@ def choose(
     """Given orders and what tarball_find registered on each node, return `chosen`, `failures` and `notes` ({host: sentences}).
 
     `peers` is how the controller reaches each host, `speeds` what former restores took, `run` has `when` and `by` for the markers.
-    A node that is down, locked or has nothing verified is passed over, and that is a note.
+    A node that is down, locked or has nothing verified is passed over, and that is a note. What is stamped later than the run does
+    not count; what nothing honest can have made is a failure. Where nodes differ on the stamp that is the newest, nothing is chosen.
     """
+    moment = Moment(plan["stamp"], plan["clock"])
     chosen: list[dict[str, Any]] = []
-    failures: list[dict[str, Any]] = []
+    failures: list[dict[str, Any]] = _ahead(orders, found, moment)
     notes: dict[str, list[str]] = {}
     for order in orders:
-        offers, passed = _offers(order, found)
+        offers, passed = _offers(order, found, moment)
         if not offers:
             reason = f"no node holds what {_title(order)} needs: {'; '.join(passed)}"
             failures.append(_failure(order["to_host"], reason, order["key"]))
             continue
         best = max(offers, key=lambda offer: (offer["stamp"], -offer["rank"]))
+        held = _held(order, found, best["stamp"])
+        if len(set(held.values())) > 1:
+            reason = f"{_title(order)} is refused: {outcomes.disagreement(best['stamp'], held)}; or name the node whose copy is to be taken, as from"
+            failures.append(_failure(order["to_host"], reason, order["key"]))
+            continue
         problems = (
             [] if _is_same(best["node"], order["to_host"], peers) else _problems(best["node"], order["to_host"], peers)
         )
@@ -332,6 +341,50 @@ def choose(
         notes.setdefault(order["to_host"], []).extend(f"passed over {each}" for each in passed)
         chosen.append(_chosen(plan, order, best, peers, speeds, run))
     return {"chosen": chosen, "failures": failures, "notes": notes}
+
+
+def _ahead(
+    orders: Sequence[Mapping[str, Any]], found: Mapping[str, Mapping[str, Any]], moment: Moment
+) -> list[dict[str, Any]]:
+    """Return a failure for each node and item that is ordered with tarballs whose stamps nothing honest can have."""
+    failures = []
+    for node, source, key in dict.fromkeys(
+        (node, order["source"], order["key"]) for order in orders for node in order["candidates"]
+    ):
+        tree, problem = _tree_on(node, source, found.get(node))
+        paths = [entry["relpath"] for entry in _of_item(tree, key) if moment.is_ahead(entry["stamp"])]
+        if paths and not problem:
+            reason = ahead_reason(os.path.join(tree["base"], paths[0]), len(paths) - 1, moment)
+            failures.append({**_failure(node, reason, key), "relpath": paths[0]})
+    return failures
+
+
+def _of_item(tree: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """Return the tarballs of an item in what a node told of a tree."""
+    name = key.partition("/")[2]
+    return [
+        entry
+        for entry in tree.get("tarballs") or []
+        if entry["relpath"].startswith(f"{key}/") and parse_filename(entry["relpath"].rsplit("/", 1)[-1], name)
+    ]
+
+
+def _held(order: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]], stamp: str) -> dict[str, str]:
+    """Return {node: what the sidecars of its verified tarballs of a stamp say} of the nodes from which may be taken.
+
+    It does not matter whether a node that differs could give its copy now.
+    """
+    held = {}
+    for node in order["candidates"]:
+        tree, problem = _tree_on(node, order["source"], found.get(node))
+        dnas = sorted(
+            ":".join(str(entry[name]) for name in ("alg", "dig", "size", "base", "base_dig") if entry[name])
+            for entry in ([] if problem else _of_item(tree, order["key"]))
+            if entry["stamp"] == stamp and entry["state"] == "verified"
+        )
+        if dnas:
+            held[node] = " and ".join(dnas)
+    return held
 
 
 def _is_same(node: str, host: str, peers: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -348,14 +401,16 @@ def _title(order: Mapping[str, Any]) -> str:
     return f"the restore of {order['key']} of {order['source']}{at}"
 
 
-def _offers(order: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+def _offers(
+    order: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]], moment: Moment
+) -> tuple[list[dict[str, Any]], list[str]]:
     """Return what the nodes have to offer, the newest of each, and why the others have nothing."""
     offers, passed = [], []
     for rank, node in enumerate(order["candidates"]):
         tree, problem = _tree_on(node, order["source"], found.get(node))
         if not problem:
             try:
-                tarballs = _newest(order, tree)
+                tarballs = _newest(order, tree, moment)
                 offers.append(
                     {
                         "node": node,
@@ -385,16 +440,21 @@ def _tree_on(node: str, source: str, registered: Mapping[str, Any] | None) -> tu
     return (dict(tree), str(tree["problem"])) if tree else ({}, "did not tell what it holds")
 
 
-def _newest(order: Mapping[str, Any], tree: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the newest verified tarball that the order allows, a differential after its full one. Raise InvalidInput."""
+def _newest(order: Mapping[str, Any], tree: Mapping[str, Any], moment: Moment) -> list[dict[str, Any]]:
+    """Return the newest verified tarball that the order allows, a differential after its full one. Raise InvalidInput.
+
+    One that is named by its stamp may be later than the run, but not later than anything can be.
+    """
+    there = _of_item(tree, order["key"])
     own = [
-        entry
-        for entry in tree["tarballs"]
-        if entry["relpath"].startswith(f"{order['key']}/")
-        and parse_filename(entry["relpath"].rsplit("/", 1)[-1], order["name"])
+        dict(entry)
+        for entry in there
+        if moment.counts(entry["stamp"]) or (order["at"] == entry["stamp"] and not moment.is_ahead(entry["stamp"]))
     ]
-    if not own:
+    if not there:
         raise InvalidInput(f"{tree['base']} has no tarball of {order['key']}, {nearest(order['key'], tree['keys'])}")
+    if not own:
+        raise InvalidInput(f"has none of {order['key']} that counts: all are stamped later than {moment.stamp}")
     wanted = [entry for entry in own if not order["at"] or order["at"] in (entry["stamp"], day_of(entry["stamp"]))]
     if not wanted:
         stamps = ", ".join(entry["stamp"] for entry in own[-5:])
@@ -458,7 +518,7 @@ def _chosen(
     return {
         "host": host,
         "holder": node,
-        "label": f"{order['key']} of {order['source']} from {node} to {order['destination']}",
+        "label": one_line(f"{order['key']} of {order['source']} from {node} to {order['destination']}"),
         "size": size,
         "prediction": _prediction(order, offer, size, same, speeds),
         "pair": f"{node} -> {host}",

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from ..module_utils.visible import visible
 from .failure_report import RECORDED, UNREACHABLE, Failure, Place
 from .mail_transport import write_private
 from .masking import redact, secrets_in, worth_searching
@@ -37,6 +38,9 @@ def scrubbed(value: Any, secrets: Iterable[str]) -> Any:
     if isinstance(value, (list, tuple)):
         return [scrubbed(entry, secrets) for entry in value]
     return redact(value, secrets) if isinstance(value, str) else value
+
+
+_COLOUR = re.compile(r"(\x1b\[[0-9;]{0,16}m)")
 
 
 class Listener:
@@ -83,6 +87,7 @@ class Listener:
             self._log.close()
 
     def _say(self, text: str) -> None:
+        text = _shown(text)
         with contextlib.suppress(OSError, ValueError):  # a full disk
             print(text, file=self._log, flush=True)
         try:
@@ -113,6 +118,12 @@ class Listener:
             return
         for call in [result, *(item for item in result.get("results") or () if isinstance(item, Mapping))]:
             self.late.update(secrets_in(call.get("invocation")))
+
+
+def _shown(text: str) -> str:
+    """Return what Ansible printed as a terminal and a log can have it: of all that would steer a terminal, colours alone are left."""
+    parts = _COLOUR.split(text.replace("\r\n", "\n"))
+    return "".join(part if number % 2 else visible(part) for number, part in enumerate(parts))
 
 
 def _is_literal(task: str, path: str) -> bool:

@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-MASK = "********"
+from ..module_utils import ssh_words
+
+MASK = ssh_words.MASK
 
 SECRET_NAME = re.compile(
     r"passw|passphrase|secret|token|credential|private_?key|key_?(?:data|content|material)|(?:^|_)(?:pass|pwd|api_?key)$",
@@ -19,10 +21,6 @@ _SECRET_TEXT = re.compile(
     r"|(?P<scheme>\w://[^\s/:@]{0,256}:)[^\s/@]{1,1024}(?=@)"
     r"|(?P<command>sshpass\s+-p\s*)\S+",
     re.IGNORECASE,
-)
-_SECRET_OPTION = re.compile(
-    r"(?P<option>(?:-o\s*)?(?:ProxyCommand|SetEnv|LocalCommand|RemoteCommand|KnownHostsCommand)\s*[=\s]\s*).+",
-    re.IGNORECASE | re.DOTALL,
 )
 
 
@@ -50,4 +48,4 @@ def mask_text(text: str) -> str:
 
 def mask_words(words: Sequence[str]) -> list[str]:
     """Given options of ssh, return them with commands and environments, which may hold secrets, replaced."""
-    return [mask_text(_SECRET_OPTION.sub(lambda match: f"{match['option']}{MASK}", word)) for word in words]
+    return ssh_words.shown(words)

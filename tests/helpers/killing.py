@@ -28,9 +28,9 @@ def killed_at(point: int, function: Callable[[], Any]) -> bool:
 
         real = replacing._renameat2
 
-        def renamed(old: str, new: str, flags: int) -> None:
+        def renamed(*arguments: Any) -> None:
             watch("renameat2", ())
-            real(old, new, flags)
+            real(*arguments)
             watch("renameat2", ())
 
         replacing._renameat2 = renamed

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.altbackup.core.plugins.module_utils import view
 from ansible_collections.altbackup.core.plugins.module_utils.archive import Form
 from ansible_collections.altbackup.core.plugins.module_utils.dump import dump
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
@@ -268,6 +269,19 @@ def nobodys_folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def nobodys_home() -> Iterator[Path]:
+    """Make a folder that nobody owns and can reach, alone in one of root's."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder.chmod(0o755)
+    (folder / "home").mkdir()
+    os.chown(folder / "home", NOBODY, NOBODY)
+    try:
+        yield folder / "home"
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
 def small_disk(path: Path, options: str) -> Iterator[Path]:
     """Mount a tmpfs of given size; skip where that is not allowed."""
     path.mkdir()
@@ -278,6 +292,15 @@ def small_disk(path: Path, options: str) -> Iterator[Path]:
         yield path
     finally:
         subprocess.run(["umount", "-l", path], check=True)
+
+
+def forbid_views(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let items be read as where the kernel allows no view of its own, so that fake tools come to what they count in."""
+
+    def refuse() -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM), "namespaces")
+
+    monkeypatch.setattr(view, "unshare", refuse)
 
 
 def make_tool(folder: Path, name: str, script: str) -> None:

@@ -17,6 +17,17 @@ def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
     return True
 
 
+def count_running(*words: str) -> int:
+    """Return the number of processes whose command line is made of these words."""
+    count = 0
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            count += path.read_bytes().rstrip(b"\0").decode().split("\0") == list(words)
+        except (OSError, UnicodeDecodeError):
+            continue
+    return count
+
+
 def is_group_gone(group: int) -> bool:
     """Return whether no process of a group is alive; one that is dead, but not yet reaped, is not."""
     for path in Path("/proc").glob("[0-9]*/stat"):

@@ -107,6 +107,8 @@ class Site:
     groups: dict[str, list[str]] = field(default_factory=lambda: {"sources": [], "targets": []})
     mail: dict[str, str] = field(default_factory=lambda: {"ALTBACKUP_MAIL_TO": "none"})
     """Options of the failure mail, in the environment"""
+    programs: Path = Path(sys.executable).parent
+    """Where the programs of Ansible are: in the environment of the tests, or in one of another version"""
 
     @property
     def live(self) -> Path:
@@ -163,7 +165,7 @@ class Site:
                 "ANSIBLE_HOST_KEY_CHECKING": "True",  # ansible-runner turns it off where nothing is said
                 **self.mail,
                 **ZONE,
-                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                "PATH": f"{self.programs}:{os.environ['PATH']}",
             },
             quiet=True,
         )

@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from helpers.drills import Copies, make_copies
+
+from ansible_collections.altbackup.core.plugins.module_utils import own_state
 
 
 @pytest.fixture(scope="session")
 def every_kind(tmp_path_factory: pytest.TempPathFactory) -> Copies:
     """Return a target's tree with one verified tarball of each kind, to be copied by those who change it."""
     return make_copies(tmp_path_factory.mktemp("every_kind"))
+
+
+@pytest.fixture(autouse=True)
+def state(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Let what this user's calls remember lie in a folder of its own, and what another user's do in one of his."""
+    folders: dict[int, str] = {}
+
+    def folder() -> str:
+        if os.geteuid() not in folders:
+            folders[os.geteuid()] = tempfile.mkdtemp(prefix="state-", dir="/tmp")
+        return folders[os.geteuid()]
+
+    monkeypatch.setattr(own_state, "state_folder", folder)
+    yield Path(folder())
+    for path in folders.values():
+        shutil.rmtree(path)

@@ -1,14 +1,21 @@
 #!/bin/sh
 # Lists, verifies and restores the backups below the folder in which this file stands. RESTORE.txt beside it tells all about them.
 #
-# Needs a POSIX shell, tar, what the tarballs are compressed with (zstd or gzip), sha256sum, sha512sum or md5sum, and awk, ls, tr,
-# mv, rm. Nothing is written below this folder. No text of a sidecar is ever executed.
+# Needs a POSIX shell, tar, what the tarballs are compressed with (zstd or gzip), sha256sum, sha512sum or md5sum, and awk, date,
+# find, ls, mv, rm, tr. Nothing is written below this folder. No text of a sidecar is ever executed, no link below this folder
+# followed, and no name reaches the terminal as it is where it would steer it.
 set -u
 
 LC_ALL=C
 export LC_ALL
-unset IFS CDPATH TAR_OPTIONS GZIP ZSTD_NBTHREADS ZSTD_CLEVEL TAPE
+unset IFS CDPATH TAR_OPTIONS GZIP ZSTD_NBTHREADS ZSTD_CLEVEL TAPE POSIXLY_CORRECT GREP_OPTIONS
 umask 077
+folders=$PATH: absolute='' # programs of the current folder are anybody's
+while [ -n "$folders" ]; do
+    case $folders in /*) absolute=${absolute:+$absolute:}${folders%%:*} ;; esac
+    folders=${folders#*:}
+done
+PATH=${absolute:-/usr/sbin:/usr/bin:/sbin:/bin}
 
 newline='
 '
@@ -20,23 +27,71 @@ usage() {
     cat <<'END'
 Usage: sh restore.sh list                          show what is here; reads no tarball
        sh restore.sh verify [ITEM]                 read all tarballs, or those of one item, and compare them with their dna
-       sh restore.sh restore ITEM DEST [STAMP]     unpack an item as the new folder DEST
+       sh restore.sh restore [--special-modes] ITEM DEST [STAMP]
+                                                   unpack an item as the new folder DEST
 
 ITEM   as list shows it, like dayabay/svn/dybsvn
 DEST   where the item is to be; it must not exist, the folder above it must
 STAMP  which tarball: its date and time as list shows them, or a day like 2013/05/10, whose last one is taken.
-       Without it, the newest verified one.
+       Without it, the newest verified one that is not dated later than this machine's clock.
+--special-modes   also bring back what may make somebody root: setuid and setgid bits of files, file capabilities, devices and
+       named pipes. Only for a backup whose source nobody else had in his hands.
 
 Exit status: 0 all is well, 1 something failed or there is nothing, 2 wrong usage.
 END
 }
 
 say() {
-    printf '%s\n' "$*"
+    make_visible "$*"
+    printf '%s\n' "$shown"
 }
 
 complain() {
-    printf 'restore.sh: %s\n' "$*" >&2
+    make_visible "$*"
+    printf 'restore.sh: %s\n' "$shown" >&2
+}
+
+# Set shown to a text as one line that steers no terminal: bytes of what would, and of what is no UTF-8, stand as \\ooo.
+make_visible() {
+    shown=$1
+    case $shown in *[!\ -~]*) ;; *) return 0 ;; esac
+    if ! command -v awk >/dev/null 2>&1; then
+        shown=$(printf %s "$1" | tr -c ' -~' '?')
+        return 0
+    fi
+    shown=$(printf '%s\n' "$1" | awk '
+        function more(first, count,   value, next_one) { # the letter of a first byte and those that follow, -1 if it is none
+            value = first
+            for (; count > 0; count--) {
+                next_one = number[substr(text, ++end, 1)]
+                if (next_one < 128 || next_one > 191) return -1
+                value = value * 64 + next_one - 128
+            }
+            return value
+        }
+        function letter(code) {
+            if (code < 128) return code
+            if (code > 193 && code < 224) return more(code - 192, 1)
+            if (code > 223 && code < 240) return (code = more(code - 224, 2)) < 2048 || code > 55295 && code < 57344 ? -1 : code
+            if (code > 239 && code < 245) return (code = more(code - 240, 3)) < 65536 || code > 1114111 ? -1 : code
+            return -1
+        }
+        function steers(code) {
+            return code < 32 || code > 126 && code < 160 || code == 1564 || code == 8203 || code == 8206 || code == 8207 \
+                || code > 8231 && code < 8239 || code > 8287 && code < 8304 || code == 65279 || code > 65528 && code < 65532 \
+                || code > 917503 && code < 917632
+        }
+        BEGIN { for (i = 1; i < 256; i++) number[sprintf("%c", i)] = i }
+        { text = text (NR > 1 ? "\n" : "") $0 }
+        END {
+            for (start = 1; start <= length(text); start = end + 1) {
+                end = start
+                code = letter(number[substr(text, start, 1)])
+                if (code < 0) end = start
+                if (!steers(code)) printf "%s", substr(text, start, end - start + 1)
+                else for (i = start; i <= end; i++) printf "\\%03o", number[substr(text, i, 1)]
+            }
+        }')
 }
 
 fail() {
@@ -54,10 +109,12 @@ need() {
     command -v "$1" >/dev/null 2>&1 || fail "the program $1 is not installed here: install the package $2, then run this again"
 }
 
+# Remove the private folder, which is the current one.
 clean_up() {
     [ -n "$temporary" ] || return 0
-    chmod -R u+rwx "$temporary" 2>/dev/null
-    rm -rf "$temporary"
+    chmod -R u+rwx . 2>/dev/null
+    rm -rf ./*
+    cd .. && rmdir "./$temporary"
     temporary=
 }
 
@@ -72,16 +129,25 @@ open_folder() {
     return 1
 }
 
+# Given a name of what lies here, succeed and say so if it has a line break: then it is passed over.
+is_no_name() {
+    case $1 in *"$newline"*) ;; *) return 1 ;; esac
+    complain "$1 is passed over: no backup has a line break in its name"
+}
+
 # Given a command, call it with each item.
 each_item() {
     open_folder "$base/." || return 0
     for source in "$base"/*; do
         case $source in */lost+found) continue ;; esac
+        is_no_name "${source#"$base/"}" && continue
         open_folder "$source" || continue
         for category in "$source"/*; do
             case $category in *LOCKED) continue ;; esac
+            is_no_name "${category#"$base/"}" && continue
             open_folder "$category" || continue
             for name in "$category"/*; do
+                is_no_name "${name#"$base/"}" && continue
                 open_folder "$name" && "$1" "${name#"$base/"}"
             done
         done
@@ -109,6 +175,7 @@ each_tarball() {
                                 ! is_file "$path" || continue ;;
                             *) is_file "$path" || continue ;;
                         esac
+                        is_no_name "${path#"$base/"}" && continue
                         inspect
                         "$1"
                     done
@@ -148,7 +215,7 @@ inspect() {
 
 # Given names of files in the folder clock, in their order, set listed to the line of ls for each.
 list_files() {
-    listed=$(cd "$clock" && ls -lind "$@")
+    listed=$(cd "$clock" && ls -lind "$@" 2>/dev/null)
 }
 
 # Given a line of ls (inode, mode, links, owner, group, size and more), set inode and size.
@@ -243,12 +310,34 @@ take_number() {
     [ ${#token} -le 19 ]
 }
 
+# Set now to the latest stamp that any clock on earth shows, by that of this machine: the time zone of the stamps is not known here.
+read_clock() {
+    now=$(TZ=UTC-14 date +%Y/%m/%d/%H%M%S 2>/dev/null)
+    case $now in [0-9][0-9][0-9][0-9]/[0-9][0-9]/[0-9][0-9]/[0-9][0-9][0-9][0-9][0-9][0-9]) return ;; esac
+    now=9999/99/99/999999
+    say 'the program date, of the package coreutils, does not tell the time: stamps of the future are not found out'
+}
+
+# Succeed if the tarball of stamp is dated later than now.
+is_future() {
+    later=$stamp
+    earlier=$now
+    while [ -n "$later" ]; do
+        [ "1${later%%/*}" -eq "1${earlier%%/*}" ] || break
+        case $later in */*) later=${later#*/} earlier=${earlier#*/} ;; *) return 1 ;; esac
+    done
+    [ "1${later%%/*}" -gt "1${earlier%%/*}" ]
+}
+
 # ---- list
 
 list() {
-    tarballs=0 verified=0 items=0 bytes=0
+    tarballs=0 verified=0 items=0 bytes=0 future=0
+    read_clock
     each_item list_item
     say "$tarballs tarballs of $items items, $verified of them verified, $bytes bytes (* is the newest verified one of its item)"
+    [ "$future" -eq 0 ] || complain "$future tarballs are dated later than the clock of this machine has it anywhere on earth, $now:" \
+        "none of them is called the newest. If the clock is right, somebody may have put them there to be taken for it: do not trust them"
     [ -z "$unreadable" ] && [ "$tarballs" -gt 0 ]
 }
 
@@ -261,7 +350,11 @@ list_item() {
 
 # Show the tarballs of an item in their order; the last verified one is held until it is known to be the newest.
 list_tarball() {
-    if [ "$state" = verified ]; then
+    if is_future; then
+        future=$((future + 1))
+        case $state in verified) verified=$((verified + 1)) ;; esac
+        after=$after$(show '  ' "$stamp" "$size" "$state" "$path")"  (of the future)"$newline
+    elif [ "$state" = verified ]; then
         release '  '
         held=$path held_stamp=$stamp held_size=$size
         verified=$((verified + 1))
@@ -278,7 +371,10 @@ release() {
 }
 
 show() {
-    printf '%s%-36s  %s  %15s  %-10s  %s\n' "$1" "$item" "$2" "$3" "$4" "${5##*/}"
+    make_visible "${5##*/}"
+    file=$shown
+    make_visible "$item"
+    printf '%s%-36s  %s  %15s  %-10s  %s\n' "$1" "$shown" "$2" "$3" "$4" "$file"
 }
 
 # ---- verify
@@ -287,7 +383,7 @@ verify() {
     tarballs=0 bad=0
     if [ $# -gt 0 ]; then
         require_item "$1"
-        verify_item "$1"
+        verify_item "$item"
     else
         each_item verify_item
     fi
@@ -310,7 +406,8 @@ verify_tarball() {
         *) verdict='NO TARBALL' ;;
     esac
     [ "$verdict" = OK ] || bad=$((bad + 1))
-    printf '%-10s  %s  %s  %s%s\n' "$verdict" "$item" "$stamp" "${path##*/}" "${why:+  ($why)}"
+    make_visible "$item  $stamp  ${path##*/}${why:+  ($why)}"
+    printf '%-10s  %s\n' "$verdict" "$shown"
 }
 
 # Succeed if the tarball at path is what its dna says; else say why not in why. One file under several stamps is read once.
@@ -334,18 +431,35 @@ digest() {
 
 # ---- restore
 
+# Given an item, also as list shows one whose name would steer the terminal, set item.
 require_item() {
-    case /$1/ in *//* | */.*) ;; /*/*/*/*/) ;; /*/*/*/) open_folder "$base/$1" && return 0 ;; esac
-    fail "there is no item $1 here: sh restore.sh list shows all"
+    item='' asked=$1
+    case /$1/ in
+        *//* | */.*) ;;
+        /*/*/*/*/) ;;
+        /*/*/*/) open_folder "$base/${1%%/*}" && open_folder "$base/${1%/*}" && open_folder "$base/$1" && item=$1 ;;
+    esac
+    [ -n "$item" ] || case $asked in *\\[0-3][0-7][0-7]*) each_item match_item ;; esac
+    [ -n "$item" ] || fail "there is no item $asked here: sh restore.sh list shows all"
+}
+
+match_item() {
+    make_visible "$1"
+    [ "$shown" != "$asked" ] || item=$1
 }
 
 restore() {
-    item=$1 wanted=${3:-}
-    require_item "$item"
+    special_modes=''
+    case $1 in --special-modes) special_modes=yes && shift ;; esac
+    require_item "$1"
+    wanted=${3:-}
     while case $wanted in */) ;; *) false ;; esac; do wanted=${wanted%/}; done
     find_place "$2"
-    chosen=''
+    chosen='' passed=''
+    read_clock
     each_tarball choose "$item"
+    [ -n "$chosen" ] || [ -z "$passed" ] || fail "$item has no verified tarball that is not dated later than the clock of this machine has it," \
+        "$now: set the clock, or name a STAMP"
     [ -n "$chosen" ] || fail "$item has no verified tarball${wanted:+ of $wanted}: sh restore.sh list shows what it has"
     if [ -n "$chosen_base" ]; then
         full_path=''
@@ -364,9 +478,7 @@ restore() {
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
-    temporary=$place/.altbackup-restore-$$
-    mkdir "$temporary" || { temporary=''; fail "cannot write to $place"; }
-    mkdir "$temporary/unpacked" || exit 1
+    enter_private_folder
     for path in ${chosen_base:+"$full_path"} "$chosen"; do
         require_safe_names
     done
@@ -375,6 +487,7 @@ restore() {
         say "unpacking ${path##*/} ..."
         unpack || fail "$path could not be unpacked: nothing was restored"
     done
+    settle_modes
     move_into_place
     say "restored $item of $chosen_stamp to $destination"
     hint
@@ -396,9 +509,30 @@ find_place() {
     case $place/ in "$base"/*) fail "$destination lies among the backups: choose a DEST elsewhere" ;; esac
 }
 
+# Make a private folder beside DEST the current one, to be named by no path again: whoever may write to the folder above may move it.
+enter_private_folder() {
+    cd -P "$place" 2>/dev/null || fail "$place cannot be entered"
+    temporary=.altbackup-restore-$$
+    mkdir "./$temporary" 2>/dev/null || { temporary='' && fail "cannot make $temporary in $place, or it is there already"; }
+    made=$temporary temporary=''
+    cd -P "./$made" 2>/dev/null || fail "$place/$made is gone: somebody else works in $place. Nothing was restored"
+    set -f
+    # shellcheck disable=SC2046 # its fields
+    set -- $(ls -lnd . 2>/dev/null)
+    set +f
+    # Only an empty folder of this user, and no link to it, is the one that was made.
+    [ "${3:-}" = "$(id -u)" ] && [ "$(pwd -P && echo x)" = "${place%/}/$made${newline}x" ] && [ -z "$(ls -A 2>&1)" ] \
+        || fail "$place/$made is another one's: somebody else works in $place. Nothing was restored"
+    temporary=$made
+    { chmod 700 . && mkdir ./unpacked; } || fail "$place/$made cannot be used: nothing was restored"
+}
+
 choose() {
     case $stamp/ in "${wanted:+$wanted/}"*) ;; *) return 0 ;; esac
-    if [ "$state" = verified ]; then
+    if [ -z "$wanted" ] && is_future; then
+        passed=$stamp
+        complain "${path##*/} of $stamp is passed over: it is dated later than the clock of this machine has it anywhere on earth, $now"
+    elif [ "$state" = verified ]; then
         chosen=$path chosen_stamp=$stamp chosen_dig=$dig chosen_alg=$alg chosen_base=$base_dig
     elif [ -n "$wanted" ]; then
         complain "${path##*/} of $stamp is passed over: $state"
@@ -416,6 +550,7 @@ find_tools() {
         case $path in *.zst) need zstd zstd ;; *.gz) need gzip gzip ;; esac
     done
     need awk 'mawk (or busybox)'
+    need find 'findutils (or busybox)'
     path=$chosen tar='' gnu=''
     folders=$PATH:
     while [ -n "$folders" ]; do
@@ -443,14 +578,14 @@ decompress() {
         *.zst) zstd -dcq ;;
         *.gz) gzip -dc ;;
         *) cat ;;
-    esac <"$path" || : >"$temporary/failed"
+    esac <"$path" || : >./failed
 }
 
 # Fail if anything in the archive at path would come to lie outside of its one top folder, or would not come out as it was.
 require_safe_names() {
     [ -n "$gnu" ] && note='' || note=', or is part of a name with a line break, which needs GNU tar'
     why=$(decompress | {
-        "$tar" ${gnu:+--quoting-style=escape} -t -f - 2>"$temporary/said" || : >"$temporary/failed"
+        "$tar" ${gnu:+--quoting-style=escape} -t -f - 2>./said || : >./failed
         cat >/dev/null # what follows the end of the archive
     } | awk '
         NR == 1 { top = $0; sub("/.*", "", top) }
@@ -458,14 +593,14 @@ require_safe_names() {
             if (!bad++) print "\"" $0 "\""
         }
         END { if (!NR) print "nothing" }')
-    [ ! -e "$temporary/failed" ] || fail "$path cannot be read as an archive: $(head -n 3 "$temporary/said") Nothing was unpacked"
+    [ ! -e ./failed ] || fail "$path cannot be read as an archive: $(head -n 3 ./said | tr '\n' ' ')Nothing was unpacked"
     [ -z "$why" ] || fail "${path##*/} holds $why, which does not lie in its one folder$note: nothing was unpacked"
     [ -n "$gnu" ] || require_plain
 }
 
 # Fail if a tar that is not GNU's would make something else of the archive at path: of these it ignores what it does not know.
 require_plain() {
-    [ ! -s "$temporary/said" ] || fail "${path##*/} is no plain archive ($(head -n 1 "$temporary/said")): nothing was unpacked"
+    [ ! -s ./said ] || fail "${path##*/} is no plain archive ($(head -n 1 ./said)): nothing was unpacked"
     say 'the tar here is not GNU tar: extended attributes and ACLs, if there are any, are not restored'
     if decompress | tr '\000' '\n' | grep -Eq '^[0-9]+ (GNU\.sparse\.[a-z.]+|linkpath|size)='; then
         fail "${path##*/} has sparse or very large files or long links, which this tar would spoil: install GNU tar, the package tar"
@@ -476,7 +611,7 @@ require_plain() {
 # nothing below, or one of the full tarball, which is unpacked. Such a one where the differential has a folder is removed, as tar is to.
 require_no_links() {
     decompress | {
-        "$tar" --quoting-style=escape -tvv -g /dev/null -f - 2>"$temporary/said" || : >"$temporary/failed"
+        "$tar" --quoting-style=escape -tvv -g /dev/null -f - 2>./said || : >./failed
         cat >/dev/null
     } | awk '
         BEGIN {
@@ -496,10 +631,10 @@ require_no_links() {
             name = ""
             for (i = 3; i <= length($0); i++) name = name escaped[substr($0, i, 1)]
             print substr($0, 1, 1) (members > 1 ? "late " : " ") name
-        }' >"$temporary/renames" || : >"$temporary/failed"
-    grep -q '^[RTX]' "$temporary/renames" && require_no_line_breaks
+        }' >./renames || : >./failed
+    grep -q '^[RTX]' ./renames && require_no_line_breaks
     decompress | {
-        "$tar" --quoting-style=escape -t -f - 2>"$temporary/said" || : >"$temporary/failed"
+        "$tar" --quoting-style=escape -t -f - 2>./said || : >./failed
         cat >/dev/null
     } | awk '
         function last(name, most,   found, list, i) { # the last rename, up to one, of a path or of a folder above it
@@ -573,8 +708,8 @@ require_no_links() {
                 tell(path in listed ? "folder" : "above", before(path, renames))
                 for (k = last(path, renames); k > 0; k = last(path, k - 1)) tell("renamed", before(path, k - 1))
             }
-        }' part=1 "$temporary/renames" part=2 - >"$temporary/links" || : >"$temporary/failed"
-    [ ! -e "$temporary/failed" ] || fail "$path cannot be read as an archive: $(head -n 3 "$temporary/said") Nothing was restored"
+        }' part=1 ./renames part=2 - >./links || : >./failed
+    [ ! -e ./failed ] || fail "$path cannot be read as an archive: $(head -n 3 ./said | tr '\n' ' ')Nothing was restored"
     while IFS= read -r line; do
         # shellcheck disable=SC2059 # it is one
         name=$(printf -- "${line#* }x")
@@ -582,20 +717,20 @@ require_no_links() {
         case $line in
             hostile\ *) ;;
             folder\ *)
-                [ ! -L "$temporary/unpacked/$name" ] || rm -f "$temporary/unpacked/$name"
+                [ ! -L "./unpacked/$name" ] || rm -f "./unpacked/$name"
                 continue ;;
-            *) [ -L "$temporary/unpacked/$name" ] || continue ;;
+            *) [ -L "./unpacked/$name" ] || continue ;;
         esac
         fail "${path##*/} would write or rename through $name, which is a symbolic link or may become one: whoever made it may want to" \
             "overwrite files of this machine. Nothing was restored; the full tarball, ${full_path##*/}, can be restored alone"
-    done <"$temporary/links"
+    done <./links
 }
 
 # Fail if there are names in the full tarball with a line break: then a list of what is renamed may be read in two ways.
 require_no_line_breaks() {
     differential=$path path=$full_path
     broken=$(decompress | {
-        "$tar" --quoting-style=escape -t -f - 2>"$temporary/said" || : >"$temporary/failed"
+        "$tar" --quoting-style=escape -t -f - 2>./said || : >./failed
         cat >/dev/null
     } | grep -E '(^|[^\\])(\\\\)*\\n')
     path=$differential
@@ -606,38 +741,76 @@ require_no_line_breaks() {
 unpack() {
     if [ -n "$gnu" ]; then
         set -- --numeric-owner --warning=no-timestamp --xattrs "--xattrs-include=*" --acls
+        [ -n "$special_modes" ] || set -- "$@" --xattrs-exclude=security.capability
         "$tar" --help 2>/dev/null | grep -q -e --xattrs-include || set -- --numeric-owner # an old one
         set -- "$@" --delay-directory-restore ${chosen_base:+--listed-incremental=/dev/null}
     else
         set --
     fi
     decompress | {
-        cd "$temporary/unpacked" && "$tar" -x -p "$@" -f - || exit # with -C, tar renames no folders in a circle
-        cat >/dev/null
-    } && [ ! -e "$temporary/failed" ]
+        cd ./unpacked && "$tar" -x -p "$@" -f - 2>../said || exit # with -C, tar renames no folders in a circle
+        cat >/dev/null # what follows the end of the archive
+    } && [ ! -e ./failed ]
+    set -- $?
+    while IFS= read -r line; do
+        complain "$line"
+    done <./said
+    return "$1"
+}
+
+# Take away what may make somebody root: all of it lies in the private folder, where nobody else could use it yet.
+settle_modes() {
+    [ -z "$special_modes" ] || return 0
+    found=$(find ./unpacked ! -type f ! -type d ! -type l 2>/dev/null | head -n 1)
+    [ -z "$found" ] || fail "${chosen##*/} holds ${found#./unpacked/}, a device or a named pipe: nothing was restored." \
+        'If you trust its source, call again with --special-modes'
+    found=$(find ./unpacked -type f \( -perm -4000 -o -perm -2000 \) | head -n 1)
+    [ -n "$found" ] || return 0
+    find ./unpacked -type f \( -perm -4000 -o -perm -2000 \) -exec chmod ug-s {} + || fail 'setuid bits could not be taken away: nothing was restored'
+    say "setuid and setgid bits of files were taken away, such as that of ${found#./unpacked/}: --special-modes keeps them"
 }
 
 # Give the one folder that was unpacked the name of DEST.
 move_into_place() {
-    set -- "$temporary/unpacked"/*
+    set -- ./unpacked/*
     [ $# -eq 1 ] && [ -d "$1" ] && [ ! -L "$1" ] || fail "${chosen##*/} does not hold one folder: nothing was restored"
-    [ ! -e "$destination" ] && [ ! -L "$destination" ] || fail "$destination came into being meanwhile: nothing was restored"
+    target=../${destination##*/}
+    [ ! -e "$target" ] && [ ! -L "$target" ] || fail "$destination came into being meanwhile: nothing was restored"
     locked=''
     [ -w "$1" ] || { locked=yes && chmod u+w "$1"; } # no folder can be moved that its owner cannot write to
-    mv "$1" "$destination" || fail "cannot make $destination: nothing was restored"
-    [ -z "$locked" ] || chmod u-w "$destination"
+    no_folder='' # an mv that knows it moves nothing into a folder, or what a link leads to, that came into being just now
+    case $(mv --help 2>&1) in *-T*) no_folder=-T ;; esac
+    mv ${no_folder:+"$no_folder"} "$1" "$target" 2>./said || fail "cannot make $destination: nothing was restored. $(head -n 1 ./said)"
+    [ -z "$locked" ] || chmod u-w "$target"
+}
+
+# Given a text, set quoted to it as one word of a shell.
+quote() {
+    quoted='' rest=$1
+    while case $rest in *"'"*) ;; *) false ;; esac; do
+        quoted=$quoted${rest%%"'"*}"'\\''"
+        rest=${rest#*"'"}
+    done
+    quoted="'$quoted$rest'"
 }
 
 hint() {
+    quote "$destination"
     category=${item#*/}
     case ${category%%/*} in
-        svn) say "to prove it: svnadmin verify '$destination'" ;;
-        tracs) say "to prove it: sqlite3 '$destination/db/trac.db' 'PRAGMA integrity_check'; then: trac-admin '$destination' repository resync '*'" ;;
-        git) say "to prove it, after a look at its config and hooks: git -C '$destination' fsck --full" ;;
-        databases) say "to prove it: sqlite3 FILE 'PRAGMA integrity_check', FILE being what is in '$destination'" ;;
+        svn) say "to prove it: svnadmin verify $quoted" ;;
+        tracs) say "to prove it: sqlite3 $quoted/db/trac.db 'PRAGMA integrity_check'; then: trac-admin $quoted repository resync '*'" ;;
+        git) say "to prove it, after a look at its config and hooks: git -C $quoted fsck --full" ;;
+        databases) say "to prove it: sqlite3 FILE 'PRAGMA integrity_check', FILE being what is in $quoted" ;;
     esac
     case $item in */folders/altbackup-controller) say "what to do with it stands in $destination/README.txt" ;; esac
-    say "then give it to the user who is to own it: chown -R USER:GROUP '$destination'"
+    if [ "$(id -u)" -ne 0 ]; then
+        say 'all of it belongs to you: only root can give it the owners that it had'
+        return
+    fi
+    say "its owners are those of the backup, by number: look at them with ls -lnR $quoted"
+    say "where a user has another number here: find $quoted -user OLD -exec chown -h NEW {} +, and the same with -group and chgrp"
+    [ -z "$special_modes" ] || say 'chown takes setuid, setgid and file capabilities away: note them first, and give them again'
 }
 
 # ---- the command line
@@ -657,8 +830,9 @@ case ${1:-} in
         shift
         verify "$@" ;;
     restore)
-        [ $# -eq 3 ] || [ $# -eq 4 ] || misused 'restore takes ITEM, DEST and perhaps STAMP; quote what has spaces'
         shift
+        case ${1:-} in --special-modes) most=4 ;; *) most=3 ;; esac
+        [ $# -eq $((most - 1)) ] || [ $# -eq "$most" ] || misused 'restore takes ITEM, DEST and perhaps STAMP; quote what has spaces'
         restore "$@" ;;
     help | -h | --help)
         usage ;;

@@ -16,7 +16,7 @@ from helpers import hostile
 from helpers.drills import FOLDER, KINDS, SVN, Copies, add_differential
 from helpers.hostile import compressed
 from helpers.original_trees import link, modern_text, put, reasons, run_module, tree_hash
-from helpers.trees import FIRST, NIGHTS, SECOND, as_nobody, describe_tree, needs_root, nobodys_folder
+from helpers.trees import FIRST, NIGHTS, NOBODY, SECOND, as_nobody, describe_tree, needs_root, nobodys_folder
 
 from ansible_collections.altbackup.core.plugins.module_utils import sandbox
 from ansible_collections.altbackup.core.plugins.module_utils.sidecar import parse
@@ -144,10 +144,34 @@ def test_leftovers_of_a_killed_drill_are_removed_and_told(base: Path, tmp_path: 
     (left / "file").write_text("x")
     assert any("which a killed drill left" in note for note in drill(base, names=["folders/thing"])["notes"])
     elsewhere = tmp_path / "scratch" / ".altbackup-drill-dayabay"
-    elsewhere.mkdir(parents=True)
+    elsewhere.mkdir(mode=0o700, parents=True)
     result = drill(base, names=["folders/thing"], folder=str(elsewhere.parent))
     assert any("which a killed drill left" in note for note in result["notes"])
     assert not elsewhere.exists()
+
+
+@needs_root
+@pytest.mark.parametrize("form", ["folder of another user", "link", "file"])
+def test_what_others_put_where_drills_work_is_refused_and_left(base: Path, tmp_path: Path, form: str) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    scratch.chmod(0o1777)
+    squatted = scratch / ".altbackup-drill-dayabay"
+    if form == "link":
+        squatted.symlink_to(tmp_path)
+    elif form == "file":
+        squatted.write_text("x")
+    else:
+        squatted.mkdir(mode=0o700)
+        (squatted / "his").write_text("x")
+    os.chown(squatted, NOBODY, NOBODY, follow_symlinks=False)
+    message = drill(base, names=["folders/thing"], folder=str(scratch))["msg"]
+    assert f"{squatted} is " in message
+    assert f"of nobody (uid {NOBODY}), where a private folder of root (uid 0) belongs" in message
+    assert os.path.lexists(squatted)
+    assert form != "folder of another user" or (squatted / "his").exists()
+    scratch.chmod(0o777)
+    assert "for drills cannot be used" in drill(base, names=["folders/thing"], folder=str(scratch))["msg"]
 
 
 def test_differential_is_proved_with_its_full(base: Path, tmp_path: Path) -> None:

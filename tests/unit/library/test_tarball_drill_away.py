@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from helpers.drills import FOLDER, KINDS, SVN, Copies, add_differential, recompute
 from helpers.original_trees import modern_text, put, reasons, run_module, tree_hash
-from helpers.trees import FIRST, needs_root, small_disk
+from helpers.trees import FIRST, NOBODY, needs_root, small_disk
 
 from ansible_collections.altbackup.core.plugins.module_utils.layout import open_tree, scan
 from ansible_collections.altbackup.core.plugins.module_utils.proof_files import proved_at
@@ -163,8 +164,18 @@ def test_what_a_killed_drill_left_is_removed_but_not_what_another_run_has(away: 
     assert result["failures"] == [] and result["notes"] == [f"removed {away}, which a killed drill left"]
     assert not (away / "file").exists() and (away / ".altbackup").is_dir()
     assert step("abandon", away, run=RUN | {"pid": 7, "ticks": 8})["failures"] == [] and not away.exists()
-    away.mkdir()
+    away.mkdir(mode=0o700)
     assert step("make", away)["notes"] == [f"removed {away}, which a killed drill left"]
+
+
+@needs_root
+@pytest.mark.parametrize("name", ["make", "drill", "abandon"])
+def test_a_tree_of_another_user_is_neither_used_nor_removed(away: Path, name: str) -> None:
+    (away / ".altbackup").mkdir(parents=True)
+    away.chmod(0o700)
+    os.chown(away, NOBODY, NOBODY)
+    assert "where a private folder of root (uid 0) belongs" in reasons(step(name, away, size=1, chosen=[]))[0]
+    assert (away / ".altbackup").exists()
 
 
 @pytest.mark.parametrize("name", ["make", "drill", "abandon"])

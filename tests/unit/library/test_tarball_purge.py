@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,9 @@ from helpers.original_trees import (
     run_module,
     tree_hash,
 )
+
+from ansible_collections.altbackup.core.plugins.module_utils.arrivals import arrivals, note_arrival
+from ansible_collections.altbackup.core.plugins.module_utils.layout import open_tree
 
 NOW = "2013/05/20/104701"
 SIZE = 100
@@ -45,7 +50,21 @@ def record(base: Path, path: str) -> Path:
     return base / ".altbackup" / "records" / (os.path.dirname(path) + ".json")
 
 
-def purge(base: Path, keep: Any = 2, *, check: bool = False, stamp: str = NOW, **options: Any) -> dict[str, Any]:
+def purge(base: Path, keep: Any = 2, **options: Any) -> dict[str, Any]:
+    """Run the module until it removes nothing more; return the first result with all that was removed and what is kept at the end."""
+    result = purge_once(base, keep, **options)
+    last = result
+    while last["removed"] and not options.get("check"):
+        assert max(Counter(path.split("/")[1] for path in last["removed"]).values()) <= 2
+        last = purge_once(base, keep, **options)
+        result["removed"] += last["removed"]
+        result["bytes_freed"] += last["bytes_freed"]
+    result["removed"].sort(key=lambda path: (path.split("/")[:2], path))
+    result["notes"] = [note for note in result["notes"] if "wait for the next runs" not in note]
+    return {**result, "kept": last["kept"]}
+
+
+def purge_once(base: Path, keep: Any = 2, *, check: bool = False, stamp: str = NOW, **options: Any) -> dict[str, Any]:
     """Run the module in check mode, then, unless that is wanted, really: prediction and deed must agree."""
     before = tree_hash(base)
     options = {"base": str(base), "keep": keep, "stamp": stamp, **options}
@@ -209,7 +228,6 @@ def junk(base: Path) -> dict[str, str]:
     put(base, relpath(15)).unlink()
     put(base, relpath(16, revision=1).replace("x-1.tar", "other-1.tar"))
     put(base, relpath(21), b"from the future")
-    put(base, "svn/x/2999/01/01/000000/x-9.tar", b"from the far future")
     put(base, "svn/x/last/x-10.tar", b"collapsed")
     put(base, "svn/x/9999/99/99/999999/x-9.tar")
     put(base, "svn/x/2013/05/17/notime/x-9.tar")
@@ -227,7 +245,6 @@ def junk(base: Path) -> dict[str, str]:
         "svn/x/zzz": "its name is no part of a stamp",
         f"{relpath(15)}.dna": "it is a dna without its tarball",
         relpath(21): f"is dated later than {NOW}",
-        "svn/x/2999/01/01/000000/x-9.tar": f"is dated later than {NOW}",
     }
 
 
@@ -315,9 +332,126 @@ def test_what_this_run_made_is_never_removed(base: Path) -> None:
 def test_without_a_stamp_it_is_now(base: Path) -> None:
     fill(base, range(1, 4))
     put(base, "svn/x/2999/01/01/000000/x-9.tar")
-    result = run_module("tarball_purge", base=str(base), keep=1)
+    result = purge(base, 1, stamp="")
     assert result["kept"] == [relpath(3)]
-    assert "2999" in result["notes"][0]
+    assert reasons(result)[0].startswith(f"{base}/svn/x/2999/01/01/000000/x-9.tar is stamped later than this run, ")
+
+
+@pytest.mark.parametrize("clock", ["2013/05/20/104701", "2013/06/01/000000"])
+def test_what_no_clock_has_shown_yet_is_a_failure_and_what_came_between_is_none(base: Path, clock: str) -> None:
+    fill(base, [1, 2])
+    put(base, relpath(21), b"between", None)
+    for revision, month in enumerate(("06/02", "07/01"), 21):
+        put(base, f"svn/x/2013/{month}/104701/x-{revision}.tar", b"of the future")
+    result = purge_once(base, 1, clock=clock)
+    ahead = "svn/x/2013/06/02/104701/x-21.tar" if clock > relpath(21)[6:] else relpath(21)
+    number = 1 if clock > relpath(21)[6:] else 2
+    (reason,) = reasons(result)
+    assert reason.startswith(
+        f"{base / ahead} is stamped later than this run, {NOW}, and than the controller's clock, {clock} ({number} more "
+    )
+    assert "rename its folder to the time at which it was made; else move it out of the base" in reason
+    assert (result["failures"][0]["relpath"], result["failures"][0]["stage"]) == (ahead, "check")
+    assert (result["kept"], result["removed"]) == ([relpath(2)], [relpath(1)])
+    assert len(files(base / "svn")) == 2 + 1 + 4
+
+
+@pytest.mark.parametrize("added", [[], ["104701"], ["094701", "104701"]])
+def test_a_run_removes_one_more_than_it_added_the_oldest_first_and_tells_how_many_wait(
+    base: Path, added: list[str]
+) -> None:
+    good, other = fill(base, range(1, 9)), fill(base, range(1, 4), "git/y")
+    new = [relpath(20, clock=clock) for clock in added]
+    for path in new:
+        put(base, path, b"new")
+    result = purge_once(base, 1, stamp="2013/05/20/104701")
+    due = [*good, *new][:-1]
+    number = 2 if added else 1
+    assert sorted(result["removed"]) == sorted([other[0], *due[:number]])
+    assert sorted(result["waiting"]) == sorted([other[1], *due[number:]])
+    assert set(result["waiting"]) < set(result["kept"])
+    (note,) = result["notes"]
+    assert note.startswith(
+        f"{len(due) - number + 1} tarballs in {base} are no longer to be kept, but wait for the next runs "
+    )
+    assert (
+        f"(1 of git/y, {len(due) - number} of svn/x): a run removes at most one more of an item than it added" in note
+    )
+    assert result["failures"] == []
+
+
+class TestTarget:
+    """What a target removes depends on when it came."""
+
+    @pytest.fixture
+    def base(self, tmp_path: Path) -> Path:
+        """Return a source's tree on a target."""
+        marked(tmp_path / "copies")
+        (tmp_path / "copies" / "dayabay").mkdir()
+        return tmp_path / "copies" / "dayabay"
+
+    def come(self, base: Path, arrived: dict[str, str]) -> None:
+        for path, run in arrived.items():
+            put(base, path, path.encode())
+            note_arrival(open_tree(str(base)), path, run)
+
+    def log(self, base: Path) -> Path:
+        return base.parent / ".altbackup/arrivals/dayabay/svn/x"
+
+    def test_late_arrivals_cost_no_copy_that_came_in_time_now_or_later(self, base: Path) -> None:
+        honest = {relpath(day): f"2013/05/{day:02}/104701" for day in (16, 17, 18)}
+        self.come(base, honest)
+        self.come(base, {relpath(day, clock="120000"): NOW for day in range(13, 18)} | {relpath(20): NOW})
+        first = purge_once(base, 3)
+        assert not set(honest) - {relpath(16)} - set(first["kept"])
+        assert first["removed"] == [relpath(13, clock="120000"), relpath(14, clock="120000")]
+        assert purge(base, 3)["kept"] == [relpath(17), relpath(18), relpath(20)]
+        assert set(arrivals(open_tree(str(base)), "svn/x")) == {relpath(17), relpath(18), relpath(20)}
+
+    def test_late_arrivals_fill_what_is_free_until_others_come_in_time(self, base: Path) -> None:
+        self.come(base, {relpath(day): "2013/05/18/104701" for day in (15, 16, 17, 18)})
+        assert purge(base, 3)["kept"] == [relpath(16), relpath(17), relpath(18)]
+        self.come(base, {relpath(20): NOW})
+        assert purge(base, 3)["kept"] == [relpath(17), relpath(18), relpath(20)]
+
+    def test_what_came_before_arrivals_were_noted_came_in_time(self, base: Path) -> None:
+        for day in (10, 11, 12):
+            put(base, relpath(day), b"%d" % day)
+        self.come(base, {relpath(day, clock="120000"): NOW for day in range(10, 14)})
+        assert purge(base, 3)["kept"] == [relpath(10), relpath(11), relpath(12), relpath(13, clock="120000")]
+
+    @pytest.mark.parametrize(
+        "text", ["junk\n", '["2013/05/20/104701", 5]\n', '["x", "y"]\n', "\n", "ü\n", "{}\n", "5\n"]
+    )
+    def test_arrivals_that_cannot_be_understood_remove_nothing_of_the_item(self, base: Path, text: str) -> None:
+        good = [relpath(day) for day in (1, 2, 3)]
+        other = [relpath(day, "git/y") for day in (1, 2)]
+        for path in (*good, *other):
+            put(base, path, path.encode())
+        self.come(base, {relpath(20): NOW})
+        with open(self.log(base), "a", encoding="utf-8") as stream:
+            stream.write(text)
+        result = purge_once(base, 1)
+        assert result["removed"] == other[:1]
+        assert all((base / path).exists() for path in good)
+        (reason,) = reasons(result)
+        assert f"{self.log(base)}, which tells when tarballs came, is damaged" in reason
+
+    def test_line_that_a_killed_run_left_unfinished_is_nothing(self, base: Path) -> None:
+        self.come(base, {relpath(day): NOW for day in (17, 18)})
+        with open(self.log(base), "a") as stream:
+            stream.write('["2013/05/20/104701", "2013/05/19/1047')
+        assert purge_once(base, 1)["failures"] == []
+        self.come(base, {relpath(19): NOW})
+        assert [json.loads(line)[1] for line in self.log(base).read_text().splitlines()] == [
+            path[6:] for path in (relpath(18), relpath(19))
+        ]
+
+    def test_runs_that_move_no_tarball_leave_what_is_known_of_arrivals(self, base: Path) -> None:
+        self.come(base, {relpath(day): NOW for day in (17, 18)})
+        before = self.log(base).stat()
+        assert not purge_once(base, 2)["changed"]
+        assert self.log(base).stat() == before
 
 
 def test_category_that_is_a_link_is_not_followed(base: Path, tmp_path: Path) -> None:
@@ -356,7 +490,7 @@ def test_verify_counts_only_what_matches_and_leaves_the_rest(base: Path) -> None
     good = fill(base, range(1, 6))
     for day in (4, 5):
         (base / relpath(day)).write_bytes(b"rotten".ljust(SIZE))
-    assert purge(base, 2, check=True)["kept"] == good[3:]  # not told to look
+    assert purge(base, 2, check=True)["waiting"] == good[1:3]  # not told to look
     result = purge(base, 2, verify=True)
     assert result["kept"] == good[1:3]
     assert result["removed"] == good[:1]
@@ -372,7 +506,7 @@ def test_verify_with_an_unreadable_tarball_leaves_it_and_goes_on(base: Path) -> 
     (base / good[3]).chmod(0)
     with bound_by_modes():
         result = run_module("tarball_purge", base=str(base), keep=1, stamp=NOW, verify=True)
-    assert (result["kept"], result["unverified"], result["removed"]) == (good[2:3], good[3:], good[:2])
+    assert (result["kept"], result["unverified"], result["removed"]) == (good[1:3], good[3:], good[:1])
     assert "could not be read: Permission denied" in result["msg"]
 
 
@@ -485,7 +619,7 @@ def test_purge_killed_at_any_step_leaves_no_half_pair_in_the_tree(
     assert not killed
 
 
-@pytest.mark.parametrize("limit", range(4))
+@pytest.mark.parametrize("limit", range(2))
 def test_killed_purge_beside_other_files_leaves_no_sidecar_by_itself(
     base: Path, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
@@ -551,8 +685,9 @@ def test_file_that_cannot_be_deleted_is_a_failure_until_it_can_and_stops_no_othe
 def test_folder_that_cannot_be_changed_keeps_its_pair_and_is_a_failure(base: Path, immutable: Any) -> None:
     good = fill(base, range(1, 5))
     immutable((base / good[1]).parents[1])
-    result = purge(base, 1)
-    assert result["removed"] == [good[0], good[2]]
+    assert purge_once(base, 1)["removed"] == [good[0]]
+    result = purge_once(base, 1)
+    assert result["removed"] == [good[2]]  # what cannot go keeps no other from going
     assert reasons(result)[0].startswith(f"{good[1]} could not be removed: ")
     assert (base / good[1]).exists()
     assert (base / f"{good[1]}.dna").exists()
@@ -598,9 +733,8 @@ def test_prediction_knows_what_this_run_would_have_made(base: Path) -> None:
     good = fill(base, range(1, 6))
     new = relpath(20, revision=99)
     result = purge(base, 2, check=True, predicted=[new])
-    assert (
-        result["kept"] == good[3:]
-    )  # day 5 as second day, content of day 4 as second content: that of 20 is taken as 5's
+    # day 5 as second day, content of day 4 as second content: that of 20 is taken as 5's
+    assert (result["removed"], result["waiting"], result["kept"]) == (good[:2], good[2:3], good[2:])
     put(base, new, b"005" + b"x" * (SIZE - 3))
     assert purge(base, 2)["kept"] == [*good[3:], new]
 

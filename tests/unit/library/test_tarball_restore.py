@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -21,6 +22,7 @@ from helpers.repositories import run as call_tool
 from helpers.trees import (
     FIRST,
     NIGHTS,
+    NOBODY,
     SECOND,
     Base,
     as_nobody,
@@ -30,6 +32,7 @@ from helpers.trees import (
     make_odd_tree,
     needs_root,
     nobodys_folder,
+    nobodys_home,
     small_disk,
 )
 
@@ -666,13 +669,14 @@ def test_check_mode_changes_nothing(small: dict[str, Any], restore: Call, tmp_pa
 def test_leftovers_of_a_killed_call_are_removed_and_reported(
     small: dict[str, Any], restore: Call, destination: Path
 ) -> None:
-    left = destination.parent / ".altbackup-tmp-restore-thing" / "unpacked" / "small"
+    incoming = Path(restore(small, step="prepare", base="")["incoming"])
+    left = incoming.parent / "unpacked" / "small"
     left.mkdir(parents=True)
     (left / "file").write_text("x")
     result = restore(small, step="prepare")
     assert result["rc"] == 0, result
     assert any("removed unpacked, which an earlier restore had left" in note for note in result["notes"])
-    assert not left.exists()
+    assert not destination.parent.parent.exists()
 
 
 @pytest.mark.parametrize("kind", ["folder", "sqlite"])
@@ -819,3 +823,71 @@ def test_a_marker_that_cannot_be_read_still_marks(base: Base, tmp_path: Path, co
     live.mkdir()
     Path(f"{live}.altbackup-restored").write_text(content, encoding="latin-1")
     assert "is a copy that was restored at an unknown time" in base.reason(item("folder", live))
+
+
+# What others own, and can write
+
+
+@pytest.mark.parametrize("base_here", [True, False])
+@pytest.mark.parametrize("disk", [False, True])
+def test_a_restore_beside_what_another_user_planted_obeys_none_of_it(
+    base: Base, small: dict[str, Any], restore: Call, tmp_path: Path, base_here: bool, disk: bool
+) -> None:
+    precious = tmp_path / "of root"
+    precious.write_text("precious")
+    with (
+        nobodys_home() as home,
+        small_disk(home / "disk", "size=8m") if disk else contextlib.nullcontext(home) as place,
+    ):
+        os.chown(place, NOBODY, NOBODY)
+        destination = place / "docs"
+        destination.mkdir()
+        left = place / ".altbackup-tmp-restore-docs"
+        left.mkdir(mode=0o700)
+        (left / "x").write_text("his")
+        inodes = [[os.lstat(path).st_dev, os.lstat(path).st_ino] for path in (destination, left / "x")]
+        journal = {"new": inodes[0], "path": "x", "old": inodes[1], "aside": str(precious), "marker": None}
+        (left / "journal").write_text(json.dumps(journal))
+        Path(f"{destination}.altbackup-restored").symlink_to(precious)
+        for path in (left, left / "x", left / "journal", destination):
+            os.chown(path, NOBODY, NOBODY)
+        options = {"destination": str(destination), "replace": "move_aside", "consent": True}
+        if not base_here:
+            options["base"] = ""
+            incoming = Path(restore(small, step="prepare", **options)["incoming"])
+            assert incoming.stat().st_mode & 0o777 == 0o700
+            assert not str(incoming).startswith(str(home)), incoming
+            shutil.copy(base.path / small["relpath"], incoming)
+        result = restore(small, **options)
+        assert (result["rc"], result["aside"]) == (0, f"{destination}.20130511-090000"), result
+        assert precious.read_text() == "precious"
+        assert sorted(os.listdir(left)) == ["journal", "x"]
+        names = ["docs", "docs.20130511-090000", "docs.altbackup-restored", left.name]
+        assert sorted(os.listdir(place)) == sorted(names)
+        assert os.listdir(home.parent) == ["home"]
+
+
+def test_errors_name_folders_and_not_how_they_are_held_open(
+    base: Base, small: dict[str, Any], restore: Call, destination: Path
+) -> None:
+    incoming = Path(restore(small, base="", step="prepare")["incoming"])
+    result = restore(small, base="")
+    refused(result, f"{incoming}/small.tar.zst is not there, or no plain file: nothing was restored")
+    assert "/proc/self" not in json.dumps(result)
+
+
+@pytest.mark.parametrize("step", ["prepare", "restore"])
+@pytest.mark.parametrize("check", [True, False])
+def test_a_destination_behind_a_link_of_another_user_is_refused(
+    small: dict[str, Any], restore: Call, tmp_path: Path, step: str, check: bool
+) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    with nobodys_folder() as home:
+        (home / "link").symlink_to(victim)
+        result = restore(small, destination=str(home / "link" / "docs"), step=step, check=check)
+        refused(
+            result,
+            f"leads through {home}/link, a link of root (uid 0) in a folder that others can change: it is not followed",
+        )
+    assert list(victim.iterdir()) == []

@@ -70,7 +70,7 @@ def test_every_kind_is_listed_verified_and_restored(root: Path, tmp_path: Path) 
         "databases/monitor": "sqlite",
     }
     for key, name in names.items():
-        well(root, disk, "restore", f"dayabay/{key}", f"/home/{name}")
+        well(root, disk, "restore", "--special-modes", f"dayabay/{key}", f"/home/{name}")
     home = root / "home"
     assert sorted(path.name for path in home.iterdir()) == sorted(names.values())
     assert run("svnadmin", "dump", "-q", home / "svn") == run("svnadmin", "dump", "-q", svn)
@@ -87,7 +87,7 @@ def test_gnu_tar_is_found_and_gives_back_all_and_no_other_tar_spoils_it(root: Pa
     disk.dump({"kind": "folder", "name": "odd", "path": str(live)})
     pair = put_pair(disk, tmp_path)
     for key, expected in (("folders/odd", live), ("folders/thing", pair)):
-        done = called(root, disk, "restore", f"dayabay/{key}", "/home/out")
+        done = called(root, disk, "restore", "--special-modes", f"dayabay/{key}", "/home/out")
         if (root / "bin" / "tar").is_symlink():
             assert done.returncode == 1 and "GNU tar" in done.stderr
             assert not list((root / "home").iterdir())

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import tarfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,42 @@ def test_list_shows_item_stamp_size_state_and_file_and_marks_the_newest(disk: Di
     ]
     total = sum(path.stat().st_size for path in (old, new, torn))
     assert disk.well("list").splitlines()[-1].startswith(f"3 tarballs of 1 items, 2 of them verified, {total} bytes")
+
+
+def test_what_is_dated_later_than_this_machines_clock_has_no_star_and_is_said(disk: Disk, place: Path) -> None:
+    disk.put(PLAIN, stamp=FIRST)
+    disk.put([("thing", None), ("thing/file", b"planted")], stamp="2999/01/01/000000")
+    disk.put(PLAIN, stamp="2999/01/02/000000", dna="")
+    lines = [line for line in disk.lines("list") if "dayabay/folders/thing" in line]
+    assert [(line[0], line[line.index("dayabay/folders/thing") + 1]) for line in lines] == [
+        ("*", FIRST),
+        ("dayabay/folders/thing", "2999/01/01/000000"),
+        ("dayabay/folders/thing", "2999/01/02/000000"),
+    ]
+    assert lines[1][-3:] == ["(of", "the", "future)"]
+    listed = disk.call("list")
+    assert listed.returncode == 0
+    assert "2 tarballs are dated later than the clock of this machine" in listed.stderr
+    restored = disk.call("restore", "dayabay/folders/thing", str(place / "new"))
+    assert (restored.returncode, (place / "new" / "file").read_bytes()) == (0, b"content")
+    assert "thing.tar of 2999/01/01/000000 is passed over: it is dated later than the clock" in restored.stderr
+    disk.well("restore", "dayabay/folders/thing", str(place / "named"), "2999/01/01")
+    assert (place / "named" / "file").read_bytes() == b"planted"
+
+
+def test_a_clock_that_stands_before_all_stamps_asks_for_one(disk: Disk, place: Path) -> None:
+    disk.put(PLAIN, stamp="2999/01/01/000000")
+    assert "that is not dated later than the clock of this machine" in disk.badly(
+        "restore", "dayabay/folders/thing", str(place / "new")
+    )
+    assert not list(place.iterdir())
+
+
+@pytest.mark.parametrize("hours", [13, 15])
+def test_stamps_of_any_time_zone_are_no_future(disk: Disk, hours: int) -> None:
+    stamp = time.strftime("%Y/%m/%d/%H%M%S", time.gmtime(time.time() + 3600 * hours))
+    disk.put(PLAIN, stamp=stamp)
+    assert (disk.lines("list")[0][0] == "*") is (hours < 14)
 
 
 def test_list_of_an_empty_disk_fails(disk: Disk) -> None:
@@ -288,7 +325,7 @@ def test_restore_of_a_subversion_repository_and_of_git(disk: Disk, tmp_path: Pat
 def test_restore_gives_back_odd_trees_with_modes_links_and_attributes(disk: Disk, tmp_path: Path, place: Path) -> None:
     live = make_odd_tree(tmp_path / "live")
     disk.dump({"kind": "folder", "name": "odd $HOME 'x' %2F", "path": str(live)})
-    disk.well("restore", "dayabay/folders/odd $HOME 'x' %2F", place / "out")
+    disk.well("restore", "--special-modes", "dayabay/folders/odd $HOME 'x' %2F", place / "out")
     before, after = describe_tree(live), describe_tree(place / "out")
     for name in [name for name in before if name not in after]:
         del before[name]  # sockets
@@ -383,7 +420,16 @@ def test_an_item_that_is_none_is_refused(disk: Disk, place: Path, item: str) -> 
 
 @pytest.mark.parametrize(
     "words",
-    [[], ["lost"], ["list", "x"], ["verify", "a", "b"], ["restore"], ["restore", "a"], ["restore", "a", "b", "c", "d"]],
+    [
+        [],
+        ["lost"],
+        ["list", "x"],
+        ["verify", "a", "b"],
+        ["restore"],
+        ["restore", "a"],
+        ["restore", "a", "b", "c", "d"],
+        ["restore", "--special-modes", "a"],
+    ],
 )
 def test_wrong_usage_is_exit_2_and_shows_the_usage(disk: Disk, words: list[str]) -> None:
     assert "Usage: sh restore.sh list" in disk.badly(*words, status=2)
@@ -477,12 +523,15 @@ def only_busybox_tar(disk: Disk, tmp_path: Path) -> None:
         [
             "zstd",
             "gzip",
+            "find",
+            "head",
             "id",
             "dd",
             "ls",
             "tr",
             "mkdir",
             "rm",
+            "rmdir",
             "mv",
             "chmod",
             "cat",
@@ -506,7 +555,8 @@ def test_busybox_tar_restores_what_it_understands(disk: Disk, tmp_path: Path, pl
     (live / "link").symlink_to("file")
     (live / "file").chmod(0o4711)
     disk.dump(item)
-    assert "attributes and ACLs" in disk.well("restore", "dayabay/folders/thing", place / "out")
+    said = disk.well("restore", "--special-modes", "dayabay/folders/thing", place / "out")
+    assert "attributes and ACLs" in said
     assert describe_tree(place / "out", times=False) == describe_tree(live, times=False)
 
 

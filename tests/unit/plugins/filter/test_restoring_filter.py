@@ -8,9 +8,20 @@ from typing import Any
 import pytest
 from jinja2.exceptions import UndefinedError
 
-from ansible_collections.altbackup.core.plugins.filter.restoring import known_speeds, reached_by, restore_choice
+from ansible_collections.altbackup.core.plugins.filter.restoring import (
+    known_speeds,
+    reached_by,
+    reached_with,
+    restore_choice,
+)
+from ansible_collections.altbackup.core.plugins.module_utils.ssh_words import unseal
 
-PLAN: dict[str, Any] = {"sources": {}, "targets": {"cms01": {"connect_timeout": 5, "io_timeout": 6}}}
+PLAN: dict[str, Any] = {
+    "stamp": "2013/05/10/104701",
+    "clock": "2013/05/10/104701",
+    "sources": {},
+    "targets": {"cms01": {"connect_timeout": 5, "io_timeout": 6}},
+}
 
 
 class Undefined(Mapping[str, Any]):
@@ -55,8 +66,9 @@ def test_variables_of_a_host_become_a_peer(variables: dict[str, Any], expected: 
 
 def test_options_of_ssh_are_those_that_ansible_uses() -> None:
     variables = {"ansible_ssh_common_args": "-o 'ProxyJump=gate one'", "ansible_ssh_extra_args": "-v"}
-    args = reached_by({"cms01": variables}, PLAN, "cms01")["ssh_args"]
-    assert args[-3:] == ["-o", "ProxyJump=gate one", "-v"]
+    assert unseal(reached_with({"cms01": variables}, "cms01"))[-3:] == ("-o", "ProxyJump=gate one", "-v")
+    assert "ProxyJump" not in str(reached_by({"cms01": variables}, PLAN, "cms01"))
+    assert reached_with({"cms01": {**variables, "ansible_connection": "local"}}, "cms01") == ""
 
 
 def test_a_template_that_cannot_be_evaluated_is_the_hosts_problem() -> None:

@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from helpers.trees import make_tool
+from helpers.trees import NOBODY, make_tool, needs_root
 
 from ansible_collections.altbackup.core.plugins.module_utils import carrying
 from ansible_collections.altbackup.core.plugins.module_utils.carrying import bring
@@ -108,7 +108,7 @@ def test_what_a_killed_call_left_is_removed_but_not_what_another_holds(
     incoming.mkdir()
     left, busy, other = (spool / name for name in (".altbackup-tmp-left", ".altbackup-tmp-busy", "other"))
     for folder in (left, busy, other):
-        folder.mkdir(parents=True)
+        folder.mkdir(mode=0o700, parents=True)
         (folder / "x.tar").touch()
     descriptor = os.open(busy, os.O_RDONLY)
     try:
@@ -119,6 +119,24 @@ def test_what_a_killed_call_left_is_removed_but_not_what_another_holds(
         os.close(descriptor)
     assert notes == [f"removed {left}, which a killed call had left"]
     assert sorted(spool.iterdir()) == [busy, other]
+
+
+@needs_root
+def test_folders_of_other_users_are_left_alone(tree: Path, remote: Path, tmp_path: Path) -> None:
+    spool, incoming = tmp_path / "spool", tmp_path / "incoming"
+    incoming.mkdir()
+    spool.mkdir(mode=0o1777)
+    spool.chmod(0o1777)
+    his, link = spool / ".altbackup-tmp-his", spool / ".altbackup-tmp-link"
+    his.mkdir(mode=0o700)
+    link.symlink_to(incoming)
+    os.chown(his, NOBODY, NOBODY)
+    ends = Peer("cms01", str(tree), "there"), Peer("fresh", str(incoming), "there")
+    assert bring(*ends, RELPATHS, 1, Deadline(60), str(spool))["notes"] == []
+    assert sorted(spool.iterdir()) == [his, link]
+    spool.chmod(0o777)
+    with pytest.raises(InvalidInput, match="for what travels through the controller cannot be used"):
+        bring(*ends, RELPATHS, 1, Deadline(60), str(spool))
 
 
 @pytest.mark.parametrize("relpath", ["/etc/passwd", "svn/x/../../../etc/passwd", "x"])

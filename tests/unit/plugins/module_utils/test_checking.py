@@ -15,6 +15,9 @@ from helpers.original_trees import DAY, STAMP, link, marked, put, reasons
 from ansible_collections.altbackup.core.plugins.module_utils import checking
 from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput
 from ansible_collections.altbackup.core.plugins.module_utils.sidecar import Dna
+from ansible_collections.altbackup.core.plugins.module_utils.stamps import Moment
+
+NOW = Moment("2013/05/31/235959", "2013/05/31/235959")
 
 CONTENT = b"abc" * 1000
 MD5 = hashlib.md5(CONTENT).hexdigest()
@@ -112,7 +115,7 @@ def test_force_replaces_a_dna_but_not_what_a_differential_stands_on(tmp_path: Pa
 def test_what_is_predicted_must_be_a_path_of_a_tarball(tmp_path: Path, predicted: str) -> None:
     base = marked(tmp_path / "b")
     with pytest.raises(InvalidInput, match="is not <category>/<name>/"):
-        checking.count(str(base), DAY, {"x": 1}, predicted=[predicted])
+        checking.count(str(base), DAY, {"x": 1}, predicted=[predicted], moment=NOW)
 
 
 def test_many_tarballs_and_items_are_counted_at_once(tmp_path: Path) -> None:
@@ -120,10 +123,10 @@ def test_many_tarballs_and_items_are_counted_at_once(tmp_path: Path) -> None:
     for n in range(number):
         put(base, f"svn/name{n:05}/{STAMP}/name{n:05}-1.tar")
     start = time.process_time()
-    result = checking.count(str(base), DAY, {f"name{n:05}": 1 for n in range(number)})
+    result = checking.count(str(base), DAY, {f"name{n:05}": 1 for n in range(number)}, moment=NOW)
     print(f"{number} tarballs of {number} names counted in {time.process_time() - start:.2f} s")
     assert result["failures"] == []
     start = time.process_time()
-    result = checking.count(str(base), DAY, {f"other{n:05}": 1 for n in range(number)}, items=[])
+    result = checking.count(str(base), DAY, {f"other{n:05}": 1 for n in range(number)}, items=[], moment=NOW)
     print(f"{number} unexpected ones named in {time.process_time() - start:.2f} s")
     assert len(result["failures"]) == 2 * number

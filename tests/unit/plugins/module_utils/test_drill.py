@@ -20,6 +20,9 @@ from ansible_collections.altbackup.core.plugins.module_utils.drill import _Room,
 from ansible_collections.altbackup.core.plugins.module_utils.errors import AltbackupError, DeadlineExceeded
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.sandbox import Sandbox
+from ansible_collections.altbackup.core.plugins.module_utils.stamps import Moment
+
+NOW = Moment("2013/05/31/235959", "2013/05/31/235959")
 
 
 @pytest.fixture
@@ -56,7 +59,9 @@ def test_who_needs_more_than_is_left_waits_and_who_needs_more_than_there_is_is_r
 @needs_root
 def test_a_full_disk_is_told_with_the_numbers(copies: Copies, tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "size=65600k") as disk:
-        result = drill(str(copies.base), ["tracs/thing"], sandbox=Sandbox(), deadline=Deadline(60), folder=str(disk))
+        result = drill(
+            str(copies.base), ["tracs/thing"], moment=NOW, sandbox=Sandbox(), deadline=Deadline(60), folder=str(disk)
+        )
         assert list(disk.iterdir()) == []
         (failure,) = result["failures"]
         assert "bytes are needed to unpack it, but" in failure["reason"] and "are free in" in failure["reason"]
@@ -73,7 +78,7 @@ def test_a_bug_that_one_item_meets_stops_no_other_and_leaves_nothing(
         return real(kind, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(drill_module, "prove", prove)
-    result = drill(str(copies.base), sandbox=Sandbox(), deadline=Deadline(120))
+    result = drill(str(copies.base), moment=NOW, sandbox=Sandbox(), deadline=Deadline(120))
     assert [entry["reason"] for entry in result["failures"]] == [
         "git/thing/2013/05/10/104701/thing.tar.zst: unexpected ZeroDivisionError: a bug"
     ]
@@ -82,7 +87,7 @@ def test_a_bug_that_one_item_meets_stops_no_other_and_leaves_nothing(
 
 
 def test_a_drill_ends_at_its_deadline_and_leaves_nothing(copies: Copies) -> None:
-    result = drill(str(copies.base), ["svn/thing"], sandbox=Sandbox(), deadline=Deadline(0.05, "drill"))
+    result = drill(str(copies.base), ["svn/thing"], moment=NOW, sandbox=Sandbox(), deadline=Deadline(0.05, "drill"))
     (failure,) = result["failures"]
     assert "limit" in failure["reason"]
     assert not list(copies.private.glob("scratch/dayabay/drill"))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,14 @@ from helpers.trees import (
     make_odd_tree,
     make_siblings,
     make_socket,
+    make_tool,
     needs_root,
     nobodys_folder,
     unpack,
 )
 
 from ansible_collections.altbackup.core.plugins.module_utils import dump as dump_module
-from ansible_collections.altbackup.core.plugins.module_utils import kind_folder
-from ansible_collections.altbackup.core.plugins.module_utils.archive import Form, Part, write_archive
+from ansible_collections.altbackup.core.plugins.module_utils.archive import Form, Part, store_archive, write_archive
 from ansible_collections.altbackup.core.plugins.module_utils.errors import DeadlineExceeded, InvalidInput
 from ansible_collections.altbackup.core.plugins.module_utils.kind_folder import excluding
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import walk
@@ -183,7 +184,7 @@ def test_change_during_the_dump_is_tried_again(
     calls = []
 
     def write(*arguments: Any, **options: Any) -> Any:
-        dna = write_archive(*arguments, **options)
+        dna = store_archive(*arguments, **options)
         calls.append(1)
         if len(calls) == 1:
             try:
@@ -192,7 +193,7 @@ def test_change_during_the_dump_is_tried_again(
                 pytest.skip("this user or file system cannot do that")
         return dna
 
-    monkeypatch.setattr(dump_module, "write_archive", write)
+    monkeypatch.setattr(dump_module, "store_archive", write)
     top = unpack(base.dump_one(item("folder", small)), tmp_path / "out")
     assert len(calls) == 2
     assert describe_tree(top) == describe_tree(small)
@@ -203,13 +204,20 @@ def test_file_that_fails_tar_by_changing_is_tried_again(
     small: Path, base: Base, what: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The change comes between the walk and the reading, so that tar itself fails."""
-    kind_folder = dump_module.kind_folder
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    make_tool(tools, "tar", f'while ! [ -e "{tools}/go" ]; do sleep 0.02; done; exec {shutil.which("tar")} "$@"')
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     done: list[int] = []
 
-    def change() -> None:
+    def store(*arguments: Any, **options: Any) -> Any:
         done.append(1)
-        if len(done) > 1:
-            return
+        if len(done) == 1:
+            change()
+            (tools / "go").touch()
+        return store_archive(*arguments, **options)
+
+    def change() -> None:
         if what == "vanishes":
             (small / "file").unlink()
         elif what == "shrinks":
@@ -217,7 +225,7 @@ def test_file_that_fails_tar_by_changing_is_tried_again(
         else:
             shutil.rmtree(small / "sub")
 
-    monkeypatch.setattr(kind_folder, "settle", change)
+    monkeypatch.setattr(dump_module, "store_archive", store)
     top = unpack(base.dump_one(item("folder", small)), tmp_path / "out")
     assert len(done) == 2
     assert describe_tree(top) == describe_tree(small)
@@ -354,18 +362,11 @@ def test_folder_without_content_is_no_success(small: Path, base: Base, exclude: 
     assert f"{small} is empty, or all of it is excluded: is its disk mounted?" in reason
 
 
-def test_disk_that_goes_before_the_dump_is_no_success(
-    small: Path, base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    away = tmp_path / "away"
-
-    def late_walk(*arguments: Any) -> Any:
-        if not away.exists():
-            small.rename(away)
-            small.mkdir()
-        return walk(*arguments)
-
-    monkeypatch.setattr(kind_folder, "walk", late_walk)
+def test_disk_that_goes_before_the_dump_is_no_success(small: Path, base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = replace(dump_module.KINDS["folder"], check=lambda item, context: None)
+    monkeypatch.setitem(dump_module.KINDS, "folder", kind)
+    shutil.rmtree(small)
+    small.mkdir()
     assert "is its disk mounted?" in base.reason(item("folder", small))
 
 

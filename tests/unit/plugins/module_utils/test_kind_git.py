@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +14,14 @@ from typing import Any
 import pytest
 from helpers.original_trees import tree_hash
 from helpers.repositories import Nights, busy, git, import_commits, make_git, references, run
+from helpers.trees import forbid_views
 
 from ansible_collections.altbackup.core.plugins.module_utils import processes
 from ansible_collections.altbackup.core.plugins.module_utils.archive import Form
 from ansible_collections.altbackup.core.plugins.module_utils.errors import AltbackupError
 from ansible_collections.altbackup.core.plugins.module_utils.kind_git import Git, read_references
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.readers import UNCHANGED
 
 NULL = "0" * 40
 
@@ -303,6 +306,7 @@ def test_large_file_that_changes_during_the_dump_is_another_try(
         f"[ -e {once} ] || echo after it was read > {large}; touch {once}; exit $rc\n",
     )
     with monkeypatch.context() as patch:
+        forbid_views(patch)
         patch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
         tarball = nights.tarball(item(live))
     assert (nights.unpack(tarball) / "lfs" / "objects" / "large").read_text() == "after it was read\n"
@@ -420,6 +424,7 @@ def test_copy_shares_no_file_with_the_live_objects(
         tmp_path / "bin" / "tar",
         f'#!/bin/sh\nfind {nights.private}/scratch -type f -printf "%i %n %p\\n" > {seen}\nexec {shutil.which("tar")} "$@"\n',
     )
+    forbid_views(monkeypatch)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     nights.tarball(item(live))
     rows = [line.split(" ", 2) for line in seen.read_text().splitlines()]
@@ -486,6 +491,7 @@ def test_references_that_move_while_they_are_read_are_read_again(
         f'exec {real} "$@" refs/heads/b refs/heads/main refs/heads/side refs/notes refs/tags; fi;; esac\nexec {real} "$@"\n',
     )
     with monkeypatch.context() as patch:
+        forbid_views(patch)
         patch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
         tarball = nights.tarball(item(live))
     assert once.exists()
@@ -509,6 +515,7 @@ def test_half_done_transaction_is_waited_for(
         f"echo x >> {count}; [ $(wc -l < {count}) = 4 ] && mv {live}/refs/heads/b.lock {live}/refs/heads/b;; esac\n"
         f'exec {shutil.which("git")} "$@"\n',
     )
+    forbid_views(monkeypatch)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     copy = assert_holds(nights, nights.tarball(item(live)), live)
     assert git(copy, "rev-parse", "a") == git(copy, "rev-parse", "b") == new
@@ -537,6 +544,7 @@ def test_repacking_during_the_dump_is_another_try(
         f'mv {objects}/pack {tmp_path}/pack; mkdir {objects}/pack; {shutil.which("git")} "$@"; rc=$?\n'
         f'mv {tmp_path}/pack/* {objects}/pack/; touch {objects}/pack/new; exit $rc; fi;; esac\nexec {shutil.which("git")} "$@"\n',
     )
+    forbid_views(monkeypatch)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     assert_holds(nights, nights.tarball(item(live)), live)
     assert once.exists()
@@ -608,18 +616,25 @@ def test_git_runs_as_the_owner_and_the_tarball_has_the_owner(
     for path in [live, *live.rglob("*")]:
         os.chown(path, 65534, 65533)
     live.chmod(0o700)
-    log = tmp_path / "log"
-    log.touch()
-    log.chmod(0o666)
+    log = tmp_path / "bin" / "log"  # where tools are is all that a view shows of this folder
     executable(
         tmp_path / "bin" / "git",
-        f'#!/bin/sh\necho "$(id -u) $(id -g) $(id -G) $*" >> {log}\nexec {shutil.which("git")} "$@"\n',
+        f'#!/bin/sh\necho "$(id -u) $(id -g) $(id -G) $*" > {log}\nexec {shutil.which("git")} "$@"\n',
     )
+    os.mkfifo(log)
+    log.chmod(0o666)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    tarball = nights.tarball(item(live))
+    lines: list[str] = []
+    reading = os.open(log, os.O_RDWR)
+    with os.fdopen(reading) as stream:
+        reader = threading.Thread(target=lambda: lines.extend(iter(stream.readline, "end\n")))
+        reader.start()
+        tarball = nights.tarball(item(live))
+        log.write_text("end\n")
+        reader.join()
     monkeypatch.undo()
-    calls = [line for line in log.read_text().splitlines() if f"--git-dir={live} " in line]
-    assert {line.split(" --git-dir=")[0] for line in calls} == {"65534 65533 65533"}
+    calls = [line for line in lines if f"--git-dir={live} " in line]
+    assert {line.split(" --git-dir=")[0] for line in calls} == {"65534 65534 65534"}
     assert {"for-each-ref", "pack-objects"} <= {word for line in calls for word in line.split()}
     listing = run("tar", "--list", "--verbose", "--numeric-owner", "--file", tarball).splitlines()
     assert {line.split()[1] for line in listing} == {"65534/65533"}
@@ -788,12 +803,12 @@ def test_reading_references_of_a_large_repository(tmp_path: Path) -> None:
         "--stdin",
         input="".join(f"create refs/heads/b{number} {main}\n" for number in range(500)).encode(),
     )
-    found = read_references(Git(str(live), Deadline(60.0), as_owner=True))
+    found = read_references(Git(str(live), Deadline(60.0), UNCHANGED))
     assert len(found.lines) == 505
     assert [name for _, name, _ in found.lines] == sorted(name for _, name, _ in found.lines)
     (live / "refs" / "heads" / "b7").write_text("nonsense")
     with pytest.raises(AltbackupError, match="refs/heads/b7"):
-        read_references(Git(str(live), Deadline(60.0), as_owner=True))
+        read_references(Git(str(live), Deadline(60.0), UNCHANGED))
 
 
 def test_commits_added_later_are_in_the_next_tarball(nights: Nights, live: Path) -> None:

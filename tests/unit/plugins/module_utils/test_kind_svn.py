@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from helpers.original_trees import tree_hash
 from helpers.repositories import NEVER, Nights, busy, load_subversion, make_subversion, run, set_revision_property
+from helpers.trees import forbid_views
 
 from ansible_collections.altbackup.core.plugins.module_utils import processes
 from ansible_collections.altbackup.core.plugins.module_utils.archive import Form
@@ -163,6 +164,7 @@ def shimmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Non
     shim = folder / "svnadmin"
     shim.write_text(f'#!/bin/sh\n{script}\nexec {shutil.which("svnadmin")} "$@"\n')
     shim.chmod(0o755)
+    forbid_views(monkeypatch)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
@@ -181,7 +183,7 @@ def test_file_that_vanishes_under_the_hot_copy_is_no_failure(
     load_subversion(live, 6, 6)
     for night, expected in ((2, []), (3, [])):
         tarball = nights.tarball(item(live), night=night)
-        assert nights.notes == expected
+        assert [note for note in nights.notes if "view" not in note] == expected
         assert (tmp_path / "once").exists()
         (tmp_path / "once").unlink()
         shutil.rmtree(scratch(nights))  # the next one vanishes under a full copy

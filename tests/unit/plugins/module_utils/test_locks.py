@@ -437,3 +437,24 @@ def test_module_whose_base_does_not_answer_says_so(
         result = run_apart(module, {"base": str(tmp_path / "dayabay"), **more})
     assert result["failed"]
     assert result["msg"].endswith(f"{dead} does not answer within 3 s: is the server of its mount up?")
+
+
+def test_module_that_waits_for_ever_ends_itself_and_gives_its_lock_back(tmp_path: Path) -> None:
+    """As a thread does that opened a named pipe."""
+    base, pipe = tmp_path / "base", tmp_path / "pipe"
+    (base / ".altbackup").mkdir(parents=True)
+    os.mkfifo(pipe)
+    options = {"base": str(base), "step_timeout": 0.3, "nice": 0, "ionice": "", "run": None}
+    script = (
+        "from ansible_collections.altbackup.core.plugins.module_utils import locks, processes\n"
+        "processes._PATIENCE = 0.3\n"
+        f"locks.writing({options!r}, lambda hold: open({str(pipe)!r}))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, timeout=30)
+    assert done.returncode == 1
+    said = json.loads(done.stdout)
+    assert said["failed"] is True
+    assert "took longer than its limit of 0.3 s, and waits for something that cannot be ended" in said["msg"]
+    with held(open_tree(str(base)), None, wait=0.0):
+        pass

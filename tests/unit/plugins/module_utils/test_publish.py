@@ -29,8 +29,10 @@ from ansible_collections.altbackup.core.plugins.module_utils.publish import (
     write_text,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.sidecar import Dna
+from ansible_collections.altbackup.core.plugins.module_utils.stamps import Moment
 
 FIRST, SECOND = "2013/05/10/104701", "2013/05/11/104701"
+NOW = Moment(SECOND, "2013/05/12/000000")
 KEY = "folders/thing"
 
 
@@ -74,7 +76,7 @@ def test_published_tarball_has_its_sidecar_and_private_modes(tree: Tree, tempora
     before = os.umask(umask)
     try:
         publish(tree, temporary, relpath(FIRST), dna)
-        point_last(tree, KEY, FIRST)
+        point_last(tree, KEY, FIRST, NOW)
     finally:
         os.umask(before)
     (tarball,) = scan(tree).verified()
@@ -179,20 +181,29 @@ class TestLast:
         return os.readlink(tree.path(f"{KEY}/last"))
 
     def test_moves_forward_and_tells(self, tree: Tree) -> None:
-        assert point_last(tree, KEY, FIRST) is True
-        assert point_last(tree, KEY, FIRST) is False
-        assert point_last(tree, KEY, SECOND) is True
+        assert point_last(tree, KEY, FIRST, NOW) is True
+        assert point_last(tree, KEY, FIRST, NOW) is False
+        assert point_last(tree, KEY, SECOND, NOW) is True
         assert self.last(tree) == SECOND
 
     def test_never_moves_backwards(self, tree: Tree) -> None:
-        point_last(tree, KEY, SECOND)
-        assert point_last(tree, KEY, FIRST) is False
+        point_last(tree, KEY, SECOND, NOW)
+        assert point_last(tree, KEY, FIRST, NOW) is False
         assert self.last(tree) == SECOND
+
+    @pytest.mark.parametrize(
+        ("ahead", "stays"), [("2013/05/11/235959", True), ("2013/05/12/000000", True), ("2013/05/12/000001", False)]
+    )
+    def test_comes_back_from_what_no_clock_has_shown_yet(self, tree: Tree, ahead: str, stays: bool) -> None:
+        make_folders(tree.path(f"{KEY}/{ahead}"), tree.base)
+        os.symlink(ahead, tree.path(f"{KEY}/last"))
+        assert point_last(tree, KEY, FIRST, NOW) is not stays
+        assert self.last(tree) == (ahead if stays else FIRST)
 
     @pytest.mark.parametrize("target", ["2099/01/01/000000", "/elsewhere", "junk", "../thing", "2013/05/09/104701"])
     def test_replaces_what_leads_nowhere(self, tree: Tree, target: str) -> None:
         os.symlink(target, tree.path(f"{KEY}/last"))
-        assert point_last(tree, KEY, FIRST) is True
+        assert point_last(tree, KEY, FIRST, NOW) is True
         assert self.last(tree) == FIRST
 
     @pytest.mark.parametrize("make", [lambda path: path.mkdir(), lambda path: path.write_text("x")])
@@ -200,7 +211,7 @@ class TestLast:
         path = Path(tree.path(f"{KEY}/last"))
         make(path)
         with pytest.raises(AltbackupError, match="real folder or file where the link to the newest stamp belongs"):
-            point_last(tree, KEY, FIRST)
+            point_last(tree, KEY, FIRST, NOW)
         assert not path.is_symlink()
         assert path.exists()
 

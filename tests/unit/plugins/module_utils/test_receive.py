@@ -20,11 +20,15 @@ from helpers.original_trees import bound_by_modes, put
 from helpers.trees import needs_root, small_disk
 
 from ansible_collections.altbackup.core.plugins.module_utils import receive, transfer
+from ansible_collections.altbackup.core.plugins.module_utils.arrivals import arrivals
 from ansible_collections.altbackup.core.plugins.module_utils.layout import open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.locks import Run, held
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.stamps import Moment
 from ansible_collections.altbackup.core.plugins.module_utils.transfer import Peer
 from ansible_collections.altbackup.core.plugins.module_utils.wanted import listing
+
+NOW = Moment("2013/05/10/235959", "2013/05/10/235959")
 
 DAY1, DAY2, DAY3 = (f"2013/05/{day:02}" for day in (8, 9, 10))
 BULK = 3_000_000
@@ -63,9 +67,19 @@ class Pair:
 
     def prepare(self, **options: Any) -> dict[str, Any]:
         tarballs = [
-            entry for entry in listing(str(self.source), records=True)["tarballs"] if entry["state"] == "verified"
+            entry
+            for entry in listing(str(self.source), moment=NOW, records=True)["tarballs"]
+            if entry["state"] == "verified"
         ]
-        values: dict[str, Any] = {"day": DAY3, "keep": 3, "keeps": {}, "basis": True, **self.options, **options}
+        values: dict[str, Any] = {
+            "day": DAY3,
+            "moment": NOW,
+            "keep": 3,
+            "keeps": {},
+            "basis": True,
+            **self.options,
+            **options,
+        }
         with held(open_tree(str(self.tree)), None) as hold:
             result = receive.prepare(str(self.tree), tarballs, hold=hold, **values)
         self.notes += result["notes"]
@@ -81,11 +95,11 @@ class Pair:
         self.wire += sum(result["wire"].values())
         return list(result["failures"])
 
-    def accept(self, tarballs: list[dict[str, Any]], *, retry: bool = False) -> dict[str, Any]:
+    def accept(self, tarballs: list[dict[str, Any]], *, retry: bool = False, moment: Moment = NOW) -> dict[str, Any]:
         peer = Peer("dayabay", transfer.offer_folder(str(self.source), "cms01"))
         fetch = (lambda folder, wanted: transfer.fetch(folder, peer, wanted, Deadline(60))) if self.pull else None
         with held(open_tree(str(self.tree)), None) as hold:
-            result = receive.accept(hold, tarballs, fetch=fetch, retry=retry)
+            result = receive.accept(hold, tarballs, moment=moment, fetch=fetch, retry=retry)
         self.wire += result["wire"]
         self.notes += result["notes"]
         return result
@@ -96,7 +110,7 @@ class Pair:
         failures = list(prepared["failures"])
         if prepared["tarballs"]:
             failures += self.carry(prepared["tarballs"])
-            failures += self.accept(prepared["tarballs"])["failures"]
+            failures += self.accept(prepared["tarballs"], moment=options.get("moment", NOW))["failures"]
         return [entry["reason"] for entry in failures]
 
     def there(self) -> dict[str, bytes]:
@@ -153,7 +167,11 @@ def test_what_purge_would_keep_is_found_out_once_for_each_item(pair: Pair, monke
             put(pair.source, relpath(day, f"folders/item{number}"), f"{number} {day}".encode())
     asked: list[int] = []
     real = receive.retained
-    monkeypatch.setattr(receive, "retained", lambda tarballs, keep: asked.append(len(tarballs)) or real(tarballs, keep))
+    monkeypatch.setattr(
+        receive,
+        "retained",
+        lambda tarballs, *args, **options: asked.append(len(tarballs)) or real(tarballs, *args, **options),
+    )
     assert len(pair.prepare(keep=1)["send"]) == 6
     assert asked == [3] * 6
 
@@ -228,7 +246,7 @@ def test_old_copy_that_is_no_good_keeps_nothing_from_being_stored(
     else:
         old.chmod(0)
     with bound_by_modes():
-        reasons = pair.run()
+        reasons = pair.run(keep=4)
     old.chmod(0o600)
     old.write_bytes(content(1))
     assert len(set(reasons)) == 1
@@ -441,7 +459,7 @@ def test_list_of_items_shrinks_only_if_discovery_saw_all_of_them(pair: Pair) -> 
 def test_wait_for_a_free_slot_ends_with_the_step(pair: Pair) -> None:
     put(pair.source, relpath(DAY3), content(1))
     run, other = (Run("hep1", "scm", "backup.yml", "", host, "boot", "1", 4711, 1, 3600.0) for host in ("hep1", "hep2"))
-    tarballs = listing(str(pair.source), records=True)["tarballs"]
+    tarballs = listing(str(pair.source), moment=NOW, records=True)["tarballs"]
     with held(open_tree(str(pair.copies / "lingao")), other) as hold:
         assert hold.reserve(1, 0)
     started = time.monotonic()
@@ -450,6 +468,7 @@ def test_wait_for_a_free_slot_ends_with_the_step(pair: Pair) -> None:
             str(pair.tree),
             tarballs,
             day=DAY3,
+            moment=NOW,
             keep=3,
             keeps={},
             slots=1,
@@ -459,6 +478,118 @@ def test_wait_for_a_free_slot_ends_with_the_step(pair: Pair) -> None:
         )
     assert time.monotonic() - started < 10
     assert result["busy"] is True
+
+
+# What came when
+
+
+def run_at(stamp: str) -> Moment:
+    return Moment(stamp, stamp)
+
+
+def test_each_arrival_is_noted_with_the_stamp_of_its_run_links_too(pair: Pair) -> None:
+    put(pair.source, relpath(DAY1), content(1))
+    assert pair.run(moment=run_at(f"{DAY1}/104701"), day=DAY1) == []
+    put(pair.source, relpath(DAY2), content(1))
+    put(pair.source, relpath(DAY3), content(3))
+    put(pair.source, "folders/other/2013/05/10/104701/other.tar", content(4))
+    assert pair.run(moment=run_at(f"{DAY3}/104701")) == []
+    tree = open_tree(str(pair.tree))
+    assert arrivals(tree, "folders/notes") == {
+        relpath(DAY1): f"{DAY1}/104701",
+        relpath(DAY2): f"{DAY3}/104701",
+        relpath(DAY3): f"{DAY3}/104701",
+    }
+    assert arrivals(tree, "folders/other") == {"folders/other/2013/05/10/104701/other.tar": f"{DAY3}/104701"}
+    before = (pair.copies / ".altbackup/arrivals/dayabay/folders/notes").stat()
+    assert pair.run(moment=run_at("2013/05/11/104701"), day="2013/05/11") == []
+    assert (pair.copies / ".altbackup/arrivals/dayabay/folders/notes").stat() == before
+    assert oct(before.st_mode) == "0o100600"
+
+
+def test_back_dated_copies_are_not_taken_where_those_in_time_fill_the_places(pair: Pair) -> None:
+    for number, day in enumerate((DAY1, DAY2)):
+        put(pair.source, relpath(day), content(number))
+        assert pair.run(moment=run_at(f"{day}/104701"), day=day, keep=3) == []
+    for day in (DAY1, DAY2):
+        for clock in ("110000", "120000", "130000"):
+            put(pair.source, f"folders/notes/{day}/{clock}/notes.tar", content(9))
+    put(pair.source, relpath(DAY3), content(3))
+    result = pair.prepare(moment=run_at("2013/05/11/120000"), keep=2, day=DAY3)
+    assert result["send"] == [relpath(DAY3)]
+    assert len(result["unwanted"]) == 6
+
+
+def test_a_backlog_fills_what_is_free_and_no_more(pair: Pair) -> None:
+    for day in range(1, 11):
+        put(pair.source, relpath(f"2013/05/{day:02}"), content(day))
+    put(pair.tree, relpath("2013/05/01"), content(1))  # of a time when none was noted
+    assert pair.run(keep=4) == []
+    assert set(pair.there()) == {relpath(f"2013/05/{day:02}") for day in (1, 8, 9, 10)}
+
+
+def test_what_a_source_lists_of_a_time_that_has_not_come_is_not_taken_and_the_source_is_named(pair: Pair) -> None:
+    ahead = [relpath("2013/05/12"), relpath("2099/01/01")]
+    for path in (relpath(DAY3), *ahead):
+        put(pair.source, path, path.encode())
+    tarballs = [
+        {**entry, "state": "verified"} for entry in listing(str(pair.source), moment=NOW, records=True)["tarballs"]
+    ]
+    with held(open_tree(str(pair.tree)), None) as hold:
+        result = receive.prepare(str(pair.tree), tarballs, day=DAY3, moment=NOW, keep=3, keeps={}, hold=hold)
+        assert result["send"] == [relpath(DAY3)]
+        (failure,) = result["failures"]
+        assert failure["reason"].startswith(
+            f"source dayabay lists what was not taken: {ahead[0]} is stamped later than"
+        )
+        assert "(1 more of this item are, too)" in failure["reason"]
+        accepted = receive.accept(hold, tarballs, moment=NOW)
+    assert [entry["reason"].partition(" is stamped later")[0] for entry in accepted["failures"][1:]] == ahead
+    assert not list(pair.tree.rglob("*.dna"))
+
+
+def test_what_stands_on_the_target_of_a_time_that_has_not_come_takes_no_place_and_last_comes_back(pair: Pair) -> None:
+    for day in (DAY2, DAY3):
+        put(pair.source, relpath(day), content(int(day[-2:])))
+    assert pair.run() == []
+    put(pair.tree, relpath("2099/01/01"), content(9))
+    last = pair.tree / "folders" / "notes" / "last"
+    last.unlink()
+    last.symlink_to("2099/01/01/104701")
+    result = pair.prepare(keep=2)
+    assert (result["send"], len(result["have"])) == ([], 2)
+    (failure,) = result["failures"]
+    assert failure["reason"].startswith(f"{pair.tree}/{relpath('2099/01/01')} is stamped later than this run")
+    assert os.readlink(last) == f"{DAY3}/104701"
+
+
+def test_arrivals_that_cannot_be_understood_are_told_and_the_days_copy_comes_all_the_same(pair: Pair) -> None:
+    for day in (DAY1, DAY3):
+        put(pair.source, relpath(day), content(int(day[-2:])))
+    log = pair.copies / ".altbackup/arrivals/dayabay/folders/notes"
+    log.parent.mkdir(parents=True)
+    log.write_text("junk\n")
+    result = pair.prepare()
+    assert result["send"] == [relpath(DAY3)]
+    assert "is damaged in line 1" in result["failures"][0]["reason"]
+
+
+def test_arrival_that_cannot_be_noted_is_none(pair: Pair) -> None:
+    put(pair.source, relpath(DAY3), content(1))
+    prepared = pair.prepare()
+    assert pair.carry(prepared["tarballs"]) == []
+    log = pair.copies / ".altbackup/arrivals/dayabay/folders/notes"
+    log.mkdir(parents=True)
+    (failure,) = (
+        Pair(pair.source, pair.copies).accept(prepared["tarballs"])["failures"]
+        if not pair.pull
+        else pair.accept(prepared["tarballs"])["failures"]
+    )
+    assert f"{log}: Is a directory" in failure["reason"]
+    assert pair.there() == {}
+    log.rmdir()
+    assert pair.accept(prepared["tarballs"])["failures"] == []
+    assert arrivals(open_tree(str(pair.tree)), "folders/notes") == {relpath(DAY3): NOW.stamp}
 
 
 # Whoever still writes

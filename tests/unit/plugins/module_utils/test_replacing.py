@@ -6,15 +6,17 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers.killing import killed_at
-from helpers.trees import describe_tree, make_odd_tree
+from helpers.racing import repeating, swapping
+from helpers.trees import NOBODY, describe_tree, make_odd_tree, needs_root, nobodys_home, small_disk
 
-from ansible_collections.altbackup.core.plugins.module_utils import replacing
+from ansible_collections.altbackup.core.plugins.module_utils import own_state, replacing
 from ansible_collections.altbackup.core.plugins.module_utils.errors import AltbackupError, InvalidInput, Locked
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.replacing import Work, clear, discard, place, working
@@ -33,6 +35,18 @@ def make_new(work: Work) -> str:
     os.mkdir(path)
     Path(path, "file").write_text("new")
     return path
+
+
+def without_exchange() -> Callable[..., None]:
+    """Return the renaming of a file system that cannot exchange two things."""
+    real = replacing._renameat2
+
+    def rename(folder: int, name: str, to: int, new: str, flags: int) -> None:
+        if flags == 2:
+            raise OSError(errno.EINVAL, "no such flags")
+        real(folder, name, to, new, flags)
+
+    return rename
 
 
 def put(destination: Path, aside: Path | None = None) -> None:
@@ -92,11 +106,7 @@ def test_what_stands_there_moves_aside_untouched(
     aside = Path(f"{destination}.20130510-104701")
     before = describe_tree(destination)
     if not exchange:
-
-        def unsupported(old: str, new: str, flags: int) -> None:
-            raise OSError(errno.EINVAL, "no such flags")
-
-        monkeypatch.setattr(replacing, "_renameat2", unsupported)
+        monkeypatch.setattr(replacing, "_renameat2", without_exchange())
     put(destination, aside)
     assert describe_tree(aside) == before
     assert (destination / "file").read_text() == "new"
@@ -131,11 +141,11 @@ def test_parents_that_were_made_for_nothing_are_removed(tmp_path: Path) -> None:
 
 
 def test_a_second_restore_of_the_same_thing_is_kept_out(destination: Path) -> None:
-    with working(str(destination)) as work, pytest.raises(Locked, match="another restore is at work in"):
+    with working(str(destination)) as work, pytest.raises(Locked, match="another restore is at work on"):
         with working(str(destination)):
             pass
     with working(str(destination)) as again:
-        assert again.path == work.path
+        assert again.title == work.title
 
 
 def test_a_long_name_has_a_work_folder_too(tmp_path: Path) -> None:
@@ -156,13 +166,7 @@ def test_killed_at_any_point_the_old_or_the_new_thing_is_there_and_the_next_atte
     tmp_path: Path, before: str, exchange: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not exchange:
-
-        def in_two_steps(old: str, new: str, flags: int) -> None:
-            if flags == 2:
-                raise OSError(errno.EINVAL, "no such flags")
-            os.rename(old, new)
-
-        monkeypatch.setattr(replacing, "_renameat2", in_two_steps)
+        monkeypatch.setattr(replacing, "_renameat2", without_exchange())
     points = 0
     while True:
         folder = tmp_path / f"{points}"
@@ -177,7 +181,7 @@ def test_killed_at_any_point_the_old_or_the_new_thing_is_there_and_the_next_atte
         killed = killed_at(points, lambda: put(destination, aside))  # noqa: B023
         content = (destination / "file").read_text() if destination.exists() else None
         kept = (aside / "file").read_text() if aside.exists() else None
-        hidden = [path.read_text() for path in folder.glob(".altbackup-tmp-*/unpacked/thing/file")]
+        hidden = [path.read_text() for path in folder.glob(".altbackup-tmp-*/**/file")]
         if before != "nothing":
             assert "old" in (content, kept, *hidden), f"lost at point {points}"
             assert exchange is False or content in ("old", "new"), f"nothing is there at point {points}"
@@ -222,18 +226,15 @@ def test_what_fails_in_the_middle_loses_nothing_and_the_next_attempt_heals(
             nonlocal count
             count += 1
             if count >= failing:
-                raise OSError(errno.EIO, os.strerror(errno.EIO), arguments[0])
+                raise OSError(errno.EIO, os.strerror(errno.EIO), "disk")
             real(*arguments)
 
         return rename
 
-    def unsupported(old: str, new: str, flags: int) -> None:
-        raise OSError(errno.EINVAL, "no such flags")
-
     with monkeypatch.context() as patched:
-        real = replacing._renameat2 if exchange else unsupported
-        patched.setattr(replacing, "_renameat2", counted(real) if exchange else real)
-        patched.setattr(replacing.os, "rename", counted(os.rename))
+        patched.setattr(replacing, "_renameat2", counted(replacing._renameat2))
+        if not exchange:
+            patched.setattr(replacing, "_renameat2", without_exchange())
         with contextlib.suppress(OSError):
             put(destination, aside)
     everything = [path.read_text() for path in destination.parent.rglob("file")]
@@ -250,8 +251,8 @@ def test_a_journal_that_cannot_be_read_keeps_all_that_is_there(destination: Path
     destination.mkdir(parents=True)
     with working(str(destination)) as work:
         new = make_new(work)
-        Path(work.path, "journal").write_text("{")
-        with pytest.raises(AltbackupError, match="may be in that folder"):
+        Path(f"/proc/self/fd/{work.state}/journal").write_text("{")
+        with pytest.raises(AltbackupError, match=r"may be in .*restore-"):
             clear(work)
         discard(work)
         assert Path(new, "file").read_text() == "new"
@@ -262,8 +263,188 @@ def test_a_journal_of_another_time_harms_nothing(destination: Path) -> None:
     (destination / "file").write_text("live")
     with working(str(destination)) as work:
         journal = {"new": [1, 2], "path": "../../..", "old": [3, 4], "aside": "/nonexistent", "marker": None}
-        Path(work.path, "journal").write_text(json.dumps(journal))
+        Path(f"/proc/self/fd/{work.state}/journal").write_text(json.dumps(journal))
         clear(work)
         discard(work)
     assert (destination / "file").read_text() == "live"
     assert os.listdir(destination.parent) == ["thing"]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """A folder of nobody's, who can reach it."""
+    with nobodys_home() as folder:
+        yield folder
+
+
+def as_him(path: Path) -> Path:
+    """Give a path, a link itself, to nobody."""
+    os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+    return path
+
+
+@needs_root
+@pytest.mark.parametrize("form", ["folder with a journal", "link to a folder", "file", "fifo"])
+def test_nothing_that_another_user_put_beside_a_destination_is_obeyed(home: Path, tmp_path: Path, form: str) -> None:
+    precious = tmp_path / "of root"
+    precious.write_text("precious")
+    destination = home / "docs"
+    destination.mkdir()
+    as_him(destination)
+    left = home / ".altbackup-tmp-restore-docs"
+    if form == "fifo":
+        os.mkfifo(left)
+    elif form == "file":
+        left.write_text("x")
+    else:
+        folder = home / "elsewhere" if form.startswith("link") else left
+        folder.mkdir(mode=0o700)
+        (folder / "x").write_text("his")
+        inodes = [[os.lstat(path).st_dev, os.lstat(path).st_ino] for path in (destination, folder / "x")]
+        journal = {"new": inodes[0], "path": "x", "old": inodes[1], "aside": str(precious), "marker": None}
+        (folder / "journal").write_text(json.dumps(journal))
+        as_him(folder)
+        if form.startswith("link"):
+            left.symlink_to(folder)
+    as_him(left)
+    before = os.lstat(left).st_ino, describe_tree(left) if left.is_dir() else {}
+    put(destination, Path(f"{destination}.20130510-104701"))
+    assert precious.read_text() == "precious"
+    assert before == (os.lstat(left).st_ino, describe_tree(left) if left.is_dir() else {})
+    assert (destination / "file").read_text() == "new"
+    assert os.lstat(f"{destination}.20130510-104701").st_uid == NOBODY
+
+
+@needs_root
+def test_a_journal_of_another_version_is_told_and_nothing_is_touched(destination: Path) -> None:
+    left = destination.parent / ".altbackup-tmp-restore-thing"
+    left.mkdir(mode=0o700, parents=True)
+    (left / "journal").write_text("{}")
+    before = describe_tree(destination.parent)
+    with pytest.raises(AltbackupError, match="a restore of another version was ended there"):
+        put(destination)
+    assert describe_tree(destination.parent) == before
+
+
+@needs_root
+def test_a_work_folder_lies_where_nobody_else_can_move_it(home: Path, tmp_path: Path) -> None:
+    with working(str(home / "a" / "docs")) as work:
+        assert os.path.dirname(work.title) == str(home.parent)
+        assert os.path.dirname(work.arriving) == work.title
+        discard(work)
+    with small_disk(tmp_path / "disk", "size=2m") as disk:
+        as_him(disk)
+        with working(str(disk / "docs")) as work:
+            assert os.path.dirname(work.title) == str(disk)
+            assert os.path.dirname(os.path.dirname(work.arriving)) == f"{own_state.state_folder()}/restores"
+            discard(work)
+        assert os.listdir(disk) == []
+
+
+@needs_root
+@pytest.mark.parametrize("moved", ["away", "away and replaced", "away and linked"])
+def test_a_work_folder_that_was_moved_is_not_looked_for_elsewhere(tmp_path: Path, moved: str) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir(mode=0o700)
+    (victim / "precious").write_text("x")
+    with small_disk(tmp_path / "disk", "size=2m") as disk:
+        as_him(disk)
+        with working(str(disk / "docs")) as work:
+            Path(make_new(work))
+            title = Path(work.title)
+        title.rename(disk / "away")
+        if moved == "away and replaced":
+            shutil.copytree(victim, title)
+        elif moved == "away and linked":
+            title.symlink_to(victim)
+        put(disk / "docs")
+        assert (disk / "docs" / "file").read_text() == "new"
+        assert (victim / "precious").exists()
+        assert os.path.lexists(title) == (moved != "away")
+        with working(str(disk / "docs")) as work:
+            Path(f"/proc/self/fd/{work.state}/journal").write_text("{}")
+            title = Path(work.title)
+        title.rename(disk / "away again")
+        with pytest.raises(AltbackupError, match="is not there, or not the one that was made: what stood at"):
+            put(disk / "docs")
+
+
+@needs_root
+@pytest.mark.parametrize("disk", [False, True])
+def test_who_swaps_the_folders_of_a_destination_leads_nothing_elsewhere(home: Path, tmp_path: Path, disk: bool) -> None:
+    """With a disk of his own its work folder, too, lies where he can rename it."""
+    victim = tmp_path / "victim"
+    (victim / "docs").mkdir(parents=True)
+    (victim / "docs" / "file").write_text("precious")
+    (victim / "docs.altbackup-restored").write_text("precious")
+    before = describe_tree(victim)
+    with small_disk(home / "disk", "size=8m") if disk else contextlib.nullcontext(home) as place:
+        as_him(place)
+        folder = place / "folder"
+        folder.mkdir()
+        as_him(folder)
+        done = 0
+
+        def disturb() -> None:
+            with contextlib.suppress(OSError):
+                for name in os.listdir(place):
+                    if name.startswith(".altbackup"):
+                        os.rename(place / name, place / "stolen")
+                        os.symlink(victim, place / name)
+            with contextlib.suppress(OSError):
+                for name in os.listdir(folder):
+                    os.rename(folder / name, folder / "mine")
+                    os.symlink(victim / "docs", folder / name)
+
+        with swapping(folder, victim), repeating(disturb) if disk else contextlib.nullcontext():
+            for number in range(200):
+                with contextlib.suppress(AltbackupError, OSError):
+                    put(folder / f"docs {number // 2}", folder / f"docs {number // 2}.aside")
+                    done += 1
+                assert describe_tree(victim) == before
+        assert done
+        print(f"{done} of 200 came to their end")
+    assert describe_tree(victim) == before
+
+
+@needs_root
+@pytest.mark.parametrize("form", ["link", "folder", "fifo"])
+def test_a_marker_takes_the_place_of_a_link_and_follows_none(home: Path, tmp_path: Path, form: str) -> None:
+    precious = tmp_path / "of root"
+    precious.write_text("precious")
+    destination = home / "docs"
+    if form == "link":
+        marker_of(destination).symlink_to(precious)
+        as_him(marker_of(destination))
+        put(destination)
+        assert not marker_of(destination).is_symlink()
+        assert marker_of(destination).read_text() == MARKER
+    else:
+        marker_of(destination).mkdir() if form == "folder" else os.mkfifo(marker_of(destination))
+        with pytest.raises(AltbackupError, match="is no file, so no marker of a restore"):
+            put(destination)
+        assert not destination.exists()
+        assert os.listdir(home.parent) == ["home"]
+    assert precious.read_text() == "precious"
+
+
+@needs_root
+def test_what_is_put_at_a_destination_at_the_last_moment_gets_its_place_back(
+    destination: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    destination.mkdir(parents=True)
+    (destination / "file").write_text("old")
+    aside = Path(f"{destination}.20130510-104701")
+    real = replacing.write_marker
+
+    def exchanged(*arguments: Any) -> None:
+        real(*arguments)
+        destination.rename(destination.parent / "gone")
+        destination.mkdir()
+        (destination / "file").write_text("another")
+
+    monkeypatch.setattr(replacing, "write_marker", exchanged)
+    with pytest.raises(AltbackupError, match="somebody put another thing at"):
+        put(destination, aside)
+    assert (destination / "file").read_text() == "another"
+    assert sorted(os.listdir(destination.parent)) == ["gone", "thing"]

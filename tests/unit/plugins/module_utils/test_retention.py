@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import time
+from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.altbackup.core.plugins.module_utils.layout import Tarball
-from ansible_collections.altbackup.core.plugins.module_utils.retention import retained
+from ansible_collections.altbackup.core.plugins.module_utils.retention import removable, retained
 from ansible_collections.altbackup.core.plugins.module_utils.sidecar import Dna
+from ansible_collections.altbackup.core.plugins.module_utils.stamps import STAMP_FORMAT, is_late, parse_stamp
 
 
 def tarball(stamp: str, content: str, alg: str = "sha256") -> Tarball:
@@ -63,6 +65,45 @@ def test_order_is_that_of_the_stamps_whatever_the_order_given() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("history", "late", "keep", "kept"),
+    [
+        pytest.param("01a 02b 03c", "", 3, "01 02 03", id="none came late"),
+        pytest.param("01a 02b 03c 04d", "02", 3, "01 03 04", id="a late one takes nobody's place"),
+        pytest.param("01a 02b 03c 04d 05e 06f", "01 02 03 04 05", 3, "04 05 06", id="late ones fill what is free"),
+        pytest.param("01a 02b 03c 04d 05e", "02 03 04", 3, "01 04 05", id="one place is free"),
+        pytest.param("01a 02b 03b 04b", "03", 2, "01 02 04", id="nor the day of one that came in time"),
+        pytest.param("01a 02a 03a 04a", "02 03", 2, "01 04", id="days alone"),
+        pytest.param("01a 03b 04b 05b", "03 04", 2, "01 05", id="no content is left free"),
+        pytest.param("01a 05b 05c 05d", "01", 2, "01 05c 05d", id="a free day, but contents in time go first"),
+        pytest.param("01a 02b 03c 05d 06e", "05 06", 3, "01 02 03 06", id="the newest stays in any case"),
+        pytest.param("01a 02b 03c 04d 05e", "01 02 03 04 05", 2, "04 05", id="all came late"),
+    ],
+)
+def test_what_came_late_fills_only_what_is_free(history: str, late: str, keep: int, kept: str) -> None:
+    tarballs = [tarball(f"2013/05/{word[:2]}/10470{number}", word[2:]) for number, word in enumerate(history.split())]
+    came_late = {one.relpath for one in tarballs if one.stamp[8:10] in late.split()}
+    names = [one.stamp[8:10] + (one.dna.dig if one.dna else "") for one in retained(tarballs, keep, late=came_late)]
+    assert names == [word for word in history.split() if any(word.startswith(start) for start in kept.split())][::-1]
+
+
+@pytest.mark.parametrize(
+    ("added", "late", "number"),
+    [
+        pytest.param("", "", 1, id="nothing"),
+        pytest.param("05/010000", "", 2, id="one"),
+        pytest.param("05/010000 05/020000 05/030000", "", 2, id="many of one day are as one"),
+        pytest.param("04/230000 05/010000", "", 3, id="two days"),
+        pytest.param("01/010000 02/010000 05/010000", "01/010000 02/010000", 2, id="late ones are none"),
+    ],
+)
+def test_a_run_removes_one_more_than_the_days_that_it_added_to(added: str, late: str, number: int) -> None:
+    tarballs = [tarball(f"2013/05/{clock}", clock) for clock in added.split()]
+    assert (
+        removable(tarballs, {f"svn/x/2013/05/{clock}/x.tar" for clock in late.split()}) == number <= len(tarballs) + 1
+    )
+
+
 def test_what_was_made_now_stays() -> None:
     tarballs = [tarball(f"2013/05/{day:02}/104701", str(day)) for day in range(1, 5)]
     assert [one.stamp[8:10] for one in retained(tarballs, 1, {"2013/05/02/104701"})] == ["04", "02"]
@@ -93,6 +134,45 @@ def test_any_history_is_kept_as_promised(history: list[tuple[str, str]], keep: i
         assert len({content for stamp, content in history if stamp in stamps_kept}) >= min(keep, len(contents))
     assert retained(kept, keep, now) == kept
     assert set(retained(tarballs, keep + 1, now)) >= set(kept)
+
+
+@settings(max_examples=300, deadline=None)
+@given(histories, st.integers(1, 6), st.sets(stamps), st.sets(stamps, max_size=2))
+def test_nothing_that_came_late_changes_what_is_kept_of_the_rest(
+    history: list[tuple[str, str]], keep: int, late: set[str], now: set[str]
+) -> None:
+    tarballs = [tarball(stamp, content) for stamp, content in history]
+    came_late = {one.relpath for one in tarballs if one.stamp in late}
+    in_time = [one for one in tarballs if one.relpath not in came_late]
+    kept = retained(tarballs, keep, now, came_late)
+    assert [one for one in kept if one.relpath not in came_late] == retained(in_time, keep, now)
+    free_days = max(0, keep - len({one.stamp[:10] for one in in_time}))
+    free_contents = max(0, keep - len({one.dna for one in in_time}))
+    filled = [one for one in kept if one.relpath in came_late and one.stamp not in now and one is not kept[0]]
+    assert len(filled) <= free_days + free_contents
+    if history:
+        assert kept[0].stamp == max(history)[0]
+    assert retained(kept, keep, now, came_late) == kept
+    assert set(retained(tarballs, keep + 1, now, came_late)) >= set(kept)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 200), max_size=12), min_size=6, max_size=6), st.integers(1, 5))
+def test_a_source_that_lies_has_one_day_of_the_past_a_night_and_one_more(lies: list[list[int]], keep: int) -> None:
+    honest = {f"2013/05/{day:02}/010000" for day in range(10, 10 + keep)}
+    held = {stamp: tarball(stamp, stamp) for stamp in honest}
+    late: set[str] = set()
+    for night in range(keep + 1):
+        run = f"2013/05/{10 + keep + night:02}/010000"
+        moment = parse_stamp(run)
+        offered = {(moment - timedelta(hours=hours)).strftime(STAMP_FORMAT) for hours in [0, *lies[night]]} - set(held)
+        arrived = [tarball(stamp, f"false {run} {stamp}") for stamp in offered]
+        late |= {one.relpath for one in arrived if is_late(one.stamp, run)}
+        held |= {one.stamp: one for one in arrived}
+        kept = {one.stamp for one in retained([*held.values()], keep, {run}, late)}
+        due = sorted(set(held) - kept)[: removable(arrived, late)]
+        held = {stamp: one for stamp, one in held.items() if stamp not in due}
+        assert len(honest & set(held)) >= keep - (night + 2)
 
 
 @settings(deadline=None)

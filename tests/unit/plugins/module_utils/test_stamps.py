@@ -184,5 +184,78 @@ def test_stamp_means_its_first_moment(stamp: str, zone: str, moment: int) -> Non
     assert stamps.stamp_at(moment, zone) == stamp
 
 
+@pytest.mark.parametrize(
+    ("epoch", "zone", "latest"),
+    [
+        (1382835600 - 1, "Europe/Berlin", "2013/10/27/025959"),
+        (1382835600, "Europe/Berlin", "2013/10/27/025959"),  # 02:00:00 again
+        (1382835600 + 1800.7, "Europe/Berlin", "2013/10/27/025959"),
+        (1382835600 + 3599, "Europe/Berlin", "2013/10/27/025959"),
+        (1382835600 + 3600, "Europe/Berlin", "2013/10/27/030000"),
+        (1365260400 + 1000, "Australia/Lord_Howe", "2013/04/07/015959"),  # half an hour
+        (1364691600, "Europe/Berlin", "2013/03/31/030000"),
+        (1368182821.9, "UTC", "2013/05/10/104701"),
+        (1368182821, "Asia/Taipei", "2013/05/10/184701"),
+    ],
+)
+def test_latest_stamp_is_what_clocks_had_shown(epoch: float, zone: str, latest: str) -> None:
+    assert stamps.latest_stamp(epoch, zone) == latest
+
+
+@pytest.mark.parametrize(
+    ("run", "clock", "stamp", "counts", "ahead"),
+    [
+        ("2013/05/10/104701", "2013/05/10/104701", "2013/05/10/104701", True, False),
+        ("2013/05/10/104701", "2013/05/10/104701", "2013/05/10/104702", False, True),
+        ("2013/05/10/104701", "2013/05/12/000000", "2013/05/11/104701", False, False),
+        ("2013/05/10/104701", "2013/05/12/000000", "2013/05/12/000000", False, False),
+        ("2013/05/10/104701", "2013/05/12/000000", "2013/05/12/000001", False, True),
+        ("2013/05/10/104701", "2013/05/10/104650", "2013/05/10/104701", True, False),
+        ("2013/05/10/104701", "2013/05/10/104650", "2099/01/01/000000", False, True),
+        ("2013/05/10/104701", "2013/05/12/000000", "0001/01/01/000000", True, False),
+    ],
+)
+def test_stamp_counts_up_to_the_run_and_is_ahead_of_all_after_the_clock(
+    run: str, clock: str, stamp: str, counts: bool, ahead: bool
+) -> None:
+    moment = stamps.Moment(run, clock)
+    assert (moment.counts(stamp), moment.is_ahead(stamp)) == (counts, ahead)
+
+
+@pytest.mark.parametrize(
+    ("stamp", "clock", "expected"),
+    [
+        ("", "", ("2013/05/10/184701", "2013/05/10/184701")),
+        ("2013/05/09/000000", "", ("2013/05/09/000000", "2013/05/10/184701")),
+        ("2013/05/09/000000", "2013/05/11/000000", ("2013/05/09/000000", "2013/05/11/000000")),
+    ],
+)
+def test_what_a_call_is_not_told_is_that_of_now(stamp: str, clock: str, expected: tuple[str, str]) -> None:
+    options = {"stamp": stamp, "clock": clock, "timezone": "Asia/Taipei"}
+    assert stamps.moment_of(options, 1368182821) == stamps.Moment(*expected)
+
+
+def test_zones_are_not_needed_where_both_are_told() -> None:
+    told = {"stamp": "2013/05/09/000000", "clock": "2013/05/11/000000", "timezone": "Not/Here"}
+    assert stamps.moment_of(told).clock == told["clock"]
+    for wrong in ({"stamp": "2013/05/09"}, {"clock": "tomorrow"}):
+        with pytest.raises(InvalidInput, match="is not a date and time"):
+            stamps.moment_of({**told, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("stamp", "run", "late"),
+    [
+        ("2013/05/09/104701", "2013/05/10/104701", True),
+        ("2013/05/09/104702", "2013/05/10/104701", False),
+        ("2012/02/29/104701", "2013/05/10/104701", True),
+        ("2013/05/10/104701", "2013/05/10/104701", False),
+        ("2013/05/11/104701", "2013/05/10/104701", False),
+    ],
+)
+def test_late_is_a_day_or_more_after_its_stamp(stamp: str, run: str, late: bool) -> None:
+    assert stamps.is_late(stamp, run) is late
+
+
 def test_stamp_that_a_zone_skips_still_means_a_moment() -> None:
     assert abs(stamps.earliest_moment("2013/03/31/023000", "Europe/Berlin") - 1364693400) <= 3600

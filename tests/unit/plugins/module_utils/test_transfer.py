@@ -15,6 +15,8 @@ from helpers.trees import make_tool
 from ansible_collections.altbackup.core.plugins.module_utils import transfer
 from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput, ToolFailed
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.ssh_words import seal
+from ansible_collections.altbackup.core.plugins.module_utils.stamps import Moment
 from ansible_collections.altbackup.core.plugins.module_utils.transfer import (
     Peer,
     parse_peer,
@@ -22,6 +24,8 @@ from ansible_collections.altbackup.core.plugins.module_utils.transfer import (
     ssh_command,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.wanted import listing
+
+NOW = Moment("2013/05/31/235959", "2013/05/31/235959")
 
 PEER = Peer(
     "cms01",
@@ -93,10 +97,15 @@ def test_limits_of_rate_and_priority_are_passed_on() -> None:
 
 
 def test_peer_is_what_a_plan_has_or_refused() -> None:
-    value = {"node": "cms01", "folder": "/x", "host": "h", "port": "22", "ssh_args": ["-v"], "io_timeout": "5"}
-    assert parse_peer(value) == Peer("cms01", "/x", "h", 22, ssh_args=("-v",), io_timeout=5.0)
+    value = {"node": "cms01", "folder": "/x", "host": "h", "port": "22", "io_timeout": "5"}
+    assert parse_peer(value, seal(["-v"])) == Peer("cms01", "/x", "h", 22, ssh_args=("-v",), io_timeout=5.0)
     assert parse_peer({"node": "a", "folder": "/x", "ssh_key": "~/key"}).ssh_key == os.path.expanduser("~/key")
-    for wrong in ({"node": "cms01"}, {**value, "port": "ssh"}, {**value, "pasword": "x"}):
+    for wrong in (
+        {"node": "cms01"},
+        {**value, "port": "ssh"},
+        {**value, "pasword": "x"},
+        {**value, "ssh_args": ["-v"]},
+    ):
         with pytest.raises(InvalidInput, match="peer 'cms01'"):
             parse_peer(wrong)
 
@@ -104,7 +113,7 @@ def test_peer_is_what_a_plan_has_or_refused() -> None:
 def test_failure_has_the_way_the_exit_code_and_the_words_of_ssh(tmp_path: Path) -> None:
     (tmp_path / "base" / ".altbackup").mkdir(parents=True)
     put(tmp_path / "base", "folders/notes/2013/05/10/104701/notes.tar")
-    tarballs = listing(str(tmp_path / "base"), records=True)["tarballs"]
+    tarballs = listing(str(tmp_path / "base"), moment=NOW, records=True)["tarballs"]
     peer = Peer("cms01", "/x", "127.0.0.1", 1, "backup", "/nowhere/key", connect_timeout=5)
     result = transfer.send(str(tmp_path / "base"), [(peer, tarballs)], Deadline(30))
     (failure,) = result["failures"]
@@ -128,7 +137,8 @@ def test_each_stamp_is_an_rsync_of_its_own_in_the_order_given(tmp_path: Path, mo
         put(base, f"folders/notes/2013/05/{day}/104701/notes.tar", day.encode())
     put(base, "folders/notes/2013/05/07/104701/notes.tar", b"10")  # travelled already
     tarballs = sorted(
-        listing(str(base), records=True)["tarballs"], key=lambda entry: [*days, "07"].index(entry["stamp"][8:10])
+        listing(str(base), moment=NOW, records=True)["tarballs"],
+        key=lambda entry: [*days, "07"].index(entry["stamp"][8:10]),
     )
     make_tool(tmp_path / "bin", "rsync", f"tr '\\0' ' ' >> {tmp_path}/lists; echo >> {tmp_path}/lists")
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
@@ -152,7 +162,7 @@ def test_files_that_cannot_be_read_keep_no_older_stamp_back(
     told = f"cd {tmp_path}; echo x >> calls; number=$(wc -l < calls); code=$(sed -n ${{number}}p codes)"
     make_tool(tmp_path / "bin", "rsync", f'{told}; [ $code = 0 ] || echo "word $number" >&2; exit $code')
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
-    result = transfer.send(str(base), [(Peer("cms01", "/x"), listing(str(base))["tarballs"])], Deadline(30))
+    result = transfer.send(str(base), [(Peer("cms01", "/x"), listing(str(base), moment=NOW)["tarballs"])], Deadline(30))
     (failure,) = result["failures"]
     bad = [(number, code) for number, code in enumerate(codes[:tried], 1) if code]
     assert len((tmp_path / "calls").read_text().splitlines()) == tried
@@ -170,7 +180,7 @@ def test_tarball_that_cannot_be_linked_keeps_no_other_back(tmp_path: Path, fetch
     for day in ("08", "09", "10"):
         put(base, f"folders/notes/2013/05/{day}/104701/notes.tar", day.encode())
     put(base, "folders/notes/2013/05/07/104701/notes.tar", b"08")  # the same content as one that is gone
-    tarballs = listing(str(base))["tarballs"]
+    tarballs = listing(str(base), moment=NOW)["tarballs"]
     gone = [base / f"folders/notes/2013/05/{day}/104701/notes.tar" for day in ("08", "09")]
     for path in gone:
         path.unlink()

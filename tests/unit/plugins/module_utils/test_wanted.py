@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 from helpers.original_trees import bound_by_modes, marked, put
 
+from ansible_collections.altbackup.core.plugins.module_utils.stamps import Moment
 from ansible_collections.altbackup.core.plugins.module_utils.wanted import listing
+
+NOW = Moment("2013/05/31/235959", "2013/05/31/235959")
 
 
 @pytest.mark.parametrize(
@@ -31,7 +34,7 @@ def test_verified_tarball_with_a_strange_name_has_a_note_that_says_what_to_do(
     put(base, relpath)
     put(base, "folders/svnsetup/2013/05/09/104701/svnsetup.tar.gz")
     put(base, "folders/svnsetup/2013/05/09/104702/apache2.tar.gz", dna=None)
-    result = listing(str(base))
+    result = listing(str(base), moment=NOW)
     assert len(result["tarballs"]) == 3
     (note,) = result["notes"]
     key = "/".join(relpath.split("/")[:2])
@@ -48,7 +51,7 @@ def test_folder_that_cannot_be_read_is_a_failure_and_hides_no_other(tmp_path: Pa
     folder = put(base, "svn/dybsvn/2013/05/09/104701/dybsvn-7.tar.gz").parent
     folder.chmod(0)
     with bound_by_modes():
-        result = listing(str(base))
+        result = listing(str(base), moment=NOW)
     folder.chmod(0o700)
     assert [entry["relpath"] for entry in result["tarballs"]] == [good]
     (failure,) = result["failures"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,5 +111,123 @@ def test_what_is_too_large_is_an_error_that_names_it(
 ) -> None:
     monkeypatch.setattr(trees, "_MOST", 5000)
     (collection / "image.iso").write_bytes(bytes(6000))
-    with pytest.raises(InvalidInput, match=r"more than 5000: .*core/image.iso$"):
+    with pytest.raises(InvalidInput, match=r"more than 5000 bytes: .*core/image.iso$"):
+        controller_tree([str(inventory)], collection)
+
+
+def test_links_are_kept_as_links_and_what_they_lead_to_is_not_read(
+    collection: Path, inventory: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text("outside")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "x").write_text("outside")
+    (inventory / "link").symlink_to(tmp_path / "secret")
+    (inventory / "group_vars" / "linked").symlink_to(tmp_path / "folder")
+    found = controller_tree([str(inventory)], collection)
+    assert found["inventory/mine/link"] == {"link": str(tmp_path / "secret")}
+    assert found["inventory/mine/group_vars/linked"] == {"link": str(tmp_path / "folder")}
+    assert not [entry for entry in found.values() if b"outside" in entry.get("content", b"")]
+
+
+def test_an_inventory_that_is_named_by_a_link_is_kept_with_its_content(
+    collection: Path, inventory: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "hosts.yml").symlink_to(inventory / "hosts.yml")
+    (tmp_path / "current").symlink_to(inventory)
+    found = controller_tree([str(tmp_path / "hosts.yml"), str(tmp_path / "current")], collection)
+    assert found["inventory/hosts.yml"]["content"] == b"sources:\n"
+    assert found["inventory/current/hosts.yml"]["content"] == b"sources:\n"
+
+
+def test_pipes_and_sockets_are_not_opened(collection: Path, inventory: Path) -> None:
+    os.mkfifo(inventory / "pipe")
+    os.mkfifo(collection / "pipe")
+    assert not [path for path in controller_tree([str(inventory)], collection) if path.endswith("pipe")]
+
+
+def test_a_file_that_becomes_a_link_or_a_pipe_is_not_read(
+    collection: Path, inventory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may write to the inventory may change it between a look and the opening."""
+    (tmp_path / "secret").write_text("outside")
+    regular = os.stat(inventory / "hosts.yml")
+    (inventory / "hosts.yml").unlink()
+    (inventory / "hosts.yml").symlink_to(tmp_path / "secret")
+    looked = os.stat
+
+    def as_it_was(path: Any, *arguments: Any, **options: Any) -> os.stat_result:
+        return regular if str(path) == "hosts.yml" else looked(path, *arguments, **options)
+
+    monkeypatch.setattr(trees.os, "stat", as_it_was)
+    with pytest.raises(OSError, match="symbolic links"):
+        controller_tree([str(inventory)], collection)
+    (inventory / "hosts.yml").unlink()
+    os.mkfifo(inventory / "hosts.yml")
+    with pytest.raises(InvalidInput, match="somebody changes what is read"):
+        controller_tree([str(inventory)], collection)
+
+
+KEYS = [
+    "-----BEGIN OPENSSH PRIVATE KEY-----\nx\n",
+    "\n-----BEGIN RSA PRIVATE KEY-----\n",
+    "a certificate, then\n-----BEGIN PRIVATE KEY-----\n",
+    "-----BEGIN ENCRYPTED PRIVATE KEY-----\n",
+    "PuTTY-User-Key-File-3: ssh-ed25519\n",
+    "# created\nAGE-SECRET-KEY-1X\n",
+]
+
+
+@pytest.mark.parametrize("content", KEYS)
+def test_private_keys_do_not_travel_wherever_they_lie(collection: Path, inventory: Path, content: str) -> None:
+    for place in (inventory / "files" / "deploy", collection / "deploy"):
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(content)
+    found = controller_tree([str(inventory)], collection)
+    assert not [path for path in found if path.endswith("deploy")]
+    said = found["README.txt"]["content"].decode()
+    assert "    inventory/mine/files/deploy\n" in said and f"    {PLACE}/deploy\n" in said
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".vault_pass",
+        "vault-password.txt",
+        "vault_password_file",
+        ".vault-pass-prod",
+        "id_ed25519",
+        "x.p12",
+        ".netrc",
+        "password",
+    ],
+)
+def test_files_called_like_a_password_do_not_travel(collection: Path, inventory: Path, name: str) -> None:
+    (inventory / name).write_text("hunter2")
+    found = controller_tree([str(inventory)], collection)
+    assert f"inventory/mine/{name}" not in found
+    assert name in found["README.txt"]["content"].decode()
+    (inventory / name).write_bytes(VAULTED)
+    assert f"inventory/mine/{name}" in controller_tree([str(inventory)], collection)
+
+
+@pytest.mark.parametrize("name", ["passwords.yml", "id_ed25519.pub", "hosts.yml", "vault.yml", "known_hosts"])
+def test_what_belongs_to_an_inventory_travels(collection: Path, inventory: Path, name: str) -> None:
+    (inventory / name).write_text("x: y\n")
+    assert f"inventory/mine/{name}" in controller_tree([str(inventory)], collection)
+
+
+def test_files_of_passwords_that_a_run_was_given_do_not_travel(
+    collection: Path, inventory: Path, tmp_path: Path
+) -> None:
+    (inventory / "plain").write_text("hunter2")
+    (tmp_path / "elsewhere").symlink_to(inventory / "plain")
+    for given in (inventory / "plain", tmp_path / "elsewhere"):
+        found = controller_tree([str(inventory)], collection, secrets=[str(given)])
+        assert "inventory/mine/plain" not in found
+
+
+def test_a_huge_file_is_an_error_before_it_is_read(collection: Path, inventory: Path) -> None:
+    with open(inventory / "huge", "wb") as stream:
+        stream.truncate(1 << 40)
+    with pytest.raises(InvalidInput, match=r"more than \d+ bytes: .*inventory/mine/huge$"):
         controller_tree([str(inventory)], collection)

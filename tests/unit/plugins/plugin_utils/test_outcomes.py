@@ -30,7 +30,6 @@ PLAN: dict[str, Any] = {
             "bwlimit": 4096,
             "min_rate": 8192,
             "ssh_key": "~/.ssh/key",
-            "ssh_args": ["-v"],
         }
     },
     "targets": {
@@ -44,7 +43,6 @@ PLAN: dict[str, Any] = {
             "bwlimit": 2048,
             "min_rate": 3072,
             "ssh_key": "~/.ssh/fetch",
-            "ssh_args": [],
             "rrsync": False,
             "nice": 10,
             "ionice": "idle",
@@ -296,14 +294,13 @@ def test_deliveries_name_how_each_target_is_reached() -> None:
     known = [{"relpath": SVN, "size": 7, "dig": "0", "alg": "md5"}]
     remote, local = outcomes.deliveries(PLAN, "dayabay", prepared("cms01", "sdu"), known)
     assert remote["tarballs"] == known
-    assert (remote["fetched"], remote["source"], remote["nice"], remote["ionice"]) == (False, None, 10, "idle")
+    assert (remote["fetched"], remote["source"], remote["nice"], remote["ionice"]) == (False, {}, 10, "idle")
     assert remote["peer"] == {
         "node": "cms01",
         "folder": "/copies/.altbackup/incoming/dayabay",
         "host": "cms01.example.org",
         "port": 2222,
         "ssh_key": "~/.ssh/key",
-        "ssh_args": ["-v"],
         "connect_timeout": 20.0,
         "io_timeout": 60.0,
         "bwlimit": "2048b",
@@ -434,3 +431,47 @@ def test_table_aligns_what_was_listed() -> None:
     (listed,) = outcomes.listed(loop({"tarballs": [entry]}), "dayabay")
     assert set(listed) == {*outcomes.LISTED_KEYS, "role"}
     assert outcomes.table([listed]) == [f"dayabay -> cms01  verified  1,234,567  abababababab  {SVN}"]
+
+
+DNA, OTHER = "sha256:aa:5", "sha256:bb:5"
+
+
+def drilled(node: str, dig: str, role: str = "target") -> dict[str, Any]:
+    tree = {**TREE, "node": node, "role": role}
+    proof = {"relpath": SVN, "dig": dig, "alg": "sha256", "size": 5, "when": "now"}
+    return {"results": [{"tree": tree, "ansible_loop_var": "tree", "proved": [proof]}]}
+
+
+def counted(node: str, dna: str, role: str = "target") -> dict[str, Any]:
+    tree = {**TREE, "node": node, "role": role}
+    return {"results": [{"tree": tree, "ansible_loop_var": "tree", "relpaths": {}, "dnas": {SVN: dna}}]}
+
+
+def test_nodes_that_hold_different_contents_under_one_stamp_are_a_failure_that_names_them() -> None:
+    states = [
+        outcomes.record({}, drilled("cms01", "aa"), "drill", "cms01"),
+        outcomes.record({}, drilled("dayabay", "bb", "source"), "drill", "dayabay"),
+        outcomes.record_check({}, {}, counted("sdu", DNA), "sdu"),
+    ]
+    (failure,) = outcomes.all_failures(states)
+    assert (failure["node"], failure["category"], failure["name"]) == ("dayabay", "svn", "dybsvn")
+    told = "nodes hold different contents under the one stamp 2013/05/10/104701: cms01 has sha256:aa:5; dayabay has sha256:bb:5; sdu has"
+    assert failure["reason"].startswith(told)
+
+
+def test_nodes_that_agree_or_hold_other_sources_copies_are_no_failure() -> None:
+    states = [
+        outcomes.record({}, drilled("cms01", "aa"), "drill", "cms01"),
+        outcomes.record_check({}, {}, counted("sdu", DNA), "sdu"),
+        outcomes.record_check(
+            {}, {}, {"results": [{**counted("sdu", OTHER)["results"][0], "tree": {**TREE, "source": "x"}}]}, "sdu"
+        ),
+    ]
+    assert outcomes.all_failures(states) == []
+
+
+def test_one_thing_that_several_stages_find_is_told_once() -> None:
+    registered = {"failures": [{"stage": "check", "reason": "is stamped later", "relpath": SVN}]}
+    state = outcomes.record({}, registered, "synchronize", "dayabay")
+    state = outcomes.record(state, registered, "purge", "dayabay")
+    assert len(outcomes.all_failures([state])) == 1

@@ -14,10 +14,10 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.plain_text import c
     [
         ("plain", "plain"),
         (b"caf\xc3\xa9 \xff", "café \\xff"),
-        ("lone \udcff surrogate", "lone \\udcff surrogate"),
+        ("lone \udcff surrogate", "lone \\xff surrogate"),
         ("\x1b[31mred\x1b[0m \x1b]0;title\x07x", "red x"),
         ("a\r\nb\rc", "a\nb\nc"),
-        ("nul\0 bell\x07 \u202eevil", "nul\\x00 bell\\x07 \\x202eevil"),
+        ("nul\0 bell\x07 \u202eevil", "nul\\x00 bell\\x07 \\u202eevil"),
         (None, "None"),
         (True, "True"),
         (["é", 1], '[\n "é",\n 1\n]'),

@@ -223,6 +223,72 @@ def choose_one(order: dict[str, Any], nodes: dict[str, Any], speeds: Any = None,
     return choose(plan_of(), [order], nodes, peers or PEERS, speeds or {}, run)
 
 
+AHEAD = "2013/05/10/104702"
+
+
+def test_what_no_run_can_have_made_is_not_chosen_and_a_failure_for_each_node_that_has_it() -> None:
+    nodes = {
+        "dayabay": found(tarball(OLD), base="/backup"),
+        "cms01": found(tarball(OLD), tarball(AHEAD), tarball("2099/01/01/000000")),
+        "sdu": found(tarball("2099/01/01/000000", state="missing")),
+    }
+    order = order_of()
+    choice = choose(plan_of(), [order, {**order, "destination": "/x"}], nodes, PEERS, {}, {"when": "", "by": ""})
+    assert [(each["holder"], each["restore"]["origin"]["stamp"]) for each in choice["chosen"]] == [("dayabay", OLD)] * 2
+    told = [(entry["node"], entry["relpath"], entry["reason"]) for entry in choice["failures"]]
+    assert [entry[:2] for entry in told] == [
+        ("cms01", f"svn/dybsvn/{AHEAD}/dybsvn-3.tar.zst"),
+        ("sdu", "svn/dybsvn/2099/01/01/000000/dybsvn-3.tar.zst"),
+    ]
+    assert told[0][2].startswith(f"/copies/dayabay/svn/dybsvn/{AHEAD}/dybsvn-3.tar.zst is stamped later than this run")
+    assert "(1 more of this item are, too)" in told[0][2]
+
+
+@pytest.mark.parametrize("at", ["", "2013/05/10", "2099/01/01", AHEAD])
+def test_where_nothing_counts_nothing_is_restored(at: str) -> None:
+    nodes = {"dayabay": found(tarball(AHEAD), tarball("2099/01/01/000000"))}
+    choice = choose_one(order_of(at=at, **{"from": "dayabay"}), nodes)
+    assert choice["chosen"] == []
+    assert "all are stamped later than 2013/05/10/104701" in choice["failures"][1]["reason"]
+
+
+def test_what_came_after_the_stamp_of_the_run_neither_counts_nor_fails_but_may_be_named() -> None:
+    nodes = {node: found(tarball(OLD), tarball(NEW)) for node in ("dayabay", "cms01", "sdu")}
+    run = {"when": "", "by": ""}
+    for at, stamp in (("", OLD), (NEW, NEW)):
+        choice = choose(plan_of(stamp="2013/05/10/000000"), [order_of(at=at)], nodes, PEERS, {}, run)
+        assert choice["failures"] == []
+        assert choice["chosen"][0]["restore"]["origin"]["stamp"] == stamp
+
+
+@pytest.mark.parametrize(
+    "other", [{"dig": OTHER_DIG}, {"size": 1001}, {"alg": "md5"}, {"base": f"{OLD}/dybsvn-3.tar.zst", "base_dig": DIG}]
+)
+@pytest.mark.parametrize("at", ["", NEW, "2013/05/10"])
+def test_nodes_that_differ_on_a_stamp_are_named_and_from_decides(other: dict[str, Any], at: str) -> None:
+    nodes = {
+        "dayabay": found(tarball(OLD), tarball(NEW)),
+        "cms01": found(tarball(OLD), tarball(NEW, **other)),
+        "sdu": found(tarball(OLD, dig=OTHER_DIG)),
+    }
+    choice = choose_one(order_of(at=at), nodes)
+    assert choice["chosen"] == []
+    (failure,) = choice["failures"]
+    reason = failure["reason"]
+    assert f"the restore of svn/dybsvn of dayabay{f' at {at}' if at else ''} is refused" in reason
+    assert f"one stamp {NEW}: cms01 has {other.get('alg', 'sha256')}:{other.get('dig', DIG)}" in reason
+    assert f"; dayabay has sha256:{DIG}:1000. " in reason
+    assert "name the node whose copy is to be taken, as from" in reason
+    for node in ("dayabay", "cms01"):
+        choice = choose_one(order_of(at=at, **{"from": node}), nodes)
+        assert (choice["failures"], choice["chosen"][0]["holder"]) == ([], node)
+
+
+def test_nodes_that_differ_on_an_older_stamp_hinder_nothing() -> None:
+    nodes = {"dayabay": found(tarball(OLD), tarball(NEW)), "cms01": found(tarball(OLD, dig=OTHER_DIG), tarball(NEW))}
+    assert choose_one(order_of(), nodes)["failures"] == []
+
+
 @pytest.mark.parametrize(
     ("more", "nodes", "holder", "stamp", "passed"),
     [

@@ -1,0 +1,427 @@
+"""Readers: processes that read what is somebody else's, so that this one, which is root's and holds the lock, never does.
+
+One that is forked before any thread is started, and holds no lock of them, forks the others: a call costs some
+milliseconds, no start of an interpreter. A reader enters a view of the file system (view.py) that holds the thing which it
+reads, does its work there, and says what it found in lines of JSON, which are data. Programs that interpret the thing
+run as its owner. However a reader hangs, it is ended from outside, with all that it started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import select
+import signal
+import socket
+import struct
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, Any
+
+from . import errors, processes, view
+from .confine import _check as check
+from .confine import _libc as libc
+from .errors import AltbackupError, ToolFailed
+from .layout import MARKER
+from .processes import Deadline, find_tool
+from .view import Place
+
+TEMPORARY_FOLDER = "/altbackup"
+"""Where a reader's own temporary files are, seen from inside its view"""
+_LONGEST = 64 << 20
+"""Most bytes of a message: of what is known of an item, such as the rows of each of its tables"""
+_GRACE = 2.0
+_PR_SET_PDEATHSIG = 1
+_HEADER = struct.Struct("!I")
+
+
+class NeedsPlace(AltbackupError):
+    """A thing that leads out of itself to a path, without which it cannot be read."""
+
+    def __init__(self, message: str, path: str = "", optional: bool = False) -> None:
+        """`optional` says that it can be read without what the path leads to if nothing is there."""
+        super().__init__(message)
+        self.path = path
+        self.optional = optional
+
+
+@dataclass(frozen=True)
+class Identity:
+    """As whom a reader lets programs interpret what it reads."""
+
+    uid: int
+    viewed: bool
+    """Whether it sees nothing but the thing; then programs may read files of others in it, too"""
+    reads_any: bool = False
+    """Whether functions may, too"""
+
+    @property
+    def reads_as(self) -> int:
+        """The uid that what is called here has."""
+        return self.uid if self._changes else os.geteuid()
+
+    @property
+    def _changes(self) -> bool:
+        return os.geteuid() == 0 and (self.viewed or self.uid != 0)
+
+    def argv(self, argv: Sequence[str | bytes], *capabilities: str) -> list[str | bytes]:
+        """Given argv, return the argv that runs it as this user, with no capability but those named."""
+        if not self._changes:
+            return list(argv)
+        groups, group = view.groups_of(self.uid)
+        kept = ",".join(["-all", *(f"+{name}" for name in capabilities or ("dac_read_search",) if self.viewed)])
+        return [
+            find_tool("setpriv"),
+            f"--reuid={self.uid}",
+            f"--regid={group}",
+            f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups",
+            f"--inh-caps={kept}",
+            f"--ambient-caps={kept}",
+            f"--bounding-set={kept}",
+            "--no-new-privs",
+            "--",
+            *argv,
+        ]
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function as this user, without root's rights, in a process of its own; return its value, as JSON has it.
+
+        Raise what it raises of this collection's errors, and OSError.
+        """
+        if not self._changes:
+            return function(*arguments)
+        mine, other = socket.socketpair()
+        child = os.fork()
+        if child == 0:
+            with _ending():
+                _close_all_but(other.fileno())
+                view.become(self.uid, reads_any=self.reads_any and self.viewed)
+                _answer(Conversation(other), lambda: function(*arguments))
+        other.close()
+        try:
+            return Conversation(mine).result()
+        finally:
+            mine.close()
+            os.waitpid(child, 0)
+
+    def own(self, path: str) -> None:
+        """Let a file or folder of this reader's belong to this user. Raise OSError."""
+        if self._changes:
+            os.chown(path, self.uid, view.groups_of(self.uid)[1], follow_symlinks=False)
+
+
+UNCHANGED = Identity(0, viewed=False)
+"""This process as it is"""
+
+
+class Conversation:
+    """Messages between a reader and whom it reads for: JSON, each behind its length."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Send a message. Raise OSError if nobody listens any more."""
+        text = json.dumps(message).encode()
+        self.connection.sendall(_HEADER.pack(len(text)) + text)
+
+    def receive(self, deadline: Deadline | None = None) -> dict[str, Any]:
+        """Return the next message. Raise AltbackupError if none comes, or it is none, DeadlineExceeded if none comes in time."""
+        size = _HEADER.unpack(self._read(_HEADER.size, deadline))[0]
+        if size > _LONGEST:
+            raise AltbackupError(f"a reader said {size} bytes, more than {_LONGEST}: nothing of it is used")
+        try:
+            message = json.loads(self._read(size, deadline))
+        except (ValueError, RecursionError) as error:
+            raise AltbackupError(f"a reader said what is no JSON: {type(error).__name__}") from error
+        if not isinstance(message, dict):
+            raise AltbackupError("a reader said what is no message")
+        return message
+
+    def result(self, deadline: Deadline | None = None) -> Any:
+        """Return the value of the next message. Raise the error that it tells of, as `receive` does, too."""
+        message = self.receive(deadline)
+        if "error" in message:
+            raise _restored(message)
+        return message.get("value")
+
+    def _read(self, size: int, deadline: Deadline | None) -> bytes:
+        parts: list[bytes] = []
+        while size:
+            left = None if deadline is None else deadline.remaining()
+            self.connection.settimeout(left)
+            try:
+                part = self.connection.recv(min(size, 1 << 20))
+            except socket.timeout:
+                continue  # the deadline says so
+            except ConnectionError:
+                part = b""
+            if not part:
+                if deadline is not None:
+                    deadline.remaining()
+                raise AltbackupError("the process that read it was killed before it had said what it found")
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+
+class Reader:
+    """A reader at work, to be used as a context manager that leaves nothing behind."""
+
+    def __init__(self, conversation: Conversation, stream: IO[bytes]) -> None:
+        self.conversation = conversation
+        self.stream = stream
+        """What it writes to its own `stream`"""
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+        self.stream.close()
+        with contextlib.suppress(OSError):  # until it and all that it started has ended
+            self.conversation.connection.settimeout(_GRACE * 3)
+            while self.conversation.connection.recv(1 << 16):
+                pass
+        self.conversation.connection.close()
+
+    def end(self) -> None:
+        """End it, if it still works."""
+        with contextlib.suppress(OSError):
+            self.conversation.connection.shutdown(socket.SHUT_WR)
+
+
+class Readers:
+    """Starts readers; a context manager, to be entered before any thread is started."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ended = False
+
+    def __enter__(self) -> Readers:
+        self._control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # threads that only wait hold no lock of this process
+            self.pid = os.fork()
+        if self.pid == 0:
+            self._control.close()
+            with _ending():
+                os.setsid()
+                _die_with_parent()
+                processes.forget_all()
+                _serve(other)
+        other.close()
+        processes.register(self.pid, self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._control.close()
+        if not self._ended:
+            os.waitpid(self.pid, 0)
+        processes.unregister(self.pid)
+
+    def poll(self) -> int | None:
+        """Return None as long as it can start readers."""
+        with contextlib.suppress(ChildProcessError):
+            self._ended = self._ended or os.waitpid(self.pid, os.WNOHANG)[0] != 0
+        return 0 if self._ended else None
+
+    def begin(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        places: Sequence[Place],
+        owner: int,
+        confined: bool = True,
+        as_root: bool = False,
+    ) -> Reader:
+        """Let a function, of a module, be called as `function(identity, conversation, stream, *arguments)` by a reader.
+
+        The reader sees the `places` alone, if it is to be `confined` and the kernel allows that; else it is the `owner`
+        himself, who has no right of root's, unless what it reads is read `as_root`. The owner is the user as whom programs
+        interpret what it reads. The last message holds `value`, what the function returned, and `refused`, why there was no
+        view; or the error that it raised.
+        """
+        mine, other = socket.socketpair()
+        reading, writing = os.pipe()
+        try:
+            request = pickle.dumps((function, arguments, list(places), owner, confined, as_root))
+            with self._lock:
+                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("2i", other.fileno(), writing))]
+                self._control.sendmsg([_HEADER.pack(len(request))], rights)
+                self._control.sendall(request)
+        except BaseException:
+            mine.close()
+            os.close(reading)
+            raise
+        finally:
+            other.close()
+            os.close(writing)
+        return Reader(Conversation(mine), os.fdopen(reading, "rb", buffering=0))
+
+
+@contextlib.contextmanager
+def _ending() -> Iterator[None]:
+    """End this process with the block, whatever happens in it: what its parent does after it is not for a fork."""
+    code = 1
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
+        yield
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _die_with_parent() -> None:
+    check(libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "an end with its parent")
+
+
+def _serve(control: socket.socket) -> None:
+    """Fork a reader for each request, until nobody makes any more."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them: who asked sees the end of what they say
+    while True:
+        header, ancillary, _, _ = control.recvmsg(_HEADER.size, socket.CMSG_SPACE(2 * struct.calcsize("i")))
+        if not header:
+            return
+        connection, stream = struct.unpack("2i", ancillary[0][2])
+        size = _HEADER.unpack(header)[0]
+        request = b""
+        while len(request) < size:
+            request += control.recv(size - len(request))
+        if os.fork() == 0:
+            control.close()
+            with _ending():
+                _die_with_parent()
+                _keep(connection, stream, request)
+        os.close(connection)
+        os.close(stream)
+
+
+def _keep(connection: int, stream: int, request: bytes) -> None:
+    """Start the reader itself, as the first of its own namespace of processes, and end it when nobody listens any more."""
+    function, arguments, places, owner, confined, as_root = pickle.loads(request)  # noqa: S301 (of the parent itself)
+    refused = "" if confined else "it was not asked for"
+    if confined:
+        try:
+            view.unshare()
+        except OSError as error:
+            refused = f"{error.filename}: {error.strerror}"
+    ended, alive = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with _ending():
+            _die_with_parent()
+            os.setsid()
+            conversation = Conversation(socket.socket(fileno=connection))
+            with os.fdopen(stream, "wb", buffering=0) as output:
+                identity = _Start(places, owner, refused, as_root)
+                _answer(conversation, lambda: identity.work(function, conversation, output, arguments, alive))
+    os.close(alive)
+    os.close(stream)
+    poll = select.poll()
+    poll.register(connection, select.POLLRDHUP)
+    poll.register(ended, 0)
+    poll.poll()
+    if refused:  # there nothing else ends what it started
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGTERM)
+        select.select([ended], [], [], _GRACE)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+@dataclass
+class _Start:
+    """How a reader begins."""
+
+    places: Sequence[Place]
+    owner: int
+    refused: str
+    as_root: bool
+
+    def work(
+        self,
+        function: Callable[..., Any],
+        conversation: Conversation,
+        stream: IO[bytes],
+        arguments: Sequence[Any],
+        alive: int,
+    ) -> dict[str, Any]:
+        """Enter the view, or become the owner where that is refused, and call the function."""
+        if not self.refused:
+            try:
+                view.enter(self.places)
+            except OSError as error:
+                self.refused = f"{error.filename}: {error.strerror}"
+        _close_all_but(conversation.connection.fileno(), stream.fileno(), alive)
+        if self.refused:
+            processes.end_with_children()
+            tempfile.tempdir = next((place.path for place in self.places if place.inside == TEMPORARY_FOLDER), None)
+            if os.geteuid() == 0 and not self.as_root:
+                _let_through(self.places)
+                view.become(self.owner)
+        else:
+            tempfile.tempdir = TEMPORARY_FOLDER if os.path.isdir(TEMPORARY_FOLDER) else None
+            if os.geteuid() == 0:
+                view.limit_capabilities()
+        value = function(Identity(self.owner, viewed=not self.refused), conversation, stream, *arguments)
+        return {"value": value, "refused": self.refused}
+
+
+def _let_through(places: Sequence[Place]) -> None:
+    """Let others pass through this collection's private folders to those that can be written to, which are their owners' alone."""
+    for place in places:
+        folder = os.path.dirname(place.path)
+        while place.writable and f"/{MARKER}" in folder:
+            os.chmod(folder, os.stat(folder).st_mode & 0o777 | 0o011)  # noqa: S103 (to pass, not to list)
+            folder = os.path.dirname(folder)
+
+
+def _answer(conversation: Conversation, function: Callable[[], Any]) -> None:
+    """Send the value of a function, or the error that it raises."""
+    try:
+        message = {"value": function()}
+    except AltbackupError as error:
+        message = {"error": type(error).__name__, "message": str(error), **_details(error)}
+    except OSError as error:
+        message = {"error": "OSError", "message": error.strerror or str(error), "errno": error.errno}
+        message["filename"] = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else None
+    except Exception as error:  # noqa: BLE001 (a bug that one item meets is told, and stops no other)
+        message = {"error": "AltbackupError", "message": f"unexpected {type(error).__name__}: {error}"}
+    with contextlib.suppress(OSError):
+        conversation.send(message)
+
+
+def _details(error: AltbackupError) -> dict[str, Any]:
+    return {name: getattr(error, name) for name in ("rc", "stderr", "path", "optional") if hasattr(error, name)}
+
+
+def _restored(message: Mapping[str, Any]) -> Exception:
+    """Return the error that a message tells of."""
+    name, text = str(message["error"]), str(message.get("message", ""))
+    if name == "OSError":
+        number, filename = message.get("errno"), message.get("filename")
+        return OSError(number if isinstance(number, int) else 0, text, filename)
+    if name == "ToolFailed":
+        rc = message.get("rc")
+        return ToolFailed(text, rc if isinstance(rc, int) else None, str(message.get("stderr", "")))
+    if name == "NeedsPlace":
+        return NeedsPlace(text, str(message.get("path", "")), bool(message.get("optional")))
+    kind = getattr(errors, name, AltbackupError)
+    return kind(text) if isinstance(kind, type) and issubclass(kind, AltbackupError) else AltbackupError(text)
+
+
+def _close_all_but(*kept: int) -> None:
+    """Close all files but those and the standard ones."""
+    first = 3
+    for descriptor in (*sorted(kept), 1 << 16):
+        os.closerange(first, descriptor)
+        first = descriptor + 1

@@ -1,0 +1,34 @@
+"""Texts that a terminal may show, whatever wrote them: what would steer it, or order them otherwise, is visible instead."""
+
+from __future__ import annotations
+
+import re
+
+_STEERING = (
+    "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 and C1, but for tab and line feed
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # order of what is written from right to left
+    "\u2028\u2029"  # ends of lines and paragraphs
+    "\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"  # nothing to see, but read by something
+)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+STEERING = re.compile(f"[{_STEERING}]")
+
+
+def visible(text: str) -> str:
+    """Given a text, return it as valid Unicode in which only tabs and line feeds steer a terminal; the rest is shown as \\xNN or \\uNNNN."""
+    valid = _SURROGATE.sub(lambda match: _escape(_byte(ord(match[0]))), text)
+    return STEERING.sub(lambda match: _escape(ord(match[0])), valid)
+
+
+def one_line(text: str) -> str:
+    """Given a text, such as a name, return the same as one line: nothing in it can pass for a line of its own."""
+    return visible(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def _byte(number: int) -> int:
+    """Given half a surrogate, return the byte for which it stands where it came from a name of a file."""
+    return number - 0xDC00 if 0xDC80 <= number <= 0xDCFF else number
+
+
+def _escape(number: int) -> str:
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"

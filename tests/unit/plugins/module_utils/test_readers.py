@@ -1,0 +1,298 @@
+"""Readers: what they see, as whom they and their programs work, and how they end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+from helpers.trees import forbid_views, needs_root
+from helpers.waiting import count_running, wait_until
+
+from ansible_collections.altbackup.core.plugins.module_utils.errors import (
+    AltbackupError,
+    DeadlineExceeded,
+    InvalidInput,
+    ToolFailed,
+)
+from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline, run
+from ansible_collections.altbackup.core.plugins.module_utils.readers import Conversation, Identity, NeedsPlace, Readers
+from ansible_collections.altbackup.core.plugins.module_utils.view import Place
+
+OWNER = 54321
+
+
+@pytest.fixture
+def readers() -> Iterator[Readers]:
+    """Return what starts readers."""
+    with Readers() as readers:
+        yield readers
+
+
+@pytest.fixture
+def thing(tmp_path: Path) -> Path:
+    """Return a folder beside a secret, with links that lead to it, one of them from a folder above."""
+    (tmp_path / "secret").write_text("secret")
+    thing = tmp_path / "thing"
+    thing.mkdir()
+    (thing / "file").write_text("content")
+    (thing / "file").chmod(0o600)
+    (thing / "absolute").symlink_to(tmp_path / "secret")
+    (thing / "relative").symlink_to("../secret")
+    return thing
+
+
+def ask(readers: Readers, function: Any, *arguments: Any, places: list[Place], **options: Any) -> Any:
+    """Return what a function returns in a reader."""
+    with readers.begin(function, *arguments, places=places, **{"owner": OWNER, **options}) as reader:
+        return reader.conversation.result(Deadline(30, "test"))["value"]
+
+
+def look(identity: Identity, conversation: Conversation, stream: IO[bytes], *paths: str) -> list[Any]:
+    """Return what a reader finds at paths."""
+    found: list[Any] = []
+    for path in paths:
+        try:
+            with open(path, encoding="utf-8") as file:
+                found.append(file.read())
+        except OSError as error:
+            found.append(error.strerror)
+    return found
+
+
+@needs_root
+def test_reader_sees_the_thing_and_nothing_beside_it(readers: Readers, thing: Path) -> None:
+    paths = [thing / "file", thing / "absolute", thing / "relative", thing.parent / "secret", "/etc/shadow"]
+    found = ask(readers, look, *map(str, paths), places=[Place(str(thing))])
+    assert found == ["content", *["No such file or directory"] * 4]
+
+
+def write(identity: Identity, conversation: Conversation, stream: IO[bytes], path: str) -> str:
+    """Return what becomes of an attempt to write."""
+    try:
+        Path(path).write_text("written")
+    except OSError as error:
+        return str(error.strerror)
+    return "done"
+
+
+@needs_root
+def test_thing_is_read_only_unless_it_is_to_be_written(readers: Readers, thing: Path) -> None:
+    path = str(thing / "file")
+    assert ask(readers, write, path, places=[Place(str(thing))]) == "Read-only file system"
+    assert (thing / "file").read_text() == "content"
+    assert ask(readers, write, path, places=[Place(str(thing), writable=True)]) == "done"
+    assert (thing / "file").read_text() == "written"
+
+
+def who(identity: Identity, conversation: Conversation, stream: IO[bytes], *paths: str) -> list[str]:
+    """Return as whom programs run, with which capabilities, and what they say of paths."""
+    limit = Deadline(30)
+    status = run(identity.argv(["/bin/cat", "/proc/self/status"]), what="x", deadline=limit).decode()
+    lines = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    said = []
+    for path in paths:
+        try:
+            said.append(run(identity.argv(["/bin/cat", path]), what="x", deadline=limit).decode())
+        except ToolFailed as error:
+            said.append(error.stderr)
+    return [lines["Uid"].split()[1], lines["CapEff"], lines["CapBnd"], lines["NoNewPrivs"], *said]
+
+
+@needs_root
+def test_programs_run_as_the_owner_and_may_read_what_others_have_in_the_thing(readers: Readers, thing: Path) -> None:
+    found = ask(readers, who, str(thing / "file"), places=[Place(str(thing))])
+    assert found == [str(OWNER), f"{4:016x}", f"{4:016x}", "1", "content"]
+
+
+@needs_root
+def test_programs_on_roots_own_thing_have_no_more_rights(readers: Readers, thing: Path) -> None:
+    found = ask(readers, who, str(thing / "file"), places=[Place(str(thing))], owner=0)
+    assert found == ["0", f"{4:016x}", f"{4:016x}", "1", "content"]
+
+
+def call_as_owner(identity: Identity, conversation: Conversation, stream: IO[bytes], *paths: str) -> Any:
+    """Return what a function finds that is called as the owner."""
+    return [os.geteuid(), *identity.call(as_owner, *paths)]
+
+
+def as_owner(*paths: str) -> list[Any]:
+    """Return as whom it works, and what it finds at paths."""
+    return [os.geteuid(), *look(None, None, None, *paths)]  # type: ignore[arg-type]
+
+
+@needs_root
+def test_functions_run_as_the_owner_without_any_right(readers: Readers, thing: Path) -> None:
+    assert ask(readers, call_as_owner, str(thing / "file"), places=[Place(str(thing))]) == [
+        0,
+        OWNER,
+        "Permission denied",
+    ]
+    os.chown(thing / "file", OWNER, OWNER)
+    assert ask(readers, call_as_owner, str(thing / "file"), places=[Place(str(thing))]) == [0, OWNER, "content"]
+
+
+@needs_root
+def test_thing_below_folders_that_its_owner_cannot_enter(readers: Readers, thing: Path) -> None:
+    thing.parent.chmod(0o700)
+    os.chown(thing / "file", OWNER, OWNER)
+    assert ask(readers, call_as_owner, str(thing / "file"), places=[Place(str(thing))])[2] == "content"
+
+
+@needs_root
+def test_without_a_view_the_reader_is_the_owner(thing: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    forbid_views(monkeypatch)
+    for folder in [thing, *thing.parents]:
+        if not folder.stat().st_mode & 0o001:
+            folder.chmod(0o711)
+    thing.chmod(0o755)
+    with Readers() as readers:
+        with readers.begin(as_self, str(thing / "file"), places=[Place(str(thing))], owner=OWNER) as reader:
+            told = reader.conversation.result(Deadline(30))
+        assert told["value"] == [OWNER, "Permission denied"]
+        assert told["refused"] == "namespaces: Operation not permitted"
+        assert ask(readers, as_self, str(thing / "file"), places=[Place(str(thing))], as_root=True) == [0, "content"]
+
+
+def as_self(identity: Identity, conversation: Conversation, stream: IO[bytes], *paths: str) -> list[Any]:
+    """Return as whom a reader works, and what it finds at paths."""
+    return as_owner(*paths)
+
+
+def fail(identity: Identity, conversation: Conversation, stream: IO[bytes], name: str) -> None:
+    """Raise an error."""
+    raise {
+        "InvalidInput": InvalidInput("bad"),
+        "ToolFailed": ToolFailed("it failed", 3, "words"),
+        "NeedsPlace": NeedsPlace("it leads out", "/elsewhere"),
+        "OSError": FileNotFoundError(2, "No such file or directory", "/a/file"),
+        "KeyError": KeyError("surprise"),
+    }[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "attributes"),
+    [
+        ("InvalidInput", InvalidInput, {}),
+        ("ToolFailed", ToolFailed, {"rc": 3, "stderr": "words"}),
+        ("NeedsPlace", NeedsPlace, {"path": "/elsewhere"}),
+        ("OSError", FileNotFoundError, {"filename": "/a/file", "errno": 2}),
+        ("KeyError", AltbackupError, {}),
+    ],
+)
+def test_error_of_a_reader_is_raised_here(
+    readers: Readers, thing: Path, name: str, kind: type[Exception], attributes: dict[str, Any]
+) -> None:
+    with pytest.raises(kind) as caught:
+        ask(readers, fail, name, places=[Place(str(thing))], owner=os.geteuid())
+    assert type(caught.value) is kind
+    assert {key: getattr(caught.value, key) for key in attributes} == attributes
+
+
+def hang(identity: Identity, conversation: Conversation, stream: IO[bytes], pipe: str, seconds: str) -> None:
+    """Start a program and wait for ever."""
+    with subprocess.Popen(["sleep", seconds], start_new_session=True):
+        open(pipe, "rb").close()
+
+
+@pytest.mark.parametrize("viewed", [True, False])
+def test_reader_that_hangs_is_ended_with_all_that_it_started(
+    thing: Path, monkeypatch: pytest.MonkeyPatch, viewed: bool
+) -> None:
+    if not viewed:
+        forbid_views(monkeypatch)
+    os.mkfifo(thing / "pipe")
+    seconds = f"1000.{os.getpid()}{int(viewed)}"
+    owner, places = os.geteuid(), [Place(str(thing))]
+    with Readers() as readers:
+        started = time.monotonic()
+        with readers.begin(hang, str(thing / "pipe"), seconds, places=places, owner=owner, as_root=True) as reader:
+            assert wait_until(lambda: count_running("sleep", seconds) == 1)
+            with pytest.raises(DeadlineExceeded, match=r"the dump took longer than its limit of 0\.2 s"):
+                reader.conversation.result(Deadline(0.2, "dump"))
+        assert time.monotonic() - started < 15
+        if viewed and os.geteuid() == 0:
+            assert wait_until(lambda: count_running("sleep", seconds) == 0)
+    for_all = subprocess.run(["pkill", "-f", f"^sleep {seconds}$"])
+    assert for_all.returncode == (1 if viewed and os.geteuid() == 0 else for_all.returncode)
+
+
+def die(identity: Identity, conversation: Conversation, stream: IO[bytes]) -> None:
+    """End without a word."""
+    os._exit(1)
+
+
+def test_reader_that_dies_is_an_error(readers: Readers, thing: Path) -> None:
+    with pytest.raises(AltbackupError, match="was killed before it had said what it found"):
+        ask(readers, die, places=[Place(str(thing))], owner=os.geteuid())
+
+
+def talk(identity: Identity, conversation: Conversation, stream: IO[bytes], text: bytes) -> None:
+    """Send bytes that are no message."""
+    conversation.connection.sendall(text)
+    time.sleep(30)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"\xff\xff\xff\xff", "more than"),
+        (b"\0\0\0\3[1]", "no message"),
+        (b"\0\0\0\3{1}", "no JSON"),
+        (b"\0\0\x40\0" + b"[" * 0x4000, "no JSON"),
+    ],
+)
+def test_what_is_no_message_is_an_error(readers: Readers, thing: Path, text: bytes, expected: str) -> None:
+    with pytest.raises(AltbackupError, match=expected):
+        ask(readers, talk, text, places=[Place(str(thing))], owner=os.geteuid())
+
+
+def count_files(identity: Identity, conversation: Conversation, stream: IO[bytes]) -> list[str]:
+    """Return what a reader has open."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # that of the list itself
+            found.append(os.readlink(f"/proc/self/fd/{name}"))
+    return found
+
+
+def test_reader_inherits_no_file(readers: Readers, thing: Path) -> None:
+    with open(thing / "file", encoding="utf-8"):
+        found = ask(readers, count_files, places=[Place(str(thing))], owner=os.geteuid())
+    assert [path for path in found if path.startswith(str(thing.parent))] == []
+
+
+def test_no_process_is_left(thing: Path) -> None:
+    with Readers() as readers:
+        ask(readers, look, places=[Place(str(thing))], owner=os.geteuid())
+        started = readers.pid
+    assert not os.path.exists(f"/proc/{started}")
+
+
+def test_all_end_with_a_process_that_is_killed(tmp_path: Path, thing: Path) -> None:
+    os.mkfifo(thing / "pipe")
+    seconds = f"1000.{os.getpid()}9"
+    script = (
+        "import os, sys, signal, time\n"
+        "sys.path.insert(0, os.environ['HERE'])\n"
+        "import test_readers as here\n"
+        "with here.Readers() as readers:\n"
+        f"    with readers.begin(here.hang, {str(thing / 'pipe')!r}, {seconds!r}, places=[here.Place({str(thing)!r})], "
+        "owner=os.geteuid(), as_root=True) as reader:\n"
+        "        reader.conversation.receive(here.Deadline(60))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "HERE": os.path.dirname(__file__)}
+    with subprocess.Popen([sys.executable, "-c", script], env=environment) as process:
+        began = wait_until(lambda: count_running("sleep", seconds) == 1, 60)
+        process.kill()
+    assert began
+    if os.geteuid() == 0:
+        assert wait_until(lambda: count_running("sleep", seconds) == 0)
+    else:
+        subprocess.run(["pkill", "-f", f"^sleep {seconds}$"])
