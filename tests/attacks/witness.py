@@ -46,6 +46,8 @@ _NAMES = {
 }
 _TOKEN = re.compile(rb"CANARY-([a-z0-9_-]+)-[0-9a-f]{24}")
 _LINES = 40
+_MOST = 64 << 20
+"""Bytes of a file, or of an archive, that are searched: attempts lay bombs"""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -201,12 +203,15 @@ def _contents(folders: tuple[Path, ...], texts: tuple[str, ...]) -> Iterator[tup
     for path in (path for folder in folders for path in sorted(folder.rglob("*"))):
         if path.is_symlink() or not path.is_file():
             continue
-        content = path.read_bytes()
+        with path.open("rb") as stream:
+            content = stream.read(_MOST)
         yield str(path), content
         if path.name.endswith((".tar.zst", ".tar.gz")):
             tool = "zstd" if path.name.endswith(".zst") else "gzip"
-            done = subprocess.run([tool, "-dcq", str(path)], capture_output=True, check=False)
-            yield f"{path}, unpacked", done.stdout
+            with subprocess.Popen([tool, "-dcq", str(path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+                assert process.stdout is not None
+                yield f"{path}, unpacked", process.stdout.read(_MOST)
+                process.kill()
         elif content[:5] in (b"From:", b"To: a", b"Subje", b"MIME-", b"Messa", b"Date:"):
             for part in email.message_from_bytes(content).walk():
                 if isinstance(payload := part.get_payload(decode=True), bytes):

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from attacks.rows import archives, dump_links, dump_pipes, dump_tricks, lies, restore, stamps
+from attacks.rows import archives, discovery, dump_links, dump_pipes, dump_tricks, lies, races, restore, stamps, trees
 
-ALL = (dump_links, dump_pipes, dump_tricks, restore, archives, stamps, lies)
+ALL = (dump_links, dump_pipes, dump_tricks, discovery, restore, archives, stamps, trees, lies, races)

@@ -313,7 +313,7 @@ def with_schema(path: Path, vault: Path) -> None:
     """A database whose schema wants to write, load and attach."""
     database = sqlite3.connect(path / "sqlite.db")
     database.execute("CREATE VIEW loaded AS SELECT load_extension('/nowhere')")
-    database.execute("CREATE TABLE attacked (a, b GENERATED ALWAYS AS (hex(randomblob(100000000))) VIRTUAL)")
+    database.execute("CREATE TABLE attacked (a, b GENERATED ALWAYS AS (hex(zeroblob(100000000))) VIRTUAL)")
     database.execute("CREATE TRIGGER t AFTER INSERT ON readings BEGIN DELETE FROM readings; END")
     database.execute("PRAGMA writable_schema = ON")
     database.execute(
@@ -336,7 +336,7 @@ def play(ground: Ground) -> None:
         "to": str(ground.site.live / "well" / "docs"),
     }
     ground.run("restore", stamp=LATER, restore=[good, *ground.notes["orders"]])
-    ground.run("drill", f"--limit {TARGET}", stamp=LATER)
+    ground.run("drill", f"--limit {TARGET},{SOURCE}", stamp=LATER)
     script = ground.folder / TARGET / "copies" / "restore.sh"
     for entry in ground.notes["orders"]:
         name = entry["name"]
@@ -362,12 +362,7 @@ def judge(refused: bool, ground: Ground, name: str) -> Iterator[str]:
         yield "a command of an archive ran"
     for stage in ("restore", "drill"):
         done = any(playbook == stage for playbook, _, _ in ground.runs)
-        if (
-            done
-            and refused
-            and not ground.about(name, stage)
-            and not (stage == "drill" and ground.notes["orders"] and name.startswith("source-"))
-        ):
+        if done and refused and not ground.about(name, stage):
             yield f"{stage}: nobody was told of it"
     if refused and (ground.site.live / name / "restored").exists():
         yield "restore: it was restored"
@@ -389,7 +384,8 @@ def rest(ground: Ground) -> Iterator[str]:
 
 SCENES["archives"] = Scene("archives", prepare, play, rest)
 for _role, _node in (("target", TARGET), ("source", SOURCE)):
-    _rows = Register("archives", _role, "restore", partial(judge, False), quick=("target-pair-l",))
+    _stages = "restore drill restore.sh" if _role == "target" else "restore drill"
+    _rows = Register("archives", _role, _stages, partial(judge, False), quick=("target-pair-l",))
     for _form in FORMS if _role == "target" else FORMS[:6]:
         _rows.add(
             f"{_role}-pair-{_form.lower()}",
@@ -404,7 +400,7 @@ for _role, _node in (("target", TARGET), ("source", SOURCE)):
             f"a link, and a file through it by headers of the form {_form}, in one tarball",
             partial(lay_single, _form, _node),
         )
-_rows = Register("archives", "target", "drill", partial(judge, True))
+_rows = Register("archives", "target", "restore drill restore.sh", partial(judge, True))
 for _form, (_what, _content) in ARCHIVES.items():
     _kind = {"absolute": "git", "dots": "svn", "top-link": "trac", "bomb": "sqlite"}.get(_form, "folder")
     _extension = ".tar.zst" if _form in ("bomb", "headers") else ".tar"

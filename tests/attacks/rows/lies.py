@@ -183,6 +183,12 @@ SOURCE_LIES: dict[str, tuple[str, str, dict[str, Any], bool]] = {
     "items-escapes": ("preflight", "discovers items whose names terminals and templates obey", {"preflight": {"more items": [{"kind": "folder", "name": "^", "path": "/x"}, {"kind": "folder", "name": "!", "path": "/x"}]}}, True),
     "items-types": ("preflight", "discovers other types", {"preflight": {"items": {"a": 1}, "failures": 5}}, True),
     "items-many": ("preflight", "discovers 20,000 items", {"preflight": {"items": [{"kind": "folder", "name": f"n{number}", "path": "/x"} for number in range(20000)]}}, True),
+    "check-escapes": ("check", "says what terminals and templates obey", {"dna_verify": {"failures": [{"reason": "^ !", "relpath": "^"}], "notes": ["^", "!"]}}, True),
+    "check-types": ("check", "checks in other types", {"dna_verify": {"match": 5, "failures": "x"}, "tarball_count": {"counts": [], "relpaths": "x"}}, True),
+    "drill-types": ("drill", "proves in other types", {"tarball_drill": {"proved": [5, {"relpath": "^"}], "notes": ["!"]}}, True),
+    "list-escapes": ("list", "lists what terminals and templates obey", {"tarball_list": {"more tarballs": [{"category": "^", "name": "!", "stamp": "^", "relpath": "^", "path": "x", "size": 1, "dig": "^", "alg": "!", "state": "^"}]}}, False),
+    "found-dots": ("restore", "offers paths that lead out", {"tarball_find": {"each trees tarballs": [{"relpath": "folders/x/../../../x", "stamp": "^", "size": 1, "dig": "!", "alg": "^", "state": "verified", "base": "^", "base_dig": "!", "problem": "^", "record": 5}]}}, False),
+    "purge-types": ("purge", "purges in other types", {"tarball_purge": {"removed": [5], "failures": "x", "unverified": [{"a": 1}]}}, True),
     "sent": ("synchronize", "says that it sent to the good target, in other types", {"tarball_send": {"sent": {TARGET: "^"}, "wire": 5, "failures": [{"delegate": TARGET, "reason": "^"}]}}, True),
 }  # fmt: skip
 SCENES["lies of targets"] = Scene("lies of targets", prepare, play, rest)
@@ -195,5 +201,3 @@ for _role, _all in (("target", TARGET_LIES), ("source", SOURCE_LIES)):
             f"it {_what}",
             partial(lay, _role, _lies, "pull" if "incoming" in _name else "push"),
         )
-
-

@@ -99,9 +99,13 @@ def judge(stamp: str, named: bool, ground: Ground, name: str) -> Iterator[str]:
     for _, run, _ in ground.runs:
         for _, _, result in run.calls:
             yield from (
-                f"drill: {entry['relpath']} was proved" for entry in result.get("proved") or [] if stamp in entry["relpath"]
+                f"drill: {entry['relpath']} was proved"
+                for entry in result.get("proved") or []
+                if stamp in entry["relpath"] and entry["name"] == name
             )
-    starred = [line for line in ground.notes["list"].stdout.splitlines() if line.startswith("*") and f"/{name} " in line]
+    starred = [
+        line for line in ground.notes["list"].stdout.splitlines() if line.startswith("*") and f"/{name} " in line
+    ]
     if any(stamp in line for line in starred):
         yield "restore.sh list: the lie has the star"
     for stage in ("restore", "drill") if named else ():
@@ -138,7 +142,9 @@ for _stamp, _named, _what in (
         partial(judge, _stamp, _named),
     )
 _rows.add("stamp-copied", "folder", copied.__doc__ or "", partial(lay, copied), partial(judge, "2027/11/01", True))
-_rows.add("stamp-last", "folder", last.__doc__ or "", partial(lay, last), partial(judge, "2099/01/01", True), "restore.sh")
+_rows.add(
+    "stamp-last", "folder", last.__doc__ or "", partial(lay, last), partial(judge, "2099/01/01", True), "restore.sh"
+)
 _rows.add("stamp-disagree", "folder", other_content.__doc__ or "", partial(lay, other_content), judge_disagreement)
 
 
@@ -153,7 +159,9 @@ def prepare_flood(ground: Ground) -> None:
     ground.notes.update(mischief=[], second=[])
 
 
-def lay_flood(first: Callable[[Ground, str], None], second: Callable[[Ground, str], None] | None, ground: Ground, name: str) -> None:
+def lay_flood(
+    first: Callable[[Ground, str], None], second: Callable[[Ground, str], None] | None, ground: Ground, name: str
+) -> None:
     """Let there be an item, and what root of the source does before the fourth and the fifth night."""
     path = ground.thing(name, "folder", 0)
     ground.site.hosts[SOURCE]["altbackup_items"].append(item("folder", name, path))
@@ -210,7 +218,10 @@ def play_flood(ground: Ground) -> None:
             mischief(ground, name)
         next_night(ground, stamp)
         for entry in ground.site.hosts[SOURCE]["altbackup_items"]:
-            kept = {path.parent.relative_to(path.parents[4]).as_posix() for path in ground.stored("folder", entry["name"], TARGET, SOURCE)}
+            kept = {
+                path.parent.relative_to(path.parents[4]).as_posix()
+                for path in ground.stored("folder", entry["name"], TARGET, SOURCE)
+            }
             ground.notes[f"{entry['name']} {number}"] = kept
 
 
