@@ -257,10 +257,17 @@ def abandon(order: Order) -> dict[str, Any]:
 
 def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, show_lines: bool) -> dict[str, Any]:
     result: dict[str, Any] = {"changed": True, "notes": [], "proof": {}, "aside": "", "diff": ""}
+    keeper: Sandbox | None = for_unpacking(order.special_modes)
+    if keeper is not None and not is_allowed(keeper, deadline):
+        keeper = None
+        result["notes"].append(
+            "this host's kernel does not allow to confine programs: tar unpacked unconfined, what its own list shows to be what was judged"
+        )
+    reader = Sandbox(order.proof_user) if keeper else None
     with _verified(work, order, run) as paths:
-        free = _require_unpacked_space(order, paths, deadline)["free"]
+        free = _require_unpacked_space(order, paths, deadline, reader)["free"]
         limits = Limits(max(free, _recorded_bytes(order)))
-        new = _unpack(order, paths, work.folder("unpacked"), limits, deadline, result["notes"])
+        new = _unpack(order, paths, work.folder("unpacked"), limits, deadline, reader, keeper)
     if order.member:
         result["notes"].append(
             "a part of a tarball is not proven, only that the tarball is the one that its dna tells of"
@@ -290,15 +297,15 @@ def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, s
 
 
 def _unpack(
-    order: Order, paths: Sequence[str], folder: str, limits: Limits, deadline: Deadline, notes: list[str]
+    order: Order,
+    paths: Sequence[str],
+    folder: str,
+    limits: Limits,
+    deadline: Deadline,
+    reader: Sandbox | None,
+    keeper: Sandbox | None,
 ) -> str:
     """Unpack into an empty folder, with owners where that is possible, and with modes; return what is wanted of it."""
-    keeper = for_unpacking(order.special_modes)
-    confined = is_allowed(keeper, deadline)
-    if not confined:
-        notes.append(
-            "this host's kernel does not allow to confine programs: tar unpacked unconfined, what its own list shows to be what was judged"
-        )
     mask = os.umask(0)
     try:
         return unpack(
@@ -310,8 +317,8 @@ def _unpack(
             owners=os.geteuid() == 0,
             special_modes=order.special_modes,
             member=order.member,
-            sandbox=Sandbox(order.proof_user) if confined else None,
-            keeper=keeper if confined else None,
+            sandbox=reader,
+            keeper=keeper,
         )
     except Hostile as error:
         if order.special_modes:
@@ -393,26 +400,29 @@ def _unfit(archive: Archive, what: str, error: DigestMismatch) -> AltbackupError
     return AltbackupError(f"{archive.relpath} {what}, so nothing was restored from it: {advice}: {error}")
 
 
-def _require_unpacked_space(order: Order, paths: Sequence[str], deadline: Deadline) -> dict[str, int]:
+def _require_unpacked_space(
+    order: Order, paths: Sequence[str], deadline: Deadline, reader: Sandbox | None
+) -> dict[str, int]:
     """Read through the tarballs and see that what they hold has room. Raise AltbackupError."""
     free = nearest_folder(order.destination).free
     needed = 0
     for path in paths:
-        needed += _content_size(path, free - needed, deadline)
+        needed += _content_size(path, free - needed, deadline, reader)
     if order.kind in _PROVEN_AS_COPY and not order.member:
         needed *= 2
     return _compared(order, needed, "at least " if needed > free else "")
 
 
-def _content_size(path: str, most: int, deadline: Deadline) -> int:
+def _content_size(path: str, most: int, deadline: Deadline, reader: Sandbox | None) -> int:
     """Given a tarball that was verified, return the bytes of the archive in it, counted until there are more than `most`."""
     tool = _DECOMPRESSORS.get(os.path.splitext(path)[1])
     if tool is None:
         return os.stat(path).st_size
+    argv = [find_tool(tool[0]), *tool[1:]]
+    if reader is not None:
+        argv = reader.argv(argv, "", deadline)
     total = 0
-    with open_plain(path) as stream, Child(
-        [find_tool(tool[0]), *tool[1:]], stdin=stream, stdout=subprocess.PIPE
-    ) as child:
+    with open_plain(path) as stream, Child(argv, stdin=stream, stdout=subprocess.PIPE, name=tool[0]) as child:
         output = child.process.stdout
         while output is not None and total <= most:
             block = output.read(CHUNK)
