@@ -25,6 +25,7 @@ from .errors import AltbackupError, BaseUnusable, DigestMismatch, Hostile, Inval
 from .items import CATEGORIES, nearest
 from .layout import open_tree, parse_filename, plain_status, printable, read_state, split_relpath
 from .locks import Run, unclaimed
+from .opened import is_trusted, walked
 from .processes import Child, Deadline, find_tool
 from .proofs import prove
 from .publish import verify
@@ -257,10 +258,17 @@ def abandon(order: Order) -> dict[str, Any]:
 
 def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, show_lines: bool) -> dict[str, Any]:
     result: dict[str, Any] = {"changed": True, "notes": [], "proof": {}, "aside": "", "diff": ""}
-    with _verified(work, order, run) as paths:
-        free = _require_unpacked_space(order, paths, deadline)["free"]
+    keeper: Sandbox | None = for_unpacking(order.special_modes)
+    if keeper is not None and not is_allowed(keeper, deadline):
+        keeper = None
+        result["notes"].append(
+            "this host's kernel does not allow to confine programs: tar unpacked unconfined, what its own list shows to be what was judged"
+        )
+    reader = Sandbox(order.proof_user) if keeper else None
+    with _verified(work, order, run, deadline) as paths:
+        free = _require_unpacked_space(order, paths, deadline, reader)["free"]
         limits = Limits(max(free, _recorded_bytes(order)))
-        new = _unpack(order, paths, work.folder("unpacked"), limits, deadline, result["notes"])
+        new = _unpack(order, paths, work.folder("unpacked"), limits, deadline, reader, keeper)
     if order.member:
         result["notes"].append(
             "a part of a tarball is not proven, only that the tarball is the one that its dna tells of"
@@ -290,15 +298,15 @@ def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, s
 
 
 def _unpack(
-    order: Order, paths: Sequence[str], folder: str, limits: Limits, deadline: Deadline, notes: list[str]
+    order: Order,
+    paths: Sequence[str],
+    folder: str,
+    limits: Limits,
+    deadline: Deadline,
+    reader: Sandbox | None,
+    keeper: Sandbox | None,
 ) -> str:
     """Unpack into an empty folder, with owners where that is possible, and with modes; return what is wanted of it."""
-    keeper = for_unpacking(order.special_modes)
-    confined = is_allowed(keeper, deadline)
-    if not confined:
-        notes.append(
-            "this host's kernel does not allow to confine programs: tar unpacked unconfined, what its own list shows to be what was judged"
-        )
     mask = os.umask(0)
     try:
         return unpack(
@@ -310,8 +318,8 @@ def _unpack(
             owners=os.geteuid() == 0,
             special_modes=order.special_modes,
             member=order.member,
-            sandbox=Sandbox(order.proof_user) if confined else None,
-            keeper=keeper if confined else None,
+            sandbox=reader,
+            keeper=keeper,
         )
     except Hostile as error:
         if order.special_modes:
@@ -343,30 +351,51 @@ def _without_consent(order: Order, summary: str) -> str:
 
 
 @contextlib.contextmanager
-def _verified(work: Work, order: Order, run: Run | None) -> Iterator[list[str]]:
+def _verified(work: Work, order: Order, run: Run | None, deadline: Deadline) -> Iterator[list[str]]:
     """Yield the paths of the tarballs, each read and found as its dna says; those of a tree of this node while nobody writes to it."""
     with contextlib.ExitStack() as stack:
         if order.base:
             tree = open_tree(order.base)
             stack.enter_context(unclaimed(tree, run))
-            paths = [tree.path(archive.relpath) for archive in order.archives]
+            paths = [_unchanging(tree.path(archive.relpath), work, deadline) for archive in order.archives]
         else:
             paths = [os.path.join(work.arrived, archive.filename) for archive in order.archives]
         for path, archive in zip(paths, order.archives):
-            _verify(path, archive, with_sidecar=bool(order.base))
+            _verify(path, archive, tree.path(archive.relpath) if order.base else "")
             _verify_recorded(path, archive, order.record)
         yield paths
 
 
-def _verify(path: str, archive: Archive, with_sidecar: bool) -> None:
-    """Raise AltbackupError unless a tarball is as its dna says, which stands beside it still."""
+def _unchanging(path: str, work: Work, deadline: Deadline) -> str:
+    """Given a tarball, return its path, or that of a private copy where others could change it between its proof and its use."""
+    with contextlib.suppress(InvalidInput, OSError), walked(os.path.dirname(path)) as (steps, missing):
+        name = os.path.basename(path)
+        if (
+            not missing
+            and steps[-1].own
+            and is_trusted(os.lstat(f"/proc/self/fd/{steps[-1].descriptor}/{name}").st_uid)
+        ):
+            return path
+    if plain_status(path) is None:
+        return path
+    copy = os.path.join(work.arrived, os.path.basename(path))
+    os.makedirs(work.arrived, 0o700, exist_ok=True)
+    with open_plain(path) as source, open(copy, "xb") as stream:
+        while block := source.read(CHUNK):
+            stream.write(block)
+            deadline.remaining()
+    return copy
+
+
+def _verify(path: str, archive: Archive, stored: str) -> None:
+    """Raise AltbackupError unless a tarball is as its dna says, which stands beside it still where it is `stored`, if that is in a tree."""
     status = plain_status(path)
     if status is None:
         raise AltbackupError(f"{path} is not there, or no plain file: nothing was restored")
-    if with_sidecar:
-        dna, problem, state = read_state(path, status.st_size)
+    if stored:
+        dna, problem, state = read_state(stored, status.st_size)
         if state != "verified" or dna is None or not dna.same_content(archive.dna):
-            raise AltbackupError(f"{path} {problem or 'is no longer the one that was chosen'}: nothing was restored")
+            raise AltbackupError(f"{stored} {problem or 'is no longer the one that was chosen'}: nothing was restored")
     try:
         verify(path, archive.dna, from_disk=True)
     except DigestMismatch as error:
@@ -393,26 +422,29 @@ def _unfit(archive: Archive, what: str, error: DigestMismatch) -> AltbackupError
     return AltbackupError(f"{archive.relpath} {what}, so nothing was restored from it: {advice}: {error}")
 
 
-def _require_unpacked_space(order: Order, paths: Sequence[str], deadline: Deadline) -> dict[str, int]:
+def _require_unpacked_space(
+    order: Order, paths: Sequence[str], deadline: Deadline, reader: Sandbox | None
+) -> dict[str, int]:
     """Read through the tarballs and see that what they hold has room. Raise AltbackupError."""
     free = nearest_folder(order.destination).free
     needed = 0
     for path in paths:
-        needed += _content_size(path, free - needed, deadline)
+        needed += _content_size(path, free - needed, deadline, reader)
     if order.kind in _PROVEN_AS_COPY and not order.member:
         needed *= 2
     return _compared(order, needed, "at least " if needed > free else "")
 
 
-def _content_size(path: str, most: int, deadline: Deadline) -> int:
+def _content_size(path: str, most: int, deadline: Deadline, reader: Sandbox | None) -> int:
     """Given a tarball that was verified, return the bytes of the archive in it, counted until there are more than `most`."""
     tool = _DECOMPRESSORS.get(os.path.splitext(path)[1])
     if tool is None:
         return os.stat(path).st_size
+    argv = [find_tool(tool[0]), *tool[1:]]
+    if reader is not None:
+        argv = reader.argv(argv, "", deadline)
     total = 0
-    with open_plain(path) as stream, Child(
-        [find_tool(tool[0]), *tool[1:]], stdin=stream, stdout=subprocess.PIPE
-    ) as child:
+    with open_plain(path) as stream, Child(argv, stdin=stream, stdout=subprocess.PIPE, name=tool[0]) as child:
         output = child.process.stdout
         while output is not None and total <= most:
             block = output.read(CHUNK)

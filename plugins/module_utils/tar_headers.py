@@ -129,7 +129,7 @@ def _is_sound(block: bytes) -> bool:
     except _Ambiguous:
         return False
     rest = block[:148] + b" " * 8 + block[156:]
-    return told in (sum(rest), sum(byte - 256 if byte > 127 else byte for byte in rest))
+    return told == sum(rest) or told == sum(byte - 256 if byte > 127 else byte for byte in rest)
 
 
 def _text(field: bytes) -> bytes:

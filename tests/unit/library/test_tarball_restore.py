@@ -36,7 +36,7 @@ from helpers.trees import (
     small_disk,
 )
 
-from ansible_collections.altbackup.core.plugins.module_utils import locks, processes, proofs
+from ansible_collections.altbackup.core.plugins.module_utils import locks, processes, proofs, unpack
 from ansible_collections.altbackup.core.plugins.module_utils import restore as restore_module
 from ansible_collections.altbackup.core.plugins.module_utils.archive import Form
 from ansible_collections.altbackup.core.plugins.module_utils.errors import AltbackupError, Locked
@@ -904,3 +904,34 @@ def test_where_programs_cannot_be_confined_a_restore_says_so_and_works(
     assert [note for note in result["notes"] if "does not allow to confine programs" in note]
     assert describe_tree(destination) == describe_tree(tmp_path / "live")
     assert describe_tree(Path(f"{destination} confined")) == describe_tree(tmp_path / "live")
+
+
+@pytest.mark.parametrize("whose", ["tree of another user", "folder of another user", "own"])
+def test_a_tarball_that_its_owner_changes_after_it_was_verified_is_not_what_is_unpacked(
+    base: Base,
+    small: dict[str, Any],
+    restore: Call,
+    tmp_path: Path,
+    destination: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    whose: str,
+) -> None:
+    path = base.path / small["relpath"]
+    if whose == "tree of another user":
+        for below in [base.path, *base.path.rglob("*")]:
+            os.chown(below, NOBODY, NOBODY, follow_symlinks=False)
+    elif whose == "folder of another user":
+        os.chown(path.parent, NOBODY, NOBODY)
+    used = []
+
+    def changed(paths: list[str], *arguments: Any, **options: Any) -> str:
+        used.extend(paths)
+        if whose != "own":
+            path.write_bytes(b"another")
+        return unpack.unpack(paths, *arguments, **options)
+
+    monkeypatch.setattr(restore_module, "unpack", changed)
+    result = restore(small, special_modes=True)
+    assert result["rc"] == 0, result
+    assert describe_tree(destination) == describe_tree(tmp_path / "live")
+    assert (used == [str(path)]) is (whose == "own")

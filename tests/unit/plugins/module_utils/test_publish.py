@@ -236,9 +236,22 @@ def test_text_is_not_written_through_a_planted_link(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
     os.symlink(victim, module.temporary_beside(str(tmp_path / "text")))
-    with pytest.raises(OSError, match="symbolic links"):
-        write_text(str(tmp_path / "text"), "x")
+    write_text(str(tmp_path / "text"), "x")
     assert victim.read_text() == "precious"
+    assert not (tmp_path / "text").is_symlink()
+    assert (tmp_path / "text").read_text() == "x"
+
+
+@pytest.mark.parametrize("planted", ["pipe", "hard link"])
+def test_what_is_planted_at_a_temporary_name_is_neither_waited_for_nor_written(tmp_path: Path, planted: str) -> None:
+    victim, text = tmp_path / "victim", tmp_path / "text"
+    victim.write_text("precious")
+    if planted == "pipe":
+        os.mkfifo(module.temporary_beside(str(text)))
+    else:
+        os.link(victim, module.temporary_beside(str(text)))
+    write_text(str(text), "x")
+    assert (victim.read_text(), text.read_text()) == ("precious", "x")
 
 
 def test_record_is_read_as_it_was_written(tree: Tree) -> None:
