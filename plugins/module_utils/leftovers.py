@@ -22,7 +22,7 @@ def remove_leftovers(tree: Tree) -> list[str]:
     """
     notes = []
     for kind in _KINDS:
-        with _opened(tree, tree.private_path(kind)) as top:
+        with opened_private(tree, tree.private_path(kind)) as top:
             for folder, folders, names, descriptor in os.fwalk(".", dir_fd=top) if top is not None else ():
                 where = os.path.normpath(os.path.join(tree.private_path(kind), folder))
                 for name in [name for name in folders if name.startswith(TEMPORARY)]:
@@ -37,13 +37,13 @@ def remove_leftovers(tree: Tree) -> list[str]:
     if not tree.source:
         notes += remove_outgoing(tree)
     drilled = drill_folder(tree)
-    with _opened(tree, os.path.dirname(drilled)) as top:
+    with opened_private(tree, os.path.dirname(drilled)) as top:
         path = f"/proc/self/fd/{top}/{os.path.basename(drilled)}"
         if top is not None and os.path.lexists(path):
             remove_folder(path)
             notes.append(f"removed {drilled}, which a killed drill left")
     trash = tree.private_path("trash")
-    with _opened(tree, trash) as top:
+    with opened_private(tree, trash) as top:
         for name in sorted(os.listdir(top)) if top is not None else ():
             path = f"/proc/self/fd/{top}/{name}"
             shutil.rmtree(path, ignore_errors=True)
@@ -53,7 +53,7 @@ def remove_leftovers(tree: Tree) -> list[str]:
 
 
 @contextlib.contextmanager
-def _opened(tree: Tree, path: str) -> Iterator[int | None]:
+def opened_private(tree: Tree, path: str) -> Iterator[int | None]:
     """Yield a folder of the private one as an open file, None without one. Raise BaseUnusable where a link, or no folder, is in the way."""
     descriptor = os.open(tree.private, _FOLDER)
     try:
@@ -86,7 +86,7 @@ def remove_outgoing(tree: Tree) -> list[str]:
     """
     top = os.path.join(tree.private, "outgoing")
     notes = []
-    with _opened(tree, top) as outgoing:
+    with opened_private(tree, top) as outgoing:
         for folder, _, names, descriptor in os.fwalk(".", dir_fd=outgoing) if outgoing is not None else ():
             for name in sorted(names) if os.path.dirname(folder) == "." else ():
                 with contextlib.suppress(FileNotFoundError):

@@ -11,11 +11,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import sidecar
+from .answering import file_system
 from .digest import digest_file
 from .errors import AltbackupError, BaseUnusable, DigestMismatch, naming
-from .layout import LAST, TEMPORARY, Tarball, Tree, open_tree
+from .layout import LAST, MARKER, TEMPORARY, Tarball, Tree, open_tree
 from .sidecar import SUFFIX, Dna
 from .stamps import Moment, is_stamp
+
+_NOBODY = 65534
 
 
 def make_folders(path: str, above: str) -> None:
@@ -203,12 +206,31 @@ def point_last(tree: Tree, key: str, stamp: str, moment: Moment) -> bool:
 
 
 def require_writable(base: str) -> Tree:
-    """Given a base, return its Tree. Raise BaseUnusable if it is not marked or cannot be written."""
+    """Given a base, return its Tree. Raise BaseUnusable if it is not marked, cannot be written, or is somebody else's."""
     tree = open_tree(base)
+    for folder in dict.fromkeys((os.path.dirname(tree.private), tree.private, tree.base)):
+        _require_trusted(folder)
     for folder in (tree.base if os.path.isdir(tree.base) else os.path.dirname(tree.base), tree.private):
         if not os.access(folder, os.W_OK | os.X_OK):
             raise BaseUnusable(f"{folder} cannot be written by uid {os.geteuid()}")
     return tree
+
+
+def _require_trusted(folder: str) -> None:
+    """Raise BaseUnusable if a folder is a link, or of a user who could show another one in its place whenever he likes."""
+    if os.path.basename(folder) == MARKER and os.path.islink(folder):
+        raise BaseUnusable(f"{folder} is no folder but a link: make it one (mkdir)")
+    try:
+        status = os.stat(folder)
+    except FileNotFoundError:
+        return
+    known = status.st_uid in (0, os.geteuid())
+    squashed = status.st_uid == _NOBODY and file_system(folder).startswith("nfs")  # what a server makes of root
+    if not (known or squashed):
+        raise BaseUnusable(
+            f"{folder} belongs to uid {status.st_uid}, who could lead what is written there elsewhere, not to uid {os.geteuid()}, as whom "
+            f"this runs, nor to root: chown it, or run as that user"
+        )
 
 
 def remove_folder(path: str) -> None:

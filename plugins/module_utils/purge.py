@@ -17,8 +17,16 @@ from .errors import AltbackupError, InvalidInput
 from .failures import explain, failure
 from .items import parse_keep
 from .layout import EXTENSIONS, PROOF, Scan, Tarball, Tree, parse_filename, scan, split_relpath
-from .leftovers import remove_outgoing
-from .publish import flush_folder, make_folders, prune_empty, record_path, remove_if_there, require_writable
+from .leftovers import opened_private, remove_outgoing
+from .publish import (
+    flush_folder,
+    make_folders,
+    prune_empty,
+    record_path,
+    remove_folder,
+    remove_if_there,
+    require_writable,
+)
 from .retention import removable, retained
 from .sidecar import SUFFIX
 from .stamps import Moment, is_stamp
@@ -323,21 +331,18 @@ def _tidy(tree: Tree, key: str) -> bool:
 
 
 def _empty_trash(tree: Tree, result: dict[str, Any], check_mode: bool) -> None:
-    """Delete what killed purges left, each piece by itself."""
+    """Delete what killed purges left, each piece by itself. Raise BaseUnusable where a link is in the place of the trash."""
     trash = tree.private_path("trash")
-    for name in sorted(os.listdir(trash)) if os.path.isdir(trash) else ():
-        path = os.path.join(trash, name)
-        try:
-            if check_mode:
-                pass
-            elif os.path.isdir(path) and not os.path.islink(path):
-                shutil.rmtree(path)
-            else:
-                os.unlink(path)
-        except OSError as error:
-            result["failures"].append(
-                failure(_STAGE, f"{path}, left by an earlier purge, cannot be removed: {explain(error)}")
-            )
-            continue
-        result["changed"] = True
-        result["notes"].append(f"removed {path}, which an earlier purge had left")
+    with opened_private(tree, trash) as top:
+        for name in sorted(os.listdir(top)) if top is not None else ():
+            path, inside = f"{trash}/{name}", f"/proc/self/fd/{top}/{name}"
+            try:
+                if not check_mode:
+                    remove_folder(inside)
+                    remove_if_there(inside)
+            except OSError as error:
+                reason = f"{path}, left by an earlier purge, cannot be removed: {explain(error)}"
+                result["failures"].append(failure(_STAGE, reason))
+                continue
+            result["changed"] = True
+            result["notes"].append(f"removed {path}, which an earlier purge had left")

@@ -326,3 +326,25 @@ def test_sidecar_of_an_earlier_attempt_does_not_vouch_for_new_bytes(
     publish(tree, temporary, relpath(FIRST), dna_of(temporary))
     assert seen == [False, False]
     assert len(scan(tree).verified()) == 1
+
+
+@needs_root
+@pytest.mark.parametrize("what", ["base", "marker", "tree"])
+def test_base_of_another_user_is_not_written(tmp_path: Path, what: str) -> None:
+    base = tmp_path / "base"
+    (base / ".altbackup").mkdir(parents=True)
+    (base / "source").mkdir()
+    path = {"base": base, "marker": base / ".altbackup", "tree": base / "source"}[what]
+    os.chown(path, 54321, 54321)
+    with pytest.raises(BaseUnusable, match=f"{path} belongs to uid 54321.*chown it, or run as that user"):
+        require_writable(str(base / "source"))
+    os.chown(path, 0, 0)
+    require_writable(str(base / "source"))
+
+
+def test_marker_that_is_a_link_is_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / ".altbackup").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BaseUnusable, match="is no folder but a link"):
+        require_writable(str(tmp_path / "base"))
