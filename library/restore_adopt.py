@@ -58,18 +58,26 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.failures import attempt, summarize
+from ..module_utils.errors import AltbackupError
+from ..module_utils.failures import attempt, failure, summarize
 from ..module_utils.restored import adopt
 
 EMPTY = {"changed": False, "adopted": [], "notes": []}
 
 
 def run(paths: list, check_mode: bool) -> dict:
-    """Given paths, adopt what is there."""
-    adopted = [path for path in paths if adopt(path, check_mode=check_mode)]
-    notes = [f"{path} has no marker of a restore: it is live data already" for path in paths if path not in adopted]
-    notes += [f"{'would adopt' if check_mode else 'adopted'} {path}: it is live data from now on" for path in adopted]
-    return {"changed": bool(adopted), "adopted": adopted, "notes": notes, "failures": []}
+    """Given paths, adopt what is there; one that cannot be adopted holds up no other."""
+    adopted, notes, failures = [], [], []
+    for path in paths:
+        try:
+            if adopt(path, check_mode=check_mode):
+                adopted.append(path)
+                notes.append(f"{'would adopt' if check_mode else 'adopted'} {path}: it is live data from now on")
+            else:
+                notes.append(f"{path} has no marker of a restore: it is live data already")
+        except (AltbackupError, OSError) as error:
+            failures.append(failure("restore", error))
+    return {"changed": bool(adopted), "adopted": adopted, "notes": notes, "failures": failures}
 
 
 def main() -> None:

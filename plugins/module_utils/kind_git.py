@@ -94,6 +94,7 @@ def check(item: Item, context: Context) -> None:
     require_inside(item, [os.path.normpath(f"{top}/{name}") for top in (".", ".git") for name in _THROUGH_LINKS])
     folder = git_folder(item)
     require_plain(folder, lambda path: path.startswith(_COPIED_AS_DATA), context.deadline, f"item git {item.name!r}")
+    _require_no_lost_references(item, folder)
     _require_alternates(os.path.join(folder, "objects"))
     for tool in ("git", "tar"):
         find_tool(tool)
@@ -114,6 +115,13 @@ def check(item: Item, context: Context) -> None:
     ):
         if found:
             raise InvalidInput(f"item git {item.name!r}: {item.path} {what}")
+
+
+def _require_no_lost_references(item: Item, folder: str) -> None:
+    """Raise NeedsPlace for a link among the references that leads out: git passes over it without a word."""
+    for parent, folders, files in os.walk(os.path.join(folder, "refs")):
+        links = [os.path.join(parent, name) for name in (*folders, *files)]
+        require_inside(item, [os.path.relpath(path, item.path) for path in links if os.path.islink(path)])
 
 
 def _require_alternates(objects: str, depth: int = 0) -> None:
@@ -508,8 +516,9 @@ def _left_out(folder: str, item: Item) -> list[str]:
     known = (*_NEEDED, *_INERT, *_REPLACED, *_PASSING, _LFS)
     names = [name for name in sorted(os.listdir(folder)) if name not in known and not name.endswith(".lock")]
     notes = [f"left out {printable(name)}" for name in names]
-    if os.path.islink(os.path.join(folder, _LFS)):
-        notes.append(f"left out what the link {_LFS} leads to: add it as an item of kind folder")
+    for name in (_LFS, f"{_LFS}/objects"):
+        if os.path.islink(os.path.join(folder, name)):
+            notes.append(f"left out what the link {name} leads to: add it as an item of kind folder")
     if folder != item.path:
         notes.append("left out the working tree: add it as an item of kind folder if it holds what is not committed")
     return notes

@@ -82,10 +82,12 @@ def check(item: Item, context: Context) -> None:
 
 
 def _database_members(item: Item) -> list[str]:
-    """Return what stands directly in the database of a repository, which svnadmin reads through links."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        return [f"db/{name}" for name in sorted(os.listdir(os.path.join(item.path, "db")))]
-    return []
+    """Return what stands in the database of a repository, down to its shards, which svnadmin reads through links."""
+    members: list[str] = []
+    for folder in ("db", "db/revs", "db/revprops"):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            members += [f"{folder}/{name}" for name in sorted(os.listdir(os.path.join(item.path, folder)))]
+    return members
 
 
 def youngest(path: str, context: Context) -> int:

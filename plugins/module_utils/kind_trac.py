@@ -40,7 +40,7 @@ from .sqlite_survey import attachments
 from .view import Place
 
 _LOGS = "log"
-_MUST_NOT_BE_LINKS = ("attachments", "files", "files/attachments")
+_MUST_NOT_BE_LINKS = ("VERSION", "attachments", "files", "files/attachments")
 _SHOWN = 5
 _LONGEST = 1 << 20
 """Bytes of a file of settings that are read"""
@@ -56,7 +56,7 @@ def looks_like(path: str) -> bool:
 def check(item: Item, context: Context) -> None:
     """Raise InvalidInput unless the item's path is a Trac environment with an SQLite database."""
     require_folder(item)
-    require_inside(item, ("VERSION", "conf", "conf/trac.ini"))
+    require_inside(item, ("conf", "conf/trac.ini"))
     for member in ("VERSION", "conf/trac.ini"):
         if not os.path.isfile(os.path.join(item.path, member)):
             raise InvalidInput(

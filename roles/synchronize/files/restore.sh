@@ -503,10 +503,26 @@ find_place() {
     [ ! -e "$destination" ] && [ ! -L "$destination" ] \
         || fail "$destination exists: choose another DEST, or move it away. Nothing was touched"
     place=${destination%/*}
+    require_own_way "$place"
     place=$(cd -P "${place:-/}" 2>/dev/null && pwd -P && echo x) || fail "there is no folder ${destination%/*}: make it, then run this again"
     place=${place%"${newline}x"}
     destination=${place%/}/${destination##*/}
     case $place/ in "$base"/*) fail "$destination lies among the backups: choose a DEST elsewhere" ;; esac
+}
+
+# Given a folder, fail if a link on the way to it is somebody else's, who could lead what is written there to anywhere.
+require_own_way() {
+    case $1 in /*) rest=${1#/} way='' ;; *) rest=$1 way=. ;; esac
+    while [ -n "$rest" ]; do
+        way=$way/${rest%%/*}
+        case $rest in */*) rest=${rest#*/} ;; *) rest='' ;; esac
+        [ -L "$way" ] || continue
+        set -f
+        # shellcheck disable=SC2046 # its fields
+        set -- $(ls -lnd "$way" 2>/dev/null)
+        set +f
+        case ${3:-} in 0 | "$(id -u)") ;; *) fail "$way is a link of uid ${3:-unknown}: name the folder that it leads to, if that is meant" ;; esac
+    done
 }
 
 # Make a private folder beside DEST the current one, to be named by no path again: whoever may write to the folder above may move it.
