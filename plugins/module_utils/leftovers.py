@@ -8,7 +8,7 @@ import shutil
 from .layout import TEMPORARY, Tree
 from .publish import remove_folder, remove_if_there
 
-_KINDS = ("tmp", "records", "state")
+_KINDS = ("tmp", "records", "arrivals", "state")
 
 
 def remove_leftovers(tree: Tree) -> list[str]:
