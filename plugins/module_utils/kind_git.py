@@ -516,9 +516,11 @@ def _left_out(folder: str, item: Item) -> list[str]:
     known = (*_NEEDED, *_INERT, *_REPLACED, *_PASSING, _LFS)
     names = [name for name in sorted(os.listdir(folder)) if name not in known and not name.endswith(".lock")]
     notes = [f"left out {printable(name)}" for name in names]
-    for name in (_LFS, f"{_LFS}/objects"):
-        if os.path.islink(os.path.join(folder, name)):
-            notes.append(f"left out what the link {name} leads to: add it as an item of kind folder")
+    notes += [
+        f"left out what the link {name} leads to: add it as an item of kind folder"
+        for name in (_LFS, f"{_LFS}/objects")
+        if os.path.islink(os.path.join(folder, name))
+    ]
     if folder != item.path:
         notes.append("left out the working tree: add it as an item of kind folder if it holds what is not committed")
     return notes

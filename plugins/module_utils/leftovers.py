@@ -12,7 +12,7 @@ from .layout import TEMPORARY, Tree
 from .publish import remove_folder
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_KINDS = ("tmp", "records", "state")
+_KINDS = ("tmp", "records", "arrivals", "state")
 
 
 def remove_leftovers(tree: Tree) -> list[str]:

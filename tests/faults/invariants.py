@@ -217,6 +217,8 @@ def tree_of(top: Path) -> dict[str, str]:
             status = path.lstat()
             twin = first.setdefault((status.st_dev, status.st_ino), relpath)
             found[relpath] = f"-> {os.readlink(path)}" if path.is_symlink() else f"{content_of(path)} as {twin}"
+            if inside[:2] == (MARKER, "arrivals"):
+                found[relpath] = str(sorted(path.read_text().splitlines()))  # what was disturbed came after the others
         if inside and MARKER not in inside:
             found[f"{'/'.join(inside)}/"] = "folder"
     return found

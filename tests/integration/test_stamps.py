@@ -142,7 +142,7 @@ def test_back_dated_copies_of_a_source_cost_its_targets_nothing_that_came_in_tim
     nights(site, *NIGHTS)
     base = base_of(site, "dayabay")
     for number in range(5):
-        plant(base, NIGHTS[0], f"2013/05/{8 + number % 3:02}/12000{number}")
+        plant(base, NIGHTS[0], f"2013/05/{8 + number % 2:02}/12000{number}")
     write(site, "new")
     run = site.run("backup", stamp=TONIGHT)
     assert run.rc == 0, run.message
