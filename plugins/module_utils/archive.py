@@ -11,10 +11,10 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Protocol
 
 from .digest import CHUNK, new_hash
-from .errors import AltbackupError, ToolMissing, naming
+from .errors import AltbackupError, Hostile, ToolMissing, naming
 from .processes import Child, Deadline, Writer, clean_environment, ended_at, find_tool
 from .sidecar import Dna
 
@@ -46,6 +46,19 @@ class Manifest:
     entries: int = 0
     bytes: int = 0
     digest: str = ""
+
+
+class Judge(Protocol):
+    """Who sees an archive while it is written, and raises Hostile for what is not to be kept."""
+
+    def feed(self, block: bytes) -> None:
+        """Take the next bytes of it."""
+
+    def look(self, member: tarfile.TarInfo) -> None:
+        """Take a member, whose headers it was fed."""
+
+    def finish(self) -> None:
+        """Take its end."""
 
 
 def compressor(form: Form) -> list[str]:
@@ -117,16 +130,19 @@ def write_archive(
     fixed_times: bool = False,
     sparse: bool = False,
     manifest: Manifest | None = None,
+    judge: Judge | None = None,
     said: list[str] | None = None,
 ) -> Dna:
     """Given parts and the name of the top folder, write the archive to a new file, flush it, and return its Dna.
 
-    A given manifest is filled from the same pass; `said` receives tar's warnings. Raise ToolFailed, ToolMissing,
-    DeadlineExceeded or OSError; the caller removes the file.
+    A given manifest is filled from the same pass, in which a `judge` sees what is written; `said` receives tar's warnings.
+    Raise ToolFailed, ToolMissing, DeadlineExceeded, what the judge raises, or OSError; the caller removes the file.
     """
     with packed(parts, top=top, owner=owner, fixed_times=fixed_times, sparse=sparse) as tar:
         stream, root = _pipe(tar), parts[0].root
-        dna = store_archive(destination, stream, tar, root, top=top, form=form, deadline=deadline, manifest=manifest)
+        dna = store_archive(
+            destination, stream, tar, root, top=top, form=form, deadline=deadline, manifest=manifest, judge=judge
+        )
         if said is not None:
             said += tar.stderr().splitlines()
     return dna
@@ -166,18 +182,20 @@ def store_archive(
     form: Form,
     deadline: Deadline,
     manifest: Manifest | None = None,
+    judge: Judge | None = None,
 ) -> Dna:
     """Given the stream of an uncompressed archive and who writes it, compress it into a new file, flush that, return its Dna.
 
-    `root` says what is archived. A given manifest is filled from the same pass. The writer is ended unless it wrote all.
-    Raise ToolFailed, ToolMissing, DeadlineExceeded or OSError; the caller removes the file.
+    `root` says what is archived. A given manifest is filled from the same pass, in which a `judge` sees what is written. The
+    writer is ended unless it wrote all.
+    Raise ToolFailed, ToolMissing, DeadlineExceeded, what the judge raises, or OSError; the caller removes the file.
     """
     squeeze = compressor(form)
     with contextlib.ExitStack() as stack:
         output = stack.enter_context(_create(destination))
         stream, listing, packer = source, None, None
         if manifest is not None:
-            listing = stack.enter_context(_Listing(stream, manifest, top))
+            listing = stack.enter_context(_Listing(stream, manifest, top, judge))
             stream = listing.output
         stack.enter_context(_ended_unless_all(writer))  # before the listing waits for the end of what it writes
         if squeeze:
@@ -234,7 +252,8 @@ def _copy(stream: IO[bytes], output: IO[bytes], algorithm: str, deadline: Deadli
 class _Listing:
     """Reads the tar stream on its way to the compressor and fills a manifest from it."""
 
-    def __init__(self, source: IO[bytes], manifest: Manifest, top: str) -> None:
+    def __init__(self, source: IO[bytes], manifest: Manifest, top: str, judge: Judge | None) -> None:
+        self._judge = judge
         self._source = source
         self._manifest = manifest
         self._top = top
@@ -255,12 +274,16 @@ class _Listing:
     def finish(self) -> None:
         """Wait until all is read. Raise AltbackupError if the stream is no archive."""
         self._thread.join()
+        if isinstance(self._error, Hostile):
+            raise self._error
         if self._error is not None:
             raise AltbackupError(f"the archive of {self._top} could not be listed: {self._error}") from self._error
 
     def read(self, size: int) -> bytes:
         """Read from tar and hand on to the compressor: what tarfile reads passes through."""
         block = self._source.read(size)
+        if self._judge is not None:
+            self._judge.feed(block)
         view = memoryview(block)
         while view:
             view = view[self._writer.write(view) :]
@@ -270,7 +293,10 @@ class _Listing:
         try:
             with self._writer:
                 try:
-                    read_manifest(self, self._manifest, self._top)  # type: ignore[arg-type]
+                    look = None if self._judge is None else self._judge.look
+                    read_manifest(self, self._manifest, self._top, look=look)  # type: ignore[arg-type]
+                    if self._judge is not None:
+                        self._judge.finish()
                 except Exception as error:  # noqa: BLE001 (finish tells it)
                     self._error = error
                 # the padding at the end, or what could not be listed: tar must not wait for a reader

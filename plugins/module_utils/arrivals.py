@@ -26,9 +26,12 @@ def note_arrival(tree: Tree, relpath: str, run: str) -> None:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         end = _whole(descriptor)
+        line = _line(run, rest).encode("ascii")
+        known = [old for old in os.pread(descriptor, end, 0).splitlines(True) if old.endswith(_end_of(rest))]
         with naming(path):
             try:
-                _write(descriptor, _line(run, rest).encode("ascii"), end)
+                if known[-1:] != [line]:  # else a killed run had noted it
+                    _write(descriptor, line, end)
                 os.fsync(descriptor)
             except OSError:
                 os.ftruncate(descriptor, end)
@@ -95,6 +98,11 @@ def _split(relpath: str) -> tuple[str, str]:
 
 def _line(run: str, rest: str) -> str:
     return f"{json.dumps([run, rest])}\n"
+
+
+def _end_of(rest: str) -> bytes:
+    """Return how the lines of a tarball end."""
+    return f" {json.dumps(rest)}]\n".encode("ascii")
 
 
 def _whole(descriptor: int) -> int:

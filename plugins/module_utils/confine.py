@@ -23,6 +23,7 @@ from typing import Any
 HOME = "/tmp"  # noqa: S108 (an empty file system of its own)
 ROOM = "/tmp/room"  # noqa: S108
 """Where the one folder that can be written to is seen from inside."""
+_NULL = "/dev/null"
 REFUSED = 125
 """Exit code where the kernel does not allow the confinement: then nothing was run."""
 
@@ -34,7 +35,7 @@ _NEW_MOUNTS, _NEW_NAMES, _NEW_IPC, _NEW_USER, _NEW_PIDS, _NEW_NETWORK = (
     0x20000000,
     0x40000000,
 )
-_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 8, 1 << 12, 1 << 14, 1 << 18
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 2, 4, 8, 1 << 12, 1 << 14, 1 << 18
 _READ_ONLY, _NO_SUID, _NO_DEVICES, _NO_EXEC = 1, 2, 4, 8
 _SYS_MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE = 442, -100, 0x8000
 _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 24, 38
@@ -68,7 +69,7 @@ def load(text: str) -> Any:
 def confine(settings: dict[str, Any], become: Callable[[], int]) -> int:
     """Given settings as Sandbox writes them, call a function confined by them, in a child; return its exit code. Raise OSError."""
     _enter_namespaces()
-    _arrange_files(settings["room"], settings["masked"])
+    _arrange_files(settings["room"], settings["masked"], bool(settings["capabilities"]))
     child = os.fork()
     if child:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # its end is that of all that it started
@@ -129,8 +130,11 @@ def _open_room(room: str) -> int:
     return descriptor
 
 
-def _arrange_files(room: str, masked: list[str]) -> None:
-    """Make all that is mounted read-only, but for the room and an empty home; nothing below them can be started."""
+def _arrange_files(room: str, masked: list[str], privileged: bool) -> None:
+    """Make all that is mounted read-only, but for the room and an empty home; nothing below them can be started.
+
+    Who keeps privileges has no device but /dev/null: a device can be written to on a file system that is read-only.
+    """
     quiet = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
     _mount("", "/", "", _MS_REC | _MS_PRIVATE)
     descriptor = _open_room(room) if room else -1
@@ -145,17 +149,30 @@ def _arrange_files(room: str, masked: list[str]) -> None:
         inside = os.path.join(ROOM, path)
         if os.path.isfile(inside) and not os.path.islink(inside):
             _mount("/dev/null", inside, "", _MS_BIND)
-    _set_attributes("/", _READ_ONLY | _NO_SUID, below=True)
+    if privileged:
+        _hide_devices()
+    _set_attributes("/", _READ_ONLY | _NO_SUID | (_NO_DEVICES if privileged else 0), below=True)
+    if privileged:
+        _set_attributes(_NULL, 0, _NO_DEVICES)
     for path in (HOME, ROOM) if room else (HOME,):
         _set_attributes(path, _NO_SUID | _NO_DEVICES | _NO_EXEC, _READ_ONLY)
 
 
+def _hide_devices() -> None:
+    descriptor = os.open(_NULL, os.O_PATH | os.O_NOFOLLOW)
+    _mount("none", os.path.dirname(_NULL), "tmpfs", _MS_NOSUID | _MS_NOEXEC, "mode=0755,size=64k")
+    os.close(os.open(_NULL, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    _mount(f"/proc/self/fd/{descriptor}", _NULL, "", _MS_BIND)
+    os.close(descriptor)
+
+
 def _restrict(settings: dict[str, Any]) -> None:
-    """Become the user, without capabilities and ways to them, within limits, in the room."""
+    """Become the user, without capabilities and ways to them, but for those that root is to keep; within limits, in the room."""
+    kept = settings["capabilities"]
     with contextlib.suppress(OSError):  # in some containers; then processes are seen, but cannot be reached
-        _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+        _mount("proc", "/proc", "proc", _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
     os.chdir(ROOM)
-    os.umask(0o077)
+    os.umask(settings["umask"])
     os.closerange(3, 4096)
     for name, value in settings["limits"].items():
         kind = getattr(resource, name)
@@ -163,16 +180,19 @@ def _restrict(settings: dict[str, Any]) -> None:
         lowest = value if highest == resource.RLIM_INFINITY else min(value, highest)
         resource.setrlimit(kind, (lowest, lowest))
     for capability in range(64):
+        if capability in kept:
+            continue
         if _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
             if ctypes.get_errno() != errno.EINVAL:
                 _check(-1, "giving up capabilities")
             break
-    if os.geteuid() == 0:
+    if os.geteuid() == 0 and not kept:
         os.setgroups([])
         os.setresgid(settings["gid"], settings["gid"], settings["gid"])
         os.setresuid(settings["uid"], settings["uid"], settings["uid"])
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
-    _check(_libc.capset(header, (ctypes.c_uint32 * 6)()), "giving up capabilities")
+    mask = sum(1 << capability for capability in kept)
+    _check(_libc.capset(header, (ctypes.c_uint32 * 6)(mask, mask)), "giving up capabilities")
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no new privileges")
     _check(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "an end with its parent")
     if settings["merged"]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .digest import digest_file
+from .digest import digest_file, open_plain
 from .layout import printable
 from .visible import visible
 
@@ -55,25 +55,32 @@ def _word(before: tuple[Any, ...] | None, after: tuple[Any, ...] | None) -> str:
 
 
 def _describe(root: str) -> dict[bytes, tuple[Any, ...]]:
-    """Return {path: type, mode, owner, group, content, attributes} of a folder and all below it; follow no link."""
-    base = os.fsencode(root)
+    """Return {path: type, mode, owner, group, content, attributes} of a folder and all below it; follow no link, whoever changes it meanwhile."""
     found = {}
-    for path in _walk(base):
-        status = os.lstat(path)
-        relpath = os.path.relpath(path, base)
-        kind = stat.S_IFMT(status.st_mode)
-        mode = 0 if stat.S_ISLNK(status.st_mode) else stat.S_IMODE(status.st_mode)
-        found[relpath] = (kind, mode, status.st_uid, status.st_gid, _content(path, status), _attributes(path))
+    for relpath, name, folder in _walk(os.fsencode(root)):
+        try:
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            kind = stat.S_IFMT(status.st_mode)
+            mode = 0 if stat.S_ISLNK(status.st_mode) else stat.S_IMODE(status.st_mode)
+            path = b"/proc/self/fd/%d/%s" % (folder, name)
+            found[relpath] = (kind, mode, status.st_uid, status.st_gid, _content(path, status), _attributes(path))
+        except FileNotFoundError:
+            continue
     return found
 
 
-def _walk(base: bytes) -> Iterator[bytes]:
-    yield base
-    if os.path.islink(base):
-        return
-    for parent, folders, files in os.walk(base):
-        for name in [*folders, *files]:
-            yield os.path.join(parent, name)
+def _walk(base: bytes) -> Iterator[tuple[bytes, bytes, int]]:
+    """Yield (path below the base, name, open folder that has it) of a folder and all below it."""
+    above, name = os.path.split(base)
+    folder = os.open(above, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield b".", name, folder
+        if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            for parent, folders, files, descriptor in os.fwalk(name, dir_fd=folder):
+                for below in [*folders, *files]:
+                    yield os.path.relpath(os.path.join(parent, below), name), below, descriptor
+    finally:
+        os.close(folder)
 
 
 def _content(path: bytes, status: os.stat_result) -> object:
@@ -130,15 +137,15 @@ def _below(root: bytes, path: bytes) -> bytes:
 
 def _text(path: bytes) -> str | None:
     """Return what a file holds if it is a short text, an empty text if there is nothing, else None."""
-    if not os.path.lexists(path):
-        return ""
-    status = os.lstat(path)
-    if not stat.S_ISREG(status.st_mode) or status.st_size > _LONGEST_FILE:
-        return None
-    with open(path, "rb") as stream:
-        content = stream.read()
     try:
-        return None if b"\0" in content else content.decode("utf-8")
+        with open_plain(os.fsdecode(path)) as stream:
+            content = stream.read(_LONGEST_FILE + 1)
+    except FileNotFoundError:
+        return ""
+    except OSError:
+        return None
+    try:
+        return None if b"\0" in content or len(content) > _LONGEST_FILE else content.decode("utf-8")
     except UnicodeDecodeError:
         return None
 

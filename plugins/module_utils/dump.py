@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
 from . import answering, kind_folder, kind_git, kind_sqlite, kind_svn, kind_trac
-from .archive import Form, Manifest, compressor, packed, store_archive
+from .archive import Form, Manifest, Part, compressor, packed, store_archive
 from .controller import CONTROLLER_KEY, controller_item, unpack_controller
 from .digest import cores, in_parallel, open_plain
 from .errors import (
@@ -48,6 +49,7 @@ from .readers import TEMPORARY_FOLDER, Conversation, Identity, NeedsPlace, Reade
 from .restored import require_adopted
 from .sidecar import Dna
 from .stamps import Moment, day_of, parse_stamp
+from .unpack import Judge
 from .view import Place
 
 KINDS: dict[str, Kind] = {
@@ -373,6 +375,8 @@ def read_item(
         return {"revision": kind.revision(item, context)}
     with kind.copy(item, context) as prepared:
         top = prepared.top(item.name)
+        if not prepared.listed:
+            _judge(item, top, context).look_at_names(_entries(prepared.parts, top))
         told = {"revision": prepared.revision, "record": prepared.record, "noted": prepared.noted}
         conversation.send({"value": {**told, "listed": prepared.listed}})
 
@@ -476,15 +480,17 @@ def _archive_and_publish(work: _Dump, start: float) -> None:
             told = reading.said
             revision = _whole(told["revision"])
             manifest = Manifest() if told["listed"] else None
+            top = item.name if revision is None else f"{item.name}-{revision}"
             dna = store_archive(
                 temporary,
                 reading.stream,
                 reading,
                 item.path,
-                top=item.name if revision is None else f"{item.name}-{revision}",
+                top=top,
                 form=form,
                 deadline=context.deadline,
                 manifest=manifest,
+                judge=_judge(item, top, context),
             )
             notes = reading.confirm()
         outcome.notes += [f"{item.key}: {note}" for note in notes]
@@ -498,6 +504,19 @@ def _archive_and_publish(work: _Dump, start: float) -> None:
     outcome.tarball = describe(tree, tarball, time.monotonic() - start)
     outcome.tarball["record"] = {**record, "relpath": tarball.relpath}
     _move_last(context, item, tarball.stamp, outcome)
+
+
+def _judge(item: Item, top: str, context: Context) -> Judge:
+    """Return who sees to it that nothing is stored which no restore would unpack."""
+    return Judge(f"item {item.kind} {item.name!r}", top, context.deadline)
+
+
+def _entries(parts: Sequence[Part], top: str) -> Iterator[tuple[bytes, int]]:
+    """Yield (path in the archive, mode) of what is to be archived; what vanished meanwhile tar tells."""
+    for part in parts:
+        for name in part.names:
+            with contextlib.suppress(FileNotFoundError):
+                yield os.fsencode(top) + name[1:], os.lstat(os.path.join(os.fsencode(part.root), name)).st_mode
 
 
 def _with_space(error: AltbackupError | OSError, tree: Tree) -> AltbackupError | OSError:

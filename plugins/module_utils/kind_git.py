@@ -34,6 +34,7 @@ from .kinds import (
     require_inside,
     require_plain,
     scratch_folder,
+    unreadable,
     walk,
 )
 from .layout import is_plain_file, printable
@@ -275,6 +276,7 @@ def copy(item: Item, context: Context) -> Iterator[Prepared]:
     except ToolFailed as error:
         if read_references(live) != references or _packs(folder) != packs:
             raise SourceChanged(f"{folder}: references or packs changed while they were read: {error}") from error
+        _require_readable(os.path.join(folder, "objects"))
         raise
     if named - existing:
         notes.append(f"reflogs or grafts name {len(named - existing)} objects that the repository no longer has")
@@ -297,6 +299,14 @@ def copy(item: Item, context: Context) -> Iterator[Prepared]:
     record = {"references": references.digest, "count": len(references.lines)}
     notes += _left_out(folder, item)
     yield Prepared(parts, record, owner=owner_of(folder), fixed_times=True, notes=notes, confirm=confirm)
+
+
+def _require_readable(objects: str) -> None:
+    """Raise InvalidInput if this reader may not read one of the objects: git says that it is corrupt."""
+    for parent, folders, files in os.walk(objects):
+        for path in (os.path.join(parent, name) for name in (*folders, *files)):
+            if not os.path.islink(path) and not os.access(path, os.R_OK):
+                raise unreadable(path)
 
 
 def _packs(folder: str) -> list[str]:

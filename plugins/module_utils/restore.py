@@ -30,7 +30,7 @@ from .proofs import prove
 from .publish import verify
 from .replacing import Work, clear, discard, is_left, nearest_folder, place, require_place, stands_beside, working
 from .restored import serialize_marker
-from .sandbox import Sandbox
+from .sandbox import Sandbox, for_unpacking, is_allowed
 from .sidecar import Dna
 from .stamps import parse_stamp
 from .unpack import Limits, unpack
@@ -259,7 +259,8 @@ def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, s
     result: dict[str, Any] = {"changed": True, "notes": [], "proof": {}, "aside": "", "diff": ""}
     with _verified(work, order, run) as paths:
         free = _require_unpacked_space(order, paths, deadline)["free"]
-        new = _unpack(order, paths, work.folder("unpacked"), Limits(max(free, _recorded_bytes(order))), deadline)
+        limits = Limits(max(free, _recorded_bytes(order)))
+        new = _unpack(order, paths, work.folder("unpacked"), limits, deadline, result["notes"])
     if order.member:
         result["notes"].append(
             "a part of a tarball is not proven, only that the tarball is the one that its dna tells of"
@@ -288,8 +289,16 @@ def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, s
     return result
 
 
-def _unpack(order: Order, paths: Sequence[str], folder: str, limits: Limits, deadline: Deadline) -> str:
+def _unpack(
+    order: Order, paths: Sequence[str], folder: str, limits: Limits, deadline: Deadline, notes: list[str]
+) -> str:
     """Unpack into an empty folder, with owners where that is possible, and with modes; return what is wanted of it."""
+    keeper = for_unpacking(order.special_modes)
+    confined = is_allowed(keeper, deadline)
+    if not confined:
+        notes.append(
+            "this host's kernel does not allow to confine programs: tar unpacked unconfined, what its own list shows to be what was judged"
+        )
     mask = os.umask(0)
     try:
         return unpack(
@@ -301,6 +310,8 @@ def _unpack(order: Order, paths: Sequence[str], folder: str, limits: Limits, dea
             owners=os.geteuid() == 0,
             special_modes=order.special_modes,
             member=order.member,
+            sandbox=Sandbox(order.proof_user) if confined else None,
+            keeper=keeper if confined else None,
         )
     except Hostile as error:
         if order.special_modes:

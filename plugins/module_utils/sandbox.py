@@ -14,10 +14,14 @@ from types import ModuleType
 from . import confine
 from .confine import HOME, REFUSED, ROOM
 from .errors import InvalidInput, ToolFailed
-from .processes import Deadline, clean_environment, run
+from .processes import Deadline, clean_environment, find_tool, run
 
 _DAY = 86400
 _OPEN_FILES = 1024
+_UNPACKING = (0, 1, 3, 4)
+"""CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID"""
+_SPECIAL = (27,)
+"""CAP_MKNOD"""
 _REFUSAL = (
     "no proof was run, since none runs unconfined: it needs Linux 5.12 or newer and namespaces of users, mounts, processes and the network. "
     "In a container allow them (CAP_SYS_ADMIN, or a runtime that allows unshare and mount); as a user who is not root see that "
@@ -35,10 +39,13 @@ class Sandbox:
     memory: int = 4 << 30
     file_size: int = 1 << 42
     processes: int = 512
+    capabilities: tuple[int, ...] = ()
+    """Those that root keeps, who then stays root; each below 32"""
+    umask: int = 0o077
 
     def identity(self) -> tuple[int, int]:
         """Return (uid, gid) as which programs run. Raise InvalidInput for a user that is unknown, or is root."""
-        if os.geteuid() != 0:
+        if os.geteuid() != 0 or self.capabilities:
             return os.geteuid(), os.getegid()
         try:
             entry = pwd.getpwnam(self.user)
@@ -73,6 +80,8 @@ class Sandbox:
             "room": room,
             "masked": list(masked),
             "merged": merged,
+            "capabilities": list(self.capabilities),
+            "umask": self.umask,
             "program": inspect.getsource(program) if program else "",
             "limits": {
                 "RLIMIT_AS": self.memory,
@@ -112,6 +121,23 @@ class Sandbox:
             )
         except ToolFailed as error:
             raise explained(error) from error
+
+
+def for_unpacking(special_modes: bool) -> Sandbox:
+    """Return a sandbox in which what is unpacked keeps owners and modes, where this process is root; else it stays who it is."""
+    capabilities = (*_UNPACKING, *(_SPECIAL if special_modes else ()))
+    return Sandbox(capabilities=capabilities if os.geteuid() == 0 else (), umask=0)
+
+
+def is_allowed(sandbox: Sandbox, deadline: Deadline) -> bool:
+    """Return whether the kernel lets programs run in a sandbox. Raise ToolFailed or DeadlineExceeded."""
+    try:
+        sandbox.run([find_tool("true")], "", what="trying a sandbox", deadline=deadline)
+    except ToolFailed as error:
+        if error.rc == REFUSED:
+            return False
+        raise
+    return True
 
 
 def explained(error: ToolFailed) -> ToolFailed:

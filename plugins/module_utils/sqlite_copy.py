@@ -64,9 +64,10 @@ def _header_in_hex(path: str) -> str:
 def as_owner_of(path: str, identity: Identity) -> Identity:
     """Return the identity of the owner of a database: SQLite writes beside it, and takes up what it finds there.
 
-    He may read what he otherwise may not only in a folder that he cannot enter himself, and so put nothing there.
+    He may read what he otherwise may not only in a folder that he cannot enter himself, and so put nothing there. It is
+    never root because of a file of root's in somebody else's item.
     """
-    owner = replace(identity, uid=os.lstat(path).st_uid)
+    owner = replace(identity, uid=os.lstat(path).st_uid or identity.uid)
     may_enter = bool(owner.call(os.access, os.path.dirname(path), os.X_OK))
     return replace(owner, reads_any=not may_enter)
 

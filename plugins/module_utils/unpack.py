@@ -7,21 +7,26 @@ import os
 import stat
 import subprocess
 import tarfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
 from .archive import Manifest, read_manifest
+from .attributes import Attributes
 from .digest import new_hash, open_plain
 from .errors import Hostile, InvalidInput, ToolFailed
 from .layout import printable
+from .listing import list_command, listed
 from .processes import Child, Deadline, clean_environment, ended_at, find_tool
 from .sandbox import Sandbox, explained, give
+from .tar_headers import Header, Headers
 
 _BLOCK = 1 << 16
 _MARGIN = 64 << 20
 """Bytes of headers before one member, and of zeros behind the last one, above which an archive is a bomb."""
 _MOST_SPECIAL = 1000
+_UNPACKED = "nothing was unpacked"
+_STORED = "no restore would unpack it, so nothing of this item is stored"
 _DECOMPRESSORS = {".zst": "zstd", ".gz": "gzip"}
 _DUMPDIR = "GNU.dumpdir"
 _SPECIAL = {
@@ -32,8 +37,21 @@ _SPECIAL = {
 _PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.GNUTYPE_SPARSE)
 
 
+_TYPES = {
+    stat.S_IFDIR: tarfile.DIRTYPE,
+    stat.S_IFLNK: tarfile.SYMTYPE,
+    stat.S_IFCHR: tarfile.CHRTYPE,
+    stat.S_IFBLK: tarfile.BLKTYPE,
+    stat.S_IFIFO: tarfile.FIFOTYPE,
+}
+
+
 class TooLarge(Hostile):
     """An archive with more bytes than there is room for: a bomb, or just a large one."""
+
+
+class Unlistable(ToolFailed):
+    """An archive that GNU tar could not read to its end, or was not started to read."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +86,14 @@ def unpack(
     special_modes: bool = False,
     member: str = "",
     sandbox: Sandbox | None = None,
+    keeper: Sandbox | None = None,
 ) -> str:
     """Given tarballs (a full one, then its differential if any) and an empty private folder, unpack into it; return the top folder.
 
     With `member`, a path inside the tarball that begins with the top folder, return the path of that one. With `owners`
-    owners and modes are those archived, else the running user's. In a sandbox its user unpacks, and has all of it. Setuid
-    and setgid bits of files, file capabilities, devices and named pipes are only for `special_modes`.
+    owners and modes are those archived, else the running user's. In a sandbox its user unpacks, and has all of it, unless a
+    `keeper` is given, in which tar keeps owners; the sandbox then reads alone. Setuid and setgid bits of files, file
+    capabilities, devices and named pipes are only for `special_modes`.
     Raise Hostile, before anything is written, for what no archive of this item holds; ToolFailed for one that is damaged;
     InvalidInput for a member that is not there, DeadlineExceeded or OSError. The caller removes the folder.
     """
@@ -81,30 +101,37 @@ def unpack(
     special: list[str] = []
     replaced: list[str] = []
     links: set[str] = set()
-    for tarball in tarballs:
-        contents = examine(
-            tarball,
-            top=top,
-            limits=limits,
-            deadline=deadline,
+    attributes: list[Attributes] = []
+    with contextlib.ExitStack() as stack:
+        for tarball in tarballs:
+            if keeper is not None and owners:
+                attributes.append(stack.enter_context(Attributes()))
+            contents = examine(
+                tarball,
+                top=top,
+                limits=limits,
+                deadline=deadline,
+                special_modes=special_modes,
+                sandbox=sandbox,
+                below=links,
+                attributes=attributes[-1] if attributes else None,
+            )
+            special += contents.special
+            replaced += contents.replaced
+            links |= contents.links
+        extract(
+            tarballs,
+            folder,
+            owners=owners,
             special_modes=special_modes,
+            special=special,
+            replaced=replaced,
+            member=wanted,
+            deadline=deadline,
             sandbox=sandbox,
-            below=links,
+            keeper=keeper,
+            attributes=attributes,
         )
-        special += contents.special
-        replaced += contents.replaced
-        links |= contents.links
-    extract(
-        tarballs,
-        folder,
-        owners=owners,
-        special_modes=special_modes,
-        special=special,
-        replaced=replaced,
-        member=wanted,
-        deadline=deadline,
-        sandbox=sandbox,
-    )
     path = os.path.join(folder, wanted or top)
     if not os.path.lexists(path):
         raise InvalidInput(f"{tarballs[-1]} holds no {wanted or top}")
@@ -122,23 +149,30 @@ def extract(
     replaced: Sequence[str] = (),
     member: str = "",
     sandbox: Sandbox | None = None,
+    keeper: Sandbox | None = None,
+    attributes: Sequence[Attributes] = (),
 ) -> None:
     """Given tarballs that were examined, unpack them as `unpack` does. Raise ToolFailed, Hostile, DeadlineExceeded or OSError.
 
-    Links of the full tarball that were found `replaced` are removed before its differential is unpacked.
+    Links of the full tarball that were found `replaced` are removed before its differential is unpacked. A confined tar that keeps
+    owners may not set all `attributes`: those of each tarball are set behind it.
     """
-    if sandbox is not None:
+    if keeper is None and sandbox is not None:
         give(folder, sandbox.identity())
-    argv = _tar_command(owners, special_modes, sandbox is not None)
+    argv = _tar_command(owners, special_modes, keeper is None and sandbox is not None)
+    if attributes:
+        argv += ["--xattrs-exclude=trusted.*", "--xattrs-exclude=security.*"]
     argv += ["--listed-incremental=/dev/null"] if len(tarballs) > 1 else []
-    if sandbox is not None:  # its user makes no devices
+    if keeper is None and sandbox is not None:  # its user makes no devices
         argv += ["--anchored", "--no-wildcards", *(f"--exclude={name}" for name in special)]
     if member and len(tarballs) == 1:  # what a differential says of one file stands at its folder
         argv += ["--", member]
     for number, tarball in enumerate(tarballs):
         if number:
             _remove_links(folder, replaced)
-        _extract(tarball, folder, argv, deadline, sandbox)
+        _extract(tarball, folder, argv, deadline, sandbox, keeper or sandbox)
+        if attributes:
+            attributes[number].give(folder, special_modes=special_modes)
     _settle_modes(folder, owners=owners, special_modes=special_modes)
 
 
@@ -175,28 +209,53 @@ def examine(
     sandbox: Sandbox | None = None,
     digested: bool = False,
     below: Collection[str] = (),
+    attributes: Attributes | None = None,
 ) -> Contents:
     """Given a tarball, read all of it and return what it holds; with `digested` with the digest of its manifest.
 
-    If it is a differential, `below` are the symbolic links of its full tarball, over which it is to be unpacked.
+    If it is a differential, `below` are the symbolic links of its full tarball, over which it is to be unpacked. `attributes` receive
+    what only root may set.
     Raise Hostile, naming the member, for what no archive with this top folder (any one if it is empty) holds, ToolFailed
     for a damaged one, DeadlineExceeded or OSError.
     """
     manifest = Contents()
-    with open_plain(tarball) as source, _decompressed(tarball, source, deadline, sandbox) as (stream, check):
-        metered = _Metered(stream, tarball, deadline)
-        rules = _Rules(tarball, top, limits, deadline, special_modes, manifest, below)
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(open_plain(tarball))
+        stream, check = stack.enter_context(_decompressed(tarball, source, deadline, sandbox))
+        listing = stack.enter_context(listed(tarball, _confined(list_command(), sandbox, deadline), deadline))
+        headers = Headers()
+
+        def feed(block: bytes) -> None:
+            headers.feed(block)
+            listing.feed(block)
+
+        metered = _Metered(stream, tarball, deadline, feed)
+        rules = Rules(tarball, top, limits, deadline, special_modes, manifest, below)
 
         def look(member: Any) -> None:
             stored = _stored_bytes(member)
             metered.allow(stored)
+            header = _require_same(tarball, headers, member)
             rules.check(member)
+            listing.expect(header)
+            if attributes is not None:
+                attributes.add(member)
             manifest.stored += stored
 
         try:
             end = read_manifest(metered, manifest, top, look=look, digested=digested)  # type: ignore[arg-type]
             metered.require_end(end)
+            _require_same(tarball, headers, None)
+            if manifest.entries:
+                try:
+                    listing.finish(deadline)
+                except ToolFailed as error:
+                    raise Unlistable(str(explained(error))) from error
+        except Unlistable:
+            raise
         except (tarfile.TarError, EOFError, ValueError, OverflowError, ToolFailed) as error:
+            if any(header.problem for header in headers.found):
+                _require_same(tarball, headers, None)
             if not stream.read(1):
                 check()  # the decompressor has the reason
             raise ToolFailed(f"{tarball} is damaged: {error}") from error
@@ -204,6 +263,27 @@ def examine(
     if not manifest.entries:
         raise ToolFailed(f"{tarball} is damaged: it holds nothing")
     return manifest
+
+
+def _require_same(tarball: str, headers: Headers, member: Any, ending: str = _UNPACKED) -> Header:
+    """Return the next member as its headers have it, which is none where `member` is. Raise Hostile unless it was read as they are."""
+    header = headers.found.popleft() if headers.found else Header(b"")
+    while member is None and headers.found and not header.problem:
+        header = headers.found.popleft()
+    shown = printable(_decoded(header.name) if member is None else member.name)
+    if header.problem:
+        raise Hostile(f"{tarball}: member {shown!r} {header.problem}; {ending}")
+    wanted = (_decoded(header.name.rstrip(b"/")), header.kind, header.size, header.sparse)
+    found: tuple[Any, ...] = ("", b"0", 0, None)
+    if member is not None:
+        found = (member.name, member.type, member.size, None if member.sparse is None else tuple(member.sparse))
+    if wanted != found or (member is not None and header.link and _decoded(header.link) != member.linkname):
+        raise Hostile(f"{tarball}: member {shown!r} is read in two ways; {ending}")
+    return header
+
+
+def _decoded(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
 
 
 def _stored_bytes(member: Any) -> int:
@@ -216,8 +296,10 @@ def _stored_bytes(member: Any) -> int:
 class _Metered:
     """A stream that ends an archive early which has more headers than any real one, or anything but zeros behind its end."""
 
-    def __init__(self, stream: IO[bytes], title: str, deadline: Deadline) -> None:
+    def __init__(self, stream: IO[bytes], title: str, deadline: Deadline, feed: Callable[[bytes], None]) -> None:
+        """What is read is handed to `feed`, too."""
         self._stream = stream
+        self._feed = feed
         self._title = title
         self._deadline = deadline
         self._left = _MARGIN
@@ -237,6 +319,7 @@ class _Metered:
             raise Hostile(
                 f"{self._title}: more than {_MARGIN} bytes of headers before one member, or behind the last one"
             )
+        self._feed(block)
         self._total += len(block)
         self._last = self._last[-size:] + block  # a reader of blocks has not yet looked at all that it read
         return block
@@ -257,7 +340,7 @@ class _Metered:
             raise ToolFailed("its end is missing")
 
 
-class _Rules:
+class Rules:
     """What a member of an archive may be."""
 
     def __init__(
@@ -269,7 +352,10 @@ class _Rules:
         special_modes: bool,
         contents: Contents,
         below: Collection[str],
+        ending: str = _UNPACKED,
     ) -> None:
+        """`ending` says what becomes of an archive that is refused."""
+        self._ending = ending
         self._tarball = tarball
         self._top = top
         self._limits = limits
@@ -396,7 +482,36 @@ class _Rules:
                     self._below[moved] = self._below.pop(link)
 
     def _refuse(self, member: Any, reason: str, error: type[Hostile] = Hostile) -> None:
-        raise error(f"{self._tarball}: member {printable(member.name)!r} {reason}; nothing was unpacked")
+        raise error(f"{self._tarball}: member {printable(member.name)!r} {reason}; {self._ending}")
+
+
+class Judge:
+    """Judges an archive while it is written, by the rules by which it would be unpacked, whatever the options of a restore."""
+
+    def __init__(self, title: str, top: str, deadline: Deadline) -> None:
+        self._title = title
+        self._rules = Rules(title, top, Limits(1 << 62), deadline, True, Contents(), (), _STORED)
+        self._headers = Headers()
+
+    def feed(self, block: bytes) -> None:
+        """Take the next bytes of it."""
+        self._headers.feed(block)
+
+    def look(self, member: tarfile.TarInfo) -> None:
+        """Take a member, whose headers it was fed. Raise Hostile."""
+        _require_same(self._title, self._headers, member, _STORED)
+        self._rules.check(member)
+
+    def finish(self) -> None:
+        """Take its end. Raise Hostile."""
+        _require_same(self._title, self._headers, None, _STORED)
+
+    def look_at_names(self, entries: Iterable[tuple[bytes, int]]) -> None:
+        """Given what is to be archived, (path in the archive, mode) each, judge it as far as that is told by names and types. Raise Hostile."""
+        for path, mode in entries:
+            member = tarfile.TarInfo(os.fsdecode(path))
+            member.type = _TYPES.get(stat.S_IFMT(mode), tarfile.REGTYPE)
+            self._rules.check(member)
 
 
 def _short(path: str) -> bytes:
@@ -415,11 +530,13 @@ def _decompressed(
     if not name:
         yield source, lambda: None
         return
-    argv = [find_tool(name), "-d", "-c", "-q"]
-    if sandbox is not None:
-        argv = sandbox.argv(argv, "", deadline)
+    argv = _confined([find_tool(name), "-d", "-c", "-q"], sandbox, deadline)
     with Child(argv, stdin=source, stdout=subprocess.PIPE, name=name) as child, ended_at(deadline, [child]):
         yield _pipe(child), lambda: _check(child, deadline, f"decompressing {tarball}")
+
+
+def _confined(argv: list[str], sandbox: Sandbox | None, deadline: Deadline) -> list[str]:
+    return argv if sandbox is None else sandbox.argv(argv, "", deadline)
 
 
 def _pipe(child: Child) -> IO[bytes]:
@@ -446,10 +563,12 @@ def _tar_command(owners: bool, special_modes: bool, sandboxed: bool) -> list[str
     return argv if special_modes else [*argv, "--xattrs-exclude=security.capability"]
 
 
-def _extract(tarball: str, folder: str, argv: list[str], deadline: Deadline, sandbox: Sandbox | None) -> None:
-    """Let GNU tar unpack one tarball. Raise ToolFailed, DeadlineExceeded or OSError."""
-    if sandbox is not None:
-        argv = sandbox.argv(argv, folder, deadline)
+def _extract(
+    tarball: str, folder: str, argv: list[str], deadline: Deadline, sandbox: Sandbox | None, writer: Sandbox | None
+) -> None:
+    """Let GNU tar unpack one tarball, that is read in one sandbox, and written in another. Raise ToolFailed, DeadlineExceeded or OSError."""
+    if writer is not None:
+        argv = writer.argv(argv, folder, deadline)
     environment = clean_environment(LC_ALL="C")  # names are bytes
     with open_plain(tarball) as source, _decompressed(tarball, source, deadline, sandbox) as (stream, check):
         with Child(argv, stdin=stream, cwd=folder, environment=environment, name="tar") as tar:

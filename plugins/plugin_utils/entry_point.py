@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..module_utils.errors import InvalidInput
+from ..module_utils.visible import visible
 from . import mail_delivery
 from .mail_settings import user_name
 from .mail_text import compose, specimen
@@ -140,9 +141,10 @@ def _tell_last(arguments: argparse.Namespace) -> int:
     if result["state"] == RUNNING and run.hold():
         result["state"] = "ended without a word"
     if arguments.json:
-        print(json.dumps(result, indent=1, ensure_ascii=False))
+        text = json.dumps(result, indent=1, ensure_ascii=False)
+        print(json.dumps(result, indent=1) if visible(text) != text else text)
     else:
-        print("\n".join(_lines(result, run)))
+        print("\n".join(map(visible, _lines(result, run))))
     return 0
 
 

@@ -8,7 +8,8 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from .secrecy import MASK, SECRET_NAME, mask_text, mask_words
+from ..module_utils.ssh_words import secrets_of as secrets_of_options
+from .secrecy import MASK, SECRET_NAME, SSH_OPTIONS, mask_options, mask_text
 
 _SHORTEST = 4
 """A secret shorter than this is masked where it stands, but not searched for elsewhere: it would be found in any word."""
@@ -104,10 +105,7 @@ def _mask_option(kind: str, value: str, found: list[str]) -> str:
     if kind == "secret":
         return MASK
     if kind == "ssh":
-        try:
-            return shlex.join(mask_words(shlex.split(value)))
-        except ValueError:
-            return MASK
+        return str(_options(value, found))
     if kind == "extra" and value.startswith("@"):
         return value
     if value.lstrip().startswith(("{", "[")):
@@ -129,11 +127,14 @@ def _mask_pairs(value: str, found: list[str]) -> str:
     try:
         words = shlex.split(value)
     except ValueError:
-        return MASK if SECRET_NAME.search(value) else redact(value)
+        return MASK if SECRET_NAME.search(value) or SSH_OPTIONS.search(value.partition("=")[0]) else redact(value)
     shown = []
     for word in words:
         name, equals, text = word.partition("=")
-        if equals and text and SECRET_NAME.search(name):
+        if equals and text and SSH_OPTIONS.search(name):
+            masked = str(_options(text, found))
+            shown.append(word if masked == text else f"{name}={masked}")
+        elif equals and text and SECRET_NAME.search(name):
             found.append(text)
             shown.append(f"{name}={MASK}")
         else:
@@ -142,6 +143,8 @@ def _mask_pairs(value: str, found: list[str]) -> str:
 
 
 def _mask_value(name: str, value: Any, found: list[str]) -> Any:
+    if SSH_OPTIONS.search(name) and isinstance(value, (str, list)):
+        return _options(value, found)
     if isinstance(value, Mapping):
         return {key: _mask_value(str(key), entry, found) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
@@ -150,3 +153,17 @@ def _mask_value(name: str, value: Any, found: list[str]) -> Any:
         return redact(value) if isinstance(value, str) else value
     found.append(str(value))
     return MASK
+
+
+def _options(value: Any, found: list[str]) -> Any:
+    """Return options of ssh masked; what of them may be a secret is found."""
+    masked = mask_options(value)
+    try:
+        words = shlex.split(value) if isinstance(value, str) else [str(word) for word in value]
+    except ValueError:
+        words = [value]
+    secrets = secrets_of_options(words)
+    if not secrets:
+        return value
+    found += secrets
+    return masked

@@ -19,7 +19,7 @@ from .masking import redact, secrets_in, worth_searching
 from .plain_text import clean, one_line
 from .run_events import Collector
 from .run_log import is_censored
-from .secrecy import MASK, SECRET_NAME
+from .secrecy import MASK, SECRET_NAME, SSH_OPTIONS, mask_options
 
 _ENDED = ("runner_on_ok", "runner_on_failed", "runner_on_unreachable", "runner_on_skipped", "runner_on_async_failed")
 _ERROR = re.compile(
@@ -31,13 +31,16 @@ _HINT = re.compile(r"^\[WARNING\]: ((?:Could not match|Unable to parse|provided 
 def scrubbed(value: Any, secrets: Iterable[str]) -> Any:
     """Given a plain value and known secrets, return it without secrets; what the name of a key calls a secret is one."""
     if isinstance(value, Mapping):
-        return {
-            key: MASK if isinstance(entry, str) and entry and SECRET_NAME.search(str(key)) else scrubbed(entry, secrets)
-            for key, entry in value.items()
-        }
+        return {key: _scrubbed_entry(str(key), entry, secrets) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [scrubbed(entry, secrets) for entry in value]
     return redact(value, secrets) if isinstance(value, str) else value
+
+
+def _scrubbed_entry(key: str, value: Any, secrets: Iterable[str]) -> Any:
+    if isinstance(value, str) and value and SECRET_NAME.search(key):
+        return MASK
+    return scrubbed(mask_options(value) if SSH_OPTIONS.search(key) else value, secrets)
 
 
 _COLOUR = re.compile(r"(\x1b\[[0-9;]{0,16}m)")

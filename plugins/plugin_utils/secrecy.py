@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 """What the name of a variable that holds a secret looks like."""
+SSH_OPTIONS = re.compile(r"(?:^|_)(?:ssh_(?:\w+_)?args|(?:scp|sftp)_extra_args)$", re.IGNORECASE)
+"""What the name of a variable with options of ssh looks like, of which some may hold secrets"""
 _SECRET_TEXT = re.compile(
     r"(?<![\w-])(?P<word>[\w-]{0,64}(?:passw|passphrase|secret|token|credential)[\w-]{0,64}[\"'\\]{0,4}\s{0,8}[=:]\s{0,8})"
     r"(?:\"[^\"\n]{1,1024}\"|'[^'\n]{1,1024}'|[^\s,;&]+)"
@@ -34,8 +37,8 @@ def mask(value: Any) -> Any:
 
 
 def _mask_entry(key: str, value: Any) -> Any:
-    if key == "ssh_args":
-        return mask_words(value)
+    if SSH_OPTIONS.search(key):
+        return mask_options(value)
     return MASK if SECRET_NAME.search(key) and value and not isinstance(value, (int, float)) else mask(value)
 
 
@@ -49,3 +52,15 @@ def mask_text(text: str) -> str:
 def mask_words(words: Sequence[str]) -> list[str]:
     """Given options of ssh, return them with commands and environments, which may hold secrets, replaced."""
     return ssh_words.shown(words)
+
+
+def mask_options(value: Any) -> Any:
+    """Given options of ssh, as a list or as they are written for a shell, return the same with what may be a secret masked."""
+    if isinstance(value, (list, tuple)):
+        return mask_words([str(word) for word in value])
+    if not isinstance(value, str) or "{{" in value:
+        return mask(value)
+    try:
+        return shlex.join(mask_words(shlex.split(value))) if value else value
+    except ValueError:
+        return MASK

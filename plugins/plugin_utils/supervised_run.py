@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..module_utils.errors import InvalidInput
+from ..module_utils.visible import visible
 from . import mail_delivery, playbook_run, supervision
 from .failure_report import redacted
 from .mail_delivery import Told
@@ -39,7 +40,7 @@ from .run_command import (
 from .run_verdict import ALREADY_RUNNING, DIED, FAILED, GOOD, NOT_STARTED, Verdict, judge_run, opening, report_of
 from .runner_events import Listener, clean_files, collect, failure_lines, scrubbed
 from .runs import LOG, RUNNING, Run, Taken, boot_id, new_run, rotate, state_folder, take_lock
-from .secrecy import MASK, SECRET_NAME
+from .secrecy import MASK, SECRET_NAME, SSH_OPTIONS, mask_options
 
 _SHOWN = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|TERM|TZ|LANG|LC_\w+|PWD|MAILTO|VIRTUAL_ENV|ANSIBLE_\w+|ALTBACKUP_\w+"
@@ -128,7 +129,9 @@ class SupervisedRun:
         """Write down command line and environment, without secrets."""
         secrets = self._secrets()
         environment = {
-            name: scrubbed(value, secrets) if _SHOWN.fullmatch(name) and not _is_secret(name) else MASK
+            name: scrubbed(mask_options(value) if SSH_OPTIONS.search(name) else value, secrets)
+            if _SHOWN.fullmatch(name) and not _is_secret(name)
+            else MASK
             for name, value in sorted(os.environ.items())
         }
         command = {"command": command_line(self.argv), "folder": os.getcwd(), "environment": environment}
@@ -268,7 +271,7 @@ def _is_secret(name: str) -> bool:
 def say(text: str) -> None:
     """Say something on stderr, which cron mails."""
     with contextlib.suppress(OSError):  # a terminal that was closed
-        print(f"altbackup: {text}", file=sys.stderr, flush=True)
+        print(f"altbackup: {visible(text)}", file=sys.stderr, flush=True)
 
 
 def _say_failure(

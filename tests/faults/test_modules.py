@@ -124,6 +124,7 @@ def _prepare(scene: Scene, results: Results) -> dict[str, Any]:
         "base": str(scene.target.base),
         "tarballs": results["tarball_list"]["tarballs"],
         "day": DAY3[:10],
+        "stamp": DAY3,
         "keep": 3,
         "items": ["folders/notes"],
         "basis": True,
@@ -140,7 +141,7 @@ def _send(scene: Scene, results: Results) -> dict[str, Any] | None:
 
 def _accept(scene: Scene, results: Results) -> dict[str, Any] | None:
     tarballs = _missing(results)
-    return {"base": str(scene.target.base), "tarballs": tarballs, "retry": False} if tarballs else None
+    return {"base": str(scene.target.base), "tarballs": tarballs, "retry": False, "stamp": DAY3} if tarballs else None
 
 
 def _offer(scene: Scene, results: Results) -> dict[str, Any] | None:

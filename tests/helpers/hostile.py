@@ -67,7 +67,8 @@ def _behind_broken_header() -> bytes:
 def _sparse() -> bytes:
     """A sparse file of an exabyte in a few bytes."""
     size = str(1 << 60)
-    headers = {"GNU__sparse__size": size, "GNU__sparse__numblocks": "1", "GNU__sparse__map": "0,1"}
+    headers = {"GNU__sparse__size": size, "GNU__sparse__numblocks": "1"}
+    headers |= {"GNU__sparse__offset": "0", "GNU__sparse__numbytes": "1"}
     return stream([folder(), member(f"{TOP}/sparse", b"x", **headers)])
 
 
@@ -169,3 +170,149 @@ def archives(outside: Path) -> dict[str, tuple[Callable[[], bytes], str]]:
 
 
 NAMES = tuple(archives(Path("/outside")))
+
+
+# Headers that two readers take in two ways
+
+
+def block(
+    path: str | bytes, kind: bytes = b"0", size: int = 0, link: str = "", magic: bytes = b"ustar\x0000", **fields: bytes
+) -> bytes:
+    """Return the block of a header; fields are given as `at_345=b"..."`."""
+    name = path if isinstance(path, bytes) else path.encode()
+    made = bytearray(512)
+    made[0 : len(name)] = name
+    for start, value in ((100, 0o755 if kind == b"5" else 0o644), (108, 0), (116, 0)):
+        made[start : start + 8] = b"%07o\0" % value
+    made[124:136] = b"%011o\0" % size
+    made[136:148] = b"%011o\0" % 0
+    made[156:157] = kind
+    made[157 : 157 + len(link)] = link.encode()
+    made[257:265] = magic
+    for field, value in fields.items():
+        start = int(field.partition("_")[2])
+        made[start : start + len(value)] = value
+    made[148:156] = b" " * 8
+    made[148:156] = b"%06o\0 " % sum(made)
+    return bytes(made)
+
+
+def padded(content: bytes) -> bytes:
+    """Return content up to the end of its last block."""
+    return content + b"\0" * (-len(content) % 512)
+
+
+def record(key: str, value: str | bytes) -> bytes:
+    """Return a record of a pax header."""
+    text = b" " + key.encode() + b"=" + (value if isinstance(value, bytes) else value.encode()) + b"\n"
+    length = len(text)
+    while len(str(length)) + len(text) != length:
+        length = len(str(length)) + len(text)
+    return str(length).encode() + text
+
+
+def pax(*records: tuple[str, str | bytes] | bytes, kind: bytes = b"x") -> bytes:
+    """Return a pax header of records, (key, value) or bytes as they are to stand there."""
+    content = b"".join(given if isinstance(given, bytes) else record(*given) for given in records)
+    return block("PaxHeaders/x", kind, len(content)) + padded(content)
+
+
+def long_name(path: str | bytes, kind: bytes = b"L") -> bytes:
+    """Return a header of GNU tar for a long name, or of type K for where a link leads."""
+    content = path if isinstance(path, bytes) else path.encode() + b"\0"
+    return block("././@LongLink", kind, len(content), magic=b"ustar  \0") + padded(content)
+
+
+EVIL, GOOD, BODY = f"{TOP}/link/pwned", f"{TOP}/ok", b"written by a target\n"
+FILE = block(GOOD, size=len(BODY)) + padded(BODY)
+END = bytes(10240)
+
+
+def linked_full(outside: Path) -> bytes:
+    """Return a full archive that holds a link to a folder outside."""
+    return block(f"{TOP}/", b"5") + block(f"{TOP}/link", b"2", link=str(outside)) + END
+
+
+def _sparse_file(*records: tuple[str, str]) -> bytes:
+    return pax(*records) + block(GOOD, size=len(BODY)) + padded(BODY)
+
+
+def _parts(*numbers: int, count: int = -1, size: int = 100) -> list[tuple[str, str]]:
+    pairs = list(zip(numbers[::2], numbers[1::2], strict=True))
+    told = [("GNU.sparse.size", f"{size}"), ("GNU.sparse.numblocks", f"{len(pairs) if count < 0 else count}")]
+    return told + [
+        (f"GNU.sparse.{key}", f"{value}")
+        for pair in pairs
+        for key, value in zip(("offset", "numbytes"), pair, strict=True)
+    ]
+
+
+_LENGTH = len(BODY)
+_SEVERAL, _SPARSE = "several extended headers", "is a sparse file whose headers contradict each other"
+AMBIGUOUS: dict[str, tuple[bytes, str]] = {
+    "L before x": (long_name(GOOD) + pax(("path", EVIL)) + FILE, _SEVERAL),
+    "x before L": (pax(("path", GOOD)) + long_name(EVIL) + FILE, _SEVERAL),
+    "L before x without a path": (long_name(EVIL) + pax(("mtime", "1")) + FILE, _SEVERAL),
+    "K before x": (long_name("x", b"K") + pax(("path", GOOD)) + block(EVIL, b"2", link="y"), _SEVERAL),
+    "x before x": (pax(("path", GOOD)) + pax(("path", EVIL)) + FILE, _SEVERAL),
+    "L before L": (long_name(GOOD) + long_name(EVIL) + FILE, _SEVERAL),
+    "L before K before L": (long_name(GOOD) + long_name("x", b"K") + long_name(EVIL) + FILE, _SEVERAL),
+    "g between": (pax(("path", GOOD)) + pax(("comment", "x"), kind=b"g") + FILE, _SEVERAL),
+    "g with a path": (pax(("path", EVIL), kind=b"g") + FILE, "a header for all members sets 'path'"),
+    "g with a size": (pax(("size", "0"), kind=b"g") + FILE, "a header for all members sets 'size'"),
+    "g with a link": (pax(("linkpath", "x"), kind=b"g") + FILE, "a header for all members sets 'linkpath'"),
+    "g with a sparse name": (
+        pax(("GNU.sparse.name", EVIL), kind=b"g") + FILE,
+        "for all members sets 'GNU.sparse.name'",
+    ),
+    "x at the end": (FILE + pax(("path", EVIL)), "has an extended header, but is none"),
+    "path twice": (pax(("path", GOOD), ("path", EVIL)) + FILE, "sets 'path' twice"),
+    "size twice": (pax(("size", "0"), ("size", f"{_LENGTH}")) + FILE, "sets 'size' twice"),
+    "other size": (pax(("size", "512")) + FILE, "its size is given twice"),
+    "signed size": (pax(("size", f"+{_LENGTH}")) + FILE, "its size is given twice"),
+    "size of a link": (
+        pax(("size", "512")) + block(GOOD, b"2", link="x") + bytes(512),
+        "is no file, but has 512 bytes",
+    ),
+    "sparse name": (pax(("GNU.sparse.name", EVIL), ("path", GOOD)) + FILE, "sets 'GNU.sparse.name', of a form"),
+    "sparse name alone": (pax(("GNU.sparse.name", EVIL)) + FILE, "sets 'GNU.sparse.name', of a form"),
+    "sparse 1.0": (
+        pax(("GNU.sparse.major", "1"), ("GNU.sparse.minor", "0")) + FILE,
+        "sets 'GNU.sparse.major', of a form",
+    ),
+    "sparse map": (pax(("GNU.sparse.map", "0,1")) + FILE, "sets 'GNU.sparse.map', of a form"),
+    "sparse of too few parts": (_sparse_file(*_parts(0, _LENGTH, count=2)), _SPARSE),
+    "sparse of other bytes": (_sparse_file(*_parts(0, 512)), _SPARSE),
+    "sparse beyond its end": (_sparse_file(*_parts(90, _LENGTH)), _SPARSE),
+    "sparse backwards": (_sparse_file(*_parts(50, 10, 0, 10)), _SPARSE),
+    "sparse of parts alone": (_sparse_file(*_parts(0, _LENGTH)[2:]), _SPARSE),
+    "sparse of negative parts": (_sparse_file(*_parts(0, -1, 0, _LENGTH + 1)), _SPARSE),
+    "sparse in another order": (_sparse_file(*_parts(0, _LENGTH)[:2], *_parts(0, _LENGTH)[:1:-1]), _SPARSE),
+    "sparse folder": (pax(*_parts(0, 0, size=0)) + block(f"{TOP}/d", b"5"), _SPARSE),
+    "old sparse": (block(GOOD, b"S", magic=b"ustar  \0"), "is a sparse file of an old form"),
+    "old extended header": (pax(("path", EVIL), kind=b"X") + FILE, "an extended header of an old form"),
+    "record of another length": (pax(b"99 path=x\n") + FILE, "another length than it says"),
+    "record in two": (pax(b"30 comment=x\n20 path=thing/x/y\n") + FILE, "another length than it says|without a length"),
+    "record without a length": (pax(b" path=x\n") + FILE, "without a length"),
+    "padded length": (pax(b"010 path=x\n") + FILE, "without a length"),
+    "record without end": (pax(b"8 path=x") + FILE, "another length than it says"),
+    "empty path": (pax(("path", "")) + FILE, "sets 'path' to what is no path"),
+    "path with a NUL": (pax(("path", f"{GOOD}\0/../{EVIL}")) + FILE, "sets 'path' to what is no path"),
+    "link with a NUL": (pax(("linkpath", "a\0b")) + block(GOOD, b"2"), "sets 'linkpath' to what is no path"),
+    "long name with a NUL": (long_name(GOOD.encode() + b"\0" + EVIL.encode() + b"\0") + FILE, "does not end where"),
+    "long name without end": (long_name(GOOD.encode()) + FILE, "does not end where"),
+    "empty extended header": (block("x", b"x") + FILE, "an extended header without content"),
+    "unknown character set": (pax(("hdrcharset", "EBCDIC"), ("path", GOOD)) + FILE, "unknown character set"),
+    "prefix of another format": (
+        block("ok", size=_LENGTH, magic=b"ustar  \0", at_345=f"{TOP}/link".encode()) + padded(BODY),
+        "has content in its header where none belongs",
+    ),
+    "no magic": (block(GOOD, size=_LENGTH, magic=bytes(8)) + padded(BODY), "of a format that neither"),
+    "number that is none": (block(GOOD, at_124=b"0000000\x0024x\0") + padded(BODY), "its size is no number"),
+    "base 64": (block(GOOD, at_124=b"+AAAAAAAAAU") + padded(BODY), "its size is no number|more behind its end"),
+    "file with the name of a folder": (block(f"{GOOD}/", size=_LENGTH) + padded(BODY), "has the name of a folder"),
+    "old folder": (block(f"{GOOD}/", b"\0"), "has the name of a folder"),
+    "file that leads somewhere": (block(GOOD, size=_LENGTH, link="x") + padded(BODY), "is no link, but says where"),
+    "dumpdir of a file": (pax(("GNU.dumpdir", "Nx\0\0")) + FILE, "is no folder, but says what is in it"),
+    "endless path": (pax(("path", f"{TOP}/{'x' * 70000}")) + FILE, "a path of more than 65536 bytes"),
+}

@@ -59,8 +59,10 @@ def test_a_secret_in_options_of_ssh_is_told_nowhere(
     verbose = ["-vvv"] if way in ("quoted", "misspelt") else []
     done = desk.call(
         *("run", str(REPOSITORY / "playbooks" / "backup.yml"), "-i", str(inventory), *verbose),
+        *("-e", json.dumps({"altbackup_ssh_args": WAYS[way]})),
         ANSIBLE_LOG_PATH=str(tmp_path / "ansible.log"),
         ANSIBLE_CONFIG=str(REPOSITORY / "ansible.cfg"),
+        ANSIBLE_SSH_COMMON_ARGS=WAYS[way],
     )
     assert done.returncode == 2, done.stdout + done.stderr
     (mail,) = server.mails

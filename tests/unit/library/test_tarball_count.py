@@ -380,3 +380,34 @@ def test_a_proof_without_its_tarball_is_unexpected(base: Path) -> None:
     stray.write_text("{}\n")
     (reason,) = reasons(count(base, fail=False))
     assert reason.endswith("it is a proof without its tarball")
+
+
+def test_what_is_stamped_later_than_the_clock_is_not_counted_and_a_failure_whatever_its_day(base: Path) -> None:
+    told = {"stamp": STAMP, "clock": LATER}
+    ahead = [f"svn/dybsvn/{stamp}/dybsvn-20497.tar.gz" for stamp in ("2013/05/10/120001", "2099/01/01/000000")]
+    for path in ahead:
+        put(base, path)
+    result = count(base, **told)
+    assert result["counts"] == EXPECT
+    assert all("20497" not in path for paths in result["relpaths"].values() for path in paths)
+    assert set(result["dnas"]) == {path for paths in result["relpaths"].values() for path in paths}
+    (reason,) = reasons(result)
+    assert reason.startswith(
+        f"{base}/{ahead[0]} is stamped later than this run, {STAMP}, and than the controller's clock, {LATER} (1 more"
+    )
+    assert reasons(count(base, day="2013/05/09", expect={"dybsvn": 0}, **told)) == [reason]
+
+
+def test_what_came_after_the_run_and_before_the_clock_neither_fails_nor_is_missed(base: Path) -> None:
+    put(base, f"svn/dybsvn/{LATER}/dybsvn-20497.tar.gz")
+    result = count(base, stamp=STAMP, clock=LATER)
+    assert (result["failures"], result["counts"]) == ([], EXPECT)
+
+
+def test_a_proof_of_what_does_not_count_proves_nothing(base: Path) -> None:
+    path = "svn/dybsvn/2099/01/01/000000/dybsvn-20497.tar.gz"
+    dna = parse(Path(f"{put(base, path)}.dna").read_text())
+    proof = {"dig": dna.dig, "size": dna.size, "alg": dna.alg, "when": moment_at(time.time())}
+    (base / f"{path}.proof").write_text(json.dumps(proof))
+    told = reasons(count(base, {"dybsvn": 2, "svnsetup": 1}, proof_age=3600.0, stamp=STAMP, clock=LATER))
+    assert sum("was never proved to restore" in reason for reason in told) == 3

@@ -262,3 +262,14 @@ def test_hostile_archives_do_nothing_in_a_drill(base: Path, tmp_path: Path) -> N
             assert re.search(said, reason), (name, reason)
         assert describe_tree(outside) == before, name
         assert not list((base.parent / ".altbackup").glob("scratch/**/drill")), name
+
+
+def test_what_is_stamped_later_than_the_run_is_not_drilled_and_ahead_of_the_clock_a_failure(base: Path) -> None:
+    between, ahead = (FOLDER.replace(FIRST, stamp) for stamp in ("2013/05/12/000000", "2099/01/01/000000"))
+    for path in (between, ahead):
+        link(base, FOLDER, path)
+    result = drill(base, names=["folders/thing"], stamp=SECOND, clock="2013/05/12/000000")
+    assert [entry["stamp"] for entry in result["proved"]] == [FIRST]
+    (reason,) = reasons(result)
+    assert reason.startswith(f"{base}/{ahead} is stamped later than this run, {SECOND}")
+    assert not (base / f"{ahead}.proof").exists()

@@ -870,3 +870,23 @@ def test_module_runs_under_the_oldest_and_the_newest_python(
     assert {key: again["tarballs"][0]["record"][key] for key in ("entries", "bytes", "manifest")} == {
         key: first[key] for key in ("entries", "bytes", "manifest")
     }
+
+
+def test_what_is_of_a_time_that_has_not_come_is_no_tarball_of_the_day_and_last_comes_back(
+    call: Call, base: Base, folder: Path
+) -> None:
+    told = {"clock": "2013/05/10/120000"}
+    first = call(item("folder", folder), stamp="2013/05/10/100000", **told)["tarballs"][0]["path"]
+    ahead = base.path / "folders" / "thing" / "2013/05/10/130000"
+    Path(first).parent.rename(ahead)
+    last = base.path / "folders" / "thing" / "last"
+    last.unlink()
+    last.symlink_to("2013/05/10/130000")
+    result = call(item("folder", folder), stamp="2013/05/10/110000", **told)
+    assert result["tarballs"][0]["stamp"] == "2013/05/10/110000"
+    assert os.readlink(last) == "2013/05/10/110000"
+    last.unlink()
+    last.symlink_to("2013/05/10/130000")
+    again = call(item("folder", folder), stamp="2013/05/10/110000", **told)
+    assert (again["changed"], os.readlink(last)) == (True, "2013/05/10/110000")
+    assert not call(item("folder", folder), stamp="2013/05/10/110000", **told)["changed"]

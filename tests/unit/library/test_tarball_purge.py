@@ -447,6 +447,17 @@ class TestTarget:
             path[6:] for path in (relpath(18), relpath(19))
         ]
 
+    def test_what_came_again_after_a_kill_is_noted_once_and_in_another_run_anew(self, base: Path) -> None:
+        tree = open_tree(str(base))
+        for run, lines in ((NOW, 1), (NOW, 1), ("2013/05/21/104701", 2), ("2013/05/21/104701", 2), (NOW, 3)):
+            note_arrival(tree, relpath(18), run)
+            assert len(self.log(base).read_text().splitlines()) == lines
+            assert arrivals(tree, "svn/x") == {relpath(18): run}
+        with open(self.log(base), "a") as stream:
+            stream.write(f'["{NOW}", "{relpath(18)[6:]}')
+        note_arrival(tree, relpath(18), NOW)
+        assert len(self.log(base).read_text().splitlines()) == 3
+
     def test_runs_that_move_no_tarball_leave_what_is_known_of_arrivals(self, base: Path) -> None:
         self.come(base, {relpath(day): NOW for day in (17, 18)})
         before = self.log(base).stat()

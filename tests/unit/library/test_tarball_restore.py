@@ -891,3 +891,16 @@ def test_a_destination_behind_a_link_of_another_user_is_refused(
             f"leads through {home}/link, a link of root (uid 0) in a folder that others can change: it is not followed",
         )
     assert list(victim.iterdir()) == []
+
+
+def test_where_programs_cannot_be_confined_a_restore_says_so_and_works(
+    small: dict[str, Any], restore: Call, destination: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = restore(small, destination=f"{destination} confined", special_modes=True)
+    assert not [note for note in result["notes"] if "confine" in note]
+    monkeypatch.setattr(restore_module, "is_allowed", lambda *_: False)
+    result = restore(small, special_modes=True)
+    assert result["rc"] == 0, result
+    assert [note for note in result["notes"] if "does not allow to confine programs" in note]
+    assert describe_tree(destination) == describe_tree(tmp_path / "live")
+    assert describe_tree(Path(f"{destination} confined")) == describe_tree(tmp_path / "live")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import shutil
 import stat
 import sys
 import tarfile
@@ -12,7 +15,7 @@ from typing import Any
 import pytest
 from helpers import hostile
 from helpers.hostile import TOP, compressed, folder, member, stream
-from helpers.repositories import run
+from helpers.repositories import make_git, run
 from helpers.trees import Base, as_nobody, describe_tree, item, make_odd_tree, make_siblings, needs_root, nobodys_folder
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive import Form, Part, write_archive
@@ -24,20 +27,24 @@ from ansible_collections.altbackup.core.plugins.module_utils.errors import (
 )
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import walk
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
-from ansible_collections.altbackup.core.plugins.module_utils.sandbox import Sandbox
-from ansible_collections.altbackup.core.plugins.module_utils.unpack import Limits, measure, unpack
+from ansible_collections.altbackup.core.plugins.module_utils.sandbox import Sandbox, for_unpacking
+from ansible_collections.altbackup.core.plugins.module_utils.unpack import Judge, Limits, extract, measure, unpack
 
 LIMITS = Limits(32 << 20, 1000)
-WAYS = ("owners", "sandbox", "plain")
+WAYS = ("confined", "owners", "sandbox", "plain")
 
 
 def take(tarballs: Any, into: Path, way: str = "plain", **options: Any) -> Path:
-    """Unpack tarballs into a new folder as restore does (owners), as drill does (sandbox), or as a user does."""
+    """Unpack tarballs into a new folder as restore does (confined), or where it cannot (owners), as drill does, or as a user does."""
     into.mkdir()
     several = [tarballs] if isinstance(tarballs, (str, Path)) else tarballs
-    sandbox = Sandbox() if way == "sandbox" else None
+    sandbox = Sandbox() if way in ("sandbox", "confined") else None
+    keeper = for_unpacking(bool(options.get("special_modes"))) if way == "confined" else None
+    owners = way in ("owners", "confined")
     settings = {"top": TOP, "limits": LIMITS, "deadline": Deadline(60, "unpacking"), **options}
-    return Path(unpack([str(path) for path in several], str(into), owners=way == "owners", sandbox=sandbox, **settings))
+    return Path(
+        unpack([str(path) for path in several], str(into), owners=owners, sandbox=sandbox, keeper=keeper, **settings)
+    )
 
 
 @pytest.mark.parametrize("extension", [".tar.zst", ".tar.gz", ".tar"])
@@ -53,7 +60,7 @@ def test_what_a_dump_made_comes_back(tmp_path: Path, way: str, extension: str) -
     assert found.keys() == expected.keys()
     content = {name: value[3:5] for name, value in expected.items()}
     assert {name: value[3:5] for name, value in found.items()} == content
-    if way == "owners":
+    if way in ("owners", "confined"):
         for name, value in expected.items():
             taken_off = 0o6000 if stat.S_ISREG(value[0]) else 0
             assert found[name] == (value[0] & ~taken_off, *value[1:])
@@ -86,7 +93,8 @@ def test_older_tarballs_with_sealed_folders_unpack_for_any_user(monkeypatch: pyt
 def test_special_files_and_modes_come_back_when_asked_for(tmp_path: Path) -> None:
     odd = make_odd_tree(tmp_path / "odd")
     tarball = Base(tmp_path / "base").dump_one(item("folder", odd))["path"]
-    assert describe_tree(take(tarball, tmp_path / "out", "owners", special_modes=True)) == describe_tree(odd)
+    for way in ("owners", "confined"):
+        assert describe_tree(take(tarball, tmp_path / way, way, special_modes=True)) == describe_tree(odd)
     inside = take(tarball, tmp_path / "in", "sandbox", special_modes=True)
     assert set(describe_tree(odd)) - set(describe_tree(inside)) == {b"device", b"fifo"}
 
@@ -121,21 +129,22 @@ def test_setuid_and_setgid_of_files_are_taken_off_and_of_folders_stay(tmp_path: 
     folders = [member(f"{TOP}/shared", kind=tarfile.DIRTYPE, mode=0o2770)]
     top = take(compressed(tmp_path / "thing.tar.gz", stream([folder(), *folders, *members])), tmp_path / "out", way)
     assert not any(stat.S_IMODE((top / name).stat().st_mode) & 0o6000 for name in modes)
-    if way == "owners":
+    if way in ("owners", "confined"):
         assert stat.S_IMODE((top / "shared").stat().st_mode) == 0o2770
 
 
 @needs_root
-def test_file_capabilities_come_back_only_when_asked_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["owners", "confined"])
+def test_file_capabilities_come_back_only_when_asked_for(tmp_path: Path, way: str) -> None:
     live = tmp_path / "live"
     live.mkdir()
     (live / "tool").write_text("x")
     capability = bytes.fromhex("0100000200200000000000000000000000000000")
     os.setxattr(live / "tool", "security.capability", capability)
     tarball = Base(tmp_path / "base").dump_one(item("folder", live))["path"]
-    plain = take(tarball, tmp_path / "plain", "owners")
+    plain = take(tarball, tmp_path / "plain", way)
     assert os.listxattr(plain / "tool") == []
-    special = take(tarball, tmp_path / "special", "owners", special_modes=True)
+    special = take(tarball, tmp_path / "special", way, special_modes=True)
     assert os.getxattr(special / "tool", "security.capability") == capability
 
 
@@ -277,6 +286,86 @@ def test_nothing_of_a_differential_is_written_through_a_link_of_its_full_tarball
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", hostile.AMBIGUOUS)
+def test_what_two_readers_take_in_two_ways_is_refused(tmp_path: Path, name: str, way: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    content, said = hostile.AMBIGUOUS[name]
+    full = compressed(tmp_path / "thing.tar", hostile.linked_full(outside))
+    diff = compressed(tmp_path / "thing.diff.tar", hostile.block(f"{TOP}/ok2") + content + hostile.END)
+    for tarballs in ([full, diff], [diff]):
+        with pytest.raises(Hostile, match=said):
+            take(tarballs, tmp_path / f"out {len(tarballs)}", way)
+        assert list((tmp_path / f"out {len(tarballs)}").iterdir()) == []
+    assert list(outside.iterdir()) == []
+
+
+@needs_root
+def test_what_was_not_judged_reaches_nothing_outside_of_its_confinement(tmp_path: Path) -> None:
+    """As if the judges had been deceived: without confinement the same archive does reach it."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    content, _ = hostile.AMBIGUOUS["L before x"]
+    tarballs = [
+        str(compressed(tmp_path / "thing.tar", hostile.linked_full(outside))),
+        str(compressed(tmp_path / "thing.diff.tar", hostile.block(f"{TOP}/ok2") + content + hostile.END)),
+    ]
+    for keeper in (for_unpacking(True), None):
+        into = tmp_path / f"out {keeper is None}"
+        into.mkdir()
+        with (
+            contextlib.nullcontext() if keeper is None else pytest.raises(ToolFailed, match=r"link/pwned: Cannot open")
+        ):
+            extract(tarballs, str(into), deadline=Deadline(60), owners=True, keeper=keeper)
+        assert [path.name for path in outside.iterdir()] == (["pwned"] if keeper is None else [])
+
+
+@needs_root
+@pytest.mark.parametrize("special", [False, True])
+def test_who_unpacks_confined_is_root_with_little_to_do(tmp_path: Path, special: bool) -> None:
+    keeper = for_unpacking(special)
+    script = (
+        "import os, json\n"
+        "def can(f, *a):\n"
+        "    try:\n        f(*a)\n        return True\n    except OSError as error:\n        return error.strerror\n"
+        "lines = dict(l.split(':\\t') for l in open('/proc/self/status').read().splitlines() if ':\\t' in l)\n"
+        "print(json.dumps([lines['CapEff'].strip(), lines['CapBnd'].strip(), os.getuid(), sorted(os.listdir('/dev')),\n"
+        "  can(open, '/proc/sys/kernel/core_pattern', 'w'), can(open, '/etc/altbackup-test', 'w'), can(os.mkdir, '/tmp/room/made'),\n"
+        "  can(open, '/dev/null', 'w'), can(os.mknod, '/tmp/room/node', 0o20600, 259), can(os.mount if hasattr(os, 'mount') else os.chroot, '/')]))"
+    )
+    said = keeper.run([sys.executable, "-c", script], str(tmp_path), what="looking", deadline=Deadline(60))
+    effective, bounding, uid, devices, *could = json.loads(said)
+    assert int(effective, 16) == int(bounding, 16) == 0b11011 | (1 << 27 if special else 0)
+    assert (uid, devices) == (0, ["null"])
+    refused = "Operation not permitted"
+    assert could == [
+        "Read-only file system",
+        "Read-only file system",
+        True,
+        True,
+        True if special else refused,
+        refused,
+    ]
+
+
+@needs_root
+def test_attributes_that_only_root_may_set_come_back_from_a_confined_tar(tmp_path: Path) -> None:
+    live = tmp_path / "live"
+    (live / "sub").mkdir(parents=True)
+    (live / "sub" / "file").write_text("x")
+    (live / "link").symlink_to("sub")
+    given = {"trusted.a=b%3D": b"\0\xff\n=", "user.plain": b"1", "security.selinux": b"a:b:c:s0\0"}
+    for name, value in given.items():
+        os.setxattr(live / "sub" / "file", name, value)
+    os.setxattr(live / "link", "trusted.link", b"x", follow_symlinks=False)
+    tarball = Base(tmp_path / "base").dump_one(item("folder", live))["path"]
+    top = take(tarball, tmp_path / "out", "confined")
+    found = top / "sub" / "file"
+    assert {name: os.getxattr(found, name) for name in os.listxattr(found)} == given
+    assert os.getxattr(top / "link", "trusted.link", follow_symlinks=False) == b"x"
+
+
 def test_a_link_is_gone_before_a_rename_that_fails(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -357,3 +446,76 @@ def test_a_user_unpacks_in_a_sandbox_of_his_own(monkeypatch: pytest.MonkeyPatch)
     with nobodys_folder() as home, as_nobody():
         tarball = compressed(home / "thing.tar.gz", stream([folder(), member(f"{TOP}/a", b"12345", mode=0)]))
         assert (take(tarball, home / "out", "sandbox") / "a").read_bytes() == b"12345"
+
+
+# What is dumped
+
+
+def judged(entries: list[tuple[str, int]]) -> None:
+    """Judge names and modes as a dump does."""
+    Judge("item git 'thing'", TOP, Deadline(60)).look_at_names([(name.encode(), mode) for name, mode in entries])
+
+
+FOLDER, PLAIN, LINK_MODE, FIFO = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o644, stat.S_IFLNK | 0o777, stat.S_IFIFO | 0o644
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ([(TOP, FOLDER), (f"{TOP}/lfs", LINK_MODE), (f"{TOP}/lfs/a", PLAIN)], "'thing/lfs/a' would be written through"),
+        ([(TOP, FOLDER), (f"{TOP}/lfs", LINK_MODE), (f"{TOP}/lfs", FOLDER)], "'thing/lfs' would be written through"),
+        ([(TOP, LINK_MODE)], "'thing' stands in the place of the top folder"),
+        ([(TOP, FOLDER), (f"{TOP}/../x", PLAIN)], r"'thing/../x' its name '.*' leads out by \.\."),
+        ([(TOP, FOLDER), ("other/x", PLAIN)], "'other/x' its name '.*' is not in the top folder"),
+        ([(TOP, FOLDER), *((f"{TOP}/{number}", FIFO) for number in range(1001))], "'thing/1000' is a named pipe"),
+    ],
+)
+def test_what_no_restore_would_unpack_is_not_dumped(entries: list[tuple[str, int]], said: str) -> None:
+    with pytest.raises(Hostile, match=rf"item git 'thing': member {said}.*; no restore would unpack it"):
+        judged(entries)
+
+
+def test_what_a_restore_unpacks_with_an_option_is_dumped() -> None:
+    judged(
+        [
+            (TOP, FOLDER),
+            (f"{TOP}/link", LINK_MODE),
+            (f"{TOP}/fifo", FIFO),
+            (f"{TOP}/\udcff".encode("utf-8", "surrogateescape").decode("latin-1"), PLAIN),
+        ]
+    )
+
+
+@needs_root
+def test_a_folder_that_no_restore_would_unpack_is_a_failure_that_names_the_member(tmp_path: Path) -> None:
+    live = tmp_path / "live"
+    live.mkdir()
+    for number in range(1001):
+        os.mkfifo(live / f"{number:04}")
+    base = Base(tmp_path / "base")
+    night = base.dump(item("folder", live))
+    (failure,) = night["failures"]
+    assert (
+        "member 'thing/1000' is a named pipe; no restore would unpack it, so nothing of this item is stored"
+        in failure["reason"]
+    )
+    assert night["tarballs"] == []
+    assert [path for path in base.path.rglob("*") if path.is_file() and ".tar" in path.name] == []
+
+
+@pytest.mark.parametrize("where", ["lfs", "hooks", "info", "logs"])
+def test_what_is_published_of_a_repository_with_links_can_be_unpacked(tmp_path: Path, where: str) -> None:
+    live, elsewhere = make_git(tmp_path / "live"), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "objects").mkdir()
+    (elsewhere / "objects" / "file").write_text("x")
+    if (live / where).exists():
+        shutil.rmtree(live / where)
+    (live / where).symlink_to(elsewhere)
+    base = Base(tmp_path / "base")
+    night = base.dump(item("git", live, TOP))
+    assert len(night["tarballs"]) + len(night["failures"]) == 1, night
+    for tarball in night["tarballs"]:
+        take(tarball["path"], tmp_path / "out", "plain", limits=Limits(1 << 30))
+    for failure in night["failures"]:
+        assert f"member 'thing/{where}" in failure["reason"]

@@ -56,3 +56,15 @@ def test_folder_that_cannot_be_read_is_a_failure_and_hides_no_other(tmp_path: Pa
     assert [entry["relpath"] for entry in result["tarballs"]] == [good]
     (failure,) = result["failures"]
     assert failure["reason"].startswith("folder svn/dybsvn/2013/05/09/104701 cannot be read: Permission denied")
+
+
+def test_tarballs_of_a_time_that_has_not_come_are_of_that_state_and_failures(tmp_path: Path) -> None:
+    base = marked(tmp_path / "base")
+    for stamp in ("2013/05/10/104701", "2013/06/01/000000", "2013/06/02/000000"):
+        put(base, f"svn/x/{stamp}/x-1.tar")
+    result = listing(str(base), moment=NOW)
+    assert [entry["state"] for entry in result["tarballs"]] == ["verified", "future", "future"]
+    (failure,) = result["failures"]
+    assert failure["relpath"] == "svn/x/2013/06/01/000000/x-1.tar"
+    assert listing(str(base), "2013/05/10", moment=NOW)["failures"] == [failure]
+    assert listing(str(base), moment=Moment(NOW.stamp, "2013/06/02/000000"))["failures"] == []
