@@ -17,7 +17,7 @@ TWO := --jobs=2 --output-sync=target
 YAML_FOLDERS = $(wildcard changelogs inventory meta playbooks roles tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build clean distclean test-unit test-integration test-entry-point faults test-long mail-matrix corruptions black-start \
+.PHONY: help demo test lint build clean distclean test-unit test-integration test-entry-point faults attacks test-long mail-matrix corruptions black-start \
 	molecule sanity importer \
 	environment-demo environment-lint environment-test environment-sanity environment-importer \
 	lint-python lint-yaml lint-shell lint-ansible lint-changelog format
@@ -40,13 +40,16 @@ test-unit: ## only the unit and module tests (after one make test)
 
 test-integration: ## only the tests of whole playbooks and of the lab (after one make test)
 	$(BIN)/python -m pytest -n $(WORKERS) -m 'not full' --ignore=tests/integration/mail --ignore=tests/integration/test_entry_point.py \
-		tests/lab tests/integration tests/faults </dev/null
+		tests/lab tests/integration tests/faults tests/attacks </dev/null
 
 test-entry-point: environment-test ## the tests of bin/altbackup, real cron included; not part of make test
 	$(BIN)/python -m pytest tests/integration/test_entry_point.py </dev/null
 
 faults: environment-test ## every fault of the fault suite, over the lab too, as a table; make test has a quick part of it
 	$(BIN)/python -m pytest -n 3 --dist worksteal -k 'not quick' tests/faults </dev/null
+
+attacks: environment-test ## every attempt of a local user, a source or a target that was taken over, as a table; root only; make test has a quick part of it
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/attacks </dev/null
 
 test-long: environment-test ## the tests of whole playbooks that take long, such as a week under writes and a disk alone; not part of make test
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m full tests/integration </dev/null

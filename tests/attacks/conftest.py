@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
+from attacks import cells
 from attacks.ground import Ground, a_ground, make_templates
 from attacks.registry import ATTEMPTS, SCENES
 
@@ -73,8 +74,9 @@ def add_row(request: pytest.FixtureRequest) -> Callable[[Row], None]:
     return lambda row: request.node.user_properties.append((KEY, asdict(row)))
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one worker play a scene for all its attempts, and leave to make test no more than the quick ones."""
+    """Let one worker play a scene for all its attempts."""
     by_name = {attempt.name: attempt for attempt in ATTEMPTS}
     for item in items:
         if Path(item.location[0]).parts[:2] != ("tests", "attacks") or not hasattr(item, "callspec"):
@@ -95,6 +97,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("attacks")
         for line in table(rows):
             terminalreporter.write_line(line)
+        if len(rows) > len(ATTEMPTS) // 2:
+            terminalreporter.write_line("")
+            for line in cells.table():
+                terminalreporter.write_line(line)
         repelled = sum(row["verdict"] == "repelled" for row in rows)
         terminalreporter.write_line(f"{repelled} of {len(rows)} repelled and said")
 

@@ -323,8 +323,7 @@ def _at_work(folder: Path) -> Iterator[tuple[int, str]]:
             links = [os.readlink(f"/proc/{name}/fd/{entry}") for entry in os.listdir(f"/proc/{name}/fd")]
             command = Path(f"/proc/{name}/cmdline").read_bytes()
             if needle in command or any(link.startswith(str(folder)) for link in links):
-                if Path(f"/proc/{name}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z":
-                    yield int(name), command.replace(b"\0", b" ")[:80].decode("utf-8", "replace").strip()
+                yield int(name), command.replace(b"\0", b" ")[:80].decode("utf-8", "replace").strip()
 
 
 def make_templates(folder: Path) -> Path:

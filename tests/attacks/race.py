@@ -89,7 +89,7 @@ def steal(folder: str, target: str, number: int) -> int:
     done = 0
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
-        if not name.startswith(".altbackup"):
+        if name.startswith("stolen-"):
             continue
         with contextlib.suppress(OSError):
             if os.path.islink(path):

@@ -21,9 +21,16 @@ _SHOWN = 200
 assert rows.ALL, "the rows are registered when they are imported"
 
 
+def slug(scene: str) -> str:
+    """Return the name of a scene as -k takes it."""
+    return scene.replace(" ", "_").replace("-", "_")
+
+
 def _params() -> list[object]:
     return [
-        pytest.param(attempt.name, id=attempt.name, marks=[] if attempt.quick else [pytest.mark.full])
+        pytest.param(
+            attempt.name, id=f"{slug(attempt.scene)}:{attempt.name}", marks=[] if attempt.quick else [pytest.mark.full]
+        )
         for attempt in ATTEMPTS
     ]
 
@@ -65,7 +72,7 @@ def printable(text: str) -> str:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("scene", [pytest.param(name, id=name) for name in SCENES])
+@pytest.mark.parametrize("scene", [pytest.param(name, id=slug(name)) for name in SCENES])
 def test_what_nobody_attacked_goes_on(
     scene: str, played: Callable[[str], Ground], add_row: Callable[[Row], None]
 ) -> None:

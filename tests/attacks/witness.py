@@ -208,7 +208,9 @@ def _contents(folders: tuple[Path, ...], texts: tuple[str, ...]) -> Iterator[tup
         yield str(path), content
         if path.name.endswith((".tar.zst", ".tar.gz")):
             tool = "zstd" if path.name.endswith(".zst") else "gzip"
-            with subprocess.Popen([tool, "-dcq", str(path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+            with subprocess.Popen(
+                [tool, "-dcq", str(path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            ) as process:
                 assert process.stdout is not None
                 yield f"{path}, unpacked", process.stdout.read(_MOST)
                 process.kill()

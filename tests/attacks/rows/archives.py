@@ -385,7 +385,7 @@ def rest(ground: Ground) -> Iterator[str]:
 SCENES["archives"] = Scene("archives", prepare, play, rest)
 for _role, _node in (("target", TARGET), ("source", SOURCE)):
     _stages = "restore drill restore.sh" if _role == "target" else "restore drill"
-    _rows = Register("archives", _role, _stages, partial(judge, False), quick=("target-pair-l",))
+    _rows = Register("archives", _role, _stages, partial(judge, False))
     for _form in FORMS if _role == "target" else FORMS[:6]:
         _rows.add(
             f"{_role}-pair-{_form.lower()}",

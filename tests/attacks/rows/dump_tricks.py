@@ -310,7 +310,7 @@ _rows.add(
     "git",
     "config includes a file of root's",
     partial(lay_git_text, "config", "[include]\n\tpath = @\n"),
-    link_judge("git", "config"),
+    link_judge("git", ""),
 )
 _rows.add(
     "git-includeif",

@@ -22,7 +22,7 @@ def prepare(ground: Ground) -> None:
     """One good night."""
     one_source(ground)
     ground.site.hosts[SOURCE]["altbackup_items"].append(item("sqlite", "base", ground.thing("base", "sqlite", 0)))
-    assert ground.run("backup", stamp=NIGHT).rc == 0
+    assert ground.run("dump", stamp=NIGHT).rc == 0
     ground.runs.clear()
     ground.notes.update(orders=[], adopted=[], scripts={})
 
@@ -234,6 +234,8 @@ def play(ground: Ground) -> None:
         ground.run("restore", stamp=LATER, restore=[good, *ground.notes["orders"]])
     if ground.notes["adopted"]:
         ground.run("restore", stamp=LATER, adopt=ground.notes["adopted"])
+    if ground.notes["scripts"]:
+        ground.run("synchronize", stamp=NIGHT)
     for name, destination in ground.notes["scripts"].items():
         script = ground.folder / TARGET / "copies" / "restore.sh"
         done = ground.call("sh", script, "restore", f"{SOURCE}/folders/{GOOD}", destination)

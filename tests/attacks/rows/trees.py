@@ -188,38 +188,52 @@ def arriving(form: str) -> Callable[[Ground, str, Path], None]:
     return mischief
 
 
+def another_night(ground: Ground) -> None:
+    """Change all things."""
+    for entry in ground.site.hosts[SOURCE]["altbackup_items"]:
+        (Path(entry["path"]) / "users.conf").write_text("[users]\nthe second night\n")
+    ground.site.hosts[SOURCE]["altbackup_step_timeout"] = "120s"
+
+
 def play(ground: Ground) -> None:
-    """A good night, what is done after it, and another night; a drill, a list, a check and a restore."""
+    """A good night, what is done after it, and another night; a drill, a list, a check and restores."""
+    assert ground.run("backup", stamp=NIGHT).rc == 0, ground.runs[-1][1].message
+    ground.runs.clear()
+    for mischief, name in ground.notes["mischief"]:
+        mischief(ground, name)
+    another_night(ground)
+    ground.run("backup", stamp=LATER)
+    ground.run("drill", f"--limit {HARMED}", stamp=LATER)
+    ground.run("list", stamp=LATER)
+    ground.run("check", f"--limit {HARMED}", stamp=LATER, proof_age="8d")
+    orders = [
+        {
+            "source": SOURCE,
+            "kind": "folder",
+            "name": name,
+            "from": HARMED,
+            "at": NIGHT,
+            "to": str(ground.site.live / name / "restored"),
+        }
+        for _, name in ground.notes["mischief"]
+    ]
+    if orders:
+        ground.run("restore", stamp=LATER, restore=orders)
+
+
+def play_state(ground: Ground) -> None:
+    """A good night, what is done after it, and another night."""
     assert ground.run("backup", stamp=NIGHT).rc == 0, ground.runs[-1][1].message
     ground.runs.clear()
     try:
         for mischief, name in ground.notes["mischief"]:
             mischief(ground, name)
-        for entry in ground.site.hosts[SOURCE]["altbackup_items"]:
-            (Path(entry["path"]) / "users.conf").write_text("[users]\nthe second night\n")
+        another_night(ground)
         if ground.notes["incoming"]:
             ground.run("dump", stamp=LATER)
         for mischief, name in ground.notes["incoming"]:
             mischief(ground, name, private(ground, name) / "incoming" / SOURCE)
-        ground.site.hosts[SOURCE]["altbackup_step_timeout"] = "120s"
         ground.run("backup", stamp=LATER)
-        ground.run("drill", f"--limit {HARMED}", stamp=LATER)
-        ground.run("list", stamp=LATER)
-        ground.run("check", f"--limit {HARMED}", stamp=LATER, proof_age="8d")
-        orders = [
-            {
-                "source": SOURCE,
-                "kind": "folder",
-                "name": name,
-                "from": HARMED,
-                "at": NIGHT,
-                "to": str(ground.site.live / name / "restored"),
-            }
-            for _, name in ground.notes["mischief"]
-            if name in [entry["name"] for entry in ground.site.hosts[SOURCE]["altbackup_items"]]
-        ]
-        if orders:
-            ground.run("restore", stamp=LATER, restore=orders)
     finally:
         for process in ground.notes.get("holders", []):
             process.kill()
@@ -273,6 +287,7 @@ def rest(ground: Ground) -> Iterator[str]:
 
 
 SCENES["trees"] = Scene("trees", prepare, play, rest)
+SCENES["state"] = Scene("state", prepare, play_state, rest)
 for _where, _forms in {
     "tarball": ("pipe", "file-link", "folder"),
     "dna": ("pipe", "file-link", "deep", "large", "folder"),
@@ -305,14 +320,14 @@ for _where, _forms in {
     for _form in _forms:
         _short = _where.replace("SOURCE", "").strip("/").replace("/", "-").replace(".", "")
         _word = _form if _form.isprintable() else "garbage"
-        Register("trees", "target", "preflight" if "lock" in _where else "check", judge_target).add(
+        Register("state", "target", "preflight" if "lock" in _where else "check", judge_target).add(
             f"state-{_short.strip('-')}-{_word}",
             "svn trac git folder sqlite",
             f"{_where} of the private state: {_word}",
             with_secret(partial(lay_target, at_target(_where, _form))),
         )
 for _form in ("part-link", "part-hard", "part-pipe", "part-folder", "basis-link", "incoming-link", "odd"):
-    Register("trees", "source", "synchronize", judge_target).add(
+    Register("state", "source", "synchronize", judge_target).add(
         f"incoming-{_form}",
         "svn trac git folder sqlite",
         f"in the folder in which its tarballs arrive: {_form}",
