@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,7 +28,7 @@ from .errors import (
 )
 from .failures import explain, failure
 from .items import CATEGORIES, Item, find_problems
-from .kinds import Arrangement, Context, Kind, give_folder, own_folder, owner_found
+from .kinds import Arrangement, Context, Kind, give_folder, opened, own_folder
 from .layout import PROOF, TEMPORARY, Tarball, Tree, describe, describe_as, parse_filename, scan, tarball_filename
 from .processes import Deadline
 from .publish import (
@@ -297,7 +298,8 @@ class _Reading:
         work, owner = self._work, self._arrangement.owner
         if self._reader is not None:
             self._reader.__exit__()
-        context = replace(work.context, known=self._arrangement.known)
+        shown = [place.inside or place.path for place in places]
+        context = replace(work.context, known=self._arrangement.known, shown=shown)
         self._reader = work.readers.begin(
             read_item,
             work.item,
@@ -326,17 +328,22 @@ class _Reading:
         item, owner = self._work.item, self._arrangement.owner
         title = f"item {item.kind} {item.name!r}: {error}"
         try:
-            found = owner_found(error.path)
+            with opened(error.path) as descriptor:
+                status = os.fstat(descriptor)
         except FileNotFoundError:
-            raise InvalidInput(f"{title}, which does not exist") from None
+            if not error.optional:
+                raise InvalidInput(f"{title}, which does not exist") from None
+            return Place(error.path, absent=True)
         except (OSError, InvalidInput) as reason:
             raise InvalidInput(f"{title}, which cannot be looked at: {explain(reason)}") from reason
-        if found == owner or os.geteuid() != 0:
+        if stat.S_IFMT(status.st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+            raise InvalidInput(f"{title}, which is neither file nor folder: it is not read")
+        if status.st_uid == owner or os.geteuid() != 0:
             return Place(error.path, writable=item.kind == "trac")
         if item.kind == "trac" and self._may_read(error.path):
             return Place(error.path)
         raise InvalidInput(
-            f"{title}, which belongs to uid {found}, not to uid {owner} as the item does: it is not read. "
+            f"{title}, which belongs to uid {status.st_uid}, not to uid {owner} as the item does: it is not read. "
             "Put a copy there, mount it there (mount --bind), or give it to the same owner"
         )
 

@@ -73,7 +73,7 @@ _THROUGH_LINKS = (
     "config",
 )
 """What git reads wherever links lead"""
-_COPIED_AS_DATA = ("hooks/", "info/", "logs/", "lfs/")
+_COPIED_AS_DATA = ("hooks/", "info/", "logs/")
 _LONGEST = 1 << 20
 _MOST_ALTERNATES = 5
 _ATTEMPTS = 30
@@ -91,11 +91,13 @@ def looks_like(path: str) -> bool:
 def check(item: Item, context: Context) -> None:
     """Raise InvalidInput unless the item's path is a Git repository of a form that can be copied whole."""
     require_folder(item)
-    require_inside(item, [os.path.normpath(f"{top}/{name}") for top in (".", ".git") for name in _THROUGH_LINKS])
+    require_inside(
+        item, context, [os.path.normpath(f"{top}/{name}") for top in (".", ".git") for name in _THROUGH_LINKS]
+    )
     folder = git_folder(item)
     require_plain(folder, lambda path: path.startswith(_COPIED_AS_DATA), context.deadline, f"item git {item.name!r}")
-    _require_no_lost_references(item, folder)
-    _require_alternates(os.path.join(folder, "objects"))
+    _require_no_lost_references(item, context, folder)
+    _require_alternates(os.path.join(folder, "objects"), context)
     for tool in ("git", "tar"):
         find_tool(tool)
     limit = Deadline(context.deadline.at_most(_CHECK_LIMIT), "look at the configuration")
@@ -117,14 +119,14 @@ def check(item: Item, context: Context) -> None:
             raise InvalidInput(f"item git {item.name!r}: {item.path} {what}")
 
 
-def _require_no_lost_references(item: Item, folder: str) -> None:
+def _require_no_lost_references(item: Item, context: Context, folder: str) -> None:
     """Raise NeedsPlace for a link among the references that leads out: git passes over it without a word."""
     for parent, folders, files in os.walk(os.path.join(folder, "refs")):
         links = [os.path.join(parent, name) for name in (*folders, *files)]
-        require_inside(item, [os.path.relpath(path, item.path) for path in links if os.path.islink(path)])
+        require_inside(item, context, [os.path.relpath(path, item.path) for path in links if os.path.islink(path)])
 
 
-def _require_alternates(objects: str, depth: int = 0) -> None:
+def _require_alternates(objects: str, context: Context, depth: int = 0) -> None:
     """Raise NeedsPlace for a folder of objects from which another one borrows, and that this reader does not see."""
     try:
         with open_plain(os.path.join(objects, "info", "alternates")) as stream:
@@ -137,10 +139,10 @@ def _require_alternates(objects: str, depth: int = 0) -> None:
         if not line or line.startswith(b"#"):
             continue
         path = os.path.normpath(os.path.join(objects, os.fsdecode(line)))
-        if not os.path.isdir(path):
+        if not any(f"{path}/".startswith(f"{place}/") for place in context.shown):
             raise NeedsPlace(f"{printable(objects)} borrows from {printable(path)} (info/alternates)", path)
         if depth < _MOST_ALTERNATES:
-            _require_alternates(path, depth + 1)
+            _require_alternates(path, context, depth + 1)
 
 
 def _is_true(value: str) -> bool:

@@ -70,8 +70,8 @@ def looks_like(path: str) -> bool:
 def check(item: Item, context: Context) -> None:
     """Raise InvalidInput unless the item's path is a Subversion repository."""
     require_folder(item)
-    require_inside(item, ("format", "db", *_database_members(item)))
-    require_plain(item.path, lambda path: path.startswith("hooks/"), context.deadline, f"item svn {item.name!r}")
+    require_inside(item, context, ("format", "db", *_database_members(item)))
+    require_plain(item.path, lambda path: False, context.deadline, f"item svn {item.name!r}")
     for member in ("format", "db/fs-type", "db/current"):
         if not os.path.isfile(os.path.join(item.path, member)):
             raise InvalidInput(

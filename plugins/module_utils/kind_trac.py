@@ -28,6 +28,7 @@ from .kinds import (
     owner_of,
     require_folder,
     require_inside,
+    require_plain,
     scratch_folder,
     settle,
     walk,
@@ -56,7 +57,8 @@ def looks_like(path: str) -> bool:
 def check(item: Item, context: Context) -> None:
     """Raise InvalidInput unless the item's path is a Trac environment with an SQLite database."""
     require_folder(item)
-    require_inside(item, ("conf", "conf/trac.ini"))
+    require_inside(item, context, ("conf", "conf/trac.ini"))
+    require_plain(item.path, lambda path: False, context.deadline, f"item trac {item.name!r}")
     for member in ("VERSION", "conf/trac.ini"):
         if not os.path.isfile(os.path.join(item.path, member)):
             raise InvalidInput(
@@ -69,16 +71,16 @@ def check(item: Item, context: Context) -> None:
                 f"item trac {item.name!r}: {path} is a symbolic link, and only the link would be archived: "
                 f"mount {os.path.realpath(path)} there instead (mount --bind)"
             )
-    database = database_path(item, context.identity.viewed)
-    require_inside(item, (os.path.dirname(database) or ".", database), folders=True)
+    database = database_path(item, context)
+    require_inside(item, context, (os.path.dirname(database) or ".", database), folders=True)
     live = os.path.realpath(os.path.join(item.path, database))
     check_database(live, f"item trac {item.name!r}", context.identity)
     find_tool("tar")
 
 
-def database_path(item: Item, viewed: bool) -> str:
+def database_path(item: Item, context: Context) -> str:
     """Given an item, return its database's path inside the environment, as its trac.ini has it. Raise InvalidInput."""
-    scheme, _, path = _database_setting(item, viewed).partition(":")
+    scheme, _, path = _database_setting(item, context).partition(":")
     if scheme != "sqlite":
         raise InvalidInput(
             f"item trac {item.name!r}: its database is {scheme}, not sqlite: "
@@ -94,7 +96,7 @@ def database_path(item: Item, viewed: bool) -> str:
     return path
 
 
-def _database_setting(item: Item, viewed: bool) -> str:
+def _database_setting(item: Item, context: Context) -> str:
     """Return the setting `database` of an environment; what its trac.ini lacks may stand in files that it inherits."""
     waiting = [os.path.join(item.path, "conf", "trac.ini")]
     seen: set[str] = set()
@@ -102,14 +104,15 @@ def _database_setting(item: Item, viewed: bool) -> str:
         path = os.path.normpath(waiting.pop(0))
         if path in seen:
             continue
-        if seen and not os.path.exists(path):  # Trac itself does without
-            if viewed and not f"{path}/".startswith(f"{item.path}/"):
-                raise NeedsPlace(f"{item.path}/conf/trac.ini inherits {printable(path)}", path, optional=True)
+        real = os.path.realpath(path)
+        if not any(f"{real}/".startswith(f"{place}/") for place in (*context.shown, os.path.realpath(item.path))):
+            raise NeedsPlace(f"{item.path}/conf/trac.ini inherits {printable(path)}", real, optional=True)
+        if seen and not os.path.lexists(real):  # Trac itself does without
             continue
         seen.add(path)
         parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
         try:
-            with open_plain(os.path.realpath(path)) as stream:
+            with open_plain(real) as stream:
                 parser.read_string(stream.read(_LONGEST).decode("utf-8").lstrip("\ufeff"))
         except (configparser.Error, UnicodeDecodeError):  # whose words quote what the file holds
             raise InvalidInput(
@@ -128,7 +131,7 @@ def _database_setting(item: Item, viewed: bool) -> str:
 @contextlib.contextmanager
 def copy(item: Item, context: Context) -> Iterator[Prepared]:
     """Given an item, yield the environment with its database as of one committed state, copied before the attachments."""
-    database = database_path(item, context.identity.viewed)
+    database = database_path(item, context)
     live = os.path.realpath(os.path.join(item.path, database))
     folder = scratch_folder(context, item)
     staged = os.path.join(folder, database)

@@ -34,6 +34,8 @@ class Context:
     """As whom programs interpret the item: its owner"""
     known: Mapping[str, Any] = field(default_factory=dict)
     """What an earlier dump noted for this one"""
+    shown: Sequence[str] = ()
+    """What its reader sees: the item, and what it was given besides"""
 
 
 @dataclass(frozen=True)
@@ -265,17 +267,18 @@ def unreadable(path: str | bytes) -> InvalidInput:
     return InvalidInput(f"{name} cannot be read by uid {os.geteuid()}{whose}: nothing of this item is stored")
 
 
-def require_inside(item: Item, relpaths: Sequence[str], folders: bool = False) -> None:
-    """Given paths in an item, raise NeedsPlace for one that is a link to something that this reader does not see.
+def require_inside(item: Item, context: Context, relpaths: Sequence[str], folders: bool = False) -> None:
+    """Given paths in an item, raise NeedsPlace for one that leads, by a link, to something that was not shown to this reader.
 
-    With `folders` it needs the folder of a file, too.
+    With `folders` it needs the folder of the last of them.
     """
+    shown = [*context.shown, os.path.realpath(item.path)]
     for relpath in relpaths:
         path = os.path.join(item.path, relpath)
-        if os.path.islink(path) and not os.path.exists(path):
-            target = os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path)))
-            needed = os.path.dirname(target) if folders and relpath == relpaths[-1] else target
-            raise NeedsPlace(f"{printable(path)} is a symbolic link to {printable(target)}", needed)
+        real = os.path.realpath(path)
+        if not any(f"{real}/".startswith(f"{place.rstrip('/')}/") for place in shown):
+            needed = os.path.dirname(real) if folders and relpath == relpaths[-1] else real
+            raise NeedsPlace(f"{printable(path)} leads to {printable(real)}", needed)
 
 
 def owner_of(path: str) -> tuple[int, int]:

@@ -46,6 +46,8 @@ class Place:
     writable: bool = False
     inside: str = ""
     """Where it is seen, if that is another path"""
+    absent: bool = False
+    """Whether it is known not to be there, and so is not shown"""
 
 
 def open_thing(path: str) -> int:
@@ -106,7 +108,7 @@ def enter(places: Sequence[Place]) -> None:
     Raise OSError where the kernel does not allow that; then all is seen as before.
     """
     system = list(_system_places())
-    with _opened([*system, *places]) as opened:
+    with _opened([*system, *(place for place in places if not place.absent)]) as opened:
         _mount("", "/", "", _MS_REC | _MS_PRIVATE)
         _mount("none", _ROOT, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0755,size=64m")
         try:
