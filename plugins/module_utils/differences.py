@@ -12,6 +12,7 @@ from typing import Any
 
 from .digest import digest_file, open_plain
 from .layout import printable
+from .opened import walk_open
 from .visible import visible
 
 _LABEL = "security.selinux"
@@ -76,7 +77,7 @@ def _walk(base: bytes) -> Iterator[tuple[bytes, bytes, int]]:
     try:
         yield b".", name, folder
         if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-            for parent, folders, files, descriptor in os.fwalk(name, dir_fd=folder):
+            for parent, folders, files, descriptor in walk_open(name, folder):
                 for below in [*folders, *files]:
                     yield os.path.relpath(os.path.join(parent, below), name), below, descriptor
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,6 +24,7 @@ from .locks import Run, held
 from .processes import Deadline, find_tool
 from .publish import require_writable
 from .transfer import Peer, reach
+from .view import open_thing
 
 _STAGE = "preflight"
 _CLOCK_TOLERANCE = 60.0  # seconds
@@ -252,16 +254,25 @@ def newest_sizes(found: Scan) -> dict[str, int]:
 
 
 def size_on_disk(path: str) -> int:
-    """Return the bytes that a file or a folder takes on disk, as far as it can be read."""
+    """Return the bytes that a file or a folder takes on disk, as far as it can be read; a link of somebody else's is not followed."""
+    try:
+        top = open_thing(path)
+    except (AltbackupError, OSError):
+        return 0  # the dump reports it
+    try:
+        status = os.fstat(top)
+        return _size_below(top) if stat.S_ISDIR(status.st_mode) else status.st_blocks * 512
+    finally:
+        os.close(top)
+
+
+def _size_below(top: int) -> int:
+    """Return the bytes that all files below an open folder take, as far as it can be read."""
     total = 0
-    for parent, _, names in (
-        os.walk(path) if os.path.isdir(path) else [(os.path.dirname(path), [], [os.path.basename(path)])]
-    ):
+    for parent, _, names in os.walk(f"/proc/self/fd/{top}/."):
         for name in names:
-            try:
+            with contextlib.suppress(OSError):  # the dump reports it
                 total += os.lstat(os.path.join(parent, name)).st_blocks * 512
-            except OSError:
-                continue  # the dump reports it
     return total
 
 

@@ -14,6 +14,7 @@ from .archive import Part
 from .errors import InvalidInput, SourceChanged
 from .items import Item
 from .layout import Tree, printable
+from .opened import walk_open
 from .processes import Deadline
 from .publish import make_folders, remove_folder
 from .readers import Identity, NeedsPlace
@@ -227,7 +228,7 @@ def give_folder(folder: str, owner: int) -> None:
     if os.geteuid() != 0 or os.lstat(folder).st_uid == owner:
         return
     group = groups_of(owner)[1]
-    for _, folders, files, descriptor in os.fwalk(folder):
+    for _, folders, files, descriptor in walk_open(folder):
         for name in [*folders, *files, "."]:
             os.chown(name, owner, group, dir_fd=descriptor, follow_symlinks=False)
 

@@ -55,6 +55,9 @@ def _escaped(code: bytes) -> bytes:
     return bytes([int(code, 8) & 255]) if len(code) == 3 else _ESCAPED.get(code, code)
 
 
+_GRACE = 5.0
+
+
 class Listing:
     """GNU tar, which is fed the same bytes as the reader that judges, and what it says of them."""
 
@@ -99,6 +102,10 @@ class Listing:
         if self._expected:
             raise self._refusal("no such member", b'"%s"' % self._expected[0].name)
 
+    def stop(self) -> None:
+        """Wait until all is read that was said, by a tar that has ended."""
+        self._reader.join(_GRACE)
+
     def _compare(self, line: bytes, header: Header) -> None:
         wanted = (
             _TYPES.get(header.kind, b"?"),
@@ -136,3 +143,4 @@ def listed(tarball: str, argv: Sequence[str], deadline: Deadline) -> Iterator[Li
             yield listing
         finally:
             tar.end()
+            listing.stop()

@@ -11,6 +11,7 @@ import pwd
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from .errors import InvalidInput
 from .layout import printable
@@ -234,3 +235,24 @@ def require_own(path: str) -> None:
         if not missing:
             with contextlib.suppress(FileNotFoundError):
                 os.close(open_own(os.path.basename(path), steps[-1].descriptor, path))
+
+
+def walk_open(top: str | bytes, dir_fd: int | None = None) -> Iterator[tuple[Any, list[Any], list[Any], int]]:
+    """Yield (path, names of folders, names of all else, open folder) of a folder and all below it, as os.fwalk does.
+
+    A link is neither followed nor opened, as os.fwalk does to see what it is. Raise OSError.
+    """
+    descriptor = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        folders: list[Any] = []
+        others: list[Any] = []
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
+                name = os.fsencode(entry.name) if isinstance(top, bytes) else entry.name
+                (folders if entry.is_dir(follow_symlinks=False) else others).append(name)
+        yield top, folders, others, descriptor
+        for name in folders:
+            for path, inner, files, below in walk_open(name, descriptor):
+                yield os.path.join(top, path), inner, files, below
+    finally:
+        os.close(descriptor)

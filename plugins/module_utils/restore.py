@@ -25,7 +25,7 @@ from .errors import AltbackupError, BaseUnusable, DigestMismatch, Hostile, Inval
 from .items import CATEGORIES, nearest
 from .layout import open_tree, parse_filename, plain_status, printable, read_state, split_relpath
 from .locks import Run, unclaimed
-from .opened import is_trusted, walked
+from .opened import is_trusted, walk_open, walked
 from .processes import Child, Deadline, find_tool
 from .proofs import prove
 from .publish import verify
@@ -514,7 +514,7 @@ def _all_below(folder: int, top: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield (open folder, name) of something in an open folder and of all below it."""
     yield folder, top
     if stat.S_ISDIR(os.stat(top, dir_fd=folder, follow_symlinks=False).st_mode):
-        for _, folders, files, descriptor in os.fwalk(top, dir_fd=folder):
+        for _, folders, files, descriptor in walk_open(top, folder):
             for name in [*folders, *files]:
                 yield descriptor, name
 

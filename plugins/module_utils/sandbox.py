@@ -14,6 +14,7 @@ from types import ModuleType
 from . import confine
 from .confine import HOME, REFUSED, ROOM
 from .errors import InvalidInput, ToolFailed
+from .opened import walk_open
 from .processes import Deadline, clean_environment, find_tool, run
 
 _DAY = 86400
@@ -155,7 +156,7 @@ def inside(room: str, path: str) -> str:
 
 def give(path: str, identity: tuple[int, int]) -> None:
     """Given a folder, let it and all below belong to a user who can read and write them; follow no link. Raise OSError."""
-    for _, folders, files, descriptor in os.fwalk(path):
+    for _, folders, files, descriptor in walk_open(path):
         os.chmod(descriptor, 0o700)
         _own(".", identity, descriptor)
         for name in [*files, *folders]:

@@ -17,6 +17,7 @@ from .digest import new_hash, open_plain
 from .errors import Hostile, InvalidInput, ToolFailed
 from .layout import printable
 from .listing import list_command, listed
+from .opened import walk_open
 from .processes import Child, Deadline, clean_environment, ended_at, find_tool
 from .sandbox import Sandbox, explained, give
 from .tar_headers import Header, Headers
@@ -583,7 +584,7 @@ def _extract(
 
 def _settle_modes(folder: str, *, owners: bool, special_modes: bool) -> None:
     """Take setuid and setgid off files, and where owners are not kept, let the owner read all. Raise Hostile for what is special."""
-    for parent, folders, files, descriptor in os.fwalk(folder):
+    for parent, folders, files, descriptor in walk_open(folder):
         for name in [*folders, *files]:
             status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             mode = stat.S_IMODE(status.st_mode)
