@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
-from attacks import cells
+from attacks import cells, rows
 from attacks.ground import Ground, a_ground, make_templates
 from attacks.registry import ATTEMPTS, SCENES
 
+assert rows.ALL, "the rows are registered when they are imported"
 COLUMNS = {"who": 7, "against": 26, "tried": 46, "happened": 52, "look": 34, "verdict": 8}
 KEY = "attempt"
 
@@ -88,21 +89,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the table."""
-    rows: list[dict[str, str]] = []
+    found: list[dict[str, str]] = []
     for outcome in ("passed", "failed", "error", "skipped"):
         for report in terminalreporter.stats.get(outcome, []):
             if Path(report.location[0]).parts[:2] == ("tests", "attacks"):
-                rows += [value for key, value in getattr(report, "user_properties", []) if key == KEY]
-    if rows:
+                found += [value for key, value in getattr(report, "user_properties", []) if key == KEY]
+    if found:
         terminalreporter.section("attacks")
-        for line in table(rows):
+        for line in table(found):
             terminalreporter.write_line(line)
-        if len(rows) > len(ATTEMPTS) // 2:
+        if len(found) > len(ATTEMPTS) // 2:
             terminalreporter.write_line("")
             for line in cells.table():
                 terminalreporter.write_line(line)
-        repelled = sum(row["verdict"] == "repelled" for row in rows)
-        terminalreporter.write_line(f"{repelled} of {len(rows)} repelled and said")
+        repelled = sum(row["verdict"] == "repelled" for row in found)
+        terminalreporter.write_line(f"{repelled} of {len(found)} repelled and said")
 
 
 def table(rows: Sequence[dict[str, str]]) -> Iterator[str]:

@@ -89,8 +89,11 @@ def play(ground: Ground) -> None:
 
 
 def judge(stamp: str, named: bool, ground: Ground, name: str) -> Iterator[str]:
-    """What came later than all clocks was not restored, not proved, not starred; it was named."""
-    for how in ("restored", "script"):
+    """What came later than all clocks was not restored, not proved, not starred; it was named.
+
+    The script knows no run, and goes by the clock of its machine.
+    """
+    for how in ("restored", "script") if named else ("restored",):
         where = ground.site.live / name / how
         if (where / "evil").exists():
             yield f"{how}: the lie was restored"
@@ -106,7 +109,7 @@ def judge(stamp: str, named: bool, ground: Ground, name: str) -> Iterator[str]:
     starred = [
         line for line in ground.notes["list"].stdout.splitlines() if line.startswith("*") and f"/{name} " in line
     ]
-    if any(stamp in line for line in starred):
+    if named and any(stamp in line for line in starred):
         yield "restore.sh list: the lie has the star"
     for stage in ("restore", "drill") if named else ():
         if not any(stamp in text for text in ground.about(name, stage)):
