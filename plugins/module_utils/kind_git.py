@@ -43,7 +43,8 @@ from .publish import remove_folder
 from .readers import Identity, NeedsPlace
 from .view import Place
 
-_NEEDED = ("logs", "shallow")
+_SHALLOW = "shallow"
+_NEEDED = ("logs", _SHALLOW)
 _INERT = ("config", "config.worktree", "description", "info", "hooks", "git-daemon-export-ok")
 _REPLACED = ("objects", "refs", "packed-refs", "HEAD")
 _PASSING = ("index", "FETCH_HEAD", "ORIG_HEAD", "MERGE_HEAD", "COMMIT_EDITMSG", "gc.log", "gc.pid", "branches")
@@ -71,6 +72,7 @@ _THROUGH_LINKS = (
     "HEAD",
     "packed-refs",
     "config",
+    _SHALLOW,
 )
 """What git reads wherever links lead"""
 _COPIED_AS_DATA = ("hooks/", "info/", "logs/")
@@ -386,11 +388,17 @@ def _copy_small(folder: str, small: str) -> list[str]:
         root = os.path.join(folder, name)
         if not os.path.lexists(root):
             continue
+        if name == _SHALLOW and os.path.islink(root):  # without what it says the copy would not be whole
+            with open_plain(os.path.realpath(root)) as stream, open(os.path.join(small, name), "wb") as copied:
+                copied.write(stream.read())
+            continue
         if os.path.islink(root):
             os.symlink(os.readlink(root), os.path.join(small, name))
             notes.append(f"{printable(root)} is a symbolic link and is archived as one, without what it leads to")
             continue
-        for path, (mode, *_) in walk(root)[0].items():
+        found, left_out = walk(root)
+        notes += left_out
+        for path, (mode, *_) in found.items():
             source, destination = (
                 os.path.normpath(os.path.join(top, name, os.fsdecode(path))) for top in (folder, small)
             )
