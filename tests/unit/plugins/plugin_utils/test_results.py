@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ansible_collections.altbackup.core.plugins.plugin_utils import outcomes, results
 
+ROOT = Path(__file__).resolve().parents[4]
+MODULES = sorted(path.stem for path in (ROOT / "library").glob("[a-z]*.py"))
 STAMP = "2013/05/10/104701"
 SVN = f"svn/dybsvn/{STAMP}/dybsvn-1.tar.zst"
 GOOD = {"relpath": SVN, "size": 7, "dig": "00", "alg": "md5", "state": "verified"}
@@ -164,3 +169,19 @@ def test_list_of_other_types_is_a_table_all_the_same() -> None:
     rows = outcomes.table(outcomes.listed(lie, "dayabay"))
     assert [row.endswith(SVN) for row in rows] == [True]
     assert outcomes.table([{**GOOD, "source": "a", "node": "a", "role": "source", "size": "many"}])
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_key_that_a_module_documents_is_read_and_its_sample_is_good(module: str) -> None:
+    documented = yaml.safe_load(
+        importlib.import_module(f"ansible_collections.altbackup.core.plugins.modules.{module}").RETURN
+    )
+    samples = {key: entry["sample"] for key, entry in documented.items()}
+    assert set(samples) <= set(results.SCHEMA)
+    assert "failures" not in results.read_result({key: value for key, value in samples.items() if key != "failures"})
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_is_called_by_what_reads_its_result(module: str) -> None:
+    action = importlib.import_module(f"ansible_collections.altbackup.core.plugins.action.{module}")
+    assert Path(action.__file__ or "").resolve() == ROOT / "plugins" / "plugin_utils" / "module_call.py"
