@@ -59,6 +59,7 @@ class FilterModule:
             outcomes.deliveries,
             outcomes.deliveries_again,
             outcomes.busy_trees,
+            outcomes.unlisted,
             outcomes.report,
             outcomes.node_bases,
             outcomes.peers,

@@ -15,6 +15,7 @@ from jinja2.exceptions import TemplateError
 from ..module_utils.errors import InvalidInput
 from ..module_utils.ssh_words import seal
 from ..plugin_utils import plan as plans
+from ..plugin_utils.results import read_value
 from ..plugin_utils.run_identity import identify_run
 from ..plugin_utils.settings import PREFIX, Unreadable, validate
 
@@ -62,7 +63,7 @@ def plan(
 def with_items(planned: Mapping[str, Any], source: str, discovered: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Given a plan, a source and what was discovered there, return the plan with those items, too."""
     try:
-        return untrusted(plans.with_items(plain(planned), str(source), plain(discovered)))
+        return untrusted(plans.with_items(plain(planned), str(source), read_value("items", plain(discovered))))
     except InvalidInput as error:
         raise AnsibleFilterError(str(error)) from error
 

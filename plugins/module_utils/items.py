@@ -21,6 +21,8 @@ CATEGORIES = {
 }
 _KEYS = ("kind", "name", "path", "keep", "exclude", "require")
 _ONLY_FOLDER = ("exclude", "require")
+_QUOTED = 160
+"""Most characters of a value that a message shows"""
 
 
 @dataclass(frozen=True)
@@ -45,21 +47,27 @@ class Item:
         return f"{self.category}/{self.name}"
 
 
+def _quoted(value: object) -> str:
+    """Given a value that is refused, return what of it a message shows."""
+    text = repr(value)
+    return text if len(text) <= _QUOTED else f"{text[: _QUOTED - 3]}..."
+
+
 def check_name(name: object) -> str:
     """Given an item's name, return it. Raise InvalidInput if it cannot be a folder's name in the tree."""
     if not isinstance(name, str) or not name:
-        raise InvalidInput(f"item name {name!r} is not a text")
+        raise InvalidInput(f"item name {_quoted(name)} is not a text")
     for character, what in (("/", "a slash"), ("\0", "a NUL byte"), ("\n", "a newline")):
         if character in name:
-            raise InvalidInput(f"item name {name!r} contains {what}: choose a name without")
+            raise InvalidInput(f"item name {_quoted(name)} contains {what}: choose a name without")
     if name.startswith("."):
-        raise InvalidInput(f"item name {name!r} begins with a dot: choose a name that does not")
+        raise InvalidInput(f"item name {_quoted(name)} begins with a dot: choose a name that does not")
     try:
         length = len(name.encode())
     except UnicodeEncodeError:
-        raise InvalidInput(f"item name {name!r} is not UTF-8 text: choose a name that is") from None
+        raise InvalidInput(f"item name {_quoted(name)} is not UTF-8 text: choose a name that is") from None
     if length > 200:
-        raise InvalidInput(f"item name {name!r} is longer than 200 bytes: choose a shorter one")
+        raise InvalidInput(f"item name {_quoted(name)} is longer than 200 bytes: choose a shorter one")
     return name
 
 
@@ -87,31 +95,31 @@ def nearest(word: str, known: Sequence[str]) -> str:
 def parse_item(values: Mapping[str, Any]) -> Item:
     """Given an item as the user wrote it, return the Item. Raise InvalidInput, naming the item and the key."""
     if not isinstance(values, Mapping):
-        raise InvalidInput(f"item {values!r} is not a mapping of kind, name and path")
+        raise InvalidInput(f"item {_quoted(values)} is not a mapping of kind, name and path")
     values = {key: value for key, value in values.items() if value is not None}
-    title = f"item {values.get('kind', '?')} {values.get('name', '?')!r}"
+    title = f"item {_quoted(values.get('kind', '?')).strip(chr(39))} {_quoted(values.get('name', '?'))}"
     for key in values:
         if key not in _KEYS:
-            raise InvalidInput(f"{title}: unknown key {key!r}, {nearest(str(key), _KEYS)}")
+            raise InvalidInput(f"{title}: unknown key {_quoted(key)}, {nearest(str(key), _KEYS)}")
     for key in ("kind", "name", "path"):
         if key not in values:
-            raise InvalidInput(f"{title}: key {key!r} is missing")
+            raise InvalidInput(f"{title}: key {_quoted(key)} is missing")
     kind = values["kind"]
     if not isinstance(kind, str) or kind not in CATEGORIES:
-        raise InvalidInput(f"{title}: unknown kind {kind!r}, {nearest(str(kind), tuple(CATEGORIES))}")
+        raise InvalidInput(f"{title}: unknown kind {_quoted(kind)}, {nearest(str(kind), tuple(CATEGORIES))}")
     for key in _ONLY_FOLDER:
         if kind != "folder" and values.get(key):
-            raise InvalidInput(f"{title}: key {key!r} is for kind folder only")
+            raise InvalidInput(f"{title}: key {_quoted(key)} is for kind folder only")
     path = values["path"]
     if not isinstance(path, str) or not os.path.isabs(path) or "\0" in path:
-        raise InvalidInput(f"{title}: path {path!r} is not an absolute path")
+        raise InvalidInput(f"{title}: path {_quoted(path)} is not an absolute path")
     keep = parse_keep(values["keep"], title) if "keep" in values else None
     exclude = values.get("exclude", ())
     if not isinstance(exclude, (list, tuple)) or not all(isinstance(pattern, str) and pattern for pattern in exclude):
-        raise InvalidInput(f"{title}: exclude {exclude!r} is not a list of patterns")
+        raise InvalidInput(f"{title}: exclude {_quoted(exclude)} is not a list of patterns")
     require = values.get("require", "")
     if not isinstance(require, str) or os.path.isabs(require) or ".." in require.split("/"):
-        raise InvalidInput(f"{title}: require {require!r} is not a path inside the folder")
+        raise InvalidInput(f"{title}: require {_quoted(require)} is not a path inside the folder")
     return Item(kind, check_name(values["name"]), os.path.normpath(path), keep, tuple(exclude), require)
 
 
@@ -119,7 +127,7 @@ def parse_keep(value: object, where: str) -> int:
     """Given a number of days and contents to retain, return it. Raise InvalidInput unless positive and whole."""
     text = str(value).strip()
     if not re.fullmatch(r"\d{1,6}", text, re.ASCII) or int(text) < 1:
-        raise InvalidInput(f"{where}: keep {value!r} is not a positive whole number")
+        raise InvalidInput(f"{where}: keep {_quoted(value)} is not a positive whole number")
     return int(text)
 
 

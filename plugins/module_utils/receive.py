@@ -426,11 +426,13 @@ def accept(
             result["failures"].append(failure(STAGE, error))
     result["notes"] += end_receivers(incoming)
     wrong: dict[str, DigestMismatch] = {}
+    stored: dict[str, Tarball] = {}
     for entry, value in zip(wanted, tarballs):
         try:
             if entry.part in wrong:
                 raise wrong[entry.part]
-            result["tarballs"].append(describe(tree, _accept(tree, entry, moment), 0.0))
+            stored[entry.part] = _accept(tree, entry, moment, stored.get(entry.part))
+            result["tarballs"].append(describe(tree, stored[entry.part], 0.0))
             result["changed"] = True
             point_last(tree, entry.key, entry.stamp, moment)
         except DigestMismatch as error:
@@ -450,14 +452,17 @@ def accept(
     return result
 
 
-def _accept(tree: Tree, entry: Wanted, moment: Moment) -> Tarball:
-    """Take one file out of incoming, verify it and publish it. Raise AltbackupError or OSError."""
+def _accept(tree: Tree, entry: Wanted, moment: Moment, stored: Tarball | None) -> Tarball:
+    """Take one file out of incoming, verify it and publish it. Raise AltbackupError or OSError.
+
+    Of one that is not there another name is made for its twin: a tarball of the item, or what was `stored` of the one file before.
+    """
     if moment.is_ahead(entry.stamp):
         raise AltbackupError(f"{ahead_reason(entry.relpath, 0, moment)}. It was not accepted")
     final = tree.path(entry.relpath)
     arrived = os.path.join(tree.private_path("incoming"), entry.part)
     if not os.path.lexists(arrived):
-        twin = _twin(tree, entry)
+        twin = _twin(tree, entry) or stored
         if twin is None:
             raise AltbackupError(f"{entry.relpath} did not arrive on this target")
         write_record(tree, entry.key, entry.stamp, entry.record)

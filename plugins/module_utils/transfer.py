@@ -276,13 +276,15 @@ def send(
     offered: dict[str, str] = {}
     failures: list[dict[str, Any]] = []
     for target, tarballs in offers:
+        wanted, refused = _parsed(tarballs)
+        failures += [{**entry, "delegate": target} for entry in refused]
         try:
-            offered[target], bad = _lay_out(tree, target, parse_wanted(tarballs))
+            offered[target], bad = _lay_out(tree, target, wanted)
             failures += [{**entry, "delegate": target} for entry in bad.values()]
         except (AltbackupError, OSError) as error:
             failures.append({**failure(STAGE, error), "delegate": target})
     outcomes = in_parallel(
-        lambda delivery: _deliver(tree, delivery[0], parse_wanted(delivery[1]), deadline),
+        lambda delivery: _deliver(tree, delivery[0], delivery[1], deadline),
         deliveries,
         max(1, len(deliveries)),
     )
@@ -326,9 +328,21 @@ def _lay_out(tree: Tree, target: str, wanted: Sequence[Wanted]) -> tuple[str, di
     return folder, bad
 
 
-def _deliver(tree: Tree, peer: Peer, wanted: Sequence[Wanted], deadline: Deadline) -> dict[str, Any]:
+def _parsed(tarballs: Sequence[Mapping[str, Any]]) -> tuple[list[Wanted], list[dict[str, Any]]]:
+    """Given what one target is to have, return it checked, and a failure for each that is none."""
+    wanted, refused = [], []
+    for value in tarballs:
+        try:
+            wanted += parse_wanted([value])
+        except InvalidInput as error:
+            refused.append(failure(STAGE, f"is not sent: {error}"))
+    return wanted, refused
+
+
+def _deliver(tree: Tree, peer: Peer, tarballs: Sequence[Mapping[str, Any]], deadline: Deadline) -> dict[str, Any]:
     """Send tarballs to one peer by one rsync."""
-    outcome: dict[str, Any] = {"bytes": 0, "wire": 0, "failures": []}
+    wanted, refused = _parsed(tarballs)
+    outcome: dict[str, Any] = {"bytes": 0, "wire": 0, "failures": refused}
     try:
         outgoing, bad = _lay_out(tree, peer.node, wanted)
         outcome["failures"] += bad.values()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from .stamps import Moment
 
 FUTURE = "future"
 """The state of a listed tarball that nothing honest can have made"""
+_SHOWN = 160
+"""Most characters of a wrong value that a message shows"""
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,25 @@ def parse_wanted(values: Sequence[Mapping[str, Any]]) -> list[Wanted]:
     for value in values:
         relpath = str(value.get("relpath", ""))
         split_relpath(relpath)
-        dig, alg = str(value.get("dig", "")), str(value.get("alg", ""))
-        if not (dig + alg).isalnum():
-            raise InvalidInput(f"{relpath}: dna {dig!r} {alg!r} is not a digest")
-        wanted.append(Wanted(relpath, Dna(dig, int(value.get("size", 0)), alg), value.get("record") or {}))
+        wanted.append(Wanted(relpath, _dna(relpath, value), _record(relpath, value)))
     return wanted
+
+
+def _dna(relpath: str, value: Mapping[str, Any]) -> Dna:
+    dig, alg = str(value.get("dig", "")), str(value.get("alg", ""))
+    if not (re.fullmatch(r"[0-9a-f]{1,128}", dig) and re.fullmatch(r"[a-z0-9]{1,16}", alg)):
+        raise InvalidInput(f"{relpath}: dna {dig[:_SHOWN]!r} {alg[:_SHOWN]!r} is not a digest")
+    size = str(value.get("size", 0))
+    if not re.fullmatch(r"[0-9]{1,18}", size):
+        raise InvalidInput(f"{relpath}: size {size[:_SHOWN]!r} is not a number of bytes")
+    return Dna(dig, int(size), alg)
+
+
+def _record(relpath: str, value: Mapping[str, Any]) -> Mapping[str, Any]:
+    record = value.get("record") or {}
+    if not isinstance(record, Mapping):
+        raise InvalidInput(f"{relpath}: its record is no mapping")
+    return record
 
 
 def listing(base: str, day: str = "", *, moment: Moment, records: bool = False) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from ..module_utils.failures import failure, unframed
 from ..module_utils.layout import is_relpath
 from ..module_utils.visible import one_line, visible
+from .results import read_result, read_value, shortened
 
 FAILURE_KEYS = ("node", "delegate", "stage", "category", "name", "relpath", "reason", "rc", "stderr")
 EMPTY: dict[str, Any] = {
@@ -35,7 +36,7 @@ _SHARED = ("check_scope", "proof_age", "nice", "ionice")
 def results_of(registered: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Given what a task registered, return one result a call: those of a loop, or the one; none if it was skipped."""
     results = registered.get("results", [registered]) if registered else []
-    return [dict(result) for result in results if not result.get("skipped")]
+    return [read_result(result) for result in results if not result.get("skipped")]
 
 
 def _delegate(result: Mapping[str, Any], node: str) -> str:
@@ -55,6 +56,7 @@ def failures_of(registered: Mapping[str, Any], stage: str, node: str) -> list[di
             entries = [{"reason": unreachable(result)}]
         elif result.get("failed") and not entries:
             entries = [{"reason": _reason(result), "rc": result.get("rc"), "stderr": _tail(result)}]
+        entries = [*entries, *_unsaid(result, delegate, entries)]
         for entry in entries:
             whole = {
                 **dict.fromkeys(FAILURE_KEYS, ""),
@@ -63,9 +65,25 @@ def failures_of(registered: Mapping[str, Any], stage: str, node: str) -> list[di
                 "node": node,
                 "stage": entry.get("stage") or stage,
             }
-            whole["delegate"] = str(entry.get("delegate") or delegate)
+            whole["delegate"] = delegate or str(entry.get("delegate") or "")
             whole["tree"] = _tree_name(result, node)
             found.append(whole)
+    return found
+
+
+def _unsaid(result: Mapping[str, Any], delegate: str, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return a failure for each thing that a call says cannot be used, or reached from its node, without a failure that says why."""
+    told = list(entries)
+    found = []
+    if (result.get("usable") is False or result.get("unusable")) and not told:
+        what = ", ".join(map(shortened, (result.get("unusable") or [])[:10])) or "it"
+        found.append({"reason": f"says that {what} cannot be used, and not why"})
+    about = {entry.get("delegate") for entry in told}
+    found += [
+        {"reason": "says that it cannot reach this one, and not why", "delegate": peer}
+        for peer in ([] if delegate else result.get("unreachable_peers") or [])
+        if peer not in about
+    ]
     return found
 
 
@@ -129,14 +147,14 @@ def record(state: Mapping[str, Any], registered: Mapping[str, Any], stage: str, 
         if (result.get("unreachable") or result.get("failed") or unusable) and place not in new["down"]:
             new["down"] = [*new["down"], place]
         new["closed"] = [*new["closed"], *_closed(result, place)]
-        new["down"] = [
-            *new["down"],
-            *(peer for peer in result.get("unreachable_peers") or [] if peer not in new["down"]),
-        ]
+        own = not _delegate(result, node)
+        peers = (result.get("unreachable_peers") or []) if own else []
+        new["down"] = [*new["down"], *(peer for peer in dict.fromkeys(peers) if peer not in new["down"])]
         new["notes"] = [*new["notes"], *(f"{place}: {note}" for note in result.get("notes") or [])]
         new["notes"] = [*new["notes"], *_left_alone(result, place)]
-        new["sent"] = {**new["sent"], **(result.get("sent") or {})}
-        new["discovered"] = new["discovered"] and result.get("discovered") is not False
+        if own:
+            new["sent"] = {**new["sent"], **(result.get("sent") or {})}
+            new["discovered"] = new["discovered"] and result.get("discovered") is not False
         proved = result.get("proved") or []
         of_source = _place(result, node)[1] or node
         new["contents"] = {
@@ -144,13 +162,13 @@ def record(state: Mapping[str, Any], registered: Mapping[str, Any], stage: str, 
             **{
                 f"{place}/{of_source}/{entry['relpath']}": f"{entry['alg']}:{entry['dig']}:{entry['size']}"
                 for entry in proved
-                if entry.get("dig")
+                if all(entry.get(key) for key in ("dig", "alg", "size"))
             },
         }
         new["proved"] = [*new["proved"], *({**entry, "node": place} for entry in proved)]
         if stage == "dump" and "tarballs" in result:
             new["tarballs"] = {entry["relpath"]: dict(entry) for entry in result["tarballs"]}
-            new["predicted"] = [entry["relpath"] for entry in result["tarballs"] if not entry["dig"]]
+            new["predicted"] = [entry["relpath"] for entry in result["tarballs"] if not entry.get("dig")]
     return new
 
 
@@ -255,34 +273,44 @@ def sendable(listed: Mapping[str, Any], state: Mapping[str, Any]) -> list[dict[s
     }
     return [
         {key: entry.get(key) for key in ("relpath", "size", "dig", "alg", "record")}
-        for entry in listed.get("tarballs", [])
-        if entry["state"] == "verified" and entry["relpath"] not in bad and is_relpath(entry["relpath"])
+        for result in results_of(listed)
+        for entry in result.get("tarballs") or []
+        if entry.get("state") == "verified" and entry["relpath"] not in bad and is_relpath(entry["relpath"])
     ]
 
 
 def deliveries(
-    plan: Mapping[str, Any], source: str, prepared: Mapping[str, Any], tarballs: Sequence[Mapping[str, Any]]
+    plan: Mapping[str, Any],
+    source: str,
+    prepared: Mapping[str, Any],
+    tarballs: Sequence[Mapping[str, Any]],
+    predicted: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """Given the plan, a source, what its targets asked for and its tarballs, return what goes where and how.
+    """Given the plan, a source, what its targets asked for, its tarballs and those predicted, return what goes where and how.
 
+    What a target asks for and the source does not have is left out: `unlisted` tells of it.
     Each entry has what tarball_send needs, and `base`, `node`, and the `source` as a peer where the target fetches, for
     tarball_accept. Targets that need nothing are left out, and those that are busy. Those that fetch come last.
     """
-    known = {entry["relpath"]: entry for entry in tarballs}
+    known: dict[str, Mapping[str, Any]] = {
+        **{path: {"relpath": path, "size": 0, "dig": "0", "alg": "sha256"} for path in predicted},
+        **{entry["relpath"]: entry for entry in tarballs},
+    }
     found = []
     for result in results_of(prepared):
         tree = result.get(str(result.get("ansible_loop_var") or "item")) or {}
-        if not result.get("send") or result.get("busy"):
+        asked = [path for path in dict.fromkeys(result.get("send") or []) if path in known]
+        if not asked or result.get("busy"):
             continue
         node, fetched = tree["node"], is_fetched(plan, source, tree["node"])
         entry = {
             "node": node,
             "base": tree["base"],
-            "tarballs": [
-                known.get(path, {"relpath": path, "size": 0, "dig": "0", "alg": "sha256"}) for path in result["send"]
-            ],
+            "tarballs": [known[path] for path in asked],
             "fetched": fetched,
-            "peer": {"node": node, "folder": result["incoming"]} if fetched else connection(plan, source, node),
+            "peer": {"node": node, "folder": _incoming(plan, source, node)}
+            if fetched
+            else connection(plan, source, node),
             "source": connection(plan, source, node) if fetched else {},
             **{name: tree[name] for name in ("nice", "ionice")},
         }
@@ -292,13 +320,43 @@ def deliveries(
 
 def deliveries_again(deliveries: Sequence[Mapping[str, Any]], accepted: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Given what went where and what accepting registered, return what is to go once more, as its bytes were wrong."""
-    wrong = {_delegate(result, ""): result.get("wrong") for result in results_of(accepted)}
-    return [{**entry, "tarballs": wrong[entry["node"]]} for entry in deliveries if wrong.get(entry["node"])]
+    wrong = {
+        _delegate(result, ""): {entry["relpath"]: entry.get("wrong") or "" for entry in result.get("wrong") or []}
+        for result in results_of(accepted)
+    }
+    again = []
+    for entry in deliveries:
+        told = wrong.get(entry["node"], {})
+        tarballs = [
+            {**tarball, "wrong": told[tarball["relpath"]]}
+            for tarball in entry["tarballs"]
+            if tarball["relpath"] in told
+        ]
+        again += [{**entry, "tarballs": tarballs}] if tarballs else []
+    return again
+
+
+def unlisted(registered: Mapping[str, Any], tarballs: Sequence[Any]) -> dict[str, Any]:
+    """Given what preparing or accepting registered and the tarballs of the source, return what `record` takes: a failure for
+    each target that asks for others."""
+    known = {entry["relpath"] if isinstance(entry, Mapping) else entry for entry in tarballs}
+    found = []
+    for result in results_of(registered):
+        asked = [*(result.get("send") or []), *(entry["relpath"] for entry in result.get("wrong") or [])]
+        if others := [path for path in dict.fromkeys(asked) if path not in known]:
+            more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+            reason = f"asks for what the source does not have, and does not get it: {', '.join(map(shortened, others[:3]))}{more}"
+            loop = str(result.get("ansible_loop_var") or "item")
+            entry = failure("synchronize", reason, relpath=others[0] if is_relpath(others[0]) else "")
+            found.append({"ansible_loop_var": loop, loop: result.get(loop), "failures": [entry]})
+    return {"results": found}
 
 
 def busy_trees(prepared: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Given what preparing registered, return the trees on targets into which as many transfers go on as may."""
-    return [dict(result[str(result["ansible_loop_var"])]) for result in results_of(prepared) if result.get("busy")]
+    return [
+        dict(result[str(result["ansible_loop_var"])]) for result in results_of(prepared) if result.get("busy") is True
+    ]
 
 
 def all_failures(states: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -361,14 +419,14 @@ def summary(plan: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) ->
     lines = []
     for node, state in sorted(states.items()):
         for relpath, entry in sorted(state.get("tarballs", {}).items()):
-            made = "would be made" if not entry["dig"] else f"{entry['size']} bytes, {entry['seconds']} s"
+            made = f"{entry.get('size')} bytes, {entry.get('seconds')} s" if entry.get("dig") else "would be made"
             lines.append(f"{node}: {relpath}: {made}")
         lines += [f"{node} -> {target}: {count} bytes sent" for target, count in sorted(state.get("sent", {}).items())]
         for title, found in sorted(state.get("checked", {}).items()):
             what = "1 tarball matches its" if found["match"] == 1 else f"{found['match']} tarballs match their"
             lines.append(f"{title}: {what} dna, {found['bytes']} bytes read")
         for entry in state.get("proved", []):
-            proved = f"proved to restore, {entry['seconds']} s" if entry["when"] else "would be drilled"
+            proved = f"proved to restore, {entry.get('seconds')} s" if entry.get("when") else "would be drilled"
             lines.append(f"{entry['node']}: {entry['relpath']}: {proved}")
         lines += [f"note: {note}" for note in state.get("notes", [])]
     return [one_line(line) for line in lines]
@@ -400,8 +458,9 @@ def connection(plan: Mapping[str, Any], source: str, target: str) -> dict[str, A
     ends = plan["sources"][source], plan["targets"][target]
     caller, called = reversed(ends) if fetched else ends
     found: dict[str, Any] = {"node": source if fetched else target}
-    private = os.path.join(called["base" if fetched else "target_base"], ".altbackup")
-    found["folder"] = os.path.join(private, *(("outgoing", target) if fetched else ("incoming", source)))
+    found["folder"] = (
+        os.path.join(called["base"], ".altbackup", "outgoing", target) if fetched else _incoming(plan, source, target)
+    )
     found.update({name: max(caller[name], called[name]) for name in ("connect_timeout", "io_timeout")})
     if limits := [end["bwlimit"] for end in ends if end.get("bwlimit")]:
         found["bwlimit"] = f"{min(limits)}b"  # rsync takes a bare number for KiB
@@ -414,6 +473,11 @@ def connection(plan: Mapping[str, Any], source: str, target: str) -> dict[str, A
         else:
             found.update({name: called[name] for name in ("nice", "ionice") if called[name]})
     return found
+
+
+def _incoming(plan: Mapping[str, Any], source: str, target: str) -> str:
+    """Return the folder of a target into which a source's tarballs come."""
+    return os.path.join(plan["targets"][target]["target_base"], ".altbackup", "incoming", source)
 
 
 def node_bases(plan: Mapping[str, Any], node: str) -> list[str]:
@@ -434,6 +498,8 @@ def without_keys(values: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> li
 
 LISTED_KEYS = ("node", "source", "category", "name", "stamp", "relpath", "size", "dig", "alg", "state")
 
+_UNTOLD: dict[str, Any] = {**dict.fromkeys(LISTED_KEYS, ""), "size": 0}
+
 
 def listed(registered: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
     """Given what tarball_list registered on a node, return its tarballs, each with node, source and role of its tree, newest last."""
@@ -442,7 +508,8 @@ def listed(registered: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
         place, source, role = _place(result, node)
         more = {"node": place, "source": source, "role": role}
         found += [
-            {key: {**entry, **more}[key] for key in (*LISTED_KEYS, "role")} for entry in result.get("tarballs") or []
+            {key: {**entry, **more}.get(key, _UNTOLD.get(key)) for key in (*LISTED_KEYS, "role")}
+            for entry in result.get("tarballs") or []
         ]
     return found
 
@@ -458,7 +525,7 @@ def table(tarballs: Sequence[Mapping[str, Any]]) -> list[str]:
         (
             one_line(place_of(entry)),
             one_line(str(entry["state"])),
-            f"{entry['size']:,}",
+            f"{read_value('bytes_freed', entry.get('size')) or 0:,}",
             one_line(str(entry["dig"]))[:12],
             one_line(str(entry["relpath"])),
         )

@@ -15,7 +15,7 @@ from ..module_utils.items import CATEGORIES, Item, check_name, nearest, parse_it
 from ..module_utils.ssh_words import shown
 from ..module_utils.stamps import day_of, earliest_moment, interpret_day, latest_stamp, stamp_at
 from ..module_utils.visible import visible
-from .secrecy import mask
+from .secrecy import mask, mask_text, quoted
 from .settings import PREFIX, Unreadable, describe_unknown, names, validate
 
 SOURCES = "sources"
@@ -207,7 +207,7 @@ def _run_settings(
             distinct.setdefault(repr(values[host][name]), []).append(host)
             chosen[name] = values[holders[0]][name]
         if len(distinct) > 1:
-            where = "; ".join(f"{text} on {', '.join(same)}" for text, same in distinct.items())
+            where = "; ".join(f"{quoted(values[same[0]][name])} on {', '.join(same)}" for same in distinct.values())
             general.append(
                 f"{name} is one for the whole run, but is {where}: set it for all hosts, in group_vars/all or with -e"
             )
@@ -356,7 +356,7 @@ def _common(host: str, values: Mapping[str, Any], connection: Mapping[str, Any],
     try:
         entry["rsync_port"] = int(entry["rsync_port"]) if entry["rsync_port"] else None
     except (ValueError, TypeError, OverflowError):
-        errors.add(host, "ansible_port", f"is {entry['rsync_port']!r}, not a whole number: write one, like 22")
+        errors.add(host, "ansible_port", f"is {quoted(entry['rsync_port'])}, not a whole number: write one, like 22")
         entry["rsync_port"] = None
     return entry
 
@@ -459,11 +459,12 @@ def _sorted_items(values: Iterable[Any]) -> tuple[list[Item], list[dict[str, str
         try:
             good.append((value, parse_item(value)))
         except InvalidInput as error:
-            bad.append(_item_error(value, str(error)))
+            bad.append(_item_error(value, mask_text(str(error))))
         except (TypeError, ValueError):
             bad.append(
                 _item_error(
-                    value, f"item {value!r}: a value has a wrong type: kind, name and path are texts, exclude is a list"
+                    value,
+                    f"item {quoted(value)}: a value has a wrong type: kind, name and path are texts, exclude is a list",
                 )
             )
     counts = Counter(item.key for _, item in good)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from ..module_utils.errors import InvalidInput
+from .secrecy import quoted
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _BYTES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
@@ -16,7 +17,7 @@ def parse_duration(value: object) -> float:
     seconds = float(match[1]) * _SECONDS[match[2]] if match and not isinstance(value, bool) else 0.0
     if seconds <= 0:
         raise InvalidInput(
-            f"{value!r} is not a duration above 0: write seconds, or a number and a unit, like 15s, 2m, 6h"
+            f"{quoted(value)} is not a duration above 0: write seconds, or a number and a unit, like 15s, 2m, 6h"
         )
     return seconds
 
@@ -30,7 +31,7 @@ def parse_size(value: object) -> int:
     size = int(float(match[1]) * _BYTES[match[2]]) if match and not isinstance(value, bool) else 0
     if size <= 0:
         raise InvalidInput(
-            f"{value!r} is not a number of bytes above 0: write one with K, M, G or T, like 20G, or leave it empty"
+            f"{quoted(value)} is not a number of bytes above 0: write one with K, M, G or T, like 20G, or leave it empty"
         )
     return size
 
@@ -44,6 +45,7 @@ def parse_rate(value: object, least: int = 1024) -> int:
     rate = int(float(match[1]) * _BYTES[match[2]]) if match and not isinstance(value, bool) else 0
     if rate < least:
         raise InvalidInput(
-            f"{value!r} is not a rate of at least {'1K' if least == 1024 else least} bytes a second: write a number with K, M or G, like 10M, or leave it empty"
+            f"{quoted(value)} is not a rate of at least {'1K' if least == 1024 else least} bytes a second: "
+            "write a number with K, M or G, like 10M, or leave it empty"
         )
     return rate

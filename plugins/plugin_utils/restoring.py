@@ -16,6 +16,8 @@ from ..module_utils.restored import SUFFIX
 from ..module_utils.stamps import Moment, day_of, interpret_day, is_stamp
 from ..module_utils.visible import one_line
 from . import outcomes
+from .results import SAID, read_result
+from .secrecy import quoted
 from .settings import parse_mode
 
 KEYS = (
@@ -86,7 +88,7 @@ def _key(value: Any) -> str:
 def parse_entry(value: Any, plan: Mapping[str, Any], hosts: Sequence[str]) -> dict[str, Any]:
     """Given an entry of altbackup_restore, return the order: the same keys, all filled in. Raise InvalidInput with all its errors."""
     if not isinstance(value, Mapping):
-        raise InvalidInput(f"{value!r} is not a mapping of source, kind and name")
+        raise InvalidInput(f"{quoted(value)} is not a mapping of source, kind and name")
     given = {str(key): entry for key, entry in value.items() if entry is not None}
     errors = [f"unknown key {key!r}, {nearest(key, KEYS)}" for key in given if key not in KEYS]
     errors += [f"key {key!r} is missing" for key in _REQUIRED if key not in given]
@@ -129,7 +131,7 @@ def parse_entry(value: Any, plan: Mapping[str, Any], hosts: Sequence[str]) -> di
 
 def _wrong_types(given: Mapping[str, Any]) -> list[str]:
     errors = [
-        f"{key} {given[key]!r} is neither true nor false"
+        f"{key} {quoted(given[key])} is neither true nor false"
         for key in _FLAGS
         if not isinstance(given.get(key, False), bool)
     ]
@@ -138,7 +140,7 @@ def _wrong_types(given: Mapping[str, Any]) -> list[str]:
         number = key in ("owner", "group") and isinstance(value, int) and not isinstance(value, bool)
         if key not in _FLAGS and not number and (not isinstance(value, str) or "\0" in value or "\n" in value):
             hint = ", with quotes" if key in ("mode", "name", "at") else ""
-            errors.append(f"{key} {value!r} is not a text{hint}")
+            errors.append(f"{key} {quoted(value)} is not a text{hint}")
     return errors
 
 
@@ -170,7 +172,7 @@ def _candidates(order: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
         known = [source, *plan["targets"]]
         if order["from"] not in known:
             raise InvalidInput(
-                f"from {order['from']!r} is neither {source} nor a target, {nearest(order['from'], known)}"
+                f"from {quoted(order['from'])} is neither {source} nor a target, {nearest(order['from'], known)}"
             )
         return [order["from"]]
     return sorted([*targets, *([source] if source not in targets else [])], key=lambda node: node != order["to_host"])
@@ -180,12 +182,12 @@ def _destination(order: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
     """Return the path at which the thing is to stand. Raise InvalidInput."""
     path = order["to"] or ("" if order["member"] else _path_of(order["source"], order["kind"], order["key"], plan))
     if order["member"] and not order["to"]:
-        raise InvalidInput(f"member {order['member']!r} needs a path to put it, as to")
+        raise InvalidInput(f"member {quoted(order['member'])} needs a path to put it, as to")
     if not path:
         entry = plan["sources"][order["source"]]
         hint = nearest(order["name"], [item["name"] for item in entry["items"] if item["kind"] == order["kind"]])
         raise InvalidInput(
-            f"{order['name']!r} is no {order['kind']} item of {order['source']}, {hint}. "
+            f"{quoted(order['name'])} is no {order['kind']} item of {order['source']}, {hint}. "
             "For one that the inventory no longer names, give the path where it is to stand, as to"
         )
     if not os.path.isabs(path):
@@ -313,11 +315,12 @@ def choose(
     not count; what nothing honest can have made is a failure. Where nodes differ on the stamp that is the newest, nothing is chosen.
     """
     moment = Moment(plan["stamp"], plan["clock"])
+    found = {node: read_result(registered, _STAGE) for node, registered in found.items()}
     chosen: list[dict[str, Any]] = []
-    failures: list[dict[str, Any]] = _ahead(orders, found, moment)
+    failures: list[dict[str, Any]] = [*_lies(found), *_ahead(orders, found, moment)]
     notes: dict[str, list[str]] = {}
     for order in orders:
-        offers, passed = _offers(order, found, moment)
+        offers, passed = _offers(plan, order, found, moment)
         if not offers:
             reason = f"no node holds what {_title(order)} needs: {'; '.join(passed)}"
             failures.append(_failure(order["to_host"], reason, order["key"]))
@@ -357,6 +360,16 @@ def _ahead(
             reason = ahead_reason(os.path.join(tree["base"], paths[0]), len(paths) - 1, moment)
             failures.append({**_failure(node, reason, key), "relpath": paths[0]})
     return failures
+
+
+def _lies(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return a failure for each node that said what is no result."""
+    return [
+        _failure(node, entry["reason"])
+        for node, registered in found.items()
+        for entry in registered.get("failures") or []
+        if entry["reason"].startswith(SAID)
+    ]
 
 
 def _of_item(tree: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
@@ -402,7 +415,7 @@ def _title(order: Mapping[str, Any]) -> str:
 
 
 def _offers(
-    order: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]], moment: Moment
+    plan: Mapping[str, Any], order: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]], moment: Moment
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Return what the nodes have to offer, the newest of each, and why the others have nothing."""
     offers, passed = [], []
@@ -415,7 +428,7 @@ def _offers(
                     {
                         "node": node,
                         "rank": rank,
-                        "base": tree["base"],
+                        "base": base_of(plan, node, order["source"]),
                         "tarballs": tarballs,
                         "stamp": tarballs[-1]["stamp"],
                     }
@@ -437,7 +450,7 @@ def _tree_on(node: str, source: str, registered: Mapping[str, Any] | None) -> tu
         reasons = [entry["reason"] for entry in registered.get("failures") or []] or [registered.get("msg")]
         return {}, " ".join(" ".join(map(str, reasons)).split())
     tree = next((tree for tree in registered.get("trees") or [] if tree["source"] == source), None)
-    return (dict(tree), str(tree["problem"])) if tree else ({}, "did not tell what it holds")
+    return (dict(tree), str(tree.get("problem") or "")) if tree else ({}, "did not tell what it holds")
 
 
 def _newest(order: Mapping[str, Any], tree: Mapping[str, Any], moment: Moment) -> list[dict[str, Any]]:
@@ -452,7 +465,9 @@ def _newest(order: Mapping[str, Any], tree: Mapping[str, Any], moment: Moment) -
         if moment.counts(entry["stamp"]) or (order["at"] == entry["stamp"] and not moment.is_ahead(entry["stamp"]))
     ]
     if not there:
-        raise InvalidInput(f"{tree['base']} has no tarball of {order['key']}, {nearest(order['key'], tree['keys'])}")
+        raise InvalidInput(
+            f"{tree['base']} has no tarball of {order['key']}, {nearest(order['key'], tree.get('keys') or [])}"
+        )
     if not own:
         raise InvalidInput(f"has none of {order['key']} that counts: all are stamped later than {moment.stamp}")
     wanted = [entry for entry in own if not order["at"] or order["at"] in (entry["stamp"], day_of(entry["stamp"]))]
@@ -650,7 +665,7 @@ def record_restore(
             aside = f"; what stood there is now {result['aside']}" if result.get("aside") else ""
             marker = f"{result['destination']}{SUFFIX}"
             notes.append(
-                f"restored {item['label']}: {item['size']} bytes of tarballs, {result['seconds']} s{aside}. "
+                f"restored {item['label']}: {item['size']} bytes of tarballs, {result.get('seconds', 0)} s{aside}. "
                 f"It is not backed up while {marker} is there (altbackup_adopt)"
             )
     new["notes"] = [*new["notes"], *(f"{node}: {note}" for note in notes)]

@@ -18,6 +18,10 @@ SECRET_NAME = re.compile(
 """What the name of a variable that holds a secret looks like."""
 SSH_OPTIONS = re.compile(r"(?:^|_)(?:ssh_(?:\w+_)?args|(?:scp|sftp)_extra_args)$", re.IGNORECASE)
 """What the name of a variable with options of ssh looks like, of which some may hold secrets"""
+UNQUOTED = re.compile(rf"{SECRET_NAME.pattern}|{SSH_OPTIONS.pattern}|(?:^|_)ssh_key$", re.IGNORECASE)
+"""What the name of a variable looks like of which a wrong value is not shown: it may be a secret in a wrong place"""
+_QUOTED = 160
+"""Most characters of a value that a message shows"""
 _SECRET_TEXT = re.compile(
     r"(?<![\w-])(?P<word>[\w-]{0,64}(?:passw|passphrase|secret|token|credential)[\w-]{0,64}[\"'\\]{0,4}\s{0,8}[=:]\s{0,8})"
     r"(?:\"[^\"\n]{1,1024}\"|'[^'\n]{1,1024}'|[^\s,;&]+)"
@@ -25,6 +29,12 @@ _SECRET_TEXT = re.compile(
     r"|(?P<command>sshpass\s+-p\s*)\S+",
     re.IGNORECASE,
 )
+
+
+def quoted(value: Any) -> str:
+    """Given a value that is refused, return it as a message quotes it: without secrets, and of so many characters at most."""
+    text = repr(mask(value))
+    return text if len(text) <= _QUOTED else f"{text[: _QUOTED - 3]}..."
 
 
 def mask(value: Any) -> Any:

@@ -20,6 +20,7 @@ from ..module_utils.errors import InvalidInput
 from ..module_utils.items import nearest, parse_keep
 from ..module_utils.priority import ionice_words
 from .quantities import parse_duration, parse_rate, parse_size
+from .secrecy import UNQUOTED, quoted
 
 PREFIX = "altbackup_"
 SPECS = Path(__file__).parents[2] / "roles" / "altbackup" / "meta" / "argument_specs.yml"
@@ -117,6 +118,7 @@ def as_list(value: Any) -> list[Any]:
 def _convert(name: str, option: Mapping[str, Any], value: Any) -> Any:
     """Given a variable, its option and a value, return it in the declared type. Raise InvalidInput."""
     kind = option["type"]
+    shown = "its value (which is not shown)" if UNQUOTED.search(name) else quoted(value)
     if name == "altbackup_keep":
         return value
     if (
@@ -124,23 +126,23 @@ def _convert(name: str, option: Mapping[str, Any], value: Any) -> Any:
         or (kind == "str" and isinstance(value, (dict, list)))
         or (option.get("elements") == "raw" and not isinstance(value, list))
     ):
-        raise InvalidInput(f"{value!r} is not {_EXPECTED[kind]}")
+        raise InvalidInput(f"{shown} is not {_EXPECTED[kind]}")
     if (
         option.get("elements") == "str"
         and isinstance(value, list)
         and any(isinstance(entry, (dict, list)) for entry in value)
     ):
-        raise InvalidInput(f"{value!r} is not a list of texts")
+        raise InvalidInput(f"{shown} is not a list of texts")
     try:
         outcome = ArgumentSpecValidator({name: option}).validate({name: value})
     except OverflowError:  # .inf
-        raise InvalidInput(f"{value!r} is not {_EXPECTED[kind]}") from None
+        raise InvalidInput(f"{shown} is not {_EXPECTED[kind]}") from None
     if not outcome.error_messages:
         return outcome.validated_parameters[name]
     choices = option.get("choices")
     if choices:
-        raise InvalidInput(f"{value!r} is not one of {', '.join(choices)}")
-    raise InvalidInput(f"{value!r} is not {_EXPECTED[kind]}")
+        raise InvalidInput(f"{shown} is not one of {', '.join(choices)}")
+    raise InvalidInput(f"{shown} is not {_EXPECTED[kind]}")
 
 
 def _parse(name: str, value: Any) -> Any:
@@ -152,7 +154,7 @@ def _parse(name: str, value: Any) -> Any:
 def parse_base(value: str) -> str:
     """Given the path of a base, return it without trailing slashes and dots. Raise InvalidInput unless it is absolute."""
     if not os.path.isabs(value) or "\0" in value:
-        raise InvalidInput(f"{value!r} is not an absolute path: write it from the root, like /home/scm/backup")
+        raise InvalidInput(f"{quoted(value)} is not an absolute path: write it from the root, like /home/scm/backup")
     return "/" + os.path.normpath(value).lstrip("/")
 
 
@@ -201,7 +203,7 @@ def _discover(value: Mapping[str, Any]) -> dict[str, str]:
         if kind not in DISCOVERABLE:
             raise InvalidInput(f"kind {kind!r} cannot be discovered, {nearest(str(kind), DISCOVERABLE)}")
         if not isinstance(folder, str) or not os.path.isabs(folder) or "\0" in folder:
-            raise InvalidInput(f"the folder of {kind}, {folder!r}, is not an absolute path")
+            raise InvalidInput(f"the folder of {kind}, {quoted(folder)}, is not an absolute path")
     return {kind: os.path.normpath(folder) for kind, folder in value.items()}
 
 
@@ -211,7 +213,7 @@ def _transport(value: object) -> str | dict[str, str]:
         where = f" for {target}" if target else ""
         if mode not in TRANSPORTS:
             raise InvalidInput(
-                f"{mode!r}{where} is not one of {', '.join(TRANSPORTS)}: write push, or a mapping like {{cms01: push}}"
+                f"{quoted(mode)}{where} is not one of {', '.join(TRANSPORTS)}: write push, or a mapping like {{cms01: push}}"
             )
     return {str(target): str(mode) for target, mode in value.items()} if isinstance(value, Mapping) else str(value)
 
@@ -238,7 +240,7 @@ def _ssh_args(value: str) -> list[str]:
 def parse_mode(value: str) -> str:
     """Given a mode, return it. Raise InvalidInput unless it is empty, or three or four octal digits."""
     if value and not re.fullmatch(r"[0-7]{3,4}", value, re.ASCII):
-        raise InvalidInput(f"{value!r} is not three or four octal digits in quotes, like '0750'")
+        raise InvalidInput(f"{quoted(value)} is not three or four octal digits in quotes, like '0750'")
     return value
 
 

@@ -686,3 +686,63 @@ def test_tree_that_is_a_mount_of_its_own_is_said_to_be_that(pair: Pair) -> None:
         f"{relpath(DAY3)} cannot be accepted: {pair.tree}/folders/notes/2013/05/10/104701 is not on the file"
     )
     assert pair.run() == []
+
+
+def test_equal_content_of_two_items_travels_once_and_each_gets_it(pair: Pair) -> None:
+    items = ("folders/notes", "folders/other", "git/third")
+    for item in items:
+        put(pair.source, relpath(DAY3, item), content(1))
+    assert pair.run() == []
+    assert pair.wire < 1.1 * 20_000
+    assert sorted(pair.there()) == sorted(relpath(DAY3, item) for item in items)
+    assert pair.prepare()["send"] == []
+
+
+def test_twin_of_another_item_that_is_damaged_before_it_is_linked_is_not_taken(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for item in ("folders/notes", "folders/other"):
+        put(pair.source, relpath(DAY3, item), content(1))
+    moved = receive.point_last
+
+    def damage(tree: Any, key: str, stamp: str, moment: Moment) -> bool:
+        path = Path(tree.base) / key / stamp / f"{key.split('/')[1]}.tar"
+        path.write_bytes(content(2))
+        return moved(tree, key, stamp, moment)
+
+    monkeypatch.setattr(receive, "point_last", damage)
+    (reason,) = pair.run()
+    assert "arrived with other bytes" in reason
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"relpath": "../../x"},
+        {"relpath": "/etc/shadow"},
+        {"size": "many"},
+        {"size": -5},
+        {"dig": "é" * 64},
+        {"dig": "../x"},
+        {"record": [1]},
+    ],
+)
+def test_what_is_no_tarball_is_named_for_its_target_and_the_others_are_sent(
+    pair: Pair, tmp_path: Path, lie: dict[str, Any]
+) -> None:
+    put(pair.source, relpath(DAY3), content(1))
+    good = pair.prepare()["tarballs"]
+    other = tmp_path / "incoming"
+    other.mkdir()
+    several = [("liar", [{**good[0], **lie}, *good]), ("other", good)]
+    deliveries = [(Peer(node, str(other)), tarballs) for node, tarballs in several]
+    result = transfer.send(
+        str(pair.source), *(([], Deadline(60), several) if pair.pull else (deliveries, Deadline(60)))
+    )
+    (told,) = result["failures"]
+    assert (told["delegate"], told["reason"].startswith("is not sent: ")) == ("liar", True)
+    if pair.pull:
+        assert all(os.listdir(folder) for folder in result["offered"].values())
+        assert list(result["offered"]) == ["liar", "other"]
+    else:
+        assert result["sent"] == {"liar": 20_000, "other": 20_000}

@@ -320,7 +320,7 @@ def test_deliveries_name_how_each_target_is_reached() -> None:
 def test_targets_that_fetch_are_told_how_they_reach_the_source_and_come_last() -> None:
     source = PLAN["sources"]["dayabay"] | {"transport": {"cms01": "pull", "sdu": "push"}}
     plan = {**PLAN, "sources": {"dayabay": source}}
-    pushed, fetched = outcomes.deliveries(plan, "dayabay", prepared("cms01", "sdu"), [])
+    pushed, fetched = outcomes.deliveries(plan, "dayabay", prepared("cms01", "sdu"), [], [SVN])
     assert (pushed["node"], fetched["node"], fetched["fetched"]) == ("sdu", "cms01", True)
     assert fetched["source"] == {
         "node": "dayabay",
@@ -442,7 +442,7 @@ DNA, OTHER = "sha256:aa:5", "sha256:bb:5"
 
 def drilled(node: str, dig: str, role: str = "target") -> dict[str, Any]:
     tree = {**TREE, "node": node, "role": role}
-    proof = {"relpath": SVN, "dig": dig, "alg": "sha256", "size": 5, "when": "now"}
+    proof = {"relpath": SVN, "dig": dig, "alg": "sha256", "size": 5, "when": "2013-05-11T04:00:00Z"}
     return {"results": [{"tree": tree, "ansible_loop_var": "tree", "proved": [proof]}]}
 
 

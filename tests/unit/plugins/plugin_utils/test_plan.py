@@ -521,3 +521,20 @@ def test_what_is_effective_is_shown_without_secrets() -> None:
 )
 def test_secrets_are_masked(value: Any, shown: Any) -> None:
     assert mask(value) == shown
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"kind": "svn", "name": "a", "path": {"password": "hunter22"}},
+        {"kind": "svn", "name": {"password": "hunter22"}, "path": "/x"},
+        {"kind": "folder", "name": "a", "path": "/x", "exclude": {"token": "hunter22"}},
+        "password=hunter22",
+        [{"password": "hunter22"}],
+    ],
+)
+def test_item_that_is_refused_is_named_without_its_secret(item: Any) -> None:
+    source = plan_of({"dayabay": {"altbackup_items": [item]}})["sources"]["dayabay"]
+    (bad,) = source["item_errors"]
+    assert bad["reason"]
+    assert "hunter22" not in bad["reason"]

@@ -395,7 +395,7 @@ def test_what_no_node_holds_is_a_failure_that_says_why_of_each() -> None:
 def test_the_same_machine_carries_nothing() -> None:
     nodes = {node: found(tarball(NEW)) for node in ("dayabay", "cms01", "sdu")}
     chosen = choose_one(order_of(), nodes)["chosen"][0]
-    assert (chosen["carry"], chosen["restore"]["base"]) == (None, "/copies/dayabay")
+    assert (chosen["carry"], chosen["restore"]["base"]) == (None, "/backup")
     local = {host: {"node": host} for host in HOSTS}
     chosen = choose_one(order_of(to_host="fresh"), nodes, peers=local)["chosen"][0]
     assert (chosen["carry"], chosen["restore"]["base"]) == (None, "/copies/dayabay")

@@ -257,3 +257,36 @@ def test_the_embedded_inventory_uses_known_variables_alone() -> None:
     }
     assert used
     assert used <= set(settings.names())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("altbackup_ssh_args", ["-o", "ProxyCommand=sshpass -p hunter22 ssh x"]),
+        ("altbackup_ssh_args", {"a": "hunter22"}),
+        ("altbackup_ssh_key", ["-----BEGIN OPENSSH PRIVATE KEY-----\nhunter22"]),
+        ("altbackup_base", {"password": "hunter22"}),
+        ("altbackup_base", "password=hunter22"),
+        ("altbackup_items", "token: hunter22"),
+        ("altbackup_bwlimit", "passphrase='hunter22 and more'"),
+        ("altbackup_connect_timeout", "secret=hunter22"),
+        ("altbackup_transport", {"cms01": "password=hunter22"}),
+        ("altbackup_transport", "password=hunter22"),
+        ("altbackup_discover", {"svn": "password=hunter22"}),
+        ("altbackup_targets", [{"name": "cms01", "password": "hunter22"}]),
+        ("altbackup_ext", "sshpass -p hunter22"),
+    ],
+)
+def test_setting_that_is_refused_is_named_without_its_secret(name: str, value: object) -> None:
+    problems = [problem for problem in settings.validate("source", {name: value})[1] if problem.variable == name]
+    assert problems, "it is refused"
+    assert "hunter22" not in problems[0].text
+
+
+@pytest.mark.parametrize("name", ["altbackup_base", "altbackup_bwlimit", "altbackup_items", "altbackup_ext"])
+def test_long_value_that_is_refused_is_shown_in_part(name: str) -> None:
+    (text,) = [
+        problem.text for problem in settings.validate("source", {name: "x" * 5000})[1] if problem.variable == name
+    ]
+    assert "xxx..." in text
+    assert len(text) < 400
