@@ -120,12 +120,15 @@ def dump(
         groups.setdefault(item.name, []).append(item)
     predict_or_make = _predict if check_mode else _dump_item
 
+    mode = os.stat(tree.private).st_mode & 0o7777
     with Readers() as readers:
 
         def work(group: list[Item]) -> list[Outcome]:
             return [_guarded(predict_or_make, _Dump(item, context, form, readers)) for item in group]
 
         outcomes = [outcome for done in in_parallel(work, list(groups.values()), max(2, cores())) for outcome in done]
+    if not check_mode and any(outcome.refused for outcome in outcomes):
+        _close_private(tree, mode)
     for outcome in outcomes:
         failures += outcome.failures
         notes += outcome.notes
@@ -136,6 +139,21 @@ def dump(
         "failures": failures,
         "notes": notes,
     }
+
+
+def _close_private(tree: Tree, mode: int) -> None:
+    """Give private folders their modes back, through which readers without a view had to come to their scratch folders."""
+    for kind in ("tmp", "scratch", "building"):
+        for folder in (tree.private_path(kind), *_folders_in(tree.private_path(kind))):
+            if os.path.isdir(folder):
+                os.chmod(folder, 0o700)
+    os.chmod(tree.private, mode)
+
+
+def _folders_in(path: str) -> list[str]:
+    return (
+        [entry.path for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False)] if os.path.isdir(path) else []
+    )
 
 
 def _controller_items(

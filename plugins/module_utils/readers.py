@@ -9,6 +9,7 @@ run as its owner. However a reader hangs, it is ended from outside, with all tha
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import pickle
@@ -37,6 +38,8 @@ _LONGEST = 64 << 20
 """Most bytes of a message: of what is known of an item, such as the rows of each of its tables"""
 _GRACE = 2.0
 _PR_SET_PDEATHSIG = 1
+_FORBIDDEN = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EINVAL, errno.ENODEV)
+"""How a kernel, or what keeps a container, says that it gives no namespaces or mounts"""
 _HEADER = struct.Struct("!I")
 
 
@@ -312,7 +315,7 @@ def _keep(connection: int, stream: int, request: bytes) -> None:
         try:
             view.unshare()
         except OSError as error:
-            refused = f"{error.filename}: {error.strerror}"
+            refused = _refusal(error, *_FORBIDDEN, errno.ENOSPC)  # which is so many namespaces as there may be
     ended, alive = os.pipe()
     child = os.fork()
     if child == 0:
@@ -360,7 +363,7 @@ class _Start:
             try:
                 view.enter(self.places)
             except OSError as error:
-                self.refused = f"{error.filename}: {error.strerror}"
+                self.refused = _refusal(error, *_FORBIDDEN)
         _close_all_but(conversation.connection.fileno(), stream.fileno(), alive)
         if self.refused:
             processes.end_with_children()
@@ -374,6 +377,13 @@ class _Start:
                 view.limit_capabilities()
         value = function(Identity(self.owner, viewed=not self.refused), conversation, stream, *arguments)
         return {"value": value, "refused": self.refused}
+
+
+def _refusal(error: OSError, *numbers: int) -> str:
+    """Return how the kernel refuses a view. Raise the error if it tells of something else."""
+    if error.errno not in numbers:
+        raise error
+    return f"{error.filename}: {error.strerror}"
 
 
 def _let_through(places: Sequence[Place]) -> None:

@@ -176,6 +176,8 @@ def _calls(lines: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
 _WRITES = ("write", "pwrite64", "writev", "pwritev", "pwritev2", "ftruncate", "copy_file_range", "sendfile")
 _PASSING = (".altbackup/trash", ".altbackup/scratch", ".altbackup/tmp", ".altbackup/incoming")
 """Where a power cut may take what there is"""
+_IN_MEMORY = ("", "/tmp")
+"""Where readers put their views of the file system together, by open folders"""
 
 
 def unflushed(lines: Sequence[str]) -> tuple[int, list[str]]:
@@ -200,7 +202,7 @@ def unflushed(lines: Sequence[str]) -> tuple[int, list[str]]:
             flushed.difference_update(files)
         elif syscall in ("link", "linkat", "symlink", "symlinkat"):
             flushed.add(names[-1])
-        elif syscall in ("mkdir", "mkdirat") and not passing:
+        elif syscall in ("mkdir", "mkdirat") and not passing and os.path.dirname(names[-1]) not in _IN_MEMORY:
             pending.add(os.path.dirname(names[-1]))
         elif syscall.startswith("rename") and not passing and not _is_folder(names[-1]):
             old, new = names
