@@ -261,6 +261,13 @@ def _make_point(path: str, folder: bool) -> int:
     parts = [part for part in path.split("/") if part]
     above = os.open(_ROOT, os.O_PATH | os.O_DIRECTORY)
     try:
+        return _made_below(above, parts, folder)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error
+
+
+def _made_below(above: int, parts: Sequence[str], folder: bool) -> int:
+    try:
         for number, part in enumerate(parts):
             if number < len(parts) - 1 or folder:
                 with contextlib.suppress(FileExistsError):
