@@ -80,7 +80,13 @@ def ambiguous(form: str, name: str, evil: str, innocent: str) -> bytes:
         "x-twice": pax(record("path", innocent), record("path", evil)) + good,
         "x-reversed": pax(record("path", evil), record("path", innocent)) + good,
         "sparse": pax(record("GNU.sparse.name", evil), record("path", innocent)) + good,
-        "sparse-only": pax(record("GNU.sparse.major", "1"), record("GNU.sparse.minor", "0"), record("GNU.sparse.name", evil), record("GNU.sparse.realsize", str(len(_BODY)))) + good,
+        "sparse-only": pax(
+            record("GNU.sparse.major", "1"),
+            record("GNU.sparse.minor", "0"),
+            record("GNU.sparse.name", evil),
+            record("GNU.sparse.realsize", str(len(_BODY))),
+        )
+        + good,
         "g": pax(record("path", evil), kind=b"g") + good,
         "gx": pax(record("path", evil), kind=b"g") + pax(record("mtime", "1")) + good,
         "LL": long_name(evil) + long_name(innocent) + good,
@@ -92,7 +98,7 @@ def ambiguous(form: str, name: str, evil: str, innocent: str) -> bytes:
         "volume": header("x", b"V") + pax(record("path", evil)) + good,
         "continued": header(innocent, b"M", len(_BODY)) + padded(_BODY),
         "prefix": _prefixed(innocent, evil) + padded(_BODY),
-    }[form]  # fmt: skip
+    }[form]
 
 
 def _prefixed(innocent: str, evil: str) -> bytes:
@@ -106,9 +112,25 @@ def _prefixed(innocent: str, evil: str) -> bytes:
 
 
 FORMS = (
-    "L", "L-after", "xx", "x-twice", "x-reversed", "sparse", "sparse-only", "g", "gx", "LL", "nul", "nul-x", "charset", "size", "X",
-    "volume", "continued", "prefix",
-)  # fmt: skip
+    "L",
+    "L-after",
+    "xx",
+    "x-twice",
+    "x-reversed",
+    "sparse",
+    "sparse-only",
+    "g",
+    "gx",
+    "LL",
+    "nul",
+    "nul-x",
+    "charset",
+    "size",
+    "X",
+    "volume",
+    "continued",
+    "prefix",
+)
 
 
 def put(ground: Ground, node: str, key: str, stamp: str, filename: str, data: bytes, **more: str) -> dict[str, object]:
@@ -196,26 +218,85 @@ def _device(path: str, kind: bytes) -> Member:
 
 ARCHIVES: dict[str, tuple[str, Content]] = {
     "absolute": ("an absolute name", lambda top, vault: stream([folder(top), member(f"{vault}/new", b"x")])),
-    "dots": ("a name that leads out by ..", lambda top, vault: stream([folder(top), member(f"{top}/{away(vault)}/new", b"x")])),
+    "dots": (
+        "a name that leads out by ..",
+        lambda top, vault: stream([folder(top), member(f"{top}/{away(vault)}/new", b"x")]),
+    ),
     "top-link": ("a link in the place of the top folder", lambda top, vault: stream([_symlink(top, vault)])),
-    "below-link": ("a file below a link", lambda top, vault: stream([folder(top), _symlink(f"{top}/l", vault), member(f"{top}/l/secret", b"x")])),
-    "over-link": ("a file in the place of a link", lambda top, vault: stream([folder(top), _symlink(f"{top}/l", f"{vault}/secret"), member(f"{top}/l", b"x")])),
-    "folder-over-link": ("a folder in the place of a link", lambda top, vault: stream([folder(top), _symlink(f"{top}/l", vault), folder(f"{top}/l")])),
-    "hard-out": ("a hard link out by ..", lambda top, vault: stream([folder(top), _hardlink(f"{top}/h", f"{top}/{away(vault)}/secret")])),
-    "hard-absolute": ("an absolute hard link", lambda top, vault: stream([folder(top), _hardlink(f"{top}/h", f"{vault}/secret")])),
-    "hard-through": ("a hard link through a link", lambda top, vault: stream([folder(top), _symlink(f"{top}/l", vault), _hardlink(f"{top}/h", f"{top}/l/secret")])),
-    "hard-of-link": ("a file below a hard link of a link", lambda top, vault: stream([folder(top), _symlink(f"{top}/l", vault), _hardlink(f"{top}/h", f"{top}/l"), member(f"{top}/h/secret", b"x")])),
+    "below-link": (
+        "a file below a link",
+        lambda top, vault: stream([folder(top), _symlink(f"{top}/l", vault), member(f"{top}/l/secret", b"x")]),
+    ),
+    "over-link": (
+        "a file in the place of a link",
+        lambda top, vault: stream([folder(top), _symlink(f"{top}/l", f"{vault}/secret"), member(f"{top}/l", b"x")]),
+    ),
+    "folder-over-link": (
+        "a folder in the place of a link",
+        lambda top, vault: stream([folder(top), _symlink(f"{top}/l", vault), folder(f"{top}/l")]),
+    ),
+    "hard-out": (
+        "a hard link out by ..",
+        lambda top, vault: stream([folder(top), _hardlink(f"{top}/h", f"{top}/{away(vault)}/secret")]),
+    ),
+    "hard-absolute": (
+        "an absolute hard link",
+        lambda top, vault: stream([folder(top), _hardlink(f"{top}/h", f"{vault}/secret")]),
+    ),
+    "hard-through": (
+        "a hard link through a link",
+        lambda top, vault: stream([folder(top), _symlink(f"{top}/l", vault), _hardlink(f"{top}/h", f"{top}/l/secret")]),
+    ),
+    "hard-of-link": (
+        "a file below a hard link of a link",
+        lambda top, vault: stream(
+            [
+                folder(top),
+                _symlink(f"{top}/l", vault),
+                _hardlink(f"{top}/h", f"{top}/l"),
+                member(f"{top}/h/secret", b"x"),
+            ]
+        ),
+    ),
     "character": ("a character device", lambda top, _: stream([folder(top), _device(f"{top}/d", tarfile.CHRTYPE)])),
     "block": ("a block device", lambda top, _: stream([folder(top), _device(f"{top}/d", tarfile.BLKTYPE)])),
-    "renames": ("a differential that renames out", lambda top, vault: stream([folder(top, GNU__dumpdir=f"R{vault}/secret\0T{top}/taken\0\0")])),
-    "bomb": ("a bomb of 300 MB in 40 kB", lambda top, _: stream([folder(top), member(f"{top}/bomb", bytes(300 << 20))])),
-    "exabyte": ("a sparse file of an exabyte", lambda top, _: stream([folder(top), member(f"{top}/s", b"x", GNU__sparse__size=str(1 << 60), GNU__sparse__numblocks="1", GNU__sparse__map="0,1")])),
-    "second": ("a second archive behind the end", lambda top, _: stream([folder(top)]) + stream([member("../hidden", b"x")])),
-    "headers": ("80 MB of headers", lambda top, _: stream([folder(top), member(f"{top}/a", b"x", comment="x" * (80 << 20))])),
+    "renames": (
+        "a differential that renames out",
+        lambda top, vault: stream([folder(top, GNU__dumpdir=f"R{vault}/secret\0T{top}/taken\0\0")]),
+    ),
+    "bomb": (
+        "a bomb of 300 MB in 40 kB",
+        lambda top, _: stream([folder(top), member(f"{top}/bomb", bytes(300 << 20))]),
+    ),
+    "exabyte": (
+        "a sparse file of an exabyte",
+        lambda top, _: stream(
+            [
+                folder(top),
+                member(
+                    f"{top}/s", b"x", GNU__sparse__size=str(1 << 60), GNU__sparse__numblocks="1", GNU__sparse__map="0,1"
+                ),
+            ]
+        ),
+    ),
+    "second": (
+        "a second archive behind the end",
+        lambda top, _: stream([folder(top)]) + stream([member("../hidden", b"x")]),
+    ),
+    "headers": (
+        "80 MB of headers",
+        lambda top, _: stream([folder(top), member(f"{top}/a", b"x", comment="x" * (80 << 20))]),
+    ),
     "other-top": ("the top folder of another item", lambda top, _: stream([folder(GOOD), member(f"{GOOD}/x", b"x")])),
-    "negative": ("a member of a negative size", lambda top, _: stream([folder(top)])[:512] + _sized(f"{top}/n", b"\xff" * 12) + END),
-    "deep": ("a path of 3000 folders", lambda top, _: stream([folder(top), member(f"{top}/" + "d/" * 3000 + "x", b"x")])),
-}  # fmt: skip
+    "negative": (
+        "a member of a negative size",
+        lambda top, _: stream([folder(top)])[:512] + _sized(f"{top}/n", b"\xff" * 12) + END,
+    ),
+    "deep": (
+        "a path of 3000 folders",
+        lambda top, _: stream([folder(top), member(f"{top}/" + "d/" * 3000 + "x", b"x")]),
+    ),
+}
 
 
 def _sized(path: str, size: bytes) -> bytes:
@@ -414,13 +495,28 @@ for _form, (_what, _content) in ARCHIVES.items():
 _rows.add("archive-special", "folder", "an archive with setuid, setgid and a capability", lay_special, judge_special)
 for _name, _kind, _change, _what in (
     ("thing-git-commands", "git", with_commands, "settings that name commands, and alternates of root's"),
-    ("thing-git-links", "git", with_links("HEAD", "hooks/update", "info/exclude", "packed-refs"), "links to a file of root's at HEAD, hooks, info and packed-refs"),
+    (
+        "thing-git-links",
+        "git",
+        with_links("HEAD", "hooks/update", "info/exclude", "packed-refs"),
+        "links to a file of root's at HEAD, hooks, info and packed-refs",
+    ),
     ("thing-svn-hooks", "svn", with_hooks, "hooks"),
-    ("thing-svn-links", "svn", with_links("db/current", "db/fsfs.conf", "conf/passwd"), "links to a file of root's at db/current, db/fsfs.conf, conf/passwd"),
-    ("thing-trac-links", "trac", with_links("db/trac.db", "conf/trac.ini"), "links to a file of root's at db/trac.db and conf/trac.ini"),
+    (
+        "thing-svn-links",
+        "svn",
+        with_links("db/current", "db/fsfs.conf", "conf/passwd"),
+        "links to a file of root's at db/current, db/fsfs.conf, conf/passwd",
+    ),
+    (
+        "thing-trac-links",
+        "trac",
+        with_links("db/trac.db", "conf/trac.ini"),
+        "links to a file of root's at db/trac.db and conf/trac.ini",
+    ),
     ("thing-sqlite-schema", "sqlite", with_schema, "a schema that wants to load, write and attach"),
     ("thing-sqlite-link", "sqlite", with_links("sqlite.db"), "a link in the place of the database"),
-):  # fmt: skip
+):
     _rows.add(
         _name,
         _kind,

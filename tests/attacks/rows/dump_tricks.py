@@ -31,11 +31,30 @@ def lay_commands(ground: Ground, name: str) -> None:
     command = write(path.parent / "command", f"#!/bin/sh\nid -u >>{mark}\ncat\n")
     command.chmod(0o755)
     keys = (
-        "core.fsmonitor", "core.sshCommand", "core.pager", "core.editor", "core.askPass", "core.gitProxy", "core.alternateRefsCommand",
-        "credential.helper", "diff.external", "gpg.program", "pager.for-each-ref", "pager.config", "pager.cat-file",
-        "uploadpack.packObjectsHook", "filter.x.clean", "filter.x.smudge", "filter.x.process", "trailer.x.command",
-        "remote.origin.uploadpack", "remote.origin.vcs", "merge.x.driver", "interactive.diffFilter", "sequence.editor",
-    )  # fmt: skip
+        "core.fsmonitor",
+        "core.sshCommand",
+        "core.pager",
+        "core.editor",
+        "core.askPass",
+        "core.gitProxy",
+        "core.alternateRefsCommand",
+        "credential.helper",
+        "diff.external",
+        "gpg.program",
+        "pager.for-each-ref",
+        "pager.config",
+        "pager.cat-file",
+        "uploadpack.packObjectsHook",
+        "filter.x.clean",
+        "filter.x.smudge",
+        "filter.x.process",
+        "trailer.x.command",
+        "remote.origin.uploadpack",
+        "remote.origin.vcs",
+        "merge.x.driver",
+        "interactive.diffFilter",
+        "sequence.editor",
+    )
     for key in keys:
         as_attacker("git", "config", f"--file={path}/config", key, command)
     for key in ("for-each-ref", "rev-list", "pack-objects", "cat-file", "config", "fsck"):
@@ -404,8 +423,14 @@ for _kind in ("sqlite", "trac"):
     )
 _rows.add("sqlite-hot-journal", "sqlite", "a hot journal of the user's own", remembering(lay_rollback), unchanged_live)
 for _form, _value in {
-    "absolute": "@", "relative": "@@", "endless": "/dev/zero", "pipe": "pipe", "itself": "trac.ini", "terminal": "/dev/tty", "many": ", ".join(f"x{n}" for n in range(5000)),
-}.items():  # fmt: skip
+    "absolute": "@",
+    "relative": "@@",
+    "endless": "/dev/zero",
+    "pipe": "pipe",
+    "itself": "trac.ini",
+    "terminal": "/dev/tty",
+    "many": ", ".join(f"x{n}" for n in range(5000)),
+}.items():
     _rows.add(
         f"trac-inherit-{_form}",
         "trac",
@@ -414,8 +439,11 @@ for _form, _value in {
         link_judge("trac", "" if _form in ("itself", "many", "terminal") else "ini"),
     )
 for _form, _value in {
-    "absolute": "sqlite:@", "relative": "sqlite:@@", "through-link": "sqlite:sub/secret.db", "uri": "sqlite:@?mode=rwc",
-}.items():  # fmt: skip
+    "absolute": "sqlite:@",
+    "relative": "sqlite:@@",
+    "through-link": "sqlite:sub/secret.db",
+    "uri": "sqlite:@?mode=rwc",
+}.items():
     _rows.add(
         f"trac-database-{_form}",
         "trac",

@@ -125,9 +125,13 @@ def rest(ground: Ground) -> Iterator[str]:
     elif GOOD not in [entry.get("name") for entry in json.loads(listed.read_text())]:
         yield "list.yml does not list the good item"
     proved = [
-        (host, entry["name"]) for _, run, _ in ground.runs for host, _, result in run.calls
-        if isinstance(result.get("proved"), list) for entry in result["proved"] if isinstance(entry, dict)
-    ]  # fmt: skip
+        (host, entry["name"])
+        for _, run, _ in ground.runs
+        for host, _, result in run.calls
+        if isinstance(result.get("proved"), list)
+        for entry in result["proved"]
+        if isinstance(entry, dict)
+    ]
     if not any(name == GOOD for _, name in proved):
         yield "the good item was not proved"
     for playbook, run, _ in ground.runs:
@@ -139,63 +143,404 @@ def rest(ground: Ground) -> Iterator[str]:
 
 _STAMPED = f"folders/other/{NIGHT}/other.tar.zst"
 TARGET_LIES: dict[str, tuple[str, str, dict[str, Any], bool]] = {
-    "send-dots": ("synchronize", "asks to be sent a path that leads out by ..", {"tarball_prepare": {"send": ["../../../outside/send-dots/secret"]}}, True),
+    "send-dots": (
+        "synchronize",
+        "asks to be sent a path that leads out by ..",
+        {"tarball_prepare": {"send": ["../../../outside/send-dots/secret"]}},
+        True,
+    ),
     "send-absolute": ("synchronize", "asks to be sent a file of root's", {"tarball_prepare": {"send": ["@"]}}, True),
-    "send-other": ("synchronize", "asks to be sent what the source has not", {"tarball_prepare": {"send": [_STAMPED]}}, True),
-    "send-many": ("synchronize", "asks to be sent 100,000 tarballs", {"tarball_prepare": {"send": [_STAMPED] * 100000}}, True),
-    "send-types": ("synchronize", "asks in other types", {"tarball_prepare": {"send": [{"a": 1}, 5, None], "busy": []}}, True),
-    "results-types": ("synchronize", "returns other types for lists", {"tarball_prepare": {"notes": 5, "failures": "x", "unusable": 7, "send": 3}}, True),
-    "incoming": ("synchronize", "fetches, and names a folder of root's as its incoming one", {"tarball_prepare": {"incoming": "@"}}, True),
-    "incoming-option": ("synchronize", "fetches, and names an option as its incoming folder", {"tarball_prepare": {"incoming": "--rsh=touch /x"}}, True),
-    "accept-wrong": ("synchronize", "says that bytes were wrong, of paths that lead out", {"tarball_accept": {"wrong": [{"relpath": "../../../x", "size": -1, "dig": "/", "alg": "x"}]}}, True),
-    "accept-types": ("synchronize", "says that bytes were wrong, in other types", {"tarball_accept": {"wrong": "x", "tarballs": 5}}, True),
-    "peers": ("preflight", "says that the good target cannot be reached", {"preflight": {"unreachable_peers": [TARGET], "unusable": ["/"]}}, False),
-    "peers-types": ("preflight", "returns other types", {"preflight": {"unreachable_peers": 5, "items": "x", "notes": {"a": 1}, "usable": "maybe"}}, False),
-    "escapes": ("check", "says what terminals obey", {"dna_verify": {"failures": [{"reason": "^", "relpath": "^", "category": "^", "name": "^"}], "notes": ["^"]}}, True),
-    "templates": ("check", "says what templates obey", {"dna_verify": {"failures": [{"reason": "!", "relpath": "!", "name": "!"}], "notes": ["!"]}}, True),
-    "blames": ("check", "blames the good target", {"dna_verify": {"failures": [{"reason": "is damaged", "delegate": TARGET, "node": TARGET, "stage": "dump"}]}}, True),
-    "counts": ("check", "counts in other types", {"tarball_count": {"counts": "x", "relpaths": 5, "unexpected": {}}}, True),
-    "failures-many": ("check", "tells of 20,000 failures", {"dna_verify": {"failures": [{"reason": "x" * 50}] * 20000}}, True),
-    "nested": ("check", "returns what is nested 200 deep", {"dna_verify": {"failures": json.loads("[" * 200 + "]" * 200)}}, True),
+    "send-other": (
+        "synchronize",
+        "asks to be sent what the source has not",
+        {"tarball_prepare": {"send": [_STAMPED]}},
+        True,
+    ),
+    "send-many": (
+        "synchronize",
+        "asks to be sent 100,000 tarballs",
+        {"tarball_prepare": {"send": [_STAMPED] * 100000}},
+        True,
+    ),
+    "send-types": (
+        "synchronize",
+        "asks in other types",
+        {"tarball_prepare": {"send": [{"a": 1}, 5, None], "busy": []}},
+        True,
+    ),
+    "results-types": (
+        "synchronize",
+        "returns other types for lists",
+        {"tarball_prepare": {"notes": 5, "failures": "x", "unusable": 7, "send": 3}},
+        True,
+    ),
+    "incoming": (
+        "synchronize",
+        "fetches, and names a folder of root's as its incoming one",
+        {"tarball_prepare": {"incoming": "@"}},
+        True,
+    ),
+    "incoming-option": (
+        "synchronize",
+        "fetches, and names an option as its incoming folder",
+        {"tarball_prepare": {"incoming": "--rsh=touch /x"}},
+        True,
+    ),
+    "accept-wrong": (
+        "synchronize",
+        "says that bytes were wrong, of paths that lead out",
+        {"tarball_accept": {"wrong": [{"relpath": "../../../x", "size": -1, "dig": "/", "alg": "x"}]}},
+        True,
+    ),
+    "accept-types": (
+        "synchronize",
+        "says that bytes were wrong, in other types",
+        {"tarball_accept": {"wrong": "x", "tarballs": 5}},
+        True,
+    ),
+    "peers": (
+        "preflight",
+        "says that the good target cannot be reached",
+        {"preflight": {"unreachable_peers": [TARGET], "unusable": ["/"]}},
+        False,
+    ),
+    "peers-types": (
+        "preflight",
+        "returns other types",
+        {"preflight": {"unreachable_peers": 5, "items": "x", "notes": {"a": 1}, "usable": "maybe"}},
+        False,
+    ),
+    "escapes": (
+        "check",
+        "says what terminals obey",
+        {"dna_verify": {"failures": [{"reason": "^", "relpath": "^", "category": "^", "name": "^"}], "notes": ["^"]}},
+        True,
+    ),
+    "templates": (
+        "check",
+        "says what templates obey",
+        {"dna_verify": {"failures": [{"reason": "!", "relpath": "!", "name": "!"}], "notes": ["!"]}},
+        True,
+    ),
+    "blames": (
+        "check",
+        "blames the good target",
+        {"dna_verify": {"failures": [{"reason": "is damaged", "delegate": TARGET, "node": TARGET, "stage": "dump"}]}},
+        True,
+    ),
+    "counts": (
+        "check",
+        "counts in other types",
+        {"tarball_count": {"counts": "x", "relpaths": 5, "unexpected": {}}},
+        True,
+    ),
+    "failures-many": (
+        "check",
+        "tells of 20,000 failures",
+        {"dna_verify": {"failures": [{"reason": "x" * 50}] * 20000}},
+        True,
+    ),
+    "nested": (
+        "check",
+        "returns what is nested 200 deep",
+        {"dna_verify": {"failures": json.loads("[" * 200 + "]" * 200)}},
+        True,
+    ),
     "junk": ("preflight", "returns 20 MB of no JSON", {"preflight": "x" * (20 << 20)}, True),
-    "facts": ("preflight", "returns facts, hosts and groups", {"preflight": {"ansible_facts": {"altbackup_keep": 1, "ansible_python_interpreter": "/bin/false"}, "add_host": {"host_name": "evil", "groups": ["sources"], "host_vars": {}}, "add_group": "targets"}}, False),
-    "purged": ("purge", "says that it removed what is not its own", {"tarball_purge": {"removed": [f"{SOURCE}/x", 5], "failures": 3, "unverified": [{"a": 1}]}}, True),
-    "found-base": ("restore", "offers a newer copy from a folder of root's", {"tarball_find": {"each trees base": "@"}}, False),
-    "found-relpath": ("restore", "offers paths that lead out", {"tarball_find": {"each trees tarballs": [{"relpath": "folders/good/../../../x", "stamp": "2026/11/01/020000", "size": 1, "dig": "0" * 64, "alg": "sha256", "state": "verified", "base": "", "base_dig": "", "problem": "", "record": {}}]}}, False),
-    "found-types": ("restore", "offers other types", {"tarball_find": {"trees": [5, {"source": SOURCE, "tarballs": "x", "problem": "", "base": 7}]}}, False),
-    "found-size": ("restore", "offers a copy of 2**80 bytes", {"tarball_find": {"each trees tarballs": [{"relpath": f"folders/good/{NIGHT}/good.tar.zst", "stamp": NIGHT, "size": 1 << 80, "dig": "^", "alg": "sha256", "state": "verified", "base": "", "base_dig": "", "problem": "", "record": {}}]}}, False),
-    "listed": ("list", "lists what terminals and templates obey", {"tarball_list": {"more tarballs": [{"category": "^", "name": "!", "stamp": "^", "relpath": "^", "path": "x", "size": 1, "dig": "^", "alg": "!", "state": "^"}]}}, False),
-    "listed-types": ("list", "lists other types", {"tarball_list": {"tarballs": [5, None, {"relpath": 3}], "notes": 7}}, False),
-    "proved": ("drill", "proves what terminals obey, in other types", {"tarball_drill": {"proved": [{"relpath": "^", "name": "^", "when": "^", "seconds": "^"}, 5], "left": 3}}, False),
-}  # fmt: skip
+    "facts": (
+        "preflight",
+        "returns facts, hosts and groups",
+        {
+            "preflight": {
+                "ansible_facts": {"altbackup_keep": 1, "ansible_python_interpreter": "/bin/false"},
+                "add_host": {"host_name": "evil", "groups": ["sources"], "host_vars": {}},
+                "add_group": "targets",
+            }
+        },
+        False,
+    ),
+    "purged": (
+        "purge",
+        "says that it removed what is not its own",
+        {"tarball_purge": {"removed": [f"{SOURCE}/x", 5], "failures": 3, "unverified": [{"a": 1}]}},
+        True,
+    ),
+    "found-base": (
+        "restore",
+        "offers a newer copy from a folder of root's",
+        {"tarball_find": {"each trees base": "@"}},
+        False,
+    ),
+    "found-relpath": (
+        "restore",
+        "offers paths that lead out",
+        {
+            "tarball_find": {
+                "each trees tarballs": [
+                    {
+                        "relpath": "folders/good/../../../x",
+                        "stamp": "2026/11/01/020000",
+                        "size": 1,
+                        "dig": "0" * 64,
+                        "alg": "sha256",
+                        "state": "verified",
+                        "base": "",
+                        "base_dig": "",
+                        "problem": "",
+                        "record": {},
+                    }
+                ]
+            }
+        },
+        False,
+    ),
+    "found-types": (
+        "restore",
+        "offers other types",
+        {"tarball_find": {"trees": [5, {"source": SOURCE, "tarballs": "x", "problem": "", "base": 7}]}},
+        False,
+    ),
+    "found-size": (
+        "restore",
+        "offers a copy of 2**80 bytes",
+        {
+            "tarball_find": {
+                "each trees tarballs": [
+                    {
+                        "relpath": f"folders/good/{NIGHT}/good.tar.zst",
+                        "stamp": NIGHT,
+                        "size": 1 << 80,
+                        "dig": "^",
+                        "alg": "sha256",
+                        "state": "verified",
+                        "base": "",
+                        "base_dig": "",
+                        "problem": "",
+                        "record": {},
+                    }
+                ]
+            }
+        },
+        False,
+    ),
+    "listed": (
+        "list",
+        "lists what terminals and templates obey",
+        {
+            "tarball_list": {
+                "more tarballs": [
+                    {
+                        "category": "^",
+                        "name": "!",
+                        "stamp": "^",
+                        "relpath": "^",
+                        "path": "x",
+                        "size": 1,
+                        "dig": "^",
+                        "alg": "!",
+                        "state": "^",
+                    }
+                ]
+            }
+        },
+        False,
+    ),
+    "listed-types": (
+        "list",
+        "lists other types",
+        {"tarball_list": {"tarballs": [5, None, {"relpath": 3}], "notes": 7}},
+        False,
+    ),
+    "proved": (
+        "drill",
+        "proves what terminals obey, in other types",
+        {"tarball_drill": {"proved": [{"relpath": "^", "name": "^", "when": "^", "seconds": "^"}, 5], "left": 3}},
+        False,
+    ),
+}
 SOURCE_LIES: dict[str, tuple[str, str, dict[str, Any], bool]] = {
-    "dump-dots": ("dump", "made tarballs at paths that lead out", {"tarball_dump": {"each tarballs relpath": "../../../x"}}, True),
-    "dump-types": ("dump", "made tarballs of other types", {"tarball_dump": {"tarballs": [5, {"relpath": 3}], "notes": 7}}, True),
-    "dump-escapes": ("dump", "says what terminals and templates obey", {"tarball_dump": {"failures": [{"reason": "^ !", "category": "^", "name": "!"}], "notes": ["^", "!"]}}, True),
+    "dump-dots": (
+        "dump",
+        "made tarballs at paths that lead out",
+        {"tarball_dump": {"each tarballs relpath": "../../../x"}},
+        True,
+    ),
+    "dump-types": (
+        "dump",
+        "made tarballs of other types",
+        {"tarball_dump": {"tarballs": [5, {"relpath": 3}], "notes": 7}},
+        True,
+    ),
+    "dump-escapes": (
+        "dump",
+        "says what terminals and templates obey",
+        {"tarball_dump": {"failures": [{"reason": "^ !", "category": "^", "name": "!"}], "notes": ["^", "!"]}},
+        True,
+    ),
     "dump-junk": ("dump", "returns 20 MB of no JSON", {"tarball_dump": "y" * (20 << 20)}, True),
-    "listed-dots": ("synchronize", "holds tarballs at paths that lead out", {"tarball_list": {"each tarballs relpath": "../../../x"}}, True),
-    "listed-absolute": ("synchronize", "holds tarballs at absolute paths", {"tarball_list": {"each tarballs relpath": "@"}}, True),
-    "listed-size": ("synchronize", "holds a tarball of 2**80 bytes", {"tarball_list": {"each tarballs size": 1 << 80}}, True),
-    "listed-negative": ("synchronize", "holds a tarball of a negative size", {"tarball_list": {"each tarballs size": -5}}, True),
-    "listed-text": ("synchronize", "holds a tarball whose size is a text", {"tarball_list": {"each tarballs size": "many"}}, True),
-    "listed-digest": ("synchronize", "holds a tarball whose digest is a path", {"tarball_list": {"each tarballs dig": "../../x"}}, True),
-    "listed-unicode": ("synchronize", "holds a tarball whose digest is of letters that are no digits", {"tarball_list": {"each tarballs dig": "é" * 64}}, True),
-    "listed-record": ("synchronize", "hands over a record of 5 MB", {"tarball_list": {"each tarballs record": {"relpath": "x" * (5 << 20)}}}, True),
-    "listed-record-types": ("synchronize", "hands over a record that is a list", {"tarball_list": {"each tarballs record": [1, [2]]}}, True),
-    "listed-item": ("synchronize", "holds tarballs of an item that nobody knows", {"tarball_list": {"each tarballs relpath": _STAMPED}}, True),
+    "listed-dots": (
+        "synchronize",
+        "holds tarballs at paths that lead out",
+        {"tarball_list": {"each tarballs relpath": "../../../x"}},
+        True,
+    ),
+    "listed-absolute": (
+        "synchronize",
+        "holds tarballs at absolute paths",
+        {"tarball_list": {"each tarballs relpath": "@"}},
+        True,
+    ),
+    "listed-size": (
+        "synchronize",
+        "holds a tarball of 2**80 bytes",
+        {"tarball_list": {"each tarballs size": 1 << 80}},
+        True,
+    ),
+    "listed-negative": (
+        "synchronize",
+        "holds a tarball of a negative size",
+        {"tarball_list": {"each tarballs size": -5}},
+        True,
+    ),
+    "listed-text": (
+        "synchronize",
+        "holds a tarball whose size is a text",
+        {"tarball_list": {"each tarballs size": "many"}},
+        True,
+    ),
+    "listed-digest": (
+        "synchronize",
+        "holds a tarball whose digest is a path",
+        {"tarball_list": {"each tarballs dig": "../../x"}},
+        True,
+    ),
+    "listed-unicode": (
+        "synchronize",
+        "holds a tarball whose digest is of letters that are no digits",
+        {"tarball_list": {"each tarballs dig": "é" * 64}},
+        True,
+    ),
+    "listed-record": (
+        "synchronize",
+        "hands over a record of 5 MB",
+        {"tarball_list": {"each tarballs record": {"relpath": "x" * (5 << 20)}}},
+        True,
+    ),
+    "listed-record-types": (
+        "synchronize",
+        "hands over a record that is a list",
+        {"tarball_list": {"each tarballs record": [1, [2]]}},
+        True,
+    ),
+    "listed-item": (
+        "synchronize",
+        "holds tarballs of an item that nobody knows",
+        {"tarball_list": {"each tarballs relpath": _STAMPED}},
+        True,
+    ),
     "listed-types": ("synchronize", "lists other types", {"tarball_list": {"tarballs": "x"}}, True),
-    "items-dots": ("preflight", "discovers items whose names lead out", {"preflight": {"more items": [{"kind": "folder", "name": "../../x", "path": "/etc"}]}}, True),
-    "items-escapes": ("preflight", "discovers items whose names terminals and templates obey", {"preflight": {"more items": [{"kind": "folder", "name": "^", "path": "/x"}, {"kind": "folder", "name": "!", "path": "/x"}]}}, True),
+    "items-dots": (
+        "preflight",
+        "discovers items whose names lead out",
+        {"preflight": {"more items": [{"kind": "folder", "name": "../../x", "path": "/etc"}]}},
+        True,
+    ),
+    "items-escapes": (
+        "preflight",
+        "discovers items whose names terminals and templates obey",
+        {
+            "preflight": {
+                "more items": [
+                    {"kind": "folder", "name": "^", "path": "/x"},
+                    {"kind": "folder", "name": "!", "path": "/x"},
+                ]
+            }
+        },
+        True,
+    ),
     "items-types": ("preflight", "discovers other types", {"preflight": {"items": {"a": 1}, "failures": 5}}, True),
-    "items-many": ("preflight", "discovers 20,000 items", {"preflight": {"items": [{"kind": "folder", "name": f"n{number}", "path": "/x"} for number in range(20000)]}}, True),
-    "check-escapes": ("check", "says what terminals and templates obey", {"dna_verify": {"failures": [{"reason": "^ !", "relpath": "^"}], "notes": ["^", "!"]}}, True),
-    "check-types": ("check", "checks in other types", {"dna_verify": {"match": 5, "failures": "x"}, "tarball_count": {"counts": [], "relpaths": "x"}}, True),
-    "drill-types": ("drill", "proves in other types", {"tarball_drill": {"proved": [5, {"relpath": "^"}], "notes": ["!"]}}, True),
-    "list-escapes": ("list", "lists what terminals and templates obey", {"tarball_list": {"more tarballs": [{"category": "^", "name": "!", "stamp": "^", "relpath": "^", "path": "x", "size": 1, "dig": "^", "alg": "!", "state": "^"}]}}, False),
-    "found-dots": ("restore", "offers paths that lead out", {"tarball_find": {"each trees tarballs": [{"relpath": "folders/x/../../../x", "stamp": "^", "size": 1, "dig": "!", "alg": "^", "state": "verified", "base": "^", "base_dig": "!", "problem": "^", "record": 5}]}}, False),
-    "purge-types": ("purge", "purges in other types", {"tarball_purge": {"removed": [5], "failures": "x", "unverified": [{"a": 1}]}}, True),
-    "sent": ("synchronize", "says that it sent to the good target, in other types", {"tarball_send": {"sent": {TARGET: "^"}, "wire": 5, "failures": [{"delegate": TARGET, "reason": "^"}]}}, True),
-}  # fmt: skip
+    "items-many": (
+        "preflight",
+        "discovers 20,000 items",
+        {"preflight": {"items": [{"kind": "folder", "name": f"n{number}", "path": "/x"} for number in range(20000)]}},
+        True,
+    ),
+    "check-escapes": (
+        "check",
+        "says what terminals and templates obey",
+        {"dna_verify": {"failures": [{"reason": "^ !", "relpath": "^"}], "notes": ["^", "!"]}},
+        True,
+    ),
+    "check-types": (
+        "check",
+        "checks in other types",
+        {"dna_verify": {"match": 5, "failures": "x"}, "tarball_count": {"counts": [], "relpaths": "x"}},
+        True,
+    ),
+    "drill-types": (
+        "drill",
+        "proves in other types",
+        {"tarball_drill": {"proved": [5, {"relpath": "^"}], "notes": ["!"]}},
+        True,
+    ),
+    "list-escapes": (
+        "list",
+        "lists what terminals and templates obey",
+        {
+            "tarball_list": {
+                "more tarballs": [
+                    {
+                        "category": "^",
+                        "name": "!",
+                        "stamp": "^",
+                        "relpath": "^",
+                        "path": "x",
+                        "size": 1,
+                        "dig": "^",
+                        "alg": "!",
+                        "state": "^",
+                    }
+                ]
+            }
+        },
+        False,
+    ),
+    "found-dots": (
+        "restore",
+        "offers paths that lead out",
+        {
+            "tarball_find": {
+                "each trees tarballs": [
+                    {
+                        "relpath": "folders/x/../../../x",
+                        "stamp": "^",
+                        "size": 1,
+                        "dig": "!",
+                        "alg": "^",
+                        "state": "verified",
+                        "base": "^",
+                        "base_dig": "!",
+                        "problem": "^",
+                        "record": 5,
+                    }
+                ]
+            }
+        },
+        False,
+    ),
+    "purge-types": (
+        "purge",
+        "purges in other types",
+        {"tarball_purge": {"removed": [5], "failures": "x", "unverified": [{"a": 1}]}},
+        True,
+    ),
+    "sent": (
+        "synchronize",
+        "says that it sent to the good target, in other types",
+        {"tarball_send": {"sent": {TARGET: "^"}, "wire": 5, "failures": [{"delegate": TARGET, "reason": "^"}]}},
+        True,
+    ),
+}
 SCENES["lies of targets"] = Scene("lies of targets", prepare, play, rest)
 SCENES["lies of sources"] = Scene("lies of sources", prepare, play, rest)
 for _role, _all in (("target", TARGET_LIES), ("source", SOURCE_LIES)):

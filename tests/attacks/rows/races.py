@@ -109,9 +109,14 @@ def lay_restore(form: str, ground: Ground, name: str) -> None:
     give(home)
     relpath = str(tarball.relative_to(ground.base(SOURCE)))
     arguments = {
-        "destination": str(destination), "kind": "folder", "stamp": NIGHT, "base": str(ground.base(SOURCE)), "fail": False,
-        "tarballs": [{"relpath": relpath, **dna}], "origin": {"source": SOURCE, "item": f"folders/{GOOD}"},
-    }  # fmt: skip
+        "destination": str(destination),
+        "kind": "folder",
+        "stamp": NIGHT,
+        "base": str(ground.base(SOURCE)),
+        "fail": False,
+        "tarballs": [{"relpath": relpath, **dna}],
+        "origin": {"source": SOURCE, "item": f"folders/{GOOD}"},
+    }
     asked: dict[str, Any] = {
         "module": "tarball_restore",
         "arguments": arguments,
@@ -194,19 +199,85 @@ def say(ground: Ground, name: str) -> str:
 
 
 _RACES: tuple[tuple[str, str, str, str, Callable[[Ground, str], None]], ...] = (
-    ("race-folder-file", "folder", "dump", "a file of a folder, and a link to one of root's", partial(lay_dump, "folder", swapped_at("users.conf"), "file")),
-    ("race-folder-inner", "folder", "dump", "a folder in a folder, and a link to one of root's with the same names", partial(lay_dump, "folder", swapped_at("inner", "secret"), "folder")),
-    ("race-folder-itself", "folder", "dump", "the path itself, and a link to a folder of root's", partial(lay_dump, "folder", swapped_at(""), "folder")),
-    ("race-sqlite-file", "sqlite", "dump", "the database, and a link to one of root's", partial(lay_dump, "sqlite", swapped_at(""), "database")),
-    ("race-trac-ini", "trac", "dump", "conf, and a link to a folder of root's", partial(lay_dump, "trac", swapped_at("conf"), "folder")),
-    ("race-git-hooks", "git", "dump", "hooks, and a link to a folder of root's", partial(lay_dump, "git", swapped_at("hooks"), "folder")),
-    ("race-svn-conf", "svn", "dump", "conf, and a link to a folder of root's", partial(lay_dump, "svn", swapped_at("conf"), "folder")),
-    ("race-restore-way", "folder", "restore", "the folder of the destination, and a link to one of root's", partial(lay_restore, "way")),
-    ("race-restore-work", "folder", "restore", "the work folder is taken away, and a link to a folder of root's put there", partial(lay_restore, "work")),
+    (
+        "race-folder-file",
+        "folder",
+        "dump",
+        "a file of a folder, and a link to one of root's",
+        partial(lay_dump, "folder", swapped_at("users.conf"), "file"),
+    ),
+    (
+        "race-folder-inner",
+        "folder",
+        "dump",
+        "a folder in a folder, and a link to one of root's with the same names",
+        partial(lay_dump, "folder", swapped_at("inner", "secret"), "folder"),
+    ),
+    (
+        "race-folder-itself",
+        "folder",
+        "dump",
+        "the path itself, and a link to a folder of root's",
+        partial(lay_dump, "folder", swapped_at(""), "folder"),
+    ),
+    (
+        "race-sqlite-file",
+        "sqlite",
+        "dump",
+        "the database, and a link to one of root's",
+        partial(lay_dump, "sqlite", swapped_at(""), "database"),
+    ),
+    (
+        "race-trac-ini",
+        "trac",
+        "dump",
+        "conf, and a link to a folder of root's",
+        partial(lay_dump, "trac", swapped_at("conf"), "folder"),
+    ),
+    (
+        "race-git-hooks",
+        "git",
+        "dump",
+        "hooks, and a link to a folder of root's",
+        partial(lay_dump, "git", swapped_at("hooks"), "folder"),
+    ),
+    (
+        "race-svn-conf",
+        "svn",
+        "dump",
+        "conf, and a link to a folder of root's",
+        partial(lay_dump, "svn", swapped_at("conf"), "folder"),
+    ),
+    (
+        "race-restore-way",
+        "folder",
+        "restore",
+        "the folder of the destination, and a link to one of root's",
+        partial(lay_restore, "way"),
+    ),
+    (
+        "race-restore-work",
+        "folder",
+        "restore",
+        "the work folder is taken away, and a link to a folder of root's put there",
+        partial(lay_restore, "work"),
+    ),
     ("race-adopt", "folder", "adopt", "the folder above a copy, and a link to one of root's with a marker", lay_adopt),
-    ("race-script", "folder", "restore.sh", "its work folder is taken away, and a link to a folder of root's put there", lay_script),
-    ("race-drill", ALL, "drill", "in a drill folder of a user's its work folder is taken away, and a link put there", lay_drill),
-)  # fmt: skip
+    (
+        "race-script",
+        "folder",
+        "restore.sh",
+        "its work folder is taken away, and a link to a folder of root's put there",
+        lay_script,
+    ),
+    (
+        "race-drill",
+        ALL,
+        "drill",
+        "in a drill folder of a user's its work folder is taken away, and a link put there",
+        lay_drill,
+    ),
+)
 for _name, _kind, _stage, _what, _lay in _RACES:
     SCENES[_name] = Scene(_name, prepare if _stage == "dump" else prepare_night, race, lambda ground: ())
     Register(_name, "user", _stage, judge, say).add(_name, _kind, f"1,000 times while these are swapped: {_what}", _lay)
