@@ -33,7 +33,6 @@ from .layout import PROOF, TEMPORARY, Tarball, Tree, describe, describe_as, pars
 from .processes import Deadline
 from .publish import (
     link,
-    make_folders,
     point_last,
     prune_empty,
     publish,
@@ -497,9 +496,7 @@ def _dump_item(work: _Dump) -> None:
 def _archive_and_publish(work: _Dump, start: float) -> None:
     item, context, form, outcome = work.item, work.context, work.form, work.outcome
     tree = context.tree
-    folder = tree.private_path("tmp")
-    make_folders(folder, tree.private)
-    temporary = os.path.join(folder, f"{TEMPORARY}{os.getpid()}-{item.category}-{item.name}")
+    temporary = tree.private_path("tmp", f"{TEMPORARY}{os.getpid()}-{item.category}-{item.name}")
     try:
         with _Reading(work, predicted=False) as reading:
             told = reading.said

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from .archive import Part
 from .errors import InvalidInput
 from .items import Item
-from .kinds import Arrangement, Context, Kind, Prepared, compare, require_folder, settle, walk
+from .kinds import Arrangement, Context, Kind, Prepared, compare, owner_found, require_folder, settle, walk
 from .processes import find_tool
 from .view import Place
 
@@ -73,6 +73,7 @@ def copy(item: Item, context: Context) -> Iterator[Prepared]:
 
 def arrange(item: Item, context: Context) -> Arrangement:
     """Return what a reader of the folder sees: the folder. It is read by root, and nothing interprets it."""
+    owner_found(item.path)  # that it is there, and no link of another user's leads to it
     return Arrangement(os.geteuid(), [Place(item.path)])
 
 
