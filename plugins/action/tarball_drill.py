@@ -1,1 +1,7 @@
-../plugin_utils/module_call.py
+"""The controller's end of the calls of this module."""
+
+from __future__ import annotations
+
+from ..plugin_utils.module_call import ActionModule
+
+__all__ = ["ActionModule"]

@@ -1,6 +1,6 @@
 """The controller's end of each call of a module: what a node returns is read within its bounds before anything else sees it.
 
-It stands in plugins/action under the name of each module.
+Each module has it as its action plugin, in plugins/action.
 """
 
 from __future__ import annotations
