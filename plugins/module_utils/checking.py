@@ -26,7 +26,7 @@ from .layout import (
 )
 from .publish import write_sidecar
 from .sidecar import SUFFIX, Dna
-from .stamps import Moment, day_of, interpret_day, today_in
+from .stamps import Moment, ahead_reason, day_of, interpret_day, today_in
 
 _STAGE = "check"
 _HINTS = 10
@@ -144,16 +144,6 @@ def by_item(relpaths: Iterable[str]) -> list[list[str]]:
     for relpath in sorted(relpaths):
         items.setdefault("/".join(relpath.split("/")[:2]), []).append(relpath)
     return list(items.values())
-
-
-def ahead_reason(path: str, more: int, moment: Moment) -> str:
-    """Given the first of an item's tarballs of a time that has not come, and how many more there are, return what is said and to be done."""
-    others = f" ({more} more of this item are, too)" if more else ""
-    return (
-        f"{path} is stamped later than this run, {moment.stamp}, and than the controller's clock, {moment.clock}{others}: no run can have "
-        "made it, so it counts nowhere. Find out who put it there. If a clock was wrong and it is good, rename its folder to the time at "
-        "which it was made; else move it out of the base"
-    )
 
 
 def _empty_result(day: str = "") -> dict[str, Any]:

@@ -14,10 +14,9 @@ from .dump import KINDS
 from .errors import AltbackupError, InvalidInput
 from .failures import explain, failure
 from .items import CATEGORIES, decode_name, encode_name, nearest, parse_item
-from .layout import TEMPORARY, open_tree, printable, scan
+from .layout import RESTORED, TEMPORARY, open_tree, printable, scan
 from .processes import Deadline
 from .publish import read_record
-from .restored import SUFFIX
 
 _STAGE = "preflight"
 _DEPTH = 5
@@ -190,4 +189,4 @@ def _lost(kind: str, folder: str, relative: str, base: str, stored: Mapping[str,
 
 def is_of_restore(name: str) -> bool:
     """Given the name of an entry, return whether a restore put it beside a thing: a marker, or a folder of one under way."""
-    return name.endswith(SUFFIX) or name.startswith(TEMPORARY)
+    return name.endswith(RESTORED) or name.startswith(TEMPORARY)

@@ -19,7 +19,7 @@ from .digest import cores, digest_file, in_parallel
 from .errors import AltbackupError, InvalidInput, ProofFailed
 from .failures import failure
 from .items import CATEGORIES
-from .layout import Tarball, Tree, open_tree, parse_filename, printable, scan
+from .layout import DRILLING, Tarball, Tree, open_tree, parse_filename, printable, scan
 from .leftovers import drill_folder
 from .opened import require_kept, require_own
 from .processes import Deadline
@@ -32,8 +32,6 @@ from .stamps import Moment
 from .unpack import Contents, Limits, TooLarge, examine, extract
 
 STAGE = "drill"
-TEMPORARY = ".altbackup-drill-"
-"""How folders begin in which drills work, outside of trees"""
 _KINDS = {**{category: kind for kind, category in CATEGORIES.items()}, "repos": "svn"}  # as the original scripts had it
 MARGIN = 64 << 20
 """Bytes of the disk that a drill leaves free."""
@@ -149,7 +147,7 @@ def _scratch(tree: Tree, folder: str, result: dict[str, Any]) -> Iterator[str]:
     """Yield an empty private folder, which is removed whatever happens; what a killed drill left there goes first."""
     if folder and not (os.path.isabs(folder) and os.path.isdir(folder)):
         raise InvalidInput(f"folder {folder!r} for drills is not the absolute path of a folder on this node")
-    path = os.path.join(folder, f"{TEMPORARY}{tree.source or 'own'}") if folder else drill_folder(tree)
+    path = os.path.join(folder, f"{DRILLING}{tree.source or 'own'}") if folder else drill_folder(tree)
     if folder:
         require_kept(folder, "drills")
         require_own(path)

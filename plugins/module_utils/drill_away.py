@@ -11,9 +11,9 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .drill import MARGIN, TEMPORARY, chain_of, choose, drill, failure_of
+from .drill import MARGIN, chain_of, choose, drill, failure_of
 from .errors import AltbackupError, InvalidInput, ProofFailed
-from .layout import MARKER, Tree, is_plain_file, open_tree, scan, split_relpath
+from .layout import DRILLING, MARKER, Tree, is_plain_file, open_tree, scan, split_relpath
 from .locks import Run, held
 from .opened import require_kept, require_own
 from .processes import Deadline
@@ -131,9 +131,9 @@ def abandon_away(base: str) -> dict[str, Any]:
 
 def _temporary(base: str) -> str:
     """Return the path of a temporary tree. Raise InvalidInput for one that could be anything else: it will be removed."""
-    if not os.path.isabs(base) or not os.path.basename(os.path.normpath(base)).startswith(TEMPORARY):
+    if not os.path.isabs(base) or not os.path.basename(os.path.normpath(base)).startswith(DRILLING):
         raise InvalidInput(
-            f"base {base!r} is not the absolute path of a temporary tree, whose name begins with {TEMPORARY}"
+            f"base {base!r} is not the absolute path of a temporary tree, whose name begins with {DRILLING}"
         )
     return os.path.normpath(base)
 

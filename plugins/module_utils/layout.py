@@ -16,6 +16,10 @@ from .stamps import is_stamp
 
 MARKER = ".altbackup"
 TEMPORARY = ".altbackup-tmp-"
+DRILLING = ".altbackup-drill-"
+"""How folders begin in which drills work, outside of trees"""
+RESTORED = ".altbackup-restored"
+"""Suffix of the marker beside a restored copy"""
 EXTENSIONS = (".tar.zst", ".tar.gz", ".tar")
 PROOF = ".proof"
 """Suffix of the file that says when a tarball was proved to restore"""

@@ -18,7 +18,7 @@ from typing import Any
 
 from .answering import file_system
 from .arrivals import arrivals, late_ones, note_arrival
-from .checking import ahead, ahead_reason, by_item, unreadable
+from .checking import ahead, by_item, unreadable
 from .errors import FULL, AltbackupError, DigestMismatch
 from .failures import explain, failure
 from .guides import check_guides, write_guides
@@ -41,7 +41,7 @@ from .publish import (
     write_text,
 )
 from .retention import retained
-from .stamps import Moment, day_of
+from .stamps import Moment, ahead_reason, day_of
 from .transfer import BASIS, STAGE
 from .wanted import Wanted, parse_wanted
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from .digest import open_plain
 from .errors import AltbackupError, naming
+from .layout import RESTORED
 from .opened import is_trusted, owner_name, walked
 from .publish import flush_folder
 
-SUFFIX = ".altbackup-restored"
 KEYS = ("source", "item", "stamp", "dig", "node", "host", "when", "by")
 _TEMPORARY = "marker"
 _LONGEST = 65536
@@ -23,7 +23,7 @@ _LONGEST_VALUE = 300
 
 def marker_path(path: str) -> str:
     """Return where the marker of a copy is: beside it, since in it it would be a change."""
-    return path.rstrip("/") + SUFFIX
+    return path.rstrip("/") + RESTORED
 
 
 def serialize_marker(origin: Mapping[str, Any]) -> str:

@@ -192,3 +192,13 @@ def _zone_file(name: str) -> str:
     raise InvalidInput(
         f"time zone {name!r} is not known on this node: use a name like UTC or Asia/Taipei (package tzdata)"
     )
+
+
+def ahead_reason(path: str, more: int, moment: Moment) -> str:
+    """Given the first of an item's tarballs of a time that has not come, and how many more there are, return what is said and to be done."""
+    others = f" ({more} more of this item are, too)" if more else ""
+    return (
+        f"{path} is stamped later than this run, {moment.stamp}, and than the controller's clock, {moment.clock}{others}: no run can have "
+        "made it, so it counts nowhere. Find out who put it there. If a clock was wrong and it is good, rename its folder to the time at "
+        "which it was made; else move it out of the base"
+    )

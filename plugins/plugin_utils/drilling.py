@@ -9,10 +9,11 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..module_utils.drill import STAGE, TEMPORARY
 from ..module_utils.failures import failure
+from ..module_utils.layout import DRILLING
 from . import outcomes
 
+_STAGE = "drill"
 _OF_TREES = ("role", "source", "node", "base", "drill_limit", "drill_user", "nice", "ionice")
 
 
@@ -38,7 +39,7 @@ def _errand(
 ) -> dict[str, Any]:
     node, host, source = tree["node"], tree["drill_host"], tree["source"]
     sizes = {part["relpath"]: part["size"] for entry in chosen for part in entry["tarballs"]}
-    away = os.path.join(tree["drill_folder"], f"{TEMPORARY}{node}-{source if tree['role'] == 'target' else 'own'}")
+    away = os.path.join(tree["drill_folder"], f"{DRILLING}{node}-{source if tree['role'] == 'target' else 'own'}")
     carry = {
         "origin": {**peers[node], "folder": tree["base"]},
         "destination": {**peers[host], "folder": away},
@@ -94,15 +95,15 @@ def record_drill(
     `registered` is what making, carrying and drilling did: what went wrong there is a failure of the drill, but leaves the
     node itself as it was. `kept` is what keeping the proofs did. In check mode the errands for which there is room are told.
     """
-    new = outcomes.record(state, kept, STAGE, node)
+    new = outcomes.record(state, kept, _STAGE, node)
     unreached = [
-        {"ansible_loop_var": "errand", "errand": errand, "failures": [failure(STAGE, errand["problem"])]}
+        {"ansible_loop_var": "errand", "errand": errand, "failures": [failure(_STAGE, errand["problem"])]}
         for errand in errands
         if errand["problem"]
     ]
     for several in [*registered, {"results": unreached}]:
         new = outcomes.record(
-            new, {"results": [_told(result, node) for result in outcomes.results_of(several)]}, STAGE, node
+            new, {"results": [_told(result, node) for result in outcomes.results_of(several)]}, _STAGE, node
         )
     if check_mode:
         for errand in drill_ready(errands, registered[0]):
@@ -116,7 +117,7 @@ def _told(result: Mapping[str, Any], node: str) -> dict[str, Any]:
     """Return the result of a call away from the node, of which only what is told remains: each failure and note names the scratch host."""
     errand = _tree(result)
     where = f"drilled on {errand['host']}"
-    failures = outcomes.failures_of({"results": [result]}, STAGE, node)
+    failures = outcomes.failures_of({"results": [result]}, _STAGE, node)
     return {
         "ansible_loop_var": "errand",
         "errand": errand,

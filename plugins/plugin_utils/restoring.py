@@ -7,13 +7,11 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..module_utils.checking import ahead_reason
 from ..module_utils.errors import InvalidInput
 from ..module_utils.failures import failure
 from ..module_utils.items import CATEGORIES, check_name, decode_name, nearest
-from ..module_utils.layout import TEMPORARY, parse_filename
-from ..module_utils.restored import SUFFIX
-from ..module_utils.stamps import Moment, day_of, interpret_day, is_stamp
+from ..module_utils.layout import RESTORED, TEMPORARY, parse_filename
+from ..module_utils.stamps import Moment, ahead_reason, day_of, interpret_day, is_stamp
 from ..module_utils.visible import one_line
 from . import outcomes
 from .results import SAID, read_result
@@ -194,7 +192,7 @@ def _destination(order: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
         raise InvalidInput(f"to {path!r} is not an absolute path")
     path = "/" + os.path.normpath(path).lstrip("/")
     name = os.path.basename(path)
-    if not name or name.endswith(SUFFIX) or name.startswith(TEMPORARY):
+    if not name or name.endswith(RESTORED) or name.startswith(TEMPORARY):
         raise InvalidInput(f"to {path!r} is a path at which nothing can be restored: choose another name")
     for base in _bases(order["to_host"], plan):
         if _is_within(path, base) or _is_within(base, path):
@@ -663,7 +661,7 @@ def record_restore(
         if _is_good(result) and result.get("changed"):
             item = result[str(result["ansible_loop_var"])]
             aside = f"; what stood there is now {result['aside']}" if result.get("aside") else ""
-            marker = f"{result['destination']}{SUFFIX}"
+            marker = f"{result['destination']}{RESTORED}"
             notes.append(
                 f"restored {item['label']}: {item['size']} bytes of tarballs, {result.get('seconds', 0)} s{aside}. "
                 f"It is not backed up while {marker} is there (altbackup_adopt)"

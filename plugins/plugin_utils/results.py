@@ -10,7 +10,7 @@ from typing import Any
 from ..module_utils.failures import failure
 from ..module_utils.layout import is_relpath, split_relpath
 from ..module_utils.stamps import is_stamp
-from ..module_utils.visible import one_line
+from ..module_utils.visible import one_line, visible
 
 SAID = "said what is no result"
 LONGEST = 1 << 16
@@ -42,6 +42,11 @@ def _text(longest: int = _LONGEST_NAME) -> Read:
         return value
 
     return read
+
+
+def _lines(value: Any) -> str:
+    """Return a text that Ansible prints as it is, such as a diff, with all that would steer a terminal shown."""
+    return visible(_text(2 * LONGEST)(value))
 
 
 def _flag(value: Any) -> bool:
@@ -333,6 +338,7 @@ SCHEMA: dict[str, Read] = {
     "dna": _either(_record, _list(_record)),
     "notes": _SENTENCES,
     "failures": _list(_entry(_FAILURE, ("reason",), whole=False), _MOST_TOLD),
+    "diff": _entry({"prepared": _lines}),
     "items": _list(_entry(dict.fromkeys(("kind", "name", "path"), _NAME), ("kind", "name", "path")), _MOST_ITEMS),
     "tarballs": _TARBALLS,
     "wrong": _TARBALLS,

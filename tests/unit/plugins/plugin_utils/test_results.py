@@ -109,6 +109,13 @@ def test_what_a_module_cannot_say_to_ansible_is_dropped() -> None:
     assert results.of_module(lie) == {"changed": True, "notes": ["good"]}
 
 
+def test_the_lines_in_which_a_folder_differs_are_shown_without_what_steers_a_terminal() -> None:
+    shown = results.of_module({"diff": {"prepared": "-[mine]\n+\x1b]0;evil\x07\n", "before": "x"}})
+    assert shown == {"diff": {"prepared": "-[mine]\n+\\x1b]0;evil\\x07\n"}}
+    assert results.of_module(shown) == shown
+    assert results.of_module({"diff": [{"before": "x"}]})["failures"]
+
+
 def test_how_a_module_ended_is_told_within_bounds() -> None:
     ended = {
         "failed": True,
