@@ -10,6 +10,8 @@ LINT := .venv-lint/bin
 SANITY := .venv-sanity/bin
 IMPORTER := .venv-importer/bin
 SHELL_SCRIPTS = $(shell grep -rIlE -m1 '^\#!.*[/ ](ba|da)?sh$$' bin roles tools tests .ci)
+# Tests of limits wait for them.
+UNIT_WORKERS := 5
 # Runs of playbooks often wait; the tests of a file share costly fixtures, and run on one worker.
 WORKERS := 4 --dist loadfile --no-loadscope-reorder
 # Two targets at a time, the output of each in one piece.
@@ -36,7 +38,7 @@ test: environment-test ## lint, then the tests; what continuous integration runs
 	@echo 'make test: all passed'
 
 test-unit: ## only the unit and module tests (after one make test)
-	$(BIN)/python -m pytest -n auto tests/unit </dev/null
+	$(BIN)/python -m pytest -n $(UNIT_WORKERS) -m 'not full' tests/unit </dev/null
 
 test-integration: ## only the tests of whole playbooks and of the lab (after one make test)
 	$(BIN)/python -m pytest -n $(WORKERS) -m 'not full' --ignore=tests/integration/mail --ignore=tests/integration/test_entry_point.py \
@@ -51,8 +53,8 @@ faults: environment-test ## every fault of the fault suite, over the lab too, as
 attacks: environment-test ## every attempt of a local user, a source or a target that was taken over, as a table; root only; make test has a quick part of it
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/attacks </dev/null
 
-test-long: environment-test ## the tests of whole playbooks that take long, such as a week under writes and a disk alone; not part of make test
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m full tests/integration </dev/null
+test-long: environment-test ## the tests that take long, such as a week under writes and a disk alone; not part of make test
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m full tests/unit tests/integration </dev/null
 
 mail-matrix: environment-test ## every way to fail, in every mood of the mail server, as a table; not part of make test
 	$(BIN)/python -m pytest tests/integration/mail </dev/null

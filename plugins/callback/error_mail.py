@@ -117,6 +117,7 @@ from ansible import context
 from ansible.playbook.handler import Handler
 from ansible.plugins.callback import CallbackBase
 
+from ..filter import drilling, outcomes, plan, restoring  # noqa: F401  loaded once, not in each process that Ansible forks
 from ..plugin_utils import mail_delivery, mail_memory, run_log
 from ..plugin_utils.failure_report import RUN, Failure, Place, Report
 from ..plugin_utils.mail_settings import MAIL_OPTIONS, Settings, addresses, judge, user_name

@@ -481,7 +481,7 @@ class Trial:
 
 def _sample(trial: Trial, points: list[Point], full: bool) -> list[Point]:
     """Return all points, or so many as the stage is worth, or for the quick subset a few, spread over all of them."""
-    step = trial.stage.one_of if full else max(5, len(points) // 4)
+    step = trial.stage.one_of if full else max(5, len(points) // 3)
     return points[step // 2 :: step]
 
 

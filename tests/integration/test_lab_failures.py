@@ -25,6 +25,7 @@ def lab_site(sites: Lab, tmp_path: Path) -> Iterator[LabSite]:
         yield site
 
 
+@pytest.mark.full
 def test_only_target_unreachable(lab_site: LabSite) -> None:
     lab_site.add_source("dayabay", altbackup_targets=["cms01"])
     lab_site.add_target("cms01")
