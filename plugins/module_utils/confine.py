@@ -41,7 +41,7 @@ _SYS_MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE = 442, -100, 0x8000
 _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 24, 38
 _CAPABILITY_VERSION = 0x20080522
 
-_libc = ctypes.CDLL(None, use_errno=True)
+libc = ctypes.CDLL(None, use_errno=True)
 
 
 class _Attributes(ctypes.Structure):
@@ -92,7 +92,8 @@ def confine(settings: dict[str, Any], become: Callable[[], int]) -> int:
         os._exit(code)
 
 
-def _check(result: int, what: str) -> None:
+def check(result: int, what: str) -> None:
+    """Raise OSError, which tells what it was about, if a call of the C library did not return 0."""
     if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), what)
@@ -101,25 +102,26 @@ def _check(result: int, what: str) -> None:
 def _enter_namespaces() -> None:
     user, group = os.geteuid(), os.getegid()
     flags = _NEW_MOUNTS | _NEW_NAMES | _NEW_IPC | _NEW_PIDS | _NEW_NETWORK
-    _check(_libc.unshare(flags if user == 0 else flags | _NEW_USER), "namespaces")
+    check(libc.unshare(flags if user == 0 else flags | _NEW_USER), "namespaces")
     if user != 0:
         for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
             with open(f"/proc/self/{name}", "w", encoding="ascii") as stream:
                 stream.write(text)
 
 
-def _mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
+def mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
+    """Call mount(2) with the numbers of its flags. Raise OSError."""
     words = (os.fsencode(word) if word else None for word in (source, target, kind))
-    _check(_libc.mount(*words, ctypes.c_ulong(flags), options.encode() or None), f"mount on {target}")
+    check(libc.mount(*words, ctypes.c_ulong(flags), options.encode() or None), f"mount on {target}")
 
 
-def _set_attributes(path: str, set_: int = 0, clear: int = 0, below: bool = False) -> None:
-    """Set and clear the attributes of a mount, and of all below it (Linux 5.12)."""
+def set_attributes(path: str, set_: int = 0, clear: int = 0, below: bool = False) -> None:
+    """Set and clear the attributes of a mount, and of all below it (Linux 5.12). Raise OSError."""
     attributes = _Attributes(set_, clear, 0, 0)
     where = (ctypes.c_long(_AT_FDCWD), os.fsencode(path), ctypes.c_ulong(_AT_RECURSIVE if below else 0))
     size = ctypes.c_size_t(ctypes.sizeof(attributes))
-    result = _libc.syscall(ctypes.c_long(_SYS_MOUNT_SETATTR), *where, ctypes.byref(attributes), size)
-    _check(result, f"attributes of the mount on {path}")
+    result = libc.syscall(ctypes.c_long(_SYS_MOUNT_SETATTR), *where, ctypes.byref(attributes), size)
+    check(result, f"attributes of the mount on {path}")
 
 
 def _open_room(room: str) -> int:
@@ -136,33 +138,33 @@ def _arrange_files(room: str, masked: list[str], privileged: bool) -> None:
     Who keeps privileges has no device but /dev/null: a device can be written to on a file system that is read-only.
     """
     quiet = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
-    _mount("", "/", "", _MS_REC | _MS_PRIVATE)
+    mount("", "/", "", _MS_REC | _MS_PRIVATE)
     descriptor = _open_room(room) if room else -1
     if os.path.isdir("/run"):  # the sockets of others' daemons
-        _mount("none", "/run", "tmpfs", quiet, "mode=0755,size=64k")
-    _mount("none", HOME, "tmpfs", quiet, "mode=1777,size=64m")
+        mount("none", "/run", "tmpfs", quiet, "mode=0755,size=64k")
+    mount("none", HOME, "tmpfs", quiet, "mode=1777,size=64m")
     os.mkdir(ROOM)
     if room:
-        _mount(f"/proc/self/fd/{descriptor}", ROOM, "", _MS_BIND)
+        mount(f"/proc/self/fd/{descriptor}", ROOM, "", _MS_BIND)
         os.close(descriptor)
     for path in masked:
         inside = os.path.join(ROOM, path)
         if os.path.isfile(inside) and not os.path.islink(inside):
-            _mount("/dev/null", inside, "", _MS_BIND)
+            mount("/dev/null", inside, "", _MS_BIND)
     if privileged:
         _hide_devices()
-    _set_attributes("/", _READ_ONLY | _NO_SUID | (_NO_DEVICES if privileged else 0), below=True)
+    set_attributes("/", _READ_ONLY | _NO_SUID | (_NO_DEVICES if privileged else 0), below=True)
     if privileged:
-        _set_attributes(_NULL, 0, _NO_DEVICES)
+        set_attributes(_NULL, 0, _NO_DEVICES)
     for path in (HOME, ROOM) if room else (HOME,):
-        _set_attributes(path, _NO_SUID | _NO_DEVICES | _NO_EXEC, _READ_ONLY)
+        set_attributes(path, _NO_SUID | _NO_DEVICES | _NO_EXEC, _READ_ONLY)
 
 
 def _hide_devices() -> None:
     descriptor = os.open(_NULL, os.O_PATH | os.O_NOFOLLOW)
-    _mount("none", os.path.dirname(_NULL), "tmpfs", _MS_NOSUID | _MS_NOEXEC, "mode=0755,size=64k")
+    mount("none", os.path.dirname(_NULL), "tmpfs", _MS_NOSUID | _MS_NOEXEC, "mode=0755,size=64k")
     os.close(os.open(_NULL, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-    _mount(f"/proc/self/fd/{descriptor}", _NULL, "", _MS_BIND)
+    mount(f"/proc/self/fd/{descriptor}", _NULL, "", _MS_BIND)
     os.close(descriptor)
 
 
@@ -170,7 +172,7 @@ def _restrict(settings: dict[str, Any]) -> None:
     """Become the user, without capabilities and ways to them, but for those that root is to keep; within limits, in the room."""
     kept = settings["capabilities"]
     with contextlib.suppress(OSError):  # in some containers; then processes are seen, but cannot be reached
-        _mount("proc", "/proc", "proc", _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+        mount("proc", "/proc", "proc", _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
     os.chdir(ROOM)
     os.umask(settings["umask"])
     os.closerange(3, 4096)
@@ -182,9 +184,9 @@ def _restrict(settings: dict[str, Any]) -> None:
     for capability in range(64):
         if capability in kept:
             continue
-        if _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
+        if libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
             if ctypes.get_errno() != errno.EINVAL:
-                _check(-1, "giving up capabilities")
+                check(-1, "giving up capabilities")
             break
     if os.geteuid() == 0 and not kept:
         os.setgroups([])
@@ -192,9 +194,9 @@ def _restrict(settings: dict[str, Any]) -> None:
         os.setresuid(settings["uid"], settings["uid"], settings["uid"])
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
     mask = sum(1 << capability for capability in kept)
-    _check(_libc.capset(header, (ctypes.c_uint32 * 6)(mask, mask)), "giving up capabilities")
-    _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no new privileges")
-    _check(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "an end with its parent")
+    check(libc.capset(header, (ctypes.c_uint32 * 6)(mask, mask)), "giving up capabilities")
+    check(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no new privileges")
+    check(libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "an end with its parent")
     if settings["merged"]:
         os.dup2(1, 2)
 

@@ -25,8 +25,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from . import errors, processes, view
-from .confine import _check as check
-from .confine import _libc as libc
+from .confine import check, libc
 from .errors import AltbackupError, ToolFailed
 from .layout import MARKER
 from .processes import Deadline, find_tool

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .confine import _check, _libc, _mount, _set_attributes
+from .confine import check, libc, mount, set_attributes
 from .errors import InvalidInput
 from .layout import printable
 from .processes import search_path
@@ -109,8 +109,8 @@ def enter(places: Sequence[Place]) -> None:
     """
     system = list(_system_places())
     with _opened([*system, *(place for place in places if not place.absent)]) as opened:
-        _mount("", "/", "", _MS_REC | _MS_PRIVATE)
-        _mount("none", _ROOT, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0755,size=64m")
+        mount("", "/", "", _MS_REC | _MS_PRIVATE)
+        mount("none", _ROOT, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0755,size=64m")
         try:
             for path, target in _system_links():
                 os.symlink(target, f"{_ROOT}{path}")
@@ -120,12 +120,12 @@ def enter(places: Sequence[Place]) -> None:
                 _show(place, descriptor, programs=number < len(system))
             os.makedirs(f"{_ROOT}/proc", exist_ok=True)
             with contextlib.suppress(OSError):  # forbidden in some containers; then programs do without
-                _mount("proc", f"{_ROOT}/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC | _MS_READ_ONLY)
+                mount("proc", f"{_ROOT}/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC | _MS_READ_ONLY)
             os.chdir(_ROOT)
-            _mount(".", "/", "", _MS_MOVE)
+            mount(".", "/", "", _MS_MOVE)
         except OSError:
             os.chdir("/")
-            _libc.umount2(os.fsencode(_ROOT), _MNT_DETACH)
+            libc.umount2(os.fsencode(_ROOT), _MNT_DETACH)
             raise
     os.chroot(".")
     os.chdir("/")
@@ -134,7 +134,7 @@ def enter(places: Sequence[Place]) -> None:
 def unshare() -> None:
     """Give this process namespaces of its own, of mounts, network, names and, for its children, of processes. Raise OSError."""
     flags = _NEW_MOUNTS | _NEW_NAMES | _NEW_IPC | _NEW_PIDS | _NEW_NETWORK
-    _check(_libc.unshare(flags), "namespaces")
+    check(libc.unshare(flags), "namespaces")
 
 
 def limit_capabilities(kept: Sequence[int] = _KEPT) -> None:
@@ -147,24 +147,24 @@ def limit_capabilities(kept: Sequence[int] = _KEPT) -> None:
 def _forgo_capabilities(kept: Sequence[int]) -> None:
     """Let no program that is started from here have any capability but those kept."""
     for capability in range(64):
-        if capability not in kept and _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
+        if capability not in kept and libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
             if ctypes.get_errno() != errno.EINVAL:
-                _check(-1, "giving up capabilities")
+                check(-1, "giving up capabilities")
             break
 
 
 def _set_capabilities(kept: Sequence[int]) -> None:
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
     held = (ctypes.c_uint32 * 6)()
-    _check(_libc.capget(header, held), "looking at capabilities")
+    check(libc.capget(header, held), "looking at capabilities")
     wanted = sum(1 << capability for capability in kept)
     low, high = held[1] & wanted & 0xFFFFFFFF, held[4] & (wanted >> 32)
-    _check(_libc.capset(header, (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)), "giving up capabilities")
+    check(libc.capset(header, (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)), "giving up capabilities")
 
 
 def forbid_new_privileges() -> None:
     """Let no program that this process becomes gain rights by its owner or file capabilities. Raise OSError."""
-    _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no new privileges")
+    check(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no new privileges")
 
 
 def become(uid: int, *, reads_any: bool = False) -> None:
@@ -174,7 +174,7 @@ def become(uid: int, *, reads_any: bool = False) -> None:
     os.setgroups(groups)
     os.setresgid(group, group, group)
     _forgo_capabilities(kept)
-    _check(_libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0), "keeping capabilities")
+    check(libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0), "keeping capabilities")
     os.setresuid(uid, uid, uid)
     _set_capabilities(kept)
     forbid_new_privileges()
@@ -238,7 +238,7 @@ def _show(place: Place, descriptor: int, *, programs: bool) -> None:
     inside = place.inside or place.path
     point = _make_point(inside, folder=stat.S_ISDIR(os.fstat(descriptor).st_mode))
     try:
-        _mount(f"/proc/self/fd/{descriptor}", f"/proc/self/fd/{point}", "", _MS_BIND | _MS_REC)
+        mount(f"/proc/self/fd/{descriptor}", f"/proc/self/fd/{point}", "", _MS_BIND | _MS_REC)
     finally:
         os.close(point)
     is_device = inside.startswith("/dev/")
@@ -249,11 +249,11 @@ def _show(place: Place, descriptor: int, *, programs: bool) -> None:
 def _limit(path: str, flags: int) -> None:
     """Take rights from a mount and all below it; before Linux 5.12 from itself alone. Raise OSError."""
     try:
-        _set_attributes(path, flags, below=True)  # the flags of mount(2) and of mount_setattr(2) are the same for these
+        set_attributes(path, flags, below=True)  # the flags of mount(2) and of mount_setattr(2) are the same for these
     except OSError as error:
         if error.errno != errno.ENOSYS:
             raise
-        _mount("", path, "", _MS_REMOUNT | _MS_BIND | flags)
+        mount("", path, "", _MS_REMOUNT | _MS_BIND | flags)
 
 
 def _make_point(path: str, folder: bool) -> int:

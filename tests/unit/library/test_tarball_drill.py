@@ -210,7 +210,7 @@ def test_a_kernel_that_does_not_confine_is_told_and_nothing_is_proved(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = sandbox.inspect.getsource
-    broken = "def _enter_namespaces() -> None:\n    _check(_libc.mount(None, None, None, 0, None), 'namespaces')\n\n\ndef _unused"
+    broken = "def _enter_namespaces() -> None:\n    check(libc.mount(None, None, None, 0, None), 'namespaces')\n\n\ndef _unused"
     monkeypatch.setattr(
         sandbox.inspect, "getsource", lambda module: real(module).replace("def _enter_namespaces", broken)
     )
