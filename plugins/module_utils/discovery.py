@@ -157,7 +157,7 @@ def _entries(path: str) -> list[str]:
         if error.errno in _NOT_THERE:
             return []
         raise OSError(error.errno, error.strerror, path) from error
-    return [] if os.path.islink(path) else sorted(name for name in names if not is_of_restore(name))
+    return [] if os.path.islink(path) else sorted(name for name in names if not is_of_restore(path, name))
 
 
 def _stored(kind: str, base: str) -> dict[str, str]:
@@ -187,6 +187,14 @@ def _lost(kind: str, folder: str, relative: str, base: str, stored: Mapping[str,
     return failures
 
 
-def is_of_restore(name: str) -> bool:
-    """Given the name of an entry, return whether a restore put it beside a thing: a marker, or a folder of one under way."""
-    return name.endswith(RESTORED) or name.startswith(TEMPORARY)
+def is_of_restore(folder: str, name: str) -> bool:
+    """Given an entry of a folder, return whether a restore put it there: a marker, or the private folder of one under way."""
+    if not name.endswith(RESTORED) and not name.startswith(TEMPORARY):
+        return False
+    try:
+        status = os.lstat(os.path.join(folder, name))
+    except FileNotFoundError:
+        return True
+    if not stat.S_ISDIR(status.st_mode):
+        return name.endswith(RESTORED)
+    return name.startswith(TEMPORARY) and status.st_uid == os.geteuid() and not status.st_mode & 0o077

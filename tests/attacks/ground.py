@@ -76,7 +76,7 @@ def as_attacker(*argv: object, cwd: Path | None = None) -> str:
 
 def give(path: Path, uid: int = ATTACKER) -> Path:
     """Let a path and all below it belong to a user; return it."""
-    for parent, folders, files in os.walk(path):
+    for parent, folders, files in [] if path.is_symlink() else os.walk(path):
         for name in (*folders, *files):
             os.chown(os.path.join(parent, name), uid, uid, follow_symlinks=False)
     os.chown(path, uid, uid, follow_symlinks=False)

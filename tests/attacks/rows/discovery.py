@@ -42,7 +42,7 @@ def lay_name(kind: str, form: str, ground: Ground, name: str) -> None:
         "percent": f"{name}%2F..%2F..%2Fx",
         "dots": f"..{name}",
         "bytes": f"{name}\udcff\udcfe",
-        "long": f"{name}{'n' * 230}"[:250],
+        "long": f"{name} {'n' * 230}"[:250],
         "bidi": f"{name}\u202e\u2066x",
         "tab": f"{name}\t\r\x07x",
         "control": f"{name}\x9b2J\x85x",

@@ -315,6 +315,13 @@ def lay_large(kind: str, place: str, ground: Ground, name: str) -> None:
     add_item(ground, kind, name, path)
 
 
+def judge_large(kind: str, ground: Ground, name: str) -> Iterator[str]:
+    """It is stored, with its holes, as a drill accepts it, or it is a failure of that item."""
+    yield from drill_agrees(ground, name, kind)
+    if not ground.stored(kind, name) and not ground.about(name, "dump"):
+        yield "it was neither stored nor told of"
+
+
 _rows = Register("dump links", "user", "dump", good_went_on, quick=("sqlite-super-journal-wal",))
 _rows.add(
     "git-commands",
@@ -449,7 +456,7 @@ for _form, _value in {
         "trac",
         f"database is {_value} of root's",
         partial(lay_trac_database, _value),
-        refused("database"),
+        refused("leads to" if _form == "through-link" else "database"),
     )
 for _form, _content in (("text", marker_text), ("deep", marker_deep), ("link", marker_link), ("pipe", marker_pipe)):
     _rows.add(
@@ -468,6 +475,6 @@ for _kind, _place in (
         _kind,
         f"{_place} is a sparse file of 40 GB",
         partial(lay_large, _kind, _place),
-        refused(_place.rsplit("/", 1)[-1]),
+        partial(judge_large, _kind),
     )
 SCENES["dump links"] = Scene("dump links", one_source, play, rest)

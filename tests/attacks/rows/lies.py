@@ -75,7 +75,16 @@ def lay(role: str, lies: dict[str, Any], transport: str, ground: Ground, name: s
     interpreter = {"ansible_python_interpreter": liar(ground, name, filled(lies, ground, name))}
     if role == "source":
         things = [item("folder", f"{name}-thing", ground.thing(f"{name}-thing", "folder", 0))]
-        ground.add_source(node, things, [TARGET], **interpreter)
+        discover = {"git": str(ground.thing(f"{name}-found", "git").parent)} if "preflight" in lies else {}
+        ground.add_source(node, things, [TARGET], altbackup_discover=discover, **interpreter)
+        if "tarball_find" in lies:
+            asked = {
+                "source": node,
+                "kind": "folder",
+                "name": f"{name}-thing",
+                "to": str(ground.site.live / f"{name}-back"),
+            }
+            ground.notes.setdefault("restores", []).append(asked)
     else:
         ground.site.add_target(node, **interpreter)
         ground.site.hosts[SOURCE]["altbackup_targets"].append(node)
@@ -91,7 +100,7 @@ def play(ground: Ground) -> None:
     ground.run("check", stamp=NIGHT)
     ground.run("drill", stamp=NIGHT)
     entry = {"source": SOURCE, "kind": "folder", "name": GOOD, "to": str(ground.site.live / "restored")}
-    ground.run("restore", stamp=NIGHT, restore=[entry])
+    ground.run("restore", stamp=NIGHT, restore=[entry, *ground.notes.get("restores", [])])
 
 
 def judge(said: bool, ground: Ground, name: str) -> Iterator[str]:

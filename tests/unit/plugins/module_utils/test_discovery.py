@@ -83,8 +83,16 @@ def test_discover_takes_nothing_that_a_restore_puts_beside_for_anything(base: Pa
         subprocess.run(["git", "init", "--quiet", "--bare", shelf / name], check=True)
     for marked in ("one", "group/two"):
         (shelf / f"{marked}.altbackup-restored").write_text("{}")
+    (shelf / ".altbackup-tmp-restore-three").chmod(0o700)
     result = discover(base, "git", shelf)
     assert (names(result), result["notes"], result["failures"]) == (["group%2Ftwo", "one"], [], [])
+
+
+@pytest.mark.parametrize("name", ["one.altbackup-restored", ".altbackup-tmp-one"])
+def test_discover_passes_over_no_repository_for_its_name(base: Path, tmp_path: Path, name: str) -> None:
+    subprocess.run(["git", "init", "--quiet", "--bare", tmp_path / "git" / name], check=True)
+    result = discover(base, "git", tmp_path / "git")
+    assert names(result) or name in str(result["failures"])
 
 
 @pytest.mark.parametrize(
