@@ -10,8 +10,13 @@ from pathlib import Path
 
 import pytest
 from helpers.drills import Copies, make_copies
+from hypothesis import settings
 
 from ansible_collections.altbackup.core.plugins.module_utils import own_state
+
+# A slow or busy machine is no failure.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -334,7 +334,9 @@ def test_who_unpacks_confined_is_root_with_little_to_do(tmp_path: Path, special:
         "  can(open, '/proc/sys/kernel/core_pattern', 'w'), can(open, '/etc/altbackup-test', 'w'), can(os.mkdir, '/tmp/room/made'),\n"
         "  can(open, '/dev/null', 'w'), can(os.mknod, '/tmp/room/node', 0o20600, 259), can(os.mount if hasattr(os, 'mount') else os.chroot, '/')]))"
     )
-    said = keeper.run([sys.executable, "-c", script], str(tmp_path), what="looking", deadline=Deadline(60))
+    said = keeper.run(
+        [os.path.realpath(sys.executable), "-c", script], str(tmp_path), what="looking", deadline=Deadline(60)
+    )
     effective, bounding, uid, devices, *could = json.loads(said)
     assert int(effective, 16) == int(bounding, 16) == 0b11011 | (1 << 27 if special else 0)
     assert (uid, devices) == (0, ["null"])
