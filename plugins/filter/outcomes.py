@@ -61,6 +61,7 @@ class FilterModule:
             outcomes.busy_trees,
             outcomes.unlisted,
             outcomes.report,
+            outcomes.base_owners,
             outcomes.node_bases,
             outcomes.peers,
             outcomes.source_peers,
