@@ -24,6 +24,7 @@ from .locks import Run, held
 from .owner import Owner, identify, require_no_source
 from .processes import Deadline, find_tool
 from .publish import require_writable
+from .seeing import is_folder
 from .transfer import Peer, reach
 from .view import open_thing
 
@@ -165,7 +166,7 @@ def _look_at_bases(
         try:
             if base in silent:
                 raise AltbackupError(answering.complaint(silent[base], seconds))
-            if above in bases and os.path.isdir(os.path.join(base, MARKER)):
+            if above in bases and is_folder(os.path.join(base, MARKER)):
                 raise AltbackupError(_marked_inside(base))
             if above in owners:
                 require_no_source(open_tree(base), owners[above])
@@ -256,7 +257,7 @@ def estimate_source(base: str, items: Sequence[Item], previous: Mapping[str, int
         if size is None:
             size = size_on_disk(item.path)
         tarballs += size
-        if item.kind == "svn" and not os.path.isdir(tree.private_path("scratch", item.category, item.name)):
+        if item.kind == "svn" and not is_folder(tree.private_path("scratch", item.category, item.name)):
             scratch += size_on_disk(item.path)
         elif item.kind in ("git", "sqlite", "trac"):
             scratch += size
