@@ -73,6 +73,13 @@ options:
     type: list
     elements: path
     default: []
+  owners:
+    description:
+      - Whose the bases are, mappings of C(base), C(role) (C(source) or C(target)) and C(name).
+      - What a run that writes finds to be nobody's is marked as that owner's; what is another one's is unusable.
+    type: list
+    elements: dict
+    default: []
   ssh_args:
     description:
       - Further options of ssh for all peers, which may hold secrets; a list of words as JSON, in base64, so that it can be hidden
@@ -85,7 +92,7 @@ options:
     default: true
 attributes:
   check_mode:
-    description: Takes no lock and removes nothing.
+    description: Takes no lock, marks no base and removes nothing.
     support: full
 """
 
@@ -120,6 +127,21 @@ free:
   returned: always
   type: dict
   sample: {/home/scm/backup/dayabay: 8400000000}
+identities:
+  description:
+    - What tells each base of O(owners) that can be used from all others. C(id) is empty while no run has marked it.
+    - Then C(boot), C(device) and C(inode) tell whether two are one.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - base: /home/scm/backup/dayabay
+      role: source
+      name: dayabay
+      id: 5f0c2d8d1c0b4b8f9f0e6a7d3c2b1a09
+      boot: 0f2a4a8e-7d0e-4f6b-9a51-0c6f3f6f2b1d
+      device: 64769
+      inode: 131073
 unreachable_peers:
   description: The peers that could not be reached.
   returned: always
@@ -163,6 +185,7 @@ EMPTY = {
     "usable": False,
     "unusable": [],
     "unreachable_peers": [],
+    "identities": [],
 }
 
 
@@ -182,6 +205,8 @@ def run(options: dict, check_mode: bool) -> dict:
         peers=[parse_peer(value, options["ssh_args"]) for value in options["peers"]],
         fetch=options["fetch"],
         locks=[] if check_mode else options["locks"],
+        owners=options["owners"],
+        claim=not check_mode,
         run=parse_run(options["run"]),
         deadline=Deadline(options["step_timeout"], "preflight"),
     )
@@ -203,6 +228,7 @@ def main() -> None:
             "peers": {"type": "list", "elements": "dict", "default": []},
             "fetch": {"type": "bool", "default": False},
             "locks": {"type": "list", "elements": "path", "default": []},
+            "owners": {"type": "list", "elements": "dict", "default": []},
             "ssh_args": {"type": "str", "default": "", "no_log": True},
             "fail": {"type": "bool", "default": True},
             **WRITING,

@@ -25,8 +25,9 @@ options:
     description:
       - V(prepare) sees whether it can be done, as far as can be known without the tarball, and makes the folder RV(incoming).
       - V(restore) does it. V(abandon) removes what V(prepare) made, if the tarball did not arrive.
+      - V(look) reads the tarball where it lies, in O(base), and sees what V(restore) would find in it; it writes nothing.
     type: str
-    choices: [prepare, restore, abandon]
+    choices: [prepare, look, restore, abandon]
     default: restore
   destination:
     description: Absolute path at which the thing is to stand.
@@ -107,7 +108,7 @@ options:
     default: true
 attributes:
   check_mode:
-    description: Sees whether it can be done, as far as can be known without unpacking.
+    description: Sees whether it can be done, as far as can be known without unpacking. A tarball on this node is read for that.
     support: full
   diff_mode:
     description:
@@ -188,7 +189,7 @@ from ..module_utils.failures import attempt, failure, summarize
 from ..module_utils.locks import WRITING, parse_run
 from ..module_utils.priority import lower_priority
 from ..module_utils.processes import Deadline, end_with_children
-from ..module_utils.restore import REPLACE, STAGE, abandon, parse_order, prepare, restore
+from ..module_utils.restore import REPLACE, STAGE, abandon, look, parse_order, prepare, restore
 
 EMPTY = {
     "changed": False,
@@ -210,9 +211,14 @@ def run(options: dict, *, check_mode: bool, show_lines: bool) -> dict:
     order = parse_order(options, options["stamp"])
     if options["step"] == "abandon":
         return abandon(order) if not check_mode else {}
-    if options["step"] == "prepare" or check_mode:
-        return prepare(order, run=parse_run(options["run"]), check_mode=check_mode)
     deadline = Deadline(options["step_timeout"], "restore")
+    if options["step"] == "look":
+        return look(order, deadline, run=parse_run(options["run"]))
+    if options["step"] == "prepare" or check_mode:
+        result = prepare(order, run=parse_run(options["run"]), check_mode=check_mode)
+        if options["step"] == "restore" and order.base:
+            look(order, deadline, run=parse_run(options["run"]))
+        return result
     result = restore(order, deadline, run=parse_run(options["run"]), show_lines=show_lines)
     refused = result.pop("refused", "")
     diff = result.pop("diff", "")
@@ -231,7 +237,7 @@ def main() -> None:
     texts = ("member", "owner", "group", "mode", "selinux")
     module = AnsibleModule(
         argument_spec={
-            "step": {"type": "str", "choices": ["prepare", "restore", "abandon"], "default": "restore"},
+            "step": {"type": "str", "choices": ["prepare", "look", "restore", "abandon"], "default": "restore"},
             "destination": {"type": "path", "required": True},
             "kind": {"type": "str", "required": True},
             "tarballs": {"type": "list", "elements": "dict", "required": True},

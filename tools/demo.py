@@ -34,6 +34,7 @@ DEMO = Path("var/demo")
 LIVE, WORK, LOGS = DEMO / "live", DEMO / "work", DEMO / "logs"
 SOURCE, TARGET = DEMO / "source", DEMO / "target"
 COPIES = TARGET / "localhost"
+INVENTORY = DEMO / "inventory"
 MADE_HERE = DEMO / ".made-by-make-demo"
 
 SVN = LIVE / "svn/dybsvn"
@@ -41,6 +42,16 @@ TRAC = LIVE / "tracs/dybsvn"
 GIT = LIVE / "git/toolbox.git"
 FOLDER = LIVE / "svnsetup"
 SQLITE = LIVE / "monitor.db"
+PLACES = {
+    "/home/scm/svn/dybsvn": SVN,
+    "/home/scm/tracs/dybsvn": TRAC,
+    "/home/scm/git/toolbox.git": GIT,
+    "/etc/apache2/svnsetup": FOLDER,
+    "/home/scm/monitor.db": SQLITE,
+    "altbackup_base: /home/scm/backup": SOURCE,
+    "altbackup_target_base: /data/backup": TARGET,
+}
+"""What stands in inventory/local, and what takes its place in the demo's own inventory"""
 ITEMS = 5
 UNCHANGED_ITEMS = 1
 
@@ -134,7 +145,8 @@ class Shell:
             raise DemoFailed(f"{command}: exit code {ran.code}:\n{ran.output.rstrip()}")
 
     def play(self, *arguments: str, fails: bool = False) -> Ran:
-        """Run ansible-playbook and show its output, shortened. Raise DemoFailed unless it fails exactly if it should."""
+        """Run ansible-playbook with the demo's inventory and show its output, shortened. Raise DemoFailed unless it fails exactly if it should."""
+        arguments = (arguments[0], "-i", str(INVENTORY), *arguments[1:])
         show_command(shlex.join([PLAYBOOK, *arguments]))
         ran = self._run([PLAYBOOK, *arguments], Path(arguments[0]).stem, self._environment, show=show_block)
         print(f"    exit code {ran.code} after {ran.seconds:.1f} s; the whole output is in {ran.log}", flush=True)
@@ -475,9 +487,38 @@ def show_live_data(shell: Shell) -> None:
     show_step(
         "Two marked folders",
         "A run never creates a base folder: the folder .altbackup in it says that the right disk is mounted. "
-        "Here both are on this machine; inventory/local names them and the five items.",
+        "Here both are on this machine.",
     )
     shell.make("mkdir", "-p", SOURCE / ".altbackup", TARGET / ".altbackup")
+    show_step(
+        "An inventory of the demo's own",
+        f"{INVENTORY} is inventory/local with the paths of this demo: it names the two folders and the five items.",
+    )
+    write_inventory()
+
+
+def write_inventory() -> None:
+    """Write the demo's inventory: the embedded one, with the paths of the demo. Raise DemoFailed where that has others."""
+    shutil.copytree(inventory("local"), INVENTORY)
+    found: set[str] = set()
+    for file in INVENTORY.rglob("*.yml"):
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+        file.write_text("".join(with_own_paths(line, found) for line in lines), encoding="utf-8")
+    expect(found == set(PLACES), f"inventory/local does not have {', '.join(sorted(set(PLACES) - found))}")
+
+
+def with_own_paths(line: str, found: set[str]) -> str:
+    """Given a line of an inventory, return it with the demo's own paths, and note whose place they took; a comment stays."""
+    if line.lstrip().startswith("#"):
+        return line
+    for place, own in PLACES.items():
+        if place in line:
+            found.add(place)
+            variable, _, path = place.rpartition(": ")
+            return line.replace(
+                place, place.removesuffix(path) + f'"{{{{ inventory_dir }}}}/../{own.relative_to(DEMO)}"'
+            )
+    return line
 
 
 def show_nights(shell: Shell) -> str:
@@ -551,6 +592,7 @@ def show_end(seconds: float) -> None:
         (SOURCE, "its tarballs, as CATEGORY/NAME/YYYY/MM/DD/HHMMSS/, each with its digest and size in .dna"),
         (COPIES, "the target's copies of them, the same layout"),
         (DEMO / "restored", "the repository that was unpacked from a copy"),
+        (INVENTORY, "the inventory, for more runs: -i var/demo/inventory"),
         (LOGS, "the whole output of each command"),
     ]
     for path, meaning in rows:
@@ -562,8 +604,7 @@ def show_end(seconds: float) -> None:
     show_step(
         "Next, with your own data: three commands",
         f"After the first, edit the files in {inventory(mine)}/group_vars: your items, and two folders of your own, each "
-        "with a folder .altbackup in it. Until then the other two work on the data of this demo. The second one predicts and "
-        "changes nothing.",
+        "with a folder .altbackup in it. The second one predicts and changes nothing: it names what is still missing.",
     )
     show_command(f"cp -R {inventory('local')} {inventory(mine)}")
     show_command(f"{PLAYBOOK} -i {inventory(mine)} playbooks/backup.yml --check")

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ansible import context
 from ansible.errors import AnsibleFilterError
 
+from ..module_utils.visible import one_line
 from ..plugin_utils import outcomes
 from .plan import untrusted
 
@@ -20,9 +22,15 @@ def states_of(hostvars: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def outcome(hostvars: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, Any]:
-    """Given hostvars and the plan, return all failures that this run recorded, and lines on what it did."""
+    """Given hostvars and the plan, return all failures that this run recorded, lines on what it did, and its inventory."""
     states = states_of(hostvars)
-    return untrusted({"failures": outcomes.all_failures(states.values()), "fine": outcomes.summary(plan, states)})
+    return untrusted(
+        {
+            "failures": outcomes.all_failures(states.values()),
+            "fine": outcomes.summary(plan, states),
+            "inventory": one_line(", ".join(map(str, context.CLIARGS.get("inventory") or ()))),
+        }
+    )
 
 
 def all_listed(hostvars: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -61,6 +69,7 @@ class FilterModule:
             outcomes.busy_trees,
             outcomes.unlisted,
             outcomes.report,
+            outcomes.base_owners,
             outcomes.node_bases,
             outcomes.peers,
             outcomes.source_peers,

@@ -17,7 +17,7 @@ from ..module_utils.ssh_words import seal
 from ..plugin_utils import plan as plans
 from ..plugin_utils.results import read_value
 from ..plugin_utils.run_identity import identify_run
-from ..plugin_utils.settings import PREFIX, Unreadable, validate
+from ..plugin_utils.settings import PREFIX, Unreadable, is_ours, meant, validate
 
 try:
     from ansible.template import trust_as_template as _trust  # noqa: F401
@@ -49,7 +49,7 @@ def plan(
     moment = time.time() if now is None else float(now)
     return untrusted(
         plans.build_plan(
-            {host: {name: value for name, value in read[host].items() if name.startswith(PREFIX)} for host in hosts},
+            {host: {name: value for name, value in read[host].items() if is_ours(name)} for host in hosts},
             plain(groups),
             {host: {name: value for name, value in read[host].items() if name in CONNECTION} for host in hosts},
             moment,
@@ -118,7 +118,9 @@ def read_host(variables: Mapping[str, Any], only: str = "") -> dict[str, Any]:
     """Given the variables of a host, return those that matter, or one, evaluated, as plain values or Unreadable."""
     found: dict[str, Any] = {}
     for name in [str(name) for name in variables]:
-        if name == only or (not only and (name.startswith(PREFIX) or name in CONNECTION)):
+        if not only and meant(name):
+            found[name] = None  # it is its name that is wrong
+        elif name == only or (not only and (name.startswith(PREFIX) or name in CONNECTION)):
             try:
                 found[name] = plain(variables[name], strict=True)
             except (AnsibleError, TemplateError) as error:

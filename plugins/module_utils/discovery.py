@@ -17,6 +17,7 @@ from .items import CATEGORIES, decode_name, encode_name, nearest, parse_item
 from .layout import RESTORED, TEMPORARY, open_tree, printable, scan
 from .processes import Deadline
 from .publish import read_record
+from .seeing import is_folder
 
 _STAGE = "preflight"
 _DEPTH = 5
@@ -129,7 +130,11 @@ def _recognizer(kind: str, folder: str, limit: float) -> Callable[[str], bool]:
         raise InvalidInput(f"altbackup_discover: kind {kind!r} cannot be discovered, {nearest(kind, tuple(known))}")
     if answering.silent([folder], limit):
         raise InvalidInput(f"altbackup_discover: {kind}: {answering.complaint(folder, limit)}")
-    if not os.path.isdir(folder):
+    try:
+        there = is_folder(folder)
+    except AltbackupError as error:
+        raise InvalidInput(f"altbackup_discover: {kind}: {error}") from error
+    if not there:
         raise InvalidInput(f"altbackup_discover: {kind}: folder {folder} does not exist: is its disk mounted?")
     return known[kind]
 

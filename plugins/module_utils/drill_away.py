@@ -20,6 +20,7 @@ from .processes import Deadline
 from .proof_files import write_proof
 from .publish import read_record, remove_folder, write_record, write_sidecar
 from .sandbox import Sandbox
+from .seeing import is_folder, is_there
 from .sidecar import parse, serialize
 from .stamps import Moment
 
@@ -52,7 +53,7 @@ def make_away(base: str, size: int, run: Run | None, *, check_mode: bool = False
     """Given the path of a temporary tree and the bytes of the tarballs that it is to take, make it, the run's. Raise AltbackupError or OSError."""
     base = _temporary(base)
     folder = os.path.dirname(base)
-    if not os.path.isdir(folder):
+    if not is_folder(folder):
         raise InvalidInput(f"folder {folder!r} for drills is no folder on this host")
     require_kept(folder, "drills")
     require_own(base)
@@ -148,9 +149,9 @@ def _own(base: str) -> str:
 
 def _remove_left(base: str, run: Run | None) -> list[str]:
     """Remove a temporary tree that is nobody's any more; return a note on it. Raise Locked."""
-    if not os.path.lexists(base):
+    if not is_there(base):
         return []
-    if os.path.isdir(os.path.join(base, MARKER)) and not os.path.islink(base):
+    if is_folder(os.path.join(base, MARKER)) and not os.path.islink(base):
         with held(open_tree(base), run):
             remove_folder(base)
     else:

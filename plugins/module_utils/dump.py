@@ -28,7 +28,7 @@ from .errors import (
 )
 from .failures import explain, failure
 from .items import CATEGORIES, Item, find_problems
-from .kinds import Arrangement, Context, Kind, give_folder, opened, own_folder
+from .kinds import Arrangement, Context, Kind, give_folder, opened, own_folder, walk
 from .layout import PROOF, TEMPORARY, Tarball, Tree, describe, describe_as, parse_filename, scan, tarball_filename
 from .processes import Deadline
 from .publish import (
@@ -391,11 +391,12 @@ def read_item(
 ) -> dict[str, Any]:
     """Read an item, as a reader: say what its copy is, write its archive to the stream, and confirm that it was one state.
 
-    With `predicted` return only which revision it would have. Raise AltbackupError or OSError.
+    With `predicted` return only which revision it would have, and see that what it would read can be read. Raise AltbackupError or OSError.
     """
     kind, context = KINDS[item.kind], replace(context, identity=identity)
     kind.check(item, context)
     if predicted:
+        look_through(item, context)
         return {"revision": kind.revision(item, context)}
     with kind.copy(item, context) as prepared:
         top = prepared.top(item.name)
@@ -426,6 +427,35 @@ def read_item(
             conversation.receive()
             prepared.confirm()
             return {"notes": [*prepared.notes, *tar.stderr().splitlines()]}
+
+
+_READ_WHOLE = {
+    "svn": ("db", "conf", "hooks", "locks", "format"),
+    "trac": ("VERSION", "conf", "db", "attachments", "files"),
+    "git": ("HEAD", "objects", "refs", "packed-refs", "config"),
+}
+"""What of an item of a kind its copy reads whole, as its owner"""
+
+
+def look_through(item: Item, context: Context) -> None:
+    """See whether what a dump of an item would read can be read, without reading it. Raise InvalidInput."""
+    with contextlib.suppress(SourceChanged):  # it is in use, and a dump would try again
+        if item.kind == "folder":
+            with KINDS[item.kind].copy(item, context):
+                return
+        own = f"{item.path}/.git" if item.kind == "git" and os.path.isdir(f"{item.path}/.git") else item.path
+        paths = [f"{own}/{name}" for name in _READ_WHOLE.get(item.kind, ())]
+        there = [path for path in paths if os.path.lexists(path) and not os.path.islink(path)]
+        if context.identity.viewed:  # then programs may read what others own in it
+            require_readable(there)
+        else:
+            context.identity.call(require_readable, there)
+
+
+def require_readable(paths: Sequence[str]) -> None:
+    """Raise InvalidInput unless this user can read files, or folders with all below them; links in them are not followed."""
+    for path in paths:
+        walk(path)
 
 
 def _predict(work: _Dump) -> None:

@@ -11,6 +11,7 @@ from .failures import explain
 from .layout import MARKER, Tarball, Tree, open_tree, scan
 from .locks import Run, unclaimed
 from .publish import read_record
+from .seeing import is_folder
 
 
 def find(trees: Sequence[Mapping[str, Any]], run: Run | None) -> dict[str, Any]:
@@ -60,9 +61,9 @@ def _describe(tree: Tree, tarball: Tarball) -> dict[str, Any]:
 def _keys_of(tree: Tree) -> list[str]:
     """Return the items of a tree, to tell the nearest where one is not there."""
     keys = []
-    for category in sorted(os.listdir(tree.base)) if os.path.isdir(tree.base) else ():
+    for category in sorted(os.listdir(tree.base)) if is_folder(tree.base) else ():
         folder = tree.path(category)
-        if category != MARKER and os.path.isdir(folder):
+        if category != MARKER and is_folder(folder):
             keys += [
                 f"{category}/{name}" for name in sorted(os.listdir(folder)) if os.path.isdir(os.path.join(folder, name))
             ]

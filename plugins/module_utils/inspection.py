@@ -21,8 +21,10 @@ from .items import Item, parse_item
 from .layout import MARKER, Scan, open_tree, scan
 from .leftovers import remove_leftovers
 from .locks import Run, held
+from .owner import Owner, identify, require_no_source
 from .processes import Deadline, find_tool
 from .publish import require_writable
+from .seeing import is_folder
 from .transfer import Peer, reach
 from .view import open_thing
 
@@ -44,17 +46,21 @@ def inspect(
     peers: Sequence[Peer] = (),
     fetch: bool = False,
     locks: Sequence[str] = (),
+    owners: Sequence[Mapping[str, Any]] = (),
+    claim: bool = False,
     run: Run | None = None,
     deadline: Deadline | None = None,
 ) -> dict[str, Any]:
     """Given a node's bases and what it will do, return what is wrong and what it discovers.
 
     Keys are `failures`, `items` (discovered), `discovered` (whether these are all), `notes`, `free` ({base: bytes}),
-    `unreachable_peers`, `unusable` (bases, and those of `trees`) and `usable`: whether any base is there, and the peers from
-    which it fetches. `peers` are tried over ssh, all at once, in the direction of their transfers. Where all bases and trees can
-    be used, the trees in `locks` are taken for the run; one that is another run's makes the node unusable. Then with `space` it
-    is estimated for `items`, and those discovered, dumped to the first base, and for `trees` ({base, keys}) that receive
-    tarballs. `now` is the controller's clock (seconds since 1970); more than a minute's difference is a failure.
+    `unreachable_peers`, `unusable` (bases, and those of `trees`), `identities` (of bases, as owner.identify has them) and
+    `usable`: whether any base is there, and the peers from which it fetches. `owners` ({base, role, name}) say whose the bases
+    are to be; with `claim` those that are nobody's are theirs from now on. `peers` are tried over ssh, all at once, in the
+    direction of their transfers. Where all bases and trees can be used, the trees in `locks` are taken for the run; one that is
+    another run's makes the node unusable. Then with `space` it is estimated for `items`, and those discovered, dumped to the
+    first base, and for `trees` ({base, keys}) that receive tarballs. `now` is the controller's clock (seconds since 1970); more
+    than a minute's difference is a failure.
 
     Nothing more looks at a path that does not answer. In a base of which trees are given, another tree need not answer.
     """
@@ -67,6 +73,7 @@ def inspect(
         "usable": True,
         "unusable": [],
         "unreachable_peers": [],
+        "identities": [],
         "failures": [],
     }
     bases = [os.path.normpath(base) for base in bases]
@@ -75,7 +82,8 @@ def inspect(
     seconds = answering.patience(limit)
     inner = list(dict.fromkeys(base for base in (str(tree["base"]) for tree in trees) if base not in bases))
     silent = _silent(bases, inner, [item.path for item in parsed], seconds)
-    reasons = _look_at_bases(bases, inner, silent, seconds, writable, result)
+    whose = {os.path.normpath(str(entry["base"])): Owner(str(entry["role"]), str(entry["name"])) for entry in owners}
+    reasons = _look_at_bases(bases, inner, silent, seconds, writable, whose, claim and writable, result)
     result["usable"] = not bases or any(base not in result["unusable"] for base in bases)
     reasons += missing_tools(tools, ext)
     if now is not None and abs(time.time() - now) > _CLOCK_TOLERANCE:
@@ -134,6 +142,8 @@ def _look_at_bases(
     silent: Mapping[str, str],
     seconds: float,
     writable: bool,
+    owners: Mapping[str, Owner],
+    claim: bool,
     result: dict[str, Any],
 ) -> list[str | BaseException]:
     """Note the room of bases, and which of them, and of the trees in them, cannot be used; return why."""
@@ -143,20 +153,26 @@ def _look_at_bases(
             if base in silent:
                 raise AltbackupError(answering.complaint(silent[base], seconds))
             tree = require_writable(base) if writable else open_tree(base)
+            if base in owners:
+                result["identities"].append(identify(tree, owners[base], claim=claim))
             result["free"][base] = shutil.disk_usage(tree.private).free
         except (AltbackupError, OSError) as error:
             reasons.append(error)
             result["unusable"].append(base)
     for base in inner:
-        if os.path.dirname(base) in result["unusable"]:
+        above = os.path.dirname(base)
+        if above in result["unusable"]:
             continue
-        if base in silent:
-            reasons.append(answering.complaint(silent[base], seconds))
-        elif os.path.dirname(base) in bases and os.path.isdir(os.path.join(base, MARKER)):
-            reasons.append(_marked_inside(base))
-        else:
-            continue
-        result["unusable"].append(base)
+        try:
+            if base in silent:
+                raise AltbackupError(answering.complaint(silent[base], seconds))
+            if above in bases and is_folder(os.path.join(base, MARKER)):
+                raise AltbackupError(_marked_inside(base))
+            if above in owners:
+                require_no_source(open_tree(base), owners[above])
+        except (AltbackupError, OSError) as error:
+            reasons.append(error)
+            result["unusable"].append(base)
     return reasons
 
 
@@ -241,7 +257,7 @@ def estimate_source(base: str, items: Sequence[Item], previous: Mapping[str, int
         if size is None:
             size = size_on_disk(item.path)
         tarballs += size
-        if item.kind == "svn" and not os.path.isdir(tree.private_path("scratch", item.category, item.name)):
+        if item.kind == "svn" and not is_folder(tree.private_path("scratch", item.category, item.name)):
             scratch += size_on_disk(item.path)
         elif item.kind in ("git", "sqlite", "trac"):
             scratch += size

@@ -18,6 +18,7 @@ from .opened import walk_open
 from .processes import Deadline
 from .publish import make_folders, remove_folder
 from .readers import Identity, NeedsPlace
+from .seeing import advice, is_folder, is_there
 from .view import Place, groups_of, open_thing
 
 
@@ -114,12 +115,12 @@ def members_of(path: str, members: Sequence[str]) -> int:
 def require_folder(item: Item) -> None:
     """Raise InvalidInput unless the item's path is a folder that can be read."""
     where = f"item {item.kind} {item.name!r}: path {item.path}"
-    if not os.path.lexists(item.path):
+    if not is_there(item.path):
         raise InvalidInput(f"{where} does not exist")
-    if not os.path.isdir(item.path):
+    if not is_folder(item.path):
         raise InvalidInput(f"{where} is not a folder")
     if not os.access(item.path, os.R_OK | os.X_OK):
-        raise InvalidInput(f"{where} cannot be read by uid {os.geteuid()}")
+        raise InvalidInput(f"{where} cannot be read by uid {os.geteuid()}{advice()}")
 
 
 def walk(
@@ -265,7 +266,7 @@ def unreadable(path: str | bytes) -> InvalidInput:
     with suppress(OSError):
         whose = f" (it belongs to uid {os.lstat(path).st_uid})"
     name = printable(os.fsdecode(path))
-    return InvalidInput(f"{name} cannot be read by uid {os.geteuid()}{whose}: nothing of this item is stored")
+    return InvalidInput(f"{name} cannot be read by uid {os.geteuid()}{whose}: nothing of this item is stored{advice()}")
 
 
 def require_inside(item: Item, context: Context, relpaths: Sequence[str], folders: bool = False) -> None:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import sidecar
-from .errors import BaseUnusable, InvalidInput, SidecarMalformed
+from .errors import AltbackupError, BaseUnusable, InvalidInput, SidecarMalformed
+from .seeing import is_folder, is_there, status_of
 from .sidecar import SUFFIX, Dna
 from .stamps import is_stamp
 
@@ -46,18 +47,27 @@ class Tree:
 
 
 def open_tree(base: str) -> Tree:
-    """Given a base, return its Tree. Raise BaseUnusable if neither it nor its parent holds the marker."""
+    """Given a base, return its Tree. Raise BaseUnusable if neither it nor its parent holds the marker, or that cannot be seen."""
     if not os.path.isabs(base):
         raise InvalidInput(f"base {base!r} is not an absolute path")
     base = os.path.normpath(base)
-    if os.path.isdir(os.path.join(base, MARKER)):
+    try:
+        return _tree_of(base)
+    except BaseUnusable:
+        raise
+    except AltbackupError as error:
+        raise BaseUnusable(f"base {base}: {error}") from error
+
+
+def _tree_of(base: str) -> Tree:
+    if is_folder(os.path.join(base, MARKER)):
         return Tree(base, os.path.join(base, MARKER))
     parent, source = os.path.split(base)
-    if source not in ("", MARKER) and os.path.isdir(os.path.join(parent, MARKER)):
-        if os.path.islink(base) or (os.path.lexists(base) and not os.path.isdir(base)):
+    if source not in ("", MARKER) and is_folder(os.path.join(parent, MARKER)):
+        if os.path.islink(base) or (is_there(base) and not is_folder(base)):
             raise BaseUnusable(f"base {base} is not a folder")
         return Tree(base, os.path.join(parent, MARKER), source)
-    if not os.path.isdir(base) and not os.path.isdir(parent):
+    if not is_folder(base) and not is_folder(parent):
         raise BaseUnusable(f"base {base} does not exist: is its disk mounted? A run never creates a base")
     raise BaseUnusable(
         f"base {base} has no marker {MARKER}/ in itself or its parent: is its disk mounted? "
@@ -326,16 +336,13 @@ def read_state(path: str, size: int) -> tuple[Dna | None, str, str]:
 
 
 def plain_status(path: str) -> os.stat_result | None:
-    """Return the status of a path if it is a plain file that can be seen, no link, else None."""
-    try:
-        status = os.lstat(path)
-    except OSError:
-        return None
-    return status if stat.S_ISREG(status.st_mode) else None
+    """Return the status of a path if it is a plain file, no link, else None. Raise AltbackupError where that cannot be known."""
+    status = status_of(path, follow=False)
+    return status if status is not None and stat.S_ISREG(status.st_mode) else None
 
 
 def is_plain_file(path: str) -> bool:
-    """Return whether a path is a regular file, no link."""
+    """Return whether a path is a regular file, no link. Raise AltbackupError where that cannot be known."""
     return plain_status(path) is not None
 
 

@@ -26,6 +26,7 @@ from .layout import Tree, open_tree
 from .priority import lower_priority
 from .processes import Deadline, ended_after, inherited, is_at_work_in, title_of
 from .publish import make_folders, require_writable
+from .seeing import is_folder, looking_at
 
 WAIT = 30.0
 """Seconds for which a module waits for another one."""
@@ -218,7 +219,8 @@ def held(
 def shared(tree: Tree, wait: float = WAIT) -> Iterator[None]:
     """Given a tree, let nobody write to it while the block lasts; where no lock was ever made there is no writer. Raise Locked."""
     try:
-        descriptor = os.open(lock_path(tree), os.O_RDONLY | os.O_NOFOLLOW)
+        with looking_at(lock_path(tree)):
+            descriptor = os.open(lock_path(tree), os.O_RDONLY | os.O_NOFOLLOW)
     except FileNotFoundError:
         yield
         return
@@ -393,7 +395,7 @@ def _is_receiving(private: str, source: str, run: Run) -> bool:
 def _last_written(folder: str) -> float:
     """Return when anything in a folder was last written, in seconds since 1970; 0 if there is nothing."""
     last = 0.0
-    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+    for name in os.listdir(folder) if is_folder(folder) else ():
         with contextlib.suppress(FileNotFoundError):
             last = max(last, os.lstat(os.path.join(folder, name)).st_mtime)
     return last

@@ -89,6 +89,8 @@ def walked(path: str) -> Iterator[tuple[list[Step], list[str]]]:
                     while len(steps) > 1:
                         os.close(steps.pop().descriptor)
                 waiting = [*(part for part in target.split("/") if part not in ("", ".")), *waiting]
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, full) from error
         yield steps, []
     finally:
         for step in steps:

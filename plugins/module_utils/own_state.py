@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from .errors import AltbackupError, InvalidInput
 from .opened import make_below, open_own, owner_name, walked
+from .seeing import is_there
 
 ROOTS_FOLDER = "/var/lib/altbackup"
 USERS_FOLDER = ".local/state/altbackup"
@@ -58,5 +59,5 @@ def opened_state(name: str) -> Iterator[tuple[int, str]]:
 
 
 def has_state(name: str) -> bool:
-    """Return whether there is a folder of that name in the private one; make nothing."""
-    return os.path.lexists(os.path.join(state_folder(), name))
+    """Return whether there is a folder of that name in the private one; make nothing. Raise AltbackupError where that cannot be known."""
+    return is_there(os.path.join(state_folder(), name))

@@ -41,6 +41,7 @@ from .publish import (
     write_text,
 )
 from .retention import retained
+from .seeing import is_folder, is_there, status_of
 from .stamps import Moment, ahead_reason, day_of
 from .transfer import BASIS, STAGE
 from .wanted import Wanted, parse_wanted
@@ -161,7 +162,7 @@ def _clear(tree: Tree, incoming: str, wanted: Sequence[Wanted], result: dict[str
     """End receivers of dead runs, and remove what they left and this run does not want: on a full disk this makes room."""
     result["notes"] += end_receivers(incoming)
     parts = {entry.part for entry in wanted}
-    for name in sorted(os.listdir(incoming)) if os.path.isdir(incoming) else ():
+    for name in sorted(os.listdir(incoming)) if is_folder(incoming) else ():
         path = os.path.join(incoming, name)
         if name == BASIS:
             remove_folder(path)
@@ -176,7 +177,7 @@ def _clear(tree: Tree, incoming: str, wanted: Sequence[Wanted], result: dict[str
         folder, name = os.path.split(relpath)
         entry = by_path.get(f"{folder}/{name[len(TEMPORARY) :].partition('-')[2]}")
         arrived = os.path.join(incoming, entry.part) if entry else ""
-        if entry and _is_alone(path, entry.dna.size) and not os.path.lexists(arrived):
+        if entry and _is_alone(path, entry.dna.size) and not is_there(arrived):
             make_folders(incoming, tree.private)
             os.replace(path, arrived)
             result["notes"].append(f"took {relpath}, which a killed run had left, back to {incoming}")
@@ -262,7 +263,8 @@ def _with_room(
 def _missing_bytes(incoming: str, entry: Wanted) -> int:
     """Return how many bytes of a tarball did not arrive yet."""
     path = os.path.join(incoming, entry.part)
-    return max(0, entry.dna.size - (os.lstat(path).st_size if os.path.exists(path) else 0))
+    status = status_of(path, follow=False)
+    return max(0, entry.dna.size - (status.st_size if status else 0))
 
 
 def _lay_out_bases(
@@ -461,7 +463,7 @@ def _accept(tree: Tree, entry: Wanted, moment: Moment, stored: Tarball | None) -
         raise AltbackupError(f"{ahead_reason(entry.relpath, 0, moment)}. It was not accepted")
     final = tree.path(entry.relpath)
     arrived = os.path.join(tree.private_path("incoming"), entry.part)
-    if not os.path.lexists(arrived):
+    if not is_there(arrived):
         twin = _twin(tree, entry) or stored
         if twin is None:
             raise AltbackupError(f"{entry.relpath} did not arrive on this target")

@@ -26,6 +26,7 @@ from .own_state import has_state, opened_state
 from .processes import Deadline, find_tool, inherited, run
 from .publish import flush_folder, remove_folder, remove_if_there, write_text
 from .restored import marker_text, remove_marker, require_marker_place, write_marker
+from .seeing import is_impossible
 
 _NOREPLACE, _EXCHANGE = 1, 2
 _UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
@@ -182,8 +183,12 @@ def _refuse_older(destination: str) -> None:
             return
         try:
             descriptor = open_own(older, steps[-1].descriptor, f"{folder}/{older}")
-        except (OSError, InvalidInput):
+        except (FileNotFoundError, InvalidInput):
             return  # not this user's: nothing that it says is obeyed
+        except OSError as error:
+            if is_impossible(older, error):
+                return
+            raise
         try:
             if inode_of(descriptor, _JOURNAL):
                 raise AltbackupError(
@@ -242,7 +247,7 @@ def _open_known(above: Step, known: dict[str, Any]) -> int | None:
         return None
     try:
         descriptor = open_own(name, above.descriptor, f"{above.path}/{name}")
-    except (OSError, InvalidInput):
+    except (FileNotFoundError, InvalidInput):
         return None
     status = os.fstat(descriptor)
     if known.get("id") == [status.st_dev, status.st_ino] or (known.get("id") is None and not os.listdir(descriptor)):
@@ -322,7 +327,7 @@ def _read_json(folder: int, name: str) -> dict[str, Any] | None:
     try:
         with open(f"{_opened(folder)}/{name}", encoding="utf-8", errors="surrogateescape") as stream:
             value = json.load(stream)
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):
         return None
     return value if isinstance(value, dict) else None
 

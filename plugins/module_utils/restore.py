@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .attributes import Attributes
 from .differences import find_differences, summarize_differences, unified_diff
 from .digest import CHUNK, DIGEST_LENGTHS, limited, open_plain
 from .errors import AltbackupError, BaseUnusable, DigestMismatch, Hostile, InvalidInput
@@ -34,7 +35,7 @@ from .restored import serialize_marker
 from .sandbox import Sandbox, for_unpacking, is_allowed
 from .sidecar import Dna
 from .stamps import parse_stamp
-from .unpack import Limits, unpack
+from .unpack import Limits, clean_member, examine, unpack
 
 STAGE = "restore"
 REPLACE = ("refuse", "move_aside")
@@ -43,6 +44,7 @@ _PROVEN_AS_COPY = ("svn", "trac", "git", "sqlite")
 """Kinds whose proof takes a copy of what it looks at."""
 _DECOMPRESSORS = {".zst": ["zstd", "-dcq"], ".gz": ["gzip", "-dc"]}
 _PROVERS = {"svn": ["svnadmin", "svnlook"], "git": ["git"]}
+_MOST_BYTES = 1 << 62
 _SELINUX = "security.selinux"
 _SPECIAL = stat.S_ISUID | stat.S_ISGID
 
@@ -146,6 +148,7 @@ def prepare(order: Order, *, run: Run | None = None, check_mode: bool = False) -
     elif is_left(order.destination):
         result["notes"].append(f"would see to what an earlier restore of {order.destination} had left")
     with _told_with(result["notes"]):
+        clean_member(order.member, order.top)
         _check_destination(order)
         _owner_of(order)
         for tool in _tools(order):
@@ -164,6 +167,46 @@ def prepare(order: Order, *, run: Run | None = None, check_mode: bool = False) -
                 discard(work)
                 raise
     return result
+
+
+def look(order: Order, deadline: Deadline, *, run: Run | None = None) -> dict[str, Any]:
+    """Given an order whose tarballs are in a tree of this node, see what a restore would find in them; write nothing.
+
+    They are read whole: their bytes, what they hold, and whether the member is among that. Raise AltbackupError or OSError.
+    """
+    start = time.monotonic()
+    keeper: Sandbox | None = for_unpacking(order.special_modes)
+    reader = Sandbox(order.proof_user) if keeper is not None and is_allowed(keeper, deadline) else None
+    tree = open_tree(order.base)
+    clean_member(order.member, order.top)
+    wanted = _Wanted(order.member)
+    links: set[str] = set()
+    with wanted, unclaimed(tree, run), limited(deadline):
+        for archive in order.archives:
+            path = tree.path(archive.relpath)
+            _verify(path, archive, path)
+            _verify_recorded(path, archive, order.record)
+            limits = Limits(_MOST_BYTES)
+            modes = {"special_modes": order.special_modes, "sandbox": reader, "below": links, "attributes": wanted}
+            with _hinting(order):
+                links |= examine(path, top=order.top, limits=limits, deadline=deadline, **modes).links  # type: ignore[arg-type]
+    if order.member and not wanted.found:
+        raise InvalidInput(f"{order.title}: member {order.member!r} is not in it: see what is, with tar -tf")
+    return {"changed": False, "notes": [], "seconds": round(time.monotonic() - start, 3)}
+
+
+class _Wanted(Attributes):
+    """Looks, among the members of archives, for one path, or what is below it."""
+
+    def __init__(self, member: str) -> None:
+        super().__init__()
+        self._member = member
+        self.found = False
+
+    def add(self, member: Any) -> None:
+        """Take a member."""
+        path = os.path.normpath(member.name)
+        self.found = self.found or path == self._member or path.startswith(f"{self._member}/")
 
 
 @contextlib.contextmanager
@@ -309,24 +352,32 @@ def _unpack(
     """Unpack into an empty folder, with owners where that is possible, and with modes; return what is wanted of it."""
     mask = os.umask(0)
     try:
-        return unpack(
-            paths,
-            folder,
-            top=order.top,
-            limits=limits,
-            deadline=deadline,
-            owners=os.geteuid() == 0,
-            special_modes=order.special_modes,
-            member=order.member,
-            sandbox=reader,
-            keeper=keeper,
-        )
+        with _hinting(order):
+            return unpack(
+                paths,
+                folder,
+                top=order.top,
+                limits=limits,
+                deadline=deadline,
+                owners=os.geteuid() == 0,
+                special_modes=order.special_modes,
+                member=order.member,
+                sandbox=reader,
+                keeper=keeper,
+            )
+    finally:
+        os.umask(mask)
+
+
+@contextlib.contextmanager
+def _hinting(order: Order) -> Iterator[None]:
+    """Let what the block finds hostile tell what would allow it. Raise Hostile."""
+    try:
+        yield
     except Hostile as error:
         if order.special_modes:
             raise
         raise Hostile(f"{error} (devices and named pipes only come with special_modes: true)") from error
-    finally:
-        os.umask(mask)
 
 
 @contextlib.contextmanager

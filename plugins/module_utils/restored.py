@@ -14,6 +14,7 @@ from .errors import AltbackupError, naming
 from .layout import RESTORED
 from .opened import is_trusted, owner_name, walked
 from .publish import flush_folder
+from .seeing import is_impossible, looking_at, status_of, unseen
 
 KEYS = ("source", "item", "stamp", "dig", "node", "host", "when", "by")
 _TEMPORARY = "marker"
@@ -32,16 +33,32 @@ def serialize_marker(origin: Mapping[str, Any]) -> str:
 
 
 def read_marker(path: str) -> dict[str, str] | None:
-    """Given the path of a copy, return what its marker says, None without one; what cannot be read of it is empty."""
+    """Given the path of a copy, return what its marker says, None without one; what is no text of a marker says nothing.
+
+    Raise AltbackupError where it cannot be read.
+    """
     try:
-        with open_plain(marker_path(path)) as stream:
-            values = json.loads(stream.read(_LONGEST))
+        text = _text_of(marker_path(path))
+        values = json.loads(text) if text is not None else None
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError):
+    except (ValueError, RecursionError):
         values = {}
     known = values if isinstance(values, dict) else {}
     return {key: _plain(known.get(key, "")) for key in KEYS}
+
+
+def _text_of(path: str) -> bytes | None:
+    """Return the text of a marker, None for one that is no plain file. Raise FileNotFoundError, or AltbackupError where it cannot be read."""
+    if not stat.S_ISREG(os.lstat(path).st_mode):
+        return None
+    try:
+        with open_plain(path) as stream:
+            return stream.read(_LONGEST)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise unseen(path, error) from error
 
 
 def _plain(value: object) -> str:
@@ -54,12 +71,18 @@ def require_adopted(path: str, key: str) -> list[str]:
     """Given an item's path and its key, raise AltbackupError if it is a restored copy that nobody adopted; else return notes.
 
     A marker counts if root, this user or the owner of the item made it: nobody else decides what is backed up.
+    Raise AltbackupError also where that cannot be known.
     """
     try:
         status = os.lstat(marker_path(path))
     except (FileNotFoundError, NotADirectoryError):
         return []
-    owners = {os.lstat(path).st_uid, os.stat(path).st_uid} if os.path.exists(path) else set()
+    except OSError as error:
+        if is_impossible(marker_path(path), error):
+            return []
+        raise unseen(path, error) from error
+    seen = (status_of(path, follow=False), status_of(path))
+    owners = {entry.st_uid for entry in seen if entry is not None}
     if not is_trusted(status.st_uid) and status.st_uid not in owners:
         return [
             f"{marker_path(path)} was not obeyed: {owner_name(status.st_uid)} made it, who is neither root nor the owner of {path}; remove it"
@@ -77,12 +100,15 @@ def require_adopted(path: str, key: str) -> list[str]:
 
 
 def marker_text(folder: int, path: str) -> str | None:
-    """Given the open folder of a copy and the copy's path, return the text of its marker, None without one that is a file."""
+    """Given the open folder of a copy and the copy's path, return the text of its marker, None without one that is a file.
+
+    Raise AltbackupError where it cannot be read.
+    """
     try:
-        with open_plain(f"/proc/self/fd/{folder}/{os.path.basename(marker_path(path))}") as stream:
-            return stream.read(_LONGEST).decode("utf-8", "replace")
-    except OSError:
+        text = _text_of(f"/proc/self/fd/{folder}/{os.path.basename(marker_path(path))}")
+    except FileNotFoundError:
         return None
+    return None if text is None else text.decode("utf-8", "replace")
 
 
 def write_marker(private: int, folder: int, path: str, text: str) -> None:
@@ -127,7 +153,7 @@ def require_marker_place(folder: int, path: str) -> bool:
 def adopt(path: str, *, check_mode: bool = False) -> bool:
     """Given the path of a copy, remove its marker; return whether there was one. Raise AltbackupError or OSError."""
     marker = marker_path(os.path.normpath(path))
-    with walked(os.path.dirname(marker)) as (steps, missing):
+    with looking_at(path), walked(os.path.dirname(marker)) as (steps, missing):
         if missing:
             return False
         folder = steps[-1].descriptor

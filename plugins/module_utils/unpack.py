@@ -98,7 +98,7 @@ def unpack(
     Raise Hostile, before anything is written, for what no archive of this item holds; ToolFailed for one that is damaged;
     InvalidInput for a member that is not there, DeadlineExceeded or OSError. The caller removes the folder.
     """
-    wanted = _clean_member(member, top)
+    wanted = clean_member(member, top)
     special: list[str] = []
     replaced: list[str] = []
     links: set[str] = set()
@@ -185,7 +185,8 @@ def _remove_links(folder: str, links: Sequence[str]) -> None:
             os.unlink(path)
 
 
-def _clean_member(member: str, top: str) -> str:
+def clean_member(member: str, top: str) -> str:
+    """Given a path inside a tarball, or none, and its top folder, return the path. Raise InvalidInput."""
     if not member:
         return ""
     parts = member.split("/")

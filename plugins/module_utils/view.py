@@ -20,6 +20,7 @@ from .confine import check, libc, mount, set_attributes
 from .errors import InvalidInput
 from .layout import printable
 from .processes import search_path
+from .seeing import switched
 
 _NEW_MOUNTS, _NEW_NAMES, _NEW_IPC, _NEW_PIDS, _NEW_NETWORK = 0x00020000, 0x04000000, 0x08000000, 0x20000000, 0x40000000
 _MS_READ_ONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT = 1, 2, 4, 8, 32
@@ -169,6 +170,7 @@ def forbid_new_privileges() -> None:
 
 def become(uid: int, *, reads_any: bool = False) -> None:
     """Take the user, his groups and none of root's capabilities, but for that to read any file if so. Raise OSError."""
+    switched(uid)
     groups, group = groups_of(uid)
     kept = [READ_ANY] if reads_any else []
     os.setgroups(groups)

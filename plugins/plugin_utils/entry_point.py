@@ -59,7 +59,8 @@ def _arguments() -> argparse.ArgumentParser:
         help="run a playbook",
         usage="altbackup run PLAYBOOK [-i INVENTORY] [--limit HOSTS] [-e NAME=VALUE] [--check] [more of ansible-playbook] "
         "[--time-limit TIME] [--artifacts DIR] [--keep-runs N] [--keep-days N]",
-        description="Run a playbook. Options that are not named here are handed on to ansible-playbook.",
+        description="Run a playbook. Options that are not named here are handed on to ansible-playbook. Without -i the inventory is that "
+        "of $ALTBACKUP_INVENTORY, of $ANSIBLE_INVENTORY, or of your own ansible.cfg; there is no other.",
         epilog=_EPILOG,
         allow_abbrev=False,
     )
@@ -163,6 +164,7 @@ def _lines(result: dict[str, Any], run: Run) -> list[str]:
     return [
         f"{result['playbook']}: {result['state']}{code}",
         f"started {result['started']}{took}, by {result['user']} on {result['node']}",
+        f"inventory: {', '.join(map(str, result.get('inventory', ()))) or 'none was named'}",
         *(["hosts:", *hosts] if hosts else []),
         *(["failures:", *failures] if failures else []),
         f"log: {run.folder / LOG}",

@@ -10,6 +10,7 @@ from typing import Any
 from ..module_utils.failures import failure, unframed
 from ..module_utils.layout import is_relpath
 from ..module_utils.visible import one_line, visible
+from .identities import one_disk, shared_bases
 from .results import read_result, read_value, shortened
 
 FAILURE_KEYS = ("node", "delegate", "stage", "category", "name", "relpath", "reason", "rc", "stderr")
@@ -25,6 +26,7 @@ EMPTY: dict[str, Any] = {
     "sent": {},
     "proved": [],
     "contents": {},
+    "identities": {},
     "discovered": True,
 }
 
@@ -150,6 +152,8 @@ def record(state: Mapping[str, Any], registered: Mapping[str, Any], stage: str, 
         own = not _delegate(result, node)
         peers = (result.get("unreachable_peers") or []) if own else []
         new["down"] = [*new["down"], *(peer for peer in dict.fromkeys(peers) if peer not in new["down"])]
+        for entry in result.get("identities") or []:
+            new["identities"] = {**new["identities"], f"{entry['role']} {place}": entry}
         new["notes"] = [*new["notes"], *(f"{place}: {note}" for note in result.get("notes") or [])]
         new["notes"] = [*new["notes"], *_left_alone(result, place)]
         if own:
@@ -361,6 +365,7 @@ def busy_trees(prepared: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def all_failures(states: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Given what the run knows of each source or node, return all failures, each once, and what its nodes do not agree on."""
+    states = list(states)
     found: list[dict[str, Any]] = []
     contents: dict[str, str] = {}
     for state in states:
@@ -368,7 +373,12 @@ def all_failures(states: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             if entry not in found:
                 found.append(dict(entry))
         contents.update(state.get("contents") or {})
-    return [*found, *_disagreements(contents)]
+    return [*found, *shared_bases(_identities(states)), *_disagreements(contents)]
+
+
+def _identities(states: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return {`role node`: what tells its base from others}."""
+    return {owner: entry for state in states for owner, entry in (state.get("identities") or {}).items()}
 
 
 def _disagreements(contents: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -417,6 +427,7 @@ def report(failures: Sequence[Mapping[str, Any]]) -> str:
 def summary(plan: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Given the plan and what the run knows of each node, return a line for each tarball made and each target served, and notes."""
     lines = []
+    lines += [f"note: {note}" for note in one_disk(_identities(states.values()))]
     for node, state in sorted(states.items()):
         for relpath, entry in sorted(state.get("tarballs", {}).items()):
             made = f"{entry.get('size')} bytes, {entry.get('seconds')} s" if entry.get("dig") else "would be made"
@@ -478,6 +489,16 @@ def connection(plan: Mapping[str, Any], source: str, target: str) -> dict[str, A
 def _incoming(plan: Mapping[str, Any], source: str, target: str) -> str:
     """Return the folder of a target into which a source's tarballs come."""
     return os.path.join(plan["targets"][target]["target_base"], ".altbackup", "incoming", source)
+
+
+def base_owners(plan: Mapping[str, Any], node: str) -> list[dict[str, str]]:
+    """Given the plan and a node, return whose its base folders are: it has one as a source, one as a target, or both."""
+    roles = (("source", "sources", "base"), ("target", "targets", "target_base"))
+    return [
+        {"base": plan[part][node][key], "role": role, "name": str(node)}
+        for role, part, key in roles
+        if node in plan[part]
+    ]
 
 
 def node_bases(plan: Mapping[str, Any], node: str) -> list[str]:

@@ -531,6 +531,7 @@ def _chosen(
     return {
         "host": host,
         "holder": node,
+        "held_in": offer["base"],
         "label": one_line(f"{order['key']} of {order['source']} from {node} to {order['destination']}"),
         "size": size,
         "prediction": _prediction(order, offer, size, same, speeds),
@@ -653,8 +654,9 @@ def record_restore(
     for several in [*registered, restored or {}]:
         new = outcomes.record(new, several, _STAGE, node)
     notes = [*choice["notes"].get(node, [])]
-    prepared = registered[-1] if registered else {}
-    good = {_label(result) for result in outcomes.results_of(prepared) if _is_good(result)}
+    *before, prepared = registered or [{}]
+    bad = {_label(result) for several in before for result in outcomes.results_of(several) if not _is_good(result)}
+    good = {_label(result) for result in outcomes.results_of(prepared) if _is_good(result)} - bad
     if check_mode:
         notes += [order["prediction"] for order in choice["chosen"] if order["host"] == node and order["label"] in good]
     for result in outcomes.results_of(restored or {}):

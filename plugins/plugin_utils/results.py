@@ -300,6 +300,15 @@ _FAILURE: dict[str, Read] = {
     "rc": _code,
     "stderr": _SENTENCE,
 }
+_IDENTITY: dict[str, Read] = {
+    "base": _NAME,
+    "role": _like("source|target", "role of a node"),
+    "name": _NAME,
+    "id": _like("(?:[0-9a-f]{32})?", "id of a base"),
+    "boot": _like(r"[\w-]{0,64}", "id of a boot"),
+    "device": _whole,
+    "inode": _whole,
+}
 
 SCHEMA: dict[str, Read] = {
     **dict.fromkeys(("changed", "listed", "discovered", "busy", "usable"), _flag),
@@ -339,6 +348,7 @@ SCHEMA: dict[str, Read] = {
     "dna": _either(_record, _list(_record)),
     "notes": _SENTENCES,
     "failures": _list(_entry(_FAILURE, ("reason",), whole=False), _MOST_TOLD),
+    "identities": _list(_entry(_IDENTITY, tuple(_IDENTITY)), _MOST_TOLD),
     "diff": _entry({"prepared": _lines}),
     "items": _list(_entry(dict.fromkeys(("kind", "name", "path"), _NAME), ("kind", "name", "path")), _MOST_ITEMS),
     "tarballs": _TARBALLS,

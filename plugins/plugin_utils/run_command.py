@@ -8,6 +8,7 @@ import json
 import locale
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from .mail_settings import MAIL_OPTIONS, Settings, judge
 ROOT = Path(__file__).resolve().parents[2]
 """The collection, be it a checkout or installed"""
 PROGRAM = str(ROOT / "bin" / "altbackup")
+_DEFAULT = ROOT / "inventory" / "local"
 _COLLECTION = "altbackup.core."
 _ASKING = {
     "ask_pass": ("-k", "--ask-pass"),
@@ -97,6 +99,18 @@ def ansible_settings(environment: Mapping[str, str]) -> AnsibleSettings:
     return AnsibleSettings(path, {name: dict(parser[name]) for name in parser.sections()})
 
 
+def own_settings(environment: Mapping[str, str]) -> AnsibleSettings:
+    """Return the settings that are the user's own: of ANSIBLE_CONFIG, of this folder unless others can write to it, or of his home."""
+    home = environment.get("HOME") or os.path.expanduser("~")
+    here = [] if os.stat(".").st_mode & stat.S_IWOTH else [Path("ansible.cfg")]
+    named = environment.get("ANSIBLE_CONFIG")
+    for path in [Path(named)] if named else [*here, Path(home) / ".ansible.cfg"]:
+        settings = ansible_settings({"ANSIBLE_CONFIG": str(path)})
+        if settings.get("defaults", "inventory"):
+            return settings
+    return AnsibleSettings(Path(os.devnull))
+
+
 def mail_settings(settings: AnsibleSettings, environment: Mapping[str, str]) -> Settings:
     """Return the settings of the mail as the callback has them: the environment goes before the file."""
     options: dict[str, Any] = {}
@@ -120,7 +134,7 @@ def read_job(
     return Job(
         playbook=find_playbook(playbook),
         options=tuple(options),
-        inventory=tuple(_inventory(seen.inventory, settings, environment)),
+        inventory=tuple(_inventory(seen.inventory, environment)),
         limit=seen.limit,
         tags=_tags(seen.tags),
         skip_tags=_tags(seen.skip_tags),
@@ -143,7 +157,12 @@ def check_job(job: Job) -> None:
     for word in _IDLE:
         if word in job.options:
             raise InvalidInput(f"{word} runs nothing: call ansible-playbook for it")
-    for name in job.inventory if seen.inventory else ():
+    if not job.inventory:
+        raise InvalidInput(
+            "no inventory is named: say which with -i INVENTORY, or with ALTBACKUP_INVENTORY in the environment. What ansible-playbook "
+            f"takes in this checkout by itself is used only if it is named: -i {_DEFAULT}"
+        )
+    for name in job.inventory:
         if "," not in name and not os.path.exists(name):
             raise InvalidInput(f"the inventory {name} does not exist")
 
@@ -163,8 +182,13 @@ def find_ansible(environment: Mapping[str, str]) -> str:
     return path
 
 
-def child_environment(settings: AnsibleSettings, environment: Mapping[str, str], *, colour: bool) -> dict[str, str]:
+def child_environment(
+    settings: AnsibleSettings, environment: Mapping[str, str], *, colour: bool, job: Job | None = None
+) -> dict[str, str]:
     """Return what has to be added to the environment for ansible-playbook under ansible-runner."""
+    named = {}
+    if job is not None and not _look(job.options).inventory:
+        named["ANSIBLE_INVENTORY"] = ",".join(job.inventory)
     added = {
         "ANSIBLE_CONFIG": str(settings.path),
         # ansible-runner would turn it off
@@ -177,7 +201,7 @@ def child_environment(settings: AnsibleSettings, environment: Mapping[str, str],
         added["LC_ALL"] = "C.UTF-8"
     if ROOT.parts[-3:] == ("ansible_collections", "altbackup", "core"):
         added["ANSIBLE_COLLECTIONS_PATH"] = f"{ROOT.parents[2]}:~/.ansible/collections:/usr/share/ansible/collections"
-    return {name: value for name, value in added.items() if name == "LC_ALL" or not environment.get(name)}
+    return {**{name: value for name, value in added.items() if name == "LC_ALL" or not environment.get(name)}, **named}
 
 
 def _is_utf8() -> bool:
@@ -213,15 +237,21 @@ def _tags(values: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted({tag.strip() for value in values for tag in value.split(",")}))
 
 
-def _inventory(given: Sequence[str] | None, settings: AnsibleSettings, environment: Mapping[str, str]) -> list[str]:
-    """Return the inventories as Ansible takes them: of the command line, the environment, or the settings."""
-    base = Path.cwd()
-    names = list(given or ())
+def _inventory(given: Sequence[str] | None, environment: Mapping[str, str]) -> list[str]:
+    """Return the inventories that are named: on the command line, in the environment, or in the user's own settings.
+
+    The default of this checkout's settings is none that a user named.
+    """
+    base, names = Path.cwd(), list(given or ())
+    shipped = False
     if not names:
-        chosen = environment.get("ANSIBLE_INVENTORY", "")
-        if not chosen and (chosen := settings.get("defaults", "inventory")):
-            base = settings.path.parent
-        names = [name.strip() for name in (chosen or "/etc/ansible/hosts").split(",") if name.strip()]
-    return [
+        chosen = environment.get("ALTBACKUP_INVENTORY") or environment.get("ANSIBLE_INVENTORY") or ""
+        if not chosen:
+            own = own_settings(environment)
+            chosen, base = own.get("defaults", "inventory"), own.path.parent
+            shipped = own.path.resolve() == ROOT / "ansible.cfg"
+        names = [name.strip() for name in chosen.split(",") if name.strip()]
+    found = [
         name if "," in name else os.path.normpath(base / os.path.expanduser(os.path.expandvars(name))) for name in names
     ]
+    return [] if shipped and [os.path.realpath(name) for name in found] == [str(_DEFAULT)] else found

@@ -23,6 +23,8 @@ from .quantities import parse_duration, parse_rate, parse_size
 from .secrecy import UNQUOTED, quoted
 
 PREFIX = "altbackup_"
+_NEAR = 2
+"""How many edits lead from a name to the one that was meant, at most: of its prefix, and of its rest"""
 SPECS = Path(__file__).parents[2] / "roles" / "altbackup" / "meta" / "argument_specs.yml"
 DISCOVERABLE = ("svn", "trac", "git")
 TRANSPORTS = ("push", "pull")
@@ -80,10 +82,54 @@ def describe_unknown(name: str) -> str | None:
     known = names()
     if name in known:
         return None
+    if not name.startswith(PREFIX):
+        return f"unknown variable, did you mean {meant(name)}? Correct its name or remove it" if meant(name) else None
     close = difflib.get_close_matches(name.removeprefix(PREFIX), [other.removeprefix(PREFIX) for other in known], 1)
     if not close:
         return "unknown variable: correct its name (docs/variables.md lists them all) or remove it"
     return f"unknown variable, did you mean {PREFIX}{close[0]}? Correct its name or remove it"
+
+
+@functools.lru_cache(maxsize=4096)
+def meant(name: str) -> str:
+    """Given the name of a variable whose prefix is nearly this collection's, return the variable that was meant, empty for none.
+
+    Names that begin with `__` are internal, other people's ones have a rest that is not near to that of any variable here.
+    """
+    if name.startswith((PREFIX, "__")):
+        return ""
+    found = []
+    for end in range(len(PREFIX) - _NEAR, len(PREFIX) + _NEAR + 1):
+        start, rest = name[:end].lower(), name[end:].lower()
+        if rest and distance(start, PREFIX, _NEAR) <= _NEAR:
+            found += [
+                (distance(start, PREFIX, _NEAR) + distance(rest, known, _NEAR), PREFIX + known)
+                for known in (other.removeprefix(PREFIX) for other in names())
+                if distance(rest, known, _NEAR) <= min(_NEAR, (len(known) + 1) // 3)
+            ]
+    return min(found)[1] if found else ""
+
+
+def is_ours(name: str) -> bool:
+    """Given the name of a variable, return whether it is one of this collection's, or was meant to be."""
+    return name.startswith(PREFIX) or bool(meant(name))
+
+
+def distance(one: str, other: str, most: int) -> int:
+    """Given two texts, return how many characters are to be added, removed or replaced to get from one to the other; more than `most` is `most` + 1."""
+    if abs(len(one) - len(other)) > most:
+        return most + 1
+    row = list(range(len(other) + 1))
+    for number, character in enumerate(one, 1):
+        before, row[0] = row[0], number
+        for column, wanted in enumerate(other, 1):
+            before, row[column] = (
+                row[column],
+                min(row[column] + 1, row[column - 1] + 1, before + (character != wanted)),
+            )
+        if min(row) > most:
+            return most + 1
+    return min(row[-1], most + 1)
 
 
 def validate(entry: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:

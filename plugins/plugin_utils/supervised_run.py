@@ -166,9 +166,9 @@ class SupervisedRun:
         if unwatched:
             say(unwatched)
         if live:
-            print(f"altbackup: {job.label}; its log is {run.folder / LOG}", flush=True)
+            print(f"altbackup: {job.label} of {', '.join(job.inventory)}; its log is {run.folder / LOG}", flush=True)
         environment = {
-            **child_environment(self.ansible, os.environ, colour=live),
+            **child_environment(self.ansible, os.environ, colour=live, job=job),
             "PATH": path,
             "ALTBACKUP_MAIL_COMMAND": shlex.join(self.argv),
             "ALTBACKUP_MAIL_RECEIPT": str(run.folder / "mail.json"),

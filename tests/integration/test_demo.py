@@ -111,9 +111,21 @@ def test_demo_shows_three_nights_and_a_damaged_copy_that_is_found_and_mended(tmp
     # what it says to try next works as it is printed
     copy_inventory, predict, _ = re.findall(r"^  \$ (.*inventory/mine.*)$", said, flags=re.MULTILINE)
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), "LANG": "C", "ALTBACKUP_MAIL_TO": "none"}
-    for command in (copy_inventory, predict):
-        tried = run(["sh", "-c", command], checkout, environment)
-        assert tried.returncode == 0, tried.stdout
+    tried = run(["sh", "-c", copy_inventory], checkout, environment)
+    assert tried.returncode == 0, tried.stdout
+    tried = run(["sh", "-c", predict], checkout, environment)
+    assert tried.returncode == 2, "none of the demo's data is anybody's own"
+    assert "base /home/scm/backup does not exist" in tried.stdout, tried.stdout
+    told = run(["sh", "-c", predict.replace("inventory/mine", "var/demo/inventory")], checkout, environment)
+    assert told.returncode == 0, told.stdout
+    assert f"inventory: {checkout}/var/demo/inventory" in " ".join(told.stdout.split())
+
+    # without -i the entry point does nothing
+    before = {path: path.stat().st_mtime_ns for path in demo.rglob("*")}
+    refused = run(["bin/altbackup", "run", "backup.yml"], checkout, environment)
+    assert refused.returncode == 4, refused.stdout
+    assert "no inventory is named" in refused.stdout
+    assert before == {path: path.stat().st_mtime_ns for path in demo.rglob("*")}
 
 
 def test_demo_leaves_alone_what_it_did_not_make(tmp_path: Path) -> None:

@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from helpers.dead_mount import dead_mount, run_apart
-from helpers.environments import execute
+from helpers.environments import execute, make_environment
+from helpers.repositories import make_git, make_subversion
 from helpers.trees import (
     NIGHTS,
+    NOBODY,
     Base,
     as_nobody,
     describe_tree,
@@ -40,6 +42,7 @@ from ansible_collections.altbackup.core.plugins.module_utils import dump as dump
 from ansible_collections.altbackup.core.plugins.module_utils import processes
 from ansible_collections.altbackup.core.plugins.module_utils.archive import Form, store_archive
 from ansible_collections.altbackup.core.plugins.module_utils.digest import digest_file
+from ansible_collections.altbackup.core.plugins.module_utils.stamps import parse_stamp
 from ansible_collections.altbackup.core.plugins.modules import tarball_dump
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -890,3 +893,44 @@ def test_what_is_of_a_time_that_has_not_come_is_no_tarball_of_the_day_and_last_c
     again = call(item("folder", folder), stamp="2013/05/10/110000", **told)
     assert (again["changed"], os.readlink(last)) == (True, "2013/05/10/110000")
     assert not call(item("folder", folder), stamp="2013/05/10/110000", **told)["changed"]
+
+
+@needs_root
+@pytest.mark.parametrize("kind", ["folder", "git", "svn", "trac"])
+def test_check_mode_finds_what_cannot_be_read(kind: str) -> None:
+    parse_stamp(NIGHTS[0])  # loads what nobody may not be able to
+    with nobodys_folder() as home:
+        live = home / "live"
+        if kind == "folder":
+            (live / "sub").mkdir(parents=True)
+            (live / "sub" / "secret").write_text("x")
+            closed = live / "sub" / "secret"
+        elif kind == "git":
+            make_git(live)
+            closed = next(path for path in sorted((live / "objects").rglob("*")) if path.is_file())
+        elif kind == "svn":
+            make_subversion(live)
+            closed = live / "db" / "revs" / "0" / "1"
+        else:
+            make_environment(live)
+            (live / "files" / "attachments").mkdir(parents=True, exist_ok=True)
+            closed = live / "files" / "attachments" / "picture"
+            closed.write_text("x")
+        for path in (live, *live.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+        os.chown(closed, 0, 0)
+        closed.chmod(0o600)
+        with as_nobody():
+            base = Base(home / "base")
+            before = base.files()
+            predicted = base.dump(item(kind, live, "thing"), check_mode=True)
+            assert base.files() == before
+            done = base.dump(item(kind, live, "thing"))
+            closed.parent.chmod(0o700)
+        assert [len(result["failures"]) for result in (predicted, done)] == [1, 1], (predicted, done)
+        assert str(closed) in predicted["failures"][0]["reason"], predicted
+        assert "cannot be read by uid 65534" in predicted["failures"][0]["reason"]
+        os.chown(closed, NOBODY, NOBODY)
+        with as_nobody():
+            for check_mode in (True, False):
+                assert base.dump(item(kind, live, "thing"), check_mode=check_mode)["failures"] == []

@@ -666,6 +666,61 @@ def test_check_mode_changes_nothing(small: dict[str, Any], restore: Call, tmp_pa
     assert describe_tree(tmp_path) == before
 
 
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("bit", "does not match its dna"),
+        ("short", "but its dna says"),
+        ("no sidecar", "has no dna"),
+        ("gone", "is not there"),
+    ],
+)
+@pytest.mark.parametrize("step", ["look", "restore"])
+def test_check_mode_finds_the_damage_that_the_restore_would(
+    base: Base, small: dict[str, Any], restore: Call, tmp_path: Path, how: str, reason: str, step: str
+) -> None:
+    damage(base, small, how)
+    before = describe_tree(tmp_path)
+    refused(restore(small, step=step, check=True), reason)
+    assert describe_tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("member", "reason"),
+    [
+        ("small/none", "member 'small/none' is not in it"),
+        ("small/sub/none", "is not in it"),
+        ("small/su", "is not in it"),
+        ("other/users.conf", "which begins with small/"),
+        ("small/../small/users.conf", "is not a path inside the tarball"),
+        ("small/users.conf", ""),
+        ("small/sub", ""),
+        ("small/link", ""),
+    ],
+)
+@pytest.mark.parametrize("step", ["look", "restore"])
+def test_check_mode_finds_a_wrong_member_as_the_restore_does(
+    small: dict[str, Any], restore: Call, tmp_path: Path, member: str, reason: str, step: str
+) -> None:
+    before = describe_tree(tmp_path)
+    predicted = restore(small, step=step, check=True, member=member)
+    assert describe_tree(tmp_path) == before
+    done = restore(small, member=member)
+    if reason:
+        refused(predicted, reason)
+        refused(done, member)
+    else:
+        assert (predicted["rc"], done["rc"]) == (0, 0), (predicted, done)
+
+
+def test_check_mode_finds_what_is_refused(base: Base, restore: Call, destination: Path) -> None:
+    tarball = make_tarball(base, lambda top: os.mkfifo(top / "pipe"))
+    for check in (True, False):
+        refused(restore(tarball, check=check), "only come with special_modes: true")
+    assert restore(tarball, check=True, special_modes=True)["rc"] == 0
+    assert not destination.exists()
+
+
 def test_leftovers_of_a_killed_call_are_removed_and_reported(
     small: dict[str, Any], restore: Call, destination: Path
 ) -> None:

@@ -209,3 +209,12 @@ def test_the_embedded_inventory_is_good(inventory: str, tmp_path: Path) -> None:
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "This run's stamp is " in result.stdout
+
+
+def test_a_variable_with_nearly_the_prefix_stops_the_run(tmp_path: Path) -> None:
+    more = '    altbakup_keep: "{{ undefined_here }}"\n    salt_backup_dir: /srv'
+    result = run(tmp_path, more, "-e", "alt_backup_ext=.tar", "--limit", "cms01")
+    assert result.returncode == 2, result.stdout + result.stderr
+    for name, meant in (("altbakup_keep", "altbackup_keep"), ("alt_backup_ext", "altbackup_ext")):
+        assert f"all hosts: {name} is an unknown variable, did you mean {meant}?" in result.stdout
+    assert "salt_backup_dir is" not in result.stdout

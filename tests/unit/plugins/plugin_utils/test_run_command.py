@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -53,13 +54,60 @@ def test_options_are_seen_and_handed_on(
     assert (job.limit, job.tags, job.check) == (limit, tags, check)
 
 
-def test_inventory_is_the_one_that_ansible_takes(here: Path) -> None:
-    assert read().inventory == (str(ROOT / "inventory" / "local"),)
+def test_inventory_is_named_by_the_environment_or_the_users_own_settings(here: Path) -> None:
     assert read(ANSIBLE_INVENTORY="a,/b").inventory == (str(here / "a"), "/b")
+    both = {"ANSIBLE_INVENTORY": "a", "ALTBACKUP_INVENTORY": "~/mine,b", "ANSIBLE_CONFIG": str(here)}
     (here / "ansible.cfg").write_text("[defaults]\ninventory = mine ; a comment\n")
+    assert read(**both).inventory == (os.path.expanduser("~/mine"), str(here / "b"))
+    assert read("-i", "hosts", **both).inventory == (str(here / "hosts"),)
     assert read(ANSIBLE_CONFIG=str(here)).inventory == (str(here / "mine"),)
+    assert read().inventory == (str(here / "mine"),), "of the folder in which it is called"
+    (here / "ansible.cfg").chmod(0o666)
+    here.chmod(0o777)
+    assert read().inventory == (), "anybody could have put it there"
+
+
+def test_inventory_of_the_users_home_is_one(here: Path) -> None:
+    (here / "home").mkdir()
+    (here / "home" / ".ansible.cfg").write_text("[defaults]\ninventory = mine, more\n")
+    found = read(HOME=str(here / "home")).inventory
+    assert found == (str(here / "home" / "mine"), str(here / "home" / "more"))
+
+
+@pytest.mark.parametrize("config", ["", str(ROOT / "ansible.cfg"), str(ROOT)])
+def test_default_of_the_checkout_is_used_only_when_named(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in (".", str(ROOT)):
+        monkeypatch.chdir(folder)
+        job = read(playbook="backup", ANSIBLE_CONFIG=config)
+        assert job.inventory == ()
+        with pytest.raises(InvalidInput, match=r"no inventory is named: .* -i INVENTORY.* ALTBACKUP_INVENTORY"):
+            run_command.check_job(job)
+    named = str(ROOT / "inventory" / "local")
+    run_command.check_job(read("-i", named, playbook="backup"))
+    run_command.check_job(read(playbook="backup", ALTBACKUP_INVENTORY=named))
+
+
+def test_settings_that_cannot_be_read_name_no_inventory(here: Path) -> None:
     (here / "ansible.cfg").write_text("nonsense")
-    assert read(ANSIBLE_CONFIG=str(here / "ansible.cfg")).inventory == ("/etc/ansible/hosts",)
+    assert read(ANSIBLE_CONFIG=str(here / "ansible.cfg")).inventory == ()
+
+
+@pytest.mark.parametrize("name", ["ALTBACKUP_INVENTORY", "ANSIBLE_INVENTORY"])
+def test_inventory_of_the_environment_must_be_there(name: str) -> None:
+    with pytest.raises(InvalidInput, match="nowhere does not exist"):
+        run_command.check_job(read(**{name: "nowhere"}))
+
+
+def test_ansible_is_told_the_inventory_that_was_found(here: Path) -> None:
+    def told(*options: str, **environment: str) -> str:
+        settings = run_command.ansible_settings(environment)
+        job = run_command.read_job("play.yml", options, (), settings, environment)
+        return run_command.child_environment(settings, environment, colour=False, job=job).get("ANSIBLE_INVENTORY", "")
+
+    assert told(ALTBACKUP_INVENTORY="hosts", ANSIBLE_INVENTORY="other") == str(here / "hosts")
+    assert told("-i", "a,b", ALTBACKUP_INVENTORY="hosts") == ""
+    (here / "ansible.cfg").write_text("[defaults]\ninventory = mine,more\n")
+    assert told() == f"{here / 'mine'},{here / 'more'}"
 
 
 @pytest.mark.parametrize("name", ["backup", "backup.yml", "altbackup.core.backup"])

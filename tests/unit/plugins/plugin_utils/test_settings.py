@@ -290,3 +290,55 @@ def test_long_value_that_is_refused_is_shown_in_part(name: str) -> None:
     ]
     assert "xxx..." in text
     assert len(text) < 400
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("altbakup_keep", "altbackup_keep"),
+        ("alt_backup_keep", "altbackup_keep"),
+        ("altbackupkeep", "altbackup_keep"),
+        ("altbackups_targets", "altbackup_targets"),
+        ("albackup_target_base", "altbackup_target_base"),
+        ("Altbackup_base", "altbackup_base"),
+        ("ALTBACKUP_KEEP", "altbackup_keep"),
+        ("altabckup_items", "altbackup_items"),
+        ("atlbackup_itmes", "altbackup_items"),
+        ("altbakup_kep", "altbackup_keep"),
+        ("_altbackup_day", "altbackup_day"),
+        ("altbackup.keep", "altbackup_keep"),
+        ("altbackup-keep", "altbackup_keep"),
+    ],
+)
+def test_name_with_nearly_the_prefix_is_one_of_ours(name: str, wanted: str) -> None:
+    assert settings.meant(name) == wanted
+    assert f"did you mean {wanted}?" in (settings.describe_unknown(name) or "")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "salt_backup_dir",
+        "salt_backup_user",
+        "backup_keep",
+        "my_backup_keep",
+        "altbackup",
+        "altitude_base",
+        "__altbackup_plan",
+        "__altbackup_run",
+        "ansible_host",
+        "default_backup_path",
+        "alt_backup_retention_policy_of_the_database",
+        "",
+    ],
+)
+def test_names_of_other_people_are_none(name: str) -> None:
+    assert (settings.meant(name), settings.describe_unknown(name)) == ("", None)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "steps"),
+    [("", "", 0), ("a", "", 1), ("keep", "keep", 0), ("kep", "keep", 1), ("kepe", "keep", 2), ("base", "items", 3)],
+)
+def test_distance(one: str, other: str, steps: int) -> None:
+    assert settings.distance(one, other, 2) == settings.distance(other, one, 2) == steps

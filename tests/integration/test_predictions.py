@@ -1,0 +1,36 @@
+"""What check mode says of a restore is what the restore does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from integration.site import Site, tarballs_of, tree_of
+
+DAY = "2013/05/08/104701"
+
+
+def test_check_of_a_restore_finds_what_the_restore_would(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    (site.live / "data").mkdir(parents=True)
+    (site.live / "data" / "file").write_text("x")
+    items = [{"kind": "folder", "name": "data", "path": str(site.live / "data")}]
+    site.add_source("dayabay", altbackup_items=items, altbackup_targets=["cms01"])
+    site.add_target("cms01")
+    assert site.run("backup", stamp=DAY).rc == 0
+    entry = {"source": "dayabay", "kind": "folder", "name": "data", "to": str(tmp_path / "new"), "from": "cms01"}
+    before = tree_of(tmp_path / "cms01")
+    good = site.run("restore", "--check", restore=[{**entry, "member": "data/file"}])
+    assert good.rc == 0, good.stdout
+    assert "would restore folders/data" in " ".join(good.stdout.split())
+    wrong = site.run("restore", "--check", restore=[{**entry, "member": "data/none"}])
+    assert wrong.rc != 0
+    assert "member 'data/none' is not in it" in wrong.message
+    assert "would restore" not in wrong.stdout
+    (tarball,) = tarballs_of(tmp_path / "cms01" / "copies" / "dayabay")
+    content = bytearray(tarball.read_bytes())
+    content[len(content) // 2] ^= 1
+    assert tree_of(tmp_path / "cms01") == before
+    tarball.write_bytes(content)
+    damaged = site.run("restore", "--check", restore=[entry])
+    assert damaged.rc != 0
+    assert "does not match its dna" in damaged.message
