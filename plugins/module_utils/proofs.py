@@ -205,13 +205,12 @@ def _survey(work: _Work, relative: str) -> dict[str, Any]:
     work.versions["sqlite"] = str(found["version"])
     if found["problems"]:
         raise work.fail(f"its database {printable(relative)} is damaged: {'; '.join(map(str, found['problems']))}")
-    if found["unchecked"]:
-        work.notes.append(f"the integrity of {printable(relative)} was not checked: {found['unchecked']} on this node")
     rows = found["rows"]
-    work.facts.update(tables=len(rows), rows=sum(rows.values()))
+    work.notes += sqlite_survey.notes_on(printable(relative), found["unchecked"], rows)
+    work.facts.update(tables=len(rows), rows=sum(count or 0 for count in rows.values()))
     recorded = work.record.get("rows")
     if isinstance(recorded, Mapping):
-        differing = sorted(table for table in {*rows, *recorded} if rows.get(table) != recorded.get(table))
+        differing = sorted(table for table in {*rows, *recorded} if _differ(table, rows, recorded))
         if differing:
             raise work.fail(
                 f"its tables differ from its dump's: {_listed([_rows(table, rows, recorded) for table in differing])}"
@@ -221,7 +220,14 @@ def _survey(work: _Work, relative: str) -> dict[str, Any]:
     return found
 
 
-def _rows(table: str, rows: Mapping[str, int], recorded: Mapping[str, int]) -> str:
+def _differ(table: str, rows: Mapping[str, int | None], recorded: Mapping[str, int | None]) -> bool:
+    """Return whether a table is not the one that was dumped; where one side could not count its rows, the other is believed."""
+    if table not in rows or table not in recorded:
+        return True
+    return None not in (rows[table], recorded[table]) and rows[table] != recorded[table]
+
+
+def _rows(table: str, rows: Mapping[str, int | None], recorded: Mapping[str, int | None]) -> str:
     found, expected = (f"{side[table]} rows" if table in side else "no such table" for side in (rows, recorded))
     return f"{table} ({found}, expected {expected})"
 
