@@ -208,7 +208,8 @@ def arrange(item: Item, context: Context) -> Arrangement:
 
 def keep(item: Item, context: Context, noted: Mapping[str, Any]) -> None:
     """Keep which patterns the operator was told of."""
-    if noted and noted["patterns"] != _read_patterns(context.tree, item):
+    told = _read_patterns(context.tree, item) or {key: [] for key in _LISTS}
+    if noted and noted["patterns"] != told:
         path = _state_path(context.tree, item)
         make_folders(os.path.dirname(path), context.tree.private)
         write_text(path, json.dumps(noted) + "\n")

@@ -178,7 +178,7 @@ def look_at(
     found: dict[bytes, tuple[int, ...]] = {}
     notes: list[str] = []
     too_long: list[str] = []
-    with _opened_folder(root) as top:
+    with _opened_top(root) as top:
         waiting = [""]
         while waiting:
             path = waiting.pop()
@@ -188,7 +188,7 @@ def look_at(
                     notes.append(f"left out {printable(path)}: a socket has no content")
                     continue
                 found[os.fsencode(f"./{path}") if path else b"."] = identity(status)
-                if stat.S_ISREG(status.st_mode) and not os.access(path, os.R_OK, dir_fd=top):
+                if stat.S_ISREG(status.st_mode) and not os.access(path or root, os.R_OK, dir_fd=top):
                     raise PermissionError
                 if not stat.S_ISDIR(status.st_mode):
                     continue
@@ -215,9 +215,11 @@ def look_at(
 
 
 @contextmanager
-def _opened_folder(path: str) -> Iterator[int]:
+def _opened_top(path: str) -> Iterator[int]:
+    """Open the folder, or whatever a path leads to. Raise InvalidInput, SourceChanged or OSError."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        is_folder = stat.S_ISDIR(os.stat(path).st_mode)
+        descriptor = os.open(path, (os.O_RDONLY | os.O_DIRECTORY if is_folder else os.O_PATH) | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise SourceChanged(f"{printable(path)} vanished while it was read") from error
     except PermissionError as error:
@@ -263,7 +265,7 @@ def too_long(root: str, paths: Sequence[str]) -> str:
     )
 
 
-_SHOWN_LENGTH = 160
+_SHOWN_LENGTH = 300
 
 
 def shortened(path: str) -> str:
