@@ -389,7 +389,9 @@ def _check_large_files(work: _Work) -> int:
 
 
 def _prove_folder(work: _Work) -> None:
-    """Paths, sizes and digests as in the manifest of its dump."""
+    """Paths, sizes and digests as in the manifest of its dump, which may have told that it is not whole."""
+    said = work.record.get("incomplete")
+    work.notes += [f"its dump told: {reason}" for reason in said] if isinstance(said, list) else []
     manifest = tree_manifest(work.path, work.deadline)
     if ".diff.tar" in str(work.record.get("relpath", "")):
         work.notes.append("its dump was a differential, whose manifest is not that of the tree")
@@ -414,20 +416,23 @@ def tree_manifest(path: str, deadline: Deadline, *, by_whole_paths: bool = False
     seen: dict[int, bytes] = {}
     top = os.fsencode(os.path.basename(path))
     members = walk(path)[0]
-    for name in sorted(members) if by_whole_paths else members:
-        mode, inode = members[name][0], members[name][-1]
-        full = os.path.join(os.fsencode(path), name)
-        below = name[2:]
-        digest, target, kind = "", b"", _TYPES.get(stat.S_IFMT(mode), b"?")
-        if inode in seen and not stat.S_ISDIR(mode):
-            kind, target = b"1", top + b"/" + seen[inode]
-        elif stat.S_ISLNK(mode):
-            target = os.readlink(full)
-        elif stat.S_ISREG(mode):
-            digest, count = _digest(full, deadline)
-            size += count
-        seen.setdefault(inode, below)
-        total.update(manifest_line(kind, below, digest, target))
+    folder = os.open(path, os.O_PATH | os.O_DIRECTORY)  # a path from there may be longer than it could be from the root
+    try:
+        for name in sorted(members) if by_whole_paths else members:
+            mode, inode = members[name][0], members[name][-1]
+            below = name[2:]
+            digest, target, kind = "", b"", _TYPES.get(stat.S_IFMT(mode), b"?")
+            if inode in seen and not stat.S_ISDIR(mode):
+                kind, target = b"1", top + b"/" + seen[inode]
+            elif stat.S_ISLNK(mode):
+                target = os.readlink(name, dir_fd=folder)
+            elif stat.S_ISREG(mode):
+                digest, count = _digest(name, folder, deadline)
+                size += count
+            seen.setdefault(inode, below)
+            total.update(manifest_line(kind, below, digest, target))
+    finally:
+        os.close(folder)
     return {"entries": len(members), "bytes": size, "manifest": total.hexdigest()}
 
 
@@ -441,9 +446,9 @@ _TYPES = {
 }
 
 
-def _digest(path: bytes, deadline: Deadline) -> tuple[str, int]:
+def _digest(path: bytes, folder: int, deadline: Deadline) -> tuple[str, int]:
     digest, size = new_hash("sha256"), 0
-    with open_plain(os.fsdecode(path)) as stream:
+    with open_plain(os.fsdecode(path), folder) as stream:
         while block := stream.read(CHUNK):
             deadline.remaining()
             digest.update(block)

@@ -37,6 +37,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.archive import Form
 from ansible_collections.altbackup.core.plugins.module_utils.errors import DeadlineExceeded, InvalidInput
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import walk
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.proofs import tree_manifest
 
 _CHURN = r"""
 import os, sys
@@ -576,7 +577,9 @@ def test_path_too_long_for_the_kernel_is_named_and_the_rest_stored(
     names = list_archive(result["tarballs"][0]["path"])
     assert len([path for path in names if path.endswith("file 10")]) == 1
     assert max(map(len, names)) > 3890
-    unpack(result["tarballs"][0], tmp_path / "out")
+    top = unpack(result["tarballs"][0], tmp_path / "out")
+    record = result["tarballs"][0]["record"]
+    assert tree_manifest(str(top), Deadline()) == {key: record[key] for key in ("entries", "bytes", "manifest")}
     subprocess.run(["rm", "-rf", tmp_path / "out"], check=True)
     excluded = base.dump(item("folder", too_deep, name, exclude=["/".join(["", *["d" * 200] * 12])]), stamp=NIGHTS[1])
     assert excluded["failures"] == []
