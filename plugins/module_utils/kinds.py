@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from .archive import Part
 from .errors import InvalidInput, SourceChanged
@@ -71,8 +71,12 @@ class Verdict:
     """What the next dump is to know"""
 
 
-Asked = Callable[[Sequence[str]], Mapping[str, Sequence[Any]]]
-"""Given paths below the top folder of an archive, returns {path: (bytes, sha256)} of the files among them that it holds"""
+class Asked(Protocol):
+    """Who knows what an archive holds."""
+
+    def __call__(self, paths: Sequence[str], /) -> Mapping[str, Sequence[Any]]:
+        """Given paths below its top folder, return {path: (bytes, sha256)} of the files among them that it holds."""
+
 
 _TICK = 0.02
 """Seconds; the clock that file times are taken from moves at least every 10 ms."""

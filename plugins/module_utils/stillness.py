@@ -12,7 +12,6 @@ from .gitignore import Patterns
 from .items import Item
 from .kinds import Asked, Context, changed_between, listed
 
-Walk = Mapping[bytes, "tuple[int, ...]"]
 _MODE, _OWNER, _GROUP, _SIZE, _INODE = 0, 1, 2, 3, 6
 """In what a walk tells of a path"""
 
@@ -20,7 +19,9 @@ _MODE, _OWNER, _GROUP, _SIZE, _INODE = 0, 1, 2, 3, 6
 class Stillness:
     """One reading of a folder, as it was seen before."""
 
-    def __init__(self, item: Item, context: Context, before: Walk, left_out: Collection[bytes]) -> None:
+    def __init__(
+        self, item: Item, context: Context, before: Mapping[bytes, tuple[int, ...]], left_out: Collection[bytes]
+    ) -> None:
         """`left_out` is what was seen and is not archived, since it changed whenever it was."""
         self._left_out = left_out
         self._item = item
@@ -28,7 +29,7 @@ class Stillness:
         self._before = before
         self._changing = Patterns(item.changing)
 
-    def judge(self, after: Walk, asked: Asked) -> tuple[list[str], list[str]]:
+    def judge(self, after: Mapping[bytes, tuple[int, ...]], asked: Asked) -> tuple[list[str], list[str]]:
         """Given a walk after it was archived, return notes, and what is not stored as one state.
 
         What only grew, or may change, is no fault. Raise SourceChanged for anything else as long as it is worth another try.
@@ -44,7 +45,7 @@ class Stillness:
             raise SourceChanged(f"changed while it was read: {listed(_texts(odd))}", there)
         return self._notes(allowed, sorted(grown)), self._failures(odd)
 
-    def _may_change(self, name: bytes, after: Walk) -> bool:
+    def _may_change(self, name: bytes, after: Mapping[bytes, tuple[int, ...]]) -> bool:
         """Return whether the operator named a path, or a folder above it, as one that changes."""
         parts = _path(name).split("/")
         for count in range(1, len(parts) + 1):
@@ -54,13 +55,13 @@ class Stillness:
                 return True
         return False
 
-    def _grew(self, name: bytes, after: Walk) -> bool:
+    def _grew(self, name: bytes, after: Mapping[bytes, tuple[int, ...]]) -> bool:
         """Return whether a file is the one that it was, and larger."""
         one, other = self._before.get(name), after.get(name)
         same = one and other and all(one[key] == other[key] for key in (_MODE, _OWNER, _GROUP, _INODE))
         return bool(one and other and same and stat.S_ISREG(one[_MODE]) and other[_SIZE] > one[_SIZE])
 
-    def _is_harmless(self, name: bytes, after: Walk, above: set[bytes]) -> bool:
+    def _is_harmless(self, name: bytes, after: Mapping[bytes, tuple[int, ...]], above: set[bytes]) -> bool:
         """Return whether of a folder nothing but its times changed, by what may change in it, or when nothing else is to be had.
 
         The same goes for what was not yet there when it was looked at.
@@ -71,7 +72,7 @@ class Stillness:
         same = other and all(one[key] == other[key] for key in (_MODE, _OWNER, _GROUP, _INODE))
         return bool(same and stat.S_ISDIR(one[_MODE]) and (name in above or self._context.lenient))
 
-    def _stored_whole(self, names: Sequence[bytes], after: Walk, asked: Asked) -> set[bytes]:
+    def _stored_whole(self, names: Sequence[bytes], after: Mapping[bytes, tuple[int, ...]], asked: Asked) -> set[bytes]:
         """Given files that grew, return those whose first bytes still are what the archive holds of them."""
         if not names:
             return set()
