@@ -29,8 +29,12 @@ options:
     description:
       - What to dump, each a mapping of C(kind) (V(svn), V(trac), V(git), V(folder) or V(sqlite)), C(name) (without slash, newline or leading
         dot) and absolute C(path).
-      - A folder may have C(exclude), a list of glob patterns; one with a slash is compared with the whole path below the folder, others with each name,
-        and one that ends in a slash is for folders alone.
+      - A folder may have C(exclude), a list of patterns as in a C(.gitignore), whose root is the folder. One that cannot be meant is an error of its item,
+        one that is new and matches nothing a note.
+      - A folder may have C(exclude_caches) (V(true) leaves out what is in folders that a C(CACHEDIR.TAG) marks) and C(exclude_if_present), a list of
+        names that mark such folders. The folder and its mark are stored.
+      - A file that only grows while a folder is read is stored as it was when it was looked at. What changes otherwise in each attempt, and paths
+        that are too long, are named, the rest is stored, and the item is a failure. C(changing), patterns of the same form, names what may change.
       - A folder may have C(require), a path that must exist in it, for instance one that is there only when its disk is mounted.
       - A folder that is empty, or all of which is excluded, is a failure.
       - C(keep) is not used here, so that items may be passed as the inventory has them. A bad item is a failure of its own.
@@ -86,7 +90,7 @@ options:
     default: true
 attributes:
   check_mode:
-    description: Predicts the tarballs; digests and sizes are then empty.
+    description: Predicts the tarballs; digests and sizes are then empty. Folders are walked, and all patterns that match nothing are noted.
     support: full
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import struct
 import subprocess
 import tarfile
 import tempfile
@@ -46,6 +47,47 @@ class Manifest:
     entries: int = 0
     bytes: int = 0
     digest: str = ""
+    files: Digests | None = None
+    """What is told of each file besides"""
+
+
+class Digests:
+    """Sizes and digests of the files in an archive, to be looked up by path; in a temporary file, since there may be millions."""
+
+    _ENTRY = struct.Struct("16sQ32s")
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()
+
+    def __enter__(self) -> Digests:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, path: str, size: int, digest: bytes) -> None:
+        """Take those of a file, given its path below the top folder."""
+        with naming(tempfile.gettempdir()):
+            self._file.write(self._ENTRY.pack(_key(path), size, digest))
+
+    def look_up(self, paths: Sequence[str]) -> dict[str, tuple[int, str]]:
+        """Given paths, return {path: (bytes, sha256)} of those that are files with a content of their own."""
+        wanted = {_key(path): path for path in paths}
+        found = {}
+        self._file.flush()
+        self._file.seek(0)
+        while block := self._file.read(self._ENTRY.size << 14):
+            for key, size, digest in self._ENTRY.iter_unpack(block):
+                if key in wanted:
+                    found[wanted[key]] = (size, digest.hex())
+        self._file.seek(0, os.SEEK_END)
+        return found
+
+
+def _key(path: str) -> bytes:
+    value = new_hash("sha256")
+    value.update(os.fsencode(path))
+    return bytes(value.digest()[:16])
 
 
 class Judge(Protocol):
@@ -328,7 +370,7 @@ def read_manifest(
             if member.isreg():
                 manifest.bytes += member.size
             if digested:
-                total.update(_line(archive, member, member.name[len(top) + 1 :]))
+                total.update(_line(archive, member, member.name[len(top) + 1 :], manifest.files))
             manifest.entries += 1
             archive.members = []  # type: ignore[attr-defined]  # a million members need no memory
         end = int(archive.offset)
@@ -336,7 +378,7 @@ def read_manifest(
     return end
 
 
-def _line(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> bytes:
+def _line(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, files: Digests | None) -> bytes:
     """Return what the manifest's digest is taken over for one member."""
     digest = ""
     if member.isreg():
@@ -347,6 +389,8 @@ def _line(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> bytes
         while block := content.read(CHUNK):
             value.update(block)
         digest = value.hexdigest()
+        if files is not None:
+            files.add(path, member.size, value.digest())
     return manifest_line(
         member.type,
         path.encode("utf-8", "surrogateescape"),

@@ -39,9 +39,12 @@ def new_hash(algorithm: str) -> Any:
         return hashlib.new(algorithm)
 
 
-def open_plain(path: str) -> IO[bytes]:
-    """Given a path, return the plain file there, open for reading. Raise OSError for all else, links and pipes too."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
+def open_plain(path: str, dir_fd: int | None = None) -> IO[bytes]:
+    """Given a path, return the plain file there, open for reading. Raise OSError for all else, links and pipes too.
+
+    With `dir_fd` it is a path from that open folder.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=dir_fd)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "is no plain file", path)

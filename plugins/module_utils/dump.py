@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
 from . import answering, kind_folder, kind_git, kind_sqlite, kind_svn, kind_trac
-from .archive import Form, Manifest, Part, compressor, packed, store_archive
+from .archive import Digests, Form, Manifest, Part, compressor, packed, store_archive
 from .controller import CONTROLLER_KEY, controller_item, unpack_controller
 from .digest import cores, in_parallel, open_plain
 from .errors import (
@@ -27,10 +28,11 @@ from .errors import (
     ToolMissing,
 )
 from .failures import explain, failure
+from .gitignore import Patterns
 from .items import CATEGORIES, Item, find_problems
-from .kinds import Arrangement, Context, Kind, give_folder, opened, own_folder, walk
+from .kinds import Arrangement, Context, Kind, Prepared, Verdict, give_folder, opened, own_folder, walk
 from .layout import PROOF, TEMPORARY, Tarball, Tree, describe, describe_as, parse_filename, scan, tarball_filename
-from .processes import Deadline
+from .processes import Child, Deadline
 from .publish import (
     link,
     point_last,
@@ -61,6 +63,8 @@ KINDS: dict[str, Kind] = {
 }
 _PAUSES = (0.1, 0.3, 0.9, 2.7)
 """Seconds between attempts at an item that changes while it is read."""
+_MORE_TRIES = 3
+"""Attempts at a folder without what changed in the last one of these"""
 _STAGE = "dump"
 _MOST_PLACES = 20
 """Most folders out of an item that its reader is given"""
@@ -178,9 +182,9 @@ def _silent_items(items: Sequence[Item], limit: float) -> dict[Item, str]:
 
 def _enters(item: Item, inside: str) -> bool:
     """Given an item and a path from its own, return whether its dump goes there."""
-    excluded = kind_folder.excluding(item.exclude)
+    patterns = Patterns(item.exclude)
     parts = inside.split("/")
-    return not any(excluded("/".join(parts[:count]), True) for count in range(1, len(parts) + 1))
+    return not any(patterns.match("/".join(parts[:count]), True) for count in range(1, len(parts) + 1))
 
 
 def _bad_input(value: Mapping[str, Any], reason: str) -> dict[str, Any]:
@@ -281,12 +285,18 @@ class _Reading:
         """Wait until all is read. Raise what made it fail."""
         self._result()
 
-    def confirm(self) -> list[str]:
-        """Return notes on what was read, once it is known that it was one state. Raise SourceChanged if not."""
+    def confirm(self, digests: Digests) -> Verdict:
+        """Given those of the archive, return what is said of what was read, once it is known that it was one state. Raise SourceChanged if not."""
         if self._reader is None:
             raise AssertionError("nothing is read")
         self._reader.conversation.send({})
-        return [str(note) for note in self._result()["notes"]]
+        said = self._result()
+        while "asked" in said:
+            self._reader.conversation.send({"told": digests.look_up([str(path) for path in said["asked"]])})
+            said = self._result()
+        if said["noted"]:
+            self.said["noted"] = said["noted"]
+        return Verdict([str(note) for note in said["notes"]], [str(reason) for reason in said["failures"]])
 
     def _arrange(self, kind: Kind) -> Arrangement:
         item = self._work.item
@@ -397,7 +407,7 @@ def read_item(
     kind.check(item, context)
     if predicted:
         look_through(item, context)
-        return {"revision": kind.revision(item, context)}
+        return {"revision": kind.revision(item, context), **vars(kind.foresee(item, context))}
     with kind.copy(item, context) as prepared:
         top = prepared.top(item.name)
         if not prepared.listed:
@@ -421,12 +431,41 @@ def read_item(
             try:
                 tar.check(context.deadline, f"archiving {item.path}")
             except ToolFailed:
-                prepared.confirm()  # tar fails where a file changes or vanishes while it is read: that is worth another try
-                raise
+                if prepared.judge is None or not all(map(_tells_of_a_change, tar.lines())):
+                    prepared.confirm()  # tar fails where a file changes or vanishes while it is read: that is worth another try
+                    raise
             conversation.send({"value": {}})
             conversation.receive()
-            prepared.confirm()
-            return {"notes": [*prepared.notes, *tar.stderr().splitlines()]}
+            return vars(_verdict(prepared, tar, conversation))
+
+
+_CHANGE = re.compile(
+    r"(?:.*/)?[\w.-]+: (?:.*: (?:file changed as we read it|File shrank by \d+ bytes?; padding with zeros|File removed before we read it"
+    r"|(?:Warning: )?Cannot \w+: (?:No such file or directory|Not a directory|Too many levels of symbolic links))"
+    r"|Exiting with failure status due to previous errors)"
+)
+"""How GNU tar tells of what changed or vanished while it was read, after which it goes on"""
+
+
+def _tells_of_a_change(line: str) -> bool:
+    return bool(_CHANGE.fullmatch(line))
+
+
+def _verdict(prepared: Prepared, tar: Child, conversation: Conversation) -> Verdict:
+    """Return what is said of an item once its archive is written. Raise SourceChanged."""
+    if prepared.judge is None:
+        prepared.confirm()
+        verdict = Verdict()
+    else:
+
+        def asked(paths: Sequence[str]) -> Mapping[str, Sequence[Any]]:
+            conversation.send({"value": {"asked": list(paths)}})
+            told: Mapping[str, Sequence[Any]] = conversation.receive()["told"]
+            return told
+
+        verdict = prepared.judge(asked)
+    more = [line for line in tar.stderr().splitlines() if not (prepared.judge and _tells_of_a_change(line))]
+    return Verdict([*prepared.notes, *verdict.notes, *more], verdict.failures, verdict.noted)
 
 
 _READ_WHOLE = {
@@ -438,11 +477,8 @@ _READ_WHOLE = {
 
 
 def look_through(item: Item, context: Context) -> None:
-    """See whether what a dump of an item would read can be read, without reading it. Raise InvalidInput."""
+    """See whether what a dump of an item would read can be read, without reading it; `Kind.foresee` does that for folders. Raise InvalidInput."""
     with contextlib.suppress(SourceChanged):  # it is in use, and a dump would try again
-        if item.kind == "folder":
-            with KINDS[item.kind].copy(item, context):
-                return
         own = f"{item.path}/.git" if item.kind == "git" and os.path.isdir(f"{item.path}/.git") else item.path
         paths = [f"{own}/{name}" for name in _READ_WHOLE.get(item.kind, ())]
         there = [path for path in paths if os.path.lexists(path) and not os.path.islink(path)]
@@ -465,7 +501,11 @@ def _predict(work: _Dump) -> None:
     revision = None
     if item.key != CONTROLLER_KEY:  # its folder is made by the dump itself
         with _Reading(work, predicted=True) as reading:
-            revision = _whole(reading.said["revision"])
+            said = reading.said
+            revision = _whole(said["revision"])
+            outcome.notes += [f"{item.key}: {note}" for note in said.pop("notes")]
+            _report_incomplete(item, map(str, said.pop("failures")), outcome)
+            del said["noted"]
     stored = _stored_under(context, item)
     if stored:
         outcome.tarball = _describe_stored(context.tree, stored, 0.0)
@@ -508,19 +548,39 @@ def _dump_item(work: _Dump) -> None:
     stored = _stored_under(context, item)
     if stored:
         outcome.tarball = _describe_stored(context.tree, stored, time.monotonic() - start)
+        _report_incomplete(item, _incomplete(outcome.tarball["record"]), outcome)
         _move_last(context, item, context.stamp, outcome)
         return
-    for pause in (*_PAUSES, None):
+    more = _MORE_TRIES if item.kind == "folder" else 0
+    pauses = (*_PAUSES, *((0.0,) * more), None)
+    for tries, pause in enumerate(pauses, 1):
         try:
             _archive_and_publish(work, start)
             return
         except SourceChanged as error:
             if pause is None:
-                raise AltbackupError(
-                    f"item {item.kind} {item.name!r}: {error} (tried {len(_PAUSES) + 1} times)"
-                ) from error
+                raise AltbackupError(f"item {item.kind} {item.name!r}: {error} (tried {tries} times)") from error
+            if tries > len(_PAUSES):
+                work.context = _with_left_out(work.context, error.paths, last=tries + 1 == len(pauses))
             context.deadline.remaining()
             time.sleep(pause)
+
+
+def _with_left_out(context: Context, paths: Sequence[str], *, last: bool) -> Context:
+    """Return how a folder is read of which some paths changed whenever it was read: without them."""
+    return replace(context, lenient=True, last=last, left_out=sorted({*context.left_out, *paths}))
+
+
+def _incomplete(record: Mapping[str, Any]) -> list[str]:
+    """Return what a dump recorded of what it did not store."""
+    said = record.get("incomplete")
+    return [str(reason) for reason in said] if isinstance(said, list) else []
+
+
+def _report_incomplete(item: Item, reasons: Iterable[str], outcome: Outcome) -> None:
+    outcome.failures += [
+        failure(_STAGE, f"item {item.kind} {item.name!r}: {reason}", key=item.key) for reason in reasons
+    ]
 
 
 def _archive_and_publish(work: _Dump, start: float) -> None:
@@ -528,10 +588,10 @@ def _archive_and_publish(work: _Dump, start: float) -> None:
     tree = context.tree
     temporary = tree.private_path("tmp", f"{TEMPORARY}{os.getpid()}-{item.category}-{item.name}")
     try:
-        with _Reading(work, predicted=False) as reading:
+        with Digests() as digests, _Reading(work, predicted=False) as reading:
             told = reading.said
             revision = _whole(told["revision"])
-            manifest = Manifest() if told["listed"] else None
+            manifest = Manifest(files=digests) if told["listed"] else None
             top = item.name if revision is None else f"{item.name}-{revision}"
             dna = store_archive(
                 temporary,
@@ -544,10 +604,12 @@ def _archive_and_publish(work: _Dump, start: float) -> None:
                 manifest=manifest,
                 judge=_judge(item, top, context),
             )
-            notes = reading.confirm()
-        outcome.notes += [f"{item.key}: {note}" for note in notes]
+            verdict = reading.confirm(digests)
+        outcome.notes += [f"{item.key}: {note}" for note in verdict.notes]
+        _report_incomplete(item, verdict.failures, outcome)
         relpath = f"{item.key}/{context.stamp}/{tarball_filename(item.name, revision, form.extension)}"
-        record = _record(item, told["record"], manifest, dna, relpath)
+        known = {**told["record"], **({"incomplete": verdict.failures} if verdict.failures else {})}
+        record = _record(item, known, manifest, dna, relpath)
         tarball = _store(item, context, temporary, relpath, dna, record, outcome)
     except (AltbackupError, OSError) as error:
         raise _with_space(error, tree) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """The numbers of an OSError that tell that there is no room"""
@@ -49,6 +49,11 @@ class DeadlineExceeded(AltbackupError):
 
 class SourceChanged(AltbackupError):
     """Live data that changed while it was read; worth another try."""
+
+    def __init__(self, message: str, paths: Sequence[str] = ()) -> None:
+        """`paths` are those that changed, as far as they are known."""
+        super().__init__(message)
+        self.paths = list(paths)
 
 
 class DigestMismatch(AltbackupError):

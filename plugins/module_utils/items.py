@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from .errors import InvalidInput
+from .gitignore import find_faults
 
 CATEGORIES = {
     "svn": "svn",
@@ -19,8 +20,9 @@ CATEGORIES = {
     "folder": "folders",
     "sqlite": "databases",
 }
-_KEYS = ("kind", "name", "path", "keep", "exclude", "require")
-_ONLY_FOLDER = ("exclude", "require")
+_PATTERNS = ("exclude", "changing")
+_ONLY_FOLDER = (*_PATTERNS, "exclude_caches", "exclude_if_present", "require")
+_KEYS = ("kind", "name", "path", "keep", *_ONLY_FOLDER)
 _QUOTED = 160
 """Most characters of a value that a message shows"""
 
@@ -34,7 +36,14 @@ class Item:
     path: str
     keep: int | None = None
     exclude: tuple[str, ...] = ()
+    """Patterns of what is left out, as in a .gitignore"""
     require: str = ""
+    changing: tuple[str, ...] = ()
+    """Patterns, of the same form, of what is stored though it changes while it is read"""
+    exclude_caches: bool = False
+    """Whether folders that CACHEDIR.TAG marks are left out"""
+    exclude_if_present: tuple[str, ...] = ()
+    """Names that mark the folders in which they are as left out"""
 
     @property
     def category(self) -> str:
@@ -114,13 +123,35 @@ def parse_item(values: Mapping[str, Any]) -> Item:
     if not isinstance(path, str) or not os.path.isabs(path) or "\0" in path:
         raise InvalidInput(f"{title}: path {_quoted(path)} is not an absolute path")
     keep = parse_keep(values["keep"], title) if "keep" in values else None
-    exclude = values.get("exclude", ())
-    if not isinstance(exclude, (list, tuple)) or not all(isinstance(pattern, str) and pattern for pattern in exclude):
-        raise InvalidInput(f"{title}: exclude {_quoted(exclude)} is not a list of patterns")
+    path = os.path.normpath(path)
+    patterns = {key: _parse_patterns(key, values.get(key, ()), path, title) for key in _PATTERNS}
+    caches = values.get("exclude_caches", False)
+    if not isinstance(caches, bool):
+        raise InvalidInput(f"{title}: exclude_caches {_quoted(caches)} is neither true nor false")
+    marks = _parse_names("exclude_if_present", values.get("exclude_if_present", ()), title)
     require = values.get("require", "")
     if not isinstance(require, str) or os.path.isabs(require) or ".." in require.split("/"):
         raise InvalidInput(f"{title}: require {_quoted(require)} is not a path inside the folder")
-    return Item(kind, check_name(values["name"]), os.path.normpath(path), keep, tuple(exclude), require)
+    name = check_name(values["name"])
+    return Item(kind, name, path, keep, require=require, exclude_caches=caches, exclude_if_present=marks, **patterns)
+
+
+def _parse_patterns(key: str, value: object, path: str, title: str) -> tuple[str, ...]:
+    """Given patterns of what is in a folder, return them. Raise InvalidInput, telling of each that cannot be meant."""
+    if not isinstance(value, (list, tuple)) or not all(isinstance(pattern, str) and pattern for pattern in value):
+        raise InvalidInput(f"{title}: {key} {_quoted(value)} is not a list of patterns")
+    faults = find_faults(value, path)
+    if faults:
+        raise InvalidInput(f"{title}: {key}: {'; '.join(faults)}")
+    return tuple(value)
+
+
+def _parse_names(key: str, value: object, title: str) -> tuple[str, ...]:
+    """Given names of files, return them. Raise InvalidInput."""
+    good = isinstance(value, (list, tuple)) and all(isinstance(name, str) and name for name in value)
+    if not good or any("/" in name or "\0" in name or name in (".", "..") for name in value):  # type: ignore[attr-defined]
+        raise InvalidInput(f"{title}: {key} {_quoted(value)} is not a list of names of files")
+    return tuple(value)  # type: ignore[arg-type]
 
 
 def parse_keep(value: object, where: str) -> int:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import stat
 import uuid
 import zlib
@@ -59,6 +60,9 @@ _ATTEMPTS = 3
 _COPY = "copy"
 _LONGEST = 1 << 16
 _VANISHED = "E000002"  # APR's ENOENT, as svnadmin shows it
+_CACHE = ("db/rep-cache.db", "db/rep-cache.db-journal")
+_CACHE_FAILS = re.compile(r"sqlite\[S(?![56]\])\d+\]: [^\n]*")
+"""How svnadmin tells that it cannot use the one SQLite database that a repository has, but for one that is locked"""
 _NAMESPACE = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")  # RFC 4122, appendix C
 
 
@@ -139,6 +143,8 @@ class Scratch:
         self.path = scratch_folder(context, item)
         self.state: dict[str, Any] = dict(context.known["state"])
         self.rebuilt = False
+        self.notes: list[str] = []
+        self._source = item.path
         self._building = os.path.join(_building_folder(context, item), _COPY)
 
     def update(self) -> list[str]:
@@ -150,13 +156,13 @@ class Scratch:
         if reason is None:
             try:
                 self._copy_new_revisions()
-                return []
+                return self.notes
             except (DeadlineExceeded, ToolMissing):
                 raise
             except (AltbackupError, OSError) as error:
                 reason = str(error)
         self._rebuild()
-        return [f"the scratch copy was built anew and verified whole: {reason}"] if reason else []
+        return [*([f"the scratch copy was built anew and verified whole: {reason}"] if reason else []), *self.notes]
 
     def _reason_to_rebuild(self) -> str | None:
         """Return None to go on with the copy, an empty text for a routine rebuild, else what is wrong with the copy."""
@@ -205,20 +211,60 @@ class Scratch:
 
     def _hotcopy(self, destination: str, *options: str) -> None:
         """Copy, again if a lock was broken or revisions were packed meanwhile: then a file vanishes under the hot copy."""
-        words = [find_tool("svnadmin"), "hotcopy", "--quiet", *options, self.item.path, destination]
         for attempt in range(_ATTEMPTS):
+            words = [find_tool("svnadmin"), "hotcopy", "--quiet", *options, self._source, destination]
             try:
                 self._run(words, f"copying the repository {self.item.path}")
                 return
             except ToolFailed as error:
-                if attempt + 1 == _ATTEMPTS or _VANISHED not in error.stderr:
+                if self._source == self.item.path and _CACHE_FAILS.search(error.stderr):
+                    self._note_cache(error)
+                    self._source = self._make_stand_in()
+                    _remove_cache(destination)
+                elif attempt + 1 == _ATTEMPTS or _VANISHED not in error.stderr:
                     raise
             if not options:
                 remove_folder(destination)
 
     def _verify(self, path: str, *options: str) -> None:
+        """Verify a copy; one whose cache cannot be used without that. Raise ToolFailed."""
         words = [find_tool("svnadmin"), "verify", "--quiet", *options, path]
-        self._run(words, f"verifying the copy of {self.item.path}")
+        what = f"verifying the copy of {self.item.path}"
+        try:
+            self._run(words, what)
+        except ToolFailed as error:
+            if not _CACHE_FAILS.search(error.stderr) or not os.path.lexists(os.path.join(path, _CACHE[0])):
+                raise
+            self._note_cache(error)
+            _remove_cache(path)
+            self._run(words, what)
+
+    def _make_stand_in(self) -> str:
+        """Return a folder that stands for the live repository, as svnadmin reads it, but without its cache."""
+        folder = os.path.join(_building_folder(self.context, self.item), "stand-in")
+        live = self.item.path
+        os.makedirs(os.path.join(folder, "db"))
+        for name in os.listdir(live):
+            path, copied = os.path.join(live, name), os.path.join(folder, name)
+            if name == "db":
+                continue
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.copytree(path, copied, symlinks=True)
+            else:
+                shutil.copy2(path, copied, follow_symlinks=False)
+        for name in os.listdir(os.path.join(live, "db")):
+            if f"db/{name}" not in _CACHE:
+                os.symlink(os.path.join(live, "db", name), os.path.join(folder, "db", name))
+        return folder
+
+    def _note_cache(self, error: ToolFailed) -> None:
+        found = _CACHE_FAILS.search(error.stderr)
+        said = found.group() if found else error.stderr
+        self.notes.append(
+            f"{self.item.path}/{_CACHE[0]} cannot be used ({said[:200]}), and is not in the copy. It is a mere cache, of contents that need not be "
+            "stored twice: while nobody commits, move it away, and what stands beside it as rep-cache.db-journal; Subversion makes a new one, "
+            "which svnadmin build-repcache fills"
+        )
 
     def _run(self, words: Sequence[str], what: str) -> None:
         run(self.context.identity.argv(words), what=what, deadline=self.context.deadline, name="svnadmin")
@@ -251,6 +297,11 @@ class Scratch:
                 continue
             if wanted != stat.S_IMODE(mode):
                 os.chmod(os.path.join(os.fsencode(path), name), wanted)
+
+
+def _remove_cache(path: str) -> None:
+    for member in _CACHE:
+        remove_if_there(os.path.join(path, member))
 
 
 def _revision_files(path: str) -> set[tuple[tuple[str, int], int]]:

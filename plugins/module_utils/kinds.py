@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from .archive import Part
 from .errors import InvalidInput, SourceChanged
@@ -38,6 +39,12 @@ class Context:
     """What an earlier dump noted for this one"""
     shown: Sequence[str] = ()
     """What its reader sees: the item, and what it was given besides"""
+    left_out: Sequence[str] = ()
+    """Paths below the item that changed whenever they were read"""
+    lenient: bool = False
+    """Whether times of folders may change while they are read, and things may appear that were not there"""
+    last: bool = False
+    """Whether anything else that changes is told, rather than tried again"""
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,24 @@ class Arrangement:
     kept: Sequence[str] = ()
     """Folders that it can write to, as an earlier dump left them"""
     known: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Verdict:
+    """What is said of an item once it was read."""
+
+    notes: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    """What is not stored of it, though the rest is"""
+    noted: Mapping[str, Any] = field(default_factory=dict)
+    """What the next dump is to know"""
+
+
+class Asked(Protocol):
+    """Who knows what an archive holds."""
+
+    def __call__(self, paths: Sequence[str], /) -> Mapping[str, Sequence[Any]]:
+        """Given paths below its top folder, return {path: (bytes, sha256)} of the files among them that it holds."""
 
 
 _TICK = 0.02
@@ -81,6 +106,8 @@ class Prepared:
     """What an operator should know: left out, rebuilt, ignored."""
     confirm: Callable[[], None] = unchanged
     """Called after archiving; raises SourceChanged if what was read is not one state."""
+    judge: Callable[[Asked], Verdict] | None = None
+    """Called instead where what changed meanwhile need not be an error; raises SourceChanged if it is."""
 
     def top(self, name: str) -> str:
         """Return the top folder in the archive."""
@@ -103,6 +130,8 @@ class Kind:
     """Keep what is noted for the next dump. In the process that holds the lock."""
     spoiled: Callable[[Item, Context], None] = lambda item, context: None
     """Called there after a failure: what is kept may be half done."""
+    foresee: Callable[[Item, Context], Verdict] = lambda item, context: Verdict()
+    """What else a dump would say, for check mode. In a reader."""
     looks_like: Callable[[str], bool] | None = None
     """Whether a path looks like such a thing, be it damaged or of a form that cannot be dumped; None if it cannot be discovered."""
 
@@ -123,44 +152,141 @@ def require_folder(item: Item) -> None:
         raise InvalidInput(f"{where} cannot be read by uid {os.geteuid()}{advice()}")
 
 
-def walk(
+LONGEST_PATH = 4095
+"""Most bytes of a path that the kernel takes at once; see path_resolution(7)"""
+
+
+@dataclass
+class Look:
+    """What was seen of a folder."""
+
+    found: dict[bytes, tuple[int, ...]]
+    """{path as tar wants it: identity}, the content of a folder behind it, before any sibling: GNU tar settles mode and time of a
+    folder once it has left it"""
+    notes: list[str]
+    """What cannot be archived"""
+    too_long: list[str]
+    """Paths below it that are longer than any that can be opened"""
+
+
+def look_at(
     root: str,
     excluded: Callable[[str, bool], bool] = lambda path, folder: False,
     deadline: Deadline | None = None,
-) -> tuple[dict[bytes, tuple[int, ...]], list[str]]:
-    """Given a folder, or a link to one, return ({path as tar wants it: identity}, notes on what cannot be archived).
+    longest: int = LONGEST_PATH - 2,
+) -> Look:
+    """Given a folder, or a link to one, return what is in it, with paths of at most `longest` bytes below it.
 
-    The content of a folder follows it, before any sibling: GNU tar settles mode and time of a folder once it has left it.
     `excluded` is asked with the path below the root and whether it is a folder. Raise InvalidInput where something
     cannot be read, SourceChanged where it vanishes meanwhile, DeadlineExceeded.
     """
     found: dict[bytes, tuple[int, ...]] = {}
     notes: list[str] = []
-    waiting = [""]
-    while waiting:
-        path = waiting.pop()
-        full = os.path.join(root, path) if path else root
-        try:
-            status = os.lstat(full) if path else os.stat(full)
-            if stat.S_ISSOCK(status.st_mode):
-                notes.append(f"left out {printable(path)}: a socket has no content")
-                continue
-            found[os.fsencode(f"./{path}") if path else b"."] = identity(status)
-            if stat.S_ISREG(status.st_mode) and not os.access(full, os.R_OK):
-                raise PermissionError
-            if stat.S_ISDIR(status.st_mode):
+    too_long: list[str] = []
+    with _opened_top(root) as top:
+        waiting = [""]
+        while waiting:
+            path = waiting.pop()
+            try:
+                status = os.lstat(path, dir_fd=top) if path else os.fstat(top)
+                if stat.S_ISSOCK(status.st_mode):
+                    notes.append(f"left out {printable(path)}: a socket has no content")
+                    continue
+                found[os.fsencode(f"./{path}") if path else b"."] = identity(status)
+                if stat.S_ISREG(status.st_mode) and not os.access(path or root, os.R_OK, dir_fd=top):
+                    raise PermissionError
+                if not stat.S_ISDIR(status.st_mode):
+                    continue
                 if deadline is not None:
                     deadline.remaining()
-                with os.scandir(full) as entries:
-                    for entry in entries:
-                        below = f"{path}/{entry.name}" if path else entry.name
-                        if not excluded(below, entry.is_dir(follow_symlinks=False)):
-                            waiting.append(below)
-        except FileNotFoundError as error:
-            raise SourceChanged(f"{printable(full)} vanished while it was read") from error
-        except PermissionError as error:
-            raise unreadable(full) from error
-    return {name: found[name] for name in sorted(found, key=_parts)}, sorted(notes)
+                for name, is_folder in _entries(path, top):
+                    below = f"{path}/{name}" if path else name
+                    if not excluded(below, is_folder):
+                        fits = len(os.fsencode(below)) <= longest
+                        (waiting if fits else too_long).append(below)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise SourceChanged(
+                    f"{printable(os.path.join(root, path))} vanished while it was read", [path]
+                ) from error
+            except PermissionError as error:
+                raise unreadable(os.path.join(root, path) if path else root) from error
+            except OSError as error:
+                if error.errno == errno.ELOOP:  # a link took the place of a folder
+                    raise SourceChanged(
+                        f"{printable(os.path.join(root, path))} vanished while it was read", [path]
+                    ) from error
+                raise OSError(error.errno, error.strerror, os.path.join(root, path)) from error
+    return Look({name: found[name] for name in sorted(found, key=_parts)}, sorted(notes), sorted(too_long))
+
+
+@contextmanager
+def _opened_top(path: str) -> Iterator[int]:
+    """Open the folder, or whatever a path leads to. Raise InvalidInput, SourceChanged or OSError."""
+    try:
+        is_folder = stat.S_ISDIR(os.stat(path).st_mode)
+        descriptor = os.open(path, (os.O_RDONLY | os.O_DIRECTORY if is_folder else os.O_PATH) | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise SourceChanged(f"{printable(path)} vanished while it was read") from error
+    except PermissionError as error:
+        raise unreadable(path) from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _entries(path: str, top: int) -> list[tuple[str, bool]]:
+    """Given an open folder and the path of one below it, return (name, whether it is a folder) of what is in that."""
+    descriptor = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
+    try:
+        with os.scandir(descriptor) as entries:
+            return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    finally:
+        os.close(descriptor)
+
+
+def walk(
+    root: str,
+    excluded: Callable[[str, bool], bool] = lambda path, folder: False,
+    deadline: Deadline | None = None,
+) -> tuple[dict[bytes, tuple[int, ...]], list[str]]:
+    """Given a folder, return ({path as tar wants it: identity}, notes on what cannot be archived), as `look_at` does.
+
+    Raise InvalidInput, naming it, for a path that is longer than any that can be opened, too.
+    """
+    look = look_at(root, excluded, deadline)
+    if look.too_long:
+        raise InvalidInput(f"{too_long(root, look.too_long)}: nothing of this item is stored")
+    return look.found, look.notes
+
+
+def too_long(root: str, paths: Sequence[str]) -> str:
+    """Given a folder and paths below it that are too long, return what is said of them."""
+    more = f" and {len(paths) - 1} more are" if len(paths) > 1 else " is"
+    size = len(os.fsencode(paths[0]))
+    return (
+        f"{shortened(os.path.join(root, paths[0]))} (of {size} bytes below the item's folder){more} longer than any path that can be "
+        f"opened or restored (about {LONGEST_PATH} bytes)"
+    )
+
+
+_SHOWN_LENGTH = 300
+
+
+def shortened(path: str) -> str:
+    """Given a path, return it as messages show it: of a long one the beginning and the end."""
+    text = printable(path)
+    half = _SHOWN_LENGTH // 2
+    return text if len(text) <= _SHOWN_LENGTH else f"{text[:half]}...{text[-half:]}"
+
+
+def listed(paths: Sequence[str]) -> str:
+    """Given paths, return the first of them as messages show them."""
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    return f"{', '.join(map(shortened, paths[:_SHOWN]))}{more}"
+
+
+_SHOWN = 5
 
 
 def _parts(name: bytes) -> bytes:
@@ -186,13 +312,19 @@ def identity(status: os.stat_result) -> tuple[int, ...]:
     )
 
 
-def compare(before: dict[bytes, tuple[int, ...]], after: dict[bytes, tuple[int, ...]]) -> None:
+def changed_between(before: Mapping[bytes, tuple[int, ...]], after: Mapping[bytes, tuple[int, ...]]) -> list[bytes]:
+    """Given two walks of a folder, return the paths of what changed between them, sorted."""
+    return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+
+
+def compare(before: Mapping[bytes, tuple[int, ...]], after: Mapping[bytes, tuple[int, ...]]) -> None:
     """Given two walks of a folder, raise SourceChanged, naming what changed between them."""
-    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    changed = [os.fsdecode(name) for name in changed_between(before, after)]
     if changed:
-        some = ", ".join(printable(os.fsdecode(name)) for name in changed[:5])
-        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
-        raise SourceChanged(f"changed while it was read: {some}{more}")
+        raise SourceChanged(
+            f"changed while it was read: {listed(changed)}",
+            [os.fsdecode(name[2:]) for name in changed_between(before, after) if name in before],
+        )
 
 
 @contextmanager

@@ -256,6 +256,12 @@ class Child:
             tail = tail.partition(b"\n")[2] or tail  # half a line would be read as another one
         return tail.decode("utf-8", "backslashreplace").strip()
 
+    def lines(self) -> Iterator[str]:
+        """Yield all lines that it said on stderr."""
+        self._stderr.seek(0)
+        for line in self._stderr:
+            yield line.decode("utf-8", "backslashreplace").rstrip("\n")
+
     def check(self, deadline: Deadline, what: str) -> None:
         """Wait for its end. Raise ToolFailed with its own words unless it exits with 0."""
         rc = self.wait(deadline)

@@ -205,13 +205,12 @@ def _survey(work: _Work, relative: str) -> dict[str, Any]:
     work.versions["sqlite"] = str(found["version"])
     if found["problems"]:
         raise work.fail(f"its database {printable(relative)} is damaged: {'; '.join(map(str, found['problems']))}")
-    if found["unchecked"]:
-        work.notes.append(f"the integrity of {printable(relative)} was not checked: {found['unchecked']} on this node")
     rows = found["rows"]
-    work.facts.update(tables=len(rows), rows=sum(rows.values()))
+    work.notes += sqlite_survey.notes_on(printable(relative), found["unchecked"], rows)
+    work.facts.update(tables=len(rows), rows=sum(count or 0 for count in rows.values()))
     recorded = work.record.get("rows")
     if isinstance(recorded, Mapping):
-        differing = sorted(table for table in {*rows, *recorded} if rows.get(table) != recorded.get(table))
+        differing = sorted(table for table in {*rows, *recorded} if _differ(table, rows, recorded))
         if differing:
             raise work.fail(
                 f"its tables differ from its dump's: {_listed([_rows(table, rows, recorded) for table in differing])}"
@@ -221,7 +220,14 @@ def _survey(work: _Work, relative: str) -> dict[str, Any]:
     return found
 
 
-def _rows(table: str, rows: Mapping[str, int], recorded: Mapping[str, int]) -> str:
+def _differ(table: str, rows: Mapping[str, int | None], recorded: Mapping[str, int | None]) -> bool:
+    """Return whether a table is not the one that was dumped; where one side could not count its rows, the other is believed."""
+    if table not in rows or table not in recorded:
+        return True
+    return None not in (rows[table], recorded[table]) and rows[table] != recorded[table]
+
+
+def _rows(table: str, rows: Mapping[str, int | None], recorded: Mapping[str, int | None]) -> str:
     found, expected = (f"{side[table]} rows" if table in side else "no such table" for side in (rows, recorded))
     return f"{table} ({found}, expected {expected})"
 
@@ -383,7 +389,9 @@ def _check_large_files(work: _Work) -> int:
 
 
 def _prove_folder(work: _Work) -> None:
-    """Paths, sizes and digests as in the manifest of its dump."""
+    """Paths, sizes and digests as in the manifest of its dump, which may have told that it is not whole."""
+    said = work.record.get("incomplete")
+    work.notes += [f"its dump told: {reason}" for reason in said] if isinstance(said, list) else []
     manifest = tree_manifest(work.path, work.deadline)
     if ".diff.tar" in str(work.record.get("relpath", "")):
         work.notes.append("its dump was a differential, whose manifest is not that of the tree")
@@ -408,20 +416,23 @@ def tree_manifest(path: str, deadline: Deadline, *, by_whole_paths: bool = False
     seen: dict[int, bytes] = {}
     top = os.fsencode(os.path.basename(path))
     members = walk(path)[0]
-    for name in sorted(members) if by_whole_paths else members:
-        mode, inode = members[name][0], members[name][-1]
-        full = os.path.join(os.fsencode(path), name)
-        below = name[2:]
-        digest, target, kind = "", b"", _TYPES.get(stat.S_IFMT(mode), b"?")
-        if inode in seen and not stat.S_ISDIR(mode):
-            kind, target = b"1", top + b"/" + seen[inode]
-        elif stat.S_ISLNK(mode):
-            target = os.readlink(full)
-        elif stat.S_ISREG(mode):
-            digest, count = _digest(full, deadline)
-            size += count
-        seen.setdefault(inode, below)
-        total.update(manifest_line(kind, below, digest, target))
+    folder = os.open(path, os.O_PATH | os.O_DIRECTORY)  # a path from there may be longer than it could be from the root
+    try:
+        for name in sorted(members) if by_whole_paths else members:
+            mode, inode = members[name][0], members[name][-1]
+            below = name[2:]
+            digest, target, kind = "", b"", _TYPES.get(stat.S_IFMT(mode), b"?")
+            if inode in seen and not stat.S_ISDIR(mode):
+                kind, target = b"1", top + b"/" + seen[inode]
+            elif stat.S_ISLNK(mode):
+                target = os.readlink(name, dir_fd=folder)
+            elif stat.S_ISREG(mode):
+                digest, count = _digest(name, folder, deadline)
+                size += count
+            seen.setdefault(inode, below)
+            total.update(manifest_line(kind, below, digest, target))
+    finally:
+        os.close(folder)
     return {"entries": len(members), "bytes": size, "manifest": total.hexdigest()}
 
 
@@ -435,9 +446,9 @@ _TYPES = {
 }
 
 
-def _digest(path: bytes, deadline: Deadline) -> tuple[str, int]:
+def _digest(path: bytes, folder: int, deadline: Deadline) -> tuple[str, int]:
     digest, size = new_hash("sha256"), 0
-    with open_plain(os.fsdecode(path)) as stream:
+    with open_plain(os.fsdecode(path), folder) as stream:
         while block := stream.read(CHUNK):
             deadline.remaining()
             digest.update(block)

@@ -26,7 +26,7 @@ from typing import IO, Any
 
 from . import errors, processes, view
 from .confine import check, libc
-from .errors import AltbackupError, ToolFailed
+from .errors import AltbackupError, SourceChanged, ToolFailed
 from .layout import MARKER
 from .processes import Deadline, find_tool
 from .view import Place
@@ -410,7 +410,9 @@ def _answer(conversation: Conversation, function: Callable[[], Any]) -> None:
 
 
 def _details(error: AltbackupError) -> dict[str, Any]:
-    return {name: getattr(error, name) for name in ("rc", "stderr", "path", "optional") if hasattr(error, name)}
+    return {
+        name: getattr(error, name) for name in ("rc", "stderr", "path", "optional", "paths") if hasattr(error, name)
+    }
 
 
 def _restored(message: Mapping[str, Any]) -> Exception:
@@ -424,6 +426,9 @@ def _restored(message: Mapping[str, Any]) -> Exception:
         return ToolFailed(text, rc if isinstance(rc, int) else None, str(message.get("stderr", "")))
     if name == "NeedsPlace":
         return NeedsPlace(text, str(message.get("path", "")), bool(message.get("optional")))
+    if name == "SourceChanged":
+        paths = message.get("paths")
+        return SourceChanged(text, [str(path) for path in paths] if isinstance(paths, list) else [])
     kind = getattr(errors, name, AltbackupError)
     return kind(text) if isinstance(kind, type) and issubclass(kind, AltbackupError) else AltbackupError(text)
 

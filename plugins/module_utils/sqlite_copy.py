@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import sqlite3
 import stat
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from urllib.parse import quote_from_bytes
 
-from .digest import open_plain
+from .digest import CHUNK, open_plain
 from .errors import AltbackupError, InvalidInput, SourceChanged
 from .layout import is_plain_file
 from .processes import Deadline
 from .readers import UNCHANGED, Identity
-from .sqlite_survey import check_integrity, count_rows, readable
+from .sqlite_survey import check_integrity, count_rows, notes_on, readable
 
 _HEADER = b"SQLite format 3\0"
 _WAL_VERSIONS = b"\2\2"
@@ -95,7 +97,21 @@ def _mode_of(path: str) -> int:
 
 def _is_closed(path: str) -> bool:
     """Return whether a database is in WAL mode, and nobody has it open: what is committed is in the file itself."""
-    return not os.path.lexists(f"{path}-wal") and _read_header(path)[18:20] == _WAL_VERSIONS
+    if _read_header(path)[18:20] != _WAL_VERSIONS:
+        return False
+    return _size_of(f"{path}-wal") is None or (_size_of(f"{path}-wal") == 0 and not os.path.lexists(f"{path}-shm"))
+
+
+def _is_abandoned(path: str) -> bool:
+    """Return whether a database has a log without the index that whoever has it open makes, and would have to be written to be read."""
+    return bool(_size_of(f"{path}-wal")) and not os.path.lexists(f"{path}-shm")
+
+
+def _size_of(path: str) -> int | None:
+    try:
+        return os.lstat(path).st_size
+    except FileNotFoundError:
+        return None
 
 
 @contextlib.contextmanager
@@ -122,8 +138,8 @@ def _trace(path: str) -> tuple[int, ...]:
 
 def copy_database(
     path: str, destination: str, deadline: Deadline, identity: Identity = UNCHANGED
-) -> tuple[dict[str, int], list[str]]:
-    """Given a live database, write a copy of one committed state, check it, and return ({table: number of rows}, notes).
+) -> tuple[dict[str, int | None], list[str]]:
+    """Given a live database, write a copy of one committed state, check it, and return ({table: number of rows, None if that cannot be known here}, notes).
 
     What is still in the write-ahead log is in the copy, too. Raise AltbackupError where it is damaged or locked for long.
     """
@@ -137,21 +153,49 @@ def copy_database(
     return dict(rows), list(notes)
 
 
-def _copy(path: str, destination: str, deadline: Deadline) -> tuple[dict[str, int], list[str]]:
+def _copy(path: str, destination: str, deadline: Deadline) -> tuple[dict[str, int | None], list[str]]:
     try:
-        with open_live(path, deadline) as live:
-            live.execute("BEGIN")
-            live.execute("PRAGMA schema_version").fetchone()  # from here on all is read from one committed state
-            with contextlib.closing(sqlite3.connect(destination, isolation_level=None)) as scratch:
-                scratch.execute("PRAGMA journal_mode=OFF")
-                scratch.execute("PRAGMA synchronous=OFF")  # nobody needs the copy after a crash
-                live.backup(scratch, pages=_PAGES, progress=lambda *_: deadline.remaining())
+        try:
+            _back_up(path, destination, deadline)
+        except sqlite3.OperationalError:
+            if not _is_abandoned(path):
+                raise
+            with _taken(path, os.path.dirname(destination), deadline) as taken:
+                _back_up(taken, destination, deadline)
         return inspect_database(destination, path, deadline)
     except sqlite3.Error as error:
         deadline.remaining()
         if "disk is full" in str(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), destination) from error
         raise AltbackupError(f"database {path} could not be copied: {error}{_hint(path, str(error))}") from error
+
+
+def _back_up(path: str, destination: str, deadline: Deadline) -> None:
+    with open_live(path, deadline) as live:
+        live.execute("BEGIN")
+        live.execute("PRAGMA schema_version").fetchone()  # from here on all is read from one committed state
+        with contextlib.closing(sqlite3.connect(destination, isolation_level=None)) as scratch:
+            scratch.execute("PRAGMA journal_mode=OFF")
+            scratch.execute("PRAGMA synchronous=OFF")  # nobody needs the copy after a crash
+            live.backup(scratch, pages=_PAGES, progress=lambda *_: deadline.remaining())
+
+
+@contextlib.contextmanager
+def _taken(path: str, room: str, deadline: Deadline) -> Iterator[str]:
+    """Given a database in WAL mode that nobody has open, yield a copy of it and its log, beside which SQLite can write. Raise SourceChanged."""
+    folder = tempfile.mkdtemp(dir=room)
+    try:
+        before = [_trace(f"{path}{suffix}") for suffix in ("", "-wal")]
+        for suffix in ("", "-wal"):
+            with open_plain(f"{path}{suffix}") as source, open(os.path.join(folder, f"taken{suffix}"), "wb") as copy:
+                while block := source.read(CHUNK):
+                    copy.write(block)
+                    deadline.remaining()
+        if not _is_abandoned(path) or [_trace(f"{path}{suffix}") for suffix in ("", "-wal")] != before:
+            raise SourceChanged(f"database {path} was opened by somebody while it was read")
+        yield os.path.join(folder, "taken")
+    finally:
+        shutil.rmtree(folder)
 
 
 def _hint(path: str, message: str) -> str:
@@ -162,7 +206,7 @@ def _hint(path: str, message: str) -> str:
     return f": uid {os.geteuid()} must be able to read it, and to write to its folder if it is in WAL mode"
 
 
-def inspect_database(path: str, name: str, deadline: Deadline) -> tuple[dict[str, int], list[str]]:
+def inspect_database(path: str, name: str, deadline: Deadline) -> tuple[dict[str, int | None], list[str]]:
     """Given a private copy that nobody writes, check it and return ({table: rows}, notes). Raise AltbackupError if it is damaged."""
     with contextlib.closing(sqlite3.connect(uri(path, "immutable=1"), uri=True)) as database:
         database.text_factory = readable
@@ -170,5 +214,5 @@ def inspect_database(path: str, name: str, deadline: Deadline) -> tuple[dict[str
         problems, unchecked = check_integrity(database)
         if problems:
             raise AltbackupError(f"database {name} is damaged: {'; '.join(problems)}")
-        notes = [f"the integrity of {name} was not checked: {unchecked} on this node"] if unchecked else []
-        return count_rows(database), notes
+        rows = count_rows(database)
+        return rows, notes_on(name, unchecked, rows)

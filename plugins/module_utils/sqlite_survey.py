@@ -10,16 +10,24 @@ import contextlib
 import json
 import sqlite3
 import sys
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote_from_bytes
 
+_COLLATION = "no such collation sequence: "
 _UNKNOWN_HERE = (
-    "no such collation sequence",
+    _COLLATION,
     "no such function",
+    "unknown function",
     "no such module",
     "unknown tokenizer",
+    "no such tokenizer",
+    "vtable constructor failed",
     "unsafe use of",
 )
+"""How SQLite tells of what an application brings along: collations, functions, modules and tokenizers of its own"""
+_MOST_COLLATIONS = 100
+_SHOWN = 5
 _READING = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE)
 _SETTINGS = {
     "SQLITE_DBCONFIG_DEFENSIVE": True,
@@ -36,25 +44,99 @@ def readable(text: bytes) -> str:
     return text.decode("utf-8", "backslashreplace")
 
 
-def check_integrity(database: sqlite3.Connection) -> tuple[list[str], str]:
-    """Return (what is wrong with a database, why its integrity could not be checked)."""
+def check_integrity(database: sqlite3.Connection) -> tuple[list[str], dict[str, str]]:
+    """Return (what is wrong with a database, {table: why it could not be checked whole}).
+
+    Where it holds what only its application knows, tables are checked one by one, and such a one as far as that goes.
+    """
+    problems, reason = _checked(database, "integrity_check(5)")
+    if not reason:
+        return problems, {}
+    if sqlite3.sqlite_version_info < (3, 33):  # which checks no single table
+        return _checked(database, "quick_check(5)")[0], dict.fromkeys(_tables(database), reason)
+    unchecked: dict[str, str] = {}
+    for table in ["sqlite_master", *_tables(database)]:
+        found, reason = _checked(database, f"integrity_check({_quoted(table)})")
+        if reason:
+            unchecked[table] = reason
+            found, _ = _checked(database, f"quick_check({_quoted(table)})")
+        problems += found
+    return problems[:_SHOWN], unchecked
+
+
+def _checked(database: sqlite3.Connection, pragma: str) -> tuple[list[str], str]:
+    """Return (what a check finds, why it could not be made)."""
     try:
-        problems = [str(row[0]) for row in database.execute("PRAGMA integrity_check(5)")]
+        problems = [str(row[0]) for row in database.execute(f"PRAGMA {pragma}")]
     except sqlite3.OperationalError as error:
         if str(error).startswith(_UNKNOWN_HERE):
             return [], str(error)
         raise
-    return [] if problems == ["ok"] else problems, ""
+    except sqlite3.DatabaseError as error:
+        if type(error) is not sqlite3.DatabaseError:
+            raise
+        return [str(error)], ""
+    told = [problem for problem in problems if not problem.startswith(_UNKNOWN_HERE)]
+    reason = next((problem for problem in problems if problem.startswith(_UNKNOWN_HERE)), "")
+    return [] if told == ["ok"] else told, reason
 
 
-def count_rows(database: sqlite3.Connection) -> dict[str, int]:
-    """Return {table: number of rows}, of those tables that a database holds itself."""
-    rows = {}
-    for (table,) in database.execute(_TABLES).fetchall():
-        quoted = '"' + table.replace('"', '""') + '"'
-        count = f"SELECT count(*) FROM {quoted}"  # noqa: S608 (an identifier, quoted)
-        rows[table] = int(database.execute(count).fetchone()[0])
-    return rows
+def _tables(database: sqlite3.Connection) -> list[str]:
+    return [table for (table,) in database.execute(_TABLES).fetchall()]
+
+
+def _quoted(name: str) -> str:
+    escaped = name.replace('"', '""')
+    return f'"{escaped}"'
+
+
+def count_rows(database: sqlite3.Connection) -> dict[str, int | None]:
+    """Return {table: number of rows}, of those tables that a database holds itself; None where that cannot be known here.
+
+    From then on, collations that are not known here sort all as equal: counting compares nothing.
+    """
+    return {table: _count(database, table) for table in _tables(database)}
+
+
+def _count(database: sqlite3.Connection, table: str) -> int | None:
+    count = f"SELECT count(*) FROM {_quoted(table)}"  # noqa: S608 (an identifier, quoted)
+    for _ in range(_MOST_COLLATIONS):
+        try:
+            return int(database.execute(count).fetchone()[0])
+        except sqlite3.OperationalError as error:
+            text = str(error)
+            if not text.startswith(_UNKNOWN_HERE):
+                raise
+        if not text.startswith(_COLLATION):
+            return None
+        try:
+            database.create_collation(text[len(_COLLATION) :], lambda one, other: 0)
+        except sqlite3.ProgrammingError:  # before Python 3.11, for a name that is not ASCII
+            if count.endswith("NOT INDEXED"):
+                return None
+            count += " NOT INDEXED"
+    return None
+
+
+def notes_on(name: str, unchecked: Mapping[str, str], rows: Mapping[str, int | None]) -> list[str]:
+    """Given a database's name, the tables that could not be checked and the rows of all, return what is said of it."""
+    notes = []
+    if unchecked:
+        reasons = ", ".join(sorted(set(unchecked.values()))[:_SHOWN])
+        notes.append(
+            f"the integrity of {name} was not checked where it takes what its application alone has ({reasons} on this node): "
+            f"indexes and conditions of {_listed(unchecked)}"
+        )
+    uncounted = [table for table, count in rows.items() if count is None]
+    if uncounted:
+        notes.append(f"the rows of {name} were not counted where this node cannot: {_listed(uncounted)}")
+    return notes
+
+
+def _listed(tables: Iterable[str]) -> str:
+    names = sorted(tables)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}"
 
 
 def attachments(database: sqlite3.Connection) -> list[tuple[str, str, str, int]]:
@@ -67,7 +149,7 @@ def _authorize(action: int, first: str | None, second: str | None, *_: str | Non
     """Allow what reads, and nothing else."""
     if action in _READING or (action == sqlite3.SQLITE_FUNCTION and second != "load_extension"):
         return sqlite3.SQLITE_OK
-    if action == sqlite3.SQLITE_PRAGMA and first in ("integrity_check", "data_version"):
+    if action == sqlite3.SQLITE_PRAGMA and first in ("integrity_check", "quick_check", "data_version"):
         return sqlite3.SQLITE_OK
     return sqlite3.SQLITE_DENY
 
@@ -100,7 +182,7 @@ def main(argv: list[str]) -> int:
     except sqlite3.Error as error:
         found = {
             "problems": [str(error)],
-            "unchecked": "",
+            "unchecked": {},
             "rows": {},
             "attachments": [],
             "version": sqlite3.sqlite_version,

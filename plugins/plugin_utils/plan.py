@@ -494,7 +494,14 @@ def _item_error(value: Any, reason: str) -> dict[str, str]:
 
 def _plain_item(item: Item) -> dict[str, Any]:
     """Given an item, return it as modules take it, without what is not set."""
-    optional = {"keep": item.keep, "exclude": list(item.exclude), "require": item.require}
+    optional = {
+        "keep": item.keep,
+        "exclude": list(item.exclude),
+        "exclude_caches": item.exclude_caches,
+        "exclude_if_present": list(item.exclude_if_present),
+        "changing": list(item.changing),
+        "require": item.require,
+    }
     return {
         "kind": item.kind,
         "name": item.name,

@@ -27,6 +27,9 @@ def test_kind_gives_the_category(kind: str) -> None:
 def test_optional_keys_are_read_and_null_means_absent() -> None:
     item = items.parse_item({**GOOD, "path": "/etc//x/", "keep": "7", "exclude": ["*.tmp"], "require": "a/b"})
     assert item == items.Item("folder", "svnsetup", "/etc/x", 7, ("*.tmp",), "a/b")
+    more = {"changing": ["*.log"], "exclude_caches": True, "exclude_if_present": [".nobackup"]}
+    item = items.parse_item({**GOOD, **more})
+    assert (item.changing, item.exclude_caches, item.exclude_if_present) == (("*.log",), True, (".nobackup",))
     assert items.parse_item({**GOOD, "keep": None, "exclude": None, "require": None}) == items.parse_item(GOOD)
 
 
@@ -78,6 +81,14 @@ def test_illegal_name_is_an_error_that_shows_it(name: Any, why: str) -> None:
         ({"exclude": {"a": 1}}, "is not a list of patterns"),
         ({"exclude": [5]}, "is not a list of patterns"),
         ({"exclude": [""]}, "is not a list of patterns"),
+        ({"exclude": ["*.tmp", "./a", "{b,c}"]}, r"exclude: './a' cannot be meant: .*; '{b,c}' cannot be meant: "),
+        ({"exclude": [f"{GOOD['path']}/cache"]}, "write /cache for what lies there"),
+        ({"changing": "*.log"}, r"changing '\*.log' is not a list of patterns"),
+        ({"changing": ["a//b"]}, "changing: 'a//b' cannot be meant: "),
+        ({"exclude_caches": "yes"}, "exclude_caches 'yes' is neither true nor false"),
+        ({"exclude_if_present": ".nobackup"}, "is not a list of names of files"),
+        ({"exclude_if_present": ["a/b"]}, "is not a list of names of files"),
+        ({"kind": "git", "exclude_caches": True}, "'exclude_caches' is for kind folder only"),
         ({"require": "/abs"}, "is not a path inside the folder"),
         ({"require": "a/../../b"}, "is not a path inside the folder"),
         ({"require": ["a"]}, "is not a path inside the folder"),

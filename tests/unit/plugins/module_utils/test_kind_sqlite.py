@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -186,18 +187,110 @@ def test_journal_of_a_killed_writer_is_told(database: Path, base: Base, tmp_path
     assert describe_tree(crashed) == before
 
 
-def test_index_that_this_node_cannot_check_is_noted(database: Path, base: Base, tmp_path: Path) -> None:
-    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
-        connection.create_collation("elsewhere", lambda one, other: (one > other) - (one < other))
-        connection.execute("CREATE TABLE named (a TEXT COLLATE elsewhere)")
-        connection.execute("CREATE INDEX by_name ON named (a)")
-        connection.execute("INSERT INTO named VALUES ('b'), ('a')")
+APPLICATIONS_OWN: dict[str, list[str]] = {
+    "index": ["CREATE TABLE named (a TEXT COLLATE icu_root, b, c)", "CREATE INDEX by_name ON named (a)"],
+    "index of the column alone": ["CREATE TABLE named (a TEXT COLLATE icu_root)", "CREATE INDEX by_name ON named (a)"],
+    "primary key": ["CREATE TABLE named (a TEXT COLLATE icu_root PRIMARY KEY, b, c)"],
+    "table without rows' numbers": ["CREATE TABLE named (a TEXT COLLATE icu_root PRIMARY KEY, b, c) WITHOUT ROWID"],
+    "two collations": [
+        "CREATE TABLE named (a TEXT COLLATE icu_root, b COLLATE icu_de, PRIMARY KEY (a, b)) WITHOUT ROWID"
+    ],
+    "function in an index": ["CREATE TABLE named (a)", "CREATE INDEX by_name ON named (rank_of(a))"],
+    "partial index": ["CREATE TABLE named (a)", "CREATE INDEX by_name ON named (a) WHERE rank_of(a) = 1"],
+    "generated column": ["CREATE TABLE named (a, r AS (rank_of(a)))", "CREATE INDEX by_rank ON named (r)"],
+}
+EVERYWHERE = ("CREATE TABLE other (a)", "CREATE INDEX of_other ON other (a)")
+
+
+def application(path: Path, *statements: str) -> None:
+    """Let an application with collations and functions of its own work on a database."""
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        for name in ("icu_root", "icu_de"):
+            connection.create_collation(name, lambda one, other: (one < other) - (one > other))
+        connection.create_function("rank_of", 1, lambda value: 1, deterministic=True)
+        for statement in statements:
+            connection.execute(statement)
+
+
+@pytest.mark.parametrize("what", APPLICATIONS_OWN)
+def test_what_an_application_brings_along_is_copied_counted_and_noted(
+    database: Path, base: Base, tmp_path: Path, what: str
+) -> None:
+    rows = [
+        f"INSERT INTO named (a{', b' if what == 'two collations' else ''}) VALUES ('{text}'{', 1' if what == 'two collations' else ''})"
+        for text in "bca"
+    ]
+    application(database, *APPLICATIONS_OWN[what], *EVERYWHERE, *rows, "INSERT INTO other VALUES (1), (2)")
     result = base.dump(item("sqlite", database))
     assert result["failures"] == []
-    assert "integrity" in result["notes"][0]
-    assert "elsewhere" in result["notes"][0]
-    copied = unpack(result["tarballs"][0], tmp_path / "out") / database.name
-    assert execute(copied, "SELECT count(*) FROM named") == [(2,)]
+    (note,) = result["notes"]
+    assert "integrity" in note and "was not checked" in note
+    assert "icu_" in note or "rank_of" in note
+    assert "named" in note and "other" not in note
+    (tarball,) = result["tarballs"]
+    assert tarball["record"]["rows"] == {"named": 3, "other": 2, "plain": 2}
+    copied = unpack(tarball, tmp_path / "out") / database.name
+    application(copied, "REINDEX", "INSERT INTO other SELECT a FROM named ORDER BY a")
+
+
+def test_condition_with_a_function_of_an_application_stops_nothing(database: Path, base: Base) -> None:
+    application(database, "CREATE TABLE named (a CHECK (rank_of(a) > 0))", "INSERT INTO named VALUES (1)")
+    assert base.dump_one(item("sqlite", database))["record"]["rows"] == {"named": 1, "plain": 2}
+
+
+def test_module_that_this_node_does_not_have_is_no_failure(database: Path, base: Base) -> None:
+    execute(database, "CREATE VIRTUAL TABLE search USING fts5(body)", "INSERT INTO search VALUES ('find me')")
+    change = "UPDATE sqlite_master SET sql = 'CREATE VIRTUAL TABLE search USING elsewhere(body)' WHERE name = 'search'"
+    execute(database, "PRAGMA writable_schema = ON", change)
+    rows = base.dump_one(item("sqlite", database))["record"]["rows"]
+    assert rows["plain"] == 2 and rows["search_content"] == 1 and "search" not in rows
+
+
+def test_damage_beside_what_an_application_brings_along_is_found(database: Path, base: Base) -> None:
+    application(database, *APPLICATIONS_OWN["index"])
+    damage(database)
+    assert "is damaged: " in base.reason(item("sqlite", database))
+
+
+@needs_root
+@pytest.mark.parametrize("log", ["none", "empty", "checkpointed", "not checkpointed"])
+@pytest.mark.parametrize("index", [False, True])
+@pytest.mark.parametrize("folder", ["closed to writing", "root's", "read-only mount"])
+def test_database_in_wal_mode_that_cannot_be_written_to_is_read(
+    base: Base, tmp_path: Path, log: str, index: bool, folder: str
+) -> None:
+    live = tmp_path / "live"
+    path = live / "x.db"
+    live.mkdir()
+    tmp_path.chmod(0o755)
+    with contextlib.closing(sqlite3.connect(tmp_path / "x.db")) as connection:
+        connection.execute("PRAGMA journal_mode=wal")
+        connection.execute("PRAGMA wal_autocheckpoint=0")
+        connection.execute("CREATE TABLE t (a)")
+        connection.execute("INSERT INTO t VALUES (1), (2), (3)")
+        connection.commit()
+        if log != "not checkpointed":
+            connection.execute(f"PRAGMA wal_checkpoint({'full' if log == 'checkpointed' else 'truncate'})")
+        for suffix in ("", *(("-wal",) if log != "none" else ()), *(("-shm",) if index else ())):
+            shutil.copy(f"{tmp_path}/x.db{suffix}", f"{path}{suffix}")
+    for entry in [live, *live.iterdir()]:
+        os.chown(entry, 1234, 1234)
+        entry.chmod(0o555 if entry == live else 0o644)
+    before = describe_tree(live)
+    if folder == "root's":
+        os.chown(live, 0, 0)
+    with contextlib.ExitStack() as stack:
+        if folder == "read-only mount":
+            subprocess.run(["mount", "--bind", live, live], check=True)
+            stack.callback(subprocess.run, ["umount", live], check=True)
+            subprocess.run(["mount", "-o", "remount,bind,ro", live], check=True)
+        assert base.dump_one(item("sqlite", path))["record"]["rows"] == {"t": 3}
+    os.chown(live, 1234, 1234)
+    after = describe_tree(live)
+    assert after.keys() == before.keys()
+    assert [after[name] for name in (b"x.db", b"x.db-wal") if name in after] == [
+        before[name] for name in (b"x.db", b"x.db-wal") if name in before
+    ]
 
 
 def test_database_locked_for_long_ends_at_the_deadline(database: Path, base: Base) -> None:

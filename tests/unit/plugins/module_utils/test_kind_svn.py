@@ -391,6 +391,65 @@ def test_rep_cache_is_whole_and_does_not_differ_from_night_to_night(nights: Nigh
     assert run("python3", "-c", rows, copies[0] / "db" / "rep-cache.db") == cached
 
 
+def spoil_cache(live: Path, how: str) -> None:
+    """Make the cache of a repository, a database of SQLite's, something that is none."""
+    cache = live / "db" / "rep-cache.db"
+    content = bytearray(cache.read_bytes())
+    if how == "begin":
+        content[: 8 << 10] = os.urandom(8 << 10)
+    elif how == "pages":
+        content[4096:] = os.urandom(len(content) - 4096)
+    elif how == "cut":
+        del content[3000:]
+    elif how == "text":
+        content = bytearray(b"no database at all\n" * 1000)
+    cache.write_bytes(content)
+
+
+@pytest.mark.parametrize("how", ["begin", "pages", "cut", "text"])
+@pytest.mark.parametrize("view", [True, False], ids=["in a view", "without a view"])
+def test_cache_that_is_garbage_is_noted_and_left_out(
+    nights: Nights, live: Path, how: str, view: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not view:
+        forbid_views(monkeypatch)
+    nights.tarball(item(live), night=1)
+    spoil_cache(live, how)
+    for night in (2, 3):
+        load_revisions_without_cache(live, night)
+        before = tree_hash(live)
+        result = nights.dump(item(live), night=night)
+        assert result["failures"] == []
+        (note,) = [note for note in result["notes"] if "kernel" not in note]
+        assert f"{live}/db/rep-cache.db cannot be used (sqlite[S" in note
+        assert "move it away" in note
+        tarball = Path(result["tarballs"][0]["path"])
+        copy = assert_holds(nights, tarball, live)
+        assert not (copy / "db" / "rep-cache.db").exists()
+        assert {entry.name for entry in copy.iterdir()} == {entry.name for entry in live.iterdir()}
+        assert tree_hash(live) == before
+    (live / "db" / "rep-cache.db").unlink()
+    healed = nights.dump(item(live), night=4)
+    assert healed["failures"] == [] and not [note for note in healed["notes"] if "rep-cache" in note]
+
+
+def load_revisions_without_cache(live: Path, night: int) -> None:
+    """Commit to a repository whose cache is garbage, by another that has none."""
+    cache = live / "db" / "rep-cache.db"
+    content = cache.read_bytes()
+    cache.unlink()
+    load_subversion(live, 4 + night, 4 + night)
+    cache.write_bytes(content)
+
+
+def test_first_dump_of_a_repository_whose_cache_is_garbage(nights: Nights, live: Path) -> None:
+    spoil_cache(live, "begin")
+    result = nights.dump(item(live), night=1)
+    assert result["failures"] == []
+    assert "rep-cache.db cannot be used" in result["notes"][0]
+    assert_holds(nights, Path(result["tarballs"][0]["path"]), live)
+
+
 def test_packing_between_nights(tmp_path: Path, nights: Nights) -> None:
     live = make_subversion(tmp_path / "live", 7, shard=3)
     nights.tarball(item(live), night=1)
