@@ -8,7 +8,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
@@ -478,6 +478,7 @@ def _dump_item(work: _Dump) -> None:
     stored = _stored_under(context, item)
     if stored:
         outcome.tarball = _describe_stored(context.tree, stored, time.monotonic() - start)
+        _report_incomplete(item, _incomplete(outcome.tarball["record"]), outcome)
         _move_last(context, item, context.stamp, outcome)
         return
     for pause in (*_PAUSES, None):
@@ -491,6 +492,18 @@ def _dump_item(work: _Dump) -> None:
                 ) from error
             context.deadline.remaining()
             time.sleep(pause)
+
+
+def _incomplete(record: Mapping[str, Any]) -> list[str]:
+    """Return what a dump recorded of what it did not store."""
+    said = record.get("incomplete")
+    return [str(reason) for reason in said] if isinstance(said, list) else []
+
+
+def _report_incomplete(item: Item, reasons: Iterable[str], outcome: Outcome) -> None:
+    outcome.failures += [
+        failure(_STAGE, f"item {item.kind} {item.name!r}: {reason}", key=item.key) for reason in reasons
+    ]
 
 
 def _archive_and_publish(work: _Dump, start: float) -> None:
@@ -518,6 +531,7 @@ def _archive_and_publish(work: _Dump, start: float) -> None:
         outcome.notes += [f"{item.key}: {note}" for note in notes]
         relpath = f"{item.key}/{context.stamp}/{tarball_filename(item.name, revision, form.extension)}"
         record = _record(item, told["record"], manifest, dna, relpath)
+        _report_incomplete(item, _incomplete(record), outcome)
         tarball = _store(item, context, temporary, relpath, dna, record, outcome)
     except (AltbackupError, OSError) as error:
         raise _with_space(error, tree) from error
