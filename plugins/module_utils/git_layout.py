@@ -33,7 +33,15 @@ READ_BY_GIT = (*_MADE, "config", "config.worktree", "commondir", SHALLOW)
 _UNFINISHED = ("rebase-merge", "rebase-apply", "sequencer")
 _LONGEST = 1 << 20
 _LONGEST_NAME = 4096
-_WITHIN = tuple(re.compile(form, re.DOTALL) for form in (rf"(.+)/({WORKTREES})/[^/]+", rf"(.+?/\.git)/({MODULES})/.+"))
+_WITHIN = tuple(
+    re.compile(form, re.DOTALL)
+    for form in (
+        rf"(.+)/({WORKTREES})/[^/]+",
+        rf"(.+?/{WORKTREES}/[^/]+)/({MODULES})/.+",
+        rf"(.+?/\.git)/({MODULES})/.+",
+    )
+)
+"""Where git puts what it knows of a linked worktree, and the repositories of submodules"""
 _WHAT = {WORKTREES: "linked worktree", MODULES: "checkout of a submodule"}
 _LOCKED = (
     "restored from a backup: it keeps what only this worktree leads to; unlock and prune it if that is not needed\n"
@@ -110,7 +118,7 @@ class Outside:
             return parts[0] in (*_MADE, *STREAMED) or bool(_PASSING.fullmatch(parts[0]))
         if parts[0] == WORKTREES and len(parts) == 3:
             return bool(_PASSING.fullmatch(parts[2])) or (self._table and parts[2] in _MADE_OF_TABLE)
-        if path.endswith(".lock") and (parts[0] == "logs" or parts[0] == WORKTREES):
+        if path.endswith(".lock") and (parts[0] == "logs" or (parts[0] == WORKTREES and len(parts) > 2)):
             return True
         return path in self._others
 
@@ -150,10 +158,15 @@ def _is_known(path: str) -> bool:
     return len(parts) == 1 or (parts[0] in (MODULES, WORKTREES) and len(parts) == 2)
 
 
+def worktrees_of(folder: str) -> list[str]:
+    """Given a repository's own folder, return the names of its linked worktrees, sorted."""
+    return sorted(_names(os.path.join(folder, WORKTREES)))
+
+
 def heads_of_worktrees(folder: str) -> dict[bytes, bytes]:
     """Given a copy of a repository's data, return {path below it: object} of the HEADs and references of its linked worktrees."""
     found = {}
-    for worktree in sorted(_names(os.path.join(folder, WORKTREES))):
+    for worktree in worktrees_of(folder):
         top = os.path.join(folder, WORKTREES, worktree)
         for path in (os.path.join(top, "HEAD"), *_files(os.path.join(top, "refs"))):
             value = _start(path)
@@ -180,8 +193,7 @@ def objects_in_logs(folder: str) -> set[bytes]:
     info = os.path.join(folder, "info")
     grafts = b"" if os.path.islink(info) else read_small(os.path.join(info, "grafts"))
     found = {word for line in grafts.splitlines() for word in line.split() if not line.startswith(b"#")}
-    worktrees = os.path.join(folder, WORKTREES)
-    for top in (folder, *(os.path.join(worktrees, name) for name in _names(worktrees))):
+    for top in (folder, *(os.path.join(folder, WORKTREES, name) for name in worktrees_of(folder))):
         for path in _files(os.path.join(top, "logs")):
             with open_plain(path) as stream:
                 found.update(word for line in stream for word in line.split(b" ", 2)[:2])
@@ -191,8 +203,7 @@ def objects_in_logs(folder: str) -> set[bytes]:
 def objects_unfinished(folder: str) -> set[bytes]:
     """Given a copy of a repository's data, return the objects that what was begun and not finished in it names, such as a rebase."""
     found: set[bytes] = set()
-    worktrees = os.path.join(folder, WORKTREES)
-    for top in (folder, *(os.path.join(worktrees, name) for name in _names(worktrees))):
+    for top in (folder, *(os.path.join(folder, WORKTREES, name) for name in worktrees_of(folder))):
         names = sorted(name for name in os.listdir(top) if name.endswith("_HEAD"))
         paths = [os.path.join(top, name) for name in names]
         for path in (*paths, *(path for name in _UNFINISHED for path in _files(os.path.join(top, name)))):

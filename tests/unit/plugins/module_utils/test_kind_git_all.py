@@ -546,13 +546,6 @@ def of_nonsense(tmp_path: Path) -> tuple[Path, str]:
     return made(tmp_path / "w" / ".git", "something\n").parent, "is not a Git repository"
 
 
-def of_link(tmp_path: Path) -> tuple[Path, str]:
-    made(tmp_path / "secret", "gitdir: /of/somebody/else\n", 0o600)
-    (tmp_path / "w").mkdir()
-    (tmp_path / "w" / ".git").symlink_to(tmp_path / "secret")
-    return tmp_path / "w", f"{tmp_path}/w/.git leads to {tmp_path}/secret"
-
-
 @pytest.mark.parametrize(
     "form",
     [
