@@ -250,6 +250,9 @@ def whereabouts(path: str) -> str:
     while within := next(filter(None, (form.fullmatch(top) for form in _WITHIN)), None):
         top, what = within[1], what or _WHAT[within[2]]
     if not what:
-        return f"is the working tree of the repository {printable(target)}: give that as path"
+        return f"is not a Git repository but, as it says, the working tree of {printable(target)}: give that as path if it is meant"
     top = top[: -len("/.git")] if top.endswith("/.git") else top
-    return f"is a {what} of the repository {printable(top)}: give that as path, with which all that is committed here is copied"
+    return (
+        f"is not a Git repository but, as it says, a {what} of the repository {printable(top)}: give that as path if it is meant, "
+        "with which all that is committed here is copied"
+    )

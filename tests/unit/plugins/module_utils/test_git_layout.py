@@ -72,16 +72,37 @@ def test_what_is_no_data_of_a_submodule() -> None:
 @pytest.mark.parametrize(
     ("target", "said"),
     [
-        ("/a/.git/worktrees/w", "is a linked worktree of the repository /a: "),
-        ("/srv/x.git/worktrees/w", "is a linked worktree of the repository /srv/x.git: "),
-        ("/srv/modules/s/.git/modules/x", "is a checkout of a submodule of the repository /srv/modules/s: "),
-        ("/s/.git/modules/libs/foo", "is a checkout of a submodule of the repository /s: "),
-        ("/s/.git/modules/a/modules/b", "is a checkout of a submodule of the repository /s: "),
-        ("/s/.git/modules/a/worktrees/w", "is a linked worktree of the repository /s: "),
-        ("/s/.git/worktrees/w/modules/a", "is a checkout of a submodule of the repository /s: "),
-        ("/srv/modules/repository", "is the working tree of the repository /srv/modules/repository: "),
-        ("../kept", "is the working tree of the repository {}/kept: "),
-        ("/a\n/b", "is the working tree of the repository /a: "),
+        ("/a/.git/worktrees/w", "is not a Git repository but, as it says, a linked worktree of the repository /a: "),
+        (
+            "/srv/x.git/worktrees/w",
+            "is not a Git repository but, as it says, a linked worktree of the repository /srv/x.git: ",
+        ),
+        (
+            "/srv/modules/s/.git/modules/x",
+            "is not a Git repository but, as it says, a checkout of a submodule of the repository /srv/modules/s: ",
+        ),
+        (
+            "/s/.git/modules/libs/foo",
+            "is not a Git repository but, as it says, a checkout of a submodule of the repository /s: ",
+        ),
+        (
+            "/s/.git/modules/a/modules/b",
+            "is not a Git repository but, as it says, a checkout of a submodule of the repository /s: ",
+        ),
+        (
+            "/s/.git/modules/a/worktrees/w",
+            "is not a Git repository but, as it says, a linked worktree of the repository /s: ",
+        ),
+        (
+            "/s/.git/worktrees/w/modules/a",
+            "is not a Git repository but, as it says, a checkout of a submodule of the repository /s: ",
+        ),
+        (
+            "/srv/modules/repository",
+            "is not a Git repository but, as it says, the working tree of /srv/modules/repository: ",
+        ),
+        ("../kept", "is not a Git repository but, as it says, the working tree of {}/kept: "),
+        ("/a\n/b", "is not a Git repository but, as it says, the working tree of /a: "),
     ],
 )
 def test_where_a_file_leads(tmp_path: Path, target: str, said: str) -> None:

@@ -507,39 +507,60 @@ def test_head_of_a_worktree_that_leads_to_a_missing_object_is_named(nights: Nigh
 
 def of_worktree(tmp_path: Path) -> tuple[Path, str]:
     run("git", "worktree", "add", "--quiet", "--detach", tmp_path / "w", cwd=make_clone(tmp_path))
-    return tmp_path / "w", f"is a linked worktree of the repository {tmp_path}/clone: give that as path"
+    return (
+        tmp_path / "w",
+        f"is not a Git repository but, as it says, a linked worktree of the repository {tmp_path}/clone: give that as path if it is meant",
+    )
 
 
 def of_bare_worktree(tmp_path: Path) -> tuple[Path, str]:
     run("git", "worktree", "add", "--quiet", "--detach", tmp_path / "w", cwd=make_git(tmp_path / "bare.git"))
-    return tmp_path / "w", f"is a linked worktree of the repository {tmp_path}/bare.git: give that as path"
+    return (
+        tmp_path / "w",
+        f"is not a Git repository but, as it says, a linked worktree of the repository {tmp_path}/bare.git: give that as path if it is meant",
+    )
 
 
 def of_submodule(tmp_path: Path) -> tuple[Path, str]:
     top = make_super(tmp_path)
-    return top / "sub", f"is a checkout of a submodule of the repository {top}: give that as path"
+    return (
+        top / "sub",
+        f"is not a Git repository but, as it says, a checkout of a submodule of the repository {top}: give that as path if it is meant",
+    )
 
 
 def of_nested_submodule(tmp_path: Path) -> tuple[Path, str]:
     top = make_super(tmp_path)
-    return top / "sub" / "inner", f"is a checkout of a submodule of the repository {top}: give that as path"
+    return (
+        top / "sub" / "inner",
+        f"is not a Git repository but, as it says, a checkout of a submodule of the repository {top}: give that as path if it is meant",
+    )
 
 
 def of_separate(tmp_path: Path) -> tuple[Path, str]:
     run("git", "init", "--quiet", f"--separate-git-dir={tmp_path / 'kept'}", tmp_path / "w")
-    return tmp_path / "w", f"is the working tree of the repository {tmp_path}/kept: give that as path"
+    return (
+        tmp_path / "w",
+        f"is not a Git repository but, as it says, the working tree of {tmp_path}/kept: give that as path if it is meant",
+    )
 
 
 def of_relative(tmp_path: Path) -> tuple[Path, str]:
     make_git(tmp_path / "kept")
     made(tmp_path / "w" / ".git", "gitdir: ../kept\n")
-    return tmp_path / "w", f"is the working tree of the repository {tmp_path}/kept: give that as path"
+    return (
+        tmp_path / "w",
+        f"is not a Git repository but, as it says, the working tree of {tmp_path}/kept: give that as path if it is meant",
+    )
 
 
 def of_known_worktree(tmp_path: Path) -> tuple[Path, str]:
     run("git", "worktree", "add", "--quiet", "--detach", tmp_path / "w", cwd=make_clone(tmp_path))
     known = tmp_path / "clone" / ".git" / "worktrees" / "w"
-    return known, f"is a linked worktree of the repository {tmp_path}/clone: give that as path"
+    return (
+        known,
+        f"is not a Git repository but, as it says, a linked worktree of the repository {tmp_path}/clone: give that as path if it is meant",
+    )
 
 
 def of_nonsense(tmp_path: Path) -> tuple[Path, str]:
