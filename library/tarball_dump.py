@@ -19,7 +19,8 @@ description:
   - An item that has a verified tarball under this stamp is not dumped again.
   - Items fail independently of each other. One on a mount whose server does not answer within 30 seconds is left out, and named.
 requirements:
-  - GNU tar, and C(zstd), C(pigz) or C(gzip); C(svnadmin) and C(svnlook) for kind V(svn), C(git) for kind V(git)
+  - GNU tar, and C(zstd), C(pigz) or C(gzip); C(svnadmin) and C(svnlook) for kind V(svn), C(git) for kind V(git),
+    2.45 or newer where references are in a table (reftable)
 options:
   base:
     description: The source's base folder, which holds the marker C(.altbackup/).

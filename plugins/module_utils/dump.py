@@ -606,10 +606,10 @@ def _archive_and_publish(work: _Dump, start: float) -> None:
             )
             verdict = reading.confirm(digests)
         outcome.notes += [f"{item.key}: {note}" for note in verdict.notes]
-        _report_incomplete(item, verdict.failures, outcome)
         relpath = f"{item.key}/{context.stamp}/{tarball_filename(item.name, revision, form.extension)}"
         known = {**told["record"], **({"incomplete": verdict.failures} if verdict.failures else {})}
         record = _record(item, known, manifest, dna, relpath)
+        _report_incomplete(item, _incomplete(record), outcome)
         tarball = _store(item, context, temporary, relpath, dna, record, outcome)
     except (AltbackupError, OSError) as error:
         raise _with_space(error, tree) from error

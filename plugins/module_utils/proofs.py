@@ -18,7 +18,9 @@ from . import sqlite_survey
 from .archive import manifest_line
 from .digest import CHUNK, digest_file, new_hash, open_plain
 from .errors import InvalidInput, ProofFailed, ToolFailed
-from .kind_git import ENVIRONMENT, LISTING, OBJECT, References, parse_references, place_references
+from .git_layout import find_repositories, heads_of_worktrees
+from .git_objects import is_partial
+from .git_tool import ENVIRONMENT, LISTING, OBJECT, PROMISED, References, parse_references, place_references
 from .kind_trac import attachment_paths
 from .kinds import walk
 from .layout import printable
@@ -28,7 +30,9 @@ from .sandbox import Sandbox, give, inside
 
 _SHOWN = 5
 _TRAC_DATABASE = "db/trac.db"
-_PACK = re.compile(r"pack-[0-9a-f]{40,64}\.(?:pack|idx)")
+_DOT_GIT = ".git"
+_GIT_DIED = 128
+_PACK = re.compile(r"pack-[0-9a-f]{40,64}\.(?:pack|idx|promisor)")
 _LOOSE_FOLDER = re.compile(r"[0-9a-f]{2}")
 _LOOSE = re.compile(r"[0-9a-f]{38,62}")
 _LFS_OBJECT = re.compile(r"[0-9a-f]{64}")
@@ -257,27 +261,89 @@ def _prove_trac(work: _Work) -> None:
 
 
 def _prove_git(work: _Work) -> None:
-    """Objects and references, put into a fresh repository, are whole; the references are those recorded."""
-    work.plain("HEAD")
-    references = _archived_references(work.path, work.require_folder("refs"))
-    with work.opened(work.require_folder("objects")) as objects:
+    """Objects and references of it, and of the submodules in it, are whole in fresh repositories; the references are those recorded."""
+    top = "" if os.path.lexists(os.path.join(work.path, "HEAD")) else _DOT_GIT
+    top = top if os.path.lexists(os.path.join(work.path, top)) else ""
+    work.plain(os.path.join(top, "HEAD"))
+    try:
+        paths = find_repositories(work.require_folder(top), work.deadline)
+    except InvalidInput as error:
+        raise work.fail(str(error)) from error
+    recorded = work.record.get("modules")
+    modules = dict(recorded) if isinstance(recorded, Mapping) else {}
+    work.facts["large"] = 0
+    for path in filter(None, paths):
+        name = printable(path)
+        known = modules.pop(name, None)
+        if work.record and not isinstance(known, Mapping):
+            raise work.fail(f"it holds the repository {name} of a submodule, of which its dump recorded nothing")
+        found, missing = _prove_repository(work, os.path.join(top, path))
+        _compare_repository(work, f"{name}: ", known or {}, found, missing)
+        if known and known.get("references") != found.digest:
+            raise work.fail(f"{name}: its references are not those that its dump recorded")
+        work.facts["modules"] = work.facts.get("modules", 0) + 1
+    if modules:
+        raise work.fail(f"repositories of submodules are missing: {_listed(sorted(modules))}")
+    found, missing = _prove_repository(work, top)
+    _compare_repository(work, "", work.record, found, missing)
+    work.compare("references", found.digest, "the digest of its references")
+    work.facts["count"] = len(found.lines)
+    work.versions["git"] = version_of("git", work.deadline)
+
+
+def _compare_repository(work: _Work, title: str, known: Mapping[str, Any], found: References, missing: int) -> None:
+    """Raise ProofFailed where a repository has other numbers of things than its dump recorded."""
+    expected = known.get("count", len(found.lines))
+    if expected != len(found.lines):
+        raise work.fail(f"{title}it has {len(found.lines)} references, but its dump recorded {expected}")
+    expected = known.get("missing", 0) if known else missing
+    if expected != missing:
+        raise work.fail(f"{title}it lacks {missing} objects, but its dump recorded {expected}")
+    if missing:
+        work.notes.append(f"{title}it is a partial clone, and lacks {missing} objects")
+
+
+def _prove_repository(work: _Work, within: str) -> tuple[References, int]:
+    """Prove the repository at a path in an item; return its references and the number of objects of a partial clone that are missing."""
+    work.plain(os.path.join(within, "HEAD"))
+    folder = os.path.join(work.path, within) if within else work.path
+    references = _archived_references(folder, work.require_folder(os.path.join(within, "refs")))
+    with work.opened(work.require_folder(os.path.join(within, "objects"))) as objects:
         fresh = os.path.join(work.scratch, "fresh.git")
         remove_folder(fresh)
         try:
-            _make_fresh(work, fresh, references, objects)
-            _fsck(work, fresh)
+            _make_fresh(work, folder, fresh, references, objects)
+            heads = set(heads_of_worktrees(folder).values())
+            missing = _count_missing(work, fresh, references.objects() | heads)
+            _fsck(work, fresh, heads, partial=bool(missing))
             listing = work.look("git", *_git(work, fresh), *LISTING, environment=ENVIRONMENT)
         finally:
             remove_folder(fresh)
     found = parse_references(listing, references.head)
     if found.digest != references.digest:
-        raise work.fail("git does not show the references that are archived")
-    if work.record.get("count", len(found.lines)) != len(found.lines):
-        raise work.fail(f"it has {len(found.lines)} references, but its dump recorded {work.record['count']}")
-    work.compare("references", found.digest, "the digest of its references")
-    work.facts["count"] = len(found.lines)
-    work.facts["large"] = _check_large_files(work)
-    work.versions["git"] = version_of("git", work.deadline)
+        raise work.fail(
+            f"git does not show the references that are archived{f' in {printable(within)}' if within else ''}"
+        )
+    work.facts["large"] += _check_large_files(work, within)
+    return found, missing
+
+
+def _count_missing(work: _Work, fresh: str, wanted: set[bytes]) -> int:
+    """Return how many objects are missing where a pack says that its origin has more; elsewhere git's own check finds them.
+
+    Raise ProofFailed if there is worse.
+    """
+    if not is_partial(os.path.join(fresh, "objects")):
+        return 0
+    names = b"".join(name + b"\n" for name in sorted(wanted))
+    command = (*_git(work, fresh), "rev-list", "--objects", "--stdin", "--missing=print")
+    try:
+        said = work.look("git", *command, environment=ENVIRONMENT, input=names)
+    except ToolFailed as error:
+        if error.rc == _GIT_DIED:
+            raise ProofFailed(str(error)) from error
+        raise
+    return sum(line.startswith(b"?") for line in said.splitlines())
 
 
 def _git(work: _Work, fresh: str) -> list[str]:
@@ -291,20 +357,20 @@ def _git(work: _Work, fresh: str) -> list[str]:
     return [f"--git-dir={work.inside(fresh)}", *(word for limit in limits for word in ("-c", limit))]
 
 
-def _make_fresh(work: _Work, fresh: str, references: References, objects: str) -> None:
+def _make_fresh(work: _Work, folder: str, fresh: str, references: References, objects: str) -> None:
     """Make a repository without anybody's configuration, and put objects and references into it."""
     wide = any(len(name) == 64 for name in references.objects())
     form = ["--object-format=sha256"] if wide else []
     work.look("git", "init", "--bare", "--quiet", "--template=", *form, work.inside(fresh), environment=ENVIRONMENT)
     names = [name for name in os.listdir(objects) if _LOOSE_FOLDER.fullmatch(name)]
-    for folder, pattern in [("pack", _PACK), *((name, _LOOSE) for name in names)]:
-        source, destination = os.path.join(objects, folder), os.path.join(fresh, "objects", folder)
+    for part, pattern in [("pack", _PACK), *((name, _LOOSE) for name in names)]:
+        source, destination = os.path.join(objects, part), os.path.join(fresh, "objects", part)
         if os.path.isdir(source) and not os.path.islink(source):
             os.makedirs(destination, exist_ok=True)
             for name in filter(pattern.fullmatch, os.listdir(source)):
                 if stat.S_ISREG(os.lstat(os.path.join(source, name)).st_mode):
                     os.link(os.path.join(source, name), os.path.join(destination, name))
-    shallow = os.path.join(work.path, "shallow")
+    shallow = os.path.join(folder, "shallow")
     if os.path.lexists(shallow):
         with open_plain(shallow) as stream, open(os.path.join(fresh, "shallow"), "wb") as copy:
             copy.writelines(line + b"\n" for line in stream.read().split() if OBJECT.fullmatch(line))
@@ -312,20 +378,27 @@ def _make_fresh(work: _Work, fresh: str, references: References, objects: str) -
     give(fresh, work.sandbox.identity())
 
 
-def _fsck(work: _Work, fresh: str) -> None:
-    """Let git check all objects. Raise ProofFailed unless they are whole; a note tells of old ones of odd form."""
+def _fsck(work: _Work, fresh: str, heads: set[bytes], *, partial: bool) -> None:
+    """Let git check all objects, of a `partial` clone those that are there, and what heads of worktrees lead to.
+
+    Raise ProofFailed unless they are whole; a note tells of old ones of odd form.
+    """
     options = ("--no-dangling", "--no-reflogs", "--no-progress")
+    command = [*_git(work, fresh), *(PROMISED if partial else ())]
+    if heads:
+        names = sorted(name.decode() for name in heads)
+        work.look("git", *command, "fsck", "--connectivity-only", *options, *names, environment=ENVIRONMENT)
     try:
-        work.look("git", *_git(work, fresh), "fsck", "--full", *options, environment=ENVIRONMENT)
+        work.look("git", *command, "fsck", "--full", *options, environment=ENVIRONMENT)
     except ProofFailed as error:
         cause = error.__cause__
         packs = os.path.join(fresh, "objects", "pack")
         loose = any(map(_LOOSE_FOLDER.fullmatch, os.listdir(os.path.dirname(packs))))
-        if not isinstance(cause, ToolFailed) or loose:
-            raise
         indexes = [os.path.join(work.inside(packs), name) for name in os.listdir(packs) if name.endswith(".idx")]
-        work.look("git", *_git(work, fresh), "verify-pack", *indexes, environment=ENVIRONMENT)
-        work.look("git", *_git(work, fresh), "fsck", "--connectivity-only", *options, environment=ENVIRONMENT)
+        if not isinstance(cause, ToolFailed) or loose or not indexes:
+            raise
+        work.look("git", *command, "verify-pack", *indexes, environment=ENVIRONMENT)
+        work.look("git", *command, "fsck", "--connectivity-only", *options, environment=ENVIRONMENT)
         first = next(iter(cause.stderr.splitlines()), "")
         work.notes.append(
             f"its objects are whole, but git finds fault with the form of some, as it does in the live repository: {first}"
@@ -371,14 +444,15 @@ def _resolved(found: Mapping[bytes, bytes], value: bytes) -> bytes:
     return value
 
 
-def _check_large_files(work: _Work) -> int:
+def _check_large_files(work: _Work, within: str) -> int:
     """Return the number of LFS objects; their names are the digests of what they hold. Raise ProofFailed for another one."""
     count = 0
-    large = os.path.join(work.path, "lfs", "objects")
+    relative = os.path.join(within, "lfs", "objects")
+    large = os.path.join(work.path, relative)
     if os.path.islink(os.path.dirname(large)) or os.path.islink(large):
         work.notes.append("its LFS objects lie behind a symbolic link, and are not in this copy")
         return 0
-    for parent, _, files in os.walk(work.require_folder("lfs/objects")) if os.path.lexists(large) else ():
+    for parent, _, files in os.walk(work.require_folder(relative)) if os.path.lexists(large) else ():
         for name in filter(_LFS_OBJECT.fullmatch, files):
             path = os.path.join(parent, name)
             if digest_file(path, "sha256")[0] != name:

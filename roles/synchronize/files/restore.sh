@@ -816,7 +816,9 @@ hint() {
     case ${category%%/*} in
         svn) say "to prove it: svnadmin verify $quoted" ;;
         tracs) say "to prove it: sqlite3 $quoted/db/trac.db 'PRAGMA integrity_check'; then: trac-admin $quoted repository resync '*'" ;;
-        git) say "to prove it, after a look at its config and hooks: git -C $quoted fsck --full" ;;
+        git)
+            say "to prove it, after a look at its config and hooks: git -C $quoted fsck --full"
+            [ ! -d "$destination/.git" ] || say "it had a working tree; to get the files of its last commit: git -C $quoted reset --hard" ;;
         databases) say "to prove it: sqlite3 FILE 'PRAGMA integrity_check', FILE being what is in $quoted" ;;
     esac
     case $item in */folders/altbackup-controller) say "what to do with it stands in $destination/README.txt" ;; esac

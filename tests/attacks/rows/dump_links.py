@@ -44,6 +44,13 @@ PLACES: dict[str, dict[str, str]] = {
         "modules": "folder:config",
         "worktrees": "folder:HEAD",
         "branches": "folder:main",
+        "modules/sub": "repository:",
+        "worktrees/w": "folder:HEAD",
+        "worktrees/w/HEAD": "file:",
+        "custom_hooks": "folder:update",
+        "custom_hooks/update": "file:",
+        "gl-conf": "file:",
+        "annex": "folder:objects",
     },
     "svn": {
         "format": "file:5\n",

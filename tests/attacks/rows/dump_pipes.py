@@ -15,7 +15,7 @@ PIPES = {
     "git": (
         "HEAD", "config", "config.worktree", "description", "packed-refs", "shallow", "commondir", "info/exclude", "info/grafts",
         "hooks/update", "logs/HEAD", "logs/refs/heads/main", "lfs/objects/x", "objects/info/alternates",
-        "refs/heads/.x", "refs/heads/x", "refs/x.lock",
+        "refs/heads/.x", "refs/heads/x", "refs/x.lock", "worktrees/w/HEAD", "custom_hooks/update", "modules/sub/HEAD", "ORIG_HEAD",
     ),
     "svn": (
         "format", "conf/svnserve.conf", "hooks/pre-commit", "locks/db.lock", "db/format", "db/fs-type", "db/fsfs.conf",

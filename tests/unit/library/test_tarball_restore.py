@@ -17,7 +17,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from helpers.environments import copy_environment, execute, make_environment, tables
 from helpers.killing import killed_at
-from helpers.repositories import make_git, make_subversion, references
+from helpers.repositories import make_git, make_subversion, references, run
 from helpers.repositories import run as call_tool
 from helpers.trees import (
     FIRST,
@@ -174,6 +174,39 @@ def test_git_comes_back_with_all_references(base: Base, restore: Call, tmp_path:
     result = restore(base.dump_one(item("git", live)))
     assert result["rc"] == 0, result
     assert references(destination) == references(live) != ""
+
+
+def test_working_tree_of_git_comes_back_as_one_that_git_can_use(
+    base: Base, restore: Call, tmp_path: Path, destination: Path
+) -> None:
+    live = tmp_path / "live"
+    run("git", "clone", "--quiet", make_git(tmp_path / "origin.git"), live)
+    run("git", "commit", "--quiet", "--allow-empty", "--message=not pushed", cwd=live)
+    run("git", "worktree", "add", "--quiet", "--detach", tmp_path / "linked", cwd=live)
+    result = restore(base.dump_one(item("git", live)))
+    assert result["rc"] == 0, result
+    assert os.listdir(destination) == [".git"]
+    assert references(destination / ".git") == references(live / ".git")
+    assert "D  f0" in run("git", "status", "--porcelain", cwd=destination)
+    run("git", "reset", "--quiet", "--hard", cwd=destination)
+    assert run("git", "status", "--porcelain", cwd=destination) == ""
+    assert f"worktree {tmp_path / 'linked'}\n" in run("git", "worktree", "list", "--porcelain", cwd=destination)
+
+
+def test_partial_clone_of_git_comes_back_as_it_was(
+    base: Base, restore: Call, tmp_path: Path, destination: Path
+) -> None:
+    origin = make_git(tmp_path / "origin.git")
+    run("git", f"--git-dir={origin}", "config", "uploadpack.allowFilter", "true")
+    live = tmp_path / "live"
+    run("git", "clone", "--quiet", "--bare", "--filter=blob:none", f"file://{origin}", live)
+    (tarball,) = base.dump(item("git", live))["tarballs"]
+    result = restore(tarball)
+    assert result["rc"] == 0, result
+    assert references(destination) == references(live)
+    lacks = f"it is a partial clone, and lacks {tarball['record']['missing']} objects"
+    assert any(lacks in note for note in result["notes"])
+    assert "line 1 of" in run("git", f"--git-dir={destination}", "show", "main:f1")
 
 
 def test_trac_comes_back_with_all_rows(

@@ -322,6 +322,17 @@ def test_restore_of_a_subversion_repository_and_of_git(disk: Disk, tmp_path: Pat
     run("git", "-C", place / "toolbox.git", "fsck", "--full")
 
 
+def test_restore_of_a_git_repository_with_a_working_tree(disk: Disk, tmp_path: Path, place: Path) -> None:
+    live = tmp_path / "live"
+    run("git", "clone", "--quiet", make_git(tmp_path / "origin.git"), live)
+    disk.dump({"kind": "git", "name": "toolbox", "path": str(live)})
+    out = disk.well("restore", "dayabay/git/toolbox", place / "tool box")
+    assert f"git -C '{place / 'tool box'}' reset --hard" in out
+    assert references(place / "tool box" / ".git") == references(live / ".git")
+    run("git", "-C", place / "tool box", "reset", "--quiet", "--hard")
+    assert run("git", "-C", place / "tool box", "status", "--porcelain") == ""
+
+
 def test_restore_gives_back_odd_trees_with_modes_links_and_attributes(disk: Disk, tmp_path: Path, place: Path) -> None:
     live = make_odd_tree(tmp_path / "live")
     disk.dump({"kind": "folder", "name": "odd $HOME 'x' %2F", "path": str(live)})

@@ -16,7 +16,7 @@ from faults.corruptions import CONSISTENT, corruptions, find
 from helpers.drills import KINDS, SECONDS, Copies, alter, recompute, unpacked
 from helpers.original_trees import reasons, run_module
 from helpers.repositories import git, make_git, run
-from helpers.trees import describe_tree, make_siblings
+from helpers.trees import Base, describe_tree, item, make_siblings
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive import Form, Manifest, Part, write_archive
 from ansible_collections.altbackup.core.plugins.module_utils.errors import (
@@ -306,6 +306,82 @@ def test_shallow_sha256_and_lfs_repositories_are_proved(scratch: Path, tmp_path:
     large.write_text("y")
     with pytest.raises(ProofFailed, match=r"LFS object 2d71.* holds other bytes"):
         proved("git", whole, scratch)
+
+
+@pytest.fixture
+def family(tmp_path: Path) -> tuple[Path, dict[str, Any]]:
+    """Return an unpacked working tree with a submodule and a linked worktree, and what its dump recorded."""
+    run("git", "clone", "--quiet", make_git(tmp_path / "origin.git"), tmp_path / "live")
+    allowed = ("-c", "protocol.file.allow=always")
+    run("git", *allowed, "submodule", "--quiet", "add", tmp_path / "origin.git", "sub", cwd=tmp_path / "live")
+    run("git", "worktree", "add", "--quiet", "--detach", tmp_path / "linked", cwd=tmp_path / "live")
+    run("git", "commit", "--quiet", "--allow-empty", "--message=only here", cwd=tmp_path / "linked")
+    dumped = Base(tmp_path / "base").dump_one(item("git", tmp_path / "live"))
+    return unpacked(Path(dumped["path"]), tmp_path / "unpacked"), dumped["record"]
+
+
+def test_all_repositories_of_a_git_item_are_proved(
+    scratch: Path, family: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    top, record = family
+    proof = proved("git", top, scratch, record)
+    assert proof["notes"] == [] and proof["facts"]["modules"] == 1
+    modules = {"modules": {"modules/sub": {**record["modules"]["modules/sub"], "references": "0" * 64}}}
+    for other, said in (
+        ({"modules": {}}, "it holds the repository modules/sub of a submodule, of which its dump recorded nothing"),
+        ({"modules": {**record["modules"], "modules/x": {}}}, "repositories of submodules are missing: modules/x"),
+        (modules, "modules/sub: its references are not those that its dump recorded"),
+        ({"missing": 1}, "it lacks 0 objects, but its dump recorded 1"),
+    ):
+        with pytest.raises(ProofFailed, match=said):
+            proved("git", top, scratch, {**record, **other})
+
+
+@pytest.mark.parametrize("place", [".git/modules/sub", ".git"])
+def test_damage_of_one_repository_of_a_git_item_is_found(
+    scratch: Path, family: tuple[Path, dict[str, Any]], place: str
+) -> None:
+    top, record = family
+    for pack in (top / place / "objects" / "pack").glob("*"):
+        pack.unlink()
+    with pytest.raises(ProofFailed, match="git failed"):
+        proved("git", top, scratch, record)
+
+
+def test_what_is_missing_of_the_head_of_a_worktree_is_found(scratch: Path, family: tuple[Path, dict[str, Any]]) -> None:
+    top, record = family
+    (top / ".git" / "worktrees" / "linked" / "HEAD").write_text("1234567890" * 4)
+    with pytest.raises(ProofFailed, match="git failed"):
+        proved("git", top, scratch, record)
+
+
+def test_repository_that_is_what_is_left_of_one_is_not_proved(
+    scratch: Path, family: tuple[Path, dict[str, Any]]
+) -> None:
+    top, record = family
+    (top / ".git" / "modules" / "sub" / "HEAD").unlink()
+    with pytest.raises(ProofFailed, match="modules/sub was the repository of a submodule, but is none"):
+        proved("git", top, scratch, record)
+
+
+def test_promise_of_an_archived_pack_hides_no_missing_object(scratch: Path, tmp_path: Path) -> None:
+    whole = make_git(tmp_path / "whole.git")
+    git(whole, "repack", "-adq")
+    base = Base(tmp_path / "base")
+    record = base.dump_one(item("git", whole))["record"]
+    name = git(whole, "rev-parse", "main:f1")
+    kept = [line.split()[0] for line in git(whole, "rev-list", "--objects", "--all").splitlines()]
+    (pack,) = (whole / "objects" / "pack").glob("*.pack")
+    text = "".join(f"{other}\n" for other in kept if other != name).encode()
+    git(whole, "pack-objects", "-q", str(tmp_path / "pack"), input=text)
+    for old in (whole / "objects" / "pack").iterdir():
+        old.unlink()
+    for new in tmp_path.glob("pack-*"):
+        shutil.copy(new, whole / "objects" / "pack")
+        (whole / "objects" / "pack" / new.name).with_suffix(".promisor").touch()
+    assert not pack.exists()
+    with pytest.raises(ProofFailed, match="it lacks 1 objects, but its dump recorded 0"):
+        proved("git", whole, scratch, record)
 
 
 def test_an_empty_git_repository_is_proved(scratch: Path, tmp_path: Path) -> None:
