@@ -25,10 +25,10 @@ def note_arrival(tree: Tree, relpath: str, run: str) -> None:
     is_new = not os.path.lexists(path)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
-        end = _whole(descriptor)
-        line = _line(run, rest).encode("ascii")
-        known = [old for old in os.pread(descriptor, end, 0).splitlines(True) if old.endswith(_end_of(rest))]
         with naming(path):
+            end = _whole(descriptor)
+            line = _line(run, rest).encode("ascii")
+            known = [old for old in os.pread(descriptor, end, 0).splitlines(True) if old.endswith(_end_of(rest))]
             try:
                 if known[-1:] != [line]:  # else a killed run had noted it
                     _write(descriptor, line, end)
