@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Collection, Iterable
 
+from .digest import open_plain
 from .errors import AltbackupError, naming
 from .layout import Tarball, Tree
 from .publish import flush_folder, make_folders, prune_empty, remove_if_there, write_text
@@ -49,8 +50,8 @@ def arrivals(tree: Tree, key: str) -> dict[str, str]:
     """
     path = _path(tree, key)
     try:
-        with open(path, encoding="ascii") as stream:
-            text = stream.read()
+        with naming(path), open_plain(path) as stream:
+            text = stream.read().decode("ascii")
     except FileNotFoundError:
         return {}
     except UnicodeDecodeError as error:
