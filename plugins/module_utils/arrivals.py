@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Collection, Iterable
 
+from .digest import open_plain
 from .errors import AltbackupError, naming
 from .layout import Tarball, Tree
 from .publish import flush_folder, make_folders, prune_empty, remove_if_there, write_text
@@ -25,10 +26,10 @@ def note_arrival(tree: Tree, relpath: str, run: str) -> None:
     is_new = not os.path.lexists(path)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
-        end = _whole(descriptor)
-        line = _line(run, rest).encode("ascii")
-        known = [old for old in os.pread(descriptor, end, 0).splitlines(True) if old.endswith(_end_of(rest))]
         with naming(path):
+            end = _whole(descriptor)
+            line = _line(run, rest).encode("ascii")
+            known = [old for old in os.pread(descriptor, end, 0).splitlines(True) if old.endswith(_end_of(rest))]
             try:
                 if known[-1:] != [line]:  # else a killed run had noted it
                     _write(descriptor, line, end)
@@ -49,8 +50,8 @@ def arrivals(tree: Tree, key: str) -> dict[str, str]:
     """
     path = _path(tree, key)
     try:
-        with open(path, encoding="ascii") as stream:
-            text = stream.read()
+        with naming(path), open_plain(path) as stream:
+            text = stream.read().decode("ascii")
     except FileNotFoundError:
         return {}
     except UnicodeDecodeError as error:

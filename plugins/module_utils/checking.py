@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .digest import digest_file, in_parallel, new_hash, open_plain
-from .errors import InvalidInput
+from .errors import InvalidInput, naming
 from .failures import failure
 from .items import nearest
 from .layout import (
@@ -242,7 +242,7 @@ def _dna_of(path: str, algorithm: str, force: bool) -> tuple[Dna, bool] | str:
 
 def _flush(path: str) -> None:
     """Flush a tarball to the medium: no sidecar may survive a power cut that its tarball does not."""
-    with open_plain(path) as stream:
+    with naming(path), open_plain(path) as stream:
         os.fsync(stream.fileno())
 
 

@@ -70,7 +70,7 @@ def _look_below(
 ) -> dict[str, list[str]]:
     """Find what lies below a folder; return {path from there at which there is no repository: the paths of what it holds}.
 
-    What is at no path of it is an item, or has a failure that says why this is not known. All that is equally deep is asked
+    What is at no path of it is an item, is of a restore, or has a failure that says why this is not known. All that is equally deep is asked
     for an answer at once.
     """
     below: dict[str, list[str]] = {}
@@ -85,6 +85,8 @@ def _look_below(
             try:
                 if path in silent:
                     raise InvalidInput(answering.complaint(path, limit))
+                if relative and is_of_restore(path):
+                    continue
                 if relative and looks_like(path):
                     items[relative] = _as_item(kind, relative, path)
                 else:
@@ -162,7 +164,7 @@ def _entries(path: str) -> list[str]:
         if error.errno in _NOT_THERE:
             return []
         raise OSError(error.errno, error.strerror, path) from error
-    return [] if os.path.islink(path) else sorted(name for name in names if not is_of_restore(path, name))
+    return [] if os.path.islink(path) else sorted(names)
 
 
 def _stored(kind: str, base: str) -> dict[str, str]:
@@ -192,14 +194,12 @@ def _lost(kind: str, folder: str, relative: str, base: str, stored: Mapping[str,
     return failures
 
 
-def is_of_restore(folder: str, name: str) -> bool:
-    """Given an entry of a folder, return whether a restore put it there: a marker, or the private folder of one under way."""
+def is_of_restore(path: str) -> bool:
+    """Return whether a restore put what is at a path there: a marker, or the private folder of one under way. Raise OSError."""
+    name = os.path.basename(path)
     if not name.endswith(RESTORED) and not name.startswith(TEMPORARY):
         return False
-    try:
-        status = os.lstat(os.path.join(folder, name))
-    except FileNotFoundError:
-        return True
+    status = os.lstat(path)
     if not stat.S_ISDIR(status.st_mode):
         return name.endswith(RESTORED)
     return name.startswith(TEMPORARY) and status.st_uid == os.geteuid() and not status.st_mode & 0o077

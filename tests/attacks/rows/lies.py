@@ -151,6 +151,37 @@ def rest(ground: Ground) -> Iterator[str]:
 
 
 _STAMPED = f"folders/other/{NIGHT}/other.tar.zst"
+_ESCAPES = {
+    "tarball_list": {
+        "more tarballs": [
+            {
+                **dict.fromkeys(("category", "stamp", "relpath", "dig", "state"), "^"),
+                **dict.fromkeys(("name", "alg"), "!"),
+                "path": "x",
+                "size": 1,
+            }
+        ]
+    }
+}
+_COPY = {
+    "stamp": NIGHT,
+    "size": 1,
+    "dig": "0" * 64,
+    "alg": "sha256",
+    "state": "verified",
+    "base": "",
+    "base_dig": "",
+    "problem": "",
+    "record": {},
+}
+"""What a node tells of a good copy, but for where it lies"""
+
+
+def offered(relpath: str, **more: Any) -> dict[str, Any]:
+    """Return the lie of a node that says of each tree that it holds one copy."""
+    return {"tarball_find": {"each trees tarballs": [{**_COPY, "relpath": relpath, **more}]}}
+
+
 TARGET_LIES: dict[str, tuple[str, str, dict[str, Any], bool]] = {
     "send-dots": (
         "synchronize",
@@ -283,24 +314,7 @@ TARGET_LIES: dict[str, tuple[str, str, dict[str, Any], bool]] = {
     "found-relpath": (
         "restore",
         "offers paths that lead out",
-        {
-            "tarball_find": {
-                "each trees tarballs": [
-                    {
-                        "relpath": "folders/good/../../../x",
-                        "stamp": "2026/11/01/020000",
-                        "size": 1,
-                        "dig": "0" * 64,
-                        "alg": "sha256",
-                        "state": "verified",
-                        "base": "",
-                        "base_dig": "",
-                        "problem": "",
-                        "record": {},
-                    }
-                ]
-            }
-        },
+        offered("folders/good/../../../x", stamp="2026/11/01/020000"),
         False,
     ),
     "found-types": (
@@ -312,46 +326,13 @@ TARGET_LIES: dict[str, tuple[str, str, dict[str, Any], bool]] = {
     "found-size": (
         "restore",
         "offers a copy of 2**80 bytes",
-        {
-            "tarball_find": {
-                "each trees tarballs": [
-                    {
-                        "relpath": f"folders/good/{NIGHT}/good.tar.zst",
-                        "stamp": NIGHT,
-                        "size": 1 << 80,
-                        "dig": "^",
-                        "alg": "sha256",
-                        "state": "verified",
-                        "base": "",
-                        "base_dig": "",
-                        "problem": "",
-                        "record": {},
-                    }
-                ]
-            }
-        },
+        offered(f"folders/good/{NIGHT}/good.tar.zst", size=1 << 80, dig="^"),
         False,
     ),
     "listed": (
         "list",
         "lists what terminals and templates obey",
-        {
-            "tarball_list": {
-                "more tarballs": [
-                    {
-                        "category": "^",
-                        "name": "!",
-                        "stamp": "^",
-                        "relpath": "^",
-                        "path": "x",
-                        "size": 1,
-                        "dig": "^",
-                        "alg": "!",
-                        "state": "^",
-                    }
-                ]
-            }
-        },
+        _ESCAPES,
         False,
     ),
     "listed-types": (
@@ -495,46 +476,18 @@ SOURCE_LIES: dict[str, tuple[str, str, dict[str, Any], bool]] = {
     "list-escapes": (
         "list",
         "lists what terminals and templates obey",
-        {
-            "tarball_list": {
-                "more tarballs": [
-                    {
-                        "category": "^",
-                        "name": "!",
-                        "stamp": "^",
-                        "relpath": "^",
-                        "path": "x",
-                        "size": 1,
-                        "dig": "^",
-                        "alg": "!",
-                        "state": "^",
-                    }
-                ]
-            }
-        },
+        _ESCAPES,
         False,
     ),
     "found-dots": (
         "restore",
         "offers paths that lead out",
-        {
-            "tarball_find": {
-                "each trees tarballs": [
-                    {
-                        "relpath": "folders/x/../../../x",
-                        "stamp": "^",
-                        "size": 1,
-                        "dig": "!",
-                        "alg": "^",
-                        "state": "verified",
-                        "base": "^",
-                        "base_dig": "!",
-                        "problem": "^",
-                        "record": 5,
-                    }
-                ]
-            }
-        },
+        offered(
+            "folders/x/../../../x",
+            **dict.fromkeys(("stamp", "alg", "base", "problem"), "^"),
+            **dict.fromkeys(("dig", "base_dig"), "!"),
+            record=5,
+        ),
         False,
     ),
     "purge-types": (

@@ -93,7 +93,7 @@ def expected(good: dict[str, str], night: Night) -> set[str]:
     return stay
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(nights)
 def test_any_history_is_purged_as_promised(tmp_path: Path, history: list[Night]) -> None:
     base = tmp_path / "dayabay"
@@ -140,7 +140,7 @@ def test_any_history_is_purged_as_promised(tmp_path: Path, history: list[Night])
         assert not [path for path in (base / "svn").rglob("*") if path.is_dir() and not any(path.iterdir())]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(st.integers(1, 28), st.sampled_from("abc")), unique_by=lambda pair: pair[0]), st.integers(1, 5)
 )

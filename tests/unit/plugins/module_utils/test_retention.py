@@ -119,7 +119,7 @@ stamps = st.builds(
 histories = st.dictionaries(stamps, st.sampled_from("abcd"), max_size=30).map(lambda found: list(found.items()))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(histories, st.integers(1, 6), st.sets(stamps, max_size=2))
 def test_any_history_is_kept_as_promised(history: list[tuple[str, str]], keep: int, now: set[str]) -> None:
     tarballs = [tarball(stamp, content) for stamp, content in history]
@@ -136,7 +136,7 @@ def test_any_history_is_kept_as_promised(history: list[tuple[str, str]], keep: i
     assert set(retained(tarballs, keep + 1, now)) >= set(kept)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(histories, st.integers(1, 6), st.sets(stamps), st.sets(stamps, max_size=2))
 def test_nothing_that_came_late_changes_what_is_kept_of_the_rest(
     history: list[tuple[str, str]], keep: int, late: set[str], now: set[str]
@@ -156,7 +156,7 @@ def test_nothing_that_came_late_changes_what_is_kept_of_the_rest(
     assert set(retained(tarballs, keep + 1, now, came_late)) >= set(kept)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.lists(st.integers(0, 200), max_size=12), min_size=6, max_size=6), st.integers(1, 5))
 def test_a_source_that_lies_has_one_day_of_the_past_a_night_and_one_more(lies: list[list[int]], keep: int) -> None:
     honest = {f"2013/05/{day:02}/010000" for day in range(10, 10 + keep)}
@@ -175,7 +175,6 @@ def test_a_source_that_lies_has_one_day_of_the_past_a_night_and_one_more(lies: l
         assert len(honest & set(held)) >= keep - (night + 2)
 
 
-@settings(deadline=None)
 @given(histories.filter(bool), st.integers(1, 4), st.integers(1, 4))
 def test_a_smaller_number_later_keeps_what_it_would_have_kept_at_once(
     history: list[tuple[str, str]], more: int, fewer: int

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ansible_collections.altbackup.core.plugins.module_utils import sidecar
@@ -206,7 +206,6 @@ def test_code_in_a_sidecar_is_malformed_and_does_not_run(tmp_path: Path, payload
 @example(b"[" * 4096)
 @example(b'{"":' * 1000)
 @example(b"\xff\xfe{}")
-@settings(deadline=None)
 @given(
     st.one_of(st.binary(max_size=5000), st.text("{}[]'\",: L\\0123456789abcdefsizdg\n", max_size=4200).map(str.encode))
 )
@@ -241,7 +240,6 @@ dnas = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(dnas)
 def test_what_is_written_is_what_is_read(dna: Dna) -> None:
     text = sidecar.serialize(dna)
@@ -251,7 +249,6 @@ def test_what_is_written_is_what_is_read(dna: Dna) -> None:
     assert len(text.encode()) <= sidecar.MAX_BYTES
 
 
-@settings(deadline=None)
 @given(dnas, st.lists(st.sampled_from(["L", "swap", "crlf", "bare", "upper"]), unique=True))
 def test_forms_of_the_original_mean_the_same(dna: Dna, changes: list[str]) -> None:
     parts = [f"'dig': '{dna.dig.upper() if 'upper' in changes else dna.dig}'", f"'alg': '{dna.alg}'"]

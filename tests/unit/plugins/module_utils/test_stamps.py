@@ -6,7 +6,7 @@ import os
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.altbackup.core.plugins.module_utils import stamps
@@ -65,7 +65,6 @@ def test_days_back_end_at_the_first_day_there_is() -> None:
         stamps.interpret_day("-10", "0001/01/10")
 
 
-@settings(deadline=None)
 @given(st.text(max_size=20))
 def test_a_day_is_a_date_or_an_error(text: str) -> None:
     try:
