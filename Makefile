@@ -31,10 +31,9 @@ demo: environment-demo ## make real repositories below var/demo, back them up, d
 	$(BIN)/python tools/demo.py
 
 test: environment-test ## lint, then the tests; what continuous integration runs
-	@$(MAKE) --no-print-directory $(TWO) lint-python lint-yaml lint-shell lint-ansible lint-changelog
+	@$(MAKE) --no-print-directory $(TWO) lint-python molecule lint-yaml lint-shell lint-ansible lint-changelog
 	@$(MAKE) --no-print-directory test-unit
 	@$(MAKE) --no-print-directory test-integration
-	@$(MAKE) --no-print-directory $(TWO) molecule sanity importer
 	@echo 'make test: all passed'
 
 test-unit: ## only the unit and module tests (after one make test)

@@ -230,6 +230,7 @@ def test_backlog_of_a_target_that_was_away_converges(site: Site) -> None:
     assert len(item_of(site.folder / "sdu" / "copies" / "dayabay", "folder", "svnsetup")) == 3
 
 
+@pytest.mark.full
 def test_unreachable_target_is_a_failure_and_the_other_is_served(site: Site) -> None:
     site.add_target("gone", ansible_connection="ssh", ansible_host="127.0.0.1", ansible_port=1)
     site.hosts["dayabay"]["altbackup_targets"].append("gone")
@@ -309,6 +310,7 @@ def test_stages_run_by_themselves_give_what_the_chain_gives(site: Site) -> None:
     assert found == {("dayabay", "dayabay", "verified"), ("cms01", "dayabay", "verified")}
 
 
+@pytest.mark.full
 def test_discovered_repositories_are_items_and_what_is_none_is_reported(site: Site) -> None:
     shelf = site.live / "shelf"
     (shelf / "group").mkdir(parents=True)

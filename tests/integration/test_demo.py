@@ -80,6 +80,7 @@ def assert_verified(path: Path) -> None:
     assert (dna["dig"], dna["size"]) == (hashlib.sha256(content).hexdigest(), len(content)), path
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_demo_shows_three_nights_and_a_damaged_copy_that_is_found_and_mended(tmp_path: Path) -> None:
     checkout = copied_checkout(tmp_path / "a check out")
@@ -140,6 +141,7 @@ def test_demo_leaves_alone_what_it_did_not_make(tmp_path: Path) -> None:
     assert os.listdir(precious.parent) == ["precious"]
 
 
+@pytest.mark.full
 def test_demo_starts_afresh_where_it_stood_before(tmp_path: Path) -> None:
     checkout = copied_checkout(tmp_path / "checkout")
     demo = checkout / "var/demo"

@@ -129,6 +129,7 @@ def test_playbook_runs_by_full_name(night: Site) -> None:
     assert [str(path.relative_to(target)) for path in tarballs_of(target)] == names
 
 
+@pytest.mark.full
 def test_each_module_runs_by_full_name(installed: Installed, night: Site) -> None:
     base, copies = night.folder / "dayabay" / "backup", night.folder / "cms01" / "copies" / "dayabay"
     other = night.folder / "sdu" / "copies"

@@ -122,6 +122,7 @@ def spans(site: LabSite, module: str) -> dict[str, tuple[float, float]]:
     return found
 
 
+@pytest.mark.full
 def test_transfers_into_a_target_go_on_in_turn_and_stand_back_on_both_ends(lab_site: LabSite) -> None:
     for name in ("dayabay", "lingao"):
         lab_site.add_source(name, altbackup_targets=["cms01"], altbackup_bwlimit="3M", altbackup_nice=5)

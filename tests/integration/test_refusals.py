@@ -100,6 +100,7 @@ def test_base_without_marker_is_a_failure_and_nothing_is_written(site: Site) -> 
     assert not tarballs_of(site.folder / "cms01")
 
 
+@pytest.mark.full
 def test_source_is_served_though_the_disk_on_which_it_keeps_copies_is_not_mounted(site: Site) -> None:
     copies = site.folder / "dayabay" / "copies"
     copies.mkdir()

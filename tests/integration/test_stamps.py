@@ -168,6 +168,7 @@ def test_a_run_removes_one_more_than_it_added_and_the_rest_waits_with_its_number
     assert stamps_of(base_of(site, "cms01")) == [TONIGHT]
 
 
+@pytest.mark.full
 def test_nodes_that_differ_on_one_stamp_are_named_by_check_and_drill_and_refused_by_restore(site: Site) -> None:
     nights(site, NIGHTS[0])
     base = base_of(site, "cms01")

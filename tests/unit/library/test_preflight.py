@@ -45,6 +45,7 @@ def test_base_on_a_dead_mount_is_named_and_not_usable(base: Path, tmp_path: Path
     assert [found["name"] for found in result["items"]] == ["good.git"]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("place", ["folder", "mount in the folder", "mount in a group", "link", "link in a group"])
 def test_discovery_names_what_does_not_answer_and_finds_the_rest(base: Path, tmp_path: Path, place: str) -> None:
     shelf = tmp_path / "shelf"

@@ -616,6 +616,7 @@ def test_real_folder_last_is_a_failure_and_left_alone(call: Call, base: Base, fo
 # Limits
 
 
+@pytest.mark.sampled(3)
 @needs_root
 @pytest.mark.parametrize("kind", ["folder", "sqlite"])
 @pytest.mark.parametrize("resource", ["pages", "inodes"])
@@ -687,6 +688,7 @@ def test_deadline_ends_a_hanging_tool_and_says_so(
     assert base.files() == {}
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("place", "check"),
     [

@@ -767,7 +767,7 @@ def test_leftovers_of_a_killed_call_are_removed_and_reported(
     assert not destination.parent.parent.exists()
 
 
-@pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.full)])
+@pytest.mark.parametrize("step", [17, pytest.param(1, marks=pytest.mark.full)])
 @pytest.mark.parametrize("kind", ["folder", "sqlite"])
 def test_killed_at_points_all_over_a_restore_the_next_one_heals(
     base: Base, tmp_path: Path, destination: Path, kind: str, step: int

@@ -292,6 +292,7 @@ FORMS = (
 )
 
 
+@pytest.mark.sampled(3)
 def test_text_of_a_sidecar_is_never_executed(disk: Disk, place: Path) -> None:
     texts = [form.format(payload) for form in FORMS for payload in PAYLOADS]
     for number, text in enumerate(texts):
@@ -355,6 +356,7 @@ def test_restore_of_an_older_tarball_gives_back_the_times_of_folders(disk: Disk,
     assert describe_tree(place / "out") == describe_tree(live)
 
 
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize(
     "name", ["-rf", "a b", "$(touch ran)", "group%2Fproject", "*", "\"'", "nai\u0308ve", "a\\b", "ends\\"]
 )
@@ -571,6 +573,7 @@ def test_busybox_tar_restores_what_it_understands(disk: Disk, tmp_path: Path, pl
     assert describe_tree(place / "out", times=False) == describe_tree(live, times=False)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("what", ["sparse file", "long link", "line break"])
 def test_busybox_tar_does_not_spoil_what_it_does_not_understand(
     disk: Disk, tmp_path: Path, place: Path, what: str

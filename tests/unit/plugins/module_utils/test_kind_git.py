@@ -359,6 +359,7 @@ def touched(live: Path) -> None:
         os.utime(path)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("prepare", [lambda live: None, with_several_packs, collected], ids=lambda f: f.__name__)
 @pytest.mark.parametrize("change", [lambda live: None, looked_at, touched], ids=lambda f: f.__name__)
 def test_unchanged_repository_gives_the_same_file_every_night(
@@ -398,6 +399,7 @@ CHANGES: dict[str, Callable[[Path], Any]] = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("change", CHANGES)
 def test_change_is_in_the_next_tarball_and_then_stays(nights: Nights, live: Path, change: str) -> None:
     executable(live / "hooks" / "post-receive", "#!/bin/sh\n# a\n")
@@ -657,6 +659,7 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("what", ["main", "main^{tree}", "main:f1", "side", "v1"])
 @pytest.mark.parametrize("damage", [Path.unlink, cut_short, flip], ids=["missing", "short", "flipped"])
 def test_damaged_objects_are_a_failure_and_harm_nothing(

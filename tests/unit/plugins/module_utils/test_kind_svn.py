@@ -107,6 +107,7 @@ def test_record_says_what_was_dumped(nights: Nights, live: Path) -> None:
     assert record["revision"] == 5
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ["toy@5", "-x y", "100%41", "it's", '$(touch x)"', "ünï"])
 def test_odd_names_and_paths(tmp_path: Path, nights: Nights, name: str) -> None:
     live = make_subversion(tmp_path / name, 2)
@@ -348,6 +349,7 @@ CHANGES: dict[str, tuple[Callable[[Path], Any], Callable[[Path], bool]]] = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("change", CHANGES)
 def test_change_is_in_the_next_tarball_and_then_stays(nights: Nights, live: Path, change: str) -> None:
     make, visible = CHANGES[change]
@@ -481,6 +483,7 @@ def test_packed_properties_that_are_split_leave_nothing_behind(tmp_path: Path, n
     assert_as_built_anew(nights, live, second)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("version", ["1.3", "1.4", "1.5", "1.6", "1.8", "1.9"])
 def test_repositories_of_older_versions(tmp_path: Path, nights: Nights, version: str) -> None:
     live = make_subversion(tmp_path / "live", 3, compatible=version)
@@ -681,6 +684,7 @@ def test_missing_file_of_the_live_repository_fails_and_harms_nothing(nights: Nig
     assert nights.tarball(item(live), night=3).stat().st_ino == good.stat().st_ino
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "text", [None, "", "{", "[]", "7", '{"uuid": "x"}', '{"uuid": 1, "revision": "x", "date": "", "built": ""}']
 )

@@ -75,6 +75,7 @@ def during_archive(monkeypatch: pytest.MonkeyPatch, actions: list[Callable[[], A
     return calls
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("journal", ["wal", "delete"])
 def test_each_dump_during_commits_is_one_committed_state(env: Path, base: Base, tmp_path: Path, journal: str) -> None:
     database = env / "db" / "trac.db"
@@ -283,6 +284,7 @@ def test_everything_below_the_logs_is_kept(env: Path, base: Base, tmp_path: Path
     assert describe_tree(top / "log", times=False) == describe_tree(env / "log", times=False)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "value", ["sqlite:trac.db", "sqlite:data/deep/trac.db", "sqlite:{env}/data/trac.db", "sqlite:db/trac.db?timeout=10"]
 )

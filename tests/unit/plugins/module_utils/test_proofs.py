@@ -143,6 +143,7 @@ def test_revision_is_compared_with_the_name_where_nothing_is_recorded(
 CONSISTENT_ONES = [(kind, name) for kind in KINDS for name in CONSISTENT[kind]]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("kind", "name"), CONSISTENT_ONES, ids=[": ".join(pair) for pair in CONSISTENT_ONES])
 def test_damage_with_digests_that_agree_is_found_by_what_the_tarball_holds(
     copies: Copies, tmp_path: Path, kind: str, name: str

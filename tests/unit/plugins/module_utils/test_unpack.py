@@ -99,6 +99,7 @@ def test_special_files_and_modes_come_back_when_asked_for(tmp_path: Path) -> Non
     assert set(describe_tree(odd)) - set(describe_tree(inside)) == {b"device", b"fifo"}
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", hostile.NAMES)
 def test_hostile_archive_is_refused_before_anything_is_written(tmp_path: Path, name: str, way: str) -> None:
