@@ -130,12 +130,13 @@ def test_a_damaged_repository_is_an_item_whose_dump_says_what_it_lacks(
 
 
 def test_a_repository_of_a_form_that_cannot_be_dumped_is_an_item(base: Path, tmp_path: Path) -> None:
-    repository = make_git(tmp_path / "shelf" / "partial")
-    subprocess.run(["git", "-C", repository, "config", "remote.origin.promisor", "true"], check=True)
+    repository = make_git(tmp_path / "shelf" / "tables")
+    for name, value in (("core.repositoryFormatVersion", "1"), ("extensions.refStorage", "reftable")):
+        subprocess.run(["git", "config", "--file", repository / "config", name, value], check=True)
     result = discover(base, "git", tmp_path / "shelf")
-    assert (names(result), result["failures"]) == (["partial"], [])
+    assert (names(result), result["failures"]) == (["tables"], [])
     (entry,) = dump(str(base), result["items"], STAMP, Form(".tar"), {"deadline": Deadline(60)})["failures"]
-    assert "is a partial clone" in entry["reason"]
+    assert str(repository) in entry["reason"]
 
 
 @pytest.mark.parametrize("kind", ["svn", "git"])
