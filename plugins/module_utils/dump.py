@@ -123,7 +123,7 @@ def dump(
         groups.setdefault(item.name, []).append(item)
     predict_or_make = _predict if check_mode else _dump_item
 
-    mode = os.stat(tree.private).st_mode & 0o7777
+    modes = {folder: os.stat(folder).st_mode & 0o7777 for folder in (tree.private, tree.base)}
     with Readers() as readers:
 
         def work(group: list[Item]) -> list[Outcome]:
@@ -131,7 +131,7 @@ def dump(
 
         outcomes = [outcome for done in in_parallel(work, list(groups.values()), max(2, cores())) for outcome in done]
     if not check_mode and any(outcome.refused for outcome in outcomes):
-        _close_private(tree, mode)
+        _close_private(tree, modes)
     for outcome in outcomes:
         failures += outcome.failures
         notes += outcome.notes
@@ -144,13 +144,14 @@ def dump(
     }
 
 
-def _close_private(tree: Tree, mode: int) -> None:
-    """Give private folders their modes back, through which readers without a view had to come to their scratch folders."""
+def _close_private(tree: Tree, modes: Mapping[str, int]) -> None:
+    """Give a base and its private folders their modes back, through which readers without a view had to come to their scratch folders."""
     for kind in ("tmp", "scratch", "building"):
         for folder in (tree.private_path(kind), *_folders_in(tree.private_path(kind))):
             if os.path.isdir(folder):
                 os.chmod(folder, 0o700)
-    os.chmod(tree.private, mode)
+    for path, mode in modes.items():
+        os.chmod(path, mode)
 
 
 def _folders_in(path: str) -> list[str]:

@@ -26,7 +26,7 @@ from typing import IO, Any
 
 from . import errors, processes, view
 from .confine import check, libc
-from .errors import AltbackupError, SourceChanged, ToolFailed
+from .errors import AltbackupError, InvalidInput, SourceChanged, ToolFailed
 from .layout import MARKER
 from .processes import Deadline, find_tool
 from .view import Place
@@ -370,6 +370,7 @@ class _Start:
             if os.geteuid() == 0 and not self.as_root:
                 _let_through(self.places)
                 view.become(self.owner)
+                _require_reach(self.places, self.owner)
         else:
             tempfile.tempdir = TEMPORARY_FOLDER if os.path.isdir(TEMPORARY_FOLDER) else None
             if os.geteuid() == 0:
@@ -386,12 +387,22 @@ def _refusal(error: OSError, *numbers: int) -> str:
 
 
 def _let_through(places: Sequence[Place]) -> None:
-    """Let others pass through this collection's private folders to those that can be written to, which are their owners' alone."""
+    """Let others pass through a base and its private folders to those that can be written to, which are their owners' alone."""
     for place in places:
-        folder = os.path.dirname(place.path)
+        folder = place.path
         while place.writable and f"/{MARKER}" in folder:
-            os.chmod(folder, os.stat(folder).st_mode & 0o777 | 0o011)  # noqa: S103 (to pass, not to list)
             folder = os.path.dirname(folder)
+            os.chmod(folder, os.stat(folder).st_mode & 0o7777 | 0o011)  # noqa: S103 (to pass, not to list)
+
+
+def _require_reach(places: Sequence[Place], uid: int) -> None:
+    """Raise InvalidInput if this process, which became a user, cannot come to a folder in which it is to write."""
+    for place in places:
+        if place.writable and not os.access(place.path, os.W_OK | os.X_OK):
+            raise InvalidInput(
+                f"{place.path} cannot be entered by uid {uid}, as whom the item is read, since the kernel gives no view: let others "
+                "pass through the folders above it (chmod o+x), or allow namespaces and mounts here (CAP_SYS_ADMIN)"
+            )
 
 
 def _answer(conversation: Conversation, function: Callable[[], Any]) -> None:

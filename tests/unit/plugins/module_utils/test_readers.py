@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
-from helpers.trees import forbid_views, needs_root
+from helpers.environments import make_environment
+from helpers.repositories import make_git, make_subversion
+from helpers.trees import NIGHTS, NOBODY, Base, forbid_views, needs_root, nobodys_home
 from helpers.waiting import count_running, wait_until
 
 from ansible_collections.altbackup.core.plugins.module_utils.errors import (
@@ -296,3 +298,30 @@ def test_all_end_with_a_process_that_is_killed(tmp_path: Path, thing: Path) -> N
         assert wait_until(lambda: count_running("sleep", seconds) == 0)
     else:
         subprocess.run(["pkill", "-f", f"^sleep {seconds}$"])
+
+
+@needs_root
+def test_without_views_a_private_base_takes_what_belongs_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that may not mount: programs that run as the owner come to the scratch folders, and to nothing else."""
+    forbid_views(monkeypatch)
+    with nobodys_home() as home:
+        things = [
+            {"kind": "svn", "name": "svn", "path": str(make_subversion(home / "svn", 3))},
+            {"kind": "git", "name": "git", "path": str(make_git(home / "git"))},
+            {"kind": "trac", "name": "trac", "path": str(make_environment(home / "trac"))},
+            {"kind": "sqlite", "name": "db", "path": str(home / "trac" / "db" / "trac.db")},
+            {"kind": "folder", "name": "all", "path": str(home)},
+        ]
+        subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", home], check=True)
+        base = Base(home.parent / "base")
+        base.path.chmod(0o700)
+        for stamp in NIGHTS[:2]:
+            result = base.dump(*things, stamp=stamp)
+            assert result["failures"] == []
+            assert sorted(tarball["name"] for tarball in result["tarballs"]) == ["all", "db", "git", "svn", "trac"]
+            assert sum("the kernel does not allow a view" in note for note in result["notes"]) == 1
+            private = [base.path, *(path for path in (base.path / ".altbackup").iterdir() if path.is_dir())]
+            assert [path for path in private if path.stat().st_mode & 0o077] == []
+        home.parent.chmod(0o700)
+        reason = base.reason(things[0], stamp=NIGHTS[2])
+        assert f"cannot be entered by uid {NOBODY}, as whom the item is read, since the kernel gives no view" in reason
