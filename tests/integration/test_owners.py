@@ -42,6 +42,7 @@ def test_sources_with_one_base(plain: Site) -> None:
     assert "source dayabay" in shown.message and "source lingao" in shown.message
 
 
+@pytest.mark.full
 def test_targets_with_one_base(plain: Site) -> None:
     plain.add_target("sdu")
     shutil.rmtree(plain.folder / "sdu" / "copies")
@@ -56,6 +57,7 @@ def test_targets_with_one_base(plain: Site) -> None:
     assert [len(tarballs_of(copies / name)) for name in ("dayabay", "lingao")] == [1, 1], "the one copy is made"
 
 
+@pytest.mark.full
 def test_targets_on_one_file_system_are_a_note(plain: Site) -> None:
     plain.add_target("sdu")
     plain.hosts["dayabay"]["altbackup_targets"] = ["cms01", "sdu"]

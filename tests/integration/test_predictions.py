@@ -9,6 +9,7 @@ from integration.site import Site, tarballs_of, tree_of
 DAY = "2013/05/08/104701"
 
 
+@pytest.mark.full
 def test_check_of_a_restore_finds_what_the_restore_would(tmp_path: Path) -> None:
     site = Site(tmp_path)
     (site.live / "data").mkdir(parents=True)
