@@ -839,9 +839,55 @@ def test_too_little_space_is_told_with_numbers_before_anything_is_written(
     (live / "random").write_bytes(os.urandom(1 << 20))
     tarball = base.dump_one(item("folder", live, "small"))
     with small_disk(tmp_path / "disk", "size=2m") as disk:
-        free = shutil.disk_usage(disk).free
-        refused(restore(tarball, destination=str(disk / "x")), f"bytes are needed below {disk}")
-        refused(restore(tarball, destination=str(disk / "x"), base="", step="prepare"), f"but only {free} are free")
+        refused(restore(tarball, destination=str(disk / "x")), f"are needed below {disk}")
+        refused(restore(tarball, destination=str(disk / "x"), base="", step="prepare"), "but only 2.000 MiB are free")
+        assert os.listdir(disk) == []
+
+
+@pytest.mark.parametrize("part", [False, True])
+def test_a_sparse_file_larger_than_the_disk_comes_back_where_its_data_fits(
+    base: Base, restore: Call, tmp_path: Path, part: bool
+) -> None:
+    live = tmp_path / "live"
+    live.mkdir()
+    with open(live / "sparse", "wb") as stream:
+        stream.write(b"begin")
+        stream.truncate(512 << 20)
+        stream.seek(300 << 20)
+        stream.write(b"middle")
+    tarball = base.dump_one(item("folder", live, "small"))
+    with small_disk(tmp_path / "disk", "size=8m") as disk:
+        options = {"member": "small/sparse", "kind": "folder"} if part else {}
+        place = disk / "x"
+        assert restore(tarball, destination=str(place), **options)["changed"]
+        found = place if part else place / "sparse"
+        assert found.stat().st_size == 512 << 20 and found.stat().st_blocks * 512 < 1 << 20
+        with open(found, "rb") as stream:
+            assert stream.read(5) == b"begin"
+            stream.seek(300 << 20)
+            assert stream.read(7) == b"middle\0"
+
+
+def test_a_part_needs_room_for_itself_alone(base: Base, restore: Call, tmp_path: Path) -> None:
+    live = tmp_path / "live"
+    live.mkdir()
+    (live / "large").write_bytes(os.urandom(16 << 20))
+    (live / "small").write_text("content")
+    tarball = base.dump_one(item("folder", live, "thing"))
+    with small_disk(tmp_path / "disk", "size=4m") as disk:
+        refused(restore(tarball, destination=str(disk / "x")), f"are needed below {disk}")
+        assert restore(tarball, destination=str(disk / "y"), member="thing/small")["changed"]
+        assert (disk / "y").read_text() == "content"
+
+
+def test_many_small_files_need_the_blocks_that_they_take(base: Base, restore: Call, tmp_path: Path) -> None:
+    live = tmp_path / "live"
+    live.mkdir()
+    for number in range(1500):
+        (live / f"{number}").write_text("x")
+    tarball = base.dump_one(item("folder", live, "thing"))
+    with small_disk(tmp_path / "disk", "size=4m") as disk:
+        refused(restore(tarball, destination=str(disk / "x")), f"are needed below {disk}")
         assert os.listdir(disk) == []
 
 
