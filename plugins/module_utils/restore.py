@@ -46,6 +46,7 @@ _DECOMPRESSORS = {".zst": ["zstd", "-dcq"], ".gz": ["gzip", "-dc"]}
 _PROVERS = {"svn": ["svnadmin", "svnlook"], "git": ["git"]}
 _MOST_BYTES = 1 << 62
 _SELINUX = "security.selinux"
+_CAPABILITY = "security.capability"
 _SPECIAL = stat.S_ISUID | stat.S_ISGID
 
 
@@ -306,7 +307,7 @@ def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, s
         )
     reader = Sandbox(order.proof_user) if keeper else None
     with _verified(work, order, run, deadline) as paths:
-        new = _unpack(order, paths, work.folder("unpacked"), deadline, reader, keeper)
+        new = _unpack(order, paths, work.folder("unpacked"), deadline, reader, keeper, result["notes"])
     if order.member:
         result["notes"].append(
             "a part of a tarball is not proven, only that the tarball is the one that its dna tells of"
@@ -342,6 +343,7 @@ def _unpack(
     deadline: Deadline,
     reader: Sandbox | None,
     keeper: Sandbox | None,
+    notes: list[str],
 ) -> str:
     """Unpack into an empty folder, with owners where that is possible, and with modes; return what is wanted of it.
 
@@ -365,6 +367,7 @@ def _unpack(
                 sandbox=reader,
                 keeper=keeper,
                 admit=lambda needed: _require_room(order, needed * copies),
+                notes=notes,
             )
     finally:
         os.umask(mask)
@@ -532,16 +535,28 @@ def _set_attributes(work: Work, order: Order, root: str) -> None:
     if (uid, gid) != (-1, -1) or order.selinux:
         for folder, name in _all_below(work.descriptor, top):
             if (uid, gid) != (-1, -1):
-                mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
-                os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
-                if mode & _SPECIAL and stat.S_ISREG(mode):
-                    os.chmod(name, stat.S_IMODE(mode), dir_fd=folder)  # a change of owner takes them away
+                _change_owner(folder, name, uid, gid)
             if order.selinux:
                 _set_label(folder, name, order.selinux)
     if order.mode:
         if os.path.islink(root):
             raise InvalidInput(f"mode {order.mode} cannot be given: what was restored is a link")
         os.chmod(top, int(order.mode, 8), dir_fd=work.descriptor)
+
+
+def _change_owner(folder: int, name: bytes, uid: int, gid: int) -> None:
+    """Give something another owner and group, and again what that takes away: setuid and setgid bits, and capabilities."""
+    mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+    path = b"/proc/self/fd/%d/%s" % (folder, name)
+    capability = b""
+    if stat.S_ISREG(mode):
+        with contextlib.suppress(OSError):  # it has none, or the file system knows of none
+            capability = os.getxattr(path, _CAPABILITY, follow_symlinks=False)
+    os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
+    if mode & _SPECIAL and stat.S_ISREG(mode):
+        os.chmod(name, stat.S_IMODE(mode), dir_fd=folder)
+    if capability:
+        os.setxattr(path, _CAPABILITY, capability, follow_symlinks=False)
 
 
 def _all_below(folder: int, top: bytes) -> Iterator[tuple[int, bytes]]:

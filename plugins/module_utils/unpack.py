@@ -29,6 +29,7 @@ _BLOCK = 1 << 16
 _MARGIN = 64 << 20
 """Bytes of headers before one member, and of zeros behind the last one, above which an archive is a bomb."""
 _MOST_SPECIAL = 1000
+_WARNINGS = 5
 _MOST_HOLES = 1 << 44
 """Bytes of holes that are read as zeros, by whoever looks at what was unpacked: as many as take hours"""
 _DISK_BLOCK = 4096
@@ -40,6 +41,7 @@ _UNPACKED = "nothing was unpacked"
 _STORED = "no restore would unpack it, so nothing of this item is stored"
 _DECOMPRESSORS = {".zst": "zstd", ".gz": "gzip"}
 _DUMPDIR = "GNU.dumpdir"
+_CAPABILITY = "SCHILY.xattr.security.capability"
 _SPECIAL = {
     tarfile.CHRTYPE: "a device",
     tarfile.BLKTYPE: "a device",
@@ -75,6 +77,37 @@ class Limits:
 
 
 @dataclass
+class LeftOut:
+    """What of an archive only comes with `special_modes`: {what: (number of files, the first of them)}."""
+
+    found: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    def look(self, member: Any) -> None:
+        """Take a member."""
+        if member.isreg() and member.mode & 0o6000:
+            self._count("setuid or setgid bits", 1, member.name)
+        if _CAPABILITY in member.pax_headers:
+            self._count("file capabilities", 1, member.name)
+
+    def add(self, other: LeftOut) -> None:
+        """Take those of another archive."""
+        for what, (count, first) in other.found.items():
+            self._count(what, count, first)
+
+    def notes(self) -> list[str]:
+        """Return a note on each."""
+        return [
+            f"left out {what} of {printable(first)}{f' and {count - 1} more' if count > 1 else ''}, with which whoever could write to the "
+            "source could make himself root here: special_modes: true brings them back"
+            for what, (count, first) in self.found.items()
+        ]
+
+    def _count(self, what: str, more: int, first: str) -> None:
+        count, name = self.found.get(what, (0, first))
+        self.found[what] = (count + more, name)
+
+
+@dataclass
 class Contents(Manifest):
     """What an archive holds, with the names of its devices and named pipes, and the bytes that it needs on a disk, without holes.
 
@@ -85,6 +118,7 @@ class Contents(Manifest):
     stored: int = 0
     links: set[str] = field(default_factory=set)
     replaced: list[str] = field(default_factory=list)
+    left_out: LeftOut = field(default_factory=LeftOut)
 
 
 def unpack(
@@ -100,6 +134,7 @@ def unpack(
     sandbox: Sandbox | None = None,
     keeper: Sandbox | None = None,
     admit: Callable[[int], None] = lambda needed: None,
+    notes: list[str] | None = None,
 ) -> str:
     """Given tarballs (a full one, then its differential if any) and an empty private folder, unpack into it; return the top folder.
 
@@ -107,7 +142,7 @@ def unpack(
     owners and modes are those archived, else the running user's. In a sandbox its user unpacks, and has all of it, unless a
     `keeper` is given, in which tar keeps owners; the sandbox then reads alone. Setuid and setgid bits of files, file
     capabilities, devices and named pipes are only for `special_modes`. Before anything is written `admit` is given the bytes
-    that it takes on the disk, and may raise.
+    that it takes on the disk, and may raise; `notes` receive what was left out or refused.
     Raise Hostile, before anything is written, for what no archive of this item holds; ToolFailed for one that is damaged;
     InvalidInput for a member that is not there, DeadlineExceeded or OSError. The caller removes the folder.
     """
@@ -117,6 +152,7 @@ def unpack(
     links: set[str] = set()
     attributes: list[Attributes] = []
     needed = 0
+    left_out = LeftOut()
     with contextlib.ExitStack() as stack:
         for tarball in tarballs:
             if keeper is not None and owners:
@@ -133,6 +169,7 @@ def unpack(
                 wanted=wanted if len(tarballs) == 1 else "",
             )
             needed += contents.stored
+            left_out.add(contents.left_out)
             special += contents.special
             replaced += contents.replaced
             links |= contents.links
@@ -149,7 +186,10 @@ def unpack(
             sandbox=sandbox,
             keeper=keeper,
             attributes=attributes,
+            notes=notes,
         )
+    if notes is not None and not special_modes:
+        notes += left_out.notes()
     path = os.path.join(folder, wanted or top)
     if not os.path.lexists(path):
         raise InvalidInput(f"{tarballs[-1]} holds no {wanted or top}")
@@ -170,12 +210,13 @@ def extract(
     keeper: Sandbox | None = None,
     attributes: Sequence[Attributes] = (),
     reserve: int = 0,
+    notes: list[str] | None = None,
 ) -> None:
     """Given tarballs that were examined, unpack them as `unpack` does. Raise ToolFailed, Hostile, DeadlineExceeded or OSError.
 
     It is ended when the disk has fewer bytes left than the `reserve`: then AltbackupError is raised. Links of the full tarball
     that were found `replaced` are removed before its differential is unpacked. A confined tar that keeps owners may not set all
-    `attributes`: those of each tarball are set behind it.
+    `attributes`: those of each tarball are set behind it. `notes` receive what could not be set.
     """
     if keeper is None and sandbox is not None:
         give(folder, sandbox.identity())
@@ -190,9 +231,12 @@ def extract(
     for number, tarball in enumerate(tarballs):
         if number:
             _remove_links(folder, replaced)
-        _extract(tarball, folder, argv, deadline, sandbox, keeper or sandbox, reserve)
+        said = _extract(tarball, folder, argv, deadline, sandbox, keeper or sandbox, reserve)
         if attributes:
             attributes[number].give(folder, special_modes=special_modes)
+            said += attributes[number].refused()
+        if notes is not None:
+            notes += said
     _settle_modes(folder, owners=owners, special_modes=special_modes)
 
 
@@ -446,6 +490,7 @@ class Rules:
         self._holes += max(0, member.size - _stored_bytes(member)) if member.type in _PLAIN else 0
         if f"{path}/".startswith(f"{self._wanted}/" if self._wanted else ""):
             self._contents.stored += needed
+            self._contents.left_out.look(member)
         if self._bytes > self._limits.bytes:
             reason = f"exceeds the limit of {readable(self._limits.bytes)} for what the archive needs on a disk"
             self._refuse(member, reason, TooLarge)
@@ -619,8 +664,11 @@ def _extract(
     sandbox: Sandbox | None,
     writer: Sandbox | None,
     reserve: int,
-) -> None:
-    """Let GNU tar unpack one tarball, that is read in one sandbox, and written in another. Raise ToolFailed, DeadlineExceeded or OSError."""
+) -> list[str]:
+    """Let GNU tar unpack one tarball, that is read in one sandbox, and written in another; return its warnings.
+
+    Raise ToolFailed, DeadlineExceeded or OSError.
+    """
     if writer is not None:  # its files may be sparse, and larger than the disk: what they need was judged
         argv = replace(writer, file_size=_UNLIMITED).argv(argv, folder, deadline)
     environment = clean_environment(LC_ALL="C")  # names are bytes
@@ -634,6 +682,9 @@ def _extract(
                 finally:
                     tar.end()
                 check()
+            said = tar.stderr().splitlines()
+    more = [f"{len(said) - _WARNINGS} more warnings of tar"] if len(said) > _WARNINGS else []
+    return [printable(line) for line in said[:_WARNINGS]] + more
 
 
 @contextlib.contextmanager
