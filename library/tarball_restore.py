@@ -72,7 +72,7 @@ options:
     type: bool
     default: false
   special_modes:
-    description: Whether files keep their setuid and setgid bits.
+    description: Whether files keep their setuid and setgid bits and capabilities, and devices and named pipes come back. What is left out is noted.
     type: bool
     default: false
   owner:
@@ -168,7 +168,7 @@ seconds:
   type: float
   sample: 41.2
 notes:
-  description: What was removed, made, or not proven.
+  description: What was removed, made, left out, or not proven.
   returned: always
   type: list
   elements: str

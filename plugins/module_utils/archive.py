@@ -16,9 +16,14 @@ from typing import IO, Protocol
 
 from .digest import CHUNK, new_hash
 from .errors import AltbackupError, Hostile, ToolMissing, naming
+from .holes import holes_in
 from .processes import Child, Deadline, Writer, clean_environment, ended_at, find_tool
 from .sidecar import Dna
 
+_LARGE_HOLES = 16 << 20
+"""Bytes of holes in one file from which on an archive keeps those that it need not keep"""
+_HUGE_HOLES = 64 << 20
+"""Bytes of holes in one file from which on the file system is asked where they are: to read through them takes tar 5 s a GiB"""
 _BLOCK = 1 << 15
 """Bytes that tarfile reads at a time; it copies what is left of them for each header."""
 
@@ -120,8 +125,9 @@ def _tar_command(
     top: str,
     owner: tuple[int, int] | None,
     fixed_times: bool,
-    sparse: bool,
+    holes: str,
 ) -> list[str]:
+    """Return tar's argv; `holes` is how it is to find them, empty for not at all."""
     replacement = re.sub(r"([\\&|])", r"\\\1", top)
     command = [
         find_tool("tar"),
@@ -137,8 +143,8 @@ def _tar_command(
         "--no-recursion",
         f"--transform=flags=rSh;s|^\\.|{replacement}|",
     ]
-    if sparse:
-        command += ["--sparse", "--sparse-version=0.0", "--hole-detection=raw"]
+    if holes:
+        command += ["--sparse", "--sparse-version=0.0", f"--hole-detection={holes}"]
     if owner is not None:
         command += [f"--owner=:{owner[0]}", f"--group=:{owner[1]}"]
     if fixed_times:
@@ -190,6 +196,24 @@ def write_archive(
     return dna
 
 
+def _hole_detection(parts: Sequence[Part], all_of_them: bool) -> str:
+    """Return how tar is to find holes: as zeros in the content, as the file system tells, or not at all.
+
+    Zeros are the same wherever the file lies, so that equal content gives equal archives.
+    """
+    most = max((_holes(os.path.join(os.fsencode(part.root), name)) for part in parts for name in part.names), default=0)
+    if most > _HUGE_HOLES:
+        return "seek"
+    return "raw" if all_of_them or most > _LARGE_HOLES else ""
+
+
+def _holes(path: bytes) -> int:
+    """Return the bytes of holes in a file; of one that vanished, or may not be read, tar tells."""
+    with contextlib.suppress(OSError):
+        return holes_in(path)
+    return 0
+
+
 @contextlib.contextmanager
 def packed(
     parts: Sequence[Part],
@@ -203,10 +227,13 @@ def packed(
 ) -> Iterator[Child]:
     """Given parts and the name of the top folder, yield the tar that writes their archive to `stdout`.
 
+    All holes of files are kept if they are to be (`sparse`), or if they are large: whether a fresh copy has small ones is up to
+    its file system, even for equal content, and equal content gives equal archives.
     `as_user` makes of an argv the one that runs it as the right user. Raise ToolMissing or OSError.
     """
+    holes = _hole_detection(parts, sparse)
     with _lists(parts) as lists, Child(
-        as_user(_tar_command(parts, lists, top, owner, fixed_times, sparse)),
+        as_user(_tar_command(parts, lists, top, owner, fixed_times, holes)),
         stdout=stdout,
         environment=clean_environment(LC_ALL="C"),
         name="tar",

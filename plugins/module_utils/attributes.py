@@ -9,6 +9,8 @@ import os
 import tempfile
 from typing import Any
 
+from .layout import printable
+
 _PREFIX = "SCHILY.xattr."
 _NAMESPACES = (f"{_PREFIX}trusted.", f"{_PREFIX}security.")
 _CAPABILITY = "security.capability"
@@ -20,6 +22,8 @@ class Attributes:
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile("w+")
+        self._refused: dict[tuple[str, str], tuple[str, int]] = {}
+        """{(name, why): the first path, how many}"""
 
     def __enter__(self) -> Attributes:
         return self
@@ -36,7 +40,10 @@ class Attributes:
                 self._file.write(json.dumps([member.name, name, content]) + "\n")
 
     def give(self, folder: str, *, special_modes: bool) -> None:
-        """Set them below a folder, where the file system and the kernel have such; capabilities only for `special_modes`. Raise OSError."""
+        """Set them below a folder, where the file system and the kernel have such; capabilities only for `special_modes`. Raise OSError.
+
+        As tar does, go on where one is refused, such as a label of another policy: `refused` tells of it.
+        """
         self._file.seek(0)
         for line in self._file:
             path, name, content = json.loads(line)
@@ -49,14 +56,18 @@ class Attributes:
                 for part in parents:
                     above = os.open(part, _FOLDER, dir_fd=above)
                     stack.callback(os.close, above)
-                _set(f"/proc/self/fd/{above}/{last}", name, base64.b64decode(content))
+                try:
+                    os.setxattr(f"/proc/self/fd/{above}/{last}", name, base64.b64decode(content), follow_symlinks=False)
+                except FileNotFoundError:
+                    raise
+                except OSError as error:
+                    key = (name, error.strerror or str(error))
+                    first, count = self._refused.get(key, (path, 0))
+                    self._refused[key] = (first, count + 1)
 
-
-def _set(path: str, name: str, value: bytes) -> None:
-    """Set an attribute; as tar does, go on where that is refused, like a label of another policy."""
-    try:
-        os.setxattr(path, name, value, follow_symlinks=False)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        return
+    def refused(self) -> list[str]:
+        """Return a note on each kind of attribute that could not be set."""
+        return [
+            f"{printable(name)} of {printable(path)}{f' and {count - 1} more' if count > 1 else ''} could not be set: {why}"
+            for (name, why), (path, count) in self._refused.items()
+        ]

@@ -29,12 +29,15 @@ from .publish import make_folders, read_record, remove_folder, require_writable
 from .sandbox import Sandbox
 from .sidecar import Dna
 from .stamps import Moment
+from .units import readable, told_apart
 from .unpack import Contents, Limits, TooLarge, examine, extract
 
 STAGE = "drill"
 _KINDS = {**{category: kind for kind, category in CATEGORIES.items()}, "repos": "svn"}  # as the original scripts had it
 MARGIN = 64 << 20
-"""Bytes of the disk that a drill leaves free."""
+"""Bytes of the disk that a drill leaves free, by what it expects."""
+_RESERVE = 16 << 20
+"""Bytes of the disk with which a drill stops that finds the disk fuller than it expected: others write there, too."""
 
 
 def drill(
@@ -179,7 +182,7 @@ class _Room:
     def taken(self, size: int, deadline: Deadline) -> Iterator[None]:
         """Have room for a number of bytes while the block lasts. Raise AltbackupError if there never is, or DeadlineExceeded."""
         if size > self.capacity:
-            raise AltbackupError(self.refusal(f"{size}"))
+            raise AltbackupError(self.refusal(size))
         with self._changed:
             while self._taken + size > self.capacity:
                 self._changed.wait(deadline.remaining())
@@ -192,10 +195,16 @@ class _Room:
                 self._taken -= size
                 self._changed.notify_all()
 
-    def refusal(self, needed: str) -> str:
-        """Return what is said to somebody who needs more bytes than there are."""
-        limited = f" and altbackup_drill_limit is {self.limit}" if self.limit else ""
-        return f"{needed} bytes are needed to unpack it, but {self.free} are free in {self.folder}{limited}: it was not drilled"
+    def refusal(self, size: int | None = None) -> str:
+        """Return what is said to somebody who needs so many bytes; None for more than there are, however many."""
+        needed, free = (f"more than {readable(self.capacity)}", readable(self.free))
+        if size is not None:
+            needed, free = told_apart(size, self.free)
+        limited = f" and altbackup_drill_limit is {readable(self.limit)}" if self.limit else ""
+        return (
+            f"{needed} are needed to unpack it, but {free} are free in {self.folder}, of which {readable(MARGIN)} stay free{limited}: "
+            "it was not drilled"
+        )
 
 
 @dataclass
@@ -248,7 +257,15 @@ class _Drill:
             with self.room.taken(sum(entry.stored for entry in contents), self.deadline):
                 unpacked = os.path.join(folder, "item")
                 os.mkdir(unpacked, 0o700)
-                extract(paths, unpacked, owners=False, special=special, deadline=self.deadline, sandbox=self.sandbox)
+                extract(
+                    paths,
+                    unpacked,
+                    owners=False,
+                    special=special,
+                    deadline=self.deadline,
+                    sandbox=self.sandbox,
+                    reserve=_RESERVE,
+                )
                 proof = self._prove(kind, os.path.join(unpacked, top), record, folder, contents[-1])
                 _require_revision(tarball, proof["facts"])
         finally:
@@ -310,7 +327,7 @@ class _Drill:
                 digested=last and kind == "folder",
             )
         except TooLarge as error:
-            raise TooLarge(f"{self.room.refusal(f'more than {limits.bytes}')} ({error})") from error
+            raise TooLarge(f"{self.room.refusal()} ({error})") from error
 
     def _prove(
         self, kind: str, path: str, record: Mapping[str, Any], folder: str, contents: Contents

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from .digest import open_plain
 from .errors import InvalidInput
 from .git_tool import OBJECT, read_small
+from .holes import copy_file
 from .kinds import members_of, walk
 from .layout import is_plain_file, printable
 from .processes import Deadline
@@ -140,7 +141,7 @@ def copy_data(folder: str, outside: Outside, destination: str) -> list[str]:
         elif stat.S_ISDIR(mode):
             os.mkdir(copied, 0o700)
         elif stat.S_ISREG(mode) or stat.S_ISLNK(mode):
-            shutil.copy2(source, copied, follow_symlinks=False)
+            _copy(source, copied, stat.S_ISLNK(mode))
         else:
             notes.append(f"left out {printable(source)}: neither file, folder nor link")
         if stat.S_ISLNK(mode) and path != SHALLOW and _is_known(path):
@@ -150,6 +151,15 @@ def copy_data(folder: str, outside: Outside, destination: str) -> list[str]:
         if name != b"." and stat.S_ISDIR(mode):
             os.chmod(os.path.join(os.fsencode(destination), name), stat.S_IMODE(mode) | 0o700)
     return notes + [f"left out {printable(os.path.join(folder, name))}: a cache" for name in sorted(outside.caches)]
+
+
+def _copy(source: str, copied: str, link: bool) -> None:
+    """Copy a file, with its holes, or a link, with its attributes."""
+    if link:
+        os.symlink(os.readlink(source), copied)
+    else:
+        copy_file(source, copied)
+    shutil.copystat(source, copied, follow_symlinks=False)
 
 
 def _is_known(path: str) -> bool:

@@ -22,6 +22,7 @@ from .git_layout import (
     READ_BY_GIT,
     SHALLOW,
     STREAMED,
+    WORKTREES,
     find_repositories,
     is_repository,
     whereabouts,
@@ -66,6 +67,8 @@ _THROUGH_LINKS = (
 )
 """What git reads wherever links lead"""
 _COPIED_AS_DATA = ("hooks/", "info/", "logs/")
+_READ = (*READ_BY_GIT, "info", "logs", WORKTREES)
+"""What is read whole, by git or for it"""
 _LONGEST = 1 << 20
 _MOST_ALTERNATES = 5
 _CHECK_LIMIT = 60.0
@@ -87,7 +90,14 @@ def check(item: Item, context: Context) -> None:
         find_tool(tool)
     paths = find_repositories(folder, context.deadline)
     title = f"item git {item.name!r}"
-    require_plain(folder, lambda path: _is_harmless(folder, path, paths), context.deadline, title)
+    require_plain(
+        folder,
+        lambda path: _is_harmless(folder, path, paths),
+        context.deadline,
+        title,
+        program="git",
+        read=lambda path: _within(path, paths).split("/")[0] in _READ,
+    )
     top = os.path.relpath(folder, item.path)
     _require_links_inside(item, context, [os.path.join(top, path) for path in paths if path])
     limit = Deadline(context.deadline.at_most(_CHECK_LIMIT), "look at the configuration")
@@ -105,11 +115,16 @@ def _require_links_inside(item: Item, context: Context, tops: Sequence[str]) -> 
 
 def _is_harmless(folder: str, path: str, repositories: Sequence[str]) -> bool:
     """Return whether git would not wait for ever at what is neither file, folder nor link."""
-    above = max((other for other in repositories if f"{path}/".startswith(f"{other}/")), key=len, default="")
-    within = path[len(above) + 1 :] if above else path
+    within = _within(path, repositories)
     if within.startswith(_COPIED_AS_DATA):
         return True
     return within.split("/")[0] not in READ_BY_GIT and _is_socket(os.path.join(folder, path))
+
+
+def _within(path: str, repositories: Sequence[str]) -> str:
+    """Return a path below an item's own repository as it is below the innermost one that it is in."""
+    above = max((other for other in repositories if f"{path}/".startswith(f"{other}/")), key=len, default="")
+    return path[len(above) + 1 :] if above else path
 
 
 def _is_socket(path: str) -> bool:

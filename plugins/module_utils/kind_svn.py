@@ -75,7 +75,14 @@ def check(item: Item, context: Context) -> None:
     """Raise InvalidInput unless the item's path is a Subversion repository."""
     require_folder(item)
     require_inside(item, context, ("format", "db", *_database_members(item)))
-    require_plain(item.path, lambda path: False, context.deadline, f"item svn {item.name!r}")
+    require_plain(
+        item.path,
+        lambda path: False,
+        context.deadline,
+        f"item svn {item.name!r}",
+        program="svnadmin",
+        read=lambda path: path not in _CACHE,
+    )
     for member in ("format", "db/fs-type", "db/current"):
         if not os.path.isfile(os.path.join(item.path, member)):
             raise InvalidInput(

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from .archive import Part
 from .digest import open_plain
 from .errors import AltbackupError, InvalidInput, SourceChanged
+from .holes import copy_file
 from .items import Item
 from .kinds import (
     Arrangement,
@@ -38,13 +39,14 @@ from .processes import Deadline, find_tool
 from .readers import NeedsPlace
 from .sqlite_copy import as_owner_of, check_database, copy_database, open_live, uri
 from .sqlite_survey import attachments
+from .units import readable
 from .view import Place
 
 _LOGS = "log"
 _MUST_NOT_BE_LINKS = ("VERSION", "attachments", "files", "files/attachments")
 _SHOWN = 5
-_LONGEST = 1 << 20
-"""Bytes of a file of settings that are read"""
+_LONGEST = 4 << 20
+"""Most bytes of a file of settings"""
 _MOST_FILES = 20
 _SIZE = 3  # in what a walk tells of a file
 
@@ -113,7 +115,14 @@ def _database_setting(item: Item, context: Context) -> str:
         parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
         try:
             with open_plain(real) as stream:
-                parser.read_string(stream.read(_LONGEST).decode("utf-8").lstrip("\ufeff"))
+                text = stream.read(_LONGEST + 1)
+                size = os.fstat(stream.fileno()).st_size
+            if len(text) > _LONGEST:
+                raise InvalidInput(
+                    f"item trac {item.name!r}: {path} has {readable(size)}, and is not read: no file of settings has more than "
+                    f"{readable(_LONGEST)}. See what is in it, and put it right"
+                )
+            parser.read_string(text.decode("utf-8").lstrip("\ufeff"))
         except (configparser.Error, UnicodeDecodeError):  # whose words quote what the file holds
             raise InvalidInput(
                 f"item trac {item.name!r}: {path} cannot be read: it is not text of sections and settings"
@@ -201,7 +210,7 @@ def _copy_logs(environment: str, folder: str) -> None:
             source = os.path.join(parent, name)
             if is_plain_file(source):
                 with contextlib.suppress(FileNotFoundError):  # rotated meanwhile
-                    shutil.copyfile(source, os.path.join(destination, name))
+                    copy_file(source, os.path.join(destination, name))
                     _copy_attributes(source, os.path.join(destination, name), moving=False)
 
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from .archive import Part
 from .errors import InvalidInput, SourceChanged
+from .holes import Holes
 from .items import Item
 from .layout import Tree, printable
 from .opened import walk_open
@@ -97,7 +98,7 @@ class Prepared:
     owner: tuple[int, int] | None = None
     fixed_times: bool = False
     sparse: bool = False
-    """Whether holes of sparse files are kept; whether a fresh copy has holes is up to its file system, even for equal content."""
+    """Whether small holes of sparse files are kept, too."""
     listed: bool = False
     """Whether the archive's manifest is recorded."""
     noted: Mapping[str, Any] = field(default_factory=dict)
@@ -366,11 +367,21 @@ def give_folder(folder: str, owner: int) -> None:
             os.chown(name, owner, group, dir_fd=descriptor, follow_symlinks=False)
 
 
-def require_plain(root: str, excepted: Callable[[str], bool], deadline: Deadline, title: str) -> None:
+def require_plain(
+    root: str,
+    excepted: Callable[[str], bool],
+    deadline: Deadline,
+    title: str,
+    *,
+    program: str = "",
+    read: Callable[[str], bool] = lambda path: True,
+) -> None:
     """Given a folder, raise InvalidInput, naming it, if anything below is neither file, folder nor link, but for what is excepted.
 
-    Programs would wait for ever at a named pipe.
+    Programs would wait for ever at a named pipe. The same is raised where files that a `program` is to `read` have large holes,
+    which would cost it hours, and the disk.
     """
+    holes = Holes(title, program)
     waiting = [""]
     while waiting:
         folder = waiting.pop()
@@ -381,6 +392,8 @@ def require_plain(root: str, excepted: Callable[[str], bool], deadline: Deadline
                     path = f"{folder}/{entry.name}" if folder else entry.name
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(path)
+                    elif entry.is_file(follow_symlinks=False) and program and read(path):
+                        holes.add(entry.path, entry.stat(follow_symlinks=False))
                     elif not (entry.is_file(follow_symlinks=False) or entry.is_symlink() or excepted(path)):
                         raise InvalidInput(
                             f"{title}: {printable(os.path.join(root, path))} is a named pipe, a socket or a device, "

@@ -8,14 +8,17 @@ import fcntl
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
+from .confine import check, libc
 from .errors import DeadlineExceeded, ToolFailed, ToolMissing, naming
 
 _PACKAGES = {
@@ -34,6 +37,7 @@ _PACKAGES = {
 }
 _SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _STDERR_LIMIT = 4096
+_PR_SET_PDEATHSIG = 1
 _GRACE = 2.0
 _PATIENCE = 20.0
 """Seconds for which a process that was to end may take to do so by itself; Ansible's own limit is a minute later"""
@@ -50,6 +54,9 @@ _inherited: list[int] = []
 """Open files that every child inherits: while one lives, so does the lock on them."""
 _left: list[subprocess.Popen[bytes]] = []
 """Children that SIGKILL did not end: they wait in the kernel, for a disk or a server, and do nothing more when that answers."""
+_guard: list[int] = []
+"""The pipe on which the guard of this process is told which groups run."""
+_GROUP = struct.Struct("q")
 _told_to_end: list[int] = []
 """The signal that told this process to end: from then on no child is started."""
 
@@ -172,6 +179,7 @@ class Child:
                     start_new_session=True,
                 )
                 _running[self.process.pid] = self.process
+                _tell_guard(self.process.pid)
             finally:
                 _starting.pop()
         if _told_to_end:  # while it was started, too late to be seen by the handler
@@ -188,7 +196,8 @@ class Child:
             if stream is not None:
                 stream.close()
         with _running_lock:
-            _running.pop(self.process.pid, None)
+            if _running.pop(self.process.pid, None) and self.process not in _left:
+                _tell_guard(-self.process.pid)
 
     def end(self) -> None:
         """End the program and all its own children, if it still runs: first kindly. One that cannot be ended is left alone."""
@@ -363,7 +372,11 @@ def inherited(descriptor: int) -> Iterator[None]:
 
 
 def end_with_children() -> None:
-    """Make SIGTERM, SIGINT and SIGHUP end all children before this process, also one that is just being started."""
+    """Make SIGTERM, SIGINT and SIGHUP end all children before this process, also one that is just being started.
+
+    SIGKILL, which cannot be handled, lets a guard end them. To be called in the main thread, before others are started.
+    """
+    _start_guard()
 
     def handle(number: int, _frame: Any) -> None:
         _told_to_end.append(number)
@@ -378,6 +391,59 @@ def end_with_children() -> None:
     signal.set_wakeup_fd(_watching[1], warn_on_full_buffer=False)
     for number in _ENDING:
         signal.signal(number, handle)
+
+
+def _start_guard() -> None:
+    """Fork the guard, which kills the groups that run when this process is gone, however it ended.
+
+    The kernel's own signal at the death of a parent (PR_SET_PDEATHSIG) is that of a mere thread, is lost with a change of user, and
+    reaches no child of a child, such as rsync's ssh.
+    """
+    if _guard:
+        return
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # threads that only wait hold no lock of this process
+        pid = os.fork()
+    if pid == 0:
+        try:
+            _guard_groups(reading)
+        finally:
+            os._exit(0)
+    os.close(reading)
+    _guard.append(writing)
+
+
+def _guard_groups(reading: int) -> None:
+    """Read which groups run until nobody tells any more, and kill those."""
+    signal.set_wakeup_fd(-1)
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    os.setsid()
+    os.chdir("/")
+    with open(os.devnull, "r+b", buffering=0) as null:
+        for descriptor in range(3):
+            os.dup2(null.fileno(), descriptor)
+    os.dup2(reading, 3)
+    os.closerange(4, 1 << 16)
+    groups = set()
+    while record := os.read(3, _GROUP.size):
+        (group,) = _GROUP.unpack(record)
+        groups.add(group) if group > 0 else groups.discard(-group)
+    for group in groups:
+        _signal_group(group, signal.SIGKILL)
+
+
+def _tell_guard(group: int) -> None:
+    """Tell that a group runs, or, with its number below 0, that it has ended."""
+    if _guard:
+        with contextlib.suppress(OSError):  # somebody killed it
+            os.write(_guard[0], _GROUP.pack(group))
+
+
+def die_with_parent() -> None:
+    """Let SIGKILL end this process when the thread that forked it has ended. A later change of user takes that back. Raise OSError."""
+    check(libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "an end with its parent")
 
 
 def _watch(descriptor: int) -> None:
@@ -429,17 +495,21 @@ def register(group: int, process: Any) -> None:
     """Let a process group be ended with this process; `process.poll()` is None as long as it runs."""
     with _running_lock:
         _running[group] = process
+        _tell_guard(group)
 
 
 def unregister(group: int) -> None:
     """Forget a process group that has ended."""
     with _running_lock:
         _running.pop(group, None)
+        _tell_guard(-group)
 
 
 def forget_all() -> None:
     """Forget, in a fork, the children and the signals of the process that it was forked from."""
-    for known in (_running, _starting, _watching, _inherited, _left, _told_to_end):
+    for descriptor in _guard:
+        os.close(descriptor)
+    for known in (_running, _starting, _watching, _inherited, _left, _guard, _told_to_end):
         known.clear()
 
 

@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from . import errors, processes, view
-from .confine import check, libc
 from .errors import AltbackupError, InvalidInput, SourceChanged, ToolFailed
 from .layout import MARKER
 from .processes import Deadline, find_tool
@@ -36,7 +35,6 @@ TEMPORARY_FOLDER = "/altbackup"
 _LONGEST = 64 << 20
 """Most bytes of a message: of what is known of an item, such as the rows of each of its tables"""
 _GRACE = 2.0
-_PR_SET_PDEATHSIG = 1
 _FORBIDDEN = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EINVAL, errno.ENODEV)
 """How a kernel, or what keeps a container, says that it gives no namespaces or mounts"""
 _HEADER = struct.Struct("!I")
@@ -214,7 +212,7 @@ class Readers:
             self._control.close()
             with _ending():
                 os.setsid()
-                _die_with_parent()
+                processes.die_with_parent()
                 processes.forget_all()
                 _serve(other)
         other.close()
@@ -281,10 +279,6 @@ def _ending() -> Iterator[None]:
         os._exit(code)
 
 
-def _die_with_parent() -> None:
-    check(libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "an end with its parent")
-
-
 def _serve(control: socket.socket) -> None:
     """Fork a reader for each request, until nobody makes any more."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them: who asked sees the end of what they say
@@ -300,7 +294,7 @@ def _serve(control: socket.socket) -> None:
         if os.fork() == 0:
             control.close()
             with _ending():
-                _die_with_parent()
+                processes.die_with_parent()
                 _keep(connection, stream, request)
         os.close(connection)
         os.close(stream)
@@ -319,7 +313,7 @@ def _keep(connection: int, stream: int, request: bytes) -> None:
     child = os.fork()
     if child == 0:
         with _ending():
-            _die_with_parent()
+            processes.die_with_parent()
             os.setsid()
             conversation = Conversation(socket.socket(fileno=connection))
             with os.fdopen(stream, "wb", buffering=0) as output:
@@ -370,6 +364,7 @@ class _Start:
             if os.geteuid() == 0 and not self.as_root:
                 _let_through(self.places)
                 view.become(self.owner)
+                processes.die_with_parent()  # once more: the change of user took that back
                 _require_reach(self.places, self.owner)
         else:
             tempfile.tempdir = TEMPORARY_FOLDER if os.path.isdir(TEMPORARY_FOLDER) else None

@@ -13,7 +13,6 @@ import pwd
 import re
 import shutil
 import stat
-import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ from .items import CATEGORIES, nearest
 from .layout import open_tree, parse_filename, plain_status, printable, read_state, split_relpath
 from .locks import Run, unclaimed
 from .opened import is_trusted, walk_open, walked
-from .processes import Child, Deadline, find_tool
+from .processes import Deadline, find_tool
 from .proofs import prove
 from .publish import verify
 from .replacing import Work, clear, discard, is_left, nearest_folder, place, require_place, stands_beside, working
@@ -35,7 +34,8 @@ from .restored import serialize_marker
 from .sandbox import Sandbox, for_unpacking, is_allowed
 from .sidecar import Dna
 from .stamps import parse_stamp
-from .unpack import Limits, clean_member, examine, unpack
+from .units import readable, told_apart
+from .unpack import Limits, TooLarge, clean_member, examine, unpack
 
 STAGE = "restore"
 REPLACE = ("refuse", "move_aside")
@@ -46,6 +46,7 @@ _DECOMPRESSORS = {".zst": ["zstd", "-dcq"], ".gz": ["gzip", "-dc"]}
 _PROVERS = {"svn": ["svnadmin", "svnlook"], "git": ["git"]}
 _MOST_BYTES = 1 << 62
 _SELINUX = "security.selinux"
+_CAPABILITY = "security.capability"
 _SPECIAL = stat.S_ISUID | stat.S_ISGID
 
 
@@ -247,17 +248,13 @@ def _require_space(order: Order) -> dict[str, int]:
     return _compared(order, needed, "at least ")
 
 
-def _recorded_bytes(order: Order) -> int:
-    recorded = order.record.get("bytes")
-    return recorded if isinstance(recorded, int) else 0
-
-
 def _compared(order: Order, needed: int, about: str = "") -> dict[str, int]:
     there = nearest_folder(order.destination)
     free = there.free
     if needed > free:
+        wanted, left = told_apart(needed, free)
         raise AltbackupError(
-            f"{about}{needed} bytes are needed below {there.path} to restore {order.title}, but only {free} are free: nothing was done"
+            f"{about}{wanted} are needed below {there.path} to restore {order.title}, but only {left} are free: nothing was done"
         )
     return {"needed": needed, "free": free}
 
@@ -266,8 +263,9 @@ def _require_arriving_space(order: Order, work: Work) -> None:
     """Raise AltbackupError where the folder in which the tarballs arrive has no room for them."""
     sizes, free = sum(archive.dna.size for archive in order.archives), shutil.disk_usage(work.arrived).free
     if sizes > free:
+        wanted, left = told_apart(sizes, free)
         raise AltbackupError(
-            f"{sizes} bytes are to arrive in {work.arriving}, since others can write beside {order.destination}, but only {free} are free "
+            f"{wanted} are to arrive in {work.arriving}, since others can write beside {order.destination}, but only {left} are free "
             "there: nothing was done; make room there, or give another path as to"
         )
 
@@ -309,9 +307,7 @@ def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, s
         )
     reader = Sandbox(order.proof_user) if keeper else None
     with _verified(work, order, run, deadline) as paths:
-        free = _require_unpacked_space(order, paths, deadline, reader)["free"]
-        limits = Limits(max(free, _recorded_bytes(order)))
-        new = _unpack(order, paths, work.folder("unpacked"), limits, deadline, reader, keeper)
+        new = _unpack(order, paths, work.folder("unpacked"), deadline, reader, keeper, result["notes"])
     if order.member:
         result["notes"].append(
             "a part of a tarball is not proven, only that the tarball is the one that its dna tells of"
@@ -344,15 +340,21 @@ def _unpack(
     order: Order,
     paths: Sequence[str],
     folder: str,
-    limits: Limits,
     deadline: Deadline,
     reader: Sandbox | None,
     keeper: Sandbox | None,
+    notes: list[str],
 ) -> str:
-    """Unpack into an empty folder, with owners where that is possible, and with modes; return what is wanted of it."""
+    """Unpack into an empty folder, with owners where that is possible, and with modes; return what is wanted of it.
+
+    Raise AltbackupError, before anything is written, where that has no room: holes of sparse files take none.
+    """
+    part = bool(order.member) and len(paths) == 1
+    limits = Limits(_MOST_BYTES if part else nearest_folder(order.destination).free)
+    copies = 2 if order.kind in _PROVEN_AS_COPY and not order.member else 1
     mask = os.umask(0)
     try:
-        with _hinting(order):
+        with _hinting(order), _in_its_room(order, limits.bytes):
             return unpack(
                 paths,
                 folder,
@@ -364,9 +366,27 @@ def _unpack(
                 member=order.member,
                 sandbox=reader,
                 keeper=keeper,
+                admit=lambda needed: _require_room(order, needed * copies),
+                notes=notes,
             )
     finally:
         os.umask(mask)
+
+
+def _require_room(order: Order, needed: int) -> None:
+    _compared(order, needed)
+
+
+@contextlib.contextmanager
+def _in_its_room(order: Order, free: int) -> Iterator[None]:
+    """Let what the block finds too large tell where it has no room. Raise AltbackupError."""
+    try:
+        yield
+    except TooLarge as error:
+        there = nearest_folder(order.destination).path
+        raise AltbackupError(
+            f"more than {readable(free)} are needed below {there} to restore {order.title}, but only that is free: nothing was done"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -473,40 +493,6 @@ def _unfit(archive: Archive, what: str, error: DigestMismatch) -> AltbackupError
     return AltbackupError(f"{archive.relpath} {what}, so nothing was restored from it: {advice}: {error}")
 
 
-def _require_unpacked_space(
-    order: Order, paths: Sequence[str], deadline: Deadline, reader: Sandbox | None
-) -> dict[str, int]:
-    """Read through the tarballs and see that what they hold has room. Raise AltbackupError."""
-    free = nearest_folder(order.destination).free
-    needed = 0
-    for path in paths:
-        needed += _content_size(path, free - needed, deadline, reader)
-    if order.kind in _PROVEN_AS_COPY and not order.member:
-        needed *= 2
-    return _compared(order, needed, "at least " if needed > free else "")
-
-
-def _content_size(path: str, most: int, deadline: Deadline, reader: Sandbox | None) -> int:
-    """Given a tarball that was verified, return the bytes of the archive in it, counted until there are more than `most`."""
-    tool = _DECOMPRESSORS.get(os.path.splitext(path)[1])
-    if tool is None:
-        return os.stat(path).st_size
-    argv = [find_tool(tool[0]), *tool[1:]]
-    if reader is not None:
-        argv = reader.argv(argv, "", deadline)
-    total = 0
-    with open_plain(path) as stream, Child(argv, stdin=stream, stdout=subprocess.PIPE, name=tool[0]) as child:
-        output = child.process.stdout
-        while output is not None and total <= most:
-            block = output.read(CHUNK)
-            if not block:
-                child.check(deadline, f"reading {path}")
-                break
-            total += len(block)
-            deadline.remaining()
-    return total
-
-
 def _thing(order: Order, top: str) -> str:
     """Given the unpacked top folder, return what the item is: the folder itself, or the one file in it. Raise AltbackupError."""
     if order.kind != "sqlite":
@@ -549,16 +535,28 @@ def _set_attributes(work: Work, order: Order, root: str) -> None:
     if (uid, gid) != (-1, -1) or order.selinux:
         for folder, name in _all_below(work.descriptor, top):
             if (uid, gid) != (-1, -1):
-                mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
-                os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
-                if mode & _SPECIAL and stat.S_ISREG(mode):
-                    os.chmod(name, stat.S_IMODE(mode), dir_fd=folder)  # a change of owner takes them away
+                _change_owner(folder, name, uid, gid)
             if order.selinux:
                 _set_label(folder, name, order.selinux)
     if order.mode:
         if os.path.islink(root):
             raise InvalidInput(f"mode {order.mode} cannot be given: what was restored is a link")
         os.chmod(top, int(order.mode, 8), dir_fd=work.descriptor)
+
+
+def _change_owner(folder: int, name: bytes, uid: int, gid: int) -> None:
+    """Give something another owner and group, and again what that takes away: setuid and setgid bits, and capabilities."""
+    mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+    path = b"/proc/self/fd/%d/%s" % (folder, name)
+    capability = b""
+    if stat.S_ISREG(mode):
+        with contextlib.suppress(OSError):  # it has none, or the file system knows of none
+            capability = os.getxattr(path, _CAPABILITY, follow_symlinks=False)
+    os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
+    if mode & _SPECIAL and stat.S_ISREG(mode):
+        os.chmod(name, stat.S_IMODE(mode), dir_fd=folder)
+    if capability:
+        os.setxattr(path, _CAPABILITY, capability, follow_symlinks=False)
 
 
 def _all_below(folder: int, top: bytes) -> Iterator[tuple[int, bytes]]:

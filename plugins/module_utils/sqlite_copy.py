@@ -13,12 +13,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from urllib.parse import quote_from_bytes
 
-from .digest import CHUNK, open_plain
+from .digest import open_plain
 from .errors import AltbackupError, InvalidInput, SourceChanged
+from .holes import copy_file
 from .layout import is_plain_file
 from .processes import Deadline
 from .readers import UNCHANGED, Identity
 from .sqlite_survey import check_integrity, count_rows, notes_on, readable
+from .units import told_apart
 
 _HEADER = b"SQLite format 3\0"
 _WAL_VERSIONS = b"\2\2"
@@ -174,10 +176,22 @@ def _back_up(path: str, destination: str, deadline: Deadline) -> None:
     with open_live(path, deadline) as live:
         live.execute("BEGIN")
         live.execute("PRAGMA schema_version").fetchone()  # from here on all is read from one committed state
+        _require_room(live, path, os.path.dirname(destination))
         with contextlib.closing(sqlite3.connect(destination, isolation_level=None)) as scratch:
             scratch.execute("PRAGMA journal_mode=OFF")
             scratch.execute("PRAGMA synchronous=OFF")  # nobody needs the copy after a crash
             live.backup(scratch, pages=_PAGES, progress=lambda *_: deadline.remaining())
+
+
+def _require_room(live: sqlite3.Connection, path: str, folder: str) -> None:
+    """Raise AltbackupError where a folder has no room for all pages of a database: holes in it do not come to its copy."""
+    needed = int(live.execute("PRAGMA page_count").fetchone()[0]) * int(live.execute("PRAGMA page_size").fetchone()[0])
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        wanted, left = told_apart(needed, free)
+        raise AltbackupError(
+            f"database {path} has {wanted}, but only {left} are free for its copy, below {folder}: nothing was copied"
+        )
 
 
 @contextlib.contextmanager
@@ -187,10 +201,7 @@ def _taken(path: str, room: str, deadline: Deadline) -> Iterator[str]:
     try:
         before = [_trace(f"{path}{suffix}") for suffix in ("", "-wal")]
         for suffix in ("", "-wal"):
-            with open_plain(f"{path}{suffix}") as source, open(os.path.join(folder, f"taken{suffix}"), "wb") as copy:
-                while block := source.read(CHUNK):
-                    copy.write(block)
-                    deadline.remaining()
+            copy_file(f"{path}{suffix}", os.path.join(folder, f"taken{suffix}"), deadline)
         if not _is_abandoned(path) or [_trace(f"{path}{suffix}") for suffix in ("", "-wal")] != before:
             raise SourceChanged(f"database {path} was opened by somebody while it was read")
         yield os.path.join(folder, "taken")

@@ -12,6 +12,7 @@ import itertools
 import os
 import re
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import IO, Any
@@ -33,6 +34,11 @@ PARTIAL = (23, 24)
 """Exit codes of an rsync that moved all that it could: files could not be read, or vanished"""
 _TIMED_OUT = 30
 """Exit code of an rsync that got no answer in time"""
+_NAME_SERVER = re.compile(
+    r"^.*Could not resolve hostname .*: (?:Temporary failure in name resolution|Try again)$", re.MULTILINE
+)
+"""How ssh tells, with glibc's words or musl's, that no name server answered; an unknown name is told otherwise"""
+_PAUSES = (0.5, 1.0, 2.0)
 _PLAIN = re.compile(r"[\w/.,:+@%=-]+", re.ASCII)
 
 
@@ -172,7 +178,24 @@ def _is_missing(said: str, folder: str) -> bool:
 
 
 def _run(command: Sequence[str], names: bytes, peer: Peer, deadline: Deadline) -> tuple[int, str, int]:
-    """Run an rsync; return its exit code, what it said, and the bytes that went over the wire both ways."""
+    """Run an rsync; return its exit code, what it said, and the bytes that went over the wire both ways.
+
+    Where no name server answers, which is often over in a moment, it is tried again as long as a connection may take.
+    """
+    start = time.monotonic()
+    for tries in itertools.count(1):
+        rc, said, wire = _run_once(command, names, peer, deadline)
+        left = peer.connect_timeout - (time.monotonic() - start)
+        if rc == 0 or not _NAME_SERVER.search(said):
+            break
+        if left <= 0 or deadline.is_over():
+            said = f"{said} (tried {tries} times in {peer.connect_timeout:g} s)" if tries > 1 else said
+            break
+        time.sleep(min(left, _PAUSES[min(tries, len(_PAUSES)) - 1]))
+    return rc, said, wire
+
+
+def _run_once(command: Sequence[str], names: bytes, peer: Peer, deadline: Deadline) -> tuple[int, str, int]:
     with tempfile.TemporaryFile() as listed, tempfile.TemporaryFile() as out:
         with naming(tempfile.gettempdir()):
             listed.write(names)

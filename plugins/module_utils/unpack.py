@@ -4,32 +4,44 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import stat
 import subprocess
 import tarfile
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
 from .archive import Manifest, read_manifest
 from .attributes import Attributes
 from .digest import new_hash, open_plain
-from .errors import Hostile, InvalidInput, ToolFailed
+from .errors import AltbackupError, Hostile, InvalidInput, ToolFailed
 from .layout import printable
 from .listing import list_command, listed
 from .opened import walk_open
 from .processes import Child, Deadline, clean_environment, ended_at, find_tool
 from .sandbox import Sandbox, explained, give
 from .tar_headers import Header, Headers
+from .units import readable, told_apart
 
 _BLOCK = 1 << 16
 _MARGIN = 64 << 20
 """Bytes of headers before one member, and of zeros behind the last one, above which an archive is a bomb."""
 _MOST_SPECIAL = 1000
+_WARNINGS = 5
+_MOST_HOLES = 1 << 44
+"""Bytes of holes that are read as zeros, by whoever looks at what was unpacked: as many as take hours"""
+_DISK_BLOCK = 4096
+_INODE = 512
+_UNLIMITED = 1 << 62
+_LOOK_AGAIN = 0.2
+"""Seconds between two looks at how full a disk is"""
 _UNPACKED = "nothing was unpacked"
 _STORED = "no restore would unpack it, so nothing of this item is stored"
 _DECOMPRESSORS = {".zst": "zstd", ".gz": "gzip"}
 _DUMPDIR = "GNU.dumpdir"
+_CAPABILITY = "SCHILY.xattr.security.capability"
 _SPECIAL = {
     tarfile.CHRTYPE: "a device",
     tarfile.BLKTYPE: "a device",
@@ -57,15 +69,47 @@ class Unlistable(ToolFailed):
 
 @dataclass(frozen=True)
 class Limits:
-    """Above what an archive is a bomb: apparent bytes of all its files, and entries."""
+    """Above what an archive is a bomb: bytes that it needs on a disk, without holes; entries; and bytes of holes."""
 
     bytes: int
     entries: int = 10_000_000
+    holes: int = _MOST_HOLES
+
+
+@dataclass
+class LeftOut:
+    """What of an archive only comes with `special_modes`: {what: (number of files, the first of them)}."""
+
+    found: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    def look(self, member: Any) -> None:
+        """Take a member."""
+        if member.isreg() and member.mode & 0o6000:
+            self._count("setuid or setgid bits", 1, member.name)
+        if _CAPABILITY in member.pax_headers:
+            self._count("file capabilities", 1, member.name)
+
+    def add(self, other: LeftOut) -> None:
+        """Take those of another archive."""
+        for what, (count, first) in other.found.items():
+            self._count(what, count, first)
+
+    def notes(self) -> list[str]:
+        """Return a note on each."""
+        return [
+            f"left out {what} of {printable(first)}{f' and {count - 1} more' if count > 1 else ''}, with which whoever could write to the "
+            "source could make himself root here: special_modes: true brings them back"
+            for what, (count, first) in self.found.items()
+        ]
+
+    def _count(self, what: str, more: int, first: str) -> None:
+        count, name = self.found.get(what, (0, first))
+        self.found[what] = (count + more, name)
 
 
 @dataclass
 class Contents(Manifest):
-    """What an archive holds, with the names of its devices and named pipes, and the bytes that its files need on disk.
+    """What an archive holds, with the names of its devices and named pipes, and the bytes that it needs on a disk, without holes.
 
     With the paths of its symbolic links, too, and of those of its full tarball in whose place a differential has a folder.
     """
@@ -74,6 +118,7 @@ class Contents(Manifest):
     stored: int = 0
     links: set[str] = field(default_factory=set)
     replaced: list[str] = field(default_factory=list)
+    left_out: LeftOut = field(default_factory=LeftOut)
 
 
 def unpack(
@@ -88,13 +133,16 @@ def unpack(
     member: str = "",
     sandbox: Sandbox | None = None,
     keeper: Sandbox | None = None,
+    admit: Callable[[int], None] = lambda needed: None,
+    notes: list[str] | None = None,
 ) -> str:
     """Given tarballs (a full one, then its differential if any) and an empty private folder, unpack into it; return the top folder.
 
     With `member`, a path inside the tarball that begins with the top folder, return the path of that one. With `owners`
     owners and modes are those archived, else the running user's. In a sandbox its user unpacks, and has all of it, unless a
     `keeper` is given, in which tar keeps owners; the sandbox then reads alone. Setuid and setgid bits of files, file
-    capabilities, devices and named pipes are only for `special_modes`.
+    capabilities, devices and named pipes are only for `special_modes`. Before anything is written `admit` is given the bytes
+    that it takes on the disk, and may raise; `notes` receive what was left out or refused.
     Raise Hostile, before anything is written, for what no archive of this item holds; ToolFailed for one that is damaged;
     InvalidInput for a member that is not there, DeadlineExceeded or OSError. The caller removes the folder.
     """
@@ -103,6 +151,8 @@ def unpack(
     replaced: list[str] = []
     links: set[str] = set()
     attributes: list[Attributes] = []
+    needed = 0
+    left_out = LeftOut()
     with contextlib.ExitStack() as stack:
         for tarball in tarballs:
             if keeper is not None and owners:
@@ -116,10 +166,14 @@ def unpack(
                 sandbox=sandbox,
                 below=links,
                 attributes=attributes[-1] if attributes else None,
+                wanted=wanted if len(tarballs) == 1 else "",
             )
+            needed += contents.stored
+            left_out.add(contents.left_out)
             special += contents.special
             replaced += contents.replaced
             links |= contents.links
+        admit(needed)
         extract(
             tarballs,
             folder,
@@ -132,7 +186,10 @@ def unpack(
             sandbox=sandbox,
             keeper=keeper,
             attributes=attributes,
+            notes=notes,
         )
+    if notes is not None and not special_modes:
+        notes += left_out.notes()
     path = os.path.join(folder, wanted or top)
     if not os.path.lexists(path):
         raise InvalidInput(f"{tarballs[-1]} holds no {wanted or top}")
@@ -152,11 +209,14 @@ def extract(
     sandbox: Sandbox | None = None,
     keeper: Sandbox | None = None,
     attributes: Sequence[Attributes] = (),
+    reserve: int = 0,
+    notes: list[str] | None = None,
 ) -> None:
     """Given tarballs that were examined, unpack them as `unpack` does. Raise ToolFailed, Hostile, DeadlineExceeded or OSError.
 
-    Links of the full tarball that were found `replaced` are removed before its differential is unpacked. A confined tar that keeps
-    owners may not set all `attributes`: those of each tarball are set behind it.
+    It is ended when the disk has fewer bytes left than the `reserve`: then AltbackupError is raised. Links of the full tarball
+    that were found `replaced` are removed before its differential is unpacked. A confined tar that keeps owners may not set all
+    `attributes`: those of each tarball are set behind it. `notes` receive what could not be set.
     """
     if keeper is None and sandbox is not None:
         give(folder, sandbox.identity())
@@ -171,9 +231,12 @@ def extract(
     for number, tarball in enumerate(tarballs):
         if number:
             _remove_links(folder, replaced)
-        _extract(tarball, folder, argv, deadline, sandbox, keeper or sandbox)
+        said = _extract(tarball, folder, argv, deadline, sandbox, keeper or sandbox, reserve)
         if attributes:
             attributes[number].give(folder, special_modes=special_modes)
+            said += attributes[number].refused()
+        if notes is not None:
+            notes += said
     _settle_modes(folder, owners=owners, special_modes=special_modes)
 
 
@@ -197,7 +260,9 @@ def clean_member(member: str, top: str) -> str:
 
 def measure(tarball: str, deadline: Deadline) -> tuple[int, int]:
     """Given a tarball, return the number of its entries and the apparent bytes of its files. Raise Hostile, ToolFailed or OSError."""
-    contents = examine(tarball, top="", limits=Limits(1 << 62, 1 << 62), deadline=deadline, special_modes=True)
+    contents = examine(
+        tarball, top="", limits=Limits(_UNLIMITED, _UNLIMITED, _UNLIMITED), deadline=deadline, special_modes=True
+    )
     return contents.entries, contents.bytes
 
 
@@ -212,11 +277,12 @@ def examine(
     digested: bool = False,
     below: Collection[str] = (),
     attributes: Attributes | None = None,
+    wanted: str = "",
 ) -> Contents:
     """Given a tarball, read all of it and return what it holds; with `digested` with the digest of its manifest.
 
     If it is a differential, `below` are the symbolic links of its full tarball, over which it is to be unpacked. `attributes` receive
-    what only root may set.
+    what only root may set. With `wanted`, a path in it, `stored` is what that one takes, with all below it.
     Raise Hostile, naming the member, for what no archive with this top folder (any one if it is empty) holds, ToolFailed
     for a damaged one, DeadlineExceeded or OSError.
     """
@@ -232,17 +298,15 @@ def examine(
             listing.feed(block)
 
         metered = _Metered(stream, tarball, deadline, feed)
-        rules = Rules(tarball, top, limits, deadline, special_modes, manifest, below)
+        rules = Rules(tarball, top, limits, deadline, special_modes, manifest, below, wanted=wanted)
 
         def look(member: Any) -> None:
-            stored = _stored_bytes(member)
-            metered.allow(stored)
+            metered.allow(_stored_bytes(member))
             header = _require_same(tarball, headers, member)
             rules.check(member)
             listing.expect(header)
             if attributes is not None:
                 attributes.add(member)
-            manifest.stored += stored
 
         try:
             end = read_manifest(metered, manifest, top, look=look, digested=digested)  # type: ignore[arg-type]
@@ -295,6 +359,15 @@ def _stored_bytes(member: Any) -> int:
     return int(member.size) if member.type in _PLAIN else 0
 
 
+def _disk_bytes(member: Any) -> int:
+    """Return how many bytes a member takes on a disk of the usual blocks."""
+    if member.isdir():
+        return _INODE + _DISK_BLOCK
+    parts = [(0, member.size)] if member.sparse is None else member.sparse
+    blocks = sum(-(-(offset + size) // _DISK_BLOCK) - offset // _DISK_BLOCK for offset, size in parts if size)
+    return _INODE + (int(blocks) * _DISK_BLOCK if member.type in _PLAIN else 0)
+
+
 class _Metered:
     """A stream that ends an archive early which has more headers than any real one, or anything but zeros behind its end."""
 
@@ -319,7 +392,7 @@ class _Metered:
         self._left -= len(block)
         if self._left < 0:
             raise Hostile(
-                f"{self._title}: more than {_MARGIN} bytes of headers before one member, or behind the last one"
+                f"{self._title}: more than {readable(_MARGIN)} of headers before one member, or behind the last one"
             )
         self._feed(block)
         self._total += len(block)
@@ -355,9 +428,12 @@ class Rules:
         contents: Contents,
         below: Collection[str],
         ending: str = _UNPACKED,
+        wanted: str = "",
     ) -> None:
-        """`ending` says what becomes of an archive that is refused."""
+        """`ending` says what becomes of an archive that is refused; of what is `wanted` alone the stored bytes are told."""
         self._ending = ending
+        self._wanted = wanted
+        self._contents = contents
         self._tarball = tarball
         self._top = top
         self._limits = limits
@@ -366,6 +442,7 @@ class Rules:
         self._special = contents.special
         self._replaced = contents.replaced
         self._bytes = 0
+        self._holes = 0
         self._entries = 0
         self._links = contents.links
         self._below = {link: link for link in below}
@@ -384,12 +461,9 @@ class Rules:
             whose = "the archive" if link in self._links else "its full tarball"
             self._refuse(member, f"would be written through a symbolic link of {whose}, {printable(link)!r}")
         self._entries += 1
-        self._bytes += member.size
         if self._entries > self._limits.entries:
             self._refuse(member, f"is one of more than {self._limits.entries} entries")
-        if member.size < 0 or self._bytes > self._limits.bytes:
-            reason = f"exceeds the limit of {self._limits.bytes} bytes for the files of the archive"
-            self._refuse(member, reason, TooLarge)
+        self._count(member, path)
         if member.issym():
             self._links.add(path)
         elif member.islnk():
@@ -401,11 +475,28 @@ class Rules:
         elif not member.isdir() and member.type not in _PLAIN:
             self._refuse(member, f"is of the unknown type {member.type!r}")
         if member.size and member.type not in _PLAIN:
-            self._refuse(member, f"is no file, but has {member.size} bytes")
+            self._refuse(member, f"is no file, but has {readable(member.size)}")
         if _DUMPDIR in member.pax_headers:
             self._check_dumpdir(member, path)
         if not member.isdir():
             self._files.add(_short(path))
+
+    def _count(self, member: Any, path: str) -> None:
+        """Raise Hostile where it needs more room than there is, or is a hole that nobody could read through."""
+        if member.size < 0:
+            self._refuse(member, "has less than no bytes")
+        needed = _disk_bytes(member)
+        self._bytes += needed
+        self._holes += max(0, member.size - _stored_bytes(member)) if member.type in _PLAIN else 0
+        if f"{path}/".startswith(f"{self._wanted}/" if self._wanted else ""):
+            self._contents.stored += needed
+            self._contents.left_out.look(member)
+        if self._bytes > self._limits.bytes:
+            reason = f"exceeds the limit of {readable(self._limits.bytes)} for what the archive needs on a disk"
+            self._refuse(member, reason, TooLarge)
+        if self._holes > self._limits.holes:
+            reason = f"exceeds the limit of {readable(self._limits.holes)} for holes in sparse files of the archive"
+            self._refuse(member, reason)
 
     def _path(self, member: Any, name: str, what: str) -> str:
         """Return a path without empty parts. Raise Hostile for one that leads out of the top folder."""
@@ -492,7 +583,7 @@ class Judge:
 
     def __init__(self, title: str, top: str, deadline: Deadline) -> None:
         self._title = title
-        self._rules = Rules(title, top, Limits(1 << 62), deadline, True, Contents(), (), _STORED)
+        self._rules = Rules(title, top, Limits(_UNLIMITED), deadline, True, Contents(), (), _STORED)
         self._headers = Headers()
 
     def feed(self, block: bytes) -> None:
@@ -566,21 +657,64 @@ def _tar_command(owners: bool, special_modes: bool, sandboxed: bool) -> list[str
 
 
 def _extract(
-    tarball: str, folder: str, argv: list[str], deadline: Deadline, sandbox: Sandbox | None, writer: Sandbox | None
-) -> None:
-    """Let GNU tar unpack one tarball, that is read in one sandbox, and written in another. Raise ToolFailed, DeadlineExceeded or OSError."""
-    if writer is not None:
-        argv = writer.argv(argv, folder, deadline)
+    tarball: str,
+    folder: str,
+    argv: list[str],
+    deadline: Deadline,
+    sandbox: Sandbox | None,
+    writer: Sandbox | None,
+    reserve: int,
+) -> list[str]:
+    """Let GNU tar unpack one tarball, that is read in one sandbox, and written in another; return its warnings.
+
+    Raise ToolFailed, DeadlineExceeded or OSError.
+    """
+    if writer is not None:  # its files may be sparse, and larger than the disk: what they need was judged
+        argv = replace(writer, file_size=_UNLIMITED).argv(argv, folder, deadline)
     environment = clean_environment(LC_ALL="C")  # names are bytes
     with open_plain(tarball) as source, _decompressed(tarball, source, deadline, sandbox) as (stream, check):
         with Child(argv, stdin=stream, cwd=folder, environment=environment, name="tar") as tar:
             if stream is not source:
                 stream.close()  # tar alone reads it
-            try:
-                _check(tar, deadline, f"unpacking {tarball}")
-            finally:
+            with _ended_when_full(tar, folder, reserve):
+                try:
+                    _check(tar, deadline, f"unpacking {tarball}")
+                finally:
+                    tar.end()
+                check()
+            said = tar.stderr().splitlines()
+    more = [f"{len(said) - _WARNINGS} more warnings of tar"] if len(said) > _WARNINGS else []
+    return [printable(line) for line in said[:_WARNINGS]] + more
+
+
+@contextlib.contextmanager
+def _ended_when_full(tar: Child, folder: str, reserve: int) -> Iterator[None]:
+    """End a tar that unpacks into a folder when its disk has fewer bytes left than a reserve. Raise AltbackupError then."""
+    over, found = threading.Event(), []
+
+    def watch() -> None:
+        while not over.wait(_LOOK_AGAIN):
+            if (free := shutil.disk_usage(folder).free) < reserve:
+                found.append(free)
                 tar.end()
-            check()
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    try:
+        if reserve:
+            watcher.start()
+        yield
+    except AltbackupError as error:
+        if not found:
+            raise
+        free, kept = told_apart(found[0], reserve)
+        raise AltbackupError(
+            f"only {free} were left on the disk of {folder} while it was unpacked, less than the {kept} that stay free: it was ended"
+        ) from error
+    finally:
+        over.set()
+        if reserve:
+            watcher.join()
 
 
 def _settle_modes(folder: str, *, owners: bool, special_modes: bool) -> None:

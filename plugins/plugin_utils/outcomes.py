@@ -104,6 +104,13 @@ def _tree_name(result: Mapping[str, Any], node: str) -> str:
     return f"{item['source']} -> {item.get('node', node)}"
 
 
+def _title(result: Mapping[str, Any], node: str) -> str:
+    """Return whose a note is: `source -> target` for a source's copies on a target, which has those of several, else the node."""
+    place = _delegate(result, node)
+    of_pair = place and isinstance(result.get(str(result.get("ansible_loop_var") or "item")), Mapping)
+    return _tree_name(result, node) or (f"{node} -> {place}" if of_pair else place or node)
+
+
 def unreachable(result: Mapping[str, Any]) -> str:
     """Given the result of a call that did not get to its node, return why: the first line says what ssh said, if anything."""
     said = unframed(_text(result.get("msg"))).removeprefix("Task failed: ")
@@ -154,8 +161,9 @@ def record(state: Mapping[str, Any], registered: Mapping[str, Any], stage: str, 
         new["down"] = [*new["down"], *(peer for peer in dict.fromkeys(peers) if peer not in new["down"])]
         for entry in result.get("identities") or []:
             new["identities"] = {**new["identities"], f"{entry['role']} {place}": entry}
-        new["notes"] = [*new["notes"], *(f"{place}: {note}" for note in result.get("notes") or [])]
-        new["notes"] = [*new["notes"], *_left_alone(result, place)]
+        title = _title(result, node)
+        new["notes"] = [*new["notes"], *(f"{title}: {note}" for note in result.get("notes") or [])]
+        new["notes"] = [*new["notes"], *_left_alone(result, title)]
         if own:
             new["sent"] = {**new["sent"], **(result.get("sent") or {})}
             new["discovered"] = new["discovered"] and result.get("discovered") is not False
@@ -176,11 +184,11 @@ def record(state: Mapping[str, Any], registered: Mapping[str, Any], stage: str, 
     return new
 
 
-def _left_alone(result: Mapping[str, Any], place: str) -> list[str]:
+def _left_alone(result: Mapping[str, Any], title: str) -> list[str]:
     """Return a note for each tarball that purge did not count, as nothing vouches for it, unless it is a failure already."""
     failed = {entry.get("relpath") for entry in result.get("failures") or []}
     return [
-        f"{place}: {path} is not verified, so it does not count and was left alone: see why with check.yml and "
+        f"{title}: {path} is not verified, so it does not count and was left alone: see why with check.yml and "
         "altbackup_check_scope: all"
         for path in result.get("unverified") or []
         if path not in failed

@@ -163,9 +163,9 @@ def archives(outside: Path) -> dict[str, tuple[Callable[[], bytes], str]]:
         ),
         "bomb of headers": (
             lambda: stream([folder(), member(f"{TOP}/a", b"x", comment="x" * (80 << 20))]),
-            "bytes of headers",
+            "of headers before one member",
         ),
-        "bomb of zeros": (lambda: stream([folder()]) + bytes(80 << 20), "bytes of headers"),
+        "bomb of zeros": (lambda: stream([folder()]) + bytes(80 << 20), "of headers before one member"),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from integration.site import Site, tarballs_of, tree_of
 
 DAY = "2013/05/08/104701"

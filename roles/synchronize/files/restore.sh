@@ -600,7 +600,7 @@ decompress() {
 # Fail if anything in the archive at path would come to lie outside of its one top folder, or would not come out as it was.
 require_safe_names() {
     [ -n "$gnu" ] && note='' || note=', or is part of a name with a line break, which needs GNU tar'
-    why=$(decompress | {
+    why=$(decompress | count_capabilities | {
         "$tar" ${gnu:+--quoting-style=escape} -t -f - 2>./said || : >./failed
         cat >/dev/null # what follows the end of the archive
     } | awk '
@@ -612,6 +612,22 @@ require_safe_names() {
     [ ! -e ./failed ] || fail "$path cannot be read as an archive: $(head -n 3 ./said | tr '\n' ' ')Nothing was unpacked"
     [ -z "$why" ] || fail "${path##*/} holds $why, which does not lie in its one folder$note: nothing was unpacked"
     [ -n "$gnu" ] || require_plain
+}
+
+# Pass an archive on, and write how many of its files have capabilities, where these are to be left out.
+count_capabilities() {
+    # shellcheck disable=SC2015 # whatever fails, it is passed on
+    [ -n "$gnu" ] && [ -z "$special_modes" ] && command -v tee >/dev/null && mkfifo ./copy 2>/dev/null || {
+        cat
+        return
+    }
+    {
+        "$tar" --quoting-style=escape -tvv --xattrs "--xattrs-include=*" -f - 2>/dev/null
+        cat >/dev/null
+    } <./copy | grep -c '^  x: *[0-9]* security\.capability$' >>./capabilities &
+    tee ./copy
+    wait
+    rm -f ./copy
 }
 
 # Fail if a tar that is not GNU's would make something else of the archive at path: of these it ignores what it does not know.
@@ -780,6 +796,8 @@ settle_modes() {
     found=$(find ./unpacked ! -type f ! -type d ! -type l 2>/dev/null | head -n 1)
     [ -z "$found" ] || fail "${chosen##*/} holds ${found#./unpacked/}, a device or a named pipe: nothing was restored." \
         'If you trust its source, call again with --special-modes'
+    found=$(awk '{ found += $1 } END { if (found) print found }' ./capabilities 2>/dev/null)
+    [ -z "$found" ] || say "file capabilities of $found file(s) were left out: --special-modes brings them back"
     found=$(find ./unpacked -type f \( -perm -4000 -o -perm -2000 \) | head -n 1)
     [ -n "$found" ] || return 0
     find ./unpacked -type f \( -perm -4000 -o -perm -2000 \) -exec chmod ug-s {} + || fail 'setuid bits could not be taken away: nothing was restored'
@@ -827,8 +845,11 @@ hint() {
         return
     fi
     say "its owners are those of the backup, by number: look at them with ls -lnR $quoted"
+    if [ -n "$special_modes" ]; then
+        say 'where a user has another number here: give him that one (usermod -u, groupmod -g); chown would take setuid, setgid and capabilities away'
+        return
+    fi
     say "where a user has another number here: find $quoted -user OLD -exec chown -h NEW {} +, and the same with -group and chgrp"
-    [ -z "$special_modes" ] || say 'chown takes setuid, setgid and file capabilities away: note them first, and give them again'
 }
 
 # ---- the command line

@@ -123,9 +123,9 @@ def test_recomputed_sidecar_does_not_hide_damage(base: Path) -> None:
 
 def test_tarball_that_needs_more_than_the_limit_is_refused_with_the_numbers(base: Path) -> None:
     (reason,) = reasons(drill(base, names=["folders/thing"], limit=1000, fail=False))
-    assert "bytes are needed to unpack it, but" in reason
-    assert "are free in" in reason and "altbackup_drill_limit is 1000" in reason
-    assert drill(base, names=["folders/thing"], limit=5000)["failures"] == []
+    assert "more than 1.0 KiB are needed to unpack it, but" in reason
+    assert "are free in" in reason and "altbackup_drill_limit is 1.0 KiB" in reason
+    assert drill(base, names=["folders/thing"], limit=1 << 20)["failures"] == []
 
 
 def test_another_folder_can_be_given(base: Path, tmp_path: Path) -> None:

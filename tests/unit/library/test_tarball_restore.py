@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -293,6 +294,80 @@ def test_owner_group_and_label_go_to_all_and_the_mode_to_the_top(
     assert (destination / "sub").stat().st_mode & 0o7777 == 0o755
     assert (destination / "tool").stat().st_mode & 0o7777 == 0o4755
     assert os.lstat("/etc/passwd")[:6] == passwd[:6]
+
+
+CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
+
+
+@pytest.mark.parametrize("confined", [True, False])
+@pytest.mark.parametrize("owner", ["", "daemon"])
+def test_capabilities_come_back_when_asked_for_whoever_is_the_owner(
+    base: Base,
+    restore: Call,
+    tmp_path: Path,
+    destination: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: str,
+    confined: bool,
+) -> None:
+    live = tmp_path / "live"
+    live.mkdir()
+    for name in ("ping", "tool"):
+        (live / name).write_text("x")
+    os.setxattr(live / "ping", "security.capability", CAPABILITY)
+    (live / "tool").chmod(0o6755)
+    tarball = base.dump_one(item("folder", live, "small"))
+    if not confined:
+        monkeypatch.setattr(restore_module, "is_allowed", lambda *_: False)
+    result = restore(tarball, special_modes=True, owner=owner)
+    assert result["rc"] == 0 and not [note for note in result["notes"] if "left out" in note]
+    assert os.getxattr(destination / "ping", "security.capability") == CAPABILITY
+    assert (destination / "tool").stat().st_mode & 0o7777 == 0o6755
+    assert (destination / "ping").stat().st_uid == (1 if owner else os.getuid())
+
+
+def test_what_only_special_modes_bring_back_is_noted(
+    base: Base, restore: Call, tmp_path: Path, destination: Path
+) -> None:
+    live = tmp_path / "live"
+    (live / "bin").mkdir(parents=True)
+    for name in ("ping", "tool", "other"):
+        (live / "bin" / name).write_text("x")
+    os.setxattr(live / "bin" / "ping", "security.capability", CAPABILITY)
+    (live / "bin" / "tool").chmod(0o4755)
+    (live / "bin" / "other").chmod(0o2755)
+    tarball = base.dump_one(item("folder", live, "small"))
+    result = restore(tarball)
+    assert result["rc"] == 0 and os.listxattr(destination / "bin" / "ping") == []
+    bits, capabilities = [note for note in result["notes"] if "special_modes: true brings them back" in note]
+    if "file capabilities" in bits:
+        bits, capabilities = capabilities, bits
+    assert bits.startswith("left out setuid or setgid bits of small/bin/") and " and 1 more, " in bits
+    assert capabilities.startswith("left out file capabilities of small/bin/ping, ")
+    part = restore(tarball, destination=f"{destination}.ping", member="small/bin/ping")
+    assert [note for note in part["notes"] if "special_modes" in note] == [capabilities]
+
+
+def test_attributes_that_are_refused_are_named(
+    base: Base, restore: Call, tmp_path: Path, destination: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = tmp_path / "live"
+    live.mkdir()
+    for name in ("one", "two"):
+        (live / name).write_text("x")
+        os.setxattr(live / name, "trusted.mark", b"x")
+    tarball = base.dump_one(item("folder", live, "small"))
+    real = os.setxattr
+
+    def refuse(path: Any, name: Any, *arguments: Any, **options: Any) -> None:
+        if name == "trusted.mark":
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        real(path, name, *arguments, **options)
+
+    monkeypatch.setattr(os, "setxattr", refuse)
+    result = restore(tarball)
+    assert result["rc"] == 0
+    assert "trusted.mark of small/one and 1 more could not be set: Operation not supported" in result["notes"]
 
 
 @pytest.mark.parametrize(("key", "value"), [("owner", "nobody-here"), ("group", "no-such-group")])
@@ -839,9 +914,55 @@ def test_too_little_space_is_told_with_numbers_before_anything_is_written(
     (live / "random").write_bytes(os.urandom(1 << 20))
     tarball = base.dump_one(item("folder", live, "small"))
     with small_disk(tmp_path / "disk", "size=2m") as disk:
-        free = shutil.disk_usage(disk).free
-        refused(restore(tarball, destination=str(disk / "x")), f"bytes are needed below {disk}")
-        refused(restore(tarball, destination=str(disk / "x"), base="", step="prepare"), f"but only {free} are free")
+        refused(restore(tarball, destination=str(disk / "x")), f"are needed below {disk}")
+        refused(restore(tarball, destination=str(disk / "x"), base="", step="prepare"), "but only 2.000 MiB are free")
+        assert os.listdir(disk) == []
+
+
+@pytest.mark.parametrize("part", [False, True])
+def test_a_sparse_file_larger_than_the_disk_comes_back_where_its_data_fits(
+    base: Base, restore: Call, tmp_path: Path, part: bool
+) -> None:
+    live = tmp_path / "live"
+    live.mkdir()
+    with open(live / "sparse", "wb") as stream:
+        stream.write(b"begin")
+        stream.truncate(512 << 20)
+        stream.seek(300 << 20)
+        stream.write(b"middle")
+    tarball = base.dump_one(item("folder", live, "small"))
+    with small_disk(tmp_path / "disk", "size=8m") as disk:
+        options = {"member": "small/sparse", "kind": "folder"} if part else {}
+        place = disk / "x"
+        assert restore(tarball, destination=str(place), **options)["changed"]
+        found = place if part else place / "sparse"
+        assert found.stat().st_size == 512 << 20 and found.stat().st_blocks * 512 < 1 << 20
+        with open(found, "rb") as stream:
+            assert stream.read(5) == b"begin"
+            stream.seek(300 << 20)
+            assert stream.read(7) == b"middle\0"
+
+
+def test_a_part_needs_room_for_itself_alone(base: Base, restore: Call, tmp_path: Path) -> None:
+    live = tmp_path / "live"
+    live.mkdir()
+    (live / "large").write_bytes(os.urandom(16 << 20))
+    (live / "small").write_text("content")
+    tarball = base.dump_one(item("folder", live, "thing"))
+    with small_disk(tmp_path / "disk", "size=4m") as disk:
+        refused(restore(tarball, destination=str(disk / "x")), f"are needed below {disk}")
+        assert restore(tarball, destination=str(disk / "y"), member="thing/small")["changed"]
+        assert (disk / "y").read_text() == "content"
+
+
+def test_many_small_files_need_the_blocks_that_they_take(base: Base, restore: Call, tmp_path: Path) -> None:
+    live = tmp_path / "live"
+    live.mkdir()
+    for number in range(1500):
+        (live / f"{number}").write_text("x")
+    tarball = base.dump_one(item("folder", live, "thing"))
+    with small_disk(tmp_path / "disk", "size=4m") as disk:
+        refused(restore(tarball, destination=str(disk / "x")), f"are needed below {disk}")
         assert os.listdir(disk) == []
 
 

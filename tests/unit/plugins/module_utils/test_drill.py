@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.drills import Copies
 from helpers.original_trees import run_module
-from helpers.trees import needs_root, small_disk
+from helpers.trees import Base, item, needs_root, small_disk
 from helpers.waiting import wait_until
 
 from ansible_collections.altbackup.core.plugins.module_utils import drill as drill_module
+from ansible_collections.altbackup.core.plugins.module_utils import unpack
 from ansible_collections.altbackup.core.plugins.module_utils.drill import _Room, drill
 from ansible_collections.altbackup.core.plugins.module_utils.errors import AltbackupError, DeadlineExceeded
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
@@ -64,7 +68,56 @@ def test_a_full_disk_is_told_with_the_numbers(copies: Copies, tmp_path: Path) ->
         )
         assert list(disk.iterdir()) == []
         (failure,) = result["failures"]
-        assert "bytes are needed to unpack it, but" in failure["reason"] and "are free in" in failure["reason"]
+        assert "are needed to unpack it, but" in failure["reason"] and "of which 64 MiB stay free" in failure["reason"]
+
+
+@needs_root
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_sparse_file_larger_than_the_disk_is_proved_where_its_data_fits(
+    copies: Copies, tmp_path: Path, recorded: bool
+) -> None:
+    live = tmp_path / "live"
+    live.mkdir()
+    with open(live / "x", "wb") as stream:
+        stream.write(b"begin")
+        stream.truncate(512 << 20)
+    base = Base(tmp_path / "own")
+    base.dump_one(item("folder", live, "sparse"))
+    if not recorded:
+        shutil.rmtree(base.path / ".altbackup" / "records")
+    with small_disk(tmp_path / "disk", "size=80m") as disk:
+        result = drill(str(base.path), moment=NOW, sandbox=Sandbox(), deadline=Deadline(120), folder=str(disk))
+    assert result["failures"] == [] and len(result["proved"]) == 1
+    assert result["proved"][0]["facts"]["bytes"] == 512 << 20
+
+
+@needs_root
+def test_a_disk_that_others_fill_meanwhile_ends_the_unpacking(
+    copies: Copies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = drill_module.extract
+    monkeypatch.setattr(unpack, "_LOOK_AGAIN", 0.0)
+
+    def extract(*arguments: Any, **options: Any) -> None:
+        with open(disk / "of somebody else", "wb") as stream:
+            stream.write(bytes(75 << 20))
+        real(*arguments, **options)
+
+    monkeypatch.setattr(drill_module, "extract", extract)
+    live = tmp_path / "live"
+    live.mkdir()
+    for number in range(3000):
+        (live / f"{number}").write_text("x")
+    base = Base(tmp_path / "own")
+    base.dump_one(item("folder", live, "many"))
+    with small_disk(tmp_path / "disk", "size=90m") as disk:
+        result = drill(str(base.path), moment=NOW, sandbox=Sandbox(), deadline=Deadline(120), folder=str(disk))
+        assert os.listdir(disk) == ["of somebody else"]
+    (failure,) = result["failures"]
+    assert re.search(
+        r"only .* were left on the disk of .* while it was unpacked, less than the 16 MiB that stay free",
+        failure["reason"],
+    )
 
 
 def test_a_bug_that_one_item_meets_stops_no_other_and_leaves_nothing(

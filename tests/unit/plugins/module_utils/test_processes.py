@@ -133,6 +133,58 @@ def test_signal_ends_the_children_and_starts_no_more(items: int, number: int) ->
         assert f"signal {number} told this process to end: sh was not started" in printed
 
 
+_KILLED = r"""
+import os, sys, threading
+from ansible_collections.altbackup.core.plugins.module_utils.processes import Child, Deadline, end_with_children, find_tool
+
+end_with_children()
+folder = sys.argv[1]
+shell = f"sh -c 'echo $$ >>{folder}/pids; exec sleep 1000'"
+open(f"{folder}/shell", "w").write(f"#!/bin/sh\n{shell}\n")
+os.chmod(f"{folder}/shell", 0o755)
+commands = [
+    ["sh", "-c", f"trap '' TERM HUP INT; {shell}; sleep 1000"],
+    ["sh", "-c", f"{shell} & exec sleep 1000"],
+    ["tar", "--create", "--file=-", f"--use-compress-program={folder}/shell", "/etc/hostname"],
+    ["rsync", "-e", f"{folder}/shell", "/etc/hostname", "nowhere:/x"],
+]
+if os.geteuid() == 0:
+    commands.append(["setpriv", "--reuid=65534", "--clear-groups", "sleep", "1000"])
+
+def work(argv):
+    with Child([find_tool(argv[0]), *argv[1:]]) as child:
+        with open(f"{folder}/pids", "a") as stream:
+            stream.write(f"{child.process.pid}\n")
+        child.wait(Deadline())
+
+with Child(["true"]) as ended:
+    ended.wait(Deadline())
+for argv in commands:
+    threading.Thread(target=work, args=(argv,)).start()
+print(len(commands) + 4, flush=True)
+"""
+
+
+def test_children_and_their_own_die_with_a_process_that_is_killed(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    (tmp_path / "pids").touch()
+
+    def pids() -> list[int]:
+        return [int(line) for line in (tmp_path / "pids").read_text().split()]
+
+    command = [sys.executable, "-c", _KILLED, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as parent:
+        assert parent.stdout is not None
+        count = int(parent.stdout.readline())
+        try:
+            assert wait_until(lambda: len(pids()) == count)
+            assert all(map(is_running, pids()))
+        finally:
+            parent.kill()
+        assert parent.stdout.read() == ""  # nobody holds it any more
+    assert wait_until(lambda: not any(map(is_running, pids())))
+
+
 def test_child_leaves_nothing_behind_when_an_error_interrupts() -> None:
     with pytest.raises(ZeroDivisionError), Child(["sleep", "1000"]) as child:
         raise ZeroDivisionError

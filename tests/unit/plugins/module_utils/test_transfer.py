@@ -222,6 +222,51 @@ def test_source_that_never_offered_anything_can_be_reached_all_the_same(
         transfer.reach(peer, Deadline(30))
 
 
+_SSH = """
+echo x >> {folder}/tries
+if [ "$(wc -l < {folder}/tries)" -le {times} ]; then
+    echo 'ssh: Could not resolve hostname cms01: {said}' >&2
+    exit 255
+fi
+while [ "$1" != rsync ]; do shift; done
+exec "$@"
+"""
+
+
+@pytest.mark.parametrize("fetch", [False, True])
+@pytest.mark.parametrize("said", ["Temporary failure in name resolution", "Try again"])
+def test_a_name_server_that_fails_for_a_moment_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, fetch: bool
+) -> None:
+    monkeypatch.setattr(transfer, "_PAUSES", (0.01,))
+    make_tool(tmp_path / "bin", "ssh", _SSH.format(folder=tmp_path, times=2, said=said))
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    for folder in ("there", "here"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / ("there" if fetch else "here") / "file").write_text("content")
+    peer = Peer("cms01", str(tmp_path / "there"), host="cms01", connect_timeout=30)
+    assert transfer.carry(peer, str(tmp_path / "here"), ["file"], Deadline(60), fetch=fetch) > 0
+    assert (tmp_path / ("here" if fetch else "there") / "file").read_text() == "content"
+    assert (tmp_path / "tries").read_text() == "x\n" * 3
+
+
+@pytest.mark.parametrize(
+    ("said", "again"), [("Temporary failure in name resolution", True), ("Name or service not known", False)]
+)
+def test_a_name_that_stays_unknown_is_told_within_the_limit_of_a_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, again: bool
+) -> None:
+    monkeypatch.setattr(transfer, "_PAUSES", (0.2,))
+    make_tool(tmp_path / "bin", "ssh", _SSH.format(folder=tmp_path, times=1000, said=said))
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    peer = Peer("cms01", "/there", host="cms01", connect_timeout=1)
+    with pytest.raises(ToolFailed) as raised:
+        transfer.reach(peer, Deadline(60))
+    tries = len((tmp_path / "tries").read_text().split())
+    assert said in str(raised.value) and (tries > 1) == again
+    assert (f"(tried {tries} times in 1 s)" in str(raised.value)) == again
+
+
 @pytest.mark.parametrize("script", ["exec sleep 1000", "while sleep 0.05; do echo more; done"])
 def test_folder_that_does_not_answer_is_said_so_be_there_signs_of_life(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str

@@ -146,12 +146,27 @@ def test_records_add_up() -> None:
     assert state["notes"] == ["dayabay: a note"]
 
 
+@pytest.mark.parametrize(
+    ("item", "node", "title"),
+    [
+        ({"node": "cms01", "source": "dayabay", "role": "target"}, "cms01", "dayabay -> cms01"),
+        ({"node": "cms01", "source": "dayabay", "role": "target"}, "dayabay", "dayabay -> cms01"),
+        ({"node": "cms01", "base": "/x", "source": {"host": "x"}}, "dayabay", "dayabay -> cms01"),
+        ({"node": "dayabay", "source": "dayabay", "role": "source"}, "dayabay", "dayabay"),
+        ("cms01", "dayabay", "cms01"),
+    ],
+)
+def test_a_note_names_the_tree_that_it_is_of(item: object, node: str, title: str) -> None:
+    registered = {"results": [{"item": item, "ansible_loop_var": "item", "notes": ["a note"]}]}
+    assert outcomes.record({}, registered, "purge", node)["notes"] == [f"{title}: a note"]
+
+
 def test_what_purge_leaves_alone_is_told_once() -> None:
     found = {"unverified": ["svn/x/a", "svn/x/b"], "failures": [{"reason": "b does not match", "relpath": "svn/x/b"}]}
     state = outcomes.record({}, loop(found), "purge", "dayabay")
     assert len(state["failures"]) == 1
     (note,) = state["notes"]
-    assert note.startswith("cms01: svn/x/a is not verified")
+    assert note.startswith("dayabay -> cms01: svn/x/a is not verified")
 
 
 @pytest.mark.parametrize(

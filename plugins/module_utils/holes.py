@@ -1,0 +1,80 @@
+"""Holes of sparse files: found where the file system tells of them, and kept where files are copied."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+
+from .digest import CHUNK, open_plain
+from .errors import InvalidInput, naming
+from .layout import printable
+from .processes import Deadline
+from .units import readable
+
+MOST = 64 << 20
+"""Bytes of holes of all files of an item that a program may read or write as zeros: no program makes such files where it would"""
+
+
+def parts_of(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
+    """Given an open file and its size, yield (offset, bytes) of what is no hole in it. Raise OSError."""
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(descriptor, end, os.SEEK_DATA)
+            end = min(os.lseek(descriptor, start, os.SEEK_HOLE), size)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # only a hole is left
+                return
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                raise
+            start, end = end, size  # this file system tells of none
+        if start < end:
+            yield start, end - start
+
+
+def holes_in(path: str | bytes, status: os.stat_result | None = None) -> int:
+    """Given the path of something, return the bytes that are holes in it, 0 unless it is a plain file with such. Raise OSError."""
+    status = os.lstat(path) if status is None else status
+    if not stat.S_ISREG(status.st_mode) or status.st_blocks * 512 >= status.st_size:
+        return 0
+    with open_plain(os.fsdecode(path)) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        return size - sum(length for _, length in parts_of(stream.fileno(), size))
+
+
+def copy_file(source: str, destination: str, deadline: Deadline | None = None) -> None:
+    """Copy the content of a plain file into a new one, without its holes. Raise OSError or DeadlineExceeded."""
+    with open_plain(source) as stream, open(destination, "xb") as copy, naming(destination):
+        size = os.fstat(stream.fileno()).st_size
+        for start, length in parts_of(stream.fileno(), size):
+            stream.seek(start)
+            copy.seek(start)
+            left = length
+            while left > 0 and (block := stream.read(min(CHUNK, left))):
+                copy.write(block)
+                left -= len(block)
+                if deadline is not None:
+                    deadline.remaining()
+        copy.truncate(size)
+
+
+class Holes:
+    """Counts those of files that a program reads or writes whole, as zeros."""
+
+    def __init__(self, title: str, program: str) -> None:
+        self._title = title
+        self._program = program
+        self._total = 0
+
+    def add(self, path: str, status: os.stat_result) -> None:
+        """Take a file. Raise InvalidInput where all have more than there may be, or OSError."""
+        found = holes_in(path, status)
+        self._total += found
+        if self._total > MOST:
+            raise InvalidInput(
+                f"{self._title}: {printable(path)} is sparse: {readable(found)} of its {readable(status.st_size)} are holes, which "
+                f"{self._program} would read and write as zeros. No more than {readable(MOST)} are (in all files together), since no program "
+                "leaves holes there: see where they come from, and put the file right or away"
+            )
