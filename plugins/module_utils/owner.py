@@ -77,6 +77,15 @@ def require_no_source(tree: Tree, target: Owner) -> None:
         raise BaseUnusable(_among_copies(tree.base, known[1], target, path))
 
 
+def source_of(tree: Tree) -> str:
+    """Given a source's own tree, return the source's name as its first run wrote it; empty where none did, or preflight says what is wrong."""
+    try:
+        known = _known(owner_path(tree))
+    except (BaseUnusable, OSError):
+        return ""
+    return known[1].name if known is not None and known[1].role == "source" else ""
+
+
 def _shared(base: str, owner: Owner, known: Owner, path: str) -> str:
     both = (
         "two copies would be one" if (known.role, owner.role) == ("target", "target") else "each would take the other's"
