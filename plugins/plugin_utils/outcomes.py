@@ -73,6 +73,8 @@ def failures_of(registered: Mapping[str, Any], stage: str, node: str) -> list[di
             }
             whole["delegate"] = delegate or str(entry.get("delegate") or "")
             whole["tree"] = _tree_name(result, node)
+            if delegate and entry.get("node") == delegate:  # it says so of itself, to each source that asks it
+                whole.update(node=delegate, delegate="", tree="")
             found.append(whole)
     return found
 

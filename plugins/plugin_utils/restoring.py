@@ -272,6 +272,7 @@ def _searches(orders: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> d
     return {
         node: [
             {"source": source, "base": base_of(plan, node, source), "keys": sorted(keys)}
+            | ({"own": True} if node == source else {})
             for source, keys in trees.items()
         ]
         for node, trees in found.items()

@@ -181,7 +181,7 @@ def test_only_nodes_that_may_hold_what_is_ordered_are_searched() -> None:
     assert planned["searches"] == {
         "sdu": [{"source": "dayabay", "base": "/copies/dayabay", "keys": ["folders/svnsetup", "svn/dybsvn"]}],
         "cms01": [{"source": "dayabay", "base": "/copies/dayabay", "keys": ["folders/svnsetup"]}],
-        "dayabay": [{"source": "dayabay", "base": "/backup", "keys": ["folders/svnsetup"]}],
+        "dayabay": [{"source": "dayabay", "base": "/backup", "keys": ["folders/svnsetup"], "own": True}],
     }
 
 
