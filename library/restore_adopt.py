@@ -70,10 +70,12 @@ def run(paths: list, check_mode: bool) -> dict:
     adopted, notes, failures = [], [], []
     for path in paths:
         try:
-            if adopt(path, check_mode=check_mode):
-                adopted.append(path)
-                notes.append(f"{'would adopt' if check_mode else 'adopted'} {path}: it is live data from now on")
-            else:
+            marked = adopt(path, check_mode=check_mode)
+            adopted += [each for each in marked if each not in adopted]
+            for each in marked:
+                more = "it is" if each == path else f"{path}, and all else that was restored there, is"
+                notes.append(f"{'would adopt' if check_mode else 'adopted'} {each}: {more} live data from now on")
+            if not marked and not any(path.startswith(f"{each}/") for each in adopted):
                 notes.append(f"{path} has no marker of a restore: it is live data already")
         except (AltbackupError, OSError) as error:
             failures.append(failure("restore", error))

@@ -16,7 +16,8 @@ description:
   - Reads the tarball and compares it with its dna, unpacks it into a private folder beside the destination, proves that what came out is what its kind
     ought to be, and gives it its place by one rename. What a tarball holds is taken for hostile until it is proven.
   - What stands at the destination is left alone, and that is a failure, unless it is to be moved aside.
-  - A marker beside what was restored keeps it from being dumped, until M(altbackup.core.restore_adopt) removes it.
+  - A marker beside what was restored keeps it from being dumped, until M(altbackup.core.restore_adopt) removes it. With O(member) there is one only
+    where that makes an item of this host doubtful, beside that item; see RV(marked).
   - A killed call leaves what stood there or the new thing, whole. The next call removes what else is left, and reports it.
 requirements:
   - GNU tar, C(zstd) or C(gzip); C(svnadmin) for kind V(svn), C(git) for kind V(git)
@@ -50,6 +51,15 @@ options:
     description: The base of this host's own tarballs, if it is a source. While a dump works there nothing takes its place.
     type: path
     default: ''
+  live_items:
+    description: What is backed up on this host, each a mapping of kind and path; for RV(marked).
+    type: list
+    elements: dict
+    default: []
+  live_discover:
+    description: The folders of this host in which items are discovered, by kind; for RV(marked).
+    type: dict
+    default: {}
   record:
     description: What the dump recorded of the item, with which the proof compares.
     type: dict
@@ -142,6 +152,11 @@ aside:
   returned: always
   type: str
   sample: /home/scm/svn/dybsvn.20130511-090000
+marked:
+  description: What a marker stands beside, so that it is not dumped until it is adopted; empty if nothing.
+  returned: always
+  type: str
+  sample: /home/scm/svn/dybsvn
 incoming:
   description: The folder in which tarballs of other nodes are to arrive, after step V(prepare).
   returned: always
@@ -195,6 +210,7 @@ EMPTY = {
     "changed": False,
     "destination": "",
     "aside": "",
+    "marked": "",
     "incoming": "",
     "needed": 0,
     "free": 0,
@@ -243,6 +259,8 @@ def main() -> None:
             "tarballs": {"type": "list", "elements": "dict", "required": True},
             "record": {"type": "dict", "default": {}},
             "origin": {"type": "dict", "default": {}},
+            "live_items": {"type": "list", "elements": "dict", "default": []},
+            "live_discover": {"type": "dict", "default": {}},
             "replace": {"type": "str", "choices": list(REPLACE), "default": "refuse"},
             "consent": {"type": "bool", "default": False},
             "special_modes": {"type": "bool", "default": False},

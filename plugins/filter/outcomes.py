@@ -28,6 +28,7 @@ def outcome(hostvars: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, A
         {
             "failures": outcomes.all_failures(states.values()),
             "fine": outcomes.summary(plan, states),
+            "purged": outcomes.purges(states.values()),
             "inventory": one_line(", ".join(map(str, context.CLIARGS.get("inventory") or ()))),
         }
     )

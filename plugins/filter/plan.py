@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, TypeVar
 
+from ansible import context
 from ansible.errors import AnsibleError, AnsibleFilterError
 from ansible.utils import unsafe_proxy
 from jinja2.exceptions import TemplateError
@@ -18,6 +19,7 @@ from ..plugin_utils import plan as plans
 from ..plugin_utils.results import read_value
 from ..plugin_utils.run_identity import identify_run
 from ..plugin_utils.settings import PREFIX, Unreadable, is_ours, meant, validate
+from ..plugin_utils.yaml_text import uncut
 
 try:
     from ansible.template import trust_as_template as _trust  # noqa: F401
@@ -122,11 +124,16 @@ def read_host(variables: Mapping[str, Any], only: str = "") -> dict[str, Any]:
             found[name] = None  # it is its name that is wrong
         elif name == only or (not only and (name.startswith(PREFIX) or name in CONNECTION)):
             try:
-                found[name] = plain(variables[name], strict=True)
+                found[name] = _whole(name, plain(variables[name], strict=True))
             except (AnsibleError, TemplateError) as error:
                 hint = f"to see why: ansible HOST -m ansible.builtin.debug -a var={name}"
                 found[name] = Unreadable(f"{explain(error)}; {hint}")
     return found
+
+
+def _whole(name: str, value: Any) -> Any:
+    """Return a value as it was given with -e, of which Ansible took what stands before the first blank."""
+    return uncut(name, value, map(str, context.CLIARGS.get("extra_vars") or ())) if isinstance(value, str) else value
 
 
 def explain(error: Exception) -> str:

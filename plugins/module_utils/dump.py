@@ -32,6 +32,7 @@ from .gitignore import Patterns
 from .items import CATEGORIES, Item, find_problems
 from .kinds import Arrangement, Context, Kind, Prepared, Verdict, give_folder, opened, own_folder, walk
 from .layout import PROOF, TEMPORARY, Tarball, Tree, describe, describe_as, parse_filename, scan, tarball_filename
+from .owner import source_of
 from .processes import Child, Deadline
 from .publish import (
     link,
@@ -498,7 +499,7 @@ def require_readable(paths: Sequence[str]) -> None:
 def _predict(work: _Dump) -> None:
     """Find out what a dump of this item would give now."""
     item, context, form, outcome = work.item, work.context, work.form, work.outcome
-    outcome.notes += require_adopted(item.path, item.key)
+    outcome.notes += require_adopted(item.path, item.key, source_of(context.tree))
     revision = None
     if item.key != CONTROLLER_KEY:  # its folder is made by the dump itself
         with _Reading(work, predicted=True) as reading:
@@ -544,7 +545,7 @@ def _dump_item(work: _Dump) -> None:
     """Make, or find unchanged, the item's tarball under this stamp."""
     item, context, outcome = work.item, work.context, work.outcome
     start = time.monotonic()
-    outcome.notes += require_adopted(item.path, item.key)
+    outcome.notes += require_adopted(item.path, item.key, source_of(context.tree))
     _complete_leftovers(context.tree, item, outcome)
     stored = _stored_under(context, item)
     if stored:

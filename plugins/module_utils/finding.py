@@ -10,12 +10,13 @@ from .errors import AltbackupError
 from .failures import explain
 from .layout import MARKER, Tarball, Tree, open_tree, scan
 from .locks import Run, unclaimed
+from .owner import Owner, require_owner
 from .publish import read_record
 from .seeing import is_folder
 
 
 def find(trees: Sequence[Mapping[str, Any]], run: Run | None) -> dict[str, Any]:
-    """Given trees (source, base, keys of items), return what each holds of those items, newest last.
+    """Given trees (source, base, keys of items, and `own` for that of the source itself), return what each holds of those items, newest last.
 
     What is wrong with a tree is in its `problem`, no failure: another node may hold the same.
     """
@@ -32,6 +33,8 @@ def _find_in(wanted: Mapping[str, Any], run: Run | None) -> dict[str, Any]:
     }
     try:
         tree = open_tree(str(wanted["base"]))
+        if wanted.get("own"):
+            require_owner(tree, Owner("source", str(wanted["source"])))
         with unclaimed(tree, run):
             found = scan(tree, keys=set(wanted["keys"])).tarballs
             result["tarballs"] = [

@@ -21,7 +21,7 @@ from .items import Item, parse_item
 from .layout import MARKER, Scan, open_tree, scan
 from .leftovers import remove_leftovers
 from .locks import Run, held
-from .owner import Owner, identify, require_no_source
+from .owner import Owner, Taken, identify, require_no_source
 from .processes import Deadline, find_tool
 from .publish import require_writable
 from .seeing import is_folder
@@ -119,8 +119,13 @@ def inspect(
         estimates, unseen = _estimate(bases[0], answers, trees)
         reasons += missing_space(estimates)
         result["failures"] += unseen
-    result["failures"] = [*(failure(_STAGE, reason) for reason in reasons), *result["failures"]]
+    result["failures"] = [*map(_failure, reasons), *result["failures"]]
     return result
+
+
+def _failure(reason: str | BaseException) -> dict[str, Any]:
+    """Return a failure; one that is of this node alone, whoever asks it, bears its name."""
+    return {**failure(_STAGE, reason), **({"node": reason.owner.name} if isinstance(reason, Taken) else {})}
 
 
 def _silent(bases: Sequence[str], inner: Sequence[str], paths: Sequence[str], seconds: float) -> dict[str, str]:

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import stat
 import time
 from dataclasses import dataclass
@@ -40,6 +41,14 @@ class Owner:
         return f"{self.role} {one_line(self.name)}"
 
 
+class Taken(BaseUnusable):
+    """A base that another owner has; `owner` is who takes it for his own."""
+
+    def __init__(self, text: str, owner: Owner) -> None:
+        super().__init__(text)
+        self.owner = owner
+
+
 def owner_path(tree: Tree) -> str:
     """Return where it is written whose a tree is: in its marker; of one below a marker, in a folder of that."""
     return os.path.join(tree.private, "owners", tree.source) if tree.source else os.path.join(tree.private, "owner")
@@ -56,11 +65,11 @@ def identify(tree: Tree, owner: Owner, *, claim: bool) -> dict[str, Any]:
     if tree.source:  # below the marker of a target lie its copies
         above = _known(os.path.join(tree.private, "owner"))
         if above is not None and above[1].role == "target":
-            raise BaseUnusable(_among_copies(tree.base, owner, above[1], os.path.join(tree.private, "owner")))
+            raise Taken(_among_copies(tree.base, owner, above[1], os.path.join(tree.private, "owner")), owner)
     path = owner_path(tree)
     known = (_claimed(tree, path, owner) if claim else None) or _known(path)
     if known is not None and known[1] != owner:
-        raise BaseUnusable(_shared(tree.base, owner, known[1], path))
+        raise Taken(_shared(tree.base, owner, known[1], path), owner)
     found = {"base": tree.base, "role": owner.role, "name": owner.name, "id": known[0] if known else ""}
     try:
         status = os.stat(tree.base)
@@ -77,14 +86,31 @@ def require_no_source(tree: Tree, target: Owner) -> None:
         raise BaseUnusable(_among_copies(tree.base, known[1], target, path))
 
 
+def require_owner(tree: Tree, owner: Owner) -> None:
+    """Given a tree and who has it for his own, raise BaseUnusable if it is known to be another one's, or OSError."""
+    path = owner_path(tree)
+    known = _known(path)
+    if known is not None and known[1] != owner:
+        raise Taken(_shared(tree.base, owner, known[1], path), owner)
+
+
+def source_of(tree: Tree) -> str:
+    """Given a source's own tree, return the source's name as its first run wrote it; empty where none did, or preflight says what is wrong."""
+    try:
+        known = _known(owner_path(tree))
+    except (BaseUnusable, OSError):
+        return ""
+    return known[1].name if known is not None and known[1].role == "source" else ""
+
+
 def _shared(base: str, owner: Owner, known: Owner, path: str) -> str:
     both = (
         "two copies would be one" if (known.role, owner.role) == ("target", "target") else "each would take the other's"
     )
     return (
         f"{base} is the base of {known}, as {path} says, but {owner} has it for its own, too: {both}. Do both names lead to one machine "
-        f"(ansible_host), or to one shared file system? Give each a base of its own. If {owner} has taken the place of {known}, or this disk "
-        f"is a copy of another one, remove {path}: the next run writes it anew"
+        f"(ansible_host), or to one shared file system? Give each a base of its own. If {known} is now called {owner.name}, or this disk is "
+        f"a copy of another one, do this on that machine, once: rm {shlex.quote(path)}   The next run writes it anew"
     )
 
 

@@ -382,15 +382,20 @@ def _require_same_parent(work: Work) -> None:
             )
 
 
-def place(work: Work, new: str, *, aside: str = "", marker: str, deadline: Deadline) -> None:
+def place(work: Work, new: str, *, aside: str = "", marker: str, deadline: Deadline, marked: str | None = None) -> None:
     """Given something in a work folder, give it its place at the destination, with its marker, all of it flushed.
 
-    What stands there goes to the path `aside`, in the same folder; without that nothing may stand there. Raise AltbackupError or
-    OSError: then what stood there still does, or the work folder stays for the next attempt to put that right.
+    The marker stands beside `marked`, by default the destination; there is none if that is empty. What stands at the destination goes
+    to the path `aside`, in the same folder; without that nothing may stand there. Raise AltbackupError or OSError: then what stood
+    there still does, or the work folder stays for the next attempt to put that right.
     """
     destination = work.destination
+    marked = destination if marked is None else marked
     _require_place(work.parent, destination, aside)
-    require_marker_place(work.parent, destination)
+    with _beside(work, marked) as folder:
+        if marked:
+            require_marker_place(folder, marked)
+        before = marker_text(folder, marked) if marked else None
     run([find_tool("sync"), "-f", work.path], what=f"flushing {work.title}", deadline=deadline)
     _require_same_parent(work)
     journal = {
@@ -398,11 +403,15 @@ def place(work: Work, new: str, *, aside: str = "", marker: str, deadline: Deadl
         "new": _inode(os.path.dirname(new), os.path.basename(new)),
         "old": inode_of(work.parent, work.name),
         "aside": os.path.basename(aside),
-        "marker": marker_text(work.parent, destination),
+        "marked": marked,
+        "marker": before,
     }
     _write_json(work.state, _JOURNAL, journal)
     try:
-        write_marker(work.descriptor, work.parent, destination, marker)
+        if marked:
+            with _beside(work, marked) as folder:
+                write_marker(work.descriptor, folder, marked, marker)
+                _flush(folder)
         with _holder(work, journal) as (folder, name):
             if journal["old"]:
                 _exchange(work, folder, name)
@@ -465,15 +474,36 @@ def _settle(work: Work, journal: dict[str, Any]) -> tuple[bool, list[str]]:
         if inode_of(work.descriptor, _OLD) is not None:
             _renameat2(work.descriptor, _OLD, work.parent, work.name, _NOREPLACE)
             notes.append(f"moved what stood at {destination} back, where a killed restore had taken it away")
-        before = journal.get("marker")
-        if isinstance(before, str):
-            write_marker(work.descriptor, work.parent, destination, before)
-        else:
-            with contextlib.suppress(AltbackupError):  # no file: it is not ours
-                remove_marker(work.parent, destination)
+        _unmark(work, str(journal.get("marked", destination)), journal.get("marker"))
     _flush(work.parent)
     remove_if_there(f"{_opened(work.state)}/{_JOURNAL}")
     return placed, notes
+
+
+@contextlib.contextmanager
+def _beside(work: Work, marked: str) -> Iterator[int]:
+    """Yield the open folder in which the marker of something stands. Raise AltbackupError or OSError."""
+    folder = os.path.dirname(marked)
+    if folder == os.path.dirname(work.destination) or not marked:
+        yield work.parent
+        return
+    with walked(folder) as (steps, missing):
+        if missing:
+            raise AltbackupError(f"{folder} was taken away while {work.destination} was being restored")
+        yield steps[-1].descriptor
+
+
+def _unmark(work: Work, marked: str, before: object) -> None:
+    """Let the marker beside something be as it was before."""
+    if not marked:
+        return
+    with _beside(work, marked) as folder:
+        if isinstance(before, str):
+            write_marker(work.descriptor, folder, marked, before)
+        else:
+            with contextlib.suppress(AltbackupError):  # no file: it is not ours
+                remove_marker(folder, marked)
+        _flush(folder)
 
 
 def _put_aside(work: Work, journal: dict[str, Any], aside: str) -> bool:

@@ -21,6 +21,7 @@ from typing import Any
 from .attributes import Attributes
 from .differences import find_differences, summarize_differences, unified_diff
 from .digest import CHUNK, DIGEST_LENGTHS, limited, open_plain
+from .doubtful import marked_path
 from .errors import AltbackupError, BaseUnusable, DigestMismatch, Hostile, InvalidInput
 from .items import CATEGORIES, nearest
 from .layout import open_tree, parse_filename, plain_status, printable, read_state, split_relpath
@@ -30,7 +31,7 @@ from .processes import Deadline, find_tool
 from .proofs import prove
 from .publish import verify
 from .replacing import Work, clear, discard, is_left, nearest_folder, place, require_place, stands_beside, working
-from .restored import serialize_marker
+from .restored import read_marker, serialize_marker
 from .sandbox import Sandbox, for_unpacking, is_allowed
 from .sidecar import Dna
 from .stamps import parse_stamp
@@ -77,6 +78,10 @@ class Order:
     """The tree that holds the tarballs if that is on this node; empty if they arrive in the work folder"""
     live_base: str = ""
     """Where this host's own dumps go, if it is a source"""
+    live_items: tuple[Mapping[str, Any], ...] = ()
+    """What is backed up on this host: mappings of kind and path"""
+    live_discover: Mapping[str, str] = field(default_factory=dict)
+    """{kind: folder} in which such things are discovered"""
     record: Mapping[str, Any] = field(default_factory=dict)
     member: str = ""
     replace: str = "refuse"
@@ -131,6 +136,10 @@ def parse_order(values: Mapping[str, Any], stamp: str) -> Order:
         record=values.get("record") or {},
         proof_user=str(values.get("proof_user") or "nobody"),
         aside=aside if texts["replace"] == "move_aside" else "",
+        live_items=tuple(
+            {"kind": str(item["kind"]), "path": str(item["path"])} for item in values.get("live_items") or ()
+        ),
+        live_discover={str(kind): str(folder) for kind, folder in (values.get("live_discover") or {}).items()},
         **texts,  # type: ignore[arg-type]
         **flags,  # type: ignore[arg-type]
     )
@@ -298,7 +307,7 @@ def abandon(order: Order) -> dict[str, Any]:
 
 
 def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, show_lines: bool) -> dict[str, Any]:
-    result: dict[str, Any] = {"changed": True, "notes": [], "proof": {}, "aside": "", "diff": ""}
+    result: dict[str, Any] = {"changed": True, "notes": [], "proof": {}, "aside": "", "diff": "", "marked": ""}
     keeper: Sandbox | None = for_unpacking(order.special_modes)
     if keeper is not None and not is_allowed(keeper, deadline):
         keeper = None
@@ -331,9 +340,24 @@ def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, s
             return {**result, "changed": show_lines, "refused": _without_consent(order, summarize_differences(found))}
     with _no_dump(order, run):
         _check_destination(order)  # once more: unpacking took its time, and a database may have been opened since
-        place(work, new, aside=order.aside, marker=serialize_marker(order.origin), deadline=deadline)
-    result["aside"] = order.aside if there else ""
+        marked = marked_path(
+            order.destination,
+            new,
+            member=bool(order.member),
+            items=order.live_items,
+            discover=order.live_discover,
+        )
+        place(work, new, aside=order.aside, marker=_marker(order, marked), deadline=deadline, marked=marked)
+    result.update(marked=marked, aside=order.aside if there else "")
     return result
+
+
+def _marker(order: Order, marked: str) -> str:
+    """Return the text of the marker beside something. One that is there and tells of another part makes all of it doubtful."""
+    known = read_marker(marked) if marked else None
+    other = known is not None and (known["path"] or marked) != order.destination
+    path = marked if other else order.destination
+    return serialize_marker({**order.origin, "path": path, "member": order.member})
 
 
 def _unpack(

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import secrets
 import stat
 from collections.abc import Mapping
 from typing import Any
 
 from .digest import open_plain
 from .errors import AltbackupError, naming
-from .layout import RESTORED
+from .layout import RESTORED, TEMPORARY
 from .opened import is_trusted, owner_name, walked
 from .publish import flush_folder
 from .seeing import is_impossible, looking_at, status_of, unseen
 
-KEYS = ("source", "item", "stamp", "dig", "node", "host", "when", "by")
+KEYS = ("source", "item", "member", "stamp", "dig", "node", "host", "path", "when", "by")
 _TEMPORARY = "marker"
 _LONGEST = 65536
 _LONGEST_VALUE = 300
@@ -67,35 +69,78 @@ def _plain(value: object) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-def require_adopted(path: str, key: str) -> list[str]:
-    """Given an item's path and its key, raise AltbackupError if it is a restored copy that nobody adopted; else return notes.
+def require_adopted(path: str, key: str, source: str = "") -> list[str]:
+    """Given an item's path, its key and its source, raise AltbackupError if it is a restored copy that nobody adopted, or has one; else return notes.
 
     A marker counts if root, this user or the owner of the item made it: nobody else decides what is backed up.
     Raise AltbackupError also where that cannot be known.
     """
-    try:
-        status = os.lstat(marker_path(path))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        if is_impossible(marker_path(path), error):
-            return []
-        raise unseen(path, error) from error
     seen = (status_of(path, follow=False), status_of(path))
     owners = {entry.st_uid for entry in seen if entry is not None}
-    if not is_trusted(status.st_uid) and status.st_uid not in owners:
-        return [
-            f"{marker_path(path)} was not obeyed: {owner_name(status.st_uid)} made it, who is neither root nor the owner of {path}; remove it"
-        ]
-    marker = read_marker(path)
-    if marker is None:
-        return []
-    adopt = json.dumps({"altbackup_adopt": [f"{marker['host'] or 'SOURCE'}/{key}"]})
-    raise AltbackupError(
-        f"{path} is a copy that was restored at {marker['when'] or 'an unknown time'} by {marker['by'] or 'somebody'}: "
-        f"{marker['item'] or 'an unknown item'} of {marker['source'] or 'an unknown source'}, {marker['stamp'] or 'of an unknown stamp'}, "
-        f"taken from {marker['node'] or 'an unknown node'}. It is not backed up until it is adopted as the live one: "
-        f"ansible-playbook -i INVENTORY playbooks/restore.yml -e '{adopt}'"
+    notes = []
+    for marked in _places(path):
+        status = _marker_status(marked)
+        if status is None:
+            continue
+        if not is_trusted(status.st_uid) and status.st_uid not in owners:
+            notes.append(
+                f"{marker_path(marked)} was not obeyed: {owner_name(status.st_uid)} made it, who is neither root nor the owner of {path}; remove it"
+            )
+            continue
+        marker = read_marker(marked)
+        if marker is not None and _concerns(marker, marked, path):
+            raise AltbackupError(_complaint(marker, marked, path, f"{source or marker['host'] or 'SOURCE'}/{key}"))
+    return notes
+
+
+def _places(path: str) -> list[str]:
+    """Return the paths beside which a marker of an item can stand: its own, and those of the folders that it lies in."""
+    found = [os.path.normpath(path)]
+    while len(above := os.path.dirname(found[-1])) > 1:
+        found.append(above)
+    return found
+
+
+def _marker_status(path: str) -> os.stat_result | None:
+    try:
+        return os.lstat(marker_path(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        if is_impossible(marker_path(path), error):
+            return None
+        raise unseen(path, error) from error
+
+
+def _concerns(marker: Mapping[str, str], marked: str, path: str) -> bool:
+    """Return whether what a marker beside something tells of is in an item, or the item is in it; one that tells nothing is of all of it."""
+    if marked == os.path.normpath(path):
+        return True
+    return _is_related(marker["path"] or marked, path)
+
+
+def _is_related(one: str, other: str) -> bool:
+    return _is_within(one, other) or _is_within(other, one)
+
+
+def _is_within(path: str, above: str) -> bool:
+    return path == above or path.startswith(above.rstrip("/") + "/")
+
+
+def _complaint(marker: Mapping[str, str], marked: str, path: str, adopted: str) -> str:
+    """Return why an item is not backed up, and the command that changes that."""
+    place = marker["path"] if _is_related(marker["path"] or "/", path) else path
+    place = place or marked
+    member = f"{marker['member']} of " if marker["member"] else ""
+    where = "" if place == path else " lies in" if _is_within(path, place) else " holds"
+    what = f"{path}{where} {place}, a copy that" if where else f"{path} is a copy that"
+    more = f" (that adopts all of {place})" if where == " lies in" else ""
+    command = json.dumps({"altbackup_adopt": [adopted]})
+    return (
+        f"{what} was restored at {marker['when'] or 'an unknown time'} by {marker['by'] or 'somebody'}: "
+        f"{member}{marker['item'] or 'an unknown item'} of {marker['source'] or 'an unknown source'}, {marker['stamp'] or 'of an unknown stamp'}, "
+        f"taken from {marker['node'] or 'an unknown node'}. It is not backed up until it is adopted as the live one{more}: "
+        f"ansible-playbook -i INVENTORY playbooks/restore.yml -e '{command}'"
     )
 
 
@@ -112,19 +157,33 @@ def marker_text(folder: int, path: str) -> str | None:
 
 
 def write_marker(private: int, folder: int, path: str, text: str) -> None:
-    """Given an open private folder on the same file system, the open folder of a copy, the copy's path and a text, write its marker.
+    """Given an open private folder, the open folder of a copy, the copy's path and a text, write its marker.
 
-    It takes the place of any file or link of its name. Raise OSError.
+    It takes the place of any file or link of its name. The private folder is used where it is on the same file system. Raise OSError.
     """
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(_TEMPORARY, dir_fd=private)
-    descriptor = os.open(_TEMPORARY, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=private)
+    name = os.path.basename(marker_path(path))
     with naming(marker_path(path)):
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.rename(_TEMPORARY, os.path.basename(marker_path(path)), src_dir_fd=private, dst_dir_fd=folder)
+        _write(private, _TEMPORARY, text)
+        try:
+            os.rename(_TEMPORARY, name, src_dir_fd=private, dst_dir_fd=folder)
+            return
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            os.unlink(_TEMPORARY, dir_fd=private)
+        beside = f"{TEMPORARY}{secrets.token_hex(16)}"
+        _write(folder, beside, text)
+        os.rename(beside, name, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def _write(folder: int, name: str, text: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def remove_marker(folder: int, path: str) -> bool:
@@ -150,16 +209,29 @@ def require_marker_place(folder: int, path: str) -> bool:
     return True
 
 
-def adopt(path: str, *, check_mode: bool = False) -> bool:
-    """Given the path of a copy, remove its marker; return whether there was one. Raise AltbackupError or OSError."""
-    marker = marker_path(os.path.normpath(path))
-    with looking_at(path), walked(os.path.dirname(marker)) as (steps, missing):
+def adopt(path: str, *, check_mode: bool = False) -> list[str]:
+    """Given the path of a copy, remove its marker, and that of a folder that it was restored with.
+
+    Return the paths that had one. Raise AltbackupError or OSError.
+    """
+    path = os.path.normpath(path)
+    found = [path, *(marked for marked in _places(path)[1:] if _is_adopted_with(marked, path))]
+    return [marked for marked in found if _adopt(marked, check_mode)]
+
+
+def _is_adopted_with(marked: str, path: str) -> bool:
+    marker = read_marker(marked) if _marker_status(marked) is not None else None
+    return marker is not None and _concerns(marker, marked, path)
+
+
+def _adopt(path: str, check_mode: bool) -> bool:
+    with looking_at(path), walked(os.path.dirname(path)) as (steps, missing):
         if missing:
             return False
         folder = steps[-1].descriptor
         if check_mode:
-            return require_marker_place(folder, os.path.normpath(path))
-        removed = remove_marker(folder, os.path.normpath(path))
+            return require_marker_place(folder, path)
+        removed = remove_marker(folder, path)
         if removed:
             with contextlib.suppress(PermissionError):
                 flush_folder(f"/proc/self/fd/{folder}")

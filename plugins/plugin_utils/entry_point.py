@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from ..module_utils.errors import InvalidInput
 from ..module_utils.visible import visible
-from . import mail_delivery
+from . import mail_delivery, outcomes
 from .mail_settings import user_name
 from .mail_text import compose, specimen
 from .run_command import PROGRAM, Job, ansible_settings, find_playbook, mail_settings
@@ -157,6 +157,7 @@ def _lines(result: dict[str, Any], run: Run) -> list[str]:
         f"  {' -> '.join(filter(None, (failure['host'], failure['delegate'])))}: {failure['message']}"
         for failure in result.get("failures", ())
     ]
+    purges = [f"  {outcomes.describe_purge(entry)}" for entry in result.get("purged", ())]
     hosts = [
         f"  {name}: {', '.join(f'{key}={count}' for key, count in counts.items())}"
         for name, counts in result.get("hosts", {}).items()
@@ -166,6 +167,7 @@ def _lines(result: dict[str, Any], run: Run) -> list[str]:
         f"started {result['started']}{took}, by {result['user']} on {result['node']}",
         f"inventory: {', '.join(map(str, result.get('inventory', ()))) or 'none was named'}",
         *(["hosts:", *hosts] if hosts else []),
+        *(["purged:", *purges] if purges else []),
         *(["failures:", *failures] if failures else []),
         f"log: {run.folder / LOG}",
     ]

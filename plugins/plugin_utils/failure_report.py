@@ -95,6 +95,8 @@ class Report:
     unfinished: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     fine: tuple[str, ...] = ()
+    purged: tuple[Mapping[str, Any], ...] = ()
+    """What purge removed from each tree, which `fine` tells, too"""
     """What went well, a line each"""
     recap: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """{host: {ok, changed, unreachable, failures, skipped, rescued, ignored: number}}"""

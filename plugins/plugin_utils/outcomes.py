@@ -9,6 +9,7 @@ from typing import Any
 
 from ..module_utils.failures import failure, unframed
 from ..module_utils.layout import is_relpath
+from ..module_utils.units import readable
 from ..module_utils.visible import one_line, visible
 from .identities import one_disk, shared_bases
 from .results import read_result, read_value, shortened
@@ -25,12 +26,15 @@ EMPTY: dict[str, Any] = {
     "tarballs": {},
     "sent": {},
     "proved": [],
+    "purged": [],
     "contents": {},
     "identities": {},
     "discovered": True,
 }
 
 
+_MOST_NAMED = 20
+"""Most items that a line on a purge names"""
 _SHARED = ("check_scope", "proof_age", "nice", "ionice")
 """What the trees of a node have from it, with the settings of its drills"""
 
@@ -69,6 +73,8 @@ def failures_of(registered: Mapping[str, Any], stage: str, node: str) -> list[di
             }
             whole["delegate"] = delegate or str(entry.get("delegate") or "")
             whole["tree"] = _tree_name(result, node)
+            if delegate and entry.get("node") == delegate:  # it says so of itself, to each source that asks it
+                whole.update(node=delegate, delegate="", tree="")
             found.append(whole)
     return found
 
@@ -141,11 +147,14 @@ def _tail(result: Mapping[str, Any]) -> str:
     return str(result.get("module_stderr") or result.get("stderr") or result.get("module_stdout") or "")[-4096:]
 
 
-def record(state: Mapping[str, Any], registered: Mapping[str, Any], stage: str, node: str) -> dict[str, Any]:
+def record(
+    state: Mapping[str, Any], registered: Mapping[str, Any], stage: str, node: str, check_mode: bool = False
+) -> dict[str, Any]:
     """Given what a run on a source knows so far and what a task registered, return what it knows now.
 
-    A node that was unreachable, whose module call crashed, or whose bases cannot be used is down for later stages; of a node
-    of which only one base cannot be used, or that is a target of its own, that base is closed.
+    With `check_mode` what purge removed is told as what it would. A node that was unreachable, whose module call crashed, or whose bases
+    cannot be used is down for later stages; of a node of which only one base cannot be used, or that is a target of its own, that base
+    is closed.
     """
     new = {key: state.get(key, value) for key, value in EMPTY.items()}
     new["failures"] = [*new["failures"], *failures_of(registered, stage, node)]
@@ -164,6 +173,8 @@ def record(state: Mapping[str, Any], registered: Mapping[str, Any], stage: str, 
         title = _title(result, node)
         new["notes"] = [*new["notes"], *(f"{title}: {note}" for note in result.get("notes") or [])]
         new["notes"] = [*new["notes"], *_left_alone(result, title)]
+        if stage == "purge" and result.get("removed"):
+            new["purged"] = [*new["purged"], _purged(result, node, check_mode)]
         if own:
             new["sent"] = {**new["sent"], **(result.get("sent") or {})}
             new["discovered"] = new["discovered"] and result.get("discovered") is not False
@@ -182,6 +193,42 @@ def record(state: Mapping[str, Any], registered: Mapping[str, Any], stage: str, 
             new["tarballs"] = {entry["relpath"]: dict(entry) for entry in result["tarballs"]}
             new["predicted"] = [entry["relpath"] for entry in result["tarballs"] if not entry.get("dig")]
     return new
+
+
+def _purged(result: Mapping[str, Any], node: str, check_mode: bool) -> dict[str, Any]:
+    """Return what purge removed from a tree, or would: on which node, how many tarballs of which items, and the bytes that this freed."""
+    place, source, _ = _place(result, node)
+    items: dict[str, int] = {}
+    for relpath in result["removed"]:
+        items[_key(relpath)] = items.get(_key(relpath), 0) + 1
+    return {
+        "node": place,
+        "source": source or node,
+        "tree": _tree_name(result, node) or place,
+        "tarballs": len(result["removed"]),
+        "bytes": int(result.get("bytes_freed") or 0),
+        "items": dict(sorted(items.items())),
+        "predicted": check_mode,
+    }
+
+
+def purges(states: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Given what the run knows of each source or node, return what purge removed from each tree, by node and source."""
+    found = [dict(entry) for state in states for entry in state.get("purged") or []]
+    return sorted(found, key=lambda entry: (entry["source"], entry["tree"]))
+
+
+def describe_purge(entry: Mapping[str, Any]) -> str:
+    """Given what purge removed from a tree, return it as a person reads it."""
+    numbers = [f"{count} of {key}" for key, count in entry["items"].items()]
+    if len(numbers) > _MOST_NAMED:
+        others = list(entry["items"].values())[_MOST_NAMED:]
+        numbers[_MOST_NAMED:] = [f"{sum(others)} of {len(others)} more items"]
+    count = f"{entry['tarballs']} tarball{'' if entry['tarballs'] == 1 else 's'}"
+    done, freed = ("would purge", "would be freed") if entry["predicted"] else ("purged", "freed")
+    return one_line(
+        f"{entry['tree']}: {done} {count} on {entry['node']}, {readable(entry['bytes'])} {freed}: {', '.join(numbers)}"
+    )
 
 
 def _left_alone(result: Mapping[str, Any], title: str) -> list[str]:
@@ -448,6 +495,7 @@ def summary(plan: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) ->
             proved = f"proved to restore, {entry.get('seconds')} s" if entry.get("when") else "would be drilled"
             lines.append(f"{entry['node']}: {entry['relpath']}: {proved}")
         lines += [f"note: {note}" for note in state.get("notes", [])]
+    lines += [describe_purge(entry) for entry in purges(states.values())]
     return [one_line(line) for line in lines]
 
 

@@ -272,6 +272,7 @@ def _searches(orders: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> d
     return {
         node: [
             {"source": source, "base": base_of(plan, node, source), "keys": sorted(keys)}
+            | ({"own": True} if node == source else {})
             for source, keys in trees.items()
         ]
         for node, trees in found.items()
@@ -524,6 +525,10 @@ def _chosen(
         "base": offer["base"] if same else "",
         "proof_user": either.get("drill_user") or "nobody",
         "live_base": plan["sources"].get(host, {}).get("base", ""),
+        "live_items": [
+            {name: item[name] for name in ("kind", "path")} for item in plan["sources"].get(host, {}).get("items", ())
+        ],
+        "live_discover": dict(plan["sources"].get(host, {}).get("discover", {})),
         "tarballs": [{name: entry[name] for name in ("relpath", "size", "dig", "alg")} for entry in offer["tarballs"]],
         "record": newest["record"],
         "origin": origin,
@@ -663,11 +668,27 @@ def record_restore(
         if _is_good(result) and result.get("changed"):
             item = result[str(result["ansible_loop_var"])]
             aside = f"; what stood there is now {result['aside']}" if result.get("aside") else ""
-            marker = f"{result['destination']}{RESTORED}"
             notes.append(
-                f"restored {item['label']}: {item['size']} bytes of tarballs, {result.get('seconds', 0)} s{aside}. "
-                f"It is not backed up while {marker} is there (altbackup_adopt)"
+                f"restored {item['label']}: {item['size']} bytes of tarballs, {result.get('seconds', 0)} s{aside}"
+                f"{_told_mark(str(result.get('marked') or ''), item['restore'])}"
             )
     new["notes"] = [*new["notes"], *(f"{node}: {note}" for note in notes)]
     new["failures"] = [*new["failures"], *choice["failures"]]
     return new
+
+
+def _told_mark(marked: str, restore: Mapping[str, Any]) -> str:
+    """Given what a marker stands beside, if anything, and what was ordered, return what that means for backups, to follow what was done."""
+    if not marked:
+        return ""
+    marker, destination = f"{marked}{RESTORED}", str(restore["destination"])
+    folders = restore["live_discover"].values()
+    paths = [os.path.normpath(item["path"]) for item in restore["live_items"]]
+    is_item = marked in paths or any(_is_within(marked, os.path.normpath(folder)) for folder in folders)
+    if is_item or marked != destination:
+        what = "It" if marked == destination else marked
+    elif any(_is_within(path, destination) for path in [*paths, *map(os.path.normpath, folders)]):
+        what = "What lies in it"
+    else:
+        return f". {marker} says what it is: if it becomes an item, it is not backed up before it is adopted"
+    return f". {what} is not backed up while {marker} is there (altbackup_adopt)"

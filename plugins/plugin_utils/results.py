@@ -339,7 +339,7 @@ SCHEMA: dict[str, Read] = {
         ),
         _PATHS,
     ),
-    **dict.fromkeys(("incoming", "destination", "aside"), _like(r"(?s:/.*)?", "absolute path")),
+    **dict.fromkeys(("incoming", "destination", "aside", "marked"), _like(r"(?s:/.*)?", "absolute path")),
     "day": _NAME,
     "relpaths": _mapping(_list(_relpath)),
     "dnas": _mapping(_like(r"\w{1,16}:[0-9a-f]{1,128}:\d{1,20}", "digest and size")),

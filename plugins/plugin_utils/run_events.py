@@ -51,6 +51,7 @@ class Collector:
         self._summary = ""
         self._summarized: set[str] = set()
         self._fine: list[str] = []
+        self._purged: list[dict[str, Any]] = []
         self._done: dict[str, tuple[int, str]] = {}
         self._delegates: dict[tuple[str, str], list[str]] = {}
         self._plays: list[_Play] = []
@@ -160,7 +161,8 @@ class Collector:
             kind = UNREACHABLE if str(entry["reason"]).startswith("unreachable") else RECORDED
             self._recorded.setdefault(entry_key(entry), failure_of_entry(entry, seen or place, kind))
         self._summary = " ".join(clean(outcomes.report(entries), LONGEST_MESSAGE).split()) if entries else ""
-        lines = outcome.get("fine")
+        lines, purged = outcome.get("fine"), outcome.get("purged")
+        self._purged = [entry for entry in map(_purge_of, purged if isinstance(purged, (list, tuple)) else ()) if entry]
         self._fine = [one_line(line) for line in lines] if isinstance(lines, (list, tuple)) else []
 
     def finish(self, recap: Mapping[str, Mapping[str, int]], *, ended: bool = True) -> dict[str, Any]:
@@ -185,6 +187,7 @@ class Collector:
             "unfinished": tuple(self._unfinished({failure.host for failure in failures})),
             "notes": tuple(notes),
             "fine": tuple(self._fine),
+            "purged": tuple(self._purged),
             "recap": {host: dict(counts) for host, counts in recap.items()},
             "stamp": self.stamp,
             "state": _state(failures, recap, nothing, ended),
@@ -218,6 +221,19 @@ class Collector:
             stopped = play.gone - play.gone_before if play.stopped else frozenset()
             found.update(dict.fromkeys(sorted((never | stopped) - set(failing))))
         return list(found)
+
+
+def _purge_of(entry: Any) -> dict[str, Any]:
+    """Return what a run's report tells of a purge, in one form, empty if that is none."""
+    try:
+        return {
+            **{key: str(entry[key]) for key in ("node", "source", "tree")},
+            **{key: int(entry[key]) for key in ("tarballs", "bytes")},
+            "items": {str(key): int(count) for key, count in entry["items"].items()},
+            "predicted": entry["predicted"] is True,
+        }
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return {}
 
 
 def _nothing_was_done(patterns: Sequence[str]) -> str:

@@ -21,6 +21,7 @@ from ..module_utils.items import nearest, parse_keep
 from ..module_utils.priority import ionice_words
 from .quantities import parse_duration, parse_rate, parse_size
 from .secrecy import UNQUOTED, quoted
+from .yaml_text import is_collection, read_yaml
 
 PREFIX = "altbackup_"
 _NEAR = 2
@@ -40,6 +41,11 @@ _EXPECTED = {
     "list": "a list",
     "dict": "a mapping",
 }
+
+
+_ALWAYS_YAML = (("list", "raw"), ("dict", None))
+"""(type, elements) of options whose texts are YAML; those of other collections only where they begin as one"""
+_COLLECTIONS = (*_ALWAYS_YAML, ("list", "str"), ("raw", None))
 
 
 @dataclass(frozen=True)
@@ -167,6 +173,7 @@ def _convert(name: str, option: Mapping[str, Any], value: Any) -> Any:
     shown = "its value (which is not shown)" if UNQUOTED.search(name) else quoted(value)
     if name == "altbackup_keep":
         return value
+    value = _collection(option, value, shown)
     if (
         (kind in ("int", "float") and isinstance(value, bool))
         or (kind == "str" and isinstance(value, (dict, list)))
@@ -189,6 +196,24 @@ def _convert(name: str, option: Mapping[str, Any], value: Any) -> Any:
     if choices:
         raise InvalidInput(f"{shown} is not one of {', '.join(choices)}")
     raise InvalidInput(f"{shown} is not {_EXPECTED[kind]}")
+
+
+def _collection(option: Mapping[str, Any], value: Any, shown: str) -> Any:
+    """Given an option and a value, return what the value means in YAML, if it is the text of a list or a mapping that is expected.
+
+    A text that is none stays what it is: names with commas between them, or one of several forms. Raise InvalidInput.
+    """
+    kind, elements = option["type"], option.get("elements")
+    if not isinstance(value, str) or (kind, elements) not in _COLLECTIONS:
+        return value
+    if (kind, elements) not in _ALWAYS_YAML and not is_collection(value):
+        return value
+    try:
+        read = read_yaml(value)
+    except InvalidInput as error:
+        what = _EXPECTED.get(kind, "a mapping")
+        raise InvalidInput(f"{shown} is not {what}: it can be read neither as JSON nor as YAML: {error}") from None
+    return read if isinstance(read, (list, dict)) else value
 
 
 def _parse(name: str, value: Any) -> Any:

@@ -222,6 +222,7 @@ class SupervisedRun:
                 "ended": ended.isoformat(timespec="seconds"),
                 "seconds": round((ended - started).total_seconds(), 1),
                 "hosts": fields["recap"],
+                "purged": list(fields.get("purged", ())),
                 "failures": failure_lines(failures),
                 "mail": mail,
             }

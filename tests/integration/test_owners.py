@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -53,6 +54,8 @@ def test_targets_with_one_base(plain: Site) -> None:
     run = plain.run("backup", stamp=DAY1)
     assert run.rc != 0
     assert "target cms01" in run.message and "target sdu" in run.message
+    assert run.message.count("has it for its own, too") == 1, run.message
+    assert "sdu: preflight: " in run.message
     copies = plain.folder / "cms01" / "copies"
     assert [len(tarballs_of(copies / name)) for name in ("dayabay", "lingao")] == [1, 1], "the one copy is made"
 
@@ -64,3 +67,21 @@ def test_targets_on_one_file_system_are_a_note(plain: Site) -> None:
     run = plain.run("backup", stamp=DAY1)
     assert run.rc == 0, run.stdout
     assert run.stdout.count("targets cms01 and sdu have their copies on one file system") == 1
+
+
+def test_a_renamed_host_fails_with_the_command_that_mends_it(plain: Site) -> None:
+    assert plain.run("backup", stamp=DAY1).rc == 0
+    plain.hosts = {"newbay" if name == "dayabay" else name: settings for name, settings in plain.hosts.items()}
+    plain.groups["sources"] = ["newbay", "lingao"]
+    failed = plain.run("backup", stamp=DAY2)
+    assert failed.message.startswith("1 failure:"), failed.message
+    said = " ".join(failed.message.split())
+    assert "If source dayabay is now called newbay" in said
+    (command,) = re.findall(r"rm (\S+)", said)
+    assert command == str(plain.folder / "dayabay" / "backup" / ".altbackup" / "owner")
+    entry = {"source": "newbay", "kind": "folder", "name": "data", "to": str(plain.folder / "new"), "from": "newbay"}
+    refused = plain.run("restore", restore=[entry], stamp=DAY2)
+    assert "is the base of source dayabay" in refused.message, refused.message
+    Path(command).unlink()
+    assert plain.run("backup", stamp=DAY2).rc == 0
+    assert len(tarballs_of(plain.folder / "cms01" / "copies" / "newbay")) == 2

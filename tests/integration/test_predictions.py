@@ -36,3 +36,22 @@ def test_check_of_a_restore_finds_what_the_restore_would(tmp_path: Path) -> None
     damaged = site.run("restore", "--check", restore=[entry])
     assert damaged.rc != 0
     assert "does not match its dna" in damaged.message
+
+
+def test_entries_are_read_from_the_command_line_as_yaml(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    (site.live / "data").mkdir(parents=True)
+    (site.live / "data" / "file").write_text("x")
+    items = [{"kind": "folder", "name": "data", "path": str(site.live / "data")}]
+    site.add_source("dayabay", altbackup_items=items, altbackup_targets=["cms01"])
+    site.add_target("cms01")
+    assert site.run("backup", stamp=DAY).rc == 0
+    entry = "{source: dayabay, kind: folder, name: data, to: /new/place}"
+    for text in (f"altbackup_restore=[{entry}] altbackup_only_targets=[cms01, ]", f"{{altbackup_restore: [{entry}]}}"):
+        good = site.run("restore", "--check", "-e", f"'{text}'")
+        assert good.rc == 0, good.stdout
+        assert "would restore folders/data" in " ".join(good.stdout.split())
+    bad = site.run("restore", "--check", "-e", "'altbackup_restore=[{source: dayabay]'")
+    assert bad.rc != 0
+    reason = "altbackup_restore '[{source: dayabay]' is not a list: it can be read neither as JSON nor as YAML: line 1, column 18, at ']'"
+    assert reason in " ".join(bad.stdout.replace("\\'", "'").split())

@@ -41,7 +41,9 @@ from ansible_collections.altbackup.core.plugins.module_utils import locks, proce
 from ansible_collections.altbackup.core.plugins.module_utils import restore as restore_module
 from ansible_collections.altbackup.core.plugins.module_utils.archive import Form
 from ansible_collections.altbackup.core.plugins.module_utils.errors import AltbackupError, Locked
+from ansible_collections.altbackup.core.plugins.module_utils.layout import open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.locks import Run, held
+from ansible_collections.altbackup.core.plugins.module_utils.owner import Owner, identify
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.publish import remove_folder, require_writable
 from ansible_collections.altbackup.core.plugins.module_utils.replacing import clear, discard, working
@@ -1002,7 +1004,8 @@ def test_a_restored_copy_is_not_dumped_until_it_is_adopted(
     shutil.rmtree(live)
     assert restore(tarball, destination=str(live))["rc"] == 0
     marker = read_marker(str(live))
-    assert marker == {**ORIGIN, "item": "svn/dybsvn", "stamp": FIRST, "dig": tarball["dig"]}
+    here = {"item": "svn/dybsvn", "member": "", "path": str(live)}
+    assert marker == {**ORIGIN, **here, "stamp": FIRST, "dig": tarball["dig"]}
     other = tmp_path / "other"
     other.mkdir()
     (other / "file").write_text("content")
@@ -1033,6 +1036,93 @@ def test_a_marker_that_cannot_be_read_still_marks(base: Base, tmp_path: Path, co
     live.mkdir()
     Path(f"{live}.altbackup-restored").write_text(content, encoding="latin-1")
     assert "is a copy that was restored at an unknown time" in base.reason(item("folder", live))
+
+
+def test_a_file_restored_into_a_live_folder_leaves_it_as_it_is_backed_up(
+    base: Base, restore: Call, tmp_path: Path
+) -> None:
+    live = tmp_path / "live"
+    live.mkdir()
+    (live / "kept").write_text("kept")
+    (live / "lost").write_text("lost")
+    docs = item("folder", live, "docs")
+    tarball = base.dump_one(docs)
+    (live / "lost").unlink()
+    options = {"live_items": [{"kind": "folder", "path": str(live)}], "destination": str(live / "lost")}
+    result = restore(tarball, member="docs/lost", **options)
+    assert (result["rc"], result["marked"]) == (0, "")
+    assert sorted(path.name for path in live.iterdir()) == ["kept", "lost"]
+    assert list(tmp_path.glob("*.altbackup-restored")) == []
+    assert base.dump(docs, stamp=NIGHTS[1])["failures"] == []
+
+
+@pytest.mark.parametrize("other_disk", [False, True])
+def test_a_part_that_makes_an_item_doubtful_is_told_of_the_item_and_adopted_with_it(
+    base: Base, restore: Call, module: Call, tmp_path: Path, environment: Path, other_disk: bool
+) -> None:
+    live = copy_environment(environment, tmp_path / "live")
+    trac = item("trac", live, "dybsvn")
+    tarball = base.dump_one(trac)
+    shutil.rmtree(live / "db")
+    with small_disk(live / "db", "size=20m") if other_disk else contextlib.nullcontext():
+        options = {"live_items": [{"kind": "trac", "path": str(live)}], "destination": f"{live}/db/trac.db"}
+        result = restore(tarball, member="dybsvn/db/trac.db", **options)
+        assert (result["rc"], result["marked"]) == (0, str(live)), result
+        assert os.listdir(live / "db") == ["trac.db"]
+        reason = base.reason(trac, stamp=NIGHTS[1])
+        assert f"{live} holds {live}/db/trac.db, a copy that was restored at" in reason
+        assert "by scm on control: dybsvn/db/trac.db of tracs/dybsvn of dayabay" in reason
+        assert module(restore_adopt, path=[str(live)])["adopted"] == [str(live)]
+        assert not [*tmp_path.glob("*.altbackup-*"), *live.rglob("*.altbackup-*")]
+        assert base.dump(trac, stamp=NIGHTS[2])["failures"] == []
+
+
+def test_items_in_a_folder_that_was_restored_are_not_dumped_until_one_is_adopted(
+    base: Base, restore: Call, module: Call, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    inner = home / "svn" / "docs"
+    inner.mkdir(parents=True)
+    (inner / "file").write_text("x")
+    tarball = base.dump_one(item("folder", home, "home"))
+    shutil.rmtree(home)
+    assert restore(tarball, destination=str(home))["marked"] == str(home)
+    reason = base.reason(item("folder", inner, "docs"), stamp=NIGHTS[1])
+    assert f"{inner} lies in {home}, a copy that was restored at" in reason
+    assert f"(that adopts all of {home})" in reason
+    result = module(restore_adopt, path=[str(inner), str(home)])
+    assert (result["rc"], result["adopted"]) == (0, [str(home)])
+    assert result["notes"][0] == (
+        f"adopted {home}: {inner}, and all else that was restored there, is live data from now on"
+    )
+    assert base.dump(item("folder", inner, "docs"), stamp=NIGHTS[1])["failures"] == []
+
+
+def test_what_was_restored_beside_an_item_does_not_hold_it_up(
+    base: Base, restore: Call, tmp_path: Path, environment: Path
+) -> None:
+    live = copy_environment(environment, tmp_path / "live")
+    shared = live / "attachments"
+    shared.mkdir(exist_ok=True)
+    (shared / "file").write_text("x")
+    tarball = base.dump_one(item("trac", live, "dybsvn"))
+    os.unlink(live / "db" / "trac.db")
+    options = {"live_items": [{"kind": "trac", "path": str(live)}], "destination": f"{live}/db/trac.db"}
+    assert restore(tarball, member="dybsvn/db/trac.db", **options)["marked"] == str(live)
+    assert base.dump(item("folder", shared, "attached"), stamp=NIGHTS[1])["failures"] == []
+    os.unlink(live / "VERSION")
+    assert restore(tarball, member="dybsvn/VERSION", **{**options, "destination": f"{live}/VERSION"})["rc"] == 0
+    marker = read_marker(str(live))
+    assert marker is not None
+    assert marker["path"] == str(live)
+
+
+def test_a_command_to_adopt_names_the_source_whose_base_it_is(base: Base, tmp_path: Path) -> None:
+    live = tmp_path / "live"
+    live.mkdir()
+    Path(f"{live}.altbackup-restored").write_text(json.dumps({"host": "newhost"}))
+    identify(open_tree(str(base.path)), Owner("source", "dayabay"), claim=True)
+    assert '{"altbackup_adopt": ["dayabay/folders/' in base.reason(item("folder", live))
 
 
 # What others own, and can write

@@ -234,6 +234,30 @@ def test_item_passes_only_if_it_was_counted_and_read_good() -> None:
         assert state["passed"] == {"cms01/dayabay/target": passed}
 
 
+def test_what_purge_removed_is_told_with_node_items_and_bytes() -> None:
+    gone = [SVN, SVN.replace("104701", "104702"), GIT]
+    result = {"removed": gone, "bytes_freed": 3 << 20, "failures": [{"reason": "one could not be removed"}]}
+    state = outcomes.record({}, loop(result, {"removed": [], "bytes_freed": 0}), "purge", "dayabay")
+    own = {"removed": [SVN], "bytes_freed": 0}
+    state = outcomes.record(state, own, "purge", "dayabay", True)
+    own_tree = {"ansible_loop_var": "tree", "tree": {**TREE, "node": "dayabay"}}
+    state = outcomes.record(state, {"results": [{**own_tree, **own}]}, "purge", "dayabay")
+    assert [line for line in outcomes.summary(PLAN, {"dayabay": state}) if "purge" in line] == [
+        "dayabay: would purge 1 tarball on dayabay, 0 bytes would be freed: 1 of svn/dybsvn",
+        "dayabay -> cms01: purged 3 tarballs on cms01, 3.0 MiB freed: 1 of git/toolbox, 2 of svn/dybsvn",
+        "dayabay -> dayabay: purged 1 tarball on dayabay, 0 bytes freed: 1 of svn/dybsvn",
+    ]
+    assert [entry["items"] for entry in outcomes.purges([state])][1] == {"git/toolbox": 1, "svn/dybsvn": 2}
+
+
+def test_a_purge_of_many_items_is_one_line() -> None:
+    gone = [f"folders/n{number:03}/2013/05/10/104701/n{number:03}.tar.gz" for number in range(100)]
+    state = outcomes.record({}, loop({"removed": gone, "bytes_freed": 1}), "purge", "dayabay")
+    (line,) = outcomes.summary(PLAN, {"dayabay": state})
+    assert "purged 100 tarballs on cms01, 1 byte freed: 1 of folders/n000, " in line
+    assert line.endswith("1 of folders/n019, 80 of 80 more items")
+
+
 def test_trees_of_a_source_that_is_its_own_target_are_told_apart() -> None:
     trees = [{**TREE, "node": "dayabay", "role": role} for role in ("source", "target")]
 

@@ -181,7 +181,7 @@ def test_only_nodes_that_may_hold_what_is_ordered_are_searched() -> None:
     assert planned["searches"] == {
         "sdu": [{"source": "dayabay", "base": "/copies/dayabay", "keys": ["folders/svnsetup", "svn/dybsvn"]}],
         "cms01": [{"source": "dayabay", "base": "/copies/dayabay", "keys": ["folders/svnsetup"]}],
-        "dayabay": [{"source": "dayabay", "base": "/backup", "keys": ["folders/svnsetup"]}],
+        "dayabay": [{"source": "dayabay", "base": "/backup", "keys": ["folders/svnsetup"], "own": True}],
     }
 
 
@@ -530,3 +530,33 @@ def test_the_run_knows_what_was_restored_and_what_failed() -> None:
     assert [(entry["node"], entry["delegate"], entry["reason"]) for entry in told["failures"]] == [
         ("dayabay", "", "it is damaged")
     ]
+
+
+@pytest.mark.parametrize(
+    ("more", "marked", "told"),
+    [
+        ({}, "/home/scm/svn/dybsvn", "It is not backed up while /home/scm/svn/dybsvn.altbackup-restored is there"),
+        (
+            {"to": "/home/scm/svn/dybsvn/db", "member": "dybsvn-3/db"},
+            "/home/scm/svn/dybsvn",
+            "/home/scm/svn/dybsvn is not backed up while /home/scm/svn/dybsvn.altbackup-restored is there",
+        ),
+        ({"to": "/home/scm/git/x"}, "/home/scm/git/x", "It is not backed up while /home/scm/git/x.altbackup-restored"),
+        ({"to": "/home/scm"}, "/home/scm", "What lies in it is not backed up while /home/scm.altbackup-restored"),
+        (
+            {"to": "/tmp/look"},
+            "/tmp/look",
+            "/tmp/look.altbackup-restored says what it is: if it becomes an item, it is not backed up before it is adopted",
+        ),
+        ({"to": "/etc/apache2/svnsetup/x", "member": "dybsvn-3/x"}, "", ""),
+    ],
+)
+def test_what_a_marker_means_for_backups_is_told_as_it_is(more: dict[str, Any], marked: str, told: str) -> None:
+    (order,) = choose_one(order_of(**more), {"dayabay": found(tarball(NEW))})["chosen"]
+    assert [item["path"] for item in order["restore"]["live_items"]] == [SVN["path"], FOLDER["path"]]
+    assert order["restore"]["live_discover"] == {"git": "/home/scm/git"}
+    destination = order["restore"]["destination"]
+    done = loop(order, failures=[], changed=True, destination=destination, marked=marked, aside="", seconds=1.5)
+    note = record_restore({}, "dayabay", {"chosen": [], "notes": {}, "failures": []}, [{}], done)["notes"][-1]
+    assert told in note
+    assert bool(told) == ("altbackup-restored" in note)

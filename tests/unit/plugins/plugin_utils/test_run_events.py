@@ -229,7 +229,7 @@ def test_stamp_is_that_of_the_plan() -> None:
     collector = Collector()
     collector.ok("a", TASK, {"ansible_facts": {"__altbackup_plan": {"stamp": "2013/05/10/104701"}}})
     assert collector.finish({})["stamp"] == "2013/05/10/104701"
-    for facts in (5, None, {"__altbackup_plan": 5}, {"__report_outcome": {"failures": 5, "fine": 7}}):
+    for facts in (5, None, {"__altbackup_plan": 5}, {"__report_outcome": {"failures": 5, "fine": 7, "purged": 9}}):
         collector.ok("a", TASK, {"ansible_facts": facts})
 
 
@@ -292,3 +292,12 @@ def test_run_that_ended_early_tells_what_had_failed() -> None:
     assert collector.failed
     fields = collector.finish({}, ended=False)
     assert (len(fields["failures"]), fields["state"]) == (1, "ended early")
+
+
+def test_what_was_purged_is_kept_in_one_form() -> None:
+    purged = {"node": "cms01", "source": "a", "tree": "a -> cms01", "tarballs": 2, "bytes": 7, "predicted": False}
+    entry = {**purged, "items": {"svn/x": 2}}
+    told = [{**entry, "more": 1}, 5, {"node": "x"}, {**entry, "items": 3}]
+    collector = Collector()
+    collector.ok("localhost", TASK, {"ansible_facts": {"__report_outcome": {"failures": [], "purged": told}}})
+    assert collector.finish({"localhost": {"ok": 1}})["purged"] == (entry,)

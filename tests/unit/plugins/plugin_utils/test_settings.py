@@ -342,3 +342,39 @@ def test_names_of_other_people_are_none(name: str) -> None:
 )
 def test_distance(one: str, other: str, steps: int) -> None:
     assert settings.distance(one, other, 2) == settings.distance(other, one, 2) == steps
+
+
+@pytest.mark.parametrize(
+    ("entry", "name", "text", "expected"),
+    [
+        ("main", "altbackup_restore", "[{source: x, at: 2013/05/10}]", [{"source": "x", "at": "2013/05/10"}]),
+        ("main", "altbackup_restore", "- source: x\n- source: y\n", [{"source": "x"}, {"source": "y"}]),
+        ("main", "altbackup_adopt", "[dayabay/svn/dybsvn, a/git/b]", ["dayabay/svn/dybsvn", "a/git/b"]),
+        ("main", "altbackup_adopt", "dayabay/folders/a: b", ["dayabay/folders/a: b"]),
+        ("main", "altbackup_only_targets", "['cms01']", ["cms01"]),
+        ("main", "altbackup_only_targets", "cms01,sdu", ["cms01", "sdu"]),
+        ("source", "altbackup_targets", "- cms01\n- sdu", ["cms01", "sdu"]),
+        ("source", "altbackup_items", "[{kind: svn, name: x, path: /x}]", [{"kind": "svn", "name": "x", "path": "/x"}]),
+        ("source", "altbackup_discover", "{svn: /home/svn}", {"svn": "/home/svn"}),
+        ("source", "altbackup_discover", "svn: /home/svn", {"svn": "/home/svn"}),
+        ("source", "altbackup_discover", "svn=/home/svn", {"svn": "/home/svn"}),
+        ("source", "altbackup_transport", "{cms01: pull}", {"cms01": "pull"}),
+        ("source", "altbackup_transport", "pull", "pull"),
+    ],
+)
+def test_lists_and_mappings_are_read_from_text_as_yaml(entry: str, name: str, text: str, expected: object) -> None:
+    values, problems = settings.validate(entry, {**SOURCE, name: text})
+    assert problems == []
+    assert values[name] == expected
+
+
+def test_every_list_and_mapping_can_be_given_as_yaml() -> None:
+    for entry, options in settings.load_specs().items():
+        for name, option in options.items():
+            if option["type"] in ("list", "dict"):
+                (problem,) = settings.validate(entry, {**SOURCE, name: "[{a: b"})[1]
+                assert problem.variable == name
+                assert "can be read neither as JSON nor as YAML: line 1, column 7: " in problem.text
+                wrong = "{a: b}" if option["type"] == "list" else "[a]"
+                (problem,) = settings.validate(entry, {**SOURCE, name: wrong})[1]
+                assert "is not a " in problem.text
