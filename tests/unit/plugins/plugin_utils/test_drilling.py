@@ -121,7 +121,7 @@ def test_what_was_proved_is_what_was_kept() -> None:
     steps = [after({"changed": True}, errand)] * 2 + [after(proved, errand)]
     state = record_drill({}, "cms01", [errand], steps, after({"failures": [{"reason": "another tarball"}]}, errand))
     assert state["proved"] == []
-    assert state["notes"] == ["cms01: drilled on scratch01: old"]
+    assert state["notes"] == ["dayabay -> cms01: drilled on scratch01: old"]
     assert [failure["reason"] for failure in state["failures"]] == ["another tarball"]
     state = record_drill({}, "cms01", [errand], steps, after({"proved": proved["proved"]}, errand))
     assert [(entry["node"], entry["relpath"]) for entry in state["proved"]] == [("cms01", DIFF)]
