@@ -220,6 +220,11 @@ def _place(result: Mapping[str, Any], node: str) -> tuple[str, str, str]:
     return (str(tree.get("node", node)), str(tree.get("source", "")), str(tree.get("role", "source")))
 
 
+def call_place(result: Mapping[str, Any], node: str) -> str:
+    """Given the result of a call and the node in the play, return the node on which it ran, or of whose tree it tells."""
+    return _delegate(result, node) or node
+
+
 def _key(relpath: str) -> str:
     return "/".join(relpath.split("/")[:2])
 

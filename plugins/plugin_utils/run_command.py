@@ -167,6 +167,11 @@ def check_job(job: Job) -> None:
             raise InvalidInput(f"the inventory {name} does not exist")
 
 
+def is_verbose(options: Sequence[str]) -> bool:
+    """Given options for ansible-playbook, return whether they ask for more than little."""
+    return bool(_look(options).verbose)
+
+
 def find_playbook(name: str) -> Path:
     """Given a path, or the name of a playbook of this collection, return the absolute path, be it there or not."""
     own = ROOT / "playbooks" / f"{name.removeprefix(_COLLECTION).removesuffix('.yml')}.yml"
@@ -226,7 +231,8 @@ def _look(options: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("-C", "--check", action="store_true")
     for name, words in _ASKING.items():
         parser.add_argument(*words, dest=name, action="store_true")
-    for letter in "vbD":
+    parser.add_argument("-v", "--verbose", action="count", default=0)
+    for letter in "bD":
         parser.add_argument(f"-{letter}", action="count")
     for letter in "eucTfM":
         parser.add_argument(f"-{letter}", action="append")
