@@ -114,7 +114,8 @@ def verify_base(
     result["failures"] += unreadable(found)
     if not found.tarballs and not found.orphans and not predicted:
         of = "" if day == "all" else f"of {of_day} "
-        _note(result, "", "", f"no tarballs {of}in {tree.base}: nothing could be verified")
+        reason = f"no tarballs {of}in {tree.base}: nothing could be verified"
+        result["failures"].append(failure(_STAGE, reason, absent=True))
     return result
 
 
@@ -285,7 +286,8 @@ def count(
             for tarball in unverified_of.get(key, ()):
                 lines.append(f"({tarball.relpath} {tarball.problem})")
                 explained.add(tarball.relpath)
-            failures.append(failure(_STAGE, "\n".join(lines), key=key if "/" in key else f"/{key}"))
+            absent = counts[key] < number
+            failures.append(failure(_STAGE, "\n".join(lines), key=key if "/" in key else f"/{key}", absent=absent))
     failures += [
         failure(_STAGE, f"{tarball.relpath} {tarball.problem}", relpath=tarball.relpath)
         for tarball in unverified

@@ -66,6 +66,8 @@ class Failure:
     place: Place = Place()
     outputs: tuple[tuple[str, str], ...] = ()
     """(title, text) of what was said, such as stderr"""
+    follows: tuple[str, ...] = ()
+    """What follows from it, and is no failure of its own"""
     before: str = ""
     """What was fine before it"""
     since: str = ""
@@ -313,6 +315,7 @@ def redacted(report: Report) -> Report:
         replace(
             failure,
             message=hide(failure.message),
+            follows=tuple(map(hide, failure.follows)),
             before=hide(failure.before),
             place=replace(failure.place, name=hide(failure.place.name)),
             outputs=tuple((hide(title), hide(text)) for title, text in failure.outputs),

@@ -170,9 +170,10 @@ def _failure_block(number: int, group: Sequence[Failure], room: int) -> Block:
     title = f"{number}. {_titles(group) if len(group) == 1 else f'{len(group)} hosts'}: {failure.headline}"
     first, _, rest = message.partition("\n")
     told = rest if " ".join(first.split()) == failure.headline else message
+    follows = dict.fromkeys(line for entry in group for text in entry.follows for line in text.split("\n"))
     return Block(
         title,
-        lines=tuple(told.split("\n")) if told.strip() else (),
+        lines=(*(told.split("\n") if told.strip() else ()), *list(follows)[:_MOST_LISTED]),
         fields=tuple((name, value) for name, value in fields if value),
         outputs=tuple((name, cut(text, share)) for name, text in long[:20]),
         bad=True,

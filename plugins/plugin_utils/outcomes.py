@@ -10,6 +10,7 @@ from typing import Any
 from ..module_utils.failures import failure, unframed
 from ..module_utils.layout import is_relpath
 from ..module_utils.visible import one_line, visible
+from .causes import by_cause, following_lines
 from .identities import one_disk, shared_bases
 from .results import read_result, read_value, shortened
 
@@ -419,8 +420,11 @@ def describe_failure(entry: Mapping[str, Any]) -> str:
 
 
 def report(failures: Sequence[Mapping[str, Any]]) -> str:
-    """Given all failures of a run, return one message that lists them, never the first alone."""
-    lines = [describe_failure(entry).replace("\n", "\n    ") for entry in failures]
+    """Given all failures of a run, return one message that lists them, never the first alone, each with what follows from it."""
+    lines = [
+        "\n".join([describe_failure(entry), *map(visible, following_lines(following))]).replace("\n", "\n    ")
+        for entry, following in by_cause(failures)
+    ]
     return "\n".join(
         [
             f"{len(lines)} failure{'' if len(lines) == 1 else 's'}:",

@@ -13,6 +13,7 @@ from typing import Any
 from ..module_utils.units import readable
 from ..module_utils.visible import one_line, visible
 from . import outcomes
+from .causes import by_cause
 from .failure_report import RECORDED, Failure, Place
 from .night_table import COLUMNS, aligned
 
@@ -94,6 +95,8 @@ class QuietView:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._stages: dict[str, _Stage] = {}
+        self._known: dict[str, list[dict[str, Any]]] = {}
+        """{host: what failed there}, for what follows from it is no failure of a stage"""
         self._stamp = ""
         self.outcome: Mapping[str, Any] = {}
         """What the report of the run says, once it has said it"""
@@ -141,12 +144,20 @@ class QuietView:
         if stage is None or not (stage.calls or stage.failures):
             return []
         done = _TEXTS.get(stage.name, _done)(stage)
-        failed = f"{len(stage.failures)} failed" if stage.failures else ""
-        parts = [part for part in (done, failed) if part]
+        parts = [part for part in (done, *self._failed(stage)) if part]
         if not parts:
             return []
         text = one_line(f"{stage.host}: {stage.name}: {'; '.join(parts)}")
         return [Line(f"{text}, {took(self._clock() - stage.began)}", bool(stage.failures))]
+
+    def _failed(self, stage: _Stage) -> list[str]:
+        """Return how much failed in a stage, and how much is missing since something failed before."""
+        known = self._known.setdefault(stage.host, [])
+        known += stage.failures
+        causes = {id(cause) for cause, _ in by_cause(known)}
+        failed = sum(id(entry) in causes for entry in stage.failures)
+        missing = sum(bool(entry["name"]) and id(entry) not in causes for entry in stage.failures)
+        return [f"{failed} failed" if failed else "", f"{missing} missing" if missing else ""]
 
 
 def _stage_of(place: Place) -> str:
@@ -268,7 +279,8 @@ def failure_lines(failures: Sequence[Failure]) -> list[Line]:
     """Given failures, return them as the terminal tells them, each once, with all its lines."""
     lines = [Line(f"{_number(len(failures), 'failure')}:", bad=True)]
     for number, failure in enumerate(failures, 1):
-        first, *rest = visible(f"{failure.title}: {failure.message.strip()}").split("\n")
+        text = "\n".join([f"{failure.title}: {failure.message.strip()}", *failure.follows])
+        first, *rest = visible(text).split("\n")
         lines.append(Line(f"  {number}. {first}", bad=True))
         lines += [Line(f"     {line}".rstrip(), bad=True) for line in rest]
     return lines

@@ -61,6 +61,11 @@ class Job:
         return self.playbook.name
 
     @property
+    def harmless(self) -> bool:
+        """Whether it changes nothing and proves nothing, so that it may go unwatched."""
+        return self.check or self.playbook == ROOT / "playbooks" / "list.yml"
+
+    @property
     def lock(self) -> str:
         """What no two runs at a time may share: playbook and inventory."""
         return json.dumps([str(self.playbook), *self.inventory])

@@ -264,7 +264,7 @@ def only_unreachable(failures: Iterable[Failure]) -> bool:
     return kinds == {UNREACHABLE}
 
 
-def failure_lines(failures: Iterable[Failure]) -> list[dict[str, str]]:
+def failure_lines(failures: Iterable[Failure]) -> list[dict[str, Any]]:
     """Given failures, return them as the result of a run has them."""
     return [
         {
@@ -272,6 +272,7 @@ def failure_lines(failures: Iterable[Failure]) -> list[dict[str, str]]:
             "delegate": failure.delegate,
             "kind": "recorded" if failure.kind == RECORDED else failure.kind,
             "message": failure.headline,
+            "follows": list(failure.follows),
             "task": failure.place.name,
             "path": failure.place.path,
         }

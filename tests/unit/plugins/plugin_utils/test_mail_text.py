@@ -191,6 +191,15 @@ def test_everything_in_html_is_escaped(evil: str) -> None:
     assert page.words.count(evil) > 12
 
 
+def test_what_follows_from_a_failure_is_told_below_it_in_both_forms() -> None:
+    line = "so on cms01, sdu: check: expecting 1 tarball for <a> but got 0"
+    failure = replace(FAILURE, follows=(line,))
+    message = mail(replace(REPORT, failures=(failure,), unfinished=()))
+    assert text_of(message).count(f"\n  {line}\n") == 1
+    assert "expecting 1 tarball for &lt;a&gt; but got 0" in text_of(message, "html")
+    assert "1 failure on 1 host" in text_of(message)
+
+
 def test_headers_let_programs_sort_and_thread() -> None:
     first, second = mail(REPORT), mail(replace(REPORT, ended=START + timedelta(days=1)))
     assert first["Auto-Submitted"] == "auto-generated"

@@ -77,6 +77,21 @@ def test_each_stage_is_one_line_for_a_host(role: str, values: Any, line: str) ->
     assert told(QuietView(lambda: 0.0), role, values) == [f"dayabay: {line}, 0.0 s"]
 
 
+def test_what_follows_from_a_failure_is_missing_and_no_failure_of_its_stage() -> None:
+    view = QuietView(lambda: 0.0)
+    failed = {"stage": "dump", "reason": "unreadable", "category": "svn", "name": "dybsvn"}
+    missing = {"stage": "check", "reason": "expecting 1", "category": "", "name": "dybsvn", "absent": True}
+    assert told(view, "dump", {"tarballs": [], "failures": [failed]}) == ["dayabay: dump: 1 failed, 0.0 s"]
+    trees = loop("t", (tree("cms01"), {"failures": [missing]}), (tree("sdu"), {"failures": [missing]}))
+    assert told(view, "check", trees) == ["dayabay: check: 2 missing, 0.0 s"]
+
+
+def test_the_end_tells_what_follows_below_its_cause() -> None:
+    failure = Failure("dayabay", "dump: no", RECORDED, follows=("so on cms01: check: missing",))
+    lines = [line.text for line in closing({}, {**FINE, "failures": (failure,)}, "x")]
+    assert lines == ["1 failure:", "  1. dayabay: dump: no", "     so on cms01: check: missing"]
+
+
 @pytest.mark.parametrize("role", ["unlock", "list"])
 def test_stages_that_have_nothing_to_say_say_nothing(role: str) -> None:
     assert told(QuietView(), role, {}) == []
