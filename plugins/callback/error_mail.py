@@ -114,6 +114,7 @@ from datetime import datetime
 from typing import Any
 
 from ansible import context
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.callback import CallbackBase
 
 from ..filter import drilling, outcomes, plan, restoring  # noqa: F401  loaded once, not in each process that Ansible forks
@@ -448,7 +449,12 @@ def _with_user(failure: Failure, hostvars: Any) -> Failure:
     """Return a failure with the user as whom its host, or its delegate, is reached."""
     if failure.kind == RUN:
         return failure
-    own, comma, become = failure.place.user.partition(",")
-    inventory = _host_variable(hostvars, failure.delegate or failure.host, "ansible_user")
-    user = inventory or own or context.CLIARGS.get("remote_user") or user_name()
-    return replace(failure, place=replace(failure.place, user=f"{user}{comma}{become}"))
+    host = failure.delegate or failure.host
+    inventory = _host_variable(hostvars, host, "ansible_user")
+    user = inventory or failure.place.user or context.CLIARGS.get("remote_user") or user_name()
+    become = failure.place.become or (
+        _host_variable(hostvars, host, "ansible_become_user") or "root"
+        if boolean(_host_variable(hostvars, host, "ansible_become") or "no", strict=False)
+        else "no"
+    )
+    return replace(failure, place=replace(failure.place, user=user, become=become))

@@ -32,7 +32,6 @@ def place_of(task: Any, values: Any, play: str) -> Place:
     hidden = bool(task.no_log) or is_censored(values)
     name = _raw_name(task) if hidden else str(task.name or "")
     role = getattr(task, "_role", None)
-    become = f", become {task.become_user or 'root'}" if task.become else ""
     return Place(
         uuid=str(task._uuid),
         name=clean(name or ("(its name is hidden by no_log)" if hidden else task.action), 300),
@@ -46,7 +45,8 @@ def place_of(task: Any, values: Any, play: str) -> Place:
         fatal=bool(task.any_errors_fatal),
         ignore_unreachable=bool(task.ignore_unreachable),
         delegate="" if "{{" in str(task.delegate_to) else str(task.delegate_to or ""),  # a loop's items name theirs
-        user=f"{task.remote_user or ''}{become}",
+        user=str(task.remote_user or ""),
+        become=str(task.become_user or "root") if task.become else "",
     )
 
 

@@ -46,6 +46,8 @@ class Place:
     ignore_unreachable: bool = False
     delegate: str = ""
     user: str = ""
+    become: str = ""
+    """As whom it works there, if that is another one than who logs in; `no` where it is known to be none"""
 
     @property
     def title(self) -> str:
