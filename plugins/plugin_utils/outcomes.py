@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -117,6 +118,12 @@ def _text(value: object) -> str:
     return str(value).strip() if value not in (None, "") else "it said nothing"
 
 
+_SAID = ("module_stderr", "stderr", "module_stdout", "stdout")
+_NO_PYTHON = re.compile(
+    r"(\S*python[\d.]*): (?:command |inaccessible or )?(?:not found|No such file or directory|Permission denied)"
+)
+
+
 def _reason(result: Mapping[str, Any]) -> str:
     """Return why a call failed: what it says, or how its module ended if that gave no result."""
     if "module_stdout" not in result:
@@ -128,6 +135,11 @@ def _reason(result: Mapping[str, Any]) -> str:
         ended = f"killed by {signal.Signals(number).name}"
         ended += " (was memory short? the kernel's log of that node tells)" if number == signal.SIGKILL else ""
     last = next(reversed(_tail(result).strip().splitlines()), "")
+    if code in (126, 127) and (python := _NO_PYTHON.search("\n".join(str(result.get(key) or "") for key in _SAID))):
+        return (
+            f"Python is missing on this node, or ansible_python_interpreter names another place ({python[1]}): install python3 there, or "
+            f"set that variable to where it is: {last.strip() or python[0]}"
+        )
     return f"the module ended without a result: {ended}{f': {last.strip()}' if last else ''}"
 
 
