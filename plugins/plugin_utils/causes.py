@@ -28,7 +28,7 @@ def by_cause(failures: Iterable[Entry]) -> list[tuple[Entry, list[Entry]]]:
     for entry in absent:
         if not _item(entry)[1] and _place(entry) in named:
             continue
-        cause = next((root for root in _likely(entry, found) if root is not None), None)
+        cause = next(iter(_likely(entry, found)), None)
         if cause is None:
             found.append((entry, []))
         else:
@@ -38,15 +38,18 @@ def by_cause(failures: Iterable[Entry]) -> list[tuple[Entry, list[Entry]]]:
 
 
 def _likely(entry: Entry, roots: Sequence[tuple[Entry, list[Entry]]]) -> list[tuple[Entry, list[Entry]]]:
-    """Return what may be the cause of a tarball's absence, the likeliest first: what failed of that item, then what failed of all."""
+    """Return what may be the cause of a tarball's absence, the likeliest first.
+
+    That is what failed of that item, there before elsewhere, and then what failed of all.
+    """
     source, target = _place(entry)
     ways = [root for root in roots if _place(root[0])[0] == source and _place(root[0])[1] in ("", target)]
     chain = [root for root in ways if root[0].get("stage") in _CHAIN and (root[0].get("absent") or _item(root[0])[1])]
-    own = [root for root in chain if _same_item(root[0], entry)]
-    whole = [root for root in ways if root[0].get("stage") in _WHOLE and not _item(root[0])[1]]
-    return (
-        sorted([*own, *whole], key=lambda root: not _same_item(root[0], entry)) if _item(entry)[1] else [*whole, *chain]
+    own = sorted(
+        (root for root in chain if _same_item(root[0], entry)), key=lambda root: _place(root[0]) != (source, target)
     )
+    whole = [root for root in ways if root[0].get("stage") in _WHOLE and not _item(root[0])[1]]
+    return [*own, *whole] if _item(entry)[1] else [*whole, *chain]
 
 
 def _place(entry: Entry) -> tuple[str, str]:

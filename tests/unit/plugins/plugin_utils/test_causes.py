@@ -55,6 +55,11 @@ SEND = entry("synchronize", target="sdu")
         ([entry("purge", "folders/b"), miss("b")], [(entry("purge", "folders/b")["reason"], 0), (miss("b")["reason"], 0)]),
         # a damaged tarball of the source is not sent
         ([entry("check", "folders/a"), miss("a", "sdu")], [(entry("check", "folders/a")["reason"], 1)]),
+        # what is wrong there goes before what is wrong where it comes from
+        (
+            [entry("check", "folders/a"), entry("check", "folders/a", "sdu"), miss("a"), miss("a", "sdu")],
+            [("check of folders/a on dayabay", 1), ("check of folders/a on sdu", 1)],
+        ),
         # the item's own failure goes before that of all
         ([SEND, entry("synchronize", "folders/a", "sdu"), miss("a", "sdu")], [(SEND["reason"], 0), ("synchronize of folders/a on sdu", 1)]),
         # without a cause, what is missing on the source is one
