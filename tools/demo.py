@@ -1,6 +1,6 @@
 """Three nights of backups of real repositories below var/demo, a damaged copy, and how it is found and mended: make demo.
 
-Every command that is shown is the one that runs. Ansible's output is shown shortened; the whole of it is in var/demo/logs.
+Every command that is shown is the one that runs.
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
-
-import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 # Relative to ROOT, as a person in the checkout types them.
@@ -61,7 +59,6 @@ EXT = ".tar.zst"
 LONGEST_COMMAND = 600  # seconds
 WIDTH = 110
 IDENTITY = {"NAME": "Demo", "EMAIL": "demo@example.org"}
-ALWAYS_SHOWN = ("Tell what this run did", "Show what lies on this node")
 ODD_NAMES = (
     b"a name with spaces",
     b'it\'s "quoted"',
@@ -145,11 +142,11 @@ class Shell:
             raise DemoFailed(f"{command}: exit code {ran.code}:\n{ran.output.rstrip()}")
 
     def play(self, *arguments: str, fails: bool = False) -> Ran:
-        """Run ansible-playbook with the demo's inventory and show its output, shortened. Raise DemoFailed unless it fails exactly if it should."""
+        """Run ansible-playbook with the demo's inventory and show its output. Raise DemoFailed unless it fails exactly if it should."""
         arguments = (arguments[0], "-i", str(INVENTORY), *arguments[1:])
         show_command(shlex.join([PLAYBOOK, *arguments]))
-        ran = self._run([PLAYBOOK, *arguments], Path(arguments[0]).stem, self._environment, show=show_block)
-        print(f"    exit code {ran.code} after {ran.seconds:.1f} s; the whole output is in {ran.log}", flush=True)
+        ran = self._run([PLAYBOOK, *arguments], Path(arguments[0]).stem, self._environment, show=show_line)
+        print(f"    exit code {ran.code} after {ran.seconds:.1f} s", flush=True)
         if bool(ran.code) != fails:
             raise DemoFailed(f"{arguments[0]} ended with exit code {ran.code}; {ran.log} says why")
         return ran
@@ -160,9 +157,9 @@ class Shell:
         title: str,
         environment: dict[str, str],
         folder: Path = Path(),
-        show: Callable[[str], None] = lambda block: None,
+        show: Callable[[str], None] = lambda line: None,
     ) -> Ran:
-        """Run a command; hand over each block of its output, of a play or a task, as it comes."""
+        """Run a command; hand over each line of its output as it comes."""
         self._count += 1
         log = (
             LOGS
@@ -182,15 +179,12 @@ class Shell:
         limit.start()
         try:
             with log.open("wb") as stream:
-                output, block = "", ""
+                output = ""
                 for line in process.stdout or ():
                     stream.write(line)
                     text = line.decode(errors="backslashreplace")
-                    if text.startswith(("PLAY ", "TASK ")):
-                        show(block)
-                        block = ""
-                    output, block = output + text, block + text
-                show(block)
+                    show(text)
+                    output += text
             code = process.wait()
         finally:
             timed_out = limit.finished.is_set()
@@ -226,63 +220,18 @@ def note(text: str) -> None:
     print(textwrap.fill(text, WIDTH, initial_indent="    ", subsequent_indent="    "), flush=True)
 
 
-def show_block(block: str) -> None:
-    """Given what ansible-playbook said of a play or a task, print what of it is worth reading."""
-    for line in shorten(block):
-        print(f"    {line}", flush=True)
-
-
-def shorten(block: str) -> list[str]:
-    """Given what ansible-playbook said of a play or a task, return the lines worth reading."""
-    header, _, body = block.partition("\n")
-    header = header.rstrip(" *")
-    if header.startswith("PLAY RECAP"):
-        return [re.sub(r"  +", "  ", line).rstrip() for line in body.splitlines() if line.strip()]
-    if header.startswith("PLAY "):
-        return [header]
-    if header.startswith("TASK "):
-        return shorten_task(header.removeprefix("TASK ").strip("[]"), body)
-    return [line for line in block.splitlines() if line.strip()]
-
-
-def shorten_task(title: str, body: str) -> list[str]:
-    """Given a task's title and what it said, return the lines worth reading, often none."""
-    name = title.rpartition(" : ")[2]
-    lines = []
-    results = re.findall(r"^(ok|changed|fatal|failed): \[([^\]]+)\](.*(?:\n(?:    .*)?$)*)", body, flags=re.MULTILINE)
-    for state, host, details in results:
-        if state in ("fatal", "failed"):
-            lines += [f"FAILED on {host}: {name}", *indented(message_of(details))]
-        elif name in ALWAYS_SHOWN:
-            lines += indented(message_of(details))
-        elif state == "changed":
-            lines.append(f"changed on {host}: {name}")
-    return lines + [line for line in body.splitlines() if line.startswith("[WARNING]")]
-
-
-def message_of(details: str) -> list[str]:
-    """Given a result as Ansible prints it, return the lines of its message; all of it where it has none."""
-    try:
-        message = yaml.safe_load(textwrap.dedent(details.partition("=>")[2]))["msg"]
-    except (yaml.YAMLError, KeyError, TypeError):
-        return details.splitlines()
-    return [str(line) for line in message] if isinstance(message, list) else str(message).splitlines()
-
-
-def indented(lines: Sequence[str]) -> list[str]:
-    """Given lines, return them indented, and wrapped where they are long."""
-    return [
-        part.rstrip()
-        for line in lines
-        for part in textwrap.wrap(
-            line,
-            WIDTH,
-            initial_indent="  ",
-            subsequent_indent=" " * (len(line) - len(line.lstrip()) + 4),
-            break_on_hyphens=False,
-            break_long_words=False,
-        )
-    ]
+def show_line(line: str) -> None:
+    """Print a line of what ansible-playbook said, wrapped where it is long."""
+    indent = " " * (4 + len(line) - len(line.lstrip()))
+    wrapped = textwrap.wrap(
+        line.strip(),
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}    ",
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+    print("\n".join(wrapped) if len(indent + line.strip()) > WIDTH else f"    {line.rstrip()}", flush=True)
 
 
 def start_afresh() -> None:
@@ -593,7 +542,7 @@ def show_end(seconds: float) -> None:
         (COPIES, "the target's copies of them, the same layout"),
         (DEMO / "restored", "the repository that was unpacked from a copy"),
         (INVENTORY, "the inventory, for more runs: -i var/demo/inventory"),
-        (LOGS, "the whole output of each command"),
+        (LOGS, "the output of each command"),
     ]
     for path, meaning in rows:
         print(f"    {path!s:26}{meaning}")

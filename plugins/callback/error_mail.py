@@ -114,17 +114,17 @@ from datetime import datetime
 from typing import Any
 
 from ansible import context
-from ansible.playbook.handler import Handler
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.callback import CallbackBase
 
 from ..filter import drilling, outcomes, plan, restoring  # noqa: F401  loaded once, not in each process that Ansible forks
-from ..plugin_utils import mail_delivery, mail_memory, run_log
+from ..plugin_utils import ansible_events, mail_delivery, mail_memory, run_log
 from ..plugin_utils.failure_report import RUN, Failure, Place, Report
 from ..plugin_utils.mail_settings import MAIL_OPTIONS, Settings, addresses, judge, user_name
 from ..plugin_utils.mail_text import command_line, rerun_command
 from ..plugin_utils.mail_transport import write_private
 from ..plugin_utils.masking import secrets_in, secrets_of, worth_searching
-from ..plugin_utils.plain_text import clean, one_line
+from ..plugin_utils.plain_text import one_line
 from ..plugin_utils.run_events import Collector
 
 
@@ -361,33 +361,12 @@ class CallbackModule(CallbackBase):
 
     def _read(self, result: Any) -> tuple[str, Place, Any]:
         """Given the result of an event, return host, task and values. (ansible-core 2.17 and 2.18 have no public names.)"""
-        host = getattr(result, "host", None) or result._host
-        task = getattr(result, "task", None) or result._task
-        values = result.result if hasattr(result, "result") else result._result
+        task, values = ansible_events.task_of(result), ansible_events.values_of(result)
         self._secrets.update(secrets_in(task.args))
-        return str(host.get_name()), self._place(task, values), values
+        return ansible_events.host_of(result), self._place(task, values), values
 
     def _place(self, task: Any, values: Any) -> Place:
-        """Given a task and its result, return what may be told of it: of a no_log task nothing that was a template."""
-        hidden = bool(task.no_log) or run_log.is_censored(values)
-        name = _raw_name(task) if hidden else str(task.name or "")
-        role = getattr(task, "_role", None)
-        become = f", become {task.become_user or 'root'}" if task.become else ""
-        return Place(
-            uuid=str(task._uuid),
-            name=clean(name or ("(its name is hidden by no_log)" if hidden else task.action), 300),
-            role=str(role.get_name()) if role else "",
-            action=str(task.action),
-            path=str(task.get_path() or ""),
-            play=self._play.get_name().strip() if self._play else "",
-            handler=isinstance(task, Handler),
-            no_log=hidden,
-            run_once=bool(task.run_once),
-            fatal=bool(task.any_errors_fatal),
-            ignore_unreachable=bool(task.ignore_unreachable),
-            delegate="" if "{{" in str(task.delegate_to) else str(task.delegate_to or ""),  # a loop's items name theirs
-            user=f"{task.remote_user or ''}{become}",
-        )
+        return ansible_events.place_of(task, values, self._play.get_name().strip() if self._play else "")
 
     def _item(self, status: str, result: Any) -> None:
         host, place, values = self._read(result)
@@ -455,13 +434,6 @@ def _clock() -> str:
     return datetime.now().astimezone().strftime("%H:%M:%S")
 
 
-def _raw_name(task: Any) -> str:
-    """Return the name of a task as it stands in its file, if that is no template: what a template became may be a secret."""
-    source = task.get_ds() if hasattr(task, "get_ds") else None
-    name = source.get("name") if isinstance(source, Mapping) else None
-    return str(name) if name and "{{" not in str(name) and "{%" not in str(name) else ""
-
-
 def _host_variable(hostvars: Any, host: str, name: str) -> str:
     try:
         return str(hostvars[host].get(name) or "")
@@ -477,7 +449,12 @@ def _with_user(failure: Failure, hostvars: Any) -> Failure:
     """Return a failure with the user as whom its host, or its delegate, is reached."""
     if failure.kind == RUN:
         return failure
-    own, comma, become = failure.place.user.partition(",")
-    inventory = _host_variable(hostvars, failure.delegate or failure.host, "ansible_user")
-    user = inventory or own or context.CLIARGS.get("remote_user") or user_name()
-    return replace(failure, place=replace(failure.place, user=f"{user}{comma}{become}"))
+    host = failure.delegate or failure.host
+    inventory = _host_variable(hostvars, host, "ansible_user")
+    user = inventory or failure.place.user or context.CLIARGS.get("remote_user") or user_name()
+    become = failure.place.become or (
+        _host_variable(hostvars, host, "ansible_become_user") or "root"
+        if boolean(_host_variable(hostvars, host, "ansible_become") or "no", strict=False)
+        else "no"
+    )
+    return replace(failure, place=replace(failure.place, user=user, become=become))

@@ -13,6 +13,7 @@ from ansible.errors import AnsibleFilterError
 
 from ..module_utils.visible import one_line
 from ..plugin_utils import outcomes
+from ..plugin_utils.night_table import night_rows, without_covered
 from .plan import untrusted
 
 
@@ -22,13 +23,18 @@ def states_of(hostvars: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def outcome(hostvars: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, Any]:
-    """Given hostvars and the plan, return all failures that this run recorded, lines on what it did, and its inventory."""
+    """Given hostvars and the plan, return all failures that this run recorded, what it did, and its inventory.
+
+    What it did is told in lines (`fine`), and the same as rows of a table and the lines that these do not cover (`told`).
+    """
     states = states_of(hostvars)
     return untrusted(
         {
             "failures": outcomes.all_failures(states.values()),
             "fine": outcomes.summary(plan, states),
             "purged": outcomes.purges(states.values()),
+            "table": night_rows(states),
+            "told": outcomes.summary(plan, without_covered(states)),
             "inventory": one_line(", ".join(map(str, context.CLIARGS.get("inventory") or ()))),
         }
     )

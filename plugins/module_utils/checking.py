@@ -114,7 +114,8 @@ def verify_base(
     result["failures"] += unreadable(found)
     if not found.tarballs and not found.orphans and not predicted:
         of = "" if day == "all" else f"of {of_day} "
-        _note(result, "", "", f"no tarballs {of}in {tree.base}: nothing could be verified")
+        reason = f"no tarballs {of}in {tree.base}: nothing could be verified"
+        result["failures"].append(failure(_STAGE, reason, absent=True))
     return result
 
 
@@ -285,7 +286,8 @@ def count(
             for tarball in unverified_of.get(key, ()):
                 lines.append(f"({tarball.relpath} {tarball.problem})")
                 explained.add(tarball.relpath)
-            failures.append(failure(_STAGE, "\n".join(lines), key=key if "/" in key else f"/{key}"))
+            absent = counts[key] < number
+            failures.append(failure(_STAGE, "\n".join(lines), key=key if "/" in key else f"/{key}", absent=absent))
     failures += [
         failure(_STAGE, f"{tarball.relpath} {tarball.problem}", relpath=tarball.relpath)
         for tarball in unverified
@@ -363,6 +365,13 @@ def _miss(key: str, number: int, title: str, day: str, relpaths: Sequence[str]) 
     return f"expecting {number} tarball{plural} for {key} of {title} on {day} but got {len(relpaths)}{got}"
 
 
+def _hint(tarball: Tarball, known: Collection[str]) -> str:
+    """Return what item may have been meant by a tarball that belongs to none: one of its own category, as one of another is no likely mistake."""
+    category = tarball.key.split("/")[0]
+    alike = [key.rpartition("/")[2] for key in sorted(known) if "/" not in key or key.startswith(f"{category}/")]
+    return f"; {nearest(tarball.name, alike)}" if alike and tarball.name not in alike else ""
+
+
 def _unexpected(found: Scan, expected: Collection[str], items: Collection[str] | None) -> list[tuple[str, str]]:
     """Return (relpath, why) of all that should not be there."""
     result = list(found.strange)
@@ -375,9 +384,9 @@ def _unexpected(found: Scan, expected: Collection[str], items: Collection[str] |
         if not parse_filename(tarball.filename, tarball.name):
             result.append((tarball.relpath, f"its name does not belong to {tarball.key}"))
         elif tarball.verified and not mine:
-            if known and len(hints) < _HINTS and tarball.name not in hints:
-                hints[tarball.name] = f"; {nearest(tarball.name, known)}"
-            result.append((tarball.relpath, f"{tarball.key} is no item{hints.get(tarball.name, '')}"))
+            if len(hints) < _HINTS and tarball.key not in hints:
+                hints[tarball.key] = _hint(tarball, known if items is None else items)
+            result.append((tarball.relpath, f"{tarball.key} is no item{hints.get(tarball.key, '')}"))
         elif tarball.verified:
             stamps.setdefault((tarball.key, tarball.stamp), []).append(tarball)
     for (key, stamp), several in stamps.items():

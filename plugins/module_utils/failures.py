@@ -13,8 +13,13 @@ from .visible import visible
 KEYS = ("node", "delegate", "stage", "category", "name", "relpath", "reason", "rc", "stderr")
 
 
-def failure(stage: str, reason: str | BaseException, *, key: str = "", relpath: str = "") -> dict[str, Any]:
-    """Given a stage, a reason (text or exception) and what it is about, return a failure; the controller adds the node."""
+def failure(
+    stage: str, reason: str | BaseException, *, key: str = "", relpath: str = "", absent: bool = False
+) -> dict[str, Any]:
+    """Given a stage, a reason (text or exception) and what it is about, return a failure; the controller adds the node.
+
+    `absent` marks one that says no more than that a tarball is not there, of which another failure may be the cause.
+    """
     category, _, name = (key or "/".join(relpath.split("/")[:2])).partition("/")
     return {
         "node": "",
@@ -26,6 +31,7 @@ def failure(stage: str, reason: str | BaseException, *, key: str = "", relpath: 
         "reason": visible(explain(reason)),
         "rc": reason.rc if isinstance(reason, ToolFailed) else None,
         "stderr": visible(reason.stderr) if isinstance(reason, ToolFailed) else "",
+        **({"absent": True} if absent else {}),
     }
 
 

@@ -71,7 +71,7 @@ def _tree_of(base: str) -> Tree:
         raise BaseUnusable(f"base {base} does not exist: is its disk mounted? A run never creates a base")
     raise BaseUnusable(
         f"base {base} has no marker {MARKER}/ in itself or its parent: is its disk mounted? "
-        f"If it is a new base, mark it once: mkdir {os.path.join(base, MARKER)}"
+        f"If it is a new base, mark it once: mkdir -p {os.path.join(base, MARKER)}"
     )
 
 

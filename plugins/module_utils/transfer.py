@@ -146,6 +146,13 @@ def _remote_path(peer: Peer, path: str) -> str:
     return f"{peer.user + '@' if peer.user else ''}{where}:{path}"
 
 
+_NO_RSYNC = re.compile(
+    r"\brsync['\"\u2019]?: (?:(?:command |inaccessible or )?not found|No such file or directory\s*$)|(?:[Cc]ommand not found|Unknown command): rsync",
+    re.MULTILINE,
+)
+"""What a shell, or sudo, says where there is no rsync"""
+
+
 def reach(peer: Peer, deadline: Deadline, *, fetch: bool = False) -> None:
     """Given a peer, see whether rsync over ssh gets to its folder, in the direction of the transfer; nothing is written.
 
@@ -165,6 +172,12 @@ def reach(peer: Peer, deadline: Deadline, *, fetch: bool = False) -> None:
                 f"no answer about {peer.folder} within {limit.seconds:g} s: is the server of its mount up?",
             )
     if rc and not (fetch and _is_missing(said, peer.folder)):
+        if _NO_RSYNC.search(said):
+            reason = (
+                f"{peer.node} was reached from this node as {peer}, but has no rsync: install it there, or put it on the PATH of "
+                f"commands over ssh: {said}"
+            )
+            raise ToolFailed(reason, rc, said)
         raise ToolFailed(
             f"{peer.node} cannot be reached from this node as {peer}: {said or 'it said nothing'}", rc, said
         )

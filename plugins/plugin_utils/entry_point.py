@@ -154,8 +154,12 @@ def _lines(result: dict[str, Any], run: Run) -> list[str]:
     code = f" (exit code {result['exit_code']})" if "exit_code" in result else ""
     took = f", took {result['seconds']:g} s" if "seconds" in result else ""
     failures = [
-        f"  {' -> '.join(filter(None, (failure['host'], failure['delegate'])))}: {failure['message']}"
+        line
         for failure in result.get("failures", ())
+        for line in (
+            f"  {' -> '.join(filter(None, (failure['host'], failure['delegate'])))}: {failure['message']}",
+            *(f"    {text}" for text in failure.get("follows", ())),
+        )
     ]
     purges = [f"  {outcomes.describe_purge(entry)}" for entry in result.get("purged", ())]
     hosts = [

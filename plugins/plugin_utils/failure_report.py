@@ -46,6 +46,8 @@ class Place:
     ignore_unreachable: bool = False
     delegate: str = ""
     user: str = ""
+    become: str = ""
+    """As whom it works there, if that is another one than who logs in; `no` where it is known to be none"""
 
     @property
     def title(self) -> str:
@@ -66,6 +68,8 @@ class Failure:
     place: Place = Place()
     outputs: tuple[tuple[str, str], ...] = ()
     """(title, text) of what was said, such as stderr"""
+    follows: tuple[str, ...] = ()
+    """What follows from it, and is no failure of its own"""
     before: str = ""
     """What was fine before it"""
     since: str = ""
@@ -315,6 +319,7 @@ def redacted(report: Report) -> Report:
         replace(
             failure,
             message=hide(failure.message),
+            follows=tuple(map(hide, failure.follows)),
             before=hide(failure.before),
             place=replace(failure.place, name=hide(failure.place.name)),
             outputs=tuple((hide(title), hide(text)) for title, text in failure.outputs),

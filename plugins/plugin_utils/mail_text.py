@@ -23,6 +23,8 @@ from .run_log import log_text
 POLICY = policy.SMTP.clone(cte_type="7bit")
 """CRLF, encoded headers, and nothing but ASCII on the wire, which every server takes."""
 _MOST_LISTED = 100
+_SUBJECT = 120
+"""Most characters of a subject"""
 _SMALLEST = 1500
 """Characters that a failure needs to be worth showing in full"""
 _COUNTS = ("ok", "changed", "unreachable", "failures", "skipped", "rescued", "ignored")
@@ -81,7 +83,8 @@ def subject(report: Report) -> str:
     hosts = _hosts(report)
     more = f" (+{len(hosts) - 1} host{'s' if len(hosts) > 2 else ''})" if len(hosts) > 1 else ""
     mode = " (check mode)" if report.check else ""
-    return one_line(f"[altbackup] {report.status}{mode} {report.playbook}: {_first_line(report)}{more}", 250)
+    opening = one_line(f"[altbackup] {report.status}{mode} {report.playbook}: ", _SUBJECT // 2)
+    return f"{opening} {one_line(_first_line(report), _SUBJECT - len(opening) - len(more) - 1)}{more}"
 
 
 def _first_line(report: Report) -> str:
@@ -149,7 +152,8 @@ def _some(names: Sequence[str]) -> str:
 def _failure_block(number: int, group: Sequence[Failure], room: int) -> Block:
     failure = group[0]
     place = failure.place
-    outputs = failure.outputs
+    said = " ".join(failure.message.split())
+    outputs = [(title, text) for title, text in failure.outputs if " ".join(text.split()) not in said or len(text) < 8]
     short = tuple((title, text) for title, text in outputs if "\n" not in text and len(text) < 200)
     long = [(title, text) for title, text in outputs if (title, text) not in short]
     message = cut(failure.message, room // 2)
@@ -163,6 +167,7 @@ def _failure_block(number: int, group: Sequence[Failure], room: int) -> Block:
         ("file", place.path),
         ("play", place.play),
         ("remote user", place.user),
+        ("become", place.become),
         ("run once", "for all hosts of its play" if place.run_once else ""),
         *short,
         ("fine before", failure.before),
@@ -170,9 +175,10 @@ def _failure_block(number: int, group: Sequence[Failure], room: int) -> Block:
     title = f"{number}. {_titles(group) if len(group) == 1 else f'{len(group)} hosts'}: {failure.headline}"
     first, _, rest = message.partition("\n")
     told = rest if " ".join(first.split()) == failure.headline else message
+    follows = dict.fromkeys(line for entry in group for text in entry.follows for line in text.split("\n"))
     return Block(
         title,
-        lines=tuple(told.split("\n")) if told.strip() else (),
+        lines=(*(told.split("\n") if told.strip() else ()), *list(follows)[:_MOST_LISTED]),
         fields=tuple((name, value) for name, value in fields if value),
         outputs=tuple((name, cut(text, share)) for name, text in long[:20]),
         bad=True,

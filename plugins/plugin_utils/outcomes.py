@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from ..module_utils.failures import failure, unframed
 from ..module_utils.layout import is_relpath
 from ..module_utils.units import readable
 from ..module_utils.visible import one_line, visible
+from .causes import by_cause, following_lines
 from .identities import one_disk, shared_bases
 from .results import read_result, read_value, shortened
 
@@ -129,6 +131,12 @@ def _text(value: object) -> str:
     return str(value).strip() if value not in (None, "") else "it said nothing"
 
 
+_SAID = ("module_stderr", "stderr", "module_stdout", "stdout")
+_NO_PYTHON = re.compile(
+    r"(\S*python[\d.]*): (?:command |inaccessible or )?(?:not found|No such file or directory|Permission denied)"
+)
+
+
 def _reason(result: Mapping[str, Any]) -> str:
     """Return why a call failed: what it says, or how its module ended if that gave no result."""
     if "module_stdout" not in result:
@@ -140,6 +148,11 @@ def _reason(result: Mapping[str, Any]) -> str:
         ended = f"killed by {signal.Signals(number).name}"
         ended += " (was memory short? the kernel's log of that node tells)" if number == signal.SIGKILL else ""
     last = next(reversed(_tail(result).strip().splitlines()), "")
+    if code in (126, 127) and (python := _NO_PYTHON.search("\n".join(str(result.get(key) or "") for key in _SAID))):
+        return (
+            f"Python is missing on this node, or ansible_python_interpreter names another place ({python[1]}): install python3 there, or "
+            f"set that variable to where it is: {last.strip() or python[0]}"
+        )
     return f"the module ended without a result: {ended}{f': {last.strip()}' if last else ''}"
 
 
@@ -273,6 +286,11 @@ def _place(result: Mapping[str, Any], node: str) -> tuple[str, str, str]:
     if not isinstance(tree, Mapping):
         return (node, "", "")
     return (str(tree.get("node", node)), str(tree.get("source", "")), str(tree.get("role", "source")))
+
+
+def call_place(result: Mapping[str, Any], node: str) -> str:
+    """Given the result of a call and the node in the play, return the node on which it ran, or of whose tree it tells."""
+    return _delegate(result, node) or node
 
 
 def _key(relpath: str) -> str:
@@ -469,8 +487,11 @@ def describe_failure(entry: Mapping[str, Any]) -> str:
 
 
 def report(failures: Sequence[Mapping[str, Any]]) -> str:
-    """Given all failures of a run, return one message that lists them, never the first alone."""
-    lines = [describe_failure(entry).replace("\n", "\n    ") for entry in failures]
+    """Given all failures of a run, return one message that lists them, never the first alone, each with what follows from it."""
+    lines = [
+        "\n".join([describe_failure(entry), *map(visible, following_lines(following))]).replace("\n", "\n    ")
+        for entry, following in by_cause(failures)
+    ]
     return "\n".join(
         [
             f"{len(lines)} failure{'' if len(lines) == 1 else 's'}:",

@@ -299,6 +299,7 @@ _FAILURE: dict[str, Read] = {
     "reason": _SENTENCE,
     "rc": _code,
     "stderr": _SENTENCE,
+    "absent": _flag,
 }
 _IDENTITY: dict[str, Read] = {
     "base": _NAME,

@@ -61,6 +61,11 @@ class Job:
         return self.playbook.name
 
     @property
+    def harmless(self) -> bool:
+        """Whether it changes nothing and proves nothing, so that it may go unwatched."""
+        return self.check or self.playbook == ROOT / "playbooks" / "list.yml"
+
+    @property
     def lock(self) -> str:
         """What no two runs at a time may share: playbook and inventory."""
         return json.dumps([str(self.playbook), *self.inventory])
@@ -167,6 +172,11 @@ def check_job(job: Job) -> None:
             raise InvalidInput(f"the inventory {name} does not exist")
 
 
+def is_verbose(options: Sequence[str]) -> bool:
+    """Given options for ansible-playbook, return whether they ask for more than little."""
+    return bool(_look(options).verbose)
+
+
 def find_playbook(name: str) -> Path:
     """Given a path, or the name of a playbook of this collection, return the absolute path, be it there or not."""
     own = ROOT / "playbooks" / f"{name.removeprefix(_COLLECTION).removesuffix('.yml')}.yml"
@@ -226,7 +236,8 @@ def _look(options: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("-C", "--check", action="store_true")
     for name, words in _ASKING.items():
         parser.add_argument(*words, dest=name, action="store_true")
-    for letter in "vbD":
+    parser.add_argument("-v", "--verbose", action="count", default=0)
+    for letter in "bD":
         parser.add_argument(f"-{letter}", action="count")
     for letter in "eucTfM":
         parser.add_argument(f"-{letter}", action="append")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import outcomes
+from .causes import by_cause, following_lines
 from .failure_report import (
     LONGEST_MESSAGE,
     RECORDED,
@@ -46,7 +47,7 @@ class Collector:
 
     def __init__(self) -> None:
         self._events: dict[tuple[str, str], tuple[bool, list[Failure]]] = {}
-        self._recorded: dict[tuple[str, ...], Failure] = {}
+        self._recorded: dict[tuple[str, ...], tuple[dict[str, Any], Failure]] = {}
         self._ignored: dict[tuple[str, str, str], Place] = {}
         self._summary = ""
         self._summarized: set[str] = set()
@@ -145,7 +146,7 @@ class Collector:
         """Keep the failures that a stage noted in a result."""
         found = recorded(result, host)
         for entry in found:
-            self._recorded.setdefault(entry_key(entry), failure_of_entry(entry, place))
+            self._recorded.setdefault(entry_key(entry), (entry, failure_of_entry(entry, place)))
         return found
 
     def _learn(self, host: str, facts: Mapping[str, Any], place: Place) -> None:
@@ -159,7 +160,7 @@ class Collector:
         for entry in entries:
             seen = self._ignored.get((str(entry.get("node")), str(entry.get("delegate")), str(entry.get("reason"))))
             kind = UNREACHABLE if str(entry["reason"]).startswith("unreachable") else RECORDED
-            self._recorded.setdefault(entry_key(entry), failure_of_entry(entry, seen or place, kind))
+            self._recorded.setdefault(entry_key(entry), (entry, failure_of_entry(entry, seen or place, kind)))
         self._summary = " ".join(clean(outcomes.report(entries), LONGEST_MESSAGE).split()) if entries else ""
         lines, purged = outcome.get("fine"), outcome.get("purged")
         self._purged = [entry for entry in map(_purge_of, purged if isinstance(purged, (list, tuple)) else ()) if entry]
@@ -167,7 +168,7 @@ class Collector:
 
     def finish(self, recap: Mapping[str, Mapping[str, int]], *, ended: bool = True) -> dict[str, Any]:
         """Given the recap of a run, return the fields of its Report: failures, unfinished, notes, fine, recap, stamp, state."""
-        failures = [*self._recorded.values(), *self._real(recap)]
+        failures = [*self._causes(), *self._real(recap)]
         known = self._summarized | {failure.host for failure in failures}
         failures += [
             Failure(host, "failed, but nothing is known of it but what the log says", RUN)
@@ -192,6 +193,17 @@ class Collector:
             "stamp": self.stamp,
             "state": _state(failures, recap, nothing, ended),
         }
+
+    def _causes(self) -> list[Failure]:
+        """Return the failures that stages noted, but for those that follow from others, which are told with these."""
+        failure_of = {id(entry): failure for entry, failure in self._recorded.values()}
+        return [
+            replace(
+                failure_of[id(entry)],
+                follows=tuple(clean(line, LONGEST_MESSAGE // 8) for line in following_lines(following)),
+            )
+            for entry, following in by_cause(entry for entry, _ in self._recorded.values())
+        ]
 
     def _real(self, recap: Mapping[str, Mapping[str, int]]) -> list[Failure]:
         """Return the failures of tasks that no rescue mended. Nothing marks one, but real failures come last on their host."""

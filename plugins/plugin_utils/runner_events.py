@@ -17,6 +17,7 @@ from .failure_report import RECORDED, UNREACHABLE, Failure, Place
 from .mail_transport import write_private
 from .masking import redact, secrets_in, worth_searching
 from .plain_text import clean, one_line
+from .quiet_view import Line, QuietView, is_ours, is_own_file
 from .run_events import Collector
 from .run_log import is_censored
 from .secrecy import MASK, SECRET_NAME, SSH_OPTIONS, mask_options
@@ -49,11 +50,13 @@ _COLOUR = re.compile(r"(\x1b\[[0-9;]{0,16}m)")
 class Listener:
     """Takes events while they happen: writes the log, shows it, and keeps the little that has to be known at the end."""
 
-    def __init__(self, log: Path, secrets: Iterable[str], shown: TextIO | None = None) -> None:
+    def __init__(self, log: Path, secrets: Iterable[str], shown: TextIO | None = None, *, quiet: bool = False) -> None:
         self._log = open(
             os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "w", encoding="utf-8", errors="replace"
         )
         self._shown = shown
+        self.quiet = QuietEvents() if quiet and shown else None
+        """What is shown instead of all, if anything is"""
         self._known = worth_searching(secrets)
         self.late: set[str] = set()
         """Secrets that came to light after events were written"""
@@ -80,8 +83,14 @@ class Listener:
             cleaned = {"event": str(event.get("event")), "stdout": "(an event that could not be read)"}
         event.clear()
         event.update(cleaned)
-        if text := event.get("stdout"):
-            self._say(str(text))
+        text = _shown(str(event.get("stdout") or ""))
+        if text:
+            self._write(text)
+        if self.quiet is None:
+            self.show([text] if text else [])
+        else:
+            with contextlib.suppress(Exception):  # what is shown is no reason to hang
+                self.show(self.quiet.take(event, text))
         return True
 
     def close(self) -> None:
@@ -89,12 +98,14 @@ class Listener:
         with contextlib.suppress(OSError):
             self._log.close()
 
-    def _say(self, text: str) -> None:
-        text = _shown(text)
+    def _write(self, text: str) -> None:
         with contextlib.suppress(OSError, ValueError):  # a full disk
             print(text, file=self._log, flush=True)
+
+    def show(self, texts: Iterable[str]) -> None:
+        """Show texts where somebody watches."""
         try:
-            if self._shown:
+            for text in texts if self._shown else ():
                 print(text, file=self._shown, flush=True)
         except (OSError, ValueError):  # a terminal that was closed
             self._shown = None
@@ -121,6 +132,46 @@ class Listener:
             return
         for call in [result, *(item for item in result.get("results") or () if isinstance(item, Mapping))]:
             self.late.update(secrets_in(call.get("invocation")))
+
+
+class QuietEvents:
+    """Takes events; says what of them a terminal shows by default: of this collection's tasks a line for each stage and host."""
+
+    def __init__(self) -> None:
+        self.view = QuietView()
+        self.strange = self.own = False
+        """Whether there was something that is not this collection's, or is"""
+        self._waiting: list[str] = []
+
+    def take(self, event: Mapping[str, Any], text: str) -> list[str]:
+        """Given an event and what Ansible printed of it, return what is to be shown."""
+        name, data = str(event.get("event")), event.get("event_data") or {}
+        if name == "playbook_on_start" and is_own_file(str(data.get("playbook") or "")):
+            return []
+        if name in ("playbook_on_play_start", "playbook_on_stats"):
+            lines = coloured(self.view.play_ended())
+            if name == "playbook_on_play_start":
+                self._waiting = [text]
+                return lines
+            return [*lines, *([text] if self.strange or not self.own else [])]
+        if not data.get("task_uuid") and not data.get("task_path"):
+            return [text] if text else []
+        place = _place(data, None)
+        if not is_ours(place):
+            self.strange = True
+            waiting, self._waiting = self._waiting, []
+            return [*waiting, *([text] if text else [])]
+        self.own = True
+        if name == "runner_on_start":
+            return coloured(self.view.started(_host(data), place))
+        if name in _ENDED:
+            return coloured(self.view.ended(_host(data), place, data.get("res")))
+        return []
+
+
+def coloured(lines: Iterable[Line]) -> list[str]:
+    """Given lines, return them as a terminal has them."""
+    return [f"\x1b[0;31m{line.text}\x1b[0m" if line.bad else line.text for line in lines]
 
 
 def _shown(text: str) -> str:
@@ -213,7 +264,7 @@ def only_unreachable(failures: Iterable[Failure]) -> bool:
     return kinds == {UNREACHABLE}
 
 
-def failure_lines(failures: Iterable[Failure]) -> list[dict[str, str]]:
+def failure_lines(failures: Iterable[Failure]) -> list[dict[str, Any]]:
     """Given failures, return them as the result of a run has them."""
     return [
         {
@@ -221,6 +272,7 @@ def failure_lines(failures: Iterable[Failure]) -> list[dict[str, str]]:
             "delegate": failure.delegate,
             "kind": "recorded" if failure.kind == RECORDED else failure.kind,
             "message": failure.headline,
+            "follows": list(failure.follows),
             "task": failure.place.name,
             "path": failure.place.path,
         }

@@ -158,8 +158,15 @@ def validate(entry: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], lis
             except InvalidInput as error:
                 problems.append(Problem(name, str(error)))
         elif option.get("required"):
-            problems.append(Problem(name, f"is required and missing. {' '.join(as_list(option['description']))}"))
+            described = without_markup(" ".join(as_list(option["description"])))
+            problems.append(Problem(name, f"is required and missing. {described}"))
     return result, problems
+
+
+def without_markup(text: str) -> str:
+    """Given a text of Ansible's documentation, return it as a person reads it: of C(x), V(x), L(x, url) and such the x."""
+    plain = re.sub(r"\b(?:[LR])\(([^(),]*),[^()]*\)", r"\1", text)
+    return re.sub(r"\b[BCEIMOPUV]\(([^()#]*)(?:#[^()]*)?\)", r"\1", plain)
 
 
 def as_list(value: Any) -> list[Any]:

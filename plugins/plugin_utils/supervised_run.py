@@ -24,9 +24,10 @@ from .mail_delivery import Told
 from .mail_settings import user_name
 from .mail_text import command_line
 from .mail_transport import write_private
-from .masking import secrets_of, worth_searching
+from .masking import redact, secrets_of, worth_searching
 from .playbook_run import Bell
 from .quantities import parse_duration
+from .quiet_view import Line, closing
 from .run_command import (
     PROGRAM,
     Job,
@@ -34,11 +35,12 @@ from .run_command import (
     check_job,
     child_environment,
     find_ansible,
+    is_verbose,
     mail_settings,
     read_job,
 )
 from .run_verdict import ALREADY_RUNNING, DIED, FAILED, GOOD, NOT_STARTED, Verdict, judge_run, opening, report_of
-from .runner_events import Listener, clean_files, collect, failure_lines, scrubbed
+from .runner_events import Listener, clean_files, collect, coloured, failure_lines, scrubbed
 from .runs import LOG, RUNNING, Run, Taken, boot_id, new_run, rotate, state_folder, take_lock
 from .secrecy import MASK, SECRET_NAME, SSH_OPTIONS, mask_options
 
@@ -160,7 +162,7 @@ class SupervisedRun:
         live = sys.stdout.isatty()
         unwatched = (
             ""
-            if self.watched or not self.mail.problems
+            if self.watched or job.harmless or not self.mail.problems
             else f"nobody would be told of failures: {'; '.join(self.mail.problems)}"
         )
         if unwatched:
@@ -174,7 +176,8 @@ class SupervisedRun:
             "ALTBACKUP_MAIL_RECEIPT": str(run.folder / "mail.json"),
             "ALTBACKUP_WATCHED": "yes" if self.watched else "no",
         }
-        listener = Listener(run.folder / LOG, self._secrets(), sys.stdout if live else None)
+        shown = sys.stdout if live else None
+        listener = Listener(run.folder / LOG, self._secrets(), shown, quiet=not is_verbose(job.options))
         supervision.adopt_orphans()
         ended = playbook_run.play(job, run, environment, listener, limit, self.bell)
         listener.close()
@@ -192,7 +195,18 @@ class SupervisedRun:
         )
         if verdict.state == GOOD and (unwatched or run.receipt().get("failures")):
             verdict = Verdict(FAILED, unwatched)
-        return self._conclude(run, result, verdict, fields, listener.secrets)
+        told = self._close_quietly(listener, fields, job.label)
+        return self._conclude(run, result, verdict, fields, listener.secrets, told=told)
+
+    def _close_quietly(self, listener: Listener, fields: Mapping[str, Any], label: str) -> bool:
+        """Show the end of a run of which not all was shown; return whether its failures were among that."""
+        quiet = listener.quiet
+        if quiet is None or not quiet.own:
+            return False
+        secrets = listener.secrets
+        lines = closing(quiet.view.outcome, fields, label)
+        listener.show(coloured(Line(redact(line.text, secrets), line.bad) for line in lines))
+        return not quiet.strange
 
     def _conclude(
         self,
@@ -201,17 +215,26 @@ class SupervisedRun:
         verdict: Verdict,
         fields: Mapping[str, Any],
         secrets: Sequence[str] = (),
+        *,
+        told: bool = False,
     ) -> int:
-        """Tell what the callback did not tell, write down how the run ended, and say it; return the exit code."""
+        """Tell what the callback did not tell, write down how the run ended, and say it; return the exit code.
+
+        `told` is whether its tasks' failures were shown already.
+        """
         ended = datetime.now().astimezone()
         started = datetime.fromisoformat(str(result["started"]))
         mail: Mapping[str, Any] = run.receipt()
         for sentence in mail.get("said", ()):
             say(str(sentence))  # what the callback said went to the log of the run alone
-        told = None
+        mailed = None
         if verdict.state != GOOD and not mail.get("failures"):
-            told = self._tell(result, verdict, fields, run.log(self.mail.log_limit), secrets)
-            mail = {"mails": told.mails, "delivered": told.delivered, "spooled": [str(path) for path in told.spooled]}
+            mailed = self._tell(result, verdict, fields, run.log(self.mail.log_limit), secrets)
+            mail = {
+                "mails": mailed.mails,
+                "delivered": mailed.delivered,
+                "spooled": [str(path) for path in mailed.spooled],
+            }
         failures = redacted(report_of(result, verdict, fields, ended, secrets=secrets)).failures
         write_private(str(run.folder / "exit_code"), f"{verdict.exit_code}\n".encode())
         run.write(
@@ -229,7 +252,9 @@ class SupervisedRun:
         )
         if verdict.state != GOOD:
             lines = [f"{failure.title}: {failure.headline}" for failure in failures]
-            _say_failure(str(result["playbook"]), verdict, lines, str(run.folder / LOG), told)
+            if told:
+                lines = [verdict.message] if verdict.message else []
+            _say_failure(str(result["playbook"]), verdict, lines, str(run.folder / LOG), mailed)
         elif sys.stdout.isatty():
             print(f"altbackup: {result['playbook']} was good and took {str(ended - started).split('.')[0]}", flush=True)
         return verdict.exit_code
@@ -278,8 +303,8 @@ def say(text: str) -> None:
 def _say_failure(
     playbook: str, verdict: Verdict, lines: Sequence[str], log: str = "", told: Told | None = None
 ) -> None:
-    first = lines[0] if lines else "see the log"
-    say(f"{playbook}: {verdict.state} (exit code {verdict.exit_code}): {first}")
+    first = f": {lines[0]}" if lines else ""
+    say(f"{playbook}: {verdict.state} (exit code {verdict.exit_code}){first}")
     if len(lines) > 1:
         say(f"and {len(lines) - 1} more")
     if log:

@@ -70,7 +70,7 @@ def test_check_started_on_the_target_itself_needs_no_ssh(site: LabSite, copy: Pa
     logins = target.log.count("Accepted publickey")
     good = target.run(argv, env=own, cwd=REPOSITORY, timeout=120)
     assert good.returncode == 0, good.stdout + good.stderr
-    assert "Read the tarballs again" in good.stdout
+    assert "cms01: check: 1 tarball matches its dna" in good.stdout
     copy.unlink()
     bad = target.run(argv, env=own, cwd=REPOSITORY, timeout=120)
     assert bad.returncode == 2

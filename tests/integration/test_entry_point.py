@@ -432,6 +432,14 @@ def test_nobody_to_tell_fails_a_run_that_nobody_watches(desk: Desk) -> None:
     assert desk.call("run", "play/good.yml", ALTBACKUP_MAIL_TO="none").returncode == 0
 
 
+def test_a_list_and_a_prediction_may_go_unwatched(desk: Desk, site: Site) -> None:
+    inventory = str(site.write_inventory())
+    for words, code in ((("list",), 0), (("backup", "--check"), 0), (("check",), 2)):
+        done = desk.call("run", *words, "-i", inventory, ALTBACKUP_MAIL_TO="")
+        assert done.returncode == code, (words, done.stderr)
+        assert ("nobody would be told of failures" in done.stderr) == bool(code)
+
+
 def test_artifacts_go_where_they_are_wanted(desk: Desk, tmp_path: Path) -> None:
     desk.write_playbook("good.yml", GOOD)
     assert desk.call("run", "play/good.yml", "--artifacts", str(tmp_path / "a")).returncode == 0
@@ -493,7 +501,7 @@ def test_a_terminal_shows_the_run_as_it_goes(desk: Desk) -> None:
     environment = {**desk.environment, "TERM": "xterm", "ALTBACKUP_MAIL_TO": ""}
     words = desk.command("run", "play/bad.yml")
     child = pexpect.spawn(words[0], words[1:], cwd=str(desk.folder), env=environment, encoding="utf-8", timeout=60)
-    child.expect("altbackup: bad.yml; its log is ")
+    child.expect("altbackup: bad.yml of .*; its log is ")
     child.expect(r"TASK \[Say something\]")
     child.expect("\x1b\\[0;32m.*ok: \\[one\\]")
     child.expect("it broke")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from typing import Any
 
 import pytest
@@ -51,7 +52,8 @@ def test_targets_of_other_sources_alone_are_no_targets(site: Site) -> None:
     assert "none of sdu is a target of dayabay" in message
     checked = site.run("check", "--limit dayabay,cms01,sdu", only_targets=["cms01"])
     where = set(re.findall(r"^ +\d+\. (.+?): check", checked.message, re.MULTILINE))
-    assert where == {"dayabay", "dayabay -> cms01", "lingao -> cms01"}, checked.message
+    assert where == {"dayabay", "lingao -> cms01"}, checked.message
+    assert "so on cms01: check: expecting 1 tarball for toolbox of dayabay" in checked.message
 
 
 def test_day_without_a_tarball_is_a_failure_of_synchronize(site: Site) -> None:
@@ -113,3 +115,13 @@ def test_source_is_served_though_the_disk_on_which_it_keeps_copies_is_not_mounte
     assert "dayabay -> dayabay: preflight" in run.message
     assert len(tarballs_of(site.folder / "cms01" / "copies" / "dayabay")) == 1
     assert not list(copies.iterdir())
+
+
+def test_all_that_is_missing_is_told_in_one_run_also_where_no_source_works(site: Site) -> None:
+    for base in ("dayabay/backup", "cms01/copies"):
+        shutil.rmtree(site.folder / base / ".altbackup")
+    run = site.run("backup", "--check")
+    assert run.rc != 0
+    assert f"mkdir -p {site.folder}/dayabay/backup/.altbackup" in run.message
+    assert f"mkdir -p {site.folder}/cms01/copies/.altbackup" in run.message
+    assert run.message.startswith("2 failures:")

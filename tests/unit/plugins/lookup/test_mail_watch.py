@@ -21,14 +21,20 @@ GOOD = {"TO": "a@example.org", "HOST": "127.0.0.1"}
 
 
 def watch(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, terminal: bool, enabled: bool = True, **options: str
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    terminal: bool,
+    enabled: bool = True,
+    *,
+    harmless: bool = False,
+    **options: str,
 ) -> dict[str, str]:
     """Return what the lookup returns."""
     callback = make_callback(monkeypatch, tmp_path / "spool", options)
     monkeypatch.setattr(mail_options, "callback_loader", SimpleNamespace(get=lambda _: callback))
     monkeypatch.setattr(constants, "CALLBACKS_ENABLED", [CALLBACK] if enabled else [])
     monkeypatch.setattr(mail_watch, "on_terminal", lambda _: terminal)
-    (found,) = mail_watch.LookupModule().run([])
+    (found,) = mail_watch.LookupModule().run([], harmless=harmless)
     return found
 
 
@@ -50,6 +56,12 @@ def test_what_is_wrong_fails_only_where_nobody_watches(
     found = watch(monkeypatch, tmp_path, terminal, enabled, **options)
     assert (word in found["notice"]) if word else found["notice"] == ""
     assert found["failure"] == ("" if terminal else found["notice"])
+
+
+def test_a_list_or_a_prediction_may_go_unwatched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = watch(monkeypatch, tmp_path, terminal=False, harmless=True, HOST="127.0.0.1")
+    assert "no recipient" in found["notice"]
+    assert found["failure"] == ""
 
 
 @pytest.mark.parametrize("terminal", [True, False])

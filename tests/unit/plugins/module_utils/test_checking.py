@@ -130,3 +130,14 @@ def test_many_tarballs_and_items_are_counted_at_once(tmp_path: Path) -> None:
     result = checking.count(str(base), DAY, {f"other{n:05}": 1 for n in range(number)}, items=[], moment=NOW)
     print(f"{number} unexpected ones named in {time.process_time() - start:.2f} s")
     assert len(result["failures"]) == 2 * number
+
+
+def test_what_is_not_there_is_marked_so_and_what_is_wrong_is_not(tmp_path: Path) -> None:
+    base = marked(tmp_path / "base")
+    count = checking.count(str(base), DAY, {"dybsvn": 1}, moment=NOW)
+    assert [entry.get("absent") for entry in count["failures"]] == [True]
+    verified = checking.verify_base(str(base), DAY)
+    assert [entry.get("absent") for entry in verified["failures"]] == [True]
+    put(base, f"svn/dybsvn/{STAMP}/dybsvn-4.tar.gz")
+    too_many = checking.count(str(base), DAY, {"dybsvn": 0}, moment=NOW)
+    assert too_many["failures"] and not any("absent" in entry for entry in too_many["failures"])

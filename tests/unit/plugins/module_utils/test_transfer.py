@@ -267,6 +267,28 @@ def test_a_name_that_stays_unknown_is_told_within_the_limit_of_a_connection(
     assert (f"(tried {tries} times in 1 s)" in str(raised.value)) == again
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "sh: 1: rsync: not found",
+        "bash: line 1: rsync: command not found\nrsync error: error in rsync protocol data stream (code 12) at io.c(231)",
+        "zsh:1: command not found: rsync",
+        "nice: 'rsync': No such file or directory",
+        "sudo: rsync: command not found",
+    ],
+)
+def test_a_target_without_rsync_was_reached_and_lacks_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    make_tool(tmp_path / "bin", "rsync", f"printf '%s\\n' {shlex.quote(said)} >&2; exit 12")
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    with pytest.raises(
+        ToolFailed, match=r"was reached from this node as .*, but has no rsync: install it there"
+    ) as raised:
+        transfer.reach(PEER, Deadline(30))
+    assert "cannot be reached" not in str(raised.value)
+
+
 @pytest.mark.parametrize("script", ["exec sleep 1000", "while sleep 0.05; do echo more; done"])
 def test_folder_that_does_not_answer_is_said_so_be_there_signs_of_life(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str

@@ -119,6 +119,28 @@ def test_subject_says_what_failed_where(report: Report, expected: str) -> None:
     assert mail(report)["Subject"] == expected
 
 
+@pytest.mark.parametrize("playbook", ["backup.yml", "a" * 300 + ".yml"])
+@pytest.mark.parametrize("message", ["no " * 200, "大" * 300, ""])
+def test_subject_is_short_and_still_counts_the_hosts(playbook: str, message: str) -> None:
+    failures = (Failure("dayabay", message), Failure("lingao", message))
+    told = subject(replace(REPORT, playbook=playbook, failures=failures, unfinished=()))
+    assert len(told) <= 120
+    assert told.startswith("[altbackup] FAILED ")
+    assert told.endswith(" (+1 host)")
+
+
+def test_what_ssh_said_is_told_once_and_become_is_named() -> None:
+    said = "ssh: connect to host 127.0.0.1 port 1: Connection refused"
+    message = f"preflight: cms01 cannot be reached from this node as scm: {said}"
+    outputs = (("return code", "255"), ("stderr", f"{said}\n"), ("stdout", "more"))
+    failure = Failure("dayabay", message, place=replace(PLACE, become="root"), outputs=outputs)
+    text = text_of(mail(replace(REPORT, failures=(failure,), unfinished=())))
+    card = text.split("\n\n")[1]
+    assert card.count("Connection refused") == 1, card
+    assert "  become: root\n" in card
+    assert "return code: 255" in card and "stdout" in card
+
+
 def test_text_begins_with_what_failed_and_holds_everything_in_order() -> None:
     text = text_of(mail(REPORT))
     assert text.startswith(
@@ -189,6 +211,15 @@ def test_everything_in_html_is_escaped(evil: str) -> None:
     page = Page(text_of(mail(report), "html"))
     assert not {"script", "img", "b"} & set(page.elements)
     assert page.words.count(evil) > 12
+
+
+def test_what_follows_from_a_failure_is_told_below_it_in_both_forms() -> None:
+    line = "so on cms01, sdu: check: expecting 1 tarball for <a> but got 0"
+    failure = replace(FAILURE, follows=(line,))
+    message = mail(replace(REPORT, failures=(failure,), unfinished=()))
+    assert text_of(message).count(f"\n  {line}\n") == 1
+    assert "expecting 1 tarball for &lt;a&gt; but got 0" in text_of(message, "html")
+    assert "1 failure on 1 host" in text_of(message)
 
 
 def test_headers_let_programs_sort_and_thread() -> None:

@@ -139,6 +139,32 @@ def test_module_without_a_result_is_said_to_have_ended_so(code: int | None, said
     assert failure["reason"] == f"the module ended without a result: {expected}"
 
 
+@pytest.mark.parametrize("key", ["module_stderr", "module_stdout"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "/bin/sh: 1: /usr/bin/python3: not found\n",
+        "bash: line 1: /opt/bin/python3.12: No such file or directory\r\nShared connection to cms01 closed.\r\n",
+        "sh: python: command not found\n",
+        "sudo: /usr/bin/python3: command not found\n",
+    ],
+)
+def test_a_node_without_python_is_said_to_have_none(said: str, key: str) -> None:
+    result = {
+        "failed": True,
+        "rc": 127,
+        "module_stdout": "",
+        "module_stderr": "",
+        "msg": "No start of json char",
+        key: said,
+    }
+    (failure,) = outcomes.failures_of(result, "preflight", "dayabay")
+    assert failure["reason"].startswith(
+        "Python is missing on this node, or ansible_python_interpreter names another place ("
+    )
+    assert "install python3 there" in failure["reason"]
+
+
 def test_records_add_up() -> None:
     state = outcomes.record({}, {"failures": [{"reason": "one"}], "notes": ["a note"]}, "dump", "dayabay")
     state = outcomes.record(state, {"failures": [{"reason": "two"}]}, "purge", "dayabay")

@@ -301,3 +301,17 @@ def test_what_was_purged_is_kept_in_one_form() -> None:
     collector = Collector()
     collector.ok("localhost", TASK, {"ansible_facts": {"__report_outcome": {"failures": [], "purged": told}}})
     assert collector.finish({"localhost": {"ok": 1}})["purged"] == (entry,)
+
+
+def test_what_follows_from_a_failure_is_told_with_it_and_counts_for_none() -> None:
+    collector = Collector()
+    failed = {**ENTRY, "stage": "dump", "reason": "unreadable"}
+    missing = {**ENTRY, "category": "", "reason": "expecting 1 tarball but got 0", "absent": True}
+    collector.ok("dayabay", TASK, {"failures": [failed]})
+    collector.ok("dayabay", replace(TASK, uuid="2"), {"failures": [missing]})
+    trees = [{"node": node, "source": "dayabay", "role": "target"} for node in ("cms01", "sdu")]
+    results = [{"ansible_loop_var": "tree", "tree": tree, "failures": [missing]} for tree in trees]
+    collector.ok("dayabay", replace(TASK, uuid="3"), {"results": results})
+    (failure,) = collector.finish({"dayabay": {"ok": 3}})["failures"]
+    assert failure.message == "dump of svn/dybsvn: unreadable"
+    assert failure.follows == ("so on dayabay, cms01, sdu: check: expecting 1 tarball but got 0",)

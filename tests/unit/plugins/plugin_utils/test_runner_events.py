@@ -53,6 +53,44 @@ def test_listener_writes_shows_and_cleans(tmp_path: Path) -> None:
     assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
 
 
+OWN = {"task_path": f"{Path(runner_events.__file__).resolve().parents[2]}/roles/dump/tasks/main.yml:2"}
+
+
+def test_quiet_listener_shows_a_line_for_a_stage_and_writes_all(tmp_path: Path) -> None:
+    shown = io.StringIO()
+    listener = Listener(tmp_path / "log", [], shown, quiet=True)
+    own = {**OWN, "resolved_role": "altbackup.core.dump", "task_action": "altbackup.core.tarball_dump"}
+    made = {"tarballs": [{"relpath": "svn/a/2013/05/10/104701/a.tar", "size": 2048, "name": "a"}]}
+    for number, told in enumerate(
+        [
+            {"event": "playbook_on_play_start", "event_data": {"play": "p"}},
+            event("playbook_on_task_start", **own),
+            event("runner_on_start", **own),
+            event("runner_on_ok", **own, res=made),
+            {"event": "warning", "event_data": {}},
+            {"event": "playbook_on_play_start", "event_data": {"play": "q"}},
+            event("runner_on_ok", res={}),
+            {"event": "playbook_on_stats", "event_data": {}},
+        ]
+    ):
+        listener.take({**told, "stdout": f"text {number}"})
+    listener.close()
+    assert (tmp_path / "log").read_text().splitlines() == [f"text {number}" for number in range(8)]
+    first, warning, *rest = shown.getvalue().splitlines()
+    assert warning.startswith("one: dump: 1 tarball, 2.0 KiB, ")
+    assert [first, *rest] == ["text 4", "text 5", "text 6", "text 7"]
+    assert listener.quiet and listener.quiet.own and listener.quiet.strange
+
+
+def test_quiet_listener_survives_odd_events(tmp_path: Path) -> None:
+    listener = Listener(tmp_path / "log", [], io.StringIO(), quiet=True)
+    for name in ("runner_on_ok", "runner_on_start", "playbook_on_stats", "playbook_on_play_start", "x"):
+        for odd in ({}, 3, {"task_path": 5}, {"task_path": "/x", "res": 7, "host": None}, None):
+            assert listener.take({"event": name, "event_data": odd, "stdout": "a"})
+    listener.close()
+    assert (tmp_path / "log").read_text() == 25 * "a\n"
+
+
 def test_listener_survives_a_closed_terminal_and_odd_events(tmp_path: Path) -> None:
     shown = io.StringIO()
     shown.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -378,3 +379,24 @@ def test_every_list_and_mapping_can_be_given_as_yaml() -> None:
                 wrong = "{a: b}" if option["type"] == "list" else "[a]"
                 (problem,) = settings.validate(entry, {**SOURCE, name: wrong})[1]
                 assert "is not a " in problem.text
+
+
+@pytest.mark.parametrize("entry", ["source", "target"])
+def test_no_markup_of_documentation_is_shown_to_a_person(entry: str) -> None:
+    for problem in settings.validate(entry, {})[1]:
+        assert not re.search(r"\b[A-Z]\(", problem.text), problem
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("set C(mkdir -p) or V(none), see O(a.b=c)", "set mkdir -p or none, see a.b=c"),
+        ("L(the docs, https://x.org/a) and U(https://x.org)", "the docs and https://x.org"),
+        (
+            "P(altbackup.core.quiet#callback), M(x.y.z), a(b) and UTC(+8)",
+            "altbackup.core.quiet, x.y.z, a(b) and UTC(+8)",
+        ),
+    ],
+)
+def test_markup_of_documentation_is_read_as_what_it_marks(text: str, plain: str) -> None:
+    assert settings.without_markup(text) == plain

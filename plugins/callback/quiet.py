@@ -1,0 +1,231 @@
+# Copyright: (c) 2026, altbackup developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What ansible-playbook shows of this collection's playbooks: a line for each stage and host, what failed, and a table."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: quiet
+type: stdout
+author: altbackup developers (@altbackup)
+version_added: 0.1.0
+short_description: Shows a line for each stage and host, what failed, and a closing table
+description:
+  - Of the roles of this collection it shows a line for each stage and host, and at the end notes, a table of the tarballs with
+    their size, their seconds and where they are good, and each failure once.
+  - With C(-v) it shows these as P(ansible.builtin.default#callback) does without, with C(-vv) as that does with C(-v), and so on.
+  - All other tasks, and C(ansible) commands, are shown as by P(ansible.builtin.default#callback), whose options it has.
+  - The log that is attached to the mail of P(altbackup.core.error_mail#callback) does not depend on it.
+extends_documentation_fragment:
+  - default_callback
+  - result_format_callback
+requirements:
+  - Set as C(stdout_callback = altbackup.core.quiet) in C(ansible.cfg), or as E(ANSIBLE_STDOUT_CALLBACK).
+"""
+
+import atexit
+import contextlib
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from ansible import constants, context
+from ansible.plugins.callback.default import CallbackModule as Default
+
+from ..plugin_utils.ansible_events import host_of, place_of, task_of, values_of
+from ..plugin_utils.failure_report import Place
+from ..plugin_utils.masking import redact, secrets_in, secrets_of, worth_searching
+from ..plugin_utils.quiet_view import Line, QuietView, closing, is_ours, is_own_file
+from ..plugin_utils.run_events import Collector
+
+_AD_HOC = "__adhoc_playbook__"
+
+
+class CallbackModule(Default):  # type: ignore[misc]
+    """Shows what is this collection's in its own way, and the rest as Ansible does."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "stdout"
+    CALLBACK_NAME = "altbackup.core.quiet"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._process = os.getpid()
+        self._view = QuietView()
+        self._collector = Collector()
+        self._secrets = set(secrets_of(sys.argv))
+        self._title = ""
+        self._waiting_play: Any = None
+        """A play whose banner is shown once a task of it is"""
+        self._strange = self._own = False
+        """Whether there was something that is not this collection's, or is"""
+        self._going = False
+
+    def _is_quiet(self) -> bool:
+        return not self._display.verbosity and self._title != _AD_HOC
+
+    def _show(self, lines: Iterable[Line]) -> None:
+        for line in lines:
+            colour = constants.COLOR_ERROR if line.bad else None
+            self._display.display(redact(line.text, worth_searching(self._secrets)), color=colour)
+
+    def _place(self, task: Any, values: Any = None) -> Place:
+        return place_of(task, values, self._play.get_name().strip() if self._play else "")
+
+    def _hides(self, task: Any) -> bool:
+        """Return whether a task is told in this way; of others all is shown, and before it the play's banner."""
+        if self._is_quiet() and is_ours(self._place(task)):
+            self._own = True
+            return True
+        self._strange = True
+        self._show_play()
+        return False
+
+    def _show_play(self) -> None:
+        play, self._waiting_play = self._waiting_play, None
+        if play is not None:
+            super().v2_playbook_on_play_start(play)
+
+    def _take(self, result: Any, **failed: bool) -> bool:
+        """Take the result of a task; return whether it is told in this way."""
+        task, values, host = task_of(result), values_of(result), host_of(result)
+        place = self._place(task, values)
+        self._secrets.update(secrets_in(task.args))
+        if failed:
+            self._collector.failed_on(host, place, values, **failed)
+        else:
+            self._collector.ok(host, place, values)
+        if not self._hides(task):
+            return False
+        if isinstance(values, dict):
+            self._handle_warnings(values)
+        self._show(self._view.ended(host, place, values))
+        return True
+
+    def _run_is_verbose(self, result: Any, verbosity: int = 0) -> bool:
+        own = is_ours(self._place(task_of(result)))
+        return bool(super()._run_is_verbose(result, verbosity + own))
+
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        """Begin a playbook."""
+        path = str(getattr(playbook, "_file_name", "") or "")
+        self._view, self._collector, self._title = QuietView(), Collector(), os.path.basename(path)
+        if not self._going:
+            atexit.register(self._interrupted)
+        self._going, self._strange, self._own = True, False, False
+        if not (self._is_quiet() and is_own_file(path)):
+            super().v2_playbook_on_start(playbook)
+            return
+        mode = " (check mode: nothing is written)" if context.CLIARGS.get("check") else ""
+        inventory = ", ".join(map(str, context.CLIARGS.get("inventory") or ()))
+        self._show([Line(f"{self._title}{f' of {inventory}' if inventory else ''}{mode}")])
+
+    def v2_playbook_on_play_start(self, play: Any) -> None:
+        """Begin a play."""
+        self._show(self._view.play_ended())
+        self._play = play
+        if self._is_quiet():
+            self._waiting_play = play
+        else:
+            super().v2_playbook_on_play_start(play)
+
+    def v2_playbook_on_no_hosts_matched(self) -> None:
+        """Say that a play has no hosts."""
+        pattern = getattr(self._play, "hosts", "")
+        self._collector.no_hosts(", ".join(map(str, pattern)) if isinstance(pattern, (list, tuple)) else str(pattern))
+        self._show_play()
+        super().v2_playbook_on_no_hosts_matched()
+
+    def v2_playbook_on_no_hosts_remaining(self) -> None:
+        """Say that a play has no hosts left, unless the failures say it."""
+        if self._strange:
+            super().v2_playbook_on_no_hosts_remaining()
+
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
+        """Begin a task."""
+        if not self._hides(task):
+            super().v2_playbook_on_task_start(task, is_conditional)
+
+    def v2_playbook_on_handler_task_start(self, task: Any) -> None:
+        """Begin a handler."""
+        if not self._hides(task):
+            super().v2_playbook_on_handler_task_start(task)
+
+    def v2_playbook_on_include(self, included_file: Any) -> None:
+        """Tell of a file that is included."""
+        if not self._hides(included_file._task):
+            super().v2_playbook_on_include(included_file)
+
+    def v2_runner_on_start(self, host: Any, task: Any) -> None:
+        """Begin a task on a host."""
+        self._collector.started()
+        if self._hides(task):
+            self._show(self._view.started(str(host.get_name()), self._place(task)))
+        else:
+            super().v2_runner_on_start(host, task)
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        """Take a task that was fine."""
+        if not self._take(result):
+            super().v2_runner_on_ok(result)
+
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+        """Take a task that failed."""
+        if not self._take(result, ignored=bool(ignore_errors)):
+            super().v2_runner_on_failed(result, ignore_errors)
+
+    def v2_runner_on_unreachable(self, result: Any) -> None:
+        """Take that a host was unreachable."""
+        if not self._take(result, unreachable=True):
+            super().v2_runner_on_unreachable(result)
+
+    def v2_runner_on_skipped(self, result: Any) -> None:
+        """Take a task that was skipped."""
+        if not self._hides(task_of(result)):
+            super().v2_runner_on_skipped(result)
+
+    def v2_runner_retry(self, result: Any) -> None:
+        """Take that a task is tried again."""
+        if not self._hides(task_of(result)):
+            super().v2_runner_retry(result)
+
+    def _item(self, result: Any) -> bool:
+        task = task_of(result)
+        self._collector.item(host_of(result), self._place(task, values_of(result)))
+        return self._hides(task)
+
+    def v2_runner_item_on_ok(self, result: Any) -> None:
+        """Take an item of a loop that was fine."""
+        if not self._item(result):
+            super().v2_runner_item_on_ok(result)
+
+    def v2_runner_item_on_failed(self, result: Any) -> None:
+        """Take an item of a loop that failed."""
+        if not self._item(result):
+            super().v2_runner_item_on_failed(result)
+
+    def v2_runner_item_on_skipped(self, result: Any) -> None:
+        """Take an item of a loop that was skipped."""
+        if not self._item(result):
+            super().v2_runner_item_on_skipped(result)
+
+    def v2_playbook_on_stats(self, stats: Any) -> None:
+        """End a playbook."""
+        self._show(self._view.play_ended())
+        if self._is_quiet() and (self._own or not self._strange):
+            recap = {str(host): stats.summarize(host) for host in sorted(stats.processed)}
+            self._show(closing(self._view.outcome, self._collector.finish(recap), self._title))
+        if self._strange or not self._is_quiet():
+            super().v2_playbook_on_stats(stats)
+        self._going = False
+
+    def _interrupted(self) -> None:
+        """Tell of a run that did not come to its end what had failed until then."""
+        if self._going and os.getpid() == self._process and self._is_quiet():
+            self._going = False
+            with contextlib.suppress(Exception):
+                self._show(self._view.play_ended())
+                fields = self._collector.finish({}, ended=False)
+                self._show(closing({}, fields, self._title))

@@ -1,0 +1,99 @@
+"""One cause is one failure: what is missing since it was not made, not sent or found bad is told below that."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.altbackup.core.plugins.plugin_utils import outcomes
+from ansible_collections.altbackup.core.plugins.plugin_utils.causes import by_cause, following_lines
+
+
+def entry(stage: str, item: str = "", target: str = "", *, absent: bool = False, **more: Any) -> dict[str, Any]:
+    """Return a failure of dayabay, or of its tree on a target."""
+    category, _, name = item.rpartition("/")
+    told = dict.fromkeys(outcomes.FAILURE_KEYS, "")
+    reason = f"{stage} of {item} on {target or 'dayabay'}"
+    if absent:
+        reason = f"expecting 1 tarball for {name} of dayabay but got 0" if item else f"no tarballs in {target}"
+    base = {"node": "dayabay", "delegate": target, "tree": f"dayabay -> {target}" if target else ""}
+    marked = {"absent": True} if absent else {}
+    return {**told, **base, "stage": stage, "category": category, "name": name, "reason": reason, **marked, **more}
+
+
+def miss(item: str, target: str = "") -> dict[str, Any]:
+    """Return that a tarball of an item is not there."""
+    return entry("check", item, target, absent=True)
+
+
+def shape(failures: list[dict[str, Any]]) -> list[tuple[str, int]]:
+    """Return (reason, number of those that follow from it) of each cause."""
+    return [(cause["reason"], len(following)) for cause, following in by_cause(failures)]
+
+
+DUMP = entry("dump", "folders/a")
+SEND = entry("synchronize", target="sdu")
+
+
+@pytest.mark.parametrize(
+    ("failures", "expected"),
+    [
+        # a failed dump, with its count on the source and both targets, which go by the name alone
+        ([DUMP, miss("a"), miss("a", "cms01"), miss("a", "sdu")], [(DUMP["reason"], 3)]),
+        # that nothing at all is there is said by what is missing
+        ([DUMP, miss("", "cms01"), miss("a", "cms01")], [(DUMP["reason"], 1)]),
+        ([DUMP, miss("", "cms01")], [(DUMP["reason"], 1)]),
+        # the whole dump, or the transfer to one target
+        ([entry("dump"), miss("a", "sdu"), miss("b", "cms01")], [(entry("dump")["reason"], 2)]),
+        ([SEND, miss("a", "sdu"), miss("b", "sdu")], [(SEND["reason"], 2)]),
+        # of another target nothing follows
+        ([SEND, miss("a", "cms01")], [(SEND["reason"], 0), (miss("a")["reason"], 0)]),
+        # of another item nothing follows, nor of what is no link of the chain
+        ([DUMP, miss("b")], [(DUMP["reason"], 0), (miss("b")["reason"], 0)]),
+        ([entry("preflight"), miss("b")], [(entry("preflight")["reason"], 0), (miss("b")["reason"], 0)]),
+        ([entry("purge", "folders/b"), miss("b")], [(entry("purge", "folders/b")["reason"], 0), (miss("b")["reason"], 0)]),
+        # a damaged tarball of the source is not sent
+        ([entry("check", "folders/a"), miss("a", "sdu")], [(entry("check", "folders/a")["reason"], 1)]),
+        # what is wrong there goes before what is wrong where it comes from
+        (
+            [entry("check", "folders/a"), entry("check", "folders/a", "sdu"), miss("a"), miss("a", "sdu")],
+            [("check of folders/a on dayabay", 1), ("check of folders/a on sdu", 1)],
+        ),
+        # the item's own failure goes before that of all
+        ([SEND, entry("synchronize", "folders/a", "sdu"), miss("a", "sdu")], [(SEND["reason"], 0), ("synchronize of folders/a on sdu", 1)]),
+        # without a cause, what is missing on the source is one
+        ([miss("a", "sdu"), miss("a")], [(miss("a")["reason"], 1)]),
+        ([miss("")], [(miss("")["reason"], 0)]),
+        # a check of a target alone names its tree, and its node is the target
+        ([DUMP, {**miss("a", "sdu"), "node": "sdu", "delegate": ""}], [(DUMP["reason"], 1)]),
+        # another source's item of the same name
+        ([DUMP, {**miss("a"), "node": "lingao"}], [(DUMP["reason"], 0), (miss("a")["reason"], 0)]),
+    ],
+)  # fmt: skip
+def test_what_follows_is_told_with_its_cause(failures: list[dict[str, Any]], expected: list[tuple[str, int]]) -> None:
+    assert shape(failures) == expected
+
+
+def test_what_follows_is_a_line_for_each_thing_that_is_said() -> None:
+    lines = following_lines([miss("a"), miss("a", "cms01"), miss("b", "cms01")])
+    assert lines == [
+        "so on dayabay, cms01: check: expecting 1 tarball for a of dayabay but got 0",
+        "so on cms01: check: expecting 1 tarball for b of dayabay but got 0",
+    ]
+    assert following_lines([miss(f"{number}") for number in range(50)])[-1] == "and 30 more of that kind"
+
+
+def test_report_counts_causes_and_indents_what_follows() -> None:
+    text = outcomes.report([DUMP, miss("a"), miss("a", "cms01")])
+    assert text.splitlines() == [
+        "1 failure:",
+        "  1. dayabay: dump of folders/a: dump of folders/a on dayabay",
+        "    so on dayabay, cms01: check: expecting 1 tarball for a of dayabay but got 0",
+    ]
+
+
+def test_every_failure_is_told_once() -> None:
+    failures = [DUMP, SEND, miss("a"), miss("a", "sdu"), miss("b", "sdu"), miss("c", "cms01"), entry("purge")]
+    told = [entry for cause, following in by_cause(failures) for entry in (cause, *following)]
+    assert sorted(map(id, told)) == sorted(map(id, failures))
