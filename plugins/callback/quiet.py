@@ -28,7 +28,7 @@ import atexit
 import contextlib
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible import constants, context
@@ -41,6 +41,11 @@ from ..plugin_utils.quiet_view import Line, QuietView, closing, is_ours, is_own_
 from ..plugin_utils.run_events import Collector
 
 _AD_HOC = "__adhoc_playbook__"
+
+
+def _is_of_the_engine(place: Place, values: Mapping[str, Any]) -> bool:
+    """Return whether a task failed before or besides its action, such as by a template: Ansible says where it stands."""
+    return not values.get("failures") and place.action.rpartition(".")[2] not in ("assert", "fail")
 
 
 class CallbackModule(Default):  # type: ignore[misc]
@@ -101,6 +106,8 @@ class CallbackModule(Default):  # type: ignore[misc]
             return False
         if isinstance(values, dict):
             self._handle_warnings(values)
+            if failed and not failed.get("unreachable") and _is_of_the_engine(place, values):
+                self._handle_exception(values)
         self._show(self._view.ended(host, place, values))
         return True
 
