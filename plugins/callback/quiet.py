@@ -29,6 +29,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ansible import constants, context
@@ -36,6 +37,7 @@ from ansible.plugins.callback.default import CallbackModule as Default
 
 from ..plugin_utils.ansible_events import host_of, place_of, task_of, values_of
 from ..plugin_utils.failure_report import Place
+from ..plugin_utils.inventory_files import syntax_errors
 from ..plugin_utils.masking import redact, secrets_in, secrets_of, worth_searching
 from ..plugin_utils.quiet_view import Line, QuietView, closing, is_ours, is_own_file
 from ..plugin_utils.run_events import Collector
@@ -236,3 +238,5 @@ class CallbackModule(Default):  # type: ignore[misc]
                 self._show(self._view.play_ended())
                 fields = self._collector.finish({}, ended=False)
                 self._show(closing({}, fields, self._title))
+                inventory = [str(name) for name in context.CLIARGS.get("inventory") or ()]
+                self._show(Line(f"no YAML: {why}", bad=True) for why in syntax_errors(inventory, Path.cwd()))

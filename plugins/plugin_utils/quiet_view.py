@@ -16,6 +16,7 @@ from . import outcomes
 from .causes import by_cause
 from .failure_report import RECORDED, Failure, Place
 from .night_table import COLUMNS, aligned
+from .run_events import ENDED_EARLY
 
 _ROOT = Path(__file__).resolve().parents[2]
 _OWN = "altbackup.core."
@@ -272,7 +273,11 @@ def closing(outcome: Mapping[str, Any], fields: Mapping[str, Any], title: str) -
         lines.append(Line(f"did not finish: {', '.join(fields['unfinished'])}", bad=True))
     if own:
         return [*lines, *failure_lines(own)]
-    return [*lines, Line(f"{title}: nothing failed")] if not fields["failures"] else lines
+    if fields["failures"]:
+        return lines
+    if fields["state"] == ENDED_EARLY:
+        return [*lines, Line(f"{title}: ended early: what Ansible said above is why", bad=True)]
+    return [*lines, Line(f"{title}: nothing failed")]
 
 
 def failure_lines(failures: Sequence[Failure]) -> list[Line]:

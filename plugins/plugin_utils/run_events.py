@@ -26,6 +26,9 @@ from .failure_report import (
 from .plain_text import clean, one_line
 from .run_log import is_censored
 
+ENDED_EARLY = "ended early"
+"""The state of a run that came to no recap"""
+
 
 @dataclass
 class _Play:
@@ -257,7 +260,7 @@ def _nothing_was_done(patterns: Sequence[str]) -> str:
 
 def _state(failures: Sequence[Failure], recap: Mapping[str, Mapping[str, int]], nothing: bool, ended: bool) -> str:
     if not ended:
-        return "ended early"
+        return ENDED_EARLY
     if nothing:
         return "nothing was done (ansible calls that a success)"
     if not failures:

@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ..module_utils.errors import InvalidInput
 from ..module_utils.visible import visible
 from . import mail_delivery, playbook_run, supervision
 from .failure_report import redacted
+from .inventory_files import syntax_errors
 from .mail_delivery import Told
 from .mail_settings import user_name
 from .mail_text import command_line
@@ -193,6 +195,8 @@ class SupervisedRun:
             memory=supervision.memory_verdict(self.memory, supervision.memory_kills()),
             running=[f"{host}: {task}" for (host, _), task in listener.running.items()],
         )
+        if not fields["recap"] and verdict.message and (wrong := syntax_errors(job.inventory, Path.cwd())):
+            verdict = replace(verdict, message=f"the inventory cannot be read: {'; '.join(wrong)}")
         if verdict.state == GOOD and (unwatched or run.receipt().get("failures")):
             verdict = Verdict(FAILED, unwatched)
         told = self._close_quietly(listener, fields, job.label)

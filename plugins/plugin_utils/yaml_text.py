@@ -25,17 +25,22 @@ def read_yaml(text: str) -> Any:
     """Given a text, return what it means in YAML, dates as text. Raise InvalidInput that says where it cannot be read."""
     try:
         return _plain(yaml.safe_load(text))
-    except yaml.MarkedYAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
+        raise InvalidInput(described(error, text)) from error
+    except ValueError as error:  # a date that is none
+        raise InvalidInput(f"its beginning: {error}") from error
+
+
+def described(error: yaml.YAMLError | RecursionError, text: str) -> str:
+    """Given why a text is no YAML, return that with its line and column."""
+    if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "its beginning"
         near = f", at {quoted(_near(text, mark.index))}" if mark and _near(text, mark.index) else ""
-        raise InvalidInput(f"{where}{near}: {error.problem or error.context}") from error
-    except yaml.reader.ReaderError as error:
-        raise InvalidInput(f"character {error.position + 1}: {error.reason}") from error
-    except RecursionError as error:
-        raise InvalidInput("its beginning: it is nested too deeply") from error
-    except ValueError as error:  # a date that is none
-        raise InvalidInput(f"its beginning: {error}") from error
+        return f"{where}{near}: {error.problem or error.context}"
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"character {error.position + 1}: {error.reason}"
+    return "its beginning: it is nested too deeply"
 
 
 def _near(text: str, index: int) -> str:

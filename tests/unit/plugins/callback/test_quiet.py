@@ -81,3 +81,11 @@ def test_own_tasks_of_a_playbook_that_imports_are_shown_beside_the_stages(play: 
     assert "TASK [altbackup.core" not in said
     assert said.count("group sources is missing or empty") == 1, said
     assert "PLAY RECAP" in said
+
+
+def test_an_inventory_that_is_no_yaml_is_named_and_not_called_good(play: Any, tmp_path: Path) -> None:
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars" / "all.yml").write_text("altbackup_base: /x\n altbackup_keep: 3\n")
+    said = play(str(ROOT / "playbooks" / "backup.yml"))
+    assert f"no YAML: {tmp_path}/group_vars/all.yml: line 2, column 16" in said
+    assert "nothing failed" not in said

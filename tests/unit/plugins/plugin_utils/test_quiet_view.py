@@ -9,9 +9,10 @@ import pytest
 
 from ansible_collections.altbackup.core.plugins.plugin_utils.failure_report import RECORDED, Failure, Place
 from ansible_collections.altbackup.core.plugins.plugin_utils.quiet_view import QuietView, closing, is_ours, took
+from ansible_collections.altbackup.core.plugins.plugin_utils.run_events import ENDED_EARLY
 
 ROOT = Path(__file__).resolve().parents[4]
-FINE: dict[str, Any] = {"failures": (), "notes": (), "unfinished": ()}
+FINE: dict[str, Any] = {"failures": (), "notes": (), "unfinished": (), "state": "good"}
 
 
 def place(role: str, action: str = "altbackup.core.tarball_dump") -> Place:
@@ -177,3 +178,8 @@ def test_tasks_of_this_collection_are_known_by_role_or_file(tmp_path: Path) -> N
     assert not is_ours(Place(path=f"{ROOT}/tests/play.yml:2"))
     assert not is_ours(Place(role="other.core.dump", path="/x/play.yml:3"))
     assert not is_ours(Place())
+
+
+def test_a_run_that_ended_before_its_recap_is_not_called_good() -> None:
+    (line,) = closing({}, {**FINE, "state": ENDED_EARLY}, "backup.yml")
+    assert line.bad and line.text.startswith("backup.yml: ended early")

@@ -1,0 +1,69 @@
+"""Files of an inventory that are no YAML: where each of them is wrong, which Ansible does not always say."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import yaml
+
+from .yaml_text import described
+
+_ENDINGS = (".yml", ".yaml", ".json")
+_VARIABLES = ("group_vars", "host_vars")
+_VAULT = "$ANSIBLE_VAULT"
+_MOST_BYTES = 4 << 20
+_MOST_FILES = 2000
+
+
+def syntax_errors(inventory: Sequence[str], folder: Path) -> list[str]:
+    """Given inventories as they were named and the folder in which they were, return `FILE: line L, column C: WHY` for each file that is no YAML."""
+    found: dict[Path, str] = {}
+    for source in inventory:
+        for number, path in enumerate(_files_of(folder / source)):
+            if number >= _MOST_FILES:
+                break
+            if path not in found and (why := _error_in(path)):
+                found[path] = f"{path}: {why}"
+    return list(found.values())
+
+
+def _files_of(source: Path) -> Iterator[Path]:
+    """Yield the files of an inventory that are YAML by their names, those of its variables too."""
+    if source.is_file():
+        if source.suffix in _ENDINGS:
+            yield source
+        for name in _VARIABLES:
+            yield from _below(source.parent / name, every=True)
+    elif source.is_dir():
+        yield from _below(source, every=False)
+
+
+def _below(folder: Path, every: bool) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        in_variables = every or bool({*Path(parent).relative_to(folder).parts} & {*_VARIABLES})
+        for name in sorted(names):
+            path = Path(parent, name)
+            if path.suffix in _ENDINGS or (in_variables and not path.suffix and not name.startswith(".")):
+                yield path
+
+
+def _error_in(path: Path) -> str:
+    """Return why a file is no YAML and where, an empty text if it is, or is not for us to read."""
+    try:
+        if not path.is_file() or path.stat().st_size > _MOST_BYTES:
+            return ""
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        return f"byte {error.start + 1}: it is no UTF-8"
+    except OSError as error:
+        return error.strerror or str(error)
+    if text.startswith(_VAULT):
+        return ""
+    try:
+        yaml.compose(text, Loader=yaml.SafeLoader)  # tags such as !vault are Ansible's to know
+    except (yaml.YAMLError, RecursionError) as error:
+        return described(error, text)
+    return ""
