@@ -604,12 +604,14 @@ def learn_speeds(
 def restore_ready(
     orders: Sequence[Mapping[str, Any]], prepared: Mapping[str, Any], carried: Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
-    """Given the orders of a host and what preparing them registered, return those that can be done, with the folder to carry to.
+    """Given the orders of a host and what preparing them registered, return those that are to be done, with the folder to carry to.
 
     With what carrying registered, each tells also whether its tarballs `arrived`.
     """
     folders = {
-        _label(result): result.get("incoming", "") for result in outcomes.results_of(prepared) if _is_good(result)
+        _label(result): result.get("incoming", "")
+        for result in outcomes.results_of(prepared)
+        if _is_good(result) and not result.get("done")
     }
     there = {_label(result) for result in outcomes.results_of(carried or {}) if _is_good(result)}
     ready = []
@@ -661,7 +663,7 @@ def record_restore(
     notes = [*choice["notes"].get(node, [])]
     *before, prepared = registered or [{}]
     bad = {_label(result) for several in before for result in outcomes.results_of(several) if not _is_good(result)}
-    good = {_label(result) for result in outcomes.results_of(prepared) if _is_good(result)} - bad
+    good = {_label(each) for each in outcomes.results_of(prepared) if _is_good(each) and not each.get("done")} - bad
     if check_mode:
         notes += [order["prediction"] for order in choice["chosen"] if order["host"] == node and order["label"] in good]
     for result in outcomes.results_of(restored or {}):

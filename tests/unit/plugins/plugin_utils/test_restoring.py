@@ -500,6 +500,7 @@ def test_only_what_was_prepared_and_arrived_is_restored() -> None:
     assert ready["arrived"] is False
     assert restore_ready(chosen, good, loop(chosen[0], failures=[{"reason": "cut"}]))[0]["arrived"] is False
     assert restore_ready(chosen, good, loop(chosen[0], failures=[]))[0]["arrived"] is True
+    assert restore_ready(chosen, loop(chosen[0], incoming="", failures=[], done=True)) == []
 
 
 def test_time_is_counted_of_what_was_restored_alone() -> None:
@@ -521,6 +522,10 @@ def test_the_run_knows_what_was_restored_and_what_failed() -> None:
     assert told["notes"][-1] == f"dayabay: {order['prediction']}"
     assert len([note for note in told["notes"] if "passed over" in note]) == 2
     assert told["failures"] == []
+    there = loop(order, failures=[], notes=["/d is already restored"], done=True)
+    told = record_restore({}, "dayabay", choice, [{}, there], check_mode=True)
+    assert "dayabay: /d is already restored" in told["notes"]
+    assert not any("would restore" in note for note in told["notes"])
     done = loop(order, failures=[], changed=True, destination="/d", aside="/d.old", seconds=1.5)
     told = record_restore({}, "dayabay", choice, [{}, prepared], done)
     assert "restored svn/dybsvn of dayabay from dayabay" in told["notes"][-1]
