@@ -18,6 +18,7 @@ description:
   - What stands at the destination is left alone, and that is a failure, unless it is to be moved aside.
   - A marker beside what was restored keeps it from being dumped, until M(altbackup.core.restore_adopt) removes it. With O(member) there is one only
     where that makes an item of this host doubtful, beside that item; see RV(marked).
+  - What the same order restored there before, and nobody changed since, is RV(done): nothing is changed, whatever O(replace) says.
   - A killed call leaves what stood there or the new thing, whole. The next call removes what else is left, and reports it.
 requirements:
   - GNU tar, C(zstd) or C(gzip); C(svnadmin) for kind V(svn), C(git) for kind V(git)
@@ -147,6 +148,13 @@ destination:
   returned: always
   type: str
   sample: /home/scm/svn/dybsvn
+done:
+  description:
+    - Whether an earlier call put just that there and nothing of it was changed since, so that there is nothing to do.
+    - What this user restored in the last 90 days is remembered; contents are not read again, but sizes, modes, owners and times of all of it compared.
+  returned: always
+  type: bool
+  sample: false
 aside:
   description: Where what stood there before is now; empty if nothing was moved.
   returned: always
@@ -208,6 +216,7 @@ from ..module_utils.restore import REPLACE, STAGE, abandon, look, parse_order, p
 
 EMPTY = {
     "changed": False,
+    "done": False,
     "destination": "",
     "aside": "",
     "marked": "",
@@ -232,7 +241,7 @@ def run(options: dict, *, check_mode: bool, show_lines: bool) -> dict:
         return look(order, deadline, run=parse_run(options["run"]))
     if options["step"] == "prepare" or check_mode:
         result = prepare(order, run=parse_run(options["run"]), check_mode=check_mode)
-        if options["step"] == "restore" and order.base:
+        if options["step"] == "restore" and order.base and not result.get("done"):
             look(order, deadline, run=parse_run(options["run"]))
         return result
     result = restore(order, deadline, run=parse_run(options["run"]), show_lines=show_lines)

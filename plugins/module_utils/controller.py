@@ -12,6 +12,7 @@ from typing import Any
 from .errors import InvalidInput
 from .layout import Tree
 from .publish import make_folders, remove_folder
+from .units import readable
 
 CONTROLLER = "altbackup-controller"
 CONTROLLER_KEY = f"folders/{CONTROLLER}"
@@ -47,7 +48,7 @@ def unpack_controller(tree: Tree, packed: str) -> None:
         unpacker = zlib.decompressobj()
         text = unpacker.decompress(base64.b64decode(packed), _MOST)
         if not unpacker.eof:
-            raise ValueError(f"it is cut, or has more than {_MOST} bytes")
+            raise ValueError(f"it is cut, or has more than {readable(_MOST)}")
         handed = json.loads(text)
     except (ValueError, zlib.error) as error:
         raise InvalidInput(f"what the controller handed over cannot be read: {error}") from error

@@ -13,6 +13,7 @@ from typing import Any
 from .digest import digest_file, open_plain
 from .layout import printable
 from .opened import walk_open
+from .units import readable
 from .visible import visible
 
 _LABEL = "security.selinux"
@@ -116,7 +117,7 @@ def unified_diff(old: str, new: str, found: Sequence[Difference]) -> str:
         for line in map(visible, _diff_of(old, new, difference)):
             length += len(line) + 1
             if length > _LONGEST_DIFF:
-                return "\n".join([*lines, f"[cut at {_LONGEST_DIFF} bytes]"]) + "\n"
+                return "\n".join([*lines, f"[cut at {readable(_LONGEST_DIFF)}]"]) + "\n"
             lines.append(line)
     return "".join(f"{line}\n" for line in lines)
 

@@ -20,6 +20,7 @@ from typing import IO, Any, Protocol
 
 from .confine import check, libc
 from .errors import DeadlineExceeded, ToolFailed, ToolMissing, naming
+from .units import told_apart
 
 _PACKAGES = {
     "svnadmin": "subversion",
@@ -250,9 +251,10 @@ class Child:
                 rate = (moved - mark) / (time.monotonic() - marked)
                 if rate < pace.rate:
                     self._end_late()
+                    slow, least = told_apart(int(rate), int(pace.rate))
                     raise DeadlineExceeded(
-                        f"{self.name} read and wrote {rate:.0f} bytes a second over {pace.seconds:g} s, fewer than its "
-                        f"limit of {pace.rate:.0f} (min_rate), and was ended"
+                        f"{self.name} read and wrote {slow} a second over {pace.seconds:g} s, less than its "
+                        f"limit of {least} a second (min_rate), and was ended"
                     )
                 mark, marked = moved, time.monotonic()
 

@@ -28,6 +28,7 @@ from . import errors, processes, view
 from .errors import AltbackupError, InvalidInput, SourceChanged, ToolFailed
 from .layout import MARKER
 from .processes import Deadline, find_tool
+from .units import told_apart
 from .view import Place
 
 TEMPORARY_FOLDER = "/altbackup"
@@ -134,7 +135,8 @@ class Conversation:
         """Return the next message. Raise AltbackupError if none comes, or it is none, DeadlineExceeded if none comes in time."""
         size = _HEADER.unpack(self._read(_HEADER.size, deadline))[0]
         if size > _LONGEST:
-            raise AltbackupError(f"a reader said {size} bytes, more than {_LONGEST}: nothing of it is used")
+            said, most = told_apart(size, _LONGEST)
+            raise AltbackupError(f"a reader said {said}, more than {most}: nothing of it is used")
         try:
             message = json.loads(self._read(size, deadline))
         except (ValueError, RecursionError) as error:

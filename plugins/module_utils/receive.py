@@ -44,6 +44,7 @@ from .retention import retained
 from .seeing import is_folder, is_there, status_of
 from .stamps import Moment, ahead_reason, day_of
 from .transfer import BASIS, STAGE
+from .units import readable, told_apart
 from .wanted import Wanted, parse_wanted
 
 _MARGIN = 16 << 20
@@ -252,9 +253,10 @@ def _with_room(
             room -= missing[part]
     if left_out := [entry.relpath for entry in lacking if entry.part not in sent]:
         names = ", ".join(left_out[:_NAMED]) + (f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else "")
+        needed, free = told_apart(sum(missing.values()), result["free"])
         reason = (
-            f"{tree.base}: {sum(missing.values()) + _MARGIN} bytes are needed for {len(lacking)} tarballs, but only "
-            f"{result['free']} are free: {len(left_out)} {'was' if len(left_out) == 1 else 'were'} not sent: {names}"
+            f"{tree.base}: {needed} are needed for {len(lacking)} tarballs, but {free} are free, "
+            f"of which {readable(_MARGIN)} stay free: {len(left_out)} {'was' if len(left_out) == 1 else 'were'} not sent: {names}"
         )
         result["failures"].append(failure(STAGE, reason))
     return sent, room
@@ -473,9 +475,8 @@ def _accept(tree: Tree, entry: Wanted, moment: Moment, stored: Tarball | None) -
         return _stored(tree, entry)
     size = os.lstat(arrived).st_size
     if size < entry.dna.size:
-        raise AltbackupError(
-            f"{entry.relpath} arrived in part: {size} of {entry.dna.size} bytes; the next run goes on from there"
-        )
+        came, whole = told_apart(size, entry.dna.size)
+        raise AltbackupError(f"{entry.relpath} arrived in part: {came} of {whole}; the next run goes on from there")
     make_folders(os.path.dirname(final), tree.base)
     temporary = temporary_beside(final)
     try:

@@ -15,10 +15,11 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .completed import describe, remember
 from .errors import AltbackupError, InvalidInput, Locked
 from .layout import TEMPORARY, printable
 from .opened import Step, inode_of, make_below, mount_of, open_own, prune_below, walked
@@ -261,7 +262,7 @@ def clear(work: Work, *, keep: bool = False) -> list[str]:
 
     Raise AltbackupError or OSError: what stood at the destination may then be in the work folder, in which nothing was touched.
     """
-    notes = _settle(work, _read_journal(work))[1] if _is_under_way(work) else []
+    notes = _heal(work, _read_journal(work)) if _is_under_way(work) else []
     kept = os.path.basename(work.arriving) if keep else ""
     for name in sorted(os.listdir(work.descriptor)):
         if name != kept:
@@ -270,6 +271,30 @@ def clear(work: Work, *, keep: bool = False) -> list[str]:
     if not keep and os.path.dirname(work.arriving) != work.title:
         _remove(work.arrived)
     return notes
+
+
+def _heal(work: Work, journal: dict[str, Any]) -> list[str]:
+    """Bring what the journal of a killed attempt tells of to its end; return notes."""
+    placed, notes = _settle(work, journal)
+    if not placed:
+        return notes
+    aside = os.path.join(os.path.dirname(work.destination), os.path.basename(str(journal.get("aside") or "")))
+    what = f"; what stood there is {aside}" if journal.get("aside") and journal.get("old") else ""
+    return [f"{work.destination} was restored by an attempt that was killed at its end{what}", *notes]
+
+
+def left_in_place(destination: str) -> dict[str, Any] | None:
+    """Given a destination at which something was left, return what will be remembered of what stands there, where a killed attempt put that.
+
+    Change nothing. Raise AltbackupError or OSError.
+    """
+    with opened_state(_key(destination)) as (state, _), walked(os.path.dirname(destination)) as (steps, missing):
+        journal = _read_json(state, _JOURNAL) or {}
+        there = None if missing else inode_of(steps[-1].descriptor, os.path.basename(destination))
+    done = journal.get("done")
+    return (
+        {**done, "id": there} if there is not None and there == journal.get("new") and isinstance(done, dict) else None
+    )
 
 
 def discard(work: Work) -> None:
@@ -382,12 +407,23 @@ def _require_same_parent(work: Work) -> None:
             )
 
 
-def place(work: Work, new: str, *, aside: str = "", marker: str, deadline: Deadline, marked: str | None = None) -> None:
-    """Given something in a work folder, give it its place at the destination, with its marker, all of it flushed.
+def place(
+    work: Work,
+    new: str,
+    *,
+    aside: str = "",
+    marker: str,
+    deadline: Deadline,
+    marked: str | None = None,
+    order: Mapping[str, Any] | None = None,
+    title: str = "",
+) -> list[str]:
+    """Given something in a work folder, give it its place at the destination, with its marker, all of it flushed; return notes.
 
     The marker stands beside `marked`, by default the destination; there is none if that is empty. What stands at the destination goes
-    to the path `aside`, in the same folder; without that nothing may stand there. Raise AltbackupError or OSError: then what stood
-    there still does, or the work folder stays for the next attempt to put that right.
+    to the path `aside`, in the same folder; without that nothing may stand there. With an `order`, plain JSON values, it is remembered
+    as done under that title. Raise AltbackupError or OSError: then what stood there still does, or the work folder stays for the next
+    attempt to put that right.
     """
     destination = work.destination
     marked = destination if marked is None else marked
@@ -405,6 +441,7 @@ def place(work: Work, new: str, *, aside: str = "", marker: str, deadline: Deadl
         "aside": os.path.basename(aside),
         "marked": marked,
         "marker": before,
+        "done": describe(work.descriptor, os.path.relpath(new, work.path), order, title) if order else None,
     }
     _write_json(work.state, _JOURNAL, journal)
     try:
@@ -421,11 +458,13 @@ def place(work: Work, new: str, *, aside: str = "", marker: str, deadline: Deadl
     except BaseException:
         _settle(work, journal)
         raise
-    if not _settle(work, journal)[0]:
+    placed, notes = _settle(work, journal)
+    if not placed:
         raise AltbackupError(
             f"somebody put another thing at {destination}{f', or something at {aside},' if aside else ''} while it was being restored: "
             "what stands there was left, and nothing was restored"
         )
+    return notes
 
 
 def _inode(folder: str, name: str) -> list[int] | None:
@@ -460,22 +499,17 @@ def _settle(work: Work, journal: dict[str, Any]) -> tuple[bool, list[str]]:
 
     Return whether the new thing is in its place, and notes.
     """
-    destination, aside = work.destination, os.path.basename(str(journal.get("aside") or ""))
-    told = os.path.join(os.path.dirname(destination), aside)
     notes: list[str] = []
     placed = journal.get("new") is not None and inode_of(work.parent, work.name) == journal["new"]
-    if placed:
-        placed = _put_aside(work, journal, aside)
-        if placed:
-            notes.append(
-                f"{destination} was restored by an attempt that was killed at its end{f'; what stood there is {told}' if aside and journal.get('old') else ''}"
-            )
+    placed = placed and _put_aside(work, journal, os.path.basename(str(journal.get("aside") or "")))
     if not placed:
         if inode_of(work.descriptor, _OLD) is not None:
             _renameat2(work.descriptor, _OLD, work.parent, work.name, _NOREPLACE)
-            notes.append(f"moved what stood at {destination} back, where a killed restore had taken it away")
-        _unmark(work, str(journal.get("marked", destination)), journal.get("marker"))
+            notes.append(f"moved what stood at {work.destination} back, where a killed restore had taken it away")
+        _unmark(work, str(journal.get("marked", work.destination)), journal.get("marker"))
     _flush(work.parent)
+    if placed and journal.get("done"):
+        notes += remember(work.parent, work.destination, journal["done"])
     remove_if_there(f"{_opened(work.state)}/{_JOURNAL}")
     return placed, notes
 

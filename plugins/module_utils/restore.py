@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .attributes import Attributes
+from .completed import compare, recall
 from .differences import find_differences, summarize_differences, unified_diff
 from .digest import CHUNK, DIGEST_LENGTHS, limited, open_plain
 from .doubtful import marked_path
@@ -30,7 +31,18 @@ from .opened import is_trusted, walk_open, walked
 from .processes import Deadline, find_tool
 from .proofs import prove
 from .publish import verify
-from .replacing import Work, clear, discard, is_left, nearest_folder, place, require_place, stands_beside, working
+from .replacing import (
+    Work,
+    clear,
+    discard,
+    is_left,
+    left_in_place,
+    nearest_folder,
+    place,
+    require_place,
+    stands_beside,
+    working,
+)
 from .restored import read_marker, serialize_marker
 from .sandbox import Sandbox, for_unpacking, is_allowed
 from .sidecar import Dna
@@ -157,7 +169,10 @@ def prepare(order: Order, *, run: Run | None = None, check_mode: bool = False) -
             discard(work)
     elif is_left(order.destination):
         result["notes"].append(f"would see to what an earlier restore of {order.destination} had left")
-    with _told_with(result["notes"]):
+    done, reason = _is_done(order)
+    if done:
+        return {**result, **_done(order, result["notes"])}
+    with _told_with([*result["notes"], *filter(None, [reason])]):
         clean_member(order.member, order.top)
         _check_destination(order)
         _owner_of(order)
@@ -177,6 +192,37 @@ def prepare(order: Order, *, run: Run | None = None, check_mode: bool = False) -
                 discard(work)
                 raise
     return result
+
+
+def _is_done(order: Order) -> tuple[bool, str]:
+    """Return whether what is ordered stands at the destination as a restore put it there; if not, why what one put there does not count."""
+    known = left_in_place(order.destination) if is_left(order.destination) else None
+    done, reason = compare(order.destination, _remembered(order), known or recall(order.destination))
+    for suffix in _BESIDE_A_DATABASE if done and _may_be_database(order) else ():
+        if stands_beside(order.destination, suffix):
+            return False, f"an earlier restore put it there, but {order.destination}{suffix} was not there then"
+    return done, reason
+
+
+def _remembered(order: Order) -> dict[str, Any]:
+    """Return what makes one order of a destination another one, as plain JSON values."""
+    return {
+        "source": str(order.origin.get("source", "")),
+        "kind": order.kind,
+        "tarball": [
+            [archive.relpath, archive.dna.alg, archive.dna.dig, archive.dna.size] for archive in order.archives
+        ],
+        "member": order.member,
+        "owner or group": list(_owner_of(order)),
+        "mode": order.mode,
+        "selinux": order.selinux,
+        "special_modes": order.special_modes,
+    }
+
+
+def _done(order: Order, notes: Sequence[str] = ()) -> dict[str, Any]:
+    note = f"{order.destination} is already restored ({order.title}), and was not changed since: there is nothing to do"
+    return {"changed": False, "done": True, "notes": [*notes, note]}
 
 
 def look(order: Order, deadline: Deadline, *, run: Run | None = None) -> dict[str, Any]:
@@ -242,12 +288,16 @@ def _check_destination(order: Order) -> None:
     """Raise AltbackupError if the destination cannot be used."""
     destination = order.destination
     require_place(destination, order.aside)
-    for suffix in _BESIDE_A_DATABASE if order.kind == "sqlite" or order.member else ():
+    for suffix in _BESIDE_A_DATABASE if _may_be_database(order) else ():
         if stands_beside(destination, suffix):
             raise AltbackupError(
                 f"{destination}{suffix} is there: the database is in use, or whoever used it last was killed; it would be taken for a part "
                 f"of the restored one. Stop what uses it and open it once (sqlite3 {destination} 'PRAGMA wal_checkpoint'), or move it away"
             )
+
+
+def _may_be_database(order: Order) -> bool:
+    return order.kind == "sqlite" or bool(order.member)
 
 
 def _require_space(order: Order) -> dict[str, int]:
@@ -283,13 +333,19 @@ def restore(order: Order, deadline: Deadline, *, run: Run | None = None, show_li
     """Given an order that was prepared and whose tarballs are here, restore it; return the result.
 
     Whatever fails, nothing is changed and nothing is left behind. With `show_lines` the lines in which a folder differs are
-    in the result as `diff`. Raise AltbackupError or OSError.
+    in the result as `diff`. What a restore of the same order put there is `done`. Raise AltbackupError or OSError.
     """
     start = time.monotonic()
+    if not is_left(order.destination) and _is_done(order)[0]:
+        return _done(order)
     with working(order.destination) as work, work.named(), limited(deadline):
         try:
             notes = clear(work, keep=not order.base)
-            _check_destination(order)
+            done, reason = _is_done(order)
+            if done:
+                return _done(order, notes)
+            with _told_with([reason] if reason else []):
+                _check_destination(order)
             result = _restore_in(work, order, deadline, run, show_lines)
         finally:
             discard(work)
@@ -347,7 +403,16 @@ def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, s
             items=order.live_items,
             discover=order.live_discover,
         )
-        place(work, new, aside=order.aside, marker=_marker(order, marked), deadline=deadline, marked=marked)
+        result["notes"] += place(
+            work,
+            new,
+            aside=order.aside,
+            marker=_marker(order, marked),
+            deadline=deadline,
+            marked=marked,
+            order=_remembered(order),
+            title=order.title,
+        )
     result.update(marked=marked, aside=order.aside if there else "")
     return result
 

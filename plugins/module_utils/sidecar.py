@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from .digest import DIGEST_LENGTHS, open_plain
 from .errors import SidecarMalformed
+from .units import readable
 
 SUFFIX = ".dna"
 MAX_BYTES = 4096
@@ -134,7 +135,7 @@ def read(path: str) -> Dna:
     with open_plain(path) as stream:
         content = stream.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
-        raise SidecarMalformed(f"it is longer than {MAX_BYTES} bytes")
+        raise SidecarMalformed(f"it is longer than {readable(MAX_BYTES)}")
     try:
         return parse(content.decode("utf-8"))
     except UnicodeDecodeError:

@@ -11,6 +11,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
+from .units import readable
+
 _BLOCK = 512
 _MAGICS = (b"ustar\x0000", b"ustar  \0")
 _POSIX = _MAGICS[0]
@@ -207,7 +209,7 @@ def _member(block: bytes, kind: bytes, size: int, before: dict[bytes, bytes]) ->
         raise _Ambiguous("has an extended header of an old form")
     told = _told_size(values, size)
     if kind not in _REGULAR and told:
-        raise _Ambiguous(f"is no file, but has {told} bytes")
+        raise _Ambiguous(f"is no file, but has {readable(told)}")
     if kind != b"5" and _DUMPDIR in values:
         raise _Ambiguous("is no folder, but says what is in it")
     sparse = _sparse(values, parts, kind, told)

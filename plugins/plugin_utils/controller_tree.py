@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..module_utils.errors import InvalidInput
+from ..module_utils.units import readable
 from ..module_utils.visible import one_line
 
 COLLECTION = Path(__file__).resolve().parents[2]
@@ -144,7 +145,7 @@ class _Reader:
         if self._sizes[place] > room:
             largest = sorted(self._sizes, key=lambda path: self._sizes[path])[-3:]
             raise InvalidInput(
-                f"inventory and collection have more than {_MOST} bytes: what is not theirs belongs elsewhere, such as {', '.join(largest)}"
+                f"inventory and collection have more than {readable(_MOST)}: what is not theirs belongs elsewhere, such as {', '.join(largest)}"
             )
         if os.path.realpath(shown) in self._secrets or _is_secret(os.path.basename(name), content):
             self.left_out.append(place)

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..module_utils.failures import failure
 from ..module_utils.layout import DRILLING
+from ..module_utils.units import readable
 from . import outcomes
 
 _STAGE = "drill"
@@ -108,7 +109,7 @@ def record_drill(
     if check_mode:
         for errand in drill_ready(errands, registered[0]):
             predicted = [{"relpath": entry["relpath"], "when": "", "node": node} for entry in errand["chosen"]]
-            note = f"{node}: would bring {errand['size']} bytes of {errand['source']} to {errand['host']} to drill them there"
+            note = f"{node}: would bring {readable(errand['size'])} of {errand['source']} to {errand['host']} to drill them there"
             new = {**new, "proved": [*new["proved"], *predicted], "notes": [*new["notes"], note]}
     return new
 

@@ -12,6 +12,7 @@ from ..module_utils.failures import failure
 from ..module_utils.items import CATEGORIES, check_name, decode_name, nearest
 from ..module_utils.layout import RESTORED, TEMPORARY, parse_filename
 from ..module_utils.stamps import Moment, ahead_reason, day_of, interpret_day, is_stamp
+from ..module_utils.units import readable
 from ..module_utils.visible import one_line
 from . import outcomes
 from .results import SAID, read_result
@@ -565,7 +566,7 @@ def _prediction(
     member = f" (of it {order['member']})" if order["member"] else ""
     way = "on the same machine" if same else "by way of the controller"
     return (
-        f"would restore {tarballs}{member} of {order['source']} from {node} to {order['destination']} on {host}, {way}: {size} bytes, "
+        f"would restore {tarballs}{member} of {order['source']} from {node} to {order['destination']} on {host}, {way}: {readable(size)}, "
         f"{_how_long(size, speeds.get(f'{node} -> {host}'), f'{node} to {host}')}"
     )
 
@@ -576,7 +577,7 @@ def _how_long(size: int, speed: Any, pair: str) -> str:
         rate = count / seconds
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return f"no speed was measured yet from {pair}"
-    return f"about {size / rate:.0f} s at the speed of the last restore from {pair}, {rate / 1e6:.1f} MB/s"
+    return f"about {size / rate:.0f} s at the speed of the last restore from {pair}, {readable(round(rate))}/s"
 
 
 def read_speeds(text: str) -> dict[str, Any]:
@@ -604,12 +605,14 @@ def learn_speeds(
 def restore_ready(
     orders: Sequence[Mapping[str, Any]], prepared: Mapping[str, Any], carried: Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
-    """Given the orders of a host and what preparing them registered, return those that can be done, with the folder to carry to.
+    """Given the orders of a host and what preparing them registered, return those that are to be done, with the folder to carry to.
 
     With what carrying registered, each tells also whether its tarballs `arrived`.
     """
     folders = {
-        _label(result): result.get("incoming", "") for result in outcomes.results_of(prepared) if _is_good(result)
+        _label(result): result.get("incoming", "")
+        for result in outcomes.results_of(prepared)
+        if _is_good(result) and not result.get("done")
     }
     there = {_label(result) for result in outcomes.results_of(carried or {}) if _is_good(result)}
     ready = []
@@ -661,7 +664,7 @@ def record_restore(
     notes = [*choice["notes"].get(node, [])]
     *before, prepared = registered or [{}]
     bad = {_label(result) for several in before for result in outcomes.results_of(several) if not _is_good(result)}
-    good = {_label(result) for result in outcomes.results_of(prepared) if _is_good(result)} - bad
+    good = {_label(each) for each in outcomes.results_of(prepared) if _is_good(each) and not each.get("done")} - bad
     if check_mode:
         notes += [order["prediction"] for order in choice["chosen"] if order["host"] == node and order["label"] in good]
     for result in outcomes.results_of(restored or {}):
@@ -669,7 +672,7 @@ def record_restore(
             item = result[str(result["ansible_loop_var"])]
             aside = f"; what stood there is now {result['aside']}" if result.get("aside") else ""
             notes.append(
-                f"restored {item['label']}: {item['size']} bytes of tarballs, {result.get('seconds', 0)} s{aside}"
+                f"restored {item['label']}: {readable(item['size'])} of tarballs, {result.get('seconds', 0)} s{aside}"
                 f"{_told_mark(str(result.get('marked') or ''), item['restore'])}"
             )
     new["notes"] = [*new["notes"], *(f"{node}: {note}" for note in notes)]

@@ -312,7 +312,7 @@ _IDENTITY: dict[str, Read] = {
 }
 
 SCHEMA: dict[str, Read] = {
-    **dict.fromkeys(("changed", "listed", "discovered", "busy", "usable"), _flag),
+    **dict.fromkeys(("changed", "done", "listed", "discovered", "busy", "usable"), _flag),
     **dict.fromkeys(("bytes_read", "bytes_freed", "needed", "seconds"), _number),
     **dict.fromkeys(("free", "wire"), _either(_number, _mapping(_number))),
     **dict.fromkeys(("sent", "counts"), _mapping(_whole)),

@@ -56,7 +56,7 @@ FAULTS = {
     "rsync killed at the receiver": ("dayabay -> receiver", "rsync"),
     "rsync killed at the sender": ("dayabay -> sender", "rsync"),
     "receiver stopped, never continued": ("dayabay -> stopped", ""),
-    "link that trickles": ("dayabay -> slow", "bytes a second over 30 s, fewer than its limit of 1048576"),
+    "link that trickles": ("dayabay -> slow", "a second over 30 s, less than its limit of 1.0 MiB a second"),
     "target disk full during the transfer": ("dayabay -> during", "No space left on device"),
     "target disk full when all had arrived": ("dayabay -> arrived", "No space left on device"),
     "byte flipped on the far side, each time": ("dayabay -> twice", "arrived twice with other bytes"),

@@ -335,7 +335,8 @@ list() {
     tarballs=0 verified=0 items=0 bytes=0 future=0
     read_clock
     each_item list_item
-    say "$tarballs tarballs of $items items, $verified of them verified, $bytes bytes (* is the newest verified one of its item)"
+    make_readable "$bytes"
+    say "$tarballs tarballs of $items items, $verified of them verified, $shown (* is the newest verified one of its item)"
     [ "$future" -eq 0 ] || complain "$future tarballs are dated later than the clock of this machine has it anywhere on earth, $now:" \
         "none of them is called the newest. If the clock is right, somebody may have put them there to be taken for it: do not trust them"
     [ -z "$unreadable" ] && [ "$tarballs" -gt 0 ]
@@ -373,8 +374,29 @@ release() {
 show() {
     make_visible "${5##*/}"
     file=$shown
+    make_readable "$3"
+    amount=$shown
     make_visible "$item"
-    printf '%s%-36s  %s  %15s  %-10s  %s\n' "$1" "$shown" "$2" "$3" "$4" "$file"
+    printf '%s%-36s  %s  %10s  %-10s  %s\n' "$1" "$shown" "$2" "$amount" "$4" "$file"
+}
+
+# Set shown to a number of bytes in units of 1,024 with two digits: 1 byte, 999 bytes, 1.5 KiB, 42 MiB, 420 GiB.
+make_readable() {
+    case $1 in
+        1) shown='1 byte' && return ;;
+        ? | ?? | ???) shown="$1 bytes" && return ;;
+    esac
+    unit=1024 units='K M G T P'
+    while [ $((($1 + unit / 2) / unit)) -ge 1000 ] && [ "$units" != P ]; do
+        unit=$((unit * 1024)) units=${units#* }
+    done
+    if [ $(($1 / unit * 1000 + $1 % unit * 1000 / unit)) -lt 9995 ]; then
+        tenths=$(($1 / unit * 10 + ($1 % unit * 10 + unit / 2) / unit))
+        shown=$((tenths / 10)).$((tenths % 10))
+    else
+        shown=$((($1 + unit / 2) / unit))
+    fi
+    shown="$shown ${units%% *}iB"
 }
 
 # ---- verify

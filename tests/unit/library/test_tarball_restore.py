@@ -37,7 +37,7 @@ from helpers.trees import (
     small_disk,
 )
 
-from ansible_collections.altbackup.core.plugins.module_utils import locks, processes, proofs, unpack
+from ansible_collections.altbackup.core.plugins.module_utils import completed, locks, processes, proofs, unpack
 from ansible_collections.altbackup.core.plugins.module_utils import restore as restore_module
 from ansible_collections.altbackup.core.plugins.module_utils.archive import Form
 from ansible_collections.altbackup.core.plugins.module_utils.errors import AltbackupError, Locked
@@ -415,6 +415,7 @@ def test_moved_aside_the_old_thing_stays_whole(base: Base, restore: Call, tmp_pa
     assert (result["rc"], result["aside"]) == (0, f"{destination}.20130511-090000"), result
     assert describe_tree(Path(result["aside"])) == before
     assert call_tool("svnlook", "youngest", destination) == call_tool("svnlook", "youngest", live)
+    destination.chmod(0o711)
     refused(restore(tarball, replace="move_aside"), "20130511-090000 is there already")
 
 
@@ -510,6 +511,215 @@ def test_a_folder_that_is_as_in_the_backup_is_left_alone(
     assert (result["rc"], result["changed"]) == (0, False), result
     assert "is as in the backup: nothing was done" in result["notes"][0]
     unchanged(before, tmp_path)
+
+
+# What an earlier restore did
+
+
+def done(result: dict[str, Any], destination: Path) -> None:
+    """See that a call found that there is nothing to do, and did nothing."""
+    assert (result["rc"], result["changed"], result["done"], result["failures"]) == (0, False, True, []), result
+    assert f"{destination} is already restored (" in result["notes"][-1]
+    assert (result["aside"], result["incoming"]) == ("", "")
+
+
+@pytest.mark.parametrize("replace", ["refuse", "move_aside"])
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+def test_what_was_restored_before_is_done(
+    small: dict[str, Any], restore: Call, tmp_path: Path, destination: Path, where: str, replace: str
+) -> None:
+    options = {"base": ""} if where == "elsewhere" else {}
+    if options:
+        shutil.copy(tmp_path / "base" / small["relpath"], restore(small, step="prepare", **options)["incoming"])
+    first = restore(small, **options)
+    assert (first["rc"], first["done"]) == (0, False), first
+    before = describe_tree(tmp_path)
+    for check in (True, False):
+        for step in ("prepare", "restore"):
+            done(restore(small, step=step, check=check, replace=replace, **options), destination)
+            assert describe_tree(tmp_path) == before
+    restore(small, step="abandon", **options)
+    assert describe_tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("kind", ["svn", "git", "trac", "sqlite", "member"])
+def test_every_kind_that_was_restored_before_is_done(
+    base: Base, environment: Path, restore: Call, tmp_path: Path, destination: Path, kind: str
+) -> None:
+    live = tmp_path / "live"
+    if kind == "sqlite":
+        execute(live, "PRAGMA journal_mode=WAL", "CREATE TABLE t (a)")
+    elif kind in ("svn", "git"):
+        {"svn": make_subversion, "git": make_git}[kind](live)
+    else:
+        live = environment
+    options = {"member": "thing/db/trac.db"} if kind == "member" else {}
+    tarball = base.dump_one(item("trac" if kind == "member" else kind, live))
+    assert restore(tarball, **options)["rc"] == 0
+    done(restore(tarball, step="prepare", **options), destination)
+    if kind in ("sqlite", "member"):
+        Path(f"{destination}-wal").write_text("x")
+        refused(restore(tarball, step="prepare", **options), "-wal was not there then")
+
+
+def write_inside(path: Path) -> None:
+    """Write to a file with its size and time as they were."""
+    inner = path / "sub" / "more"
+    status = inner.stat()
+    inner.write_text("y" * status.st_size)
+    os.utime(inner, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def copy_over(path: Path) -> None:
+    """Put a copy at a place that is as the original to all who look at names, times and contents."""
+    subprocess.run(["cp", "-a", path, f"{path}.copy"], check=True)
+    path.rename(f"{path}.original")
+    Path(f"{path}.copy").rename(path)
+
+
+def link_over(path: Path) -> None:
+    path.rename(f"{path}.original")
+    path.symlink_to(f"{path}.original")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda path: (path / "new").write_text("x"), "but it was changed since"),
+        (lambda path: (path / "users.conf").unlink(), "but it was changed since"),
+        (lambda path: (path / "sub" / "deep").mkdir(), "but it was changed since"),
+        (lambda path: (path / "sub" / "more").chmod(0o700), "but it was changed since"),
+        (lambda path: os.chown(path, NOBODY, -1), "but it was changed since"),
+        (write_inside, "but it was changed since"),
+        (copy_over, ""),
+        (link_over, ""),
+    ],
+)
+@pytest.mark.parametrize("step", ["prepare", "restore"])
+def test_what_was_changed_since_it_was_restored_is_refused(
+    base: Base,
+    restore: Call,
+    tmp_path: Path,
+    destination: Path,
+    change: Callable[[Path], Any],
+    reason: str,
+    step: str,
+) -> None:
+    live = tmp_path / "live"
+    (live / "sub").mkdir(parents=True)
+    (live / "users.conf").write_text("x")
+    (live / "sub" / "more").write_text("x")
+    tarball = base.dump_one(item("folder", live))
+    assert restore(tarball)["rc"] == 0
+    change(destination)
+    before = describe_tree(tmp_path, times=False)
+    for check in (True, False):
+        result = restore(tarball, step=step, check=check)
+        refused(result, f"{destination} is there already, and a restore replaces nothing by itself")
+        assert reason in result["failures"][0]["reason"]
+        assert bool(reason) == ("an earlier restore" in result["failures"][0]["reason"])
+    unchanged(before, tmp_path)
+
+
+def test_another_order_than_the_one_that_was_restored_is_refused(
+    base: Base, restore: Call, tmp_path: Path, destination: Path
+) -> None:
+    live = tmp_path / "live"
+    live.mkdir()
+    (live / "file").write_text("x")
+    older = base.dump_one(item("folder", live))
+    (live / "file").write_text("xy")
+    newer = base.dump_one(item("folder", live), stamp=SECOND)
+    assert restore(older)["rc"] == 0
+    for tarball, options, other in (
+        (newer, {}, "tarball"),
+        (older, {"member": "thing/file"}, "member"),
+        (older, {"owner": "nobody"}, "owner or group"),
+        (older, {"mode": "0711"}, "mode"),
+        (older, {"special_modes": True}, "special_modes"),
+        (older, {"origin": {**ORIGIN, "source": "other"}}, "source"),
+    ):
+        for check in (True, False):
+            result = restore(tarball, check=check, **options)
+            refused(result, "is there already")
+            assert f"this order has another {other})" in result["failures"][0]["reason"]
+    assert (destination / "file").read_text() == "x"
+    result = restore(newer, replace="move_aside", consent=True)
+    assert (result["rc"], result["changed"]) == (0, True), result
+    done(restore(newer), destination)
+    refused(restore(older), "is there already")
+
+
+def test_what_another_user_says_was_restored_is_not_believed(
+    small: dict[str, Any], restore: Call, tmp_path: Path, destination: Path, state: Path
+) -> None:
+    assert restore(small)["rc"] == 0
+    (known,) = (state / "restored").iterdir()
+    text = known.read_text()
+    for bad in ("", "[]", "{", '{"path": "/elsewhere"}'):
+        known.write_text(bad)
+        refused(restore(small, step="prepare"), "is there already")
+    known.write_text(text)
+    done(restore(small, step="prepare"), destination)
+    (state / "restored").chmod(0o777)
+    refused(restore(small, step="prepare"), "where a private folder of root (uid 0) belongs")
+
+
+def test_a_restore_that_cannot_be_remembered_says_so(
+    small: dict[str, Any], restore: Call, destination: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: str, text: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+    monkeypatch.setattr(completed, "write_text", full)
+    result = restore(small)
+    assert (result["rc"], result["changed"]) == (0, True), result
+    assert any("is restored, but a rerun will not know that: " in note for note in result["notes"])
+    assert destination.is_dir()
+
+
+def test_killed_between_two_entries_or_anywhere_a_rerun_does_what_is_missing(
+    base: Base, tmp_path: Path, destination: Path
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    orders = []
+    for name in ("one", "two"):
+        tarball = base.dump_one(item("folder", tmp_path / name, name))
+        values = {"destination": str(destination.parent / name), "kind": "folder", "base": str(base.path)}
+        orders.append(parse_order({**values, "tarballs": [tarball], "record": tarball["record"]}, NOW))
+
+    def whole(check: bool = False) -> list[bool]:
+        found = []
+        for order in orders:
+            deadline = time.monotonic() + 20
+            while True:
+                try:
+                    result = prepare(order, check_mode=check)
+                    break
+                except Locked:  # what a killed one had started ends by itself, and holds the place until then
+                    assert time.monotonic() < deadline
+                    time.sleep(0.02)
+            found.append(bool(result.get("done")))
+        for order, is_done in zip(orders, found, strict=True):
+            if not is_done and not check:
+                assert restore_order(order, Deadline(60))["changed"]
+        return found
+
+    point, seen = 0, set()
+    while killed_at(point, whole):
+        there = [(destination.parent / name).exists() for name in ("one", "two")]
+        assert whole(check=True) == there, f"predicted at point {point}"
+        assert whole() == there, f"done at point {point}"
+        assert whole() == [True, True]
+        seen.add(tuple(there))
+        for name in ("one", "two"):
+            assert (destination.parent / name / "file").read_text() == name
+            remove_folder(str(destination.parent / name))
+            Path(f"{destination.parent / name}.altbackup-restored").unlink()
+        point += 5
+    assert seen >= {(False, False), (True, False)}, seen
 
 
 # Tarballs that are not to be trusted

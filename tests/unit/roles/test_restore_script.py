@@ -17,7 +17,7 @@ import pytest
 from helpers.hostile import folder, member, stream
 from helpers.original_trees import modern_text, original_text, original_tree
 from helpers.repositories import make_git, make_subversion, references, run
-from helpers.restore_disk import Disk, archive, put_pair
+from helpers.restore_disk import SCRIPT, Disk, archive, put_pair
 from helpers.trees import (
     NIGHTS,
     as_nobody,
@@ -36,6 +36,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.archive import Form
 from ansible_collections.altbackup.core.plugins.module_utils.errors import SidecarMalformed
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import walk
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.units import readable
 
 SHELLS = {"dash": ["dash"], "busybox": ["busybox", "sh"], "bash": ["bash", "--posix"]}
 FIRST, SECOND, THIRD, FOURTH = NIGHTS
@@ -78,18 +79,27 @@ def place(tmp_path: Path) -> Path:
     return path
 
 
+def size(path: Path) -> list[str]:
+    """Return the words for a file's size."""
+    return readable(path.stat().st_size).split()
+
+
 def test_list_shows_item_stamp_size_state_and_file_and_marks_the_newest(disk: Disk, tmp_path: Path) -> None:
     (old,) = disk.dump(folder_item(tmp_path), stamp=FIRST)
     (tmp_path / "live" / "thing" / "file").write_text("another one")
     (new,) = disk.dump(folder_item(tmp_path), stamp=SECOND)
     torn = disk.put(stamp=THIRD, dna="")
     assert disk.lines("list") == [
-        ["dayabay/folders/thing", FIRST, str(old.stat().st_size), "verified", "thing.tar.zst"],
-        ["*", "dayabay/folders/thing", SECOND, str(new.stat().st_size), "verified", "thing.tar.zst"],
-        ["dayabay/folders/thing", THIRD, str(torn.stat().st_size), "no", "dna", "thing.tar"],
+        ["dayabay/folders/thing", FIRST, *size(old), "verified", "thing.tar.zst"],
+        ["*", "dayabay/folders/thing", SECOND, *size(new), "verified", "thing.tar.zst"],
+        ["dayabay/folders/thing", THIRD, *size(torn), "no", "dna", "thing.tar"],
     ]
     total = sum(path.stat().st_size for path in (old, new, torn))
-    assert disk.well("list").splitlines()[-1].startswith(f"3 tarballs of 1 items, 2 of them verified, {total} bytes")
+    assert (
+        disk.well("list")
+        .splitlines()[-1]
+        .startswith(f"3 tarballs of 1 items, 2 of them verified, {readable(total)} (*")
+    )
 
 
 def test_what_is_dated_later_than_this_machines_clock_has_no_star_and_is_said(disk: Disk, place: Path) -> None:
@@ -128,6 +138,25 @@ def test_stamps_of_any_time_zone_are_no_future(disk: Disk, hours: int) -> None:
     assert (disk.lines("list")[0][0] == "*") is (hours < 14)
 
 
+def test_sizes_are_told_as_everywhere_else(shell: list[str]) -> None:
+    script = SCRIPT.read_text()
+    function = script[script.index("make_readable() {") :].partition("\n}\n")[0] + "\n}\n"
+    draw = random.Random(5)
+    odd = [
+        draw.randrange(1 << exponent) | 1 for exponent in range(4, 58) for _ in range(4)
+    ]  # none is rounded from a half
+    edges = [
+        value * 1024**power // 1000 + near
+        for value in (999, 1000, 9949, 9951, 9994, 9995, 9996, 99_499, 99_501, 999_499, 999_500, 999_501)
+        for power in range(1, 5)
+        for near in (-1, 1)
+    ]
+    sizes = [0, 1, 2, 9, 10, 99, 100, 999, 1000, 1023, 1024, 1025, *odd, *(edge for edge in edges if edge % 2)]
+    loop = f'{function}for size in {" ".join(map(str, sizes))}; do make_readable "$size"; echo "$shown"; done'
+    done = subprocess.run([*shell, "-c", loop], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [readable(each) for each in sizes]
+
+
 def test_list_of_an_empty_disk_fails(disk: Disk) -> None:
     assert disk.badly("list").startswith("0 tarballs of 0 items")
     assert disk.badly("verify").startswith("0 tarballs")
@@ -138,8 +167,8 @@ def test_list_reads_no_tarball(disk: Disk) -> None:
     with open(path, "r+b") as stream:
         stream.truncate(5 << 30)
     Path(f"{path}.dna").write_text('{"dig": "%s", "size": %d, "alg": "sha256"}' % ("0" * 64, 5 << 30))
-    assert disk.lines("list") == [["*", "dayabay/folders/thing", FIRST, str(5 << 30), "verified", "thing.tar"]]
-    assert str(5 << 30) in disk.well("list").splitlines()[-1]
+    assert disk.lines("list") == [["*", "dayabay/folders/thing", FIRST, "5.0", "GiB", "verified", "thing.tar"]]
+    assert " verified, 5.0 GiB (* " in disk.well("list").splitlines()[-1]
 
 
 def test_private_state_other_files_and_links_are_passed_over(disk: Disk, tmp_path: Path) -> None:

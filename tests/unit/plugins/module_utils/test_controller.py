@@ -14,7 +14,14 @@ import pytest
 from helpers.original_trees import marked, reasons, run_module, tree_hash
 from helpers.trees import FIRST, SECOND, THIRD, unpack
 
-from ansible_collections.altbackup.core.plugins.module_utils.controller import CONTROLLER_KEY, pack_controller
+from ansible_collections.altbackup.core.plugins.module_utils import controller
+from ansible_collections.altbackup.core.plugins.module_utils.controller import (
+    CONTROLLER_KEY,
+    pack_controller,
+    unpack_controller,
+)
+from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput
+from ansible_collections.altbackup.core.plugins.module_utils.layout import open_tree
 
 BINARY = bytes(range(256))
 ENTRIES: dict[str, dict[str, Any]] = {
@@ -121,3 +128,12 @@ def test_an_older_copy_is_not_passed_off_as_new(base: Path) -> None:
     dump(base)
     result = dump(base, SECOND, controller=pack_controller({}, "unreadable"), fail=False)
     assert [entry["name"] for entry in result["tarballs"]] == ["live"]
+
+
+def test_what_is_larger_than_anything_a_controller_packs_is_refused(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(controller, "_MOST", 1500)
+    packed = pack_controller({"huge": {"mode": 0o644, "content": bytes(4000)}})
+    with pytest.raises(InvalidInput, match=r"it is cut, or has more than 1\.5 KiB"):
+        unpack_controller(open_tree(str(base)), packed)

@@ -93,5 +93,5 @@ def test_a_diff_is_bounded(folders: tuple[Path, Path]) -> None:
         (new / f"file{number}").write_text(f"line {number}\n" * 1000)
     found = find_differences(str(old), str(new))
     assert len(unified_diff(str(old), str(new), found)) < 70_000
-    assert "cut at 65536 bytes" in unified_diff(str(old), str(new), found)
+    assert "[cut at 64 KiB]" in unified_diff(str(old), str(new), found)
     assert "and 20 more" in summarize_differences(found)

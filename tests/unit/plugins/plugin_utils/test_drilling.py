@@ -132,6 +132,15 @@ def test_check_mode_tells_what_would_be_drilled_where_there_is_room() -> None:
     state = record_drill({}, "cms01", [errand], [after({"changed": True}, errand), {}, {}], {}, check_mode=True)
     assert state["proved"] == [{"relpath": DIFF, "when": "", "node": "cms01"}]
     assert state["notes"] == ["cms01: would bring 77 bytes of dayabay to scratch01 to drill them there"]
+    state = record_drill(
+        {},
+        "cms01",
+        [{**errand, "size": 77 << 20}],
+        [after({"changed": True}, {**errand, "size": 77 << 20}), {}, {}],
+        {},
+        check_mode=True,
+    )
+    assert state["notes"] == ["cms01: would bring 77 MiB of dayabay to scratch01 to drill them there"]
     full = after({"changed": False, "failures": [{"reason": "full"}]}, errand)
     state = record_drill({}, "cms01", [errand], [full, {}, {}], {}, check_mode=True)
     assert (state["proved"], state["notes"], len(state["failures"])) == ([], [], 1)

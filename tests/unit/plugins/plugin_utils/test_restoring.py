@@ -451,7 +451,7 @@ def test_a_differential_without_its_full_one_names_it(full: list[dict[str, Any]]
         ({}, "no speed was measured yet from cms01 to fresh"),
         (
             {"cms01 -> fresh": {"bytes": 10_000_000, "seconds": 2}},
-            "about 0 s at the speed of the last restore from cms01 to fresh, 5.0 MB/s",
+            "about 0 s at the speed of the last restore from cms01 to fresh, 4.8 MiB/s",
         ),
         ({"cms01 -> fresh": {"bytes": 100, "seconds": 1}}, "about 10 s"),
         ({"cms01 -> fresh": {"bytes": 100, "seconds": 0}}, "no speed was measured yet"),
@@ -462,7 +462,7 @@ def test_prediction_says_what_how_many_bytes_and_how_long(speeds: dict[str, Any]
     chosen = choose_one(order_of(to_host="fresh"), {"cms01": found(tarball(NEW))}, speeds)["chosen"][0]
     assert chosen["prediction"].startswith(
         f"would restore svn/dybsvn/{NEW}/dybsvn-3.tar.zst of dayabay from cms01 to /home/scm/svn/dybsvn on fresh, "
-        "by way of the controller: 1000 bytes, "
+        "by way of the controller: 1.0 KiB, "
     )
     assert expected in chosen["prediction"]
 
@@ -500,6 +500,7 @@ def test_only_what_was_prepared_and_arrived_is_restored() -> None:
     assert ready["arrived"] is False
     assert restore_ready(chosen, good, loop(chosen[0], failures=[{"reason": "cut"}]))[0]["arrived"] is False
     assert restore_ready(chosen, good, loop(chosen[0], failures=[]))[0]["arrived"] is True
+    assert restore_ready(chosen, loop(chosen[0], incoming="", failures=[], done=True)) == []
 
 
 def test_time_is_counted_of_what_was_restored_alone() -> None:
@@ -521,10 +522,14 @@ def test_the_run_knows_what_was_restored_and_what_failed() -> None:
     assert told["notes"][-1] == f"dayabay: {order['prediction']}"
     assert len([note for note in told["notes"] if "passed over" in note]) == 2
     assert told["failures"] == []
+    there = loop(order, failures=[], notes=["/d is already restored"], done=True)
+    told = record_restore({}, "dayabay", choice, [{}, there], check_mode=True)
+    assert "dayabay: /d is already restored" in told["notes"]
+    assert not any("would restore" in note for note in told["notes"])
     done = loop(order, failures=[], changed=True, destination="/d", aside="/d.old", seconds=1.5)
     told = record_restore({}, "dayabay", choice, [{}, prepared], done)
     assert "restored svn/dybsvn of dayabay from dayabay" in told["notes"][-1]
-    assert "what stood there is now /d.old" in told["notes"][-1]
+    assert ": 1.0 KiB of tarballs, 1.5 s; what stood there is now /d.old" in told["notes"][-1]
     bad = loop(order, failures=[{"reason": "it is damaged", "category": "svn", "name": "dybsvn"}], changed=False)
     told = record_restore({}, "dayabay", choice, [{}, prepared], bad)
     assert [(entry["node"], entry["delegate"], entry["reason"]) for entry in told["failures"]] == [
