@@ -23,6 +23,7 @@ from .errors import (
     DeadlineExceeded,
     DigestMismatch,
     InvalidInput,
+    NoLinks,
     SourceChanged,
     ToolFailed,
     ToolMissing,
@@ -52,6 +53,7 @@ from .readers import TEMPORARY_FOLDER, Conversation, Identity, NeedsPlace, Reade
 from .restored import require_adopted
 from .sidecar import Dna
 from .stamps import Moment, day_of, parse_stamp
+from .twins import set_mode
 from .unpack import Judge
 from .view import Place
 
@@ -150,9 +152,9 @@ def _close_private(tree: Tree, modes: Mapping[str, int]) -> None:
     for kind in ("tmp", "scratch", "building"):
         for folder in (tree.private_path(kind), *_folders_in(tree.private_path(kind))):
             if os.path.isdir(folder):
-                os.chmod(folder, 0o700)
+                set_mode(folder, 0o700)
     for path, mode in modes.items():
-        os.chmod(path, mode)
+        set_mode(path, mode)
 
 
 def _folders_in(path: str) -> list[str]:
@@ -681,7 +683,7 @@ def _store(
     _discard_unverified(tree, item, relpath, outcome)
     try:
         write_record(tree, item.key, context.stamp, record)
-        if not any(_link(tree, old, relpath, dna, outcome) for old in earlier):
+        if not _link(tree, earlier, relpath, dna, outcome):
             publish(tree, temporary, relpath, dna)
     except BaseException:
         path = record_path(tree, item.key, context.stamp)
@@ -702,16 +704,22 @@ def _is_sound(tree: Tree, old: Tarball, dna: Dna, outcome: Outcome) -> bool:
         return False
 
 
-def _link(tree: Tree, old: Tarball, relpath: str, dna: Dna, outcome: Outcome) -> bool:
-    """Store an unchanged item as a link to an older tarball; return whether that could be done, a failure is reported."""
-    try:
-        link(tree, old, relpath, dna)
-        return True
-    except (DigestMismatch, OSError) as error:
-        if isinstance(error, OSError) and error.errno in FULL:
-            raise
-        _report_old(old, error, outcome)
-        return False
+def _link(tree: Tree, earlier: Sequence[Tarball], relpath: str, dna: Dna, outcome: Outcome) -> bool:
+    """Store an unchanged item as a link to an older tarball, or of one whose blocks it shares; return whether that could be done.
+
+    Those that are damaged are reported. Where files have one name alone, what was just made is the copy that is stored.
+    """
+    for old in earlier:
+        try:
+            link(tree, old, relpath, dna, copying=False)
+            return True
+        except NoLinks:
+            return False
+        except (DigestMismatch, OSError) as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise
+            _report_old(old, error, outcome)
+    return False
 
 
 def _report_old(old: Tarball, error: DigestMismatch | OSError, outcome: Outcome) -> None:
