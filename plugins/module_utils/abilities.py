@@ -38,6 +38,7 @@ _ABLE = (
 _MODE = 0o600
 _PROBE = f"{TEMPORARY}probe-"
 _OLD = 3600.0  # seconds
+_NOBODY = 65534
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,19 @@ def _can(make: Callable[[], None]) -> bool:
 def _mode(path: str) -> int:
     _can(lambda: os.chmod(path, _MODE))
     return stat.S_IMODE(os.lstat(path).st_mode)
+
+
+def keeps_owners(folder: str) -> bool:
+    """Given a private folder, return whether what is in it can belong to another user, if it is root who asks; nothing stays. Raise OSError."""
+    if os.geteuid() != 0:
+        return True
+    path = os.path.join(folder, f"{_PROBE}{secrets.token_hex(8)}")
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE))
+    try:
+        _can(lambda: os.chown(path, _NOBODY, _NOBODY))
+        return os.lstat(path).st_uid == _NOBODY
+    finally:
+        os.unlink(path)
 
 
 def describe_base(tree: Tree, *, trying: bool) -> str:

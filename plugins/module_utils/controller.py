@@ -12,7 +12,7 @@ from typing import Any
 from .errors import InvalidInput
 from .layout import Tree
 from .publish import make_folders, remove_folder
-from .twins import point
+from .twins import point, set_mode
 
 CONTROLLER = "altbackup-controller"
 CONTROLLER_KEY = f"folders/{CONTROLLER}"
@@ -79,4 +79,4 @@ def _write(folder: str, path: str, entry: Mapping[str, Any]) -> None:
     descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as stream:
         stream.write(bytes(entry["content"], "latin-1"))
-        os.fchmod(stream.fileno(), 0o700 if entry["mode"] & 0o100 else 0o600)
+    set_mode(full, 0o700 if entry["mode"] & 0o100 else 0o600)

@@ -449,6 +449,8 @@ _CHANGE = re.compile(
     r"|Exiting with failure status due to previous errors)"
 )
 """How GNU tar tells of what changed or vanished while it was read, after which it goes on"""
+_NO_ATTRIBUTES = re.compile(r".*: Warning: Cannot \w*xattr\w*: Operation not supported")
+"""How it tells, of each file, that nothing on its file system can have attributes"""
 
 
 def _tells_of_a_change(line: str) -> bool:
@@ -468,7 +470,8 @@ def _verdict(prepared: Prepared, tar: Child, conversation: Conversation) -> Verd
             return told
 
         verdict = prepared.judge(asked)
-    more = [line for line in tar.stderr().splitlines() if not (prepared.judge and _tells_of_a_change(line))]
+    told = [line for line in tar.stderr().splitlines() if not _NO_ATTRIBUTES.fullmatch(line)]
+    more = [line for line in told if not (prepared.judge and _tells_of_a_change(line))]
     return Verdict([*prepared.notes, *verdict.notes, *more], verdict.failures, verdict.noted)
 
 

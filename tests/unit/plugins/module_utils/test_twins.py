@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
-from collections.abc import Iterator
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from faults.invariants import Tree, violations
 from helpers.bare_disk import bare_disk
+from helpers.drills import make_database
 from helpers.original_trees import put
-from helpers.trees import FIRST, SECOND, THIRD, Base
+from helpers.repositories import make_git, make_subversion
+from helpers.restore_disk import SCRIPT
+from helpers.trees import FIRST, NOBODY, SECOND, THIRD, Base, needs_root
 
-from ansible_collections.altbackup.core.plugins.module_utils import receive, transfer
+from ansible_collections.altbackup.core.plugins.module_utils import receive, transfer, twins
+from ansible_collections.altbackup.core.plugins.module_utils.archive import Form
+from ansible_collections.altbackup.core.plugins.module_utils.checking import verify_base
+from ansible_collections.altbackup.core.plugins.module_utils.drill import drill
+from ansible_collections.altbackup.core.plugins.module_utils.dump import dump
+from ansible_collections.altbackup.core.plugins.module_utils.errors import AltbackupError
 from ansible_collections.altbackup.core.plugins.module_utils.inspection import inspect
 from ansible_collections.altbackup.core.plugins.module_utils.layout import open_tree, scan
 from ansible_collections.altbackup.core.plugins.module_utils.locks import held
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.publish import point_last
+from ansible_collections.altbackup.core.plugins.module_utils.purge import purge
+from ansible_collections.altbackup.core.plugins.module_utils.sandbox import Sandbox
 from ansible_collections.altbackup.core.plugins.module_utils.stamps import Moment, day_of
 from ansible_collections.altbackup.core.plugins.module_utils.transfer import Peer
 from ansible_collections.altbackup.core.plugins.module_utils.wanted import listing
@@ -139,3 +156,152 @@ def test_base_that_has_all_is_not_noted(tmp_path: Path) -> None:
     for claim in (False, True):
         assert inspect([str(base)], claim=claim)["notes"] == []
     assert list((base / ".altbackup").iterdir()) == []
+
+
+def test_repositories_and_databases_are_dumped_to_a_disk_without_links(tmp_path: Path) -> None:
+    items = [
+        {"kind": "svn", "name": "one", "path": str(make_subversion(tmp_path / "svn"))},
+        {"kind": "git", "name": "two", "path": str(make_git(tmp_path / "git"))},
+        {"kind": "git", "name": "three", "path": str(make_git(tmp_path / "work", bare=False).parent)},
+        {"kind": "sqlite", "name": "four", "path": str(make_database(tmp_path / "database"))},
+    ]
+    with bare_disk(tmp_path) as top:
+        base = Base(top / "base")
+        nights = [base.dump(*items, stamp=stamp) for stamp in (FIRST, SECOND)]
+        assert [result["failures"] for result in nights] == [[], []]
+        assert not [note for result in nights for note in result["notes"] if "xattr" in note]
+        first, second = ({entry["name"]: entry["dig"] for entry in result["tarballs"]} for result in nights)
+        assert first == second
+        assert len(first) == len(items)
+        assert not list(top.glob("base/*/*/last"))
+
+
+def test_disk_that_refuses_modes_takes_git_and_databases(tmp_path: Path) -> None:
+    items = [
+        {"kind": "git", "name": "two", "path": str(make_git(tmp_path / "git"))},
+        {"kind": "sqlite", "name": "four", "path": str(make_database(tmp_path / "database"))},
+    ]
+    with bare_disk(tmp_path, refuse_modes=True) as top:
+        assert Base(top / "base").dump(*items)["failures"] == []
+
+
+@needs_root
+def test_item_of_another_user_says_that_the_disk_keeps_no_owners(bare: Path, tmp_path: Path) -> None:
+    path = make_git(tmp_path / "git")
+    for place in (path, *path.rglob("*")):
+        os.chown(place, NOBODY, NOBODY, follow_symlinks=False)
+    reason = Base(bare / "base").reason({"kind": "git", "name": "two", "path": str(path)})
+    assert "keeps no owners" in reason
+    assert f"uid {NOBODY}" in reason
+
+
+def test_link_in_a_repository_is_named_where_none_can_be_copied(bare: Path, tmp_path: Path) -> None:
+    path = make_git(tmp_path / "git")
+    (path / "hooks").mkdir(exist_ok=True)
+    (path / "hooks" / "pre-receive").symlink_to("/usr/bin/true")
+    reason = Base(bare / "base").reason({"kind": "git", "name": "two", "path": str(path)})
+    assert "hooks/pre-receive" in reason
+    assert "has none" in reason
+
+
+@needs_root
+def test_drill_says_once_that_the_disk_keeps_no_owners(bare: Path, folder: dict[str, Any], tmp_path: Path) -> None:
+    base = Base(bare / "base")
+    base.dump_one(folder)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    options: dict[str, Any] = {"moment": NOW, "sandbox": Sandbox(), "deadline": Deadline(60)}
+    with pytest.raises(AltbackupError, match=r"keeps no owners.* set altbackup_drill_folder"):
+        drill(str(base.path), ["folders/notes"], **options)
+    result = drill(str(base.path), ["folders/notes"], folder=str(elsewhere), **options)
+    assert (result["failures"], len(result["proved"])) == ([], 1)
+
+
+def test_checks_purges_and_restores_need_no_links(bare: Path, folder: dict[str, Any], tmp_path: Path) -> None:
+    tree = marked(bare / "copies") / "dayabay"
+    tree.mkdir()
+    for stamp in (FIRST, SECOND, THIRD):
+        options = {"deadline": Deadline(60, "dump"), "verify_every": 7}
+        assert dump(str(tree), [folder], stamp, Form(), options)["failures"] == []
+    checked = verify_base(str(tree), "all")
+    assert (checked["failures"], len(checked["match"])) == ([], 3)
+    result = purge(str(tree), 1, moment=NOW, made_now=[THIRD])
+    size = (tree / "folders/notes" / THIRD / "notes.tar.zst").stat().st_size
+    assert result["failures"] == []
+    assert [relpath.split("/")[4] for relpath in result["removed"]] == ["10", "11"]
+    assert result["bytes_freed"] == 2 * size
+    assert violations(Tree(tree, bare / "copies"), bare=True) == []
+    place = tmp_path / "place"
+    place.mkdir()
+    shutil.copyfile(SCRIPT, bare / "copies" / "restore.sh")
+    words = ["sh", str(bare / "copies" / "restore.sh"), "restore", "dayabay/folders/notes", str(place / "notes")]
+    done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (place / "notes" / "one").read_text() == "one"
+
+
+def refuse(number: int) -> Callable[..., None]:
+    """Return what stands for a call of the system that is refused with a number of errno."""
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return refused
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK])
+def test_however_links_are_refused_a_copy_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    (tmp_path / "old").write_bytes(b"content")
+    monkeypatch.setattr(twins.os, "link", refuse(number))
+    assert twins.duplicate(str(tmp_path / "old"), str(tmp_path / "new"))
+    assert (tmp_path / "new").read_bytes() == b"content"
+    assert (tmp_path / "new").stat().st_ino != (tmp_path / "old").stat().st_ino
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.EEXIST])
+def test_what_else_goes_wrong_with_a_link_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    (tmp_path / "old").write_bytes(b"content")
+    monkeypatch.setattr(twins.os, "link", refuse(number))
+    with pytest.raises(OSError, match=re.escape(os.strerror(number))):
+        twins.duplicate(str(tmp_path / "old"), str(tmp_path / "new"))
+    assert not (tmp_path / "new").exists()
+
+
+def test_blocks_are_shared_where_they_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "old").write_bytes(b"content")
+    asked = []
+
+    def clone(copy: int, request: int, old: int) -> int:
+        asked.append(request)
+        return os.write(copy, os.pread(old, 100, 0))
+
+    monkeypatch.setattr(twins.os, "link", refuse(errno.EPERM))
+    monkeypatch.setattr(twins.fcntl, "ioctl", clone)
+    assert twins.share(str(tmp_path / "old"), str(tmp_path / "new"))
+    assert (asked, (tmp_path / "new").read_bytes()) == ([0x40049409], b"content")
+
+
+def test_copy_without_room_says_how_much_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "old").write_bytes(b"content")
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(twins.os, "link", refuse(errno.EPERM))
+    monkeypatch.setattr(twins.shutil, "disk_usage", lambda path: usage._replace(free=5 << 20))
+    with pytest.raises(AltbackupError, match=r"needs 16 MiB \(16 MiB of them a margin\), but only 5\.0 MiB are free"):
+        twins.duplicate(str(tmp_path / "old"), str(tmp_path / "new"))
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_last_that_is_there_but_cannot_be_moved_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = open_tree(str(marked(tmp_path / "base")))
+    item = tmp_path / "base/folders/notes"
+    item.mkdir(parents=True)
+    monkeypatch.setattr(os, "symlink", refuse(errno.EPERM))
+    assert point_last(tree, "folders/notes", FIRST, NOW) is False
+    assert list(item.iterdir()) == []
+    monkeypatch.undo()
+    assert point_last(tree, "folders/notes", FIRST, NOW) is True
+    monkeypatch.setattr(os, "symlink", refuse(errno.EPERM))
+    with pytest.raises(OSError, match="Operation not permitted"):
+        point_last(tree, "folders/notes", SECOND, NOW)
