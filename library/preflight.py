@@ -16,6 +16,8 @@ description:
   - Checks that base folders are marked and writable, that tools are installed, and that the clock agrees with the controller's.
   - Finds every repository below given folders, damaged ones, too, and reports what is none.
   - It is a failure if something there cannot be seen, if nothing is found, or if what was backed up is no repository any more.
+  - Tries in the private folders of bases that are to be written whether their file systems have links and keep modes; what they have not
+    is a note.
   - Takes trees for a run, and removes what killed runs have left in their private folders, before space is estimated.
 options:
   bases:
@@ -142,6 +144,14 @@ identities:
       boot: 0f2a4a8e-7d0e-4f6b-9a51-0c6f3f6f2b1d
       device: 64769
       inode: 131073
+lacking:
+  description:
+    - Those of the RV(notes) that tell what the file systems of bases of O(owners) have not, such as links and modes.
+    - In check mode what their types tell.
+  returned: always
+  type: list
+  elements: str
+  sample: []
 unreachable_peers:
   description: The peers that could not be reached.
   returned: always
@@ -186,6 +196,7 @@ EMPTY = {
     "unusable": [],
     "unreachable_peers": [],
     "identities": [],
+    "lacking": [],
 }
 
 

@@ -15,7 +15,8 @@ extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writin
 description:
   - Makes a consistent, deterministic archive of each item while it is in use; archive, compression and digest are one pass over the data.
   - Each tarball is written under a temporary name, flushed, read back and compared, then renamed; then its sidecar is written, then C(last) is moved.
-  - An item that did not change since an earlier day is stored as a hard link to that day's tarball, which is read again first.
+  - An item that did not change since an earlier day is stored as a hard link to that day's tarball, which is read again first;
+    where there are no hard links it is a file of its own, which shares its blocks where it can.
   - An item that has a verified tarball under this stamp is not dumped again.
   - Items fail independently of each other. One on a mount whose server does not answer within 30 seconds is left out, and named.
 requirements:

@@ -14,7 +14,8 @@ author: altbackup developers (@altbackup)
 extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing, altbackup.core.call.moment]
 description:
   - Compares what the source holds with what this target has verified, and says what is to be sent, in order.
-  - A tarball whose content the target has under another stamp of the item is stored as a hard link, after the old file was read again.
+  - A tarball whose content the target has under another stamp of the item is stored as a hard link, or where there are none as a
+    copy, after the old file was read again.
   - Tarballs that this target's own retention would remove are not asked for, but for the newest one of the day of each item.
   - What a source says that it holds of a time that has not come is not asked for, and a failure that names the source.
   - Where room is short, what fits is asked for, in order; the rest is a failure.
@@ -103,7 +104,7 @@ have:
   elements: str
   sample: []
 linked:
-  description: Paths stored as hard links.
+  description: Paths stored as hard links, or where there are none as copies.
   returned: always
   type: list
   elements: str

@@ -12,6 +12,7 @@ from typing import Any
 from .errors import InvalidInput
 from .layout import Tree
 from .publish import make_folders, remove_folder
+from .twins import point, set_mode
 from .units import readable
 
 CONTROLLER = "altbackup-controller"
@@ -74,9 +75,9 @@ def _write(folder: str, path: str, entry: Mapping[str, Any]) -> None:
     full = os.path.join(folder, *parts)
     make_folders(os.path.dirname(full), folder)
     if "link" in entry:
-        os.symlink(entry["link"], full)
+        point(entry["link"], full)
         return
     descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as stream:
         stream.write(bytes(entry["content"], "latin-1"))
-        os.fchmod(stream.fileno(), 0o700 if entry["mode"] & 0o100 else 0o600)
+    set_mode(full, 0o700 if entry["mode"] & 0o100 else 0o600)

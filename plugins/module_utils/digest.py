@@ -31,6 +31,12 @@ def limited(deadline: Deadline) -> Iterator[None]:
         _limits.remove(deadline)
 
 
+def within_limits() -> None:
+    """Raise DeadlineExceeded if a limit to the reading of this process is over."""
+    for limit in _limits:
+        limit.remaining()
+
+
 def new_hash(algorithm: str) -> Any:
     """Given the name of an algorithm, return a hashlib object; md5 works on hardened systems, too."""
     try:
@@ -65,8 +71,7 @@ def digest_file(path: str, algorithm: str, *, from_disk: bool = False) -> tuple[
             os.fsync(stream.fileno())  # what arrived by rsync was not yet; unwritten pages are not dropped either
             os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         while True:
-            for limit in _limits:
-                limit.remaining()
+            within_limits()
             count = stream.readinto(buffer)  # type: ignore[attr-defined]
             if not count:
                 return digest.hexdigest(), size

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .abilities import keeps_owners
 from .checking import ahead
 from .digest import cores, digest_file, in_parallel
 from .errors import AltbackupError, InvalidInput, ProofFailed
@@ -162,6 +163,11 @@ def _scratch(tree: Tree, folder: str, result: dict[str, Any]) -> Iterator[str]:
     else:
         make_folders(path, tree.private)
     try:
+        if not keeps_owners(path):
+            raise AltbackupError(
+                f"{os.path.dirname(path)}: its file system keeps no owners, so nothing can be unpacked there for another user to read: nothing was "
+                "drilled; set altbackup_drill_folder to a folder on another disk"
+            )
         yield path
     finally:
         remove_folder(path)

@@ -23,6 +23,7 @@ from .errors import (
     DeadlineExceeded,
     DigestMismatch,
     InvalidInput,
+    NoLinks,
     SourceChanged,
     ToolFailed,
     ToolMissing,
@@ -52,6 +53,7 @@ from .readers import TEMPORARY_FOLDER, Conversation, Identity, NeedsPlace, Reade
 from .restored import require_adopted
 from .sidecar import Dna
 from .stamps import Moment, day_of, parse_stamp
+from .twins import set_mode
 from .units import readable
 from .unpack import Judge
 from .view import Place
@@ -151,9 +153,9 @@ def _close_private(tree: Tree, modes: Mapping[str, int]) -> None:
     for kind in ("tmp", "scratch", "building"):
         for folder in (tree.private_path(kind), *_folders_in(tree.private_path(kind))):
             if os.path.isdir(folder):
-                os.chmod(folder, 0o700)
+                set_mode(folder, 0o700)
     for path, mode in modes.items():
-        os.chmod(path, mode)
+        set_mode(path, mode)
 
 
 def _folders_in(path: str) -> list[str]:
@@ -448,6 +450,8 @@ _CHANGE = re.compile(
     r"|Exiting with failure status due to previous errors)"
 )
 """How GNU tar tells of what changed or vanished while it was read, after which it goes on"""
+_NO_ATTRIBUTES = re.compile(r".*: Warning: Cannot \w*xattr\w*: Operation not supported")
+"""How it tells, of each file, that nothing on its file system can have attributes"""
 
 
 def _tells_of_a_change(line: str) -> bool:
@@ -467,7 +471,8 @@ def _verdict(prepared: Prepared, tar: Child, conversation: Conversation) -> Verd
             return told
 
         verdict = prepared.judge(asked)
-    more = [line for line in tar.stderr().splitlines() if not (prepared.judge and _tells_of_a_change(line))]
+    told = [line for line in tar.stderr().splitlines() if not _NO_ATTRIBUTES.fullmatch(line)]
+    more = [line for line in told if not (prepared.judge and _tells_of_a_change(line))]
     return Verdict([*prepared.notes, *verdict.notes, *more], verdict.failures, verdict.noted)
 
 
@@ -682,7 +687,7 @@ def _store(
     _discard_unverified(tree, item, relpath, outcome)
     try:
         write_record(tree, item.key, context.stamp, record)
-        if not any(_link(tree, old, relpath, dna, outcome) for old in earlier):
+        if not _link(tree, earlier, relpath, dna, outcome):
             publish(tree, temporary, relpath, dna)
     except BaseException:
         path = record_path(tree, item.key, context.stamp)
@@ -703,16 +708,22 @@ def _is_sound(tree: Tree, old: Tarball, dna: Dna, outcome: Outcome) -> bool:
         return False
 
 
-def _link(tree: Tree, old: Tarball, relpath: str, dna: Dna, outcome: Outcome) -> bool:
-    """Store an unchanged item as a link to an older tarball; return whether that could be done, a failure is reported."""
-    try:
-        link(tree, old, relpath, dna)
-        return True
-    except (DigestMismatch, OSError) as error:
-        if isinstance(error, OSError) and error.errno in FULL:
-            raise
-        _report_old(old, error, outcome)
-        return False
+def _link(tree: Tree, earlier: Sequence[Tarball], relpath: str, dna: Dna, outcome: Outcome) -> bool:
+    """Store an unchanged item as a link to an older tarball, or of one whose blocks it shares; return whether that could be done.
+
+    Those that are damaged are reported. Where files have one name alone, what was just made is the copy that is stored.
+    """
+    for old in earlier:
+        try:
+            link(tree, old, relpath, dna, copying=False)
+            return True
+        except NoLinks:
+            return False
+        except (DigestMismatch, OSError) as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise
+            _report_old(old, error, outcome)
+    return False
 
 
 def _report_old(old: Tarball, error: DigestMismatch | OSError, outcome: Outcome) -> None:

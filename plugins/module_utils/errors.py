@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """The numbers of an OSError that tell that there is no room"""
+UNABLE = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
+"""The numbers with which file systems refuse what they have not, such as links and modes; EPERM may tell of other things, too"""
 
 
 class AltbackupError(Exception):
@@ -62,6 +64,10 @@ class DigestMismatch(AltbackupError):
 
 class Hostile(AltbackupError):
     """An archive that would do what no archive of an item does: nothing of it is used."""
+
+
+class NoLinks(AltbackupError):
+    """Files that cannot have a second name, nor share their blocks, where they lie."""
 
 
 class ProofFailed(AltbackupError):

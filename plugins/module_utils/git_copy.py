@@ -36,6 +36,7 @@ from .kinds import Context, unreadable
 from .layout import is_plain_file, printable
 from .processes import find_tool, run
 from .publish import remove_folder
+from .twins import set_mode
 
 _ATTEMPTS = 30
 _STALE_LOCK = 60.0
@@ -170,7 +171,7 @@ def assemble(copied: Copied, place: str, context: Context) -> None:
     """Put a copied repository at its place in the copy of the item, its data with it; from here on git no longer touches it."""
     mode = os.stat(copied.live).st_mode & 0o7777 | 0o700
     for parent, _, _ in os.walk(copied.fresh):
-        os.chmod(parent, mode)
+        set_mode(parent, mode)
     if copied.table:
         _take_for_files(copied, context)
     lock_worktrees(copied.data)

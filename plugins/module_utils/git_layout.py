@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import stat
 from collections.abc import Iterator, Sequence
 
@@ -15,6 +14,7 @@ from .holes import copy_file
 from .kinds import members_of, walk
 from .layout import is_plain_file, printable
 from .processes import Deadline
+from .twins import point, set_mode, take_attributes
 
 SHALLOW = "shallow"
 NEEDED = ("logs", SHALLOW)
@@ -149,17 +149,17 @@ def copy_data(folder: str, outside: Outside, destination: str) -> list[str]:
     for name in reversed(list(found)):
         mode = found[name][0]
         if name != b"." and stat.S_ISDIR(mode):
-            os.chmod(os.path.join(os.fsencode(destination), name), stat.S_IMODE(mode) | 0o700)
+            set_mode(os.path.join(os.fsencode(destination), name), stat.S_IMODE(mode) | 0o700)
     return notes + [f"left out {printable(os.path.join(folder, name))}: a cache" for name in sorted(outside.caches)]
 
 
 def _copy(source: str, copied: str, link: bool) -> None:
     """Copy a file, with its holes, or a link, with its attributes."""
     if link:
-        os.symlink(os.readlink(source), copied)
+        point(os.readlink(source), copied)
     else:
         copy_file(source, copied)
-    shutil.copystat(source, copied, follow_symlinks=False)
+    take_attributes(source, copied, follow_symlinks=False)
 
 
 def _is_known(path: str) -> bool:
@@ -195,7 +195,7 @@ def lock_worktrees(folder: str) -> None:
         if not os.path.lexists(lock):
             with open(lock, "w", encoding="utf-8") as stream:
                 stream.write(_LOCKED)
-            os.chmod(lock, 0o644)
+            set_mode(lock, 0o644)
 
 
 def objects_in_logs(folder: str) -> set[bytes]:

@@ -11,6 +11,7 @@ from typing import IO
 from .errors import ToolFailed
 from .git_tool import OBJECT, PROMISED, Git
 from .processes import Child
+from .twins import set_mode
 
 _MOST_ALONE = 100
 PROMISOR = ".promisor"
@@ -127,7 +128,7 @@ def transfer_present(reading: Git, fresh: Git, present: str) -> None:
         if name.endswith(".pack"):
             promise = os.path.join(packs, name[: -len(".pack")] + PROMISOR)
             with open(promise, "wb"):
-                os.chmod(promise, 0o444)
+                set_mode(promise, 0o444)
 
 
 def _transfer(source: Git, fresh: Git, names: IO[bytes], *options: str) -> None:

@@ -1,4 +1,4 @@
-"""Preflight: what a node must have before anything is touched, and what it discovers. All that is written are locks."""
+"""Preflight: what a node must have before anything is touched, and what it discovers. All that stays written are locks and owners."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import answering
+from .abilities import describe_base
 from .archive import Form, compressor
 from .checking import unreadable
 from .digest import in_parallel
@@ -54,7 +55,8 @@ def inspect(
 ) -> dict[str, Any]:
     """Given a node's bases and what it will do, return what is wrong and what it discovers.
 
-    Keys are `failures`, `items` (discovered), `discovered` (whether these are all), `notes`, `free` ({base: bytes}),
+    Keys are `failures`, `items` (discovered), `discovered` (whether these are all), `notes`, `lacking` (those of the notes that tell what
+    file systems of bases have not, which are tried with `claim`), `free` ({base: bytes}),
     `unreachable_peers`, `unusable` (bases, and those of `trees`), `identities` (of bases, as owner.identify has them) and
     `usable`: whether any base is there, and the peers from which it fetches. `owners` ({base, role, name}) say whose the bases
     are to be; with `claim` those that are nobody's are theirs from now on. `peers` are tried over ssh, all at once, in the
@@ -75,6 +77,7 @@ def inspect(
         "unusable": [],
         "unreachable_peers": [],
         "identities": [],
+        "lacking": [],
         "failures": [],
     }
     bases = [os.path.normpath(base) for base in bases]
@@ -162,6 +165,9 @@ def _look_at_bases(
             if base in owners:
                 result["identities"].append(identify(tree, owners[base], claim=claim))
             result["free"][base] = shutil.disk_usage(tree.private).free
+            if writable and (told := describe_base(tree, trying=claim)):
+                result["lacking"].append(told)
+                result["notes"].append(told)
         except (AltbackupError, OSError) as error:
             reasons.append(error)
             result["unusable"].append(base)

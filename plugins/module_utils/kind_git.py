@@ -48,6 +48,7 @@ from .kinds import (
 from .layout import printable
 from .processes import Deadline, find_tool
 from .readers import NeedsPlace
+from .twins import set_mode
 from .view import Place
 
 _DOT_GIT = ".git"
@@ -196,7 +197,7 @@ def copy(item: Item, context: Context) -> Iterator[Prepared]:
     paths = find_repositories(folder, context.deadline)
     copies = {path: copy_repository(folder, path, paths, scratch, context) for path in paths}
     os.mkdir(top, 0o700)
-    os.chmod(top, os.stat(item.path).st_mode & 0o7777 | 0o700)
+    set_mode(top, os.stat(item.path).st_mode & 0o7777 | 0o700)
     for path, copied in copies.items():
         assemble(copied, os.path.normpath(os.path.join(top, within, path)), context)
 

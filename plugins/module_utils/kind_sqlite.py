@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 
@@ -14,6 +13,7 @@ from .items import Item
 from .kinds import Arrangement, Context, Kind, Prepared, opened, owner_of, scratch_folder
 from .processes import find_tool
 from .sqlite_copy import check_database, copy_database
+from .twins import set_mode
 from .view import Place
 
 
@@ -30,7 +30,7 @@ def copy(item: Item, context: Context) -> Iterator[Prepared]:
     filename = os.path.basename(item.path)
     destination = os.path.join(folder, filename)
     rows, notes = copy_database(live, destination, context.deadline, context.identity)
-    shutil.copymode(live, destination)
+    set_mode(destination, stat.S_IMODE(os.stat(live).st_mode))
     parts = [Part(folder, [b".", os.fsencode(f"./{filename}")])]
     yield Prepared(parts, {"rows": rows}, owner=owner_of(live), fixed_times=True, notes=notes)
 

@@ -40,6 +40,7 @@ from .layout import Tree
 from .processes import find_tool, run
 from .publish import make_folders, remove_folder, remove_if_there, write_text
 from .stamps import day_of
+from .twins import point, set_mode
 from .view import Place
 
 # A hot copy takes a file of equal size for unchanged unless the live one is newer than the copy, and removes nothing.
@@ -251,6 +252,9 @@ class Scratch:
         folder = os.path.join(_building_folder(self.context, self.item), "stand-in")
         live = self.item.path
         os.makedirs(os.path.join(folder, "db"))
+        for name in os.listdir(os.path.join(live, "db")):
+            if f"db/{name}" not in _CACHE:
+                point(os.path.join(live, "db", name), os.path.join(folder, "db", name))
         for name in os.listdir(live):
             path, copied = os.path.join(live, name), os.path.join(folder, name)
             if name == "db":
@@ -259,9 +263,6 @@ class Scratch:
                 shutil.copytree(path, copied, symlinks=True)
             else:
                 shutil.copy2(path, copied, follow_symlinks=False)
-        for name in os.listdir(os.path.join(live, "db")):
-            if f"db/{name}" not in _CACHE:
-                os.symlink(os.path.join(live, "db", name), os.path.join(folder, "db", name))
         return folder
 
     def _note_cache(self, error: ToolFailed) -> None:
@@ -285,7 +286,7 @@ class Scratch:
             instance = str(uuid.uuid5(_NAMESPACE, f"urn:uuid:{lines[0]}"))
             if lines[1] != instance:
                 write_text(uuid_file, f"{lines[0]}\n{instance}\n")
-                os.chmod(uuid_file, 0o644)
+                set_mode(uuid_file, 0o644)
                 self.context.identity.own(uuid_file)
         self._take_modes(path)
 
@@ -303,7 +304,7 @@ class Scratch:
             else:
                 continue
             if wanted != stat.S_IMODE(mode):
-                os.chmod(os.path.join(os.fsencode(path), name), wanted)
+                set_mode(os.path.join(os.fsencode(path), name), wanted)
 
 
 def _remove_cache(path: str) -> None:

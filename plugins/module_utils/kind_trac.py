@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import os
 import re
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from typing import Any
@@ -39,6 +38,7 @@ from .processes import Deadline, find_tool
 from .readers import NeedsPlace
 from .sqlite_copy import as_owner_of, check_database, copy_database, open_live, uri
 from .sqlite_survey import attachments
+from .twins import set_mode, take_attributes
 from .units import readable
 from .view import Place
 
@@ -146,7 +146,7 @@ def copy(item: Item, context: Context) -> Iterator[Prepared]:
     staged = os.path.join(folder, database)
     os.makedirs(os.path.dirname(staged), exist_ok=True)
     if context.identity.viewed:  # nobody else comes here, and the owner of the database may be another one
-        os.chmod(folder, 0o711)  # noqa: S103
+        set_mode(folder, 0o711)
     rows, notes = copy_database(live, staged, context.deadline, context.identity)
     if "system" not in rows:
         raise InvalidInput(f"item trac {item.name!r}: {live} is no Trac database: it has no table system")
@@ -185,7 +185,7 @@ def _copy_attributes(live: str, staged: str, moving: bool) -> None:
     """Give a copy the owner, mode, attributes and time of what it is of; the time is fixed where mere reading moves it."""
     if os.geteuid() == 0:
         os.chown(staged, *owner_of(live))
-    shutil.copystat(live, staged)
+    take_attributes(live, staged)
     if moving:
         os.utime(staged, (0, 0))
 

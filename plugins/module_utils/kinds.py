@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from .archive import Part
-from .errors import InvalidInput, SourceChanged
+from .errors import UNABLE, InvalidInput, SourceChanged
 from .holes import Holes
 from .items import Item
 from .layout import Tree, printable
@@ -354,7 +354,23 @@ def own_folder(tree: Tree, folder: str, owner: int) -> None:
     remove_folder(folder)
     make_folders(folder, tree.private)
     if os.geteuid() == 0:
-        os.chown(folder, owner, groups_of(owner)[1], follow_symlinks=False)
+        _give(folder, owner, groups_of(owner)[1])
+
+
+def _give(folder: str, owner: int, group: int) -> None:
+    """Let a folder belong to a user. Raise InvalidInput where its file system does not keep owners, or OSError."""
+    why = "it stayed as it was"
+    try:
+        os.chown(folder, owner, group, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in UNABLE:
+            raise
+        why = error.strerror or str(error)
+    if os.lstat(folder).st_uid != owner:
+        raise InvalidInput(
+            f"{folder} cannot be given to uid {owner}, the owner of the item ({why}): the file system of the base keeps no owners, so items of "
+            f"other users are not read there; put the base on one that does, or let uid {owner} run this for its items"
+        )
 
 
 def give_folder(folder: str, owner: int) -> None:

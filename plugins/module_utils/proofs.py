@@ -27,6 +27,7 @@ from .layout import printable
 from .processes import Deadline, find_tool, run
 from .publish import remove_folder
 from .sandbox import Sandbox, give, inside
+from .twins import duplicate, set_mode
 
 _SHOWN = 5
 _TRAC_DATABASE = "db/trac.db"
@@ -107,7 +108,7 @@ class _Work:
     def opened(self, path: str = "") -> Iterator[str]:
         """Let the sandbox's user have the scratch folder, and yield where it can read a file or folder there."""
         uid, gid = self.sandbox.identity()
-        os.chmod(self.scratch, 0o700)
+        set_mode(self.scratch, 0o700)
         if os.geteuid() == 0:
             os.chown(self.scratch, uid, gid)
         source = path or self.path
@@ -369,7 +370,7 @@ def _make_fresh(work: _Work, folder: str, fresh: str, references: References, ob
             os.makedirs(destination, exist_ok=True)
             for name in filter(pattern.fullmatch, os.listdir(source)):
                 if stat.S_ISREG(os.lstat(os.path.join(source, name)).st_mode):
-                    os.link(os.path.join(source, name), os.path.join(destination, name))
+                    duplicate(os.path.join(source, name), os.path.join(destination, name))
     shallow = os.path.join(folder, "shallow")
     if os.path.lexists(shallow):
         with open_plain(shallow) as stream, open(os.path.join(fresh, "shallow"), "wb") as copy:

@@ -13,10 +13,11 @@ from typing import Any
 from . import sidecar
 from .answering import file_system
 from .digest import digest_file
-from .errors import AltbackupError, BaseUnusable, DigestMismatch, naming
+from .errors import UNABLE, AltbackupError, BaseUnusable, DigestMismatch, NoLinks, naming
 from .layout import LAST, MARKER, TEMPORARY, Tarball, Tree, open_tree
 from .sidecar import SUFFIX, Dna
 from .stamps import Moment, is_stamp
+from .twins import duplicate, set_mode, share
 
 _NOBODY = 65534
 
@@ -133,7 +134,7 @@ def publish(tree: Tree, temporary: str, relpath: str, dna: Dna) -> None:
     folder = os.path.dirname(final)
     try:
         make_folders(folder, tree.base)
-        os.chmod(temporary, 0o600)
+        set_mode(temporary, 0o600)
         remove_if_there(final + SUFFIX)
         os.replace(temporary, final)
         flush_folder(folder)
@@ -152,10 +153,11 @@ def write_sidecar(path: str, dna: Dna) -> None:
     write_text(path + SUFFIX, sidecar.serialize(dna))
 
 
-def link(tree: Tree, old: Tarball, relpath: str, dna: Dna) -> None:
+def link(tree: Tree, old: Tarball, relpath: str, dna: Dna, *, copying: bool = True) -> None:
     """Store an unchanged item: a hard link under its new stamp, after the old file was read again.
 
-    Raise DigestMismatch if the old file is no longer what its dna says.
+    Where there are no hard links it is a file that shares the old one's blocks, or else a copy, read back as well; without
+    `copying` NoLinks is raised instead. Raise DigestMismatch if the old file is no longer what its dna says.
     """
     verify(tree.path(old.relpath), dna, from_disk=True)
     final = tree.path(relpath)
@@ -164,7 +166,7 @@ def link(tree: Tree, old: Tarball, relpath: str, dna: Dna) -> None:
     try:
         make_folders(folder, tree.base)
         remove_if_there(temporary)
-        os.link(tree.path(old.relpath), temporary)
+        _store_again(tree.path(old.relpath), temporary, dna, copying)
         remove_if_there(final + SUFFIX)
         os.replace(temporary, final)
         remove_if_there(temporary)  # rename does nothing where both names are links to one file
@@ -178,9 +180,19 @@ def link(tree: Tree, old: Tarball, relpath: str, dna: Dna) -> None:
         raise
 
 
+def _store_again(old: str, temporary: str, dna: Dna, copying: bool) -> None:
+    """Give an old file a second name, or put a file of its content there. Raise DigestMismatch, NoLinks, AltbackupError or OSError."""
+    if copying:
+        if duplicate(old, temporary):
+            verify(temporary, dna, from_disk=True)
+    elif not share(old, temporary):
+        raise NoLinks(f"{old} can have no second name: there are no hard links where it lies")
+
+
 def point_last(tree: Tree, key: str, stamp: str, moment: Moment) -> bool:
     """Let `last` of an item point to a stamp, unless it points to a later one that is not ahead of all; return whether it was moved.
 
+    Where there are no symbolic links there is no `last`: nothing of this collection reads it.
     Raise AltbackupError if `last` is a real folder or file: a copy that lost its link may be somebody's only one.
     """
     path = tree.path(f"{key}/{LAST}")
@@ -199,9 +211,21 @@ def point_last(tree: Tree, key: str, stamp: str, moment: Moment) -> bool:
     try:
         os.symlink(stamp, temporary)
     except OSError as error:  # which names the stamp alone
+        if error.errno in UNABLE and not os.path.islink(path) and _can_be_made(temporary):
+            return False
         raise OSError(error.errno, error.strerror, path) from error
     os.replace(temporary, path)
     flush_folder(os.path.dirname(path))
+    return True
+
+
+def _can_be_made(path: str) -> bool:
+    """Return whether a plain file can be made where a link could not, which tells a file system without links from a folder that is closed."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+    except OSError:
+        return False
+    os.unlink(path)
     return True
 
 
@@ -245,8 +269,8 @@ def remove_folder(path: str) -> None:
 
 def _make_writable(path: str) -> None:
     """Let a copied tree be removed by its owner: its folders have the modes of live ones."""
-    os.chmod(path, 0o700)
+    set_mode(path, 0o700)
     for parent, folders, _ in os.walk(path):
         for name in folders:
             if not os.path.islink(os.path.join(parent, name)):
-                os.chmod(os.path.join(parent, name), 0o700)
+                set_mode(os.path.join(parent, name), 0o700)

@@ -44,11 +44,10 @@ from .retention import retained
 from .seeing import is_folder, is_there, status_of
 from .stamps import Moment, ahead_reason, day_of
 from .transfer import BASIS, STAGE
+from .twins import MARGIN
 from .units import readable, told_apart
 from .wanted import Wanted, parse_wanted
 
-_MARGIN = 16 << 20
-"""Bytes left free for sidecars, records and folders"""
 _WORTH_A_BASIS = 1 << 20
 """Bytes from which on a copy of an older tarball may save more than it costs"""
 _NAMED = 10
@@ -243,7 +242,7 @@ def _with_room(
     What has no room is left out, however much of it there is, and what comes after it is tried all the same.
     """
     result["free"] = shutil.disk_usage(tree.private).free
-    room = result["free"] - _MARGIN
+    room = result["free"] - MARGIN
     once = {entry.part: entry for entry in lacking}
     missing = {part: _missing_bytes(incoming, entry) for part, entry in once.items()}
     sent: dict[str, Wanted] = {}
@@ -256,7 +255,7 @@ def _with_room(
         needed, free = told_apart(sum(missing.values()), result["free"])
         reason = (
             f"{tree.base}: {needed} are needed for {len(lacking)} tarballs, but {free} are free, "
-            f"of which {readable(_MARGIN)} stay free: {len(left_out)} {'was' if len(left_out) == 1 else 'were'} not sent: {names}"
+            f"of which {readable(MARGIN)} stay free: {len(left_out)} {'was' if len(left_out) == 1 else 'were'} not sent: {names}"
         )
         result["failures"].append(failure(STAGE, reason))
     return sent, room
@@ -336,7 +335,7 @@ def _as_tarball(entry: Wanted) -> Tarball:
 
 
 def _link(tree: Tree, entry: Wanted, own: Sequence[Tarball], moment: Moment, result: dict[str, Any]) -> bool:
-    """Store a tarball whose content the target has under another stamp; return whether it is not to be sent.
+    """Store a tarball whose content the target has under another stamp, as a link or a copy; return whether it is not to be sent.
 
     A copy that is damaged or cannot be used is reported, and the next one tried.
     """

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import IO, Any
 
-from .digest import in_parallel
+from .digest import in_parallel, open_plain
 from .errors import FULL, AltbackupError, DeadlineExceeded, InvalidInput, ToolFailed, naming
 from .failures import explain, failure, unframed
 from .layout import Tree
@@ -26,6 +26,7 @@ from .priority import priority_words
 from .processes import Child, Deadline, Pace, clean_environment, find_tool, inherited_environment
 from .publish import make_folders, remove_folder, require_writable
 from .ssh_words import SETTING, scrub, unseal
+from .twins import duplicate, share
 from .wanted import Wanted, parse_wanted
 
 STAGE = "synchronize"
@@ -34,6 +35,11 @@ PARTIAL = (23, 24)
 """Exit codes of an rsync that moved all that it could: files could not be read, or vanished"""
 _TIMED_OUT = 30
 """Exit code of an rsync that got no answer in time"""
+_MODES = re.compile(
+    r"rsync: (?:\[\w+\] )?failed to set permissions on .*: (?:Operation not permitted|Operation not supported|Function not implemented) \(\d+\)"
+    r"|rsync error: some files/attrs were not transferred .*\(code 23\).*"
+)
+"""How rsync tells of files that it has moved, on a file system that keeps no modes"""
 _NAME_SERVER = re.compile(
     r"^.*Could not resolve hostname .*: (?:Temporary failure in name resolution|Try again)$", re.MULTILINE
 )
@@ -112,20 +118,24 @@ def ssh_command(peer: Peer) -> list[str]:
     return [*command, *peer.ssh_args]
 
 
-def rsync_command(peer: Peer, here: str, *, fetch: bool = False) -> list[str]:
+def rsync_command(peer: Peer, here: str, *, fetch: bool = False, part: str = "") -> list[str]:
     """Given a peer and a folder on this node, return the rsync argv that sends, or fetches, the files named on its stdin.
 
+    With a `part` it sends the file `here` under that name, and is told nothing on its stdin.
     Folders are the private ones that transfers have for themselves. A path that a shell would read otherwise is protected by
     a way that keys restricted by rrsync do not let through.
     """
     command = [find_tool("rsync"), "--inplace", "--ignore-times", "--no-whole-file", f"--copy-dest={BASIS}"]
-    command += ["--chmod=F600", "--perms", "--stats", "--no-human-readable", "--from0", "--files-from=-"]
+    command += ["--chmod=F600", "--perms", "--stats", "--no-human-readable"]
+    command += [] if part else ["--from0", "--files-from=-"]
     if peer.bwlimit:
         command.append(f"--bwlimit={peer.bwlimit}")
     there = f"{peer.folder}/"
     if peer.host:
         command += _remote_options(peer)
         there = _remote_path(peer, there)
+    if part:
+        return [*command, here, f"{there}{part}"]
     return [*command, there, f"{here}/"] if fetch else [*command, f"{here}/", there]
 
 
@@ -238,20 +248,32 @@ def _session() -> dict[str, str]:
     return inherited_environment("HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK")
 
 
-def _transfer(peer: Peer, here: str, wanted: Sequence[Wanted], deadline: Deadline, *, fetch: bool = False) -> int:
+def _transfer(
+    peer: Peer,
+    here: str,
+    wanted: Sequence[Wanted],
+    deadline: Deadline,
+    *,
+    fetch: bool = False,
+    apart: Mapping[str, str] = {},
+) -> int:
     """Move files between a folder on this node and the peer's; return the bytes on the wire. Raise ToolFailed.
 
-    The files of each stamp are one rsync, in the order given: rsync itself goes by the names. Files that cannot be read keep
-    none of the others back; what rsync said of them is raised at the end.
+    The files of each stamp are one rsync, in the order given: rsync itself goes by the names. But those of `apart`, {part: path},
+    are one each, sent from where they lie. Files that cannot be read keep none of the others back; what rsync said of them is raised
+    at the end.
     """
     total = 0
     failed: list[ToolFailed] = []
     once = {file.part: file for file in reversed(wanted)}
     first = [file for file in wanted if once[file.part] is file]
-    for _, files in itertools.groupby(first, key=lambda file: file.stamp):
-        names = "".join(f"{file.part}\0" for file in files).encode("ascii")
+    for (_, alone), files in itertools.groupby(
+        first, key=lambda file: (file.stamp, file.part if file.part in apart else "")
+    ):
+        names = "" if alone else "".join(f"{file.part}\0" for file in files)
+        command = rsync_command(peer, apart.get(alone, here), fetch=fetch, part=alone)
         try:
-            total += _moved(peer, rsync_command(peer, here, fetch=fetch), names, deadline, fetch=fetch)
+            total += _moved(peer, command, names.encode("ascii"), deadline, fetch=fetch)
         except ToolFailed as error:
             failed.append(error)
             if error.rc not in PARTIAL:
@@ -265,7 +287,7 @@ def _transfer(peer: Peer, here: str, wanted: Sequence[Wanted], deadline: Deadlin
 def _moved(peer: Peer, command: Sequence[str], names: bytes, deadline: Deadline, *, fetch: bool) -> int:
     """Run an rsync that moves the files named; return the bytes on the wire. Raise ToolFailed."""
     rc, said, wire = _run(command, names, peer, deadline)
-    if rc:
+    if rc and not (rc == PARTIAL[0] and said and all(map(_MODES.fullmatch, said.splitlines()))):
         what = "fetching from" if fetch else "sending to"
         raise ToolFailed(
             f"{what} {peer.node} ({peer}) failed: rsync exit code {rc}: {said or 'it said nothing'}", rc, said
@@ -315,7 +337,7 @@ def send(
         wanted, refused = _parsed(tarballs)
         failures += [{**entry, "delegate": target} for entry in refused]
         try:
-            offered[target], bad = _lay_out(tree, target, wanted)
+            offered[target], bad, _ = _lay_out(tree, target, wanted, copying=True)
             failures += [{**entry, "delegate": target} for entry in bad.values()]
         except (AltbackupError, OSError) as error:
             failures.append({**failure(STAGE, error), "delegate": target})
@@ -340,28 +362,37 @@ def offer_folder(base: str, target: str) -> str:
     return os.path.join(base, ".altbackup", "outgoing", target)
 
 
-def _lay_out(tree: Tree, target: str, wanted: Sequence[Wanted]) -> tuple[str, dict[str, dict[str, Any]]]:
+def _lay_out(
+    tree: Tree, target: str, wanted: Sequence[Wanted], *, copying: bool = False
+) -> tuple[str, dict[str, dict[str, Any]], dict[str, str]]:
     """Put links to tarballs, under the names of their digests, where one transfer finds them.
 
-    Return the folder, and {part: failure} of those that cannot be linked, such as another user's, which keep no other one back.
+    Return the folder, {part: failure} of those that cannot be linked, such as another user's, which keep no other one back, and
+    {part: path} of those that are to be sent from where they lie, since there are no links; with `copying` they are copied instead.
     """
     folder = offer_folder(tree.base, target)
     remove_folder(folder)
     make_folders(folder, tree.private)
     bad: dict[str, dict[str, Any]] = {}
+    apart: dict[str, str] = {}
     for file in wanted:
         link = os.path.join(folder, file.part)
-        if os.path.lexists(link):
+        if os.path.lexists(link) or file.part in apart:
             continue
         try:
-            os.link(tree.path(file.relpath), link)
+            path = tree.path(file.relpath)
+            open_plain(path).close()
+            if copying:
+                duplicate(path, link)
+            elif not share(path, link):
+                apart[file.part] = path
             bad.pop(file.part, None)
-        except OSError as error:
-            if error.errno in FULL:
+        except (AltbackupError, OSError) as error:
+            if isinstance(error, DeadlineExceeded) or (isinstance(error, OSError) and error.errno in FULL):
                 raise
             reason = f"{file.relpath} cannot be sent: no link to it can be made: {explain(error)}"
             bad[file.part] = failure(STAGE, reason, relpath=file.relpath)
-    return folder, bad
+    return folder, bad, apart
 
 
 def _parsed(tarballs: Sequence[Mapping[str, Any]]) -> tuple[list[Wanted], list[dict[str, Any]]]:
@@ -380,10 +411,10 @@ def _deliver(tree: Tree, peer: Peer, tarballs: Sequence[Mapping[str, Any]], dead
     wanted, refused = _parsed(tarballs)
     outcome: dict[str, Any] = {"bytes": 0, "wire": 0, "failures": refused}
     try:
-        outgoing, bad = _lay_out(tree, peer.node, wanted)
+        outgoing, bad, apart = _lay_out(tree, peer.node, wanted)
         outcome["failures"] += bad.values()
         ready = [file for file in wanted if file.part not in bad]
-        outcome["wire"] = _transfer(peer, outgoing, ready, deadline)
+        outcome["wire"] = _transfer(peer, outgoing, ready, deadline, apart=apart)
         outcome["bytes"] = sum(file.dna.size for file in {file.part: file for file in ready}.values())
     except (AltbackupError, OSError) as error:
         outcome["failures"].append(failure(STAGE, error))

@@ -31,6 +31,7 @@ EMPTY: dict[str, Any] = {
     "purged": [],
     "contents": {},
     "identities": {},
+    "lacking": [],
     "discovered": True,
 }
 
@@ -184,7 +185,10 @@ def record(
         for entry in result.get("identities") or []:
             new["identities"] = {**new["identities"], f"{entry['role']} {place}": entry}
         title = _title(result, node)
-        new["notes"] = [*new["notes"], *(f"{title}: {note}" for note in result.get("notes") or [])]
+        lacking = result.get("lacking") or []
+        new["lacking"] = [*new["lacking"], *(f"{place}: {note}" for note in lacking)]
+        notes = [note for note in result.get("notes") or [] if note not in lacking]
+        new["notes"] = [*new["notes"], *(f"{title}: {note}" for note in notes)]
         new["notes"] = [*new["notes"], *_left_alone(result, title)]
         if stage == "purge" and result.get("removed"):
             new["purged"] = [*new["purged"], _purged(result, node, check_mode)]
@@ -504,6 +508,8 @@ def summary(plan: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) ->
     """Given the plan and what the run knows of each node, return a line for each tarball made and each target served, and notes."""
     lines = []
     lines += [f"note: {note}" for note in one_disk(_identities(states.values()))]
+    lacking = {note: None for _, state in sorted(states.items()) for note in state.get("lacking", [])}
+    lines += [f"note: {note}" for note in lacking]  # each base once, though each source that it has looks at it
     for node, state in sorted(states.items()):
         for relpath, entry in sorted(state.get("tarballs", {}).items()):
             made = f"{entry.get('size')} bytes, {entry.get('seconds')} s" if entry.get("dig") else "would be made"

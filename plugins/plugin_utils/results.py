@@ -349,6 +349,7 @@ SCHEMA: dict[str, Read] = {
     "dna": _either(_record, _list(_record)),
     "notes": _SENTENCES,
     "failures": _list(_entry(_FAILURE, ("reason",), whole=False), _MOST_TOLD),
+    "lacking": _SENTENCES,
     "identities": _list(_entry(_IDENTITY, tuple(_IDENTITY)), _MOST_TOLD),
     "diff": _entry({"prepared": _lines}),
     "items": _list(_entry(dict.fromkeys(("kind", "name", "path"), _NAME), ("kind", "name", "path")), _MOST_ITEMS),

@@ -5,8 +5,8 @@ What is promised, as it can be seen in a tree at rest, whatever was killed, cut 
 - beside each sidecar stands its tarball, with the size and digest that it says;
 - a final name without a sidecar (a killed run was about to write it) holds the whole of what the source has, never a part;
 - what was verified before, and was not to be purged, still is, with the same bytes;
-- `last` is a relative link to a stamp that has a verified tarball, and never goes back;
-- folders are 0700, files 0600; nothing around the bases changed.
+- `last` is a relative link to a stamp that has a verified tarball, and never goes back; where there are no links, it is not there;
+- folders are 0700, files 0600, on a disk that keeps modes; nothing around the bases changed.
 
 When the next run has healed the tree there are no temporary files, nothing waits in the private folders, and it is the
 tree of an undisturbed run.
@@ -83,18 +83,19 @@ def violations(
     removable: Collection[str] = (),
     whole: Mapping[str, Bytes] = {},
     marker: int | None = None,
+    bare: bool = False,
 ) -> list[str]:
     """Given a tree and what was verified there before, return what is wrong now.
 
     `removable` are paths that a purge was to remove, `lasts` the former links `last`, `whole` what the tarballs that were
-    on their way consist of, `marker` the mode with which the marker was made, if that is known.
+    on their way consist of, `marker` the mode with which the marker was made, if that is known. On a `bare` disk there are neither modes nor links.
     """
     return [
         *_false_sidecars(tree.base),
         *_partials(tree.base, {**before, **whole}),
         *_losses(tree.base, before, removable),
         *_false_lasts(tree.base, lasts),
-        *_open_modes(tree.top, marker),
+        *(() if bare else _open_modes(tree.top, marker)),
     ]
 
 

@@ -65,6 +65,15 @@ def test_rsync_reaches_the_folder_of_the_pair_in_its_direction(fetch: bool) -> N
     assert "--protect-args" not in words, "what a key bound by rrsync does not let through"
 
 
+def test_file_that_has_no_second_name_is_sent_from_where_it_lies_under_its_digest() -> None:
+    words = rsync_command(PEER, "/base/folders/a: b/b.tar", part="sha256-ab")
+    assert words[-2:] == [
+        "/base/folders/a: b/b.tar",
+        "backup@192.0.2.10:/copies/.altbackup/incoming/dayabay/sha256-ab",
+    ]
+    assert not {"--files-from=-", "--from0"} & set(words)
+
+
 def test_option_that_starts_ssh_is_read_by_rsync_as_it_was_meant(tmp_path: Path) -> None:
     key = f'{tmp_path}/it\'s a "key"'
     make_tool(tmp_path / "bin", "ssh", f'for word; do printf "%s\\n" "$word"; done > {tmp_path}/words; exit 7')

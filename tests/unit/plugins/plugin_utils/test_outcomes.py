@@ -614,3 +614,19 @@ def test_a_node_cannot_tell_of_another_ones_base() -> None:
 def test_bases_have_their_owners() -> None:
     assert outcomes.base_owners(PLAN, "dayabay") == [{"base": "/backup", "role": "source", "name": "dayabay"}]
     assert outcomes.base_owners(PLAN, "cms01") == [{"base": "/copies", "role": "target", "name": "cms01"}]
+
+
+def test_what_a_base_has_not_is_told_once_though_each_of_its_sources_looks_at_it() -> None:
+    note = "/copies: its file system (exfat) has no hard links"
+    states = {}
+    for source in ("dayabay", "lingao"):
+        result = {
+            "ansible_loop_var": "tree",
+            "tree": {**TREE, "source": source},
+            "lacking": [note],
+            "notes": [note, "another"],
+        }
+        states[source] = outcomes.record({}, {"results": [result]}, "preflight", source)
+    lines = outcomes.summary({}, states)
+    assert [line for line in lines if "exfat" in line] == [f"note: cms01: {note}"]
+    assert len([line for line in lines if "another" in line]) == 2
