@@ -6,11 +6,13 @@ import re
 from pathlib import Path
 
 from helpers.bare_disk import bare_disk
+import pytest
 from integration.site import Site, tarballs_of
 
 DAY1, DAY2 = "2013/05/08/104701", "2013/05/09/104701"
 
 
+@pytest.mark.full
 def test_nights_on_disks_without_links_go_well_and_note_it_once(tmp_path: Path) -> None:
     """Two sources and their target have all their bases there."""
     live = tmp_path / "live" / "notes"

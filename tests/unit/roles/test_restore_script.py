@@ -291,8 +291,8 @@ def test_sidecars_are_judged_as_the_modules_judge_them(disk: Disk) -> None:
         except SidecarMalformed:
             expected[f"dayabay/folders/{number}"] = "malformed"
     assert sorted(expected.values()).count("verified") == 8
-    found = [line[-5:] for line in disk.lines("list")]
-    assert {item: state for item, _, _, state, _ in found} == expected
+    found = [line[-6:] for line in disk.lines("list")]
+    assert {item: state for item, _, _, _, state, _ in found} == expected
     verdicts = {line[1]: line[0] for line in disk.lines("verify")}
     assert verdicts == {item: "OK" if state == "verified" else "MALFORMED" for item, state in expected.items()}
 
