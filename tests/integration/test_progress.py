@@ -53,3 +53,16 @@ def test_nothing_is_shown_where_nobody_watches(site: Site) -> None:
     code, lines = night(site)
     assert code == 0, lines
     assert not [line for line in lines if " sent (" in line or "/s" in line], lines
+
+
+@pytest.mark.full
+def test_a_large_dump_is_shown(site: Site) -> None:
+    folder = site.live / "large"
+    (folder / "file").unlink()
+    for number in range(8):
+        (folder / f"file{number}").write_bytes(os.urandom(32 << 20))
+    site.hosts["dayabay"] |= {"altbackup_compress_level": 19, "altbackup_bwlimit": ""}
+    program = Path(sys.executable).with_name("ansible-playbook")
+    inventory, playbooks = site.write_inventory(), Path(__file__).resolve().parents[2] / "playbooks"
+    said = seen_on_a_terminal(site, program, "-i", inventory, playbooks / "dump.yml")
+    assert re.search(r"dayabay: dump: folders/large [\d.]+ MiB written, [\d.]+ [KM]iB/s", said), said
