@@ -50,6 +50,10 @@ options:
     description: Seconds after which all is ended.
     type: float
     default: 21600
+  progress:
+    description: A file that the call makes while it runs, to say in it how many bytes are done, and removes at its end. Empty makes none.
+    type: path
+    default: ''
   origin_ssh_args:
     description:
       - Further options of ssh for the way to the origin, which may hold secrets; a list of words as JSON, in base64, so that it can be
@@ -109,6 +113,7 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils import progress
 from ..module_utils.carrying import bring
 from ..module_utils.failures import attempt, summarize
 from ..module_utils.processes import Deadline, end_with_children
@@ -138,6 +143,7 @@ def main() -> None:
             "tree": {"type": "bool", "default": False},
             "spool": {"type": "path", "default": "~/.altbackup/restore"},
             "step_timeout": {"type": "float", "default": 21600},
+            "progress": {"type": "path", "default": ""},
             "origin_ssh_args": {"type": "str", "default": "", "no_log": True},
             "destination_ssh_args": {"type": "str", "default": "", "no_log": True},
             "fail": {"type": "bool", "default": True},
@@ -148,7 +154,8 @@ def main() -> None:
     options = module.params
     if module.check_mode:
         module.exit_json(**{**EMPTY, "changed": bool(options["relpaths"]), "failures": []})
-    result = attempt("drill" if options["tree"] else "restore", EMPTY, lambda: run(options))
+    with progress.reported(options["progress"]):
+        result = attempt("drill" if options["tree"] else "restore", EMPTY, lambda: run(options))
     if result["failures"] and options["fail"]:
         module.fail_json(msg=summarize(result["failures"]), **result)
     module.exit_json(**result)

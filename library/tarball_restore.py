@@ -208,6 +208,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils import progress
 from ..module_utils.failures import attempt, failure, summarize
 from ..module_utils.locks import WRITING, parse_run
 from ..module_utils.priority import lower_priority
@@ -238,13 +239,15 @@ def run(options: dict, *, check_mode: bool, show_lines: bool) -> dict:
         return abandon(order) if not check_mode else {}
     deadline = Deadline(options["step_timeout"], "restore")
     if options["step"] == "look":
-        return look(order, deadline, run=parse_run(options["run"]))
+        with progress.at_work(str(order.origin.get("item"))):
+            return look(order, deadline, run=parse_run(options["run"]))
     if options["step"] == "prepare" or check_mode:
         result = prepare(order, run=parse_run(options["run"]), check_mode=check_mode)
         if options["step"] == "restore" and order.base and not result.get("done"):
             look(order, deadline, run=parse_run(options["run"]))
         return result
-    result = restore(order, deadline, run=parse_run(options["run"]), show_lines=show_lines)
+    with progress.at_work(str(order.origin.get("item"))):
+        result = restore(order, deadline, run=parse_run(options["run"]), show_lines=show_lines)
     refused = result.pop("refused", "")
     diff = result.pop("diff", "")
     result["failures"] = [failure(STAGE, refused)] if refused else []
@@ -286,7 +289,10 @@ def main() -> None:
     end_with_children()
     options = module.params
     empty = {**EMPTY, "destination": options["destination"]}
-    result = attempt(STAGE, empty, lambda: run(options, check_mode=module.check_mode, show_lines=bool(module._diff)))
+    with progress.reported(options["progress"]):
+        result = attempt(
+            STAGE, empty, lambda: run(options, check_mode=module.check_mode, show_lines=bool(module._diff))
+        )
     result = {**empty, **result, "failures": [{**entry, **about(options)} for entry in result.get("failures", [])]}
     if result["failures"] and options["fail"]:
         module.fail_json(msg=summarize(result["failures"]), **result)

@@ -43,6 +43,12 @@ options:
     description: Seconds after which the call ends with a failure, its children and its reading of files.
     type: float
     default: 21600
+  progress:
+    description:
+      - A file that the call makes while it runs, to say in it how many bytes of what it works on are done, and removes at its end.
+      - It is for who shows that on a terminal, as the action plugins of these modules do. Empty makes none.
+    type: path
+    default: ''
   nice:
     description: Niceness of this call and of all that it starts, from 0 to 19.
     type: int

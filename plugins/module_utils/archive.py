@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Protocol
 
+from . import progress
 from .digest import CHUNK, new_hash
 from .errors import AltbackupError, Hostile, ToolMissing, naming
 from .holes import holes_in
@@ -271,7 +272,7 @@ def store_archive(
             packer = stack.enter_context(Child(squeeze, stdin=stream, stdout=subprocess.PIPE))
             stream.close()  # the compressor alone reads it
             stream = _pipe(packer)
-        with naming(destination):
+        with naming(destination), progress.writing("written", output):
             dna = _copy(stream, output, form.algorithm, deadline, [writer, *([packer] if packer else [])])
         if packer is not None:  # one that dies takes the writer with it, and has the reason
             packer.check(deadline, f"compressing {root}")

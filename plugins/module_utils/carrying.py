@@ -50,7 +50,7 @@ def bring(
     for relpath in relpaths:
         split_relpath(relpath)
     notes: list[str] = []
-    move = _Mover(deadline, tree)
+    move = _Mover(deadline, tree, size)
     if not origin.host:
         move.persist(destination, origin.folder, relpaths, fetch=False)
     elif not destination.host:
@@ -68,16 +68,17 @@ def bring(
 class _Mover:
     """How files go from one end to the other: a cut is tried again, and costs no more than what was not there yet."""
 
-    def __init__(self, deadline: Deadline, tree: bool) -> None:
+    def __init__(self, deadline: Deadline, tree: bool, size: int) -> None:
         self.errors: list[ToolFailed] = []
         self._deadline = deadline
         self._tree = tree
+        self._size = size
 
     def persist(self, peer: Peer, here: str, relpaths: Sequence[str], *, fetch: bool) -> None:
         """Carry files. Raise ToolFailed, but keep what some of a tree's met in `errors`."""
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                carry(peer, here, relpaths, self._deadline, fetch=fetch, relative=self._tree)
+                carry(peer, here, relpaths, self._deadline, fetch=fetch, relative=self._tree, size=self._size)
                 return
             except ToolFailed as error:
                 if self._tree and error.rc in PARTIAL:

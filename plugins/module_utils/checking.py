@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from . import progress
 from .digest import digest_file, in_parallel, new_hash, open_plain
 from .errors import InvalidInput, naming
 from .failures import failure
@@ -54,7 +55,9 @@ def digests(dnas: Mapping[str, Dna]) -> dict[str, tuple[str, int] | OSError]:
 
     # the largest first, so that no core is left alone with it at the end
     order = sorted(groups.values(), key=lambda paths: -dnas[paths[0]].size)
-    return {path: result for paths, result in zip(order, in_parallel(read, order)) for path in paths}
+    with progress.all_of_it("read", sum(dnas[paths[0]].size for paths in order)):
+        results = in_parallel(read, order)
+    return {path: result for paths, result in zip(order, results) for path in paths}
 
 
 def verify_paths(paths: Sequence[str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from . import progress
 from .abilities import keeps_owners
 from .checking import ahead
 from .digest import cores, digest_file, in_parallel
@@ -237,7 +238,8 @@ class _Drill:
         """Drill one tarball so that nothing that goes wrong with it reaches the others."""
         outcome = _Outcome()
         try:
-            self._drill(tarball, outcome)
+            with progress.at_work(tarball.key):
+                self._drill(tarball, outcome)
         except (AltbackupError, OSError) as error:
             outcome.failures.append(failure_of(tarball.relpath, error))
         except Exception as error:  # noqa: BLE001 (a bug that one tarball meets does not stop the others)

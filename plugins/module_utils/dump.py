@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
-from . import answering, kind_folder, kind_git, kind_sqlite, kind_svn, kind_trac
+from . import answering, kind_folder, kind_git, kind_sqlite, kind_svn, kind_trac, progress
 from .archive import Digests, Form, Manifest, Part, compressor, packed, store_archive
 from .controller import CONTROLLER_KEY, controller_item, unpack_controller
 from .digest import cores, in_parallel, open_plain
@@ -215,13 +215,22 @@ def _guarded(function: Callable[[_Dump], None], work: _Dump) -> Outcome:
     """Work on one item so that nothing that goes wrong with it reaches the others; return what became of it."""
     item, failures = work.item, work.outcome.failures
     try:
-        function(work)
+        with progress.at_work(item.key, lambda: _last_size(work)):
+            function(work)
     except (AltbackupError, OSError) as error:
         failures.append(failure(_STAGE, error, key=item.key))
     except Exception as error:  # noqa: BLE001 (a bug that one item meets does not stop the others)
         reason = f"item {item.kind} {item.name!r}: unexpected {type(error).__name__}: {error}"
         failures.append(failure(_STAGE, reason, key=item.key))
     return work.outcome
+
+
+def _last_size(work: _Dump) -> int:
+    """Return the bytes of the item's newest tarball, 0 without one."""
+    with contextlib.suppress(AltbackupError, OSError):
+        found = scan(work.context.tree, keys={work.item.key}).verified()
+        return max(found, key=lambda tarball: tarball.stamp).dna.size if found else 0  # type: ignore[union-attr]
+    return 0
 
 
 _HARMLESS = (DeadlineExceeded, InvalidInput, SourceChanged, ToolMissing)

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
+from . import progress
 from .answering import require_answer
 from .digest import limited
 from .errors import InvalidInput, Locked, naming
@@ -246,8 +247,9 @@ READING: dict[str, Any] = {
     "step_timeout": {"type": "float", "default": 21600},
     "nice": {"type": "int", "default": 0},
     "ionice": {"type": "str", "default": ""},
+    "progress": {"type": "path", "default": ""},
 }
-"""What a call of any module may be told: its limit and its priority"""
+"""What a call of any module may be told: its limit, its priority, and where to tell of its progress"""
 WRITING: dict[str, Any] = {**READING, "run": {"type": "dict"}}
 """What a call of a module that writes may be told: the run that it belongs to, too"""
 
@@ -271,7 +273,8 @@ def writing(
             return function(None)
         tree, run = require_writable(options["base"]), parse_run(options["run"])
         with held(tree, run, clean=None if clean is None else lambda: clean(tree)) as hold, limited(limit):
-            result = function(hold)
+            with progress.reported(options.get("progress")):
+                result = function(hold)
     return {**result, "notes": [*hold.notes, *result.get("notes", [])]}
 
 
@@ -281,14 +284,15 @@ def reading(options: Mapping[str, Any], function: Callable[[], dict[str, Any]]) 
     limit = Deadline(options["step_timeout"])
     require_answer(options["base"], limit)
     with ended_after(limit, _say_failed), shared(open_tree(options["base"])), limited(limit):
-        return function()
+        with progress.reported(options.get("progress")):
+            return function()
 
 
 def bounded(options: Mapping[str, Any], function: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Given a module's options, return the result of a function that reads files wherever they are, called without a lock."""
     lower_priority(options["nice"], options["ionice"])
     limit = Deadline(options["step_timeout"])
-    with ended_after(limit, _say_failed), limited(limit):
+    with ended_after(limit, _say_failed), limited(limit), progress.reported(options.get("progress")):
         return function()
 
 

@@ -330,6 +330,23 @@ def _bytes_moved(session: int) -> int:
     return total
 
 
+def read_by_children() -> Iterator[tuple[str, int]]:
+    """Yield the files that children of this process, and theirs, have open to read alone, and up to where each is read."""
+    sessions = set(_running)
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as stream:
+                if int(stream.read().rpartition(")")[2].split()[3]) not in sessions:
+                    continue
+            for descriptor in os.listdir(f"/proc/{name}/fd"):
+                with contextlib.suppress(OSError):
+                    path = os.readlink(f"/proc/{name}/fd/{descriptor}")
+                    with open(f"/proc/{name}/fdinfo/{descriptor}", encoding="ascii") as stream:
+                        told = dict(line.split(None, 1) for line in stream if line.startswith(("pos:", "flags:")))
+                    if int(told["flags:"], 8) & os.O_ACCMODE == os.O_RDONLY:
+                        yield path, int(told["pos:"])
+
+
 def run(
     argv: Sequence[str | bytes],
     *,

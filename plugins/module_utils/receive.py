@@ -16,13 +16,26 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from . import progress
 from .answering import file_system
 from .arrivals import arrivals, late_ones, note_arrival
 from .checking import ahead, by_item, unreadable
 from .errors import FULL, AltbackupError, DigestMismatch
 from .failures import explain, failure
 from .guides import check_guides, write_guides
-from .layout import TEMPORARY, Scan, Tarball, Tree, describe, is_relpath, open_tree, read_state, scan, split_relpath
+from .layout import (
+    TEMPORARY,
+    Scan,
+    Tarball,
+    Tree,
+    describe,
+    is_relpath,
+    open_tree,
+    printable,
+    read_state,
+    scan,
+    split_relpath,
+)
 from .locks import Hold
 from .processes import Deadline, find_tool, run, title_of
 from .publish import (
@@ -434,7 +447,8 @@ def accept(
         try:
             if entry.part in wrong:
                 raise wrong[entry.part]
-            stored[entry.part] = _accept(tree, entry, moment, stored.get(entry.part))
+            with progress.at_work(printable(entry.relpath)):
+                stored[entry.part] = _accept(tree, entry, moment, stored.get(entry.part))
             result["tarballs"].append(describe(tree, stored[entry.part], 0.0))
             result["changed"] = True
             point_last(tree, entry.key, entry.stamp, moment)

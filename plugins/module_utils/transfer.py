@@ -8,6 +8,7 @@ since in place a block cannot be taken from behind the point that is written, an
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -17,13 +18,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import IO, Any
 
+from . import progress
 from .digest import in_parallel, open_plain
 from .errors import FULL, AltbackupError, DeadlineExceeded, InvalidInput, ToolFailed, naming
 from .failures import explain, failure, unframed
 from .layout import Tree
 from .leftovers import remove_outgoing
 from .priority import priority_words
-from .processes import Child, Deadline, Pace, clean_environment, find_tool, inherited_environment
+from .processes import Child, Deadline, Pace, clean_environment, find_tool, inherited_environment, read_by_children
 from .publish import make_folders, remove_folder, require_writable
 from .ssh_words import SETTING, scrub, unseal
 from .twins import duplicate, share
@@ -270,10 +272,12 @@ def _transfer(
     for (_, alone), files in itertools.groupby(
         first, key=lambda file: (file.stamp, file.part if file.part in apart else "")
     ):
-        names = "" if alone else "".join(f"{file.part}\0" for file in files)
+        sizes = {file.part: file.dna.size for file in files}
+        names = "" if alone else "".join(f"{part}\0" for part in sizes)
         command = rsync_command(peer, apart.get(alone, here), fetch=fetch, part=alone)
         try:
-            total += _moved(peer, command, names.encode("ascii"), deadline, fetch=fetch)
+            with _told(here, sizes, sum(sizes.values()), fetch=fetch):
+                total += _moved(peer, command, names.encode("ascii"), deadline, fetch=fetch)
         except ToolFailed as error:
             failed.append(error)
             if error.rc not in PARTIAL:
@@ -295,26 +299,63 @@ def _moved(peer: Peer, command: Sequence[str], names: bytes, deadline: Deadline,
     return wire
 
 
+def _told(here: str, sizes: Mapping[str, int], total: int, *, fetch: bool) -> contextlib.AbstractContextManager[None]:
+    """Given a folder, the names in it of what an rsync moves, with their bytes, and all its bytes, tell how many are moved."""
+    if fetch:
+        return progress.moving("received", lambda: sum(map(_size, (os.path.join(here, name) for name in sizes))), total)
+    top, order = os.path.realpath(here), sorted(sizes)
+    most = [0]
+
+    def position() -> int:
+        for path, read in read_by_children():
+            name = os.path.relpath(path, top)
+            if name in sizes:
+                before = sum(sizes[other] for other in order[: order.index(name)])
+                most[0] = max(most[0], before + min(read, sizes[name]))
+        return most[0]
+
+    return progress.moving("sent", position, total)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.lstat(path).st_size
+    except OSError:
+        return 0
+
+
 def fetch(incoming: str, peer: Peer, wanted: Sequence[Wanted], deadline: Deadline) -> int:
     """Given this target's folder for what arrives and the source with its folder of what it offers, fetch it.
 
     Return the bytes on the wire. Raise ToolFailed or DeadlineExceeded.
     """
-    return _transfer(peer, incoming, wanted, deadline, fetch=True)
+    with progress.at_work(f"from {peer.node}"):
+        return _transfer(peer, incoming, wanted, deadline, fetch=True)
 
 
 def carry(
-    peer: Peer, here: str, relpaths: Sequence[str], deadline: Deadline, *, fetch: bool = False, relative: bool = False
+    peer: Peer,
+    here: str,
+    relpaths: Sequence[str],
+    deadline: Deadline,
+    *,
+    fetch: bool = False,
+    relative: bool = False,
+    size: int = 0,
 ) -> int:
     """Given a peer, a folder here and paths below the folder that holds the files, bring them to the other one.
 
-    Each gets its last name there, or with `relative` its whole path. Return the bytes on the wire. Raise ToolFailed or
-    DeadlineExceeded.
+    Each gets its last name there, or with `relative` its whole path. `size` are their bytes, as far as known. Return the bytes
+    on the wire. Raise ToolFailed or DeadlineExceeded.
     """
     command = rsync_command(peer, here, fetch=fetch)
     if not relative:
         command.insert(1, "--no-relative")
-    return _moved(peer, command, "".join(f"{path}\0" for path in relpaths).encode(), deadline, fetch=fetch)
+    arriving = relpaths if relative else [path.rpartition("/")[2] for path in relpaths]
+    sizes = {name: 0 if fetch else _size(os.path.join(here, name)) for name in (arriving if fetch else relpaths)}
+    names = "".join(f"{path}\0" for path in relpaths).encode()
+    with progress.at_work(f"{'from' if fetch else 'to'} {peer.node}"), _told(here, sizes, size, fetch=fetch):
+        return _moved(peer, command, names, deadline, fetch=fetch)
 
 
 def send(
@@ -414,7 +455,8 @@ def _deliver(tree: Tree, peer: Peer, tarballs: Sequence[Mapping[str, Any]], dead
         outgoing, bad, apart = _lay_out(tree, peer.node, wanted)
         outcome["failures"] += bad.values()
         ready = [file for file in wanted if file.part not in bad]
-        outcome["wire"] = _transfer(peer, outgoing, ready, deadline, apart=apart)
+        with progress.at_work(f"to {peer.node}"):
+            outcome["wire"] = _transfer(peer, outgoing, ready, deadline, apart=apart)
         outcome["bytes"] = sum(file.dna.size for file in {file.part: file for file in ready}.values())
     except (AltbackupError, OSError) as error:
         outcome["failures"].append(failure(STAGE, error))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
+from . import progress
 from .archive import Manifest, read_manifest
 from .attributes import Attributes
 from .digest import new_hash, open_plain
@@ -308,6 +309,7 @@ def examine(
             if attributes is not None:
                 attributes.add(member)
 
+        stack.enter_context(progress.reading("looked through", source))
         try:
             end = read_manifest(metered, manifest, top, look=look, digested=digested)  # type: ignore[arg-type]
             metered.require_end(end)
@@ -673,7 +675,9 @@ def _extract(
         argv = replace(writer, file_size=_UNLIMITED).argv(argv, folder, deadline)
     environment = clean_environment(LC_ALL="C")  # names are bytes
     with open_plain(tarball) as source, _decompressed(tarball, source, deadline, sandbox) as (stream, check):
-        with Child(argv, stdin=stream, cwd=folder, environment=environment, name="tar") as tar:
+        with progress.reading("unpacked", source), Child(
+            argv, stdin=stream, cwd=folder, environment=environment, name="tar"
+        ) as tar:
             if stream is not source:
                 stream.close()  # tar alone reads it
             with _ended_when_full(tar, folder, reserve):

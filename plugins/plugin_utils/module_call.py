@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible.plugins.action.normal import ActionModule as Normal
 
+from ..plugin_utils.progress_poll import shown_while
 from ..plugin_utils.results import of_module
 
 
@@ -17,7 +18,8 @@ class ActionModule(Normal):  # type: ignore[misc]
 
     def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
         """Run the module; return what of its result is one."""
-        returned = super().run(tmp, task_vars)
+        with shown_while(self, str((task_vars or {}).get("inventory_hostname") or "")):
+            returned = super().run(tmp, task_vars)
         result = of_module(returned, str(self._task._role or "").rpartition(".")[2])
         key = self._discovered_interpreter_key
         if key and self._discovered_interpreter:

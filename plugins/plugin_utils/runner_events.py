@@ -17,6 +17,7 @@ from .failure_report import RECORDED, UNREACHABLE, Failure, Place
 from .mail_transport import write_private
 from .masking import redact, secrets_in, worth_searching
 from .plain_text import clean, one_line
+from .progress_view import is_progress
 from .quiet_view import Line, QuietView, is_ours, is_own_file
 from .run_events import Collector
 from .run_log import is_censored
@@ -162,6 +163,8 @@ class QuietEvents:
             waiting, self._waiting = self._waiting, []
             return [*waiting, *([text] if text else [])]
         self.own = True
+        if name == "verbose" and is_progress(text):
+            return [text]
         if name == "runner_on_start":
             return coloured(self.view.started(_host(data), place))
         if name in _ENDED:

@@ -28,6 +28,7 @@ from .mail_text import command_line
 from .mail_transport import write_private
 from .masking import redact, secrets_of, worth_searching
 from .playbook_run import Bell
+from .progress_view import SETTING as PROGRESS
 from .quantities import parse_duration
 from .quiet_view import Line, closing
 from .run_command import (
@@ -177,6 +178,7 @@ class SupervisedRun:
             "ALTBACKUP_MAIL_COMMAND": shlex.join(self.argv),
             "ALTBACKUP_MAIL_RECEIPT": str(run.folder / "mail.json"),
             "ALTBACKUP_WATCHED": "yes" if self.watched else "no",
+            PROGRESS: "yes" if live else "no",  # what Ansible has there is no terminal that somebody sees
         }
         shown = sys.stdout if live else None
         listener = Listener(run.folder / LOG, self._secrets(), shown, quiet=not is_verbose(job.options))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from helpers.bare_disk import bare_disk
 import pytest
+from helpers.bare_disk import bare_disk
 from integration.site import Site, tarballs_of
 
 DAY1, DAY2 = "2013/05/08/104701", "2013/05/09/104701"

@@ -205,3 +205,14 @@ def test_no_log_of_a_task_is_seen_in_its_file(line: int | str, hidden: bool, tmp
     listener.take(event("playbook_on_task_start", task="became this", task_path=f"{path}:{line}", stdout=""))
     listener.close()
     assert ("became this" in listener.late) is hidden
+
+
+def test_quiet_listener_shows_how_far_a_call_is(tmp_path: Path) -> None:
+    shown = io.StringIO()
+    listener = Listener(tmp_path / "log", [], shown, quiet=True)
+    own = {**OWN, "resolved_role": "altbackup.core.dump", "task_action": "altbackup.core.tarball_dump"}
+    line = "one: dump: svn/a 1.0 GiB of about 4.0 GiB written (25 %), 32 MiB/s"
+    for text in (line, "something else that was said"):
+        listener.take({**event("verbose", **own), "stdout": text})
+    listener.close()
+    assert shown.getvalue().splitlines() == [line]
