@@ -158,7 +158,7 @@ def _lines(result: dict[str, Any], run: Run) -> list[str]:
         for failure in result.get("failures", ())
         for line in (
             f"  {' -> '.join(filter(None, (failure['host'], failure['delegate'])))}: {failure['message']}",
-            *(f"    {text}" for text in failure.get("follows", ())),
+            *(f"    {text}" for text in (failure.get("good"), *failure.get("follows", ())) if text),
         )
     ]
     purges = [f"  {outcomes.describe_purge(entry)}" for entry in result.get("purged", ())]

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..module_utils.failures import unframed
 from . import outcomes
+from .causes import good_copy
 from .masking import redact
 from .plain_text import clean, last_lines, one_line
 from .run_log import is_censored, item_label
@@ -68,6 +69,8 @@ class Failure:
     place: Place = Place()
     outputs: tuple[tuple[str, str], ...] = ()
     """(title, text) of what was said, such as stderr"""
+    good: str = ""
+    """When its item last had a good copy on that node, or that it has none, if that is known"""
     follows: tuple[str, ...] = ()
     """What follows from it, and is no failure of its own"""
     before: str = ""
@@ -300,6 +303,7 @@ def failure_of_entry(entry: Mapping[str, Any], place: Place, kind: str = RECORDE
         delegate=values["delegate"],
         where=values["tree"],
         place=place,
+        good=good_copy(entry),
         outputs=tuple((title, text) for title, text in outputs if text),
     )
 

@@ -178,11 +178,20 @@ def _failure_block(number: int, group: Sequence[Failure], room: int) -> Block:
     follows = dict.fromkeys(line for entry in group for text in entry.follows for line in text.split("\n"))
     return Block(
         title,
-        lines=(*(told.split("\n") if told.strip() else ()), *list(follows)[:_MOST_LISTED]),
+        lines=(*(told.split("\n") if told.strip() else ()), *_good_copies(group), *list(follows)[:_MOST_LISTED]),
         fields=tuple((name, value) for name, value in fields if value),
         outputs=tuple((name, cut(text, share)) for name, text in long[:20]),
         bad=True,
     )
+
+
+def _good_copies(group: Sequence[Failure]) -> list[str]:
+    """Return when an item last had a good copy on the node of a failure; on each, where they differ."""
+    said = dict.fromkeys(failure.good for failure in group)
+    if len(said) == 1:
+        return list(filter(None, said))
+    lines = [f"{failure.title}: {failure.good}" for failure in group if failure.good]
+    return list(dict.fromkeys(lines))[:_MOST_LISTED]
 
 
 def _context(report: Report) -> list[tuple[str, str]]:

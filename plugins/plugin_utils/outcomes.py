@@ -12,7 +12,7 @@ from ..module_utils.failures import failure, unframed
 from ..module_utils.layout import is_relpath
 from ..module_utils.units import readable
 from ..module_utils.visible import one_line, visible
-from .causes import by_cause, following_lines
+from .causes import by_cause, following_lines, good_copy
 from .identities import one_disk, shared_bases
 from .results import read_result, read_value, shortened
 
@@ -443,10 +443,23 @@ def all_failures(states: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     contents: dict[str, str] = {}
     for state in states:
         for entry in state.get("failures", []):
-            if entry not in found:
-                found.append(dict(entry))
+            add_failure(found, entry)
         contents.update(state.get("contents") or {})
     return [*found, *shared_bases(_identities(states)), *_disagreements(contents)]
+
+
+def add_failure(found: list[dict[str, Any]], entry: Mapping[str, Any]) -> None:
+    """Given failures and one more, add it unless it is there; what is known of good copies tells no two of them apart."""
+
+    def same(other: Mapping[str, Any]) -> bool:
+        """Return whether another says the same; where it differs at all, that is mostly in its reason."""
+        return other.get("reason") == entry.get("reason") and {**other, "good": ""} == {**entry, "good": ""}
+
+    for other in found:
+        if same(other):
+            other.update({"good": entry["good"]} if "good" in entry and "good" not in other else {})
+            return
+    found.append(dict(entry))
 
 
 def _identities(states: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
@@ -489,7 +502,9 @@ def describe_failure(entry: Mapping[str, Any]) -> str:
 def report(failures: Sequence[Mapping[str, Any]]) -> str:
     """Given all failures of a run, return one message that lists them, never the first alone, each with what follows from it."""
     lines = [
-        "\n".join([describe_failure(entry), *map(visible, following_lines(following))]).replace("\n", "\n    ")
+        "\n".join(
+            [describe_failure(entry), *filter(None, [good_copy(entry)]), *map(visible, following_lines(following))]
+        ).replace("\n", "\n    ")
         for entry, following in by_cause(failures)
     ]
     return "\n".join(

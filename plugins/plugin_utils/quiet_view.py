@@ -69,8 +69,7 @@ class _Stage:
         if not isinstance(calls, (list, tuple)) or not all(isinstance(call, Mapping) for call in calls):
             return
         for entry in outcomes.failures_of(values, self.name, self.host):
-            if entry not in self.failures:
-                self.failures.append(entry)
+            outcomes.add_failure(self.failures, entry)
         for result in outcomes.results_of(values):
             self.calls += 1
             self.places[outcomes.call_place(result, self.host)] = None
@@ -284,7 +283,9 @@ def failure_lines(failures: Sequence[Failure]) -> list[Line]:
     """Given failures, return them as the terminal tells them, each once, with all its lines."""
     lines = [Line(f"{_number(len(failures), 'failure')}:", bad=True)]
     for number, failure in enumerate(failures, 1):
-        text = "\n".join([f"{failure.title}: {failure.message.strip()}", *failure.follows])
+        text = "\n".join(
+            [f"{failure.title}: {failure.message.strip()}", *filter(None, [failure.good]), *failure.follows]
+        )
         first, *rest = visible(text).split("\n")
         lines.append(Line(f"  {number}. {first}", bad=True))
         lines += [Line(f"     {line}".rstrip(), bad=True) for line in rest]

@@ -272,6 +272,7 @@ def failure_lines(failures: Iterable[Failure]) -> list[dict[str, Any]]:
             "delegate": failure.delegate,
             "kind": "recorded" if failure.kind == RECORDED else failure.kind,
             "message": failure.headline,
+            "good": failure.good,
             "follows": list(failure.follows),
             "task": failure.place.name,
             "path": failure.place.path,

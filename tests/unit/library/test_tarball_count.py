@@ -412,3 +412,17 @@ def test_a_proof_of_what_does_not_count_proves_nothing(base: Path) -> None:
     (base / f"{path}.proof").write_text(json.dumps(proof))
     told = reasons(count(base, {"dybsvn": 2, "svnsetup": 1}, proof_age=3600.0, stamp=STAMP, clock=LATER))
     assert sum("was never proved to restore" in reason for reason in told) == 3
+
+
+def test_miss_says_when_there_last_was_a_good_copy(base: Path) -> None:
+    put(base, f"tracs/dybsvn/{OTHER}/dybsvn.tar.gz")
+    (base / f"tracs/dybsvn/{STAMP}/dybsvn.tar.gz.dna").unlink()
+    (base / f"folders/svnsetup/{STAMP}/svnsetup.tar.gz").unlink()
+    (base / f"folders/svnsetup/{STAMP}/svnsetup.tar.gz.dna").unlink()
+    items = ["svn/dybsvn", "tracs/dybsvn", "folders/svnsetup"]
+    result = count(base, items=items, stamp=LATER, clock=LATER, fail=False)
+    assert {entry["name"]: entry["good"] for entry in result["failures"]} == {"dybsvn": OTHER, "svnsetup": ""}
+    put(base, f"svn/old/{OTHER}/old.tar")
+    put(base, f"svn/old/{STAMP}/old.tar")  # is no item
+    (entry,) = [entry for entry in count(base, items=items)["failures"] if entry["name"] == "old"]
+    assert "good" not in entry

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.altbackup.core.plugins.plugin_utils import outcomes
-from ansible_collections.altbackup.core.plugins.plugin_utils.causes import by_cause, following_lines
+from ansible_collections.altbackup.core.plugins.plugin_utils.causes import by_cause, following_lines, good_copy
 
 
 def entry(stage: str, item: str = "", target: str = "", *, absent: bool = False, **more: Any) -> dict[str, Any]:
@@ -97,3 +97,28 @@ def test_every_failure_is_told_once() -> None:
     failures = [DUMP, SEND, miss("a"), miss("a", "sdu"), miss("b", "sdu"), miss("c", "cms01"), entry("purge")]
     told = [entry for cause, following in by_cause(failures) for entry in (cause, *following)]
     assert sorted(map(id, told)) == sorted(map(id, failures))
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"good": "2026/11/27/013000"}, "last good copy there: 2026/11/27 01:30:00"),
+        ({"good": ""}, "no good copy there"),
+        ({}, ""),
+        *(({"good": lie}, "") for lie in (None, 5, ["2026/11/27/013000"], "yesterday", "2026/11/27/013000\n", "2026/99/27/013000")),
+    ],
+)  # fmt: skip
+def test_good_copy_is_told_as_a_person_reads_it(told: dict[str, Any], said: str) -> None:
+    assert good_copy({**DUMP, **told}) == said
+
+
+def test_good_copy_is_told_of_the_cause_and_of_each_node_on_which_something_follows() -> None:
+    goods = {"": "2026/11/27/013000", "cms01": "2026/11/27/013000", "sdu": ""}
+    follows = [{**miss("a", target), "good": good} for target, good in goods.items()]
+    said = "check: expecting 1 tarball for a of dayabay but got 0"
+    assert following_lines(follows) == [
+        f"so on dayabay, cms01: {said}; last good copy there: 2026/11/27 01:30:00",
+        f"so on sdu: {said}; no good copy there",
+    ]
+    text = outcomes.report([{**DUMP, "good": ""}, *follows[:1]])
+    assert text.splitlines()[2] == "    no good copy there"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.altbackup.core.plugins.module_utils.failures import failure
 from ansible_collections.altbackup.core.plugins.module_utils.wanted import parse_wanted
 from ansible_collections.altbackup.core.plugins.plugin_utils import outcomes
 
@@ -614,3 +615,9 @@ def test_a_node_cannot_tell_of_another_ones_base() -> None:
 def test_bases_have_their_owners() -> None:
     assert outcomes.base_owners(PLAN, "dayabay") == [{"base": "/backup", "role": "source", "name": "dayabay"}]
     assert outcomes.base_owners(PLAN, "cms01") == [{"base": "/copies", "role": "target", "name": "cms01"}]
+
+
+def test_what_is_known_of_good_copies_makes_no_second_failure_of_one() -> None:
+    told = failure("check", "is of a time that has not come", relpath="svn/x/2099/01/01/000000/x.tar")
+    states = [{"failures": [told]}, {"failures": [{**told, "good": "2013/05/09/104701"}]}, {"failures": [told]}]
+    assert outcomes.all_failures(states) == [{**told, "good": "2013/05/09/104701"}]

@@ -88,9 +88,16 @@ def test_what_follows_from_a_failure_is_missing_and_no_failure_of_its_stage() ->
 
 
 def test_the_end_tells_what_follows_below_its_cause() -> None:
-    failure = Failure("dayabay", "dump: no", RECORDED, follows=("so on cms01: check: missing",))
+    failure = Failure(
+        "dayabay", "dump: no", RECORDED, good="no good copy there", follows=("so on cms01: check: missing",)
+    )
     lines = [line.text for line in closing({}, {**FINE, "failures": (failure,)}, "x")]
-    assert lines == ["1 failure:", "  1. dayabay: dump: no", "     so on cms01: check: missing"]
+    assert lines == [
+        "1 failure:",
+        "  1. dayabay: dump: no",
+        "     no good copy there",
+        "     so on cms01: check: missing",
+    ]
 
 
 @pytest.mark.parametrize("role", ["unlock", "list"])
