@@ -83,6 +83,25 @@ def good_copy(entry: Entry) -> str:
     return f"last good copy there: {day} {clock[:2]}:{clock[2:4]}:{clock[4:]}"
 
 
+def good_copies(told: Sequence[tuple[str, str]], most: int = 100) -> list[str]:
+    """Given (place, what is told of the good copy there) of one failure, return lines that tell it: one, or one of each place."""
+    said = dict.fromkeys(good for _, good in told)
+    if len(said) == 1:
+        return list(filter(None, said))
+    return list(dict.fromkeys(f"{place}: {good}" for place, good in told if good))[:most]
+
+
+def titled(places: Iterable[str], most: int = 100) -> str:
+    """Given whose trees failures are of, as `node` or `source -> target`, return them in one line, the sources of one target together."""
+    names = list(dict.fromkeys(places))
+    ends: dict[str, list[str]] = {}
+    for name in names[:most]:
+        source, _, target = name.partition(" -> ")
+        ends.setdefault(target, []).append(source)
+    parts = [f"{', '.join(sources)}{f' -> {target}' if target else ''}" for target, sources in ends.items()]
+    return "; ".join(parts) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 def following_lines(entries: Iterable[Entry]) -> list[str]:
     """Given failures that follow from one, return a line for each thing that they say, with the nodes where it is so."""
     places: dict[tuple[str, str], dict[str, None]] = {}

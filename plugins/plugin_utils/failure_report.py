@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from ..module_utils.failures import unframed
 from . import outcomes
-from .causes import good_copy
+from .causes import good_copies, good_copy, titled
 from .masking import redact
 from .plain_text import clean, last_lines, one_line
 from .run_log import is_censored, item_label
@@ -306,6 +306,25 @@ def failure_of_entry(entry: Mapping[str, Any], place: Place, kind: str = RECORDE
         good=good_copy(entry),
         outputs=tuple((title, text) for title, text in outputs if text),
     )
+
+
+def together(failures: Iterable[Failure]) -> list[list[Failure]]:
+    """Return failures that say the same of the same task together: they are told once, with all hosts, in the order of names."""
+    groups: dict[tuple[str, ...], list[Failure]] = {}
+    for failure in failures:
+        groups.setdefault((failure.kind, failure.place.path, failure.place.name, failure.message), []).append(failure)
+    return [sorted(group, key=lambda failure: failure.title) for group in groups.values()]
+
+
+def titles(group: Sequence[Failure]) -> str:
+    """Given failures that say the same, return where they were."""
+    return titled(failure.title for failure in group)
+
+
+def shared_lines(group: Sequence[Failure]) -> list[str]:
+    """Given failures that say the same, return what is told below that: of good copies, and of what follows from them."""
+    follows = dict.fromkeys(line for entry in group for text in entry.follows for line in text.split("\n"))
+    return [*good_copies([(failure.title, failure.good) for failure in group]), *follows]
 
 
 def entry_key(entry: Mapping[str, Any]) -> tuple[str, ...]:

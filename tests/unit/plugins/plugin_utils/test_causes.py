@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.altbackup.core.plugins.plugin_utils import outcomes
-from ansible_collections.altbackup.core.plugins.plugin_utils.causes import by_cause, following_lines, good_copy
+from ansible_collections.altbackup.core.plugins.plugin_utils.causes import by_cause, following_lines, good_copy, titled
 
 
 def entry(stage: str, item: str = "", target: str = "", *, absent: bool = False, **more: Any) -> dict[str, Any]:
@@ -122,3 +122,43 @@ def test_good_copy_is_told_of_the_cause_and_of_each_node_on_which_something_foll
     ]
     text = outcomes.report([{**DUMP, "good": ""}, *follows[:1]])
     assert text.splitlines()[2] == "    no good copy there"
+
+
+@pytest.mark.parametrize(
+    ("places", "line"),
+    [
+        (["dayabay"], "dayabay"),
+        (["dayabay", "lingao", "dayabay"], "dayabay, lingao"),
+        (["dayabay -> cms01", "lingao -> cms01"], "dayabay, lingao -> cms01"),
+        (["cms01", "dayabay -> cms01", "dayabay -> sdu"], "cms01; dayabay -> cms01; dayabay -> sdu"),
+        ([f"s{number} -> t" for number in range(200)], f"{', '.join(f's{number}' for number in range(100))} -> t and 100 more"),
+    ],
+)  # fmt: skip
+def test_sources_of_one_target_are_named_together(places: list[str], line: str) -> None:
+    assert titled(places) == line
+
+
+def test_what_is_wrong_with_a_targets_own_base_is_told_once_with_its_sources() -> None:
+    why = {"stage": "preflight", "reason": "base /copies has no marker\n.altbackup/"}
+    entries = [
+        {**entry("preflight", target="cms01"), **why, "node": node, "tree": f"{node} -> cms01"}
+        for node in ("dayabay", "lingao")
+    ]
+    text = outcomes.report([*entries, entry("dump", "svn/a"), {**entry("dump", "svn/a"), "reason": "another"}])
+    assert text.splitlines()[:3] == [
+        "3 failures:",
+        "  1. dayabay, lingao -> cms01: preflight: base /copies has no marker",
+        "    .altbackup/",
+    ]
+
+
+def test_good_copies_of_one_failure_on_several_nodes_are_told_for_each_where_they_differ() -> None:
+    one = entry("check", "svn/a", "cms01", good="2013/05/09/104701")
+    other = {**one, "delegate": "sdu", "tree": "dayabay -> sdu", "good": ""}
+    assert outcomes.report([one, other]).splitlines()[2:] == [
+        "    dayabay -> cms01: last good copy there: 2013/05/09 10:47:01",
+        "    dayabay -> sdu: no good copy there",
+    ]
+    assert outcomes.report([one, {**other, "good": one["good"]}]).splitlines()[2:] == [
+        "    last good copy there: 2013/05/09 10:47:01"
+    ]

@@ -325,3 +325,13 @@ def test_card_says_when_its_item_last_had_a_good_copy_there() -> None:
     told = text_of(mail(others))
     assert f"\n  dayabay -> cms01: {good}\n  lingao -> cms01: {none}\n" in told
     assert "sdu -> cms01: \n" not in told
+
+
+def test_what_is_the_same_of_several_sources_is_one_failure() -> None:
+    one = replace(FAILURE, message="preflight: base /copies has no marker", where="dayabay -> cms01")
+    text = text_of(
+        mail(replace(REPORT, failures=(one, replace(one, host="lingao", where="lingao -> cms01")), unfinished=()))
+    )
+    assert "1 failure on 2 hosts" in text
+    assert text.count("base /copies has no marker") == 2  # the first line, and the card
+    assert "hosts: dayabay, lingao -> cms01" in text
