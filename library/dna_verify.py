@@ -11,7 +11,7 @@ module: dna_verify
 short_description: Read tarballs again and compare them with their dna sidecars
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.moment]
 description:
   - Recomputes the digest of each tarball, several at once on all cores, and compares it with the sidecar. Hard links to one file are read once.
   - Tarballs without sidecar, malformed sidecars and sidecars without tarball are told apart. The text of a sidecar is never executed.
@@ -33,10 +33,6 @@ options:
     type: list
     elements: str
     default: []
-  timezone:
-    description: The zone in which today is meant.
-    type: str
-    default: UTC
   fail:
     description: Whether the module fails when something is wrong.
     type: bool
@@ -101,7 +97,9 @@ bytes_read:
   type: int
   sample: 1531229474
 failures:
-  description: What went wrong, one entry a file.
+  description:
+    - What went wrong, one entry a file.
+    - C(good) in one is the stamp of the newest tarball of its item in this tree for which its sidecar vouches, empty if there is none.
   returned: always
   type: list
   elements: dict
@@ -111,8 +109,9 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.checking import verify_base, verify_paths
-from ..module_utils.failures import attempt, summarize
+from ..module_utils.failures import attempt, summarize, with_good
 from ..module_utils.locks import READING, bounded, reading
+from ..module_utils.stamps import MOMENT
 
 EMPTY = {"day": "", "match": [], "mismatch": [], "missing": [], "malformed": [], "orphan": [], "bytes_read": 0}
 
@@ -125,8 +124,8 @@ def main() -> None:
             "base": {"type": "path"},
             "day": {"type": "str", "default": ""},
             "predicted": {"type": "list", "elements": "str", "default": []},
-            "timezone": {"type": "str", "default": "UTC"},
             "fail": {"type": "bool", "default": True},
+            **MOMENT,
             **READING,
         },
         required_one_of=[("path", "base")],
@@ -148,6 +147,7 @@ def main() -> None:
             else bounded(options, lambda: verify_paths(options["path"]))
         ),
     )
+    result = with_good(result, module.params)
     if result["failures"] and options["fail"]:
         module.fail_json(msg=summarize(result["failures"]), **result)
     module.exit_json(**result)

@@ -87,7 +87,9 @@ notes:
   elements: str
   sample: []
 failures:
-  description: What went wrong, one entry a tarball.
+  description:
+    - What went wrong, one entry a tarball.
+    - C(good) in one is the stamp of the newest tarball of its item in this tree for which its sidecar vouches, empty if there is none.
   returned: always
   type: list
   elements: dict
@@ -96,7 +98,7 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.failures import attempt, summarize
+from ..module_utils.failures import attempt, summarize, with_good
 from ..module_utils.locks import WRITING, Hold, writing
 from ..module_utils.processes import Deadline, end_with_children
 from ..module_utils.receive import accept
@@ -134,6 +136,7 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(**{**EMPTY, "changed": bool(options["tarballs"]), "failures": []})
     result = attempt("synchronize", EMPTY, lambda: writing(options, lambda hold: run(options, hold)))
+    result = with_good(result, module.params)
     if result["failures"] and options["fail"]:
         module.fail_json(msg=summarize(result["failures"]), **result)
     module.exit_json(**result)

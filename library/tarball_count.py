@@ -109,7 +109,9 @@ unexpected:
   elements: str
   sample: []
 failures:
-  description: What is wrong.
+  description:
+    - What is wrong.
+    - C(good) in one is the stamp of the newest tarball of its item in this tree for which its sidecar vouches, empty if there is none.
   returned: always
   type: list
   elements: dict
@@ -119,7 +121,7 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.checking import count
-from ..module_utils.failures import attempt, summarize
+from ..module_utils.failures import attempt, summarize, with_good
 from ..module_utils.locks import READING, reading
 from ..module_utils.proof_files import unproved
 from ..module_utils.receive import with_remembered
@@ -170,6 +172,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     result = attempt("check", EMPTY, lambda: reading(module.params, lambda: run(module.params)))
+    result = with_good(result, module.params)
     if result["failures"] and module.params["fail"]:
         module.fail_json(msg=summarize(result["failures"]), **result)
     module.exit_json(**result)

@@ -96,7 +96,9 @@ notes:
   elements: str
   sample: []
 failures:
-  description: What was not proved, and why.
+  description:
+    - What was not proved, and why.
+    - C(good) in one is the stamp of the newest tarball of its item in this tree for which its sidecar vouches, empty if there is none.
   returned: always
   type: list
   elements: dict
@@ -106,7 +108,7 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.drill import STAGE, drill
-from ..module_utils.failures import attempt, summarize
+from ..module_utils.failures import attempt, summarize, with_good
 from ..module_utils.leftovers import remove_leftovers
 from ..module_utils.locks import WRITING, writing
 from ..module_utils.processes import Deadline, end_with_children
@@ -160,6 +162,7 @@ def main() -> None:
         EMPTY,
         lambda: writing(options, lambda _: run(options, check_mode), clean=remove_leftovers, check_mode=check_mode),
     )
+    result = with_good(result, module.params)
     if result["failures"] and options["fail"]:
         module.fail_json(msg=summarize(result["failures"]), **result)
     module.exit_json(**result)

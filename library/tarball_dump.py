@@ -124,7 +124,9 @@ tarballs:
       seconds: 41.2
       bytes: 1531229474
 failures:
-  description: What went wrong, one entry an item.
+  description:
+    - What went wrong, one entry an item.
+    - C(good) in one is the stamp of the newest tarball of its item in this tree for which its sidecar vouches, empty if there is none.
   returned: always
   type: list
   elements: dict
@@ -143,7 +145,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.archive import Form
 from ..module_utils.dump import dump
-from ..module_utils.failures import attempt, summarize
+from ..module_utils.failures import attempt, summarize, with_good
 from ..module_utils.leftovers import remove_leftovers
 from ..module_utils.locks import WRITING, writing
 from ..module_utils.processes import Deadline, end_with_children
@@ -197,6 +199,7 @@ def main() -> None:
             check_mode=module.check_mode,
         ),
     )
+    result = with_good(result, module.params)
     if result["failures"] and options["fail"]:
         module.fail_json(msg=summarize(result["failures"]), **result)
     module.exit_json(**result)

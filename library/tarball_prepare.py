@@ -143,7 +143,9 @@ notes:
   elements: str
   sample: []
 failures:
-  description: What went wrong.
+  description:
+    - What went wrong.
+    - C(good) in one is the stamp of the newest tarball of its item in this tree for which its sidecar vouches, empty if there is none.
   returned: always
   type: list
   elements: dict
@@ -152,7 +154,7 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.failures import attempt, summarize
+from ..module_utils.failures import attempt, summarize, with_good
 from ..module_utils.leftovers import remove_leftovers
 from ..module_utils.locks import WRITING, writing
 from ..module_utils.processes import Deadline, end_with_children
@@ -222,6 +224,7 @@ def main() -> None:
             check_mode=module.check_mode,
         ),
     )
+    result = with_good(result, module.params)
     if result["failures"] and options["fail"]:
         module.fail_json(msg=summarize(result["failures"]), **result)
     module.exit_json(**result)

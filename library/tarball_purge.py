@@ -108,7 +108,9 @@ bytes_freed:
   type: int
   sample: 1531229474
 failures:
-  description: What went wrong.
+  description:
+    - What went wrong.
+    - C(good) in one is the stamp of the newest tarball of its item in this tree for which its sidecar vouches, empty if there is none.
   returned: always
   type: list
   elements: dict
@@ -119,7 +121,7 @@ from collections.abc import Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.failures import attempt, summarize
+from ..module_utils.failures import attempt, summarize, with_good
 from ..module_utils.layout import open_tree
 from ..module_utils.locks import WRITING, writing
 from ..module_utils.purge import purge
@@ -167,6 +169,7 @@ def main() -> None:
     result = attempt(
         "purge", EMPTY, lambda: writing(options, lambda _: run(options, check_mode), check_mode=check_mode)
     )
+    result = with_good(result, module.params)
     if result["failures"] and options["fail"]:
         module.fail_json(msg=summarize(result["failures"]), **result)
     module.exit_json(**result)

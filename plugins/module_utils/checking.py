@@ -368,11 +368,15 @@ def _miss(key: str, number: int, title: str, day: str, relpaths: Sequence[str]) 
     return f"expecting {number} tarball{plural} for {key} of {title} on {day} but got {len(relpaths)}{got}"
 
 
-def _hint(tarball: Tarball, known: Collection[str]) -> str:
-    """Return what item may have been meant by a tarball that belongs to none: one of its own category, as one of another is no likely mistake."""
+def _hint(tarball: Tarball, known: Collection[str], there: Collection[str]) -> str:
+    """Return what item may have been meant by a tarball that belongs to none.
+
+    That is one of its own category, as one of another is no likely mistake, and none that has a tarball of its own `there`.
+    """
     category = tarball.key.split("/")[0]
     alike = [key.rpartition("/")[2] for key in sorted(known) if "/" not in key or key.startswith(f"{category}/")]
-    return f"; {nearest(tarball.name, alike)}" if alike and tarball.name not in alike else ""
+    right = [key.rpartition("/")[2] for key in there if key.startswith(f"{category}/")]
+    return f"; {nearest(tarball.name, alike, right)}" if alike and tarball.name not in alike else ""
 
 
 def _unexpected(found: Scan, expected: Collection[str], items: Collection[str] | None) -> list[tuple[str, str]]:
@@ -382,13 +386,17 @@ def _unexpected(found: Scan, expected: Collection[str], items: Collection[str] |
     known = sorted(expected)
     allowed = None if items is None else set(items)
     hints: dict[str, str] = {}
+
+    def is_mine(tarball: Tarball) -> bool:
+        return tarball.key in allowed if allowed is not None else bool({tarball.key, tarball.name} & set(expected))
+
+    there = {tarball.key for tarball in found.verified() if is_mine(tarball)}
     for tarball in found.tarballs:
-        mine = tarball.key in allowed if allowed is not None else tarball.key in expected or tarball.name in expected
         if not parse_filename(tarball.filename, tarball.name):
             result.append((tarball.relpath, f"its name does not belong to {tarball.key}"))
-        elif tarball.verified and not mine:
+        elif tarball.verified and tarball.key not in there:
             if len(hints) < _HINTS and tarball.key not in hints:
-                hints[tarball.key] = _hint(tarball, known if items is None else items)
+                hints[tarball.key] = _hint(tarball, known if items is None else items, there)
             result.append((tarball.relpath, f"{tarball.key} is no item{hints.get(tarball.key, '')}"))
         elif tarball.verified:
             stamps.setdefault((tarball.key, tarball.stamp), []).append(tarball)

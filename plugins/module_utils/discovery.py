@@ -129,7 +129,8 @@ def _recognizer(kind: str, folder: str, limit: float) -> Callable[[str], bool]:
     """Given a kind and a folder to look in, which answers within a limit, return what tells such a thing. Raise InvalidInput."""
     known = {name: entry.looks_like for name, entry in KINDS.items() if entry.looks_like}
     if kind not in known:
-        raise InvalidInput(f"altbackup_discover: kind {kind!r} cannot be discovered, {nearest(kind, tuple(known))}")
+        hint = nearest(kind, tuple(known), known if kind in CATEGORIES else ())
+        raise InvalidInput(f"altbackup_discover: kind {kind!r} cannot be discovered, {hint}")
     if answering.silent([folder], limit):
         raise InvalidInput(f"altbackup_discover: {kind}: {answering.complaint(folder, limit)}")
     try:

@@ -28,7 +28,7 @@ from .processes import Deadline
 from .proof_files import last_proved, moment_at, write_proof
 from .proofs import prove, version_of
 from .publish import make_folders, read_record, remove_folder, require_writable
-from .sandbox import Sandbox
+from .sandbox import Sandbox, require_allowed
 from .sidecar import Dna
 from .stamps import Moment
 from .units import readable, told_apart
@@ -65,6 +65,12 @@ def drill(
     tree = open_tree(base) if check_mode else require_writable(base)
     result: dict[str, Any] = {"changed": False, "proved": [], "left": [], "notes": [], "failures": []}
     chosen = choose(tree, names, share, moment, result)
+    try:
+        if chosen:
+            require_allowed(sandbox, deadline)
+    except AltbackupError as error:  # is so of every tarball
+        result["failures"].append(failure(STAGE, error))
+        return result
     if check_mode:
         result["proved"] = [{**_described(tarball), "when": ""} for tarball in chosen]
         result["changed"] = bool(chosen)

@@ -45,6 +45,10 @@ class ToolFailed(AltbackupError):
         self.stderr = stderr
 
 
+class Unconfined(ToolFailed):
+    """A kernel that does not allow to confine programs: nothing was run."""
+
+
 class DeadlineExceeded(AltbackupError):
     """A step that took longer than its limit and was ended."""
 

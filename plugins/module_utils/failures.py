@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from .errors import AltbackupError, ToolFailed
-from .layout import printable
+from .layout import Tree, newest_verified, open_tree, plain_status, printable, read_state
+from .stamps import MOMENT, moment_of
 from .visible import visible
 
 KEYS = ("node", "delegate", "stage", "category", "name", "relpath", "reason", "rc", "stderr")
+"""Those that each has; `absent` is marked, and `good` told, only where it is so and known"""
 
 
 def failure(
@@ -55,6 +59,58 @@ def attempt(stage: str, empty: Mapping[str, Any], function: Callable[[], dict[st
         return function()
     except (AltbackupError, OSError) as error:
         return {**empty, "failures": [failure(stage, error)]}
+
+
+def with_good(result: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Given what a module found, and its parameters, return it with the stamp of the last good copy of the item in each failure.
+
+    That is `good`: of the newest tarball in the tree `base` that its sidecar vouches for, and of whose bytes no failure is, empty if there is
+    none. It is left out where it is not known, where the failure is about another node or what is no item, and of a folder that cannot be read.
+    """
+    if not result.get("failures") or not options.get("base"):
+        return result
+    with contextlib.suppress(AltbackupError, OSError):
+        tree = open_tree(str(options["base"]))
+        latest = moment_of({**{name: MOMENT[name]["default"] for name in MOMENT}, **options}).latest
+        bad = _bad_inodes(tree, [entry["relpath"] for entry in result["failures"]])
+        known: dict[str, str] = {}
+        for entry in result["failures"]:
+            if entry["delegate"] or entry["relpath"] in (result.get("unexpected") or []):
+                continue
+            with contextlib.suppress(AltbackupError, OSError):
+                keys = _items_of(tree, entry, options.get("items"), result)
+                for key in keys:
+                    known[key] = newest_verified(tree, key, latest, bad) if key not in known else known[key]
+                entry.update({"good": min(known[key] for key in keys)} if keys else {})
+    return result
+
+
+def _bad_inodes(tree: Tree, relpaths: Iterable[str]) -> set[tuple[int, int]]:
+    """Return (device, inode) of tarballs with which something is wrong though their sidecars vouch for them; other days may share them."""
+    found = set()
+    for path in map(tree.path, filter(None, relpaths)):
+        with contextlib.suppress(AltbackupError, OSError, ValueError):
+            status = plain_status(path)
+            if status is not None and read_state(path, status.st_size)[2] == "verified":
+                found.add((status.st_dev, status.st_ino))
+    return found
+
+
+def _items_of(tree: Tree, entry: Mapping[str, Any], items: Any, result: Mapping[str, Any]) -> list[str]:
+    """Return the items (category/name) that a failure is about: of a count by name alone those of that name that did not count."""
+    category, name = entry["category"], entry["name"]
+    if category or not name:
+        return [f"{category}/{name}"] if name and _is_plain(category) and _is_plain(name) else []
+    counted = {"/".join(path.split("/")[:2]) for path in (result.get("relpaths") or {}).get(name, ())}
+    given = [key for key in items or () if isinstance(key, str)]
+    there = [f"{folder}/{name}" for folder in os.listdir(tree.base) if _is_plain(folder)]
+    keys = [key for key in given if key.count("/") == 1 and key.endswith(f"/{name}")]
+    keys = keys or [key for key in there if os.path.isdir(tree.path(key))]
+    return [key for key in keys if key not in counted] if _is_plain(name) else []
+
+
+def _is_plain(name: str) -> bool:
+    return bool(name) and not name.startswith(".") and "/" not in name and "\0" not in name
 
 
 def unframed(said: str) -> str:

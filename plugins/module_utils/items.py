@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -94,9 +94,18 @@ def decode_name(name: str) -> str:
     return unquote(name, errors="surrogateescape")
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
-    """Given an unknown word, return a hint at the nearest known one, or at all of them if they are few."""
-    close = difflib.get_close_matches(word, known, 1, 0.6)
+def nearest(word: str, known: Sequence[str], right: Collection[str] = ()) -> str:
+    """Given an unknown word and those of its kind that are known, return a hint at the nearest, or at all of them if they are few.
+
+    What is not meant is no guess: the word itself, and those of the known ones that are `right` as they are.
+    """
+    known = [other for other in dict.fromkeys(known) if other != word]
+    if not known:
+        return "no other one is known"
+    shared = word[: word.rfind("/") + 1]
+    start = len(shared) if all(other.startswith(shared) for other in known) else 0
+    meant = {other[start:]: other for other in known if other not in right}
+    close = [meant[other] for other in difflib.get_close_matches(word[start:], meant, 1, 0.6)]
     more = f" and {len(known) - 20} more" if len(known) > 20 else ""
     return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known[:20])}{more}"
 

@@ -283,6 +283,57 @@ def _stamps_below(tree: Tree, key: str, relative: str, depth: int, after: str, f
             yield from _stamps_below(tree, key, f"{relative}/{name}", depth + 1, after, found)
 
 
+def newest_verified(tree: Tree, key: str, latest: str = "", without: Collection[tuple[int, int]] = ()) -> str:
+    """Given a tree and an item (category/name), return the stamp of its newest good tarball, an empty text if there is none.
+
+    Sidecars and sizes tell which are good; no tarball is read, nor any folder older than the answer. One later than `latest`
+    does not count, nor do those in `without` (device and inode), nor a differential without its full one.
+    Raise BaseUnusable where a folder cannot be read.
+    """
+    category, name = key.split("/")
+    found = Scan()
+    if os.path.islink(tree.path(category)) or os.path.islink(tree.path(key)):
+        return ""
+    for stamp in _stamps_backwards(tree, key, "", found):
+        if latest and stamp > latest:
+            continue
+        seen = Scan(unreadable=found.unreadable)
+        _scan_stamp(tree, category, name, stamp, seen)
+        if any(_is_good(tree, tarball) and tarball.inode not in without for tarball in seen.tarballs):
+            break
+    else:
+        stamp = ""
+    for relpath, why in found.unreadable:
+        raise BaseUnusable(f"cannot read folder {tree.path(relpath)}: {why}")
+    return stamp
+
+
+def _is_good(tree: Tree, tarball: Tarball) -> bool:
+    """Return whether a tarball is verified and belongs to its item, and so is the full one, if it needs one."""
+    dna = tarball.dna
+    if dna is None or not tarball.verified or not parse_filename(tarball.filename, tarball.name):
+        return False
+    if dna.base is None:
+        return True
+    path = tree.path(f"{tarball.key}/{dna.base}")
+    status = plain_status(path)
+    full, _, state = read_state(path, status.st_size) if status else (None, "", "missing")
+    return state == "verified" and full is not None and full.dig == dna.base_dig
+
+
+def _stamps_backwards(tree: Tree, key: str, relative: str, found: Scan) -> Iterator[str]:
+    """Yield the stamps for which an item has a folder, the newest first; no folder is read before it is its turn."""
+    depth = relative.count("/") + 1 if relative else 0
+    for entry in reversed(_entries(tree, f"{key}/{relative}" if relative else key, found)):
+        below = f"{relative}/{entry.name}" if relative else entry.name
+        if not entry.is_dir(follow_symlinks=False):
+            continue
+        if depth == 3 and is_stamp(below):
+            yield below
+        elif depth < 3 and re.fullmatch(r"\d\d|\d{4}", entry.name, re.ASCII):
+            yield from _stamps_backwards(tree, key, below, found)
+
+
 def _scan_stamp(tree: Tree, category: str, name: str, stamp: str, found: Scan) -> None:
     """Sort the files of one stamp folder into the Scan."""
     folder = f"{category}/{name}/{stamp}"

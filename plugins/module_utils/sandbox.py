@@ -13,7 +13,7 @@ from types import ModuleType
 
 from . import confine
 from .confine import HOME, REFUSED, ROOM
-from .errors import InvalidInput, ToolFailed
+from .errors import InvalidInput, ToolFailed, Unconfined
 from .opened import walk_open
 from .processes import Deadline, clean_environment, find_tool, run
 
@@ -130,20 +130,26 @@ def for_unpacking(special_modes: bool) -> Sandbox:
     return Sandbox(capabilities=capabilities if os.geteuid() == 0 else (), umask=0)
 
 
+def require_allowed(sandbox: Sandbox, deadline: Deadline) -> None:
+    """Raise Unconfined unless the kernel lets programs run in a sandbox. Raise ToolFailed or DeadlineExceeded."""
+    sandbox.run([find_tool("true")], "", what="trying a sandbox", deadline=deadline)
+
+
 def is_allowed(sandbox: Sandbox, deadline: Deadline) -> bool:
     """Return whether the kernel lets programs run in a sandbox. Raise ToolFailed or DeadlineExceeded."""
     try:
-        sandbox.run([find_tool("true")], "", what="trying a sandbox", deadline=deadline)
-    except ToolFailed as error:
-        if error.rc == REFUSED:
-            return False
-        raise
+        require_allowed(sandbox, deadline)
+    except Unconfined:
+        return False
     return True
 
 
 def explained(error: ToolFailed) -> ToolFailed:
-    """Given how a confined program failed, return it, with what to do where the kernel does not allow to confine it."""
-    return ToolFailed(f"{error}; {_REFUSAL}", error.rc, error.stderr) if error.rc == REFUSED else error
+    """Given how a confined program failed, return it; where the kernel does not allow to confine it, that alone, and what to do."""
+    if error.rc != REFUSED:
+        return error
+    said = error.stderr.strip().rpartition("\n")[2] or "the kernel does not allow to confine programs"
+    return Unconfined(f"{said}; {_REFUSAL}", error.rc, error.stderr)
 
 
 def inside(room: str, path: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..module_utils.stamps import is_stamp
+
 Entry = Mapping[str, Any]
 
 _CHAIN = ("dump", "check", "synchronize")
@@ -70,12 +72,43 @@ def _same_item(one: Entry, other: Entry) -> bool:
     return bool(name) and name == also and (category == another or not category or not another)
 
 
+def good_copy(entry: Entry) -> str:
+    """Given a failure, return when its item last had a good copy on that node, as a person reads it; empty if that is not known."""
+    good = entry.get("good")
+    if good == "":
+        return "no good copy there"
+    if not isinstance(good, str) or not is_stamp(good):
+        return ""
+    day, _, clock = good.rpartition("/")
+    return f"last good copy there: {day} {clock[:2]}:{clock[2:4]}:{clock[4:]}"
+
+
+def good_copies(told: Sequence[tuple[str, str]], most: int = 100) -> list[str]:
+    """Given (place, what is told of the good copy there) of one failure, return lines that tell it: one, or one of each place."""
+    said = dict.fromkeys(good for _, good in told)
+    if len(said) == 1:
+        return list(filter(None, said))
+    return list(dict.fromkeys(f"{place}: {good}" for place, good in told if good))[:most]
+
+
+def titled(places: Iterable[str], most: int = 100) -> str:
+    """Given whose trees failures are of, as `node` or `source -> target`, return them in one line, the sources of one target together."""
+    names = list(dict.fromkeys(places))
+    ends: dict[str, list[str]] = {}
+    for name in names[:most]:
+        source, _, target = name.partition(" -> ")
+        ends.setdefault(target, []).append(source)
+    parts = [f"{', '.join(sources)}{f' -> {target}' if target else ''}" for target, sources in ends.items()]
+    return "; ".join(parts) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 def following_lines(entries: Iterable[Entry]) -> list[str]:
     """Given failures that follow from one, return a line for each thing that they say, with the nodes where it is so."""
     places: dict[tuple[str, str], dict[str, None]] = {}
     for entry in entries:
         source, target = _place(entry)
-        said = (str(entry.get("stage")), str(entry.get("reason")))
+        good = good_copy(entry)
+        said = (str(entry.get("stage")), f"{entry.get('reason')}{f'; {good}' if good else ''}")
         places.setdefault(said, {})[target or source] = None
     lines = [f"so on {', '.join(nodes)}: {stage}: {reason}" for (stage, reason), nodes in places.items()]
     more = len(lines) - _MOST_LINES

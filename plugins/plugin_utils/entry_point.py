@@ -6,13 +6,14 @@ import argparse
 import json
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ..module_utils.errors import InvalidInput
 from ..module_utils.visible import visible
 from . import mail_delivery, outcomes
+from .causes import good_copies, titled
 from .mail_settings import user_name
 from .mail_text import compose, specimen
 from .run_command import PROGRAM, Job, ansible_settings, find_playbook, mail_settings
@@ -153,14 +154,7 @@ def _lines(result: dict[str, Any], run: Run) -> list[str]:
     """Return how a run went, as a person reads it."""
     code = f" (exit code {result['exit_code']})" if "exit_code" in result else ""
     took = f", took {result['seconds']:g} s" if "seconds" in result else ""
-    failures = [
-        line
-        for failure in result.get("failures", ())
-        for line in (
-            f"  {' -> '.join(filter(None, (failure['host'], failure['delegate'])))}: {failure['message']}",
-            *(f"    {text}" for text in failure.get("follows", ())),
-        )
-    ]
+    failures = _failure_lines(result.get("failures", ()))
     purges = [f"  {outcomes.describe_purge(entry)}" for entry in result.get("purged", ())]
     hosts = [
         f"  {name}: {', '.join(f'{key}={count}' for key, count in counts.items())}"
@@ -175,3 +169,23 @@ def _lines(result: dict[str, Any], run: Run) -> list[str]:
         *(["failures:", *failures] if failures else []),
         f"log: {run.folder / LOG}",
     ]
+
+
+def _failure_lines(failures: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Given the failures of a result, return them as a person reads them; what is the same of several hosts is one."""
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for failure in failures:
+        groups.setdefault(tuple(str(failure.get(key)) for key in ("kind", "message", "task", "path")), []).append(
+            failure
+        )
+    lines = []
+    for group in groups.values():
+        places = [
+            str(failure.get("title") or " -> ".join(filter(None, (failure["host"], failure["delegate"]))))
+            for failure in group
+        ]
+        told = [(place, str(failure.get("good") or "")) for place, failure in zip(places, group, strict=True)]
+        follows = dict.fromkeys(line for failure in group for line in failure.get("follows", ()))
+        lines.append(f"  {titled(places)}: {group[0]['message']}")
+        lines += [f"    {line}" for line in (*good_copies(told), *follows)]
+    return lines

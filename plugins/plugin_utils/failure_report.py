@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from ..module_utils.failures import unframed
 from . import outcomes
+from .causes import good_copies, good_copy, titled
 from .masking import redact
 from .plain_text import clean, last_lines, one_line
 from .run_log import is_censored, item_label
@@ -68,6 +69,8 @@ class Failure:
     place: Place = Place()
     outputs: tuple[tuple[str, str], ...] = ()
     """(title, text) of what was said, such as stderr"""
+    good: str = ""
+    """When its item last had a good copy on that node, or that it has none, if that is known"""
     follows: tuple[str, ...] = ()
     """What follows from it, and is no failure of its own"""
     before: str = ""
@@ -300,8 +303,28 @@ def failure_of_entry(entry: Mapping[str, Any], place: Place, kind: str = RECORDE
         delegate=values["delegate"],
         where=values["tree"],
         place=place,
+        good=good_copy(entry),
         outputs=tuple((title, text) for title, text in outputs if text),
     )
+
+
+def together(failures: Iterable[Failure]) -> list[list[Failure]]:
+    """Return failures that say the same of the same task together: they are told once, with all hosts, in the order of names."""
+    groups: dict[tuple[str, ...], list[Failure]] = {}
+    for failure in failures:
+        groups.setdefault((failure.kind, failure.place.path, failure.place.name, failure.message), []).append(failure)
+    return [sorted(group, key=lambda failure: failure.title) for group in groups.values()]
+
+
+def titles(group: Sequence[Failure]) -> str:
+    """Given failures that say the same, return where they were."""
+    return titled(failure.title for failure in group)
+
+
+def shared_lines(group: Sequence[Failure]) -> list[str]:
+    """Given failures that say the same, return what is told below that: of good copies, and of what follows from them."""
+    follows = dict.fromkeys(line for entry in group for text in entry.follows for line in text.split("\n"))
+    return [*good_copies([(failure.title, failure.good) for failure in group]), *follows]
 
 
 def entry_key(entry: Mapping[str, Any]) -> tuple[str, ...]:

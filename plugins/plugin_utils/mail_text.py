@@ -14,7 +14,7 @@ from email import policy
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
 
-from .failure_report import UNREACHABLE, Failure, Place, Report
+from .failure_report import UNREACHABLE, Failure, Place, Report, shared_lines, titles, together
 from .mail_settings import Settings
 from .masking import mask_argv
 from .plain_text import cut, one_line
@@ -106,11 +106,11 @@ def _thread(report: Report, host: str, domain: str) -> str:
 
 def blocks(report: Report, limit: int) -> list[Block]:
     """Given a report and the size of a body, return its parts; where there are too many failures, the last are only listed."""
-    groups = _grouped(report.failures)
+    groups = together(report.failures)
     shown = max(1, min(len(groups), limit * 3 // 4 // _SMALLEST))
     room = limit * 3 // 4 // shown
     parts = [_failure_block(number, group, room) for number, group in enumerate(groups[:shown], 1)] if groups else []
-    listed = [f"{_titles(group)}: {group[0].headline}" for group in groups[shown:]]
+    listed = [f"{titles(group)}: {group[0].headline}" for group in groups[shown:]]
     if listed:
         more = [f"and {len(listed) - _MOST_LISTED} more, see the log"] if len(listed) > _MOST_LISTED else []
         parts.append(Block(f"{len(listed)} further failures", (*listed[:_MOST_LISTED], *more), bad=True))
@@ -132,18 +132,6 @@ def blocks(report: Report, limit: int) -> list[Block]:
     return parts
 
 
-def _grouped(failures: Iterable[Failure]) -> list[list[Failure]]:
-    """Return failures that say the same of the same task together: they are told once, with all hosts, in the order of names."""
-    groups: dict[tuple[str, ...], list[Failure]] = {}
-    for failure in failures:
-        groups.setdefault((failure.kind, failure.place.path, failure.place.name, failure.message), []).append(failure)
-    return [sorted(group, key=lambda failure: failure.title) for group in groups.values()]
-
-
-def _titles(group: Sequence[Failure]) -> str:
-    return _some(list(dict.fromkeys(failure.title for failure in group)))
-
-
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
     return ", ".join(names[:_MOST_LISTED]) + more
@@ -160,7 +148,7 @@ def _failure_block(number: int, group: Sequence[Failure], room: int) -> Block:
     share = max((room - len(message)) // max(len(long), 1), 300)
     task = " ".join(part for part in (place.name and f'"{place.name}"', place.role and f"of role {place.role}") if part)
     fields = [
-        ("hosts", _titles(group) if len(group) > 1 else ""),
+        ("hosts", titles(group) if len(group) > 1 else ""),
         ("unreachable", "yes" if failure.kind == UNREACHABLE else ""),
         ("history", failure.since),
         ("handler" if place.handler else "task", task),
@@ -172,13 +160,12 @@ def _failure_block(number: int, group: Sequence[Failure], room: int) -> Block:
         *short,
         ("fine before", failure.before),
     ]
-    title = f"{number}. {_titles(group) if len(group) == 1 else f'{len(group)} hosts'}: {failure.headline}"
+    title = f"{number}. {titles(group) if len(group) == 1 else f'{len(group)} hosts'}: {failure.headline}"
     first, _, rest = message.partition("\n")
     told = rest if " ".join(first.split()) == failure.headline else message
-    follows = dict.fromkeys(line for entry in group for text in entry.follows for line in text.split("\n"))
     return Block(
         title,
-        lines=(*(told.split("\n") if told.strip() else ()), *list(follows)[:_MOST_LISTED]),
+        lines=(*(told.split("\n") if told.strip() else ()), *shared_lines(group)[:_MOST_LISTED]),
         fields=tuple((name, value) for name, value in fields if value),
         outputs=tuple((name, cut(text, share)) for name, text in long[:20]),
         bad=True,
@@ -228,7 +215,7 @@ def _summary(report: Report) -> list[str]:
         return [f"{report.playbook} was good again on {report.node}. What had failed:"]
     if report.status == "TEST":
         return ["A test: nothing has failed. This is what a mail on two failures looks like."]
-    failures, hosts = len(report.failures), len(_hosts(report))
+    failures, hosts = len(together(report.failures)), len(_hosts(report))
     counted = f"{failures} failure{'' if failures == 1 else 's'} on {hosts} host{'' if hosts == 1 else 's'}"
     mode = " (check mode)" if report.check else ""
     return [f"{counted} in {report.playbook}{mode}, started on {report.node}."]

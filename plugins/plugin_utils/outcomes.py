@@ -12,7 +12,7 @@ from ..module_utils.failures import failure, unframed
 from ..module_utils.layout import is_relpath
 from ..module_utils.units import readable
 from ..module_utils.visible import one_line, visible
-from .causes import by_cause, following_lines
+from .causes import by_cause, following_lines, good_copies, good_copy, titled
 from .identities import one_disk, shared_bases
 from .results import read_result, read_value, shortened
 
@@ -447,10 +447,23 @@ def all_failures(states: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     contents: dict[str, str] = {}
     for state in states:
         for entry in state.get("failures", []):
-            if entry not in found:
-                found.append(dict(entry))
+            add_failure(found, entry)
         contents.update(state.get("contents") or {})
     return [*found, *shared_bases(_identities(states)), *_disagreements(contents)]
+
+
+def add_failure(found: list[dict[str, Any]], entry: Mapping[str, Any]) -> None:
+    """Given failures and one more, add it unless it is there; what is known of good copies tells no two of them apart."""
+
+    def same(other: Mapping[str, Any]) -> bool:
+        """Return whether another says the same; where it differs at all, that is mostly in its reason."""
+        return other.get("reason") == entry.get("reason") and {**other, "good": ""} == {**entry, "good": ""}
+
+    for other in found:
+        if same(other):
+            other.update({"good": entry["good"]} if "good" in entry and "good" not in other else {})
+            return
+    found.append(dict(entry))
 
 
 def _identities(states: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
@@ -483,18 +496,36 @@ def disagreement(stamp: str, nodes: Mapping[str, str]) -> str:
 
 def describe_failure(entry: Mapping[str, Any]) -> str:
     """Given a failure, return it as a person reads it: where, what, why."""
+    return f"{one_line(f'{_where(entry)}: {_what(entry)}')}: {visible(str(entry['reason']))}"
+
+
+def _where(entry: Mapping[str, Any]) -> str:
     pair = f"{entry['node']} -> {entry['delegate']}" if entry.get("delegate") else str(entry["node"])
-    place = entry.get("tree") or pair
+    return str(entry.get("tree") or pair)
+
+
+def _what(entry: Mapping[str, Any]) -> str:
     item = "/".join(part for part in (entry.get("category"), entry.get("name")) if part)
-    what = one_line(f"{place}: {entry['stage']}{f' of {item}' if item else ''}")
-    return f"{what}: {visible(str(entry['reason']))}"
+    return f"{entry['stage']}{f' of {item}' if item else ''}"
 
 
 def report(failures: Sequence[Mapping[str, Any]]) -> str:
-    """Given all failures of a run, return one message that lists them, never the first alone, each with what follows from it."""
+    """Given all failures of a run, return one message that lists them, never the first alone, each with what follows from it.
+
+    What is the same of several nodes is one, with their names.
+    """
+    groups: dict[tuple[str, str], list[tuple[Mapping[str, Any], list[Mapping[str, Any]]]]] = {}
+    for entry, following in by_cause(failures):
+        groups.setdefault((_what(entry), str(entry["reason"])), []).append((entry, following))
     lines = [
-        "\n".join([describe_failure(entry), *map(visible, following_lines(following))]).replace("\n", "\n    ")
-        for entry, following in by_cause(failures)
+        "\n".join(
+            [
+                f"{one_line(f'{titled(_where(entry) for entry, _ in group)}: {what}')}: {visible(reason)}",
+                *good_copies([(_where(entry), good_copy(entry)) for entry, _ in group]),
+                *map(visible, following_lines([entry for _, following in group for entry in following])),
+            ]
+        ).replace("\n", "\n    ")
+        for (what, reason), group in groups.items()
     ]
     return "\n".join(
         [

@@ -288,7 +288,7 @@ def _check_source(
                     errors.add(
                         host,
                         "altbackup_transport",
-                        f"names {name!r}, to which it does not send: {nearest(name, named)}",
+                        f"names {name!r}, to which it does not send: {nearest(name, named, values['altbackup_transport'])}",
                     )
     if values["altbackup_include_controller"]:
         for item in _sorted_items(values["altbackup_items"] or ())[0]:

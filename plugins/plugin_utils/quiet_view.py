@@ -14,7 +14,7 @@ from ..module_utils.units import readable
 from ..module_utils.visible import one_line, visible
 from . import outcomes
 from .causes import by_cause
-from .failure_report import RECORDED, Failure, Place
+from .failure_report import RECORDED, Failure, Place, shared_lines, titles, together
 from .night_table import COLUMNS, aligned
 from .run_events import ENDED_EARLY
 
@@ -69,8 +69,7 @@ class _Stage:
         if not isinstance(calls, (list, tuple)) or not all(isinstance(call, Mapping) for call in calls):
             return
         for entry in outcomes.failures_of(values, self.name, self.host):
-            if entry not in self.failures:
-                self.failures.append(entry)
+            outcomes.add_failure(self.failures, entry)
         for result in outcomes.results_of(values):
             self.calls += 1
             self.places[outcomes.call_place(result, self.host)] = None
@@ -156,7 +155,8 @@ class QuietView:
         known = self._known.setdefault(stage.host, [])
         known += stage.failures
         causes = {id(cause) for cause, _ in by_cause(known)}
-        failed = sum(id(entry) in causes for entry in stage.failures)
+        told = [entry for entry in stage.failures if id(entry) in causes]
+        failed = len({(str(entry["category"]), str(entry["name"]), str(entry["reason"])) for entry in told})
         missing = sum(bool(entry["name"]) and id(entry) not in causes for entry in stage.failures)
         return [f"{failed} failed" if failed else "", f"{missing} missing" if missing else ""]
 
@@ -281,10 +281,11 @@ def closing(outcome: Mapping[str, Any], fields: Mapping[str, Any], title: str) -
 
 
 def failure_lines(failures: Sequence[Failure]) -> list[Line]:
-    """Given failures, return them as the terminal tells them, each once, with all its lines."""
-    lines = [Line(f"{_number(len(failures), 'failure')}:", bad=True)]
-    for number, failure in enumerate(failures, 1):
-        text = "\n".join([f"{failure.title}: {failure.message.strip()}", *failure.follows])
+    """Given failures, return them as the terminal tells them, each once, with all its lines; what is the same of several hosts is one."""
+    groups = together(failures)
+    lines = [Line(f"{_number(len(groups), 'failure')}:", bad=True)]
+    for number, group in enumerate(groups, 1):
+        text = "\n".join([f"{titles(group)}: {group[0].message.strip()}", *shared_lines(group)])
         first, *rest = visible(text).split("\n")
         lines.append(Line(f"  {number}. {first}", bad=True))
         lines += [Line(f"     {line}".rstrip(), bad=True) for line in rest]

@@ -98,7 +98,8 @@ def parse_entry(value: Any, plan: Mapping[str, Any], hosts: Sequence[str]) -> di
     flags = {key: bool(given.get(key, False)) for key in _FLAGS}
     source, kind, name = (texts[key] for key in _REQUIRED)
     if source not in plan["sources"]:
-        errors.append(f"{source!r} is no source of the inventory, {nearest(source, list(plan['sources']))}")
+        hint = nearest(source, list(plan["sources"]), plan["sources"] if source in hosts else ())
+        errors.append(f"{source!r} is no source of the inventory, {hint}")
     if kind not in CATEGORIES:
         errors.append(f"unknown kind {kind!r}, {nearest(kind, tuple(CATEGORIES))}")
     to_host = texts["to_host"] or source
@@ -170,9 +171,8 @@ def _candidates(order: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
     if order["from"]:
         known = [source, *plan["targets"]]
         if order["from"] not in known:
-            raise InvalidInput(
-                f"from {quoted(order['from'])} is neither {source} nor a target, {nearest(order['from'], known)}"
-            )
+            hint = nearest(order["from"], known, known if order["from"] in plan["nodes"] else ())
+            raise InvalidInput(f"from {quoted(order['from'])} is neither {source} nor a target, {hint}")
         return [order["from"]]
     return sorted([*targets, *([source] if source not in targets else [])], key=lambda node: node != order["to_host"])
 
@@ -250,7 +250,6 @@ def _adoptions(plan: Mapping[str, Any]) -> tuple[dict[str, list[str]], list[dict
     for text in plan["adopt"]:
         source, _, key = text.partition("/")
         category, _, name = key.partition("/")
-        known = [f"{host}/{each}" for host, entry in plan["sources"].items() for each in entry["keys"]]
         path = (
             _path_of(source, kinds[category], key, plan)
             if source in plan["sources"] and category in kinds and name
@@ -259,9 +258,21 @@ def _adoptions(plan: Mapping[str, Any]) -> tuple[dict[str, list[str]], list[dict
         if path:
             found.setdefault(source, []).append(path)
         else:
-            reason = f"altbackup_adopt: {text!r} is no item, written as source/category/name, {nearest(text, known)}"
+            hint = nearest(text, _alike(source, category, plan))
+            reason = f"altbackup_adopt: {text!r} is no item, written as source/category/name, {hint}"
             failures.append(_failure(source if source in plan["sources"] else "localhost", reason, key if name else ""))
     return found, failures
+
+
+def _alike(source: str, category: str, plan: Mapping[str, Any]) -> list[str]:
+    """Return the items, as source/category/name, of that source and of that category, where these are right."""
+    return [
+        f"{host}/{key}"
+        for host, entry in plan["sources"].items()
+        for key in entry["keys"]
+        if host == source or source not in plan["sources"]
+        if key.startswith(f"{category}/") or category not in CATEGORIES.values()
+    ]
 
 
 def _searches(orders: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -465,9 +476,9 @@ def _newest(order: Mapping[str, Any], tree: Mapping[str, Any], moment: Moment) -
         if moment.counts(entry["stamp"]) or (order["at"] == entry["stamp"] and not moment.is_ahead(entry["stamp"]))
     ]
     if not there:
-        raise InvalidInput(
-            f"{tree['base']} has no tarball of {order['key']}, {nearest(order['key'], tree.get('keys') or [])}"
-        )
+        category = order["key"].split("/")[0]
+        alike = [key for key in tree.get("keys") or [] if key.startswith(f"{category}/")]
+        raise InvalidInput(f"{tree['base']} has no tarball of {order['key']}, {nearest(order['key'], alike)}")
     if not own:
         raise InvalidInput(f"has none of {order['key']} that counts: all are stamped later than {moment.stamp}")
     wanted = [entry for entry in own if not order["at"] or order["at"] in (entry["stamp"], day_of(entry["stamp"]))]

@@ -300,6 +300,7 @@ _FAILURE: dict[str, Read] = {
     "rc": _code,
     "stderr": _SENTENCE,
     "absent": _flag,
+    "good": _stamp,
 }
 _IDENTITY: dict[str, Read] = {
     "base": _NAME,

@@ -273,8 +273,10 @@ def failure_lines(failures: Iterable[Failure]) -> list[dict[str, Any]]:
         {
             "host": failure.host,
             "delegate": failure.delegate,
+            "title": failure.title,
             "kind": "recorded" if failure.kind == RECORDED else failure.kind,
             "message": failure.headline,
+            "good": failure.good,
             "follows": list(failure.follows),
             "task": failure.place.name,
             "path": failure.place.path,

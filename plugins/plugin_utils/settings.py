@@ -17,7 +17,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
 
 from ..module_utils.errors import InvalidInput
-from ..module_utils.items import nearest, parse_keep
+from ..module_utils.items import CATEGORIES, nearest, parse_keep
 from ..module_utils.priority import ionice_words
 from .quantities import parse_duration, parse_rate, parse_size
 from .secrecy import UNQUOTED, quoted
@@ -279,7 +279,9 @@ def _full_every(value: int) -> int:
 def _discover(value: Mapping[str, Any]) -> dict[str, str]:
     for kind, folder in value.items():
         if kind not in DISCOVERABLE:
-            raise InvalidInput(f"kind {kind!r} cannot be discovered, {nearest(str(kind), DISCOVERABLE)}")
+            raise InvalidInput(
+                f"kind {kind!r} cannot be discovered, {nearest(str(kind), DISCOVERABLE, DISCOVERABLE if kind in CATEGORIES else ())}"
+            )
         if not isinstance(folder, str) or not os.path.isabs(folder) or "\0" in folder:
             raise InvalidInput(f"the folder of {kind}, {quoted(folder)}, is not an absolute path")
     return {kind: os.path.normpath(folder) for kind, folder in value.items()}

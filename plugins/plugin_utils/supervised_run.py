@@ -20,7 +20,7 @@ from typing import Any
 from ..module_utils.errors import InvalidInput
 from ..module_utils.visible import visible
 from . import mail_delivery, playbook_run, supervision
-from .failure_report import redacted
+from .failure_report import redacted, titles, together
 from .inventory_files import syntax_errors
 from .mail_delivery import Told
 from .mail_settings import user_name
@@ -257,7 +257,7 @@ class SupervisedRun:
             }
         )
         if verdict.state != GOOD:
-            lines = [f"{failure.title}: {failure.headline}" for failure in failures]
+            lines = [f"{titles(group)}: {group[0].headline}" for group in together(failures)]
             if told:
                 lines = [verdict.message] if verdict.message else []
             _say_failure(str(result["playbook"]), verdict, lines, str(run.folder / LOG), mailed)

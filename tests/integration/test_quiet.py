@@ -101,5 +101,7 @@ def test_one_cause_is_one_failure_on_the_terminal_and_in_the_mail(site: Site) ->
             assert [sum(cause in line for line in told) for told in (lines, text.splitlines()[1:])] == [1, 1]
             follows = f"so on {source}, cms01, sdu: check: expecting 1 tarball for {name} of {source} on "
             assert [sum(follows in line for line in told) for told in (lines, text.splitlines()[1:])] == [1, 1]
+    for told in (lines, text.splitlines()):
+        assert sum(line.strip() == "no good copy there" for line in told) == 6, told
     assert "nothing could be verified" not in f"{lines}{text}"
     assert len(lines) <= MOST

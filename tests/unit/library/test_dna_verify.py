@@ -289,3 +289,14 @@ def test_given_paths_are_read_within_the_limit_and_at_the_priority(
     assert "took longer than its limit of 0 s and was ended" in reasons(result)[0]
     assert result["match"] == []
     assert lowered == [(7, "")]
+
+
+def test_damaged_tarball_says_when_there_last_was_a_good_copy(tmp_path: Path) -> None:
+    base = marked(tmp_path / "dayabay")
+    put(base, "svn/dybsvn/2013/05/09/104701/dybsvn-1.tar")
+    damaged = put(base, f"svn/dybsvn/{STAMP}/dybsvn-2.tar")
+    damaged.write_bytes(b"A TARBALL")
+    result = run_module("dna_verify", base=str(base), day=DAY, fail=False)
+    assert [entry["good"] for entry in result["failures"]] == ["2013/05/09/104701"]
+    alone = run_module("dna_verify", path=[str(damaged)], fail=False)
+    assert "good" not in alone["failures"][0]

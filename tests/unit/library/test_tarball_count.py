@@ -139,7 +139,7 @@ def test_one_too_many_is_a_failure(base: Path) -> None:
     ("relpath", "why"),
     [
         (f"svn/dybaux/{STAMP}/dybaux-1.tar.gz", "svn/dybaux is no item"),
-        (f"svn/dybsvnextra/{STAMP}/dybsvnextra-1.tar.gz", "svn/dybsvnextra is no item; did you mean 'dybsvn'?"),
+        (f"svn/dybsvnextra/{STAMP}/dybsvnextra-1.tar.gz", "svn/dybsvnextra is no item; known are dybsvn, svnsetup"),
         (f"unknown/zzz/{STAMP}/zzz.tar", "unknown/zzz is no item; known are dybsvn, svnsetup"),
         (f"svn/dybsvn/{STAMP}/dybaux-5.tar.gz", "its name does not belong to svn/dybsvn"),
         (f"svn/dybsvn/{STAMP}/dybsvnextra-1.tar.gz", "its name does not belong to svn/dybsvn"),
@@ -412,3 +412,27 @@ def test_a_proof_of_what_does_not_count_proves_nothing(base: Path) -> None:
     (base / f"{path}.proof").write_text(json.dumps(proof))
     told = reasons(count(base, {"dybsvn": 2, "svnsetup": 1}, proof_age=3600.0, stamp=STAMP, clock=LATER))
     assert sum("was never proved to restore" in reason for reason in told) == 3
+
+
+def test_item_that_has_its_tarball_is_not_meant_by_another(base: Path) -> None:
+    put(base, f"svn/dybsvm/{STAMP}/dybsvm-1.tar.gz")
+    items = ["svn/dybsvn", "tracs/dybsvn", "folders/svnsetup"]
+    assert "did you mean" not in count(base, items=items)["msg"]
+    for suffix in ("", ".dna"):
+        (base / f"svn/dybsvn/{STAMP}/dybsvn-20496.tar.gz{suffix}").unlink()
+    assert "svn/dybsvm is no item; did you mean 'dybsvn'?" in count(base, items=items)["msg"]
+    assert "svn/dybsvm is no item; did you mean 'dybsvn'?" in count(base)["msg"]
+
+
+def test_miss_says_when_there_last_was_a_good_copy(base: Path) -> None:
+    put(base, f"tracs/dybsvn/{OTHER}/dybsvn.tar.gz")
+    (base / f"tracs/dybsvn/{STAMP}/dybsvn.tar.gz.dna").unlink()
+    (base / f"folders/svnsetup/{STAMP}/svnsetup.tar.gz").unlink()
+    (base / f"folders/svnsetup/{STAMP}/svnsetup.tar.gz.dna").unlink()
+    items = ["svn/dybsvn", "tracs/dybsvn", "folders/svnsetup"]
+    result = count(base, items=items, stamp=LATER, clock=LATER, fail=False)
+    assert {entry["name"]: entry["good"] for entry in result["failures"]} == {"dybsvn": OTHER, "svnsetup": ""}
+    put(base, f"svn/old/{OTHER}/old.tar")
+    put(base, f"svn/old/{STAMP}/old.tar")  # is no item
+    (entry,) = [entry for entry in count(base, items=items)["failures"] if entry["name"] == "old"]
+    assert "good" not in entry

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -216,6 +217,34 @@ def test_a_kernel_that_does_not_confine_is_told_and_nothing_is_proved(
     )
     result = drill(base, names=["svn/thing"])
     assert "the kernel does not allow namespaces" in result["msg"] and "none runs unconfined" in result["msg"]
+
+
+@needs_root
+def test_root_who_may_not_make_namespaces_is_told_so_once(base: Path) -> None:
+    code = (
+        "import json, sys; from helpers.original_trees import run_module; "
+        "calls = [run_module('tarball_drill', check=check, base=sys.argv[1]) for check in (True, False)]; print(json.dumps(calls))"
+    )
+    command = [
+        "setpriv",
+        "--bounding-set",
+        "-sys_admin",
+        "--inh-caps",
+        "-sys_admin",
+        sys.executable,
+        "-c",
+        code,
+        str(base),
+    ]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=300, check=True)
+    for result in json.loads(done.stdout):
+        (failure,) = result["failures"]
+        assert failure["reason"].startswith(
+            "the kernel does not allow namespaces: Operation not permitted; no proof was run"
+        )
+        assert (failure["name"], failure["relpath"], result["proved"]) == ("", "", [])
+        assert "exit code" not in failure["reason"]
 
 
 @needs_root

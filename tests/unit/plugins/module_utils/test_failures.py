@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.original_trees import STAMP, bound_by_modes, link, marked, put
 
 from ansible_collections.altbackup.core.plugins.module_utils import failures
 from ansible_collections.altbackup.core.plugins.module_utils.errors import BaseUnusable, ToolFailed
@@ -70,3 +72,74 @@ def test_what_could_not_be_done_is_one_failure_with_the_same_keys(error: Excepti
     assert result["match"] == []
     assert [entry["reason"] for entry in result["failures"]] == ["no marker"]
     assert failures.attempt("check", {"match": []}, lambda: {"match": ["x"]}) == {"match": ["x"]}
+
+
+OLDER, OLD = "2013/05/08/104701", "2013/05/09/104701"
+NAME = "dybsvn.tar"
+
+
+def told(base: Path, *entries: dict[str, Any], **more: Any) -> list[Any]:
+    """Return what is told of good copies with failures of a tree, None where that is nothing."""
+    result = {"failures": list(entries), **{key: more.pop(key) for key in ("relpaths", "unexpected") if key in more}}
+    failures.with_good(result, {"base": str(base), "stamp": STAMP, "clock": STAMP, **more})
+    return [entry.get("good") for entry in result["failures"]]
+
+
+def about(key: str = "svn/dybsvn", relpath: str = "") -> dict[str, Any]:
+    """Return a failure."""
+    return failures.failure("check", "bad", key="" if relpath else key, relpath=relpath)
+
+
+def test_failure_of_an_item_says_when_it_last_had_a_good_copy_in_this_tree(tmp_path: Path) -> None:
+    base = marked(tmp_path / "dayabay")
+    put(base, f"svn/dybsvn/{OLD}/{NAME}")
+    put(base, "svn/dybsvn/2099/01/01/000000/dybsvn.tar")  # of a time that has not come
+    assert told(base, about(), about("tracs/dybsvn")) == [OLD, ""]
+
+
+def test_tarball_that_is_bad_itself_is_no_good_copy_nor_are_the_days_that_share_its_bytes(tmp_path: Path) -> None:
+    base = marked(tmp_path / "dayabay")
+    put(base, f"svn/dybsvn/{OLDER}/{NAME}")
+    put(base, f"svn/dybsvn/{OLD}/{NAME}")
+    link(base, f"svn/dybsvn/{OLD}/{NAME}", f"svn/dybsvn/{STAMP}/{NAME}")
+    assert told(base, about()) == [STAMP]
+    assert told(base, about(relpath=f"svn/dybsvn/{STAMP}/{NAME}")) == [OLDER]
+    # what lacks its sidecar alone says nothing of the bytes
+    (base / f"svn/dybsvn/{STAMP}/{NAME}.dna").unlink()
+    assert told(base, about(relpath=f"svn/dybsvn/{STAMP}/{NAME}")) == [OLD]
+
+
+def test_count_by_name_alone_is_about_the_items_that_are_missing(tmp_path: Path) -> None:
+    base = marked(tmp_path / "dayabay")
+    for key, stamp in (("svn/x", STAMP), ("tracs/x", OLD), ("folders/x", OLDER)):
+        put(base, f"{key}/{stamp}/x.tar")
+    entry = about("/x")
+    items = ["svn/x", "tracs/x"]
+    assert told(base, entry, items=items, relpaths={"x": [f"svn/x/{STAMP}/x.tar"]}) == [OLD]
+    assert told(base, about("/x"), items=[*items, "git/x"]) == [""]
+    assert told(base, about("/x")) == [OLDER]
+    assert told(base, about("/y")) == [None]
+
+
+def test_good_copy_is_not_told_where_it_is_not_known(tmp_path: Path) -> None:
+    base = marked(tmp_path / "dayabay")
+    put(base, f"svn/dybsvn/{OLD}/{NAME}")
+    elsewhere = {**about(), "delegate": "cms01"}
+    strange = about(relpath="folders/y.txt/2013")
+    assert (
+        told(base, elsewhere, failures.failure("check", "all of it"), strange, unexpected=[strange["relpath"]])
+        == [None] * 3
+    )
+    assert told(base, about("../x"), about("svn/.."), about("svn/x\0")) == [None] * 3
+    assert told(tmp_path / "missing", about()) == [None]
+    assert told(base, about(), timezone="Nowhere/Land", stamp="") == [None]
+    with bound_by_modes():
+        (base / "svn/dybsvn/2013").chmod(0)
+        assert told(base, about(), about("tracs/dybsvn")) == [None, ""]
+        (base / "svn/dybsvn/2013").chmod(0o755)
+
+
+def test_result_without_failures_or_of_no_tree_is_left_as_it_is(tmp_path: Path) -> None:
+    assert failures.with_good({"failures": []}, {"base": str(tmp_path)}) == {"failures": []}
+    entry = about()
+    assert failures.with_good({"failures": [entry]}, {"path": ["/x"]}) == {"failures": [entry]}

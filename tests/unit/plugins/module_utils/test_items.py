@@ -150,6 +150,23 @@ def test_unknown_word_brings_the_nearest_or_some(word: str, known: tuple[str, ..
     assert items.nearest(word, known).endswith(hint)
 
 
+@pytest.mark.parametrize(
+    ("word", "known", "right", "hint"),
+    [
+        ("conf", ["conf"], (), "no other one is known"),
+        ("conf", [], (), "no other one is known"),
+        ("conf", ["conf", "config"], (), "did you mean 'config'?"),
+        ("conf", ["confs", "config"], ["confs"], "did you mean 'config'?"),
+        ("conf", ["confs"], {"confs": 1}, "known are confs"),
+        ("dayabay/svn/conf", ["dayabay/svn/apache"], (), "known are dayabay/svn/apache"),
+        ("dayabay/svn/conf", ["dayabay/svn/config"], (), "did you mean 'dayabay/svn/config'?"),
+        ("dayabay/svm/conf", ["dayabay/svn/conf"], (), "did you mean 'dayabay/svn/conf'?"),
+    ],
+)
+def test_no_hint_is_at_what_is_right(word: str, known: list[str], right: Any, hint: str) -> None:
+    assert items.nearest(word, known, right) == hint
+
+
 def test_of_items_with_one_identity_none_is_good(tmp_path: Path) -> None:
     one, two = {**GOOD, "path": "/a"}, {**GOOD, "path": "/b"}
     other = {**GOOD, "kind": "svn"}

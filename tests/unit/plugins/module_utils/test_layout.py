@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from helpers.original_trees import DAY, STAMP, bound_by_modes, link, marked, ori
 
 from ansible_collections.altbackup.core.plugins.module_utils import layout
 from ansible_collections.altbackup.core.plugins.module_utils.errors import BaseUnusable, InvalidInput
+from ansible_collections.altbackup.core.plugins.module_utils.sidecar import parse
 
 OTHER = "2013/05/09/104701"
 
@@ -302,3 +304,52 @@ def test_folder_that_cannot_be_read_never_passes_for_an_empty_one(
 )
 def test_odd_bytes_are_shown(text: str, shown: str) -> None:
     assert layout.printable(text) == shown
+
+
+def test_newest_good_tarball_of_an_item_is_found_without_reading_any(tmp_path: Path) -> None:
+    base = marked(tmp_path / "backup")
+    tree = layout.open_tree(str(base))
+    assert layout.newest_verified(tree, "svn/dybsvn") == ""  # nothing there
+    put(base, f"svn/dybsvn/{OTHER}/dybsvn-1.tar")
+    put(base, f"svn/dybsvn/{STAMP}/dybsvn-2.tar")
+    put(base, "svn/dybsvn/2013/05/11/000000/dybsvn-3.tar", dna=None)
+    put(base, "svn/dybsvn/2013/05/12/000000/dybsvn-3.tar", dna="{'dig': '%032d', 'size': 1}" % 0)
+    put(base, "svn/dybsvn/2013/05/13/000000/other.tar")
+    (base / "svn/dybsvn/2014").symlink_to("2013")
+    (base / "svn/dybsvn/last").symlink_to(OTHER)
+    (base / "svn/dybsvn/2013/05/11/000000/x").mkdir()
+    assert layout.newest_verified(tree, "svn/dybsvn") == STAMP
+    assert layout.newest_verified(tree, "svn/dybsvn", latest=STAMP) == STAMP
+    assert layout.newest_verified(tree, "svn/dybsvn", latest="2013/05/10/104700") == OTHER
+    status = (base / f"svn/dybsvn/{STAMP}/dybsvn-2.tar").stat()
+    assert layout.newest_verified(tree, "svn/dybsvn", without={(status.st_dev, status.st_ino)}) == OTHER
+    assert layout.newest_verified(tree, "tracs/dybsvn") == ""
+
+
+def test_differential_without_its_full_tarball_is_no_good_copy(tmp_path: Path) -> None:
+    base = marked(tmp_path / "backup")
+    full = put(base, f"svn/dybsvn/{OTHER}/dybsvn-1.tar", b"full")
+    dig = parse(Path(f"{full}.dna").read_text()).dig
+    dna = json.dumps({"dig": "0" * 64, "size": 4, "alg": "sha256", "base": f"{OTHER}/dybsvn-1.tar", "base_dig": dig})
+    put(base, f"svn/dybsvn/{STAMP}/dybsvn-2.diff.tar", b"more", dna)
+    tree = layout.open_tree(str(base))
+    assert layout.newest_verified(tree, "svn/dybsvn") == STAMP
+    full.write_bytes(b"longer")
+    assert layout.newest_verified(tree, "svn/dybsvn") == ""
+    full.unlink()
+    assert layout.newest_verified(tree, "svn/dybsvn") == ""
+
+
+def test_newest_good_tarball_is_not_guessed_where_a_newer_folder_cannot_be_read(tmp_path: Path) -> None:
+    base = marked(tmp_path / "backup")
+    put(base, f"svn/dybsvn/{OTHER}/dybsvn-1.tar")
+    put(base, f"svn/dybsvn/{STAMP}/dybsvn-2.tar")
+    tree = layout.open_tree(str(base))
+    with bound_by_modes():
+        (base / "svn/dybsvn/2013/05/10").chmod(0)
+        with pytest.raises(BaseUnusable, match="cannot read folder"):
+            layout.newest_verified(tree, "svn/dybsvn")
+        (base / "svn/dybsvn/2013/05/10").chmod(0o755)
+        (base / "svn/dybsvn/2013/05/09").chmod(0)  # is older, and not looked at
+        assert layout.newest_verified(tree, "svn/dybsvn") == STAMP
+        (base / "svn/dybsvn/2013/05/09").chmod(0o755)

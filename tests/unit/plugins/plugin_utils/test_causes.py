@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.altbackup.core.plugins.plugin_utils import outcomes
-from ansible_collections.altbackup.core.plugins.plugin_utils.causes import by_cause, following_lines
+from ansible_collections.altbackup.core.plugins.plugin_utils.causes import by_cause, following_lines, good_copy, titled
 
 
 def entry(stage: str, item: str = "", target: str = "", *, absent: bool = False, **more: Any) -> dict[str, Any]:
@@ -97,3 +97,68 @@ def test_every_failure_is_told_once() -> None:
     failures = [DUMP, SEND, miss("a"), miss("a", "sdu"), miss("b", "sdu"), miss("c", "cms01"), entry("purge")]
     told = [entry for cause, following in by_cause(failures) for entry in (cause, *following)]
     assert sorted(map(id, told)) == sorted(map(id, failures))
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"good": "2026/11/27/013000"}, "last good copy there: 2026/11/27 01:30:00"),
+        ({"good": ""}, "no good copy there"),
+        ({}, ""),
+        *(({"good": lie}, "") for lie in (None, 5, ["2026/11/27/013000"], "yesterday", "2026/11/27/013000\n", "2026/99/27/013000")),
+    ],
+)  # fmt: skip
+def test_good_copy_is_told_as_a_person_reads_it(told: dict[str, Any], said: str) -> None:
+    assert good_copy({**DUMP, **told}) == said
+
+
+def test_good_copy_is_told_of_the_cause_and_of_each_node_on_which_something_follows() -> None:
+    goods = {"": "2026/11/27/013000", "cms01": "2026/11/27/013000", "sdu": ""}
+    follows = [{**miss("a", target), "good": good} for target, good in goods.items()]
+    said = "check: expecting 1 tarball for a of dayabay but got 0"
+    assert following_lines(follows) == [
+        f"so on dayabay, cms01: {said}; last good copy there: 2026/11/27 01:30:00",
+        f"so on sdu: {said}; no good copy there",
+    ]
+    text = outcomes.report([{**DUMP, "good": ""}, *follows[:1]])
+    assert text.splitlines()[2] == "    no good copy there"
+
+
+@pytest.mark.parametrize(
+    ("places", "line"),
+    [
+        (["dayabay"], "dayabay"),
+        (["dayabay", "lingao", "dayabay"], "dayabay, lingao"),
+        (["dayabay -> cms01", "lingao -> cms01"], "dayabay, lingao -> cms01"),
+        (["cms01", "dayabay -> cms01", "dayabay -> sdu"], "cms01; dayabay -> cms01; dayabay -> sdu"),
+        ([f"s{number} -> t" for number in range(200)], f"{', '.join(f's{number}' for number in range(100))} -> t and 100 more"),
+    ],
+)  # fmt: skip
+def test_sources_of_one_target_are_named_together(places: list[str], line: str) -> None:
+    assert titled(places) == line
+
+
+def test_what_is_wrong_with_a_targets_own_base_is_told_once_with_its_sources() -> None:
+    why = {"stage": "preflight", "reason": "base /copies has no marker\n.altbackup/"}
+    entries = [
+        {**entry("preflight", target="cms01"), **why, "node": node, "tree": f"{node} -> cms01"}
+        for node in ("dayabay", "lingao")
+    ]
+    text = outcomes.report([*entries, entry("dump", "svn/a"), {**entry("dump", "svn/a"), "reason": "another"}])
+    assert text.splitlines()[:3] == [
+        "3 failures:",
+        "  1. dayabay, lingao -> cms01: preflight: base /copies has no marker",
+        "    .altbackup/",
+    ]
+
+
+def test_good_copies_of_one_failure_on_several_nodes_are_told_for_each_where_they_differ() -> None:
+    one = entry("check", "svn/a", "cms01", good="2013/05/09/104701")
+    other = {**one, "delegate": "sdu", "tree": "dayabay -> sdu", "good": ""}
+    assert outcomes.report([one, other]).splitlines()[2:] == [
+        "    dayabay -> cms01: last good copy there: 2013/05/09 10:47:01",
+        "    dayabay -> sdu: no good copy there",
+    ]
+    assert outcomes.report([one, {**other, "good": one["good"]}]).splitlines()[2:] == [
+        "    last good copy there: 2013/05/09 10:47:01"
+    ]

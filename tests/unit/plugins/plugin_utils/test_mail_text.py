@@ -311,3 +311,27 @@ def test_specimen_says_that_it_is_a_test_and_shows_no_secret() -> None:
     assert "nothing has failed" in text_of(message)
     assert "********" in text_of(message)
     assert "swordfish" not in message.as_string()
+
+
+def test_card_says_when_its_item_last_had_a_good_copy_there() -> None:
+    good, none = "last good copy there: 2026/11/27 01:30:00", "no good copy there"
+    one = replace(FAILURE, good=good)
+    text = text_of(mail(replace(REPORT, failures=(one,), unfinished=())))
+    assert text.count(f"\n  {good}\n") == 1
+    assert good in text_of(mail(replace(REPORT, failures=(one,))), "html")
+    same = replace(REPORT, failures=(one, replace(one, host="lingao")), unfinished=())
+    assert text_of(mail(same)).count(good) == 1
+    others = replace(REPORT, failures=(one, replace(one, host="lingao", good=none), replace(one, host="sdu", good="")))
+    told = text_of(mail(others))
+    assert f"\n  dayabay -> cms01: {good}\n  lingao -> cms01: {none}\n" in told
+    assert "sdu -> cms01: \n" not in told
+
+
+def test_what_is_the_same_of_several_sources_is_one_failure() -> None:
+    one = replace(FAILURE, message="preflight: base /copies has no marker", where="dayabay -> cms01")
+    text = text_of(
+        mail(replace(REPORT, failures=(one, replace(one, host="lingao", where="lingao -> cms01")), unfinished=()))
+    )
+    assert "1 failure on 2 hosts" in text
+    assert text.count("base /copies has no marker") == 2  # the first line, and the card
+    assert "hosts: dayabay, lingao -> cms01" in text

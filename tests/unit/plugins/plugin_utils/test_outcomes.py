@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.altbackup.core.plugins.module_utils.failures import failure
 from ansible_collections.altbackup.core.plugins.module_utils.wanted import parse_wanted
 from ansible_collections.altbackup.core.plugins.plugin_utils import outcomes
 
@@ -630,3 +631,9 @@ def test_what_a_base_has_not_is_told_once_though_each_of_its_sources_looks_at_it
     lines = outcomes.summary({}, states)
     assert [line for line in lines if "exfat" in line] == [f"note: cms01: {note}"]
     assert len([line for line in lines if "another" in line]) == 2
+
+
+def test_what_is_known_of_good_copies_makes_no_second_failure_of_one() -> None:
+    told = failure("check", "is of a time that has not come", relpath="svn/x/2099/01/01/000000/x.tar")
+    states = [{"failures": [told]}, {"failures": [{**told, "good": "2013/05/09/104701"}]}, {"failures": [told]}]
+    assert outcomes.all_failures(states) == [{**told, "good": "2013/05/09/104701"}]

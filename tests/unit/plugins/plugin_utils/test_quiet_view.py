@@ -88,9 +88,16 @@ def test_what_follows_from_a_failure_is_missing_and_no_failure_of_its_stage() ->
 
 
 def test_the_end_tells_what_follows_below_its_cause() -> None:
-    failure = Failure("dayabay", "dump: no", RECORDED, follows=("so on cms01: check: missing",))
+    failure = Failure(
+        "dayabay", "dump: no", RECORDED, good="no good copy there", follows=("so on cms01: check: missing",)
+    )
     lines = [line.text for line in closing({}, {**FINE, "failures": (failure,)}, "x")]
-    assert lines == ["1 failure:", "  1. dayabay: dump: no", "     so on cms01: check: missing"]
+    assert lines == [
+        "1 failure:",
+        "  1. dayabay: dump: no",
+        "     no good copy there",
+        "     so on cms01: check: missing",
+    ]
 
 
 @pytest.mark.parametrize("role", ["unlock", "list"])
@@ -183,3 +190,30 @@ def test_tasks_of_this_collection_are_known_by_role_or_file(tmp_path: Path) -> N
 def test_a_run_that_ended_before_its_recap_is_not_called_good() -> None:
     (line,) = closing({}, {**FINE, "state": ENDED_EARLY}, "backup.yml")
     assert line.bad and line.text.startswith("backup.yml: ended early")
+
+
+def test_the_end_tells_once_what_is_the_same_of_several_hosts() -> None:
+    undefined = [
+        Failure(host, "'altbackup_x' is undefined", place=place("altbackup")) for host in ("dayabay", "lingao")
+    ]
+    base = [
+        Failure(
+            host, "preflight: base /x has no marker", RECORDED, "cms01", where=f"{host} -> cms01", follows=("a line",)
+        )
+        for host in ("dayabay", "lingao")
+    ]
+    lines = [line.text for line in closing({}, {**FINE, "failures": (*undefined, *base)}, "x")]
+    assert lines == [
+        "2 failures:",
+        "  1. dayabay, lingao: 'altbackup_x' is undefined",
+        "  2. dayabay, lingao -> cms01: preflight: base /x has no marker",
+        "     a line",
+    ]
+
+
+def test_one_cause_met_in_several_trees_of_a_host_is_one_failure_of_its_stage() -> None:
+    same = {"failures": [{"stage": "drill", "reason": "the kernel does not allow namespaces"}]}
+    trees = loop(
+        "t", *(({"node": "cms01", "source": source, "role": "target"}, same) for source in ("dayabay", "juno"))
+    )
+    assert told(QuietView(lambda: 0.0), "drill", trees) == ["dayabay: drill: 1 failed, 0.0 s"]

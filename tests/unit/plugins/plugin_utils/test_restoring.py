@@ -197,6 +197,33 @@ def test_adoption_names_items() -> None:
     )
 
 
+def test_hints_are_at_things_of_the_same_kind() -> None:
+    def reason(**more: Any) -> str:
+        (failure,) = plan_entry({**ENTRY, **more})["failures"]
+        return str(failure["reason"])
+
+    assert "'svnsetup' is no svn item of dayabay, known are dybsvn" in reason(name="svnsetup")
+    assert "'x' is no sqlite item of dayabay, no other one is known" in reason(kind="sqlite", name="x")
+    sources = {"dayabay": plan_of()["sources"]["dayabay"]}
+    for name in ("cms01", "dayabay1"):  # a target and a host are no misspelled source
+        plan = {**plan_of(restore=[{**ENTRY, "source": name}]), "sources": sources}
+        (failure,) = plan_restores(plan, [*HOSTS, "dayabay1"])["failures"]
+        assert f"{name!r} is no source of the inventory, known are dayabay" in failure["reason"]
+    adopt = ["dayabay/svn/svnsetup", "dayabai/folders/svnsetup", "dayabay/folder/svnsetup"]
+    told = [entry["reason"].rpartition("name, ")[2] for entry in plan_restores(plan_of(adopt=adopt), HOSTS)["failures"]]
+    assert told == ["known are dayabay/svn/dybsvn", *["did you mean 'dayabay/folders/svnsetup'?"] * 2]
+
+
+def test_item_of_another_kind_is_no_hint_where_a_node_has_none() -> None:
+    tree = {**found()["trees"][0], "keys": ["git/dybsvn", "svn/dybsvm", "svn/dybsvn"]}
+    nodes = {node: {"trees": [tree]} for node in ("dayabay", "cms01", "sdu")}
+    (failure,) = choose_one(order_of(), nodes)["failures"]
+    assert "has no tarball of svn/dybsvn, did you mean 'svn/dybsvm'?" in failure["reason"]
+    tree["keys"] = ["git/dybsvn"]
+    (failure,) = choose_one(order_of(), nodes)["failures"]
+    assert "has no tarball of svn/dybsvn, no other one is known" in failure["reason"]
+
+
 # Choosing
 
 
@@ -387,7 +414,7 @@ def test_what_no_node_holds_is_a_failure_that_says_why_of_each() -> None:
         "no node holds what the restore of svn/dybsvn of dayabay needs",
         "dayabay: unreachable",
         f"cms01: has no verified one: svn/dybsvn/{NEW}/dybsvn-3.tar.zst has no dna",
-        "sdu: /copies/dayabay has no tarball of svn/dybsvn, did you mean 'svn/dybsvn'?",
+        "sdu: /copies/dayabay has no tarball of svn/dybsvn, no other one is known",
     ):
         assert part in failure["reason"]
 

@@ -192,3 +192,16 @@ def test_every_key_that_a_module_documents_is_read_and_its_sample_is_good(module
 def test_every_module_is_called_by_what_reads_its_result(module: str) -> None:
     action = importlib.import_module(f"ansible_collections.altbackup.core.plugins.action.{module}")
     assert action.ActionModule is module_call.ActionModule
+
+
+@pytest.mark.parametrize(
+    "lie", ["yesterday", 5, ["x"], {"a": 1}, "2026/11/27/013000/../x", "2099/13/01/000000", "x" * (1 << 20)]
+)
+def test_lie_about_a_good_copy_changes_nothing_else_of_the_failure(lie: Any) -> None:
+    honest = {"stage": "check", "category": "svn", "name": "x", "reason": "is damaged", "good": "2026/11/27/013000"}
+    (good,) = outcomes.failures_of(of_target(failures=[honest]), "check", "dayabay")
+    lied, told = outcomes.failures_of(of_target(failures=[{**honest, "good": lie}]), "check", "dayabay")
+    assert lied == {key: value for key, value in good.items() if key != "good"}
+    assert told["reason"].startswith("said what is no result: failures entry 1 good is ")
+    (silent,) = outcomes.failures_of(of_target(failures=[{**honest, "good": ""}]), "check", "dayabay")
+    assert silent == {**good, "good": ""}

@@ -305,7 +305,7 @@ def test_what_was_purged_is_kept_in_one_form() -> None:
 
 def test_what_follows_from_a_failure_is_told_with_it_and_counts_for_none() -> None:
     collector = Collector()
-    failed = {**ENTRY, "stage": "dump", "reason": "unreadable"}
+    failed = {**ENTRY, "stage": "dump", "reason": "unreadable", "good": "2026/11/27/013000"}
     missing = {**ENTRY, "category": "", "reason": "expecting 1 tarball but got 0", "absent": True}
     collector.ok("dayabay", TASK, {"failures": [failed]})
     collector.ok("dayabay", replace(TASK, uuid="2"), {"failures": [missing]})
@@ -314,4 +314,5 @@ def test_what_follows_from_a_failure_is_told_with_it_and_counts_for_none() -> No
     collector.ok("dayabay", replace(TASK, uuid="3"), {"results": results})
     (failure,) = collector.finish({"dayabay": {"ok": 3}})["failures"]
     assert failure.message == "dump of svn/dybsvn: unreadable"
+    assert failure.good == "last good copy there: 2026/11/27 01:30:00"
     assert failure.follows == ("so on dayabay, cms01, sdu: check: expecting 1 tarball but got 0",)

@@ -186,7 +186,7 @@ def test_values_get_their_type(name: str, value: object, expected: object) -> No
         ("altbackup_transport", "carry", "is not one of push, pull"),
         ("altbackup_transport", ["push"], "is not one of push, pull"),
         ("altbackup_discover", {"svm": "/x"}, "did you mean 'svn'"),
-        ("altbackup_discover", {"folder": "/x"}, "cannot be discovered"),
+        ("altbackup_discover", {"folder": "/x"}, "cannot be discovered, known are svn, trac, git"),
         ("altbackup_discover", {"svn": "x"}, "is not an absolute path"),
         ("altbackup_discover", "/x", "is not a mapping"),
         ("altbackup_ssh_args", "-o 'x", "cannot be split into words"),
