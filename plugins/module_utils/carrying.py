@@ -22,6 +22,7 @@ from .opened import require_kept, require_own
 from .processes import Deadline, inherited
 from .publish import remove_folder
 from .transfer import PARTIAL, Peer, carry
+from .units import told_apart
 
 _ATTEMPTS = 3
 _CUT = (10, 12, 30, 35, 255)
@@ -96,8 +97,9 @@ def _spool(folder: str, size: int, notes: list[str]) -> Iterator[str]:
         notes += _remove_abandoned(folder)
         free = shutil.disk_usage(folder).free
         if size > free:
+            needed, left = told_apart(size, free)
             raise AltbackupError(
-                f"{size} bytes are needed below {folder} on the controller, through which they travel, but only {free} are free"
+                f"{needed} are needed below {folder} on the controller, through which they travel, but only {left} are free"
             )
         path = tempfile.mkdtemp(prefix=TEMPORARY, dir=folder)
         held = contextlib.ExitStack()

@@ -23,6 +23,7 @@ from .sandbox import Sandbox
 from .seeing import is_folder, is_there
 from .sidecar import parse, serialize
 from .stamps import Moment
+from .units import readable, told_apart
 
 _PROOF_KEYS = ("dig", "size", "alg", "stamp", "kind", "when", "seconds", "facts", "versions", "notes")
 
@@ -60,9 +61,10 @@ def make_away(base: str, size: int, run: Run | None, *, check_mode: bool = False
     notes = [] if check_mode else _remove_left(base, run)
     free = shutil.disk_usage(folder).free
     if size > free - MARGIN:
+        needed, left = told_apart(size, free)
         raise AltbackupError(
-            f"the tarballs to drill have {size} bytes, but {free} are free in {folder}: they were not brought there. "
-            "A smaller altbackup_drill_share takes fewer at a time"
+            f"the tarballs to drill have {needed}, but {left} are free in {folder}, of which {readable(MARGIN)} stay free: they were not "
+            "brought there. A smaller altbackup_drill_share takes fewer at a time"
         )
     if not check_mode:
         os.mkdir(base, 0o700)

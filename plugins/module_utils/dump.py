@@ -52,6 +52,7 @@ from .readers import TEMPORARY_FOLDER, Conversation, Identity, NeedsPlace, Reade
 from .restored import require_adopted
 from .sidecar import Dna
 from .stamps import Moment, day_of, parse_stamp
+from .units import readable
 from .unpack import Judge
 from .view import Place
 
@@ -643,7 +644,7 @@ def _with_space(error: AltbackupError | OSError, tree: Tree) -> AltbackupError |
     where = "" if isinstance(error, AltbackupError) or error.filename else f"{tree.base}: "
     free = shutil.disk_usage(tree.private).free
     return AltbackupError(
-        f"{where}{explain(error)}: {free} bytes are free below {tree.base}; nothing was kept of this attempt"
+        f"{where}{explain(error)}: {readable(free)} are free below {tree.base}; nothing was kept of this attempt"
     )
 
 

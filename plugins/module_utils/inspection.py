@@ -26,6 +26,7 @@ from .processes import Deadline, find_tool
 from .publish import require_writable
 from .seeing import is_folder
 from .transfer import Peer, reach
+from .units import readable, told_apart
 from .view import open_thing
 
 _STAGE = "preflight"
@@ -309,8 +310,9 @@ def missing_space(estimates: Sequence[tuple[str, int, int]]) -> list[str]:
         free = shutil.disk_usage(open_tree(several[0][0]).private).free
         if tarballs + scratch > free:
             bases = " and ".join(entry[0] for entry in several)
+            needed, left = told_apart(tarballs + scratch, free)
             sentences.append(
-                f"{bases}: {tarballs + scratch} bytes are needed ({tarballs} for tonight's tarballs, as many as the previous ones took, "
-                f"{scratch} for scratch copies), but only {free} are free"
+                f"{bases}: {needed} are needed ({readable(tarballs)} for tonight's tarballs, as many as the previous ones took, "
+                f"{readable(scratch)} for scratch copies), but only {left} are free"
             )
     return sentences

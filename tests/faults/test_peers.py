@@ -113,7 +113,7 @@ def test_ways_and_disks_that_cannot_be_used_push(lab_site: LabSite, add_row: Cal
             "sshd of the target is down": ("dayabay -> refused", "Connection refused"),
             "target base unmounted": ("dayabay -> unmounted", "has no marker .altbackup/"),
             "read-only target": ("dayabay -> readonly", "cannot be written"),
-            "target disk full before": ("dayabay -> full", "bytes are needed"),
+            "target disk full before": ("dayabay -> full", "are needed"),
             "missing key": ("nokey -> good", "Permission denied"),
             "key with a passphrase, no agent": ("secret -> good", "Permission denied"),
         },

@@ -147,10 +147,7 @@ def test_too_little_room_is_told_with_the_numbers(tmp_path: Path) -> None:
         away = disk / ".altbackup-drill-cms01-dayabay"
         for check in (True, False):
             (reason,) = reasons(step("make", away, check=check, size=3 << 20))
-            assert (
-                reason.startswith(f"the tarballs to drill have {3 << 20} bytes, but ")
-                and f" are free in {disk}" in reason
-            )
+            assert reason.startswith("the tarballs to drill have 3.0 MiB, but ") and f" are free in {disk}" in reason
         assert not list(disk.iterdir())
         assert step("make", away, check=True, size=1 << 20)["failures"] == [] and not list(disk.iterdir())
 

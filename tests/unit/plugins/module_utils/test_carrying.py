@@ -96,7 +96,7 @@ def test_what_is_not_there_is_a_failure_and_leaves_nothing(tree: Path, remote: P
 
 def test_too_little_room_on_the_controller_is_told_with_numbers(tree: Path, remote: Path, tmp_path: Path) -> None:
     ends = Peer("cms01", str(tree), "there"), Peer("fresh", str(tmp_path), "there")
-    with pytest.raises(AltbackupError, match=rf"{1 << 60} bytes are needed below .* on the controller"):
+    with pytest.raises(AltbackupError, match=r"1.0 EiB are needed below .* on the controller"):
         bring(*ends, RELPATHS, 1 << 60, Deadline(60), str(tmp_path / "spool"))
     assert not (tmp_path / "calls").exists()
 

@@ -77,7 +77,7 @@ def test_too_little_space_names_needed_and_free(base: Path, tmp_path: Path, monk
     monkeypatch.setattr(inspection.shutil, "disk_usage", lambda path: usage._replace(free=1000))
     (text,) = reasons(inspection.inspect([str(base)], items=items))
     assert str(base) in text
-    assert "only 1000 are free" in text
+    assert "only 1.0 KiB are free" in text
 
 
 def test_estimate_follows_the_previous_tarballs(base: Path, small_room: None) -> None:
@@ -96,7 +96,7 @@ def test_estimate_counts_an_item_once_that_is_discovered_too(base: Path, tmp_pat
     put(base, "git/toolbox/2013/05/09/104701/toolbox.tar", bytes(700))
     item = {"kind": "git", "name": "toolbox", "path": str(tmp_path / "shelf" / "toolbox.git")}
     (text,) = reasons(inspection.inspect([str(base)], items=[item], discover={"git": str(tmp_path / "shelf")}))
-    assert "1400 bytes are needed (700 for tonight's tarballs" in text
+    assert "1.4 KiB are needed (700 bytes for tonight's tarballs" in text
 
 
 def test_folder_that_cannot_be_read_is_named_and_the_node_stays_usable(base: Path, small_room: None) -> None:
