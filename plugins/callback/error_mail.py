@@ -434,9 +434,11 @@ def _clock() -> str:
     return datetime.now().astimezone().strftime("%H:%M:%S")
 
 
-def _host_variable(hostvars: Any, host: str, name: str) -> str:
+def _host_variable(hostvars: Any, host: str, name: str, *, keep: bool = False) -> str:
+    """Return a variable of a host as text, empty for one that it does not have; what is false, too, unless that is to be kept."""
     try:
-        return str(hostvars[host].get(name) or "")
+        value = hostvars[host].get(name)
+        return str(value) if keep and value is not None else str(value or "")
     except Exception:  # noqa: BLE001 # a template that cannot be evaluated, a host that is not in the inventory
         return ""
 
@@ -452,9 +454,13 @@ def _with_user(failure: Failure, hostvars: Any) -> Failure:
     host = failure.delegate or failure.host
     inventory = _host_variable(hostvars, host, "ansible_user")
     user = inventory or failure.place.user or context.CLIARGS.get("remote_user") or user_name()
-    become = failure.place.become or (
-        _host_variable(hostvars, host, "ansible_become_user") or "root"
-        if boolean(_host_variable(hostvars, host, "ansible_become") or "no", strict=False)
-        else "no"
-    )
+    become = _become(hostvars, host, failure.place.become)
     return replace(failure, place=replace(failure.place, user=user, become=become))
+
+
+def _become(hostvars: Any, host: str, of_task: str) -> str:
+    """Return as whom a host works, `no` if as who logs in; what its variables say goes before what the task says, as with Ansible."""
+    said = _host_variable(hostvars, host, "ansible_become", keep=True)
+    if not (boolean(said, strict=False) if said else of_task):
+        return "no"
+    return _host_variable(hostvars, host, "ansible_become_user") or of_task or "root"

@@ -290,3 +290,40 @@ def test_every_option_is_documented_and_refused_by_nobody_but_us() -> None:
         assert option["env"] == [{"name": f"ALTBACKUP_MAIL_{name.upper()}"}]
         assert option["type"] == "str"
         assert "choices" not in option
+
+
+@pytest.mark.parametrize(
+    ("variables", "of_task", "shown"),
+    [
+        ({"ansible_become": True}, {}, "root"),
+        ({"ansible_become": "yes"}, {}, "root"),
+        ({"ansible_become": "true", "ansible_become_user": "scm"}, {}, "scm"),
+        ({}, {}, "no"),
+        ({"ansible_become": False}, {}, "no"),
+        ({"ansible_become": "no", "ansible_become_user": "scm"}, {}, "no"),
+        ({"ansible_become_user": "scm"}, {}, "no"),
+        # the variables of a host go before what the task says
+        ({}, {"become": True}, "root"),
+        ({}, {"become": True, "become_user": "www"}, "www"),
+        ({"ansible_become": False}, {"become": True}, "no"),
+        ({"ansible_become_user": "scm"}, {"become": True, "become_user": "www"}, "scm"),
+    ],
+)
+def test_card_says_as_whom_a_host_works_also_where_a_variable_says_it(
+    callback: Any, server: MailServer, variables: dict[str, Any], of_task: dict[str, Any], shown: str
+) -> None:
+    callback.v2_playbook_on_start(SimpleNamespace(_file_name="/x/play.yml", get_plays=lambda: [Play()]))
+    callback.v2_playbook_on_play_start(Play({"hostvars": {"a": variables, "b": {"ansible_become_user": "other"}}}))
+    callback.v2_runner_on_failed(result({"msg": "boom"}, **of_task))
+    callback.v2_playbook_on_stats(stats(a={"failures": 1}))
+    assert f"\n  become: {shown}\n" in text_of(server.messages()[0])
+
+
+def test_card_says_as_whom_a_delegate_works(callback: Any, server: MailServer) -> None:
+    hostvars = {"a": {"ansible_become": True}, "b": {"ansible_become": True, "ansible_become_user": "keeper"}}
+    callback.v2_playbook_on_start(SimpleNamespace(_file_name="/x/play.yml", get_plays=lambda: [Play()]))
+    callback.v2_playbook_on_play_start(Play({"hostvars": hostvars}))
+    noted = {"failures": [{"stage": "check", "reason": "is damaged", "delegate": "b"}]}
+    callback.v2_runner_on_ok(result(noted))
+    callback.v2_playbook_on_stats(stats(a={"failures": 1}))
+    assert "\n  become: keeper\n" in text_of(server.messages()[0])
