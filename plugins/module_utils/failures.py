@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from .answering import SECONDS, silent
 from .errors import AltbackupError, ToolFailed
 from .layout import Tree, newest_verified, open_tree, plain_status, printable, read_state
 from .stamps import MOMENT, moment_of
@@ -65,12 +66,14 @@ def with_good(result: dict[str, Any], options: Mapping[str, Any]) -> dict[str, A
     """Given what a module found, and its parameters, return it with the stamp of the last good copy of the item in each failure.
 
     That is `good`: of the newest tarball in the tree `base` that its sidecar vouches for, and of whose bytes no failure is, empty if there is
-    none. It is left out where it is not known, where the failure is about another node or what is no item, and of a folder that cannot be read.
+    none. It is left out where it is not known, where the failure is about another node or what is no item, and of a folder that cannot be read
+    or does not answer.
     """
-    if not result.get("failures") or not options.get("base"):
+    base = str(options.get("base") or "")
+    if not base or not any(entry["name"] for entry in result.get("failures") or ()) or silent([base], SECONDS):
         return result
     with contextlib.suppress(AltbackupError, OSError):
-        tree = open_tree(str(options["base"]))
+        tree = open_tree(base)
         latest = moment_of({**{name: MOMENT[name]["default"] for name in MOMENT}, **options}).latest
         bad = _bad_inodes(tree, [entry["relpath"] for entry in result["failures"]])
         known: dict[str, str] = {}
