@@ -390,6 +390,7 @@ make_readable() {
     while [ $((($1 + unit / 2) / unit)) -ge 1000 ] && [ "$units" != P ]; do
         unit=$((unit * 1024)) units=${units#* }
     done
+    # shellcheck disable=SC2017 # a product of large sizes would not fit
     if [ $(($1 / unit * 1000 + $1 % unit * 1000 / unit)) -lt 9995 ]; then
         tenths=$(($1 / unit * 10 + ($1 % unit * 10 + unit / 2) / unit))
         shown=$((tenths / 10)).$((tenths % 10))
