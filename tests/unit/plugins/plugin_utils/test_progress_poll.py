@@ -130,13 +130,13 @@ def test_a_look_that_never_ends_holds_up_nobody(
     tmp_path: Path, shown: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress_poll, "_PATIENCE", 0.01)
-    action, over = Action(tmp_path), threading.Event()
+    action, over, others = Action(tmp_path), threading.Event(), set(threading.enumerate())
     action.answer = lambda: {"rc": 0, "stdout": ENTRY} if over.wait(60) else {}
     with progress_poll.shown_while(action, "dayabay"):
         assert wait_until(lambda: bool(action.looks))
     assert not over.is_set()
     over.set()
-    assert wait_until(lambda: threading.active_count() == 1 or not any(t.daemon for t in threading.enumerate()))
+    assert wait_until(lambda: set(threading.enumerate()) <= others)
     assert shown == []  # the stage has ended meanwhile
 
 
