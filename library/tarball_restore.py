@@ -18,7 +18,7 @@ description:
   - What stands at the destination is left alone, and that is a failure, unless it is to be moved aside.
   - A marker beside what was restored keeps it from being dumped, until M(altbackup.core.restore_adopt) removes it. With O(member) there is one only
     where that makes an item of this host doubtful, beside that item; see RV(marked).
-  - What the same order restored there before, and nobody changed since, is RV(done): nothing is changed, whatever O(replace) says.
+  - What the same order restored there before, and nobody changed since, is RV(done), and nothing is changed, whatever O(replace) says.
   - A killed call leaves what stood there or the new thing, whole. The next call removes what else is left, and reports it.
 requirements:
   - GNU tar, C(zstd) or C(gzip); C(svnadmin) for kind V(svn), C(git) for kind V(git)

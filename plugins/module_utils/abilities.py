@@ -116,15 +116,15 @@ def keeps_owners(folder: str) -> bool:
 def describe_base(tree: Tree, *, trying: bool) -> str:
     """Given a tree, return what a person should know of its file system, in one sentence; nothing where it has all.
 
-    Without `trying` nothing is written, and what its type tells is said. Raise OSError.
+    Without `trying` nothing is written, and what its type tells is said; so it is for types of which it is known that they have all. Raise OSError.
     """
     kind = file_system(tree.private)
-    if trying:
+    if kind in _ABLE:
+        found = None
+    elif trying:
         found = probe(tree)
     elif kind in _BARE:
         found = Abilities(False, False, stat.S_IMODE(os.stat(tree.private).st_mode))
-    elif kind in _ABLE:
-        found = None
     else:
         return f"{tree.base}: whether its file system ({kind or 'of unknown type'}) has links and keeps modes is found out by a run that may write"
     lacks = _lacks(found) if found is not None else []

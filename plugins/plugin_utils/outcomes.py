@@ -512,11 +512,12 @@ def _what(entry: Mapping[str, Any]) -> str:
 def report(failures: Sequence[Mapping[str, Any]]) -> str:
     """Given all failures of a run, return one message that lists them, never the first alone, each with what follows from it.
 
-    What is the same of several nodes is one, with their names.
+    What is the same of several nodes is one, with their names, unless it is of an item: each copy of that is a thing of its own.
     """
-    groups: dict[tuple[str, str], list[tuple[Mapping[str, Any], list[Mapping[str, Any]]]]] = {}
+    groups: dict[tuple[str, str, str], list[tuple[Mapping[str, Any], list[Mapping[str, Any]]]]] = {}
     for entry, following in by_cause(failures):
-        groups.setdefault((_what(entry), str(entry["reason"])), []).append((entry, following))
+        copy = _where(entry) if entry.get("name") else ""
+        groups.setdefault((_what(entry), str(entry["reason"]), copy), []).append((entry, following))
     lines = [
         "\n".join(
             [
@@ -525,7 +526,7 @@ def report(failures: Sequence[Mapping[str, Any]]) -> str:
                 *map(visible, following_lines([entry for _, following in group for entry in following])),
             ]
         ).replace("\n", "\n    ")
-        for (what, reason), group in groups.items()
+        for (what, reason, _), group in groups.items()
     ]
     return "\n".join(
         [
