@@ -26,14 +26,12 @@ def look_of(folder: int, name: str) -> str:
 
     It sees inode, type, mode, owner, size and times of each, and no content. Of the top it leaves out what a rename changes.
     """
-    total = 0
+    total = 0  # a sum, as folders tell their entries in any order
     for path, status in _all_below(folder, os.fsencode(name)):
         seen = (status.st_ino, status.st_mode, status.st_uid, status.st_gid, status.st_size, status.st_mtime_ns)
         changed = status.st_ctime_ns if path else 0
         line = path + b"\0" + repr((*seen, changed)).encode()
-        total += int.from_bytes(
-            hashlib.sha256(line).digest(), "big"
-        )  # a sum, as folders tell their entries in any order
+        total += int.from_bytes(hashlib.sha256(line).digest(), "big")
     return f"{total % (1 << 256):064x}"
 
 

@@ -15,6 +15,7 @@ from .errors import AltbackupError, InvalidInput
 from .failures import explain, failure
 from .items import CATEGORIES, decode_name, encode_name, nearest, parse_item
 from .layout import RESTORED, TEMPORARY, open_tree, printable, scan
+from .paths import is_within
 from .processes import Deadline
 from .publish import read_record
 from .seeing import is_folder
@@ -180,7 +181,7 @@ def _lost(kind: str, folder: str, relative: str, base: str, stored: Mapping[str,
     """Given a path at and below which there is no repository, return a failure for each that was backed up from there."""
     failures = []
     for place, name in sorted(stored.items()):
-        if place != relative and not place.startswith(f"{relative}/"):
+        if not is_within(place, relative):
             continue
         key, path = f"{CATEGORIES[kind]}/{name}", os.path.normpath(os.path.join(folder, place))
         tree = open_tree(base)

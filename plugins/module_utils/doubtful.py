@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import kind_git, kind_svn
+from .paths import is_within
 
 _LOOKS_LIKE = {"svn": kind_svn.looks_like, "git": kind_git.looks_like}
 _PARTS_OF_A_DATABASE = ("", "-wal", "-shm", "-journal")
@@ -33,11 +34,6 @@ def marked_path(
         return destination
     in_folder = any(kind == "folder" and is_within(place, _real(path)) for kind, path in known)
     return "" if member or in_folder else destination
-
-
-def is_within(path: str, above: str) -> bool:
-    """Return whether a path is another one, or below it."""
-    return path == above or path.startswith(above.rstrip("/") + "/")
 
 
 def _real(path: str) -> str:

@@ -127,15 +127,12 @@ def dump(
         groups.setdefault(item.name, []).append(item)
     predict_or_make = _predict if check_mode else _dump_item
 
-    modes = {folder: os.stat(folder).st_mode & 0o7777 for folder in (tree.private, tree.base)}
-    with Readers() as readers:
+    with _modes_kept(tree), Readers() as readers:
 
         def work(group: list[Item]) -> list[Outcome]:
             return [_guarded(predict_or_make, _Dump(item, context, form, readers)) for item in group]
 
         outcomes = [outcome for done in in_parallel(work, list(groups.values()), max(2, cores())) for outcome in done]
-    if not check_mode and any(outcome.refused for outcome in outcomes):
-        _close_private(tree, modes)
     for outcome in outcomes:
         failures += outcome.failures
         notes += outcome.notes
@@ -148,14 +145,20 @@ def dump(
     }
 
 
-def _close_private(tree: Tree, modes: Mapping[str, int]) -> None:
-    """Give a base and its private folders their modes back, through which readers without a view had to come to their scratch folders."""
-    for kind in ("tmp", "scratch", "building"):
-        for folder in (tree.private_path(kind), *_folders_in(tree.private_path(kind))):
-            if os.path.isdir(folder):
-                set_mode(folder, 0o700)
-    for path, mode in modes.items():
-        set_mode(path, mode)
+@contextlib.contextmanager
+def _modes_kept(tree: Tree) -> Iterator[None]:
+    """Give a base and its private folders their modes back after the block: readers without a view have to come to their scratch folders."""
+    modes = {folder: os.stat(folder).st_mode & 0o7777 for folder in (tree.private, tree.base)}
+    try:
+        yield
+    finally:
+        for kind in ("tmp", "scratch", "building"):
+            folders = [tree.private_path(kind), *_folders_in(tree.private_path(kind))]
+            modes = {**dict.fromkeys(filter(os.path.isdir, folders), 0o700), **modes}
+        for path, mode in modes.items():
+            with contextlib.suppress(OSError):  # of a base that is gone each item has failed
+                if os.stat(path).st_mode & 0o7777 != mode:
+                    set_mode(path, mode)
 
 
 def _folders_in(path: str) -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from .errors import InvalidInput
+from .paths import is_within
 
 _LONGEST = 4096
 _SHOWN = 120
@@ -270,7 +271,7 @@ def _require_inner(text: str, top: str) -> None:
     """Raise InvalidInput for a pattern that names the folder itself by its whole path."""
     path = text.lstrip("!")
     inner = path[len(top) :].strip("/")
-    if top == "/" or not (path == top or path.startswith(f"{top}/")) or not (inner or top.count("/") > 1):
+    if top == "/" or not is_within(path, top) or not (inner or top.count("/") > 1):
         return
     raise InvalidInput(
         f"a first slash stands for the folder itself, {top}; write {f'/{inner}' if inner else '/*'} for what lies there, "

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from .errors import InvalidInput
 from .gitignore import find_faults
+from .paths import is_within
 
 CATEGORIES = {
     "svn": "svn",
@@ -218,7 +219,7 @@ def check_outside(item: Item, base: tuple[str, str], *received: tuple[str, str])
     """
     real_path = os.path.realpath(item.path)
     for folder, real in (base, *received):
-        if real == real_path or real.startswith(real_path.rstrip("/") + "/"):
+        if is_within(real, real_path):
             if folder == base[0]:
                 raise InvalidInput(
                     f"the base {folder} lies inside its path {item.path}: "

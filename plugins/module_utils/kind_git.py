@@ -46,6 +46,7 @@ from .kinds import (
     walk,
 )
 from .layout import printable
+from .paths import is_within
 from .processes import Deadline, find_tool
 from .readers import NeedsPlace
 from .twins import set_mode
@@ -124,7 +125,7 @@ def _is_harmless(folder: str, path: str, repositories: Sequence[str]) -> bool:
 
 def _within(path: str, repositories: Sequence[str]) -> str:
     """Return a path below an item's own repository as it is below the innermost one that it is in."""
-    above = max((other for other in repositories if f"{path}/".startswith(f"{other}/")), key=len, default="")
+    above = max((other for other in repositories if is_within(path, other)), key=len, default="")
     return path[len(above) + 1 :] if above else path
 
 
@@ -169,7 +170,7 @@ def _require_alternates(objects: str, context: Context, depth: int = 0) -> None:
         if not line or line.startswith(b"#"):
             continue
         path = os.path.normpath(os.path.join(objects, os.fsdecode(line)))
-        if not any(f"{path}/".startswith(f"{place}/") for place in context.shown):
+        if not any(is_within(path, place) for place in context.shown):
             raise NeedsPlace(f"{printable(objects)} borrows from {printable(path)} (info/alternates)", path)
         if depth < _MOST_ALTERNATES:
             _require_alternates(path, context, depth + 1)

@@ -34,6 +34,7 @@ from .kinds import (
     walk,
 )
 from .layout import is_plain_file, printable
+from .paths import is_within
 from .processes import Deadline, find_tool
 from .readers import NeedsPlace
 from .sqlite_copy import as_owner_of, check_database, copy_database, open_live, uri
@@ -107,7 +108,7 @@ def _database_setting(item: Item, context: Context) -> str:
         if path in seen:
             continue
         real = os.path.realpath(path)
-        if not any(f"{real}/".startswith(f"{place}/") for place in (*context.shown, os.path.realpath(item.path))):
+        if not any(is_within(real, place) for place in (*context.shown, os.path.realpath(item.path))):
             raise NeedsPlace(f"{item.path}/conf/trac.ini inherits {printable(path)}", real, optional=True)
         if seen and not os.path.lexists(real):  # Trac itself does without
             continue
@@ -191,7 +192,7 @@ def _copy_attributes(live: str, staged: str, moving: bool) -> None:
 
 
 def _is_below_logs(path: str) -> bool:
-    return path == _LOGS or path.startswith(f"{_LOGS}/")
+    return is_within(path, _LOGS)
 
 
 def _is_log(path: str) -> bool:

@@ -17,6 +17,7 @@ from .holes import Holes
 from .items import Item
 from .layout import Tree, printable
 from .opened import walk_open
+from .paths import is_within
 from .processes import Deadline
 from .publish import make_folders, remove_folder
 from .readers import Identity, NeedsPlace
@@ -439,7 +440,7 @@ def require_inside(item: Item, context: Context, relpaths: Sequence[str], folder
     for relpath in relpaths:
         path = os.path.join(item.path, relpath)
         real = os.path.realpath(path)
-        if not any(f"{real}/".startswith(f"{place.rstrip('/')}/") for place in shown):
+        if not any(is_within(real, place) for place in shown):
             needed = os.path.dirname(real) if folders and relpath == relpaths[-1] else real
             raise NeedsPlace(f"{printable(path)} leads to {printable(real)}", needed)
 

@@ -20,6 +20,7 @@ from typing import IO, Any, Protocol
 
 from .confine import check, libc
 from .errors import DeadlineExceeded, ToolFailed, ToolMissing, naming
+from .paths import is_within
 from .units import told_apart
 
 _PACKAGES = {
@@ -90,7 +91,7 @@ def title_of(pid: int | str) -> str:
 def is_at_work_in(folder: str) -> bool:
     """Return whether a process works in a folder or has something open below it, as far as this user can see it."""
     top = os.path.realpath(folder)
-    return any(f"{path}/".startswith(f"{top}/") for path in _places())
+    return any(is_within(path, top) for path in _places())
 
 
 def _places() -> Iterator[str]:

@@ -24,6 +24,7 @@ from .git_tool import ENVIRONMENT, LISTING, OBJECT, PROMISED, References, parse_
 from .kind_trac import attachment_paths
 from .kinds import walk
 from .layout import printable
+from .paths import is_within
 from .processes import Deadline, find_tool, run
 from .publish import remove_folder
 from .sandbox import Sandbox, give, inside
@@ -112,7 +113,7 @@ class _Work:
         if os.geteuid() == 0:
             os.chown(self.scratch, uid, gid)
         source = path or self.path
-        if os.lstat(source).st_uid == uid and (source + "/").startswith(self.scratch.rstrip("/") + "/"):
+        if os.lstat(source).st_uid == uid and is_within(source, self.scratch):
             yield source
             return
         copied = os.path.join(self.scratch, "copy")

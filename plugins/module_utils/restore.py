@@ -28,6 +28,7 @@ from .items import CATEGORIES, nearest
 from .layout import open_tree, parse_filename, plain_status, printable, read_state, split_relpath
 from .locks import Run, unclaimed
 from .opened import is_trusted, walk_open, walked
+from .paths import is_within
 from .processes import Deadline, find_tool
 from .proofs import prove
 from .publish import verify
@@ -55,7 +56,7 @@ REPLACE = ("refuse", "move_aside")
 _BESIDE_A_DATABASE = ("-wal", "-shm", "-journal")
 _PROVEN_AS_COPY = ("svn", "trac", "git", "sqlite")
 """Kinds whose proof takes a copy of what it looks at."""
-_DECOMPRESSORS = {".zst": ["zstd", "-dcq"], ".gz": ["gzip", "-dc"]}
+_DECOMPRESSORS = {".zst": "zstd", ".gz": "gzip"}
 _PROVERS = {"svn": ["svnadmin", "svnlook"], "git": ["git"]}
 _MOST_BYTES = 1 << 62
 _SELINUX = "security.selinux"
@@ -262,7 +263,7 @@ class _Wanted(Attributes):
     def add(self, member: Any) -> None:
         """Take a member."""
         path = os.path.normpath(member.name)
-        self.found = self.found or path == self._member or path.startswith(f"{self._member}/")
+        self.found = self.found or is_within(path, self._member)
 
 
 @contextlib.contextmanager
@@ -278,10 +279,9 @@ def _told_with(notes: Sequence[str]) -> Iterator[None]:
 
 def _tools(order: Order) -> list[str]:
     """Return the programs that the restore of an order needs, rather than find that one is missing when the tarball is here."""
-    tools = ["tar", "cp", "sync"]
-    for archive in order.archives:
-        tools += _DECOMPRESSORS.get(os.path.splitext(archive.filename)[1], [])[:1]
-    return tools + (_PROVERS.get(order.kind, []) if not order.member else [])
+    endings = [os.path.splitext(archive.filename)[1] for archive in order.archives]
+    decompressors = [_DECOMPRESSORS[ending] for ending in endings if ending in _DECOMPRESSORS]
+    return ["tar", "cp", "sync", *decompressors, *(_PROVERS.get(order.kind, []) if not order.member else [])]
 
 
 def _check_destination(order: Order) -> None:

@@ -15,6 +15,7 @@ from .digest import open_plain
 from .errors import AltbackupError, naming
 from .layout import RESTORED, TEMPORARY
 from .opened import is_trusted, owner_name, walked
+from .paths import is_within
 from .publish import flush_folder
 from .seeing import is_impossible, looking_at, status_of, unseen
 
@@ -120,11 +121,7 @@ def _concerns(marker: Mapping[str, str], marked: str, path: str) -> bool:
 
 
 def _is_related(one: str, other: str) -> bool:
-    return _is_within(one, other) or _is_within(other, one)
-
-
-def _is_within(path: str, above: str) -> bool:
-    return path == above or path.startswith(above.rstrip("/") + "/")
+    return is_within(one, other) or is_within(other, one)
 
 
 def _complaint(marker: Mapping[str, str], marked: str, path: str, adopted: str) -> str:
@@ -132,7 +129,7 @@ def _complaint(marker: Mapping[str, str], marked: str, path: str, adopted: str) 
     place = marker["path"] if _is_related(marker["path"] or "/", path) else path
     place = place or marked
     member = f"{marker['member']} of " if marker["member"] else ""
-    where = "" if place == path else " lies in" if _is_within(path, place) else " holds"
+    where = "" if place == path else " lies in" if is_within(path, place) else " holds"
     what = f"{path}{where} {place}, a copy that" if where else f"{path} is a copy that"
     more = f" (that adopts all of {place})" if where == " lies in" else ""
     command = json.dumps({"altbackup_adopt": [adopted]})

@@ -47,6 +47,12 @@ _NAME_SERVER = re.compile(
 )
 """How ssh tells, with glibc's words or musl's, that no name server answered; an unknown name is told otherwise"""
 _PAUSES = (0.5, 1.0, 2.0)
+"""Seconds before it is asked again"""
+_NO_RSYNC = re.compile(
+    r"\brsync['\"\u2019]?: (?:(?:command |inaccessible or )?not found|No such file or directory\s*$)|(?:[Cc]ommand not found|Unknown command): rsync",
+    re.MULTILINE,
+)
+"""What a shell, or sudo, says where there is no rsync"""
 _PLAIN = re.compile(r"[\w/.,:+@%=-]+", re.ASCII)
 
 
@@ -156,13 +162,6 @@ def _remote_options(peer: Peer) -> list[str]:
 def _remote_path(peer: Peer, path: str) -> str:
     where = f"[{peer.host}]" if ":" in peer.host else peer.host
     return f"{peer.user + '@' if peer.user else ''}{where}:{path}"
-
-
-_NO_RSYNC = re.compile(
-    r"\brsync['\"\u2019]?: (?:(?:command |inaccessible or )?not found|No such file or directory\s*$)|(?:[Cc]ommand not found|Unknown command): rsync",
-    re.MULTILINE,
-)
-"""What a shell, or sudo, says where there is no rsync"""
 
 
 def reach(peer: Peer, deadline: Deadline, *, fetch: bool = False) -> None:

@@ -11,6 +11,7 @@ from ..module_utils.errors import InvalidInput
 from ..module_utils.failures import failure
 from ..module_utils.items import CATEGORIES, check_name, decode_name, nearest
 from ..module_utils.layout import RESTORED, TEMPORARY, parse_filename
+from ..module_utils.paths import is_within
 from ..module_utils.stamps import Moment, ahead_reason, day_of, interpret_day, is_stamp
 from ..module_utils.units import readable
 from ..module_utils.visible import one_line
@@ -196,7 +197,7 @@ def _destination(order: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
     if not name or name.endswith(RESTORED) or name.startswith(TEMPORARY):
         raise InvalidInput(f"to {path!r} is a path at which nothing can be restored: choose another name")
     for base in _bases(order["to_host"], plan):
-        if _is_within(path, base) or _is_within(base, path):
+        if is_within(path, base) or is_within(base, path):
             raise InvalidInput(
                 f"{path} on {order['to_host']} and its base {base} would lie in each other: choose another path as to"
             )
@@ -217,17 +218,13 @@ def _bases(host: str, plan: Mapping[str, Any]) -> list[str]:
     return [base for base in outcomes.node_bases(plan, host) if base]
 
 
-def _is_within(path: str, above: str) -> bool:
-    return path == above or path.startswith(above.rstrip("/") + "/")
-
-
 def _without_twins(orders: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the orders, and a failure for each that would go where another one does, or into it: of these none is done."""
     good, failures = [], []
     for order in orders:
         host, path = order["to_host"], order["destination"]
         others = [other["destination"] for other in orders if other is not order and other["to_host"] == host]
-        nested = next((other for other in others if _is_within(path, other) or _is_within(other, path)), "")
+        nested = next((other for other in others if is_within(path, other) or is_within(other, path)), "")
         if path in others:
             reason = f"{path} is the destination of {1 + others.count(path)} entries: give each a path of its own"
         elif nested:
@@ -698,10 +695,10 @@ def _told_mark(marked: str, restore: Mapping[str, Any]) -> str:
     marker, destination = f"{marked}{RESTORED}", str(restore["destination"])
     folders = restore["live_discover"].values()
     paths = [os.path.normpath(item["path"]) for item in restore["live_items"]]
-    is_item = marked in paths or any(_is_within(marked, os.path.normpath(folder)) for folder in folders)
+    is_item = marked in paths or any(is_within(marked, os.path.normpath(folder)) for folder in folders)
     if is_item or marked != destination:
         what = "It" if marked == destination else marked
-    elif any(_is_within(path, destination) for path in [*paths, *map(os.path.normpath, folders)]):
+    elif any(is_within(path, destination) for path in [*paths, *map(os.path.normpath, folders)]):
         what = "What lies in it"
     else:
         return f". {marker} says what it is: if it becomes an item, it is not backed up before it is adopted"

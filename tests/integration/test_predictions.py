@@ -10,15 +10,21 @@ from integration.site import Site, tarballs_of, tree_of
 DAY = "2013/05/08/104701"
 
 
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """Return a source with a folder, and a target, after a night."""
+    made = Site(tmp_path)
+    (made.live / "data").mkdir(parents=True)
+    (made.live / "data" / "file").write_text("x")
+    items = [{"kind": "folder", "name": "data", "path": str(made.live / "data")}]
+    made.add_source("dayabay", altbackup_items=items, altbackup_targets=["cms01"])
+    made.add_target("cms01")
+    assert made.run("backup", stamp=DAY).rc == 0
+    return made
+
+
 @pytest.mark.full
-def test_check_of_a_restore_finds_what_the_restore_would(tmp_path: Path) -> None:
-    site = Site(tmp_path)
-    (site.live / "data").mkdir(parents=True)
-    (site.live / "data" / "file").write_text("x")
-    items = [{"kind": "folder", "name": "data", "path": str(site.live / "data")}]
-    site.add_source("dayabay", altbackup_items=items, altbackup_targets=["cms01"])
-    site.add_target("cms01")
-    assert site.run("backup", stamp=DAY).rc == 0
+def test_check_of_a_restore_finds_what_the_restore_would(site: Site, tmp_path: Path) -> None:
     entry = {"source": "dayabay", "kind": "folder", "name": "data", "to": str(tmp_path / "new"), "from": "cms01"}
     before = tree_of(tmp_path / "cms01")
     good = site.run("restore", "--check", restore=[{**entry, "member": "data/file"}])
@@ -38,14 +44,7 @@ def test_check_of_a_restore_finds_what_the_restore_would(tmp_path: Path) -> None
     assert "does not match its dna" in damaged.message
 
 
-def test_entries_are_read_from_the_command_line_as_yaml(tmp_path: Path) -> None:
-    site = Site(tmp_path)
-    (site.live / "data").mkdir(parents=True)
-    (site.live / "data" / "file").write_text("x")
-    items = [{"kind": "folder", "name": "data", "path": str(site.live / "data")}]
-    site.add_source("dayabay", altbackup_items=items, altbackup_targets=["cms01"])
-    site.add_target("cms01")
-    assert site.run("backup", stamp=DAY).rc == 0
+def test_entries_are_read_from_the_command_line_as_yaml(site: Site) -> None:
     entry = "{source: dayabay, kind: folder, name: data, to: /new/place}"
     for text in (f"altbackup_restore=[{entry}] altbackup_only_targets=[cms01, ]", f"{{altbackup_restore: [{entry}]}}"):
         good = site.run("restore", "--check", "-e", f"'{text}'")

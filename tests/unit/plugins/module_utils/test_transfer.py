@@ -242,14 +242,19 @@ exec "$@"
 """
 
 
+def let_names_fail(folder: Path, monkeypatch: pytest.MonkeyPatch, said: str, times: int, pause: float) -> None:
+    """Let ssh find no host so many times; each is a line in the file `tries`."""
+    monkeypatch.setattr(transfer, "_PAUSES", (pause,))
+    make_tool(folder / "bin", "ssh", _SSH.format(folder=folder, times=times, said=said))
+    monkeypatch.setenv("PATH", f"{folder}/bin:{os.environ['PATH']}")
+
+
 @pytest.mark.parametrize("fetch", [False, True])
 @pytest.mark.parametrize("said", ["Temporary failure in name resolution", "Try again"])
 def test_a_name_server_that_fails_for_a_moment_is_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, fetch: bool
 ) -> None:
-    monkeypatch.setattr(transfer, "_PAUSES", (0.01,))
-    make_tool(tmp_path / "bin", "ssh", _SSH.format(folder=tmp_path, times=2, said=said))
-    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    let_names_fail(tmp_path, monkeypatch, said, times=2, pause=0.01)
     for folder in ("there", "here"):
         (tmp_path / folder).mkdir()
     (tmp_path / ("there" if fetch else "here") / "file").write_text("content")
@@ -265,9 +270,7 @@ def test_a_name_server_that_fails_for_a_moment_is_asked_again(
 def test_a_name_that_stays_unknown_is_told_within_the_limit_of_a_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, again: bool
 ) -> None:
-    monkeypatch.setattr(transfer, "_PAUSES", (0.2,))
-    make_tool(tmp_path / "bin", "ssh", _SSH.format(folder=tmp_path, times=1000, said=said))
-    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    let_names_fail(tmp_path, monkeypatch, said, times=1000, pause=0.2)
     peer = Peer("cms01", "/there", host="cms01", connect_timeout=1)
     with pytest.raises(ToolFailed) as raised:
         transfer.reach(peer, Deadline(60))
