@@ -543,6 +543,7 @@ def test_nothing_gets_its_final_name_before_it_is_flushed(
     add_row(Row(f"power cut: order of flush and rename in {trial.step[0]}, {name}", seen, rerun=""))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("error", WORDS)
 @pytest.mark.parametrize(("name", "full"), CASES)
 def test_disk_full_or_broken_at_a_system_call(

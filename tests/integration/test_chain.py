@@ -148,6 +148,7 @@ def dumped(run: Run) -> set[str]:
     }
 
 
+@pytest.mark.full
 def test_one_bad_item_neither_stops_nor_spoils_the_others(site: Site) -> None:
     for stamp in (DAY1, DAY2):
         (site.live / "folder" / "users.conf").write_text(stamp)

@@ -69,6 +69,7 @@ def test_targets_on_one_file_system_are_a_note(plain: Site) -> None:
     assert run.stdout.count("targets cms01 and sdu have their copies on one file system") == 1
 
 
+@pytest.mark.full
 def test_a_renamed_host_fails_with_the_command_that_mends_it(plain: Site) -> None:
     assert plain.run("backup", stamp=DAY1).rc == 0
     plain.hosts = {"newbay" if name == "dayabay" else name: settings for name, settings in plain.hosts.items()}

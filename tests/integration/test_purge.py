@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from helpers.entry_point import PROGRAM, REPOSITORY
 from integration.site import Site
 
 
+@pytest.mark.full
 def test_what_was_purged_is_told_by_the_report_and_by_last(bare_site: Site) -> None:
     site = bare_site
     live = site.live / "docs"

@@ -82,6 +82,7 @@ def test_a_night_says_little_and_its_log_all(site: Site) -> None:
     assert "dayabay: dump: 3 tarballs" not in text
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_one_cause_is_one_failure_on_the_terminal_and_in_the_mail(site: Site) -> None:
     for names in PLACES.values():

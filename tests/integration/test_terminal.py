@@ -82,6 +82,7 @@ def test_names_steer_no_terminal(site: Site, playbook: str) -> None:
     )
 
 
+@pytest.mark.full
 def test_names_steer_no_terminal_of_the_entry_point(site: Site) -> None:
     playbook = REPOSITORY / "playbooks" / "backup.yml"
     assert_tame(seen_on_a_terminal(site, PROGRAM, "run", playbook, "-vv", "-i", site.write_inventory()))
