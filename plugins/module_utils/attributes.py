@@ -9,7 +9,7 @@ import os
 import tempfile
 from typing import Any
 
-from .layout import printable
+from .visible import printable
 
 _PREFIX = "SCHILY.xattr."
 _NAMESPACES = (f"{_PREFIX}trusted.", f"{_PREFIX}security.")

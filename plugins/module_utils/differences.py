@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from .digest import digest_file, open_plain
-from .layout import printable
 from .opened import walk_open
 from .units import readable
-from .visible import visible
+from .visible import printable, visible
 
 _LABEL = "security.selinux"
 """Where a file is decides on it, not what it holds"""

@@ -14,11 +14,12 @@ from .dump import KINDS
 from .errors import AltbackupError, InvalidInput
 from .failures import explain, failure
 from .items import CATEGORIES, decode_name, encode_name, nearest, parse_item
-from .layout import RESTORED, TEMPORARY, open_tree, printable, scan
+from .layout import RESTORED, TEMPORARY, open_tree, scan
 from .paths import is_within
 from .processes import Deadline
 from .publish import read_record
 from .seeing import is_folder
+from .visible import printable
 
 _STAGE = "preflight"
 _DEPTH = 5

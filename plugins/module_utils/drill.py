@@ -21,7 +21,7 @@ from .digest import cores, digest_file, in_parallel
 from .errors import AltbackupError, InvalidInput, ProofFailed
 from .failures import failure
 from .items import CATEGORIES
-from .layout import DRILLING, Tarball, Tree, open_tree, parse_filename, printable, scan
+from .layout import DRILLING, Tarball, Tree, open_tree, parse_filename, scan
 from .leftovers import drill_folder
 from .opened import require_kept, require_own
 from .processes import Deadline
@@ -33,6 +33,7 @@ from .sidecar import Dna
 from .stamps import Moment
 from .units import readable, told_apart
 from .unpack import Contents, Limits, TooLarge, examine, extract
+from .visible import printable
 
 STAGE = "drill"
 _KINDS = {**{category: kind for kind, category in CATEGORIES.items()}, "repos": "svn"}  # as the original scripts had it

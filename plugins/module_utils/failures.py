@@ -10,9 +10,9 @@ from typing import Any
 
 from .answering import SECONDS, silent
 from .errors import AltbackupError, ToolFailed
-from .layout import Tree, newest_verified, open_tree, plain_status, printable, read_state
+from .layout import Tree, newest_verified, open_tree, plain_status, read_state
 from .stamps import MOMENT, moment_of
-from .visible import visible
+from .visible import printable, visible
 
 KEYS = ("node", "delegate", "stage", "category", "name", "relpath", "reason", "rc", "stderr")
 """Those that each has; `absent` is marked, and `good` told, only where it is so and known"""

@@ -33,10 +33,11 @@ from .git_objects import (
 )
 from .git_tool import Git, References, ask_head, keeps_table, place_references, read_references, read_small
 from .kinds import Context, unreadable
-from .layout import is_plain_file, printable
+from .layout import is_plain_file
 from .processes import find_tool, run
 from .publish import remove_folder
 from .twins import set_mode
+from .visible import printable
 
 _ATTEMPTS = 30
 _STALE_LOCK = 60.0

@@ -12,9 +12,10 @@ from .errors import InvalidInput
 from .git_tool import OBJECT, read_small
 from .holes import copy_file
 from .kinds import members_of, walk
-from .layout import is_plain_file, printable
+from .layout import is_plain_file
 from .processes import Deadline
 from .twins import point, set_mode, take_attributes
+from .visible import printable
 
 SHALLOW = "shallow"
 NEEDED = ("logs", SHALLOW)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from .digest import new_hash, open_plain
 from .errors import AltbackupError, InvalidInput, ToolFailed, naming
-from .layout import printable
 from .processes import Deadline, clean_environment, find_tool, run
 from .readers import Identity
+from .visible import printable
 
 OBJECT = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 LISTING = ("for-each-ref", "--format=%(objectname)%00%(refname)%00%(symref)")

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 from .digest import CHUNK, open_plain
 from .errors import InvalidInput, naming
-from .layout import printable
 from .processes import Deadline
 from .units import readable
+from .visible import printable
 
 MOST = 64 << 20
 """Bytes of holes of all files of an item that a program may read or write as zeros: no program makes such files where it would"""

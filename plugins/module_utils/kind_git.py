@@ -45,12 +45,12 @@ from .kinds import (
     scratch_folder,
     walk,
 )
-from .layout import printable
 from .paths import is_within
 from .processes import Deadline, find_tool
 from .readers import NeedsPlace
 from .twins import set_mode
 from .view import Place
+from .visible import printable
 
 _DOT_GIT = ".git"
 _TABLES_SINCE = (2, 45)

@@ -33,7 +33,7 @@ from .kinds import (
     settle,
     walk,
 )
-from .layout import is_plain_file, printable
+from .layout import is_plain_file
 from .paths import is_within
 from .processes import Deadline, find_tool
 from .readers import NeedsPlace
@@ -42,6 +42,7 @@ from .sqlite_survey import attachments
 from .twins import set_mode, take_attributes
 from .units import readable
 from .view import Place
+from .visible import printable
 
 _LOGS = "log"
 _MUST_NOT_BE_LINKS = ("VERSION", "attachments", "files", "files/attachments")

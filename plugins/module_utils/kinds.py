@@ -15,7 +15,7 @@ from .archive import Part
 from .errors import UNABLE, InvalidInput, SourceChanged
 from .holes import Holes
 from .items import Item
-from .layout import Tree, printable
+from .layout import Tree
 from .opened import walk_open
 from .paths import is_within
 from .processes import Deadline
@@ -23,6 +23,7 @@ from .publish import make_folders, remove_folder
 from .readers import Identity, NeedsPlace
 from .seeing import advice, is_folder, is_there
 from .view import Place, groups_of, open_thing
+from .visible import printable
 
 
 @dataclass(frozen=True)

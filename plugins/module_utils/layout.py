@@ -14,6 +14,7 @@ from .errors import AltbackupError, BaseUnusable, InvalidInput, SidecarMalformed
 from .seeing import is_folder, is_there, status_of
 from .sidecar import SUFFIX, Dna
 from .stamps import is_stamp
+from .visible import printable
 
 MARKER = ".altbackup"
 TEMPORARY = ".altbackup-tmp-"
@@ -73,11 +74,6 @@ def _tree_of(base: str) -> Tree:
         f"base {base} has no marker {MARKER}/ in itself or its parent: is its disk mounted? "
         f"If it is a new base, mark it once: mkdir -p {os.path.join(base, MARKER)}"
     )
-
-
-def printable(text: str) -> str:
-    """Given a path, return it as valid UTF-8, with odd bytes shown as \\xNN."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 @dataclass(frozen=True)

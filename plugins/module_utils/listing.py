@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from typing import IO
 
 from .errors import Hostile
-from .layout import printable
 from .processes import Child, Deadline, clean_environment, ended_at, find_tool
 from .tar_headers import Header
+from .visible import printable
 
 _LONGEST_LINE = 1 << 20
 _QUOTED = rb'"((?:[^"\\]|\\.)*)"'

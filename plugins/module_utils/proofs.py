@@ -23,12 +23,12 @@ from .git_objects import is_partial
 from .git_tool import ENVIRONMENT, LISTING, OBJECT, PROMISED, References, parse_references, place_references
 from .kind_trac import attachment_paths
 from .kinds import walk
-from .layout import printable
 from .paths import is_within
 from .processes import Deadline, find_tool, run
 from .publish import remove_folder
 from .sandbox import Sandbox, give, inside
 from .twins import duplicate, set_mode
+from .visible import printable
 
 _SHOWN = 5
 _TRAC_DATABASE = "db/trac.db"

@@ -23,19 +23,7 @@ from .checking import ahead, by_item, unreadable
 from .errors import FULL, AltbackupError, DigestMismatch
 from .failures import explain, failure
 from .guides import check_guides, write_guides
-from .layout import (
-    TEMPORARY,
-    Scan,
-    Tarball,
-    Tree,
-    describe,
-    is_relpath,
-    open_tree,
-    printable,
-    read_state,
-    scan,
-    split_relpath,
-)
+from .layout import TEMPORARY, Scan, Tarball, Tree, describe, is_relpath, open_tree, read_state, scan, split_relpath
 from .locks import Hold
 from .processes import Deadline, find_tool, run, title_of
 from .publish import (
@@ -59,6 +47,7 @@ from .stamps import Moment, ahead_reason, day_of
 from .transfer import BASIS, STAGE
 from .twins import MARGIN
 from .units import readable, told_apart
+from .visible import printable
 from .wanted import Wanted, parse_wanted
 
 _WORTH_A_BASIS = 1 << 20

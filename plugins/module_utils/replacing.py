@@ -21,13 +21,14 @@ from typing import Any
 
 from .completed import describe, remember
 from .errors import AltbackupError, InvalidInput, Locked
-from .layout import TEMPORARY, printable
+from .layout import TEMPORARY
 from .opened import Step, inode_of, make_below, mount_of, open_own, prune_below, walked
 from .own_state import has_state, opened_state
 from .processes import Deadline, find_tool, inherited, run
 from .publish import flush_folder, remove_folder, remove_if_there, write_text
 from .restored import marker_text, remove_marker, require_marker_place, write_marker
 from .seeing import is_impossible
+from .visible import printable
 
 _NOREPLACE, _EXCHANGE = 1, 2
 _UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)

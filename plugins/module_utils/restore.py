@@ -25,7 +25,7 @@ from .digest import CHUNK, DIGEST_LENGTHS, limited, open_plain
 from .doubtful import marked_path
 from .errors import AltbackupError, BaseUnusable, DigestMismatch, Hostile, InvalidInput
 from .items import CATEGORIES, nearest
-from .layout import open_tree, parse_filename, plain_status, printable, read_state, split_relpath
+from .layout import open_tree, parse_filename, plain_status, read_state, split_relpath
 from .locks import Run, unclaimed
 from .opened import is_trusted, walk_open, walked
 from .paths import is_within
@@ -50,6 +50,7 @@ from .sidecar import Dna
 from .stamps import parse_stamp
 from .units import readable, told_apart
 from .unpack import Limits, TooLarge, clean_member, examine, unpack
+from .visible import printable
 
 STAGE = "restore"
 REPLACE = ("refuse", "move_aside")

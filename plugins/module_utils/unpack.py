@@ -18,13 +18,13 @@ from .archive import Manifest, read_manifest
 from .attributes import Attributes
 from .digest import new_hash, open_plain
 from .errors import AltbackupError, Hostile, InvalidInput, ToolFailed
-from .layout import printable
 from .listing import list_command, listed
 from .opened import walk_open
 from .processes import Child, Deadline, clean_environment, ended_at, find_tool
 from .sandbox import Sandbox, explained, give
 from .tar_headers import Header, Headers
 from .units import readable, told_apart
+from .visible import printable
 
 _BLOCK = 1 << 16
 _MARGIN = 64 << 20

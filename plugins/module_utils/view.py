@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 from .confine import check, libc, mount, set_attributes
 from .errors import InvalidInput
-from .layout import printable
 from .processes import search_path
 from .seeing import switched
+from .visible import printable
 
 _NEW_MOUNTS, _NEW_NAMES, _NEW_IPC, _NEW_PIDS, _NEW_NETWORK = 0x00020000, 0x04000000, 0x08000000, 0x20000000, 0x40000000
 _MS_READ_ONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT = 1, 2, 4, 8, 32

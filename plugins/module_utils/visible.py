@@ -25,6 +25,11 @@ def one_line(text: str) -> str:
     return visible(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
+def printable(text: str) -> str:
+    """Given a path, return it as valid UTF-8, with odd bytes shown as \\xNN."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def _byte(number: int) -> int:
     """Given half a surrogate, return the byte for which it stands where it came from a name of a file."""
     return number - 0xDC00 if 0xDC80 <= number <= 0xDCFF else number

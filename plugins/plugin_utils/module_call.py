@@ -9,8 +9,8 @@ from typing import Any
 
 from ansible.plugins.action.normal import ActionModule as Normal
 
-from ..plugin_utils.progress_poll import shown_while
-from ..plugin_utils.results import of_module
+from .progress_poll import shown_while
+from .results import of_module
 
 
 class ActionModule(Normal):  # type: ignore[misc]

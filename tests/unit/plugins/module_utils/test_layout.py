@@ -299,13 +299,6 @@ def test_folder_that_cannot_be_read_never_passes_for_an_empty_one(
         (base / folder).chmod(0o700)
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"), [("plain/ünï", "plain/ünï"), (os.fsdecode(b"a\xff\xc3"), "a\\xff\\xc3"), ("a\\b", "a\\b")]
-)
-def test_odd_bytes_are_shown(text: str, shown: str) -> None:
-    assert layout.printable(text) == shown
-
-
 def test_newest_good_tarball_of_an_item_is_found_without_reading_any(tmp_path: Path) -> None:
     base = marked(tmp_path / "backup")
     tree = layout.open_tree(str(base))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.altbackup.core.plugins.module_utils.failures import failure
-from ansible_collections.altbackup.core.plugins.module_utils.visible import one_line, visible
+from ansible_collections.altbackup.core.plugins.module_utils.visible import one_line, printable, visible
 from ansible_collections.altbackup.core.plugins.plugin_utils import outcomes
 
 NAMES = {
@@ -31,6 +31,13 @@ def test_what_steers_a_terminal_is_visible(text: str, shown: str) -> None:
     assert visible(text) == shown
     assert visible(f"{text}\n\t") == f"{shown}\n\t"
     assert one_line(f"{text}\n\t") == f"{shown}\\n\\t"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("plain/ünï", "plain/ünï"), (os.fsdecode(b"a\xff\xc3"), "a\\xff\\xc3"), ("a\\b", "a\\b")]
+)
+def test_odd_bytes_are_shown(text: str, shown: str) -> None:
+    assert printable(text) == shown
 
 
 @given(st.text(st.characters(), max_size=40))
