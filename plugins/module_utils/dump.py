@@ -330,13 +330,14 @@ class _Reading:
         """Make the folders that the reader can write to, and yield them."""
         tree, item, owner = self._work.context.tree, self._work.item, self._arrangement.owner
         own = tree.private_path("tmp", f"{TEMPORARY}{os.getpid()}-{item.category}-{item.name}.reader")
+        base = os.path.dirname(tree.private)
         for folder in (own, *self._arrangement.scratch):
             own_folder(tree, folder, owner)
             self._made.append(folder)
-            yield Place(folder, writable=True, inside=TEMPORARY_FOLDER if folder == own else "")
+            yield Place(folder, writable=True, inside=TEMPORARY_FOLDER if folder == own else "", below=base)
         for folder in self._arrangement.kept:
             give_folder(folder, owner)
-            yield Place(folder, writable=True)
+            yield Place(folder, writable=True, below=base)
 
     def _begin(self, places: list[Place]) -> None:
         work, owner = self._work, self._arrangement.owner

@@ -26,7 +26,7 @@ from typing import IO, Any
 
 from . import errors, processes, view
 from .errors import AltbackupError, InvalidInput, SourceChanged, ToolFailed
-from .layout import MARKER
+from .paths import is_within
 from .processes import Deadline, find_tool
 from .twins import set_mode
 from .units import told_apart
@@ -385,10 +385,10 @@ def _refusal(error: OSError, *numbers: int) -> str:
 
 
 def _let_through(places: Sequence[Place]) -> None:
-    """Let others pass through a base and its private folders to those that can be written to, which are their owners' alone."""
+    """Let others pass through the folders above those that are their owners' alone, up to the one that they are told to be below."""
     for place in places:
         folder = place.path
-        while place.writable and f"/{MARKER}" in folder:
+        while place.below and folder != place.below and is_within(folder, place.below):
             folder = os.path.dirname(folder)
             set_mode(folder, os.stat(folder).st_mode & 0o7777 | 0o011)  # to pass, not to list
 

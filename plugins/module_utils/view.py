@@ -49,6 +49,8 @@ class Place:
     """Where it is seen, if that is another path"""
     absent: bool = False
     """Whether it is known not to be there, and so is not shown"""
+    below: str = ""
+    """The folder below which it is another user's alone: where the kernel gives no view, that user is let pass through the folders between"""
 
 
 def open_thing(path: str) -> int:
