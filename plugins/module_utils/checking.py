@@ -17,7 +17,6 @@ from .layout import (
     EXTENSIONS,
     Scan,
     Tarball,
-    Tree,
     open_tree,
     parse_filename,
     plain_status,
@@ -26,8 +25,9 @@ from .layout import (
     split_relpath,
 )
 from .publish import write_sidecar
+from .scan_failures import ahead, unreadable
 from .sidecar import SUFFIX, Dna
-from .stamps import Moment, ahead_reason, day_of, interpret_day, today_in
+from .stamps import Moment, day_of, interpret_day, today_in
 
 _STAGE = "check"
 _HINTS = 10
@@ -120,34 +120,6 @@ def verify_base(
         reason = f"no tarballs {of}in {tree.base}: nothing could be verified"
         result["failures"].append(failure(_STAGE, reason, absent=True))
     return result
-
-
-def unreadable(found: Scan, stage: str = _STAGE) -> list[dict[str, Any]]:
-    """Given what a scan found, return a failure for each folder that it could not read."""
-    return [
-        failure(stage, f"folder {relpath} cannot be read: {why}: what it holds is not known", relpath=relpath)
-        for relpath, why in found.unreadable
-    ]
-
-
-def ahead(tree: Tree, moment: Moment, keys: Collection[str] | None = None) -> list[dict[str, Any]]:
-    """Given a tree, return a failure for each item, of some only if given, with tarballs whose stamps nothing honest can have.
-
-    It is the same whoever finds it, so that a run tells it once.
-    """
-    found = scan(tree, keys=keys, go_on=True, after=moment.latest)
-    return [
-        failure(_STAGE, ahead_reason(tree.path(relpaths[0]), len(relpaths) - 1, moment), relpath=relpaths[0])
-        for relpaths in by_item(tarball.relpath for tarball in found.tarballs)
-    ]
-
-
-def by_item(relpaths: Iterable[str]) -> list[list[str]]:
-    """Given paths of tarballs, return them in their order, those of each item together."""
-    items: dict[str, list[str]] = {}
-    for relpath in sorted(relpaths):
-        items.setdefault("/".join(relpath.split("/")[:2]), []).append(relpath)
-    return list(items.values())
 
 
 def _empty_result(day: str = "") -> dict[str, Any]:

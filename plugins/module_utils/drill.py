@@ -16,7 +16,6 @@ from typing import Any
 
 from . import progress
 from .abilities import keeps_owners
-from .checking import ahead
 from .digest import cores, digest_file, in_parallel
 from .errors import AltbackupError, InvalidInput, ProofFailed
 from .failures import failure
@@ -29,6 +28,7 @@ from .proof_files import last_proved, moment_at, write_proof
 from .proofs import prove, version_of
 from .publish import make_folders, read_record, remove_folder, require_writable
 from .sandbox import Sandbox, require_allowed
+from .scan_failures import ahead
 from .sidecar import Dna
 from .stamps import Moment
 from .units import readable, told_apart

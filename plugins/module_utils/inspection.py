@@ -13,7 +13,6 @@ from typing import Any
 from . import answering
 from .abilities import describe_base
 from .archive import Form, compressor
-from .checking import unreadable
 from .digest import in_parallel
 from .discovery import discover_items
 from .errors import AltbackupError
@@ -25,6 +24,7 @@ from .locks import Run, held
 from .owner import Owner, Taken, identify, require_no_source
 from .processes import Deadline, find_tool
 from .publish import require_writable
+from .scan_failures import unreadable
 from .seeing import is_folder
 from .transfer import Peer, reach
 from .units import readable, told_apart

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from .arrivals import arrivals, forget_arrivals, late_ones
-from .checking import ahead, by_item, digests, unreadable
+from .checking import digests
 from .errors import AltbackupError, InvalidInput
 from .failures import explain, failure
 from .items import parse_keep
@@ -28,6 +28,7 @@ from .publish import (
     require_writable,
 )
 from .retention import removable, retained
+from .scan_failures import ahead, by_item, unreadable
 from .sidecar import SUFFIX
 from .stamps import Moment, is_stamp
 

@@ -19,7 +19,6 @@ from typing import Any
 from . import progress
 from .answering import file_system
 from .arrivals import arrivals, late_ones, note_arrival
-from .checking import ahead, by_item, unreadable
 from .errors import FULL, AltbackupError, DigestMismatch
 from .failures import explain, failure
 from .guides import check_guides, write_guides
@@ -42,6 +41,7 @@ from .publish import (
     write_text,
 )
 from .retention import retained
+from .scan_failures import ahead, by_item, unreadable
 from .seeing import is_folder, is_there, status_of
 from .stamps import Moment, ahead_reason, day_of
 from .transfer import BASIS, STAGE

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .checking import ahead, unreadable
 from .errors import InvalidInput
 from .layout import EXTENSIONS, Tarball, is_relpath, open_tree, scan, split_relpath
 from .publish import read_record
+from .scan_failures import ahead, unreadable
 from .sidecar import Dna
 from .stamps import Moment
 
