@@ -124,7 +124,7 @@ from ..module_utils.checking import count
 from ..module_utils.failures import attempt, summarize, with_good
 from ..module_utils.locks import READING, reading
 from ..module_utils.proof_files import unproved
-from ..module_utils.receive import with_remembered
+from ..module_utils.remembered import with_remembered
 from ..module_utils.stamps import MOMENT, moment_of
 
 EMPTY = {"day": "", "counts": {}, "relpaths": {}, "dnas": {}, "without_dna": [], "unexpected": []}

@@ -112,7 +112,7 @@ from ..module_utils.failures import attempt, summarize, with_good
 from ..module_utils.leftovers import remove_leftovers
 from ..module_utils.locks import WRITING, writing
 from ..module_utils.processes import Deadline, end_with_children
-from ..module_utils.receive import with_remembered
+from ..module_utils.remembered import with_remembered
 from ..module_utils.sandbox import Sandbox
 from ..module_utils.stamps import MOMENT, moment_of
 

@@ -138,7 +138,7 @@ from ..module_utils.drill_away import abandon_away, choose_away, drill_away, kee
 from ..module_utils.failures import attempt, summarize
 from ..module_utils.locks import WRITING, parse_run, reading, writing
 from ..module_utils.processes import Deadline, end_with_children
-from ..module_utils.receive import with_remembered
+from ..module_utils.remembered import with_remembered
 from ..module_utils.sandbox import Sandbox
 from ..module_utils.stamps import MOMENT, moment_of
 

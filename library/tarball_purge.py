@@ -125,7 +125,7 @@ from ..module_utils.failures import attempt, summarize, with_good
 from ..module_utils.layout import open_tree
 from ..module_utils.locks import WRITING, writing
 from ..module_utils.purge import purge
-from ..module_utils.receive import remembered_items
+from ..module_utils.remembered import remembered_items
 from ..module_utils.stamps import MOMENT, moment_of
 
 EMPTY = {"changed": False, "kept": [], "waiting": [], "removed": [], "unverified": [], "notes": [], "bytes_freed": 0}

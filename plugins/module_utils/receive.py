@@ -38,8 +38,8 @@ from .publish import (
     verify,
     write_record,
     write_sidecar,
-    write_text,
 )
+from .remembered import remember_items, remembered_items
 from .retention import retained
 from .scan_failures import ahead, by_item, unreadable
 from .seeing import is_folder, is_there, status_of
@@ -100,7 +100,7 @@ def prepare(
         make_tree(tree)
         make_folders(incoming, tree.private)
         if items:
-            _remember_items(tree, items if discovered else [*items, *remembered_items(tree)])
+            remember_items(tree, items if discovered else [*items, *remembered_items(tree)])
         _keep_guides(tree, guides or {}, result)
     found = scan(tree, keys={entry.key for entry in wanted}, go_on=True)
     result["failures"] += unreadable(found, STAGE)
@@ -370,38 +370,6 @@ def _keep_guides(tree: Tree, guides: Mapping[str, str], result: dict[str, Any]) 
     except (AltbackupError, OSError) as error:
         reason = f"{', '.join(guides)} beside {tree.base} cannot be kept up to date: {explain(error)}"
         result["failures"].append(failure(STAGE, reason))
-
-
-def _remember_items(tree: Tree, items: Sequence[str]) -> None:
-    """Keep the list of a source's items on the target, for checks that cannot ask the source what it discovers."""
-    folder = tree.private_path("records")
-    make_folders(folder, tree.private)
-    keys = sorted(set(items))
-    if remembered_items(tree) != keys:
-        write_text(os.path.join(folder, "items"), "".join(f"{key}\n" for key in keys))
-
-
-def remembered_items(tree: Tree) -> list[str]:
-    """Return the items that the last synchronize handed to this tree."""
-    try:
-        with open(os.path.join(tree.private_path("records"), "items"), encoding="utf-8", newline="\n") as stream:
-            return stream.read().split("\n")[:-1]
-    except FileNotFoundError:
-        return []
-
-
-def with_remembered(
-    base: str, expect: Mapping[str, Any], items: Sequence[str] | None
-) -> tuple[dict[str, Any], list[str] | None]:
-    """Given a target's tree and what is expected, return expectation and items with those that its source last discovered."""
-    known = list(items or ())
-    more = [key for key in remembered_items(open_tree(base)) if key not in known]
-    expected = dict(expect)
-    for key in more:
-        name = key.partition("/")[2]
-        if str(expected.get(name, 0)).isdecimal():  # what is no number is for count to refuse
-            expected[name] = int(expected.get(name, 0)) + 1
-    return expected, None if items is None else [*known, *more]
 
 
 def accept(

@@ -24,6 +24,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.arrivals import arr
 from ansible_collections.altbackup.core.plugins.module_utils.layout import open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.locks import Run, held
 from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.remembered import remembered_items
 from ansible_collections.altbackup.core.plugins.module_utils.stamps import Moment
 from ansible_collections.altbackup.core.plugins.module_utils.transfer import Peer
 from ansible_collections.altbackup.core.plugins.module_utils.wanted import listing
@@ -451,7 +452,7 @@ def test_tarball_of_other_bytes_without_sidecar_is_replaced(pair: Pair) -> None:
 
 def test_list_of_items_shrinks_only_if_discovery_saw_all_of_them(pair: Pair) -> None:
     def remembered() -> list[str]:
-        return receive.remembered_items(open_tree(str(pair.tree)))
+        return remembered_items(open_tree(str(pair.tree)))
 
     pair.prepare(items=["svn/one", "svn/two"])
     assert remembered() == ["svn/one", "svn/two"]
