@@ -22,6 +22,7 @@ from .failure_report import Failure, Report, redacted
 from .mail_memory import remember
 from .mail_settings import Settings
 from .mail_text import compose
+from .private_files import write_private
 
 OVERDUE = 86400.0
 """Seconds after which a mail that could not be sent is a failure of its own."""
@@ -163,7 +164,7 @@ def put(spool: Path, mail: EmailMessage) -> Path:
     spool.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = spool / f"{int(time.time() * 1000):013d}-{os.getpid()}-{next(_COUNTER)}.eml"
     try:
-        mail_transport.write_private(f"{path}.new", mail.as_bytes())
+        write_private(f"{path}.new", mail.as_bytes())
         os.replace(f"{path}.new", path)
     except OSError:
         Path(f"{path}.new").unlink(missing_ok=True)

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from .failure_report import Failure, Report
-from .mail_transport import write_private
 from .plain_text import one_line
+from .private_files import write_private
 
 FILE = "memory.json"
 _VARIES = re.compile(r"[0-9a-f]{8,}|\d+", re.IGNORECASE)

@@ -42,15 +42,15 @@ def send_file(options: Mapping[str, Any], path: str, deadline: float) -> str:
         if refused:
             message = message_from_bytes(raw, policy=policy.SMTP)
             message.replace_header("To", ", ".join(refused))
-            write_private(f"{path}.new", message.as_bytes())
+            _write(f"{path}.new", message.as_bytes())
             os.replace(f"{path}.new", path)
         else:
             os.unlink(path)
         return ", ".join(refused)
 
 
-def write_private(path: str, data: bytes) -> None:
-    """Write a file for this user alone, on disk when this returns."""
+def _write(path: str, data: bytes) -> None:
+    """Write a file as `write_private` does, which a program that is started by path cannot import."""
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
         stream.write(data)
         stream.flush()

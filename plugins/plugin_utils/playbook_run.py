@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import supervision
-from .mail_transport import write_private
+from .private_files import write_private
 from .run_command import Job
 from .runner_events import Listener
 from .runs import EVENTS, Run

@@ -14,9 +14,9 @@ from typing import Any, TextIO
 
 from ..module_utils.visible import visible
 from .failure_report import RECORDED, UNREACHABLE, Failure, Place
-from .mail_transport import write_private
 from .masking import redact, secrets_in, worth_searching
 from .plain_text import clean, one_line
+from .private_files import write_private
 from .progress_view import is_progress
 from .quiet_view import Line, QuietView, is_ours, is_own_file
 from .run_events import Collector

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .mail_transport import write_private
+from .private_files import write_private
 
 RUNNING = "running"
 RESULT, LOG, EVENTS = "result.json", "stdout", "events"

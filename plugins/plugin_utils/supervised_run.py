@@ -25,9 +25,9 @@ from .inventory_files import syntax_errors
 from .mail_delivery import Told
 from .mail_settings import user_name
 from .mail_text import command_line
-from .mail_transport import write_private
 from .masking import redact, secrets_of, worth_searching
 from .playbook_run import Bell
+from .private_files import write_private
 from .progress_view import SETTING as PROGRESS
 from .quantities import parse_duration
 from .quiet_view import Line, closing
