@@ -119,9 +119,9 @@ from ansible.plugins.callback import CallbackBase
 
 from ..filter import drilling, outcomes, plan, restoring  # noqa: F401  loaded once, not in each process that Ansible forks
 from ..plugin_utils import ansible_events, mail_delivery, mail_memory, run_log
+from ..plugin_utils.command_line import command_line, rerun_command
 from ..plugin_utils.failure_report import RUN, Failure, Place, Report
 from ..plugin_utils.mail_settings import MAIL_OPTIONS, Settings, addresses, judge, user_name
-from ..plugin_utils.mail_text import command_line, rerun_command
 from ..plugin_utils.masking import secrets_in, secrets_of, worth_searching
 from ..plugin_utils.plain_text import one_line
 from ..plugin_utils.private_files import write_private

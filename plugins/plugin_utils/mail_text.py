@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import html
-import re
-import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,9 +12,9 @@ from email import policy
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
 
+from .command_line import command_line, rerun_command
 from .failure_report import UNREACHABLE, Failure, Place, Report, shared_lines, titles, together
 from .mail_settings import Settings
-from .masking import mask_argv
 from .plain_text import cut, one_line
 from .run_log import log_text
 
@@ -295,24 +293,6 @@ def _table(report: Report) -> str:
 
 def _escape(text: str) -> str:
     return html.escape(text, quote=True)
-
-
-def command_line(argv: Sequence[str]) -> str:
-    """Given a command line, return it as it may be shown, to be pasted into a shell."""
-    return " ".join(word if re.fullmatch(r"[\w@%+=:,./*-]+", word) else shlex.quote(word) for word in mask_argv(argv))
-
-
-def rerun_command(argv: Sequence[str], folder: str, stamp: str = "", hosts: Sequence[str] = ()) -> str:
-    """Given a command line and the folder it was given in, return the line that does again what is missing.
-
-    That is the same with the run's stamp, or, where a run has none, with its failed hosts.
-    """
-    words = list(argv)
-    if stamp and not any("altbackup_stamp" in word for word in words):
-        words += ["-e", f"altbackup_stamp={stamp}"]
-    elif not stamp and hosts:
-        words += ["--limit", ",".join(hosts)]
-    return f"cd {shlex.quote(folder)} && {command_line(words)}" if folder else command_line(words)
 
 
 def specimen(node: str = "backup.example.org", user: str = "scm") -> Report:

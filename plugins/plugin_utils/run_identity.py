@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .mail_text import command_line
+from .command_line import command_line
 
 PROC = Path("/proc")
 _BEGAN = 19

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from .command_line import command_line, rerun_command
 from .failure_report import RUN, Failure, Report
-from .mail_text import command_line, rerun_command
 from .masking import mask_argv
 from .plain_text import last_lines
 from .playbook_run import ASKED, BROKEN, KILLED, TIME_LIMIT, TOLD, Ended

@@ -20,11 +20,11 @@ from typing import Any
 from ..module_utils.errors import InvalidInput
 from ..module_utils.visible import visible
 from . import mail_delivery, playbook_run, supervision
+from .command_line import command_line
 from .failure_report import redacted, titles, together
 from .inventory_files import syntax_errors
 from .mail_delivery import Told
 from .mail_settings import user_name
-from .mail_text import command_line
 from .masking import redact, secrets_of, worth_searching
 from .playbook_run import Bell
 from .private_files import write_private

@@ -14,13 +14,7 @@ from helpers.mail_server import read_mail, text_of
 
 from ansible_collections.altbackup.core.plugins.plugin_utils.failure_report import Failure, Place, Report
 from ansible_collections.altbackup.core.plugins.plugin_utils.mail_settings import Settings
-from ansible_collections.altbackup.core.plugins.plugin_utils.mail_text import (
-    command_line,
-    compose,
-    rerun_command,
-    specimen,
-    subject,
-)
+from ansible_collections.altbackup.core.plugins.plugin_utils.mail_text import compose, specimen, subject
 
 SETTINGS = Settings(sender="scm@hub.example.org")
 TO = ("admins@example.org", "boss@example.org")
@@ -281,28 +275,6 @@ def test_text_of_any_language_and_shape_is_carried() -> None:
 
 def test_report_with_nothing_known_is_a_mail() -> None:
     assert mail(Report("x.yml", (Failure("", ""),)))["Subject"] == "[altbackup] FAILED x.yml: :"
-
-
-@pytest.mark.parametrize(
-    ("argv", "stamp", "hosts", "line"),
-    [
-        (
-            ["ansible-playbook", "b.yml"],
-            "2013/05/10/104701",
-            [],
-            "cd '/a b' && ansible-playbook b.yml -e altbackup_stamp=2013/05/10/104701",
-        ),
-        (["x", "-e", "altbackup_stamp=S"], "S", ["a"], "cd '/a b' && x -e altbackup_stamp=S"),
-        (["x", "b.yml"], "", ["a", "b c"], "cd '/a b' && x b.yml --limit 'a,b c'"),
-        (["x", "-e", "password=hushpuppy", "$HOME"], "", [], "cd '/a b' && x -e password=******** '$HOME'"),
-    ],
-)
-def test_command_does_again_what_is_missing(argv: list[str], stamp: str, hosts: list[str], line: str) -> None:
-    assert rerun_command(argv, "/a b", stamp, hosts) == line
-
-
-def test_command_line_can_be_pasted() -> None:
-    assert command_line(["a b", "c'd", "-e", "x=1", ""]) == """'a b' 'c'"'"'d' -e x=1 ''"""
 
 
 def test_specimen_says_that_it_is_a_test_and_shows_no_secret() -> None:
