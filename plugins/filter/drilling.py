@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..plugin_utils import drilling
-from .outcomes import _guarded
-from .plan import plain, untrusted
-from .restoring import reached_by
+from ..plugin_utils.filter_values import guarded, plain, untrusted
+from ..plugin_utils.reaching import reached_by
 
 
 def drill_errands(
@@ -29,4 +28,4 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return them by name."""
         functions = (drill_errands, drilling.drill_ready, drilling.record_drill)
-        return {function.__name__: _guarded(function) for function in functions}
+        return {function.__name__: guarded(function) for function in functions}

@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible import context
-from ansible.errors import AnsibleFilterError
 
 from ..module_utils.visible import one_line
 from ..plugin_utils import outcomes
+from ..plugin_utils.filter_values import guarded, untrusted
 from ..plugin_utils.night_table import night_rows, without_covered
-from .plan import untrusted
 
 
 def states_of(hostvars: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,18 +45,6 @@ def all_listed(hostvars: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{key: entry[key] for key in outcomes.LISTED_KEYS} for entry in found]
 
 
-def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn whatever is wrong with the arguments into an error of the task that names the filter."""
-
-    def call(*arguments: Any, **options: Any) -> Any:
-        try:
-            return function(*arguments, **options)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise AnsibleFilterError(f"altbackup.core.{function.__name__}: {type(error).__name__}: {error}") from error
-
-    return call
-
-
 class FilterModule:
     """The filters of this file."""
 
@@ -87,4 +74,4 @@ class FilterModule:
             all_listed,
             outcome,
         )
-        return {function.__name__: _guarded(function) for function in functions}
+        return {function.__name__: guarded(function) for function in functions}

@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date
-from typing import Any, TypeVar
+from typing import Any
 
 from ansible import context
 from ansible.errors import AnsibleError, AnsibleFilterError
-from ansible.utils import unsafe_proxy
 from jinja2.exceptions import TemplateError
 
 from ..module_utils.errors import InvalidInput
 from ..module_utils.ssh_words import seal
 from ..plugin_utils import plan as plans
+from ..plugin_utils.filter_values import explain, is_template, plain, untrusted
+from ..plugin_utils.reaching import REACHED_BY
 from ..plugin_utils.results import read_value
 from ..plugin_utils.run_identity import identify_run
 from ..plugin_utils.settings import PREFIX, Unreadable, is_ours, meant, validate
 from ..plugin_utils.yaml_text import uncut
 
-try:
-    from ansible.template import trust_as_template as _trust  # noqa: F401
-except ImportError:  # before ansible-core 2.19 all text is a template unless it says otherwise
-    MARKS_TRUST = False
-else:
-    MARKS_TRUST = True
-
-_Result = TypeVar("_Result", dict[str, Any], list[dict[str, Any]])
-
 CONNECTION = ("ansible_host", "ansible_port", "ansible_user", "ansible_connection")
-REACHED_BY = re.compile(
-    r"ansible_(host|port|user|password|pass|connection|timeout|ssh_\w+|private_key_file|become(_\w+)?|python_interpreter|remote_tmp"
-    r"|pipelining|shell_\w+|control_path\w*)"
-)
-"""The variables that decide how Ansible reaches a host and what it starts there."""
 
 
 def plan(
@@ -106,11 +91,6 @@ def ssh_args(hostvars: Mapping[str, Mapping[str, Any]], host: str) -> str:
     return seal(values[name])
 
 
-def is_template(raw: Any) -> bool:
-    """Return whether a variable as written is a template."""
-    return isinstance(raw, str) and is_left_over(raw)
-
-
 def effective(planned: Mapping[str, Any], host: str) -> dict[str, Any]:
     """Given a plan and a host, return its settings to be shown."""
     return untrusted(plans.effective(plain(planned), str(host)))
@@ -134,45 +114,6 @@ def read_host(variables: Mapping[str, Any], only: str = "") -> dict[str, Any]:
 def _whole(name: str, value: Any) -> Any:
     """Return a value as it was given with -e, of which Ansible took what stands before the first blank."""
     return uncut(name, value, map(str, context.CLIARGS.get("extra_vars") or ())) if isinstance(value, str) else value
-
-
-def explain(error: Exception) -> str:
-    """Given why a value could not be evaluated, return that without quoting any value."""
-    undefined = re.search(r"'([A-Za-z_][\w.]*)' is undefined", str(error))
-    if undefined:
-        return f"is a template with {undefined[1]!r}, which is undefined"
-    if "vault" in f"{type(error).__name__} {error}".lower():
-        return "is in a vault and could not be decrypted"
-    return "is a template that could not be evaluated"
-
-
-def plain(value: Any, strict: bool = False) -> Any:
-    """Given a value of Ansible's, return it of plain types. Raise TemplateError for what was not evaluated, if `strict`."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, Mapping):
-        return {plain(key): plain(entry, strict) for key, entry in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(entry, strict) for entry in value]
-    for kind in (int, float):
-        if isinstance(value, kind):
-            return kind(value)
-    if isinstance(value, date):
-        return value.isoformat()
-    if strict and not MARKS_TRUST and is_left_over(value):
-        raise TemplateError("its template was not evaluated")
-    return str(value)
-
-
-def is_left_over(value: Any) -> bool:
-    """Return whether a value is a template that ansible-core before 2.19 gave up on."""
-    return not isinstance(value, unsafe_proxy.AnsibleUnsafe) and re.search(r"{{|{%", str(value)) is not None
-
-
-def untrusted(value: _Result) -> _Result:
-    """Given a result, return it so that no text in it, such as a name found on a node, is ever taken for a template."""
-    result: _Result = value if MARKS_TRUST else unsafe_proxy.wrap_var(value)
-    return result
 
 
 class FilterModule:

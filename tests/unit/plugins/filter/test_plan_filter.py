@@ -10,10 +10,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible.errors import AnsibleError
-from jinja2.exceptions import UndefinedError
-
-from ansible_collections.altbackup.core.plugins.filter.plan import explain
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -189,19 +185,6 @@ def test_way_to_a_target_that_cannot_be_evaluated_is_named(tmp_path: Path, callb
     assert "cms01: ansible_ssh_common_args is a template with 'jump_of_the_site', which is undefined" in " ".join(
         (result.stdout + result.stderr).split()
     )
-
-
-@pytest.mark.parametrize(
-    ("error", "text"),
-    [
-        (UndefinedError("'root' is undefined"), "is a template with 'root', which is undefined"),
-        (UndefinedError("'hunter2 or so' is undefined"), "is a template that could not be evaluated"),
-        (AnsibleError("Attempting to decrypt but no vault secrets found"), "is in a vault and could not be decrypted"),
-        (AnsibleError("template error while templating string: hunter2"), "is a template that could not be evaluated"),
-    ],
-)
-def test_why_a_value_cannot_be_read_is_told_without_the_value(error: Exception, text: str) -> None:
-    assert explain(error) == text
 
 
 @pytest.mark.parametrize("inventory", ["inventory/local"])

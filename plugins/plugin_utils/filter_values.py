@@ -1,0 +1,77 @@
+"""Between Ansible and what filters call: values become plain, results are never templates, and errors name the filter."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import date
+from typing import Any, TypeVar
+
+from ansible.errors import AnsibleFilterError
+from ansible.utils import unsafe_proxy
+from jinja2.exceptions import TemplateError
+
+try:
+    from ansible.template import trust_as_template as _trust  # noqa: F401
+except ImportError:  # before ansible-core 2.19 all text is a template unless it says otherwise
+    MARKS_TRUST = False
+else:
+    MARKS_TRUST = True
+
+_Result = TypeVar("_Result", dict[str, Any], list[dict[str, Any]])
+
+
+def is_template(raw: Any) -> bool:
+    """Return whether a variable as written is a template."""
+    return isinstance(raw, str) and is_left_over(raw)
+
+
+def explain(error: Exception) -> str:
+    """Given why a value could not be evaluated, return that without quoting any value."""
+    undefined = re.search(r"'([A-Za-z_][\w.]*)' is undefined", str(error))
+    if undefined:
+        return f"is a template with {undefined[1]!r}, which is undefined"
+    if "vault" in f"{type(error).__name__} {error}".lower():
+        return "is in a vault and could not be decrypted"
+    return "is a template that could not be evaluated"
+
+
+def plain(value: Any, strict: bool = False) -> Any:
+    """Given a value of Ansible's, return it of plain types. Raise TemplateError for what was not evaluated, if `strict`."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, Mapping):
+        return {plain(key): plain(entry, strict) for key, entry in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(entry, strict) for entry in value]
+    for kind in (int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if strict and not MARKS_TRUST and is_left_over(value):
+        raise TemplateError("its template was not evaluated")
+    return str(value)
+
+
+def is_left_over(value: Any) -> bool:
+    """Return whether a value is a template that ansible-core before 2.19 gave up on."""
+    return not isinstance(value, unsafe_proxy.AnsibleUnsafe) and re.search(r"{{|{%", str(value)) is not None
+
+
+def untrusted(value: _Result) -> _Result:
+    """Given a result, return it so that no text in it, such as a name found on a node, is ever taken for a template."""
+    result: _Result = value if MARKS_TRUST else unsafe_proxy.wrap_var(value)
+    return result
+
+
+def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn whatever is wrong with the arguments into an error of the task that names the filter."""
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        try:
+            return function(*arguments, **options)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise AnsibleFilterError(f"altbackup.core.{function.__name__}: {type(error).__name__}: {error}") from error
+
+    return call
