@@ -70,9 +70,9 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.checking import write_dnas
-from ..module_utils.failures import attempt, summarize
-from ..module_utils.locks import READING, bounded
+from ..module_utils.stages.check import write_dnas
+from ..module_utils.tree.failures import attempt, summarize
+from ..module_utils.tree.locks import READING, bounded
 
 EMPTY = {"changed": False, "dna": []}
 

@@ -108,10 +108,10 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.checking import verify_base, verify_paths
-from ..module_utils.failures import attempt, summarize, with_good
-from ..module_utils.locks import READING, bounded, reading
-from ..module_utils.stamps import MOMENT
+from ..module_utils.stages.check import verify_base, verify_paths
+from ..module_utils.tree.failures import attempt, summarize, with_good
+from ..module_utils.tree.locks import READING, bounded, reading
+from ..module_utils.tree.stamps import MOMENT
 
 EMPTY = {"day": "", "match": [], "mismatch": [], "missing": [], "malformed": [], "orphan": [], "bytes_read": 0}
 

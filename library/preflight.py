@@ -179,12 +179,12 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.failures import attempt, summarize
-from ..module_utils.inspection import inspect
-from ..module_utils.locks import WRITING, parse_run
-from ..module_utils.priority import lower_priority
-from ..module_utils.processes import Deadline, end_with_children
-from ..module_utils.transfer import parse_peer
+from ..module_utils.stages.preflight import inspect
+from ..module_utils.synchronize.send import parse_peer
+from ..module_utils.system.priority import lower_priority
+from ..module_utils.system.processes import Deadline, end_with_children
+from ..module_utils.tree.failures import attempt, summarize
+from ..module_utils.tree.locks import WRITING, parse_run
 
 EMPTY = {
     "changed": False,

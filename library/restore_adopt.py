@@ -58,9 +58,9 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.errors import AltbackupError
-from ..module_utils.failures import attempt, failure, summarize
-from ..module_utils.restored import adopt
+from ..module_utils.system.errors import AltbackupError
+from ..module_utils.tree.failures import attempt, failure, summarize
+from ..module_utils.tree.restored import adopt
 
 EMPTY = {"changed": False, "adopted": [], "notes": []}
 

@@ -64,13 +64,13 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.answering import require_answer
-from ..module_utils.errors import AltbackupError
-from ..module_utils.failures import failure, summarize
-from ..module_utils.leftovers import remove_outgoing
-from ..module_utils.locks import held, parse_run
-from ..module_utils.processes import Deadline
-from ..module_utils.publish import require_writable
+from ..module_utils.system.errors import AltbackupError
+from ..module_utils.system.mounts import require_answer
+from ..module_utils.system.processes import Deadline
+from ..module_utils.tree.failures import failure, summarize
+from ..module_utils.tree.leftovers import remove_outgoing
+from ..module_utils.tree.locks import held, parse_run
+from ..module_utils.tree.publish import require_writable
 
 
 def change(base: str, run: dict | None, state: str) -> list[str]:

@@ -98,12 +98,12 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.failures import attempt, summarize, with_good
-from ..module_utils.locks import WRITING, Hold, writing
-from ..module_utils.processes import Deadline, end_with_children
-from ..module_utils.receive import accept
-from ..module_utils.stamps import MOMENT, moment_of
-from ..module_utils.transfer import fetch, parse_peer
+from ..module_utils.synchronize.receive import accept
+from ..module_utils.synchronize.send import fetch, parse_peer
+from ..module_utils.system.processes import Deadline, end_with_children
+from ..module_utils.tree.failures import attempt, summarize, with_good
+from ..module_utils.tree.locks import WRITING, Hold, writing
+from ..module_utils.tree.stamps import MOMENT, moment_of
 
 EMPTY = {"changed": False, "tarballs": [], "wrong": [], "wire": 0, "notes": []}
 

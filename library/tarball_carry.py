@@ -113,11 +113,11 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import progress
-from ..module_utils.carrying import bring
-from ..module_utils.failures import attempt, summarize
-from ..module_utils.processes import Deadline, end_with_children
-from ..module_utils.transfer import parse_peer
+from ..module_utils.restore.carry import bring
+from ..module_utils.synchronize.send import parse_peer
+from ..module_utils.system import progress
+from ..module_utils.system.processes import Deadline, end_with_children
+from ..module_utils.tree.failures import attempt, summarize
 
 EMPTY = {"changed": False, "seconds": 0.0, "notes": []}
 

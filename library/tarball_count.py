@@ -120,12 +120,12 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.checking import count
-from ..module_utils.failures import attempt, summarize, with_good
-from ..module_utils.locks import READING, reading
-from ..module_utils.proof_files import unproved
-from ..module_utils.remembered import with_remembered
-from ..module_utils.stamps import MOMENT, moment_of
+from ..module_utils.stages.check import count
+from ..module_utils.tree.failures import attempt, summarize, with_good
+from ..module_utils.tree.locks import READING, reading
+from ..module_utils.tree.proof_files import unproved
+from ..module_utils.tree.remembered import with_remembered
+from ..module_utils.tree.stamps import MOMENT, moment_of
 
 EMPTY = {"day": "", "counts": {}, "relpaths": {}, "dnas": {}, "without_dna": [], "unexpected": []}
 

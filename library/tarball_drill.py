@@ -107,14 +107,14 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.drill import STAGE, drill
-from ..module_utils.failures import attempt, summarize, with_good
-from ..module_utils.leftovers import remove_leftovers
-from ..module_utils.locks import WRITING, writing
-from ..module_utils.processes import Deadline, end_with_children
-from ..module_utils.remembered import with_remembered
-from ..module_utils.sandbox import Sandbox
-from ..module_utils.stamps import MOMENT, moment_of
+from ..module_utils.restore.drill import STAGE, drill
+from ..module_utils.system.processes import Deadline, end_with_children
+from ..module_utils.system.sandbox import Sandbox
+from ..module_utils.tree.failures import attempt, summarize, with_good
+from ..module_utils.tree.leftovers import remove_leftovers
+from ..module_utils.tree.locks import WRITING, writing
+from ..module_utils.tree.remembered import with_remembered
+from ..module_utils.tree.stamps import MOMENT, moment_of
 
 EMPTY = {"changed": False, "proved": [], "left": [], "notes": []}
 

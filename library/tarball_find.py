@@ -78,10 +78,10 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.failures import attempt, summarize
-from ..module_utils.finding import find
-from ..module_utils.locks import WRITING, parse_run
-from ..module_utils.priority import lower_priority
+from ..module_utils.restore.find import find
+from ..module_utils.system.priority import lower_priority
+from ..module_utils.tree.failures import attempt, summarize
+from ..module_utils.tree.locks import WRITING, parse_run
 
 EMPTY = {"changed": False, "trees": []}
 

@@ -86,10 +86,10 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.failures import attempt, failure, summarize
-from ..module_utils.locks import READING, reading
-from ..module_utils.stamps import MOMENT, day_of, interpret_day, moment_of, today_in
-from ..module_utils.wanted import listing
+from ..module_utils.synchronize.offer import listing
+from ..module_utils.tree.failures import attempt, failure, summarize
+from ..module_utils.tree.locks import READING, reading
+from ..module_utils.tree.stamps import MOMENT, day_of, interpret_day, moment_of, today_in
 
 STAGE = "list"
 EMPTY = {"changed": False, "listed": False, "tarballs": [], "notes": []}

@@ -154,12 +154,12 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.failures import attempt, summarize, with_good
-from ..module_utils.leftovers import remove_leftovers
-from ..module_utils.locks import WRITING, writing
-from ..module_utils.processes import Deadline, end_with_children
-from ..module_utils.receive import prepare
-from ..module_utils.stamps import MOMENT, moment_of
+from ..module_utils.synchronize.receive import prepare
+from ..module_utils.system.processes import Deadline, end_with_children
+from ..module_utils.tree.failures import attempt, summarize, with_good
+from ..module_utils.tree.leftovers import remove_leftovers
+from ..module_utils.tree.locks import WRITING, writing
+from ..module_utils.tree.stamps import MOMENT, moment_of
 
 EMPTY = {
     "changed": False,

@@ -121,12 +121,12 @@ from collections.abc import Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.failures import attempt, summarize, with_good
-from ..module_utils.layout import open_tree
-from ..module_utils.locks import WRITING, writing
-from ..module_utils.purge import purge
-from ..module_utils.remembered import remembered_items
-from ..module_utils.stamps import MOMENT, moment_of
+from ..module_utils.stages.purge import purge
+from ..module_utils.tree.failures import attempt, summarize, with_good
+from ..module_utils.tree.layout import open_tree
+from ..module_utils.tree.locks import WRITING, writing
+from ..module_utils.tree.remembered import remembered_items
+from ..module_utils.tree.stamps import MOMENT, moment_of
 
 EMPTY = {"changed": False, "kept": [], "waiting": [], "removed": [], "unverified": [], "notes": [], "bytes_freed": 0}
 

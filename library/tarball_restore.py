@@ -208,12 +208,12 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import progress
-from ..module_utils.failures import attempt, failure, summarize
-from ..module_utils.locks import WRITING, parse_run
-from ..module_utils.priority import lower_priority
-from ..module_utils.processes import Deadline, end_with_children
-from ..module_utils.restore import REPLACE, STAGE, abandon, look, parse_order, prepare, restore
+from ..module_utils.restore.restore import REPLACE, STAGE, abandon, look, parse_order, prepare, restore
+from ..module_utils.system import progress
+from ..module_utils.system.priority import lower_priority
+from ..module_utils.system.processes import Deadline, end_with_children
+from ..module_utils.tree.failures import attempt, failure, summarize
+from ..module_utils.tree.locks import WRITING, parse_run
 
 EMPTY = {
     "changed": False,

@@ -113,11 +113,11 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.failures import attempt, summarize
-from ..module_utils.leftovers import remove_leftovers
-from ..module_utils.locks import WRITING, writing
-from ..module_utils.processes import Deadline, end_with_children
-from ..module_utils.transfer import parse_peer, send
+from ..module_utils.synchronize.send import parse_peer, send
+from ..module_utils.system.processes import Deadline, end_with_children
+from ..module_utils.tree.failures import attempt, summarize
+from ..module_utils.tree.leftovers import remove_leftovers
+from ..module_utils.tree.locks import WRITING, writing
 
 EMPTY = {"changed": False, "sent": {}, "wire": {}, "offered": {}, "notes": []}
 TARGET = {

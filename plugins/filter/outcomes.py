@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible import context
 
-from ..module_utils.visible import one_line
+from ..module_utils.system.visible import one_line
 from ..plugin_utils import outcomes
 from ..plugin_utils.filter_values import guarded, untrusted
 from ..plugin_utils.night_table import night_rows, without_covered

@@ -10,8 +10,8 @@ from ansible import context
 from ansible.errors import AnsibleError, AnsibleFilterError
 from jinja2.exceptions import TemplateError
 
-from ..module_utils.errors import InvalidInput
-from ..module_utils.ssh_words import seal
+from ..module_utils.system.errors import InvalidInput
+from ..module_utils.system.ssh import seal
 from ..plugin_utils import plan as plans
 from ..plugin_utils.filter_values import explain, is_template, plain, untrusted
 from ..plugin_utils.reaching import REACHED_BY

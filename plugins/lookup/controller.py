@@ -42,8 +42,8 @@ from typing import Any
 from ansible import constants, context
 from ansible.plugins.lookup import LookupBase
 
-from ..module_utils.controller import pack_controller
-from ..module_utils.errors import AltbackupError
+from ..module_utils.stages.controller import pack_controller
+from ..module_utils.system.errors import AltbackupError
 from ..plugin_utils.controller_tree import controller_tree
 
 _SETTINGS = ("BECOME_PASSWORD_FILE", "CONNECTION_PASSWORD_FILE", "DEFAULT_PRIVATE_KEY_FILE")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..module_utils.stamps import is_stamp
+from ..module_utils.tree.stamps import is_stamp
 
 Entry = Mapping[str, Any]
 

@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..module_utils.errors import InvalidInput
-from ..module_utils.units import readable
-from ..module_utils.visible import one_line
+from ..module_utils.system.errors import InvalidInput
+from ..module_utils.system.units import readable
+from ..module_utils.system.visible import one_line
 
 COLLECTION = Path(__file__).resolve().parents[2]
 PLACE = "ansible_collections/altbackup/core"

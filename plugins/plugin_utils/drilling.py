@@ -9,9 +9,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..module_utils.failures import failure
-from ..module_utils.layout import DRILLING
-from ..module_utils.units import readable
+from ..module_utils.system.units import readable
+from ..module_utils.tree.failures import failure
+from ..module_utils.tree.layout import DRILLING
 from . import outcomes
 
 _STAGE = "drill"

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..module_utils.errors import InvalidInput
-from ..module_utils.visible import visible
+from ..module_utils.system.errors import InvalidInput
+from ..module_utils.system.visible import visible
 from . import mail_delivery, outcomes
 from .causes import good_copies, titled
 from .mail_settings import user_name

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from ..module_utils.failures import unframed
+from ..module_utils.tree.failures import unframed
 from . import outcomes
 from .causes import good_copies, good_copy, titled
 from .masking import redact

@@ -6,8 +6,8 @@ from collections.abc import Hashable, Mapping
 from itertools import combinations
 from typing import Any
 
-from ..module_utils.failures import failure
-from ..module_utils.visible import one_line
+from ..module_utils.system.visible import one_line
+from ..module_utils.tree.failures import failure
 
 _NODE = ("boot", "device")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..module_utils.errors import InvalidInput
+from ..module_utils.system.errors import InvalidInput
 from .quantities import parse_duration
 
 MAIL_OPTIONS = (

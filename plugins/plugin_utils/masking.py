@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..module_utils.ssh_words import secrets_of as secrets_of_options
+from ..module_utils.system.ssh import secrets_of as secrets_of_options
 from .secrecy import MASK, SECRET_NAME, SSH_OPTIONS, mask_options, mask_text
 
 _SHORTEST = 4

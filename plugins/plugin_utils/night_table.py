@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..module_utils.units import readable
+from ..module_utils.system.units import readable
 
 COLUMNS = ("item", "size", "seconds", "where")
 _COVERED: dict[str, Any] = {"tarballs": {}, "sent": {}, "checked": {}, "proved": []}

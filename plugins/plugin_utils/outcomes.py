@@ -8,10 +8,10 @@ import signal
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..module_utils.failures import failure, unframed
-from ..module_utils.layout import is_relpath
-from ..module_utils.units import readable
-from ..module_utils.visible import one_line, visible
+from ..module_utils.system.units import readable
+from ..module_utils.system.visible import one_line, visible
+from ..module_utils.tree.failures import failure, unframed
+from ..module_utils.tree.layout import is_relpath
 from .causes import by_cause, following_lines, good_copies, good_copy, titled
 from .identities import one_disk, shared_bases
 from .results import read_result, read_value, shortened

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..module_utils.controller import CONTROLLER, CONTROLLER_KEY
-from ..module_utils.errors import InvalidInput
-from ..module_utils.items import CATEGORIES, Item, check_name, nearest, parse_item
-from ..module_utils.ssh_words import shown
-from ..module_utils.stamps import day_of, earliest_moment, interpret_day, latest_stamp, stamp_at
-from ..module_utils.visible import visible
+from ..module_utils.kinds.items import CATEGORIES, Item, check_name, nearest, parse_item
+from ..module_utils.stages.controller import CONTROLLER, CONTROLLER_KEY
+from ..module_utils.system.errors import InvalidInput
+from ..module_utils.system.ssh import shown
+from ..module_utils.system.visible import visible
+from ..module_utils.tree.stamps import day_of, earliest_moment, interpret_day, latest_stamp, stamp_at
 from .secrecy import mask, mask_text, quoted
 from .settings import PREFIX, Unreadable, describe_unknown, names, validate
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible.utils.display import Display
 
-from ..module_utils.progress import PREFIX
+from ..module_utils.system.progress import PREFIX
 from . import progress_view
 from .progress_view import Progress
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..module_utils.progress import DOINGS
-from ..module_utils.units import readable
-from ..module_utils.visible import one_line
+from ..module_utils.system.progress import DOINGS
+from ..module_utils.system.units import readable
+from ..module_utils.system.visible import one_line
 
 SETTING = "ALTBACKUP_PROGRESS"
 """The variable of the environment that says whether somebody watches (yes or no) where Ansible's own output is not what he sees"""

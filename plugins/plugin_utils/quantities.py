@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..module_utils.errors import InvalidInput
+from ..module_utils.system.errors import InvalidInput
 from .secrecy import quoted
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..module_utils.units import readable
-from ..module_utils.visible import one_line, visible
+from ..module_utils.system.units import readable
+from ..module_utils.system.visible import one_line, visible
 from . import outcomes
 from .causes import by_cause
 from .failure_report import RECORDED, Failure, Place, shared_lines, titles, together

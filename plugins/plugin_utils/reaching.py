@@ -13,7 +13,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.loader import connection_loader
 from jinja2.exceptions import TemplateError
 
-from ..module_utils.ssh_words import seal
+from ..module_utils.system.ssh import seal
 from .filter_values import explain, plain
 
 REACHED_BY = re.compile(

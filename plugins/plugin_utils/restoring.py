@@ -7,14 +7,14 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..module_utils.errors import InvalidInput
-from ..module_utils.failures import failure
-from ..module_utils.items import CATEGORIES, check_name, decode_name, nearest
-from ..module_utils.layout import RESTORED, TEMPORARY, parse_filename
-from ..module_utils.paths import is_within
-from ..module_utils.stamps import Moment, ahead_reason, day_of, interpret_day, is_stamp
-from ..module_utils.units import readable
-from ..module_utils.visible import one_line
+from ..module_utils.kinds.items import CATEGORIES, check_name, decode_name, nearest
+from ..module_utils.system.errors import InvalidInput
+from ..module_utils.system.paths import is_within
+from ..module_utils.system.units import readable
+from ..module_utils.system.visible import one_line
+from ..module_utils.tree.failures import failure
+from ..module_utils.tree.layout import RESTORED, TEMPORARY, parse_filename
+from ..module_utils.tree.stamps import Moment, ahead_reason, day_of, interpret_day, is_stamp
 from . import outcomes
 from .results import SAID, read_result
 from .secrecy import quoted

@@ -7,10 +7,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..module_utils.failures import failure
-from ..module_utils.layout import is_relpath, split_relpath
-from ..module_utils.stamps import is_stamp
-from ..module_utils.visible import one_line, visible
+from ..module_utils.system.visible import one_line, visible
+from ..module_utils.tree.failures import failure
+from ..module_utils.tree.layout import is_relpath, split_relpath
+from ..module_utils.tree.stamps import is_stamp
 
 SAID = "said what is no result"
 LONGEST = 1 << 16

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..module_utils.errors import InvalidInput
-from ..module_utils.processes import search_path
+from ..module_utils.system.errors import InvalidInput
+from ..module_utils.system.processes import search_path
 from .mail_memory import job_key
 from .mail_settings import MAIL_OPTIONS, Settings, judge
 

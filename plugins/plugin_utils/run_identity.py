@@ -20,7 +20,7 @@ _BEGAN = 19
 
 
 def identify_run(now: float, proc: Path = PROC) -> dict[str, Any]:
-    """Given the time (seconds since 1970), return what describes this run to nodes, as module_utils.locks.Run has it, but `seconds`.
+    """Given the time (seconds since 1970), return what describes this run to nodes, as module_utils.tree.locks.Run has it, but `seconds`.
 
     Where there is no /proc, no other run is ever known to be dead.
     """

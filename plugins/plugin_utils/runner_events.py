@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from ..module_utils.visible import visible
+from ..module_utils.system.visible import visible
 from .failure_report import RECORDED, UNREACHABLE, Failure, Place
 from .masking import redact, secrets_in, worth_searching
 from .plain_text import clean, one_line

@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..module_utils import ssh_words
+from ..module_utils.system import ssh
 
-MASK = ssh_words.MASK
+MASK = ssh.MASK
 
 SECRET_NAME = re.compile(
     r"passw|passphrase|secret|token|credential|private_?key|key_?(?:data|content|material)|(?:^|_)(?:pass|pwd|api_?key)$",
@@ -61,7 +61,7 @@ def mask_text(text: str) -> str:
 
 def mask_words(words: Sequence[str]) -> list[str]:
     """Given options of ssh, return them with commands and environments, which may hold secrets, replaced."""
-    return ssh_words.shown(words)
+    return ssh.shown(words)
 
 
 def mask_options(value: Any) -> Any:

@@ -16,9 +16,9 @@ from typing import Any
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
 
-from ..module_utils.errors import InvalidInput
-from ..module_utils.items import CATEGORIES, nearest, parse_keep
-from ..module_utils.priority import ionice_words
+from ..module_utils.kinds.items import CATEGORIES, nearest, parse_keep
+from ..module_utils.system.errors import InvalidInput
+from ..module_utils.system.priority import ionice_words
 from .quantities import parse_duration, parse_rate, parse_size
 from .secrecy import UNQUOTED, quoted
 from .yaml_text import is_collection, read_yaml

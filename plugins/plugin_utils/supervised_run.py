@@ -17,8 +17,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ..module_utils.errors import InvalidInput
-from ..module_utils.visible import visible
+from ..module_utils.system.errors import InvalidInput
+from ..module_utils.system.visible import visible
 from . import mail_delivery, playbook_run, supervision
 from .command_line import command_line
 from .failure_report import redacted, titles, together

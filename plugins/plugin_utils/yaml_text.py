@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from ..module_utils.errors import InvalidInput
+from ..module_utils.system.errors import InvalidInput
 from .secrecy import quoted
 
 _COLLECTION = re.compile(r"\s*(?:[\[{]|- |-\n|---\s)")

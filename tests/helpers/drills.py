@@ -15,13 +15,13 @@ from helpers.original_trees import modern_text, put
 from helpers.repositories import make_git, make_subversion, run
 from helpers.trees import FIRST, SECOND, Base, item
 
-from ansible_collections.altbackup.core.plugins.module_utils.items import CATEGORIES
-from ansible_collections.altbackup.core.plugins.module_utils.layout import parse_filename
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
-from ansible_collections.altbackup.core.plugins.module_utils.proofs import prove
-from ansible_collections.altbackup.core.plugins.module_utils.sandbox import Sandbox
-from ansible_collections.altbackup.core.plugins.module_utils.sidecar import parse
-from ansible_collections.altbackup.core.plugins.module_utils.unpack import Limits, unpack
+from ansible_collections.altbackup.core.plugins.module_utils.archive.unpack import Limits, unpack
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.items import CATEGORIES
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.proofs import prove
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.system.sandbox import Sandbox
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import parse_filename
+from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import parse
 
 KINDS = ("svn", "trac", "git", "folder", "sqlite")
 LIMITS = Limits(1 << 30)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.altbackup.core.plugins.module_utils import replacing
+from ansible_collections.altbackup.core.plugins.module_utils.restore import replace
 
 _CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chown", "os.chmod", "renameat2")
 
@@ -26,14 +26,14 @@ def killed_at(point: int, function: Callable[[], Any]) -> bool:
                 if count > point:
                     os._exit(9)
 
-        real = replacing._renameat2
+        real = replace._renameat2
 
         def renamed(*arguments: Any) -> None:
             watch("renameat2", ())
             real(*arguments)
             watch("renameat2", ())
 
-        replacing._renameat2 = renamed
+        replace._renameat2 = renamed
         sys.addaudithook(watch)
         status = 1
         try:

@@ -13,9 +13,9 @@ from typing import Any
 
 from helpers.original_trees import run_module
 
-from ansible_collections.altbackup.core.plugins.module_utils.archive import Form
-from ansible_collections.altbackup.core.plugins.module_utils.dump import dump
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form
+from ansible_collections.altbackup.core.plugins.module_utils.stages.dump import dump
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 
 UUID = "5f0e3e2c-9b1c-4a5e-8f58-0123456789ab"
 NEVER = 10**6

@@ -17,9 +17,9 @@ from helpers.original_trees import modern_text
 from helpers.repositories import run
 from helpers.trees import FIRST, SECOND
 
-from ansible_collections.altbackup.core.plugins.module_utils.archive import Form
-from ansible_collections.altbackup.core.plugins.module_utils.dump import dump
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form
+from ansible_collections.altbackup.core.plugins.module_utils.stages.dump import dump
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 
 SCRIPT = Path(__file__).resolve().parents[2] / "roles" / "synchronize" / "files" / "restore.sh"
 ZSTD = Form()

@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.module_utils import view
-from ansible_collections.altbackup.core.plugins.module_utils.archive import Form
-from ansible_collections.altbackup.core.plugins.module_utils.dump import dump
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form
+from ansible_collections.altbackup.core.plugins.module_utils.stages.dump import dump
+from ansible_collections.altbackup.core.plugins.module_utils.system import view
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 
 NOBODY = 65534
 FIRST, SECOND, THIRD, FOURTH = (f"2013/05/{day}/104701" for day in ("10", "11", "12", "13"))

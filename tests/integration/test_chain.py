@@ -14,8 +14,8 @@ import pytest
 from integration.lab_site import when
 from integration.site import KINDS, Run, Site, call, commit_svn, git, item_of, tarballs_of, tree_of, unpack
 
-from ansible_collections.altbackup.core.plugins.module_utils.layout import open_tree
-from ansible_collections.altbackup.core.plugins.module_utils.locks import held, parse_run
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import held, parse_run
 from ansible_collections.altbackup.core.plugins.plugin_utils.run_identity import identify_run
 
 SERVING = ("tarball_prepare", "tarball_send", "tarball_accept")

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from integration.site import REPOSITORY, Site, tree_of
 
-from ansible_collections.altbackup.core.plugins.module_utils import completed, own_state
+from ansible_collections.altbackup.core.plugins.module_utils.system import own_state
+from ansible_collections.altbackup.core.plugins.module_utils.tree import completed
 
 DAY = "2013/05/08/104701"
 NAMES = ("one", "two")

@@ -12,7 +12,7 @@ import pytest
 from helpers.drills import Copies, make_copies
 from hypothesis import settings
 
-from ansible_collections.altbackup.core.plugins.module_utils import own_state
+from ansible_collections.altbackup.core.plugins.module_utils.system import own_state
 
 # A slow or busy machine is no failure.
 settings.register_profile("untimed", deadline=None)

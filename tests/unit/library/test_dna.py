@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from helpers.original_trees import bound_by_modes, modern_text, original_text, put, reasons, run_module, tree_hash
 
-from ansible_collections.altbackup.core.plugins.module_utils import locks
+from ansible_collections.altbackup.core.plugins.module_utils.tree import locks
 
 CONTENT = b"a tarball's bytes"
 OTHER = b"another tarball!!"

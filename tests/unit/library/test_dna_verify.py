@@ -21,7 +21,7 @@ from helpers.original_trees import (
     tree_hash,
 )
 
-from ansible_collections.altbackup.core.plugins.module_utils import locks
+from ansible_collections.altbackup.core.plugins.module_utils.tree import locks
 
 LISTS = ("match", "mismatch", "missing", "malformed", "orphan")
 OTHER = "2013/05/09/104701"

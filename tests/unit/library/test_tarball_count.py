@@ -21,8 +21,8 @@ from helpers.original_trees import (
     tree_hash,
 )
 
-from ansible_collections.altbackup.core.plugins.module_utils.proof_files import moment_at
-from ansible_collections.altbackup.core.plugins.module_utils.sidecar import parse
+from ansible_collections.altbackup.core.plugins.module_utils.tree.proof_files import moment_at
+from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import parse
 
 LATER = "2013/05/10/120000"
 OTHER = "2013/05/09/104701"

@@ -19,8 +19,8 @@ from helpers.hostile import compressed
 from helpers.original_trees import link, modern_text, put, reasons, run_module, tree_hash
 from helpers.trees import FIRST, NIGHTS, NOBODY, SECOND, as_nobody, describe_tree, needs_root, nobodys_folder
 
-from ansible_collections.altbackup.core.plugins.module_utils import sandbox
-from ansible_collections.altbackup.core.plugins.module_utils.sidecar import parse
+from ansible_collections.altbackup.core.plugins.module_utils.system import sandbox
+from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import parse
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from helpers.drills import FOLDER, KINDS, SVN, Copies, add_differential, recompu
 from helpers.original_trees import modern_text, put, reasons, run_module, tree_hash
 from helpers.trees import FIRST, NOBODY, needs_root, small_disk
 
-from ansible_collections.altbackup.core.plugins.module_utils.layout import open_tree, scan
-from ansible_collections.altbackup.core.plugins.module_utils.proof_files import proved_at
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.proof_files import proved_at
 
 RUN = {
     "controller": "hub",

@@ -39,11 +39,11 @@ from helpers.trees import (
 from helpers.waiting import count_running, wait_until
 from lab.pythons import find_python
 
-from ansible_collections.altbackup.core.plugins.module_utils import dump as dump_module
-from ansible_collections.altbackup.core.plugins.module_utils import processes
-from ansible_collections.altbackup.core.plugins.module_utils.archive import Form, store_archive
-from ansible_collections.altbackup.core.plugins.module_utils.digest import digest_file
-from ansible_collections.altbackup.core.plugins.module_utils.stamps import parse_stamp
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form, store_archive
+from ansible_collections.altbackup.core.plugins.module_utils.stages import dump as dump_module
+from ansible_collections.altbackup.core.plugins.module_utils.system import processes
+from ansible_collections.altbackup.core.plugins.module_utils.system.digest import digest_file
+from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import parse_stamp
 from ansible_collections.altbackup.core.plugins.modules import tarball_dump
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -578,17 +578,19 @@ def test_killed_run_is_made_good_by_the_next(base: Base, folder: Path, when: str
     (folder / "file").write_text("changed")
     script = f"""
 import os, signal
-from ansible_collections.altbackup.core.plugins.module_utils import archive, dump, publish
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.archive import write
+from ansible_collections.altbackup.core.plugins.module_utils.stages import dump
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.tree import publish
 kill = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 when = {when!r}
 if when == "while archiving":
-    archive._copy = kill
+    write._copy = kill
 elif when == "before the sidecar":
     publish.write_sidecar = kill
 else:
     dump.point_last = kill
-dump.dump({str(base.path)!r}, [{item("folder", folder)!r}], {NIGHTS[1]!r}, archive.Form(), {{"deadline": Deadline(60)}})
+dump.dump({str(base.path)!r}, [{item("folder", folder)!r}], {NIGHTS[1]!r}, write.Form(), {{"deadline": Deadline(60)}})
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True)

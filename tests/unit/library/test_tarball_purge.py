@@ -24,8 +24,8 @@ from helpers.original_trees import (
     tree_hash,
 )
 
-from ansible_collections.altbackup.core.plugins.module_utils.arrivals import arrivals, note_arrival
-from ansible_collections.altbackup.core.plugins.module_utils.layout import open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.tree.arrivals import arrivals, note_arrival
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 
 NOW = "2013/05/20/104701"
 SIZE = 100

@@ -37,19 +37,22 @@ from helpers.trees import (
     small_disk,
 )
 
-from ansible_collections.altbackup.core.plugins.module_utils import completed, locks, processes, proofs, unpack
-from ansible_collections.altbackup.core.plugins.module_utils import restore as restore_module
-from ansible_collections.altbackup.core.plugins.module_utils.archive import Form
-from ansible_collections.altbackup.core.plugins.module_utils.errors import AltbackupError, Locked
-from ansible_collections.altbackup.core.plugins.module_utils.layout import open_tree
-from ansible_collections.altbackup.core.plugins.module_utils.locks import Run, held
-from ansible_collections.altbackup.core.plugins.module_utils.owner import Owner, identify
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
-from ansible_collections.altbackup.core.plugins.module_utils.publish import remove_folder, require_writable
-from ansible_collections.altbackup.core.plugins.module_utils.replacing import clear, discard, working
-from ansible_collections.altbackup.core.plugins.module_utils.restore import parse_order, prepare
-from ansible_collections.altbackup.core.plugins.module_utils.restore import restore as restore_order
-from ansible_collections.altbackup.core.plugins.module_utils.restored import read_marker
+from ansible_collections.altbackup.core.plugins.module_utils.archive import unpack
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form
+from ansible_collections.altbackup.core.plugins.module_utils.kinds import proofs
+from ansible_collections.altbackup.core.plugins.module_utils.restore import restore as restore_module
+from ansible_collections.altbackup.core.plugins.module_utils.restore.replace import clear, discard, working
+from ansible_collections.altbackup.core.plugins.module_utils.restore.restore import parse_order, prepare
+from ansible_collections.altbackup.core.plugins.module_utils.restore.restore import restore as restore_order
+from ansible_collections.altbackup.core.plugins.module_utils.system import processes
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, Locked
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.tree import completed, locks
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import Run, held
+from ansible_collections.altbackup.core.plugins.module_utils.tree.owner import Owner, identify
+from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import remove_folder, require_writable
+from ansible_collections.altbackup.core.plugins.module_utils.tree.restored import read_marker
 from ansible_collections.altbackup.core.plugins.modules import restore_adopt, tarball_find, tarball_restore
 
 pytestmark = needs_root
@@ -929,7 +932,7 @@ def test_a_tree_that_a_module_works_on_is_refused(
     base: Base, small: dict[str, Any], restore: Call, destination: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(locks.shared, "__defaults__", (0.1,), raising=False)
-    monkeypatch.setattr("ansible_collections.altbackup.core.plugins.module_utils.locks.WAIT", 0.1)
+    monkeypatch.setattr("ansible_collections.altbackup.core.plugins.module_utils.tree.locks.WAIT", 0.1)
     monkeypatch.setattr(locks.unclaimed.__wrapped__, "__defaults__", (0.1,))
     with held(require_writable(str(base.path)), Run(**RUN)):
         refused(restore(small), "a module is still at work on it")

@@ -31,12 +31,12 @@ from helpers.trees import (
 )
 from helpers.waiting import wait_until
 
-from ansible_collections.altbackup.core.plugins.module_utils import sidecar
-from ansible_collections.altbackup.core.plugins.module_utils.archive import Form, Part, write_archive
-from ansible_collections.altbackup.core.plugins.module_utils.errors import SidecarMalformed
-from ansible_collections.altbackup.core.plugins.module_utils.kinds import walk
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
-from ansible_collections.altbackup.core.plugins.module_utils.units import readable
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form, Part, write_archive
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.base import walk
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import SidecarMalformed
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.system.units import readable
+from ansible_collections.altbackup.core.plugins.module_utils.tree import sidecar
 
 SHELLS = {"dash": ["dash"], "busybox": ["busybox", "sh"], "bash": ["bash", "--posix"]}
 FIRST, SECOND, THIRD, FOURTH = NIGHTS

@@ -14,8 +14,7 @@ import pytest
 from helpers.trees import file_digest, link_tools, list_archive, make_odd_tree, make_tool, unpack
 from helpers.waiting import wait_until
 
-from ansible_collections.altbackup.core.plugins.module_utils import processes
-from ansible_collections.altbackup.core.plugins.module_utils.archive import (
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import (
     Form,
     Manifest,
     Part,
@@ -23,14 +22,15 @@ from ansible_collections.altbackup.core.plugins.module_utils.archive import (
     read_manifest,
     write_archive,
 )
-from ansible_collections.altbackup.core.plugins.module_utils.errors import (
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.base import walk
+from ansible_collections.altbackup.core.plugins.module_utils.system import processes
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (
     AltbackupError,
     DeadlineExceeded,
     ToolFailed,
     ToolMissing,
 )
-from ansible_collections.altbackup.core.plugins.module_utils.kinds import walk
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 
 TOPS = (
     "a b",

@@ -11,11 +11,15 @@ from pathlib import Path
 import pytest
 from helpers.trees import NOBODY, make_tool, needs_root
 
-from ansible_collections.altbackup.core.plugins.module_utils import carrying
-from ansible_collections.altbackup.core.plugins.module_utils.carrying import bring
-from ansible_collections.altbackup.core.plugins.module_utils.errors import AltbackupError, InvalidInput, ToolFailed
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
-from ansible_collections.altbackup.core.plugins.module_utils.transfer import Peer, rsync_command
+from ansible_collections.altbackup.core.plugins.module_utils.restore import carry
+from ansible_collections.altbackup.core.plugins.module_utils.restore.carry import bring
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer, rsync_command
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (
+    AltbackupError,
+    InvalidInput,
+    ToolFailed,
+)
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 
 RELPATHS = ["svn/a b/2013/05/10/104701/a b-3.tar.zst", "svn/a b/2013/05/11/104701/a b-4.diff.tar.zst"]
 CONTENT = [os.urandom(300_000), os.urandom(10)]
@@ -42,7 +46,7 @@ def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         'while [ "$1" != "there" ]; do shift; done\nshift\nexec sh -c "$*"',
     )
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
-    monkeypatch.setattr(carrying, "_PAUSE", 0.01)
+    monkeypatch.setattr(carry, "_PAUSE", 0.01)
     return tmp_path
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from helpers.trees import make_odd_tree, needs_root
 
-from ansible_collections.altbackup.core.plugins.module_utils.completed import (
+from ansible_collections.altbackup.core.plugins.module_utils.tree.completed import (
     compare,
     describe,
     look_of,

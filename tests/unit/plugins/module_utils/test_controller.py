@@ -14,14 +14,14 @@ import pytest
 from helpers.original_trees import marked, reasons, run_module, tree_hash
 from helpers.trees import FIRST, SECOND, THIRD, unpack
 
-from ansible_collections.altbackup.core.plugins.module_utils import controller
-from ansible_collections.altbackup.core.plugins.module_utils.controller import (
+from ansible_collections.altbackup.core.plugins.module_utils.stages import controller
+from ansible_collections.altbackup.core.plugins.module_utils.stages.controller import (
     CONTROLLER_KEY,
     pack_controller,
     unpack_controller,
 )
-from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput
-from ansible_collections.altbackup.core.plugins.module_utils.layout import open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 
 BINARY = bytes(range(256))
 ENTRIES: dict[str, dict[str, Any]] = {

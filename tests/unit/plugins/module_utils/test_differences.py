@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from helpers.trees import make_odd_tree, needs_root
 
-from ansible_collections.altbackup.core.plugins.module_utils.differences import (
+from ansible_collections.altbackup.core.plugins.module_utils.archive.differences import (
     find_differences,
     summarize_differences,
     unified_diff,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.module_utils import digest
-from ansible_collections.altbackup.core.plugins.module_utils.errors import DeadlineExceeded
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.system import digest
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import DeadlineExceeded
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 
 
 @pytest.mark.parametrize("algorithm", sorted(digest.DIGEST_LENGTHS))

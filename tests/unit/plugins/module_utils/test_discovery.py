@@ -11,14 +11,14 @@ import pytest
 from helpers.original_trees import STAMP, bound_by_modes, put
 from helpers.repositories import make_git, make_subversion
 
-from ansible_collections.altbackup.core.plugins.module_utils import answering
-from ansible_collections.altbackup.core.plugins.module_utils.archive import Form
-from ansible_collections.altbackup.core.plugins.module_utils.discovery import discover_items
-from ansible_collections.altbackup.core.plugins.module_utils.dump import dump
-from ansible_collections.altbackup.core.plugins.module_utils.inspection import inspect
-from ansible_collections.altbackup.core.plugins.module_utils.layout import open_tree
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
-from ansible_collections.altbackup.core.plugins.module_utils.publish import remove_folder, write_record
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form
+from ansible_collections.altbackup.core.plugins.module_utils.stages.discovery import discover_items
+from ansible_collections.altbackup.core.plugins.module_utils.stages.dump import dump
+from ansible_collections.altbackup.core.plugins.module_utils.stages.preflight import inspect
+from ansible_collections.altbackup.core.plugins.module_utils.system import mounts
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import remove_folder, write_record
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_repositories_are_items_though_the_tool_to_dump_them_is_missing(
     shelf.mkdir()
     MAKERS[kind](shelf / "one")
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("ansible_collections.altbackup.core.plugins.module_utils.processes._SYSTEM_FOLDERS", ())
+    monkeypatch.setattr("ansible_collections.altbackup.core.plugins.module_utils.system.processes._SYSTEM_FOLDERS", ())
     result = discover(base, kind, shelf)
     assert (names(result), result["notes"]) == (["one"], [])
     (entry,) = dump(str(base), result["items"], STAMP, Form(".tar"), {"deadline": Deadline(60)})["failures"]
@@ -243,7 +243,7 @@ def test_discover_asks_for_an_answer_once_for_each_depth_however_many_folders_th
         for part in ("objects", "refs"):
             (tmp_path / "shelf" / f"group{number}" / "sub" / "one.git" / part).mkdir(parents=True)
         (tmp_path / "shelf" / f"group{number}" / "sub" / "one.git" / "HEAD").write_text("ref: refs/heads/main\n")
-    monkeypatch.setattr(answering, "silent", silent)
+    monkeypatch.setattr(mounts, "silent", silent)
     found = discover_items("git", str(tmp_path / "shelf"), str(base), Deadline())
     assert len(found.items) == 20
     assert len([number for number in asked if number > 1]) == 3

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from helpers.repositories import make_git, make_subversion
 
-from ansible_collections.altbackup.core.plugins.module_utils.doubtful import marked_path
+from ansible_collections.altbackup.core.plugins.module_utils.restore.doubtful import marked_path
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,13 @@ from helpers.original_trees import run_module
 from helpers.trees import Base, item, needs_root, small_disk
 from helpers.waiting import wait_until
 
-from ansible_collections.altbackup.core.plugins.module_utils import drill as drill_module
-from ansible_collections.altbackup.core.plugins.module_utils import unpack
-from ansible_collections.altbackup.core.plugins.module_utils.drill import _Room, drill
-from ansible_collections.altbackup.core.plugins.module_utils.errors import AltbackupError, DeadlineExceeded
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
-from ansible_collections.altbackup.core.plugins.module_utils.sandbox import Sandbox
-from ansible_collections.altbackup.core.plugins.module_utils.stamps import Moment
+from ansible_collections.altbackup.core.plugins.module_utils.archive import unpack
+from ansible_collections.altbackup.core.plugins.module_utils.restore import drill as drill_module
+from ansible_collections.altbackup.core.plugins.module_utils.restore.drill import _Room, drill
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, DeadlineExceeded
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.system.sandbox import Sandbox
+from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 NOW = Moment("2013/05/31/235959", "2013/05/31/235959")
 
@@ -150,7 +150,7 @@ _MODULE = """
 import sys
 sys.path[:0] = {path!r}
 from helpers.original_trees import run_module
-from ansible_collections.altbackup.core.plugins.module_utils import proofs
+from ansible_collections.altbackup.core.plugins.module_utils.kinds import proofs
 proofs.version_of = lambda *_: print("proving", flush=True) or sys.stdin.read()
 run_module("tarball_drill", base={base!r}, names=["svn/thing"])
 """

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from helpers.original_trees import STAMP, bound_by_modes, link, marked, put
 
-from ansible_collections.altbackup.core.plugins.module_utils import failures
-from ansible_collections.altbackup.core.plugins.module_utils.errors import BaseUnusable, ToolFailed
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import BaseUnusable, ToolFailed
+from ansible_collections.altbackup.core.plugins.module_utils.tree import failures
 
 
 @pytest.mark.parametrize(

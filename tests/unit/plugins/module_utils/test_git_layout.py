@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 from helpers.repositories import make_git
 
-from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput
-from ansible_collections.altbackup.core.plugins.module_utils.git_layout import Outside, find_repositories, whereabouts
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.git_layout import (
+    Outside,
+    find_repositories,
+    whereabouts,
+)
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 
 REPOSITORIES = ["", "modules/a", "modules/a/modules/b", "modules/libs/c", "worktrees/w/modules/a"]
 

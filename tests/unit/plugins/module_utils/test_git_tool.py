@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from helpers.repositories import Nights, git, make_git, references, run
 
-from ansible_collections.altbackup.core.plugins.module_utils.errors import ToolFailed
-from ansible_collections.altbackup.core.plugins.module_utils.git_tool import Git, ask_head, read_references
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
-from ansible_collections.altbackup.core.plugins.module_utils.readers import UNCHANGED
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.git_tool import Git, ask_head, read_references
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import ToolFailed
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.system.readers import UNCHANGED
 
 
 @pytest.fixture

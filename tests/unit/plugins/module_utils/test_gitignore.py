@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput
-from ansible_collections.altbackup.core.plugins.module_utils.gitignore import Patterns, compile_pattern, find_faults
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.patterns import (
+    Patterns,
+    compile_pattern,
+    find_faults,
+)
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
 
 NAMES = ("a", "b", "ab", "abc", "a.c", "x-y", "[a]", "a b", "a\\b", "é", "*", "!a", "#b", "A", "a,b", "{a,b}", "tail ")
 ATOMS = (

@@ -15,7 +15,7 @@ from helpers.environments import make_environment
 from helpers.repositories import make_git, make_subversion
 from helpers.trees import Base, item, needs_root, small_disk
 
-from ansible_collections.altbackup.core.plugins.module_utils.holes import copy_file, holes_in, parts_of
+from ansible_collections.altbackup.core.plugins.module_utils.system.holes import copy_file, holes_in, parts_of
 
 LARGE = 40 << 30
 

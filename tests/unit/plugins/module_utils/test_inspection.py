@@ -9,9 +9,9 @@ import pytest
 from helpers.original_trees import bound_by_modes, put
 from helpers.repositories import make_git
 
-from ansible_collections.altbackup.core.plugins.module_utils import inspection
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
-from ansible_collections.altbackup.core.plugins.module_utils.transfer import Peer
+from ansible_collections.altbackup.core.plugins.module_utils.stages import preflight
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 
 
 @pytest.fixture
@@ -25,8 +25,8 @@ def base(tmp_path: Path) -> Path:
 @pytest.fixture
 def small_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """Disks on which 10 bytes are free."""
-    usage = inspection.shutil.disk_usage("/")
-    monkeypatch.setattr(inspection.shutil, "disk_usage", lambda path: usage._replace(free=10))
+    usage = preflight.shutil.disk_usage("/")
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: usage._replace(free=10))
 
 
 def reasons(result: dict) -> list[str]:
@@ -35,27 +35,27 @@ def reasons(result: dict) -> list[str]:
 
 
 def test_ready_node_has_no_failures(base: Path) -> None:
-    result = inspection.inspect([str(base)], tools=["tar"], ext=".tar.zst", now=time.time())
+    result = preflight.inspect([str(base)], tools=["tar"], ext=".tar.zst", now=time.time())
     assert (result["failures"], result["usable"]) == ([], True)
     assert result["free"][str(base)] > 0
 
 
 def test_base_without_marker_is_not_usable(tmp_path: Path) -> None:
-    result = inspection.inspect([str(tmp_path)])
+    result = preflight.inspect([str(tmp_path)])
     assert result["usable"] is False
     assert "mkdir" in reasons(result)[0]
 
 
 def test_one_base_without_marker_leaves_the_others_usable(base: Path, tmp_path: Path) -> None:
-    result = inspection.inspect([str(base), str(tmp_path / "copies")])
+    result = preflight.inspect([str(base), str(tmp_path / "copies")])
     assert (result["usable"], result["unusable"]) == (True, [str(tmp_path / "copies")])
     assert len(result["failures"]) == 1
 
 
 def test_missing_tool_names_its_package(base: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("ansible_collections.altbackup.core.plugins.module_utils.processes._SYSTEM_FOLDERS", ())
-    found = reasons(inspection.inspect([str(base)], tools=["rsync", "ssh"], ext=".tar.zst"))
+    monkeypatch.setattr("ansible_collections.altbackup.core.plugins.module_utils.system.processes._SYSTEM_FOLDERS", ())
+    found = reasons(preflight.inspect([str(base)], tools=["rsync", "ssh"], ext=".tar.zst"))
     assert [
         word for word in ("rsync", "openssh-client", "zstd") if not any(f"package {word}" in text for text in found)
     ] == []
@@ -63,7 +63,7 @@ def test_missing_tool_names_its_package(base: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(("offset", "failures"), [(0, 0), (50, 0), (-50, 0), (3600, 1), (-3600, 1)])
 def test_clock_more_than_a_minute_off_is_a_failure(base: Path, offset: int, failures: int) -> None:
-    found = reasons(inspection.inspect([str(base)], now=time.time() - offset))
+    found = reasons(preflight.inspect([str(base)], now=time.time() - offset))
     assert len(found) == failures
     assert all(f"{offset:+d} s" in text for text in found)
 
@@ -72,10 +72,10 @@ def test_too_little_space_names_needed_and_free(base: Path, tmp_path: Path, monk
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "file").write_bytes(bytes(300_000))
     items = [{"kind": "folder", "name": "data", "path": str(tmp_path / "data")}]
-    assert inspection.inspect([str(base)], items=items)["failures"] == []
-    usage = inspection.shutil.disk_usage(base)
-    monkeypatch.setattr(inspection.shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    (text,) = reasons(inspection.inspect([str(base)], items=items))
+    assert preflight.inspect([str(base)], items=items)["failures"] == []
+    usage = preflight.shutil.disk_usage(base)
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    (text,) = reasons(preflight.inspect([str(base)], items=items))
     assert str(base) in text
     assert "but only 1.0 KiB are free" in text
 
@@ -85,17 +85,17 @@ def test_estimate_follows_the_previous_tarballs(base: Path, small_room: None) ->
         put(base, f"folders/data/{stamp}/data.tar", bytes(size))
     item = {"kind": "folder", "name": "data", "path": str(base.parent)}
     for options in ({"items": [item]}, {"trees": [{"base": str(base), "keys": ["folders/data"]}]}):
-        (text,) = reasons(inspection.inspect([str(base)], **options))
+        (text,) = reasons(preflight.inspect([str(base)], **options))
         assert "700 bytes are needed" in text
     other = {"base": str(base), "keys": ["svn/other"]}
-    assert reasons(inspection.inspect([str(base)], trees=[other])) == []
+    assert reasons(preflight.inspect([str(base)], trees=[other])) == []
 
 
 def test_estimate_counts_an_item_once_that_is_discovered_too(base: Path, tmp_path: Path, small_room: None) -> None:
     make_git(tmp_path / "shelf" / "toolbox.git")
     put(base, "git/toolbox/2013/05/09/104701/toolbox.tar", bytes(700))
     item = {"kind": "git", "name": "toolbox", "path": str(tmp_path / "shelf" / "toolbox.git")}
-    (text,) = reasons(inspection.inspect([str(base)], items=[item], discover={"git": str(tmp_path / "shelf")}))
+    (text,) = reasons(preflight.inspect([str(base)], items=[item], discover={"git": str(tmp_path / "shelf")}))
     assert text.endswith(
         "1.4 KiB are needed (700 bytes for tonight's tarballs, as much as the previous ones took, 700 bytes for scratch copies), but only 10 bytes are free"
     )
@@ -108,7 +108,7 @@ def test_folder_that_cannot_be_read_is_named_and_the_node_stays_usable(base: Pat
     trees = [{"base": str(base), "keys": ["folders/data", "svn/dybsvn"]}]
     for options in ({"items": [item]}, {"trees": trees}):
         with bound_by_modes():
-            result = inspection.inspect([str(base)], locks=[str(base)], **options)
+            result = preflight.inspect([str(base)], locks=[str(base)], **options)
         space, unseen = sorted(result["failures"], key=lambda entry: entry["name"])
         assert "700 bytes are needed" in space["reason"]
         assert (unseen["category"], unseen["name"]) == ("svn", "dybsvn")
@@ -119,13 +119,13 @@ def test_folder_that_cannot_be_read_is_named_and_the_node_stays_usable(base: Pat
 def test_base_that_cannot_be_read_does_not_take_the_other_findings_along(base: Path) -> None:
     base.chmod(0o300)
     with bound_by_modes():
-        result = inspection.inspect([str(base)], now=0, trees=[{"base": str(base), "keys": ["svn/x"]}])
+        result = preflight.inspect([str(base)], now=0, trees=[{"base": str(base), "keys": ["svn/x"]}])
     assert [text.partition(" ")[0] for text in reasons(result)] == ["this", "cannot"]
 
 
 def test_peer_that_cannot_be_reached_is_named_with_the_words_of_ssh(base: Path) -> None:
     peer = Peer("cms01", "/copies/.altbackup/incoming/dayabay", "127.0.0.1", 1, "backup", "/nowhere/key")
-    result = inspection.inspect([str(base)], peers=[peer], deadline=Deadline(30))
+    result = preflight.inspect([str(base)], peers=[peer], deadline=Deadline(30))
     assert (result["unreachable_peers"], result["usable"]) == (["cms01"], True)
     (entry,) = result["failures"]
     assert entry["delegate"] == "cms01"
@@ -136,10 +136,10 @@ def test_peer_that_cannot_be_reached_is_named_with_the_words_of_ssh(base: Path) 
 def test_tree_on_a_target_that_was_copied_with_the_marker_of_its_source_is_not_usable(base: Path) -> None:
     (base / "dayabay" / ".altbackup").mkdir(parents=True)
     trees = [{"base": str(base / "dayabay"), "keys": ["folders/notes"]}]
-    result = inspection.inspect([f"{base}/"], trees=trees, locks=[str(base / "dayabay")])
+    result = preflight.inspect([f"{base}/"], trees=trees, locks=[str(base / "dayabay")])
     (failure,) = result["failures"]
     assert f"Only {base} is to be marked here: remove {base}/dayabay/.altbackup" in failure["reason"]
     assert (result["usable"], result["unusable"]) == (True, [f"{base}/dayabay"])
     assert list((base / "dayabay" / ".altbackup").iterdir()) == [], "nothing was locked"
     (base / "dayabay" / ".altbackup").rmdir()
-    assert inspection.inspect([str(base)], trees=trees, locks=[str(base / "dayabay")])["unusable"] == []
+    assert preflight.inspect([str(base)], trees=trees, locks=[str(base / "dayabay")])["unusable"] == []

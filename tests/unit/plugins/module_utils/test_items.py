@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.altbackup.core.plugins.module_utils import items
-from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput
+from ansible_collections.altbackup.core.plugins.module_utils.kinds import items
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
 
 GOOD = {"kind": "folder", "name": "svnsetup", "path": "/etc/apache2/svnsetup"}
 

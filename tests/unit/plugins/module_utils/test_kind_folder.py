@@ -32,12 +32,17 @@ from helpers.trees import (
     unpack,
 )
 
-from ansible_collections.altbackup.core.plugins.module_utils import dump as dump_module
-from ansible_collections.altbackup.core.plugins.module_utils.archive import Form, Part, store_archive, write_archive
-from ansible_collections.altbackup.core.plugins.module_utils.errors import DeadlineExceeded, InvalidInput
-from ansible_collections.altbackup.core.plugins.module_utils.kinds import walk
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
-from ansible_collections.altbackup.core.plugins.module_utils.proofs import tree_manifest
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import (
+    Form,
+    Part,
+    store_archive,
+    write_archive,
+)
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.base import walk
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.proofs import tree_manifest
+from ansible_collections.altbackup.core.plugins.module_utils.stages import dump as dump_module
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import DeadlineExceeded, InvalidInput
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 
 _CHURN = r"""
 import os, sys

@@ -16,12 +16,12 @@ from helpers.original_trees import tree_hash
 from helpers.repositories import Nights, busy, git, import_commits, make_git, references, run
 from helpers.trees import forbid_views
 
-from ansible_collections.altbackup.core.plugins.module_utils import processes
-from ansible_collections.altbackup.core.plugins.module_utils.archive import Form
-from ansible_collections.altbackup.core.plugins.module_utils.errors import AltbackupError
-from ansible_collections.altbackup.core.plugins.module_utils.git_tool import Git, read_references
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
-from ansible_collections.altbackup.core.plugins.module_utils.readers import UNCHANGED
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.git_tool import Git, read_references
+from ansible_collections.altbackup.core.plugins.module_utils.system import processes
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.system.readers import UNCHANGED
 
 NULL = "0" * 40
 

@@ -15,10 +15,10 @@ import pytest
 from helpers.environments import committed_state, execute, locker, plain_copy, reader, tables, writer
 from helpers.trees import NIGHTS, Base, as_nobody, describe_tree, item, needs_root, nobodys_folder, unpack
 
-from ansible_collections.altbackup.core.plugins.module_utils import sqlite_copy
-from ansible_collections.altbackup.core.plugins.module_utils.errors import AltbackupError, DeadlineExceeded
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
-from ansible_collections.altbackup.core.plugins.module_utils.sqlite_copy import copy_database
+from ansible_collections.altbackup.core.plugins.module_utils.kinds import sqlite_copy
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.sqlite_copy import copy_database
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, DeadlineExceeded
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 
 
 @pytest.fixture

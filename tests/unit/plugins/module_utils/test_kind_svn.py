@@ -16,9 +16,9 @@ from helpers.original_trees import tree_hash
 from helpers.repositories import NEVER, Nights, busy, load_subversion, make_subversion, run, set_revision_property
 from helpers.trees import forbid_views
 
-from ansible_collections.altbackup.core.plugins.module_utils import processes
-from ansible_collections.altbackup.core.plugins.module_utils.archive import Form
-from ansible_collections.altbackup.core.plugins.module_utils.kind_svn import is_due
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.svn import is_due
+from ansible_collections.altbackup.core.plugins.module_utils.system import processes
 
 
 @pytest.fixture

@@ -25,9 +25,9 @@ from helpers.trees import (
     unpack,
 )
 
-from ansible_collections.altbackup.core.plugins.module_utils import dump as dump_module
-from ansible_collections.altbackup.core.plugins.module_utils.archive import store_archive
-from ansible_collections.altbackup.core.plugins.module_utils.kind_trac import attachment_paths
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import store_archive
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.trac import attachment_paths
+from ansible_collections.altbackup.core.plugins.module_utils.stages import dump as dump_module
 
 ATTACHED = ("ticket", "2", "odd name é 日本.tar.gz")
 

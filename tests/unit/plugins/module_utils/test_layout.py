@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from helpers.original_trees import DAY, STAMP, bound_by_modes, link, marked, original_tree, put
 
-from ansible_collections.altbackup.core.plugins.module_utils import layout
-from ansible_collections.altbackup.core.plugins.module_utils.errors import BaseUnusable, InvalidInput
-from ansible_collections.altbackup.core.plugins.module_utils.sidecar import parse
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import BaseUnusable, InvalidInput
+from ansible_collections.altbackup.core.plugins.module_utils.tree import layout
+from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import parse
 
 OTHER = "2013/05/09/104701"
 

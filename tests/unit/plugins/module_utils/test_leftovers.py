@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from helpers.trees import Base, describe_tree
 
-from ansible_collections.altbackup.core.plugins.module_utils.errors import BaseUnusable
-from ansible_collections.altbackup.core.plugins.module_utils.layout import TEMPORARY, open_tree
-from ansible_collections.altbackup.core.plugins.module_utils.leftovers import remove_leftovers
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import BaseUnusable
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import TEMPORARY, open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.tree.leftovers import remove_leftovers
 
 
 def fill(folder: Path) -> Path:

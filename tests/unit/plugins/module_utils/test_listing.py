@@ -9,10 +9,10 @@ import pytest
 from helpers.hostile import BODY, END, FILE, GOOD, block, padded
 from helpers.trees import ODD_NAMES, make_odd_tree, needs_root
 
-from ansible_collections.altbackup.core.plugins.module_utils.errors import Hostile, ToolFailed
-from ansible_collections.altbackup.core.plugins.module_utils.listing import list_command, listed, parse_line
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
-from ansible_collections.altbackup.core.plugins.module_utils.tar_headers import Header, Headers
+from ansible_collections.altbackup.core.plugins.module_utils.archive.headers import Header, Headers
+from ansible_collections.altbackup.core.plugins.module_utils.archive.listing import list_command, listed, parse_line
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import Hostile, ToolFailed
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 
 
 def compare(content: bytes, judged: list[Header] | None = None) -> None:

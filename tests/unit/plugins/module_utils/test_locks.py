@@ -21,10 +21,10 @@ from helpers.dead_mount import dead_mount, run_apart
 from helpers.trees import small_disk
 from helpers.waiting import wait_until
 
-from ansible_collections.altbackup.core.plugins.module_utils import processes
-from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput, Locked
-from ansible_collections.altbackup.core.plugins.module_utils.layout import Tree, open_tree
-from ansible_collections.altbackup.core.plugins.module_utils.locks import Run, held, lock_path, parse_run, shared
+from ansible_collections.altbackup.core.plugins.module_utils.system import processes
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput, Locked
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tree, open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import Run, held, lock_path, parse_run, shared
 from ansible_collections.altbackup.core.plugins.modules import tarball_count, tarball_purge
 
 RUN = Run(
@@ -446,7 +446,8 @@ def test_module_that_waits_for_ever_ends_itself_and_gives_its_lock_back(tmp_path
     os.mkfifo(pipe)
     options = {"base": str(base), "step_timeout": 0.3, "nice": 0, "ionice": "", "run": None}
     script = (
-        "from ansible_collections.altbackup.core.plugins.module_utils import locks, processes\n"
+        "from ansible_collections.altbackup.core.plugins.module_utils.system import processes\n"
+        "from ansible_collections.altbackup.core.plugins.module_utils.tree import locks\n"
         "processes._PATIENCE = 0.3\n"
         f"locks.writing({options!r}, lambda hold: open({str(pipe)!r}))\n"
     )

@@ -9,8 +9,8 @@ import pytest
 from helpers.racing import swapping
 from helpers.trees import NOBODY, needs_root, nobodys_folder
 
-from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput
-from ansible_collections.altbackup.core.plugins.module_utils.opened import (
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
+from ansible_collections.altbackup.core.plugins.module_utils.system.opened import (
     make_below,
     prune_below,
     require_kept,

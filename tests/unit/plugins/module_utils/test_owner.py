@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.module_utils import inspection, owner
-from ansible_collections.altbackup.core.plugins.module_utils.errors import BaseUnusable
-from ansible_collections.altbackup.core.plugins.module_utils.layout import open_tree
-from ansible_collections.altbackup.core.plugins.module_utils.owner import Owner
+from ansible_collections.altbackup.core.plugins.module_utils.stages import preflight
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import BaseUnusable
+from ansible_collections.altbackup.core.plugins.module_utils.tree import owner
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.tree.owner import Owner
 
 DAYABAY, LINGAO, CMS01 = Owner("source", "dayabay"), Owner("source", "lingao"), Owner("target", "cms01")
 
@@ -32,7 +33,7 @@ def owned(*entries: tuple[Path, Owner]) -> list[dict[str, str]]:
 
 def look(base: Path, owner: Owner, **options: object) -> dict:
     """Return what preflight of an owner finds in a base."""
-    return inspection.inspect([str(base)], owners=owned((base, owner)), **options)  # type: ignore[arg-type]
+    return preflight.inspect([str(base)], owners=owned((base, owner)), **options)  # type: ignore[arg-type]
 
 
 def test_first_writer_marks_the_base_and_finds_itself_again(base: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.module_utils.paths import is_within
+from ansible_collections.altbackup.core.plugins.module_utils.system.paths import is_within
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput
-from ansible_collections.altbackup.core.plugins.module_utils.priority import (
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
+from ansible_collections.altbackup.core.plugins.module_utils.system.priority import (
     ionice_words,
     lower_priority,
     priority_words,
@@ -38,7 +38,7 @@ def test_any_other_niceness_is_refused(nice: int) -> None:
 def test_children_have_the_priority_of_their_module() -> None:
     script = (
         "import subprocess\n"
-        "from ansible_collections.altbackup.core.plugins.module_utils.priority import lower_priority\n"
+        "from ansible_collections.altbackup.core.plugins.module_utils.system.priority import lower_priority\n"
         "lower_priority(7, 'best-effort:6')\n"
         "subprocess.run(['sh', '-c', 'nice; ionice'])\n"
         "lower_priority(3, '')\n"  # it is lowered, never raised

@@ -14,9 +14,13 @@ import pytest
 from helpers.dead_mount import dead_mount
 from helpers.waiting import wait_until
 
-from ansible_collections.altbackup.core.plugins.module_utils import processes
-from ansible_collections.altbackup.core.plugins.module_utils.errors import DeadlineExceeded, ToolFailed, ToolMissing
-from ansible_collections.altbackup.core.plugins.module_utils.processes import (
+from ansible_collections.altbackup.core.plugins.module_utils.system import processes
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (
+    DeadlineExceeded,
+    ToolFailed,
+    ToolMissing,
+)
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import (
     Child,
     Deadline,
     Pace,
@@ -28,9 +32,9 @@ from ansible_collections.altbackup.core.plugins.module_utils.processes import (
 
 _PARENT = r"""
 import sys
-from ansible_collections.altbackup.core.plugins.module_utils.digest import in_parallel
-from ansible_collections.altbackup.core.plugins.module_utils import processes
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Child, Deadline, end_with_children
+from ansible_collections.altbackup.core.plugins.module_utils.system import processes
+from ansible_collections.altbackup.core.plugins.module_utils.system.digest import in_parallel
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Child, Deadline, end_with_children
 
 processes._GRACE = 0.2
 
@@ -135,7 +139,7 @@ def test_signal_ends_the_children_and_starts_no_more(items: int, number: int) ->
 
 _KILLED = r"""
 import os, sys, threading
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Child, Deadline, end_with_children, find_tool
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Child, Deadline, end_with_children, find_tool
 
 end_with_children()
 folder = sys.argv[1]

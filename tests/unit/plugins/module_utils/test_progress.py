@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 from helpers.waiting import wait_until
 
-from ansible_collections.altbackup.core.plugins.module_utils import progress
-from ansible_collections.altbackup.core.plugins.module_utils.archive import Form, store_archive
-from ansible_collections.altbackup.core.plugins.module_utils.checking import digests
-from ansible_collections.altbackup.core.plugins.module_utils.digest import digest_file
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Child, Deadline
-from ansible_collections.altbackup.core.plugins.module_utils.sidecar import Dna
-from ansible_collections.altbackup.core.plugins.module_utils.transfer import Peer, carry
-from ansible_collections.altbackup.core.plugins.module_utils.unpack import Limits, examine, extract
+from ansible_collections.altbackup.core.plugins.module_utils.archive.unpack import Limits, examine, extract
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form, store_archive
+from ansible_collections.altbackup.core.plugins.module_utils.stages.check import digests
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer, carry
+from ansible_collections.altbackup.core.plugins.module_utils.system import progress
+from ansible_collections.altbackup.core.plugins.module_utils.system.digest import digest_file
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Child, Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna
 
 MIB = 1 << 20
 

@@ -18,17 +18,17 @@ from helpers.original_trees import reasons, run_module
 from helpers.repositories import git, make_git, run
 from helpers.trees import Base, describe_tree, item, make_siblings
 
-from ansible_collections.altbackup.core.plugins.module_utils.archive import Form, Manifest, Part, write_archive
-from ansible_collections.altbackup.core.plugins.module_utils.errors import (
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form, Manifest, Part, write_archive
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.base import walk
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.proofs import prove
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (
     DeadlineExceeded,
     InvalidInput,
     ProofFailed,
     ToolFailed,
 )
-from ansible_collections.altbackup.core.plugins.module_utils.kinds import walk
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
-from ansible_collections.altbackup.core.plugins.module_utils.proofs import prove
-from ansible_collections.altbackup.core.plugins.module_utils.sandbox import Sandbox, give
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.system.sandbox import Sandbox, give
 
 
 @pytest.fixture

@@ -10,12 +10,16 @@ from typing import Any
 import pytest
 from helpers.trees import as_nobody, needs_root, nobodys_folder
 
-from ansible_collections.altbackup.core.plugins.module_utils import publish as module
-from ansible_collections.altbackup.core.plugins.module_utils import sidecar
-from ansible_collections.altbackup.core.plugins.module_utils.digest import digest_file
-from ansible_collections.altbackup.core.plugins.module_utils.errors import AltbackupError, BaseUnusable, DigestMismatch
-from ansible_collections.altbackup.core.plugins.module_utils.layout import Tree, open_tree, scan
-from ansible_collections.altbackup.core.plugins.module_utils.publish import (
+from ansible_collections.altbackup.core.plugins.module_utils.system.digest import digest_file
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (
+    AltbackupError,
+    BaseUnusable,
+    DigestMismatch,
+)
+from ansible_collections.altbackup.core.plugins.module_utils.tree import publish as module
+from ansible_collections.altbackup.core.plugins.module_utils.tree import sidecar
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tree, open_tree, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import (
     link,
     make_folders,
     make_tree,
@@ -28,8 +32,8 @@ from ansible_collections.altbackup.core.plugins.module_utils.publish import (
     write_record,
     write_text,
 )
-from ansible_collections.altbackup.core.plugins.module_utils.sidecar import Dna
-from ansible_collections.altbackup.core.plugins.module_utils.stamps import Moment
+from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna
+from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 FIRST, SECOND = "2013/05/10/104701", "2013/05/11/104701"
 NOW = Moment(SECOND, "2013/05/12/000000")

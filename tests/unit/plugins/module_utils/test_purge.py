@@ -14,8 +14,8 @@ from helpers.original_trees import link, marked, put
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.altbackup.core.plugins.module_utils.purge import purge
-from ansible_collections.altbackup.core.plugins.module_utils.stamps import Moment
+from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import purge
+from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 
 def at(stamp: str) -> Moment:

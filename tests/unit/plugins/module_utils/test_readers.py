@@ -17,15 +17,20 @@ from helpers.repositories import make_git, make_subversion
 from helpers.trees import NIGHTS, NOBODY, Base, forbid_views, needs_root, nobodys_home
 from helpers.waiting import count_running, wait_until
 
-from ansible_collections.altbackup.core.plugins.module_utils.errors import (
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (
     AltbackupError,
     DeadlineExceeded,
     InvalidInput,
     ToolFailed,
 )
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline, run
-from ansible_collections.altbackup.core.plugins.module_utils.readers import Conversation, Identity, NeedsPlace, Readers
-from ansible_collections.altbackup.core.plugins.module_utils.view import Place
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline, run
+from ansible_collections.altbackup.core.plugins.module_utils.system.readers import (
+    Conversation,
+    Identity,
+    NeedsPlace,
+    Readers,
+)
+from ansible_collections.altbackup.core.plugins.module_utils.system.view import Place
 
 OWNER = 54321
 

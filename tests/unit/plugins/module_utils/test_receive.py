@@ -19,15 +19,15 @@ import pytest
 from helpers.original_trees import bound_by_modes, put
 from helpers.trees import needs_root, small_disk
 
-from ansible_collections.altbackup.core.plugins.module_utils import receive, transfer
-from ansible_collections.altbackup.core.plugins.module_utils.arrivals import arrivals
-from ansible_collections.altbackup.core.plugins.module_utils.layout import open_tree
-from ansible_collections.altbackup.core.plugins.module_utils.locks import Run, held
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
-from ansible_collections.altbackup.core.plugins.module_utils.remembered import remembered_items
-from ansible_collections.altbackup.core.plugins.module_utils.stamps import Moment
-from ansible_collections.altbackup.core.plugins.module_utils.transfer import Peer
-from ansible_collections.altbackup.core.plugins.module_utils.wanted import listing
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize import receive, send
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import listing
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.tree.arrivals import arrivals
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import Run, held
+from ansible_collections.altbackup.core.plugins.module_utils.tree.remembered import remembered_items
+from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 NOW = Moment("2013/05/10/235959", "2013/05/10/235959")
 
@@ -92,13 +92,13 @@ class Pair:
         """Send tarballs, or lay them out for the target to fetch; return the failures."""
         peer = Peer("cms01", str(self.incoming))
         deliveries, offers = ([], [("cms01", tarballs)]) if self.pull else ([(peer, tarballs)], [])
-        result = transfer.send(str(self.source), deliveries, Deadline(60), offers)
+        result = send.send(str(self.source), deliveries, Deadline(60), offers)
         self.wire += sum(result["wire"].values())
         return list(result["failures"])
 
     def accept(self, tarballs: list[dict[str, Any]], *, retry: bool = False, moment: Moment = NOW) -> dict[str, Any]:
-        peer = Peer("dayabay", transfer.offer_folder(str(self.source), "cms01"))
-        fetch = (lambda folder, wanted: transfer.fetch(folder, peer, wanted, Deadline(60))) if self.pull else None
+        peer = Peer("dayabay", send.offer_folder(str(self.source), "cms01"))
+        fetch = (lambda folder, wanted: send.fetch(folder, peer, wanted, Deadline(60))) if self.pull else None
         with held(open_tree(str(self.tree)), None) as hold:
             result = receive.accept(hold, tarballs, moment=moment, fetch=fetch, retry=retry)
         self.wire += result["wire"]
@@ -675,9 +675,9 @@ def test_who_only_reads_is_left_alone(pair: Pair) -> None:
 def test_tarballs_sent_are_links_that_are_gone_afterwards_and_go_with_the_next_call(pair: Pair) -> None:
     put(pair.source, relpath(DAY3), content(1))
     assert pair.run() == []
-    offered = Path(transfer.offer_folder(str(pair.source), "cms01"))
+    offered = Path(send.offer_folder(str(pair.source), "cms01"))
     assert offered.exists() == pair.pull
-    transfer.send(str(pair.source), [], Deadline(60))
+    send.send(str(pair.source), [], Deadline(60))
     assert list(offered.iterdir() if pair.pull else ()) == []
     assert (pair.source / relpath(DAY3)).stat().st_nlink == 1
 
@@ -742,9 +742,7 @@ def test_what_is_no_tarball_is_named_for_its_target_and_the_others_are_sent(
     other.mkdir()
     several = [("liar", [{**good[0], **lie}, *good]), ("other", good)]
     deliveries = [(Peer(node, str(other)), tarballs) for node, tarballs in several]
-    result = transfer.send(
-        str(pair.source), *(([], Deadline(60), several) if pair.pull else (deliveries, Deadline(60)))
-    )
+    result = send.send(str(pair.source), *(([], Deadline(60), several) if pair.pull else (deliveries, Deadline(60))))
     (told,) = result["failures"]
     assert (told["delegate"], told["reason"].startswith("is not sent: ")) == ("liar", True)
     if pair.pull:

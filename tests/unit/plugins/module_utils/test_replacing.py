@@ -16,10 +16,11 @@ from helpers.killing import killed_at
 from helpers.racing import repeating, swapping
 from helpers.trees import NOBODY, describe_tree, make_odd_tree, needs_root, nobodys_home, small_disk
 
-from ansible_collections.altbackup.core.plugins.module_utils import own_state, replacing
-from ansible_collections.altbackup.core.plugins.module_utils.errors import AltbackupError, InvalidInput, Locked
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
-from ansible_collections.altbackup.core.plugins.module_utils.replacing import Work, clear, discard, place, working
+from ansible_collections.altbackup.core.plugins.module_utils.restore import replace
+from ansible_collections.altbackup.core.plugins.module_utils.restore.replace import Work, clear, discard, place, working
+from ansible_collections.altbackup.core.plugins.module_utils.system import own_state
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, InvalidInput, Locked
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 
 MARKER = "marker of the new\n"
 
@@ -39,7 +40,7 @@ def make_new(work: Work) -> str:
 
 def without_exchange() -> Callable[..., None]:
     """Return the renaming of a file system that cannot exchange two things."""
-    real = replacing._renameat2
+    real = replace._renameat2
 
     def rename(folder: int, name: str, to: int, new: str, flags: int) -> None:
         if flags == 2:
@@ -84,13 +85,13 @@ def test_what_stands_there_is_refused(destination: Path) -> None:
 def test_what_appears_at_the_last_moment_is_not_replaced(destination: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with working(str(destination)) as work:
         new = make_new(work)
-        real = replacing.write_text
+        real = replace.write_text
 
         def appear(path: str, text: str) -> None:
             real(path, text)
             destination.mkdir(exist_ok=True)
 
-        monkeypatch.setattr(replacing, "write_text", appear)
+        monkeypatch.setattr(replace, "write_text", appear)
         with pytest.raises(AltbackupError, match="is there already"):
             place(work, new, marker=MARKER, deadline=Deadline())
         discard(work)
@@ -106,7 +107,7 @@ def test_what_stands_there_moves_aside_untouched(
     aside = Path(f"{destination}.20130510-104701")
     before = describe_tree(destination)
     if not exchange:
-        monkeypatch.setattr(replacing, "_renameat2", without_exchange())
+        monkeypatch.setattr(replace, "_renameat2", without_exchange())
     put(destination, aside)
     assert describe_tree(aside) == before
     assert (destination / "file").read_text() == "new"
@@ -167,7 +168,7 @@ def test_killed_at_any_point_the_old_or_the_new_thing_is_there_and_the_next_atte
     tmp_path: Path, before: str, exchange: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not exchange:
-        monkeypatch.setattr(replacing, "_renameat2", without_exchange())
+        monkeypatch.setattr(replace, "_renameat2", without_exchange())
     points = 0
     while True:
         folder = tmp_path / f"{points}"
@@ -233,9 +234,9 @@ def test_what_fails_in_the_middle_loses_nothing_and_the_next_attempt_heals(
         return rename
 
     with monkeypatch.context() as patched:
-        patched.setattr(replacing, "_renameat2", counted(replacing._renameat2))
+        patched.setattr(replace, "_renameat2", counted(replace._renameat2))
         if not exchange:
-            patched.setattr(replacing, "_renameat2", without_exchange())
+            patched.setattr(replace, "_renameat2", without_exchange())
         with contextlib.suppress(OSError):
             put(destination, aside)
     everything = [path.read_text() for path in destination.parent.rglob("file")]
@@ -436,7 +437,7 @@ def test_what_is_put_at_a_destination_at_the_last_moment_gets_its_place_back(
     destination.mkdir(parents=True)
     (destination / "file").write_text("old")
     aside = Path(f"{destination}.20130510-104701")
-    real = replacing.write_marker
+    real = replace.write_marker
 
     def exchanged(*arguments: Any) -> None:
         real(*arguments)
@@ -444,7 +445,7 @@ def test_what_is_put_at_a_destination_at_the_last_moment_gets_its_place_back(
         destination.mkdir()
         (destination / "file").write_text("another")
 
-    monkeypatch.setattr(replacing, "write_marker", exchanged)
+    monkeypatch.setattr(replace, "write_marker", exchanged)
     with pytest.raises(AltbackupError, match="somebody put another thing at"):
         put(destination, aside)
     assert (destination / "file").read_text() == "another"

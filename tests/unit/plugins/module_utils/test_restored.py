@@ -11,8 +11,13 @@ import pytest
 from helpers.racing import swapping
 from helpers.trees import NOBODY, Base, item, needs_root, nobodys_folder
 
-from ansible_collections.altbackup.core.plugins.module_utils.errors import AltbackupError, InvalidInput
-from ansible_collections.altbackup.core.plugins.module_utils.restored import KEYS, adopt, read_marker, require_adopted
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, InvalidInput
+from ansible_collections.altbackup.core.plugins.module_utils.tree.restored import (
+    KEYS,
+    adopt,
+    read_marker,
+    require_adopted,
+)
 
 pytestmark = needs_root
 TEXT = json.dumps({key: f"a {key}" for key in KEYS})

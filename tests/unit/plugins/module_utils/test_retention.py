@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.altbackup.core.plugins.module_utils.layout import Tarball
-from ansible_collections.altbackup.core.plugins.module_utils.retention import removable, retained
-from ansible_collections.altbackup.core.plugins.module_utils.sidecar import Dna
-from ansible_collections.altbackup.core.plugins.module_utils.stamps import STAMP_FORMAT, is_late, parse_stamp
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball
+from ansible_collections.altbackup.core.plugins.module_utils.tree.retention import removable, retained
+from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna
+from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import STAMP_FORMAT, is_late, parse_stamp
 
 
 def tarball(stamp: str, content: str, alg: str = "sha256") -> Tarball:

@@ -14,20 +14,14 @@ from typing import Any
 import pytest
 from helpers.trees import NOBODY, as_nobody, needs_root
 
-from ansible_collections.altbackup.core.plugins.module_utils import (
-    discovery,
-    finding,
-    inspection,
-    kinds,
-    layout,
-    locks,
-    replacing,
-    restored,
-    seeing,
-)
-from ansible_collections.altbackup.core.plugins.module_utils.errors import AltbackupError
-from ansible_collections.altbackup.core.plugins.module_utils.items import parse_item
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.kinds import base
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.items import parse_item
+from ansible_collections.altbackup.core.plugins.module_utils.restore import find, replace
+from ansible_collections.altbackup.core.plugins.module_utils.stages import discovery, preflight
+from ansible_collections.altbackup.core.plugins.module_utils.system import seeing
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.tree import layout, locks, restored
 
 pytestmark = needs_root
 SAID = f"cannot be read by uid {NOBODY}; use become"
@@ -58,7 +52,7 @@ def test_base_that_cannot_be_entered_is_not_called_unmarked(closed: Path, below:
     said = told(layout.open_tree, str(closed / below))
     assert said.endswith(SAID) and str(closed / below) in said and "mkdir" not in said
     with as_nobody():
-        (entry,) = inspection.inspect([str(closed / below)], space=False)["failures"]
+        (entry,) = preflight.inspect([str(closed / below)], space=False)["failures"]
     assert entry["reason"] == said
 
 
@@ -109,10 +103,10 @@ def test_adopting_what_cannot_be_reached_says_so(closed: Path, check_mode: bool)
 @pytest.mark.parametrize("kind", ["git", "svn", "trac"])
 def test_items_that_cannot_be_reached_are_not_called_missing(closed: Path, kind: str) -> None:
     item = parse_item({"kind": kind, "name": "docs", "path": str(closed / "docs")})
-    assert told(kinds.require_folder, item).endswith(SAID)
+    assert told(base.require_folder, item).endswith(SAID)
     closed.chmod(0o755)
     (closed / "docs").chmod(0o700)
-    assert told(kinds.require_folder, item).endswith(SAID)
+    assert told(base.require_folder, item).endswith(SAID)
 
 
 def test_discovery_does_not_call_a_closed_folder_missing(closed: Path) -> None:
@@ -126,12 +120,12 @@ def test_base_that_cannot_be_listed_is_not_taken_for_empty(closed: Path) -> None
     tree = layout.open_tree(str(closed / "base"))
     (closed / "base").chmod(0o711)
     with as_nobody(), pytest.raises((AltbackupError, OSError)):
-        finding._keys_of(tree)
+        find._keys_of(tree)
 
 
 def test_path_of_an_error_on_the_way_to_a_restore_is_whole(closed: Path) -> None:
     with as_nobody(), pytest.raises((AltbackupError, OSError)) as error:
-        replacing.nearest_folder(str(closed / "docs" / "deep"))
+        replace.nearest_folder(str(closed / "docs" / "deep"))
     assert str(closed / "docs") in str(error.value)
 
 

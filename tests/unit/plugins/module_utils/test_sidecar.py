@@ -13,10 +13,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ansible_collections.altbackup.core.plugins.module_utils import sidecar
-from ansible_collections.altbackup.core.plugins.module_utils.errors import SidecarMalformed
-from ansible_collections.altbackup.core.plugins.module_utils.layout import read_state
-from ansible_collections.altbackup.core.plugins.module_utils.sidecar import Dna
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import SidecarMalformed
+from ansible_collections.altbackup.core.plugins.module_utils.tree import sidecar
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import read_state
+from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna
 
 MD5 = "7b87e78cc03ea544e2ad3abae46eecd1"
 SHA = hashlib.sha256(b"").hexdigest()

@@ -6,8 +6,8 @@ import shlex
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput
-from ansible_collections.altbackup.core.plugins.module_utils.ssh_words import MASK, scrub, seal, shown, unseal
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
+from ansible_collections.altbackup.core.plugins.module_utils.system.ssh import MASK, scrub, seal, shown, unseal
 
 SECRETS = [
     "-o ProxyCommand='sshpass -p hunter2 ssh -W %h:%p gate'",

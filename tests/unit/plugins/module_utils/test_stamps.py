@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.altbackup.core.plugins.module_utils import stamps
-from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
+from ansible_collections.altbackup.core.plugins.module_utils.tree import stamps
 
 TODAY = "2013/05/10"
 

@@ -14,7 +14,7 @@ from helpers.trees import make_odd_tree, needs_root
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.altbackup.core.plugins.module_utils.tar_headers import Header, Headers
+from ansible_collections.altbackup.core.plugins.module_utils.archive.headers import Header, Headers
 
 
 def read(content: bytes, piece: int = 32768) -> list[Header]:

@@ -12,18 +12,18 @@ import pytest
 from helpers.original_trees import put
 from helpers.trees import make_tool
 
-from ansible_collections.altbackup.core.plugins.module_utils import transfer
-from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput, ToolFailed
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
-from ansible_collections.altbackup.core.plugins.module_utils.ssh_words import seal
-from ansible_collections.altbackup.core.plugins.module_utils.stamps import Moment
-from ansible_collections.altbackup.core.plugins.module_utils.transfer import (
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize import send
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import listing
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import (
     Peer,
     parse_peer,
     rsync_command,
     ssh_command,
 )
-from ansible_collections.altbackup.core.plugins.module_utils.wanted import listing
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput, ToolFailed
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.system.ssh import seal
+from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 NOW = Moment("2013/05/31/235959", "2013/05/31/235959")
 
@@ -124,7 +124,7 @@ def test_failure_has_the_way_the_exit_code_and_the_words_of_ssh(tmp_path: Path) 
     put(tmp_path / "base", "folders/notes/2013/05/10/104701/notes.tar")
     tarballs = listing(str(tmp_path / "base"), moment=NOW, records=True)["tarballs"]
     peer = Peer("cms01", "/x", "127.0.0.1", 1, "backup", "/nowhere/key", connect_timeout=5)
-    result = transfer.send(str(tmp_path / "base"), [(peer, tarballs)], Deadline(30))
+    result = send.send(str(tmp_path / "base"), [(peer, tarballs)], Deadline(30))
     (failure,) = result["failures"]
     assert failure["delegate"] == "cms01"
     assert failure["rc"]
@@ -151,7 +151,7 @@ def test_each_stamp_is_an_rsync_of_its_own_in_the_order_given(tmp_path: Path, mo
     )
     make_tool(tmp_path / "bin", "rsync", f"tr '\\0' ' ' >> {tmp_path}/lists; echo >> {tmp_path}/lists")
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
-    assert transfer.send(str(base), [(Peer("cms01", "/x"), tarballs)], Deadline(30))["failures"] == []
+    assert send.send(str(base), [(Peer("cms01", "/x"), tarballs)], Deadline(30))["failures"] == []
     said = [line.split() for line in (tmp_path / "lists").read_text().splitlines()]
     assert said == [[f"sha256-{entry['dig']}"] for entry in tarballs[:3]]
 
@@ -171,7 +171,7 @@ def test_files_that_cannot_be_read_keep_no_older_stamp_back(
     told = f"cd {tmp_path}; echo x >> calls; number=$(wc -l < calls); code=$(sed -n ${{number}}p codes)"
     make_tool(tmp_path / "bin", "rsync", f'{told}; [ $code = 0 ] || echo "word $number" >&2; exit $code')
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
-    result = transfer.send(str(base), [(Peer("cms01", "/x"), listing(str(base), moment=NOW)["tarballs"])], Deadline(30))
+    result = send.send(str(base), [(Peer("cms01", "/x"), listing(str(base), moment=NOW)["tarballs"])], Deadline(30))
     (failure,) = result["failures"]
     bad = [(number, code) for number, code in enumerate(codes[:tried], 1) if code]
     assert len((tmp_path / "calls").read_text().splitlines()) == tried
@@ -195,7 +195,7 @@ def test_tarball_that_cannot_be_linked_keeps_no_other_back(tmp_path: Path, fetch
         path.unlink()
     peer = Peer("cms01", str(tmp_path / "incoming"))
     pairs = {"deliveries": [], "offers": [("cms01", tarballs)]} if fetched else {"deliveries": [(peer, tarballs)]}
-    (failure,) = transfer.send(str(base), deadline=Deadline(30), **pairs)["failures"]
+    (failure,) = send.send(str(base), deadline=Deadline(30), **pairs)["failures"]
     assert failure["reason"] == (
         "folders/notes/2013/05/09/104701/notes.tar cannot be sent: no link to it can be made: "
         f"{gone[1]}: No such file or directory"
@@ -221,14 +221,14 @@ def test_source_that_never_offered_anything_can_be_reached_all_the_same(
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     peer = replace(PEER, node="dayabay", folder="/x/outgoing/cms01")
     if missing:
-        transfer.reach(peer, Deadline(30), fetch=True)
+        send.reach(peer, Deadline(30), fetch=True)
     else:
         with pytest.raises(
             ToolFailed, match=r"dayabay cannot be reached from this node as backup@192\.0\.2\.10 port 2222"
         ):
-            transfer.reach(peer, Deadline(30), fetch=True)
+            send.reach(peer, Deadline(30), fetch=True)
     with pytest.raises(ToolFailed):
-        transfer.reach(peer, Deadline(30))
+        send.reach(peer, Deadline(30))
 
 
 _SSH = """
@@ -244,7 +244,7 @@ exec "$@"
 
 def let_names_fail(folder: Path, monkeypatch: pytest.MonkeyPatch, said: str, times: int, pause: float) -> None:
     """Let ssh find no host so many times; each is a line in the file `tries`."""
-    monkeypatch.setattr(transfer, "_PAUSES", (pause,))
+    monkeypatch.setattr(send, "_PAUSES", (pause,))
     make_tool(folder / "bin", "ssh", _SSH.format(folder=folder, times=times, said=said))
     monkeypatch.setenv("PATH", f"{folder}/bin:{os.environ['PATH']}")
 
@@ -259,7 +259,7 @@ def test_a_name_server_that_fails_for_a_moment_is_asked_again(
         (tmp_path / folder).mkdir()
     (tmp_path / ("there" if fetch else "here") / "file").write_text("content")
     peer = Peer("cms01", str(tmp_path / "there"), host="cms01", connect_timeout=30)
-    assert transfer.carry(peer, str(tmp_path / "here"), ["file"], Deadline(60), fetch=fetch) > 0
+    assert send.carry(peer, str(tmp_path / "here"), ["file"], Deadline(60), fetch=fetch) > 0
     assert (tmp_path / ("here" if fetch else "there") / "file").read_text() == "content"
     assert (tmp_path / "tries").read_text() == "x\n" * 3
 
@@ -273,7 +273,7 @@ def test_a_name_that_stays_unknown_is_told_within_the_limit_of_a_connection(
     let_names_fail(tmp_path, monkeypatch, said, times=1000, pause=0.2)
     peer = Peer("cms01", "/there", host="cms01", connect_timeout=1)
     with pytest.raises(ToolFailed) as raised:
-        transfer.reach(peer, Deadline(60))
+        send.reach(peer, Deadline(60))
     tries = len((tmp_path / "tries").read_text().split())
     assert said in str(raised.value) and (tries > 1) == again
     assert (f"(tried {tries} times in 1 s)" in str(raised.value)) == again
@@ -297,7 +297,7 @@ def test_a_target_without_rsync_was_reached_and_lacks_it(
     with pytest.raises(
         ToolFailed, match=r"was reached from this node as .*, but has no rsync: install it there"
     ) as raised:
-        transfer.reach(PEER, Deadline(30))
+        send.reach(PEER, Deadline(30))
     assert "cannot be reached" not in str(raised.value)
 
 
@@ -311,4 +311,4 @@ def test_folder_that_does_not_answer_is_said_so_be_there_signs_of_life(
     with pytest.raises(
         ToolFailed, match=rf"no answer about {peer.folder} within 0\.6 s: is the server of its mount up"
     ):
-        transfer.reach(peer, Deadline(30))
+        send.reach(peer, Deadline(30))

@@ -21,22 +21,23 @@ from helpers.repositories import make_git, make_subversion
 from helpers.restore_disk import SCRIPT
 from helpers.trees import FIRST, NOBODY, SECOND, THIRD, Base, needs_root
 
-from ansible_collections.altbackup.core.plugins.module_utils import receive, transfer, twins
-from ansible_collections.altbackup.core.plugins.module_utils.archive import Form
-from ansible_collections.altbackup.core.plugins.module_utils.checking import verify_base
-from ansible_collections.altbackup.core.plugins.module_utils.drill import drill
-from ansible_collections.altbackup.core.plugins.module_utils.dump import dump
-from ansible_collections.altbackup.core.plugins.module_utils.errors import AltbackupError
-from ansible_collections.altbackup.core.plugins.module_utils.inspection import inspect
-from ansible_collections.altbackup.core.plugins.module_utils.layout import open_tree, scan
-from ansible_collections.altbackup.core.plugins.module_utils.locks import held
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
-from ansible_collections.altbackup.core.plugins.module_utils.publish import point_last
-from ansible_collections.altbackup.core.plugins.module_utils.purge import purge
-from ansible_collections.altbackup.core.plugins.module_utils.sandbox import Sandbox
-from ansible_collections.altbackup.core.plugins.module_utils.stamps import Moment, day_of
-from ansible_collections.altbackup.core.plugins.module_utils.transfer import Peer
-from ansible_collections.altbackup.core.plugins.module_utils.wanted import listing
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form
+from ansible_collections.altbackup.core.plugins.module_utils.restore.drill import drill
+from ansible_collections.altbackup.core.plugins.module_utils.stages.check import verify_base
+from ansible_collections.altbackup.core.plugins.module_utils.stages.dump import dump
+from ansible_collections.altbackup.core.plugins.module_utils.stages.preflight import inspect
+from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import purge
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize import receive, send
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import listing
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer
+from ansible_collections.altbackup.core.plugins.module_utils.system import twins
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.system.sandbox import Sandbox
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import held
+from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import point_last
+from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment, day_of
 
 NOW = Moment(THIRD, THIRD)
 
@@ -91,9 +92,9 @@ def night(source: Path, copies: Path, stamp: str, *, pull: bool) -> tuple[list[s
         prepared = receive.prepare(str(tree), tarballs, hold=hold, **options)
     sent = [entry for entry in tarballs if entry["relpath"] in prepared["send"]]
     deliveries, offers = ([], [("cms01", sent)]) if pull else ([(Peer("cms01", str(incoming)), sent)], [])
-    carried = transfer.send(str(source), deliveries, Deadline(60), offers)
-    peer = Peer("dayabay", transfer.offer_folder(str(source), "cms01"))
-    fetch = (lambda folder, wanted: transfer.fetch(folder, peer, wanted, Deadline(60))) if pull else None
+    carried = send.send(str(source), deliveries, Deadline(60), offers)
+    peer = Peer("dayabay", send.offer_folder(str(source), "cms01"))
+    fetch = (lambda folder, wanted: send.fetch(folder, peer, wanted, Deadline(60))) if pull else None
     with held(open_tree(str(tree)), None) as hold:
         accepted = receive.accept(hold, sent, moment=NOW, fetch=fetch)
     entries = [*prepared["failures"], *carried["failures"], *accepted["failures"]]
@@ -144,7 +145,7 @@ def test_preflight_that_may_not_write_says_what_is_known(
     (note,) = inspect([str(base)], claim=False)["notes"]
     assert "is found out by a run that may write" in note
     monkeypatch.setattr(
-        "ansible_collections.altbackup.core.plugins.module_utils.abilities.file_system", lambda path: "exfat"
+        "ansible_collections.altbackup.core.plugins.module_utils.tree.abilities.file_system", lambda path: "exfat"
     )
     (note,) = inspect([str(base)], claim=False)["notes"]
     assert "no hard links" in note

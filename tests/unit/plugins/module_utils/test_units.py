@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.altbackup.core.plugins.module_utils.units import readable, told_apart
+from ansible_collections.altbackup.core.plugins.module_utils.system.units import readable, told_apart
 
 
 @pytest.mark.parametrize(

@@ -18,17 +18,23 @@ from helpers.hostile import TOP, compressed, folder, member, stream
 from helpers.repositories import make_git, run
 from helpers.trees import Base, as_nobody, describe_tree, item, make_odd_tree, make_siblings, needs_root, nobodys_folder
 
-from ansible_collections.altbackup.core.plugins.module_utils.archive import Form, Part, write_archive
-from ansible_collections.altbackup.core.plugins.module_utils.errors import (
+from ansible_collections.altbackup.core.plugins.module_utils.archive.unpack import (
+    Judge,
+    Limits,
+    extract,
+    measure,
+    unpack,
+)
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form, Part, write_archive
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.base import walk
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (
     DeadlineExceeded,
     Hostile,
     InvalidInput,
     ToolFailed,
 )
-from ansible_collections.altbackup.core.plugins.module_utils.kinds import walk
-from ansible_collections.altbackup.core.plugins.module_utils.processes import Deadline
-from ansible_collections.altbackup.core.plugins.module_utils.sandbox import Sandbox, for_unpacking
-from ansible_collections.altbackup.core.plugins.module_utils.unpack import Judge, Limits, extract, measure, unpack
+from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.system.sandbox import Sandbox, for_unpacking
 
 LIMITS = Limits(32 << 20, 1000)
 WAYS = ("confined", "owners", "sandbox", "plain")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.altbackup.core.plugins.module_utils.failures import failure
-from ansible_collections.altbackup.core.plugins.module_utils.visible import one_line, printable, visible
+from ansible_collections.altbackup.core.plugins.module_utils.system.visible import one_line, printable, visible
+from ansible_collections.altbackup.core.plugins.module_utils.tree.failures import failure
 from ansible_collections.altbackup.core.plugins.plugin_utils import outcomes
 
 NAMES = {

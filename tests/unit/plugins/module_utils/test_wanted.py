@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from helpers.original_trees import bound_by_modes, marked, put
 
-from ansible_collections.altbackup.core.plugins.module_utils.stamps import Moment
-from ansible_collections.altbackup.core.plugins.module_utils.wanted import listing
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import listing
+from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 NOW = Moment("2013/05/31/235959", "2013/05/31/235959")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
 from ansible_collections.altbackup.core.plugins.plugin_utils import controller_tree as trees
 from ansible_collections.altbackup.core.plugins.plugin_utils.controller_tree import PLACE, controller_tree
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.module_utils.failures import failure
-from ansible_collections.altbackup.core.plugins.module_utils.wanted import parse_wanted
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import parse_wanted
+from ansible_collections.altbackup.core.plugins.module_utils.tree.failures import failure
 from ansible_collections.altbackup.core.plugins.plugin_utils import outcomes
 
 TREE = {"node": "cms01", "source": "dayabay", "base": "/copies/dayabay", "role": "target"}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
 from ansible_collections.altbackup.core.plugins.plugin_utils.plan import build_plan, effective, with_items
 from ansible_collections.altbackup.core.plugins.plugin_utils.secrecy import MASK, mask
 from ansible_collections.altbackup.core.plugins.plugin_utils.settings import Unreadable

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from helpers.waiting import wait_until
 
-from ansible_collections.altbackup.core.plugins.module_utils.progress import PREFIX
+from ansible_collections.altbackup.core.plugins.module_utils.system.progress import PREFIX
 from ansible_collections.altbackup.core.plugins.plugin_utils import progress_poll, progress_view
 
 ENTRY = '[{"item": "svn/a", "doing": "sent", "done": 1024, "total": 2048, "about": false, "seconds": 1.0}]'

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from jinja2.exceptions import UndefinedError
 
-from ansible_collections.altbackup.core.plugins.module_utils.ssh_words import unseal
+from ansible_collections.altbackup.core.plugins.module_utils.system.ssh import unseal
 from ansible_collections.altbackup.core.plugins.plugin_utils.reaching import reached_by, reached_with
 
 PLAN: dict[str, Any] = {

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from ansible_collections.altbackup.core.plugins.callback import error_mail
-from ansible_collections.altbackup.core.plugins.module_utils.errors import InvalidInput
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
 from ansible_collections.altbackup.core.plugins.plugin_utils import run_command
 from ansible_collections.altbackup.core.plugins.plugin_utils.run_command import ROOT, AnsibleSettings, Job
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.module_utils.locks import parse_run
+from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import parse_run
 from ansible_collections.altbackup.core.plugins.plugin_utils.run_identity import identify_run, main_process
 
 COPY = """

@@ -1,0 +1,73 @@
+"""Extended attributes that only root may set: taken from an archive's headers, and set when a confined tar has unpacked the rest."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import tempfile
+from typing import Any
+
+from ..system.visible import printable
+
+_PREFIX = "SCHILY.xattr."
+_NAMESPACES = (f"{_PREFIX}trusted.", f"{_PREFIX}security.")
+_CAPABILITY = "security.capability"
+_FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Attributes:
+    """Those of one archive, in a temporary file: where files have labels they are as many as these."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile("w+")
+        self._refused: dict[tuple[str, str], tuple[str, int]] = {}
+        """{(name, why): the first path, how many}"""
+
+    def __enter__(self) -> Attributes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, member: Any) -> None:
+        """Take those of a member."""
+        for key, value in member.pax_headers.items():
+            if key.startswith(_NAMESPACES):
+                name = key[len(_PREFIX) :].replace("%3D", "=").replace("%25", "%")
+                content = base64.b64encode(value.encode("utf-8", "surrogateescape")).decode()
+                self._file.write(json.dumps([member.name, name, content]) + "\n")
+
+    def give(self, folder: str, *, special_modes: bool) -> None:
+        """Set them below a folder, where the file system and the kernel have such; capabilities only for `special_modes`. Raise OSError.
+
+        As tar does, go on where one is refused, such as a label of another policy: `refused` tells of it.
+        """
+        self._file.seek(0)
+        for line in self._file:
+            path, name, content = json.loads(line)
+            if name == _CAPABILITY and not special_modes:
+                continue
+            with contextlib.ExitStack() as stack, contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                above = os.open(folder, _FOLDER)
+                stack.callback(os.close, above)
+                *parents, last = [part for part in path.split("/") if part not in ("", ".")]
+                for part in parents:
+                    above = os.open(part, _FOLDER, dir_fd=above)
+                    stack.callback(os.close, above)
+                try:
+                    os.setxattr(f"/proc/self/fd/{above}/{last}", name, base64.b64decode(content), follow_symlinks=False)
+                except FileNotFoundError:
+                    raise
+                except OSError as error:
+                    key = (name, error.strerror or str(error))
+                    first, count = self._refused.get(key, (path, 0))
+                    self._refused[key] = (first, count + 1)
+
+    def refused(self) -> list[str]:
+        """Return a note on each kind of attribute that could not be set."""
+        return [
+            f"{printable(name)} of {printable(path)}{f' and {count - 1} more' if count > 1 else ''} could not be set: {why}"
+            for (name, why), (path, count) in self._refused.items()
+        ]

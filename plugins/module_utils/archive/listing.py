@@ -1,0 +1,146 @@
+"""What GNU tar itself sees of an archive, as it is to unpack it: compared with what was judged, member by member."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import IO
+
+from ..system.errors import Hostile
+from ..system.processes import Child, Deadline, clean_environment, ended_at, find_tool
+from ..system.visible import printable
+from .headers import Header
+
+_LONGEST_LINE = 1 << 20
+_QUOTED = rb'"((?:[^"\\]|\\.)*)"'
+_LINE = re.compile(rb"(.)\S* +\S+ +(\d+|\d+,\d+) [^\"]*" + _QUOTED + rb"(?:(?: -> | link to )" + _QUOTED + rb")?\n")
+_ESCAPE = re.compile(rb"\\([0-7]{3}|.)", re.DOTALL)
+_ESCAPED = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+_TYPES = {b"0": b"-", b"\0": b"-", b"1": b"h", b"2": b"l", b"3": b"c", b"4": b"b", b"5": b"d", b"6": b"p"}
+
+
+def list_command() -> list[str]:
+    """Return the argv by which GNU tar lists an archive, one line a member, whatever bytes its name has."""
+    return [
+        find_tool("tar"),
+        "--list",
+        "--verbose",
+        "--file=-",
+        "--quoting-style=c",
+        "--numeric-owner",
+        "--full-time",
+        "--utc",
+    ]
+
+
+def parse_line(line: bytes) -> tuple[bytes, int, bytes, bytes] | None:
+    """Given a line of the list, return (type, size, name, link), None for one that tells of no member."""
+    match = _LINE.fullmatch(line)
+    if match is None:
+        return None
+    kind, size, name, link = match.groups()
+    return kind, int(size) if size.isdigit() else 0, _unquoted(name).rstrip(b"/"), _unquoted(link or b"")
+
+
+def _unquoted(text: bytes) -> bytes:
+    return _ESCAPE.sub(lambda match: _escaped(match[1]), text) if b"\\" in text else text
+
+
+def _escaped(code: bytes) -> bytes:
+    return bytes([int(code, 8) & 255]) if len(code) == 3 else _ESCAPED.get(code, code)
+
+
+_GRACE = 5.0
+
+
+class Listing:
+    """GNU tar, which is fed the same bytes as the reader that judges, and what it says of them."""
+
+    def __init__(self, tarball: str, tar: Child) -> None:
+        self._tarball = tarball
+        self._tar = tar
+        self._lines: deque[bytes] = deque()
+        self._expected: deque[Header] = deque()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        stream = self._tar.process.stdout
+        while stream is not None:
+            line = stream.readline(_LONGEST_LINE)
+            if not line:
+                return
+            self._lines.append(line)
+
+    def feed(self, block: bytes) -> None:
+        """Give it the next bytes; it reads none behind the end of an archive."""
+        view = memoryview(block)
+        with contextlib.suppress(BrokenPipeError):
+            while view:
+                view = view[os.write(_pipe(self._tar).fileno(), view) :]
+
+    def expect(self, header: Header) -> None:
+        """Take the next member that was judged, and compare what tar has said so far. Raise Hostile."""
+        self._expected.append(header)
+        while self._lines and self._expected:
+            self._compare(self._lines.popleft(), self._expected.popleft())
+
+    def finish(self, deadline: Deadline) -> None:
+        """Wait for its end, and compare the rest. Raise Hostile or ToolFailed."""
+        _pipe(self._tar).close()
+        self._reader.join()
+        while self._lines and self._expected:
+            self._compare(self._lines.popleft(), self._expected.popleft())
+        self._tar.check(deadline, f"listing {self._tarball}")
+        if self._lines:
+            raise self._refusal("more members than there are", self._lines[0])
+        if self._expected:
+            raise self._refusal("no such member", b'"%s"' % self._expected[0].name)
+
+    def stop(self) -> None:
+        """Wait until all is read that was said, by a tar that has ended."""
+        self._reader.join(_GRACE)
+
+    def _compare(self, line: bytes, header: Header) -> None:
+        wanted = (
+            _TYPES.get(header.kind, b"?"),
+            header.size,
+            header.name.rstrip(b"/"),
+            header.link if header.kind in (b"1", b"2") else b"",
+        )
+        if parse_line(line) != wanted:
+            raise self._refusal(f"another member than {printable(_text(header.name))!r}", line)
+
+    def _refusal(self, what: str, line: bytes) -> Hostile:
+        said = printable(_text(line.strip()[:300]))
+        return Hostile(f"{self._tarball}: this node's tar sees {what}: {said}; nothing was unpacked")
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _pipe(tar: Child) -> IO[bytes]:
+    if tar.process.stdin is None:
+        raise AssertionError("a pipe was asked for")
+    return tar.process.stdin
+
+
+@contextlib.contextmanager
+def listed(tarball: str, argv: Sequence[str], deadline: Deadline) -> Iterator[Listing]:
+    """Given a tarball and the argv that lists it (`list_command`, perhaps confined), yield its Listing, to be fed and finished."""
+    tar = Child(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, environment=clean_environment(LC_ALL="C"), name="tar"
+    )
+    with tar, ended_at(deadline, [tar]):
+        listing = Listing(tarball, tar)
+        try:
+            yield listing
+        finally:
+            tar.end()
+            listing.stop()

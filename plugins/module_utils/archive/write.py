@@ -1,0 +1,432 @@
+"""Deterministic archives: tar writes, a compressor compresses, and the digest is taken, in one pass over the data."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import struct
+import subprocess
+import tarfile
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO, Protocol
+
+from ..system import progress
+from ..system.digest import CHUNK, new_hash
+from ..system.errors import AltbackupError, Hostile, ToolMissing, naming
+from ..system.holes import holes_in
+from ..system.processes import Child, Deadline, Writer, clean_environment, ended_at, find_tool
+from ..tree.sidecar import Dna
+
+_LARGE_HOLES = 16 << 20
+"""Bytes of holes in one file from which on an archive keeps those that it need not keep"""
+_HUGE_HOLES = 64 << 20
+"""Bytes of holes in one file from which on the file system is asked where they are: to read through them takes tar 5 s a GiB"""
+_BLOCK = 1 << 15
+"""Bytes that tarfile reads at a time; it copies what is left of them for each header."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Files to archive: a folder, and the paths below it, as bytes, each starting with `./` (or being `.`)."""
+
+    root: str
+    names: Sequence[bytes]
+
+
+@dataclass(frozen=True)
+class Form:
+    """How archives are written."""
+
+    extension: str = ".tar.zst"
+    level: int = 1
+    algorithm: str = "sha256"
+
+
+@dataclass
+class Manifest:
+    """What an archive holds: the number of entries, the bytes of files, and one digest over all paths and contents."""
+
+    entries: int = 0
+    bytes: int = 0
+    digest: str = ""
+    files: Digests | None = None
+    """What is told of each file besides"""
+
+
+class Digests:
+    """Sizes and digests of the files in an archive, to be looked up by path; in a temporary file, since there may be millions."""
+
+    _ENTRY = struct.Struct("16sQ32s")
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()
+
+    def __enter__(self) -> Digests:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, path: str, size: int, digest: bytes) -> None:
+        """Take those of a file, given its path below the top folder."""
+        with naming(tempfile.gettempdir()):
+            self._file.write(self._ENTRY.pack(_key(path), size, digest))
+
+    def look_up(self, paths: Sequence[str]) -> dict[str, tuple[int, str]]:
+        """Given paths, return {path: (bytes, sha256)} of those that are files with a content of their own."""
+        wanted = {_key(path): path for path in paths}
+        found = {}
+        self._file.flush()
+        self._file.seek(0)
+        while block := self._file.read(self._ENTRY.size << 14):
+            for key, size, digest in self._ENTRY.iter_unpack(block):
+                if key in wanted:
+                    found[wanted[key]] = (size, digest.hex())
+        self._file.seek(0, os.SEEK_END)
+        return found
+
+
+def _key(path: str) -> bytes:
+    value = new_hash("sha256")
+    value.update(os.fsencode(path))
+    return bytes(value.digest()[:16])
+
+
+class Judge(Protocol):
+    """Who sees an archive while it is written, and raises Hostile for what is not to be kept."""
+
+    def feed(self, block: bytes) -> None:
+        """Take the next bytes of it."""
+
+    def look(self, member: tarfile.TarInfo) -> None:
+        """Take a member, whose headers it was fed."""
+
+    def finish(self) -> None:
+        """Take its end."""
+
+
+def compressor(form: Form) -> list[str]:
+    """Given a form, return the argv that compresses stdin to stdout, empty for none. Raise ToolMissing."""
+    if form.extension == ".tar":
+        return []
+    if form.extension == ".tar.zst":
+        return [find_tool("zstd"), "-T0", f"-{form.level}", "--rsyncable", "-q", "-c"]
+    with contextlib.suppress(ToolMissing):
+        return [find_tool("pigz"), "-n", "--rsyncable", f"-{min(form.level, 9)}", "-c"]
+    return [find_tool("gzip"), "-n", "--rsyncable", f"-{min(form.level, 9)}", "-c"]
+
+
+def _tar_command(
+    parts: Sequence[Part],
+    lists: Sequence[IO[bytes]],
+    top: str,
+    owner: tuple[int, int] | None,
+    fixed_times: bool,
+    holes: str,
+) -> list[str]:
+    """Return tar's argv; `holes` is how it is to find them, empty for not at all."""
+    replacement = re.sub(r"([\\&|])", r"\\\1", top)
+    command = [
+        find_tool("tar"),
+        "--create",
+        "--file=-",
+        "--format=posix",
+        # no times of reading and no process ids in the headers: the same tree gives the same bytes
+        "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
+        "--numeric-owner",
+        "--acls",
+        "--xattrs",
+        "--xattrs-include=*",
+        "--no-recursion",
+        f"--transform=flags=rSh;s|^\\.|{replacement}|",
+    ]
+    if holes:
+        command += ["--sparse", "--sparse-version=0.0", f"--hole-detection={holes}"]
+    if owner is not None:
+        command += [f"--owner=:{owner[0]}", f"--group=:{owner[1]}"]
+    if fixed_times:
+        command.append("--mtime=@0")
+    for part, names in zip(parts, lists):
+        command += [f"--directory={part.root}", "--null", f"--files-from={names.name}"]
+    return command
+
+
+@contextlib.contextmanager
+def _lists(parts: Sequence[Part]) -> Iterator[list[IO[bytes]]]:
+    with contextlib.ExitStack() as stack:
+        lists: list[IO[bytes]] = []
+        for part in parts:
+            names = stack.enter_context(tempfile.NamedTemporaryFile())
+            with naming(tempfile.gettempdir()):
+                names.write(b"".join(name + b"\0" for name in part.names))
+                names.flush()
+            lists.append(names)
+        yield lists
+
+
+def write_archive(
+    destination: str,
+    parts: Sequence[Part],
+    *,
+    top: str,
+    form: Form,
+    deadline: Deadline,
+    owner: tuple[int, int] | None = None,
+    fixed_times: bool = False,
+    sparse: bool = False,
+    manifest: Manifest | None = None,
+    judge: Judge | None = None,
+    said: list[str] | None = None,
+) -> Dna:
+    """Given parts and the name of the top folder, write the archive to a new file, flush it, and return its Dna.
+
+    A given manifest is filled from the same pass, in which a `judge` sees what is written; `said` receives tar's warnings.
+    Raise ToolFailed, ToolMissing, DeadlineExceeded, what the judge raises, or OSError; the caller removes the file.
+    """
+    with packed(parts, top=top, owner=owner, fixed_times=fixed_times, sparse=sparse) as tar:
+        stream, root = _pipe(tar), parts[0].root
+        dna = store_archive(
+            destination, stream, tar, root, top=top, form=form, deadline=deadline, manifest=manifest, judge=judge
+        )
+        if said is not None:
+            said += tar.stderr().splitlines()
+    return dna
+
+
+def _hole_detection(parts: Sequence[Part], all_of_them: bool) -> str:
+    """Return how tar is to find holes: as zeros in the content, as the file system tells, or not at all.
+
+    Zeros are the same wherever the file lies, so that equal content gives equal archives.
+    """
+    most = max((_holes(os.path.join(os.fsencode(part.root), name)) for part in parts for name in part.names), default=0)
+    if most > _HUGE_HOLES:
+        return "seek"
+    return "raw" if all_of_them or most > _LARGE_HOLES else ""
+
+
+def _holes(path: bytes) -> int:
+    """Return the bytes of holes in a file; of one that vanished, or may not be read, tar tells."""
+    with contextlib.suppress(OSError):
+        return holes_in(path)
+    return 0
+
+
+@contextlib.contextmanager
+def packed(
+    parts: Sequence[Part],
+    *,
+    top: str,
+    owner: tuple[int, int] | None = None,
+    fixed_times: bool = False,
+    sparse: bool = False,
+    stdout: int | IO[bytes] = subprocess.PIPE,
+    as_user: Callable[[Sequence[str | bytes]], list[str | bytes]] = list,
+) -> Iterator[Child]:
+    """Given parts and the name of the top folder, yield the tar that writes their archive to `stdout`.
+
+    All holes of files are kept if they are to be (`sparse`), or if they are large: whether a fresh copy has small ones is up to
+    its file system, even for equal content, and equal content gives equal archives.
+    `as_user` makes of an argv the one that runs it as the right user. Raise ToolMissing or OSError.
+    """
+    holes = _hole_detection(parts, sparse)
+    with _lists(parts) as lists, Child(
+        as_user(_tar_command(parts, lists, top, owner, fixed_times, holes)),
+        stdout=stdout,
+        environment=clean_environment(LC_ALL="C"),
+        name="tar",
+    ) as tar:
+        yield tar
+
+
+def store_archive(
+    destination: str,
+    source: IO[bytes],
+    writer: Writer,
+    root: str,
+    *,
+    top: str,
+    form: Form,
+    deadline: Deadline,
+    manifest: Manifest | None = None,
+    judge: Judge | None = None,
+) -> Dna:
+    """Given the stream of an uncompressed archive and who writes it, compress it into a new file, flush that, return its Dna.
+
+    `root` says what is archived. A given manifest is filled from the same pass, in which a `judge` sees what is written. The
+    writer is ended unless it wrote all.
+    Raise ToolFailed, ToolMissing, DeadlineExceeded, what the judge raises, or OSError; the caller removes the file.
+    """
+    squeeze = compressor(form)
+    with contextlib.ExitStack() as stack:
+        output = stack.enter_context(_create(destination))
+        stream, listing, packer = source, None, None
+        if manifest is not None:
+            listing = stack.enter_context(_Listing(stream, manifest, top, judge))
+            stream = listing.output
+        stack.enter_context(_ended_unless_all(writer))  # before the listing waits for the end of what it writes
+        if squeeze:
+            packer = stack.enter_context(Child(squeeze, stdin=stream, stdout=subprocess.PIPE))
+            stream.close()  # the compressor alone reads it
+            stream = _pipe(packer)
+        with naming(destination), progress.writing("written", output):
+            dna = _copy(stream, output, form.algorithm, deadline, [writer, *([packer] if packer else [])])
+        if packer is not None:  # one that dies takes the writer with it, and has the reason
+            packer.check(deadline, f"compressing {root}")
+        writer.check(deadline, f"archiving {root}")
+        if listing is not None:
+            listing.finish()
+        with naming(destination):
+            os.fsync(output.fileno())
+    return dna
+
+
+@contextlib.contextmanager
+def _ended_unless_all(writer: Writer) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        writer.end()
+        raise
+
+
+def _pipe(child: Child) -> IO[bytes]:
+    if child.process.stdout is None:
+        raise AssertionError("a pipe was asked for")
+    return child.process.stdout
+
+
+def _create(path: str) -> IO[bytes]:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb", buffering=0)
+
+
+def _copy(stream: IO[bytes], output: IO[bytes], algorithm: str, deadline: Deadline, writers: Sequence[Writer]) -> Dna:
+    """Copy a stream to a file, digesting it. Raise DeadlineExceeded."""
+    digest, size = new_hash(algorithm), 0
+    with ended_at(deadline, writers):
+        while True:
+            block = stream.read(CHUNK)
+            if not block:
+                break
+            digest.update(block)
+            size += len(block)
+            view = memoryview(block)
+            while view:
+                view = view[output.write(view) :]
+    return Dna(digest.hexdigest(), size, algorithm)
+
+
+class _Listing:
+    """Reads the tar stream on its way to the compressor and fills a manifest from it."""
+
+    def __init__(self, source: IO[bytes], manifest: Manifest, top: str, judge: Judge | None) -> None:
+        self._judge = judge
+        self._source = source
+        self._manifest = manifest
+        self._top = top
+        reader, writer = os.pipe()
+        self.output: IO[bytes] = os.fdopen(reader, "rb", buffering=0)
+        self._writer: IO[bytes] = os.fdopen(writer, "wb", buffering=0)
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> _Listing:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.output.close()  # a writer that waits for a reader ends by EPIPE
+        self._thread.join()
+
+    def finish(self) -> None:
+        """Wait until all is read. Raise AltbackupError if the stream is no archive."""
+        self._thread.join()
+        if isinstance(self._error, Hostile):
+            raise self._error
+        if self._error is not None:
+            raise AltbackupError(f"the archive of {self._top} could not be listed: {self._error}") from self._error
+
+    def read(self, size: int) -> bytes:
+        """Read from tar and hand on to the compressor: what tarfile reads passes through."""
+        block = self._source.read(size)
+        if self._judge is not None:
+            self._judge.feed(block)
+        view = memoryview(block)
+        while view:
+            view = view[self._writer.write(view) :]
+        return block
+
+    def _run(self) -> None:
+        try:
+            with self._writer:
+                try:
+                    look = None if self._judge is None else self._judge.look
+                    read_manifest(self, self._manifest, self._top, look=look)  # type: ignore[arg-type]
+                    if self._judge is not None:
+                        self._judge.finish()
+                except Exception as error:  # noqa: BLE001 (finish tells it)
+                    self._error = error
+                # the padding at the end, or what could not be listed: tar must not wait for a reader
+                while self.read(CHUNK):
+                    pass
+        except OSError as error:  # nobody reads any more
+            self._error = error
+            self._source.close()
+
+
+def read_manifest(
+    stream: IO[bytes],
+    manifest: Manifest,
+    top: str,
+    *,
+    look: Callable[[tarfile.TarInfo], None] | None = None,
+    digested: bool = True,
+) -> int:
+    """Given an uncompressed tar stream, fill the manifest: paths below the top folder, sizes and sha256 digests.
+
+    Each member is shown to `look` before its content is read; without `digested` contents are passed over, and there is
+    no digest. Return where the last member ends, in bytes. Raise tarfile.TarError where the stream is no archive.
+    """
+    total = new_hash("sha256")
+    with tarfile.open(fileobj=stream, mode="r|", bufsize=_BLOCK, encoding="utf-8", errors="surrogateescape") as archive:
+        for member in archive:
+            if look is not None:
+                look(member)
+            if member.isreg():
+                manifest.bytes += member.size
+            if digested:
+                total.update(_line(archive, member, member.name[len(top) + 1 :], manifest.files))
+            manifest.entries += 1
+            archive.members = []  # type: ignore[attr-defined]  # a million members need no memory
+        end = int(archive.offset)
+    manifest.digest = total.hexdigest() if digested else ""
+    return end
+
+
+def _line(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, files: Digests | None) -> bytes:
+    """Return what the manifest's digest is taken over for one member."""
+    digest = ""
+    if member.isreg():
+        content = archive.extractfile(member)
+        if content is None:
+            raise tarfile.ReadError(f"{member.name} has no content")
+        value = new_hash("sha256")
+        while block := content.read(CHUNK):
+            value.update(block)
+        digest = value.hexdigest()
+        if files is not None:
+            files.add(path, member.size, value.digest())
+    return manifest_line(
+        member.type,
+        path.encode("utf-8", "surrogateescape"),
+        digest,
+        member.linkname.encode("utf-8", "surrogateescape"),
+    )
+
+
+def manifest_line(kind: bytes, path: bytes, digest: str, target: bytes) -> bytes:
+    """Given a member's type, path below the top folder, digest of its content and link target, return its line in a manifest."""
+    return b"\0".join([kind, path, digest.encode(), target]) + b"\n"

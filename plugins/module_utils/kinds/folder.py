@@ -1,0 +1,232 @@
+"""Kind `folder`: the tree with owners, modes, links, xattrs, ACLs and sparse files, as it stood at one moment."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ..archive.write import Part
+from ..system.digest import open_plain
+from ..system.errors import InvalidInput
+from ..system.processes import find_tool
+from ..system.view import Place
+from ..tree.layout import Tree
+from ..tree.publish import make_folders, write_text
+from .base import (
+    LONGEST_PATH,
+    Arrangement,
+    Asked,
+    Context,
+    Kind,
+    Look,
+    Prepared,
+    Verdict,
+    compare,
+    look_at,
+    owner_found,
+    require_folder,
+    settle,
+    too_long,
+)
+from .items import Item
+from .patterns import Patterns
+from .stillness import Stillness
+
+_LISTS = ("exclude", "changing")
+"""Keys of an item that hold patterns"""
+_CACHE_TAG = "CACHEDIR.TAG"
+_CACHE_SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55"
+"""How that file begins; see https://bford.info/cachedir/"""
+_LONGEST = 1 << 20
+
+
+def check(item: Item, context: Context) -> None:
+    """Raise InvalidInput if the folder, or what it is required to hold, is not there, or nothing is left of it to dump."""
+    require_folder(item)
+    if item.require and not os.path.lexists(os.path.join(item.path, item.require)):
+        raise InvalidInput(
+            f"item folder {item.name!r}: {item.require} is required in {item.path} but not there: is its disk mounted?"
+        )
+    selection = Selection(item)
+    with os.scandir(item.path) as entries:
+        if all(selection.excluded(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries):
+            raise _empty(item)
+    if selection.mark_of(""):
+        raise InvalidInput(
+            f"item folder {item.name!r}: {item.path} itself is marked by its {selection.mark_of('')}, so all of it is excluded: "
+            "remove that, or the item"
+        )
+    find_tool("tar")
+
+
+def _empty(item: Item) -> InvalidInput:
+    return InvalidInput(
+        f"item folder {item.name!r}: {item.path} is empty, or all of it is excluded: is its disk mounted?"
+    )
+
+
+class Selection:
+    """What of a folder is left out: what its patterns say, and what is in a folder that is marked, but for the mark."""
+
+    def __init__(self, item: Item, *, watched: bool = False) -> None:
+        self._item = item
+        self._patterns = Patterns(item.exclude, watched=watched)
+        self._folder: tuple[str, str] = ("/", "")
+        """The folder that was asked for last, and its mark"""
+
+    def excluded(self, path: str, folder: bool) -> bool:
+        """Given a path below the folder and whether it is a folder, return whether it is left out, if the one above is not."""
+        if self._patterns.match(path, folder):
+            return True
+        above, _, name = path.rpartition("/")
+        return self.mark_of(above) not in ("", name)
+
+    def mark_of(self, folder: str) -> str:
+        """Return the name of what marks a folder as left out, empty if nothing does."""
+        if self._folder[0] != folder:
+            self._folder = (folder, self._find_mark(os.path.join(self._item.path, folder)))
+        return self._folder[1]
+
+    def _find_mark(self, folder: str) -> str:
+        for name in self._item.exclude_if_present:
+            if os.path.lexists(os.path.join(folder, name)):
+                return name
+        return _CACHE_TAG if self._item.exclude_caches and _is_cache_tag(os.path.join(folder, _CACHE_TAG)) else ""
+
+    def unmatched(self) -> list[str]:
+        """Return the patterns that matched nothing so far."""
+        return self._patterns.unmatched()
+
+
+def _is_cache_tag(path: str) -> bool:
+    with contextlib.suppress(OSError), open_plain(path) as stream:
+        return stream.read(len(_CACHE_SIGNATURE)) == _CACHE_SIGNATURE
+    return False
+
+
+def _look(item: Item, context: Context, selection: Selection) -> Look:
+    """Return what is in the folder. Its paths fit below the top folder of its archive, too."""
+    top = max(len(os.fsencode(item.name)), 1)
+    return look_at(item.path, selection.excluded, context.deadline, LONGEST_PATH - 1 - top)
+
+
+@contextlib.contextmanager
+def copy(item: Item, context: Context) -> Iterator[Prepared]:
+    """Given an item, yield the live tree itself; it is judged what changed of it while it was archived."""
+    known: Mapping[str, Sequence[str]] = context.known.get("patterns", {})
+    new = {key: [text for text in getattr(item, key) if text not in known.get(key, ())] for key in _LISTS}
+    selection = Selection(item, watched=bool(new["exclude"]))
+    look = _look(item, context, selection)
+    if len(look.found) == 1 and not look.too_long:
+        raise _empty(item)
+    verdict = _first_verdict(item, look, selection, new)
+    verdict.noted = {"patterns": {key: list(getattr(item, key)) for key in _LISTS}}
+    left_out = _to_leave_out(context.left_out, look)
+    names = [name for name in look.found if name not in left_out]
+    stillness = Stillness(item, context, look.found, left_out)
+
+    def again() -> dict[bytes, tuple[int, ...]]:
+        return _look(item, context, Selection(item)).found
+
+    def judge(asked: Asked) -> Verdict:
+        notes, failures = stillness.judge(again(), asked)
+        return Verdict([*verdict.notes, *notes], [*verdict.failures, *failures], verdict.noted)
+
+    settle()
+    yield Prepared(
+        [Part(item.path, names)],
+        {},
+        sparse=True,
+        listed=True,
+        confirm=lambda: compare(look.found, again()),
+        judge=judge,
+    )
+
+
+def _to_leave_out(paths: Sequence[str], look: Look) -> set[bytes]:
+    """Given paths that changed whenever they were read, return those that are left out: what is in a folder is not by its folder."""
+    names = (os.fsencode(f"./{path}") for path in paths)
+    return {name for name in names if name in look.found and not stat.S_ISDIR(look.found[name][0])}
+
+
+def foresee(item: Item, context: Context) -> Verdict:
+    """Return what a dump would say of the folder as it is. Raise InvalidInput where something cannot be read."""
+    selection = Selection(item, watched=True)
+    look = _look(item, context, selection)
+    if len(look.found) == 1 and not look.too_long:
+        raise _empty(item)
+    return _first_verdict(item, look, selection, {key: getattr(item, key) for key in _LISTS})
+
+
+def _first_verdict(item: Item, look: Look, selection: Selection, asked: Mapping[str, Sequence[str]]) -> Verdict:
+    """Return what is said of a folder before it is archived; of its patterns those that are `asked` for."""
+    notes = list(look.notes)
+    if os.geteuid() != 0:
+        notes.append(f"read as uid {os.geteuid()}, not root: trusted.* attributes are not visible and not kept")
+    unmatched = {"exclude": selection.unmatched(), "changing": _unmatched(asked["changing"], look)}
+    for key in _LISTS:
+        notes += [_on_nothing(item, key, text) for text in asked[key] if text in unmatched[key]]
+    failures = []
+    if look.too_long:
+        failures.append(
+            f"{too_long(item.path, look.too_long)}, and is not stored; the rest is. Shorten names of folders on the way, move it up, or "
+            "exclude it"
+        )
+    return Verdict(notes, failures)
+
+
+def _unmatched(texts: Sequence[str], look: Look) -> list[str]:
+    patterns = Patterns(texts, watched=True)
+    for name, (mode, *_) in look.found.items() if texts else ():
+        if name != b".":
+            patterns.match(os.fsdecode(name[2:]), stat.S_ISDIR(mode))
+    return patterns.unmatched()
+
+
+def _on_nothing(item: Item, key: str, text: str) -> str:
+    """Return what is said of a pattern that matches nothing, and why that may be."""
+    if text.startswith("!"):
+        why = "; nothing in a folder that is excluded as a whole can be kept: exclude what is in it (FOLDER/*) instead"
+    elif text.startswith("/"):
+        why = "; its first slash stands for the folder itself"
+    elif "/" in text.rstrip("/") and not text.startswith("**/"):
+        why = "; a pattern with a slash begins at the folder itself, **/ before it matches at any depth"
+    else:
+        why = ""
+    return f"{key} {text!r} matches nothing in {item.path} that is not left out already{why}"
+
+
+def arrange(item: Item, context: Context) -> Arrangement:
+    """Return what a reader of the folder sees: the folder. It is read by root, and nothing interprets it."""
+    owner_found(item.path)  # that it is there, and no link of another user's leads to it
+    return Arrangement(os.geteuid(), [Place(item.path)], known={"patterns": _read_patterns(context.tree, item)})
+
+
+def keep(item: Item, context: Context, noted: Mapping[str, Any]) -> None:
+    """Keep which patterns the operator was told of."""
+    told = _read_patterns(context.tree, item) or {key: [] for key in _LISTS}
+    if noted and noted["patterns"] != told:
+        path = _state_path(context.tree, item)
+        make_folders(os.path.dirname(path), context.tree.private)
+        write_text(path, json.dumps(noted) + "\n")
+
+
+def _read_patterns(tree: Tree, item: Item) -> dict[str, list[str]]:
+    """Return the patterns of which the operator was told, empty where that is not known."""
+    try:
+        with open_plain(_state_path(tree, item)) as stream:
+            patterns = json.loads(stream.read(_LONGEST))["patterns"]
+        return {key: [str(text) for text in patterns[key]] for key in _LISTS}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _state_path(tree: Tree, item: Item) -> str:
+    return tree.private_path("state", item.category, f"{item.name}.json")
+
+
+KIND = Kind(check, copy, arrange, foresee=foresee, keep=keep)

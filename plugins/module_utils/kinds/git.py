@@ -1,0 +1,275 @@
+"""Kind `git`: every reference and all that is reachable from it, in a pack made afresh by git itself.
+
+Git runs as the repository's owner on the live repository, and writes only to a pipe; what it says goes into a fresh
+repository with no configuration of anybody's. So nothing is shared with the live objects, and no archived setting or
+hook takes effect. All else in the repository's folder is data, but what git makes again; repositories of submodules in it
+are copied in the same way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ..archive.write import Part
+from ..system.digest import open_plain
+from ..system.errors import InvalidInput
+from ..system.paths import is_within
+from ..system.processes import Deadline, find_tool
+from ..system.readers import NeedsPlace
+from ..system.twins import set_mode
+from ..system.view import Place
+from ..system.visible import printable
+from .base import (
+    Arrangement,
+    Context,
+    Kind,
+    Prepared,
+    compare,
+    identity,
+    members_of,
+    opened,
+    owner_of,
+    require_folder,
+    require_inside,
+    require_plain,
+    scratch_folder,
+    walk,
+)
+from .git_copy import Copied, assemble, copy_repository
+from .git_layout import (
+    READ_BY_GIT,
+    SHALLOW,
+    STREAMED,
+    WORKTREES,
+    find_repositories,
+    is_repository,
+    whereabouts,
+)
+from .git_tool import Git
+from .items import Item
+
+_DOT_GIT = ".git"
+_TABLES_SINCE = (2, 45)
+_THROUGH_LINKS = (
+    ".",
+    "objects",
+    "objects/info",
+    "objects/pack",
+    "objects/info/alternates",
+    "refs",
+    "reftable",
+    "HEAD",
+    "packed-refs",
+    "config",
+    SHALLOW,
+)
+"""What git reads wherever links lead"""
+_COPIED_AS_DATA = ("hooks/", "info/", "logs/")
+_READ = (*READ_BY_GIT, "info", "logs", WORKTREES)
+"""What is read whole, by git or for it"""
+_LONGEST = 1 << 20
+_MOST_ALTERNATES = 5
+_CHECK_LIMIT = 60.0
+
+
+def looks_like(path: str) -> bool:
+    """Given a path, return whether a Git repository is there, or what is left of one; a `.git` that is a file is no repository."""
+    return (
+        os.path.isdir(os.path.join(path, _DOT_GIT)) or members_of(path, ("HEAD", "objects", "refs", "packed-refs")) >= 2
+    )
+
+
+def check(item: Item, context: Context) -> None:
+    """Raise InvalidInput unless the item's path is a Git repository of a form that can be copied whole."""
+    require_folder(item)
+    _require_links_inside(item, context, (".", _DOT_GIT))
+    folder = git_folder(item)
+    for tool in ("git", "tar"):
+        find_tool(tool)
+    paths = find_repositories(folder, context.deadline)
+    title = f"item git {item.name!r}"
+    require_plain(
+        folder,
+        lambda path: _is_harmless(folder, path, paths),
+        context.deadline,
+        title,
+        program="git",
+        read=lambda path: _within(path, paths).split("/")[0] in _READ,
+    )
+    top = os.path.relpath(folder, item.path)
+    _require_links_inside(item, context, [os.path.join(top, path) for path in paths if path])
+    limit = Deadline(context.deadline.at_most(_CHECK_LIMIT), "look at the configuration")
+    for path in paths:
+        live = os.path.normpath(os.path.join(folder, path))
+        _require_no_lost_references(item, context, live)
+        _require_alternates(os.path.join(live, "objects"), context)
+        _require_known_form(title, Git(live, limit, context.identity))
+
+
+def _require_links_inside(item: Item, context: Context, tops: Sequence[str]) -> None:
+    """Raise NeedsPlace for what git reads of repositories in an item if it leads out."""
+    require_inside(item, context, [os.path.normpath(f"{top}/{name}") for top in tops for name in _THROUGH_LINKS])
+
+
+def _is_harmless(folder: str, path: str, repositories: Sequence[str]) -> bool:
+    """Return whether git would not wait for ever at what is neither file, folder nor link."""
+    within = _within(path, repositories)
+    if within.startswith(_COPIED_AS_DATA):
+        return True
+    return within.split("/")[0] not in READ_BY_GIT and _is_socket(os.path.join(folder, path))
+
+
+def _within(path: str, repositories: Sequence[str]) -> str:
+    """Return a path below an item's own repository as it is below the innermost one that it is in."""
+    above = max((other for other in repositories if is_within(path, other)), key=len, default="")
+    return path[len(above) + 1 :] if above else path
+
+
+def _is_socket(path: str) -> bool:
+    """Return whether a socket is there, which nobody can open."""
+    return stat.S_ISSOCK(os.lstat(path).st_mode)
+
+
+def _require_known_form(title: str, live: Git) -> None:
+    """Raise InvalidInput where this node's git cannot read the references of a repository."""
+    form = live.settings().get("extensions.refstorage", "files")
+    if form == "reftable":
+        known = live.version()
+        if known < _TABLES_SINCE:
+            raise InvalidInput(
+                f"{title}: {printable(live.folder)} keeps its references in a form other than files (reftable), which git reads from "
+                f"{'.'.join(map(str, _TABLES_SINCE))} on; here is git {'.'.join(map(str, known))}: install a newer one"
+            )
+    elif form != "files":
+        raise InvalidInput(
+            f"{title}: {printable(live.folder)} keeps its references in a form other than files ({printable(form)}), which is not supported"
+        )
+
+
+def _require_no_lost_references(item: Item, context: Context, folder: str) -> None:
+    """Raise NeedsPlace for a link among the references that leads out: git passes over it without a word."""
+    for parent, folders, files in os.walk(os.path.join(folder, "refs")):
+        links = [os.path.join(parent, name) for name in (*folders, *files)]
+        require_inside(item, context, [os.path.relpath(path, item.path) for path in links if os.path.islink(path)])
+
+
+def _require_alternates(objects: str, context: Context, depth: int = 0) -> None:
+    """Raise NeedsPlace for a folder of objects from which another one borrows, and that this reader does not see."""
+    try:
+        with open_plain(os.path.join(objects, "info", "alternates")) as stream:
+            lines = stream.read(_LONGEST).splitlines()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InvalidInput(f"{printable(objects)}/info/alternates cannot be read: {error.strerror}") from error
+    for line in lines:
+        if not line or line.startswith(b"#"):
+            continue
+        path = os.path.normpath(os.path.join(objects, os.fsdecode(line)))
+        if not any(is_within(path, place) for place in context.shown):
+            raise NeedsPlace(f"{printable(objects)} borrows from {printable(path)} (info/alternates)", path)
+        if depth < _MOST_ALTERNATES:
+            _require_alternates(path, context, depth + 1)
+
+
+def git_folder(item: Item) -> str:
+    """Given an item, return its repository's own folder: the path itself, or `.git` in it. Raise InvalidInput."""
+    for folder in (item.path, os.path.join(item.path, _DOT_GIT)):
+        if is_repository(folder):
+            return folder
+    where = f"item git {item.name!r}: path {item.path}"
+    elsewhere = whereabouts(item.path)
+    if elsewhere:
+        raise InvalidInput(f"{where} {elsewhere}")
+    raise InvalidInput(f"{where} is not a Git repository: it has no HEAD, objects and refs")
+
+
+@contextlib.contextmanager
+def copy(item: Item, context: Context) -> Iterator[Prepared]:
+    """Given an item, yield fresh repositories with all references as of one moment, checked for connectivity."""
+    folder = git_folder(item)
+    scratch = scratch_folder(context, item)
+    top = os.path.join(scratch, "copy")
+    within = "" if folder == item.path else _DOT_GIT
+    paths = find_repositories(folder, context.deadline)
+    copies = {path: copy_repository(folder, path, paths, scratch, context) for path in paths}
+    os.mkdir(top, 0o700)
+    set_mode(top, os.stat(item.path).st_mode & 0o7777 | 0o700)
+    for path, copied in copies.items():
+        assemble(copied, os.path.normpath(os.path.join(top, within, path)), context)
+
+    streams, notes = _streams(folder, paths)
+    prefix = b"./" + os.fsencode(within) + b"/" if within else b"./"
+    parts = [Part(top, list(walk(top)[0]))]
+    if streams:
+        parts.append(Part(item.path, [prefix + name for name in streams]))
+
+    def confirm() -> None:
+        if streams:
+            compare(streams, _streams(folder, paths)[0])
+
+    for copied in copies.values():
+        notes += copied.notes
+    if within:
+        notes.append(
+            "left out the working tree, and what is staged: add it as an item of kind folder if it holds what is not committed"
+        )
+    record = _recorded(copies)
+    yield Prepared(parts, record, owner=owner_of(folder), fixed_times=True, notes=notes, confirm=confirm)
+
+
+def _recorded(copies: Mapping[str, Copied]) -> dict[str, Any]:
+    """Return what is recorded of an item, given its repositories by path: its own, and those of submodules."""
+    record = copies[""].record
+    modules = {printable(path): copied.record for path, copied in copies.items() if path}
+    if modules:
+        record["modules"] = modules
+    incomplete = [_lacks(copied.live, copied.missing) for copied in copies.values() if copied.missing]
+    if incomplete:
+        record["incomplete"] = incomplete
+    return record
+
+
+def _lacks(folder: str, missing: int) -> str:
+    return (
+        f"{printable(folder)} is a partial clone that lacks {missing} objects, and all that only these lead to; what is there is stored. "
+        f"Fetch them (git -C {printable(folder)} fetch --refetch, once remote.NAME.partialclonefilter is unset), or back up its origin, too"
+    )
+
+
+def _streams(folder: str, paths: Sequence[str]) -> tuple[dict[bytes, tuple[int, ...]], list[str]]:
+    """Return ({path below an item's own repository: identity} of large files that are archived from where they are, notes)."""
+    found: dict[bytes, tuple[int, ...]] = {}
+    notes = []
+    for name in (os.path.normpath(os.path.join(path, stream)) for path in paths for stream in STREAMED):
+        top = os.path.join(folder, name)
+        notes += [
+            f"left out what the link {printable(link)} leads to: add it as an item of kind folder"
+            for link in (name, f"{name}/objects")
+            if os.path.islink(os.path.join(folder, link))
+        ]
+        if os.path.islink(top):
+            found[os.fsencode(name)] = identity(os.lstat(top))
+        elif os.path.isdir(top):
+            below, left_out = walk(top)
+            found.update({os.fsencode(name) + path[1:]: known for path, known in below.items()})
+            notes += left_out
+    return found, notes
+
+
+def arrange(item: Item, context: Context) -> Arrangement:
+    """Return what a reader of the repository sees: it, be it in a working tree."""
+    with opened(item.path) as descriptor:
+        owner = os.fstat(descriptor).st_uid
+        with contextlib.suppress(OSError):
+            inner = os.open(_DOT_GIT, os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY, dir_fd=descriptor)
+            owner = os.fstat(inner).st_uid
+            os.close(inner)
+    return Arrangement(owner, [Place(item.path)], scratch=[scratch_folder(context, item)])
+
+
+KIND = Kind(check, copy, arrange, looks_like=looks_like)

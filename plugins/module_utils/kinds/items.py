@@ -1,0 +1,231 @@
+"""Items: what a source backs up, as the user wrote it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from ..system.errors import InvalidInput
+from ..system.paths import is_within
+from .patterns import find_faults
+
+CATEGORIES = {
+    "svn": "svn",
+    "trac": "tracs",
+    "git": "git",
+    "folder": "folders",
+    "sqlite": "databases",
+}
+_PATTERNS = ("exclude", "changing")
+_ONLY_FOLDER = (*_PATTERNS, "exclude_caches", "exclude_if_present", "require")
+_KEYS = ("kind", "name", "path", "keep", *_ONLY_FOLDER)
+_QUOTED = 160
+"""Most characters of a value that a message shows"""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to back up."""
+
+    kind: str
+    name: str
+    path: str
+    keep: int | None = None
+    exclude: tuple[str, ...] = ()
+    """Patterns of what is left out, as in a .gitignore"""
+    require: str = ""
+    changing: tuple[str, ...] = ()
+    """Patterns, of the same form, of what is stored though it changes while it is read"""
+    exclude_caches: bool = False
+    """Whether folders that CACHEDIR.TAG marks are left out"""
+    exclude_if_present: tuple[str, ...] = ()
+    """Names that mark the folders in which they are as left out"""
+
+    @property
+    def category(self) -> str:
+        """The folder that its kind goes to."""
+        return CATEGORIES[self.kind]
+
+    @property
+    def key(self) -> str:
+        """What identifies it in its source, `<category>/<name>`."""
+        return f"{self.category}/{self.name}"
+
+
+def _quoted(value: object) -> str:
+    """Given a value that is refused, return what of it a message shows."""
+    text = repr(value)
+    return text if len(text) <= _QUOTED else f"{text[: _QUOTED - 3]}..."
+
+
+def check_name(name: object) -> str:
+    """Given an item's name, return it. Raise InvalidInput if it cannot be a folder's name in the tree."""
+    if not isinstance(name, str) or not name:
+        raise InvalidInput(f"item name {_quoted(name)} is not a text")
+    for character, what in (("/", "a slash"), ("\0", "a NUL byte"), ("\n", "a newline")):
+        if character in name:
+            raise InvalidInput(f"item name {_quoted(name)} contains {what}: choose a name without")
+    if name.startswith("."):
+        raise InvalidInput(f"item name {_quoted(name)} begins with a dot: choose a name that does not")
+    try:
+        length = len(name.encode())
+    except UnicodeEncodeError:
+        raise InvalidInput(f"item name {_quoted(name)} is not UTF-8 text: choose a name that is") from None
+    if length > 200:
+        raise InvalidInput(f"item name {_quoted(name)} is longer than 200 bytes: choose a shorter one")
+    return name
+
+
+def encode_name(path: str) -> str:
+    """Given the relative path of a repository, return an item name, reversibly: `group/project` is `group%2Fproject`.
+
+    Bytes that are no UTF-8 text, as `os.fsdecode` has them, are encoded, too.
+    """
+    name = re.sub("[%/\n\0\udc80-\udcff]", lambda match: f"%{ord(match.group()) & 0xFF:02X}", path)
+    return f"%2E{name[1:]}" if name.startswith(".") else name
+
+
+def decode_name(name: str) -> str:
+    """Given the item name of a discovered repository, return its relative path."""
+    return unquote(name, errors="surrogateescape")
+
+
+def nearest(word: str, known: Sequence[str], right: Collection[str] = ()) -> str:
+    """Given an unknown word and those of its kind that are known, return a hint at the nearest, or at all of them if they are few.
+
+    What is not meant is no guess: the word itself, and those of the known ones that are `right` as they are.
+    """
+    known = [other for other in dict.fromkeys(known) if other != word]
+    if not known:
+        return "no other one is known"
+    shared = word[: word.rfind("/") + 1]
+    start = len(shared) if all(other.startswith(shared) for other in known) else 0
+    meant = {other[start:]: other for other in known if other not in right}
+    close = [meant[other] for other in difflib.get_close_matches(word[start:], meant, 1, 0.6)]
+    more = f" and {len(known) - 20} more" if len(known) > 20 else ""
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known[:20])}{more}"
+
+
+def parse_item(values: Mapping[str, Any]) -> Item:
+    """Given an item as the user wrote it, return the Item. Raise InvalidInput, naming the item and the key."""
+    if not isinstance(values, Mapping):
+        raise InvalidInput(f"item {_quoted(values)} is not a mapping of kind, name and path")
+    values = {key: value for key, value in values.items() if value is not None}
+    title = f"item {_quoted(values.get('kind', '?')).strip(chr(39))} {_quoted(values.get('name', '?'))}"
+    for key in values:
+        if key not in _KEYS:
+            raise InvalidInput(f"{title}: unknown key {_quoted(key)}, {nearest(str(key), _KEYS)}")
+    for key in ("kind", "name", "path"):
+        if key not in values:
+            raise InvalidInput(f"{title}: key {_quoted(key)} is missing")
+    kind = values["kind"]
+    if not isinstance(kind, str) or kind not in CATEGORIES:
+        raise InvalidInput(f"{title}: unknown kind {_quoted(kind)}, {nearest(str(kind), tuple(CATEGORIES))}")
+    for key in _ONLY_FOLDER:
+        if kind != "folder" and values.get(key):
+            raise InvalidInput(f"{title}: key {_quoted(key)} is for kind folder only")
+    path = values["path"]
+    if not isinstance(path, str) or not os.path.isabs(path) or "\0" in path:
+        raise InvalidInput(f"{title}: path {_quoted(path)} is not an absolute path")
+    keep = parse_keep(values["keep"], title) if "keep" in values else None
+    path = os.path.normpath(path)
+    patterns = {key: _parse_patterns(key, values.get(key, ()), path, title) for key in _PATTERNS}
+    caches = values.get("exclude_caches", False)
+    if not isinstance(caches, bool):
+        raise InvalidInput(f"{title}: exclude_caches {_quoted(caches)} is neither true nor false")
+    marks = _parse_names("exclude_if_present", values.get("exclude_if_present", ()), title)
+    require = values.get("require", "")
+    if not isinstance(require, str) or os.path.isabs(require) or ".." in require.split("/"):
+        raise InvalidInput(f"{title}: require {_quoted(require)} is not a path inside the folder")
+    name = check_name(values["name"])
+    return Item(kind, name, path, keep, require=require, exclude_caches=caches, exclude_if_present=marks, **patterns)
+
+
+def _parse_patterns(key: str, value: object, path: str, title: str) -> tuple[str, ...]:
+    """Given patterns of what is in a folder, return them. Raise InvalidInput, telling of each that cannot be meant."""
+    if not isinstance(value, (list, tuple)) or not all(isinstance(pattern, str) and pattern for pattern in value):
+        raise InvalidInput(f"{title}: {key} {_quoted(value)} is not a list of patterns")
+    faults = find_faults(value, path)
+    if faults:
+        raise InvalidInput(f"{title}: {key}: {'; '.join(faults)}")
+    return tuple(value)
+
+
+def _parse_names(key: str, value: object, title: str) -> tuple[str, ...]:
+    """Given names of files, return them. Raise InvalidInput."""
+    good = isinstance(value, (list, tuple)) and all(isinstance(name, str) and name for name in value)
+    if not good or any("/" in name or "\0" in name or name in (".", "..") for name in value):  # type: ignore[attr-defined]
+        raise InvalidInput(f"{title}: {key} {_quoted(value)} is not a list of names of files")
+    return tuple(value)  # type: ignore[arg-type]
+
+
+def parse_keep(value: object, where: str) -> int:
+    """Given a number of days and contents to retain, return it. Raise InvalidInput unless positive and whole."""
+    text = str(value).strip()
+    if not re.fullmatch(r"\d{1,6}", text, re.ASCII) or int(text) < 1:
+        raise InvalidInput(f"{where}: keep {_quoted(value)} is not a positive whole number")
+    return int(text)
+
+
+def find_problems(
+    values: Sequence[Mapping[str, Any]],
+    base: str,
+    received: Sequence[str] = (),
+    silent: Callable[[Sequence[Item]], Mapping[Item, str]] = lambda items: {},
+) -> tuple[list[Item], list[tuple[Mapping[str, Any], str]]]:
+    """Given items as written and the base, return the good ones and (item as written, why not) for each other.
+
+    Of items with one identity none is good: which of them is meant cannot be known. `received` are folders where the
+    node keeps copies that it receives; `silent` says of items why those do not answer, at which nothing else looks then.
+    """
+    written: list[tuple[Mapping[str, Any], Item]] = []
+    good: list[Item] = []
+    bad: list[tuple[Mapping[str, Any], str]] = []
+    for value in values:
+        try:
+            written.append((value, parse_item(value)))
+        except InvalidInput as error:
+            bad.append((value, str(error)))
+    paths: dict[str, list[str]] = {}
+    for _, item in written:
+        paths.setdefault(item.key, []).append(item.path)
+    reasons = silent([item for _, item in written if len(paths[item.key]) == 1])
+    folders = [(folder, os.path.realpath(folder)) for folder in (base, *received)]
+    for value, item in written:
+        same = paths[item.key]
+        try:
+            if len(same) > 1:
+                raise InvalidInput(
+                    f"{item.key} stands {len(same)} times ({', '.join(same)}): give each a name of its own"
+                )
+            if item in reasons:
+                raise InvalidInput(reasons[item])
+            check_outside(item, *folders)
+            good.append(item)
+        except InvalidInput as error:
+            bad.append((value, f"item {item.kind} {item.name!r}: {error}"))
+    return good, bad
+
+
+def check_outside(item: Item, base: tuple[str, str], *received: tuple[str, str]) -> None:
+    """Given (folder, real path) of the base, and of where received copies are, raise InvalidInput if one lies in what is backed up.
+
+    Each tarball would hold the ones before.
+    """
+    real_path = os.path.realpath(item.path)
+    for folder, real in (base, *received):
+        if is_within(real, real_path):
+            if folder == base[0]:
+                raise InvalidInput(
+                    f"the base {folder} lies inside its path {item.path}: "
+                    "every tarball would hold all earlier ones; choose a base elsewhere"
+                )
+            raise InvalidInput(
+                f"{folder} (altbackup_target_base), where this node keeps the copies that it receives, lies inside its path "
+                f"{item.path}: every tarball would hold all of them; choose a path without it, or a folder elsewhere"
+            )

@@ -1,0 +1,398 @@
+"""Kind `svn`: an incremental hot copy, kept from night to night, checked and made the same for the same content.
+
+A scratch copy alone is not to be trusted: what must not linger in it is removed before each copy, new revisions are
+verified every night, and every few days it is built anew from empty and verified whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import stat
+import uuid
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from ..archive.write import Part
+from ..system.digest import open_plain
+from ..system.errors import AltbackupError, DeadlineExceeded, InvalidInput, ToolFailed, ToolMissing
+from ..system.processes import find_tool, run
+from ..system.twins import point, set_mode
+from ..system.view import Place
+from ..tree.layout import Tree
+from ..tree.publish import make_folders, remove_folder, remove_if_there, write_text
+from ..tree.stamps import day_of
+from .base import (
+    Arrangement,
+    Context,
+    Kind,
+    Prepared,
+    members_of,
+    owner_found,
+    owner_of,
+    require_folder,
+    require_inside,
+    require_plain,
+    scratch_folder,
+    walk,
+)
+from .items import Item
+
+# A hot copy takes a file of equal size for unchanged unless the live one is newer than the copy, and removes nothing.
+_NEVER_LINGERS = ("db/rep-cache.db", "db/rep-cache.db-journal", "db/locks", "db/revprops", "db/node-origins")
+_KEPT = ("db", "format")
+_MEMBERS = (
+    "format",
+    "conf/svnserve.conf",
+    "locks/db.lock",
+    "db/format",
+    "db/fs-type",
+    "db/current",
+    "db/uuid",
+    "db/revs",
+)
+_NOT_ARCHIVED = ("db/pack-lock", "db/rep-cache.db-journal", "db/node-origins")
+_ATTEMPTS = 3
+_COPY = "copy"
+_LONGEST = 1 << 16
+_VANISHED = "E000002"  # APR's ENOENT, as svnadmin shows it
+_CACHE = ("db/rep-cache.db", "db/rep-cache.db-journal")
+_CACHE_FAILS = re.compile(r"sqlite\[S(?![56]\])\d+\]: [^\n]*")
+"""How svnadmin tells that it cannot use the one SQLite database that a repository has, but for one that is locked"""
+_NAMESPACE = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")  # RFC 4122, appendix C
+
+
+def looks_like(path: str) -> bool:
+    """Given a path, return whether a Subversion repository is there, or what is left of one."""
+    return members_of(path, _MEMBERS) >= 2
+
+
+def check(item: Item, context: Context) -> None:
+    """Raise InvalidInput unless the item's path is a Subversion repository."""
+    require_folder(item)
+    require_inside(item, context, ("format", "db", *_database_members(item)))
+    require_plain(
+        item.path,
+        lambda path: False,
+        context.deadline,
+        f"item svn {item.name!r}",
+        program="svnadmin",
+        read=lambda path: path not in _CACHE,
+    )
+    for member in ("format", "db/fs-type", "db/current"):
+        if not os.path.isfile(os.path.join(item.path, member)):
+            raise InvalidInput(
+                f"item svn {item.name!r}: path {item.path} is not a Subversion repository: it has no {member}"
+            )
+    for tool in ("svnadmin", "svnlook", "tar"):
+        find_tool(tool)
+
+
+def _database_members(item: Item) -> list[str]:
+    """Return what stands in the database of a repository, down to its shards, which svnadmin reads through links."""
+    members: list[str] = []
+    for folder in ("db", "db/revs", "db/revprops"):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            members += [f"{folder}/{name}" for name in sorted(os.listdir(os.path.join(item.path, folder)))]
+    return members
+
+
+def youngest(path: str, context: Context) -> int:
+    """Given a repository, return its youngest revision. Raise ToolFailed."""
+    argv = context.identity.argv([find_tool("svnlook"), "youngest", path])
+    said = run(argv, what=f"asking {path} for its youngest revision", deadline=context.deadline, name="svnlook")
+    return int(said)
+
+
+def identity(path: str, context: Context) -> str:
+    """Given a repository, return its UUID. Raise ToolFailed."""
+    argv = context.identity.argv([find_tool("svnlook"), "uuid", path])
+    return run(argv, what=f"asking {path} for its UUID", deadline=context.deadline, name="svnlook").decode().strip()
+
+
+def date_of(path: str, revision: int, context: Context) -> str:
+    """Given a repository, return the date of a revision to the microsecond, empty if it has none. Raise ToolFailed."""
+    words = [find_tool("svnlook"), "proplist", "--revprop", f"--revision={revision}", "--verbose", "--xml", path]
+    what = f"asking {path} for the date of revision {revision}"
+    listing = run(context.identity.argv(words), what=what, deadline=context.deadline, name="svnlook")
+    match = re.search(rb'<property\s+name="svn:date"[^>]*>([^<]*)<', listing)
+    return match.group(1).decode() if match else ""
+
+
+@contextlib.contextmanager
+def copy(item: Item, context: Context) -> Iterator[Prepared]:
+    """Given an item, bring its scratch copy up to date and yield it; its revision is the copy's, never the live one's."""
+    scratch = Scratch(item, context)
+    notes = scratch.update()
+    left_out = tuple(f"./{member}/".encode() for member in _NOT_ARCHIVED)
+    names = [name for name in walk(scratch.path)[0] if not (name + b"/").startswith(left_out)]
+    yield Prepared(
+        [Part(scratch.path, names)],
+        {"uuid": scratch.state["uuid"], "revision": scratch.state["revision"]},
+        revision=scratch.state["revision"],
+        owner=owner_of(item.path),
+        fixed_times=True,
+        notes=notes,
+        noted={"state": scratch.state, "rebuilt": scratch.rebuilt},
+    )
+
+
+class Scratch:
+    """The copy of a repository that is kept in the private folder, and what is known of it."""
+
+    def __init__(self, item: Item, context: Context) -> None:
+        self.item = item
+        self.context = context
+        self.path = scratch_folder(context, item)
+        self.state: dict[str, Any] = dict(context.known["state"])
+        self.rebuilt = False
+        self.notes: list[str] = []
+        self._source = item.path
+        self._building = os.path.join(_building_folder(context, item), _COPY)
+
+    def update(self) -> list[str]:
+        """Bring the copy to one committed state of the live repository, verified; return notes on what had to be done.
+
+        Any error of an update leads to one rebuild from empty, which is reported; a second one is raised.
+        """
+        reason = self._reason_to_rebuild()
+        if reason is None:
+            try:
+                self._copy_new_revisions()
+                return self.notes
+            except (DeadlineExceeded, ToolMissing):
+                raise
+            except (AltbackupError, OSError) as error:
+                reason = str(error)
+        self._rebuild()
+        return [*([f"the scratch copy was built anew and verified whole: {reason}"] if reason else []), *self.notes]
+
+    def _reason_to_rebuild(self) -> str | None:
+        """Return None to go on with the copy, an empty text for a routine rebuild, else what is wrong with the copy."""
+        state, context = self.state, self.context
+        if not context.known["copied"]:
+            return ""
+        if not state:
+            return f"{_state_path(context.tree, self.item)} is missing or damaged"
+        live = identity(self.item.path, context)
+        if state["uuid"] != live:
+            return f"the repository's UUID changed from {state['uuid']} to {live}: it was created anew"
+        revision = youngest(self.item.path, context)
+        if revision < state["revision"]:
+            return f"the repository went back from revision {state['revision']} to {revision}"
+        if date_of(self.item.path, state["revision"], context) != state["date"]:
+            return f"revision {state['revision']} is no longer the one that was copied: the repository was restored from an older copy"
+        return "" if is_due(self.item.key, state["built"], day_of(context.stamp), context.verify_every) else None
+
+    def _copy_new_revisions(self) -> None:
+        members = [name for name in os.listdir(self.path) if name not in _KEPT]
+        for member in (*_NEVER_LINGERS, *members):
+            path = os.path.join(self.path, member)
+            remove_folder(path)
+            remove_if_there(path)
+        before = _revision_files(self.path)
+        self._hotcopy(self.path, "--incremental")
+        revision = youngest(self.path, self.context)
+        if identity(self.path, self.context) != identity(self.item.path, self.context):
+            raise AltbackupError("the copy's UUID is not the repository's")
+        first = min([self.state["revision"] + 1, *(number for file, number in _revision_files(self.path) - before)])
+        if first <= revision:
+            self._verify(self.path, f"--revision={first}:{revision}")
+        self._finish(self.path)
+        self._note(revision, self.state["built"])
+
+    def _rebuild(self) -> None:
+        self._hotcopy(self._building)
+        self._verify(self._building)
+        self._finish(self._building)
+        self.path, self.rebuilt = self._building, True
+        self._note(youngest(self.path, self.context), day_of(self.context.stamp))
+
+    def _note(self, revision: int, built: str) -> None:
+        date = date_of(self.path, revision, self.context)
+        self.state = {"uuid": identity(self.path, self.context), "revision": revision, "date": date, "built": built}
+
+    def _hotcopy(self, destination: str, *options: str) -> None:
+        """Copy, again if a lock was broken or revisions were packed meanwhile: then a file vanishes under the hot copy."""
+        for attempt in range(_ATTEMPTS):
+            words = [find_tool("svnadmin"), "hotcopy", "--quiet", *options, self._source, destination]
+            try:
+                self._run(words, f"copying the repository {self.item.path}")
+                return
+            except ToolFailed as error:
+                if self._source == self.item.path and _CACHE_FAILS.search(error.stderr):
+                    self._note_cache(error)
+                    self._source = self._make_stand_in()
+                    _remove_cache(destination)
+                elif attempt + 1 == _ATTEMPTS or _VANISHED not in error.stderr:
+                    raise
+            if not options:
+                remove_folder(destination)
+
+    def _verify(self, path: str, *options: str) -> None:
+        """Verify a copy; one whose cache cannot be used without that. Raise ToolFailed."""
+        words = [find_tool("svnadmin"), "verify", "--quiet", *options, path]
+        what = f"verifying the copy of {self.item.path}"
+        try:
+            self._run(words, what)
+        except ToolFailed as error:
+            if not _CACHE_FAILS.search(error.stderr) or not os.path.lexists(os.path.join(path, _CACHE[0])):
+                raise
+            self._note_cache(error)
+            _remove_cache(path)
+            self._run(words, what)
+
+    def _make_stand_in(self) -> str:
+        """Return a folder that stands for the live repository, as svnadmin reads it, but without its cache."""
+        folder = os.path.join(_building_folder(self.context, self.item), "stand-in")
+        live = self.item.path
+        os.makedirs(os.path.join(folder, "db"))
+        for name in os.listdir(os.path.join(live, "db")):
+            if f"db/{name}" not in _CACHE:
+                point(os.path.join(live, "db", name), os.path.join(folder, "db", name))
+        for name in os.listdir(live):
+            path, copied = os.path.join(live, name), os.path.join(folder, name)
+            if name == "db":
+                continue
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.copytree(path, copied, symlinks=True)
+            else:
+                shutil.copy2(path, copied, follow_symlinks=False)
+        return folder
+
+    def _note_cache(self, error: ToolFailed) -> None:
+        found = _CACHE_FAILS.search(error.stderr)
+        said = found.group() if found else error.stderr
+        self.notes.append(
+            f"{self.item.path}/{_CACHE[0]} cannot be used ({said[:200]}), and is not in the copy. It is a mere cache, of contents that need not be "
+            "stored twice: while nobody commits, move it away, and what stands beside it as rep-cache.db-journal; Subversion makes a new one, "
+            "which svnadmin build-repcache fills"
+        )
+
+    def _run(self, words: Sequence[str], what: str) -> None:
+        run(self.context.identity.argv(words), what=what, deadline=self.context.deadline, name="svnadmin")
+
+    def _finish(self, path: str) -> None:
+        """Replace the random instance id that each full copy gets, and take the live modes: equal repositories give equal archives."""
+        uuid_file = os.path.join(path, "db", "uuid")
+        with open_plain(uuid_file) as stream:
+            lines = stream.read(4096).decode("ascii", "replace").splitlines()
+        if len(lines) > 1:
+            instance = str(uuid.uuid5(_NAMESPACE, f"urn:uuid:{lines[0]}"))
+            if lines[1] != instance:
+                write_text(uuid_file, f"{lines[0]}\n{instance}\n")
+                set_mode(uuid_file, 0o644)
+                self.context.identity.own(uuid_file)
+        self._take_modes(path)
+
+    def _take_modes(self, path: str) -> None:
+        """Give folders and files the modes of their live counterparts, which a hot copy masks; a folder without one that of db."""
+        usual = os.stat(os.path.join(self.item.path, "db")).st_mode
+        for name, (mode, *_) in walk(path)[0].items():
+            live = 0
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                live = os.lstat(os.path.join(os.fsencode(self.item.path), name)).st_mode
+            if stat.S_ISDIR(mode):
+                wanted = stat.S_IMODE(live if stat.S_ISDIR(live) else usual) | 0o700
+            elif stat.S_ISREG(mode) and stat.S_ISREG(live):
+                wanted = live & 0o777 | 0o400
+            else:
+                continue
+            if wanted != stat.S_IMODE(mode):
+                set_mode(os.path.join(os.fsencode(path), name), wanted)
+
+
+def _remove_cache(path: str) -> None:
+    for member in _CACHE:
+        remove_if_there(os.path.join(path, member))
+
+
+def _revision_files(path: str) -> set[tuple[tuple[str, int], int]]:
+    """Given a repository, return ((path, time of writing), first revision in it) of each file that holds revisions."""
+    with open_plain(os.path.join(path, "db", "format")) as stream:
+        sharded = re.search(rb"^layout sharded (\d+)$", stream.read(4096), re.MULTILINE)
+    found = set()
+    for parent, _, files in os.walk(os.path.join(path, "db", "revs")):
+        shard, packed, _ = os.path.basename(parent).partition(".pack")
+        for name in files:
+            if packed or name.isdigit():
+                file = os.path.join(parent, name)
+                first = int(shard) * int(sharded.group(1)) if packed and sharded else int(name)
+                found.add(((file, os.stat(file).st_mtime_ns), first))
+    return found
+
+
+def arrange(item: Item, context: Context) -> Arrangement:
+    """Return what a reader of the repository sees: it, the scratch copy that is kept, and an empty folder to build a new one in."""
+    folder = scratch_folder(context, item)
+    copied = os.path.isdir(folder) and not os.path.islink(folder)
+    return Arrangement(
+        owner_found(item.path),
+        [Place(item.path)],
+        scratch=[_building_folder(context, item)],
+        kept=[folder] if copied else [],
+        known={"state": _read_state(_state_path(context.tree, item)), "copied": copied},
+    )
+
+
+def keep(item: Item, context: Context, noted: Mapping[str, Any]) -> None:
+    """Let a copy that was built anew take the place of the older one, and keep what is known of it."""
+    scratch, path = scratch_folder(context, item), _state_path(context.tree, item)
+    if noted["rebuilt"] is True:
+        remove_if_there(path)  # until it is written again, the copy counts as damaged
+        remove_folder(scratch)
+        make_folders(os.path.dirname(scratch), context.tree.private)
+        os.rename(os.path.join(_building_folder(context, item), _COPY), scratch)
+    make_folders(os.path.dirname(path), context.tree.private)
+    write_text(path, json.dumps(_checked(noted["state"])) + "\n")
+
+
+def spoiled(item: Item, context: Context) -> None:
+    """Forget what is known of the copy, which may be half done: the next dump builds it anew."""
+    remove_if_there(_state_path(context.tree, item))
+
+
+def _read_state(path: str) -> dict[str, Any]:
+    try:
+        with open_plain(path) as stream:
+            return _checked(json.loads(stream.read(_LONGEST)))
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _checked(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known of a copy, with its types. Raise KeyError, TypeError or ValueError."""
+    return {**{key: str(state[key]) for key in ("uuid", "date", "built")}, "revision": int(state["revision"])}
+
+
+def _building_folder(context: Context, item: Item) -> str:
+    return context.tree.private_path("building", item.category, item.name)
+
+
+def _state_path(tree: Tree, item: Item) -> str:
+    return tree.private_path("state", item.category, f"{item.name}.json")
+
+
+def is_due(key: str, built: str, today: str, every: int) -> bool:
+    """Return whether a copy built on a day is to be built anew today: each `every` days, on a weekday by its name.
+
+    The days of different items are spread, so that not all are rebuilt in one night.
+    """
+    try:
+        age = date(*map(int, today.split("/"))).toordinal() - date(*map(int, built.split("/"))).toordinal()
+        now = date(*map(int, today.split("/"))).toordinal()
+    except ValueError:
+        return True
+    if age < 0 or age >= every:
+        return True
+    return age > 0 and (now + zlib.crc32(key.encode("utf-8", "surrogateescape"))) % every == 0
+
+
+KIND = Kind(
+    check, copy, arrange, lambda item, context: youngest(item.path, context), keep, spoiled, looks_like=looks_like
+)

@@ -1,0 +1,67 @@
+"""What a restore makes doubtful: items whose content is then that of a backup, and is no live data before somebody says so."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..kinds import git, svn
+from ..system.paths import is_within
+
+_LOOKS_LIKE = {"svn": svn.looks_like, "git": git.looks_like}
+_PARTS_OF_A_DATABASE = ("", "-wal", "-shm", "-journal")
+
+
+def marked_path(
+    destination: str, new: str, *, member: bool, items: Sequence[Mapping[str, Any]], discover: Mapping[str, str]
+) -> str:
+    """Given where a restore is to put what, whether that is a part of a tarball, and what is backed up on this host, return what to mark.
+
+    `items` are mappings of kind and path, `discover` {kind: folder}. It is the topmost item whose content becomes doubtful: one that is
+    replaced, or a repository, environment or database of which a part is; of a folder, a part is as good as any other change. Where an item lies in
+    what is restored, that is marked. Else a part is not marked, nor is what goes into a folder that is backed up; anything else is, as
+    it could become an item.
+    """
+    place = _real(destination)
+    around = [_holder(kind, folder, place, os.path.isdir(new)) for kind, folder in discover.items()]
+    known = [*((str(item["kind"]), str(item["path"])) for item in items), *(held for held in around if held)]
+    above = [path for kind, path in known if _is_part(kind, path, place)]
+    if above:
+        return min(above, key=len)
+    below = [path for _, path in known if is_within(_real(path), place)]
+    if below or any(is_within(_real(folder), place) for folder in discover.values()):
+        return destination
+    in_folder = any(kind == "folder" and is_within(place, _real(path)) for kind, path in known)
+    return "" if member or in_folder else destination
+
+
+def _real(path: str) -> str:
+    """Return a path without links on its way; what stands there itself may be one that is replaced."""
+    folder, name = os.path.split(os.path.normpath(path))
+    return os.path.join(os.path.realpath(folder), name)
+
+
+def _is_part(kind: str, path: str, place: str) -> bool:
+    """Return whether what stands at a place is an item, or so much of its content that the rest is worth nothing without it."""
+    tops = {_real(path), os.path.realpath(path)}
+    if kind == "sqlite":
+        return any(place == top + suffix for top in tops for suffix in _PARTS_OF_A_DATABASE)
+    if kind == "folder":
+        return place in tops
+    if kind == "git" and place not in tops and os.path.lexists(os.path.join(path, ".git")):
+        tops = {os.path.join(top, ".git") for top in tops}
+    return any(is_within(place, top) for top in tops)
+
+
+def _holder(kind: str, folder: str, place: str, can_hold: bool) -> tuple[str, str] | None:
+    """Return (kind, path) of the repository that is discovered around a place, or can be at or below it then; None where there is none."""
+    top = _real(folder)
+    if place == top or not is_within(place, top) or kind not in _LOOKS_LIKE:
+        return None
+    path = top
+    for name in os.path.relpath(place, top).split("/"):
+        path = os.path.join(path, name)
+        if (path == place and can_hold) or _LOOKS_LIKE[kind](path):
+            return kind, os.path.join(folder, os.path.relpath(path, top))
+    return None

@@ -1,0 +1,179 @@
+"""Drills on a scratch host: the node that holds the tarballs chooses, another one unpacks and proves, the first keeps the proofs.
+
+On the scratch host the tarballs lie in a temporary tree, which is marked and locked like any other, and is removed by the call
+that drills. One that a killed run left is removed when a tree is made in its place.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..system.errors import AltbackupError, InvalidInput, ProofFailed
+from ..system.opened import require_kept, require_own
+from ..system.processes import Deadline
+from ..system.sandbox import Sandbox
+from ..system.seeing import is_folder, is_there
+from ..system.units import readable, told_apart
+from ..tree.layout import DRILLING, MARKER, Tree, is_plain_file, open_tree, scan, split_relpath
+from ..tree.locks import Run, held
+from ..tree.proof_files import write_proof
+from ..tree.publish import read_record, remove_folder, write_record, write_sidecar
+from ..tree.sidecar import parse, serialize
+from ..tree.stamps import Moment
+from .drill import MARGIN, chain_of, choose, drill, failure_of
+
+_PROOF_KEYS = ("dig", "size", "alg", "stamp", "kind", "when", "seconds", "facts", "versions", "notes")
+
+
+def choose_away(base: str, names: Sequence[str] | None, share: float, moment: Moment) -> dict[str, Any]:
+    """Given a base, items, the part of them to drill and the moment, return what is to be drilled elsewhere as `chosen`, with `left` and `failures`.
+
+    Each entry has `relpath`, `record` and `tarballs` (relpath, size, dna), a differential after its full one. Raise AltbackupError.
+    """
+    tree = open_tree(base)
+    result: dict[str, Any] = {"changed": False, "chosen": [], "left": [], "notes": [], "failures": []}
+    for tarball in choose(tree, names, share, moment, result):
+        try:
+            parts = [
+                {"relpath": part.relpath, "size": part.size, "dna": serialize(part.dna)}
+                for part in chain_of(tree, tarball)
+                if part.dna is not None
+            ]
+        except ProofFailed as error:
+            result["failures"].append(failure_of(tarball.relpath, error))
+            continue
+        record = read_record(tree, tarball.key, tarball.stamp)
+        result["chosen"].append({"relpath": tarball.relpath, "record": record, "tarballs": parts})
+    return result
+
+
+def make_away(base: str, size: int, run: Run | None, *, check_mode: bool = False) -> dict[str, Any]:
+    """Given the path of a temporary tree and the bytes of the tarballs that it is to take, make it, the run's. Raise AltbackupError or OSError."""
+    base = _temporary(base)
+    folder = os.path.dirname(base)
+    if not is_folder(folder):
+        raise InvalidInput(f"folder {folder!r} for drills is no folder on this host")
+    require_kept(folder, "drills")
+    require_own(base)
+    notes = [] if check_mode else _remove_left(base, run)
+    free = shutil.disk_usage(folder).free
+    if size > free - MARGIN:
+        needed, left = told_apart(size, free)
+        raise AltbackupError(
+            f"the tarballs to drill have {needed}, but {left} are free in {folder}, of which {readable(MARGIN)} stay free: they were not brought there. "
+            "A smaller altbackup_drill_share takes fewer at a time"
+        )
+    if not check_mode:
+        os.mkdir(base, 0o700)
+        os.mkdir(os.path.join(base, MARKER), 0o700)
+        with held(open_tree(base), run):
+            pass
+    return {"changed": True, "notes": notes, "failures": []}
+
+
+def drill_away(
+    base: str,
+    chosen: Sequence[Mapping[str, Any]],
+    *,
+    moment: Moment,
+    sandbox: Sandbox,
+    deadline: Deadline,
+    limit: int = 0,
+) -> dict[str, Any]:
+    """Given a temporary tree with tarballs and what was chosen, prove each; return `proved`, `notes`, `failures`.
+
+    The tree is removed, whatever happens. Raise AltbackupError or OSError.
+    """
+    tree = open_tree(_own(base))
+    try:
+        failures = [problem for problem in (_settle(tree, entry) for entry in chosen) if problem]
+        absent = {entry["relpath"] for entry in failures}
+        keys = [_key(entry["relpath"]) for entry in chosen if entry["relpath"] not in absent]
+        if not keys:
+            return {"changed": False, "proved": [], "notes": [], "failures": failures}
+        result = drill(tree.base, keys, moment=moment, sandbox=sandbox, deadline=deadline, limit=limit)
+        return {**result, "failures": [*failures, *result["failures"]]}
+    finally:
+        remove_folder(tree.base)
+
+
+def keep_proofs(base: str, proofs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Given a base and proofs of tarballs that were drilled elsewhere, keep each beside its tarball if that is still the same.
+
+    Return those kept as `proved`, and `failures`. Raise AltbackupError or OSError.
+    """
+    tree = open_tree(base)
+    keys = {_key(str(proof["relpath"])) for proof in proofs}
+    verified = {tarball.relpath: tarball for tarball in scan(tree, keys=keys, go_on=True).verified()}
+    result: dict[str, Any] = {"changed": False, "proved": [], "notes": [], "failures": []}
+    for proof in proofs:
+        tarball = verified.get(proof["relpath"])
+        dna = tarball.dna if tarball else None
+        if (
+            tarball is None
+            or dna is None
+            or (dna.dig, dna.size, dna.alg) != (proof["dig"], proof["size"], proof["alg"])
+        ):
+            reason = "it is no longer the tarball that was drilled, so its proof was not kept"
+            result["failures"].append(failure_of(proof["relpath"], reason))
+            continue
+        write_proof(tree, tarball, {key: proof[key] for key in _PROOF_KEYS})
+        result["proved"].append(dict(proof))
+        result["changed"] = True
+    return result
+
+
+def abandon_away(base: str) -> dict[str, Any]:
+    """Given a temporary tree, remove it. Raise InvalidInput or OSError."""
+    remove_folder(_own(base))
+    return {"changed": True, "notes": [], "failures": []}
+
+
+def _temporary(base: str) -> str:
+    """Return the path of a temporary tree. Raise InvalidInput for one that could be anything else: it will be removed."""
+    if not os.path.isabs(base) or not os.path.basename(os.path.normpath(base)).startswith(DRILLING):
+        raise InvalidInput(
+            f"base {base!r} is not the absolute path of a temporary tree, whose name begins with {DRILLING}"
+        )
+    return os.path.normpath(base)
+
+
+def _own(base: str) -> str:
+    """Return the path of a temporary tree that is this user's alone. Raise InvalidInput."""
+    base = _temporary(base)
+    require_kept(os.path.dirname(base), "drills")
+    require_own(base)
+    return base
+
+
+def _remove_left(base: str, run: Run | None) -> list[str]:
+    """Remove a temporary tree that is nobody's any more; return a note on it. Raise Locked."""
+    if not is_there(base):
+        return []
+    if is_folder(os.path.join(base, MARKER)) and not os.path.islink(base):
+        with held(open_tree(base), run):
+            remove_folder(base)
+    else:
+        remove_folder(base)
+    return [f"removed {base}, which a killed drill left"]
+
+
+def _settle(tree: Tree, entry: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Put beside the tarballs what their node had there; return a failure if the one to prove did not arrive. Raise AltbackupError."""
+    for part in entry["tarballs"]:
+        split_relpath(part["relpath"])
+        if is_plain_file(tree.path(part["relpath"])):
+            write_sidecar(tree.path(part["relpath"]), parse(part["dna"]))
+    if not is_plain_file(tree.path(entry["relpath"])):
+        return failure_of(entry["relpath"], "it did not arrive on the scratch host, so nothing of it was proved")
+    if entry["record"]:
+        category, name, stamp, _ = split_relpath(entry["relpath"])
+        write_record(tree, f"{category}/{name}", stamp, entry["record"])
+    return None
+
+
+def _key(relpath: str) -> str:
+    return "/".join(split_relpath(relpath)[:2])

@@ -1,0 +1,73 @@
+"""Finding what a node holds of some items, for a restore: only what is verified and nobody writes to is offered."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..system.errors import AltbackupError
+from ..system.seeing import is_folder
+from ..tree.failures import explain
+from ..tree.layout import MARKER, Tarball, Tree, open_tree, scan
+from ..tree.locks import Run, unclaimed
+from ..tree.owner import Owner, require_owner
+from ..tree.publish import read_record
+
+
+def find(trees: Sequence[Mapping[str, Any]], run: Run | None) -> dict[str, Any]:
+    """Given trees (source, base, keys of items, and `own` for that of the source itself), return what each holds of those items, newest last.
+
+    What is wrong with a tree is in its `problem`, no failure: another node may hold the same.
+    """
+    return {"changed": False, "trees": [_find_in(tree, run) for tree in trees], "failures": []}
+
+
+def _find_in(wanted: Mapping[str, Any], run: Run | None) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "source": wanted["source"],
+        "base": wanted["base"],
+        "tarballs": [],
+        "keys": [],
+        "problem": "",
+    }
+    try:
+        tree = open_tree(str(wanted["base"]))
+        if wanted.get("own"):
+            require_owner(tree, Owner("source", str(wanted["source"])))
+        with unclaimed(tree, run):
+            found = scan(tree, keys=set(wanted["keys"])).tarballs
+            result["tarballs"] = [
+                _describe(tree, tarball) for tarball in sorted(found, key=lambda tarball: tarball.stamp)
+            ]
+            result["keys"] = _keys_of(tree)
+    except (AltbackupError, OSError) as error:
+        result["problem"] = explain(error)
+    return result
+
+
+def _describe(tree: Tree, tarball: Tarball) -> dict[str, Any]:
+    return {
+        "relpath": tarball.relpath,
+        "stamp": tarball.stamp,
+        "size": tarball.size,
+        "dig": tarball.dna.dig if tarball.dna else "",
+        "alg": tarball.dna.alg if tarball.dna else "",
+        "base": (tarball.dna.base if tarball.dna else None) or "",
+        "base_dig": (tarball.dna.base_dig if tarball.dna else None) or "",
+        "state": tarball.state,
+        "problem": tarball.problem,
+        "record": read_record(tree, tarball.key, tarball.stamp),
+    }
+
+
+def _keys_of(tree: Tree) -> list[str]:
+    """Return the items of a tree, to tell the nearest where one is not there."""
+    keys = []
+    for category in sorted(os.listdir(tree.base)) if is_folder(tree.base) else ():
+        folder = tree.path(category)
+        if category != MARKER and is_folder(folder):
+            keys += [
+                f"{category}/{name}" for name in sorted(os.listdir(folder)) if os.path.isdir(os.path.join(folder, name))
+            ]
+    return keys

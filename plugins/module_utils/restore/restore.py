@@ -1,0 +1,667 @@
+"""Restoring on the host where the thing is to stand: see whether it can be done, verify, unpack beside the place, prove, rename.
+
+Nothing takes its place unless it was proven, and nothing is lost for it: what stands there stays until the rename, and then
+under a dated name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import pwd
+import re
+import shutil
+import stat
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..archive.attributes import Attributes
+from ..archive.differences import find_differences, summarize_differences, unified_diff
+from ..archive.unpack import Limits, TooLarge, clean_member, examine, unpack
+from ..kinds.items import CATEGORIES, nearest
+from ..kinds.proofs import prove
+from ..system.digest import CHUNK, DIGEST_LENGTHS, limited, open_plain
+from ..system.errors import AltbackupError, BaseUnusable, DigestMismatch, Hostile, InvalidInput
+from ..system.opened import is_trusted, walk_open, walked
+from ..system.paths import is_within
+from ..system.processes import Deadline, find_tool
+from ..system.sandbox import Sandbox, for_unpacking, is_allowed
+from ..system.units import readable, told_apart
+from ..system.visible import printable
+from ..tree.completed import compare, recall
+from ..tree.layout import open_tree, parse_filename, plain_status, read_state, split_relpath
+from ..tree.locks import Run, unclaimed
+from ..tree.publish import verify
+from ..tree.restored import read_marker, serialize_marker
+from ..tree.sidecar import Dna
+from ..tree.stamps import parse_stamp
+from .doubtful import marked_path
+from .replace import (
+    Work,
+    clear,
+    discard,
+    is_left,
+    left_in_place,
+    nearest_folder,
+    place,
+    require_place,
+    stands_beside,
+    working,
+)
+
+STAGE = "restore"
+REPLACE = ("refuse", "move_aside")
+_BESIDE_A_DATABASE = ("-wal", "-shm", "-journal")
+_PROVEN_AS_COPY = ("svn", "trac", "git", "sqlite")
+"""Kinds whose proof takes a copy of what it looks at."""
+_DECOMPRESSORS = {".zst": "zstd", ".gz": "gzip"}
+_PROVERS = {"svn": ["svnadmin", "svnlook"], "git": ["git"]}
+_MOST_BYTES = 1 << 62
+_SELINUX = "security.selinux"
+_CAPABILITY = "security.capability"
+_SPECIAL = stat.S_ISUID | stat.S_ISGID
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A tarball to restore from: where it lies below its base, and what its bytes must be."""
+
+    relpath: str
+    dna: Dna
+
+    @property
+    def filename(self) -> str:
+        """Its file name."""
+        return self.relpath.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be restored to where, and how."""
+
+    destination: str
+    kind: str
+    archives: tuple[Archive, ...]
+    """The full one, then the differential, if there is one"""
+    origin: Mapping[str, Any]
+    """What the marker tells: source, item, stamp, dig, node, host, when, by"""
+    base: str = ""
+    """The tree that holds the tarballs if that is on this node; empty if they arrive in the work folder"""
+    live_base: str = ""
+    """Where this host's own dumps go, if it is a source"""
+    live_items: tuple[Mapping[str, Any], ...] = ()
+    """What is backed up on this host: mappings of kind and path"""
+    live_discover: Mapping[str, str] = field(default_factory=dict)
+    """{kind: folder} in which such things are discovered"""
+    record: Mapping[str, Any] = field(default_factory=dict)
+    member: str = ""
+    replace: str = "refuse"
+    aside: str = ""
+    """The path for what stands at the destination"""
+    consent: bool = False
+    special_modes: bool = False
+    owner: str = ""
+    group: str = ""
+    mode: str = ""
+    selinux: str = ""
+    proof_user: str = "nobody"
+
+    @property
+    def top(self) -> str:
+        """The top folder in the tarballs: that of the full one."""
+        _, name, _, filename = split_relpath(self.archives[0].relpath)
+        _, extension = parse_filename(filename, name) or (None, "")
+        return filename[: -len(extension)]
+
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+        part = f"{self.member} of " if self.member else ""
+        return f"{part}{self.origin.get('item')} of {self.origin.get('source')}, {self.origin.get('stamp')}, from {self.origin.get('node')}"
+
+
+def parse_order(values: Mapping[str, Any], stamp: str) -> Order:
+    """Given an order as the module takes it and the run's stamp, return it. Raise InvalidInput."""
+    destination = str(values["destination"])
+    if not os.path.isabs(destination) or os.path.normpath(destination) != destination or destination == "/":
+        raise InvalidInput(f"destination {destination!r} is not a plain absolute path")
+    if values["kind"] not in CATEGORIES:
+        raise InvalidInput(f"unknown kind {values['kind']!r}, {nearest(str(values['kind']), tuple(CATEGORIES))}")
+    parse_stamp(stamp)
+    archives = []
+    for entry in values["tarballs"]:
+        relpath = str(entry.get("relpath", ""))
+        split_relpath(relpath)
+        archives.append(Archive(relpath, Dna(str(entry["dig"]), int(entry["size"]), str(entry["alg"]))))
+    if not 1 <= len(archives) <= 2:
+        raise InvalidInput("a restore takes one tarball, or a full one and its differential")
+    names = ("base", "live_base", "member", "replace", "owner", "group", "mode", "selinux")
+    texts = {name: str(values.get(name) or "") for name in names}
+    flags = {name: bool(values.get(name)) for name in ("consent", "special_modes")}
+    aside = f"{destination}.{re.sub('/', '', stamp[:10])}-{stamp[11:]}"
+    return Order(
+        destination,
+        str(values["kind"]),
+        tuple(archives),
+        values.get("origin") or {},
+        record=values.get("record") or {},
+        proof_user=str(values.get("proof_user") or "nobody"),
+        aside=aside if texts["replace"] == "move_aside" else "",
+        live_items=tuple(
+            {"kind": str(item["kind"]), "path": str(item["path"])} for item in values.get("live_items") or ()
+        ),
+        live_discover={str(kind): str(folder) for kind, folder in (values.get("live_discover") or {}).items()},
+        **texts,  # type: ignore[arg-type]
+        **flags,  # type: ignore[arg-type]
+    )
+
+
+def prepare(order: Order, *, run: Run | None = None, check_mode: bool = False) -> dict[str, Any]:
+    """Given an order, see whether it can be done here, as far as that is known before its tarballs are; return the result.
+
+    Makes the work folder with `incoming`, in which tarballs of other nodes arrive, unless in check mode. Raise AltbackupError or OSError.
+    """
+    result: dict[str, Any] = {"changed": True, "incoming": "", "notes": []}
+    if not check_mode and is_left(order.destination):
+        with working(order.destination) as work, work.named():
+            result["notes"] += clear(work)
+            discard(work)
+    elif is_left(order.destination):
+        result["notes"].append(f"would see to what an earlier restore of {order.destination} had left")
+    done, reason = _is_done(order)
+    if done:
+        return {**result, **_done(order, result["notes"])}
+    with _told_with([*result["notes"], *filter(None, [reason])]):
+        clean_member(order.member, order.top)
+        _check_destination(order)
+        _owner_of(order)
+        for tool in _tools(order):
+            find_tool(tool)
+        with _no_dump(order, run):
+            result.update(_require_space(order))
+    missing = os.path.dirname(order.destination)
+    if nearest_folder(order.destination).missing:
+        result["notes"].append(f"{'would make' if check_mode else 'made'} the folder {missing}, which was not there")
+    if not check_mode and not order.base:
+        with working(order.destination) as work, work.named():
+            try:
+                result["incoming"] = work.clear_arriving()
+                _require_arriving_space(order, work)
+            except BaseException:
+                discard(work)
+                raise
+    return result
+
+
+def _is_done(order: Order) -> tuple[bool, str]:
+    """Return whether what is ordered stands at the destination as a restore put it there; if not, why what one put there does not count."""
+    known = left_in_place(order.destination) if is_left(order.destination) else None
+    done, reason = compare(order.destination, _remembered(order), known or recall(order.destination))
+    for suffix in _BESIDE_A_DATABASE if done and _may_be_database(order) else ():
+        if stands_beside(order.destination, suffix):
+            return False, f"an earlier restore put it there, but {order.destination}{suffix} was not there then"
+    return done, reason
+
+
+def _remembered(order: Order) -> dict[str, Any]:
+    """Return what makes one order of a destination another one, as plain JSON values."""
+    return {
+        "source": str(order.origin.get("source", "")),
+        "kind": order.kind,
+        "tarball": [
+            [archive.relpath, archive.dna.alg, archive.dna.dig, archive.dna.size] for archive in order.archives
+        ],
+        "member": order.member,
+        "owner or group": list(_owner_of(order)),
+        "mode": order.mode,
+        "selinux": order.selinux,
+        "special_modes": order.special_modes,
+    }
+
+
+def _done(order: Order, notes: Sequence[str] = ()) -> dict[str, Any]:
+    note = f"{order.destination} is already restored ({order.title}), and was not changed since: there is nothing to do"
+    return {"changed": False, "done": True, "notes": [*notes, note]}
+
+
+def look(order: Order, deadline: Deadline, *, run: Run | None = None) -> dict[str, Any]:
+    """Given an order whose tarballs are in a tree of this node, see what a restore would find in them; write nothing.
+
+    They are read whole: their bytes, what they hold, and whether the member is among that. Raise AltbackupError or OSError.
+    """
+    start = time.monotonic()
+    keeper: Sandbox | None = for_unpacking(order.special_modes)
+    reader = Sandbox(order.proof_user) if keeper is not None and is_allowed(keeper, deadline) else None
+    tree = open_tree(order.base)
+    clean_member(order.member, order.top)
+    wanted = _Wanted(order.member)
+    links: set[str] = set()
+    with wanted, unclaimed(tree, run), limited(deadline):
+        for archive in order.archives:
+            path = tree.path(archive.relpath)
+            _verify(path, archive, path)
+            _verify_recorded(path, archive, order.record)
+            limits = Limits(_MOST_BYTES)
+            modes = {"special_modes": order.special_modes, "sandbox": reader, "below": links, "attributes": wanted}
+            with _hinting(order):
+                links |= examine(path, top=order.top, limits=limits, deadline=deadline, **modes).links  # type: ignore[arg-type]
+    if order.member and not wanted.found:
+        raise InvalidInput(f"{order.title}: member {order.member!r} is not in it: see what is, with tar -tf")
+    return {"changed": False, "notes": [], "seconds": round(time.monotonic() - start, 3)}
+
+
+class _Wanted(Attributes):
+    """Looks, among the members of archives, for one path, or what is below it."""
+
+    def __init__(self, member: str) -> None:
+        super().__init__()
+        self._member = member
+        self.found = False
+
+    def add(self, member: Any) -> None:
+        """Take a member."""
+        path = os.path.normpath(member.name)
+        self.found = self.found or is_within(path, self._member)
+
+
+@contextlib.contextmanager
+def _told_with(notes: Sequence[str]) -> Iterator[None]:
+    """Let an error that the block meets tell, too, what was found before: it may be the reason. Raise AltbackupError."""
+    try:
+        yield
+    except AltbackupError as error:
+        if not notes:
+            raise
+        raise AltbackupError(f"{error} ({'; '.join(notes)})") from error
+
+
+def _tools(order: Order) -> list[str]:
+    """Return the programs that the restore of an order needs, rather than find that one is missing when the tarball is here."""
+    endings = [os.path.splitext(archive.filename)[1] for archive in order.archives]
+    decompressors = [_DECOMPRESSORS[ending] for ending in endings if ending in _DECOMPRESSORS]
+    return ["tar", "cp", "sync", *decompressors, *(_PROVERS.get(order.kind, []) if not order.member else [])]
+
+
+def _check_destination(order: Order) -> None:
+    """Raise AltbackupError if the destination cannot be used."""
+    destination = order.destination
+    require_place(destination, order.aside)
+    for suffix in _BESIDE_A_DATABASE if _may_be_database(order) else ():
+        if stands_beside(destination, suffix):
+            raise AltbackupError(
+                f"{destination}{suffix} is there: the database is in use, or whoever used it last was killed; it would be taken for a part "
+                f"of the restored one. Stop what uses it and open it once (sqlite3 {destination} 'PRAGMA wal_checkpoint'), or move it away"
+            )
+
+
+def _may_be_database(order: Order) -> bool:
+    return order.kind == "sqlite" or bool(order.member)
+
+
+def _require_space(order: Order) -> dict[str, int]:
+    """Return the bytes that are `needed` at least, and `free`. Raise AltbackupError where that is not enough."""
+    sizes = sum(archive.dna.size for archive in order.archives)
+    needed = sizes + (0 if order.base else sizes)  # the bytes of its files are no measure: they may be sparse
+    return _compared(order, needed, "at least ")
+
+
+def _compared(order: Order, needed: int, about: str = "") -> dict[str, int]:
+    there = nearest_folder(order.destination)
+    free = there.free
+    if needed > free:
+        wanted, left = told_apart(needed, free)
+        raise AltbackupError(
+            f"{about}{wanted} are needed below {there.path} to restore {order.title}, but only {left} are free: nothing was done"
+        )
+    return {"needed": needed, "free": free}
+
+
+def _require_arriving_space(order: Order, work: Work) -> None:
+    """Raise AltbackupError where the folder in which the tarballs arrive has no room for them."""
+    sizes, free = sum(archive.dna.size for archive in order.archives), shutil.disk_usage(work.arrived).free
+    if sizes > free:
+        wanted, left = told_apart(sizes, free)
+        raise AltbackupError(
+            f"{wanted} are to arrive in {work.arriving}, since others can write beside {order.destination}, but only {left} are free "
+            "there: nothing was done; make room there, or give another path as to"
+        )
+
+
+def restore(order: Order, deadline: Deadline, *, run: Run | None = None, show_lines: bool = False) -> dict[str, Any]:
+    """Given an order that was prepared and whose tarballs are here, restore it; return the result.
+
+    Whatever fails, nothing is changed and nothing is left behind. With `show_lines` the lines in which a folder differs are
+    in the result as `diff`. What a restore of the same order put there is `done`. Raise AltbackupError or OSError.
+    """
+    start = time.monotonic()
+    if not is_left(order.destination) and _is_done(order)[0]:
+        return _done(order)
+    with working(order.destination) as work, work.named(), limited(deadline):
+        try:
+            notes = clear(work, keep=not order.base)
+            done, reason = _is_done(order)
+            if done:
+                return _done(order, notes)
+            with _told_with([reason] if reason else []):
+                _check_destination(order)
+            result = _restore_in(work, order, deadline, run, show_lines)
+        finally:
+            discard(work)
+    result["notes"] = notes + result["notes"]
+    result["seconds"] = round(time.monotonic() - start, 3)
+    return result
+
+
+def abandon(order: Order) -> dict[str, Any]:
+    """Given an order whose tarballs did not arrive, remove what was prepared for it."""
+    if is_left(order.destination):
+        with working(order.destination) as work:
+            discard(work)
+    return {"changed": False, "notes": []}
+
+
+def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, show_lines: bool) -> dict[str, Any]:
+    result: dict[str, Any] = {"changed": True, "notes": [], "proof": {}, "aside": "", "diff": "", "marked": ""}
+    keeper: Sandbox | None = for_unpacking(order.special_modes)
+    if keeper is not None and not is_allowed(keeper, deadline):
+        keeper = None
+        result["notes"].append(
+            "this host's kernel does not allow to confine programs: tar unpacked unconfined, what its own list shows to be what was judged"
+        )
+    reader = Sandbox(order.proof_user) if keeper else None
+    with _verified(work, order, run, deadline) as paths:
+        new = _unpack(order, paths, work.folder("unpacked"), deadline, reader, keeper, result["notes"])
+    if order.member:
+        result["notes"].append(
+            "a part of a tarball is not proven, only that the tarball is the one that its dna tells of"
+        )
+    else:
+        result["proof"] = prove(
+            order.kind, new, order.record, work.folder("scratch"), deadline, Sandbox(order.proof_user)
+        )
+        result["notes"] += [f"{order.origin.get('item')}: {note}" for note in result["proof"]["notes"]]
+        new = _thing(order, new)
+    _set_attributes(work, order, new)
+    there = os.path.lexists(work.place)
+    if there and order.kind == "folder":
+        found = find_differences(work.place, new)
+        if not found:
+            return {**result, "changed": False, "notes": [f"{order.destination} is as in the backup: nothing was done"]}
+        if show_lines:
+            result["diff"] = unified_diff(work.place, new, found)
+        if not order.consent:
+            # Ansible shows the lines of what is changed alone
+            return {**result, "changed": show_lines, "refused": _without_consent(order, summarize_differences(found))}
+    with _no_dump(order, run):
+        _check_destination(order)  # once more: unpacking took its time, and a database may have been opened since
+        marked = marked_path(
+            order.destination,
+            new,
+            member=bool(order.member),
+            items=order.live_items,
+            discover=order.live_discover,
+        )
+        result["notes"] += place(
+            work,
+            new,
+            aside=order.aside,
+            marker=_marker(order, marked),
+            deadline=deadline,
+            marked=marked,
+            order=_remembered(order),
+            title=order.title,
+        )
+    result.update(marked=marked, aside=order.aside if there else "")
+    return result
+
+
+def _marker(order: Order, marked: str) -> str:
+    """Return the text of the marker beside something. One that is there and tells of another part makes all of it doubtful."""
+    known = read_marker(marked) if marked else None
+    other = known is not None and (known["path"] or marked) != order.destination
+    path = marked if other else order.destination
+    return serialize_marker({**order.origin, "path": path, "member": order.member})
+
+
+def _unpack(
+    order: Order,
+    paths: Sequence[str],
+    folder: str,
+    deadline: Deadline,
+    reader: Sandbox | None,
+    keeper: Sandbox | None,
+    notes: list[str],
+) -> str:
+    """Unpack into an empty folder, with owners where that is possible, and with modes; return what is wanted of it.
+
+    Raise AltbackupError, before anything is written, where that has no room: holes of sparse files take none.
+    """
+    part = bool(order.member) and len(paths) == 1
+    limits = Limits(_MOST_BYTES if part else nearest_folder(order.destination).free)
+    copies = 2 if order.kind in _PROVEN_AS_COPY and not order.member else 1
+    mask = os.umask(0)
+    try:
+        with _hinting(order), _in_its_room(order, limits.bytes):
+            return unpack(
+                paths,
+                folder,
+                top=order.top,
+                limits=limits,
+                deadline=deadline,
+                owners=os.geteuid() == 0,
+                special_modes=order.special_modes,
+                member=order.member,
+                sandbox=reader,
+                keeper=keeper,
+                admit=lambda needed: _require_room(order, needed * copies),
+                notes=notes,
+            )
+    finally:
+        os.umask(mask)
+
+
+def _require_room(order: Order, needed: int) -> None:
+    _compared(order, needed)
+
+
+@contextlib.contextmanager
+def _in_its_room(order: Order, free: int) -> Iterator[None]:
+    """Let what the block finds too large tell where it has no room. Raise AltbackupError."""
+    try:
+        yield
+    except TooLarge as error:
+        there = nearest_folder(order.destination).path
+        raise AltbackupError(
+            f"more than {readable(free)} are needed below {there} to restore {order.title}, but only that is free: nothing was done"
+        ) from error
+
+
+@contextlib.contextmanager
+def _hinting(order: Order) -> Iterator[None]:
+    """Let what the block finds hostile tell what would allow it. Raise Hostile."""
+    try:
+        yield
+    except Hostile as error:
+        if order.special_modes:
+            raise
+        raise Hostile(f"{error} (devices and named pipes only come with special_modes: true)") from error
+
+
+@contextlib.contextmanager
+def _no_dump(order: Order, run: Run | None) -> Iterator[None]:
+    """Keep the dumps of this host, if it is a source, away while the block lasts: they would read the old and the new thing. Raise Locked."""
+    with contextlib.ExitStack() as stack:
+        if order.live_base:
+            try:
+                tree = open_tree(order.live_base)
+            except BaseUnusable:
+                pass  # a new host, on which nothing is dumped yet
+            else:
+                stack.enter_context(unclaimed(tree, run))
+        yield
+
+
+def _without_consent(order: Order, summary: str) -> str:
+    return (
+        f"{order.destination} differs from the backup, and may hold who has access to what: {summary}. Nothing was done. "
+        "Look at the lines with --diff, on a terminal, then give the entry consent: true to have it replaced"
+    )
+
+
+@contextlib.contextmanager
+def _verified(work: Work, order: Order, run: Run | None, deadline: Deadline) -> Iterator[list[str]]:
+    """Yield the paths of the tarballs, each read and found as its dna says; those of a tree of this node while nobody writes to it."""
+    with contextlib.ExitStack() as stack:
+        if order.base:
+            tree = open_tree(order.base)
+            stack.enter_context(unclaimed(tree, run))
+            paths = [_unchanging(tree.path(archive.relpath), work, deadline) for archive in order.archives]
+        else:
+            paths = [os.path.join(work.arrived, archive.filename) for archive in order.archives]
+        for path, archive in zip(paths, order.archives):
+            _verify(path, archive, tree.path(archive.relpath) if order.base else "")
+            _verify_recorded(path, archive, order.record)
+        yield paths
+
+
+def _unchanging(path: str, work: Work, deadline: Deadline) -> str:
+    """Given a tarball, return its path, or that of a private copy where others could change it between its proof and its use."""
+    with contextlib.suppress(InvalidInput, OSError), walked(os.path.dirname(path)) as (steps, missing):
+        name = os.path.basename(path)
+        if (
+            not missing
+            and steps[-1].own
+            and is_trusted(os.lstat(f"/proc/self/fd/{steps[-1].descriptor}/{name}").st_uid)
+        ):
+            return path
+    if plain_status(path) is None:
+        return path
+    copy = os.path.join(work.arrived, os.path.basename(path))
+    os.makedirs(work.arrived, 0o700, exist_ok=True)
+    with open_plain(path) as source, open(copy, "xb") as stream:
+        while block := source.read(CHUNK):
+            stream.write(block)
+            deadline.remaining()
+    return copy
+
+
+def _verify(path: str, archive: Archive, stored: str) -> None:
+    """Raise AltbackupError unless a tarball is as its dna says, which stands beside it still where it is `stored`, if that is in a tree."""
+    status = plain_status(path)
+    if status is None:
+        raise AltbackupError(f"{path} is not there, or no plain file: nothing was restored")
+    if stored:
+        dna, problem, state = read_state(stored, status.st_size)
+        if state != "verified" or dna is None or not dna.same_content(archive.dna):
+            raise AltbackupError(f"{stored} {problem or 'is no longer the one that was chosen'}: nothing was restored")
+    try:
+        verify(path, archive.dna, from_disk=True)
+    except DigestMismatch as error:
+        raise _unfit(archive, "does not match its dna", error) from error
+
+
+def _verify_recorded(path: str, archive: Archive, record: Mapping[str, Any]) -> None:
+    """Raise AltbackupError unless a tarball is the one that its dump recorded: a dna may have been written anew over other bytes."""
+    if record.get("relpath") != archive.relpath:
+        return
+    try:
+        recorded = Dna(str(record["dig"]), int(record["size"]), str(record["alg"]))
+    except (KeyError, TypeError, ValueError):
+        return
+    if recorded.alg in DIGEST_LENGTHS and not recorded.same_content(archive.dna):
+        try:
+            verify(path, recorded)
+        except DigestMismatch as error:
+            raise _unfit(archive, "is not what its dump recorded", error) from error
+
+
+def _unfit(archive: Archive, what: str, error: DigestMismatch) -> AltbackupError:
+    advice = "take it from another node (from), or another stamp (at)"
+    return AltbackupError(f"{archive.relpath} {what}, so nothing was restored from it: {advice}: {error}")
+
+
+def _thing(order: Order, top: str) -> str:
+    """Given the unpacked top folder, return what the item is: the folder itself, or the one file in it. Raise AltbackupError."""
+    if order.kind != "sqlite":
+        return top
+    names = os.listdir(top)
+    path = os.path.join(top, names[0]) if len(names) == 1 else ""
+    if plain_status(path) is None:
+        raise AltbackupError(
+            f"{order.title} holds {len(names)} entries where one database file was expected: nothing was restored"
+        )
+    return path
+
+
+def _owner_of(order: Order) -> tuple[int, int]:
+    """Return (uid, gid) to give, -1 for as archived. Raise InvalidInput for names that this node does not know."""
+    return (
+        _number(order.owner, "owner", lambda name: pwd.getpwnam(name).pw_uid),
+        _number(order.group, "group", lambda name: grp.getgrnam(name).gr_gid),
+    )
+
+
+def _number(name: str, what: str, look_up: Any) -> int:
+    if not name:
+        return -1
+    if re.fullmatch(r"\d{1,10}", name, re.ASCII):
+        return int(name)
+    try:
+        return int(look_up(name))
+    except KeyError:
+        raise InvalidInput(f"{what} {name!r} is not known on this node: make it first, or give its number") from None
+
+
+def _set_attributes(work: Work, order: Order, root: str) -> None:
+    """Give what was unpacked its owner, group, label and mode: the mode to the top alone, the others to all of it.
+
+    No link is followed, and no path looked up that others could change meanwhile.
+    """
+    uid, gid = _owner_of(order)
+    top = os.fsencode(os.path.relpath(root, work.path))
+    if (uid, gid) != (-1, -1) or order.selinux:
+        for folder, name in _all_below(work.descriptor, top):
+            if (uid, gid) != (-1, -1):
+                _change_owner(folder, name, uid, gid)
+            if order.selinux:
+                _set_label(folder, name, order.selinux)
+    if order.mode:
+        if os.path.islink(root):
+            raise InvalidInput(f"mode {order.mode} cannot be given: what was restored is a link")
+        os.chmod(top, int(order.mode, 8), dir_fd=work.descriptor)
+
+
+def _change_owner(folder: int, name: bytes, uid: int, gid: int) -> None:
+    """Give something another owner and group, and again what that takes away: setuid and setgid bits, and capabilities."""
+    mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+    path = b"/proc/self/fd/%d/%s" % (folder, name)
+    capability = b""
+    if stat.S_ISREG(mode):
+        with contextlib.suppress(OSError):  # it has none, or the file system knows of none
+            capability = os.getxattr(path, _CAPABILITY, follow_symlinks=False)
+    os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
+    if mode & _SPECIAL and stat.S_ISREG(mode):
+        os.chmod(name, stat.S_IMODE(mode), dir_fd=folder)
+    if capability:
+        os.setxattr(path, _CAPABILITY, capability, follow_symlinks=False)
+
+
+def _all_below(folder: int, top: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield (open folder, name) of something in an open folder and of all below it."""
+    yield folder, top
+    if stat.S_ISDIR(os.stat(top, dir_fd=folder, follow_symlinks=False).st_mode):
+        for _, folders, files, descriptor in walk_open(top, folder):
+            for name in [*folders, *files]:
+                yield descriptor, name
+
+
+def _set_label(folder: int, name: bytes, label: str) -> None:
+    path = b"/proc/self/fd/%d/%s" % (folder, name)
+    try:
+        os.setxattr(path, _SELINUX, label.encode() + b"\0", follow_symlinks=False)
+    except OSError as error:
+        reason = f"selinux {label!r} cannot be given to {printable(os.fsdecode(name))}: {error.strerror}"
+        raise AltbackupError(f"{reason}: leave it out on a host without SELinux") from error

@@ -1,0 +1,821 @@
+"""Dumping: one run's tarballs of a list of items, each published by itself."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import IO, Any
+
+from ..archive.unpack import Judge
+from ..archive.write import Digests, Form, Manifest, Part, compressor, packed, store_archive
+from ..kinds import folder as kind_folder
+from ..kinds import git, sqlite, svn, trac
+from ..kinds.base import Arrangement, Context, Kind, Prepared, Verdict, give_folder, opened, own_folder, walk
+from ..kinds.items import CATEGORIES, Item, find_problems
+from ..kinds.patterns import Patterns
+from ..system import mounts, progress
+from ..system.digest import cores, in_parallel, open_plain
+from ..system.errors import (
+    FULL,
+    AltbackupError,
+    DeadlineExceeded,
+    DigestMismatch,
+    InvalidInput,
+    NoLinks,
+    SourceChanged,
+    ToolFailed,
+    ToolMissing,
+)
+from ..system.processes import Child, Deadline
+from ..system.readers import TEMPORARY_FOLDER, Conversation, Identity, NeedsPlace, Reader, Readers
+from ..system.twins import set_mode
+from ..system.units import readable
+from ..system.view import Place
+from ..tree.failures import explain, failure
+from ..tree.layout import PROOF, TEMPORARY, Tarball, Tree, describe, describe_as, parse_filename, scan, tarball_filename
+from ..tree.owner import source_of
+from ..tree.publish import (
+    link,
+    point_last,
+    prune_empty,
+    publish,
+    read_record,
+    record_path,
+    remove_folder,
+    remove_if_there,
+    require_writable,
+    verify,
+    write_record,
+    write_sidecar,
+)
+from ..tree.restored import require_adopted
+from ..tree.sidecar import Dna
+from ..tree.stamps import Moment, day_of, parse_stamp
+from .controller import CONTROLLER_KEY, controller_item, unpack_controller
+
+KINDS: dict[str, Kind] = {
+    "svn": svn.KIND,
+    "trac": trac.KIND,
+    "git": git.KIND,
+    "folder": kind_folder.KIND,
+    "sqlite": sqlite.KIND,
+}
+_PAUSES = (0.1, 0.3, 0.9, 2.7)
+"""Seconds between attempts at an item that changes while it is read."""
+_MORE_TRIES = 3
+"""Attempts at a folder without what changed in the last one of these"""
+_STAGE = "dump"
+_MOST_PLACES = 20
+"""Most folders out of an item that its reader is given"""
+
+
+@dataclass
+class Outcome:
+    """What became of one item."""
+
+    tarball: dict[str, Any] | None = None
+    changed: bool = False
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    refused: str = ""
+    """Why the item was not read in a view of its own"""
+
+
+def dump(
+    base: str,
+    items: Sequence[Mapping[str, Any]],
+    stamp: str,
+    form: Form,
+    context_options: Mapping[str, Any],
+    *,
+    received: Sequence[str] = (),
+    controller: str = "",
+    check_mode: bool = False,
+) -> dict[str, Any]:
+    """Given a base, items as written and a stamp, make the tarballs; return `tarballs`, `failures`, `notes` and `changed`.
+
+    `received` are folders where the node keeps copies that it receives: no item may hold them. What a `controller` packed
+    is one more item.
+    In check mode nothing is written and the tarballs are those that would be made; what cannot be known yet is empty.
+    Raise AltbackupError where nothing can be done at all.
+    """
+    parse_stamp(stamp)
+    compressor(form)
+    tree = require_writable(base)
+    context = Context(tree, stamp, **context_options)
+    failures: list[dict[str, Any]] = []
+    own = _controller_items(tree, controller, check_mode, failures)
+    limit = mounts.patience(context.deadline)
+    silent = mounts.silent(received, limit)
+    good, bad = find_problems(
+        [*items, *own],
+        base,
+        [folder for folder in received if folder not in silent],
+        lambda asked: _silent_items(asked, limit),
+    )
+    failures += [_bad_input(value, reason) for value, reason in bad]
+    if not items:
+        failures.append(failure(_STAGE, f"there are no items to dump to {base}: nothing was backed up"))
+    notes: list[str] = []
+    groups: dict[str, list[Item]] = {}
+    for item in sorted(good, key=lambda item: (item.name, item.kind != "trac")):  # a Trac before its repository
+        groups.setdefault(item.name, []).append(item)
+    predict_or_make = _predict if check_mode else _dump_item
+
+    with _modes_kept(tree), Readers() as readers:
+
+        def work(group: list[Item]) -> list[Outcome]:
+            return [_guarded(predict_or_make, _Dump(item, context, form, readers)) for item in group]
+
+        outcomes = [outcome for done in in_parallel(work, list(groups.values()), max(2, cores())) for outcome in done]
+    for outcome in outcomes:
+        failures += outcome.failures
+        notes += outcome.notes
+    notes += sorted({outcome.refused for outcome in outcomes if outcome.refused})
+    return {
+        "changed": any(outcome.changed for outcome in outcomes),
+        "tarballs": [outcome.tarball for outcome in outcomes if outcome.tarball],
+        "failures": failures,
+        "notes": notes,
+    }
+
+
+@contextlib.contextmanager
+def _modes_kept(tree: Tree) -> Iterator[None]:
+    """Give a base and its private folders their modes back after the block: readers without a view have to come to their scratch folders."""
+    modes = {folder: os.stat(folder).st_mode & 0o7777 for folder in (tree.private, tree.base)}
+    try:
+        yield
+    finally:
+        for kind in ("tmp", "scratch", "building"):
+            folders = [tree.private_path(kind), *_folders_in(tree.private_path(kind))]
+            modes = {**dict.fromkeys(filter(os.path.isdir, folders), 0o700), **modes}
+        for path, mode in modes.items():
+            with contextlib.suppress(OSError):  # of a base that is gone each item has failed
+                if os.stat(path).st_mode & 0o7777 != mode:
+                    set_mode(path, mode)
+
+
+def _folders_in(path: str) -> list[str]:
+    return (
+        [entry.path for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False)] if os.path.isdir(path) else []
+    )
+
+
+def _controller_items(
+    tree: Tree, packed: str, check_mode: bool, failures: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the controller's own item, if it handed one over, with its folder made; a failure is reported."""
+    if not packed:
+        return []
+    try:
+        if not check_mode:
+            unpack_controller(tree, packed)
+        return [controller_item(tree)]
+    except (AltbackupError, OSError) as error:
+        failures.append(failure(_STAGE, error, key=CONTROLLER_KEY))
+        return []
+
+
+def _silent_items(items: Sequence[Item], limit: float) -> dict[Item, str]:
+    """Given items, return why those do not answer whose path, or a mount in it that is not excluded, does not within a limit."""
+    silent = mounts.silent_within({item: item.path for item in items}, limit, _enters)
+    return {item: mounts.complaint(path, limit) for item, path in silent.items()}
+
+
+def _enters(item: Item, inside: str) -> bool:
+    """Given an item and a path from its own, return whether its dump goes there."""
+    patterns = Patterns(item.exclude)
+    parts = inside.split("/")
+    return not any(patterns.match("/".join(parts[:count]), True) for count in range(1, len(parts) + 1))
+
+
+def _bad_input(value: Mapping[str, Any], reason: str) -> dict[str, Any]:
+    entry = failure(_STAGE, reason)
+    if isinstance(value, Mapping):
+        entry["category"] = CATEGORIES.get(str(value.get("kind")), "")
+        entry["name"] = str(value.get("name") or "")
+    return entry
+
+
+@dataclass
+class _Dump:
+    """One item, how it is dumped, and what became of it."""
+
+    item: Item
+    context: Context
+    form: Form
+    readers: Readers
+    outcome: Outcome = field(default_factory=Outcome)
+
+
+def _guarded(function: Callable[[_Dump], None], work: _Dump) -> Outcome:
+    """Work on one item so that nothing that goes wrong with it reaches the others; return what became of it."""
+    item, failures = work.item, work.outcome.failures
+    try:
+        with progress.at_work(item.key, lambda: _last_size(work)):
+            function(work)
+    except (AltbackupError, OSError) as error:
+        failures.append(failure(_STAGE, error, key=item.key))
+    except Exception as error:  # noqa: BLE001 (a bug that one item meets does not stop the others)
+        reason = f"item {item.kind} {item.name!r}: unexpected {type(error).__name__}: {error}"
+        failures.append(failure(_STAGE, reason, key=item.key))
+    return work.outcome
+
+
+def _last_size(work: _Dump) -> int:
+    """Return the bytes of the item's newest tarball, 0 without one."""
+    with contextlib.suppress(AltbackupError, OSError):
+        found = scan(work.context.tree, keys={work.item.key}).verified()
+        return max(found, key=lambda tarball: tarball.stamp).dna.size if found else 0  # type: ignore[union-attr]
+    return 0
+
+
+_HARMLESS = (DeadlineExceeded, InvalidInput, SourceChanged, ToolMissing)
+"""What ends a reader before it has done anything to what is kept, or while it went on as before"""
+
+
+class _Reading:
+    """A reader at work on an item, as a context manager; it was given all places that it needs."""
+
+    def __init__(self, work: _Dump, predicted: bool) -> None:
+        self._work = work
+        self._predicted = predicted
+        self._reader: Reader | None = None
+        self._arrangement = Arrangement(0, [])
+        self._made: list[str] = []
+        self.said: dict[str, Any] = {}
+
+    def __enter__(self) -> _Reading:
+        work = self._work
+        kind = KINDS[work.item.kind]
+        try:
+            self._arrangement = self._arrange(kind)
+            places = [*self._arrangement.places, *(() if self._predicted else self._writable_places())]
+            most = len(places) + _MOST_PLACES
+            while True:
+                self._begin(places)
+                try:
+                    self.said = self._result()
+                    return self
+                except NeedsPlace as error:
+                    if len(places) == most:
+                        raise
+                    places.append(self._admit(error))
+        except BaseException as error:
+            self.__exit__(type(error), error)
+            raise
+
+    def __exit__(self, kind: object, error: BaseException | None = None, *_: object) -> None:
+        item, context = self._work.item, self._work.context
+        if self._reader is not None:
+            self._reader.__exit__()
+        try:
+            if "noted" in self.said:
+                KINDS[item.kind].keep(item, context, self.said["noted"])
+            elif self._reader is not None and not (self._predicted or isinstance(error, _HARMLESS)):
+                KINDS[item.kind].spoiled(item, context)
+        finally:
+            for folder in self._made:
+                remove_folder(folder)
+                if error is not None:
+                    prune_empty(os.path.dirname(folder), context.tree.private)
+
+    @property
+    def stream(self) -> IO[bytes]:
+        """The archive that is read."""
+        if self._reader is None:
+            raise AssertionError("nothing is read")
+        return self._reader.stream
+
+    def end(self) -> None:
+        """End the reader, if it still works."""
+        if self._reader is not None:
+            self._reader.end()
+
+    def check(self, deadline: Deadline, what: str) -> None:
+        """Wait until all is read. Raise what made it fail."""
+        self._result()
+
+    def confirm(self, digests: Digests) -> Verdict:
+        """Given those of the archive, return what is said of what was read, once it is known that it was one state. Raise SourceChanged if not."""
+        if self._reader is None:
+            raise AssertionError("nothing is read")
+        self._reader.conversation.send({})
+        said = self._result()
+        while "asked" in said:
+            self._reader.conversation.send({"told": digests.look_up([str(path) for path in said["asked"]])})
+            said = self._result()
+        if said["noted"]:
+            self.said["noted"] = said["noted"]
+        return Verdict([str(note) for note in said["notes"]], [str(reason) for reason in said["failures"]])
+
+    def _arrange(self, kind: Kind) -> Arrangement:
+        item = self._work.item
+        try:
+            return kind.arrange(item, self._work.context)
+        except FileNotFoundError as error:
+            if error.filename != item.path:
+                raise
+            what = "file" if item.kind == "sqlite" else "folder"
+            problem = f"is not a {what}, but a link to nothing" if os.path.lexists(item.path) else "does not exist"
+            raise InvalidInput(f"item {item.kind} {item.name!r}: path {item.path} {problem}") from error
+
+    def _writable_places(self) -> Iterator[Place]:
+        """Make the folders that the reader can write to, and yield them."""
+        tree, item, owner = self._work.context.tree, self._work.item, self._arrangement.owner
+        own = tree.private_path("tmp", f"{TEMPORARY}{os.getpid()}-{item.category}-{item.name}.reader")
+        base = os.path.dirname(tree.private)
+        for folder in (own, *self._arrangement.scratch):
+            own_folder(tree, folder, owner)
+            self._made.append(folder)
+            yield Place(folder, writable=True, inside=TEMPORARY_FOLDER if folder == own else "", below=base)
+        for folder in self._arrangement.kept:
+            give_folder(folder, owner)
+            yield Place(folder, writable=True, below=base)
+
+    def _begin(self, places: list[Place]) -> None:
+        work, owner = self._work, self._arrangement.owner
+        if self._reader is not None:
+            self._reader.__exit__()
+        shown = [place.inside or place.path for place in places]
+        context = replace(work.context, known=self._arrangement.known, shown=shown)
+        self._reader = work.readers.begin(
+            read_item,
+            work.item,
+            context,
+            self._predicted,
+            places=places,
+            owner=owner,
+            as_root=work.item.kind == "folder",
+        )
+
+    def _result(self) -> dict[str, Any]:
+        if self._reader is None:
+            raise AssertionError("nothing is read")
+        said = self._reader.conversation.result(self._work.context.deadline)
+        if isinstance(said, dict) and "refused" in said:
+            why = str(said["refused"])
+            if why and os.geteuid() == 0:
+                self._work.outcome.refused = f"the kernel does not allow a view that holds an item alone ({why}): items were read as their owners"
+            said = said["value"]
+        if not isinstance(said, dict):
+            raise AltbackupError("a reader said what is no result")
+        return said
+
+    def _admit(self, error: NeedsPlace) -> Place:
+        """Return what an item needs besides itself, if it is its owner's. Raise InvalidInput."""
+        item, owner = self._work.item, self._arrangement.owner
+        title = f"item {item.kind} {item.name!r}: {error}"
+        try:
+            with opened(error.path) as descriptor:
+                status = os.fstat(descriptor)
+        except FileNotFoundError:
+            if not error.optional:
+                raise InvalidInput(f"{title}, which does not exist") from None
+            return Place(error.path, absent=True)
+        except (OSError, InvalidInput) as reason:
+            raise InvalidInput(f"{title}, which cannot be looked at: {explain(reason)}") from reason
+        if stat.S_IFMT(status.st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+            raise InvalidInput(f"{title}, which is neither file nor folder: it is not read")
+        if status.st_uid == owner or os.geteuid() != 0:
+            return Place(error.path, writable=item.kind == "trac")
+        if item.kind == "trac" and self._may_read(error.path):
+            return Place(error.path)
+        raise InvalidInput(
+            f"{title}, which belongs to uid {status.st_uid}, not to uid {owner} as the item does: it is not read. "
+            "Put a copy there, mount it there (mount --bind), or give it to the same owner"
+        )
+
+    def _may_read(self, path: str) -> bool:
+        """Return whether the owner of the item can read a file himself."""
+        work = self._work
+        asked = work.readers.begin(can_read, path, places=[], owner=self._arrangement.owner, confined=False)
+        with asked as reader:
+            return reader.conversation.result(work.context.deadline)["value"] is True
+
+
+def can_read(identity: Identity, conversation: Conversation, stream: IO[bytes], path: str) -> bool:
+    """Return whether this reader can open a plain file."""
+    try:
+        open_plain(os.path.realpath(path)).close()
+        return True
+    except OSError:
+        return False
+
+
+def read_item(
+    identity: Identity,
+    conversation: Conversation,
+    stream: IO[bytes],
+    item: Item,
+    context: Context,
+    predicted: bool,
+) -> dict[str, Any]:
+    """Read an item, as a reader: say what its copy is, write its archive to the stream, and confirm that it was one state.
+
+    With `predicted` return only which revision it would have, and see that what it would read can be read. Raise AltbackupError or OSError.
+    """
+    kind, context = KINDS[item.kind], replace(context, identity=identity)
+    kind.check(item, context)
+    if predicted:
+        look_through(item, context)
+        return {"revision": kind.revision(item, context), **vars(kind.foresee(item, context))}
+    with kind.copy(item, context) as prepared:
+        top = prepared.top(item.name)
+        if not prepared.listed:
+            _judge(item, top, context).look_at_names(_entries(prepared.parts, top))
+        told = {"revision": prepared.revision, "record": prepared.record, "noted": prepared.noted}
+        conversation.send({"value": {**told, "listed": prepared.listed}})
+
+        def as_root(argv: Sequence[str | bytes]) -> list[str | bytes]:
+            return replace(identity, uid=os.geteuid()).argv(argv, "dac_read_search", "sys_admin")
+
+        with packed(
+            prepared.parts,
+            top=top,
+            owner=prepared.owner,
+            fixed_times=prepared.fixed_times,
+            sparse=prepared.sparse,
+            stdout=stream,
+            as_user=as_root,
+        ) as tar:
+            stream.close()
+            try:
+                tar.check(context.deadline, f"archiving {item.path}")
+            except ToolFailed:
+                if prepared.judge is None or not all(map(_tells_of_a_change, tar.lines())):
+                    prepared.confirm()  # tar fails where a file changes or vanishes while it is read: that is worth another try
+                    raise
+            conversation.send({"value": {}})
+            conversation.receive()
+            return vars(_verdict(prepared, tar, conversation))
+
+
+_CHANGE = re.compile(
+    r"(?:.*/)?[\w.-]+: (?:.*: (?:file changed as we read it|File shrank by \d+ bytes?; padding with zeros|File removed before we read it"
+    r"|(?:Warning: )?Cannot \w+: (?:No such file or directory|Not a directory|Too many levels of symbolic links))"
+    r"|Exiting with failure status due to previous errors)"
+)
+"""How GNU tar tells of what changed or vanished while it was read, after which it goes on"""
+_NO_ATTRIBUTES = re.compile(r".*: Warning: Cannot \w*xattr\w*: Operation not supported")
+"""How it tells, of each file, that nothing on its file system can have attributes"""
+
+
+def _tells_of_a_change(line: str) -> bool:
+    return bool(_CHANGE.fullmatch(line))
+
+
+def _verdict(prepared: Prepared, tar: Child, conversation: Conversation) -> Verdict:
+    """Return what is said of an item once its archive is written. Raise SourceChanged."""
+    if prepared.judge is None:
+        prepared.confirm()
+        verdict = Verdict()
+    else:
+
+        def asked(paths: Sequence[str]) -> Mapping[str, Sequence[Any]]:
+            conversation.send({"value": {"asked": list(paths)}})
+            told: Mapping[str, Sequence[Any]] = conversation.receive()["told"]
+            return told
+
+        verdict = prepared.judge(asked)
+    told = [line for line in tar.stderr().splitlines() if not _NO_ATTRIBUTES.fullmatch(line)]
+    more = [line for line in told if not (prepared.judge and _tells_of_a_change(line))]
+    return Verdict([*prepared.notes, *verdict.notes, *more], verdict.failures, verdict.noted)
+
+
+_READ_WHOLE = {
+    "svn": ("db", "conf", "hooks", "locks", "format"),
+    "trac": ("VERSION", "conf", "db", "attachments", "files"),
+    "git": ("HEAD", "objects", "refs", "packed-refs", "config"),
+}
+"""What of an item of a kind its copy reads whole, as its owner"""
+
+
+def look_through(item: Item, context: Context) -> None:
+    """See whether what a dump of an item would read can be read, without reading it; `Kind.foresee` does that for folders. Raise InvalidInput."""
+    with contextlib.suppress(SourceChanged):  # it is in use, and a dump would try again
+        own = f"{item.path}/.git" if item.kind == "git" and os.path.isdir(f"{item.path}/.git") else item.path
+        paths = [f"{own}/{name}" for name in _READ_WHOLE.get(item.kind, ())]
+        there = [path for path in paths if os.path.lexists(path) and not os.path.islink(path)]
+        if context.identity.viewed:  # then programs may read what others own in it
+            require_readable(there)
+        else:
+            context.identity.call(require_readable, there)
+
+
+def require_readable(paths: Sequence[str]) -> None:
+    """Raise InvalidInput unless this user can read files, or folders with all below them; links in them are not followed."""
+    for path in paths:
+        walk(path)
+
+
+def _predict(work: _Dump) -> None:
+    """Find out what a dump of this item would give now."""
+    item, context, form, outcome = work.item, work.context, work.form, work.outcome
+    outcome.notes += require_adopted(item.path, item.key, source_of(context.tree))
+    revision = None
+    if item.key != CONTROLLER_KEY:  # its folder is made by the dump itself
+        with _Reading(work, predicted=True) as reading:
+            said = reading.said
+            revision = _whole(said["revision"])
+            outcome.notes += [f"{item.key}: {note}" for note in said.pop("notes")]
+            _report_incomplete(item, map(str, said.pop("failures")), outcome)
+            del said["noted"]
+    stored = _stored_under(context, item)
+    if stored:
+        outcome.tarball = _describe_stored(context.tree, stored, 0.0)
+        return
+    relpath = f"{item.key}/{context.stamp}/{tarball_filename(item.name, revision, form.extension)}"
+    outcome.tarball = describe_as(context.tree, relpath, Dna("", 0, form.algorithm), 0.0)
+    outcome.changed = True
+
+
+def _describe_stored(tree: Tree, tarball: Tarball, seconds: float) -> dict[str, Any]:
+    return {**describe(tree, tarball, seconds), "record": read_record(tree, tarball.key, tarball.stamp)}
+
+
+def _stored_under(context: Context, item: Item) -> Tarball | None:
+    """Return the item's verified tarball under this stamp, if it has one."""
+    found = scan(context.tree, day_of(context.stamp), {item.key}).verified()
+    return next(
+        (
+            tarball
+            for tarball in found
+            if tarball.stamp == context.stamp and parse_filename(tarball.filename, item.name)
+        ),
+        None,
+    )
+
+
+def _whole(number: object) -> int | None:
+    """Return a revision that a reader told. Raise AltbackupError for what is none."""
+    if number is None or (isinstance(number, int) and number >= 0):
+        return number
+    raise AltbackupError(f"a reader said {number!r}, which is no revision")
+
+
+def _dump_item(work: _Dump) -> None:
+    """Make, or find unchanged, the item's tarball under this stamp."""
+    item, context, outcome = work.item, work.context, work.outcome
+    start = time.monotonic()
+    outcome.notes += require_adopted(item.path, item.key, source_of(context.tree))
+    _complete_leftovers(context.tree, item, outcome)
+    stored = _stored_under(context, item)
+    if stored:
+        outcome.tarball = _describe_stored(context.tree, stored, time.monotonic() - start)
+        _report_incomplete(item, _incomplete(outcome.tarball["record"]), outcome)
+        _move_last(context, item, context.stamp, outcome)
+        return
+    more = _MORE_TRIES if item.kind == "folder" else 0
+    pauses = (*_PAUSES, *((0.0,) * more), None)
+    for tries, pause in enumerate(pauses, 1):
+        try:
+            _archive_and_publish(work, start)
+            return
+        except SourceChanged as error:
+            if pause is None:
+                raise AltbackupError(f"item {item.kind} {item.name!r}: {error} (tried {tries} times)") from error
+            if tries > len(_PAUSES):
+                work.context = _with_left_out(work.context, error.paths, last=tries + 1 == len(pauses))
+            context.deadline.remaining()
+            time.sleep(pause)
+
+
+def _with_left_out(context: Context, paths: Sequence[str], *, last: bool) -> Context:
+    """Return how a folder is read of which some paths changed whenever it was read: without them."""
+    return replace(context, lenient=True, last=last, left_out=sorted({*context.left_out, *paths}))
+
+
+def _incomplete(record: Mapping[str, Any]) -> list[str]:
+    """Return what a dump recorded of what it did not store."""
+    said = record.get("incomplete")
+    return [str(reason) for reason in said] if isinstance(said, list) else []
+
+
+def _report_incomplete(item: Item, reasons: Iterable[str], outcome: Outcome) -> None:
+    outcome.failures += [
+        failure(_STAGE, f"item {item.kind} {item.name!r}: {reason}", key=item.key) for reason in reasons
+    ]
+
+
+def _archive_and_publish(work: _Dump, start: float) -> None:
+    item, context, form, outcome = work.item, work.context, work.form, work.outcome
+    tree = context.tree
+    temporary = tree.private_path("tmp", f"{TEMPORARY}{os.getpid()}-{item.category}-{item.name}")
+    try:
+        with Digests() as digests, _Reading(work, predicted=False) as reading:
+            told = reading.said
+            revision = _whole(told["revision"])
+            manifest = Manifest(files=digests) if told["listed"] else None
+            top = item.name if revision is None else f"{item.name}-{revision}"
+            dna = store_archive(
+                temporary,
+                reading.stream,
+                reading,
+                item.path,
+                top=top,
+                form=form,
+                deadline=context.deadline,
+                manifest=manifest,
+                judge=_judge(item, top, context),
+            )
+            verdict = reading.confirm(digests)
+        outcome.notes += [f"{item.key}: {note}" for note in verdict.notes]
+        relpath = f"{item.key}/{context.stamp}/{tarball_filename(item.name, revision, form.extension)}"
+        known = {**told["record"], **({"incomplete": verdict.failures} if verdict.failures else {})}
+        record = _record(item, known, manifest, dna, relpath)
+        _report_incomplete(item, _incomplete(record), outcome)
+        tarball = _store(item, context, temporary, relpath, dna, record, outcome)
+    except (AltbackupError, OSError) as error:
+        raise _with_space(error, tree) from error
+    finally:
+        remove_if_there(temporary)
+    outcome.tarball = describe(tree, tarball, time.monotonic() - start)
+    outcome.tarball["record"] = {**record, "relpath": tarball.relpath}
+    _move_last(context, item, tarball.stamp, outcome)
+
+
+def _judge(item: Item, top: str, context: Context) -> Judge:
+    """Return who sees to it that nothing is stored which no restore would unpack."""
+    return Judge(f"item {item.kind} {item.name!r}", top, context.deadline)
+
+
+def _entries(parts: Sequence[Part], top: str) -> Iterator[tuple[bytes, int]]:
+    """Yield (path in the archive, mode) of what is to be archived; what vanished meanwhile tar tells."""
+    for part in parts:
+        for name in part.names:
+            with contextlib.suppress(FileNotFoundError):
+                yield os.fsencode(top) + name[1:], os.lstat(os.path.join(os.fsencode(part.root), name)).st_mode
+
+
+def _with_space(error: AltbackupError | OSError, tree: Tree) -> AltbackupError | OSError:
+    """Return the error; for a full disk, also one that a tool met, one that says how much is free."""
+    full = error.errno in FULL if isinstance(error, OSError) else os.strerror(errno.ENOSPC) in str(error)
+    if not full:
+        return error
+    where = "" if isinstance(error, AltbackupError) or error.filename else f"{tree.base}: "
+    free = shutil.disk_usage(tree.private).free
+    return AltbackupError(
+        f"{where}{explain(error)}: {readable(free)} are free below {tree.base}; nothing was kept of this attempt"
+    )
+
+
+def _record(item: Item, known: Mapping[str, Any], manifest: Manifest | None, dna: Dna, relpath: str) -> dict[str, Any]:
+    record = {
+        "kind": item.kind,
+        "name": item.name,
+        "path": item.path,
+        "relpath": relpath,
+        "dig": dna.dig,
+        "size": dna.size,
+        "alg": dna.alg,
+    }
+    record = {**known, **record}
+    if manifest is not None:
+        record.update(entries=manifest.entries, bytes=manifest.bytes, manifest=manifest.digest)
+    return record
+
+
+def _store(
+    item: Item,
+    context: Context,
+    temporary: str,
+    relpath: str,
+    dna: Dna,
+    record: Mapping[str, Any],
+    outcome: Outcome,
+) -> Tarball:
+    """Keep the archive: not at all if the day has it, as a link if an earlier day has it, else as a file of its own."""
+    tree = context.tree
+    today, earlier = _same_content(context, item, dna)
+    for old in today:
+        if _is_sound(tree, old, dna, outcome):
+            return old
+    _discard_unverified(tree, item, relpath, outcome)
+    try:
+        write_record(tree, item.key, context.stamp, record)
+        if not _link(tree, earlier, relpath, dna, outcome):
+            publish(tree, temporary, relpath, dna)
+    except BaseException:
+        path = record_path(tree, item.key, context.stamp)
+        remove_if_there(path)
+        prune_empty(os.path.dirname(path), tree.private)
+        raise
+    outcome.changed = True
+    return _found(tree, relpath)
+
+
+def _is_sound(tree: Tree, old: Tarball, dna: Dna, outcome: Outcome) -> bool:
+    """Return whether an older tarball, read again, is what its dna says; a failure is reported."""
+    try:
+        verify(tree.path(old.relpath), dna, from_disk=True)
+        return True
+    except (DigestMismatch, OSError) as error:
+        _report_old(old, error, outcome)
+        return False
+
+
+def _link(tree: Tree, earlier: Sequence[Tarball], relpath: str, dna: Dna, outcome: Outcome) -> bool:
+    """Store an unchanged item as a link to an older tarball, or of one whose blocks it shares; return whether that could be done.
+
+    Those that are damaged are reported. Where files have one name alone, what was just made is the copy that is stored.
+    """
+    for old in earlier:
+        try:
+            link(tree, old, relpath, dna, copying=False)
+            return True
+        except NoLinks:
+            return False
+        except (DigestMismatch, OSError) as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise
+            _report_old(old, error, outcome)
+    return False
+
+
+def _report_old(old: Tarball, error: DigestMismatch | OSError, outcome: Outcome) -> None:
+    how = "is damaged" if isinstance(error, DigestMismatch) else "cannot be used"
+    reason = f"an older copy {how}: {explain(error)}; the new one was stored by itself"
+    outcome.failures.append(failure(_STAGE, reason, relpath=old.relpath))
+
+
+def _same_content(context: Context, item: Item, dna: Dna) -> tuple[list[Tarball], list[Tarball]]:
+    """Return the item's verified tarballs of the same content: those of this day, and the newest of each earlier file, newest first.
+
+    One of the future does not count.
+    """
+    stamp, moment = context.stamp, Moment(context.stamp, context.clock)
+    found = [
+        tarball
+        for tarball in scan(context.tree, keys={item.key}).verified()
+        if tarball.dna and tarball.dna.same_content(dna) and parse_filename(tarball.filename, item.name)
+    ]
+    found = [tarball for tarball in found if not moment.is_ahead(tarball.stamp)]
+    found.sort(key=lambda tarball: tarball.stamp)
+    today = [tarball for tarball in found if day_of(tarball.stamp) == day_of(stamp)]
+    newest_of_each = {tarball.inode: tarball for tarball in found if day_of(tarball.stamp) < day_of(stamp)}
+    return today, sorted(newest_of_each.values(), key=lambda tarball: tarball.stamp, reverse=True)
+
+
+def _discard_unverified(tree: Tree, item: Item, relpath: str, outcome: Outcome) -> None:
+    """Make room under this stamp: what stands there without a verified sidecar was left by a killed run."""
+    stamp = "/".join(relpath.split("/")[2:6])
+    for tarball in scan(tree, day_of(stamp), {item.key}).tarballs:
+        if tarball.stamp == stamp and not tarball.verified and parse_filename(tarball.filename, item.name):
+            remove_if_there(tree.path(tarball.relpath))
+            remove_if_there(tree.path(tarball.relpath) + ".dna")
+            remove_if_there(tree.path(tarball.relpath) + PROOF)
+            outcome.notes.append(f"replaced {tarball.relpath}, which {tarball.problem}")
+
+
+def _complete_leftovers(tree: Tree, item: Item, outcome: Outcome) -> None:
+    """See to what killed runs left of an item: remove temporary files, and complete what is as it was recorded."""
+    found = scan(tree, keys={item.key})
+    for relpath in found.temporaries:
+        remove_if_there(tree.path(relpath))
+        prune_empty(os.path.dirname(tree.path(relpath)), tree.base)
+        outcome.notes.append(f"removed {relpath}, which a killed run left")
+    for tarball in found.tarballs:
+        if tarball.state == "missing" and not _complete(tree, tarball, outcome):
+            outcome.notes.append(f"{tarball.relpath} is not verified: it {tarball.problem}")
+
+
+def _complete(tree: Tree, tarball: Tarball, outcome: Outcome) -> bool:
+    """Write the sidecar of a tarball that a killed run had renamed and recorded, if its bytes are what was recorded."""
+    path, record = tree.path(tarball.relpath), read_record(tree, tarball.key, tarball.stamp)
+    if record.get("relpath") != tarball.relpath:
+        return False
+    try:
+        dna = Dna(str(record["dig"]), int(record["size"]), str(record["alg"]))
+        verify(path, dna, from_disk=True)
+    except (DigestMismatch, OSError, KeyError, ValueError, TypeError):
+        return False
+    write_sidecar(path, dna)
+    outcome.changed = True
+    outcome.notes.append(f"completed {tarball.relpath}, which a killed run had left without its dna")
+    return True
+
+
+def _move_last(context: Context, item: Item, stamp: str, outcome: Outcome) -> None:
+    try:
+        moment = Moment(context.stamp, context.clock)
+        outcome.changed = point_last(context.tree, item.key, stamp, moment) or outcome.changed
+    except (AltbackupError, OSError) as error:
+        outcome.failures.append(failure(_STAGE, _with_space(error, context.tree), key=item.key))
+
+
+def _found(tree: Tree, relpath: str) -> Tarball:
+    """Return the tarball just stored, as a look at the tree shows it. Raise AltbackupError if it is not verified."""
+    category, name, year, month, day, clock, _ = relpath.split("/")
+    for tarball in scan(tree, f"{year}/{month}/{day}", {f"{category}/{name}"}).verified():
+        if tarball.relpath == relpath:
+            return tarball
+    raise AltbackupError(f"{tree.path(relpath)} vanished while it was stored")

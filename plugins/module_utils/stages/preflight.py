@@ -1,0 +1,324 @@
+"""Preflight: what a node must have before anything is touched, and what it discovers. All that stays written are locks and owners."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..archive.write import Form, compressor
+from ..kinds.items import Item, parse_item
+from ..synchronize.send import Peer, reach
+from ..system import mounts
+from ..system.digest import in_parallel
+from ..system.errors import AltbackupError
+from ..system.processes import Deadline, find_tool
+from ..system.seeing import is_folder
+from ..system.units import readable, told_apart
+from ..system.view import open_thing
+from ..tree.abilities import describe_base
+from ..tree.failures import failure
+from ..tree.layout import MARKER, Scan, open_tree, scan
+from ..tree.leftovers import remove_leftovers
+from ..tree.locks import Run, held
+from ..tree.owner import Owner, Taken, identify, require_no_source
+from ..tree.publish import require_writable
+from ..tree.scan_failures import unreadable
+from .discovery import discover_items
+
+_STAGE = "preflight"
+_CLOCK_TOLERANCE = 60.0  # seconds
+
+
+def inspect(
+    bases: Sequence[str],
+    *,
+    discover: Mapping[str, str] | None = None,
+    ext: str = "",
+    tools: Sequence[str] = (),
+    now: float | None = None,
+    writable: bool = True,
+    space: bool = True,
+    items: Sequence[Mapping[str, Any]] = (),
+    trees: Sequence[Mapping[str, Any]] = (),
+    peers: Sequence[Peer] = (),
+    fetch: bool = False,
+    locks: Sequence[str] = (),
+    owners: Sequence[Mapping[str, Any]] = (),
+    claim: bool = False,
+    run: Run | None = None,
+    deadline: Deadline | None = None,
+) -> dict[str, Any]:
+    """Given a node's bases and what it will do, return what is wrong and what it discovers.
+
+    Keys are `failures`, `items` (discovered), `discovered` (whether these are all), `notes`, `lacking` (those of the notes that tell what
+    file systems of bases have not, which are tried with `claim`), `free` ({base: bytes}),
+    `unreachable_peers`, `unusable` (bases, and those of `trees`), `identities` (of bases, as owner.identify has them) and
+    `usable`: whether any base is there, and the peers from which it fetches. `owners` ({base, role, name}) say whose the bases
+    are to be; with `claim` those that are nobody's are theirs from now on. `peers` are tried over ssh, all at once, in the
+    direction of their transfers. Where all bases and trees can be used, the trees in `locks` are taken for the run; one that is
+    another run's makes the node unusable. Then with `space` it is estimated for `items`, and those discovered, dumped to the
+    first base, and for `trees` ({base, keys}) that receive tarballs. `now` is the controller's clock (seconds since 1970); more
+    than a minute's difference is a failure.
+
+    Nothing more looks at a path that does not answer. In a base of which trees are given, another tree need not answer.
+    """
+    result: dict[str, Any] = {
+        "changed": False,
+        "items": [],
+        "discovered": True,
+        "notes": [],
+        "free": {},
+        "usable": True,
+        "unusable": [],
+        "unreachable_peers": [],
+        "identities": [],
+        "lacking": [],
+        "failures": [],
+    }
+    bases = [os.path.normpath(base) for base in bases]
+    limit = deadline or Deadline()
+    parsed = _parsed(items) if space else []
+    seconds = mounts.patience(limit)
+    inner = list(dict.fromkeys(base for base in (str(tree["base"]) for tree in trees) if base not in bases))
+    silent = _silent(bases, inner, [item.path for item in parsed], seconds)
+    whose = {os.path.normpath(str(entry["base"])): Owner(str(entry["role"]), str(entry["name"])) for entry in owners}
+    reasons = _look_at_bases(bases, inner, silent, seconds, writable, whose, claim and writable, result)
+    result["usable"] = not bases or any(base not in result["unusable"] for base in bases)
+    reasons += missing_tools(tools, ext)
+    if now is not None and abs(time.time() - now) > _CLOCK_TOLERANCE:
+        reasons.append(
+            f"this node's clock is {time.time() - now:+.0f} s off the controller's: set it, for instance by NTP"
+        )
+    stored = next((base for base in bases[:1] if base not in silent), "")
+    for kind, folder in (discover or {}).items():
+        found = discover_items(kind, folder, stored, limit)
+        result["items"] += found.items
+        result["notes"] += found.notes
+        result["failures"] += found.failures
+        result["discovered"] = result["discovered"] and not found.failures
+    for peer, problem in zip(peers, in_parallel(lambda peer: _try(peer, limit, fetch), peers, max(1, len(peers)))):
+        if problem is None:
+            continue
+        result["failures"].append({**failure(_STAGE, problem), "delegate": "" if fetch else peer.node})
+        if fetch:
+            result["usable"] = False
+        else:
+            result["unreachable_peers"].append(peer.node)
+    for base in locks if result["usable"] and not result["unusable"] else ():
+        try:
+            result["notes"] += take(base, run)
+        except (AltbackupError, OSError) as error:
+            reasons.append(error)
+            result["usable"] = False
+    if result["usable"] and not result["unusable"] and space:
+        explicit = {item.path for item in parsed}
+        more = [item for item in _parsed(result["items"]) if item.path not in explicit]
+        silent.update(mounts.silent_within({item.path: item.path for item in more}, mounts.patience(limit)))
+        answers = [item for item in [*more, *parsed] if item.path not in silent]  # the dump tells of the others
+        estimates, unseen = _estimate(bases[0], answers, trees)
+        reasons += missing_space(estimates)
+        result["failures"] += unseen
+    result["failures"] = [*map(_failure, reasons), *result["failures"]]
+    return result
+
+
+def _failure(reason: str | BaseException) -> dict[str, Any]:
+    """Return a failure; one that is of this node alone, whoever asks it, bears its name."""
+    return {**failure(_STAGE, reason), **({"node": reason.owner.name} if isinstance(reason, Taken) else {})}
+
+
+def _silent(bases: Sequence[str], inner: Sequence[str], paths: Sequence[str], seconds: float) -> dict[str, str]:
+    """Given bases, trees in them and other paths, return {each that does not answer within so many seconds: what of it does not}.
+
+    What is mounted below a base of which trees are given is theirs, but for its private state.
+    """
+    private = {os.path.join(base, MARKER): base for base in {os.path.dirname(tree) for tree in inner} & set(bases)}
+    places = [*bases, *private, *inner, *paths]
+    found = mounts.silent_within(
+        {place: place for place in places}, seconds, lambda place, inside: place not in private.values()
+    )
+    return {**{private[place]: path for place, path in found.items() if place in private}, **found}
+
+
+def _look_at_bases(
+    bases: Sequence[str],
+    inner: Sequence[str],
+    silent: Mapping[str, str],
+    seconds: float,
+    writable: bool,
+    owners: Mapping[str, Owner],
+    claim: bool,
+    result: dict[str, Any],
+) -> list[str | BaseException]:
+    """Note the room of bases, and which of them, and of the trees in them, cannot be used; return why."""
+    reasons: list[str | BaseException] = []
+    for base in bases:
+        try:
+            if base in silent:
+                raise AltbackupError(mounts.complaint(silent[base], seconds))
+            tree = require_writable(base) if writable else open_tree(base)
+            if base in owners:
+                result["identities"].append(identify(tree, owners[base], claim=claim))
+            result["free"][base] = shutil.disk_usage(tree.private).free
+            if writable and (told := describe_base(tree, trying=claim)):
+                result["lacking"].append(told)
+                result["notes"].append(told)
+        except (AltbackupError, OSError) as error:
+            reasons.append(error)
+            result["unusable"].append(base)
+    for base in inner:
+        above = os.path.dirname(base)
+        if above in result["unusable"]:
+            continue
+        try:
+            if base in silent:
+                raise AltbackupError(mounts.complaint(silent[base], seconds))
+            if above in bases and is_folder(os.path.join(base, MARKER)):
+                raise AltbackupError(_marked_inside(base))
+            if above in owners:
+                require_no_source(open_tree(base), owners[above])
+        except (AltbackupError, OSError) as error:
+            reasons.append(error)
+            result["unusable"].append(base)
+    return reasons
+
+
+def _marked_inside(base: str) -> str:
+    """Given a source's tree on a target that is marked itself, return what is wrong: its state would not be where it is sent to."""
+    marker = os.path.join(base, MARKER)
+    return (
+        f"{marker} marks the tree of a source on a target, as if it were that source's own: was it copied with its tarballs? "
+        f"Only {os.path.dirname(base)} is to be marked here: remove {marker}, not the tarballs beside it"
+    )
+
+
+def take(base: str, run: Run | None) -> list[str]:
+    """Given a base, take it for a run and remove what killed runs left there; return notes. Raise AltbackupError or OSError."""
+    tree = require_writable(base)
+    with held(tree, run, clean=lambda: remove_leftovers(tree)) as hold:
+        return hold.notes
+
+
+def missing_tools(tools: Sequence[str], ext: str) -> list[str | BaseException]:
+    """Given programs and an archive format (or none), return an error for each program that is not installed."""
+    errors: list[str | BaseException] = []
+    for tool in tools:
+        try:
+            find_tool(tool)
+        except AltbackupError as error:
+            errors.append(error)
+    if ext:
+        try:
+            compressor(Form(ext))
+        except AltbackupError as error:
+            errors.append(error)
+    return errors
+
+
+def _try(peer: Peer, deadline: Deadline, fetch: bool) -> AltbackupError | OSError | None:
+    try:
+        reach(peer, deadline, fetch=fetch)
+    except (AltbackupError, OSError) as error:
+        return error
+    return None
+
+
+def _parsed(values: Sequence[Mapping[str, Any]]) -> list[Item]:
+    """Given items as written, return those that can be read: the dump tells of the others."""
+    items = []
+    for value in values:
+        with contextlib.suppress(AltbackupError):
+            items.append(parse_item(value))
+    return items
+
+
+def _estimate(
+    base: str, items: Sequence[Item], trees: Sequence[Mapping[str, Any]]
+) -> tuple[list[tuple[str, int, int]], list[dict[str, Any]]]:
+    """Return an estimate (base, bytes of tarballs, bytes of scratch copies) for items and each tree, and failures of what it does not know."""
+    estimates: list[tuple[str, int, int]] = []
+    failures: list[dict[str, Any]] = []
+    places = [(base, None)] if items else []
+    for where, keys in [*places, *((str(tree["base"]), tree["keys"]) for tree in trees)]:
+        try:
+            found = scan(open_tree(where), keys=keys, go_on=True)
+        except (AltbackupError, OSError) as error:
+            failures.append(failure(_STAGE, error))
+            continue
+        failures += unreadable(found, _STAGE)
+        sizes = newest_sizes(found)
+        needed = (sum(sizes.values()), 0) if keys is not None else estimate_source(where, items, sizes)
+        estimates.append((where, *needed))
+    return estimates, failures
+
+
+def estimate_source(base: str, items: Sequence[Item], previous: Mapping[str, int]) -> tuple[int, int]:
+    """Given a source's base, its items and {item: bytes of its previous tarball}, return (bytes of tonight's tarballs, bytes of scratch copies).
+
+    An item without a tarball yet is taken at its size on disk, and so is a scratch copy that is not there yet.
+    """
+    tree = open_tree(base)
+    tarballs = scratch = 0
+    for item in items:
+        size = previous.get(item.key)
+        if size is None:
+            size = size_on_disk(item.path)
+        tarballs += size
+        if item.kind == "svn" and not is_folder(tree.private_path("scratch", item.category, item.name)):
+            scratch += size_on_disk(item.path)
+        elif item.kind in ("git", "sqlite", "trac"):
+            scratch += size
+    return tarballs, scratch
+
+
+def newest_sizes(found: Scan) -> dict[str, int]:
+    """Given what a tree holds, return the size of the newest verified tarball of each item."""
+    return {tarball.key: tarball.size for tarball in sorted(found.verified(), key=lambda tarball: tarball.stamp)}
+
+
+def size_on_disk(path: str) -> int:
+    """Return the bytes that a file or a folder takes on disk, as far as it can be read; a link of somebody else's is not followed."""
+    try:
+        top = open_thing(path)
+    except (AltbackupError, OSError):
+        return 0  # the dump reports it
+    try:
+        status = os.fstat(top)
+        return _size_below(top) if stat.S_ISDIR(status.st_mode) else status.st_blocks * 512
+    finally:
+        os.close(top)
+
+
+def _size_below(top: int) -> int:
+    """Return the bytes that all files below an open folder take, as far as it can be read."""
+    total = 0
+    for parent, _, names in os.walk(f"/proc/self/fd/{top}/."):
+        for name in names:
+            with contextlib.suppress(OSError):  # the dump reports it
+                total += os.lstat(os.path.join(parent, name)).st_blocks * 512
+    return total
+
+
+def missing_space(estimates: Sequence[tuple[str, int, int]]) -> list[str]:
+    """Given (base, bytes of tarballs, bytes of scratch copies), return a sentence for each disk that has too little room for all on it."""
+    disks: dict[int, list[tuple[str, int, int]]] = {}
+    for base, tarballs, scratch in estimates:
+        tree = open_tree(base)
+        disks.setdefault(os.stat(tree.private).st_dev, []).append((base, tarballs, scratch))
+    sentences = []
+    for several in disks.values():
+        tarballs, scratch = sum(entry[1] for entry in several), sum(entry[2] for entry in several)
+        free = shutil.disk_usage(open_tree(several[0][0]).private).free
+        if tarballs + scratch > free:
+            bases = " and ".join(entry[0] for entry in several)
+            needed, left = told_apart(tarballs + scratch, free)
+            sentences.append(
+                f"{bases}: {needed} are needed ({readable(tarballs)} for tonight's tarballs, as much as the previous ones took, "
+                f"{readable(scratch)} for scratch copies), but only {left} are free"
+            )
+    return sentences

@@ -1,0 +1,113 @@
+"""What a source holds, and what of it a target is to have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..system.errors import InvalidInput
+from ..tree.layout import EXTENSIONS, Tarball, is_relpath, open_tree, scan, split_relpath
+from ..tree.publish import read_record
+from ..tree.scan_failures import ahead, unreadable
+from ..tree.sidecar import Dna
+from ..tree.stamps import Moment
+
+FUTURE = "future"
+"""The state of a listed tarball that nothing honest can have made"""
+_SHOWN = 160
+"""Most characters of a wrong value that a message shows"""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A verified tarball of the source, as the controller hands it to a target."""
+
+    relpath: str
+    dna: Dna
+    record: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """The item, `<category>/<name>`."""
+        return "/".join(self.relpath.split("/")[:2])
+
+    @property
+    def stamp(self) -> str:
+        """The stamp."""
+        return "/".join(self.relpath.split("/")[2:6])
+
+    @property
+    def part(self) -> str:
+        """The file's name while it travels."""
+        return f"{self.dna.alg}-{self.dna.dig}"
+
+
+def parse_wanted(values: Sequence[Mapping[str, Any]]) -> list[Wanted]:
+    """Given tarballs as results show them, return them checked. Raise InvalidInput."""
+    wanted = []
+    for value in values:
+        relpath = str(value.get("relpath", ""))
+        split_relpath(relpath)
+        wanted.append(Wanted(relpath, _dna(relpath, value), _record(relpath, value)))
+    return wanted
+
+
+def _dna(relpath: str, value: Mapping[str, Any]) -> Dna:
+    dig, alg = str(value.get("dig", "")), str(value.get("alg", ""))
+    if not (re.fullmatch(r"[0-9a-f]{1,128}", dig) and re.fullmatch(r"[a-z0-9]{1,16}", alg)):
+        raise InvalidInput(f"{relpath}: dna {dig[:_SHOWN]!r} {alg[:_SHOWN]!r} is not a digest")
+    size = str(value.get("size", 0))
+    if not re.fullmatch(r"[0-9]{1,18}", size):
+        raise InvalidInput(f"{relpath}: size {size[:_SHOWN]!r} is not a number of bytes")
+    return Dna(dig, int(size), alg)
+
+
+def _record(relpath: str, value: Mapping[str, Any]) -> Mapping[str, Any]:
+    record = value.get("record") or {}
+    if not isinstance(record, Mapping):
+        raise InvalidInput(f"{relpath}: its record is no mapping")
+    return record
+
+
+def listing(base: str, day: str = "", *, moment: Moment, records: bool = False) -> dict[str, Any]:
+    """Given a base and a day (empty for all), return `tarballs`, verified or not, with their state, newest last, and `notes`.
+
+    Those ahead of the moment are of state `future`, and failures. `listed` tells that this is what there is, but for folders that
+    cannot be read, which are `failures`, too.
+    """
+    tree = open_tree(base)
+    tarballs = []
+    notes = []
+    found = scan(tree, day, go_on=True)
+    for tarball in sorted(found.tarballs, key=lambda tarball: (tarball.stamp, tarball.relpath)):
+        entry = {
+            "category": tarball.category,
+            "name": tarball.name,
+            "stamp": tarball.stamp,
+            "relpath": tarball.relpath,
+            "path": tree.path(tarball.relpath),
+            "size": tarball.size,
+            "dig": tarball.dna.dig if tarball.dna else "",
+            "alg": tarball.dna.alg if tarball.dna else "",
+            "state": FUTURE if moment.is_ahead(tarball.stamp) else tarball.state,
+        }
+        if records:
+            entry["record"] = read_record(tree, tarball.key, tarball.stamp)
+        tarballs.append(entry)
+        if tarball.verified and not is_relpath(tarball.relpath):
+            notes.append(_misnamed(tarball))
+    failures = [*unreadable(found, "list"), *ahead(tree, moment)]
+    return {"changed": False, "listed": True, "tarballs": tarballs, "notes": notes, "failures": failures}
+
+
+def _misnamed(tarball: Tarball) -> str:
+    """Given a tarball with the name of none of its item, return what becomes of it and what to do."""
+    dotted = tarball.category.startswith(".") or tarball.name.startswith(".")
+    extension = next(extension for extension in EXTENSIONS if tarball.filename.endswith(extension))
+    rename = "" if dotted else f"rename it to {tarball.name}[-<revision>]{extension}, and its dna with it, or "
+    return (
+        f"{tarball.relpath} is not named as a tarball of {tarball.key}, so it is not counted, not copied to any target "
+        f"and not purged: {rename}move it out of the base"
+    )

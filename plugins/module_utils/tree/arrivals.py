@@ -1,0 +1,129 @@
+"""Arrivals: in which run each tarball came to a target, so that nobody fills a past that was there in time with what came later.
+
+`.altbackup/arrivals/<source>/<category>/<name>` has a line for each tarball, `["<stamp of the run>", "<stamp>/<filename>"]`; of several for
+one the last holds. The line is flushed before the tarball gets its name. Only the target's own modules write there, under the lock
+of the tree, and the stamp of the run is the controller's: nothing of it is what a source says.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterable
+
+from ..system.digest import open_plain
+from ..system.errors import AltbackupError, naming
+from .layout import Tarball, Tree
+from .publish import flush_folder, make_folders, prune_empty, remove_if_there, write_text
+from .stamps import is_late, is_stamp
+
+
+def note_arrival(tree: Tree, relpath: str, run: str) -> None:
+    """Given a target's tree, where a tarball is about to stand, and the stamp of the run in which it came, note it. Raise OSError."""
+    key, rest = _split(relpath)
+    path = _path(tree, key)
+    make_folders(os.path.dirname(path), tree.private)
+    is_new = not os.path.lexists(path)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        with naming(path):
+            end = _whole(descriptor)
+            line = _line(run, rest).encode("ascii")
+            known = [old for old in os.pread(descriptor, end, 0).splitlines(True) if old.endswith(_end_of(rest))]
+            try:
+                if known[-1:] != [line]:  # else a killed run had noted it
+                    _write(descriptor, line, end)
+                os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, end)
+                raise
+    finally:
+        os.close(descriptor)
+    if is_new:
+        flush_folder(os.path.dirname(path))
+
+
+def arrivals(tree: Tree, key: str) -> dict[str, str]:
+    """Given a tree and an item (category/name), return {relpath: stamp of the run in which it came}; nothing for a source's own tree.
+
+    Of a tarball of a time when none was noted, nothing is known. Raise AltbackupError if the file has what was never written to it.
+    """
+    path = _path(tree, key)
+    try:
+        with naming(path), open_plain(path) as stream:
+            text = stream.read().decode("ascii")
+    except FileNotFoundError:
+        return {}
+    except UnicodeDecodeError as error:
+        raise _damaged(path, 0) from error
+    found: dict[str, str] = {}
+    for number, line in enumerate(text.split("\n")[:-1], 1):  # what a killed run left unfinished has no end
+        try:
+            run, rest = json.loads(line)
+            good = is_stamp(run) and isinstance(rest, str)
+        except (ValueError, TypeError):
+            good = False
+        if not good:
+            raise _damaged(path, number)
+        found[f"{key}/{rest}"] = run
+    return found
+
+
+def late_ones(tarballs: Iterable[Tarball], came: dict[str, str]) -> set[str]:
+    """Given tarballs of an item and when each came, return the relpaths of those that came late. What is not known came in time."""
+    return {tarball.relpath for tarball in tarballs if is_late(tarball.stamp, came.get(tarball.relpath, tarball.stamp))}
+
+
+def forget_arrivals(tree: Tree, key: str, there: Collection[str]) -> None:
+    """Given a tree, an item and the relpaths that are still there, forget all others. Raise AltbackupError or OSError."""
+    came = arrivals(tree, key)
+    staying = {relpath: run for relpath, run in came.items() if relpath in there}
+    path = _path(tree, key)
+    if staying == came:
+        return
+    if staying:
+        write_text(path, "".join(_line(run, _split(relpath)[1]) for relpath, run in staying.items()))
+    else:
+        remove_if_there(path)
+        prune_empty(os.path.dirname(path), tree.private)
+
+
+def _path(tree: Tree, key: str) -> str:
+    return tree.private_path("arrivals", *key.split("/"))
+
+
+def _split(relpath: str) -> tuple[str, str]:
+    category, name, rest = relpath.split("/", 2)
+    return f"{category}/{name}", rest
+
+
+def _line(run: str, rest: str) -> str:
+    return f"{json.dumps([run, rest])}\n"
+
+
+def _end_of(rest: str) -> bytes:
+    """Return how the lines of a tarball end."""
+    return f" {json.dumps(rest)}]\n".encode("ascii")
+
+
+def _whole(descriptor: int) -> int:
+    """Cut off a line that a killed run left unfinished; return where the next one begins."""
+    size = os.fstat(descriptor).st_size
+    tail = 1 << 16  # longer than any line
+    start = max(0, size - tail)
+    end = start + os.pread(descriptor, tail, start).rfind(b"\n") + 1
+    os.ftruncate(descriptor, end)
+    return end
+
+
+def _write(descriptor: int, data: bytes, offset: int) -> None:
+    while data:
+        written = os.pwrite(descriptor, data, offset)
+        data, offset = data[written:], offset + written
+
+
+def _damaged(path: str, number: int) -> AltbackupError:
+    return AltbackupError(
+        f"{path}, which tells when tarballs came, is damaged{f' in line {number}' if number else ''}: nothing of this item is removed. Without "
+        "that file all that is there counts as come in time: look at what is there, then move it away"
+    )

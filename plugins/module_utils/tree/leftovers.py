@@ -1,0 +1,95 @@
+"""What killed runs leave in private folders. Whoever holds the lock of a tree knows that nobody works on it any more."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+
+from ..system.errors import BaseUnusable
+from .layout import TEMPORARY, Tree
+from .publish import remove_folder
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_KINDS = ("tmp", "records", "arrivals", "state")
+
+
+def remove_leftovers(tree: Tree) -> list[str]:
+    """Given a tree whose lock is held, remove temporary files, links to what was being sent, and what was being purged.
+
+    Return a note on each. What cannot be removed stays for those who need its place to report.
+    """
+    notes = []
+    for kind in _KINDS:
+        with opened_private(tree, tree.private_path(kind)) as top:
+            for folder, folders, names, descriptor in os.fwalk(".", dir_fd=top) if top is not None else ():
+                where = os.path.normpath(os.path.join(tree.private_path(kind), folder))
+                for name in [name for name in folders if name.startswith(TEMPORARY)]:
+                    folders.remove(name)
+                    remove_folder(f"/proc/self/fd/{descriptor}/{name}")
+                    notes.append(f"removed {name}, which a killed run left in {where}")
+                for name in sorted(names):
+                    if name.startswith(TEMPORARY):
+                        with contextlib.suppress(FileNotFoundError):
+                            os.unlink(name, dir_fd=descriptor)
+                        notes.append(f"removed {name}, which a killed run left in {where}")
+    if not tree.source:
+        notes += remove_outgoing(tree)
+    drilled = drill_folder(tree)
+    with opened_private(tree, os.path.dirname(drilled)) as top:
+        path = f"/proc/self/fd/{top}/{os.path.basename(drilled)}"
+        if top is not None and os.path.lexists(path):
+            remove_folder(path)
+            notes.append(f"removed {drilled}, which a killed drill left")
+    trash = tree.private_path("trash")
+    with opened_private(tree, trash) as top:
+        for name in sorted(os.listdir(top)) if top is not None else ():
+            path = f"/proc/self/fd/{top}/{name}"
+            shutil.rmtree(path, ignore_errors=True)
+            if not os.path.lexists(path):
+                notes.append(f"removed {trash}/{name}, which an earlier purge had left")
+    return notes
+
+
+@contextlib.contextmanager
+def opened_private(tree: Tree, path: str) -> Iterator[int | None]:
+    """Yield a folder of the private one as an open file, None without one. Raise BaseUnusable where a link, or no folder, is in the way."""
+    descriptor = os.open(tree.private, _FOLDER)
+    try:
+        for name in os.path.relpath(path, tree.private).split("/"):
+            try:
+                below = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=descriptor)
+            except FileNotFoundError:
+                yield None
+                return
+            except NotADirectoryError:
+                raise BaseUnusable(
+                    f"{path} is, or lies behind, a link or no folder: nothing in it was touched; look at it, and remove it"
+                ) from None
+            os.close(descriptor)
+            descriptor = below
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def drill_folder(tree: Tree) -> str:
+    """Return where tarballs of a tree are unpacked to prove that they restore."""
+    return tree.private_path("scratch", "drill")
+
+
+def remove_outgoing(tree: Tree) -> list[str]:
+    """Remove the links by which tarballs were sent: they would keep purged ones on disk. Return a note on each.
+
+    The folders stay, since keys of targets that fetch may be bound to them.
+    """
+    top = os.path.join(tree.private, "outgoing")
+    notes = []
+    with opened_private(tree, top) as outgoing:
+        for folder, _, names, descriptor in os.fwalk(".", dir_fd=outgoing) if outgoing is not None else ():
+            for name in sorted(names) if os.path.dirname(folder) == "." else ():
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=descriptor)
+                notes.append(f"removed {os.path.basename(folder)}/{name}, which an earlier run left in {top}")
+    return notes

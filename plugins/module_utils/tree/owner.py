@@ -1,0 +1,206 @@
+"""Whose a base is: a random id and the owner's name, written into the marker by the first run that writes.
+
+Two names that lead to one machine, or to one shared file system, would otherwise take one base for two.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import secrets
+import shlex
+import stat
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from ..system.errors import FULL, BaseUnusable, Locked
+from ..system.visible import one_line
+from .layout import Tree
+from .publish import make_folders
+
+ROLES = ("source", "target")
+_LONGEST = 4096
+_LONGEST_NAME = 255
+_WAIT = 10.0  # seconds
+_PAUSE = 0.05  # seconds
+_BOOT = "/proc/sys/kernel/random/boot_id"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A node of an inventory in one of its roles."""
+
+    role: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.role} {one_line(self.name)}"
+
+
+class Taken(BaseUnusable):
+    """A base that another owner has; `owner` is who takes it for his own."""
+
+    def __init__(self, text: str, owner: Owner) -> None:
+        super().__init__(text)
+        self.owner = owner
+
+
+def owner_path(tree: Tree) -> str:
+    """Return where it is written whose a tree is: in its marker; of one below a marker, in a folder of that."""
+    return os.path.join(tree.private, "owners", tree.source) if tree.source else os.path.join(tree.private, "owner")
+
+
+def identify(tree: Tree, owner: Owner, *, claim: bool) -> dict[str, Any]:
+    """Given a tree and who takes it for his own, return what tells this base from all others.
+
+    Keys are `base`, `role`, `name`, `id` (empty where no run has written one), `boot` of this node, `device` and `inode`: empty and
+    zeros for a folder below a marker that is not there yet.
+    With `claim` a base that is nobody's is the owner's from now on, unless its disk is full.
+    Raise BaseUnusable if it is another one's, or OSError.
+    """
+    if tree.source:  # below the marker of a target lie its copies
+        above = _known(os.path.join(tree.private, "owner"))
+        if above is not None and above[1].role == "target":
+            raise Taken(_among_copies(tree.base, owner, above[1], os.path.join(tree.private, "owner")), owner)
+    path = owner_path(tree)
+    known = (_claimed(tree, path, owner) if claim else None) or _known(path)
+    if known is not None and known[1] != owner:
+        raise Taken(_shared(tree.base, owner, known[1], path), owner)
+    found = {"base": tree.base, "role": owner.role, "name": owner.name, "id": known[0] if known else ""}
+    try:
+        status = os.stat(tree.base)
+    except FileNotFoundError:  # below the marker it is made when something is put into it
+        return {**found, "boot": "", "device": 0, "inode": 0}
+    return {**found, "boot": _boot_id(), "device": status.st_dev, "inode": status.st_ino}
+
+
+def require_no_source(tree: Tree, target: Owner) -> None:
+    """Given a source's tree on a target, raise BaseUnusable if a source has it for its own base."""
+    path = owner_path(tree)
+    known = _known(path) if tree.source else None
+    if known is not None and known[1] != target:
+        raise BaseUnusable(_among_copies(tree.base, known[1], target, path))
+
+
+def require_owner(tree: Tree, owner: Owner) -> None:
+    """Given a tree and who has it for his own, raise BaseUnusable if it is known to be another one's, or OSError."""
+    path = owner_path(tree)
+    known = _known(path)
+    if known is not None and known[1] != owner:
+        raise Taken(_shared(tree.base, owner, known[1], path), owner)
+
+
+def source_of(tree: Tree) -> str:
+    """Given a source's own tree, return the source's name as its first run wrote it; empty where none did, or preflight says what is wrong."""
+    try:
+        known = _known(owner_path(tree))
+    except (BaseUnusable, OSError):
+        return ""
+    return known[1].name if known is not None and known[1].role == "source" else ""
+
+
+def _shared(base: str, owner: Owner, known: Owner, path: str) -> str:
+    both = (
+        "two copies would be one" if (known.role, owner.role) == ("target", "target") else "each would take the other's"
+    )
+    return (
+        f"{base} is the base of {known}, as {path} says, but {owner} has it for its own, too: {both}. Do both names lead to one machine "
+        f"(ansible_host), or to one shared file system? Give each a base of its own. If {known} is now called {owner.name}, or this disk is "
+        f"a copy of another one, do this on that machine, once: rm {shlex.quote(path)}   The next run writes it anew"
+    )
+
+
+def _among_copies(base: str, source: Owner, target: Owner, path: str) -> str:
+    return (
+        f"{base} is the base of {source}, but lies among the copies of {target}, in its marked base (see {path}): the copy would be no "
+        f"second one. Give {source} a base of its own, with its own marker"
+    )
+
+
+def _claimed(tree: Tree, path: str, owner: Owner) -> tuple[str, Owner] | None:
+    """Return whose a base is, once it is somebody's; None where there is no room to write it."""
+    try:
+        make_folders(os.path.dirname(path), tree.private)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+        try:
+            _lock(descriptor, path)
+            known = _read(descriptor, path)
+            if known is not None:
+                return known
+            return _written(descriptor, owner)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno in FULL:
+            return None
+        raise
+
+
+def _written(descriptor: int, owner: Owner) -> tuple[str, Owner]:
+    random = secrets.token_hex(16)
+    text = json.dumps({"id": random, "role": owner.role, "name": owner.name}, sort_keys=True) + "\n"
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text.encode(), 0)
+        os.fsync(descriptor)
+    except OSError:
+        with contextlib.suppress(OSError):  # what is torn is written anew
+            os.ftruncate(descriptor, 0)
+        raise
+    return random, owner
+
+
+def _lock(descriptor: int, path: str) -> None:
+    end = time.monotonic() + _WAIT
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                raise Locked(f"{path} has been in use by another process for {_WAIT:g} s: run again") from None
+        time.sleep(_PAUSE)
+
+
+def _known(path: str) -> tuple[str, Owner] | None:
+    """Return (id, owner) as a file has it, None without one. Raise BaseUnusable or OSError."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        return _read(descriptor, path)
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int, path: str) -> tuple[str, Owner] | None:
+    """Return (id, owner) as an open file has it, None if it is empty or torn. Raise BaseUnusable for anything else."""
+    text = b""
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        text = os.pread(descriptor, _LONGEST + 1, 0)
+        if not text.strip(b"\0"):
+            return None
+    try:
+        values: Any = json.loads(text) if len(text) <= _LONGEST else None
+        random, known = values["id"], Owner(values["role"], values["name"])
+        named = isinstance(known.name, str) and 0 < len(known.name) <= _LONGEST_NAME
+        if known.role in ROLES and named and re.fullmatch("[0-9a-f]{32}", random):
+            return random, known
+    except (ValueError, TypeError, KeyError, RecursionError):
+        pass
+    raise BaseUnusable(
+        f"{path} does not say whose base it is in: look at it, and remove it; the next run writes it anew"
+    )
+
+
+def _boot_id() -> str:
+    try:
+        with open(_BOOT, encoding="ascii") as stream:
+            return stream.read(64).strip()
+    except (OSError, ValueError):
+        return ""

@@ -1,0 +1,94 @@
+"""The proof beside a tarball, `<tarball>.proof`: when, and by what, it was proved to restore. One line of JSON."""
+
+from __future__ import annotations
+
+import calendar
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ..system.digest import open_plain
+from .failures import failure
+from .layout import PROOF, Tarball, Tree, open_tree, scan
+from .publish import write_text
+from .stamps import Moment
+
+_MOMENT = "%Y-%m-%dT%H:%M:%SZ"
+_MAX_BYTES = 1 << 16
+
+
+def moment_at(epoch: float) -> str:
+    """Given seconds since 1970, return the moment as proofs have it, in UTC."""
+    return time.strftime(_MOMENT, time.gmtime(epoch))
+
+
+def write_proof(tree: Tree, tarball: Tarball, proof: Mapping[str, Any]) -> None:
+    """Keep a proof beside its tarball. Raise OSError."""
+    write_text(tree.path(tarball.relpath) + PROOF, json.dumps(proof, sort_keys=True) + "\n")
+
+
+def proved_at(tree: Tree, tarball: Tarball) -> float:
+    """Given a tarball, return when it was proved to restore, in seconds since 1970; 0 for one that never was.
+
+    A proof of other bytes proves nothing, nor does one that cannot be read.
+    """
+    try:
+        with open_plain(tree.path(tarball.relpath) + PROOF) as stream:
+            proof = json.loads(stream.read(_MAX_BYTES).decode("utf-8"))
+        content = (proof["dig"], int(proof["size"]), proof["alg"])
+        moment = float(calendar.timegm(time.strptime(proof["when"], _MOMENT)))
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
+    dna = tarball.dna
+    return moment if dna is not None and content == (dna.dig, dna.size, dna.alg) else 0.0
+
+
+def last_proved(tree: Tree, tarballs: Iterable[Tarball]) -> dict[str, float]:
+    """Given tarballs, return {category/name: when one of that item's was last proved}, 0 for never."""
+    found: dict[str, float] = {}
+    for tarball in tarballs:
+        found[tarball.key] = max(found.get(tarball.key, 0.0), proved_at(tree, tarball))
+    return found
+
+
+def unproved(
+    base: str,
+    items: Sequence[str] | None,
+    age: float,
+    source: str,
+    node: str,
+    moment: Moment,
+    now: float | None = None,
+) -> list[dict[str, Any]]:
+    """Given a base and its items (category/name, all if None), return a failure for each whose last proof is older than `age` seconds.
+
+    Items without any verified tarball that counts are left to those who count. Age 0 asks for no proof.
+    """
+    if not age:
+        return []
+    tree = open_tree(base)
+    found = scan(tree, keys=None if items is None else set(items), go_on=True).verified()
+    counting = [tarball for tarball in found if moment.counts(tarball.stamp)]
+    limit = (time.time() if now is None else now) - age
+    title = source or os.path.basename(tree.base)
+    return [
+        failure("check", _overdue(key, proved, age, title, node), key=key)
+        for key, proved in sorted(last_proved(tree, counting).items())
+        if proved < limit
+    ]
+
+
+def _overdue(key: str, moment: float, age: float, title: str, node: str) -> str:
+    where = f"{key} of {title}{f' on {node}' if node else ''}"
+    last = f"was last proved to restore at {moment_at(moment)}" if moment else "was never proved to restore"
+    command = f"ansible-playbook -i INVENTORY altbackup.core.drill{f' --limit {node}' if node else ''}"
+    return f"{where} {last}; a proof not older than {_readable(age)} is asked for: {command}"
+
+
+def _readable(seconds: float) -> str:
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds % size == 0:
+            return f"{seconds / size:g}{unit}"
+    return f"{seconds:g}s"
