@@ -37,7 +37,7 @@ def main() -> int:
     parser.add_argument("--page", type=Path, default=PAGE, help="the page, by default docs/variables.md")
     options = parser.parse_args()
     sys.path.insert(0, str(ROOT))
-    from plugins.plugin_utils.settings import load_specs
+    from plugins.plugin_utils.planning.settings import load_specs
 
     text = render(load_specs())
     if options.check:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ..plugin_utils.module_call import ActionModule
+from ..plugin_utils.calls.action import ActionModule
 
 __all__ = ["ActionModule"]

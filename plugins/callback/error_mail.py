@@ -118,14 +118,15 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.callback import CallbackBase
 
 from ..filter import drilling, outcomes, plan, restoring  # noqa: F401  loaded once, not in each process that Ansible forks
-from ..plugin_utils import ansible_events, mail_delivery, mail_memory, run_log
-from ..plugin_utils.command_line import command_line, rerun_command
-from ..plugin_utils.failure_report import RUN, Failure, Place, Report
-from ..plugin_utils.mail_settings import MAIL_OPTIONS, Settings, addresses, judge, user_name
-from ..plugin_utils.masking import secrets_in, secrets_of, worth_searching
-from ..plugin_utils.plain_text import one_line
-from ..plugin_utils.private_files import write_private
-from ..plugin_utils.run_events import Collector
+from ..plugin_utils.mail import delivery, memory
+from ..plugin_utils.mail.settings import MAIL_OPTIONS, Settings, addresses, judge, user_name
+from ..plugin_utils.report import ansible_events, run_log
+from ..plugin_utils.report.collector import Collector
+from ..plugin_utils.report.command_line import command_line, rerun_command
+from ..plugin_utils.report.masking import secrets_in, secrets_of, worth_searching
+from ..plugin_utils.report.model import RUN, Failure, Place, Report
+from ..plugin_utils.report.plain_text import one_line
+from ..plugin_utils.report.private_files import write_private
 
 
 def guarded(method: Callable[..., None]) -> Callable[..., None]:
@@ -189,9 +190,9 @@ class CallbackModule(CallbackBase):
         atexit.register(self._end)
         for problem in self.settings.problems:
             self._say(problem)
-        waiting = mail_delivery.waiting(self.settings.spool)
+        waiting = delivery.waiting(self.settings.spool)
         if waiting:
-            self._flush = mail_delivery.start(waiting, self.settings)
+            self._flush = delivery.start(waiting, self.settings)
 
     @guarded
     def v2_playbook_on_play_start(self, play: Any) -> None:
@@ -296,12 +297,12 @@ class CallbackModule(CallbackBase):
             self._finish_flush()
             if recap is None and (self.get_option("receipt") or not self._collector.failed):
                 return
-            told = mail_delivery.tell(report := self._report(recap), self.settings)
+            told = delivery.tell(report := self._report(recap), self.settings)
         except Exception as error:  # noqa: BLE001 # a poor mail is better than none
             self.troubled(f"{type(error).__name__}: {error}")
             message = f"the report of the run could not be made: {self._troubles[-1]}"
             report = Report(self._label(), (Failure(socket.gethostname(), message, RUN),), node=socket.gethostname())
-            told = mail_delivery.tell(report, self.settings)
+            told = delivery.tell(report, self.settings)
         for sentence in told.said:
             self._say(sentence)
         receipt = self.get_option("receipt")
@@ -314,23 +315,21 @@ class CallbackModule(CallbackBase):
         """Return all that is to be told of the run."""
         node = socket.gethostname()
         fields = self._collector.finish(recap or {}, ended=recap is not None)
-        failures = [*fields.pop("failures"), *mail_delivery.overdue_failure(self.settings, node, time.time())]
+        failures = [*fields.pop("failures"), *delivery.overdue_failure(self.settings, node, time.time())]
         troubles = tuple(f"Something in this mail may be missing: {trouble}" for trouble in self._troubles)
         argv = self._argv()
         failing = [failure.host for failure in failures if failure.kind != RUN]
         some = sorted(set(failing)) if recap and set(recap) - set(failing) and not self._is_ad_hoc() else []
         key = self._key()
         hostvars = (
-            self._variables().get("hostvars", {})
-            if failures or mail_memory.hosts_down(self.settings.spool, key)
-            else {}
+            self._variables().get("hostvars", {}) if failures or memory.hosts_down(self.settings.spool, key) else {}
         )
         nodes = dict.fromkeys(
             [
                 *failing,
                 *(failure.delegate for failure in failures if failure.delegate),
                 *fields["unfinished"],
-                *mail_memory.hosts_down(self.settings.spool, key),
+                *memory.hosts_down(self.settings.spool, key),
             ]
         )
         return Report(
@@ -357,7 +356,7 @@ class CallbackModule(CallbackBase):
         """Wait for what earlier runs could not send, no longer than its time."""
         if self._flush:
             left = self.settings.timeout - (datetime.now().astimezone() - self._started).total_seconds()
-            mail_delivery.finish(self._flush, (), max(left, 0))
+            delivery.finish(self._flush, (), max(left, 0))
 
     def _read(self, result: Any) -> tuple[str, Place, Any]:
         """Given the result of an event, return host, task and values. (ansible-core 2.17 and 2.18 have no public names.)"""
@@ -424,7 +423,7 @@ class CallbackModule(CallbackBase):
         if self._is_ad_hoc():
             return ""
         options = {name: context.CLIARGS.get(name) for name in ("subset", "tags", "skip_tags", "check")}
-        return mail_memory.job_key(self._playbooks, map(str, context.CLIARGS.get("inventory") or ()), **options)
+        return memory.job_key(self._playbooks, map(str, context.CLIARGS.get("inventory") or ()), **options)
 
     def _say(self, sentence: str) -> None:
         self._display.warning(f"altbackup mail: {sentence}")

@@ -35,12 +35,12 @@ from typing import Any
 from ansible import constants, context
 from ansible.plugins.callback.default import CallbackModule as Default
 
-from ..plugin_utils.ansible_events import host_of, place_of, task_of, values_of
-from ..plugin_utils.failure_report import Place
-from ..plugin_utils.inventory_files import syntax_errors
-from ..plugin_utils.masking import redact, secrets_in, secrets_of, worth_searching
-from ..plugin_utils.quiet_view import Line, QuietView, closing, is_ours, is_own_file
-from ..plugin_utils.run_events import Collector
+from ..plugin_utils.planning.inventory_files import syntax_errors
+from ..plugin_utils.report.ansible_events import host_of, place_of, task_of, values_of
+from ..plugin_utils.report.collector import Collector
+from ..plugin_utils.report.masking import redact, secrets_in, secrets_of, worth_searching
+from ..plugin_utils.report.model import Place
+from ..plugin_utils.report.quiet_view import Line, QuietView, closing, is_ours, is_own_file
 
 _AD_HOC = "__adhoc_playbook__"
 

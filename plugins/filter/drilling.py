@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..plugin_utils import drilling
-from ..plugin_utils.filter_values import guarded, plain, untrusted
-from ..plugin_utils.reaching import reached_by
+from ..plugin_utils.planning import drill
+from ..plugin_utils.planning.filter_values import guarded, plain, untrusted
+from ..plugin_utils.planning.reaching import reached_by
 
 
 def drill_errands(
@@ -19,7 +19,7 @@ def drill_errands(
     """Given hostvars, the plan, a node and what choosing registered there, return what is to be drilled on its scratch host."""
     ends = (str(node), str(plan["nodes"][node]["drill_host"]))
     peers = {host: reached_by(hostvars, plan, host) for host in ends}
-    return untrusted(drilling.plan_errands(plain(chosen), peers))
+    return untrusted(drill.plan_errands(plain(chosen), peers))
 
 
 class FilterModule:
@@ -27,5 +27,5 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return them by name."""
-        functions = (drill_errands, drilling.drill_ready, drilling.record_drill)
+        functions = (drill_errands, drill.drill_ready, drill.record_drill)
         return {function.__name__: guarded(function) for function in functions}

@@ -11,9 +11,9 @@ from typing import Any
 from ansible import context
 
 from ..module_utils.system.visible import one_line
-from ..plugin_utils import outcomes
-from ..plugin_utils.filter_values import guarded, untrusted
-from ..plugin_utils.night_table import night_rows, without_covered
+from ..plugin_utils.planning.filter_values import guarded, untrusted
+from ..plugin_utils.report import outcomes
+from ..plugin_utils.report.night_table import night_rows, without_covered
 
 
 def states_of(hostvars: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,13 +12,13 @@ from jinja2.exceptions import TemplateError
 
 from ..module_utils.system.errors import InvalidInput
 from ..module_utils.system.ssh import seal
-from ..plugin_utils import plan as plans
-from ..plugin_utils.filter_values import explain, is_template, plain, untrusted
-from ..plugin_utils.reaching import REACHED_BY
-from ..plugin_utils.results import read_value
-from ..plugin_utils.run_identity import identify_run
-from ..plugin_utils.settings import PREFIX, Unreadable, is_ours, meant, validate
-from ..plugin_utils.yaml_text import uncut
+from ..plugin_utils.planning import plan as plans
+from ..plugin_utils.planning.filter_values import explain, is_template, plain, untrusted
+from ..plugin_utils.planning.reaching import REACHED_BY
+from ..plugin_utils.planning.run_identity import identify_run
+from ..plugin_utils.planning.settings import PREFIX, Unreadable, is_ours, meant, validate
+from ..plugin_utils.planning.yaml_text import uncut
+from ..plugin_utils.report.results import read_value
 
 CONNECTION = ("ansible_host", "ansible_port", "ansible_user", "ansible_connection")
 

@@ -10,16 +10,16 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ..plugin_utils import restoring
-from ..plugin_utils.filter_values import guarded, plain, untrusted
-from ..plugin_utils.reaching import reached_by, reached_with
+from ..plugin_utils.planning import restore
+from ..plugin_utils.planning.filter_values import guarded, plain, untrusted
+from ..plugin_utils.planning.reaching import reached_by, reached_with
 
 SPEEDS = "~/.altbackup/restore-speeds.json"
 
 
 def restore_plan(plan: Mapping[str, Any], hosts: Iterable[str]) -> dict[str, Any]:
     """Given the plan and all hosts, return what is to be restored and adopted, and what is wrong with it."""
-    return untrusted(restoring.plan_restores(plain(plan), [str(host) for host in hosts]))
+    return untrusted(restore.plan_restores(plain(plan), [str(host) for host in hosts]))
 
 
 def restore_choice(
@@ -29,7 +29,7 @@ def restore_choice(
     play_hosts: Sequence[str],
 ) -> dict[str, Any]:
     """Given hostvars, the plan, what is to be restored, and the hosts of the play, return what is taken from where."""
-    orders, absent = restoring.absent_hosts(plain(restores), [str(host) for host in play_hosts])
+    orders, absent = restore.absent_hosts(plain(restores), [str(host) for host in play_hosts])
     searched = [node for node in restores["searches"] if node in play_hosts]
     found = {str(node): plain(hostvars[node].get("__restore_found") or {}) for node in searched}
     involved = {str(host) for order in orders for host in (order["to_host"], *order["candidates"])}
@@ -39,7 +39,7 @@ def restore_choice(
         "when": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
         "by": f"{run.get('user', '')} on {run.get('controller', '')}",
     }
-    choice = restoring.choose(plain(plan), orders, found, peers, known_speeds(), told)
+    choice = restore.choose(plain(plan), orders, found, peers, known_speeds(), told)
     return untrusted({**choice, "failures": [*choice["failures"], *absent]})
 
 
@@ -47,7 +47,7 @@ def known_speeds() -> dict[str, Any]:
     """Return what former restores of this controller's user took."""
     try:
         with open(os.path.expanduser(SPEEDS), encoding="utf-8") as stream:
-            return restoring.read_speeds(stream.read(1 << 20))
+            return restore.read_speeds(stream.read(1 << 20))
     except OSError:
         return {}
 
@@ -59,7 +59,7 @@ def restore_speeds(hostvars: Mapping[str, Mapping[str, Any]], choice: Mapping[st
     registered = [
         plain(hostvars[host].get(name) or {}) for host in hosts for name in ("__restore_carried", "__restore_restored")
     ]
-    return untrusted(restoring.learn_speeds(known_speeds(), chosen, restoring.seconds_of(registered)))
+    return untrusted(restore.learn_speeds(known_speeds(), chosen, restore.seconds_of(registered)))
 
 
 class FilterModule:
@@ -72,7 +72,7 @@ class FilterModule:
             restore_choice,
             restore_speeds,
             reached_with,
-            restoring.restore_ready,
-            restoring.record_restore,
+            restore.restore_ready,
+            restore.record_restore,
         )
         return {function.__name__: guarded(function) for function in functions}

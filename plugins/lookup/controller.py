@@ -44,7 +44,7 @@ from ansible.plugins.lookup import LookupBase
 
 from ..module_utils.stages.controller import pack_controller
 from ..module_utils.system.errors import AltbackupError
-from ..plugin_utils.controller_tree import controller_tree
+from ..plugin_utils.planning.controller_tree import controller_tree
 
 _SETTINGS = ("BECOME_PASSWORD_FILE", "CONNECTION_PASSWORD_FILE", "DEFAULT_PRIVATE_KEY_FILE")
 

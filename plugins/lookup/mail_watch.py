@@ -44,7 +44,8 @@ from typing import Any
 
 from ansible.plugins.lookup import LookupBase
 
-from ..plugin_utils import mail_delivery, mail_options
+from ..plugin_utils.mail import delivery
+from ..plugin_utils.mail import options as mail_options
 
 
 class LookupModule(LookupBase):
@@ -61,7 +62,7 @@ class LookupModule(LookupBase):
                 f"the callback is not enabled: set callbacks_enabled = {mail_options.CALLBACK} in ansible.cfg"
             )
         unwatched = f"Nobody would be told of failures: {'; '.join(problems)}" if problems else ""
-        late = mail_delivery.overdue(settings.spool, time.time())
+        late = delivery.overdue(settings.spool, time.time())
         seen = bool(options.get("harmless")) or on_terminal(os.getppid())
         return [
             {

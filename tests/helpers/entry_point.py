@@ -17,7 +17,7 @@ import yaml
 from helpers.mail_server import MailServer, read_mail
 from helpers.waiting import wait_until
 
-from ansible_collections.altbackup.core.plugins.plugin_utils import supervision
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli import processes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAM = REPOSITORY / "bin" / "altbackup"
@@ -103,10 +103,10 @@ class Desk:
                 for left in self.left():
                     os.kill(left.pid, 9)
 
-    def left(self) -> list[supervision.Process]:
+    def left(self) -> list[processes.Process]:
         """Return the processes that a run of this desk left."""
         found = []
-        for process in supervision.living():
+        for process in processes.living():
             with contextlib.suppress(OSError):
                 if f"ALTBACKUP_RUN={self.folder}".encode() in Path(f"/proc/{process.pid}/environ").read_bytes():
                     found.append(process)
@@ -138,7 +138,7 @@ def wait_asleep(folder: Path) -> None:
 
 def ansible_of(entry: int) -> int:
     """Given the entry point's process, return that of its ansible-playbook."""
-    (child,) = [process for process in supervision.living() if process.parent == entry]
+    (child,) = [process for process in processes.living() if process.parent == entry]
     return child.pid
 
 

@@ -15,7 +15,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.vars.manager import VariableManager
 
 from ansible_collections.altbackup.core.plugins.filter.plan import plan
-from ansible_collections.altbackup.core.plugins.plugin_utils.settings import names, validate
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.settings import names, validate
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "inventory" / "example"
 DOCUMENTATION = [ipaddress.ip_network(text) for text in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")]

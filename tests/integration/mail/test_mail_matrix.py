@@ -11,7 +11,7 @@ from helpers.mail_server import DELIVERING, MOODS, make_certificate, read_mail, 
 from integration.mail.runs import Ran, recipient, run_all
 from integration.mail.situations import SECRETS, SITUATIONS
 
-from ansible_collections.altbackup.core.plugins.plugin_utils import mail_transport
+from ansible_collections.altbackup.core.plugins.plugin_utils.mail import transport
 
 NAMES = [situation.name for situation in SITUATIONS]
 SILENCE = 0.15
@@ -103,8 +103,8 @@ def fate(ran: Ran, options: dict[str, object], path: Path, delivered: list[bytes
     limit = SILENCE if quiet else 5
     started = time.monotonic()
     try:
-        mail_transport.send_file(options, str(path), started + limit)
-    except mail_transport.Refused:
+        transport.send_file(options, str(path), started + limit)
+    except transport.Refused:
         kept = path.exists() and path.read_bytes() == raw and len(delivered) == before
         return "kept" if kept and time.monotonic() - started < limit + 1 else "lost"
     return "delivered" if not path.exists() and delivered[before:] == [raw] else "lost"

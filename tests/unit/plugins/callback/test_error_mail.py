@@ -16,7 +16,7 @@ from helpers.mail_callback import documented, make_callback
 from helpers.mail_server import MailServer, serving, text_of
 
 from ansible_collections.altbackup.core.plugins.callback import error_mail
-from ansible_collections.altbackup.core.plugins.plugin_utils import mail_delivery
+from ansible_collections.altbackup.core.plugins.plugin_utils.mail import delivery
 
 
 @pytest.fixture
@@ -266,7 +266,7 @@ def test_what_an_earlier_run_could_not_send_is_sent(callback: Any, server: MailS
     mail = EmailMessage()
     mail["From"], mail["To"] = "a@example.org", "a@example.org"
     mail.set_content("old")
-    path = mail_delivery.put(tmp_path / "spool", mail)
+    path = delivery.put(tmp_path / "spool", mail)
     run(callback, a={"ok": 1})
     assert len(server.mails) == 1
     assert not path.exists()
@@ -279,7 +279,7 @@ def test_spool_older_than_a_day_is_a_failure(tmp_path: Path, monkeypatch: pytest
     run(callback, a={"ok": 1})
     (sentence,) = said
     assert "could not be sent" in sentence
-    new = mail_delivery.waiting(tmp_path / "spool")[-1]
+    new = delivery.waiting(tmp_path / "spool")[-1]
     assert b"more than a day" in new.read_bytes()
 
 

@@ -14,8 +14,8 @@ from ansible import constants
 from helpers.mail_callback import make_callback
 
 from ansible_collections.altbackup.core.plugins.lookup import mail_watch
-from ansible_collections.altbackup.core.plugins.plugin_utils import mail_options
-from ansible_collections.altbackup.core.plugins.plugin_utils.mail_options import CALLBACK
+from ansible_collections.altbackup.core.plugins.plugin_utils.mail import options as mail_options
+from ansible_collections.altbackup.core.plugins.plugin_utils.mail.options import CALLBACK
 
 GOOD = {"TO": "a@example.org", "HOST": "127.0.0.1"}
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.altbackup.core.plugins.module_utils.system.visible import one_line, printable, visible
 from ansible_collections.altbackup.core.plugins.module_utils.tree.failures import failure
-from ansible_collections.altbackup.core.plugins.plugin_utils import outcomes
+from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes
 
 NAMES = {
     "title": ("x\x1b]0;title\x07", "x\\x1b]0;title\\x07"),

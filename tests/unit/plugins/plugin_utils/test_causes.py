@@ -6,8 +6,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.plugin_utils import outcomes
-from ansible_collections.altbackup.core.plugins.plugin_utils.causes import by_cause, following_lines, good_copy, titled
+from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.causes import (
+    by_cause,
+    following_lines,
+    good_copy,
+    titled,
+)
 
 
 def entry(stage: str, item: str = "", target: str = "", *, absent: bool = False, **more: Any) -> dict[str, Any]:

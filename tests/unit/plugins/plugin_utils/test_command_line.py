@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.command_line import command_line, rerun_command
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.command_line import command_line, rerun_command
 
 
 @pytest.mark.parametrize(

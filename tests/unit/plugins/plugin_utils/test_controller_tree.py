@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
-from ansible_collections.altbackup.core.plugins.plugin_utils import controller_tree as trees
-from ansible_collections.altbackup.core.plugins.plugin_utils.controller_tree import PLACE, controller_tree
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning import controller_tree as trees
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.controller_tree import PLACE, controller_tree
 
 VAULTED = b"$ANSIBLE_VAULT;1.1;AES256\n6162\n"
 

@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.drilling import drill_ready, plan_errands, record_drill
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.drill import (
+    drill_ready,
+    plan_errands,
+    record_drill,
+)
 
 FULL = "svn/dybsvn/2013/05/09/104701/dybsvn-1.tar.zst"
 DIFF = "svn/dybsvn/2013/05/10/104701/dybsvn-2.diff.tar.zst"

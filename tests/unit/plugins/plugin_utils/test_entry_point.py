@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.entry_point import _lines
-from ansible_collections.altbackup.core.plugins.plugin_utils.failure_report import RECORDED, Failure, Place
-from ansible_collections.altbackup.core.plugins.plugin_utils.runner_events import failure_lines
-from ansible_collections.altbackup.core.plugins.plugin_utils.runs import Run
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli.main import _lines
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli.run_store import Run
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli.runner_events import failure_lines
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.model import RECORDED, Failure, Place
 
 RESULT = {"playbook": "backup.yml", "state": "failed", "started": "2026-11-28T01:30:00", "user": "scm", "node": "hub"}
 FAILURE = Failure(

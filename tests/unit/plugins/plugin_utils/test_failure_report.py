@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.failure_report import (
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.model import (
     Failure,
     Place,
     Report,

@@ -6,7 +6,7 @@ import pytest
 from ansible.errors import AnsibleError
 from jinja2.exceptions import UndefinedError
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.filter_values import explain
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.filter_values import explain
 
 
 @pytest.mark.parametrize(

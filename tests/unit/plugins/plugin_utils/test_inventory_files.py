@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.inventory_files import syntax_errors
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.inventory_files import syntax_errors
 
 GOOD = "sources: {hosts: {a: {password: !vault x}}}\n"
 BAD = "a: 1\n b: 2\n"

@@ -16,10 +16,10 @@ from helpers.mail_server import DELIVERING, MOODS, MailServer, make_certificate,
 from helpers.trees import needs_root, small_disk
 from helpers.waiting import wait_until
 
-from ansible_collections.altbackup.core.plugins.plugin_utils import mail_delivery, mail_transport
-from ansible_collections.altbackup.core.plugins.plugin_utils.failure_report import Failure, Report
-from ansible_collections.altbackup.core.plugins.plugin_utils.mail_settings import Settings
-from ansible_collections.altbackup.core.plugins.plugin_utils.mail_text import POLICY
+from ansible_collections.altbackup.core.plugins.plugin_utils.mail import delivery, transport
+from ansible_collections.altbackup.core.plugins.plugin_utils.mail.settings import Settings
+from ansible_collections.altbackup.core.plugins.plugin_utils.mail.text import POLICY
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.model import Failure, Report
 
 RUN = ("admins@example.org",)
 
@@ -59,7 +59,7 @@ def spooled(settings: Settings) -> list[Path]:
 def test_without_a_recipient_it_is_said_what_nobody_was_told_of(tmp_path: Path) -> None:
     settings = settings_for(None, tmp_path, recipients=())
     runs = [Report("backup.yml", failures, key="job") for failures in ((Failure("dayabay", "broken"),), (), ())]
-    assert [mail_delivery.tell(run, settings).said for run in runs] == [
+    assert [delivery.tell(run, settings).said for run in runs] == [
         ("nobody was told of the failures: no recipient is set",),
         ("nobody was told of the end of the failures: no recipient is set",),
         (),
@@ -71,7 +71,7 @@ def test_mail_is_delivered_or_kept_in_time(mood: str, certificate: Path, tmp_pat
     with serving(mood, certificate) as server:
         settings = settings_for(server, tmp_path, timeout=1.5 if mood in ("never answers", "dribbles") else 8)
         started = time.monotonic()
-        told = mail_delivery.deliver([mail(text="long " * 400 + "\n.\nbye")], settings)
+        told = delivery.deliver([mail(text="long " * 400 + "\n.\nbye")], settings)
         assert time.monotonic() - started < settings.timeout + 1.5
     if mood in (*DELIVERING, "TLS from the start"):
         assert (told.mails, told.delivered, told.spooled, told.said) == (1, 1, (), ())
@@ -98,7 +98,7 @@ def test_mail_is_delivered_or_kept_in_time(mood: str, certificate: Path, tmp_pat
 )
 def test_reason_is_that_of_the_server(mood: str, words: str, tmp_path: Path) -> None:
     with serving(mood) as server:
-        told = mail_delivery.deliver([mail()], settings_for(server, tmp_path, timeout=1))
+        told = delivery.deliver([mail()], settings_for(server, tmp_path, timeout=1))
     assert any(word in told.said[0] for word in words.split("|")), told.said
 
 
@@ -107,10 +107,10 @@ def test_unknown_certificate_wrong_login_and_missing_encryption_are_refused(
 ) -> None:
     with serving("TLS and login", certificate) as server:
         good = settings_for(server, tmp_path)
-        wrong = mail_delivery.deliver([mail()], replace(good, password="guessed"))
-        plain = mail_delivery.deliver([mail()], replace(good, security="none", username="", password=""))
+        wrong = delivery.deliver([mail()], replace(good, password="guessed"))
+        plain = delivery.deliver([mail()], replace(good, security="none", username="", password=""))
         monkeypatch.delenv("SSL_CERT_FILE")
-        unknown = mail_delivery.deliver([mail()], good)
+        unknown = delivery.deliver([mail()], good)
     assert server.mails == []
     assert "535" in wrong.said[0]
     assert "guessed" not in wrong.said[0]
@@ -119,53 +119,53 @@ def test_unknown_certificate_wrong_login_and_missing_encryption_are_refused(
 
 
 def test_name_that_does_not_resolve_and_closed_port_keep_the_mail(tmp_path: Path) -> None:
-    unknown = mail_delivery.deliver([mail()], settings_for(None, tmp_path, host="mail.invalid", timeout=3))
-    closed = mail_delivery.deliver([mail()], settings_for(None, tmp_path, host="127.0.0.1", port=1))
+    unknown = delivery.deliver([mail()], settings_for(None, tmp_path, host="mail.invalid", timeout=3))
+    closed = delivery.deliver([mail()], settings_for(None, tmp_path, host="127.0.0.1", port=1))
     assert (unknown.delivered, closed.delivered) == (0, 0)
     assert "refused" in closed.said[0]
-    assert len(mail_delivery.waiting(tmp_path / "spool")) == 2
+    assert len(delivery.waiting(tmp_path / "spool")) == 2
 
 
 def test_next_run_delivers_what_was_kept_the_oldest_first(tmp_path: Path) -> None:
     with serving("refuses for now") as server:
         for number in range(3):
-            mail_delivery.deliver([mail(text=str(number))], settings_for(server, tmp_path))
+            delivery.deliver([mail(text=str(number))], settings_for(server, tmp_path))
     with serving("accepts") as server:
         settings = settings_for(server, tmp_path)
-        told = mail_delivery.flush(settings)
+        told = delivery.flush(settings)
         assert (told.mails, told.delivered) == (3, 3)
         assert [text_of(message).strip() for message in server.messages()] == ["0", "1", "2"]
-        assert mail_delivery.flush(settings) == mail_delivery.Told()
+        assert delivery.flush(settings) == delivery.Told()
         assert len(server.mails) == 3
 
 
 def test_mail_that_another_process_sends_is_left_to_it(tmp_path: Path) -> None:
     with serving("accepts") as server:
         settings = settings_for(server, tmp_path)
-        path = mail_delivery.put(settings.spool, mail())
-        with mail_transport.locked(str(path)) as stream:
+        path = delivery.put(settings.spool, mail())
+        with transport.locked(str(path)) as stream:
             assert stream is not None
-            mail_delivery.flush(settings)
+            delivery.flush(settings)
         assert (server.mails, path.exists()) == ([], True)
-        mail_delivery.flush(settings)
+        delivery.flush(settings)
         assert (len(server.mails), path.exists()) == (1, False)
 
 
 def test_one_refused_recipient_does_not_keep_the_mail_from_the_others(tmp_path: Path) -> None:
     with serving("accepts", refused=frozenset(["gone@example.org"])) as server:
         settings = settings_for(server, tmp_path)
-        told = mail_delivery.deliver([mail("gone@example.org", *RUN)], settings)
+        told = delivery.deliver([mail("gone@example.org", *RUN)], settings)
         assert server.recipients == [list(RUN)]
         assert "gone@example.org" in told.said[0]
     with serving("accepts") as server:
-        assert mail_delivery.flush(settings_for(server, tmp_path)).delivered == 1
+        assert delivery.flush(settings_for(server, tmp_path)).delivered == 1
         assert server.recipients == [["gone@example.org"]]
         assert text_of(server.messages()[0]).strip() == "x"
 
 
 def test_all_recipients_refused_keeps_the_mail(tmp_path: Path) -> None:
     with serving("accepts", refused=frozenset(RUN)) as server:
-        told = mail_delivery.deliver([mail()], settings_for(server, tmp_path))
+        told = delivery.deliver([mail()], settings_for(server, tmp_path))
     assert "no such user here" in told.said[0]
     assert len(told.spooled) == 1
 
@@ -174,10 +174,10 @@ def test_spool_that_cannot_be_used_does_not_lose_the_mail(tmp_path: Path, monkey
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     (tmp_path / "file").write_text("")
     with serving("accepts") as server:
-        told = mail_delivery.deliver([mail()], settings_for(server, tmp_path, spool=tmp_path / "file" / "spool"))
+        told = delivery.deliver([mail()], settings_for(server, tmp_path, spool=tmp_path / "file" / "spool"))
     assert (told.delivered, len(server.mails)) == (1, 1)
     assert "cannot be used" in told.said[0]
-    kept = mail_delivery.deliver(
+    kept = delivery.deliver(
         [mail()], settings_for(None, tmp_path, host="127.0.0.1", port=1, spool=tmp_path / "file" / "x")
     )
     assert kept.spooled[0].exists()
@@ -189,12 +189,12 @@ def test_disk_that_is_full_does_not_lose_the_mail(tmp_path: Path, monkeypatch: p
         monkeypatch.setattr("tempfile.tempdir", str(disk))
         with suppress(OSError):
             (disk / "filler").write_bytes(bytes(1 << 20))
-        told = mail_delivery.tell(REPORT, settings_for(server, tmp_path, spool=disk / "spool"))
+        told = delivery.tell(REPORT, settings_for(server, tmp_path, spool=disk / "spool"))
         assert told.mails == told.delivered == len(server.mails) > 0
         assert "No space left on device" in told.said[0]
         assert list(disk.rglob("*.eml.new")) == []
-        monkeypatch.setattr(mail_delivery, "_IN_MEMORY", str(disk))
-        told = mail_delivery.tell(REPORT, settings_for(server, tmp_path, spool=disk / "spool"))
+        monkeypatch.setattr(delivery, "_IN_MEMORY", str(disk))
+        told = delivery.tell(REPORT, settings_for(server, tmp_path, spool=disk / "spool"))
         assert (told.mails, told.delivered) == (0, 0)
         assert list(disk.glob("altbackup-mail-*")) == []
         assert "was neither kept nor sent" in told.said[0]
@@ -208,7 +208,7 @@ def test_sendmail_takes_over_where_no_server_is_set(script: str, sent: bool, tmp
     program.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/arguments\n{script.format(tmp_path)}\n')
     program.chmod(0o755)
     settings = settings_for(None, tmp_path, sendmail=str(program), timeout=1.5)
-    told = mail_delivery.deliver([mail()], settings)
+    told = delivery.deliver([mail()], settings)
     assert told.delivered == sent
     assert (tmp_path / "arguments").read_text() == "-i -f scm@example.org -- admins@example.org\n"
     if sent:
@@ -218,28 +218,28 @@ def test_sendmail_takes_over_where_no_server_is_set(script: str, sent: bool, tmp
 
 
 def test_neither_server_nor_sendmail_keeps_the_mail(tmp_path: Path) -> None:
-    assert "no sendmail" in mail_delivery.deliver([mail()], settings_for(None, tmp_path)).said[0]
+    assert "no sendmail" in delivery.deliver([mail()], settings_for(None, tmp_path)).said[0]
 
 
 @pytest.mark.parametrize(("age", "late"), [(0, False), (86300, False), (86500, True)])
 def test_mail_that_lies_for_more_than_a_day_is_a_failure(age: int, late: bool, tmp_path: Path) -> None:
     settings = settings_for(None, tmp_path)
-    assert mail_delivery.overdue(settings.spool, time.time()) == ""
-    mail_delivery.put(settings.spool, mail())
-    failures = mail_delivery.overdue_failure(settings, "hub", time.time() + age)
+    assert delivery.overdue(settings.spool, time.time()) == ""
+    delivery.put(settings.spool, mail())
+    failures = delivery.overdue_failure(settings, "hub", time.time() + age)
     assert [failure.host for failure in failures] == ["hub"] * late
-    assert mail_delivery.overdue_failure(replace(settings, wanted=False), "hub", time.time() + age) == []
+    assert delivery.overdue_failure(replace(settings, wanted=False), "hub", time.time() + age) == []
 
 
 def test_password_shows_in_no_process_list(tmp_path: Path) -> None:
     with serving("never answers") as server:
         settings = settings_for(server, tmp_path, timeout=1, username="u", password="swordfish")
-        path = mail_delivery.put(settings.spool, mail())
-        process = mail_delivery.start([path], settings)
+        path = delivery.put(settings.spool, mail())
+        process = delivery.start([path], settings)
         assert wait_until((Path("/proc") / str(process.pid) / "cmdline").read_bytes)
         listing = b"".join((Path("/proc") / str(process.pid) / name).read_bytes() for name in ("cmdline", "environ"))
-        mail_delivery.finish(process, [path], 1)
-    assert b"mail_transport.py" in listing
+        delivery.finish(process, [path], 1)
+    assert b"mail/transport.py" in listing
     assert b"swordfish" not in listing
     assert "swordfish" not in repr(settings)
 
@@ -259,7 +259,7 @@ REPORT = Report(
 
 
 def test_recipients_of_hosts_get_only_what_concerns_these() -> None:
-    parts = dict(mail_delivery.addressed(REPORT, RUN))
+    parts = dict(delivery.addressed(REPORT, RUN))
     shown = {names: [failure.host for failure in part.failures] for names, part in parts.items()}
     assert shown == {
         RUN: ["dayabay", "lingao", "sdu"],
@@ -273,7 +273,7 @@ def test_recipients_of_hosts_get_only_what_concerns_these() -> None:
 
 def test_one_mail_goes_to_each_group_of_recipients(tmp_path: Path) -> None:
     with serving("accepts") as server:
-        told = mail_delivery.tell(REPORT, settings_for(server, tmp_path))
+        told = delivery.tell(REPORT, settings_for(server, tmp_path))
     assert told.delivered == 3
     assert sorted(map(tuple, server.recipients)) == sorted([RUN, ("taipei@example.org",), ("ihep@example.org",)])
     for message in server.messages():
@@ -285,7 +285,7 @@ def test_good_run_sends_nothing_and_the_first_after_failures_one_mail(tmp_path: 
         settings = settings_for(server, tmp_path)
         good = replace(REPORT, failures=(), mail_to={})
         bad = replace(REPORT, mail_to={})
-        mails = [mail_delivery.tell(report, settings).mails for report in (good, bad, bad, good, good)]
+        mails = [delivery.tell(report, settings).mails for report in (good, bad, bad, good, good)]
     assert mails == [0, 1, 1, 1, 0]
     first, second, third = server.messages()
     assert "FAILED" in first["Subject"]
@@ -298,17 +298,17 @@ def test_good_run_sends_nothing_and_the_first_after_failures_one_mail(tmp_path: 
 
 def test_no_mail_wanted_sends_and_writes_nothing(tmp_path: Path) -> None:
     settings = replace(settings_for(None, tmp_path), wanted=False)
-    assert mail_delivery.tell(REPORT, settings) == mail_delivery.Told()
+    assert delivery.tell(REPORT, settings) == delivery.Told()
     assert not (tmp_path / "spool").exists()
 
 
 def test_failures_without_a_recipient_are_said(tmp_path: Path) -> None:
     settings = replace(settings_for(None, tmp_path), recipients=())
-    assert "nobody" in mail_delivery.tell(replace(REPORT, mail_to={}), settings).said[0]
+    assert "nobody" in delivery.tell(replace(REPORT, mail_to={}), settings).said[0]
 
 
 def test_mails_of_one_moment_have_names_of_their_own(tmp_path: Path) -> None:
-    paths = [mail_delivery.put(tmp_path, mail()) for _ in range(20)]
+    paths = [delivery.put(tmp_path, mail()) for _ in range(20)]
     assert len(set(paths)) == 20
-    assert mail_delivery.waiting(tmp_path) == sorted(paths)
+    assert delivery.waiting(tmp_path) == sorted(paths)
     assert not [name for name in os.listdir(tmp_path) if name.endswith(".new")]

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.failure_report import Failure, Place, Report
-from ansible_collections.altbackup.core.plugins.plugin_utils.mail_memory import (
+from ansible_collections.altbackup.core.plugins.plugin_utils.mail.memory import (
     hosts_down,
     identity,
     job_key,
     recall,
     remember,
 )
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.model import Failure, Place, Report
 
 NIGHT = datetime(2013, 5, 10, 2, 0, tzinfo=UTC)
 A = Failure("dayabay", "no space", place=Place(name="Make tonight's tarballs"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.mail_settings import Settings, addresses, judge
+from ansible_collections.altbackup.core.plugins.plugin_utils.mail.settings import Settings, addresses, judge
 
 SERVER = {"host": "mail.example.org"}
 TO = {"to": "a@example.org"}

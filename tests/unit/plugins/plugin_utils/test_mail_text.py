@@ -12,9 +12,9 @@ from email.message import EmailMessage
 import pytest
 from helpers.mail_server import read_mail, text_of
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.failure_report import Failure, Place, Report
-from ansible_collections.altbackup.core.plugins.plugin_utils.mail_settings import Settings
-from ansible_collections.altbackup.core.plugins.plugin_utils.mail_text import compose, specimen, subject
+from ansible_collections.altbackup.core.plugins.plugin_utils.mail.settings import Settings
+from ansible_collections.altbackup.core.plugins.plugin_utils.mail.text import compose, specimen, subject
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.model import Failure, Place, Report
 
 SETTINGS = Settings(sender="scm@hub.example.org")
 TO = ("admins@example.org", "boss@example.org")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.masking import (
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.masking import (
     mask_argv,
     redact,
     secrets_in,

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.altbackup.core.plugins.plugin_utils import outcomes
-from ansible_collections.altbackup.core.plugins.plugin_utils.night_table import aligned, night_rows, without_covered
+from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.night_table import (
+    aligned,
+    night_rows,
+    without_covered,
+)
 
 PATH = "svn/dybsvn/2013/05/10/104701/dybsvn-4.tar.zst"
 DNA = f"sha256:{'0' * 64}:2048"

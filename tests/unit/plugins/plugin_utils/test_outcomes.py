@@ -8,7 +8,7 @@ import pytest
 
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import parse_wanted
 from ansible_collections.altbackup.core.plugins.module_utils.tree.failures import failure
-from ansible_collections.altbackup.core.plugins.plugin_utils import outcomes
+from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes
 
 TREE = {"node": "cms01", "source": "dayabay", "base": "/copies/dayabay", "role": "target"}
 SVN = "svn/dybsvn/2013/05/10/104701/dybsvn-1.tar.zst"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.plain_text import clean, cut, last_lines, one_line
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.plain_text import clean, cut, last_lines, one_line
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
-from ansible_collections.altbackup.core.plugins.plugin_utils.plan import build_plan, effective, with_items
-from ansible_collections.altbackup.core.plugins.plugin_utils.secrecy import MASK, mask
-from ansible_collections.altbackup.core.plugins.plugin_utils.settings import Unreadable
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan import build_plan, effective, with_items
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.settings import Unreadable
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.secrecy import MASK, mask
 
 NOW = 1368182821.0
 STAMP = "2013/05/10/104701"

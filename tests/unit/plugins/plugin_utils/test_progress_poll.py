@@ -12,7 +12,8 @@ import pytest
 from helpers.waiting import wait_until
 
 from ansible_collections.altbackup.core.plugins.module_utils.system.progress import PREFIX
-from ansible_collections.altbackup.core.plugins.plugin_utils import progress_poll, progress_view
+from ansible_collections.altbackup.core.plugins.plugin_utils.calls import progress_poll
+from ansible_collections.altbackup.core.plugins.plugin_utils.report import progress_view
 
 ENTRY = '[{"item": "svn/a", "doing": "sent", "done": 1024, "total": 2048, "about": false, "seconds": 1.0}]'
 

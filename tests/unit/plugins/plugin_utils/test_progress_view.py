@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.progress_view import Progress, is_progress
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.progress_view import Progress, is_progress
 
 GIB = 1 << 30
 GOOD = {"item": "svn/dybsvn", "doing": "written", "done": GIB, "total": 4 * GIB, "about": True, "seconds": 32.0}

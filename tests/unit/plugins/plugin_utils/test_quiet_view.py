@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.failure_report import RECORDED, Failure, Place
-from ansible_collections.altbackup.core.plugins.plugin_utils.quiet_view import QuietView, closing, is_ours, took
-from ansible_collections.altbackup.core.plugins.plugin_utils.run_events import ENDED_EARLY
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.collector import ENDED_EARLY
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.model import RECORDED, Failure, Place
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.quiet_view import QuietView, closing, is_ours, took
 
 ROOT = Path(__file__).resolve().parents[4]
 FINE: dict[str, Any] = {"failures": (), "notes": (), "unfinished": (), "state": "good"}

@@ -9,7 +9,7 @@ import pytest
 from jinja2.exceptions import UndefinedError
 
 from ansible_collections.altbackup.core.plugins.module_utils.system.ssh import unseal
-from ansible_collections.altbackup.core.plugins.plugin_utils.reaching import reached_by, reached_with
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.reaching import reached_by, reached_with
 
 PLAN: dict[str, Any] = {
     "stamp": "2013/05/10/104701",

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.plan import build_plan
-from ansible_collections.altbackup.core.plugins.plugin_utils.restoring import (
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan import build_plan
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.restore import (
     choose,
     learn_speeds,
     plan_restores,

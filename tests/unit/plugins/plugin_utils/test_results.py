@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.altbackup.core.plugins.plugin_utils import module_call, outcomes, results
+from ansible_collections.altbackup.core.plugins.plugin_utils.calls import action as module_call
+from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes, results
 
 ROOT = Path(__file__).resolve().parents[4]
 MODULES = sorted(path.stem for path in (ROOT / "library").glob("[a-z]*.py"))

@@ -11,8 +11,8 @@ import yaml
 
 from ansible_collections.altbackup.core.plugins.callback import error_mail
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
-from ansible_collections.altbackup.core.plugins.plugin_utils import run_command
-from ansible_collections.altbackup.core.plugins.plugin_utils.run_command import ROOT, AnsibleSettings, Job
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli import job as run_command
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli.job import ROOT, AnsibleSettings, Job
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.plugin_utils import outcomes
-from ansible_collections.altbackup.core.plugins.plugin_utils.failure_report import RECORDED, UNREACHABLE, Place
-from ansible_collections.altbackup.core.plugins.plugin_utils.run_events import Collector
+from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.collector import Collector
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.model import RECORDED, UNREACHABLE, Place
 
 TASK = Place(uuid="1", name="Do it", path="/x/play.yml:7", play="Play")
 REFUSED = "Failed to connect to the host via ssh: Connection refused"

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import parse_run
-from ansible_collections.altbackup.core.plugins.plugin_utils.run_identity import identify_run, main_process
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.run_identity import identify_run, main_process
 
 COPY = """
 import os, sys
-from ansible_collections.altbackup.core.plugins.plugin_utils.run_identity import identify_run
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.run_identity import identify_run
 first = identify_run(0)
 reader, writer = os.pipe()
 if os.fork() == 0:

@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.run_log import RunLog, banner, entry, item_label, log_text
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.run_log import (
+    RunLog,
+    banner,
+    entry,
+    item_label,
+    log_text,
+)
 
 HIDDEN = {"censored": "the output has been hidden", "changed": True, "stdout": "swordfish"}
 

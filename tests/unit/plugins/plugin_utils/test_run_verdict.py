@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.plugin_utils import playbook_run, run_verdict
-from ansible_collections.altbackup.core.plugins.plugin_utils.failure_report import FAILED, RUN, UNREACHABLE, Failure
-from ansible_collections.altbackup.core.plugins.plugin_utils.playbook_run import Ended
-from ansible_collections.altbackup.core.plugins.plugin_utils.run_command import Job
-from ansible_collections.altbackup.core.plugins.plugin_utils.run_verdict import Verdict
-from ansible_collections.altbackup.core.plugins.plugin_utils.supervision import Process
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli import playbook_run
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli import verdict as run_verdict
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli.job import Job
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli.playbook_run import Ended
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli.processes import Process
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli.verdict import Verdict
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.model import FAILED, RUN, UNREACHABLE, Failure
 
 BROKE, GONE, NOTHING = Failure("one", "x", FAILED), Failure("two", "y", UNREACHABLE), Failure("no host", "z", RUN)
 RECAP = {"one": {"ok": 1}}

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.plugin_utils import runner_events
-from ansible_collections.altbackup.core.plugins.plugin_utils.runner_events import Listener
-from ansible_collections.altbackup.core.plugins.plugin_utils.secrecy import MASK
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli import runner_events
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli.runner_events import Listener
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.secrecy import MASK
 
 
 def event(kind: str, **data: Any) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def test_listener_writes_shows_and_cleans(tmp_path: Path) -> None:
     assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
 
 
-OWN = {"task_path": f"{Path(runner_events.__file__).resolve().parents[2]}/roles/dump/tasks/main.yml:2"}
+OWN = {"task_path": f"{Path(runner_events.__file__).resolve().parents[3]}/roles/dump/tasks/main.yml:2"}
 
 
 def test_quiet_listener_shows_a_line_for_a_stage_and_writes_all(tmp_path: Path) -> None:

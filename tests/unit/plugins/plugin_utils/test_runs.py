@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.plugin_utils import runs
-from ansible_collections.altbackup.core.plugins.plugin_utils.runs import Run
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli import run_store
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli.run_store import Run
 
 NOW = datetime(2013, 5, 10, 2, 0, 3, tzinfo=UTC)
 
@@ -26,7 +26,7 @@ NOW = datetime(2013, 5, 10, 2, 0, 3, tzinfo=UTC)
     ],
 )
 def test_state_folder_is_the_users_choice(option: str, environment: dict[str, str], folder: str) -> None:
-    assert runs.state_folder(option, environment) == Path(folder).expanduser()
+    assert run_store.state_folder(option, environment) == Path(folder).expanduser()
 
 
 def make_run(state: Path, name: str, days: float = 0) -> Path:
@@ -49,7 +49,7 @@ def names(state: Path) -> set[str]:
 def test_runs_are_rotated_by_number_and_age(keep_runs: int, keep_days: float, kept: int, tmp_path: Path) -> None:
     for day, age in ((7, 3), (8, 1.9), (9, 1.1), (10, 0.5)):
         make_run(tmp_path, f"201305{day:02}T020003Z-backup-{day}", age)
-    assert runs.rotate(tmp_path, keep_runs, keep_days, NOW.timestamp()) == []
+    assert run_store.rotate(tmp_path, keep_runs, keep_days, NOW.timestamp()) == []
     assert len(names(tmp_path)) == kept
     assert "20130510T020003Z-backup-10" in names(tmp_path)
 
@@ -64,7 +64,7 @@ def test_nothing_but_runs_that_are_over_is_removed(tmp_path: Path) -> None:
     (tmp_path / "runs" / "20130102T000000Z-backup-1").symlink_to(foreign / "runs" / "20130102T000000Z-backup-1")
     held = Run(tmp_path / "runs" / "20130505T020003Z-backup-5")
     assert held.hold()
-    assert runs.rotate(tmp_path, 1, 1, NOW.timestamp()) == []
+    assert run_store.rotate(tmp_path, 1, 1, NOW.timestamp()) == []
     assert names(tmp_path) == {
         "20130505T020003Z-backup-5",
         "20130508T020003Z-backup-8",
@@ -74,30 +74,32 @@ def test_nothing_but_runs_that_are_over_is_removed(tmp_path: Path) -> None:
     }
     assert (foreign / "runs" / "20130102T000000Z-backup-1" / "stdout").exists()
     held.release()
-    runs.rotate(tmp_path, 1, 1, NOW.timestamp())
+    run_store.rotate(tmp_path, 1, 1, NOW.timestamp())
     assert "20130505T020003Z-backup-5" not in names(tmp_path)
 
 
 def test_new_run_is_held_and_private(tmp_path: Path) -> None:
-    run = runs.new_run(tmp_path / "state", "odd name/é", NOW)
+    run = run_store.new_run(tmp_path / "state", "odd name/é", NOW)
     assert run.folder.name == f"20130510T020003Z-odd_name__-{os.getpid()}"
     assert run.folder.stat().st_mode & 0o777 == 0o700
     assert not Run(run.folder).hold()
     run.write({"state": "running"})
-    assert [found.folder for found in runs.all_runs(tmp_path / "state")] == [run.folder]
+    assert [found.folder for found in run_store.all_runs(tmp_path / "state")] == [run.folder]
     run.release()
     assert Run(run.folder).hold()
 
 
 def test_lock_is_for_one_and_names_its_holder(tmp_path: Path) -> None:
-    first = runs.take_lock(tmp_path, "job")
+    first = run_store.take_lock(tmp_path, "job")
     first.sign({"pid": os.getpid(), "since": "2013-05-10 02:00:03 UTC", "run": "/r"})
-    with pytest.raises(runs.Taken, match=f"already running since 2013-05-10 02:00:03 UTC, pid {os.getpid()}") as taken:
-        runs.take_lock(tmp_path, "job")
+    with pytest.raises(
+        run_store.Taken, match=f"already running since 2013-05-10 02:00:03 UTC, pid {os.getpid()}"
+    ) as taken:
+        run_store.take_lock(tmp_path, "job")
     assert taken.value.holder["run"] == "/r"
-    other = runs.take_lock(tmp_path, "another job")
+    other = run_store.take_lock(tmp_path, "another job")
     os.close(first.descriptor)
-    again = runs.take_lock(tmp_path, "job")
+    again = run_store.take_lock(tmp_path, "job")
     assert again.before["run"] == "/r"
     again.sign({"pid": 1})
     assert first.path.read_text() == '{"pid": 1}\n'
@@ -107,13 +109,13 @@ def test_lock_is_for_one_and_names_its_holder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "nonsense", "[]", '{"pid": '])
 def test_lock_file_with_anything_in_it_is_no_obstacle(text: str, tmp_path: Path) -> None:
-    lock = runs.take_lock(tmp_path, "job")
+    lock = run_store.take_lock(tmp_path, "job")
     lock.path.write_text(text)
-    with pytest.raises(runs.Taken, match="since a moment ago, pid unknown"):
-        runs.take_lock(tmp_path, "job")
+    with pytest.raises(run_store.Taken, match="since a moment ago, pid unknown"):
+        run_store.take_lock(tmp_path, "job")
     fcntl.flock(lock.descriptor, fcntl.LOCK_UN)
     os.close(lock.descriptor)
-    lock = runs.take_lock(tmp_path, "job")
+    lock = run_store.take_lock(tmp_path, "job")
     assert lock.before == {}
     os.close(lock.descriptor)
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
-from ansible_collections.altbackup.core.plugins.plugin_utils import quantities, settings
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning import quantities, settings
 
 ROOT = Path(__file__).resolve().parents[4]
 ROLE = ROOT / "roles" / "altbackup"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.plugin_utils import supervision
-from ansible_collections.altbackup.core.plugins.plugin_utils.supervision import Process
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli import processes
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli.processes import Process
 
 # A supervisor of its own, as being a subreaper cannot be undone for the process of the tests.
 SUPERVISE = """
@@ -33,7 +33,7 @@ print(json.dumps([left, [process.name for process in supervision.descendants()]]
 def supervise(script: str, count: int, grace: float) -> tuple[float, str]:
     """Run a script that leaves processes, and end these; return how long that took, and what was left."""
     started = time.monotonic()
-    command = [sys.executable, "-c", SUPERVISE, supervision.__file__, script, str(count), str(grace)]
+    command = [sys.executable, "-c", SUPERVISE, processes.__file__, script, str(count), str(grace)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return time.monotonic() - started, done.stdout
@@ -53,7 +53,7 @@ def test_what_does_not_listen_is_killed_after_the_grace() -> None:
 
 def test_what_cannot_be_ended_is_returned() -> None:
     mine = Process(2**22 + 1, 1, "ghost")  # a number that the kernel never gives
-    assert supervision.end(lambda: [mine], 0.0, patience=0.1) == [mine]
+    assert processes.end(lambda: [mine], 0.0, patience=0.1) == [mine]
 
 
 def test_impatience_leaves_no_grace() -> None:
@@ -61,14 +61,14 @@ def test_impatience_leaves_no_grace() -> None:
         assert child.stdout is not None
         child.stdout.readline()
         mine = Process(child.pid, os.getpid(), "sh")
-        supervision.end(lambda: [mine] if child.poll() is None else [], 60.0, spare=child.pid, impatient=lambda: True)
+        processes.end(lambda: [mine] if child.poll() is None else [], 60.0, spare=child.pid, impatient=lambda: True)
         assert child.wait(10) == -signal.SIGKILL
 
 
 def test_descendants_are_found_through_all_generations() -> None:
     table = [Process(2, 1, "a"), Process(3, 2, "b"), Process(4, 3, "c"), Process(5, 1, "d"), Process(1, 0, "init")]
-    assert [process.pid for process in supervision.below(2, table)] == [3, 4]
-    assert sorted(process.pid for process in supervision.below(1, table)) == [2, 3, 4, 5]
+    assert [process.pid for process in processes.below(2, table)] == [3, 4]
+    assert sorted(process.pid for process in processes.below(1, table)) == [2, 3, 4, 5]
 
 
 def test_processes_are_read_whatever_their_names(tmp_path: Path) -> None:
@@ -77,28 +77,28 @@ def test_processes_are_read_whatever_their_names(tmp_path: Path) -> None:
         (tmp_path / str(pid) / "stat").write_text(f"{pid} ({name}) {state} 1 1 1\n")
     (tmp_path / "13").mkdir()
     (tmp_path / "13" / "stat").write_text("nonsense")
-    assert sorted(supervision.living(tmp_path), key=lambda process: process.pid) == [
+    assert sorted(processes.living(tmp_path), key=lambda process: process.pid) == [
         Process(10, 1, "a) R 7 (b"),
         Process(12, 1, ""),
     ]
-    assert [supervision.is_alive(pid, tmp_path) for pid in (10, 11, 14)] == [True, False, False]
+    assert [processes.is_alive(pid, tmp_path) for pid in (10, 11, 14)] == [True, False, False]
 
 
 def test_processes_are_found_by_their_mark() -> None:
     with subprocess.Popen(["sleep", "1000"], env={"MARK": "one", "PATH": "/usr/bin:/bin"}) as child:
         try:
             deadline = time.monotonic() + 10
-            while not supervision.bearing("MARK=one") and time.monotonic() < deadline:
+            while not processes.bearing("MARK=one") and time.monotonic() < deadline:
                 time.sleep(0.01)
-            assert [process.pid for process in supervision.bearing("MARK=one")] == [child.pid]
-            assert supervision.bearing("MARK=on") == []
+            assert [process.pid for process in processes.bearing("MARK=one")] == [child.pid]
+            assert processes.bearing("MARK=on") == []
         finally:
             child.kill()
 
 
 @pytest.mark.parametrize(("number", "name"), [(9, "SIGKILL"), (15, "SIGTERM"), (99, "signal 99")])
 def test_signals_have_names(number: int, name: str) -> None:
-    assert supervision.signal_name(number) == name
+    assert processes.signal_name(number) == name
 
 
 def test_counts_of_the_kernel_are_read_and_compared(tmp_path: Path) -> None:
@@ -108,12 +108,12 @@ def test_counts_of_the_kernel_are_read_and_compared(tmp_path: Path) -> None:
     group = tmp_path / "groups" / "user.slice" / "x"
     group.mkdir(parents=True)
     (group / "memory.events").write_text("low 0\noom 1\noom_kill 0\n")
-    before = supervision.memory_kills(tmp_path, tmp_path / "groups")
+    before = processes.memory_kills(tmp_path, tmp_path / "groups")
     assert sorted(before.values()) == [0, 3]
     (tmp_path / "vmstat").write_text("oom_kill 5\n")
-    after = supervision.memory_kills(tmp_path, tmp_path / "groups")
-    assert supervision.memory_verdict(before, before) == ""
-    assert supervision.memory_verdict(before, after) == (
+    after = processes.memory_kills(tmp_path, tmp_path / "groups")
+    assert processes.memory_verdict(before, before) == ""
+    assert processes.memory_verdict(before, after) == (
         f"in the meantime the kernel ended processes for lack of memory: {tmp_path}/vmstat counts 2 more"
     )
-    assert supervision.memory_kills(tmp_path / "nowhere", tmp_path) == {}
+    assert processes.memory_kills(tmp_path / "nowhere", tmp_path) == {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
-from ansible_collections.altbackup.core.plugins.plugin_utils.yaml_text import is_collection, read_yaml, uncut
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.yaml_text import is_collection, read_yaml, uncut
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,268 @@
+"""What a command line of the entry point means: its playbook, its inventory, and the settings of Ansible that apply to it."""
+
+from __future__ import annotations
+
+import argparse
+import configparser
+import json
+import locale
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ...module_utils.system.errors import InvalidInput
+from ...module_utils.system.processes import search_path
+from ..mail.memory import job_key
+from ..mail.settings import MAIL_OPTIONS, Settings, judge
+
+ROOT = Path(__file__).resolve().parents[3]
+"""The collection, be it a checkout or installed"""
+PROGRAM = str(ROOT / "bin" / "altbackup")
+_DEFAULT = ROOT / "inventory" / "local"
+_COLLECTION = "altbackup.core."
+_ASKING = {
+    "ask_pass": ("-k", "--ask-pass"),
+    "ask_become_pass": ("-K", "--ask-become-pass"),
+    "ask_vault_pass": ("-J", "--ask-vault-pass", "--ask-vault-password"),
+    "step": ("--step",),
+}
+_IDLE = ("--list-hosts", "--list-tasks", "--list-tags", "--syntax-check", "--version", "-h", "--help")
+_MOST_EVENT_BYTES = 8 * 1024 * 1024
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InvalidInput(message)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A playbook with an inventory, and the options for ansible-playbook."""
+
+    playbook: Path
+    options: tuple[str, ...] = ()
+    """As they are handed on"""
+    inventory: tuple[str, ...] = ()
+    limit: str | None = None
+    tags: tuple[str, ...] = ()
+    skip_tags: tuple[str, ...] = ()
+    check: bool = False
+    argv: tuple[str, ...] = ()
+    """The whole command line, as a person would write it"""
+
+    @property
+    def label(self) -> str:
+        """How the playbook is called in mails."""
+        return self.playbook.name
+
+    @property
+    def harmless(self) -> bool:
+        """Whether it changes nothing and proves nothing, so that it may go unwatched."""
+        return self.check or self.playbook == ROOT / "playbooks" / "list.yml"
+
+    @property
+    def lock(self) -> str:
+        """What no two runs at a time may share: playbook and inventory."""
+        return json.dumps([str(self.playbook), *self.inventory])
+
+    @property
+    def key(self) -> str:
+        """What makes two runs the same job on different nights; the callback comes to the same."""
+        options = {"subset": self.limit, "tags": self.tags, "skip_tags": self.skip_tags, "check": self.check}
+        return job_key([str(self.playbook)], self.inventory, **options)
+
+
+@dataclass(frozen=True)
+class AnsibleSettings:
+    """The file of settings that Ansible is going to read, and what the entry point itself needs of it."""
+
+    path: Path
+    sections: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def get(self, section: str, key: str) -> str:
+        """Return a value as written, empty if there is none."""
+        return self.sections.get(section, {}).get(key, "")
+
+
+def ansible_settings(environment: Mapping[str, str]) -> AnsibleSettings:
+    """Given the environment, return Ansible's settings: of the file that ANSIBLE_CONFIG names, else of this collection's.
+
+    What cannot be read is left to Ansible to complain of.
+    """
+    path = Path(environment.get("ANSIBLE_CONFIG") or ROOT / "ansible.cfg").expanduser().absolute()
+    path = path / "ansible.cfg" if path.is_dir() else path
+    parser = configparser.RawConfigParser(inline_comment_prefixes=(";",))
+    try:
+        parser.read(path, encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError, OSError):
+        return AnsibleSettings(path)
+    return AnsibleSettings(path, {name: dict(parser[name]) for name in parser.sections()})
+
+
+def own_settings(environment: Mapping[str, str]) -> AnsibleSettings:
+    """Return the settings that are the user's own: of ANSIBLE_CONFIG, of this folder unless others can write to it, or of his home."""
+    home = environment.get("HOME") or os.path.expanduser("~")
+    here = [] if os.stat(".").st_mode & stat.S_IWOTH else [Path("ansible.cfg")]
+    named = environment.get("ANSIBLE_CONFIG")
+    for path in [Path(named)] if named else [*here, Path(home) / ".ansible.cfg"]:
+        settings = ansible_settings({"ANSIBLE_CONFIG": str(path)})
+        if settings.get("defaults", "inventory"):
+            return settings
+    return AnsibleSettings(Path(os.devnull))
+
+
+def mail_settings(settings: AnsibleSettings, environment: Mapping[str, str]) -> Settings:
+    """Return the settings of the mail as the callback has them: the environment goes before the file."""
+    options: dict[str, Any] = {}
+    for name in MAIL_OPTIONS:
+        options[name] = environment.get(f"ALTBACKUP_MAIL_{name.upper()}", settings.get("callback_error_mail", name))
+    return judge(options, environment)
+
+
+def read_job(
+    playbook: str,
+    options: Sequence[str],
+    argv: Sequence[str],
+    settings: AnsibleSettings,
+    environment: Mapping[str, str],
+) -> Job:
+    """Given a playbook as the user names it and options for ansible-playbook, return the job. Raise InvalidInput.
+
+    Whether it can run is for check_job to say.
+    """
+    seen = _look(options)
+    return Job(
+        playbook=find_playbook(playbook),
+        options=tuple(options),
+        inventory=tuple(_inventory(seen.inventory, environment)),
+        limit=seen.limit,
+        tags=_tags(seen.tags),
+        skip_tags=_tags(seen.skip_tags),
+        check=seen.check,
+        argv=tuple(argv),
+    )
+
+
+def check_job(job: Job) -> None:
+    """Given a job, raise InvalidInput if it cannot run, or would wait for an answer."""
+    if not job.playbook.is_file():
+        known = ", ".join(sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml")))
+        raise InvalidInput(f"the playbook {job.playbook} does not exist; playbooks of this collection: {known}")
+    if job.options and not job.options[0].startswith("-"):
+        raise InvalidInput(f"one playbook a run, but there is also {job.options[0]!r}")
+    seen = _look(job.options)
+    for name, words in _ASKING.items():
+        if getattr(seen, name):
+            raise InvalidInput(f"{words[-1]} asks, and here nobody answers: ansible-playbook takes it from a file, too")
+    for word in _IDLE:
+        if word in job.options:
+            raise InvalidInput(f"{word} runs nothing: call ansible-playbook for it")
+    if not job.inventory:
+        raise InvalidInput(
+            "no inventory is named: say which with -i INVENTORY, or with ALTBACKUP_INVENTORY in the environment. What ansible-playbook "
+            f"takes in this checkout by itself is used only if it is named: -i {_DEFAULT}"
+        )
+    for name in job.inventory:
+        if "," not in name and not os.path.exists(name):
+            raise InvalidInput(f"the inventory {name} does not exist")
+
+
+def is_verbose(options: Sequence[str]) -> bool:
+    """Given options for ansible-playbook, return whether they ask for more than little."""
+    return bool(_look(options).verbose)
+
+
+def find_playbook(name: str) -> Path:
+    """Given a path, or the name of a playbook of this collection, return the absolute path, be it there or not."""
+    own = ROOT / "playbooks" / f"{name.removeprefix(_COLLECTION).removesuffix('.yml')}.yml"
+    return own if not os.path.exists(name) and "/" not in name and own.is_file() else Path(name).absolute()
+
+
+def find_ansible(environment: Mapping[str, str]) -> str:
+    """Return the PATH on which ansible-playbook is: beside this Python, else where the environment says. Raise InvalidInput."""
+    folders = [str(Path(sys.executable).parent), *search_path().split(os.pathsep)]
+    path = os.pathsep.join(dict.fromkeys(folders))
+    if not shutil.which("ansible-playbook", path=path):
+        raise InvalidInput(f"ansible-playbook is not installed for {sys.executable}, nor on PATH {search_path()}")
+    return path
+
+
+def child_environment(
+    settings: AnsibleSettings, environment: Mapping[str, str], *, colour: bool, job: Job | None = None
+) -> dict[str, str]:
+    """Return what has to be added to the environment for ansible-playbook under ansible-runner."""
+    named = {}
+    if job is not None and not _look(job.options).inventory:
+        named["ANSIBLE_INVENTORY"] = ",".join(job.inventory)
+    added = {
+        "ANSIBLE_CONFIG": str(settings.path),
+        # ansible-runner would turn it off
+        "ANSIBLE_HOST_KEY_CHECKING": settings.get("defaults", "host_key_checking") or "True",
+        "MAX_EVENT_RES": str(_MOST_EVENT_BYTES),
+    }
+    if not colour:
+        added["ANSIBLE_NOCOLOR"] = "1"
+    if not _is_utf8():
+        added["LC_ALL"] = "C.UTF-8"
+    if ROOT.parts[-3:] == ("ansible_collections", "altbackup", "core"):
+        added["ANSIBLE_COLLECTIONS_PATH"] = f"{ROOT.parents[2]}:~/.ansible/collections:/usr/share/ansible/collections"
+    return {**{name: value for name, value in added.items() if name == "LC_ALL" or not environment.get(name)}, **named}
+
+
+def _is_utf8() -> bool:
+    """Return whether Ansible would start with the locale of this process: all of it must be installed, and UTF-8."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        locale.setlocale(locale.LC_ALL, "")
+        return (locale.getlocale()[1] or "").lower() in ("utf-8", "utf8")
+    except (locale.Error, ValueError):
+        return False
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
+
+
+def _look(options: Sequence[str]) -> argparse.Namespace:
+    """Given options for ansible-playbook, return the few that matter here. Raise InvalidInput."""
+    parser = _Parser(add_help=False)
+    parser.add_argument("-i", "--inventory", "--inventory-file", action="append")
+    parser.add_argument("-l", "--limit")
+    parser.add_argument("-t", "--tags", action="append", default=[])
+    parser.add_argument("--skip-tags", action="append", default=[])
+    parser.add_argument("-C", "--check", action="store_true")
+    for name, words in _ASKING.items():
+        parser.add_argument(*words, dest=name, action="store_true")
+    parser.add_argument("-v", "--verbose", action="count", default=0)
+    for letter in "bD":
+        parser.add_argument(f"-{letter}", action="count")
+    for letter in "eucTfM":
+        parser.add_argument(f"-{letter}", action="append")
+    return parser.parse_known_args(list(options))[0]
+
+
+def _tags(values: Sequence[str]) -> tuple[str, ...]:
+    return tuple(sorted({tag.strip() for value in values for tag in value.split(",")}))
+
+
+def _inventory(given: Sequence[str] | None, environment: Mapping[str, str]) -> list[str]:
+    """Return the inventories that are named: on the command line, in the environment, or in the user's own settings.
+
+    The default of this checkout's settings is none that a user named.
+    """
+    base, names = Path.cwd(), list(given or ())
+    shipped = False
+    if not names:
+        chosen = environment.get("ALTBACKUP_INVENTORY") or environment.get("ANSIBLE_INVENTORY") or ""
+        if not chosen:
+            own = own_settings(environment)
+            chosen, base = own.get("defaults", "inventory"), own.path.parent
+            shipped = own.path.resolve() == ROOT / "ansible.cfg"
+        names = [name.strip() for name in chosen.split(",") if name.strip()]
+    found = [
+        name if "," in name else os.path.normpath(base / os.path.expanduser(os.path.expandvars(name))) for name in names
+    ]
+    return [] if shipped and [os.path.realpath(name) for name in found] == [str(_DEFAULT)] else found

@@ -1,0 +1,192 @@
+"""Runs playbooks so that no failure goes unseen, tests the failure mail, and tells how the last run went."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ...module_utils.system.errors import InvalidInput
+from ...module_utils.system.visible import visible
+from ..mail import delivery
+from ..mail.settings import user_name
+from ..mail.text import compose, specimen
+from ..report import outcomes
+from ..report.causes import good_copies, titled
+from .job import PROGRAM, Job, ansible_settings, find_playbook, mail_settings
+from .run_store import LOG, RUNNING, Run, all_runs, state_folder
+from .supervised_run import SupervisedRun, say
+
+_OWN = ("--time-limit", "--artifacts", "--keep-runs", "--keep-days", "-h", "--help")
+_EPILOG = (
+    "Exit codes of run: 0 all good; 2 something failed; 3 hosts were unreachable, and nothing else failed; 4 it could not "
+    "start, or there was nothing to do; 5 it reached its time limit; 6 it is already running; 7 it was interrupted or killed. "
+    "Of mail and last: 0, or 1 if that could not be done."
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InvalidInput(f"{message} ({' '.join(self.format_usage().split())})")
+
+
+def main(words: Sequence[str]) -> int:
+    """Given the words of the command line, do what they say; return the exit code."""
+    try:
+        arguments, options = _arguments().parse_known_args(words)
+        if arguments.command == "run" and words[1].startswith("-") and words[1].partition("=")[0] not in _OWN:
+            raise InvalidInput(f"the playbook comes first, then {words[1]}")
+        if arguments.command != "run" and options:
+            raise InvalidInput(f"unknown: {' '.join(options)}")
+    except InvalidInput as error:
+        if words[:1] == ["run"]:
+            return SupervisedRun(words).refuse(Job(Path("altbackup run"), argv=(PROGRAM, *words)), str(error))
+        say(str(error))
+        return 1
+    if arguments.command == "run":
+        night = SupervisedRun(words, arguments.artifacts)
+        return night.run(arguments.playbook, options, arguments.time_limit, arguments.keep_runs, arguments.keep_days)
+    return _tell_last(arguments) if arguments.command == "last" else _flush_mail() if arguments.flush else _test_mail()
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = _Parser(prog="altbackup", description=__doc__, epilog=_EPILOG, allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser(
+        "run",
+        help="run a playbook",
+        usage="altbackup run PLAYBOOK [-i INVENTORY] [--limit HOSTS] [-e NAME=VALUE] [--check] [more of ansible-playbook] "
+        "[--time-limit TIME] [--artifacts DIR] [--keep-runs N] [--keep-days N]",
+        description="Run a playbook. Options that are not named here are handed on to ansible-playbook. Without -i the inventory is that "
+        "of $ALTBACKUP_INVENTORY, of $ANSIBLE_INVENTORY, or of your own ansible.cfg; there is no other.",
+        epilog=_EPILOG,
+        allow_abbrev=False,
+    )
+    run.add_argument(
+        "playbook", metavar="PLAYBOOK", help="a path, or the name of one of this collection, such as backup"
+    )
+    run.add_argument("--time-limit", metavar="TIME", default="24h", help="end the run after this time (default: 24h)")
+    run.add_argument("--keep-runs", metavar="N", type=_number, default=60, help="runs to keep (default: 60)")
+    run.add_argument("--keep-days", metavar="N", type=_number, default=90, help="days to keep them (default: 90)")
+    mail = commands.add_parser("mail", help="test the mail, or send what is in its spool", allow_abbrev=False)
+    what = mail.add_mutually_exclusive_group(required=True)
+    what.add_argument("--test", action="store_true", help="send a specimen")
+    what.add_argument("--flush", action="store_true", help="send what could not be sent before")
+    last = commands.add_parser("last", help="tell how the last run went", allow_abbrev=False)
+    last.add_argument("playbook", metavar="PLAYBOOK", nargs="?", default="", help="the last run of this playbook")
+    last.add_argument("--json", action="store_true", help="as JSON")
+    for command in (run, last):
+        command.add_argument(
+            "--artifacts",
+            metavar="DIR",
+            default="",
+            help="where runs are kept (default: $ALTBACKUP_ARTIFACTS, or altbackup below $XDG_STATE_HOME or ~/.local/state)",
+        )
+    return parser
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _test_mail() -> int:
+    """Send a specimen; return the exit code."""
+    settings = mail_settings(ansible_settings(os.environ), os.environ)
+    if not settings.wanted:
+        say("the recipient is none: no mail is wanted")
+        return 1
+    for problem in settings.problems:
+        say(problem)
+    if not settings.recipients:
+        return 1
+    report = specimen(socket.gethostname(), user_name())
+    way = f"{settings.host}:{settings.port} (security {settings.security})" if settings.host else settings.sendmail
+    print(f"from {settings.sender} to {', '.join(settings.recipients)} by {way or 'nothing'}")
+    try:
+        path = delivery.put(settings.spool, compose(report, settings, settings.recipients))
+    except OSError as error:
+        say(f"the spool {settings.spool} cannot be used: {error.strerror or error}")
+        return 1
+    (outcome,) = delivery.finish(delivery.start([path], settings), [path], settings.timeout)
+    path.unlink(missing_ok=True)
+    if not outcome.sent or outcome.said:
+        say(f"the mail was not taken over{'' if not outcome.sent else ' for all'}: {outcome.said}")
+        return 1
+    print("the mail was taken over")
+    return 0
+
+
+def _flush_mail() -> int:
+    """Send what is in the spool; return the exit code."""
+    settings = mail_settings(ansible_settings(os.environ), os.environ)
+    told = delivery.flush(settings)
+    print(f"{told.delivered} of {told.mails} mails in {settings.spool} were sent")
+    for sentence in told.said:
+        say(sentence)
+    return 1 if told.spooled else 0
+
+
+def _tell_last(arguments: argparse.Namespace) -> int:
+    """Tell how the last run went; return the exit code."""
+    state = state_folder(arguments.artifacts, os.environ)
+    wanted = str(find_playbook(arguments.playbook)) if arguments.playbook else ""
+    run = next((run for run in all_runs(state) if not wanted or run.result.get("path") == wanted), None)
+    if run is None:
+        say(f"there is no run{f' of {arguments.playbook}' if wanted else ''} in {state}")
+        return 1
+    result = {**run.result, "run": str(run.folder)}
+    if result["state"] == RUNNING and run.hold():
+        result["state"] = "ended without a word"
+    if arguments.json:
+        text = json.dumps(result, indent=1, ensure_ascii=False)
+        print(json.dumps(result, indent=1) if visible(text) != text else text)
+    else:
+        print("\n".join(map(visible, _lines(result, run))))
+    return 0
+
+
+def _lines(result: dict[str, Any], run: Run) -> list[str]:
+    """Return how a run went, as a person reads it."""
+    code = f" (exit code {result['exit_code']})" if "exit_code" in result else ""
+    took = f", took {result['seconds']:g} s" if "seconds" in result else ""
+    failures = _failure_lines(result.get("failures", ()))
+    purges = [f"  {outcomes.describe_purge(entry)}" for entry in result.get("purged", ())]
+    hosts = [
+        f"  {name}: {', '.join(f'{key}={count}' for key, count in counts.items())}"
+        for name, counts in result.get("hosts", {}).items()
+    ]
+    return [
+        f"{result['playbook']}: {result['state']}{code}",
+        f"started {result['started']}{took}, by {result['user']} on {result['node']}",
+        f"inventory: {', '.join(map(str, result.get('inventory', ()))) or 'none was named'}",
+        *(["hosts:", *hosts] if hosts else []),
+        *(["purged:", *purges] if purges else []),
+        *(["failures:", *failures] if failures else []),
+        f"log: {run.folder / LOG}",
+    ]
+
+
+def _failure_lines(failures: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Given the failures of a result, return them as a person reads them; what is the same of several hosts is one."""
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for failure in failures:
+        groups.setdefault(tuple(str(failure.get(key)) for key in ("kind", "message", "task", "path")), []).append(
+            failure
+        )
+    lines = []
+    for group in groups.values():
+        places = [
+            str(failure.get("title") or " -> ".join(filter(None, (failure["host"], failure["delegate"]))))
+            for failure in group
+        ]
+        told = [(place, str(failure.get("good") or "")) for place, failure in zip(places, group, strict=True)]
+        follows = dict.fromkeys(line for failure in group for line in failure.get("follows", ()))
+        lines.append(f"  {titled(places)}: {group[0]['message']}")
+        lines += [f"    {line}" for line in (*good_copies(told), *follows)]
+    return lines

@@ -1,0 +1,155 @@
+"""How a run went: its state, its exit code, and the report on it, from what its folder holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ..report.command_line import command_line, rerun_command
+from ..report.masking import mask_argv
+from ..report.model import RUN, Failure, Report
+from ..report.plain_text import last_lines
+from .job import Job
+from .playbook_run import ASKED, BROKEN, KILLED, TIME_LIMIT, TOLD, Ended
+from .runner_events import only_unreachable, start_error
+
+GOOD, FAILED, UNREACHABLE, NOT_STARTED = "good", "failed", "unreachable", "not started"
+TIMED_OUT, ALREADY_RUNNING, INTERRUPTED, DIED = "time limit", "already running", "interrupted", "killed"
+EXIT_CODES = {
+    GOOD: 0,
+    FAILED: 2,
+    UNREACHABLE: 3,
+    NOT_STARTED: 4,
+    TIMED_OUT: 5,
+    ALREADY_RUNNING: 6,
+    INTERRUPTED: 7,
+    DIED: 7,
+}
+_OUTPUT = 6 * 1024
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a run ended, and why, if that is not for its tasks to say."""
+
+    state: str
+    message: str = ""
+    outputs: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the entry point."""
+        return EXIT_CODES[self.state]
+
+
+def judge_run(
+    ended: Ended,
+    fields: Mapping[str, Any],
+    *,
+    began: bool,
+    log: str,
+    limit: str,
+    memory: str,
+    running: Sequence[str] = (),
+) -> Verdict:
+    """Given how ansible-playbook ended and the fields of the report on its tasks, return the verdict.
+
+    `began` is whether a task was begun, `log` what was printed, `limit` the time limit as given, `memory` what the kernel
+    says of processes that it ended for lack of memory, `running` the tasks that had not ended.
+    """
+    failures = fields["failures"]
+    alone = [failure for failure in failures if failure.kind == RUN]
+    outputs = [
+        ("was running", "\n".join(running)),
+        ("last lines of the log", last_lines(log, _OUTPUT)),
+        ("memory", memory),
+    ]
+    if ended.survivors:
+        names = ", ".join(f"{process.pid} {process.name}" for process in ended.survivors)
+        outputs.insert(0, ("could not be ended", names))
+    told = tuple((title, text) for title, text in outputs if text)
+    if ended.reason:
+        return Verdict(*_why(ended, limit, memory), told)
+    if ended.code == 0 and not failures:
+        return Verdict(GOOD)
+    if ended.code == 0 and alone:
+        return Verdict(NOT_STARTED)  # it says itself that nothing was done
+    if fields["recap"] and failures:
+        return Verdict(UNREACHABLE if only_unreachable(failures) else FAILED)
+    said = start_error(log)
+    if not began:
+        return Verdict(NOT_STARTED, said or f"ansible-playbook ended with {ended.code}", told)
+    return Verdict(FAILED, f"ansible-playbook stopped with {ended.code}{f': {said}' if said else ''}", told)
+
+
+def _why(ended: Ended, limit: str, memory: str) -> tuple[str, str]:
+    """Return state and message of a run that did not end by itself."""
+    if ended.reason == TIME_LIMIT:
+        return TIMED_OUT, f"the run took longer than its limit of {limit} and was ended"
+    if ended.reason == TOLD:
+        return INTERRUPTED, f"the run was told to end by {ended.detail}, and ended"
+    if ended.reason == ASKED:
+        return NOT_STARTED, f"the playbook asks for {ended.detail}, and nobody answers here: give it with -e"
+    if ended.reason == KILLED:
+        guess = ""
+        if ended.detail == "SIGKILL":
+            guess = f"; {memory}" if memory else "; not for lack of memory, as far as the kernel's counts tell"
+        return DIED, f"ansible-playbook was killed by {ended.detail}, which nobody here sent{guess}"
+    if ended.reason != BROKEN:
+        raise AssertionError(ended.reason)
+    return FAILED, f"ansible-runner failed: {ended.detail}"
+
+
+def opening(job: Job, started: datetime, folder: str, node: str, user: str) -> dict[str, Any]:
+    """Given a job, when, where and by whom it was begun, return that without secrets, as the run's folder keeps it."""
+    return {
+        "playbook": job.label,
+        "path": str(job.playbook),
+        "argv": mask_argv(job.argv),
+        "folder": folder,
+        "node": node,
+        "user": user,
+        "inventory": list(job.inventory),
+        "check": job.check,
+        "key": job.key,
+        "started": started.isoformat(timespec="seconds"),
+    }
+
+
+def report_of(
+    result: Mapping[str, Any],
+    verdict: Verdict,
+    fields: Mapping[str, Any],
+    ended: datetime,
+    *,
+    log: str = "",
+    secrets: Sequence[str] = (),
+    more: Sequence[Failure] = (),
+) -> Report:
+    """Given what a run's folder keeps, the verdict, and the fields of its tasks, return the report for its mail."""
+    own = Failure(str(result["node"]), verdict.message, RUN, outputs=verdict.outputs, identity=verdict.state)
+    argv = [str(word) for word in result["argv"]]
+    folder, stamp = str(result["folder"]), str(fields.get("stamp", ""))
+    return Report(
+        playbook=str(result["playbook"]),
+        failures=(*([own] if verdict.message else ()), *fields.get("failures", ()), *more),
+        notes=tuple(fields.get("notes", ())),
+        fine=tuple(fields.get("fine", ())),
+        recap=fields.get("recap", {}),
+        state=f"{verdict.state} (exit code {verdict.exit_code})",
+        command=command_line(argv),
+        folder=folder,
+        node=str(result["node"]),
+        user=str(result["user"]),
+        inventory=tuple(result["inventory"]),
+        started=datetime.fromisoformat(str(result["started"])),
+        ended=ended,
+        check=bool(result["check"]),
+        stamp=stamp,
+        rerun=rerun_command(argv, folder, stamp),
+        log=(("", log),) if log else (),
+        secrets=tuple(secrets),
+        key=str(result["key"]),
+    )

@@ -1,0 +1,241 @@
+"""Mails leave through the spool: each is written there first, sent from there, and removed when it was taken over."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from email.message import EmailMessage
+from pathlib import Path
+
+from ..report.model import Failure, Report, redacted
+from ..report.private_files import write_private
+from . import transport
+from .memory import remember
+from .settings import Settings
+from .text import compose
+
+OVERDUE = 86400.0
+"""Seconds after which a mail that could not be sent is a failure of its own."""
+_GRACE = 2.0
+_IN_MEMORY = "/dev/shm"  # noqa: S108 (folders made there are private)
+_NAME = re.compile(r"(\d{13})-\d+-\d+\.eml")
+_COUNTER = itertools.count()
+
+
+@dataclass(frozen=True)
+class Told:
+    """What became of a report."""
+
+    mails: int = 0
+    delivered: int = 0
+    spooled: tuple[Path, ...] = ()
+    said: tuple[str, ...] = ()
+    """Sentences for stderr"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one mail."""
+
+    path: Path
+    sent: bool
+    said: str
+    """Why it was not sent; or whom the server refused, if it took the mail for others"""
+
+
+def tell(report: Report, settings: Settings) -> Told:
+    """Given the report of a run, send what its recipients have to know. Nothing is raised, and `said` names all trouble.
+
+    That is a mail on failures, one on their end at the first good run, and none otherwise. It takes `settings.timeout` at most.
+    """
+    if not settings.wanted:
+        return Told()
+    report = remember(settings.spool, redacted(report))
+    if not report.failures:
+        return Told()
+    mails = [compose(part, settings, recipients) for recipients, part in addressed(report, settings.recipients)]
+    if not mails:
+        what = "the end of the failures" if report.status == "RECOVERED" else "the failures"
+        return Told(said=(f"nobody was told of {what}: no recipient is set",))
+    return deliver(mails, settings)
+
+
+def addressed(report: Report, recipients: Sequence[str]) -> list[tuple[tuple[str, ...], Report]]:
+    """Given a report and the recipients of the run, return who gets which part of it.
+
+    Those of the run get all; further recipients of hosts get only what concerns their hosts.
+    """
+    wanted: dict[str, list[str]] = {}
+    for host, names in report.mail_to.items():
+        for name in names:
+            if name not in recipients:
+                wanted.setdefault(name, []).append(host)
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name, hosts in wanted.items():
+        groups.setdefault(tuple(sorted(hosts)), []).append(name)
+    parts = [(tuple(recipients), report)] if recipients else []
+    for group, members in groups.items():
+        part = part_of(report, group)
+        if part.failures or part.unfinished:
+            parts.append((tuple(members), part))
+    return parts
+
+
+def part_of(report: Report, hosts: Iterable[str]) -> Report:
+    """Given a report and hosts, return what of it concerns these: as host, or as the one to which a task was delegated."""
+    chosen = frozenset(hosts)
+    failures = [failure for failure in report.failures if chosen & {failure.host, failure.delegate}]
+    shown = chosen | {failure.host for failure in failures}
+    return replace(
+        report,
+        failures=tuple(failures),
+        unfinished=tuple(host for host in report.unfinished if host in chosen),
+        fine=tuple(line for line in report.fine if chosen & set(line.split(": ")[0].split(" "))),
+        notes=tuple(note for note in report.notes if not note.startswith("No longer failing")),
+        recap={host: counts for host, counts in report.recap.items() if host in shown},
+        log=tuple((host, text) for host, text in report.log if not host or host in chosen),
+    )
+
+
+def deliver(mails: Iterable[EmailMessage], settings: Settings) -> Told:
+    """Given mails, put each into the spool, send it, and keep it there if it could not be sent."""
+    said: list[str] = []
+    paths = [path for mail in mails if (path := _kept(mail, settings.spool, said))]
+    outcomes = finish(start(paths, settings), paths, settings.timeout)
+    spooled = []
+    for outcome in outcomes:
+        if not outcome.sent:
+            said.append(
+                f"a mail could not be sent ({outcome.said}); it is kept as {outcome.path}, and the next run sends it"
+            )
+            spooled.append(outcome.path)
+        elif not outcome.said and outcome.path.parent != settings.spool:
+            with contextlib.suppress(OSError):
+                outcome.path.parent.rmdir()
+        elif outcome.said:
+            said.append(f"a mail was refused for {outcome.said}; it is kept for them as {outcome.path}")
+            spooled.append(outcome.path)
+    delivered = sum(outcome.sent for outcome in outcomes)
+    return Told(len(paths), delivered, tuple(spooled), tuple(said))
+
+
+def _kept(mail: EmailMessage, spool: Path, said: list[str]) -> Path | None:
+    """Put a mail into the spool, else where there is room, in memory if no disk has any; return its file. `said` gets all trouble."""
+    try:
+        return put(spool, mail)
+    except OSError as error:
+        reason = f"the spool {spool} cannot be used ({error.strerror or error})"
+    for place in (tempfile.gettempdir(), _IN_MEMORY):
+        with contextlib.suppress(OSError):
+            folder = Path(tempfile.mkdtemp(prefix="altbackup-mail-", dir=place))
+            try:
+                path = put(folder, mail)
+            except OSError:
+                folder.rmdir()
+                raise
+            said.append(f"{reason}; using {folder}")
+            return path
+    places = f"{tempfile.gettempdir()} or {_IN_MEMORY}"
+    said.append(f"{reason}, nor can {places}: the mail {str(mail['Subject'])!r} was neither kept nor sent")
+    return None
+
+
+def flush(settings: Settings) -> Told:
+    """Send what is in the spool, the oldest first."""
+    paths = waiting(settings.spool)
+    outcomes = finish(start(paths, settings), paths, settings.timeout) if paths else []
+    kept = tuple(outcome.path for outcome in outcomes if not outcome.sent)
+    said = tuple(f"{outcome.path}: {outcome.said}" for outcome in outcomes if outcome.said)
+    return Told(len(paths), len(paths) - len(kept), kept, said)
+
+
+def put(spool: Path, mail: EmailMessage) -> Path:
+    """Write a mail into the spool, for this user alone, whole or not at all; return its file."""
+    spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = spool / f"{int(time.time() * 1000):013d}-{os.getpid()}-{next(_COUNTER)}.eml"
+    try:
+        write_private(f"{path}.new", mail.as_bytes())
+        os.replace(f"{path}.new", path)
+    except OSError:
+        Path(f"{path}.new").unlink(missing_ok=True)
+        raise
+    return path
+
+
+def waiting(spool: Path) -> list[Path]:
+    """Return the mails in the spool, the oldest first; none if there is no spool."""
+    with contextlib.suppress(OSError):
+        return sorted(path for path in spool.iterdir() if _NAME.fullmatch(path.name))
+    return []
+
+
+def overdue(spool: Path, now: float) -> str:
+    """Given the spool and the time in seconds since 1970, return what is wrong if a mail lies there for more than a day."""
+    old = [path for path in waiting(spool) if now - int(path.name[:13]) / 1000 > OVERDUE]
+    if not old:
+        return ""
+    since = time.strftime("%Y-%m-%d %H:%M", time.localtime(int(old[0].name[:13]) / 1000))
+    count = f"{len(old)} mail{'' if len(old) == 1 else 's'}"
+    return f"{count} could not be sent for more than a day, the first of {since}: see {spool}"
+
+
+def overdue_failure(settings: Settings, node: str, now: float) -> list[Failure]:
+    """Return the failure that a spool older than a day is."""
+    message = overdue(settings.spool, now) if settings.wanted else ""
+    return [Failure(node, message, kind="run", identity="spool")] if message else []
+
+
+def start(paths: Sequence[Path], settings: Settings) -> subprocess.Popen[bytes]:
+    """Begin to send mails from the spool, in a process of its own that ends by itself when its time is over."""
+    options = {
+        name: getattr(settings, name) for name in ("host", "port", "security", "username", "password", "sendmail")
+    }
+    job = json.dumps({**options, "timeout": settings.timeout, "files": [str(path) for path in paths]})
+    process = subprocess.Popen(
+        [sys.executable, "-I", transport.__file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    if process.stdin is None:
+        raise AssertionError("a pipe was asked for")
+    with contextlib.suppress(BrokenPipeError), process.stdin as stream:
+        stream.write(job.encode())
+    process.stdin = None
+    return process
+
+
+def finish(process: subprocess.Popen[bytes], paths: Sequence[Path], timeout: float) -> list[Outcome]:
+    """Wait for that process, no longer than its time; return what became of each mail."""
+    try:
+        output, errors = process.communicate(timeout=timeout + _GRACE)
+    except subprocess.TimeoutExpired:
+        _kill_group(process.pid)
+        output, errors = process.communicate()
+    silent = process.returncode in (-signal.SIGALRM, -signal.SIGKILL)
+    if silent:
+        _kill_group(process.pid)  # a sendmail that it had started
+    told = {}
+    for line in output.splitlines():
+        with contextlib.suppress(ValueError, KeyError):
+            entry = json.loads(line)
+            told[entry["file"]] = Outcome(Path(entry["file"]), bool(entry["sent"]), str(entry["said"]))
+    reason = f"no answer within {timeout:g} s" if silent else errors.decode("utf-8", "replace").strip()[-500:]
+    reason = reason or "sending ended early"
+    return [told.get(str(path)) or Outcome(path, not path.exists(), reason if path.exists() else "") for path in paths]
+
+
+def _kill_group(leader: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)

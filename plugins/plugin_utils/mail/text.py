@@ -1,0 +1,359 @@
+"""The mail on a run: its subject, its text for a tired person on a phone, the same as HTML, and the log."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import html
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email import policy
+from email.message import EmailMessage
+from email.utils import format_datetime, make_msgid
+
+from ..report.command_line import command_line, rerun_command
+from ..report.model import UNREACHABLE, Failure, Place, Report, shared_lines, titles, together
+from ..report.plain_text import cut, one_line
+from ..report.run_log import log_text
+from .settings import Settings
+
+POLICY = policy.SMTP.clone(cte_type="7bit")
+"""CRLF, encoded headers, and nothing but ASCII on the wire, which every server takes."""
+_MOST_LISTED = 100
+_SUBJECT = 120
+"""Most characters of a subject"""
+_SMALLEST = 1500
+"""Characters that a failure needs to be worth showing in full"""
+_COUNTS = ("ok", "changed", "unreachable", "failures", "skipped", "rescued", "ignored")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of the mail, for text and HTML alike."""
+
+    title: str
+    lines: tuple[str, ...] = ()
+    fields: tuple[tuple[str, str], ...] = ()
+    outputs: tuple[tuple[str, str], ...] = ()
+    """(title, text) to be shown as it is"""
+    bad: bool = False
+    recap: bool = False
+    """Whether the recap of all hosts belongs here"""
+
+
+def compose(report: Report, settings: Settings, recipients: Sequence[str]) -> EmailMessage:
+    """Given a report without secrets, the settings, and who is to get it, return the mail."""
+    mail = EmailMessage(policy=POLICY)
+    mail["Subject"] = subject(report)
+    mail["From"] = settings.sender
+    mail["To"] = ", ".join(recipients)
+    mail["Date"] = format_datetime(report.ended or datetime.now(UTC))
+    domain = settings.sender.rpartition("@")[2].strip("[]") or "localhost"
+    mail["Message-ID"] = make_msgid("altbackup", domain)
+    hosts = _hosts(report)
+    mail["References"] = " ".join(_thread(report, host, domain) for host in hosts[:20])
+    mail["Auto-Submitted"] = "auto-generated"
+    mail["X-Altbackup-Status"] = report.status.lower()
+    mail["X-Altbackup-Playbook"] = one_line(report.playbook)
+    mail["X-Altbackup-Hosts"] = one_line(", ".join(hosts), 500)
+    mail["X-Altbackup-Controller"] = one_line(report.node)
+    if report.stamp:
+        mail["X-Altbackup-Stamp"] = report.stamp
+    parts = blocks(report, settings.body_limit)
+    mail.set_content(text_of(report, parts, settings.body_limit))
+    mail.add_alternative(html_of(report, parts), subtype="html")
+    log = log_text(report.log)
+    if log and settings.log_limit:
+        mail.add_attachment(
+            gzip.compress(cut(log, settings.log_limit).encode("utf-8", "replace"), mtime=0),
+            maintype="application",
+            subtype="gzip",
+            filename="run.log.gz",
+        )
+    if all(str(value).isascii() for value in mail.values()):
+        mail.policy = POLICY.clone(max_line_length=998)  # a subject that is not folded is easier to find
+    return mail
+
+
+def subject(report: Report) -> str:
+    """Given a report, return the subject: one line that says what failed where."""
+    hosts = _hosts(report)
+    more = f" (+{len(hosts) - 1} host{'s' if len(hosts) > 2 else ''})" if len(hosts) > 1 else ""
+    mode = " (check mode)" if report.check else ""
+    opening = one_line(f"[altbackup] {report.status}{mode} {report.playbook}: ", _SUBJECT // 2)
+    return f"{opening} {one_line(_first_line(report), _SUBJECT - len(opening) - len(more) - 1)}{more}"
+
+
+def _first_line(report: Report) -> str:
+    if not report.failures:
+        return f"{', '.join(report.unfinished)}: did not finish"
+    first = report.failures[0]
+    return f"{first.title}: {first.headline}"
+
+
+def _hosts(report: Report) -> list[str]:
+    return list(dict.fromkeys([*(failure.host for failure in report.failures), *report.unfinished]))
+
+
+def _thread(report: Report, host: str, domain: str) -> str:
+    """Return the identifier under which mail programs gather the mails on a host."""
+    digest = hashlib.sha256(f"{report.node}\0{report.playbook}\0{host}".encode("utf-8", "replace")).hexdigest()[:24]
+    return f"<altbackup.{digest}@{domain}>"
+
+
+def blocks(report: Report, limit: int) -> list[Block]:
+    """Given a report and the size of a body, return its parts; where there are too many failures, the last are only listed."""
+    groups = together(report.failures)
+    shown = max(1, min(len(groups), limit * 3 // 4 // _SMALLEST))
+    room = limit * 3 // 4 // shown
+    parts = [_failure_block(number, group, room) for number, group in enumerate(groups[:shown], 1)] if groups else []
+    listed = [f"{titles(group)}: {group[0].headline}" for group in groups[shown:]]
+    if listed:
+        more = [f"and {len(listed) - _MOST_LISTED} more, see the log"] if len(listed) > _MOST_LISTED else []
+        parts.append(Block(f"{len(listed)} further failures", (*listed[:_MOST_LISTED], *more), bad=True))
+    if report.unfinished:
+        text = f"{_some(report.unfinished)}: stopped by the failure of another host, or never begun."
+        parts.append(Block("Did not finish", (text,), bad=True))
+    if report.notes:
+        parts.append(Block("Notes", report.notes[:_MOST_LISTED]))
+    if report.fine:
+        parts.append(Block("What was fine", report.fine[:_MOST_LISTED]))
+    parts.append(Block("The run", fields=tuple(_context(report))))
+    if report.recap:
+        parts.append(Block("Recap", recap=True))
+    if report.rerun:
+        whole = report.stamp and report.playbook != "restore.yml"  # what was restored is there, and is not replaced
+        hint = ("It does what is missing and nothing else.",) if whole else ()
+        masked = ("Put in what is masked.",) if "********" in report.rerun else ()
+        parts.append(Block("To run again", (*hint, *masked), outputs=(("", report.rerun),)))
+    return parts
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+    return ", ".join(names[:_MOST_LISTED]) + more
+
+
+def _failure_block(number: int, group: Sequence[Failure], room: int) -> Block:
+    failure = group[0]
+    place = failure.place
+    said = " ".join(failure.message.split())
+    outputs = [(title, text) for title, text in failure.outputs if " ".join(text.split()) not in said or len(text) < 8]
+    short = tuple((title, text) for title, text in outputs if "\n" not in text and len(text) < 200)
+    long = [(title, text) for title, text in outputs if (title, text) not in short]
+    message = cut(failure.message, room // 2)
+    share = max((room - len(message)) // max(len(long), 1), 300)
+    task = " ".join(part for part in (place.name and f'"{place.name}"', place.role and f"of role {place.role}") if part)
+    fields = [
+        ("hosts", titles(group) if len(group) > 1 else ""),
+        ("unreachable", "yes" if failure.kind == UNREACHABLE else ""),
+        ("history", failure.since),
+        ("handler" if place.handler else "task", task),
+        ("file", place.path),
+        ("play", place.play),
+        ("remote user", place.user),
+        ("become", place.become),
+        ("run once", "for all hosts of its play" if place.run_once else ""),
+        *short,
+        ("fine before", failure.before),
+    ]
+    title = f"{number}. {titles(group) if len(group) == 1 else f'{len(group)} hosts'}: {failure.headline}"
+    first, _, rest = message.partition("\n")
+    told = rest if " ".join(first.split()) == failure.headline else message
+    return Block(
+        title,
+        lines=(*(told.split("\n") if told.strip() else ()), *shared_lines(group)[:_MOST_LISTED]),
+        fields=tuple((name, value) for name, value in fields if value),
+        outputs=tuple((name, cut(text, share)) for name, text in long[:20]),
+        bad=True,
+    )
+
+
+def _context(report: Report) -> list[tuple[str, str]]:
+    duration = report.ended - report.started if report.started and report.ended else None
+    fields = [
+        ("command", report.command),
+        ("folder", report.folder),
+        ("controller", f"{report.user}@{report.node}" if report.user else report.node),
+        ("inventory", ", ".join(report.inventory)),
+        ("stamp", report.stamp),
+        ("mode", "check mode: nothing was changed" if report.check else ""),
+        ("started", report.started.strftime("%Y-%m-%d %H:%M:%S %Z") if report.started else ""),
+        ("took", str(duration).split(".")[0] if duration is not None else ""),
+        ("ended", report.state),
+    ]
+    return [(name, value) for name, value in fields if value]
+
+
+def text_of(report: Report, parts: Iterable[Block], limit: int) -> str:
+    """Given a report and its parts, return the text of the mail, of at most about `limit` characters."""
+    lines = [_opening(report), *_summary(report)]
+    for part in parts:
+        lines += [
+            "",
+            part.title,
+            *(f"  {line}" for line in part.lines),
+            *(f"  {name}: {value}" for name, value in part.fields),
+        ]
+        for name, text in part.outputs:
+            lines += [f"  {name}:"] if name else []
+            lines += [f"    {line}".rstrip() for line in text.split("\n")]
+        lines += [f"  {line}" for line in _recap(report)] if part.recap else []
+    return cut("\n".join(lines), limit) + "\n"
+
+
+def _opening(report: Report) -> str:
+    return f"{report.status} {_first_line(report)}"
+
+
+def _summary(report: Report) -> list[str]:
+    """Return the second line: how much failed, of what."""
+    if report.status == "RECOVERED":
+        return [f"{report.playbook} was good again on {report.node}. What had failed:"]
+    if report.status == "TEST":
+        return ["A test: nothing has failed. This is what a mail on two failures looks like."]
+    failures, hosts = len(together(report.failures)), len(_hosts(report))
+    counted = f"{failures} failure{'' if failures == 1 else 's'} on {hosts} host{'' if hosts == 1 else 's'}"
+    mode = " (check mode)" if report.check else ""
+    return [f"{counted} in {report.playbook}{mode}, started on {report.node}."]
+
+
+def _recap(report: Report) -> list[str]:
+    return [
+        f"{host}: {', '.join(f'{name}={counts[name]}' for name in _COUNTS if counts.get(name)) or 'nothing'}"
+        for host, counts in list(report.recap.items())[: 2 * _MOST_LISTED]
+    ]
+
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { overflow-wrap: anywhere; font: 16px/1.45 system-ui, sans-serif; margin: 0 auto; padding: 12px; max-width: 52rem; color: #1b1f24; background: #ffffff; }
+h1 { font-size: 1.15rem; margin: 0 0 .4rem; }
+h2 { font-size: 1rem; margin: 0 0 .4rem; }
+section { border: 1px solid #c9d1d9; border-left: 4px solid #8c959f; border-radius: 6px; padding: .6rem .8rem; margin: .8rem 0; }
+section.bad, h1.bad { border-left: 4px solid #cf222e; }
+h1.bad { padding-left: .6rem; }
+h1.good { border-left: 4px solid #1a7f37; padding-left: .6rem; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem .8rem; margin: 0; }
+dt { color: #57606a; } dd { margin: 0; }
+pre { white-space: pre-wrap; background: #f3f4f6; border-radius: 4px; padding: .5rem; margin: .3rem 0;
+  font: 13px/1.4 ui-monospace, monospace; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; }
+th, td { text-align: right; padding: .15rem .5rem; border-bottom: 1px solid #d0d7de; } th:first-child, td:first-child { text-align: left; }
+tr.bad td { color: #cf222e; font-weight: 600; }
+@media (max-width: 30rem) { dl { display: block; } dd { margin: 0 0 .3rem; } }
+@media (prefers-color-scheme: dark) {
+  body { color: #e6edf3; background: #0d1117; } section { border-color: #30363d; border-left-color: #6e7681; }
+  section.bad, h1.bad { border-left-color: #f85149; } h1.good { border-left-color: #3fb950; } dt { color: #9aa4ae; }
+  pre { background: #161b22; } th, td { border-color: #30363d; } tr.bad td { color: #ff7b72; } }
+"""
+
+
+def html_of(report: Report, parts: Iterable[Block]) -> str:
+    """Given a report and its parts, return the mail as one HTML page that needs nothing else; everything in it is escaped."""
+    tone = "good" if report.status == "RECOVERED" else "bad"
+    body = [
+        f'<h1 class="{tone}">{_escape(_opening(report))}</h1>',
+        *(f"<p>{_escape(line)}</p>" for line in _summary(report)),
+    ]
+    body += [_section(part, report) for part in parts]
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{_escape(subject(report))}</title>\n<style>{_STYLE}</style></head>\n<body>\n"
+        + "\n".join(body)
+        + "\n</body></html>\n"
+    )
+
+
+def _section(part: Block, report: Report) -> str:
+    inner = [f"<h2>{_escape(part.title)}</h2>", *(f"<div>{_escape(line)}</div>" for line in part.lines)]
+    if part.fields:
+        rows = "".join(f"<dt>{_escape(name)}</dt><dd>{_escape(value)}</dd>" for name, value in part.fields)
+        inner.append(f"<dl>{rows}</dl>")
+    for name, text in part.outputs:
+        inner.append(f"{f'<div>{_escape(name)}</div>' if name else ''}<pre>{_escape(text)}</pre>")
+    if part.recap:
+        inner.append(f'<div class="scroll">{_table(report)}</div>')
+    return f"<section{' class=bad' if part.bad else ''}>" + "\n".join(inner) + "</section>"
+
+
+def _table(report: Report) -> str:
+    failed = {failure.host for failure in report.failures}
+    head = "".join(f"<th>{name}</th>" for name in ("host", *_COUNTS))
+    rows = []
+    for host, counts in list(report.recap.items())[: 2 * _MOST_LISTED]:
+        bad = host in failed or host in report.unfinished or counts.get("failures") or counts.get("unreachable")
+        cells = "".join(f"<td>{int(counts.get(name) or 0)}</td>" for name in _COUNTS)
+        rows.append(f"<tr{' class=bad' if bad else ''}><td>{_escape(host)}</td>{cells}</tr>")
+    return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+
+
+def _escape(text: str) -> str:
+    return html.escape(text, quote=True)
+
+
+def specimen(node: str = "backup.example.org", user: str = "scm") -> Report:
+    """Return the report of a run that never was, to be sent as a test or looked at."""
+    started = datetime(2013, 5, 10, 2, 0, 3, tzinfo=UTC)
+    stamp = "2013/05/10/020003"
+    check = Place(
+        name="Count the tarballs of the day",
+        role="altbackup.core.check",
+        path="roles/check/tasks/main.yml:21",
+        play="(2/3) Back up every source",
+        user="scm",
+    )
+    send = replace(check, name="send_tarballs | Send to all targets at once", role="altbackup.core.synchronize")
+    argv = ["ansible-playbook", "-i", "inventory/sites", "playbooks/backup.yml", "-e", "db_password=swordfish"]
+    return Report(
+        playbook="backup.yml",
+        failures=(
+            Failure(
+                "dayabay",
+                "check of svn/dybsvn: expecting 2 tarballs for dybsvn of dayabay on 2013/05/10 but got 1: "
+                f"svn/dybsvn/{stamp}/dybsvn-20496.tar.gz\n(tracs/dybsvn/{stamp}/dybsvn.tar.gz has no dna: still arriving, "
+                "or its transfer failed)",
+                delegate="cms01",
+                kind="recorded",
+                place=check,
+                before="14 tasks, the last: send_tarballs | Note what was found",
+                since="still failing since 2013-05-08 02:41 UTC, 3 runs",
+            ),
+            Failure(
+                "lingao",
+                "synchronize of svn/lingao: the connection ended before all was sent",
+                delegate="ntu",
+                kind="recorded",
+                place=replace(send, path="roles/synchronize/tasks/send_tarballs.yml:2"),
+                outputs=(
+                    ("return code", "255"),
+                    (
+                        "stderr",
+                        "client_loop: send disconnect: Broken pipe\nrsync error: unexplained error (code 255) at io.c(231)",
+                    ),
+                ),
+                before="9 tasks, the last: prepare_targets | Note what was found",
+            ),
+        ),
+        fine=("dayabay: svn/dybsvn: 2401310024 bytes, 96 s", "dayabay -> sdu: 2401310024 bytes sent"),
+        recap={
+            "dayabay": {"ok": 21, "changed": 4, "ignored": 1},
+            "lingao": {"ok": 17, "changed": 2},
+            "localhost": {"ok": 5, "failures": 1},
+        },
+        state="2 of 3 hosts failed",
+        command=command_line(argv),
+        folder="/home/scm/altbackup.core",
+        node=node,
+        user=user,
+        inventory=("inventory/sites",),
+        started=started,
+        ended=started.replace(hour=3, minute=12),
+        stamp=stamp,
+        rerun=rerun_command(argv, "/home/scm/altbackup.core", stamp),
+        log=(("", "This is a test: nothing has failed."),),
+        status="TEST",
+    )

@@ -1,0 +1,51 @@
+"""Durations, sizes and rates, as people write them."""
+
+from __future__ import annotations
+
+import re
+
+from ...module_utils.system.errors import InvalidInput
+from ..report.secrecy import quoted
+
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_BYTES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+
+
+def parse_duration(value: object) -> float:
+    """Given seconds, or a text like `15s`, `2m`, `6h`, `1d`, return seconds above 0. Raise InvalidInput."""
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)\s*([smhd]?)", str(value).strip(), re.ASCII)
+    seconds = float(match[1]) * _SECONDS[match[2]] if match and not isinstance(value, bool) else 0.0
+    if seconds <= 0:
+        raise InvalidInput(
+            f"{quoted(value)} is not a duration above 0: write seconds, or a number and a unit, like 15s, 2m, 6h"
+        )
+    return seconds
+
+
+def parse_size(value: object) -> int:
+    """Given bytes, or a text like `20G`, return bytes, 0 for empty: no limit. Raise InvalidInput."""
+    text = str(value).strip()
+    if not text:
+        return 0
+    match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,6})?)\s*([KMGT]?)", text.upper(), re.ASCII)
+    size = int(float(match[1]) * _BYTES[match[2]]) if match and not isinstance(value, bool) else 0
+    if size <= 0:
+        raise InvalidInput(
+            f"{quoted(value)} is not a number of bytes above 0: write one with K, M, G or T, like 20G, or leave it empty"
+        )
+    return size
+
+
+def parse_rate(value: object, least: int = 1024) -> int:
+    """Given bytes a second, or a text like `10M`, return bytes a second, 0 for empty: no limit. Raise InvalidInput."""
+    text = str(value).strip()
+    if not text:
+        return 0
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([KMG]?)", text.upper(), re.ASCII)
+    rate = int(float(match[1]) * _BYTES[match[2]]) if match and not isinstance(value, bool) else 0
+    if rate < least:
+        raise InvalidInput(
+            f"{quoted(value)} is not a rate of at least {'1K' if least == 1024 else least} bytes a second: "
+            "write a number with K, M or G, like 10M, or leave it empty"
+        )
+    return rate

@@ -1,0 +1,359 @@
+"""Settings: the variables of users, as the argument_specs of role altbackup declare them."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import functools
+import os
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.yaml import yaml_load
+
+from ...module_utils.kinds.items import CATEGORIES, nearest, parse_keep
+from ...module_utils.system.errors import InvalidInput
+from ...module_utils.system.priority import ionice_words
+from ..report.secrecy import UNQUOTED, quoted
+from .quantities import parse_duration, parse_rate, parse_size
+from .yaml_text import is_collection, read_yaml
+
+PREFIX = "altbackup_"
+_NEAR = 2
+"""How many edits lead from a name to the one that was meant, at most: of its prefix, and of its rest"""
+SPECS = Path(__file__).parents[3] / "roles" / "altbackup" / "meta" / "argument_specs.yml"
+DISCOVERABLE = ("svn", "trac", "git")
+TRANSPORTS = ("push", "pull")
+
+Specs = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""{entry point: {variable: its option}}"""
+
+_EXPECTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "list": "a list",
+    "dict": "a mapping",
+}
+
+
+_ALWAYS_YAML = (("list", "raw"), ("dict", None))
+"""(type, elements) of options whose texts are YAML; those of other collections only where they begin as one"""
+_COLLECTIONS = (*_ALWAYS_YAML, ("list", "str"), ("raw", None))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with one variable of one host."""
+
+    variable: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Stands for a value whose template could not be evaluated; the reason quotes no value."""
+
+    reason: str
+
+
+@functools.lru_cache(maxsize=1)
+def load_specs(path: Path = SPECS) -> Specs:
+    """Given the argument_specs of a role, return its options for each entry point."""
+    entries = yaml_load(path.read_text(encoding="utf-8"))["argument_specs"]
+    return {entry: spec.get("options") or {} for entry, spec in entries.items()}
+
+
+def names(entry: str | None = None) -> list[str]:
+    """Given an entry point, return its variables; without one, return all variables, each once."""
+    specs = load_specs()
+    chosen = specs.values() if entry is None else [specs[entry]]
+    return list(dict.fromkeys(name for options in chosen for name in options))
+
+
+def defaults(entry: str) -> dict[str, Any]:
+    """Given an entry point, return the defaults of its variables, as declared."""
+    options = load_specs()[entry]
+    return {name: copy.deepcopy(option["default"]) for name, option in options.items() if "default" in option}
+
+
+def describe_unknown(name: str) -> str | None:
+    """Given the name of a variable, return what to do about it if it is unknown, else None."""
+    known = names()
+    if name in known:
+        return None
+    if not name.startswith(PREFIX):
+        return f"unknown variable, did you mean {meant(name)}? Correct its name or remove it" if meant(name) else None
+    close = difflib.get_close_matches(name.removeprefix(PREFIX), [other.removeprefix(PREFIX) for other in known], 1)
+    if not close:
+        return "unknown variable: correct its name (docs/variables.md lists them all) or remove it"
+    return f"unknown variable, did you mean {PREFIX}{close[0]}? Correct its name or remove it"
+
+
+@functools.lru_cache(maxsize=4096)
+def meant(name: str) -> str:
+    """Given the name of a variable whose prefix is nearly this collection's, return the variable that was meant, empty for none.
+
+    Names that begin with `__` are internal, other people's ones have a rest that is not near to that of any variable here.
+    """
+    if name.startswith((PREFIX, "__")):
+        return ""
+    found = []
+    for end in range(len(PREFIX) - _NEAR, len(PREFIX) + _NEAR + 1):
+        start, rest = name[:end].lower(), name[end:].lower()
+        if rest and distance(start, PREFIX, _NEAR) <= _NEAR:
+            found += [
+                (distance(start, PREFIX, _NEAR) + distance(rest, known, _NEAR), PREFIX + known)
+                for known in (other.removeprefix(PREFIX) for other in names())
+                if distance(rest, known, _NEAR) <= min(_NEAR, (len(known) + 1) // 3)
+            ]
+    return min(found)[1] if found else ""
+
+
+def is_ours(name: str) -> bool:
+    """Given the name of a variable, return whether it is one of this collection's, or was meant to be."""
+    return name.startswith(PREFIX) or bool(meant(name))
+
+
+def distance(one: str, other: str, most: int) -> int:
+    """Given two texts, return how many characters are to be added, removed or replaced to get from one to the other; more than `most` is `most` + 1."""
+    if abs(len(one) - len(other)) > most:
+        return most + 1
+    row = list(range(len(other) + 1))
+    for number, character in enumerate(one, 1):
+        before, row[0] = row[0], number
+        for column, wanted in enumerate(other, 1):
+            before, row[column] = (
+                row[column],
+                min(row[column] + 1, row[column - 1] + 1, before + (character != wanted)),
+            )
+        if min(row) > most:
+            return most + 1
+    return min(row[-1], most + 1)
+
+
+def validate(entry: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """Given an entry point and the variables of a host, return ({variable: usable value}, problems).
+
+    Durations become seconds, rates bytes a second, paths are normalized, defaults filled in; None counts as not given.
+    A variable with a problem has its default, or None.
+    """
+    result: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for name, option in load_specs()[entry].items():
+        value = values.get(name)
+        default = copy.deepcopy(option.get("default"))
+        result[name] = _parse(name, default) if default is not None else None
+        if isinstance(value, Unreadable):
+            problems.append(Problem(name, value.reason))
+        elif value is not None:
+            try:
+                result[name] = _parse(name, _convert(name, option, value))
+            except InvalidInput as error:
+                problems.append(Problem(name, str(error)))
+        elif option.get("required"):
+            described = without_markup(" ".join(as_list(option["description"])))
+            problems.append(Problem(name, f"is required and missing. {described}"))
+    return result, problems
+
+
+def without_markup(text: str) -> str:
+    """Given a text of Ansible's documentation, return it as a person reads it: of C(x), V(x), L(x, url) and such the x."""
+    plain = re.sub(r"\b(?:[LR])\(([^(),]*),[^()]*\)", r"\1", text)
+    return re.sub(r"\b[BCEIMOPUV]\(([^()#]*)(?:#[^()]*)?\)", r"\1", plain)
+
+
+def as_list(value: Any) -> list[Any]:
+    """Given a list or a single value, return a list."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _convert(name: str, option: Mapping[str, Any], value: Any) -> Any:
+    """Given a variable, its option and a value, return it in the declared type. Raise InvalidInput."""
+    kind = option["type"]
+    shown = "its value (which is not shown)" if UNQUOTED.search(name) else quoted(value)
+    if name == "altbackup_keep":
+        return value
+    value = _collection(option, value, shown)
+    if (
+        (kind in ("int", "float") and isinstance(value, bool))
+        or (kind == "str" and isinstance(value, (dict, list)))
+        or (option.get("elements") == "raw" and not isinstance(value, list))
+    ):
+        raise InvalidInput(f"{shown} is not {_EXPECTED[kind]}")
+    if (
+        option.get("elements") == "str"
+        and isinstance(value, list)
+        and any(isinstance(entry, (dict, list)) for entry in value)
+    ):
+        raise InvalidInput(f"{shown} is not a list of texts")
+    try:
+        outcome = ArgumentSpecValidator({name: option}).validate({name: value})
+    except OverflowError:  # .inf
+        raise InvalidInput(f"{shown} is not {_EXPECTED[kind]}") from None
+    if not outcome.error_messages:
+        return outcome.validated_parameters[name]
+    choices = option.get("choices")
+    if choices:
+        raise InvalidInput(f"{shown} is not one of {', '.join(choices)}")
+    raise InvalidInput(f"{shown} is not {_EXPECTED[kind]}")
+
+
+def _collection(option: Mapping[str, Any], value: Any, shown: str) -> Any:
+    """Given an option and a value, return what the value means in YAML, if it is the text of a list or a mapping that is expected.
+
+    A text that is none stays what it is: names with commas between them, or one of several forms. Raise InvalidInput.
+    """
+    kind, elements = option["type"], option.get("elements")
+    if not isinstance(value, str) or (kind, elements) not in _COLLECTIONS:
+        return value
+    if (kind, elements) not in _ALWAYS_YAML and not is_collection(value):
+        return value
+    try:
+        read = read_yaml(value)
+    except InvalidInput as error:
+        what = _EXPECTED.get(kind, "a mapping")
+        raise InvalidInput(f"{shown} is not {what}: it can be read neither as JSON nor as YAML: {error}") from None
+    return read if isinstance(read, (list, dict)) else value
+
+
+def _parse(name: str, value: Any) -> Any:
+    """Given a variable and a value of its declared type, return the value that the plan holds. Raise InvalidInput."""
+    parser = _PARSERS.get(name)
+    return parser(value) if parser else value
+
+
+def parse_base(value: str) -> str:
+    """Given the path of a base, return it without trailing slashes and dots. Raise InvalidInput unless it is absolute."""
+    if not os.path.isabs(value) or "\0" in value:
+        raise InvalidInput(f"{quoted(value)} is not an absolute path: write it from the root, like /home/scm/backup")
+    return "/" + os.path.normpath(value).lstrip("/")
+
+
+def _keep(value: object) -> int:
+    try:
+        return parse_keep(value, "")
+    except InvalidInput as error:
+        raise InvalidInput(
+            f"{str(error).removeprefix(': keep ')}: write how many days and contents to retain, like 3"
+        ) from error
+
+
+def _whole(lowest: int, highest: int, example: int) -> Callable[[int], int]:
+    def parse(value: int) -> int:
+        if not lowest <= value <= highest:
+            raise InvalidInput(f"{value} is not a whole number from {lowest} to {highest}: write one, like {example}")
+        return value
+
+    return parse
+
+
+def _share(value: float) -> float:
+    if not 0 < value <= 1:
+        raise InvalidInput(f"{value:g} is not a part above 0 and up to 1: write one, like 0.2")
+    return value
+
+
+def _proof_age(value: str) -> float:
+    return parse_duration(value) if value.strip() else 0.0
+
+
+def _drill_folder(value: str) -> str:
+    return parse_base(value) if value else ""
+
+
+def _full_every(value: int) -> int:
+    if value != 1:
+        raise InvalidInput(
+            f"{value} needs differentials, which this version does not have: leave it at 1, full every night"
+        )
+    return value
+
+
+def _discover(value: Mapping[str, Any]) -> dict[str, str]:
+    for kind, folder in value.items():
+        if kind not in DISCOVERABLE:
+            raise InvalidInput(
+                f"kind {kind!r} cannot be discovered, {nearest(str(kind), DISCOVERABLE, DISCOVERABLE if kind in CATEGORIES else ())}"
+            )
+        if not isinstance(folder, str) or not os.path.isabs(folder) or "\0" in folder:
+            raise InvalidInput(f"the folder of {kind}, {quoted(folder)}, is not an absolute path")
+    return {kind: os.path.normpath(folder) for kind, folder in value.items()}
+
+
+def _transport(value: object) -> str | dict[str, str]:
+    chosen = value if isinstance(value, Mapping) else {"": value}
+    for target, mode in chosen.items():
+        where = f" for {target}" if target else ""
+        if mode not in TRANSPORTS:
+            raise InvalidInput(
+                f"{quoted(mode)}{where} is not one of {', '.join(TRANSPORTS)}: write push, or a mapping like {{cms01: push}}"
+            )
+    return {str(target): str(mode) for target, mode in value.items()} if isinstance(value, Mapping) else str(value)
+
+
+def _ionice(value: str) -> str:
+    if value:
+        ionice_words(value)
+    return value
+
+
+def _ssh_key(value: str) -> str:
+    if value and (not value.startswith(("/", "~")) or "\n" in value or "\0" in value):
+        raise InvalidInput("is not the path of a private key: write an absolute path or one like ~/.ssh/altbackup")
+    return value
+
+
+def _ssh_args(value: str) -> list[str]:
+    try:
+        return shlex.split(value)
+    except ValueError as error:
+        raise InvalidInput(f"cannot be split into words ({error}): write the options as in a shell") from error
+
+
+def parse_mode(value: str) -> str:
+    """Given a mode, return it. Raise InvalidInput unless it is empty, or three or four octal digits."""
+    if value and not re.fullmatch(r"[0-7]{3,4}", value, re.ASCII):
+        raise InvalidInput(f"{quoted(value)} is not three or four octal digits in quotes, like '0750'")
+    return value
+
+
+def _texts(value: Sequence[Any]) -> list[str]:
+    return [str(entry).strip() for entry in value if str(entry).strip()]
+
+
+_PARSERS: dict[str, Callable[[Any], Any]] = {
+    "altbackup_base": parse_base,
+    "altbackup_target_base": parse_base,
+    "altbackup_keep": _keep,
+    "altbackup_discover": _discover,
+    "altbackup_targets": _texts,
+    "altbackup_only_targets": _texts,
+    "altbackup_adopt": _texts,
+    "altbackup_restore_mode": parse_mode,
+    "altbackup_full_every": _full_every,
+    "altbackup_verify_every": _whole(1, 10000, 7),
+    "altbackup_compress_level": _whole(1, 19, 1),
+    "altbackup_target_slots": _whole(1, 1000, 2),
+    "altbackup_rsync_port": _whole(1, 65535, 22),
+    "altbackup_proof_age": _proof_age,
+    "altbackup_drill_share": _share,
+    "altbackup_drill_limit": parse_size,
+    "altbackup_drill_folder": _drill_folder,
+    "altbackup_transport": _transport,
+    "altbackup_nice": _whole(0, 19, 10),
+    "altbackup_ionice": _ionice,
+    "altbackup_ssh_key": _ssh_key,
+    "altbackup_ssh_args": _ssh_args,
+    "altbackup_bwlimit": parse_rate,
+    "altbackup_min_rate": functools.partial(parse_rate, least=1),
+    "altbackup_connect_timeout": parse_duration,
+    "altbackup_io_timeout": parse_duration,
+    "altbackup_step_timeout": parse_duration,
+}

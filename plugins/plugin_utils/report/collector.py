@@ -1,0 +1,271 @@
+"""The events of a run, collected: what failed, what did not finish, and what was fine."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from . import outcomes
+from .causes import by_cause, following_lines
+from .model import (
+    LONGEST_MESSAGE,
+    RECORDED,
+    RUN,
+    UNREACHABLE,
+    Failure,
+    Place,
+    by_delegate,
+    describe,
+    entries_of,
+    entry_key,
+    failed_items,
+    failure_of_entry,
+    recorded,
+)
+from .plain_text import clean, one_line
+from .run_log import is_censored
+
+ENDED_EARLY = "ended early"
+"""The state of a run that came to no recap"""
+
+
+@dataclass
+class _Play:
+    """A play of the run."""
+
+    name: str
+    hosts: frozenset[str]
+    stops: bool
+    """Whether failures of some hosts can end it for all: max_fail_percentage"""
+    begun: set[str] = field(default_factory=set)
+    gone_before: frozenset[str] | None = None
+    """Hosts that were out of it already when the first failed"""
+    gone: frozenset[str] = frozenset()
+    stopped: bool = False
+
+
+class Collector:
+    """Takes the events of a run; says at the end what failed, what did not finish, and what was fine."""
+
+    def __init__(self) -> None:
+        self._events: dict[tuple[str, str], tuple[bool, list[Failure]]] = {}
+        self._recorded: dict[tuple[str, ...], tuple[dict[str, Any], Failure]] = {}
+        self._ignored: dict[tuple[str, str, str], Place] = {}
+        self._summary = ""
+        self._summarized: set[str] = set()
+        self._fine: list[str] = []
+        self._purged: list[dict[str, Any]] = []
+        self._done: dict[str, tuple[int, str]] = {}
+        self._delegates: dict[tuple[str, str], list[str]] = {}
+        self._plays: list[_Play] = []
+        self._waiting_plays: list[str] = []
+        self._without_hosts: list[str] = []
+        self._ran = False
+        self.stamp = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether something has failed so far; a rescue may still mend it."""
+        return bool(self._events or self._recorded)
+
+    def playbook_started(self, plays: Iterable[str]) -> None:
+        """Take the names of the plays that are to come."""
+        self._waiting_plays += plays
+
+    def play_started(self, name: str, hosts: Iterable[str], batch: Iterable[str], stops: bool) -> None:
+        """Take a play, or the next batch of one: its hosts, those that begin now, and whether one can stop the others."""
+        names = frozenset(hosts)
+        last = self._plays[-1] if self._plays else None
+        if not (last and (last.name, last.hosts) == (name, names) and not last.begun.issuperset(batch)):
+            self._plays.append(_Play(name, names, stops))
+            if name in self._waiting_plays:
+                self._waiting_plays.remove(name)
+        self._plays[-1].begun.update(batch)
+
+    def play_ended(self, gone: Collection[str]) -> None:
+        """Take the hosts that are out of the current play at its end."""
+        if self._plays:
+            self._plays[-1].gone |= frozenset(gone)
+
+    def no_hosts(self, pattern: str) -> None:
+        """Take a play whose pattern matched no host."""
+        self._without_hosts.append(pattern)
+
+    def started(self) -> None:
+        """Take that a task began on a host."""
+        self._ran = True
+
+    def item(self, host: str, place: Place) -> None:
+        """Take an item of a loop: only here is known to which host it was delegated."""
+        self._delegates.setdefault((host, place.uuid), []).append(place.delegate if place.delegate != host else "")
+
+    def ok(self, host: str, place: Place, result: Any) -> None:
+        """Take the result of a task that was fine, which may hold failures that a stage noted."""
+        count, _ = self._done.get(host, (0, ""))
+        self._done[host] = (count + 1, place.name)
+        self._delegates.pop((host, place.uuid), None)
+        self._note(host, place, result)
+        facts = result.get("ansible_facts") if isinstance(result, Mapping) and not is_censored(result) else None
+        if isinstance(facts, Mapping):
+            self._learn(host, facts, place)
+
+    def failed_on(
+        self,
+        host: str,
+        place: Place,
+        result: Any,
+        *,
+        ignored: bool = False,
+        unreachable: bool = False,
+        gone: Collection[str] = (),
+    ) -> None:
+        """Take a failure, or that a host was unreachable; `gone` are the hosts that are out of the play already."""
+        delegates = self._delegates.pop((host, place.uuid), [])
+        noted = self._note(host, place, result)
+        if ignored or (unreachable and place.ignore_unreachable):
+            for entry in outcomes.failures_of(result, "", host) if isinstance(result, Mapping) else []:
+                self._ignored[entry["node"], entry["delegate"], entry["reason"]] = place
+            return
+        if self._summary and " ".join(describe(result, place)[0].split()) == self._summary:
+            self._summarized.add(host)
+            return
+        play = self._plays[-1] if self._plays else None
+        if play:
+            play.stopped |= play.stops or place.run_once or place.fatal
+            play.gone_before = frozenset(gone) if play.gone_before is None else play.gone_before
+        if noted and not failed_items(result):
+            return
+        count, name = self._done.get(host, (0, ""))
+        before = f"{count} task{'' if count == 1 else 's'}, the last: {name}" if count else ""
+        failures = [
+            Failure(host, message, kind, delegate, place=place, outputs=outputs, before=before)
+            for delegate, kind, message, outputs in by_delegate(result, place, delegates, host, unreachable)
+        ]
+        self._events.pop((host, place.uuid), None)
+        self._events[host, place.uuid] = (unreachable, failures)
+
+    def _note(self, host: str, place: Place, result: Any) -> list[dict[str, Any]]:
+        """Keep the failures that a stage noted in a result."""
+        found = recorded(result, host)
+        for entry in found:
+            self._recorded.setdefault(entry_key(entry), (entry, failure_of_entry(entry, place)))
+        return found
+
+    def _learn(self, host: str, facts: Mapping[str, Any], place: Place) -> None:
+        """Take what the first and the last play of this collection's playbooks tell as facts."""
+        plan, outcome = facts.get("__altbackup_plan"), facts.get("__report_outcome")
+        if isinstance(plan, Mapping):
+            self.stamp = one_line(plan.get("stamp") or "", 40)
+        if not isinstance(outcome, Mapping):
+            return
+        entries = [{"node": host, **entry} for entry in entries_of(outcome.get("failures"))]
+        for entry in entries:
+            seen = self._ignored.get((str(entry.get("node")), str(entry.get("delegate")), str(entry.get("reason"))))
+            kind = UNREACHABLE if str(entry["reason"]).startswith("unreachable") else RECORDED
+            self._recorded.setdefault(entry_key(entry), (entry, failure_of_entry(entry, seen or place, kind)))
+        self._summary = " ".join(clean(outcomes.report(entries), LONGEST_MESSAGE).split()) if entries else ""
+        lines, purged = outcome.get("fine"), outcome.get("purged")
+        self._purged = [entry for entry in map(_purge_of, purged if isinstance(purged, (list, tuple)) else ()) if entry]
+        self._fine = [one_line(line) for line in lines] if isinstance(lines, (list, tuple)) else []
+
+    def finish(self, recap: Mapping[str, Mapping[str, int]], *, ended: bool = True) -> dict[str, Any]:
+        """Given the recap of a run, return the fields of its Report: failures, unfinished, notes, fine, recap, stamp, state."""
+        failures = [*self._causes(), *self._real(recap)]
+        known = self._summarized | {failure.host for failure in failures}
+        failures += [
+            Failure(host, "failed, but nothing is known of it but what the log says", RUN)
+            for host, counts in recap.items()
+            if host not in known and (counts.get("failures") or counts.get("unreachable"))
+        ]
+        nothing = ended and not self._ran and not failures
+        if nothing:
+            failures = [Failure("no host", _nothing_was_done(self._without_hosts), RUN)]
+        notes = []
+        if failures and not nothing:
+            notes += [f"No host matched {pattern!r}, so that play did nothing." for pattern in self._without_hosts]
+            notes += [f"Not started: play {name!r}." for name in self._waiting_plays] if ended else []
+        notes += [] if ended else ["The run ended early, without a recap."]
+        return {
+            "failures": tuple(failures),
+            "unfinished": tuple(self._unfinished({failure.host for failure in failures})),
+            "notes": tuple(notes),
+            "fine": tuple(self._fine),
+            "purged": tuple(self._purged),
+            "recap": {host: dict(counts) for host, counts in recap.items()},
+            "stamp": self.stamp,
+            "state": _state(failures, recap, nothing, ended),
+        }
+
+    def _causes(self) -> list[Failure]:
+        """Return the failures that stages noted, but for those that follow from others, which are told with these."""
+        failure_of = {id(entry): failure for entry, failure in self._recorded.values()}
+        return [
+            replace(
+                failure_of[id(entry)],
+                follows=tuple(clean(line, LONGEST_MESSAGE // 8) for line in following_lines(following)),
+            )
+            for entry, following in by_cause(entry for entry, _ in self._recorded.values())
+        ]
+
+    def _real(self, recap: Mapping[str, Mapping[str, int]]) -> list[Failure]:
+        """Return the failures of tasks that no rescue mended. Nothing marks one, but real failures come last on their host."""
+        by_host: dict[str, list[tuple[bool, list[Failure]]]] = {}
+        for (host, _), event in self._events.items():
+            by_host.setdefault(host, []).append(event)
+        real: list[Failure] = []
+        for host, events in by_host.items():
+            counts = recap.get(host, {})
+            mended = 0
+            if counts.get("rescued"):
+                mended = max(sum(not unreachable for unreachable, _ in events) - counts.get("failures", 0), 0)
+            for unreachable, failures in events:
+                if not unreachable and mended:
+                    mended -= 1
+                else:
+                    real += failures
+        return real
+
+    def _unfinished(self, failing: Collection[str]) -> list[str]:
+        """Return the hosts that had no failure of their own, but were stopped by another's or never begun."""
+        found: dict[str, None] = {}
+        for play in self._plays:
+            if play.gone_before is None:
+                continue
+            never = play.hosts - play.begun if play.begun else frozenset()
+            stopped = play.gone - play.gone_before if play.stopped else frozenset()
+            found.update(dict.fromkeys(sorted((never | stopped) - set(failing))))
+        return list(found)
+
+
+def _purge_of(entry: Any) -> dict[str, Any]:
+    """Return what a run's report tells of a purge, in one form, empty if that is none."""
+    try:
+        return {
+            **{key: str(entry[key]) for key in ("node", "source", "tree")},
+            **{key: int(entry[key]) for key in ("tarballs", "bytes")},
+            "items": {str(key): int(count) for key, count in entry["items"].items()},
+            "predicted": entry["predicted"] is True,
+        }
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return {}
+
+
+def _nothing_was_done(patterns: Sequence[str]) -> str:
+    if not patterns:
+        return "nothing was done: no task ran on any host"
+    named = ", ".join(repr(pattern) for pattern in dict.fromkeys(patterns))
+    return f"nothing was done: no host of the inventory matched {named}"
+
+
+def _state(failures: Sequence[Failure], recap: Mapping[str, Mapping[str, int]], nothing: bool, ended: bool) -> str:
+    if not ended:
+        return ENDED_EARLY
+    if nothing:
+        return "nothing was done (ansible calls that a success)"
+    if not failures:
+        return "good"
+    failed = sorted({failure.host for failure in failures})
+    words = [f"{len(failed)} of {max(len(recap), len(failed))} hosts failed"]
+    down = [host for host, counts in recap.items() if counts.get("unreachable")]
+    return ", ".join(words + ([f"{len(down)} unreachable"] if down else []))

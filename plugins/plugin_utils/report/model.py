@@ -1,0 +1,363 @@
+"""What a run's events tell of its failures: collected from plain values, none of which is taken for granted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from ...module_utils.tree.failures import unframed
+from . import outcomes
+from .causes import good_copies, good_copy, titled
+from .masking import redact
+from .plain_text import clean, last_lines, one_line
+from .run_log import is_censored, item_label
+
+FAILED, UNREACHABLE, RECORDED, RUN = "failed", "unreachable", "recorded", "run"
+"""Kinds of failures: a task's; a node that was not reached; one that a stage noted and went on; one of the run itself."""
+
+LONGEST_MESSAGE = 16 * 1024
+_OUTPUT = 6 * 1024
+_MOST_ITEMS = 50
+_SAYS_NOTHING = re.compile(
+    r"non-zero return code|MODULE FAILURE|Module result deserialization failed.*|One or more items failed|All items completed|Assertion failed"
+    r"|Failed as requested from task|failed_when_result|True|False|None|",
+)
+_OUTPUTS = ("stderr", "stdout", "module_stderr", "module_stdout")
+
+
+@dataclass(frozen=True)
+class Place:
+    """The task of an event, as plain values."""
+
+    uuid: str = ""
+    name: str = ""
+    role: str = ""
+    action: str = ""
+    path: str = ""
+    """File and line"""
+    play: str = ""
+    handler: bool = False
+    no_log: bool = False
+    run_once: bool = False
+    fatal: bool = False
+    """Whether its failure on one host ends the play for all"""
+    ignore_unreachable: bool = False
+    delegate: str = ""
+    user: str = ""
+    become: str = ""
+    """As whom it works there, if that is another one than who logs in; `no` where it is known to be none"""
+
+    @property
+    def title(self) -> str:
+        """Role and name, as the terminal shows them."""
+        return f"{self.role} : {self.name}" if self.role else self.name
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One failure: where, what, and all that is known of it."""
+
+    host: str
+    message: str
+    kind: str = FAILED
+    delegate: str = ""
+    where: str = ""
+    """Its tree, if that says more than host and delegate: `source -> target`"""
+    place: Place = Place()
+    outputs: tuple[tuple[str, str], ...] = ()
+    """(title, text) of what was said, such as stderr"""
+    good: str = ""
+    """When its item last had a good copy on that node, or that it has none, if that is known"""
+    follows: tuple[str, ...] = ()
+    """What follows from it, and is no failure of its own"""
+    before: str = ""
+    """What was fine before it"""
+    since: str = ""
+    """Since when it has been failing, if it did so before"""
+    identity: str = ""
+    """What makes it the same failure in another run; by default its message without numbers"""
+
+    @property
+    def headline(self) -> str:
+        """The first line of its message."""
+        return one_line(self.message.strip().split("\n", 1)[0])
+
+    @property
+    def title(self) -> str:
+        """The host, with the delegate."""
+        if self.where:
+            return self.where
+        return f"{self.host} -> {self.delegate}" if self.delegate else self.host
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that a mail tells of one run."""
+
+    playbook: str
+    failures: tuple[Failure, ...] = ()
+    unfinished: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    fine: tuple[str, ...] = ()
+    purged: tuple[Mapping[str, Any], ...] = ()
+    """What purge removed from each tree, which `fine` tells, too"""
+    """What went well, a line each"""
+    recap: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """{host: {ok, changed, unreachable, failures, skipped, rescued, ignored: number}}"""
+    state: str = ""
+    """How the run ended"""
+    command: str = ""
+    folder: str = ""
+    node: str = ""
+    user: str = ""
+    inventory: tuple[str, ...] = ()
+    started: datetime | None = None
+    ended: datetime | None = None
+    check: bool = False
+    stamp: str = ""
+    rerun: str = ""
+    log: tuple[tuple[str, str], ...] = ()
+    """(host, lines); the host is empty for what concerns all"""
+    mail_to: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """{host: further recipients, who get the mail on that host only}"""
+    secrets: tuple[str, ...] = ()
+    key: str = ""
+    """What makes two runs the same job on different nights; without one nothing is remembered"""
+    status: str = "FAILED"
+    """FAILED, RECOVERED or TEST"""
+
+
+def describe(
+    result: Any, place: Place = Place(), delegates: Sequence[str] = ()
+) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Given a failed result, return its message, which says what is wrong in its first line, and its outputs."""
+    if is_censored(result) or place.no_log:
+        return f"its output is hidden by no_log{_attempts(result)}", ()
+    if not isinstance(result, Mapping):
+        return clean(result, LONGEST_MESSAGE) or "it said nothing", ()
+    items = failed_items(result)
+    if items:
+        return _describe_items(result, items, delegates)
+    return _message(result) + _attempts(result), _outputs(result)
+
+
+def _message(result: Mapping[str, Any]) -> str:
+    """Return what a result says; where that says nothing, what its output says."""
+    texts = [clean(result[key], LONGEST_MESSAGE).strip() for key in ("msg", "reason") if result.get(key) is not None]
+    said = next(filter(None, texts), "")
+    said = unframed(said).removeprefix("Task failed: ")
+    first, _, rest = said.partition("\n")
+    if not _SAYS_NOTHING.fullmatch(first.strip()):
+        return said
+    if result.get("assertion") not in (None, "") and first in ("", "Assertion failed"):
+        return f"Assertion failed: {one_line(result['assertion'])}"
+    if result.get("timedout"):
+        return "Timed out"
+    parts = ["" if first in ("True", "False", "None") else first]
+    if result.get("rc") not in (None, 0, "0"):
+        parts[0] = f"{parts[0] or 'failed'} (rc {one_line(result['rc'], 20)})"
+    elif result.get("failed_when_result"):
+        parts[0] = parts[0] or "its failed_when is true"
+    traceback = clean(result.get("exception")) if "Traceback" in clean(result.get("exception"), 4096) else ""
+    outputs = [traceback, *(result.get(key) for key in ("module_stderr", "stderr", "module_stdout", "stdout"))]
+    last = next((line for text in outputs if (line := _last_line(text))), "")
+    parts += [last] if last else []
+    message = ": ".join(part for part in parts if part) or "it said nothing"
+    return f"{message}\n{rest}".strip()
+
+
+def _last_line(text: Any) -> str:
+    lines = last_lines(text or "", 2048).strip().split("\n")
+    return one_line(lines[-1])
+
+
+def _attempts(result: Any) -> str:
+    attempts = result.get("attempts") if isinstance(result, Mapping) else None
+    return f" (after {attempts} attempts)" if isinstance(attempts, int) and attempts > 1 else ""
+
+
+def _outputs(result: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return what a result holds beside its message, each with its title, bounded."""
+    found = []
+    for key, title in (
+        ("assertion", "assertion"),
+        ("evaluated_to", "evaluated to"),
+        ("failed_when_result", "failed_when"),
+    ):
+        if result.get(key) is not None:
+            found.append((title, one_line(result[key])))
+    if result.get("rc") not in (None, ""):
+        found.append(("return code", one_line(result["rc"], 40)))
+    if result.get("cmd"):
+        command = result["cmd"]
+        words = [clean(word) for word in command] if isinstance(command, (list, tuple)) else [clean(command)]
+        found.append(("command", clean(" ".join(words), 1024)))
+    for key in _OUTPUTS:
+        text = last_lines(result.get(key) or "", _OUTPUT)
+        if text:
+            found.append((key, text))
+    exception = result.get("exception")
+    if "Traceback" in clean(exception, 4096) and clean(exception).strip() != clean(result.get("module_stderr")).strip():
+        found.append(("traceback", last_lines(exception, _OUTPUT)))
+    return tuple(found)
+
+
+def failed_items(result: Any) -> list[tuple[int, Mapping[str, Any]]]:
+    """Return the items of a loop that failed without a failure noted by a stage, each with its number."""
+    items = result.get("results") if isinstance(result, Mapping) else None
+    if not isinstance(items, (list, tuple)):
+        return []
+    return [
+        (number, item)
+        for number, item in enumerate(items)
+        if isinstance(item, Mapping)
+        and not entries_of(item.get("failures"))
+        and (item.get("failed") or item.get("unreachable") or item.get("failed_when_result") or is_censored(item))
+    ]
+
+
+def _describe_items(
+    result: Mapping[str, Any], items: Sequence[tuple[int, Mapping[str, Any]]], delegates: Sequence[str]
+) -> tuple[str, tuple[tuple[str, str], ...]]:
+    lines, outputs = [], []
+    for number, item in items[:_MOST_ITEMS]:
+        title = item_title(number, item, delegates)
+        message, said = describe(item)
+        lines.append(f"{title}: {message}")
+        outputs += [(f"{name} of {title}", text) for name, text in said]
+    if len(items) > _MOST_ITEMS:
+        lines.append(f"and {len(items) - _MOST_ITEMS} more")
+    if len(items) == 1:
+        return lines[0] + _attempts(result), tuple(outputs)
+    count = f"{len(items)} of {len(result['results'])} items failed"
+    return "\n".join([f"{count}: {lines[0]}", *lines[1:]]), tuple(outputs)
+
+
+def by_delegate(
+    result: Any, place: Place, delegates: Sequence[str], host: str, unreachable: bool
+) -> list[tuple[str, str, str, tuple[tuple[str, str], ...]]]:
+    """Return (delegate, kind, message, outputs) of a failure; of a loop over delegates one for each that it concerns."""
+    whole = UNREACHABLE if unreachable else FAILED
+    groups: dict[str, list[tuple[int, Mapping[str, Any]]]] = {}
+    for number, item in failed_items(result):
+        groups.setdefault(delegates[number] if number < len(delegates) else place.delegate, []).append((number, item))
+    if place.no_log or not any(groups):
+        message, outputs = describe(result, place, delegates)
+        return [(place.delegate if place.delegate != host else "", whole, message, outputs)]
+    return [
+        (
+            delegate if delegate != host else "",
+            UNREACHABLE if all(item.get("unreachable") for _, item in items) else FAILED,
+            *_describe_items(result, items, ()),
+        )
+        for delegate, items in groups.items()
+    ]
+
+
+def item_title(number: int, item: Mapping[str, Any], delegates: Sequence[str]) -> str:
+    """Given an item of a loop, return how a person knows it: its label, and the host to which it was delegated."""
+    label = item_label(item) or f"number {number + 1}"
+    delegate = delegates[number] if number < len(delegates) else ""
+    return f"item {label}{f' (on {delegate})' if delegate and delegate != label else ''}"
+
+
+def recorded(result: Any, node: str) -> list[dict[str, Any]]:
+    """Given any result, return the failures that a stage's module noted in it, with node and delegate filled in."""
+    if not isinstance(result, Mapping) or is_censored(result):
+        return []
+    items = result.get("results")
+    calls = [item for item in items if isinstance(item, Mapping)] if isinstance(items, (list, tuple)) else [result]
+    noted = [
+        {**{key: value for key, value in call.items() if key not in ("failed", "unreachable")}, "failures": entries}
+        for call in calls
+        if (entries := entries_of(call.get("failures")))
+    ]
+    return outcomes.failures_of({"results": noted}, "", node)
+
+
+def entries_of(failures: Any) -> list[dict[str, Any]]:
+    """Given what a result calls failures, return those that a stage of this collection noted."""
+    if not isinstance(failures, (list, tuple)):
+        return []
+    return [
+        dict(entry) for entry in failures if isinstance(entry, Mapping) and entry.get("reason") and "stage" in entry
+    ]
+
+
+def failure_of_entry(entry: Mapping[str, Any], place: Place, kind: str = RECORDED) -> Failure:
+    """Given a failure that a stage noted, return it as the mail shows it."""
+    values = {
+        key: clean(entry.get(key) if entry.get(key) is not None else "") for key in (*outcomes.FAILURE_KEYS, "tree")
+    }
+    item = "/".join(part for part in (values["category"], values["name"]) if part)
+    outputs = [
+        (title, last_lines(values[key], _OUTPUT)) for key, title in (("rc", "return code"), ("stderr", "stderr"))
+    ]
+    return Failure(
+        host=values["node"],
+        message=clean(f"{values['stage']}{f' of {item}' if item else ''}: {values['reason']}", LONGEST_MESSAGE),
+        kind=kind,
+        delegate=values["delegate"],
+        where=values["tree"],
+        place=place,
+        good=good_copy(entry),
+        outputs=tuple((title, text) for title, text in outputs if text),
+    )
+
+
+def together(failures: Iterable[Failure]) -> list[list[Failure]]:
+    """Return failures that say the same of the same task together: they are told once, with all hosts, in the order of names."""
+    groups: dict[tuple[str, ...], list[Failure]] = {}
+    for failure in failures:
+        groups.setdefault((failure.kind, failure.place.path, failure.place.name, failure.message), []).append(failure)
+    return [sorted(group, key=lambda failure: failure.title) for group in groups.values()]
+
+
+def titles(group: Sequence[Failure]) -> str:
+    """Given failures that say the same, return where they were."""
+    return titled(failure.title for failure in group)
+
+
+def shared_lines(group: Sequence[Failure]) -> list[str]:
+    """Given failures that say the same, return what is told below that: of good copies, and of what follows from them."""
+    follows = dict.fromkeys(line for entry in group for text in entry.follows for line in text.split("\n"))
+    return [*good_copies([(failure.title, failure.good) for failure in group]), *follows]
+
+
+def entry_key(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """Given a failure that a stage noted, return what tells it from others."""
+    return (*(str(entry.get(key)) for key in outcomes.FAILURE_KEYS[:7]), str(entry.get("tree") or ""))
+
+
+def redacted(report: Report) -> Report:
+    """Given a report, return it without secrets, and without what no mail can hold, in anything that was said in the run."""
+
+    def hide(text: str) -> str:
+        return clean(redact(text, report.secrets))
+
+    failures = [
+        replace(
+            failure,
+            message=hide(failure.message),
+            follows=tuple(map(hide, failure.follows)),
+            before=hide(failure.before),
+            place=replace(failure.place, name=hide(failure.place.name)),
+            outputs=tuple((hide(title), hide(text)) for title, text in failure.outputs),
+        )
+        for failure in report.failures
+    ]
+    return replace(
+        report,
+        failures=tuple(failures),
+        notes=tuple(map(hide, report.notes)),
+        fine=tuple(map(hide, report.fine)),
+        log=tuple((host, hide(text)) for host, text in report.log),
+        command=clean(report.command),
+        folder=clean(report.folder),
+        rerun=clean(report.rerun),
+        inventory=tuple(map(clean, report.inventory)),
+        secrets=(),
+    )

@@ -1,0 +1,674 @@
+"""What the stages of a run found, gathered by the controller: failures, nodes that are down, items that passed."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ...module_utils.system.units import readable
+from ...module_utils.system.visible import one_line, visible
+from ...module_utils.tree.failures import failure, unframed
+from ...module_utils.tree.layout import is_relpath
+from .causes import by_cause, following_lines, good_copies, good_copy, titled
+from .identities import one_disk, shared_bases
+from .results import read_result, read_value, shortened
+
+FAILURE_KEYS = ("node", "delegate", "stage", "category", "name", "relpath", "reason", "rc", "stderr")
+EMPTY: dict[str, Any] = {
+    "failures": [],
+    "down": [],
+    "closed": [],
+    "notes": [],
+    "predicted": [],
+    "passed": {},
+    "checked": {},
+    "tarballs": {},
+    "sent": {},
+    "proved": [],
+    "purged": [],
+    "contents": {},
+    "identities": {},
+    "lacking": [],
+    "discovered": True,
+}
+
+
+_MOST_NAMED = 20
+"""Most items that a line on a purge names"""
+_SHARED = ("check_scope", "proof_age", "nice", "ionice")
+"""What the trees of a node have from it, with the settings of its drills"""
+
+
+def results_of(registered: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Given what a task registered, return one result a call: those of a loop, or the one; none if it was skipped."""
+    results = registered.get("results", [registered]) if registered else []
+    return [read_result(result) for result in results if not result.get("skipped")]
+
+
+def _delegate(result: Mapping[str, Any], node: str) -> str:
+    """Return the node on which a call of a loop ran: the loop's item is its name or a mapping with it."""
+    item = result.get(str(result.get("ansible_loop_var") or "item"))
+    name = item.get("node", item.get("target", "")) if isinstance(item, Mapping) else item
+    return str(name) if name and name != node else ""
+
+
+def failures_of(registered: Mapping[str, Any], stage: str, node: str) -> list[dict[str, Any]]:
+    """Given what a task registered, return its failures: those of modules, of unreachable nodes and of crashed calls."""
+    found = []
+    for result in results_of(registered):
+        delegate = _delegate(result, node)
+        entries: Iterable[Mapping[str, Any]] = result.get("failures") or []
+        if result.get("unreachable"):
+            entries = [{"reason": unreachable(result)}]
+        elif result.get("failed") and not entries:
+            entries = [{"reason": _reason(result), "rc": result.get("rc"), "stderr": _tail(result)}]
+        entries = [*entries, *_unsaid(result, delegate, entries)]
+        for entry in entries:
+            whole = {
+                **dict.fromkeys(FAILURE_KEYS, ""),
+                "rc": None,
+                **entry,
+                "node": node,
+                "stage": entry.get("stage") or stage,
+            }
+            whole["delegate"] = delegate or str(entry.get("delegate") or "")
+            whole["tree"] = _tree_name(result, node)
+            if delegate and entry.get("node") == delegate:  # it says so of itself, to each source that asks it
+                whole.update(node=delegate, delegate="", tree="")
+            found.append(whole)
+    return found
+
+
+def _unsaid(result: Mapping[str, Any], delegate: str, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return a failure for each thing that a call says cannot be used, or reached from its node, without a failure that says why."""
+    told = list(entries)
+    found = []
+    if (result.get("usable") is False or result.get("unusable")) and not told:
+        what = ", ".join(map(shortened, (result.get("unusable") or [])[:10])) or "it"
+        found.append({"reason": f"says that {what} cannot be used, and not why"})
+    about = {entry.get("delegate") for entry in told}
+    found += [
+        {"reason": "says that it cannot reach this one, and not why", "delegate": peer}
+        for peer in ([] if delegate else result.get("unreachable_peers") or [])
+        if peer not in about
+    ]
+    return found
+
+
+def _closed(result: Mapping[str, Any], place: str) -> list[str]:
+    """Return `node:base` of each folder that cannot be used: those that a call names, or the tree that a call of a loop looked at."""
+    tree = result.get(str(result.get("ansible_loop_var") or "item"))
+    own = [tree["base"]] if isinstance(tree, Mapping) and result.get("usable") is False and tree.get("base") else []
+    return [f"{place}:{base}" for base in [*own, *(result.get("unusable") or [])]]
+
+
+def _tree_name(result: Mapping[str, Any], node: str) -> str:
+    """Return `source -> target` for a call that looked at a source's copies on a target, else an empty text."""
+    item = result.get(str(result.get("ansible_loop_var") or "item"))
+    if not isinstance(item, Mapping) or item.get("role") != "target" or "source" not in item:
+        return ""
+    return f"{item['source']} -> {item.get('node', node)}"
+
+
+def _title(result: Mapping[str, Any], node: str) -> str:
+    """Return whose a note is: `source -> target` for a source's copies on a target, which has those of several, else the node."""
+    place = _delegate(result, node)
+    of_pair = place and isinstance(result.get(str(result.get("ansible_loop_var") or "item")), Mapping)
+    return _tree_name(result, node) or (f"{node} -> {place}" if of_pair else place or node)
+
+
+def unreachable(result: Mapping[str, Any]) -> str:
+    """Given the result of a call that did not get to its node, return why: the first line says what ssh said, if anything."""
+    said = unframed(_text(result.get("msg"))).removeprefix("Task failed: ")
+    if said.endswith(":"):
+        said = f"{said[:-1]}; ssh said nothing"
+    return f"unreachable: {said}"
+
+
+def _text(value: object) -> str:
+    return str(value).strip() if value not in (None, "") else "it said nothing"
+
+
+_SAID = ("module_stderr", "stderr", "module_stdout", "stdout")
+_NO_PYTHON = re.compile(
+    r"(\S*python[\d.]*): (?:command |inaccessible or )?(?:not found|No such file or directory|Permission denied)"
+)
+
+
+def _reason(result: Mapping[str, Any]) -> str:
+    """Return why a call failed: what it says, or how its module ended if that gave no result."""
+    if "module_stdout" not in result:
+        return _text(result.get("msg"))
+    code = result.get("rc")
+    number = abs(code) % 128 if isinstance(code, int) and (code < 0 or code > 128) else 0
+    ended = f"exit code {code}"
+    if number in set(signal.Signals):
+        ended = f"killed by {signal.Signals(number).name}"
+        ended += " (was memory short? the kernel's log of that node tells)" if number == signal.SIGKILL else ""
+    last = next(reversed(_tail(result).strip().splitlines()), "")
+    if code in (126, 127) and (python := _NO_PYTHON.search("\n".join(str(result.get(key) or "") for key in _SAID))):
+        return (
+            f"Python is missing on this node, or ansible_python_interpreter names another place ({python[1]}): install python3 there, or "
+            f"set that variable to where it is: {last.strip() or python[0]}"
+        )
+    return f"the module ended without a result: {ended}{f': {last.strip()}' if last else ''}"
+
+
+def _tail(result: Mapping[str, Any]) -> str:
+    return str(result.get("module_stderr") or result.get("stderr") or result.get("module_stdout") or "")[-4096:]
+
+
+def record(
+    state: Mapping[str, Any], registered: Mapping[str, Any], stage: str, node: str, check_mode: bool = False
+) -> dict[str, Any]:
+    """Given what a run on a source knows so far and what a task registered, return what it knows now.
+
+    With `check_mode` what purge removed is told as what it would. A node that was unreachable, whose module call crashed, or whose bases
+    cannot be used is down for later stages; of a node of which only one base cannot be used, or that is a target of its own, that base
+    is closed.
+    """
+    new = {key: state.get(key, value) for key, value in EMPTY.items()}
+    new["failures"] = [*new["failures"], *failures_of(registered, stage, node)]
+    for result in results_of(registered):
+        place = _delegate(result, node) or node
+        own_target = place == node and "ansible_loop_var" in result
+        unusable = result.get("usable") is False and not own_target
+        if (result.get("unreachable") or result.get("failed") or unusable) and place not in new["down"]:
+            new["down"] = [*new["down"], place]
+        new["closed"] = [*new["closed"], *_closed(result, place)]
+        own = not _delegate(result, node)
+        peers = (result.get("unreachable_peers") or []) if own else []
+        new["down"] = [*new["down"], *(peer for peer in dict.fromkeys(peers) if peer not in new["down"])]
+        for entry in result.get("identities") or []:
+            new["identities"] = {**new["identities"], f"{entry['role']} {place}": entry}
+        title = _title(result, node)
+        lacking = result.get("lacking") or []
+        new["lacking"] = [*new["lacking"], *(f"{place}: {note}" for note in lacking)]
+        notes = [note for note in result.get("notes") or [] if note not in lacking]
+        new["notes"] = [*new["notes"], *(f"{title}: {note}" for note in notes)]
+        new["notes"] = [*new["notes"], *_left_alone(result, title)]
+        if stage == "purge" and result.get("removed"):
+            new["purged"] = [*new["purged"], _purged(result, node, check_mode)]
+        if own:
+            new["sent"] = {**new["sent"], **(result.get("sent") or {})}
+            new["discovered"] = new["discovered"] and result.get("discovered") is not False
+        proved = result.get("proved") or []
+        of_source = _place(result, node)[1] or node
+        new["contents"] = {
+            **new["contents"],
+            **{
+                f"{place}/{of_source}/{entry['relpath']}": f"{entry['alg']}:{entry['dig']}:{entry['size']}"
+                for entry in proved
+                if all(entry.get(key) for key in ("dig", "alg", "size"))
+            },
+        }
+        new["proved"] = [*new["proved"], *({**entry, "node": place} for entry in proved)]
+        if stage == "dump" and "tarballs" in result:
+            new["tarballs"] = {entry["relpath"]: dict(entry) for entry in result["tarballs"]}
+            new["predicted"] = [entry["relpath"] for entry in result["tarballs"] if not entry.get("dig")]
+    return new
+
+
+def _purged(result: Mapping[str, Any], node: str, check_mode: bool) -> dict[str, Any]:
+    """Return what purge removed from a tree, or would: on which node, how many tarballs of which items, and the bytes that this freed."""
+    place, source, _ = _place(result, node)
+    items: dict[str, int] = {}
+    for relpath in result["removed"]:
+        items[_key(relpath)] = items.get(_key(relpath), 0) + 1
+    return {
+        "node": place,
+        "source": source or node,
+        "tree": _tree_name(result, node) or place,
+        "tarballs": len(result["removed"]),
+        "bytes": int(result.get("bytes_freed") or 0),
+        "items": dict(sorted(items.items())),
+        "predicted": check_mode,
+    }
+
+
+def purges(states: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Given what the run knows of each source or node, return what purge removed from each tree, by node and source."""
+    found = [dict(entry) for state in states for entry in state.get("purged") or []]
+    return sorted(found, key=lambda entry: (entry["source"], entry["tree"]))
+
+
+def describe_purge(entry: Mapping[str, Any]) -> str:
+    """Given what purge removed from a tree, return it as a person reads it."""
+    numbers = [f"{count} of {key}" for key, count in entry["items"].items()]
+    if len(numbers) > _MOST_NAMED:
+        others = list(entry["items"].values())[_MOST_NAMED:]
+        numbers[_MOST_NAMED:] = [f"{sum(others)} of {len(others)} more items"]
+    count = f"{entry['tarballs']} tarball{'' if entry['tarballs'] == 1 else 's'}"
+    done, freed = ("would purge", "would be freed") if entry["predicted"] else ("purged", "freed")
+    return one_line(
+        f"{entry['tree']}: {done} {count} on {entry['node']}, {readable(entry['bytes'])} {freed}: {', '.join(numbers)}"
+    )
+
+
+def _left_alone(result: Mapping[str, Any], title: str) -> list[str]:
+    """Return a note for each tarball that purge did not count, as nothing vouches for it, unless it is a failure already."""
+    failed = {entry.get("relpath") for entry in result.get("failures") or []}
+    return [
+        f"{title}: {path} is not verified, so it does not count and was left alone: see why with check.yml and "
+        "altbackup_check_scope: all"
+        for path in result.get("unverified") or []
+        if path not in failed
+    ]
+
+
+def record_check(
+    state: Mapping[str, Any], verified: Mapping[str, Any], counted: Mapping[str, Any], node: str
+) -> dict[str, Any]:
+    """Given what a run knows and what dna_verify and tarball_count registered, note failures and which items passed.
+
+    An item passed in a tree if a tarball of it counted, and none of its tarballs that were read was found bad.
+    """
+    new = record(record(state, verified, "check", node), counted, "check", node)
+    passed, checked = dict(new["passed"]), dict(new["checked"])
+    verifications = {_place(result, node): result for result in results_of(verified)}
+    for result in results_of(counted):
+        place = _place(result, node)
+        verification = verifications.get(place, {})
+        good = set(verification.get("match") or []) | set(new["predicted"])
+        bad = {_key(path) for kind in ("mismatch", "missing", "malformed") for path in verification.get(kind) or []}
+        counts = [path for paths in (result.get("relpaths") or {}).values() for path in paths]
+        passed["/".join(place)] = sorted({_key(path) for path in counts if path in good} - bad)
+        contents = {f"{place[0]}/{place[1] or node}/{path}": dna for path, dna in (result.get("dnas") or {}).items()}
+        new["contents"] = {**new["contents"], **contents}
+        title = _tree_name(result, node) or place[0]
+        checked[title] = {"match": len(verification.get("match") or []), "bytes": verification.get("bytes_read", 0)}
+    new["passed"], new["checked"] = passed, checked
+    return new
+
+
+def _place(result: Mapping[str, Any], node: str) -> tuple[str, str, str]:
+    """Return (node, source, role) of the tree that a call looked at: a source may be a target of its own."""
+    tree = result.get(str(result.get("ansible_loop_var") or "item"))
+    if not isinstance(tree, Mapping):
+        return (node, "", "")
+    return (str(tree.get("node", node)), str(tree.get("source", "")), str(tree.get("role", "source")))
+
+
+def call_place(result: Mapping[str, Any], node: str) -> str:
+    """Given the result of a call and the node in the play, return the node on which it ran, or of whose tree it tells."""
+    return _delegate(result, node) or node
+
+
+def _key(relpath: str) -> str:
+    return "/".join(relpath.split("/")[:2])
+
+
+def open_trees(trees: Sequence[Mapping[str, Any]], state: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Given trees and what a run knows, return those that can be used, on nodes that are not down; nodes that have failed already come last."""
+    failed = {entry.get("delegate") or entry.get("node") for entry in state.get("failures", [])}
+    down, closed = state.get("down", []), state.get("closed", [])
+    open_ones = [dict(tree) for tree in trees if tree["node"] not in down and not _needed(tree) & set(closed)]
+    return sorted(open_ones, key=lambda tree: tree["node"] in failed)
+
+
+def _needed(tree: Mapping[str, Any]) -> set[str]:
+    """Given a tree, return `node:base` of the folders without which it cannot be used: its own, and on a target the one of all."""
+    base = str(tree.get("base"))
+    bases = {base} if tree.get("role") == "source" else {base, os.path.dirname(base)}
+    return {f"{tree['node']}:{entry}" for entry in bases}
+
+
+def source_trees(plan: Mapping[str, Any], source: str, targets: bool = False) -> list[dict[str, Any]]:
+    """Given the plan and a source, return its own tree, or its trees on its targets, each with the name of its node."""
+    nodes = plan["sources"][source]["targets"] if targets else [source]
+    role = "target" if targets else "source"
+    return [
+        tree for node in nodes for tree in node_trees(plan, node) if tree["source"] == source and tree["role"] == role
+    ]
+
+
+def serving_rounds(
+    trees: Sequence[Mapping[str, Any]], plan: Mapping[str, Any], source: str
+) -> list[list[dict[str, Any]]]:
+    """Given a source's trees on targets, the plan and the source, return the trees in the rounds in which they are served.
+
+    Those that are sent to are served at once, those that fetch one by one, so that none has a slot while another one fetches.
+    """
+    sent = [dict(tree) for tree in trees if not is_fetched(plan, source, tree["node"])]
+    fetched = [dict(tree) for tree in trees if is_fetched(plan, source, tree["node"])]
+    return [*([sent] if sent else []), *([tree] for tree in fetched)]
+
+
+def node_trees(plan: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
+    """Given the plan and a node, return all trees on it, each with the name of the node."""
+    entry = plan["nodes"].get(node, {"trees": []})
+    shared = {name: value for name, value in entry.items() if name in _SHARED or name.startswith("drill_")}
+    return [{**tree, "node": node, **shared} for tree in entry["trees"]]
+
+
+def sendable(listed: Mapping[str, Any], state: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Given a source's listing and what a run knows, return the verified tarballs that no check found bad.
+
+    One that is not named as a tarball of its item is left out: the listing has a note on it.
+    """
+    bad = {
+        entry["relpath"] for entry in state.get("failures", []) if entry["stage"] == "check" and not entry["delegate"]
+    }
+    return [
+        {key: entry.get(key) for key in ("relpath", "size", "dig", "alg", "record")}
+        for result in results_of(listed)
+        for entry in result.get("tarballs") or []
+        if entry.get("state") == "verified" and entry["relpath"] not in bad and is_relpath(entry["relpath"])
+    ]
+
+
+def deliveries(
+    plan: Mapping[str, Any],
+    source: str,
+    prepared: Mapping[str, Any],
+    tarballs: Sequence[Mapping[str, Any]],
+    predicted: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """Given the plan, a source, what its targets asked for, its tarballs and those predicted, return what goes where and how.
+
+    What a target asks for and the source does not have is left out: `unlisted` tells of it.
+    Each entry has what tarball_send needs, and `base`, `node`, and the `source` as a peer where the target fetches, for
+    tarball_accept. Targets that need nothing are left out, and those that are busy. Those that fetch come last.
+    """
+    known: dict[str, Mapping[str, Any]] = {
+        **{path: {"relpath": path, "size": 0, "dig": "0", "alg": "sha256"} for path in predicted},
+        **{entry["relpath"]: entry for entry in tarballs},
+    }
+    found = []
+    for result in results_of(prepared):
+        tree = result.get(str(result.get("ansible_loop_var") or "item")) or {}
+        asked = [path for path in dict.fromkeys(result.get("send") or []) if path in known]
+        if not asked or result.get("busy"):
+            continue
+        node, fetched = tree["node"], is_fetched(plan, source, tree["node"])
+        entry = {
+            "node": node,
+            "base": tree["base"],
+            "tarballs": [known[path] for path in asked],
+            "fetched": fetched,
+            "peer": {"node": node, "folder": _incoming(plan, source, node)}
+            if fetched
+            else connection(plan, source, node),
+            "source": connection(plan, source, node) if fetched else {},
+            **{name: tree[name] for name in ("nice", "ionice")},
+        }
+        found.append(entry)
+    return sorted(found, key=lambda entry: entry["fetched"])
+
+
+def deliveries_again(deliveries: Sequence[Mapping[str, Any]], accepted: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Given what went where and what accepting registered, return what is to go once more, as its bytes were wrong."""
+    wrong = {
+        _delegate(result, ""): {entry["relpath"]: entry.get("wrong") or "" for entry in result.get("wrong") or []}
+        for result in results_of(accepted)
+    }
+    again = []
+    for entry in deliveries:
+        told = wrong.get(entry["node"], {})
+        tarballs = [
+            {**tarball, "wrong": told[tarball["relpath"]]}
+            for tarball in entry["tarballs"]
+            if tarball["relpath"] in told
+        ]
+        again += [{**entry, "tarballs": tarballs}] if tarballs else []
+    return again
+
+
+def unlisted(registered: Mapping[str, Any], tarballs: Sequence[Any]) -> dict[str, Any]:
+    """Given what preparing or accepting registered and the tarballs of the source, return what `record` takes: a failure for
+    each target that asks for others."""
+    known = {entry["relpath"] if isinstance(entry, Mapping) else entry for entry in tarballs}
+    found = []
+    for result in results_of(registered):
+        asked = [*(result.get("send") or []), *(entry["relpath"] for entry in result.get("wrong") or [])]
+        if others := [path for path in dict.fromkeys(asked) if path not in known]:
+            more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+            reason = f"asks for what the source does not have, and does not get it: {', '.join(map(shortened, others[:3]))}{more}"
+            loop = str(result.get("ansible_loop_var") or "item")
+            entry = failure("synchronize", reason, relpath=others[0] if is_relpath(others[0]) else "")
+            found.append({"ansible_loop_var": loop, loop: result.get(loop), "failures": [entry]})
+    return {"results": found}
+
+
+def busy_trees(prepared: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Given what preparing registered, return the trees on targets into which as many transfers go on as may."""
+    return [
+        dict(result[str(result["ansible_loop_var"])]) for result in results_of(prepared) if result.get("busy") is True
+    ]
+
+
+def all_failures(states: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Given what the run knows of each source or node, return all failures, each once, and what its nodes do not agree on."""
+    states = list(states)
+    found: list[dict[str, Any]] = []
+    contents: dict[str, str] = {}
+    for state in states:
+        for entry in state.get("failures", []):
+            add_failure(found, entry)
+        contents.update(state.get("contents") or {})
+    return [*found, *shared_bases(_identities(states)), *_disagreements(contents)]
+
+
+def add_failure(found: list[dict[str, Any]], entry: Mapping[str, Any]) -> None:
+    """Given failures and one more, add it unless it is there; what is known of good copies tells no two of them apart."""
+
+    def same(other: Mapping[str, Any]) -> bool:
+        """Return whether another says the same; where it differs at all, that is mostly in its reason."""
+        return other.get("reason") == entry.get("reason") and {**other, "good": ""} == {**entry, "good": ""}
+
+    for other in found:
+        if same(other):
+            other.update({"good": entry["good"]} if "good" in entry and "good" not in other else {})
+            return
+    found.append(dict(entry))
+
+
+def _identities(states: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return {`role node`: what tells its base from others}."""
+    return {owner: entry for state in states for owner, entry in (state.get("identities") or {}).items()}
+
+
+def _disagreements(contents: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Given {node/source/relpath: dna}, return a failure for each item and stamp of which nodes hold different contents."""
+    stamps: dict[tuple[str, ...], dict[str, str]] = {}
+    for path, dna in sorted(contents.items()):
+        node, *stamp = path.split("/")[:8]
+        stamps.setdefault(tuple(stamp), {})[node] = dna
+    found = []
+    for (source, category, name, *stamp), nodes in stamps.items():
+        if len(set(nodes.values())) > 1:
+            entry = failure("check", disagreement("/".join(stamp), nodes), key=f"{category}/{name}")
+            found.append({**entry, "node": source, "tree": ""})
+    return found
+
+
+def disagreement(stamp: str, nodes: Mapping[str, str]) -> str:
+    """Given a stamp and {node: algorithm:digest:size} of what each holds under it, return that they differ, and what to do."""
+    held = "; ".join(f"{node} has {dna}" for node, dna in sorted(nodes.items()))
+    return (
+        f"nodes hold different contents under the one stamp {stamp}: {held}. One of them was changed after the dump: find out which, by its "
+        "proof, its size or another copy, and move that one out of its base"
+    )
+
+
+def describe_failure(entry: Mapping[str, Any]) -> str:
+    """Given a failure, return it as a person reads it: where, what, why."""
+    return f"{one_line(f'{_where(entry)}: {_what(entry)}')}: {visible(str(entry['reason']))}"
+
+
+def _where(entry: Mapping[str, Any]) -> str:
+    pair = f"{entry['node']} -> {entry['delegate']}" if entry.get("delegate") else str(entry["node"])
+    return str(entry.get("tree") or pair)
+
+
+def _what(entry: Mapping[str, Any]) -> str:
+    item = "/".join(part for part in (entry.get("category"), entry.get("name")) if part)
+    return f"{entry['stage']}{f' of {item}' if item else ''}"
+
+
+def report(failures: Sequence[Mapping[str, Any]]) -> str:
+    """Given all failures of a run, return one message that lists them, never the first alone, each with what follows from it.
+
+    What is the same of several nodes is one, with their names, unless it is of an item: each copy of that is a thing of its own.
+    """
+    groups: dict[tuple[str, str, str], list[tuple[Mapping[str, Any], list[Mapping[str, Any]]]]] = {}
+    for entry, following in by_cause(failures):
+        copy = _where(entry) if entry.get("name") else ""
+        groups.setdefault((_what(entry), str(entry["reason"]), copy), []).append((entry, following))
+    lines = [
+        "\n".join(
+            [
+                f"{one_line(f'{titled(_where(entry) for entry, _ in group)}: {what}')}: {visible(reason)}",
+                *good_copies([(_where(entry), good_copy(entry)) for entry, _ in group]),
+                *map(visible, following_lines([entry for _, following in group for entry in following])),
+            ]
+        ).replace("\n", "\n    ")
+        for (what, reason, _), group in groups.items()
+    ]
+    return "\n".join(
+        [
+            f"{len(lines)} failure{'' if len(lines) == 1 else 's'}:",
+            *(f"  {number}. {line}" for number, line in enumerate(lines, 1)),
+        ]
+    )
+
+
+def summary(plan: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Given the plan and what the run knows of each node, return a line for each tarball made and each target served, and notes."""
+    lines = []
+    lines += [f"note: {note}" for note in one_disk(_identities(states.values()))]
+    lacking = {note: None for _, state in sorted(states.items()) for note in state.get("lacking", [])}
+    lines += [f"note: {note}" for note in lacking]  # each base once, though each source that it has looks at it
+    for node, state in sorted(states.items()):
+        for relpath, entry in sorted(state.get("tarballs", {}).items()):
+            made = f"{entry.get('size')} bytes, {entry.get('seconds')} s" if entry.get("dig") else "would be made"
+            lines.append(f"{node}: {relpath}: {made}")
+        lines += [f"{node} -> {target}: {count} bytes sent" for target, count in sorted(state.get("sent", {}).items())]
+        for title, found in sorted(state.get("checked", {}).items()):
+            what = "1 tarball matches its" if found["match"] == 1 else f"{found['match']} tarballs match their"
+            lines.append(f"{title}: {what} dna, {found['bytes']} bytes read")
+        for entry in state.get("proved", []):
+            proved = f"proved to restore, {entry.get('seconds')} s" if entry.get("when") else "would be drilled"
+            lines.append(f"{entry['node']}: {entry['relpath']}: {proved}")
+        lines += [f"note: {note}" for note in state.get("notes", [])]
+    lines += [describe_purge(entry) for entry in purges(states.values())]
+    return [one_line(line) for line in lines]
+
+
+def peers(plan: Mapping[str, Any], source: str) -> list[dict[str, Any]]:
+    """Given the plan and a source, return how each target on another machine to which it sends is reached."""
+    return [
+        connection(plan, source, target)
+        for target in plan["sources"][source]["targets"]
+        if target not in plan["sources"][source]["local_targets"] and not is_fetched(plan, source, target)
+    ]
+
+
+def source_peers(plan: Mapping[str, Any], source: str, target: str) -> list[dict[str, Any]]:
+    """Given the plan, a source and a target, return how the target reaches the source, if it fetches from another machine."""
+    local = target in plan["sources"][source]["local_targets"]
+    return [connection(plan, source, target)] if is_fetched(plan, source, target) and not local else []
+
+
+def is_fetched(plan: Mapping[str, Any], source: str, target: str) -> bool:
+    """Given the plan, a source and a target, return whether the target fetches, instead of being sent to."""
+    return bool(plan["sources"][source]["transport"].get(target) == "pull")
+
+
+def connection(plan: Mapping[str, Any], source: str, target: str) -> dict[str, Any]:
+    """Given the plan, a source and a target, return the peer of the one that runs rsync, as modules take it."""
+    fetched = is_fetched(plan, source, target)
+    ends = plan["sources"][source], plan["targets"][target]
+    caller, called = reversed(ends) if fetched else ends
+    found: dict[str, Any] = {"node": source if fetched else target}
+    found["folder"] = (
+        os.path.join(called["base"], ".altbackup", "outgoing", target) if fetched else _incoming(plan, source, target)
+    )
+    found.update({name: max(caller[name], called[name]) for name in ("connect_timeout", "io_timeout")})
+    if limits := [end["bwlimit"] for end in ends if end.get("bwlimit")]:
+        found["bwlimit"] = f"{min(limits)}b"  # rsync takes a bare number for KiB
+    found["min_rate"] = min(*(end["min_rate"] for end in ends), *limits)
+    if target not in plan["sources"][source]["local_targets"]:
+        found.update({name: called[f"rsync_{name}"] for name in ("host", "port", "user") if called[f"rsync_{name}"]})
+        found.update({"ssh_key": caller["ssh_key"]} if caller["ssh_key"] else {})
+        if called["rrsync"]:
+            found["folder"] = "."  # the key is bound to that folder, and to rsync alone
+        else:
+            found.update({name: called[name] for name in ("nice", "ionice") if called[name]})
+    return found
+
+
+def _incoming(plan: Mapping[str, Any], source: str, target: str) -> str:
+    """Return the folder of a target into which a source's tarballs come."""
+    return os.path.join(plan["targets"][target]["target_base"], ".altbackup", "incoming", source)
+
+
+def base_owners(plan: Mapping[str, Any], node: str) -> list[dict[str, str]]:
+    """Given the plan and a node, return whose its base folders are: it has one as a source, one as a target, or both."""
+    roles = (("source", "sources", "base"), ("target", "targets", "target_base"))
+    return [
+        {"base": plan[part][node][key], "role": role, "name": str(node)}
+        for role, part, key in roles
+        if node in plan[part]
+    ]
+
+
+def node_bases(plan: Mapping[str, Any], node: str) -> list[str]:
+    """Given the plan and a node, return the base folders that must be marked on it."""
+    source, target = plan["sources"].get(node), plan["targets"].get(node)
+    return ([source["base"]] if source else []) + ([target["target_base"]] if target else [])
+
+
+def step_timeout(plan: Mapping[str, Any], node: str) -> int:
+    """Given the plan and the node in the play, return its limit for a step in whole seconds."""
+    return int(plan["nodes"][node]["step_timeout"])
+
+
+def without_keys(values: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[dict[str, Any]]:
+    """Given mappings, return them without some keys."""
+    return [{key: value for key, value in entry.items() if key not in keys} for entry in values]
+
+
+LISTED_KEYS = ("node", "source", "category", "name", "stamp", "relpath", "size", "dig", "alg", "state")
+
+_UNTOLD: dict[str, Any] = {**dict.fromkeys(LISTED_KEYS, ""), "size": 0}
+
+
+def listed(registered: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
+    """Given what tarball_list registered on a node, return its tarballs, each with node, source and role of its tree, newest last."""
+    found = []
+    for result in results_of(registered):
+        place, source, role = _place(result, node)
+        more = {"node": place, "source": source, "role": role}
+        found += [
+            {key: {**entry, **more}.get(key, _UNTOLD.get(key)) for key in (*LISTED_KEYS, "role")}
+            for entry in result.get("tarballs") or []
+        ]
+    return found
+
+
+def place_of(entry: Mapping[str, Any]) -> str:
+    """Given a listed tarball, return where it lies: its source, or `source -> target` for a copy."""
+    return f"{entry['source']} -> {entry['node']}" if entry["role"] == "target" else str(entry["source"])
+
+
+def table(tarballs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Given listed tarballs, return aligned lines for a person, one a tarball."""
+    rows = [
+        (
+            one_line(place_of(entry)),
+            one_line(str(entry["state"])),
+            f"{read_value('bytes_freed', entry.get('size')) or 0:,}",
+            one_line(str(entry["dig"]))[:12],
+            one_line(str(entry["relpath"])),
+        )
+        for entry in tarballs
+    ]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
+    return [
+        f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]:<{widths[3]}}  {row[4]}"
+        for row in rows
+    ]

@@ -1,0 +1,309 @@
+"""What a terminal shows of a run by default: a line for each stage and host, and at the end a table and what failed."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...module_utils.system.units import readable
+from ...module_utils.system.visible import one_line, visible
+from . import outcomes
+from .causes import by_cause
+from .collector import ENDED_EARLY
+from .model import RECORDED, Failure, Place, shared_lines, titles, together
+from .night_table import COLUMNS, aligned
+
+_ROOT = Path(__file__).resolve().parents[3]
+_OWN = "altbackup.core."
+_FOLDERS = ("playbooks", "roles")
+_UNSTAGED = ("altbackup", "report", "")
+"""Roles that are no stage of a host: the settings, and the report on all of them"""
+_MOST_NOTES = 12
+
+
+def is_ours(place: Place) -> bool:
+    """Return whether a task belongs to a role or a playbook of this collection."""
+    return place.role.startswith(_OWN) or is_own_file(place.path.rpartition(":")[0])
+
+
+@functools.lru_cache(maxsize=1024)
+def is_own_file(path: str) -> bool:
+    """Return whether a file is a playbook of this collection or of one of its roles."""
+    if not path:
+        return False
+    parts = Path(os.path.realpath(path)).parts
+    return parts[: len(_ROOT.parts)] == _ROOT.parts and parts[len(_ROOT.parts)] in _FOLDERS
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line to be shown."""
+
+    text: str
+    bad: bool = False
+
+
+@dataclass
+class _Stage:
+    """What a stage has done on a host so far."""
+
+    host: str
+    name: str
+    began: float
+    calls: int = 0
+    places: dict[str, None] = field(default_factory=dict)
+    """The nodes at which it looked"""
+    counts: dict[str, int] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    sent: dict[str, int] = field(default_factory=dict)
+    failures: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, values: Any) -> None:
+        """Take what a task of it returned."""
+        calls = values.get("results", []) if isinstance(values, Mapping) else None
+        if not isinstance(calls, (list, tuple)) or not all(isinstance(call, Mapping) for call in calls):
+            return
+        for entry in outcomes.failures_of(values, self.name, self.host):
+            outcomes.add_failure(self.failures, entry)
+        for result in outcomes.results_of(values):
+            self.calls += 1
+            self.places[outcomes.call_place(result, self.host)] = None
+            for key in ("tarballs", "match", "linked", "removed", "proved", "send"):
+                found = result.get(key)
+                if isinstance(found, list):
+                    self.counts[key] = self.counts.get(key, 0) + len(found)
+            for entry in result.get("tarballs") or []:
+                self._weigh("tarballs", entry.get("size"))
+            self._weigh("read", result.get("bytes_read"))
+            self._weigh("freed", result.get("bytes_freed"))
+            for target, size in (result.get("sent") or {}).items():
+                self.sent[target] = self.sent.get(target, 0) + size
+
+    def _weigh(self, key: str, size: Any) -> None:
+        if isinstance(size, (int, float)):
+            self.sizes[key] = self.sizes.get(key, 0) + int(size)
+
+
+class QuietView:
+    """Takes the tasks of a run; yields the lines to be shown."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._stages: dict[str, _Stage] = {}
+        self._known: dict[str, list[dict[str, Any]]] = {}
+        """{host: what failed there}, for what follows from it is no failure of a stage"""
+        self._stamp = ""
+        self.outcome: Mapping[str, Any] = {}
+        """What the report of the run says, once it has said it"""
+
+    def started(self, host: str, place: Place) -> list[Line]:
+        """Take that a task begins on a host; return what is to be told of the stage that it ends."""
+        name = _stage_of(place)
+        if name in _UNSTAGED or ((stage := self._stages.get(host)) and stage.name == name):
+            return []
+        lines = self._close(host)
+        self._stages[host] = _Stage(host, name, self._clock())
+        return lines
+
+    def ended(self, host: str, place: Place, values: Any) -> list[Line]:
+        """Take what a task returned on a host; return what is to be told at once."""
+        name = _stage_of(place)
+        if name not in _UNSTAGED and place.action.startswith(_OWN):
+            lines = self.started(host, place)
+            self._stages[host].add(values)
+            return lines
+        if not isinstance(values, Mapping):
+            return []
+        facts = values.get("ansible_facts")
+        if isinstance(facts, Mapping):
+            return self._learn(facts)
+        if place.action.rpartition(".")[2] == "debug":
+            return _told(name, values.get("msg"))
+        return []
+
+    def play_ended(self) -> list[Line]:
+        """Return what is to be told of the stages that were going on when a play ended."""
+        return [line for host in list(self._stages) for line in self._close(host)]
+
+    def _learn(self, facts: Mapping[str, Any]) -> list[Line]:
+        plan, outcome = facts.get("__altbackup_plan"), facts.get("__report_outcome")
+        if isinstance(outcome, Mapping):
+            self.outcome = outcome
+        if not isinstance(plan, Mapping) or self._stamp:
+            return []
+        self._stamp = one_line(str(plan.get("stamp") or ""))
+        return [Line(f"stamp {self._stamp} ({one_line(str(plan.get('timezone') or 'UTC'))})")] if self._stamp else []
+
+    def _close(self, host: str) -> list[Line]:
+        stage = self._stages.pop(host, None)
+        if stage is None or not (stage.calls or stage.failures):
+            return []
+        done = _TEXTS.get(stage.name, _done)(stage)
+        parts = [part for part in (done, *self._failed(stage)) if part]
+        if not parts:
+            return []
+        text = one_line(f"{stage.host}: {stage.name}: {'; '.join(parts)}")
+        return [Line(f"{text}, {took(self._clock() - stage.began)}", bool(stage.failures))]
+
+    def _failed(self, stage: _Stage) -> list[str]:
+        """Return how much failed in a stage, and how much is missing since something failed before."""
+        known = self._known.setdefault(stage.host, [])
+        known += stage.failures
+        causes = {id(cause) for cause, _ in by_cause(known)}
+        told = [entry for entry in stage.failures if id(entry) in causes]
+        failed = len({(str(entry["category"]), str(entry["name"]), str(entry["reason"])) for entry in told})
+        missing = sum(bool(entry["name"]) and id(entry) not in causes for entry in stage.failures)
+        return [f"{failed} failed" if failed else "", f"{missing} missing" if missing else ""]
+
+
+def _stage_of(place: Place) -> str:
+    return place.role.removeprefix(_OWN) if place.role.startswith(_OWN) else ""
+
+
+def _told(stage: str, message: Any) -> list[Line]:
+    """Given what a debug task says, return that if it is meant for a person: a list of tarballs, or a notice."""
+    if stage == "list" and isinstance(message, (list, tuple)):
+        return [Line(visible(str(line))) for line in message]
+    return [Line(visible(message), bad=True)] if stage == "altbackup" and isinstance(message, str) and message else []
+
+
+def took(seconds: float) -> str:
+    """Given seconds, return them as a person reads them: 3.1 s, 0:12:40."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def _number(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
+def _others(stage: _Stage) -> str:
+    """Return the nodes at which a stage looked, but for its own host alone."""
+    return ", ".join(stage.places) if list(stage.places) != [stage.host] else ""
+
+
+def _ready(stage: _Stage) -> str:
+    if stage.failures:
+        return ""
+    others = [place for place in stage.places if place != stage.host]
+    return f"ready{f', and so {_are(others)}' if others else ''}"
+
+
+def _are(names: Sequence[str]) -> str:
+    return f"{'is' if len(names) == 1 else 'are'} {', '.join(names)}"
+
+
+def _dumped(stage: _Stage) -> str:
+    count, size = stage.counts.get("tarballs", 0), stage.sizes.get("tarballs", 0)
+    if stage.failures and not count:
+        return ""
+    return f"{_number(count, 'tarball')}{f', {readable(size)}' if size else ''}"
+
+
+def _checked(stage: _Stage) -> str:
+    count = stage.counts.get("match", 0)
+    if stage.failures and not count:
+        return ""
+    places = _others(stage)
+    read = stage.sizes.get("read", 0)
+    matching = "matches its" if count == 1 else "match their"
+    return f"{_number(count, 'tarball')}{f' on {places}' if places else ''} {matching} dna, {readable(read)} read"
+
+
+def _sent(stage: _Stage) -> str:
+    parts = [f"{readable(size)} to {target}" for target, size in sorted(stage.sent.items()) if size]
+    linked = stage.counts.get("linked", 0)
+    parts += [f"{_number(linked, 'tarball')} unchanged"] if linked else []
+    if not parts:
+        wanted = stage.counts.get("send", 0)
+        return f"{_number(wanted, 'tarball')} to send" if wanted else "nothing to send" if not stage.failures else ""
+    return ", ".join(parts)
+
+
+def _purged(stage: _Stage) -> str:
+    count = stage.counts.get("removed", 0)
+    if not count:
+        return "" if stage.failures else "nothing to remove"
+    places = _others(stage)
+    freed = readable(stage.sizes.get("freed", 0))
+    return f"{_number(count, 'tarball')} removed{f' on {places}' if places else ''}, {freed} freed"
+
+
+def _proved(stage: _Stage) -> str:
+    count, places = stage.counts.get("proved", 0), _others(stage)
+    if stage.failures and not count:
+        return ""
+    return f"{_number(count, 'tarball')}{f' on {places}' if places else ''} proved to restore"
+
+
+def _done(stage: _Stage) -> str:
+    return "done" if not stage.failures else ""
+
+
+_TEXTS: dict[str, Callable[[_Stage], str]] = {
+    "preflight": _ready,
+    "dump": _dumped,
+    "check": _checked,
+    "synchronize": _sent,
+    "purge": _purged,
+    "drill": _proved,
+    "list": lambda stage: "",
+    "unlock": lambda stage: "",
+}
+
+
+def closing(outcome: Mapping[str, Any], fields: Mapping[str, Any], title: str) -> list[Line]:
+    """Given the outcome of a run's report, the fields of the report on its tasks, and the playbook, return the last lines.
+
+    Failures of tasks that are not this collection's were shown when they came.
+    """
+    lines = [*_notes(outcome.get("told")), *_table(outcome.get("table"))]
+    own = [
+        entry for entry in fields["failures"] if not entry.place.path or is_ours(entry.place) or entry.kind == RECORDED
+    ]
+    lines += [Line(note) for note in fields["notes"]]
+    if fields["unfinished"]:
+        lines.append(Line(f"did not finish: {', '.join(fields['unfinished'])}", bad=True))
+    if own:
+        return [*lines, *failure_lines(own)]
+    if fields["failures"]:
+        return lines
+    if fields["state"] == ENDED_EARLY:
+        return [*lines, Line(f"{title}: ended early: what Ansible said above is why", bad=True)]
+    return [*lines, Line(f"{title}: nothing failed")]
+
+
+def failure_lines(failures: Sequence[Failure]) -> list[Line]:
+    """Given failures, return them as the terminal tells them, each once, with all its lines; what is the same of several hosts is one."""
+    groups = together(failures)
+    lines = [Line(f"{_number(len(groups), 'failure')}:", bad=True)]
+    for number, group in enumerate(groups, 1):
+        text = "\n".join([f"{titles(group)}: {group[0].message.strip()}", *shared_lines(group)])
+        first, *rest = visible(text).split("\n")
+        lines.append(Line(f"  {number}. {first}", bad=True))
+        lines += [Line(f"     {line}".rstrip(), bad=True) for line in rest]
+    return lines
+
+
+def _notes(told: Any) -> list[Line]:
+    notes = [one_line(str(line)) for line in told] if isinstance(told, (list, tuple)) else []
+    more = len(notes) - _MOST_NOTES
+    return [
+        *(Line(note) for note in notes[:_MOST_NOTES]),
+        *([Line(f"and {more} more notes, which -v and the log show")] if more > 0 else []),
+    ]
+
+
+def _table(rows: Any) -> list[Line]:
+    """Given rows of item, size, seconds and where, return them as aligned lines with a heading."""
+    if not isinstance(rows, (list, tuple)) or not rows:
+        return []
+    cells = [COLUMNS, *([one_line(str(cell)) for cell in row] for row in rows)]
+    return [Line(text) for text in aligned(cells)]
