@@ -11,7 +11,7 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.report.collector im
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.model import RECORDED, Failure, Place
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.quiet_view import QuietView, closing, is_ours, took
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[5]
 FINE: dict[str, Any] = {"failures": (), "notes": (), "unfinished": (), "state": "good"}
 
 

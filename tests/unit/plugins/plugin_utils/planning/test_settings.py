@@ -14,7 +14,7 @@ import yaml
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning import quantities, settings
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[5]
 ROLE = ROOT / "roles" / "altbackup"
 
 SOURCE = {"altbackup_base": "/backup", "altbackup_targets": ["cms01"]}

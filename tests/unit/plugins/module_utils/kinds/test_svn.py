@@ -846,7 +846,7 @@ def test_dump_starts_from_a_removed_folder(tmp_path: Path, nights: Nights, live:
         "gone = Path(sys.argv[1]); gone.mkdir(); os.chdir(gone); gone.rmdir();"
         "result = Nights(Path(sys.argv[2])).dump({'kind': 'svn', 'name': 'toy', 'path': sys.argv[3]}); assert not result['failures'], result"
     )
-    root = Path(__file__).resolve().parents[4]
+    root = Path(__file__).resolve().parents[5]
     environment = {
         "PATH": "/usr/bin:/bin",
         "PYTHONPATH": f"{root / '.collections'}:{root / 'tests'}",

@@ -13,7 +13,7 @@ import yaml
 from ansible_collections.altbackup.core.plugins.plugin_utils.calls import action as module_call
 from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes, results
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[5]
 MODULES = sorted(path.stem for path in (ROOT / "library").glob("[a-z]*.py"))
 STAMP = "2013/05/10/104701"
 SVN = f"svn/dybsvn/{STAMP}/dybsvn-1.tar.zst"
