@@ -70,7 +70,7 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.stages.check import write_dnas
+from ..module_utils.stages.dna import write_dnas
 from ..module_utils.tree.failures import attempt, summarize
 from ..module_utils.tree.locks import READING, bounded
 

@@ -98,7 +98,7 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.synchronize.receive import accept
+from ..module_utils.synchronize.accept import accept
 from ..module_utils.synchronize.send import fetch, parse_peer
 from ..module_utils.system.processes import Deadline, end_with_children
 from ..module_utils.tree.failures import attempt, summarize, with_good

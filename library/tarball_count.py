@@ -120,7 +120,7 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.stages.check import count
+from ..module_utils.stages.count import count
 from ..module_utils.tree.failures import attempt, summarize, with_good
 from ..module_utils.tree.locks import READING, reading
 from ..module_utils.tree.proof_files import unproved

@@ -154,7 +154,7 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.synchronize.receive import prepare
+from ..module_utils.synchronize.prepare import prepare
 from ..module_utils.system.processes import Deadline, end_with_children
 from ..module_utils.tree.failures import attempt, summarize, with_good
 from ..module_utils.tree.leftovers import remove_leftovers

@@ -14,6 +14,7 @@ from typing import Any
 from ..kinds.items import parse_keep
 from ..system.errors import AltbackupError, InvalidInput
 from ..tree.arrivals import arrivals, forget_arrivals, late_ones
+from ..tree.digests import digests
 from ..tree.failures import explain, failure
 from ..tree.layout import EXTENSIONS, PROOF, Scan, Tarball, Tree, parse_filename, scan, split_relpath
 from ..tree.leftovers import opened_private, remove_outgoing
@@ -30,7 +31,6 @@ from ..tree.retention import removable, retained
 from ..tree.scan_failures import ahead, by_item, unreadable
 from ..tree.sidecar import SUFFIX
 from ..tree.stamps import Moment, is_stamp
-from .check import digests
 
 _STAGE = "purge"
 _NAMED = 10

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..system.errors import InvalidInput
-from ..tree.layout import EXTENSIONS, Tarball, is_relpath, open_tree, scan, split_relpath
-from ..tree.publish import read_record
+from ..tree.layout import (
+    EXTENSIONS,
+    Tarball,
+    Tree,
+    is_relpath,
+    open_tree,
+    read_state,
+    scan,
+    split_relpath,
+)
+from ..tree.publish import (
+    read_record,
+)
 from ..tree.scan_failures import ahead, unreadable
 from ..tree.sidecar import Dna
 from ..tree.stamps import Moment
@@ -111,3 +123,12 @@ def _misnamed(tarball: Tarball) -> str:
         f"{tarball.relpath} is not named as a tarball of {tarball.key}, so it is not counted, not copied to any target "
         f"and not purged: {rename}move it out of the base"
     )
+
+
+def tarball_at(tree: Tree, entry: Wanted) -> Tarball:
+    """Given a target's tree and a tarball that stands there as it is wanted, return it as a scan would. Raise OSError."""
+    category, name, stamp, filename = split_relpath(entry.relpath)
+    status = os.lstat(tree.path(entry.relpath))
+    dna, problem, state = read_state(tree.path(entry.relpath), status.st_size)
+    inode = (status.st_dev, status.st_ino)
+    return Tarball(category, name, stamp, filename, status.st_size, inode, status.st_nlink, dna, problem, state)

@@ -6,8 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers.original_trees import bound_by_modes, put
-from helpers.repositories import make_git
+from helpers.original_trees import bound_by_modes
 
 from ansible_collections.altbackup.core.plugins.module_utils.stages import preflight
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer
@@ -20,13 +19,6 @@ def base(tmp_path: Path) -> Path:
     folder = tmp_path / "base"
     (folder / ".altbackup").mkdir(parents=True)
     return folder
-
-
-@pytest.fixture
-def small_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Disks on which 10 bytes are free."""
-    usage = preflight.shutil.disk_usage("/")
-    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: usage._replace(free=10))
 
 
 def reasons(result: dict) -> list[str]:
@@ -66,54 +58,6 @@ def test_clock_more_than_a_minute_off_is_a_failure(base: Path, offset: int, fail
     found = reasons(preflight.inspect([str(base)], now=time.time() - offset))
     assert len(found) == failures
     assert all(f"{offset:+d} s" in text for text in found)
-
-
-def test_too_little_space_names_needed_and_free(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "file").write_bytes(bytes(300_000))
-    items = [{"kind": "folder", "name": "data", "path": str(tmp_path / "data")}]
-    assert preflight.inspect([str(base)], items=items)["failures"] == []
-    usage = preflight.shutil.disk_usage(base)
-    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    (text,) = reasons(preflight.inspect([str(base)], items=items))
-    assert str(base) in text
-    assert "but only 1.0 KiB are free" in text
-
-
-def test_estimate_follows_the_previous_tarballs(base: Path, small_room: None) -> None:
-    for stamp, size in (("2013/05/09/104701", 900), ("2013/05/10/104701", 700)):
-        put(base, f"folders/data/{stamp}/data.tar", bytes(size))
-    item = {"kind": "folder", "name": "data", "path": str(base.parent)}
-    for options in ({"items": [item]}, {"trees": [{"base": str(base), "keys": ["folders/data"]}]}):
-        (text,) = reasons(preflight.inspect([str(base)], **options))
-        assert "700 bytes are needed" in text
-    other = {"base": str(base), "keys": ["svn/other"]}
-    assert reasons(preflight.inspect([str(base)], trees=[other])) == []
-
-
-def test_estimate_counts_an_item_once_that_is_discovered_too(base: Path, tmp_path: Path, small_room: None) -> None:
-    make_git(tmp_path / "shelf" / "toolbox.git")
-    put(base, "git/toolbox/2013/05/09/104701/toolbox.tar", bytes(700))
-    item = {"kind": "git", "name": "toolbox", "path": str(tmp_path / "shelf" / "toolbox.git")}
-    (text,) = reasons(preflight.inspect([str(base)], items=[item], discover={"git": str(tmp_path / "shelf")}))
-    assert text.endswith(
-        "1.4 KiB are needed (700 bytes for tonight's tarballs, as much as the previous ones took, 700 bytes for scratch copies), but only 10 bytes are free"
-    )
-
-
-def test_folder_that_cannot_be_read_is_named_and_the_node_stays_usable(base: Path, small_room: None) -> None:
-    put(base, "folders/data/2013/05/09/104701/data.tar", bytes(700))
-    put(base, "svn/dybsvn/2013/05/10/123000/dybsvn-1.tar").parent.chmod(0)
-    item = {"kind": "folder", "name": "data", "path": str(base.parent)}
-    trees = [{"base": str(base), "keys": ["folders/data", "svn/dybsvn"]}]
-    for options in ({"items": [item]}, {"trees": trees}):
-        with bound_by_modes():
-            result = preflight.inspect([str(base)], locks=[str(base)], **options)
-        space, unseen = sorted(result["failures"], key=lambda entry: entry["name"])
-        assert "700 bytes are needed" in space["reason"]
-        assert (unseen["category"], unseen["name"]) == ("svn", "dybsvn")
-        assert "svn/dybsvn/2013/05/10/123000 cannot be read: Permission denied" in unseen["reason"]
-        assert result["usable"] is True
 
 
 def test_base_that_cannot_be_read_does_not_take_the_other_findings_along(base: Path) -> None:

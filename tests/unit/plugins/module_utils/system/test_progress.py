@@ -17,11 +17,11 @@ from helpers.waiting import wait_until
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.unpack import Limits, examine, extract
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form, store_archive
-from ansible_collections.altbackup.core.plugins.module_utils.stages.check import digests
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer, carry
 from ansible_collections.altbackup.core.plugins.module_utils.system import progress
 from ansible_collections.altbackup.core.plugins.module_utils.system.digest import digest_file
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Child, Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.tree.digests import digests
 from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna
 
 MIB = 1 << 20

@@ -27,8 +27,10 @@ from ansible_collections.altbackup.core.plugins.module_utils.stages.check import
 from ansible_collections.altbackup.core.plugins.module_utils.stages.dump import dump
 from ansible_collections.altbackup.core.plugins.module_utils.stages.preflight import inspect
 from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import purge
-from ansible_collections.altbackup.core.plugins.module_utils.synchronize import receive, send
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize import send
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.accept import accept
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import listing
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.prepare import prepare
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer
 from ansible_collections.altbackup.core.plugins.module_utils.system import twins
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError
@@ -89,14 +91,14 @@ def night(source: Path, copies: Path, stamp: str, *, pull: bool) -> tuple[list[s
     tarballs = listing(str(source), moment=NOW, records=True)["tarballs"]
     options: dict[str, Any] = {"day": day_of(stamp), "moment": NOW, "keep": 9, "keeps": {}, "basis": True}
     with held(open_tree(str(tree)), None) as hold:
-        prepared = receive.prepare(str(tree), tarballs, hold=hold, **options)
+        prepared = prepare(str(tree), tarballs, hold=hold, **options)
     sent = [entry for entry in tarballs if entry["relpath"] in prepared["send"]]
     deliveries, offers = ([], [("cms01", sent)]) if pull else ([(Peer("cms01", str(incoming)), sent)], [])
     carried = send.send(str(source), deliveries, Deadline(60), offers)
     peer = Peer("dayabay", send.offer_folder(str(source), "cms01"))
     fetch = (lambda folder, wanted: send.fetch(folder, peer, wanted, Deadline(60))) if pull else None
     with held(open_tree(str(tree)), None) as hold:
-        accepted = receive.accept(hold, sent, moment=NOW, fetch=fetch)
+        accepted = accept(hold, sent, moment=NOW, fetch=fetch)
     entries = [*prepared["failures"], *carried["failures"], *accepted["failures"]]
     return [entry["reason"] for entry in entries], prepared
 

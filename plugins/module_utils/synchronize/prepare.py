@@ -1,29 +1,17 @@
-"""Receiving: what a target lacks, and how what arrived gets its final name.
-
-Only the target itself gives a file its final name: its receivers are ended and it is moved out of their reach first, then
-read again, then renamed.
-"""
+"""Preparing: what a target lacks of what its source holds, and what it has under another stamp."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import fcntl
 import os
 import shutil
-import signal
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..system import progress
 from ..system.errors import FULL, AltbackupError, DigestMismatch
-from ..system.mounts import file_system
-from ..system.processes import Deadline, find_tool, run, title_of
+from ..system.processes import Deadline, find_tool, run
 from ..system.seeing import is_folder, is_there, status_of
 from ..system.twins import MARGIN
 from ..system.units import readable, told_apart
-from ..system.visible import printable
 from ..tree.arrivals import arrivals, late_ones, note_arrival
 from ..tree.failures import explain, failure
 from ..tree.layout import (
@@ -31,10 +19,8 @@ from ..tree.layout import (
     Scan,
     Tarball,
     Tree,
-    describe,
     is_relpath,
     open_tree,
-    read_state,
     scan,
     split_relpath,
 )
@@ -45,10 +31,8 @@ from ..tree.publish import (
     make_tree,
     point_last,
     prune_empty,
-    publish,
     remove_folder,
     remove_if_there,
-    temporary_beside,
     verify,
     write_record,
     write_sidecar,
@@ -58,17 +42,14 @@ from ..tree.retention import retained
 from ..tree.scan_failures import ahead, by_item, unreadable
 from ..tree.stamps import Moment, ahead_reason, day_of
 from .guides import check_guides, write_guides
-from .offer import Wanted, parse_wanted
+from .offer import Wanted, parse_wanted, tarball_at
+from .receivers import end_receivers
 from .send import BASIS, STAGE
 
 _WORTH_A_BASIS = 1 << 20
 """Bytes from which on a copy of an older tarball may save more than it costs"""
 _NAMED = 10
 """Most tarballs that a failure names"""
-_OF_SERVERS = ("nfs", "nfs4", "cifs", "smb3")
-"""File systems on which nobody but the server knows who writes"""
-_GRACE = 5.0
-"""Seconds that receivers are given to end"""
 
 
 def prepare(
@@ -236,7 +217,7 @@ def _completed(tree: Tree, tarball: Tarball, entry: Wanted, moment: Moment, resu
         return tarball
     result["changed"] = True
     result["notes"].append(f"completed {entry.relpath}, which {tarball.problem}")
-    return _stored(tree, entry)
+    return tarball_at(tree, entry)
 
 
 def _point_last(tree: Tree, entry: Wanted, moment: Moment, result: dict[str, Any]) -> None:
@@ -381,194 +362,3 @@ def _keep_guides(tree: Tree, guides: Mapping[str, str], result: dict[str, Any]) 
     except (AltbackupError, OSError) as error:
         reason = f"{', '.join(guides)} beside {tree.base} cannot be kept up to date: {explain(error)}"
         result["failures"].append(failure(STAGE, reason))
-
-
-def accept(
-    hold: Hold,
-    tarballs: Sequence[Mapping[str, Any]],
-    *,
-    moment: Moment,
-    fetch: Callable[[str, Sequence[Wanted]], int] | None = None,
-    retry: bool = False,
-) -> dict[str, Any]:
-    """Given a target's tree and tarballs of its source, fetch them if they were not sent, verify each, give it its final name.
-
-    Each arrival is noted with the stamp of the moment's run.
-    `fetch` brings tarballs into a folder, returns the bytes on the wire, and raises AltbackupError.
-    Return `tarballs` (those that now stand verified), `wrong` (those whose bytes were other ones and are to be sent once
-    more, with what their digest was), `wire` (bytes fetched), `notes` and `failures`. What arrived in part stays for the
-    next run; other bytes are thrown away, and without `retry`, or a second time, are a failure.
-    """
-    tree = hold.tree
-    incoming = tree.private_path("incoming")
-    result: dict[str, Any] = {"changed": False, "tarballs": [], "wrong": [], "wire": 0, "notes": [], "failures": []}
-    wanted = parse_wanted(tarballs)
-    if fetch is not None:
-        try:
-            result["wire"] = fetch(incoming, wanted)
-        except (AltbackupError, OSError) as error:
-            result["failures"].append(failure(STAGE, error))
-    result["notes"] += end_receivers(incoming)
-    wrong: dict[str, DigestMismatch] = {}
-    stored: dict[str, Tarball] = {}
-    for entry, value in zip(wanted, tarballs):
-        try:
-            if entry.part in wrong:
-                raise wrong[entry.part]
-            with progress.at_work(printable(entry.relpath)):
-                stored[entry.part] = _accept(tree, entry, moment, stored.get(entry.part))
-            result["tarballs"].append(describe(tree, stored[entry.part], 0.0))
-            result["changed"] = True
-            point_last(tree, entry.key, entry.stamp, moment)
-        except DigestMismatch as error:
-            wrong[entry.part] = error
-            if retry:
-                result["wrong"].append({**value, "wrong": str(error)})
-                continue
-            first = str(value.get("wrong", ""))
-            twice = f"; the first time: {first}" if first else ""
-            reason = f"{entry.relpath} arrived {'twice ' if twice else ''}with other bytes and was thrown away: {error}{twice}"
-            result["failures"].append(failure(STAGE, reason, relpath=entry.relpath))
-        except (AltbackupError, OSError) as error:
-            result["failures"].append(failure(STAGE, error, relpath=entry.relpath))
-    if not result["wrong"]:
-        remove_folder(os.path.join(incoming, BASIS))
-        hold.end_transfer()
-    return result
-
-
-def _accept(tree: Tree, entry: Wanted, moment: Moment, stored: Tarball | None) -> Tarball:
-    """Take one file out of incoming, verify it and publish it. Raise AltbackupError or OSError.
-
-    Of one that is not there another name is made for its twin: a tarball of the item, or what was `stored` of the one file before.
-    """
-    if moment.is_ahead(entry.stamp):
-        raise AltbackupError(f"{ahead_reason(entry.relpath, 0, moment)}. It was not accepted")
-    final = tree.path(entry.relpath)
-    arrived = os.path.join(tree.private_path("incoming"), entry.part)
-    if not is_there(arrived):
-        twin = _twin(tree, entry) or stored
-        if twin is None:
-            raise AltbackupError(f"{entry.relpath} did not arrive on this target")
-        write_record(tree, entry.key, entry.stamp, entry.record)
-        note_arrival(tree, entry.relpath, moment.stamp)
-        link(tree, twin, entry.relpath, entry.dna)
-        return _stored(tree, entry)
-    size = os.lstat(arrived).st_size
-    if size < entry.dna.size:
-        came, whole = told_apart(size, entry.dna.size)
-        raise AltbackupError(f"{entry.relpath} arrived in part: {came} of {whole}; the next run goes on from there")
-    make_folders(os.path.dirname(final), tree.base)
-    temporary = temporary_beside(final)
-    try:
-        _move_out(arrived, temporary, entry)
-        _publish_or_give_back(tree, entry, temporary, arrived, moment)
-    finally:
-        prune_empty(os.path.dirname(final), tree.base)
-    return _stored(tree, entry)
-
-
-def _publish_or_give_back(tree: Tree, entry: Wanted, temporary: str, arrived: str, moment: Moment) -> None:
-    """Verify a file and give it its final name. Raise DigestMismatch when it is thrown away, else what failed, with the file back."""
-    try:
-        with _unwritten(temporary):
-            write_record(tree, entry.key, entry.stamp, entry.record)
-            note_arrival(tree, entry.relpath, moment.stamp)
-            publish(tree, temporary, entry.relpath, entry.dna)
-    except DigestMismatch:
-        remove_if_there(temporary)
-        raise
-    except BaseException:  # such as a full disk: what arrived is not to be sent again
-        with contextlib.suppress(FileNotFoundError):
-            os.replace(temporary, arrived)
-        raise
-
-
-def _move_out(arrived: str, temporary: str, entry: Wanted) -> None:
-    """Move what arrived beside its final name. Raise AltbackupError where that is on another file system, or OSError."""
-    try:
-        os.replace(arrived, temporary)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        raise AltbackupError(
-            f"{entry.relpath} cannot be accepted: {os.path.dirname(temporary)} is not on the file system of {arrived}: "
-            "a target's base and all below it have to be on one"
-        ) from error
-
-
-@contextlib.contextmanager
-def _unwritten(path: str) -> Iterator[None]:
-    """While the block lasts nobody can write to a file. Raise AltbackupError if somebody has it open for writing.
-
-    The kernel itself knows, where the file system supports leases; where not, those that could be seen were ended. One of a
-    server gives a lease only as the server gives it one, and so refuses it though nobody writes.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    try:
-        try:
-            fcntl.fcntl(
-                descriptor, fcntl.F_SETSIG, signal.SIGURG
-            )  # nobody is to be ended because another one wants to write
-            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        except OSError as error:
-            if error.errno == errno.EAGAIN and file_system(path) not in _OF_SERVERS:
-                raise AltbackupError(
-                    f"{path} is open for writing in another process, so it cannot be vouched for"
-                ) from error
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def end_receivers(incoming: str) -> list[str]:
-    """Given a pair's folder for what arrives, end the processes that still write into it; return a note on each.
-
-    Raise AltbackupError for one that does not end.
-    """
-    notes = []
-    end = time.monotonic() + _GRACE
-    while found := dict(_receivers(incoming)):
-        if time.monotonic() > end:
-            raise AltbackupError(f"{incoming} is still written to by {', '.join(found.values())}, which does not end")
-        for pid, title in found.items():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            if (note := f"ended {title}, which still wrote into {incoming}") not in notes:
-                notes.append(note)
-        time.sleep(0.05)
-    return notes
-
-
-def _receivers(incoming: str) -> Iterator[tuple[int, str]]:
-    """Yield (pid, title) of processes that have a file below a folder open for writing, as far as this user can see them."""
-    prefix = os.path.realpath(incoming) + "/"
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            if int(name) != os.getpid() and any(
-                _writes_below(f"/proc/{name}", fd, prefix) for fd in os.listdir(f"/proc/{name}/fd")
-            ):
-                yield int(name), f"process {name} ({title_of(name)})"
-
-
-def _writes_below(process: str, descriptor: str, prefix: str) -> bool:
-    if not os.readlink(f"{process}/fd/{descriptor}").startswith(prefix):
-        return False
-    with open(f"{process}/fdinfo/{descriptor}", encoding="ascii", errors="replace") as stream:
-        flags = next(line for line in stream if line.startswith("flags:"))
-    return int(flags.split()[1], 8) & os.O_ACCMODE != os.O_RDONLY
-
-
-def _twin(tree: Tree, entry: Wanted) -> Tarball | None:
-    """Return the newest verified tarball of the same item and content: one file was sent for both."""
-    found = scan(tree, keys={entry.key}, go_on=True).verified()
-    same = [tarball for tarball in found if tarball.dna and tarball.dna.same_content(entry.dna)]
-    return max(same, key=lambda tarball: tarball.stamp, default=None)
-
-
-def _stored(tree: Tree, entry: Wanted) -> Tarball:
-    category, name, stamp, filename = split_relpath(entry.relpath)
-    status = os.lstat(tree.path(entry.relpath))
-    dna, problem, state = read_state(tree.path(entry.relpath), status.st_size)
-    inode = (status.st_dev, status.st_ino)
-    return Tarball(category, name, stamp, filename, status.st_size, inode, status.st_nlink, dna, problem, state)

@@ -1,0 +1,183 @@
+"""Tarballs are counted against what should be there."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..kinds.items import nearest
+from ..system.errors import InvalidInput
+from ..tree.failures import failure
+from ..tree.layout import (
+    Scan,
+    Tarball,
+    open_tree,
+    parse_filename,
+    scan,
+    split_relpath,
+)
+from ..tree.scan_failures import ahead, unreadable
+from ..tree.stamps import Moment, day_of, interpret_day, today_in
+
+_STAGE = "check"
+_HINTS = 10
+
+
+def count(
+    base: str,
+    day: str,
+    expect: Mapping[str, Any],
+    source: str = "",
+    predicted: Sequence[str] = (),
+    items: Sequence[str] | None = None,
+    *,
+    moment: Moment,
+    timezone: str = "UTC",
+) -> dict[str, Any]:
+    """Given a base, a day and {name or category/name: expected number}, count verified tarballs, reading none.
+
+    A name's count is the number of its items that have one that day. `items` (category/name) are those that may be
+    there; without it, whatever the names expected. Those that nothing honest can have made do not count; `dnas` is what the
+    others' sidecars say, {relpath: algorithm:digest:size}. Raise BaseUnusable or InvalidInput.
+    """
+    expected = {str(key): _number(key, value) for key, value in expect.items()}
+    tree = open_tree(base)
+    of_day = interpret_day(day, today_in(timezone))
+    found = scan(tree, of_day, go_on=True)
+    title = source or os.path.basename(tree.base)
+    counts: dict[str, int] = {}
+    relpaths: dict[str, list[str]] = {}
+    failures: list[dict[str, Any]] = []
+    newest = _newest_of_each_item(found, predicted, of_day, moment)
+    allowed = {seen.key for seen in newest} if items is None else set(items)
+    counted = _by_key([seen for seen in newest if seen.key in allowed])
+    unverified = [tarball for tarball in found.tarballs if not tarball.verified]
+    unverified_of = _by_key(unverified)
+    explained: set[str] = set()
+    for key, number in sorted(expected.items()):
+        relpaths[key] = sorted(tarball.relpath for tarball in counted.get(key, ()))
+        counts[key] = len(relpaths[key])
+        if counts[key] != number:
+            lines = [_miss(key, number, title, of_day, relpaths[key])]
+            for tarball in unverified_of.get(key, ()):
+                lines.append(f"({tarball.relpath} {tarball.problem})")
+                explained.add(tarball.relpath)
+            absent = counts[key] < number
+            failures.append(failure(_STAGE, "\n".join(lines), key=key if "/" in key else f"/{key}", absent=absent))
+    failures += [
+        failure(_STAGE, f"{tarball.relpath} {tarball.problem}", relpath=tarball.relpath)
+        for tarball in unverified
+        if tarball.relpath not in explained
+    ]
+    unexpected = _unexpected(found, expected, items)
+    for relpath, reason in unexpected:
+        sentence = f"unexpected in {title} on {of_day}: {relpath}: {reason}"
+        failures.append(failure(_STAGE, sentence, relpath=relpath))
+    failures += unreadable(found)
+    failures += ahead(tree, moment)
+    if not expected:
+        failures.append(failure(_STAGE, f"nothing is expected of {title}: no items, so nothing could be checked"))
+    return {
+        "day": of_day,
+        "counts": counts,
+        "relpaths": relpaths,
+        "dnas": {
+            tarball.relpath: f"{tarball.dna.alg}:{tarball.dna.dig}:{tarball.dna.size}"
+            for tarball in found.verified()
+            if tarball.dna and tarball.key in allowed and not moment.is_ahead(tarball.stamp)
+        },
+        "without_dna": [tarball.relpath for tarball in unverified],
+        "unexpected": [relpath for relpath, _ in unexpected],
+        "failures": failures,
+    }
+
+
+def _number(key: object, value: object) -> int:
+    text = str(value)
+    if not re.fullmatch(r"\d{1,6}", text, re.ASCII):
+        raise InvalidInput(f"expect: {key}: {value!r} is not a whole number of tarballs")
+    return int(text)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A tarball that counts: one on disk, or one that a run in check mode would have made."""
+
+    key: str
+    name: str
+    stamp: str
+    relpath: str
+
+
+def _by_key(tarballs: Iterable[Any]) -> dict[str, list[Any]]:
+    """Given Tarballs or _Seens, return {name or category/name: those that it means}."""
+    result: dict[str, list[Any]] = {}
+    for tarball in tarballs:
+        for key in (tarball.name, tarball.key):
+            result.setdefault(key, []).append(tarball)
+    return result
+
+
+def _newest_of_each_item(found: Scan, predicted: Sequence[str], day: str, moment: Moment) -> list[_Seen]:
+    """Return the newest verified tarball of each item on a day, of those that are not of the future."""
+    seen = [
+        _Seen(tarball.key, tarball.name, tarball.stamp, tarball.relpath)
+        for tarball in found.verified()
+        if parse_filename(tarball.filename, tarball.name) and not moment.is_ahead(tarball.stamp)
+    ]
+    for relpath in predicted:
+        category, name, stamp, _ = split_relpath(relpath)
+        seen.append(_Seen(f"{category}/{name}", name, stamp, relpath))
+    newest: dict[str, _Seen] = {}
+    for one in seen:
+        if day_of(one.stamp) == day and (one.key not in newest or one.stamp >= newest[one.key].stamp):
+            newest[one.key] = one
+    return list(newest.values())
+
+
+def _miss(key: str, number: int, title: str, day: str, relpaths: Sequence[str]) -> str:
+    got = f": {', '.join(relpaths)}" if relpaths else ""
+    plural = "" if number == 1 else "s"
+    return f"expecting {number} tarball{plural} for {key} of {title} on {day} but got {len(relpaths)}{got}"
+
+
+def _hint(tarball: Tarball, known: Collection[str], there: Collection[str]) -> str:
+    """Return what item may have been meant by a tarball that belongs to none.
+
+    That is one of its own category, as one of another is no likely mistake, and none that has a tarball of its own `there`.
+    """
+    category = tarball.key.split("/")[0]
+    alike = [key.rpartition("/")[2] for key in sorted(known) if "/" not in key or key.startswith(f"{category}/")]
+    right = [key.rpartition("/")[2] for key in there if key.startswith(f"{category}/")]
+    return f"; {nearest(tarball.name, alike, right)}" if alike and tarball.name not in alike else ""
+
+
+def _unexpected(found: Scan, expected: Collection[str], items: Collection[str] | None) -> list[tuple[str, str]]:
+    """Return (relpath, why) of all that should not be there."""
+    result = list(found.strange)
+    stamps: dict[tuple[str, str], list[Tarball]] = {}
+    known = sorted(expected)
+    allowed = None if items is None else set(items)
+    hints: dict[str, str] = {}
+
+    def is_mine(tarball: Tarball) -> bool:
+        return tarball.key in allowed if allowed is not None else bool({tarball.key, tarball.name} & set(expected))
+
+    there = {tarball.key for tarball in found.verified() if is_mine(tarball)}
+    for tarball in found.tarballs:
+        if not parse_filename(tarball.filename, tarball.name):
+            result.append((tarball.relpath, f"its name does not belong to {tarball.key}"))
+        elif tarball.verified and tarball.key not in there:
+            if len(hints) < _HINTS and tarball.key not in hints:
+                hints[tarball.key] = _hint(tarball, known if items is None else items, there)
+            result.append((tarball.relpath, f"{tarball.key} is no item{hints.get(tarball.key, '')}"))
+        elif tarball.verified:
+            stamps.setdefault((tarball.key, tarball.stamp), []).append(tarball)
+    for (key, stamp), several in stamps.items():
+        if len(several) > 1:
+            names = ", ".join(tarball.filename for tarball in several)
+            result.append((several[-1].relpath, f"{len(several)} tarballs of {key} under one stamp {stamp}: {names}"))
+    return result

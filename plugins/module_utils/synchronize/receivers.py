@@ -1,0 +1,53 @@
+"""Processes that still write into the folder for what arrives: who they are, and their end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+from ..system.errors import AltbackupError
+from ..system.processes import title_of
+
+_GRACE = 5.0
+"""Seconds that receivers are given to end"""
+
+
+def end_receivers(incoming: str) -> list[str]:
+    """Given a pair's folder for what arrives, end the processes that still write into it; return a note on each.
+
+    Raise AltbackupError for one that does not end.
+    """
+    notes = []
+    end = time.monotonic() + _GRACE
+    while found := dict(_receivers(incoming)):
+        if time.monotonic() > end:
+            raise AltbackupError(f"{incoming} is still written to by {', '.join(found.values())}, which does not end")
+        for pid, title in found.items():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            if (note := f"ended {title}, which still wrote into {incoming}") not in notes:
+                notes.append(note)
+        time.sleep(0.05)
+    return notes
+
+
+def _receivers(incoming: str) -> Iterator[tuple[int, str]]:
+    """Yield (pid, title) of processes that have a file below a folder open for writing, as far as this user can see them."""
+    prefix = os.path.realpath(incoming) + "/"
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if int(name) != os.getpid() and any(
+                _writes_below(f"/proc/{name}", fd, prefix) for fd in os.listdir(f"/proc/{name}/fd")
+            ):
+                yield int(name), f"process {name} ({title_of(name)})"
+
+
+def _writes_below(process: str, descriptor: str, prefix: str) -> bool:
+    if not os.readlink(f"{process}/fd/{descriptor}").startswith(prefix):
+        return False
+    with open(f"{process}/fdinfo/{descriptor}", encoding="ascii", errors="replace") as stream:
+        flags = next(line for line in stream if line.startswith("flags:"))
+    return int(flags.split()[1], 8) & os.O_ACCMODE != os.O_RDONLY
