@@ -11,6 +11,7 @@ from typing import Any
 from ansible import context
 
 from ..module_utils.system.visible import one_line
+from ..plugin_utils.planning import connections, transfers, trees
 from ..plugin_utils.planning.filter_values import guarded, untrusted
 from ..plugin_utils.report import outcomes
 from ..plugin_utils.report.night_table import night_rows, without_covered
@@ -53,21 +54,21 @@ class FilterModule:
         functions = (
             outcomes.record,
             outcomes.record_check,
-            outcomes.open_trees,
-            outcomes.source_trees,
-            outcomes.serving_rounds,
-            outcomes.node_trees,
-            outcomes.sendable,
-            outcomes.deliveries,
-            outcomes.deliveries_again,
-            outcomes.busy_trees,
-            outcomes.unlisted,
+            trees.open_trees,
+            trees.source_trees,
+            trees.serving_rounds,
+            trees.node_trees,
+            transfers.sendable,
+            transfers.deliveries,
+            transfers.deliveries_again,
+            trees.busy_trees,
+            transfers.unlisted,
             outcomes.report,
-            outcomes.base_owners,
-            outcomes.node_bases,
-            outcomes.peers,
-            outcomes.source_peers,
-            outcomes.step_timeout,
+            trees.base_owners,
+            trees.node_bases,
+            connections.peers,
+            connections.source_peers,
+            trees.step_timeout,
             outcomes.without_keys,
             outcomes.listed,
             outcomes.table,

@@ -19,6 +19,7 @@ from ..report import outcomes
 from ..report.results import SAID, read_result
 from ..report.secrecy import quoted
 from .settings import parse_mode
+from .trees import node_bases
 
 KEYS = (
     "source",
@@ -215,7 +216,7 @@ def _path_of(source: str, kind: str, key: str, plan: Mapping[str, Any]) -> str:
 
 
 def _bases(host: str, plan: Mapping[str, Any]) -> list[str]:
-    return [base for base in outcomes.node_bases(plan, host) if base]
+    return [base for base in node_bases(plan, host) if base]
 
 
 def _without_twins(orders: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +10,6 @@ from typing import Any
 from ...module_utils.system.units import readable
 from ...module_utils.system.visible import one_line, visible
 from ...module_utils.tree.failures import failure, unframed
-from ...module_utils.tree.layout import is_relpath
 from .causes import by_cause, following_lines, good_copies, good_copy, titled
 from .identities import one_disk, shared_bases
 from .results import read_result, read_value, shortened
@@ -38,8 +36,6 @@ EMPTY: dict[str, Any] = {
 
 _MOST_NAMED = 20
 """Most items that a line on a purge names"""
-_SHARED = ("check_scope", "proof_age", "nice", "ionice")
-"""What the trees of a node have from it, with the settings of its drills"""
 
 
 def results_of(registered: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -301,145 +297,6 @@ def _key(relpath: str) -> str:
     return "/".join(relpath.split("/")[:2])
 
 
-def open_trees(trees: Sequence[Mapping[str, Any]], state: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Given trees and what a run knows, return those that can be used, on nodes that are not down; nodes that have failed already come last."""
-    failed = {entry.get("delegate") or entry.get("node") for entry in state.get("failures", [])}
-    down, closed = state.get("down", []), state.get("closed", [])
-    open_ones = [dict(tree) for tree in trees if tree["node"] not in down and not _needed(tree) & set(closed)]
-    return sorted(open_ones, key=lambda tree: tree["node"] in failed)
-
-
-def _needed(tree: Mapping[str, Any]) -> set[str]:
-    """Given a tree, return `node:base` of the folders without which it cannot be used: its own, and on a target the one of all."""
-    base = str(tree.get("base"))
-    bases = {base} if tree.get("role") == "source" else {base, os.path.dirname(base)}
-    return {f"{tree['node']}:{entry}" for entry in bases}
-
-
-def source_trees(plan: Mapping[str, Any], source: str, targets: bool = False) -> list[dict[str, Any]]:
-    """Given the plan and a source, return its own tree, or its trees on its targets, each with the name of its node."""
-    nodes = plan["sources"][source]["targets"] if targets else [source]
-    role = "target" if targets else "source"
-    return [
-        tree for node in nodes for tree in node_trees(plan, node) if tree["source"] == source and tree["role"] == role
-    ]
-
-
-def serving_rounds(
-    trees: Sequence[Mapping[str, Any]], plan: Mapping[str, Any], source: str
-) -> list[list[dict[str, Any]]]:
-    """Given a source's trees on targets, the plan and the source, return the trees in the rounds in which they are served.
-
-    Those that are sent to are served at once, those that fetch one by one, so that none has a slot while another one fetches.
-    """
-    sent = [dict(tree) for tree in trees if not is_fetched(plan, source, tree["node"])]
-    fetched = [dict(tree) for tree in trees if is_fetched(plan, source, tree["node"])]
-    return [*([sent] if sent else []), *([tree] for tree in fetched)]
-
-
-def node_trees(plan: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
-    """Given the plan and a node, return all trees on it, each with the name of the node."""
-    entry = plan["nodes"].get(node, {"trees": []})
-    shared = {name: value for name, value in entry.items() if name in _SHARED or name.startswith("drill_")}
-    return [{**tree, "node": node, **shared} for tree in entry["trees"]]
-
-
-def sendable(listed: Mapping[str, Any], state: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Given a source's listing and what a run knows, return the verified tarballs that no check found bad.
-
-    One that is not named as a tarball of its item is left out: the listing has a note on it.
-    """
-    bad = {
-        entry["relpath"] for entry in state.get("failures", []) if entry["stage"] == "check" and not entry["delegate"]
-    }
-    return [
-        {key: entry.get(key) for key in ("relpath", "size", "dig", "alg", "record")}
-        for result in results_of(listed)
-        for entry in result.get("tarballs") or []
-        if entry.get("state") == "verified" and entry["relpath"] not in bad and is_relpath(entry["relpath"])
-    ]
-
-
-def deliveries(
-    plan: Mapping[str, Any],
-    source: str,
-    prepared: Mapping[str, Any],
-    tarballs: Sequence[Mapping[str, Any]],
-    predicted: Sequence[str] = (),
-) -> list[dict[str, Any]]:
-    """Given the plan, a source, what its targets asked for, its tarballs and those predicted, return what goes where and how.
-
-    What a target asks for and the source does not have is left out: `unlisted` tells of it.
-    Each entry has what tarball_send needs, and `base`, `node`, and the `source` as a peer where the target fetches, for
-    tarball_accept. Targets that need nothing are left out, and those that are busy. Those that fetch come last.
-    """
-    known: dict[str, Mapping[str, Any]] = {
-        **{path: {"relpath": path, "size": 0, "dig": "0", "alg": "sha256"} for path in predicted},
-        **{entry["relpath"]: entry for entry in tarballs},
-    }
-    found = []
-    for result in results_of(prepared):
-        tree = result.get(str(result.get("ansible_loop_var") or "item")) or {}
-        asked = [path for path in dict.fromkeys(result.get("send") or []) if path in known]
-        if not asked or result.get("busy"):
-            continue
-        node, fetched = tree["node"], is_fetched(plan, source, tree["node"])
-        entry = {
-            "node": node,
-            "base": tree["base"],
-            "tarballs": [known[path] for path in asked],
-            "fetched": fetched,
-            "peer": {"node": node, "folder": _incoming(plan, source, node)}
-            if fetched
-            else connection(plan, source, node),
-            "source": connection(plan, source, node) if fetched else {},
-            **{name: tree[name] for name in ("nice", "ionice")},
-        }
-        found.append(entry)
-    return sorted(found, key=lambda entry: entry["fetched"])
-
-
-def deliveries_again(deliveries: Sequence[Mapping[str, Any]], accepted: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Given what went where and what accepting registered, return what is to go once more, as its bytes were wrong."""
-    wrong = {
-        _delegate(result, ""): {entry["relpath"]: entry.get("wrong") or "" for entry in result.get("wrong") or []}
-        for result in results_of(accepted)
-    }
-    again = []
-    for entry in deliveries:
-        told = wrong.get(entry["node"], {})
-        tarballs = [
-            {**tarball, "wrong": told[tarball["relpath"]]}
-            for tarball in entry["tarballs"]
-            if tarball["relpath"] in told
-        ]
-        again += [{**entry, "tarballs": tarballs}] if tarballs else []
-    return again
-
-
-def unlisted(registered: Mapping[str, Any], tarballs: Sequence[Any]) -> dict[str, Any]:
-    """Given what preparing or accepting registered and the tarballs of the source, return what `record` takes: a failure for
-    each target that asks for others."""
-    known = {entry["relpath"] if isinstance(entry, Mapping) else entry for entry in tarballs}
-    found = []
-    for result in results_of(registered):
-        asked = [*(result.get("send") or []), *(entry["relpath"] for entry in result.get("wrong") or [])]
-        if others := [path for path in dict.fromkeys(asked) if path not in known]:
-            more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-            reason = f"asks for what the source does not have, and does not get it: {', '.join(map(shortened, others[:3]))}{more}"
-            loop = str(result.get("ansible_loop_var") or "item")
-            entry = failure("synchronize", reason, relpath=others[0] if is_relpath(others[0]) else "")
-            found.append({"ansible_loop_var": loop, loop: result.get(loop), "failures": [entry]})
-    return {"results": found}
-
-
-def busy_trees(prepared: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Given what preparing registered, return the trees on targets into which as many transfers go on as may."""
-    return [
-        dict(result[str(result["ansible_loop_var"])]) for result in results_of(prepared) if result.get("busy") is True
-    ]
-
-
 def all_failures(states: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Given what the run knows of each source or node, return all failures, each once, and what its nodes do not agree on."""
     states = list(states)
@@ -556,75 +413,6 @@ def summary(plan: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) ->
         lines += [f"note: {note}" for note in state.get("notes", [])]
     lines += [describe_purge(entry) for entry in purges(states.values())]
     return [one_line(line) for line in lines]
-
-
-def peers(plan: Mapping[str, Any], source: str) -> list[dict[str, Any]]:
-    """Given the plan and a source, return how each target on another machine to which it sends is reached."""
-    return [
-        connection(plan, source, target)
-        for target in plan["sources"][source]["targets"]
-        if target not in plan["sources"][source]["local_targets"] and not is_fetched(plan, source, target)
-    ]
-
-
-def source_peers(plan: Mapping[str, Any], source: str, target: str) -> list[dict[str, Any]]:
-    """Given the plan, a source and a target, return how the target reaches the source, if it fetches from another machine."""
-    local = target in plan["sources"][source]["local_targets"]
-    return [connection(plan, source, target)] if is_fetched(plan, source, target) and not local else []
-
-
-def is_fetched(plan: Mapping[str, Any], source: str, target: str) -> bool:
-    """Given the plan, a source and a target, return whether the target fetches, instead of being sent to."""
-    return bool(plan["sources"][source]["transport"].get(target) == "pull")
-
-
-def connection(plan: Mapping[str, Any], source: str, target: str) -> dict[str, Any]:
-    """Given the plan, a source and a target, return the peer of the one that runs rsync, as modules take it."""
-    fetched = is_fetched(plan, source, target)
-    ends = plan["sources"][source], plan["targets"][target]
-    caller, called = reversed(ends) if fetched else ends
-    found: dict[str, Any] = {"node": source if fetched else target}
-    found["folder"] = (
-        os.path.join(called["base"], ".altbackup", "outgoing", target) if fetched else _incoming(plan, source, target)
-    )
-    found.update({name: max(caller[name], called[name]) for name in ("connect_timeout", "io_timeout")})
-    if limits := [end["bwlimit"] for end in ends if end.get("bwlimit")]:
-        found["bwlimit"] = f"{min(limits)}b"  # rsync takes a bare number for KiB
-    found["min_rate"] = min(*(end["min_rate"] for end in ends), *limits)
-    if target not in plan["sources"][source]["local_targets"]:
-        found.update({name: called[f"rsync_{name}"] for name in ("host", "port", "user") if called[f"rsync_{name}"]})
-        found.update({"ssh_key": caller["ssh_key"]} if caller["ssh_key"] else {})
-        if called["rrsync"]:
-            found["folder"] = "."  # the key is bound to that folder, and to rsync alone
-        else:
-            found.update({name: called[name] for name in ("nice", "ionice") if called[name]})
-    return found
-
-
-def _incoming(plan: Mapping[str, Any], source: str, target: str) -> str:
-    """Return the folder of a target into which a source's tarballs come."""
-    return os.path.join(plan["targets"][target]["target_base"], ".altbackup", "incoming", source)
-
-
-def base_owners(plan: Mapping[str, Any], node: str) -> list[dict[str, str]]:
-    """Given the plan and a node, return whose its base folders are: it has one as a source, one as a target, or both."""
-    roles = (("source", "sources", "base"), ("target", "targets", "target_base"))
-    return [
-        {"base": plan[part][node][key], "role": role, "name": str(node)}
-        for role, part, key in roles
-        if node in plan[part]
-    ]
-
-
-def node_bases(plan: Mapping[str, Any], node: str) -> list[str]:
-    """Given the plan and a node, return the base folders that must be marked on it."""
-    source, target = plan["sources"].get(node), plan["targets"].get(node)
-    return ([source["base"]] if source else []) + ([target["target_base"]] if target else [])
-
-
-def step_timeout(plan: Mapping[str, Any], node: str) -> int:
-    """Given the plan and the node in the play, return its limit for a step in whole seconds."""
-    return int(plan["nodes"][node]["step_timeout"])
 
 
 def without_keys(values: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[dict[str, Any]]:

@@ -5,74 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from helpers.plans import GIT, PLAN, SVN, TREE, loop
 
-from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import parse_wanted
 from ansible_collections.altbackup.core.plugins.module_utils.tree.failures import failure
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.trees import (
+    open_trees,
+    source_trees,
+)
 from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes
-
-TREE = {"node": "cms01", "source": "dayabay", "base": "/copies/dayabay", "role": "target"}
-SVN = "svn/dybsvn/2013/05/10/104701/dybsvn-1.tar.zst"
-GIT = "git/toolbox/2013/05/10/104701/toolbox.tar.zst"
-PLAN: dict[str, Any] = {
-    "sources": {
-        "dayabay": {
-            "base": "/backup",
-            "targets": ["cms01", "sdu"],
-            "local_targets": ["sdu"],
-            "transport": {"cms01": "push", "sdu": "push"},
-            "rsync_host": "dayabay.example.org",
-            "rsync_port": 2200,
-            "rsync_user": "scm",
-            "rrsync": False,
-            "nice": 5,
-            "ionice": "",
-            "connect_timeout": 15.0,
-            "io_timeout": 60.0,
-            "bwlimit": 4096,
-            "min_rate": 8192,
-            "ssh_key": "~/.ssh/key",
-        }
-    },
-    "targets": {
-        name: {
-            "target_base": "/copies",
-            "rsync_host": f"{name}.example.org",
-            "rsync_port": port,
-            "rsync_user": "",
-            "connect_timeout": 20.0,
-            "io_timeout": 30.0,
-            "bwlimit": 2048,
-            "min_rate": 3072,
-            "ssh_key": "~/.ssh/fetch",
-            "rrsync": False,
-            "nice": 10,
-            "ionice": "idle",
-        }
-        for name, port in (("cms01", 2222), ("sdu", None))
-    },
-    "nodes": {
-        "dayabay": {
-            "check_scope": "all",
-            "step_timeout": 60.5,
-            "trees": [{"role": "source", "source": "dayabay", "base": "/backup"}],
-        },
-        "cms01": {
-            "check_scope": "day",
-            "step_timeout": 30.0,
-            "trees": [{"role": "target", "source": "dayabay", "base": "/copies/dayabay"}],
-        },
-        "sdu": {
-            "check_scope": "day",
-            "step_timeout": 30.0,
-            "trees": [{"role": "target", "source": "dayabay", "base": "/copies/dayabay"}],
-        },
-    },
-}
-
-
-def loop(*results: dict[str, Any]) -> dict[str, Any]:
-    """Return results as a task in a loop registers them."""
-    return {"results": [{"ansible_loop_var": "tree", "tree": TREE, **result} for result in results]}
 
 
 @pytest.mark.parametrize(
@@ -210,7 +150,7 @@ def test_what_purge_leaves_alone_is_told_once() -> None:
 def test_node_that_cannot_be_used_is_down_for_later_stages(registered: dict[str, Any], down: list[str]) -> None:
     state = outcomes.record({}, registered, "preflight", "dayabay")
     assert state["down"] == down
-    left = outcomes.open_trees(outcomes.source_trees(PLAN, "dayabay", targets=True), state)
+    left = open_trees(source_trees(PLAN, "dayabay", targets=True), state)
     assert {tree["node"] for tree in left} == {"cms01", "sdu"} - set(down)
 
 
@@ -233,14 +173,8 @@ def test_base_that_cannot_be_used_closes_its_own_trees_and_no_other_of_the_node(
 ) -> None:
     state = outcomes.record({}, registered, "preflight", "dayabay")
     trees = [{"node": "dayabay", "source": "dayabay", "base": "/backup", "role": "source"}, OWN]
-    assert [tree["role"] for tree in outcomes.open_trees(trees, state)] == left
+    assert [tree["role"] for tree in open_trees(trees, state)] == left
     assert state["down"] == ([] if left else ["dayabay"])
-
-
-def test_target_that_has_failed_comes_after_those_that_have_not() -> None:
-    state = outcomes.record({}, loop({"failures": [{"reason": "one bad item"}]}), "preflight", "dayabay")
-    left = outcomes.open_trees(outcomes.source_trees(PLAN, "dayabay", targets=True), state)
-    assert [tree["node"] for tree in left] == ["sdu", "cms01"]
 
 
 def test_item_passes_only_if_it_was_counted_and_read_good() -> None:
@@ -322,137 +256,6 @@ def test_predicted_tarballs_pass_in_check_mode() -> None:
     assert checked["passed"] == {"cms01/dayabay/target": ["svn/dybsvn"]}
 
 
-def test_what_a_check_of_the_source_found_bad_is_not_sent() -> None:
-    listed = {
-        "tarballs": [
-            {"relpath": path, "size": 1, "dig": "0", "alg": "sha256", "state": state}
-            for path, state in ((SVN, "verified"), (GIT, "missing"))
-        ]
-    }
-    assert [entry["relpath"] for entry in outcomes.sendable(listed, {})] == [SVN]
-    bad = outcomes.record({}, {"failures": [{"reason": "does not match", "relpath": SVN}]}, "check", "dayabay")
-    assert outcomes.sendable(listed, bad) == []
-    elsewhere = outcomes.record(
-        {}, loop({"failures": [{"reason": "does not match", "relpath": SVN}]}), "check", "dayabay"
-    )
-    assert len(outcomes.sendable(listed, elsewhere)) == 1, "a bad copy on a target is no reason not to send"
-
-
-def test_tarball_with_a_strange_name_keeps_no_other_from_being_sent() -> None:
-    strange = "svn/dybsvn/2013/05/08/104701/apache2.tar.gz"
-    listed = {
-        "tarballs": [
-            {"relpath": path, "size": 1, "dig": "0", "alg": "sha256", "state": "verified"}
-            for path in (strange, f".snapshot/{SVN.partition('/')[2]}", SVN)
-        ]
-    }
-    assert [entry.relpath for entry in parse_wanted(outcomes.sendable(listed, {}))] == [SVN]
-
-
-def prepared(*nodes: str, **more: Any) -> dict[str, Any]:
-    """Return what preparing these targets registered, each of which lacks one tarball."""
-    tree = {**TREE, "nice": 10, "ionice": "idle"}
-    calls = [{"ansible_loop_var": "tree", "tree": {**tree, "node": node}, "incoming": "/in"} for node in nodes]
-    return {"results": [{**entry, "send": [SVN], **more} for entry in calls]}
-
-
-def test_deliveries_name_how_each_target_is_reached() -> None:
-    known = [{"relpath": SVN, "size": 7, "dig": "0", "alg": "md5"}]
-    remote, local = outcomes.deliveries(PLAN, "dayabay", prepared("cms01", "sdu"), known)
-    assert remote["tarballs"] == known
-    assert (remote["fetched"], remote["source"], remote["nice"], remote["ionice"]) == (False, {}, 10, "idle")
-    assert remote["peer"] == {
-        "node": "cms01",
-        "folder": "/copies/.altbackup/incoming/dayabay",
-        "host": "cms01.example.org",
-        "port": 2222,
-        "ssh_key": "~/.ssh/key",
-        "connect_timeout": 20.0,
-        "io_timeout": 60.0,
-        "bwlimit": "2048b",
-        "min_rate": 2048,
-        "nice": 10,
-        "ionice": "idle",
-    }
-    assert not {"host", "port", "user", "ssh_key"} & set(local["peer"]), "nothing is dialled on one machine"
-    assert None not in [*remote.values(), *local.values()], (
-        "older versions of Ansible hand it to modules as an empty text"
-    )
-    assert "ssh_args" not in remote["peer"], "what is in a result is shown"
-    assert outcomes.peers(PLAN, "dayabay") == [remote["peer"]]
-    assert outcomes.source_peers(PLAN, "dayabay", "cms01") == []
-
-
-def test_targets_that_fetch_are_told_how_they_reach_the_source_and_come_last() -> None:
-    source = PLAN["sources"]["dayabay"] | {"transport": {"cms01": "pull", "sdu": "push"}}
-    plan = {**PLAN, "sources": {"dayabay": source}}
-    pushed, fetched = outcomes.deliveries(plan, "dayabay", prepared("cms01", "sdu"), [], [SVN])
-    assert (pushed["node"], fetched["node"], fetched["fetched"]) == ("sdu", "cms01", True)
-    assert fetched["source"] == {
-        "node": "dayabay",
-        "folder": "/backup/.altbackup/outgoing/cms01",
-        "host": "dayabay.example.org",
-        "port": 2200,
-        "user": "scm",
-        "ssh_key": "~/.ssh/fetch",
-        "connect_timeout": 20.0,
-        "io_timeout": 60.0,
-        "bwlimit": "2048b",
-        "min_rate": 2048,
-        "nice": 5,
-    }
-    assert outcomes.peers(plan, "dayabay") == []
-    assert outcomes.source_peers(plan, "dayabay", "cms01") == [fetched["source"]]
-    assert outcomes.source_peers(plan, "dayabay", "sdu") == []
-
-
-@pytest.mark.parametrize(
-    ("transport", "rounds"),
-    [
-        ({"cms01": "push", "sdu": "push"}, [["cms01", "sdu"]]),
-        ({"cms01": "pull", "sdu": "push"}, [["sdu"], ["cms01"]]),
-        ({"cms01": "pull", "sdu": "pull"}, [["cms01"], ["sdu"]]),
-    ],
-    ids=["sent", "both", "fetched"],
-)
-def test_targets_that_are_sent_to_are_served_at_once_those_that_fetch_one_by_one(
-    transport: dict[str, str], rounds: list[list[str]]
-) -> None:
-    plan = {**PLAN, "sources": {"dayabay": PLAN["sources"]["dayabay"] | {"transport": transport}}}
-    trees = outcomes.source_trees(plan, "dayabay", targets=True)
-    found = outcomes.serving_rounds(trees, plan, "dayabay")
-    assert [[tree["node"] for tree in together] for together in found] == rounds
-    assert outcomes.serving_rounds([], plan, "dayabay") == []
-
-
-def test_keys_bound_by_rrsync_name_their_folder_themselves_and_start_nothing_but_rsync() -> None:
-    targets = {name: {**entry, "rrsync": True} for name, entry in PLAN["targets"].items()}
-    (peer,) = outcomes.peers({**PLAN, "targets": targets}, "dayabay")
-    assert peer["folder"] == "."
-    assert not {"nice", "ionice"} & set(peer)
-
-
-def test_targets_that_lack_nothing_or_are_busy_get_nothing_now() -> None:
-    assert outcomes.deliveries(PLAN, "dayabay", prepared("cms01", send=[]), []) == []
-    busy = prepared("cms01", busy=True)
-    assert outcomes.deliveries(PLAN, "dayabay", busy, []) == []
-    assert [tree["node"] for tree in outcomes.busy_trees(busy)] == ["cms01"]
-    assert outcomes.busy_trees(prepared("cms01")) == []
-
-
-def test_what_arrived_with_other_bytes_is_delivered_again_and_nothing_else() -> None:
-    known = [{"relpath": path, "size": 7, "dig": "0", "alg": "md5"} for path in (SVN, GIT)]
-    sent = outcomes.deliveries(PLAN, "dayabay", prepared("cms01", "sdu", send=[SVN, GIT]), known)
-    wrong = {**known[1], "wrong": "md5 1 over 7 bytes"}
-    calls = [
-        {"ansible_loop_var": "entry", "entry": sent[0], "wrong": [wrong]},
-        {"ansible_loop_var": "entry", "entry": sent[1]},
-    ]
-    (again,) = outcomes.deliveries_again(sent, {"results": calls})
-    assert again == {**sent[0], "tarballs": [wrong]}
-    assert outcomes.deliveries_again(sent, {}) == []
-
-
 def test_report_lists_every_failure_once_with_its_place() -> None:
     states = [
         outcomes.record(
@@ -472,18 +275,6 @@ def test_report_lists_every_failure_once_with_its_place() -> None:
     ]
     own = outcomes.record({}, loop({"failures": [{"reason": "no"}]}), "check", "cms01")
     assert outcomes.describe_failure(own["failures"][0]) == "dayabay -> cms01: check: no"
-
-
-def test_node_settings_come_from_the_plan() -> None:
-    assert outcomes.step_timeout(PLAN, "dayabay") == 60
-    assert outcomes.node_trees(PLAN, "dayabay") == [
-        {"role": "source", "source": "dayabay", "base": "/backup", "node": "dayabay", "check_scope": "all"}
-    ]
-    assert outcomes.node_trees(PLAN, "nobody") == []
-    assert outcomes.node_bases({"sources": {"a": {"base": "/b"}}, "targets": {"a": {"target_base": "/t"}}}, "a") == [
-        "/b",
-        "/t",
-    ]
 
 
 def test_table_aligns_what_was_listed() -> None:
@@ -610,11 +401,6 @@ def test_targets_on_one_file_system_are_a_note() -> None:
 def test_a_node_cannot_tell_of_another_ones_base() -> None:
     states = seen(("dayabay", identity("source", "lingao")), ("lingao", identity("source", "lingao", inode=8)))
     assert outcomes.all_failures(states) == []
-
-
-def test_bases_have_their_owners() -> None:
-    assert outcomes.base_owners(PLAN, "dayabay") == [{"base": "/backup", "role": "source", "name": "dayabay"}]
-    assert outcomes.base_owners(PLAN, "cms01") == [{"base": "/copies", "role": "target", "name": "cms01"}]
 
 
 def test_what_a_base_has_not_is_told_once_though_each_of_its_sources_looks_at_it() -> None:

@@ -1,0 +1,59 @@
+"""What the plan gives to nodes, and in which order it is used."""
+
+from __future__ import annotations
+
+import pytest
+from helpers.plans import PLAN, loop
+
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.trees import (
+    base_owners,
+    node_bases,
+    node_trees,
+    open_trees,
+    serving_rounds,
+    source_trees,
+    step_timeout,
+)
+from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes
+
+
+def test_target_that_has_failed_comes_after_those_that_have_not() -> None:
+    state = outcomes.record({}, loop({"failures": [{"reason": "one bad item"}]}), "preflight", "dayabay")
+    left = open_trees(source_trees(PLAN, "dayabay", targets=True), state)
+    assert [tree["node"] for tree in left] == ["sdu", "cms01"]
+
+
+@pytest.mark.parametrize(
+    ("transport", "rounds"),
+    [
+        ({"cms01": "push", "sdu": "push"}, [["cms01", "sdu"]]),
+        ({"cms01": "pull", "sdu": "push"}, [["sdu"], ["cms01"]]),
+        ({"cms01": "pull", "sdu": "pull"}, [["cms01"], ["sdu"]]),
+    ],
+    ids=["sent", "both", "fetched"],
+)
+def test_targets_that_are_sent_to_are_served_at_once_those_that_fetch_one_by_one(
+    transport: dict[str, str], rounds: list[list[str]]
+) -> None:
+    plan = {**PLAN, "sources": {"dayabay": PLAN["sources"]["dayabay"] | {"transport": transport}}}
+    trees = source_trees(plan, "dayabay", targets=True)
+    found = serving_rounds(trees, plan, "dayabay")
+    assert [[tree["node"] for tree in together] for together in found] == rounds
+    assert serving_rounds([], plan, "dayabay") == []
+
+
+def test_node_settings_come_from_the_plan() -> None:
+    assert step_timeout(PLAN, "dayabay") == 60
+    assert node_trees(PLAN, "dayabay") == [
+        {"role": "source", "source": "dayabay", "base": "/backup", "node": "dayabay", "check_scope": "all"}
+    ]
+    assert node_trees(PLAN, "nobody") == []
+    assert node_bases({"sources": {"a": {"base": "/b"}}, "targets": {"a": {"target_base": "/t"}}}, "a") == [
+        "/b",
+        "/t",
+    ]
+
+
+def test_bases_have_their_owners() -> None:
+    assert base_owners(PLAN, "dayabay") == [{"base": "/backup", "role": "source", "name": "dayabay"}]
+    assert base_owners(PLAN, "cms01") == [{"base": "/copies", "role": "target", "name": "cms01"}]
