@@ -84,6 +84,7 @@ lint-python:
 	$(LINT)/ruff format --check
 	$(LINT)/mypy
 	$(LINT)/vermin --config-file .vermin library plugins/module_utils
+	$(LINT)/python tools/rooms.py
 
 lint-yaml:
 	$(LINT)/yamllint --strict *.yml .yamllint .ansible-lint $(YAML_FOLDERS)
