@@ -1,0 +1,56 @@
+"""The items that a target remembers of its source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tree, open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.tree.remembered import (
+    remember_items,
+    remembered_items,
+    with_remembered,
+)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    """The tree of a source on a target."""
+    (tmp_path / ".altbackup").mkdir()
+    (tmp_path / "dayabay").mkdir()
+    return open_tree(str(tmp_path / "dayabay"))
+
+
+def test_items_are_remembered_each_once_and_in_order(tree: Tree) -> None:
+    assert remembered_items(tree) == []
+    remember_items(tree, ["svn/two", "svn/one", "svn/two"])
+    assert remembered_items(tree) == ["svn/one", "svn/two"]
+    remember_items(tree, ["git/three"])
+    assert remembered_items(tree) == ["git/three"]
+
+
+def test_the_same_items_are_not_written_again(tree: Tree) -> None:
+    remember_items(tree, ["svn/one"])
+    path = Path(tree.private_path("records"), "items")
+    before = path.stat()
+    remember_items(tree, ["svn/one"])
+    assert path.stat() == before
+
+
+@pytest.mark.parametrize(
+    ("expect", "items", "expected", "known"),
+    [
+        ({}, None, {"one": 1}, None),
+        ({"one": 1}, ["svn/one"], {"one": 1}, ["svn/one"]),
+        ({"one": 1}, ["git/one"], {"one": 2}, ["git/one", "svn/one"]),
+        ({"one": "1", "two": 3}, [], {"one": 2, "two": 3}, ["svn/one"]),
+        ({"one": "many"}, [], {"one": "many"}, ["svn/one"]),
+    ],
+)
+def test_what_is_expected_grows_by_what_is_remembered(
+    tree: Tree, expect: dict[str, Any], items: list[str] | None, expected: dict[str, Any], known: list[str] | None
+) -> None:
+    remember_items(tree, ["svn/one"])
+    assert with_remembered(tree.base, expect, items) == (expected, known)
