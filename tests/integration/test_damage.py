@@ -92,7 +92,7 @@ DAMAGES: list[tuple[Callable[[Path], None], tuple[str, ...], tuple[str, ...]]] =
     ),
     (remove_item, ("tarball_count",), ("expecting 1 tarball for svnsetup of dayabay on 2013/05/10 but got 0",)),
 ]
-QUICK = (flip, lose_dna)
+QUICK = (flip,)
 
 
 @pytest.mark.parametrize(

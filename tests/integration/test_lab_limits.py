@@ -96,6 +96,7 @@ def test_check_list_and_purge_work_on_a_target_or_a_site_by_itself(lab_site: Lab
     read_again(lab_site.tree("dayabay", "sdu"), 1)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("playbook", ["backup", "check"])
 @pytest.mark.parametrize("limit", [[], ["--limit cms01"], ["--limit shenzhen"]])
 def test_group_without_hosts_is_an_error_whatever_the_limit(lab_site: LabSite, playbook: str, limit: list[str]) -> None:

@@ -44,6 +44,7 @@ def test_check_of_a_restore_finds_what_the_restore_would(site: Site, tmp_path: P
     assert "does not match its dna" in damaged.message
 
 
+@pytest.mark.full
 def test_entries_are_read_from_the_command_line_as_yaml(site: Site) -> None:
     entry = "{source: dayabay, kind: folder, name: data, to: /new/place}"
     for text in (f"altbackup_restore=[{entry}] altbackup_only_targets=[cms01, ]", f"{{altbackup_restore: [{entry}]}}"):

@@ -44,6 +44,7 @@ def test_all_errors_of_the_inventory_are_told_at_once(site: Site) -> None:
     assert [word for word in words if word not in message] == [], message
 
 
+@pytest.mark.full
 def test_targets_of_other_sources_alone_are_no_targets(site: Site) -> None:
     site.hosts["dayabay"]["altbackup_targets"] = ["cms01"]
     site.add_target("sdu")
@@ -56,6 +57,7 @@ def test_targets_of_other_sources_alone_are_no_targets(site: Site) -> None:
     assert "so on cms01: check: expecting 1 tarball for toolbox of dayabay" in checked.message
 
 
+@pytest.mark.full
 def test_day_without_a_tarball_is_a_failure_of_synchronize(site: Site) -> None:
     run = site.run("synchronize", stamp="2013/05/07/104701")
     assert run.rc != 0, run.stdout

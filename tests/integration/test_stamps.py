@@ -63,6 +63,7 @@ def restored(site: Site, name: str, **entry: Any) -> tuple[Any, Path]:
     return site.run("restore", restore=[order]), to
 
 
+@pytest.mark.full
 def test_a_copy_of_a_time_that_has_not_come_counts_nowhere_and_is_a_failure(site: Site) -> None:
     nights(site, NIGHTS[0], NIGHTS[2])
     base = base_of(site, "cms01")

@@ -205,6 +205,7 @@ def test_clock_is_skewed_on_one_host(three: Lab) -> None:
     assert abs(clock("sdu") - time.time()) < 30
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("which", ["oldest", "newest"])
 def test_ansible_uses_the_python_asked_for(make_lab: Callable[..., Lab], tmp_path: Path, which: str) -> None:
     version, _ = next(iter(pythons().items() if which == "oldest" else reversed(pythons().items())))

@@ -20,6 +20,7 @@ def base(tmp_path: Path) -> Path:
     return tmp_path / "base"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("place", ["base", "base below", "marker"])
 def test_base_on_a_dead_mount_is_named_and_not_usable(base: Path, tmp_path: Path, place: str) -> None:
     make_git(tmp_path / "shelf" / "good.git")
@@ -74,6 +75,7 @@ def test_discovery_names_what_does_not_answer_and_finds_the_rest(base: Path, tmp
     assert (result["discovered"], result["usable"]) == (False, True)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("place", ["item", "mount in the item"])
 def test_estimate_leaves_out_what_does_not_answer(base: Path, tmp_path: Path, place: str) -> None:
     (tmp_path / "live" / "other").mkdir(parents=True)
@@ -84,6 +86,7 @@ def test_estimate_leaves_out_what_does_not_answer(base: Path, tmp_path: Path, pl
     assert (result["failures"], result["usable"]) == ([], True)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("place", ["the tree of another source", "a part of the tree", "state"])
 def test_of_a_target_only_what_the_run_needs_has_to_answer(base: Path, place: str) -> None:
     dead = (
@@ -112,6 +115,7 @@ def test_of_a_target_only_what_the_run_needs_has_to_answer(base: Path, place: st
     assert (result["usable"], result["unusable"]) == (place != "state", unusable)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("asked", ["own tree", "all trees"])
 def test_tree_of_another_source_that_does_not_answer_leaves_the_rest_of_a_target_usable(base: Path, asked: str) -> None:
     (base / "alive").mkdir()

@@ -183,6 +183,7 @@ def test_stamp_of_the_past_does_not_link_to_the_future_nor_move_last(call: Call,
     assert os.readlink(base.path / "folders" / "thing" / "last") == NIGHTS[2]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", ODD_ITEM_NAMES)
 def test_items_bear_odd_names(call: Call, base: Base, folder: Path, name: str, tmp_path: Path) -> None:
     tarballs = [call(item("folder", folder, name), stamp=night)["tarballs"][0] for night in NIGHTS[:2]]
@@ -347,6 +348,7 @@ BAD_INPUT = [
 ]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("check", [False, True], ids=["run", "check mode"])
 @pytest.mark.parametrize("case", BAD_INPUT)
 def test_bad_input_is_told_and_leaves_nothing_behind(
@@ -572,6 +574,7 @@ def test_temporary_files_of_dead_runs_are_removed_and_told(call: Call, base: Bas
     assert len([note for note in result["notes"] if f"-{pid}-" in note and note.startswith("removed")]) == 5
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("when", ["while archiving", "before the sidecar", "before last"])
 def test_killed_run_is_made_good_by_the_next(base: Base, folder: Path, when: str, call: Call, tmp_path: Path) -> None:
     call(item("folder", folder), stamp=NIGHTS[0])
@@ -902,6 +905,7 @@ def test_what_is_of_a_time_that_has_not_come_is_no_tarball_of_the_day_and_last_c
     assert not call(item("folder", folder), stamp="2013/05/10/110000", **told)["changed"]
 
 
+@pytest.mark.sampled(2)
 @needs_root
 @pytest.mark.parametrize("kind", ["folder", "git", "svn", "trac"])
 def test_check_mode_finds_what_cannot_be_read(kind: str) -> None:

@@ -592,6 +592,7 @@ def test_what_a_killed_purge_left_is_deleted_by_the_next(base: Path) -> None:
     assert not purge(base, 3)["changed"]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("step", ["rename", "unlink", "rmdir", "fsync"])
 def test_purge_killed_at_any_step_leaves_no_half_pair_in_the_tree(
     base: Path, monkeypatch: pytest.MonkeyPatch, step: str

@@ -237,6 +237,7 @@ def test_sqlite_comes_back_as_the_one_file(base: Base, restore: Call, tmp_path: 
     assert (status.st_mode & 0o7777, status.st_uid, status.st_gid) == (0o640, 12345, 54321)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("extension", [".tar.gz", ".tar"])
 def test_other_formats_and_digests_come_back(
     base: Base, restore: Call, tmp_path: Path, destination: Path, extension: str
@@ -545,6 +546,7 @@ def test_what_was_restored_before_is_done(
     assert describe_tree(tmp_path) == before
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", ["svn", "git", "trac", "sqlite", "member"])
 def test_every_kind_that_was_restored_before_is_done(
     base: Base, environment: Path, restore: Call, tmp_path: Path, destination: Path, kind: str
@@ -585,6 +587,7 @@ def link_over(path: Path) -> None:
     path.symlink_to(f"{path}.original")
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -681,6 +684,7 @@ def test_a_restore_that_cannot_be_remembered_says_so(
     assert destination.is_dir()
 
 
+@pytest.mark.full
 def test_killed_between_two_entries_or_anywhere_a_rerun_does_what_is_missing(
     base: Base, tmp_path: Path, destination: Path
 ) -> None:
@@ -1008,6 +1012,7 @@ def test_check_mode_finds_the_damage_that_the_restore_would(
     assert describe_tree(tmp_path) == before
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(
     ("member", "reason"),
     [
@@ -1057,6 +1062,7 @@ def test_leftovers_of_a_killed_call_are_removed_and_reported(
     assert not destination.parent.parent.exists()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("step", [17, pytest.param(1, marks=pytest.mark.full)])
 @pytest.mark.parametrize("kind", ["folder", "sqlite"])
 def test_killed_at_points_all_over_a_restore_the_next_one_heals(

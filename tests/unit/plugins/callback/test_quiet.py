@@ -65,6 +65,7 @@ def test_verbose_shows_what_the_default_shows(play: Any) -> None:
     assert sorted(tasks(verbose)) == sorted(tasks(default)), "hosts answer in any order"
 
 
+@pytest.mark.full
 def test_other_playbooks_and_commands_are_shown_as_by_default(play: Any, tmp_path: Path) -> None:
     (tmp_path / "own.yml").write_text(yaml.safe_dump(OWN))
     default = {"ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default"}

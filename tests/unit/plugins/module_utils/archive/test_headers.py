@@ -76,6 +76,7 @@ def test_all_that_archivers_write_is_read_as_they_meant_it(tmp_path: Path, optio
     assert seen_here(made) == seen_by_tarfile(made)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
 @given(
     names=st.lists(

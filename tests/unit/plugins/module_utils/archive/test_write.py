@@ -104,6 +104,7 @@ def test_digest_and_size_are_those_of_the_file(tree: Path, tmp_path: Path, exten
     assert path.stat().st_mode & 0o7777 == 0o600
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("extension", "tools", "check"),
     [

@@ -182,6 +182,7 @@ CHANGES: dict[str, Callable[[Path], Any]] = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("change", CHANGES)
 def test_changed_folder_gives_other_bytes(small: Path, base: Base, change: str) -> None:
     first = base.dump_one(item("folder", small), stamp=NIGHTS[0])
@@ -194,6 +195,7 @@ def test_changed_folder_gives_other_bytes(small: Path, base: Base, change: str) 
     assert os.stat(second["path"]).st_ino != os.stat(first["path"]).st_ino
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("change", CHANGES)
 def test_change_during_the_dump_is_tried_again(
     small: Path, base: Base, change: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -380,6 +382,7 @@ CHANGED_OTHERWISE: dict[str, Callable[[Path], Any]] = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("what", CHANGED_OTHERWISE)
 def test_what_changed_otherwise_is_tried_again_and_then_named(
     small: Path, base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
@@ -635,6 +638,7 @@ def test_walk_ends_at_its_deadline(tmp_path: Path) -> None:
         walk(str(tmp_path), deadline=Deadline(0, "dump"))
 
 
+@pytest.mark.full
 def test_ten_thousand_files(base: Base, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     top = tmp_path / "many"
     for folder in range(100):
@@ -704,6 +708,7 @@ def test_note_on_a_pattern_is_not_lost_with_an_attempt(
     assert "'*.tmp' matches nothing" in result["notes"][0]
 
 
+@pytest.mark.sampled(2)
 @needs_root
 def test_check_mode_finds_what_cannot_be_read() -> None:
     with nobodys_folder() as folder:

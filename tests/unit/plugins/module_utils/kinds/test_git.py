@@ -134,6 +134,7 @@ def linked_head(live: Path) -> None:
 SHAPES = [detach, hide, replace, remote_head, odd_objects, pack_references, unborn_head]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("object_format", ["sha1", "sha256"])
 @pytest.mark.parametrize("bare", [True, False])
 @pytest.mark.parametrize("commits", [0, 4])
@@ -160,6 +161,7 @@ def test_tarball_unpacks_with_plain_tar_to_an_equal_repository(
         ]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
 def test_all_references_are_in_the_copy(nights: Nights, live: Path, shape: Callable[[Path], None]) -> None:
     shape(live)
@@ -359,7 +361,7 @@ def touched(live: Path) -> None:
         os.utime(path)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("prepare", [lambda live: None, with_several_packs, collected], ids=lambda f: f.__name__)
 @pytest.mark.parametrize("change", [lambda live: None, looked_at, touched], ids=lambda f: f.__name__)
 def test_unchanged_repository_gives_the_same_file_every_night(
@@ -659,7 +661,7 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("what", ["main", "main^{tree}", "main:f1", "side", "v1"])
 @pytest.mark.parametrize("damage", [Path.unlink, cut_short, flip], ids=["missing", "short", "flipped"])
 def test_damaged_objects_are_a_failure_and_harm_nothing(
@@ -739,6 +741,7 @@ def test_promise_of_which_nothing_is_missing_does_not_matter(
     assert_holds(nights, nights.tarball(item(live)), live)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", ["toy@5", "-x y", "100%41", "it's", '$(touch x)"', "ünï"])
 def test_odd_names_and_paths(tmp_path: Path, nights: Nights, name: str) -> None:
     live = make_git(tmp_path / name)

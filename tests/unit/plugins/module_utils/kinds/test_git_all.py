@@ -105,6 +105,7 @@ def test_files_of_servers_and_tools_travel_as_data(tmp_path: Path, nights: Night
     assert nights.tarball(item(tmp_path / "live"), night=2).stat().st_ino == first.stat().st_ino
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "name", ["index", "index.lock", "config.lock", "HEAD.lock", "gc.pid", "gc.log", "FETCH_HEAD", "shared.cache"]
 )
@@ -423,6 +424,7 @@ def test_partial_clone_that_lacks_nothing_is_stored(tmp_path: Path, nights: Nigh
     assert_whole(copy)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("form", ["blob:none", "tree:0", "blob:limit=1"])
 @pytest.mark.parametrize("settings", ["as cloned", "promise withdrawn"])
 def test_partial_clone_that_lacks_objects_is_stored_and_a_failure(

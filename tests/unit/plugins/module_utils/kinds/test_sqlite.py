@@ -252,6 +252,7 @@ def test_damage_beside_what_an_application_brings_along_is_found(database: Path,
     assert "is damaged: " in base.reason(item("sqlite", database))
 
 
+@pytest.mark.sampled(5)
 @needs_root
 @pytest.mark.parametrize("log", ["none", "empty", "checkpointed", "not checkpointed"])
 @pytest.mark.parametrize("index", [False, True])

@@ -92,6 +92,7 @@ def flip(path: Path, *, keep_time: bool = True, at: int = 30) -> None:
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("extension", [".tar", ".tar.gz", ".tar.zst"])
 def test_tarball_unpacks_with_plain_tar_to_an_equal_repository(nights: Nights, live: Path, extension: str) -> None:
     tarball = nights.tarball(item(live), form=Form(extension))
@@ -107,7 +108,7 @@ def test_record_says_what_was_dumped(nights: Nights, live: Path) -> None:
     assert record["revision"] == 5
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", ["toy@5", "-x y", "100%41", "it's", '$(touch x)"', "ünï"])
 def test_odd_names_and_paths(tmp_path: Path, nights: Nights, name: str) -> None:
     live = make_subversion(tmp_path / name, 2)
@@ -224,6 +225,7 @@ def fill_cache(live: Path) -> None:
     (live / "db" / "node-origins" / "0").write_text("K 1\n0\nV 1\n0\nEND\n")
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "change",
     [lambda live: None, look_around, touch_all, same_owner_and_mode, fill_cache],
@@ -532,6 +534,7 @@ def test_killed_hot_copy_heals(tmp_path: Path, nights: Nights, live: Path, monke
     assert_holds(nights, nights.tarball(item(live)), live)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("member", ["hooks", "conf", "db/locks", "db/revprops", "db/rep-cache.db", "README.txt"])
 def test_killed_nightly_copy_heals(nights: Nights, live: Path, member: str) -> None:
     run("svn", "lock", "--quiet", f"file://{live}/d1/f")
@@ -569,6 +572,7 @@ def test_repository_restored_from_older_is_reported_and_right(tmp_path: Path, ni
     assert "went back from revision 8 to 5" in note
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("revisions", [6, 7, 8])
 def test_restored_repository_that_went_on_is_reported_and_right(
     tmp_path: Path, nights: Nights, live: Path, revisions: int

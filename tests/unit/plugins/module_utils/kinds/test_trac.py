@@ -161,6 +161,7 @@ def test_open_reader_and_checkpoint_do_not_change_the_bytes(env: Path, base: Bas
     assert base.dump_one(item("trac", env), stamp=NIGHTS[1])["dig"] == first["dig"]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "change",
     [

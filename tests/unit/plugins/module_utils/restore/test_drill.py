@@ -71,6 +71,7 @@ def test_a_full_disk_is_told_with_the_numbers(copies: Copies, tmp_path: Path) ->
         assert "are needed to unpack it, but" in failure["reason"] and "of which 64 MiB stay free" in failure["reason"]
 
 
+@pytest.mark.sampled(2)
 @needs_root
 @pytest.mark.parametrize("recorded", [True, False])
 def test_a_sparse_file_larger_than_the_disk_is_proved_where_its_data_fits(
@@ -156,6 +157,7 @@ run_module("tarball_drill", base={base!r}, names=["svn/thing"])
 """
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_drill_leaves_nothing_or_is_cleaned_up_by_the_next(copies: Copies, number: signal.Signals) -> None:
     drilled = copies.private / "scratch" / "dayabay" / "drill"

@@ -161,7 +161,7 @@ def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("before", ["nothing", "old thing", "old restored thing"])
 @pytest.mark.parametrize("exchange", [True, False])
 def test_killed_at_any_point_the_old_or_the_new_thing_is_there_and_the_next_attempt_heals(
@@ -371,6 +371,7 @@ def test_a_work_folder_that_was_moved_is_not_looked_for_elsewhere(tmp_path: Path
             put(disk / "docs")
 
 
+@pytest.mark.sampled(2)
 @needs_root
 @pytest.mark.parametrize("disk", [False, True])
 def test_who_swaps_the_folders_of_a_destination_leads_nothing_elsewhere(home: Path, tmp_path: Path, disk: bool) -> None:

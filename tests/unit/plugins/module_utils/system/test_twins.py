@@ -73,6 +73,7 @@ def test_unchanged_item_on_a_disk_without_links_is_a_copy_of_its_own(bare: Path,
     assert (third["changed"], third["failures"]) == (False, [])
 
 
+@pytest.mark.sampled(4)
 def test_damaged_older_copy_is_told_where_there_are_no_links(bare: Path, folder: dict[str, Any]) -> None:
     base = Base(bare / "base")
     for stamp in (FIRST, SECOND):
@@ -108,6 +109,7 @@ def marked(path: Path) -> Path:
     return path
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("pull", [False, True], ids=["push", "pull"])
 @pytest.mark.parametrize("where", ["source", "target", "both"])
 def test_nights_between_disks_without_links_go_well(bare: Path, tmp_path: Path, where: str, pull: bool) -> None:

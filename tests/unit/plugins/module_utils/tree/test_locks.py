@@ -424,6 +424,7 @@ def test_descriptor_of_the_lock_is_closed_to_programs_started_otherwise(tree: Tr
         os.close(descriptor)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("place", ["", "svn"])
 @pytest.mark.parametrize(
     ("module", "more"),
