@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.altbackup.core.plugins.plugin_utils.calls.handed import TAKES
+
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 FILES = sorted(ROLES.glob("*/tasks/*.yml"))
 MODULES = {path.stem for path in (ROLES.parent / "library").glob("*.py")}
@@ -37,13 +39,18 @@ def test_roles_call_modules() -> None:
     CALLS,
     ids=[f"{path.parent.parent.name}-{module}" for path, _, module, _ in CALLS],
 )
-def test_every_call_is_bounded_and_what_it_finds_is_noted(
+def test_no_call_repeats_what_the_plan_says_and_what_it_finds_is_noted(
     path: Path, position: int, module: str, task: dict[str, Any]
 ) -> None:
     assert task["ignore_unreachable"] is True
     assert task["ignore_errors"] is True
-    assert task["timeout"]
-    assert task[f"altbackup.core.{module}"]["fail"] is False
+    options = task[f"altbackup.core.{module}"]
+    assert "fail" not in options
+    assert not [
+        name
+        for name in TAKES[module]
+        if "__altbackup_plan." in str(options.get(name)) and "combine" not in options[name]
+    ]
     if module in TOLD_BY_THE_CHOICE:
         return
     later = [
