@@ -40,15 +40,7 @@ from .base import (
     walk,
 )
 from .git_copy import Copied, assemble, copy_repository
-from .git_layout import (
-    READ_BY_GIT,
-    SHALLOW,
-    STREAMED,
-    WORKTREES,
-    find_repositories,
-    is_repository,
-    whereabouts,
-)
+from .git_layout import READ_BY_GIT, SHALLOW, STREAMED, WORKTREES, find_repositories, is_repository, whereabouts
 from .git_tool import Git
 from .items import Item
 

@@ -9,12 +9,7 @@ from typing import Any
 from ..system.errors import InvalidInput
 from ..tree.digests import digests
 from ..tree.failures import failure
-from ..tree.layout import (
-    open_tree,
-    plain_status,
-    read_state,
-    scan,
-)
+from ..tree.layout import open_tree, plain_status, read_state, scan
 from ..tree.scan_failures import unreadable
 from ..tree.sidecar import SUFFIX, Dna
 from ..tree.stamps import interpret_day, today_in

@@ -11,14 +11,7 @@ from typing import Any
 from ..kinds.items import nearest
 from ..system.errors import InvalidInput
 from ..tree.failures import failure
-from ..tree.layout import (
-    Scan,
-    Tarball,
-    open_tree,
-    parse_filename,
-    scan,
-    split_relpath,
-)
+from ..tree.layout import Scan, Tarball, open_tree, parse_filename, scan, split_relpath
 from ..tree.scan_failures import ahead, unreadable
 from ..tree.stamps import Moment, day_of, interpret_day, today_in
 

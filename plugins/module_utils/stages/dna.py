@@ -10,11 +10,7 @@ from typing import Any
 from ..system.digest import digest_file, in_parallel, new_hash, open_plain
 from ..system.errors import naming
 from ..tree.failures import failure
-from ..tree.layout import (
-    EXTENSIONS,
-    plain_status,
-    read_state,
-)
+from ..tree.layout import EXTENSIONS, plain_status, read_state
 from ..tree.publish import write_sidecar
 from ..tree.sidecar import SUFFIX, Dna
 

@@ -22,12 +22,7 @@ from ..system.units import told_apart
 from ..system.visible import printable
 from ..tree.arrivals import note_arrival
 from ..tree.failures import failure
-from ..tree.layout import (
-    Tarball,
-    Tree,
-    describe,
-    scan,
-)
+from ..tree.layout import Tarball, Tree, describe, scan
 from ..tree.locks import Hold
 from ..tree.publish import (
     link,

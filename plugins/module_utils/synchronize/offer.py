@@ -9,19 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..system.errors import InvalidInput
-from ..tree.layout import (
-    EXTENSIONS,
-    Tarball,
-    Tree,
-    is_relpath,
-    open_tree,
-    read_state,
-    scan,
-    split_relpath,
-)
-from ..tree.publish import (
-    read_record,
-)
+from ..tree.layout import EXTENSIONS, Tarball, Tree, is_relpath, open_tree, read_state, scan, split_relpath
+from ..tree.publish import read_record
 from ..tree.scan_failures import ahead, unreadable
 from ..tree.sidecar import Dna
 from ..tree.stamps import Moment

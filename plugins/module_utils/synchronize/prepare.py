@@ -14,16 +14,7 @@ from ..system.twins import MARGIN
 from ..system.units import readable, told_apart
 from ..tree.arrivals import arrivals, late_ones, note_arrival
 from ..tree.failures import explain, failure
-from ..tree.layout import (
-    TEMPORARY,
-    Scan,
-    Tarball,
-    Tree,
-    is_relpath,
-    open_tree,
-    scan,
-    split_relpath,
-)
+from ..tree.layout import TEMPORARY, Scan, Tarball, Tree, is_relpath, open_tree, scan, split_relpath
 from ..tree.locks import Hold
 from ..tree.publish import (
     link,

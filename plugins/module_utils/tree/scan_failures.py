@@ -6,11 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from .failures import failure
-from .layout import (
-    Scan,
-    Tree,
-    scan,
-)
+from .layout import Scan, Tree, scan
 from .stamps import Moment, ahead_reason
 
 _STAGE = "check"

@@ -8,10 +8,7 @@ import pytest
 from helpers.plans import GIT, PLAN, SVN, TREE, loop
 
 from ansible_collections.altbackup.core.plugins.module_utils.tree.failures import failure
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.trees import (
-    open_trees,
-    source_trees,
-)
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.trees import open_trees, source_trees
 from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes
 
 
