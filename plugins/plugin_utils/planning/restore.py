@@ -16,7 +16,7 @@ from ...module_utils.tree.failures import failure
 from ...module_utils.tree.layout import RESTORED, TEMPORARY, parse_filename
 from ...module_utils.tree.stamps import Moment, ahead_reason, day_of, interpret_day, is_stamp
 from ..report import outcomes
-from ..report.results import SAID, read_result
+from ..report.results import SAID, read_result, shortened
 from ..report.secrecy import quoted
 from .settings import parse_mode
 from .trees import node_bases
@@ -399,6 +399,7 @@ def _held(order: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]], stam
     held = {}
     for node in order["candidates"]:
         tree, problem = _tree_on(node, order["source"], found.get(node))
+        problem = problem or _foreign(order, node, tree, found)
         dnas = sorted(
             ":".join(str(entry[name]) for name in ("alg", "dig", "size", "base", "base_dig") if entry[name])
             for entry in ([] if problem else _of_item(tree, order["key"]))
@@ -430,6 +431,7 @@ def _offers(
     offers, passed = [], []
     for rank, node in enumerate(order["candidates"]):
         tree, problem = _tree_on(node, order["source"], found.get(node))
+        problem = problem or _foreign(order, node, tree, found)
         if not problem:
             try:
                 tarballs = _newest(order, tree, moment)
@@ -460,6 +462,26 @@ def _tree_on(node: str, source: str, registered: Mapping[str, Any] | None) -> tu
         return {}, " ".join(" ".join(map(str, reasons)).split())
     tree = next((tree for tree in registered.get("trees") or [] if tree["source"] == source), None)
     return (dict(tree), str(tree.get("problem") or "")) if tree else ({}, "did not tell what it holds")
+
+
+def _foreign(
+    order: Mapping[str, Any], node: str, tree: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """Return what is wrong with a tree that holds the copies of another source than the one that now has the name, if it is so.
+
+    It is not known where the source did not tell its id, as it is gone, or its base new; nor asked of a node that is named.
+    """
+    own, _ = _tree_on(order["source"], order["source"], found.get(order["source"]))
+    ours, theirs = (entry.get("origin") or {} for entry in (own, tree))
+    if order["from"] or node == order["source"] or not ours.get("id") or not theirs.get("id"):
+        return ""
+    if ours["id"] == theirs["id"]:
+        return ""
+    bases = [f"{shortened(origin.get('base', ''))} (id {origin['id']})" for origin in (theirs, ours)]
+    return (
+        f"{tree['base']} holds the copies of another source {order['source']}, of that with base {bases[0]}, and not of that with base "
+        f"{bases[1]}. To restore from it all the same, as when that base was lost and made anew, name the node, as from"
+    )
 
 
 def _newest(order: Mapping[str, Any], tree: Mapping[str, Any], moment: Moment) -> list[dict[str, Any]]:
