@@ -14,6 +14,7 @@ from ..system.twins import MARGIN
 from ..system.units import readable, told_apart
 from ..tree.arrivals import arrivals, late_ones, note_arrival
 from ..tree.failures import explain, failure
+from ..tree.incomplete import incomplete_ones, missing_of
 from ..tree.layout import (
     TEMPORARY,
     Scan,
@@ -312,6 +313,7 @@ def _retained(
     items: dict[str, dict[str, Tarball]] = {}
     for entry in wanted:
         items.setdefault(entry.key, {})[entry.relpath] = _as_tarball(entry)
+    told = {entry.relpath for entry in wanted if missing_of(entry.record)}
     kept: set[str] = set()
     for key, imagined in items.items():
         own = {tarball.relpath: tarball for tarball in present.get(key, ()) if tarball.verified}
@@ -323,7 +325,11 @@ def _retained(
             continue
         came = {**noted, **{relpath: moment.stamp for relpath in imagined if relpath not in own}}
         late = late_ones(everything.values(), came)
-        order = retained([*everything.values()], int(keeps.get(key, keep)), late=late)
+        partial = [
+            *incomplete_ones(tree, own.values()),
+            *(relpath for relpath in imagined if relpath not in own and relpath in told),
+        ]
+        order = retained([*everything.values()], int(keeps.get(key, keep)), late=late, partial=partial)
         kept.update(tarball.relpath for tarball in order)
     return kept
 

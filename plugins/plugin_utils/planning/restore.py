@@ -13,6 +13,7 @@ from ...module_utils.system.paths import is_within
 from ...module_utils.system.units import readable
 from ...module_utils.system.visible import one_line
 from ...module_utils.tree.failures import failure
+from ...module_utils.tree.incomplete import missing_of
 from ...module_utils.tree.layout import RESTORED, TEMPORARY, parse_filename
 from ...module_utils.tree.stamps import Moment, ahead_reason, day_of, interpret_day, is_stamp
 from ..report import outcomes
@@ -351,6 +352,7 @@ def choose(
             )
             continue
         notes.setdefault(order["to_host"], []).extend(f"passed over {each}" for each in passed)
+        notes[order["to_host"]] += _not_whole(order, best, found, moment)
         chosen.append(_chosen(plan, order, best, peers, speeds, run))
     return {"chosen": chosen, "failures": failures, "notes": notes}
 
@@ -462,6 +464,26 @@ def _tree_on(node: str, source: str, registered: Mapping[str, Any] | None) -> tu
         return {}, " ".join(" ".join(map(str, reasons)).split())
     tree = next((tree for tree in registered.get("trees") or [] if tree["source"] == source), None)
     return (dict(tree), str(tree.get("problem") or "")) if tree else ({}, "did not tell what it holds")
+
+
+def _not_whole(
+    order: Mapping[str, Any], best: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]], moment: Moment
+) -> list[str]:
+    """Return a note where what is taken is not whole, with the stamp of the newest that is."""
+    newest = best["tarballs"][-1]
+    reasons = missing_of(newest.get("record") or {})
+    if not reasons:
+        return []
+    trees = {node: _tree_on(node, order["source"], found.get(node)) for node in order["candidates"]}
+    whole = [
+        entry["stamp"]
+        for node, (tree, problem) in trees.items()
+        for entry in ([] if problem or _foreign(order, node, tree, found) else _of_item(tree, order["key"]))
+        if entry["state"] == "verified" and moment.counts(entry["stamp"]) and not missing_of(entry.get("record") or {})
+    ]
+    other = f"the newest whole one is of {max(whole)}: give that, as at" if whole else "no whole one was found"
+    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+    return [f"{newest['relpath']} is incomplete: {shortened(reasons[0], 1000)}{more}; {other}"]
 
 
 def _foreign(

@@ -271,6 +271,7 @@ _TARBALL: dict[str, Read] = {
     "seconds": _number,
     "bytes": _whole,
     "wrong": _SENTENCE,
+    "incomplete": _flag,
 }
 _FOUND = ("relpath", "stamp", "size", "dig", "alg", "base", "base_dig", "state", "problem", "record")
 _TARBALLS = _list(_tarball(_entry(_TARBALL, ("relpath",))))
@@ -336,6 +337,7 @@ SCHEMA: dict[str, Read] = {
             "orphan",
             "without_dna",
             "unexpected",
+            "incomplete",
             "left",
             "adopted",
             "unreachable_peers",

@@ -632,3 +632,15 @@ def test_source_that_is_gone_or_new_has_its_copies_restored(own: dict[str, Any])
     nodes = {"dayabay": own, "cms01": held_by(THEIRS, tarball(NEW)), "sdu": held_by(MINE, tarball(OLD))}
     choice = choose_one(order_of(), nodes)
     assert (choice["failures"], choice["chosen"][0]["holder"]) == ([], "cms01")
+
+
+def test_newest_copy_that_is_not_whole_is_taken_with_a_note_of_the_newest_whole_one() -> None:
+    record = {"incomplete": ["item git 'x': lacks 1 object", "and another"]}
+    nodes = {"dayabay": found(tarball(OLD), base="/backup"), "cms01": found(tarball(NEW, record=record))}
+    choice = choose_one(order_of(), nodes)
+    assert choice["chosen"][0]["restore"]["origin"]["stamp"] == NEW
+    note = choice["notes"]["dayabay"][-1]
+    assert "is incomplete: item git 'x': lacks 1 object (and 1 more)" in note
+    assert f"the newest whole one is of {OLD}: give that, as at" in note
+    del nodes["dayabay"]
+    assert "no whole one was found" in choose_one(order_of(), nodes)["notes"]["dayabay"][-1]
