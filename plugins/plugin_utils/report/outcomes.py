@@ -405,7 +405,7 @@ def report(failures: Sequence[Mapping[str, Any]]) -> str:
 
 def summary(plan: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Given the plan and what the run knows of each node, return a line for each tarball made and each target served, and notes."""
-    lines = []
+    lines = [f"note: {note}" for note in plan.get("notes") or []]
     lines += [f"note: {note}" for note in one_disk(_identities(states.values()))]
     lacking = {note: None for _, state in sorted(states.items()) for note in state.get("lacking", [])}
     lines += [f"note: {note}" for note in lacking]  # each base once, though each source that it has looks at it
