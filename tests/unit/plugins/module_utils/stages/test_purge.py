@@ -175,7 +175,7 @@ def test_nights_in_part_leave_the_last_whole_copy(tmp_path: Path) -> None:
     base = marked(tmp_path / "backup")
     for day in range(1, 8):
         stamp = f"2013/05/{day:02}/104701"
-        put(base, relpath(stamp), str(min(day, 2)).encode())
+        put(base, relpath(stamp), str(day).encode())
         if day > 1:
             write_record(open_tree(str(base)), "svn/x", stamp, {"incomplete": ["x is too long"]})
         purge(str(base), 2, moment=at(stamp), made_now=[stamp])
