@@ -27,6 +27,7 @@ from ..system.units import readable, told_apart
 from ..system.visible import printable
 from ..tree.abilities import keeps_owners
 from ..tree.failures import failure
+from ..tree.incomplete import missing_of
 from ..tree.layout import DRILLING, Tarball, Tree, open_tree, parse_filename, scan
 from ..tree.leftovers import drill_folder
 from ..tree.proof_files import last_proved, moment_at, write_proof
@@ -298,7 +299,7 @@ class _Drill:
             **proof,
         }
         write_proof(self.tree, tarball, whole)
-        outcome.proved.append({**_described(tarball), **whole})
+        outcome.proved.append({**_described(tarball), **whole, **({"incomplete": True} if missing_of(record) else {})})
 
     def _record(self, tarball: Tarball, outcome: _Outcome) -> dict[str, Any]:
         """Return what the dump recorded of a tarball, empty if that is nothing."""

@@ -39,6 +39,7 @@ from ..system.twins import set_mode
 from ..system.units import readable
 from ..system.view import Place
 from ..tree.failures import explain, failure
+from ..tree.incomplete import missing_of
 from ..tree.layout import PROOF, TEMPORARY, Tarball, Tree, describe, describe_as, parse_filename, scan, tarball_filename
 from ..tree.owner import source_of
 from ..tree.publish import (
@@ -571,7 +572,7 @@ def _dump_item(work: _Dump) -> None:
     stored = _stored_under(context, item)
     if stored:
         outcome.tarball = _describe_stored(context.tree, stored, time.monotonic() - start)
-        _report_incomplete(item, _incomplete(outcome.tarball["record"]), outcome)
+        _report_incomplete(item, missing_of(outcome.tarball["record"]), outcome)
         _move_last(context, item, context.stamp, outcome)
         return
     more = _MORE_TRIES if item.kind == "folder" else 0
@@ -592,12 +593,6 @@ def _dump_item(work: _Dump) -> None:
 def _with_left_out(context: Context, paths: Sequence[str], *, last: bool) -> Context:
     """Return how a folder is read of which some paths changed whenever it was read: without them."""
     return replace(context, lenient=True, last=last, left_out=sorted({*context.left_out, *paths}))
-
-
-def _incomplete(record: Mapping[str, Any]) -> list[str]:
-    """Return what a dump recorded of what it did not store."""
-    said = record.get("incomplete")
-    return [str(reason) for reason in said] if isinstance(said, list) else []
 
 
 def _report_incomplete(item: Item, reasons: Iterable[str], outcome: Outcome) -> None:
@@ -632,7 +627,7 @@ def _archive_and_publish(work: _Dump, start: float) -> None:
         relpath = f"{item.key}/{context.stamp}/{tarball_filename(item.name, revision, form.extension)}"
         known = {**told["record"], **({"incomplete": verdict.failures} if verdict.failures else {})}
         record = _record(item, known, manifest, dna, relpath)
-        _report_incomplete(item, _incomplete(record), outcome)
+        _report_incomplete(item, missing_of(record), outcome)
         tarball = _store(item, context, temporary, relpath, dna, record, outcome)
     except (AltbackupError, OSError) as error:
         raise _with_space(error, tree) from error

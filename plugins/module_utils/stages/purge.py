@@ -16,6 +16,7 @@ from ..system.errors import AltbackupError, InvalidInput
 from ..tree.arrivals import arrivals, forget_arrivals, late_ones
 from ..tree.digests import digests
 from ..tree.failures import explain, failure
+from ..tree.incomplete import incomplete_ones
 from ..tree.layout import EXTENSIONS, PROOF, Scan, Tarball, Tree, parse_filename, scan, split_relpath
 from ..tree.leftovers import opened_private, remove_outgoing
 from ..tree.publish import (
@@ -120,7 +121,8 @@ def _judge(
                 continue
             everything = [*tarballs, *_imagined(predicted.get(key, ()), tarballs)]
             late = late_ones(tarballs, came)
-            kept = {tarball.relpath for tarball in retained(everything, number, made_now, late)}
+            partial = incomplete_ones(tree, tarballs)
+            kept = {tarball.relpath for tarball in retained(everything, number, made_now, late, partial)}
             added = [tarball for tarball in everything if came.get(tarball.relpath, tarball.stamp) in made_now]
             due += [tarball for tarball in tarballs if tarball.relpath not in kept]
             allowed[key] = removable(added, late)

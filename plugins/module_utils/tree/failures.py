@@ -11,7 +11,8 @@ from typing import Any
 from ..system.errors import AltbackupError, ToolFailed
 from ..system.mounts import SECONDS, silent
 from ..system.visible import printable, visible
-from .layout import Tree, newest_verified, open_tree, plain_status, read_state
+from .incomplete import is_incomplete
+from .layout import Tarball, Tree, newest_verified, open_tree, plain_status, read_state
 from .stamps import MOMENT, moment_of
 
 KEYS = ("node", "delegate", "stage", "category", "name", "relpath", "reason", "rc", "stderr")
@@ -65,7 +66,7 @@ def attempt(stage: str, empty: Mapping[str, Any], function: Callable[[], dict[st
 def with_good(result: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """Given what a module found, and its parameters, return it with the stamp of the last good copy of the item in each failure.
 
-    That is `good`: of the newest tarball in the tree `base` that its sidecar vouches for, and of whose bytes no failure is, empty if there is
+    That is `good`: of the newest whole tarball in the tree `base` that its sidecar vouches for, and of whose bytes no failure is, empty if there is
     none. It is left out where it is not known, where the failure is about another node or what is no item, and of a folder that cannot be read
     or does not answer.
     """
@@ -77,13 +78,17 @@ def with_good(result: dict[str, Any], options: Mapping[str, Any]) -> dict[str, A
         latest = moment_of({**{name: MOMENT[name]["default"] for name in MOMENT}, **options}).latest
         bad = _bad_inodes(tree, [entry["relpath"] for entry in result["failures"]])
         known: dict[str, str] = {}
+
+        def whole(tarball: Tarball) -> bool:
+            return not is_incomplete(tree, tarball)
+
         for entry in result["failures"]:
             if entry["delegate"] or entry["relpath"] in (result.get("unexpected") or []):
                 continue
             with contextlib.suppress(AltbackupError, OSError):
                 keys = _items_of(tree, entry, options.get("items"), result)
                 for key in keys:
-                    known[key] = newest_verified(tree, key, latest, bad) if key not in known else known[key]
+                    known[key] = newest_verified(tree, key, latest, bad, whole) if key not in known else known[key]
                 entry.update({"good": min(known[key] for key in keys)} if keys else {})
     return result
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -279,11 +279,17 @@ def _stamps_below(tree: Tree, key: str, relative: str, depth: int, after: str, f
             yield from _stamps_below(tree, key, f"{relative}/{name}", depth + 1, after, found)
 
 
-def newest_verified(tree: Tree, key: str, latest: str = "", without: Collection[tuple[int, int]] = ()) -> str:
+def newest_verified(
+    tree: Tree,
+    key: str,
+    latest: str = "",
+    without: Collection[tuple[int, int]] = (),
+    counts: Callable[[Tarball], bool] = lambda _: True,
+) -> str:
     """Given a tree and an item (category/name), return the stamp of its newest good tarball, an empty text if there is none.
 
     Sidecars and sizes tell which are good; no tarball is read, nor any folder older than the answer. One later than `latest`
-    does not count, nor do those in `without` (device and inode), nor a differential without its full one.
+    does not count, nor do those in `without` (device and inode), nor one that `counts` refuses, nor a differential without its full one.
     Raise BaseUnusable where a folder cannot be read.
     """
     category, name = key.split("/")
@@ -295,7 +301,8 @@ def newest_verified(tree: Tree, key: str, latest: str = "", without: Collection[
             continue
         seen = Scan(unreadable=found.unreadable)
         _scan_stamp(tree, category, name, stamp, seen)
-        if any(_is_good(tree, tarball) and tarball.inode not in without for tarball in seen.tarballs):
+        good = [tarball for tarball in seen.tarballs if _is_good(tree, tarball) and tarball.inode not in without]
+        if any(map(counts, good)):
             break
     else:
         stamp = ""

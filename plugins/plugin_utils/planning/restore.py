@@ -13,10 +13,11 @@ from ...module_utils.system.paths import is_within
 from ...module_utils.system.units import readable
 from ...module_utils.system.visible import one_line
 from ...module_utils.tree.failures import failure
+from ...module_utils.tree.incomplete import missing_of
 from ...module_utils.tree.layout import RESTORED, TEMPORARY, parse_filename
 from ...module_utils.tree.stamps import Moment, ahead_reason, day_of, interpret_day, is_stamp
 from ..report import outcomes
-from ..report.results import SAID, read_result
+from ..report.results import SAID, read_result, shortened
 from ..report.secrecy import quoted
 from .settings import parse_mode
 from .trees import node_bases
@@ -351,6 +352,7 @@ def choose(
             )
             continue
         notes.setdefault(order["to_host"], []).extend(f"passed over {each}" for each in passed)
+        notes[order["to_host"]] += _not_whole(order, best, found, moment)
         chosen.append(_chosen(plan, order, best, peers, speeds, run))
     return {"chosen": chosen, "failures": failures, "notes": notes}
 
@@ -399,6 +401,7 @@ def _held(order: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]], stam
     held = {}
     for node in order["candidates"]:
         tree, problem = _tree_on(node, order["source"], found.get(node))
+        problem = problem or _foreign(order, node, tree, found)
         dnas = sorted(
             ":".join(str(entry[name]) for name in ("alg", "dig", "size", "base", "base_dig") if entry[name])
             for entry in ([] if problem else _of_item(tree, order["key"]))
@@ -430,6 +433,7 @@ def _offers(
     offers, passed = [], []
     for rank, node in enumerate(order["candidates"]):
         tree, problem = _tree_on(node, order["source"], found.get(node))
+        problem = problem or _foreign(order, node, tree, found)
         if not problem:
             try:
                 tarballs = _newest(order, tree, moment)
@@ -460,6 +464,46 @@ def _tree_on(node: str, source: str, registered: Mapping[str, Any] | None) -> tu
         return {}, " ".join(" ".join(map(str, reasons)).split())
     tree = next((tree for tree in registered.get("trees") or [] if tree["source"] == source), None)
     return (dict(tree), str(tree.get("problem") or "")) if tree else ({}, "did not tell what it holds")
+
+
+def _not_whole(
+    order: Mapping[str, Any], best: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]], moment: Moment
+) -> list[str]:
+    """Return a note where what is taken is not whole, with the stamp of the newest that is."""
+    newest = best["tarballs"][-1]
+    reasons = missing_of(newest.get("record") or {})
+    if not reasons:
+        return []
+    trees = {node: _tree_on(node, order["source"], found.get(node)) for node in order["candidates"]}
+    whole = [
+        entry["stamp"]
+        for node, (tree, problem) in trees.items()
+        for entry in ([] if problem or _foreign(order, node, tree, found) else _of_item(tree, order["key"]))
+        if entry["state"] == "verified" and moment.counts(entry["stamp"]) and not missing_of(entry.get("record") or {})
+    ]
+    other = f"the newest whole one is of {max(whole)}: give that, as at" if whole else "no whole one was found"
+    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+    return [f"{newest['relpath']} is incomplete: {shortened(reasons[0], 1000)}{more}; {other}"]
+
+
+def _foreign(
+    order: Mapping[str, Any], node: str, tree: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """Return what is wrong with a tree that holds the copies of another source than the one that now has the name, if it is so.
+
+    It is not known where the source did not tell its id, as it is gone, or its base new; nor asked of a node that is named.
+    """
+    own, _ = _tree_on(order["source"], order["source"], found.get(order["source"]))
+    ours, theirs = (entry.get("origin") or {} for entry in (own, tree))
+    if order["from"] or node == order["source"] or not ours.get("id") or not theirs.get("id"):
+        return ""
+    if ours["id"] == theirs["id"]:
+        return ""
+    bases = [f"{shortened(origin.get('base', ''))} (id {origin['id']})" for origin in (theirs, ours)]
+    return (
+        f"{tree['base']} holds the copies of another source {order['source']}, of that with base {bases[0]}, and not of that with base "
+        f"{bases[1]}. To restore from it all the same, as when that base was lost and made anew, name the node, as from"
+    )
 
 
 def _newest(order: Mapping[str, Any], tree: Mapping[str, Any], moment: Moment) -> list[dict[str, Any]]:

@@ -592,3 +592,55 @@ def test_what_a_marker_means_for_backups_is_told_as_it_is(more: dict[str, Any], 
     note = record_restore({}, "dayabay", {"chosen": [], "notes": {}, "failures": []}, [{}], done)["notes"][-1]
     assert told in note
     assert bool(told) == ("altbackup-restored" in note)
+
+
+MINE, THEIRS = {"base": "/backup", "id": "1" * 32}, {"base": "/srv/other", "id": "2" * 32}
+
+
+def held_by(origin: dict[str, str], *tarballs: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Return what a node tells that knows whose tree it is."""
+    registered = found(*tarballs, **more)
+    registered["trees"][0]["origin"] = origin
+    return registered
+
+
+def test_copies_of_another_source_of_that_name_are_passed_over_and_from_decides() -> None:
+    nodes = {
+        "dayabay": held_by(MINE, tarball(OLD), base="/backup"),
+        "cms01": held_by(THEIRS, tarball(OLD, dig=OTHER_DIG), tarball(NEW)),
+        "sdu": held_by(MINE, tarball(OLD)),
+    }
+    choice = choose_one(order_of(), nodes)
+    assert choice["failures"] == []
+    assert choice["chosen"][0]["restore"]["origin"]["stamp"] == OLD
+    (note,) = choice["notes"]["dayabay"]
+    for word in ("passed over cms01", "/srv/other", "1" * 32, "2" * 32, "as from"):
+        assert word in note
+    alone = {**nodes, "dayabay": held_by(MINE, base="/backup"), "sdu": held_by(THEIRS, tarball(NEW))}
+    (failure,) = choose_one(order_of(), alone)["failures"]
+    assert "copies of another source dayabay" in failure["reason"]
+    named = choose_one(order_of(**{"from": "cms01"}), nodes)
+    assert (named["failures"], named["chosen"][0]["holder"]) == ([], "cms01")
+
+
+@pytest.mark.parametrize(
+    "own",
+    [{"unreachable": True, "msg": "no route"}, held_by({}, base="/backup"), found(problem="gone", base="/backup")],
+    ids=["down", "no id", "no base"],
+)
+def test_source_that_is_gone_or_new_has_its_copies_restored(own: dict[str, Any]) -> None:
+    nodes = {"dayabay": own, "cms01": held_by(THEIRS, tarball(NEW)), "sdu": held_by(MINE, tarball(OLD))}
+    choice = choose_one(order_of(), nodes)
+    assert (choice["failures"], choice["chosen"][0]["holder"]) == ([], "cms01")
+
+
+def test_newest_copy_that_is_not_whole_is_taken_with_a_note_of_the_newest_whole_one() -> None:
+    record = {"incomplete": ["item git 'x': lacks 1 object", "and another"]}
+    nodes = {"dayabay": found(tarball(OLD), base="/backup"), "cms01": found(tarball(NEW, record=record))}
+    choice = choose_one(order_of(), nodes)
+    assert choice["chosen"][0]["restore"]["origin"]["stamp"] == NEW
+    note = choice["notes"]["dayabay"][-1]
+    assert "is incomplete: item git 'x': lacks 1 object (and 1 more)" in note
+    assert f"the newest whole one is of {OLD}: give that, as at" in note
+    del nodes["dayabay"]
+    assert "no whole one was found" in choose_one(order_of(), nodes)["notes"]["dayabay"][-1]

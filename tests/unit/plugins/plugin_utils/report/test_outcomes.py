@@ -355,3 +355,7 @@ def test_what_is_known_of_good_copies_makes_no_second_failure_of_one() -> None:
     told = failure("check", "is of a time that has not come", relpath="svn/x/2099/01/01/000000/x.tar")
     states = [{"failures": [told]}, {"failures": [{**told, "good": "2013/05/09/104701"}]}, {"failures": [told]}]
     assert outcomes.all_failures(states) == [{**told, "good": "2013/05/09/104701"}]
+
+
+def test_notes_of_the_plan_are_told() -> None:
+    assert outcomes.summary({"notes": ["s2: altbackup_items is set"]}, {}) == ["note: s2: altbackup_items is set"]
