@@ -78,6 +78,11 @@ def _failure(node: str, reason: str, key: str = "") -> dict[str, Any]:
     return {**failure(_STAGE, reason, key=key), "node": node}
 
 
+def _failed_order(order: Mapping[str, Any], reason: str) -> dict[str, Any]:
+    """Return the failure of an order, which tells it from others of the same item."""
+    return _failure(order["to_host"], f"to {one_line(order['destination'])}: {reason}", order["key"])
+
+
 def _key(value: Any) -> str:
     """Return the item that an entry seems to mean."""
     kind, name = (value.get("kind"), value.get("name")) if isinstance(value, Mapping) else ("", "")
@@ -304,9 +309,13 @@ def absent_hosts(
     """Given what is to be done and the hosts of the play, return (orders for these, failures for the others)."""
     reason = "{} is not among the hosts of this run, so nothing was done there: is it left out by --limit?"
     orders = [order for order in restores["orders"] if order["to_host"] in present]
-    others = [(order["to_host"], order["key"]) for order in restores["orders"] if order["to_host"] not in present]
-    others += [(host, "") for host in restores["adoptions"] if host not in present]
-    return orders, [_failure(host, reason.format(host), key) for host, key in others]
+    failures = [
+        _failed_order(order, reason.format(order["to_host"]))
+        for order in restores["orders"]
+        if order["to_host"] not in present
+    ]
+    failures += [_failure(host, reason.format(host)) for host in restores["adoptions"] if host not in present]
+    return orders, failures
 
 
 def choose(
@@ -332,23 +341,19 @@ def choose(
         offers, passed = _offers(plan, order, found, moment)
         if not offers:
             reason = f"no node holds what {_title(order)} needs: {'; '.join(passed)}"
-            failures.append(_failure(order["to_host"], reason, order["key"]))
+            failures.append(_failed_order(order, reason))
             continue
         best = max(offers, key=lambda offer: (offer["stamp"], -offer["rank"]))
         held = _held(order, found, best["stamp"])
         if len(set(held.values())) > 1:
             reason = f"{_title(order)} is refused: {outcomes.disagreement(best['stamp'], held)}; or name the node whose copy is to be taken, as from"
-            failures.append(_failure(order["to_host"], reason, order["key"]))
+            failures.append(_failed_order(order, reason))
             continue
         problems = (
             [] if _is_same(best["node"], order["to_host"], peers) else _problems(best["node"], order["to_host"], peers)
         )
         if problems:
-            failures.append(
-                _failure(
-                    order["to_host"], f"nothing can be brought from {best['node']}: {'; '.join(problems)}", order["key"]
-                )
-            )
+            failures.append(_failed_order(order, f"nothing can be brought from {best['node']}: {'; '.join(problems)}"))
             continue
         notes.setdefault(order["to_host"], []).extend(f"passed over {each}" for each in passed)
         chosen.append(_chosen(plan, order, best, peers, speeds, run))

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from helpers.environments import copy_environment, execute, make_environment, tables
+from helpers.hostile import folder, member, stream
 from helpers.killing import killed_at
 from helpers.repositories import make_git, make_subversion, references, run
 from helpers.repositories import run as call_tool
@@ -154,12 +155,11 @@ def test_folder_without_special_modes_loses_them_alone(
     base: Base, restore: Call, tmp_path: Path, destination: Path
 ) -> None:
     live = make_odd_tree(tmp_path / "live")
-    for special in ("fifo", "device"):
-        (live / special).unlink()
     result = restore(base.dump_one(item("folder", live)))
     assert result["rc"] == 0, result
     before, after = describe_tree(live), describe_tree(destination)
-    differing = {name for name in {*before, *after} if before.get(name) != after.get(name)}
+    assert set(before) - set(after) == {b"fifo", b"device"}
+    differing = {name for name in after if before.get(name) != after.get(name)}
     assert differing == {b"mode 0", b"mode 1"}
     assert [after[name][0] & 0o7777 for name in sorted(differing)] == [0o755, 0o750]
 
@@ -823,22 +823,38 @@ def describe(where: Base, relpath: str, **more: str) -> dict[str, Any]:
     return {"relpath": relpath, "category": category, "name": name, "stamp": "/".join(stamp), **dna}
 
 
-@pytest.mark.parametrize("special", ["fifo", "device"])
-def test_devices_and_pipes_are_refused_unless_asked_for(
+@pytest.mark.parametrize("special", ["named pipe", "device"])
+def test_devices_and_pipes_are_left_out_unless_asked_for(
     base: Base, restore: Call, tmp_path: Path, destination: Path, special: str
 ) -> None:
-    def build(folder: Path) -> None:
-        if special == "fifo":
-            os.mkfifo(folder / "x")
-        else:
-            os.mknod(folder / "x", 0o600 | 0o020000, os.makedev(1, 3))
-
-    tarball = make_tarball(base, build)
+    live = tmp_path / "live"
+    (live / "a").mkdir(parents=True)
+    (live / "a-lead").write_text("lead")
+    (live / "z").write_text("z")
+    if special == "device":
+        os.mknod(live / "a" / "x", 0o600 | 0o020000, os.makedev(1, 3))
+    else:
+        os.mkfifo(live / "a" / "x")
+    os.link(live / "a" / "x", live / "b")
+    tarball = base.dump_one(item("folder", live, "small"))
+    said = f"left out the {special} small/a/x and 1 more: special_modes: true brings them back"
+    predicted, result = restore(tarball, step="look", check=True), restore(tarball)
+    assert (predicted["rc"], result["rc"]) == (0, 0), (predicted, result)
+    assert said in predicted["notes"] and said in result["notes"]
+    assert result["proof"]["facts"]["manifest"] == tarball["record"]["manifest"]
+    assert sorted(str(path.relative_to(destination)) for path in destination.rglob("*")) == ["a", "a-lead", "z"]
+    part = restore(tarball, destination=f"{destination}.lead", member="small/a-lead")
+    assert part["rc"] == 0 and Path(f"{destination}.lead").read_text() == "lead"
+    assert not [note for note in part["notes"] if "left out" in note]
     before = describe_tree(tmp_path, times=False)
-    refused(restore(tarball), "only come with special_modes: true")
+    for options in ({"step": "look", "check": True}, {"check": True}, {}):
+        bad = restore(tarball, destination=f"{destination}.bad", member="small/a/x", **options)
+        refused(bad, f"member 'small/a/x' is a {special}, which only comes with special_modes: true")
+        assert bad["failures"][0]["reason"].startswith(f"to {destination}.bad: ")
     unchanged(before, tmp_path)
-    assert restore(tarball, special_modes=True)["rc"] == 0
-    assert (destination / "x").lstat().st_mode & 0o170000 in (0o010000, 0o020000)
+    whole = restore(tarball, destination=f"{destination}.whole", special_modes=True)
+    assert whole["rc"] == 0 and not [note for note in whole["notes"] if "left out" in note]
+    assert set(describe_tree(Path(f"{destination}.whole"))) == set(describe_tree(live))
 
 
 # Differentials
@@ -1042,10 +1058,11 @@ def test_check_mode_finds_a_wrong_member_as_the_restore_does(
 
 
 def test_check_mode_finds_what_is_refused(base: Base, restore: Call, destination: Path) -> None:
-    tarball = make_tarball(base, lambda top: os.mkfifo(top / "pipe"))
+    tarball = make_tarball(base, lambda top: None)
+    (base.path / tarball["relpath"]).write_bytes(stream([folder("small"), member("small/odd", kind=b"Z")]))
+    tarball = describe(base, tarball["relpath"])
     for check in (True, False):
-        refused(restore(tarball, check=check), "only come with special_modes: true")
-    assert restore(tarball, check=True, special_modes=True)["rc"] == 0
+        refused(restore(tarball, check=check), "is of the unknown type")
     assert not destination.exists()
 
 
