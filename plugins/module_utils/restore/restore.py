@@ -56,6 +56,7 @@ _BESIDE_A_DATABASE = ("-wal", "-shm", "-journal")
 _PROVEN_AS_COPY = ("svn", "trac", "git", "sqlite")
 """Kinds whose proof takes a copy of what it looks at."""
 _DECOMPRESSORS = {".zst": "zstd", ".gz": "gzip"}
+_DOT_GIT = ".git"
 _PROVERS = {"svn": ["svnadmin", "svnlook"], "git": ["git"]}
 _MOST_BYTES = 1 << 62
 _SELINUX = "security.selinux"
@@ -572,7 +573,13 @@ def _unfit(archive: Archive, what: str, error: DigestMismatch) -> AltbackupError
 
 
 def _thing(order: Order, top: str) -> str:
-    """Given the unpacked top folder, return what the item is: the folder itself, or the one file in it. Raise AltbackupError."""
+    """Given the unpacked top folder, return what is to stand at the destination. Raise AltbackupError.
+
+    That is the folder itself, the one file in it, or, where the destination is a `.git`, the one in it.
+    """
+    own = os.path.join(top, _DOT_GIT)
+    if order.kind == "git" and os.path.basename(order.destination) == _DOT_GIT and os.listdir(top) == [_DOT_GIT]:
+        return own if os.path.isdir(own) and not os.path.islink(own) else top
     if order.kind != "sqlite":
         return top
     names = os.listdir(top)

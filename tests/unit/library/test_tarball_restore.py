@@ -199,6 +199,34 @@ def test_working_tree_of_git_comes_back_as_one_that_git_can_use(
     assert f"worktree {tmp_path / 'linked'}\n" in run("git", "worktree", "list", "--porcelain", cwd=destination)
 
 
+@pytest.mark.parametrize("given", ["", "/.git", "/.git/"])
+def test_working_tree_of_git_is_restored_alike_whether_it_or_its_own_folder_is_given(
+    base: Base, restore: Call, module: Call, tmp_path: Path, given: str
+) -> None:
+    live = tmp_path / "live"
+    run("git", "clone", "--quiet", make_git(tmp_path / "origin.git"), live)
+    before = references(live / ".git")
+    thing = {"kind": "git", "name": "thing", "path": f"{live}{given}"}
+    tarball = base.dump_one(thing)
+    beside = restore(tarball, destination=str(tmp_path / "beside"))
+    inside = restore(tarball, destination=str(tmp_path / "inside" / ".git"))
+    assert (beside["rc"], inside["rc"]) == (0, 0), (beside, inside)
+    for copy in (tmp_path / "beside", tmp_path / "inside"):
+        assert references(copy / ".git") == before != ""
+        assert "D  f0" in run("git", "status", "--porcelain", cwd=copy)
+    place = os.path.normpath(f"{live}{given}")
+    shutil.rmtree(place)
+    result = restore(tarball, destination=place, live_items=[{"kind": "git", "path": place}])
+    assert result["rc"] == 0, result
+    assert references(live / ".git") == before
+    for path in (place, str(live / ".git")):
+        (failure,) = base.dump({**thing, "path": path})["failures"]
+        assert "It is not backed up until it is adopted" in failure["reason"]
+    module(restore_adopt, path=[place])
+    run("git", "reset", "--quiet", "--hard", cwd=live)
+    assert base.dump_one(thing, stamp=SECOND)["record"]["references"] == tarball["record"]["references"]
+
+
 def test_partial_clone_of_git_comes_back_as_it_was(
     base: Base, restore: Call, tmp_path: Path, destination: Path
 ) -> None:
