@@ -20,7 +20,7 @@ from typing import Any
 
 from ..archive.differences import find_differences, summarize_differences, unified_diff
 from ..archive.unpack import LeftOut, Limits, Special, TooLarge, clean_member, examine, require_member, unpack
-from ..kinds.items import CATEGORIES, nearest
+from ..kinds.items import CATEGORIES, decode_name, nearest
 from ..kinds.proofs import prove
 from ..system.digest import CHUNK, DIGEST_LENGTHS, limited, open_plain
 from ..system.errors import AltbackupError, BaseUnusable, DigestMismatch, InvalidInput
@@ -28,7 +28,7 @@ from ..system.opened import is_trusted, walk_open, walked
 from ..system.processes import Deadline, find_tool
 from ..system.sandbox import Sandbox, for_unpacking, is_allowed
 from ..system.units import readable, told_apart
-from ..system.visible import printable
+from ..system.visible import one_line, printable
 from ..tree.completed import compare, recall
 from ..tree.layout import open_tree, parse_filename, plain_status, read_state, split_relpath
 from ..tree.locks import Run, unclaimed
@@ -116,9 +116,14 @@ class Order:
         return filename[: -len(extension)]
 
     @property
+    def wanted(self) -> str:
+        """The member's path in the tarball: as in names of items, %XX is a byte. Raise InvalidInput."""
+        return clean_member(decode_name(self.member), self.top)
+
+    @property
     def title(self) -> str:
         """What it is, for people."""
-        part = f"{self.member} of " if self.member else ""
+        part = f"{one_line(self.member)} of " if self.member else ""
         return f"{part}{self.origin.get('item')} of {self.origin.get('source')}, {self.origin.get('stamp')}, from {self.origin.get('node')}"
 
 
@@ -174,7 +179,6 @@ def prepare(order: Order, *, run: Run | None = None, check_mode: bool = False) -
     if done:
         return {**result, **_done(order, result["notes"])}
     with _told_with([*result["notes"], *filter(None, [reason])]):
-        clean_member(order.member, order.top)
         _check_destination(order)
         _owner_of(order)
         for tool in _tools(order):
@@ -213,7 +217,7 @@ def _remembered(order: Order) -> dict[str, Any]:
         "tarball": [
             [archive.relpath, archive.dna.alg, archive.dna.dig, archive.dna.size] for archive in order.archives
         ],
-        "member": order.member,
+        "member": order.wanted,
         "owner or group": list(_owner_of(order)),
         "mode": order.mode,
         "selinux": order.selinux,
@@ -235,7 +239,7 @@ def look(order: Order, deadline: Deadline, *, run: Run | None = None) -> dict[st
     keeper: Sandbox | None = for_unpacking(order.special_modes)
     reader = Sandbox(order.proof_user) if keeper is not None and is_allowed(keeper, deadline) else None
     tree = open_tree(order.base)
-    wanted = clean_member(order.member, order.top)
+    wanted = order.wanted
     links: set[str] = set()
     found, left_out = "", LeftOut()
     with unclaimed(tree, run), limited(deadline):
@@ -451,7 +455,7 @@ def _unpack(
                 deadline=deadline,
                 owners=os.geteuid() == 0,
                 special_modes=order.special_modes,
-                member=order.member,
+                member=order.wanted,
                 sandbox=reader,
                 keeper=keeper,
                 admit=lambda needed: _require_room(order, needed * copies),

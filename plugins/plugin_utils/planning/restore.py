@@ -145,7 +145,8 @@ def _wrong_types(given: Mapping[str, Any]) -> list[str]:
     for key in KEYS:
         value = given.get(key, "")
         number = key in ("owner", "group") and isinstance(value, int) and not isinstance(value, bool)
-        if key not in _FLAGS and not number and (not isinstance(value, str) or "\0" in value or "\n" in value):
+        broken = isinstance(value, str) and ("\0" in value or ("\n" in value and key != "member"))
+        if key not in _FLAGS and not number and (not isinstance(value, str) or broken):
             hint = ", with quotes" if key in ("mode", "name", "at") else ""
             errors.append(f"{key} {quoted(value)} is not a text{hint}")
     return errors
@@ -190,12 +191,7 @@ def _destination(order: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
     if order["member"] and not order["to"]:
         raise InvalidInput(f"member {quoted(order['member'])} needs a path to put it, as to")
     if not path:
-        entry = plan["sources"][order["source"]]
-        hint = nearest(order["name"], [item["name"] for item in entry["items"] if item["kind"] == order["kind"]])
-        raise InvalidInput(
-            f"{quoted(order['name'])} is no {order['kind']} item of {order['source']}, {hint}. "
-            "For one that the inventory no longer names, give the path where it is to stand, as to"
-        )
+        raise InvalidInput(_without_place(order, plan["sources"][order["source"]]))
     if not os.path.isabs(path):
         raise InvalidInput(f"to {path!r} is not an absolute path")
     path = "/" + os.path.normpath(path).lstrip("/")
@@ -210,12 +206,42 @@ def _destination(order: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
     return path
 
 
+def _without_place(order: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+    """Return why the inventory does not tell where an item is to stand."""
+    wrong = _wrong_items(entry, order["key"])
+    if wrong:
+        reasons = "; ".join(dict.fromkeys(str(item["reason"]) for item in wrong))
+        return f"the inventory does not tell where {order['key']} is to stand, as it has an error there ({reasons}): mend that, or give the path, as to"
+    hint = nearest(order["name"], [item["name"] for item in entry["items"] if item["kind"] == order["kind"]])
+    return (
+        f"{quoted(order['name'])} is no {order['kind']} item of {order['source']}, {hint}{'' if hint.endswith('?') else '.'} "
+        "For one that the inventory no longer names, give the path where it is to stand, as to"
+    )
+
+
+def _wrong_items(entry: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """Return the items of a source that have an error, of those that have this key."""
+    return [
+        item
+        for item in entry["item_errors"]
+        if item["kind"] and item["name"] and f"{CATEGORIES[item['kind']]}/{item['name']}" == key
+    ]
+
+
 def _path_of(source: str, kind: str, key: str, plan: Mapping[str, Any]) -> str:
-    """Return the path of an item of a source, explicit or discovered, or nothing if it is none."""
+    """Return the path of an item of a source, explicit or discovered, or nothing if it is none, or that cannot be known.
+
+    What cannot be backed up as the inventory has it can be restored all the same where that tells of one path.
+    """
     entry = plan["sources"][source]
     for item in entry["items"]:
         if f"{CATEGORIES[item['kind']]}/{item['name']}" == key:
             return str(item["path"])
+    wrong = _wrong_items(entry, key)
+    if wrong:
+        paths = {str(item["path"]) for item in wrong}
+        path = paths.pop()
+        return path if not paths and os.path.isabs(path) and "\0" not in path else ""
     folder = entry["discover"].get(kind)
     return os.path.join(folder, decode_name(key.partition("/")[2])) if folder else ""
 
@@ -540,9 +566,7 @@ def _chosen(
         "base": offer["base"] if same else "",
         "proof_user": either.get("drill_user") or "nobody",
         "live_base": plan["sources"].get(host, {}).get("base", ""),
-        "live_items": [
-            {name: item[name] for name in ("kind", "path")} for item in plan["sources"].get(host, {}).get("items", ())
-        ],
+        "live_items": _live_items(plan["sources"].get(host, {})),
         "live_discover": dict(plan["sources"].get(host, {}).get("discover", {})),
         "tarballs": [{name: entry[name] for name in ("relpath", "size", "dig", "alg")} for entry in offer["tarballs"]],
         "record": newest["record"],
@@ -571,13 +595,19 @@ def _chosen(
     }
 
 
+def _live_items(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Given what the plan has of a source, return kind and path of what is an item there, be it one with an error."""
+    wrong = [item for item in entry.get("item_errors", ()) if item["kind"] and os.path.isabs(item["path"])]
+    return [{name: item[name] for name in ("kind", "path")} for item in [*entry.get("items", ()), *wrong]]
+
+
 def _prediction(
     order: Mapping[str, Any], offer: Mapping[str, Any], size: int, same: bool, speeds: Mapping[str, Any]
 ) -> str:
     """Return what would happen: from which node, which tarball, how many bytes, how long."""
     node, host = offer["node"], order["to_host"]
     tarballs = " and ".join(entry["relpath"] for entry in offer["tarballs"])
-    member = f" (of it {order['member']})" if order["member"] else ""
+    member = f" (of it {one_line(order['member'])})" if order["member"] else ""
     way = "on the same machine" if same else "by way of the controller"
     return (
         f"would restore {tarballs}{member} of {order['source']} from {node} to {order['destination']} on {host}, {way}: {readable(size)}, "
