@@ -885,6 +885,74 @@ def test_devices_and_pipes_are_left_out_unless_asked_for(
     assert set(describe_tree(Path(f"{destination}.whole"))) == set(describe_tree(live))
 
 
+# A repository that was only looked at
+
+
+def look_at(copy: Path) -> None:
+    """Do what people do who want to see whether a repository is as it was."""
+    for words in (["status"], ["log", "--oneline"], ["diff", "--stat"], ["branch", "-a"], ["show", "HEAD"]):
+        run("git", *words, cwd=copy)
+
+
+@pytest.mark.parametrize("where", ["thing", "thing/.git"])
+def test_a_repository_that_was_only_looked_at_is_restored_already(
+    base: Base, restore: Call, tmp_path: Path, where: str
+) -> None:
+    inner = tmp_path / "inner"
+    run("git", "clone", "--quiet", make_git(tmp_path / "origin.git"), inner)
+    live = tmp_path / "live"
+    run("git", "clone", "--quiet", make_git(tmp_path / "other.git"), live)
+    run("git", "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(inner), "sub", cwd=live)
+    run("git", "commit", "--quiet", "--message", "sub", cwd=live)
+    linked = tmp_path / "linked"
+    run("git", "worktree", "add", "--quiet", "--detach", linked, cwd=live)
+    tarball = base.dump_one(item("git", live))
+    shutil.rmtree(live)
+    destination = str(live / ".git" if where.endswith(".git") else live)
+    assert restore(tarball, destination=destination)["rc"] == 0
+    time.sleep(0.02)
+    for _ in range(2):
+        look_at(live)
+        run("git", "update-index", "-q", "--refresh", "--really-refresh", "--force-write-index", cwd=live)
+        run("git", "status", cwd=linked)
+        assert (live / ".git" / "index").exists()
+        for check in (True, False):
+            result = restore(tarball, destination=destination, check=check)
+            assert (result["rc"], result["done"], result["changed"]) == (0, True, False), result
+    run("git", "tag", "new", cwd=live)
+    refused(restore(tarball, destination=destination), "it was changed since")
+    run("git", "tag", "--delete", "new", cwd=live)
+    run("git", "config", "user.name", "another", cwd=live)
+    refused(restore(tarball, destination=destination), "it was changed since")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda top: (top / ".git" / "HEAD").write_text("ref: refs/heads/other\n"),
+        lambda top: (top / ".git" / "FETCH_HEAD").write_text("x"),
+        lambda top: (top / ".git" / "index").mkdir(),
+        lambda top: (top / ".git" / "hooks" / "index").write_text("x"),
+        lambda top: (top / "index").write_text("x"),
+        lambda top: (top / ".git").chmod(0o700),
+        lambda top: os.chown(top / ".git", NOBODY, -1),
+        lambda top: (top / ".git" / "config").unlink(),
+    ],
+)
+def test_whatever_else_changes_a_repository_is_a_change(
+    base: Base, restore: Call, tmp_path: Path, destination: Path, change: Callable[[Path], Any]
+) -> None:
+    live = tmp_path / "live"
+    run("git", "clone", "--quiet", make_git(tmp_path / "origin.git"), live)
+    (live / ".git").chmod(0o755)
+    tarball = base.dump_one(item("git", live))
+    assert restore(tarball)["rc"] == 0
+    time.sleep(0.02)
+    (destination / ".git" / "hooks").mkdir(exist_ok=True)
+    change(destination)
+    refused(restore(tarball), "it was changed since")
+
+
 # Differentials
 
 
