@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..archive.write import manifest_line
-from ..system.digest import CHUNK, digest_file, new_hash, open_plain
+from ..system.digest import CHUNK, add_zeros, digest_file, limited, new_hash, open_plain
 from ..system.errors import InvalidInput, ProofFailed, ToolFailed
+from ..system.holes import parts_of
 from ..system.paths import is_within
 from ..system.processes import Deadline, find_tool, run
 from ..system.sandbox import Sandbox, give, inside
@@ -553,12 +554,18 @@ _TYPES = {
 
 
 def _digest(path: bytes, folder: int, deadline: Deadline) -> tuple[str, int]:
-    digest, size = new_hash("sha256"), 0
-    with open_plain(os.fsdecode(path), folder) as stream:
-        while block := stream.read(CHUNK):
-            deadline.remaining()
-            digest.update(block)
-            size += len(block)
+    digest, seen = new_hash("sha256"), 0
+    with open_plain(os.fsdecode(path), folder) as stream, limited(deadline):
+        size = os.fstat(stream.fileno()).st_size
+        for start, length in parts_of(stream.fileno(), size):
+            add_zeros(digest, start - seen)
+            stream.seek(start)
+            seen = start
+            while block := stream.read(min(CHUNK, start + length - seen)):
+                deadline.remaining()
+                digest.update(block)
+                seen += len(block)
+        add_zeros(digest, size - seen)
     return str(digest.hexdigest()), size
 
 
