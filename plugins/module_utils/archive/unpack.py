@@ -301,12 +301,13 @@ def clean_member(member: str, top: str) -> str:
     """Given a path inside a tarball, or none, and its top folder, return the path as tar has it, but for a slash at the end. Raise InvalidInput."""
     if not member:
         return ""
-    parts = [part for part in member.split("/") if part not in ("", ".")]
-    if member.startswith("/") or parts[:1] != [top] or ".." in parts or "\0" in member:
+    path = member.rstrip("/")
+    parts = path.split("/")
+    if parts[0] != top or {"", ".", ".."} & set(parts) or "\0" in member:
         raise InvalidInput(
             f"member {printable(repr(member))} is not a path inside the tarball, which begins with {top}/"
         )
-    return "/".join(parts)
+    return path
 
 
 def measure(tarball: str, deadline: Deadline) -> tuple[int, int]:
