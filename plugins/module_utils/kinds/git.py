@@ -77,6 +77,8 @@ def looks_like(path: str) -> bool:
 
 def check(item: Item, context: Context) -> None:
     """Raise InvalidInput unless the item's path is a Git repository of a form that can be copied whole."""
+    if os.path.basename(item.path) == _DOT_GIT and (elsewhere := whereabouts(os.path.dirname(item.path))):
+        raise InvalidInput(f"item git {item.name!r}: path {item.path} {elsewhere}")
     require_folder(item)
     _require_links_inside(item, context, (".", _DOT_GIT))
     folder = git_folder(item)
@@ -180,13 +182,23 @@ def git_folder(item: Item) -> str:
     raise InvalidInput(f"{where} is not a Git repository: it has no HEAD, objects and refs")
 
 
+def _apart(folder: str, path: str) -> tuple[str, str]:
+    """Given a repository's own folder and an item's path, return what the top folder of its archive stands for, and where in that the repository is.
+
+    `.git` itself, given as path, is the same repository as the folder that it is in.
+    """
+    if folder == path and os.path.basename(path) != _DOT_GIT:
+        return path, ""
+    return os.path.dirname(folder), _DOT_GIT
+
+
 @contextlib.contextmanager
 def copy(item: Item, context: Context) -> Iterator[Prepared]:
     """Given an item, yield fresh repositories with all references as of one moment, checked for connectivity."""
     folder = git_folder(item)
     scratch = scratch_folder(context, item)
     top = os.path.join(scratch, "copy")
-    within = "" if folder == item.path else _DOT_GIT
+    place, within = _apart(folder, item.path)
     paths = find_repositories(folder, context.deadline)
     copies = {path: copy_repository(folder, path, paths, scratch, context) for path in paths}
     os.mkdir(top, 0o700)
@@ -198,7 +210,7 @@ def copy(item: Item, context: Context) -> Iterator[Prepared]:
     prefix = b"./" + os.fsencode(within) + b"/" if within else b"./"
     parts = [Part(top, list(walk(top)[0]))]
     if streams:
-        parts.append(Part(item.path, [prefix + name for name in streams]))
+        parts.append(Part(place, [prefix + name for name in streams]))
 
     def confirm() -> None:
         if streams:

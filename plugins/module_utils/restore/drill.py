@@ -269,7 +269,7 @@ class _Drill:
         folder = tempfile.mkdtemp(dir=self.scratch)
         try:
             contents = [self._examine(path, top, kind, path is paths[-1], folder) for path in paths]
-            special = [name for entry in contents for name in entry.special]
+            special = [entry.special for entry in contents]
             with self.room.taken(sum(entry.stored for entry in contents), self.deadline):
                 unpacked = os.path.join(folder, "item")
                 os.mkdir(unpacked, 0o700)
@@ -287,8 +287,9 @@ class _Drill:
         finally:
             remove_folder(folder)
         proof["versions"]["tar"] = version_of("tar", self.deadline)
-        if special:
-            proof["notes"].append(f"{len(special)} devices or named pipes were not unpacked")
+        omitted = {name for names in special for name in names}
+        if omitted:
+            proof["notes"].append(f"{len(omitted)} devices or named pipes were not unpacked")
         outcome.notes += [f"{tarball.relpath}: {note}" for note in proof["notes"]]
         whole = {
             **_content(tarball),
@@ -338,7 +339,7 @@ class _Drill:
                 top=top,
                 limits=limits,
                 deadline=self.deadline,
-                special_modes=kind == "folder",
+                special=kind == "folder",
                 sandbox=self.sandbox,
                 digested=last and kind == "folder",
             )

@@ -79,6 +79,11 @@ def _failure(node: str, reason: str, key: str = "") -> dict[str, Any]:
     return {**failure(_STAGE, reason, key=key), "node": node}
 
 
+def _failed_order(order: Mapping[str, Any], reason: str) -> dict[str, Any]:
+    """Return the failure of an order, which tells it from others of the same item."""
+    return _failure(order["to_host"], f"to {one_line(order['destination'])}: {reason}", order["key"])
+
+
 def _key(value: Any) -> str:
     """Return the item that an entry seems to mean."""
     kind, name = (value.get("kind"), value.get("name")) if isinstance(value, Mapping) else ("", "")
@@ -141,7 +146,8 @@ def _wrong_types(given: Mapping[str, Any]) -> list[str]:
     for key in KEYS:
         value = given.get(key, "")
         number = key in ("owner", "group") and isinstance(value, int) and not isinstance(value, bool)
-        if key not in _FLAGS and not number and (not isinstance(value, str) or "\0" in value or "\n" in value):
+        broken = isinstance(value, str) and ("\0" in value or ("\n" in value and key != "member"))
+        if key not in _FLAGS and not number and (not isinstance(value, str) or broken):
             hint = ", with quotes" if key in ("mode", "name", "at") else ""
             errors.append(f"{key} {quoted(value)} is not a text{hint}")
     return errors
@@ -186,12 +192,7 @@ def _destination(order: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
     if order["member"] and not order["to"]:
         raise InvalidInput(f"member {quoted(order['member'])} needs a path to put it, as to")
     if not path:
-        entry = plan["sources"][order["source"]]
-        hint = nearest(order["name"], [item["name"] for item in entry["items"] if item["kind"] == order["kind"]])
-        raise InvalidInput(
-            f"{quoted(order['name'])} is no {order['kind']} item of {order['source']}, {hint}. "
-            "For one that the inventory no longer names, give the path where it is to stand, as to"
-        )
+        raise InvalidInput(_without_place(order, plan["sources"][order["source"]]))
     if not os.path.isabs(path):
         raise InvalidInput(f"to {path!r} is not an absolute path")
     path = "/" + os.path.normpath(path).lstrip("/")
@@ -206,12 +207,42 @@ def _destination(order: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
     return path
 
 
+def _without_place(order: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+    """Return why the inventory does not tell where an item is to stand."""
+    wrong = _wrong_items(entry, order["key"])
+    if wrong:
+        reasons = "; ".join(dict.fromkeys(str(item["reason"]) for item in wrong))
+        return f"the inventory does not tell where {order['key']} is to stand, as it has an error there ({reasons}): mend that, or give the path, as to"
+    hint = nearest(order["name"], [item["name"] for item in entry["items"] if item["kind"] == order["kind"]])
+    return (
+        f"{quoted(order['name'])} is no {order['kind']} item of {order['source']}, {hint}{'' if hint.endswith('?') else '.'} "
+        "For one that the inventory no longer names, give the path where it is to stand, as to"
+    )
+
+
+def _wrong_items(entry: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """Return the items of a source that have an error, of those that have this key."""
+    return [
+        item
+        for item in entry["item_errors"]
+        if item["kind"] and item["name"] and f"{CATEGORIES[item['kind']]}/{item['name']}" == key
+    ]
+
+
 def _path_of(source: str, kind: str, key: str, plan: Mapping[str, Any]) -> str:
-    """Return the path of an item of a source, explicit or discovered, or nothing if it is none."""
+    """Return the path of an item of a source, explicit or discovered, or nothing if it is none, or that cannot be known.
+
+    What cannot be backed up as the inventory has it can be restored all the same where that tells of one path.
+    """
     entry = plan["sources"][source]
     for item in entry["items"]:
         if f"{CATEGORIES[item['kind']]}/{item['name']}" == key:
             return str(item["path"])
+    wrong = _wrong_items(entry, key)
+    if wrong:
+        paths = {str(item["path"]) for item in wrong}
+        path = paths.pop()
+        return path if not paths and os.path.isabs(path) and "\0" not in path else ""
     folder = entry["discover"].get(kind)
     return os.path.join(folder, decode_name(key.partition("/")[2])) if folder else ""
 
@@ -305,9 +336,13 @@ def absent_hosts(
     """Given what is to be done and the hosts of the play, return (orders for these, failures for the others)."""
     reason = "{} is not among the hosts of this run, so nothing was done there: is it left out by --limit?"
     orders = [order for order in restores["orders"] if order["to_host"] in present]
-    others = [(order["to_host"], order["key"]) for order in restores["orders"] if order["to_host"] not in present]
-    others += [(host, "") for host in restores["adoptions"] if host not in present]
-    return orders, [_failure(host, reason.format(host), key) for host, key in others]
+    failures = [
+        _failed_order(order, reason.format(order["to_host"]))
+        for order in restores["orders"]
+        if order["to_host"] not in present
+    ]
+    failures += [_failure(host, reason.format(host)) for host in restores["adoptions"] if host not in present]
+    return orders, failures
 
 
 def choose(
@@ -333,23 +368,19 @@ def choose(
         offers, passed = _offers(plan, order, found, moment)
         if not offers:
             reason = f"no node holds what {_title(order)} needs: {'; '.join(passed)}"
-            failures.append(_failure(order["to_host"], reason, order["key"]))
+            failures.append(_failed_order(order, reason))
             continue
         best = max(offers, key=lambda offer: (offer["stamp"], -offer["rank"]))
         held = _held(order, found, best["stamp"])
         if len(set(held.values())) > 1:
             reason = f"{_title(order)} is refused: {outcomes.disagreement(best['stamp'], held)}; or name the node whose copy is to be taken, as from"
-            failures.append(_failure(order["to_host"], reason, order["key"]))
+            failures.append(_failed_order(order, reason))
             continue
         problems = (
             [] if _is_same(best["node"], order["to_host"], peers) else _problems(best["node"], order["to_host"], peers)
         )
         if problems:
-            failures.append(
-                _failure(
-                    order["to_host"], f"nothing can be brought from {best['node']}: {'; '.join(problems)}", order["key"]
-                )
-            )
+            failures.append(_failed_order(order, f"nothing can be brought from {best['node']}: {'; '.join(problems)}"))
             continue
         notes.setdefault(order["to_host"], []).extend(f"passed over {each}" for each in passed)
         notes[order["to_host"]] += _not_whole(order, best, found, moment)
@@ -579,9 +610,7 @@ def _chosen(
         "base": offer["base"] if same else "",
         "proof_user": either.get("drill_user") or "nobody",
         "live_base": plan["sources"].get(host, {}).get("base", ""),
-        "live_items": [
-            {name: item[name] for name in ("kind", "path")} for item in plan["sources"].get(host, {}).get("items", ())
-        ],
+        "live_items": _live_items(plan["sources"].get(host, {})),
         "live_discover": dict(plan["sources"].get(host, {}).get("discover", {})),
         "tarballs": [{name: entry[name] for name in ("relpath", "size", "dig", "alg")} for entry in offer["tarballs"]],
         "record": newest["record"],
@@ -610,13 +639,19 @@ def _chosen(
     }
 
 
+def _live_items(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Given what the plan has of a source, return kind and path of what is an item there, be it one with an error."""
+    wrong = [item for item in entry.get("item_errors", ()) if item["kind"] and os.path.isabs(item["path"])]
+    return [{name: item[name] for name in ("kind", "path")} for item in [*entry.get("items", ()), *wrong]]
+
+
 def _prediction(
     order: Mapping[str, Any], offer: Mapping[str, Any], size: int, same: bool, speeds: Mapping[str, Any]
 ) -> str:
     """Return what would happen: from which node, which tarball, how many bytes, how long."""
     node, host = offer["node"], order["to_host"]
     tarballs = " and ".join(entry["relpath"] for entry in offer["tarballs"])
-    member = f" (of it {order['member']})" if order["member"] else ""
+    member = f" (of it {one_line(order['member'])})" if order["member"] else ""
     way = "on the same machine" if same else "by way of the controller"
     return (
         f"would restore {tarballs}{member} of {order['source']} from {node} to {order['destination']} on {host}, {way}: {readable(size)}, "

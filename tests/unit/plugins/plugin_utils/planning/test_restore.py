@@ -143,6 +143,53 @@ def test_a_bad_entry_is_a_failure_that_says_all_that_is_wrong(value: Any, reason
         assert reason in failure["reason"]
 
 
+PRES = {"kind": "folder", "name": "pres", "path": "/home/pres"}
+WRONG = {**PRES, "exclude_if_present": ".nobackup"}
+
+
+def plan_with(*items: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
+    """Return the restores of one entry where these are the items."""
+    plan = plan_of(restore=[{"source": "dayabay", "kind": "folder", **entry}], items=list(items))
+    return plan_restores(plan, HOSTS)
+
+
+def test_an_item_with_an_error_is_restored_to_its_path() -> None:
+    planned = plan_with(WRONG, entry={"name": "pres"})
+    assert planned["failures"] == []
+    assert [order["destination"] for order in planned["orders"]] == ["/home/pres"]
+    planned = plan_with(WRONG, entry={"name": "pres", "to": "/x"})
+    assert [order["destination"] for order in planned["orders"]] == ["/x"]
+    adopted = plan_restores(plan_of(items=[WRONG], adopt=["dayabay/folders/pres"]), HOSTS)
+    assert adopted["failures"] == [] and adopted["adoptions"] == {"dayabay": ["/home/pres"]}
+
+
+@pytest.mark.parametrize(
+    ("items", "said"),
+    [
+        ([{**PRES, "path": "home/pres"}], "path 'home/pres' is not an absolute path"),
+        ([{"kind": "folder", "name": "pres"}], "key 'path' is missing"),
+        ([PRES, {**PRES, "path": "/other"}], "folders/pres stands 2 times (/home/pres, /other)"),
+    ],
+)
+def test_where_an_error_hides_the_path_of_an_item_that_is_told(items: list[dict[str, Any]], said: str) -> None:
+    (failure,) = plan_with(*items, entry={"name": "pres"})["failures"]
+    assert "the inventory does not tell where folders/pres is to stand" in failure["reason"]
+    assert said in failure["reason"] and "give the path, as to" in failure["reason"]
+    assert "is no folder item" not in failure["reason"]
+
+
+def test_a_question_needs_no_full_stop() -> None:
+    (failure,) = plan_with(PRES, entry={"name": "press"})["failures"]
+    assert "did you mean 'pres'? For one that" in failure["reason"]
+    (failure,) = plan_with(PRES, entry={"name": "x"})["failures"]
+    assert "known are pres. For one that" in failure["reason"]
+
+
+def test_a_member_may_have_any_name() -> None:
+    for member in ("dybsvn-3/a\nb", "dybsvn-3/a%FFb", "dybsvn-3/conf/"):
+        assert order_of(member=member, to="/x")["member"] == member
+
+
 def test_nothing_to_do_is_a_failure() -> None:
     (failure,) = plan_restores(plan_of(), HOSTS)["failures"]
     assert "there is nothing to restore: say what with -e" in failure["reason"]
