@@ -12,7 +12,7 @@ from ..kinds.items import nearest
 from ..system.errors import InvalidInput
 from ..tree.failures import failure
 from ..tree.incomplete import incomplete_ones
-from ..tree.layout import (Scan, Tarball, open_tree, parse_filename, scan, split_relpath)
+from ..tree.layout import Scan, Tarball, open_tree, parse_filename, scan, split_relpath
 from ..tree.scan_failures import ahead, unreadable
 from ..tree.stamps import Moment, day_of, interpret_day, today_in
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from ..system.errors import InvalidInput
 from ..tree.incomplete import missing_of
-from ..tree.layout import (EXTENSIONS, Tarball, Tree, is_relpath, open_tree, read_state, scan, split_relpath)
-from ..tree.publish import (read_record)
+from ..tree.layout import EXTENSIONS, Tarball, Tree, is_relpath, open_tree, read_state, scan, split_relpath
+from ..tree.publish import read_record
 from ..tree.scan_failures import ahead, unreadable
 from ..tree.sidecar import Dna
 from ..tree.stamps import Moment

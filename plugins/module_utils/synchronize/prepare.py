@@ -15,10 +15,21 @@ from ..system.units import readable, told_apart
 from ..tree.arrivals import arrivals, late_ones, note_arrival
 from ..tree.failures import explain, failure
 from ..tree.incomplete import incomplete_ones, missing_of
-from ..tree.layout import (TEMPORARY, Scan, Tarball, Tree, is_relpath, open_tree, scan, split_relpath)
+from ..tree.layout import TEMPORARY, Scan, Tarball, Tree, is_relpath, open_tree, scan, split_relpath
 from ..tree.locks import Hold
 from ..tree.origin import Origin, bind, require_origin
-from ..tree.publish import (link, make_folders, make_tree, point_last, prune_empty, remove_folder, remove_if_there, verify, write_record, write_sidecar)
+from ..tree.publish import (
+    link,
+    make_folders,
+    make_tree,
+    point_last,
+    prune_empty,
+    remove_folder,
+    remove_if_there,
+    verify,
+    write_record,
+    write_sidecar,
+)
 from ..tree.remembered import remember_items, remembered_items
 from ..tree.retention import retained
 from ..tree.scan_failures import ahead, by_item, unreadable
