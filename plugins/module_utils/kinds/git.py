@@ -20,6 +20,7 @@ from ..system.errors import InvalidInput
 from ..system.paths import is_within
 from ..system.processes import Deadline, find_tool
 from ..system.readers import NeedsPlace
+from ..system.seeing import as_whom
 from ..system.twins import set_mode
 from ..system.view import Place
 from ..system.visible import printable
@@ -165,7 +166,7 @@ def _require_alternates(objects: str, context: Context, depth: int = 0) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise InvalidInput(f"{printable(objects)}/info/alternates cannot be read: {error.strerror}") from error
+        raise InvalidInput(f"{printable(objects)}/info/alternates cannot be read{as_whom(error)}") from error
     for line in lines:
         if not line or line.startswith(b"#"):
             continue

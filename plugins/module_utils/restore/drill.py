@@ -140,7 +140,7 @@ def _newest(
     ]
     newest = {tarball.key: tarball for tarball in sorted(verified, key=lambda tarball: tarball.stamp)}
     for relpath, why in found.unreadable:
-        reason = f"folder {relpath} cannot be read: {why}: what it holds was not drilled"
+        reason = f"what folder {relpath} holds was not drilled: it cannot be read{why}"
         result["failures"].append(failure(STAGE, reason, relpath=relpath))
     result["failures"] += ahead(tree, moment, None if names is None else set(names))
     for key in names or ():

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..system.errors import AltbackupError, BaseUnusable, InvalidInput, SidecarMalformed
-from ..system.seeing import is_folder, is_there, status_of
+from ..system.seeing import as_whom, is_folder, is_there, status_of
 from ..system.visible import printable
 from . import sidecar
 from .sidecar import SUFFIX, Dna
@@ -180,7 +180,7 @@ def scan(
                 _scan_stamp(tree, category, name, stamp, found)
     for relpath, why in found.unreadable:
         if not go_on or not relpath:
-            raise BaseUnusable(f"cannot read folder {tree.path(relpath)}: {why}")
+            raise BaseUnusable(f"folder {tree.path(relpath)} cannot be read{why}")
     return found
 
 
@@ -197,7 +197,7 @@ def _entries(tree: Tree, relpath: str, found: Scan) -> list[os.DirEntry[str]]:
     except FileNotFoundError:  # purged while we look
         return []
     except OSError as error:
-        found.unreadable.append((printable(relpath), error.strerror or str(error)))
+        found.unreadable.append((printable(relpath), as_whom(error)))
         return []
 
 
@@ -232,7 +232,7 @@ def _modes(tree: Tree, relpath: str, names: Collection[str], found: Scan) -> Ite
         except FileNotFoundError:
             continue
         except OSError as error:
-            found.unreadable.append((printable(relpath), error.strerror or str(error)))
+            found.unreadable.append((printable(relpath), as_whom(error)))
             return
 
 
@@ -300,7 +300,7 @@ def newest_verified(tree: Tree, key: str, latest: str = "", without: Collection[
     else:
         stamp = ""
     for relpath, why in found.unreadable:
-        raise BaseUnusable(f"cannot read folder {tree.path(relpath)}: {why}")
+        raise BaseUnusable(f"folder {tree.path(relpath)} cannot be read{why}")
     return stamp
 
 
@@ -353,7 +353,7 @@ def _scan_stamp(tree: Tree, category: str, name: str, stamp: str, found: Scan) -
             except FileNotFoundError:
                 continue
             except OSError as error:
-                found.unreadable.append((folder, error.strerror or str(error)))
+                found.unreadable.append((folder, as_whom(error)))
                 return
             found.tarballs.append(_tarball(tree, category, name, stamp, entry.name, status))
         else:
@@ -376,7 +376,7 @@ def read_state(path: str, size: int) -> tuple[Dna | None, str, str]:
     except SidecarMalformed as error:
         return None, f"has a malformed dna: {error}", "malformed"
     except OSError as error:
-        return None, f"has a dna that cannot be read: {error.strerror}", "malformed"
+        return None, f"has a dna that cannot be read{as_whom(error)}", "malformed"
     if dna.size != size:
         return dna, f"has {size} bytes, but its dna says {dna.size}", "mismatch"
     return dna, "", "verified"
