@@ -17,7 +17,7 @@ from ..archive.unpack import Judge
 from ..archive.write import Digests, Form, Manifest, Part, compressor, packed, store_archive
 from ..kinds import folder as kind_folder
 from ..kinds import git, sqlite, svn, trac
-from ..kinds.base import Arrangement, Context, Kind, Prepared, Verdict, give_folder, opened, own_folder, walk
+from ..kinds.base import Arrangement, Context, Kind, Prepared, Verdict, give_folder, listed, opened, own_folder, walk
 from ..kinds.items import CATEGORIES, Item, find_problems
 from ..kinds.patterns import Patterns
 from ..system import mounts, progress
@@ -39,7 +39,18 @@ from ..system.twins import set_mode
 from ..system.units import readable
 from ..system.view import Place
 from ..tree.failures import explain, failure
-from ..tree.layout import PROOF, TEMPORARY, Tarball, Tree, describe, describe_as, parse_filename, scan, tarball_filename
+from ..tree.layout import (
+    PROOF,
+    TEMPORARY,
+    Tarball,
+    Tree,
+    describe,
+    describe_as,
+    parse_filename,
+    require_there,
+    scan,
+    tarball_filename,
+)
 from ..tree.owner import source_of
 from ..tree.publish import (
     link,
@@ -109,6 +120,7 @@ def dump(
     parse_stamp(stamp)
     compressor(form)
     tree = require_writable(base)
+    require_there(tree)
     context = Context(tree, stamp, **context_options)
     failures: list[dict[str, Any]] = []
     own = _controller_items(tree, controller, check_mode, failures)
@@ -139,6 +151,11 @@ def dump(
         failures += outcome.failures
         notes += outcome.notes
     notes += sorted({outcome.refused for outcome in outcomes if outcome.refused})
+    databases = [item.key for item in good if item.kind == "sqlite"]
+    if check_mode and databases:
+        notes.append(
+            f"{listed(databases)}: whether a database is damaged is not looked at in check mode; a dump does, on its copy"
+        )
     return {
         "changed": any(outcome.changed for outcome in outcomes),
         "tarballs": [outcome.tarball for outcome in outcomes if outcome.tarball],

@@ -60,6 +60,16 @@ def open_tree(base: str) -> Tree:
         raise BaseUnusable(f"base {base}: {error}") from error
 
 
+def require_there(tree: Tree) -> None:
+    """Given a source's own tree, raise BaseUnusable unless its folder is there: below a marker only the copies of a target may be made."""
+    if not is_folder(tree.base):
+        raise BaseUnusable(_missing(tree.base))
+
+
+def _missing(base: str) -> str:
+    return f"base {base} does not exist: is its disk mounted? A run never creates a base"
+
+
 def _tree_of(base: str) -> Tree:
     if is_folder(os.path.join(base, MARKER)):
         return Tree(base, os.path.join(base, MARKER))
@@ -69,7 +79,7 @@ def _tree_of(base: str) -> Tree:
             raise BaseUnusable(f"base {base} is not a folder")
         return Tree(base, os.path.join(parent, MARKER), source)
     if not is_folder(base) and not is_folder(parent):
-        raise BaseUnusable(f"base {base} does not exist: is its disk mounted? A run never creates a base")
+        raise BaseUnusable(_missing(base))
     raise BaseUnusable(
         f"base {base} has no marker {MARKER}/ in itself or its parent: is its disk mounted? "
         f"If it is a new base, mark it once: mkdir -p {os.path.join(base, MARKER)}"

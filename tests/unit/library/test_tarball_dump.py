@@ -44,6 +44,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.archive.write impor
 from ansible_collections.altbackup.core.plugins.module_utils.stages import dump as dump_module
 from ansible_collections.altbackup.core.plugins.module_utils.system import processes
 from ansible_collections.altbackup.core.plugins.module_utils.system.digest import digest_file
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import BaseUnusable
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import parse_stamp
 from ansible_collections.altbackup.core.plugins.modules import tarball_dump
 
@@ -1027,3 +1028,12 @@ def test_check_mode_finds_what_cannot_be_read(kind: str) -> None:
         with as_nobody():
             for check_mode in (True, False):
                 assert base.dump(item(kind, live, "thing"), check_mode=check_mode)["failures"] == []
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_base_that_is_not_there_though_its_parent_has_a_marker(tmp_path: Path, folder: Path, check_mode: bool) -> None:
+    base = Base(tmp_path / "marked")
+    base.path = tmp_path / "marked" / "typing-error"
+    with pytest.raises(BaseUnusable, match="does not exist: is its disk mounted"):
+        base.dump(item("folder", folder), check_mode=check_mode)
+    assert not base.path.exists()
