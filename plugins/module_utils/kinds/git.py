@@ -22,6 +22,7 @@ from ..system.processes import Deadline, find_tool
 from ..system.readers import NeedsPlace
 from ..system.seeing import as_whom
 from ..system.twins import set_mode
+from ..system.units import counted
 from ..system.view import Place
 from ..system.visible import printable
 from .base import (
@@ -237,8 +238,8 @@ def _recorded(copies: Mapping[str, Copied]) -> dict[str, Any]:
 
 def _lacks(folder: str, missing: int) -> str:
     return (
-        f"{printable(folder)} is a partial clone that lacks {missing} objects, and all that only these lead to; what is there is stored. "
-        f"Fetch them (git -C {printable(folder)} fetch --refetch, once remote.NAME.partialclonefilter is unset), or back up its origin, too"
+        f"{printable(folder)} is a partial clone that lacks {counted(missing, 'object')}, and what alone that leads to; what is there is stored. "
+        f"Fetch that (git -C {printable(folder)} fetch --refetch, once remote.NAME.partialclonefilter is unset), or back up its origin, too"
     )
 
 

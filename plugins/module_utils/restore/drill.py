@@ -23,7 +23,7 @@ from ..system.errors import AltbackupError, InvalidInput, ProofFailed
 from ..system.opened import require_kept, require_own
 from ..system.processes import Deadline
 from ..system.sandbox import Sandbox, require_allowed
-from ..system.units import readable, told_apart
+from ..system.units import counted, readable, told_apart
 from ..system.visible import printable
 from ..tree.abilities import keeps_owners
 from ..tree.failures import failure
@@ -145,8 +145,8 @@ def _newest(
     result["failures"] += ahead(tree, moment, None if names is None else set(names))
     for key in names or ():
         if key not in newest:
-            reason = f"no verified tarball of {key} in {tree.base}: nothing of it could be proved"
-            result["failures"].append(failure(STAGE, reason, key=key))
+            reason = f"there is no verified tarball of {key}: nothing of it could be proved"
+            result["failures"].append(failure(STAGE, reason, key=key, absent=True))
     if names is None and not newest:
         result["failures"].append(failure(STAGE, f"no verified tarballs in {tree.base}: nothing could be proved"))
     if names is not None and not names:
@@ -287,7 +287,9 @@ class _Drill:
             remove_folder(folder)
         proof["versions"]["tar"] = version_of("tar", self.deadline)
         if special:
-            proof["notes"].append(f"{len(special)} devices or named pipes were not unpacked")
+            proof["notes"].append(
+                f"{counted(len(special), 'device or named pipe was', 'devices or named pipes were')} not unpacked"
+            )
         outcome.notes += [f"{tarball.relpath}: {note}" for note in proof["notes"]]
         whole = {
             **_content(tarball),

@@ -267,7 +267,9 @@ def test_check_mode_says_that_damage_is_not_looked_for(database: Path, base: Bas
     predicted = base.dump(item("sqlite", database), check_mode=True)
     (note,) = predicted["notes"]
     assert (
-        predicted["failures"] == [] and note.startswith("databases/") and "damaged is not looked at in check mode" in note
+        predicted["failures"] == []
+        and note.startswith("databases/")
+        and "damaged is not looked at in check mode" in note
     )
 
 

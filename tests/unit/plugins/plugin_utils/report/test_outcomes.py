@@ -13,6 +13,7 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.planning.trees impo
     source_trees,
 )
 from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.model import Place, failure_of_entry
 
 
 @pytest.mark.parametrize(
@@ -358,3 +359,28 @@ def test_what_is_known_of_good_copies_makes_no_second_failure_of_one() -> None:
     told = failure("check", "is of a time that has not come", relpath="svn/x/2099/01/01/000000/x.tar")
     states = [{"failures": [told]}, {"failures": [{**told, "good": "2013/05/09/104701"}]}, {"failures": [told]}]
     assert outcomes.all_failures(states) == [{**told, "good": "2013/05/09/104701"}]
+
+
+@pytest.mark.parametrize(
+    ("category", "name", "reason", "told"),
+    [
+        ("git", "r14", "item git 'r14': path /srv/x is no repository", "path /srv/x is no repository"),
+        ("folders", "ex8", "item folder 'ex8': it is gone", "it is gone"),
+        ("folders", "it's: a", 'item folder "it\'s: a": it is gone', "it is gone"),
+        ("git", "r14", "item git 'r15': it is gone", "item git 'r15': it is gone"),
+        ("", "r14", "item git 'r14': it is gone", "item git 'r14': it is gone"),
+        ("git", "r14", "the item git 'r14': it is gone", "the item git 'r14': it is gone"),
+    ],
+)
+def test_the_item_is_named_once(category: str, name: str, reason: str, told: str) -> None:
+    entry = {
+        **dict.fromkeys(outcomes.FAILURE_KEYS, ""),
+        "node": "s1",
+        "stage": "dump",
+        "category": category,
+        "name": name,
+        "reason": reason,
+    }
+    assert outcomes.describe_failure(entry).endswith(f": {told}")
+    assert outcomes.report([entry]).endswith(f": {told}")
+    assert failure_of_entry(entry, Place()).message.endswith(f": {told}")
