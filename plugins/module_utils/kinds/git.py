@@ -20,7 +20,9 @@ from ..system.errors import InvalidInput
 from ..system.paths import is_within
 from ..system.processes import Deadline, find_tool
 from ..system.readers import NeedsPlace
+from ..system.seeing import as_whom
 from ..system.twins import set_mode
+from ..system.units import counted
 from ..system.view import Place
 from ..system.visible import printable
 from .base import (
@@ -159,7 +161,7 @@ def _require_alternates(objects: str, context: Context, depth: int = 0) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise InvalidInput(f"{printable(objects)}/info/alternates cannot be read: {error.strerror}") from error
+        raise InvalidInput(f"{printable(objects)}/info/alternates cannot be read{as_whom(error)}") from error
     for line in lines:
         if not line or line.startswith(b"#"):
             continue
@@ -240,8 +242,8 @@ def _recorded(copies: Mapping[str, Copied]) -> dict[str, Any]:
 
 def _lacks(folder: str, missing: int) -> str:
     return (
-        f"{printable(folder)} is a partial clone that lacks {missing} objects, and all that only these lead to; what is there is stored. "
-        f"Fetch them (git -C {printable(folder)} fetch --refetch, once remote.NAME.partialclonefilter is unset), or back up its origin, too"
+        f"{printable(folder)} is a partial clone that lacks {counted(missing, 'object')}, and what alone that leads to; what is there is stored. "
+        f"Fetch that (git -C {printable(folder)} fetch --refetch, once remote.NAME.partialclonefilter is unset), or back up its origin, too"
     )
 
 

@@ -22,6 +22,7 @@ from ..system.paths import is_within
 from ..system.processes import Deadline, find_tool, run
 from ..system.sandbox import Sandbox, give, inside
 from ..system.twins import duplicate, set_mode
+from ..system.units import counted
 from ..system.visible import printable
 from ..tree.publish import remove_folder
 from . import sqlite_survey
@@ -307,12 +308,12 @@ def _compare_repository(work: _Work, title: str, known: Mapping[str, Any], found
     """Raise ProofFailed where a repository has other numbers of things than its dump recorded."""
     expected = known.get("count", len(found.lines))
     if expected != len(found.lines):
-        raise work.fail(f"{title}it has {len(found.lines)} references, but its dump recorded {expected}")
+        raise work.fail(f"{title}it has {counted(len(found.lines), 'reference')}, but its dump recorded {expected}")
     expected = known.get("missing", 0) if known else missing
     if expected != missing:
-        raise work.fail(f"{title}it lacks {missing} objects, but its dump recorded {expected}")
+        raise work.fail(f"{title}it lacks {counted(missing, 'object')}, but its dump recorded {expected}")
     if missing:
-        work.notes.append(f"{title}it is a partial clone, and lacks {missing} objects")
+        work.notes.append(f"{title}it is a partial clone, and lacks {counted(missing, 'object')}")
 
 
 def _prove_repository(work: _Work, within: str) -> tuple[References, int]:

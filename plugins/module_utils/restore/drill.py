@@ -23,7 +23,7 @@ from ..system.errors import AltbackupError, InvalidInput, ProofFailed
 from ..system.opened import require_kept, require_own
 from ..system.processes import Deadline
 from ..system.sandbox import Sandbox, require_allowed
-from ..system.units import readable, told_apart
+from ..system.units import counted, readable, told_apart
 from ..system.visible import printable
 from ..tree.abilities import keeps_owners
 from ..tree.failures import failure
@@ -141,13 +141,13 @@ def _newest(
     ]
     newest = {tarball.key: tarball for tarball in sorted(verified, key=lambda tarball: tarball.stamp)}
     for relpath, why in found.unreadable:
-        reason = f"folder {relpath} cannot be read: {why}: what it holds was not drilled"
+        reason = f"what folder {relpath} holds was not drilled: it cannot be read{why}"
         result["failures"].append(failure(STAGE, reason, relpath=relpath))
     result["failures"] += ahead(tree, moment, None if names is None else set(names))
     for key in names or ():
         if key not in newest:
-            reason = f"no verified tarball of {key} in {tree.base}: nothing of it could be proved"
-            result["failures"].append(failure(STAGE, reason, key=key))
+            reason = f"there is no verified tarball of {key}: nothing of it could be proved"
+            result["failures"].append(failure(STAGE, reason, key=key, absent=True))
     if names is None and not newest:
         result["failures"].append(failure(STAGE, f"no verified tarballs in {tree.base}: nothing could be proved"))
     if names is not None and not names:
@@ -287,9 +287,10 @@ class _Drill:
         finally:
             remove_folder(folder)
         proof["versions"]["tar"] = version_of("tar", self.deadline)
-        omitted = {name for names in special for name in names}
-        if omitted:
-            proof["notes"].append(f"{len(omitted)} devices or named pipes were not unpacked")
+        if omitted := {name for names in special for name in names}:
+            proof["notes"].append(
+                f"{counted(len(omitted), 'device or named pipe was', 'devices or named pipes were')} not unpacked"
+            )
         outcome.notes += [f"{tarball.relpath}: {note}" for note in proof["notes"]]
         whole = {
             **_content(tarball),

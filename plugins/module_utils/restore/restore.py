@@ -376,7 +376,7 @@ def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, s
         new = _unpack(order, paths, work.folder("unpacked"), deadline, reader, keeper, result["notes"], absent)
     if order.member:
         result["notes"].append(
-            "a part of a tarball is not proven, only that the tarball is the one that its dna tells of"
+            f"{order.origin.get('item')}: a part of a tarball is not proven, only that the tarball is the one that its dna tells of"
         )
     else:
         result["proof"] = prove(

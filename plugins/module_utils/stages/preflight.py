@@ -19,7 +19,7 @@ from ..system.processes import Deadline, find_tool
 from ..system.seeing import is_folder
 from ..tree.abilities import describe_base
 from ..tree.failures import failure
-from ..tree.layout import MARKER, open_tree
+from ..tree.layout import MARKER, open_tree, require_there
 from ..tree.leftovers import remove_leftovers
 from ..tree.locks import Run, held
 from ..tree.origin import parse_origin, require_origin
@@ -164,6 +164,8 @@ def _look_at_bases(
                 raise AltbackupError(mounts.complaint(silent[base], seconds))
             tree = require_writable(base) if writable else open_tree(base)
             if base in owners:
+                if owners[base].role == "source":
+                    require_there(tree)
                 result["identities"].append(identify(tree, owners[base], claim=claim))
             result["free"][base] = shutil.disk_usage(tree.private).free
             if writable and (told := describe_base(tree, trying=claim)):

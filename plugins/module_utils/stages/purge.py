@@ -13,6 +13,7 @@ from typing import Any
 
 from ..kinds.items import parse_keep
 from ..system.errors import AltbackupError, InvalidInput
+from ..system.seeing import as_whom
 from ..tree.arrivals import arrivals, forget_arrivals, late_ones
 from ..tree.digests import digests
 from ..tree.failures import explain, failure
@@ -216,7 +217,7 @@ def _matching(tree: Tree, items: Mapping[str, list[Tarball]], result: dict[str, 
             matching.setdefault(tarball.key, []).append(tarball)
             continue
         result["unverified"].append(tarball.relpath)
-        why = f"could not be read: {outcome.strerror}" if isinstance(outcome, OSError) else "does not match its dna"
+        why = f"cannot be read{as_whom(outcome)}" if isinstance(outcome, OSError) else "does not match its dna"
         reason = f"{tarball.relpath} {why}: it does not count and was left alone"
         result["failures"].append(failure(_STAGE, reason, relpath=tarball.relpath))
     return matching

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -10,6 +11,7 @@ from typing import Any
 
 from ..system.errors import AltbackupError, ToolFailed
 from ..system.mounts import SECONDS, silent
+from ..system.seeing import denied
 from ..system.visible import printable, visible
 from .incomplete import is_incomplete
 from .layout import Tarball, Tree, newest_verified, open_tree, plain_status, read_state
@@ -42,8 +44,10 @@ def failure(
 
 
 def explain(reason: str | BaseException) -> str:
-    """Given a text or an exception, return the sentence to show: an OSError names its file and its cause."""
+    """Given a text or an exception, return the sentence to show: an OSError names its file and its cause, and one of permission the user."""
     if isinstance(reason, OSError) and reason.strerror:
+        if reason.errno == errno.EACCES and isinstance(reason.filename, (str, bytes)):
+            return denied(os.fsdecode(reason.filename))
         where = f"{reason.filename}: " if reason.filename else ""
         return f"{where}{reason.strerror}"
     return str(reason) or type(reason).__name__

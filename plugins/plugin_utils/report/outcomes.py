@@ -363,7 +363,15 @@ def disagreement(stamp: str, nodes: Mapping[str, str]) -> str:
 
 def describe_failure(entry: Mapping[str, Any]) -> str:
     """Given a failure, return it as a person reads it: where, what, why."""
-    return f"{one_line(f'{_where(entry)}: {_what(entry)}')}: {visible(str(entry['reason']))}"
+    return f"{one_line(f'{_where(entry)}: {_what(entry)}')}: {visible(reason_of(entry))}"
+
+
+def reason_of(entry: Mapping[str, Any]) -> str:
+    """Given a failure that is told with its item, return why, without the words that name the item again."""
+    reason, name = str(entry["reason"]), str(entry.get("name") or "")
+    named = re.match(r"item \w+ ", reason) if name and entry.get("category") else None
+    again = f"{named.group()}{name!r}: " if named else ""
+    return reason[len(again) :] if again and reason.startswith(again) else reason
 
 
 def _where(entry: Mapping[str, Any]) -> str:
@@ -384,13 +392,19 @@ def report(failures: Sequence[Mapping[str, Any]]) -> str:
     groups: dict[tuple[str, str, str], list[tuple[Mapping[str, Any], list[Mapping[str, Any]]]]] = {}
     for entry, following in by_cause(failures):
         copy = _where(entry) if entry.get("name") else ""
-        groups.setdefault((_what(entry), str(entry["reason"]), copy), []).append((entry, following))
+        groups.setdefault((_what(entry), reason_of(entry), copy), []).append((entry, following))
     lines = [
         "\n".join(
             [
                 f"{one_line(f'{titled(_where(entry) for entry, _ in group)}: {what}')}: {visible(reason)}",
                 *good_copies([(_where(entry), good_copy(entry)) for entry, _ in group]),
-                *map(visible, following_lines([entry for _, following in group for entry in following])),
+                *map(
+                    visible,
+                    following_lines(
+                        [entry for _, following in group for entry in following],
+                        (good_copy(entry) for entry, _ in group),
+                    ),
+                ),
             ]
         ).replace("\n", "\n    ")
         for (what, reason, _), group in groups.items()

@@ -24,7 +24,10 @@ from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import
         (OSError(errno.EIO, "Input/output error"), "Input/output error"),
         (OSError("odd"), "odd"),
         (ValueError(), "ValueError"),
-        (OSError(errno.EACCES, "Permission denied", "/data/\udcff"), "/data/\\xff: Permission denied"),
+        (
+            OSError(errno.EACCES, "Permission denied", "/data/\udcff"),
+            "/data/\\xff cannot be written by uid 0: Permission denied",
+        ),
     ],
 )
 def test_reason_is_a_sentence(reason: str | BaseException, sentence: str) -> None:
