@@ -472,7 +472,7 @@ def test_a_database_of_an_environment_is_not_replaced_while_it_is_in_use(
     destination.parent.mkdir(parents=True)
     destination.write_text("old")
     Path(f"{destination}-wal").write_text("x")
-    refused(restore(tarball, member="dybsvn/db/trac.db", replace="move_aside"), "-wal is there: the database is in use")
+    refused(restore(tarball, member="thing/db/trac.db", replace="move_aside"), "-wal is there: the database is in use")
     assert destination.read_text() == "old"
 
 
