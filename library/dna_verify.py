@@ -99,7 +99,7 @@ bytes_read:
 failures:
   description:
     - What went wrong, one entry a file.
-    - C(good) in one is the stamp of the newest tarball of its item in this tree for which its sidecar vouches, empty if there is none.
+    - C(good) in one is the stamp of the newest whole tarball of its item in this tree for which its sidecar vouches, empty if there is none.
   returned: always
   type: list
   elements: dict

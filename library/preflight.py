@@ -56,8 +56,9 @@ options:
     default: []
   trees:
     description:
-      - Trees in the bases, mappings of C(base) and C(keys). Of these, space is estimated, for the tarballs that they receive.
-      - One that does not answer, or bears a marker of its own, is unusable, and leaves the others as they are.
+      - Trees in the bases, mappings of C(base), C(keys), and C(origin), which is as in M(altbackup.core.tarball_prepare). Of these, space
+        is estimated, for the tarballs that they receive.
+      - One that does not answer, bears a marker of its own, or holds the copies of another origin, is unusable, and leaves the others as they are.
     type: list
     elements: dict
     default: []
@@ -164,7 +165,7 @@ usable:
   type: bool
   sample: true
 unusable:
-  description: The base folders that cannot be used, and those of O(trees) that do not answer or bear a marker of their own.
+  description: The base folders that cannot be used, and those of O(trees) that do not answer, bear a marker of their own, or hold the copies of others.
   returned: always
   type: list
   elements: str

@@ -31,6 +31,13 @@ options:
       - The source that offers them, if this target is to fetch them itself (C(pull)).
       - A mapping like the peers of M(altbackup.core.tarball_send).
     type: dict
+  origin:
+    description:
+      - The source, a mapping of C(name), C(base) and C(id), as the RV(altbackup.core.preflight#module:identities) of it have them. Nothing
+        is compared without.
+      - A tree that holds the copies of another one is left alone, and a failure. Else it is this one's from now on.
+    type: dict
+    default: {}
   retry:
     description: Whether what arrived with other bytes is named in RV(wrong), to be sent once more, and no failure yet.
     type: bool
@@ -89,7 +96,7 @@ notes:
 failures:
   description:
     - What went wrong, one entry a tarball.
-    - C(good) in one is the stamp of the newest tarball of its item in this tree for which its sidecar vouches, empty if there is none.
+    - C(good) in one is the stamp of the newest whole tarball of its item in this tree for which its sidecar vouches, empty if there is none.
   returned: always
   type: list
   elements: dict
@@ -103,6 +110,7 @@ from ..module_utils.synchronize.send import fetch, parse_peer
 from ..module_utils.system.processes import Deadline, end_with_children
 from ..module_utils.tree.failures import attempt, summarize, with_good
 from ..module_utils.tree.locks import WRITING, Hold, writing
+from ..module_utils.tree.origin import parse_origin
 from ..module_utils.tree.stamps import MOMENT, moment_of
 
 EMPTY = {"changed": False, "tarballs": [], "wrong": [], "wire": 0, "notes": []}
@@ -113,7 +121,14 @@ def run(options: dict, hold: Hold) -> dict:
     peer = parse_peer(options["peer"], options["ssh_args"]) if options["peer"] else None
     deadline = Deadline(options["step_timeout"], "transfer")
     fetching = None if peer is None else lambda incoming, wanted: fetch(incoming, peer, wanted, deadline)
-    return accept(hold, options["tarballs"], moment=moment_of(options), fetch=fetching, retry=options["retry"])
+    return accept(
+        hold,
+        options["tarballs"],
+        moment=moment_of(options),
+        fetch=fetching,
+        retry=options["retry"],
+        origin=parse_origin(options["origin"]),
+    )
 
 
 def main() -> None:
@@ -123,6 +138,7 @@ def main() -> None:
             "base": {"type": "path", "required": True},
             "tarballs": {"type": "list", "elements": "dict", "required": True},
             "peer": {"type": "dict"},
+            "origin": {"type": "dict", "default": {}},
             "retry": {"type": "bool", "default": False},
             "ssh_args": {"type": "str", "default": "", "no_log": True},
             "fail": {"type": "bool", "default": True},

@@ -91,6 +91,12 @@ relpaths:
   returned: always
   type: dict
   sample: {svnsetup: [folders/svnsetup/2013/05/10/104701/svnsetup.tar.gz]}
+incomplete:
+  description: Verified tarballs of the day that their dumps recorded not to be whole.
+  returned: always
+  type: list
+  elements: str
+  sample: []
 dnas:
   description: What the sidecars of the day's verified tarballs of items say, as algorithm, digest and size with colons between.
   returned: always
@@ -111,7 +117,7 @@ unexpected:
 failures:
   description:
     - What is wrong.
-    - C(good) in one is the stamp of the newest tarball of its item in this tree for which its sidecar vouches, empty if there is none.
+    - C(good) in one is the stamp of the newest whole tarball of its item in this tree for which its sidecar vouches, empty if there is none.
   returned: always
   type: list
   elements: dict
@@ -127,7 +133,7 @@ from ..module_utils.tree.proof_files import unproved
 from ..module_utils.tree.remembered import with_remembered
 from ..module_utils.tree.stamps import MOMENT, moment_of
 
-EMPTY = {"day": "", "counts": {}, "relpaths": {}, "dnas": {}, "without_dna": [], "unexpected": []}
+EMPTY = {"day": "", "counts": {}, "relpaths": {}, "dnas": {}, "incomplete": [], "without_dna": [], "unexpected": []}
 
 
 def run(options: dict) -> dict:

@@ -126,7 +126,7 @@ tarballs:
 failures:
   description:
     - What went wrong, one entry an item.
-    - C(good) in one is the stamp of the newest tarball of its item in this tree for which its sidecar vouches, empty if there is none.
+    - C(good) in one is the stamp of the newest whole tarball of its item in this tree for which its sidecar vouches, empty if there is none.
   returned: always
   type: list
   elements: dict

@@ -48,6 +48,7 @@ RETURN = r"""
 trees:
   description:
     - The trees, as given, each with its tarballs of the items, newest last, the keys of all items in it, and its problem, if there is one.
+    - C(origin) is base and id of the source whose tree it is, or whose copies it holds, as far as that is known.
     - The state of a tarball is V(verified), V(missing), V(malformed) or V(mismatch), as the sidecar has it.
   returned: always
   type: list
@@ -56,6 +57,7 @@ trees:
     - source: dayabay
       base: /data/backup/dayabay
       problem: ''
+      origin: {base: /home/scm/backup/dayabay, id: 5f0c2d8d1c0b4b8f9f0e6a7d3c2b1a09}
       keys: [svn/dybsvn, tracs/dybsvn]
       tarballs:
         - relpath: svn/dybsvn/2013/05/10/104701/dybsvn-20496.tar.gz

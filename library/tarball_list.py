@@ -51,7 +51,7 @@ EXAMPLES = r"""
 RETURN = r"""
 tarballs:
   description: The tarballs, newest last; O(ignore:state) is V(verified), V(missing), V(malformed) or V(mismatch), as the sidecar has it,
-    or V(future), where O(clock) and O(stamp) are both earlier.
+    or V(future), where O(clock) and O(stamp) are both earlier. C(incomplete) is true in one that its dump recorded not to be whole.
   returned: always
   type: list
   elements: dict

@@ -47,6 +47,13 @@ options:
     type: list
     elements: str
     default: []
+  origin:
+    description:
+      - The source, a mapping of C(name), C(base) and C(id), as the RV(altbackup.core.preflight#module:identities) of it have them. Nothing
+        is compared without.
+      - A tree that holds the copies of another one is left alone, and a failure. Else it is this one's from now on.
+    type: dict
+    default: {}
   discovered:
     description: Whether I(items) are all. If not, since a discovery failed, what was remembered before stays remembered, too.
     type: bool
@@ -145,7 +152,7 @@ notes:
 failures:
   description:
     - What went wrong.
-    - C(good) in one is the stamp of the newest tarball of its item in this tree for which its sidecar vouches, empty if there is none.
+    - C(good) in one is the stamp of the newest whole tarball of its item in this tree for which its sidecar vouches, empty if there is none.
   returned: always
   type: list
   elements: dict
@@ -159,6 +166,7 @@ from ..module_utils.system.processes import Deadline, end_with_children
 from ..module_utils.tree.failures import attempt, summarize, with_good
 from ..module_utils.tree.leftovers import remove_leftovers
 from ..module_utils.tree.locks import WRITING, writing
+from ..module_utils.tree.origin import parse_origin
 from ..module_utils.tree.stamps import MOMENT, moment_of
 
 EMPTY = {
@@ -187,6 +195,7 @@ def main() -> None:
             "discovered": {"type": "bool", "default": True},
             "predicted": {"type": "list", "elements": "str", "default": []},
             "guides": {"type": "dict", "default": {}},
+            "origin": {"type": "dict", "default": {}},
             "basis": {"type": "bool", "default": False},
             "slots": {"type": "int", "default": 0},
             "slot_wait": {"type": "float", "default": 0},
@@ -217,6 +226,7 @@ def main() -> None:
                 basis=options["basis"],
                 slots=options["slots"],
                 slot_wait=options["slot_wait"],
+                origin=parse_origin(options["origin"]),
                 deadline=Deadline(options["step_timeout"], "preparation"),
                 hold=hold,
             ),

@@ -39,6 +39,13 @@ options:
         They are purged, too, even if O(names) does not name them; with 0 they are left to O(keep) and O(names).
     type: int
     default: 0
+  origin:
+    description:
+      - The source, a mapping of C(name), C(base) and C(id), as the RV(altbackup.core.preflight#module:identities) of it have them. Nothing
+        is compared without.
+      - Of a tree that holds the copies of another one nothing is removed, and that is a failure.
+    type: dict
+    default: {}
   predicted:
     description: Paths below O(base) that a run in check mode would have made.
     type: list
@@ -110,7 +117,7 @@ bytes_freed:
 failures:
   description:
     - What went wrong.
-    - C(good) in one is the stamp of the newest tarball of its item in this tree for which its sidecar vouches, empty if there is none.
+    - C(good) in one is the stamp of the newest whole tarball of its item in this tree for which its sidecar vouches, empty if there is none.
   returned: always
   type: list
   elements: dict
@@ -125,6 +132,7 @@ from ..module_utils.stages.purge import purge
 from ..module_utils.tree.failures import attempt, summarize, with_good
 from ..module_utils.tree.layout import open_tree
 from ..module_utils.tree.locks import WRITING, writing
+from ..module_utils.tree.origin import parse_origin, require_origin
 from ..module_utils.tree.remembered import remembered_items
 from ..module_utils.tree.stamps import MOMENT, moment_of
 
@@ -134,6 +142,7 @@ EMPTY = {"changed": False, "kept": [], "waiting": [], "removed": [], "unverified
 def run(options: dict, check_mode: bool) -> dict:
     """Given the module's parameters, purge."""
     keep, names = options["keep"], options["names"]
+    require_origin(open_tree(options["base"]), parse_origin(options["origin"]))
     known = remembered_items(open_tree(options["base"])) if options["remembered"] else []
     if isinstance(keep, Mapping):
         keep = {**dict.fromkeys(known, options["remembered"]), **keep}
@@ -157,6 +166,7 @@ def main() -> None:
             "keep": {"type": "raw", "required": True},
             "names": {"type": "list", "elements": "str"},
             "remembered": {"type": "int", "default": 0},
+            "origin": {"type": "dict", "default": {}},
             "predicted": {"type": "list", "elements": "str", "default": []},
             "verify": {"type": "bool", "default": False},
             "fail": {"type": "bool", "default": True},

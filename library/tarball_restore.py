@@ -212,6 +212,7 @@ from ..module_utils.restore.restore import REPLACE, STAGE, abandon, look, parse_
 from ..module_utils.system import progress
 from ..module_utils.system.priority import lower_priority
 from ..module_utils.system.processes import Deadline, end_with_children
+from ..module_utils.system.visible import printable
 from ..module_utils.tree.failures import attempt, failure, summarize
 from ..module_utils.tree.locks import WRITING, parse_run
 
@@ -244,7 +245,8 @@ def run(options: dict, *, check_mode: bool, show_lines: bool) -> dict:
     if options["step"] == "prepare" or check_mode:
         result = prepare(order, run=parse_run(options["run"]), check_mode=check_mode)
         if options["step"] == "restore" and order.base and not result.get("done"):
-            look(order, deadline, run=parse_run(options["run"]))
+            seen = look(order, deadline, run=parse_run(options["run"]))
+            result["notes"] += seen["notes"]
         return result
     with progress.at_work(str(order.origin.get("item"))):
         result = restore(order, deadline, run=parse_run(options["run"]), show_lines=show_lines)
@@ -254,10 +256,12 @@ def run(options: dict, *, check_mode: bool, show_lines: bool) -> dict:
     return {**result, **({"diff": {"prepared": diff}} if diff else {})}
 
 
-def about(options: dict) -> dict:
-    """Given the module's parameters, return which item its failures are of."""
+def about(options: dict, reason: str) -> dict:
+    """Given the module's parameters and a reason to fail, return of which item, and which of its restores, that is a failure."""
+    shown = printable(options["destination"])
     category, _, rest = str(options["tarballs"][0].get("relpath", "") if options["tarballs"] else "").partition("/")
-    return {"category": category, "name": rest.partition("/")[0]}
+    whole = reason if shown in reason else f"to {shown}: {reason}"
+    return {"category": category, "name": rest.partition("/")[0], "reason": whole}
 
 
 def main() -> None:
@@ -293,7 +297,8 @@ def main() -> None:
         result = attempt(
             STAGE, empty, lambda: run(options, check_mode=module.check_mode, show_lines=bool(module._diff))
         )
-    result = {**empty, **result, "failures": [{**entry, **about(options)} for entry in result.get("failures", [])]}
+    failures = [{**entry, **about(options, entry["reason"])} for entry in result.get("failures", [])]
+    result = {**empty, **result, "failures": failures}
     if result["failures"] and options["fail"]:
         module.fail_json(msg=summarize(result["failures"]), **result)
     module.exit_json(**result)

@@ -65,6 +65,7 @@ class FilterModule:
             transfers.unlisted,
             outcomes.report,
             trees.base_owners,
+            trees.origin,
             trees.node_bases,
             connections.peers,
             connections.source_peers,

@@ -14,6 +14,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send im
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import held
+from ansible_collections.altbackup.core.plugins.module_utils.tree.origin import parse_origin
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 NOW = Moment("2013/05/10/235959", "2013/05/10/235959")
@@ -65,6 +66,7 @@ class Pair:
             if entry["state"] == "verified"
         ]
         values: dict[str, Any] = {
+            "origin": parse_origin(options.pop("origin", None)),
             "day": DAY3,
             "moment": NOW,
             "keep": 3,
@@ -88,11 +90,13 @@ class Pair:
         self.wire += sum(result["wire"].values())
         return list(result["failures"])
 
-    def accept(self, tarballs: list[dict[str, Any]], *, retry: bool = False, moment: Moment = NOW) -> dict[str, Any]:
+    def accept(
+        self, tarballs: list[dict[str, Any]], *, retry: bool = False, moment: Moment = NOW, origin: Any = None
+    ) -> dict[str, Any]:
         peer = Peer("dayabay", send.offer_folder(str(self.source), "cms01"))
         fetch = (lambda folder, wanted: send.fetch(folder, peer, wanted, Deadline(60))) if self.pull else None
         with held(open_tree(str(self.tree)), None) as hold:
-            result = accept.accept(hold, tarballs, moment=moment, fetch=fetch, retry=retry)
+            result = accept.accept(hold, tarballs, moment=moment, fetch=fetch, retry=retry, origin=parse_origin(origin))
         self.wire += result["wire"]
         self.notes += result["notes"]
         return result
@@ -103,7 +107,9 @@ class Pair:
         failures = list(prepared["failures"])
         if prepared["tarballs"]:
             failures += self.carry(prepared["tarballs"])
-            failures += self.accept(prepared["tarballs"], moment=options.get("moment", NOW))["failures"]
+            failures += self.accept(
+                prepared["tarballs"], moment=options.get("moment", NOW), origin=options.get("origin")
+            )["failures"]
         return [entry["reason"] for entry in failures]
 
     def there(self) -> dict[str, bytes]:

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from integration.site import Site, tarballs_of
+from integration.site import Site, tarballs_of, tree_of
 
 DAY1, DAY2 = "2013/05/08/104701", "2013/05/09/104701"
 
@@ -87,3 +87,66 @@ def test_a_renamed_host_fails_with_the_command_that_mends_it(plain: Site) -> Non
     Path(command).unlink()
     assert plain.run("backup", stamp=DAY2).rc == 0
     assert len(tarballs_of(plain.folder / "cms01" / "copies" / "newbay")) == 2
+
+
+def alike(folder: Path, copies: Path | None = None) -> Site:
+    """A source `dayabay` with a folder of its own, on a target's base that may be another inventory's, too."""
+    site = Site(folder)
+    (site.live / "data").mkdir(parents=True)
+    (site.live / "data" / "whose").write_text(f"{folder.name}\n")
+    items = [{"kind": "folder", "name": "data", "path": str(site.live / "data")}]
+    site.add_source("dayabay", altbackup_items=items, altbackup_targets=["cms01"])
+    site.add_target("cms01", **({"altbackup_target_base": str(copies)} if copies else {}))
+    return site
+
+
+def test_two_inventories_with_one_name_of_a_source(tmp_path: Path) -> None:
+    mine = alike(tmp_path / "mine")
+    copies = tmp_path / "mine" / "cms01" / "copies"
+    other = alike(tmp_path / "other", copies)
+    assert mine.run("backup", stamp=DAY1).rc == 0
+    before = tree_of(copies)
+    for arguments in (["--check"], []):
+        run = other.run("backup", *arguments, stamp=DAY2, keep=1)
+        assert run.rc != 0
+        assert run.message.startswith("1 failure:"), run.message
+        said = " ".join(run.message.split())
+        for word in (
+            mine.hosts["dayabay"]["altbackup_base"],
+            other.hosts["dayabay"]["altbackup_base"],
+            "dayabay -> cms01",
+        ):
+            assert word in said, said
+        assert tree_of(copies) == before
+    assert len(tarballs_of(tmp_path / "other" / "dayabay" / "backup")) == 1, "its own base is good"
+    purged = other.run("purge", stamp=DAY2, keep=1)
+    assert purged.rc != 0 and "holds the copies of another source" in purged.message
+    entry = {"source": "dayabay", "kind": "folder", "name": "data", "to": str(tmp_path / "back")}
+    shutil.rmtree(tmp_path / "other" / "dayabay" / "backup" / "folders")
+    refused = other.run("restore", restore=[entry], stamp=DAY2)
+    assert "holds the copies of another source" in refused.message, refused.message
+    assert not (tmp_path / "back").exists()
+    assert mine.run("backup", stamp=DAY2).rc == 0
+
+
+def test_base_that_was_lost_and_made_anew(tmp_path: Path) -> None:
+    site = alike(tmp_path / "site")
+    base = tmp_path / "site" / "dayabay" / "backup"
+    assert site.run("backup", stamp=DAY1).rc == 0
+    shutil.rmtree(base)
+    shutil.move(site.live / "data", tmp_path / "gone")
+    (base / ".altbackup").mkdir(parents=True)
+    entry = {"source": "dayabay", "kind": "folder", "name": "data"}
+    restored = site.run("restore", restore=[entry], stamp=DAY2)
+    assert restored.rc == 0, restored.stdout
+    (site.live / "data.altbackup-restored").unlink()
+    predicted, failed = site.run("backup", "--check", stamp=DAY2), site.run("backup", stamp=DAY2)
+    for run in (predicted, failed):
+        assert run.message.startswith("1 failure:"), run.message
+    (command,) = re.findall(r"rm (\S+)", " ".join(failed.message.split()))
+    assert command in " ".join(predicted.message.split())
+    named = site.run("restore", restore=[{**entry, "to": str(tmp_path / "again"), "from": "cms01"}], stamp=DAY2)
+    assert named.rc == 0, named.stdout
+    Path(command).unlink()
+    assert site.run("backup", stamp=DAY2).rc == 0
+    assert len(tarballs_of(tmp_path / "site" / "cms01" / "copies" / "dayabay")) == 2

@@ -127,3 +127,10 @@ def test_all_that_is_missing_is_told_in_one_run_also_where_no_source_works(site:
     assert f"mkdir -p {site.folder}/dayabay/backup/.altbackup" in run.message
     assert f"mkdir -p {site.folder}/cms01/copies/.altbackup" in run.message
     assert run.message.startswith("2 failures:")
+
+
+@pytest.mark.parametrize("tags", [["--tags=foo"], ["--skip-tags=untagged"], ["--tags=foo", "--skip-tags=bar"]])
+def test_tags_that_leave_out_the_plan_are_told(site: Site, tags: list[str]) -> None:
+    """Each playbook has the same beginning, so one stands for all."""
+    said = refused(site, "backup", *tags)
+    assert "leave out that the inventory is read" in said and "undefined" not in said

@@ -11,12 +11,13 @@ import tarfile
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import IO, Any
+from typing import IO, Any, Dict, Tuple
 
 from ..system import progress
 from ..system.digest import new_hash, open_plain
 from ..system.errors import AltbackupError, Hostile, InvalidInput, ToolFailed
 from ..system.opened import walk_open
+from ..system.paths import is_within
 from ..system.processes import Child, Deadline, clean_environment, ended_at, find_tool
 from ..system.sandbox import Sandbox, explained, give
 from ..system.units import readable, told_apart
@@ -77,14 +78,21 @@ class Limits:
     holes: int = _MOST_HOLES
 
 
+Special = Dict[str, Tuple[bytes, str]]
+"""Devices and named pipes of an archive, and hard links to them: {name: (type, what a hard link leads to)}"""
+_SOMETHING = "something"
+
+
 @dataclass
 class LeftOut:
     """What of an archive only comes with `special_modes`: {what: (number of files, the first of them)}."""
 
     found: dict[str, tuple[int, str]] = field(default_factory=dict)
 
-    def look(self, member: Any) -> None:
-        """Take a member."""
+    def look(self, member: Any, special: str = "") -> None:
+        """Take a member, and what it is if that is a device or a named pipe, or a hard link to one."""
+        if special:
+            self._count(special, 1, member.name)
         if member.isreg() and member.mode & 0o6000:
             self._count("setuid or setgid bits", 1, member.name)
         if _CAPABILITY in member.pax_headers:
@@ -98,10 +106,19 @@ class LeftOut:
     def notes(self) -> list[str]:
         """Return a note on each."""
         return [
-            f"left out {what} of {printable(first)}{f' and {count - 1} more' if count > 1 else ''}, with which whoever could write to the "
-            "source could make himself root here: special_modes: true brings them back"
+            self._note(what, f"{printable(first)}{f' and {count - 1} more' if count > 1 else ''}", count)
             for what, (count, first) in self.found.items()
         ]
+
+    @staticmethod
+    def _note(what: str, shown: str, count: int) -> str:
+        if what in _SPECIAL.values():
+            brought = "them" if count > 1 else "it"
+            return f"left out the {what.partition(' ')[2]} {shown}: special_modes: true brings {brought} back"
+        return (
+            f"left out {what} of {shown}, with which whoever could write to the source could make himself root here: "
+            "special_modes: true brings them back"
+        )
 
     def _count(self, what: str, more: int, first: str) -> None:
         count, name = self.found.get(what, (0, first))
@@ -110,12 +127,14 @@ class LeftOut:
 
 @dataclass
 class Contents(Manifest):
-    """What an archive holds, with the names of its devices and named pipes, and the bytes that it needs on a disk, without holes.
+    """What an archive holds, with its devices and named pipes, and the bytes that it needs on a disk, without holes.
 
     With the paths of its symbolic links, too, and of those of its full tarball in whose place a differential has a folder.
     """
 
-    special: list[str] = field(default_factory=list)
+    special: Special = field(default_factory=dict)
+    found: str = ""
+    """What a member is that was looked for: of the devices and pipes which, `something` else; empty if it is not there"""
     stored: int = 0
     links: set[str] = field(default_factory=set)
     replaced: list[str] = field(default_factory=list)
@@ -136,6 +155,8 @@ def unpack(
     keeper: Sandbox | None = None,
     admit: Callable[[int], None] = lambda needed: None,
     notes: list[str] | None = None,
+    absent: Special | None = None,
+    title: str = "",
 ) -> str:
     """Given tarballs (a full one, then its differential if any) and an empty private folder, unpack into it; return the top folder.
 
@@ -143,16 +164,17 @@ def unpack(
     owners and modes are those archived, else the running user's. In a sandbox its user unpacks, and has all of it, unless a
     `keeper` is given, in which tar keeps owners; the sandbox then reads alone. Setuid and setgid bits of files, file
     capabilities, devices and named pipes are only for `special_modes`. Before anything is written `admit` is given the bytes
-    that it takes on the disk, and may raise; `notes` receive what was left out or refused.
+    that it takes on the disk, and may raise; `notes` receive what was left out or refused, `absent` the devices and pipes of
+    that. Errors on the member call the whole by its `title`.
     Raise Hostile, before anything is written, for what no archive of this item holds; ToolFailed for one that is damaged;
     InvalidInput for a member that is not there, DeadlineExceeded or OSError. The caller removes the folder.
     """
     wanted = clean_member(member, top)
-    special: list[str] = []
+    special: list[Special] = []
     replaced: list[str] = []
     links: set[str] = set()
     attributes: list[Attributes] = []
-    needed = 0
+    needed, found = 0, ""
     left_out = LeftOut()
     with contextlib.ExitStack() as stack:
         for tarball in tarballs:
@@ -163,17 +185,19 @@ def unpack(
                 top=top,
                 limits=limits,
                 deadline=deadline,
-                special_modes=special_modes,
                 sandbox=sandbox,
                 below=links,
                 attributes=attributes[-1] if attributes else None,
-                wanted=wanted if len(tarballs) == 1 else "",
+                wanted=wanted,
+                alone=len(tarballs) == 1,
             )
             needed += contents.stored
+            found = contents.found or found
             left_out.add(contents.left_out)
-            special += contents.special
+            special.append(contents.special)
             replaced += contents.replaced
             links |= contents.links
+        require_member(title or tarballs[-1], wanted, found, special_modes=special_modes)
         admit(needed)
         extract(
             tarballs,
@@ -191,10 +215,22 @@ def unpack(
         )
     if notes is not None and not special_modes:
         notes += left_out.notes()
+    if absent is not None and not special_modes:
+        absent.update(special[-1])
     path = os.path.join(folder, wanted or top)
     if not os.path.lexists(path):
-        raise InvalidInput(f"{tarballs[-1]} holds no {wanted or top}")
+        require_member(title or tarballs[-1], wanted, "", special_modes=special_modes)
+        raise InvalidInput(f"{tarballs[-1]} holds no {top}")
     return path
+
+
+def require_member(title: str, member: str, found: str, *, special_modes: bool) -> None:
+    """Given what is called by a title, a member that is wanted, if any, and what was found of it, raise InvalidInput unless it can be had."""
+    shown = printable(repr(member))
+    if member and not found:
+        raise InvalidInput(f"{title}: member {shown} is not in it: see what is, with tar -tf")
+    if found in _SPECIAL.values() and not special_modes:
+        raise InvalidInput(f"{title}: member {shown} is {found}, which only comes with special_modes: true")
 
 
 def extract(
@@ -204,7 +240,7 @@ def extract(
     deadline: Deadline,
     owners: bool,
     special_modes: bool = False,
-    special: Sequence[str] = (),
+    special: Sequence[Collection[str]] = (),
     replaced: Sequence[str] = (),
     member: str = "",
     sandbox: Sandbox | None = None,
@@ -215,7 +251,8 @@ def extract(
 ) -> None:
     """Given tarballs that were examined, unpack them as `unpack` does. Raise ToolFailed, Hostile, DeadlineExceeded or OSError.
 
-    It is ended when the disk has fewer bytes left than the `reserve`: then AltbackupError is raised. Links of the full tarball
+    It is ended when the disk has fewer bytes left than the `reserve`: then AltbackupError is raised. What is `special` in each is
+    left out where it is not to be made. Links of the full tarball
     that were found `replaced` are removed before its differential is unpacked. A confined tar that keeps owners may not set all
     `attributes`: those of each tarball are set behind it. `notes` receive what could not be set.
     """
@@ -225,14 +262,18 @@ def extract(
     if attributes:
         argv += ["--xattrs-exclude=trusted.*", "--xattrs-exclude=security.*"]
     argv += ["--listed-incremental=/dev/null"] if len(tarballs) > 1 else []
-    if keeper is None and sandbox is not None:  # its user makes no devices
-        argv += ["--anchored", "--no-wildcards", *(f"--exclude={name}" for name in special)]
-    if member and len(tarballs) == 1:  # what a differential says of one file stands at its folder
-        argv += ["--", member]
+    # what a differential says of one file stands at its folder
+    names = ["--", member] if member and len(tarballs) == 1 else []
+    omitted = (
+        special if not special_modes or (keeper is None and sandbox is not None) else ()
+    )  # its user makes no devices
     for number, tarball in enumerate(tarballs):
         if number:
             _remove_links(folder, replaced)
-        said = _extract(tarball, folder, argv, deadline, sandbox, keeper or sandbox, reserve)
+        excluded = omitted[number] if number < len(omitted) else ()
+        options = ["--anchored", "--no-wildcards", *(f"--exclude={name}" for name in excluded)]
+        said = _extract(tarball, folder, [*argv, *options, *names], deadline, sandbox, keeper or sandbox, reserve)
+        _remove_files(folder, excluded if number else ())
         if attributes:
             attributes[number].give(folder, special_modes=special_modes)
             said += attributes[number].refused()
@@ -249,21 +290,29 @@ def _remove_links(folder: str, links: Sequence[str]) -> None:
             os.unlink(path)
 
 
+def _remove_files(folder: str, names: Iterable[str]) -> None:
+    """Remove what the full tarball had where its differential has what was left out."""
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(folder, name))
+
+
 def clean_member(member: str, top: str) -> str:
-    """Given a path inside a tarball, or none, and its top folder, return the path. Raise InvalidInput."""
+    """Given a path inside a tarball, or none, and its top folder, return the path as tar has it, but for a slash at the end. Raise InvalidInput."""
     if not member:
         return ""
-    parts = member.split("/")
+    path = member.rstrip("/")
+    parts = path.split("/")
     if parts[0] != top or {"", ".", ".."} & set(parts) or "\0" in member:
-        raise InvalidInput(f"member {member!r} is not a path inside the tarball, which begins with {top}/")
-    return member
+        raise InvalidInput(
+            f"member {printable(repr(member))} is not a path inside the tarball, which begins with {top}/"
+        )
+    return path
 
 
 def measure(tarball: str, deadline: Deadline) -> tuple[int, int]:
     """Given a tarball, return the number of its entries and the apparent bytes of its files. Raise Hostile, ToolFailed or OSError."""
-    contents = examine(
-        tarball, top="", limits=Limits(_UNLIMITED, _UNLIMITED, _UNLIMITED), deadline=deadline, special_modes=True
-    )
+    contents = examine(tarball, top="", limits=Limits(_UNLIMITED, _UNLIMITED, _UNLIMITED), deadline=deadline)
     return contents.entries, contents.bytes
 
 
@@ -273,17 +322,19 @@ def examine(
     top: str,
     limits: Limits,
     deadline: Deadline,
-    special_modes: bool = False,
+    special: bool = True,
     sandbox: Sandbox | None = None,
     digested: bool = False,
     below: Collection[str] = (),
     attributes: Attributes | None = None,
     wanted: str = "",
+    alone: bool = True,
 ) -> Contents:
     """Given a tarball, read all of it and return what it holds; with `digested` with the digest of its manifest.
 
     If it is a differential, `below` are the symbolic links of its full tarball, over which it is to be unpacked. `attributes` receive
-    what only root may set. With `wanted`, a path in it, `stored` is what that one takes, with all below it.
+    what only root may set. With `wanted`, a path in it, it is told whether that was `found`, and if it is to be unpacked `alone`,
+    `stored` is what that one takes, with all below it. Unless `special` ones may be in it, devices and named pipes are refused.
     Raise Hostile, naming the member, for what no archive with this top folder (any one if it is empty) holds, ToolFailed
     for a damaged one, DeadlineExceeded or OSError.
     """
@@ -299,7 +350,7 @@ def examine(
             listing.feed(block)
 
         metered = _Metered(stream, tarball, deadline, feed)
-        rules = Rules(tarball, top, limits, deadline, special_modes, manifest, below, wanted=wanted)
+        rules = Rules(tarball, top, limits, deadline, special, manifest, below, wanted=wanted, alone=alone)
 
         def look(member: Any) -> None:
             metered.allow(_stored_bytes(member))
@@ -426,22 +477,25 @@ class Rules:
         top: str,
         limits: Limits,
         deadline: Deadline,
-        special_modes: bool,
+        special: bool,
         contents: Contents,
         below: Collection[str],
         ending: str = _UNPACKED,
         wanted: str = "",
+        alone: bool = True,
     ) -> None:
         """`ending` says what becomes of an archive that is refused; of what is `wanted` alone the stored bytes are told."""
         self._ending = ending
         self._wanted = wanted
+        self._part = wanted if alone else ""
         self._contents = contents
         self._tarball = tarball
         self._top = top
         self._limits = limits
         self._deadline = deadline
-        self._special_modes = special_modes
-        self._special = contents.special
+        self._with_special = special
+        self._special: dict[str, str] = {}
+        """{path: what it is}"""
         self._replaced = contents.replaced
         self._bytes = 0
         self._holes = 0
@@ -462,19 +516,18 @@ class Rules:
         if link:
             whose = "the archive" if link in self._links else "its full tarball"
             self._refuse(member, f"would be written through a symbolic link of {whose}, {printable(link)!r}")
+        if self._special and any(above in self._special for above in _with_parents(path)):
+            self._refuse(member, "stands where the archive has a device or a named pipe")
         self._entries += 1
         if self._entries > self._limits.entries:
             self._refuse(member, f"is one of more than {self._limits.entries} entries")
-        self._count(member, path)
+        self._count(member)
+        special = _SPECIAL.get(member.type, "")
         if member.issym():
             self._links.add(path)
         elif member.islnk():
-            self._check_hard_link(member, path)
-        elif member.type in _SPECIAL:
-            if not self._special_modes or len(self._special) >= _MOST_SPECIAL:
-                self._refuse(member, f"is {_SPECIAL[member.type]}")
-            self._special.append(member.name)
-        elif not member.isdir() and member.type not in _PLAIN:
+            special = self._check_hard_link(member, path)
+        elif not special and not member.isdir() and member.type not in _PLAIN:
             self._refuse(member, f"is of the unknown type {member.type!r}")
         if member.size and member.type not in _PLAIN:
             self._refuse(member, f"is no file, but has {readable(member.size)}")
@@ -482,17 +535,26 @@ class Rules:
             self._check_dumpdir(member, path)
         if not member.isdir():
             self._files.add(_short(path))
+        if special:
+            self._take_special(member, path, special)
+        if self._wanted and is_within(path, self._wanted):
+            self._contents.found = special if path == self._wanted and special else _SOMETHING
+        if not self._part or is_within(path, self._part):
+            self._contents.stored += _disk_bytes(member)
+            self._contents.left_out.look(member, special)
 
-    def _count(self, member: Any, path: str) -> None:
+    def _take_special(self, member: Any, path: str, what: str) -> None:
+        if not self._with_special or len(self._special) >= _MOST_SPECIAL:
+            self._refuse(member, f"is {what}")
+        self._special[path] = what
+        self._contents.special[member.name] = (member.type, member.linkname)
+
+    def _count(self, member: Any) -> None:
         """Raise Hostile where it needs more room than there is, or is a hole that nobody could read through."""
         if member.size < 0:
             self._refuse(member, "has less than no bytes")
-        needed = _disk_bytes(member)
-        self._bytes += needed
+        self._bytes += _disk_bytes(member)
         self._holes += max(0, member.size - _stored_bytes(member)) if member.type in _PLAIN else 0
-        if f"{path}/".startswith(f"{self._wanted}/" if self._wanted else ""):
-            self._contents.stored += needed
-            self._contents.left_out.look(member)
         if self._bytes > self._limits.bytes:
             reason = f"exceeds the limit of {readable(self._limits.bytes)} for what the archive needs on a disk"
             self._refuse(member, reason, TooLarge)
@@ -523,7 +585,8 @@ class Rules:
         prefixes = ("/".join(parts[:end]) for end in range(1, len(parts) + itself))
         return next(filter(self._is_link, prefixes), "")
 
-    def _check_hard_link(self, member: Any, path: str) -> None:
+    def _check_hard_link(self, member: Any, path: str) -> str:
+        """Return what it leads to if that is a device or a named pipe, else an empty text. Raise Hostile."""
         target = self._path(member, member.linkname, "its hard link to")
         if self._link_before(target, itself=False):
             self._refuse(member, f"its hard link to {printable(target)!r} leads through a symbolic link of the archive")
@@ -531,6 +594,7 @@ class Rules:
             self._refuse(member, f"its hard link to {printable(target)!r} leads to what the archive has not")
         if self._is_link(target):
             self._links.add(path)
+        return self._special.get(target, "")
 
     def _check_dumpdir(self, member: Any, path: str) -> None:
         """Follow the links of the full tarball through what a differential removes and renames.
@@ -607,6 +671,13 @@ class Judge:
             member = tarfile.TarInfo(os.fsdecode(path))
             member.type = _TYPES.get(stat.S_IFMT(mode), tarfile.REGTYPE)
             self._rules.check(member)
+
+
+def _with_parents(path: str) -> Iterator[str]:
+    """Yield a path and those of the folders above it."""
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
 
 
 def _short(path: str) -> bytes:

@@ -12,10 +12,10 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 from ..system import progress
-from ..system.digest import CHUNK, new_hash
+from ..system.digest import CHUNK, add_zeros, new_hash
 from ..system.errors import AltbackupError, Hostile, ToolMissing, naming
 from ..system.holes import holes_in
 from ..system.processes import Child, Deadline, Writer, clean_environment, ended_at, find_tool
@@ -414,8 +414,16 @@ def _line(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, files: D
         if content is None:
             raise tarfile.ReadError(f"{member.name} has no content")
         value = new_hash("sha256")
-        while block := content.read(CHUNK):
-            value.update(block)
+        source = content.raw  # type: ignore[attr-defined]  # what buffers it wants to seek in the stream, too
+        for start, end, is_hole in pieces_of(member):
+            if is_hole:
+                add_zeros(value, end - start)
+                continue
+            source.seek(start)
+            left = end - start
+            while left and (block := source.read(min(CHUNK, left))):
+                value.update(block)
+                left -= len(block)
         digest = value.hexdigest()
         if files is not None:
             files.add(path, member.size, value.digest())
@@ -425,6 +433,19 @@ def _line(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, files: D
         digest,
         member.linkname.encode("utf-8", "surrogateescape"),
     )
+
+
+def pieces_of(member: tarfile.TarInfo) -> Iterator[tuple[int, int, bool]]:
+    """Yield (from, to, whether that is a hole) of the content of a member; a map of holes that is in no order is not believed."""
+    known: Any = member.sparse
+    parts = [(start, start + size) for start, size in known or [] if size]
+    ends = [0, *(number for part in parts for number in part), member.size]
+    if known is None or ends != sorted(ends):
+        yield 0, member.size, False
+        return
+    for number, (start, end) in enumerate(zip(ends, ends[1:])):
+        if start < end:
+            yield start, end, number % 2 == 0
 
 
 def manifest_line(kind: bytes, path: bytes, digest: str, target: bytes) -> bytes:

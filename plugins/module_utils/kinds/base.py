@@ -219,7 +219,7 @@ def look_at(
                         f"{printable(os.path.join(root, path))} vanished while it was read", [path]
                     ) from error
                 raise OSError(error.errno, error.strerror, os.path.join(root, path)) from error
-    return Look({name: found[name] for name in sorted(found, key=_parts)}, sorted(notes), sorted(too_long))
+    return Look({name: found[name] for name in sorted(found, key=parts_of_path)}, sorted(notes), sorted(too_long))
 
 
 @contextmanager
@@ -292,7 +292,7 @@ def listed(paths: Sequence[str]) -> str:
 _SHOWN = 5
 
 
-def _parts(name: bytes) -> bytes:
+def parts_of_path(name: bytes) -> bytes:
     """Return what sorts a path by its parts."""
     return name.replace(b"/", b"\0")
 

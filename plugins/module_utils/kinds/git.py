@@ -20,7 +20,9 @@ from ..system.errors import InvalidInput
 from ..system.paths import is_within
 from ..system.processes import Deadline, find_tool
 from ..system.readers import NeedsPlace
+from ..system.seeing import as_whom
 from ..system.twins import set_mode
+from ..system.units import counted
 from ..system.view import Place
 from ..system.visible import printable
 from .base import (
@@ -40,15 +42,7 @@ from .base import (
     walk,
 )
 from .git_copy import Copied, assemble, copy_repository
-from .git_layout import (
-    READ_BY_GIT,
-    SHALLOW,
-    STREAMED,
-    WORKTREES,
-    find_repositories,
-    is_repository,
-    whereabouts,
-)
+from .git_layout import READ_BY_GIT, SHALLOW, STREAMED, WORKTREES, find_repositories, is_repository, whereabouts
 from .git_tool import Git
 from .items import Item
 
@@ -85,6 +79,8 @@ def looks_like(path: str) -> bool:
 
 def check(item: Item, context: Context) -> None:
     """Raise InvalidInput unless the item's path is a Git repository of a form that can be copied whole."""
+    if os.path.basename(item.path) == _DOT_GIT and (elsewhere := whereabouts(os.path.dirname(item.path))):
+        raise InvalidInput(f"item git {item.name!r}: path {item.path} {elsewhere}")
     require_folder(item)
     _require_links_inside(item, context, (".", _DOT_GIT))
     folder = git_folder(item)
@@ -165,7 +161,7 @@ def _require_alternates(objects: str, context: Context, depth: int = 0) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise InvalidInput(f"{printable(objects)}/info/alternates cannot be read: {error.strerror}") from error
+        raise InvalidInput(f"{printable(objects)}/info/alternates cannot be read{as_whom(error)}") from error
     for line in lines:
         if not line or line.startswith(b"#"):
             continue
@@ -188,13 +184,23 @@ def git_folder(item: Item) -> str:
     raise InvalidInput(f"{where} is not a Git repository: it has no HEAD, objects and refs")
 
 
+def _apart(folder: str, path: str) -> tuple[str, str]:
+    """Given a repository's own folder and an item's path, return what the top folder of its archive stands for, and where in that the repository is.
+
+    `.git` itself, given as path, is the same repository as the folder that it is in.
+    """
+    if folder == path and os.path.basename(path) != _DOT_GIT:
+        return path, ""
+    return os.path.dirname(folder), _DOT_GIT
+
+
 @contextlib.contextmanager
 def copy(item: Item, context: Context) -> Iterator[Prepared]:
     """Given an item, yield fresh repositories with all references as of one moment, checked for connectivity."""
     folder = git_folder(item)
     scratch = scratch_folder(context, item)
     top = os.path.join(scratch, "copy")
-    within = "" if folder == item.path else _DOT_GIT
+    place, within = _apart(folder, item.path)
     paths = find_repositories(folder, context.deadline)
     copies = {path: copy_repository(folder, path, paths, scratch, context) for path in paths}
     os.mkdir(top, 0o700)
@@ -206,7 +212,7 @@ def copy(item: Item, context: Context) -> Iterator[Prepared]:
     prefix = b"./" + os.fsencode(within) + b"/" if within else b"./"
     parts = [Part(top, list(walk(top)[0]))]
     if streams:
-        parts.append(Part(item.path, [prefix + name for name in streams]))
+        parts.append(Part(place, [prefix + name for name in streams]))
 
     def confirm() -> None:
         if streams:
@@ -236,8 +242,8 @@ def _recorded(copies: Mapping[str, Copied]) -> dict[str, Any]:
 
 def _lacks(folder: str, missing: int) -> str:
     return (
-        f"{printable(folder)} is a partial clone that lacks {missing} objects, and all that only these lead to; what is there is stored. "
-        f"Fetch them (git -C {printable(folder)} fetch --refetch, once remote.NAME.partialclonefilter is unset), or back up its origin, too"
+        f"{printable(folder)} is a partial clone that lacks {counted(missing, 'object')}, and what alone that leads to; what is there is stored. "
+        f"Fetch that (git -C {printable(folder)} fetch --refetch, once remote.NAME.partialclonefilter is unset), or back up its origin, too"
     )
 
 

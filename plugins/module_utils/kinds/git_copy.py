@@ -12,6 +12,7 @@ from typing import Any
 from ..system.errors import AltbackupError, InvalidInput, SourceChanged, ToolFailed
 from ..system.processes import find_tool, run
 from ..system.twins import set_mode
+from ..system.units import counted
 from ..system.visible import printable
 from ..tree.layout import is_plain_file
 from ..tree.publish import remove_folder
@@ -153,7 +154,7 @@ def _lost(folder: str, missing: set[bytes]) -> InvalidInput:
     shown = ", ".join(name.decode() for name in sorted(missing)[:_SHOWN])
     more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
     return InvalidInput(
-        f"{printable(folder)} is damaged: it lacks {len(missing)} objects that its history leads to: {shown}{more}; "
+        f"{printable(folder)} is damaged: it lacks {counted(len(missing), 'object')} that its history leads to: {shown}{more}; "
         "bring them back from another clone (git fetch --refetch), or restore it"
     )
 

@@ -11,6 +11,7 @@ from ..system.digest import open_plain
 from ..system.errors import InvalidInput
 from ..system.holes import copy_file
 from ..system.processes import Deadline
+from ..system.seeing import unseen
 from ..system.twins import point, set_mode, take_attributes
 from ..system.visible import printable
 from ..tree.layout import is_plain_file
@@ -98,7 +99,7 @@ def _names(path: str) -> list[str]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise InvalidInput(f"{printable(path)} cannot be read by uid {os.geteuid()}: {error.strerror}") from error
+        raise InvalidInput(str(unseen(path, error))) from error
 
 
 class Outside:

@@ -11,7 +11,7 @@ from ..system.digest import new_hash, open_plain
 from ..system.errors import AltbackupError, InvalidInput, ToolFailed, naming
 from ..system.processes import Deadline, clean_environment, find_tool, run
 from ..system.readers import Identity
-from ..system.visible import printable
+from ..system.seeing import unseen
 
 OBJECT = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 LISTING = ("for-each-ref", "--format=%(objectname)%00%(refname)%00%(symref)")
@@ -161,7 +161,7 @@ def read_small(path: str) -> bytes:
     except FileNotFoundError:
         return b""
     except OSError as error:
-        raise InvalidInput(f"{printable(path)} cannot be read by uid {os.geteuid()}: {error.strerror}") from error
+        raise InvalidInput(str(unseen(path, error))) from error
 
 
 def place_references(references: References, folder: str) -> None:

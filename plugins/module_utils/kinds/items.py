@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -149,18 +150,23 @@ def parse_item(values: Mapping[str, Any]) -> Item:
 def _parse_patterns(key: str, value: object, path: str, title: str) -> tuple[str, ...]:
     """Given patterns of what is in a folder, return them. Raise InvalidInput, telling of each that cannot be meant."""
     if not isinstance(value, (list, tuple)) or not all(isinstance(pattern, str) and pattern for pattern in value):
-        raise InvalidInput(f"{title}: {key} {_quoted(value)} is not a list of patterns")
+        raise InvalidInput(f"{title}: {key} {_quoted(value)} is not a list of patterns{_as_list(key, value)}")
     faults = find_faults(value, path)
     if faults:
         raise InvalidInput(f"{title}: {key}: {'; '.join(faults)}")
     return tuple(value)
 
 
+def _as_list(key: str, value: object) -> str:
+    """Return how to write a text that stands where a list belongs, empty for what is none."""
+    return f": write {key}: [{json.dumps(value, ensure_ascii=False)}]" if isinstance(value, str) and value else ""
+
+
 def _parse_names(key: str, value: object, title: str) -> tuple[str, ...]:
     """Given names of files, return them. Raise InvalidInput."""
     good = isinstance(value, (list, tuple)) and all(isinstance(name, str) and name for name in value)
     if not good or any("/" in name or "\0" in name or name in (".", "..") for name in value):  # type: ignore[attr-defined]
-        raise InvalidInput(f"{title}: {key} {_quoted(value)} is not a list of names of files")
+        raise InvalidInput(f"{title}: {key} {_quoted(value)} is not a list of names of files{_as_list(key, value)}")
     return tuple(value)  # type: ignore[arg-type]
 
 

@@ -273,7 +273,11 @@ def _require_inner(text: str, top: str) -> None:
     inner = path[len(top) :].strip("/")
     if top == "/" or not is_within(path, top) or not (inner or top.count("/") > 1):
         return
+    if not inner:
+        raise InvalidInput(
+            "it is the item's own path, all of it: write what in it is to be excluded, such as /cache/, or remove the item"
+        )
     raise InvalidInput(
-        f"a first slash stands for the folder itself, {top}; write {f'/{inner}' if inner else '/*'} for what lies there, "
+        f"a first slash stands for the folder itself, {top}; write /{inner} for what lies there, "
         f"or {path[1:]}, without the first slash, for {top}{path}"
     )

@@ -15,16 +15,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..archive.write import manifest_line
-from ..system.digest import CHUNK, digest_file, new_hash, open_plain
+from ..system.digest import CHUNK, add_zeros, digest_file, limited, new_hash, open_plain
 from ..system.errors import InvalidInput, ProofFailed, ToolFailed
+from ..system.holes import parts_of
 from ..system.paths import is_within
 from ..system.processes import Deadline, find_tool, run
 from ..system.sandbox import Sandbox, give, inside
 from ..system.twins import duplicate, set_mode
+from ..system.units import counted
 from ..system.visible import printable
 from ..tree.publish import remove_folder
 from . import sqlite_survey
-from .base import walk
+from .base import parts_of_path, walk
 from .git_layout import find_repositories, heads_of_worktrees
 from .git_objects import is_partial
 from .git_tool import ENVIRONMENT, LISTING, OBJECT, PROMISED, References, parse_references, place_references
@@ -42,9 +44,17 @@ _LINK_LIMIT = 10
 
 
 def prove(
-    kind: str, path: str, record: Mapping[str, Any], scratch: str, deadline: Deadline, sandbox: Sandbox
+    kind: str,
+    path: str,
+    record: Mapping[str, Any],
+    scratch: str,
+    deadline: Deadline,
+    sandbox: Sandbox,
+    absent: Mapping[str, tuple[bytes, str]] | None = None,
 ) -> dict[str, Any]:
     """Given an unpacked item of a kind, what its dump recorded of it and a private scratch folder, prove that it restores.
+
+    Of a folder, `absent` are the members that were left out: {name in the archive: (type, what a hard link leads to)}.
 
     Return `facts` (what was found), `versions` (of the programs that looked) and `notes` (what could not be compared).
     The item is not changed; what the sandbox's user cannot read, or is not in the scratch folder, is copied there first.
@@ -52,7 +62,7 @@ def prove(
     """
     if kind not in _PROOFS:
         raise InvalidInput(f"kind {kind!r}: there is no proof of it, but of {', '.join(_PROOFS)}")
-    work = _Work(path, record, scratch, deadline, sandbox)
+    work = _Work(path, record, scratch, deadline, sandbox, absent or {})
     work.require_folder("")
     if not record:
         work.notes.append("its dump left no record: what it holds was compared with nothing")
@@ -69,6 +79,7 @@ class _Work:
     scratch: str
     deadline: Deadline
     sandbox: Sandbox
+    absent: Mapping[str, tuple[bytes, str]] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -297,12 +308,12 @@ def _compare_repository(work: _Work, title: str, known: Mapping[str, Any], found
     """Raise ProofFailed where a repository has other numbers of things than its dump recorded."""
     expected = known.get("count", len(found.lines))
     if expected != len(found.lines):
-        raise work.fail(f"{title}it has {len(found.lines)} references, but its dump recorded {expected}")
+        raise work.fail(f"{title}it has {counted(len(found.lines), 'reference')}, but its dump recorded {expected}")
     expected = known.get("missing", 0) if known else missing
     if expected != missing:
-        raise work.fail(f"{title}it lacks {missing} objects, but its dump recorded {expected}")
+        raise work.fail(f"{title}it lacks {counted(missing, 'object')}, but its dump recorded {expected}")
     if missing:
-        work.notes.append(f"{title}it is a partial clone, and lacks {missing} objects")
+        work.notes.append(f"{title}it is a partial clone, and lacks {counted(missing, 'object')}")
 
 
 def _prove_repository(work: _Work, within: str) -> tuple[References, int]:
@@ -468,7 +479,7 @@ def _prove_folder(work: _Work) -> None:
     """Paths, sizes and digests as in the manifest of its dump, which may have told that it is not whole."""
     said = work.record.get("incomplete")
     work.notes += [f"its dump told: {reason}" for reason in said] if isinstance(said, list) else []
-    manifest = tree_manifest(work.path, work.deadline)
+    manifest = tree_manifest(work.path, work.deadline, absent=work.absent)
     if ".diff.tar" in str(work.record.get("relpath", "")):
         work.notes.append("its dump was a differential, whose manifest is not that of the tree")
         work.facts.update(manifest)
@@ -477,14 +488,21 @@ def _prove_folder(work: _Work) -> None:
     work.compare("bytes", manifest["bytes"], "its size in bytes")
     digest = manifest["manifest"]
     if work.record.get("manifest", digest) != digest:
-        older = tree_manifest(work.path, work.deadline, by_whole_paths=True)["manifest"]
+        older = tree_manifest(work.path, work.deadline, by_whole_paths=True, absent=work.absent)["manifest"]
         digest = older if older == work.record["manifest"] else digest
     work.compare("manifest", digest, "the digest over its paths and contents")
 
 
-def tree_manifest(path: str, deadline: Deadline, *, by_whole_paths: bool = False) -> dict[str, Any]:
+def tree_manifest(
+    path: str,
+    deadline: Deadline,
+    *,
+    by_whole_paths: bool = False,
+    absent: Mapping[str, tuple[bytes, str]] | None = None,
+) -> dict[str, Any]:
     """Given an unpacked folder, return `entries`, `bytes` and `manifest` as its archive's manifest has them.
 
+    Of what was left `absent`, {name in the archive: (type, what a hard link leads to)}, it has what the archive says.
     With `by_whole_paths` in the order of older archives, in which siblings may stand between a folder and its content.
     """
     total = new_hash("sha256")
@@ -492,9 +510,14 @@ def tree_manifest(path: str, deadline: Deadline, *, by_whole_paths: bool = False
     seen: dict[int, bytes] = {}
     top = os.fsencode(os.path.basename(path))
     members = walk(path)[0]
+    lines = _lines_of(absent or {}, top)
+    names = sorted({*members, *lines}, key=None if by_whole_paths else parts_of_path)
     folder = os.open(path, os.O_PATH | os.O_DIRECTORY)  # a path from there may be longer than it could be from the root
     try:
-        for name in sorted(members) if by_whole_paths else members:
+        for name in names:
+            if name not in members:
+                total.update(lines[name])
+                continue
             mode, inode = members[name][0], members[name][-1]
             below = name[2:]
             digest, target, kind = "", b"", _TYPES.get(stat.S_IFMT(mode), b"?")
@@ -509,7 +532,16 @@ def tree_manifest(path: str, deadline: Deadline, *, by_whole_paths: bool = False
             total.update(manifest_line(kind, below, digest, target))
     finally:
         os.close(folder)
-    return {"entries": len(members), "bytes": size, "manifest": total.hexdigest()}
+    return {"entries": len(names), "bytes": size, "manifest": total.hexdigest()}
+
+
+def _lines_of(absent: Mapping[str, tuple[bytes, str]], top: bytes) -> dict[bytes, bytes]:
+    """Return {path as walk has it: line of the manifest} of members of an archive."""
+    lines = {}
+    for name, (kind, link) in absent.items():
+        below = os.fsencode(name)[len(top) + 1 :]
+        lines[b"./" + below] = manifest_line(kind, below, "", os.fsencode(link))
+    return lines
 
 
 _TYPES = {
@@ -523,12 +555,18 @@ _TYPES = {
 
 
 def _digest(path: bytes, folder: int, deadline: Deadline) -> tuple[str, int]:
-    digest, size = new_hash("sha256"), 0
-    with open_plain(os.fsdecode(path), folder) as stream:
-        while block := stream.read(CHUNK):
-            deadline.remaining()
-            digest.update(block)
-            size += len(block)
+    digest, seen = new_hash("sha256"), 0
+    with open_plain(os.fsdecode(path), folder) as stream, limited(deadline):
+        size = os.fstat(stream.fileno()).st_size
+        for start, length in parts_of(stream.fileno(), size):
+            add_zeros(digest, start - seen)
+            stream.seek(start)
+            seen = start
+            while block := stream.read(min(CHUNK, start + length - seen)):
+                deadline.remaining()
+                digest.update(block)
+                seen += len(block)
+        add_zeros(digest, size - seen)
     return str(digest.hexdigest()), size
 
 

@@ -18,6 +18,7 @@ from ..system.errors import AltbackupError, InvalidInput, SourceChanged
 from ..system.holes import copy_file
 from ..system.processes import Deadline
 from ..system.readers import UNCHANGED, Identity
+from ..system.seeing import forbidden, is_there
 from ..system.units import told_apart
 from ..tree.layout import is_plain_file
 from .sqlite_survey import check_integrity, count_rows, notes_on, readable
@@ -41,7 +42,11 @@ def _read_header(path: str) -> bytes:
 
 def check_database(path: str, title: str, identity: Identity = UNCHANGED) -> None:
     """Raise InvalidInput unless the path is an SQLite database that can be read, with nothing odd beside it."""
-    if not os.path.lexists(path):
+    try:
+        there = is_there(path)
+    except AltbackupError as error:
+        raise InvalidInput(f"{title}: path {error}") from error
+    if not there:
         raise InvalidInput(f"{title}: path {path} does not exist")
     if not is_plain_file(path):
         raise InvalidInput(f"{title}: path {path} is not a file")
@@ -51,9 +56,11 @@ def check_database(path: str, title: str, identity: Identity = UNCHANGED) -> Non
 
 def _read_by_owner(path: str, title: str, identity: Identity) -> bool:
     """Return whether a file begins as a database does, read as its owner. Raise InvalidInput."""
+    owner = as_owner_of(path, identity)
     try:
-        owner = as_owner_of(path, identity)
         header = bytes.fromhex(owner.call(_header_in_hex, path))
+    except PermissionError as error:
+        raise InvalidInput(f"{title}: path {forbidden(path, owner.reads_as)}") from error
     except OSError as error:
         raise InvalidInput(f"{title}: path {path} cannot be read by uid {owner.reads_as}: {error.strerror}") from error
     if not header:

@@ -37,6 +37,7 @@ _SETTINGS = {
     "SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION": False,
 }
 _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name"
+_VIRTUAL_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE 'CREATE VIRTUAL%' ORDER BY name"
 
 
 def readable(text: bytes) -> str:
@@ -50,11 +51,13 @@ def check_integrity(database: sqlite3.Connection) -> tuple[list[str], dict[str, 
     Where it holds what only its application knows, tables are checked one by one, and such a one as far as that goes.
     """
     problems, reason = _checked(database, "integrity_check(5)")
-    if not reason:
+    if problems and not reason:
         return problems, {}
+    unchecked = _foreign(database)
+    if not reason:
+        return problems, unchecked
     if sqlite3.sqlite_version_info < (3, 33):  # which checks no single table
-        return _checked(database, "quick_check(5)")[0], dict.fromkeys(_tables(database), reason)
-    unchecked: dict[str, str] = {}
+        return _checked(database, "quick_check(5)")[0], {**unchecked, **dict.fromkeys(_tables(database), reason)}
     for table in ["sqlite_master", *_tables(database)]:
         found, reason = _checked(database, f"integrity_check({_quoted(table)})")
         if reason:
@@ -79,6 +82,18 @@ def _checked(database: sqlite3.Connection, pragma: str) -> tuple[list[str], str]
     told = [problem for problem in problems if not problem.startswith(_UNKNOWN_HERE)]
     reason = next((problem for problem in problems if problem.startswith(_UNKNOWN_HERE)), "")
     return [] if told == ["ok"] else told, reason
+
+
+def _foreign(database: sqlite3.Connection) -> dict[str, str]:
+    """Return {virtual table: why this node cannot open it}: what such tables keep in others is checked with those."""
+    found = {}
+    for (table,) in database.execute(_VIRTUAL_TABLES).fetchall():
+        try:
+            database.execute(f"SELECT 1 FROM {_quoted(table)} LIMIT 0")  # noqa: S608 (an identifier, quoted)
+        except sqlite3.DatabaseError as error:
+            if str(error).startswith(_UNKNOWN_HERE):
+                found[table] = str(error)
+    return found
 
 
 def _tables(database: sqlite3.Connection) -> list[str]:
@@ -121,6 +136,14 @@ def _count(database: sqlite3.Connection, table: str) -> int | None:
 def notes_on(name: str, unchecked: Mapping[str, str], rows: Mapping[str, int | None]) -> list[str]:
     """Given a database's name, the tables that could not be checked and the rows of all, return what is said of it."""
     notes = []
+    foreign = {table: reason for table, reason in unchecked.items() if table not in (*rows, "sqlite_master")}
+    if foreign:
+        reasons = ", ".join(sorted(set(foreign.values()))[:_SHOWN])
+        notes.append(
+            f"tables of {name} are of modules or tokenizers that this node does not have ({reasons}), and were neither checked nor counted, "
+            f"but for what they keep in other tables: {_listed(foreign)}"
+        )
+    unchecked = {table: reason for table, reason in unchecked.items() if table not in foreign}
     if unchecked:
         reasons = ", ".join(sorted(set(unchecked.values()))[:_SHOWN])
         notes.append(

@@ -21,9 +21,13 @@ from typing import Any
 from ..archive.write import Part
 from ..system.digest import open_plain
 from ..system.errors import AltbackupError, DeadlineExceeded, InvalidInput, ToolFailed, ToolMissing
+from ..system.holes import MOST, holes_in
 from ..system.processes import find_tool, run
+from ..system.seeing import denied
 from ..system.twins import point, set_mode
+from ..system.units import readable
 from ..system.view import Place
+from ..system.visible import printable
 from ..tree.layout import Tree
 from ..tree.publish import make_folders, remove_folder, remove_if_there, write_text
 from ..tree.stamps import day_of
@@ -32,6 +36,7 @@ from .base import (
     Context,
     Kind,
     Prepared,
+    Verdict,
     members_of,
     owner_found,
     owner_of,
@@ -43,8 +48,10 @@ from .base import (
 )
 from .items import Item
 
+_BESIDE_CACHE = ("db/rep-cache.db-journal", "db/rep-cache.db-wal", "db/rep-cache.db-shm")
+CACHE = ("db/rep-cache.db", *_BESIDE_CACHE)
 # A hot copy takes a file of equal size for unchanged unless the live one is newer than the copy, and removes nothing.
-_NEVER_LINGERS = ("db/rep-cache.db", "db/rep-cache.db-journal", "db/locks", "db/revprops", "db/node-origins")
+_NEVER_LINGERS = (*CACHE, "db/locks", "db/revprops", "db/node-origins")
 _KEPT = ("db", "format")
 _MEMBERS = (
     "format",
@@ -56,14 +63,15 @@ _MEMBERS = (
     "db/uuid",
     "db/revs",
 )
-_NOT_ARCHIVED = ("db/pack-lock", "db/rep-cache.db-journal", "db/node-origins")
+_NOT_ARCHIVED = ("db/pack-lock", *_BESIDE_CACHE, "db/node-origins")
 _ATTEMPTS = 3
 _COPY = "copy"
 _LONGEST = 1 << 16
 _VANISHED = "E000002"  # APR's ENOENT, as svnadmin shows it
-_CACHE = ("db/rep-cache.db", "db/rep-cache.db-journal")
-_CACHE_FAILS = re.compile(r"sqlite\[S(?![56]\])\d+\]: [^\n]*")
-"""How svnadmin tells that it cannot use the one SQLite database that a repository has, but for one that is locked"""
+_CACHE_FAILS = re.compile(r"sqlite\[S(\d+)\]: (?:(?!, executing statement )[^\n])*")
+"""How svnadmin tells that it cannot use the one SQLite database that a repository has; of the statement nobody needs to know"""
+_LOCKED = ("5", "6")
+"""SQLITE_BUSY and SQLITE_LOCKED"""
 _NAMESPACE = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")  # RFC 4122, appendix C
 
 
@@ -78,11 +86,11 @@ def check(item: Item, context: Context) -> None:
     require_inside(item, context, ("format", "db", *_database_members(item)))
     require_plain(
         item.path,
-        lambda path: False,
+        lambda path: path in CACHE,
         context.deadline,
         f"item svn {item.name!r}",
         program="svnadmin",
-        read=lambda path: path not in _CACHE,
+        read=lambda path: path not in CACHE,
     )
     for member in ("format", "db/fs-type", "db/current"):
         if not os.path.isfile(os.path.join(item.path, member)):
@@ -99,7 +107,50 @@ def _database_members(item: Item) -> list[str]:
     for folder in ("db", "db/revs", "db/revprops"):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             members += [f"{folder}/{name}" for name in sorted(os.listdir(os.path.join(item.path, folder)))]
-    return members
+    return [member for member in members if member not in CACHE]
+
+
+def foresee(item: Item, context: Context) -> Verdict:
+    """Return what a dump would say of a cache that it cannot use, as far as can be seen without opening it."""
+    problem = _cache_problem(item, context)
+    return Verdict([_without_cache(problem)] if problem else [])
+
+
+def _cache_problem(item: Item, context: Context) -> str:
+    """Return why svnadmin cannot use the cache of a repository, as far as its files tell, empty if it can or there is none."""
+    if context.identity.viewed:  # then svnadmin may read what others own in it
+        return find_cache_problem(item.path)
+    return str(context.identity.call(find_cache_problem, item.path))
+
+
+def find_cache_problem(live: str) -> str:
+    """Given a repository, return what is wrong with the files of its cache for this user, empty if nothing is."""
+    for member in CACHE:
+        path = os.path.join(live, member)
+        try:
+            status = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if not stat.S_ISREG(status.st_mode):
+            return f"{printable(path)} is {_what(status.st_mode)}"
+        if not os.access(path, os.R_OK):
+            return denied(path)
+        if holes_in(path, status) > MOST:
+            return f"{printable(path)} has holes of more than {readable(MOST)}"
+    return ""
+
+
+def _what(mode: int) -> str:
+    if stat.S_ISLNK(mode):
+        return "a symbolic link"
+    return "a folder" if stat.S_ISDIR(mode) else "a named pipe, a socket or a device"
+
+
+def _without_cache(problem: str) -> str:
+    return (
+        f"{problem}: it is a mere cache, of contents that need not be stored twice, and is not in the copy. While nobody commits, move it away, "
+        "with what stands beside it as rep-cache.db-*; Subversion makes a new one, which svnadmin build-repcache fills"
+    )
 
 
 def youngest(path: str, context: Context) -> int:
@@ -153,6 +204,7 @@ class Scratch:
         self.rebuilt = False
         self.notes: list[str] = []
         self._source = item.path
+        self._problem = _cache_problem(item, context)
         self._building = os.path.join(_building_folder(context, item), _COPY)
 
     def update(self) -> list[str]:
@@ -160,6 +212,8 @@ class Scratch:
 
         Any error of an update leads to one rebuild from empty, which is reported; a second one is raised.
         """
+        if self._problem:
+            self._do_without_cache(_without_cache(self._problem))
         reason = self._reason_to_rebuild()
         if reason is None:
             try:
@@ -226,8 +280,7 @@ class Scratch:
                 return
             except ToolFailed as error:
                 if self._source == self.item.path and _CACHE_FAILS.search(error.stderr):
-                    self._note_cache(error)
-                    self._source = self._make_stand_in()
+                    self._do_without_cache(self._about_cache(error))
                     _remove_cache(destination)
                 elif attempt + 1 == _ATTEMPTS or _VANISHED not in error.stderr:
                     raise
@@ -241,9 +294,9 @@ class Scratch:
         try:
             self._run(words, what)
         except ToolFailed as error:
-            if not _CACHE_FAILS.search(error.stderr) or not os.path.lexists(os.path.join(path, _CACHE[0])):
+            if not _CACHE_FAILS.search(error.stderr) or not os.path.lexists(os.path.join(path, CACHE[0])):
                 raise
-            self._note_cache(error)
+            self.notes.append(self._about_cache(error))
             _remove_cache(path)
             self._run(words, what)
 
@@ -253,7 +306,7 @@ class Scratch:
         live = self.item.path
         os.makedirs(os.path.join(folder, "db"))
         for name in os.listdir(os.path.join(live, "db")):
-            if f"db/{name}" not in _CACHE:
+            if f"db/{name}" not in CACHE:
                 point(os.path.join(live, "db", name), os.path.join(folder, "db", name))
         for name in os.listdir(live):
             path, copied = os.path.join(live, name), os.path.join(folder, name)
@@ -265,14 +318,21 @@ class Scratch:
                 shutil.copy2(path, copied, follow_symlinks=False)
         return folder
 
-    def _note_cache(self, error: ToolFailed) -> None:
+    def _do_without_cache(self, note: str) -> None:
+        """Copy from what stands for the live repository from now on, and tell why."""
+        self.notes.append(note)
+        self._source = self._make_stand_in()
+
+    def _about_cache(self, error: ToolFailed) -> str:
+        """Return what is to be said of a cache that svnadmin could not use."""
         found = _CACHE_FAILS.search(error.stderr)
-        said = found.group() if found else error.stderr
-        self.notes.append(
-            f"{self.item.path}/{_CACHE[0]} cannot be used ({said[:200]}), and is not in the copy. It is a mere cache, of contents that need not be "
-            "stored twice: while nobody commits, move it away, and what stands beside it as rep-cache.db-journal; Subversion makes a new one, "
-            "which svnadmin build-repcache fills"
-        )
+        path = printable(os.path.join(self.item.path, CACHE[0]))
+        if found and found[1] in _LOCKED:
+            return (
+                f"{path} is locked by another program, such as svnadmin build-repcache: it is a mere cache, of contents that need not be stored "
+                "twice, and is not in the copy. Nothing needs to be done; a later dump that finds it free has it again"
+            )
+        return _without_cache(f"{path} cannot be used ({found[0] if found else error})")
 
     def _run(self, words: Sequence[str], what: str) -> None:
         run(self.context.identity.argv(words), what=what, deadline=self.context.deadline, name="svnadmin")
@@ -308,7 +368,7 @@ class Scratch:
 
 
 def _remove_cache(path: str) -> None:
-    for member in _CACHE:
+    for member in CACHE:
         remove_if_there(os.path.join(path, member))
 
 
@@ -394,5 +454,12 @@ def is_due(key: str, built: str, today: str, every: int) -> bool:
 
 
 KIND = Kind(
-    check, copy, arrange, lambda item, context: youngest(item.path, context), keep, spoiled, looks_like=looks_like
+    check,
+    copy,
+    arrange,
+    lambda item, context: youngest(item.path, context),
+    keep,
+    spoiled,
+    foresee,
+    looks_like,
 )

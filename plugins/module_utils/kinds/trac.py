@@ -19,6 +19,7 @@ from ..system.holes import copy_file
 from ..system.paths import is_within
 from ..system.processes import Deadline, find_tool
 from ..system.readers import NeedsPlace
+from ..system.seeing import as_whom
 from ..system.twins import set_mode, take_attributes
 from ..system.units import readable
 from ..system.view import Place
@@ -130,7 +131,7 @@ def _database_setting(item: Item, context: Context) -> str:
                 f"item trac {item.name!r}: {path} cannot be read: it is not text of sections and settings"
             ) from None
         except OSError as error:
-            raise InvalidInput(f"item trac {item.name!r}: {path} cannot be read: {error.strerror}") from error
+            raise InvalidInput(f"item trac {item.name!r}: {path} cannot be read{as_whom(error)}") from error
         database = parser.get("trac", "database", fallback=None)
         if database:
             return database

@@ -23,10 +23,11 @@ from ..system.errors import AltbackupError, InvalidInput, ProofFailed
 from ..system.opened import require_kept, require_own
 from ..system.processes import Deadline
 from ..system.sandbox import Sandbox, require_allowed
-from ..system.units import readable, told_apart
+from ..system.units import counted, readable, told_apart
 from ..system.visible import printable
 from ..tree.abilities import keeps_owners
 from ..tree.failures import failure
+from ..tree.incomplete import missing_of
 from ..tree.layout import DRILLING, Tarball, Tree, open_tree, parse_filename, scan
 from ..tree.leftovers import drill_folder
 from ..tree.proof_files import last_proved, moment_at, write_proof
@@ -140,13 +141,13 @@ def _newest(
     ]
     newest = {tarball.key: tarball for tarball in sorted(verified, key=lambda tarball: tarball.stamp)}
     for relpath, why in found.unreadable:
-        reason = f"folder {relpath} cannot be read: {why}: what it holds was not drilled"
+        reason = f"what folder {relpath} holds was not drilled: it cannot be read{why}"
         result["failures"].append(failure(STAGE, reason, relpath=relpath))
     result["failures"] += ahead(tree, moment, None if names is None else set(names))
     for key in names or ():
         if key not in newest:
-            reason = f"no verified tarball of {key} in {tree.base}: nothing of it could be proved"
-            result["failures"].append(failure(STAGE, reason, key=key))
+            reason = f"there is no verified tarball of {key}: nothing of it could be proved"
+            result["failures"].append(failure(STAGE, reason, key=key, absent=True))
     if names is None and not newest:
         result["failures"].append(failure(STAGE, f"no verified tarballs in {tree.base}: nothing could be proved"))
     if names is not None and not names:
@@ -268,7 +269,7 @@ class _Drill:
         folder = tempfile.mkdtemp(dir=self.scratch)
         try:
             contents = [self._examine(path, top, kind, path is paths[-1], folder) for path in paths]
-            special = [name for entry in contents for name in entry.special]
+            special = [entry.special for entry in contents]
             with self.room.taken(sum(entry.stored for entry in contents), self.deadline):
                 unpacked = os.path.join(folder, "item")
                 os.mkdir(unpacked, 0o700)
@@ -286,8 +287,10 @@ class _Drill:
         finally:
             remove_folder(folder)
         proof["versions"]["tar"] = version_of("tar", self.deadline)
-        if special:
-            proof["notes"].append(f"{len(special)} devices or named pipes were not unpacked")
+        if omitted := {name for names in special for name in names}:
+            proof["notes"].append(
+                f"{counted(len(omitted), 'device or named pipe was', 'devices or named pipes were')} not unpacked"
+            )
         outcome.notes += [f"{tarball.relpath}: {note}" for note in proof["notes"]]
         whole = {
             **_content(tarball),
@@ -298,7 +301,7 @@ class _Drill:
             **proof,
         }
         write_proof(self.tree, tarball, whole)
-        outcome.proved.append({**_described(tarball), **whole})
+        outcome.proved.append({**_described(tarball), **whole, **({"incomplete": True} if missing_of(record) else {})})
 
     def _record(self, tarball: Tarball, outcome: _Outcome) -> dict[str, Any]:
         """Return what the dump recorded of a tarball, empty if that is nothing."""
@@ -337,7 +340,7 @@ class _Drill:
                 top=top,
                 limits=limits,
                 deadline=self.deadline,
-                special_modes=kind == "folder",
+                special=kind == "folder",
                 sandbox=self.sandbox,
                 digested=last and kind == "folder",
             )

@@ -11,7 +11,8 @@ from ..system.seeing import is_folder
 from ..tree.failures import explain
 from ..tree.layout import MARKER, Tarball, Tree, open_tree, scan
 from ..tree.locks import Run, unclaimed
-from ..tree.owner import Owner, require_owner
+from ..tree.origin import origin_of
+from ..tree.owner import Owner, id_of, require_owner
 from ..tree.publish import read_record
 
 
@@ -30,11 +31,13 @@ def _find_in(wanted: Mapping[str, Any], run: Run | None) -> dict[str, Any]:
         "tarballs": [],
         "keys": [],
         "problem": "",
+        "origin": {},
     }
     try:
         tree = open_tree(str(wanted["base"]))
         if wanted.get("own"):
             require_owner(tree, Owner("source", str(wanted["source"])))
+        result["origin"] = _origin(tree, wanted)
         with unclaimed(tree, run):
             found = scan(tree, keys=set(wanted["keys"])).tarballs
             result["tarballs"] = [
@@ -44,6 +47,15 @@ def _find_in(wanted: Mapping[str, Any], run: Run | None) -> dict[str, Any]:
     except (AltbackupError, OSError) as error:
         result["problem"] = explain(error)
     return result
+
+
+def _origin(tree: Tree, wanted: Mapping[str, Any]) -> dict[str, str]:
+    """Return base and id of the source whose tree it is, or whose copies it holds; nothing where that is not known."""
+    if wanted.get("own"):
+        known = id_of(tree)
+        return {"base": tree.base, "id": known} if known else {}
+    origin = origin_of(tree)
+    return {"base": origin.base, "id": origin.id} if origin else {}
 
 
 def _describe(tree: Tree, tarball: Tarball) -> dict[str, Any]:

@@ -18,19 +18,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..archive.attributes import Attributes
 from ..archive.differences import find_differences, summarize_differences, unified_diff
-from ..archive.unpack import Limits, TooLarge, clean_member, examine, unpack
-from ..kinds.items import CATEGORIES, nearest
+from ..archive.unpack import LeftOut, Limits, Special, TooLarge, clean_member, examine, require_member, unpack
+from ..kinds.items import CATEGORIES, decode_name, nearest
 from ..kinds.proofs import prove
 from ..system.digest import CHUNK, DIGEST_LENGTHS, limited, open_plain
-from ..system.errors import AltbackupError, BaseUnusable, DigestMismatch, Hostile, InvalidInput
+from ..system.errors import AltbackupError, BaseUnusable, DigestMismatch, InvalidInput
 from ..system.opened import is_trusted, walk_open, walked
-from ..system.paths import is_within
 from ..system.processes import Deadline, find_tool
 from ..system.sandbox import Sandbox, for_unpacking, is_allowed
 from ..system.units import readable, told_apart
-from ..system.visible import printable
+from ..system.visible import one_line, printable
 from ..tree.completed import compare, recall
 from ..tree.layout import open_tree, parse_filename, plain_status, read_state, split_relpath
 from ..tree.locks import Run, unclaimed
@@ -58,6 +56,7 @@ _BESIDE_A_DATABASE = ("-wal", "-shm", "-journal")
 _PROVEN_AS_COPY = ("svn", "trac", "git", "sqlite")
 """Kinds whose proof takes a copy of what it looks at."""
 _DECOMPRESSORS = {".zst": "zstd", ".gz": "gzip"}
+_DOT_GIT = ".git"
 _PROVERS = {"svn": ["svnadmin", "svnlook"], "git": ["git"]}
 _MOST_BYTES = 1 << 62
 _SELINUX = "security.selinux"
@@ -117,9 +116,14 @@ class Order:
         return filename[: -len(extension)]
 
     @property
+    def wanted(self) -> str:
+        """The member's path in the tarball: as in names of items, %XX is a byte. Raise InvalidInput."""
+        return clean_member(decode_name(self.member), self.top)
+
+    @property
     def title(self) -> str:
         """What it is, for people."""
-        part = f"{self.member} of " if self.member else ""
+        part = f"{one_line(self.member)} of " if self.member else ""
         return f"{part}{self.origin.get('item')} of {self.origin.get('source')}, {self.origin.get('stamp')}, from {self.origin.get('node')}"
 
 
@@ -175,7 +179,6 @@ def prepare(order: Order, *, run: Run | None = None, check_mode: bool = False) -
     if done:
         return {**result, **_done(order, result["notes"])}
     with _told_with([*result["notes"], *filter(None, [reason])]):
-        clean_member(order.member, order.top)
         _check_destination(order)
         _owner_of(order)
         for tool in _tools(order):
@@ -214,7 +217,7 @@ def _remembered(order: Order) -> dict[str, Any]:
         "tarball": [
             [archive.relpath, archive.dna.alg, archive.dna.dig, archive.dna.size] for archive in order.archives
         ],
-        "member": order.member,
+        "member": order.wanted,
         "owner or group": list(_owner_of(order)),
         "mode": order.mode,
         "selinux": order.selinux,
@@ -236,35 +239,31 @@ def look(order: Order, deadline: Deadline, *, run: Run | None = None) -> dict[st
     keeper: Sandbox | None = for_unpacking(order.special_modes)
     reader = Sandbox(order.proof_user) if keeper is not None and is_allowed(keeper, deadline) else None
     tree = open_tree(order.base)
-    clean_member(order.member, order.top)
-    wanted = _Wanted(order.member)
+    wanted = order.wanted
     links: set[str] = set()
-    with wanted, unclaimed(tree, run), limited(deadline):
+    found, left_out = "", LeftOut()
+    with unclaimed(tree, run), limited(deadline):
         for archive in order.archives:
             path = tree.path(archive.relpath)
             _verify(path, archive, path)
             _verify_recorded(path, archive, order.record)
             limits = Limits(_MOST_BYTES)
-            modes = {"special_modes": order.special_modes, "sandbox": reader, "below": links, "attributes": wanted}
-            with _hinting(order):
-                links |= examine(path, top=order.top, limits=limits, deadline=deadline, **modes).links  # type: ignore[arg-type]
-    if order.member and not wanted.found:
-        raise InvalidInput(f"{order.title}: member {order.member!r} is not in it: see what is, with tar -tf")
-    return {"changed": False, "notes": [], "seconds": round(time.monotonic() - start, 3)}
-
-
-class _Wanted(Attributes):
-    """Looks, among the members of archives, for one path, or what is below it."""
-
-    def __init__(self, member: str) -> None:
-        super().__init__()
-        self._member = member
-        self.found = False
-
-    def add(self, member: Any) -> None:
-        """Take a member."""
-        path = os.path.normpath(member.name)
-        self.found = self.found or is_within(path, self._member)
+            contents = examine(
+                path,
+                top=order.top,
+                limits=limits,
+                deadline=deadline,
+                sandbox=reader,
+                below=links,
+                wanted=wanted,
+                alone=len(order.archives) == 1,
+            )
+            links |= contents.links
+            found = contents.found or found
+            left_out.add(contents.left_out)
+    require_member(order.title, wanted, found, special_modes=order.special_modes)
+    notes = [] if order.special_modes else left_out.notes()
+    return {"changed": False, "notes": notes, "seconds": round(time.monotonic() - start, 3)}
 
 
 @contextlib.contextmanager
@@ -372,15 +371,16 @@ def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, s
             "this host's kernel does not allow to confine programs: tar unpacked unconfined, what its own list shows to be what was judged"
         )
     reader = Sandbox(order.proof_user) if keeper else None
+    absent: Special = {}
     with _verified(work, order, run, deadline) as paths:
-        new = _unpack(order, paths, work.folder("unpacked"), deadline, reader, keeper, result["notes"])
+        new = _unpack(order, paths, work.folder("unpacked"), deadline, reader, keeper, result["notes"], absent)
     if order.member:
         result["notes"].append(
-            "a part of a tarball is not proven, only that the tarball is the one that its dna tells of"
+            f"{order.origin.get('item')}: a part of a tarball is not proven, only that the tarball is the one that its dna tells of"
         )
     else:
         result["proof"] = prove(
-            order.kind, new, order.record, work.folder("scratch"), deadline, Sandbox(order.proof_user)
+            order.kind, new, order.record, work.folder("scratch"), deadline, Sandbox(order.proof_user), absent
         )
         result["notes"] += [f"{order.origin.get('item')}: {note}" for note in result["proof"]["notes"]]
         new = _thing(order, new)
@@ -434,9 +434,11 @@ def _unpack(
     reader: Sandbox | None,
     keeper: Sandbox | None,
     notes: list[str],
+    absent: Special,
 ) -> str:
     """Unpack into an empty folder, with owners where that is possible, and with modes; return what is wanted of it.
 
+    `notes` and `absent` receive what `unpack` tells.
     Raise AltbackupError, before anything is written, where that has no room: holes of sparse files take none.
     """
     part = bool(order.member) and len(paths) == 1
@@ -444,7 +446,7 @@ def _unpack(
     copies = 2 if order.kind in _PROVEN_AS_COPY and not order.member else 1
     mask = os.umask(0)
     try:
-        with _hinting(order), _in_its_room(order, limits.bytes):
+        with _in_its_room(order, limits.bytes):
             return unpack(
                 paths,
                 folder,
@@ -453,11 +455,13 @@ def _unpack(
                 deadline=deadline,
                 owners=os.geteuid() == 0,
                 special_modes=order.special_modes,
-                member=order.member,
+                member=order.wanted,
                 sandbox=reader,
                 keeper=keeper,
                 admit=lambda needed: _require_room(order, needed * copies),
                 notes=notes,
+                absent=absent,
+                title=order.title,
             )
     finally:
         os.umask(mask)
@@ -477,17 +481,6 @@ def _in_its_room(order: Order, free: int) -> Iterator[None]:
         raise AltbackupError(
             f"more than {readable(free)} are needed below {there} to restore {order.title}, but only that is free: nothing was done"
         ) from error
-
-
-@contextlib.contextmanager
-def _hinting(order: Order) -> Iterator[None]:
-    """Let what the block finds hostile tell what would allow it. Raise Hostile."""
-    try:
-        yield
-    except Hostile as error:
-        if order.special_modes:
-            raise
-        raise Hostile(f"{error} (devices and named pipes only come with special_modes: true)") from error
 
 
 @contextlib.contextmanager
@@ -584,7 +577,13 @@ def _unfit(archive: Archive, what: str, error: DigestMismatch) -> AltbackupError
 
 
 def _thing(order: Order, top: str) -> str:
-    """Given the unpacked top folder, return what the item is: the folder itself, or the one file in it. Raise AltbackupError."""
+    """Given the unpacked top folder, return what is to stand at the destination. Raise AltbackupError.
+
+    That is the folder itself, the one file in it, or, where the destination is a `.git`, the one in it.
+    """
+    own = os.path.join(top, _DOT_GIT)
+    if order.kind == "git" and os.path.basename(order.destination) == _DOT_GIT and os.listdir(top) == [_DOT_GIT]:
+        return own if os.path.isdir(own) and not os.path.islink(own) else top
     if order.kind != "sqlite":
         return top
     names = os.listdir(top)

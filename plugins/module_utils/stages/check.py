@@ -7,14 +7,10 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from ..system.errors import InvalidInput
+from ..system.seeing import as_whom
 from ..tree.digests import digests
 from ..tree.failures import failure
-from ..tree.layout import (
-    open_tree,
-    plain_status,
-    read_state,
-    scan,
-)
+from ..tree.layout import open_tree, plain_status, read_state, scan
 from ..tree.scan_failures import unreadable
 from ..tree.sidecar import SUFFIX, Dna
 from ..tree.stamps import interpret_day, today_in
@@ -101,7 +97,7 @@ def _compare(result: dict[str, Any], dnas: dict[str, Dna], given: dict[str, str]
     for path, dna in dnas.items():
         outcome, name = read[path], given[path]
         if isinstance(outcome, OSError):
-            _note(result, "mismatch", name, f"{name} could not be read: {outcome.strerror}")
+            _note(result, "mismatch", name, f"{name} cannot be read{as_whom(outcome)}")
             continue
         dig, size = outcome
         if (dig, size) == (dna.dig, dna.size):

@@ -11,14 +11,8 @@ from typing import Any
 from ..kinds.items import nearest
 from ..system.errors import InvalidInput
 from ..tree.failures import failure
-from ..tree.layout import (
-    Scan,
-    Tarball,
-    open_tree,
-    parse_filename,
-    scan,
-    split_relpath,
-)
+from ..tree.incomplete import incomplete_ones
+from ..tree.layout import Scan, Tarball, open_tree, parse_filename, scan, split_relpath
 from ..tree.scan_failures import ahead, unreadable
 from ..tree.stamps import Moment, day_of, interpret_day, today_in
 
@@ -41,7 +35,7 @@ def count(
 
     A name's count is the number of its items that have one that day. `items` (category/name) are those that may be
     there; without it, whatever the names expected. Those that nothing honest can have made do not count; `dnas` is what the
-    others' sidecars say, {relpath: algorithm:digest:size}. Raise BaseUnusable or InvalidInput.
+    others' sidecars say, {relpath: algorithm:digest:size}, `incomplete` those that their dumps recorded not to be whole. Raise BaseUnusable or InvalidInput.
     """
     expected = {str(key): _number(key, value) for key, value in expect.items()}
     tree = open_tree(base)
@@ -89,6 +83,7 @@ def count(
             for tarball in found.verified()
             if tarball.dna and tarball.key in allowed and not moment.is_ahead(tarball.stamp)
         },
+        "incomplete": incomplete_ones(tree, [tarball for tarball in found.verified() if tarball.key in allowed]),
         "without_dna": [tarball.relpath for tarball in unverified],
         "unexpected": [relpath for relpath, _ in unexpected],
         "failures": failures,

@@ -9,12 +9,9 @@ from typing import Any
 
 from ..system.digest import digest_file, in_parallel, new_hash, open_plain
 from ..system.errors import naming
+from ..system.seeing import as_whom
 from ..tree.failures import failure
-from ..tree.layout import (
-    EXTENSIONS,
-    plain_status,
-    read_state,
-)
+from ..tree.layout import EXTENSIONS, plain_status, read_state
 from ..tree.publish import write_sidecar
 from ..tree.sidecar import SUFFIX, Dna
 
@@ -35,7 +32,7 @@ def write_dnas(paths: Sequence[str], algorithm: str, force: bool, *, check_mode:
         try:
             return _dna_of(path, algorithm, force)
         except OSError as error:
-            return f"{path} could not be read: {error.strerror}"
+            return f"{path} cannot be read{as_whom(error)}"
 
     for path, outcome in zip(paths, in_parallel(look, paths)):
         if isinstance(outcome, str):
@@ -47,7 +44,7 @@ def write_dnas(paths: Sequence[str], algorithm: str, force: bool, *, check_mode:
                 _flush(path)
                 write_sidecar(path, dna)
         except OSError as error:
-            result["failures"].append(failure(_STAGE, f"{path}{SUFFIX} could not be written: {error.strerror}"))
+            result["failures"].append(failure(_STAGE, f"{path}{SUFFIX} cannot be written{as_whom(error)}"))
             continue
         result["changed"] = result["changed"] or write
         result["dna"].append({"path": path, "dig": dna.dig, "size": dna.size, "alg": dna.alg})

@@ -17,7 +17,7 @@ from ..archive.unpack import Judge
 from ..archive.write import Digests, Form, Manifest, Part, compressor, packed, store_archive
 from ..kinds import folder as kind_folder
 from ..kinds import git, sqlite, svn, trac
-from ..kinds.base import Arrangement, Context, Kind, Prepared, Verdict, give_folder, opened, own_folder, walk
+from ..kinds.base import Arrangement, Context, Kind, Prepared, Verdict, give_folder, listed, opened, own_folder, walk
 from ..kinds.items import CATEGORIES, Item, find_problems
 from ..kinds.patterns import Patterns
 from ..system import mounts, progress
@@ -39,7 +39,19 @@ from ..system.twins import set_mode
 from ..system.units import readable
 from ..system.view import Place
 from ..tree.failures import explain, failure
-from ..tree.layout import PROOF, TEMPORARY, Tarball, Tree, describe, describe_as, parse_filename, scan, tarball_filename
+from ..tree.incomplete import missing_of
+from ..tree.layout import (
+    PROOF,
+    TEMPORARY,
+    Tarball,
+    Tree,
+    describe,
+    describe_as,
+    parse_filename,
+    require_there,
+    scan,
+    tarball_filename,
+)
 from ..tree.owner import source_of
 from ..tree.publish import (
     link,
@@ -109,6 +121,7 @@ def dump(
     parse_stamp(stamp)
     compressor(form)
     tree = require_writable(base)
+    require_there(tree)
     context = Context(tree, stamp, **context_options)
     failures: list[dict[str, Any]] = []
     own = _controller_items(tree, controller, check_mode, failures)
@@ -139,6 +152,11 @@ def dump(
         failures += outcome.failures
         notes += outcome.notes
     notes += sorted({outcome.refused for outcome in outcomes if outcome.refused})
+    databases = [item.key for item in good if item.kind == "sqlite"]
+    if check_mode and databases:
+        notes.append(
+            f"{listed(databases)}: whether a database is damaged is not looked at in check mode; a dump does, on its copy"
+        )
     return {
         "changed": any(outcome.changed for outcome in outcomes),
         "tarballs": [outcome.tarball for outcome in outcomes if outcome.tarball],
@@ -423,7 +441,18 @@ def read_item(
 
     With `predicted` return only which revision it would have, and see that what it would read can be read. Raise AltbackupError or OSError.
     """
-    kind, context = KINDS[item.kind], replace(context, identity=identity)
+    context = replace(context, identity=identity)
+    try:
+        return _read(conversation, stream, item, context, predicted)
+    except ToolFailed:
+        look_through(item, context)  # programs have many words for what they may not read
+        raise
+
+
+def _read(
+    conversation: Conversation, stream: IO[bytes], item: Item, context: Context, predicted: bool
+) -> dict[str, Any]:
+    kind, identity = KINDS[item.kind], context.identity
     kind.check(item, context)
     if predicted:
         look_through(item, context)
@@ -492,29 +521,32 @@ def _verdict(prepared: Prepared, tar: Child, conversation: Conversation) -> Verd
 
 
 _READ_WHOLE = {
-    "svn": ("db", "conf", "hooks", "locks", "format"),
+    "svn": (),
     "trac": ("VERSION", "conf", "db", "attachments", "files"),
-    "git": ("HEAD", "objects", "refs", "packed-refs", "config"),
+    "git": ("HEAD", "objects", "refs", "packed-refs", "config", "config.worktree"),
 }
-"""What of an item of a kind its copy reads whole, as its owner"""
+"""What of an item of a kind its copy reads whole, as its owner; `()` is all of it"""
 
 
 def look_through(item: Item, context: Context) -> None:
     """See whether what a dump of an item would read can be read, without reading it; `Kind.foresee` does that for folders. Raise InvalidInput."""
+    if item.kind not in _READ_WHOLE:
+        return
     with contextlib.suppress(SourceChanged):  # it is in use, and a dump would try again
         own = f"{item.path}/.git" if item.kind == "git" and os.path.isdir(f"{item.path}/.git") else item.path
-        paths = [f"{own}/{name}" for name in _READ_WHOLE.get(item.kind, ())]
+        paths = [f"{own}/{name}" for name in _READ_WHOLE.get(item.kind) or sorted(os.listdir(own))]
         there = [path for path in paths if os.path.lexists(path) and not os.path.islink(path)]
+        needless = [f"{own}/{name}" for name in svn.CACHE] if item.kind == "svn" else []
         if context.identity.viewed:  # then programs may read what others own in it
-            require_readable(there)
+            require_readable(there, needless)
         else:
-            context.identity.call(require_readable, there)
+            context.identity.call(require_readable, there, needless)
 
 
-def require_readable(paths: Sequence[str]) -> None:
-    """Raise InvalidInput unless this user can read files, or folders with all below them; links in them are not followed."""
+def require_readable(paths: Sequence[str], needless: Sequence[str] = ()) -> None:
+    """Raise InvalidInput unless this user can read files, or folders with all below them but for what is needless; no link in them is followed."""
     for path in paths:
-        walk(path)
+        walk(path, lambda below, folder: f"{path}/{below}" in needless)  # noqa: B023 (it is called in this turn)
 
 
 def _predict(work: _Dump) -> None:
@@ -571,7 +603,7 @@ def _dump_item(work: _Dump) -> None:
     stored = _stored_under(context, item)
     if stored:
         outcome.tarball = _describe_stored(context.tree, stored, time.monotonic() - start)
-        _report_incomplete(item, _incomplete(outcome.tarball["record"]), outcome)
+        _report_incomplete(item, missing_of(outcome.tarball["record"]), outcome)
         _move_last(context, item, context.stamp, outcome)
         return
     more = _MORE_TRIES if item.kind == "folder" else 0
@@ -592,12 +624,6 @@ def _dump_item(work: _Dump) -> None:
 def _with_left_out(context: Context, paths: Sequence[str], *, last: bool) -> Context:
     """Return how a folder is read of which some paths changed whenever it was read: without them."""
     return replace(context, lenient=True, last=last, left_out=sorted({*context.left_out, *paths}))
-
-
-def _incomplete(record: Mapping[str, Any]) -> list[str]:
-    """Return what a dump recorded of what it did not store."""
-    said = record.get("incomplete")
-    return [str(reason) for reason in said] if isinstance(said, list) else []
 
 
 def _report_incomplete(item: Item, reasons: Iterable[str], outcome: Outcome) -> None:
@@ -632,7 +658,7 @@ def _archive_and_publish(work: _Dump, start: float) -> None:
         relpath = f"{item.key}/{context.stamp}/{tarball_filename(item.name, revision, form.extension)}"
         known = {**told["record"], **({"incomplete": verdict.failures} if verdict.failures else {})}
         record = _record(item, known, manifest, dna, relpath)
-        _report_incomplete(item, _incomplete(record), outcome)
+        _report_incomplete(item, missing_of(record), outcome)
         tarball = _store(item, context, temporary, relpath, dna, record, outcome)
     except (AltbackupError, OSError) as error:
         raise _with_space(error, tree) from error

@@ -19,9 +19,10 @@ from ..system.processes import Deadline, find_tool
 from ..system.seeing import is_folder
 from ..tree.abilities import describe_base
 from ..tree.failures import failure
-from ..tree.layout import MARKER, open_tree
+from ..tree.layout import MARKER, open_tree, require_there
 from ..tree.leftovers import remove_leftovers
 from ..tree.locks import Run, held
+from ..tree.origin import parse_origin, require_origin
 from ..tree.owner import Owner, Taken, identify, require_no_source
 from ..tree.publish import require_writable
 from .discovery import discover_items
@@ -59,7 +60,8 @@ def inspect(
     are to be; with `claim` those that are nobody's are theirs from now on. `peers` are tried over ssh, all at once, in the
     direction of their transfers. Where all bases and trees can be used, the trees in `locks` are taken for the run; one that is
     another run's makes the node unusable. Then with `space` it is estimated for `items`, and those discovered, dumped to the
-    first base, and for `trees` ({base, keys}) that receive tarballs. `now` is the controller's clock (seconds since 1970); more
+    first base, and for `trees` ({base, keys}) that receive
+    tarballs, those of their `origin` alone, if that is given. `now` is the controller's clock (seconds since 1970); more
     than a minute's difference is a failure.
 
     Nothing more looks at a path that does not answer. In a base of which trees are given, another tree need not answer.
@@ -84,7 +86,8 @@ def inspect(
     inner = list(dict.fromkeys(base for base in (str(tree["base"]) for tree in trees) if base not in bases))
     silent = _silent(bases, inner, [item.path for item in parsed], seconds)
     whose = {os.path.normpath(str(entry["base"])): Owner(str(entry["role"]), str(entry["name"])) for entry in owners}
-    reasons = _look_at_bases(bases, inner, silent, seconds, writable, whose, claim and writable, result)
+    origins = {os.path.normpath(str(tree["base"])): tree.get("origin") for tree in trees}
+    reasons = _look_at_bases(bases, inner, silent, seconds, writable, whose, claim and writable, result, origins)
     result["usable"] = not bases or any(base not in result["unusable"] for base in bases)
     reasons += missing_tools(tools, ext)
     if now is not None and abs(time.time() - now) > _CLOCK_TOLERANCE:
@@ -151,6 +154,7 @@ def _look_at_bases(
     owners: Mapping[str, Owner],
     claim: bool,
     result: dict[str, Any],
+    origins: Mapping[str, Mapping[str, Any] | None],
 ) -> list[str | BaseException]:
     """Note the room of bases, and which of them, and of the trees in them, cannot be used; return why."""
     reasons: list[str | BaseException] = []
@@ -160,6 +164,8 @@ def _look_at_bases(
                 raise AltbackupError(mounts.complaint(silent[base], seconds))
             tree = require_writable(base) if writable else open_tree(base)
             if base in owners:
+                if owners[base].role == "source":
+                    require_there(tree)
                 result["identities"].append(identify(tree, owners[base], claim=claim))
             result["free"][base] = shutil.disk_usage(tree.private).free
             if writable and (told := describe_base(tree, trying=claim)):
@@ -179,6 +185,8 @@ def _look_at_bases(
                 raise AltbackupError(_marked_inside(base))
             if above in owners:
                 require_no_source(open_tree(base), owners[above])
+            if origins.get(base):
+                require_origin(open_tree(base), parse_origin(origins[base]))
         except (AltbackupError, OSError) as error:
             reasons.append(error)
             result["unusable"].append(base)

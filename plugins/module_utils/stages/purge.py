@@ -13,9 +13,11 @@ from typing import Any
 
 from ..kinds.items import parse_keep
 from ..system.errors import AltbackupError, InvalidInput
+from ..system.seeing import as_whom
 from ..tree.arrivals import arrivals, forget_arrivals, late_ones
 from ..tree.digests import digests
 from ..tree.failures import explain, failure
+from ..tree.incomplete import incomplete_ones
 from ..tree.layout import EXTENSIONS, PROOF, Scan, Tarball, Tree, parse_filename, scan, split_relpath
 from ..tree.leftovers import opened_private, remove_outgoing
 from ..tree.publish import (
@@ -120,7 +122,8 @@ def _judge(
                 continue
             everything = [*tarballs, *_imagined(predicted.get(key, ()), tarballs)]
             late = late_ones(tarballs, came)
-            kept = {tarball.relpath for tarball in retained(everything, number, made_now, late)}
+            partial = incomplete_ones(tree, tarballs)
+            kept = {tarball.relpath for tarball in retained(everything, number, made_now, late, partial)}
             added = [tarball for tarball in everything if came.get(tarball.relpath, tarball.stamp) in made_now]
             due += [tarball for tarball in tarballs if tarball.relpath not in kept]
             allowed[key] = removable(added, late)
@@ -214,7 +217,7 @@ def _matching(tree: Tree, items: Mapping[str, list[Tarball]], result: dict[str, 
             matching.setdefault(tarball.key, []).append(tarball)
             continue
         result["unverified"].append(tarball.relpath)
-        why = f"could not be read: {outcome.strerror}" if isinstance(outcome, OSError) else "does not match its dna"
+        why = f"cannot be read{as_whom(outcome)}" if isinstance(outcome, OSError) else "does not match its dna"
         reason = f"{tarball.relpath} {why}: it does not count and was left alone"
         result["failures"].append(failure(_STAGE, reason, relpath=tarball.relpath))
     return matching

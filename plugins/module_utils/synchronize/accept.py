@@ -22,13 +22,9 @@ from ..system.units import told_apart
 from ..system.visible import printable
 from ..tree.arrivals import note_arrival
 from ..tree.failures import failure
-from ..tree.layout import (
-    Tarball,
-    Tree,
-    describe,
-    scan,
-)
+from ..tree.layout import Tarball, Tree, describe, scan
 from ..tree.locks import Hold
+from ..tree.origin import Origin, bind
 from ..tree.publish import (
     link,
     make_folders,
@@ -56,16 +52,19 @@ def accept(
     moment: Moment,
     fetch: Callable[[str, Sequence[Wanted]], int] | None = None,
     retry: bool = False,
+    origin: Origin | None = None,
 ) -> dict[str, Any]:
     """Given a target's tree and tarballs of its source, fetch them if they were not sent, verify each, give it its final name.
 
-    Each arrival is noted with the stamp of the moment's run.
+    Each arrival is noted with the stamp of the moment's run. A tree that holds the copies of another source than `origin` is left alone:
+    raise BaseUnusable.
     `fetch` brings tarballs into a folder, returns the bytes on the wire, and raises AltbackupError.
     Return `tarballs` (those that now stand verified), `wrong` (those whose bytes were other ones and are to be sent once
     more, with what their digest was), `wire` (bytes fetched), `notes` and `failures`. What arrived in part stays for the
     next run; other bytes are thrown away, and without `retry`, or a second time, are a failure.
     """
     tree = hold.tree
+    bind(tree, origin)
     incoming = tree.private_path("incoming")
     result: dict[str, Any] = {"changed": False, "tarballs": [], "wrong": [], "wire": 0, "notes": [], "failures": []}
     wanted = parse_wanted(tarballs)

@@ -9,19 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..system.errors import InvalidInput
-from ..tree.layout import (
-    EXTENSIONS,
-    Tarball,
-    Tree,
-    is_relpath,
-    open_tree,
-    read_state,
-    scan,
-    split_relpath,
-)
-from ..tree.publish import (
-    read_record,
-)
+from ..tree.incomplete import missing_of
+from ..tree.layout import EXTENSIONS, Tarball, Tree, is_relpath, open_tree, read_state, scan, split_relpath
+from ..tree.publish import read_record
 from ..tree.scan_failures import ahead, unreadable
 from ..tree.sidecar import Dna
 from ..tree.stamps import Moment
@@ -105,8 +95,11 @@ def listing(base: str, day: str = "", *, moment: Moment, records: bool = False) 
             "alg": tarball.dna.alg if tarball.dna else "",
             "state": FUTURE if moment.is_ahead(tarball.stamp) else tarball.state,
         }
+        record = read_record(tree, tarball.key, tarball.stamp)
+        if missing_of(record):
+            entry["incomplete"] = True
         if records:
-            entry["record"] = read_record(tree, tarball.key, tarball.stamp)
+            entry["record"] = record
         tarballs.append(entry)
         if tarball.verified and not is_relpath(tarball.relpath):
             notes.append(_misnamed(tarball))

@@ -14,17 +14,10 @@ from ..system.twins import MARGIN
 from ..system.units import readable, told_apart
 from ..tree.arrivals import arrivals, late_ones, note_arrival
 from ..tree.failures import explain, failure
-from ..tree.layout import (
-    TEMPORARY,
-    Scan,
-    Tarball,
-    Tree,
-    is_relpath,
-    open_tree,
-    scan,
-    split_relpath,
-)
+from ..tree.incomplete import incomplete_ones, missing_of
+from ..tree.layout import TEMPORARY, Scan, Tarball, Tree, is_relpath, open_tree, scan, split_relpath
 from ..tree.locks import Hold
+from ..tree.origin import Origin, bind, require_origin
 from ..tree.publish import (
     link,
     make_folders,
@@ -67,6 +60,7 @@ def prepare(
     basis: bool = False,
     slots: int = 0,
     slot_wait: float = 0,
+    origin: Origin | None = None,
     deadline: Deadline | None = None,
     hold: Hold | None = None,
 ) -> dict[str, Any]:
@@ -77,11 +71,13 @@ def prepare(
     made is not taken, and a failure that names the source. With `basis` a copy of an older tarball is laid out for deltas. Of
     `slots` transfers into this target one is reserved, if one is free within `slot_wait` seconds; else `busy` is true. The
     `items` are remembered, and where not all were `discovered` those before, too. The `guides`, {file name: text}, are kept
-    beside the trees. Without a `hold`, in check mode, nothing is written.
+    beside the trees. Without a `hold`, in check mode, nothing is written. A tree that holds the copies of another source than `origin`
+    is left alone; one of which that is not known is this one's from now on. Raise BaseUnusable.
     What lies in a folder that cannot be read is not known: its tarballs are left out, and a failure names the folder.
     Return `have`, `linked`, `send` (relpaths), `unwanted`, `incoming` (folder), `free` (bytes), `busy`, `notes` and `failures`.
     """
     tree = hold.tree if hold else open_tree(base)
+    require_origin(tree, origin)
     incoming = tree.private_path("incoming")
     lists: dict[str, Any] = {name: [] for name in ("have", "linked", "send", "unwanted", "notes", "failures")}
     result: dict[str, Any] = {"changed": False, **lists, "incoming": incoming, "busy": False}
@@ -90,6 +86,7 @@ def prepare(
     if hold:
         _clear(tree, incoming, wanted, result)
         make_tree(tree)
+        bind(tree, origin)
         make_folders(incoming, tree.private)
         if items:
             remember_items(tree, items if discovered else [*items, *remembered_items(tree)])
@@ -307,6 +304,7 @@ def _retained(
     items: dict[str, dict[str, Tarball]] = {}
     for entry in wanted:
         items.setdefault(entry.key, {})[entry.relpath] = _as_tarball(entry)
+    told = {entry.relpath for entry in wanted if missing_of(entry.record)}
     kept: set[str] = set()
     for key, imagined in items.items():
         own = {tarball.relpath: tarball for tarball in present.get(key, ()) if tarball.verified}
@@ -318,7 +316,11 @@ def _retained(
             continue
         came = {**noted, **{relpath: moment.stamp for relpath in imagined if relpath not in own}}
         late = late_ones(everything.values(), came)
-        order = retained([*everything.values()], int(keeps.get(key, keep)), late=late)
+        partial = [
+            *incomplete_ones(tree, own.values()),
+            *(relpath for relpath in imagined if relpath not in own and relpath in told),
+        ]
+        order = retained([*everything.values()], int(keeps.get(key, keep)), late=late, partial=partial)
         kept.update(tarball.relpath for tarball in order)
     return kept
 

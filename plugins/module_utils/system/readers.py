@@ -28,6 +28,7 @@ from . import errors, processes, view
 from .errors import AltbackupError, InvalidInput, SourceChanged, ToolFailed
 from .paths import is_within
 from .processes import Deadline, find_tool
+from .seeing import denied
 from .twins import set_mode
 from .units import told_apart
 from .view import Place
@@ -411,7 +412,12 @@ def _answer(conversation: Conversation, function: Callable[[], Any]) -> None:
         message = {"error": type(error).__name__, "message": str(error), **_details(error)}
     except OSError as error:
         message = {"error": "OSError", "message": error.strerror or str(error), "errno": error.errno}
-        message["filename"] = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else None
+        filename = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else None
+        if (
+            filename and error.errno == errno.EACCES
+        ):  # who hears it is another user, and could not say whose right is missing
+            message["message"], filename = denied(filename), None
+        message["filename"] = filename
     except Exception as error:  # noqa: BLE001 (a bug that one item meets is told, and stops no other)
         message = {"error": "AltbackupError", "message": f"unexpected {type(error).__name__}: {error}"}
     with contextlib.suppress(OSError):

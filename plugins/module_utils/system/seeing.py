@@ -26,12 +26,39 @@ def advice() -> str:
     return "" if os.geteuid() == 0 or _switched else "; use become"
 
 
+def denied(path: str) -> str:
+    """Given a path that this user may not use, return what tells as whom, and what to do."""
+    deed = "written" if _is_readable(path) else "read"
+    return forbidden(path, os.geteuid(), deed)
+
+
+def forbidden(path: str, uid: int, deed: str = "read") -> str:
+    """Given a path, a user and what he may not do, return the sentence that tells it, with what to do."""
+    return f"{visible(path)} cannot be {deed} by uid {uid}{advice() or ': Permission denied'}"
+
+
+def _is_readable(path: str) -> bool:
+    """Return whether nothing keeps this user from reading what has a path, or from seeing that nothing has it."""
+    try:
+        mode = os.stat(path).st_mode
+    except _ABSENT:
+        return True
+    except OSError:
+        return False
+    return os.access(path, os.R_OK | (os.X_OK if stat.S_ISDIR(mode) else 0), effective_ids=True)
+
+
+def as_whom(error: OSError) -> str:
+    """Return how a sentence goes on that something cannot be read: by whom, and what to do, or why."""
+    who = f" by uid {os.geteuid()}" if isinstance(error, PermissionError) else ""
+    return f"{who}{(who and advice()) or f': {error.strerror or error}'}"
+
+
 def unseen(path: str, error: OSError) -> AltbackupError:
     """Given a path and the error of a look at it, return what tells as whom it cannot be read, and what to do."""
-    where = f"{visible(path)} cannot be read by uid {os.geteuid()}"
-    if isinstance(error, PermissionError) and advice():
-        return AltbackupError(where + advice())
-    return AltbackupError(f"{where}: {error.strerror or error}")
+    if isinstance(error, PermissionError):
+        return AltbackupError(forbidden(path, os.geteuid()))
+    return AltbackupError(f"{visible(path)} cannot be read by uid {os.geteuid()}: {error.strerror or error}")
 
 
 @contextlib.contextmanager

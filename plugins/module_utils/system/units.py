@@ -23,3 +23,8 @@ def told_apart(one: int, other: int) -> tuple[str, str]:
         if one == other or words[0] != words[1]:
             return words
     return f"{one} bytes", f"{other} bytes"
+
+
+def counted(number: int, thing: str, things: str = "") -> str:
+    """Given a number and what is counted, return both as a person reads them: 1 object, 2 objects."""
+    return f"{number} {thing if number == 1 else things or f'{thing}s'}"

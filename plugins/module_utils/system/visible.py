@@ -25,6 +25,14 @@ def one_line(text: str) -> str:
     return visible(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
+_LONG = re.compile(r"\S{161,}")
+
+
+def abridged(text: str) -> str:
+    """Given a text for a person, return it with each very long path in it shortened in the middle."""
+    return _LONG.sub(lambda found: f"{found[0][:70]}...{found[0][-70:]}" if "/" in found[0] else found[0], text)
+
+
 def printable(text: str) -> str:
     """Given a path, return it as valid UTF-8, with odd bytes shown as \\xNN."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import stat
 import time
 from collections.abc import Iterator, Mapping
@@ -19,36 +20,53 @@ from .publish import write_text
 
 _STATES = "restored"
 _KEPT_SECONDS = 90 * 86400
+_HEAD = b"HEAD"
+_WRITTEN_BY_LOOKING = re.compile(rb"index|sharedindex\.[0-9a-f]+|gitk\.cache")
+"""Beside a HEAD: of a repository, of one of a submodule, and of what it knows of a linked worktree"""
 
 
-def look_of(folder: int, name: str) -> str:
+def look_of(folder: int, name: str, *, kind: str = "") -> str:
     """Given an open folder and a name in it, return what differs once that, or anything below it, was changed. Raise OSError.
 
-    It sees inode, type, mode, owner, size and times of each, and no content. Of the top it leaves out what a rename changes.
+    It sees inode, type, mode, owner, size and times of each, and no content. Of the top it leaves out what a rename changes, and of
+    what is of kind `git` the files that git writes when somebody merely looks, with what their coming and going changes of their folder.
     """
     total = 0  # a sum, as folders tell their entries in any order
-    for path, status in _all_below(folder, os.fsencode(name)):
-        seen = (status.st_ino, status.st_mode, status.st_uid, status.st_gid, status.st_size, status.st_mtime_ns)
-        changed = status.st_ctime_ns if path else 0
-        line = path + b"\0" + repr((*seen, changed)).encode()
+    for path, status, kept in _all_below(folder, os.fsencode(name), kind == "git"):
+        content = (0, 0) if kept else (status.st_size, status.st_mtime_ns)
+        changed = status.st_ctime_ns if path and not kept else 0
+        line = (
+            path
+            + b"\0"
+            + repr((status.st_ino, status.st_mode, status.st_uid, status.st_gid, *content, changed)).encode()
+        )
         total += int.from_bytes(hashlib.sha256(line).digest(), "big")
     return f"{total % (1 << 256):064x}"
 
 
-def _all_below(folder: int, name: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
-    """Yield (path below it, status) of something in an open folder and of all below it; follow no link."""
+def _all_below(folder: int, name: bytes, git: bool) -> Iterator[tuple[bytes, os.stat_result, bool]]:
+    """Yield (path below it, status, whether git keeps files there that do not count) of something in an open folder and of all below it.
+
+    Follow no link. What does not count is left out.
+    """
     top = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    yield b"", top
-    if stat.S_ISDIR(top.st_mode):
-        for path, folders, others, descriptor in walk_open(name, folder):
-            for each in [*folders, *others]:
-                yield os.path.join(path, each)[len(name) + 1 :], os.stat(each, dir_fd=descriptor, follow_symlinks=False)
+    if not stat.S_ISDIR(top.st_mode):
+        yield b"", top, False
+        return
+    for path, _, others, descriptor in walk_open(name, folder):
+        keeps = git and _HEAD in others
+        yield path[len(name) + 1 :], os.fstat(descriptor), keeps
+        for each in others:
+            status = os.stat(each, dir_fd=descriptor, follow_symlinks=False)
+            if not (keeps and stat.S_ISREG(status.st_mode) and _WRITTEN_BY_LOOKING.fullmatch(each)):
+                yield os.path.join(path, each)[len(name) + 1 :], status, False
 
 
 def describe(folder: int, name: str, order: Mapping[str, Any], title: str) -> dict[str, Any]:
     """Given something that is about to get its place, what was ordered (plain JSON values) and its title, return what is to be remembered."""
     try:
-        return {"order": dict(order), "title": title, "look": look_of(folder, name)}
+        kind = str(order.get("kind", ""))
+        return {"order": dict(order), "title": title, "look": look_of(folder, name, kind=kind), "kind": kind}
     except (OSError, RecursionError) as error:
         return {"order": dict(order), "title": title, "look": "", "problem": explain(error)}
 
@@ -120,10 +138,26 @@ def compare(path: str, order: Mapping[str, Any], known: Mapping[str, Any] | None
                 f"an earlier restore put {known.get('title')} there: this order has another {', '.join(other)}",
             )
         try:
-            same = known.get("changed") in (None, status.st_ctime_ns) and look_of(folder, name) == known.get("look")
+            same = _is_same(folder, name, status, known)
         except (OSError, RecursionError) as error:
             return (
                 False,
                 f"an earlier restore put it there, but it cannot be seen whether it was changed since: {explain(error)}",
             )
     return same, "" if same else "an earlier restore put it there, but it was changed since"
+
+
+def _is_same(folder: int, name: str, status: os.stat_result, known: Mapping[str, Any]) -> bool:
+    """Return whether something is as it is remembered; what an older version remembered does not tell its kind."""
+    kind = str(known.get("kind", ""))
+    unmoved = known.get("changed") in (None, status.st_ctime_ns) or (kind == "git" and _is_head_in(folder, name))
+    return unmoved and look_of(folder, name, kind=kind) == known.get("look")
+
+
+def _is_head_in(folder: int, name: str) -> bool:
+    """Return whether something is itself a folder in which git keeps its files."""
+    try:
+        os.stat(os.path.join(os.fsencode(name), _HEAD), dir_fd=folder, follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True

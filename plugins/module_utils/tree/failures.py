@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -10,8 +11,10 @@ from typing import Any
 
 from ..system.errors import AltbackupError, ToolFailed
 from ..system.mounts import SECONDS, silent
+from ..system.seeing import denied
 from ..system.visible import printable, visible
-from .layout import Tree, newest_verified, open_tree, plain_status, read_state
+from .incomplete import is_incomplete
+from .layout import Tarball, Tree, newest_verified, open_tree, plain_status, read_state
 from .stamps import MOMENT, moment_of
 
 KEYS = ("node", "delegate", "stage", "category", "name", "relpath", "reason", "rc", "stderr")
@@ -41,8 +44,10 @@ def failure(
 
 
 def explain(reason: str | BaseException) -> str:
-    """Given a text or an exception, return the sentence to show: an OSError names its file and its cause."""
+    """Given a text or an exception, return the sentence to show: an OSError names its file and its cause, and one of permission the user."""
     if isinstance(reason, OSError) and reason.strerror:
+        if reason.errno == errno.EACCES and isinstance(reason.filename, (str, bytes)):
+            return denied(os.fsdecode(reason.filename))
         where = f"{reason.filename}: " if reason.filename else ""
         return f"{where}{reason.strerror}"
     return str(reason) or type(reason).__name__
@@ -65,7 +70,7 @@ def attempt(stage: str, empty: Mapping[str, Any], function: Callable[[], dict[st
 def with_good(result: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """Given what a module found, and its parameters, return it with the stamp of the last good copy of the item in each failure.
 
-    That is `good`: of the newest tarball in the tree `base` that its sidecar vouches for, and of whose bytes no failure is, empty if there is
+    That is `good`: of the newest whole tarball in the tree `base` that its sidecar vouches for, and of whose bytes no failure is, empty if there is
     none. It is left out where it is not known, where the failure is about another node or what is no item, and of a folder that cannot be read
     or does not answer.
     """
@@ -77,13 +82,17 @@ def with_good(result: dict[str, Any], options: Mapping[str, Any]) -> dict[str, A
         latest = moment_of({**{name: MOMENT[name]["default"] for name in MOMENT}, **options}).latest
         bad = _bad_inodes(tree, [entry["relpath"] for entry in result["failures"]])
         known: dict[str, str] = {}
+
+        def whole(tarball: Tarball) -> bool:
+            return not is_incomplete(tree, tarball)
+
         for entry in result["failures"]:
             if entry["delegate"] or entry["relpath"] in (result.get("unexpected") or []):
                 continue
             with contextlib.suppress(AltbackupError, OSError):
                 keys = _items_of(tree, entry, options.get("items"), result)
                 for key in keys:
-                    known[key] = newest_verified(tree, key, latest, bad) if key not in known else known[key]
+                    known[key] = newest_verified(tree, key, latest, bad, whole) if key not in known else known[key]
                 entry.update({"good": min(known[key] for key in keys)} if keys else {})
     return result
 

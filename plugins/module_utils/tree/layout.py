@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..system.errors import AltbackupError, BaseUnusable, InvalidInput, SidecarMalformed
-from ..system.seeing import is_folder, is_there, status_of
+from ..system.seeing import as_whom, is_folder, is_there, status_of
 from ..system.visible import printable
 from . import sidecar
 from .sidecar import SUFFIX, Dna
@@ -60,6 +60,16 @@ def open_tree(base: str) -> Tree:
         raise BaseUnusable(f"base {base}: {error}") from error
 
 
+def require_there(tree: Tree) -> None:
+    """Given a source's own tree, raise BaseUnusable unless its folder is there: below a marker only the copies of a target may be made."""
+    if not is_folder(tree.base):
+        raise BaseUnusable(_missing(tree.base))
+
+
+def _missing(base: str) -> str:
+    return f"base {base} does not exist: is its disk mounted? A run never creates a base"
+
+
 def _tree_of(base: str) -> Tree:
     if is_folder(os.path.join(base, MARKER)):
         return Tree(base, os.path.join(base, MARKER))
@@ -69,7 +79,7 @@ def _tree_of(base: str) -> Tree:
             raise BaseUnusable(f"base {base} is not a folder")
         return Tree(base, os.path.join(parent, MARKER), source)
     if not is_folder(base) and not is_folder(parent):
-        raise BaseUnusable(f"base {base} does not exist: is its disk mounted? A run never creates a base")
+        raise BaseUnusable(_missing(base))
     raise BaseUnusable(
         f"base {base} has no marker {MARKER}/ in itself or its parent: is its disk mounted? "
         f"If it is a new base, mark it once: mkdir -p {os.path.join(base, MARKER)}"
@@ -180,7 +190,7 @@ def scan(
                 _scan_stamp(tree, category, name, stamp, found)
     for relpath, why in found.unreadable:
         if not go_on or not relpath:
-            raise BaseUnusable(f"cannot read folder {tree.path(relpath)}: {why}")
+            raise BaseUnusable(f"folder {tree.path(relpath)} cannot be read{why}")
     return found
 
 
@@ -197,7 +207,7 @@ def _entries(tree: Tree, relpath: str, found: Scan) -> list[os.DirEntry[str]]:
     except FileNotFoundError:  # purged while we look
         return []
     except OSError as error:
-        found.unreadable.append((printable(relpath), error.strerror or str(error)))
+        found.unreadable.append((printable(relpath), as_whom(error)))
         return []
 
 
@@ -232,7 +242,7 @@ def _modes(tree: Tree, relpath: str, names: Collection[str], found: Scan) -> Ite
         except FileNotFoundError:
             continue
         except OSError as error:
-            found.unreadable.append((printable(relpath), error.strerror or str(error)))
+            found.unreadable.append((printable(relpath), as_whom(error)))
             return
 
 
@@ -279,11 +289,17 @@ def _stamps_below(tree: Tree, key: str, relative: str, depth: int, after: str, f
             yield from _stamps_below(tree, key, f"{relative}/{name}", depth + 1, after, found)
 
 
-def newest_verified(tree: Tree, key: str, latest: str = "", without: Collection[tuple[int, int]] = ()) -> str:
+def newest_verified(
+    tree: Tree,
+    key: str,
+    latest: str = "",
+    without: Collection[tuple[int, int]] = (),
+    counts: Callable[[Tarball], bool] = lambda _: True,
+) -> str:
     """Given a tree and an item (category/name), return the stamp of its newest good tarball, an empty text if there is none.
 
     Sidecars and sizes tell which are good; no tarball is read, nor any folder older than the answer. One later than `latest`
-    does not count, nor do those in `without` (device and inode), nor a differential without its full one.
+    does not count, nor do those in `without` (device and inode), nor one that `counts` refuses, nor a differential without its full one.
     Raise BaseUnusable where a folder cannot be read.
     """
     category, name = key.split("/")
@@ -295,12 +311,13 @@ def newest_verified(tree: Tree, key: str, latest: str = "", without: Collection[
             continue
         seen = Scan(unreadable=found.unreadable)
         _scan_stamp(tree, category, name, stamp, seen)
-        if any(_is_good(tree, tarball) and tarball.inode not in without for tarball in seen.tarballs):
+        good = [tarball for tarball in seen.tarballs if _is_good(tree, tarball) and tarball.inode not in without]
+        if any(map(counts, good)):
             break
     else:
         stamp = ""
     for relpath, why in found.unreadable:
-        raise BaseUnusable(f"cannot read folder {tree.path(relpath)}: {why}")
+        raise BaseUnusable(f"folder {tree.path(relpath)} cannot be read{why}")
     return stamp
 
 
@@ -353,7 +370,7 @@ def _scan_stamp(tree: Tree, category: str, name: str, stamp: str, found: Scan) -
             except FileNotFoundError:
                 continue
             except OSError as error:
-                found.unreadable.append((folder, error.strerror or str(error)))
+                found.unreadable.append((folder, as_whom(error)))
                 return
             found.tarballs.append(_tarball(tree, category, name, stamp, entry.name, status))
         else:
@@ -376,7 +393,7 @@ def read_state(path: str, size: int) -> tuple[Dna | None, str, str]:
     except SidecarMalformed as error:
         return None, f"has a malformed dna: {error}", "malformed"
     except OSError as error:
-        return None, f"has a dna that cannot be read: {error.strerror}", "malformed"
+        return None, f"has a dna that cannot be read{as_whom(error)}", "malformed"
     if dna.size != size:
         return dna, f"has {size} bytes, but its dna says {dna.size}", "mismatch"
     return dna, "", "verified"

@@ -94,6 +94,12 @@ def require_owner(tree: Tree, owner: Owner) -> None:
         raise Taken(_shared(tree.base, owner, known[1], path), owner)
 
 
+def id_of(tree: Tree) -> str:
+    """Given a tree, return the id of its base, empty while no run has marked it. Raise BaseUnusable or OSError."""
+    known = _known(owner_path(tree))
+    return known[0] if known is not None else ""
+
+
 def source_of(tree: Tree) -> str:
     """Given a source's own tree, return the source's name as its first run wrote it; empty where none did, or preflight says what is wrong."""
     try:

@@ -7,10 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .layout import Tree, open_tree
-from .publish import (
-    make_folders,
-    write_text,
-)
+from .publish import make_folders, write_text
 
 
 def remember_items(tree: Tree, items: Sequence[str]) -> None:

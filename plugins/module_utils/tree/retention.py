@@ -9,19 +9,27 @@ from .stamps import day_of
 
 
 def retained(
-    tarballs: Sequence[Tarball], keep: int, made_now: Collection[str] = (), late: Collection[str] = ()
+    tarballs: Sequence[Tarball],
+    keep: int,
+    made_now: Collection[str] = (),
+    late: Collection[str] = (),
+    partial: Collection[str] = (),
 ) -> list[Tarball]:
-    """Given one item's verified tarballs, a number K, the stamps made in this run and the relpaths that came late, return those to keep.
+    """Given one item's verified tarballs, a number K, the stamps made in this run and the relpaths that came late, and of
+    those that are not whole, return those to keep.
 
     Kept are the newest of each of the last K days that have one, the newest of each of the last K distinct contents, those made in this
-    run, and the newest one. Late ones have what of the K days and contents the others leave free, the newest first. The newest is first.
+    run, the newest one, and the newest whole one. Late ones, and those that are not whole, have what of the K days and contents the others
+    leave free, the newest first. The newest is first.
     """
     order = sorted(tarballs, key=lambda tarball: (tarball.stamp, tarball.filename), reverse=True)
     days: set[str] = set()
     contents: set[tuple[str, int, str]] = set()
     kept = {tarball.relpath for tarball in order if tarball.stamp in made_now}
     kept.update(tarball.relpath for tarball in order[:1])
-    for tarball in sorted(order, key=lambda tarball: tarball.relpath in late):
+    kept.update([tarball.relpath for tarball in order if tarball.relpath not in partial][:1])
+    after = {*late, *partial}
+    for tarball in sorted(order, key=lambda tarball: tarball.relpath in after):
         if tarball.dna is None:
             raise AssertionError(f"{tarball.relpath} is not verified")
         day, content = day_of(tarball.stamp), (tarball.dna.alg, tarball.dna.size, tarball.dna.dig)

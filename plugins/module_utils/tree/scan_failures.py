@@ -6,11 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from .failures import failure
-from .layout import (
-    Scan,
-    Tree,
-    scan,
-)
+from .layout import Scan, Tree, scan
 from .stamps import Moment, ahead_reason
 
 _STAGE = "check"
@@ -19,7 +15,7 @@ _STAGE = "check"
 def unreadable(found: Scan, stage: str = _STAGE) -> list[dict[str, Any]]:
     """Given what a scan found, return a failure for each folder that it could not read."""
     return [
-        failure(stage, f"folder {relpath} cannot be read: {why}: what it holds is not known", relpath=relpath)
+        failure(stage, f"what folder {relpath} holds is not known: it cannot be read{why}", relpath=relpath)
         for relpath, why in found.unreadable
     ]
 

@@ -12,6 +12,7 @@ from email import policy
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
 
+from ...module_utils.system.visible import abridged
 from ..report.command_line import command_line, rerun_command
 from ..report.model import UNREACHABLE, Failure, Place, Report, shared_lines, titles, together
 from ..report.plain_text import cut, one_line
@@ -108,7 +109,7 @@ def blocks(report: Report, limit: int) -> list[Block]:
     shown = max(1, min(len(groups), limit * 3 // 4 // _SMALLEST))
     room = limit * 3 // 4 // shown
     parts = [_failure_block(number, group, room) for number, group in enumerate(groups[:shown], 1)] if groups else []
-    listed = [f"{titles(group)}: {group[0].headline}" for group in groups[shown:]]
+    listed = [abridged(f"{titles(group)}: {group[0].headline}") for group in groups[shown:]]
     if listed:
         more = [f"and {len(listed) - _MOST_LISTED} more, see the log"] if len(listed) > _MOST_LISTED else []
         parts.append(Block(f"{len(listed)} further failures", (*listed[:_MOST_LISTED], *more), bad=True))
@@ -116,7 +117,7 @@ def blocks(report: Report, limit: int) -> list[Block]:
         text = f"{_some(report.unfinished)}: stopped by the failure of another host, or never begun."
         parts.append(Block("Did not finish", (text,), bad=True))
     if report.notes:
-        parts.append(Block("Notes", report.notes[:_MOST_LISTED]))
+        parts.append(Block("Notes", tuple(map(abridged, report.notes[:_MOST_LISTED]))))
     if report.fine:
         parts.append(Block("What was fine", report.fine[:_MOST_LISTED]))
     parts.append(Block("The run", fields=tuple(_context(report))))
@@ -162,8 +163,8 @@ def _failure_block(number: int, group: Sequence[Failure], room: int) -> Block:
     first, _, rest = message.partition("\n")
     told = rest if " ".join(first.split()) == failure.headline else message
     return Block(
-        title,
-        lines=(*(told.split("\n") if told.strip() else ()), *shared_lines(group)[:_MOST_LISTED]),
+        abridged(title),
+        lines=tuple(map(abridged, (*(told.split("\n") if told.strip() else ()), *shared_lines(group)[:_MOST_LISTED]))),
         fields=tuple((name, value) for name, value in fields if value),
         outputs=tuple((name, cut(text, share)) for name, text in long[:20]),
         bad=True,

@@ -16,7 +16,7 @@ from ...module_utils.system.ssh import shown
 from ...module_utils.system.visible import visible
 from ...module_utils.tree.stamps import day_of, earliest_moment, interpret_day, latest_stamp, stamp_at
 from ..report.secrecy import mask, mask_text, quoted
-from .settings import PREFIX, Unreadable, describe_unknown, names, validate
+from .settings import PREFIX, Unreadable, describe_unknown, distance, names, validate
 
 SOURCES = "sources"
 TARGETS = "targets"
@@ -58,6 +58,8 @@ _OF_SOURCES = ("base", "discover", "include_controller", "full_every", "verify_e
 _OF_TARGETS = ("target_base",)
 _OF_RESTORES = ("owner", "group", "mode", "selinux")
 _CONNECTION = {"rsync_host": "ansible_host", "rsync_port": "ansible_port", "rsync_user": "ansible_user"}
+_OF_PARTS = ("altbackup_items", "altbackup_discover", "altbackup_base", "altbackup_target_base")
+"""Variables that only a host with a part in backups needs; the first two no other one has by chance"""
 _LOCAL = ("local", "ansible.builtin.local")
 
 
@@ -130,6 +132,8 @@ def build_plan(
     if not errors.has("altbackup_targets"):
         general += _check_named(targets, source_values)
     general += _check_bases(source_values, target_values)
+    outside = [host for host in hosts if host not in nodes]
+    notes = _check_outside(outside, variables, groups, errors)
     plan: dict[str, Any] = {
         "stamp": common["stamp"],
         "clock": common["clock"],
@@ -142,6 +146,7 @@ def build_plan(
         "restore_settings": {name: common[f"restore_{name}"] for name in _OF_RESTORES},
         "adopt": common["adopt"],
         "errors": [],
+        "notes": [visible(note) for note in notes],
         "sources": {},
         "targets": {},
         "nodes": {},
@@ -321,6 +326,46 @@ def _check_named(targets: Sequence[str], source_values: Mapping[str, Mapping[str
         f"{target}: no source names this target: add it to the altbackup_targets of one, or take it out of group {TARGETS}"
         for target in targets
         if target not in named
+    ]
+
+
+def _check_outside(
+    outside: Sequence[str],
+    variables: Mapping[str, Mapping[str, Any]],
+    groups: Mapping[str, Sequence[str]],
+    errors: _Errors,
+) -> list[str]:
+    """Given the hosts in neither group, add an error for each that was surely meant to be in one; return notes on those that may have been.
+
+    A variable that each host has may come from the group of all, and tells nothing.
+    """
+    notes = []
+    telling = [name for name in _OF_PARTS if any(name not in variables.get(host, {}) for host in errors.hosts)]
+    for host in outside:
+        own = [name for name in telling if variables.get(host, {}).get(name) not in (None, "", [], {})]
+        near = [(group, meant) for group, members in groups.items() if host in members for meant in _meant_group(group)]
+        if own and near:
+            group, meant = near[0]
+            text = (
+                f"is set, but the host is in neither group {SOURCES} nor {TARGETS}, so it has no part in backups; it is in "
+                f"{group!r}, did you mean {meant!r}?"
+            )
+            errors.add(host, own[0], text)
+        elif own and own[0] in _OF_PARTS[:2]:
+            notes.append(
+                f"{host}: {own[0]} is set, but the host is in neither group {SOURCES} nor {TARGETS}, so nothing of it is backed up: "
+                f"add it to {SOURCES}, or take the variable away"
+            )
+    return notes
+
+
+def _meant_group(name: str) -> list[str]:
+    """Given the name of a group, return which of the two it was meant to be, if it is but a slip away from one."""
+    lower = name.lower()
+    return [
+        meant
+        for meant in (SOURCES, TARGETS)
+        if name != meant and distance(lower, meant, 2) <= (2 if sorted(lower) == sorted(meant) else 1)
     ]
 
 

@@ -13,10 +13,11 @@ from ...module_utils.system.paths import is_within
 from ...module_utils.system.units import readable
 from ...module_utils.system.visible import one_line
 from ...module_utils.tree.failures import failure
+from ...module_utils.tree.incomplete import missing_of
 from ...module_utils.tree.layout import RESTORED, TEMPORARY, parse_filename
 from ...module_utils.tree.stamps import Moment, ahead_reason, day_of, interpret_day, is_stamp
 from ..report import outcomes
-from ..report.results import SAID, read_result
+from ..report.results import SAID, read_result, shortened
 from ..report.secrecy import quoted
 from .settings import parse_mode
 from .trees import node_bases
@@ -76,6 +77,11 @@ def plan_restores(plan: Mapping[str, Any], hosts: Sequence[str]) -> dict[str, An
 
 def _failure(node: str, reason: str, key: str = "") -> dict[str, Any]:
     return {**failure(_STAGE, reason, key=key), "node": node}
+
+
+def _failed_order(order: Mapping[str, Any], reason: str) -> dict[str, Any]:
+    """Return the failure of an order, which tells it from others of the same item."""
+    return _failure(order["to_host"], f"to {one_line(order['destination'])}: {reason}", order["key"])
 
 
 def _key(value: Any) -> str:
@@ -140,7 +146,8 @@ def _wrong_types(given: Mapping[str, Any]) -> list[str]:
     for key in KEYS:
         value = given.get(key, "")
         number = key in ("owner", "group") and isinstance(value, int) and not isinstance(value, bool)
-        if key not in _FLAGS and not number and (not isinstance(value, str) or "\0" in value or "\n" in value):
+        broken = isinstance(value, str) and ("\0" in value or ("\n" in value and key != "member"))
+        if key not in _FLAGS and not number and (not isinstance(value, str) or broken):
             hint = ", with quotes" if key in ("mode", "name", "at") else ""
             errors.append(f"{key} {quoted(value)} is not a text{hint}")
     return errors
@@ -185,12 +192,7 @@ def _destination(order: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
     if order["member"] and not order["to"]:
         raise InvalidInput(f"member {quoted(order['member'])} needs a path to put it, as to")
     if not path:
-        entry = plan["sources"][order["source"]]
-        hint = nearest(order["name"], [item["name"] for item in entry["items"] if item["kind"] == order["kind"]])
-        raise InvalidInput(
-            f"{quoted(order['name'])} is no {order['kind']} item of {order['source']}, {hint}. "
-            "For one that the inventory no longer names, give the path where it is to stand, as to"
-        )
+        raise InvalidInput(_without_place(order, plan["sources"][order["source"]]))
     if not os.path.isabs(path):
         raise InvalidInput(f"to {path!r} is not an absolute path")
     path = "/" + os.path.normpath(path).lstrip("/")
@@ -205,12 +207,42 @@ def _destination(order: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
     return path
 
 
+def _without_place(order: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+    """Return why the inventory does not tell where an item is to stand."""
+    wrong = _wrong_items(entry, order["key"])
+    if wrong:
+        reasons = "; ".join(dict.fromkeys(str(item["reason"]) for item in wrong))
+        return f"the inventory does not tell where {order['key']} is to stand, as it has an error there ({reasons}): mend that, or give the path, as to"
+    hint = nearest(order["name"], [item["name"] for item in entry["items"] if item["kind"] == order["kind"]])
+    return (
+        f"{quoted(order['name'])} is no {order['kind']} item of {order['source']}, {hint}{'' if hint.endswith('?') else '.'} "
+        "For one that the inventory no longer names, give the path where it is to stand, as to"
+    )
+
+
+def _wrong_items(entry: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """Return the items of a source that have an error, of those that have this key."""
+    return [
+        item
+        for item in entry["item_errors"]
+        if item["kind"] and item["name"] and f"{CATEGORIES[item['kind']]}/{item['name']}" == key
+    ]
+
+
 def _path_of(source: str, kind: str, key: str, plan: Mapping[str, Any]) -> str:
-    """Return the path of an item of a source, explicit or discovered, or nothing if it is none."""
+    """Return the path of an item of a source, explicit or discovered, or nothing if it is none, or that cannot be known.
+
+    What cannot be backed up as the inventory has it can be restored all the same where that tells of one path.
+    """
     entry = plan["sources"][source]
     for item in entry["items"]:
         if f"{CATEGORIES[item['kind']]}/{item['name']}" == key:
             return str(item["path"])
+    wrong = _wrong_items(entry, key)
+    if wrong:
+        paths = {str(item["path"]) for item in wrong}
+        path = paths.pop()
+        return path if not paths and os.path.isabs(path) and "\0" not in path else ""
     folder = entry["discover"].get(kind)
     return os.path.join(folder, decode_name(key.partition("/")[2])) if folder else ""
 
@@ -304,9 +336,13 @@ def absent_hosts(
     """Given what is to be done and the hosts of the play, return (orders for these, failures for the others)."""
     reason = "{} is not among the hosts of this run, so nothing was done there: is it left out by --limit?"
     orders = [order for order in restores["orders"] if order["to_host"] in present]
-    others = [(order["to_host"], order["key"]) for order in restores["orders"] if order["to_host"] not in present]
-    others += [(host, "") for host in restores["adoptions"] if host not in present]
-    return orders, [_failure(host, reason.format(host), key) for host, key in others]
+    failures = [
+        _failed_order(order, reason.format(order["to_host"]))
+        for order in restores["orders"]
+        if order["to_host"] not in present
+    ]
+    failures += [_failure(host, reason.format(host)) for host in restores["adoptions"] if host not in present]
+    return orders, failures
 
 
 def choose(
@@ -332,25 +368,22 @@ def choose(
         offers, passed = _offers(plan, order, found, moment)
         if not offers:
             reason = f"no node holds what {_title(order)} needs: {'; '.join(passed)}"
-            failures.append(_failure(order["to_host"], reason, order["key"]))
+            failures.append(_failed_order(order, reason))
             continue
         best = max(offers, key=lambda offer: (offer["stamp"], -offer["rank"]))
         held = _held(order, found, best["stamp"])
         if len(set(held.values())) > 1:
             reason = f"{_title(order)} is refused: {outcomes.disagreement(best['stamp'], held)}; or name the node whose copy is to be taken, as from"
-            failures.append(_failure(order["to_host"], reason, order["key"]))
+            failures.append(_failed_order(order, reason))
             continue
         problems = (
             [] if _is_same(best["node"], order["to_host"], peers) else _problems(best["node"], order["to_host"], peers)
         )
         if problems:
-            failures.append(
-                _failure(
-                    order["to_host"], f"nothing can be brought from {best['node']}: {'; '.join(problems)}", order["key"]
-                )
-            )
+            failures.append(_failed_order(order, f"nothing can be brought from {best['node']}: {'; '.join(problems)}"))
             continue
         notes.setdefault(order["to_host"], []).extend(f"passed over {each}" for each in passed)
+        notes[order["to_host"]] += _not_whole(order, best, found, moment)
         chosen.append(_chosen(plan, order, best, peers, speeds, run))
     return {"chosen": chosen, "failures": failures, "notes": notes}
 
@@ -399,6 +432,7 @@ def _held(order: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]], stam
     held = {}
     for node in order["candidates"]:
         tree, problem = _tree_on(node, order["source"], found.get(node))
+        problem = problem or _foreign(order, node, tree, found)
         dnas = sorted(
             ":".join(str(entry[name]) for name in ("alg", "dig", "size", "base", "base_dig") if entry[name])
             for entry in ([] if problem else _of_item(tree, order["key"]))
@@ -430,6 +464,7 @@ def _offers(
     offers, passed = [], []
     for rank, node in enumerate(order["candidates"]):
         tree, problem = _tree_on(node, order["source"], found.get(node))
+        problem = problem or _foreign(order, node, tree, found)
         if not problem:
             try:
                 tarballs = _newest(order, tree, moment)
@@ -460,6 +495,46 @@ def _tree_on(node: str, source: str, registered: Mapping[str, Any] | None) -> tu
         return {}, " ".join(" ".join(map(str, reasons)).split())
     tree = next((tree for tree in registered.get("trees") or [] if tree["source"] == source), None)
     return (dict(tree), str(tree.get("problem") or "")) if tree else ({}, "did not tell what it holds")
+
+
+def _not_whole(
+    order: Mapping[str, Any], best: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]], moment: Moment
+) -> list[str]:
+    """Return a note where what is taken is not whole, with the stamp of the newest that is."""
+    newest = best["tarballs"][-1]
+    reasons = missing_of(newest.get("record") or {})
+    if not reasons:
+        return []
+    trees = {node: _tree_on(node, order["source"], found.get(node)) for node in order["candidates"]}
+    whole = [
+        entry["stamp"]
+        for node, (tree, problem) in trees.items()
+        for entry in ([] if problem or _foreign(order, node, tree, found) else _of_item(tree, order["key"]))
+        if entry["state"] == "verified" and moment.counts(entry["stamp"]) and not missing_of(entry.get("record") or {})
+    ]
+    other = f"the newest whole one is of {max(whole)}: give that, as at" if whole else "no whole one was found"
+    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+    return [f"{newest['relpath']} is incomplete: {shortened(reasons[0], 1000)}{more}; {other}"]
+
+
+def _foreign(
+    order: Mapping[str, Any], node: str, tree: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """Return what is wrong with a tree that holds the copies of another source than the one that now has the name, if it is so.
+
+    It is not known where the source did not tell its id, as it is gone, or its base new; nor asked of a node that is named.
+    """
+    own, _ = _tree_on(order["source"], order["source"], found.get(order["source"]))
+    ours, theirs = (entry.get("origin") or {} for entry in (own, tree))
+    if order["from"] or node == order["source"] or not ours.get("id") or not theirs.get("id"):
+        return ""
+    if ours["id"] == theirs["id"]:
+        return ""
+    bases = [f"{shortened(origin.get('base', ''))} (id {origin['id']})" for origin in (theirs, ours)]
+    return (
+        f"{tree['base']} holds the copies of another source {order['source']}, of that with base {bases[0]}, and not of that with base "
+        f"{bases[1]}. To restore from it all the same, as when that base was lost and made anew, name the node, as from"
+    )
 
 
 def _newest(order: Mapping[str, Any], tree: Mapping[str, Any], moment: Moment) -> list[dict[str, Any]]:
@@ -535,9 +610,7 @@ def _chosen(
         "base": offer["base"] if same else "",
         "proof_user": either.get("drill_user") or "nobody",
         "live_base": plan["sources"].get(host, {}).get("base", ""),
-        "live_items": [
-            {name: item[name] for name in ("kind", "path")} for item in plan["sources"].get(host, {}).get("items", ())
-        ],
+        "live_items": _live_items(plan["sources"].get(host, {})),
         "live_discover": dict(plan["sources"].get(host, {}).get("discover", {})),
         "tarballs": [{name: entry[name] for name in ("relpath", "size", "dig", "alg")} for entry in offer["tarballs"]],
         "record": newest["record"],
@@ -566,13 +639,19 @@ def _chosen(
     }
 
 
+def _live_items(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Given what the plan has of a source, return kind and path of what is an item there, be it one with an error."""
+    wrong = [item for item in entry.get("item_errors", ()) if item["kind"] and os.path.isabs(item["path"])]
+    return [{name: item[name] for name in ("kind", "path")} for item in [*entry.get("items", ()), *wrong]]
+
+
 def _prediction(
     order: Mapping[str, Any], offer: Mapping[str, Any], size: int, same: bool, speeds: Mapping[str, Any]
 ) -> str:
     """Return what would happen: from which node, which tarball, how many bytes, how long."""
     node, host = offer["node"], order["to_host"]
     tarballs = " and ".join(entry["relpath"] for entry in offer["tarballs"])
-    member = f" (of it {order['member']})" if order["member"] else ""
+    member = f" (of it {one_line(order['member'])})" if order["member"] else ""
     way = "on the same machine" if same else "by way of the controller"
     return (
         f"would restore {tarballs}{member} of {order['source']} from {node} to {order['destination']} on {host}, {way}: {readable(size)}, "

@@ -73,6 +73,15 @@ def base_owners(plan: Mapping[str, Any], node: str) -> list[dict[str, str]]:
     ]
 
 
+def origin(plan: Mapping[str, Any], source: str, state: Mapping[str, Any]) -> dict[str, str]:
+    """Given the plan, a source and what the run knows of it, return name, base and id of it, nothing where preflight did not tell the id.
+
+    The name and base are the plan's; the id alone is what the node says.
+    """
+    known = (state.get("identities") or {}).get(f"source {source}")
+    return {"name": str(source), "base": plan["sources"][source]["base"], "id": known["id"]} if known else {}
+
+
 def node_bases(plan: Mapping[str, Any], node: str) -> list[str]:
     """Given the plan and a node, return the base folders that must be marked on it."""
     source, target = plan["sources"].get(node), plan["targets"].get(node)

@@ -9,7 +9,7 @@ from ...module_utils.tree.stamps import is_stamp
 
 Entry = Mapping[str, Any]
 
-_CHAIN = ("dump", "check", "synchronize")
+_CHAIN = ("dump", "check", "synchronize", "drill")
 """Stages without whose success a tarball is missing later"""
 _WHOLE = ("dump", "synchronize")
 """Stages of which a failure of no one item stands for all"""
@@ -76,7 +76,9 @@ def good_copy(entry: Entry) -> str:
     """Given a failure, return when its item last had a good copy on that node, as a person reads it; empty if that is not known."""
     good = entry.get("good")
     if good == "":
-        return "no good copy there"
+        return (
+            "" if entry.get("absent") and entry.get("stage") == "drill" else "no good copy there"
+        )  # which is what it says
     if not isinstance(good, str) or not is_stamp(good):
         return ""
     day, _, clock = good.rpartition("/")
@@ -102,13 +104,17 @@ def titled(places: Iterable[str], most: int = 100) -> str:
     return "; ".join(parts) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def following_lines(entries: Iterable[Entry]) -> list[str]:
-    """Given failures that follow from one, return a line for each thing that they say, with the nodes where it is so."""
+def following_lines(entries: Iterable[Entry], told: Iterable[str] = ()) -> list[str]:
+    """Given failures that follow from others, return a line for each thing that they say, with the nodes where it is so.
+
+    What is `told` of good copies already is not told again.
+    """
+    told = set(told)
     places: dict[tuple[str, str], dict[str, None]] = {}
     for entry in entries:
         source, target = _place(entry)
         good = good_copy(entry)
-        said = (str(entry.get("stage")), f"{entry.get('reason')}{f'; {good}' if good else ''}")
+        said = (str(entry.get("stage")), f"{entry.get('reason')}{f'; {good}' if good and good not in told else ''}")
         places.setdefault(said, {})[target or source] = None
     lines = [f"so on {', '.join(nodes)}: {stage}: {reason}" for (stage, reason), nodes in places.items()]
     more = len(lines) - _MOST_LINES

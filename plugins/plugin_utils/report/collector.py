@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import outcomes
-from .causes import by_cause, following_lines
+from .causes import by_cause, following_lines, good_copy
 from .model import (
     LONGEST_MESSAGE,
     RECORDED,
@@ -203,7 +203,9 @@ class Collector:
         return [
             replace(
                 failure_of[id(entry)],
-                follows=tuple(clean(line, LONGEST_MESSAGE // 8) for line in following_lines(following)),
+                follows=tuple(
+                    clean(line, LONGEST_MESSAGE // 8) for line in following_lines(following, [good_copy(entry)])
+                ),
             )
             for entry, following in by_cause(entry for entry, _ in self._recorded.values())
         ]

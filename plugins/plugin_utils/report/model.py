@@ -298,7 +298,9 @@ def failure_of_entry(entry: Mapping[str, Any], place: Place, kind: str = RECORDE
     ]
     return Failure(
         host=values["node"],
-        message=clean(f"{values['stage']}{f' of {item}' if item else ''}: {values['reason']}", LONGEST_MESSAGE),
+        message=clean(
+            f"{values['stage']}{f' of {item}' if item else ''}: {outcomes.reason_of(values)}", LONGEST_MESSAGE
+        ),
         kind=kind,
         delegate=values["delegate"],
         where=values["tree"],

@@ -20,6 +20,7 @@ def night_rows(states: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
     """Given {node: what a run knows of it}, return rows of COLUMNS, one a tarball that was made, counted or proved."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     passed = {place: set(keys) for state in states.values() for place, keys in (state.get("passed") or {}).items()}
+    partial = {path for state in states.values() for path in state.get("incomplete") or []}
     for node, state in states.items():
         for relpath, entry in (state.get("tarballs") or {}).items():
             row = found.setdefault((node, relpath), {"where": {}})
@@ -34,7 +35,9 @@ def night_rows(states: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
             row.setdefault("seconds", proved.get((node, relpath), {}).get("seconds"))
             good = (node, relpath) in proved or _key(relpath) in _passed(passed, node, source)
             row["where"].update({node: None} if good else {})
-    return [_row(source, relpath, row) for (source, relpath), row in sorted(found.items())]
+    return [
+        _row(source, relpath, row, f"{source}/{relpath}" in partial) for (source, relpath), row in sorted(found.items())
+    ]
 
 
 def _passed(passed: Mapping[str, set[str]], node: str, source: str) -> set[str]:
@@ -51,14 +54,21 @@ def _key(relpath: str) -> str:
     return "/".join(relpath.split("/")[:2])
 
 
-def _row(source: str, relpath: str, row: Mapping[str, Any]) -> list[str]:
+def _row(source: str, relpath: str, row: Mapping[str, Any], partial: bool) -> list[str]:
     size, seconds = row.get("size"), row.get("seconds")
     return [
         f"{source}: {_key(relpath)}",
         readable(int(size)) if isinstance(size, (int, float)) and row["made"] else "",
         f"{seconds:.1f}" if isinstance(seconds, (int, float)) else "",
-        ", ".join(row["where"]) if row["made"] else "would be made",
+        _where(row["where"], partial) if row["made"] else "would be made",
     ]
+
+
+def _where(nodes: Iterable[str], partial: bool) -> str:
+    named = ", ".join(nodes)
+    if not partial:
+        return named
+    return f"incomplete ({named})" if named else "incomplete"
 
 
 def aligned(rows: Iterable[Sequence[str]]) -> list[str]:

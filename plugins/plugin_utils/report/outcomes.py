@@ -10,6 +10,7 @@ from typing import Any
 from ...module_utils.system.units import readable
 from ...module_utils.system.visible import one_line, visible
 from ...module_utils.tree.failures import failure, unframed
+from ...module_utils.tree.incomplete import missing_of
 from .causes import by_cause, following_lines, good_copies, good_copy, titled
 from .identities import one_disk, shared_bases
 from .results import read_result, read_value, shortened
@@ -28,6 +29,7 @@ EMPTY: dict[str, Any] = {
     "proved": [],
     "purged": [],
     "contents": {},
+    "incomplete": [],
     "identities": {},
     "lacking": [],
     "discovered": True,
@@ -202,9 +204,15 @@ def record(
             },
         }
         new["proved"] = [*new["proved"], *({**entry, "node": place} for entry in proved)]
+        partial = [f"{of_source}/{entry['relpath']}" for entry in proved if entry.get("incomplete")]
+        new["incomplete"] = list(dict.fromkeys([*new["incomplete"], *partial]))
         if stage == "dump" and "tarballs" in result:
             new["tarballs"] = {entry["relpath"]: dict(entry) for entry in result["tarballs"]}
             new["predicted"] = [entry["relpath"] for entry in result["tarballs"] if not entry.get("dig")]
+            partial = [
+                f"{node}/{entry['relpath']}" for entry in result["tarballs"] if missing_of(entry.get("record") or {})
+            ]
+            new["incomplete"] = list(dict.fromkeys([*new["incomplete"], *partial]))
     return new
 
 
@@ -274,6 +282,8 @@ def record_check(
         passed["/".join(place)] = sorted({_key(path) for path in counts if path in good} - bad)
         contents = {f"{place[0]}/{place[1] or node}/{path}": dna for path, dna in (result.get("dnas") or {}).items()}
         new["contents"] = {**new["contents"], **contents}
+        partial = [f"{place[1] or node}/{path}" for path in result.get("incomplete") or []]
+        new["incomplete"] = list(dict.fromkeys([*new["incomplete"], *partial]))
         title = _tree_name(result, node) or place[0]
         checked[title] = {"match": len(verification.get("match") or []), "bytes": verification.get("bytes_read", 0)}
     new["passed"], new["checked"] = passed, checked
@@ -353,7 +363,15 @@ def disagreement(stamp: str, nodes: Mapping[str, str]) -> str:
 
 def describe_failure(entry: Mapping[str, Any]) -> str:
     """Given a failure, return it as a person reads it: where, what, why."""
-    return f"{one_line(f'{_where(entry)}: {_what(entry)}')}: {visible(str(entry['reason']))}"
+    return f"{one_line(f'{_where(entry)}: {_what(entry)}')}: {visible(reason_of(entry))}"
+
+
+def reason_of(entry: Mapping[str, Any]) -> str:
+    """Given a failure that is told with its item, return why, without the words that name the item again."""
+    reason, name = str(entry["reason"]), str(entry.get("name") or "")
+    named = re.match(r"item \w+ ", reason) if name and entry.get("category") else None
+    again = f"{named.group()}{name!r}: " if named else ""
+    return reason[len(again) :] if again and reason.startswith(again) else reason
 
 
 def _where(entry: Mapping[str, Any]) -> str:
@@ -374,13 +392,19 @@ def report(failures: Sequence[Mapping[str, Any]]) -> str:
     groups: dict[tuple[str, str, str], list[tuple[Mapping[str, Any], list[Mapping[str, Any]]]]] = {}
     for entry, following in by_cause(failures):
         copy = _where(entry) if entry.get("name") else ""
-        groups.setdefault((_what(entry), str(entry["reason"]), copy), []).append((entry, following))
+        groups.setdefault((_what(entry), reason_of(entry), copy), []).append((entry, following))
     lines = [
         "\n".join(
             [
                 f"{one_line(f'{titled(_where(entry) for entry, _ in group)}: {what}')}: {visible(reason)}",
                 *good_copies([(_where(entry), good_copy(entry)) for entry, _ in group]),
-                *map(visible, following_lines([entry for _, following in group for entry in following])),
+                *map(
+                    visible,
+                    following_lines(
+                        [entry for _, following in group for entry in following],
+                        (good_copy(entry) for entry, _ in group),
+                    ),
+                ),
             ]
         ).replace("\n", "\n    ")
         for (what, reason, _), group in groups.items()
@@ -395,7 +419,7 @@ def report(failures: Sequence[Mapping[str, Any]]) -> str:
 
 def summary(plan: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Given the plan and what the run knows of each node, return a line for each tarball made and each target served, and notes."""
-    lines = []
+    lines = [f"note: {note}" for note in plan.get("notes") or []]
     lines += [f"note: {note}" for note in one_disk(_identities(states.values()))]
     lacking = {note: None for _, state in sorted(states.items()) for note in state.get("lacking", [])}
     lines += [f"note: {note}" for note in lacking]  # each base once, though each source that it has looks at it
@@ -432,10 +456,14 @@ def listed(registered: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
         place, source, role = _place(result, node)
         more = {"node": place, "source": source, "role": role}
         found += [
-            {key: {**entry, **more}.get(key, _UNTOLD.get(key)) for key in (*LISTED_KEYS, "role")}
+            {key: {**entry, **more, **_partial(entry)}.get(key, _UNTOLD.get(key)) for key in (*LISTED_KEYS, "role")}
             for entry in result.get("tarballs") or []
         ]
     return found
+
+
+def _partial(entry: Mapping[str, Any]) -> dict[str, str]:
+    return {"state": "incomplete"} if entry.get("incomplete") and entry.get("state") == "verified" else {}
 
 
 def place_of(entry: Mapping[str, Any]) -> str:

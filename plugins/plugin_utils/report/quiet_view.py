@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...module_utils.system.units import readable
-from ...module_utils.system.visible import one_line, visible
+from ...module_utils.system.visible import abridged, one_line, visible
 from . import outcomes
 from .causes import by_cause
 from .collector import ENDED_EARLY
@@ -24,6 +24,7 @@ _FOLDERS = ("playbooks", "roles")
 _UNSTAGED = ("altbackup", "report", "")
 """Roles that are no stage of a host: the settings, and the report on all of them"""
 _MOST_NOTES = 12
+_LOOKS = ("altbackup.core.tarball_find",)
 
 
 def is_ours(place: Place) -> bool:
@@ -56,6 +57,8 @@ class _Stage:
     name: str
     began: float
     calls: int = 0
+    acted: bool = False
+    """Whether it did more than look at what is there"""
     places: dict[str, None] = field(default_factory=dict)
     """The nodes at which it looked"""
     counts: dict[str, int] = field(default_factory=dict)
@@ -116,6 +119,7 @@ class QuietView:
         if name not in _UNSTAGED and place.action.startswith(_OWN):
             lines = self.started(host, place)
             self._stages[host].add(values)
+            self._stages[host].acted |= place.action not in _LOOKS
             return lines
         if not isinstance(values, Mapping):
             return []
@@ -247,6 +251,11 @@ def _done(stage: _Stage) -> str:
     return "done" if not stage.failures else ""
 
 
+def _restored(stage: _Stage) -> str:
+    """A node that only looked at what others have is told of where it failed."""
+    return "done" if stage.acted and not stage.failures else ""
+
+
 _TEXTS: dict[str, Callable[[_Stage], str]] = {
     "preflight": _ready,
     "dump": _dumped,
@@ -254,6 +263,7 @@ _TEXTS: dict[str, Callable[[_Stage], str]] = {
     "synchronize": _sent,
     "purge": _purged,
     "drill": _proved,
+    "restore": _restored,
     "list": lambda stage: "",
     "unlock": lambda stage: "",
 }
@@ -268,7 +278,7 @@ def closing(outcome: Mapping[str, Any], fields: Mapping[str, Any], title: str) -
     own = [
         entry for entry in fields["failures"] if not entry.place.path or is_ours(entry.place) or entry.kind == RECORDED
     ]
-    lines += [Line(note) for note in fields["notes"]]
+    lines += [Line(abridged(note)) for note in fields["notes"]]
     if fields["unfinished"]:
         lines.append(Line(f"did not finish: {', '.join(fields['unfinished'])}", bad=True))
     if own:
@@ -286,14 +296,14 @@ def failure_lines(failures: Sequence[Failure]) -> list[Line]:
     lines = [Line(f"{_number(len(groups), 'failure')}:", bad=True)]
     for number, group in enumerate(groups, 1):
         text = "\n".join([f"{titles(group)}: {group[0].message.strip()}", *shared_lines(group)])
-        first, *rest = visible(text).split("\n")
+        first, *rest = abridged(visible(text)).split("\n")
         lines.append(Line(f"  {number}. {first}", bad=True))
         lines += [Line(f"     {line}".rstrip(), bad=True) for line in rest]
     return lines
 
 
 def _notes(told: Any) -> list[Line]:
-    notes = [one_line(str(line)) for line in told] if isinstance(told, (list, tuple)) else []
+    notes = [abridged(one_line(str(line))) for line in told] if isinstance(told, (list, tuple)) else []
     more = len(notes) - _MOST_NOTES
     return [
         *(Line(note) for note in notes[:_MOST_NOTES]),

@@ -252,6 +252,7 @@ _STATE = _like(r"[a-z]{1,16}", "state")
 _NAME = _text()
 _SENTENCE = _text(LONGEST)
 _PATHS = _list(_NAME)
+_ID = _like("(?:[0-9a-f]{32})?", "id of a base")
 _SENTENCES = _list(_SENTENCE, _MOST_TOLD)
 _TARBALL: dict[str, Read] = {
     "relpath": _relpath,
@@ -270,6 +271,7 @@ _TARBALL: dict[str, Read] = {
     "seconds": _number,
     "bytes": _whole,
     "wrong": _SENTENCE,
+    "incomplete": _flag,
 }
 _FOUND = ("relpath", "stamp", "size", "dig", "alg", "base", "base_dig", "state", "problem", "record")
 _TARBALLS = _list(_tarball(_entry(_TARBALL, ("relpath",))))
@@ -277,6 +279,7 @@ _TREE: dict[str, Read] = {
     "source": _NAME,
     "base": _NAME,
     "problem": _SENTENCE,
+    "origin": _entry({"base": _NAME, "id": _ID}),
     "keys": _PATHS,
     "tarballs": _list(_tarball(_entry(_TARBALL, _FOUND))),
 }
@@ -306,7 +309,7 @@ _IDENTITY: dict[str, Read] = {
     "base": _NAME,
     "role": _like("source|target", "role of a node"),
     "name": _NAME,
-    "id": _like("(?:[0-9a-f]{32})?", "id of a base"),
+    "id": _ID,
     "boot": _like(r"[\w-]{0,64}", "id of a boot"),
     "device": _whole,
     "inode": _whole,
@@ -334,6 +337,7 @@ SCHEMA: dict[str, Read] = {
             "orphan",
             "without_dna",
             "unexpected",
+            "incomplete",
             "left",
             "adopted",
             "unreachable_peers",

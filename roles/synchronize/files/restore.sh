@@ -817,8 +817,10 @@ unpack() {
 settle_modes() {
     [ -z "$special_modes" ] || return 0
     found=$(find ./unpacked ! -type f ! -type d ! -type l 2>/dev/null | head -n 1)
-    [ -z "$found" ] || fail "${chosen##*/} holds ${found#./unpacked/}, a device or a named pipe: nothing was restored." \
-        'If you trust its source, call again with --special-modes'
+    if [ -n "$found" ]; then
+        find ./unpacked ! -type f ! -type d ! -type l -exec rm -f {} + || fail 'devices and named pipes could not be taken away: nothing was restored'
+        say "devices and named pipes were left out, such as ${found#./unpacked/}: --special-modes brings them back"
+    fi
     found=$(awk '{ found += $1 } END { if (found) print found }' ./capabilities 2>/dev/null)
     [ -z "$found" ] || say "file capabilities of $found file(s) were left out: --special-modes brings them back"
     found=$(find ./unpacked -type f \( -perm -4000 -o -perm -2000 \) | head -n 1)

@@ -117,7 +117,7 @@ def test_each_bad_path_has_its_own_message(tmp_path: Path) -> None:
     assert result["msg"].startswith("7 failures:\n- ")
     assert (result["changed"], result["dna"]) == (False, [])
     assert reasons(run(tmp_path / "dir.tar", force=True)) == [
-        f"{tmp_path}/dir.tar.dna could not be written: Is a directory"
+        f"{tmp_path}/dir.tar.dna cannot be written: Is a directory"
     ]
     assert tree_hash(tmp_path).keys() == before.keys()
 
@@ -127,7 +127,7 @@ def test_unreadable_tarball_is_a_failure(tmp_path: Path) -> None:
     path.chmod(0)
     with bound_by_modes():
         result = run(path)
-    assert reasons(result) == [f"{path} could not be read: Permission denied"]
+    assert reasons(result) == [f"{path} cannot be read by uid 0: Permission denied"]
 
 
 def test_folder_that_cannot_be_written_is_a_failure(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_folder_that_cannot_be_written_is_a_failure(tmp_path: Path) -> None:
     with bound_by_modes():
         result = run(path)
     tmp_path.chmod(0o700)
-    assert reasons(result) == [f"{path}.dna could not be written: Permission denied"]
+    assert reasons(result) == [f"{path}.dna cannot be written by uid 0: Permission denied"]
     assert os.listdir(tmp_path) == ["x.tar"]
 
 

@@ -143,7 +143,10 @@ def test_of_a_day_nothing_else_is_read(tmp_path: Path) -> None:
     with bound_by_modes():
         result = verify(base)
         assert (len(result["match"]), result["failures"], result["bytes_read"]) == (5, [], 5000)
-        assert "svn/dybsvn/2013/05/09 cannot be read: Permission denied" in verify(base, "all")["msg"]
+        assert (
+            "folder svn/dybsvn/2013/05/09 holds is not known: it cannot be read by uid 0: Permission denied"
+            in verify(base, "all")["msg"]
+        )
     (base / "svn" / "dybsvn" / "2013" / "05" / "09").chmod(0o700)
     assert verify(base, "2013/05/09")["mismatch"] == [f"svn/dybsvn/{OTHER}/dybsvn-20001.tar"]
 
@@ -188,7 +191,7 @@ def test_folder_that_cannot_be_read_is_a_failure_and_hides_no_other(tmp_path: Pa
         result = verify(base, day)
     (base / folder).chmod(0o700)
     assert result["failed"]
-    assert "Permission denied" in result["msg"]
+    assert "by uid 0: Permission denied" in result["msg"]
     assert result["match"] == ([f"tracs/good/{STAMP}/good.tar"] if folder else [])
 
 
@@ -204,8 +207,8 @@ def test_file_that_cannot_be_read_is_a_failure(tmp_path: Path) -> None:
         name: [f"svn/{word}/{STAMP}/{word}-1.tar"]
         for name, word in (("match", "good"), ("mismatch", "bad"), ("malformed", "dark"))
     }
-    assert f"svn/bad/{STAMP}/bad-1.tar could not be read: Permission denied" in result["msg"]
-    assert f"svn/dark/{STAMP}/dark-1.tar has a dna that cannot be read: Permission denied" in result["msg"]
+    assert f"svn/bad/{STAMP}/bad-1.tar cannot be read by uid 0: Permission denied" in result["msg"]
+    assert f"svn/dark/{STAMP}/dark-1.tar has a dna that cannot be read by uid 0: Permission denied" in result["msg"]
     assert lists(by_path) == {"match": [str(good)], "mismatch": [str(bad)], "malformed": [str(dark)]}
 
 

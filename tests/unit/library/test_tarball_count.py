@@ -252,8 +252,8 @@ def test_folder_that_cannot_be_read_is_a_failure_and_hides_no_other(base: Path, 
     (base / folder).chmod(0o700)
     assert result["counts"] == {"svn/dybsvn": 1, "svnsetup": 1}
     assert len(result["failures"]) == 1
-    assert result["msg"].startswith(f"folder {folder}")
-    assert result["msg"].endswith("cannot be read: Permission denied: what it holds is not known")
+    assert result["msg"].startswith(f"what folder {folder}")
+    assert result["msg"].endswith(" holds is not known: it cannot be read by uid 0: Permission denied")
 
 
 def test_day_is_meant_in_the_given_zone(tmp_path: Path) -> None:

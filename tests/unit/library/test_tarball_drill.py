@@ -285,7 +285,7 @@ def test_hostile_archives_do_nothing_in_a_drill(base: Path, tmp_path: Path) -> N
         shutil.rmtree(record, ignore_errors=True)
         result = run_module("tarball_drill", base=str(base), names=["folders/thing"], limit=32 << 20, fail=False)
         if name == "character device":
-            assert reasons(result) == [] and "1 devices or named pipes were not unpacked" in result["notes"][-1], name
+            assert reasons(result) == [] and "1 device or named pipe was not unpacked" in result["notes"][-1], name
         else:
             (reason,) = reasons(result)
             assert re.search(said, reason), (name, reason)

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from helpers.dead_mount import dead_mount, run_apart
+from helpers.drills import make_database
 from helpers.environments import execute, make_environment
 from helpers.repositories import make_git, make_subversion
 from helpers.trees import (
@@ -43,6 +44,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.archive.write impor
 from ansible_collections.altbackup.core.plugins.module_utils.stages import dump as dump_module
 from ansible_collections.altbackup.core.plugins.module_utils.system import processes
 from ansible_collections.altbackup.core.plugins.module_utils.system.digest import digest_file
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import BaseUnusable
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import parse_stamp
 from ansible_collections.altbackup.core.plugins.modules import tarball_dump
 
@@ -905,6 +907,87 @@ def test_what_is_of_a_time_that_has_not_come_is_no_tarball_of_the_day_and_last_c
     assert not call(item("folder", folder), stamp="2013/05/10/110000", **told)["changed"]
 
 
+CLOSED = {
+    "folder": ["", "sub", "sub/secret"],
+    "git": [
+        "",
+        "HEAD",
+        "config",
+        "objects",
+        "refs",
+        "refs/heads",
+        "packed-refs",
+        "worktrees",
+        "modules",
+        "objects/info",
+        "hooks",
+    ],
+    "svn": [
+        "",
+        "format",
+        "db",
+        "db/current",
+        "db/fs-type",
+        "db/revs",
+        "db/revs/0",
+        "db/revs/0/1",
+        "db/revprops",
+        "conf",
+        "hooks",
+        "README.txt",
+    ],
+    "trac": ["", "VERSION", "conf", "conf/trac.ini", "db", "db/trac.db", "files"],
+    "sqlite": ["", "x.db", "x.db-journal"],
+}
+
+
+def make_item(kind: str, live: Path) -> None:
+    """Make something to back up, in a folder."""
+    if kind == "folder":
+        (live / "sub").mkdir(parents=True)
+        (live / "sub" / "secret").write_text("x")
+    elif kind == "git":
+        make_git(live)
+        (live / "packed-refs").touch()
+        (live / "worktrees").mkdir(exist_ok=True)
+        (live / "modules").mkdir(exist_ok=True)
+    elif kind == "svn":
+        make_subversion(live)
+    elif kind == "sqlite":
+        live.mkdir()
+        make_database(live / "x.db")
+        (live / "x.db-journal").touch()
+    else:
+        make_environment(live)
+        (live / "files").mkdir(exist_ok=True)
+
+
+@pytest.mark.sampled(6)
+@needs_root
+@pytest.mark.parametrize(("kind", "member"), [(kind, member) for kind, members in CLOSED.items() for member in members])
+def test_whatever_may_not_be_read_is_told_in_one_form(kind: str, member: str) -> None:
+    """With the user and what to do, and no words of the system's or of a program's alone."""
+    parse_stamp(NIGHTS[0])  # loads what nobody may not be able to
+    with nobodys_folder() as home:
+        live = home / "live"
+        make_item(kind, live)
+        for path in (live, *live.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+        os.chown(live / member, 0, 0)
+        (live / member).chmod(0o700 if (live / member).is_dir() else 0o600)
+        path = live / "x.db" if kind == "sqlite" else live
+        with as_nobody():
+            base = Base(home / "base")
+            for check_mode in (True, False):
+                done = base.dump(item(kind, path, "thing"), check_mode=check_mode)
+                for entry in done["failures"]:
+                    assert re.search(r"cannot be read by uid 65534\b", entry["reason"]), (check_mode, entry)
+                    assert entry["reason"].endswith("use become"), (check_mode, entry)
+                    assert "ermission denied" not in entry["reason"]
+                if member not in ("worktrees", "modules", "packed-refs", "objects/info", "hooks", "x.db-journal"):
+                    assert len(done["failures"]) == 1, (check_mode, done)
+
+
 @pytest.mark.sampled(2)
 @needs_root
 @pytest.mark.parametrize("kind", ["folder", "git", "svn", "trac"])
@@ -945,3 +1028,12 @@ def test_check_mode_finds_what_cannot_be_read(kind: str) -> None:
         with as_nobody():
             for check_mode in (True, False):
                 assert base.dump(item(kind, live, "thing"), check_mode=check_mode)["failures"] == []
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_base_that_is_not_there_though_its_parent_has_a_marker(tmp_path: Path, folder: Path, check_mode: bool) -> None:
+    base = Base(tmp_path / "marked")
+    base.path = tmp_path / "marked" / "typing-error"
+    with pytest.raises(BaseUnusable, match="does not exist: is its disk mounted"):
+        base.dump(item("folder", folder), check_mode=check_mode)
+    assert not base.path.exists()

@@ -518,7 +518,7 @@ def test_verify_with_an_unreadable_tarball_leaves_it_and_goes_on(base: Path) -> 
     with bound_by_modes():
         result = run_module("tarball_purge", base=str(base), keep=1, stamp=NOW, verify=True)
     assert (result["kept"], result["unverified"], result["removed"]) == (good[1:3], good[3:], good[:1])
-    assert "could not be read: Permission denied" in result["msg"]
+    assert "cannot be read by uid 0: Permission denied" in result["msg"]
 
 
 def test_item_with_a_folder_that_cannot_be_read_is_left_alone(base: Path) -> None:
@@ -528,7 +528,9 @@ def test_item_with_a_folder_that_cannot_be_read_is_left_alone(base: Path) -> Non
     with bound_by_modes():
         result = purge(base, 1)
     (base / "svn/x/2013/05/04").chmod(0o700)
-    assert reasons(result) == ["folder svn/x/2013/05/04 cannot be read: Permission denied: what it holds is not known"]
+    assert reasons(result) == [
+        "what folder svn/x/2013/05/04 holds is not known: it cannot be read by uid 0: Permission denied"
+    ]
     assert result["removed"] == other[:3]
     assert all((base / path).exists() for path in good)
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from helpers.environments import copy_environment, execute, make_environment, tables
+from helpers.hostile import folder, member, stream
 from helpers.killing import killed_at
 from helpers.repositories import make_git, make_subversion, references, run
 from helpers.repositories import run as call_tool
@@ -154,12 +155,11 @@ def test_folder_without_special_modes_loses_them_alone(
     base: Base, restore: Call, tmp_path: Path, destination: Path
 ) -> None:
     live = make_odd_tree(tmp_path / "live")
-    for special in ("fifo", "device"):
-        (live / special).unlink()
     result = restore(base.dump_one(item("folder", live)))
     assert result["rc"] == 0, result
     before, after = describe_tree(live), describe_tree(destination)
-    differing = {name for name in {*before, *after} if before.get(name) != after.get(name)}
+    assert set(before) - set(after) == {b"fifo", b"device"}
+    differing = {name for name in after if before.get(name) != after.get(name)}
     assert differing == {b"mode 0", b"mode 1"}
     assert [after[name][0] & 0o7777 for name in sorted(differing)] == [0o755, 0o750]
 
@@ -197,6 +197,34 @@ def test_working_tree_of_git_comes_back_as_one_that_git_can_use(
     run("git", "reset", "--quiet", "--hard", cwd=destination)
     assert run("git", "status", "--porcelain", cwd=destination) == ""
     assert f"worktree {tmp_path / 'linked'}\n" in run("git", "worktree", "list", "--porcelain", cwd=destination)
+
+
+@pytest.mark.parametrize("given", ["", "/.git", "/.git/"])
+def test_working_tree_of_git_is_restored_alike_whether_it_or_its_own_folder_is_given(
+    base: Base, restore: Call, module: Call, tmp_path: Path, given: str
+) -> None:
+    live = tmp_path / "live"
+    run("git", "clone", "--quiet", make_git(tmp_path / "origin.git"), live)
+    before = references(live / ".git")
+    thing = {"kind": "git", "name": "thing", "path": f"{live}{given}"}
+    tarball = base.dump_one(thing)
+    beside = restore(tarball, destination=str(tmp_path / "beside"))
+    inside = restore(tarball, destination=str(tmp_path / "inside" / ".git"))
+    assert (beside["rc"], inside["rc"]) == (0, 0), (beside, inside)
+    for copy in (tmp_path / "beside", tmp_path / "inside"):
+        assert references(copy / ".git") == before != ""
+        assert "D  f0" in run("git", "status", "--porcelain", cwd=copy)
+    place = os.path.normpath(f"{live}{given}")
+    shutil.rmtree(place)
+    result = restore(tarball, destination=place, live_items=[{"kind": "git", "path": place}])
+    assert result["rc"] == 0, result
+    assert references(live / ".git") == before
+    for path in (place, str(live / ".git")):
+        (failure,) = base.dump({**thing, "path": path})["failures"]
+        assert "It is not backed up until it is adopted" in failure["reason"]
+    module(restore_adopt, path=[place])
+    run("git", "reset", "--quiet", "--hard", cwd=live)
+    assert base.dump_one(thing, stamp=SECOND)["record"]["references"] == tarball["record"]["references"]
 
 
 def test_partial_clone_of_git_comes_back_as_it_was(
@@ -444,7 +472,7 @@ def test_a_database_of_an_environment_is_not_replaced_while_it_is_in_use(
     destination.parent.mkdir(parents=True)
     destination.write_text("old")
     Path(f"{destination}-wal").write_text("x")
-    refused(restore(tarball, member="dybsvn/db/trac.db", replace="move_aside"), "-wal is there: the database is in use")
+    refused(restore(tarball, member="thing/db/trac.db", replace="move_aside"), "-wal is there: the database is in use")
     assert destination.read_text() == "old"
 
 
@@ -823,22 +851,106 @@ def describe(where: Base, relpath: str, **more: str) -> dict[str, Any]:
     return {"relpath": relpath, "category": category, "name": name, "stamp": "/".join(stamp), **dna}
 
 
-@pytest.mark.parametrize("special", ["fifo", "device"])
-def test_devices_and_pipes_are_refused_unless_asked_for(
+@pytest.mark.parametrize("special", ["named pipe", "device"])
+def test_devices_and_pipes_are_left_out_unless_asked_for(
     base: Base, restore: Call, tmp_path: Path, destination: Path, special: str
 ) -> None:
-    def build(folder: Path) -> None:
-        if special == "fifo":
-            os.mkfifo(folder / "x")
-        else:
-            os.mknod(folder / "x", 0o600 | 0o020000, os.makedev(1, 3))
-
-    tarball = make_tarball(base, build)
+    live = tmp_path / "live"
+    (live / "a").mkdir(parents=True)
+    (live / "a-lead").write_text("lead")
+    (live / "z").write_text("z")
+    if special == "device":
+        os.mknod(live / "a" / "x", 0o600 | 0o020000, os.makedev(1, 3))
+    else:
+        os.mkfifo(live / "a" / "x")
+    os.link(live / "a" / "x", live / "b")
+    tarball = base.dump_one(item("folder", live, "small"))
+    said = f"left out the {special} small/a/x and 1 more: special_modes: true brings them back"
+    predicted, result = restore(tarball, step="look", check=True), restore(tarball)
+    assert (predicted["rc"], result["rc"]) == (0, 0), (predicted, result)
+    assert said in predicted["notes"] and said in result["notes"]
+    assert result["proof"]["facts"]["manifest"] == tarball["record"]["manifest"]
+    assert sorted(str(path.relative_to(destination)) for path in destination.rglob("*")) == ["a", "a-lead", "z"]
+    part = restore(tarball, destination=f"{destination}.lead", member="small/a-lead")
+    assert part["rc"] == 0 and Path(f"{destination}.lead").read_text() == "lead"
+    assert not [note for note in part["notes"] if "left out" in note]
     before = describe_tree(tmp_path, times=False)
-    refused(restore(tarball), "only come with special_modes: true")
+    for options in ({"step": "look", "check": True}, {"check": True}, {}):
+        bad = restore(tarball, destination=f"{destination}.bad", member="small/a/x", **options)
+        refused(bad, f"member 'small/a/x' is a {special}, which only comes with special_modes: true")
+        assert bad["failures"][0]["reason"].startswith(f"to {destination}.bad: ")
     unchanged(before, tmp_path)
-    assert restore(tarball, special_modes=True)["rc"] == 0
-    assert (destination / "x").lstat().st_mode & 0o170000 in (0o010000, 0o020000)
+    whole = restore(tarball, destination=f"{destination}.whole", special_modes=True)
+    assert whole["rc"] == 0 and not [note for note in whole["notes"] if "left out" in note]
+    assert set(describe_tree(Path(f"{destination}.whole"))) == set(describe_tree(live))
+
+
+# A repository that was only looked at
+
+
+def look_at(copy: Path) -> None:
+    """Do what people do who want to see whether a repository is as it was."""
+    for words in (["status"], ["log", "--oneline"], ["diff", "--stat"], ["branch", "-a"], ["show", "HEAD"]):
+        run("git", *words, cwd=copy)
+
+
+@pytest.mark.parametrize("where", ["thing", "thing/.git"])
+def test_a_repository_that_was_only_looked_at_is_restored_already(
+    base: Base, restore: Call, tmp_path: Path, where: str
+) -> None:
+    inner = tmp_path / "inner"
+    run("git", "clone", "--quiet", make_git(tmp_path / "origin.git"), inner)
+    live = tmp_path / "live"
+    run("git", "clone", "--quiet", make_git(tmp_path / "other.git"), live)
+    run("git", "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(inner), "sub", cwd=live)
+    run("git", "commit", "--quiet", "--message", "sub", cwd=live)
+    linked = tmp_path / "linked"
+    run("git", "worktree", "add", "--quiet", "--detach", linked, cwd=live)
+    tarball = base.dump_one(item("git", live))
+    shutil.rmtree(live)
+    destination = str(live / ".git" if where.endswith(".git") else live)
+    assert restore(tarball, destination=destination)["rc"] == 0
+    time.sleep(0.02)
+    for _ in range(2):
+        look_at(live)
+        run("git", "update-index", "-q", "--refresh", "--really-refresh", "--force-write-index", cwd=live)
+        run("git", "status", cwd=linked)
+        assert (live / ".git" / "index").exists()
+        for check in (True, False):
+            result = restore(tarball, destination=destination, check=check)
+            assert (result["rc"], result["done"], result["changed"]) == (0, True, False), result
+    run("git", "tag", "new", cwd=live)
+    refused(restore(tarball, destination=destination), "it was changed since")
+    run("git", "tag", "--delete", "new", cwd=live)
+    run("git", "config", "user.name", "another", cwd=live)
+    refused(restore(tarball, destination=destination), "it was changed since")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda top: (top / ".git" / "HEAD").write_text("ref: refs/heads/other\n"),
+        lambda top: (top / ".git" / "FETCH_HEAD").write_text("x"),
+        lambda top: (top / ".git" / "index").mkdir(),
+        lambda top: (top / ".git" / "hooks" / "index").write_text("x"),
+        lambda top: (top / "index").write_text("x"),
+        lambda top: (top / ".git").chmod(0o700),
+        lambda top: os.chown(top / ".git", NOBODY, -1),
+        lambda top: (top / ".git" / "config").unlink(),
+    ],
+)
+def test_whatever_else_changes_a_repository_is_a_change(
+    base: Base, restore: Call, tmp_path: Path, destination: Path, change: Callable[[Path], Any]
+) -> None:
+    live = tmp_path / "live"
+    run("git", "clone", "--quiet", make_git(tmp_path / "origin.git"), live)
+    (live / ".git").chmod(0o755)
+    tarball = base.dump_one(item("git", live))
+    assert restore(tarball)["rc"] == 0
+    time.sleep(0.02)
+    (destination / ".git" / "hooks").mkdir(exist_ok=True)
+    change(destination)
+    refused(restore(tarball), "it was changed since")
 
 
 # Differentials
@@ -1036,16 +1148,52 @@ def test_check_mode_finds_a_wrong_member_as_the_restore_does(
     done = restore(small, member=member)
     if reason:
         refused(predicted, reason)
-        refused(done, member)
+        assert done["failures"] == predicted["failures"]
     else:
         assert (predicted["rc"], done["rc"]) == (0, 0), (predicted, done)
 
 
+MEMBERS = {
+    "small/sub/": b"sub",
+    "small/new\nline": b"new\nline",
+    "small/new%0Aline": b"new\nline",
+    "small/%FF%25": b"\xff%",
+    "small/50%": b"50%",
+    "small/größe [*]": "größe [*]".encode(),
+    "small/-lead": b"-lead",
+}
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_a_member_of_any_name_comes_back(
+    base: Base, restore: Call, tmp_path: Path, destination: Path, member: str
+) -> None:
+    live = tmp_path / "live"
+    (live / "sub").mkdir(parents=True)
+    (live / "sub" / "x").write_bytes(b"sub")
+    for content in {*MEMBERS.values()} - {b"sub"}:
+        with open(os.path.join(os.fsencode(live), content), "wb") as stream:
+            stream.write(content)
+    tarball = base.dump_one(item("folder", live, "small"))
+    predicted, done = restore(tarball, step="look", check=True, member=member), restore(tarball, member=member)
+    assert (predicted["rc"], done["rc"]) == (0, 0), (predicted, done)
+    assert (destination / "x" if destination.is_dir() else destination).read_bytes() == MEMBERS[member]
+    again = restore(tarball, member=member.rstrip("/"))
+    assert again["done"], again
+    missing = [
+        restore(tarball, destination=f"{destination}2", member=f"{member}.no", **how) for how in ({"check": True}, {})
+    ]
+    assert missing[0]["failures"][0]["reason"] == missing[1]["failures"][0]["reason"]
+    assert "is not in it: see what is, with tar -tf" in missing[0]["failures"][0]["reason"]
+    assert "\n" not in missing[0]["failures"][0]["reason"]
+
+
 def test_check_mode_finds_what_is_refused(base: Base, restore: Call, destination: Path) -> None:
-    tarball = make_tarball(base, lambda top: os.mkfifo(top / "pipe"))
+    tarball = make_tarball(base, lambda top: None)
+    (base.path / tarball["relpath"]).write_bytes(stream([folder("small"), member("small/odd", kind=b"Z")]))
+    tarball = describe(base, tarball["relpath"])
     for check in (True, False):
-        refused(restore(tarball, check=check), "only come with special_modes: true")
-    assert restore(tarball, check=True, special_modes=True)["rc"] == 0
+        refused(restore(tarball, check=check), "is of the unknown type")
     assert not destination.exists()
 
 

@@ -148,12 +148,13 @@ def test_members_that_readers_take_for_different_ones_are_written_nowhere_else(
 def test_devices_and_pipes_come_only_with_consent(disk: Disk, place: Path, kind: bytes) -> None:
     info, content = member("thing/special\x1b", kind=kind, mode=0o666)
     info.devmajor, info.devminor = 1, 3
-    disk.put(content=stream([folder(), (info, content)]))
-    said = disk.badly("restore", "dayabay/folders/thing", place / "out")
-    assert "a device or a named pipe: nothing was restored" in said and "\x1b" not in said
-    assert not list(place.iterdir())
-    disk.well("restore", "--special-modes", "dayabay/folders/thing", place / "out")
-    assert not stat.S_ISREG((place / "out" / "special\x1b").lstat().st_mode)
+    hard = member("thing/hard\n", kind=tarfile.LNKTYPE, link=info.name)
+    disk.put(content=stream([folder(), (info, content), hard, member("thing/plain", b"x")]))
+    said = disk.well("restore", "dayabay/folders/thing", place / "out")
+    assert "devices and named pipes were left out, such as thing/" in said and "\x1b" not in said
+    assert [path.name for path in (place / "out").iterdir()] == ["plain"]
+    disk.well("restore", "--special-modes", "dayabay/folders/thing", place / "all")
+    assert not stat.S_ISREG((place / "all" / "special\x1b").lstat().st_mode)
 
 
 def test_setuid_and_setgid_of_files_come_only_with_consent(disk: Disk, place: Path) -> None:

@@ -122,6 +122,79 @@ def test_hostile_archive_is_refused_before_anything_is_written(tmp_path: Path, n
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", hostile.SPECIAL)
+def test_devices_and_pipes_are_left_out_and_noted(tmp_path: Path, name: str, way: str) -> None:
+    make, said = hostile.archives(tmp_path)[name]
+    notes: list[str] = []
+    tarball = compressed(tmp_path / "thing.tar.zst", make())
+    assert list(take(tarball, tmp_path / "out", way, notes=notes).iterdir()) == []
+    what = said.rpartition(" a ")[2]
+    assert notes == [f"left out the {what} {TOP}/special: special_modes: true brings it back"]
+    with pytest.raises(
+        InvalidInput, match=rf"the title: member '{TOP}/special' {said}, which only comes with special_modes"
+    ):
+        take(tarball, tmp_path / "part", way, member=f"{TOP}/special", title="the title")
+    assert list((tmp_path / "part").iterdir()) == []
+
+
+PIPE = member(f"{TOP}/a [*]\udcff\n", kind=tarfile.FIFOTYPE)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_hard_links_to_pipes_are_left_out_and_no_other_name(tmp_path: Path, way: str) -> None:
+    hard = member(f"{TOP}/sub/hard", kind=tarfile.LNKTYPE, link=PIPE[0].name)
+    others = [member(f"{TOP}/{name}", b"x") for name in ("a [*]", "a b", "sub/a [*]\n", "sub/har")]
+    tarball = compressed(tmp_path / "thing.tar", stream([folder(), PIPE, folder(f"{TOP}/sub"), hard, *others]))
+    notes: list[str] = []
+    top = take(tarball, tmp_path / "out", way, notes=notes)
+    assert {str(path.relative_to(top)) for path in top.rglob("*")} == {"sub", "a [*]", "a b", "sub/a [*]\n", "sub/har"}
+    assert [note.endswith(" and 1 more: special_modes: true brings them back") for note in notes if "left" in note] == [
+        True
+    ]
+    part = take(tarball, tmp_path / "part", way, member=f"{TOP}/sub/har", notes=notes)
+    assert part.read_bytes() == b"x" and len([note for note in notes if "left" in note]) == 1
+    with pytest.raises(InvalidInput, match="hard' is a named pipe, which only comes with"):
+        take(tarball, tmp_path / "none", way, member=hard[0].name)
+
+
+@pytest.mark.parametrize("way", ["plain", "owners", "confined"])
+def test_what_a_differential_has_for_a_pipe_of_its_full_tarball_comes_back(tmp_path: Path, way: str) -> None:
+    live = tmp_path / TOP
+    live.mkdir()
+    tar = ["tar", "--create", "--format=posix", "--no-check-device", f"--directory={tmp_path}"]
+    tar += [f"--listed-incremental={tmp_path}/snapshot"]
+    full, diff = tmp_path / "thing.tar", tmp_path / "thing.diff.tar"
+    for name in ("to folder", "to file", "stays"):
+        os.mkfifo(live / name)
+    (live / "to pipe").write_text("x")
+    (live / "folder to pipe").mkdir()
+    (live / "folder to pipe" / "x").write_text("x")
+    run(*tar, f"--file={full}", TOP)
+    for name in ("to folder", "to file", "to pipe"):
+        (live / name).unlink()
+    shutil.rmtree(live / "folder to pipe")
+    (live / "to folder").mkdir()
+    (live / "to folder" / "x").write_text("new")
+    (live / "to file").write_text("new")
+    for name in ("to pipe", "folder to pipe"):
+        os.mkfifo(live / name)
+    run(*tar, f"--file={diff}", TOP)
+    top = take([full, diff], tmp_path / "out", way)
+    assert sorted(os.listdir(top)) == ["to file", "to folder"]
+    assert (top / "to folder" / "x").read_text() == (top / "to file").read_text() == "new"
+    assert take([full, diff], tmp_path / "part", way, member=f"{TOP}/to file").read_text() == "new"
+    with pytest.raises(InvalidInput, match="member 'thing/to pipe' is a named pipe"):
+        take([full, diff], tmp_path / "pipe", way, member=f"{TOP}/to pipe")
+
+
+def test_what_stands_where_an_archive_has_a_pipe_is_refused(tmp_path: Path) -> None:
+    for number, name in enumerate((PIPE[0].name, f"{PIPE[0].name}/x")):
+        tarball = compressed(tmp_path / "thing.tar", stream([folder(), PIPE, member(name, b"x")]))
+        with pytest.raises(Hostile, match="stands where the archive has a device or a named pipe"):
+            take(tarball, tmp_path / f"out{number}")
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_symbolic_links_are_content_and_may_lead_anywhere(tmp_path: Path, way: str) -> None:
     links = {"a": "/etc/passwd", "b": "../../../..", "c": "missing", "d": "."}
     members = [member(f"{TOP}/{name}", kind=tarfile.SYMTYPE, link=target) for name, target in links.items()]

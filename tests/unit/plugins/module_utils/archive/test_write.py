@@ -6,6 +6,7 @@ import hashlib
 import os
 import resource
 import subprocess
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,13 @@ from ansible_collections.altbackup.core.plugins.module_utils.archive.write impor
     Manifest,
     Part,
     compressor,
+    manifest_line,
+    pieces_of,
     read_manifest,
     write_archive,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.base import walk
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.proofs import tree_manifest
 from ansible_collections.altbackup.core.plugins.module_utils.system import processes
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (
     AltbackupError,
@@ -352,3 +356,47 @@ def test_level_of_the_compressor_is_kept_within_its_range() -> None:
 def test_digest_is_of_what_was_written(tree: Path, tmp_path: Path) -> None:
     dna = write(tree, tmp_path / "x")
     assert dna.dig == hashlib.sha256((tmp_path / "x").read_bytes()).hexdigest()
+
+
+SPARSE = {
+    "hole alone": ([], 5 << 20),
+    "data alone": ([(0, 3 << 20)], 3 << 20),
+    "between": ([(0, 4096), (3 << 20, 8192)], (3 << 20) + 8192),
+    "at both ends": ([((2 << 20) + 4096, 4096)], 9 << 20),
+    "many": ([(number << 16, 4096) for number in range(0, 100, 2)], (100 << 16) + 5),
+    "small": ([(0, 100)], 100),
+}
+
+
+@pytest.mark.parametrize("name", SPARSE)
+def test_digest_of_a_sparse_file_is_that_of_all_its_bytes(tmp_path: Path, name: str) -> None:
+    parts, size = SPARSE[name]
+    folder = tmp_path / "thing"
+    folder.mkdir()
+    with open(folder / "sparse", "wb") as stream:
+        for start, length in parts:
+            stream.seek(start)
+            stream.write(os.urandom(length))
+        stream.truncate(size)
+    (folder / "then").write_text("x")
+    lines = [(b"5", b"", b""), (b"0", b"sparse", (folder / "sparse").read_bytes()), (b"0", b"then", b"x")]
+    expected = hashlib.sha256()
+    for kind, path, content in lines:
+        expected.update(manifest_line(kind, path, hashlib.sha256(content).hexdigest() if kind == b"0" else "", b""))
+    for sparse in (True, False):
+        manifest = Manifest()
+        names = [Part(str(folder), [b".", b"./sparse", b"./then"])]
+        path = str(tmp_path / f"{sparse}.tar")
+        write_archive(
+            path, names, top="thing", form=Form(".tar"), deadline=Deadline(), sparse=sparse, manifest=manifest
+        )
+        assert (manifest.digest, manifest.bytes) == (expected.hexdigest(), size + 1)
+    assert tree_manifest(str(folder), Deadline())["manifest"] == expected.hexdigest()
+
+
+def test_a_map_of_holes_in_no_order_is_not_believed() -> None:
+    member = tarfile.TarInfo("x")
+    member.size = 100
+    for parts in ([(50, 10), (0, 10)], [(0, 60), (50, 10)], [(0, 200)], [(-5, 10)]):
+        member.sparse = parts  # type: ignore[assignment]
+        assert list(pieces_of(member)) == [(0, 100, False)]

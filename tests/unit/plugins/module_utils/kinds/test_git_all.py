@@ -396,10 +396,28 @@ def test_working_tree_comes_back_with_its_repository_in_it(tmp_path: Path, night
     assert any("left out the working tree, and what is staged" in note for note in nights.notes)
 
 
-def test_own_folder_given_as_item_comes_back_as_that(tmp_path: Path, nights: Nights) -> None:
+@pytest.mark.parametrize("form", ["folder", "link"])
+def test_own_folder_given_as_item_comes_back_as_its_repository_does(tmp_path: Path, nights: Nights, form: str) -> None:
     clone = make_clone(tmp_path)
+    made(clone / ".git" / "lfs" / "objects" / "aa" / "bb" / "aabb", "large\n")
+    if form == "link":
+        (clone / ".git").rename(tmp_path / "elsewhere.git")
+        (clone / ".git").symlink_to(tmp_path / "elsewhere.git")
+    whole = nights.unpack(nights.tarball(item(clone, "whole")))
     copy = nights.unpack(nights.tarball(item(clone / ".git")))
-    assert references(copy) == references(clone / ".git") and not (copy / ".git").exists()
+    below = [sorted(str(path.relative_to(top)) for path in top.rglob("*")) for top in (whole, copy)]
+    assert below[0] == below[1] and ".git/lfs/objects/aa/bb/aabb" in below[0] and os.listdir(copy) == [".git"]
+    assert references(copy / ".git") == references(clone / ".git")
+    assert run("git", "status", "--porcelain", cwd=copy).splitlines()[0] == "D  f0"
+    assert any("left out the working tree, and what is staged" in note for note in nights.notes)
+
+
+def test_own_folder_of_a_linked_worktree_is_refused_as_its_folder_is(tmp_path: Path, nights: Nights) -> None:
+    clone = make_clone(tmp_path)
+    run("git", "worktree", "add", "--quiet", "--detach", tmp_path / "linked", cwd=clone)
+    said = f"a linked worktree of the repository {clone}: give that as path"
+    assert said in nights.failure(item(tmp_path / "linked"))
+    assert said in nights.failure(item(tmp_path / "linked" / ".git"))
 
 
 def make_partial(tmp_path: Path, *options: str, allowed: bool = True) -> Path:

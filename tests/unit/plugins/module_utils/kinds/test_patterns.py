@@ -200,7 +200,8 @@ def test_what_matched_nothing_is_known() -> None:
         ("\ud800", "no UTF-8 text"),
         ("/srv/site/cache", "write /cache for what lies there, or srv/site/cache, without the first slash"),
         ("!/srv/site/cache", "a first slash stands for the folder itself, /srv/site"),
-        ("/srv/site", "write /* for what lies there"),
+        ("/srv/site", "it is the item's own path, all of it"),
+        ("!/srv/site/", "it is the item's own path, all of it"),
     ],
 )
 def test_what_cannot_be_meant(pattern: str, expected: str) -> None:

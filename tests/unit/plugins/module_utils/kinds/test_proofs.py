@@ -381,7 +381,7 @@ def test_promise_of_an_archived_pack_hides_no_missing_object(scratch: Path, tmp_
         shutil.copy(new, whole / "objects" / "pack")
         (whole / "objects" / "pack" / new.name).with_suffix(".promisor").touch()
     assert not pack.exists()
-    with pytest.raises(ProofFailed, match="it lacks 1 objects, but its dump recorded 0"):
+    with pytest.raises(ProofFailed, match="it lacks 1 object, but its dump recorded 0"):
         proved("git", whole, scratch, record)
 
 

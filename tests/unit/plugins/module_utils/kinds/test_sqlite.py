@@ -246,6 +246,33 @@ def test_module_that_this_node_does_not_have_is_no_failure(database: Path, base:
     assert rows["plain"] == 2 and rows["search_content"] == 1 and "search" not in rows
 
 
+@pytest.mark.parametrize(
+    ("using", "reason"),
+    [("spellfix9", "no such module: spellfix9"), ("fts5(body, tokenize='mytok')", "no such tokenizer: mytok")],
+)
+def test_table_of_a_module_or_tokenizer_that_this_node_does_not_have_is_noted(
+    database: Path, base: Base, using: str, reason: str
+) -> None:
+    execute(database, "CREATE VIRTUAL TABLE search USING fts5(body)", "INSERT INTO search VALUES ('find me')")
+    change = "UPDATE sqlite_master SET sql = 'CREATE VIRTUAL TABLE search USING {}' WHERE name = 'search'"
+    execute(database, "PRAGMA writable_schema = ON", change.format(using.replace("'", "''")))
+    result = base.dump(item("sqlite", database))
+    assert result["failures"] == []
+    (note,) = result["notes"]
+    assert reason in note and note.endswith("search") and "neither checked nor counted" in note
+
+
+def test_check_mode_says_that_damage_is_not_looked_for(database: Path, base: Base) -> None:
+    damage(database)
+    predicted = base.dump(item("sqlite", database), check_mode=True)
+    (note,) = predicted["notes"]
+    assert (
+        predicted["failures"] == []
+        and note.startswith("databases/")
+        and "damaged is not looked at in check mode" in note
+    )
+
+
 def test_damage_beside_what_an_application_brings_along_is_found(database: Path, base: Base) -> None:
     application(database, *APPLICATIONS_OWN["index"])
     damage(database)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 from helpers.original_trees import tree_hash
 from helpers.repositories import NEVER, Nights, busy, load_subversion, make_subversion, run, set_revision_property
-from helpers.trees import forbid_views
+from helpers.trees import NOBODY, as_nobody, forbid_views, needs_root, nobodys_folder
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.svn import is_due
@@ -452,6 +454,108 @@ def test_first_dump_of_a_repository_whose_cache_is_garbage(nights: Nights, live:
     assert result["failures"] == []
     assert "rep-cache.db cannot be used" in result["notes"][0]
     assert_holds(nights, Path(result["tarballs"][0]["path"]), live)
+
+
+def assert_dumped_without_cache(nights: Nights, live: Path, problem: str, night: int = 2) -> None:
+    """Assert that a dump of a repository is whole, without its cache, and says so in one note, a whole sentence."""
+    before = sorted(path.name for path in (live / "db").iterdir())
+    result = nights.dump(item(live), night=night)
+    assert result["failures"] == []
+    (note,) = [note for note in result["notes"] if "kernel" not in note]
+    assert (
+        problem in note and note.count("it is a mere cache") == 1 and "executing" not in note and "PRAGMA" not in note
+    )
+    copy = assert_holds(nights, Path(result["tarballs"][0]["path"]), live)
+    assert not list((copy / "db").glob("rep-cache*"))
+    assert sorted(path.name for path in (live / "db").iterdir()) == before
+
+
+def put(path: Path, how: str) -> None:
+    """Put something at a path that is no plain file."""
+    path.unlink(missing_ok=True)
+    if how == "pipe":
+        os.mkfifo(path)
+    elif how == "folder":
+        path.mkdir()
+    elif how == "holes":
+        with path.open("wb") as stream:
+            stream.truncate(1 << 40)
+    else:
+        path.symlink_to({"dangling": "/nonexistent", "loop": path.name, "elsewhere": "/etc/hostname"}[how])
+
+
+@pytest.mark.parametrize("view", [True, False], ids=["in a view", "without a view"])
+@pytest.mark.parametrize("first", [True, False], ids=["first night", "later night"])
+def test_cache_that_is_locked_is_noted_and_left_out(
+    nights: Nights, live: Path, view: bool, first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not view:
+        forbid_views(monkeypatch)
+    if not first:
+        nights.tarball(item(live), night=1)
+        load_subversion(live, 6, 6)
+    with contextlib.closing(sqlite3.connect(live / "db" / "rep-cache.db", isolation_level=None)) as other:
+        other.execute("begin exclusive")
+        assert_dumped_without_cache(nights, live, f"{live}/db/rep-cache.db is locked by another program")
+    nights.tarball(item(live), night=3)
+    assert not [note for note in nights.notes if "rep-cache" in note]
+
+
+@pytest.mark.parametrize("view", [True, False], ids=["in a view", "without a view"])
+@pytest.mark.parametrize("how", ["pipe", "folder", "dangling", "loop", "elsewhere", "holes"])
+def test_cache_that_is_no_plain_file_is_noted_and_left_out(
+    nights: Nights, live: Path, how: str, view: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not view:
+        forbid_views(monkeypatch)
+    nights.tarball(item(live), night=1)
+    put(live / "db" / "rep-cache.db", how)
+    predicted = nights.module(item(live), night=2, check_mode=True)
+    assert not predicted["failures"] and "rep-cache.db " in predicted["notes"][0]
+    assert_dumped_without_cache(nights, live, f"{live}/db/rep-cache.db ")
+
+
+@pytest.mark.sampled(4)
+@pytest.mark.parametrize("how", ["pipe", "folder", "dangling", "elsewhere"])
+@pytest.mark.parametrize("beside", ["journal", "wal", "shm"])
+def test_what_stands_beside_the_cache_fails_nothing(nights: Nights, live: Path, how: str, beside: str) -> None:
+    nights.tarball(item(live), night=1)
+    put(live / "db" / f"rep-cache.db-{beside}", how)
+    assert_dumped_without_cache(nights, live, f"{live}/db/rep-cache.db-{beside} is ")
+
+
+def test_cache_with_a_journal_that_is_garbage_is_told_in_a_whole_sentence(nights: Nights, live: Path) -> None:
+    (live / "db" / "rep-cache.db-journal").write_bytes(b"\xd9\xd5\x05\xf9 \xa1c\xd7" + os.urandom(4096))
+    result = nights.dump(item(live), night=1)
+    assert result["failures"] == []
+    assert all("PRAGMA" not in note and "executing" not in note for note in result["notes"])
+
+
+def test_cache_in_wal_mode_is_copied_or_noted(nights: Nights, live: Path) -> None:
+    with contextlib.closing(sqlite3.connect(live / "db" / "rep-cache.db")) as cache:
+        cache.execute("pragma journal_mode=wal")
+        cache.execute("create table more (a)")
+        result = nights.dump(item(live), night=1)
+    assert result["failures"] == []
+    copy = assert_holds(nights, Path(result["tarballs"][0]["path"]), live)
+    assert not list((copy / "db").glob("rep-cache.db-*"))
+
+
+@needs_root
+@pytest.mark.parametrize("member", ["rep-cache.db", "rep-cache.db-journal"])
+def test_cache_that_its_user_may_not_read_is_noted_and_left_out(member: str) -> None:
+    with nobodys_folder() as folder:
+        with as_nobody():
+            live = make_subversion(folder / "live")
+            nights = Nights(folder)
+        cache = live / "db" / member
+        cache.touch()
+        os.chown(cache, 0, 0)
+        cache.chmod(0o600)
+        with as_nobody():
+            predicted = nights.module(item(live), night=2, check_mode=True)
+            assert not predicted["failures"] and "cannot be read" in predicted["notes"][0]
+            assert_dumped_without_cache(nights, live, f"{cache} cannot be read by uid {NOBODY}; use become: ")
 
 
 def test_packing_between_nights(tmp_path: Path, nights: Nights) -> None:

@@ -214,7 +214,7 @@ def test_attachment_deleted_during_the_dump_is_tried_again(
 def test_attachment_that_goes_after_the_database_was_copied_is_tried_again(
     env: Path, base: Base, monkeypatch: pytest.MonkeyPatch, replacement: bytes | None, tmp_path: Path
 ) -> None:
-    kind_trac = dump_module.kind_trac
+    kind_trac = dump_module.trac
     real, done = kind_trac.copy_database, tmp_path / "done"
     forbid_views(monkeypatch)
 

@@ -25,7 +25,7 @@ def shrink(path: Path) -> None:
     ("meanwhile", "reason"),
     [
         (shrink, "has 10 bytes, but its dna says 3000"),
-        (Path.unlink, "could not be read: No such file or directory"),
+        (Path.unlink, "cannot be read: No such file or directory"),
         (lambda path: path.write_bytes(CONTENT + b"x"), "has 3001 bytes, but its dna says 3000"),
         (lambda path: path.write_bytes(CONTENT[::-1]), "does not match its dna: sha256 is"),
     ],

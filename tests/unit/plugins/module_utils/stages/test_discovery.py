@@ -215,7 +215,8 @@ def test_discover_goes_on_where_a_folder_cannot_be_read(base: Path, tmp_path: Pa
     assert names(result) == ["group%2Ftwo", "one", "unlisted"]
     assert noted(result) == ["lost+found"]
     assert reasons(result) == [
-        f"altbackup_discover: git: {shelf / name}: Permission denied" for name in ("dark", "group/dark", "unseen")
+        f"altbackup_discover: git: {shelf / name} cannot be read by uid 0: Permission denied"
+        for name in ("dark", "group/dark", "unseen")
     ]
     assert (result["discovered"], result["usable"]) == (False, True)
 

@@ -64,7 +64,7 @@ def test_base_that_cannot_be_read_does_not_take_the_other_findings_along(base: P
     base.chmod(0o300)
     with bound_by_modes():
         result = preflight.inspect([str(base)], now=0, trees=[{"base": str(base), "keys": ["svn/x"]}])
-    assert [text.partition(" ")[0] for text in reasons(result)] == ["this", "cannot"]
+    assert [text.partition(" ")[0] for text in reasons(result)] == ["this", "folder"]
 
 
 def test_peer_that_cannot_be_reached_is_named_with_the_words_of_ssh(base: Path) -> None:
@@ -87,3 +87,18 @@ def test_tree_on_a_target_that_was_copied_with_the_marker_of_its_source_is_not_u
     assert list((base / "dayabay" / ".altbackup").iterdir()) == [], "nothing was locked"
     (base / "dayabay" / ".altbackup").rmdir()
     assert preflight.inspect([str(base)], trees=trees, locks=[str(base / "dayabay")])["unusable"] == []
+
+
+@pytest.mark.parametrize("claim", [False, True])
+@pytest.mark.parametrize("writable", [False, True])
+def test_base_of_a_source_that_is_not_there_though_its_parent_has_a_marker(
+    base: Path, claim: bool, writable: bool
+) -> None:
+    missing = base / "typing-error"
+    owners = [{"base": str(missing), "role": "source", "name": "dayabay"}]
+    result = preflight.inspect([str(missing)], owners=owners, claim=claim, writable=writable)
+    assert reasons(result) == [f"base {missing} does not exist: is its disk mounted? A run never creates a base"]
+    assert (result["usable"], result["unusable"]) == (False, [str(missing)])
+    assert not missing.exists()
+    missing.mkdir()
+    assert reasons(preflight.inspect([str(missing)], owners=owners, claim=claim, writable=writable)) == []

@@ -15,6 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import purge
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import write_record
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 
@@ -167,3 +169,15 @@ def test_thousands_of_tarballs_are_purged_at_once(tmp_path: Path, number: int) -
     result = purge(str(base), number - 100, moment=at("2099/01/01/000000"), check_mode=True)
     print(f"{number} tarballs judged in {time.process_time() - start:.2f} s")
     assert (len(result["removed"]), len(result["waiting"]), len(result["kept"])) == (1, 99, number - 1)
+
+
+def test_nights_in_part_leave_the_last_whole_copy(tmp_path: Path) -> None:
+    base = marked(tmp_path / "backup")
+    for day in range(1, 8):
+        stamp = f"2013/05/{day:02}/104701"
+        put(base, relpath(stamp), str(day).encode())
+        if day > 1:
+            write_record(open_tree(str(base)), "svn/x", stamp, {"incomplete": ["x is too long"]})
+        purge(str(base), 2, moment=at(stamp), made_now=[stamp])
+    left = sorted(path.parent.relative_to(base / "svn/x").as_posix()[8:10] for path in base.glob("svn/x/*/*/*/*/*.tar"))
+    assert left[0] == "01" and left[-1] == "07" and len(left) <= 3

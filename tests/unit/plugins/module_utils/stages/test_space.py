@@ -70,5 +70,8 @@ def test_folder_that_cannot_be_read_is_named_and_the_node_stays_usable(base: Pat
         space, unseen = sorted(result["failures"], key=lambda entry: entry["name"])
         assert "700 bytes are needed" in space["reason"]
         assert (unseen["category"], unseen["name"]) == ("svn", "dybsvn")
-        assert "svn/dybsvn/2013/05/10/123000 cannot be read: Permission denied" in unseen["reason"]
+        assert (
+            "folder svn/dybsvn/2013/05/10/123000 holds is not known: it cannot be read by uid 0: Permission denied"
+            in unseen["reason"]
+        )
         assert result["usable"] is True

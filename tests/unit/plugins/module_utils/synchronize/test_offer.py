@@ -55,7 +55,9 @@ def test_folder_that_cannot_be_read_is_a_failure_and_hides_no_other(tmp_path: Pa
     folder.chmod(0o700)
     assert [entry["relpath"] for entry in result["tarballs"]] == [good]
     (failure,) = result["failures"]
-    assert failure["reason"].startswith("folder svn/dybsvn/2013/05/09/104701 cannot be read: Permission denied")
+    assert failure["reason"].startswith(
+        "what folder svn/dybsvn/2013/05/09/104701 holds is not known: it cannot be read by uid 0: Permission denied"
+    )
 
 
 def test_tarballs_of_a_time_that_has_not_come_are_of_that_state_and_failures(tmp_path: Path) -> None:

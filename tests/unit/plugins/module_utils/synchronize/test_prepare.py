@@ -97,7 +97,9 @@ def test_folder_that_cannot_be_read_keeps_nothing_else_from_being_sent(pair: Pai
         (reason,) = pair.run()
         again = pair.prepare()
     folder.chmod(0o700)
-    assert reason.startswith(f"folder folders/notes/{DAY2}/104701 cannot be read: Permission denied")
+    assert reason.startswith(
+        f"what folder folders/notes/{DAY2}/104701 holds is not known: it cannot be read by uid 0: Permission denied"
+    )
     assert (again["changed"], again["send"], len(again["have"])) == (False, [], 3)
     assert set(pair.there()) == {
         relpath(day, item) for day in (DAY2, DAY3) for item in ("folders/notes", "git/toolbox")
@@ -120,7 +122,10 @@ def test_equal_content_travels_once_and_is_linked(pair: Pair) -> None:
 
 @pytest.mark.parametrize(
     ("damage", "said"),
-    [("unreadable", "cannot be used: {}: Permission denied"), ("rotten", "is damaged: {} is not what")],
+    [
+        ("unreadable", "cannot be used: {} cannot be read by uid 0: Permission denied"),
+        ("rotten", "is damaged: {} is not what"),
+    ],
 )
 @pytest.mark.parametrize("another", [False, True])
 def test_old_copy_that_is_no_good_keeps_nothing_from_being_stored(

@@ -79,3 +79,11 @@ def test_reading_ends_at_the_limit_of_the_step(tmp_path: Path) -> None:
     with digest.limited(Deadline(0, "check")), pytest.raises(DeadlineExceeded, match="the check took longer"):
         digest.digest_file(str(tmp_path / "x"), "md5")
     assert digest.digest_file(str(tmp_path / "x"), "md5")[1] == 1
+
+
+@pytest.mark.parametrize("count", [0, 1, digest.CHUNK - 1, digest.CHUNK, 2 * digest.CHUNK + 5])
+def test_zeros_that_nobody_reads_give_the_digest_of_zeros(count: int) -> None:
+    value = digest.new_hash("sha256")
+    value.update(b"x")
+    digest.add_zeros(value, count)
+    assert value.hexdigest() == hashlib.sha256(b"x" + bytes(count)).hexdigest()

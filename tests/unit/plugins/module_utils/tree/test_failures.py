@@ -11,6 +11,8 @@ from helpers.original_trees import STAMP, bound_by_modes, link, marked, put
 
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import BaseUnusable, ToolFailed
 from ansible_collections.altbackup.core.plugins.module_utils.tree import failures
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import write_record
 
 
 @pytest.mark.parametrize(
@@ -22,7 +24,10 @@ from ansible_collections.altbackup.core.plugins.module_utils.tree import failure
         (OSError(errno.EIO, "Input/output error"), "Input/output error"),
         (OSError("odd"), "odd"),
         (ValueError(), "ValueError"),
-        (OSError(errno.EACCES, "Permission denied", "/data/\udcff"), "/data/\\xff: Permission denied"),
+        (
+            OSError(errno.EACCES, "Permission denied", "/data/\udcff"),
+            "/data/\\xff cannot be written by uid 0: Permission denied",
+        ),
     ],
 )
 def test_reason_is_a_sentence(reason: str | BaseException, sentence: str) -> None:
@@ -143,3 +148,19 @@ def test_result_without_failures_or_of_no_tree_is_left_as_it_is(tmp_path: Path) 
     assert failures.with_good({"failures": []}, {"base": str(tmp_path)}) == {"failures": []}
     entry = about()
     assert failures.with_good({"failures": [entry]}, {"path": ["/x"]}) == {"failures": [entry]}
+
+
+def incomplete(base: Path, stamp: str) -> None:
+    """Let the record under a stamp say that the dump could not store everything."""
+    write_record(open_tree(str(base)), "svn/dybsvn", stamp, {"incomplete": ["x is too long"]})
+
+
+def test_copy_that_is_not_whole_is_no_good_one(tmp_path: Path) -> None:
+    base = marked(tmp_path / "backup")
+    put(base, f"svn/dybsvn/{STAMP}/dybsvn-2.tar")
+    put(base, "svn/dybsvn/2013/05/11/104701/dybsvn-2.tar", b"in part")
+    result = {"failures": [failures.failure("dump", "lacks 1 object", key="svn/dybsvn")]}
+    incomplete(base, "2013/05/11/104701")
+    assert failures.with_good(result, {"base": str(base)})["failures"][0]["good"] == STAMP
+    incomplete(base, STAMP)
+    assert failures.with_good(result, {"base": str(base)})["failures"][0]["good"] == ""

@@ -177,6 +177,8 @@ def test_two_sources_below_one_marker_are_two(base: Path) -> None:
     assert len(look(base / "dayabay", LINGAO)["failures"]) == 1
 
 
-def test_base_below_a_marker_need_not_be_there_yet(base: Path) -> None:
-    found = look(base / "dayabay", DAYABAY, claim=True)
+def test_base_below_a_marker_need_not_be_there_yet_unless_it_is_that_of_a_source(base: Path) -> None:
+    found = look(base / "copies", Owner("target", "sdu"), claim=True)
     assert (found["failures"], found["identities"][0]["boot"]) == ([], "")
+    (failure,) = look(base / "dayabay", DAYABAY, claim=True)["failures"]
+    assert "does not exist: is its disk mounted?" in failure["reason"]

@@ -189,3 +189,25 @@ def test_ten_thousand_tarballs_are_judged_at_once() -> None:
     start = time.process_time()
     assert 5000 <= len(retained(tarballs, 5000)) <= 5028  # the newest of 28 days may be others
     print(f"10000 tarballs judged in {time.process_time() - start:.3f} s")
+
+
+@pytest.mark.parametrize(
+    ("history", "keep", "partial", "kept"),
+    [
+        pytest.param("01a 02b 03x 04x 05x", 2, "03 04 05", "01 02 05", id="those in part evict no whole one"),
+        pytest.param("01a 02x 03y 04z", 1, "02 03 04", "01 04", id="the newest whole one stays"),
+        pytest.param("01x 02y 03z", 2, "01 02 03", "02 03", id="where none is whole they count as any"),
+        pytest.param("01a 02x 03y", 3, "02 03", "01 02 03", id="they have what is left free"),
+        pytest.param("01x 02b 03c", 2, "01", "02 03", id="a whole one goes before an older one in part"),
+    ],
+)
+def test_copies_in_part_have_what_whole_ones_leave_free(history: str, keep: int, partial: str, kept: str) -> None:
+    tarballs = [tarball(f"2013/05/{word[:2]}/104701", word[2:]) for word in history.split()]
+    in_part = {one.relpath for one in tarballs if one.stamp[8:10] in partial.split()}
+    assert sorted(one.stamp[8:10] for one in retained(tarballs, keep, partial=in_part)) == kept.split()
+
+
+def test_last_whole_copy_stays_though_it_came_late() -> None:
+    tarballs = [tarball(f"2013/05/{day:02}/104701", str(day)) for day in range(1, 8)]
+    late, in_part = {tarballs[0].relpath}, {one.relpath for one in tarballs[1:]}
+    assert tarballs[0] in retained(tarballs, 2, late=late, partial=in_part)

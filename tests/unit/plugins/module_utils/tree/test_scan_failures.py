@@ -15,10 +15,10 @@ NOW = Moment("2013/05/10/104701", "2013/05/10/120000")
 
 
 def test_each_folder_that_cannot_be_read_is_a_failure_of_the_stage_that_looked() -> None:
-    found = Scan(unreadable=[("svn/x/2013", "Permission denied"), ("git", "Input/output error")])
+    found = Scan(unreadable=[("svn/x/2013", " by uid 5"), ("git", ": Input/output error")])
     first, second = unreadable(found, "purge")
     assert (first["stage"], first["category"], first["name"]) == ("purge", "svn", "x")
-    assert "folder svn/x/2013 cannot be read: Permission denied" in first["reason"]
+    assert "what folder svn/x/2013 holds is not known: it cannot be read by uid 5" in first["reason"]
     assert second["relpath"] == "git"
     assert unreadable(found)[0]["stage"] == "check"
 

@@ -17,16 +17,16 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.cli.processes impor
 # A supervisor of its own, as being a subreaper cannot be undone for the process of the tests.
 SUPERVISE = """
 import importlib.util, json, subprocess, sys, time
-spec = importlib.util.spec_from_file_location("supervision", sys.argv[1])
-supervision = importlib.util.module_from_spec(spec)
-sys.modules["supervision"] = supervision
-spec.loader.exec_module(supervision)
-supervision.adopt_orphans()
+spec = importlib.util.spec_from_file_location("processes", sys.argv[1])
+processes = importlib.util.module_from_spec(spec)
+sys.modules["processes"] = processes
+spec.loader.exec_module(processes)
+processes.adopt_orphans()
 subprocess.run(["sh", "-c", sys.argv[2]])
-while len(supervision.descendants()) < int(sys.argv[3]):
+while len(processes.descendants()) < int(sys.argv[3]):
     time.sleep(0.01)
-left = supervision.end(supervision.descendants, float(sys.argv[4]))
-print(json.dumps([left, [process.name for process in supervision.descendants()]]))
+left = processes.end(processes.descendants, float(sys.argv[4]))
+print(json.dumps([left, [process.name for process in processes.descendants()]]))
 """
 
 

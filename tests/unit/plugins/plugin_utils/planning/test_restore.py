@@ -143,6 +143,53 @@ def test_a_bad_entry_is_a_failure_that_says_all_that_is_wrong(value: Any, reason
         assert reason in failure["reason"]
 
 
+PRES = {"kind": "folder", "name": "pres", "path": "/home/pres"}
+WRONG = {**PRES, "exclude_if_present": ".nobackup"}
+
+
+def plan_with(*items: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
+    """Return the restores of one entry where these are the items."""
+    plan = plan_of(restore=[{"source": "dayabay", "kind": "folder", **entry}], items=list(items))
+    return plan_restores(plan, HOSTS)
+
+
+def test_an_item_with_an_error_is_restored_to_its_path() -> None:
+    planned = plan_with(WRONG, entry={"name": "pres"})
+    assert planned["failures"] == []
+    assert [order["destination"] for order in planned["orders"]] == ["/home/pres"]
+    planned = plan_with(WRONG, entry={"name": "pres", "to": "/x"})
+    assert [order["destination"] for order in planned["orders"]] == ["/x"]
+    adopted = plan_restores(plan_of(items=[WRONG], adopt=["dayabay/folders/pres"]), HOSTS)
+    assert adopted["failures"] == [] and adopted["adoptions"] == {"dayabay": ["/home/pres"]}
+
+
+@pytest.mark.parametrize(
+    ("items", "said"),
+    [
+        ([{**PRES, "path": "home/pres"}], "path 'home/pres' is not an absolute path"),
+        ([{"kind": "folder", "name": "pres"}], "key 'path' is missing"),
+        ([PRES, {**PRES, "path": "/other"}], "folders/pres stands 2 times (/home/pres, /other)"),
+    ],
+)
+def test_where_an_error_hides_the_path_of_an_item_that_is_told(items: list[dict[str, Any]], said: str) -> None:
+    (failure,) = plan_with(*items, entry={"name": "pres"})["failures"]
+    assert "the inventory does not tell where folders/pres is to stand" in failure["reason"]
+    assert said in failure["reason"] and "give the path, as to" in failure["reason"]
+    assert "is no folder item" not in failure["reason"]
+
+
+def test_a_question_needs_no_full_stop() -> None:
+    (failure,) = plan_with(PRES, entry={"name": "press"})["failures"]
+    assert "did you mean 'pres'? For one that" in failure["reason"]
+    (failure,) = plan_with(PRES, entry={"name": "x"})["failures"]
+    assert "known are pres. For one that" in failure["reason"]
+
+
+def test_a_member_may_have_any_name() -> None:
+    for member in ("dybsvn-3/a\nb", "dybsvn-3/a%FFb", "dybsvn-3/conf/"):
+        assert order_of(member=member, to="/x")["member"] == member
+
+
 def test_nothing_to_do_is_a_failure() -> None:
     (failure,) = plan_restores(plan_of(), HOSTS)["failures"]
     assert "there is nothing to restore: say what with -e" in failure["reason"]
@@ -592,3 +639,55 @@ def test_what_a_marker_means_for_backups_is_told_as_it_is(more: dict[str, Any], 
     note = record_restore({}, "dayabay", {"chosen": [], "notes": {}, "failures": []}, [{}], done)["notes"][-1]
     assert told in note
     assert bool(told) == ("altbackup-restored" in note)
+
+
+MINE, THEIRS = {"base": "/backup", "id": "1" * 32}, {"base": "/srv/other", "id": "2" * 32}
+
+
+def held_by(origin: dict[str, str], *tarballs: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Return what a node tells that knows whose tree it is."""
+    registered = found(*tarballs, **more)
+    registered["trees"][0]["origin"] = origin
+    return registered
+
+
+def test_copies_of_another_source_of_that_name_are_passed_over_and_from_decides() -> None:
+    nodes = {
+        "dayabay": held_by(MINE, tarball(OLD), base="/backup"),
+        "cms01": held_by(THEIRS, tarball(OLD, dig=OTHER_DIG), tarball(NEW)),
+        "sdu": held_by(MINE, tarball(OLD)),
+    }
+    choice = choose_one(order_of(), nodes)
+    assert choice["failures"] == []
+    assert choice["chosen"][0]["restore"]["origin"]["stamp"] == OLD
+    (note,) = choice["notes"]["dayabay"]
+    for word in ("passed over cms01", "/srv/other", "1" * 32, "2" * 32, "as from"):
+        assert word in note
+    alone = {**nodes, "dayabay": held_by(MINE, base="/backup"), "sdu": held_by(THEIRS, tarball(NEW))}
+    (failure,) = choose_one(order_of(), alone)["failures"]
+    assert "copies of another source dayabay" in failure["reason"]
+    named = choose_one(order_of(**{"from": "cms01"}), nodes)
+    assert (named["failures"], named["chosen"][0]["holder"]) == ([], "cms01")
+
+
+@pytest.mark.parametrize(
+    "own",
+    [{"unreachable": True, "msg": "no route"}, held_by({}, base="/backup"), found(problem="gone", base="/backup")],
+    ids=["down", "no id", "no base"],
+)
+def test_source_that_is_gone_or_new_has_its_copies_restored(own: dict[str, Any]) -> None:
+    nodes = {"dayabay": own, "cms01": held_by(THEIRS, tarball(NEW)), "sdu": held_by(MINE, tarball(OLD))}
+    choice = choose_one(order_of(), nodes)
+    assert (choice["failures"], choice["chosen"][0]["holder"]) == ([], "cms01")
+
+
+def test_newest_copy_that_is_not_whole_is_taken_with_a_note_of_the_newest_whole_one() -> None:
+    record = {"incomplete": ["item git 'x': lacks 1 object", "and another"]}
+    nodes = {"dayabay": found(tarball(OLD), base="/backup"), "cms01": found(tarball(NEW, record=record))}
+    choice = choose_one(order_of(), nodes)
+    assert choice["chosen"][0]["restore"]["origin"]["stamp"] == NEW
+    note = choice["notes"]["dayabay"][-1]
+    assert "is incomplete: item git 'x': lacks 1 object (and 1 more)" in note
+    assert f"the newest whole one is of {OLD}: give that, as at" in note
+    del nodes["dayabay"]
+    assert "no whole one was found" in choose_one(order_of(), nodes)["notes"]["dayabay"][-1]

@@ -13,9 +13,7 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.planning.transfers 
     deliveries_again,
     sendable,
 )
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.trees import (
-    busy_trees,
-)
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.trees import busy_trees
 from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes
 
 

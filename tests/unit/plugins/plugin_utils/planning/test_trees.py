@@ -10,6 +10,7 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.planning.trees impo
     node_bases,
     node_trees,
     open_trees,
+    origin,
     serving_rounds,
     source_trees,
     step_timeout,
@@ -57,3 +58,18 @@ def test_node_settings_come_from_the_plan() -> None:
 def test_bases_have_their_owners() -> None:
     assert base_owners(PLAN, "dayabay") == [{"base": "/backup", "role": "source", "name": "dayabay"}]
     assert base_owners(PLAN, "cms01") == [{"base": "/copies", "role": "target", "name": "cms01"}]
+
+
+def test_what_tells_a_source_from_others_of_its_name_is_the_id_alone_that_it_says() -> None:
+    said = {
+        "base": "/elsewhere",
+        "role": "source",
+        "name": "cms01",
+        "id": "1" * 32,
+        "boot": "",
+        "device": 0,
+        "inode": 0,
+    }
+    state = outcomes.record({}, {"identities": [said]}, "preflight", "dayabay")
+    assert origin(PLAN, "dayabay", state) == {"name": "dayabay", "base": "/backup", "id": "1" * 32}
+    assert origin(PLAN, "dayabay", {}) == {}

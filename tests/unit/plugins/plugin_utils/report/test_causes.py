@@ -37,6 +37,30 @@ def shape(failures: list[dict[str, Any]]) -> list[tuple[str, int]]:
     return [(cause["reason"], len(following)) for cause, following in by_cause(failures)]
 
 
+def test_an_item_without_a_copy_on_several_nodes_is_one_failure_of_a_drill() -> None:
+    missing = [
+        entry("drill", "folders/a", target, absent=True, reason="there is no verified tarball of folders/a", good="")
+        for target in ("", "sdu", "cms01")
+    ]
+    other = entry("drill", "folders/b", absent=True, good="")
+    ((cause, following), (also, none)) = by_cause([*missing, other])
+    assert (cause, following, also, none) == (missing[0], missing[1:], other, [])
+    assert good_copy(cause) == ""
+    assert following_lines(following, [good_copy(cause)]) == [
+        "so on sdu, cms01: drill: there is no verified tarball of folders/a"
+    ]
+
+
+def test_that_there_is_no_good_copy_is_said_once() -> None:
+    cause = {**DUMP, "good": ""}
+    following = [{**miss("a", target), "good": ""} for target in ("", "sdu")]
+    assert good_copy(cause) == "no good copy there"
+    assert not any("no good copy" in line for line in following_lines(following, [good_copy(cause)]))
+    assert any(
+        "no good copy" in line for line in following_lines(following, ["last good copy there: 2013/05/10 10:00:00"])
+    )
+
+
 DUMP = entry("dump", "folders/a")
 SEND = entry("synchronize", target="sdu")
 

@@ -61,3 +61,28 @@ def test_columns_are_aligned() -> None:
         "item     size  seconds  where",
         "a     2.0 KiB      3.1  b",
     ]
+
+
+def test_what_is_not_whole_is_marked_wherever_it_lies() -> None:
+    record = {"incomplete": ["x is too long"]}
+    made = {"relpath": PATH, "size": 2048, "seconds": 3.1, "dig": "0" * 64, "alg": "sha256", "record": record}
+    known = outcomes.record({}, {"tarballs": [made]}, "dump", "dayabay")
+    known["contents"] = {f"{node}/dayabay/{PATH}": DNA for node in ("dayabay", "cms01")}
+    known["passed"] = {"dayabay/dayabay/source": ["svn/dybsvn"], "cms01/dayabay/target": ["svn/dybsvn"]}
+    assert night_rows({"dayabay": known}) == [["dayabay: svn/dybsvn", "2.0 KiB", "3.1", "incomplete (dayabay, cms01)"]]
+    tree = {"node": "cms01", "source": "dayabay", "role": "target", "base": "/copies/dayabay"}
+    counted = {"ansible_loop_var": "tree", "tree": tree, "dnas": {PATH: DNA}, "incomplete": [PATH]}
+    alone = outcomes.record_check({}, {}, {"results": [counted]}, "cms01")
+    assert night_rows({"cms01": alone})[0][3] == "incomplete"
+    drilled = {**counted, "dnas": {}, "incomplete": [], "proved": [{**made, "seconds": 2.0, "incomplete": True}]}
+    proved = outcomes.record({}, {"results": [drilled]}, "drill", "cms01")
+    assert night_rows({"cms01": proved})[0][3] == "incomplete (cms01)"
+
+
+def test_list_marks_what_is_not_whole() -> None:
+    entry = {"relpath": PATH, "size": 1, "dig": "0" * 64, "alg": "sha256", "incomplete": True}
+    states = [
+        outcomes.listed({"tarballs": [{**entry, "state": state}]}, "dayabay")[0]["state"]
+        for state in ("verified", "mismatch")
+    ]
+    assert states == ["incomplete", "mismatch"]

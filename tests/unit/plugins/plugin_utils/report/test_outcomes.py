@@ -8,11 +8,9 @@ import pytest
 from helpers.plans import GIT, PLAN, SVN, TREE, loop
 
 from ansible_collections.altbackup.core.plugins.module_utils.tree.failures import failure
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.trees import (
-    open_trees,
-    source_trees,
-)
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.trees import open_trees, source_trees
 from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.model import Place, failure_of_entry
 
 
 @pytest.mark.parametrize(
@@ -358,3 +356,32 @@ def test_what_is_known_of_good_copies_makes_no_second_failure_of_one() -> None:
     told = failure("check", "is of a time that has not come", relpath="svn/x/2099/01/01/000000/x.tar")
     states = [{"failures": [told]}, {"failures": [{**told, "good": "2013/05/09/104701"}]}, {"failures": [told]}]
     assert outcomes.all_failures(states) == [{**told, "good": "2013/05/09/104701"}]
+
+
+def test_notes_of_the_plan_are_told() -> None:
+    assert outcomes.summary({"notes": ["s2: altbackup_items is set"]}, {}) == ["note: s2: altbackup_items is set"]
+
+
+@pytest.mark.parametrize(
+    ("category", "name", "reason", "told"),
+    [
+        ("git", "r14", "item git 'r14': path /srv/x is no repository", "path /srv/x is no repository"),
+        ("folders", "ex8", "item folder 'ex8': it is gone", "it is gone"),
+        ("folders", "it's: a", 'item folder "it\'s: a": it is gone', "it is gone"),
+        ("git", "r14", "item git 'r15': it is gone", "item git 'r15': it is gone"),
+        ("", "r14", "item git 'r14': it is gone", "item git 'r14': it is gone"),
+        ("git", "r14", "the item git 'r14': it is gone", "the item git 'r14': it is gone"),
+    ],
+)
+def test_the_item_is_named_once(category: str, name: str, reason: str, told: str) -> None:
+    entry = {
+        **dict.fromkeys(outcomes.FAILURE_KEYS, ""),
+        "node": "s1",
+        "stage": "dump",
+        "category": category,
+        "name": name,
+        "reason": reason,
+    }
+    assert outcomes.describe_failure(entry).endswith(f": {told}")
+    assert outcomes.report([entry]).endswith(f": {told}")
+    assert failure_of_entry(entry, Place()).message.endswith(f": {told}")

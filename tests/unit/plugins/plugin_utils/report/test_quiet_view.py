@@ -166,6 +166,26 @@ def test_the_end_tells_notes_a_table_and_each_failure_once() -> None:
     assert [line.text for line in closing({}, FINE, "backup.yml")] == ["backup.yml: nothing failed"]
 
 
+def test_long_paths_are_shortened_in_the_middle() -> None:
+    path = f"/srv/{'x' * 520}/end"
+    fields = {
+        **FINE,
+        "failures": (Failure(host="dayabay", message=f"dump: {path} is gone", kind=RECORDED),),
+        "notes": (f"note: {path}",),
+    }
+    lines = [line.text for line in closing({"told": [f"note: s1: {path}"]}, fields, "backup.yml")]
+    assert max(map(len, lines)) < 220
+    assert sum("/srv/xxx" in line and "xxx/end" in line and "..." in line for line in lines) == 3
+
+
+def test_a_node_that_restored_nothing_is_not_done() -> None:
+    assert told(QuietView(), "restore", {"found": []}, "altbackup.core.tarball_find") == []
+    (line,) = told(QuietView(), "restore", {"restored": []}, "altbackup.core.tarball_restore")
+    assert line.startswith("dayabay: restore: done")
+    (line,) = told(QuietView(), "restore", MISSING, "altbackup.core.tarball_find")
+    assert "1 failed" in line and "done" not in line
+
+
 def test_many_notes_are_cut_short() -> None:
     lines = [line.text for line in closing({"told": [f"note: {number}" for number in range(50)]}, FINE, "x")]
     assert len(lines) == 14

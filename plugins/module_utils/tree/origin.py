@@ -1,0 +1,115 @@
+"""Whose copies a source's tree on a target holds: the random id of the base from which the first of them came.
+
+Two inventories may name their sources alike; the name of a tree does not tell them apart.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import stat
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..system.errors import FULL, BaseUnusable, InvalidInput
+from ..system.visible import one_line
+from .layout import Tree
+from .publish import make_folders, write_text
+
+_LONGEST = 1 << 15
+"""Most bytes of the file"""
+_LONGEST_TEXT = 4096
+_SHOWN = 200
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A source as preflight told of it; `id` is empty while no run has marked its base."""
+
+    name: str
+    base: str
+    id: str
+
+    def __str__(self) -> str:
+        return f"{_shown(self.base)} ({f'id {self.id}' if self.id else 'which no run has marked yet'})"
+
+
+def parse_origin(value: Mapping[str, Any] | None) -> Origin | None:
+    """Given name, base and id of a source, return its Origin, None where nothing is known of it. Raise InvalidInput."""
+    if not value:
+        return None
+    try:
+        name, base, known = value["name"], value["base"], value["id"]
+        texts = all(isinstance(text, str) and 0 < len(text) <= _LONGEST_TEXT for text in (name, base))
+        if texts and re.fullmatch("(?:[0-9a-f]{32})?", known):
+            return Origin(name, base, known)
+    except (KeyError, TypeError):
+        pass
+    raise InvalidInput("origin is not the name, base and id of a source")
+
+
+def origin_path(tree: Tree) -> str:
+    """Return where it is written whose copies a tree holds: beside the tree, in the target's own private folder."""
+    return tree.private_path("origins")
+
+
+def origin_of(tree: Tree) -> Origin | None:
+    """Return whose copies a tree holds, None where that is not written. Raise BaseUnusable or OSError."""
+    path = origin_path(tree)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        plain = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        text = os.pread(descriptor, _LONGEST + 1, 0) if plain else b"?"
+    finally:
+        os.close(descriptor)
+    if not text.strip(b"\0"):
+        return None
+    try:
+        known = parse_origin(json.loads(text)) if len(text) <= _LONGEST else None
+    except (ValueError, AttributeError, RecursionError, InvalidInput):
+        known = None
+    if known is None or not known.id:
+        raise BaseUnusable(
+            f"{path} does not say whose copies {tree.base} holds: look at it, and remove it; the next delivery writes it anew"
+        )
+    return known
+
+
+def require_origin(tree: Tree, origin: Origin | None) -> None:
+    """Given a source's tree on a target and the source, raise BaseUnusable if it holds the copies of another one, or OSError."""
+    known = origin_of(tree) if origin is not None else None
+    if origin is not None and known is not None and known.id != origin.id:
+        raise BaseUnusable(
+            f"{tree.base} holds the copies of another source {_shown(known.name)}, of that with base {known}, and not of that with base "
+            f"{origin}: nothing was sent there, nor purged. Do two inventories name their sources alike? Give each a name of its own. If "
+            f"it is the same source, whose base was lost and made anew, do this on this target, once: rm {shlex.quote(origin_path(tree))}   "
+            "The next delivery writes it anew"
+        )
+
+
+def bind(tree: Tree, origin: Origin | None) -> None:
+    """Given a source's tree on a target, which this process has locked, and the source that delivers, write that it is its own.
+
+    One that is known, but without id, binds nothing; nor does one where there is no room to write it. Raise BaseUnusable or OSError.
+    """
+    require_origin(tree, origin)
+    if origin is None or not origin.id or origin_of(tree) == origin:
+        return
+    path = origin_path(tree)
+    try:
+        make_folders(os.path.dirname(path), tree.private)
+        write_text(path, json.dumps(asdict(origin), sort_keys=True) + "\n")
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+
+
+def _shown(text: str) -> str:
+    line = one_line(text)
+    return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 3]}..."
