@@ -68,7 +68,7 @@ from ..module_utils.system.errors import AltbackupError
 from ..module_utils.system.mounts import require_answer
 from ..module_utils.system.processes import Deadline
 from ..module_utils.tree.failures import failure, summarize
-from ..module_utils.tree.leftovers import remove_outgoing
+from ..module_utils.tree.leftovers import give_back
 from ..module_utils.tree.locks import held, parse_run
 from ..module_utils.tree.publish import require_writable
 
@@ -79,9 +79,7 @@ def change(base: str, run: dict | None, state: str) -> list[str]:
     tree = require_writable(base)
     with held(tree, parse_run(run)) as hold:
         if state == "absent":
-            hold.release()
-            if not tree.source:
-                remove_outgoing(tree)
+            give_back(hold)
         return hold.notes
 
 

@@ -126,36 +126,12 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.stages.count import count
+from ..module_utils.stages.count import count_demanded
 from ..module_utils.tree.failures import attempt, summarize, with_good
 from ..module_utils.tree.locks import READING, reading
-from ..module_utils.tree.proof_files import unproved
-from ..module_utils.tree.remembered import with_remembered
-from ..module_utils.tree.stamps import MOMENT, moment_of
+from ..module_utils.tree.stamps import MOMENT
 
 EMPTY = {"day": "", "counts": {}, "relpaths": {}, "dnas": {}, "incomplete": [], "without_dna": [], "unexpected": []}
-
-
-def run(options: dict) -> dict:
-    """Given the module's parameters, count."""
-    expect, items = options["expect"], options["items"]
-    moment = moment_of(options)
-    if options["remembered"]:
-        expect, items = with_remembered(options["base"], expect, items)
-    result = count(
-        options["base"],
-        options["day"],
-        expect,
-        options["source"],
-        options["predicted"],
-        items,
-        moment=moment,
-        timezone=options["timezone"],
-    )
-    result["failures"] += unproved(
-        options["base"], items, options["proof_age"], options["source"], options["node"], moment
-    )
-    return result
 
 
 def main() -> None:
@@ -177,7 +153,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    result = attempt("check", EMPTY, lambda: reading(module.params, lambda: run(module.params)))
+    result = attempt("check", EMPTY, lambda: reading(module.params, lambda: count_demanded(module.params)))
     result = with_good(result, module.params)
     if result["failures"] and module.params["fail"]:
         module.fail_json(msg=summarize(result["failures"]), **result)

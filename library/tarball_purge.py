@@ -55,6 +55,10 @@ options:
     description: Whether each tarball that would count is read first, so that only a match counts.
     type: bool
     default: false
+  unlock:
+    description: Whether this is the last call of O(run) on the tree, which is then given back, whatever this call found.
+    type: bool
+    default: false
   fail:
     description: Whether the module fails when something is wrong.
     type: bool
@@ -131,7 +135,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.stages.purge import purge
 from ..module_utils.tree.failures import attempt, summarize, with_good
 from ..module_utils.tree.layout import open_tree
-from ..module_utils.tree.locks import WRITING, writing
+from ..module_utils.tree.leftovers import give_back
+from ..module_utils.tree.locks import WRITING, Hold, writing
 from ..module_utils.tree.origin import parse_origin, require_origin
 from ..module_utils.tree.remembered import remembered_items
 from ..module_utils.tree.stamps import MOMENT, moment_of
@@ -139,8 +144,17 @@ from ..module_utils.tree.stamps import MOMENT, moment_of
 EMPTY = {"changed": False, "kept": [], "waiting": [], "removed": [], "unverified": [], "notes": [], "bytes_freed": 0}
 
 
-def run(options: dict, check_mode: bool) -> dict:
-    """Given the module's parameters, purge."""
+def run(options: dict, hold: Hold | None, check_mode: bool) -> dict:
+    """Given the module's parameters and what it holds of the tree, none in check mode, purge; then give the tree back if this is the last call."""
+    try:
+        return remove(options, check_mode)
+    finally:
+        if options["unlock"] and hold is not None:
+            give_back(hold)
+
+
+def remove(options: dict, check_mode: bool) -> dict:
+    """Given the module's parameters, purge. Raise AltbackupError or OSError."""
     keep, names = options["keep"], options["names"]
     require_origin(open_tree(options["base"]), parse_origin(options["origin"]))
     known = remembered_items(open_tree(options["base"])) if options["remembered"] else []
@@ -169,6 +183,7 @@ def main() -> None:
             "origin": {"type": "dict", "default": {}},
             "predicted": {"type": "list", "elements": "str", "default": []},
             "verify": {"type": "bool", "default": False},
+            "unlock": {"type": "bool", "default": False},
             "fail": {"type": "bool", "default": True},
             **MOMENT,
             **WRITING,
@@ -177,7 +192,7 @@ def main() -> None:
     )
     options, check_mode = module.params, module.check_mode
     result = attempt(
-        "purge", EMPTY, lambda: writing(options, lambda _: run(options, check_mode), check_mode=check_mode)
+        "purge", EMPTY, lambda: writing(options, lambda hold: run(options, hold, check_mode), check_mode=check_mode)
     )
     result = with_good(result, module.params)
     if result["failures"] and options["fail"]:

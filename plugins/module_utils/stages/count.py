@@ -13,8 +13,10 @@ from ..system.errors import InvalidInput
 from ..tree.failures import failure
 from ..tree.incomplete import incomplete_ones
 from ..tree.layout import Scan, Tarball, open_tree, parse_filename, scan, split_relpath
+from ..tree.proof_files import unproved
+from ..tree.remembered import with_remembered
 from ..tree.scan_failures import ahead, unreadable
-from ..tree.stamps import Moment, day_of, interpret_day, today_in
+from ..tree.stamps import Moment, day_of, interpret_day, moment_of, today_in
 
 _STAGE = "check"
 _HINTS = 10
@@ -88,6 +90,28 @@ def count(
         "unexpected": [relpath for relpath, _ in unexpected],
         "failures": failures,
     }
+
+
+def count_demanded(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Given the parameters of a module that counts, count, and look for the proofs that are demanded. Raise BaseUnusable or InvalidInput."""
+    expect, items = options["expect"], options["items"]
+    moment = moment_of(options)
+    if options["remembered"]:
+        expect, items = with_remembered(options["base"], expect, items)
+    result = count(
+        options["base"],
+        options["day"],
+        expect,
+        options["source"],
+        options["predicted"],
+        items,
+        moment=moment,
+        timezone=options["timezone"],
+    )
+    result["failures"] += unproved(
+        options["base"], items, options["proof_age"], options["source"], options["node"], moment
+    )
+    return result
 
 
 def _number(key: object, value: object) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from ..system.errors import BaseUnusable
 from .layout import TEMPORARY, Tree
+from .locks import Hold
 from .publish import remove_folder
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -72,6 +73,13 @@ def opened_private(tree: Tree, path: str) -> Iterator[int | None]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def give_back(hold: Hold) -> None:
+    """Given what a call holds of a tree, end the claim of its run, which had this as its last call there. Raise OSError."""
+    hold.release()
+    if not hold.tree.source:
+        remove_outgoing(hold.tree)
 
 
 def drill_folder(tree: Tree) -> str:

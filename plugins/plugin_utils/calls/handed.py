@@ -17,6 +17,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     "run_lock": _RUN,
     "tarball_accept": _ALL,
     "tarball_carry": _LIMIT,
+    "tarball_check": (*_MOMENT, *_LIMIT, *_PRIORITY),
     "tarball_count": (*_MOMENT, *_LIMIT, *_PRIORITY),
     "tarball_drill": _ALL,
     "tarball_drill_away": _ALL,

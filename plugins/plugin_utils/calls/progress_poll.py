@@ -17,7 +17,15 @@ from ..report import progress_view
 from ..report.progress_view import Progress
 
 LONG = frozenset(
-    {"dna_verify", "tarball_accept", "tarball_carry", "tarball_dump", "tarball_drill", "tarball_drill_away"}
+    {
+        "dna_verify",
+        "tarball_accept",
+        "tarball_carry",
+        "tarball_check",
+        "tarball_dump",
+        "tarball_drill",
+        "tarball_drill_away",
+    }
 )
 LONG |= {"tarball_prepare", "tarball_restore", "tarball_send"}
 """The modules that may take long"""

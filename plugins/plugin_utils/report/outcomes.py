@@ -263,21 +263,17 @@ def _left_alone(result: Mapping[str, Any], title: str) -> list[str]:
     ]
 
 
-def record_check(
-    state: Mapping[str, Any], verified: Mapping[str, Any], counted: Mapping[str, Any], node: str
-) -> dict[str, Any]:
-    """Given what a run knows and what dna_verify and tarball_count registered, note failures and which items passed.
+def record_check(state: Mapping[str, Any], found: Mapping[str, Any], node: str) -> dict[str, Any]:
+    """Given what a run knows and what tarball_check registered, note failures and which items passed.
 
     An item passed in a tree if a tarball of it counted, and none of its tarballs that were read was found bad.
     """
-    new = record(record(state, verified, "check", node), counted, "check", node)
+    new = record(state, found, "check", node)
     passed, checked = dict(new["passed"]), dict(new["checked"])
-    verifications = {_place(result, node): result for result in results_of(verified)}
-    for result in results_of(counted):
+    for result in results_of(found):
         place = _place(result, node)
-        verification = verifications.get(place, {})
-        good = set(verification.get("match") or []) | set(new["predicted"])
-        bad = {_key(path) for kind in ("mismatch", "missing", "malformed") for path in verification.get(kind) or []}
+        good = set(result.get("match") or []) | set(new["predicted"])
+        bad = {_key(path) for kind in ("mismatch", "missing", "malformed") for path in result.get(kind) or []}
         counts = [path for paths in (result.get("relpaths") or {}).values() for path in paths]
         passed["/".join(place)] = sorted({_key(path) for path in counts if path in good} - bad)
         contents = {f"{place[0]}/{place[1] or node}/{path}": dna for path, dna in (result.get("dnas") or {}).items()}
@@ -285,7 +281,7 @@ def record_check(
         partial = [f"{place[1] or node}/{path}" for path in result.get("incomplete") or []]
         new["incomplete"] = list(dict.fromkeys([*new["incomplete"], *partial]))
         title = _tree_name(result, node) or place[0]
-        checked[title] = {"match": len(verification.get("match") or []), "bytes": verification.get("bytes_read", 0)}
+        checked[title] = {"match": len(result.get("match") or []), "bytes": result.get("bytes_read", 0)}
     new["passed"], new["checked"] = passed, checked
     return new
 

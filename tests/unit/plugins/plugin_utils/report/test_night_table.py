@@ -72,7 +72,7 @@ def test_what_is_not_whole_is_marked_wherever_it_lies() -> None:
     assert night_rows({"dayabay": known}) == [["dayabay: svn/dybsvn", "2.0 KiB", "3.1", "incomplete (dayabay, cms01)"]]
     tree = {"node": "cms01", "source": "dayabay", "role": "target", "base": "/copies/dayabay"}
     counted = {"ansible_loop_var": "tree", "tree": tree, "dnas": {PATH: DNA}, "incomplete": [PATH]}
-    alone = outcomes.record_check({}, {}, {"results": [counted]}, "cms01")
+    alone = outcomes.record_check({}, {"results": [counted]}, "cms01")
     assert night_rows({"cms01": alone})[0][3] == "incomplete"
     drilled = {**counted, "dnas": {}, "incomplete": [], "proved": [{**made, "seconds": 2.0, "incomplete": True}]}
     proved = outcomes.record({}, {"results": [drilled]}, "drill", "cms01")

@@ -176,20 +176,19 @@ def test_base_that_cannot_be_used_closes_its_own_trees_and_no_other_of_the_node(
 
 
 def test_item_passes_only_if_it_was_counted_and_read_good() -> None:
-    counted = loop({"relpaths": {"dybsvn": [SVN], "toolbox": [GIT]}})
+    counted = {"relpaths": {"dybsvn": [SVN], "toolbox": [GIT]}}
     bad = SVN.replace("dybsvn-1", "dybsvn-2")
     assert outcomes.summary(
-        PLAN, {"a": outcomes.record_check({}, loop({"match": [SVN], "bytes_read": 9}), counted, "dayabay")}
+        PLAN, {"a": outcomes.record_check({}, loop({**counted, "match": [SVN], "bytes_read": 9}), "dayabay")}
     ) == ["dayabay -> cms01: 1 tarball matches its dna, 9 bytes read"]
     for verified, passed in (
-        (loop({"match": [SVN, GIT]}), ["git/toolbox", "svn/dybsvn"]),
-        (loop({"match": [GIT], "mismatch": [SVN]}), ["git/toolbox"]),
-        (loop({"match": [SVN, GIT], "missing": [bad]}), ["git/toolbox"]),
-        (loop({"match": []}), []),
-        (loop({"unreachable": True}), []),
-        ({}, []),
+        ({"match": [SVN, GIT]}, ["git/toolbox", "svn/dybsvn"]),
+        ({"match": [GIT], "mismatch": [SVN]}, ["git/toolbox"]),
+        ({"match": [SVN, GIT], "missing": [bad]}, ["git/toolbox"]),
+        ({"match": []}, []),
+        ({"relpaths": {}, "unreachable": True}, []),
     ):
-        state = outcomes.record_check({}, verified, counted, "dayabay")
+        state = outcomes.record_check({}, loop({**counted, **verified}), "dayabay")
         assert state["passed"] == {"cms01/dayabay/target": passed}
 
 
@@ -228,8 +227,9 @@ def test_trees_of_a_source_that_is_its_own_target_are_told_apart() -> None:
             ]
         }
 
-    counted = both(*[{"relpaths": {"dybsvn": [SVN]}}] * 2)
-    state = outcomes.record_check({}, both({"mismatch": [SVN]}, {"match": [SVN]}), counted, "dayabay")
+    relpaths = {"relpaths": {"dybsvn": [SVN]}}
+    found = both({**relpaths, "mismatch": [SVN]}, {**relpaths, "match": [SVN]})
+    state = outcomes.record_check({}, found, "dayabay")
     assert state["passed"] == {"dayabay/dayabay/source": [], "dayabay/dayabay/target": ["svn/dybsvn"]}
     assert {title: found["match"] for title, found in state["checked"].items()} == {
         "dayabay": 0,
@@ -250,7 +250,7 @@ def test_predicted_tarballs_pass_in_check_mode() -> None:
         {}, {"tarballs": [{"relpath": SVN, "dig": ""}, {"relpath": GIT, "dig": "00"}]}, "dump", "dayabay"
     )
     assert state["predicted"] == [SVN]
-    checked = outcomes.record_check(state, loop({"match": []}), loop({"relpaths": {"dybsvn": [SVN]}}), "dayabay")
+    checked = outcomes.record_check(state, loop({"match": [], "relpaths": {"dybsvn": [SVN]}}), "dayabay")
     assert checked["passed"] == {"cms01/dayabay/target": ["svn/dybsvn"]}
 
 
@@ -310,7 +310,7 @@ def test_nodes_that_hold_different_contents_under_one_stamp_are_a_failure_that_n
     states = [
         outcomes.record({}, drilled("cms01", "aa"), "drill", "cms01"),
         outcomes.record({}, drilled("dayabay", "bb", "source"), "drill", "dayabay"),
-        outcomes.record_check({}, {}, counted("sdu", DNA), "sdu"),
+        outcomes.record_check({}, counted("sdu", DNA), "sdu"),
     ]
     (failure,) = outcomes.all_failures(states)
     assert (failure["node"], failure["category"], failure["name"]) == ("dayabay", "svn", "dybsvn")
@@ -321,9 +321,9 @@ def test_nodes_that_hold_different_contents_under_one_stamp_are_a_failure_that_n
 def test_nodes_that_agree_or_hold_other_sources_copies_are_no_failure() -> None:
     states = [
         outcomes.record({}, drilled("cms01", "aa"), "drill", "cms01"),
-        outcomes.record_check({}, {}, counted("sdu", DNA), "sdu"),
+        outcomes.record_check({}, counted("sdu", DNA), "sdu"),
         outcomes.record_check(
-            {}, {}, {"results": [{**counted("sdu", OTHER)["results"][0], "tree": {**TREE, "source": "x"}}]}, "sdu"
+            {}, {"results": [{**counted("sdu", OTHER)["results"][0], "tree": {**TREE, "source": "x"}}]}, "sdu"
         ),
     ]
     assert outcomes.all_failures(states) == []

@@ -1,0 +1,225 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, altbackup developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module tarball_check: read the tarballs of a tree again, and count them, in one call."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tarball_check
+short_description: Read tarballs again and count them against the number expected
+version_added: 0.2.0
+author: altbackup developers (@altbackup)
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.moment]
+description:
+  - Does on a base what M(altbackup.core.dna_verify) and M(altbackup.core.tarball_count) do, in one call, and returns what both return.
+options:
+  base:
+    description: A base folder; it or its parent holds the marker C(.altbackup/).
+    type: path
+    required: true
+  day:
+    description: The day, empty for today, V(-1) for yesterday, or C(YYYY/MM/DD).
+    type: str
+    default: ''
+  scope:
+    description: Whether what is read again are the tarballs of O(day), or all.
+    type: str
+    choices: [day, all]
+    default: day
+  expect:
+    description: The number of tarballs expected of each name or category/name.
+    type: dict
+    required: true
+  items:
+    description: The category/name of all items; a verified tarball of another is unexpected. Without it, what O(expect) names is expected.
+    type: list
+    elements: str
+  source:
+    description: The source's name in messages; the last part of O(base) by default.
+    type: str
+    default: ''
+  remembered:
+    description: Whether items that the source discovered at the last synchronize are expected, too.
+    type: bool
+    default: false
+  predicted:
+    description: Paths below O(base) that a run in check mode would have made; they count.
+    type: list
+    elements: str
+    default: []
+  proof_age:
+    description: Seconds since which a kept tarball of each item must have been proved to restore, see M(altbackup.core.tarball_drill); 0 asks for no proof.
+    type: float
+    default: 0
+  node:
+    description: The inventory name of the node, for the command that makes missing proofs.
+    type: str
+    default: ''
+  fail:
+    description: Whether the module fails when something is wrong.
+    type: bool
+    default: true
+attributes:
+  check_mode:
+    description: Changes nothing in any mode.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Read today's tarballs again, and count them
+  altbackup.core.tarball_check:
+    base: /data/backup/dayabay
+    expect:
+      dybsvn: 2
+      svnsetup: 1
+"""
+
+RETURN = r"""
+match:
+  description: Tarballs that are what their sidecar says; paths as given, or relative to the base.
+  returned: always
+  type: list
+  elements: str
+  sample: [svn/dybsvn/2013/05/10/104701/dybsvn-20496.tar.gz]
+mismatch:
+  description: Tarballs of another digest or size than their sidecar says, or that cannot be read.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+missing:
+  description: Tarballs without sidecar.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+malformed:
+  description: Tarballs whose sidecar is no dna.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+orphan:
+  description: Sidecars without tarball.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+bytes_read:
+  description: How many bytes of tarballs were read.
+  returned: always
+  type: int
+  sample: 1531229474
+day:
+  description: The day that was looked at.
+  returned: always
+  type: str
+  sample: 2013/05/10
+counts:
+  description: The number found for each key of O(expect).
+  returned: always
+  type: dict
+  sample: {dybsvn: 2, svnsetup: 1}
+relpaths:
+  description: The newest verified tarball of each item that counts, for each key of O(expect).
+  returned: always
+  type: dict
+  sample: {svnsetup: [folders/svnsetup/2013/05/10/104701/svnsetup.tar.gz]}
+incomplete:
+  description: Verified tarballs of the day that their dumps recorded not to be whole.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+dnas:
+  description: What the sidecars of the day's verified tarballs of items say, as algorithm, digest and size with colons between.
+  returned: always
+  type: dict
+  sample: {folders/svnsetup/2013/05/10/104701/svnsetup.tar.gz: 'md5:7b87e78cc03ea544e2ad3abae46eecd1:1915051630'}
+without_dna:
+  description: Tarballs of the day that no sidecar vouches for.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+unexpected:
+  description: What stands in the tree and belongs to no item.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+failures:
+  description:
+    - What is wrong.
+    - C(good) in one is the stamp of the newest whole tarball of its item in this tree for which its sidecar vouches, empty if there is none.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.stages.check import verify_base
+from ..module_utils.stages.count import count_demanded
+from ..module_utils.tree.failures import attempt, summarize, with_good
+from ..module_utils.tree.locks import READING, reading
+from ..module_utils.tree.stamps import MOMENT
+
+EMPTY_VERIFIED = {"match": [], "mismatch": [], "missing": [], "malformed": [], "orphan": [], "bytes_read": 0}
+EMPTY_COUNTED = {
+    "day": "",
+    "counts": {},
+    "relpaths": {},
+    "dnas": {},
+    "without_dna": [],
+    "unexpected": [],
+    "incomplete": [],
+}
+
+
+def run(options: dict) -> dict:
+    """Given the module's parameters, read and count; what goes wrong in the one does not keep the other from being done."""
+    day = "all" if options["scope"] == "all" else options["day"]
+    verified = attempt(
+        "check",
+        EMPTY_VERIFIED,
+        lambda: verify_base(options["base"], day, options["predicted"], timezone=options["timezone"]),
+    )
+    counted = attempt("check", EMPTY_COUNTED, lambda: count_demanded(options))
+    more = [entry for entry in counted["failures"] if entry not in verified["failures"]]
+    return {**verified, **counted, "failures": [*verified["failures"], *more]}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "base": {"type": "path", "required": True},
+            "day": {"type": "str", "default": ""},
+            "scope": {"type": "str", "choices": ["day", "all"], "default": "day"},
+            "expect": {"type": "dict", "required": True},
+            "items": {"type": "list", "elements": "str"},
+            "source": {"type": "str", "default": ""},
+            "remembered": {"type": "bool", "default": False},
+            "predicted": {"type": "list", "elements": "str", "default": []},
+            "proof_age": {"type": "float", "default": 0},
+            "node": {"type": "str", "default": ""},
+            "fail": {"type": "bool", "default": True},
+            **MOMENT,
+            **READING,
+        },
+        supports_check_mode=True,
+    )
+    empty = {**EMPTY_VERIFIED, **EMPTY_COUNTED}
+    result = attempt("check", empty, lambda: reading(module.params, lambda: run(module.params)))
+    result = with_good(result, module.params)
+    if result["failures"] and module.params["fail"]:
+        module.fail_json(msg=summarize(result["failures"]), **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
