@@ -25,7 +25,6 @@ from ..tree.locks import Run, held
 from ..tree.origin import parse_origin, require_origin
 from ..tree.owner import Owner, Taken, identify, require_no_source
 from ..tree.publish import require_writable
-from .discovery import discover_items
 from .space import estimate, missing_space
 
 _STAGE = "preflight"
@@ -96,6 +95,9 @@ def inspect(
         )
     stored = next((base for base in bases[:1] if base not in silent), "")
     for kind, folder in (discover or {}).items():
+        # All kinds come with it: a call that discovers nothing reads none of them.
+        from .discovery import discover_items
+
         found = discover_items(kind, folder, stored, limit)
         result["items"] += found.items
         result["notes"] += found.notes
