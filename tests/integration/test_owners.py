@@ -100,6 +100,7 @@ def alike(folder: Path, copies: Path | None = None) -> Site:
     return site
 
 
+@pytest.mark.full
 def test_two_inventories_with_one_name_of_a_source(tmp_path: Path) -> None:
     mine = alike(tmp_path / "mine")
     copies = tmp_path / "mine" / "cms01" / "copies"
@@ -129,6 +130,7 @@ def test_two_inventories_with_one_name_of_a_source(tmp_path: Path) -> None:
     assert mine.run("backup", stamp=DAY2).rc == 0
 
 
+@pytest.mark.full
 def test_base_that_was_lost_and_made_anew(tmp_path: Path) -> None:
     site = alike(tmp_path / "site")
     base = tmp_path / "site" / "dayabay" / "backup"
