@@ -74,7 +74,7 @@ def test_check_list_and_purge_work_on_a_target_or_a_site_by_itself(lab_site: Lab
         for tree in (lab_site.tree(source), *(lab_site.tree(source, target) for target in targets)):
             for stamp in (DAY1, DAY2):
                 plant(tree, "folders/notes", stamp, f"{source} {stamp}".encode())
-    for playbook, modules in (("check", {"preflight", "dna_verify", "tarball_count"}), ("list", {"tarball_list"})):
+    for playbook, modules in (("check", {"preflight", "tarball_check"}), ("list", {"tarball_list"})):
         run = lab_site.run(playbook, "--limit sdu", stamp=DAY2)
         assert run.rc == 0, run.stdout
         assert nodes_of(run) == {"sdu"}

@@ -253,37 +253,46 @@ TARGET_LIES: dict[str, tuple[str, str, dict[str, Any], bool]] = {
     "escapes": (
         "check",
         "says what terminals obey",
-        {"dna_verify": {"failures": [{"reason": "^", "relpath": "^", "category": "^", "name": "^"}], "notes": ["^"]}},
+        {
+            "tarball_check": {
+                "failures": [{"reason": "^", "relpath": "^", "category": "^", "name": "^"}],
+                "notes": ["^"],
+            }
+        },
         True,
     ),
     "templates": (
         "check",
         "says what templates obey",
-        {"dna_verify": {"failures": [{"reason": "!", "relpath": "!", "name": "!"}], "notes": ["!"]}},
+        {"tarball_check": {"failures": [{"reason": "!", "relpath": "!", "name": "!"}], "notes": ["!"]}},
         True,
     ),
     "blames": (
         "check",
         "blames the good target",
-        {"dna_verify": {"failures": [{"reason": "is damaged", "delegate": TARGET, "node": TARGET, "stage": "dump"}]}},
+        {
+            "tarball_check": {
+                "failures": [{"reason": "is damaged", "delegate": TARGET, "node": TARGET, "stage": "dump"}]
+            }
+        },
         True,
     ),
     "counts": (
         "check",
         "counts in other types",
-        {"tarball_count": {"counts": "x", "relpaths": 5, "unexpected": {}}},
+        {"tarball_check": {"counts": "x", "relpaths": 5, "unexpected": {}}},
         True,
     ),
     "failures-many": (
         "check",
         "tells of 20,000 failures",
-        {"dna_verify": {"failures": [{"reason": "x" * 50}] * 20000}},
+        {"tarball_check": {"failures": [{"reason": "x" * 50}] * 20000}},
         True,
     ),
     "nested": (
         "check",
         "returns what is nested 200 deep",
-        {"dna_verify": {"failures": json.loads("[" * 200 + "]" * 200)}},
+        {"tarball_check": {"failures": json.loads("[" * 200 + "]" * 200)}},
         True,
     ),
     "junk": ("preflight", "returns 20 MB of no JSON", {"preflight": "x" * (20 << 20)}, True),
@@ -458,13 +467,13 @@ SOURCE_LIES: dict[str, tuple[str, str, dict[str, Any], bool]] = {
     "check-escapes": (
         "check",
         "says what terminals and templates obey",
-        {"dna_verify": {"failures": [{"reason": "^ !", "relpath": "^"}], "notes": ["^", "!"]}},
+        {"tarball_check": {"failures": [{"reason": "^ !", "relpath": "^"}], "notes": ["^", "!"]}},
         True,
     ),
     "check-types": (
         "check",
         "checks in other types",
-        {"dna_verify": {"match": 5, "failures": "x"}, "tarball_count": {"counts": [], "relpaths": "x"}},
+        {"tarball_check": {"match": 5, "failures": "x", "counts": [], "relpaths": "x"}},
         True,
     ),
     "drill-types": (
