@@ -96,6 +96,7 @@ def test_examples_of_modules_run(tmp_path: Path) -> None:
         path = examples.data / "dayabay" / other / "/".join(examples.tarball.parts[-5:-1]) / f"{name}.tar.gz"
         run_module("dna", path=[str(examples.put(path))])
     examples.run_well("tarball_count")
+    examples.run_well("tarball_check")
     examples.run_well("tarball_purge")
     examples.run_well("run_lock")
     assert examples.ran == set(MODULES)

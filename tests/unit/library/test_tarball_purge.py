@@ -785,3 +785,28 @@ def test_base_without_marker_is_not_purged(tmp_path: Path) -> None:
 
 def test_sidecar_of_the_fixture_is_that_of_the_collection(base: Path) -> None:
     assert modern_text(b"x") == Path(f"{put(base, relpath(1), b'x')}.dna").read_text()
+
+
+@pytest.mark.parametrize(("unlock", "good"), [(False, True), (True, True), (True, False)])
+def test_the_last_call_of_a_run_gives_the_tree_back_whatever_it_found(tmp_path: Path, unlock: bool, good: bool) -> None:
+    base = marked(tmp_path / "dayabay")
+    if good:
+        put(base, "svn/dybsvn/2013/05/10/104701/dybsvn-1.tar")
+    run: dict[str, Any] = {
+        "controller": "controller",
+        "user": "root",
+        "command": "backup.yml",
+        "started": "now",
+        "host": "h",
+        "boot": "b",
+        "namespace": "n",
+        "pid": 1,
+        "ticks": 1,
+        "seconds": 600,
+        "alive": ["1/1"],
+    }
+    other = {**run, "pid": 2, "ticks": 2}
+    first = run_module("tarball_purge", base=str(base), keep=1, run=run, unlock=unlock, fail=False)
+    assert bool(first["failures"]) is not good
+    second = run_module("tarball_purge", base=str(base), keep=1, run=other, fail=False)
+    assert any("is in use by another run" in reason for reason in reasons(second)) is not unlock
