@@ -71,8 +71,8 @@ def with_good(result: dict[str, Any], options: Mapping[str, Any]) -> dict[str, A
     """Given what a module found, and its parameters, return it with the stamp of the last good copy of the item in each failure.
 
     That is `good`: of the newest whole tarball in the tree `base` that its sidecar vouches for, and of whose bytes no failure is, empty if there is
-    none. It is left out where it is not known, where the failure is about another node or what is no item, and of a folder that cannot be read
-    or does not answer.
+    none. It is left out where it is not known, where the failure is about another node or what is no item, of a folder that cannot be read
+    or does not answer, and of an item of which a tarball is asked for (`send`): that may become the last good copy.
     """
     base = str(options.get("base") or "")
     if not base or not any(entry["name"] for entry in result.get("failures") or ()) or silent([base], SECONDS):
@@ -82,6 +82,7 @@ def with_good(result: dict[str, Any], options: Mapping[str, Any]) -> dict[str, A
         latest = moment_of({**{name: MOMENT[name]["default"] for name in MOMENT}, **options}).latest
         bad = _bad_inodes(tree, [entry["relpath"] for entry in result["failures"]])
         known: dict[str, str] = {}
+        coming = {"/".join(path.split("/")[:2]) for path in result.get("send") or ()}
 
         def whole(tarball: Tarball) -> bool:
             return not is_incomplete(tree, tarball)
@@ -93,7 +94,7 @@ def with_good(result: dict[str, Any], options: Mapping[str, Any]) -> dict[str, A
                 keys = _items_of(tree, entry, options.get("items"), result)
                 for key in keys:
                     known[key] = newest_verified(tree, key, latest, bad, whole) if key not in known else known[key]
-                entry.update({"good": min(known[key] for key in keys)} if keys else {})
+                entry.update({"good": min(known[key] for key in keys)} if keys and not coming & set(keys) else {})
     return result
 
 

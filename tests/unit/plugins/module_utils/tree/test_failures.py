@@ -85,7 +85,10 @@ NAME = "dybsvn.tar"
 
 def told(base: Path, *entries: dict[str, Any], **more: Any) -> list[Any]:
     """Return what is told of good copies with failures of a tree, None where that is nothing."""
-    result = {"failures": list(entries), **{key: more.pop(key) for key in ("relpaths", "unexpected") if key in more}}
+    result = {
+        "failures": list(entries),
+        **{key: more.pop(key) for key in ("relpaths", "unexpected", "send") if key in more},
+    }
     failures.with_good(result, {"base": str(base), "stamp": STAMP, "clock": STAMP, **more})
     return [entry.get("good") for entry in result["failures"]]
 
@@ -124,6 +127,12 @@ def test_count_by_name_alone_is_about_the_items_that_are_missing(tmp_path: Path)
     assert told(base, about("/x"), items=[*items, "git/x"]) == [""]
     assert told(base, about("/x")) == [OLDER]
     assert told(base, about("/y")) == [None]
+
+
+def test_good_copy_is_not_told_of_an_item_of_which_a_tarball_comes(tmp_path: Path) -> None:
+    base = marked(tmp_path / "dayabay")
+    put(base, f"svn/dybsvn/{OLD}/{NAME}")
+    assert told(base, about(), about("tracs/x"), send=[f"svn/dybsvn/{STAMP}/{NAME}"]) == [None, ""]
 
 
 def test_good_copy_is_not_told_where_it_is_not_known(tmp_path: Path) -> None:
