@@ -33,6 +33,7 @@ def outcome(hostvars: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, A
             "failures": outcomes.all_failures(states.values()),
             "fine": outcomes.summary(plan, states),
             "purged": outcomes.purges(states.values()),
+            "looked": outcomes.all_looked(states.values()),
             "table": night_rows(states),
             "told": outcomes.summary(plan, without_covered(states)),
             "inventory": one_line(", ".join(map(str, context.CLIARGS.get("inventory") or ()))),

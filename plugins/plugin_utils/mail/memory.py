@@ -15,7 +15,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ...module_utils.system.units import counted
 from ..report.model import Failure, Report
+from ..report.outcomes import has_looked_at
 from ..report.plain_text import one_line
 from ..report.private_files import write_private
 
@@ -42,7 +44,8 @@ def job_key(playbooks: Iterable[str], inventory: Iterable[str], **options: Any) 
 def recall(job: Mapping[str, Any], report: Report) -> tuple[dict[str, Any], Report]:
     """Given what is known of a job and the report of its newest run, return what is then known, and the report with that in it.
 
-    A failure that was there before says since when; one that is gone is noted; a good run after failures is RECOVERED.
+    A failure that was there before says since when; one that is gone is noted; a good run after failures is RECOVERED. Of a tarball that
+    this run did not read, that is said instead of any end.
     """
     now = (report.ended or datetime.now().astimezone()).isoformat(timespec="seconds")
     before = {name: _mapping(entry) for name, entry in _mapping(job.get("failures")).items()}
@@ -57,31 +60,45 @@ def recall(job: Mapping[str, Any], report: Report) -> tuple[dict[str, Any], Repo
             "host": failure.host,
             "delegate": failure.delegate,
             "text": failure.headline,
+            **({"title": failure.title, "relpath": failure.relpath} if failure.relpath else {}),
         }
         known.setdefault(name, entry)
         since = f"still failing since {_moment(entry['since'])}, {entry['runs']} runs" if old else ""
         failures.append(replace(failure, since=since))
-    gone = [_was(entry) for name, entry in before.items() if name not in known]
+    gone = [entry for name, entry in before.items() if name not in known]
+    for entry in gone:
+        entry["seen"] = not entry.get("relpath") or has_looked_at(
+            report.looked, str(entry.get("title")), str(entry["relpath"])
+        )
     if failures:
-        notes = (*report.notes, *(f"No longer failing: {text}" for text in gone))
+        notes = (*report.notes, *map(_was, gone))
         return {"failures": known, "at": now}, replace(report, failures=tuple(failures), notes=notes)
-    return {}, replace(report, status="RECOVERED", failures=_mended(before)) if gone else report
+    return {}, replace(report, status="RECOVERED", failures=_mended(gone)) if gone else report
 
 
-def _mended(before: Mapping[str, Mapping[str, Any]]) -> tuple[Failure, ...]:
+_UNSEEN = "this run did not read that tarball: if it is still there, check.yml with altbackup_check_scope: all does"
+
+
+def _mended(gone: Iterable[Mapping[str, Any]]) -> tuple[Failure, ...]:
+    """Return what no longer fails as a mail shows it; what was not looked at comes last, and says so."""
     return tuple(
         Failure(
             host=str(entry.get("host", "")),
             delegate=str(entry.get("delegate", "")),
+            where=str(entry.get("title", "")),
             message=str(entry.get("text", "")),
-            since=f"failed since {_moment(entry.get('since', ''))}, in {entry.get('runs', 1)} runs",
+            since=f"failed since {_moment(entry.get('since', ''))}, in {counted(int(entry.get('runs') or 1), 'run')}"
+            + ("" if entry.get("seen") else f"; {_UNSEEN}"),
         )
-        for entry in before.values()
+        for entry in sorted(gone, key=lambda entry: not entry.get("seen"))
     )
 
 
 def _was(entry: Mapping[str, Any]) -> str:
-    return f"{entry.get('host')}: {one_line(entry.get('text'))} (since {_moment(entry.get('since', ''))})"
+    """Return a note on what no longer fails, or was not looked at."""
+    where = entry.get("title") or entry.get("host")
+    text = f"{where}: {one_line(entry.get('text'))} (since {_moment(entry.get('since', ''))})"
+    return f"No longer failing: {text}" if entry.get("seen") else f"Not looked at: {text}; {_UNSEEN}"
 
 
 def _moment(text: str) -> str:

@@ -123,7 +123,7 @@ def blocks(report: Report, limit: int) -> list[Block]:
     parts.append(Block("The run", fields=tuple(_context(report))))
     if report.recap:
         parts.append(Block("Recap", recap=True))
-    if report.rerun:
+    if report.rerun and report.status != "RECOVERED":
         whole = report.stamp and report.playbook != "restore.yml"  # what was restored is there, and is not replaced
         hint = ("It does what is missing and nothing else.",) if whole else ()
         masked = ("Put in what is masked.",) if "********" in report.rerun else ()

@@ -56,6 +56,7 @@ class Collector:
         self._summarized: set[str] = set()
         self._fine: list[str] = []
         self._purged: list[dict[str, Any]] = []
+        self._looked: dict[str, tuple[str, ...]] = {}
         self._done: dict[str, tuple[int, str]] = {}
         self._delegates: dict[tuple[str, str], list[str]] = {}
         self._plays: list[_Play] = []
@@ -168,6 +169,12 @@ class Collector:
         lines, purged = outcome.get("fine"), outcome.get("purged")
         self._purged = [entry for entry in map(_purge_of, purged if isinstance(purged, (list, tuple)) else ()) if entry]
         self._fine = [one_line(line) for line in lines] if isinstance(lines, (list, tuple)) else []
+        looked = outcome.get("looked")
+        self._looked = {
+            str(title): tuple(map(str, what))
+            for title, what in (looked.items() if isinstance(looked, Mapping) else ())
+            if isinstance(what, (list, tuple))
+        }
 
     def finish(self, recap: Mapping[str, Mapping[str, int]], *, ended: bool = True) -> dict[str, Any]:
         """Given the recap of a run, return the fields of its Report: failures, unfinished, notes, fine, recap, stamp, state."""
@@ -192,6 +199,7 @@ class Collector:
             "notes": tuple(notes),
             "fine": tuple(self._fine),
             "purged": tuple(self._purged),
+            "looked": dict(self._looked),
             "recap": {host: dict(counts) for host, counts in recap.items()},
             "stamp": self.stamp,
             "state": _state(failures, recap, nothing, ended),

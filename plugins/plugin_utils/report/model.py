@@ -69,6 +69,8 @@ class Failure:
     place: Place = Place()
     outputs: tuple[tuple[str, str], ...] = ()
     """(title, text) of what was said, such as stderr"""
+    relpath: str = ""
+    """The tarball that it is about, if it is about one"""
     good: str = ""
     """When its item last had a good copy on that node, or that it has none, if that is known"""
     follows: tuple[str, ...] = ()
@@ -102,9 +104,11 @@ class Report:
     unfinished: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     fine: tuple[str, ...] = ()
+    """What went well, a line each"""
     purged: tuple[Mapping[str, Any], ...] = ()
     """What purge removed from each tree, which `fine` tells, too"""
-    """What went well, a line each"""
+    looked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """{title of a tree: days and tarballs of it that were read}"""
     recap: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """{host: {ok, changed, unreachable, failures, skipped, rescued, ignored: number}}"""
     state: str = ""
@@ -305,6 +309,7 @@ def failure_of_entry(entry: Mapping[str, Any], place: Place, kind: str = RECORDE
         delegate=values["delegate"],
         where=values["tree"],
         place=place,
+        relpath=values["relpath"],
         good=good_copy(entry),
         outputs=tuple((title, text) for title, text in outputs if text),
     )

@@ -24,6 +24,7 @@ EMPTY: dict[str, Any] = {
     "predicted": [],
     "passed": {},
     "checked": {},
+    "looked": {},
     "tarballs": {},
     "sent": {},
     "proved": [],
@@ -35,7 +36,7 @@ EMPTY: dict[str, Any] = {
     "discovered": True,
 }
 
-
+ALL_DAYS = "all"
 _MOST_NAMED = 20
 """Most items that a line on a purge names"""
 
@@ -204,6 +205,9 @@ def record(
             },
         }
         new["proved"] = [*new["proved"], *({**entry, "node": place} for entry in proved)]
+        new["looked"] = _looked(
+            new["looked"], _tree_name(result, node) or place, [entry["relpath"] for entry in proved]
+        )
         partial = [f"{of_source}/{entry['relpath']}" for entry in proved if entry.get("incomplete")]
         new["incomplete"] = list(dict.fromkeys([*new["incomplete"], *partial]))
         if stage == "dump" and "tarballs" in result:
@@ -282,8 +286,30 @@ def record_check(state: Mapping[str, Any], found: Mapping[str, Any], node: str) 
         new["incomplete"] = list(dict.fromkeys([*new["incomplete"], *partial]))
         title = _tree_name(result, node) or place[0]
         checked[title] = {"match": len(result.get("match") or []), "bytes": result.get("bytes_read", 0)}
+        tree = result.get(str(result.get("ansible_loop_var") or "item")) or {}
+        day = ALL_DAYS if tree.get("check_scope") == ALL_DAYS else result.get("day") or ""
+        new["looked"] = _looked(new["looked"], title, [day] if day else [])
     new["passed"], new["checked"] = passed, checked
     return new
+
+
+def _looked(known: Mapping[str, list[str]], title: str, what: Sequence[str]) -> dict[str, list[str]]:
+    """Given {title of a tree: days or tarballs of it that the run has read}, return that with more of one tree."""
+    return {**known, **({title: [*known.get(title, ()), *what]} if what else {})}
+
+
+def all_looked(states: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Given what the run knows of each source or node, return {title of a tree: days and tarballs of it that were read}."""
+    found: dict[str, list[str]] = {}
+    for state in states:
+        for title, what in (state.get("looked") or {}).items():
+            found = _looked(found, title, what)
+    return found
+
+
+def has_looked_at(looked: Mapping[str, Sequence[str]], title: str, relpath: str) -> bool:
+    """Given what a run has read of each tree, return whether a tarball of one was among it; ALL_DAYS are all of a tree."""
+    return bool({ALL_DAYS, "/".join(relpath.split("/")[2:5]), relpath} & set(looked.get(title, ())))
 
 
 def _place(result: Mapping[str, Any], node: str) -> tuple[str, str, str]:

@@ -31,6 +31,39 @@ def report(night: int, *failures: Failure) -> Report:
     return Report("backup.yml", failures, ended=NIGHT + timedelta(days=night), key="job")
 
 
+OLD = "tracs/dybsvn/2013/05/08/104701/dybsvn.tar.gz"
+DAMAGED = Failure("alpha", "synchronize of tracs/dybsvn: an older copy is damaged", where="alpha -> north", relpath=OLD)
+
+
+@pytest.mark.parametrize(
+    ("looked", "seen"),
+    [
+        ({}, False),
+        ({"alpha -> north": ("2013/05/11",)}, False),
+        ({"alpha -> south": ("all",)}, False),
+        ({"alpha -> north": ("2013/05/11", "2013/05/08")}, True),
+        ({"alpha -> north": ("all",)}, True),
+        ({"alpha -> north": (OLD,)}, True),
+    ],
+)
+def test_damage_is_gone_only_where_the_tarball_was_read_again(looked: dict[str, tuple[str, ...]], seen: bool) -> None:
+    job, _ = recall({}, report(0, DAMAGED))
+    _, good = recall(json.loads(json.dumps(job)), replace(report(1), looked=looked))
+    (failure,) = good.failures
+    assert (good.status, failure.title) == ("RECOVERED", "alpha -> north")
+    assert failure.since.startswith("failed since 2013-05-10 02:00 UTC, in 1 run")
+    assert ("this run did not read that tarball" in failure.since) is not seen
+    _, bad = recall(json.loads(json.dumps(job)), replace(report(1, A), looked=looked))
+    (note,) = bad.notes
+    assert note.startswith("No longer failing: alpha -> north: " if seen else "Not looked at: alpha -> north: ")
+
+
+def test_what_was_not_read_again_comes_last() -> None:
+    job, _ = recall({}, report(0, DAMAGED, A))
+    _, good = recall(json.loads(json.dumps(job)), report(1))
+    assert [failure.host for failure in good.failures] == ["dayabay", "alpha"]
+
+
 def nights(*failures: tuple[Failure, ...]) -> list[Report]:
     """Return what is told in each of several nights."""
     job: dict[str, Any] = {}

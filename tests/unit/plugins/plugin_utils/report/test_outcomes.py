@@ -192,6 +192,22 @@ def test_item_passes_only_if_it_was_counted_and_read_good() -> None:
         assert state["passed"] == {"cms01/dayabay/target": passed}
 
 
+def test_what_a_run_has_read_is_known_of_each_tree() -> None:
+    day = outcomes.record_check({}, loop({"day": "2013/05/10", "match": []}), "dayabay")
+    whole = outcomes.record_check(
+        {},
+        {"results": [{"ansible_loop_var": "tree", "tree": {**TREE, "check_scope": "all"}, "day": "2013/05/10"}]},
+        "dayabay",
+    )
+    proved = outcomes.record({}, drilled("cms01", "aa"), "drill", "cms01")
+    assert [outcomes.all_looked([state]) for state in (day, whole, proved)] == [
+        {"dayabay -> cms01": ["2013/05/10"]},
+        {"dayabay -> cms01": ["all"]},
+        {"dayabay -> cms01": [SVN]},
+    ]
+    assert outcomes.all_looked([day, whole, {}]) == {"dayabay -> cms01": ["2013/05/10", "all"]}
+
+
 def test_what_purge_removed_is_told_with_node_items_and_bytes() -> None:
     gone = [SVN, SVN.replace("104701", "104702"), GIT]
     result = {"removed": gone, "bytes_freed": 3 << 20, "failures": [{"reason": "one could not be removed"}]}
