@@ -100,13 +100,13 @@ def are_promised(git: Git, wanted: set[bytes]) -> bool:
 
 @contextlib.contextmanager
 def _temporary(path: str, content: bytes = b"") -> Iterator[IO[bytes]]:
-    try:
-        with open(path, "w+b") as stream:
+    with open(path, "w+b") as stream:
+        try:
             stream.write(content)
             stream.seek(0)
             yield stream
-    finally:
-        os.unlink(path)
+        finally:
+            os.unlink(path)
 
 
 def transfer_reachable(live: Git, fresh: Git, wanted: set[bytes]) -> None:

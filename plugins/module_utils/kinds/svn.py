@@ -11,12 +11,14 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import stat
 import uuid
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
+from urllib.parse import quote
 
 from ..archive.write import Part
 from ..system.digest import open_plain
@@ -138,6 +140,25 @@ def find_cache_problem(live: str) -> str:
         if holes_in(path, status) > MOST:
             return f"{printable(path)} has holes of more than {readable(MOST)}"
     return ""
+
+
+def is_sound_cache(live: str) -> bool:
+    """Given a repository, return whether its cache can be read whole by this user, and nothing stands beside it that nobody has finished.
+
+    The database is read as a file that nobody writes to: nothing is made beside it.
+    """
+    for member in _BESIDE_CACHE:  # Subversion leaves an empty journal
+        with contextlib.suppress(FileNotFoundError):
+            if os.lstat(os.path.join(live, member)).st_size:
+                return False
+    path = quote(os.path.join(live, CACHE[0]))
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as database:
+            whole = bool(database.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
+            database.execute("SELECT hash FROM rep_cache LIMIT 1").fetchone()
+            return whole
+    except sqlite3.Error:
+        return False
 
 
 def _what(mode: int) -> str:
@@ -272,18 +293,24 @@ class Scratch:
         self.state = {"uuid": identity(self.path, self.context), "revision": revision, "date": date, "built": built}
 
     def _hotcopy(self, destination: str, *options: str) -> None:
-        """Copy, again if a lock was broken or revisions were packed meanwhile: then a file vanishes under the hot copy."""
-        for attempt in range(_ATTEMPTS):
+        """Copy, again if a lock was broken or revisions were packed meanwhile: then a file vanishes under the hot copy.
+
+        A cache that is locked or cannot be read is done without. If it is sound, it was the disk of the copy that failed.
+        """
+        vanished = 0
+        while True:
             words = [find_tool("svnadmin"), "hotcopy", "--quiet", *options, self._source, destination]
             try:
                 self._run(words, f"copying the repository {self.item.path}")
                 return
             except ToolFailed as error:
-                if self._source == self.item.path and _CACHE_FAILS.search(error.stderr):
+                if self._source == self.item.path and self._is_of_the_live_cache(error):
                     self._do_without_cache(self._about_cache(error))
                     _remove_cache(destination)
-                elif attempt + 1 == _ATTEMPTS or _VANISHED not in error.stderr:
-                    raise
+                else:
+                    vanished += 1
+                    if vanished == _ATTEMPTS or _VANISHED not in error.stderr:
+                        raise
             if not options:
                 remove_folder(destination)
 
@@ -294,11 +321,18 @@ class Scratch:
         try:
             self._run(words, what)
         except ToolFailed as error:
-            if not _CACHE_FAILS.search(error.stderr) or not os.path.lexists(os.path.join(path, CACHE[0])):
+            if not self._is_of_the_live_cache(error) or not os.path.lexists(os.path.join(path, CACHE[0])):
                 raise
             self.notes.append(self._about_cache(error))
             _remove_cache(path)
             self._run(words, what)
+
+    def _is_of_the_live_cache(self, error: ToolFailed) -> bool:
+        """Return whether svnadmin failed for the cache of the live repository, and not for the disk on which the copy of it is made."""
+        found = _CACHE_FAILS.search(error.stderr)
+        if not found or found[1] in _LOCKED:
+            return found is not None
+        return not self.context.identity.call(is_sound_cache, self.item.path)
 
     def _make_stand_in(self) -> str:
         """Return a folder that stands for the live repository, as svnadmin reads it, but without its cache."""
