@@ -12,6 +12,7 @@ from email import policy
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
 
+from ...module_utils.system.units import counted
 from ...module_utils.system.visible import abridged
 from ..report.command_line import command_line, rerun_command
 from ..report.model import UNREACHABLE, Failure, Place, Report, shared_lines, titles, together
@@ -78,9 +79,10 @@ def compose(report: Report, settings: Settings, recipients: Sequence[str]) -> Em
 
 
 def subject(report: Report) -> str:
-    """Given a report, return the subject: one line that says what failed where."""
-    hosts = _hosts(report)
-    more = f" (+{len(hosts) - 1} host{'s' if len(hosts) > 2 else ''})" if len(hosts) > 1 else ""
+    """Given a report, return the subject: one line that says what failed where, and how many more failures or hosts there are."""
+    hosts, failures = len(_hosts(report)), len(together(report.failures))
+    number, what = (failures, "failure") if failures > hosts else (hosts, "host")
+    more = f" (+{counted(number - 1, what)})" if number > 1 else ""
     mode = " (check mode)" if report.check else ""
     opening = one_line(f"[altbackup] {report.status}{mode} {report.playbook}: ", _SUBJECT // 2)
     return f"{opening} {one_line(_first_line(report), _SUBJECT - len(opening) - len(more) - 1)}{more}"

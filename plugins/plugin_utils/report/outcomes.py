@@ -133,7 +133,7 @@ def _text(value: object) -> str:
 
 _SAID = ("module_stderr", "stderr", "module_stdout", "stdout")
 _NO_PYTHON = re.compile(
-    r"(\S*python[\d.]*): (?:command |inaccessible or )?(?:not found|No such file or directory|Permission denied)"
+    r"[^\n]*?(\S*python[\d.]*): (?:command |inaccessible or )?(?:not found|No such file or directory|Permission denied)"
 )
 
 
@@ -151,7 +151,7 @@ def _reason(result: Mapping[str, Any]) -> str:
     if code in (126, 127) and (python := _NO_PYTHON.search("\n".join(str(result.get(key) or "") for key in _SAID))):
         return (
             f"Python is missing on this node, or ansible_python_interpreter names another place ({python[1]}): install python3 there, or "
-            f"set that variable to where it is: {last.strip() or python[0]}"
+            f"set that variable to where it is: {python[0].strip()}"
         )
     return f"the module ended without a result: {ended}{f': {last.strip()}' if last else ''}"
 

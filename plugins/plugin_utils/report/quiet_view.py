@@ -213,8 +213,8 @@ def _dumped(stage: _Stage) -> str:
 
 def _checked(stage: _Stage) -> str:
     count = stage.counts.get("match", 0)
-    if stage.failures and not count:
-        return ""
+    if not count:
+        return "" if stage.failures else "nothing to read yet"
     places = _others(stage)
     read = stage.sizes.get("read", 0)
     matching = "matches its" if count == 1 else "match their"

@@ -103,6 +103,14 @@ class Page(html.parser.HTMLParser):
         ),
         (replace(REPORT, failures=()), "[altbackup] FAILED backup.yml: sdu: did not finish"),
         (
+            replace(REPORT, failures=(Failure("a", "no"), Failure("a", "nor this"), Failure("b", "no")), unfinished=()),
+            "[altbackup] FAILED backup.yml: a: no (+1 host)",
+        ),
+        (
+            replace(REPORT, failures=(Failure("a", "no"), Failure("a", "nor this"), Failure("a", "x")), unfinished=()),
+            "[altbackup] FAILED backup.yml: a: no (+2 failures)",
+        ),
+        (
             replace(REPORT, status="RECOVERED", unfinished=()),
             "[altbackup] RECOVERED backup.yml: dayabay -> cms01: the first line (+1 host)",
         ),

@@ -86,6 +86,7 @@ def test_module_without_a_result_is_said_to_have_ended_so(code: int | None, said
         "bash: line 1: /opt/bin/python3.12: No such file or directory\r\nShared connection to cms01 closed.\r\n",
         "sh: python: command not found\n",
         "sudo: /usr/bin/python3: command not found\n",
+        "pyenv: python3.13: command not found\n\nThe `python3.13' command exists in these versions:\n  3.13.1\n\nNote: how to have both\n",
     ],
 )
 def test_a_node_without_python_is_said_to_have_none(said: str, key: str) -> None:
@@ -102,6 +103,7 @@ def test_a_node_without_python_is_said_to_have_none(said: str, key: str) -> None
         "Python is missing on this node, or ansible_python_interpreter names another place ("
     )
     assert "install python3 there" in failure["reason"]
+    assert failure["reason"].endswith(said.split("\n", maxsplit=1)[0].strip())
 
 
 def test_records_add_up() -> None:
