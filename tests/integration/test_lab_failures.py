@@ -58,6 +58,7 @@ def received(site: LabSite) -> dict[str, int]:
     return {name: host.bytes_received() for name, host in site.lab.hosts.items()}
 
 
+@pytest.mark.full
 def test_one_target_unreachable_and_one_failing_do_not_touch_the_third(lab_site: LabSite) -> None:
     lab_site.add_source("dayabay", altbackup_targets=["cms01", "sdu", "ntu"], altbackup_keep=1)
     (lab_site.live_of("dayabay") / "notes" / "bulk").write_bytes(os.urandom(3_000_000))
