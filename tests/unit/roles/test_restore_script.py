@@ -771,13 +771,13 @@ def test_an_interrupted_restore_leaves_nothing(tmp_path: Path, place: Path, shel
     tar = shutil.which("tar")
     make_tool(tools, "tar", f'case "$*" in *-x*) : >"{tmp_path}/unpacking"; sleep 0.5 ;; esac\nexec {tar} "$@"')
     disk.environment["PATH"] = f"{tools}:{disk.environment['PATH']}"
-    # whoever started the tests may have them ignore SIGINT, as shells do for what runs in the background
+    # whoever started the tests may have them ignore a signal, as shells do for what runs in the background
     heeding = (
-        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execvp(sys.argv[1], sys.argv[1:])"
+        "import os, signal, sys; signal.signal(int(sys.argv[1]), signal.SIG_DFL); os.execvp(sys.argv[2], sys.argv[2:])"
     )
     words = [*shell, str(disk.path / "restore.sh"), "restore", "dayabay/folders/thing", str(place / "out")]
     process = subprocess.Popen(
-        [sys.executable, "-c", heeding, *words],
+        [sys.executable, "-c", heeding, str(int(number)), *words],
         env=disk.environment,
         start_new_session=True,
         stdout=subprocess.DEVNULL,
