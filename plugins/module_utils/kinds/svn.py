@@ -18,7 +18,6 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
-from urllib.parse import quote
 
 from ..archive.write import Part
 from ..system.digest import open_plain
@@ -49,6 +48,7 @@ from .base import (
     walk,
 )
 from .items import Item
+from .sqlite_copy import uri
 
 _BESIDE_CACHE = ("db/rep-cache.db-journal", "db/rep-cache.db-wal", "db/rep-cache.db-shm")
 CACHE = ("db/rep-cache.db", *_BESIDE_CACHE)
@@ -151,9 +151,9 @@ def is_sound_cache(live: str) -> bool:
         with contextlib.suppress(FileNotFoundError):
             if os.lstat(os.path.join(live, member)).st_size:
                 return False
-    path = quote(os.path.join(live, CACHE[0]))
+    path = os.path.join(live, CACHE[0])
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as database:
+        with contextlib.closing(sqlite3.connect(uri(path, "mode=ro&immutable=1"), uri=True)) as database:
             whole = bool(database.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
             database.execute("SELECT hash FROM rep_cache LIMIT 1").fetchone()
             return whole

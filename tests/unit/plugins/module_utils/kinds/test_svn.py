@@ -19,7 +19,7 @@ from helpers.repositories import NEVER, Nights, busy, load_subversion, make_subv
 from helpers.trees import NOBODY, as_nobody, forbid_views, needs_root, nobodys_folder
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form
-from ansible_collections.altbackup.core.plugins.module_utils.kinds.svn import is_due
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.svn import is_due, is_sound_cache
 from ansible_collections.altbackup.core.plugins.module_utils.system import processes
 
 
@@ -437,6 +437,26 @@ def test_cache_that_is_garbage_is_noted_and_left_out(
     (live / "db" / "rep-cache.db").unlink()
     healed = nights.dump(item(live), night=4)
     assert healed["failures"] == [] and not [note for note in healed["notes"] if "rep-cache" in note]
+
+
+@pytest.mark.parametrize("name", [b"plain", b"odd ?#% \xff"])
+def test_a_cache_is_sound_if_all_of_it_can_be_read_and_nothing_waits_beside_it(live: Path, name: bytes) -> None:
+    place = os.path.join(os.fsencode(live.parent), name)
+    os.rename(live, place)
+    path = os.fsdecode(place)
+    journal, cache = Path(path, "db", "rep-cache.db-journal"), Path(path, "db", "rep-cache.db")
+    before = sorted(os.listdir(cache.parent))
+    assert is_sound_cache(path)
+    assert sorted(os.listdir(cache.parent)) == before
+    journal.write_bytes(b"")
+    assert is_sound_cache(path)
+    journal.write_bytes(b"unfinished")
+    assert not is_sound_cache(path)
+    journal.unlink()
+    spoil_cache(Path(path), "begin")
+    assert not is_sound_cache(path)
+    cache.unlink()
+    assert not is_sound_cache(path)
 
 
 def load_revisions_without_cache(live: Path, night: int) -> None:
