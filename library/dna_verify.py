@@ -108,12 +108,10 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.stages.check import verify_base, verify_paths
+from ..module_utils.stages.check import nothing_verified, verify_base, verify_paths
 from ..module_utils.tree.failures import attempt, summarize, with_good
 from ..module_utils.tree.locks import READING, bounded, reading
 from ..module_utils.tree.stamps import MOMENT
-
-EMPTY = {"day": "", "match": [], "mismatch": [], "missing": [], "malformed": [], "orphan": [], "bytes_read": 0}
 
 
 def main() -> None:
@@ -135,7 +133,7 @@ def main() -> None:
     options = module.params
     result = attempt(
         "check",
-        EMPTY,
+        nothing_verified(),
         lambda: (
             reading(
                 options,

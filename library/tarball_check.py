@@ -11,7 +11,7 @@ module: tarball_check
 short_description: Read tarballs again and count them against the number expected
 version_added: 0.2.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.moment]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.moment, altbackup.core.call.counting]
 description:
   - Does on a base what M(altbackup.core.dna_verify) and M(altbackup.core.tarball_count) do, in one call, and returns what both return.
 options:
@@ -28,35 +28,6 @@ options:
     type: str
     choices: [day, all]
     default: day
-  expect:
-    description: The number of tarballs expected of each name or category/name.
-    type: dict
-    required: true
-  items:
-    description: The category/name of all items; a verified tarball of another is unexpected. Without it, what O(expect) names is expected.
-    type: list
-    elements: str
-  source:
-    description: The source's name in messages; the last part of O(base) by default.
-    type: str
-    default: ''
-  remembered:
-    description: Whether items that the source discovered at the last synchronize are expected, too.
-    type: bool
-    default: false
-  predicted:
-    description: Paths below O(base) that a run in check mode would have made; they count.
-    type: list
-    elements: str
-    default: []
-  proof_age:
-    description: Seconds since which a kept tarball of each item must have been proved to restore, see M(altbackup.core.tarball_drill); 0 asks for no proof.
-    type: float
-    default: 0
-  node:
-    description: The inventory name of the node, for the command that makes missing proofs.
-    type: str
-    default: ''
   fail:
     description: Whether the module fails when something is wrong.
     type: bool
@@ -162,22 +133,11 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.stages.check import verify_base
-from ..module_utils.stages.count import count_demanded
+from ..module_utils.stages.check import nothing_verified, verify_base
+from ..module_utils.stages.count import COUNTING, EMPTY, count_demanded
 from ..module_utils.tree.failures import attempt, summarize, with_good
 from ..module_utils.tree.locks import READING, reading
 from ..module_utils.tree.stamps import MOMENT
-
-EMPTY_VERIFIED = {"match": [], "mismatch": [], "missing": [], "malformed": [], "orphan": [], "bytes_read": 0}
-EMPTY_COUNTED = {
-    "day": "",
-    "counts": {},
-    "relpaths": {},
-    "dnas": {},
-    "without_dna": [],
-    "unexpected": [],
-    "incomplete": [],
-}
 
 
 def run(options: dict) -> dict:
@@ -185,10 +145,10 @@ def run(options: dict) -> dict:
     day = "all" if options["scope"] == "all" else options["day"]
     verified = attempt(
         "check",
-        EMPTY_VERIFIED,
+        nothing_verified(),
         lambda: verify_base(options["base"], day, options["predicted"], timezone=options["timezone"]),
     )
-    counted = attempt("check", EMPTY_COUNTED, lambda: count_demanded(options))
+    counted = attempt("check", EMPTY, lambda: count_demanded(options))
     more = [entry for entry in counted["failures"] if entry not in verified["failures"]]
     return {**verified, **counted, "failures": [*verified["failures"], *more]}
 
@@ -200,20 +160,14 @@ def main() -> None:
             "base": {"type": "path", "required": True},
             "day": {"type": "str", "default": ""},
             "scope": {"type": "str", "choices": ["day", "all"], "default": "day"},
-            "expect": {"type": "dict", "required": True},
-            "items": {"type": "list", "elements": "str"},
-            "source": {"type": "str", "default": ""},
-            "remembered": {"type": "bool", "default": False},
-            "predicted": {"type": "list", "elements": "str", "default": []},
-            "proof_age": {"type": "float", "default": 0},
-            "node": {"type": "str", "default": ""},
+            **COUNTING,
             "fail": {"type": "bool", "default": True},
             **MOMENT,
             **READING,
         },
         supports_check_mode=True,
     )
-    empty = {**EMPTY_VERIFIED, **EMPTY_COUNTED}
+    empty = {**nothing_verified(), **EMPTY}
     result = attempt("check", empty, lambda: reading(module.params, lambda: run(module.params)))
     result = with_good(result, module.params)
     if result["failures"] and module.params["fail"]:

@@ -11,7 +11,7 @@ module: tarball_count
 short_description: Count the verified tarballs of a day against the number expected
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.moment]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.moment, altbackup.core.call.counting]
 description:
   - Counts the tarballs of a day that have a well-formed sidecar of equal size, and reads no bytes of them.
   - The count of a name is the number of its items that have such a tarball; several stamps on one day count once.
@@ -25,35 +25,6 @@ options:
     required: true
   day:
     description: The day, empty for today, V(-1) for yesterday, or C(YYYY/MM/DD).
-    type: str
-    default: ''
-  expect:
-    description: The number of tarballs expected of each name or category/name.
-    type: dict
-    required: true
-  items:
-    description: The category/name of all items; a verified tarball of another is unexpected. Without it, what O(expect) names is expected.
-    type: list
-    elements: str
-  source:
-    description: The source's name in messages; the last part of O(base) by default.
-    type: str
-    default: ''
-  remembered:
-    description: Whether items that the source discovered at the last synchronize are expected, too.
-    type: bool
-    default: false
-  predicted:
-    description: Paths below O(base) that a run in check mode would have made; they count.
-    type: list
-    elements: str
-    default: []
-  proof_age:
-    description: Seconds since which a kept tarball of each item must have been proved to restore, see M(altbackup.core.tarball_drill); 0 asks for no proof.
-    type: float
-    default: 0
-  node:
-    description: The inventory name of the node, for the command that makes missing proofs.
     type: str
     default: ''
   fail:
@@ -126,12 +97,10 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.stages.count import count_demanded
+from ..module_utils.stages.count import COUNTING, EMPTY, count_demanded
 from ..module_utils.tree.failures import attempt, summarize, with_good
 from ..module_utils.tree.locks import READING, reading
 from ..module_utils.tree.stamps import MOMENT
-
-EMPTY = {"day": "", "counts": {}, "relpaths": {}, "dnas": {}, "incomplete": [], "without_dna": [], "unexpected": []}
 
 
 def main() -> None:
@@ -140,13 +109,7 @@ def main() -> None:
         argument_spec={
             "base": {"type": "path", "required": True},
             "day": {"type": "str", "default": ""},
-            "expect": {"type": "dict", "required": True},
-            "items": {"type": "list", "elements": "str"},
-            "source": {"type": "str", "default": ""},
-            "remembered": {"type": "bool", "default": False},
-            "predicted": {"type": "list", "elements": "str", "default": []},
-            "proof_age": {"type": "float", "default": 0},
-            "node": {"type": "str", "default": ""},
+            **COUNTING,
             "fail": {"type": "bool", "default": True},
             **MOMENT,
             **READING,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Options that modules share: those of all, of those that write, and of those that judge stamps."""
+    """Options that modules share: those of all, of those that write, of those that judge stamps, and of those that count."""
 
     WRITING = r"""
 options:
@@ -35,6 +35,39 @@ options:
     description: The zone of stamps, and in which today is meant.
     type: str
     default: UTC
+"""
+
+    COUNTING = r"""
+options:
+  expect:
+    description: The number of tarballs expected of each name or category/name.
+    type: dict
+    required: true
+  items:
+    description: The category/name of all items; a verified tarball of another is unexpected. Without it, what O(expect) names is expected.
+    type: list
+    elements: str
+  source:
+    description: The source's name in messages; the last part of O(ignore:base) by default.
+    type: str
+    default: ''
+  remembered:
+    description: Whether items that the source discovered at the last synchronize are expected, too.
+    type: bool
+    default: false
+  predicted:
+    description: Paths below O(ignore:base) that a run in check mode would have made; they count.
+    type: list
+    elements: str
+    default: []
+  proof_age:
+    description: Seconds since which a kept tarball of each item must have been proved to restore, see M(altbackup.core.tarball_drill); 0 asks for no proof.
+    type: float
+    default: 0
+  node:
+    description: The inventory name of the node, for the command that makes missing proofs.
+    type: str
+    default: ''
 """
 
     DOCUMENTATION = r"""

@@ -70,7 +70,6 @@ class FilterModule:
             trees.node_bases,
             connections.peers,
             connections.source_peers,
-            trees.step_timeout,
             outcomes.without_keys,
             outcomes.listed,
             outcomes.table,

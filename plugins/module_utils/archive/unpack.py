@@ -256,17 +256,16 @@ def extract(
     that were found `replaced` are removed before its differential is unpacked. A confined tar that keeps owners may not set all
     `attributes`: those of each tarball are set behind it. `notes` receive what could not be set.
     """
+    as_user = keeper is None and sandbox is not None  # who makes no devices
     if keeper is None and sandbox is not None:
         give(folder, sandbox.identity())
-    argv = _tar_command(owners, special_modes, keeper is None and sandbox is not None)
+    argv = _tar_command(owners, special_modes, as_user)
     if attributes:
         argv += ["--xattrs-exclude=trusted.*", "--xattrs-exclude=security.*"]
     argv += ["--listed-incremental=/dev/null"] if len(tarballs) > 1 else []
     # what a differential says of one file stands at its folder
     names = ["--", member] if member and len(tarballs) == 1 else []
-    omitted = (
-        special if not special_modes or (keeper is None and sandbox is not None) else ()
-    )  # its user makes no devices
+    omitted = special if as_user or not special_modes else ()
     for number, tarball in enumerate(tarballs):
         if number:
             _remove_links(folder, replaced)

@@ -20,7 +20,7 @@ _STAGE = "check"
 
 def verify_paths(paths: Sequence[str]) -> dict[str, Any]:
     """Given paths of tarballs (or of their sidecars), return how each stands: lists of paths as given, and failures."""
-    result = _empty_result()
+    result = nothing_verified()
     dnas: dict[str, Dna] = {}
     given: dict[str, str] = {}
     for path in paths:
@@ -60,7 +60,7 @@ def verify_base(
     tree = open_tree(base)
     of_day = "" if day == "all" else interpret_day(day, today_in(timezone))
     found = scan(tree, of_day, keys, go_on=True)
-    result = _empty_result(of_day or "all")
+    result = nothing_verified(of_day or "all")
     dnas: dict[str, Dna] = {}
     given: dict[str, str] = {}
     for tarball in found.tarballs:
@@ -80,7 +80,8 @@ def verify_base(
     return result
 
 
-def _empty_result(day: str = "") -> dict[str, Any]:
+def nothing_verified(day: str = "") -> dict[str, Any]:
+    """Return the result of a verification of no tarball."""
     lists: dict[str, Any] = {"match": [], "mismatch": [], "missing": [], "malformed": [], "orphan": []}
     return {"day": day, **lists, "bytes_read": 0, "failures": []}
 

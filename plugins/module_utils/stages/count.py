@@ -18,6 +18,26 @@ from ..tree.remembered import with_remembered
 from ..tree.scan_failures import ahead, unreadable
 from ..tree.stamps import Moment, day_of, interpret_day, moment_of, today_in
 
+COUNTING: dict[str, Any] = {
+    "expect": {"type": "dict", "required": True},
+    "items": {"type": "list", "elements": "str"},
+    "source": {"type": "str", "default": ""},
+    "remembered": {"type": "bool", "default": False},
+    "predicted": {"type": "list", "elements": "str", "default": []},
+    "proof_age": {"type": "float", "default": 0},
+    "node": {"type": "str", "default": ""},
+}
+"""What a call of a module that counts may be told: what should be there, and whether it must be proved"""
+EMPTY: dict[str, Any] = {
+    "day": "",
+    "counts": {},
+    "relpaths": {},
+    "dnas": {},
+    "incomplete": [],
+    "without_dna": [],
+    "unexpected": [],
+}
+"""What is returned where nothing could be counted"""
 _STAGE = "check"
 _HINTS = 10
 

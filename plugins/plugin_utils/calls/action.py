@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible.plugins.action.normal import ActionModule as Normal
@@ -29,7 +29,7 @@ class ActionModule(Normal):  # type: ignore[misc]
         """Run the module; return what of its result is one."""
         variables = task_vars or {}
         host = str(variables.get("inventory_hostname") or "")
-        limit = self._complete(plain(variables[_PLAN]), host) if _PLAN in variables else 0
+        limit = self._complete(variables[_PLAN], host) if _PLAN in variables else 0
         with shown_while(self, host):
             returned = self._bounded(limit, tmp, task_vars)
         result = of_module(returned, str(self._task._role or "").rpartition(".")[2])
@@ -38,11 +38,11 @@ class ActionModule(Normal):  # type: ignore[misc]
             result["ansible_facts"] = {key: self._discovered_interpreter}
         return result
 
-    def _complete(self, plan: dict[str, Any], host: str) -> int:
+    def _complete(self, plan: Mapping[str, Any], host: str) -> int:
         """Given the plan and the host in the play, give the call the options that it lacks; return its limit in seconds, 0 for none."""
         module = str(self._task.action).rpartition(".")[2]
         node = str(self._task.delegate_to or host)
-        self._task.args = {**handed(module, plan, host, node), **self._task.args}
+        self._task.args = {**plain(handed(module, plan, host, node)), **self._task.args}
         return 0 if self._task.timeout else bound(plan, host, self._task.args)
 
     def _bounded(self, limit: int, tmp: Any, task_vars: Any) -> dict[str, Any]:

@@ -86,8 +86,3 @@ def node_bases(plan: Mapping[str, Any], node: str) -> list[str]:
     """Given the plan and a node, return the base folders that must be marked on it."""
     source, target = plan["sources"].get(node), plan["targets"].get(node)
     return ([source["base"]] if source else []) + ([target["target_base"]] if target else [])
-
-
-def step_timeout(plan: Mapping[str, Any], node: str) -> int:
-    """Given the plan and the node in the play, return its limit for a step in whole seconds."""
-    return int(plan["nodes"][node]["step_timeout"])

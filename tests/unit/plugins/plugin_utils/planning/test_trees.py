@@ -13,7 +13,6 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.planning.trees impo
     origin,
     serving_rounds,
     source_trees,
-    step_timeout,
 )
 from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes
 
@@ -44,7 +43,6 @@ def test_targets_that_are_sent_to_are_served_at_once_those_that_fetch_one_by_one
 
 
 def test_node_settings_come_from_the_plan() -> None:
-    assert step_timeout(PLAN, "dayabay") == 60
     assert node_trees(PLAN, "dayabay") == [
         {"role": "source", "source": "dayabay", "base": "/backup", "node": "dayabay", "check_scope": "all"}
     ]
