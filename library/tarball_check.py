@@ -28,6 +28,10 @@ options:
     type: str
     choices: [day, all]
     default: day
+  listing:
+    description: Whether all tarballs of the base are listed, too, as M(altbackup.core.tarball_list) lists them, with their records.
+    type: bool
+    default: false
   fail:
     description: Whether the module fails when something is wrong.
     type: bool
@@ -121,6 +125,23 @@ unexpected:
   type: list
   elements: str
   sample: []
+listed:
+  description: Whether all tarballs were listed.
+  returned: if O(listing)
+  type: bool
+  sample: true
+tarballs:
+  description: All tarballs of the base, newest last, as M(altbackup.core.tarball_list) returns them.
+  returned: if O(listing)
+  type: list
+  elements: dict
+  sample: []
+notes:
+  description: What the listing has to tell.
+  returned: if O(listing)
+  type: list
+  elements: str
+  sample: []
 failures:
   description:
     - What is wrong.
@@ -133,24 +154,10 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.stages.check import nothing_verified, verify_base
-from ..module_utils.stages.count import COUNTING, EMPTY, count_demanded
+from ..module_utils.stages.check import CHECKING, check, nothing_checked
 from ..module_utils.tree.failures import attempt, summarize, with_good
 from ..module_utils.tree.locks import READING, reading
 from ..module_utils.tree.stamps import MOMENT
-
-
-def run(options: dict) -> dict:
-    """Given the module's parameters, read and count; what goes wrong in the one does not keep the other from being done."""
-    day = "all" if options["scope"] == "all" else options["day"]
-    verified = attempt(
-        "check",
-        nothing_verified(),
-        lambda: verify_base(options["base"], day, options["predicted"], timezone=options["timezone"]),
-    )
-    counted = attempt("check", EMPTY, lambda: count_demanded(options))
-    more = [entry for entry in counted["failures"] if entry not in verified["failures"]]
-    return {**verified, **counted, "failures": [*verified["failures"], *more]}
 
 
 def main() -> None:
@@ -158,19 +165,20 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "base": {"type": "path", "required": True},
-            "day": {"type": "str", "default": ""},
-            "scope": {"type": "str", "choices": ["day", "all"], "default": "day"},
-            **COUNTING,
+            **CHECKING,
+            "listing": {"type": "bool", "default": False},
             "fail": {"type": "bool", "default": True},
             **MOMENT,
             **READING,
         },
         supports_check_mode=True,
     )
-    empty = {**nothing_verified(), **EMPTY}
-    result = attempt("check", empty, lambda: reading(module.params, lambda: run(module.params)))
-    result = with_good(result, module.params)
-    if result["failures"] and module.params["fail"]:
+    options = module.params
+    result = attempt(
+        "check", nothing_checked(), lambda: reading(options, lambda: check(options, listed=options["listing"]))
+    )
+    result = with_good(result, options)
+    if result["failures"] and options["fail"]:
         module.fail_json(msg=summarize(result["failures"]), **result)
     module.exit_json(**result)
 

@@ -86,13 +86,12 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.synchronize.offer import listing
+from ..module_utils.synchronize.offer import NOT_LISTED, listing
 from ..module_utils.tree.failures import attempt, failure, summarize
 from ..module_utils.tree.locks import READING, reading
 from ..module_utils.tree.stamps import MOMENT, day_of, interpret_day, moment_of, today_in
 
 STAGE = "list"
-EMPTY = {"changed": False, "listed": False, "tarballs": [], "notes": []}
 
 
 def run(options: dict) -> dict:
@@ -128,7 +127,7 @@ def main() -> None:
     options = module.params
     result = attempt(
         STAGE,
-        EMPTY,
+        NOT_LISTED,
         lambda: reading(
             options,
             lambda: run(options),

@@ -55,6 +55,50 @@ options:
     description: Whether each tarball that would count is read first, so that only a match counts.
     type: bool
     default: false
+  check:
+    description:
+      - What M(altbackup.core.tarball_check) is told of the base, which is then checked first. Of the items that O(names) names only those are
+        purged that passed; what the check found is returned, too.
+    type: dict
+    suboptions:
+      day:
+        description: The day, empty for today, V(-1) for yesterday, or C(YYYY/MM/DD).
+        type: str
+        default: ''
+      scope:
+        description: Whether what is read again are the tarballs of O(check.day), or all.
+        type: str
+        choices: [day, all]
+        default: day
+      expect:
+        description: The number of tarballs expected of each name or category/name.
+        type: dict
+        required: true
+      items:
+        description: The category/name of all items; a verified tarball of another is unexpected. Without it, what O(check.expect) names is expected.
+        type: list
+        elements: str
+      source:
+        description: The source's name in messages; the last part of O(base) by default.
+        type: str
+        default: ''
+      remembered:
+        description: Whether items that the source discovered at the last synchronize are expected, too.
+        type: bool
+        default: false
+      predicted:
+        description: Ignored here; O(predicted) counts.
+        type: list
+        elements: str
+        default: []
+      proof_age:
+        description: Seconds since which a kept tarball of each item must have been proved to restore, see M(altbackup.core.tarball_drill); 0 asks for no proof.
+        type: float
+        default: 0
+      node:
+        description: The inventory name of the node, for the command that makes missing proofs.
+        type: str
+        default: ''
   unlock:
     description: Whether this is the last call of O(run) on the tree, which is then given back, whatever this call found.
     type: bool
@@ -132,6 +176,7 @@ from collections.abc import Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.stages.check import CHECKING, check, nothing_checked, passed
 from ..module_utils.stages.purge import purge
 from ..module_utils.tree.failures import attempt, summarize, with_good
 from ..module_utils.tree.layout import open_tree
@@ -147,10 +192,22 @@ EMPTY = {"changed": False, "kept": [], "waiting": [], "removed": [], "unverified
 def run(options: dict, hold: Hold | None, check_mode: bool) -> dict:
     """Given the module's parameters and what it holds of the tree, none in check mode, purge; then give the tree back if this is the last call."""
     try:
-        return remove(options, check_mode)
+        return check_and_remove(options, check_mode)
     finally:
         if options["unlock"] and hold is not None:
             give_back(hold)
+
+
+def check_and_remove(options: dict, check_mode: bool) -> dict:
+    """Given the module's parameters, check if that is asked for, and purge; of what is checked only what passed. Raise AltbackupError or OSError."""
+    if options["check"] is None:
+        return remove(options, check_mode)
+    call = {name: options[name] for name in (*MOMENT, "base", "predicted")}
+    checked = attempt("check", nothing_checked(), lambda: check({**options["check"], **call}))
+    good = passed(checked, options["predicted"])
+    names = [key for key in good if options["names"] is None or key in options["names"]]
+    removed = attempt("purge", EMPTY, lambda: remove({**options, "names": names}, check_mode))
+    return {**checked, **removed, "failures": [*checked["failures"], *removed["failures"]]}
 
 
 def remove(options: dict, check_mode: bool) -> dict:
@@ -183,6 +240,7 @@ def main() -> None:
             "origin": {"type": "dict", "default": {}},
             "predicted": {"type": "list", "elements": "str", "default": []},
             "verify": {"type": "bool", "default": False},
+            "check": {"type": "dict", "options": CHECKING},
             "unlock": {"type": "bool", "default": False},
             "fail": {"type": "bool", "default": True},
             **MOMENT,
@@ -194,7 +252,7 @@ def main() -> None:
     result = attempt(
         "purge", EMPTY, lambda: writing(options, lambda hold: run(options, hold, check_mode), check_mode=check_mode)
     )
-    result = with_good(result, module.params)
+    result = with_good(result, {**options, **(options["check"] or {})})
     if result["failures"] and options["fail"]:
         module.fail_json(msg=summarize(result["failures"]), **result)
     module.exit_json(**result)

@@ -117,7 +117,7 @@ from ansible import context
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.callback import CallbackBase
 
-from ..filter import drilling, outcomes, plan, restoring  # noqa: F401  loaded once, not in each process that Ansible forks
+from ..plugin_utils.calls import action  # noqa: F401  loaded once, not in each process that Ansible forks
 from ..plugin_utils.mail import delivery, memory
 from ..plugin_utils.mail.settings import MAIL_OPTIONS, Settings, addresses, judge, user_name
 from ..plugin_utils.report import ansible_events, run_log

@@ -6,21 +6,15 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible import context
 from ansible.errors import AnsibleError, AnsibleFilterError
 from jinja2.exceptions import TemplateError
 
-from ..module_utils.system.errors import InvalidInput
-from ..module_utils.system.ssh import seal
 from ..plugin_utils.planning import plan as plans
 from ..plugin_utils.planning.filter_values import explain, is_template, plain, untrusted
+from ..plugin_utils.planning.host_variables import CONNECTION, read_host
 from ..plugin_utils.planning.reaching import REACHED_BY
 from ..plugin_utils.planning.run_identity import identify_run
-from ..plugin_utils.planning.settings import PREFIX, Unreadable, is_ours, meant, validate
-from ..plugin_utils.planning.yaml_text import uncut
-from ..plugin_utils.report.results import read_value
-
-CONNECTION = ("ansible_host", "ansible_port", "ansible_user", "ansible_connection")
+from ..plugin_utils.planning.settings import is_ours
 
 
 def plan(
@@ -29,11 +23,19 @@ def plan(
     now: float | None = None,
     stamp: str = "",
     chain: bool = False,
+    *,
+    parts: Sequence[str] = (),
+    play_hosts: Sequence[str] = (),
+    limit: str = "",
 ) -> dict[str, Any]:
-    """Given hostvars and groups, return the plan of the run."""
+    """Given hostvars and groups, return the plan of the run.
+
+    `parts` are the groups for whose nodes its playbook is, `play_hosts` the hosts of the play, on which `limit` left something to do.
+    """
     hosts = [str(host) for host in groups.get("all", ())]
     read = {host: read_host(hostvars[host]) for host in hosts}
     moment = time.time() if now is None else float(now)
+    scope = plans.Scope([str(part) for part in parts], [str(host) for host in play_hosts], str(limit))
     return untrusted(
         plans.build_plan(
             {host: {name: value for name, value in read[host].items() if is_ours(name)} for host in hosts},
@@ -42,17 +44,10 @@ def plan(
             moment,
             stamp=str(stamp),
             chain=bool(chain),
+            scope=scope,
             run=identify_run(moment),
         )
     )
-
-
-def with_items(planned: Mapping[str, Any], source: str, discovered: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Given a plan, a source and what was discovered there, return the plan with those items, too."""
-    try:
-        return untrusted(plans.with_items(plain(planned), str(source), read_value("items", plain(discovered))))
-    except InvalidInput as error:
-        raise AnsibleFilterError(str(error)) from error
 
 
 def connection_facts(
@@ -82,38 +77,9 @@ def connection_facts(
     return untrusted(found)
 
 
-def ssh_args(hostvars: Mapping[str, Mapping[str, Any]], host: str) -> str:
-    """Given hostvars and the host that runs rsync, return its further options of ssh, sealed: no plan has them, as it is shown."""
-    name = f"{PREFIX}ssh_args"
-    values, problems = validate("source", read_host(hostvars[host], name))
-    if any(problem.variable == name for problem in problems):
-        raise AnsibleFilterError(f"{host}: {name} cannot be read")
-    return seal(values[name])
-
-
 def effective(planned: Mapping[str, Any], host: str) -> dict[str, Any]:
     """Given a plan and a host, return its settings to be shown."""
     return untrusted(plans.effective(plain(planned), str(host)))
-
-
-def read_host(variables: Mapping[str, Any], only: str = "") -> dict[str, Any]:
-    """Given the variables of a host, return those that matter, or one, evaluated, as plain values or Unreadable."""
-    found: dict[str, Any] = {}
-    for name in [str(name) for name in variables]:
-        if not only and meant(name):
-            found[name] = None  # it is its name that is wrong
-        elif name == only or (not only and (name.startswith(PREFIX) or name in CONNECTION)):
-            try:
-                found[name] = _whole(name, plain(variables[name], strict=True))
-            except (AnsibleError, TemplateError) as error:
-                hint = f"to see why: ansible HOST -m ansible.builtin.debug -a var={name}"
-                found[name] = Unreadable(f"{explain(error)}; {hint}")
-    return found
-
-
-def _whole(name: str, value: Any) -> Any:
-    """Return a value as it was given with -e, of which Ansible took what stands before the first blank."""
-    return uncut(name, value, map(str, context.CLIARGS.get("extra_vars") or ())) if isinstance(value, str) else value
 
 
 class FilterModule:
@@ -123,8 +89,6 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "plan": plan,
-            "with_items": with_items,
             "effective": effective,
             "connection_facts": connection_facts,
-            "ssh_args": ssh_args,
         }

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from ..synchronize.offer import NOT_LISTED, listing
 from ..system.errors import InvalidInput
 from ..system.seeing import as_whom
 from ..tree.digests import digests
-from ..tree.failures import failure
+from ..tree.failures import attempt, failure
 from ..tree.layout import open_tree, plain_status, read_state, scan
 from ..tree.scan_failures import unreadable
 from ..tree.sidecar import SUFFIX, Dna
-from ..tree.stamps import interpret_day, today_in
+from ..tree.stamps import interpret_day, moment_of, today_in
+from .count import COUNTING, EMPTY, count_demanded
 
 _STAGE = "check"
+CHECKING: dict[str, Any] = {
+    "day": {"type": "str", "default": ""},
+    "scope": {"type": "str", "choices": ["day", "all"], "default": "day"},
+    **COUNTING,
+}
+"""What a call of a module that checks a base may be told: of which day, and what should be there"""
 
 
 def verify_paths(paths: Sequence[str]) -> dict[str, Any]:
@@ -78,6 +86,46 @@ def verify_base(
         reason = f"no tarballs {of}in {tree.base}: nothing could be verified"
         result["failures"].append(failure(_STAGE, reason, absent=True))
     return result
+
+
+def check(options: Mapping[str, Any], *, listed: bool = False) -> dict[str, Any]:
+    """Given the options of a module that checks a base (CHECKING and those of the call), verify and count; return what both found.
+
+    What goes wrong in the one does not keep the other from being done. With `listed` all tarballs of the base are listed, too, as a source
+    offers them to its targets.
+    """
+    day = "all" if options["scope"] == "all" else options["day"]
+    base, timezone = options["base"], options["timezone"]
+    parts = [
+        attempt(_STAGE, nothing_verified(), lambda: verify_base(base, day, options["predicted"], timezone=timezone)),
+        attempt(_STAGE, EMPTY, lambda: count_demanded(options)),
+    ]
+    if listed:
+        parts.append(attempt(_STAGE, NOT_LISTED, lambda: listing(base, moment=moment_of(options), records=True)))
+    found: dict[str, Any] = {}
+    failures: list[dict[str, Any]] = []
+    for part in parts:
+        found.update(part)
+        failures += [entry for entry in part["failures"] if entry not in failures]
+    return {**found, "failures": failures}
+
+
+def passed(checked: Mapping[str, Any], predicted: Collection[str] = ()) -> list[str]:
+    """Given what a check returned, return the items (category/name) that passed: one of their tarballs counted, and none was found bad."""
+    good = {*(checked.get("match") or ()), *predicted}
+    bad = {item_of(path) for kind in ("mismatch", "missing", "malformed") for path in checked.get(kind) or ()}
+    counted = [path for paths in (checked.get("relpaths") or {}).values() for path in paths]
+    return sorted({item_of(path) for path in counted if path in good} - bad)
+
+
+def item_of(relpath: str) -> str:
+    """Given the relpath of a tarball, return its item, `<category>/<name>`."""
+    return "/".join(relpath.split("/")[:2])
+
+
+def nothing_checked() -> dict[str, Any]:
+    """Return the result of a check that could not be done."""
+    return {**nothing_verified(), **EMPTY}
 
 
 def nothing_verified(day: str = "") -> dict[str, Any]:

@@ -18,6 +18,8 @@ from ..tree.stamps import Moment
 
 FUTURE = "future"
 """The state of a listed tarball that nothing honest can have made"""
+NOT_LISTED: dict[str, Any] = {"changed": False, "listed": False, "tarballs": [], "notes": []}
+"""What a listing returns that could not be made, but for its failures"""
 _SHOWN = 160
 """Most characters of a wrong value that a message shows"""
 

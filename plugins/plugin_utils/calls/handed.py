@@ -10,6 +10,7 @@ _MOMENT = ("stamp", "clock", "timezone")
 _LIMIT = ("step_timeout",)
 _PRIORITY = ("nice", "ionice")
 _ALL = (*_RUN, *_MOMENT, *_LIMIT, *_PRIORITY)
+_WITHOUT_LIMIT = ("restore_adopt",)
 TAKES: dict[str, tuple[str, ...]] = {
     "dna_verify": (*_MOMENT, *_LIMIT, *_PRIORITY),
     "preflight": (*_RUN, *_LIMIT, *_PRIORITY),
@@ -32,6 +33,8 @@ TAKES: dict[str, tuple[str, ...]] = {
 """The options of each module that a plan gives, if the call does not"""
 GRACE = 60
 """Seconds after its own limit at which a call is ended from here"""
+SHORT = 240
+"""Seconds that a call may take that only looks, or notes something"""
 
 
 def handed(module: str, plan: Mapping[str, Any], host: str, node: str) -> dict[str, Any]:
@@ -50,10 +53,11 @@ def handed(module: str, plan: Mapping[str, Any], host: str, node: str) -> dict[s
     return {**{name: known[name] for name in TAKES[module] if name in known}, "fail": False}
 
 
-def bound(plan: Mapping[str, Any], host: str, options: Mapping[str, Any]) -> int:
-    """Given the plan, the host in the play and the options of a call, return the seconds after which the call is ended from here.
+def bound(module: str, plan: Mapping[str, Any], host: str, options: Mapping[str, Any]) -> int:
+    """Given a module's short name, the plan, the host in the play and the options of a call, return the seconds after which it is ended.
 
     That is its own limit, or the host's, and a minute for it to end by itself; 0 for none, where neither is known.
     """
-    limit = options.get("step_timeout") or plan["nodes"].get(host, {}).get("step_timeout") or 0
+    own = SHORT if module in _WITHOUT_LIMIT else options.get("step_timeout")
+    limit = own or plan["nodes"].get(host, {}).get("step_timeout") or 0
     return int(float(limit)) + GRACE if limit else 0

@@ -10,34 +10,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...module_utils.system.units import readable
-from ...module_utils.tree.failures import failure
 from ...module_utils.tree.layout import DRILLING
-from ..report import outcomes
 
-_STAGE = "drill"
 _OF_TREES = ("role", "source", "node", "base", "drill_limit", "drill_user", "nice", "ionice")
 
 
-def plan_errands(chosen: Mapping[str, Any], peers: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Given what choosing registered for the trees of a node, and how the controller reaches hosts, return an errand a tree.
-
-    One whose ends the controller does not reach by ssh has the reasons as its `problem`. Trees of which nothing was chosen have none.
-    """
-    return [
-        _errand(_tree(result), result["chosen"], peers)
-        for result in outcomes.results_of(chosen)
-        if result.get("chosen")
-    ]
-
-
-def _tree(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a call of a loop was for."""
-    return dict(result[str(result["ansible_loop_var"])])
-
-
-def _errand(
+def errand(
     tree: Mapping[str, Any], chosen: Sequence[Mapping[str, Any]], peers: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
+    """Given a tree, what was chosen of it, and how the controller reaches hosts, return its errand, of which nothing is done yet.
+
+    One whose ends the controller does not reach by ssh has the reasons as its `problem`.
+    """
     node, host, source = tree["node"], tree["drill_host"], tree["source"]
     sizes = {part["relpath"]: part["size"] for entry in chosen for part in entry["tarballs"]}
     away = os.path.join(tree["drill_folder"], f"{DRILLING}{node}-{source if tree['role'] == 'target' else 'own'}")
@@ -55,73 +39,27 @@ def _errand(
         "chosen": [dict(entry) for entry in chosen],
         "carry": carry,
         "problem": "; ".join(f"{end} {peers[end]['problem']}" for end in (node, host) if peers[end].get("problem")),
+        "made": False,
+        "arrived": False,
+        "proofs": [],
     }
 
 
-def drill_ready(
-    errands: Sequence[Mapping[str, Any]],
-    made: Mapping[str, Any],
-    carried: Mapping[str, Any] | None = None,
-    drilled: Mapping[str, Any] | None = None,
-) -> list[dict[str, Any]]:
-    """Given errands and what making their trees registered, return those that have one.
+def predicted(errand: Mapping[str, Any]) -> dict[str, Any]:
+    """Given an errand for which there would be room, return `proved` and `notes` of what a run would do with it."""
+    node = errand["node"]
+    proved = [{"relpath": entry["relpath"], "when": "", "node": node} for entry in errand["chosen"]]
+    note = f"would bring {readable(errand['size'])} of {errand['source']} to {errand['host']} to drill them there"
+    return {"proved": proved, "notes": [f"{node}: {note}"]}
 
-    With what carrying and drilling registered, each tells whether something `arrived`, and has the `proofs`.
+
+def told(result: Mapping[str, Any], failures: Sequence[Mapping[str, Any]], host: str) -> dict[str, Any]:
+    """Given the result of a call for an errand, its failures and the scratch host, return what is told of it.
+
+    What went wrong there is a failure of the drill, but leaves the node itself as it was; each failure and note names the scratch host.
     """
-    there = _labels(made)
-    arrived = _labels(carried or {})
-    proofs = {_tree(result)["label"]: result.get("proved") or [] for result in outcomes.results_of(drilled or {})}
-    return [
-        {**errand, "arrived": errand["label"] in arrived, "proofs": proofs.get(errand["label"], [])}
-        for errand in errands
-        if errand["label"] in there
-    ]
-
-
-def _labels(registered: Mapping[str, Any]) -> list[str]:
-    """Return the labels of the errands whose call came to its end: then it says that it changed something."""
-    return [_tree(result)["label"] for result in outcomes.results_of(registered) if result.get("changed")]
-
-
-def record_drill(
-    state: Mapping[str, Any],
-    node: str,
-    errands: Sequence[Mapping[str, Any]],
-    registered: Sequence[Mapping[str, Any]],
-    kept: Mapping[str, Any],
-    check_mode: bool = False,
-) -> dict[str, Any]:
-    """Given what a run knows of a node, its errands, and what tasks registered, return what the run knows now.
-
-    `registered` is what making, carrying and drilling did: what went wrong there is a failure of the drill, but leaves the
-    node itself as it was. `kept` is what keeping the proofs did. In check mode the errands for which there is room are told.
-    """
-    new = outcomes.record(state, kept, _STAGE, node)
-    unreached = [
-        {"ansible_loop_var": "errand", "errand": errand, "failures": [failure(_STAGE, errand["problem"])]}
-        for errand in errands
-        if errand["problem"]
-    ]
-    for several in [*registered, {"results": unreached}]:
-        new = outcomes.record(
-            new, {"results": [_told(result, node) for result in outcomes.results_of(several)]}, _STAGE, node
-        )
-    if check_mode:
-        for errand in drill_ready(errands, registered[0]):
-            predicted = [{"relpath": entry["relpath"], "when": "", "node": node} for entry in errand["chosen"]]
-            note = f"{node}: would bring {readable(errand['size'])} of {errand['source']} to {errand['host']} to drill them there"
-            new = {**new, "proved": [*new["proved"], *predicted], "notes": [*new["notes"], note]}
-    return new
-
-
-def _told(result: Mapping[str, Any], node: str) -> dict[str, Any]:
-    """Return the result of a call away from the node, of which only what is told remains: each failure and note names the scratch host."""
-    errand = _tree(result)
-    where = f"drilled on {errand['host']}"
-    failures = outcomes.failures_of({"results": [result]}, _STAGE, node)
+    where = f"drilled on {host}"
     return {
-        "ansible_loop_var": "errand",
-        "errand": errand,
         "failures": [{**entry, "reason": f"{where}: {entry['reason']}"} for entry in failures],
         "notes": [f"{where}: {note}" for note in result.get("notes") or []],
     }

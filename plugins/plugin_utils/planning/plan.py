@@ -87,6 +87,17 @@ class _Errors:
         return ", ".join(where)
 
 
+@dataclass(frozen=True)
+class Scope:
+    """What a playbook is for, and what of it is left."""
+
+    parts: Sequence[str]
+    """The groups whose nodes have a part in it, empty for any; that of sources alone takes their trees for itself"""
+    play_hosts: Sequence[str]
+    limit: str
+    """As the user gave it"""
+
+
 def build_plan(
     variables: Mapping[str, Mapping[str, Any]],
     groups: Mapping[str, Sequence[str]],
@@ -95,12 +106,14 @@ def build_plan(
     *,
     stamp: str = "",
     chain: bool = False,
+    scope: Scope | None = None,
     run: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Given the `altbackup_*` and connection variables of all hosts and the groups, return the plan; errors stand in its `errors`.
 
     `now` is in seconds since 1970. `stamp` is that of an earlier play of the same run, used where no host gives one.
-    In a `chain` the day is the stamp's, whatever day is given. README.md of role altbackup shows the plan's shape.
+    In a `chain` the day is the stamp's, whatever day is given. With a `scope` in which there is nothing to do, that is an error.
+    README.md of role altbackup shows the plan's shape.
     """
     hosts = list(
         dict.fromkeys([*variables, *groups.get("all", ()), *groups.get(SOURCES, ()), *groups.get(TARGETS, ())])
@@ -145,6 +158,7 @@ def build_plan(
         "restore": common["restore"],
         "restore_settings": {name: common[f"restore_{name}"] for name in _OF_RESTORES},
         "adopt": common["adopt"],
+        "locked": scope is not None and list(scope.parts) == [SOURCES],
         "errors": [],
         "notes": [visible(note) for note in notes],
         "sources": {},
@@ -158,8 +172,28 @@ def build_plan(
     plan["nodes"] = {host: _node(host, plan) for host in nodes}
     steps = [node["step_timeout"] for node in plan["nodes"].values()]
     plan["run"] = {**run, "seconds": _LEASED_STEPS * max(steps, default=0.0) + _LEASED} if run else {}
-    plan["errors"] = [visible(sentence) for sentence in (*general, *errors.sentences())]
+    found = [*general, *errors.sentences()] or (_check_scope(plan, scope) if scope else [])
+    plan["errors"] = [visible(sentence) for sentence in found]
     return _completed(plan, plan["sources"])
+
+
+def _check_scope(plan: Mapping[str, Any], scope: Scope) -> list[str]:
+    """Return an error if no host of the play has a part in its playbook, or if no source there has a target left."""
+    if not scope.parts:
+        return []
+    nodes = list(dict.fromkeys(node for part in scope.parts for node in plan[part]))
+    left = [node for node in nodes if node in scope.play_hosts]
+    if not left:
+        limited = f" (limited to {scope.limit})" if scope.limit else ""
+        here, all_nodes = ", ".join(scope.play_hosts), ", ".join(nodes)
+        which, named = " or ".join(scope.parts), " and ".join(scope.parts)
+        return [f"No {which} among the nodes of this playbook: {here}{limited}; its {named} are {all_nodes}"]
+    sources = [node for node in left if node in plan[SOURCES]]
+    if plan["locked"] and plan["only_targets"] and not any(plan[SOURCES][node]["targets"] for node in sources):
+        none = f"none of {', '.join(plan['only_targets'])} is a target of {', '.join(sources)}"
+        hint = "Name one of their altbackup_targets, or leave altbackup_only_targets out"
+        return [f"altbackup_only_targets: {none}. {hint}"]
+    return []
 
 
 def with_items(plan: Mapping[str, Any], source: str, discovered: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from jinja2.exceptions import TemplateError
 
 from ...module_utils.system.ssh import seal
 from .filter_values import explain, plain
+from .host_variables import read_host
+from .settings import PREFIX, validate
 
 REACHED_BY = re.compile(
     r"ansible_(host|port|user|password|pass|connection|timeout|ssh_\w+|private_key_file|become(_\w+)?|python_interpreter|remote_tmp"
@@ -70,6 +72,15 @@ def reached_with(hostvars: Mapping[str, Mapping[str, Any]], host: str) -> str:
         for name in names
     ]
     return seal([word for value in values for word in shlex.split(value or "")])
+
+
+def ssh_args(hostvars: Mapping[str, Mapping[str, Any]], host: str) -> str:
+    """Given hostvars and the host that runs rsync, return its further options of ssh, sealed: no plan has them, as it is shown."""
+    name = f"{PREFIX}ssh_args"
+    values, problems = validate("source", read_host(hostvars[host], name))
+    if any(problem.variable == name for problem in problems):
+        raise AnsibleError(f"{host}: {name} cannot be read")
+    return seal(values[name])
 
 
 def _variables(hostvars: Mapping[str, Mapping[str, Any]], host: str) -> dict[str, Any]:

@@ -690,82 +690,42 @@ def learn_speeds(
     return dict(list(new.items())[-_SPEEDS:])
 
 
-def restore_ready(
-    orders: Sequence[Mapping[str, Any]], prepared: Mapping[str, Any], carried: Mapping[str, Any] | None = None
-) -> list[dict[str, Any]]:
-    """Given the orders of a host and what preparing them registered, return those that are to be done, with the folder to carry to.
-
-    With what carrying registered, each tells also whether its tarballs `arrived`.
-    """
-    folders = {
-        _label(result): result.get("incoming", "")
-        for result in outcomes.results_of(prepared)
-        if _is_good(result) and not result.get("done")
-    }
-    there = {_label(result) for result in outcomes.results_of(carried or {}) if _is_good(result)}
-    ready = []
-    for order in orders:
-        if order["label"] in folders:
-            carry = order["carry"]
-            if carry:
-                carry = {**carry, "destination": {**carry["destination"], "folder": folders[order["label"]]}}
-            ready.append({**order, "carry": carry, "arrived": not carry or order["label"] in there})
-    return ready
+def follow(order: Mapping[str, Any], progress: Mapping[str, Any]) -> dict[str, Any]:
+    """Given an order and what its calls have noted so far, return it with `ready` (it can be done), `arrived`, and the folder to carry to."""
+    carry = order["carry"]
+    if carry and progress.get("incoming"):
+        carry = {**carry, "destination": {**carry["destination"], "folder": progress["incoming"]}}
+    arrived = not carry or bool(progress.get("arrived"))
+    return {**order, "carry": carry, "ready": bool(progress.get("ready")), "arrived": arrived}
 
 
-def _label(result: Mapping[str, Any]) -> str:
-    item = result.get(str(result.get("ansible_loop_var") or "item"))
-    return str(item["label"]) if isinstance(item, Mapping) else ""
+def followed(
+    order: Mapping[str, Any], step: str, result: Mapping[str, Any], progress: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Given an order, the step of a call (`carry` for the transfer), its result and what was noted before, return what is to be noted now."""
+    good = is_good(result)
+    if step == "prepare":
+        return {"ready": good and not result.get("done"), "incoming": result.get("incoming", "")}
+    if step == "look":
+        return {**progress, "ready": good}
+    timed = {**progress, "seconds": progress.get("seconds", 0.0) + float(result.get("seconds") or 0)}
+    if step == "carry":
+        return {**timed, "arrived": good}
+    return {**timed, "done": good and bool(result.get("destination")) and bool(result.get("changed"))}
 
 
-def _is_good(result: Mapping[str, Any]) -> bool:
+def is_good(result: Mapping[str, Any]) -> bool:
+    """Return whether a call did what it was for."""
     return not (result.get("failed") or result.get("unreachable") or result.get("failures"))
 
 
-def seconds_of(registered: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Given what carrying and restoring registered, return how long each restore took that was done: {label: seconds}."""
-    took: dict[str, float] = {}
-    done = set()
-    for several in registered:
-        for result in outcomes.results_of(several):
-            took[_label(result)] = took.get(_label(result), 0.0) + float(result.get("seconds") or 0)
-            if _is_good(result) and result.get("destination") and result.get("changed"):
-                done.add(_label(result))
-    return {label: seconds for label, seconds in took.items() if label in done}
-
-
-def record_restore(
-    state: Mapping[str, Any],
-    node: str,
-    choice: Mapping[str, Any],
-    registered: Sequence[Mapping[str, Any]],
-    restored: Mapping[str, Any] | None = None,
-    check_mode: bool = False,
-) -> dict[str, Any]:
-    """Given what a run knows of a host, what was chosen, and what its tasks registered, return what it knows now.
-
-    The last of what was `registered` is what preparing did: in check mode its good ones are told as what would happen.
-    """
-    new = dict(state)
-    for several in [*registered, restored or {}]:
-        new = outcomes.record(new, several, _STAGE, node)
-    notes = [*choice["notes"].get(node, [])]
-    *before, prepared = registered or [{}]
-    bad = {_label(result) for several in before for result in outcomes.results_of(several) if not _is_good(result)}
-    good = {_label(each) for each in outcomes.results_of(prepared) if _is_good(each) and not each.get("done")} - bad
-    if check_mode:
-        notes += [order["prediction"] for order in choice["chosen"] if order["host"] == node and order["label"] in good]
-    for result in outcomes.results_of(restored or {}):
-        if _is_good(result) and result.get("changed"):
-            item = result[str(result["ansible_loop_var"])]
-            aside = f"; what stood there is now {result['aside']}" if result.get("aside") else ""
-            notes.append(
-                f"restored {item['label']}: {readable(item['size'])} of tarballs, {result.get('seconds', 0)} s{aside}"
-                f"{_told_mark(str(result.get('marked') or ''), item['restore'])}"
-            )
-    new["notes"] = [*new["notes"], *(f"{node}: {note}" for note in notes)]
-    new["failures"] = [*new["failures"], *choice["failures"]]
-    return new
+def done_note(order: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    """Given an order and the result of restoring it, return what is told of it."""
+    aside = f"; what stood there is now {result['aside']}" if result.get("aside") else ""
+    return (
+        f"restored {order['label']}: {readable(order['size'])} of tarballs, {result.get('seconds', 0)} s{aside}"
+        f"{_told_mark(str(result.get('marked') or ''), order['restore'])}"
+    )
 
 
 def _told_mark(marked: str, restore: Mapping[str, Any]) -> str:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..report.outcomes import results_of
 from .connections import is_fetched
 
 _SHARED = ("check_scope", "proof_age", "nice", "ionice")
@@ -54,13 +53,6 @@ def node_trees(plan: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
     entry = plan["nodes"].get(node, {"trees": []})
     shared = {name: value for name, value in entry.items() if name in _SHARED or name.startswith("drill_")}
     return [{**tree, "node": node, **shared} for tree in entry["trees"]]
-
-
-def busy_trees(prepared: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Given what preparing registered, return the trees on targets into which as many transfers go on as may."""
-    return [
-        dict(result[str(result["ansible_loop_var"])]) for result in results_of(prepared) if result.get("busy") is True
-    ]
 
 
 def base_owners(plan: Mapping[str, Any], node: str) -> list[dict[str, str]]:

@@ -7,6 +7,8 @@ import signal
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ...module_utils.stages.check import item_of
+from ...module_utils.stages.check import passed as passed_items
 from ...module_utils.system.units import readable
 from ...module_utils.system.visible import one_line, visible
 from ...module_utils.tree.failures import failure, unframed
@@ -34,7 +36,18 @@ EMPTY: dict[str, Any] = {
     "identities": {},
     "lacking": [],
     "discovered": True,
+    "items": [],
+    "locked": [],
+    "offer": None,
+    "asked": {},
+    "busy": [],
+    "listed": [],
+    "found": {},
+    "orders": {},
+    "chosen": [],
+    "errands": {},
 }
+"""What a run knows of a host, before it knows anything"""
 
 ALL_DAYS = "all"
 _MOST_NAMED = 20
@@ -189,7 +202,7 @@ def record(
         notes = [note for note in result.get("notes") or [] if note not in lacking]
         new["notes"] = [*new["notes"], *(f"{title}: {note}" for note in notes)]
         new["notes"] = [*new["notes"], *_left_alone(result, title)]
-        if stage == "purge" and result.get("removed"):
+        if result.get("removed"):
             new["purged"] = [*new["purged"], _purged(result, node, check_mode)]
         if own:
             new["sent"] = {**new["sent"], **(result.get("sent") or {})}
@@ -225,7 +238,7 @@ def _purged(result: Mapping[str, Any], node: str, check_mode: bool) -> dict[str,
     place, source, _ = _place(result, node)
     items: dict[str, int] = {}
     for relpath in result["removed"]:
-        items[_key(relpath)] = items.get(_key(relpath), 0) + 1
+        items[item_of(relpath)] = items.get(item_of(relpath), 0) + 1
     return {
         "node": place,
         "source": source or node,
@@ -267,19 +280,18 @@ def _left_alone(result: Mapping[str, Any], title: str) -> list[str]:
     ]
 
 
-def record_check(state: Mapping[str, Any], found: Mapping[str, Any], node: str) -> dict[str, Any]:
-    """Given what a run knows and what tarball_check registered, note failures and which items passed.
+def record_check(
+    state: Mapping[str, Any], found: Mapping[str, Any], node: str, check_mode: bool = False
+) -> dict[str, Any]:
+    """Given what a run knows and what a call that checks registered, note what `record` does, and which items passed.
 
     An item passed in a tree if a tarball of it counted, and none of its tarballs that were read was found bad.
     """
-    new = record(state, found, "check", node)
+    new = record(state, found, "check", node, check_mode)
     passed, checked = dict(new["passed"]), dict(new["checked"])
     for result in results_of(found):
         place = _place(result, node)
-        good = set(result.get("match") or []) | set(new["predicted"])
-        bad = {_key(path) for kind in ("mismatch", "missing", "malformed") for path in result.get(kind) or []}
-        counts = [path for paths in (result.get("relpaths") or {}).values() for path in paths]
-        passed["/".join(place)] = sorted({_key(path) for path in counts if path in good} - bad)
+        passed["/".join(place)] = passed_items(result, new["predicted"])
         contents = {f"{place[0]}/{place[1] or node}/{path}": dna for path, dna in (result.get("dnas") or {}).items()}
         new["contents"] = {**new["contents"], **contents}
         partial = [f"{place[1] or node}/{path}" for path in result.get("incomplete") or []]
@@ -323,10 +335,6 @@ def _place(result: Mapping[str, Any], node: str) -> tuple[str, str, str]:
 def call_place(result: Mapping[str, Any], node: str) -> str:
     """Given the result of a call and the node in the play, return the node on which it ran, or of whose tree it tells."""
     return _delegate(result, node) or node
-
-
-def _key(relpath: str) -> str:
-    return "/".join(relpath.split("/")[:2])
 
 
 def all_failures(states: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -459,11 +467,6 @@ def summary(plan: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) ->
         lines += [f"note: {note}" for note in state.get("notes", [])]
     lines += [describe_purge(entry) for entry in purges(states.values())]
     return [one_line(line) for line in lines]
-
-
-def without_keys(values: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[dict[str, Any]]:
-    """Given mappings, return them without some keys."""
-    return [{key: value for key, value in entry.items() if key not in keys} for entry in values]
 
 
 LISTED_KEYS = ("node", "source", "category", "name", "stamp", "relpath", "size", "dig", "alg", "state")

@@ -1,0 +1,112 @@
+# Copyright: (c) 2026, altbackup developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run has found."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: outcome
+author: altbackup developers (@altbackup)
+version_added: 0.2.0
+short_description: What a run has found
+description:
+  - Gathers what was found on all hosts of the run. What failed stands there once each; what was made and sent, a line each.
+options:
+  _terms:
+    description:
+      - What is wanted. C(run) is all that a run has to tell; C(listed) are the tarballs that were listed on this host, C(all_listed) those
+        of all hosts; C(restores) is what is restored from where; C(restore_speeds) is what restores took, for predictions.
+    required: true
+    type: list
+    elements: str
+    choices: [run, listed, all_listed, restores, restore_speeds]
+"""
+
+EXAMPLES = r"""
+- name: Show what failed
+  ansible.builtin.debug:
+    msg: "{{ lookup('altbackup.core.outcome', 'run').failures | altbackup.core.report }}"
+"""
+
+RETURN = r"""
+_raw:
+  description: Of C(run) a mapping with C(failures), C(fine), a list of lines, and C(inventory), what the run was given.
+  type: list
+  elements: raw
+  sample: [{failures: [], fine: [], inventory: inventory/mine}]
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible import context
+from ansible.errors import AnsibleError
+from ansible.plugins.lookup import LookupBase
+
+from ..module_utils.system.visible import one_line
+from ..plugin_utils.calls import restores, run_state
+from ..plugin_utils.calls.run import Run, run_of
+from ..plugin_utils.planning.filter_values import plain, untrusted
+from ..plugin_utils.report import outcomes
+from ..plugin_utils.report.night_table import night_rows, without_covered
+
+
+class LookupModule(LookupBase):
+    """The lookup."""
+
+    def run(self, terms: Any, variables: Any = None, **options: Any) -> list[Any]:
+        """Return what each term names."""
+        if unknown := [str(term) for term in terms if term not in _FOUND]:
+            raise AnsibleError(f"altbackup.core.outcome: {', '.join(unknown)}: one of {', '.join(_FOUND)} is meant")
+        run = run_of(variables)
+        return [untrusted(plain(_FOUND[str(term)](run, variables))) for term in terms]
+
+
+def _outcome(run: Run, _variables: Any) -> dict[str, Any]:
+    """Return all failures that the run noted, what it did, and its inventory.
+
+    What it did is told in lines (`fine`), and the same as rows of a table and the lines that these do not cover (`told`).
+    """
+    states = {**_states(run), **restores.chosen_state(run.choice)}
+    return {
+        "failures": outcomes.all_failures(states.values()),
+        "fine": outcomes.summary(run.plan, states),
+        "purged": outcomes.purges(states.values()),
+        "looked": outcomes.all_looked(states.values()),
+        "table": night_rows(states),
+        "told": outcomes.summary(run.plan, without_covered(states)),
+        "inventory": one_line(", ".join(map(str, context.CLIARGS.get("inventory") or ()))),
+    }
+
+
+def _states(run: Run) -> dict[str, Any]:
+    """Return {host: what the run knows of it}, of those of which it knows anything."""
+    states = {host: run_state.load(host) for host in map(str, run.hostvars)}
+    return {host: state for host, state in states.items() if state}
+
+
+def _listed(run: Run, _variables: Any) -> list[str]:
+    return run.state["listed"]  # type: ignore[no-any-return]
+
+
+def _all_listed(run: Run, _variables: Any) -> list[dict[str, Any]]:
+    found = [entry for state in _states(run).values() for entry in state["listed"]]
+    return [{key: entry[key] for key in outcomes.LISTED_KEYS} for entry in found]
+
+
+def _restores(run: Run, variables: Any) -> dict[str, Any]:
+    return restores.choose(run, [str(host) for host in variables["ansible_play_hosts_all"]])
+
+
+def _restore_speeds(run: Run, _variables: Any) -> dict[str, Any]:
+    return restores.learned_speeds(run.choice, _states(run))
+
+
+_FOUND: dict[str, Callable[[Run, Any], Any]] = {
+    "run": _outcome,
+    "listed": _listed,
+    "all_listed": _all_listed,
+    "restores": _restores,
+    "restore_speeds": _restore_speeds,
+}

@@ -1,0 +1,180 @@
+"""What the tasks of a stage go over: the calls that are to be made for a host of the play, each with the node on which it is made.
+
+An entry tells whom a call concerns, and is shown with its `label`; what the module is told beyond that, options.py knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ..planning import drill, restore, transfers
+from ..planning.reaching import reached_by
+from ..planning.trees import node_trees, open_trees, serving_rounds, source_trees
+from .run import Run
+
+Entry = dict[str, Any]
+_OF_TREES = ("node", "source", "role", "base", "check_scope")
+
+
+def calls(name: str, run: Run, only: Iterable[str] = ()) -> list[Entry]:
+    """Given a name of LOOPS, return its entries for the host of the run, on some nodes only if these are given. Raise KeyError."""
+    nodes = set(only)
+    return [entry for entry in LOOPS[name](run) if not nodes or entry.get("node") in nodes]
+
+
+def _entry(tree: Mapping[str, Any]) -> Entry:
+    known = {name: tree[name] for name in _OF_TREES if name in tree}
+    return {**known, "label": f"{tree['source']} on {tree['node']}"}
+
+
+def _open(run: Run, trees: Iterable[Mapping[str, Any]]) -> list[Entry]:
+    return [_entry(tree) for tree in open_trees(list(trees), run.state)]
+
+
+def _usable(run: Run) -> list[Entry]:
+    """The host itself, unless it is down."""
+    return [] if run.host in run.state["down"] else [{"node": run.host, "label": run.host}]
+
+
+def _own(run: Run) -> list[Entry]:
+    """The tree of a source."""
+    return _open(run, source_trees(run.plan, run.host))
+
+
+def _targets(run: Run) -> list[Entry]:
+    """The trees of a source on its targets."""
+    return _open(run, source_trees(run.plan, run.host, targets=True)) if run.host in run.plan["sources"] else []
+
+
+def _node(run: Run) -> list[Entry]:
+    """All trees on a node."""
+    return _open(run, node_trees(run.plan, run.host))
+
+
+def _check(run: Run) -> list[Entry]:
+    """What is checked: all trees of a node; while a source is backed up its own, as those on targets are checked as they are purged."""
+    return _own(run) if run.plan["locked"] else _node(run)
+
+
+def _purge(run: Run) -> list[Entry]:
+    """What is purged: all trees of a node, or those of a source, its own last."""
+    return [*_targets(run), *_own(run)] if run.plan["locked"] else _node(run)
+
+
+def _unlock(run: Run) -> list[Entry]:
+    """The trees that preflight took for the run."""
+    return [
+        entry for entry in [*_own(run), *_targets(run)] if f"{entry['node']}:{entry['base']}" in run.state["locked"]
+    ]
+
+
+def _ask(run: Run) -> list[Entry]:
+    """The targets that are to be asked what they lack: none whose bytes were wrong, as it is known what those lack."""
+    return [entry for entry in _targets(run) if not run.state["asked"].get(entry["node"])]
+
+
+def _deliveries(run: Run) -> list[Entry]:
+    """The targets to which something goes."""
+    counts = {entry["node"]: len(entry["tarballs"]) for entry in transfers.deliveries(run.plan, run.host, run.state)}
+    return [
+        {**entry, "label": f"{entry['node']}: {counts[entry['node']]} tarballs"}
+        for entry in _targets(run)
+        if entry["node"] in counts
+    ]
+
+
+def _rounds(run: Run) -> list[Entry]:
+    """The rounds in which targets are served, if it is known what the source holds."""
+    if run.state["offer"] is None:
+        return []
+    together = serving_rounds(_targets(run), run.plan, run.host)
+    return [_round([entry["node"] for entry in entries]) for entries in together]
+
+
+def _busy(run: Run) -> list[Entry]:
+    """A round for each target that was busy with as many transfers as it takes at a time; there the source waits for its turn."""
+    limit = int(run.plan["nodes"][run.host]["step_timeout"])
+    return [_round([entry["node"]], limit) for entry in _targets(run) if entry["node"] in run.state["busy"]]
+
+
+def _round(nodes: list[str], wait: int = 0) -> Entry:
+    return {"nodes": nodes, "slot_wait": wait, "label": ", ".join(nodes)}
+
+
+def _drill(run: Run) -> list[Entry]:
+    """The trees that are drilled on their own node."""
+    away = {tree["base"] for tree in node_trees(run.plan, run.host) if tree["drill_host"]}
+    return [entry for entry in _node(run) if entry["base"] not in away]
+
+
+def _drill_away(run: Run) -> list[Entry]:
+    """The trees that are drilled on a scratch host."""
+    own = {entry["base"] for entry in _drill(run)}
+    return [entry for entry in _node(run) if entry["base"] not in own]
+
+
+def errands(run: Run) -> list[dict[str, Any]]:
+    """What is to be drilled on a scratch host, and how far it is."""
+    chosen = run.state["chosen"]
+    if not chosen:
+        return []
+    ends = (run.host, str(run.plan["nodes"][run.host]["drill_host"]))
+    ways = {host: reached_by(run.hostvars, run.plan, host) for host in ends}
+    planned = [drill.errand(run.tree(entry["about"]), entry["chosen"], ways) for entry in chosen]
+    return [{**errand, **run.state["errands"].get(errand["label"], {})} for errand in planned]
+
+
+def errand_of(run: Run, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Given what a call is about, return that errand."""
+    return next(errand for errand in errands(run) if errand["label"] == about["label"])
+
+
+def _errands(run: Run, is_due: Callable[[Mapping[str, Any]], bool]) -> list[Entry]:
+    return [
+        {"stage": "drill", **{name: errand[name] for name in ("node", "source", "role", "base", "host", "label")}}
+        for errand in errands(run)
+        if not errand["problem"] and is_due(errand)
+    ]
+
+
+def _orders(run: Run, is_due: Callable[[Mapping[str, Any]], bool]) -> list[Entry]:
+    return [
+        {"stage": "restore", "holder": order["holder"], "label": order["label"]}
+        for order in orders(run)
+        if is_due(order)
+    ]
+
+
+def orders(run: Run) -> list[dict[str, Any]]:
+    """What is to be restored to the host, and how far it is."""
+    found = [order for order in run.choice.get("chosen", ()) if order["host"] == run.host]
+    return [restore.follow(order, run.state["orders"].get(order["label"], {})) for order in found]
+
+
+def order_of(run: Run, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Given what a call is about, return that order."""
+    return next(order for order in orders(run) if order["label"] == about["label"])
+
+
+LOOPS: dict[str, Callable[[Run], list[Entry]]] = {
+    "usable": _usable,
+    "targets": _targets,
+    "check": _check,
+    "purge": _purge,
+    "unlock": _unlock,
+    "list": _node,
+    "rounds": _rounds,
+    "busy": _busy,
+    "ask": _ask,
+    "deliveries": _deliveries,
+    "drill": _drill,
+    "drill_away": _drill_away,
+    "errands": lambda run: _errands(run, lambda errand: True),
+    "errands_with_room": lambda run: _errands(run, lambda errand: bool(errand["made"])),
+    "errands_with_proofs": lambda run: _errands(run, lambda errand: bool(errand["proofs"])),
+    "orders": lambda run: _orders(run, lambda order: True),
+    "orders_ready": lambda run: _orders(run, lambda order: order["ready"]),
+    "orders_to_carry": lambda run: _orders(run, lambda order: order["ready"] and bool(order["carry"])),
+}
+"""What can be gone over, by name"""

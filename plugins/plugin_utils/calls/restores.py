@@ -1,0 +1,56 @@
+"""What is restored from where, by what the nodes have told, and how long that took."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..planning import restore
+from ..planning.filter_values import plain
+from ..planning.reaching import reached_by
+from .run import Run
+
+SPEEDS = "~/.altbackup/restore-speeds.json"
+
+
+def choose(run: Run, play_hosts: Sequence[str]) -> dict[str, Any]:
+    """Given the run and the hosts of the play, return what is taken from where, what cannot be done, and what is to be adopted."""
+    plan = plain(run.plan)
+    planned = restore.plan_restores(plan, [str(host) for host in run.hostvars])
+    orders, absent = restore.absent_hosts(planned, play_hosts)
+    found = {node: run.state_of(node).get("found") or {} for node in planned["searches"] if node in play_hosts}
+    involved = {str(host) for order in orders for host in (order["to_host"], *order["candidates"])}
+    peers = {host: reached_by(run.hostvars, run.plan, host) for host in involved}
+    identity = plan.get("run") or {}
+    told = {
+        "when": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
+        "by": f"{identity.get('user', '')} on {identity.get('controller', '')}",
+    }
+    choice = restore.choose(plan, orders, found, peers, known_speeds(), told)
+    return {**choice, "failures": [*planned["failures"], *choice["failures"], *absent]}
+
+
+def chosen_state(choice: Mapping[str, Any]) -> dict[str, Any]:
+    """Given what was chosen, empty if nothing was, return what a run knows of it, as of a host of its own."""
+    if not choice:
+        return {}
+    notes = [f"{host}: {note}" for host, told in choice["notes"].items() for note in told]
+    return {"": {"failures": choice["failures"], "notes": notes}}
+
+
+def known_speeds() -> dict[str, Any]:
+    """Return what former restores of this controller's user took."""
+    try:
+        with open(os.path.expanduser(SPEEDS), encoding="utf-8") as stream:
+            return restore.read_speeds(stream.read(1 << 20))
+    except OSError:
+        return {}
+
+
+def learned_speeds(choice: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Given what was chosen and what the run knows of each host, return the speeds of former restores and of this one."""
+    orders = [order for state in states.values() for order in state["orders"].items()]
+    seconds = {label: progress["seconds"] for label, progress in orders if progress.get("done")}
+    return restore.learn_speeds(known_speeds(), plain(choice["chosen"]), seconds)

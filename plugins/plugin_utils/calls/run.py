@@ -1,0 +1,74 @@
+"""What the controller knows when a call begins: the plan, the host in the play, and what the run has found so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from ..planning.filter_values import plain
+from ..planning.plan import with_items
+from ..planning.trees import node_trees
+from ..report.outcomes import EMPTY
+from . import run_state
+
+PLAN = "__altbackup_plan"
+CHOICE = "__restore_choice"
+CALL = "__call"
+"""The variable of loops over calls"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """The run as one host of the play sees it."""
+
+    plan: Mapping[str, Any]
+    host: str
+    state: Mapping[str, Any]
+    """What the run knows of the host, with all keys of EMPTY"""
+    hostvars: Mapping[str, Any]
+    choice: Mapping[str, Any]
+    """What is restored from where, once that is chosen"""
+    check_mode: bool = False
+    state_of: Callable[[str], Mapping[str, Any]] = run_state.load
+    """Return what the run knows of another host"""
+
+    def knowing(self, state: Mapping[str, Any]) -> Run:
+        """Return the run with another state of the host."""
+        return replace(self, state=state)
+
+    @cached_property
+    def source(self) -> Mapping[str, Any]:
+        """The host as a source, with the items that were discovered there; empty if it is none."""
+        found: Mapping[str, Any] = self.with_items["sources"].get(self.host, {})
+        return found
+
+    @cached_property
+    def with_items(self) -> Mapping[str, Any]:
+        """The plan with the items that were discovered on the host."""
+        items = self.state["items"]
+        return (
+            with_items(plain(self.plan), self.host, items) if items and self.host in self.plan["sources"] else self.plan
+        )
+
+    def tree(self, about: Mapping[str, Any]) -> dict[str, Any]:
+        """Given what a call is about, return that tree as the plan has it. Raise KeyError for none."""
+        name = tuple(about[key] for key in ("node", "source", "role"))
+        for tree in node_trees(self.with_items, str(about["node"])):
+            if (tree["node"], tree["source"], tree["role"]) == name:
+                return tree
+        raise KeyError(f"no tree {'/'.join(map(str, name))} in the plan")
+
+
+def run_of(variables: Mapping[str, Any]) -> Run:
+    """Given the variables of a task, return the run as its host sees it. Raise KeyError where no plan is in force."""
+    host = str(variables["inventory_hostname"])
+    return Run(
+        plan=variables[PLAN],
+        host=host,
+        state={**EMPTY, **run_state.load(host)},
+        hostvars=variables.get("hostvars") or {},
+        choice=variables.get(CHOICE) or {},
+        check_mode=bool(variables.get("ansible_check_mode")),
+    )

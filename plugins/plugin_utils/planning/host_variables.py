@@ -1,0 +1,36 @@
+"""The variables of a host that the plan is made from, evaluated, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible import context
+from ansible.errors import AnsibleError
+from jinja2.exceptions import TemplateError
+
+from .filter_values import explain, plain
+from .settings import PREFIX, Unreadable, meant
+from .yaml_text import uncut
+
+CONNECTION = ("ansible_host", "ansible_port", "ansible_user", "ansible_connection")
+
+
+def read_host(variables: Mapping[str, Any], only: str = "") -> dict[str, Any]:
+    """Given the variables of a host, return those that matter, or one, evaluated, as plain values or Unreadable."""
+    found: dict[str, Any] = {}
+    for name in [str(name) for name in variables]:
+        if not only and meant(name):
+            found[name] = None  # it is its name that is wrong
+        elif name == only or (not only and (name.startswith(PREFIX) or name in CONNECTION)):
+            try:
+                found[name] = _whole(name, plain(variables[name], strict=True))
+            except (AnsibleError, TemplateError) as error:
+                hint = f"to see why: ansible HOST -m ansible.builtin.debug -a var={name}"
+                found[name] = Unreadable(f"{explain(error)}; {hint}")
+    return found
+
+
+def _whole(name: str, value: Any) -> Any:
+    """Return a value as it was given with -e, of which Ansible took what stands before the first blank."""
+    return uncut(name, value, map(str, context.CLIARGS.get("extra_vars") or ())) if isinstance(value, str) else value
