@@ -28,7 +28,7 @@ _OF_NO_RUN = {"seconds": 0}
 
 def options_of(module: str, run: Run, about: Mapping[str, Any], given: Mapping[str, Any]) -> Options | None:
     """Given a module's short name, return the options of its call, as told above. A module that needs none has none."""
-    complete = _COMPLETE.get(module)
+    complete = COMPLETED.get(module)
     return complete(run, about, given) if complete else {}
 
 
@@ -169,7 +169,7 @@ def _purge(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
         "predicted": run.state["predicted"],
         "verify": not locked,
         "unlock": locked,
-        "origin": {} if is_own else origin(run.plan, tree["source"], run.state_of(tree["source"])),
+        "origin": {} if is_own else origin(run.plan, tree["source"], run.known_of(tree["source"])),
     }
     if not locked:
         alone = {"run": {**run.plan["run"], **_OF_NO_RUN}}
@@ -248,7 +248,7 @@ def _adopt(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> Op
     return {"path": adoptions[run.host]} if run.host in adoptions else None
 
 
-_COMPLETE: dict[str, Callable[[Run, Mapping[str, Any], Mapping[str, Any]], Options | None]] = {
+COMPLETED: dict[str, Callable[[Run, Mapping[str, Any], Mapping[str, Any]], Options | None]] = {
     "preflight": _preflight,
     "restore_adopt": _adopt,
     "run_lock": _lock,
@@ -265,3 +265,4 @@ _COMPLETE: dict[str, Callable[[Run, Mapping[str, Any], Mapping[str, Any]], Optio
     "tarball_restore": _restore,
     "tarball_send": _send,
 }
+"""Every module that the stages call, with what completes its calls"""

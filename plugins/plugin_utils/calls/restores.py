@@ -20,7 +20,7 @@ def choose(run: Run, play_hosts: Sequence[str]) -> dict[str, Any]:
     plan = plain(run.plan)
     planned = restore.plan_restores(plan, [str(host) for host in run.hostvars])
     orders, absent = restore.absent_hosts(planned, play_hosts)
-    found = {node: run.state_of(node).get("found") or {} for node in planned["searches"] if node in play_hosts}
+    found = {node: run.known_of(node).get("found") or {} for node in planned["searches"] if node in play_hosts}
     involved = {str(host) for order in orders for host in (order["to_host"], *order["candidates"])}
     peers = {host: reached_by(run.hostvars, run.plan, host) for host in involved}
     identity = plan.get("run") or {}

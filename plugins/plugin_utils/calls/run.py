@@ -34,6 +34,10 @@ class Run:
     state_of: Callable[[str], Mapping[str, Any]] = run_state.load
     """Return what the run knows of another host"""
 
+    def known_of(self, host: str) -> Mapping[str, Any]:
+        """Return what the run knows of any host."""
+        return self.state if host == self.host else self.state_of(host)
+
     def knowing(self, state: Mapping[str, Any]) -> Run:
         """Return the run with another state of the host."""
         return replace(self, state=state)

@@ -10,9 +10,7 @@ from . import outcomes
 from .causes import by_cause, following_lines, good_copy
 from .model import (
     LONGEST_MESSAGE,
-    RECORDED,
     RUN,
-    UNREACHABLE,
     Failure,
     Place,
     by_delegate,
@@ -51,7 +49,6 @@ class Collector:
     def __init__(self) -> None:
         self._events: dict[tuple[str, str], tuple[bool, list[Failure]]] = {}
         self._recorded: dict[tuple[str, ...], tuple[dict[str, Any], Failure]] = {}
-        self._ignored: dict[tuple[str, str, str], Place] = {}
         self._summary = ""
         self._summarized: set[str] = set()
         self._fine: list[str] = []
@@ -125,8 +122,6 @@ class Collector:
         delegates = self._delegates.pop((host, place.uuid), [])
         noted = self._note(host, place, result)
         if ignored or (unreachable and place.ignore_unreachable):
-            for entry in outcomes.failures_of(result, "", host) if isinstance(result, Mapping) else []:
-                self._ignored[entry["node"], entry["delegate"], entry["reason"]] = place
             return
         if self._summary and " ".join(describe(result, place)[0].split()) == self._summary:
             self._summarized.add(host)
@@ -162,9 +157,7 @@ class Collector:
             return
         entries = [{"node": host, **entry} for entry in entries_of(outcome.get("failures"))]
         for entry in entries:
-            seen = self._ignored.get((str(entry.get("node")), str(entry.get("delegate")), str(entry.get("reason"))))
-            kind = UNREACHABLE if str(entry["reason"]).startswith("unreachable") else RECORDED
-            self._recorded.setdefault(entry_key(entry), (entry, failure_of_entry(entry, seen or place, kind)))
+            self._recorded.setdefault(entry_key(entry), (entry, failure_of_entry(entry, place)))
         self._summary = " ".join(clean(outcomes.report(entries), LONGEST_MESSAGE).split()) if entries else ""
         lines, purged = outcome.get("fine"), outcome.get("purged")
         self._purged = [entry for entry in map(_purge_of, purged if isinstance(purged, (list, tuple)) else ()) if entry]

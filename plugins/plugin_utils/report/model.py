@@ -291,7 +291,7 @@ def entries_of(failures: Any) -> list[dict[str, Any]]:
     ]
 
 
-def failure_of_entry(entry: Mapping[str, Any], place: Place, kind: str = RECORDED) -> Failure:
+def failure_of_entry(entry: Mapping[str, Any], place: Place) -> Failure:
     """Given a failure that a stage noted, return it as the mail shows it."""
     values = {
         key: clean(entry.get(key) if entry.get(key) is not None else "") for key in (*outcomes.FAILURE_KEYS, "tree")
@@ -305,7 +305,7 @@ def failure_of_entry(entry: Mapping[str, Any], place: Place, kind: str = RECORDE
         message=clean(
             f"{values['stage']}{f' of {item}' if item else ''}: {outcomes.reason_of(values)}", LONGEST_MESSAGE
         ),
-        kind=kind,
+        kind=UNREACHABLE if values["reason"].startswith(UNREACHABLE) else RECORDED,
         delegate=values["delegate"],
         where=values["tree"],
         place=place,

@@ -41,20 +41,14 @@ PLAY = """
   tasks:
     - name: Write the plan down
       ansible.builtin.copy:
-        content: "{{ __altbackup_plan | altbackup.core.with_items('dayabay', found) | to_nice_json }}"
+        content: "{{ __altbackup_plan | to_nice_json }}"
         dest: "{{ playbook_dir }}/plan.yml"
         mode: "0600"
       delegate_to: localhost
       run_once: true
-      vars:
-        found:
-          - {kind: git, name: !unsafe "{{ lookup('pipe', 'touch executed') }} too", path: /home/scm/git/evil}
     - name: Use the plan again, as a fact
       ansible.builtin.set_fact:
-        __altbackup_plan: "{{ __altbackup_plan | altbackup.core.with_items('dayabay', found) }}"
-      vars:
-        found:
-          - {kind: git, name: !unsafe "{{ lookup('pipe', 'touch executed') }} too", path: /home/scm/git/evil}
+        __altbackup_plan: "{{ __altbackup_plan }}"
     - name: Show the settings of a source
       ansible.builtin.include_role:
         name: altbackup.core.altbackup
@@ -96,7 +90,6 @@ def test_the_role_makes_the_plan_and_nothing_found_on_a_node_is_executed(tmp_pat
     assert source["items"] == [
         {"kind": "git", "name": "toolbox", "path": "/home/scm/git/toolbox.git"},
         {"kind": "git", "name": "{{ lookup('pipe', 'touch executed') }}", "path": "/home/scm/git/odd"},
-        {"kind": "git", "name": "{{ lookup('pipe', 'touch executed') }} too", "path": "/home/scm/git/evil"},
     ]
     assert set(plan["nodes"]) == {"dayabay", "cms01"}
     assert "toolbox: 1" in result.stdout

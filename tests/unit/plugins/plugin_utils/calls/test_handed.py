@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from ansible_collections.altbackup.core.plugins.doc_fragments.call import ModuleDocFragment
-from ansible_collections.altbackup.core.plugins.plugin_utils.calls.handed import GRACE, TAKES, bound, handed
+from ansible_collections.altbackup.core.plugins.plugin_utils.calls.handed import GRACE, SHORT, TAKES, bound, handed
 
 LIBRARY = Path(__file__).resolve().parents[5] / "library"
 PLAN: dict[str, Any] = {
@@ -81,13 +81,16 @@ def test_the_controller_has_no_priority_of_a_node() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "options", "seconds"),
+    ("module", "host", "options", "seconds"),
     [
-        ("dayabay", {"step_timeout": 240}, 240 + GRACE),
-        ("dayabay", {"step_timeout": "240.5"}, 240 + GRACE),
-        ("dayabay", {}, 100 + GRACE),
-        ("fresh", {}, 0),
+        ("tarball_dump", "dayabay", {"step_timeout": 240}, 240 + GRACE),
+        ("tarball_dump", "dayabay", {"step_timeout": "240.5"}, 240 + GRACE),
+        ("tarball_dump", "dayabay", {}, 100 + GRACE),
+        ("tarball_restore", "fresh", {}, 0),
+        ("restore_adopt", "fresh", {}, SHORT + GRACE),
     ],
 )
-def test_a_call_is_ended_a_minute_after_its_own_limit(host: str, options: dict[str, Any], seconds: int) -> None:
-    assert bound(PLAN, host, options) == seconds
+def test_a_call_is_ended_a_minute_after_its_own_limit(
+    module: str, host: str, options: dict[str, Any], seconds: int
+) -> None:
+    assert bound(module, PLAN, host, options) == seconds

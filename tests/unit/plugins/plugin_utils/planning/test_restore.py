@@ -9,12 +9,12 @@ import pytest
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan import build_plan
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.restore import (
     choose,
+    done_note,
+    follow,
+    followed,
     learn_speeds,
     plan_restores,
     read_speeds,
-    record_restore,
-    restore_ready,
-    seconds_of,
 )
 
 NOW = 1368182821.0
@@ -564,51 +564,49 @@ def loop(order: dict[str, Any], **result: Any) -> dict[str, Any]:
     return {"results": [{"ansible_loop_var": "__restore_order", "__restore_order": order, **result}]}
 
 
+GOOD: dict[str, Any] = {"failures": []}
+BAD = {"failures": [{"reason": "x"}]}
+
+
+def progress_of(order: dict[str, Any], *calls: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return what is noted of an order after calls, each a step and its result."""
+    progress: dict[str, Any] = {}
+    for step, result in calls:
+        progress = followed(order, step, result, progress)
+    return progress
+
+
 def test_only_what_was_prepared_and_arrived_is_restored() -> None:
-    chosen = choose_one(order_of(to_host="fresh"), {"cms01": found(tarball(NEW))})["chosen"]
-    good = loop(chosen[0], incoming="/x/incoming", failures=[])
-    assert restore_ready(chosen, loop(chosen[0], failures=[{"reason": "x"}])) == []
-    assert restore_ready(chosen, loop(chosen[0], unreachable=True)) == []
-    (ready,) = restore_ready(chosen, good)
+    (order,) = choose_one(order_of(to_host="fresh"), {"cms01": found(tarball(NEW))})["chosen"]
+    prepared = ("prepare", {**GOOD, "incoming": "/x/incoming"})
+    for bad in (BAD, {"unreachable": True}, {"failed": True}, {**GOOD, "done": True}):
+        assert follow(order, progress_of(order, ("prepare", bad)))["ready"] is False
+    ready = follow(order, progress_of(order, prepared))
+    assert (ready["ready"], ready["arrived"]) == (True, False)
     assert ready["carry"]["destination"]["folder"] == "/x/incoming"
-    assert ready["arrived"] is False
-    assert restore_ready(chosen, good, loop(chosen[0], failures=[{"reason": "cut"}]))[0]["arrived"] is False
-    assert restore_ready(chosen, good, loop(chosen[0], failures=[]))[0]["arrived"] is True
-    assert restore_ready(chosen, loop(chosen[0], incoming="", failures=[], done=True)) == []
+    assert follow(order, progress_of(order, prepared, ("carry", BAD)))["arrived"] is False
+    assert follow(order, progress_of(order, prepared, ("carry", GOOD)))["arrived"] is True
+    assert follow(order, progress_of(order, prepared, ("look", BAD)))["ready"] is False
+    assert follow({**order, "carry": None}, {})["arrived"] is True
 
 
 def test_time_is_counted_of_what_was_restored_alone() -> None:
     order = {"label": "x"}
-    carried = loop(order, seconds=2.0, failures=[])
-    done = loop(order, seconds=1.0, destination="/x", changed=True, failures=[])
-    assert seconds_of([carried, done]) == {"x": 3.0}
-    assert (
-        seconds_of([carried, loop(order, seconds=1.0, destination="/x", changed=False, failures=[{"reason": "no"}])])
-        == {}
-    )
+    calls = [("prepare", {**GOOD, "seconds": 9}), ("carry", {**GOOD, "seconds": 2.0})]
+    done = {**GOOD, "seconds": 1.0, "destination": "/x", "changed": True}
+    progress = progress_of(order, *calls, ("restore", done))
+    assert (progress["done"], progress["seconds"]) == (True, 3.0)
+    for other in ({**done, "changed": False}, {**done, **BAD}):
+        assert progress_of(order, *calls, ("restore", other))["done"] is False
 
 
-def test_the_run_knows_what_was_restored_and_what_failed() -> None:
-    choice = choose_one(order_of(), {"dayabay": found(tarball(NEW)), "cms01": UNREACHABLE, "sdu": UNREACHABLE})
-    (order,) = choice["chosen"]
-    prepared = loop(order, failures=[], notes=["made x"])
-    told = record_restore({}, "dayabay", choice, [{}, prepared], check_mode=True)
-    assert told["notes"][-1] == f"dayabay: {order['prediction']}"
-    assert len([note for note in told["notes"] if "passed over" in note]) == 2
-    assert told["failures"] == []
-    there = loop(order, failures=[], notes=["/d is already restored"], done=True)
-    told = record_restore({}, "dayabay", choice, [{}, there], check_mode=True)
-    assert "dayabay: /d is already restored" in told["notes"]
-    assert not any("would restore" in note for note in told["notes"])
-    done = loop(order, failures=[], changed=True, destination="/d", aside="/d.old", seconds=1.5)
-    told = record_restore({}, "dayabay", choice, [{}, prepared], done)
-    assert "restored svn/dybsvn of dayabay from dayabay" in told["notes"][-1]
-    assert ": 1.0 KiB of tarballs, 1.5 s; what stood there is now /d.old" in told["notes"][-1]
-    bad = loop(order, failures=[{"reason": "it is damaged", "category": "svn", "name": "dybsvn"}], changed=False)
-    told = record_restore({}, "dayabay", choice, [{}, prepared], bad)
-    assert [(entry["node"], entry["delegate"], entry["reason"]) for entry in told["failures"]] == [
-        ("dayabay", "", "it is damaged")
+def test_what_was_restored_is_told() -> None:
+    (order,) = choose_one(order_of(), {"dayabay": found(tarball(NEW)), "cms01": UNREACHABLE, "sdu": UNREACHABLE})[
+        "chosen"
     ]
+    note = done_note(order, {"changed": True, "destination": "/d", "aside": "/d.old", "seconds": 1.5})
+    assert "restored svn/dybsvn of dayabay from dayabay" in note
+    assert ": 1.0 KiB of tarballs, 1.5 s; what stood there is now /d.old" in note
 
 
 @pytest.mark.parametrize(
@@ -635,8 +633,7 @@ def test_what_a_marker_means_for_backups_is_told_as_it_is(more: dict[str, Any], 
     assert [item["path"] for item in order["restore"]["live_items"]] == [SVN["path"], FOLDER["path"]]
     assert order["restore"]["live_discover"] == {"git": "/home/scm/git"}
     destination = order["restore"]["destination"]
-    done = loop(order, failures=[], changed=True, destination=destination, marked=marked, aside="", seconds=1.5)
-    note = record_restore({}, "dayabay", {"chosen": [], "notes": {}, "failures": []}, [{}], done)["notes"][-1]
+    note = done_note(order, {"destination": destination, "marked": marked, "aside": "", "seconds": 1.5})
     assert told in note
     assert bool(told) == ("altbackup-restored" in note)
 

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from helpers.plans import GIT, PLAN, SVN, TREE, loop
+import pytest
+from helpers.plans import GIT, PLAN, SVN, loop
 
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import parse_wanted
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.connections import peers, source_peers
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.transfers import (
-    deliveries,
-    deliveries_again,
-    sendable,
-)
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.trees import busy_trees
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.transfers import deliveries, sendable, unlisted
 from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes
 
 
 def test_what_a_check_of_the_source_found_bad_is_not_sent() -> None:
-    listed = {
-        "tarballs": [
-            {"relpath": path, "size": 1, "dig": "0", "alg": "sha256", "state": state}
-            for path, state in ((SVN, "verified"), (GIT, "missing"))
-        ]
-    }
+    listed = [
+        {"relpath": path, "size": 1, "dig": "0", "alg": "sha256", "state": state}
+        for path, state in ((SVN, "verified"), (GIT, "missing"))
+    ]
     assert [entry["relpath"] for entry in sendable(listed, {})] == [SVN]
     bad = outcomes.record({}, {"failures": [{"reason": "does not match", "relpath": SVN}]}, "check", "dayabay")
     assert sendable(listed, bad) == []
@@ -35,27 +29,27 @@ def test_what_a_check_of_the_source_found_bad_is_not_sent() -> None:
 
 def test_tarball_with_a_strange_name_keeps_no_other_from_being_sent() -> None:
     strange = "svn/dybsvn/2013/05/08/104701/apache2.tar.gz"
-    listed = {
-        "tarballs": [
-            {"relpath": path, "size": 1, "dig": "0", "alg": "sha256", "state": "verified"}
-            for path in (strange, f".snapshot/{SVN.partition('/')[2]}", SVN)
-        ]
-    }
+    listed = [
+        {"relpath": path, "size": 1, "dig": "0", "alg": "sha256", "state": "verified"}
+        for path in (strange, f".snapshot/{SVN.partition('/')[2]}", SVN)
+    ]
     assert [entry.relpath for entry in parse_wanted(sendable(listed, {}))] == [SVN]
 
 
-def prepared(*nodes: str, **more: Any) -> dict[str, Any]:
-    """Return what preparing these targets registered, each of which lacks one tarball."""
-    tree = {**TREE, "nice": 10, "ionice": "idle"}
-    calls = [{"ansible_loop_var": "tree", "tree": {**tree, "node": node}, "incoming": "/in"} for node in nodes]
-    return {"results": [{**entry, "send": [SVN], **more} for entry in calls]}
+def state_of(asked: dict[str, dict[str, str]], *offer: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Return what a run knows of a source of which these tarballs are asked for, {node: {relpath: what arrived instead}}."""
+    return {**outcomes.EMPTY, "asked": asked, "offer": list(offer), **more}
+
+
+KNOWN = {"relpath": SVN, "size": 7, "dig": "0", "alg": "md5"}
+OTHER = {"relpath": GIT, "size": 7, "dig": "0", "alg": "md5"}
 
 
 def test_deliveries_name_how_each_target_is_reached() -> None:
-    known = [{"relpath": SVN, "size": 7, "dig": "0", "alg": "md5"}]
-    remote, local = deliveries(PLAN, "dayabay", prepared("cms01", "sdu"), known)
-    assert remote["tarballs"] == known
-    assert (remote["fetched"], remote["source"], remote["nice"], remote["ionice"]) == (False, {}, 10, "idle")
+    state = state_of({"cms01": {SVN: ""}, "sdu": {SVN: ""}}, KNOWN)
+    remote, local = deliveries(PLAN, "dayabay", state)
+    assert remote["tarballs"] == [KNOWN]
+    assert (remote["fetched"], remote["source"], remote["base"]) == (False, {}, "/copies/dayabay")
     assert remote["peer"] == {
         "node": "cms01",
         "folder": "/copies/.altbackup/incoming/dayabay",
@@ -81,7 +75,8 @@ def test_deliveries_name_how_each_target_is_reached() -> None:
 def test_targets_that_fetch_are_told_how_they_reach_the_source_and_come_last() -> None:
     source = PLAN["sources"]["dayabay"] | {"transport": {"cms01": "pull", "sdu": "push"}}
     plan = {**PLAN, "sources": {"dayabay": source}}
-    pushed, fetched = deliveries(plan, "dayabay", prepared("cms01", "sdu"), [], [SVN])
+    state = state_of({"cms01": {SVN: ""}, "sdu": {SVN: ""}}, predicted=[SVN])
+    pushed, fetched = deliveries(plan, "dayabay", state)
     assert (pushed["node"], fetched["node"], fetched["fetched"]) == ("sdu", "cms01", True)
     assert fetched["source"] == {
         "node": "dayabay",
@@ -101,22 +96,23 @@ def test_targets_that_fetch_are_told_how_they_reach_the_source_and_come_last() -
     assert source_peers(plan, "dayabay", "sdu") == []
 
 
-def test_targets_that_lack_nothing_or_are_busy_get_nothing_now() -> None:
-    assert deliveries(PLAN, "dayabay", prepared("cms01", send=[]), []) == []
-    busy = prepared("cms01", busy=True)
-    assert deliveries(PLAN, "dayabay", busy, []) == []
-    assert [tree["node"] for tree in busy_trees(busy)] == ["cms01"]
-    assert busy_trees(prepared("cms01")) == []
+def test_targets_that_lack_nothing_get_nothing() -> None:
+    assert deliveries(PLAN, "dayabay", state_of({"cms01": {}}, KNOWN)) == []
+    assert deliveries(PLAN, "dayabay", state_of({})) == []
 
 
-def test_what_arrived_with_other_bytes_is_delivered_again_and_nothing_else() -> None:
-    known = [{"relpath": path, "size": 7, "dig": "0", "alg": "md5"} for path in (SVN, GIT)]
-    sent = deliveries(PLAN, "dayabay", prepared("cms01", "sdu", send=[SVN, GIT]), known)
-    wrong = {**known[1], "wrong": "md5 1 over 7 bytes"}
-    calls = [
-        {"ansible_loop_var": "entry", "entry": sent[0], "wrong": [wrong]},
-        {"ansible_loop_var": "entry", "entry": sent[1]},
-    ]
-    (again,) = deliveries_again(sent, {"results": calls})
-    assert again == {**sent[0], "tarballs": [wrong]}
-    assert deliveries_again(sent, {}) == []
+def test_what_arrived_with_other_bytes_is_sent_with_what_these_were() -> None:
+    state = state_of({"cms01": {GIT: "md5 1 over 7 bytes"}}, KNOWN, OTHER)
+    (again,) = deliveries(PLAN, "dayabay", state)
+    assert again["tarballs"] == [{**OTHER, "wrong": "md5 1 over 7 bytes"}]
+
+
+@pytest.mark.parametrize("asked", ["../../x", "/etc/shadow", SVN.replace("dybsvn", "other")])
+def test_what_the_source_does_not_have_is_not_sent_and_is_told(asked: str) -> None:
+    state = state_of({"cms01": {asked: "", SVN: ""}}, KNOWN)
+    (entry,) = deliveries(PLAN, "dayabay", state)
+    assert entry["tarballs"] == [KNOWN]
+    (told,) = unlisted({"send": [asked, SVN]}, state)
+    assert told["reason"].startswith("asks for what the source does not have, and does not get it: ")
+    assert SVN not in told["reason"]
+    assert unlisted({"send": [SVN], "wrong": [KNOWN]}, state) == []

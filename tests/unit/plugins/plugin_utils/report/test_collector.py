@@ -212,7 +212,7 @@ def test_report_at_the_end_adds_what_was_not_told_and_nothing_twice() -> None:
     fields = collector.finish({"dayabay": {"ok": 1}, "localhost": {"failures": 1}})
     assert [(failure.title, failure.kind, failure.place.path) for failure in fields["failures"]] == [
         ("dayabay", RECORDED, "/x/play.yml:7"),
-        ("dayabay -> cms01", UNREACHABLE, "/roles/check.yml:3"),
+        ("dayabay -> cms01", UNREACHABLE, "/roles/report.yml:1"),
     ]
     assert fields["fine"] == ("dayabay: x",)
     assert fields["unfinished"] == ()

@@ -11,7 +11,6 @@ import pytest
 import yaml
 
 from ansible_collections.altbackup.core.plugins.plugin_utils.calls import action as module_call
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.transfers import deliveries_again, unlisted
 from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes, results
 
 ROOT = Path(__file__).resolve().parents[5]
@@ -155,22 +154,6 @@ def test_a_target_that_a_source_does_not_reach_is_down_with_a_failure_of_its_own
         ("cms01", "no route"),
         ("sdu", "says that it cannot reach this one, and not why"),
     ]
-
-
-@pytest.mark.parametrize("asked", [["../../x"], ["/etc/shadow"], [SVN, SVN.replace("dybsvn", "other")]])
-def test_what_the_source_does_not_have_is_not_sent_and_the_target_named(asked: list[str]) -> None:
-    read = unlisted(of_target(send=asked), [GOOD])
-    (told,) = outcomes.failures_of(read, "synchronize", "dayabay")
-    assert told["delegate"] == "liar"
-    assert told["reason"].startswith("asks for what the source does not have, and does not get it: ")
-    assert SVN not in told["reason"]
-    assert unlisted(of_target(send=[SVN], wrong=[GOOD]), [GOOD]) == {"results": []}
-
-
-def test_what_is_sent_again_is_what_the_source_listed() -> None:
-    deliveries = [{"node": "liar", "tarballs": [GOOD]}]
-    lie = of_target(wrong=[{**GOOD, "size": 5, "dig": "ff", "wrong": "why"}, {"relpath": "folders/x"}])
-    assert deliveries_again(deliveries, lie) == [{"node": "liar", "tarballs": [{**GOOD, "wrong": "why"}]}]
 
 
 def test_list_of_other_types_is_a_table_all_the_same() -> None:

@@ -1,0 +1,365 @@
+"""A run from its first call to its last, without a node: what each call is told, what is gone over, and what is noted of what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from ansible_collections.altbackup.core.plugins.plugin_utils.calls.loops import calls
+from ansible_collections.altbackup.core.plugins.plugin_utils.calls.notes import noted
+from ansible_collections.altbackup.core.plugins.plugin_utils.calls.options import options_of
+from ansible_collections.altbackup.core.plugins.plugin_utils.calls.run import Run
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan import Scope, build_plan
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.outcomes import EMPTY
+
+NOW = 1368182821.0
+STAMP = "2013/05/10/104701"
+SVN = f"svn/dybsvn/{STAMP}/dybsvn-1.tar.zst"
+EVIL = "{{ lookup('pipe', 'touch executed') }}"
+VARIABLES: dict[str, dict[str, Any]] = {
+    "dayabay": {
+        "altbackup_base": "/backup",
+        "altbackup_items": [{"kind": "svn", "name": "dybsvn", "path": "/svn/dybsvn"}],
+        "altbackup_discover": {"git": "/git"},
+        "altbackup_targets": ["cms01", "sdu"],
+        "altbackup_drill_host": "scratch",
+        "altbackup_drill_folder": "/scratch",
+    },
+    "cms01": {"altbackup_target_base": "/copies"},
+    "sdu": {"altbackup_target_base": "/copies"},
+    "scratch": {},
+}
+CHAIN, EVERY = ["sources"], ["sources", "targets"]
+
+
+def plan_of(parts: list[str], **more: Any) -> dict[str, Any]:
+    """Return a plan of one source and two targets, for a playbook of these parts."""
+    variables = {host: {**values, **(more if values else {})} for host, values in VARIABLES.items()}
+    groups = {"all": list(VARIABLES), "sources": ["dayabay"], "targets": ["cms01", "sdu"]}
+    scope = Scope(parts, list(VARIABLES), "")
+    plan = build_plan(variables, groups, {}, NOW, scope=scope, run={"id": "r"})
+    assert plan["errors"] == []
+    return plan
+
+
+class Told:
+    """A run on one host, whose calls are answered by the test."""
+
+    def __init__(self, parts: list[str] = CHAIN, host: str = "dayabay", check_mode: bool = False, **more: Any) -> None:
+        hostvars = {name: {"ansible_connection": "ssh"} for name in VARIABLES}
+        self.states: dict[str, dict[str, Any]] = {}
+        self.run = Run(plan_of(parts, **more), host, EMPTY, hostvars, {}, check_mode, self.states.__getitem__)
+
+    def call(self, module: str, stage: str, result: dict[str, Any], about: Any = None, **given: Any) -> dict[str, Any]:
+        """Make a call that has this result; return the options that completed it."""
+        options = options_of(module, self.run, about or {}, given)
+        assert options is not None
+        state = noted(module, stage, self.run, about or {}, {**options, **given}, result)
+        self.run = self.run.knowing(state)
+        return options
+
+    def over(self, name: str, nodes: Iterable[str] = ()) -> list[dict[str, Any]]:
+        """Return what is gone over."""
+        return calls(name, self.run, nodes)
+
+    def nodes(self, name: str) -> list[str]:
+        """Return the nodes of what is gone over."""
+        return [entry["node"] for entry in self.over(name)]
+
+
+def offered() -> Told:
+    """Return a run whose source has something to send."""
+    told = Told()
+    entry = {"relpath": SVN, "size": 7, "dig": "aa", "alg": "sha256", "state": "verified", "record": {}}
+    told.call("tarball_check", "check", {"listed": True, "tarballs": [entry]}, told.over("check")[0])
+    return told
+
+
+def test_a_source_is_locked_with_its_targets_in_a_chain_alone() -> None:
+    chain, single = Told(), Told(EVERY)
+    assert chain.call("preflight", "preflight", {})["locks"] == ["/backup"]
+    for entry in chain.over("targets"):
+        options = chain.call("preflight", "preflight", {}, entry)
+        assert (options["locks"], options["bases"], options["fetch"]) == (["/copies/dayabay"], ["/copies"], True)
+    assert chain.nodes("unlock") == ["dayabay", "cms01", "sdu"]
+    options = single.call("preflight", "preflight", {})
+    assert (options["locks"], [tree["base"] for tree in options["trees"]]) == ([], ["/backup"])
+    assert single.nodes("unlock") == []
+
+
+def test_the_targets_of_a_source_that_is_down_are_looked_at_and_not_taken() -> None:
+    told = Told()
+    told.call("preflight", "preflight", {"unreachable": True, "msg": "no route"})
+    assert told.over("usable") == []
+    assert told.call("preflight", "preflight", {}, told.over("targets")[0])["locks"] == []
+
+
+def test_what_was_discovered_is_dumped_and_expected_and_never_a_template() -> None:
+    told = Told()
+    found = [
+        {"kind": "git", "name": "toolbox", "path": "/git/toolbox"},
+        {"kind": "git", "name": EVIL, "path": "/git/x"},
+    ]
+    told.call("preflight", "preflight", {"items": found})
+    items = told.call("tarball_dump", "dump", {"tarballs": []})["items"]
+    assert [item["name"] for item in items] == ["dybsvn", "toolbox", EVIL]
+    options = told.call("tarball_check", "check", {}, told.over("check")[0])
+    assert options["items"] == sorted([f"git/{EVIL}", "git/toolbox", "svn/dybsvn"])
+    assert (options["listing"], options["remembered"]) == (True, True)
+
+
+def test_a_node_that_is_down_or_whose_base_cannot_be_used_is_left_alone() -> None:
+    told = Told()
+    cms01, sdu = told.over("targets")
+    told.call("preflight", "preflight", {"unreachable": True, "msg": "no route"}, cms01)
+    assert told.nodes("targets") == ["sdu"]
+    told.call("preflight", "preflight", {"usable": False, "failures": [{"reason": "no marker"}]}, sdu)
+    assert told.nodes("targets") == []
+    assert [(entry["delegate"], entry["reason"]) for entry in told.run.state["failures"]] == [
+        ("cms01", "unreachable: no route"),
+        ("sdu", "no marker"),
+    ]
+
+
+def test_a_source_is_listed_by_its_check_or_else_by_a_call_of_its_own() -> None:
+    told = offered()
+    assert options_of("tarball_list", told.run, {}, {}) is None
+    assert len(told.over("rounds")) == 1
+    told = Told()
+    assert told.over("rounds") == []
+    assert told.call("tarball_list", "synchronize", {"listed": False})["expected"] == told.run.plan["day"]
+    assert told.over("rounds") == []
+    told.call("tarball_check", "check", {"failures": [{"reason": "x"}]}, told.over("check")[0])
+    assert told.call("tarball_list", "synchronize", {"listed": True, "tarballs": []})["expected"] == ""
+    assert len(told.over("rounds")) == 1
+
+
+def test_only_what_a_target_asks_for_goes_there_and_once_more_what_arrived_otherwise() -> None:
+    told = offered()
+    (together,) = told.over("rounds")
+    assert (together["nodes"], together["slot_wait"]) == (["cms01", "sdu"], 0)
+    for entry, asked in zip(told.over("ask", together["nodes"]), ([SVN], []), strict=True):
+        options = told.call("tarball_prepare", "synchronize", {"send": asked}, entry)
+        assert [tarball["relpath"] for tarball in options["tarballs"]] == [SVN]
+        assert set(options["guides"]) == {"RESTORE.txt", "restore.sh"}
+    assert [target["peer"]["node"] for target in told.call("tarball_send", "synchronize", {})["targets"]] == ["cms01"]
+    (delivery,) = told.over("deliveries")
+    assert delivery["label"] == "cms01: 1 tarballs"
+    told.call("tarball_accept", "synchronize", {"wrong": [{"relpath": SVN, "wrong": "sha256 bb"}]}, delivery)
+    assert told.nodes("ask") == ["sdu"], "it is known what cms01 lacks"
+    (again,) = told.over("deliveries")
+    options = told.call("tarball_accept", "synchronize", {}, again)
+    assert options["tarballs"][0]["wrong"] == "sha256 bb"
+    assert told.over("deliveries") == []
+    assert options_of("tarball_send", told.run, {}, {}) is None
+    assert options_of("tarball_accept", told.run, again, {}) is None
+
+
+def test_targets_that_fetch_are_served_one_by_one_and_busy_ones_waited_for() -> None:
+    told = Told(altbackup_transport="pull")
+    told.call("tarball_check", "check", {"listed": True, "tarballs": []}, told.over("check")[0])
+    assert [together["nodes"] for together in told.over("rounds")] == [["cms01"], ["sdu"]]
+    cms01, sdu = told.over("ask")
+    told.call("tarball_prepare", "synchronize", {"busy": True}, cms01)
+    told.call("tarball_prepare", "synchronize", {"busy": True}, sdu)
+    assert told.over("deliveries") == []
+    waiting = told.over("busy")
+    assert [entry["nodes"] for entry in waiting] == [["cms01"], ["sdu"]]
+    assert {entry["slot_wait"] for entry in waiting} == {int(told.run.plan["nodes"]["dayabay"]["step_timeout"])}
+    told.call("tarball_prepare", "synchronize", {"send": []}, cms01)
+    assert [entry["nodes"] for entry in told.over("busy")] == [["sdu"]]
+
+
+@pytest.mark.parametrize("asked", ["../../etc/shadow", SVN.replace("dybsvn", "other")])
+def test_a_target_that_asks_for_what_is_not_there_is_told_of(asked: str) -> None:
+    told = offered()
+    told.call("tarball_prepare", "synchronize", {"send": [asked]}, told.over("ask")[0])
+    (failure,) = told.run.state["failures"]
+    assert (failure["node"], failure["delegate"], failure["stage"]) == ("dayabay", "cms01", "synchronize")
+    assert told.over("deliveries") == []
+
+
+def test_in_a_chain_only_what_passed_is_purged_and_on_targets_the_check_is_part_of_it() -> None:
+    told = offered()
+    own = told.over("purge")[-1]
+    assert (own["node"], told.nodes("purge")) == ("dayabay", ["cms01", "sdu", "dayabay"])
+    assert told.call("tarball_purge", "purge", {}, own)["names"] == []
+    told.call("tarball_check", "check", {"match": [SVN], "relpaths": {"dybsvn": [SVN]}}, own)
+    options = told.call("tarball_purge", "purge", {}, own)
+    assert (options["names"], options["unlock"], options["verify"]) == (["svn/dybsvn"], True, False)
+    target = told.over("purge")[0]
+    checked = {"match": [SVN], "relpaths": {"dybsvn": [SVN]}, "removed": [SVN], "bytes_freed": 7, "bytes_read": 7}
+    options = told.call("tarball_purge", "purge", checked, target)
+    assert (options["check"]["expect"], options["names"]) == ({"dybsvn": 1}, ["svn/dybsvn"])
+    assert told.run.state["passed"]["cms01/dayabay/target"] == ["svn/dybsvn"]
+    assert told.run.state["purged"][0]["tree"] == "dayabay -> cms01"
+
+
+def test_a_purge_by_itself_reads_what_would_count_and_keeps_no_tree() -> None:
+    told = Told(EVERY, "cms01")
+    told.states["dayabay"] = {"identities": {"source dayabay": {"id": "1" * 32}}}
+    (tree,) = told.over("purge")
+    options = told.call("tarball_purge", "purge", {}, tree)
+    assert (options["verify"], options["unlock"], options["run"]["seconds"]) == (True, False, 0)
+    assert options["origin"] == {"name": "dayabay", "base": "/backup", "id": "1" * 32}
+    assert "check" not in options
+
+
+def test_a_call_that_crashed_is_a_failure_and_its_node_down() -> None:
+    told = Told()
+    told.call("tarball_dump", "dump", {"failed": True, "rc": 137, "module_stdout": "", "module_stderr": "Killed"})
+    (failure,) = told.run.state["failures"]
+    assert (failure["stage"], told.over("usable")) == ("dump", [])
+    assert failure["reason"].startswith("the module ended without a result: killed by SIGKILL")
+    assert told.call("tarball_list", "synchronize", {"listed": True, "tarballs": []})["expected"] == ""
+    assert told.nodes("ask") == ["cms01", "sdu"], "what earlier nights made is sent all the same"
+
+
+def drilled(result: dict[str, Any], check_mode: bool = False) -> tuple[Told, dict[str, Any]]:
+    """Return a run with an errand for which room was made with this result."""
+    told = Told(EVERY, check_mode=check_mode)
+    assert told.over("drill") == []
+    (tree,) = told.over("drill_away")
+    chosen = [{"relpath": SVN, "record": {"kind": "svn"}, "tarballs": [{"relpath": SVN, "size": 7}]}]
+    told.call("tarball_drill_away", "drill", {"chosen": chosen}, tree, step="choose")
+    (errand,) = told.over("errands")
+    assert (errand["node"], errand["host"]) == ("dayabay", "scratch")
+    told.call("tarball_drill_away", "drill", result, errand, step="make")
+    return told, errand
+
+
+def test_an_errand_is_carried_proved_and_its_proofs_kept() -> None:
+    told, errand = drilled({"changed": True})
+    assert told.over("errands_with_room") == [errand]
+    assert told.call("tarball_carry", "drill", {"changed": True}, errand)["tree"] is True
+    proof = {"relpath": SVN, "when": "2013-05-11T04:00:00Z"}
+    options = told.call("tarball_drill_away", "drill", {"proved": [proof], "notes": ["old"]}, errand)
+    assert options["step"] == "drill"
+    assert (told.run.state["proved"], told.run.state["notes"]) == ([], ["dayabay: drilled on scratch: old"])
+    (kept,) = told.over("errands_with_proofs")
+    assert told.call("tarball_drill_away", "drill", {"proved": [proof]}, kept, step="keep")["proofs"] == [proof]
+    assert [(entry["node"], entry["relpath"]) for entry in told.run.state["proved"]] == [("dayabay", SVN)]
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"unreachable": True, "msg": "no route"},
+        {"failed": True, "msg": "no route"},
+        {"failures": [{"reason": "no route"}]},
+    ],
+)
+@pytest.mark.parametrize("step", ["make", "carry", "drill"])
+def test_what_goes_wrong_on_the_way_of_a_drill_leaves_the_node_up(result: dict[str, Any], step: str) -> None:
+    told, errand = drilled(result if step == "make" else {"changed": True})
+    if step != "make":
+        told.call("tarball_carry", "drill", result if step == "carry" else {"changed": True}, errand)
+        told.call("tarball_drill_away", "drill", result if step == "drill" else {}, errand, step="drill")
+    (failure,) = told.run.state["failures"]
+    assert failure["reason"].startswith("drilled on scratch: ") and failure["reason"].endswith("no route")
+    assert (told.run.state["down"], told.run.state["proved"]) == ([], [])
+    assert bool(told.over("errands_with_room")) == (step != "make")
+    if step == "carry":
+        options = options_of("tarball_drill_away", told.run, errand, {})
+        assert options is not None and options["step"] == "abandon"
+
+
+def test_check_mode_tells_what_would_be_drilled_where_there_is_room() -> None:
+    told, _ = drilled({"changed": True}, check_mode=True)
+    assert told.run.state["proved"] == [{"relpath": SVN, "when": "", "node": "dayabay"}]
+    assert told.run.state["notes"] == ["dayabay: would bring 7 bytes of dayabay to scratch to drill them there"]
+    told, _ = drilled({"failures": [{"reason": "full"}]}, check_mode=True)
+    assert (told.run.state["proved"], len(told.run.state["failures"])) == ([], 1)
+
+
+def test_a_scratch_host_that_is_not_reached_by_ssh_is_a_failure_of_the_drill() -> None:
+    told = Told(EVERY)
+    hostvars = {**told.run.hostvars, "scratch": {"ansible_connection": "docker"}}
+    told.run = Run(told.run.plan, "dayabay", EMPTY, hostvars, {})
+    (tree,) = told.over("drill_away")
+    chosen = [{"relpath": SVN, "record": {}, "tarballs": [{"relpath": SVN, "size": 7}]}]
+    told.call("tarball_drill_away", "drill", {"chosen": chosen}, tree, step="choose")
+    (failure,) = told.run.state["failures"]
+    assert failure["reason"] == "drilled on scratch: scratch is reached by docker, not by ssh"
+    assert told.over("errands") == []
+
+
+def restoring(check_mode: bool = False) -> Told:
+    """Return a run with one order, from another machine."""
+    restore = {"destination": "/svn/dybsvn", "base": "", "live_items": [], "live_discover": {}}
+    order = {
+        "host": "dayabay",
+        "holder": "cms01",
+        "held_in": "/copies/dayabay",
+        "label": "svn/dybsvn of dayabay",
+        "size": 7,
+        "prediction": "would restore it",
+        "pair": "cms01 -> dayabay",
+        "seconds": 1000,
+        "restore": restore,
+        "carry": {
+            "origin": {"node": "cms01", "folder": "/copies/dayabay"},
+            "destination": {"node": "dayabay"},
+            "relpaths": [SVN],
+        },
+    }
+    told = Told(EVERY, check_mode=check_mode)
+    choice = {"chosen": [order, {**order, "host": "sdu", "label": "of another host"}], "notes": {}, "failures": []}
+    told.run = Run(told.run.plan, "dayabay", EMPTY, told.run.hostvars, choice, check_mode)
+    return told
+
+
+def test_an_order_is_prepared_carried_and_restored() -> None:
+    told = restoring()
+    (order,) = told.over("orders")
+    assert told.call("tarball_restore", "restore", {"incoming": "/in"}, order, step="prepare")["step_timeout"] == 240
+    options = told.call("tarball_carry", "restore", {"seconds": 2}, told.over("orders_to_carry")[0])
+    assert (options["destination"]["folder"], options["step_timeout"]) == ("/in", 1000)
+    done = {"destination": "/svn/dybsvn", "changed": True, "seconds": 1}
+    assert told.call("tarball_restore", "restore", done, order)["step"] == "restore"
+    assert told.run.state["orders"][order["label"]] == {
+        "ready": True,
+        "incoming": "/in",
+        "arrived": True,
+        "seconds": 3.0,
+        "done": True,
+    }
+    assert told.run.state["notes"] == ["dayabay: restored svn/dybsvn of dayabay: 7 bytes of tarballs, 1 s"]
+
+
+def test_an_order_that_did_not_arrive_is_abandoned_and_its_failure_is_the_hosts() -> None:
+    told = restoring()
+    (order,) = told.over("orders")
+    told.call("tarball_restore", "restore", {"incoming": "/in"}, order, step="prepare")
+    told.call("tarball_carry", "restore", {"failures": [{"reason": "cut"}]}, order)
+    assert told.call("tarball_restore", "restore", {}, order)["step"] == "abandon"
+    assert [(entry["node"], entry["delegate"], entry["reason"]) for entry in told.run.state["failures"]] == [
+        ("dayabay", "", "cut")
+    ]
+
+
+def test_check_mode_looks_into_the_tarballs_where_they_lie() -> None:
+    told = restoring(check_mode=True)
+    (order,) = told.over("orders")
+    told.call("tarball_restore", "restore", {}, order, step="prepare")
+    assert told.call("tarball_restore", "restore", {}, order, step="look")["base"] == "/copies/dayabay"
+    assert told.run.state["notes"] == ["dayabay: would restore it"]
+    told.call("tarball_restore", "restore", {"failures": [{"reason": "no such member"}]}, order, step="look")
+    assert len(told.run.state["notes"]) == 1
+    assert told.over("orders_ready") == []
+
+
+def test_what_a_node_does_not_hold_is_no_failure_of_a_search() -> None:
+    order = [{"source": "dayabay", "kind": "svn", "name": "dybsvn"}]
+    told = Told(EVERY, "cms01", altbackup_restore=order)
+    told.call("tarball_find", "restore", {"unreachable": True, "msg": "no route"})
+    assert (told.run.state["failures"], told.run.state["found"]["unreachable"]) == ([], True)
+    assert options_of("tarball_find", Told(EVERY, "cms01").run, {}, {}) is None
+
+
+def test_a_later_play_of_a_run_begins_anew_with_what_there_is_to_send() -> None:
+    told = offered()
+    told.call("preflight", "preflight", {})
+    assert (told.run.state["offer"], told.over("rounds")) == (None, [])
