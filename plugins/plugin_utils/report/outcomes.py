@@ -60,10 +60,16 @@ def results_of(registered: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [read_result(result) for result in results if not result.get("skipped")]
 
 
-def _delegate(result: Mapping[str, Any], node: str) -> str:
-    """Return the node on which a call of a loop ran: the loop's item is its name or a mapping with it."""
+def _about(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a call of a loop was about, a tree or the name of a node; nothing for one without a loop."""
     item = result.get(str(result.get("ansible_loop_var") or "item"))
-    name = item.get("node", item.get("target", "")) if isinstance(item, Mapping) else item
+    return item if isinstance(item, Mapping) else {"node": item} if item else {}
+
+
+def _delegate(result: Mapping[str, Any], node: str) -> str:
+    """Return the node on which a call of a loop ran, if that is another one."""
+    about = _about(result)
+    name = about.get("node", about.get("target", ""))
     return str(name) if name and name != node else ""
 
 
@@ -112,23 +118,22 @@ def _unsaid(result: Mapping[str, Any], delegate: str, entries: Iterable[Mapping[
 
 def _closed(result: Mapping[str, Any], place: str) -> list[str]:
     """Return `node:base` of each folder that cannot be used: those that a call names, or the tree that a call of a loop looked at."""
-    tree = result.get(str(result.get("ansible_loop_var") or "item"))
-    own = [tree["base"]] if isinstance(tree, Mapping) and result.get("usable") is False and tree.get("base") else []
+    base = _about(result).get("base")
+    own = [base] if base and result.get("usable") is False else []
     return [f"{place}:{base}" for base in [*own, *(result.get("unusable") or [])]]
 
 
 def _tree_name(result: Mapping[str, Any], node: str) -> str:
     """Return `source -> target` for a call that looked at a source's copies on a target, else an empty text."""
-    item = result.get(str(result.get("ansible_loop_var") or "item"))
-    if not isinstance(item, Mapping) or item.get("role") != "target" or "source" not in item:
-        return ""
-    return f"{item['source']} -> {item.get('node', node)}"
+    about = _about(result)
+    is_copy = about.get("role") == "target" and "source" in about
+    return f"{about['source']} -> {about.get('node', node)}" if is_copy else ""
 
 
 def _title(result: Mapping[str, Any], node: str) -> str:
     """Return whose a note is: `source -> target` for a source's copies on a target, which has those of several, else the node."""
     place = _delegate(result, node)
-    of_pair = place and isinstance(result.get(str(result.get("ansible_loop_var") or "item")), Mapping)
+    of_pair = place and "base" in _about(result)
     return _tree_name(result, node) or (f"{node} -> {place}" if of_pair else place or node)
 
 
@@ -298,8 +303,7 @@ def record_check(
         new["incomplete"] = list(dict.fromkeys([*new["incomplete"], *partial]))
         title = _tree_name(result, node) or place[0]
         checked[title] = {"match": len(result.get("match") or []), "bytes": result.get("bytes_read", 0)}
-        tree = result.get(str(result.get("ansible_loop_var") or "item")) or {}
-        day = ALL_DAYS if tree.get("check_scope") == ALL_DAYS else result.get("day") or ""
+        day = ALL_DAYS if _about(result).get("check_scope") == ALL_DAYS else result.get("day") or ""
         new["looked"] = _looked(new["looked"], title, [day] if day else [])
     new["passed"], new["checked"] = passed, checked
     return new
@@ -326,10 +330,10 @@ def has_looked_at(looked: Mapping[str, Sequence[str]], title: str, relpath: str)
 
 def _place(result: Mapping[str, Any], node: str) -> tuple[str, str, str]:
     """Return (node, source, role) of the tree that a call looked at: a source may be a target of its own."""
-    tree = result.get(str(result.get("ansible_loop_var") or "item"))
-    if not isinstance(tree, Mapping):
+    about = _about(result)
+    if "source" not in about:
         return (node, "", "")
-    return (str(tree.get("node", node)), str(tree.get("source", "")), str(tree.get("role", "source")))
+    return (str(about.get("node", node)), str(about["source"]), str(about.get("role", "source")))
 
 
 def call_place(result: Mapping[str, Any], node: str) -> str:
