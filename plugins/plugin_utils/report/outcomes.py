@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,9 +14,10 @@ from ...module_utils.system.units import readable
 from ...module_utils.system.visible import one_line, visible
 from ...module_utils.tree.failures import failure, unframed
 from ...module_utils.tree.incomplete import missing_of
+from .call_results import CallResult, calls_of
 from .causes import by_cause, following_lines, good_copies, good_copy, titled
 from .identities import one_disk, shared_bases
-from .results import read_result, read_value, shortened
+from .results import read_value, shortened
 
 FAILURE_KEYS = ("node", "delegate", "stage", "category", "name", "relpath", "reason", "rc", "stderr")
 EMPTY: dict[str, Any] = {
@@ -54,87 +56,41 @@ _MOST_NAMED = 20
 """Most items that a line on a purge names"""
 
 
-def results_of(registered: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Given what a task registered, return one result a call: those of a loop, or the one; none if it was skipped."""
-    results = registered.get("results", [registered]) if registered else []
-    return [read_result(result) for result in results if not result.get("skipped")]
-
-
-def _about(result: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what a call of a loop was about, a tree or the name of a node; nothing for one without a loop."""
-    item = result.get(str(result.get("ansible_loop_var") or "item"))
-    return item if isinstance(item, Mapping) else {"node": item} if item else {}
-
-
-def _delegate(result: Mapping[str, Any], node: str) -> str:
-    """Return the node on which a call of a loop ran, if that is another one."""
-    about = _about(result)
-    name = about.get("node", about.get("target", ""))
-    return str(name) if name and name != node else ""
-
-
 def failures_of(registered: Mapping[str, Any], stage: str, node: str) -> list[dict[str, Any]]:
     """Given what a task registered, return its failures: those of modules, of unreachable nodes and of crashed calls."""
+    return [entry for call in calls_of(registered, node) for entry in _failures(call, stage)]
+
+
+def _failures(call: CallResult, stage: str) -> list[dict[str, Any]]:
+    result = call.values
+    entries: list[Mapping[str, Any]] = call.entries("failures")
+    if result.get("unreachable"):
+        entries = [{"reason": unreachable(result)}]
+    elif result.get("failed") and not entries:
+        entries = [{"reason": _reason(result), "rc": result.get("rc"), "stderr": _tail(result)}]
     found = []
-    for result in results_of(registered):
-        delegate = _delegate(result, node)
-        entries: Iterable[Mapping[str, Any]] = result.get("failures") or []
-        if result.get("unreachable"):
-            entries = [{"reason": unreachable(result)}]
-        elif result.get("failed") and not entries:
-            entries = [{"reason": _reason(result), "rc": result.get("rc"), "stderr": _tail(result)}]
-        entries = [*entries, *_unsaid(result, delegate, entries)]
-        for entry in entries:
-            whole = {
-                **dict.fromkeys(FAILURE_KEYS, ""),
-                "rc": None,
-                **entry,
-                "node": node,
-                "stage": entry.get("stage") or stage,
-            }
-            whole["delegate"] = delegate or str(entry.get("delegate") or "")
-            whole["tree"] = _tree_name(result, node)
-            if delegate and entry.get("node") == delegate:  # it says so of itself, to each source that asks it
-                whole.update(node=delegate, delegate="", tree="")
-            found.append(whole)
+    for entry in [*entries, *_unsaid(call, entries)]:
+        whole = {**dict.fromkeys(FAILURE_KEYS, ""), "rc": None, **entry, "node": call.host}
+        whole["stage"] = entry.get("stage") or stage
+        whole["delegate"] = call.delegate or str(entry.get("delegate") or "")
+        whole["tree"] = call.tree
+        if call.delegate and entry.get("node") == call.delegate:  # it says so of itself, to each source that asks it
+            whole.update(node=call.delegate, delegate="", tree="")
+        found.append(whole)
     return found
 
 
-def _unsaid(result: Mapping[str, Any], delegate: str, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _unsaid(call: CallResult, told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return a failure for each thing that a call says cannot be used, or reached from its node, without a failure that says why."""
-    told = list(entries)
-    found = []
-    if (result.get("usable") is False or result.get("unusable")) and not told:
-        what = ", ".join(map(shortened, (result.get("unusable") or [])[:10])) or "it"
+    found: list[dict[str, Any]] = []
+    unusable = call.entries("unusable")
+    if (call.values.get("usable") is False or unusable) and not told:
+        what = ", ".join(map(shortened, unusable[:10])) or "it"
         found.append({"reason": f"says that {what} cannot be used, and not why"})
     about = {entry.get("delegate") for entry in told}
-    found += [
-        {"reason": "says that it cannot reach this one, and not why", "delegate": peer}
-        for peer in ([] if delegate else result.get("unreachable_peers") or [])
-        if peer not in about
-    ]
-    return found
-
-
-def _closed(result: Mapping[str, Any], place: str) -> list[str]:
-    """Return `node:base` of each folder that cannot be used: those that a call names, or the tree that a call of a loop looked at."""
-    base = _about(result).get("base")
-    own = [base] if base and result.get("usable") is False else []
-    return [f"{place}:{base}" for base in [*own, *(result.get("unusable") or [])]]
-
-
-def _tree_name(result: Mapping[str, Any], node: str) -> str:
-    """Return `source -> target` for a call that looked at a source's copies on a target, else an empty text."""
-    about = _about(result)
-    is_copy = about.get("role") == "target" and "source" in about
-    return f"{about['source']} -> {about.get('node', node)}" if is_copy else ""
-
-
-def _title(result: Mapping[str, Any], node: str) -> str:
-    """Return whose a note is: `source -> target` for a source's copies on a target, which has those of several, else the node."""
-    place = _delegate(result, node)
-    of_pair = place and "base" in _about(result)
-    return _tree_name(result, node) or (f"{node} -> {place}" if of_pair else place or node)
+    peers = [] if call.delegate else call.entries("unreachable_peers")
+    reason = "says that it cannot reach this one, and not why"
+    return [*found, *({"reason": reason, "delegate": peer} for peer in peers if peer not in about)]
 
 
 def unreachable(result: Mapping[str, Any]) -> str:
@@ -187,70 +143,101 @@ def record(
     cannot be used is down for later stages; of a node of which only one base cannot be used, or that is a target of its own, that base
     is closed.
     """
-    new = {key: state.get(key, value) for key, value in EMPTY.items()}
-    new["failures"] = [*new["failures"], *failures_of(registered, stage, node)]
-    for result in results_of(registered):
-        place = _delegate(result, node) or node
-        own_target = place == node and "ansible_loop_var" in result
-        unusable = result.get("usable") is False and not own_target
-        if (result.get("unreachable") or result.get("failed") or unusable) and place not in new["down"]:
-            new["down"] = [*new["down"], place]
-        new["closed"] = [*new["closed"], *_closed(result, place)]
-        own = not _delegate(result, node)
-        peers = (result.get("unreachable_peers") or []) if own else []
-        new["down"] = [*new["down"], *(peer for peer in dict.fromkeys(peers) if peer not in new["down"])]
-        for entry in result.get("identities") or []:
-            new["identities"] = {**new["identities"], f"{entry['role']} {place}": entry}
-        title = _title(result, node)
-        lacking = result.get("lacking") or []
-        new["lacking"] = [*new["lacking"], *(f"{place}: {note}" for note in lacking)]
-        notes = [note for note in result.get("notes") or [] if note not in lacking]
-        new["notes"] = [*new["notes"], *(f"{title}: {note}" for note in notes)]
-        new["notes"] = [*new["notes"], *_left_alone(result, title)]
-        if result.get("removed"):
-            new["purged"] = [*new["purged"], _purged(result, node, check_mode)]
-        if own:
-            new["sent"] = {**new["sent"], **(result.get("sent") or {})}
-            new["discovered"] = new["discovered"] and result.get("discovered") is not False
-        proved = result.get("proved") or []
-        of_source = _place(result, node)[1] or node
-        new["contents"] = {
-            **new["contents"],
-            **{
-                f"{place}/{of_source}/{entry['relpath']}": f"{entry['alg']}:{entry['dig']}:{entry['size']}"
-                for entry in proved
-                if all(entry.get(key) for key in ("dig", "alg", "size"))
-            },
-        }
-        new["proved"] = [*new["proved"], *({**entry, "node": place} for entry in proved)]
-        new["looked"] = _looked(
-            new["looked"], _tree_name(result, node) or place, [entry["relpath"] for entry in proved]
-        )
-        partial = [f"{of_source}/{entry['relpath']}" for entry in proved if entry.get("incomplete")]
-        new["incomplete"] = list(dict.fromkeys([*new["incomplete"], *partial]))
-        if stage == "dump" and "tarballs" in result:
-            new["tarballs"] = {entry["relpath"]: dict(entry) for entry in result["tarballs"]}
-            new["predicted"] = [entry["relpath"] for entry in result["tarballs"] if not entry.get("dig")]
-            partial = [
-                f"{node}/{entry['relpath']}" for entry in result["tarballs"] if missing_of(entry.get("record") or {})
-            ]
-            new["incomplete"] = list(dict.fromkeys([*new["incomplete"], *partial]))
+    new = {**EMPTY, **{key: state[key] for key in EMPTY if key in state}}
+    for call in calls_of(registered, node):
+        new["failures"] = [*new["failures"], *_failures(call, stage)]
+        for part in (
+            _reached,
+            _told,
+            _proved,
+            *([] if call.delegate else [_done]),
+            *([_dumped] if stage == "dump" else []),
+        ):
+            new.update(part(new, call))
+        if call.values.get("removed"):
+            new["purged"] = [*new["purged"], _purged(call, check_mode)]
     return new
 
 
-def _purged(result: Mapping[str, Any], node: str, check_mode: bool) -> dict[str, Any]:
-    """Return what purge removed from a tree, or would: on which node, how many tarballs of which items, and the bytes that this freed."""
-    place, source, _ = _place(result, node)
-    items: dict[str, int] = {}
-    for relpath in result["removed"]:
-        items[item_of(relpath)] = items.get(item_of(relpath), 0) + 1
+def _reached(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
+    """Return which nodes are down and which bases closed, now, and what tells bases from others."""
+    result, place = call.values, call.node
+    is_own_target = not call.delegate and call.is_of_loop
+    unusable = result.get("usable") is False
+    is_down = result.get("unreachable") or result.get("failed") or (unusable and not is_own_target)
+    down = [*([place] if is_down else []), *([] if call.delegate else call.entries("unreachable_peers"))]
+    bases = [*([call.about["base"]] if unusable and call.about.get("base") else []), *call.entries("unusable")]
+    identities = {f"{entry['role']} {place}": entry for entry in call.entries("identities")}
     return {
-        "node": place,
-        "source": source or node,
-        "tree": _tree_name(result, node) or place,
-        "tarballs": len(result["removed"]),
-        "bytes": int(result.get("bytes_freed") or 0),
-        "items": dict(sorted(items.items())),
+        "down": list(dict.fromkeys([*state["down"], *down])),
+        "closed": [*state["closed"], *(f"{place}:{base}" for base in bases)],
+        "identities": {**state["identities"], **identities},
+    }
+
+
+def _told(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
+    """Return the notes, now, each with whose it is."""
+    lacking = call.entries("lacking")
+    notes = [note for note in call.entries("notes") if note not in lacking]
+    return {
+        "lacking": [*state["lacking"], *(f"{call.node}: {note}" for note in lacking)],
+        "notes": [*state["notes"], *(f"{call.title}: {note}" for note in notes), *_left_alone(call)],
+    }
+
+
+def _proved(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
+    """Return what was proved to restore, now, and what contents that shows."""
+    proved, place = call.entries("proved"), call.node
+    contents = {
+        f"{place}/{call.source}/{entry['relpath']}": f"{entry['alg']}:{entry['dig']}:{entry['size']}"
+        for entry in proved
+        if all(entry.get(key) for key in ("dig", "alg", "size"))
+    }
+    partial = [entry["relpath"] for entry in proved if entry.get("incomplete")]
+    return {
+        "contents": {**state["contents"], **contents},
+        "proved": [*state["proved"], *({**entry, "node": place} for entry in proved)],
+        "looked": _looked(state["looked"], call.tree or place, [entry["relpath"] for entry in proved]),
+        "incomplete": _partial_ones(state, call.source, partial),
+    }
+
+
+def _partial_ones(state: Mapping[str, Any], source: str, relpaths: Iterable[str]) -> list[str]:
+    """Return the tarballs that are known not to be whole, with more of a source."""
+    return list(dict.fromkeys([*state["incomplete"], *(f"{source}/{path}" for path in relpaths)]))
+
+
+def _done(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
+    """Return what the host itself has sent, now, and whether all of it was discovered."""
+    return {
+        "sent": {**state["sent"], **(call.values.get("sent") or {})},
+        "discovered": state["discovered"] and call.values.get("discovered") is not False,
+    }
+
+
+def _dumped(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
+    """Return what was made, or would be in check mode."""
+    if "tarballs" not in call.values:
+        return {}
+    made = call.entries("tarballs")
+    partial = [entry["relpath"] for entry in made if missing_of(entry.get("record") or {})]
+    return {
+        "tarballs": {entry["relpath"]: dict(entry) for entry in made},
+        "predicted": [entry["relpath"] for entry in made if not entry.get("dig")],
+        "incomplete": _partial_ones(state, call.host, partial),
+    }
+
+
+def _purged(call: CallResult, check_mode: bool) -> dict[str, Any]:
+    """Return what purge removed from a tree, or would: on which node, how many tarballs of which items, and the bytes that this freed."""
+    removed = call.entries("removed")
+    return {
+        "node": call.place[0],
+        "source": call.source,
+        "tree": call.tree or call.place[0],
+        "tarballs": len(removed),
+        "bytes": int(call.values.get("bytes_freed") or 0),
+        "items": dict(sorted(Counter(map(item_of, removed)).items())),
         "predicted": check_mode,
     }
 
@@ -274,13 +261,13 @@ def describe_purge(entry: Mapping[str, Any]) -> str:
     )
 
 
-def _left_alone(result: Mapping[str, Any], title: str) -> list[str]:
+def _left_alone(call: CallResult) -> list[str]:
     """Return a note for each tarball that purge did not count, as nothing vouches for it, unless it is a failure already."""
-    failed = {entry.get("relpath") for entry in result.get("failures") or []}
+    failed = {entry.get("relpath") for entry in call.entries("failures")}
     return [
-        f"{title}: {path} is not verified, so it does not count and was left alone: see why with check.yml and "
+        f"{call.title}: {path} is not verified, so it does not count and was left alone: see why with check.yml and "
         "altbackup_check_scope: all"
-        for path in result.get("unverified") or []
+        for path in call.entries("unverified")
         if path not in failed
     ]
 
@@ -288,24 +275,23 @@ def _left_alone(result: Mapping[str, Any], title: str) -> list[str]:
 def record_check(
     state: Mapping[str, Any], found: Mapping[str, Any], node: str, check_mode: bool = False
 ) -> dict[str, Any]:
-    """Given what a run knows and what a call that checks registered, note what `record` does, and which items passed.
-
-    An item passed in a tree if a tarball of it counted, and none of its tarballs that were read was found bad.
-    """
+    """Given what a run knows and what a call that checks registered, note what `record` does, and which items passed."""
     new = record(state, found, "check", node, check_mode)
-    passed, checked = dict(new["passed"]), dict(new["checked"])
-    for result in results_of(found):
-        place = _place(result, node)
-        passed["/".join(place)] = passed_items(result, new["predicted"])
-        contents = {f"{place[0]}/{place[1] or node}/{path}": dna for path, dna in (result.get("dnas") or {}).items()}
-        new["contents"] = {**new["contents"], **contents}
-        partial = [f"{place[1] or node}/{path}" for path in result.get("incomplete") or []]
-        new["incomplete"] = list(dict.fromkeys([*new["incomplete"], *partial]))
-        title = _tree_name(result, node) or place[0]
-        checked[title] = {"match": len(result.get("match") or []), "bytes": result.get("bytes_read", 0)}
-        day = ALL_DAYS if _about(result).get("check_scope") == ALL_DAYS else result.get("day") or ""
-        new["looked"] = _looked(new["looked"], title, [day] if day else [])
-    new["passed"], new["checked"] = passed, checked
+    for call in calls_of(found, node):
+        result, (place, _, _) = call.values, call.place
+        title = call.tree or place
+        dnas = (result.get("dnas") or {}).items()
+        day = ALL_DAYS if call.about.get("check_scope") == ALL_DAYS else result.get("day") or ""
+        new |= {
+            "passed": {**new["passed"], "/".join(call.place): passed_items(result, new["predicted"])},
+            "contents": {**new["contents"], **{f"{place}/{call.source}/{path}": dna for path, dna in dnas}},
+            "incomplete": _partial_ones(new, call.source, call.entries("incomplete")),
+            "checked": {
+                **new["checked"],
+                title: {"match": len(call.entries("match")), "bytes": result.get("bytes_read", 0)},
+            },
+            "looked": _looked(new["looked"], title, [day] if day else []),
+        }
     return new
 
 
@@ -326,19 +312,6 @@ def all_looked(states: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
 def has_looked_at(looked: Mapping[str, Sequence[str]], title: str, relpath: str) -> bool:
     """Given what a run has read of each tree, return whether a tarball of one was among it; ALL_DAYS are all of a tree."""
     return bool({ALL_DAYS, "/".join(relpath.split("/")[2:5]), relpath} & set(looked.get(title, ())))
-
-
-def _place(result: Mapping[str, Any], node: str) -> tuple[str, str, str]:
-    """Return (node, source, role) of the tree that a call looked at: a source may be a target of its own."""
-    about = _about(result)
-    if "source" not in about:
-        return (node, "", "")
-    return (str(about.get("node", node)), str(about["source"]), str(about.get("role", "source")))
-
-
-def call_place(result: Mapping[str, Any], node: str) -> str:
-    """Given the result of a call and the node in the play, return the node on which it ran, or of whose tree it tells."""
-    return _delegate(result, node) or node
 
 
 def all_failures(states: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -481,12 +454,12 @@ _UNTOLD: dict[str, Any] = {**dict.fromkeys(LISTED_KEYS, ""), "size": 0}
 def listed(registered: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
     """Given what tarball_list registered on a node, return its tarballs, each with node, source and role of its tree, newest last."""
     found = []
-    for result in results_of(registered):
-        place, source, role = _place(result, node)
+    for call in calls_of(registered, node):
+        place, source, role = call.place
         more = {"node": place, "source": source, "role": role}
         found += [
             {key: {**entry, **more, **_partial(entry)}.get(key, _UNTOLD.get(key)) for key in (*LISTED_KEYS, "role")}
-            for entry in result.get("tarballs") or []
+            for entry in call.entries("tarballs")
         ]
     return found
 

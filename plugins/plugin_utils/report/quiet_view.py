@@ -13,6 +13,7 @@ from typing import Any
 from ...module_utils.system.units import readable
 from ...module_utils.system.visible import abridged, one_line, visible
 from . import outcomes
+from .call_results import calls_of
 from .causes import by_cause
 from .collector import ENDED_EARLY
 from .model import RECORDED, Failure, Place, shared_lines, titles, together
@@ -61,6 +62,8 @@ class _Stage:
     """Whether it did more than look at what is there"""
     places: dict[str, None] = field(default_factory=dict)
     """The nodes at which it looked"""
+    found_at: dict[str, dict[str, None]] = field(default_factory=dict)
+    """The nodes at which there was something, by what it was"""
     counts: dict[str, int] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     sent: dict[str, int] = field(default_factory=dict)
@@ -73,13 +76,15 @@ class _Stage:
             return
         for entry in outcomes.failures_of(values, self.name, self.host):
             outcomes.add_failure(self.failures, entry)
-        for result in outcomes.results_of(values):
+        for call in calls_of(values, self.host):
+            result = call.values
             self.calls += 1
-            self.places[outcomes.call_place(result, self.host)] = None
+            self.places[call.node] = None
             for key in ("tarballs", "match", "linked", "removed", "proved", "send"):
                 found = result.get(key)
                 if isinstance(found, list):
                     self.counts[key] = self.counts.get(key, 0) + len(found)
+                    self.found_at.setdefault(key, {}).update({call.node: None} if found else {})
             for entry in result.get("tarballs") or []:
                 self._weigh("tarballs", entry.get("size"))
             self._weigh("read", result.get("bytes_read"))
@@ -188,9 +193,10 @@ def _number(count: int, thing: str) -> str:
     return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
-def _others(stage: _Stage) -> str:
-    """Return the nodes at which a stage looked, but for its own host alone."""
-    return ", ".join(stage.places) if list(stage.places) != [stage.host] else ""
+def _others(stage: _Stage, key: str) -> str:
+    """Return the nodes at which a stage found something, but for its own host alone."""
+    places = list(stage.found_at.get(key, ()))
+    return ", ".join(places) if places != [stage.host] else ""
 
 
 def _ready(stage: _Stage) -> str:
@@ -215,7 +221,7 @@ def _checked(stage: _Stage) -> str:
     count = stage.counts.get("match", 0)
     if not count:
         return "" if stage.failures else "nothing to read yet"
-    places = _others(stage)
+    places = _others(stage, "match")
     read = stage.sizes.get("read", 0)
     matching = "matches its" if count == 1 else "match their"
     return f"{_number(count, 'tarball')}{f' on {places}' if places else ''} {matching} dna, {readable(read)} read"
@@ -232,16 +238,20 @@ def _sent(stage: _Stage) -> str:
 
 
 def _purged(stage: _Stage) -> str:
+    """A purge of targets checks their copies first."""
+    checked = _checked(stage) if stage.counts.get("match") else ""
     count = stage.counts.get("removed", 0)
     if not count:
-        return "" if stage.failures else "nothing to remove"
-    places = _others(stage)
-    freed = readable(stage.sizes.get("freed", 0))
-    return f"{_number(count, 'tarball')} removed{f' on {places}' if places else ''}, {freed} freed"
+        purged = "" if stage.failures else "nothing to remove"
+    else:
+        places = _others(stage, "removed")
+        freed = readable(stage.sizes.get("freed", 0))
+        purged = f"{_number(count, 'tarball')} removed{f' on {places}' if places else ''}, {freed} freed"
+    return "; ".join(filter(None, [checked, purged]))
 
 
 def _proved(stage: _Stage) -> str:
-    count, places = stage.counts.get("proved", 0), _others(stage)
+    count, places = stage.counts.get("proved", 0), _others(stage, "proved")
     if stage.failures and not count:
         return ""
     return f"{_number(count, 'tarball')}{f' on {places}' if places else ''} proved to restore"
