@@ -11,7 +11,7 @@ module: dna
 short_description: Compute and write the dna sidecars of tarballs
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits]
 description:
   - Computes the digest and size of each tarball and writes them to the sidecar beside it, through a temporary name.
   - A sidecar that matches is left as it is, in whatever form and algorithm.

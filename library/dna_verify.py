@@ -11,7 +11,7 @@ module: dna_verify
 short_description: Read tarballs again and compare them with their dna sidecars
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.moment]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.reading, altbackup.core.call.moment]
 description:
   - Recomputes the digest of each tarball, several at once on all cores, and compares it with the sidecar. Hard links to one file are read once.
   - Tarballs without sidecar, malformed sidecars and sidecars without tarball are told apart. The text of a sidecar is never executed.

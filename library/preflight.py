@@ -11,7 +11,7 @@ module: preflight
 short_description: Check markers, tools and clock of a node, and discover its items
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.writing, altbackup.core.call.ssh]
 description:
   - Checks that base folders are marked and writable, that tools are installed, and that the clock agrees with the controller's.
   - Finds every repository below given folders, damaged ones, too, and reports what is none.

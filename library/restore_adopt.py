@@ -11,6 +11,7 @@ module: restore_adopt
 short_description: Adopt restored copies, so that they are backed up again
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
+extends_documentation_fragment: [altbackup.core.call]
 description:
   - Removes the markers that M(altbackup.core.tarball_restore) put beside what it restored. Without its marker a thing is live data, and dumped.
 options:

@@ -11,6 +11,7 @@ module: run_lock
 short_description: Take trees for a run, or give them back
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
+extends_documentation_fragment: [altbackup.core.call]
 description:
   - While a run has a tree, no other run writes to it, and no module called without a run. The lock names the run.
   - It ends by itself some time after the run's last call.

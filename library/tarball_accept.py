@@ -11,7 +11,8 @@ module: tarball_accept
 short_description: Verify tarballs that arrived on a target and publish them
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing, altbackup.core.call.moment]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.writing,
+  altbackup.core.call.moment, altbackup.core.call.origin, altbackup.core.call.ssh]
 description:
   - Moves each file out of the folder of arriving files to a temporary name beside its final one, reads it again, compares it with the source's dna,
     notes that it came in the run of O(stamp), renames it, writes its sidecar, and moves C(last).

@@ -11,6 +11,7 @@ module: tarball_carry
 short_description: Bring tarballs from one node to another by way of the controller
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
+extends_documentation_fragment: [altbackup.core.call]
 description:
   - Runs on the controller, which reaches both nodes by ssh with keys. Fetches tarballs with rsync into a private folder and sends them on, so that
     the two nodes need to know nothing of each other.

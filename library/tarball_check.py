@@ -11,7 +11,8 @@ module: tarball_check
 short_description: Read tarballs again and count them against the number expected
 version_added: 0.2.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.moment, altbackup.core.call.counting]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.reading,
+  altbackup.core.call.moment, altbackup.core.call.counting]
 description:
   - Does on a base what M(altbackup.core.dna_verify) and M(altbackup.core.tarball_count) do, in one call, and returns what both return.
 options:

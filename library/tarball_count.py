@@ -11,7 +11,8 @@ module: tarball_count
 short_description: Count the verified tarballs of a day against the number expected
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.moment, altbackup.core.call.counting]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.reading,
+  altbackup.core.call.moment, altbackup.core.call.counting]
 description:
   - Counts the tarballs of a day that have a well-formed sidecar of equal size, and reads no bytes of them.
   - The count of a name is the number of its items that have such a tarball; several stamps on one day count once.

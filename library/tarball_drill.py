@@ -11,7 +11,8 @@ module: tarball_drill
 short_description: Restore tarballs into a scratch folder and prove that they are what was dumped
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing, altbackup.core.call.moment]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.writing,
+  altbackup.core.call.moment, altbackup.core.call.proving]
 description:
   - Reads the newest verified tarball of each item, compares it with its dna and with what its dump recorded, and refuses what no dump would make.
   - Unpacks it, lets the engine whose data it is look for faults, and compares what it holds with what its dump recorded.

@@ -11,7 +11,8 @@ module: tarball_drill_away
 short_description: Prove on a scratch host that tarballs of another node restore
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing, altbackup.core.call.moment]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.writing,
+  altbackup.core.call.moment, altbackup.core.call.proving]
 description:
   - The node that holds the tarballs chooses, M(altbackup.core.tarball_carry) brings them to the scratch host, which proves them as
     M(altbackup.core.tarball_drill) does, and the node keeps the proofs. Each is a step of its own.

@@ -11,7 +11,7 @@ module: tarball_dump
 short_description: Make one run's tarballs of Subversion, Trac, Git, folder and SQLite items
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.writing]
 description:
   - Makes a consistent, deterministic archive of each item while it is in use; archive, compression and digest are one pass over the data.
   - Each tarball is written under a temporary name, flushed, read back and compared, then renamed; then its sidecar is written, then C(last) is moved.

@@ -11,7 +11,7 @@ module: tarball_find
 short_description: Find the tarballs that a node holds of some items
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.reading]
 description:
   - Lists the tarballs of some items in some trees of a node, with what their sidecars say and what the dump recorded; reads no bytes of them.
   - What is wrong with a tree, such as that it is not there or that another run has it, is told as its C(problem) and is no failure.

@@ -11,7 +11,7 @@ module: tarball_list
 short_description: List the tarballs of a base folder and their state
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.moment]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.reading, altbackup.core.call.moment]
 description:
   - Lists tarballs with digest and size as their sidecars say; reads no bytes of them.
   - Tarballs of a time that has not come count nowhere, and are failures.

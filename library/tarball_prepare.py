@@ -11,7 +11,8 @@ module: tarball_prepare
 short_description: Prepare a target to receive a source's tarballs
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing, altbackup.core.call.moment]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.writing,
+  altbackup.core.call.moment, altbackup.core.call.origin]
 description:
   - Compares what the source holds with what this target has verified, and says what is to be sent, in order.
   - A tarball whose content the target has under another stamp of the item is stored as a hard link, or where there are none as a

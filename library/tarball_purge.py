@@ -11,7 +11,8 @@ module: tarball_purge
 short_description: Remove the verified tarballs that are no longer to be kept
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing, altbackup.core.call.moment]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.writing,
+  altbackup.core.call.moment, altbackup.core.call.origin]
 description:
   - Keeps, per item, the newest verified tarball of each of the last K days that have one, and the newest of each of the last K distinct contents.
   - Removes every other verified tarball with its sidecar and record, and the date folders that become empty.

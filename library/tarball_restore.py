@@ -11,7 +11,7 @@ module: tarball_restore
 short_description: Restore a thing from its tarball, verified and proven
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits]
 description:
   - Reads the tarball and compares it with its dna, unpacks it into a private folder beside the destination, proves that what came out is what its kind
     ought to be, and gives it its place by one rename. What a tarball holds is taken for hostile until it is proven.

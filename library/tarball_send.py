@@ -11,7 +11,7 @@ module: tarball_send
 short_description: Send a source's tarballs to its targets in parallel
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.writing, altbackup.core.call.ssh]
 description:
   - Runs one C(rsync --inplace) a target, all at once, each with its own limits, into the private folder that M(altbackup.core.tarball_prepare) named.
   - Files travel under the names of their digests; M(altbackup.core.tarball_accept) verifies them on the target.

@@ -37,7 +37,7 @@ def options_of(module: str) -> set[str]:
     found = set(documented["options"])
     for name in documented.get("extends_documentation_fragment", []):
         fragment = name.removeprefix("altbackup.core.call").lstrip(".").upper() or "DOCUMENTATION"
-        found |= set(yaml.safe_load(getattr(ModuleDocFragment, fragment))["options"])
+        found |= set(yaml.safe_load(getattr(ModuleDocFragment, fragment)).get("options", {}))
     return found
 
 
