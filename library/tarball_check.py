@@ -16,27 +16,11 @@ extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits
 description:
   - Does on a base what M(altbackup.core.dna_verify) and M(altbackup.core.tarball_count) do, in one call, and returns what both return.
 options:
-  base:
-    description: A base folder; it or its parent holds the marker C(.altbackup/).
-    type: path
-    required: true
-  day:
-    description: The day, empty for today, V(-1) for yesterday, or C(YYYY/MM/DD).
-    type: str
-    default: ''
   scope:
     description: Whether what is read again are the tarballs of O(day), or all.
     type: str
     choices: [day, all]
     default: day
-  fail:
-    description: Whether the module fails when something is wrong.
-    type: bool
-    default: true
-attributes:
-  check_mode:
-    description: Changes nothing in any mode.
-    support: full
 """
 
 EXAMPLES = r"""
@@ -136,8 +120,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.stages.check import nothing_verified, verify_base
 from ..module_utils.stages.count import COUNTING, EMPTY, count_demanded
-from ..module_utils.tree.failures import attempt, summarize, with_good
+from ..module_utils.tree.failures import attempt
 from ..module_utils.tree.locks import READING, reading
+from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.stamps import MOMENT
 
 
@@ -158,22 +143,15 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "base": {"type": "path", "required": True},
-            "day": {"type": "str", "default": ""},
             "scope": {"type": "str", "choices": ["day", "all"], "default": "day"},
             **COUNTING,
-            "fail": {"type": "bool", "default": True},
             **MOMENT,
             **READING,
         },
         supports_check_mode=True,
     )
     empty = {**nothing_verified(), **EMPTY}
-    result = attempt("check", empty, lambda: reading(module.params, lambda: run(module.params)))
-    result = with_good(result, module.params)
-    if result["failures"] and module.params["fail"]:
-        module.fail_json(msg=summarize(result["failures"]), **result)
-    module.exit_json(**result)
+    run_module(module, "check", empty, lambda: reading(module.params, lambda: run(module.params)), good=True)
 
 
 if __name__ == "__main__":

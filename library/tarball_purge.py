@@ -40,13 +40,6 @@ options:
         They are purged, too, even if O(names) does not name them; with 0 they are left to O(keep) and O(names).
     type: int
     default: 0
-  origin:
-    description:
-      - The source, a mapping of C(name), C(base) and C(id), as the RV(altbackup.core.preflight#module:identities) of it have them. Nothing
-        is compared without.
-      - Of a tree that holds the copies of another one nothing is removed, and that is a failure.
-    type: dict
-    default: {}
   predicted:
     description: Paths below O(base) that a run in check mode would have made.
     type: list
@@ -60,10 +53,6 @@ options:
     description: Whether this is the last call of O(run) on the tree, which is then given back, whatever this call found.
     type: bool
     default: false
-  fail:
-    description: Whether the module fails when something is wrong.
-    type: bool
-    default: true
 attributes:
   check_mode:
     description: Says what would be removed.
@@ -134,15 +123,15 @@ from collections.abc import Mapping
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.stages.purge import purge
-from ..module_utils.tree.failures import attempt, summarize, with_good
 from ..module_utils.tree.layout import open_tree
 from ..module_utils.tree.leftovers import give_back
 from ..module_utils.tree.locks import WRITING, Hold, writing
-from ..module_utils.tree.origin import parse_origin, require_origin
+from ..module_utils.tree.module_call import run_module
+from ..module_utils.tree.origin import ORIGIN, parse_origin, require_origin
 from ..module_utils.tree.remembered import remembered_items
 from ..module_utils.tree.stamps import MOMENT, moment_of
 
-EMPTY = {"changed": False, "kept": [], "waiting": [], "removed": [], "unverified": [], "notes": [], "bytes_freed": 0}
+EMPTY = {"kept": [], "waiting": [], "removed": [], "unverified": [], "notes": [], "bytes_freed": 0}
 
 
 def run(options: dict, hold: Hold | None, check_mode: bool) -> dict:
@@ -181,24 +170,23 @@ def main() -> None:
             "keep": {"type": "raw", "required": True},
             "names": {"type": "list", "elements": "str"},
             "remembered": {"type": "int", "default": 0},
-            "origin": {"type": "dict", "default": {}},
             "predicted": {"type": "list", "elements": "str", "default": []},
             "verify": {"type": "bool", "default": False},
             "unlock": {"type": "bool", "default": False},
-            "fail": {"type": "bool", "default": True},
+            **ORIGIN,
             **MOMENT,
             **WRITING,
         },
         supports_check_mode=True,
     )
     options, check_mode = module.params, module.check_mode
-    result = attempt(
-        "purge", EMPTY, lambda: writing(options, lambda hold: run(options, hold, check_mode), check_mode=check_mode)
+    run_module(
+        module,
+        "purge",
+        EMPTY,
+        lambda: writing(options, lambda hold: run(options, hold, check_mode), check_mode=check_mode),
+        good=True,
     )
-    result = with_good(result, module.params)
-    if result["failures"] and options["fail"]:
-        module.fail_json(msg=summarize(result["failures"]), **result)
-    module.exit_json(**result)
 
 
 if __name__ == "__main__":
