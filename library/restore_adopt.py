@@ -20,10 +20,6 @@ options:
     type: list
     elements: path
     required: true
-  fail:
-    description: Whether the module fails when something is wrong; the stages of a playbook collect O(ignore:failures) instead.
-    type: bool
-    default: true
 attributes:
   check_mode:
     description: Removes nothing.
@@ -60,10 +56,11 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.system.errors import AltbackupError
-from ..module_utils.tree.failures import attempt, failure, summarize
+from ..module_utils.tree.failures import failure
+from ..module_utils.tree.module_call import CALL, run_module
 from ..module_utils.tree.restored import adopt
 
-EMPTY = {"changed": False, "adopted": [], "notes": []}
+EMPTY = {"adopted": [], "notes": []}
 
 
 def run(paths: list, check_mode: bool) -> dict:
@@ -88,14 +85,11 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "list", "elements": "path", "required": True},
-            "fail": {"type": "bool", "default": True},
+            **CALL,
         },
         supports_check_mode=True,
     )
-    result = attempt("restore", EMPTY, lambda: run(module.params["path"], module.check_mode))
-    if result["failures"] and module.params["fail"]:
-        module.fail_json(msg=summarize(result["failures"]), **result)
-    module.exit_json(**result)
+    run_module(module, "restore", EMPTY, lambda: run(module.params["path"], module.check_mode))
 
 
 if __name__ == "__main__":

@@ -32,14 +32,6 @@ options:
     description: Whether to add what the dump recorded of each item.
     type: bool
     default: false
-  fail:
-    description: Whether the module fails when something is wrong.
-    type: bool
-    default: true
-attributes:
-  check_mode:
-    description: Changes nothing in any mode.
-    support: full
 """
 
 EXAMPLES = r"""
@@ -87,12 +79,13 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.synchronize.offer import listing
-from ..module_utils.tree.failures import attempt, failure, summarize
+from ..module_utils.tree.failures import failure
 from ..module_utils.tree.locks import READING, reading
+from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.stamps import MOMENT, day_of, interpret_day, moment_of, today_in
 
 STAGE = "list"
-EMPTY = {"changed": False, "listed": False, "tarballs": [], "notes": []}
+EMPTY = {"listed": False, "tarballs": [], "notes": []}
 
 
 def run(options: dict) -> dict:
@@ -119,24 +112,13 @@ def main() -> None:
             "day": {"type": "str", "default": "all"},
             "expected": {"type": "str", "default": ""},
             "records": {"type": "bool", "default": False},
-            "fail": {"type": "bool", "default": True},
             **MOMENT,
             **READING,
         },
         supports_check_mode=True,
     )
     options = module.params
-    result = attempt(
-        STAGE,
-        EMPTY,
-        lambda: reading(
-            options,
-            lambda: run(options),
-        ),
-    )
-    if result["failures"] and options["fail"]:
-        module.fail_json(msg=summarize(result["failures"]), **result)
-    module.exit_json(**result)
+    run_module(module, STAGE, EMPTY, lambda: reading(options, lambda: run(options)))
 
 
 if __name__ == "__main__":

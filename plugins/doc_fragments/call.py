@@ -139,11 +139,11 @@ options:
     PROVING = r"""
 options:
   names:
-    description: The category/name of the items of which some are drilled; all by default.
+    description: The category/name of the items to drill; all by default.
     type: list
     elements: str
   remembered:
-    description: Whether items that the source discovered at the last synchronize are among them, too.
+    description: Whether items that the source discovered at the last synchronize are drilled, too.
     type: bool
     default: false
   share:
