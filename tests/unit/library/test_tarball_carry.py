@@ -66,6 +66,10 @@ def test_what_is_not_there_is_a_failure_of_a_restore_or_of_a_drill(
         ({"destination": {"node": "fresh", "folder": "/x", "pasword": "x"}}, "peer 'fresh'"),
     ],
 )
-def test_bad_input_is_a_clear_message(incoming: Path, options: dict[str, Any], why: str) -> None:
-    result = carry(incoming, **options)
+@pytest.mark.parametrize(("tree", "stage"), [(False, "restore"), (True, "drill")])
+def test_bad_input_is_a_clear_message(
+    incoming: Path, options: dict[str, Any], why: str, tree: bool, stage: str
+) -> None:
+    result = carry(incoming, tree=tree, **options)
     assert result["failed"] and why in reasons(result)[0]
+    assert result["failures"][0]["stage"] == stage
