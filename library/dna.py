@@ -11,7 +11,7 @@ module: dna
 short_description: Compute and write the dna sidecars of tarballs
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits]
 description:
   - Computes the digest and size of each tarball and writes them to the sidecar beside it, through a temporary name.
   - A sidecar that matches is left as it is, in whatever form and algorithm.
@@ -31,10 +31,6 @@ options:
     description: Whether a sidecar that mismatches or is malformed is replaced.
     type: bool
     default: false
-  fail:
-    description: Whether the module fails when something is wrong.
-    type: bool
-    default: true
 attributes:
   check_mode:
     description: Computes, but writes nothing.
@@ -71,10 +67,15 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.stages.dna import write_dnas
-from ..module_utils.tree.failures import attempt, summarize
 from ..module_utils.tree.locks import READING, bounded
+from ..module_utils.tree.module_call import run_module
 
-EMPTY = {"changed": False, "dna": []}
+EMPTY = {"dna": []}
+
+
+def run(options: dict, check_mode: bool) -> dict:
+    """Given the module's parameters, write the sidecars."""
+    return write_dnas(options["path"], options["algorithm"], options["force"], check_mode=check_mode)
 
 
 def main() -> None:
@@ -84,23 +85,12 @@ def main() -> None:
             "path": {"type": "list", "elements": "path", "required": True},
             "algorithm": {"type": "str", "choices": ["sha256", "sha512", "md5"], "default": "sha256"},
             "force": {"type": "bool", "default": False},
-            "fail": {"type": "bool", "default": True},
             **READING,
         },
         supports_check_mode=True,
     )
     options = module.params
-    result = attempt(
-        "dna",
-        EMPTY,
-        lambda: bounded(
-            options,
-            lambda: write_dnas(options["path"], options["algorithm"], options["force"], check_mode=module.check_mode),
-        ),
-    )
-    if result["failures"] and options["fail"]:
-        module.fail_json(msg=summarize(result["failures"]), **result)
-    module.exit_json(**result)
+    run_module(module, "dna", EMPTY, lambda: bounded(options, lambda: run(options, module.check_mode)))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ module: dna_verify
 short_description: Read tarballs again and compare them with their dna sidecars
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.moment]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.reading, altbackup.core.call.moment]
 description:
   - Recomputes the digest of each tarball, several at once on all cores, and compares it with the sidecar. Hard links to one file are read once.
   - Tarballs without sidecar, malformed sidecars and sidecars without tarball are told apart. The text of a sidecar is never executed.
@@ -33,10 +33,6 @@ options:
     type: list
     elements: str
     default: []
-  fail:
-    description: Whether the module fails when something is wrong.
-    type: bool
-    default: true
 attributes:
   check_mode:
     description: Changes nothing in any mode.
@@ -109,9 +105,17 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.stages.check import nothing_verified, verify_base, verify_paths
-from ..module_utils.tree.failures import attempt, summarize, with_good
 from ..module_utils.tree.locks import READING, bounded, reading
+from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.stamps import MOMENT
+
+
+def run(options: dict) -> dict:
+    """Given the module's parameters, verify the paths that are given, or what the base has."""
+    if options["path"] is not None:
+        return bounded(options, lambda: verify_paths(options["path"]))
+    base, day = options["base"], options["day"]
+    return reading(options, lambda: verify_base(base, day, options["predicted"], timezone=options["timezone"]))
 
 
 def main() -> None:
@@ -122,7 +126,6 @@ def main() -> None:
             "base": {"type": "path"},
             "day": {"type": "str", "default": ""},
             "predicted": {"type": "list", "elements": "str", "default": []},
-            "fail": {"type": "bool", "default": True},
             **MOMENT,
             **READING,
         },
@@ -130,25 +133,7 @@ def main() -> None:
         mutually_exclusive=[("path", "base")],
         supports_check_mode=True,
     )
-    options = module.params
-    result = attempt(
-        "check",
-        nothing_verified(),
-        lambda: (
-            reading(
-                options,
-                lambda: verify_base(
-                    options["base"], options["day"], options["predicted"], timezone=options["timezone"]
-                ),
-            )
-            if options["path"] is None
-            else bounded(options, lambda: verify_paths(options["path"]))
-        ),
-    )
-    result = with_good(result, module.params)
-    if result["failures"] and options["fail"]:
-        module.fail_json(msg=summarize(result["failures"]), **result)
-    module.exit_json(**result)
+    run_module(module, "check", nothing_verified(), lambda: run(module.params), good=module.params)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ module: preflight
 short_description: Check markers, tools and clock of a node, and discover its items
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.writing, altbackup.core.call.ssh]
 description:
   - Checks that base folders are marked and writable, that tools are installed, and that the clock agrees with the controller's.
   - Finds every repository below given folders, damaged ones, too, and reports what is none.
@@ -83,16 +83,6 @@ options:
     type: list
     elements: dict
     default: []
-  ssh_args:
-    description:
-      - Further options of ssh for all peers, which may hold secrets; a list of words as JSON, in base64, so that it can be hidden
-        wherever it would be shown without hiding words that are like one of its own.
-    type: str
-    default: ''
-  fail:
-    description: Whether the module fails when something is wrong.
-    type: bool
-    default: true
 attributes:
   check_mode:
     description: Takes no lock, marks no base and removes nothing.
@@ -181,14 +171,13 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.stages.preflight import inspect
-from ..module_utils.synchronize.send import parse_peer
+from ..module_utils.synchronize.send import SSH, parse_peer
 from ..module_utils.system.priority import lower_priority
 from ..module_utils.system.processes import Deadline, end_with_children
-from ..module_utils.tree.failures import attempt, summarize
 from ..module_utils.tree.locks import WRITING, parse_run
+from ..module_utils.tree.module_call import run_module
 
 EMPTY = {
-    "changed": False,
     "items": [],
     "discovered": False,
     "notes": [],
@@ -241,18 +230,13 @@ def main() -> None:
             "fetch": {"type": "bool", "default": False},
             "locks": {"type": "list", "elements": "path", "default": []},
             "owners": {"type": "list", "elements": "dict", "default": []},
-            "ssh_args": {"type": "str", "default": "", "no_log": True},
-            "fail": {"type": "bool", "default": True},
+            **SSH,
             **WRITING,
         },
         supports_check_mode=True,
     )
     end_with_children()
-    options = module.params
-    result = attempt("preflight", EMPTY, lambda: run(options, module.check_mode))
-    if result["failures"] and options["fail"]:
-        module.fail_json(msg=summarize(result["failures"]), **result)
-    module.exit_json(**result)
+    run_module(module, "preflight", EMPTY, lambda: run(module.params, module.check_mode))
 
 
 if __name__ == "__main__":

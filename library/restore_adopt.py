@@ -11,6 +11,7 @@ module: restore_adopt
 short_description: Adopt restored copies, so that they are backed up again
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
+extends_documentation_fragment: [altbackup.core.call]
 description:
   - Removes the markers that M(altbackup.core.tarball_restore) put beside what it restored. Without its marker a thing is live data, and dumped.
 options:
@@ -19,10 +20,6 @@ options:
     type: list
     elements: path
     required: true
-  fail:
-    description: Whether the module fails when something is wrong; the stages of a playbook collect O(ignore:failures) instead.
-    type: bool
-    default: true
 attributes:
   check_mode:
     description: Removes nothing.
@@ -59,10 +56,11 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.system.errors import AltbackupError
-from ..module_utils.tree.failures import attempt, failure, summarize
+from ..module_utils.tree.failures import failure
+from ..module_utils.tree.module_call import CALL, run_module
 from ..module_utils.tree.restored import adopt
 
-EMPTY = {"changed": False, "adopted": [], "notes": []}
+EMPTY = {"adopted": [], "notes": []}
 
 
 def run(paths: list, check_mode: bool) -> dict:
@@ -87,14 +85,11 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "list", "elements": "path", "required": True},
-            "fail": {"type": "bool", "default": True},
+            **CALL,
         },
         supports_check_mode=True,
     )
-    result = attempt("restore", EMPTY, lambda: run(module.params["path"], module.check_mode))
-    if result["failures"] and module.params["fail"]:
-        module.fail_json(msg=summarize(result["failures"]), **result)
-    module.exit_json(**result)
+    run_module(module, "restore", EMPTY, lambda: run(module.params["path"], module.check_mode))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ module: run_lock
 short_description: Take trees for a run, or give them back
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
+extends_documentation_fragment: [altbackup.core.call]
 description:
   - While a run has a tree, no other run writes to it, and no module called without a run. The lock names the run.
   - It ends by itself some time after the run's last call.
@@ -30,10 +31,6 @@ options:
     type: str
     choices: [present, absent]
     default: present
-  fail:
-    description: Whether the module fails when something is wrong.
-    type: bool
-    default: true
 attributes:
   check_mode:
     description: Takes and gives back nothing.
@@ -67,9 +64,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.system.errors import AltbackupError
 from ..module_utils.system.mounts import require_answer
 from ..module_utils.system.processes import Deadline
-from ..module_utils.tree.failures import failure, summarize
+from ..module_utils.tree.failures import failure
 from ..module_utils.tree.leftovers import give_back
 from ..module_utils.tree.locks import held, parse_run
+from ..module_utils.tree.module_call import CALL, run_module
 from ..module_utils.tree.publish import require_writable
 
 
@@ -83,6 +81,17 @@ def change(base: str, run: dict | None, state: str) -> list[str]:
         return hold.notes
 
 
+def run(options: dict) -> dict:
+    """Given the module's parameters, take the trees or give them back; one that cannot be had holds up no other."""
+    notes, failures = [], []
+    for base in options["bases"]:
+        try:
+            notes += change(base, options["run"], options["state"])
+        except (AltbackupError, OSError) as error:
+            failures.append(failure("lock", error))
+    return {"notes": notes, "failures": failures}
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -90,20 +99,11 @@ def main() -> None:
             "bases": {"type": "list", "elements": "path", "required": True},
             "run": {"type": "dict"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "fail": {"type": "bool", "default": True},
+            **CALL,
         },
         supports_check_mode=True,
     )
-    options = module.params
-    result = {"changed": False, "notes": [], "failures": []}
-    for base in [] if module.check_mode else options["bases"]:
-        try:
-            result["notes"] += change(base, options["run"], options["state"])
-        except (AltbackupError, OSError) as error:
-            result["failures"].append(failure("lock", error))
-    if result["failures"] and options["fail"]:
-        module.fail_json(msg=summarize(result["failures"]), **result)
-    module.exit_json(**result)
+    run_module(module, "lock", {"notes": []}, lambda: {} if module.check_mode else run(module.params))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ module: tarball_accept
 short_description: Verify tarballs that arrived on a target and publish them
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing, altbackup.core.call.moment]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.writing,
+  altbackup.core.call.moment, altbackup.core.call.origin, altbackup.core.call.ssh]
 description:
   - Moves each file out of the folder of arriving files to a temporary name beside its final one, reads it again, compares it with the source's dna,
     notes that it came in the run of O(stamp), renames it, writes its sidecar, and moves C(last).
@@ -31,27 +32,10 @@ options:
       - The source that offers them, if this target is to fetch them itself (C(pull)).
       - A mapping like the peers of M(altbackup.core.tarball_send).
     type: dict
-  origin:
-    description:
-      - The source, a mapping of C(name), C(base) and C(id), as the RV(altbackup.core.preflight#module:identities) of it have them. Nothing
-        is compared without.
-      - A tree that holds the copies of another one is left alone, and a failure. Else it is this one's from now on.
-    type: dict
-    default: {}
   retry:
     description: Whether what arrived with other bytes is named in RV(wrong), to be sent once more, and no failure yet.
     type: bool
     default: false
-  ssh_args:
-    description:
-      - Further options of ssh for all peers, which may hold secrets; a list of words as JSON, in base64, so that it can be hidden
-        wherever it would be shown without hiding words that are like one of its own.
-    type: str
-    default: ''
-  fail:
-    description: Whether the module fails when something is wrong.
-    type: bool
-    default: true
 attributes:
   check_mode:
     description: Accepts nothing.
@@ -106,17 +90,24 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.synchronize.accept import accept
-from ..module_utils.synchronize.send import fetch, parse_peer
+from ..module_utils.synchronize.send import SSH, fetch, parse_peer
 from ..module_utils.system.processes import Deadline, end_with_children
-from ..module_utils.tree.failures import attempt, summarize, with_good
 from ..module_utils.tree.locks import WRITING, Hold, writing
-from ..module_utils.tree.origin import parse_origin
+from ..module_utils.tree.module_call import run_module
+from ..module_utils.tree.origin import ORIGIN, parse_origin
 from ..module_utils.tree.stamps import MOMENT, moment_of
 
-EMPTY = {"changed": False, "tarballs": [], "wrong": [], "wire": 0, "notes": []}
+EMPTY = {"tarballs": [], "wrong": [], "wire": 0, "notes": []}
 
 
-def run(options: dict, hold: Hold) -> dict:
+def run(options: dict, check_mode: bool) -> dict:
+    """Given the module's parameters, accept; in check mode say whether there is anything."""
+    if check_mode:
+        return {"changed": bool(options["tarballs"])}
+    return writing(options, lambda hold: receive(options, hold))
+
+
+def receive(options: dict, hold: Hold) -> dict:
     """Given the module's parameters and the lock, accept."""
     peer = parse_peer(options["peer"], options["ssh_args"]) if options["peer"] else None
     deadline = Deadline(options["step_timeout"], "transfer")
@@ -138,24 +129,16 @@ def main() -> None:
             "base": {"type": "path", "required": True},
             "tarballs": {"type": "list", "elements": "dict", "required": True},
             "peer": {"type": "dict"},
-            "origin": {"type": "dict", "default": {}},
+            **ORIGIN,
             "retry": {"type": "bool", "default": False},
-            "ssh_args": {"type": "str", "default": "", "no_log": True},
-            "fail": {"type": "bool", "default": True},
+            **SSH,
             **MOMENT,
             **WRITING,
         },
         supports_check_mode=True,
     )
     end_with_children()
-    options = module.params
-    if module.check_mode:
-        module.exit_json(**{**EMPTY, "changed": bool(options["tarballs"]), "failures": []})
-    result = attempt("synchronize", EMPTY, lambda: writing(options, lambda hold: run(options, hold)))
-    result = with_good(result, module.params)
-    if result["failures"] and options["fail"]:
-        module.fail_json(msg=summarize(result["failures"]), **result)
-    module.exit_json(**result)
+    run_module(module, "synchronize", EMPTY, lambda: run(module.params, module.check_mode), good=module.params)
 
 
 if __name__ == "__main__":

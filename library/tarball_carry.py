@@ -11,6 +11,7 @@ module: tarball_carry
 short_description: Bring tarballs from one node to another by way of the controller
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
+extends_documentation_fragment: [altbackup.core.call]
 description:
   - Runs on the controller, which reaches both nodes by ssh with keys. Fetches tarballs with rsync into a private folder and sends them on, so that
     the two nodes need to know nothing of each other.
@@ -64,10 +65,6 @@ options:
     description: Those for the way to the destination.
     type: str
     default: ''
-  fail:
-    description: Whether the module fails when something is wrong; the stages of a playbook collect O(ignore:failures) instead.
-    type: bool
-    default: true
 attributes:
   check_mode:
     description: Carries nothing.
@@ -117,19 +114,22 @@ from ..module_utils.restore.carry import bring
 from ..module_utils.synchronize.send import parse_peer
 from ..module_utils.system import progress
 from ..module_utils.system.processes import Deadline, end_with_children
-from ..module_utils.tree.failures import attempt, summarize
+from ..module_utils.tree.module_call import CALL, run_module
 
-EMPTY = {"changed": False, "seconds": 0.0, "notes": []}
+EMPTY = {"seconds": 0.0, "notes": []}
 
 
-def run(options: dict) -> dict:
-    """Given the module's parameters, carry."""
+def run(options: dict, check_mode: bool) -> dict:
+    """Given the module's parameters, carry; in check mode say whether there is anything."""
+    if check_mode:
+        return {"changed": bool(options["relpaths"])}
     ends = (
         parse_peer(options["origin"], options["origin_ssh_args"]),
         parse_peer(options["destination"], options["destination_ssh_args"]),
     )
     deadline = Deadline(options["step_timeout"], "transfer")
-    return bring(*ends, options["relpaths"], options["size"], deadline, options["spool"], tree=options["tree"])
+    with progress.reported(options["progress"]):
+        return bring(*ends, options["relpaths"], options["size"], deadline, options["spool"], tree=options["tree"])
 
 
 def main() -> None:
@@ -146,19 +146,13 @@ def main() -> None:
             "progress": {"type": "path", "default": ""},
             "origin_ssh_args": {"type": "str", "default": "", "no_log": True},
             "destination_ssh_args": {"type": "str", "default": "", "no_log": True},
-            "fail": {"type": "bool", "default": True},
+            **CALL,
         },
         supports_check_mode=True,
     )
     end_with_children()
-    options = module.params
-    if module.check_mode:
-        module.exit_json(**{**EMPTY, "changed": bool(options["relpaths"]), "failures": []})
-    with progress.reported(options["progress"]):
-        result = attempt("drill" if options["tree"] else "restore", EMPTY, lambda: run(options))
-    if result["failures"] and options["fail"]:
-        module.fail_json(msg=summarize(result["failures"]), **result)
-    module.exit_json(**result)
+    stage = "drill" if module.params["tree"] else "restore"
+    run_module(module, stage, EMPTY, lambda: run(module.params, module.check_mode))
 
 
 if __name__ == "__main__":

@@ -11,18 +11,11 @@ module: tarball_check
 short_description: Read tarballs again and count them against the number expected
 version_added: 0.2.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.moment, altbackup.core.call.counting]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.reading,
+  altbackup.core.call.moment, altbackup.core.call.counting]
 description:
   - Does on a base what M(altbackup.core.dna_verify) and M(altbackup.core.tarball_count) do, in one call, and returns what both return.
 options:
-  base:
-    description: A base folder; it or its parent holds the marker C(.altbackup/).
-    type: path
-    required: true
-  day:
-    description: The day, empty for today, V(-1) for yesterday, or C(YYYY/MM/DD).
-    type: str
-    default: ''
   scope:
     description: Whether what is read again are the tarballs of O(day), or all.
     type: str
@@ -32,14 +25,6 @@ options:
     description: Whether all tarballs of the base are listed, too, as M(altbackup.core.tarball_list) lists them, with their records.
     type: bool
     default: false
-  fail:
-    description: Whether the module fails when something is wrong.
-    type: bool
-    default: true
-attributes:
-  check_mode:
-    description: Changes nothing in any mode.
-    support: full
 """
 
 EXAMPLES = r"""
@@ -155,8 +140,8 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.stages.check import CHECKING, check, nothing_checked
-from ..module_utils.tree.failures import attempt, summarize, with_good
 from ..module_utils.tree.locks import READING, reading
+from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.stamps import MOMENT
 
 
@@ -164,23 +149,21 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "base": {"type": "path", "required": True},
             **CHECKING,
             "listing": {"type": "bool", "default": False},
-            "fail": {"type": "bool", "default": True},
             **MOMENT,
             **READING,
         },
         supports_check_mode=True,
     )
     options = module.params
-    result = attempt(
-        "check", nothing_checked(), lambda: reading(options, lambda: check(options, listed=options["listing"]))
+    run_module(
+        module,
+        "check",
+        nothing_checked(),
+        lambda: reading(options, lambda: check(options, listed=options["listing"])),
+        good=options,
     )
-    result = with_good(result, options)
-    if result["failures"] and options["fail"]:
-        module.fail_json(msg=summarize(result["failures"]), **result)
-    module.exit_json(**result)
 
 
 if __name__ == "__main__":

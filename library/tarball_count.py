@@ -11,30 +11,14 @@ module: tarball_count
 short_description: Count the verified tarballs of a day against the number expected
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.moment, altbackup.core.call.counting]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.reading,
+  altbackup.core.call.moment, altbackup.core.call.counting]
 description:
   - Counts the tarballs of a day that have a well-formed sidecar of equal size, and reads no bytes of them.
   - The count of a name is the number of its items that have such a tarball; several stamps on one day count once.
   - Can demand that a tarball of each item was proved to restore not long ago; of proofs, only the small files beside tarballs are read.
   - Tarballs of a time that has not come, of any day, count nowhere and are failures.
   - Too few, too many, tarballs without sidecar and tarballs of no item are failures, and all of them are named.
-options:
-  base:
-    description: A base folder; it or its parent holds the marker C(.altbackup/).
-    type: path
-    required: true
-  day:
-    description: The day, empty for today, V(-1) for yesterday, or C(YYYY/MM/DD).
-    type: str
-    default: ''
-  fail:
-    description: Whether the module fails when something is wrong.
-    type: bool
-    default: true
-attributes:
-  check_mode:
-    description: Changes nothing in any mode.
-    support: full
 """
 
 EXAMPLES = r"""
@@ -98,8 +82,8 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.stages.count import COUNTING, EMPTY, count_demanded
-from ..module_utils.tree.failures import attempt, summarize, with_good
 from ..module_utils.tree.locks import READING, reading
+from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.stamps import MOMENT
 
 
@@ -107,20 +91,14 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "base": {"type": "path", "required": True},
-            "day": {"type": "str", "default": ""},
             **COUNTING,
-            "fail": {"type": "bool", "default": True},
             **MOMENT,
             **READING,
         },
         supports_check_mode=True,
     )
-    result = attempt("check", EMPTY, lambda: reading(module.params, lambda: count_demanded(module.params)))
-    result = with_good(result, module.params)
-    if result["failures"] and module.params["fail"]:
-        module.fail_json(msg=summarize(result["failures"]), **result)
-    module.exit_json(**result)
+    options = module.params
+    run_module(module, "check", EMPTY, lambda: reading(options, lambda: count_demanded(options)), good=module.params)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ module: tarball_drill
 short_description: Restore tarballs into a scratch folder and prove that they are what was dumped
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing, altbackup.core.call.moment]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.writing,
+  altbackup.core.call.moment, altbackup.core.call.proving]
 description:
   - Reads the newest verified tarball of each item, compares it with its dna and with what its dump recorded, and refuses what no dump would make.
   - Unpacks it, lets the engine whose data it is look for faults, and compares what it holds with what its dump recorded.
@@ -23,38 +24,10 @@ options:
     description: A base folder; it or its parent holds the marker C(.altbackup/).
     type: path
     required: true
-  names:
-    description: The category/name of the items to drill; all by default.
-    type: list
-    elements: str
-  share:
-    description: The part of the items that is drilled, above 0 and up to 1; those whose last proof is oldest.
-    type: float
-    default: 1
-  limit:
-    description: Most bytes that are unpacked at a time; 0 for as many as are free.
-    type: int
-    default: 0
   folder:
     description: Absolute path of the folder on this node to unpack in; the private folder of the tree by default.
     type: str
     default: ''
-  user:
-    description: As whom the programs of a proof run, where the module runs as root; else they run as its own user.
-    type: str
-    default: nobody
-  remembered:
-    description: Whether items that the source discovered at the last synchronize are drilled, too.
-    type: bool
-    default: false
-  step_timeout:
-    description: Seconds after which the drill is ended.
-    type: float
-    default: 21600
-  fail:
-    description: Whether the module fails when something is wrong.
-    type: bool
-    default: true
 attributes:
   check_mode:
     description: Says what would be drilled.
@@ -107,26 +80,22 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.restore.drill import STAGE, drill
+from ..module_utils.restore.drill import PROVING, STAGE, drill, names_of
 from ..module_utils.system.processes import Deadline, end_with_children
 from ..module_utils.system.sandbox import Sandbox
-from ..module_utils.tree.failures import attempt, summarize, with_good
 from ..module_utils.tree.leftovers import remove_leftovers
 from ..module_utils.tree.locks import WRITING, writing
-from ..module_utils.tree.remembered import with_remembered
+from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.stamps import MOMENT, moment_of
 
-EMPTY = {"changed": False, "proved": [], "left": [], "notes": []}
+EMPTY = {"proved": [], "left": [], "notes": []}
 
 
 def run(options: dict, check_mode: bool) -> dict:
     """Given the module's parameters, drill."""
-    names = options["names"]
-    if names is not None and options["remembered"]:
-        names = with_remembered(options["base"], {}, names)[1]
     return drill(
         options["base"],
-        names,
+        names_of(options),
         moment=moment_of(options),
         sandbox=Sandbox(options["user"]),
         deadline=Deadline(options["step_timeout"], "drill"),
@@ -142,14 +111,8 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "base": {"type": "path", "required": True},
-            "names": {"type": "list", "elements": "str"},
-            "share": {"type": "float", "default": 1},
-            "limit": {"type": "int", "default": 0},
             "folder": {"type": "str", "default": ""},
-            "user": {"type": "str", "default": "nobody"},
-            "remembered": {"type": "bool", "default": False},
-            "step_timeout": {"type": "float", "default": 21600},
-            "fail": {"type": "bool", "default": True},
+            **PROVING,
             **MOMENT,
             **WRITING,
         },
@@ -157,15 +120,13 @@ def main() -> None:
     )
     end_with_children()
     options, check_mode = module.params, module.check_mode
-    result = attempt(
+    run_module(
+        module,
         STAGE,
         EMPTY,
         lambda: writing(options, lambda _: run(options, check_mode), clean=remove_leftovers, check_mode=check_mode),
+        good=module.params,
     )
-    result = with_good(result, module.params)
-    if result["failures"] and options["fail"]:
-        module.fail_json(msg=summarize(result["failures"]), **result)
-    module.exit_json(**result)
 
 
 if __name__ == "__main__":

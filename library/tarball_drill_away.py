@@ -11,7 +11,8 @@ module: tarball_drill_away
 short_description: Prove on a scratch host that tarballs of another node restore
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing, altbackup.core.call.moment]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.writing,
+  altbackup.core.call.moment, altbackup.core.call.proving]
 description:
   - The node that holds the tarballs chooses, M(altbackup.core.tarball_carry) brings them to the scratch host, which proves them as
     M(altbackup.core.tarball_drill) does, and the node keeps the proofs. Each is a step of its own.
@@ -33,18 +34,6 @@ options:
       - On the scratch host the absolute path of the temporary tree, whose name begins with C(.altbackup-drill-).
     type: path
     required: true
-  names:
-    description: The category/name of the items to choose from; all by default.
-    type: list
-    elements: str
-  remembered:
-    description: Whether items that the source discovered at the last synchronize are chosen from, too.
-    type: bool
-    default: false
-  share:
-    description: The part of the items that is chosen, above 0 and up to 1; those whose last proof is oldest.
-    type: float
-    default: 1
   size:
     description: Bytes of the tarballs that the temporary tree is to take.
     type: int
@@ -54,23 +43,11 @@ options:
     type: list
     elements: dict
     default: []
-  limit:
-    description: Most bytes that are unpacked at a time; 0 for as many as are free.
-    type: int
-    default: 0
-  user:
-    description: As whom the programs of a proof run, where the module runs as root; else they run as its own user.
-    type: str
-    default: nobody
   proofs:
     description: What the scratch host proved.
     type: list
     elements: dict
     default: []
-  fail:
-    description: Whether the module fails when something is wrong.
-    type: bool
-    default: true
 attributes:
   check_mode:
     description: Chooses, and says whether there is room for the temporary tree. Writes nothing.
@@ -133,24 +110,20 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.restore.drill import STAGE
+from ..module_utils.restore.drill import PROVING, STAGE, names_of
 from ..module_utils.restore.drill_away import abandon_away, choose_away, drill_away, keep_proofs, make_away
 from ..module_utils.system.processes import Deadline, end_with_children
 from ..module_utils.system.sandbox import Sandbox
-from ..module_utils.tree.failures import attempt, summarize
 from ..module_utils.tree.locks import WRITING, parse_run, reading, writing
-from ..module_utils.tree.remembered import with_remembered
+from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.stamps import MOMENT, moment_of
 
-EMPTY = {"changed": False, "chosen": [], "left": [], "proved": [], "notes": []}
+EMPTY = {"chosen": [], "left": [], "proved": [], "notes": []}
 
 
 def choose(options: dict) -> dict:
     """Given the module's parameters, choose what is to be drilled elsewhere."""
-    names = options["names"]
-    if names is not None and options["remembered"]:
-        names = with_remembered(options["base"], {}, names)[1]
-    return choose_away(options["base"], names, options["share"], moment_of(options))
+    return choose_away(options["base"], names_of(options), options["share"], moment_of(options))
 
 
 def drill(options: dict) -> dict:
@@ -175,7 +148,7 @@ def run(options: dict, check_mode: bool) -> dict:
     if step == "make":
         return make_away(base, options["size"], parse_run(options["run"]), check_mode=check_mode)
     if check_mode:
-        return {"failures": []}
+        return {}
     if step == "keep":
         return reading(options, lambda: keep_proofs(base, options["proofs"]))
     return writing(options, lambda _: drill(options) if step == "drill" else abandon_away(base))
@@ -187,26 +160,17 @@ def main() -> None:
         argument_spec={
             "step": {"type": "str", "required": True, "choices": ["choose", "make", "drill", "abandon", "keep"]},
             "base": {"type": "path", "required": True},
-            "names": {"type": "list", "elements": "str"},
-            "remembered": {"type": "bool", "default": False},
-            "share": {"type": "float", "default": 1},
             "size": {"type": "int", "default": 0},
             "chosen": {"type": "list", "elements": "dict", "default": []},
-            "limit": {"type": "int", "default": 0},
-            "user": {"type": "str", "default": "nobody"},
             "proofs": {"type": "list", "elements": "dict", "default": []},
-            "fail": {"type": "bool", "default": True},
+            **PROVING,
             **MOMENT,
             **WRITING,
         },
         supports_check_mode=True,
     )
     end_with_children()
-    options, check_mode = module.params, module.check_mode
-    result = {**EMPTY, **attempt(STAGE, EMPTY, lambda: run(options, check_mode))}
-    if result["failures"] and options["fail"]:
-        module.fail_json(msg=summarize(result["failures"]), **result)
-    module.exit_json(**result)
+    run_module(module, STAGE, EMPTY, lambda: run(module.params, module.check_mode))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ module: tarball_dump
 short_description: Make one run's tarballs of Subversion, Trac, Git, folder and SQLite items
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.writing]
 description:
   - Makes a consistent, deterministic archive of each item while it is in use; archive, compression and digest are one pass over the data.
   - Each tarball is written under a temporary name, flushed, read back and compared, then renamed; then its sidecar is written, then C(last) is moved.
@@ -86,10 +86,6 @@ options:
     description: Days after which the scratch copy of a Subversion repository is built anew and verified whole.
     type: int
     default: 7
-  fail:
-    description: Whether the module fails when something is wrong; the stages of a chain collect O(ignore:failures) instead.
-    type: bool
-    default: true
 attributes:
   check_mode:
     description: Predicts the tarballs; digests and sizes are then empty. Folders are walked, and all patterns that match nothing are noted.
@@ -146,12 +142,30 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.archive.write import Form
 from ..module_utils.stages.dump import dump
 from ..module_utils.system.processes import Deadline, end_with_children
-from ..module_utils.tree.failures import attempt, summarize, with_good
 from ..module_utils.tree.leftovers import remove_leftovers
 from ..module_utils.tree.locks import WRITING, writing
+from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.stamps import MOMENT, moment_of
 
-EMPTY = {"changed": False, "tarballs": [], "notes": []}
+EMPTY = {"tarballs": [], "notes": []}
+
+
+def run(options: dict, check_mode: bool) -> dict:
+    """Given the module's parameters, dump."""
+    return dump(
+        options["base"],
+        options["items"],
+        options["stamp"],
+        Form(options["ext"], options["compress_level"], options["algorithm"]),
+        {
+            "deadline": Deadline(options["step_timeout"], "dump"),
+            "verify_every": options["verify_every"],
+            "clock": moment_of(options).clock,
+        },
+        received=options["received"],
+        controller=options["controller"],
+        check_mode=check_mode,
+    )
 
 
 def main() -> None:
@@ -168,41 +182,20 @@ def main() -> None:
             "compress_level": {"type": "int", "default": 1},
             "algorithm": {"type": "str", "choices": ["sha256", "sha512", "md5"], "default": "sha256"},
             "verify_every": {"type": "int", "default": 7},
-            "fail": {"type": "bool", "default": True},
             **WRITING,
         },
         supports_check_mode=True,
     )
     os.umask(0o022)  # the modes inside scratch copies, and so in archives, do not depend on who calls
     end_with_children()
-    options = module.params
-    result = attempt(
+    options, check_mode = module.params, module.check_mode
+    run_module(
+        module,
         "dump",
         EMPTY,
-        lambda: writing(
-            options,
-            lambda _: dump(
-                options["base"],
-                options["items"],
-                options["stamp"],
-                Form(options["ext"], options["compress_level"], options["algorithm"]),
-                {
-                    "deadline": Deadline(options["step_timeout"], "dump"),
-                    "verify_every": options["verify_every"],
-                    "clock": moment_of(options).clock,
-                },
-                received=options["received"],
-                controller=options["controller"],
-                check_mode=module.check_mode,
-            ),
-            clean=remove_leftovers,
-            check_mode=module.check_mode,
-        ),
+        lambda: writing(options, lambda _: run(options, check_mode), clean=remove_leftovers, check_mode=check_mode),
+        good=module.params,
     )
-    result = with_good(result, module.params)
-    if result["failures"] and options["fail"]:
-        module.fail_json(msg=summarize(result["failures"]), **result)
-    module.exit_json(**result)
 
 
 if __name__ == "__main__":

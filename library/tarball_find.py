@@ -11,7 +11,7 @@ module: tarball_find
 short_description: Find the tarballs that a node holds of some items
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.reading]
 description:
   - Lists the tarballs of some items in some trees of a node, with what their sidecars say and what the dump recorded; reads no bytes of them.
   - What is wrong with a tree, such as that it is not there or that another run has it, is told as its C(problem) and is no failure.
@@ -25,14 +25,6 @@ options:
   run:
     description: The run of a playbook that this call belongs to, as its plan has it. A tree that is another run's is not looked at.
     type: dict
-  fail:
-    description: Whether the module fails when something is wrong; the stages of a playbook collect O(ignore:failures) instead.
-    type: bool
-    default: true
-attributes:
-  check_mode:
-    description: Changes nothing in any mode.
-    support: full
 """
 
 EXAMPLES = r"""
@@ -82,10 +74,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.restore.find import find
 from ..module_utils.system.priority import lower_priority
-from ..module_utils.tree.failures import attempt, summarize
 from ..module_utils.tree.locks import WRITING, parse_run
+from ..module_utils.tree.module_call import run_module
 
-EMPTY = {"changed": False, "trees": []}
+EMPTY = {"trees": []}
 
 
 def run(options: dict) -> dict:
@@ -99,15 +91,11 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "trees": {"type": "list", "elements": "dict", "required": True},
-            "fail": {"type": "bool", "default": True},
             **WRITING,
         },
         supports_check_mode=True,
     )
-    result = attempt("restore", EMPTY, lambda: run(module.params))
-    if result["failures"] and module.params["fail"]:
-        module.fail_json(msg=summarize(result["failures"]), **result)
-    module.exit_json(**result)
+    run_module(module, "restore", EMPTY, lambda: run(module.params))
 
 
 if __name__ == "__main__":

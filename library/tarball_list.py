@@ -11,7 +11,7 @@ module: tarball_list
 short_description: List the tarballs of a base folder and their state
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.moment]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.reading, altbackup.core.call.moment]
 description:
   - Lists tarballs with digest and size as their sidecars say; reads no bytes of them.
   - Tarballs of a time that has not come count nowhere, and are failures.
@@ -32,14 +32,6 @@ options:
     description: Whether to add what the dump recorded of each item.
     type: bool
     default: false
-  fail:
-    description: Whether the module fails when something is wrong.
-    type: bool
-    default: true
-attributes:
-  check_mode:
-    description: Changes nothing in any mode.
-    support: full
 """
 
 EXAMPLES = r"""
@@ -87,8 +79,9 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.synchronize.offer import NOT_LISTED, listing
-from ..module_utils.tree.failures import attempt, failure, summarize
+from ..module_utils.tree.failures import failure
 from ..module_utils.tree.locks import READING, reading
+from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.stamps import MOMENT, day_of, interpret_day, moment_of, today_in
 
 STAGE = "list"
@@ -118,24 +111,13 @@ def main() -> None:
             "day": {"type": "str", "default": "all"},
             "expected": {"type": "str", "default": ""},
             "records": {"type": "bool", "default": False},
-            "fail": {"type": "bool", "default": True},
             **MOMENT,
             **READING,
         },
         supports_check_mode=True,
     )
     options = module.params
-    result = attempt(
-        STAGE,
-        NOT_LISTED,
-        lambda: reading(
-            options,
-            lambda: run(options),
-        ),
-    )
-    if result["failures"] and options["fail"]:
-        module.fail_json(msg=summarize(result["failures"]), **result)
-    module.exit_json(**result)
+    run_module(module, STAGE, NOT_LISTED, lambda: reading(options, lambda: run(options)))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ module: tarball_prepare
 short_description: Prepare a target to receive a source's tarballs
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing, altbackup.core.call.moment]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.writing,
+  altbackup.core.call.moment, altbackup.core.call.origin]
 description:
   - Compares what the source holds with what this target has verified, and says what is to be sent, in order.
   - A tarball whose content the target has under another stamp of the item is stored as a hard link, or where there are none as a
@@ -47,13 +48,6 @@ options:
     type: list
     elements: str
     default: []
-  origin:
-    description:
-      - The source, a mapping of C(name), C(base) and C(id), as the RV(altbackup.core.preflight#module:identities) of it have them. Nothing
-        is compared without.
-      - A tree that holds the copies of another one is left alone, and a failure. Else it is this one's from now on.
-    type: dict
-    default: {}
   discovered:
     description: Whether I(items) are all. If not, since a discovery failed, what was remembered before stays remembered, too.
     type: bool
@@ -81,10 +75,6 @@ options:
     description: Seconds to wait until one of them is free.
     type: float
     default: 0
-  fail:
-    description: Whether the module fails when something is wrong.
-    type: bool
-    default: true
 attributes:
   check_mode:
     description: Links nothing and makes no folder.
@@ -163,14 +153,13 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.synchronize.prepare import prepare
 from ..module_utils.system.processes import Deadline, end_with_children
-from ..module_utils.tree.failures import attempt, summarize, with_good
 from ..module_utils.tree.leftovers import remove_leftovers
-from ..module_utils.tree.locks import WRITING, writing
-from ..module_utils.tree.origin import parse_origin
+from ..module_utils.tree.locks import WRITING, Hold, writing
+from ..module_utils.tree.module_call import run_module
+from ..module_utils.tree.origin import ORIGIN, parse_origin
 from ..module_utils.tree.stamps import MOMENT, moment_of
 
 EMPTY = {
-    "changed": False,
     "have": [],
     "linked": [],
     "send": [],
@@ -180,6 +169,28 @@ EMPTY = {
     "free": 0,
     "busy": False,
 }
+
+
+def run(options: dict, hold: Hold | None) -> dict:
+    """Given the module's parameters and what it holds of the tree, none in check mode, prepare."""
+    return prepare(
+        options["base"],
+        options["tarballs"],
+        day=options["day"],
+        moment=moment_of(options),
+        keep=options["keep"],
+        keeps=options["keeps"],
+        items=options["items"],
+        discovered=options["discovered"],
+        predicted=options["predicted"],
+        guides=options["guides"],
+        basis=options["basis"],
+        slots=options["slots"],
+        slot_wait=options["slot_wait"],
+        origin=parse_origin(options["origin"]),
+        deadline=Deadline(options["step_timeout"], "preparation"),
+        hold=hold,
+    )
 
 
 def main() -> None:
@@ -195,49 +206,24 @@ def main() -> None:
             "discovered": {"type": "bool", "default": True},
             "predicted": {"type": "list", "elements": "str", "default": []},
             "guides": {"type": "dict", "default": {}},
-            "origin": {"type": "dict", "default": {}},
+            **ORIGIN,
             "basis": {"type": "bool", "default": False},
             "slots": {"type": "int", "default": 0},
             "slot_wait": {"type": "float", "default": 0},
-            "fail": {"type": "bool", "default": True},
             **MOMENT,
             **WRITING,
         },
         supports_check_mode=True,
     )
     end_with_children()
-    options = module.params
-    result = attempt(
+    options, check_mode = module.params, module.check_mode
+    run_module(
+        module,
         "synchronize",
         EMPTY,
-        lambda: writing(
-            options,
-            lambda hold: prepare(
-                options["base"],
-                options["tarballs"],
-                day=options["day"],
-                moment=moment_of(options),
-                keep=options["keep"],
-                keeps=options["keeps"],
-                items=options["items"],
-                discovered=options["discovered"],
-                predicted=options["predicted"],
-                guides=options["guides"],
-                basis=options["basis"],
-                slots=options["slots"],
-                slot_wait=options["slot_wait"],
-                origin=parse_origin(options["origin"]),
-                deadline=Deadline(options["step_timeout"], "preparation"),
-                hold=hold,
-            ),
-            clean=remove_leftovers,
-            check_mode=module.check_mode,
-        ),
+        lambda: writing(options, lambda hold: run(options, hold), clean=remove_leftovers, check_mode=check_mode),
+        good=module.params,
     )
-    result = with_good(result, module.params)
-    if result["failures"] and options["fail"]:
-        module.fail_json(msg=summarize(result["failures"]), **result)
-    module.exit_json(**result)
 
 
 if __name__ == "__main__":

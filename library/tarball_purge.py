@@ -11,7 +11,8 @@ module: tarball_purge
 short_description: Remove the verified tarballs that are no longer to be kept
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing, altbackup.core.call.moment]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.writing,
+  altbackup.core.call.moment, altbackup.core.call.origin]
 description:
   - Keeps, per item, the newest verified tarball of each of the last K days that have one, and the newest of each of the last K distinct contents.
   - Removes every other verified tarball with its sidecar and record, and the date folders that become empty.
@@ -39,13 +40,6 @@ options:
         They are purged, too, even if O(names) does not name them; with 0 they are left to O(keep) and O(names).
     type: int
     default: 0
-  origin:
-    description:
-      - The source, a mapping of C(name), C(base) and C(id), as the RV(altbackup.core.preflight#module:identities) of it have them. Nothing
-        is compared without.
-      - Of a tree that holds the copies of another one nothing is removed, and that is a failure.
-    type: dict
-    default: {}
   predicted:
     description: Paths below O(base) that a run in check mode would have made.
     type: list
@@ -86,11 +80,6 @@ options:
         description: Whether items that the source discovered at the last synchronize are expected, too.
         type: bool
         default: false
-      predicted:
-        description: Ignored here; O(predicted) counts.
-        type: list
-        elements: str
-        default: []
       proof_age:
         description: Seconds since which a kept tarball of each item must have been proved to restore, see M(altbackup.core.tarball_drill); 0 asks for no proof.
         type: float
@@ -103,10 +92,6 @@ options:
     description: Whether this is the last call of O(run) on the tree, which is then given back, whatever this call found.
     type: bool
     default: false
-  fail:
-    description: Whether the module fails when something is wrong.
-    type: bool
-    default: true
 attributes:
   check_mode:
     description: Says what would be removed.
@@ -178,15 +163,17 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.stages.check import CHECKING, check, nothing_checked, passed
 from ..module_utils.stages.purge import purge
-from ..module_utils.tree.failures import attempt, summarize, with_good
+from ..module_utils.tree.failures import attempt
 from ..module_utils.tree.layout import open_tree
 from ..module_utils.tree.leftovers import give_back
 from ..module_utils.tree.locks import WRITING, Hold, writing
-from ..module_utils.tree.origin import parse_origin, require_origin
+from ..module_utils.tree.module_call import run_module
+from ..module_utils.tree.origin import ORIGIN, parse_origin, require_origin
 from ..module_utils.tree.remembered import remembered_items
 from ..module_utils.tree.stamps import MOMENT, moment_of
 
-EMPTY = {"changed": False, "kept": [], "waiting": [], "removed": [], "unverified": [], "notes": [], "bytes_freed": 0}
+CHECK = {name: value for name, value in CHECKING.items() if name not in ("base", "predicted")}
+EMPTY = {"kept": [], "waiting": [], "removed": [], "unverified": [], "notes": [], "bytes_freed": 0}
 
 
 def run(options: dict, hold: Hold | None, check_mode: bool) -> dict:
@@ -237,25 +224,24 @@ def main() -> None:
             "keep": {"type": "raw", "required": True},
             "names": {"type": "list", "elements": "str"},
             "remembered": {"type": "int", "default": 0},
-            "origin": {"type": "dict", "default": {}},
             "predicted": {"type": "list", "elements": "str", "default": []},
             "verify": {"type": "bool", "default": False},
-            "check": {"type": "dict", "options": CHECKING},
+            "check": {"type": "dict", "options": CHECK},
             "unlock": {"type": "bool", "default": False},
-            "fail": {"type": "bool", "default": True},
+            **ORIGIN,
             **MOMENT,
             **WRITING,
         },
         supports_check_mode=True,
     )
     options, check_mode = module.params, module.check_mode
-    result = attempt(
-        "purge", EMPTY, lambda: writing(options, lambda hold: run(options, hold, check_mode), check_mode=check_mode)
+    run_module(
+        module,
+        "purge",
+        EMPTY,
+        lambda: writing(options, lambda hold: run(options, hold, check_mode), check_mode=check_mode),
+        good={**options, **(options["check"] or {})},
     )
-    result = with_good(result, {**options, **(options["check"] or {})})
-    if result["failures"] and options["fail"]:
-        module.fail_json(msg=summarize(result["failures"]), **result)
-    module.exit_json(**result)
 
 
 if __name__ == "__main__":

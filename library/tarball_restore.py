@@ -11,7 +11,7 @@ module: tarball_restore
 short_description: Restore a thing from its tarball, verified and proven
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits]
 description:
   - Reads the tarball and compares it with its dna, unpacks it into a private folder beside the destination, proves that what came out is what its kind
     ought to be, and gives it its place by one rename. What a tarball holds is taken for hostile until it is proven.
@@ -113,10 +113,6 @@ options:
   run:
     description: The run of a playbook that this call belongs to, as its plan has it. Trees of other runs are left alone.
     type: dict
-  fail:
-    description: Whether the module fails when something is wrong; the stages of a playbook collect O(ignore:failures) instead.
-    type: bool
-    default: true
 attributes:
   check_mode:
     description: Sees whether it can be done, as far as can be known without unpacking. A tarball on this node is read for that.
@@ -213,11 +209,11 @@ from ..module_utils.system import progress
 from ..module_utils.system.priority import lower_priority
 from ..module_utils.system.processes import Deadline, end_with_children
 from ..module_utils.system.visible import printable
-from ..module_utils.tree.failures import attempt, failure, summarize
+from ..module_utils.tree.failures import attempt, failure
 from ..module_utils.tree.locks import WRITING, parse_run
+from ..module_utils.tree.module_call import run_module
 
 EMPTY = {
-    "changed": False,
     "done": False,
     "destination": "",
     "aside": "",
@@ -228,12 +224,21 @@ EMPTY = {
     "proof": {},
     "seconds": 0.0,
     "notes": [],
-    "failures": [],
 }
 
 
 def run(options: dict, *, check_mode: bool, show_lines: bool) -> dict:
-    """Given the module's parameters, do the step."""
+    """Given the module's parameters, do the step; each failure tells of which item, and of which of its restores."""
+    with progress.reported(options["progress"]):
+        result = attempt(STAGE, {}, lambda: do_step(options, check_mode=check_mode, show_lines=show_lines))
+    return {
+        **result,
+        "failures": [{**entry, **about(options, entry["reason"])} for entry in result.get("failures", [])],
+    }
+
+
+def do_step(options: dict, *, check_mode: bool, show_lines: bool) -> dict:
+    """Given the module's parameters, do the step. Raise AltbackupError or OSError."""
     lower_priority(options["nice"], options["ionice"])
     order = parse_order(options, options["stamp"])
     if options["step"] == "abandon":
@@ -266,7 +271,6 @@ def about(options: dict, reason: str) -> dict:
 
 def main() -> None:
     """Run the module."""
-    texts = ("member", "owner", "group", "mode", "selinux")
     module = AnsibleModule(
         argument_spec={
             "step": {"type": "str", "choices": ["prepare", "look", "restore", "abandon"], "default": "restore"},
@@ -282,26 +286,16 @@ def main() -> None:
             "special_modes": {"type": "bool", "default": False},
             "stamp": {"type": "str", "required": True},
             "proof_user": {"type": "str", "default": "nobody"},
-            "fail": {"type": "bool", "default": True},
             **{name: {"type": "path", "default": ""} for name in ("base", "live_base")},
-            **{name: {"type": "str", "default": ""} for name in texts},
+            **{name: {"type": "str", "default": ""} for name in ("member", "owner", "group", "mode", "selinux")},
             **WRITING,
         },
         supports_check_mode=True,
     )
     os.umask(0o022)
     end_with_children()
-    options = module.params
-    empty = {**EMPTY, "destination": options["destination"]}
-    with progress.reported(options["progress"]):
-        result = attempt(
-            STAGE, empty, lambda: run(options, check_mode=module.check_mode, show_lines=bool(module._diff))
-        )
-    failures = [{**entry, **about(options, entry["reason"])} for entry in result.get("failures", [])]
-    result = {**empty, **result, "failures": failures}
-    if result["failures"] and options["fail"]:
-        module.fail_json(msg=summarize(result["failures"]), **result)
-    module.exit_json(**result)
+    options, modes = module.params, {"check_mode": module.check_mode, "show_lines": bool(module._diff)}
+    run_module(module, STAGE, {**EMPTY, "destination": options["destination"]}, lambda: run(options, **modes))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ module: tarball_send
 short_description: Send a source's tarballs to its targets in parallel
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.writing]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.writing, altbackup.core.call.ssh]
 description:
   - Runs one C(rsync --inplace) a target, all at once, each with its own limits, into the private folder that M(altbackup.core.tarball_prepare) named.
   - Files travel under the names of their digests; M(altbackup.core.tarball_accept) verifies them on the target.
@@ -48,16 +48,6 @@ options:
         description: Whether the target fetches it itself (C(pull)); then only the peer's C(node) matters here.
         type: bool
         default: false
-  ssh_args:
-    description:
-      - Further options of ssh for all peers, which may hold secrets; a list of words as JSON, in base64, so that it can be hidden
-        wherever it would be shown without hiding words that are like one of its own.
-    type: str
-    default: ''
-  fail:
-    description: Whether the module fails when something is wrong.
-    type: bool
-    default: true
 attributes:
   check_mode:
     description: Sends nothing.
@@ -113,13 +103,13 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.synchronize.send import parse_peer, send
+from ..module_utils.synchronize.send import SSH, parse_peer, send
 from ..module_utils.system.processes import Deadline, end_with_children
-from ..module_utils.tree.failures import attempt, summarize
 from ..module_utils.tree.leftovers import remove_leftovers
 from ..module_utils.tree.locks import WRITING, writing
+from ..module_utils.tree.module_call import run_module
 
-EMPTY = {"changed": False, "sent": {}, "wire": {}, "offered": {}, "notes": []}
+EMPTY = {"sent": {}, "wire": {}, "offered": {}, "notes": []}
 TARGET = {
     "peer": {"type": "dict", "required": True},
     "tarballs": {"type": "list", "elements": "dict", "required": True},
@@ -127,7 +117,14 @@ TARGET = {
 }
 
 
-def run(options: dict) -> dict:
+def run(options: dict, check_mode: bool) -> dict:
+    """Given the module's parameters, send, but not in check mode."""
+    if check_mode:
+        return {"changed": True}
+    return writing(options, lambda _: transfer(options), clean=remove_leftovers)
+
+
+def transfer(options: dict) -> dict:
     """Given the module's parameters, send."""
     pairs = [
         (parse_peer(target["peer"], options["ssh_args"]), target["tarballs"], target["fetched"])
@@ -147,20 +144,13 @@ def main() -> None:
         argument_spec={
             "base": {"type": "path", "required": True},
             "targets": {"type": "list", "elements": "dict", "options": TARGET, "required": True},
-            "ssh_args": {"type": "str", "default": "", "no_log": True},
-            "fail": {"type": "bool", "default": True},
+            **SSH,
             **WRITING,
         },
         supports_check_mode=True,
     )
     end_with_children()
-    options = module.params
-    if module.check_mode:
-        module.exit_json(**{**EMPTY, "changed": True, "failures": []})
-    result = attempt("synchronize", EMPTY, lambda: writing(options, lambda _: run(options), clean=remove_leftovers))
-    if result["failures"] and options["fail"]:
-        module.fail_json(msg=summarize(result["failures"]), **result)
-    module.exit_json(**result)
+    run_module(module, "synchronize", EMPTY, lambda: run(module.params, module.check_mode))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,50 @@
 # Copyright: (c) 2026, altbackup developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What modules may be told of the call: the run that it belongs to, and its priority."""
+"""What several modules may be told, such as the run that a call belongs to, and its priority."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Options that modules share: those of all, of those that write, of those that judge stamps, and of those that count."""
+    """Options that modules share: DOCUMENTATION of all, the others of those that name them."""
+
+    DOCUMENTATION = r"""
+options:
+  fail:
+    description: Whether the module fails when something is wrong; the stages of a playbook collect O(ignore:failures) instead.
+    type: bool
+    default: true
+"""
+
+    LIMITS = r"""
+options:
+  step_timeout:
+    description: Seconds after which the call ends with a failure, its children and its reading of files.
+    type: float
+    default: 21600
+  progress:
+    description:
+      - A file that the call makes while it runs, to say in it how many bytes of what it works on are done, and removes at its end.
+      - It is for who shows that on a terminal, as the action plugins of these modules do. Empty makes none.
+    type: path
+    default: ''
+  nice:
+    description: Niceness of this call and of all that it starts, from 0 to 19.
+    type: int
+    default: 0
+  ionice:
+    description: Their class of input and output, C(idle), C(best-effort) or C(best-effort:0) to C(best-effort:7). Empty leaves it as it is.
+    type: str
+    default: ''
+"""
+
+    READING = r"""
+attributes:
+  check_mode:
+    description: Changes nothing in any mode.
+    support: full
+"""
 
     WRITING = r"""
 options:
@@ -37,8 +74,37 @@ options:
     default: UTC
 """
 
+    ORIGIN = r"""
+options:
+  origin:
+    description:
+      - The source, a mapping of C(name), C(base) and C(id), as the RV(altbackup.core.preflight#module:identities) of it have them. Nothing
+        is compared without.
+      - A tree that holds the copies of another one is left alone, and that is a failure. A call that brings tarballs makes it this one's.
+    type: dict
+    default: {}
+"""
+
+    SSH = r"""
+options:
+  ssh_args:
+    description:
+      - Further options of ssh for all peers, which may hold secrets; a list of words as JSON, in base64, so that it can be hidden
+        wherever it would be shown without hiding words that are like one of its own.
+    type: str
+    default: ''
+"""
+
     COUNTING = r"""
 options:
+  base:
+    description: A base folder; it or its parent holds the marker C(.altbackup/).
+    type: path
+    required: true
+  day:
+    description: The day, empty for today, V(-1) for yesterday, or C(YYYY/MM/DD).
+    type: str
+    default: ''
   expect:
     description: The number of tarballs expected of each name or category/name.
     type: dict
@@ -70,24 +136,26 @@ options:
     default: ''
 """
 
-    DOCUMENTATION = r"""
+    PROVING = r"""
 options:
-  step_timeout:
-    description: Seconds after which the call ends with a failure, its children and its reading of files.
+  names:
+    description: The category/name of the items to drill; all by default.
+    type: list
+    elements: str
+  remembered:
+    description: Whether items that the source discovered at the last synchronize are drilled, too.
+    type: bool
+    default: false
+  share:
+    description: The part of the items that is drilled, above 0 and up to 1; those whose last proof is oldest.
     type: float
-    default: 21600
-  progress:
-    description:
-      - A file that the call makes while it runs, to say in it how many bytes of what it works on are done, and removes at its end.
-      - It is for who shows that on a terminal, as the action plugins of these modules do. Empty makes none.
-    type: path
-    default: ''
-  nice:
-    description: Niceness of this call and of all that it starts, from 0 to 19.
+    default: 1
+  limit:
+    description: Most bytes that are unpacked at a time; 0 for as many as are free.
     type: int
     default: 0
-  ionice:
-    description: Their class of input and output, C(idle), C(best-effort) or C(best-effort:0) to C(best-effort:7). Empty leaves it as it is.
+  user:
+    description: As whom the programs of a proof run, where the module runs as root; else they run as its own user.
     type: str
-    default: ''
+    default: nobody
 """

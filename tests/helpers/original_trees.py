@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
 from ansible.module_utils.testing import patch_module_args
 
 STAMP = "2013/05/10/104701"
@@ -107,6 +108,12 @@ def run_module(name: str, *, check: bool = False, **options: Any) -> dict[str, A
             module.main()
     result: dict[str, Any] = json.loads(output.getvalue())
     return result
+
+
+def is_as_documented(name: str, result: dict[str, Any]) -> bool:
+    """Return whether a result has the keys that its module documents, and no others but those of Ansible."""
+    module = importlib.import_module(f"ansible_collections.altbackup.core.plugins.modules.{name}")
+    return set(result) - {"changed", "failed", "msg", "invocation"} == set(yaml.safe_load(module.RETURN))
 
 
 def reasons(result: dict[str, Any]) -> list[str]:

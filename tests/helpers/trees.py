@@ -26,6 +26,19 @@ from ansible_collections.altbackup.core.plugins.module_utils.system.processes im
 NOBODY = 65534
 FIRST, SECOND, THIRD, FOURTH = (f"2013/05/{day}/104701" for day in ("10", "11", "12", "13"))
 NIGHTS = (FIRST, SECOND, THIRD, FOURTH)
+RUN: dict[str, Any] = {
+    "controller": "control",
+    "user": "scm",
+    "command": "ansible-playbook backup.yml",
+    "started": "now",
+    "host": "other controller",
+    "boot": "b",
+    "namespace": "n",
+    "pid": 1,
+    "ticks": 1,
+    "seconds": 3600.0,
+}
+"""A run of a playbook on another controller, as a plan has it"""
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs to be root")
 

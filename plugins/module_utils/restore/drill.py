@@ -32,16 +32,31 @@ from ..tree.layout import DRILLING, Tarball, Tree, open_tree, parse_filename, sc
 from ..tree.leftovers import drill_folder
 from ..tree.proof_files import last_proved, moment_at, write_proof
 from ..tree.publish import make_folders, read_record, remove_folder, require_writable
+from ..tree.remembered import with_remembered
 from ..tree.scan_failures import ahead
 from ..tree.sidecar import Dna
 from ..tree.stamps import Moment
 
 STAGE = "drill"
+PROVING: dict[str, Any] = {
+    "names": {"type": "list", "elements": "str"},
+    "remembered": {"type": "bool", "default": False},
+    "share": {"type": "float", "default": 1},
+    "limit": {"type": "int", "default": 0},
+    "user": {"type": "str", "default": "nobody"},
+}
+"""What a call of a module that drills may be told: which items, how much at a time, and as whom"""
 _KINDS = {**{category: kind for kind, category in CATEGORIES.items()}, "repos": "svn"}  # as the original scripts had it
 MARGIN = 64 << 20
 """Bytes of the disk that a drill leaves free, by what it expects."""
 _RESERVE = 16 << 20
 """Bytes of the disk with which a drill stops that finds the disk fuller than it expected: others write there, too."""
+
+
+def names_of(options: Mapping[str, Any]) -> list[str] | None:
+    """Given the parameters of a module that drills, return which items (category/name) it chooses from, None for all."""
+    names = options["names"]
+    return with_remembered(options["base"], {}, names)[1] if names is not None and options["remembered"] else names
 
 
 def drill(

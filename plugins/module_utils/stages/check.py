@@ -19,7 +19,6 @@ from .count import COUNTING, EMPTY, count_demanded
 
 _STAGE = "check"
 CHECKING: dict[str, Any] = {
-    "day": {"type": "str", "default": ""},
     "scope": {"type": "str", "choices": ["day", "all"], "default": "day"},
     **COUNTING,
 }

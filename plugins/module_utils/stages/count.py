@@ -19,6 +19,8 @@ from ..tree.scan_failures import ahead, unreadable
 from ..tree.stamps import Moment, day_of, interpret_day, moment_of, today_in
 
 COUNTING: dict[str, Any] = {
+    "base": {"type": "path", "required": True},
+    "day": {"type": "str", "default": ""},
     "expect": {"type": "dict", "required": True},
     "items": {"type": "list", "elements": "str"},
     "source": {"type": "str", "default": ""},

@@ -40,6 +40,8 @@ from ..tree.publish import make_folders, remove_folder, require_writable
 from .offer import Wanted, parse_wanted
 
 STAGE = "synchronize"
+SSH: dict[str, Any] = {"ssh_args": {"type": "str", "default": "", "no_log": True}}
+"""What a call of a module is told that has peers"""
 BASIS = "basis"
 PARTIAL = (23, 24)
 """Exit codes of an rsync that moved all that it could: files could not be read, or vanished"""

@@ -27,6 +27,7 @@ from ..system.processes import Deadline, ended_after, inherited, is_at_work_in, 
 from ..system.seeing import is_folder, looking_at
 from .failures import failure
 from .layout import Tree, open_tree
+from .module_call import CALL
 from .publish import make_folders, require_writable
 
 WAIT = 30.0
@@ -244,12 +245,13 @@ def unclaimed(tree: Tree, run: Run | None, wait: float = WAIT) -> Iterator[None]
 
 
 READING: dict[str, Any] = {
+    **CALL,
     "step_timeout": {"type": "float", "default": 21600},
     "nice": {"type": "int", "default": 0},
     "ionice": {"type": "str", "default": ""},
     "progress": {"type": "path", "default": ""},
 }
-"""What a call of any module may be told: its limit, its priority, and where to tell of its progress"""
+"""What a call of a module that reads may be told: its limit, its priority, and where to tell of its progress, too"""
 WRITING: dict[str, Any] = {**READING, "run": {"type": "dict"}}
 """What a call of a module that writes may be told: the run that it belongs to, too"""
 

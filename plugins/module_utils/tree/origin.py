@@ -19,6 +19,8 @@ from ..system.visible import one_line
 from .layout import Tree
 from .publish import make_folders, write_text
 
+ORIGIN: dict[str, Any] = {"origin": {"type": "dict", "default": {}}}
+"""What a call of a module is told that must know whose copies a tree holds"""
 _LONGEST = 1 << 15
 """Most bytes of the file"""
 _LONGEST_TEXT = 4096

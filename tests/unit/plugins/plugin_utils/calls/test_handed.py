@@ -34,10 +34,10 @@ def options_of(module: str) -> set[str]:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "DOCUMENTATION"
     ]
     documented = yaml.safe_load(text)
-    found = set(documented["options"])
+    found = set(documented.get("options", {}))
     for name in documented.get("extends_documentation_fragment", []):
         fragment = name.removeprefix("altbackup.core.call").lstrip(".").upper() or "DOCUMENTATION"
-        found |= set(yaml.safe_load(getattr(ModuleDocFragment, fragment))["options"])
+        found |= set(yaml.safe_load(getattr(ModuleDocFragment, fragment)).get("options", {}))
     return found
 
 

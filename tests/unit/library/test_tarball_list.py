@@ -1,0 +1,69 @@
+"""Module tarball_list, in process on real files: it tells what lies in a tree, and changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.original_trees import DAY, STAMP, is_as_documented, marked, put, reasons, run_module, tree_hash
+
+SVN, FOLDER = f"svn/dybsvn/{STAMP}/dybsvn-1.tar", "folders/svnsetup/2013/05/09/104701/svnsetup.tar"
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """Return a base with a tarball of each of two days, of which the later has no sidecar."""
+    base = marked(tmp_path / "dayabay")
+    put(base, SVN, dna=None)
+    put(base, FOLDER)
+    return base
+
+
+def call(base: Path, **options: Any) -> dict[str, Any]:
+    """Run the module."""
+    return run_module("tarball_list", base=str(base), **options)
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_all_that_lies_there_is_listed_newest_last_with_its_state(base: Path, check: bool) -> None:
+    before = tree_hash(base)
+    result = call(base, check=check)
+    assert [(entry["relpath"], entry["state"]) for entry in result["tarballs"]] == [
+        (FOLDER, "verified"),
+        (SVN, "missing"),
+    ]
+    assert result["listed"] and not result["changed"] and not result["failures"]
+    assert is_as_documented("tarball_list", result)
+    assert tree_hash(base) == before
+
+
+def test_a_day_can_be_asked_for(base: Path) -> None:
+    assert [entry["relpath"] for entry in call(base, day=DAY)["tarballs"]] == [SVN]
+
+
+@pytest.mark.parametrize(("expected", "missed"), [("2013/05/09", []), (DAY, [DAY])])
+def test_a_day_without_a_verified_tarball_is_missed(base: Path, expected: str, missed: list[str]) -> None:
+    result = call(base, expected=expected, fail=False)
+    assert not result.get("failed")
+    assert reasons(result) == [
+        f"no verified tarball of {day} lies in {base}: if another day is meant, give altbackup_day" for day in missed
+    ]
+    assert len(result["tarballs"]) == 2
+
+
+@pytest.mark.parametrize("records", [False, True])
+def test_records_are_told_where_they_are_asked_for(base: Path, records: bool) -> None:
+    assert [("record" in entry) for entry in call(base, records=records)["tarballs"]] == [records] * 2
+
+
+@pytest.mark.parametrize(
+    ("options", "why"), [({"day": "yesterday"}, "yesterday"), ({"base": "/nowhere"}, "/nowhere"), ({"stamp": "x"}, "x")]
+)
+def test_bad_input_is_a_clear_message_and_the_result_has_the_same_keys(
+    base: Path, options: dict[str, Any], why: str
+) -> None:
+    result = run_module("tarball_list", **{"base": str(base), **options})
+    assert result["failed"] and why in result["msg"]
+    assert not result["listed"]
+    assert is_as_documented("tarball_list", result)
