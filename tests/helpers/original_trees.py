@@ -99,11 +99,14 @@ def tree_hash(path: Path) -> dict[str, tuple[Any, ...]]:
     return found
 
 
-def run_module(name: str, *, check: bool = False, **options: Any) -> dict[str, Any]:
-    """Run a module of the collection in this process, as Ansible would; return what it prints."""
+def run_module(name: str, *, check: bool = False, more: Any = None, **options: Any) -> dict[str, Any]:
+    """Run a module of the collection in this process, as Ansible would, in check mode or not; return what it prints.
+
+    `more` are options whose names are taken here.
+    """
     module = importlib.import_module(f"ansible_collections.altbackup.core.plugins.modules.{name}")
     output = io.StringIO()
-    with patch_module_args({**options, "_ansible_check_mode": check}), contextlib.redirect_stdout(output):
+    with patch_module_args({**options, **(more or {}), "_ansible_check_mode": check}), contextlib.redirect_stdout(output):
         with contextlib.suppress(SystemExit):
             module.main()
     result: dict[str, Any] = json.loads(output.getvalue())

@@ -69,3 +69,12 @@ def test_a_base_that_is_not_there_is_told_once(tmp_path: Path) -> None:
     result = check(tmp_path / "nowhere")
     assert result["failed"]
     assert len(reasons(result)) == 1
+
+
+def test_what_is_listed_too_is_what_a_listing_alone_finds(base: Path) -> None:
+    (base / SVN).write_bytes(b"x")
+    found = check(base, listing=True, fail=False)
+    listed = run_module("tarball_list", base=str(base), records=True, fail=False)
+    assert found["tarballs"] == listed["tarballs"] and len(found["tarballs"]) == 2
+    assert (found["listed"], found["notes"]) == (True, [])
+    assert "tarballs" not in check(base, fail=False)

@@ -810,3 +810,32 @@ def test_the_last_call_of_a_run_gives_the_tree_back_whatever_it_found(tmp_path: 
     assert bool(first["failures"]) is not good
     second = run_module("tarball_purge", base=str(base), keep=1, run=other, fail=False)
     assert any("is in use by another run" in reason for reason in reasons(second)) is not unlock
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_of_what_is_checked_first_only_what_passed_is_purged(tmp_path: Path, damaged: bool) -> None:
+    base = marked(tmp_path / "dayabay")
+    fill(base, range(1, 6))
+    fill(base, range(1, 6), "git/y")
+    if damaged:
+        (base / relpath(5)).write_bytes(b"y" * SIZE)
+    options = {"day": "2013/05/05", "expect": {"x": 1, "y": 1}, "items": ["svn/x", "git/y"]}
+    call = {"base": str(base), "keep": {"svn/x": 2, "git/y": 2}, "stamp": NOW, "more": {"check": options}, "fail": False}
+    result = run_module("tarball_purge", names=["svn/x", "git/y"], **call)
+    assert {path.split("/")[1] for path in result["removed"]} == ({"y"} if damaged else {"x", "y"})
+    assert sorted(result["match"] + result["mismatch"]) == [relpath(5, "git/y"), relpath(5)]
+    assert result["mismatch"] == ([relpath(5)] if damaged else [])
+    assert [(entry["stage"], entry["good"]) for entry in result["failures"]][:1] == (
+        [("check", "2013/05/04/104701")] if damaged else []
+    )
+    other = run_module("tarball_purge", names=["git/y"], **call)
+    assert {path.split("/")[1] for path in other["removed"]} <= {"y"}
+
+
+def test_a_check_that_cannot_be_done_lets_nothing_be_purged(tmp_path: Path) -> None:
+    base = marked(tmp_path / "dayabay")
+    fill(base, range(1, 6))
+    options = {"day": "2013/05/05", "expect": {"x": "many"}}
+    result = run_module("tarball_purge", base=str(base), keep=1, stamp=NOW, more={"check": options}, fail=False)
+    assert (result["removed"], result["changed"]) == ([], False)
+    assert "is not a whole number" in reasons(result)[0]
