@@ -80,7 +80,7 @@ class Desk:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
-            timeout=120,
+            timeout=300,
         )
 
     @contextlib.contextmanager

@@ -22,7 +22,6 @@ from ...module_utils.system.visible import visible
 from ..mail import delivery
 from ..mail.delivery import Told
 from ..mail.settings import user_name
-from ..planning.inventory_files import syntax_errors
 from ..planning.quantities import parse_duration
 from ..report.command_line import command_line
 from ..report.masking import redact, secrets_of, worth_searching
@@ -198,7 +197,7 @@ class SupervisedRun:
             memory=processes.memory_verdict(self.memory, processes.memory_kills()),
             running=[f"{host}: {task}" for (host, _), task in listener.running.items()],
         )
-        if not fields["recap"] and verdict.message and (wrong := syntax_errors(job.inventory, Path.cwd())):
+        if not fields["recap"] and verdict.message and (wrong := _syntax_errors(job.inventory)):
             verdict = replace(verdict, message=f"the inventory cannot be read: {'; '.join(wrong)}")
         if verdict.state == GOOD and (unwatched or run.receipt().get("failures")):
             verdict = Verdict(FAILED, unwatched)
@@ -299,6 +298,13 @@ class SupervisedRun:
 def _is_secret(name: str) -> bool:
     """Given the name of a variable of the environment, return whether it is that of a secret."""
     return name != "PWD" and bool(SECRET_NAME.search(name))
+
+
+def _syntax_errors(inventory: Sequence[str]) -> list[str]:
+    """Given the inventories of a run that Ansible could not read, return where they are wrong."""
+    from ..planning.inventory_files import syntax_errors  # PyYAML is there only where Ansible is
+
+    return syntax_errors(inventory, Path.cwd())
 
 
 def say(text: str) -> None:
