@@ -20,7 +20,7 @@ YAML_FOLDERS = $(wildcard changelogs inventory meta playbooks roles tests)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint build clean distclean test-unit test-integration test-entry-point faults attacks test-long mail-matrix corruptions black-start \
-	molecule sanity importer \
+	fixed-cost molecule sanity importer \
 	environment-demo environment-lint environment-test environment-sanity environment-importer \
 	lint-python lint-yaml lint-shell lint-ansible lint-changelog format
 
@@ -63,6 +63,9 @@ corruptions: environment-test ## 200 seeded corruptions of tarballs on a target,
 
 black-start: environment-test ## restore.sh with busybox, tar, zstd and coreutils alone, seconds for each GB; root only, not part of make test
 	$(BIN)/python tests/benchmarks/black_start.py
+
+fixed-cost: environment-test ## an unchanged night over a ping of the same hosts, its calls and tasks; not part of make test
+	$(BIN)/python tests/benchmarks/fixed_cost.py </dev/null
 
 molecule: environment-test ## the whole chain over ssh, from a source to two targets, in the lab
 	@trap '$(BIN)/python -m tests.lab down --state var/molecule/lab.json' EXIT; trap 'exit 130' HUP INT TERM; \

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from helpers.drills import FOLDER, KINDS, SVN, Copies, add_differential, recompute
-from helpers.original_trees import modern_text, put, reasons, run_module, tree_hash
+from helpers.original_trees import put, reasons, run_module, tree_hash
 from helpers.trees import FIRST, NOBODY, needs_root, small_disk
 
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree, scan
@@ -78,13 +78,6 @@ def test_every_kind_is_proved_elsewhere_and_the_proof_kept(base: Path, away: Pat
     assert proof.keys() == {key for key in local if key not in ("relpath", "category", "name")}
 
 
-def test_a_share_is_chosen_by_the_age_of_proofs(base: Path) -> None:
-    run_module("tarball_drill", base=str(base), names=["svn/thing"])
-    result = step("choose", base, share=0.8)
-    assert len(result["chosen"]) == 4 and result["left"] == [SVN]
-    assert "no verified tarball of svn/other" in reasons(step("choose", base, names=["svn/other"]))[0]
-
-
 def test_bad_and_missing_ones_keep_no_other_from_being_proved(base: Path, away: Path) -> None:
     damaged = base / SVN
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
@@ -122,25 +115,6 @@ def test_a_differential_needs_its_full(base: Path, away: Path, tmp_path: Path) -
     assert step("choose", base, names=["folders/pair"])["chosen"][0]["relpath"] == diff
 
 
-def test_a_broken_chain_is_found_where_it_is_chosen(base: Path, tmp_path: Path) -> None:
-    full, diff = add_differential(base, tmp_path)
-    (base / f"{full}.dna").unlink()
-    result = step("choose", base, names=["folders/pair", "svn/thing"])
-    assert [entry["relpath"] for entry in result["chosen"]] == [SVN]
-    assert reasons(result) == [f"{diff}: its full tarball {full} is missing or not verified: it cannot be restored"]
-
-
-def test_a_proof_of_what_is_no_longer_there_is_not_kept(base: Path, away: Path) -> None:
-    chosen = step("choose", base, names=["svn/thing", "folders/thing"])["chosen"]
-    bring(base, away, chosen)
-    proved = step("drill", away, chosen=chosen)["proved"]
-    Path(f"{put(base, SVN, b'another')}.dna").write_text(modern_text(b"another"))
-    kept = step("keep", base, proofs=proved)
-    assert [entry["relpath"] for entry in kept["proved"]] == [FOLDER]
-    assert reasons(kept) == [f"{SVN}: it is no longer the tarball that was drilled, so its proof was not kept"]
-    assert not (base / f"{SVN}.proof").exists() and (base / f"{FOLDER}.proof").exists()
-
-
 @needs_root
 def test_too_little_room_is_told_with_the_numbers(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "size=66m") as disk:
@@ -152,19 +126,6 @@ def test_too_little_room_is_told_with_the_numbers(tmp_path: Path) -> None:
             )
         assert not list(disk.iterdir())
         assert step("make", away, check=True, size=1 << 20)["failures"] == [] and not list(disk.iterdir())
-
-
-def test_what_a_killed_drill_left_is_removed_but_not_what_another_run_has(away: Path) -> None:
-    assert step("make", away, run=RUN)["failures"] == []
-    (away / "file").write_text("x")
-    (reason,) = reasons(step("make", away, run={**RUN, "host": "another"}))
-    assert "is in use by another run" in reason and (away / "file").exists()
-    result = step("make", away, run={**RUN, "pid": 7, "ticks": 8, "alive": []})
-    assert result["failures"] == [] and result["notes"] == [f"removed {away}, which a killed drill left"]
-    assert not (away / "file").exists() and (away / ".altbackup").is_dir()
-    assert step("abandon", away, run=RUN | {"pid": 7, "ticks": 8})["failures"] == [] and not away.exists()
-    away.mkdir(mode=0o700)
-    assert step("make", away)["notes"] == [f"removed {away}, which a killed drill left"]
 
 
 @needs_root

@@ -135,22 +135,6 @@ def test_run_makes_tarball_sidecar_and_last(
     assert os.readlink(base.path / "folders" / "thing" / "last") == NIGHTS[0]
 
 
-def test_second_run_changes_nothing_and_dumps_nothing(
-    call: Call, base: Base, folder: Path, database: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    items = [item("folder", folder), item("sqlite", database)]
-    first = call(*items)
-    before = describe_tree(base.path)
-    monkeypatch.setattr(dump_module, "store_archive", lambda *_, **__: pytest.fail("dumped again"))
-    (folder / "file").write_text("changed meanwhile")
-    second = call(*items)
-    assert (second["rc"], second["changed"]) == (0, False)
-    for tarball in first["tarballs"] + second["tarballs"]:
-        tarball.pop("seconds")
-    assert second["tarballs"] == first["tarballs"]
-    assert describe_tree(base.path) == before
-
-
 def test_same_day_unchanged_stores_nothing(call: Call, base: Base, folder: Path) -> None:
     first = call(item("folder", folder), stamp="2013/05/10/100000")
     before = base.files()
@@ -263,22 +247,6 @@ def test_bad_items_do_not_stop_the_good_ones(call: Call, base: Base, folder: Pat
     assert len(collected["failures"]) == 3
 
 
-def test_a_bug_met_by_one_item_does_not_stop_the_others(
-    call: Call, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = dump_module._dump_item
-
-    def fail(work: Any) -> None:
-        if work.item.name == "bad":
-            raise KeyError("surprise")
-        real(work)
-
-    monkeypatch.setattr(dump_module, "_dump_item", fail)
-    result = call(item("folder", folder, "bad"), item("folder", folder, "good"))
-    assert [tarball["name"] for tarball in result["tarballs"]] == ["good"]
-    assert "item folder 'bad': unexpected KeyError: 'surprise'" in result["msg"]
-
-
 def make_bad_input(tmp_path: Path) -> dict[str, Any]:
     live = tmp_path / "live" / "folder"
     inside = tmp_path / "live" / "folder" / "base"
@@ -370,13 +338,6 @@ def test_bad_input_is_told_and_leaves_nothing_behind(
     assert describe_tree(tmp_path) == before
 
 
-def test_duplicate_items_are_both_refused(call: Call, folder: Path, database: Path) -> None:
-    result = call(item("folder", folder), item("folder", folder / "other"), item("sqlite", database))
-    assert len(result["failures"]) == 2
-    assert "folders/thing stands 2 times" in result["msg"]
-    assert [tarball["category"] for tarball in result["tarballs"]] == ["databases"]
-
-
 @pytest.mark.parametrize(
     ("kind", "tools", "package"),
     [
@@ -429,28 +390,6 @@ def test_unreadable_file_is_told_by_the_module_run_by_another_user(capsys: pytes
 
 
 # What is read back
-
-
-def test_bytes_altered_between_writing_and_reading_back_are_not_published(
-    call: Call, base: Base, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    call(item("folder", folder), stamp=NIGHTS[0])
-    before = base.files()
-    (folder / "file").write_text("changed")
-
-    def write(destination: str, *arguments: Any, **options: Any) -> Any:
-        dna = store_archive(destination, *arguments, **options)
-        with open(destination, "r+b") as stream:
-            stream.seek(dna.size // 2)
-            byte = stream.read(1)
-            stream.seek(dna.size // 2)
-            stream.write(bytes([byte[0] ^ 1]))
-        return dna
-
-    monkeypatch.setattr(dump_module, "store_archive", write)
-    result = call(item("folder", folder), stamp=NIGHTS[1])
-    assert "is not what was written" in result["msg"]
-    assert base.files() == before
 
 
 @pytest.mark.parametrize("stamp", ["2013/05/10/120000", NIGHTS[1]], ids=["same day", "later day"])

@@ -18,7 +18,6 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from helpers.environments import copy_environment, execute, make_environment, tables
 from helpers.hostile import folder, member, stream
-from helpers.killing import killed_at
 from helpers.repositories import make_git, make_subversion, references, run
 from helpers.repositories import run as call_tool
 from helpers.trees import (
@@ -43,17 +42,12 @@ from ansible_collections.altbackup.core.plugins.module_utils.archive import unpa
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import proofs
 from ansible_collections.altbackup.core.plugins.module_utils.restore import restore as restore_module
-from ansible_collections.altbackup.core.plugins.module_utils.restore.replace import clear, discard, working
-from ansible_collections.altbackup.core.plugins.module_utils.restore.restore import parse_order, prepare
-from ansible_collections.altbackup.core.plugins.module_utils.restore.restore import restore as restore_order
 from ansible_collections.altbackup.core.plugins.module_utils.system import processes
-from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, Locked
-from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.tree import completed, locks
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import Run, held
 from ansible_collections.altbackup.core.plugins.module_utils.tree.owner import Owner, identify
-from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import remove_folder, require_writable
+from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import require_writable
 from ansible_collections.altbackup.core.plugins.module_utils.tree.restored import read_marker
 from ansible_collections.altbackup.core.plugins.modules import restore_adopt, tarball_restore
 
@@ -383,28 +377,6 @@ def test_what_only_special_modes_bring_back_is_noted(
     assert [note for note in part["notes"] if "special_modes" in note] == [capabilities]
 
 
-def test_attributes_that_are_refused_are_named(
-    base: Base, restore: Call, tmp_path: Path, destination: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    live = tmp_path / "live"
-    live.mkdir()
-    for name in ("one", "two"):
-        (live / name).write_text("x")
-        os.setxattr(live / name, "trusted.mark", b"x")
-    tarball = base.dump_one(item("folder", live, "small"))
-    real = os.setxattr
-
-    def refuse(path: Any, name: Any, *arguments: Any, **options: Any) -> None:
-        if name == "trusted.mark":
-            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
-        real(path, name, *arguments, **options)
-
-    monkeypatch.setattr(os, "setxattr", refuse)
-    result = restore(tarball)
-    assert result["rc"] == 0
-    assert "trusted.mark of small/one and 1 more could not be set: Operation not supported" in result["notes"]
-
-
 @pytest.mark.parametrize(("key", "value"), [("owner", "nobody-here"), ("group", "no-such-group")])
 def test_an_owner_that_is_not_known_is_told_before_anything(
     small: dict[str, Any], restore: Call, destination: Path, key: str, value: str
@@ -711,51 +683,6 @@ def test_a_restore_that_cannot_be_remembered_says_so(
     assert (result["rc"], result["changed"]) == (0, True), result
     assert any("is restored, but a rerun will not know that: " in note for note in result["notes"])
     assert destination.is_dir()
-
-
-@pytest.mark.full
-def test_killed_between_two_entries_or_anywhere_a_rerun_does_what_is_missing(
-    base: Base, tmp_path: Path, destination: Path
-) -> None:
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "file").write_text(name)
-    orders = []
-    for name in ("one", "two"):
-        tarball = base.dump_one(item("folder", tmp_path / name, name))
-        values = {"destination": str(destination.parent / name), "kind": "folder", "base": str(base.path)}
-        orders.append(parse_order({**values, "tarballs": [tarball], "record": tarball["record"]}, NOW))
-
-    def whole(check: bool = False) -> list[bool]:
-        found = []
-        for order in orders:
-            deadline = time.monotonic() + 20
-            while True:
-                try:
-                    result = prepare(order, check_mode=check)
-                    break
-                except Locked:  # what a killed one had started ends by itself, and holds the place until then
-                    assert time.monotonic() < deadline
-                    time.sleep(0.02)
-            found.append(bool(result.get("done")))
-        for order, is_done in zip(orders, found, strict=True):
-            if not is_done and not check:
-                assert restore_order(order, Deadline(60))["changed"]
-        return found
-
-    point, seen = 0, set()
-    while killed_at(point, whole):
-        there = [(destination.parent / name).exists() for name in ("one", "two")]
-        assert whole(check=True) == there, f"predicted at point {point}"
-        assert whole() == there, f"done at point {point}"
-        assert whole() == [True, True]
-        seen.add(tuple(there))
-        for name in ("one", "two"):
-            assert (destination.parent / name / "file").read_text() == name
-            remove_folder(str(destination.parent / name))
-            Path(f"{destination.parent / name}.altbackup-restored").unlink()
-        point += 5
-    assert seen >= {(False, False), (True, False)}, seen
 
 
 # Tarballs that are not to be trusted
@@ -1178,70 +1105,6 @@ def test_leftovers_of_a_killed_call_are_removed_and_reported(
     assert not destination.parent.parent.exists()
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("step", [17, pytest.param(1, marks=pytest.mark.full)])
-@pytest.mark.parametrize("kind", ["folder", "sqlite"])
-def test_killed_at_points_all_over_a_restore_the_next_one_heals(
-    base: Base, tmp_path: Path, destination: Path, kind: str, step: int
-) -> None:
-    live = tmp_path / "live"
-    if kind == "folder":
-        live.mkdir()
-        (live / "file").write_text("new")
-    else:
-        execute(live, "CREATE TABLE t (a)")
-    tarball = base.dump_one(item(kind, live))
-    destination.mkdir(parents=True)
-    (destination / "file").write_text("old")
-    values = {"destination": str(destination), "kind": kind, "tarballs": [tarball], "base": str(base.path)}
-    values |= {"record": tarball["record"], "replace": "move_aside", "consent": True}
-    order = parse_order(values, NOW)
-    assert order.aside
-    aside = Path(order.aside)
-
-    def whole() -> None:
-        deadline = time.monotonic() + 20
-        while True:  # what a killed one had started ends by itself, and holds the place until then
-            try:
-                prepare(order)
-                restore_order(order, Deadline(60))
-                return
-            except Locked:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-
-    point = 0
-    while killed_at(point, whole):
-        old = [path for path in (destination / "file", aside / "file") if path.exists() and path.read_text() == "old"]
-        hidden = [path for path in destination.parent.glob(".altbackup-tmp-*/**/file") if path.read_text() == "old"]
-        assert old or hidden, f"lost at point {point}"
-        if not aside.exists():
-            reasons = []
-            try:
-                whole()
-            except AltbackupError as error:
-                reasons.append(str(error))
-            assert all("was restored by an attempt that was killed at its end" in reason for reason in reasons)
-        assert (aside / "file").read_text() == "old"
-        if list(destination.parent.glob(".altbackup-tmp-*")):
-            with working(str(destination)) as work:
-                clear(work)
-                discard(work)
-        left = sorted(path.name for path in destination.parent.iterdir())
-        assert left == ["thing", aside.name, "thing.altbackup-restored"]
-        remove_folder(str(destination)) if kind == "folder" else destination.unlink()
-        aside.rename(destination)
-        Path(f"{destination}.altbackup-restored").unlink()
-        point += step
-    print(f"{kind}: {point // step} of {point} points")
-    assert point > 20
-    assert sorted(path.name for path in destination.parent.iterdir()) == [
-        "thing",
-        aside.name,
-        "thing.altbackup-restored",
-    ]
-
-
 def test_too_little_space_is_told_with_numbers_before_anything_is_written(
     base: Base, restore: Call, tmp_path: Path
 ) -> None:
@@ -1311,21 +1174,6 @@ def test_a_missing_program_is_told_before_the_tarball_travels(
     link_tools(tmp_path / "bin", sorted(tools))
     monkeypatch.setattr(processes, "search_path", lambda: str(tmp_path / "bin"))
     refused(restore(small, step="prepare", kind=kind), f"{tool} is not installed on this node: install the package")
-
-
-@pytest.mark.parametrize(
-    ("options", "reason"),
-    [
-        ({"destination": "relative"}, "is not a plain absolute path"),
-        ({"destination": "/x/../y"}, "is not a plain absolute path"),
-        ({"kind": "svm"}, "unknown kind 'svm', did you mean 'svn'?"),
-        ({"stamp": "now"}, "stamp 'now' is not a date and time"),
-        ({"tarballs": []}, "a restore takes one tarball, or a full one and its differential"),
-        ({"tarballs": [{"relpath": "../x", "dig": "0", "size": 1, "alg": "sha256"}]}, "is not <category>/<name>/"),
-    ],
-)
-def test_bad_input_is_told(small: dict[str, Any], restore: Call, options: dict[str, Any], reason: str) -> None:
-    refused(restore(small, **options), reason)
 
 
 # Marker and adoption

@@ -142,27 +142,6 @@ def test_preflight_tells_once_what_a_base_has_not(bare: Path) -> None:
     assert list((base / ".altbackup").iterdir()) == []
 
 
-def test_preflight_that_may_not_write_says_what_is_known(
-    bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    base = marked(bare / "base")
-    (note,) = inspect([str(base)], claim=False)["notes"]
-    assert "is found out by a run that may write" in note
-    monkeypatch.setattr(
-        "ansible_collections.altbackup.core.plugins.module_utils.tree.abilities.file_system", lambda path: "exfat"
-    )
-    (note,) = inspect([str(base)], claim=False)["notes"]
-    assert "no hard links" in note
-    assert list((base / ".altbackup").iterdir()) == []
-
-
-def test_base_that_has_all_is_not_noted(tmp_path: Path) -> None:
-    base = marked(tmp_path / "base")
-    for claim in (False, True):
-        assert inspect([str(base)], claim=claim)["notes"] == []
-    assert list((base / ".altbackup").iterdir()) == []
-
-
 def test_repositories_and_databases_are_dumped_to_a_disk_without_links(tmp_path: Path) -> None:
     items = [
         {"kind": "svn", "name": "one", "path": str(make_subversion(tmp_path / "svn"))},

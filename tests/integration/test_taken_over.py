@@ -1,0 +1,101 @@
+"""A tree and a state that 0.1.0 left are taken over by this version: nothing is sent again, nothing is made again, nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fixtures.taken_over import ARCHIVE, LOST, NIGHTS, PLACE, add_hosts, mailed_by
+from helpers.mail_server import serving
+from helpers.trees import needs_root
+from integration.site import REPOSITORY, Site, call, commit_svn, item_of, tarballs_of
+
+TONIGHT = "2013/05/10/104701"
+KEPT = ("svn/dybsvn", "git/toolbox", "folders/svnsetup", "databases/monitor")
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """The machine as 0.1.0 left it: bases, live data, and what its user has in his home.
+
+    An upgrade leaves all of it where it is. Here it lies elsewhere, so the paths in its texts are changed. Nothing else has to be:
+    no file of it holds an inode, a device or a boot. (What restores remember in the user's state does, and is not a part of it.)
+    """
+    made = Site(tmp_path)
+    add_hosts(made)
+    call("tar", "--extract", "--numeric-owner", "-f", ARCHIVE, "-C", tmp_path)
+    places = {f"{PLACE}/collection": str(REPOSITORY), str(PLACE): str(tmp_path)}
+    markers = [tmp_path / "dayabay" / "backup" / ".altbackup", tmp_path / "cms01" / "copies" / ".altbackup"]
+    homes = [tmp_path / "home", tmp_path / "live"]
+    for path in (path for folder in (*markers, *homes) for path in folder.rglob("*") if path.is_file()):
+        relocate(path, places)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return made
+
+
+def relocate(path: Path, places: dict[str, str]) -> None:
+    """Change paths in a file that holds some, and leave its times as they are."""
+    text = before = path.read_bytes()
+    for old, new in places.items():
+        text = text.replace(old.encode(), new.encode())
+    if text != before:
+        status = path.stat()
+        path.write_bytes(text)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def trees(site: Site) -> tuple[Path, Path]:
+    """Return the tree of the source and its copy on the target."""
+    return site.folder / "dayabay" / "backup", site.folder / "cms01" / "copies" / "dayabay"
+
+
+def files_of(tree: Path) -> dict[str, tuple[Any, ...]]:
+    """Return the tarballs of a tree and what stands beside them: {path: (inode, time, content)}."""
+    found = {path: path.stat() for path in tree.glob("[!.]*/*/*/*/*/*/*")}
+    return {str(path): (status.st_ino, status.st_mtime_ns, path.read_bytes()) for path, status in found.items()}
+
+
+@pytest.mark.root
+@needs_root
+def test_trees_and_state_of_an_older_version_are_taken_over(site: Site) -> None:
+    old = [files_of(tree) for tree in trees(site)]
+    assert [sum(path.endswith(".proof") for path in files) for files in old] == [5, 5]
+
+    to = site.folder / "restored"
+    order = {"source": "dayabay", "kind": "folder", "name": "svnsetup", "from": "cms01", "at": NIGHTS[0], "to": str(to)}
+    restored = site.run("restore", stamp=TONIGHT, restore=[order], adopt=[f"dayabay/folders/{LOST}"])
+    assert restored.rc == 0, restored.stdout
+    assert (to / "users.conf").read_text() == "[users]\n", "as it was in the first night"
+    assert not (site.live / f"{LOST}.altbackup-restored").exists(), "the marker of the copy was understood"
+
+    commit_svn(site.live / "svn", "tonight", "tonight\n")
+    with serving("accepts") as server:
+        site.mail = mailed_by(server)
+        night = site.run("backup", stamp=TONIGHT)
+    assert night.rc == 0, night.stdout
+    (mail,) = server.messages()
+    assert "RECOVERED" in mail["Subject"], "it is known that the last night failed"
+    (svn,) = {path.stat().st_size for tree in trees(site) for path in item_of(tree, "svn", "dybsvn")[-1:]}
+    assert [count for _, _, result in night.calls for count in result.get("sent", {}).values()] == [svn]
+    assert [note for _, _, result in night.calls for note in result.get("notes", [])] == []
+
+    for tree, files in zip(trees(site), old, strict=True):
+        now = files_of(tree)
+        assert {path: now.get(path) for path in files} == files
+        for kind, name in (("git", "toolbox"), ("folder", "svnsetup"), ("folder", LOST), ("sqlite", "monitor")):
+            *_, before, tonight = item_of(tree, kind, name)
+            assert TONIGHT in str(tonight) and tonight.samefile(before), "what did not change has one file"
+        assert len(tarballs_of(tree)) == 14
+
+    assert site.run("check", stamp=TONIGHT, check_scope="all").rc == 0
+    listed = site.folder / "list.json"
+    assert site.run("list", stamp=TONIGHT, list_file=str(listed)).rc == 0
+    entries = json.loads(listed.read_text())
+    assert {entry["state"] for entry in entries} == {"verified"}
+    stamps = {key: [*NIGHTS, TONIGHT] for key in KEPT} | {f"folders/{LOST}": [NIGHTS[0], TONIGHT]}
+    assert sorted(
+        (entry["node"], f"{entry['category']}/{entry['name']}", entry["stamp"]) for entry in entries
+    ) == sorted((node, key, stamp) for node in ("dayabay", "cms01") for key, found in stamps.items() for stamp in found)
