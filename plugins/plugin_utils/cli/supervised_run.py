@@ -22,7 +22,6 @@ from ...module_utils.system.visible import visible
 from ..mail import delivery
 from ..mail.delivery import Told
 from ..mail.settings import user_name
-from ..planning.inventory_files import syntax_errors
 from ..planning.quantities import parse_duration
 from ..report.command_line import command_line
 from ..report.masking import redact, secrets_of, worth_searching
@@ -198,6 +197,8 @@ class SupervisedRun:
             memory=processes.memory_verdict(self.memory, processes.memory_kills()),
             running=[f"{host}: {task}" for (host, _), task in listener.running.items()],
         )
+        from ..planning.inventory_files import syntax_errors  # PyYAML came with ansible-runner
+
         if not fields["recap"] and verdict.message and (wrong := syntax_errors(job.inventory, Path.cwd())):
             verdict = replace(verdict, message=f"the inventory cannot be read: {'; '.join(wrong)}")
         if verdict.state == GOOD and (unwatched or run.receipt().get("failures")):
