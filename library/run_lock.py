@@ -95,7 +95,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     options = module.params
-    result = {"changed": False, "notes": [], "failures": []}
+    result: dict = {"changed": False, "notes": [], "failures": []}
     for base in [] if module.check_mode else options["bases"]:
         try:
             result["notes"] += change(base, options["run"], options["state"])

@@ -151,7 +151,7 @@ def main() -> None:
     options = module.params
     if module.check_mode:
         module.exit_json(**{**EMPTY, "changed": bool(options["tarballs"]), "failures": []})
-    result = attempt("synchronize", EMPTY, lambda: writing(options, lambda hold: run(options, hold)))
+    result = attempt("synchronize", EMPTY, lambda: writing(options, lambda hold: run(options, hold)))  # type: ignore[arg-type]  # it is held
     result = with_good(result, module.params)
     if result["failures"] and options["fail"]:
         module.fail_json(msg=summarize(result["failures"]), **result)

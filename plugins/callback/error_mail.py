@@ -142,7 +142,7 @@ def guarded(method: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
-class CallbackModule(CallbackBase):
+class CallbackModule(CallbackBase):  # type: ignore[misc]
     """Collects during the run, sends once, at its end."""
 
     CALLBACK_VERSION = 2.0
