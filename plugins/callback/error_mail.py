@@ -118,8 +118,9 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.callback import CallbackBase
 
 from ..filter import drilling, outcomes, plan, restoring  # noqa: F401  loaded once, not in each process that Ansible forks
+from ..module_utils.system.opened import user_name
 from ..plugin_utils.mail import delivery, memory
-from ..plugin_utils.mail.settings import MAIL_OPTIONS, Settings, addresses, judge, user_name
+from ..plugin_utils.mail.settings import MAIL_OPTIONS, Settings, addresses, judge
 from ..plugin_utils.report import ansible_events, run_log
 from ..plugin_utils.report.collector import Collector
 from ..plugin_utils.report.command_line import command_line, rerun_command

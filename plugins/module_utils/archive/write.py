@@ -188,7 +188,7 @@ def write_archive(
     Raise ToolFailed, ToolMissing, DeadlineExceeded, what the judge raises, or OSError; the caller removes the file.
     """
     with packed(parts, top=top, owner=owner, fixed_times=fixed_times, sparse=sparse) as tar:
-        stream, root = _pipe(tar), parts[0].root
+        stream, root = tar.stdout, parts[0].root
         dna = store_archive(
             destination, stream, tar, root, top=top, form=form, deadline=deadline, manifest=manifest, judge=judge
         )
@@ -271,7 +271,7 @@ def store_archive(
         if squeeze:
             packer = stack.enter_context(Child(squeeze, stdin=stream, stdout=subprocess.PIPE))
             stream.close()  # the compressor alone reads it
-            stream = _pipe(packer)
+            stream = packer.stdout
         with naming(destination), progress.writing("written", output):
             dna = _copy(stream, output, form.algorithm, deadline, [writer, *([packer] if packer else [])])
         if packer is not None:  # one that dies takes the writer with it, and has the reason
@@ -291,12 +291,6 @@ def _ended_unless_all(writer: Writer) -> Iterator[None]:
     except BaseException:
         writer.end()
         raise
-
-
-def _pipe(child: Child) -> IO[bytes]:
-    if child.process.stdout is None:
-        raise AssertionError("a pipe was asked for")
-    return child.process.stdout
 
 
 def _create(path: str) -> IO[bytes]:

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote_from_bytes
 
+from ..system.units import first_of
+
 _COLLATION = "no such collation sequence: "
 _UNKNOWN_HERE = (
     _COLLATION,
@@ -157,9 +159,7 @@ def notes_on(name: str, unchecked: Mapping[str, str], rows: Mapping[str, int | N
 
 
 def _listed(tables: Iterable[str]) -> str:
-    names = sorted(tables)
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{', '.join(names[:_SHOWN])}{more}"
+    return first_of(sorted(tables), _SHOWN)
 
 
 def attachments(database: sqlite3.Connection) -> list[tuple[str, str, str, int]]:

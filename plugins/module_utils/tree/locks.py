@@ -23,7 +23,8 @@ from ..system.digest import limited
 from ..system.errors import InvalidInput, Locked, naming
 from ..system.mounts import require_answer
 from ..system.priority import lower_priority
-from ..system.processes import Deadline, ended_after, inherited, is_at_work_in, title_of
+from ..system.proc import pids, title_of
+from ..system.processes import Deadline, ended_after, inherited, is_at_work_in
 from ..system.seeing import is_folder, looking_at
 from .failures import failure
 from .layout import Tree, open_tree
@@ -358,10 +359,10 @@ def _in_use(descriptor: int, tree: Tree, wait: float) -> str:
 
 def _holders(inode: int) -> Iterator[str]:
     """Yield the processes that hold an open file of this inode locked, as far as they can be seen."""
-    for name in filter(str.isdigit, os.listdir("/proc")):
+    for pid in pids():
         with contextlib.suppress(OSError):
-            if any(_is_locked(f"/proc/{name}", entry, inode) for entry in os.listdir(f"/proc/{name}/fd")):
-                yield f"process {name}: {title_of(name)}"
+            if any(_is_locked(f"/proc/{pid}", entry, inode) for entry in os.listdir(f"/proc/{pid}/fd")):
+                yield f"process {pid}: {title_of(pid)}"
 
 
 def _is_locked(process: str, descriptor: str, inode: int) -> bool:

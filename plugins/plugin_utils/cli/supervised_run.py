@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from ...module_utils.system.errors import InvalidInput
+from ...module_utils.system.opened import user_name
+from ...module_utils.system.proc import boot_id
 from ...module_utils.system.visible import visible
 from ..mail import delivery
 from ..mail.delivery import Told
-from ..mail.settings import user_name
 from ..planning.quantities import parse_duration
 from ..report.command_line import command_line
 from ..report.masking import redact, secrets_of, worth_searching
@@ -43,7 +44,7 @@ from .job import (
     read_job,
 )
 from .playbook_run import Bell
-from .run_store import LOG, RUNNING, Run, Taken, boot_id, new_run, rotate, state_folder, take_lock
+from .run_store import LOG, RUNNING, Run, Taken, new_run, rotate, state_folder, take_lock
 from .runner_events import Listener, clean_files, collect, coloured, failure_lines, scrubbed
 from .verdict import ALREADY_RUNNING, DIED, FAILED, GOOD, NOT_STARTED, Verdict, judge_run, opening, report_of
 

@@ -11,7 +11,7 @@ from email import policy
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
 
-from ...module_utils.system.units import counted
+from ...module_utils.system.units import counted, first_of
 from ...module_utils.system.visible import abridged
 from ..report.command_line import command_line, rerun_command
 from ..report.model import UNREACHABLE, Failure, Place, Report, shared_lines, titles, together
@@ -126,7 +126,7 @@ def blocks(report: Report, limit: int) -> list[Block]:
         more = [f"and {len(listed) - _MOST_LISTED} more, see the log"] if len(listed) > _MOST_LISTED else []
         parts.append(Block(f"{len(listed)} further failures", (*listed[:_MOST_LISTED], *more), bad=True))
     if report.unfinished:
-        text = f"{_some(report.unfinished)}: stopped by the failure of another host, or never begun."
+        text = f"{first_of(report.unfinished, _MOST_LISTED)}: stopped by the failure of another host, or never begun."
         parts.append(Block("Did not finish", (text,), bad=True))
     if report.notes:
         parts.append(Block("Notes", tuple(map(abridged, report.notes[:_MOST_LISTED]))))
@@ -141,11 +141,6 @@ def blocks(report: Report, limit: int) -> list[Block]:
         masked = ("Put in what is masked.",) if "********" in report.rerun else ()
         parts.append(Block("To run again", (*hint, *masked), outputs=(("", report.rerun),)))
     return parts
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
-    return ", ".join(names[:_MOST_LISTED]) + more
 
 
 def _failure_block(number: int, group: Sequence[Failure], room: int) -> Block:
