@@ -32,7 +32,7 @@ _SILENCE = 2.0
 
 
 @dataclass(frozen=True)
-class Ended:
+class ProcessExit:
     """How ansible-playbook ended."""
 
     code: int | None
@@ -54,7 +54,9 @@ class Bell:
                 signal.signal(number, lambda received, _: self.rung.append(received))
 
 
-def play(job: Job, run: Run, environment: Mapping[str, str], listener: Listener, limit: float, bell: Bell) -> Ended:
+def play(
+    job: Job, run: Run, environment: Mapping[str, str], listener: Listener, limit: float, bell: Bell
+) -> ProcessExit:
     """Given a job, its folder, what to add to the environment, who listens, a time limit in seconds and the bell, run it.
 
     When this returns, a run that did not end by itself has left no process on this machine, but the survivors named.
@@ -62,20 +64,20 @@ def play(job: Job, run: Run, environment: Mapping[str, str], listener: Listener,
     try:
         child, events = _start(job, run, environment, listener)
     except Exception as error:  # noqa: BLE001 # whatever is wrong with ansible-runner, it is told
-        return Ended(None, BROKEN, f"{type(error).__name__}: {error}")
+        return ProcessExit(None, BROKEN, f"{type(error).__name__}: {error}")
     broken: list[Exception] = []
     reader = threading.Thread(target=_read, args=(child, events, broken), daemon=True)
     reader.start()
     reason, survivors = _watch(reader, child.pid, listener, limit, bell)
     if reason:
         detail = listener.asks if reason == ASKED else processes.signal_name(bell.rung[0]) if reason == TOLD else ""
-        return Ended(None, reason, detail, survivors)
+        return ProcessExit(None, reason, detail, survivors)
     if child.signalstatus:
-        return Ended(None, KILLED, processes.signal_name(child.signalstatus), _end_all(child.pid, bell))
+        return ProcessExit(None, KILLED, processes.signal_name(child.signalstatus), _end_all(child.pid, bell))
     if child.exitstatus is not None:
-        return Ended(child.exitstatus)
+        return ProcessExit(child.exitstatus)
     said = f"{type(broken[0]).__name__}: {broken[0]}" if broken else "it does not know how ansible-playbook ended"
-    return Ended(None, BROKEN, said, _end_all(child.pid, bell))
+    return ProcessExit(None, BROKEN, said, _end_all(child.pid, bell))
 
 
 def _start(job: Job, run: Run, environment: Mapping[str, str], listener: Listener) -> tuple[Any, Any]:
