@@ -44,20 +44,20 @@ class ProcessExit:
     """What could not be ended"""
 
 
-class Bell:
+class SignalInbox:
     """The signals that tell this process to end: they are noted, and acted upon by who watches the run."""
 
     def __init__(self) -> None:
-        self.rung: list[int] = []
+        self.received: list[int] = []
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             if signal.getsignal(number) != signal.SIG_IGN:  # nohup's wish
-                signal.signal(number, lambda received, _: self.rung.append(received))
+                signal.signal(number, lambda signal_number, _: self.received.append(signal_number))
 
 
 def play(
-    job: Job, run: Run, environment: Mapping[str, str], listener: Listener, limit: float, bell: Bell
+    job: Job, run: Run, environment: Mapping[str, str], listener: Listener, limit: float, inbox: SignalInbox
 ) -> ProcessExit:
-    """Given a job, its folder, what to add to the environment, who listens, a time limit in seconds and the bell, run it.
+    """Given a job, its folder, what to add to the environment, who listens, a time limit in seconds and the inbox of signals, run it.
 
     When this returns, a run that did not end by itself has left no process on this machine, but the survivors named.
     """
@@ -68,16 +68,18 @@ def play(
     broken: list[Exception] = []
     reader = threading.Thread(target=_read, args=(child, events, broken), daemon=True)
     reader.start()
-    reason, survivors = _watch(reader, child.pid, listener, limit, bell)
+    reason, survivors = _watch(reader, child.pid, listener, limit, inbox)
     if reason:
-        detail = listener.asks if reason == ASKED else processes.signal_name(bell.rung[0]) if reason == TOLD else ""
+        detail = (
+            listener.asks if reason == ASKED else processes.signal_name(inbox.received[0]) if reason == TOLD else ""
+        )
         return ProcessExit(None, reason, detail, survivors)
     if child.signalstatus:
-        return ProcessExit(None, KILLED, processes.signal_name(child.signalstatus), _end_all(child.pid, bell))
+        return ProcessExit(None, KILLED, processes.signal_name(child.signalstatus), _end_all(child.pid, inbox))
     if child.exitstatus is not None:
         return ProcessExit(child.exitstatus)
     said = f"{type(broken[0]).__name__}: {broken[0]}" if broken else "it does not know how ansible-playbook ended"
-    return ProcessExit(None, BROKEN, said, _end_all(child.pid, bell))
+    return ProcessExit(None, BROKEN, said, _end_all(child.pid, inbox))
 
 
 def _start(job: Job, run: Run, environment: Mapping[str, str], listener: Listener) -> tuple[Any, Any]:
@@ -138,7 +140,7 @@ def _read(child: Any, events: Any, broken: list[Exception]) -> None:
 
 
 def _watch(
-    reader: threading.Thread, pid: int, listener: Listener, limit: float, bell: Bell
+    reader: threading.Thread, pid: int, listener: Listener, limit: float, inbox: SignalInbox
 ) -> tuple[str, tuple[processes.Process, ...]]:
     """Wait for the end of a run, or bring it about; return why, empty if it ended by itself, and what could not be ended."""
     deadline = time.monotonic() + limit
@@ -147,9 +149,9 @@ def _watch(
     while reader.is_alive():
         reader.join(_GLANCE)
         now = time.monotonic()
-        reason = TOLD if bell.rung else TIME_LIMIT if now > deadline else ASKED if listener.asks else ""
+        reason = TOLD if inbox.received else TIME_LIMIT if now > deadline else ASKED if listener.asks else ""
         if reason:
-            left = _end_all(pid, bell)
+            left = _end_all(pid, inbox)
             reader.join(2 * _GRACE)
             return reason, left
         if now - looked > _ADOPTION:
@@ -158,16 +160,18 @@ def _watch(
         if not processes.is_alive(pid):  # and what it left keeps its terminal open
             dead_since = dead_since or now
             if now - dead_since > _SILENCE:
-                left = _end_all(pid, bell)
+                left = _end_all(pid, inbox)
                 reader.join(2 * _GRACE)
                 return "", left
     return "", ()
 
 
-def _end_all(pid: int, bell: Bell) -> tuple[processes.Process, ...]:
+def _end_all(pid: int, inbox: SignalInbox) -> tuple[processes.Process, ...]:
     """End all processes of the run, at once if this process is told to end once more; return what could not be ended."""
-    rings = len(bell.rung)
-    return tuple(processes.end(processes.descendants, _GRACE, spare=pid, impatient=lambda: len(bell.rung) > rings))
+    before = len(inbox.received)
+    return tuple(
+        processes.end(processes.descendants, _GRACE, spare=pid, impatient=lambda: len(inbox.received) > before)
+    )
 
 
 def tidy(run: Run) -> None:

@@ -43,7 +43,7 @@ from .job import (
     mail_settings,
     read_job,
 )
-from .playbook_run import Bell
+from .playbook_run import SignalInbox
 from .run_store import LOG, RUNNING, Run, Taken, new_run, rotate, state_folder, take_lock
 from .runner_events import Listener, clean_files, collect, coloured, failure_lines, scrubbed
 from .verdict import ALREADY_RUNNING, DIED, FAILED, GOOD, NOT_STARTED, Verdict, judge_run, opening, report_of
@@ -60,7 +60,7 @@ class SupervisedRun:
 
     def __init__(self, words: Sequence[str], artifacts: str = "") -> None:
         self.started = datetime.now().astimezone()
-        self.bell = Bell()
+        self.inbox = SignalInbox()
         self.argv = (PROGRAM, *words)
         self.state = state_folder(artifacts, os.environ)
         self.ansible = ansible_settings(os.environ)
@@ -184,7 +184,7 @@ class SupervisedRun:
         shown = sys.stdout if live else None
         listener = Listener(run.folder / LOG, self._secrets(), shown, quiet=not is_verbose(job.options))
         processes.adopt_orphans()
-        ended = playbook_run.play(job, run, environment, listener, limit, self.bell)
+        ended = playbook_run.play(job, run, environment, listener, limit, self.inbox)
         listener.close()
         playbook_run.tidy(run)
         clean_files([run.folder / LOG, *run.event_files()], listener.late)

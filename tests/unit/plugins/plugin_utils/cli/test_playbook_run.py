@@ -22,7 +22,7 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.cli.runner_events i
 here = Path(sys.argv[1])
 processes.adopt_orphans()
 listener = Listener(here / "log", [])
-ended = playbook_run.play(Job(here / "x.yml"), Run(here / "run"), {"PATH": os.environ["PATH"]}, listener, float(sys.argv[2]), playbook_run.Bell())
+ended = playbook_run.play(Job(here / "x.yml"), Run(here / "run"), {"PATH": os.environ["PATH"]}, listener, float(sys.argv[2]), playbook_run.SignalInbox())
 print(json.dumps([ended.code, ended.reason, ended.detail, len(processes.descendants())]))
 """
 
