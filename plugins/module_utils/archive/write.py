@@ -16,7 +16,7 @@ from typing import IO, Any, Protocol
 
 from ..system import progress
 from ..system.digest import CHUNK, add_zeros, new_hash
-from ..system.errors import AltbackupError, Hostile, ToolMissing, naming
+from ..system.errors import AltbackupError, Hostile, ToolMissing, name_os_errors
 from ..system.holes import holes_in
 from ..system.processes import Child, Deadline, Writer, clean_environment, ended_at, find_tool
 from ..tree.sidecar import Dna
@@ -73,7 +73,7 @@ class Digests:
 
     def add(self, path: str, size: int, digest: bytes) -> None:
         """Take those of a file, given its path below the top folder."""
-        with naming(tempfile.gettempdir()):
+        with name_os_errors(tempfile.gettempdir()):
             self._file.write(self._ENTRY.pack(_key(path), size, digest))
 
     def look_up(self, paths: Sequence[str]) -> dict[str, tuple[int, str]]:
@@ -161,7 +161,7 @@ def _lists(parts: Sequence[Part]) -> Iterator[list[IO[bytes]]]:
         lists: list[IO[bytes]] = []
         for part in parts:
             names = stack.enter_context(tempfile.NamedTemporaryFile())
-            with naming(tempfile.gettempdir()):
+            with name_os_errors(tempfile.gettempdir()):
                 names.write(b"".join(name + b"\0" for name in part.names))
                 names.flush()
             lists.append(names)
@@ -272,14 +272,14 @@ def store_archive(
             packer = stack.enter_context(Child(squeeze, stdin=stream, stdout=subprocess.PIPE))
             stream.close()  # the compressor alone reads it
             stream = packer.stdout
-        with naming(destination), progress.writing("written", output):
+        with name_os_errors(destination), progress.writing("written", output):
             dna = _copy(stream, output, form.algorithm, deadline, [writer, *([packer] if packer else [])])
         if packer is not None:  # one that dies takes the writer with it, and has the reason
             packer.check(deadline, f"compressing {root}")
         writer.check(deadline, f"archiving {root}")
         if listing is not None:
             listing.finish()
-        with naming(destination):
+        with name_os_errors(destination):
             os.fsync(output.fileno())
     return dna
 

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TypeVar
 
-from .errors import AltbackupError, DeadlineExceeded, naming
+from .errors import AltbackupError, DeadlineExceeded, name_os_errors
 from .processes import Child, Deadline, clean_environment, inherited_environment
 
 Place = TypeVar("Place", bound=Hashable)
@@ -57,7 +57,7 @@ def silent(paths: Sequence[str], seconds: float) -> set[str]:
     if not wanted:
         return set()
     with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as answers:
-        with naming(tempfile.gettempdir()):
+        with name_os_errors(tempfile.gettempdir()):
             source.write(b"\0".join(map(os.fsencode, wanted)))
             source.seek(0)
         argv = [sys.executable, "-I", "-S", "-c", _LOOK]

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
 from .confine import check, libc
-from .errors import DeadlineExceeded, ToolFailed, ToolMissing, naming
+from .errors import DeadlineExceeded, ToolFailed, ToolMissing, name_os_errors
 from .paths import is_within
 from .proc import NAME, PROC, SESSION, open_files, pids, position, stat_of
 from .units import told_apart
@@ -368,7 +368,7 @@ def run(
     `said` receives the lines of its stderr.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as source:
-        with naming(tempfile.gettempdir()):
+        with name_os_errors(tempfile.gettempdir()):
             source.write(input or b"")
             source.seek(0)
         with Child(argv, stdin=source, stdout=out, cwd=cwd, environment=environment, name=name) as child:

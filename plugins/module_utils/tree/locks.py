@@ -20,7 +20,7 @@ from typing import Any
 
 from ..system import progress
 from ..system.digest import limited
-from ..system.errors import InvalidInput, Locked, naming
+from ..system.errors import InvalidInput, Locked, name_os_errors
 from ..system.mounts import require_answer
 from ..system.priority import lower_priority
 from ..system.proc import pids, title_of
@@ -333,7 +333,7 @@ def _text_of(lease: Lease) -> bytes:
 
 
 def _fill(descriptor: int, text: bytes, path: str) -> None:
-    with naming(path):
+    with name_os_errors(path):
         if os.pwrite(descriptor, text.ljust(_LENGTH - 1) + b"\n", 0) < _LENGTH:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
