@@ -14,8 +14,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote_from_bytes
 
-from ..system.units import first_of
-
 _COLLATION = "no such collation sequence: "
 _UNKNOWN_HERE = (
     _COLLATION,
@@ -159,7 +157,9 @@ def notes_on(name: str, unchecked: Mapping[str, str], rows: Mapping[str, int | N
 
 
 def _listed(tables: Iterable[str]) -> str:
-    return first_of(sorted(tables), _SHOWN)
+    names = sorted(tables)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}"
 
 
 def attachments(database: sqlite3.Connection) -> list[tuple[str, str, str, int]]:
