@@ -265,7 +265,10 @@ class SupervisedRun:
                 lines = [verdict.message] if verdict.message else []
             _say_failure(str(result["playbook"]), verdict, lines, str(run.folder / LOG), mailed)
         elif sys.stdout.isatty():
-            print(f"altbackup: {result['playbook']} was good and took {str(ended - started).split('.')[0]}", flush=True)
+            print(
+                f"altbackup: {result['playbook']} was good and took {str(ended - started).partition('.')[0]}",
+                flush=True,
+            )
         return verdict.exit_code
 
     def _tell(

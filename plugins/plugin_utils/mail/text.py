@@ -188,7 +188,7 @@ def _context(report: Report) -> list[tuple[str, str]]:
         ("stamp", report.stamp),
         ("mode", "check mode: nothing was changed" if report.check else ""),
         ("started", report.started.strftime("%Y-%m-%d %H:%M:%S %Z") if report.started else ""),
-        ("took", str(duration).split(".")[0] if duration is not None else ""),
+        ("took", str(duration).partition(".")[0] if duration is not None else ""),
         ("ended", report.state),
     ]
     return [(name, value) for name, value in fields if value]
