@@ -70,7 +70,7 @@ from ..module_utils.stages.dna import write_dnas
 from ..module_utils.tree.locks import READING, bounded
 from ..module_utils.tree.module_call import run_module
 
-EMPTY = {"dna": []}
+EMPTY: dict = {"dna": []}
 
 
 def run(options: dict, check_mode: bool) -> dict:

@@ -60,7 +60,7 @@ from ..module_utils.tree.failures import failure
 from ..module_utils.tree.module_call import CALL, run_module
 from ..module_utils.tree.restored import adopt
 
-EMPTY = {"adopted": [], "notes": []}
+EMPTY: dict = {"adopted": [], "notes": []}
 
 
 def run(paths: list, check_mode: bool) -> dict:

@@ -104,7 +104,7 @@ def run(options: dict, check_mode: bool) -> dict:
     """Given the module's parameters, accept; in check mode say whether there is anything."""
     if check_mode:
         return {"changed": bool(options["tarballs"])}
-    return writing(options, lambda hold: receive(options, hold))
+    return writing(options, lambda hold: receive(options, hold))  # type: ignore[arg-type]  # it is held
 
 
 def receive(options: dict, hold: Hold) -> dict:

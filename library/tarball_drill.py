@@ -88,7 +88,7 @@ from ..module_utils.tree.locks import WRITING, writing
 from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.stamps import MOMENT, moment_of
 
-EMPTY = {"proved": [], "left": [], "notes": []}
+EMPTY: dict = {"proved": [], "left": [], "notes": []}
 
 
 def run(options: dict, check_mode: bool) -> dict:

@@ -118,7 +118,7 @@ from ..module_utils.tree.locks import WRITING, parse_run, reading, writing
 from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.stamps import MOMENT, moment_of
 
-EMPTY = {"chosen": [], "left": [], "proved": [], "notes": []}
+EMPTY: dict = {"chosen": [], "left": [], "proved": [], "notes": []}
 
 
 def choose(options: dict) -> dict:

@@ -77,7 +77,7 @@ from ..module_utils.system.priority import lower_priority
 from ..module_utils.tree.locks import WRITING, parse_run
 from ..module_utils.tree.module_call import run_module
 
-EMPTY = {"trees": []}
+EMPTY: dict = {"trees": []}
 
 
 def run(options: dict) -> dict:

@@ -109,7 +109,7 @@ from ..module_utils.tree.leftovers import remove_leftovers
 from ..module_utils.tree.locks import WRITING, writing
 from ..module_utils.tree.module_call import run_module
 
-EMPTY = {"sent": {}, "wire": {}, "offered": {}, "notes": []}
+EMPTY: dict = {"sent": {}, "wire": {}, "offered": {}, "notes": []}
 TARGET = {
     "peer": {"type": "dict", "required": True},
     "tarballs": {"type": "list", "elements": "dict", "required": True},

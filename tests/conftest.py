@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from helpers.tools import missing_tools, told
 
 COLLECTIONS = str(Path(__file__).resolve().parents[1] / ".collections")
 
@@ -16,6 +17,13 @@ os.environ["ALTBACKUP_MAIL_TO"] = "none"
 
 if COLLECTIONS not in sys.path:
     sys.path.insert(0, COLLECTIONS)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name each program that is missing, once, however many tests failed for want of it."""
+    reports = [*terminalreporter.stats.get("failed", []), *terminalreporter.stats.get("error", [])]
+    for line in told(missing_tools(), [(report.nodeid, report.longreprtext) for report in reports]) if reports else ():
+        terminalreporter.write_line(line, red=True)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -40,6 +40,7 @@ def examine(tarball: Path, scratch: Path) -> tuple[int, str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        check=False,
     )
     return done.returncode, done.stdout
 

@@ -117,9 +117,10 @@ from ansible import context
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.callback import CallbackBase
 
+from ..module_utils.system.opened import user_name
 from ..plugin_utils.calls import action  # noqa: F401  loaded once, not in each process that Ansible forks
 from ..plugin_utils.mail import delivery, memory
-from ..plugin_utils.mail.settings import MAIL_OPTIONS, Settings, addresses, judge, user_name
+from ..plugin_utils.mail.settings import MAIL_OPTIONS, Settings, addresses, judge
 from ..plugin_utils.report import ansible_events, run_log
 from ..plugin_utils.report.collector import Collector
 from ..plugin_utils.report.command_line import command_line, rerun_command
@@ -142,7 +143,7 @@ def guarded(method: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
-class CallbackModule(CallbackBase):
+class CallbackModule(CallbackBase):  # type: ignore[misc]
     """Collects during the run, sends once, at its end."""
 
     CALLBACK_VERSION = 2.0

@@ -101,7 +101,8 @@ class CallbackModule(Default):  # type: ignore[misc]
         place = self._place(task, values)
         self._secrets.update(secrets_in(task.args))
         if failed:
-            self._collector.failed_on(host, place, values, **failed)
+            ignored, unreachable = failed.get("ignored", False), failed.get("unreachable", False)
+            self._collector.failed_on(host, place, values, ignored=ignored, unreachable=unreachable)
         else:
             self._collector.ok(host, place, values)
         if not self._hides(task):

@@ -50,7 +50,7 @@ from ..plugin_utils.calls.run import run_of
 from ..plugin_utils.planning.filter_values import plain, untrusted
 
 
-class LookupModule(LookupBase):
+class LookupModule(LookupBase):  # type: ignore[misc]
     """The lookup."""
 
     def run(self, terms: Any, variables: Any = None, **options: Any) -> list[dict[str, Any]]:

@@ -63,7 +63,7 @@ def secret_files() -> list[str]:
     return [os.path.expanduser(str(path)) for path in named if path]
 
 
-class LookupModule(LookupBase):
+class LookupModule(LookupBase):  # type: ignore[misc]
     """The lookup."""
 
     def run(self, terms: Any, variables: Any = None, **options: Any) -> list[str]:

@@ -48,7 +48,7 @@ from ..plugin_utils.mail import delivery
 from ..plugin_utils.mail import options as mail_options
 
 
-class LookupModule(LookupBase):
+class LookupModule(LookupBase):  # type: ignore[misc]
     """The lookup."""
 
     def run(self, terms: Any, variables: Any = None, **options: Any) -> list[dict[str, str]]:

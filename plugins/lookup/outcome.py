@@ -52,7 +52,7 @@ from ..plugin_utils.report import outcomes
 from ..plugin_utils.report.night_table import night_rows, without_covered
 
 
-class LookupModule(LookupBase):
+class LookupModule(LookupBase):  # type: ignore[misc]
     """The lookup."""
 
     def run(self, terms: Any, variables: Any = None, **options: Any) -> list[Any]:

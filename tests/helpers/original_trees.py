@@ -106,7 +106,10 @@ def run_module(name: str, *, check: bool = False, more: Any = None, **options: A
     """
     module = importlib.import_module(f"ansible_collections.altbackup.core.plugins.modules.{name}")
     output = io.StringIO()
-    with patch_module_args({**options, **(more or {}), "_ansible_check_mode": check}), contextlib.redirect_stdout(output):
+    with (
+        patch_module_args({**options, **(more or {}), "_ansible_check_mode": check}),
+        contextlib.redirect_stdout(output),
+    ):
         with contextlib.suppress(SystemExit):
             module.main()
     result: dict[str, Any] = json.loads(output.getvalue())

@@ -17,7 +17,18 @@ from pathlib import Path
 import ansible_runner
 import pexpect
 import pytest
-from helpers.entry_point import GONE, LOCAL, PROGRAM, REPOSITORY, Desk, ansible_of, sleeper, wait_asleep, whole_texts
+from helpers.entry_point import (
+    GONE,
+    LOCAL,
+    PROGRAM,
+    REPOSITORY,
+    TO,
+    Desk,
+    ansible_of,
+    sleeper,
+    wait_asleep,
+    whole_texts,
+)
 from helpers.mail_server import PASSWORD, USERNAME, MailServer, make_certificate, read_mail, serving, text_of
 from helpers.trees import needs_root
 from helpers.waiting import wait_until
@@ -219,7 +230,12 @@ def test_what_is_not_installed_is_named_and_mailed(
     program = fake_checkout(tmp_path, missing)
     if there:
         (program.parents[1] / ".venv" / "bin" / "ansible-playbook").symlink_to("/bin/true")
-    done = desk.call("run", "play/good.yml", "-e", '{"a_password": "swordfish"}', program=program)
+    for name in [name for name in desk.environment if name.startswith("ALTBACKUP_MAIL_")]:
+        del desk.environment[name]
+    settings = f"[callback_error_mail]\nto = {TO}\nhost = {server.host}\nport = {server.port}\n"
+    (desk.folder / "ansible.cfg").write_text(settings)
+    options = ("-e", '{"a_password": "swordfish"}')
+    done = desk.call("run", "play/good.yml", *options, program=program, ANSIBLE_CONFIG=str(desk.folder / "ansible.cfg"))
     assert done.returncode == 4
     assert words in done.stderr
     assert words in only_mail(server)[1]

@@ -9,6 +9,7 @@ import os
 import tempfile
 from typing import Any
 
+from ..system.units import and_more
 from ..system.visible import printable
 
 _PREFIX = "SCHILY.xattr."
@@ -68,6 +69,6 @@ class Attributes:
     def refused(self) -> list[str]:
         """Return a note on each kind of attribute that could not be set."""
         return [
-            f"{printable(name)} of {printable(path)}{f' and {count - 1} more' if count > 1 else ''} could not be set: {why}"
+            f"{printable(name)} of {printable(path)}{and_more(count, 1)} could not be set: {why}"
             for (name, why), (path, count) in self._refused.items()
         ]

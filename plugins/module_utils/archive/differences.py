@@ -12,7 +12,7 @@ from typing import Any
 
 from ..system.digest import digest_file, open_plain
 from ..system.opened import walk_open
-from ..system.units import readable
+from ..system.units import and_more, readable
 from ..system.visible import printable, visible
 
 _LABEL = "security.selinux"
@@ -104,8 +104,7 @@ def _attributes(path: bytes) -> dict[str, bytes]:
 
 def summarize_differences(found: Sequence[Difference]) -> str:
     """Given differences, return them in one sentence, without contents: it may go by mail."""
-    shown = ", ".join(str(difference) for difference in found[:_SHOWN])
-    return shown + (f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
+    return ", ".join(map(str, found[:_SHOWN])) + and_more(len(found), _SHOWN)
 
 
 def unified_diff(old: str, new: str, found: Sequence[Difference]) -> str:

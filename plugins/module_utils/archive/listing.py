@@ -9,7 +9,6 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import IO
 
 from ..system.errors import Hostile
 from ..system.processes import Child, Deadline, clean_environment, ended_at, find_tool
@@ -82,7 +81,7 @@ class Listing:
         view = memoryview(block)
         with contextlib.suppress(BrokenPipeError):
             while view:
-                view = view[os.write(_pipe(self._tar).fileno(), view) :]
+                view = view[os.write(self._tar.stdin.fileno(), view) :]
 
     def expect(self, header: Header) -> None:
         """Take the next member that was judged, and compare what tar has said so far. Raise Hostile."""
@@ -92,7 +91,7 @@ class Listing:
 
     def finish(self, deadline: Deadline) -> None:
         """Wait for its end, and compare the rest. Raise Hostile or ToolFailed."""
-        _pipe(self._tar).close()
+        self._tar.stdin.close()
         self._reader.join()
         while self._lines and self._expected:
             self._compare(self._lines.popleft(), self._expected.popleft())
@@ -123,12 +122,6 @@ class Listing:
 
 def _text(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")
-
-
-def _pipe(tar: Child) -> IO[bytes]:
-    if tar.process.stdin is None:
-        raise AssertionError("a pipe was asked for")
-    return tar.process.stdin
 
 
 @contextlib.contextmanager

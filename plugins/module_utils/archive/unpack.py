@@ -20,7 +20,7 @@ from ..system.opened import walk_open
 from ..system.paths import is_within
 from ..system.processes import Child, Deadline, clean_environment, ended_at, find_tool
 from ..system.sandbox import Sandbox, explained, give
-from ..system.units import readable, told_apart
+from ..system.units import and_more, readable, told_apart
 from ..system.visible import printable
 from .attributes import Attributes
 from .headers import Header, Headers
@@ -41,7 +41,7 @@ _LOOK_AGAIN = 0.2
 """Seconds between two looks at how full a disk is"""
 _UNPACKED = "nothing was unpacked"
 _STORED = "no restore would unpack it, so nothing of this item is stored"
-_DECOMPRESSORS = {".zst": "zstd", ".gz": "gzip"}
+DECOMPRESSORS = {".zst": "zstd", ".gz": "gzip"}
 _DUMPDIR = "GNU.dumpdir"
 _CAPABILITY = "SCHILY.xattr.security.capability"
 _SPECIAL = {
@@ -106,7 +106,7 @@ class LeftOut:
     def notes(self) -> list[str]:
         """Return a note on each."""
         return [
-            self._note(what, f"{printable(first)}{f' and {count - 1} more' if count > 1 else ''}", count)
+            self._note(what, printable(first) + and_more(count, 1), count)
             for what, (count, first) in self.found.items()
         ]
 
@@ -691,23 +691,17 @@ def _decompressed(
     tarball: str, source: IO[bytes], deadline: Deadline, sandbox: Sandbox | None
 ) -> Iterator[tuple[IO[bytes], Callable[[], None]]]:
     """Yield the uncompressed stream of a tarball, and what raises ToolFailed where its compression is damaged."""
-    name = next((tool for suffix, tool in _DECOMPRESSORS.items() if tarball.endswith(suffix)), "")
+    name = next((tool for suffix, tool in DECOMPRESSORS.items() if tarball.endswith(suffix)), "")
     if not name:
         yield source, lambda: None
         return
     argv = _confined([find_tool(name), "-d", "-c", "-q"], sandbox, deadline)
     with Child(argv, stdin=source, stdout=subprocess.PIPE, name=name) as child, ended_at(deadline, [child]):
-        yield _pipe(child), lambda: _check(child, deadline, f"decompressing {tarball}")
+        yield child.stdout, lambda: _check(child, deadline, f"decompressing {tarball}")
 
 
 def _confined(argv: list[str], sandbox: Sandbox | None, deadline: Deadline) -> list[str]:
     return argv if sandbox is None else sandbox.argv(argv, "", deadline)
-
-
-def _pipe(child: Child) -> IO[bytes]:
-    if child.process.stdout is None:
-        raise AssertionError("a pipe was asked for")
-    return child.process.stdout
 
 
 def _check(child: Child, deadline: Deadline, what: str) -> None:

@@ -16,7 +16,7 @@ from typing import IO, Any, Protocol
 
 from ..system import progress
 from ..system.digest import CHUNK, add_zeros, new_hash
-from ..system.errors import AltbackupError, Hostile, ToolMissing, naming
+from ..system.errors import AltbackupError, Hostile, ToolMissing, name_os_errors
 from ..system.holes import holes_in
 from ..system.processes import Child, Deadline, Writer, clean_environment, ended_at, find_tool
 from ..tree.sidecar import Dna
@@ -73,7 +73,7 @@ class Digests:
 
     def add(self, path: str, size: int, digest: bytes) -> None:
         """Take those of a file, given its path below the top folder."""
-        with naming(tempfile.gettempdir()):
+        with name_os_errors(tempfile.gettempdir()):
             self._file.write(self._ENTRY.pack(_key(path), size, digest))
 
     def look_up(self, paths: Sequence[str]) -> dict[str, tuple[int, str]]:
@@ -161,7 +161,7 @@ def _lists(parts: Sequence[Part]) -> Iterator[list[IO[bytes]]]:
         lists: list[IO[bytes]] = []
         for part in parts:
             names = stack.enter_context(tempfile.NamedTemporaryFile())
-            with naming(tempfile.gettempdir()):
+            with name_os_errors(tempfile.gettempdir()):
                 names.write(b"".join(name + b"\0" for name in part.names))
                 names.flush()
             lists.append(names)
@@ -188,7 +188,7 @@ def write_archive(
     Raise ToolFailed, ToolMissing, DeadlineExceeded, what the judge raises, or OSError; the caller removes the file.
     """
     with packed(parts, top=top, owner=owner, fixed_times=fixed_times, sparse=sparse) as tar:
-        stream, root = _pipe(tar), parts[0].root
+        stream, root = tar.stdout, parts[0].root
         dna = store_archive(
             destination, stream, tar, root, top=top, form=form, deadline=deadline, manifest=manifest, judge=judge
         )
@@ -271,15 +271,15 @@ def store_archive(
         if squeeze:
             packer = stack.enter_context(Child(squeeze, stdin=stream, stdout=subprocess.PIPE))
             stream.close()  # the compressor alone reads it
-            stream = _pipe(packer)
-        with naming(destination), progress.writing("written", output):
+            stream = packer.stdout
+        with name_os_errors(destination), progress.writing("written", output):
             dna = _copy(stream, output, form.algorithm, deadline, [writer, *([packer] if packer else [])])
         if packer is not None:  # one that dies takes the writer with it, and has the reason
             packer.check(deadline, f"compressing {root}")
         writer.check(deadline, f"archiving {root}")
         if listing is not None:
             listing.finish()
-        with naming(destination):
+        with name_os_errors(destination):
             os.fsync(output.fileno())
     return dna
 
@@ -291,12 +291,6 @@ def _ended_unless_all(writer: Writer) -> Iterator[None]:
     except BaseException:
         writer.end()
         raise
-
-
-def _pipe(child: Child) -> IO[bytes]:
-    if child.process.stdout is None:
-        raise AssertionError("a pipe was asked for")
-    return child.process.stdout
 
 
 def _create(path: str) -> IO[bytes]:

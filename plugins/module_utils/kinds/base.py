@@ -19,6 +19,7 @@ from ..system.paths import is_within
 from ..system.processes import Deadline
 from ..system.readers import Identity, NeedsPlace
 from ..system.seeing import advice, is_folder, is_there
+from ..system.units import and_more
 from ..system.view import Place, groups_of, open_thing
 from ..system.visible import printable
 from ..tree.layout import Tree
@@ -285,8 +286,7 @@ def shortened(path: str) -> str:
 
 def listed(paths: Sequence[str]) -> str:
     """Given paths, return the first of them as messages show them."""
-    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-    return f"{', '.join(map(shortened, paths[:_SHOWN]))}{more}"
+    return f"{', '.join(map(shortened, paths[:_SHOWN]))}{and_more(len(paths), _SHOWN)}"
 
 
 _SHOWN = 5

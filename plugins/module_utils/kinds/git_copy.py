@@ -12,7 +12,7 @@ from typing import Any
 from ..system.errors import AltbackupError, InvalidInput, SourceChanged, ToolFailed
 from ..system.processes import find_tool, run
 from ..system.twins import set_mode
-from ..system.units import counted
+from ..system.units import counted, first_of
 from ..system.visible import printable
 from ..tree.layout import is_plain_file
 from ..tree.publish import remove_folder
@@ -131,10 +131,9 @@ def _require_existing(folder: str, targets: Mapping[bytes, bytes], there: set[by
     """Given {name: object}, raise InvalidInput for names that lead to objects which a repository does not have."""
     lost = sorted(name for name, target in targets.items() if target not in there)
     if lost:
-        shown = ", ".join(f"{printable(os.fsdecode(name))} ({targets[name].decode()})" for name in lost[:_SHOWN])
-        more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
+        shown = first_of([f"{printable(os.fsdecode(name))} ({targets[name].decode()})" for name in lost], _SHOWN)
         raise InvalidInput(
-            f"{printable(folder)}: references lead to objects that the repository does not have: {shown}{more}: "
+            f"{printable(folder)}: references lead to objects that the repository does not have: {shown}: "
             "bring these objects back (git fetch), or remove what leads to them"
         )
 
@@ -151,10 +150,9 @@ def _transfer_partial(reading: Git, fresh: Git, wanted: set[bytes]) -> set[bytes
 
 def _lost(folder: str, missing: set[bytes]) -> InvalidInput:
     """Return the error that tells what a repository lacks that should be there."""
-    shown = ", ".join(name.decode() for name in sorted(missing)[:_SHOWN])
-    more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+    shown = first_of([name.decode() for name in sorted(missing)], _SHOWN)
     return InvalidInput(
-        f"{printable(folder)} is damaged: it lacks {counted(len(missing), 'object')} that its history leads to: {shown}{more}; "
+        f"{printable(folder)} is damaged: it lacks {counted(len(missing), 'object')} that its history leads to: {shown}; "
         "bring them back from another clone (git fetch --refetch), or restore it"
     )
 

@@ -142,9 +142,7 @@ def _transfer(source: Git, fresh: Git, names: IO[bytes], *options: str) -> None:
         environment=source.environment,
         name="git",
     ) as packer:
-        output = packer.process.stdout
-        if output is None:
-            raise AssertionError("a pipe was asked for")
+        output = packer.stdout
         indexing = fresh.argv("index-pack", "--stdin")
         with Child(indexing, stdin=output, environment=fresh.environment, name="git") as indexer:
             output.close()

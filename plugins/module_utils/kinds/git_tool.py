@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..system.digest import new_hash, open_plain
-from ..system.errors import AltbackupError, InvalidInput, ToolFailed, naming
+from ..system.errors import AltbackupError, InvalidInput, ToolFailed, name_os_errors
 from ..system.processes import Deadline, clean_environment, find_tool, run
 from ..system.readers import Identity
 from ..system.seeing import unseen
@@ -167,7 +167,7 @@ def read_small(path: str) -> bytes:
 def place_references(references: References, folder: str) -> None:
     """Write HEAD and references into a fresh repository."""
     packed = os.path.join(folder, "packed-refs")
-    with naming(packed), open(packed, "wb") as stream:
+    with name_os_errors(packed), open(packed, "wb") as stream:
         stream.write(b"# pack-refs with: sorted \n")
         stream.write(b"".join(b"%s %s\n" % line[:2] for line in references.lines if not line[2]))
     for _, name, target in references.lines:

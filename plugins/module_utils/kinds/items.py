@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from ..system.errors import InvalidInput
 from ..system.paths import is_within
+from ..system.units import first_of
 from .patterns import find_faults
 
 CATEGORIES = {
@@ -108,8 +109,7 @@ def nearest(word: str, known: Sequence[str], right: Collection[str] = ()) -> str
     start = len(shared) if all(other.startswith(shared) for other in known) else 0
     meant = {other[start:]: other for other in known if other not in right}
     close = [meant[other] for other in difflib.get_close_matches(word[start:], meant, 1, 0.6)]
-    more = f" and {len(known) - 20} more" if len(known) > 20 else ""
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known[:20])}{more}"
+    return f"did you mean {close[0]!r}?" if close else f"known are {first_of(known, 20)}"
 
 
 def parse_item(values: Mapping[str, Any]) -> Item:

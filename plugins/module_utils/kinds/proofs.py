@@ -10,7 +10,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ from ..system.paths import is_within
 from ..system.processes import Deadline, find_tool, run
 from ..system.sandbox import Sandbox, give, inside
 from ..system.twins import duplicate, set_mode
-from ..system.units import counted
+from ..system.units import counted, first_of
 from ..system.visible import printable
 from ..tree.publish import remove_folder
 from . import sqlite_survey
@@ -230,7 +230,7 @@ def _survey(work: _Work, relative: str) -> dict[str, Any]:
         differing = sorted(table for table in {*rows, *recorded} if _differ(table, rows, recorded))
         if differing:
             raise work.fail(
-                f"its tables differ from its dump's: {_listed([_rows(table, rows, recorded) for table in differing])}"
+                f"its tables differ from its dump's: {first_of([_rows(table, rows, recorded) for table in differing], _SHOWN)}"
             )
     elif work.record:
         work.notes.append("its dump recorded no rows of tables")
@@ -249,11 +249,6 @@ def _rows(table: str, rows: Mapping[str, int | None], recorded: Mapping[str, int
     return f"{table} ({found}, expected {expected})"
 
 
-def _listed(lines: Sequence[str]) -> str:
-    more = f" and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
-    return f"{', '.join(lines[:_SHOWN])}{more}"
-
-
 def _prove_trac(work: _Work) -> None:
     """The database as for sqlite; the files of all attachments that its dump saw."""
     work.plain("VERSION")
@@ -267,7 +262,7 @@ def _prove_trac(work: _Work) -> None:
     expected = work.record.get("absent", 0)
     if len(absent) > int(expected):
         raise work.fail(
-            f"files of {len(absent)} attachments are missing, {expected} were at its dump: {_listed(absent)}"
+            f"files of {len(absent)} attachments are missing, {expected} were at its dump: {first_of(absent, _SHOWN)}"
         )
     if absent:
         work.notes.append(f"the files of {len(absent)} attachments are missing, as they were at its dump")
@@ -296,7 +291,7 @@ def _prove_git(work: _Work) -> None:
             raise work.fail(f"{name}: its references are not those that its dump recorded")
         work.facts["modules"] = work.facts.get("modules", 0) + 1
     if modules:
-        raise work.fail(f"repositories of submodules are missing: {_listed(sorted(modules))}")
+        raise work.fail(f"repositories of submodules are missing: {first_of(sorted(modules), _SHOWN)}")
     found, missing = _prove_repository(work, top)
     _compare_repository(work, "", work.record, found, missing)
     work.compare("references", found.digest, "the digest of its references")

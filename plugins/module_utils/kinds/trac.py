@@ -21,7 +21,7 @@ from ..system.processes import Deadline, find_tool
 from ..system.readers import NeedsPlace
 from ..system.seeing import as_whom
 from ..system.twins import set_mode, take_attributes
-from ..system.units import readable
+from ..system.units import first_of, readable
 from ..system.view import Place
 from ..system.visible import printable
 from ..tree.layout import is_plain_file
@@ -255,9 +255,8 @@ def _note_absent(item: Item, absent: list[str]) -> list[str]:
     """Return a note on attachments whose files the live environment has lost."""
     if not absent:
         return []
-    more = f" and {len(absent) - _SHOWN} more" if len(absent) > _SHOWN else ""
     return [
-        f"in {item.path} the files of attachments are missing, or behind a symbolic link: {', '.join(absent[:_SHOWN])}{more}"
+        f"in {item.path} the files of attachments are missing, or behind a symbolic link: {first_of(absent, _SHOWN)}"
     ]
 
 

@@ -19,7 +19,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..archive.differences import find_differences, summarize_differences, unified_diff
-from ..archive.unpack import LeftOut, Limits, Special, TooLarge, clean_member, examine, require_member, unpack
+from ..archive.unpack import (
+    DECOMPRESSORS,
+    LeftOut,
+    Limits,
+    Special,
+    TooLarge,
+    clean_member,
+    examine,
+    require_member,
+    unpack,
+)
 from ..kinds.items import CATEGORIES, decode_name, nearest
 from ..kinds.proofs import prove
 from ..system.digest import CHUNK, DIGEST_LENGTHS, limited, open_plain
@@ -55,7 +65,6 @@ REPLACE = ("refuse", "move_aside")
 _BESIDE_A_DATABASE = ("-wal", "-shm", "-journal")
 _PROVEN_AS_COPY = ("svn", "trac", "git", "sqlite")
 """Kinds whose proof takes a copy of what it looks at."""
-_DECOMPRESSORS = {".zst": "zstd", ".gz": "gzip"}
 _DOT_GIT = ".git"
 _PROVERS = {"svn": ["svnadmin", "svnlook"], "git": ["git"]}
 _MOST_BYTES = 1 << 62
@@ -280,7 +289,7 @@ def _told_with(notes: Sequence[str]) -> Iterator[None]:
 def _tools(order: Order) -> list[str]:
     """Return the programs that the restore of an order needs, rather than find that one is missing when the tarball is here."""
     endings = [os.path.splitext(archive.filename)[1] for archive in order.archives]
-    decompressors = [_DECOMPRESSORS[ending] for ending in endings if ending in _DECOMPRESSORS]
+    decompressors = [DECOMPRESSORS[ending] for ending in endings if ending in DECOMPRESSORS]
     return ["tar", "cp", "sync", *decompressors, *(_PROVERS.get(order.kind, []) if not order.member else [])]
 
 

@@ -44,7 +44,7 @@ def discover_items(kind: str, folder: str, base: str, deadline: Deadline) -> Dis
     """
     found = Discovery()
     try:
-        looks_like = _recognizer(kind, folder, mounts.patience(deadline))
+        looks_like = _recognizer(kind, folder, mounts.answer_timeout(deadline))
     except InvalidInput as error:
         found.failures.append(failure(_STAGE, error))
         return found
@@ -80,13 +80,13 @@ def _look_below(
     failures: dict[str, dict[str, Any]] = {}
     level = [""]
     for depth in range(_DEPTH + 1):
-        limit = mounts.patience(deadline)
-        silent = mounts.silent([os.path.join(folder, relative) for relative in level if relative], limit)
+        limit = mounts.answer_timeout(deadline)
+        silent = mounts.find_hung([os.path.join(folder, relative) for relative in level if relative], limit)
         for relative in level:
             path = os.path.join(folder, relative)
             try:
                 if path in silent:
-                    raise InvalidInput(mounts.complaint(path, limit))
+                    raise InvalidInput(mounts.hung_message(path, limit))
                 if relative and is_of_restore(path):
                     continue
                 if relative and looks_like(path):
@@ -133,8 +133,8 @@ def _recognizer(kind: str, folder: str, limit: float) -> Callable[[str], bool]:
     if kind not in known:
         hint = nearest(kind, tuple(known), known if kind in CATEGORIES else ())
         raise InvalidInput(f"altbackup_discover: kind {kind!r} cannot be discovered, {hint}")
-    if mounts.silent([folder], limit):
-        raise InvalidInput(f"altbackup_discover: {kind}: {mounts.complaint(folder, limit)}")
+    if mounts.find_hung([folder], limit):
+        raise InvalidInput(f"altbackup_discover: {kind}: {mounts.hung_message(folder, limit)}")
     try:
         there = is_folder(folder)
     except AltbackupError as error:

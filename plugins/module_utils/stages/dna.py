@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..system.digest import digest_file, in_parallel, new_hash, open_plain
-from ..system.errors import naming
+from ..system.errors import name_os_errors
 from ..system.seeing import as_whom
 from ..tree.failures import failure
 from ..tree.layout import EXTENSIONS, plain_status, read_state
@@ -83,5 +83,5 @@ def _dna_of(path: str, algorithm: str, force: bool) -> tuple[Dna, bool] | str:
 
 def _flush(path: str) -> None:
     """Flush a tarball to the medium: no sidecar may survive a power cut that its tarball does not."""
-    with naming(path), open_plain(path) as stream:
+    with name_os_errors(path), open_plain(path) as stream:
         os.fsync(stream.fileno())

@@ -125,8 +125,8 @@ def dump(
     context = Context(tree, stamp, **context_options)
     failures: list[dict[str, Any]] = []
     own = _controller_items(tree, controller, check_mode, failures)
-    limit = mounts.patience(context.deadline)
-    silent = mounts.silent(received, limit)
+    limit = mounts.answer_timeout(context.deadline)
+    silent = mounts.find_hung(received, limit)
     good, bad = find_problems(
         [*items, *own],
         base,
@@ -204,8 +204,8 @@ def _controller_items(
 
 def _silent_items(items: Sequence[Item], limit: float) -> dict[Item, str]:
     """Given items, return why those do not answer whose path, or a mount in it that is not excluded, does not within a limit."""
-    silent = mounts.silent_within({item: item.path for item in items}, limit, _enters)
-    return {item: mounts.complaint(path, limit) for item, path in silent.items()}
+    silent = mounts.find_hung_within({item: item.path for item in items}, limit, _enters)
+    return {item: mounts.hung_message(path, limit) for item, path in silent.items()}
 
 
 def _enters(item: Item, inside: str) -> bool:

@@ -81,7 +81,7 @@ def inspect(
     bases = [os.path.normpath(base) for base in bases]
     limit = deadline or Deadline()
     parsed = _parsed(items) if space else []
-    seconds = mounts.patience(limit)
+    seconds = mounts.answer_timeout(limit)
     inner = list(dict.fromkeys(base for base in (str(tree["base"]) for tree in trees) if base not in bases))
     silent = _silent(bases, inner, [item.path for item in parsed], seconds)
     whose = {os.path.normpath(str(entry["base"])): Owner(str(entry["role"]), str(entry["name"])) for entry in owners}
@@ -120,7 +120,7 @@ def inspect(
     if result["usable"] and not result["unusable"] and space:
         explicit = {item.path for item in parsed}
         more = [item for item in _parsed(result["items"]) if item.path not in explicit]
-        silent.update(mounts.silent_within({item.path: item.path for item in more}, mounts.patience(limit)))
+        silent.update(mounts.find_hung_within({item.path: item.path for item in more}, mounts.answer_timeout(limit)))
         answers = [item for item in [*more, *parsed] if item.path not in silent]  # the dump tells of the others
         estimates, unseen = estimate(bases[0], answers, trees)
         reasons += missing_space(estimates)
@@ -141,7 +141,7 @@ def _silent(bases: Sequence[str], inner: Sequence[str], paths: Sequence[str], se
     """
     private = {os.path.join(base, MARKER): base for base in {os.path.dirname(tree) for tree in inner} & set(bases)}
     places = [*bases, *private, *inner, *paths]
-    found = mounts.silent_within(
+    found = mounts.find_hung_within(
         {place: place for place in places}, seconds, lambda place, inside: place not in private.values()
     )
     return {**{private[place]: path for place, path in found.items() if place in private}, **found}
@@ -163,7 +163,7 @@ def _look_at_bases(
     for base in bases:
         try:
             if base in silent:
-                raise AltbackupError(mounts.complaint(silent[base], seconds))
+                raise AltbackupError(mounts.hung_message(silent[base], seconds))
             tree = require_writable(base) if writable else open_tree(base)
             if base in owners:
                 if owners[base].role == "source":
@@ -182,7 +182,7 @@ def _look_at_bases(
             continue
         try:
             if base in silent:
-                raise AltbackupError(mounts.complaint(silent[base], seconds))
+                raise AltbackupError(mounts.hung_message(silent[base], seconds))
             if above in bases and is_folder(os.path.join(base, MARKER)):
                 raise AltbackupError(_marked_inside(base))
             if above in owners:

@@ -11,7 +11,7 @@ from ..system.errors import FULL, AltbackupError, DigestMismatch
 from ..system.processes import Deadline, find_tool, run
 from ..system.seeing import is_folder, is_there, status_of
 from ..system.twins import MARGIN
-from ..system.units import readable, told_apart
+from ..system.units import first_of, readable, told_apart
 from ..tree.arrivals import arrivals, late_ones, note_arrival
 from ..tree.failures import explain, failure
 from ..tree.incomplete import incomplete_ones, missing_of
@@ -242,11 +242,10 @@ def _with_room(
             sent[part] = entry
             room -= missing[part]
     if left_out := [entry.relpath for entry in lacking if entry.part not in sent]:
-        names = ", ".join(left_out[:_NAMED]) + (f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else "")
         needed, free = told_apart(sum(missing.values()), result["free"])
         reason = (
             f"{tree.base}: {needed} are needed for {len(lacking)} tarballs, but {free} are free, "
-            f"of which {readable(MARGIN)} stay free: {len(left_out)} {'was' if len(left_out) == 1 else 'were'} not sent: {names}"
+            f"of which {readable(MARGIN)} stay free: {len(left_out)} {'was' if len(left_out) == 1 else 'were'} not sent: {first_of(left_out, _NAMED)}"
         )
         result["failures"].append(failure(STAGE, reason))
     return sent, room

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 
 from ..system.errors import AltbackupError
-from ..system.processes import title_of
+from ..system.proc import open_files, pids, position, title_of
 
 _GRACE = 5.0
 """Seconds that receivers are given to end"""
@@ -37,17 +37,8 @@ def end_receivers(incoming: str) -> list[str]:
 def _receivers(incoming: str) -> Iterator[tuple[int, str]]:
     """Yield (pid, title) of processes that have a file below a folder open for writing, as far as this user can see them."""
     prefix = os.path.realpath(incoming) + "/"
-    for name in filter(str.isdigit, os.listdir("/proc")):
+    for pid in set(pids()) - {os.getpid()}:
         with contextlib.suppress(OSError):
-            if int(name) != os.getpid() and any(
-                _writes_below(f"/proc/{name}", fd, prefix) for fd in os.listdir(f"/proc/{name}/fd")
-            ):
-                yield int(name), f"process {name} ({title_of(name)})"
-
-
-def _writes_below(process: str, descriptor: str, prefix: str) -> bool:
-    if not os.readlink(f"{process}/fd/{descriptor}").startswith(prefix):
-        return False
-    with open(f"{process}/fdinfo/{descriptor}", encoding="ascii", errors="replace") as stream:
-        flags = next(line for line in stream if line.startswith("flags:"))
-    return int(flags.split()[1], 8) & os.O_ACCMODE != os.O_RDONLY
+            below = [descriptor for descriptor, path in open_files(pid) if path.startswith(prefix)]
+            if any(position(pid, descriptor)[0] != os.O_RDONLY for descriptor in below):
+                yield pid, f"process {pid} ({title_of(pid)})"

@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from ..system import progress
 from ..system.digest import in_parallel, open_plain
-from ..system.errors import FULL, AltbackupError, DeadlineExceeded, InvalidInput, ToolFailed, naming
+from ..system.errors import FULL, AltbackupError, DeadlineExceeded, InvalidInput, ToolFailed, name_os_errors
 from ..system.priority import priority_words
 from ..system.processes import (
     Child,
@@ -231,7 +231,7 @@ def _run(command: Sequence[str], names: bytes, peer: Peer, deadline: Deadline) -
 
 def _run_once(command: Sequence[str], names: bytes, peer: Peer, deadline: Deadline) -> tuple[int, str, int]:
     with tempfile.TemporaryFile() as listed, tempfile.TemporaryFile() as out:
-        with naming(tempfile.gettempdir()):
+        with name_os_errors(tempfile.gettempdir()):
             listed.write(names)
             listed.seek(0)
         with Child(command, environment=clean_environment(**_session()), stdin=listed, stdout=out) as child:

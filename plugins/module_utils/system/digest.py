@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
 from . import progress
-from .errors import naming
+from .errors import name_os_errors
 from .processes import Deadline
 
 DIGEST_LENGTHS = {"md5": 32, "sha256": 64, "sha512": 128}
@@ -75,7 +75,7 @@ def digest_file(path: str, algorithm: str, *, from_disk: bool = False) -> tuple[
     buffer = bytearray(CHUNK)
     view = memoryview(buffer)
     size = 0
-    with naming(path), open_plain(path) as stream, progress.reading("read", stream):
+    with name_os_errors(path), open_plain(path) as stream, progress.reading("read", stream):
         if from_disk:
             os.fsync(stream.fileno())  # what arrived by rsync was not yet; unwritten pages are not dropped either
             os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

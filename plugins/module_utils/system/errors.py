@@ -79,7 +79,7 @@ class ProofFailed(AltbackupError):
 
 
 @contextlib.contextmanager
-def naming(path: str) -> Iterator[None]:
+def name_os_errors(path: str) -> Iterator[None]:
     """Given the path of a file that is open, let errors that the block meets with it name it. Raise OSError."""
     try:
         yield

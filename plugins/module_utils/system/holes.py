@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 
 from .digest import CHUNK, open_plain
-from .errors import InvalidInput, naming
+from .errors import InvalidInput, name_os_errors
 from .processes import Deadline
 from .units import readable
 from .visible import printable
@@ -46,7 +46,7 @@ def holes_in(path: str | bytes, status: os.stat_result | None = None) -> int:
 
 def copy_file(source: str, destination: str, deadline: Deadline | None = None) -> None:
     """Copy the content of a plain file into a new one, without its holes. Raise OSError or DeadlineExceeded."""
-    with open_plain(source) as stream, open(destination, "xb") as copy, naming(destination):
+    with open_plain(source) as stream, open(destination, "xb") as copy, name_os_errors(destination):
         size = os.fstat(stream.fileno()).st_size
         for start, length in parts_of(stream.fileno(), size):
             stream.seek(start)

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TypeVar
 
-from .errors import AltbackupError, DeadlineExceeded, naming
+from .errors import AltbackupError, DeadlineExceeded, name_os_errors
 from .processes import Child, Deadline, clean_environment, inherited_environment
 
 Place = TypeVar("Place", bound=Hashable)
@@ -48,7 +48,7 @@ while paths:
 """
 
 
-def silent(paths: Sequence[str], seconds: float) -> set[str]:
+def find_hung(paths: Sequence[str], seconds: float) -> set[str]:
     """Given paths, return those that a look at does not come back from within so many seconds; an error is an answer, too.
 
     A child looks, at as many of them at once as do not answer quickly. One that cannot be ended is left alone, and has no part in the lock.
@@ -57,7 +57,7 @@ def silent(paths: Sequence[str], seconds: float) -> set[str]:
     if not wanted:
         return set()
     with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as answers:
-        with naming(tempfile.gettempdir()):
+        with name_os_errors(tempfile.gettempdir()):
             source.write(b"\0".join(map(os.fsencode, wanted)))
             source.seek(0)
         argv = [sys.executable, "-I", "-S", "-c", _LOOK]
@@ -70,7 +70,7 @@ def silent(paths: Sequence[str], seconds: float) -> set[str]:
     return {path for number, path in enumerate(wanted) if number not in answered}
 
 
-def silent_within(
+def find_hung_within(
     places: Mapping[Place, str], seconds: float, enters: Callable[[Place, str], bool] = lambda place, inside: True
 ) -> dict[Place, str]:
     """Given {place: path}, return {place: a path that does not answer within so many seconds}: its own, or a mount below it.
@@ -80,7 +80,7 @@ def silent_within(
     found: dict[Place, str] = {}
 
     def look(wanted: Mapping[Place, Sequence[str]]) -> None:
-        asked = silent([path for paths in wanted.values() for path in paths], seconds)
+        asked = find_hung([path for paths in wanted.values() for path in paths], seconds)
         found.update({place: path for place, paths in wanted.items() for path in paths if path in asked})
 
     look({place: [path] for place, path in places.items()})
@@ -97,17 +97,17 @@ def silent_within(
 
 def require_answer(path: str, deadline: Deadline) -> None:
     """Raise AltbackupError if a path, or a mount below it, does not answer, or DeadlineExceeded."""
-    seconds = patience(deadline)
-    for place in silent_within({path: path}, seconds).values():
-        raise AltbackupError(complaint(place, seconds))
+    seconds = answer_timeout(deadline)
+    for place in find_hung_within({path: path}, seconds).values():
+        raise AltbackupError(hung_message(place, seconds))
 
 
-def patience(deadline: Deadline) -> float:
+def answer_timeout(deadline: Deadline) -> float:
     """Return how many seconds a path may take to answer within a deadline. Raise DeadlineExceeded when there are none."""
     return deadline.at_most(SECONDS)
 
 
-def complaint(path: str, seconds: float) -> str:
+def hung_message(path: str, seconds: float) -> str:
     """Return the sentence on a path that did not answer within so many seconds."""
     return f"{path} does not answer within {seconds:g} s: is the server of its mount up?"
 

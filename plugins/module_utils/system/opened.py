@@ -35,6 +35,14 @@ class Step:
     """Whether nobody else can make anything in it"""
 
 
+def user_name() -> str:
+    """Return the name of this process's user, whatever the environment says, or its number."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
 def owner_name(uid: int) -> str:
     """Return how messages call a user."""
     try:

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
 from .confine import check, libc
-from .errors import DeadlineExceeded, ToolFailed, ToolMissing, naming
+from .errors import DeadlineExceeded, ToolFailed, ToolMissing, name_os_errors
 from .paths import is_within
+from .proc import NAME, PROC, SESSION, open_files, pids, position, stat_of
 from .units import told_apart
 
 _PACKAGES = {
@@ -82,12 +83,6 @@ def clean_environment(**more: str) -> dict[str, str]:
     return {"PATH": search_path(), "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": "/nonexistent", **more}
 
 
-def title_of(pid: int | str) -> str:
-    """Return the beginning of a process's command line. Raise OSError if it is gone."""
-    with open(f"/proc/{pid}/cmdline", "rb") as stream:
-        return stream.read(200).replace(b"\0", b" ").decode("utf-8", "backslashreplace").strip()
-
-
 def is_at_work_in(folder: str) -> bool:
     """Return whether a process works in a folder or has something open below it, as far as this user can see it."""
     top = os.path.realpath(folder)
@@ -96,12 +91,10 @@ def is_at_work_in(folder: str) -> bool:
 
 def _places() -> Iterator[str]:
     """Yield the working folders and open files of all processes that this user can see."""
-    for name in filter(str.isdigit, os.listdir("/proc")):
+    for pid in pids():
         with contextlib.suppress(OSError):
-            yield os.readlink(f"/proc/{name}/cwd")
-            for descriptor in os.listdir(f"/proc/{name}/fd"):
-                with contextlib.suppress(OSError):
-                    yield os.readlink(f"/proc/{name}/fd/{descriptor}")
+            yield os.readlink(f"{PROC}/{pid}/cwd")
+            yield from (path for _, path in open_files(pid))
 
 
 def inherited_environment(*names: str) -> dict[str, str]:
@@ -142,6 +135,12 @@ class Pace:
 
     rate: float
     seconds: float
+
+
+def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
+    if stream is None:
+        raise AssertionError("no pipe was asked for")
+    return stream
 
 
 class Child:
@@ -188,6 +187,16 @@ class Child:
             _signal_group(self.process.pid, signal.SIGTERM)
             if in_main:
                 raise SystemExit(128 + _told_to_end[0])
+
+    @property
+    def stdin(self) -> IO[bytes]:
+        """Its input, for which a pipe was asked."""
+        return _pipe(self.process.stdin)
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        """Its output, for which a pipe was asked."""
+        return _pipe(self.process.stdout)
 
     def __enter__(self) -> Child:
         return self
@@ -320,13 +329,12 @@ def ended_at(deadline: Deadline, children: Sequence[Writer]) -> Iterator[None]:
 def _bytes_moved(session: int) -> int:
     """Return the bytes that the processes of a session read and wrote so far, but for ssh, which keeps itself alive; see proc(5)."""
     total = 0
-    for name in filter(str.isdigit, os.listdir("/proc")):
+    for pid in pids():
         with contextlib.suppress(OSError, IndexError, ValueError):
-            with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as stream:
-                title, _, fields = stream.read().rpartition(")")
-            if int(fields.split()[3]) != session or title.endswith("(ssh"):
+            known = stat_of(pid)
+            if int(known[SESSION]) != session or known[NAME] == "ssh":
                 continue
-            with open(f"/proc/{name}/io", encoding="ascii") as stream:
+            with open(f"{PROC}/{pid}/io", encoding="ascii") as stream:
                 total += sum(int(line.split()[1]) for line in stream if line.startswith(("rchar", "wchar")))
     return total
 
@@ -334,18 +342,13 @@ def _bytes_moved(session: int) -> int:
 def read_by_children() -> Iterator[tuple[str, int]]:
     """Yield the files that children of this process, and theirs, have open to read alone, and up to where each is read."""
     sessions = set(_running)
-    for name in filter(str.isdigit, os.listdir("/proc")):
+    for pid in pids():
         with contextlib.suppress(OSError, IndexError, ValueError):
-            with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as stream:
-                if int(stream.read().rpartition(")")[2].split()[3]) not in sessions:
-                    continue
-            for descriptor in os.listdir(f"/proc/{name}/fd"):
+            for descriptor, path in open_files(pid) if int(stat_of(pid)[SESSION]) in sessions else ():
                 with contextlib.suppress(OSError):
-                    path = os.readlink(f"/proc/{name}/fd/{descriptor}")
-                    with open(f"/proc/{name}/fdinfo/{descriptor}", encoding="ascii") as stream:
-                        told = dict(line.split(None, 1) for line in stream if line.startswith(("pos:", "flags:")))
-                    if int(told["flags:"], 8) & os.O_ACCMODE == os.O_RDONLY:
-                        yield path, int(told["pos:"])
+                    mode, read = position(pid, descriptor)
+                    if mode == os.O_RDONLY:
+                        yield path, read
 
 
 def run(
@@ -365,7 +368,7 @@ def run(
     `said` receives the lines of its stderr.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as source:
-        with naming(tempfile.gettempdir()):
+        with name_os_errors(tempfile.gettempdir()):
             source.write(input or b"")
             source.seek(0)
         with Child(argv, stdin=source, stdout=out, cwd=cwd, environment=environment, name=name) as child:

@@ -11,7 +11,7 @@ import os
 import shutil
 
 from .digest import CHUNK, open_plain, within_limits
-from .errors import UNABLE, AltbackupError, naming
+from .errors import UNABLE, AltbackupError, name_os_errors
 from .units import readable, told_apart
 
 MARGIN = 16 << 20
@@ -66,9 +66,9 @@ def _copy(old: str, new: str) -> None:
         _require_room(old, os.fstat(source.fileno()).st_size, os.path.dirname(new))
         while chunk := source.read(CHUNK):
             within_limits()
-            with naming(new):
+            with name_os_errors(new):
                 copy.write(chunk)
-        with naming(new):
+        with name_os_errors(new):
             copy.flush()
             os.fsync(copy.fileno())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
@@ -23,6 +25,16 @@ def told_apart(one: int, other: int) -> tuple[str, str]:
         if one == other or words[0] != words[1]:
             return words
     return f"{one} bytes", f"{other} bytes"
+
+
+def and_more(total: int, shown: int) -> str:
+    """Given how many there are and how many of them a text names, return how it ends: ` and 3 more`, empty where it names all."""
+    return f" and {total - shown} more" if total > shown else ""
+
+
+def first_of(texts: Sequence[str], most: int) -> str:
+    """Given texts, return the first of them, at most so many, in one line, and how many more there are."""
+    return f"{', '.join(texts[:most])}{and_more(len(texts), most)}"
 
 
 def counted(number: int, thing: str, things: str = "") -> str:

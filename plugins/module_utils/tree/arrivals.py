@@ -12,7 +12,7 @@ import os
 from collections.abc import Collection, Iterable
 
 from ..system.digest import open_plain
-from ..system.errors import AltbackupError, naming
+from ..system.errors import AltbackupError, name_os_errors
 from .layout import Tarball, Tree
 from .publish import flush_folder, make_folders, prune_empty, remove_if_there, write_text
 from .stamps import is_late, is_stamp
@@ -26,7 +26,7 @@ def note_arrival(tree: Tree, relpath: str, run: str) -> None:
     is_new = not os.path.lexists(path)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
-        with naming(path):
+        with name_os_errors(path):
             end = _whole(descriptor)
             line = _line(run, rest).encode("ascii")
             known = [old for old in os.pread(descriptor, end, 0).splitlines(True) if old.endswith(_end_of(rest))]
@@ -50,7 +50,7 @@ def arrivals(tree: Tree, key: str) -> dict[str, str]:
     """
     path = _path(tree, key)
     try:
-        with naming(path), open_plain(path) as stream:
+        with name_os_errors(path), open_plain(path) as stream:
             text = stream.read().decode("ascii")
     except FileNotFoundError:
         return {}

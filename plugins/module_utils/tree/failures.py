@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..system.errors import AltbackupError, ToolFailed
-from ..system.mounts import SECONDS, silent
+from ..system.mounts import SECONDS, find_hung
 from ..system.seeing import denied
 from ..system.visible import printable, visible
 from .incomplete import is_incomplete
@@ -75,7 +75,7 @@ def with_good(result: dict[str, Any], options: Mapping[str, Any]) -> dict[str, A
     or does not answer, and of an item of which a tarball is asked for (`send`): that may become the last good copy.
     """
     base = str(options.get("base") or "")
-    if not base or not any(entry["name"] for entry in result.get("failures") or ()) or silent([base], SECONDS):
+    if not base or not any(entry["name"] for entry in result.get("failures") or ()) or find_hung([base], SECONDS):
         return result
     with contextlib.suppress(AltbackupError, OSError):
         tree = open_tree(base)

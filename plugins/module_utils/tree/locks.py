@@ -20,10 +20,11 @@ from typing import Any
 
 from ..system import progress
 from ..system.digest import limited
-from ..system.errors import InvalidInput, Locked, naming
+from ..system.errors import InvalidInput, Locked, name_os_errors
 from ..system.mounts import require_answer
 from ..system.priority import lower_priority
-from ..system.processes import Deadline, ended_after, inherited, is_at_work_in, title_of
+from ..system.proc import pids, title_of
+from ..system.processes import Deadline, ended_after, inherited, is_at_work_in
 from ..system.seeing import is_folder, looking_at
 from .failures import failure
 from .layout import Tree, open_tree
@@ -334,7 +335,7 @@ def _text_of(lease: Lease) -> bytes:
 
 
 def _fill(descriptor: int, text: bytes, path: str) -> None:
-    with naming(path):
+    with name_os_errors(path):
         if os.pwrite(descriptor, text.ljust(_LENGTH - 1) + b"\n", 0) < _LENGTH:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -360,10 +361,10 @@ def _in_use(descriptor: int, tree: Tree, wait: float) -> str:
 
 def _holders(inode: int) -> Iterator[str]:
     """Yield the processes that hold an open file of this inode locked, as far as they can be seen."""
-    for name in filter(str.isdigit, os.listdir("/proc")):
+    for pid in pids():
         with contextlib.suppress(OSError):
-            if any(_is_locked(f"/proc/{name}", entry, inode) for entry in os.listdir(f"/proc/{name}/fd")):
-                yield f"process {name}: {title_of(name)}"
+            if any(_is_locked(f"/proc/{pid}", entry, inode) for entry in os.listdir(f"/proc/{pid}/fd")):
+                yield f"process {pid}: {title_of(pid)}"
 
 
 def _is_locked(process: str, descriptor: str, inode: int) -> bool:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..system.errors import FULL, BaseUnusable, Locked
+from ..system.proc import boot_id
 from ..system.visible import one_line
 from .layout import Tree
 from .publish import make_folders
@@ -27,7 +28,6 @@ _LONGEST = 4096
 _LONGEST_NAME = 255
 _WAIT = 10.0  # seconds
 _PAUSE = 0.05  # seconds
-_BOOT = "/proc/sys/kernel/random/boot_id"
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def identify(tree: Tree, owner: Owner, *, claim: bool) -> dict[str, Any]:
         status = os.stat(tree.base)
     except FileNotFoundError:  # below the marker it is made when something is put into it
         return {**found, "boot": "", "device": 0, "inode": 0}
-    return {**found, "boot": _boot_id(), "device": status.st_dev, "inode": status.st_ino}
+    return {**found, "boot": boot_id(), "device": status.st_dev, "inode": status.st_ino}
 
 
 def require_no_source(tree: Tree, target: Owner) -> None:
@@ -202,11 +202,3 @@ def _read(descriptor: int, path: str) -> tuple[str, Owner] | None:
     raise BaseUnusable(
         f"{path} does not say whose base it is in: look at it, and remove it; the next run writes it anew"
     )
-
-
-def _boot_id() -> str:
-    try:
-        with open(_BOOT, encoding="ascii") as stream:
-            return stream.read(64).strip()
-    except (OSError, ValueError):
-        return ""

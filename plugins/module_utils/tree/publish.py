@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..system.digest import digest_file
-from ..system.errors import UNABLE, AltbackupError, BaseUnusable, DigestMismatch, NoLinks, naming
+from ..system.errors import UNABLE, AltbackupError, BaseUnusable, DigestMismatch, NoLinks, name_os_errors
 from ..system.mounts import file_system
 from ..system.twins import duplicate, set_mode, share
 from . import sidecar
@@ -44,7 +44,7 @@ def flush_folder(path: str) -> None:
     """Flush a folder's entries to the medium."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        with naming(path):
+        with name_os_errors(path):
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -82,7 +82,7 @@ def write_text(path: str, text: str) -> None:
     try:
         remove_if_there(temporary)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with naming(path), os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        with name_os_errors(path), os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())

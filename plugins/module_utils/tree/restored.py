@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..system.digest import open_plain
-from ..system.errors import AltbackupError, naming
+from ..system.errors import AltbackupError, name_os_errors
 from ..system.opened import is_trusted, owner_name, walked
 from ..system.paths import is_within
 from ..system.seeing import is_impossible, looking_at, status_of, unseen
@@ -159,7 +159,7 @@ def write_marker(private: int, folder: int, path: str, text: str) -> None:
     It takes the place of any file or link of its name. The private folder is used where it is on the same file system. Raise OSError.
     """
     name = os.path.basename(marker_path(path))
-    with naming(marker_path(path)):
+    with name_os_errors(marker_path(path)):
         _write(private, _TEMPORARY, text)
         try:
             os.rename(_TEMPORARY, name, src_dir_fd=private, dst_dir_fd=folder)

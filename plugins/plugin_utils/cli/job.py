@@ -92,7 +92,8 @@ class AnsibleSettings:
 def ansible_settings(environment: Mapping[str, str]) -> AnsibleSettings:
     """Given the environment, return Ansible's settings: of the file that ANSIBLE_CONFIG names, else of this collection's.
 
-    What cannot be read is left to Ansible to complain of.
+    What cannot be read is left to Ansible to complain of. Its ConfigManager reads none of it: where Ansible itself is missing, that
+    is mailed by what stands there.
     """
     path = Path(environment.get("ANSIBLE_CONFIG") or ROOT / "ansible.cfg").expanduser().absolute()
     path = path / "ansible.cfg" if path.is_dir() else path

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ...module_utils.system.errors import InvalidInput
+from ...module_utils.system.opened import user_name
 from ...module_utils.system.visible import visible
 from ..mail import delivery
-from ..mail.settings import user_name
 from ..mail.text import compose, specimen
 from ..report import outcomes
 from ..report.causes import good_copies, titled

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shlex
 import shutil
@@ -14,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..report.private_files import write_private
 from . import processes
 from .job import Job
 from .run_store import EVENTS, Run
@@ -28,12 +26,13 @@ _GLANCE = 0.2
 """Seconds between two looks at a run"""
 _ADOPTION = 5.0
 """Seconds between two looks for dead orphans"""
+_MOST_READ = 65536
 _SILENCE = 2.0
 """Seconds after which what is left of a dead ansible-playbook is ended, because it keeps the run from its end"""
 
 
 @dataclass(frozen=True)
-class Ended:
+class ProcessExit:
     """How ansible-playbook ended."""
 
     code: int | None
@@ -45,128 +44,134 @@ class Ended:
     """What could not be ended"""
 
 
-class Bell:
+class SignalInbox:
     """The signals that tell this process to end: they are noted, and acted upon by who watches the run."""
 
     def __init__(self) -> None:
-        self.rung: list[int] = []
+        self.received: list[int] = []
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             if signal.getsignal(number) != signal.SIG_IGN:  # nohup's wish
-                signal.signal(number, lambda received, _: self.rung.append(received))
+                signal.signal(number, lambda signal_number, _: self.received.append(signal_number))
 
 
-def play(job: Job, run: Run, environment: Mapping[str, str], listener: Listener, limit: float, bell: Bell) -> Ended:
-    """Given a job, its folder, what to add to the environment, who listens, a time limit in seconds and the bell, run it.
+def play(
+    job: Job, run: Run, environment: Mapping[str, str], listener: Listener, limit: float, inbox: SignalInbox
+) -> ProcessExit:
+    """Given a job, its folder, what to add to the environment, who listens, a time limit in seconds and the inbox of signals, run it.
 
     When this returns, a run that did not end by itself has left no process on this machine, but the survivors named.
     """
-    import ansible_runner
-
-    settings = {"pexpect_timeout": 1, "suppress_output_file": True, "suppress_ansible_output": True}
-    (run.folder / "env").mkdir(mode=0o700)
-    write_private(str(run.folder / "env" / "settings"), json.dumps(settings).encode())
-    children = _note_children()
-    broken: list[BaseException] = []
-    code: list[int | None] = []
-
-    def work() -> None:
-        try:
-            done = ansible_runner.run(
-                private_data_dir=str(run.folder),
-                artifact_dir=str(run.folder),
-                ident="ansible",
-                project_dir=os.getcwd(),
-                playbook=str(job.playbook),
-                cmdline=shlex.join(job.options),
-                envvars={**environment, MARK: str(run.folder)},
-                suppress_env_files=True,
-                fact_cache_type="",
-                quiet=True,
-                event_handler=listener.take,
-                status_handler=lambda status, runner_config: _forget_command(runner_config, status),
-                cancel_callback=lambda: False,
-            )
-            code.append(done.rc)
-        except BaseException as error:  # noqa: BLE001 # told by who waits for this thread
-            broken.append(error)
-
-    worker = threading.Thread(target=work, daemon=True)
-    worker.start()
-    reason, survivors = _watch(worker, children, listener, limit, bell)
-    child = children[0] if children else None
+    try:
+        child, events = _start(job, run, environment, listener)
+    except Exception as error:  # noqa: BLE001 # whatever is wrong with ansible-runner, it is told
+        return ProcessExit(None, BROKEN, f"{type(error).__name__}: {error}")
+    broken: list[Exception] = []
+    reader = threading.Thread(target=_read, args=(child, events, broken), daemon=True)
+    reader.start()
+    reason, survivors = _watch(reader, child.pid, listener, limit, inbox)
     if reason:
-        detail = listener.asks if reason == ASKED else processes.signal_name(bell.rung[0]) if reason == TOLD else ""
-        return Ended(None, reason, detail, survivors)
-    if child is not None and child.signalstatus:
-        return Ended(None, KILLED, processes.signal_name(child.signalstatus), _end_all(children, bell))
-    if code and code[0] is not None:
-        return Ended(code[0])
-    if child is not None and child.exitstatus is not None:
-        return Ended(child.exitstatus)
+        detail = (
+            listener.asks if reason == ASKED else processes.signal_name(inbox.received[0]) if reason == TOLD else ""
+        )
+        return ProcessExit(None, reason, detail, survivors)
+    if child.signalstatus:
+        return ProcessExit(None, KILLED, processes.signal_name(child.signalstatus), _end_all(child.pid, inbox))
+    if child.exitstatus is not None:
+        return ProcessExit(child.exitstatus)
     said = f"{type(broken[0]).__name__}: {broken[0]}" if broken else "it does not know how ansible-playbook ended"
-    return Ended(None, BROKEN, said, _end_all(children, bell))
+    return ProcessExit(None, BROKEN, said, _end_all(child.pid, inbox))
+
+
+def _start(job: Job, run: Run, environment: Mapping[str, str], listener: Listener) -> tuple[Any, Any]:
+    """Start ansible-playbook as ansible-runner would; return it, and the stream that makes events of what it prints.
+
+    ansible-runner's own `run` tells neither the process nor the signal that ended it.
+    """
+    import ansible_runner.interface
+    import ansible_runner.utils
+    import pexpect
+
+    runner = ansible_runner.interface.init_runner(
+        private_data_dir=str(run.folder),
+        artifact_dir=str(run.folder),
+        ident="ansible",
+        project_dir=os.getcwd(),
+        playbook=str(job.playbook),
+        cmdline=shlex.join(job.options),
+        envvars={**environment, MARK: str(run.folder)},
+        suppress_env_files=True,
+        fact_cache_type="",
+        quiet=True,
+        event_handler=listener.take,
+        cancel_callback=lambda: False,  # else it would take the signals
+    )
+    config = runner.config
+    os.mkdir(os.path.join(config.artifact_dir, "job_events"), 0o700)
+    events = ansible_runner.utils.OutputEventFilter(None, runner.event_callback, suppress_ansible_output=True)
+    child = pexpect.spawn(
+        config.command[0],
+        config.command[1:],
+        cwd=config.cwd,
+        env=config.env,
+        encoding="utf-8",
+        codec_errors="replace",
+        ignore_sighup=True,
+        echo=False,
+        use_poll=True,
+    )
+    child.logfile_read = events
+    return child, events
+
+
+def _read(child: Any, events: Any, broken: list[Exception]) -> None:
+    """Read what ansible-playbook prints until it has ended; what goes wrong is noted for who waits for this."""
+    import pexpect
+
+    try:
+        with contextlib.suppress(pexpect.EOF):
+            while True:
+                with contextlib.suppress(pexpect.TIMEOUT):
+                    child.read_nonblocking(_MOST_READ, 1)
+        child.isalive()  # after the end of its output this waits for its own
+        child.close()
+        events.close()
+    except Exception as error:  # noqa: BLE001 # see above
+        broken.append(error)
 
 
 def _watch(
-    worker: threading.Thread, children: list[Any], listener: Listener, limit: float, bell: Bell
+    reader: threading.Thread, pid: int, listener: Listener, limit: float, inbox: SignalInbox
 ) -> tuple[str, tuple[processes.Process, ...]]:
     """Wait for the end of a run, or bring it about; return why, empty if it ended by itself, and what could not be ended."""
     deadline = time.monotonic() + limit
     looked = time.monotonic()
     dead_since = 0.0
-    while worker.is_alive():
-        worker.join(_GLANCE)
+    while reader.is_alive():
+        reader.join(_GLANCE)
         now = time.monotonic()
-        reason = TOLD if bell.rung else TIME_LIMIT if now > deadline else ASKED if listener.asks else ""
+        reason = TOLD if inbox.received else TIME_LIMIT if now > deadline else ASKED if listener.asks else ""
         if reason:
-            left = _end_all(children, bell)
-            worker.join(2 * _GRACE)
+            left = _end_all(pid, inbox)
+            reader.join(2 * _GRACE)
             return reason, left
         if now - looked > _ADOPTION:
             looked = now
-            processes.reap(_pid(children))
-        if children and not processes.is_alive(_pid(children)):  # and what it left keeps its terminal open
+            processes.reap(pid)
+        if not processes.is_alive(pid):  # and what it left keeps its terminal open
             dead_since = dead_since or now
             if now - dead_since > _SILENCE:
-                left = _end_all(children, bell)
-                worker.join(2 * _GRACE)
+                left = _end_all(pid, inbox)
+                reader.join(2 * _GRACE)
                 return "", left
     return "", ()
 
 
-def _end_all(children: list[Any], bell: Bell) -> tuple[processes.Process, ...]:
+def _end_all(pid: int, inbox: SignalInbox) -> tuple[processes.Process, ...]:
     """End all processes of the run, at once if this process is told to end once more; return what could not be ended."""
-    rings = len(bell.rung)
+    before = len(inbox.received)
     return tuple(
-        processes.end(processes.descendants, _GRACE, spare=_pid(children), impatient=lambda: len(bell.rung) > rings)
+        processes.end(processes.descendants, _GRACE, spare=pid, impatient=lambda: len(inbox.received) > before)
     )
-
-
-def _note_children() -> list[Any]:
-    """Return a list to which the child that ansible-runner is going to start is added: it tells by which signal that ended."""
-    import pexpect
-
-    children: list[Any] = []
-    start = pexpect.spawn
-
-    def spawn(*arguments: Any, **options: Any) -> Any:
-        child = start(*arguments, **options)
-        children.append(child)
-        return child
-
-    pexpect.spawn = spawn
-    return children
-
-
-def _forget_command(runner_config: Any, status: Mapping[str, Any]) -> None:
-    """Remove the file with command line and environment that ansible-runner writes, before the run begins."""
-    if status.get("status") == "running":
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(runner_config.artifact_dir, "command"))
-
-
-def _pid(children: list[Any]) -> int:
-    return int(children[0].pid) if children else 0
 
 
 def tidy(run: Run) -> None:
@@ -175,5 +180,4 @@ def tidy(run: Run) -> None:
         path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         os.rename(run.folder / "ansible" / "job_events", run.folder / EVENTS)
-    for name in ("ansible", "env"):
-        shutil.rmtree(run.folder / name, ignore_errors=True)
+    shutil.rmtree(run.folder / "ansible", ignore_errors=True)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...module_utils.system.proc import NAME, PARENT, STATE, pids, stat_of
+
 PROC = Path("/proc")
 _SET_CHILD_SUBREAPER = 36
 _PAUSE = 0.05
@@ -34,20 +36,18 @@ def adopt_orphans() -> None:
 
 def living(proc: Path = PROC) -> list[Process]:
     """Return all processes that are alive; one that is dead, but not yet waited for, is not."""
-    return [found for path in proc.glob("[0-9]*/stat") if (found := _read(path))]
+    return [found for pid in pids(str(proc)) if (found := _read(pid, proc))]
 
 
 def is_alive(pid: int, proc: Path = PROC) -> bool:
     """Return whether a process is alive."""
-    return _read(proc / str(pid) / "stat") is not None
+    return _read(pid, proc) is not None
 
 
-def _read(path: Path) -> Process | None:
-    with contextlib.suppress(OSError, ValueError):
-        pid, _, rest = path.read_text(encoding="utf-8", errors="replace").partition(" (")
-        name, _, fields = rest.rpartition(") ")
-        state, parent = fields.split()[:2]
-        return Process(int(pid), int(parent), name) if state not in "ZX" else None
+def _read(pid: int, proc: Path) -> Process | None:
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        known = stat_of(pid, str(proc))
+        return Process(pid, int(known[PARENT]), known[NAME]) if known[STATE] not in "ZX" else None
     return None
 
 

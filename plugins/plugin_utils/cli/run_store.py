@@ -209,10 +209,3 @@ def _holder(descriptor: int) -> dict[str, Any]:
 
 def _is_alive(holder: Mapping[str, Any]) -> bool:
     return isinstance(pid := holder.get("pid"), int) and os.path.exists(f"/proc/{pid}")
-
-
-def boot_id() -> str:
-    """Return what names the time since this machine was started."""
-    with contextlib.suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return ""

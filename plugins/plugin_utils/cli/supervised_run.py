@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from ...module_utils.system.errors import InvalidInput
+from ...module_utils.system.opened import user_name
+from ...module_utils.system.proc import boot_id
 from ...module_utils.system.visible import visible
 from ..mail import delivery
 from ..mail.delivery import Told
-from ..mail.settings import user_name
 from ..planning.quantities import parse_duration
 from ..report.command_line import command_line
 from ..report.masking import redact, secrets_of, worth_searching
@@ -42,8 +43,8 @@ from .job import (
     mail_settings,
     read_job,
 )
-from .playbook_run import Bell
-from .run_store import LOG, RUNNING, Run, Taken, boot_id, new_run, rotate, state_folder, take_lock
+from .playbook_run import SignalInbox
+from .run_store import LOG, RUNNING, Run, Taken, new_run, rotate, state_folder, take_lock
 from .runner_events import Listener, clean_files, collect, coloured, failure_lines, scrubbed
 from .verdict import ALREADY_RUNNING, DIED, FAILED, GOOD, NOT_STARTED, Verdict, judge_run, opening, report_of
 
@@ -59,7 +60,7 @@ class SupervisedRun:
 
     def __init__(self, words: Sequence[str], artifacts: str = "") -> None:
         self.started = datetime.now().astimezone()
-        self.bell = Bell()
+        self.inbox = SignalInbox()
         self.argv = (PROGRAM, *words)
         self.state = state_folder(artifacts, os.environ)
         self.ansible = ansible_settings(os.environ)
@@ -183,7 +184,7 @@ class SupervisedRun:
         shown = sys.stdout if live else None
         listener = Listener(run.folder / LOG, self._secrets(), shown, quiet=not is_verbose(job.options))
         processes.adopt_orphans()
-        ended = playbook_run.play(job, run, environment, listener, limit, self.bell)
+        ended = playbook_run.play(job, run, environment, listener, limit, self.inbox)
         listener.close()
         playbook_run.tidy(run)
         clean_files([run.folder / LOG, *run.event_files()], listener.late)
@@ -262,7 +263,10 @@ class SupervisedRun:
                 lines = [verdict.message] if verdict.message else []
             _say_failure(str(result["playbook"]), verdict, lines, str(run.folder / LOG), mailed)
         elif sys.stdout.isatty():
-            print(f"altbackup: {result['playbook']} was good and took {str(ended - started).split('.')[0]}", flush=True)
+            print(
+                f"altbackup: {result['playbook']} was good and took {str(ended - started).partition('.')[0]}",
+                flush=True,
+            )
         return verdict.exit_code
 
     def _tell(

@@ -12,7 +12,7 @@ from ..report.masking import mask_argv
 from ..report.model import RUN, Failure, Report
 from ..report.plain_text import last_lines
 from .job import Job
-from .playbook_run import ASKED, BROKEN, KILLED, TIME_LIMIT, TOLD, Ended
+from .playbook_run import ASKED, BROKEN, KILLED, TIME_LIMIT, TOLD, ProcessExit
 from .runner_events import only_unreachable, start_error
 
 GOOD, FAILED, UNREACHABLE, NOT_STARTED = "good", "failed", "unreachable", "not started"
@@ -45,7 +45,7 @@ class Verdict:
 
 
 def judge_run(
-    ended: Ended,
+    ended: ProcessExit,
     fields: Mapping[str, Any],
     *,
     began: bool,
@@ -84,7 +84,7 @@ def judge_run(
     return Verdict(FAILED, f"ansible-playbook stopped with {ended.code}{f': {said}' if said else ''}", told)
 
 
-def _why(ended: Ended, limit: str, memory: str) -> tuple[str, str]:
+def _why(ended: ProcessExit, limit: str, memory: str) -> tuple[str, str]:
     """Return state and message of a run that did not end by itself."""
     if ended.reason == TIME_LIMIT:
         return TIMED_OUT, f"the run took longer than its limit of {limit} and was ended"

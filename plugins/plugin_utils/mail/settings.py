@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...module_utils.system.errors import InvalidInput
+from ...module_utils.system.opened import user_name
 from ..planning.quantities import parse_duration
 
 MAIL_OPTIONS = (
@@ -114,14 +114,6 @@ def default_sender() -> str:
     """Return the user at this machine, as cron writes it."""
     address = f"{user_name()}@{socket.gethostname()}"
     return address if _ADDRESS.fullmatch(address) else "altbackup@localhost"
-
-
-def user_name() -> str:
-    """Return the name of the user, or the number where it has none."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
 
 
 def _number(name: str, text: Mapping[str, str], default: int, lowest: int, highest: int, problems: list[str]) -> int:

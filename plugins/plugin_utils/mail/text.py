@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email import policy
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
 
-from ...module_utils.system.units import counted
+from ...module_utils.system.units import counted, first_of
 from ...module_utils.system.visible import abridged
 from ..report.command_line import command_line, rerun_command
 from ..report.model import UNREACHABLE, Failure, Place, Report, shared_lines, titles, together
 from ..report.plain_text import cut, one_line
 from ..report.run_log import log_text
+from .page import render
 from .settings import Settings
 
 POLICY = policy.SMTP.clone(cte_type="7bit")
@@ -64,7 +64,17 @@ def compose(report: Report, settings: Settings, recipients: Sequence[str]) -> Em
         mail["X-Altbackup-Stamp"] = report.stamp
     parts = blocks(report, settings.body_limit)
     mail.set_content(text_of(report, parts, settings.body_limit))
-    mail.add_alternative(html_of(report, parts), subtype="html")
+    page = render(
+        title=subject(report),
+        good=report.status == "RECOVERED",
+        opening=_opening(report),
+        summary=_summary(report),
+        parts=parts,
+        columns=_COUNTS,
+        rows=_recap_rows(report),
+    )
+    if page:
+        mail.add_alternative(page, subtype="html")
     log = log_text(report.log)
     if log and settings.log_limit:
         mail.add_attachment(
@@ -116,7 +126,7 @@ def blocks(report: Report, limit: int) -> list[Block]:
         more = [f"and {len(listed) - _MOST_LISTED} more, see the log"] if len(listed) > _MOST_LISTED else []
         parts.append(Block(f"{len(listed)} further failures", (*listed[:_MOST_LISTED], *more), bad=True))
     if report.unfinished:
-        text = f"{_some(report.unfinished)}: stopped by the failure of another host, or never begun."
+        text = f"{first_of(report.unfinished, _MOST_LISTED)}: stopped by the failure of another host, or never begun."
         parts.append(Block("Did not finish", (text,), bad=True))
     if report.notes:
         parts.append(Block("Notes", tuple(map(abridged, report.notes[:_MOST_LISTED]))))
@@ -131,11 +141,6 @@ def blocks(report: Report, limit: int) -> list[Block]:
         masked = ("Put in what is masked.",) if "********" in report.rerun else ()
         parts.append(Block("To run again", (*hint, *masked), outputs=(("", report.rerun),)))
     return parts
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
-    return ", ".join(names[:_MOST_LISTED]) + more
 
 
 def _failure_block(number: int, group: Sequence[Failure], room: int) -> Block:
@@ -183,7 +188,7 @@ def _context(report: Report) -> list[tuple[str, str]]:
         ("stamp", report.stamp),
         ("mode", "check mode: nothing was changed" if report.check else ""),
         ("started", report.started.strftime("%Y-%m-%d %H:%M:%S %Z") if report.started else ""),
-        ("took", str(duration).split(".")[0] if duration is not None else ""),
+        ("took", str(duration).partition(".")[0] if duration is not None else ""),
         ("ended", report.state),
     ]
     return [(name, value) for name, value in fields if value]
@@ -225,77 +230,25 @@ def _summary(report: Report) -> list[str]:
 def _recap(report: Report) -> list[str]:
     return [
         f"{host}: {', '.join(f'{name}={counts[name]}' for name in _COUNTS if counts.get(name)) or 'nothing'}"
-        for host, counts in list(report.recap.items())[: 2 * _MOST_LISTED]
+        for host, counts in _shown_recap(report)
     ]
 
 
-_STYLE = """
-:root { color-scheme: light dark; }
-body { overflow-wrap: anywhere; font: 16px/1.45 system-ui, sans-serif; margin: 0 auto; padding: 12px; max-width: 52rem; color: #1b1f24; background: #ffffff; }
-h1 { font-size: 1.15rem; margin: 0 0 .4rem; }
-h2 { font-size: 1rem; margin: 0 0 .4rem; }
-section { border: 1px solid #c9d1d9; border-left: 4px solid #8c959f; border-radius: 6px; padding: .6rem .8rem; margin: .8rem 0; }
-section.bad, h1.bad { border-left: 4px solid #cf222e; }
-h1.bad { padding-left: .6rem; }
-h1.good { border-left: 4px solid #1a7f37; padding-left: .6rem; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem .8rem; margin: 0; }
-dt { color: #57606a; } dd { margin: 0; }
-pre { white-space: pre-wrap; background: #f3f4f6; border-radius: 4px; padding: .5rem; margin: .3rem 0;
-  font: 13px/1.4 ui-monospace, monospace; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; }
-th, td { text-align: right; padding: .15rem .5rem; border-bottom: 1px solid #d0d7de; } th:first-child, td:first-child { text-align: left; }
-tr.bad td { color: #cf222e; font-weight: 600; }
-@media (max-width: 30rem) { dl { display: block; } dd { margin: 0 0 .3rem; } }
-@media (prefers-color-scheme: dark) {
-  body { color: #e6edf3; background: #0d1117; } section { border-color: #30363d; border-left-color: #6e7681; }
-  section.bad, h1.bad { border-left-color: #f85149; } h1.good { border-left-color: #3fb950; } dt { color: #9aa4ae; }
-  pre { background: #161b22; } th, td { border-color: #30363d; } tr.bad td { color: #ff7b72; } }
-"""
+def _shown_recap(report: Report) -> list[tuple[str, Mapping[str, int]]]:
+    return list(report.recap.items())[: 2 * _MOST_LISTED]
 
 
-def html_of(report: Report, parts: Iterable[Block]) -> str:
-    """Given a report and its parts, return the mail as one HTML page that needs nothing else; everything in it is escaped."""
-    tone = "good" if report.status == "RECOVERED" else "bad"
-    body = [
-        f'<h1 class="{tone}">{_escape(_opening(report))}</h1>',
-        *(f"<p>{_escape(line)}</p>" for line in _summary(report)),
+def _recap_rows(report: Report) -> list[tuple[str, bool, list[int]]]:
+    """Return (host, whether something is wrong with it, its counts) of each host."""
+    wrong = {*(failure.host for failure in report.failures), *report.unfinished}
+    return [
+        (
+            host,
+            host in wrong or bool(counts.get("failures") or counts.get("unreachable")),
+            [int(counts.get(name) or 0) for name in _COUNTS],
+        )
+        for host, counts in _shown_recap(report)
     ]
-    body += [_section(part, report) for part in parts]
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        f"<title>{_escape(subject(report))}</title>\n<style>{_STYLE}</style></head>\n<body>\n"
-        + "\n".join(body)
-        + "\n</body></html>\n"
-    )
-
-
-def _section(part: Block, report: Report) -> str:
-    inner = [f"<h2>{_escape(part.title)}</h2>", *(f"<div>{_escape(line)}</div>" for line in part.lines)]
-    if part.fields:
-        rows = "".join(f"<dt>{_escape(name)}</dt><dd>{_escape(value)}</dd>" for name, value in part.fields)
-        inner.append(f"<dl>{rows}</dl>")
-    for name, text in part.outputs:
-        inner.append(f"{f'<div>{_escape(name)}</div>' if name else ''}<pre>{_escape(text)}</pre>")
-    if part.recap:
-        inner.append(f'<div class="scroll">{_table(report)}</div>')
-    return f"<section{' class=bad' if part.bad else ''}>" + "\n".join(inner) + "</section>"
-
-
-def _table(report: Report) -> str:
-    failed = {failure.host for failure in report.failures}
-    head = "".join(f"<th>{name}</th>" for name in ("host", *_COUNTS))
-    rows = []
-    for host, counts in list(report.recap.items())[: 2 * _MOST_LISTED]:
-        bad = host in failed or host in report.unfinished or counts.get("failures") or counts.get("unreachable")
-        cells = "".join(f"<td>{int(counts.get(name) or 0)}</td>" for name in _COUNTS)
-        rows.append(f"<tr{' class=bad' if bad else ''}><td>{_escape(host)}</td>{cells}</tr>")
-    return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
-
-
-def _escape(text: str) -> str:
-    return html.escape(text, quote=True)
 
 
 def specimen(node: str = "backup.example.org", user: str = "scm") -> Report:

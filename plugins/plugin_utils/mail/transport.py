@@ -126,6 +126,7 @@ def _send_sendmail(program: str, raw: bytes, sender: str, recipients: list[str],
         input=raw.replace(b"\r\n", b"\n"),  # sendmail takes lines as files have them
         capture_output=True,
         timeout=max(deadline - time.monotonic(), 0.1),
+        check=False,
     )
     if done.returncode:
         said = _text(done.stderr or done.stdout)

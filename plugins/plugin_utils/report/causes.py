@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ...module_utils.system.units import and_more
 from ...module_utils.tree.stamps import is_stamp
 
 Entry = Mapping[str, Any]
@@ -101,7 +102,7 @@ def titled(places: Iterable[str], most: int = 100) -> str:
         source, _, target = name.partition(" -> ")
         ends.setdefault(target, []).append(source)
     parts = [f"{', '.join(sources)}{f' -> {target}' if target else ''}" for target, sources in ends.items()]
-    return "; ".join(parts) + (f" and {len(names) - most} more" if len(names) > most else "")
+    return "; ".join(parts) + and_more(len(names), most)
 
 
 def following_lines(entries: Iterable[Entry], told: Iterable[str] = ()) -> list[str]:

@@ -820,7 +820,13 @@ def test_of_what_is_checked_first_only_what_passed_is_purged(tmp_path: Path, dam
     if damaged:
         (base / relpath(5)).write_bytes(b"y" * SIZE)
     options = {"day": "2013/05/05", "expect": {"x": 1, "y": 1}, "items": ["svn/x", "git/y"]}
-    call = {"base": str(base), "keep": {"svn/x": 2, "git/y": 2}, "stamp": NOW, "more": {"check": options}, "fail": False}
+    call = {
+        "base": str(base),
+        "keep": {"svn/x": 2, "git/y": 2},
+        "stamp": NOW,
+        "more": {"check": options},
+        "fail": False,
+    }
     result = run_module("tarball_purge", names=["svn/x", "git/y"], **call)
     assert {path.split("/")[1] for path in result["removed"]} == ({"y"} if damaged else {"x", "y"})
     assert sorted(result["match"] + result["mismatch"]) == [relpath(5, "git/y"), relpath(5)]

@@ -22,10 +22,8 @@ from ansible_collections.altbackup.core.plugins.module_utils.archive.write impor
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.base import walk
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.proofs import prove
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (
-    DeadlineExceeded,
     InvalidInput,
     ProofFailed,
-    ToolFailed,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.system.sandbox import Sandbox, give
@@ -461,50 +459,3 @@ def test_a_journal_beside_a_database_is_told(copies: Copies, scratch: Path, tmp_
     with pytest.raises(ProofFailed, match=f"trac.db{suffix} stands beside its database"):
         proved("trac", top, scratch, record_of(copies, "trac"))
     assert any("stands beside" in note for note in proved("trac", top, scratch)["notes"])
-
-
-def test_a_program_in_the_sandbox_reaches_nothing(scratch: Path, tmp_path: Path) -> None:
-    """Whatever a hole in svnadmin, git or SQLite would let an archive do, it does it here."""
-    outside = tmp_path / "outside"
-    outside.mkdir(mode=0o777)
-    outside.chmod(0o777)
-    give(str(scratch), Sandbox().identity())
-    script = f"""
-        touch inside
-        touch {outside}/new /tmp/../var/tmp/new /dev/shm/new
-        (: > /dev/tcp/127.0.0.1/22) 2>/dev/null && touch connected
-        mknod device c 1 3; cp /bin/true ./true; chmod 4755 true; ./true && touch started
-        kill -0 {os.getpid()} && touch signalled
-        grep -q 'NoNewPrivs:.*1' /proc/self/status || touch privileges
-        grep -q 'CapBnd:.*[1-9a-f]' /proc/self/status && touch capabilities
-        mount -t tmpfs none . ; unshare --user true && unshare --user --map-root-user mount -t tmpfs none .
-        head -c 3000000 /dev/zero > large
-        exit 0
-    """
-    Sandbox(file_size=1 << 20).run(["/bin/bash", "-c", script], str(scratch), what="trying", deadline=Deadline(60))
-    assert list(outside.iterdir()) == []
-    assert not Path("/dev/shm/new").exists() and not Path("/var/tmp/new").exists()
-    assert {path.name for path in scratch.iterdir()} - {"true"} == {"inside", "large"}
-    assert (scratch / "large").stat().st_size <= 1 << 20
-
-
-def test_a_program_that_wants_too_much_is_ended(scratch: Path) -> None:
-    give(str(scratch), Sandbox().identity())
-    for sandbox, shell, script in (
-        (Sandbox(memory=64 << 20), "/bin/bash", "x=$(head -c 200000000 /dev/zero | tr '\\0' x); echo done > finished"),
-        (Sandbox(processes=20), "/bin/dash", "for i in $(seq 100); do sleep 60 & done; echo done > finished"),
-    ):
-        with pytest.raises(ToolFailed):
-            sandbox.run([shell, "-c", script], str(scratch), what="trying", deadline=Deadline(60))
-        assert not (scratch / "finished").exists()
-
-
-def test_the_programs_of_a_proof_end_at_the_deadline(scratch: Path) -> None:
-    give(str(scratch), Sandbox().identity())
-    seconds = str(10**6 + os.getpid())
-    script = f"(trap '' TERM; sleep {seconds}) & trap '' TERM; touch begun; sleep {seconds}"
-    with pytest.raises(DeadlineExceeded):
-        Sandbox().run(["/bin/bash", "-c", script], str(scratch), what="sleeping", deadline=Deadline(3, "proof"))
-    assert (scratch / "begun").exists()
-    alive = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    assert not [line for line in alive if line.startswith(b"sleep\0" + seconds.encode())]

@@ -245,7 +245,7 @@ def test_discover_asks_for_an_answer_once_for_each_depth_however_many_folders_th
         for part in ("objects", "refs"):
             (tmp_path / "shelf" / f"group{number}" / "sub" / "one.git" / part).mkdir(parents=True)
         (tmp_path / "shelf" / f"group{number}" / "sub" / "one.git" / "HEAD").write_text("ref: refs/heads/main\n")
-    monkeypatch.setattr(mounts, "silent", silent)
+    monkeypatch.setattr(mounts, "find_hung", silent)
     found = discover_items("git", str(tmp_path / "shelf"), str(base), Deadline())
     assert len(found.items) == 20
     assert len([number for number in asked if number > 1]) == 3

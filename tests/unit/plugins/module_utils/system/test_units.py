@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.altbackup.core.plugins.module_utils.system.units import readable, told_apart
+from ansible_collections.altbackup.core.plugins.module_utils.system.units import first_of, readable, told_apart
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,10 @@ def test_two_sizes_get_no_more_digits_than_they_need() -> None:
     assert told_apart(4 << 30, 5 << 30) == ("4.0 GiB", "5.0 GiB")
     assert told_apart((4 << 30) + 1, 4 << 30) == ("4294967297 bytes", "4294967296 bytes")
     assert told_apart(1001 << 20, 1 << 30) == ("0.98 GiB", "1.00 GiB")
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"), [([], ""), (["a", "b"], "a, b"), (["a", "b", "c", "d"], "a, b and 2 more")]
+)
+def test_of_many_texts_the_first_are_told_and_how_many_more(texts: list[str], expected: str) -> None:
+    assert first_of(texts, 2) == expected

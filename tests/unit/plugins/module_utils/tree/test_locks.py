@@ -21,7 +21,7 @@ from helpers.dead_mount import dead_mount, run_apart
 from helpers.trees import small_disk
 from helpers.waiting import wait_until
 
-from ansible_collections.altbackup.core.plugins.module_utils.system import processes
+from ansible_collections.altbackup.core.plugins.module_utils.system import proc, processes
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput, Locked
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tree, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import Run, held, lock_path, parse_run, shared
@@ -116,7 +116,7 @@ def test_child_that_outlives_its_module_keeps_others_out(tree: Tree) -> None:
     with held(tree, RUN):
         child = processes.Child(["sleep", "60"])
     try:
-        assert wait_until(lambda: processes.title_of(child.process.pid) == "sleep 60")
+        assert wait_until(lambda: proc.title_of(child.process.pid) == "sleep 60")
         with pytest.raises(Locked, match=f"process {child.process.pid}: sleep 60"):
             take(tree, RUN)
     finally:

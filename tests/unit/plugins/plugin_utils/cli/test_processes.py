@@ -16,16 +16,13 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.cli.processes impor
 
 # A supervisor of its own, as being a subreaper cannot be undone for the process of the tests.
 SUPERVISE = """
-import importlib.util, json, subprocess, sys, time
-spec = importlib.util.spec_from_file_location("processes", sys.argv[1])
-processes = importlib.util.module_from_spec(spec)
-sys.modules["processes"] = processes
-spec.loader.exec_module(processes)
+import json, subprocess, sys, time
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli import processes
 processes.adopt_orphans()
-subprocess.run(["sh", "-c", sys.argv[2]])
-while len(processes.descendants()) < int(sys.argv[3]):
+subprocess.run(["sh", "-c", sys.argv[1]])
+while len(processes.descendants()) < int(sys.argv[2]):
     time.sleep(0.01)
-left = processes.end(processes.descendants, float(sys.argv[4]))
+left = processes.end(processes.descendants, float(sys.argv[3]))
 print(json.dumps([left, [process.name for process in processes.descendants()]]))
 """
 
@@ -33,8 +30,9 @@ print(json.dumps([left, [process.name for process in processes.descendants()]]))
 def supervise(script: str, count: int, grace: float) -> tuple[float, str]:
     """Run a script that leaves processes, and end these; return how long that took, and what was left."""
     started = time.monotonic()
-    command = [sys.executable, "-c", SUPERVISE, processes.__file__, script, str(count), str(grace)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-c", SUPERVISE, script, str(count), str(grace)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return time.monotonic() - started, done.stdout
 

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli import playbook_run
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli import verdict as run_verdict
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli.job import Job
-from ansible_collections.altbackup.core.plugins.plugin_utils.cli.playbook_run import Ended
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli.playbook_run import ProcessExit
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli.processes import Process
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli.verdict import Verdict
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.model import FAILED, RUN, UNREACHABLE, Failure
@@ -21,7 +21,7 @@ RECAP = {"one": {"ok": 1}}
 
 
 def judge(
-    ended: Ended, *failures: Failure, recap: Any = RECAP, began: bool = True, log: str = "", memory: str = ""
+    ended: ProcessExit, *failures: Failure, recap: Any = RECAP, began: bool = True, log: str = "", memory: str = ""
 ) -> Verdict:
     """Judge a run."""
     fields = {"failures": failures, "recap": recap}
@@ -31,23 +31,23 @@ def judge(
 @pytest.mark.parametrize(
     ("ended", "failures", "recap", "began", "code", "words"),
     [
-        (Ended(0), (), RECAP, True, 0, ""),
-        (Ended(0), (BROKE,), RECAP, True, 2, ""),
-        (Ended(2), (BROKE, GONE), RECAP, True, 2, ""),
-        (Ended(4), (GONE,), RECAP, True, 3, ""),
-        (Ended(0), (NOTHING,), {}, False, 4, ""),
-        (Ended(4), (), {}, False, 4, "the log"),
-        (Ended(250), (), {}, True, 2, "stopped with 250: the log"),
-        (Ended(1), (BROKE,), {}, True, 2, "stopped with 1"),
-        (Ended(None, playbook_run.TIME_LIMIT), (BROKE,), {}, True, 5, "limit of 8h"),
-        (Ended(None, playbook_run.TOLD, "SIGHUP"), (), {}, True, 7, "SIGHUP"),
-        (Ended(None, playbook_run.KILLED, "SIGKILL"), (), {}, True, 7, "killed by SIGKILL"),
-        (Ended(None, playbook_run.ASKED, "colour"), (), {}, False, 4, "asks for colour"),
-        (Ended(None, playbook_run.BROKEN, "OSError"), (), {}, False, 2, "OSError"),
+        (ProcessExit(0), (), RECAP, True, 0, ""),
+        (ProcessExit(0), (BROKE,), RECAP, True, 2, ""),
+        (ProcessExit(2), (BROKE, GONE), RECAP, True, 2, ""),
+        (ProcessExit(4), (GONE,), RECAP, True, 3, ""),
+        (ProcessExit(0), (NOTHING,), {}, False, 4, ""),
+        (ProcessExit(4), (), {}, False, 4, "the log"),
+        (ProcessExit(250), (), {}, True, 2, "stopped with 250: the log"),
+        (ProcessExit(1), (BROKE,), {}, True, 2, "stopped with 1"),
+        (ProcessExit(None, playbook_run.TIME_LIMIT), (BROKE,), {}, True, 5, "limit of 8h"),
+        (ProcessExit(None, playbook_run.TOLD, "SIGHUP"), (), {}, True, 7, "SIGHUP"),
+        (ProcessExit(None, playbook_run.KILLED, "SIGKILL"), (), {}, True, 7, "killed by SIGKILL"),
+        (ProcessExit(None, playbook_run.ASKED, "colour"), (), {}, False, 4, "asks for colour"),
+        (ProcessExit(None, playbook_run.BROKEN, "OSError"), (), {}, False, 2, "OSError"),
     ],
 )
 def test_verdict_has_the_right_exit_code_and_words(
-    ended: Ended, failures: tuple[Failure, ...], recap: Any, began: bool, code: int, words: str
+    ended: ProcessExit, failures: tuple[Failure, ...], recap: Any, began: bool, code: int, words: str
 ) -> None:
     verdict = judge(ended, *failures, recap=recap, began=began, log="the log")
     assert verdict.exit_code == code
@@ -56,14 +56,14 @@ def test_verdict_has_the_right_exit_code_and_words(
 
 
 def test_lack_of_memory_is_said_where_the_kernel_counts_it() -> None:
-    killed = Ended(None, playbook_run.KILLED, "SIGKILL")
+    killed = ProcessExit(None, playbook_run.KILLED, "SIGKILL")
     assert judge(killed, memory="the kernel did it").message.endswith("which nobody here sent; the kernel did it")
     assert "not for lack of memory" in judge(killed).message
-    assert "memory" not in judge(Ended(None, playbook_run.KILLED, "SIGTERM")).message
+    assert "memory" not in judge(ProcessExit(None, playbook_run.KILLED, "SIGTERM")).message
 
 
 def test_what_ran_and_what_could_not_be_ended_is_told() -> None:
-    verdict = judge(Ended(None, playbook_run.TIME_LIMIT, survivors=(Process(12, 1, "rsync"),)), log="a\nb")
+    verdict = judge(ProcessExit(None, playbook_run.TIME_LIMIT, survivors=(Process(12, 1, "rsync"),)), log="a\nb")
     assert verdict.outputs == (
         ("could not be ended", "12 rsync"),
         ("was running", "one: Sleep"),

@@ -91,8 +91,8 @@ def test_values_are_converted() -> None:
 
 def test_sender_is_the_user_at_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: "hub")
-    monkeypatch.setattr("getpass.getuser", lambda: "scm")
-    assert judge({**TO, **SERVER}, {}).sender == "scm@hub"
+    monkeypatch.setattr("os.geteuid", lambda: 4711)
+    assert judge({**TO, **SERVER}, {}).sender == "4711@hub"
     monkeypatch.setattr("socket.gethostname", lambda: "odd name")
     assert judge({**TO, **SERVER}, {}).sender == "altbackup@localhost"
 

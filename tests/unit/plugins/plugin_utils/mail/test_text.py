@@ -12,6 +12,7 @@ from email.message import EmailMessage
 import pytest
 from helpers.mail_server import read_mail, text_of
 
+from ansible_collections.altbackup.core.plugins.plugin_utils.mail import page
 from ansible_collections.altbackup.core.plugins.plugin_utils.mail.settings import Settings
 from ansible_collections.altbackup.core.plugins.plugin_utils.mail.text import compose, specimen, subject
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.model import Failure, Place, Report
@@ -183,16 +184,25 @@ def test_text_begins_with_what_failed_and_holds_everything_in_order() -> None:
 def test_html_says_the_same_and_needs_nothing_else() -> None:
     message = mail(REPORT)
     source = text_of(message, "html")
-    page = Page(source)
+    read = Page(source)
     for line in text_of(message).split("\n"):
         value = line.strip().partition(": ")[2] or line.strip().rstrip(":")
         if "=" not in value:
-            assert value in page.words, value
-    assert {"table", "pre", "style"} <= set(page.elements)
-    assert page.links == []
+            assert value in read.words, value
+    assert {"table", "pre", "style"} <= set(read.elements)
+    assert read.links == []
     assert not re.search(r"https?:|url\(|@import|<script|<img", source)
     assert "prefers-color-scheme: dark" in source
     assert 'name="viewport"' in source
+
+
+def test_python_without_jinja_mails_the_text_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = text_of(mail(REPORT))
+    monkeypatch.setattr(page, "find_spec", lambda _: None)
+    message = mail(REPORT)
+    assert text_of(message) == whole
+    assert message.get_body(("html",)) is None
+    assert len(list(message.iter_attachments())) == 1
 
 
 @pytest.mark.parametrize("evil", ["<script>alert(1)</script>", "</pre><b>", '"><img src=x>', "&amp;"])
@@ -210,9 +220,9 @@ def test_everything_in_html_is_escaped(evil: str) -> None:
         unfinished=(evil,),
         recap={evil: {"ok": 1}},
     )
-    page = Page(text_of(mail(report), "html"))
-    assert not {"script", "img", "b"} & set(page.elements)
-    assert page.words.count(evil) > 12
+    read = Page(text_of(mail(report), "html"))
+    assert not {"script", "img", "b"} & set(read.elements)
+    assert read.words.count(evil) > 12
 
 
 def test_what_follows_from_a_failure_is_told_below_it_in_both_forms() -> None:

@@ -1,0 +1,19 @@
+"""The mail as one HTML page that needs nothing else, by the template beside this file; everything put into it is escaped."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+_TEMPLATE = Path(__file__).with_name("page.html.j2")
+
+
+def render(**values: Any) -> str:
+    """Return the page; empty for a Python without Jinja, which then lacks Ansible, too, and mails that as text alone."""
+    if find_spec("jinja2") is None:
+        return ""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(values)
