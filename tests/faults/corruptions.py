@@ -26,7 +26,7 @@ if __name__ == "__main__":
 from helpers.drills import KINDS, Copies, alter, make_copies, recompute
 from helpers.original_trees import run_module
 
-from ansible_collections.altbackup.core.plugins.module_utils.kinds.items import CATEGORIES
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.registry import CATEGORIES
 
 Corruption = Callable[[Copies, str, random.Random, Path], None]
 """Given the copies, a kind, a source of chance and a folder that does not exist yet, damage the tarball of that kind."""

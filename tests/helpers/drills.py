@@ -16,8 +16,8 @@ from helpers.repositories import make_git, make_subversion, run
 from helpers.trees import FIRST, SECOND, Base, item
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.unpack import Limits, unpack
-from ansible_collections.altbackup.core.plugins.module_utils.kinds.items import CATEGORIES
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.proofs import prove
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.registry import CATEGORIES
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.system.sandbox import Sandbox
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import parse_filename

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..archive.write import Part
 from ..system.errors import UNABLE, InvalidInput, SourceChanged
@@ -25,6 +25,9 @@ from ..system.visible import printable
 from ..tree.layout import Tree
 from ..tree.publish import make_folders, remove_folder
 from .items import Item
+
+if TYPE_CHECKING:
+    from .proofs import Proof
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of item: how it is recognized and how it is copied while in use."""
+    """One kind of item: how it is recognized, copied while in use, proved and restored."""
 
     check: Callable[[Item, Context], None]
     """Given an item, raise InvalidInput or ToolMissing if it cannot be dumped; reads little, changes nothing. In a reader."""
@@ -128,6 +131,10 @@ class Kind:
     """In a reader, too."""
     arrange: Callable[[Item, Context], Arrangement]
     """What a reader of the item needs. In the process that holds the lock, which reads nothing of the item."""
+    prove: Callable[[Proof], None]
+    """Given one that was unpacked, raise ProofFailed unless it is whole, and what its dump recorded."""
+    tools: Sequence[str] = ()
+    """Programs that copy and proof need besides tar."""
     revision: Callable[[Item, Context], int | None] = lambda item, context: None
     """The revision a dump would have now, for check mode. In a reader."""
     keep: Callable[[Item, Context, Mapping[str, Any]], None] = lambda item, context, noted: None
@@ -136,8 +143,29 @@ class Kind:
     """Called there after a failure: what is kept may be half done."""
     foresee: Callable[[Item, Context], Verdict] = lambda item, context: Verdict()
     """What else a dump would say, for check mode. In a reader."""
+    unforeseen: str = ""
+    """What check mode says that it does not find."""
+    reads: Callable[[Item], tuple[Sequence[str], Sequence[str]]] = lambda item: ((), ())
+    """(Paths that a copy reads whole, as the item's owner, and those below them that it can do without)."""
     looks_like: Callable[[str], bool] | None = None
     """Whether a path looks like such a thing, be it damaged or of a form that cannot be dumped; None if it cannot be discovered."""
+    is_first: bool = False
+    """Of items with one name, which are dumped one after another, it comes first."""
+    is_tree: bool = False
+    """It is mere files, which no program interprets: root reads them, and may leave out one that never stands still; they are proved where
+    they are, may be devices, and each means something without the others."""
+    is_file: bool = False
+    """Its path is that of a file, the one in its archive."""
+    beside: Sequence[str] = ()
+    """Endings of the names of files that whoever uses that file takes for a part of it."""
+    inner: str = ""
+    """The folder in its path that is the thing itself, if it is there."""
+    takes_in: bool = False
+    """What it leads to is a part of it: programs may write there, and it may be another user's that the item's owner can read."""
+
+
+BESIDE_A_DATABASE = ("-wal", "-shm", "-journal")
+"""What SQLite keeps beside a database"""
 
 
 def members_of(path: str, members: Sequence[str]) -> int:

@@ -7,12 +7,13 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..archive.write import Part
-from ..system.digest import open_plain
+from ..archive.write import Part, manifest_line
+from ..system.digest import CHUNK, add_zeros, limited, new_hash, open_plain
 from ..system.errors import InvalidInput
-from ..system.processes import find_tool
+from ..system.holes import parts_of
+from ..system.processes import Deadline
 from ..system.view import Place
 from ..tree.layout import Tree
 from ..tree.publish import make_folders, write_text
@@ -28,13 +29,18 @@ from .base import (
     compare,
     look_at,
     owner_found,
+    parts_of_path,
     require_folder,
     settle,
     too_long,
+    walk,
 )
 from .items import Item
 from .patterns import Patterns
 from .stillness import Stillness
+
+if TYPE_CHECKING:
+    from .proofs import Proof
 
 _LISTS = ("exclude", "changing")
 """Keys of an item that hold patterns"""
@@ -60,7 +66,6 @@ def check(item: Item, context: Context) -> None:
             f"item folder {item.name!r}: {item.path} itself is marked by its {selection.mark_of('')}, so all of it is excluded: "
             "remove that, or the item"
         )
-    find_tool("tar")
 
 
 def _empty(item: Item) -> InvalidInput:
@@ -229,4 +234,99 @@ def _state_path(tree: Tree, item: Item) -> str:
     return tree.private_path("state", item.category, f"{item.name}.json")
 
 
-KIND = Kind(check, copy, arrange, foresee=foresee, keep=keep)
+def prove(proof: Proof) -> None:
+    """Paths, sizes and digests as in the manifest of its dump, which may have told that it is not whole."""
+    said = proof.record.get("incomplete")
+    proof.notes += [f"its dump told: {reason}" for reason in said] if isinstance(said, list) else []
+    manifest = tree_manifest(proof.path, proof.deadline, absent=proof.absent)
+    if ".diff.tar" in str(proof.record.get("relpath", "")):
+        proof.notes.append("its dump was a differential, whose manifest is not that of the tree")
+        proof.facts.update(manifest)
+        return
+    proof.compare("entries", manifest["entries"], "its number of entries")
+    proof.compare("bytes", manifest["bytes"], "its size in bytes")
+    digest = manifest["manifest"]
+    if proof.record.get("manifest", digest) != digest:
+        older = tree_manifest(proof.path, proof.deadline, by_whole_paths=True, absent=proof.absent)["manifest"]
+        digest = older if older == proof.record["manifest"] else digest
+    proof.compare("manifest", digest, "the digest over its paths and contents")
+
+
+def tree_manifest(
+    path: str,
+    deadline: Deadline,
+    *,
+    by_whole_paths: bool = False,
+    absent: Mapping[str, tuple[bytes, str]] | None = None,
+) -> dict[str, Any]:
+    """Given an unpacked folder, return `entries`, `bytes` and `manifest` as its archive's manifest has them.
+
+    Of what was left `absent`, {name in the archive: (type, what a hard link leads to)}, it has what the archive says.
+    With `by_whole_paths` in the order of older archives, in which siblings may stand between a folder and its content.
+    """
+    total = new_hash("sha256")
+    size = 0
+    seen: dict[int, bytes] = {}
+    top = os.fsencode(os.path.basename(path))
+    members = walk(path)[0]
+    lines = _lines_of(absent or {}, top)
+    names = sorted({*members, *lines}, key=None if by_whole_paths else parts_of_path)
+    folder = os.open(path, os.O_PATH | os.O_DIRECTORY)  # a path from there may be longer than it could be from the root
+    try:
+        for name in names:
+            if name not in members:
+                total.update(lines[name])
+                continue
+            mode, inode = members[name][0], members[name][-1]
+            below = name[2:]
+            digest, target, kind = "", b"", _TYPES.get(stat.S_IFMT(mode), b"?")
+            if inode in seen and not stat.S_ISDIR(mode):
+                kind, target = b"1", top + b"/" + seen[inode]
+            elif stat.S_ISLNK(mode):
+                target = os.readlink(name, dir_fd=folder)
+            elif stat.S_ISREG(mode):
+                digest, count = _digest(name, folder, deadline)
+                size += count
+            seen.setdefault(inode, below)
+            total.update(manifest_line(kind, below, digest, target))
+    finally:
+        os.close(folder)
+    return {"entries": len(names), "bytes": size, "manifest": total.hexdigest()}
+
+
+def _lines_of(absent: Mapping[str, tuple[bytes, str]], top: bytes) -> dict[bytes, bytes]:
+    """Return {path as walk has it: line of the manifest} of members of an archive."""
+    lines = {}
+    for name, (kind, link) in absent.items():
+        below = os.fsencode(name)[len(top) + 1 :]
+        lines[b"./" + below] = manifest_line(kind, below, "", os.fsencode(link))
+    return lines
+
+
+_TYPES = {
+    stat.S_IFREG: b"0",
+    stat.S_IFLNK: b"2",
+    stat.S_IFCHR: b"3",
+    stat.S_IFBLK: b"4",
+    stat.S_IFDIR: b"5",
+    stat.S_IFIFO: b"6",
+}
+
+
+def _digest(path: bytes, folder: int, deadline: Deadline) -> tuple[str, int]:
+    digest, seen = new_hash("sha256"), 0
+    with open_plain(os.fsdecode(path), folder) as stream, limited(deadline):
+        size = os.fstat(stream.fileno()).st_size
+        for start, length in parts_of(stream.fileno(), size):
+            add_zeros(digest, start - seen)
+            stream.seek(start)
+            seen = start
+            while block := stream.read(min(CHUNK, start + length - seen)):
+                deadline.remaining()
+                digest.update(block)
+                seen += len(block)
+        add_zeros(digest, size - seen)
+    return str(digest.hexdigest()), size
+
+
+KIND = Kind(check, copy, arrange, prove, foresee=foresee, keep=keep, is_tree=True)

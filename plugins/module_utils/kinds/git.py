@@ -12,13 +12,13 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..archive.write import Part
 from ..system.digest import open_plain
 from ..system.errors import InvalidInput
 from ..system.paths import is_within
-from ..system.processes import Deadline, find_tool
+from ..system.processes import Deadline
 from ..system.readers import NeedsPlace
 from ..system.seeing import as_whom
 from ..system.twins import set_mode
@@ -45,6 +45,9 @@ from .git_copy import Copied, assemble, copy_repository
 from .git_layout import READ_BY_GIT, SHALLOW, STREAMED, WORKTREES, find_repositories, is_repository, whereabouts
 from .git_tool import Git
 from .items import Item
+
+if TYPE_CHECKING:
+    from .proofs import Proof
 
 _DOT_GIT = ".git"
 _TABLES_SINCE = (2, 45)
@@ -84,8 +87,6 @@ def check(item: Item, context: Context) -> None:
     require_folder(item)
     _require_links_inside(item, context, (".", _DOT_GIT))
     folder = git_folder(item)
-    for tool in ("git", "tar"):
-        find_tool(tool)
     paths = find_repositories(folder, context.deadline)
     title = f"item git {item.name!r}"
     require_plain(
@@ -278,4 +279,18 @@ def arrange(item: Item, context: Context) -> Arrangement:
     return Arrangement(owner, [Place(item.path)], scratch=[scratch_folder(context, item)])
 
 
-KIND = Kind(check, copy, arrange, looks_like=looks_like)
+def prove(proof: Proof) -> None:
+    """Prove an unpacked repository, and those of submodules in it. No dump reads the code of that."""
+    from .git_proof import prove_repositories
+
+    prove_repositories(proof)
+
+
+def reads(item: Item) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the paths that git reads, but for what it does without."""
+    own = os.path.join(item.path, _DOT_GIT)
+    own = own if os.path.isdir(own) else item.path
+    return [f"{own}/{name}" for name in ("HEAD", "objects", "refs", "packed-refs", "config", "config.worktree")], ()
+
+
+KIND = Kind(check, copy, arrange, prove, tools=("git",), reads=reads, looks_like=looks_like, inner=_DOT_GIT)

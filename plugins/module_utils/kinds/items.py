@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
 from ..system.errors import InvalidInput
 from ..system.paths import is_within
-from ..system.units import first_of
+from ..system.values import nearest, parse_keep, quoted
 from .patterns import find_faults
+from .registry import CATEGORIES, KINDS
 
-CATEGORIES = {
-    "svn": "svn",
-    "trac": "tracs",
-    "git": "git",
-    "folder": "folders",
-    "sqlite": "databases",
-}
 _PATTERNS = ("exclude", "changing")
-_ONLY_FOLDER = (*_PATTERNS, "exclude_caches", "exclude_if_present", "require")
-_KEYS = ("kind", "name", "path", "keep", *_ONLY_FOLDER)
-_QUOTED = 160
-"""Most characters of a value that a message shows"""
+_OWN_KEYS = tuple(dict.fromkeys(key for entry in KINDS.values() for key in entry.keys))
+_KEYS = ("kind", "name", "path", "keep", *_OWN_KEYS)
 
 
 @dataclass(frozen=True)
@@ -59,27 +50,21 @@ class Item:
         return f"{self.category}/{self.name}"
 
 
-def _quoted(value: object) -> str:
-    """Given a value that is refused, return what of it a message shows."""
-    text = repr(value)
-    return text if len(text) <= _QUOTED else f"{text[: _QUOTED - 3]}..."
-
-
 def check_name(name: object) -> str:
     """Given an item's name, return it. Raise InvalidInput if it cannot be a folder's name in the tree."""
     if not isinstance(name, str) or not name:
-        raise InvalidInput(f"item name {_quoted(name)} is not a text")
+        raise InvalidInput(f"item name {quoted(name)} is not a text")
     for character, what in (("/", "a slash"), ("\0", "a NUL byte"), ("\n", "a newline")):
         if character in name:
-            raise InvalidInput(f"item name {_quoted(name)} contains {what}: choose a name without")
+            raise InvalidInput(f"item name {quoted(name)} contains {what}: choose a name without")
     if name.startswith("."):
-        raise InvalidInput(f"item name {_quoted(name)} begins with a dot: choose a name that does not")
+        raise InvalidInput(f"item name {quoted(name)} begins with a dot: choose a name that does not")
     try:
         length = len(name.encode())
     except UnicodeEncodeError:
-        raise InvalidInput(f"item name {_quoted(name)} is not UTF-8 text: choose a name that is") from None
+        raise InvalidInput(f"item name {quoted(name)} is not UTF-8 text: choose a name that is") from None
     if length > 200:
-        raise InvalidInput(f"item name {_quoted(name)} is longer than 200 bytes: choose a shorter one")
+        raise InvalidInput(f"item name {quoted(name)} is longer than 200 bytes: choose a shorter one")
     return name
 
 
@@ -97,52 +82,38 @@ def decode_name(name: str) -> str:
     return unquote(name, errors="surrogateescape")
 
 
-def nearest(word: str, known: Sequence[str], right: Collection[str] = ()) -> str:
-    """Given an unknown word and those of its kind that are known, return a hint at the nearest, or at all of them if they are few.
-
-    What is not meant is no guess: the word itself, and those of the known ones that are `right` as they are.
-    """
-    known = [other for other in dict.fromkeys(known) if other != word]
-    if not known:
-        return "no other one is known"
-    shared = word[: word.rfind("/") + 1]
-    start = len(shared) if all(other.startswith(shared) for other in known) else 0
-    meant = {other[start:]: other for other in known if other not in right}
-    close = [meant[other] for other in difflib.get_close_matches(word[start:], meant, 1, 0.6)]
-    return f"did you mean {close[0]!r}?" if close else f"known are {first_of(known, 20)}"
-
-
 def parse_item(values: Mapping[str, Any]) -> Item:
     """Given an item as the user wrote it, return the Item. Raise InvalidInput, naming the item and the key."""
     if not isinstance(values, Mapping):
-        raise InvalidInput(f"item {_quoted(values)} is not a mapping of kind, name and path")
+        raise InvalidInput(f"item {quoted(values)} is not a mapping of kind, name and path")
     values = {key: value for key, value in values.items() if value is not None}
-    title = f"item {_quoted(values.get('kind', '?')).strip(chr(39))} {_quoted(values.get('name', '?'))}"
+    title = f"item {quoted(values.get('kind', '?')).strip(chr(39))} {quoted(values.get('name', '?'))}"
     for key in values:
         if key not in _KEYS:
-            raise InvalidInput(f"{title}: unknown key {_quoted(key)}, {nearest(str(key), _KEYS)}")
+            raise InvalidInput(f"{title}: unknown key {quoted(key)}, {nearest(str(key), _KEYS)}")
     for key in ("kind", "name", "path"):
         if key not in values:
-            raise InvalidInput(f"{title}: key {_quoted(key)} is missing")
+            raise InvalidInput(f"{title}: key {quoted(key)} is missing")
     kind = values["kind"]
     if not isinstance(kind, str) or kind not in CATEGORIES:
-        raise InvalidInput(f"{title}: unknown kind {_quoted(kind)}, {nearest(str(kind), tuple(CATEGORIES))}")
-    for key in _ONLY_FOLDER:
-        if kind != "folder" and values.get(key):
-            raise InvalidInput(f"{title}: key {_quoted(key)} is for kind folder only")
+        raise InvalidInput(f"{title}: unknown kind {quoted(kind)}, {nearest(str(kind), tuple(CATEGORIES))}")
+    for key in _OWN_KEYS:
+        owners = [other for other, entry in KINDS.items() if key in entry.keys]
+        if kind not in owners and values.get(key):
+            raise InvalidInput(f"{title}: key {quoted(key)} is for kind {' and '.join(owners)} only")
     path = values["path"]
     if not isinstance(path, str) or not os.path.isabs(path) or "\0" in path:
-        raise InvalidInput(f"{title}: path {_quoted(path)} is not an absolute path")
+        raise InvalidInput(f"{title}: path {quoted(path)} is not an absolute path")
     keep = parse_keep(values["keep"], title) if "keep" in values else None
     path = os.path.normpath(path)
     patterns = {key: _parse_patterns(key, values.get(key, ()), path, title) for key in _PATTERNS}
     caches = values.get("exclude_caches", False)
     if not isinstance(caches, bool):
-        raise InvalidInput(f"{title}: exclude_caches {_quoted(caches)} is neither true nor false")
+        raise InvalidInput(f"{title}: exclude_caches {quoted(caches)} is neither true nor false")
     marks = _parse_names("exclude_if_present", values.get("exclude_if_present", ()), title)
     require = values.get("require", "")
     if not isinstance(require, str) or os.path.isabs(require) or ".." in require.split("/"):
-        raise InvalidInput(f"{title}: require {_quoted(require)} is not a path inside the folder")
+        raise InvalidInput(f"{title}: require {quoted(require)} is not a path inside the folder")
     name = check_name(values["name"])
     return Item(kind, name, path, keep, require=require, exclude_caches=caches, exclude_if_present=marks, **patterns)
 
@@ -150,7 +121,7 @@ def parse_item(values: Mapping[str, Any]) -> Item:
 def _parse_patterns(key: str, value: object, path: str, title: str) -> tuple[str, ...]:
     """Given patterns of what is in a folder, return them. Raise InvalidInput, telling of each that cannot be meant."""
     if not isinstance(value, (list, tuple)) or not all(isinstance(pattern, str) and pattern for pattern in value):
-        raise InvalidInput(f"{title}: {key} {_quoted(value)} is not a list of patterns{_as_list(key, value)}")
+        raise InvalidInput(f"{title}: {key} {quoted(value)} is not a list of patterns{_as_list(key, value)}")
     faults = find_faults(value, path)
     if faults:
         raise InvalidInput(f"{title}: {key}: {'; '.join(faults)}")
@@ -166,16 +137,8 @@ def _parse_names(key: str, value: object, title: str) -> tuple[str, ...]:
     """Given names of files, return them. Raise InvalidInput."""
     good = isinstance(value, (list, tuple)) and all(isinstance(name, str) and name for name in value)
     if not good or any("/" in name or "\0" in name or name in (".", "..") for name in value):  # type: ignore[attr-defined]
-        raise InvalidInput(f"{title}: {key} {_quoted(value)} is not a list of names of files{_as_list(key, value)}")
+        raise InvalidInput(f"{title}: {key} {quoted(value)} is not a list of names of files{_as_list(key, value)}")
     return tuple(value)  # type: ignore[arg-type]
-
-
-def parse_keep(value: object, where: str) -> int:
-    """Given a number of days and contents to retain, return it. Raise InvalidInput unless positive and whole."""
-    text = str(value).strip()
-    if not re.fullmatch(r"\d{1,6}", text, re.ASCII) or int(text) < 1:
-        raise InvalidInput(f"{where}: keep {_quoted(value)} is not a positive whole number")
-    return int(text)
 
 
 def find_problems(

@@ -21,6 +21,7 @@ from ..system.readers import UNCHANGED, Identity
 from ..system.seeing import forbidden, is_there
 from ..system.units import told_apart
 from ..tree.layout import is_plain_file
+from .base import BESIDE_A_DATABASE
 from .sqlite_survey import check_integrity, count_rows, notes_on, readable
 
 _HEADER = b"SQLite format 3\0"
@@ -85,7 +86,7 @@ def as_owner_of(path: str, identity: Identity) -> Identity:
 
 def _require_plain_companions(path: str) -> None:
     """Raise AltbackupError if what SQLite would open beside a database is no plain file, or a journal of another mode."""
-    for suffix in ("-wal", "-shm", "-journal"):
+    for suffix in BESIDE_A_DATABASE:
         beside = path + suffix
         if _mode_of(beside) not in (0, stat.S_IFREG):
             raise AltbackupError(f"{beside} is no plain file: it is not opened, and the database is not copied")

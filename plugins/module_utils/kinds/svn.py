@@ -17,7 +17,7 @@ import uuid
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..archive.write import Part
 from ..system.digest import open_plain
@@ -49,6 +49,9 @@ from .base import (
 )
 from .items import Item
 from .sqlite_copy import uri
+
+if TYPE_CHECKING:
+    from .proofs import Proof
 
 _BESIDE_CACHE = ("db/rep-cache.db-journal", "db/rep-cache.db-wal", "db/rep-cache.db-shm")
 CACHE = ("db/rep-cache.db", *_BESIDE_CACHE)
@@ -99,8 +102,6 @@ def check(item: Item, context: Context) -> None:
             raise InvalidInput(
                 f"item svn {item.name!r}: path {item.path} is not a Subversion repository: it has no {member}"
             )
-    for tool in ("svnadmin", "svnlook", "tar"):
-        find_tool(tool)
 
 
 def _database_members(item: Item) -> list[str]:
@@ -487,13 +488,43 @@ def is_due(key: str, built: str, today: str, every: int) -> bool:
     return age > 0 and (now + zlib.crc32(key.encode("utf-8", "surrogateescape"))) % every == 0
 
 
+def prove(proof: Proof) -> None:
+    """Whole verification; UUID and youngest revision as recorded, and as the name of the top folder has it."""
+    proof.plain("db/current")
+    for name, (mode, *_) in walk(proof.require_folder("db"))[0].items():
+        if stat.S_ISLNK(mode):  # it would prove what it leads to
+            raise proof.fail(
+                f"db/{printable(os.fsdecode(name[2:]))} is a symbolic link, of which no copy of a repository has one"
+            )
+    with proof.opened() as repository:
+        seen = proof.inside(repository)
+        masked = [os.path.relpath(os.path.join(repository, "db", "fsfs.conf"), proof.scratch)]
+        proof.look("svnadmin", "verify", "--quiet", seen, masked=masked)
+        youngest = int(proof.look("svnlook", "youngest", seen, masked=masked))
+        identity = proof.look("svnlook", "uuid", seen, masked=masked).decode("utf-8", "backslashreplace").strip()
+    named = re.search(r"-(\d+)\Z", proof.title, re.ASCII)
+    if named and "revision" not in proof.record and int(named[1]) != youngest:
+        raise proof.fail(f"its youngest revision is {youngest}, but its name says {named[1]}")
+    proof.compare("revision", youngest, "its youngest revision")
+    proof.compare("uuid", identity, "its UUID")
+    proof.keep_version("svnadmin", "--version", "--quiet")
+
+
+def reads(item: Item) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the paths that svnadmin reads: all of a repository, but it can do without its cache."""
+    return [f"{item.path}/{name}" for name in sorted(os.listdir(item.path))], [f"{item.path}/{name}" for name in CACHE]
+
+
 KIND = Kind(
     check,
     copy,
     arrange,
-    lambda item, context: youngest(item.path, context),
-    keep,
-    spoiled,
-    foresee,
-    looks_like,
+    prove,
+    tools=("svnadmin", "svnlook"),
+    revision=lambda item, context: youngest(item.path, context),
+    keep=keep,
+    spoiled=spoiled,
+    foresee=foresee,
+    reads=reads,
+    looks_like=looks_like,
 )

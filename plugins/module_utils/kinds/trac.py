@@ -8,8 +8,8 @@ import hashlib
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ..archive.write import Part
@@ -17,20 +17,22 @@ from ..system.digest import open_plain
 from ..system.errors import AltbackupError, InvalidInput, SourceChanged
 from ..system.holes import copy_file
 from ..system.paths import is_within
-from ..system.processes import Deadline, find_tool
+from ..system.processes import Deadline
 from ..system.readers import NeedsPlace
 from ..system.seeing import as_whom
 from ..system.twins import set_mode, take_attributes
-from ..system.units import first_of, readable
+from ..system.units import readable
 from ..system.view import Place
 from ..system.visible import printable
 from ..tree.layout import is_plain_file
 from .base import (
+    BESIDE_A_DATABASE,
     Arrangement,
     Context,
     Kind,
     Prepared,
     compare,
+    listed,
     members_of,
     owner_found,
     owner_of,
@@ -42,12 +44,16 @@ from .base import (
     walk,
 )
 from .items import Item
+from .sqlite import survey
 from .sqlite_copy import as_owner_of, check_database, copy_database, open_live, uri
 from .sqlite_survey import attachments
 
+if TYPE_CHECKING:
+    from .proofs import Proof
+
 _LOGS = "log"
+_USUAL_DATABASE = "db/trac.db"
 _MUST_NOT_BE_LINKS = ("VERSION", "attachments", "files", "files/attachments")
-_SHOWN = 5
 _LONGEST = 4 << 20
 """Most bytes of a file of settings"""
 _MOST_FILES = 20
@@ -56,7 +62,7 @@ _SIZE = 3  # in what a walk tells of a file
 
 def looks_like(path: str) -> bool:
     """Given a path, return whether a Trac environment is there, or what is left of one."""
-    return members_of(path, ("conf/trac.ini", "db/trac.db")) >= 1
+    return members_of(path, ("conf/trac.ini", _USUAL_DATABASE)) >= 1
 
 
 def check(item: Item, context: Context) -> None:
@@ -80,7 +86,6 @@ def check(item: Item, context: Context) -> None:
     require_inside(item, context, (os.path.dirname(database) or ".", database), folders=True)
     live = os.path.realpath(os.path.join(item.path, database))
     check_database(live, f"item trac {item.name!r}", context.identity)
-    find_tool("tar")
 
 
 def database_path(item: Item, context: Context) -> str:
@@ -137,7 +142,7 @@ def _database_setting(item: Item, context: Context) -> str:
             return database
         inherited = (parser.get("inherit", "file", fallback=None) or "").split(",")
         waiting[:0] = [os.path.join(os.path.dirname(path), name.strip()) for name in inherited if name.strip()]
-    return "sqlite:db/trac.db"
+    return f"sqlite:{_USUAL_DATABASE}"
 
 
 @contextlib.contextmanager
@@ -160,7 +165,7 @@ def copy(item: Item, context: Context) -> Iterator[Prepared]:
         moving = path == (os.path.dirname(database) or ".") or _is_below_logs(path)
         _copy_attributes(os.path.join(item.path, path), parent, moving)
     copied = walk(folder)[0]
-    beside = {database, f"{database}-wal", f"{database}-shm", f"{database}-journal"}
+    beside = {database, *(database + ending for ending in BESIDE_A_DATABASE)}
 
     def excluded(path: str, is_folder: bool) -> bool:
         return path in beside or (not is_folder and _is_below_logs(path) and _is_log(os.path.join(item.path, path)))
@@ -255,9 +260,7 @@ def _note_absent(item: Item, absent: list[str]) -> list[str]:
     """Return a note on attachments whose files the live environment has lost."""
     if not absent:
         return []
-    return [
-        f"in {item.path} the files of attachments are missing, or behind a symbolic link: {first_of(absent, _SHOWN)}"
-    ]
+    return [f"in {item.path} the files of attachments are missing, or behind a symbolic link: {listed(absent)}"]
 
 
 def _attachments(item: Item, database: sqlite3.Connection) -> list[tuple[str, str, str, int]]:
@@ -287,4 +290,28 @@ def arrange(item: Item, context: Context) -> Arrangement:
     return Arrangement(owner_found(item.path), [place], scratch=[scratch_folder(context, item)])
 
 
-KIND = Kind(check, copy, arrange, looks_like=looks_like)
+def prove(proof: Proof) -> None:
+    """The database as for sqlite; the files of all attachments that its dump saw."""
+    proof.plain("VERSION")
+    found = survey(proof, str(proof.record.get("database", _USUAL_DATABASE)))
+    absent = []
+    for realm, parent, filename, _ in found["attachments"]:
+        paths = attachment_paths(str(realm), str(parent), str(filename))
+        if not any(os.path.isfile(os.path.join(proof.path, path)) for path in paths):
+            absent.append(f"{realm}/{parent}/{filename}")
+    proof.compare("attachments", len(found["attachments"]), "its number of attachments")
+    expected = proof.record.get("absent", 0)
+    if len(absent) > int(expected):
+        raise proof.fail(
+            f"files of {len(absent)} attachments are missing, {expected} were at its dump: {listed(absent)}"
+        )
+    if absent:
+        proof.notes.append(f"the files of {len(absent)} attachments are missing, as they were at its dump")
+
+
+def reads(item: Item) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the paths that a copy reads, apart from the logs."""
+    return [f"{item.path}/{name}" for name in ("VERSION", "conf", "db", "attachments", "files")], ()
+
+
+KIND = Kind(check, copy, arrange, prove, reads=reads, looks_like=looks_like, is_first=True, takes_in=True)

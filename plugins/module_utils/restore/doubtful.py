@@ -6,11 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..kinds import git, svn
+from ..kinds.registry import DISCOVERABLE, kind_of
 from ..system.paths import is_within
-
-_LOOKS_LIKE = {"svn": svn.looks_like, "git": git.looks_like}
-_PARTS_OF_A_DATABASE = ("", "-wal", "-shm", "-journal")
 
 
 def marked_path(
@@ -32,7 +29,7 @@ def marked_path(
     below = [path for _, path in known if is_within(_real(path), place)]
     if below or any(is_within(_real(folder), place) for folder in discover.values()):
         return destination
-    in_folder = any(kind == "folder" and is_within(place, _real(path)) for kind, path in known)
+    in_folder = any(kind_of(kind).is_tree and is_within(place, _real(path)) for kind, path in known)
     return "" if member or in_folder else destination
 
 
@@ -42,26 +39,26 @@ def _real(path: str) -> str:
     return os.path.join(os.path.realpath(folder), name)
 
 
-def _is_part(kind: str, path: str, place: str) -> bool:
+def _is_part(name: str, path: str, place: str) -> bool:
     """Return whether what stands at a place is an item, or so much of its content that the rest is worth nothing without it."""
+    kind = kind_of(name)
     tops = {_real(path), os.path.realpath(path)}
-    if kind == "sqlite":
-        return any(place == top + suffix for top in tops for suffix in _PARTS_OF_A_DATABASE)
-    if kind == "folder":
-        return place in tops
-    if kind == "git" and place not in tops and os.path.lexists(os.path.join(path, ".git")):
-        tops = {os.path.join(top, ".git") for top in tops}
+    if kind.is_file or kind.is_tree:
+        return any(place == top + ending for top in tops for ending in ("", *kind.beside))
+    if kind.inner and place not in tops and os.path.lexists(os.path.join(path, kind.inner)):
+        tops = {os.path.join(top, kind.inner) for top in tops}
     return any(is_within(place, top) for top in tops)
 
 
 def _holder(kind: str, folder: str, place: str, can_hold: bool) -> tuple[str, str] | None:
     """Return (kind, path) of the repository that is discovered around a place, or can be at or below it then; None where there is none."""
     top = _real(folder)
-    if place == top or not is_within(place, top) or kind not in _LOOKS_LIKE:
+    if place == top or not is_within(place, top) or kind not in DISCOVERABLE:
         return None
+    looks_like = kind_of(kind).looks_like
     path = top
     for name in os.path.relpath(place, top).split("/"):
         path = os.path.join(path, name)
-        if (path == place and can_hold) or _LOOKS_LIKE[kind](path):
+        if (path == place and can_hold) or (looks_like and looks_like(path)):
             return kind, os.path.join(folder, os.path.relpath(path, top))
     return None

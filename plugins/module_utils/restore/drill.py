@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..archive.unpack import Contents, Limits, TooLarge, examine, extract
-from ..kinds.items import CATEGORIES
 from ..kinds.proofs import prove, version_of
+from ..kinds.registry import KINDS, kind_of
 from ..system import progress
 from ..system.digest import cores, digest_file, in_parallel
 from ..system.errors import AltbackupError, InvalidInput, ProofFailed
@@ -46,7 +46,7 @@ PROVING: dict[str, Any] = {
     "user": {"type": "str", "default": "nobody"},
 }
 """What a call of a module that drills may be told: which items, how much at a time, and as whom"""
-_KINDS = {**{category: kind for kind, category in CATEGORIES.items()}, "repos": "svn"}  # as the original scripts had it
+_KINDS = {category: kind for kind, entry in KINDS.items() for category in (entry.category, *entry.older_categories)}
 MARGIN = 64 << 20
 """Bytes of the disk that a drill leaves free, by what it expects."""
 _RESERVE = 16 << 20
@@ -349,15 +349,16 @@ class _Drill:
 
     def _examine(self, path: str, top: str, kind: str, last: bool, folder: str) -> Contents:
         limits = Limits(self.room.capacity)
+        is_tree = kind_of(kind).is_tree
         try:
             return examine(
                 path,
                 top=top,
                 limits=limits,
                 deadline=self.deadline,
-                special=kind == "folder",
+                special=is_tree,
                 sandbox=self.sandbox,
-                digested=last and kind == "folder",
+                digested=last and is_tree,
             )
         except TooLarge as error:
             raise TooLarge(f"{self.room.refusal()} ({error})") from error
@@ -369,7 +370,7 @@ class _Drill:
         if os.path.islink(path) or not os.path.isdir(path):
             raise ProofFailed(f"it holds no folder {os.path.basename(path)}")
         for name, found in (("entries", contents.entries), ("bytes", contents.bytes), ("manifest", contents.digest)):
-            if kind == "folder" and record.get(name, found) != found:
+            if kind_of(kind).is_tree and record.get(name, found) != found:
                 raise ProofFailed(f"the {name} of its archive are {found}, but its dump recorded {record[name]}")
         if contents.special:
             facts = {"entries": contents.entries, "bytes": contents.bytes, "manifest": contents.digest}

@@ -30,14 +30,17 @@ from ..archive.unpack import (
     require_member,
     unpack,
 )
-from ..kinds.items import CATEGORIES, decode_name, nearest
+from ..kinds.base import BESIDE_A_DATABASE
+from ..kinds.items import decode_name
 from ..kinds.proofs import prove
+from ..kinds.registry import KINDS, kind_of
 from ..system.digest import CHUNK, DIGEST_LENGTHS, limited, open_plain
 from ..system.errors import AltbackupError, BaseUnusable, DigestMismatch, InvalidInput
 from ..system.opened import is_trusted, walk_open, walked
 from ..system.processes import Deadline, find_tool
 from ..system.sandbox import Sandbox, for_unpacking, is_allowed
 from ..system.units import readable, told_apart
+from ..system.values import nearest
 from ..system.visible import one_line, printable
 from ..tree.completed import compare, recall
 from ..tree.layout import open_tree, parse_filename, plain_status, read_state, split_relpath
@@ -62,11 +65,6 @@ from .replace import (
 
 STAGE = "restore"
 REPLACE = ("refuse", "move_aside")
-_BESIDE_A_DATABASE = ("-wal", "-shm", "-journal")
-_PROVEN_AS_COPY = ("svn", "trac", "git", "sqlite")
-"""Kinds whose proof takes a copy of what it looks at."""
-_DOT_GIT = ".git"
-_PROVERS = {"svn": ["svnadmin", "svnlook"], "git": ["git"]}
 _MOST_BYTES = 1 << 62
 _SELINUX = "security.selinux"
 _CAPABILITY = "security.capability"
@@ -141,8 +139,9 @@ def parse_order(values: Mapping[str, Any], stamp: str) -> Order:
     destination = str(values["destination"])
     if not os.path.isabs(destination) or os.path.normpath(destination) != destination or destination == "/":
         raise InvalidInput(f"destination {destination!r} is not a plain absolute path")
-    if values["kind"] not in CATEGORIES:
-        raise InvalidInput(f"unknown kind {values['kind']!r}, {nearest(str(values['kind']), tuple(CATEGORIES))}")
+    for kind in (values["kind"], *(item["kind"] for item in values.get("live_items") or ())):
+        if kind not in KINDS:
+            raise InvalidInput(f"unknown kind {kind!r}, {nearest(str(kind), tuple(KINDS))}")
     parse_stamp(stamp)
     archives = []
     for entry in values["tarballs"]:
@@ -212,7 +211,7 @@ def _is_done(order: Order) -> tuple[bool, str]:
     """Return whether what is ordered stands at the destination as a restore put it there; if not, why what one put there does not count."""
     known = left_in_place(order.destination) if is_left(order.destination) else None
     done, reason = compare(order.destination, _remembered(order), known or recall(order.destination))
-    for suffix in _BESIDE_A_DATABASE if done and _may_be_database(order) else ():
+    for suffix in _beside(order) if done else ():
         if stands_beside(order.destination, suffix):
             return False, f"an earlier restore put it there, but {order.destination}{suffix} was not there then"
     return done, reason
@@ -290,14 +289,14 @@ def _tools(order: Order) -> list[str]:
     """Return the programs that the restore of an order needs, rather than find that one is missing when the tarball is here."""
     endings = [os.path.splitext(archive.filename)[1] for archive in order.archives]
     decompressors = [DECOMPRESSORS[ending] for ending in endings if ending in DECOMPRESSORS]
-    return ["tar", "cp", "sync", *decompressors, *(_PROVERS.get(order.kind, []) if not order.member else [])]
+    return ["tar", "cp", "sync", *decompressors, *(kind_of(order.kind).tools if not order.member else ())]
 
 
 def _check_destination(order: Order) -> None:
     """Raise AltbackupError if the destination cannot be used."""
     destination = order.destination
     require_place(destination, order.aside)
-    for suffix in _BESIDE_A_DATABASE if _may_be_database(order) else ():
+    for suffix in _beside(order):
         if stands_beside(destination, suffix):
             raise AltbackupError(
                 f"{destination}{suffix} is there: the database is in use, or whoever used it last was killed; it would be taken for a part "
@@ -305,8 +304,9 @@ def _check_destination(order: Order) -> None:
             )
 
 
-def _may_be_database(order: Order) -> bool:
-    return order.kind == "sqlite" or bool(order.member)
+def _beside(order: Order) -> Sequence[str]:
+    """Return the endings of what may not stand beside the destination; a part of a tarball may be a database."""
+    return BESIDE_A_DATABASE if order.member else kind_of(order.kind).beside
 
 
 def _require_space(order: Order) -> dict[str, int]:
@@ -395,7 +395,7 @@ def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, s
         new = _thing(order, new)
     _set_attributes(work, order, new)
     there = os.path.lexists(work.place)
-    if there and order.kind == "folder":
+    if there and kind_of(order.kind).is_tree:
         found = find_differences(work.place, new)
         if not found:
             return {**result, "changed": False, "notes": [f"{order.destination} is as in the backup: nothing was done"]}
@@ -452,7 +452,7 @@ def _unpack(
     """
     part = bool(order.member) and len(paths) == 1
     limits = Limits(_MOST_BYTES if part else nearest_folder(order.destination).free)
-    copies = 2 if order.kind in _PROVEN_AS_COPY and not order.member else 1
+    copies = 1 if order.member or kind_of(order.kind).is_tree else 2  # a proof takes a copy of what it looks at
     mask = os.umask(0)
     try:
         with _in_its_room(order, limits.bytes):
@@ -588,12 +588,13 @@ def _unfit(archive: Archive, what: str, error: DigestMismatch) -> AltbackupError
 def _thing(order: Order, top: str) -> str:
     """Given the unpacked top folder, return what is to stand at the destination. Raise AltbackupError.
 
-    That is the folder itself, the one file in it, or, where the destination is a `.git`, the one in it.
+    That is the folder itself, the one file in it, or, where the destination is a thing's own folder (`.git`), the one in it.
     """
-    own = os.path.join(top, _DOT_GIT)
-    if order.kind == "git" and os.path.basename(order.destination) == _DOT_GIT and os.listdir(top) == [_DOT_GIT]:
+    kind = kind_of(order.kind)
+    own = os.path.join(top, kind.inner)
+    if kind.inner and os.path.basename(order.destination) == kind.inner and os.listdir(top) == [kind.inner]:
         return own if os.path.isdir(own) and not os.path.islink(own) else top
-    if order.kind != "sqlite":
+    if not kind.is_file:
         return top
     names = os.listdir(top)
     path = os.path.join(top, names[0]) if len(names) == 1 else ""

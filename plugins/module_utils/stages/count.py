@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..kinds.items import nearest
 from ..system.errors import InvalidInput
+from ..system.values import nearest
 from ..tree.failures import failure
 from ..tree.incomplete import incomplete_ones
 from ..tree.layout import Scan, Tarball, open_tree, parse_filename, scan, split_relpath

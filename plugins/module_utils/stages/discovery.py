@@ -9,17 +9,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..kinds.items import CATEGORIES, decode_name, encode_name, nearest, parse_item
+from ..kinds.items import decode_name, encode_name, parse_item
+from ..kinds.registry import CATEGORIES, DISCOVERABLE, kind_of
 from ..system import mounts
 from ..system.errors import AltbackupError, InvalidInput
 from ..system.paths import is_within
 from ..system.processes import Deadline
 from ..system.seeing import is_folder
+from ..system.values import nearest
 from ..system.visible import printable
 from ..tree.failures import explain, failure
 from ..tree.layout import RESTORED, TEMPORARY, open_tree, scan
 from ..tree.publish import read_record
-from .dump import KINDS
 
 _STAGE = "preflight"
 _DEPTH = 5
@@ -129,9 +130,9 @@ def _others(below: Mapping[str, list[str]]) -> list[str]:
 
 def _recognizer(kind: str, folder: str, limit: float) -> Callable[[str], bool]:
     """Given a kind and a folder to look in, which answers within a limit, return what tells such a thing. Raise InvalidInput."""
-    known = {name: entry.looks_like for name, entry in KINDS.items() if entry.looks_like}
-    if kind not in known:
-        hint = nearest(kind, tuple(known), known if kind in CATEGORIES else ())
+    looks_like = kind_of(kind).looks_like if kind in DISCOVERABLE else None
+    if looks_like is None:
+        hint = nearest(kind, DISCOVERABLE, DISCOVERABLE if kind in CATEGORIES else ())
         raise InvalidInput(f"altbackup_discover: kind {kind!r} cannot be discovered, {hint}")
     if mounts.find_hung([folder], limit):
         raise InvalidInput(f"altbackup_discover: {kind}: {mounts.hung_message(folder, limit)}")
@@ -141,7 +142,7 @@ def _recognizer(kind: str, folder: str, limit: float) -> Callable[[str], bool]:
         raise InvalidInput(f"altbackup_discover: {kind}: {error}") from error
     if not there:
         raise InvalidInput(f"altbackup_discover: {kind}: folder {folder} does not exist: is its disk mounted?")
-    return known[kind]
+    return looks_like
 
 
 def _as_item(kind: str, relative: str, path: str) -> dict[str, Any]:

@@ -15,11 +15,10 @@ from typing import IO, Any
 
 from ..archive.unpack import Judge
 from ..archive.write import Digests, Form, Manifest, Part, compressor, packed, store_archive
-from ..kinds import folder as kind_folder
-from ..kinds import git, sqlite, svn, trac
 from ..kinds.base import Arrangement, Context, Kind, Prepared, Verdict, give_folder, listed, opened, own_folder, walk
-from ..kinds.items import CATEGORIES, Item, find_problems
+from ..kinds.items import Item, find_problems
 from ..kinds.patterns import Patterns
+from ..kinds.registry import CATEGORIES, kind_of
 from ..system import mounts, progress
 from ..system.digest import cores, in_parallel, open_plain
 from ..system.errors import (
@@ -33,7 +32,7 @@ from ..system.errors import (
     ToolFailed,
     ToolMissing,
 )
-from ..system.processes import Child, Deadline
+from ..system.processes import Child, Deadline, find_tool
 from ..system.readers import TEMPORARY_FOLDER, Conversation, Identity, NeedsPlace, Reader, Readers
 from ..system.twins import set_mode
 from ..system.units import readable
@@ -72,13 +71,6 @@ from ..tree.sidecar import Dna
 from ..tree.stamps import Moment, day_of, parse_stamp
 from .controller import CONTROLLER_KEY, controller_item, unpack_controller
 
-KINDS: dict[str, Kind] = {
-    "svn": svn.KIND,
-    "trac": trac.KIND,
-    "git": git.KIND,
-    "folder": kind_folder.KIND,
-    "sqlite": sqlite.KIND,
-}
 _PAUSES = (0.1, 0.3, 0.9, 2.7)
 """Seconds between attempts at an item that changes while it is read."""
 _MORE_TRIES = 3
@@ -138,7 +130,8 @@ def dump(
         failures.append(failure(_STAGE, f"there are no items to dump to {base}: nothing was backed up"))
     notes: list[str] = []
     groups: dict[str, list[Item]] = {}
-    for item in sorted(good, key=lambda item: (item.name, item.kind != "trac")):  # a Trac before its repository
+    kinds = {item.kind: kind_of(item.kind) for item in good}  # read now: readers, in their views, can import nothing
+    for item in sorted(good, key=lambda item: (item.name, not kinds[item.kind].is_first)):
         groups.setdefault(item.name, []).append(item)
     predict_or_make = _predict if check_mode else _dump_item
 
@@ -152,11 +145,11 @@ def dump(
         failures += outcome.failures
         notes += outcome.notes
     notes += sorted({outcome.refused for outcome in outcomes if outcome.refused})
-    databases = [item.key for item in good if item.kind == "sqlite"]
-    if check_mode and databases:
-        notes.append(
-            f"{listed(databases)}: whether a database is damaged is not looked at in check mode; a dump does, on its copy"
-        )
+    if check_mode:
+        unforeseen = {name: kind.unforeseen for name, kind in kinds.items() if kind.unforeseen}
+        notes += [
+            f"{listed([item.key for item in good if item.kind == name])}: {text}" for name, text in unforeseen.items()
+        ]
     return {
         "changed": any(outcome.changed for outcome in outcomes),
         "tarballs": [outcome.tarball for outcome in outcomes if outcome.tarball],
@@ -273,7 +266,7 @@ class _Reading:
 
     def __enter__(self) -> _Reading:
         work = self._work
-        kind = KINDS[work.item.kind]
+        kind = kind_of(work.item.kind)
         try:
             self._arrangement = self._arrange(kind)
             places = [*self._arrangement.places, *(() if self._predicted else self._writable_places())]
@@ -297,9 +290,9 @@ class _Reading:
             self._reader.__exit__()
         try:
             if "noted" in self.said:
-                KINDS[item.kind].keep(item, context, self.said["noted"])
+                kind_of(item.kind).keep(item, context, self.said["noted"])
             elif self._reader is not None and not (self._predicted or isinstance(error, _HARMLESS)):
-                KINDS[item.kind].spoiled(item, context)
+                kind_of(item.kind).spoiled(item, context)
         finally:
             for folder in self._made:
                 remove_folder(folder)
@@ -342,7 +335,7 @@ class _Reading:
         except FileNotFoundError as error:
             if error.filename != item.path:
                 raise
-            what = "file" if item.kind == "sqlite" else "folder"
+            what = "file" if kind.is_file else "folder"
             problem = f"is not a {what}, but a link to nothing" if os.path.lexists(item.path) else "does not exist"
             raise InvalidInput(f"item {item.kind} {item.name!r}: path {item.path} {problem}") from error
 
@@ -372,7 +365,7 @@ class _Reading:
             self._predicted,
             places=places,
             owner=owner,
-            as_root=work.item.kind == "folder",
+            as_root=kind_of(work.item.kind).is_tree,
         )
 
     def _result(self) -> dict[str, Any]:
@@ -404,8 +397,8 @@ class _Reading:
         if stat.S_IFMT(status.st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
             raise InvalidInput(f"{title}, which is neither file nor folder: it is not read")
         if status.st_uid == owner or os.geteuid() != 0:
-            return Place(error.path, writable=item.kind == "trac")
-        if item.kind == "trac" and self._may_read(error.path):
+            return Place(error.path, writable=kind_of(item.kind).takes_in)
+        if kind_of(item.kind).takes_in and self._may_read(error.path):
             return Place(error.path)
         raise InvalidInput(
             f"{title}, which belongs to uid {status.st_uid}, not to uid {owner} as the item does: it is not read. "
@@ -452,8 +445,10 @@ def read_item(
 def _read(
     conversation: Conversation, stream: IO[bytes], item: Item, context: Context, predicted: bool
 ) -> dict[str, Any]:
-    kind, identity = KINDS[item.kind], context.identity
+    kind, identity = kind_of(item.kind), context.identity
     kind.check(item, context)
+    for tool in (*kind.tools, "tar"):
+        find_tool(tool)
     if predicted:
         look_through(item, context)
         return {"revision": kind.revision(item, context), **vars(kind.foresee(item, context))}
@@ -520,23 +515,13 @@ def _verdict(prepared: Prepared, tar: Child, conversation: Conversation) -> Verd
     return Verdict([*prepared.notes, *verdict.notes, *more], verdict.failures, verdict.noted)
 
 
-_READ_WHOLE = {
-    "svn": (),
-    "trac": ("VERSION", "conf", "db", "attachments", "files"),
-    "git": ("HEAD", "objects", "refs", "packed-refs", "config", "config.worktree"),
-}
-"""What of an item of a kind its copy reads whole, as its owner; `()` is all of it"""
-
-
 def look_through(item: Item, context: Context) -> None:
     """See whether what a dump of an item would read can be read, without reading it; `Kind.foresee` does that for folders. Raise InvalidInput."""
-    if item.kind not in _READ_WHOLE:
-        return
+    paths, needless = kind_of(item.kind).reads(item)
+    there = [path for path in paths if os.path.lexists(path) and not os.path.islink(path)]
     with contextlib.suppress(SourceChanged):  # it is in use, and a dump would try again
-        own = f"{item.path}/.git" if item.kind == "git" and os.path.isdir(f"{item.path}/.git") else item.path
-        paths = [f"{own}/{name}" for name in _READ_WHOLE.get(item.kind) or sorted(os.listdir(own))]
-        there = [path for path in paths if os.path.lexists(path) and not os.path.islink(path)]
-        needless = [f"{own}/{name}" for name in svn.CACHE] if item.kind == "svn" else []
+        if not there:
+            return
         if context.identity.viewed:  # then programs may read what others own in it
             require_readable(there, needless)
         else:
@@ -606,7 +591,7 @@ def _dump_item(work: _Dump) -> None:
         _report_incomplete(item, missing_of(outcome.tarball["record"]), outcome)
         _move_last(context, item, context.stamp, outcome)
         return
-    more = _MORE_TRIES if item.kind == "folder" else 0
+    more = _MORE_TRIES if kind_of(item.kind).is_tree else 0
     pauses = (*_PAUSES, *((0.0,) * more), None)
     for tries, pause in enumerate(pauses, 1):
         try:

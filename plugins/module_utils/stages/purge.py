@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..kinds.items import parse_keep
 from ..system.errors import AltbackupError, InvalidInput
 from ..system.seeing import as_whom
+from ..system.values import parse_keep
 from ..tree.arrivals import arrivals, forget_arrivals, late_ones
 from ..tree.digests import digests
 from ..tree.failures import explain, failure

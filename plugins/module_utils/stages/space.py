@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..kinds.items import Item
+from ..kinds.registry import KEPT, KINDS, MADE
 from ..system.errors import AltbackupError
 from ..system.seeing import is_folder
 from ..system.units import readable, told_apart
@@ -53,9 +54,10 @@ def estimate_source(base: str, items: Sequence[Item], previous: Mapping[str, int
         if size is None:
             size = size_on_disk(item.path)
         tarballs += size
-        if item.kind == "svn" and not is_folder(tree.private_path("scratch", item.category, item.name)):
+        copy = KINDS[item.kind].scratch
+        if copy == KEPT and not is_folder(tree.private_path("scratch", item.category, item.name)):
             scratch += size_on_disk(item.path)
-        elif item.kind in ("git", "sqlite", "trac"):
+        elif copy == MADE:
             scratch += size
     return tarballs, scratch
 

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...module_utils.kinds.items import CATEGORIES, Item, check_name, nearest, parse_item
+from ...module_utils.kinds.items import Item, check_name, parse_item
+from ...module_utils.kinds.registry import CATEGORIES
 from ...module_utils.stages.controller import CONTROLLER, CONTROLLER_KEY
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.ssh import shown
+from ...module_utils.system.values import nearest
 from ...module_utils.system.visible import visible
 from ...module_utils.tree.stamps import day_of, earliest_moment, interpret_day, latest_stamp, stamp_at
 from ..report.secrecy import mask, mask_text, quoted

@@ -7,10 +7,12 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...module_utils.kinds.items import CATEGORIES, check_name, decode_name, nearest
+from ...module_utils.kinds.items import check_name, decode_name
+from ...module_utils.kinds.registry import CATEGORIES
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.paths import is_within
 from ...module_utils.system.units import readable
+from ...module_utils.system.values import nearest
 from ...module_utils.system.visible import one_line
 from ...module_utils.tree.failures import failure
 from ...module_utils.tree.incomplete import missing_of

@@ -16,9 +16,10 @@ from typing import Any
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
 
-from ...module_utils.kinds.items import CATEGORIES, nearest, parse_keep
+from ...module_utils.kinds.registry import CATEGORIES, DISCOVERABLE
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.priority import ionice_words
+from ...module_utils.system.values import nearest, parse_keep
 from ..report.secrecy import UNQUOTED, quoted
 from .quantities import parse_duration, parse_rate, parse_size
 from .yaml_text import is_collection, read_yaml
@@ -27,7 +28,6 @@ PREFIX = "altbackup_"
 _NEAR = 2
 """How many edits lead from a name to the one that was meant, at most: of its prefix, and of its rest"""
 SPECS = Path(__file__).parents[3] / "roles" / "altbackup" / "meta" / "argument_specs.yml"
-DISCOVERABLE = ("svn", "trac", "git")
 TRANSPORTS = ("push", "pull")
 
 Specs = Mapping[str, Mapping[str, Mapping[str, Any]]]

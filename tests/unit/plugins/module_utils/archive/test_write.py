@@ -26,7 +26,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.archive.write impor
     write_archive,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.base import walk
-from ansible_collections.altbackup.core.plugins.module_utils.kinds.proofs import tree_manifest
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.folder import tree_manifest
 from ansible_collections.altbackup.core.plugins.module_utils.system import processes
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (
     AltbackupError,

@@ -38,10 +38,9 @@ from ansible_collections.altbackup.core.plugins.module_utils.archive.write impor
     store_archive,
     write_archive,
 )
-from ansible_collections.altbackup.core.plugins.module_utils.kinds.base import walk
-from ansible_collections.altbackup.core.plugins.module_utils.kinds.proofs import tree_manifest
+from ansible_collections.altbackup.core.plugins.module_utils.kinds import folder
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.folder import tree_manifest
 from ansible_collections.altbackup.core.plugins.module_utils.stages import dump as dump_module
-from ansible_collections.altbackup.core.plugins.module_utils.system.errors import DeadlineExceeded, InvalidInput
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 
 _CHURN = r"""
@@ -532,8 +531,7 @@ def test_folder_without_content_is_no_success(small: Path, base: Base, exclude: 
 
 
 def test_disk_that_goes_before_the_dump_is_no_success(small: Path, base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
-    kind = replace(dump_module.KINDS["folder"], check=lambda item, context: None)
-    monkeypatch.setitem(dump_module.KINDS, "folder", kind)
+    monkeypatch.setattr(folder, "KIND", replace(folder.KIND, check=lambda item, context: None))
     shutil.rmtree(small)
     small.mkdir()
     assert "is its disk mounted?" in base.reason(item("folder", small))
@@ -625,26 +623,13 @@ def test_what_another_user_cannot_keep_is_told() -> None:
     assert "trusted.*" in note
 
 
-def test_walk_names_what_cannot_be_read(tmp_path: Path) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root reads everything")
-    (tmp_path / "secret").touch(0)
-    with pytest.raises(InvalidInput, match="secret cannot be read by uid"):
-        walk(str(tmp_path))
-
-
-def test_walk_ends_at_its_deadline(tmp_path: Path) -> None:
-    with pytest.raises(DeadlineExceeded, match="the dump took longer than its limit of 0 s"):
-        walk(str(tmp_path), deadline=Deadline(0, "dump"))
-
-
 @pytest.mark.full
 def test_ten_thousand_files(base: Base, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     top = tmp_path / "many"
-    for folder in range(100):
-        (top / str(folder)).mkdir(parents=True)
+    for part in range(100):
+        (top / str(part)).mkdir(parents=True)
         for number in range(100):
-            (top / str(folder) / str(number)).write_text(str(number))
+            (top / str(part) / str(number)).write_text(str(number))
     tarball = base.dump_one(item("folder", top))
     assert tarball["record"]["entries"] == 10101
     record_property("seconds", tarball["seconds"])

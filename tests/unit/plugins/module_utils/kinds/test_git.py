@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -525,16 +524,6 @@ def test_half_done_transaction_is_waited_for(
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     copy = assert_holds(nights, nights.tarball(item(live)), live)
     assert git(copy, "rev-parse", "a") == git(copy, "rev-parse", "b") == new
-
-
-def test_lock_that_a_killed_git_left_is_reported(nights: Nights, live: Path) -> None:
-    lock = live / "refs" / "heads" / "main.lock"
-    lock.write_text("")
-    os.utime(lock, (1, 1))
-    start = time.monotonic()
-    assert_holds(nights, nights.tarball(item(live)), live)
-    assert time.monotonic() - start < 20
-    assert any(str(lock) in note for note in nights.notes)
 
 
 def test_repacking_during_the_dump_is_another_try(

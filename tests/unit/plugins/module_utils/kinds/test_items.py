@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import items
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.registry import CATEGORIES
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
 
 GOOD = {"kind": "folder", "name": "svnsetup", "path": "/etc/apache2/svnsetup"}
 
 
-@pytest.mark.parametrize("kind", sorted(items.CATEGORIES))
+@pytest.mark.parametrize("kind", sorted(CATEGORIES))
 def test_kind_gives_the_category(kind: str) -> None:
     item = items.parse_item({**GOOD, "kind": kind})
     expected = {"svn": "svn", "trac": "tracs", "git": "git", "folder": "folders", "sqlite": "databases"}[kind]
@@ -111,20 +112,6 @@ def test_an_item_that_is_no_mapping_is_an_error(value: Any) -> None:
         items.parse_item(value)
 
 
-@pytest.mark.parametrize(("value", "number"), [(1, 1), ("2", 2), (" 3 ", 3), (999999, 999999), ("007", 7)])
-def test_keep_is_a_positive_whole_number_also_as_text(value: Any, number: int) -> None:
-    assert items.parse_keep(value, "purge") == number
-
-
-@pytest.mark.parametrize(
-    "value",
-    [0, -1, "0", "-1", "abc", "", 1.5, 2.0, "2.0", True, False, None, [], {}, "\u0663", "1e1", "+2", 1000000, b"2"],
-)
-def test_any_other_keep_is_an_error(value: Any) -> None:
-    with pytest.raises(InvalidInput, match=r"svn/x: keep .* is not a positive whole number"):
-        items.parse_keep(value, "svn/x")
-
-
 @settings(deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=12).filter(lambda part: b"/" not in part), min_size=1, max_size=4))
 def test_name_of_a_nested_repository_is_legal_and_reversible(parts: list[bytes]) -> None:
@@ -139,35 +126,6 @@ def test_nested_names_are_encoded_as_documented() -> None:
     assert items.encode_name("100%") == "100%25"
     assert items.encode_name(".hidden") == "%2Ehidden"
     assert len({items.encode_name(path) for path in ("a/b", "a%2Fb", "a%252Fb")}) == 3
-
-
-@pytest.mark.parametrize(
-    ("word", "known", "hint"),
-    [
-        ("dybsvm", ("dybsvn", "svnsetup"), "did you mean 'dybsvn'?"),
-        ("zzz", ("dybsvn", "svnsetup"), "known are dybsvn, svnsetup"),
-        ("zzz", [f"name{number:04}" for number in range(50)], "name0019 and 30 more"),
-    ],
-)
-def test_unknown_word_brings_the_nearest_or_some(word: str, known: tuple[str, ...], hint: str) -> None:
-    assert items.nearest(word, known).endswith(hint)
-
-
-@pytest.mark.parametrize(
-    ("word", "known", "right", "hint"),
-    [
-        ("conf", ["conf"], (), "no other one is known"),
-        ("conf", [], (), "no other one is known"),
-        ("conf", ["conf", "config"], (), "did you mean 'config'?"),
-        ("conf", ["confs", "config"], ["confs"], "did you mean 'config'?"),
-        ("conf", ["confs"], {"confs": 1}, "known are confs"),
-        ("dayabay/svn/conf", ["dayabay/svn/apache"], (), "known are dayabay/svn/apache"),
-        ("dayabay/svn/conf", ["dayabay/svn/config"], (), "did you mean 'dayabay/svn/config'?"),
-        ("dayabay/svm/conf", ["dayabay/svn/conf"], (), "did you mean 'dayabay/svn/conf'?"),
-    ],
-)
-def test_no_hint_is_at_what_is_right(word: str, known: list[str], right: Any, hint: str) -> None:
-    assert items.nearest(word, known, right) == hint
 
 
 def test_of_items_with_one_identity_none_is_good(tmp_path: Path) -> None:
@@ -204,7 +162,7 @@ def test_base_inside_a_path_is_seen_through_links(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/data", "/data/received", "/data/received2"])
-@pytest.mark.parametrize("kind", sorted(items.CATEGORIES))
+@pytest.mark.parametrize("kind", sorted(CATEGORIES))
 def test_folder_of_received_copies_inside_a_path_is_refused(path: str, kind: str) -> None:
     value = {"kind": kind, "name": "x", "path": path}
     good, bad = items.find_problems([value], "/own/base", ["/data/received"])

@@ -16,9 +16,6 @@ from helpers.environments import committed_state, execute, locker, plain_copy, r
 from helpers.trees import NIGHTS, Base, as_nobody, describe_tree, item, needs_root, nobodys_folder, unpack
 
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import sqlite_copy
-from ansible_collections.altbackup.core.plugins.module_utils.kinds.sqlite_copy import copy_database
-from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, DeadlineExceeded
-from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 
 
 @pytest.fixture
@@ -50,18 +47,6 @@ def test_each_copy_during_commits_is_one_committed_state(base: Base, tmp_path: P
     if journal == "wal":
         with contextlib.suppress(AssertionError, sqlite3.Error):
             assert committed_state(plain) < states[-1]
-
-
-def test_copy_in_small_steps_holds_one_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_copy, "_PAGES", 1)  # without one transaction around it, a copy would begin anew for ever
-    database = tmp_path / "live.db"
-    execute(database, "CREATE TABLE big (a)", "INSERT INTO big VALUES (zeroblob(20000000))")
-    with writer(database, "wal") as busy:
-        busy.go()
-        for number in range(3):
-            low = int(busy.next_line())
-            copy_database(str(database), str(tmp_path / f"copy{number}"), Deadline(10))
-            assert committed_state(tmp_path / f"copy{number}") >= low
 
 
 def test_copy_equals_the_database_with_all_sorts_of_tables(database: Path, base: Base, tmp_path: Path) -> None:
@@ -335,21 +320,6 @@ def test_database_locked_is_told_when_patience_ends(
         assert "database is locked" in base.reason(item("sqlite", database))
 
 
-def test_copying_and_checking_end_at_the_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Ending(Deadline):
-        def remaining(self) -> float | None:
-            return super().remaining() if self.is_over() else 60.0
-
-    database = tmp_path / "big.db"
-    execute(database, "CREATE TABLE big (a)", "INSERT INTO big VALUES (zeroblob(30000000))")
-    monkeypatch.setattr(sqlite_copy, "_PAGES", 10)
-    with pytest.raises(DeadlineExceeded):
-        copy_database(str(database), str(tmp_path / "copy"), Ending(0.001))
-    monkeypatch.setattr(sqlite_copy, "_INSTRUCTIONS", 1)
-    with pytest.raises(sqlite3.OperationalError, match="interrupted"):
-        sqlite_copy.inspect_database(str(database), "big", Deadline(0))
-
-
 @needs_root
 def test_database_that_another_user_may_only_read(database: Path) -> None:
     with nobodys_folder() as folder:
@@ -366,9 +336,3 @@ def test_database_that_another_user_may_only_read(database: Path) -> None:
         path.chmod(0)
         with as_nobody():
             assert "cannot be read by uid 65534" in base.reason(item("sqlite", path), stamp=NIGHTS[2])
-
-
-def test_error_names_the_database(tmp_path: Path) -> None:
-    (tmp_path / "missing").write_bytes(b"SQLite format 3\0 but no more")
-    with pytest.raises(AltbackupError, match=r"database .*/missing could not be copied"):
-        copy_database(str(tmp_path / "missing"), str(tmp_path / "copy"), Deadline(5))

@@ -26,6 +26,7 @@ from helpers.trees import (
 )
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import store_archive
+from ansible_collections.altbackup.core.plugins.module_utils.kinds import trac
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.trac import attachment_paths
 from ansible_collections.altbackup.core.plugins.module_utils.stages import dump as dump_module
 
@@ -214,8 +215,7 @@ def test_attachment_deleted_during_the_dump_is_tried_again(
 def test_attachment_that_goes_after_the_database_was_copied_is_tried_again(
     env: Path, base: Base, monkeypatch: pytest.MonkeyPatch, replacement: bytes | None, tmp_path: Path
 ) -> None:
-    kind_trac = dump_module.trac
-    real, done = kind_trac.copy_database, tmp_path / "done"
+    real, done = trac.copy_database, tmp_path / "done"
     forbid_views(monkeypatch)
 
     def copy_then_change(*arguments: Any) -> Any:
@@ -230,7 +230,7 @@ def test_attachment_that_goes_after_the_database_was_copied_is_tried_again(
                 execute(env / "db" / "trac.db", f"UPDATE attachment SET size = {len(replacement)} WHERE id = '2'")
         return result
 
-    monkeypatch.setattr(kind_trac, "copy_database", copy_then_change)
+    monkeypatch.setattr(trac, "copy_database", copy_then_change)
     result = base.dump(item("trac", env))
     assert (result["failures"], [note for note in result["notes"] if "view" not in note]) == ([], [])
     top = unpack(result["tarballs"][0], tmp_path / "out")

@@ -57,7 +57,10 @@ def test_parts_of_what_is_discovered_are_marked_beside_that(tmp_path: Path) -> N
     git.mkdir()
     make_subversion(svn / "group" / "repo")
     make_git(git / "tool")
-    discover = {"svn": str(svn), "git": str(git)}
+    env = tmp_path / "tracs" / "env"
+    (env / "db").mkdir(parents=True)
+    (env / "db" / "trac.db").touch()
+    discover = {"svn": str(svn), "git": str(git), "trac": str(tmp_path / "tracs")}
     file = tmp_path / "new"
     file.write_text("x")
 
@@ -65,6 +68,7 @@ def test_parts_of_what_is_discovered_are_marked_beside_that(tmp_path: Path) -> N
         return marked_path(f"{tmp_path}/{path}", str(new), member=member, items=[], discover=discover)
 
     assert marked("svn/group/repo/conf/authz", file) == f"{svn}/group/repo"
+    assert marked("tracs/env/db/trac.db", file) == str(env)
     assert marked("svn/README", file) == ""
     assert marked("svn/group", tmp_path) == f"{svn}/group"
     assert marked("svn/other", tmp_path) == f"{svn}/other"

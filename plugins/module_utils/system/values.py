@@ -1,0 +1,42 @@
+"""Values as users write them, whatever they are of, and what messages say of one that is refused."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Sequence
+
+from .errors import InvalidInput
+from .units import first_of
+
+_QUOTED = 160
+"""Most characters of a value that a message shows"""
+
+
+def quoted(value: object) -> str:
+    """Given a value that is refused, return what of it a message shows."""
+    text = repr(value)
+    return text if len(text) <= _QUOTED else f"{text[: _QUOTED - 3]}..."
+
+
+def nearest(word: str, known: Sequence[str], right: Collection[str] = ()) -> str:
+    """Given an unknown word and those of its kind that are known, return a hint at the nearest, or at all of them if they are few.
+
+    What is not meant is no guess: the word itself, and those of the known ones that are `right` as they are.
+    """
+    known = [other for other in dict.fromkeys(known) if other != word]
+    if not known:
+        return "no other one is known"
+    shared = word[: word.rfind("/") + 1]
+    start = len(shared) if all(other.startswith(shared) for other in known) else 0
+    meant = {other[start:]: other for other in known if other not in right}
+    close = [meant[other] for other in difflib.get_close_matches(word[start:], meant, 1, 0.6)]
+    return f"did you mean {close[0]!r}?" if close else f"known are {first_of(known, 20)}"
+
+
+def parse_keep(value: object, where: str) -> int:
+    """Given a number of days and contents to retain, return it. Raise InvalidInput unless positive and whole."""
+    text = str(value).strip()
+    if not re.fullmatch(r"\d{1,6}", text, re.ASCII) or int(text) < 1:
+        raise InvalidInput(f"{where}: keep {quoted(value)} is not a positive whole number")
+    return int(text)
