@@ -35,7 +35,7 @@ from ..tree.retention import retained
 from ..tree.scan_failures import ahead, by_item, unreadable
 from ..tree.stamps import Moment, ahead_reason, day_of
 from .guides import check_guides, write_guides
-from .offer import Wanted, parse_wanted, tarball_at
+from .offer import Offer, parse_offers, tarball_at
 from .receivers import end_receivers
 from .send import BASIS, STAGE
 
@@ -81,7 +81,7 @@ def prepare(
     incoming = tree.private_path("incoming")
     lists: dict[str, Any] = {name: [] for name in ("have", "linked", "send", "unwanted", "notes", "failures")}
     result: dict[str, Any] = {"changed": False, **lists, "incoming": incoming, "busy": False}
-    wanted = _believed(tree, parse_wanted(tarballs), moment, result)
+    wanted = _believed(tree, parse_offers(tarballs), moment, result)
     check_guides(guides or {})
     if hold:
         _clear(tree, incoming, wanted, result)
@@ -98,7 +98,7 @@ def prepare(
     hidden = tuple(f"{folder}/" for folder, _ in found.unreadable)
     seen = [entry for entry in wanted if not entry.relpath.startswith(hidden)]
     order = sorted(seen, key=lambda entry: entry.stamp, reverse=True)
-    lacking: list[Wanted] = []
+    lacking: list[Offer] = []
     kept = _retained(tree, wanted, present, keeps, keep, moment, result)
     newest = {entry.key: entry.stamp for entry in reversed(order) if day_of(entry.stamp) == day}
     for entry in sorted(order, key=lambda entry: day_of(entry.stamp) != day):
@@ -119,10 +119,10 @@ def prepare(
         elif not (hold and _link(tree, entry, own, moment, result)):
             lacking.append(entry)
     if hold:
-        for part in {entry.part for entry in seen} - {entry.part for entry in lacking}:
+        for part in {entry.transit_name for entry in seen} - {entry.transit_name for entry in lacking}:
             remove_if_there(os.path.join(incoming, part))
     sent, room = _with_room(tree, incoming, lacking, result)
-    result["send"] = [*(entry.relpath for entry in lacking if entry.part in sent), *predicted]
+    result["send"] = [*(entry.relpath for entry in lacking if entry.transit_name in sent), *predicted]
     result["changed"] = bool(result["linked"] or result["changed"])
     if hold and result["send"]:
         wait = deadline.at_most(slot_wait) if deadline and slot_wait else slot_wait
@@ -140,7 +140,7 @@ def prepare(
     return result
 
 
-def _believed(tree: Tree, listed: Sequence[Wanted], moment: Moment, result: dict[str, Any]) -> list[Wanted]:
+def _believed(tree: Tree, listed: Sequence[Offer], moment: Moment, result: dict[str, Any]) -> list[Offer]:
     """Given what the source says that it holds, return it without what nothing honest can have made, which is a failure."""
     for relpaths in by_item(entry.relpath for entry in listed if moment.is_ahead(entry.stamp)):
         told = ahead_reason(relpaths[0], len(relpaths) - 1, moment)
@@ -149,10 +149,10 @@ def _believed(tree: Tree, listed: Sequence[Wanted], moment: Moment, result: dict
     return [entry for entry in listed if not moment.is_ahead(entry.stamp)]
 
 
-def _clear(tree: Tree, incoming: str, wanted: Sequence[Wanted], result: dict[str, Any]) -> None:
+def _clear(tree: Tree, incoming: str, wanted: Sequence[Offer], result: dict[str, Any]) -> None:
     """End receivers of dead runs, and remove what they left and this run does not want: on a full disk this makes room."""
     result["notes"] += end_receivers(incoming)
-    parts = {entry.part for entry in wanted}
+    parts = {entry.transit_name for entry in wanted}
     for name in sorted(os.listdir(incoming)) if is_folder(incoming) else ():
         path = os.path.join(incoming, name)
         if name == BASIS:
@@ -167,7 +167,7 @@ def _clear(tree: Tree, incoming: str, wanted: Sequence[Wanted], result: dict[str
         path = tree.path(relpath)
         folder, name = os.path.split(relpath)
         entry = by_path.get(f"{folder}/{name[len(TEMPORARY) :].partition('-')[2]}")
-        arrived = os.path.join(incoming, entry.part) if entry else ""
+        arrived = os.path.join(incoming, entry.transit_name) if entry else ""
         if entry and _is_alone(path, entry.dna.size) and not is_there(arrived):
             make_folders(incoming, tree.private)
             os.replace(path, arrived)
@@ -185,7 +185,7 @@ def _is_alone(path: str, size: int) -> bool:
 
 
 def _present(
-    tree: Tree, found: Scan, wanted: Sequence[Wanted], moment: Moment, result: dict[str, Any]
+    tree: Tree, found: Scan, wanted: Sequence[Offer], moment: Moment, result: dict[str, Any]
 ) -> dict[str, list[Tarball]]:
     """Return {item: its tarballs on this target that are not of the future}, of the wanted ones those completed that a killed run had not come to."""
     present: dict[str, list[Tarball]] = {}
@@ -198,7 +198,7 @@ def _present(
     return present
 
 
-def _completed(tree: Tree, tarball: Tarball, entry: Wanted, moment: Moment, result: dict[str, Any]) -> Tarball:
+def _completed(tree: Tree, tarball: Tarball, entry: Offer, moment: Moment, result: dict[str, Any]) -> Tarball:
     """Given a tarball on this target that is wanted, return it verified, if a killed run had only not come to its dna."""
     if tarball.verified or tarball.size != entry.dna.size:
         return tarball
@@ -217,7 +217,7 @@ def _completed(tree: Tree, tarball: Tarball, entry: Wanted, moment: Moment, resu
     return tarball_at(tree, entry)
 
 
-def _point_last(tree: Tree, entry: Wanted, moment: Moment, result: dict[str, Any]) -> None:
+def _point_last(tree: Tree, entry: Offer, moment: Moment, result: dict[str, Any]) -> None:
     """See to it that `last` is not behind what is verified here, as a killed run had not come to it, nor ahead of all."""
     try:
         result["changed"] = point_last(tree, entry.key, entry.stamp, moment) or result["changed"]
@@ -226,22 +226,22 @@ def _point_last(tree: Tree, entry: Wanted, moment: Moment, result: dict[str, Any
 
 
 def _with_room(
-    tree: Tree, incoming: str, lacking: Sequence[Wanted], result: dict[str, Any]
-) -> tuple[dict[str, Wanted], int]:
+    tree: Tree, incoming: str, lacking: Sequence[Offer], result: dict[str, Any]
+) -> tuple[dict[str, Offer], int]:
     """Given what is lacking, in order, return {part: tarball} of what has room, and the bytes that are left when it has come.
 
     What has no room is left out, however much of it there is, and what comes after it is tried all the same.
     """
     result["free"] = shutil.disk_usage(tree.private).free
     room = result["free"] - MARGIN
-    once = {entry.part: entry for entry in lacking}
+    once = {entry.transit_name: entry for entry in lacking}
     missing = {part: _missing_bytes(incoming, entry) for part, entry in once.items()}
-    sent: dict[str, Wanted] = {}
+    sent: dict[str, Offer] = {}
     for part, entry in once.items():
         if missing[part] <= room:
             sent[part] = entry
             room -= missing[part]
-    if left_out := [entry.relpath for entry in lacking if entry.part not in sent]:
+    if left_out := [entry.relpath for entry in lacking if entry.transit_name not in sent]:
         names = ", ".join(left_out[:_NAMED]) + (f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else "")
         needed, free = told_apart(sum(missing.values()), result["free"])
         reason = (
@@ -252,9 +252,9 @@ def _with_room(
     return sent, room
 
 
-def _missing_bytes(incoming: str, entry: Wanted) -> int:
+def _missing_bytes(incoming: str, entry: Offer) -> int:
     """Return how many bytes of a tarball did not arrive yet."""
-    path = os.path.join(incoming, entry.part)
+    path = os.path.join(incoming, entry.transit_name)
     status = status_of(path, follow=False)
     return max(0, entry.dna.size - (status.st_size if status else 0))
 
@@ -262,7 +262,7 @@ def _missing_bytes(incoming: str, entry: Wanted) -> int:
 def _lay_out_bases(
     tree: Tree,
     incoming: str,
-    sent: Mapping[str, Wanted],
+    sent: Mapping[str, Offer],
     present: Mapping[str, Sequence[Tarball]],
     room: int,
     deadline: Deadline,
@@ -293,7 +293,7 @@ def _lay_out_bases(
 
 def _retained(
     tree: Tree,
-    wanted: Sequence[Wanted],
+    wanted: Sequence[Offer],
     present: Mapping[str, Sequence[Tarball]],
     keeps: Mapping[str, int],
     keep: int,
@@ -325,12 +325,12 @@ def _retained(
     return kept
 
 
-def _as_tarball(entry: Wanted) -> Tarball:
+def _as_tarball(entry: Offer) -> Tarball:
     category, name, stamp, filename = split_relpath(entry.relpath)
     return Tarball(category, name, stamp, filename, entry.dna.size, (0, 0), 1, entry.dna, "", "verified")
 
 
-def _link(tree: Tree, entry: Wanted, own: Sequence[Tarball], moment: Moment, result: dict[str, Any]) -> bool:
+def _link(tree: Tree, entry: Offer, own: Sequence[Tarball], moment: Moment, result: dict[str, Any]) -> bool:
     """Store a tarball whose content the target has under another stamp, as a link or a copy; return whether it is not to be sent.
 
     A copy that is damaged or cannot be used is reported, and the next one tried.

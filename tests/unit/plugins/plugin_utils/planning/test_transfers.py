@@ -6,7 +6,7 @@ from typing import Any
 
 from helpers.plans import GIT, PLAN, SVN, TREE, loop
 
-from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import parse_wanted
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import parse_offers
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.connections import peers, source_peers
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.transfers import (
     deliveries,
@@ -41,7 +41,7 @@ def test_tarball_with_a_strange_name_keeps_no_other_from_being_sent() -> None:
             for path in (strange, f".snapshot/{SVN.partition('/')[2]}", SVN)
         ]
     }
-    assert [entry.relpath for entry in parse_wanted(sendable(listed, {}))] == [SVN]
+    assert [entry.relpath for entry in parse_offers(sendable(listed, {}))] == [SVN]
 
 
 def prepared(*nodes: str, **more: Any) -> dict[str, Any]:
