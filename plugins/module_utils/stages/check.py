@@ -59,7 +59,7 @@ def verify_base(
     """
     tree = open_tree(base)
     of_day = "" if day == "all" else interpret_day(day, today_in(timezone))
-    found = scan(tree, of_day, keys, go_on=True)
+    found = scan(tree, of_day, keys, tolerate_unreadable=True)
     result = nothing_verified(of_day or "all")
     dnas: dict[str, Dna] = {}
     given: dict[str, str] = {}

@@ -62,7 +62,7 @@ def count(
     expected = {str(key): _number(key, value) for key, value in expect.items()}
     tree = open_tree(base)
     of_day = interpret_day(day, today_in(timezone))
-    found = scan(tree, of_day, go_on=True)
+    found = scan(tree, of_day, tolerate_unreadable=True)
     title = source or os.path.basename(tree.base)
     counts: dict[str, int] = {}
     relpaths: dict[str, list[str]] = {}

@@ -67,7 +67,7 @@ def purge(
     if not check_mode and not tree.source:
         remove_outgoing(tree)  # its links would keep on disk what is removed here
     _empty_trash(tree, result, check_mode)
-    found = scan(tree, keys=None if names is None else set(names), go_on=True)
+    found = scan(tree, keys=None if names is None else set(names), tolerate_unreadable=True)
     items = _items(tree, found, names, moment, result)
     if verify:
         items = _matching(tree, items, result)

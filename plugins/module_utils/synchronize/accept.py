@@ -188,6 +188,6 @@ def _unwritten(path: str) -> Iterator[None]:
 
 def _twin(tree: Tree, entry: Offer) -> Tarball | None:
     """Return the newest verified tarball of the same item and content: one file was sent for both."""
-    found = scan(tree, keys={entry.key}, go_on=True).verified()
+    found = scan(tree, keys={entry.key}, tolerate_unreadable=True).verified()
     same = [tarball for tarball in found if tarball.dna and tarball.dna.same_content(entry.dna)]
     return max(same, key=lambda tarball: tarball.stamp, default=None)

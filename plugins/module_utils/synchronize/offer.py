@@ -82,7 +82,7 @@ def listing(base: str, day: str = "", *, moment: Moment, records: bool = False) 
     tree = open_tree(base)
     tarballs = []
     notes = []
-    found = scan(tree, day, go_on=True)
+    found = scan(tree, day, tolerate_unreadable=True)
     for tarball in sorted(found.tarballs, key=lambda tarball: (tarball.stamp, tarball.relpath)):
         entry = {
             "category": tarball.category,

@@ -91,7 +91,7 @@ def prepare(
         if items:
             remember_items(tree, items if discovered else [*items, *remembered_items(tree)])
         _keep_guides(tree, guides or {}, result)
-    found = scan(tree, keys={entry.key for entry in wanted}, go_on=True)
+    found = scan(tree, keys={entry.key for entry in wanted}, tolerate_unreadable=True)
     result["failures"] += unreadable(found, STAGE)
     result["failures"] += ahead(tree, moment, {entry.key for entry in wanted})
     present = _present(tree, found, wanted if hold else (), moment, result)
@@ -163,7 +163,7 @@ def _clear(tree: Tree, incoming: str, wanted: Sequence[Offer], result: dict[str,
             remove_if_there(path)
             result["notes"].append(f"removed {name} from {incoming}: left by an earlier run and not wanted by this one")
     by_path = {entry.relpath: entry for entry in wanted}
-    for relpath in scan(tree, go_on=True).temporaries:
+    for relpath in scan(tree, tolerate_unreadable=True).temporaries:
         path = tree.path(relpath)
         folder, name = os.path.split(relpath)
         entry = by_path.get(f"{folder}/{name[len(TEMPORARY) :].partition('-')[2]}")
