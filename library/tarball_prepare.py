@@ -161,13 +161,12 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.synchronize.prepare import prepare
-from ..module_utils.system.processes import Deadline, end_with_children
+from ..module_utils.synchronize.prepare import parse_request, prepare
+from ..module_utils.system.processes import end_with_children
 from ..module_utils.tree.failures import attempt, summarize, with_good
 from ..module_utils.tree.leftovers import remove_leftovers
 from ..module_utils.tree.locks import WRITING, writing
-from ..module_utils.tree.origin import parse_origin
-from ..module_utils.tree.stamps import MOMENT, moment_of
+from ..module_utils.tree.stamps import MOMENT
 
 EMPTY = {
     "changed": False,
@@ -212,24 +211,7 @@ def main() -> None:
         EMPTY,
         lambda: writing(
             options,
-            lambda hold: prepare(
-                options["base"],
-                options["tarballs"],
-                day=options["day"],
-                moment=moment_of(options),
-                keep=options["keep"],
-                keeps=options["keeps"],
-                items=options["items"],
-                discovered=options["discovered"],
-                predicted=options["predicted"],
-                guides=options["guides"],
-                basis=options["basis"],
-                slots=options["slots"],
-                slot_wait=options["slot_wait"],
-                origin=parse_origin(options["origin"]),
-                deadline=Deadline(options["step_timeout"], "preparation"),
-                hold=hold,
-            ),
+            lambda hold: prepare(parse_request(options), hold),
             clean=remove_leftovers,
             check_mode=module.check_mode,
         ),

@@ -30,7 +30,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize import send
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.accept import accept
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import listing
-from ansible_collections.altbackup.core.plugins.module_utils.synchronize.prepare import prepare
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.prepare import Request, prepare
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer
 from ansible_collections.altbackup.core.plugins.module_utils.system import twins
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError
@@ -92,7 +92,7 @@ def night(source: Path, copies: Path, stamp: str, *, pull: bool) -> tuple[list[s
     tarballs = listing(str(source), moment=NOW, records=True)["tarballs"]
     options: dict[str, Any] = {"day": day_of(stamp), "moment": NOW, "keep": 9, "keeps": {}, "basis": True}
     with held(open_tree(str(tree)), None) as hold:
-        prepared = prepare(str(tree), tarballs, hold=hold, **options)
+        prepared = prepare(Request(str(tree), tarballs, **options), hold)
     sent = [entry for entry in tarballs if entry["relpath"] in prepared["send"]]
     deliveries, offers = ([], [("cms01", sent)]) if pull else ([(Peer("cms01", str(incoming)), sent)], [])
     carried = send.send(str(source), deliveries, Deadline(60), offers)
