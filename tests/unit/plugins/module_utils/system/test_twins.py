@@ -25,7 +25,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.archive.write impor
 from ansible_collections.altbackup.core.plugins.module_utils.restore.drill import drill
 from ansible_collections.altbackup.core.plugins.module_utils.stages.check import verify_base
 from ansible_collections.altbackup.core.plugins.module_utils.stages.dump import dump
-from ansible_collections.altbackup.core.plugins.module_utils.stages.preflight import inspect
+from ansible_collections.altbackup.core.plugins.module_utils.stages.preflight import Demands, inspect
 from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import purge
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize import send
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.accept import accept
@@ -133,7 +133,7 @@ def test_nights_between_disks_without_links_go_well(bare: Path, tmp_path: Path, 
 
 def test_preflight_tells_once_what_a_base_has_not(bare: Path) -> None:
     base = marked(bare / "base")
-    result = inspect([str(base)], claim=True)
+    result = inspect(Demands([str(base)], claim=True))
     assert result["failures"] == []
     (note,) = result["notes"]
     assert result["lacking"] == [note]
@@ -146,12 +146,12 @@ def test_preflight_that_may_not_write_says_what_is_known(
     bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = marked(bare / "base")
-    (note,) = inspect([str(base)], claim=False)["notes"]
+    (note,) = inspect(Demands([str(base)], claim=False))["notes"]
     assert "is found out by a run that may write" in note
     monkeypatch.setattr(
         "ansible_collections.altbackup.core.plugins.module_utils.tree.abilities.file_system", lambda path: "exfat"
     )
-    (note,) = inspect([str(base)], claim=False)["notes"]
+    (note,) = inspect(Demands([str(base)], claim=False))["notes"]
     assert "no hard links" in note
     assert list((base / ".altbackup").iterdir()) == []
 
@@ -159,7 +159,7 @@ def test_preflight_that_may_not_write_says_what_is_known(
 def test_base_that_has_all_is_not_noted(tmp_path: Path) -> None:
     base = marked(tmp_path / "base")
     for claim in (False, True):
-        assert inspect([str(base)], claim=claim)["notes"] == []
+        assert inspect(Demands([str(base)], claim=claim))["notes"] == []
     assert list((base / ".altbackup").iterdir()) == []
 
 
