@@ -77,19 +77,6 @@ class PurgePlan:
         return going
 
 
-@dataclass
-class Purged:
-    """What became of a plan."""
-
-    removed: dict[str, Tarball] = field(default_factory=dict)
-    """{relpath: tarball}"""
-    deleted: list[Tarball] = field(default_factory=list)
-    """Those of them that do not lie in the trash"""
-    failed: set[str] = field(default_factory=set)
-    """Relpaths of those that could not be removed"""
-    failures: list[dict[str, Any]] = field(default_factory=list)
-
-
 def purge(
     base: str,
     keep: int | str | Mapping[str, Any],
@@ -132,24 +119,23 @@ def purge(
     copies, unknown = _copies(tree, items, keeps, imagined, unseen)
     failures += unknown
     plan = plan_purge(copies, made_now)
-    going = plan.going()
-    done = Purged({tarball.relpath: tarball for tarball in going}, going) if check_mode else _execute(tree, plan)
-    failures += done.failures
-    gone = {*done.removed, *done.failed}
+    removed, failed, problems = (dict.fromkeys(plan.going(), True), set(), []) if check_mode else _execute(tree, plan)
+    failures += problems
+    gone = failed.union(tarball.relpath for tarball in removed)
     waiting = [tarball.relpath for tarball in plan.due if tarball.relpath not in gone]
     if not check_mode:
-        staying = [tarball for tarball in found.tarballs if tarball.relpath not in done.removed]
+        staying = [tarball for tarball in found.tarballs if tarball not in removed]
         tidied, untidy = _clean_up(tree, items, copies, staying)
         changed = changed or tidied
         failures += untidy
     return {
-        "changed": changed or bool(done.removed),
+        "changed": changed or bool(removed),
         "kept": [one.relpath for item in copies.values() for one in item.tarballs if one.relpath not in gone],
         "waiting": waiting,
-        "removed": [*done.removed],
+        "removed": [tarball.relpath for tarball in removed],
         "unverified": unverified,
         "notes": [*notes, *_of_waiting(tree, waiting)],
-        "bytes_freed": _bytes_freed(done.deleted),
+        "bytes_freed": _bytes_freed([tarball for tarball, deleted in removed.items() if deleted]),
         "failures": failures,
     }
 
@@ -169,27 +155,30 @@ def plan_purge(items: Mapping[str, Copies], made_now: Collection[str] = ()) -> P
     return PurgePlan(sorted(due, key=lambda tarball: (tarball.stamp, tarball.filename)), allowed)
 
 
-def _execute(tree: Tree, plan: PurgePlan) -> Purged:
-    """Remove what goes with sidecars and records; one that cannot be removed keeps no other from going in its place."""
-    done = Purged()
-    while going := [tarball for tarball in plan.going(done.failed) if tarball.relpath not in done.removed]:
+def _execute(tree: Tree, plan: PurgePlan) -> tuple[dict[Tarball, bool], set[str], list[dict[str, Any]]]:
+    """Remove what goes with sidecars and records; one that cannot be removed keeps no other from going in its place.
+
+    Return {tarball that was removed: whether its file is deleted, too}, the relpaths of those that could not be, and failures.
+    """
+    removed: dict[Tarball, bool] = {}
+    failed: set[str] = set()
+    failures = []
+    while going := [tarball for tarball in plan.going(failed) if tarball not in removed]:
         for tarball in going:
             try:
                 trash = _take_out(tree, tarball)
             except (AltbackupError, OSError) as error:
-                done.failed.add(tarball.relpath)
+                failed.add(tarball.relpath)
                 reason = f"{tarball.relpath} could not be removed: {explain(error)}"
-                done.failures.append(failure(_STAGE, reason, relpath=tarball.relpath))
+                failures.append(failure(_STAGE, reason, relpath=tarball.relpath))
                 continue
-            done.removed[tarball.relpath] = tarball
             try:
                 _delete_rest(tree, tarball, trash)
             except OSError as error:
                 reason = f"{tarball.relpath} was removed, but not all that belongs to it: {explain(error)}"
-                done.failures.append(failure(_STAGE, reason, relpath=tarball.relpath))
-            if not os.path.lexists(trash):
-                done.deleted.append(tarball)
-    return done
+                failures.append(failure(_STAGE, reason, relpath=tarball.relpath))
+            removed[tarball] = not os.path.lexists(trash)
+    return removed, failed, failures
 
 
 def _bytes_freed(deleted: Sequence[Tarball]) -> int:
