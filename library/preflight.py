@@ -170,11 +170,11 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.stages.preflight import inspect
-from ..module_utils.synchronize.send import SSH, parse_peer
+from ..module_utils.stages.preflight import inspect, parse_demands
+from ..module_utils.synchronize.send import SSH
 from ..module_utils.system.priority import lower_priority
-from ..module_utils.system.processes import Deadline, end_with_children
-from ..module_utils.tree.locks import WRITING, parse_run
+from ..module_utils.system.processes import end_with_children
+from ..module_utils.tree.locks import WRITING
 from ..module_utils.tree.module_call import run_module
 
 EMPTY = {
@@ -193,24 +193,7 @@ EMPTY = {
 def run(options: dict, check_mode: bool) -> dict:
     """Given the module's parameters, inspect the node."""
     lower_priority(options["nice"], options["ionice"])
-    return inspect(
-        options["bases"],
-        discover=options["discover"],
-        ext=options["ext"],
-        tools=options["tools"],
-        now=options["now"],
-        writable=options["writable"],
-        space=options["space"],
-        items=options["items"],
-        trees=options["trees"],
-        peers=[parse_peer(value, options["ssh_args"]) for value in options["peers"]],
-        fetch=options["fetch"],
-        locks=[] if check_mode else options["locks"],
-        owners=options["owners"],
-        claim=not check_mode,
-        run=parse_run(options["run"]),
-        deadline=Deadline(options["step_timeout"], "preflight"),
-    )
+    return inspect(parse_demands(options, check_mode=check_mode))
 
 
 def main() -> None:

@@ -151,13 +151,13 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.synchronize.prepare import prepare
-from ..module_utils.system.processes import Deadline, end_with_children
+from ..module_utils.synchronize.prepare import parse_request, prepare
+from ..module_utils.system.processes import end_with_children
 from ..module_utils.tree.leftovers import remove_leftovers
-from ..module_utils.tree.locks import WRITING, Hold, writing
+from ..module_utils.tree.locks import WRITING, writing
 from ..module_utils.tree.module_call import run_module
-from ..module_utils.tree.origin import ORIGIN, parse_origin
-from ..module_utils.tree.stamps import MOMENT, moment_of
+from ..module_utils.tree.origin import ORIGIN
+from ..module_utils.tree.stamps import MOMENT
 
 EMPTY = {
     "have": [],
@@ -169,28 +169,6 @@ EMPTY = {
     "free": 0,
     "busy": False,
 }
-
-
-def run(options: dict, hold: Hold | None) -> dict:
-    """Given the module's parameters and what it holds of the tree, none in check mode, prepare."""
-    return prepare(
-        options["base"],
-        options["tarballs"],
-        day=options["day"],
-        moment=moment_of(options),
-        keep=options["keep"],
-        keeps=options["keeps"],
-        items=options["items"],
-        discovered=options["discovered"],
-        predicted=options["predicted"],
-        guides=options["guides"],
-        basis=options["basis"],
-        slots=options["slots"],
-        slot_wait=options["slot_wait"],
-        origin=parse_origin(options["origin"]),
-        deadline=Deadline(options["step_timeout"], "preparation"),
-        hold=hold,
-    )
 
 
 def main() -> None:
@@ -221,7 +199,9 @@ def main() -> None:
         module,
         "synchronize",
         EMPTY,
-        lambda: writing(options, lambda hold: run(options, hold), clean=remove_leftovers, check_mode=check_mode),
+        lambda: writing(
+            options, lambda hold: prepare(parse_request(options), hold), clean=remove_leftovers, check_mode=check_mode
+        ),
         good=module.params,
     )
 

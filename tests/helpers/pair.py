@@ -76,7 +76,7 @@ class Pair:
             **options,
         }
         with held(open_tree(str(self.tree)), None) as hold:
-            result = prepare.prepare(str(self.tree), tarballs, hold=hold, **values)
+            result = prepare.prepare(prepare.Request(str(self.tree), tarballs, **values), hold)
         self.notes += result["notes"]
         known = {entry["relpath"]: entry for entry in tarballs}
         result["tarballs"] = [known[path] for path in result["send"]]

@@ -148,7 +148,7 @@ def _newest(
     tree: Tree, names: Sequence[str] | None, moment: Moment, result: dict[str, Any]
 ) -> tuple[dict[str, Tarball], dict[str, float]]:
     """Return {category/name: its newest verified tarball} and when each item was last proved; an item without one is a failure."""
-    found = scan(tree, keys=None if names is None else set(names), go_on=True)
+    found = scan(tree, keys=None if names is None else set(names), tolerate_unreadable=True)
     verified = [
         tarball
         for tarball in found.verified()

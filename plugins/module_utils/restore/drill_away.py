@@ -107,7 +107,7 @@ def keep_proofs(base: str, proofs: Sequence[Mapping[str, Any]]) -> dict[str, Any
     """
     tree = open_tree(base)
     keys = {_key(str(proof["relpath"])) for proof in proofs}
-    verified = {tarball.relpath: tarball for tarball in scan(tree, keys=keys, go_on=True).verified()}
+    verified = {tarball.relpath: tarball for tarball in scan(tree, keys=keys, tolerate_unreadable=True).verified()}
     result: dict[str, Any] = {"changed": False, "proved": [], "notes": [], "failures": []}
     for proof in proofs:
         tarball = verified.get(proof["relpath"])

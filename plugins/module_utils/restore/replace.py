@@ -113,6 +113,40 @@ class Work:
         return text
 
 
+@dataclass(frozen=True)
+class Placement:
+    """What is to happen at a destination, as the journal has it before it does."""
+
+    path: str
+    """The new thing, below the work folder"""
+    new: list[int] | None
+    """Its device and inode"""
+    old: list[int] | None
+    """Those of what stands at the destination, if anything does"""
+    aside: str
+    """The name which that gets; empty where nothing may stand there"""
+    marked: str
+    """Beside what the marker stands; empty for none"""
+    marker: str | None
+    """Its text as it was before"""
+    done: dict[str, Any] | None
+    """What is remembered of what was restored"""
+
+
+def _parse_placement(journal: Mapping[str, Any], destination: str) -> Placement:
+    """Given what a journal holds, return it; what is missing in one that another version wrote is taken for nothing."""
+    before, done, aside = journal.get("marker"), journal.get("done"), os.path.basename(str(journal.get("aside") or ""))
+    return Placement(
+        str(journal.get("path")),
+        journal.get("new"),
+        journal.get("old"),
+        aside,
+        str(journal.get("marked", destination)),
+        before if isinstance(before, str) else None,
+        done if isinstance(done, dict) else None,
+    )
+
+
 def _opened(descriptor: int) -> str:
     return f"/proc/self/fd/{descriptor}"
 
@@ -274,13 +308,13 @@ def clear(work: Work, *, keep: bool = False) -> list[str]:
     return notes
 
 
-def _heal(work: Work, journal: dict[str, Any]) -> list[str]:
+def _heal(work: Work, placement: Placement) -> list[str]:
     """Bring what the journal of a killed attempt tells of to its end; return notes."""
-    placed, notes = _settle(work, journal)
+    placed, notes = _settle(work, placement)
     if not placed:
         return notes
-    aside = os.path.join(os.path.dirname(work.destination), os.path.basename(str(journal.get("aside") or "")))
-    what = f"; what stood there is {aside}" if journal.get("aside") and journal.get("old") else ""
+    aside = os.path.join(os.path.dirname(work.destination), placement.aside)
+    what = f"; what stood there is {aside}" if placement.aside and placement.old else ""
     return [f"{work.destination} was restored by an attempt that was killed at its end{what}", *notes]
 
 
@@ -290,12 +324,9 @@ def left_in_place(destination: str) -> dict[str, Any] | None:
     Change nothing. Raise AltbackupError or OSError.
     """
     with opened_state(_key(destination)) as (state, _), walked(os.path.dirname(destination)) as (steps, missing):
-        journal = _read_json(state, _JOURNAL) or {}
+        known = _parse_placement(_read_json(state, _JOURNAL) or {}, destination)
         there = None if missing else inode_of(steps[-1].descriptor, os.path.basename(destination))
-    done = journal.get("done")
-    return (
-        {**done, "id": there} if there is not None and there == journal.get("new") and isinstance(done, dict) else None
-    )
+    return {**known.done, "id": there} if known.done and there is not None and there == known.new else None
 
 
 def discard(work: Work) -> None:
@@ -332,14 +363,14 @@ def _is_under_way(work: Work) -> bool:
     return inode_of(work.state, _JOURNAL) is not None
 
 
-def _read_journal(work: Work) -> dict[str, Any]:
+def _read_journal(work: Work) -> Placement:
     journal = _read_json(work.state, _JOURNAL)
     if journal is None:
         raise AltbackupError(
             f"{os.readlink(_opened(work.state))}/{_JOURNAL} cannot be read: a restore was ended, and what stood at {work.destination} may be in "
             f"{work.title}. Nothing was touched: look at both, put the one that is wanted in its place, and remove both folders"
         )
-    return journal
+    return _parse_placement(journal, work.destination)
 
 
 def _remove(path: str) -> None:
@@ -435,31 +466,32 @@ def place(
         before = marker_text(folder, marked) if marked else None
     run([find_tool("sync"), "-f", work.path], what=f"flushing {work.title}", deadline=deadline)
     _require_same_parent(work)
-    journal = {
-        "path": os.path.relpath(new, work.path),
-        "new": _inode(os.path.dirname(new), os.path.basename(new)),
-        "old": inode_of(work.parent, work.name),
-        "aside": os.path.basename(aside),
-        "marked": marked,
-        "marker": before,
-        "done": describe(work.descriptor, os.path.relpath(new, work.path), order, title) if order else None,
-    }
-    _write_json(work.state, _JOURNAL, journal)
+    path, status = os.path.relpath(new, work.path), os.lstat(new)
+    placement = Placement(
+        path,
+        [status.st_dev, status.st_ino],
+        inode_of(work.parent, work.name),
+        os.path.basename(aside),
+        marked,
+        before,
+        describe(work.descriptor, path, order, title) if order else None,
+    )
+    _write_json(work.state, _JOURNAL, vars(placement))
     try:
         if marked:
             with _beside(work, marked) as folder:
                 write_marker(work.descriptor, folder, marked, marker)
                 _flush(folder)
-        with _holder(work, journal) as (folder, name):
-            if journal["old"]:
+        with _holder(work, placement) as (folder, name):
+            if placement.old:
                 _exchange(work, folder, name)
             else:
                 _rename_to_nothing(work, folder, name)
         _flush(work.parent)
     except BaseException:
-        _settle(work, journal)
+        _settle(work, placement)
         raise
-    placed, notes = _settle(work, journal)
+    placed, notes = _settle(work, placement)
     if not placed:
         raise AltbackupError(
             f"somebody put another thing at {destination}{f', or something at {aside},' if aside else ''} while it was being restored: "
@@ -468,18 +500,13 @@ def place(
     return notes
 
 
-def _inode(folder: str, name: str) -> list[int] | None:
-    status = os.lstat(os.path.join(folder, name))
-    return [status.st_dev, status.st_ino]
-
-
 @contextlib.contextmanager
-def _holder(work: Work, journal: dict[str, Any]) -> Iterator[tuple[int, str]]:
+def _holder(work: Work, placement: Placement) -> Iterator[tuple[int, str]]:
     """Yield the open folder in the work folder in which the new thing was made, and its name there."""
-    parts = str(journal.get("path")).split("/")
+    parts = placement.path.split("/")
     if {"", ".", ".."} & set(parts):
         raise AltbackupError(
-            f"the journal of a restore of {work.destination} names {journal.get('path')!r}, which is no path in {work.title}"
+            f"the journal of a restore of {work.destination} names {placement.path!r}, which is no path in {work.title}"
         )
     with contextlib.ExitStack() as stack:
         folder = work.descriptor
@@ -495,22 +522,22 @@ def _flush(folder: int) -> None:
         flush_folder(_opened(folder))
 
 
-def _settle(work: Work, journal: dict[str, Any]) -> tuple[bool, list[str]]:
-    """Bring what a journal tells of to its end: the new thing in its place and the old one aside, or all as it was.
+def _settle(work: Work, placement: Placement) -> tuple[bool, list[str]]:
+    """Bring a placement to its end: the new thing in its place and the old one aside, or all as it was.
 
     Return whether the new thing is in its place, and notes.
     """
     notes: list[str] = []
-    placed = journal.get("new") is not None and inode_of(work.parent, work.name) == journal["new"]
-    placed = placed and _put_aside(work, journal, os.path.basename(str(journal.get("aside") or "")))
+    placed = placement.new is not None and inode_of(work.parent, work.name) == placement.new
+    placed = placed and _put_aside(work, placement)
     if not placed:
         if inode_of(work.descriptor, _OLD) is not None:
             _renameat2(work.descriptor, _OLD, work.parent, work.name, _NOREPLACE)
             notes.append(f"moved what stood at {work.destination} back, where a killed restore had taken it away")
-        _unmark(work, str(journal.get("marked", work.destination)), journal.get("marker"))
+        _unmark(work, placement.marked, placement.marker)
     _flush(work.parent)
-    if placed and journal.get("done"):
-        notes += remember(work.parent, work.destination, journal["done"])
+    if placed and placement.done:
+        notes += remember(work.parent, work.destination, placement.done)
     remove_if_there(f"{_opened(work.state)}/{_JOURNAL}")
     return placed, notes
 
@@ -528,12 +555,12 @@ def _beside(work: Work, marked: str) -> Iterator[int]:
         yield steps[-1].descriptor
 
 
-def _unmark(work: Work, marked: str, before: object) -> None:
+def _unmark(work: Work, marked: str, before: str | None) -> None:
     """Let the marker beside something be as it was before."""
     if not marked:
         return
     with _beside(work, marked) as folder:
-        if isinstance(before, str):
+        if before is not None:
             write_marker(work.descriptor, folder, marked, before)
         else:
             with contextlib.suppress(AltbackupError):  # no file: it is not ours
@@ -541,7 +568,7 @@ def _unmark(work: Work, marked: str, before: object) -> None:
         _flush(folder)
 
 
-def _put_aside(work: Work, journal: dict[str, Any], aside: str) -> bool:
+def _put_aside(work: Work, placement: Placement) -> bool:
     """Move what stood at the destination aside, if the new thing is there; return whether the new thing still is.
 
     Where it is another one than was looked at, or its name is taken, it gets its place back.
@@ -549,14 +576,14 @@ def _put_aside(work: Work, journal: dict[str, Any], aside: str) -> bool:
     with contextlib.ExitStack() as stack:
         places = [(work.descriptor, _OLD)]
         with contextlib.suppress(FileNotFoundError):
-            places.append(stack.enter_context(_holder(work, journal)))
+            places.append(stack.enter_context(_holder(work, placement)))
         for folder, name in places:
             found = inode_of(folder, name)
-            if found is None or found == journal["new"]:
+            if found is None or found == placement.new:
                 continue
-            if aside and found == journal.get("old"):
+            if placement.aside and found == placement.old:
                 with contextlib.suppress(FileExistsError):
-                    _renameat2(folder, name, work.parent, aside, _NOREPLACE)
+                    _renameat2(folder, name, work.parent, placement.aside, _NOREPLACE)
                     _flush(folder)
                     return True
             _swap(work, folder, name)

@@ -244,8 +244,7 @@ def look(order: Order, deadline: Deadline, *, run: Run | None = None) -> dict[st
     They are read whole: their bytes, what they hold, and whether the member is among that. Raise AltbackupError or OSError.
     """
     start = time.monotonic()
-    keeper: Sandbox | None = for_unpacking(order.special_modes)
-    reader = Sandbox(order.proof_user) if keeper is not None and is_allowed(keeper, deadline) else None
+    _, reader, _ = _sandboxes(order, deadline)
     tree = open_tree(order.base)
     wanted = order.wanted
     links: set[str] = set()
@@ -372,28 +371,8 @@ def abandon(order: Order) -> dict[str, Any]:
 
 
 def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, show_lines: bool) -> dict[str, Any]:
-    result: dict[str, Any] = {"changed": True, "notes": [], "proof": {}, "aside": "", "diff": "", "marked": ""}
-    keeper: Sandbox | None = for_unpacking(order.special_modes)
-    if keeper is not None and not is_allowed(keeper, deadline):
-        keeper = None
-        result["notes"].append(
-            "this host's kernel does not allow to confine programs: tar unpacked unconfined, what its own list shows to be what was judged"
-        )
-    reader = Sandbox(order.proof_user) if keeper else None
-    absent: Special = {}
-    with _verified(work, order, run, deadline) as paths:
-        new = _unpack(order, paths, work.folder("unpacked"), deadline, reader, keeper, result["notes"], absent)
-    if order.member:
-        result["notes"].append(
-            f"{order.origin.get('item')}: a part of a tarball is not proven, only that the tarball is the one that its dna tells of"
-        )
-    else:
-        result["proof"] = prove(
-            order.kind, new, order.record, work.folder("scratch"), deadline, Sandbox(order.proof_user), absent
-        )
-        result["notes"] += [f"{order.origin.get('item')}: {note}" for note in result["proof"]["notes"]]
-        new = _thing(order, new)
-    _set_attributes(work, order, new)
+    new, proof, notes = _make(work, order, deadline, run)
+    result: dict[str, Any] = {"changed": True, "notes": notes, "proof": proof, "aside": "", "diff": "", "marked": ""}
     there = os.path.lexists(work.place)
     if there and kind_of(order.kind).is_tree:
         found = find_differences(work.place, new)
@@ -425,6 +404,36 @@ def _restore_in(work: Work, order: Order, deadline: Deadline, run: Run | None, s
         )
     result.update(marked=marked, aside=order.aside if there else "")
     return result
+
+
+def _make(work: Work, order: Order, deadline: Deadline, run: Run | None) -> tuple[str, dict[str, Any], list[str]]:
+    """Unpack what is ordered into a work folder and prove it; return its path there, its proof, nothing for a part, and notes."""
+    keeper, reader, notes = _sandboxes(order, deadline)
+    absent: Special = {}
+    item = order.origin.get("item")
+    proof: dict[str, Any] = {}
+    with _verified(work, order, run, deadline) as paths:
+        new = _unpack(order, paths, work.folder("unpacked"), deadline, reader, keeper, notes, absent)
+    if order.member:
+        notes.append(
+            f"{item}: a part of a tarball is not proven, only that the tarball is the one that its dna tells of"
+        )
+    else:
+        scratch = work.folder("scratch")
+        proof = prove(order.kind, new, order.record, scratch, deadline, Sandbox(order.proof_user), absent)
+        notes += [f"{item}: {note}" for note in proof["notes"]]
+        new = _thing(order, new)
+    _set_attributes(work, order, new)
+    return new, proof, notes
+
+
+def _sandboxes(order: Order, deadline: Deadline) -> tuple[Sandbox | None, Sandbox | None, list[str]]:
+    """Return where tar unpacks, and where what is unpacked is read, if programs can be confined, and a note where the kernel does not allow it."""
+    keeper = for_unpacking(order.special_modes)
+    if is_allowed(keeper, deadline):
+        return keeper, Sandbox(order.proof_user), []
+    note = "this host's kernel does not allow to confine programs: tar unpacked unconfined, what its own list shows to be what was judged"
+    return None, None, [note]
 
 
 def _marker(order: Order, marked: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..synchronize.offer import NOT_LISTED, listing
@@ -25,9 +26,21 @@ CHECKING: dict[str, Any] = {
 """What a call of a module that checks a base may be told: of which day, and what should be there"""
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """How a tarball, or a sidecar without one, stands."""
+
+    state: str
+    """`match`, `mismatch`, `missing`, `malformed` or `orphan`; empty where there is nothing to verify"""
+    name: str
+    """Its path as it was given, or from its base"""
+    reason: str = ""
+    """What is wrong with it"""
+
+
 def verify_paths(paths: Sequence[str]) -> dict[str, Any]:
     """Given paths of tarballs (or of their sidecars), return how each stands: lists of paths as given, and failures."""
-    result = nothing_verified()
+    verdicts = []
     dnas: dict[str, Dna] = {}
     given: dict[str, str] = {}
     for path in paths:
@@ -35,21 +48,19 @@ def verify_paths(paths: Sequence[str]) -> dict[str, Any]:
         if not os.path.isabs(path):
             raise InvalidInput(f"path {path!r} is not absolute")
         status = plain_status(tarball)
-        if status is None:
-            if plain_status(tarball + SUFFIX):
-                _note(result, "orphan", path, f"{tarball + SUFFIX} is a dna without its tarball")
-            else:
-                _note(result, "", path, f"{tarball} does not exist or is no plain file")
-            continue
-        dna, problem, state = read_state(tarball, status.st_size)
-        if dna is None:
-            _note(result, state, path, f"{tarball} {problem}")
+        if status is None and plain_status(tarball + SUFFIX):
+            verdicts.append(Verdict("orphan", path, f"{tarball + SUFFIX} is a dna without its tarball"))
+        elif status is None:
+            verdicts.append(Verdict("", path, f"{tarball} does not exist or is no plain file"))
         else:
-            dnas[tarball], given[tarball] = dna, path
-    _compare(result, dnas, given)
+            dna, problem, state = read_state(tarball, status.st_size)
+            if dna is None:
+                verdicts.append(Verdict(state, path, f"{tarball} {problem}"))
+            else:
+                dnas[tarball], given[tarball] = dna, path
     if not paths:
-        _note(result, "", "", "no paths are given: nothing could be verified")
-    return result
+        verdicts.append(Verdict("", "", "no paths are given: nothing could be verified"))
+    return _verified("", verdicts, dnas, given)
 
 
 def verify_base(
@@ -66,19 +77,18 @@ def verify_base(
     """
     tree = open_tree(base)
     of_day = "" if day == "all" else interpret_day(day, today_in(timezone))
-    found = scan(tree, of_day, keys, go_on=True)
-    result = nothing_verified(of_day or "all")
-    dnas: dict[str, Dna] = {}
-    given: dict[str, str] = {}
-    for tarball in found.tarballs:
-        path = tree.path(tarball.relpath)
-        if tarball.dna is None:
-            _note(result, tarball.state, tarball.relpath, f"{tarball.relpath} {tarball.problem}")
-        else:
-            dnas[path], given[path] = tarball.dna, tarball.relpath
-    for relpath in found.orphans:
-        _note(result, "orphan", relpath, f"{relpath} is a dna without its tarball")
-    _compare(result, dnas, given)
+    found = scan(tree, of_day, keys, tolerate_unreadable=True)
+    dnas = {tree.path(tarball.relpath): tarball.dna for tarball in found.tarballs if tarball.dna}
+    given = {tree.path(tarball.relpath): tarball.relpath for tarball in found.tarballs}
+    verdicts = [
+        *(
+            Verdict(tarball.state, tarball.relpath, f"{tarball.relpath} {tarball.problem}")
+            for tarball in found.tarballs
+            if tarball.dna is None
+        ),
+        *(Verdict("orphan", relpath, f"{relpath} is a dna without its tarball") for relpath in found.orphans),
+    ]
+    result = _verified(of_day or "all", verdicts, dnas, given)
     result["failures"] += unreadable(found)
     if not found.tarballs and not found.orphans and not predicted:
         of = "" if day == "all" else f"of {of_day} "
@@ -133,27 +143,31 @@ def nothing_verified(day: str = "") -> dict[str, Any]:
     return {"day": day, **lists, "bytes_read": 0, "failures": []}
 
 
-def _note(result: dict[str, Any], state: str, path: str, reason: str) -> None:
-    if state:
-        result[state].append(path)
-    relpath = "" if os.path.isabs(path) else path
-    result["failures"].append(failure(_STAGE, reason, relpath=relpath))
+def judge(name: str, dna: Dna, outcome: tuple[str, int] | OSError) -> Verdict:
+    """Given a tarball's name, what its sidecar says, and its digest and size as they were read, or why it could not be, return how it stands."""
+    if isinstance(outcome, OSError):
+        return Verdict("mismatch", name, f"{name} cannot be read{as_whom(outcome)}")
+    dig, size = outcome
+    if size != dna.size:
+        return Verdict("mismatch", name, f"{name} has {size} bytes, but its dna says {dna.size}")
+    if dig != dna.dig:
+        return Verdict("mismatch", name, f"{name} does not match its dna: {dna.alg} is {dig}, expected {dna.dig}")
+    return Verdict("match", name)
 
 
-def _compare(result: dict[str, Any], dnas: dict[str, Dna], given: dict[str, str]) -> None:
+def _verified(
+    day: str, verdicts: Sequence[Verdict], dnas: Mapping[str, Dna], given: Mapping[str, str]
+) -> dict[str, Any]:
+    """Given verdicts, and {path: dna} and {path: name} of what is to be read, read it; return the result."""
     read = digests(dnas)
-    for path, dna in dnas.items():
-        outcome, name = read[path], given[path]
-        if isinstance(outcome, OSError):
-            _note(result, "mismatch", name, f"{name} cannot be read{as_whom(outcome)}")
-            continue
-        dig, size = outcome
-        if (dig, size) == (dna.dig, dna.size):
-            result["match"].append(name)
-        elif size != dna.size:
-            _note(result, "mismatch", name, f"{name} has {size} bytes, but its dna says {dna.size}")
-        else:
-            _note(result, "mismatch", name, f"{name} does not match its dna: {dna.alg} is {dig}, expected {dna.dig}")
+    result = nothing_verified(day)
+    for verdict in [*verdicts, *(judge(given[path], dna, read[path]) for path, dna in dnas.items())]:
+        if verdict.state:
+            result[verdict.state].append(verdict.name)
+        if verdict.reason:
+            relpath = "" if os.path.isabs(verdict.name) else verdict.name
+            result["failures"].append(failure(_STAGE, verdict.reason, relpath=relpath))
     once = {id(outcome): outcome for outcome in read.values()}
     result["bytes_read"] = sum(outcome[1] for outcome in once.values() if not isinstance(outcome, OSError))
     result["match"].sort()
+    return result

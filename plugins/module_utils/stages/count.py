@@ -64,54 +64,80 @@ def count(
     expected = {str(key): _number(key, value) for key, value in expect.items()}
     tree = open_tree(base)
     of_day = interpret_day(day, today_in(timezone))
-    found = scan(tree, of_day, go_on=True)
+    found = scan(tree, of_day, tolerate_unreadable=True)
     title = source or os.path.basename(tree.base)
-    counts: dict[str, int] = {}
-    relpaths: dict[str, list[str]] = {}
-    failures: list[dict[str, Any]] = []
-    newest = _newest_of_each_item(found, predicted, of_day, moment)
-    allowed = {seen.key for seen in newest} if items is None else set(items)
-    counted = _by_key([seen for seen in newest if seen.key in allowed])
-    unverified = [tarball for tarball in found.tarballs if not tarball.verified]
-    unverified_of = _by_key(unverified)
-    explained: set[str] = set()
-    for key, number in sorted(expected.items()):
-        relpaths[key] = sorted(tarball.relpath for tarball in counted.get(key, ()))
-        counts[key] = len(relpaths[key])
-        if counts[key] != number:
-            lines = [_miss(key, number, title, of_day, relpaths[key])]
-            for tarball in unverified_of.get(key, ()):
-                lines.append(f"({tarball.relpath} {tarball.problem})")
-                explained.add(tarball.relpath)
-            absent = counts[key] < number
-            failures.append(failure(_STAGE, "\n".join(lines), key=key if "/" in key else f"/{key}", absent=absent))
-    failures += [
-        failure(_STAGE, f"{tarball.relpath} {tarball.problem}", relpath=tarball.relpath)
-        for tarball in unverified
-        if tarball.relpath not in explained
+    tally = take_tally(found, expected, items, newest_of_each_item(found, predicted, of_day, moment))
+    failures = [
+        *_misses(tally, expected, title, of_day),
+        *(
+            failure(_STAGE, f"unexpected in {title} on {of_day}: {relpath}: {reason}", relpath=relpath)
+            for relpath, reason in tally.unexpected
+        ),
+        *unreadable(found),
+        *ahead(tree, moment),
     ]
-    unexpected = _unexpected(found, expected, items)
-    for relpath, reason in unexpected:
-        sentence = f"unexpected in {title} on {of_day}: {relpath}: {reason}"
-        failures.append(failure(_STAGE, sentence, relpath=relpath))
-    failures += unreadable(found)
-    failures += ahead(tree, moment)
     if not expected:
         failures.append(failure(_STAGE, f"nothing is expected of {title}: no items, so nothing could be checked"))
+    counted = [tarball for tarball in found.verified() if tarball.key in tally.items]
     return {
         "day": of_day,
-        "counts": counts,
-        "relpaths": relpaths,
+        "counts": {key: len(relpaths) for key, relpaths in tally.relpaths.items()},
+        "relpaths": dict(tally.relpaths),
         "dnas": {
             tarball.relpath: f"{tarball.dna.alg}:{tarball.dna.dig}:{tarball.dna.size}"
-            for tarball in found.verified()
-            if tarball.dna and tarball.key in allowed and not moment.is_ahead(tarball.stamp)
+            for tarball in counted
+            if tarball.dna and not moment.is_ahead(tarball.stamp)
         },
-        "incomplete": incomplete_ones(tree, [tarball for tarball in found.verified() if tarball.key in allowed]),
-        "without_dna": [tarball.relpath for tarball in unverified],
-        "unexpected": [relpath for relpath, _ in unexpected],
+        "incomplete": incomplete_ones(tree, counted),
+        "without_dna": [tarball.relpath for tarball in tally.unverified],
+        "unexpected": [relpath for relpath, _ in tally.unexpected],
         "failures": failures,
     }
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What of a day counts, and what does not."""
+
+    relpaths: Mapping[str, list[str]]
+    """{name or category/name: the newest verified tarball of each of its items}"""
+    items: Collection[str]
+    """The items that may be there"""
+    unverified: Sequence[Tarball]
+    unexpected: Sequence[tuple[str, str]]
+    """(relpath, why)"""
+
+
+def take_tally(found: Scan, expected: Mapping[str, int], items: Sequence[str] | None, newest: Sequence[Seen]) -> Tally:
+    """Given what a tree holds of a day, what is expected, the items that may be there, and the newest of each, return what counts."""
+    allowed = {seen.key for seen in newest} if items is None else set(items)
+    counted = _by_key([seen for seen in newest if seen.key in allowed])
+    relpaths = {key: sorted(seen.relpath for seen in counted.get(key, ())) for key in sorted(expected)}
+    unverified = [tarball for tarball in found.tarballs if not tarball.verified]
+    return Tally(relpaths, allowed, unverified, _unexpected(found, expected, items))
+
+
+def _misses(tally: Tally, expected: Mapping[str, int], title: str, day: str) -> list[dict[str, Any]]:
+    """Return a failure for each number that is another one, with the tarballs that would count if they were verified, and for each other such."""
+    failures = []
+    unverified_of = _by_key(tally.unverified)
+    explained: set[str] = set()
+    for key, relpaths in tally.relpaths.items():
+        number = expected[key]
+        if len(relpaths) != number:
+            without = unverified_of.get(key, ())
+            explained.update(tarball.relpath for tarball in without)
+            lines = [
+                _miss(key, number, title, day, relpaths),
+                *(f"({tarball.relpath} {tarball.problem})" for tarball in without),
+            ]
+            about = key if "/" in key else f"/{key}"
+            failures.append(failure(_STAGE, "\n".join(lines), key=about, absent=len(relpaths) < number))
+    return failures + [
+        failure(_STAGE, f"{tarball.relpath} {tarball.problem}", relpath=tarball.relpath)
+        for tarball in tally.unverified
+        if tarball.relpath not in explained
+    ]
 
 
 def count_demanded(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,7 +170,7 @@ def _number(key: object, value: object) -> int:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class Seen:
     """A tarball that counts: one on disk, or one that a run in check mode would have made."""
 
     key: str
@@ -154,7 +180,7 @@ class _Seen:
 
 
 def _by_key(tarballs: Iterable[Any]) -> dict[str, list[Any]]:
-    """Given Tarballs or _Seens, return {name or category/name: those that it means}."""
+    """Given Tarballs or Seens, return {name or category/name: those that it means}."""
     result: dict[str, list[Any]] = {}
     for tarball in tarballs:
         for key in (tarball.name, tarball.key):
@@ -162,17 +188,17 @@ def _by_key(tarballs: Iterable[Any]) -> dict[str, list[Any]]:
     return result
 
 
-def _newest_of_each_item(found: Scan, predicted: Sequence[str], day: str, moment: Moment) -> list[_Seen]:
+def newest_of_each_item(found: Scan, predicted: Sequence[str], day: str, moment: Moment) -> list[Seen]:
     """Return the newest verified tarball of each item on a day, of those that are not of the future."""
     seen = [
-        _Seen(tarball.key, tarball.name, tarball.stamp, tarball.relpath)
+        Seen(tarball.key, tarball.name, tarball.stamp, tarball.relpath)
         for tarball in found.verified()
         if parse_filename(tarball.filename, tarball.name) and not moment.is_ahead(tarball.stamp)
     ]
     for relpath in predicted:
         category, name, stamp, _ = split_relpath(relpath)
-        seen.append(_Seen(f"{category}/{name}", name, stamp, relpath))
-    newest: dict[str, _Seen] = {}
+        seen.append(Seen(f"{category}/{name}", name, stamp, relpath))
+    newest: dict[str, Seen] = {}
     for one in seen:
         if day_of(one.stamp) == day and (one.key not in newest or one.stamp >= newest[one.key].stamp):
             newest[one.key] = one

@@ -187,7 +187,7 @@ def _lost(kind: str, folder: str, relative: str, base: str, stored: Mapping[str,
             continue
         key, path = f"{CATEGORIES[kind]}/{name}", os.path.normpath(os.path.join(folder, place))
         tree = open_tree(base)
-        stamps = [tarball.stamp for tarball in scan(tree, keys=[key], go_on=True).verified()]
+        stamps = [tarball.stamp for tarball in scan(tree, keys=[key], tolerate_unreadable=True).verified()]
         if not stamps or read_record(tree, key, max(stamps)).get("path", path) != path:
             continue
         reason = (

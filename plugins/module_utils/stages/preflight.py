@@ -7,11 +7,12 @@ import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ..archive.write import Form, compressor
 from ..kinds.items import Item, parse_item
-from ..synchronize.send import Peer, reach
+from ..synchronize.send import Peer, parse_peer, reach
 from ..system import mounts
 from ..system.digest import in_parallel
 from ..system.errors import AltbackupError
@@ -21,7 +22,7 @@ from ..tree.abilities import describe_base
 from ..tree.failures import failure
 from ..tree.layout import MARKER, open_tree, require_there
 from ..tree.leftovers import remove_leftovers
-from ..tree.locks import Run, held
+from ..tree.locks import Run, held, parse_run
 from ..tree.origin import parse_origin, require_origin
 from ..tree.owner import Owner, Taken, identify, require_no_source
 from ..tree.publish import require_writable
@@ -31,102 +32,128 @@ _STAGE = "preflight"
 _CLOCK_TOLERANCE = 60.0  # seconds
 
 
-def inspect(
-    bases: Sequence[str],
-    *,
-    discover: Mapping[str, str] | None = None,
-    ext: str = "",
-    tools: Sequence[str] = (),
-    now: float | None = None,
-    writable: bool = True,
-    space: bool = True,
-    items: Sequence[Mapping[str, Any]] = (),
-    trees: Sequence[Mapping[str, Any]] = (),
-    peers: Sequence[Peer] = (),
-    fetch: bool = False,
-    locks: Sequence[str] = (),
-    owners: Sequence[Mapping[str, Any]] = (),
-    claim: bool = False,
-    run: Run | None = None,
-    deadline: Deadline | None = None,
-) -> dict[str, Any]:
-    """Given a node's bases and what it will do, return what is wrong and what it discovers.
+@dataclass(frozen=True)
+class Demands:
+    """What a node has to be ready for."""
+
+    bases: Sequence[str]
+    discover: Mapping[str, str] = field(default_factory=dict)
+    """{kind: folder} all of whose repositories are items"""
+    ext: str = ""
+    """The archive format, if any is written"""
+    tools: Sequence[str] = ()
+    now: float | None = None
+    """The controller's clock, in seconds since 1970; more than a minute's difference is a failure"""
+    writable: bool = True
+    space: bool = True
+    """Whether it is estimated"""
+    items: Sequence[Mapping[str, Any]] = ()
+    """Those dumped to the first base, and those discovered are, too"""
+    trees: Sequence[Mapping[str, Any]] = ()
+    """Those in bases that receive tarballs ({base, keys}), of their `origin` alone, if that is given"""
+    peers: Sequence[Peer] = ()
+    """Tried over ssh, all at once, in the direction of their transfers"""
+    fetch: bool = False
+    locks: Sequence[str] = ()
+    """Trees that are taken for the run where all bases and trees can be used; one that is another run's makes the node unusable"""
+    owners: Sequence[Mapping[str, Any]] = ()
+    """Whose the bases are to be ({base, role, name})"""
+    claim: bool = False
+    """Whether bases that are nobody's are theirs from now on"""
+    run: Run | None = None
+    deadline: Deadline = field(default_factory=Deadline)
+
+
+@dataclass(frozen=True)
+class _Bases:
+    """What a look at bases, and at the trees in them, shows."""
+
+    free: dict[str, int] = field(default_factory=dict)
+    identities: list[dict[str, Any]] = field(default_factory=list)
+    lacking: list[str] = field(default_factory=list)
+    unusable: list[str] = field(default_factory=list)
+    reasons: list[str | BaseException] = field(default_factory=list)
+
+
+def parse_demands(options: Mapping[str, Any], *, check_mode: bool) -> Demands:
+    """Given the parameters of the module, return what a node has to be ready for; in check mode nothing is taken or claimed."""
+    given = {one.name: options[one.name] for one in fields(Demands) if one.name in options}
+    given["peers"] = [parse_peer(value, options["ssh_args"]) for value in options["peers"]]
+    given["run"], given["deadline"] = parse_run(options["run"]), Deadline(options["step_timeout"], "preflight")
+    return Demands(**{**given, "locks": [] if check_mode else options["locks"], "claim": not check_mode})
+
+
+def inspect(demands: Demands) -> dict[str, Any]:
+    """Given what a node will do, return what is wrong and what it discovers.
 
     Keys are `failures`, `items` (discovered), `discovered` (whether these are all), `notes`, `lacking` (those of the notes that tell what
     file systems of bases have not, which are tried with `claim`), `free` ({base: bytes}),
     `unreachable_peers`, `unusable` (bases, and those of `trees`), `identities` (of bases, as owner.identify has them) and
-    `usable`: whether any base is there, and the peers from which it fetches. `owners` ({base, role, name}) say whose the bases
-    are to be; with `claim` those that are nobody's are theirs from now on. `peers` are tried over ssh, all at once, in the
-    direction of their transfers. Where all bases and trees can be used, the trees in `locks` are taken for the run; one that is
-    another run's makes the node unusable. Then with `space` it is estimated for `items`, and those discovered, dumped to the
-    first base, and for `trees` ({base, keys}) that receive
-    tarballs, those of their `origin` alone, if that is given. `now` is the controller's clock (seconds since 1970); more
-    than a minute's difference is a failure.
+    `usable`: whether any base is there, and the peers from which it fetches.
 
     Nothing more looks at a path that does not answer. In a base of which trees are given, another tree need not answer.
     """
-    result: dict[str, Any] = {
-        "changed": False,
-        "items": [],
-        "discovered": True,
-        "notes": [],
-        "free": {},
-        "usable": True,
-        "unusable": [],
-        "unreachable_peers": [],
-        "identities": [],
-        "lacking": [],
-        "failures": [],
-    }
-    bases = [os.path.normpath(base) for base in bases]
-    limit = deadline or Deadline()
-    parsed = _parsed(items) if space else []
+    bases = [os.path.normpath(base) for base in demands.bases]
+    limit = demands.deadline
+    parsed = _parsed(demands.items) if demands.space else []
     seconds = mounts.answer_timeout(limit)
-    inner = list(dict.fromkeys(base for base in (str(tree["base"]) for tree in trees) if base not in bases))
+    inner = list(dict.fromkeys(base for base in (str(tree["base"]) for tree in demands.trees) if base not in bases))
     silent = _silent(bases, inner, [item.path for item in parsed], seconds)
-    whose = {os.path.normpath(str(entry["base"])): Owner(str(entry["role"]), str(entry["name"])) for entry in owners}
-    origins = {os.path.normpath(str(tree["base"])): tree.get("origin") for tree in trees}
-    reasons = _look_at_bases(bases, inner, silent, seconds, writable, whose, claim and writable, result, origins)
-    result["usable"] = not bases or any(base not in result["unusable"] for base in bases)
-    reasons += missing_tools(tools, ext)
-    if now is not None and abs(time.time() - now) > _CLOCK_TOLERANCE:
-        reasons.append(
-            f"this node's clock is {time.time() - now:+.0f} s off the controller's: set it, for instance by NTP"
-        )
-    stored = next((base for base in bases[:1] if base not in silent), "")
-    for kind, folder in (discover or {}).items():
+    seen = _look_at_bases(
+        demands, bases, inner, {path: mounts.hung_message(at, seconds) for path, at in silent.items()}
+    )
+    reasons = [*seen.reasons, *missing_tools(demands.tools, demands.ext)]
+    if demands.now is not None and abs(time.time() - demands.now) > _CLOCK_TOLERANCE:
+        off = time.time() - demands.now
+        reasons.append(f"this node's clock is {off:+.0f} s off the controller's: set it, for instance by NTP")
+    items, notes, failures = _discovered(demands, next((base for base in bases[:1] if base not in silent), ""))
+    complete = not failures
+    problems = in_parallel(lambda peer: _try(peer, limit, demands.fetch), demands.peers, max(1, len(demands.peers)))
+    unreachable = [(peer.node, problem) for peer, problem in zip(demands.peers, problems) if problem is not None]
+    failures += [{**failure(_STAGE, why), "delegate": "" if demands.fetch else node} for node, why in unreachable]
+    usable = not bases or any(base not in seen.unusable for base in bases)
+    usable = usable and not (demands.fetch and unreachable)
+    for base in demands.locks if usable and not seen.unusable else ():
+        try:
+            notes += take(base, demands.run)
+        except (AltbackupError, OSError) as error:
+            reasons.append(error)
+            usable = False
+    if usable and not seen.unusable and demands.space:
+        explicit = {item.path for item in parsed}
+        more = [item for item in _parsed(items) if item.path not in explicit]
+        silent.update(mounts.find_hung_within({item.path: item.path for item in more}, mounts.answer_timeout(limit)))
+        answers = [item for item in [*more, *parsed] if item.path not in silent]  # the dump tells of the others
+        estimates, unseen = estimate(bases[0], answers, demands.trees)
+        reasons += missing_space(estimates)
+        failures += unseen
+    return {
+        "changed": False,
+        "items": items,
+        "discovered": complete,
+        "notes": [*seen.lacking, *notes],
+        "free": seen.free,
+        "usable": usable,
+        "unusable": seen.unusable,
+        "unreachable_peers": [] if demands.fetch else [node for node, _ in unreachable],
+        "identities": seen.identities,
+        "lacking": seen.lacking,
+        "failures": [*map(_failure, reasons), *failures],
+    }
+
+
+def _discovered(demands: Demands, stored: str) -> tuple[list[dict[str, Any]], list[str], list[dict[str, Any]]]:
+    """Given the base where their tarballs lie, if it answers, return the items that are discovered, notes and failures."""
+    items, notes, failures = [], [], []
+    for kind, folder in demands.discover.items():
         # All kinds come with it: a call that discovers nothing reads none of them.
         from .discovery import discover_items
 
-        found = discover_items(kind, folder, stored, limit)
-        result["items"] += found.items
-        result["notes"] += found.notes
-        result["failures"] += found.failures
-        result["discovered"] = result["discovered"] and not found.failures
-    for peer, problem in zip(peers, in_parallel(lambda peer: _try(peer, limit, fetch), peers, max(1, len(peers)))):
-        if problem is None:
-            continue
-        result["failures"].append({**failure(_STAGE, problem), "delegate": "" if fetch else peer.node})
-        if fetch:
-            result["usable"] = False
-        else:
-            result["unreachable_peers"].append(peer.node)
-    for base in locks if result["usable"] and not result["unusable"] else ():
-        try:
-            result["notes"] += take(base, run)
-        except (AltbackupError, OSError) as error:
-            reasons.append(error)
-            result["usable"] = False
-    if result["usable"] and not result["unusable"] and space:
-        explicit = {item.path for item in parsed}
-        more = [item for item in _parsed(result["items"]) if item.path not in explicit]
-        silent.update(mounts.find_hung_within({item.path: item.path for item in more}, mounts.answer_timeout(limit)))
-        answers = [item for item in [*more, *parsed] if item.path not in silent]  # the dump tells of the others
-        estimates, unseen = estimate(bases[0], answers, trees)
-        reasons += missing_space(estimates)
-        result["failures"] += unseen
-    result["failures"] = [*map(_failure, reasons), *result["failures"]]
-    return result
+        found = discover_items(kind, folder, stored, demands.deadline)
+        items += found.items
+        notes += found.notes
+        failures += found.failures
+    return items, notes, failures
 
 
 def _failure(reason: str | BaseException) -> dict[str, Any]:
@@ -147,52 +174,48 @@ def _silent(bases: Sequence[str], inner: Sequence[str], paths: Sequence[str], se
     return {**{private[place]: path for place, path in found.items() if place in private}, **found}
 
 
-def _look_at_bases(
-    bases: Sequence[str],
-    inner: Sequence[str],
-    silent: Mapping[str, str],
-    seconds: float,
-    writable: bool,
-    owners: Mapping[str, Owner],
-    claim: bool,
-    result: dict[str, Any],
-    origins: Mapping[str, Mapping[str, Any] | None],
-) -> list[str | BaseException]:
-    """Note the room of bases, and which of them, and of the trees in them, cannot be used; return why."""
-    reasons: list[str | BaseException] = []
-    for base in bases:
-        try:
-            if base in silent:
-                raise AltbackupError(mounts.hung_message(silent[base], seconds))
-            tree = require_writable(base) if writable else open_tree(base)
-            if base in owners:
-                if owners[base].role == "source":
-                    require_there(tree)
-                result["identities"].append(identify(tree, owners[base], claim=claim))
-            result["free"][base] = shutil.disk_usage(tree.private).free
-            if writable and (told := describe_base(tree, trying=claim)):
-                result["lacking"].append(told)
-                result["notes"].append(told)
-        except (AltbackupError, OSError) as error:
-            reasons.append(error)
-            result["unusable"].append(base)
-    for base in inner:
-        above = os.path.dirname(base)
-        if above in result["unusable"]:
+def _look_at_bases(demands: Demands, bases: Sequence[str], inner: Sequence[str], silent: Mapping[str, str]) -> _Bases:
+    """Given bases and the trees in them, and {one that does not answer: why}, return what a look at the others shows."""
+    seen = _Bases()
+    owners = {os.path.normpath(str(one["base"])): Owner(str(one["role"]), str(one["name"])) for one in demands.owners}
+    origins = {os.path.normpath(str(tree["base"])): tree.get("origin") for tree in demands.trees}
+    for base in [*bases, *inner]:
+        if base in inner and os.path.dirname(base) in seen.unusable:
             continue
         try:
             if base in silent:
-                raise AltbackupError(mounts.hung_message(silent[base], seconds))
-            if above in bases and is_folder(os.path.join(base, MARKER)):
-                raise AltbackupError(_marked_inside(base))
-            if above in owners:
-                require_no_source(open_tree(base), owners[above])
-            if origins.get(base):
-                require_origin(open_tree(base), parse_origin(origins[base]))
+                raise AltbackupError(silent[base])
+            if base in inner:
+                _require_received(base, bases, owners.get(os.path.dirname(base)), origins.get(base))
+            else:
+                _look_at_base(demands, base, owners.get(base), seen)
         except (AltbackupError, OSError) as error:
-            reasons.append(error)
-            result["unusable"].append(base)
-    return reasons
+            seen.reasons.append(error)
+            seen.unusable.append(base)
+    return seen
+
+
+def _look_at_base(demands: Demands, base: str, owner: Owner | None, seen: _Bases) -> None:
+    """Add what a base shows, and make it the owner's where it is claimed. Raise AltbackupError or OSError if it cannot be used."""
+    tree = require_writable(base) if demands.writable else open_tree(base)
+    claim = demands.claim and demands.writable
+    if owner:
+        if owner.role == "source":
+            require_there(tree)
+        seen.identities.append(identify(tree, owner, claim=claim))
+    seen.free[base] = shutil.disk_usage(tree.private).free
+    if demands.writable and (told := describe_base(tree, trying=claim)):
+        seen.lacking.append(told)
+
+
+def _require_received(base: str, bases: Sequence[str], owner: Owner | None, origin: Mapping[str, Any] | None) -> None:
+    """Raise AltbackupError unless a tree in a base is what a source's copies may be written to."""
+    if os.path.dirname(base) in bases and is_folder(os.path.join(base, MARKER)):
+        raise AltbackupError(_marked_inside(base))
+    if owner:
+        require_no_source(open_tree(base), owner)
+    if origin:
+        require_origin(open_tree(base), parse_origin(origin))
 
 
 def _marked_inside(base: str) -> str:

@@ -7,8 +7,9 @@ import os
 import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..system.errors import AltbackupError, InvalidInput
@@ -39,6 +40,43 @@ _NAMED = 10
 """Most items that a note names"""
 
 
+@dataclass(frozen=True)
+class Copies:
+    """What is known of an item's copies on a node, and how many of them are to be kept."""
+
+    tarballs: Sequence[Tarball]
+    """Those that count"""
+    keep: int
+    imagined: Sequence[Tarball] = ()
+    """Those that a run in check mode would have made"""
+    came: Mapping[str, str] = field(default_factory=dict)
+    """{relpath: stamp of the run in which it came}"""
+    partial: Collection[str] = ()
+    """Relpaths of those that are not whole"""
+    readable: bool = True
+    """Whether all of the item's folders can be read; of one of which not all can, nothing goes"""
+
+
+@dataclass(frozen=True)
+class PurgePlan:
+    """What is no longer to be kept, and how much of it may go now."""
+
+    due: Sequence[Tarball]
+    """The oldest first"""
+    allowed: Mapping[str, int]
+    """{item: how many of its tarballs may go now}"""
+
+    def going(self, failed: Collection[str] = ()) -> list[Tarball]:
+        """Return those that go now; in the place of those that could not be removed (relpaths) the item's next ones go."""
+        left = dict(self.allowed)
+        going = []
+        for tarball in self.due:
+            if left[tarball.key] and tarball.relpath not in failed:
+                left[tarball.key] -= 1
+                going.append(tarball)
+        return going
+
+
 def purge(
     base: str,
     keep: int | str | Mapping[str, Any],
@@ -58,93 +96,171 @@ def purge(
     to this node, oldest first; what is to go and has to wait is `waiting`, too. Raise AltbackupError where nothing can be done.
     """
     keeps = _keeps(keep)
-    predicted_of: dict[str, list[str]] = {}
-    for relpath in predicted:
-        category, name, _, _ = split_relpath(relpath)
-        predicted_of.setdefault(f"{category}/{name}", []).append(relpath)
+    imagined: dict[str, list[tuple[str, str]]] = {}
+    for category, name, stamp, filename in map(split_relpath, predicted):
+        imagined.setdefault(f"{category}/{name}", []).append((stamp, filename))
     tree = require_writable(base)
-    result = _empty_result()
     if not check_mode and not tree.source:
         remove_outgoing(tree)  # its links would keep on disk what is removed here
-    _empty_trash(tree, result, check_mode)
-    found = scan(tree, keys=None if names is None else set(names), go_on=True)
-    items = _items(tree, found, names, moment, result)
+    notes, failures = _empty_trash(tree, check_mode)
+    changed = bool(notes)
+    keys = None if names is None else set(names)
+    found = scan(tree, keys=keys, tolerate_unreadable=True)
+    items, unverified = _items(found, moment)
+    notes += _left_alone(tree, found, names, moment)
     if verify:
-        items = _matching(tree, items, result)
-    for reason in _nothing(tree, names, {tarball.key for tarball in found.tarballs}.union(predicted_of)):
-        result["failures"].append(failure(_STAGE, reason))
-    result["failures"] += unreadable(found, _STAGE)
-    result["failures"] += ahead(tree, moment, None if names is None else set(names))
+        items, bad = _matching(tree, items)
+        unverified += bad
+        failures += bad.values()
+    there = {tarball.key for tarball in found.tarballs}.union(imagined)
+    failures += [failure(_STAGE, reason) for reason in _nothing(tree, names, there)]
+    failures += [*unreadable(found, _STAGE), *ahead(tree, moment, keys)]
     unseen = {"/".join(relpath.split("/")[:2]) for relpath, _ in found.unreadable}
-    due, allowed = _judge(tree, items, keeps, predicted_of, made_now, unseen, result)
-    _remove(tree, due, allowed, result, check_mode)
-    going = {tarball.relpath for tarball in due}.difference(result["waiting"])
-    for _, tarballs in sorted(items.items()):
-        result["kept"] += [
-            tarball.relpath for tarball in tarballs if tarball.key in allowed and tarball.relpath not in going
-        ]
-    result["notes"] += _of_waiting(tree, result["waiting"])
+    copies, unknown = _copies(tree, items, keeps, imagined, unseen)
+    failures += unknown
+    plan = plan_purge(copies, made_now)
+    removed, failed, problems = (dict.fromkeys(plan.going(), True), set(), []) if check_mode else _execute(tree, plan)
+    failures += problems
+    gone = failed.union(tarball.relpath for tarball in removed)
+    waiting = [tarball.relpath for tarball in plan.due if tarball.relpath not in gone]
     if not check_mode:
-        _clean_up(tree, found, items, allowed, result)
-    result["changed"] = result["changed"] or bool(result["removed"])
-    return result
+        staying = [tarball for tarball in found.tarballs if tarball not in removed]
+        tidied, untidy = _clean_up(tree, items, copies, staying)
+        changed = changed or tidied
+        failures += untidy
+    return {
+        "changed": changed or bool(removed),
+        "kept": [one.relpath for item in copies.values() for one in item.tarballs if one.relpath not in gone],
+        "waiting": waiting,
+        "removed": [tarball.relpath for tarball in removed],
+        "unverified": unverified,
+        "notes": [*notes, *_of_waiting(tree, waiting)],
+        "bytes_freed": _bytes_freed([tarball for tarball, deleted in removed.items() if deleted]),
+        "failures": failures,
+    }
 
 
-def _empty_result() -> dict[str, Any]:
-    lists: dict[str, Any] = {"kept": [], "waiting": [], "removed": [], "unverified": [], "notes": []}
-    return {"changed": False, **lists, "bytes_freed": 0, "failures": []}
-
-
-def _judge(
-    tree: Tree,
-    items: Mapping[str, list[Tarball]],
-    keeps: Mapping[str, int],
-    predicted: Mapping[str, Sequence[str]],
-    made_now: Collection[str],
-    unseen: Collection[str],
-    result: dict[str, Any],
-) -> tuple[list[Tarball], dict[str, int]]:
-    """Return the tarballs that are no longer to be kept, and {item: how many of them may go now}, without items that cannot be judged."""
+def plan_purge(items: Mapping[str, Copies], made_now: Collection[str] = ()) -> PurgePlan:
+    """Given what is known of items (category/name) and the stamps made in this run, return what is to go, and how much of it now."""
     due: list[Tarball] = []
     allowed: dict[str, int] = {}
-    for key, tarballs in sorted(items.items()):
-        number = keeps.get(key, keeps.get("", 0))
-        if not number:
-            reason = f"no number of copies to keep is given for {key}: nothing of it was removed"
-            result["failures"].append(failure(_STAGE, reason, key=key))
-        elif key in unseen:
-            allowed[key] = 0
-        else:
-            try:
-                came = arrivals(tree, key) if tree.source else {}
-            except (AltbackupError, OSError) as error:
-                result["failures"].append(failure(_STAGE, error, key=key))
-                continue
-            everything = [*tarballs, *_imagined(predicted.get(key, ()), tarballs)]
-            late = late_ones(tarballs, came)
-            partial = incomplete_ones(tree, tarballs)
-            kept = {tarball.relpath for tarball in retained(everything, number, made_now, late, partial)}
-            added = [tarball for tarball in everything if came.get(tarball.relpath, tarball.stamp) in made_now]
-            due += [tarball for tarball in tarballs if tarball.relpath not in kept]
+    for key, item in items.items():
+        everything = [*item.tarballs, *item.imagined]
+        late = late_ones(item.tarballs, item.came)
+        kept = {tarball.relpath for tarball in retained(everything, item.keep, made_now, late, item.partial)}
+        added = [tarball for tarball in everything if item.came.get(tarball.relpath, tarball.stamp) in made_now]
+        if item.readable:
+            due += [tarball for tarball in item.tarballs if tarball.relpath not in kept]
             allowed[key] = removable(added, late)
-    return due, allowed
+    return PurgePlan(sorted(due, key=lambda tarball: (tarball.stamp, tarball.filename)), allowed)
+
+
+def _execute(tree: Tree, plan: PurgePlan) -> tuple[dict[Tarball, bool], set[str], list[dict[str, Any]]]:
+    """Remove what goes with sidecars and records; one that cannot be removed keeps no other from going in its place.
+
+    Return {tarball that was removed: whether its file is deleted, too}, the relpaths of those that could not be, and failures.
+    """
+    removed: dict[Tarball, bool] = {}
+    failed: set[str] = set()
+    failures = []
+    while going := [tarball for tarball in plan.going(failed) if tarball not in removed]:
+        for tarball in going:
+            try:
+                trash = _take_out(tree, tarball)
+            except (AltbackupError, OSError) as error:
+                failed.add(tarball.relpath)
+                reason = f"{tarball.relpath} could not be removed: {explain(error)}"
+                failures.append(failure(_STAGE, reason, relpath=tarball.relpath))
+                continue
+            try:
+                _delete_rest(tree, tarball, trash)
+            except OSError as error:
+                reason = f"{tarball.relpath} was removed, but not all that belongs to it: {explain(error)}"
+                failures.append(failure(_STAGE, reason, relpath=tarball.relpath))
+            removed[tarball] = not os.path.lexists(trash)
+    return removed, failed, failures
+
+
+def _bytes_freed(deleted: Sequence[Tarball]) -> int:
+    """Return the bytes of the files whose last link is among those deleted."""
+    links = Counter(tarball.inode for tarball in deleted)
+    files = {tarball.inode: tarball for tarball in deleted}
+    return sum(tarball.size for inode, tarball in files.items() if links[inode] >= tarball.links)
+
+
+def _copies(
+    tree: Tree,
+    items: Mapping[str, Sequence[Tarball]],
+    keeps: Mapping[str, int],
+    imagined: Mapping[str, Sequence[tuple[str, str]]],
+    unseen: Collection[str],
+) -> tuple[dict[str, Copies], list[dict[str, Any]]]:
+    """Return {item: what is known of its copies}, in order, and a failure for each item that cannot be judged.
+
+    What is `imagined`, {item: (stamp, filename)}, counts with the content of the item's newest one.
+    """
+    known: dict[str, Copies] = {}
+    failures = []
+    for key, tarballs in sorted(items.items()):
+        keep = keeps.get(key, keeps.get("", 0))
+        if not keep:
+            reason = f"no number of copies to keep is given for {key}: nothing of it was removed"
+            failures.append(failure(_STAGE, reason, key=key))
+            continue
+        try:
+            came = arrivals(tree, key) if tree.source and key not in unseen else {}
+        except (AltbackupError, OSError) as error:
+            failures.append(failure(_STAGE, error, key=key))
+            continue
+        new = [replace(tarballs[-1], stamp=stamp, filename=filename) for stamp, filename in imagined.get(key, ())]
+        known[key] = Copies(tarballs, keep, new, came, incomplete_ones(tree, tarballs), key not in unseen)
+    return known, failures
 
 
 def _clean_up(
-    tree: Tree, found: Scan, items: Mapping[str, list[Tarball]], judged: Collection[str], result: dict[str, Any]
-) -> None:
-    """See to what killed purges left of the items, and forget when those came that are gone."""
+    tree: Tree, items: Collection[str], judged: Collection[str], staying: Sequence[Tarball]
+) -> tuple[bool, list[dict[str, Any]]]:
+    """See to what killed purges left of the items, and forget when those came that are gone.
+
+    Return whether anything was left, and failures.
+    """
+    changed, failures = False, []
     there: dict[str, set[str]] = {}
-    removed = set(result["removed"])
-    for tarball in found.tarballs:
+    for tarball in staying:
         there.setdefault(tarball.key, set()).add(tarball.relpath)
     for key in items:
         try:
-            result["changed"] = _tidy(tree, key) or result["changed"]
+            changed = _tidy(tree, key) or changed
             if tree.source and key in judged:
-                forget_arrivals(tree, key, there[key].difference(removed))
+                forget_arrivals(tree, key, there.get(key, ()))
         except (AltbackupError, OSError) as error:
-            result["failures"].append(failure(_STAGE, error, key=key))
+            failures.append(failure(_STAGE, error, key=key))
+    return changed, failures
+
+
+def _items(found: Scan, moment: Moment) -> tuple[dict[str, list[Tarball]], list[str]]:
+    """Return {category/name: its tarballs that count, oldest first}, and the relpaths of those for which no sidecar vouches."""
+    items: dict[str, list[Tarball]] = {}
+    unverified = []
+    for tarball in found.tarballs:
+        if not tarball.verified or not parse_filename(tarball.filename, tarball.name):
+            unverified.append(tarball.relpath)
+        elif moment.counts(tarball.stamp):
+            items.setdefault(tarball.key, []).append(tarball)
+    return items, unverified
+
+
+def _left_alone(tree: Tree, found: Scan, names: Sequence[str] | None, moment: Moment) -> Iterator[str]:
+    """Yield a note on each thing that is no copy that counts, but for those that are failures."""
+    for relpath, why in found.strange:
+        if names is None or relpath.count("/") == 0 or "/".join(relpath.split("/")[:2]) in names:
+            yield f"left alone in {tree.base}: {relpath}: {why}"
+    for relpath in found.orphans:
+        yield f"left alone in {tree.base}: {relpath}: it is a dna without its tarball"
+    for tarball in found.verified():
+        proper = parse_filename(tarball.filename, tarball.name)
+        if proper and not moment.counts(tarball.stamp) and not moment.is_ahead(tarball.stamp):
+            yield f"left alone: {tarball.relpath} is dated later than {moment.stamp}, so it does not count"
 
 
 def _of_waiting(tree: Tree, waiting: Sequence[str]) -> Iterator[str]:
@@ -158,31 +274,6 @@ def _of_waiting(tree: Tree, waiting: Sequence[str]) -> Iterator[str]:
             f"{len(waiting)} tarballs in {tree.base} are no longer to be kept, but wait for the next runs ({', '.join(numbers)}): a run removes "
             "at most one more of an item than it added, the oldest first"
         )
-
-
-def _items(
-    tree: Tree, found: Scan, names: Sequence[str] | None, moment: Moment, result: dict[str, Any]
-) -> dict[str, list[Tarball]]:
-    """Return {category/name: its tarballs that count, oldest first}; report all else."""
-    for relpath, why in found.strange:
-        if names is None or relpath.count("/") == 0 or "/".join(relpath.split("/")[:2]) in names:
-            result["notes"].append(f"left alone in {tree.base}: {relpath}: {why}")
-    result["notes"] += [
-        f"left alone in {tree.base}: {relpath}: it is a dna without its tarball" for relpath in found.orphans
-    ]
-    items: dict[str, list[Tarball]] = {}
-    for tarball in found.tarballs:
-        if not tarball.verified or not parse_filename(tarball.filename, tarball.name):
-            result["unverified"].append(tarball.relpath)
-        elif moment.is_ahead(tarball.stamp):
-            continue
-        elif not moment.counts(tarball.stamp):
-            result["notes"].append(
-                f"left alone: {tarball.relpath} is dated later than {moment.stamp}, so it does not count"
-            )
-        else:
-            items.setdefault(tarball.key, []).append(tarball)
-    return items
 
 
 def _nothing(tree: Tree, names: Sequence[str] | None, there: Collection[str]) -> Iterator[str]:
@@ -206,85 +297,53 @@ def _keeps(keep: int | str | Mapping[str, Any]) -> dict[str, int]:
     return {str(key): parse_keep(value, f"purge: {key}") for key, value in keep.items()}
 
 
-def _matching(tree: Tree, items: Mapping[str, list[Tarball]], result: dict[str, Any]) -> dict[str, list[Tarball]]:
-    """Return the tarballs whose bytes match their dna; report the others."""
+def _matching(
+    tree: Tree, items: Mapping[str, Sequence[Tarball]]
+) -> tuple[dict[str, list[Tarball]], dict[str, dict[str, Any]]]:
+    """Return the tarballs whose bytes match their dna, and of the others {relpath: failure}."""
     tarballs = [tarball for several in items.values() for tarball in several]
     read = digests({tree.path(tarball.relpath): tarball.dna for tarball in tarballs if tarball.dna})
     matching: dict[str, list[Tarball]] = {}
+    bad = {}
     for tarball in tarballs:
         outcome = read[tree.path(tarball.relpath)]
         if tarball.dna and outcome == (tarball.dna.dig, tarball.dna.size):
             matching.setdefault(tarball.key, []).append(tarball)
-            continue
-        result["unverified"].append(tarball.relpath)
-        why = f"cannot be read{as_whom(outcome)}" if isinstance(outcome, OSError) else "does not match its dna"
-        reason = f"{tarball.relpath} {why}: it does not count and was left alone"
-        result["failures"].append(failure(_STAGE, reason, relpath=tarball.relpath))
-    return matching
+        else:
+            why = f"cannot be read{as_whom(outcome)}" if isinstance(outcome, OSError) else "does not match its dna"
+            reason = f"{tarball.relpath} {why}: it does not count and was left alone"
+            bad[tarball.relpath] = failure(_STAGE, reason, relpath=tarball.relpath)
+    return matching, bad
 
 
-def _imagined(predicted: Sequence[str], tarballs: Sequence[Tarball]) -> list[Tarball]:
-    """Return tarballs as a run in check mode would have made them: their content counts as that of the newest one."""
-    imagined = []
-    for relpath in predicted:
-        _, _, stamp, filename = split_relpath(relpath)
-        imagined.append(replace(tarballs[-1], stamp=stamp, filename=filename))
-    return imagined
-
-
-def _remove(
-    tree: Tree, due: Sequence[Tarball], allowed: Mapping[str, int], result: dict[str, Any], check_mode: bool
-) -> None:
-    """Remove tarballs with their sidecars and records, the oldest first, of each item as many as allowed; the others wait.
-
-    Count the bytes of files whose last link goes. One that cannot be removed keeps no other from going in its place.
-    """
-    remaining = {tarball.inode: tarball.links for tarball in due}
-    left = dict(allowed)
-    for tarball in sorted(due, key=lambda tarball: (tarball.stamp, tarball.filename)):
-        if not left[tarball.key]:
-            result["waiting"].append(tarball.relpath)
-            continue
-        try:
-            deleted = check_mode or _remove_one(tree, tarball, result)
-        except (AltbackupError, OSError) as error:
-            reason = f"{tarball.relpath} could not be removed: {explain(error)}"
-            result["failures"].append(failure(_STAGE, reason, relpath=tarball.relpath))
-            continue
-        result["removed"].append(tarball.relpath)
-        left[tarball.key] -= 1
-        remaining[tarball.inode] -= deleted
-        if remaining[tarball.inode] == 0:
-            result["bytes_freed"] += tarball.size
-
-
-def _remove_one(tree: Tree, tarball: Tarball, result: dict[str, Any]) -> bool:
-    """Take tarball, sidecar and proof out of the tree; return whether the file is deleted, too. Raise AltbackupError or OSError.
+def _take_out(tree: Tree, tarball: Tarball) -> str:
+    """Take tarball, sidecar and proof out of the tree; return where they lie in the trash, if they do. Raise AltbackupError or OSError.
 
     Where they have their folder to themselves they go to the trash in one step, so that a killed run leaves either all
     in their place or all in the trash, which the next purge empties; else the sidecar goes first, so that it never
-    stands alone. What cannot be deleted from the trash is reported by each purge until it can.
+    stands alone.
     """
     path = tree.path(tarball.relpath)
     folder = os.path.dirname(path)
     others = set(os.listdir(folder)) - {tarball.filename + suffix for suffix in ("", SUFFIX, PROOF)}
-    gone = "" if others else _move_to_trash(tree, tarball)
-    if not gone:
+    trash = "" if others else _move_to_trash(tree, tarball)
+    if not trash:
         os.unlink(path + SUFFIX)
         remove_if_there(path + PROOF)
         flush_folder(folder)
         os.unlink(path)
-    deleted = True
-    try:
-        prune_empty(folder, tree.path(tarball.key))
-        _remove_record(tree, tarball.key, tarball.stamp)
-        if gone:
-            shutil.rmtree(gone)
-    except OSError as error:
-        deleted = not gone or not os.path.lexists(gone)
-        reason = f"{tarball.relpath} was removed, but not all that belongs to it: {explain(error)}"
-        result["failures"].append(failure(_STAGE, reason, relpath=tarball.relpath))
-    return deleted
+    return trash
+
+
+def _delete_rest(tree: Tree, tarball: Tarball, trash: str) -> None:
+    """Delete the folders and the record of a tarball that was taken out, and what lies in the trash, if anything does. Raise OSError.
+
+    What cannot be deleted from the trash is reported by each purge until it can.
+    """
+    prune_empty(os.path.dirname(tree.path(tarball.relpath)), tree.path(tarball.key))
+    _remove_record(tree, tarball.key, tarball.stamp)
+    if trash:
+        shutil.rmtree(trash)
 
 
 def _move_to_trash(tree: Tree, tarball: Tarball) -> str:
@@ -334,9 +393,13 @@ def _tidy(tree: Tree, key: str) -> bool:
     return bool(removed or empty)
 
 
-def _empty_trash(tree: Tree, result: dict[str, Any], check_mode: bool) -> None:
-    """Delete what killed purges left, each piece by itself. Raise BaseUnusable where a link is in the place of the trash."""
+def _empty_trash(tree: Tree, check_mode: bool) -> tuple[list[str], list[dict[str, Any]]]:
+    """Delete what killed purges left, each piece by itself; return notes and failures.
+
+    Raise BaseUnusable where a link is in the place of the trash.
+    """
     trash = tree.private_path("trash")
+    notes, failures = [], []
     with opened_private(tree, trash) as top:
         for name in sorted(os.listdir(top)) if top is not None else ():
             path, inside = f"{trash}/{name}", f"/proc/self/fd/{top}/{name}"
@@ -344,9 +407,8 @@ def _empty_trash(tree: Tree, result: dict[str, Any], check_mode: bool) -> None:
                 if not check_mode:
                     remove_folder(inside)
                     remove_if_there(inside)
+                notes.append(f"removed {path}, which an earlier purge had left")
             except OSError as error:
                 reason = f"{path}, left by an earlier purge, cannot be removed: {explain(error)}"
-                result["failures"].append(failure(_STAGE, reason))
-                continue
-            result["changed"] = True
-            result["notes"].append(f"removed {path}, which an earlier purge had left")
+                failures.append(failure(_STAGE, reason))
+    return notes, failures

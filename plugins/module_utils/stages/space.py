@@ -31,7 +31,7 @@ def estimate(
     places = [(base, None)] if items else []
     for where, keys in [*places, *((str(tree["base"]), tree["keys"]) for tree in trees)]:
         try:
-            found = scan(open_tree(where), keys=keys, go_on=True)
+            found = scan(open_tree(where), keys=keys, tolerate_unreadable=True)
         except (AltbackupError, OSError) as error:
             failures.append(failure(_STAGE, error))
             continue

@@ -37,7 +37,7 @@ from ..tree.publish import (
     write_record,
 )
 from ..tree.stamps import Moment, ahead_reason
-from .offer import Wanted, parse_wanted, tarball_at
+from .offer import Offer, parse_offers, tarball_at
 from .receivers import end_receivers
 from .send import BASIS, STAGE
 
@@ -50,7 +50,7 @@ def accept(
     tarballs: Sequence[Mapping[str, Any]],
     *,
     moment: Moment,
-    fetch: Callable[[str, Sequence[Wanted]], int] | None = None,
+    fetch: Callable[[str, Sequence[Offer]], int] | None = None,
     retry: bool = False,
     origin: Origin | None = None,
 ) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def accept(
     bind(tree, origin)
     incoming = tree.private_path("incoming")
     result: dict[str, Any] = {"changed": False, "tarballs": [], "wrong": [], "wire": 0, "notes": [], "failures": []}
-    wanted = parse_wanted(tarballs)
+    wanted = parse_offers(tarballs)
     if fetch is not None:
         try:
             result["wire"] = fetch(incoming, wanted)
@@ -78,15 +78,15 @@ def accept(
     stored: dict[str, Tarball] = {}
     for entry, value in zip(wanted, tarballs):
         try:
-            if entry.part in wrong:
-                raise wrong[entry.part]
+            if entry.transit_name in wrong:
+                raise wrong[entry.transit_name]
             with progress.at_work(printable(entry.relpath)):
-                stored[entry.part] = _accept(tree, entry, moment, stored.get(entry.part))
-            result["tarballs"].append(describe(tree, stored[entry.part], 0.0))
+                stored[entry.transit_name] = _accept(tree, entry, moment, stored.get(entry.transit_name))
+            result["tarballs"].append(describe(tree, stored[entry.transit_name], 0.0))
             result["changed"] = True
             point_last(tree, entry.key, entry.stamp, moment)
         except DigestMismatch as error:
-            wrong[entry.part] = error
+            wrong[entry.transit_name] = error
             if retry:
                 result["wrong"].append({**value, "wrong": str(error)})
                 continue
@@ -102,7 +102,7 @@ def accept(
     return result
 
 
-def _accept(tree: Tree, entry: Wanted, moment: Moment, stored: Tarball | None) -> Tarball:
+def _accept(tree: Tree, entry: Offer, moment: Moment, stored: Tarball | None) -> Tarball:
     """Take one file out of incoming, verify it and publish it. Raise AltbackupError or OSError.
 
     Of one that is not there another name is made for its twin: a tarball of the item, or what was `stored` of the one file before.
@@ -110,7 +110,7 @@ def _accept(tree: Tree, entry: Wanted, moment: Moment, stored: Tarball | None) -
     if moment.is_ahead(entry.stamp):
         raise AltbackupError(f"{ahead_reason(entry.relpath, 0, moment)}. It was not accepted")
     final = tree.path(entry.relpath)
-    arrived = os.path.join(tree.private_path("incoming"), entry.part)
+    arrived = os.path.join(tree.private_path("incoming"), entry.transit_name)
     if not is_there(arrived):
         twin = _twin(tree, entry) or stored
         if twin is None:
@@ -133,7 +133,7 @@ def _accept(tree: Tree, entry: Wanted, moment: Moment, stored: Tarball | None) -
     return tarball_at(tree, entry)
 
 
-def _publish_or_give_back(tree: Tree, entry: Wanted, temporary: str, arrived: str, moment: Moment) -> None:
+def _publish_or_give_back(tree: Tree, entry: Offer, temporary: str, arrived: str, moment: Moment) -> None:
     """Verify a file and give it its final name. Raise DigestMismatch when it is thrown away, else what failed, with the file back."""
     try:
         with _unwritten(temporary):
@@ -149,7 +149,7 @@ def _publish_or_give_back(tree: Tree, entry: Wanted, temporary: str, arrived: st
         raise
 
 
-def _move_out(arrived: str, temporary: str, entry: Wanted) -> None:
+def _move_out(arrived: str, temporary: str, entry: Offer) -> None:
     """Move what arrived beside its final name. Raise AltbackupError where that is on another file system, or OSError."""
     try:
         os.replace(arrived, temporary)
@@ -186,8 +186,8 @@ def _unwritten(path: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _twin(tree: Tree, entry: Wanted) -> Tarball | None:
+def _twin(tree: Tree, entry: Offer) -> Tarball | None:
     """Return the newest verified tarball of the same item and content: one file was sent for both."""
-    found = scan(tree, keys={entry.key}, go_on=True).verified()
+    found = scan(tree, keys={entry.key}, tolerate_unreadable=True).verified()
     same = [tarball for tarball in found if tarball.dna and tarball.dna.same_content(entry.dna)]
     return max(same, key=lambda tarball: tarball.stamp, default=None)

@@ -25,7 +25,7 @@ _SHOWN = 160
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Offer:
     """A verified tarball of the source, as the controller hands it to a target."""
 
     relpath: str
@@ -43,18 +43,18 @@ class Wanted:
         return "/".join(self.relpath.split("/")[2:6])
 
     @property
-    def part(self) -> str:
+    def transit_name(self) -> str:
         """The file's name while it travels."""
         return f"{self.dna.alg}-{self.dna.dig}"
 
 
-def parse_wanted(values: Sequence[Mapping[str, Any]]) -> list[Wanted]:
+def parse_offers(values: Sequence[Mapping[str, Any]]) -> list[Offer]:
     """Given tarballs as results show them, return them checked. Raise InvalidInput."""
     wanted = []
     for value in values:
         relpath = str(value.get("relpath", ""))
         split_relpath(relpath)
-        wanted.append(Wanted(relpath, _dna(relpath, value), _record(relpath, value)))
+        wanted.append(Offer(relpath, _dna(relpath, value), _record(relpath, value)))
     return wanted
 
 
@@ -84,7 +84,7 @@ def listing(base: str, day: str = "", *, moment: Moment, records: bool = False) 
     tree = open_tree(base)
     tarballs = []
     notes = []
-    found = scan(tree, day, go_on=True)
+    found = scan(tree, day, tolerate_unreadable=True)
     for tarball in sorted(found.tarballs, key=lambda tarball: (tarball.stamp, tarball.relpath)):
         entry = {
             "category": tarball.category,
@@ -120,7 +120,7 @@ def _misnamed(tarball: Tarball) -> str:
     )
 
 
-def tarball_at(tree: Tree, entry: Wanted) -> Tarball:
+def tarball_at(tree: Tree, entry: Offer) -> Tarball:
     """Given a target's tree and a tarball that stands there as it is wanted, return it as a scan would. Raise OSError."""
     category, name, stamp, filename = split_relpath(entry.relpath)
     status = os.lstat(tree.path(entry.relpath))

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ..system.errors import FULL, AltbackupError, DigestMismatch
 from ..system.processes import Deadline, find_tool, run
 from ..system.seeing import is_folder, is_there, status_of
 from ..system.twins import MARGIN
-from ..system.units import first_of, readable, told_apart
+from ..system.units import readable, told_apart
 from ..tree.arrivals import arrivals, late_ones, note_arrival
 from ..tree.failures import explain, failure
 from ..tree.incomplete import incomplete_ones, missing_of
 from ..tree.layout import TEMPORARY, Scan, Tarball, Tree, is_relpath, open_tree, scan, split_relpath
 from ..tree.locks import Hold
-from ..tree.origin import Origin, bind, require_origin
+from ..tree.origin import Origin, bind, parse_origin, require_origin
 from ..tree.publish import (
     link,
     make_folders,
@@ -33,9 +34,10 @@ from ..tree.publish import (
 from ..tree.remembered import remember_items, remembered_items
 from ..tree.retention import retained
 from ..tree.scan_failures import ahead, by_item, unreadable
-from ..tree.stamps import Moment, ahead_reason, day_of
+from ..tree.sidecar import Dna
+from ..tree.stamps import Moment, ahead_reason, day_of, moment_of
 from .guides import check_guides, write_guides
-from .offer import Wanted, parse_wanted, tarball_at
+from .offer import Offer, parse_offers, tarball_at
 from .receivers import end_receivers
 from .send import BASIS, STAGE
 
@@ -45,137 +47,292 @@ _NAMED = 10
 """Most tarballs that a failure names"""
 
 
-def prepare(
-    base: str,
-    tarballs: Sequence[Mapping[str, Any]],
-    *,
-    day: str,
-    moment: Moment,
-    keeps: Mapping[str, int],
-    keep: int,
-    items: Sequence[str] = (),
-    discovered: bool = True,
-    predicted: Sequence[str] = (),
-    guides: Mapping[str, str] | None = None,
-    basis: bool = False,
-    slots: int = 0,
-    slot_wait: float = 0,
-    origin: Origin | None = None,
-    deadline: Deadline | None = None,
-    hold: Hold | None = None,
-) -> dict[str, Any]:
-    """Given a target's tree and what the source holds, decide what is sent; link what the target has under another stamp.
+@dataclass(frozen=True)
+class Request:
+    """What a target is to make ready for."""
+
+    base: str
+    tarballs: Sequence[Mapping[str, Any]]
+    """What the source holds, as a listing of it has it"""
+    day: str
+    moment: Moment
+    keep: int
+    keeps: Mapping[str, int] = field(default_factory=dict)
+    """{item: number of tarballs to keep}, where it is not `keep`"""
+    items: Sequence[str] = ()
+    """The items of the source, which the target remembers; where not all were `discovered`, with those before"""
+    discovered: bool = True
+    predicted: Sequence[str] = ()
+    """Relpaths that a run in check mode would have made"""
+    guides: Mapping[str, str] = field(default_factory=dict)
+    """{file name: text} to keep beside the trees"""
+    basis: bool = False
+    """Whether copies of older tarballs are laid out for deltas"""
+    slots: int = 0
+    """Transfers into this target at a time, of which one is reserved; 0 for any number"""
+    slot_wait: float = 0
+    """Seconds to wait for one"""
+    origin: Origin | None = None
+    deadline: Deadline = field(default_factory=Deadline)
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a target has of an item."""
+
+    tarballs: Sequence[Tarball] = ()
+    """Verified ones"""
+    came: Mapping[str, str] | None = field(default_factory=dict)
+    """{relpath: stamp of the run in which it came}; None where that cannot be read"""
+    partial: Collection[str] = ()
+    """Relpaths of those that are not whole"""
+
+
+@dataclass(frozen=True)
+class TransferPlan:
+    """What becomes of each tarball that a source offers."""
+
+    have: Sequence[Offer]
+    differing: Sequence[tuple[Offer, Dna]]
+    """Those that are verified here with other bytes"""
+    unwanted: Sequence[Offer]
+    """Those that the target's own purge would remove"""
+    lacking: Sequence[tuple[Offer, Sequence[Tarball]]]
+    """In the order in which they are sent, each with the copies of its content that are here under other stamps, the newest first"""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What there is room for."""
+
+    sent: Mapping[str, Offer]
+    """{transit name: one that is sent}"""
+    left_out: Sequence[Offer]
+    needed: int
+    """Bytes that are to come, those of what is left out included"""
+    bases: Mapping[str, Tarball]
+    """{transit name: the older tarball from whose copy rsync takes what did not change}"""
+
+
+@dataclass
+class Done:
+    """What was done, and what could not be."""
+
+    changed: bool = False
+    linked: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    failures: list[dict[str, Any]] = field(default_factory=list)
+
+
+def parse_request(options: Mapping[str, Any]) -> Request:
+    """Given the parameters of the module, return what is asked for."""
+    given = {one.name: options[one.name] for one in fields(Request) if one.name in options}
+    given["deadline"] = Deadline(options["step_timeout"], "preparation")
+    return Request(**{**given, "moment": moment_of(options), "origin": parse_origin(options["origin"])})
+
+
+def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
+    """Given what a source holds, decide what is sent to a target; link what the target has under another stamp.
 
     Tarballs of the day come first, then older ones, newest first. But for each item's newest one of the day, they are only
     those that this target's own retention would keep, which knows what came late and what would. What nothing honest can have
-    made is not taken, and a failure that names the source. With `basis` a copy of an older tarball is laid out for deltas. Of
-    `slots` transfers into this target one is reserved, if one is free within `slot_wait` seconds; else `busy` is true. The
-    `items` are remembered, and where not all were `discovered` those before, too. The `guides`, {file name: text}, are kept
-    beside the trees. Without a `hold`, in check mode, nothing is written. A tree that holds the copies of another source than `origin`
+    made is not taken, and a failure that names the source. If no slot was free in time, `busy` is true.
+    Without a `hold`, in check mode, nothing is written. A tree that holds the copies of another source than the origin
     is left alone; one of which that is not known is this one's from now on. Raise BaseUnusable.
     What lies in a folder that cannot be read is not known: its tarballs are left out, and a failure names the folder.
     Return `have`, `linked`, `send` (relpaths), `unwanted`, `incoming` (folder), `free` (bytes), `busy`, `notes` and `failures`.
     """
-    tree = hold.tree if hold else open_tree(base)
-    require_origin(tree, origin)
+    tree = hold.tree if hold else open_tree(request.base)
+    require_origin(tree, request.origin)
     incoming = tree.private_path("incoming")
-    lists: dict[str, Any] = {name: [] for name in ("have", "linked", "send", "unwanted", "notes", "failures")}
-    result: dict[str, Any] = {"changed": False, **lists, "incoming": incoming, "busy": False}
-    wanted = _believed(tree, parse_wanted(tarballs), moment, result)
-    check_guides(guides or {})
+    done = Done()
+    offers = _believed(tree, parse_offers(request.tarballs), request.moment, done)
+    check_guides(request.guides)
     if hold:
-        _clear(tree, incoming, wanted, result)
-        make_tree(tree)
-        bind(tree, origin)
-        make_folders(incoming, tree.private)
-        if items:
-            remember_items(tree, items if discovered else [*items, *remembered_items(tree)])
-        _keep_guides(tree, guides or {}, result)
-    found = scan(tree, keys={entry.key for entry in wanted}, go_on=True)
-    result["failures"] += unreadable(found, STAGE)
-    result["failures"] += ahead(tree, moment, {entry.key for entry in wanted})
-    present = _present(tree, found, wanted if hold else (), moment, result)
-    hidden = tuple(f"{folder}/" for folder, _ in found.unreadable)
-    seen = [entry for entry in wanted if not entry.relpath.startswith(hidden)]
-    order = sorted(seen, key=lambda entry: entry.stamp, reverse=True)
-    lacking: list[Wanted] = []
-    kept = _retained(tree, wanted, present, keeps, keep, moment, result)
-    newest = {entry.key: entry.stamp for entry in reversed(order) if day_of(entry.stamp) == day}
-    for entry in sorted(order, key=lambda entry: day_of(entry.stamp) != day):
-        own = [tarball for tarball in present.get(entry.key, []) if tarball.verified]
-        same = next((tarball for tarball in own if tarball.relpath == entry.relpath), None)
-        if same and same.dna and same.dna.same_content(entry.dna):
-            result["have"].append(entry.relpath)
-            if hold:
-                _point_last(tree, entry, moment, result)
-        elif same and same.dna:
-            reason = (
-                f"{entry.relpath} is verified here with {same.dna.alg} {same.dna.dig}, but the source has {entry.dna.dig}: "
-                "neither was touched"
-            )
-            result["failures"].append(failure(STAGE, reason, relpath=entry.relpath))
-        elif entry.stamp != newest.get(entry.key) and entry.relpath not in kept:
-            result["unwanted"].append(entry.relpath)
-        elif not (hold and _link(tree, entry, own, moment, result)):
-            lacking.append(entry)
-    if hold:
-        for part in {entry.part for entry in seen} - {entry.part for entry in lacking}:
-            remove_if_there(os.path.join(incoming, part))
-    sent, room = _with_room(tree, incoming, lacking, result)
-    result["send"] = [*(entry.relpath for entry in lacking if entry.part in sent), *predicted]
-    result["changed"] = bool(result["linked"] or result["changed"])
-    if hold and result["send"]:
-        wait = deadline.at_most(slot_wait) if deadline and slot_wait else slot_wait
-        if slots and not hold.reserve(slots, wait):
-            result["busy"] = True
-            if slot_wait:
-                reason = (
-                    f"{tree.base}: {slots} other transfers into this target went on for {wait:.0f} s: nothing was sent"
-                )
-                result["failures"].append(failure(STAGE, reason))
+        _make_ready(tree, incoming, request, offers, done)
+    keys = {offer.key for offer in offers}
+    found = scan(tree, keys=keys, tolerate_unreadable=True)
+    done.failures += [*unreadable(found, STAGE), *ahead(tree, request.moment, keys)]
+    held = _held(tree, found, keys, {offer.relpath: offer for offer in offers if hold}, request.moment, done)
+    plan = plan_transfer(request, offers, held, [folder for folder, _ in found.unreadable])
+    for offer, dna in plan.differing:
+        reason = f"{offer.relpath} is verified here with {dna.alg} {dna.dig}, but the source has {offer.dna.dig}: neither was touched"
+        done.failures.append(failure(STAGE, reason, relpath=offer.relpath))
+    lacking = _store(tree, incoming, plan, request.moment, done) if hold else [offer for offer, _ in plan.lacking]
+    free = shutil.disk_usage(tree.private).free
+    load = plan_load(lacking, _arrived(incoming, lacking), free, held)
+    if load.left_out:
+        done.failures.append(failure(STAGE, _no_room(tree, load, len(lacking), free)))
+    send = [*(offer.relpath for offer in lacking if offer.transit_name in load.sent), *request.predicted]
+    busy = bool(hold and send and not _reserve(hold, request, done))
+    if hold and send and not busy:
+        make_folders(os.path.join(incoming, BASIS), tree.private)
+        for name, tarball in load.bases.items() if request.basis else ():
+            _lay_out(tree, tarball, os.path.join(incoming, BASIS, name), load.sent[name], request.deadline, done)
+    return {
+        "changed": done.changed or bool(done.linked),
+        "have": [offer.relpath for offer in plan.have],
+        "linked": done.linked,
+        "send": send,
+        "unwanted": [offer.relpath for offer in plan.unwanted],
+        "incoming": incoming,
+        "free": free,
+        "busy": busy,
+        "notes": done.notes,
+        "failures": done.failures,
+    }
+
+
+def plan_transfer(
+    request: Request, offers: Sequence[Offer], held: Mapping[str, Held], unseen: Sequence[str] = ()
+) -> TransferPlan:
+    """Given what a source offers and {item: what the target has of it}, return what becomes of each offer but those in `unseen` folders."""
+    kept = _kept(request, offers, held)
+    hidden = tuple(f"{folder}/" for folder in unseen)
+    order = sorted(offers, key=lambda offer: offer.stamp, reverse=True)
+    order = [offer for offer in order if not offer.relpath.startswith(hidden)]
+    newest = {offer.key: offer.stamp for offer in reversed(order) if day_of(offer.stamp) == request.day}
+    have: list[Offer] = []
+    differing: list[tuple[Offer, Dna]] = []
+    unwanted: list[Offer] = []
+    lacking: list[tuple[Offer, Sequence[Tarball]]] = []
+    for offer in sorted(order, key=lambda offer: day_of(offer.stamp) != request.day):
+        own = held[offer.key].tarballs
+        here = next((tarball.dna for tarball in own if tarball.relpath == offer.relpath), None)
+        if here and here.same_content(offer.dna):
+            have.append(offer)
+        elif here:
+            differing.append((offer, here))
+        elif offer.stamp != newest.get(offer.key) and offer.relpath not in kept:
+            unwanted.append(offer)
         else:
-            make_folders(os.path.join(incoming, BASIS), tree.private)
-        if basis and not result["busy"]:
-            _lay_out_bases(tree, incoming, sent, present, room, deadline or Deadline(), result)
-    return result
+            same = [tarball for tarball in own if tarball.dna and tarball.dna.same_content(offer.dna)]
+            files = {tarball.inode: tarball for tarball in sorted(same, key=lambda tarball: tarball.stamp)}
+            lacking.append((offer, sorted(files.values(), key=lambda tarball: tarball.stamp, reverse=True)))
+    return TransferPlan(have, differing, unwanted, lacking)
 
 
-def _believed(tree: Tree, listed: Sequence[Wanted], moment: Moment, result: dict[str, Any]) -> list[Wanted]:
+def _kept(request: Request, offers: Sequence[Offer], held: Mapping[str, Held]) -> set[str]:
+    """Return the relpaths of what the target's purge would keep, if it had all that is offered."""
+    offered: dict[str, dict[str, Offer]] = {}
+    for offer in offers:
+        offered.setdefault(offer.key, {})[offer.relpath] = offer
+    kept: set[str] = set()
+    for key, by_path in offered.items():
+        own = held[key]
+        if own.came is None:
+            continue
+        there = {tarball.relpath for tarball in own.tarballs}
+        coming = [offer for relpath, offer in by_path.items() if relpath not in there]
+        everything = [*own.tarballs, *map(_as_tarball, coming)]
+        came = {**own.came, **{offer.relpath: request.moment.stamp for offer in coming}}
+        partial = [*own.partial, *(offer.relpath for offer in coming if missing_of(offer.record))]
+        keep = int(request.keeps.get(key, request.keep))
+        order = retained(everything, keep, late=late_ones(everything, came), partial=partial)
+        kept.update(tarball.relpath for tarball in order)
+    return kept
+
+
+def _as_tarball(offer: Offer) -> Tarball:
+    category, name, stamp, filename = split_relpath(offer.relpath)
+    return Tarball(category, name, stamp, filename, offer.dna.size, (0, 0), 1, offer.dna, "", "verified")
+
+
+def plan_load(lacking: Sequence[Offer], arrived: Mapping[str, int], free: int, held: Mapping[str, Held]) -> Load:
+    """Given what is lacking, in order, {transit name: bytes that arrived already} and the free bytes, return what there is room for.
+
+    What has no room is left out, however much of it there is, and what comes after it is tried all the same. What is left when it has
+    come is for copies of each item's newest other tarball, for those of which nothing arrived yet.
+    """
+    room = free - MARGIN
+    once = {offer.transit_name: offer for offer in lacking}
+    missing = {name: max(0, offer.dna.size - arrived.get(name, 0)) for name, offer in once.items()}
+    sent: dict[str, Offer] = {}
+    for name, offer in once.items():
+        if missing[name] <= room:
+            sent[name] = offer
+            room -= missing[name]
+    bases: dict[str, Tarball] = {}
+    for name, offer in sent.items():
+        others = [tarball for tarball in held[offer.key].tarballs if tarball.stamp != offer.stamp]
+        newest = max(others, key=lambda tarball: tarball.stamp, default=None)
+        if newest and name not in arrived and _WORTH_A_BASIS <= newest.size <= room:
+            bases[name] = newest
+            room -= newest.size
+    left_out = [offer for offer in lacking if offer.transit_name not in sent]
+    return Load(sent, left_out, sum(missing.values()), bases)
+
+
+def _arrived(incoming: str, lacking: Sequence[Offer]) -> dict[str, int]:
+    """Return {transit name: bytes that arrived already}, of those of which anything did."""
+    names = {offer.transit_name for offer in lacking}
+    found = {name: status_of(os.path.join(incoming, name), follow=False) for name in names}
+    return {name: status.st_size for name, status in found.items() if status}
+
+
+def _no_room(tree: Tree, load: Load, number: int, free: int) -> str:
+    """Return how much room is missing for so many tarballs, and which of them are left out."""
+    left_out = [offer.relpath for offer in load.left_out]
+    names = ", ".join(left_out[:_NAMED]) + (f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else "")
+    needed, left = told_apart(load.needed, free)
+    return (
+        f"{tree.base}: {needed} are needed for {number} tarballs, but {left} are free, "
+        f"of which {readable(MARGIN)} stay free: {len(left_out)} {'was' if len(left_out) == 1 else 'were'} not sent: {names}"
+    )
+
+
+def _believed(tree: Tree, offers: Sequence[Offer], moment: Moment, done: Done) -> list[Offer]:
     """Given what the source says that it holds, return it without what nothing honest can have made, which is a failure."""
-    for relpaths in by_item(entry.relpath for entry in listed if moment.is_ahead(entry.stamp)):
+    for relpaths in by_item(offer.relpath for offer in offers if moment.is_ahead(offer.stamp)):
         told = ahead_reason(relpaths[0], len(relpaths) - 1, moment)
         reason = f"source {tree.source or tree.base} lists what was not taken: {told}"
-        result["failures"].append(failure(STAGE, reason, relpath=relpaths[0]))
-    return [entry for entry in listed if not moment.is_ahead(entry.stamp)]
+        done.failures.append(failure(STAGE, reason, relpath=relpaths[0]))
+    return [offer for offer in offers if not moment.is_ahead(offer.stamp)]
 
 
-def _clear(tree: Tree, incoming: str, wanted: Sequence[Wanted], result: dict[str, Any]) -> None:
-    """End receivers of dead runs, and remove what they left and this run does not want: on a full disk this makes room."""
-    result["notes"] += end_receivers(incoming)
-    parts = {entry.part for entry in wanted}
+def _make_ready(tree: Tree, incoming: str, request: Request, offers: Sequence[Offer], done: Done) -> None:
+    """Make a target's tree, clear it of what dead runs left, and keep there whose it is, what items there are, and the guides."""
+    done.notes += _cleared(tree, incoming, offers)
+    make_tree(tree)
+    bind(tree, request.origin)
+    make_folders(incoming, tree.private)
+    if request.items:
+        remember_items(tree, request.items if request.discovered else [*request.items, *remembered_items(tree)])
+    try:
+        done.changed = bool(write_guides(tree, request.guides))
+    except (AltbackupError, OSError) as error:
+        reason = f"{', '.join(request.guides)} beside {tree.base} cannot be kept up to date: {explain(error)}"
+        done.failures.append(failure(STAGE, reason))
+
+
+def _cleared(tree: Tree, incoming: str, offers: Sequence[Offer]) -> list[str]:
+    """End receivers of dead runs, and remove what they left and this run does not want: on a full disk this makes room. Return notes."""
+    notes = end_receivers(incoming)
+    names = {offer.transit_name for offer in offers}
     for name in sorted(os.listdir(incoming)) if is_folder(incoming) else ():
         path = os.path.join(incoming, name)
         if name == BASIS:
             remove_folder(path)
         elif (
-            name not in parts or os.lstat(path).st_nlink > 1
+            name not in names or os.lstat(path).st_nlink > 1
         ):  # what arrives is written in place, never into another file
             remove_if_there(path)
-            result["notes"].append(f"removed {name} from {incoming}: left by an earlier run and not wanted by this one")
-    by_path = {entry.relpath: entry for entry in wanted}
-    for relpath in scan(tree, go_on=True).temporaries:
+            notes.append(f"removed {name} from {incoming}: left by an earlier run and not wanted by this one")
+    by_path = {offer.relpath: offer for offer in offers}
+    for relpath in scan(tree, tolerate_unreadable=True).temporaries:
         path = tree.path(relpath)
         folder, name = os.path.split(relpath)
         entry = by_path.get(f"{folder}/{name[len(TEMPORARY) :].partition('-')[2]}")
-        arrived = os.path.join(incoming, entry.part) if entry else ""
+        arrived = os.path.join(incoming, entry.transit_name) if entry else ""
         if entry and _is_alone(path, entry.dna.size) and not is_there(arrived):
             make_folders(incoming, tree.private)
             os.replace(path, arrived)
-            result["notes"].append(f"took {relpath}, which a killed run had left, back to {incoming}")
+            notes.append(f"took {relpath}, which a killed run had left, back to {incoming}")
         else:
             remove_if_there(path)
-            result["notes"].append(f"removed {relpath}, which a killed run left")
+            notes.append(f"removed {relpath}, which a killed run left")
         prune_empty(os.path.dirname(path), tree.base)
+    return notes
 
 
 def _is_alone(path: str, size: int) -> bool:
@@ -184,182 +341,109 @@ def _is_alone(path: str, size: int) -> bool:
     return (status.st_size, status.st_nlink) == (size, 1)
 
 
-def _present(
-    tree: Tree, found: Scan, wanted: Sequence[Wanted], moment: Moment, result: dict[str, Any]
-) -> dict[str, list[Tarball]]:
-    """Return {item: its tarballs on this target that are not of the future}, of the wanted ones those completed that a killed run had not come to."""
-    present: dict[str, list[Tarball]] = {}
-    by_path = {entry.relpath: entry for entry in wanted}
+def _held(
+    tree: Tree, found: Scan, keys: Collection[str], offered: Mapping[str, Offer], moment: Moment, done: Done
+) -> dict[str, Held]:
+    """Return {item: what this target has of it that is not of the future}.
+
+    Of {relpath: one that is offered} those are completed first that a killed run had not come to.
+    """
+    tarballs: dict[str, list[Tarball]] = {key: [] for key in keys}
     for tarball in found.tarballs:
         if is_relpath(tarball.relpath) and not moment.is_ahead(tarball.stamp):
-            entry = by_path.get(tarball.relpath)
-            known = _completed(tree, tarball, entry, moment, result) if entry else tarball
-            present.setdefault(tarball.key, []).append(known)
-    return present
+            offer = offered.get(tarball.relpath)
+            known = _completed(tree, tarball, offer, moment, done) if offer else tarball
+            tarballs[tarball.key] += [known] if known.verified else []
+    held = {}
+    for key, own in tarballs.items():
+        came = None
+        try:
+            came = arrivals(tree, key)
+        except (AltbackupError, OSError) as error:
+            done.failures.append(failure(STAGE, error, key=key))
+        held[key] = Held(own, came, incomplete_ones(tree, own))
+    return held
 
 
-def _completed(tree: Tree, tarball: Tarball, entry: Wanted, moment: Moment, result: dict[str, Any]) -> Tarball:
+def _completed(tree: Tree, tarball: Tarball, offer: Offer, moment: Moment, done: Done) -> Tarball:
     """Given a tarball on this target that is wanted, return it verified, if a killed run had only not come to its dna."""
-    if tarball.verified or tarball.size != entry.dna.size:
+    if tarball.verified or tarball.size != offer.dna.size:
         return tarball
     try:
-        verify(tree.path(entry.relpath), entry.dna, from_disk=True)
-        write_record(tree, entry.key, entry.stamp, entry.record)
-        if entry.relpath not in arrivals(tree, entry.key):
-            note_arrival(tree, entry.relpath, moment.stamp)
-        write_sidecar(tree.path(entry.relpath), entry.dna)
-        point_last(tree, entry.key, entry.stamp, moment)
+        verify(tree.path(offer.relpath), offer.dna, from_disk=True)
+        write_record(tree, offer.key, offer.stamp, offer.record)
+        if offer.relpath not in arrivals(tree, offer.key):
+            note_arrival(tree, offer.relpath, moment.stamp)
+        write_sidecar(tree.path(offer.relpath), offer.dna)
+        point_last(tree, offer.key, offer.stamp, moment)
     except (AltbackupError, OSError) as error:
-        result["notes"].append(f"{entry.relpath} is not verified: it {tarball.problem}; {explain(error)}")
+        done.notes.append(f"{offer.relpath} is not verified: it {tarball.problem}; {explain(error)}")
         return tarball
-    result["changed"] = True
-    result["notes"].append(f"completed {entry.relpath}, which {tarball.problem}")
-    return tarball_at(tree, entry)
+    done.changed = True
+    done.notes.append(f"completed {offer.relpath}, which {tarball.problem}")
+    return tarball_at(tree, offer)
 
 
-def _point_last(tree: Tree, entry: Wanted, moment: Moment, result: dict[str, Any]) -> None:
+def _store(tree: Tree, incoming: str, plan: TransferPlan, moment: Moment, done: Done) -> list[Offer]:
+    """Store what is lacking and here under another stamp, and see to `last`; return what is to be sent."""
+    for offer in plan.have:
+        _point_last(tree, offer, moment, done)
+    lacking = [offer for offer, copies in plan.lacking if not _link(tree, offer, copies, moment, done)]
+    seen = [*plan.have, *plan.unwanted, *(offer for offer, _ in (*plan.differing, *plan.lacking))]
+    for name in {offer.transit_name for offer in seen} - {offer.transit_name for offer in lacking}:
+        remove_if_there(os.path.join(incoming, name))
+    return lacking
+
+
+def _point_last(tree: Tree, offer: Offer, moment: Moment, done: Done) -> None:
     """See to it that `last` is not behind what is verified here, as a killed run had not come to it, nor ahead of all."""
     try:
-        result["changed"] = point_last(tree, entry.key, entry.stamp, moment) or result["changed"]
+        done.changed = point_last(tree, offer.key, offer.stamp, moment) or done.changed
     except (AltbackupError, OSError) as error:
-        result["failures"].append(failure(STAGE, error, relpath=entry.relpath))
+        done.failures.append(failure(STAGE, error, relpath=offer.relpath))
 
 
-def _with_room(
-    tree: Tree, incoming: str, lacking: Sequence[Wanted], result: dict[str, Any]
-) -> tuple[dict[str, Wanted], int]:
-    """Given what is lacking, in order, return {part: tarball} of what has room, and the bytes that are left when it has come.
-
-    What has no room is left out, however much of it there is, and what comes after it is tried all the same.
-    """
-    result["free"] = shutil.disk_usage(tree.private).free
-    room = result["free"] - MARGIN
-    once = {entry.part: entry for entry in lacking}
-    missing = {part: _missing_bytes(incoming, entry) for part, entry in once.items()}
-    sent: dict[str, Wanted] = {}
-    for part, entry in once.items():
-        if missing[part] <= room:
-            sent[part] = entry
-            room -= missing[part]
-    if left_out := [entry.relpath for entry in lacking if entry.part not in sent]:
-        needed, free = told_apart(sum(missing.values()), result["free"])
-        reason = (
-            f"{tree.base}: {needed} are needed for {len(lacking)} tarballs, but {free} are free, "
-            f"of which {readable(MARGIN)} stay free: {len(left_out)} {'was' if len(left_out) == 1 else 'were'} not sent: {first_of(left_out, _NAMED)}"
-        )
-        result["failures"].append(failure(STAGE, reason))
-    return sent, room
-
-
-def _missing_bytes(incoming: str, entry: Wanted) -> int:
-    """Return how many bytes of a tarball did not arrive yet."""
-    path = os.path.join(incoming, entry.part)
-    status = status_of(path, follow=False)
-    return max(0, entry.dna.size - (status.st_size if status else 0))
-
-
-def _lay_out_bases(
-    tree: Tree,
-    incoming: str,
-    sent: Mapping[str, Wanted],
-    present: Mapping[str, Sequence[Tarball]],
-    room: int,
-    deadline: Deadline,
-    result: dict[str, Any],
-) -> None:
-    """Lay out a copy of each item's newest verified tarball, from which rsync takes what did not change, where there is room."""
-    for part, entry in sent.items():
-        older = [tarball for tarball in present.get(entry.key, ()) if tarball.verified and tarball.stamp != entry.stamp]
-        if not older or os.path.lexists(os.path.join(incoming, part)):
-            continue
-        newest = max(older, key=lambda tarball: tarball.stamp)
-        if not _WORTH_A_BASIS <= newest.size <= room:
-            continue
-        argv = [
-            find_tool("cp"),
-            "--reflink=auto",
-            "--",
-            tree.path(newest.relpath),
-            os.path.join(incoming, BASIS, part),
-        ]
-        try:
-            run(argv, what=f"copying {newest.relpath} for deltas", deadline=deadline)
-            room -= newest.size
-        except AltbackupError as error:
-            remove_if_there(argv[-1])
-            result["notes"].append(f"{entry.relpath} is sent whole: {error}")
-
-
-def _retained(
-    tree: Tree,
-    wanted: Sequence[Wanted],
-    present: Mapping[str, Sequence[Tarball]],
-    keeps: Mapping[str, int],
-    keep: int,
-    moment: Moment,
-    result: dict[str, Any],
-) -> set[str]:
-    """Return the relpaths of what the target's purge would keep, if it had all that is wanted."""
-    items: dict[str, dict[str, Tarball]] = {}
-    for entry in wanted:
-        items.setdefault(entry.key, {})[entry.relpath] = _as_tarball(entry)
-    told = {entry.relpath for entry in wanted if missing_of(entry.record)}
-    kept: set[str] = set()
-    for key, imagined in items.items():
-        own = {tarball.relpath: tarball for tarball in present.get(key, ()) if tarball.verified}
-        everything = {**imagined, **own}
-        try:
-            noted = arrivals(tree, key)
-        except (AltbackupError, OSError) as error:
-            result["failures"].append(failure(STAGE, error, key=key))
-            continue
-        came = {**noted, **{relpath: moment.stamp for relpath in imagined if relpath not in own}}
-        late = late_ones(everything.values(), came)
-        partial = [
-            *incomplete_ones(tree, own.values()),
-            *(relpath for relpath in imagined if relpath not in own and relpath in told),
-        ]
-        order = retained([*everything.values()], int(keeps.get(key, keep)), late=late, partial=partial)
-        kept.update(tarball.relpath for tarball in order)
-    return kept
-
-
-def _as_tarball(entry: Wanted) -> Tarball:
-    category, name, stamp, filename = split_relpath(entry.relpath)
-    return Tarball(category, name, stamp, filename, entry.dna.size, (0, 0), 1, entry.dna, "", "verified")
-
-
-def _link(tree: Tree, entry: Wanted, own: Sequence[Tarball], moment: Moment, result: dict[str, Any]) -> bool:
-    """Store a tarball whose content the target has under another stamp, as a link or a copy; return whether it is not to be sent.
+def _link(tree: Tree, offer: Offer, copies: Sequence[Tarball], moment: Moment, done: Done) -> bool:
+    """Store a tarball whose content the target has under other stamps, as a link or a copy; return whether it is not to be sent.
 
     A copy that is damaged or cannot be used is reported, and the next one tried.
     """
-    same = [tarball for tarball in own if tarball.dna and tarball.dna.same_content(entry.dna)]
-    newest_of_each = {tarball.inode: tarball for tarball in sorted(same, key=lambda tarball: tarball.stamp)}
-    for old in sorted(newest_of_each.values(), key=lambda tarball: tarball.stamp, reverse=True):
+    for old in copies:
         try:
-            write_record(tree, entry.key, entry.stamp, entry.record)
-            note_arrival(tree, entry.relpath, moment.stamp)
-            link(tree, old, entry.relpath, entry.dna)
+            write_record(tree, offer.key, offer.stamp, offer.record)
+            note_arrival(tree, offer.relpath, moment.stamp)
+            link(tree, old, offer.relpath, offer.dna)
         except (AltbackupError, OSError) as error:
             full = isinstance(error, OSError) and error.errno in FULL
             if full or not isinstance(error, (DigestMismatch, OSError)):
-                result["failures"].append(failure(STAGE, error, relpath=entry.relpath))
+                done.failures.append(failure(STAGE, error, relpath=offer.relpath))
                 return True
             how = "is damaged" if isinstance(error, DigestMismatch) else "cannot be used"
             reason = f"an older copy {how}: {explain(error)}; the new one is stored without it"
-            result["failures"].append(failure(STAGE, reason, relpath=old.relpath))
+            done.failures.append(failure(STAGE, reason, relpath=old.relpath))
             continue
-        result["linked"].append(entry.relpath)
-        _point_last(tree, entry, moment, result)
+        done.linked.append(offer.relpath)
+        _point_last(tree, offer, moment, done)
         return True
     return False
 
 
-def _keep_guides(tree: Tree, guides: Mapping[str, str], result: dict[str, Any]) -> None:
-    """Keep the guides beside the sources' trees up to date; a failure to do so hinders nothing else."""
+def _reserve(hold: Hold, request: Request, done: Done) -> bool:
+    """Return whether a transfer into this target may begin; that none may after a wait is a failure."""
+    wait = request.deadline.at_most(request.slot_wait) if request.slot_wait else 0
+    if not request.slots or hold.reserve(request.slots, wait):
+        return True
+    if wait:
+        reason = f"{hold.tree.base}: {request.slots} other transfers into this target went on for {wait:.0f} s: nothing was sent"
+        done.failures.append(failure(STAGE, reason))
+    return False
+
+
+def _lay_out(tree: Tree, tarball: Tarball, path: str, offer: Offer, deadline: Deadline, done: Done) -> None:
+    """Lay out a copy of an older tarball, from which rsync takes what did not change in the one that is offered."""
+    argv = [find_tool("cp"), "--reflink=auto", "--", tree.path(tarball.relpath), path]
     try:
-        result["changed"] = bool(write_guides(tree, guides)) or result["changed"]
-    except (AltbackupError, OSError) as error:
-        reason = f"{', '.join(guides)} beside {tree.base} cannot be kept up to date: {explain(error)}"
-        result["failures"].append(failure(STAGE, reason))
+        run(argv, what=f"copying {tarball.relpath} for deltas", deadline=deadline)
+    except AltbackupError as error:
+        remove_if_there(path)
+        done.notes.append(f"{offer.relpath} is sent whole: {error}")

@@ -37,7 +37,7 @@ from ..tree.failures import explain, failure, unframed
 from ..tree.layout import Tree
 from ..tree.leftovers import remove_outgoing
 from ..tree.publish import make_folders, remove_folder, require_writable
-from .offer import Wanted, parse_wanted
+from .offer import Offer, parse_offers
 
 STAGE = "synchronize"
 SSH: dict[str, Any] = {"ssh_args": {"type": "str", "default": "", "no_log": True}}
@@ -136,24 +136,24 @@ def ssh_command(peer: Peer) -> list[str]:
     return [*command, *peer.ssh_args]
 
 
-def rsync_command(peer: Peer, here: str, *, fetch: bool = False, part: str = "") -> list[str]:
+def rsync_command(peer: Peer, here: str, *, fetch: bool = False, transit_name: str = "") -> list[str]:
     """Given a peer and a folder on this node, return the rsync argv that sends, or fetches, the files named on its stdin.
 
-    With a `part` it sends the file `here` under that name, and is told nothing on its stdin.
+    With a `transit_name` it sends the file `here` under that name, and is told nothing on its stdin.
     Folders are the private ones that transfers have for themselves. A path that a shell would read otherwise is protected by
     a way that keys restricted by rrsync do not let through.
     """
     command = [find_tool("rsync"), "--inplace", "--ignore-times", "--no-whole-file", f"--copy-dest={BASIS}"]
     command += ["--chmod=F600", "--perms", "--stats", "--no-human-readable"]
-    command += [] if part else ["--from0", "--files-from=-"]
+    command += [] if transit_name else ["--from0", "--files-from=-"]
     if peer.bwlimit:
         command.append(f"--bwlimit={peer.bwlimit}")
     there = f"{peer.folder}/"
     if peer.host:
         command += _remote_options(peer)
         there = _remote_path(peer, there)
-    if part:
-        return [*command, here, f"{there}{part}"]
+    if transit_name:
+        return [*command, here, f"{there}{transit_name}"]
     return [*command, there, f"{here}/"] if fetch else [*command, f"{here}/", there]
 
 
@@ -262,7 +262,7 @@ def _session() -> dict[str, str]:
 def _transfer(
     peer: Peer,
     here: str,
-    wanted: Sequence[Wanted],
+    wanted: Sequence[Offer],
     deadline: Deadline,
     *,
     fetch: bool = False,
@@ -270,20 +270,20 @@ def _transfer(
 ) -> int:
     """Move files between a folder on this node and the peer's; return the bytes on the wire. Raise ToolFailed.
 
-    The files of each stamp are one rsync, in the order given: rsync itself goes by the names. But those of `apart`, {part: path},
+    The files of each stamp are one rsync, in the order given: rsync itself goes by the names. But those of `apart`, {transit name: path},
     are one each, sent from where they lie. Files that cannot be read keep none of the others back; what rsync said of them is raised
     at the end.
     """
     total = 0
     failed: list[ToolFailed] = []
-    once = {file.part: file for file in reversed(wanted)}
-    first = [file for file in wanted if once[file.part] is file]
+    once = {file.transit_name: file for file in reversed(wanted)}
+    first = [file for file in wanted if once[file.transit_name] is file]
     for (_, alone), files in itertools.groupby(
-        first, key=lambda file: (file.stamp, file.part if file.part in apart else "")
+        first, key=lambda file: (file.stamp, file.transit_name if file.transit_name in apart else "")
     ):
-        sizes = {file.part: file.dna.size for file in files}
-        names = "" if alone else "".join(f"{part}\0" for part in sizes)
-        command = rsync_command(peer, apart.get(alone, here), fetch=fetch, part=alone)
+        sizes = {file.transit_name: file.dna.size for file in files}
+        names = "" if alone else "".join(f"{name}\0" for name in sizes)
+        command = rsync_command(peer, apart.get(alone, here), fetch=fetch, transit_name=alone)
         try:
             with _told(here, sizes, sum(sizes.values()), fetch=fetch):
                 total += _moved(peer, command, names.encode("ascii"), deadline, fetch=fetch)
@@ -333,7 +333,7 @@ def _size(path: str) -> int:
         return 0
 
 
-def fetch(incoming: str, peer: Peer, wanted: Sequence[Wanted], deadline: Deadline) -> int:
+def fetch(incoming: str, peer: Peer, wanted: Sequence[Offer], deadline: Deadline) -> int:
     """Given this target's folder for what arrives and the source with its folder of what it offers, fetch it.
 
     Return the bytes on the wire. Raise ToolFailed or DeadlineExceeded.
@@ -413,12 +413,12 @@ def offer_folder(base: str, target: str) -> str:
 
 
 def _lay_out(
-    tree: Tree, target: str, wanted: Sequence[Wanted], *, copying: bool = False
+    tree: Tree, target: str, wanted: Sequence[Offer], *, copying: bool = False
 ) -> tuple[str, dict[str, dict[str, Any]], dict[str, str]]:
     """Put links to tarballs, under the names of their digests, where one transfer finds them.
 
-    Return the folder, {part: failure} of those that cannot be linked, such as another user's, which keep no other one back, and
-    {part: path} of those that are to be sent from where they lie, since there are no links; with `copying` they are copied instead.
+    Return the folder, {transit name: failure} of those that cannot be linked, such as another user's, which keep no other one back, and
+    {transit name: path} of those that are to be sent from where they lie, since there are no links; with `copying` they are copied instead.
     """
     folder = offer_folder(tree.base, target)
     remove_folder(folder)
@@ -426,8 +426,8 @@ def _lay_out(
     bad: dict[str, dict[str, Any]] = {}
     apart: dict[str, str] = {}
     for file in wanted:
-        link = os.path.join(folder, file.part)
-        if os.path.lexists(link) or file.part in apart:
+        link = os.path.join(folder, file.transit_name)
+        if os.path.lexists(link) or file.transit_name in apart:
             continue
         try:
             path = tree.path(file.relpath)
@@ -435,22 +435,22 @@ def _lay_out(
             if copying:
                 duplicate(path, link)
             elif not share(path, link):
-                apart[file.part] = path
-            bad.pop(file.part, None)
+                apart[file.transit_name] = path
+            bad.pop(file.transit_name, None)
         except (AltbackupError, OSError) as error:
             if isinstance(error, DeadlineExceeded) or (isinstance(error, OSError) and error.errno in FULL):
                 raise
             reason = f"{file.relpath} cannot be sent: no link to it can be made: {explain(error)}"
-            bad[file.part] = failure(STAGE, reason, relpath=file.relpath)
+            bad[file.transit_name] = failure(STAGE, reason, relpath=file.relpath)
     return folder, bad, apart
 
 
-def _parsed(tarballs: Sequence[Mapping[str, Any]]) -> tuple[list[Wanted], list[dict[str, Any]]]:
+def _parsed(tarballs: Sequence[Mapping[str, Any]]) -> tuple[list[Offer], list[dict[str, Any]]]:
     """Given what one target is to have, return it checked, and a failure for each that is none."""
     wanted, refused = [], []
     for value in tarballs:
         try:
-            wanted += parse_wanted([value])
+            wanted += parse_offers([value])
         except InvalidInput as error:
             refused.append(failure(STAGE, f"is not sent: {error}"))
     return wanted, refused
@@ -463,10 +463,10 @@ def _deliver(tree: Tree, peer: Peer, tarballs: Sequence[Mapping[str, Any]], dead
     try:
         outgoing, bad, apart = _lay_out(tree, peer.node, wanted)
         outcome["failures"] += bad.values()
-        ready = [file for file in wanted if file.part not in bad]
+        ready = [file for file in wanted if file.transit_name not in bad]
         with progress.at_work(f"to {peer.node}"):
             outcome["wire"] = _transfer(peer, outgoing, ready, deadline, apart=apart)
-        outcome["bytes"] = sum(file.dna.size for file in {file.part: file for file in ready}.values())
+        outcome["bytes"] = sum(file.dna.size for file in {file.transit_name: file for file in ready}.values())
     except (AltbackupError, OSError) as error:
         outcome["failures"].append(failure(STAGE, error))
     finally:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from ..system.digest import open_plain
 from ..system.errors import AltbackupError, name_os_errors
@@ -69,7 +69,7 @@ def arrivals(tree: Tree, key: str) -> dict[str, str]:
     return found
 
 
-def late_ones(tarballs: Iterable[Tarball], came: dict[str, str]) -> set[str]:
+def late_ones(tarballs: Iterable[Tarball], came: Mapping[str, str]) -> set[str]:
     """Given tarballs of an item and when each came, return the relpaths of those that came late. What is not known came in time."""
     return {tarball.relpath for tarball in tarballs if is_late(tarball.stamp, came.get(tarball.relpath, tarball.stamp))}
 

@@ -169,12 +169,17 @@ def split_relpath(relpath: str) -> tuple[str, str, str, str]:
 
 
 def scan(
-    tree: Tree, day: str = "", keys: Collection[str] | None = None, *, go_on: bool = False, after: str = ""
+    tree: Tree,
+    day: str = "",
+    keys: Collection[str] | None = None,
+    *,
+    tolerate_unreadable: bool = False,
+    after: str = "",
 ) -> Scan:
     """Given a tree, return what it holds, of one day only if given, of some items only if given. Follow no link.
 
     With `after` only what is of later stamps is looked at, and no other folder entered.
-    What cannot be seen must not pass for empty: raise BaseUnusable where a folder cannot be read, or with `go_on`
+    What cannot be seen must not pass for empty: raise BaseUnusable where a folder cannot be read, or with `tolerate_unreadable`
     leave it in `unreadable` for the caller to report, unless it is the base itself.
     """
     found = Scan()
@@ -189,7 +194,7 @@ def scan(
             for stamp in _stamps(tree, key, day, after, found):
                 _scan_stamp(tree, category, name, stamp, found)
     for relpath, why in found.unreadable:
-        if not go_on or not relpath:
+        if not tolerate_unreadable or not relpath:
             raise BaseUnusable(f"folder {tree.path(relpath)} cannot be read{why}")
     return found
 

@@ -69,7 +69,7 @@ def unproved(
     if not age:
         return []
     tree = open_tree(base)
-    found = scan(tree, keys=None if items is None else set(items), go_on=True).verified()
+    found = scan(tree, keys=None if items is None else set(items), tolerate_unreadable=True).verified()
     counting = [tarball for tarball in found if moment.counts(tarball.stamp)]
     limit = (time.time() if now is None else now) - age
     title = source or os.path.basename(tree.base)

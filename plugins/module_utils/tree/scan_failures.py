@@ -25,7 +25,7 @@ def ahead(tree: Tree, moment: Moment, keys: Collection[str] | None = None) -> li
 
     It is the same whoever finds it, so that a run tells it once.
     """
-    found = scan(tree, keys=keys, go_on=True, after=moment.latest)
+    found = scan(tree, keys=keys, tolerate_unreadable=True, after=moment.latest)
     return [
         failure(_STAGE, ahead_reason(tree.path(relpaths[0]), len(relpaths) - 1, moment), relpath=relpaths[0])
         for relpaths in by_item(tarball.relpath for tarball in found.tarballs)

@@ -53,3 +53,20 @@ def test_what_happens_to_a_file_meanwhile_is_seen_and_stops_no_other(
     assert result["mismatch"] == [f"{prefix}svn/bad/{STAMP}/bad-1.tar"]
     assert len(result["failures"]) == 1
     assert f"svn/bad/{STAMP}/bad-1.tar {reason}" in reasons(result)[0]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "reason"),
+    [
+        (("d1", 3000), "match", ""),
+        (("d1", 10), "mismatch", "x.tar has 10 bytes, but its dna says 3000"),
+        (("d2", 3000), "mismatch", "x.tar does not match its dna: sha256 is d2, expected d1"),
+        (
+            FileNotFoundError(2, "No such file or directory"),
+            "mismatch",
+            "x.tar cannot be read: No such file or directory",
+        ),
+    ],
+)
+def test_verdict_on_what_was_read(outcome: tuple[str, int] | OSError, state: str, reason: str) -> None:
+    assert check.judge("x.tar", Dna("d1", 3000, "sha256"), outcome) == check.Verdict(state, "x.tar", reason)

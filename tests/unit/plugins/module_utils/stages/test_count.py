@@ -10,6 +10,8 @@ from helpers.original_trees import DAY, STAMP, marked, put
 
 from ansible_collections.altbackup.core.plugins.module_utils.stages import check, count
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Scan, Tarball
+from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 NOW = Moment("2013/05/31/235959", "2013/05/31/235959")
@@ -45,3 +47,34 @@ def test_what_is_not_there_is_marked_so_and_what_is_wrong_is_not(tmp_path: Path)
     put(base, f"svn/dybsvn/{STAMP}/dybsvn-4.tar.gz")
     too_many = count.count(str(base), DAY, {"dybsvn": 0}, moment=NOW)
     assert too_many["failures"] and not any("absent" in entry for entry in too_many["failures"])
+
+
+def found_on(day: str, words: str) -> Scan:
+    """Return what a tree holds of a day: names of items, those without a sidecar with a question mark."""
+    found = Scan()
+    for word in words.split():
+        category, name = word.rstrip("?").split("/")
+        dna, state = (None, "missing") if word.endswith("?") else (Dna("d1", 5, "sha256"), "verified")
+        found.tarballs.append(Tarball(category, name, f"{day}/104701", f"{name}.tar", 5, (1, 1), 1, dna, "", state))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("there", "items", "counts", "unverified", "unexpected"),
+    [
+        pytest.param("svn/x", None, {"x": 1}, [], [], id="by its name"),
+        pytest.param("svn/x tracs/x", None, {"x": 2, "svn/x": 1}, [], [], id="one name, two items"),
+        pytest.param("svn/x tracs/x", ["svn/x"], {"x": 1}, [], ["tracs/x"], id="one of them is no item"),
+        pytest.param("svn/x?", None, {"x": 0}, ["svn/x"], [], id="without a sidecar it does not count"),
+        pytest.param("svn/y", None, {"x": 0}, [], ["svn/y"], id="what is not expected"),
+        pytest.param("", None, {"x": 0}, [], [], id="nothing"),
+    ],
+)
+def test_tally_tells_what_counts(
+    there: str, items: list[str] | None, counts: dict[str, int], unverified: list[str], unexpected: list[str]
+) -> None:
+    found = found_on(DAY, there)
+    tally = count.take_tally(found, counts, items, count.newest_of_each_item(found, (), DAY, NOW))
+    assert {key: len(relpaths) for key, relpaths in tally.relpaths.items()} == counts
+    assert [tarball.key for tarball in tally.unverified] == unverified
+    assert ["/".join(relpath.split("/")[:2]) for relpath, _ in tally.unexpected] == unexpected

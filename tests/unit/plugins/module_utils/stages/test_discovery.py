@@ -14,7 +14,7 @@ from helpers.repositories import make_git, make_subversion
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form
 from ansible_collections.altbackup.core.plugins.module_utils.stages.discovery import discover_items
 from ansible_collections.altbackup.core.plugins.module_utils.stages.dump import dump
-from ansible_collections.altbackup.core.plugins.module_utils.stages.preflight import inspect
+from ansible_collections.altbackup.core.plugins.module_utils.stages.preflight import Demands, inspect
 from ansible_collections.altbackup.core.plugins.module_utils.system import mounts
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
@@ -36,7 +36,7 @@ def reasons(result: dict) -> list[str]:
 
 def discover(base: Path, kind: str, shelf: Path) -> dict:
     """Return what inspecting a source finds below a folder."""
-    return inspect([str(base)], discover={kind: str(shelf)})
+    return inspect(Demands([str(base)], discover={kind: str(shelf)}))
 
 
 def names(result: dict) -> list[str]:

@@ -27,19 +27,19 @@ def reasons(result: dict) -> list[str]:
 
 
 def test_ready_node_has_no_failures(base: Path) -> None:
-    result = preflight.inspect([str(base)], tools=["tar"], ext=".tar.zst", now=time.time())
+    result = preflight.inspect(preflight.Demands([str(base)], tools=["tar"], ext=".tar.zst", now=time.time()))
     assert (result["failures"], result["usable"]) == ([], True)
     assert result["free"][str(base)] > 0
 
 
 def test_base_without_marker_is_not_usable(tmp_path: Path) -> None:
-    result = preflight.inspect([str(tmp_path)])
+    result = preflight.inspect(preflight.Demands([str(tmp_path)]))
     assert result["usable"] is False
     assert "mkdir" in reasons(result)[0]
 
 
 def test_one_base_without_marker_leaves_the_others_usable(base: Path, tmp_path: Path) -> None:
-    result = preflight.inspect([str(base), str(tmp_path / "copies")])
+    result = preflight.inspect(preflight.Demands([str(base), str(tmp_path / "copies")]))
     assert (result["usable"], result["unusable"]) == (True, [str(tmp_path / "copies")])
     assert len(result["failures"]) == 1
 
@@ -47,7 +47,7 @@ def test_one_base_without_marker_leaves_the_others_usable(base: Path, tmp_path: 
 def test_missing_tool_names_its_package(base: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("ansible_collections.altbackup.core.plugins.module_utils.system.processes._SYSTEM_FOLDERS", ())
-    found = reasons(preflight.inspect([str(base)], tools=["rsync", "ssh"], ext=".tar.zst"))
+    found = reasons(preflight.inspect(preflight.Demands([str(base)], tools=["rsync", "ssh"], ext=".tar.zst")))
     assert [
         word for word in ("rsync", "openssh-client", "zstd") if not any(f"package {word}" in text for text in found)
     ] == []
@@ -55,7 +55,7 @@ def test_missing_tool_names_its_package(base: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(("offset", "failures"), [(0, 0), (50, 0), (-50, 0), (3600, 1), (-3600, 1)])
 def test_clock_more_than_a_minute_off_is_a_failure(base: Path, offset: int, failures: int) -> None:
-    found = reasons(preflight.inspect([str(base)], now=time.time() - offset))
+    found = reasons(preflight.inspect(preflight.Demands([str(base)], now=time.time() - offset)))
     assert len(found) == failures
     assert all(f"{offset:+d} s" in text for text in found)
 
@@ -63,13 +63,15 @@ def test_clock_more_than_a_minute_off_is_a_failure(base: Path, offset: int, fail
 def test_base_that_cannot_be_read_does_not_take_the_other_findings_along(base: Path) -> None:
     base.chmod(0o300)
     with bound_by_modes():
-        result = preflight.inspect([str(base)], now=0, trees=[{"base": str(base), "keys": ["svn/x"]}])
+        result = preflight.inspect(
+            preflight.Demands([str(base)], now=0, trees=[{"base": str(base), "keys": ["svn/x"]}])
+        )
     assert [text.partition(" ")[0] for text in reasons(result)] == ["this", "folder"]
 
 
 def test_peer_that_cannot_be_reached_is_named_with_the_words_of_ssh(base: Path) -> None:
     peer = Peer("cms01", "/copies/.altbackup/incoming/dayabay", "127.0.0.1", 1, "backup", "/nowhere/key")
-    result = preflight.inspect([str(base)], peers=[peer], deadline=Deadline(30))
+    result = preflight.inspect(preflight.Demands([str(base)], peers=[peer], deadline=Deadline(30)))
     assert (result["unreachable_peers"], result["usable"]) == (["cms01"], True)
     (entry,) = result["failures"]
     assert entry["delegate"] == "cms01"
@@ -80,13 +82,15 @@ def test_peer_that_cannot_be_reached_is_named_with_the_words_of_ssh(base: Path) 
 def test_tree_on_a_target_that_was_copied_with_the_marker_of_its_source_is_not_usable(base: Path) -> None:
     (base / "dayabay" / ".altbackup").mkdir(parents=True)
     trees = [{"base": str(base / "dayabay"), "keys": ["folders/notes"]}]
-    result = preflight.inspect([f"{base}/"], trees=trees, locks=[str(base / "dayabay")])
+    result = preflight.inspect(preflight.Demands([f"{base}/"], trees=trees, locks=[str(base / "dayabay")]))
     (failure,) = result["failures"]
     assert f"Only {base} is to be marked here: remove {base}/dayabay/.altbackup" in failure["reason"]
     assert (result["usable"], result["unusable"]) == (True, [f"{base}/dayabay"])
     assert list((base / "dayabay" / ".altbackup").iterdir()) == [], "nothing was locked"
     (base / "dayabay" / ".altbackup").rmdir()
-    assert preflight.inspect([str(base)], trees=trees, locks=[str(base / "dayabay")])["unusable"] == []
+    assert (
+        preflight.inspect(preflight.Demands([str(base)], trees=trees, locks=[str(base / "dayabay")]))["unusable"] == []
+    )
 
 
 @pytest.mark.parametrize("claim", [False, True])
@@ -96,9 +100,12 @@ def test_base_of_a_source_that_is_not_there_though_its_parent_has_a_marker(
 ) -> None:
     missing = base / "typing-error"
     owners = [{"base": str(missing), "role": "source", "name": "dayabay"}]
-    result = preflight.inspect([str(missing)], owners=owners, claim=claim, writable=writable)
+    result = preflight.inspect(preflight.Demands([str(missing)], owners=owners, claim=claim, writable=writable))
     assert reasons(result) == [f"base {missing} does not exist: is its disk mounted? A run never creates a base"]
     assert (result["usable"], result["unusable"]) == (False, [str(missing)])
     assert not missing.exists()
     missing.mkdir()
-    assert reasons(preflight.inspect([str(missing)], owners=owners, claim=claim, writable=writable)) == []
+    assert (
+        reasons(preflight.inspect(preflight.Demands([str(missing)], owners=owners, claim=claim, writable=writable)))
+        == []
+    )

@@ -8,15 +8,17 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.original_trees import link, marked, put
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import purge
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import Copies, plan_purge, purge
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import write_record
+from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 
@@ -181,3 +183,45 @@ def test_nights_in_part_leave_the_last_whole_copy(tmp_path: Path) -> None:
         purge(str(base), 2, moment=at(stamp), made_now=[stamp])
     left = sorted(path.parent.relative_to(base / "svn/x").as_posix()[8:10] for path in base.glob("svn/x/*/*/*/*/*.tar"))
     assert left[0] == "01" and left[-1] == "07" and len(left) <= 3
+
+
+def copies(words: str) -> list[Tarball]:
+    """Return verified tarballs of May 2013: of each, two digits are its day, and a letter is its content."""
+    return [
+        Tarball(
+            "svn", "x", f"2013/05/{word[:2]}/104701", "x.tar", 5, (1, 1), 1, Dna(word[2:], 5, "sha256"), "", "verified"
+        )
+        for word in words.split()
+    ]
+
+
+def paths(days: str) -> list[str]:
+    return [f"svn/x/2013/05/{day}/104701/x.tar" for day in days.split()]
+
+
+@pytest.mark.parametrize(
+    ("history", "known", "failed", "due", "going"),
+    [
+        pytest.param("01a 02b", {}, "", "", "", id="all is kept"),
+        pytest.param("01a 02b 03c 04d", {}, "", "01 02", "01", id="the oldest goes"),
+        pytest.param("01a 02b 03c 04d", {}, "01", "01 02", "02", id="another one goes in its place"),
+        pytest.param("01a 02b 09c 10d", {}, "", "01 02", "01 02", id="one more than the run added"),
+        pytest.param("01a 02b 03c 04d", {"readable": False}, "", "", "", id="a folder cannot be read"),
+        pytest.param("01a 02b 03c 04d", {"partial": paths("04")}, "", "01", "01", id="one is not whole"),
+        pytest.param(
+            "01a 02b 03c 04d",
+            {"came": dict.fromkeys(paths("03"), "2013/05/09/104701")},
+            "",
+            "01 03",
+            "01",
+            id="one came late",
+        ),
+        pytest.param("01a 02b 03c", {"imagined": copies("10d")}, "", "01 02", "01 02", id="a run would add one"),
+    ],
+)
+def test_plan_tells_what_is_due_and_what_of_it_goes_now(
+    history: str, known: dict[str, Any], failed: str, due: str, going: str
+) -> None:
+    plan = plan_purge({"svn/x": Copies(copies(history), 2, **known)}, ["2013/05/10/104701"])
+    assert [one.relpath for one in plan.due] == paths(due)
+    assert [one.relpath for one in plan.going(paths(failed))] == paths(going)

@@ -30,10 +30,10 @@ def test_too_little_space_names_needed_and_free(base: Path, tmp_path: Path, monk
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "file").write_bytes(bytes(300_000))
     items = [{"kind": "folder", "name": "data", "path": str(tmp_path / "data")}]
-    assert preflight.inspect([str(base)], items=items)["failures"] == []
+    assert preflight.inspect(preflight.Demands([str(base)], items=items))["failures"] == []
     usage = preflight.shutil.disk_usage(base)
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    (text,) = reasons(preflight.inspect([str(base)], items=items))
+    (text,) = reasons(preflight.inspect(preflight.Demands([str(base)], items=items)))
     assert str(base) in text
     assert "but only 1.0 KiB are free" in text
 
@@ -43,17 +43,19 @@ def test_estimate_follows_the_previous_tarballs(base: Path, small_room: None) ->
         put(base, f"folders/data/{stamp}/data.tar", bytes(size))
     item = {"kind": "folder", "name": "data", "path": str(base.parent)}
     for options in ({"items": [item]}, {"trees": [{"base": str(base), "keys": ["folders/data"]}]}):
-        (text,) = reasons(preflight.inspect([str(base)], **options))
+        (text,) = reasons(preflight.inspect(preflight.Demands([str(base)], **options)))
         assert "700 bytes are needed" in text
     other = {"base": str(base), "keys": ["svn/other"]}
-    assert reasons(preflight.inspect([str(base)], trees=[other])) == []
+    assert reasons(preflight.inspect(preflight.Demands([str(base)], trees=[other]))) == []
 
 
 def test_estimate_counts_an_item_once_that_is_discovered_too(base: Path, tmp_path: Path, small_room: None) -> None:
     make_git(tmp_path / "shelf" / "toolbox.git")
     put(base, "git/toolbox/2013/05/09/104701/toolbox.tar", bytes(700))
     item = {"kind": "git", "name": "toolbox", "path": str(tmp_path / "shelf" / "toolbox.git")}
-    (text,) = reasons(preflight.inspect([str(base)], items=[item], discover={"git": str(tmp_path / "shelf")}))
+    (text,) = reasons(
+        preflight.inspect(preflight.Demands([str(base)], items=[item], discover={"git": str(tmp_path / "shelf")}))
+    )
     assert text.endswith(
         "1.4 KiB are needed (700 bytes for tonight's tarballs, as much as the previous ones took, 700 bytes for scratch copies), but only 10 bytes are free"
     )
@@ -66,7 +68,7 @@ def test_folder_that_cannot_be_read_is_named_and_the_node_stays_usable(base: Pat
     trees = [{"base": str(base), "keys": ["folders/data", "svn/dybsvn"]}]
     for options in ({"items": [item]}, {"trees": trees}):
         with bound_by_modes():
-            result = preflight.inspect([str(base)], locks=[str(base)], **options)
+            result = preflight.inspect(preflight.Demands([str(base)], locks=[str(base)], **options))
         space, unseen = sorted(result["failures"], key=lambda entry: entry["name"])
         assert "700 bytes are needed" in space["reason"]
         assert (unseen["category"], unseen["name"]) == ("svn", "dybsvn")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from helpers.pair import BULK, DAY1, DAY2, DAY3, NOW, Pair, content, part_of, re
 from helpers.trees import small_disk
 
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize import accept, prepare, send
-from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import listing
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import Offer, listing
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import Run, held
 from ansible_collections.altbackup.core.plugins.module_utils.tree.remembered import remembered_items
+from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna
 
 
 def test_what_a_source_has_stands_on_the_target_and_a_second_run_moves_nothing(pair: Pair) -> None:
@@ -283,18 +285,8 @@ def test_wait_for_a_free_slot_ends_with_the_step(pair: Pair) -> None:
         assert hold.reserve(1, 0)
     started = time.monotonic()
     with held(open_tree(str(pair.tree)), run) as hold:
-        result = prepare.prepare(
-            str(pair.tree),
-            tarballs,
-            day=DAY3,
-            moment=NOW,
-            keep=3,
-            keeps={},
-            slots=1,
-            slot_wait=15,
-            deadline=Deadline(2),
-            hold=hold,
-        )
+        request = prepare.Request(str(pair.tree), tarballs, DAY3, NOW, 3, slots=1, slot_wait=15, deadline=Deadline(2))
+        result = prepare.prepare(request, hold)
     assert time.monotonic() - started < 10
     assert result["busy"] is True
 
@@ -331,7 +323,7 @@ def test_what_a_source_lists_of_a_time_that_has_not_come_is_not_taken_and_the_so
         {**entry, "state": "verified"} for entry in listing(str(pair.source), moment=NOW, records=True)["tarballs"]
     ]
     with held(open_tree(str(pair.tree)), None) as hold:
-        result = prepare.prepare(str(pair.tree), tarballs, day=DAY3, moment=NOW, keep=3, keeps={}, hold=hold)
+        result = prepare.prepare(prepare.Request(str(pair.tree), tarballs, DAY3, NOW, 3), hold)
         assert result["send"] == [relpath(DAY3)]
         (failure,) = result["failures"]
         assert failure["reason"].startswith(
@@ -408,3 +400,76 @@ def test_what_is_no_tarball_is_named_for_its_target_and_the_others_are_sent(
         assert list(result["offered"]) == ["liar", "other"]
     else:
         assert result["sent"] == {"liar": 20_000, "other": 20_000}
+
+
+# What is decided, without a look at any disk
+
+
+def offers(words: str, size: int = 5) -> list[Offer]:
+    """Return what a source offers of one item: of each, two digits are its day of May 2013, and a letter is its content."""
+    return [Offer(relpath(f"2013/05/{word[:2]}"), Dna(word[2:], size, "sha256"), {}) for word in words.split()]
+
+
+def tarballs(words: str, size: int = 5) -> list[Tarball]:
+    """Return what a target has of the item, each content in one file."""
+    return [
+        Tarball("folders", "notes", one.stamp, "notes.tar", size, (1, ord(one.dna.dig)), 1, one.dna, "", "verified")
+        for one in offers(words)
+    ]
+
+
+def days(found: Iterable[Offer | Tarball]) -> str:
+    return " ".join(one.stamp[8:10] for one in found)
+
+
+@pytest.mark.parametrize(
+    ("offered", "own", "options", "expected"),
+    [
+        pytest.param("08a 09b 10c", "", {}, ("", "", "", "10 09 08"), id="all is lacking"),
+        pytest.param("08a 09b 10c", "08a 10c", {}, ("10 08", "", "", "09"), id="what is there is not sent"),
+        pytest.param("08a 10c", "08b", {}, ("", "08", "", "10"), id="other bytes are not touched"),
+        pytest.param("07a 08b 09c 10d", "", {"keep": 2}, ("", "", "08 07", "10 09"), id="purge would not keep them"),
+        pytest.param(
+            "07a 08b 09c", "", {"keep": 1, "day": "2013/05/08"}, ("", "", "07", "08 09"), id="the day's is wanted"
+        ),
+        pytest.param("08a 10b", "09a", {}, ("", "", "", "10 08<09"), id="its content is here"),
+        pytest.param("10a", "07a 08a", {}, ("", "", "", "10<08"), id="of one file one name is enough"),
+        pytest.param("08a 10c", "", {"unseen": DAY1}, ("", "", "", "10"), id="what is not seen is left out"),
+        pytest.param("08a 10c", "", {"came": None}, ("", "", "08", "10"), id="what cannot be judged is not sent"),
+    ],
+)
+def test_plan_tells_what_becomes_of_each_tarball(
+    offered: str, own: str, options: dict[str, Any], expected: tuple[str, ...]
+) -> None:
+    request = prepare.Request("/base", (), options.get("day", DAY3), NOW, options.get("keep", 4))
+    unseen = [f"folders/notes/{options['unseen']}"] if "unseen" in options else []
+    held_here = {"folders/notes": prepare.Held(tarballs(own), options.get("came", {}))}
+    plan = prepare.plan_transfer(request, offers(offered), held_here, unseen)
+    lacking = [days([offer]) + "".join(f"<{days([one])}" for one in copies) for offer, copies in plan.lacking]
+    differing = days(offer for offer, _ in plan.differing)
+    assert (days(plan.have), differing, days(plan.unwanted), " ".join(lacking)) == expected
+
+
+@pytest.mark.parametrize(
+    ("lacking", "arrived", "room", "sent", "bases"),
+    [
+        pytest.param("10a 09b", {}, 99, "10 09", "", id="all has room"),
+        pytest.param("10a 09b", {}, 5, "10", "", id="the second has none"),
+        pytest.param("10a 09b", {"a": 3, "b": 2}, 5, "10 09", "", id="what arrived needs none"),
+        pytest.param("10a 09a 08b", {}, 10, "10 09 08", "", id="one content needs it once"),
+        pytest.param("10a", {}, (2 << 20) + 5, "10", "07", id="an older one is laid out"),
+        pytest.param("10a", {}, (2 << 20) + 4, "10", "", id="the older one has no room"),
+        pytest.param("10a", {"a": 0}, 4 << 20, "10", "", id="something arrived already"),
+        pytest.param("10a 09b", {}, (2 << 20) + 10, "10 09", "07", id="the older one has room once"),
+        pytest.param("07a", {}, 4 << 20, "07", "", id="it is its own older one"),
+    ],
+)
+def test_load_is_what_there_is_room_for(
+    lacking: str, arrived: dict[str, int], room: int, sent: str, bases: str
+) -> None:
+    held_here = {"folders/notes": prepare.Held(tarballs("07z", 2 << 20))}
+    there = {f"sha256-{content}": size for content, size in arrived.items()}
+    load = prepare.plan_load(offers(lacking), there, prepare.MARGIN + room, held_here)
+    assert days(one for one in offers(lacking) if one.transit_name in load.sent) == sent
+    assert days(load.left_out) == " ".join(word[:2] for word in lacking.split() if word[:2] not in sent.split())
+    assert days(load.bases.values()) == bases

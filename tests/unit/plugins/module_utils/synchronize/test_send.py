@@ -66,7 +66,7 @@ def test_rsync_reaches_the_folder_of_the_pair_in_its_direction(fetch: bool) -> N
 
 
 def test_file_that_has_no_second_name_is_sent_from_where_it_lies_under_its_digest() -> None:
-    words = rsync_command(PEER, "/base/folders/a: b/b.tar", part="sha256-ab")
+    words = rsync_command(PEER, "/base/folders/a: b/b.tar", transit_name="sha256-ab")
     assert words[-2:] == [
         "/base/folders/a: b/b.tar",
         "backup@192.0.2.10:/copies/.altbackup/incoming/dayabay/sha256-ab",

@@ -52,7 +52,7 @@ def test_base_that_cannot_be_entered_is_not_called_unmarked(closed: Path, below:
     said = told(layout.open_tree, str(closed / below))
     assert said.endswith(SAID) and str(closed / below) in said and "mkdir" not in said
     with as_nobody():
-        (entry,) = preflight.inspect([str(closed / below)], space=False)["failures"]
+        (entry,) = preflight.inspect(preflight.Demands([str(closed / below)], space=False))["failures"]
     assert entry["reason"] == said
 
 

@@ -25,12 +25,12 @@ from ansible_collections.altbackup.core.plugins.module_utils.archive.write impor
 from ansible_collections.altbackup.core.plugins.module_utils.restore.drill import drill
 from ansible_collections.altbackup.core.plugins.module_utils.stages.check import verify_base
 from ansible_collections.altbackup.core.plugins.module_utils.stages.dump import dump
-from ansible_collections.altbackup.core.plugins.module_utils.stages.preflight import inspect
+from ansible_collections.altbackup.core.plugins.module_utils.stages.preflight import Demands, inspect
 from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import purge
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize import send
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.accept import accept
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import listing
-from ansible_collections.altbackup.core.plugins.module_utils.synchronize.prepare import prepare
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.prepare import Request, prepare
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer
 from ansible_collections.altbackup.core.plugins.module_utils.system import twins
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError
@@ -92,7 +92,7 @@ def night(source: Path, copies: Path, stamp: str, *, pull: bool) -> tuple[list[s
     tarballs = listing(str(source), moment=NOW, records=True)["tarballs"]
     options: dict[str, Any] = {"day": day_of(stamp), "moment": NOW, "keep": 9, "keeps": {}, "basis": True}
     with held(open_tree(str(tree)), None) as hold:
-        prepared = prepare(str(tree), tarballs, hold=hold, **options)
+        prepared = prepare(Request(str(tree), tarballs, **options), hold)
     sent = [entry for entry in tarballs if entry["relpath"] in prepared["send"]]
     deliveries, offers = ([], [("cms01", sent)]) if pull else ([(Peer("cms01", str(incoming)), sent)], [])
     carried = send.send(str(source), deliveries, Deadline(60), offers)
@@ -133,7 +133,7 @@ def test_nights_between_disks_without_links_go_well(bare: Path, tmp_path: Path, 
 
 def test_preflight_tells_once_what_a_base_has_not(bare: Path) -> None:
     base = marked(bare / "base")
-    result = inspect([str(base)], claim=True)
+    result = inspect(Demands([str(base)], claim=True))
     assert result["failures"] == []
     (note,) = result["notes"]
     assert result["lacking"] == [note]

@@ -16,9 +16,9 @@ from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import
 OTHER = "2013/05/09/104701"
 
 
-def scan(base: Path, day: str = "", keys: set[str] | None = None, *, go_on: bool = False) -> layout.Scan:
+def scan(base: Path, day: str = "", keys: set[str] | None = None, *, tolerate_unreadable: bool = False) -> layout.Scan:
     """Look at a tree."""
-    return layout.scan(layout.open_tree(str(base)), day, keys, go_on=go_on)
+    return layout.scan(layout.open_tree(str(base)), day, keys, tolerate_unreadable=tolerate_unreadable)
 
 
 def test_marker_in_the_base_or_its_parent_opens_it(tmp_path: Path) -> None:
@@ -288,13 +288,13 @@ def test_folder_that_cannot_be_read_never_passes_for_an_empty_one(
             with pytest.raises((BaseUnusable, PermissionError), match="ermission denied"):
                 layout.scan(tree, day, keys)
             if folder or mode:
-                found = layout.scan(tree, day, keys, go_on=True)
+                found = layout.scan(tree, day, keys, tolerate_unreadable=True)
                 assert [tarball.key for tarball in found.verified()] == (["tracs/good"] if folder else [])
                 assert {why for _, why in found.unreadable} == {" by uid 0: Permission denied"}
                 assert all(folder.startswith(relpath) or relpath.startswith(folder) for relpath, _ in found.unreadable)
             else:
                 with pytest.raises((BaseUnusable, PermissionError)):
-                    layout.scan(tree, day, keys, go_on=True)
+                    layout.scan(tree, day, keys, tolerate_unreadable=True)
     finally:
         (base / folder).chmod(0o700)
 

@@ -113,7 +113,7 @@ def test_preflight_tells_it_of_that_tree_alone(target: Path, claim: bool) -> Non
     bind(target, FIRST)
     trees = [{"base": str(target / "dayabay"), "origin": OTHER}, {"base": str(target / "lingao"), "origin": {}}]
     owners = [{"base": str(target), "role": "target", "name": "cms01"}]
-    found = preflight.inspect([str(target)], trees=trees, owners=owners, claim=claim)
+    found = preflight.inspect(preflight.Demands([str(target)], trees=trees, owners=owners, claim=claim))
     assert found["unusable"] == [str(target / "dayabay")]
     assert found["usable"]
     (entry,) = found["failures"]

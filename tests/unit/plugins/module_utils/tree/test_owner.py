@@ -33,7 +33,7 @@ def owned(*entries: tuple[Path, Owner]) -> list[dict[str, str]]:
 
 def look(base: Path, owner: Owner, **options: object) -> dict:
     """Return what preflight of an owner finds in a base."""
-    return preflight.inspect([str(base)], owners=owned((base, owner)), **options)  # type: ignore[arg-type]
+    return preflight.inspect(preflight.Demands([str(base)], owners=owned((base, owner)), **options))  # type: ignore[arg-type]
 
 
 def test_first_writer_marks_the_base_and_finds_itself_again(base: Path) -> None:

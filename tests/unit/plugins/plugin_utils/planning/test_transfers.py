@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from helpers.plans import GIT, PLAN, SVN, loop
 
-from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import parse_wanted
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import parse_offers
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.connections import peers, source_peers
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.transfers import deliveries, sendable, unlisted
 from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes
@@ -33,7 +33,7 @@ def test_tarball_with_a_strange_name_keeps_no_other_from_being_sent() -> None:
         {"relpath": path, "size": 1, "dig": "0", "alg": "sha256", "state": "verified"}
         for path in (strange, f".snapshot/{SVN.partition('/')[2]}", SVN)
     ]
-    assert [entry.relpath for entry in parse_wanted(sendable(listed, {}))] == [SVN]
+    assert [entry.relpath for entry in parse_offers(sendable(listed, {}))] == [SVN]
 
 
 def state_of(asked: dict[str, dict[str, str]], *offer: dict[str, Any], **more: Any) -> dict[str, Any]:
