@@ -452,6 +452,16 @@ def judge(refused: bool, ground: Ground, name: str) -> Iterator[str]:
         yield "restore.sh: it failed without a word"
 
 
+def judge_device(ground: Ground, name: str) -> Iterator[str]:
+    """The device is left out, and that is told; the rest comes back."""
+    yield from judge(False, ground, name)
+    for place in ("restored", "script"):
+        if os.path.lexists(ground.site.live / name / place / "d"):
+            yield f"{place}: the device was made"
+    if not any("left out the device" in line for line in ground.about(name, "restore")):
+        yield "restore: nobody was told that the device was left out"
+
+
 def rest(ground: Ground) -> Iterator[str]:
     """The good item is restored and proved."""
     if not (ground.site.live / "well" / "docs" / "users.conf").is_file():
@@ -490,7 +500,9 @@ for _form, (_what, _content) in ARCHIVES.items():
         _kind,
         f"an archive with {_what}",
         partial(lay_archive, _content, _kind, _extension),
-        partial(judge, _form not in ("folder-over-link", "bomb", "deep", "exabyte")),
+        judge_device
+        if _form in ("character", "block")
+        else partial(judge, _form not in ("folder-over-link", "bomb", "deep", "exabyte")),
     )
 _rows.add("archive-special", "folder", "an archive with setuid, setgid and a capability", lay_special, judge_special)
 for _name, _kind, _change, _what in (

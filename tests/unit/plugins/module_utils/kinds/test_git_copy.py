@@ -15,7 +15,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.system.errors impor
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tree
 
-CONTEXT = Context(Tree("", ""), "", Deadline(60))
+CONTEXT = Context(Tree("", ""), "", Deadline())
 
 
 @pytest.fixture
