@@ -12,7 +12,7 @@ from ..system.errors import FULL, AltbackupError, DigestMismatch
 from ..system.processes import Deadline, find_tool, run
 from ..system.seeing import is_folder, is_there, status_of
 from ..system.twins import MARGIN
-from ..system.units import readable, told_apart
+from ..system.units import first_of, readable, told_apart
 from ..tree.arrivals import arrivals, late_ones, note_arrival
 from ..tree.failures import explain, failure
 from ..tree.incomplete import incomplete_ones, missing_of
@@ -273,7 +273,7 @@ def _arrived(incoming: str, lacking: Sequence[Offer]) -> dict[str, int]:
 def _no_room(tree: Tree, load: Load, number: int, free: int) -> str:
     """Return how much room is missing for so many tarballs, and which of them are left out."""
     left_out = [offer.relpath for offer in load.left_out]
-    names = ", ".join(left_out[:_NAMED]) + (f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else "")
+    names = first_of(left_out, _NAMED)
     needed, left = told_apart(load.needed, free)
     return (
         f"{tree.base}: {needed} are needed for {number} tarballs, but {left} are free, "

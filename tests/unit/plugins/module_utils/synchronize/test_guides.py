@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from helpers.original_trees import DAY, marked, reasons, run_module, tree_hash
 
+from ansible_collections.altbackup.core.plugins.plugin_utils.calls.options import guides
+
 ROLE = Path(__file__).resolve().parents[5] / "roles" / "synchronize"
 GUIDES = {"RESTORE.txt": "Réad {{ this }} {# first #}\r\n", "restore.sh": "#!/bin/sh\n"}
 
@@ -75,10 +77,6 @@ def test_a_text_that_cannot_be_written_is_a_failure_and_hinders_nothing_else(tar
     assert (target / ".altbackup" / "incoming" / "dayabay").is_dir()
 
 
-def test_the_role_hands_over_what_it_has(target: Path) -> None:
-    tasks = (ROLE / "tasks" / "serve_targets.yml").read_text()
-    assert sorted(path.name for path in (ROLE / "files").iterdir()) == sorted(GUIDES)
-    for name in GUIDES:
-        assert (
-            f"{name}: \"{{{{ lookup('ansible.builtin.file', role_path ~ '/files/{name}', rstrip=false) }}}}\"" in tasks
-        )
+def test_what_a_target_is_handed_is_what_the_role_has() -> None:
+    assert {path.name: path.read_text() for path in (ROLE / "files").iterdir()} == guides()
+    assert sorted(guides()) == sorted(GUIDES)

@@ -35,7 +35,7 @@ def call(function: Any, good: bool = False, **params: Any) -> tuple[str, dict[st
     """Run what a module does; return how it exited, and with what."""
     module = Module(**params)
     with pytest.raises(SystemExit):
-        run_module(module, "dump", {"notes": []}, function, good=good)
+        run_module(module, "dump", {"notes": []}, function, good=params if good else None)
     (exited,) = module.exits
     return exited
 
