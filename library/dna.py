@@ -67,7 +67,7 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.stages.dna import write_dnas
-from ..module_utils.tree.locks import READING, bounded
+from ..module_utils.tree.locks import READING, run_unlocked
 from ..module_utils.tree.module_call import run_module
 
 EMPTY: dict = {"dna": []}
@@ -90,7 +90,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     options = module.params
-    run_module(module, "dna", EMPTY, lambda: bounded(options, lambda: run(options, module.check_mode)))
+    run_module(module, "dna", EMPTY, lambda: run_unlocked(options, lambda: run(options, module.check_mode)))
 
 
 if __name__ == "__main__":

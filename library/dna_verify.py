@@ -105,7 +105,7 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.stages.check import nothing_verified, verify_base, verify_paths
-from ..module_utils.tree.locks import READING, bounded, reading
+from ..module_utils.tree.locks import READING, run_shared, run_unlocked
 from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.stamps import MOMENT
 
@@ -113,9 +113,9 @@ from ..module_utils.tree.stamps import MOMENT
 def run(options: dict) -> dict:
     """Given the module's parameters, verify the paths that are given, or what the base has."""
     if options["path"] is not None:
-        return bounded(options, lambda: verify_paths(options["path"]))
+        return run_unlocked(options, lambda: verify_paths(options["path"]))
     base, day = options["base"], options["day"]
-    return reading(options, lambda: verify_base(base, day, options["predicted"], timezone=options["timezone"]))
+    return run_shared(options, lambda: verify_base(base, day, options["predicted"], timezone=options["timezone"]))
 
 
 def main() -> None:

@@ -92,7 +92,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.synchronize.accept import accept
 from ..module_utils.synchronize.send import SSH, fetch, parse_peer
 from ..module_utils.system.processes import Deadline, end_with_children
-from ..module_utils.tree.locks import WRITING, Hold, writing
+from ..module_utils.tree.locks import WRITING, Hold, run_exclusive
 from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.origin import ORIGIN, parse_origin
 from ..module_utils.tree.stamps import MOMENT, moment_of
@@ -104,7 +104,7 @@ def run(options: dict, check_mode: bool) -> dict:
     """Given the module's parameters, accept; in check mode say whether there is anything."""
     if check_mode:
         return {"changed": bool(options["tarballs"])}
-    return writing(options, lambda hold: receive(options, hold))  # type: ignore[arg-type]  # it is held
+    return run_exclusive(options, lambda hold: receive(options, hold))  # type: ignore[arg-type]  # it is held
 
 
 def receive(options: dict, hold: Hold) -> dict:

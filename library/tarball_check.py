@@ -140,7 +140,7 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.stages.check import CHECKING, check, nothing_checked
-from ..module_utils.tree.locks import READING, reading
+from ..module_utils.tree.locks import READING, run_shared
 from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.stamps import MOMENT
 
@@ -161,7 +161,7 @@ def main() -> None:
         module,
         "check",
         nothing_checked(),
-        lambda: reading(options, lambda: check(options, listed=options["listing"])),
+        lambda: run_shared(options, lambda: check(options, listed=options["listing"])),
         good=options,
     )
 

@@ -82,7 +82,7 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.stages.count import COUNTING, EMPTY, count_demanded
-from ..module_utils.tree.locks import READING, reading
+from ..module_utils.tree.locks import READING, run_shared
 from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.stamps import MOMENT
 
@@ -98,7 +98,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     options = module.params
-    run_module(module, "check", EMPTY, lambda: reading(options, lambda: count_demanded(options)), good=module.params)
+    run_module(module, "check", EMPTY, lambda: run_shared(options, lambda: count_demanded(options)), good=module.params)
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ from ..module_utils.restore.drill import PROVING, STAGE, drill, names_of
 from ..module_utils.system.processes import Deadline, end_with_children
 from ..module_utils.system.sandbox import Sandbox
 from ..module_utils.tree.leftovers import remove_leftovers
-from ..module_utils.tree.locks import WRITING, writing
+from ..module_utils.tree.locks import WRITING, run_exclusive
 from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.stamps import MOMENT, moment_of
 
@@ -124,7 +124,9 @@ def main() -> None:
         module,
         STAGE,
         EMPTY,
-        lambda: writing(options, lambda _: run(options, check_mode), clean=remove_leftovers, check_mode=check_mode),
+        lambda: run_exclusive(
+            options, lambda _: run(options, check_mode), clean=remove_leftovers, check_mode=check_mode
+        ),
         good=module.params,
     )
 

@@ -114,7 +114,7 @@ from ..module_utils.restore.drill import PROVING, STAGE, names_of
 from ..module_utils.restore.drill_away import abandon_away, choose_away, drill_away, keep_proofs, make_away
 from ..module_utils.system.processes import Deadline, end_with_children
 from ..module_utils.system.sandbox import Sandbox
-from ..module_utils.tree.locks import WRITING, parse_run, reading, writing
+from ..module_utils.tree.locks import WRITING, parse_run, run_exclusive, run_shared
 from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.stamps import MOMENT, moment_of
 
@@ -144,14 +144,14 @@ def run(options: dict, check_mode: bool) -> dict:
     """Given the module's parameters, do the step. Proofs are kept while others read, and between the calls of another run."""
     base, step = options["base"], options["step"]
     if step == "choose":
-        return reading(options, lambda: choose(options))
+        return run_shared(options, lambda: choose(options))
     if step == "make":
         return make_away(base, options["size"], parse_run(options["run"]), check_mode=check_mode)
     if check_mode:
         return {}
     if step == "keep":
-        return reading(options, lambda: keep_proofs(base, options["proofs"]))
-    return writing(options, lambda _: drill(options) if step == "drill" else abandon_away(base))
+        return run_shared(options, lambda: keep_proofs(base, options["proofs"]))
+    return run_exclusive(options, lambda _: drill(options) if step == "drill" else abandon_away(base))
 
 
 def main() -> None:

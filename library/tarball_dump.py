@@ -139,11 +139,11 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.archive.write import Form
+from ..module_utils.archive.write import ArchiveFormat
 from ..module_utils.stages.dump import dump
 from ..module_utils.system.processes import Deadline, end_with_children
 from ..module_utils.tree.leftovers import remove_leftovers
-from ..module_utils.tree.locks import WRITING, writing
+from ..module_utils.tree.locks import WRITING, run_exclusive
 from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.stamps import MOMENT, moment_of
 
@@ -156,7 +156,7 @@ def run(options: dict, check_mode: bool) -> dict:
         options["base"],
         options["items"],
         options["stamp"],
-        Form(options["ext"], options["compress_level"], options["algorithm"]),
+        ArchiveFormat(options["ext"], options["compress_level"], options["algorithm"]),
         {
             "deadline": Deadline(options["step_timeout"], "dump"),
             "verify_every": options["verify_every"],
@@ -193,7 +193,9 @@ def main() -> None:
         module,
         "dump",
         EMPTY,
-        lambda: writing(options, lambda _: run(options, check_mode), clean=remove_leftovers, check_mode=check_mode),
+        lambda: run_exclusive(
+            options, lambda _: run(options, check_mode), clean=remove_leftovers, check_mode=check_mode
+        ),
         good=module.params,
     )
 

@@ -80,7 +80,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.synchronize.offer import NOT_LISTED, listing
 from ..module_utils.tree.failures import failure
-from ..module_utils.tree.locks import READING, reading
+from ..module_utils.tree.locks import READING, run_shared
 from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.stamps import MOMENT, day_of, interpret_day, moment_of, today_in
 
@@ -117,7 +117,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     options = module.params
-    run_module(module, STAGE, NOT_LISTED, lambda: reading(options, lambda: run(options)))
+    run_module(module, STAGE, NOT_LISTED, lambda: run_shared(options, lambda: run(options)))
 
 
 if __name__ == "__main__":

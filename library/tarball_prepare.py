@@ -154,7 +154,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.synchronize.prepare import parse_request, prepare
 from ..module_utils.system.processes import end_with_children
 from ..module_utils.tree.leftovers import remove_leftovers
-from ..module_utils.tree.locks import WRITING, writing
+from ..module_utils.tree.locks import WRITING, run_exclusive
 from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.origin import ORIGIN
 from ..module_utils.tree.stamps import MOMENT
@@ -199,7 +199,7 @@ def main() -> None:
         module,
         "synchronize",
         EMPTY,
-        lambda: writing(
+        lambda: run_exclusive(
             options, lambda hold: prepare(parse_request(options), hold), clean=remove_leftovers, check_mode=check_mode
         ),
         good=module.params,

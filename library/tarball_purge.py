@@ -163,10 +163,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.stages.check import CHECKING, check, nothing_checked, passed
 from ..module_utils.stages.purge import purge
-from ..module_utils.tree.failures import attempt
+from ..module_utils.tree.failures import as_failures
 from ..module_utils.tree.layout import open_tree
 from ..module_utils.tree.leftovers import give_back
-from ..module_utils.tree.locks import WRITING, Hold, writing
+from ..module_utils.tree.locks import WRITING, Hold, run_exclusive
 from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.origin import ORIGIN, parse_origin, require_origin
 from ..module_utils.tree.remembered import remembered_items
@@ -190,10 +190,10 @@ def check_and_remove(options: dict, check_mode: bool) -> dict:
     if options["check"] is None:
         return remove(options, check_mode)
     call = {name: options[name] for name in (*MOMENT, "base", "predicted")}
-    checked = attempt("check", nothing_checked(), lambda: check({**options["check"], **call}))
+    checked = as_failures("check", nothing_checked(), lambda: check({**options["check"], **call}))
     good = passed(checked, options["predicted"])
     names = [key for key in good if options["names"] is None or key in options["names"]]
-    removed = attempt("purge", EMPTY, lambda: remove({**options, "names": names}, check_mode))
+    removed = as_failures("purge", EMPTY, lambda: remove({**options, "names": names}, check_mode))
     return {**checked, **removed, "failures": [*checked["failures"], *removed["failures"]]}
 
 
@@ -239,7 +239,7 @@ def main() -> None:
         module,
         "purge",
         EMPTY,
-        lambda: writing(options, lambda hold: run(options, hold, check_mode), check_mode=check_mode),
+        lambda: run_exclusive(options, lambda hold: run(options, hold, check_mode), check_mode=check_mode),
         good={**options, **(options["check"] or {})},
     )
 

@@ -209,7 +209,7 @@ from ..module_utils.system import progress
 from ..module_utils.system.priority import lower_priority
 from ..module_utils.system.processes import Deadline, end_with_children
 from ..module_utils.system.visible import printable
-from ..module_utils.tree.failures import attempt, failure
+from ..module_utils.tree.failures import as_failures, failure
 from ..module_utils.tree.locks import WRITING, parse_run
 from ..module_utils.tree.module_call import run_module
 
@@ -230,7 +230,7 @@ EMPTY = {
 def run(options: dict, *, check_mode: bool, show_lines: bool) -> dict:
     """Given the module's parameters, do the step; each failure tells of which item, and of which of its restores."""
     with progress.reported(options["progress"]):
-        result = attempt(STAGE, {}, lambda: do_step(options, check_mode=check_mode, show_lines=show_lines))
+        result = as_failures(STAGE, {}, lambda: do_step(options, check_mode=check_mode, show_lines=show_lines))
     return {
         **result,
         "failures": [{**entry, **about(options, entry["reason"])} for entry in result.get("failures", [])],

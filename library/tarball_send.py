@@ -106,7 +106,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.synchronize.send import SSH, parse_peer, send
 from ..module_utils.system.processes import Deadline, end_with_children
 from ..module_utils.tree.leftovers import remove_leftovers
-from ..module_utils.tree.locks import WRITING, writing
+from ..module_utils.tree.locks import WRITING, run_exclusive
 from ..module_utils.tree.module_call import run_module
 
 EMPTY: dict = {"sent": {}, "wire": {}, "offered": {}, "notes": []}
@@ -121,7 +121,7 @@ def run(options: dict, check_mode: bool) -> dict:
     """Given the module's parameters, send, but not in check mode."""
     if check_mode:
         return {"changed": True}
-    return writing(options, lambda _: transfer(options), clean=remove_leftovers)
+    return run_exclusive(options, lambda _: transfer(options), clean=remove_leftovers)
 
 
 def transfer(options: dict) -> dict:

@@ -13,7 +13,7 @@ from typing import Any
 
 from helpers.original_trees import run_module
 
-from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.stages.dump import dump
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 
@@ -182,11 +182,11 @@ class Nights:
         self.notes: list[str] = []
 
     def dump(
-        self, *items: dict[str, Any], night: int = 1, verify_every: int = NEVER, form: Form | None = None
+        self, *items: dict[str, Any], night: int = 1, verify_every: int = NEVER, form: ArchiveFormat | None = None
     ) -> dict[str, Any]:
         """Dump items under the stamp of a night and return the result."""
         options = {"deadline": Deadline(120.0, "dump"), "verify_every": verify_every}
-        result = dump(str(self.base), items, stamp(night), form or Form(".tar"), options)
+        result = dump(str(self.base), items, stamp(night), form or ArchiveFormat(".tar"), options)
         self.notes = result["notes"]
         return result
 

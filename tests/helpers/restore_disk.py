@@ -17,12 +17,12 @@ from helpers.original_trees import modern_text
 from helpers.repositories import run
 from helpers.trees import FIRST, SECOND
 
-from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.stages.dump import dump
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 
 SCRIPT = Path(__file__).resolve().parents[2] / "roles" / "synchronize" / "files" / "restore.sh"
-ZSTD = Form()
+ZSTD = ArchiveFormat()
 
 
 class Disk:
@@ -62,7 +62,7 @@ class Disk:
         return done.stdout + done.stderr
 
     def dump(
-        self, *items: dict[str, Any], stamp: str = FIRST, source: str = "dayabay", form: Form = ZSTD
+        self, *items: dict[str, Any], stamp: str = FIRST, source: str = "dayabay", form: ArchiveFormat = ZSTD
     ) -> list[Path]:
         """Dump items into a source's tree on this disk, and return the tarballs."""
         (self.path / source).mkdir(exist_ok=True)

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.stages.dump import dump
 from ansible_collections.altbackup.core.plugins.module_utils.system import view
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
@@ -74,7 +74,7 @@ class Base:
         self,
         *items: Mapping[str, Any],
         stamp: str = FIRST,
-        form: Form = Form(),  # noqa: B008 (frozen)
+        form: ArchiveFormat = ArchiveFormat(),  # noqa: B008 (frozen)
         seconds: float = 120,
         check_mode: bool = False,
     ) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from ..system.errors import AltbackupError, Hostile, InvalidInput, ToolFailed
 from ..system.opened import walk_open
 from ..system.paths import is_within
 from ..system.processes import Child, Deadline, clean_environment, ended_at, find_tool
-from ..system.sandbox import Sandbox, explained, give
+from ..system.sandbox import Sandbox, chown_tree, explained
 from ..system.units import and_more, readable, told_apart
 from ..system.visible import printable
 from .attributes import Attributes
@@ -258,7 +258,7 @@ def extract(
     """
     as_user = keeper is None and sandbox is not None  # who makes no devices
     if keeper is None and sandbox is not None:
-        give(folder, sandbox.identity())
+        chown_tree(folder, sandbox.identity())
     argv = _tar_command(owners, special_modes, as_user)
     if attributes:
         argv += ["--xattrs-exclude=trusted.*", "--xattrs-exclude=security.*"]

@@ -38,7 +38,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Form:
+class ArchiveFormat:
     """How archives are written."""
 
     extension: str = ".tar.zst"
@@ -109,7 +109,7 @@ class Judge(Protocol):
         """Take its end."""
 
 
-def compressor(form: Form) -> list[str]:
+def compressor(form: ArchiveFormat) -> list[str]:
     """Given a form, return the argv that compresses stdin to stdout, empty for none. Raise ToolMissing."""
     if form.extension == ".tar":
         return []
@@ -173,7 +173,7 @@ def write_archive(
     parts: Sequence[Part],
     *,
     top: str,
-    form: Form,
+    form: ArchiveFormat,
     deadline: Deadline,
     owner: tuple[int, int] | None = None,
     fixed_times: bool = False,
@@ -249,7 +249,7 @@ def store_archive(
     root: str,
     *,
     top: str,
-    form: Form,
+    form: ArchiveFormat,
     deadline: Deadline,
     manifest: Manifest | None = None,
     judge: Judge | None = None,

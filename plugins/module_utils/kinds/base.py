@@ -95,7 +95,7 @@ def unchanged() -> None:
 
 
 @dataclass
-class Prepared:
+class Snapshot:
     """A consistent copy, ready to be archived."""
 
     parts: Sequence[Part]
@@ -127,7 +127,7 @@ class Kind:
 
     check: Callable[[Item, Context], None]
     """Given an item, raise InvalidInput or ToolMissing if it cannot be dumped; reads little, changes nothing. In a reader."""
-    copy: Callable[[Item, Context], AbstractContextManager[Prepared]]
+    copy: Callable[[Item, Context], AbstractContextManager[Snapshot]]
     """In a reader, too."""
     arrange: Callable[[Item, Context], Arrangement]
     """What a reader of the item needs. In the process that holds the lock, which reads nothing of the item."""

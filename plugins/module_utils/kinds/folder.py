@@ -24,7 +24,7 @@ from .base import (
     Context,
     Kind,
     Look,
-    Prepared,
+    Snapshot,
     Verdict,
     compare,
     look_at,
@@ -120,7 +120,7 @@ def _look(item: Item, context: Context, selection: Selection) -> Look:
 
 
 @contextlib.contextmanager
-def copy(item: Item, context: Context) -> Iterator[Prepared]:
+def copy(item: Item, context: Context) -> Iterator[Snapshot]:
     """Given an item, yield the live tree itself; it is judged what changed of it while it was archived."""
     known: Mapping[str, Sequence[str]] = context.known.get("patterns", {})
     new = {key: [text for text in getattr(item, key) if text not in known.get(key, ())] for key in _LISTS}
@@ -142,7 +142,7 @@ def copy(item: Item, context: Context) -> Iterator[Prepared]:
         return Verdict([*verdict.notes, *notes], [*verdict.failures, *failures], verdict.noted)
 
     settle()
-    yield Prepared(
+    yield Snapshot(
         [Part(item.path, names)],
         {},
         sparse=True,

@@ -29,7 +29,7 @@ from .base import (
     Arrangement,
     Context,
     Kind,
-    Prepared,
+    Snapshot,
     compare,
     identity,
     members_of,
@@ -196,7 +196,7 @@ def _apart(folder: str, path: str) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def copy(item: Item, context: Context) -> Iterator[Prepared]:
+def copy(item: Item, context: Context) -> Iterator[Snapshot]:
     """Given an item, yield fresh repositories with all references as of one moment, checked for connectivity."""
     folder = git_folder(item)
     scratch = scratch_folder(context, item)
@@ -226,7 +226,7 @@ def copy(item: Item, context: Context) -> Iterator[Prepared]:
             "left out the working tree, and what is staged: add it as an item of kind folder if it holds what is not committed"
         )
     record = _recorded(copies)
-    yield Prepared(parts, record, owner=owner_of(folder), fixed_times=True, notes=notes, confirm=confirm)
+    yield Snapshot(parts, record, owner=owner_of(folder), fixed_times=True, notes=notes, confirm=confirm)
 
 
 def _recorded(copies: Mapping[str, Copied]) -> dict[str, Any]:

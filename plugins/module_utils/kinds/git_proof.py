@@ -10,7 +10,7 @@ from typing import Any
 
 from ..system.digest import digest_file, open_plain
 from ..system.errors import InvalidInput, ProofFailed, ToolFailed
-from ..system.sandbox import give
+from ..system.sandbox import chown_tree
 from ..system.twins import duplicate
 from ..system.units import counted
 from ..system.visible import printable
@@ -145,7 +145,7 @@ def _make_fresh(proof: Proof, folder: str, fresh: str, references: References, o
         with open_plain(shallow) as stream, open(os.path.join(fresh, "shallow"), "wb") as copy:
             copy.writelines(line + b"\n" for line in stream.read().split() if OBJECT.fullmatch(line))
     place_references(references, fresh)
-    give(fresh, proof.sandbox.identity())
+    chown_tree(fresh, proof.sandbox.identity())
 
 
 def _fsck(proof: Proof, fresh: str, heads: set[bytes], *, partial: bool) -> None:

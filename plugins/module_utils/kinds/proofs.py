@@ -15,7 +15,7 @@ from typing import Any
 from ..system.errors import InvalidInput, ProofFailed, ToolFailed
 from ..system.paths import is_within
 from ..system.processes import Deadline, find_tool, run
-from ..system.sandbox import Sandbox, give, inside
+from ..system.sandbox import Sandbox, chown_tree, inside
 from ..system.twins import set_mode
 from ..system.visible import printable
 from ..tree.publish import remove_folder
@@ -117,7 +117,7 @@ class Proof:
             destination = os.path.join(copied, os.path.basename(source))
             argv = [find_tool("cp"), "-R", "-P", "--reflink=auto", "--no-preserve=mode", "--", source, destination]
             run(argv, what=f"copying {printable(source)} for its proof", deadline=self.deadline)
-            give(copied, (uid, gid))
+            chown_tree(copied, (uid, gid))
             yield destination
         finally:
             remove_folder(copied)

@@ -15,7 +15,7 @@ from ..system.twins import set_mode
 from ..system.view import Place
 from ..system.visible import printable
 from . import sqlite_survey
-from .base import BESIDE_A_DATABASE, Arrangement, Context, Kind, Prepared, listed, opened, owner_of, scratch_folder
+from .base import BESIDE_A_DATABASE, Arrangement, Context, Kind, Snapshot, listed, opened, owner_of, scratch_folder
 from .items import Item
 from .sqlite_copy import check_database, copy_database
 
@@ -29,7 +29,7 @@ def check(item: Item, context: Context) -> None:
 
 
 @contextlib.contextmanager
-def copy(item: Item, context: Context) -> Iterator[Prepared]:
+def copy(item: Item, context: Context) -> Iterator[Snapshot]:
     """Given an item, yield a checked copy of one committed state."""
     live, folder = context.known["path"], scratch_folder(context, item)
     filename = os.path.basename(item.path)
@@ -37,7 +37,7 @@ def copy(item: Item, context: Context) -> Iterator[Prepared]:
     rows, notes = copy_database(live, destination, context.deadline, context.identity)
     set_mode(destination, stat.S_IMODE(os.stat(live).st_mode))
     parts = [Part(folder, [b".", os.fsencode(f"./{filename}")])]
-    yield Prepared(parts, {"rows": rows}, owner=owner_of(live), fixed_times=True, notes=notes)
+    yield Snapshot(parts, {"rows": rows}, owner=owner_of(live), fixed_times=True, notes=notes)
 
 
 def arrange(item: Item, context: Context) -> Arrangement:

@@ -36,7 +36,7 @@ from .base import (
     Arrangement,
     Context,
     Kind,
-    Prepared,
+    Snapshot,
     Verdict,
     members_of,
     owner_found,
@@ -198,13 +198,13 @@ def date_of(path: str, revision: int, context: Context) -> str:
 
 
 @contextlib.contextmanager
-def copy(item: Item, context: Context) -> Iterator[Prepared]:
+def copy(item: Item, context: Context) -> Iterator[Snapshot]:
     """Given an item, bring its scratch copy up to date and yield it; its revision is the copy's, never the live one's."""
     scratch = Scratch(item, context)
     notes = scratch.update()
     left_out = tuple(f"./{member}/".encode() for member in _NOT_ARCHIVED)
     names = [name for name in walk(scratch.path)[0] if not (name + b"/").startswith(left_out)]
-    yield Prepared(
+    yield Snapshot(
         [Part(scratch.path, names)],
         {"uuid": scratch.state["uuid"], "revision": scratch.state["revision"]},
         revision=scratch.state["revision"],

@@ -30,7 +30,7 @@ from .base import (
     Arrangement,
     Context,
     Kind,
-    Prepared,
+    Snapshot,
     compare,
     listed,
     members_of,
@@ -146,7 +146,7 @@ def _database_setting(item: Item, context: Context) -> str:
 
 
 @contextlib.contextmanager
-def copy(item: Item, context: Context) -> Iterator[Prepared]:
+def copy(item: Item, context: Context) -> Iterator[Snapshot]:
     """Given an item, yield the environment with its database as of one committed state, copied before the attachments."""
     database = database_path(item, context)
     live = os.path.realpath(os.path.join(item.path, database))
@@ -186,7 +186,7 @@ def copy(item: Item, context: Context) -> Iterator[Prepared]:
     settle()
     parts = [Part(folder, list(copied)), Part(item.path, list(before))]
     record = {"rows": rows, "database": database, "attachments": files, "absent": len(absent)}
-    yield Prepared(parts, record, notes=notes, confirm=lambda: compare(before, look()[0]))
+    yield Snapshot(parts, record, notes=notes, confirm=lambda: compare(before, look()[0]))
 
 
 def _copy_attributes(live: str, staged: str, moving: bool) -> None:

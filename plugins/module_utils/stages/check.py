@@ -11,7 +11,7 @@ from ..synchronize.offer import NOT_LISTED, listing
 from ..system.errors import InvalidInput
 from ..system.seeing import as_whom
 from ..tree.digests import digests
-from ..tree.failures import attempt, failure
+from ..tree.failures import as_failures, failure
 from ..tree.layout import open_tree, plain_status, read_state, scan
 from ..tree.scan_failures import unreadable
 from ..tree.sidecar import SUFFIX, Dna
@@ -106,11 +106,13 @@ def check(options: Mapping[str, Any], *, listed: bool = False) -> dict[str, Any]
     day = "all" if options["scope"] == "all" else options["day"]
     base, timezone = options["base"], options["timezone"]
     parts = [
-        attempt(_STAGE, nothing_verified(), lambda: verify_base(base, day, options["predicted"], timezone=timezone)),
-        attempt(_STAGE, EMPTY, lambda: count_demanded(options)),
+        as_failures(
+            _STAGE, nothing_verified(), lambda: verify_base(base, day, options["predicted"], timezone=timezone)
+        ),
+        as_failures(_STAGE, EMPTY, lambda: count_demanded(options)),
     ]
     if listed:
-        parts.append(attempt(_STAGE, NOT_LISTED, lambda: listing(base, moment=moment_of(options), records=True)))
+        parts.append(as_failures(_STAGE, NOT_LISTED, lambda: listing(base, moment=moment_of(options), records=True)))
     found: dict[str, Any] = {}
     failures: list[dict[str, Any]] = []
     for part in parts:

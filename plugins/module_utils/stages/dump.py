@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
 from ..archive.unpack import Judge
-from ..archive.write import Digests, Form, Manifest, Part, compressor, packed, store_archive
-from ..kinds.base import Arrangement, Context, Kind, Prepared, Verdict, give_folder, listed, opened, own_folder, walk
+from ..archive.write import ArchiveFormat, Digests, Manifest, Part, compressor, packed, store_archive
+from ..kinds.base import Arrangement, Context, Kind, Snapshot, Verdict, give_folder, listed, opened, own_folder, walk
 from ..kinds.items import Item, find_problems
 from ..kinds.patterns import Patterns
 from ..kinds.registry import CATEGORIES, kind_of
@@ -96,7 +96,7 @@ def dump(
     base: str,
     items: Sequence[Mapping[str, Any]],
     stamp: str,
-    form: Form,
+    form: ArchiveFormat,
     context_options: Mapping[str, Any],
     *,
     received: Sequence[str] = (),
@@ -222,7 +222,7 @@ class _Dump:
 
     item: Item
     context: Context
-    form: Form
+    form: ArchiveFormat
     readers: Readers
     outcome: Outcome = field(default_factory=Outcome)
 
@@ -497,7 +497,7 @@ def _tells_of_a_change(line: str) -> bool:
     return bool(_CHANGE.fullmatch(line))
 
 
-def _verdict(prepared: Prepared, tar: Child, conversation: Conversation) -> Verdict:
+def _verdict(prepared: Snapshot, tar: Child, conversation: Conversation) -> Verdict:
     """Return what is said of an item once its archive is written. Raise SourceChanged."""
     if prepared.judge is None:
         prepared.confirm()

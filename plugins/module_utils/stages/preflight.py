@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ..archive.write import Form, compressor
+from ..archive.write import ArchiveFormat, compressor
 from ..kinds.items import Item, parse_item
 from ..synchronize.send import Peer, parse_peer, reach
 from ..system import mounts
@@ -244,7 +244,7 @@ def missing_tools(tools: Sequence[str], ext: str) -> list[str | BaseException]:
             errors.append(error)
     if ext:
         try:
-            compressor(Form(ext))
+            compressor(ArchiveFormat(ext))
         except AltbackupError as error:
             errors.append(error)
     return errors

@@ -160,7 +160,7 @@ def inside(room: str, path: str) -> str:
     return os.path.normpath(os.path.join(ROOM, relative))
 
 
-def give(path: str, identity: tuple[int, int]) -> None:
+def chown_tree(path: str, identity: tuple[int, int]) -> None:
     """Given a folder, let it and all below belong to a user who can read and write them; follow no link. Raise OSError."""
     for _, folders, files, descriptor in walk_open(path):
         os.chmod(descriptor, 0o700)

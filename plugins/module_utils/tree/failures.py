@@ -59,7 +59,7 @@ def summarize(failures: list[dict[str, Any]]) -> str:
     return lines[0] if len(lines) == 1 else "\n".join([f"{len(lines)} failures:", *(f"- {line}" for line in lines)])
 
 
-def attempt(stage: str, empty: Mapping[str, Any], function: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def as_failures(stage: str, empty: Mapping[str, Any], function: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Given a stage, the keys of its result and what it does, return its result; where nothing could be done, one failure."""
     try:
         return function()

@@ -257,7 +257,7 @@ WRITING: dict[str, Any] = {**READING, "run": {"type": "dict"}}
 """What a call of a module that writes may be told: the run that it belongs to, too"""
 
 
-def writing(
+def run_exclusive(
     options: Mapping[str, Any],
     function: Callable[[Hold | None], dict[str, Any]],
     *,
@@ -281,7 +281,7 @@ def writing(
     return {**result, "notes": [*hold.notes, *result.get("notes", [])]}
 
 
-def reading(options: Mapping[str, Any], function: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def run_shared(options: Mapping[str, Any], function: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Given a module's options with its base, return the result of a function that only reads, called while nobody writes."""
     lower_priority(options["nice"], options["ionice"])
     limit = Deadline(options["step_timeout"])
@@ -291,7 +291,7 @@ def reading(options: Mapping[str, Any], function: Callable[[], dict[str, Any]]) 
             return function()
 
 
-def bounded(options: Mapping[str, Any], function: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def run_unlocked(options: Mapping[str, Any], function: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Given a module's options, return the result of a function that reads files wherever they are, called without a lock."""
     lower_priority(options["nice"], options["ionice"])
     limit = Deadline(options["step_timeout"])

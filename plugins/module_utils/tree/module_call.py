@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .failures import attempt, summarize, with_good
+from .failures import as_failures, summarize, with_good
 
 CALL: dict[str, Any] = {"fail": {"type": "bool", "default": True}}
 """What a call of every module may be told: whether what went wrong makes it fail, or is only returned"""
@@ -24,7 +24,7 @@ def run_module(
     The keys of `empty`, `changed` and `failures` are always returned. With `good`, the
     options of what was looked at, each failure tells the last good copy of its item, see with_good.
     """
-    result = {"changed": False, "failures": [], **empty, **attempt(stage, empty, function)}
+    result = {"changed": False, "failures": [], **empty, **as_failures(stage, empty, function)}
     if good is not None:
         result = with_good(result, good)
     if result["failures"] and module.params["fail"]:

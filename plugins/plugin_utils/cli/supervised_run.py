@@ -22,7 +22,7 @@ from ...module_utils.system.opened import user_name
 from ...module_utils.system.proc import boot_id
 from ...module_utils.system.visible import visible
 from ..mail import delivery
-from ..mail.delivery import Told
+from ..mail.delivery import DeliveryResult
 from ..planning.quantities import parse_duration
 from ..report.command_line import command_line
 from ..report.masking import redact, secrets_of, worth_searching
@@ -276,7 +276,7 @@ class SupervisedRun:
         fields: Mapping[str, Any],
         log: str,
         secrets: Sequence[str] = (),
-    ) -> Told:
+    ) -> DeliveryResult:
         """Mail how a run ended; where that works, also what earlier runs could not send."""
         more = delivery.overdue_failure(self.mail, str(result["node"]), time.time())
         report = report_of(
@@ -293,7 +293,7 @@ class SupervisedRun:
             if told.delivered:
                 delivery.flush(self.mail)
         except OSError as error:
-            told = Told(said=(f"the mail could neither be sent nor kept: {error}",))
+            told = DeliveryResult(said=(f"the mail could neither be sent nor kept: {error}",))
         for sentence in told.said:
             say(sentence)
         return told
@@ -318,7 +318,7 @@ def say(text: str) -> None:
 
 
 def _say_failure(
-    playbook: str, verdict: Verdict, lines: Sequence[str], log: str = "", told: Told | None = None
+    playbook: str, verdict: Verdict, lines: Sequence[str], log: str = "", told: DeliveryResult | None = None
 ) -> None:
     first = f": {lines[0]}" if lines else ""
     say(f"{playbook}: {verdict.state} (exit code {verdict.exit_code}){first}")

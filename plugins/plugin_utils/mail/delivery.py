@@ -33,7 +33,7 @@ _COUNTER = itertools.count()
 
 
 @dataclass(frozen=True)
-class Told:
+class DeliveryResult:
     """What became of a report."""
 
     mails: int = 0
@@ -53,20 +53,20 @@ class Outcome:
     """Why it was not sent; or whom the server refused, if it took the mail for others"""
 
 
-def tell(report: Report, settings: Settings) -> Told:
+def tell(report: Report, settings: Settings) -> DeliveryResult:
     """Given the report of a run, send what its recipients have to know. Nothing is raised, and `said` names all trouble.
 
     That is a mail on failures, one on their end at the first good run, and none otherwise. It takes `settings.timeout` at most.
     """
     if not settings.wanted:
-        return Told()
+        return DeliveryResult()
     report = remember(settings.spool, redacted(report))
     if not report.failures:
-        return Told()
+        return DeliveryResult()
     mails = [compose(part, settings, recipients) for recipients, part in addressed(report, settings.recipients)]
     if not mails:
         what = "the end of the failures" if report.status == "RECOVERED" else "the failures"
-        return Told(said=(f"nobody was told of {what}: no recipient is set",))
+        return DeliveryResult(said=(f"nobody was told of {what}: no recipient is set",))
     return deliver(mails, settings)
 
 
@@ -107,7 +107,7 @@ def part_of(report: Report, hosts: Iterable[str]) -> Report:
     )
 
 
-def deliver(mails: Iterable[EmailMessage], settings: Settings) -> Told:
+def deliver(mails: Iterable[EmailMessage], settings: Settings) -> DeliveryResult:
     """Given mails, put each into the spool, send it, and keep it there if it could not be sent."""
     said: list[str] = []
     paths = [path for mail in mails if (path := _kept(mail, settings.spool, said))]
@@ -126,7 +126,7 @@ def deliver(mails: Iterable[EmailMessage], settings: Settings) -> Told:
             said.append(f"a mail was refused for {outcome.said}; it is kept for them as {outcome.path}")
             spooled.append(outcome.path)
     delivered = sum(outcome.sent for outcome in outcomes)
-    return Told(len(paths), delivered, tuple(spooled), tuple(said))
+    return DeliveryResult(len(paths), delivered, tuple(spooled), tuple(said))
 
 
 def _kept(mail: EmailMessage, spool: Path, said: list[str]) -> Path | None:
@@ -150,13 +150,13 @@ def _kept(mail: EmailMessage, spool: Path, said: list[str]) -> Path | None:
     return None
 
 
-def flush(settings: Settings) -> Told:
+def flush(settings: Settings) -> DeliveryResult:
     """Send what is in the spool, the oldest first."""
     paths = waiting(settings.spool)
     outcomes = finish(start(paths, settings), paths, settings.timeout) if paths else []
     kept = tuple(outcome.path for outcome in outcomes if not outcome.sent)
     said = tuple(f"{outcome.path}: {outcome.said}" for outcome in outcomes if outcome.said)
-    return Told(len(paths), len(paths) - len(kept), kept, said)
+    return DeliveryResult(len(paths), len(paths) - len(kept), kept, said)
 
 
 def put(spool: Path, mail: EmailMessage) -> Path:

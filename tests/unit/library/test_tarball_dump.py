@@ -40,7 +40,7 @@ from helpers.trees import (
 from helpers.waiting import count_running, wait_until
 from lab.pythons import find_python
 
-from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form, store_archive
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat, store_archive
 from ansible_collections.altbackup.core.plugins.module_utils.stages import dump as dump_module
 from ansible_collections.altbackup.core.plugins.module_utils.system import processes
 from ansible_collections.altbackup.core.plugins.module_utils.system.digest import digest_file
@@ -534,7 +534,7 @@ elif when == "before the sidecar":
     publish.write_sidecar = kill
 else:
     dump.point_last = kill
-dump.dump({str(base.path)!r}, [{item("folder", folder)!r}], {NIGHTS[1]!r}, write.Form(), {{"deadline": Deadline(60)}})
+dump.dump({str(base.path)!r}, [{item("folder", folder)!r}], {NIGHTS[1]!r}, write.ArchiveFormat(), {{"deadline": Deadline(60)}})
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True)
@@ -815,7 +815,7 @@ def test_module_runs_under_the_oldest_and_the_newest_python(
         stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    again = base.dump(item("folder", folder), item("sqlite", database), stamp=NIGHTS[1], form=Form())
+    again = base.dump(item("folder", folder), item("sqlite", database), stamp=NIGHTS[1], form=ArchiveFormat())
     assert again["failures"] == []
     assert [os.stat(tarball["path"]).st_nlink for tarball in again["tarballs"]] == [2, 2], (
         "each Python gives the same bytes"

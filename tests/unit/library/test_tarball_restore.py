@@ -39,7 +39,7 @@ from helpers.trees import (
 )
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive import unpack
-from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import proofs
 from ansible_collections.altbackup.core.plugins.module_utils.restore import restore as restore_module
 from ansible_collections.altbackup.core.plugins.module_utils.system import processes
@@ -266,7 +266,7 @@ def test_other_formats_and_digests_come_back(
     base: Base, restore: Call, tmp_path: Path, destination: Path, extension: str
 ) -> None:
     live = make_subversion(tmp_path / "live")
-    tarball = base.dump_one(item("svn", live), form=Form(extension, 1, "md5"))
+    tarball = base.dump_one(item("svn", live), form=ArchiveFormat(extension, 1, "md5"))
     assert restore(tarball)["rc"] == 0
     assert call_tool("svnlook", "youngest", destination) == call_tool("svnlook", "youngest", live)
 

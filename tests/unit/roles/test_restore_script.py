@@ -32,7 +32,7 @@ from helpers.trees import (
 )
 from helpers.waiting import wait_until
 
-from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form, Part, write_archive
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat, Part, write_archive
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.base import walk
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import SidecarMalformed
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
@@ -380,7 +380,7 @@ def test_restore_of_an_older_tarball_gives_back_the_times_of_folders(disk: Disk,
     live.mkdir()
     make_siblings(live)
     parts = [Part(str(live), sorted(walk(str(live))[0]))]  # siblings stand between a folder and its content
-    write_archive(str(tmp_path / "x.tar"), parts, top="thing", form=Form(".tar"), deadline=Deadline(60))
+    write_archive(str(tmp_path / "x.tar"), parts, top="thing", form=ArchiveFormat(".tar"), deadline=Deadline(60))
     disk.put(content=(tmp_path / "x.tar").read_bytes())
     disk.well("restore", "dayabay/folders/thing", place / "out")
     assert describe_tree(place / "out") == describe_tree(live)
@@ -394,7 +394,7 @@ def test_restore_of_an_older_tarball_gives_back_the_times_of_folders(disk: Disk,
 def test_odd_names_of_items_and_destinations(
     disk: Disk, tmp_path: Path, place: Path, name: str, extension: str
 ) -> None:
-    disk.dump(folder_item(tmp_path, name), form=Form(extension))
+    disk.dump(folder_item(tmp_path, name), form=ArchiveFormat(extension))
     assert disk.well("verify", f"dayabay/folders/{name}").startswith("OK ")
     disk.well("restore", f"dayabay/folders/{name}", f"{name}/" if name != "*" else "*", cwd=place)
     assert left_beside(place / name) == [name]
@@ -493,7 +493,7 @@ def test_a_damaged_tarball_is_not_unpacked(disk: Disk, place: Path, offset: int)
 def test_damage_that_only_the_decompressor_sees_is_seen(
     disk: Disk, tmp_path: Path, place: Path, extension: str
 ) -> None:
-    (path,) = disk.dump(folder_item(tmp_path), form=Form(extension))
+    (path,) = disk.dump(folder_item(tmp_path), form=ArchiveFormat(extension))
     content = bytearray(path.read_bytes())
     content[-6 if extension == ".tar.gz" else -1] ^= 1
     path.write_bytes(content)

@@ -14,7 +14,7 @@ TOOL = ROOT / "tools" / "rooms.py"
 
 UPWARD = {
     "from system to tree": ("plugins/module_utils/system/paths.py", "from ..tree import layout"),
-    "from tree to archive": ("plugins/module_utils/tree/stamps.py", "from ..archive.write import Form"),
+    "from tree to archive": ("plugins/module_utils/tree/stamps.py", "from ..archive.write import ArchiveFormat"),
     "from archive to kinds": ("plugins/module_utils/archive/write.py", "from ..kinds import items"),
     "from archive to synchronize": ("plugins/module_utils/archive/listing.py", "from ..synchronize import guides"),
     "from kinds to stages": ("plugins/module_utils/kinds/items.py", "from ..stages import controller"),

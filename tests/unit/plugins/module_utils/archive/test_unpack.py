@@ -25,7 +25,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.archive.unpack impo
     measure,
     unpack,
 )
-from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form, Part, write_archive
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat, Part, write_archive
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.base import walk
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (
     DeadlineExceeded,
@@ -60,7 +60,7 @@ def test_what_a_dump_made_comes_back(tmp_path: Path, way: str, extension: str) -
     odd = make_odd_tree(tmp_path / "odd")
     (odd / "device").unlink()
     (odd / "fifo").unlink()
-    tarball = Base(tmp_path / "base").dump_one(item("folder", odd), form=Form(extension))["path"]
+    tarball = Base(tmp_path / "base").dump_one(item("folder", odd), form=ArchiveFormat(extension))["path"]
     top = take(tarball, tmp_path / "out", way)
     found, expected = describe_tree(top), describe_tree(odd)
     assert found.keys() == expected.keys()
@@ -77,7 +77,7 @@ def by_whole_paths(live: Path, tarball: Path) -> Path:
     live.mkdir()
     make_siblings(live)
     parts = [Part(str(live), sorted(walk(str(live))[0]))]
-    write_archive(str(tarball), parts, top=TOP, form=Form(".tar"), deadline=Deadline(60))
+    write_archive(str(tarball), parts, top=TOP, form=ArchiveFormat(".tar"), deadline=Deadline(60))
     return tarball
 
 

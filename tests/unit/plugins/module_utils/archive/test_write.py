@@ -16,7 +16,7 @@ from helpers.trees import file_digest, link_tools, list_archive, make_odd_tree, 
 from helpers.waiting import wait_until
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import (
-    Form,
+    ArchiveFormat,
     Manifest,
     Part,
     compressor,
@@ -80,7 +80,15 @@ def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def write(tree: Path, path: Path, *, top: str = "top", form: Form = Form(), seconds: float = 60, **options: Any) -> Any:  # noqa: B008
+def write(
+    tree: Path,
+    path: Path,
+    *,
+    top: str = "top",
+    form: ArchiveFormat = ArchiveFormat(),
+    seconds: float = 60,
+    **options: Any,
+) -> Any:  # noqa: B008
     parts = [Part(str(tree), list(walk(str(tree))[0]))]
     return write_archive(str(path), parts, top=top, form=form, deadline=Deadline(seconds, "dump"), **options)
 
@@ -102,7 +110,7 @@ def test_top_folder_bears_any_name(tree: Path, tmp_path: Path, top: str) -> None
 @pytest.mark.parametrize("extension", FORMS)
 def test_digest_and_size_are_those_of_the_file(tree: Path, tmp_path: Path, extension: str, algorithm: str) -> None:
     path = tmp_path / f"x{extension}"
-    dna = write(tree, path, form=Form(extension, 1, algorithm))
+    dna = write(tree, path, form=ArchiveFormat(extension, 1, algorithm))
     said = subprocess.run([f"{algorithm}sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
     assert (dna.dig, dna.size, dna.alg) == (said, path.stat().st_size, algorithm)
     assert path.stat().st_mode & 0o7777 == 0o600
@@ -134,7 +142,8 @@ def test_compressors_give_valid_and_equal_archives(
     with monkeypatch.context() as few:
         few.setenv("PATH", str(tmp_path / "few"))
         digests = {
-            write(large, tmp_path / f"{number}{extension}", form=Form(extension, level)).dig for number in range(2)
+            write(large, tmp_path / f"{number}{extension}", form=ArchiveFormat(extension, level)).dig
+            for number in range(2)
         }
     assert len(digests) == 1
     subprocess.run([*check, tmp_path / f"0{extension}"], check=True, capture_output=True)
@@ -152,14 +161,14 @@ def test_missing_tool_names_its_package(
     monkeypatch.setattr(processes, "_SYSTEM_FOLDERS", ())
     monkeypatch.setenv("PATH", str(tmp_path / "few"))
     with pytest.raises(ToolMissing, match=f"install the package {package}"):
-        write(tree, tmp_path / "x", form=Form(extension))
+        write(tree, tmp_path / "x", form=ArchiveFormat(extension))
 
 
 @pytest.mark.parametrize("extension", FORMS)
 def test_environment_does_not_decide(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extension: str
 ) -> None:
-    first = write(tree, tmp_path / "1", form=Form(extension))
+    first = write(tree, tmp_path / "1", form=ArchiveFormat(extension))
     for name, value in {
         "TAR_OPTIONS": "--owner=nobody",
         "GZIP": "-9",
@@ -173,13 +182,13 @@ def test_environment_does_not_decide(
         monkeypatch.setenv(name, value)
     before = os.umask(0o077)
     try:
-        assert write(tree, tmp_path / "2", form=Form(extension)) == first
+        assert write(tree, tmp_path / "2", form=ArchiveFormat(extension)) == first
     finally:
         os.umask(before)
 
 
 def test_owner_and_times_are_those_that_are_asked_for(tree: Path, tmp_path: Path) -> None:
-    write(tree, tmp_path / "x.tar", form=Form(".tar"), owner=(1234, 3000000), fixed_times=True)
+    write(tree, tmp_path / "x.tar", form=ArchiveFormat(".tar"), owner=(1234, 3000000), fixed_times=True)
     listing = subprocess.run(
         ["tar", "--numeric-owner", "--utc", "-tvf", tmp_path / "x.tar"], capture_output=True, text=True, check=True
     )
@@ -197,7 +206,7 @@ def test_fresh_copies_with_holes_or_without_are_equal(tmp_path: Path) -> None:
             stream.write(b"x" * 4096)
             stream.seek(1 << 20) if holes else stream.write(bytes((1 << 20) - 4096))
             stream.write(b"end")
-        digests.add(write(folder, tmp_path / f"{holes}.tar", form=Form(".tar"), fixed_times=True).dig)
+        digests.add(write(folder, tmp_path / f"{holes}.tar", form=ArchiveFormat(".tar"), fixed_times=True).dig)
     assert len(digests) == 1
 
 
@@ -285,7 +294,7 @@ def test_failure_of_writing_does_not_wait_for_a_slow_tar(
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
     try:
         with pytest.raises(OSError, match="File too large"):
-            write(large, tmp_path / "x", form=Form(".tar"), manifest=Manifest() if listed else None)
+            write(large, tmp_path / "x", form=ArchiveFormat(".tar"), manifest=Manifest() if listed else None)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
@@ -327,8 +336,8 @@ def test_manifest_tells_contents_apart(tree: Path, tmp_path: Path) -> None:
 def test_manifest_counts_sparse_files_whole(tmp_path: Path) -> None:
     tree = make_odd_tree(tmp_path / "odd")
     sparse, whole = Manifest(), Manifest()
-    write(tree, tmp_path / "1.tar", form=Form(".tar"), sparse=True, manifest=sparse)
-    write(tree, tmp_path / "2.tar", form=Form(".tar"), manifest=whole)
+    write(tree, tmp_path / "1.tar", form=ArchiveFormat(".tar"), sparse=True, manifest=sparse)
+    write(tree, tmp_path / "2.tar", form=ArchiveFormat(".tar"), manifest=whole)
     assert (sparse.digest, sparse.bytes, sparse.entries) == (whole.digest, whole.bytes, whole.entries)
     assert (tmp_path / "1.tar").stat().st_size < 1 << 20 < (tmp_path / "2.tar").stat().st_size
     again = Manifest()
@@ -349,8 +358,8 @@ def test_same_folder_at_another_path_and_in_another_order_gives_the_same_bytes(t
 
 
 def test_level_of_the_compressor_is_kept_within_its_range() -> None:
-    assert "-9" in compressor(Form(".tar.gz", 19))
-    assert "-19" in compressor(Form(".tar.zst", 19))
+    assert "-9" in compressor(ArchiveFormat(".tar.gz", 19))
+    assert "-19" in compressor(ArchiveFormat(".tar.zst", 19))
 
 
 def test_digest_is_of_what_was_written(tree: Path, tmp_path: Path) -> None:
@@ -388,7 +397,7 @@ def test_digest_of_a_sparse_file_is_that_of_all_its_bytes(tmp_path: Path, name: 
         names = [Part(str(folder), [b".", b"./sparse", b"./then"])]
         path = str(tmp_path / f"{sparse}.tar")
         write_archive(
-            path, names, top="thing", form=Form(".tar"), deadline=Deadline(), sparse=sparse, manifest=manifest
+            path, names, top="thing", form=ArchiveFormat(".tar"), deadline=Deadline(), sparse=sparse, manifest=manifest
         )
         assert (manifest.digest, manifest.bytes) == (expected.hexdigest(), size + 1)
     assert tree_manifest(str(folder), Deadline())["manifest"] == expected.hexdigest()

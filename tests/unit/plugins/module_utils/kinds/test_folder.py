@@ -33,7 +33,7 @@ from helpers.trees import (
 )
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import (
-    Form,
+    ArchiveFormat,
     Part,
     store_archive,
     write_archive,
@@ -87,7 +87,7 @@ def small(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("extension", [".tar.zst", ".tar.gz", ".tar"])
 def test_unpacked_folder_equals_the_live_one(tree: Path, base: Base, tmp_path: Path, extension: str) -> None:
-    top = unpack(base.dump_one(item("folder", tree), form=Form(extension)), tmp_path / "out")
+    top = unpack(base.dump_one(item("folder", tree), form=ArchiveFormat(extension)), tmp_path / "out")
     copied, live = describe_tree(top), describe_tree(tree)
     assert set(ODD_NAMES) <= set(copied)
     assert copied == live
@@ -130,7 +130,7 @@ def test_large_sparse_file_stays_small(tmp_path: Path) -> None:
         stream.truncate(size)
     path = tmp_path / "large.tar"
     parts = [Part(str(folder), [b".", b"./sparse"])]
-    dna = write_archive(str(path), parts, top="large", form=Form(".tar"), deadline=Deadline(), sparse=True)
+    dna = write_archive(str(path), parts, top="large", form=ArchiveFormat(".tar"), deadline=Deadline(), sparse=True)
     assert dna.size < 1 << 20
     status = (unpack(path, tmp_path / "out") / "sparse").stat()
     assert status.st_size == size

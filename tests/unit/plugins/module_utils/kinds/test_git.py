@@ -15,7 +15,7 @@ from helpers.original_trees import tree_hash
 from helpers.repositories import Nights, busy, git, import_commits, make_git, references, run
 from helpers.trees import forbid_views
 
-from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.git_tool import Git, read_references
 from ansible_collections.altbackup.core.plugins.module_utils.system import processes
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError
@@ -141,7 +141,7 @@ def test_tarball_unpacks_with_plain_tar_to_an_equal_repository(
     tmp_path: Path, nights: Nights, bare: bool, commits: int, object_format: str
 ) -> None:
     folder = make_git(tmp_path / "live", commits, bare=bare, object_format=object_format)
-    tarball = nights.tarball(item(tmp_path / "live"), form=Form(".tar.zst"))
+    tarball = nights.tarball(item(tmp_path / "live"), form=ArchiveFormat(".tar.zst"))
     copy = assert_holds(nights, tarball, folder)
     assert (copy if bare else copy.parent).name == "toy" and tarball.name == "toy.tar.zst"
     assert git(copy, "rev-parse", "--show-object-format") == object_format

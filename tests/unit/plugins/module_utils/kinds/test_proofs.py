@@ -18,7 +18,12 @@ from helpers.original_trees import reasons, run_module
 from helpers.repositories import git, make_git, run
 from helpers.trees import Base, describe_tree, item, make_siblings
 
-from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form, Manifest, Part, write_archive
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import (
+    ArchiveFormat,
+    Manifest,
+    Part,
+    write_archive,
+)
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.base import walk
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.proofs import prove
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (
@@ -26,7 +31,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.system.errors impor
     ProofFailed,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
-from ansible_collections.altbackup.core.plugins.module_utils.system.sandbox import Sandbox, give
+from ansible_collections.altbackup.core.plugins.module_utils.system.sandbox import Sandbox, chown_tree
 
 
 @pytest.fixture
@@ -63,7 +68,7 @@ def test_unpacked_item_is_proved_and_not_changed(
 ) -> None:
     top = unpacked(copies.tarball(kind), (scratch if place == "in the scratch folder" else tmp_path) / "item")
     if place == "in the scratch folder":
-        give(str(scratch), Sandbox().identity())
+        chown_tree(str(scratch), Sandbox().identity())
     before = describe_tree(top)
     proof = proved(kind, top, scratch, record_of(copies, kind))
     assert proof["notes"] == [] and proof["facts"]
@@ -88,7 +93,7 @@ def test_folder_is_proved_by_a_record_in_the_order_of_today_or_of_old(
     make_siblings(live)
     os.link(live / "sealed" / "inside", live / "sealed-old" / "twin")
     parts, manifest = [Part(str(live), order(walk(str(live))[0]))], Manifest()
-    form, deadline = Form(".tar"), Deadline(SECONDS)
+    form, deadline = ArchiveFormat(".tar"), Deadline(SECONDS)
     write_archive(str(tmp_path / "x.tar"), parts, top="thing", form=form, deadline=deadline, manifest=manifest)
     record = {"entries": manifest.entries, "bytes": manifest.bytes, "manifest": manifest.digest}
     assert proved("folder", live, scratch, record)["facts"] == record

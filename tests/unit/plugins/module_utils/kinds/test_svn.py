@@ -18,7 +18,7 @@ from helpers.original_trees import tree_hash
 from helpers.repositories import NEVER, Nights, busy, load_subversion, make_subversion, run, set_revision_property
 from helpers.trees import NOBODY, as_nobody, forbid_views, needs_root, nobodys_folder
 
-from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.svn import is_due, is_sound_cache
 from ansible_collections.altbackup.core.plugins.module_utils.system import processes
 
@@ -97,7 +97,7 @@ def flip(path: Path, *, keep_time: bool = True, at: int = 30) -> None:
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("extension", [".tar", ".tar.gz", ".tar.zst"])
 def test_tarball_unpacks_with_plain_tar_to_an_equal_repository(nights: Nights, live: Path, extension: str) -> None:
-    tarball = nights.tarball(item(live), form=Form(extension))
+    tarball = nights.tarball(item(live), form=ArchiveFormat(extension))
     assert tarball.name == f"toy-5{extension}"
     copy = assert_holds(nights, tarball, live)
     assert copy.name == "toy-5"

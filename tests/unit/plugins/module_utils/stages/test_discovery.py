@@ -11,7 +11,7 @@ import pytest
 from helpers.original_trees import STAMP, bound_by_modes, put
 from helpers.repositories import make_git, make_subversion
 
-from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.stages.discovery import discover_items
 from ansible_collections.altbackup.core.plugins.module_utils.stages.dump import dump
 from ansible_collections.altbackup.core.plugins.module_utils.stages.preflight import Demands, inspect
@@ -124,7 +124,7 @@ def test_a_damaged_repository_is_an_item_whose_dump_says_what_it_lacks(
     result = discover(base, kind, shelf)
     assert (names(result), result["failures"], result["notes"]) == (["damaged", "good"], [], [])
     (item,) = [item for item in result["items"] if item["name"] == "damaged"]
-    dumped = dump(str(base), [item], STAMP, Form(".tar"), {"deadline": Deadline(60)})
+    dumped = dump(str(base), [item], STAMP, ArchiveFormat(".tar"), {"deadline": Deadline(60)})
     assert [(entry["name"], str(shelf / "damaged") in entry["reason"]) for entry in dumped["failures"]] == [
         ("damaged", True)
     ]
@@ -136,7 +136,7 @@ def test_a_repository_of_a_form_that_cannot_be_dumped_is_an_item(base: Path, tmp
         subprocess.run(["git", "config", "--file", repository / "config", name, value], check=True)
     result = discover(base, "git", tmp_path / "shelf")
     assert (names(result), result["failures"]) == (["tables"], [])
-    (entry,) = dump(str(base), result["items"], STAMP, Form(".tar"), {"deadline": Deadline(60)})["failures"]
+    (entry,) = dump(str(base), result["items"], STAMP, ArchiveFormat(".tar"), {"deadline": Deadline(60)})["failures"]
     assert str(repository) in entry["reason"]
 
 
@@ -151,7 +151,7 @@ def test_repositories_are_items_though_the_tool_to_dump_them_is_missing(
     monkeypatch.setattr("ansible_collections.altbackup.core.plugins.module_utils.system.processes._SYSTEM_FOLDERS", ())
     result = discover(base, kind, shelf)
     assert (names(result), result["notes"]) == (["one"], [])
-    (entry,) = dump(str(base), result["items"], STAMP, Form(".tar"), {"deadline": Deadline(60)})["failures"]
+    (entry,) = dump(str(base), result["items"], STAMP, ArchiveFormat(".tar"), {"deadline": Deadline(60)})["failures"]
     assert "is not installed on this node: install the package" in entry["reason"]
 
 

@@ -9,7 +9,7 @@ import pytest
 from helpers.environments import execute
 from helpers.trees import FIRST, SECOND, Base, describe_tree, item
 
-from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form, store_archive
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat, store_archive
 from ansible_collections.altbackup.core.plugins.module_utils.stages import dump as dump_module
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import BaseUnusable, InvalidInput
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
@@ -109,4 +109,4 @@ def test_where_nothing_can_be_done_at_all_it_says_so(
     path = Base(tmp_path / "marked").path if marker else tmp_path
     options = {"deadline": Deadline(60, "dump"), "verify_every": 7}
     with pytest.raises(error):
-        dump_module.dump(str(path), [item("folder", folder)], stamp, Form(), options)
+        dump_module.dump(str(path), [item("folder", folder)], stamp, ArchiveFormat(), options)

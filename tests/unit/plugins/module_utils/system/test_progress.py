@@ -16,7 +16,7 @@ import pytest
 from helpers.waiting import wait_until
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.unpack import Limits, examine, extract
-from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form, store_archive
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat, store_archive
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer, carry
 from ansible_collections.altbackup.core.plugins.module_utils.system import progress
 from ansible_collections.altbackup.core.plugins.module_utils.system.digest import digest_file
@@ -222,7 +222,9 @@ def test_an_archive_that_is_written_is_told_beside_what_is_expected(tmp_path: Pa
             seen: list[dict[str, Any]] = []
             thread = threading.Thread(target=write)
             thread.start()
-            store_archive(str(tmp_path / "a.tar"), stream, child, "/x", top="x", form=Form(".tar"), deadline=Deadline())
+            store_archive(
+                str(tmp_path / "a.tar"), stream, child, "/x", top="x", form=ArchiveFormat(".tar"), deadline=Deadline()
+            )
             thread.join()
     (entry,) = seen
     assert (entry["total"], entry["about"], entry["item"]) == (40 * MIB, True, "folders/x")

@@ -14,7 +14,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.system.errors impor
     ToolFailed,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
-from ansible_collections.altbackup.core.plugins.module_utils.system.sandbox import Sandbox, give
+from ansible_collections.altbackup.core.plugins.module_utils.system.sandbox import Sandbox, chown_tree
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_a_program_in_the_sandbox_reaches_nothing(scratch: Path, tmp_path: Path)
     outside = tmp_path / "outside"
     outside.mkdir(mode=0o777)
     outside.chmod(0o777)
-    give(str(scratch), Sandbox().identity())
+    chown_tree(str(scratch), Sandbox().identity())
     script = f"""
         touch inside
         touch {outside}/new /tmp/../var/tmp/new /dev/shm/new
@@ -57,7 +57,7 @@ def test_a_program_in_the_sandbox_reaches_nothing(scratch: Path, tmp_path: Path)
 
 
 def test_a_program_that_wants_too_much_is_ended(scratch: Path) -> None:
-    give(str(scratch), Sandbox().identity())
+    chown_tree(str(scratch), Sandbox().identity())
     for sandbox, shell, script in (
         (Sandbox(memory=64 << 20), "/bin/bash", "x=$(head -c 200000000 /dev/zero | tr '\\0' x); echo done > finished"),
         (Sandbox(processes=20), "/bin/dash", "for i in $(seq 100); do sleep 60 & done; echo done > finished"),
@@ -68,7 +68,7 @@ def test_a_program_that_wants_too_much_is_ended(scratch: Path) -> None:
 
 
 def test_the_programs_of_a_proof_end_at_the_deadline(scratch: Path) -> None:
-    give(str(scratch), Sandbox().identity())
+    chown_tree(str(scratch), Sandbox().identity())
     seconds = str(10**6 + os.getpid())
     script = f"(trap '' TERM; sleep {seconds}) & trap '' TERM; touch begun; sleep {seconds}"
     with pytest.raises(DeadlineExceeded):

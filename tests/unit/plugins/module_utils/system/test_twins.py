@@ -21,7 +21,7 @@ from helpers.repositories import make_git, make_subversion
 from helpers.restore_disk import SCRIPT
 from helpers.trees import FIRST, NOBODY, SECOND, THIRD, Base, needs_root
 
-from ansible_collections.altbackup.core.plugins.module_utils.archive.write import Form
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.restore.drill import drill
 from ansible_collections.altbackup.core.plugins.module_utils.stages.check import verify_base
 from ansible_collections.altbackup.core.plugins.module_utils.stages.dump import dump
@@ -206,7 +206,7 @@ def test_checks_purges_and_restores_need_no_links(bare: Path, folder: dict[str, 
     tree.mkdir()
     for stamp in (FIRST, SECOND, THIRD):
         options = {"deadline": Deadline(60, "dump"), "verify_every": 7}
-        assert dump(str(tree), [folder], stamp, Form(), options)["failures"] == []
+        assert dump(str(tree), [folder], stamp, ArchiveFormat(), options)["failures"] == []
     checked = verify_base(str(tree), "all")
     assert (checked["failures"], len(checked["match"])) == ([], 3)
     result = purge(str(tree), 1, moment=NOW, made_now=[THIRD])

@@ -73,10 +73,10 @@ def test_what_could_not_be_done_is_one_failure_with_the_same_keys(error: Excepti
     def fail() -> dict[str, Any]:
         raise error
 
-    result = failures.attempt("check", {"match": []}, fail)
+    result = failures.as_failures("check", {"match": []}, fail)
     assert result["match"] == []
     assert [entry["reason"] for entry in result["failures"]] == ["no marker"]
-    assert failures.attempt("check", {"match": []}, lambda: {"match": ["x"]}) == {"match": ["x"]}
+    assert failures.as_failures("check", {"match": []}, lambda: {"match": ["x"]}) == {"match": ["x"]}
 
 
 OLDER, OLD = "2013/05/08/104701", "2013/05/09/104701"

@@ -450,7 +450,7 @@ def test_module_that_waits_for_ever_ends_itself_and_gives_its_lock_back(tmp_path
         "from ansible_collections.altbackup.core.plugins.module_utils.system import processes\n"
         "from ansible_collections.altbackup.core.plugins.module_utils.tree import locks\n"
         "processes._PATIENCE = 0.3\n"
-        f"locks.writing({options!r}, lambda hold: open({str(pipe)!r}))\n"
+        f"locks.run_exclusive({options!r}, lambda hold: open({str(pipe)!r}))\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, timeout=30)

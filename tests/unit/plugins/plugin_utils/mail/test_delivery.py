@@ -135,7 +135,7 @@ def test_next_run_delivers_what_was_kept_the_oldest_first(tmp_path: Path) -> Non
         told = delivery.flush(settings)
         assert (told.mails, told.delivered) == (3, 3)
         assert [text_of(message).strip() for message in server.messages()] == ["0", "1", "2"]
-        assert delivery.flush(settings) == delivery.Told()
+        assert delivery.flush(settings) == delivery.DeliveryResult()
         assert len(server.mails) == 3
 
 
@@ -298,7 +298,7 @@ def test_good_run_sends_nothing_and_the_first_after_failures_one_mail(tmp_path: 
 
 def test_no_mail_wanted_sends_and_writes_nothing(tmp_path: Path) -> None:
     settings = replace(settings_for(None, tmp_path), wanted=False)
-    assert delivery.tell(REPORT, settings) == delivery.Told()
+    assert delivery.tell(REPORT, settings) == delivery.DeliveryResult()
     assert not (tmp_path / "spool").exists()
 
 
