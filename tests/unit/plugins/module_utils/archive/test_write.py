@@ -52,6 +52,8 @@ TOPS = (
 )
 FORMS = (".tar.zst", ".tar.gz", ".tar")
 
+FORMAT = ArchiveFormat()
+
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
@@ -85,10 +87,10 @@ def write(
     path: Path,
     *,
     top: str = "top",
-    form: ArchiveFormat = ArchiveFormat(),
+    form: ArchiveFormat = FORMAT,
     seconds: float = 60,
     **options: Any,
-) -> Any:  # noqa: B008
+) -> Any:
     parts = [Part(str(tree), list(walk(str(tree))[0]))]
     return write_archive(str(path), parts, top=top, form=form, deadline=Deadline(seconds, "dump"), **options)
 
