@@ -19,6 +19,12 @@ from .stamps import MOMENT, moment_of
 
 KEYS = ("node", "delegate", "stage", "category", "name", "relpath", "reason", "rc", "stderr")
 """Those that each has; `absent` is marked, and `good` told, only where it is so and known"""
+_IDENTITY = (*KEYS[: KEYS.index("rc")], "tree")
+
+
+def identity(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """Given a failure, return what tells it from others, wherever it is told: not how a tool ended, nor what is known of good copies."""
+    return tuple(str(entry.get(key) or "") for key in _IDENTITY)
 
 
 def failure(

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ...module_utils.tree.failures import identity
 from . import outcomes
 from .causes import by_cause, following_lines, good_copy
 from .model import (
@@ -16,7 +17,6 @@ from .model import (
     by_delegate,
     describe,
     entries_of,
-    entry_key,
     failed_items,
     failure_of_entry,
     recorded,
@@ -145,7 +145,7 @@ class Collector:
         """Keep the failures that a stage noted in a result."""
         found = recorded(result, host)
         for entry in found:
-            self._recorded.setdefault(entry_key(entry), (entry, failure_of_entry(entry, place)))
+            self._recorded.setdefault(identity(entry), (entry, failure_of_entry(entry, place)))
         return found
 
     def _learn(self, host: str, facts: Mapping[str, Any], place: Place) -> None:
@@ -157,7 +157,7 @@ class Collector:
             return
         entries = [{"node": host, **entry} for entry in entries_of(outcome.get("failures"))]
         for entry in entries:
-            self._recorded.setdefault(entry_key(entry), (entry, failure_of_entry(entry, place)))
+            self._recorded.setdefault(identity(entry), (entry, failure_of_entry(entry, place)))
         self._summary = " ".join(clean(outcomes.report(entries), LONGEST_MESSAGE).split()) if entries else ""
         lines, purged = outcome.get("fine"), outcome.get("purged")
         self._purged = [entry for entry in map(_purge_of, purged if isinstance(purged, (list, tuple)) else ()) if entry]

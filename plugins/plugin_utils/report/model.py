@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from ...module_utils.tree.failures import unframed
+from ...module_utils.tree.failures import KEYS, unframed
 from . import outcomes
 from .causes import good_copies, good_copy, titled
 from .masking import redact
@@ -294,7 +294,7 @@ def entries_of(failures: Any) -> list[dict[str, Any]]:
 def failure_of_entry(entry: Mapping[str, Any], place: Place) -> Failure:
     """Given a failure that a stage noted, return it as the mail shows it."""
     values = {
-        key: clean(entry.get(key) if entry.get(key) is not None else "") for key in (*outcomes.FAILURE_KEYS, "tree")
+        key: clean(entry.get(key) if entry.get(key) is not None else "") for key in (*KEYS, "tree")
     }
     item = "/".join(part for part in (values["category"], values["name"]) if part)
     outputs = [
@@ -332,11 +332,6 @@ def shared_lines(group: Sequence[Failure]) -> list[str]:
     """Given failures that say the same, return what is told below that: of good copies, and of what follows from them."""
     follows = dict.fromkeys(line for entry in group for text in entry.follows for line in text.split("\n"))
     return [*good_copies([(failure.title, failure.good) for failure in group]), *follows]
-
-
-def entry_key(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    """Given a failure that a stage noted, return what tells it from others."""
-    return (*(str(entry.get(key)) for key in outcomes.FAILURE_KEYS[:7]), str(entry.get("tree") or ""))
 
 
 def redacted(report: Report) -> Report:

@@ -12,14 +12,13 @@ from ...module_utils.stages.check import item_of
 from ...module_utils.stages.check import passed as passed_items
 from ...module_utils.system.units import readable
 from ...module_utils.system.visible import one_line, visible
-from ...module_utils.tree.failures import failure, unframed
+from ...module_utils.tree.failures import KEYS, failure, identity, unframed
 from ...module_utils.tree.incomplete import missing_of
 from .call_results import CallResult, calls_of
 from .causes import by_cause, following_lines, good_copies, good_copy, titled
 from .identities import one_disk, shared_bases
 from .results import read_value, shortened
 
-FAILURE_KEYS = ("node", "delegate", "stage", "category", "name", "relpath", "reason", "rc", "stderr")
 EMPTY: dict[str, Any] = {
     "failures": [],
     "down": [],
@@ -70,7 +69,7 @@ def _failures(call: CallResult, stage: str) -> list[dict[str, Any]]:
         entries = [{"reason": _reason(result), "rc": result.get("rc"), "stderr": _tail(result)}]
     found = []
     for entry in [*entries, *_unsaid(call, entries)]:
-        whole = {**dict.fromkeys(FAILURE_KEYS, ""), "rc": None, **entry, "node": call.host}
+        whole = {**dict.fromkeys(KEYS, ""), "rc": None, **entry, "node": call.host}
         whole["stage"] = entry.get("stage") or stage
         whole["delegate"] = call.delegate or str(entry.get("delegate") or "")
         whole["tree"] = call.tree
@@ -328,13 +327,9 @@ def all_failures(states: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def add_failure(found: list[dict[str, Any]], entry: Mapping[str, Any]) -> None:
     """Given failures and one more, add it unless it is there; what is known of good copies tells no two of them apart."""
-
-    def same(other: Mapping[str, Any]) -> bool:
-        """Return whether another says the same; where it differs at all, that is mostly in its reason."""
-        return other.get("reason") == entry.get("reason") and {**other, "good": ""} == {**entry, "good": ""}
-
+    own = identity(entry)
     for other in found:
-        if same(other):
+        if identity(other) == own:
             other.update({"good": entry["good"]} if "good" in entry and "good" not in other else {})
             return
     found.append(dict(entry))

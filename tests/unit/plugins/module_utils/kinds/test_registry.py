@@ -79,7 +79,7 @@ import os
 from ..archive.write import Part
 from ..system.errors import InvalidInput
 from ..system.view import Place
-from .base import Arrangement, Kind, Prepared, compare, owner_found, require_folder, settle, walk
+from .base import Arrangement, Kind, Snapshot, compare, owner_found, require_folder, settle, walk
 
 
 def looks_like(path):
@@ -102,7 +102,7 @@ def copy(item, context):
     found = walk(item.path)[0]
     settle()
     parts = [Part(item.path, list(found))]
-    yield Prepared(parts, {"words": count(item.path)}, confirm=lambda: compare(found, walk(item.path)[0]))
+    yield Snapshot(parts, {"words": count(item.path)}, confirm=lambda: compare(found, walk(item.path)[0]))
 
 
 def arrange(item, context):

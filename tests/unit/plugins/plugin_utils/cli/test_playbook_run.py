@@ -13,7 +13,7 @@ import pytest
 
 # A process of its own: it ends all of its descendants.
 PLAY = """
-import json, os, sys
+import json, os, sys, time
 from pathlib import Path
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli import playbook_run, processes
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli.job import Job
@@ -23,6 +23,9 @@ here = Path(sys.argv[1])
 processes.adopt_orphans()
 listener = Listener(here / "log", [])
 ended = playbook_run.play(Job(here / "x.yml"), Run(here / "run"), {"PATH": os.environ["PATH"]}, listener, float(sys.argv[2]), playbook_run.SignalInbox())
+until = time.monotonic() + 20  # what writes to a terminal that is gone ends by itself
+while processes.descendants() and time.monotonic() < until:
+    time.sleep(0.05)
 print(json.dumps([ended.code, ended.reason, ended.detail, len(processes.descendants())]))
 """
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.altbackup.core.plugins.module_utils.tree.failures import KEYS
 from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.causes import (
     by_cause,
@@ -18,7 +19,7 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.report.causes impor
 def entry(stage: str, item: str = "", target: str = "", *, absent: bool = False, **more: Any) -> dict[str, Any]:
     """Return a failure of dayabay, or of its tree on a target."""
     category, _, name = item.rpartition("/")
-    told = dict.fromkeys(outcomes.FAILURE_KEYS, "")
+    told = dict.fromkeys(KEYS, "")
     reason = f"{stage} of {item} on {target or 'dayabay'}"
     if absent:
         reason = f"expecting 1 tarball for {name} of dayabay but got 0" if item else f"no tarballs in {target}"

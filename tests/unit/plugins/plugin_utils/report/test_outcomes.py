@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from helpers.plans import GIT, PLAN, SVN, TREE, loop
 
-from ansible_collections.altbackup.core.plugins.module_utils.tree.failures import failure
+from ansible_collections.altbackup.core.plugins.module_utils.tree.failures import KEYS, failure
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.trees import open_trees, source_trees
 from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.model import Place, failure_of_entry
@@ -39,7 +39,7 @@ def test_failures_of_every_form_are_recorded(registered: dict[str, Any], expecte
     assert [
         tuple(entry[key] for key in ("node", "delegate", "stage", "category", "reason")) for entry in state["failures"]
     ] == expected
-    assert all(set(outcomes.FAILURE_KEYS) <= set(entry) for entry in state["failures"])
+    assert all(set(KEYS) <= set(entry) for entry in state["failures"])
 
 
 @pytest.mark.parametrize(
@@ -393,7 +393,7 @@ def test_notes_of_the_plan_are_told() -> None:
 )
 def test_the_item_is_named_once(category: str, name: str, reason: str, told: str) -> None:
     entry = {
-        **dict.fromkeys(outcomes.FAILURE_KEYS, ""),
+        **dict.fromkeys(KEYS, ""),
         "node": "s1",
         "stage": "dump",
         "category": category,
