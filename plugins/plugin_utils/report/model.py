@@ -293,9 +293,7 @@ def entries_of(failures: Any) -> list[dict[str, Any]]:
 
 def failure_of_entry(entry: Mapping[str, Any], place: Place) -> Failure:
     """Given a failure that a stage noted, return it as the mail shows it."""
-    values = {
-        key: clean(entry.get(key) if entry.get(key) is not None else "") for key in (*KEYS, "tree")
-    }
+    values = {key: clean(entry.get(key) if entry.get(key) is not None else "") for key in (*KEYS, "tree")}
     item = "/".join(part for part in (values["category"], values["name"]) if part)
     outputs = [
         (title, last_lines(values[key], _OUTPUT)) for key, title in (("rc", "return code"), ("stderr", "stderr"))
