@@ -25,7 +25,8 @@ def plain(tmp_path: Path) -> Site:
     return site
 
 
-@pytest.mark.parametrize("days", [(), pytest.param((DAY1, DAY2), marks=pytest.mark.full)], ids=["predicted", "nights"])
+@pytest.mark.full
+@pytest.mark.parametrize("days", [(), (DAY1, DAY2)], ids=["predicted", "nights"])
 def test_sources_with_one_base(plain: Site, days: tuple[str, ...]) -> None:
     plain.hosts["lingao"]["altbackup_base"] = plain.hosts["dayabay"]["altbackup_base"]
     predicted = plain.run("backup", "--check", stamp=DAY1)

@@ -60,6 +60,7 @@ def files_of(tree: Path) -> dict[str, tuple[Any, ...]]:
 
 @pytest.mark.root
 @needs_root
+@pytest.mark.full
 def test_trees_and_state_of_an_older_version_are_taken_over(site: Site) -> None:
     old = [files_of(tree) for tree in trees(site)]
     assert [sum(path.endswith(".proof") for path in files) for files in old] == [5, 5]
