@@ -236,9 +236,7 @@ def flip(path: Path, position: int = 1000) -> None:
 def accepted(run: Run, name: str) -> tuple[list[str], list[str]]:
     """Return the notes of a target's acceptances, and the tarballs that had arrived with other bytes."""
     results = [
-        result
-        for _, module, result in run.calls
-        if module == "tarball_accept" and result["__synchronize_delivery"]["node"] == name
+        result for _, module, result in run.calls if module == "tarball_accept" and result["__call"]["node"] == name
     ]
     return (
         [note for result in results for note in result["notes"]],

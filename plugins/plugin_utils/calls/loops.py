@@ -69,14 +69,15 @@ def _unlock(run: Run) -> list[Entry]:
     ]
 
 
-def _ask(run: Run) -> list[Entry]:
-    """The targets that are to be asked what they lack: none whose bytes were wrong, as it is known what those lack."""
-    return [entry for entry in _targets(run) if not run.state["asked"].get(entry["node"])]
+def deliveries(run: Run) -> list[dict[str, Any]]:
+    """What goes to targets that can be used."""
+    usable = {entry["node"] for entry in _targets(run)}
+    return [entry for entry in transfers.deliveries(run.plan, run.host, run.state) if entry["node"] in usable]
 
 
 def _deliveries(run: Run) -> list[Entry]:
     """The targets to which something goes."""
-    counts = {entry["node"]: len(entry["tarballs"]) for entry in transfers.deliveries(run.plan, run.host, run.state)}
+    counts = {entry["node"]: len(entry["tarballs"]) for entry in deliveries(run)}
     return [
         {**entry, "label": f"{entry['node']}: {counts[entry['node']]} tarballs"}
         for entry in _targets(run)
@@ -166,7 +167,6 @@ LOOPS: dict[str, Callable[[Run], list[Entry]]] = {
     "list": _node,
     "rounds": _rounds,
     "busy": _busy,
-    "ask": _ask,
     "deliveries": _deliveries,
     "drill": _drill,
     "drill_away": _drill_away,

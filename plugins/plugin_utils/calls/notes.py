@@ -11,7 +11,7 @@ from .loops import errand_of, errands, order_of
 from .run import Run
 
 State = dict[str, Any]
-_FORGOTTEN = ("items", "locked", "offer", "asked", "busy")
+_FORGOTTEN = ("items", "locked", "offer", "asked", "again", "busy")
 """What preflight begins anew, where a run has several plays"""
 
 
@@ -99,9 +99,12 @@ def _prepare(
 def _accept(
     run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, Any], result: Mapping[str, Any]
 ) -> State:
-    new = _plain(run, stage, about, given, result)
-    wrong = {entry["relpath"]: entry.get("wrong") or "" for entry in result.get("wrong") or []}
-    return _unlisted({**new, "asked": {**new["asked"], about["node"]: wrong}}, run, stage, about, result)
+    new, node = _plain(run, stage, about, given, result), about["node"]
+    told = (result.get("wrong") or []) if given["retry"] else []
+    wrong = {entry["relpath"]: entry.get("wrong") or "" for entry in told}
+    again = [name for name in new["again"] if name != node]
+    state = {**new, "asked": {**new["asked"], node: wrong}, "again": [*again, node] if wrong else again}
+    return _unlisted(state, run, stage, about, result)
 
 
 def _unlisted(state: State, run: Run, stage: str, about: Mapping[str, Any], result: Mapping[str, Any]) -> State:

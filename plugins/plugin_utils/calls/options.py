@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..planning import restore, transfers
+from ..planning import restore
 from ..planning.connections import peers, source_peers
 from ..planning.reaching import reached_with, ssh_args
 from ..planning.trees import base_owners, node_bases, node_trees, origin
 from .handed import SHORT
-from .loops import errand_of, order_of
+from .loops import deliveries, errand_of, order_of
 from .run import Run
 
 Options = dict[str, Any]
@@ -138,15 +138,15 @@ def guides() -> dict[str, str]:
 
 
 def _send(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options | None:
-    deliveries = transfers.deliveries(run.plan, run.host, run.state)
-    if not deliveries:
+    targets = [{name: entry[name] for name in ("tarballs", "fetched", "peer")} for entry in deliveries(run)]
+    if not targets:
         return None
-    targets = [{name: entry[name] for name in ("tarballs", "fetched", "peer")} for entry in deliveries]
     return {"base": run.source["base"], "targets": targets, "ssh_args": ssh_args(run.hostvars, run.host)}
 
 
 def _accept(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options | None:
-    for entry in transfers.deliveries(run.plan, run.host, run.state):
+    """Bytes that arrive otherwise are sent once more, and not a second time, whatever the target says."""
+    for entry in deliveries(run):
         if entry["node"] == about["node"]:
             return {
                 "base": entry["base"],
@@ -154,6 +154,7 @@ def _accept(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Op
                 "peer": entry["source"],
                 "ssh_args": ssh_args(run.hostvars, entry["node"]) if entry["fetched"] else "",
                 "origin": origin(run.plan, run.host, run.state),
+                "retry": entry["node"] not in run.state["again"],
             }
     return None
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from ansible.errors import AnsibleError
+
 from ..planning.filter_values import plain
 from ..planning.plan import with_items
 from ..planning.trees import node_trees
@@ -45,11 +47,11 @@ class Run:
     @cached_property
     def source(self) -> Mapping[str, Any]:
         """The host as a source, with the items that were discovered there; empty if it is none."""
-        found: Mapping[str, Any] = self.with_items["sources"].get(self.host, {})
+        found: Mapping[str, Any] = self.whole_plan["sources"].get(self.host, {})
         return found
 
     @cached_property
-    def with_items(self) -> Mapping[str, Any]:
+    def whole_plan(self) -> Mapping[str, Any]:
         """The plan with the items that were discovered on the host."""
         items = self.state["items"]
         return (
@@ -59,14 +61,16 @@ class Run:
     def tree(self, about: Mapping[str, Any]) -> dict[str, Any]:
         """Given what a call is about, return that tree as the plan has it. Raise KeyError for none."""
         name = tuple(about[key] for key in ("node", "source", "role"))
-        for tree in node_trees(self.with_items, str(about["node"])):
+        for tree in node_trees(self.whole_plan, str(about["node"])):
             if (tree["node"], tree["source"], tree["role"]) == name:
                 return tree
         raise KeyError(f"no tree {'/'.join(map(str, name))} in the plan")
 
 
 def run_of(variables: Mapping[str, Any]) -> Run:
-    """Given the variables of a task, return the run as its host sees it. Raise KeyError where no plan is in force."""
+    """Given the variables of a task, return the run as its host sees it. Raise AnsibleError where no plan is in force."""
+    if PLAN not in variables:
+        raise AnsibleError("there is no plan of a run: let role altbackup.core.altbackup make it, in a play before")
     host = str(variables["inventory_hostname"])
     return Run(
         plan=variables[PLAN],

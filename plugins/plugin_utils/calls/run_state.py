@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 from ansible import constants
 
@@ -32,4 +32,7 @@ def save(host: str, state: Mapping[str, Any]) -> None:
 
 
 def _path(host: str) -> str:
-    return os.path.join(constants.DEFAULT_LOCAL_TMP, f"{quote(host, safe='')}{_ENDING}")
+    name = hashlib.sha256(
+        host.encode("utf-8", "surrogateescape")
+    ).hexdigest()  # a host may have any name, of any length
+    return os.path.join(constants.DEFAULT_LOCAL_TMP, f"{name}{_ENDING}")

@@ -41,6 +41,7 @@ EMPTY: dict[str, Any] = {
     "locked": [],
     "offer": None,
     "asked": {},
+    "again": [],
     "busy": [],
     "listed": [],
     "found": {},

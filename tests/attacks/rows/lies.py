@@ -516,6 +516,8 @@ SCENES["lies of targets"] = Scene("lies of targets", prepare, play, rest)
 SCENES["lies of sources"] = Scene("lies of sources", prepare, play, rest)
 for _role, _all in (("target", TARGET_LIES), ("source", SOURCE_LIES)):
     for _name, (_stage, _what, _lies, _said) in _all.items():
+        if _role == "target" and "tarball_check" in _lies:  # a night checks a target in the call that purges it
+            _lies = {**_lies, "tarball_purge": _lies["tarball_check"]}
         Register(f"lies of {_role}s", _role, _stage, partial(judge, _said)).add(
             f"{_role}-lie-{_name}",
             "svn trac git folder sqlite",

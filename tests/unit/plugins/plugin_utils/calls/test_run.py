@@ -140,7 +140,7 @@ def test_only_what_a_target_asks_for_goes_there_and_once_more_what_arrived_other
     told = offered()
     (together,) = told.over("rounds")
     assert (together["nodes"], together["slot_wait"]) == (["cms01", "sdu"], 0)
-    for entry, asked in zip(told.over("ask", together["nodes"]), ([SVN], []), strict=True):
+    for entry, asked in zip(told.over("targets", together["nodes"]), ([SVN], []), strict=True):
         options = told.call("tarball_prepare", "synchronize", {"send": asked}, entry)
         assert [tarball["relpath"] for tarball in options["tarballs"]] == [SVN]
         assert set(options["guides"]) == {"RESTORE.txt", "restore.sh"}
@@ -148,7 +148,6 @@ def test_only_what_a_target_asks_for_goes_there_and_once_more_what_arrived_other
     (delivery,) = told.over("deliveries")
     assert delivery["label"] == "cms01: 1 tarballs"
     told.call("tarball_accept", "synchronize", {"wrong": [{"relpath": SVN, "wrong": "sha256 bb"}]}, delivery)
-    assert told.nodes("ask") == ["sdu"], "it is known what cms01 lacks"
     (again,) = told.over("deliveries")
     options = told.call("tarball_accept", "synchronize", {}, again)
     assert options["tarballs"][0]["wrong"] == "sha256 bb"
@@ -157,11 +156,33 @@ def test_only_what_a_target_asks_for_goes_there_and_once_more_what_arrived_other
     assert options_of("tarball_accept", told.run, again, {}) is None
 
 
+def test_a_target_that_always_says_that_bytes_were_wrong_is_served_twice_and_no_more() -> None:
+    told = offered()
+    cms01 = told.over("targets")[0]
+    lie = {"wrong": [{"relpath": SVN, "wrong": "sha256 bb"}]}
+    told.call("tarball_prepare", "synchronize", {"send": [SVN]}, cms01)
+    assert told.call("tarball_accept", "synchronize", lie, told.over("deliveries")[0])["retry"] is True
+    assert told.call("tarball_accept", "synchronize", lie, told.over("deliveries")[0])["retry"] is False
+    assert told.over("deliveries") == []
+    told.call("tarball_prepare", "synchronize", {"send": [SVN]}, cms01)
+    assert told.call("tarball_accept", "synchronize", {}, told.over("deliveries")[0])["retry"] is True, "a new round"
+
+
+def test_nothing_is_sent_to_a_target_that_went_down_after_it_had_asked() -> None:
+    told = offered()
+    for entry in told.over("targets"):
+        told.call("tarball_prepare", "synchronize", {"send": [SVN]}, entry)
+    why = {"stage": "synchronize", "delegate": "cms01", "reason": "cut"}
+    told.call("tarball_send", "synchronize", {"unreachable_peers": ["cms01"], "failures": [why]})
+    assert [target["peer"]["node"] for target in told.call("tarball_send", "synchronize", {})["targets"]] == ["sdu"]
+    assert told.nodes("deliveries") == ["sdu"]
+
+
 def test_targets_that_fetch_are_served_one_by_one_and_busy_ones_waited_for() -> None:
     told = Told(altbackup_transport="pull")
     told.call("tarball_check", "check", {"listed": True, "tarballs": []}, told.over("check")[0])
     assert [together["nodes"] for together in told.over("rounds")] == [["cms01"], ["sdu"]]
-    cms01, sdu = told.over("ask")
+    cms01, sdu = told.over("targets")
     told.call("tarball_prepare", "synchronize", {"busy": True}, cms01)
     told.call("tarball_prepare", "synchronize", {"busy": True}, sdu)
     assert told.over("deliveries") == []
@@ -175,7 +196,7 @@ def test_targets_that_fetch_are_served_one_by_one_and_busy_ones_waited_for() -> 
 @pytest.mark.parametrize("asked", ["../../etc/shadow", SVN.replace("dybsvn", "other")])
 def test_a_target_that_asks_for_what_is_not_there_is_told_of(asked: str) -> None:
     told = offered()
-    told.call("tarball_prepare", "synchronize", {"send": [asked]}, told.over("ask")[0])
+    told.call("tarball_prepare", "synchronize", {"send": [asked]}, told.over("targets")[0])
     (failure,) = told.run.state["failures"]
     assert (failure["node"], failure["delegate"], failure["stage"]) == ("dayabay", "cms01", "synchronize")
     assert told.over("deliveries") == []
@@ -214,7 +235,7 @@ def test_a_call_that_crashed_is_a_failure_and_its_node_down() -> None:
     assert (failure["stage"], told.over("usable")) == ("dump", [])
     assert failure["reason"].startswith("the module ended without a result: killed by SIGKILL")
     assert told.call("tarball_list", "synchronize", {"listed": True, "tarballs": []})["expected"] == ""
-    assert told.nodes("ask") == ["cms01", "sdu"], "what earlier nights made is sent all the same"
+    assert told.nodes("targets") == ["cms01", "sdu"], "what earlier nights made is sent all the same"
 
 
 def drilled(result: dict[str, Any], check_mode: bool = False) -> tuple[Told, dict[str, Any]]:
