@@ -117,11 +117,28 @@ def write_record(tree: Tree, key: str, stamp: str, record: Mapping[str, Any]) ->
 def read_record(tree: Tree, key: str, stamp: str) -> dict[str, Any]:
     """Return the record of an item's dump, empty if there is none that can be read."""
     try:
-        with open(record_path(tree, key, stamp), encoding="utf-8") as stream:
-            record = json.load(stream)
-    except (OSError, ValueError):
+        return record_of(tree, key, stamp)
+    except AltbackupError:
         return {}
-    return record if isinstance(record, dict) else {}
+
+
+def record_of(tree: Tree, key: str, stamp: str) -> dict[str, Any]:
+    """Return the record of an item's dump, empty if there is none. Raise AltbackupError for one that cannot be read or is damaged."""
+    path = record_path(tree, key, stamp)
+    try:
+        with open(path, encoding="utf-8") as stream:
+            record = json.load(stream)
+        if not isinstance(record, dict):
+            raise ValueError("it is no mapping")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        why = f"cannot be read ({error.strerror})" if isinstance(error, OSError) else "is damaged"
+        raise AltbackupError(
+            f"{path}, the record of {key} of {stamp}, {why}, so it is not known whether that tarball is suspect or whole: compare it with that "
+            "of another node, which may be copied here; without the file it counts as a good copy of unknown content"
+        ) from error
+    return record
 
 
 def publish(tree: Tree, temporary: str, relpath: str, dna: Dna) -> None:

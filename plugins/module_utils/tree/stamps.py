@@ -94,6 +94,14 @@ def is_stamp(text: str) -> bool:
     return True
 
 
+def is_day(text: str) -> bool:
+    """Given a text, return whether it is a day, `YYYY/MM/DD`."""
+    if _DAY.fullmatch(text):
+        with contextlib.suppress(ValueError):
+            return bool(_parse_day(text))
+    return False
+
+
 def day_of(stamp: str) -> str:
     """Given a stamp, return its day, `YYYY/MM/DD`."""
     return stamp[:10]

@@ -1,0 +1,167 @@
+"""Marks: what people said of copies: which suspects are accepted, which tarballs are held, which items are retired.
+
+`.altbackup/marks` on a source, `.altbackup/marks/<source>` on a target, one mapping in JSON. Marks are the controller's, which hands them
+to each node with the calls of its runs; nothing that a node says becomes a mark of another one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ..system.digest import open_plain
+from ..system.errors import BaseUnusable, InvalidInput
+from ..system.values import quoted
+from .layout import Tarball, Tree
+from .publish import make_folders, write_text
+from .stamps import is_day, is_stamp
+
+MARKS: dict[str, Any] = {"marks": {"type": "dict", "default": {}}}
+"""What a call of a module is told that keeps marks"""
+LONGEST_TEXT = 1000
+"""Most characters of the text of a hold"""
+_LONGEST = 16 << 20
+"""Most bytes of the file"""
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What people said of the copies of one source."""
+
+    accepted: Mapping[str, str] = field(default_factory=dict)
+    """{category/name: stamp}: suspects of the item are accepted up to that stamp, itself included"""
+    holds: Mapping[str, str] = field(default_factory=dict)
+    """{category/name/stamp: why it is held}: tarballs that stay until they are released"""
+    retired: Mapping[str, str] = field(default_factory=dict)
+    """{category/name: day}: items that are given up on purpose"""
+
+    def accepts(self, key: str, stamp: str) -> bool:
+        """Given an item (category/name) and a stamp, return whether a suspect of it is accepted."""
+        return stamp <= self.accepted.get(key, "")
+
+    def hold_of(self, key: str, stamp: str) -> str | None:
+        """Given an item (category/name) and a stamp, return why its tarball is held, None where it is not."""
+        return self.holds.get(f"{key}/{stamp}") or None
+
+    def held(self, tarballs: Iterable[Tarball]) -> dict[str, str]:
+        """Given tarballs, return {relpath: why it is held} of those that are."""
+        found = {tarball.relpath: self.hold_of(tarball.key, tarball.stamp) for tarball in tarballs}
+        return {relpath: text for relpath, text in found.items() if text is not None}
+
+
+def parse_given(value: Mapping[str, Any] | None) -> Marks:
+    """Given marks as a controller hands them over, return them. Raise InvalidInput.
+
+    An empty text is a hold that is released, an empty day a retirement that is taken back.
+    """
+    return Marks(**_parsed(value or {}, ("",)))
+
+
+def merged(known: Marks, given: Marks) -> Marks:
+    """Given the marks that are known and more, return all: of two acceptances of an item the later one, of all else what is given."""
+    accepted = dict(known.accepted)
+    for key, stamp in given.accepted.items():
+        accepted[key] = max(stamp, accepted.get(key, ""))
+    return Marks(
+        accepted, _without_empty({**known.holds, **given.holds}), _without_empty({**known.retired, **given.retired})
+    )
+
+
+def split_hold(text: str) -> tuple[str, str]:
+    """Given `category/name/YYYY/MM/DD/HHMMSS`, return the item (category/name) and the stamp. Raise InvalidInput."""
+    category, _, rest = text.partition("/")
+    name, _, stamp = rest.partition("/")
+    if _is_key(f"{category}/{name}") and is_stamp(stamp):
+        return f"{category}/{name}", stamp
+    raise InvalidInput(f"{quoted(text)} is not <category>/<name>/YYYY/MM/DD/HHMMSS")
+
+
+def marks_path(tree: Tree) -> str:
+    """Return where the marks of a tree are kept."""
+    return tree.private_path("marks")
+
+
+def marks_of(tree: Tree) -> Marks:
+    """Given a tree, return its marks, none where nobody gave any. Raise BaseUnusable where they cannot be read, or are damaged."""
+    try:
+        with open_plain(marks_path(tree)) as stream:
+            text = stream.read(_LONGEST + 1)
+        if len(text) > _LONGEST:
+            raise InvalidInput(f"it has more than {_LONGEST} bytes")
+        value = json.loads(text)
+        if not isinstance(value, Mapping):
+            raise InvalidInput("it is no mapping")
+        return Marks(**_parsed(value))
+    except FileNotFoundError:
+        return Marks()
+    except OSError as error:
+        raise _unusable(tree, f"cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError, InvalidInput) as error:
+        why = str(error) if isinstance(error, InvalidInput) else "it is no JSON"
+        raise _unusable(tree, f"is damaged ({why})") from error
+
+
+def keep_marks(tree: Tree, given: Mapping[str, Any]) -> Marks:
+    """Given a tree, which this process has locked, and marks as modules take them, keep these, too; return all marks of the tree.
+
+    Nothing is written where nothing is new. Raise InvalidInput, BaseUnusable or OSError.
+    """
+    known, told = marks_of(tree), parse_given(given)
+    marks = merged(known, told)
+    if marks != known:
+        path = marks_path(tree)
+        make_folders(os.path.dirname(path), tree.private)
+        write_text(path, json.dumps(asdict(marks), sort_keys=True) + "\n")
+    return marks
+
+
+def _unusable(tree: Tree, what: str) -> BaseUnusable:
+    path = marks_path(tree)
+    return BaseUnusable(
+        f"{path} tells what is accepted, held and retired in {tree.base}, but {what}: nothing there is removed. Mend it, or move it away: "
+        f"mv {shlex.quote(path)} {shlex.quote(f'{path}.damaged')}   The next run writes there what its controller knows. What others marked "
+        "has to be marked again"
+    )
+
+
+def _parsed(value: Mapping[str, Any], also: tuple[str, ...] = ()) -> dict[str, dict[str, str]]:
+    """Given marks as a mapping, return them; texts and days may be one of `also`, too. Raise InvalidInput."""
+    unknown = [str(name) for name in value if name not in Marks.__dataclass_fields__]
+    if unknown:
+        raise InvalidInput(f"marks have no {quoted(unknown[0])}")
+    found: dict[str, dict[str, str]] = {}
+    for name in Marks.__dataclass_fields__:
+        entries = value.get(name, {})
+        if not isinstance(entries, Mapping):
+            raise InvalidInput(f"{name} is no mapping")
+        for key, said in entries.items():
+            _check(name, key, said, also)
+        found[name] = dict(entries)
+    return found
+
+
+def _check(name: str, key: Any, said: Any, also: tuple[str, ...]) -> None:
+    """Raise InvalidInput unless an entry of marks is one."""
+    if not isinstance(key, str) or not isinstance(said, str):
+        raise InvalidInput(f"{name}: {quoted(key)}: {quoted(said)} are no texts")
+    if name == "holds":
+        split_hold(key)
+    elif not _is_key(key):
+        raise InvalidInput(f"{name}: {quoted(key)} is not <category>/<name>")
+    good = {"accepted": is_stamp(said), "holds": 0 < len(said) <= LONGEST_TEXT, "retired": is_day(said)}[name]
+    if not good and (name == "accepted" or said not in also):
+        what = {"accepted": "stamp", "holds": f"text of 1 to {LONGEST_TEXT} characters", "retired": "day"}[name]
+        raise InvalidInput(f"{name}: {quoted(key)}: {quoted(said)} is no {what}")
+
+
+def _is_key(text: str) -> bool:
+    return re.fullmatch(r"[^/.\0\n][^/\0\n]*/[^/.\0\n][^/\0\n]*", text) is not None
+
+
+def _without_empty(entries: Mapping[str, str]) -> dict[str, str]:
+    return {key: said for key, said in entries.items() if said}
