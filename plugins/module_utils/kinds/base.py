@@ -44,6 +44,9 @@ class Context:
     """As whom programs interpret the item: its owner"""
     known: Mapping[str, Any] = field(default_factory=dict)
     """What an earlier dump noted for this one"""
+    good: Mapping[str, Any] = field(default_factory=dict)
+    """The record of the item's newest dump that is not suspect, or that somebody accepted, empty where there is none: what a kind finds
+    changed since is one of the `doubts` that its record has. What does not fit into a record is `noted` beside it, see tree/noted.py"""
     shown: Sequence[str] = ()
     """What its reader sees: the item, and what it was given besides"""
     left_out: Sequence[str] = ()
@@ -77,6 +80,8 @@ class Verdict:
     """What is not stored of it, though the rest is"""
     noted: Mapping[str, Any] = field(default_factory=dict)
     """What the next dump is to know"""
+    doubts: list[str] = field(default_factory=list)
+    """Why its content is doubtful, by what was known of it; more may stand in the record"""
 
 
 class Asked(Protocol):
@@ -137,8 +142,8 @@ class Kind:
     """Programs that copy and proof need besides tar."""
     revision: Callable[[Item, Context], int | None] = lambda item, context: None
     """The revision a dump would have now, for check mode. In a reader."""
-    keep: Callable[[Item, Context, Mapping[str, Any]], None] = lambda item, context, noted: None
-    """Keep what is noted for the next dump. In the process that holds the lock."""
+    keep: Callable[[Item, Context, Mapping[str, Any]], Mapping[str, str] | None] = lambda item, context, noted: None
+    """Keep what is noted for the next dump; return {what: digest} of what `keep_noted` kept, for its record. In the process that holds the lock."""
     spoiled: Callable[[Item, Context], None] = lambda item, context: None
     """Called there after a failure: what is kept may be half done."""
     foresee: Callable[[Item, Context], Verdict] = lambda item, context: Verdict()

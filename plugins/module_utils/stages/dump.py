@@ -263,6 +263,8 @@ class _Reading:
         self._arrangement = Arrangement(0, [])
         self._made: list[str] = []
         self.said: dict[str, Any] = {}
+        self.noted: Mapping[str, str] = {}
+        """{what: digest} of what its kind kept of it for later dumps, known once it has ended"""
 
     def __enter__(self) -> _Reading:
         work = self._work
@@ -290,7 +292,7 @@ class _Reading:
             self._reader.__exit__()
         try:
             if "noted" in self.said:
-                kind_of(item.kind).keep(item, context, self.said["noted"])
+                self.noted = kind_of(item.kind).keep(item, context, self.said["noted"]) or {}
             elif self._reader is not None and not (self._predicted or isinstance(error, _HARMLESS)):
                 kind_of(item.kind).spoiled(item, context)
         finally:
@@ -326,7 +328,8 @@ class _Reading:
             said = self._result()
         if said["noted"]:
             self.said["noted"] = said["noted"]
-        return Verdict([str(note) for note in said["notes"]], [str(reason) for reason in said["failures"]])
+        notes, failures, doubts = ([str(text) for text in said[name]] for name in ("notes", "failures", "doubts"))
+        return Verdict(notes, failures, doubts=doubts)
 
     def _arrange(self, kind: Kind) -> Arrangement:
         item = self._work.item
@@ -512,7 +515,7 @@ def _verdict(prepared: Snapshot, tar: Child, conversation: Conversation) -> Verd
         verdict = prepared.judge(asked)
     told = [line for line in tar.stderr().splitlines() if not _NO_ATTRIBUTES.fullmatch(line)]
     more = [line for line in told if not (prepared.judge and _tells_of_a_change(line))]
-    return Verdict([*prepared.notes, *verdict.notes, *more], verdict.failures, verdict.noted)
+    return Verdict([*prepared.notes, *verdict.notes, *more], verdict.failures, verdict.noted, verdict.doubts)
 
 
 def look_through(item: Item, context: Context) -> None:

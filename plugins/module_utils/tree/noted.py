@@ -1,0 +1,118 @@
+"""What dumps note of an item for later dumps to compare with, and that is too much for a record: a file for each content.
+
+`.altbackup/noted/<category>/<name>/<sha256 of what is in it>`. The record of each dump that noted it has that digest, {what: digest} as `noted`,
+so a file belongs to those dumps, says itself whether it is whole, and is not written again where nothing changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import IO, Any
+
+from ..system.digest import CHUNK, new_hash, open_plain
+from ..system.errors import AltbackupError, name_os_errors
+from .layout import TEMPORARY, Tree
+from .publish import flush_folder, make_folders, remove_if_there, temporary_beside
+
+_ALGORITHM = "sha256"
+_DIGEST = re.compile("[0-9a-f]{64}", re.ASCII)
+
+
+class NotNoted(AltbackupError):
+    """What a record names is not there: it came from another node, or was made before dumps noted it."""
+
+
+def keep_noted(tree: Tree, key: str, blocks: Callable[[], Iterable[bytes]]) -> str:
+    """Given a tree, an item (category/name) and what yields the content from its beginning each time, keep it; return its digest.
+
+    Of one that is there already nothing is written. Raise OSError.
+    """
+    digest = new_hash(_ALGORITHM)
+    for block in blocks():
+        digest.update(block)
+    name = str(digest.hexdigest())
+    path = noted_path(tree, key, name)
+    if os.path.lexists(path):
+        return name
+    make_folders(os.path.dirname(path), tree.private)
+    temporary = temporary_beside(path)
+    try:
+        remove_if_there(temporary)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with name_os_errors(path), os.fdopen(descriptor, "wb") as stream:
+            for block in blocks():
+                stream.write(block)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        remove_if_there(temporary)
+        raise
+    flush_folder(os.path.dirname(path))
+    return name
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Any:
+    try:
+        with open_plain(path) as stream:
+            yield stream
+    except FileNotFoundError as error:
+        raise NotNoted(f"{path} is not there") from error
+
+
+@contextlib.contextmanager
+def open_noted(tree: Tree, key: str, record: Mapping[str, Any], what: str) -> Any:
+    """Given a tree, an item, the record of one of its dumps and the word for what it noted, yield that as an open file.
+
+    Raise NotNoted if there is none, AltbackupError, naming the file and what to do, if it is damaged, or OSError.
+    """
+    name = noted_by(record).get(what)
+    if name is None:
+        raise NotNoted(f"the dump of {record.get('relpath') or key} noted no {what}")
+    path = noted_path(tree, key, name)
+    with _opened(path) as stream:
+        if _digest_of(stream) != name:
+            raise AltbackupError(
+                f"{path}, which tells what {key} held, is damaged, so what changed since is not known: rm {shlex.quote(path)}   "
+                "The next dump notes anew what it finds, and compares nothing with it"
+            )
+        stream.seek(0)
+        yield stream
+
+
+def _digest_of(stream: IO[bytes]) -> str:
+    digest = new_hash(_ALGORITHM)
+    while block := stream.read(CHUNK):
+        digest.update(block)
+    return str(digest.hexdigest())
+
+
+def noted_by(record: Mapping[str, Any]) -> dict[str, str]:
+    """Given the record of a dump, return {what: digest of what it noted}."""
+    said = record.get("noted")
+    entries = said.items() if isinstance(said, Mapping) else ()
+    return {str(what): name for what, name in entries if isinstance(name, str) and _DIGEST.fullmatch(name)}
+
+
+def noted_path(tree: Tree, key: str, name: str) -> str:
+    """Return where something is that was noted of an item, given its digest."""
+    return os.path.join(_folder(tree, key), name)
+
+
+def _folder(tree: Tree, key: str) -> str:
+    return tree.private_path("noted", *key.split("/"))
+
+
+def forget_noted(tree: Tree, key: str, wanted: Collection[str]) -> None:
+    """Given a tree, which this process has locked, an item and the digests that its records name, remove all else that was noted. Raise OSError."""
+    folder = _folder(tree, key)
+    if not os.path.isdir(folder):
+        return
+    for name in os.listdir(folder):
+        if name not in wanted and (_DIGEST.fullmatch(name) or name.startswith(TEMPORARY)):
+            remove_if_there(os.path.join(folder, name))
