@@ -43,6 +43,10 @@ options:
     description: The same for single items, by category/name.
     type: dict
     default: {}
+  rules:
+    description: The further rules by which this target retains, as those of M(altbackup.core.tarball_purge).
+    type: dict
+    default: {}
   items:
     description: The category/name of all of the source's items, remembered for checks that cannot ask the source.
     type: list
@@ -180,6 +184,7 @@ def main() -> None:
             "day": {"type": "str", "required": True},
             "keep": {"type": "int", "default": 3},
             "keeps": {"type": "dict", "default": {}},
+            "rules": {"type": "dict", "default": {}},
             "items": {"type": "list", "elements": "str", "default": []},
             "discovered": {"type": "bool", "default": True},
             "predicted": {"type": "list", "elements": "str", "default": []},

@@ -15,9 +15,12 @@ extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits
   altbackup.core.call.moment, altbackup.core.call.origin]
 description:
   - Keeps, per item, the newest verified tarball of each of the last K days that have one, and the newest of each of the last K distinct contents.
+  - With O(rules), keeps as well the newest verified tarball of each of the last calendar days, weeks, months and years that have one, as
+    many as these say, the oldest while there are fewer, and all that is younger than a time.
   - Removes every other verified tarball with its sidecar and record, and the date folders that become empty.
   - Never removes the newest verified tarball, nor one made in this run. What is not verified, or dated later than O(stamp), does not count and is left alone.
-  - On a target, a tarball that came a day or more after its stamp has only what of the K days and contents those that came in time leave free.
+  - On a target, a tarball that came a day or more after its stamp has only what of days, contents and periods those that came in time leave
+    free.
   - Removes of an item at most one more than what the run of O(stamp) added to this node, the oldest first. The rest waits for later runs.
   - Follows no link and touches nothing outside the base.
   - No tarball in the base, or none of an item that O(names) names, is a failure. Items with a folder that cannot be read are left alone.
@@ -30,6 +33,13 @@ options:
     description: K, a positive whole number, or a mapping of category/name to such numbers.
     type: raw
     required: true
+  rules:
+    description:
+      - How many of the last C(daily), C(weekly), C(monthly) and C(yearly) periods have their newest tarball kept, and how far back all are,
+        C(within), in seconds or with a unit; 0 is none, and so is what is not named. Weeks begin on Monday and periods are those of stamps.
+      - A key with a slash is a category/name, its value a mapping of rules that go before those of all items.
+    type: dict
+    default: {}
   names:
     description: The category/name of the items to purge; all by default.
     type: list
@@ -49,6 +59,33 @@ options:
     description: Whether each tarball that would count is read first, so that only a match counts.
     type: bool
     default: false
+  only:
+    description:
+      - What somebody has seen and wants to go, such as what this module said in check mode, by path below O(base), size and digest. Nothing else
+        goes. One that is another tarball now, or that is to be kept or to wait, stays and is a failure.
+    type: list
+    elements: dict
+    suboptions:
+      relpath:
+        description: Its path below O(base).
+        type: str
+        required: true
+      size:
+        description: Its bytes.
+        type: int
+        required: true
+      dig:
+        description: Its digest.
+        type: str
+        required: true
+      alg:
+        description: The algorithm of that.
+        type: str
+        required: true
+  explain:
+    description: Whether to say of each tarball why it stays, as RV(reasons) and RV(judged).
+    type: bool
+    default: true
   check:
     description:
       - What M(altbackup.core.tarball_check) is told of the base, which is then checked first. Of the items that O(names) names only those are
@@ -109,6 +146,16 @@ EXAMPLES = r"""
     base: /data/backup/dayabay
     keep: {svn/dybsvn: 7}
     names: [svn/dybsvn]
+
+- name: Keep a week of days and half a year of months, too, and more of one item
+  altbackup.core.tarball_purge:
+    base: /data/backup/dayabay
+    keep: 3
+    rules:
+      daily: 7
+      monthly: 6
+      within: 36h
+      svn/dybsvn: {yearly: 10}
 """
 
 RETURN = r"""
@@ -130,6 +177,17 @@ removed:
   type: list
   elements: str
   sample: [svn/dybsvn/2013/05/02/104701/dybsvn-20310.tar.gz]
+reasons:
+  description: Why each tarball that was judged stays, in words; of one that is no longer to be kept, none.
+  returned: always, empty without O(explain)
+  type: dict
+  sample: {svn/dybsvn/2013/05/10/104701/dybsvn-20496.tar.gz: [newest, content 1/3, day 1/3, daily 1/7]}
+judged:
+  description: Size and digest of each of these tarballs, as they were before.
+  returned: always, empty without O(explain)
+  type: list
+  elements: dict
+  sample: [{relpath: svn/dybsvn/2013/05/10/104701/dybsvn-20496.tar.gz, size: 1531229474, dig: 9f86d0, alg: sha256}]
 unverified:
   description: Tarballs that no sidecar vouches for, left alone.
   returned: always
@@ -162,7 +220,7 @@ from collections.abc import Mapping
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.stages.check import CHECKING, check, nothing_checked, passed
-from ..module_utils.stages.purge import purge
+from ..module_utils.stages.purge import Reviewed, purge
 from ..module_utils.tree.failures import as_failures
 from ..module_utils.tree.layout import open_tree
 from ..module_utils.tree.leftovers import give_back
@@ -173,7 +231,19 @@ from ..module_utils.tree.remembered import remembered_items
 from ..module_utils.tree.stamps import MOMENT, moment_of
 
 CHECK = {name: value for name, value in CHECKING.items() if name not in ("base", "predicted")}
-EMPTY = {"kept": [], "waiting": [], "removed": [], "unverified": [], "notes": [], "bytes_freed": 0}
+ONLY = {
+    name: {"type": "int" if name == "size" else "str", "required": True} for name in ("relpath", "size", "dig", "alg")
+}
+EMPTY = {
+    "kept": [],
+    "waiting": [],
+    "removed": [],
+    "reasons": {},
+    "judged": [],
+    "unverified": [],
+    "notes": [],
+    "bytes_freed": 0,
+}
 
 
 def run(options: dict, hold: Hold | None, check_mode: bool) -> dict:
@@ -204,16 +274,20 @@ def remove(options: dict, check_mode: bool) -> dict:
     known = remembered_items(open_tree(options["base"])) if options["remembered"] else []
     if isinstance(keep, Mapping):
         keep = {**dict.fromkeys(known, options["remembered"]), **keep}
-    return purge(
+    only = options["only"]
+    found = purge(
         options["base"],
         keep,
         None if names is None else [*names, *(key for key in known if key not in names)],
+        rules=options["rules"],
         moment=moment_of(options),
         made_now=[options["stamp"]] if options["stamp"] else [],
         predicted=options["predicted"],
         verify=options["verify"],
+        only=None if only is None else [Reviewed(**one) for one in only],
         check_mode=check_mode,
     )
+    return found if options["explain"] else {**found, "reasons": {}, "judged": []}
 
 
 def main() -> None:
@@ -222,10 +296,13 @@ def main() -> None:
         argument_spec={
             "base": {"type": "path", "required": True},
             "keep": {"type": "raw", "required": True},
+            "rules": {"type": "dict", "default": {}},
             "names": {"type": "list", "elements": "str"},
             "remembered": {"type": "int", "default": 0},
             "predicted": {"type": "list", "elements": "str", "default": []},
             "verify": {"type": "bool", "default": False},
+            "only": {"type": "list", "elements": "dict", "options": ONLY},
+            "explain": {"type": "bool", "default": True},
             "check": {"type": "dict", "options": CHECK},
             "unlock": {"type": "bool", "default": False},
             **ORIGIN,

@@ -15,6 +15,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.system.processes im
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import held
 from ansible_collections.altbackup.core.plugins.module_utils.tree.origin import parse_origin
+from ansible_collections.altbackup.core.plugins.module_utils.tree.rulings import parse_ruling
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 NOW = Moment("2013/05/10/235959", "2013/05/10/235959")
@@ -69,12 +70,14 @@ class Pair:
             "origin": parse_origin(options.pop("origin", None)),
             "day": DAY3,
             "moment": NOW,
-            "keep": 3,
-            "keeps": {},
             "basis": True,
             **self.options,
             **options,
         }
+        keep, rules, keeps = (
+            values.pop(name, default) for name, default in (("keep", 3), ("rules", {}), ("keeps", {}))
+        )
+        values["ruling"] = parse_ruling(keep, rules, "synchronize", keeps)
         with held(open_tree(str(self.tree)), None) as hold:
             result = prepare.prepare(prepare.Request(str(self.tree), tarballs, **values), hold)
         self.notes += result["notes"]

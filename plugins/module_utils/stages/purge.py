@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
 import tempfile
 from collections import Counter
@@ -12,9 +11,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..system.errors import AltbackupError, InvalidInput
+from ..system.errors import AltbackupError
 from ..system.seeing import as_whom
-from ..system.values import parse_keep
 from ..tree.arrivals import arrivals, forget_arrivals, late_ones
 from ..tree.digests import digests
 from ..tree.failures import explain, failure
@@ -30,7 +28,8 @@ from ..tree.publish import (
     remove_if_there,
     require_writable,
 )
-from ..tree.retention import removable, retained
+from ..tree.retention import Rules, judge, removable
+from ..tree.rulings import Ruling, parse_ruling
 from ..tree.scan_failures import ahead, by_item, unreadable
 from ..tree.sidecar import SUFFIX
 from ..tree.stamps import Moment, is_stamp
@@ -38,15 +37,17 @@ from ..tree.stamps import Moment, is_stamp
 _STAGE = "purge"
 _NAMED = 10
 """Most items that a note names"""
+_UNREADABLE = "a folder of the item cannot be read"
+"""Why one stays that no rule demands"""
 
 
 @dataclass(frozen=True)
 class Copies:
-    """What is known of an item's copies on a node, and how many of them are to be kept."""
+    """What is known of an item's copies on a node, and the rules by which they are kept."""
 
     tarballs: Sequence[Tarball]
     """Those that count"""
-    keep: int
+    rules: Rules
     imagined: Sequence[Tarball] = ()
     """Those that a run in check mode would have made"""
     came: Mapping[str, str] = field(default_factory=dict)
@@ -58,6 +59,21 @@ class Copies:
 
 
 @dataclass(frozen=True)
+class Reviewed:
+    """A tarball that somebody has seen and wants to go."""
+
+    relpath: str
+    size: int
+    dig: str
+    alg: str
+
+    def is_of(self, tarball: Tarball | None) -> bool:
+        """Return whether that is what was seen."""
+        dna = tarball.dna if tarball else None
+        return dna is not None and (dna.size, dna.dig, dna.alg) == (self.size, self.dig, self.alg)
+
+
+@dataclass(frozen=True)
 class PurgePlan:
     """What is no longer to be kept, and how much of it may go now."""
 
@@ -65,6 +81,8 @@ class PurgePlan:
     """The oldest first"""
     allowed: Mapping[str, int]
     """{item: how many of its tarballs may go now}"""
+    reasons: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """{relpath: why it stays}, nothing for those that are due; of each item the newest first"""
 
     def going(self, failed: Collection[str] = ()) -> list[Tarball]:
         """Return those that go now; in the place of those that could not be removed (relpaths) the item's next ones go."""
@@ -82,20 +100,23 @@ def purge(
     keep: int | str | Mapping[str, Any],
     names: Sequence[str] | None = None,
     *,
+    rules: Mapping[str, Any] | None = None,
     moment: Moment,
     made_now: Collection[str] = (),
     predicted: Sequence[str] = (),
     verify: bool = False,
+    only: Sequence[Reviewed] | None = None,
     check_mode: bool = False,
 ) -> dict[str, Any]:
     """Given a base and how many to keep, remove what retention does not; return what was kept, removed and left alone.
 
-    `names` (category/name) limits it to these items. Tarballs later than the moment are left alone, reported and do not
-    count. With `verify` each tarball that would count is read first, and only a match counts. `predicted` are relpaths
-    that a run in check mode would have made. Of an item at most one more goes than what the run of the stamps `made_now` added
-    to this node, oldest first; what is to go and has to wait is `waiting`, too. Raise AltbackupError where nothing can be done.
+    `keep` and `rules` are as parse_ruling takes them. `names` (category/name) limits it to these items. Tarballs later than the
+    moment are left alone, reported and do not count. With `verify` each tarball that would count is read first, and only a match
+    counts. `predicted` are relpaths that a run in check mode would have made. Of an item at most one more goes than what the run of the
+    stamps `made_now` added to this node, oldest first; what is to go and has to wait is `waiting`, too. With `only` nothing but these
+    goes, and each of them that does not is a failure. Raise AltbackupError where nothing can be done.
     """
-    keeps = _keeps(keep)
+    ruling = parse_ruling(keep, rules or {}, "purge")
     imagined: dict[str, list[tuple[str, str]]] = {}
     for category, name, stamp, filename in map(split_relpath, predicted):
         imagined.setdefault(f"{category}/{name}", []).append((stamp, filename))
@@ -116,13 +137,18 @@ def purge(
     failures += [failure(_STAGE, reason) for reason in _nothing(tree, names, there)]
     failures += [*unreadable(found, _STAGE), *ahead(tree, moment, keys)]
     unseen = {"/".join(relpath.split("/")[:2]) for relpath, _ in found.unreadable}
-    copies, unknown = _copies(tree, items, keeps, imagined, unseen)
+    copies, unknown = _copies(tree, items, ruling, imagined, unseen)
     failures += unknown
-    plan = plan_purge(copies, made_now)
+    plan = plan_purge(copies, made_now, moment.stamp)
+    judged = [tarball for item in copies.values() for tarball in item.tarballs]
+    due = plan.due
+    if only is not None:
+        plan, refused = plan_reviewed(tree, plan, judged, only)
+        failures += refused
     removed, failed, problems = (dict.fromkeys(plan.going(), True), set(), []) if check_mode else _execute(tree, plan)
     failures += problems
     gone = failed.union(tarball.relpath for tarball in removed)
-    waiting = [tarball.relpath for tarball in plan.due if tarball.relpath not in gone]
+    waiting = [tarball.relpath for tarball in due if tarball.relpath not in gone]
     if not check_mode:
         staying = [tarball for tarball in found.tarballs if tarball not in removed]
         tidied, untidy = _clean_up(tree, items, copies, staying)
@@ -130,9 +156,11 @@ def purge(
         failures += untidy
     return {
         "changed": changed or bool(removed),
-        "kept": [one.relpath for item in copies.values() for one in item.tarballs if one.relpath not in gone],
+        "kept": [tarball.relpath for tarball in judged if tarball.relpath not in gone],
         "waiting": waiting,
         "removed": [tarball.relpath for tarball in removed],
+        "reasons": {relpath: [*why] for relpath, why in plan.reasons.items()},
+        "judged": [_as_judged(tarball) for tarball in judged if tarball.dna],
         "unverified": unverified,
         "notes": [*notes, *_of_waiting(tree, waiting)],
         "bytes_freed": _bytes_freed([tarball for tarball, deleted in removed.items() if deleted]),
@@ -140,19 +168,66 @@ def purge(
     }
 
 
-def plan_purge(items: Mapping[str, Copies], made_now: Collection[str] = ()) -> PurgePlan:
-    """Given what is known of items (category/name) and the stamps made in this run, return what is to go, and how much of it now."""
+def plan_purge(items: Mapping[str, Copies], made_now: Collection[str] = (), now: str = "") -> PurgePlan:
+    """Given what is known of items (category/name), the stamps made in this run and its own, return what is to go, and how much of it now."""
+    told: dict[str, Sequence[str]] = {}
     due: list[Tarball] = []
     allowed: dict[str, int] = {}
     for key, item in items.items():
         everything = [*item.tarballs, *item.imagined]
         late = late_ones(item.tarballs, item.came)
-        kept = {tarball.relpath for tarball in retained(everything, item.keep, made_now, late, item.partial)}
+        reasons = judge(everything, item.rules, now=now, made_now=made_now, late=late, partial=item.partial)
         added = [tarball for tarball in everything if item.came.get(tarball.relpath, tarball.stamp) in made_now]
-        if item.readable:
-            due += [tarball for tarball in item.tarballs if tarball.relpath not in kept]
-            allowed[key] = removable(added, late)
-    return PurgePlan(sorted(due, key=lambda tarball: (tarball.stamp, tarball.filename)), allowed)
+        own = {tarball.relpath: tarball for tarball in item.tarballs}
+        told.update(
+            {
+                relpath: why or ([] if item.readable else [_UNREADABLE])
+                for relpath, why in reasons.items()
+                if relpath in own
+            }
+        )
+        due += [tarball for relpath, tarball in own.items() if not told[relpath]]
+        allowed[key] = removable(added, late)
+    return PurgePlan(sorted(due, key=lambda tarball: (tarball.stamp, tarball.filename)), allowed, told)
+
+
+def plan_reviewed(
+    tree: Tree, plan: PurgePlan, judged: Sequence[Tarball], only: Sequence[Reviewed]
+) -> tuple[PurgePlan, list[dict[str, Any]]]:
+    """Given what is to go, all tarballs that were judged and what somebody has reviewed, return what goes of that, and failures.
+
+    What is not what was reviewed, and what is to stay or to wait now, does not go, and is a failure that says so.
+    """
+    there = {tarball.relpath: tarball for tarball in judged}
+    due = {tarball.relpath for tarball in plan.due}
+    chosen = {one.relpath for one in only if one.is_of(there.get(one.relpath)) and one.relpath in due}
+    left = replace(plan, due=[tarball for tarball in plan.due if tarball.relpath in chosen])
+    going = {tarball.relpath for tarball in left.going()}
+    refused = []
+    for one in only:
+        if one.relpath in going:
+            continue
+        if one.relpath not in there:
+            why = "no tarball that counts is there now"
+        elif not one.is_of(there[one.relpath]):
+            now = there[one.relpath].dna
+            why = (
+                f"it has {now.alg} {now.dig} and {now.size} bytes now, not {one.alg} {one.dig} and {one.size}"
+                if now
+                else ""
+            )
+        elif one.relpath not in due:
+            why = f"it is to be kept now ({', '.join(plan.reasons[one.relpath])})"
+        else:
+            why = "a run removes no more of an item than it added and one, so it has to wait"
+        reason = f"{tree.path(one.relpath)} was not removed, which the reviewed plan says to do: {why}. Make a new plan, with --check"
+        refused.append(failure(_STAGE, reason, relpath=one.relpath))
+    return left, refused
+
+
+def _as_judged(tarball: Tarball) -> dict[str, Any]:
+    dna = tarball.dna
+    return {"relpath": tarball.relpath, **({"size": dna.size, "dig": dna.dig, "alg": dna.alg} if dna else {})}
 
 
 def _execute(tree: Tree, plan: PurgePlan) -> tuple[dict[Tarball, bool], set[str], list[dict[str, Any]]]:
@@ -191,7 +266,7 @@ def _bytes_freed(deleted: Sequence[Tarball]) -> int:
 def _copies(
     tree: Tree,
     items: Mapping[str, Sequence[Tarball]],
-    keeps: Mapping[str, int],
+    ruling: Ruling,
     imagined: Mapping[str, Sequence[tuple[str, str]]],
     unseen: Collection[str],
 ) -> tuple[dict[str, Copies], list[dict[str, Any]]]:
@@ -202,8 +277,8 @@ def _copies(
     known: dict[str, Copies] = {}
     failures = []
     for key, tarballs in sorted(items.items()):
-        keep = keeps.get(key, keeps.get("", 0))
-        if not keep:
+        rules = ruling.of(key)
+        if rules is None:
             reason = f"no number of copies to keep is given for {key}: nothing of it was removed"
             failures.append(failure(_STAGE, reason, key=key))
             continue
@@ -213,7 +288,7 @@ def _copies(
             failures.append(failure(_STAGE, error, key=key))
             continue
         new = [replace(tarballs[-1], stamp=stamp, filename=filename) for stamp, filename in imagined.get(key, ())]
-        known[key] = Copies(tarballs, keep, new, came, incomplete_ones(tree, tarballs), key not in unseen)
+        known[key] = Copies(tarballs, rules, new, came, incomplete_ones(tree, tarballs), key not in unseen)
     return known, failures
 
 
@@ -283,18 +358,6 @@ def _nothing(tree: Tree, names: Sequence[str] | None, there: Collection[str]) ->
     for name in names or ():
         if name not in there:
             yield f"no tarballs of {name} in {tree.base}: there is nothing of it to purge"
-
-
-def _keeps(keep: int | str | Mapping[str, Any]) -> dict[str, int]:
-    """Return {category/name: number}, with the number of all others under the empty key. Raise InvalidInput."""
-    if not isinstance(keep, Mapping):
-        return {"": parse_keep(keep, "purge")}
-    if not keep:
-        raise InvalidInput("purge: keep names no item")
-    for key in keep:
-        if not re.fullmatch("[^/]+/[^/]+", str(key)):
-            raise InvalidInput(f"purge: keep names {key!r}, which is not category/name")
-    return {str(key): parse_keep(value, f"purge: {key}") for key, value in keep.items()}
 
 
 def _matching(

@@ -32,7 +32,8 @@ from ..tree.publish import (
     write_sidecar,
 )
 from ..tree.remembered import remember_items, remembered_items
-from ..tree.retention import retained
+from ..tree.retention import WITHIN, demanded, judge
+from ..tree.rulings import Ruling, parse_ruling
 from ..tree.scan_failures import ahead, by_item, unreadable
 from ..tree.sidecar import Dna
 from ..tree.stamps import Moment, ahead_reason, day_of, moment_of
@@ -45,6 +46,8 @@ _WORTH_A_BASIS = 1 << 20
 """Bytes from which on a copy of an older tarball may save more than it costs"""
 _NAMED = 10
 """Most tarballs that a failure names"""
+_MOST_YOUNG = 100
+"""Most tarballs of an item that a run sends for their age alone, so that a source that lists thousands does not fill the disk at once"""
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,8 @@ class Request:
     """What the source holds, as a listing of it has it"""
     day: str
     moment: Moment
-    keep: int
-    keeps: Mapping[str, int] = field(default_factory=dict)
-    """{item: number of tarballs to keep}, where it is not `keep`"""
+    ruling: Ruling
+    """By which this target keeps them"""
     items: Sequence[str] = ()
     """The items of the source, which the target remembers; where not all were `discovered`, with those before"""
     discovered: bool = True
@@ -128,7 +130,10 @@ def parse_request(options: Mapping[str, Any]) -> Request:
     """Given the parameters of the module, return what is asked for."""
     given = {one.name: options[one.name] for one in fields(Request) if one.name in options}
     given["deadline"] = Deadline(options["step_timeout"], "preparation")
-    return Request(**{**given, "moment": moment_of(options), "origin": parse_origin(options["origin"])})
+    ruling = parse_ruling(options["keep"], options["rules"], STAGE, options["keeps"])
+    return Request(
+        **{**given, "ruling": ruling, "moment": moment_of(options), "origin": parse_origin(options["origin"])}
+    )
 
 
 def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
@@ -219,17 +224,21 @@ def _kept(request: Request, offers: Sequence[Offer], held: Mapping[str, Held]) -
         offered.setdefault(offer.key, {})[offer.relpath] = offer
     kept: set[str] = set()
     for key, by_path in offered.items():
-        own = held[key]
-        if own.came is None:
+        own, rules = held[key], request.ruling.of(key)
+        if own.came is None or rules is None:
             continue
         there = {tarball.relpath for tarball in own.tarballs}
         coming = [offer for relpath, offer in by_path.items() if relpath not in there]
         everything = [*own.tarballs, *map(_as_tarball, coming)]
         came = {**own.came, **{offer.relpath: request.moment.stamp for offer in coming}}
         partial = [*own.partial, *(offer.relpath for offer in coming if missing_of(offer.record))]
-        keep = int(request.keeps.get(key, request.keep))
-        order = retained(everything, keep, late=late_ones(everything, came), partial=partial)
-        kept.update(tarball.relpath for tarball in order)
+        late, now = late_ones(everything, came), request.moment.stamp
+        reasons = judge(everything, rules, now=now, late=late, partial=partial)
+        young = [
+            offer.relpath for offer in coming if all(reason.startswith(WITHIN) for reason in reasons[offer.relpath])
+        ]
+        waiting = sorted((relpath for relpath in young if reasons[relpath]), reverse=True)[_MOST_YOUNG:]
+        kept.update(relpath for relpath, why in reasons.items() if demanded(why) and relpath not in waiting)
     return kept
 
 

@@ -11,6 +11,7 @@ from .units import first_of
 
 _QUOTED = 160
 """Most characters of a value that a message shows"""
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def quoted(value: object) -> str:
@@ -40,3 +41,27 @@ def parse_keep(value: object, where: str) -> int:
     if not re.fullmatch(r"\d{1,6}", text, re.ASCII) or int(text) < 1:
         raise InvalidInput(f"{where}: keep {quoted(value)} is not a positive whole number")
     return int(text)
+
+
+def parse_count(value: object, where: str) -> int:
+    """Given how many of something to retain, return it. Raise InvalidInput unless it is whole, and not below 0."""
+    text = str(value).strip()
+    if not re.fullmatch(r"\d{1,6}", text, re.ASCII):
+        raise InvalidInput(f"{where} {quoted(value)} is not a whole number: write how many, like 7, or 0 for none")
+    return int(text)
+
+
+def seconds_of(value: object) -> float | None:
+    """Given seconds, or a text like `15s`, `2m`, `6h`, `1d`, return seconds, None for what is neither."""
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)\s*([smhd]?)", str(value).strip(), re.ASCII)
+    return float(match[1]) * _SECONDS[match[2]] if match and not isinstance(value, bool) else None
+
+
+def parse_span(value: object, where: str) -> float:
+    """Given how far back all is retained, return seconds. Raise InvalidInput unless it is a duration, or 0."""
+    seconds = seconds_of(value)
+    if seconds is None:
+        raise InvalidInput(
+            f"{where} {quoted(value)} is not a duration: write seconds, or a number and a unit, like 36h or 1d, or 0 for none"
+        )
+    return seconds

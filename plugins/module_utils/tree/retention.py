@@ -1,45 +1,198 @@
-"""Retention: which of an item's verified tarballs are to be kept, and how many of the others a run removes."""
+"""Retention: which of an item's verified tarballs are to be kept and why, and how many of the others a run removes."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import functools
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
 
 from .layout import Tarball
-from .stamps import day_of
+from .stamps import day_of, parse_stamp
+
+SUSPECT = "suspect, not accepted"
+"""Why a suspect stays"""
+FROZEN = "a suspect of the item is not accepted"
+"""Why a good one stays that no rule demands"""
+WITHIN = "within "
+"""How the reason of one begins that stays for its age"""
+_LAST_SUSPECTS = 3
+"""How many of the newest suspects stay, beside the first"""
+_UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
-def retained(
+@dataclass(frozen=True)
+class Rules:
+    """How much of an item's past is kept; of what a rule counts 0 is none. What one of them demands stays."""
+
+    keep: int
+    """Days, and distinct contents"""
+    daily: int = 0
+    weekly: int = 0
+    """Weeks begin on Monday, as in ISO 8601"""
+    monthly: int = 0
+    yearly: int = 0
+    within: float = 0.0
+    """Seconds; what is younger stays"""
+
+
+@dataclass(frozen=True)
+class _Slots:
+    """A rule that keeps the newest tarball of each of the last so many groups that have one."""
+
+    word: str
+    number: int
+    group: Callable[[Tarball], Hashable]
+    """Given a tarball, return which of the rule's groups it is of"""
+    calendar: bool = True
+    """Whether the oldest stays until so many are there"""
+
+
+def judge(
     tarballs: Sequence[Tarball],
-    keep: int,
+    rules: Rules,
+    *,
+    now: str = "",
     made_now: Collection[str] = (),
     late: Collection[str] = (),
     partial: Collection[str] = (),
-) -> list[Tarball]:
-    """Given one item's verified tarballs, a number K, the stamps made in this run and the relpaths that came late, and of
-    those that are not whole, return those to keep.
+    suspects: Collection[str] = (),
+    holds: Mapping[str, str] | None = None,
+    content: Mapping[str, Hashable] | None = None,
+) -> dict[str, list[str]]:
+    """Given one item's verified tarballs and the rules, return {relpath: why it stays}, the newest first; one without a reason is to go.
 
-    Kept are the newest of each of the last K days that have one, the newest of each of the last K distinct contents, those made in this
-    run, the newest one, and the newest whole one. Late ones, and those that are not whole, have what of the K days and contents the others
-    leave free, the newest first. The newest is first.
+    `now` is the run's stamp, from which `within` counts back; without it that is the newest one's. `made_now` are the stamps made in
+    this run, `late` the relpaths of those that came late, `partial` of those that are not whole, `suspects` of those that nobody
+    accepted, `holds` {category/name/stamp: text} and `content` {relpath: what stands for the content}, where more of it is known than the bytes.
+
+    Of each of the last K days, contents, weeks ... that have one the newest stays, and while there are fewer of a calendar's, the oldest.
+    So do the newest, the newest whole one, those made in this run, those within the time, and those that are held. Late ones, and those
+    that are not whole, have what of the groups the others leave free. Suspects count for nothing: the first and the last three stay,
+    and while there is one, all good ones.
     """
     order = sorted(tarballs, key=lambda tarball: (tarball.stamp, tarball.filename), reverse=True)
-    days: set[str] = set()
-    contents: set[tuple[str, int, str]] = set()
-    kept = {tarball.relpath for tarball in order if tarball.stamp in made_now}
-    kept.update(tarball.relpath for tarball in order[:1])
-    kept.update([tarball.relpath for tarball in order if tarball.relpath not in partial][:1])
+    good = [tarball for tarball in order if tarball.relpath not in suspects]
+    doubtful = [tarball.relpath for tarball in order if tarball.relpath in suspects]
     after = {*late, *partial}
-    for tarball in sorted(order, key=lambda tarball: tarball.relpath in after):
+    first = [tarball for tarball in good if tarball.relpath not in after]
+    rest = [tarball for tarball in good if tarball.relpath in after]
+    reasons: dict[str, list[str]] = {tarball.relpath: [] for tarball in order}
+    for tarball in good[:1]:
+        reasons[tarball.relpath].append("newest")
+    for tarball in [tarball for tarball in good if tarball.relpath not in partial][:1]:
+        if tarball is not good[0]:
+            reasons[tarball.relpath].append("newest whole")
+    for tarball in order:
+        if tarball.stamp in made_now:
+            reasons[tarball.relpath].append("made now")
+    for relpath, words in _slotted(first, rest, _slots(rules, _contents(order, content or {}))):
+        reasons[relpath] += words
+    since = _since(now or (order[0].stamp if order else ""), rules.within)
+    for tarball in good if rules.within else ():
+        if tarball.stamp > since:
+            reasons[tarball.relpath].append(f"{WITHIN}{shown_span(rules.within)}")
+    for tarball in order if holds else ():
+        held = (holds or {}).get(f"{tarball.key}/{tarball.stamp}")
+        if held is not None:
+            reasons[tarball.relpath].append(f"hold: {held}")
+    for relpath in {*doubtful[:_LAST_SUSPECTS], *doubtful[-1:]}:
+        reasons[relpath].append(SUSPECT)
+    for tarball in good if doubtful else ():
+        reasons[tarball.relpath] = reasons[tarball.relpath] or [FROZEN]
+    return reasons
+
+
+def demanded(reasons: Sequence[str]) -> bool:
+    """Given why a tarball stays, return whether it would be kept if no suspect kept its item from being purged."""
+    return any(reason != FROZEN for reason in reasons)
+
+
+def _slots(rules: Rules, contents: Mapping[str, Hashable]) -> list[_Slots]:
+    """Given the rules and {relpath: which content it has}, return those that count, in the order in which they are told."""
+    return [
+        _Slots("content", rules.keep, lambda tarball: contents[tarball.relpath], calendar=False),
+        _Slots("day", rules.keep, lambda tarball: day_of(tarball.stamp), calendar=False),
+        _Slots("daily", rules.daily, lambda tarball: day_of(tarball.stamp)),
+        _Slots("weekly", rules.weekly, lambda tarball: _week(day_of(tarball.stamp))),
+        _Slots("monthly", rules.monthly, lambda tarball: tarball.stamp[:7]),
+        _Slots("yearly", rules.yearly, lambda tarball: tarball.stamp[:4]),
+    ]
+
+
+def _slotted(first: Sequence[Tarball], rest: Sequence[Tarball], slots: Sequence[_Slots]) -> list[tuple[str, list[str]]]:
+    """Return what the rules demand, (relpath, words): first of those that count before all others, then of the rest what is free.
+
+    Both are given newest first. What the rules demand of the first does not depend on the rest.
+    """
+    taken: dict[str, set[Hashable]] = {rule.word: set() for rule in slots}
+    told: list[tuple[str, list[str]]] = []
+    for part in (first, rest):
+        words: dict[str, list[str]] = {tarball.relpath: [] for tarball in part}
+        unfilled = []
+        for rule in slots if part else ():
+            seen, oldest = taken[rule.word], part[-1].relpath
+            kept = _fill(part, rule, seen)
+            for relpath, number in kept.items():
+                words[relpath].append(f"{rule.word} {number}/{rule.number}")
+            if rule.calendar and len(seen) < rule.number and oldest not in kept:
+                unfilled.append(f"{rule.word} {len(seen)}/{rule.number}")
+        if unfilled and (part is first or not first or part[-1].stamp < first[-1].stamp):
+            words[part[-1].relpath].append(f"oldest ({', '.join(unfilled)} not filled)")
+        told += words.items()
+    return told
+
+
+def _fill(part: Sequence[Tarball], rule: _Slots, seen: set[Hashable]) -> dict[str, int]:
+    """Return {relpath of the newest one of a group: which of the rule's groups that is}, and enter all groups that have one as seen."""
+    kept = {}
+    for tarball in part if rule.number else ():
+        group = rule.group(tarball)
+        if group not in seen:
+            seen.add(group)
+            if len(seen) <= rule.number:
+                kept[tarball.relpath] = len(seen)
+    return kept
+
+
+def _contents(tarballs: Sequence[Tarball], content: Mapping[str, Hashable]) -> dict[str, Hashable]:
+    """Return {relpath: which content it has}: what is known of it, or of one with equal bytes, or else its dna."""
+    found: dict[str, Hashable] = {}
+    same: dict[Hashable, Hashable] = {}
+    for tarball in tarballs:
         if tarball.dna is None:
             raise AssertionError(f"{tarball.relpath} is not verified")
-        day, content = day_of(tarball.stamp), (tarball.dna.alg, tarball.dna.size, tarball.dna.dig)
-        newest_of_day = day not in days and len(days) < keep
-        newest_of_content = content not in contents and len(contents) < keep
-        days.add(day)
-        contents.add(content)
-        if newest_of_day or newest_of_content:
-            kept.add(tarball.relpath)
-    return [tarball for tarball in order if tarball.relpath in kept]
+        found[tarball.relpath] = (tarball.dna.alg, tarball.dna.size, tarball.dna.dig)
+        if content.get(tarball.relpath, found[tarball.relpath]) != found[tarball.relpath]:
+            same.setdefault(found[tarball.relpath], content[tarball.relpath])
+    return {relpath: same.get(bytes_, bytes_) for relpath, bytes_ in found.items()}
+
+
+@functools.lru_cache(maxsize=4096)
+def _week(day: str) -> tuple[int, int]:
+    """Given a day, return the ISO year and the number of its ISO week."""
+    year, month, number = map(int, day.split("/"))
+    week = date(year, month, number).isocalendar()
+    return week[0], week[1]
+
+
+def _since(stamp: str, seconds: float) -> str:
+    """Given a stamp and seconds, return the stamp of so much before, an empty text where no such time has a stamp."""
+    if not stamp or not seconds:
+        return ""
+    try:
+        before = parse_stamp(stamp) - timedelta(seconds=seconds)
+    except OverflowError:
+        return ""
+    return f"{before:%Y/%m/%d/%H%M%S}".zfill(len(stamp))
+
+
+def shown_span(seconds: float) -> str:
+    """Given seconds, return them as a person writes them: 1d, 36h, 90m, 5s."""
+    for unit, size in _UNITS:
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds // size:.0f}{unit}"
+    return f"{seconds:g}s"
 
 
 def removable(added: Sequence[Tarball], late: Collection[str] = ()) -> int:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 
 from ...module_utils.system.errors import InvalidInput
+from ...module_utils.system.values import seconds_of
 from ..report.secrecy import quoted
 
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _BYTES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
 
 def parse_duration(value: object) -> float:
     """Given seconds, or a text like `15s`, `2m`, `6h`, `1d`, return seconds above 0. Raise InvalidInput."""
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)\s*([smhd]?)", str(value).strip(), re.ASCII)
-    seconds = float(match[1]) * _SECONDS[match[2]] if match and not isinstance(value, bool) else 0.0
-    if seconds <= 0:
+    seconds = seconds_of(value)
+    if not seconds:
         raise InvalidInput(
             f"{quoted(value)} is not a duration above 0: write seconds, or a number and a unit, like 15s, 2m, 6h"
         )

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import Copies, plan_purge, purge
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import write_record
+from ansible_collections.altbackup.core.plugins.module_utils.tree.retention import Rules
 from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
@@ -222,6 +223,6 @@ def paths(days: str) -> list[str]:
 def test_plan_tells_what_is_due_and_what_of_it_goes_now(
     history: str, known: dict[str, Any], failed: str, due: str, going: str
 ) -> None:
-    plan = plan_purge({"svn/x": Copies(copies(history), 2, **known)}, ["2013/05/10/104701"])
+    plan = plan_purge({"svn/x": Copies(copies(history), Rules(2), **known)}, ["2013/05/10/104701"])
     assert [one.relpath for one in plan.due] == paths(due)
     assert [one.relpath for one in plan.going(paths(failed))] == paths(going)

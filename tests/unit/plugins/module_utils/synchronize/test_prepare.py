@@ -21,6 +21,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.system.processes im
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import Run, held
 from ansible_collections.altbackup.core.plugins.module_utils.tree.remembered import remembered_items
+from ansible_collections.altbackup.core.plugins.module_utils.tree.rulings import Ruling
 from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna
 
 
@@ -58,10 +59,10 @@ def test_what_purge_would_keep_is_found_out_once_for_each_item(pair: Pair, monke
         for day in (DAY1, DAY2, DAY3):
             put(pair.source, relpath(day, f"folders/item{number}"), f"{number} {day}".encode())
     asked: list[int] = []
-    real = prepare.retained
+    real = prepare.judge
     monkeypatch.setattr(
         prepare,
-        "retained",
+        "judge",
         lambda tarballs, *args, **options: asked.append(len(tarballs)) or real(tarballs, *args, **options),
     )
     assert len(pair.prepare(keep=1)["send"]) == 6
@@ -285,7 +286,9 @@ def test_wait_for_a_free_slot_ends_with_the_step(pair: Pair) -> None:
         assert hold.reserve(1, 0)
     started = time.monotonic()
     with held(open_tree(str(pair.tree)), run) as hold:
-        request = prepare.Request(str(pair.tree), tarballs, DAY3, NOW, 3, slots=1, slot_wait=15, deadline=Deadline(2))
+        request = prepare.Request(
+            str(pair.tree), tarballs, DAY3, NOW, Ruling({"": 3}), slots=1, slot_wait=15, deadline=Deadline(2)
+        )
         result = prepare.prepare(request, hold)
     assert time.monotonic() - started < 10
     assert result["busy"] is True
@@ -323,7 +326,7 @@ def test_what_a_source_lists_of_a_time_that_has_not_come_is_not_taken_and_the_so
         {**entry, "state": "verified"} for entry in listing(str(pair.source), moment=NOW, records=True)["tarballs"]
     ]
     with held(open_tree(str(pair.tree)), None) as hold:
-        result = prepare.prepare(prepare.Request(str(pair.tree), tarballs, DAY3, NOW, 3), hold)
+        result = prepare.prepare(prepare.Request(str(pair.tree), tarballs, DAY3, NOW, Ruling({"": 3})), hold)
         assert result["send"] == [relpath(DAY3)]
         (failure,) = result["failures"]
         assert failure["reason"].startswith(
@@ -441,7 +444,7 @@ def days(found: Iterable[Offer | Tarball]) -> str:
 def test_plan_tells_what_becomes_of_each_tarball(
     offered: str, own: str, options: dict[str, Any], expected: tuple[str, ...]
 ) -> None:
-    request = prepare.Request("/base", (), options.get("day", DAY3), NOW, options.get("keep", 4))
+    request = prepare.Request("/base", (), options.get("day", DAY3), NOW, Ruling({"": options.get("keep", 4)}))
     unseen = [f"folders/notes/{options['unseen']}"] if "unseen" in options else []
     held_here = {"folders/notes": prepare.Held(tarballs(own), options.get("came", {}))}
     plan = prepare.plan_transfer(request, offers(offered), held_here, unseen)

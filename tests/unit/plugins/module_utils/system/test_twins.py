@@ -39,6 +39,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.system.sandbox impo
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree, scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import held
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import point_last
+from ansible_collections.altbackup.core.plugins.module_utils.tree.rulings import Ruling
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment, day_of
 
 NOW = Moment(THIRD, THIRD)
@@ -90,7 +91,7 @@ def night(source: Path, copies: Path, stamp: str, *, pull: bool) -> tuple[list[s
     tree = copies / "dayabay"
     incoming = copies / ".altbackup/incoming/dayabay"
     tarballs = listing(str(source), moment=NOW, records=True)["tarballs"]
-    options: dict[str, Any] = {"day": day_of(stamp), "moment": NOW, "keep": 9, "keeps": {}, "basis": True}
+    options: dict[str, Any] = {"day": day_of(stamp), "moment": NOW, "ruling": Ruling({"": 9}), "basis": True}
     with held(open_tree(str(tree)), None) as hold:
         prepared = prepare(Request(str(tree), tarballs, **options), hold)
     sent = [entry for entry in tarballs if entry["relpath"] in prepared["send"]]

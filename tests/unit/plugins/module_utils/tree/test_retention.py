@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import itertools
 import time
-from datetime import timedelta
+from collections.abc import Collection
+from datetime import date, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball
-from ansible_collections.altbackup.core.plugins.module_utils.tree.retention import removable, retained
+from ansible_collections.altbackup.core.plugins.module_utils.tree.retention import (
+    FROZEN,
+    SUSPECT,
+    Rules,
+    demanded,
+    judge,
+    removable,
+    shown_span,
+)
 from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import STAMP_FORMAT, is_late, parse_stamp
 
@@ -19,6 +28,19 @@ from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import 
 def tarball(stamp: str, content: str, alg: str = "sha256") -> Tarball:
     """Return a verified tarball of an item as a look at a tree would show it."""
     return Tarball("svn", "x", stamp, "x.tar", 5, (1, hash(stamp)), 1, Dna(content, 5, alg), "", "verified")
+
+
+def retained(
+    tarballs: list[Tarball],
+    keep: int,
+    made_now: Collection[str] = (),
+    late: Collection[str] = (),
+    partial: Collection[str] = (),
+) -> list[Tarball]:
+    """Return the tarballs that a number of days and contents alone keeps, the newest first."""
+    reasons = judge(tarballs, Rules(keep), made_now=made_now, late=late, partial=partial)
+    there = {one.relpath: one for one in tarballs}
+    return [there[relpath] for relpath, why in reasons.items() if why]
 
 
 def model(history: list[tuple[str, str]], keep: int, now: set[str]) -> set[str]:
@@ -211,3 +233,336 @@ def test_last_whole_copy_stays_though_it_came_late() -> None:
     tarballs = [tarball(f"2013/05/{day:02}/104701", str(day)) for day in range(1, 8)]
     late, in_part = {tarballs[0].relpath}, {one.relpath for one in tarballs[1:]}
     assert tarballs[0] in retained(tarballs, 2, late=late, partial=in_part)
+
+
+def told(history: str, rules: Rules, **options: object) -> dict[str, list[str]]:
+    """Given words YYYY/MM/DD, each with a letter for its content, return {word: why it stays}, the newest first."""
+    words = {f"{word[:10]}/0130{number:02}": word for number, word in enumerate(history.split())}
+    tarballs = [tarball(stamp, word[10:] or word) for stamp, word in words.items()]
+    for option in ("late", "partial", "suspects"):
+        chosen = str(options.get(option, "")).split()
+        options[option] = [one.relpath for one in tarballs if words[one.stamp] in chosen]
+    reasons = judge(tarballs, rules, **options)  # type: ignore[arg-type]
+    return {words["/".join(relpath.split("/")[2:6])]: why for relpath, why in reasons.items()}
+
+
+@pytest.mark.parametrize(
+    ("history", "rules", "reasons"),
+    [
+        pytest.param(
+            "2026/01/30a 2026/01/31a 2026/02/01b 2026/02/02b",
+            Rules(1, daily=2),
+            {
+                "2026/02/02b": ["newest", "content 1/1", "day 1/1", "daily 1/2"],
+                "2026/02/01b": ["daily 2/2"],
+                "2026/01/31a": [],
+                "2026/01/30a": [],
+            },
+            id="days",
+        ),
+        pytest.param(
+            "2020/12/31 2021/01/01 2021/01/03 2021/01/04",
+            Rules(1, weekly=2),
+            {
+                "2021/01/04": ["newest", "content 1/1", "day 1/1", "weekly 1/2"],
+                "2021/01/03": ["weekly 2/2"],
+                "2021/01/01": [],
+                "2020/12/31": [],
+            },
+            id="a week that two years share is one, and ends on Sunday",
+        ),
+        pytest.param(
+            "2018/12/30 2018/12/31 2019/01/01",
+            Rules(1, weekly=3),
+            {
+                "2019/01/01": ["newest", "content 1/1", "day 1/1", "weekly 1/3"],
+                "2018/12/31": [],
+                "2018/12/30": ["weekly 2/3"],
+            },
+            id="days of December that are in the first week of the next year",
+        ),
+        pytest.param(
+            "2019/06/03 2019/12/30 2020/01/01 2020/12/28",
+            Rules(1, weekly=3),
+            {
+                "2020/12/28": ["newest", "content 1/1", "day 1/1", "weekly 1/3"],
+                "2020/01/01": ["weekly 2/3"],
+                "2019/12/30": [],
+                "2019/06/03": ["weekly 3/3"],
+            },
+            id="weeks of one number in several years are several",
+        ),
+        pytest.param(
+            "2026/02/28 2026/03/01 2026/03/31 2026/04/01",
+            Rules(1, monthly=3),
+            {
+                "2026/04/01": ["newest", "content 1/1", "day 1/1", "monthly 1/3"],
+                "2026/03/31": ["monthly 2/3"],
+                "2026/03/01": [],
+                "2026/02/28": ["monthly 3/3"],
+            },
+            id="months",
+        ),
+        pytest.param(
+            "2023/01/01 2024/06/01 2024/12/31 2025/12/31 2026/01/01",
+            Rules(1, yearly=3),
+            {
+                "2026/01/01": ["newest", "content 1/1", "day 1/1", "yearly 1/3"],
+                "2025/12/31": ["yearly 2/3"],
+                "2024/12/31": ["yearly 3/3"],
+                "2024/06/01": [],
+                "2023/01/01": [],
+            },
+            id="years",
+        ),
+        pytest.param(
+            "2020/05/01 2023/05/01 2026/05/01",
+            Rules(1, daily=2, weekly=2, monthly=2, yearly=2),
+            {
+                "2026/05/01": [
+                    "newest",
+                    "content 1/1",
+                    "day 1/1",
+                    "daily 1/2",
+                    "weekly 1/2",
+                    "monthly 1/2",
+                    "yearly 1/2",
+                ],
+                "2023/05/01": ["daily 2/2", "weekly 2/2", "monthly 2/2", "yearly 2/2"],
+                "2020/05/01": [],
+            },
+            id="periods without any do not count",
+        ),
+        pytest.param(
+            "2026/05/01 2026/05/02 2026/05/30 2026/06/01",
+            Rules(1, weekly=3, monthly=3),
+            {
+                "2026/06/01": ["newest", "content 1/1", "day 1/1", "weekly 1/3", "monthly 1/3"],
+                "2026/05/30": ["weekly 2/3", "monthly 2/3"],
+                "2026/05/02": ["weekly 3/3"],
+                "2026/05/01": ["oldest (monthly 2/3 not filled)"],
+            },
+            id="the oldest stays while a rule is not filled",
+        ),
+        pytest.param(
+            "2026/05/01 2026/05/02 2026/05/03",
+            Rules(1, weekly=2, monthly=2, yearly=1),
+            {
+                "2026/05/03": ["newest", "content 1/1", "day 1/1", "weekly 1/2", "monthly 1/2", "yearly 1/1"],
+                "2026/05/02": [],
+                "2026/05/01": ["oldest (weekly 1/2, monthly 1/2 not filled)"],
+            },
+            id="the oldest is told of all rules that are not filled",
+        ),
+        pytest.param(
+            "2026/05/01a 2026/05/02b 2026/05/03c",
+            Rules(4),
+            {
+                "2026/05/03c": ["newest", "content 1/4", "day 1/4"],
+                "2026/05/02b": ["content 2/4", "day 2/4"],
+                "2026/05/01a": ["content 3/4", "day 3/4"],
+            },
+            id="days and contents",
+        ),
+    ],
+)
+def test_each_rule_keeps_the_newest_of_its_periods_and_says_so(
+    history: str, rules: Rules, reasons: dict[str, list[str]]
+) -> None:
+    assert told(history, rules) == reasons
+    assert [*told(history, rules)] == sorted(history.split(), reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("now", "within", "stay"),
+    [
+        ("2026/03/02/013000", 86400, "2026/03/02/013000 2026/03/01/013001"),
+        ("2026/03/02/013000", 86401, "2026/03/02/013000 2026/03/01/013001 2026/03/01/013000"),
+        ("2026/03/03/013000", 3600, "2026/03/02/013000"),
+        ("", 86400, "2026/03/02/013000 2026/03/01/013001"),
+        ("2026/03/02/013000", 1e15, "2026/03/02/013000 2026/03/01/013001 2026/03/01/013000 2026/02/28/000000"),
+    ],
+)
+def test_what_is_younger_than_the_time_stays_by_the_stamps_alone(now: str, within: float, stay: str) -> None:
+    stamps = ["2026/03/01/013000", "2026/02/28/000000", "2026/03/02/013000", "2026/03/01/013001"]
+    reasons = judge([tarball(stamp, "a") for stamp in stamps], Rules(1, within=within), now=now)
+    assert [relpath[6:23] for relpath, why in reasons.items() if why] == stay.split()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(86400, "1d"), (172800, "2d"), (129600, "36h"), (5400, "90m"), (61, "61s"), (0.5, "0.5s")]
+)
+def test_a_time_is_told_in_the_largest_unit_of_which_it_is_a_multiple(seconds: float, text: str) -> None:
+    assert shown_span(seconds) == text
+
+
+def test_what_is_held_stays_with_what_was_said() -> None:
+    tarballs = [tarball(f"2013/05/{day:02}/104701", str(day)) for day in range(1, 5)]
+    holds = {"svn/x/2013/05/02/104701": "before the move", "svn/y/2013/05/01/104701": "of another item"}
+    reasons = judge(tarballs, Rules(1), holds=holds)
+    assert [(relpath[14:16], why) for relpath, why in reasons.items() if why] == [
+        ("04", ["newest", "content 1/1", "day 1/1"]),
+        ("02", ["hold: before the move"]),
+    ]
+
+
+def test_contents_count_by_their_digest_where_it_is_known_and_by_their_bytes_elsewhere() -> None:
+    words = {"01": "a", "02": "b", "03": "b packed otherwise", "04": "b packed otherwise", "05": "c", "06": "d"}
+    tarballs = [tarball(f"2013/05/{day}/104701", word) for day, word in words.items()]
+    known = {one.relpath: "digest of b" for one in tarballs if one.stamp[8:10] in ("02", "03")}
+    assert [one[14:16] for one, why in judge(tarballs, Rules(4), content=known).items() if why] == [
+        "06",
+        "05",
+        "04",
+        "03",
+        "01",
+    ]
+    assert [one[14:16] for one, why in judge(tarballs, Rules(4)).items() if why] == ["06", "05", "04", "03", "02"]
+
+
+@pytest.mark.parametrize(
+    ("late", "stay"),
+    [
+        pytest.param("", "2026/03/03 2026/02/20 2026/01/25", id="none came late"),
+        pytest.param("2026/02/20", "2026/03/03 2026/02/10 2026/01/25", id="it has not the month of one in time"),
+        pytest.param(
+            "2026/01/25 2026/01/05", "2026/03/03 2026/02/20 2026/02/01 2026/01/25", id="but a month of its own"
+        ),
+        pytest.param(
+            "2026/03/01 2026/02/20 2026/02/10 2026/02/01 2026/01/25 2026/01/05",
+            "2026/03/03 2026/02/20 2026/01/25",
+            id="where all the others came late they count as any",
+        ),
+        pytest.param("2026/03/03", "2026/03/03 2026/03/01 2026/02/20 2026/01/25", id="nor has the newest one"),
+    ],
+)
+def test_what_came_late_has_only_the_periods_that_are_left_free(late: str, stay: str) -> None:
+    history = "2026/01/05 2026/01/25 2026/02/01 2026/02/10 2026/02/20 2026/03/01 2026/03/03"
+    for option in ("late", "partial"):
+        reasons = told(history, Rules(1, monthly=3), **{option: late})
+        if option == "late":
+            assert " ".join(word for word, why in reasons.items() if why) == stay
+        assert {word for word, why in reasons.items() if why} >= set(stay.split())
+
+
+def test_the_oldest_that_came_late_stays_only_where_it_is_the_oldest_of_all() -> None:
+    history, rules = "2026/03/01 2026/03/02 2026/03/03 2026/03/04 2026/03/05", Rules(1, monthly=2)
+    oldest = ["oldest (monthly 1/2 not filled)"]
+    reasons = told(history, rules, late="2026/03/02 2026/03/03")
+    assert {word: why for word, why in reasons.items() if why}.keys() == {"2026/03/05", "2026/03/01"}
+    assert reasons["2026/03/01"] == oldest
+    reasons = told(history, rules, late="2026/03/01 2026/03/02")
+    assert {word: why for word, why in reasons.items() if word != "2026/03/05" and why} == {
+        "2026/03/01": oldest,
+        "2026/03/03": oldest,
+    }
+
+
+@pytest.mark.parametrize(
+    ("suspects", "reasons"),
+    [
+        pytest.param(
+            "05",
+            {"05": [SUSPECT], "04": ["newest", "content 1/1", "day 1/1"], "03": [FROZEN], "02": [FROZEN]},
+            id="one keeps all good ones from going",
+        ),
+        pytest.param(
+            "02",
+            {"05": ["newest", "content 1/1", "day 1/1"], "04": [FROZEN], "03": [FROZEN], "02": [SUSPECT]},
+            id="also one that good ones followed",
+        ),
+        pytest.param(
+            "01 02 03 04 05",
+            {"05": [SUSPECT], "04": [SUSPECT], "03": [SUSPECT], "02": [], "01": [SUSPECT]},
+            id="of many the first and the last three stay",
+        ),
+    ],
+)
+def test_suspects_count_for_nothing_and_stop_the_purge_of_the_good_ones(
+    suspects: str, reasons: dict[str, list[str]]
+) -> None:
+    history = "2026/03/01 2026/03/02 2026/03/03 2026/03/04 2026/03/05"
+    chosen = " ".join(f"2026/03/{day}" for day in suspects.split())
+    found = {word[8:10]: why for word, why in told(history, Rules(1), suspects=chosen).items()}
+    assert {day: found[day] for day in reasons} == reasons
+
+
+def test_what_a_suspect_alone_keeps_no_rule_demands() -> None:
+    assert [demanded(why) for why in ([], [FROZEN], [SUSPECT], ["day 1/3"])] == [False, False, True, True]
+
+
+class Calendar:
+    """Promise 2 for one item whose tarballs all came in time, from the definition: which periods have one, and which is the newest of each."""
+
+    def __init__(self, stamps: set[str]) -> None:
+        self.moments = sorted(datetime.strptime(stamp, STAMP_FORMAT) for stamp in stamps)
+
+    def kept(self, rules: Rules) -> set[str]:
+        """Return the stamps that the calendar's rules keep."""
+        chosen: set[datetime] = set()
+        for number, form in (
+            (rules.daily, "%j %Y"),
+            (rules.weekly, "%V %G"),
+            (rules.monthly, "%m %Y"),
+            (rules.yearly, "%Y"),
+        ):
+            newest = {moment.strftime(form): moment for moment in self.moments}
+            chosen.update(sorted(newest.values())[-number:] if number else [])
+            if 0 < len(newest) < number:
+                chosen.add(self.moments[0])
+        if rules.within and self.moments:
+            chosen.update(
+                moment for moment in self.moments if (self.moments[-1] - moment).total_seconds() < rules.within
+            )
+        return {moment.strftime(STAMP_FORMAT) for moment in chosen}
+
+
+nights = st.dates(date(2018, 12, 1), date(2021, 2, 1)).flatmap(
+    lambda day: st.sampled_from([f"{day:%Y/%m/%d}/0{hour}0000" for hour in range(3)])
+)
+pasts = st.dictionaries(nights, st.sampled_from("abcd"), max_size=40)
+rulings = st.builds(
+    Rules,
+    st.integers(1, 4),
+    *(st.integers(0, most) for most in (10, 9, 8, 4)),
+    st.sampled_from([0.0, 3600.0, 86400.0, 1e7]),
+)
+
+
+@settings(max_examples=500)
+@given(pasts, rulings, st.sets(nights, max_size=2))
+def test_any_history_is_kept_as_all_rules_together_promise(past: dict[str, str], rules: Rules, now: set[str]) -> None:
+    reasons = judge([tarball(*night) for night in past.items()], rules, made_now=now)
+    kept = {relpath[6:23] for relpath, why in reasons.items() if why}
+    assert kept == model([*past.items()], rules.keep, now) | Calendar(set(past)).kept(rules)
+
+
+@settings(max_examples=500)
+@given(pasts, rulings, st.data())
+def test_removing_what_is_not_kept_changes_nothing_of_what_is(
+    past: dict[str, str], rules: Rules, data: st.DataObject
+) -> None:
+    tarballs = [tarball(*night) for night in past.items()]
+    options = {
+        option: {one.relpath for one in tarballs if data.draw(st.booleans())}
+        for option in ("late", "partial", "suspects")
+    }
+    reasons = judge(tarballs, rules, **options)
+    gone = {relpath for relpath, why in reasons.items() if not why and data.draw(st.booleans())}
+    left = [one for one in tarballs if one.relpath not in gone]
+    assert judge(left, rules, now=max(past, default=""), **options) == {
+        relpath: why for relpath, why in reasons.items() if relpath not in gone
+    }
+    in_time = [one for one in tarballs if one.relpath not in {*options["late"], *options["partial"]}]
+    alone = judge(in_time, rules, now=max(past, default=""), suspects=options["suspects"])
+    assert all(reasons[relpath] for relpath, why in alone.items() if demanded(why) and why != [SUSPECT])
+
+
+@settings(max_examples=300)
+@given(pasts, rulings, st.integers(0, 5), st.integers(0, 3))
+def test_a_larger_rule_never_keeps_less(past: dict[str, str], rules: Rules, which: int, more: int) -> None:
+    tarballs = [tarball(*night) for night in past.items()]
+    word = ("keep", "daily", "weekly", "monthly", "yearly", "within")[which]
+    larger = Rules(**{**vars(rules), word: getattr(rules, word) + more})
+    kept = {relpath for relpath, why in judge(tarballs, rules).items() if why}
+    assert kept <= {relpath for relpath, why in judge(tarballs, larger).items() if why}
