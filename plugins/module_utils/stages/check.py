@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -114,11 +115,11 @@ def check(options: Mapping[str, Any], *, listed: bool = False) -> dict[str, Any]
     if listed:
         parts.append(as_failures(_STAGE, NOT_LISTED, lambda: listing(base, moment=moment_of(options), records=True)))
     found: dict[str, Any] = {}
-    failures: list[dict[str, Any]] = []
+    failures: dict[str, dict[str, Any]] = {}
     for part in parts:
         found.update(part)
-        failures += [entry for entry in part["failures"] if entry not in failures]
-    return {**found, "failures": failures}
+        failures.update({json.dumps(entry, sort_keys=True): entry for entry in part["failures"]})
+    return {**found, "failures": list(failures.values())}
 
 
 def passed(checked: Mapping[str, Any], predicted: Collection[str] = ()) -> list[str]:

@@ -33,7 +33,8 @@ def with_remembered(
 ) -> tuple[dict[str, Any], list[str] | None]:
     """Given a target's tree and what is expected, return expectation and items with those that its source last discovered."""
     known = list(items or ())
-    more = [key for key in remembered_items(open_tree(base)) if key not in known]
+    there = set(known)
+    more = [key for key in remembered_items(open_tree(base)) if key not in there]
     expected = dict(expect)
     for key in more:
         name = key.partition("/")[2]

@@ -24,35 +24,66 @@ def by_cause(failures: Iterable[Entry]) -> list[tuple[Entry, list[Entry]]]:
     What only says that nothing at all is there is left out where what is missing there is told one by one.
     """
     entries = list(failures)
-    roots: list[tuple[Entry, list[Entry]]] = [(entry, []) for entry in entries if not entry.get("absent")]
+    roots = _Roots()
+    for entry in entries:
+        if not entry.get("absent"):
+            roots.add(entry)
     absent = sorted((entry for entry in entries if entry.get("absent")), key=lambda entry: bool(_place(entry)[1]))
     named = {_place(entry) for entry in absent if _item(entry)[1]}
-    found: list[tuple[Entry, list[Entry]]] = list(roots)
     for entry in absent:
         if not _item(entry)[1] and _place(entry) in named:
             continue
-        cause = next(iter(_likely(entry, found)), None)
+        cause = roots.cause_of(entry)
         if cause is None:
-            found.append((entry, []))
+            roots.add(entry)
         else:
             cause[1].append(entry)
     order = {id(entry): number for number, entry in enumerate(entries)}
-    return sorted(found, key=lambda root: order[id(root[0])])
+    return sorted(roots.all, key=lambda root: order[id(root[0])])
 
 
-def _likely(entry: Entry, roots: Sequence[tuple[Entry, list[Entry]]]) -> list[tuple[Entry, list[Entry]]]:
-    """Return what may be the cause of a tarball's absence, the likeliest first.
+class _Roots:
+    """Failures that follow from no other, found by what may follow from them: many are told at once where a node lies."""
 
-    That is what failed of that item, there before elsewhere, and then what failed of all.
-    """
-    source, target = _place(entry)
-    ways = [root for root in roots if _place(root[0])[0] == source and _place(root[0])[1] in ("", target)]
-    chain = [root for root in ways if root[0].get("stage") in _CHAIN and (root[0].get("absent") or _item(root[0])[1])]
-    own = sorted(
-        (root for root in chain if _same_item(root[0], entry)), key=lambda root: _place(root[0]) != (source, target)
-    )
-    whole = [root for root in ways if root[0].get("stage") in _WHOLE and not _item(root[0])[1]]
-    return [*own, *whole] if _item(entry)[1] else [*whole, *chain]
+    def __init__(self) -> None:
+        self.all: list[tuple[Entry, list[Entry]]] = []
+        self._first: dict[tuple[str, ...], int] = {}
+        """{what it is of: number of the first of them in all}"""
+
+    def add(self, entry: Entry) -> None:
+        """Enter one more."""
+        number, place, (category, name) = len(self.all), _place(entry), _item(entry)
+        self.all.append((entry, []))
+        if entry.get("stage") in _CHAIN and (entry.get("absent") or name):
+            self._enter(number, "chain", *place)
+            if name:
+                self._enter(number, "item", *place, name, category)
+                self._enter(number, "name", *place, name)
+        if entry.get("stage") in _WHOLE and not name:
+            self._enter(number, "whole", *place)
+
+    def cause_of(self, entry: Entry) -> tuple[Entry, list[Entry]] | None:
+        """Return the likeliest cause of a tarball's absence, None for none.
+
+        That is what failed of that item, there before elsewhere, and then what failed of all.
+        """
+        (source, target), (category, name) = _place(entry), _item(entry)
+        here, before = (source, target), (source, "")
+        whole = [("whole", *here), ("whole", *before)]
+        if not name:
+            steps = [whole, [("chain", *here), ("chain", *before)]]
+        elif category:  # one that counts by name alone is of all that have it
+            steps = [*([("item", *place, name, one) for one in (category, "")] for place in (here, before)), whole]
+        else:
+            steps = [[("name", *here, name)], [("name", *before, name)], whole]
+        for step in steps:
+            numbers = [self._first[key] for key in step if key in self._first]
+            if numbers:
+                return self.all[min(numbers)]
+        return None
+
+    def _enter(self, number: int, *key: str) -> None:
+        self._first.setdefault(key, number)
 
 
 def _place(entry: Entry) -> tuple[str, str]:
@@ -65,12 +96,6 @@ def _place(entry: Entry) -> tuple[str, str]:
 
 def _item(entry: Entry) -> tuple[str, str]:
     return str(entry.get("category") or ""), str(entry.get("name") or "")
-
-
-def _same_item(one: Entry, other: Entry) -> bool:
-    """Return whether two failures are of one item; one that counts by name alone is of all that have it."""
-    (category, name), (another, also) = _item(one), _item(other)
-    return bool(name) and name == also and (category == another or not category or not another)
 
 
 def good_copy(entry: Entry) -> str:

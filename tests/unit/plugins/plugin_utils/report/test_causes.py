@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ansible_collections.altbackup.core.plugins.module_utils.tree.failures import KEYS
 from ansible_collections.altbackup.core.plugins.plugin_utils.report import outcomes
@@ -14,6 +16,8 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.report.causes impor
     good_copy,
     titled,
 )
+
+Entry = dict[str, Any]
 
 
 def entry(stage: str, item: str = "", target: str = "", *, absent: bool = False, **more: Any) -> dict[str, Any]:
@@ -191,3 +195,80 @@ def test_each_copy_of_an_item_is_a_failure_of_its_own_with_its_last_good_copy() 
     assert lines[2] == "    last good copy there: 2013/05/09 10:47:01"
     assert lines[3].startswith("  2. dayabay -> sdu: check of svn/a: ")
     assert lines[4] == "    no good copy there"
+
+
+class Counted(dict[str, Any]):
+    """A failure that counts how often it is asked."""
+
+    asked = 0
+
+    def get(self, key: str, default: Any = None) -> Any:
+        Counted.asked += 1
+        return super().get(key, default)
+
+
+def test_each_of_many_failures_is_looked_at_a_few_times_alone() -> None:
+    entries = [
+        Counted(node="dayabay", stage="dump", name="", category="", reason="a lie"),
+        *(Counted(node="dayabay", stage="check", category="svn", name=f"x{n}", reason="a lie") for n in range(1000)),
+        *(
+            Counted(node="dayabay", delegate="cms01", stage="check", category="svn", name=f"x{n}", absent=True)
+            for n in range(2000)
+        ),
+    ]
+    Counted.asked = 0
+    roots = by_cause(entries)
+    assert [len(following) for _, following in roots] == [1000, *[1] * 1000]
+    assert Counted.asked < 40 * len(entries)
+
+
+failures = st.lists(
+    st.fixed_dictionaries(
+        {
+            "node": st.sampled_from(["dayabay", "lingao"]),
+            "delegate": st.sampled_from(["", "cms01", "sdu"]),
+            "stage": st.sampled_from(["dump", "check", "synchronize", "drill", "purge"]),
+            "category": st.sampled_from(["", "svn", "tracs"]),
+            "name": st.sampled_from(["", "x", "y"]),
+            "absent": st.booleans(),
+        }
+    ),
+    max_size=12,
+)
+
+
+def searched(entry: Entry, roots: list[tuple[Entry, list[Entry]]]) -> tuple[Entry, list[Entry]] | None:
+    """Return the likeliest cause, looking through all of them: of the item, there before elsewhere, and then of all."""
+
+    def rank(cause: Entry) -> int | None:
+        if cause["node"] != entry["node"] or cause["delegate"] not in ("", entry["delegate"]):
+            return None
+        whole = cause["stage"] in ("dump", "synchronize") and not cause["name"]
+        chain = cause["stage"] != "purge" and (cause["absent"] or cause["name"])
+        same = chain and cause["name"] == entry["name"]
+        same = same and (cause["category"] == entry["category"] or "" in (cause["category"], entry["category"]))
+        if entry["name"]:
+            return (0 if cause["delegate"] == entry["delegate"] else 1) if same else 2 if whole else None
+        return 0 if whole else 1 if chain else None
+
+    ranks = [(rank(root[0]), number) for number, root in enumerate(roots)]
+    best = min(((one, number) for one, number in ranks if one is not None), default=None)
+    return roots[best[1]] if best else None
+
+
+@given(failures)
+def test_a_cause_is_found_as_by_looking_through_all_of_them(entries: list[Entry]) -> None:
+    roots: list[tuple[Entry, list[Entry]]] = [(entry, []) for entry in entries if not entry["absent"]]
+    absent = sorted((entry for entry in entries if entry["absent"]), key=lambda entry: bool(entry["delegate"]))
+    named = {(entry["node"], entry["delegate"]) for entry in absent if entry["name"]}
+    for entry in absent:
+        if entry["name"] or (entry["node"], entry["delegate"]) not in named:
+            cause = searched(entry, roots)
+            if cause:
+                cause[1].append(entry)
+            else:
+                roots.append((entry, []))
+    expected = sorted(roots, key=lambda root: [id(entry) for entry in entries].index(id(root[0])))
+    assert [(id(root), list(map(id, rest))) for root, rest in by_cause(entries)] == [
+        (id(root), list(map(id, rest))) for root, rest in expected
+    ]
