@@ -86,6 +86,18 @@ options:
     description: Days after which the scratch copy of a Subversion repository is built anew and verified whole.
     type: int
     default: 7
+  shrink:
+    description:
+      - By which part, above 0 and up to 1, a dump may hold less of an item than the largest of the last seven good nights. One that holds still less is
+        suspect, as is one whose identity changed. It is stored, and a failure until it is accepted. An item may have a C(shrink) of its own.
+    type: float
+    default: 0.3
+  churn:
+    description:
+      - Which part of the files of a folder, above 0 and up to 1, may be gone or hold something else since the last good night, if what came in their place
+        can hardly be compressed, or the path of the item leads elsewhere. A dump of which it is more is suspect. An item may have a C(churn) of its own.
+    type: float
+    default: 0.5
 attributes:
   check_mode:
     description: Predicts the tarballs; digests and sizes are then empty. Folders are walked, and all patterns that match nothing are noted.
@@ -142,6 +154,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.archive.write import ArchiveFormat
 from ..module_utils.stages.dump import dump
 from ..module_utils.system.processes import Deadline, end_with_children
+from ..module_utils.system.values import parse_part
+from ..module_utils.tree.doubt import CHURN, SHRINK, Limits
 from ..module_utils.tree.leftovers import remove_leftovers
 from ..module_utils.tree.locks import WRITING, run_exclusive
 from ..module_utils.tree.module_call import run_module
@@ -164,6 +178,7 @@ def run(options: dict, check_mode: bool) -> dict:
         },
         received=options["received"],
         controller=options["controller"],
+        limits=Limits(parse_part(options["shrink"]), parse_part(options["churn"])),
         check_mode=check_mode,
     )
 
@@ -182,6 +197,8 @@ def main() -> None:
             "compress_level": {"type": "int", "default": 1},
             "algorithm": {"type": "str", "choices": ["sha256", "sha512", "md5"], "default": "sha256"},
             "verify_every": {"type": "int", "default": 7},
+            "shrink": {"type": "float", "default": SHRINK},
+            "churn": {"type": "float", "default": CHURN},
             **WRITING,
         },
         supports_check_mode=True,

@@ -13,8 +13,10 @@ from ..archive.write import Part, manifest_line
 from ..system.digest import CHUNK, add_zeros, limited, new_hash, open_plain
 from ..system.errors import InvalidInput
 from ..system.holes import parts_of
+from ..system.mounts import identity_of
 from ..system.processes import Deadline
 from ..system.view import Place
+from ..system.visible import printable
 from ..tree.layout import Tree
 from ..tree.publish import make_folders, write_text
 from .base import (
@@ -28,7 +30,7 @@ from .base import (
     Verdict,
     compare,
     look_at,
-    owner_found,
+    opened,
     parts_of_path,
     require_folder,
     settle,
@@ -144,7 +146,7 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
     settle()
     yield Snapshot(
         [Part(item.path, names)],
-        {},
+        dict(context.known.get("found", {})),
         sparse=True,
         listed=True,
         confirm=lambda: compare(look.found, again()),
@@ -207,8 +209,14 @@ def _on_nothing(item: Item, key: str, text: str) -> str:
 
 def arrange(item: Item, context: Context) -> Arrangement:
     """Return what a reader of the folder sees: the folder. It is read by root, and nothing interprets it."""
-    owner_found(item.path)  # that it is there, and no link of another user's leads to it
-    return Arrangement(os.geteuid(), [Place(item.path)], known={"patterns": _read_patterns(context.tree, item)})
+    with opened(item.path) as descriptor:  # it is there, and no link of another user's leads to it
+        mount = identity_of(descriptor)
+        found = {
+            "place": printable(os.readlink(f"/proc/self/fd/{descriptor}")),
+            "identity": {"mount": mount} if mount else {},
+        }
+    known = {"patterns": _read_patterns(context.tree, item), "found": found}
+    return Arrangement(os.geteuid(), [Place(item.path)], known=known)
 
 
 def keep(item: Item, context: Context, noted: Mapping[str, Any]) -> None:

@@ -12,13 +12,14 @@ from urllib.parse import unquote
 
 from ..system.errors import InvalidInput
 from ..system.paths import is_within
-from ..system.values import nearest, parse_keep, quoted
+from ..system.values import nearest, parse_keep, parse_part, quoted
 from .patterns import find_faults
 from .registry import CATEGORIES, KINDS
 
 _PATTERNS = ("exclude", "changing")
 _OWN_KEYS = tuple(dict.fromkeys(key for entry in KINDS.values() for key in entry.keys))
-_KEYS = ("kind", "name", "path", "keep", *_OWN_KEYS)
+_PARTS = ("shrink", "churn")
+_KEYS = ("kind", "name", "path", "keep", *_PARTS, *_OWN_KEYS)
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,10 @@ class Item:
     name: str
     path: str
     keep: int | None = None
+    shrink: float | None = None
+    """By which part it may become less before a dump is suspect"""
+    churn: float | None = None
+    """Which part of its files may change at once, and become such that cannot be compressed"""
     exclude: tuple[str, ...] = ()
     """Patterns of what is left out, as in a .gitignore"""
     require: str = ""
@@ -105,6 +110,7 @@ def parse_item(values: Mapping[str, Any]) -> Item:
     if not isinstance(path, str) or not os.path.isabs(path) or "\0" in path:
         raise InvalidInput(f"{title}: path {quoted(path)} is not an absolute path")
     keep = parse_keep(values["keep"], title) if "keep" in values else None
+    parts = {key: _parse_part(key, values[key], title) for key in _PARTS if key in values}
     path = os.path.normpath(path)
     patterns = {key: _parse_patterns(key, values.get(key, ()), path, title) for key in _PATTERNS}
     caches = values.get("exclude_caches", False)
@@ -115,7 +121,26 @@ def parse_item(values: Mapping[str, Any]) -> Item:
     if not isinstance(require, str) or os.path.isabs(require) or ".." in require.split("/"):
         raise InvalidInput(f"{title}: require {quoted(require)} is not a path inside the folder")
     name = check_name(values["name"])
-    return Item(kind, name, path, keep, require=require, exclude_caches=caches, exclude_if_present=marks, **patterns)
+    return Item(
+        kind,
+        name,
+        path,
+        keep,
+        shrink=parts.get("shrink"),
+        churn=parts.get("churn"),
+        require=require,
+        exclude_caches=caches,
+        exclude_if_present=marks,
+        **patterns,
+    )
+
+
+def _parse_part(key: str, value: object, title: str) -> float:
+    """Given a part of a whole, return it. Raise InvalidInput."""
+    try:
+        return parse_part(value)
+    except InvalidInput as error:
+        raise InvalidInput(f"{title}: {key} {error}") from error
 
 
 def _parse_patterns(key: str, value: object, path: str, title: str) -> tuple[str, ...]:

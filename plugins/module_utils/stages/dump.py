@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import re
+import shlex
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
+from ..archive.churn import compare_lists
 from ..archive.unpack import Judge
 from ..archive.write import ArchiveFormat, Digests, Manifest, Part, compressor, packed, store_archive
 from ..kinds.base import Arrangement, Context, Kind, Snapshot, Verdict, give_folder, listed, opened, own_folder, walk
@@ -37,6 +40,7 @@ from ..system.readers import TEMPORARY_FOLDER, Conversation, Identity, NeedsPlac
 from ..system.twins import set_mode
 from ..system.units import readable
 from ..system.view import Place
+from ..tree import doubt
 from ..tree.failures import explain, failure
 from ..tree.incomplete import missing_of
 from ..tree.layout import (
@@ -51,6 +55,8 @@ from ..tree.layout import (
     scan,
     tarball_filename,
 )
+from ..tree.marks import Marks, marks_of
+from ..tree.noted import NotNoted, forget_noted, keep_noted, noted_by, open_noted
 from ..tree.owner import source_of
 from ..tree.publish import (
     link,
@@ -58,6 +64,7 @@ from ..tree.publish import (
     prune_empty,
     publish,
     read_record,
+    record_of,
     record_path,
     remove_folder,
     remove_if_there,
@@ -69,6 +76,7 @@ from ..tree.publish import (
 from ..tree.restored import require_adopted
 from ..tree.sidecar import Dna
 from ..tree.stamps import Moment, day_of, parse_stamp
+from ..tree.suspects import doubts_of
 from .controller import CONTROLLER_KEY, controller_item, unpack_controller
 
 _PAUSES = (0.1, 0.3, 0.9, 2.7)
@@ -78,6 +86,10 @@ _MORE_TRIES = 3
 _STAGE = "dump"
 _MOST_PLACES = 20
 """Most folders out of an item that its reader is given"""
+_FILES = "files"
+"""What is noted of a folder: what its files hold"""
+_MOST_TRIED = 512
+"""Of about how many files it is told how their content looks, at most: of more that tells nothing more"""
 
 
 @dataclass
@@ -101,9 +113,12 @@ def dump(
     *,
     received: Sequence[str] = (),
     controller: str = "",
+    limits: doubt.Limits | None = None,
     check_mode: bool = False,
 ) -> dict[str, Any]:
     """Given a base, items as written and a stamp, make the tarballs; return `tarballs`, `failures`, `notes` and `changed`.
+
+    One that is not what an item should hold, within `limits` and those of the item, is suspect: kept, and a failure until it is accepted.
 
     `received` are folders where the node keeps copies that it receives: no item may hold them. What a `controller` packed
     is one more item.
@@ -116,6 +131,7 @@ def dump(
     require_there(tree)
     context = Context(tree, stamp, **context_options)
     failures: list[dict[str, Any]] = []
+    marks = _marks(tree, failures)
     own = _controller_items(tree, controller, check_mode, failures)
     limit = mounts.answer_timeout(context.deadline)
     silent = mounts.find_hung(received, limit)
@@ -138,7 +154,10 @@ def dump(
     with _modes_kept(tree), Readers() as readers:
 
         def work(group: list[Item]) -> list[Outcome]:
-            return [_guarded(predict_or_make, _Dump(item, context, form, readers)) for item in group]
+            return [
+                _guarded(predict_or_make, _Dump(item, context, form, readers, _limits_of(item, limits), marks))
+                for item in group
+            ]
 
         outcomes = [outcome for done in in_parallel(work, list(groups.values()), max(2, cores())) for outcome in done]
     for outcome in outcomes:
@@ -156,6 +175,21 @@ def dump(
         "failures": failures,
         "notes": notes,
     }
+
+
+def _marks(tree: Tree, failures: list[dict[str, Any]]) -> Marks:
+    """Return what is accepted; where that cannot be known it is a failure, and nothing is."""
+    try:
+        return marks_of(tree)
+    except (AltbackupError, OSError) as error:
+        failures.append(failure(_STAGE, error))
+        return Marks()
+
+
+def _limits_of(item: Item, limits: doubt.Limits | None) -> doubt.Limits:
+    """Return how far a dump of an item may be from earlier ones: what it says itself goes before what holds for all."""
+    common = limits or doubt.Limits()
+    return doubt.Limits(item.shrink or common.shrink, item.churn or common.churn)
 
 
 @contextlib.contextmanager
@@ -216,6 +250,25 @@ def _bad_input(value: Mapping[str, Any], reason: str) -> dict[str, Any]:
     return entry
 
 
+@dataclass(frozen=True)
+class _Past:
+    """What earlier dumps of an item recorded."""
+
+    good: Sequence[Mapping[str, Any]] = ()
+    """The records to compare with, oldest first"""
+    doubtful: Mapping[str, Any] | None = None
+    """That of the newest dump before this one, if it is none to compare with"""
+    noted: frozenset[str] = frozenset()
+    """Digests of what any of them noted"""
+    whole: bool = True
+    """Whether all records could be read"""
+
+    @property
+    def last(self) -> Mapping[str, Any]:
+        """The newest one to compare with, empty without one."""
+        return self.good[-1] if self.good else {}
+
+
 @dataclass
 class _Dump:
     """One item, how it is dumped, and what became of it."""
@@ -224,6 +277,9 @@ class _Dump:
     context: Context
     form: ArchiveFormat
     readers: Readers
+    limits: doubt.Limits
+    marks: Marks
+    past: _Past = field(default_factory=_Past)
     outcome: Outcome = field(default_factory=Outcome)
 
 
@@ -460,7 +516,8 @@ def _read(
         if not prepared.listed:
             _judge(item, top, context).look_at_names(_entries(prepared.parts, top))
         told = {"revision": prepared.revision, "record": prepared.record, "noted": prepared.noted}
-        conversation.send({"value": {**told, "listed": prepared.listed}})
+        count = sum(len(part.names) for part in prepared.parts)
+        conversation.send({"value": {**told, "listed": prepared.listed, "count": count}})
 
         def as_root(argv: Sequence[str | bytes]) -> list[str | bytes]:
             return replace(identity, uid=os.geteuid()).argv(argv, "dac_read_search", "sys_admin")
@@ -587,13 +644,16 @@ def _dump_item(work: _Dump) -> None:
     item, context, outcome = work.item, work.context, work.outcome
     start = time.monotonic()
     outcome.notes += require_adopted(item.path, item.key, source_of(context.tree))
-    _complete_leftovers(context.tree, item, outcome)
+    found = _complete_leftovers(context.tree, item, outcome)
     stored = _stored_under(context, item)
     if stored:
         outcome.tarball = _describe_stored(context.tree, stored, time.monotonic() - start)
         _report_incomplete(item, missing_of(outcome.tarball["record"]), outcome)
+        _report_suspect(work, outcome.tarball["record"])
         _move_last(context, item, context.stamp, outcome)
         return
+    work.past = _past_of(work, found)
+    work.context = replace(context, good=work.past.last)
     more = _MORE_TRIES if kind_of(item.kind).is_tree else 0
     pauses = (*_PAUSES, *((0.0,) * more), None)
     for tries, pause in enumerate(pauses, 1):
@@ -609,6 +669,25 @@ def _dump_item(work: _Dump) -> None:
             time.sleep(pause)
 
 
+def _past_of(work: _Dump, tarballs: Iterable[Tarball]) -> _Past:
+    """Given the item's verified tarballs, return what their dumps recorded; a record that is damaged is reported, and counts for nothing."""
+    item, context = work.item, work.context
+    records, whole = {}, True
+    for stamp in sorted({tarball.stamp for tarball in tarballs if parse_filename(tarball.filename, item.name)}):
+        try:
+            record = record_of(context.tree, item.key, stamp)
+            if doubt.stamp_of(record) == stamp:
+                records[stamp] = record
+        except AltbackupError as error:
+            work.outcome.failures.append(failure(_STAGE, error, key=item.key))
+            whole = False
+    before = [record for stamp, record in records.items() if stamp < context.stamp]
+    good = doubt.trusted(before, work.marks.accepted.get(item.key, ""))
+    doubtful = before[-1] if before and before[-1:] != good[-1:] else None
+    noted = frozenset(name for record in records.values() for name in noted_by(record).values())
+    return _Past(good, doubtful, noted, whole)
+
+
 def _with_left_out(context: Context, paths: Sequence[str], *, last: bool) -> Context:
     """Return how a folder is read of which some paths changed whenever it was read: without them."""
     return replace(context, lenient=True, last=last, left_out=sorted({*context.left_out, *paths}))
@@ -620,6 +699,31 @@ def _report_incomplete(item: Item, reasons: Iterable[str], outcome: Outcome) -> 
     ]
 
 
+def _report_suspect(work: _Dump, record: Mapping[str, Any]) -> None:
+    """Report a dump that is suspect, unless somebody accepted it."""
+    item, reasons = work.item, doubts_of(record)
+    if reasons and not work.marks.accepts(item.key, doubt.stamp_of(record)):
+        source = source_of(work.context.tree) or "SOURCE"
+        reason = _suspect_reason(item, source, record, reasons)
+        work.outcome.failures.append(failure(_STAGE, reason, relpath=str(record["relpath"])))
+
+
+def _suspect_reason(item: Item, source: str, record: Mapping[str, Any], reasons: Sequence[str]) -> str:
+    """Return what is said of a suspect: why it is one, what became of it, and what to do."""
+    wanted = {"source": source, "kind": item.kind, "name": item.name, "at": doubt.stamp_of(record), "to": "/NEW/PATH"}
+    look, accept = ({"altbackup_restore": [wanted]}, {"altbackup_accept": [f"{source}/{item.key}"]})
+    play = "ansible-playbook -i INVENTORY altbackup.core"
+    return (
+        f"{record['relpath']} is suspect: {'; '.join(reasons)}. It is stored, and sent like any other, but counts as no good copy, and no good copy "
+        f"of {item.key} is removed on any node until it is accepted. To look at it: {play}.restore -e {_quoted(look)}   If it is as it should be: "
+        f"{play}.mark -e {_quoted(accept)}   If not, mend {item.path}: the next dump is compared with the last good one again"
+    )
+
+
+def _quoted(value: Mapping[str, Any]) -> str:
+    return shlex.quote(json.dumps(value, ensure_ascii=False))
+
+
 def _archive_and_publish(work: _Dump, start: float) -> None:
     item, context, form, outcome = work.item, work.context, work.form, work.outcome
     tree = context.tree
@@ -627,6 +731,7 @@ def _archive_and_publish(work: _Dump, start: float) -> None:
     try:
         with Digests() as digests, _Reading(work, predicted=False) as reading:
             told = reading.said
+            digests.every = max(1, (_whole(told["count"]) or 0) // _MOST_TRIED)
             revision = _whole(told["revision"])
             manifest = Manifest(files=digests) if told["listed"] else None
             top = item.name if revision is None else f"{item.name}-{revision}"
@@ -642,10 +747,13 @@ def _archive_and_publish(work: _Dump, start: float) -> None:
                 judge=_judge(item, top, context),
             )
             verdict = reading.confirm(digests)
+            noted, churn = _note_files(work, digests) if manifest is not None else ({}, None)
         outcome.notes += [f"{item.key}: {note}" for note in verdict.notes]
         relpath = f"{item.key}/{context.stamp}/{tarball_filename(item.name, revision, form.extension)}"
         known = {**told["record"], **({"incomplete": verdict.failures} if verdict.failures else {})}
-        record = _record(item, known, manifest, dna, relpath)
+        known["doubts"] = [*map(str, known.get("doubts", ())), *verdict.doubts]
+        known["noted"] = {**reading.noted, **noted}
+        record = _judged(work, _record(item, known, manifest, dna, relpath), churn)
         _report_incomplete(item, missing_of(record), outcome)
         tarball = _store(item, context, temporary, relpath, dna, record, outcome)
     except (AltbackupError, OSError) as error:
@@ -653,8 +761,54 @@ def _archive_and_publish(work: _Dump, start: float) -> None:
     finally:
         remove_if_there(temporary)
     outcome.tarball = describe(tree, tarball, time.monotonic() - start)
-    outcome.tarball["record"] = {**record, "relpath": tarball.relpath}
+    record = {**record, "relpath": tarball.relpath}
+    if tarball.stamp != context.stamp and not doubts_of(record):
+        record["suspect"] = doubts_of(read_record(tree, item.key, tarball.stamp))
+    outcome.tarball["record"] = record
+    _forget_noted(work, noted_by(record).values())
+    _report_suspect(work, record)
     _move_last(context, item, tarball.stamp, outcome)
+
+
+def _judged(work: _Dump, record: Mapping[str, Any], churn: doubt.Churn | None) -> dict[str, Any]:
+    """Return the record of a dump with why it is suspect, if it is, and with what it is to tell of those before it."""
+    past = work.past
+    reasons = doubt.judge(record, past.good, work.limits, churn=churn, doubtful=past.doubtful)
+    more = {
+        "nights": doubt.nights_before(past.good),
+        "suspect": reasons,
+        "doubts": record["doubts"],
+        "noted": record["noted"],
+    }
+    return {
+        **{key: value for key, value in record.items() if key not in more},
+        **{key: value for key, value in more.items() if value},
+    }
+
+
+def _note_files(work: _Dump, digests: Digests) -> tuple[dict[str, str], doubt.Churn | None]:
+    """Keep what the files of an archive hold; return {what: digest}, and what became of those of the last good dump, None where that is not known."""
+    tree, key, last = work.context.tree, work.item.key, work.past.last
+    noted = {_FILES: keep_noted(tree, key, digests.compact)}
+    if noted_by(last).get(_FILES) in (None, noted[_FILES]):
+        return noted, None
+    try:
+        with open_noted(tree, key, last, _FILES) as stream:
+            return noted, compare_lists(stream, digests.compact)
+    except NotNoted as error:
+        work.outcome.notes.append(f"{key}: how many files changed is not known: {error}")
+    except (AltbackupError, OSError) as error:
+        work.outcome.failures.append(failure(_STAGE, error, key=key))
+    return noted, None
+
+
+def _forget_noted(work: _Dump, noted: Collection[str]) -> None:
+    """Remove what dumps noted of which no record is left, but for what this one did (digests); what cannot be removed is a failure."""
+    if work.past.whole:
+        try:
+            forget_noted(work.context.tree, work.item.key, work.past.noted.union(noted))
+        except OSError as error:
+            work.outcome.failures.append(failure(_STAGE, error, key=work.item.key))
 
 
 def _judge(item: Item, top: str, context: Context) -> Judge:
@@ -683,7 +837,8 @@ def _with_space(error: AltbackupError | OSError, tree: Tree) -> AltbackupError |
 
 
 def _record(item: Item, known: Mapping[str, Any], manifest: Manifest | None, dna: Dna, relpath: str) -> dict[str, Any]:
-    record = {
+    record: dict[str, Any] = {
+        **known,
         "kind": item.kind,
         "name": item.name,
         "path": item.path,
@@ -692,9 +847,9 @@ def _record(item: Item, known: Mapping[str, Any], manifest: Manifest | None, dna
         "size": dna.size,
         "alg": dna.alg,
     }
-    record = {**known, **record}
     if manifest is not None:
-        record.update(entries=manifest.entries, bytes=manifest.bytes, manifest=manifest.digest)
+        measures = {"entries": manifest.entries, "bytes": manifest.bytes}
+        record.update(measures, manifest=manifest.digest, measures={**record.get("measures", {}), **measures})
     return record
 
 
@@ -790,16 +945,23 @@ def _discard_unverified(tree: Tree, item: Item, relpath: str, outcome: Outcome) 
             outcome.notes.append(f"replaced {tarball.relpath}, which {tarball.problem}")
 
 
-def _complete_leftovers(tree: Tree, item: Item, outcome: Outcome) -> None:
-    """See to what killed runs left of an item: remove temporary files, and complete what is as it was recorded."""
-    found = scan(tree, keys={item.key})
+def _complete_leftovers(tree: Tree, item: Item, outcome: Outcome) -> list[Tarball]:
+    """See to what killed runs left of an item: remove temporary files, and complete what is as it was recorded.
+
+    Return the verified tarballs of the item.
+    """
+    found, completed = scan(tree, keys={item.key}), False
     for relpath in found.temporaries:
         remove_if_there(tree.path(relpath))
         prune_empty(os.path.dirname(tree.path(relpath)), tree.base)
         outcome.notes.append(f"removed {relpath}, which a killed run left")
     for tarball in found.tarballs:
-        if tarball.state == "missing" and not _complete(tree, tarball, outcome):
-            outcome.notes.append(f"{tarball.relpath} is not verified: it {tarball.problem}")
+        if tarball.state == "missing":
+            if _complete(tree, tarball, outcome):
+                completed = True
+            else:
+                outcome.notes.append(f"{tarball.relpath} is not verified: it {tarball.problem}")
+    return (scan(tree, keys={item.key}) if completed else found).verified()
 
 
 def _complete(tree: Tree, tarball: Tarball, outcome: Outcome) -> bool:

@@ -114,8 +114,7 @@ def hung_message(path: str, seconds: float) -> str:
 
 def mount_points() -> list[str]:
     """Return where something is mounted on this node."""
-    places = [fields[4] for fields in _mounts()]
-    return [os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), place)) for place in places]
+    return [_unescaped(fields[4]) for fields in _mounts()]
 
 
 def file_system(path: str) -> str:
@@ -124,6 +123,75 @@ def file_system(path: str) -> str:
     number = f"{os.major(device)}:{os.minor(device)}".encode()
     types = [fields[fields.index(b"-") + 1] for fields in _mounts() if fields[2] == number]
     return types[0].decode("ascii", "replace") if types else ""
+
+
+_NUMBERED = ("ext2", "ext3", "ext4")
+"""File systems whose id, of statvfs(3), is made of their UUID"""
+
+
+class Disks:
+    """What this node knows of the file systems on its disks, whoever may read these."""
+
+    def __init__(self, devices: str = "/dev", known: str = "/run/udev/data") -> None:
+        self._devices = devices
+        self._known = known
+
+    def uuid_of(self, number: str, source: str) -> str:
+        """Given device number (major:minor) and source of a mount, return the UUID of what is on it, empty where that is not known."""
+        numbers = [number]
+        if source.startswith("/dev/"):
+            with contextlib.suppress(OSError):
+                numbers.insert(0, _number_of(os.path.join(self._devices, source[len("/dev/") :])))
+        return next((uuid for each in numbers if not each.startswith("0:") and (uuid := self._find(each))), "")
+
+    def _find(self, number: str) -> str:
+        with contextlib.suppress(OSError), open(f"{self._known}/b{number}", "rb") as stream:
+            for line in stream:
+                if line.startswith(b"E:ID_FS_UUID="):
+                    return os.fsdecode(line.strip().partition(b"=")[2])
+        folder = os.path.join(self._devices, "disk/by-uuid")
+        with contextlib.suppress(OSError):
+            for name in sorted(os.listdir(folder)):
+                with contextlib.suppress(OSError):
+                    if _number_of(os.path.join(folder, name)) == number:
+                        return re.sub(r"\\x([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), name)
+        return ""
+
+
+_DISKS = Disks()
+
+
+def identity_of(descriptor: int, disks: Disks = _DISKS) -> str:
+    """Given something open, return what tells the file system that it is on from all others, the same after each start of the node.
+
+    That is its UUID, or else type and source: no number and no name that the kernel gives out in the order in which it finds disks. It is
+    empty where that is not known, and of a mount that is made when somebody looks into it.
+    """
+    with open(f"/proc/self/fdinfo/{descriptor}", "rb") as stream:
+        number = next((line.split()[1] for line in stream if line.startswith(b"mnt_id:")), b"")
+    fields = next((fields for fields in _mounts() if fields[0] == number), None)
+    if fields is None:
+        return ""
+    kind, source = (_unescaped(field) for field in fields[fields.index(b"-") + 1 :][:2])
+    if kind == "autofs":
+        return ""
+    uuid = disks.uuid_of(fields[2].decode("ascii"), source)
+    if uuid:
+        return f"UUID {uuid}"
+    if kind in _NUMBERED:
+        return f"{kind} {os.fstatvfs(descriptor).f_fsid:016x}"
+    return kind if re.fullmatch("/dev/[^/]+", source) else f"{kind} {source}"
+
+
+def _number_of(path: str) -> str:
+    """Return the number (major:minor) of a device. Raise OSError."""
+    device = os.stat(path).st_rdev
+    return f"{os.major(device)}:{os.minor(device)}"
+
+
+def _unescaped(field: bytes) -> str:
+    """Return a field of mountinfo as text."""
+    return os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), field))
 
 
 def _mounts() -> list[list[bytes]]:

@@ -65,3 +65,12 @@ def parse_span(value: object, where: str) -> float:
             f"{where} {quoted(value)} is not a duration: write seconds, or a number and a unit, like 36h or 1d, or 0 for none"
         )
     return seconds
+
+
+def parse_part(value: object) -> float:
+    """Given a part of a whole, like 0.3 or `30%`, return it as a number above 0 and up to 1. Raise InvalidInput."""
+    match = re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?|\.\d{1,6})\s*(%?)", str(value).strip(), re.ASCII)
+    part = float(match[1]) / (100 if match[2] else 1) if match and not isinstance(value, bool) else 0.0
+    if not 0 < part <= 1:
+        raise InvalidInput(f"{quoted(value)} is not a part above 0 and up to all: write one, like 30% or 0.3")
+    return part

@@ -209,7 +209,8 @@ def _store_again(old: str, temporary: str, dna: Dna, copying: bool) -> None:
 def point_last(tree: Tree, key: str, stamp: str, moment: Moment) -> bool:
     """Let `last` of an item point to a stamp, unless it points to a later one that is not ahead of all; return whether it was moved.
 
-    Where there are no symbolic links there is no `last`: nothing of this collection reads it.
+    It never points to what its dump found suspect: who follows it by hand, with nobody at hand to ask, is led to the newest copy that is not
+    doubtful. Where there are no symbolic links there is no `last`: nothing of this collection reads it.
     Raise AltbackupError if `last` is a real folder or file: a copy that lost its link may be somebody's only one.
     """
     path = tree.path(f"{key}/{LAST}")
@@ -223,6 +224,8 @@ def point_last(tree: Tree, key: str, stamp: str, moment: Moment) -> bool:
         later = is_stamp(current) and current > stamp and not moment.is_ahead(current)
         if current == stamp or (later and os.path.isdir(tree.path(f"{key}/{current}"))):
             return False
+    if read_record(tree, key, stamp).get("suspect"):
+        return False
     temporary = temporary_beside(path)
     remove_if_there(temporary)
     try:

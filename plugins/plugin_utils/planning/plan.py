@@ -56,7 +56,17 @@ _OF_BOTH = (
     "connect_timeout",
     "io_timeout",
 )
-_OF_SOURCES = ("base", "discover", "include_controller", "full_every", "verify_every", "ext", "compress_level")
+_OF_SOURCES = (
+    "base",
+    "discover",
+    "include_controller",
+    "full_every",
+    "verify_every",
+    "ext",
+    "compress_level",
+    "shrink",
+    "churn",
+)
 _OF_TARGETS = ("target_base",)
 _OF_RESTORES = ("owner", "group", "mode", "selinux")
 _CONNECTION = {"rsync_host": "ansible_host", "rsync_port": "ansible_port", "rsync_user": "ansible_user"}
@@ -577,6 +587,8 @@ def _plain_item(item: Item) -> dict[str, Any]:
     """Given an item, return it as modules take it, without what is not set."""
     optional = {
         "keep": item.keep,
+        "shrink": item.shrink,
+        "churn": item.churn,
         "exclude": list(item.exclude),
         "exclude_caches": item.exclude_caches,
         "exclude_if_present": list(item.exclude_if_present),

@@ -19,7 +19,7 @@ from ansible.module_utils.common.yaml import yaml_load
 from ...module_utils.kinds.registry import CATEGORIES, DISCOVERABLE
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.priority import ionice_words
-from ...module_utils.system.values import nearest, parse_keep
+from ...module_utils.system.values import nearest, parse_keep, parse_part
 from ..report.secrecy import UNQUOTED, quoted
 from .quantities import parse_duration, parse_rate, parse_size
 from .yaml_text import is_collection, read_yaml
@@ -332,6 +332,8 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_base": parse_base,
     "altbackup_target_base": parse_base,
     "altbackup_keep": _keep,
+    "altbackup_shrink": parse_part,
+    "altbackup_churn": parse_part,
     "altbackup_discover": _discover,
     "altbackup_targets": _texts,
     "altbackup_only_targets": _texts,

@@ -1,0 +1,285 @@
+"""Doubt: whether what a dump found of an item can be what the item should hold, judged by what earlier dumps found.
+
+An empty disk under an existing path, a database without its rows, a repository that was made anew and files that somebody encrypted are
+archived, verified and proved like anything else. What tells them is `identity`, {word: text}, and `measures`, {word: number}, in the records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..system.units import counted, told_apart
+from ..system.visible import one_line
+from .layout import parse_filename
+from .stamps import day_of, is_stamp
+
+NIGHTS = 7
+"""Days, of those that have a good dump, with the largest of which a dump is compared"""
+SHRINK, CHURN = 0.3, 0.5
+"""How much less there may be than on those days, and of how many files the content may be another one, where nobody says otherwise"""
+_FEW, _LITTLE = 100, 1 << 20
+"""Of fewer entries than these, with fewer bytes, a part says nothing"""
+_TENTH = 0.1
+_GROWING = ("revisions",)
+"""Measures that never fall"""
+_BYTES = "bytes"
+_ORDERLY, _FELL = 0.25, 0.25
+"""Of how many files the content has to have an order before those can be told from encrypted ones, and what of that is left then at most"""
+_FEWEST = 10
+"""Files of which some have always something in common"""
+_MOST_WORDS, _LONGEST = 50, 300
+_MOST_TEXTS = 20
+_WORDS = {
+    "uuid": "its UUID",
+    "roots": "the root of its history",
+    "mount": "the file system that its path is on",
+}
+"""What messages call a word of an identity"""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far a dump may be from what earlier ones found, as parts from 0 to 1."""
+
+    shrink: float = SHRINK
+    churn: float = CHURN
+
+
+@dataclass(frozen=True)
+class Churn:
+    """What became of the files of the last good dump that held something."""
+
+    files: int
+    gone: int
+    """How many of them are not there, or hold something else"""
+    came: int
+    """How many hold what they did not hold then"""
+    before: float | None = None
+    """Of how many of those that are gone the content could be compressed, or was so already, as a part of those that were tried; None without any"""
+    after: float | None = None
+    """The same of those that came"""
+
+    @property
+    def part(self) -> float:
+        """Which part of the files is gone."""
+        return self.gone / self.files if self.files else 0.0
+
+
+def stamp_of(record: Mapping[str, Any]) -> str:
+    """Given the record of a dump, return its stamp, empty where it has none."""
+    stamp = "/".join(str(record.get("relpath", "")).split("/")[2:6])
+    return stamp if is_stamp(stamp) else ""
+
+
+def is_suspect(record: Mapping[str, Any]) -> bool:
+    """Given the record of a dump, return whether that was found doubtful."""
+    return bool(record.get("suspect"))
+
+
+def trusted(records: Iterable[Mapping[str, Any]], accepted: str = "") -> list[Mapping[str, Any]]:
+    """Given the records of an item's dumps, oldest first, and the stamp up to which suspects of it are accepted, return those to compare with.
+
+    They are those that are not suspect, or accepted, from the newest accepted suspect on: what was before that is no measure any more.
+    """
+    good = [record for record in records if not is_suspect(record) or stamp_of(record) <= accepted]
+    begin = max((stamp_of(record) for record in good if is_suspect(record)), default="")
+    return [record for record in good if stamp_of(record) >= begin]
+
+
+def judge(
+    now: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]],
+    limits: Limits,
+    *,
+    churn: Churn | None = None,
+    doubtful: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """Given the record of a dump and those to compare it with, oldest first, return why it is suspect; nothing for one that is not.
+
+    `churn` tells what became of the files of the last of those, `doubtful` is the record of a suspect made since that nobody accepted.
+    """
+    if history and same_content(now, history[-1]):
+        return []
+    reasons = []
+    if history:
+        reasons = [
+            *_bounded(now.get("doubts")),
+            *_changed_identities(now, history),
+            *_fallen(now, history, limits),
+            *_churned(now, history[-1], churn, limits),
+        ]
+    if not reasons and doubtful and same_content(now, doubtful):
+        reasons = [
+            f"it is what it was on {day_of(stamp_of(doubtful))}: {text}" for text in _bounded(doubtful.get("suspect"))
+        ]
+    return list(dict.fromkeys(reasons))
+
+
+def same_content(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Given the records of two dumps, return whether these hold the same, as far as both say it in one way."""
+    for keys in (("content",), ("manifest", "entries", "bytes")):
+        if all(key in one and key in other for key in keys):
+            return all(one[key] == other[key] for key in keys)
+    return all(one.get(key) and one.get(key) == other.get(key) for key in ("alg", "size", "dig"))
+
+
+def nights_before(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Given the records to compare with, return what a record keeps of them when they are gone: stamp and measures of the last days, oldest first."""
+    return (
+        [{"stamp": stamp, "measures": measures} for stamp, measures in _nights(history)] if _measured(history) else []
+    )
+
+
+def _measured(history: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether any of the records says how much its item held as they do now: older ones are not measured alike."""
+    return any("measures" in record for record in history)
+
+
+def _nights(history: Sequence[Mapping[str, Any]]) -> list[tuple[str, dict[str, int]]]:
+    """Return (stamp, measures) of the newest dump of each of the last days that have one, oldest first."""
+    if _measured(history):
+        history = [record for record in history if "measures" in record]
+    begin = stamp_of(history[0]) if history and is_suspect(history[0]) else ""
+    found: dict[str, tuple[str, dict[str, int]]] = {}
+    told = [entry for record in history for entry in _entries(record) if entry[0] >= begin]
+    for stamp, measures in sorted(
+        [*told, *((stamp_of(record), measures_of(record)) for record in history)], key=lambda entry: entry[0]
+    ):
+        found[day_of(stamp)] = (stamp, measures)
+    return [found[day] for day in sorted(found)[-NIGHTS:]]
+
+
+def _entries(record: Mapping[str, Any]) -> list[tuple[str, dict[str, int]]]:
+    said = record.get("nights")
+    entries = said[-NIGHTS:] if isinstance(said, list) else []
+    pairs = [
+        (str(entry.get("stamp")), _numbers(entry.get("measures"))) for entry in entries if isinstance(entry, Mapping)
+    ]
+    return [(stamp, measures) for stamp, measures in pairs if is_stamp(stamp)]
+
+
+def identity_of(record: Mapping[str, Any]) -> dict[str, str]:
+    """Given the record of a dump, return what tells its item from another one, {word: text}; older records say less."""
+    said = record.get("identity")
+    if not isinstance(said, Mapping):
+        said = {word: record.get(word) for word in ("uuid",)}
+    entries = [(str(word), text) for word, text in said.items() if isinstance(text, str) and text]
+    return {one_line(word)[:_LONGEST]: one_line(text)[:_LONGEST] for word, text in entries[:_MOST_WORDS]}
+
+
+def measures_of(record: Mapping[str, Any]) -> dict[str, int]:
+    """Given the record of a dump, return how much its item held, {word: number}; older records say it otherwise, and less."""
+    if isinstance(record.get("measures"), Mapping):
+        return _numbers(record["measures"])
+    found = {word: record.get(word) for word in ("entries", _BYTES, "attachments")}
+    rows = record.get("rows")
+    if isinstance(rows, Mapping):
+        found["rows"] = sum(_numbers(rows).values())
+    revision = parse_filename(str(record.get("relpath", "")).rpartition("/")[2], str(record.get("name", "")))
+    if record.get("kind") == "svn" and revision:
+        found["revisions"] = revision[0]
+    return _numbers(found)
+
+
+def _numbers(value: object) -> dict[str, int]:
+    """Return those entries that are whole numbers."""
+    entries = value.items() if isinstance(value, Mapping) else ()
+    return {
+        one_line(str(word))[:_LONGEST]: number
+        for word, number in entries
+        if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < 1 << 63
+    }
+
+
+def _bounded(value: object) -> list[str]:
+    """Return texts as messages show them."""
+    texts = value if isinstance(value, (list, tuple)) else []
+    return [one_line(str(text)) for text in texts[:_MOST_TEXTS]]
+
+
+def _changed_identities(now: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> list[str]:
+    found = []
+    for word, text in identity_of(now).items():
+        record = next((record for record in reversed(history) if word in identity_of(record)), None)
+        if record is not None and identity_of(record)[word] != text:
+            what = _WORDS.get(word, f"its {word}")
+            found.append(
+                f"{what} is {text} now, and was {identity_of(record)[word]} in the last good night ({day_of(stamp_of(record))})"
+            )
+    return found
+
+
+def _fallen(now: Mapping[str, Any], history: Sequence[Mapping[str, Any]], limits: Limits) -> list[str]:
+    """Return a text for each measure that is much less than the largest of the last good nights."""
+    nights = _nights(history)
+    largest: dict[str, tuple[int, str]] = {}
+    for stamp, measures in nights:
+        for word, number in measures.items():
+            if number >= largest.get(word, (0, ""))[0]:
+                largest[word] = (number, day_of(stamp))
+    which = "that of the last good night" if len(nights) == 1 else f"the largest of the last {len(nights)} good nights"
+    known = now if _measured(history) else {key: value for key, value in now.items() if key != "measures"}
+    found = []
+    for word, number in measures_of(known).items():
+        before, day = largest.get(word, (0, ""))
+        if number >= before:
+            continue
+        part = (before - number) / before
+        allowed = _allowed(word, number, {other: entry[0] for other, entry in largest.items()}, limits)
+        if round(part, 9) > allowed:
+            one, other = told_apart(before, number) if word == _BYTES else (f"{before:,}", f"{number:,}")
+            figures = f"{_percent(part)}, allowed {_percent(allowed)}" if allowed else "it never falls"
+            found.append(f"{word} fell from {one} to {other} ({figures}) below {which} ({day})")
+    return found
+
+
+def _allowed(word: str, number: int, largest: Mapping[str, int], limits: Limits) -> float:
+    """Return which part of a measure may be lost."""
+    if word in _GROWING:
+        return 0.0
+    counts = [count for other, count in largest.items() if other != _BYTES]
+    few = all(count < _FEW for count in (counts if word == _BYTES else [largest[word]]))
+    if not (few and largest.get(_BYTES, 0) < _LITTLE):
+        return limits.shrink
+    if number == 0:
+        return limits.shrink
+    return 1.0 if word == _BYTES else max(limits.shrink, 1 - _TENTH)
+
+
+def _churned(now: Mapping[str, Any], last: Mapping[str, Any], churn: Churn | None, limits: Limits) -> list[str]:
+    """Return why the files that changed, taken together, are doubtful."""
+    if churn is None or round(churn.part, 9) <= limits.churn:
+        return []
+    day = day_of(stamp_of(last))
+    figures = (
+        f"of {counted(churn.files, 'file')} of the last good night ({day}) {churn.gone:,} are gone or hold something else "
+        f"({_percent(churn.part)}, allowed {_percent(limits.churn)})"
+    )
+    found = []
+    if _looks_encrypted(churn):
+        found.append(
+            f"{figures}, and what came in their place can hardly be compressed ({_percent(1 - (churn.after or 0.0))} of it looks like chance, of "
+            f"what went {_percent(1 - (churn.before or 0.0))}): so it is when files were encrypted"
+        )
+    places = [one_line(str(record.get("place", ""))) for record in (last, now)]
+    if all(places) and places[0] != places[1]:
+        found.append(f"its path leads to {places[1]} now, and led to {places[0]} then; {figures}")
+    return found
+
+
+def _looks_encrypted(churn: Churn) -> bool:
+    """Return whether what came for the files that are gone holds nothing that can be compressed, and they did."""
+    if churn.before is None or churn.after is None or churn.files < _FEWEST or churn.came * 2 < churn.gone:
+        return False
+    return churn.before >= _ORDERLY and churn.after <= churn.before * _FELL
+
+
+def _percent(part: float) -> str:
+    """Return a part as a person reads it: 30 %, 99.8 %, and 99.99 % for one that is not all."""
+    for digits in (1, 2, 3, 4):
+        text = f"{part * 100:.{digits}f}"
+        if part in (0, 1) or float(text) not in (0.0, 100.0):
+            break
+    return f"{text.rstrip('0').rstrip('.')} %"
