@@ -99,6 +99,8 @@ def test_illegal_name_is_an_error_that_shows_it(name: Any, why: str) -> None:
         ({"kind": "svn", "exclude": ["a"]}, "'exclude' is for kind folder only"),
         ({"kind": "git", "require": "a"}, "'require' is for kind folder only"),
         ({"keep": 0}, "keep 0 is not a positive whole number"),
+        ({"shrink": 30}, "shrink 30 is not a part above 0 and up to all: write one, like 30% or 0.3"),
+        ({"churn": "half"}, "churn 'half' is not a part above 0 and up to all"),
     ],
 )
 def test_bad_item_is_an_error_that_names_key_and_value(change: dict[Any, Any], why: str) -> None:
@@ -201,3 +203,10 @@ def test_items_that_do_not_answer_are_left_out_and_no_link_of_theirs_is_followed
 def test_many_items_are_looked_through_at_once(tmp_path: Path) -> None:
     values = [{"kind": "svn", "name": f"n{number}", "path": f"/nowhere/{number}"} for number in range(5000)]
     assert len(items.find_problems([*values, values[0]], str(tmp_path))[0]) == 4999
+
+
+def test_items_of_any_kind_say_how_far_they_may_change() -> None:
+    for kind in CATEGORIES:
+        item = items.parse_item({"kind": kind, "name": "x", "path": "/x", "shrink": "20%", "churn": 0.9})
+        assert (item.shrink, item.churn) == (0.2, 0.9)
+    assert (items.parse_item(GOOD).shrink, items.parse_item({**GOOD, "churn": None}).churn) == (None, None)

@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
-from ansible_collections.altbackup.core.plugins.module_utils.system.values import nearest, parse_keep, quoted
+from ansible_collections.altbackup.core.plugins.module_utils.system.values import (
+    nearest,
+    parse_keep,
+    parse_part,
+    quoted,
+)
 
 
 @pytest.mark.parametrize(
@@ -59,3 +64,19 @@ def test_keep_is_a_positive_whole_number_also_as_text(value: Any, number: int) -
 def test_any_other_keep_is_an_error(value: Any) -> None:
     with pytest.raises(InvalidInput, match=r"svn/x: keep .* is not a positive whole number"):
         parse_keep(value, "svn/x")
+
+
+@pytest.mark.parametrize(
+    ("value", "part"),
+    [(0.3, 0.3), ("0.3", 0.3), (" 30% ", 0.3), ("30 %", 0.3), (".25", 0.25), (1, 1.0), ("100%", 1.0), ("0.5%", 0.005)],
+)
+def test_part_of_a_whole_is_written_as_number_or_in_percent(value: object, part: float) -> None:
+    assert parse_part(value) == part
+
+
+@pytest.mark.parametrize(
+    "value", [0, "0%", 1.5, 30, "101%", -0.3, "", "x", True, None, [0.3], "nan", "1e-3", "0x1", "٣%"]
+)
+def test_bad_part_of_a_whole_is_an_error_that_says_what_to_write(value: object) -> None:
+    with pytest.raises(InvalidInput, match="is not a part above 0 and up to all: write one, like 30%"):
+        parse_part(value)

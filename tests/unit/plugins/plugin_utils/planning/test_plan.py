@@ -78,6 +78,8 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
         "algorithm": "sha256",
         "full_every": 1,
         "verify_every": 7,
+        "shrink": 0.3,
+        "churn": 0.5,
         "keep": 4,
         "keys": ["folders/svnsetup", "svn/dybsvn", "tracs/dybsvn"],
         "expect": {"dybsvn": 2, "svnsetup": 1},
