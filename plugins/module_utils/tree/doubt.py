@@ -12,6 +12,7 @@ from typing import Any
 
 from ..system.units import counted, told_apart
 from ..system.visible import one_line
+from .contents import CONTENT, FORMERLY, dna_in
 from .layout import parse_filename
 from .stamps import day_of, is_stamp
 
@@ -118,11 +119,13 @@ def judge(
 
 
 def same_content(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Given the records of two dumps, return whether these hold the same, as far as both say it in one way."""
-    for keys in (("content",), ("manifest", "entries", "bytes")):
+    """Given the records of a dump and of one before it, return whether these hold the same, as far as both say it in one way."""
+    for keys in ((CONTENT,), ("manifest", "entries", "bytes")):
         if all(key in one and key in other for key in keys):
             return all(one[key] == other[key] for key in keys)
-    return all(one.get(key) and one.get(key) == other.get(key) for key in ("alg", "size", "dig"))
+    former = one.get(FORMERLY)
+    dnas = [dna_in(one), dna_in(former) if isinstance(former, Mapping) else None]
+    return dna_in(other) is not None and dna_in(other) in dnas
 
 
 def nights_before(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
