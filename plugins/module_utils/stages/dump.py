@@ -609,6 +609,7 @@ def _predict(work: _Dump) -> None:
     stored = _stored_under(context, item)
     if stored:
         outcome.tarball = _describe_stored(context.tree, stored, 0.0)
+        _report_suspect(work, outcome.tarball["record"])
         return
     relpath = f"{item.key}/{context.stamp}/{tarball_filename(item.name, revision, form.extension)}"
     outcome.tarball = describe_as(context.tree, relpath, Dna("", 0, form.algorithm), 0.0)

@@ -175,6 +175,8 @@ def identity_of(descriptor: int, disks: Disks = _DISKS) -> str:
     kind, source = (_unescaped(field) for field in fields[fields.index(b"-") + 1 :][:2])
     if kind == "autofs":
         return ""
+    if kind == "zfs":  # a snapshot has a name of its own each night
+        source = source.partition("@")[0]
     uuid = disks.uuid_of(fields[2].decode("ascii"), source)
     if uuid:
         return f"UUID {uuid}"

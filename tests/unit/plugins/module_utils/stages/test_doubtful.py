@@ -8,6 +8,7 @@ import random
 import re
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,11 +47,14 @@ class Nights:
     def tree(self) -> Tree:
         return open_tree(str(self.base.path))
 
-    def dump(self, *, limits: Limits | None = None, again: bool = False, **form: Any) -> dict[str, Any]:
+    def dump(
+        self, *, limits: Limits | None = None, again: bool = False, check_mode: bool = False, **form: Any
+    ) -> dict[str, Any]:
         """Dump the item in the next night, or once more under the stamp of the last one; return the result."""
         self.night += not again
         options = {"deadline": Deadline(120, "dump")}
-        return dump(str(self.base.path), [self.item], stamp(self.night), ArchiveFormat(**form), options, limits=limits)
+        where = str(self.base.path), [self.item], stamp(self.night), ArchiveFormat(**form), options
+        return dump(*where, limits=limits, check_mode=check_mode)
 
     def good(self, nights: int = 1, **options: Any) -> None:
         for _ in range(nights):
@@ -233,6 +237,23 @@ def test_daily_edits_and_what_people_bring_are_not_suspect(nights: Nights, live:
     nights.good(limits=Limits(shrink=1.0))
 
 
+def test_office_documents_may_all_be_written_anew_but_not_encrypted(nights: Nights, live: Path) -> None:
+    shutil.rmtree(live)
+    live.mkdir()
+    words = Path("/usr/share/common-licenses/GPL-3").read_text().split()
+    for night in range(3):
+        chance = random.Random(night)
+        for number in range(60):
+            with zipfile.ZipFile(live / f"{number}.docx", "w", zipfile.ZIP_DEFLATED) as document:
+                document.writestr("[Content_Types].xml", "<Types/>")
+                document.writestr("word/document.xml", " ".join(chance.choices(words, k=3000)))
+        nights.good()
+    encrypt(live)
+    assert re.search(
+        r"of 60 files .* 60 are gone .* can hardly be compressed \(100 % of it looks like chance", nights.bad()
+    )
+
+
 def test_a_folder_of_what_looks_like_chance_is_never_told_to_be_encrypted(nights: Nights, live: Path) -> None:
     chance = random.Random(1)
     for _ in range(3):
@@ -271,9 +292,10 @@ def test_a_suspect_is_told_again_by_a_rerun(nights: Nights, live: Path) -> None:
     nights.good()
     empty_a_subfolder(live)
     said = nights.bad()
-    again = nights.dump(again=True)
-    assert [failure["reason"] for failure in again["failures"]] == [said]
-    assert (again["changed"], nights.last()) == (False, stamp(1))
+    for check_mode in (True, False):
+        again = nights.dump(again=True, check_mode=check_mode)
+        assert [failure["reason"] for failure in again["failures"]] == [said]
+        assert (again["changed"], nights.last()) == (False, stamp(1))
 
 
 def test_what_is_as_it_was_is_good_again(nights: Nights, live: Path) -> None:

@@ -82,6 +82,7 @@ def test_a_mount_is_told_from_what_it_hides_and_from_no_other(tmp_path: Path) ->
         ("0:50 / / rw - nfs4 server:/export\\040one rw", {}, "nfs4 server:/export one"),
         ("0:51 / / rw - overlay overlay rw,lowerdir=x", {}, "overlay overlay"),
         ("0:52 / / rw - zfs pool/home rw", {"0:52": "never"}, "zfs pool/home"),
+        ("0:52 / / ro - zfs pool/home@2026-11-23 ro", {}, "zfs pool/home"),
         ("0:53 / / rw - autofs systemd-1 rw", {}, ""),
     ],
 )
