@@ -758,6 +758,7 @@ def _archive_and_publish(work: _Dump, start: float) -> None:
         _report_incomplete(item, missing_of(record), outcome)
         tarball = _store(item, context, temporary, relpath, dna, record, outcome)
     except (AltbackupError, OSError) as error:
+        _forget_noted(work, ())
         raise _with_space(error, tree) from error
     finally:
         remove_if_there(temporary)

@@ -16,7 +16,7 @@ from typing import IO, Any
 from ..system.digest import CHUNK, new_hash, open_plain
 from ..system.errors import AltbackupError, name_os_errors
 from .layout import TEMPORARY, Tree
-from .publish import flush_folder, make_folders, remove_if_there, temporary_beside
+from .publish import flush_folder, make_folders, prune_empty, remove_if_there, temporary_beside
 
 _ALGORITHM = "sha256"
 _DIGEST = re.compile("[0-9a-f]{64}", re.ASCII)
@@ -116,3 +116,4 @@ def forget_noted(tree: Tree, key: str, wanted: Collection[str]) -> None:
     for name in os.listdir(folder):
         if name not in wanted and (_DIGEST.fullmatch(name) or name.startswith(TEMPORARY)):
             remove_if_there(os.path.join(folder, name))
+    prune_empty(folder, tree.private)

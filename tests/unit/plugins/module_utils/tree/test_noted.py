@@ -75,6 +75,9 @@ def test_what_no_record_names_is_forgotten(tree: Tree) -> None:
     forget_noted(tree, KEY, [second])
     assert os.listdir(os.path.dirname(noted_path(tree, KEY, first))) == [second]
     assert os.path.exists(noted_path(tree, "folders/other", other))
+    for key in (KEY, "folders/other"):
+        forget_noted(tree, key, [])
+    assert not os.path.exists(os.path.join(tree.private, "noted"))
 
 
 def test_only_digests_are_names_of_files() -> None:
