@@ -30,10 +30,6 @@ class Item:
     name: str
     path: str
     keep: int | None = None
-    shrink: float | None = None
-    """By which part it may become less before a dump is suspect"""
-    churn: float | None = None
-    """Which part of its files may change at once, and become such that cannot be compressed"""
     exclude: tuple[str, ...] = ()
     """Patterns of what is left out, as in a .gitignore"""
     require: str = ""
@@ -43,6 +39,10 @@ class Item:
     """Whether folders that CACHEDIR.TAG marks are left out"""
     exclude_if_present: tuple[str, ...] = ()
     """Names that mark the folders in which they are as left out"""
+    shrink: float | None = None
+    """By which part it may become less before a dump is suspect"""
+    churn: float | None = None
+    """Which part of its files may change at once, and become such that cannot be compressed"""
 
     @property
     def category(self) -> str:

@@ -763,9 +763,10 @@ def _archive_and_publish(work: _Dump, start: float) -> None:
     finally:
         remove_if_there(temporary)
     outcome.tarball = describe(tree, tarball, time.monotonic() - start)
-    record = {**record, "relpath": tarball.relpath}
-    if tarball.stamp != context.stamp and not doubts_of(record):
-        record["suspect"] = doubts_of(read_record(tree, item.key, tarball.stamp))
+    if tarball.stamp != context.stamp:  # the day has it already, with a record of its own
+        kept = read_record(tree, item.key, tarball.stamp) or record
+        doubts = doubts_of(kept) or doubts_of(record)
+        record = {**kept, "relpath": tarball.relpath, **({"suspect": doubts} if doubts else {})}
     outcome.tarball["record"] = record
     _forget_noted(work, noted_by(record).values())
     _report_suspect(work, record)
