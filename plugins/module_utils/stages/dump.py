@@ -674,7 +674,8 @@ def _past_of(work: _Dump, tarballs: Iterable[Tarball]) -> _Past:
     """Given the item's verified tarballs, return what their dumps recorded; a record that is damaged is reported, and counts for nothing."""
     item, context = work.item, work.context
     records, whole = {}, True
-    for stamp in sorted({tarball.stamp for tarball in tarballs if parse_filename(tarball.filename, item.name)}):
+    stamps = sorted({tarball.stamp for tarball in tarballs if parse_filename(tarball.filename, item.name)})
+    for stamp in stamps:
         try:
             record = record_of(context.tree, item.key, stamp)
             if doubt.stamp_of(record) == stamp:
@@ -683,6 +684,8 @@ def _past_of(work: _Dump, tarballs: Iterable[Tarball]) -> _Past:
             work.outcome.failures.append(failure(_STAGE, error, key=item.key))
             whole = False
     before = [record for stamp, record in records.items() if stamp < context.stamp]
+    if whole and not before and any(stamp < context.stamp for stamp in stamps):
+        work.outcome.notes.append(f"{item.key}: no earlier dump left a record, so this one was compared with nothing")
     good = doubt.trusted(before, work.marks.accepted.get(item.key, ""))
     doubtful = before[-1] if before and before[-1:] != good[-1:] else None
     noted = frozenset(name for record in records.values() for name in noted_by(record).values())

@@ -385,6 +385,16 @@ def test_a_damaged_list_is_a_failure_that_names_it_and_says_what_to_do(nights: N
     nights.good()
 
 
+def test_where_no_record_is_left_it_is_told_that_nothing_was_compared(nights: Nights, live: Path) -> None:
+    nights.good()
+    (nights.base.path / ".altbackup" / "records" / KEY / f"{stamp(1)}.json").unlink()
+    empty_a_subfolder(live)
+    result = nights.dump()
+    assert result["failures"] == []
+    assert f"{KEY}: no earlier dump left a record, so this one was compared with nothing" in result["notes"]
+    assert "compared" not in " ".join(nights.dump()["notes"])
+
+
 def test_a_damaged_record_is_a_failure_that_names_it(nights: Nights, live: Path) -> None:
     nights.good(2)
     path = nights.base.path / ".altbackup" / "records" / KEY / f"{stamp(2)}.json"
