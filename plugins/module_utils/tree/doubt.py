@@ -32,6 +32,7 @@ _FEWEST = 10
 """Files of which some have always something in common"""
 _MOST_WORDS, _LONGEST = 50, 300
 _MOST_TEXTS = 20
+_SINCE = "it is what it was on"
 _WORDS = {
     "uuid": "its UUID",
     "roots": "the root of its history",
@@ -112,9 +113,9 @@ def judge(
             *_churned(now, history[-1], churn, limits),
         ]
     if not reasons and doubtful and same_content(now, doubtful):
-        reasons = [
-            f"it is what it was on {day_of(stamp_of(doubtful))}: {text}" for text in _bounded(doubtful.get("suspect"))
-        ]
+        since = f"{_SINCE} {day_of(stamp_of(doubtful))}: "
+        texts = _bounded(doubtful.get("suspect"))
+        reasons = [text if text.startswith(_SINCE) else f"{since}{text}" for text in texts]
     return list(dict.fromkeys(reasons))
 
 

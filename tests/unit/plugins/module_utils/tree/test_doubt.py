@@ -183,6 +183,8 @@ def test_a_suspect_that_nobody_accepted_stays_one_while_it_does_not_change() -> 
     for before in ([], history(3)):
         assert judge(again, before, Limits(), doubtful=doubtful) == ["it is what it was on 2026/11/02: entries fell"]
         assert judge(record(3), before, Limits(), doubtful=doubtful) == []
+    later = {**again, "suspect": judge(again, [], Limits(), doubtful=doubtful)}
+    assert judge({**record(4), "dig": doubtful["dig"]}, [], Limits(), doubtful=later) == later["suspect"]
 
 
 def test_suspects_count_once_they_are_accepted_and_then_nothing_before_them_does() -> None:
