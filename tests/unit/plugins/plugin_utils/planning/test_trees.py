@@ -67,7 +67,16 @@ def test_what_tells_a_source_from_others_of_its_name_is_the_id_alone_that_it_say
         "boot": "",
         "device": 0,
         "inode": 0,
+        "machine": "2" * 32,
     }
     state = outcomes.record({}, {"identities": [said]}, "preflight", "dayabay")
-    assert origin(PLAN, "dayabay", state) == {"name": "dayabay", "base": "/backup", "id": "1" * 32}
+    assert origin(PLAN, "dayabay", state) == {
+        "name": "dayabay",
+        "base": "/backup",
+        "id": "1" * 32,
+        "machine": "2" * 32,
+        "adopt": False,
+    }
+    adopted = origin({**PLAN, "adopted_nodes": ["dayabay"]}, "dayabay", state)
+    assert adopted["adopt"] is True
     assert origin(PLAN, "dayabay", {}) == {}
