@@ -138,7 +138,7 @@ identities:
       device: 64769
       inode: 131073
 pairs:
-  description: What the base of a source knows of its trees on its targets, {target: what M(altbackup.core.tarball_purge) returned as pair}.
+  description: What the base of a source knows of its trees on its targets, by target what M(altbackup.core.tarball_purge) returned as pair.
   returned: always
   type: dict
   sample: {}

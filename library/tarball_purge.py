@@ -137,7 +137,7 @@ options:
     default: false
   pairs:
     description:
-      - What the trees of a source on its targets are after this run, {target: RV(pair)}, for the source's own tree to O(remember). The next run compares.
+      - What the trees of a source on its targets are after this run, by target its RV(pair), for the source's own tree to O(remember). The next run compares.
     type: dict
     default: {}
   unlock:

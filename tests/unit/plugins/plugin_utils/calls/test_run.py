@@ -304,7 +304,7 @@ def test_where_nothing_comes_from_another_target_nothing_is_accepted(step: str) 
 
 
 def test_a_target_has_what_was_known_of_it_under_a_former_name() -> None:
-    told = Told(altbackup_former_names=["old"])
+    told = Told()
     told.run.plan["targets"]["cms01"]["former_names"] = ["older", "old"]
     told.call("preflight", "preflight", {"pairs": {"old": SEEN}})
     assert told.call("tarball_prepare", "synchronize", {}, told.over("targets")[0])["pair"] == SEEN
