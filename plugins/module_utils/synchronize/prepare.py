@@ -168,10 +168,10 @@ def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
     keys = {offer.key for offer in offers}
     found = scan(tree, keys=keys, tolerate_unreadable=True)
     done.failures += [*unreadable(found, STAGE), *ahead(tree, request.moment, keys)]
-    doubted, refilled = _doubt(tree, found, keys, request, done)
+    held = _held(tree, found, keys, {offer.relpath: offer for offer in offers if hold}, request.moment, done)
+    doubted, refilled = _doubt(tree, held, request, done)
     if doubted:
         offers = [offer for offer in offers if day_of(offer.stamp) == request.day]
-    held = _held(tree, found, keys, {offer.relpath: offer for offer in offers if hold}, request.moment, done)
     plan = plan_transfer(request, offers, held, [folder for folder, _ in found.unreadable])
     for offer, dna in plan.differing:
         reason = f"{offer.relpath} is verified here with {dna.alg} {dna.dig}, but the source has {offer.dna.dig}: neither was touched"
@@ -203,13 +203,13 @@ def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
     }
 
 
-def _doubt(tree: Tree, found: Scan, keys: Collection[str], request: Request, done: Done) -> tuple[bool, bool]:
-    """Given what a tree holds of some items, return whether it is not what the source knows of it, which is a failure, and whether that is adopted."""
+def _doubt(tree: Tree, held: Mapping[str, Held], request: Request, done: Done) -> tuple[bool, bool]:
+    """Given {item: what a tree holds of it}, return whether it is not what the source knows of it, a failure, and whether that is adopted."""
     if request.pair is None:
         return False, False
-    stamps = [tarball.stamp for tarball in found.verified()]
+    stamps = [tarball.stamp for own in held.values() for tarball in own.tarballs]
     try:
-        doubts = doubts_of(request.pair, pair_now(tree, stamps, keys, request.moment))
+        doubts = doubts_of(request.pair, pair_now(tree, stamps, held, request.moment))
     except (AltbackupError, OSError) as error:
         done.failures.append(failure(STAGE, error))
         return True, False
