@@ -208,7 +208,7 @@ def tree_of(top: Path) -> dict[str, str]:
         if inside == (MARKER, "state"):
             folders[:] = [name for name in folders if name != "svn"]
         if inside == (MARKER,):
-            folders[:] = [name for name in folders if name not in ("scratch", "locks", "purged")]
+            folders[:] = [name for name in folders if name not in ("scratch", "locks")]
         links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
         for name in sorted([*files, *links]):
             if (*inside, name) == (MARKER, "lock"):
@@ -218,7 +218,9 @@ def tree_of(top: Path) -> dict[str, str]:
             status = path.lstat()
             twin = first.setdefault((status.st_dev, status.st_ino), relpath)
             found[relpath] = f"-> {os.readlink(path)}" if path.is_symlink() else f"{content_of(path)} as {twin}"
-            if inside[:2] == (MARKER, "pairs"):
+            if inside[:2] == (MARKER, "state") and name == "purged":
+                del found[relpath]
+            if inside[:3] == (MARKER, "state", "pairs"):
                 found[relpath] = str({**json.loads(path.read_text()), "purged": 0})
             if inside[:2] == (MARKER, "arrivals"):
                 found[relpath] = str(sorted(path.read_text().splitlines()))  # what was disturbed came after the others

@@ -94,7 +94,7 @@ def test_a_discovered_repository_that_vanishes_is_missed(tmp_path: Path) -> None
     base = site.add_source("dayabay", altbackup_items=[], altbackup_discover=discover, altbackup_targets=["cms01"])
     copies = site.add_target("cms01")
     assert site.run("backup", stamp=NIGHTS[0]).rc == 0
-    for state in (base / ".altbackup" / "known", copies / ".altbackup" / "known" / "dayabay"):
+    for state in (base / ".altbackup" / "state" / "known", copies / ".altbackup" / "state" / "dayabay" / "known"):
         state.unlink()  # as before anything was remembered
     shutil.rmtree(site.live / "git" / "two")
     run = site.run("backup", stamp=NIGHTS[1])

@@ -1,6 +1,6 @@
 """What a tree ever held: its items, also those of which nothing is left.
 
-`.altbackup/known` of a source, `.altbackup/known/<source>` on a target, has a line for each, `<category>/<name>`. Only what lies in the
+`.altbackup/state/known` of a source, `.altbackup/state/<source>/known` on a target, has a line for each, `<category>/<name>`. Only what lies in the
 tree gets there: an item that was declared, but never dumped, was never held.
 """
 
@@ -24,7 +24,7 @@ _KEY = re.compile(r"[^/.][^/]*/[^/.][^/]*")
 
 def known_path(tree: Tree) -> str:
     """Return where it is written what a tree ever held."""
-    return tree.private_path("known")
+    return tree.private_path("state", "known")
 
 
 def known_items(tree: Tree) -> set[str]:

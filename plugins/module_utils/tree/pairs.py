@@ -1,7 +1,7 @@
 """What a source knows of each of its targets, so that an empty disk, or a restored one, does not pass for the one that held its copies.
 
-`.altbackup/pairs/<target>` of a source says what its tree on that target was after the last run: the id of the base, how many copies
-it held, how many had been purged there in all, and the newest one. `.altbackup/purged/<source>` of a target counts what was purged.
+`.altbackup/state/pairs/<target>` of a source says what its tree on that target was after the last run: the id of the base, how many copies
+it held, how many had been purged there in all, and the newest one. `.altbackup/state/<source>/purged` of a target counts what was purged.
 What the target says is compared there with what the controller hands over of the source's; neither writes the other's.
 """
 
@@ -65,7 +65,11 @@ def parse_pair(value: Mapping[str, Any] | None) -> Pair | None:
 
 def pair_path(tree: Tree, target: str) -> str:
     """Given a source's own tree and a target, return where it is written what it knows of that."""
-    return os.path.join(tree.private, "pairs", target)
+    return os.path.join(_folder(tree), target)
+
+
+def _folder(tree: Tree) -> str:
+    return os.path.join(tree.private, "state", "pairs")
 
 
 def known_pairs(tree: Tree) -> tuple[dict[str, Pair], list[AltbackupError]]:
@@ -73,11 +77,11 @@ def known_pairs(tree: Tree) -> tuple[dict[str, Pair], list[AltbackupError]]:
     found: dict[str, Pair] = {}
     errors = []
     try:
-        names = sorted(os.listdir(os.path.join(tree.private, "pairs")))[:_MOST]
+        names = sorted(os.listdir(_folder(tree)))[:_MOST]
     except FileNotFoundError:
         return {}, []
     except OSError as error:
-        return {}, [AltbackupError(f"{os.path.join(tree.private, 'pairs')}: {error.strerror}")]
+        return {}, [AltbackupError(f"{_folder(tree)}: {error.strerror}")]
     for name in names:
         if name.startswith("."):
             continue
@@ -122,7 +126,7 @@ def keep_pairs(tree: Tree, pairs: Mapping[str, Mapping[str, Any]]) -> None:
 
 def purged_number(tree: Tree) -> int:
     """Given a source's tree on a target, return how many of its copies were purged there, ever. Raise AltbackupError."""
-    path = tree.private_path("purged")
+    path = tree.private_path("state", "purged")
     what = "how many copies were purged here"
     value = _read(path, what)
     if value is None:
@@ -139,7 +143,7 @@ def count_purged(tree: Tree, number: int) -> None:
     """
     if tree.source and number:
         total = purged_number(tree) + number
-        path = tree.private_path("purged")
+        path = tree.private_path("state", "purged")
         make_folders(os.path.dirname(path), tree.private)
         write_text(path, f"{total}\n")
 

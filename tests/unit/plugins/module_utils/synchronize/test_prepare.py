@@ -521,8 +521,8 @@ def test_copies_of_what_the_source_no_longer_has_count_where_a_target_is_compare
 def test_a_target_whose_count_is_damaged_is_doubted_and_gets_what_is_of_the_day(pair: Pair) -> None:
     for day in (DAY1, DAY3):
         put(pair.source, relpath(day), content(int(day[-2:])))
-    count = pair.copies / ".altbackup" / "purged" / "dayabay"
-    count.parent.mkdir()
+    count = pair.copies / ".altbackup" / "state" / "dayabay" / "purged"
+    count.parent.mkdir(parents=True)
     count.write_text("?")
     result = pair.prepare(pair=known())
     assert (result["doubted"], result["send"]) == (True, [relpath(DAY3)])

@@ -58,7 +58,7 @@ def test_only_folders_with_a_year_hold_anything(base: Path) -> None:
 def test_a_damaged_memory_is_no_empty_one(base: Path, text: bytes) -> None:
     tree = open_tree(str(base))
     path = Path(known_path(tree))
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text)
     for function in (known_items, remember_held):
         with pytest.raises(AltbackupError, match="is damaged") as raised:

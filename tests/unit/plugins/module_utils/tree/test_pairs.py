@@ -121,7 +121,7 @@ def test_a_damaged_record_is_no_missing_one(tmp_path: Path, text: str) -> None:
 def test_a_damaged_count_is_no_empty_one(base: Path) -> None:
     tree = open_tree(str(base))
     count_purged(tree, 1)
-    path = Path(tree.private_path("purged"))
+    path = Path(tree.private_path("state", "purged"))
     for text in ("", "-1\n", "1.5", "true", "{}"):
         path.write_text(text)
         for function in (purged_number, lambda tree: count_purged(tree, 1)):
