@@ -153,8 +153,8 @@ def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
     Without a `hold`, in check mode, nothing is written. A tree that holds the copies of another source than the origin
     is left alone; one of which that is not known is this one's from now on. Raise BaseUnusable.
     What lies in a folder that cannot be read is not known: its tarballs are left out, and a failure names the folder.
-    Of a target that is not what the source knows of it, and that nobody has adopted, `doubted` is true: it gets what is of the day alone.
-    Of one that somebody has, `refilled` is.
+    Of a target all of which can be read, that is not what the source knows of it, and that nobody has adopted, `doubted` is true: it gets
+    what is of the day alone. Of one that somebody has, `refilled` is.
     Return `have`, `linked`, `send` (relpaths), `unwanted`, `incoming` (folder), `free` (bytes), `busy`, `doubted`, `refilled`, `notes` and `failures`.
     """
     tree = hold.tree if hold else open_tree(request.base)
@@ -169,7 +169,7 @@ def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
     found = scan(tree, keys=keys, tolerate_unreadable=True)
     done.failures += [*unreadable(found, STAGE), *ahead(tree, request.moment, keys)]
     held = _held(tree, found, keys, {offer.relpath: offer for offer in offers if hold}, request.moment, done)
-    doubted, refilled = _doubt(tree, held, request, done)
+    doubted, refilled = (False, False) if found.unreadable else _doubt(tree, held, request, done)
     if doubted:
         offers = [offer for offer in offers if day_of(offer.stamp) == request.day]
     plan = plan_transfer(request, offers, held, [folder for folder, _ in found.unreadable])

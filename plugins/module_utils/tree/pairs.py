@@ -18,7 +18,7 @@ from ..system.digest import open_plain
 from ..system.errors import AltbackupError, InvalidInput, name_os_errors
 from ..system.visible import one_line
 from .known import held_items
-from .layout import Tree, open_tree, scan
+from .layout import Tree, is_relpath, open_tree, scan
 from .owner import id_of
 from .publish import make_folders, write_text
 from .stamps import Moment, is_stamp
@@ -155,7 +155,8 @@ def pair_now(tree: Tree, seen: Sequence[str], keys: Collection[str], moment: Mom
     """
     more = held_items(tree).difference(keys)
     others = scan(tree, keys=more, tolerate_unreadable=True).verified() if more else []
-    stamps = [stamp for stamp in [*seen, *(tarball.stamp for tarball in others)] if not moment.is_ahead(stamp)]
+    named = [tarball.stamp for tarball in others if is_relpath(tarball.relpath)]
+    stamps = [stamp for stamp in [*seen, *named] if not moment.is_ahead(stamp)]
     base = os.path.dirname(tree.private)
     return Pair(id_of(open_tree(base)), len(stamps), purged_number(tree), max(stamps, default=""), moment.stamp)
 

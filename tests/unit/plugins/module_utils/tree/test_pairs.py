@@ -11,7 +11,7 @@ import pytest
 from helpers.original_trees import STAMP, marked, put
 
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, InvalidInput
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree, scan
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import is_relpath, open_tree, scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.owner import Owner, identify
 from ansible_collections.altbackup.core.plugins.module_utils.tree.pairs import (
     Pair,
@@ -74,8 +74,10 @@ def test_a_tree_is_counted_with_the_items_that_were_not_seen(base: Path) -> None
     known = identify(target, Owner("target", "cms01"), claim=True)
     (base / "svn" / "b" / "2013" / "05" / "09" / "104701" / "b-2.tar").write_text("no dna")
     put(base, "svn/a/2199/05/08/104701/a-1.tar")
+    put(base, "svn/b/2013/05/09/104701/other.tar")
     for keys in (set(), {"svn/a"}, {"svn/a", "svn/b"}):
-        seen = [tarball.stamp for tarball in scan(tree, keys=keys).verified()]
+        found = scan(tree, keys=keys).verified()
+        seen = [tarball.stamp for tarball in found if is_relpath(tarball.relpath)]
         assert pair_now(tree, seen, keys, NOW) == Pair(known["id"], 3, 0, STAMP, NOW.stamp)
     count_purged(tree, 2)
     count_purged(tree, 0)
