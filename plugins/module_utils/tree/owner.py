@@ -155,9 +155,9 @@ def _claimed(tree: Tree, path: str, owner: Owner) -> tuple[str, Owner] | None:
         try:
             _lock(descriptor, path)
             known = _read(descriptor, path)
-            if known is not None and not owner.was(known[1]):
-                return known
-            return _written(descriptor, owner, known[0] if known is not None else secrets.token_hex(16))
+            if known is None:
+                return _written(descriptor, owner)
+            return _renamed(descriptor, owner, known[0]) if owner.was(known[1]) else known
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -166,11 +166,22 @@ def _claimed(tree: Tree, path: str, owner: Owner) -> tuple[str, Owner] | None:
         raise
 
 
-def _written(descriptor: int, owner: Owner, random: str) -> tuple[str, Owner]:
-    text = json.dumps({"id": random, "role": owner.role, "name": owner.name}, sort_keys=True) + "\n"
+def _renamed(descriptor: int, owner: Owner, random: str) -> tuple[str, Owner]:
+    """Write an owner's new name over the old one in one call, as a base whose id is lost is another one."""
+    os.pwrite(descriptor, _text_of(owner, random).ljust(os.fstat(descriptor).st_size), 0)
+    os.fsync(descriptor)
+    return random, owner
+
+
+def _text_of(owner: Owner, random: str) -> bytes:
+    return f"{json.dumps({'id': random, 'role': owner.role, 'name': owner.name}, sort_keys=True)}\n".encode()
+
+
+def _written(descriptor: int, owner: Owner) -> tuple[str, Owner]:
+    random = secrets.token_hex(16)
     try:
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, text.encode(), 0)
+        os.pwrite(descriptor, _text_of(owner, random), 0)
         os.fsync(descriptor)
     except OSError:
         with contextlib.suppress(OSError):  # what is torn is written anew

@@ -64,6 +64,14 @@ def test_another_owner_is_told_both_names(base: Path, first: Owner, second: Owne
         assert word in str(told.value)
 
 
+@pytest.mark.parametrize("name", ["n", "n" * 200])
+def test_a_name_of_any_length_takes_the_place_of_the_old_one(base: Path, name: str) -> None:
+    first = owner.identify(open_tree(str(base)), LINGAO, claim=True)
+    renamed = Owner("source", name, ("lingao",))
+    for _ in range(2):
+        assert owner.identify(open_tree(str(base)), renamed, claim=True) == {**first, "name": name}
+
+
 def test_an_owner_with_another_name_takes_its_base_over(base: Path) -> None:
     first = owner.identify(open_tree(str(base)), LINGAO, claim=True)
     renamed = owner.parse_owner({"role": "source", "name": "dayabay", "former_names": ["older", "lingao"]})
