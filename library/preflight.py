@@ -78,7 +78,7 @@ options:
     default: []
   owners:
     description:
-      - Whose the bases are, mappings of C(base), C(role) (C(source) or C(target)) and C(name).
+      - Whose the bases are, mappings of C(base), C(role) (C(source) or C(target)), C(name) and, if it had any, C(former_names).
       - What a run that writes finds to be nobody's is marked as that owner's; what is another one's is unusable.
     type: list
     elements: dict
@@ -123,6 +123,7 @@ free:
 identities:
   description:
     - What tells each base of O(owners) that can be used from all others. C(id) is empty while no run has marked it.
+    - C(machine) is derived from the machine-id, and empty without one.
     - Then C(boot), C(device) and C(inode) tell whether two are one.
   returned: always
   type: list
@@ -132,9 +133,15 @@ identities:
       role: source
       name: dayabay
       id: 5f0c2d8d1c0b4b8f9f0e6a7d3c2b1a09
+      machine: 0d3c9a3b5b5f4b0e8b0c6b1f2a7e4d55
       boot: 0f2a4a8e-7d0e-4f6b-9a51-0c6f3f6f2b1d
       device: 64769
       inode: 131073
+pairs:
+  description: What the base of a source knows of its trees on its targets, by target what M(altbackup.core.tarball_purge) returned as pair.
+  returned: always
+  type: dict
+  sample: {}
 lacking:
   description:
     - Those of the RV(notes) that tell what the file systems of bases of O(owners) have not, such as links and modes.
@@ -160,6 +167,11 @@ unusable:
   type: list
   elements: str
   sample: []
+absent:
+  description: The base folders that are not there, or not marked, as those of disks that are not mounted, each with the reason of its failure.
+  returned: always
+  type: dict
+  sample: {}
 failures:
   description: What is wrong.
   returned: always
@@ -184,8 +196,10 @@ EMPTY = {
     "free": {},
     "usable": False,
     "unusable": [],
+    "absent": {},
     "unreachable_peers": [],
     "identities": [],
+    "pairs": {},
     "lacking": [],
 }
 

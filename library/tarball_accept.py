@@ -32,6 +32,10 @@ options:
       - The source that offers them, if this target is to fetch them itself (C(pull)).
       - A mapping like the peers of M(altbackup.core.tarball_send).
     type: dict
+  carried:
+    description: Whether the tarballs are another target's, which M(altbackup.core.tarball_carry) has brought.
+    type: bool
+    default: false
   retry:
     description: Whether what arrived with other bytes is named in RV(wrong), to be sent once more, and no failure yet.
     type: bool
@@ -119,6 +123,7 @@ def receive(options: dict, hold: Hold) -> dict:
         fetch=fetching,
         retry=options["retry"],
         origin=parse_origin(options["origin"]),
+        carried=options["carried"],
     )
 
 
@@ -130,6 +135,7 @@ def main() -> None:
             "tarballs": {"type": "list", "elements": "dict", "required": True},
             "peer": {"type": "dict"},
             **ORIGIN,
+            "carried": {"type": "bool", "default": False},
             "retry": {"type": "bool", "default": False},
             **SSH,
             **MOMENT,

@@ -67,6 +67,24 @@ options:
       - Names are C(RESTORE.txt) and C(restore.sh). They are written where they differ.
     type: dict
     default: {}
+  pair:
+    description:
+      - What the source knows of its tree on this target, as M(altbackup.core.tarball_purge) returned it. With another base, or fewer copies, it is
+        a failure, and only tarballs of O(day) are asked for, unless O(adopt).
+    type: dict
+    default: {}
+  adopt:
+    description: Whether this target is taken as it is, whatever it was, and filled again.
+    type: bool
+    default: false
+  node:
+    description: The inventory name of this target, for messages.
+    type: str
+    default: ''
+  carried:
+    description: Whether what is offered is another target's, from which M(altbackup.core.tarball_carry) brings it; then its folder is made.
+    type: bool
+    default: false
   basis:
     description: Whether a copy of an item's newest tarball is laid out, for a peer on another machine to send only what differs.
     type: bool
@@ -137,6 +155,16 @@ busy:
   returned: always
   type: bool
   sample: false
+doubted:
+  description: Whether this target is not what O(pair) says, and not adopted.
+  returned: always
+  type: bool
+  sample: false
+refilled:
+  description: Whether it is not what O(pair) says, and adopted.
+  returned: always
+  type: bool
+  sample: false
 notes:
   description: What was removed.
   returned: always
@@ -172,6 +200,8 @@ EMPTY = {
     "incoming": "",
     "free": 0,
     "busy": False,
+    "doubted": False,
+    "refilled": False,
 }
 
 
@@ -190,6 +220,10 @@ def main() -> None:
             "predicted": {"type": "list", "elements": "str", "default": []},
             "guides": {"type": "dict", "default": {}},
             **ORIGIN,
+            "pair": {"type": "dict", "default": {}},
+            "adopt": {"type": "bool", "default": False},
+            "node": {"type": "str", "default": ""},
+            "carried": {"type": "bool", "default": False},
             "basis": {"type": "bool", "default": False},
             "slots": {"type": "int", "default": 0},
             "slot_wait": {"type": "float", "default": 0},

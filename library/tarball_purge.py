@@ -125,6 +125,21 @@ options:
         description: The inventory name of the node, for the command that makes missing proofs.
         type: str
         default: ''
+      memory:
+        description:
+          - What is said of items that are none any more, a mapping of C(retired) (category/name to the day on which it was given up), C(former)
+            (category/name to the item that has its place) and C(undiscovered) (categories of which not all items are known). What the base held
+            and is neither an item nor among these is a failure. Nothing is compared without, nor without O(check.items).
+        type: dict
+  remember:
+    description: Whether it is kept in mind what the base holds, so that what vanishes is missed; then RV(pair) is returned of a tree on a target.
+    type: bool
+    default: false
+  pairs:
+    description:
+      - What the trees of a source on its targets are after this run, by target its RV(pair), for the source's own tree to O(remember). The next run compares.
+    type: dict
+    default: {}
   unlock:
     description: Whether this is the last call of O(run) on the tree, which is then given back, whatever this call found.
     type: bool
@@ -194,6 +209,16 @@ unverified:
   type: list
   elements: str
   sample: []
+pair:
+  description: What the tree of a source on a target is after this call, for the source to remember; if it is to O(remember) it.
+  returned: always
+  type: dict
+  sample:
+    id: 5f0c2d8d1c0b4b8f9f0e6a7d3c2b1a09
+    copies: 12
+    purged: 340
+    newest: 2013/05/10/104701
+    run: 2013/05/10/104701
 notes:
   description: What else was left alone, and why.
   returned: always
@@ -220,13 +245,15 @@ from collections.abc import Mapping
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.stages.check import CHECKING, check, nothing_checked, passed
+from ..module_utils.stages.memory import remember
 from ..module_utils.stages.purge import Reviewed, purge
 from ..module_utils.tree.failures import as_failures
-from ..module_utils.tree.layout import open_tree
+from ..module_utils.tree.layout import Tree, open_tree
 from ..module_utils.tree.leftovers import give_back
 from ..module_utils.tree.locks import WRITING, Hold, run_exclusive
 from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.origin import ORIGIN, parse_origin, require_origin
+from ..module_utils.tree.pairs import keep_pairs
 from ..module_utils.tree.remembered import remembered_items
 from ..module_utils.tree.stamps import MOMENT, moment_of
 
@@ -241,6 +268,7 @@ EMPTY = {
     "reasons": {},
     "judged": [],
     "unverified": [],
+    "pair": {},
     "notes": [],
     "bytes_freed": 0,
 }
@@ -249,10 +277,25 @@ EMPTY = {
 def run(options: dict, hold: Hold | None, check_mode: bool) -> dict:
     """Given the module's parameters and what it holds of the tree, none in check mode, purge; then give the tree back if this is the last call."""
     try:
-        return check_and_remove(options, check_mode)
+        result = {**EMPTY, **check_and_remove(options, check_mode)}
+        if hold is None or not options["remember"]:
+            return result
+        known = remember(hold.tree, result["kept"], moment_of(options))
+        kept = as_failures("purge", {}, lambda: keep(hold.tree, options["pairs"]))
+        return {
+            **result,
+            "pair": known["pair"],
+            "failures": [*result["failures"], *known["failures"], *kept["failures"]],
+        }
     finally:
         if options["unlock"] and hold is not None:
             give_back(hold)
+
+
+def keep(tree: Tree, pairs: dict) -> dict:
+    """Given a source's own tree and what its targets are now, keep that. Raise AltbackupError or OSError."""
+    keep_pairs(tree, pairs)
+    return {"failures": []}
 
 
 def check_and_remove(options: dict, check_mode: bool) -> dict:
@@ -304,6 +347,8 @@ def main() -> None:
             "only": {"type": "list", "elements": "dict", "options": ONLY},
             "explain": {"type": "bool", "default": True},
             "check": {"type": "dict", "options": CHECK},
+            "remember": {"type": "bool", "default": False},
+            "pairs": {"type": "dict", "default": {}},
             "unlock": {"type": "bool", "default": False},
             **ORIGIN,
             **MOMENT,

@@ -78,8 +78,8 @@ options:
 options:
   origin:
     description:
-      - The source, a mapping of C(name), C(base) and C(id), as the RV(altbackup.core.preflight#module:identities) of it have them. Nothing
-        is compared without.
+      - The source, a mapping of C(name), C(base), C(id) and C(machine), as the RV(altbackup.core.preflight#module:identities) of it have them,
+        and C(adopt), whether copies of another one of its name are taken for its own. Nothing is compared without.
       - A tree that holds the copies of another one is left alone, and that is a failure. A call that brings tarballs makes it this one's.
     type: dict
     default: {}
@@ -134,6 +134,12 @@ options:
     description: The inventory name of the node, for the command that makes missing proofs.
     type: str
     default: ''
+  memory:
+    description:
+      - What is said of items that are none any more, a mapping of C(retired) (category/name to the day on which it was given up), C(former)
+        (category/name to the item that has its place) and C(undiscovered) (categories of which not all items are known). What the base held
+        and is neither an item nor among these is a failure. Nothing is compared without, nor without O(items).
+    type: dict
 """
 
     PROVING = r"""

@@ -197,8 +197,8 @@ def unhealed(tree: Tree) -> list[str]:
 def tree_of(top: Path) -> dict[str, str]:
     """Return what a marked folder holds, by path: for files the digest and the first path of the same file, for links the destination.
 
-    Of private folders the files alone; the text of locks, the scratch copies, which differ each time, and when those of
-    Subversion were built are left out.
+    Of private folders the files alone; the text of locks, the scratch copies, which differ each time, when those of
+    Subversion were built, and how often something was about to be purged are left out.
     """
     found: dict[str, str] = {}
     first: dict[tuple[int, int], str] = {}
@@ -218,6 +218,10 @@ def tree_of(top: Path) -> dict[str, str]:
             status = path.lstat()
             twin = first.setdefault((status.st_dev, status.st_ino), relpath)
             found[relpath] = f"-> {os.readlink(path)}" if path.is_symlink() else f"{content_of(path)} as {twin}"
+            if inside[:2] == (MARKER, "state") and name == "purged":
+                del found[relpath]
+            if inside[:3] == (MARKER, "state", "pairs"):
+                found[relpath] = str({**json.loads(path.read_text()), "purged": 0})
             if inside[:2] == (MARKER, "arrivals"):
                 found[relpath] = str(sorted(path.read_text().splitlines()))  # what was disturbed came after the others
         if inside and MARKER not in inside:

@@ -19,7 +19,7 @@ from .registry import CATEGORIES, KINDS
 _PATTERNS = ("exclude", "changing")
 _OWN_KEYS = tuple(dict.fromkeys(key for entry in KINDS.values() for key in entry.keys))
 _PARTS = ("shrink", "churn")
-_KEYS = ("kind", "name", "path", "keep", *_PARTS, *_OWN_KEYS)
+_KEYS = ("kind", "name", "path", "keep", "former_names", *_PARTS, *_OWN_KEYS)
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class Item:
     """By which part it may become less before a dump is suspect"""
     churn: float | None = None
     """Which part of its files may change at once, and become such that cannot be compressed"""
+    former_names: tuple[str, ...] = ()
+    """The items, `<category>/<name>`, as which it was backed up before"""
 
     @property
     def category(self) -> str:
@@ -121,6 +123,7 @@ def parse_item(values: Mapping[str, Any]) -> Item:
     if not isinstance(require, str) or os.path.isabs(require) or ".." in require.split("/"):
         raise InvalidInput(f"{title}: require {quoted(require)} is not a path inside the folder")
     name = check_name(values["name"])
+    former = _parse_former_names(values.get("former_names", ()), f"{CATEGORIES[kind]}/{name}", title)
     return Item(
         kind,
         name,
@@ -131,6 +134,7 @@ def parse_item(values: Mapping[str, Any]) -> Item:
         require=require,
         exclude_caches=caches,
         exclude_if_present=marks,
+        former_names=former,
         **patterns,
     )
 
@@ -141,6 +145,28 @@ def _parse_part(key: str, value: object, title: str) -> float:
         return parse_part(value)
     except InvalidInput as error:
         raise InvalidInput(f"{title}: {key} {error}") from error
+
+
+def _parse_former_names(value: object, key: str, title: str) -> tuple[str, ...]:
+    """Given names that an item (category/name) had, each by itself or with its category, return them as items. Raise InvalidInput."""
+    if not isinstance(value, (list, tuple)):
+        raise InvalidInput(
+            f"{title}: former_names {quoted(value)} is not a list of names{_as_list('former_names', value)}"
+        )
+    category = key.partition("/")[0]
+    found = []
+    for name in value:
+        plain = name[len(category) + 1 :] if isinstance(name, str) and name.startswith(f"{category}/") else name
+        try:
+            former = f"{category}/{check_name(plain)}"
+        except InvalidInput as error:
+            raise InvalidInput(f"{title}: former_names: {error}") from None
+        if former == key:
+            raise InvalidInput(
+                f"{title}: former_names names {quoted(name)}, which is what it is called now: leave that out"
+            )
+        found.append(former)
+    return tuple(found)
 
 
 def _parse_patterns(key: str, value: object, path: str, title: str) -> tuple[str, ...]:

@@ -8,15 +8,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..system.errors import InvalidInput
+from ..system.errors import AltbackupError, InvalidInput
 from ..system.values import nearest
 from ..tree.failures import failure
 from ..tree.incomplete import incomplete_ones
-from ..tree.layout import Scan, Tarball, open_tree, parse_filename, scan, split_relpath
+from ..tree.layout import Scan, Tarball, Tree, open_tree, parse_filename, scan, split_relpath
 from ..tree.proof_files import unproved
 from ..tree.remembered import with_remembered
 from ..tree.scan_failures import ahead, unreadable
 from ..tree.stamps import Moment, day_of, interpret_day, moment_of, today_in
+from .memory import Given, Memory, failures_of_memory, memory_of, parse_given, with_marks
 
 COUNTING: dict[str, Any] = {
     "base": {"type": "path", "required": True},
@@ -28,6 +29,7 @@ COUNTING: dict[str, Any] = {
     "predicted": {"type": "list", "elements": "str", "default": []},
     "proof_age": {"type": "float", "default": 0},
     "node": {"type": "str", "default": ""},
+    "memory": {"type": "dict"},
 }
 """What a call of a module that counts may be told: what should be there, and whether it must be proved"""
 EMPTY: dict[str, Any] = {
@@ -54,19 +56,23 @@ def count(
     *,
     moment: Moment,
     timezone: str = "UTC",
+    given: Given | None = None,
 ) -> dict[str, Any]:
     """Given a base, a day and {name or category/name: expected number}, count verified tarballs, reading none.
 
     A name's count is the number of its items that have one that day. `items` (category/name) are those that may be
     there; without it, whatever the names expected. Those that nothing honest can have made do not count; `dnas` is what the
-    others' sidecars say, {relpath: algorithm:digest:size}, `incomplete` those that their dumps recorded not to be whole. Raise BaseUnusable or InvalidInput.
+    others' sidecars say, {relpath: algorithm:digest:size}, `incomplete` those that their dumps recorded not to be whole. What the tree held, and
+    is no item any more, is compared with what is `given`. Raise BaseUnusable or InvalidInput.
     """
     expected = {str(key): _number(key, value) for key, value in expect.items()}
     tree = open_tree(base)
     of_day = interpret_day(day, today_in(timezone))
     found = scan(tree, of_day, tolerate_unreadable=True)
     title = source or os.path.basename(tree.base)
-    tally = take_tally(found, expected, items, newest_of_each_item(found, predicted, of_day, moment))
+    memory, given, damaged = _memory(tree, items, given)
+    tally = take_tally(found, expected, items, newest_of_each_item(found, predicted, of_day, moment), memory.told)
+    memory = memory.without({"/".join(relpath.split("/")[:2]) for relpath, _ in tally.unexpected})
     failures = [
         *_misses(tally, expected, title, of_day),
         *(
@@ -75,6 +81,8 @@ def count(
         ),
         *unreadable(found),
         *ahead(tree, moment),
+        *damaged,
+        *(failures_of_memory(tree, memory, given, moment) if given else ()),
     ]
     if not expected:
         failures.append(failure(_STAGE, f"nothing is expected of {title}: no items, so nothing could be checked"))
@@ -95,6 +103,17 @@ def count(
     }
 
 
+def _memory(
+    tree: Tree, items: Sequence[str] | None, given: Given | None
+) -> tuple[Memory, Given | None, list[dict[str, Any]]]:
+    """Return what a tree held, or holds, that is no item, what is said of that, and a failure where that is not known."""
+    try:
+        said = with_marks(tree, given)
+        return memory_of(tree, items or (), said), said, []
+    except (AltbackupError, OSError) as error:
+        return Memory(), None, [failure(_STAGE, error)]
+
+
 @dataclass(frozen=True)
 class Tally:
     """What of a day counts, and what does not."""
@@ -108,13 +127,22 @@ class Tally:
     """(relpath, why)"""
 
 
-def take_tally(found: Scan, expected: Mapping[str, int], items: Sequence[str] | None, newest: Sequence[Seen]) -> Tally:
-    """Given what a tree holds of a day, what is expected, the items that may be there, and the newest of each, return what counts."""
+def take_tally(
+    found: Scan,
+    expected: Mapping[str, int],
+    items: Sequence[str] | None,
+    newest: Sequence[Seen],
+    remembered: Collection[str] = (),
+) -> Tally:
+    """Given what a tree holds of a day, what is expected, the items that may be there, and the newest of each, return what counts.
+
+    `remembered` are those of which memory tells, where they are none any more.
+    """
     allowed = {seen.key for seen in newest} if items is None else set(items)
     counted = _by_key([seen for seen in newest if seen.key in allowed])
     relpaths = {key: sorted(seen.relpath for seen in counted.get(key, ())) for key in sorted(expected)}
     unverified = [tarball for tarball in found.tarballs if not tarball.verified]
-    return Tally(relpaths, allowed, unverified, _unexpected(found, expected, items))
+    return Tally(relpaths, allowed, unverified, _unexpected(found, expected, items, remembered))
 
 
 def _misses(tally: Tally, expected: Mapping[str, int], title: str, day: str) -> list[dict[str, Any]]:
@@ -155,6 +183,7 @@ def count_demanded(options: Mapping[str, Any]) -> dict[str, Any]:
         items,
         moment=moment,
         timezone=options["timezone"],
+        given=parse_given(options["memory"]) if items is not None else None,
     )
     result["failures"] += unproved(
         options["base"], items, options["proof_age"], options["source"], options["node"], moment
@@ -222,7 +251,9 @@ def _hint(tarball: Tarball, known: Collection[str], there: Collection[str]) -> s
     return f"; {nearest(tarball.name, alike, right)}" if alike and tarball.name not in alike else ""
 
 
-def _unexpected(found: Scan, expected: Collection[str], items: Collection[str] | None) -> list[tuple[str, str]]:
+def _unexpected(
+    found: Scan, expected: Collection[str], items: Collection[str] | None, remembered: Collection[str]
+) -> list[tuple[str, str]]:
     """Return (relpath, why) of all that should not be there."""
     result = list(found.strange)
     stamps: dict[tuple[str, str], list[Tarball]] = {}
@@ -237,7 +268,7 @@ def _unexpected(found: Scan, expected: Collection[str], items: Collection[str] |
     for tarball in found.tarballs:
         if not parse_filename(tarball.filename, tarball.name):
             result.append((tarball.relpath, f"its name does not belong to {tarball.key}"))
-        elif tarball.verified and tarball.key not in there:
+        elif tarball.verified and tarball.key not in there and tarball.key not in remembered:
             if len(hints) < _HINTS and tarball.key not in hints:
                 hints[tarball.key] = _hint(tarball, known if items is None else items, there)
             result.append((tarball.relpath, f"{tarball.key} is no item{hints.get(tarball.key, '')}"))

@@ -192,7 +192,7 @@ def _lost(kind: str, folder: str, relative: str, base: str, stored: Mapping[str,
             continue
         reason = (
             f"altbackup_discover: {path} is no {kind} any more: it was backed up as {key} until {max(stamps)}. Restore it. "
-            f"If it was given up, remove {os.path.join(folder, relative)}, or move {tree.path(key)} out of the base"
+            f"If it was given up, remove {os.path.join(folder, relative)}, and name {key} in altbackup_retired"
         )
         failures.append(failure(_STAGE, reason, key=key))
     return failures

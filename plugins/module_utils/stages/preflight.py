@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from ..archive.write import ArchiveFormat, compressor
@@ -15,7 +15,7 @@ from ..kinds.items import Item, parse_item
 from ..synchronize.send import Peer, parse_peer, reach
 from ..system import mounts
 from ..system.digest import in_parallel
-from ..system.errors import AltbackupError
+from ..system.errors import AltbackupError, NotMounted
 from ..system.processes import Deadline, find_tool
 from ..system.seeing import is_folder
 from ..tree.abilities import describe_base
@@ -23,9 +23,11 @@ from ..tree.failures import failure
 from ..tree.layout import MARKER, open_tree, require_there
 from ..tree.leftovers import remove_leftovers
 from ..tree.locks import Run, held, parse_run
-from ..tree.origin import parse_origin, require_origin
-from ..tree.owner import Owner, Taken, identify, require_no_source
+from ..tree.origin import Origin, parse_origin, require_origin
+from ..tree.owner import Owner, Taken, identify, parse_owner, require_no_source
+from ..tree.pairs import known_pairs
 from ..tree.publish import require_writable
+from ..tree.renamed import take_over
 from .space import estimate, missing_space
 
 _STAGE = "preflight"
@@ -57,7 +59,7 @@ class Demands:
     locks: Sequence[str] = ()
     """Trees that are taken for the run where all bases and trees can be used; one that is another run's makes the node unusable"""
     owners: Sequence[Mapping[str, Any]] = ()
-    """Whose the bases are to be ({base, role, name})"""
+    """Whose the bases are to be ({base, role, name, former_names})"""
     claim: bool = False
     """Whether bases that are nobody's are theirs from now on"""
     run: Run | None = None
@@ -70,8 +72,10 @@ class _Bases:
 
     free: dict[str, int] = field(default_factory=dict)
     identities: list[dict[str, Any]] = field(default_factory=list)
+    pairs: dict[str, dict[str, Any]] = field(default_factory=dict)
     lacking: list[str] = field(default_factory=list)
     unusable: list[str] = field(default_factory=list)
+    absent: dict[str, str] = field(default_factory=dict)
     reasons: list[str | BaseException] = field(default_factory=list)
 
 
@@ -87,9 +91,9 @@ def inspect(demands: Demands) -> dict[str, Any]:
     """Given what a node will do, return what is wrong and what it discovers.
 
     Keys are `failures`, `items` (discovered), `discovered` (whether these are all), `notes`, `lacking` (those of the notes that tell what
-    file systems of bases have not, which are tried with `claim`), `free` ({base: bytes}),
-    `unreachable_peers`, `unusable` (bases, and those of `trees`), `identities` (of bases, as owner.identify has them) and
-    `usable`: whether any base is there, and the peers from which it fetches.
+    file systems of bases have not, which are tried with `claim`), `free` ({base: bytes}), `pairs` (what a source's base knows of its targets),
+    `unreachable_peers`, `absent` ({base that is not mounted: the reason of its failure}), `unusable` (bases, and those of `trees`),
+    `identities` (of bases, as owner.identify has them) and `usable`: whether any base is there, and the peers from which it fetches.
 
     Nothing more looks at a path that does not answer. In a base of which trees are given, another tree need not answer.
     """
@@ -115,7 +119,7 @@ def inspect(demands: Demands) -> dict[str, Any]:
     usable = usable and not (demands.fetch and unreachable)
     for base in demands.locks if usable and not seen.unusable else ():
         try:
-            notes += take(base, demands.run)
+            notes += take(base, demands.run, *_former(demands.trees, base))
         except (AltbackupError, OSError) as error:
             reasons.append(error)
             usable = False
@@ -135,8 +139,10 @@ def inspect(demands: Demands) -> dict[str, Any]:
         "free": seen.free,
         "usable": usable,
         "unusable": seen.unusable,
+        "absent": seen.absent,
         "unreachable_peers": [] if demands.fetch else [node for node, _ in unreachable],
         "identities": seen.identities,
+        "pairs": seen.pairs,
         "lacking": seen.lacking,
         "failures": [*map(_failure, reasons), *failures],
     }
@@ -177,7 +183,7 @@ def _silent(bases: Sequence[str], inner: Sequence[str], paths: Sequence[str], se
 def _look_at_bases(demands: Demands, bases: Sequence[str], inner: Sequence[str], silent: Mapping[str, str]) -> _Bases:
     """Given bases and the trees in them, and {one that does not answer: why}, return what a look at the others shows."""
     seen = _Bases()
-    owners = {os.path.normpath(str(one["base"])): Owner(str(one["role"]), str(one["name"])) for one in demands.owners}
+    owners = {os.path.normpath(str(one["base"])): parse_owner(one) for one in demands.owners}
     origins = {os.path.normpath(str(tree["base"])): tree.get("origin") for tree in demands.trees}
     for base in [*bases, *inner]:
         if base in inner and os.path.dirname(base) in seen.unusable:
@@ -192,6 +198,8 @@ def _look_at_bases(demands: Demands, bases: Sequence[str], inner: Sequence[str],
         except (AltbackupError, OSError) as error:
             seen.reasons.append(error)
             seen.unusable.append(base)
+            if isinstance(error, NotMounted):
+                seen.absent[base] = _failure(error)["reason"]
     return seen
 
 
@@ -203,6 +211,10 @@ def _look_at_base(demands: Demands, base: str, owner: Owner | None, seen: _Bases
         if owner.role == "source":
             require_there(tree)
         seen.identities.append(identify(tree, owner, claim=claim))
+        if owner.role == "source":
+            pairs, damaged = known_pairs(tree)
+            seen.pairs.update({target: asdict(pair) for target, pair in pairs.items()})
+            seen.reasons.extend(damaged)
     seen.free[base] = shutil.disk_usage(tree.private).free
     if demands.writable and (told := describe_base(tree, trying=claim)):
         seen.lacking.append(told)
@@ -227,11 +239,22 @@ def _marked_inside(base: str) -> str:
     )
 
 
-def take(base: str, run: Run | None) -> list[str]:
-    """Given a base, take it for a run and remove what killed runs left there; return notes. Raise AltbackupError or OSError."""
+def take(base: str, run: Run | None, former: Sequence[str] = (), origin: Origin | None = None) -> list[str]:
+    """Given a base, take it for a run, with what is there under former names of its source, and remove what killed runs left; return notes.
+
+    Raise AltbackupError or OSError.
+    """
     tree = require_writable(base)
     with held(tree, run, clean=lambda: remove_leftovers(tree)) as hold:
-        return hold.notes
+        return [*hold.notes, *take_over(tree, former, origin, run)]
+
+
+def _former(trees: Sequence[Mapping[str, Any]], base: str) -> tuple[Sequence[str], Origin | None]:
+    """Return the names that the source of a tree had, and that source."""
+    for tree in trees:
+        if os.path.normpath(str(tree["base"])) == os.path.normpath(base):
+            return [str(name) for name in tree.get("former_names") or ()], parse_origin(tree.get("origin"))
+    return (), None
 
 
 def missing_tools(tools: Sequence[str], ext: str) -> list[str | BaseException]:

@@ -19,6 +19,7 @@ from ..tree.failures import explain, failure
 from ..tree.incomplete import incomplete_ones
 from ..tree.layout import EXTENSIONS, PROOF, Scan, Tarball, Tree, parse_filename, scan, split_relpath
 from ..tree.leftovers import opened_private, remove_outgoing
+from ..tree.pairs import count_purged
 from ..tree.publish import (
     flush_folder,
     make_folders,
@@ -145,6 +146,8 @@ def purge(
     if only is not None:
         plan, refused = plan_reviewed(tree, plan, judged, only)
         failures += refused
+    if not check_mode:
+        count_purged(tree, len(plan.going()))
     removed, failed, problems = (dict.fromkeys(plan.going(), True), set(), []) if check_mode else _execute(tree, plan)
     failures += problems
     gone = failed.union(tarball.relpath for tarball in removed)

@@ -39,7 +39,7 @@ from ..tree.publish import (
 from ..tree.stamps import Moment, ahead_reason
 from .offer import Offer, parse_offers, tarball_at
 from .receivers import end_receivers
-from .send import BASIS, STAGE
+from .send import BASIS, CARRIED, STAGE
 
 _OF_SERVERS = ("nfs", "nfs4", "cifs", "smb3")
 """File systems on which nobody but the server knows who writes"""
@@ -53,12 +53,14 @@ def accept(
     fetch: Callable[[str, Sequence[Offer]], int] | None = None,
     retry: bool = False,
     origin: Origin | None = None,
+    carried: bool = False,
 ) -> dict[str, Any]:
     """Given a target's tree and tarballs of its source, fetch them if they were not sent, verify each, give it its final name.
 
     Each arrival is noted with the stamp of the moment's run. A tree that holds the copies of another source than `origin` is left alone:
     raise BaseUnusable.
     `fetch` brings tarballs into a folder, returns the bytes on the wire, and raises AltbackupError.
+    What was `carried` lies by its paths in a folder of its own.
     Return `tarballs` (those that now stand verified), `wrong` (those whose bytes were other ones and are to be sent once
     more, with what their digest was), `wire` (bytes fetched), `notes` and `failures`. What arrived in part stays for the
     next run; other bytes are thrown away, and without `retry`, or a second time, are a failure.
@@ -74,6 +76,8 @@ def accept(
         except (AltbackupError, OSError) as error:
             result["failures"].append(failure(STAGE, error))
     result["notes"] += end_receivers(incoming)
+    if carried:
+        _take_carried(incoming, wanted)
     wrong: dict[str, DigestMismatch] = {}
     stored: dict[str, Tarball] = {}
     for entry, value in zip(wanted, tarballs):
@@ -98,8 +102,16 @@ def accept(
             result["failures"].append(failure(STAGE, error, relpath=entry.relpath))
     if not result["wrong"]:
         remove_folder(os.path.join(incoming, BASIS))
+        remove_folder(os.path.join(incoming, CARRIED))
         hold.end_transfer()
     return result
+
+
+def _take_carried(incoming: str, wanted: Sequence[Offer]) -> None:
+    """Give what was carried the names that files have while they travel. What is not there did not arrive."""
+    for entry in wanted:
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(os.path.join(incoming, CARRIED, entry.relpath), os.path.join(incoming, entry.transit_name))
 
 
 def _accept(tree: Tree, entry: Offer, moment: Moment, stored: Tarball | None) -> Tarball:

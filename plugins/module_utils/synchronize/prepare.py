@@ -19,6 +19,7 @@ from ..tree.incomplete import incomplete_ones, missing_of
 from ..tree.layout import TEMPORARY, Scan, Tarball, Tree, is_relpath, open_tree, scan, split_relpath
 from ..tree.locks import Hold
 from ..tree.origin import Origin, bind, parse_origin, require_origin
+from ..tree.pairs import Pair, doubts_of, pair_now, parse_pair
 from ..tree.publish import (
     link,
     make_folders,
@@ -40,7 +41,7 @@ from ..tree.stamps import Moment, ahead_reason, day_of, moment_of
 from .guides import check_guides, write_guides
 from .offer import Offer, parse_offers, tarball_at
 from .receivers import end_receivers
-from .send import BASIS, STAGE
+from .send import BASIS, CARRIED, STAGE
 
 _WORTH_A_BASIS = 1 << 20
 """Bytes from which on a copy of an older tarball may save more than it costs"""
@@ -75,6 +76,14 @@ class Request:
     slot_wait: float = 0
     """Seconds to wait for one"""
     origin: Origin | None = None
+    pair: Pair | None = None
+    """What the source knows of this target"""
+    adopt: bool = False
+    """Whether this target is taken as it is, whatever it was"""
+    node: str = ""
+    """The target's name in messages"""
+    carried: bool = False
+    """Whether what is offered is another target's, from which the controller brings it"""
     deadline: Deadline = field(default_factory=Deadline)
 
 
@@ -130,10 +139,9 @@ def parse_request(options: Mapping[str, Any]) -> Request:
     """Given the parameters of the module, return what is asked for."""
     given = {one.name: options[one.name] for one in fields(Request) if one.name in options}
     given["deadline"] = Deadline(options["step_timeout"], "preparation")
+    known = {"origin": parse_origin(options["origin"]), "pair": parse_pair(options["pair"])}
     ruling = parse_ruling(options["keep"], options["rules"], STAGE, options["keeps"])
-    return Request(
-        **{**given, "ruling": ruling, "moment": moment_of(options), "origin": parse_origin(options["origin"])}
-    )
+    return Request(**{**given, **known, "ruling": ruling, "moment": moment_of(options)})
 
 
 def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
@@ -145,7 +153,9 @@ def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
     Without a `hold`, in check mode, nothing is written. A tree that holds the copies of another source than the origin
     is left alone; one of which that is not known is this one's from now on. Raise BaseUnusable.
     What lies in a folder that cannot be read is not known: its tarballs are left out, and a failure names the folder.
-    Return `have`, `linked`, `send` (relpaths), `unwanted`, `incoming` (folder), `free` (bytes), `busy`, `notes` and `failures`.
+    Of a target all of which can be read, that is not what the source knows of it, and that nobody has adopted, `doubted` is true: it gets
+    what is of the day alone. Of one that somebody has, `refilled` is.
+    Return `have`, `linked`, `send` (relpaths), `unwanted`, `incoming` (folder), `free` (bytes), `busy`, `doubted`, `refilled`, `notes` and `failures`.
     """
     tree = hold.tree if hold else open_tree(request.base)
     require_origin(tree, request.origin)
@@ -159,6 +169,9 @@ def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
     found = scan(tree, keys=keys, tolerate_unreadable=True)
     done.failures += [*unreadable(found, STAGE), *ahead(tree, request.moment, keys)]
     held = _held(tree, found, keys, {offer.relpath: offer for offer in offers if hold}, request.moment, done)
+    doubted, refilled = (False, False) if found.unreadable else _doubt(tree, held, request, done)
+    if doubted:
+        offers = [offer for offer in offers if day_of(offer.stamp) == request.day]
     plan = plan_transfer(request, offers, held, [folder for folder, _ in found.unreadable])
     for offer, dna in plan.differing:
         reason = f"{offer.relpath} is verified here with {dna.alg} {dna.dig}, but the source has {offer.dna.dig}: neither was touched"
@@ -171,7 +184,7 @@ def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
     send = [*(offer.relpath for offer in lacking if offer.transit_name in load.sent), *request.predicted]
     busy = bool(hold and send and not _reserve(hold, request, done))
     if hold and send and not busy:
-        make_folders(os.path.join(incoming, BASIS), tree.private)
+        make_folders(os.path.join(incoming, CARRIED if request.carried else BASIS), tree.private)
         for name, tarball in load.bases.items() if request.basis else ():
             _lay_out(tree, tarball, os.path.join(incoming, BASIS, name), load.sent[name], request.deadline, done)
     return {
@@ -183,9 +196,38 @@ def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
         "incoming": incoming,
         "free": free,
         "busy": busy,
+        "doubted": doubted,
+        "refilled": refilled,
         "notes": done.notes,
         "failures": done.failures,
     }
+
+
+def _doubt(tree: Tree, held: Mapping[str, Held], request: Request, done: Done) -> tuple[bool, bool]:
+    """Given {item: what a tree holds of it}, return whether it is not what the source knows of it, a failure, and whether that is adopted."""
+    if request.pair is None:
+        return False, False
+    stamps = [tarball.stamp for own in held.values() for tarball in own.tarballs]
+    try:
+        doubts = doubts_of(request.pair, pair_now(tree, stamps, held, request.moment))
+    except (AltbackupError, OSError) as error:
+        done.failures.append(failure(STAGE, error))
+        return True, False
+    if not doubts:
+        return False, False
+    where, why = request.node or tree.base, "; ".join(doubts)
+    if request.adopt:
+        done.notes.append(
+            f"{where} is taken as it is (altbackup_adopt), though {why}: what its source and other targets keep goes there again"
+        )
+        return False, True
+    reason = (
+        f"{where} is not what it was after the run of {request.pair.run or 'before'}: {why}. Is its disk another one, or was an older state of it "
+        f"restored? Tonight's tarballs are sent to {tree.base} all the same, older ones are not, and nothing is purged there. Look at it. To take "
+        f'it as it is, and to fill it again: -e \'{{"altbackup_adopt": ["{where}"]}}\''
+    )
+    done.failures.append(failure(STAGE, reason))
+    return True, False
 
 
 def plan_transfer(
@@ -320,7 +362,7 @@ def _cleared(tree: Tree, incoming: str, offers: Sequence[Offer]) -> list[str]:
     names = {offer.transit_name for offer in offers}
     for name in sorted(os.listdir(incoming)) if is_folder(incoming) else ():
         path = os.path.join(incoming, name)
-        if name == BASIS:
+        if name in (BASIS, CARRIED):
             remove_folder(path)
         elif (
             name not in names or os.lstat(path).st_nlink > 1

@@ -43,6 +43,8 @@ STAGE = "synchronize"
 SSH: dict[str, Any] = {"ssh_args": {"type": "str", "default": "", "no_log": True}}
 """What a call of a module is told that has peers"""
 BASIS = "basis"
+CARRIED = "carried"
+"""Where a target has what the controller brings from another one, by the paths that it has there"""
 PARTIAL = (23, 24)
 """Exit codes of an rsync that moved all that it could: files could not be read, or vanished"""
 _TIMED_OUT = 30

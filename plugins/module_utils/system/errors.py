@@ -24,6 +24,10 @@ class BaseUnusable(AltbackupError):
     """A base folder that is missing, not mounted or not writable."""
 
 
+class NotMounted(BaseUnusable):
+    """A base folder that is not there, or not marked, as that of a disk that is not mounted."""
+
+
 class Locked(BaseUnusable):
     """A tree that another run, or a module that still works, has for itself."""
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..system.errors import AltbackupError, BaseUnusable, InvalidInput, SidecarMalformed
+from ..system.errors import AltbackupError, BaseUnusable, InvalidInput, NotMounted, SidecarMalformed
 from ..system.seeing import as_whom, is_folder, is_there, status_of
 from ..system.visible import printable
 from . import sidecar
@@ -63,7 +63,7 @@ def open_tree(base: str) -> Tree:
 def require_there(tree: Tree) -> None:
     """Given a source's own tree, raise BaseUnusable unless its folder is there: below a marker only the copies of a target may be made."""
     if not is_folder(tree.base):
-        raise BaseUnusable(_missing(tree.base))
+        raise NotMounted(_missing(tree.base))
 
 
 def _missing(base: str) -> str:
@@ -79,8 +79,8 @@ def _tree_of(base: str) -> Tree:
             raise BaseUnusable(f"base {base} is not a folder")
         return Tree(base, os.path.join(parent, MARKER), source)
     if not is_folder(base) and not is_folder(parent):
-        raise BaseUnusable(_missing(base))
-    raise BaseUnusable(
+        raise NotMounted(_missing(base))
+    raise NotMounted(
         f"base {base} has no marker {MARKER}/ in itself or its parent: is its disk mounted? "
         f"If it is a new base, mark it once: mkdir -p {os.path.join(base, MARKER)}"
     )
@@ -160,6 +160,11 @@ def is_relpath(relpath: str) -> bool:
     return plain and is_stamp("/".join(parts[2:6])) and parse_filename(filename, name) is not None
 
 
+def is_category(name: str) -> bool:
+    """Given the name of a folder of a base, return whether items may lie below it."""
+    return name not in _NO_CATEGORIES and not name.endswith("LOCKED")
+
+
 def split_relpath(relpath: str) -> tuple[str, str, str, str]:
     """Given a tarball's path below the base, return (category, name, stamp, filename). Raise InvalidInput."""
     if is_relpath(relpath):
@@ -184,7 +189,7 @@ def scan(
     """
     found = Scan()
     for category in _folders(tree, "", found):
-        if category in _NO_CATEGORIES or category.endswith("LOCKED"):
+        if not is_category(category):
             continue
         for name in _folders(tree, category, found, None if keys is None else _names(keys, category)):
             key = f"{category}/{name}"

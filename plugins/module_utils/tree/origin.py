@@ -8,10 +8,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import stat
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ..system.errors import FULL, BaseUnusable, InvalidInput
@@ -29,11 +28,15 @@ _SHOWN = 200
 
 @dataclass(frozen=True)
 class Origin:
-    """A source as preflight told of it; `id` is empty while no run has marked its base."""
+    """A source as preflight told of it; `id` is empty while no run has marked its base, `machine` where that is not known."""
 
     name: str
     base: str
     id: str
+    machine: str = ""
+    """What tells its machine from others"""
+    adopt: bool = field(default=False, compare=False)
+    """Whether copies of another one of this name are taken for its own from now on"""
 
     def __str__(self) -> str:
         return f"{_shown(self.base)} ({f'id {self.id}' if self.id else 'which no run has marked yet'})"
@@ -44,10 +47,10 @@ def parse_origin(value: Mapping[str, Any] | None) -> Origin | None:
     if not value:
         return None
     try:
-        name, base, known = value["name"], value["base"], value["id"]
+        name, base, known, machine = value["name"], value["base"], value["id"], value.get("machine", "")
         texts = all(isinstance(text, str) and 0 < len(text) <= _LONGEST_TEXT for text in (name, base))
-        if texts and re.fullmatch("(?:[0-9a-f]{32})?", known):
-            return Origin(name, base, known)
+        if texts and all(re.fullmatch("(?:[0-9a-f]{32})?", random) for random in (known, machine)):
+            return Origin(name, base, known, machine, value.get("adopt") is True)
     except (KeyError, TypeError):
         pass
     raise InvalidInput("origin is not the name, base and id of a source")
@@ -86,12 +89,20 @@ def origin_of(tree: Tree) -> Origin | None:
 def require_origin(tree: Tree, origin: Origin | None) -> None:
     """Given a source's tree on a target and the source, raise BaseUnusable if it holds the copies of another one, or OSError."""
     known = origin_of(tree) if origin is not None else None
-    if origin is not None and known is not None and known.id != origin.id:
+    if origin is None or known is None or origin.adopt:
+        return
+    name = _shown(origin.name)
+    command = f"""run once with -e '{{"altbackup_adopt": ["{name}"]}}'"""
+    if known.id != origin.id:
         raise BaseUnusable(
             f"{tree.base} holds the copies of another source {_shown(known.name)}, of that with base {known}, and not of that with base "
             f"{origin}: nothing was sent there, nor purged. Do two inventories name their sources alike? Give each a name of its own. If "
-            f"it is the same source, whose base was lost and made anew, do this on this target, once: rm {shlex.quote(origin_path(tree))}   "
-            "The next delivery writes it anew"
+            f"it is the same source, whose base was lost and made anew, {command}"
+        )
+    if known.machine and origin.machine and known.machine != origin.machine:
+        raise BaseUnusable(
+            f"{tree.base} holds the copies of source {_shown(known.name)} of another machine, which had base {_shown(known.base)}, too: nothing was "
+            f"sent there, nor purged. Is {name} (ansible_host) the machine that was meant? If it moved to a new one, {command}"
         )
 
 
@@ -101,12 +112,18 @@ def bind(tree: Tree, origin: Origin | None) -> None:
     One that is known, but without id, binds nothing; nor does one where there is no room to write it. Raise BaseUnusable or OSError.
     """
     require_origin(tree, origin)
-    if origin is None or not origin.id or origin_of(tree) == origin:
+    if origin is None or not origin.id:
+        return
+    known = origin_of(tree)
+    if known is not None and known.id == origin.id and not origin.machine:
+        origin = replace(origin, machine=known.machine)
+    if known == origin:
         return
     path = origin_path(tree)
     try:
         make_folders(os.path.dirname(path), tree.private)
-        write_text(path, json.dumps(asdict(origin), sort_keys=True) + "\n")
+        text = {name: value for name, value in asdict(origin).items() if name != "adopt"}
+        write_text(path, json.dumps(text, sort_keys=True) + "\n")
     except OSError as error:
         if error.errno not in FULL:
             raise

@@ -14,10 +14,12 @@ import secrets
 import shlex
 import stat
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..system.errors import FULL, BaseUnusable, Locked
+from ..system.machine import machine_id
 from ..system.proc import boot_id
 from ..system.visible import one_line
 from .layout import Tree
@@ -36,9 +38,20 @@ class Owner:
 
     role: str
     name: str
+    former: tuple[str, ...] = field(default=(), compare=False)
+    """Names that it had before"""
+
+    def was(self, other: Owner) -> bool:
+        """Return whether another one is this one under a former name."""
+        return other.role == self.role and other.name in self.former
 
     def __str__(self) -> str:
         return f"{self.role} {one_line(self.name)}"
+
+
+def parse_owner(value: Mapping[str, Any]) -> Owner:
+    """Given role, name and, where there are any, former names of an owner, return it."""
+    return Owner(str(value["role"]), str(value["name"]), tuple(map(str, value.get("former_names") or ())))
 
 
 class Taken(BaseUnusable):
@@ -57,8 +70,8 @@ def owner_path(tree: Tree) -> str:
 def identify(tree: Tree, owner: Owner, *, claim: bool) -> dict[str, Any]:
     """Given a tree and who takes it for his own, return what tells this base from all others.
 
-    Keys are `base`, `role`, `name`, `id` (empty where no run has written one), `boot` of this node, `device` and `inode`: empty and
-    zeros for a folder below a marker that is not there yet.
+    Keys are `base`, `role`, `name`, `id` (empty where no run has written one), `machine` and `boot` of this node, `device` and `inode`:
+    empty and zeros for a folder below a marker that is not there yet.
     With `claim` a base that is nobody's is the owner's from now on, unless its disk is full.
     Raise BaseUnusable if it is another one's, or OSError.
     """
@@ -68,9 +81,15 @@ def identify(tree: Tree, owner: Owner, *, claim: bool) -> dict[str, Any]:
             raise Taken(_among_copies(tree.base, owner, above[1], os.path.join(tree.private, "owner")), owner)
     path = owner_path(tree)
     known = (_claimed(tree, path, owner) if claim else None) or _known(path)
-    if known is not None and known[1] != owner:
+    if known is not None and known[1] != owner and not owner.was(known[1]):
         raise Taken(_shared(tree.base, owner, known[1], path), owner)
-    found = {"base": tree.base, "role": owner.role, "name": owner.name, "id": known[0] if known else ""}
+    found = {
+        "base": tree.base,
+        "role": owner.role,
+        "name": owner.name,
+        "id": known[0] if known else "",
+        "machine": machine_id(),
+    }
     try:
         status = os.stat(tree.base)
     except FileNotFoundError:  # below the marker it is made when something is put into it
@@ -115,8 +134,9 @@ def _shared(base: str, owner: Owner, known: Owner, path: str) -> str:
     )
     return (
         f"{base} is the base of {known}, as {path} says, but {owner} has it for its own, too: {both}. Do both names lead to one machine "
-        f"(ansible_host), or to one shared file system? Give each a base of its own. If {known} is now called {owner.name}, or this disk is "
-        f"a copy of another one, do this on that machine, once: rm {shlex.quote(path)}   The next run writes it anew"
+        f"(ansible_host), or to one shared file system? Give each a base of its own. If {known} is now called {one_line(owner.name)}, say so there: "
+        f"altbackup_former_names: [{one_line(known.name)}]. If this disk is a copy of another one, do this on that machine, once: rm {shlex.quote(path)}   "
+        "The next run writes it anew"
     )
 
 
@@ -135,9 +155,9 @@ def _claimed(tree: Tree, path: str, owner: Owner) -> tuple[str, Owner] | None:
         try:
             _lock(descriptor, path)
             known = _read(descriptor, path)
-            if known is not None:
-                return known
-            return _written(descriptor, owner)
+            if known is None:
+                return _written(descriptor, owner)
+            return _renamed(descriptor, owner, known[0]) if owner.was(known[1]) else known
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -146,12 +166,22 @@ def _claimed(tree: Tree, path: str, owner: Owner) -> tuple[str, Owner] | None:
         raise
 
 
+def _renamed(descriptor: int, owner: Owner, random: str) -> tuple[str, Owner]:
+    """Write an owner's new name over the old one in one call, as a base whose id is lost is another one."""
+    os.pwrite(descriptor, _text_of(owner, random).ljust(os.fstat(descriptor).st_size), 0)
+    os.fsync(descriptor)
+    return random, owner
+
+
+def _text_of(owner: Owner, random: str) -> bytes:
+    return f"{json.dumps({'id': random, 'role': owner.role, 'name': owner.name}, sort_keys=True)}\n".encode()
+
+
 def _written(descriptor: int, owner: Owner) -> tuple[str, Owner]:
     random = secrets.token_hex(16)
-    text = json.dumps({"id": random, "role": owner.role, "name": owner.name}, sort_keys=True) + "\n"
     try:
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, text.encode(), 0)
+        os.pwrite(descriptor, _text_of(owner, random), 0)
         os.fsync(descriptor)
     except OSError:
         with contextlib.suppress(OSError):  # what is torn is written anew

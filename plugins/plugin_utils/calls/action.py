@@ -106,7 +106,7 @@ def _as_failures(result: Mapping[str, Any], failures: list[dict[str, Any]]) -> d
     What is noted fails the run at its end. Were the task to fail, its host would be lost to the rest of the run.
     """
     kept = {key: value for key, value in result.items() if key not in ("failed", "unreachable", "rc", "exception")}
-    return untrusted({**kept, **({"failures": failures} if failures else {})})
+    return untrusted({**kept, **({"failures": failures} if failures or "failures" in kept else {})})
 
 
 class _Overdue(BaseException):

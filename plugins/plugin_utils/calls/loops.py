@@ -103,6 +103,19 @@ def _round(nodes: list[str], wait: int = 0) -> Entry:
     return {"nodes": nodes, "slot_wait": wait, "label": ", ".join(nodes)}
 
 
+def _refills(run: Run) -> list[Entry]:
+    """For each target that is filled again the other ones of the source, which may have what the source does not."""
+    targets = _targets(run)
+    lacking = {*run.state["refilled"], *run.state["doubted"]}
+    return [
+        {**entry, "stage": "refill", "from": other["node"], "label": f"{entry['node']} from {other['node']}"}
+        for entry in targets
+        if entry["node"] in run.state["refilled"]
+        for other in targets
+        if other["node"] not in lacking
+    ]
+
+
 def _drill(run: Run) -> list[Entry]:
     """The trees that are drilled on their own node."""
     away = {tree["base"] for tree in node_trees(run.plan, run.host) if tree["drill_host"]}
@@ -168,6 +181,7 @@ LOOPS: dict[str, Callable[[Run], list[Entry]]] = {
     "rounds": _rounds,
     "busy": _busy,
     "deliveries": _deliveries,
+    "refills": _refills,
     "drill": _drill,
     "drill_away": _drill_away,
     "errands": lambda run: _errands(run, lambda errand: True),

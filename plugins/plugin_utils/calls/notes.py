@@ -5,13 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..planning import drill, restore, transfers
+from ..planning import absence, drill, restore, transfers
 from ..report import outcomes
 from .loops import errand_of, errands, order_of
 from .run import Run
 
 State = dict[str, Any]
-_FORGOTTEN = ("items", "locked", "offer", "asked", "again", "busy")
+_FORGOTTEN = (
+    "items",
+    "locked",
+    "offer",
+    "asked",
+    "again",
+    "busy",
+    "pairs",
+    "pairs_now",
+    "doubted",
+    "refilled",
+    "refills",
+)
 """What preflight begins anew, where a run has several plays"""
 
 
@@ -41,10 +53,25 @@ def _preflight(
     taken = [f"{place}:{base}" for base in given.get("locks") or ()]
     if about:
         new = _plain(run, stage, about, given, result)
-        return {**new, "locked": [*new["locked"], *taken]}
+        base = str(run.plan["targets"].get(place, {}).get("target_base"))
+        away = {place: ""} if result.get("unreachable") else {place: (result.get("absent") or {}).get(base)}
+        return _without_excused(run, {**new, "locked": [*new["locked"], *taken]}, away)
     fresh = {**run.state, **{name: outcomes.EMPTY[name] for name in _FORGOTTEN}}
     new = outcomes.record(fresh, _registered(about, result), stage, run.host)
-    return {**new, "locked": taken, "items": result.get("items") or []}
+    new = {**new, "locked": taken, "items": result.get("items") or [], "pairs": result.get("pairs") or {}}
+    return _without_excused(run, new, dict.fromkeys(result.get("unreachable_peers") or (), ""))
+
+
+def _without_excused(run: Run, new: State, away: Mapping[str, str | None]) -> State:
+    """Return what is known now, with notes in the place of failures of targets that may be away: {each: the reason of its failure, if one}."""
+    before = len(run.state["failures"])
+    told = {node: reason for node, reason in away.items() if reason is not None}
+    failures, notes = absence.excused(run.plan, new["pairs"], new["failures"][before:], told)
+    return {
+        **new,
+        "failures": [*new["failures"][:before], *failures],
+        "notes": [*new["notes"], *(f"{run.host}: {note}" for note in notes)],
+    }
 
 
 def _dump(run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, Any], result: Mapping[str, Any]) -> State:
@@ -65,6 +92,8 @@ def _offered(state: State, result: Mapping[str, Any]) -> State:
 
 
 def _list(run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, Any], result: Mapping[str, Any]) -> State:
+    if about.get("stage") == "refill":
+        return _refilled(run, stage, {**about, "node": about["from"]}, "listed", result)
     new = _plain(run, stage, about, given, result)
     if not about:
         return _offered(new, result)
@@ -75,20 +104,36 @@ def _purge(
     run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, Any], result: Mapping[str, Any]
 ) -> State:
     if given.get("check"):
-        return outcomes.record_check(run.state, _registered(about, result), run.host, run.check_mode)
+        new = outcomes.record_check(run.state, _registered(about, result), run.host, run.check_mode)
+        is_known = result.get("pair") and about["node"] not in new["doubted"]
+        if is_known and about["node"] in new["refilled"]:
+            note = transfers.refilled_note(run.host, about["node"], new["pairs"], result["pair"])
+            new = {**new, "notes": [*new["notes"], note]}
+        return {**new, "pairs_now": {**new["pairs_now"], **({about["node"]: result["pair"]} if is_known else {})}}
     return _plain(run, stage, about, given, result)
 
 
 def _prepare(
     run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, Any], result: Mapping[str, Any]
 ) -> State:
+    if about.get("stage") == "refill":
+        return _refilled(run, stage, about, "asked", result)
     new = _plain(run, stage, about, given, result)
     node = about["node"]
     is_busy = result.get("busy") is True
     asked = {} if is_busy else dict.fromkeys(result.get("send") or [], "")
     others = [name for name in new["busy"] if name != node]
+    told = {
+        name: [*(other for other in new[name] if other != node), *([node] if result.get(name) is True else [])]
+        for name in ("doubted", "refilled")
+    }
     return _unlisted(
-        {**new, "asked": {**new["asked"], node: asked}, "busy": [*others, node] if is_busy else others},
+        {
+            **new,
+            **told,
+            "asked": {**new["asked"], node: asked},
+            "busy": [*others, node] if is_busy else others,
+        },
         run,
         stage,
         about,
@@ -99,6 +144,8 @@ def _prepare(
 def _accept(
     run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, Any], result: Mapping[str, Any]
 ) -> State:
+    if about.get("stage") == "refill":
+        return _refilled(run, stage, about, "accepted", result)
     new, node = _plain(run, stage, about, given, result), about["node"]
     told = (result.get("wrong") or []) if given["retry"] else []
     wrong = {entry["relpath"]: entry.get("wrong") or "" for entry in told}
@@ -110,6 +157,20 @@ def _accept(
 def _unlisted(state: State, run: Run, stage: str, about: Mapping[str, Any], result: Mapping[str, Any]) -> State:
     failures = transfers.unlisted(result, state)
     return outcomes.record(state, _registered(about, {"failures": failures}), stage, run.host) if failures else state
+
+
+def _refilled(run: Run, stage: str, about: Mapping[str, Any], step: str, result: Mapping[str, Any]) -> State:
+    """A call by which a target gets what another one has."""
+    told = [{**entry, "stage": stage} for entry in result.get("failures") or ()]
+    new = _plain(run, stage, about, {}, {**result, **({"failures": told} if told else {})})
+    progress = dict(new["refills"].get(about["label"], {}))
+    if step == "listed":
+        progress["offer"] = transfers.sendable(result.get("tarballs") or [], outcomes.EMPTY)
+    elif step == "asked":
+        progress["asked"] = [] if result.get("busy") is True else list(result.get("send") or [])
+    elif step == "carried":
+        progress["arrived"] = bool(result.get("changed"))
+    return {**new, "refills": {**new["refills"], about["label"]: progress}}
 
 
 def _find(
@@ -130,6 +191,8 @@ def _carry(
 ) -> State:
     if about["stage"] == "restore":
         return _followed(run, stage, about, "carry", result)
+    if about["stage"] == "refill":
+        return _refilled(run, stage, about, "carried", result)
     return _errand(run, stage, about, {**given, "step": "carry"}, result)
 
 

@@ -7,14 +7,17 @@ gives, and returns the options that it lacks; None where there is nothing to do.
 from __future__ import annotations
 
 import functools
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..planning import restore
-from ..planning.connections import peers, source_peers
-from ..planning.reaching import reached_with, ssh_args
+from ...module_utils.kinds.registry import CATEGORIES
+from ...module_utils.synchronize.send import CARRIED
+from ..planning import restore, transfers
+from ..planning.connections import incoming_folder, peers, source_peers
+from ..planning.reaching import reached_by, reached_with, ssh_args
 from ..planning.trees import base_owners, node_bases, node_trees, origin
 from .handed import SHORT
 from .loops import deliveries, errand_of, order_of
@@ -100,11 +103,21 @@ def _checking(run: Run, tree: Mapping[str, Any]) -> Options:
         "remembered": tree["discover"],
         "proof_age": tree["proof_age"],
         "node": tree["node"],
+        "memory": {**tree["memory"], "undiscovered": undiscovered(run, str(tree["source"]))},
     }
 
 
+def undiscovered(run: Run, source: str) -> list[str]:
+    """Return the categories of which a source could not discover all items; the node of a target alone goes by what the target remembers."""
+    if source != run.host or run.state["discovered"]:
+        return []
+    return sorted({CATEGORIES[kind] for kind in run.plan["sources"][source]["discover"]})
+
+
 def _list(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options | None:
-    """List a tree for the user; or, of a source that no check has listed, what there is to send."""
+    """List a tree for the user; or, of a source that no check has listed, what there is to send; or what one target has for another."""
+    if about.get("stage") == "refill":
+        return {"base": run.tree({**about, "node": about["from"]})["base"], "records": True}
     if about:
         return {"base": about["base"], "day": run.plan["list_day"]}
     if run.state["offer"] is not None:
@@ -113,9 +126,9 @@ def _list(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opti
     return {"base": run.source["base"], "expected": run.plan["day"] if is_asked else "", "records": True}
 
 
-def _prepare(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
+def _prepare(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options | None:
     tree, node = run.tree(about), about["node"]
-    return {
+    options = {
         "base": tree["base"],
         "tarballs": run.state["offer"],
         "day": run.plan["day"],
@@ -128,7 +141,21 @@ def _prepare(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> O
         "guides": guides(),
         "basis": node not in run.source["local_targets"],
         "slots": run.plan["targets"][node]["slots"],
+        "pair": pair_of(run, node),
+        "adopt": node in run.plan["adopted_nodes"],
+        "node": node,
     }
+    if about.get("stage") != "refill":
+        return options
+    offer = run.state["refills"].get(about["label"], {}).get("offer")
+    others = {"items": [], "predicted": [], "guides": {}, "basis": False, "pair": {}}
+    return {**options, **others, "tarballs": offer, "carried": True} if offer else None
+
+
+def pair_of(run: Run, target: str) -> dict[str, Any]:
+    """Return what the source knows of a target, be it under a former name of that; nothing for one that it does not know."""
+    names = [target, *run.plan["targets"][target].get("former_names", ())]
+    return next((dict(run.state["pairs"][name]) for name in names if name in run.state["pairs"]), {})
 
 
 @functools.cache
@@ -146,6 +173,10 @@ def _send(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
 
 def _accept(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options | None:
     """Bytes that arrive otherwise are sent once more, and not a second time, whatever the target says."""
+    if about.get("stage") == "refill":
+        told = {"tarballs": transfers.refill_offer(run.state, about["label"]), "carried": True, "retry": False}
+        is_there = run.state["refills"].get(about["label"], {}).get("arrived")
+        return {"base": about["base"], "origin": origin(run.plan, run.host, run.state), **told} if is_there else None
     for entry in deliveries(run):
         if entry["node"] == about["node"]:
             return {
@@ -170,15 +201,17 @@ def _purge(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
         "predicted": run.state["predicted"],
         "verify": not locked,
         "unlock": locked,
+        "remember": True,
         "origin": {} if is_own else origin(run.plan, tree["source"], run.known_of(tree["source"])),
     }
     if not locked:
         alone = {"run": {**run.plan["run"], **_OF_NO_RUN}}
         return {**options, **alone, "remembered": tree["keep"] if tree["discover"] else 0}
     if not is_own:
-        return {**options, "check": _checking(run, tree)}
+        doubted = tree["node"] in run.state["doubted"]
+        return {**options, "check": _checking(run, tree), **({"names": []} if doubted else {})}
     passed = run.state["passed"].get("/".join((tree["node"], tree["source"], tree["role"])), [])
-    return {**options, "names": [name for name in passed if name in tree["keeps"]]}
+    return {**options, "names": [name for name in passed if name in tree["keeps"]], "pairs": run.state["pairs_now"]}
 
 
 def _drill(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
@@ -216,8 +249,10 @@ def _priority(errand: Mapping[str, Any]) -> Options:
     return {name: errand[name] for name in ("nice", "ionice")}
 
 
-def _carry(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
-    """Carry what an errand of a drill or an order of a restore needs, by way of the controller."""
+def _carry(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options | None:
+    """Carry what an errand of a drill, an order of a restore or a target that is filled again needs, by way of the controller."""
+    if about["stage"] == "refill":
+        return _refill(run, about)
     found = errand_of(run, about) if about["stage"] == "drill" else order_of(run, about)
     carry = found["carry"]
     return {
@@ -225,6 +260,24 @@ def _carry(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
         **{f"{end}_ssh_args": reached_with(run.hostvars, carry[end]["node"]) for end in ("origin", "destination")},
         "size": found["size"],
         **({"tree": True} if about["stage"] == "drill" else {"step_timeout": found["seconds"]}),
+    }
+
+
+def _refill(run: Run, about: Mapping[str, Any]) -> Options | None:
+    """Bring to a target what it asked for of what another one has."""
+    offer = transfers.refill_offer(run.state, about["label"])
+    if not offer:
+        return None
+    places = {
+        "origin": (about["from"], run.tree({**about, "node": about["from"]})["base"]),
+        "destination": (about["node"], os.path.join(incoming_folder(run.plan, run.host, about["node"]), CARRIED)),
+    }
+    return {
+        **{end: {**reached_by(run.hostvars, run.plan, node), "folder": path} for end, (node, path) in places.items()},
+        **{f"{end}_ssh_args": reached_with(run.hostvars, node) for end, (node, _) in places.items()},
+        "relpaths": [entry["relpath"] for entry in offer],
+        "size": sum({entry["dig"]: entry["size"] for entry in offer}.values()),
+        "tree": True,
     }
 
 

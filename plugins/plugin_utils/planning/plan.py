@@ -44,6 +44,7 @@ _OF_NODES = (
 )
 _OF_BOTH = (
     *_OF_NODES,
+    "former_names",
     "keep",
     "ssh_key",
     "ssh_args",
@@ -59,6 +60,7 @@ _OF_BOTH = (
 _OF_SOURCES = (
     "base",
     "discover",
+    "retired",
     "include_controller",
     "full_every",
     "verify_every",
@@ -149,6 +151,8 @@ def build_plan(
     source_values = {host: _validated("source", host, variables, errors) for host in sources}
     target_values = {host: _validated("target", host, variables, errors) for host in targets}
     general += _check_only_targets(common["only_targets"], hosts, targets)
+    general += _check_former_names(source_values, target_values)
+    general += _check_adopted(common["adopt"], nodes)
     general += _check_names(sources)
     for host, values in source_values.items():
         _check_source(host, values, hosts, targets, errors)
@@ -169,7 +173,8 @@ def build_plan(
         "list_file": common["list_file"],
         "restore": common["restore"],
         "restore_settings": {name: common[f"restore_{name}"] for name in _OF_RESTORES},
-        "adopt": common["adopt"],
+        "adopt": [entry for entry in common["adopt"] if "/" in entry],
+        "adopted_nodes": [entry for entry in common["adopt"] if "/" not in entry],
         "locked": scope is not None and list(scope.parts) == [SOURCES],
         "errors": [],
         "notes": [visible(note) for note in notes],
@@ -313,6 +318,35 @@ def _check_only_targets(only: Sequence[str], hosts: Sequence[str], targets: Sequ
     return [f"altbackup_only_targets: {_no_target(name, hosts, targets)}" for name in only if name not in targets]
 
 
+def _check_former_names(*values: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Given the settings of all sources, and of all targets, return an error for each former name that is not one node's alone."""
+    found = []
+    for of_role in values:
+        owners: dict[str, list[str]] = {}
+        for host, settings in of_role.items():
+            for name in settings["altbackup_former_names"] or ():
+                owners.setdefault(name, []).append(host)
+        for name, hosts in owners.items():
+            if name in of_role:
+                found.append(
+                    f"{', '.join(hosts)}: altbackup_former_names names {name!r}, which is a node of this inventory itself: two histories are never made one"
+                )
+            elif len(hosts) > 1:
+                found.append(
+                    f"{', '.join(hosts)}: altbackup_former_names names {name!r} for each of them: leave it with the one that was called so"
+                )
+    return found
+
+
+def _check_adopted(adopted: Sequence[str], nodes: Sequence[str]) -> list[str]:
+    """Return an error for each name that is no node's, of what is adopted and is no item."""
+    return [
+        f"altbackup_adopt: {name!r} is neither an item, written as source/category/name, nor a source or target, {nearest(name, nodes)}"
+        for name in adopted
+        if "/" not in name and name not in nodes
+    ]
+
+
 def _no_target(name: str, hosts: Sequence[str], targets: Sequence[str]) -> str:
     if name in hosts:
         return f"{name!r} is a host of the inventory, but not in group {TARGETS}: add it there, or name a target"
@@ -346,10 +380,36 @@ def _check_source(
             if item.key == CONTROLLER_KEY:
                 text = f"names {item.key}, which altbackup_include_controller makes: give it another name"
                 errors.add(host, "altbackup_items", text)
+    _check_memory(host, values, errors)
     wrong = any(errors.has(name, host) for name in ("altbackup_items", "altbackup_discover"))
     if not (values["altbackup_items"] or values["altbackup_discover"] or wrong):
         text = "is empty and altbackup_discover, too, so nothing would be backed up: name an item in one of them"
         errors.add(host, "altbackup_items", text)
+
+
+def _check_memory(host: str, values: Mapping[str, Any], errors: _Errors) -> None:
+    """Add the errors of what is said of items that are none any more."""
+    items = _sorted_items(values["altbackup_items"] or ())[0]
+    keys = {item.key for item in items}
+    retired = values["altbackup_retired"] or {}
+    for key in retired:
+        if key in keys:
+            text = f"names {key}, which is declared in altbackup_items, too: take it out of altbackup_retired if it is to be backed up"
+            errors.add(host, "altbackup_retired", text)
+    owners: dict[str, list[str]] = {}
+    for item in items:
+        for former in dict.fromkeys(item.former_names):
+            owners.setdefault(former, []).append(item.key)
+    for former, several in owners.items():
+        if former in keys:
+            text = f"names {former} among the former_names of {several[0]}, but it is an item itself: two histories are never made one"
+            errors.add(host, "altbackup_items", text)
+        if former in retired:
+            text = f"names {former}, which is among the former_names of {several[0]}, too: leave it out of one of them"
+            errors.add(host, "altbackup_retired", text)
+        if len(several) > 1:
+            text = f"names {former} among the former_names of {' and '.join(several)}: leave it with the one that has its place now"
+            errors.add(host, "altbackup_items", text)
 
 
 def _check_drill_hosts(nodes: Mapping[str, Mapping[str, Any]], hosts: Sequence[str], errors: _Errors) -> None:
@@ -455,7 +515,9 @@ def _common(host: str, values: Mapping[str, Any], connection: Mapping[str, Any],
 def _target(host: str, values: Mapping[str, Any], connection: Mapping[str, Any], errors: _Errors) -> dict[str, Any]:
     entry = {name: values[PREFIX + name] for name in _OF_TARGETS}
     return (
-        entry | _common(host, values, connection, errors) | {"slots": values["altbackup_target_slots"], "sources": []}
+        entry
+        | _common(host, values, connection, errors)
+        | {"slots": values["altbackup_target_slots"], "absent_for": values["altbackup_absent_for"], "sources": []}
     )
 
 
@@ -509,7 +571,10 @@ def _node(host: str, plan: Mapping[str, Any]) -> dict[str, Any]:
     if target:
         for name in target["sources"]:
             base = os.path.join(target["target_base"], name) if target["target_base"] else None
-            trees.append({"role": "target", "source": name, "base": base, "keep": target["keep"]})
+            former = plan["sources"][name]["former_names"]
+            trees.append(
+                {"role": "target", "source": name, "base": base, "keep": target["keep"], "former_names": former}
+            )
     either = source or target
     return {name: either[name] for name in _OF_NODES} | {"trees": trees}
 
@@ -537,6 +602,14 @@ def _completed(plan: dict[str, Any], sources: Iterable[str]) -> dict[str, Any]:
             }
             if entry["include_controller"]:
                 place["keeps"][CONTROLLER_KEY] = place["keep"]
+            place["memory"] = {
+                "retired": dict(entry["retired"]),
+                "former": {
+                    former: f"{CATEGORIES[item['kind']]}/{item['name']}"
+                    for item in entry["items"]
+                    for former in item.get("former_names", ())
+                },
+            }
         for tree in trees:
             tree["discover"] = bool(entry["discover"])
     return plan
@@ -594,6 +667,7 @@ def _plain_item(item: Item) -> dict[str, Any]:
         "exclude_if_present": list(item.exclude_if_present),
         "changing": list(item.changing),
         "require": item.require,
+        "former_names": list(item.former_names),
     }
     return {
         "kind": item.kind,

@@ -16,10 +16,12 @@ from typing import Any
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
 
+from ...module_utils.kinds.items import check_name
 from ...module_utils.kinds.registry import CATEGORIES, DISCOVERABLE
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.priority import ionice_words
 from ...module_utils.system.values import nearest, parse_keep, parse_part
+from ...module_utils.tree.stamps import interpret_day
 from ..report.secrecy import UNQUOTED, quoted
 from .quantities import parse_duration, parse_rate, parse_size
 from .yaml_text import is_collection, read_yaml
@@ -260,7 +262,7 @@ def _share(value: float) -> float:
     return value
 
 
-def _proof_age(value: str) -> float:
+def _duration_or_none(value: str) -> float:
     return parse_duration(value) if value.strip() else 0.0
 
 
@@ -285,6 +287,43 @@ def _discover(value: Mapping[str, Any]) -> dict[str, str]:
         if not isinstance(folder, str) or not os.path.isabs(folder) or "\0" in folder:
             raise InvalidInput(f"the folder of {kind}, {quoted(folder)}, is not an absolute path")
     return {kind: os.path.normpath(folder) for kind, folder in value.items()}
+
+
+def _retired(value: Mapping[str, Any]) -> dict[str, str]:
+    return {_item_key(key): _day(str(key), day) for key, day in value.items()}
+
+
+def _former_names(value: Sequence[Any]) -> list[str]:
+    names = []
+    for name in _texts(value):
+        try:
+            names.append(check_name(name))
+        except InvalidInput as error:
+            raise InvalidInput(f"names {quoted(name)}, which is no name of a node: {error}") from None
+    return names
+
+
+def _item_key(key: object) -> str:
+    """Given category/name, return it. Raise InvalidInput."""
+    category, _, name = str(key).partition("/")
+    if category not in CATEGORIES.values() or not name:
+        categories = tuple(CATEGORIES.values())
+        hint = nearest(category, categories, categories if category in categories else ())
+        raise InvalidInput(
+            f"names {quoted(key)}, which is not category/name, such as svn/old: its category is {quoted(category)}, {hint}"
+        )
+    try:
+        return f"{category}/{check_name(name)}"
+    except InvalidInput as error:
+        raise InvalidInput(f"names {quoted(key)}: {error}") from None
+
+
+def _day(key: str, value: object) -> str:
+    """Given a day on which something was given up, return it. Raise InvalidInput."""
+    text = str(value)
+    if not re.fullmatch(r"\d{4}/\d{2}/\d{2}", text, re.ASCII):
+        raise InvalidInput(f"{key}: {quoted(text)} is not the day from which on it is given up, like 2026/11/23")
+    return interpret_day(text, "")
 
 
 def _transport(value: object) -> str | dict[str, str]:
@@ -335,7 +374,9 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_shrink": parse_part,
     "altbackup_churn": parse_part,
     "altbackup_discover": _discover,
+    "altbackup_retired": _retired,
     "altbackup_targets": _texts,
+    "altbackup_former_names": _former_names,
     "altbackup_only_targets": _texts,
     "altbackup_adopt": _texts,
     "altbackup_restore_mode": parse_mode,
@@ -344,7 +385,8 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_compress_level": _whole(1, 19, 1),
     "altbackup_target_slots": _whole(1, 1000, 2),
     "altbackup_rsync_port": _whole(1, 65535, 22),
-    "altbackup_proof_age": _proof_age,
+    "altbackup_proof_age": _duration_or_none,
+    "altbackup_absent_for": _duration_or_none,
     "altbackup_drill_share": _share,
     "altbackup_drill_limit": parse_size,
     "altbackup_drill_folder": _drill_folder,

@@ -61,6 +61,22 @@ def deliveries(plan: Mapping[str, Any], source: str, state: Mapping[str, Any]) -
     return sorted(found, key=lambda entry: entry["fetched"])
 
 
+def refilled_note(source: str, target: str, known: Mapping[str, Any], pair: Mapping[str, Any]) -> str:
+    """Given a source and a target that was filled again, what was known of targets, and what this one is now, return what is said of it."""
+    before, now = (known.get(target) or {}).get("copies") or 0, pair["copies"]
+    rest = (
+        f" of the {before} that it held: the others are on no node that was reached, or its rules do not ask for them"
+    )
+    return f"{source} -> {target}: holds {now} copies{rest if now < before else ''}"
+
+
+def refill_offer(state: Mapping[str, Any], label: str) -> list[dict[str, Any]]:
+    """Given what a run knows of a source, and a refill, return what goes to the target: what it asked for, of what the other one has."""
+    progress = state["refills"].get(label, {})
+    asked = set(progress.get("asked", ()))
+    return [entry for entry in progress.get("offer", ()) if entry["relpath"] in asked]
+
+
 def unlisted(result: Mapping[str, Any], state: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Given what a target returned and what the run knows of the source, return a failure if it asks for what the source does not have."""
     known = {*state["predicted"], *(entry["relpath"] for entry in state["offer"] or ())}

@@ -55,23 +55,36 @@ def node_trees(plan: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
     return [{**tree, "node": node, **shared} for tree in entry["trees"]]
 
 
-def base_owners(plan: Mapping[str, Any], node: str) -> list[dict[str, str]]:
+def base_owners(plan: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
     """Given the plan and a node, return whose its base folders are: it has one as a source, one as a target, or both."""
     roles = (("source", "sources", "base"), ("target", "targets", "target_base"))
     return [
-        {"base": plan[part][node][key], "role": role, "name": str(node)}
+        {
+            "base": plan[part][node][key],
+            "role": role,
+            "name": str(node),
+            "former_names": plan[part][node].get("former_names", []),
+        }
         for role, part, key in roles
         if node in plan[part]
     ]
 
 
-def origin(plan: Mapping[str, Any], source: str, state: Mapping[str, Any]) -> dict[str, str]:
-    """Given the plan, a source and what the run knows of it, return name, base and id of it, nothing where preflight did not tell the id.
+def origin(plan: Mapping[str, Any], source: str, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Given the plan, a source and what the run knows of it, return what tells it from others, nothing where preflight did not tell the id.
 
-    The name and base are the plan's; the id alone is what the node says.
+    Name, base and whether it is adopted are the plan's; the id and the machine alone are what the node says.
     """
     known = (state.get("identities") or {}).get(f"source {source}")
-    return {"name": str(source), "base": plan["sources"][source]["base"], "id": known["id"]} if known else {}
+    if not known:
+        return {}
+    told = {"id": known["id"], "machine": known.get("machine", "")}
+    return {
+        "name": str(source),
+        "base": plan["sources"][source]["base"],
+        **told,
+        "adopt": source in plan.get("adopted_nodes", ()),
+    }
 
 
 def node_bases(plan: Mapping[str, Any], node: str) -> list[str]:

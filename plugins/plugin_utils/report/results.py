@@ -305,18 +305,20 @@ _FAILURE: dict[str, Read] = {
     "absent": _flag,
     "good": _stamp,
 }
+_PAIR: dict[str, Read] = {"id": _ID, "copies": _whole, "purged": _whole, "newest": _stamp, "run": _stamp}
 _IDENTITY: dict[str, Read] = {
     "base": _NAME,
     "role": _like("source|target", "role of a node"),
     "name": _NAME,
     "id": _ID,
+    "machine": _ID,
     "boot": _like(r"[\w-]{0,64}", "id of a boot"),
     "device": _whole,
     "inode": _whole,
 }
 
 SCHEMA: dict[str, Read] = {
-    **dict.fromkeys(("changed", "done", "listed", "discovered", "busy", "usable"), _flag),
+    **dict.fromkeys(("changed", "done", "listed", "discovered", "busy", "usable", "doubted", "refilled"), _flag),
     **dict.fromkeys(("bytes_read", "bytes_freed", "needed", "seconds"), _number),
     **dict.fromkeys(("free", "wire"), _either(_number, _mapping(_number))),
     **dict.fromkeys(("sent", "counts"), _mapping(_whole)),
@@ -350,13 +352,16 @@ SCHEMA: dict[str, Read] = {
     "relpaths": _mapping(_list(_relpath)),
     "reasons": _mapping(_list(_SENTENCE, _MOST_TOLD)),
     "dnas": _mapping(_like(r"\w{1,16}:[0-9a-f]{1,128}:\d{1,20}", "digest and size")),
+    "pair": _entry(_PAIR),
+    "pairs": _mapping(_entry(_PAIR, tuple(_PAIR))),
     "offered": _record,
     "proof": _record,
     "dna": _either(_record, _list(_record)),
+    "absent": _mapping(_SENTENCE),
     "notes": _SENTENCES,
     "failures": _list(_entry(_FAILURE, ("reason",), whole=False), _MOST_TOLD),
     "lacking": _SENTENCES,
-    "identities": _list(_entry(_IDENTITY, tuple(_IDENTITY)), _MOST_TOLD),
+    "identities": _list(_entry(_IDENTITY, tuple(name for name in _IDENTITY if name != "machine")), _MOST_TOLD),
     "diff": _entry({"prepared": _lines}),
     "items": _list(_entry(dict.fromkeys(("kind", "name", "path"), _NAME), ("kind", "name", "path")), _MOST_ITEMS),
     "tarballs": _TARBALLS,

@@ -574,7 +574,7 @@ def test_private_state_of_a_targets_tree_is_that_of_its_source(tmp_path: Path, m
     assert result["removed"] == relpaths[:2]
     left = {path.removesuffix(".json") for path in files(private)}
     records = {f"records/ihep/{os.path.dirname(path)}" for path in relpaths}
-    assert left == records | {f"records/dayabay/{os.path.dirname(relpaths[2])}"}
+    assert left == records | {f"records/dayabay/{os.path.dirname(relpaths[2])}", "state/dayabay/purged"}
     assert os.listdir(private / "trash" / "ihep") == ["left"]
     assert os.listdir(private / "trash" / "dayabay") == []
 
@@ -845,3 +845,42 @@ def test_a_check_that_cannot_be_done_lets_nothing_be_purged(tmp_path: Path) -> N
     result = run_module("tarball_purge", base=str(base), keep=1, stamp=NOW, more={"check": options}, fail=False)
     assert (result["removed"], result["changed"]) == ([], False)
     assert "is not a whole number" in reasons(result)[0]
+
+
+def test_what_a_run_leaves_is_kept_in_mind_and_told_to_the_source(tmp_path: Path) -> None:
+    copies, own = marked(tmp_path / "copies"), marked(tmp_path / "own")
+    tree = copies / "dayabay"
+    for day in (16, 17, 18, 19):
+        put(tree, relpath(day), b"%d" % day)
+    put(tree, relpath(9, "svn/old"))
+    options = {"keep": 3, "stamp": NOW, "names": ["svn/x"], "remember": True}
+    predicted = run_module("tarball_purge", check=True, base=str(tree), **options)
+    assert (predicted["pair"], (copies / ".altbackup" / "state").exists()) == ({}, False)
+    result = run_module("tarball_purge", base=str(tree), **options)
+    told = {"id": "", "copies": 4, "purged": 1, "newest": "2013/05/19/104701", "run": NOW}
+    assert (result["removed"], result["pair"]) == ([relpath(16)], told)
+    assert (copies / ".altbackup" / "state" / "dayabay" / "known").read_text() == "svn/old\nsvn/x\n"
+    put(own, relpath(19))
+    for _ in range(2):
+        result = run_module("tarball_purge", base=str(own), **options, pairs={"cms01": told})
+        assert (result["pair"], result["failures"]) == ({}, [])
+        assert json.loads((own / ".altbackup" / "state" / "pairs" / "cms01").read_text()) == told
+    (own / ".altbackup" / "state" / "pairs" / "cms01").write_text("?")
+    result = run_module("tarball_purge", base=str(own), **options, pairs={"cms01": told}, fail=False)
+    (entry,) = result["failures"]
+    assert str(own / ".altbackup" / "state" / "pairs" / "cms01") in entry["reason"]
+
+
+def test_what_is_purged_is_counted_before_it_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = marked(tmp_path / "copies") / "dayabay"
+    for day in (16, 17, 18, 19):
+        put(tree, relpath(day), b"%d" % day)
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ansible_collections.altbackup.core.plugins.module_utils.stages.purge._take_out", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_module("tarball_purge", base=str(tree), keep=1, stamp=NOW)
+    assert (tmp_path / "copies" / ".altbackup" / "state" / "dayabay" / "purged").read_text() == "1\n"

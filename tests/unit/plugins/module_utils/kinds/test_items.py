@@ -34,6 +34,27 @@ def test_optional_keys_are_read_and_null_means_absent() -> None:
     assert items.parse_item({**GOOD, "keep": None, "exclude": None, "require": None}) == items.parse_item(GOOD)
 
 
+def test_former_names_are_items_of_the_same_kind() -> None:
+    item = items.parse_item({**GOOD, "former_names": ["old", "folders/older"]})
+    assert item.former_names == ("folders/old", "folders/older")
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("old", "former_names 'old' is not a list of names: write former_names: \\[\"old\"\\]"),
+        (["svnsetup"], "which is what it is called now"),
+        (["folders/svnsetup"], "which is what it is called now"),
+        (["svn/old"], "contains a slash"),
+        ([".old"], "begins with a dot"),
+        ([7], "is not a text"),
+    ],
+)
+def test_bad_former_names_are_told(value: Any, why: str) -> None:
+    with pytest.raises(InvalidInput, match=why):
+        items.parse_item({**GOOD, "former_names": value})
+
+
 @pytest.mark.parametrize(
     "name", ["a b", "-rf", "$HOME", 'it\'s "x"', "ünïcödé", "a" * 200, "group%2Fproject", "last", "..."[:0] + "a..b"]
 )

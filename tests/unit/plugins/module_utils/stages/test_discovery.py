@@ -187,7 +187,7 @@ def test_what_was_backed_up_and_is_no_repository_any_more_is_a_failure(
     (entry,) = result["failures"]
     assert f"{entry['category']}/{entry['name']}" == key
     assert f"is no svn any more: it was backed up as {key} until 2013/05/10/104701" in entry["reason"]
-    assert f"move {base / key} out of the base" in entry["reason"]
+    assert f"name {key} in altbackup_retired" in entry["reason"]
     assert (names(result), result["discovered"]) == (["one"], False)
     assert "notes" in noted(result)
 

@@ -16,6 +16,7 @@ from helpers.trees import needs_root, small_disk
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize import accept
 from ansible_collections.altbackup.core.plugins.module_utils.tree.arrivals import arrivals
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import held
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 
@@ -205,3 +206,22 @@ def test_twin_of_another_item_that_is_damaged_before_it_is_linked_is_not_taken(
     monkeypatch.setattr(accept, "point_last", damage)
     (reason,) = pair.run()
     assert "arrived with other bytes" in reason
+
+
+def test_what_the_controller_carried_lies_by_its_paths_and_stands_at_the_end(pair: Pair) -> None:
+    for seed, day in enumerate((DAY1, DAY2, DAY3)):
+        put(pair.source, relpath(day), content(seed))
+    prepared = pair.prepare(carried=True)
+    folder = pair.incoming / "carried"
+    assert folder.is_dir() and len(prepared["send"]) == 3
+    for seed, day in ((0, DAY1), (7, DAY2)):
+        (folder / relpath(day)).parent.mkdir(parents=True)
+        (folder / relpath(day)).write_bytes(content(seed))
+    with held(open_tree(str(pair.tree)), None) as hold:
+        result = accept.accept(hold, prepared["tarballs"], moment=NOW, carried=True)
+    assert pair.there() == {relpath(DAY1): content(0)}
+    reasons = sorted(entry["reason"] for entry in result["failures"])
+    assert len(reasons) == 2
+    assert any(relpath(DAY3) in reason and "did not arrive" in reason for reason in reasons)
+    assert any(relpath(DAY2) in reason and "with other bytes" in reason for reason in reasons)
+    assert list(pair.incoming.iterdir()) == []

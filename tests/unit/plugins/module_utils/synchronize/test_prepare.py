@@ -20,6 +20,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send im
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import Run, held
+from ansible_collections.altbackup.core.plugins.module_utils.tree.pairs import Pair as PairRecord
 from ansible_collections.altbackup.core.plugins.module_utils.tree.remembered import remembered_items
 from ansible_collections.altbackup.core.plugins.module_utils.tree.rulings import Ruling
 from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna
@@ -476,3 +477,54 @@ def test_load_is_what_there_is_room_for(
     assert days(one for one in offers(lacking) if one.transit_name in load.sent) == sent
     assert days(load.left_out) == " ".join(word[:2] for word in lacking.split() if word[:2] not in sent.split())
     assert days(load.bases.values()) == bases
+
+
+def known(**changes: Any) -> PairRecord:
+    """Return what a source knows of a target."""
+    return PairRecord(**{"id": "", "copies": 0, "purged": 0, "newest": "", "run": f"{DAY2}/104701", **changes})
+
+
+def test_a_target_that_is_not_what_it_was_gets_what_is_of_the_day_until_it_is_adopted(pair: Pair) -> None:
+    for day in (DAY1, DAY2, DAY3):
+        put(pair.source, relpath(day), content(int(day[-2:])))
+    lost = known(copies=2, newest=f"{DAY2}/104701")
+    doubted = pair.prepare(pair=lost, node="cms01")
+    assert (doubted["doubted"], doubted["send"]) == (True, [relpath(DAY3)])
+    (entry,) = doubted["failures"]
+    for word in (
+        f"cms01 is not what it was after the run of {DAY2}/104701",
+        "holds 0 copies, but held 2",
+        '{"altbackup_adopt": ["cms01"]}',
+    ):
+        assert word in entry["reason"]
+    adopted = pair.prepare(pair=lost, node="cms01", adopt=True)
+    assert (adopted["doubted"], adopted["failures"]) == (False, [])
+    assert adopted["send"] == [relpath(day) for day in (DAY3, DAY2, DAY1)]
+    assert any("cms01 is taken as it is" in note for note in adopted["notes"])
+
+
+def test_a_target_that_is_what_it_was_is_filled_as_ever(pair: Pair) -> None:
+    put(pair.source, relpath(DAY1), content(1))
+    assert pair.run() == []
+    put(pair.source, relpath(DAY2), content(2))
+    same = pair.prepare(pair=known(copies=1, newest=f"{DAY1}/104701"))
+    assert (same["doubted"], same["failures"], same["send"]) == (False, [], [relpath(DAY2)])
+
+
+def test_copies_of_what_the_source_no_longer_has_count_where_a_target_is_compared(pair: Pair) -> None:
+    put(pair.source, relpath(DAY3), content(3))
+    put(pair.tree, relpath(DAY1, "git/given-up"), content(1))
+    assert not pair.prepare(pair=known(copies=1, newest=f"{DAY1}/104701"))["doubted"]
+    assert pair.prepare(pair=known(copies=2, newest=f"{DAY1}/104701"))["doubted"]
+
+
+def test_a_target_whose_count_is_damaged_is_doubted_and_gets_what_is_of_the_day(pair: Pair) -> None:
+    for day in (DAY1, DAY3):
+        put(pair.source, relpath(day), content(int(day[-2:])))
+    count = pair.copies / ".altbackup" / "state" / "dayabay" / "purged"
+    count.parent.mkdir(parents=True)
+    count.write_text("?")
+    result = pair.prepare(pair=known())
+    assert (result["doubted"], result["send"]) == (True, [relpath(DAY3)])
+    (entry,) = result["failures"]
+    assert str(count) in entry["reason"]

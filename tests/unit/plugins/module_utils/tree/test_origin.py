@@ -69,11 +69,28 @@ def test_another_source_of_that_name_is_told_of_both_and_what_to_do(target: Path
     for function in (origin.require_origin, origin.bind):
         with pytest.raises(BaseUnusable) as error:
             function(tree, origin.parse_origin(value))
-        for word in ("dayabay", "/home/scm/backup", "1" * 32, "/srv/backup", f"rm {path}"):
+        for word in ("dayabay", "/home/scm/backup", "1" * 32, "/srv/backup", '{"altbackup_adopt": ["dayabay"]}'):
             assert word in str(error.value), word
     assert path.read_text() == before
-    path.unlink()
-    origin.bind(tree, origin.parse_origin({**value, "id": "3" * 32}))
+    origin.bind(tree, origin.parse_origin({**value, "id": "3" * 32, "adopt": True}))
+    assert json.loads(path.read_text())["id"] == "3" * 32
+    with pytest.raises(BaseUnusable):
+        bind(target, FIRST)
+
+
+def test_another_machine_of_that_name_is_adopted_or_refused(target: Path) -> None:
+    bind(target, FIRST)
+    bind(target, {**FIRST, "machine": "a" * 32})
+    bind(target, FIRST)
+    path = target / ".altbackup" / "origins" / "dayabay"
+    assert json.loads(path.read_text())["machine"] == "a" * 32, "what is not known takes nothing away"
+    for function in (origin.require_origin, origin.bind):
+        with pytest.raises(BaseUnusable, match="of another machine") as error:
+            function(open_tree(str(target / "dayabay")), origin.parse_origin({**FIRST, "machine": "b" * 32}))
+        assert '{"altbackup_adopt": ["dayabay"]}' in str(error.value)
+    bind(target, {**FIRST, "machine": "b" * 32, "adopt": True})
+    assert json.loads(path.read_text()) == {**FIRST, "machine": "b" * 32}
+    bind(target, {**FIRST, "machine": "b" * 32})
 
 
 def test_what_is_not_known_binds_nothing_and_is_not_compared(target: Path) -> None:

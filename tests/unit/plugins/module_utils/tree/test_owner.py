@@ -64,6 +64,27 @@ def test_another_owner_is_told_both_names(base: Path, first: Owner, second: Owne
         assert word in str(told.value)
 
 
+@pytest.mark.parametrize("name", ["n", "n" * 200])
+def test_a_name_of_any_length_takes_the_place_of_the_old_one(base: Path, name: str) -> None:
+    first = owner.identify(open_tree(str(base)), LINGAO, claim=True)
+    renamed = Owner("source", name, ("lingao",))
+    for _ in range(2):
+        assert owner.identify(open_tree(str(base)), renamed, claim=True) == {**first, "name": name}
+
+
+def test_an_owner_with_another_name_takes_its_base_over(base: Path) -> None:
+    first = owner.identify(open_tree(str(base)), LINGAO, claim=True)
+    renamed = owner.parse_owner({"role": "source", "name": "dayabay", "former_names": ["older", "lingao"]})
+    assert owner.identify(open_tree(str(base)), renamed, claim=False)["id"] == first["id"]
+    assert owner.source_of(open_tree(str(base))) == "lingao", "who only looks writes nothing"
+    assert owner.identify(open_tree(str(base)), renamed, claim=True) == {**first, "name": "dayabay"}
+    assert owner.identify(open_tree(str(base)), DAYABAY, claim=True) == {**first, "name": "dayabay"}
+    with pytest.raises(BaseUnusable, match="altbackup_former_names: \\[dayabay\\]"):
+        owner.identify(open_tree(str(base)), LINGAO, claim=True)
+    with pytest.raises(BaseUnusable):
+        owner.identify(open_tree(str(base)), Owner("target", "x", ("dayabay",)), claim=True)
+
+
 def test_one_host_that_is_both_has_two_owners(base: Path) -> None:
     owner.identify(open_tree(str(base)), Owner("source", "cms01"), claim=True)
     with pytest.raises(BaseUnusable, match="source cms01"):

@@ -224,8 +224,127 @@ def test_a_purge_by_itself_reads_what_would_count_and_keeps_no_tree() -> None:
     (tree,) = told.over("purge")
     options = told.call("tarball_purge", "purge", {}, tree)
     assert (options["verify"], options["unlock"], options["run"]["seconds"]) == (True, False, 0)
-    assert options["origin"] == {"name": "dayabay", "base": "/backup", "id": "1" * 32}
+    origin = {"name": "dayabay", "base": "/backup", "id": "1" * 32, "machine": "", "adopt": False}
+    assert options["origin"] == origin
     assert "check" not in options
+
+
+SEEN = {"id": "1" * 32, "copies": 2, "purged": 0, "newest": STAMP, "run": "2013/05/09/104701"}
+
+
+def test_what_a_source_knows_of_its_targets_goes_there_and_comes_back_after_the_run() -> None:
+    told = Told(altbackup_adopt=["sdu"])
+    options = told.call("preflight", "preflight", {"pairs": {"cms01": SEEN}})
+    assert options["owners"] == [{"base": "/backup", "role": "source", "name": "dayabay", "former_names": []}]
+    cms01, sdu = told.over("targets")
+    for target, pair, adopt in ((cms01, SEEN, False), (sdu, {}, True)):
+        options = told.call("tarball_prepare", "synchronize", {"doubted": target is cms01}, target)
+        assert (options["pair"], options["adopt"], options["node"]) == (pair, adopt, target["node"])
+    now = {**SEEN, "copies": 3, "run": STAMP}
+    for target, names in ((cms01, []), (sdu, ["svn/dybsvn"])):
+        assert told.call("tarball_purge", "purge", {"pair": now}, target)["names"] == names
+    options = told.call("tarball_purge", "purge", {}, told.over("purge")[-1])
+    assert options["pairs"] == {"sdu": now}, "of what is doubted the source keeps what it knew"
+
+
+def refilling() -> tuple[Told, dict[str, Any]]:
+    """Return a run in which a target is filled again, and how it is from another one."""
+    told = Told(altbackup_adopt=["cms01"])
+    told.call("preflight", "preflight", {"pairs": {"cms01": {**SEEN, "copies": 9}}})
+    cms01, sdu = told.over("targets")
+    assert told.over("refills") == []
+    told.call("tarball_prepare", "synchronize", {"refilled": True}, cms01)
+    told.call("tarball_prepare", "synchronize", {}, sdu)
+    (refill,) = told.over("refills")
+    assert (refill["node"], refill["from"], refill["label"]) == ("cms01", "sdu", "cms01 from sdu")
+    return told, refill
+
+
+def test_a_target_that_is_filled_again_gets_what_another_one_has() -> None:
+    told, refill = refilling()
+    other = SVN.replace("dybsvn", "other")
+    tarballs = [
+        {"relpath": path, "size": 7, "dig": "aa", "alg": "sha256", "state": "verified"} for path in (SVN, other)
+    ]
+    options = told.call("tarball_list", "synchronize", {"listed": True, "tarballs": tarballs}, refill)
+    assert (options, told.run.state["listed"], told.run.state["offer"]) == (
+        {"base": "/copies/dayabay", "records": True},
+        [],
+        None,
+    )
+    options = told.call("tarball_prepare", "synchronize", {"send": [SVN, "svn/x"]}, refill)
+    assert ([entry["relpath"] for entry in options["tarballs"]], options["carried"]) == ([SVN, other], True)
+    assert (options["pair"], options["items"], options["keep"]) == ({}, [], 3), "its own rules hold, too"
+    options = told.call("tarball_carry", "synchronize", {"changed": True}, refill)
+    assert (options["relpaths"], options["size"], options["tree"]) == ([SVN], 7, True)
+    assert (options["origin"]["node"], options["origin"]["folder"]) == ("sdu", "/copies/dayabay")
+    assert options["destination"]["folder"] == "/copies/.altbackup/incoming/dayabay/carried"
+    options = told.call("tarball_accept", "synchronize", {}, refill)
+    assert ([entry["relpath"] for entry in options["tarballs"]], options["carried"]) == ([SVN], True)
+    assert told.nodes("deliveries") == []
+    told.call("tarball_purge", "purge", {"pair": SEEN}, told.over("purge")[0])
+    assert any("cms01: holds 2 copies of the 9 that it held" in note for note in told.run.state["notes"])
+
+
+@pytest.mark.parametrize("step", ["listed", "asked", "carried"])
+def test_where_nothing_comes_from_another_target_nothing_is_accepted(step: str) -> None:
+    told, refill = refilling()
+    bad = {"failures": [{"reason": "x", "stage": "drill"}]}
+    entry = {"relpath": SVN, "size": 7, "dig": "aa", "alg": "sha256", "state": "verified"}
+    told.call("tarball_list", "synchronize", bad if step == "listed" else {"listed": True, "tarballs": [entry]}, refill)
+    if step != "listed":
+        told.call("tarball_prepare", "synchronize", bad if step == "asked" else {"send": [SVN]}, refill)
+    if step == "carried":
+        told.call("tarball_carry", "synchronize", bad, refill)
+    left = {"listed": "tarball_prepare", "asked": "tarball_carry", "carried": "tarball_accept"}[step]
+    assert options_of(left, told.run, refill, {}) is None
+    assert options_of("tarball_accept", told.run, refill, {}) is None
+    (failure,) = told.run.state["failures"]
+    assert (failure["stage"], failure["delegate"]) == ("synchronize", "sdu" if step == "listed" else "cms01")
+
+
+def test_a_target_has_what_was_known_of_it_under_a_former_name() -> None:
+    told = Told()
+    told.run.plan["targets"]["cms01"]["former_names"] = ["older", "old"]
+    told.call("preflight", "preflight", {"pairs": {"old": SEEN}})
+    assert told.call("tarball_prepare", "synchronize", {}, told.over("targets")[0])["pair"] == SEEN
+
+
+@pytest.mark.parametrize("how", ["peer", "unreachable", "not mounted"])
+@pytest.mark.parametrize("absent_for", ["2d", ""])
+def test_an_absent_target_is_a_note_while_it_may_be_away_and_is_left_alone(how: str, absent_for: str) -> None:
+    told = Told(altbackup_absent_for=absent_for)
+    said = {"pairs": {"cms01": SEEN, "sdu": SEEN}}
+    away = {"reason": "x", "delegate": "cms01"}
+    if how == "peer":
+        said |= {"unreachable_peers": ["cms01"], "failures": [away, {"reason": "own"}]}
+    told.call("preflight", "preflight", said)
+    if how == "unreachable":
+        told.call("preflight", "preflight", {"unreachable": True, "msg": "x"}, told.over("targets")[0])
+    if how == "not mounted":
+        found = {
+            "usable": False,
+            "unusable": ["/copies"],
+            "absent": {"/copies": "x"},
+            "failures": [{"reason": "x"}, {"reason": "tool"}],
+        }
+        told.call("preflight", "preflight", found, told.over("targets")[0])
+    others = {"peer": ["own"], "unreachable": [], "not mounted": ["tool"]}[how]
+    reasons = [entry["reason"] for entry in told.run.state["failures"]]
+    assert set(others) <= set(reasons)
+    assert len(reasons) == len(others) + (not absent_for)
+    assert any("cms01 is absent, as it may be for 2d" in note for note in told.run.state["notes"]) == bool(absent_for)
+    assert told.nodes("targets") == ["sdu"], "its purge waits for it alone"
+
+
+def test_what_was_given_up_is_told_to_each_check_and_what_could_not_be_discovered() -> None:
+    told = Told(altbackup_retired={"svn/old": "2013/05/09"})
+    told.call("preflight", "preflight", {"discovered": False})
+    memory = {"retired": {"svn/old": "2013/05/09"}, "former": {}, "undiscovered": ["git"]}
+    assert told.call("tarball_check", "check", {}, told.over("check")[0])["memory"] == memory
+    assert told.call("tarball_purge", "purge", {}, told.over("purge")[0])["check"]["memory"] == memory
+    alone = Told(EVERY, "cms01", altbackup_retired={"svn/old": "2013/05/09"})
+    assert alone.call("tarball_check", "check", {}, alone.over("check")[0])["memory"] == {**memory, "undiscovered": []}
 
 
 def test_a_call_that_crashed_is_a_failure_and_its_node_down() -> None:

@@ -69,6 +69,7 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
         ],
         "item_errors": [],
         "discover": {},
+        "retired": {},
         "include_controller": False,
         "targets": ["cms01", "sdu"],
         "local_targets": [],
@@ -80,10 +81,12 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
         "verify_every": 7,
         "shrink": 0.3,
         "churn": 0.5,
+        "former_names": [],
         "keep": 4,
         "keys": ["folders/svnsetup", "svn/dybsvn", "tracs/dybsvn"],
         "expect": {"dybsvn": 2, "svnsetup": 1},
         "keeps": {"svn/dybsvn": 4, "tracs/dybsvn": 4, "folders/svnsetup": 5},
+        "memory": {"retired": {}, "former": {}},
         "check_scope": "day",
         "proof_age": 0.0,
         "drill_share": 1.0,
@@ -132,6 +135,8 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
                 "source": "dayabay",
                 "base": "/data/backup/dayabay",
                 "keep": 2,
+                "former_names": [],
+                "memory": {"retired": {}, "former": {}},
                 "keys": ["folders/svnsetup", "svn/dybsvn", "tracs/dybsvn"],
                 "expect": {"dybsvn": 2, "svnsetup": 1},
                 "keeps": {"svn/dybsvn": 2, "tracs/dybsvn": 2, "folders/svnsetup": 5},
@@ -593,3 +598,99 @@ def test_what_all_hosts_have_from_the_group_all_makes_none_a_node(group: str) ->
     every = {"altbackup_items": [SVN], "altbackup_base": "/b", "altbackup_target_base": "/copies"}
     plan = plan_of({"fresh": {}}, groups={"all": [*VARIABLES, "fresh"], group: ["fresh"]}, every=every)
     assert (plan["errors"], plan["notes"]) == ([], [])
+
+
+def test_what_was_given_up_and_renamed_is_known_to_all_trees_of_its_source() -> None:
+    renamed = {**SVN, "former_names": ["older"]}
+    plan = plan_of({"dayabay": {"altbackup_items": [renamed, TRAC], "altbackup_retired": {"svn/old": "2013/05/09"}}})
+    assert plan["errors"] == []
+    told = {"retired": {"svn/old": "2013/05/09"}, "former": {"svn/older": "svn/dybsvn"}}
+    trees = [tree for node in plan["nodes"].values() for tree in node["trees"] if tree["source"] == "dayabay"]
+    assert [tree["memory"] for tree in trees] == [told] * 3
+    assert plan["sources"]["juno"]["memory"] == {"retired": {}, "former": {}}
+
+
+@pytest.mark.parametrize(
+    ("items", "retired", "error"),
+    [
+        (
+            [SVN],
+            {"svn/dybsvn": "2013/05/09"},
+            "altbackup_retired names svn/dybsvn, which is declared in altbackup_items, too",
+        ),
+        (
+            [{**SVN, "former_names": ["old"]}, {**SVN, "name": "old", "path": "/o"}],
+            {},
+            "altbackup_items names svn/old among the former_names of svn/dybsvn, but it is an item itself",
+        ),
+        (
+            [{**SVN, "former_names": ["old"]}, {**SVN, "name": "x", "path": "/o", "former_names": ["svn/old"]}],
+            {},
+            "altbackup_items names svn/old among the former_names of svn/dybsvn and svn/x",
+        ),
+        (
+            [{**SVN, "former_names": ["old"]}],
+            {"svn/old": "2013/05/09"},
+            "altbackup_retired names svn/old, which is among the former_names",
+        ),
+        ([SVN], {"svm/old": "2013/05/09"}, "did you mean 'svn'?"),
+        ([SVN], {"svn/": "2013/05/09"}, "which is not category/name, such as svn/old"),
+        ([SVN], {"svn/a/b": "2013/05/09"}, "contains a slash"),
+        ([SVN], {"svn/old": "yesterday"}, "svn/old: 'yesterday' is not the day from which on it is given up"),
+        ([SVN], {"svn/old": "2013/02/30"}, "2013/02/30"),
+        ([SVN], ["svn/old"], "is not a mapping"),
+    ],
+)
+def test_what_cannot_be_meant_of_items_that_are_none_any_more_is_an_error(
+    items: list[dict[str, Any]], retired: Any, error: str
+) -> None:
+    errors = plan_of({"dayabay": {"altbackup_items": items, "altbackup_retired": retired}})["errors"]
+    assert len(errors) == 1 and error in errors[0], errors
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        (
+            {"dayabay": {"altbackup_former_names": ["juno"]}},
+            "dayabay: altbackup_former_names names 'juno', which is a node of this inventory itself",
+        ),
+        (
+            {"dayabay": {"altbackup_former_names": ["old"]}, "juno": {"altbackup_former_names": ["old"]}},
+            "dayabay, juno: altbackup_former_names names 'old' for each of them",
+        ),
+        (
+            {"cms01": {"altbackup_former_names": ["a/b"]}},
+            "altbackup_former_names names 'a/b', which is no name of a node",
+        ),
+        ({"cms01": {"altbackup_absent_for": "14 days"}}, "altbackup_absent_for"),
+    ],
+)
+def test_former_names_are_of_one_node_each(changes: dict[str, dict[str, Any]], error: str) -> None:
+    errors = plan_of(changes)["errors"]
+    assert len(errors) == 1 and error in errors[0], errors
+
+
+def test_names_that_changed_and_times_away_are_known_where_they_matter() -> None:
+    plan = plan_of(
+        {
+            "dayabay": {"altbackup_former_names": ["old"]},
+            "cms01": {"altbackup_absent_for": "14d", "altbackup_former_names": ["old"]},
+        }
+    )
+    assert plan["errors"] == []
+    assert [tree["former_names"] for node in ("cms01", "sdu") for tree in plan["nodes"][node]["trees"]] == [
+        ["old"],
+        ["old"],
+        [],
+    ]
+    assert [plan["targets"][name]["absent_for"] for name in ("cms01", "sdu")] == [1209600.0, 0.0]
+
+
+def test_items_and_nodes_are_adopted_each_by_their_names() -> None:
+    plan = plan_of(every={"altbackup_adopt": ["dayabay/svn/dybsvn", "cms01"]})
+    assert (plan["errors"], plan["adopt"], plan["adopted_nodes"]) == ([], ["dayabay/svn/dybsvn"], ["cms01"])
+    errors = plan_of(every={"altbackup_adopt": ["cms1"]})["errors"]
+    assert errors == [
+        "altbackup_adopt: 'cms1' is neither an item, written as source/category/name, nor a source or target, did you mean 'cms01'?"
+    ]

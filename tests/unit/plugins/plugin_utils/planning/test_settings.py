@@ -340,14 +340,15 @@ def test_lists_and_mappings_are_read_from_text_as_yaml(entry: str, name: str, te
 
 
 def test_every_list_and_mapping_can_be_given_as_yaml() -> None:
+    least = {**SOURCE, "altbackup_target_base": "/copies"}
     for entry, options in settings.load_specs().items():
         for name, option in options.items():
             if option["type"] in ("list", "dict"):
-                (problem,) = settings.validate(entry, {**SOURCE, name: "[{a: b"})[1]
+                (problem,) = settings.validate(entry, {**least, name: "[{a: b"})[1]
                 assert problem.variable == name
                 assert "can be read neither as JSON nor as YAML: line 1, column 7: " in problem.text
                 wrong = "{a: b}" if option["type"] == "list" else "[a]"
-                (problem,) = settings.validate(entry, {**SOURCE, name: wrong})[1]
+                (problem,) = settings.validate(entry, {**least, name: wrong})[1]
                 assert "is not a " in problem.text
 
 

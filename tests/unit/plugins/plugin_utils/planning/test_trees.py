@@ -54,8 +54,12 @@ def test_node_settings_come_from_the_plan() -> None:
 
 
 def test_bases_have_their_owners() -> None:
-    assert base_owners(PLAN, "dayabay") == [{"base": "/backup", "role": "source", "name": "dayabay"}]
-    assert base_owners(PLAN, "cms01") == [{"base": "/copies", "role": "target", "name": "cms01"}]
+    own = {"base": "/backup", "role": "source", "name": "dayabay", "former_names": []}
+    assert base_owners(PLAN, "dayabay") == [own]
+    renamed = {**PLAN, "targets": {"cms01": {**PLAN["targets"]["cms01"], "former_names": ["old"]}}}
+    assert base_owners(renamed, "cms01") == [
+        {"base": "/copies", "role": "target", "name": "cms01", "former_names": ["old"]}
+    ]
 
 
 def test_what_tells_a_source_from_others_of_its_name_is_the_id_alone_that_it_says() -> None:
@@ -67,7 +71,16 @@ def test_what_tells_a_source_from_others_of_its_name_is_the_id_alone_that_it_say
         "boot": "",
         "device": 0,
         "inode": 0,
+        "machine": "2" * 32,
     }
     state = outcomes.record({}, {"identities": [said]}, "preflight", "dayabay")
-    assert origin(PLAN, "dayabay", state) == {"name": "dayabay", "base": "/backup", "id": "1" * 32}
+    assert origin(PLAN, "dayabay", state) == {
+        "name": "dayabay",
+        "base": "/backup",
+        "id": "1" * 32,
+        "machine": "2" * 32,
+        "adopt": False,
+    }
+    adopted = origin({**PLAN, "adopted_nodes": ["dayabay"]}, "dayabay", state)
+    assert adopted["adopt"] is True
     assert origin(PLAN, "dayabay", {}) == {}

@@ -1,0 +1,138 @@
+"""What a tree is known to have held, compared with the items that its source has now: nothing is given up in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from ..system.errors import AltbackupError, InvalidInput
+from ..system.units import and_more
+from ..tree.failures import failure
+from ..tree.known import held_items, known_items, known_path, remember_held
+from ..tree.layout import Tree, newest_verified, split_relpath
+from ..tree.marks import marks_of
+from ..tree.pairs import pair_now
+from ..tree.stamps import Moment, day_of
+
+_STAGE = "check"
+_NAMED = 50
+"""Most items that a failure names"""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the inventory says of items that are none any more."""
+
+    retired: Mapping[str, str] = field(default_factory=dict)
+    """{category/name: the day from which on it is given up}"""
+    former: Mapping[str, str] = field(default_factory=dict)
+    """{category/name: the item that has its place now}"""
+    undiscovered: Collection[str] = ()
+    """Categories of which not all items could be discovered: of these nothing is known to be gone"""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a tree held, or holds, and is no item."""
+
+    gone: Sequence[str] = ()
+    """Those of which nobody says that they were given up"""
+    kept: Sequence[str] = ()
+    """Those that were given up, or have another name now"""
+    again: Sequence[str] = ()
+    """Those that were given up, and are items all the same"""
+    told: Collection[str] = ()
+    """Those of which it is told here, whatever tarballs of the day there are: what was held before"""
+
+    def without(self, keys: Collection[str]) -> Memory:
+        """Return the same without what is gone of these items, of which it is told elsewhere."""
+        return replace(self, gone=[key for key in self.gone if key not in keys])
+
+
+def parse_given(value: Mapping[str, Any] | None) -> Given | None:
+    """Given the option `memory` of a call, return it, None where nothing is to be compared. Raise InvalidInput."""
+    if value is None:
+        return None
+    retired, former = value.get("retired") or {}, value.get("former") or {}
+    undiscovered = value.get("undiscovered") or []
+    if not isinstance(retired, Mapping) or not isinstance(former, Mapping) or not isinstance(undiscovered, list):
+        raise InvalidInput("memory is not retired and former, mappings, and undiscovered, a list")
+    texts = [{str(key): str(text) for key, text in mapping.items()} for mapping in (retired, former)]
+    return Given(texts[0], texts[1], frozenset(map(str, undiscovered)))
+
+
+def recollect(known: Collection[str], held: Collection[str], items: Collection[str], given: Given) -> Memory:
+    """Given what a tree held and holds, the items of its source (category/name), and what is said of others, return what is none."""
+    put_aside = {**given.retired, **given.former}
+    others = sorted({*known, *held} - set(items))
+    gone = [key for key in others if key not in put_aside and key.partition("/")[0] not in given.undiscovered]
+    kept = [key for key in others if key in put_aside]
+    return Memory(gone, kept, sorted(set(given.retired) & set(items)), frozenset(kept).union(known))
+
+
+def remember(tree: Tree, kept: Sequence[str], moment: Moment) -> dict[str, Any]:
+    """Given a tree, whose lock is held, and what a purge has kept of its items (relpaths), keep in mind what it holds; return `pair` and `failures`.
+
+    `pair` is what the source is to know of its tree on a target; there is none of a source's own tree.
+    """
+    pair: dict[str, Any] = {}
+    failures = []
+    stamps = [split_relpath(relpath) for relpath in kept]
+    try:
+        remember_held(tree)
+        if tree.source:
+            keys = {f"{category}/{name}" for category, name, _, _ in stamps}
+            pair = asdict(pair_now(tree, [stamp for _, _, stamp, _ in stamps], keys, moment))
+    except (AltbackupError, OSError) as error:
+        failures.append(failure("purge", error))
+    return {"pair": pair, "failures": failures}
+
+
+def memory_of(tree: Tree, items: Collection[str], given: Given | None) -> Memory:
+    """Given a tree, the items of its source and what is said of others, return what it holds or held of these. Raise AltbackupError."""
+    return recollect(known_items(tree), held_items(tree), items, given) if given is not None else Memory()
+
+
+def with_marks(tree: Tree, given: Given | None) -> Given | None:
+    """Given a tree and what the inventory says of items that are none any more, return that with what its marks say. Raise BaseUnusable."""
+    return given and replace(given, retired={**marks_of(tree).retired, **given.retired})
+
+
+def failures_of_memory(tree: Tree, memory: Memory, given: Given, moment: Moment) -> list[dict[str, Any]]:
+    """Given what a tree holds, or held, of what is no item, return what is wrong with it. Raise AltbackupError."""
+    failures = []
+    if memory.gone:
+        newest = {key: newest_verified(tree, key, moment.latest) for key in memory.gone[:_NAMED]}
+        failures.append(failure(_STAGE, _gone(memory.gone, newest, day_of(moment.stamp))))
+    for key in memory.kept:
+        if not newest_verified(tree, key, moment.latest):
+            why = (
+                f"is retired since {given.retired[key]}"
+                if key in given.retired
+                else f"is called {given.former[key]} now"
+            )
+            reason = (
+                f"{key} {why}, but no verified copy of what was kept of it is left here: fetch one from another node. If they were removed on "
+                f"purpose, take {key} out of {known_path(tree)}, and say no more that it was given up"
+            )
+            failures.append(failure(_STAGE, reason, key=key))
+    for key in memory.again:
+        reason = (
+            f"{key} is retired since {given.retired[key]} (altbackup_retired), but is declared or found again: take it out of altbackup_retired if "
+            "it is to be backed up, else out of altbackup_items or of the folder in which it was discovered"
+        )
+        failures.append(failure(_STAGE, reason, key=key))
+    return failures
+
+
+def _gone(keys: Sequence[str], newest: Mapping[str, str], today: str) -> str:
+    """Return that items are gone, with what there is of them and what to do; the same for all trees that hold the same."""
+    shown = [f"{key} ({f'newest copy {newest[key]}' if newest.get(key) else 'no copy left'})" for key in keys[:_NAMED]]
+    was, them = ("an item was", "it") if len(keys) == 1 else (f"{len(keys)} items were", "them")
+    retire = ", ".join(f"{key}: {today}" for key in keys[:_NAMED])
+    return (
+        f"{was} backed up, but declared or found no more: {', '.join(shown)}{and_more(len(keys), _NAMED)}. No copy of {them} is removed. What "
+        "should be there is to be restored, or declared in altbackup_items; what has another name is to be named in former_names of that item. "
+        f"What was given up is to be declared so, at its source: altbackup_retired: {{{retire}}}"
+    )

@@ -1,0 +1,56 @@
+"""A source that has another name than before takes over what a target keeps of it under the old one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from ..system.errors import BaseUnusable
+from ..system.seeing import is_folder, is_there
+from .layout import Tree, open_tree
+from .locks import Run, held
+from .origin import Origin, require_origin
+from .publish import flush_folder
+
+_STAYING = ("incoming", "locks", "outgoing", "owners")
+"""Private folders of which nothing is taken over: what arrives is sent again, and locks are of those who hold them"""
+
+
+def take_over(tree: Tree, former: Sequence[str], origin: Origin | None, run: Run | None) -> list[str]:
+    """Given a source's tree on a target, whose lock is held, and names that the source had, give the tree what is there under one of these.
+
+    Its private state goes first and its tarballs last, each in one step: a killed call is completed by the next. Return notes.
+    Raise BaseUnusable where there is a tree under both names, or that is another source's, and OSError.
+    """
+    above = os.path.dirname(tree.private)
+    old = [name for name in dict.fromkeys(former) if name != tree.source and is_folder(os.path.join(above, name))]
+    if not old or not tree.source or origin is None:
+        return []
+    taken = open_tree(os.path.join(above, old[0]))
+    if len(old) > 1 or (is_there(tree.base) and os.listdir(tree.base)):
+        names = sorted([*old, *([tree.source] if is_there(tree.base) else [])])
+        raise BaseUnusable(
+            f"{' and '.join(os.path.join(above, name) for name in names)} are there, though {tree.source} was called {' and '.join(old)} before: "
+            "two histories are never made one. Move the one that is not wanted out of that folder, or leave its name out of altbackup_former_names"
+        )
+    require_origin(taken, origin)
+    with held(taken, run) as hold:
+        for kind in sorted(os.listdir(tree.private)):
+            folder = os.path.join(tree.private, kind)
+            if kind not in _STAYING and os.path.isdir(folder) and not os.path.islink(folder):
+                _move(os.path.join(folder, taken.source), os.path.join(folder, tree.source))
+        _move(taken.base, tree.base)
+        hold.release()
+    return [f"took over {taken.base} as {tree.base}: {tree.source} was called {taken.source} before"]
+
+
+def _move(old: str, new: str) -> None:
+    """Give a file or a folder another name beside it, if it is there; in its place only an empty folder may be. Raise BaseUnusable or OSError."""
+    if not os.path.lexists(old):
+        return
+    if os.path.lexists(new) and (not os.path.isdir(new) or os.path.islink(new) or os.listdir(new)):
+        raise BaseUnusable(
+            f"{old} and {new} are there, though one is to take the place of the other: look at both, and move one away"
+        )
+    os.rename(old, new)
+    flush_folder(os.path.dirname(new))
