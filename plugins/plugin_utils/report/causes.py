@@ -69,7 +69,8 @@ class _Roots:
         """
         (source, target), (category, name) = _place(entry), _item(entry)
         here, before = (source, target), (source, "")
-        whole = [("whole", *here), ("whole", *before)]
+        whole: list[tuple[str, ...]] = [("whole", *here), ("whole", *before)]
+        steps: list[list[tuple[str, ...]]]
         if not name:
             steps = [whole, [("chain", *here), ("chain", *before)]]
         elif category:  # one that counts by name alone is of all that have it

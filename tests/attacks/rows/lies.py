@@ -134,7 +134,7 @@ def rest(ground: Ground) -> Iterator[str]:
     elif GOOD not in [entry.get("name") for entry in json.loads(listed.read_text())]:
         yield "list.yml does not list the good item"
     proved = [
-        (host, entry["name"])
+        (host, entry.get("name"))
         for _, run, _ in ground.runs
         for host, _, result in run.calls
         if isinstance(result.get("proved"), list)

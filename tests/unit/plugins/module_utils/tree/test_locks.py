@@ -445,7 +445,7 @@ def test_module_that_waits_for_ever_ends_itself_and_gives_its_lock_back(tmp_path
     base, pipe = tmp_path / "base", tmp_path / "pipe"
     (base / ".altbackup").mkdir(parents=True)
     os.mkfifo(pipe)
-    options = {"base": str(base), "step_timeout": 0.3, "nice": 0, "ionice": "", "run": None}
+    options = {"base": str(base), "step_timeout": 2, "nice": 0, "ionice": "", "run": None}
     script = (
         "from ansible_collections.altbackup.core.plugins.module_utils.system import processes\n"
         "from ansible_collections.altbackup.core.plugins.module_utils.tree import locks\n"
@@ -457,6 +457,6 @@ def test_module_that_waits_for_ever_ends_itself_and_gives_its_lock_back(tmp_path
     assert done.returncode == 1
     said = json.loads(done.stdout)
     assert said["failed"] is True
-    assert "took longer than its limit of 0.3 s, and waits for something that cannot be ended" in said["msg"]
+    assert "took longer than its limit of 2 s, and waits for something that cannot be ended" in said["msg"]
     with held(open_tree(str(base)), None, wait=0.0):
         pass
