@@ -112,6 +112,8 @@ def judge(
             *_fallen(now, history, limits),
             *_churned(now, history[-1], churn, limits),
         ]
+        if reasons and history[-1].get("selection", now.get("selection")) != now.get("selection"):
+            reasons[-1] += "; what is excluded of it was changed since"
     if not reasons and doubtful and same_content(now, doubtful):
         since = f"{_SINCE} {day_of(stamp_of(doubtful))}: "
         texts = _bounded(doubtful.get("suspect"))
