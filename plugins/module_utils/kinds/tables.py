@@ -9,13 +9,9 @@ from ..system.units import counted, first_of
 from ..system.visible import one_line
 from .base import shortened
 
-Rows = Mapping[str, "int | None"]
-"""{table: number of its rows, None where that cannot be known}"""
 _FEWEST = 10
 """Rows from which on a table is not emptied in the course of a day"""
 _SHOWN = 5
-
-
 _STORAGE = (
     (("_segments", "_segdir"), ("_segments", "_segdir")),
     (("_data", "_idx", "_config"), ("_data", "_idx")),
@@ -25,7 +21,7 @@ _STORAGE = (
 _OF_THE_ENGINE = "sqlite_"
 
 
-def content_of(rows: Rows) -> dict[str, int | None]:
+def content_of(rows: Mapping[str, int | None]) -> dict[str, int | None]:
     """Given the rows of tables, return those of tables that hold content: not what the engine keeps, such as indexes for searching."""
     storage: set[str] = set()
     for siblings, changing in _STORAGE:
@@ -36,7 +32,7 @@ def content_of(rows: Rows) -> dict[str, int | None]:
     return {table: count for table, count in rows.items() if not (table in storage or table.startswith(_OF_THE_ENGINE))}
 
 
-def total_of(rows: Rows) -> int:
+def total_of(rows: Mapping[str, int | None]) -> int:
     """Given the rows of tables, return how many hold content, as far as that is known."""
     return sum(count or 0 for count in content_of(rows).values())
 
@@ -48,7 +44,9 @@ def rows_of(record: Mapping[str, object]) -> dict[str, int | None]:
     return {str(table): count if isinstance(count, int) else None for table, count in found}
 
 
-def judge_tables(then: Rows, now: Rows, when: str, may_empty: Iterable[str] = ()) -> tuple[list[str], list[str]]:
+def judge_tables(
+    then: Mapping[str, int | None], now: Mapping[str, int | None], when: str, may_empty: Iterable[str] = ()
+) -> tuple[list[str], list[str]]:
     """Given rows at the dump of a stamp, `when`, and now, return (doubts, notes) on tables that lost all their rows, or are gone.
 
     Where what came in the place of tables that are gone has as many rows, an application moved its data: that is a note, as
@@ -59,13 +57,13 @@ def judge_tables(then: Rows, now: Rows, when: str, may_empty: Iterable[str] = ()
     gone = {table: count for table, count in then.items() if table not in now and count}
     empty = {table: count for table, count in then.items() if count and now.get(table) == 0}
     came = {table: count for table, count in now.items() if table not in then}
-    if gone and not now.keys() & then.keys():
+    if not now.keys() & then.keys() and not all(_matches(table, patterns) for table in gone):
         return [
-            f"it is another database: {_shown(gone)} of the dump of {when} are gone, and no table of it is left"
+            f"it is another database: {_shown(gone)} of the dump of {when} vanished, and no table of it is left"
         ], []
     moved = bool(gone) and total_of(came) >= total_of(gone)
     doubts, notes = [], []
-    for lost, word in ((empty, "have no row any more"), (gone, "are gone")):
+    for lost, word in ((empty, "lost all rows"), (gone, "vanished")):
         serious = {
             table: count
             for table, count in lost.items()
@@ -89,6 +87,6 @@ def _named(name: str) -> str:
     return one_line(shortened(name))
 
 
-def _shown(tables: Rows) -> str:
+def _shown(tables: Mapping[str, int | None]) -> str:
     names = [f"{_named(table)} ({counted(count or 0, 'row')})" for table, count in sorted(tables.items())]
     return f"{counted(len(names), 'table')} {first_of(names, _SHOWN)}"

@@ -23,18 +23,18 @@ CASES: dict[str, tuple[Rows, Rows, list[str], list[str]]] = {
     "emptied": (
         {"a": 500, "b": 20},
         {"a": 500, "b": 0},
-        ["1 table b (20 rows) of the dump of 2013/05/01/020000 have"],
+        ["1 table b (20 rows) of the dump of 2013/05/01/020000 lost all rows"],
         [],
     ),
     "few rows emptied": ({"a": 500, "b": 9}, {"a": 500, "b": 0}, [], ["1 table b (9 rows)"]),
-    "dropped": ({"a": 500, "b": 20}, {"a": 500}, ["1 table b (20 rows) of the dump of 2013/05/01/020000 are gone"], []),
+    "dropped": ({"a": 500, "b": 20}, {"a": 500}, ["1 table b (20 rows) of the dump of 2013/05/01/020000 vanished"], []),
     "few rows dropped": ({"a": 500, "b": 9}, {"a": 500}, [], ["1 table b (9 rows)"]),
     "empty one dropped": ({"a": 500, "b": 0}, {"a": 500}, [], []),
     "migrated": (
         {"a": 500, "b": 20},
         {"a": 500, "c": 20},
         [],
-        ["1 table b (20 rows) of the dump of 2013/05/01/020000 are gone; c came"],
+        ["1 table b (20 rows) of the dump of 2013/05/01/020000 vanished; c came"],
     ),
     "migrated in part": ({"a": 500, "b": 20}, {"a": 500, "c": 19}, ["1 table b (20 rows)"], []),
     "migrated, and another emptied": (
@@ -49,6 +49,7 @@ CASES: dict[str, tuple[Rows, Rows, list[str], list[str]]] = {
         ["it is another database: 2 tables a (500 rows), b (20 rows)"],
         [],
     ),
+    "its one table may vanish": ({"session": 20}, {"a": 5}, [], ["1 table session (20 rows)"]),
     "rows unknown": ({"a": None, "b": 20}, {"b": 20}, [], []),
     "rows unknown now": ({"a": 500, "b": 20}, {"a": None, "b": 20}, [], []),
     "may be emptied": (
