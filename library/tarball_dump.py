@@ -39,6 +39,8 @@ options:
         that are too long, are named, the rest is stored, and the item is a failure. C(changing), patterns of the same form, names what may change.
       - A folder may have C(require), a path that must exist in it, for instance one that is there only when its disk is mounted.
       - A folder that is empty, or all of which is excluded, is a failure.
+      - A Git repository may have C(may_move), a list of names or patterns of references (C(refs/heads/wip/*)) of which it is not doubted that they
+        are rewritten or vanish, a database or Trac environment C(may_empty), the same of tables that lose all their rows.
       - C(keep) is not used here, so that items may be passed as the inventory has them. A bad item is a failure of its own.
     type: list
     elements: dict

@@ -196,6 +196,13 @@ class Nights:
         assert not result["failures"], result["failures"]
         return Path(result["tarballs"][0]["path"])
 
+    def suspect(self, item: dict[str, Any], words: str, **options: Any) -> Path:
+        """Dump an item, which is suspect for a reason of these words and has no other failure, and return its tarball."""
+        result = self.dump(item, **options)
+        (failure,) = result["failures"]
+        assert " is suspect: " in failure["reason"] and words in failure["reason"], failure["reason"]
+        return Path(result["tarballs"][0]["path"])
+
     def failure(self, item: dict[str, Any], **options: Any) -> str:
         """Dump an item, which fails and leaves the base as it was, and return why it failed."""
         before = self.listing()

@@ -105,6 +105,8 @@ class Snapshot:
 
     parts: Sequence[Part]
     record: dict[str, Any]
+    """What is recorded of it; in it `identity`, {word: text} that stays what it is while it is the same thing, `measures`, {word: amount} of
+    content, which no packing and no collecting of garbage changes, and `doubts`, as in Verdict."""
     revision: int | None = None
     owner: tuple[int, int] | None = None
     fixed_times: bool = False
@@ -120,6 +122,8 @@ class Snapshot:
     """Called after archiving; raises SourceChanged if what was read is not one state."""
     judge: Callable[[Asked], Verdict] | None = None
     """Called instead where what changed meanwhile need not be an error; raises SourceChanged if it is."""
+    examine: Callable[[Asked], Verdict] | None = None
+    """Called after `confirm`, to say what is known only then; of what was archived it can ask where the manifest is `listed`."""
 
     def top(self, name: str) -> str:
         """Return the top folder in the archive."""

@@ -214,9 +214,17 @@ def arrange(item: Item, context: Context) -> Arrangement:
         found = {
             "place": printable(os.readlink(f"/proc/self/fd/{descriptor}")),
             "identity": {"mount": mount} if mount else {},
+            "selection": _selection(item),
         }
     known = {"patterns": _read_patterns(context.tree, item), "found": found}
     return Arrangement(os.geteuid(), [Place(item.path)], known=known)
+
+
+def _selection(item: Item) -> str:
+    """Return what differs once something else of a folder is left out."""
+    digest = new_hash("sha256")
+    digest.update(json.dumps([item.exclude, item.exclude_caches, item.exclude_if_present]).encode())
+    return str(digest.hexdigest())[:16]
 
 
 def keep(item: Item, context: Context, noted: Mapping[str, Any]) -> None:

@@ -30,6 +30,7 @@ from .base import (
     Context,
     Kind,
     Snapshot,
+    Verdict,
     compare,
     identity,
     members_of,
@@ -41,7 +42,9 @@ from .base import (
     scratch_folder,
     walk,
 )
+from .earlier import recall, retain
 from .git_copy import Copied, assemble, copy_repository
+from .git_history import NOTED, look_back
 from .git_layout import READ_BY_GIT, SHALLOW, STREAMED, WORKTREES, find_repositories, is_repository, whereabouts
 from .git_tool import Git
 from .items import Item
@@ -204,6 +207,7 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
     place, within = _apart(folder, item.path)
     paths = find_repositories(folder, context.deadline)
     copies = {path: copy_repository(folder, path, paths, scratch, context) for path in paths}
+    looked = look_back(item, context, copies, bare=not within)
     os.mkdir(top, 0o700)
     set_mode(top, os.stat(item.path).st_mode & 0o7777 | 0o700)
     for path, copied in copies.items():
@@ -225,8 +229,17 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
         notes.append(
             "left out the working tree, and what is staged: add it as an item of kind folder if it holds what is not committed"
         )
-    record = _recorded(copies)
-    yield Snapshot(parts, record, owner=owner_of(folder), fixed_times=True, notes=notes, confirm=confirm)
+    record = {**_recorded(copies), "identity": looked.identity, "measures": looked.measures, "doubts": looked.doubts}
+    notes += looked.notes
+    yield Snapshot(
+        parts,
+        record,
+        owner=owner_of(folder),
+        fixed_times=True,
+        notes=notes,
+        confirm=confirm,
+        examine=lambda asked: Verdict(noted={"facts": looked.facts}),
+    )
 
 
 def _recorded(copies: Mapping[str, Copied]) -> dict[str, Any]:
@@ -276,7 +289,14 @@ def arrange(item: Item, context: Context) -> Arrangement:
             inner = os.open(_DOT_GIT, os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY, dir_fd=descriptor)
             owner = os.fstat(inner).st_uid
             os.close(inner)
-    return Arrangement(owner, [Place(item.path)], scratch=[scratch_folder(context, item)])
+    return Arrangement(
+        owner, [Place(item.path)], scratch=[scratch_folder(context, item)], known=recall(item, context, NOTED)
+    )
+
+
+def keep(item: Item, context: Context, noted: Mapping[str, Any]) -> Mapping[str, str]:
+    """Keep where its references point, for later dumps to compare with."""
+    return retain(item, context, NOTED, noted["facts"]) if "facts" in noted else {}
 
 
 def prove(proof: Proof) -> None:
@@ -293,4 +313,4 @@ def reads(item: Item) -> tuple[Sequence[str], Sequence[str]]:
     return [f"{own}/{name}" for name in ("HEAD", "objects", "refs", "packed-refs", "config", "config.worktree")], ()
 
 
-KIND = Kind(check, copy, arrange, prove, tools=("git",), reads=reads, looks_like=looks_like, inner=_DOT_GIT)
+KIND = Kind(check, copy, arrange, prove, tools=("git",), keep=keep, reads=reads, looks_like=looks_like, inner=_DOT_GIT)

@@ -57,6 +57,10 @@ class Copied:
     """A folder with its objects and references"""
     table: bool = False
     missing: int = 0
+    heads: set[str] = field(default_factory=set)
+    """Objects to which HEADs and references of linked worktrees lead"""
+    apart: set[str] = field(default_factory=set)
+    """Objects that only reflogs, and what was begun, lead to"""
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -112,6 +116,8 @@ def _fill(copied: Copied, live: Git, fresh: Git, reading: Git) -> None:
     wanted |= begun & there if partial else whole(reading, begun & there, wanted)
     missing = _transfer_partial(reading, fresh, wanted) if partial else set()
     copied.missing = len(missing)
+    copied.heads = {name.decode() for name in heads.values()}
+    copied.apart = {name.decode() for name in wanted.difference(targets.values())}
     if not missing:
         transfer_reachable(live, fresh, wanted)
     place_references(references, fresh.folder)

@@ -17,6 +17,7 @@ from .patterns import find_faults
 from .registry import CATEGORIES, KINDS
 
 _PATTERNS = ("exclude", "changing")
+_GLOBS = {"may_move": "references, such as refs/heads/wip/*", "may_empty": "tables, such as session*"}
 _OWN_KEYS = tuple(dict.fromkeys(key for entry in KINDS.values() for key in entry.keys))
 _PARTS = ("shrink", "churn")
 _KEYS = ("kind", "name", "path", "keep", "former_names", *_PARTS, *_OWN_KEYS)
@@ -45,6 +46,10 @@ class Item:
     """Which part of its files may change at once, and become such that cannot be compressed"""
     former_names: tuple[str, ...] = ()
     """The items, `<category>/<name>`, as which it was backed up before"""
+    may_move: tuple[str, ...] = ()
+    """Patterns of the references of a Git repository that may be rewritten and vanish, in which `*` stands for any text"""
+    may_empty: tuple[str, ...] = ()
+    """Patterns, of the same form, of the tables of a database that may lose all their rows, and vanish"""
 
     @property
     def category(self) -> str:
@@ -122,6 +127,7 @@ def parse_item(values: Mapping[str, Any]) -> Item:
     require = values.get("require", "")
     if not isinstance(require, str) or os.path.isabs(require) or ".." in require.split("/"):
         raise InvalidInput(f"{title}: require {quoted(require)} is not a path inside the folder")
+    globs = {key: _parse_globs(key, values.get(key, ()), title) for key in _GLOBS}
     name = check_name(values["name"])
     former = _parse_former_names(values.get("former_names", ()), f"{CATEGORIES[kind]}/{name}", title)
     return Item(
@@ -136,6 +142,7 @@ def parse_item(values: Mapping[str, Any]) -> Item:
         exclude_if_present=marks,
         former_names=former,
         **patterns,
+        **globs,
     )
 
 
@@ -189,6 +196,22 @@ def _parse_names(key: str, value: object, title: str) -> tuple[str, ...]:
     good = isinstance(value, (list, tuple)) and all(isinstance(name, str) and name for name in value)
     if not good or any("/" in name or "\0" in name or name in (".", "..") for name in value):  # type: ignore[attr-defined]
         raise InvalidInput(f"{title}: {key} {quoted(value)} is not a list of names of files{_as_list(key, value)}")
+    return tuple(value)  # type: ignore[arg-type]
+
+
+def _parse_globs(key: str, value: object, title: str) -> tuple[str, ...]:
+    """Given patterns of whole names, return them. Raise InvalidInput, telling of each that cannot be meant."""
+    good = isinstance(value, (list, tuple)) and all(isinstance(glob, str) and glob for glob in value)
+    if not good:
+        raise InvalidInput(
+            f"{title}: {key} {quoted(value)} is not a list of names or patterns of {_GLOBS[key]}{_as_list(key, value)}"
+        )
+    for glob in value if key == "may_move" else ():  # type: ignore[attr-defined]
+        if glob != "HEAD" and not glob.startswith(("refs/", "*", "?", "[")):
+            raise InvalidInput(
+                f"{title}: {key}: {quoted(glob)} is no reference, which begin with refs/: write {quoted(f'refs/heads/{glob}')} if a branch is "
+                "meant"
+            )
     return tuple(value)  # type: ignore[arg-type]
 
 

@@ -63,13 +63,14 @@ def _sqlite() -> Kind:
     return KIND
 
 
+_DATABASE_KEYS = ("may_empty",)
 _FOLDER_KEYS = ("exclude", "changing", "exclude_caches", "exclude_if_present", "require")
 KINDS = {
     "svn": Entry(_svn, "svn", ("repos",), discoverable=True, scratch=KEPT),
-    "trac": Entry(_trac, "tracs", discoverable=True),
-    "git": Entry(_git, "git", discoverable=True),
+    "trac": Entry(_trac, "tracs", discoverable=True, keys=_DATABASE_KEYS),
+    "git": Entry(_git, "git", discoverable=True, keys=("may_move",)),
     "folder": Entry(_folder, "folders", scratch=NONE, keys=_FOLDER_KEYS),
-    "sqlite": Entry(_sqlite, "databases"),
+    "sqlite": Entry(_sqlite, "databases", keys=_DATABASE_KEYS),
 }
 CATEGORIES = {kind: entry.category for kind, entry in KINDS.items()}
 DISCOVERABLE = tuple(kind for kind, entry in KINDS.items() if entry.discoverable)

@@ -16,8 +16,10 @@ from ..system.view import Place
 from ..system.visible import printable
 from . import sqlite_survey
 from .base import BESIDE_A_DATABASE, Arrangement, Context, Kind, Snapshot, listed, opened, owner_of, scratch_folder
+from .earlier import stamp_of
 from .items import Item
 from .sqlite_copy import check_database, copy_database
+from .tables import judge_tables, rows_of, total_of
 
 if TYPE_CHECKING:
     from .proofs import Proof
@@ -37,7 +39,9 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
     rows, notes = copy_database(live, destination, context.deadline, context.identity)
     set_mode(destination, stat.S_IMODE(os.stat(live).st_mode))
     parts = [Part(folder, [b".", os.fsencode(f"./{filename}")])]
-    yield Snapshot(parts, {"rows": rows}, owner=owner_of(live), fixed_times=True, notes=notes)
+    doubts, more = judge_tables(rows_of(context.good), rows, stamp_of(context.good), item.may_empty)
+    record = {"rows": rows, "measures": {"rows": total_of(rows)}, "doubts": doubts}
+    yield Snapshot(parts, record, owner=owner_of(live), fixed_times=True, notes=[*notes, *more])
 
 
 def arrange(item: Item, context: Context) -> Arrangement:

@@ -34,6 +34,7 @@ from ..tree.publish import make_folders, remove_folder, remove_if_there, write_t
 from ..tree.stamps import day_of
 from .base import (
     Arrangement,
+    Asked,
     Context,
     Kind,
     Snapshot,
@@ -47,8 +48,10 @@ from .base import (
     scratch_folder,
     walk,
 )
+from .earlier import recall, retain, stamp_of
 from .items import Item
 from .sqlite_copy import uri
+from .svn_history import Contents, doubt_of
 
 if TYPE_CHECKING:
     from .proofs import Proof
@@ -71,6 +74,8 @@ _MEMBERS = (
 _NOT_ARCHIVED = ("db/pack-lock", *_BESIDE_CACHE, "db/node-origins")
 _ATTEMPTS = 3
 _COPY = "copy"
+_NOTED = "revisions"
+"""The word under which a dump notes what its revisions hold"""
 _LONGEST = 1 << 16
 _VANISHED = "E000002"  # APR's ENOENT, as svnadmin shows it
 _CACHE_FAILS = re.compile(r"sqlite\[S(\d+)\]: (?:(?!, executing statement )[^\n])*")
@@ -204,15 +209,39 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
     notes = scratch.update()
     left_out = tuple(f"./{member}/".encode() for member in _NOT_ARCHIVED)
     names = [name for name in walk(scratch.path)[0] if not (name + b"/").startswith(left_out)]
+    identity, revision = scratch.state["uuid"], scratch.state["revision"]
+    record = {"uuid": identity, "revision": revision, "identity": {"uuid": identity}}
+    if "lost" in context.known:
+        record["doubts"] = [context.known["lost"]]
+
+    def examine(asked: Asked) -> Verdict:
+        contents = Contents(asked, names, revision)
+        doubts, state = _doubts(context, scratch, contents), scratch.state
+        if doubts and not scratch.rebuilt:
+            state = {**state, "built": ""}
+        facts = {"uuid": identity, **contents.note()}
+        return Verdict(doubts=doubts, noted={"state": state, "rebuilt": scratch.rebuilt, "facts": facts})
+
     yield Snapshot(
         [Part(scratch.path, names)],
-        {"uuid": scratch.state["uuid"], "revision": scratch.state["revision"]},
-        revision=scratch.state["revision"],
+        {**record, "measures": {"revisions": revision}},
+        revision=revision,
         owner=owner_of(item.path),
         fixed_times=True,
+        listed=True,
         notes=notes,
         noted={"state": scratch.state, "rebuilt": scratch.rebuilt},
+        examine=examine,
     )
+
+
+def _doubts(context: Context, scratch: Scratch, contents: Contents) -> list[str]:
+    """Return why what a copy holds is doubtful, by what a good dump of the same repository held."""
+    facts = context.known.get("facts", {})
+    if not facts or facts["uuid"] != scratch.state["uuid"]:
+        return []
+    changed = contents.compare(facts)
+    return [doubt_of(changed, stamp_of(context.good), rebuilt=scratch.rebuilt)] if changed else []
 
 
 class Scratch:
@@ -431,12 +460,16 @@ def arrange(item: Item, context: Context) -> Arrangement:
         [Place(item.path)],
         scratch=[_building_folder(context, item)],
         kept=[folder] if copied else [],
-        known={"state": _read_state(_state_path(context.tree, item)), "copied": copied},
+        known={
+            "state": _read_state(_state_path(context.tree, item)),
+            "copied": copied,
+            **recall(item, context, _NOTED),
+        },
     )
 
 
-def keep(item: Item, context: Context, noted: Mapping[str, Any]) -> None:
-    """Let a copy that was built anew take the place of the older one, and keep what is known of it."""
+def keep(item: Item, context: Context, noted: Mapping[str, Any]) -> Mapping[str, str]:
+    """Let a copy that was built anew take the place of the older one, and keep what is known of it, and of its revisions."""
     scratch, path = scratch_folder(context, item), _state_path(context.tree, item)
     if noted["rebuilt"] is True:
         remove_if_there(path)  # until it is written again, the copy counts as damaged
@@ -445,6 +478,7 @@ def keep(item: Item, context: Context, noted: Mapping[str, Any]) -> None:
         os.rename(os.path.join(_building_folder(context, item), _COPY), scratch)
     make_folders(os.path.dirname(path), context.tree.private)
     write_text(path, json.dumps(_checked(noted["state"])) + "\n")
+    return retain(item, context, _NOTED, noted["facts"]) if "facts" in noted else {}
 
 
 def spoiled(item: Item, context: Context) -> None:

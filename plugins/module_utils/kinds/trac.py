@@ -21,7 +21,7 @@ from ..system.processes import Deadline
 from ..system.readers import NeedsPlace
 from ..system.seeing import as_whom
 from ..system.twins import set_mode, take_attributes
-from ..system.units import readable
+from ..system.units import counted, readable
 from ..system.view import Place
 from ..system.visible import printable
 from ..tree.layout import is_plain_file
@@ -43,10 +43,12 @@ from .base import (
     settle,
     walk,
 )
+from .earlier import stamp_of
 from .items import Item
 from .sqlite import survey
 from .sqlite_copy import as_owner_of, check_database, copy_database, open_live, uri
 from .sqlite_survey import attachments
+from .tables import judge_tables, rows_of, total_of
 
 if TYPE_CHECKING:
     from .proofs import Proof
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
 _LOGS = "log"
 _USUAL_DATABASE = "db/trac.db"
 _MUST_NOT_BE_LINKS = ("VERSION", "attachments", "files", "files/attachments")
+_PASSING_TABLES = ("auth_cookie", "cache", "session", "session_attribute", "revision", "node_change")
+"""Tables of Trac's that hold who is logged in, or what is read from a repository again"""
 _LONGEST = 4 << 20
 """Most bytes of a file of settings"""
 _MOST_FILES = 20
@@ -185,7 +189,18 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
         notes.append(f"read as uid {os.geteuid()}, not root: the database and the logs are archived as its own")
     settle()
     parts = [Part(folder, list(copied)), Part(item.path, list(before))]
-    record = {"rows": rows, "database": database, "attachments": files, "absent": len(absent)}
+    doubts, more = judge_tables(
+        rows_of(context.good), rows, stamp_of(context.good), (*_PASSING_TABLES, *item.may_empty)
+    )
+    notes += more
+    record = {
+        "rows": rows,
+        "database": database,
+        "attachments": files,
+        "absent": len(absent),
+        "measures": {"rows": total_of(rows), "attachments": files - len(absent)},
+        "doubts": doubts + _doubt_absent(absent, context),
+    }
     yield Snapshot(parts, record, notes=notes, confirm=lambda: compare(before, look()[0]))
 
 
@@ -261,6 +276,16 @@ def _note_absent(item: Item, absent: list[str]) -> list[str]:
     if not absent:
         return []
     return [f"in {item.path} the files of attachments are missing, or behind a symbolic link: {listed(absent)}"]
+
+
+def _doubt_absent(absent: Sequence[str], context: Context) -> list[str]:
+    """Return why attachments are doubtful: more of them have lost their files than at the last good dump."""
+    before = context.good.get("absent")
+    if not isinstance(before, int) or len(absent) <= before:
+        return []
+    return [
+        f"the files of {counted(len(absent), 'attachment')} are missing, and were of {before} at the dump of {stamp_of(context.good)}: {listed(absent)}"
+    ]
 
 
 def _attachments(item: Item, database: sqlite3.Connection) -> list[tuple[str, str, str, int]]:

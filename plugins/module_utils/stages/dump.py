@@ -559,16 +559,16 @@ def _tells_of_a_change(line: str) -> bool:
 
 def _verdict(prepared: Snapshot, tar: Child, conversation: Conversation) -> Verdict:
     """Return what is said of an item once its archive is written. Raise SourceChanged."""
+
+    def asked(paths: Sequence[str]) -> Mapping[str, Sequence[Any]]:
+        conversation.send({"value": {"asked": list(paths)}})
+        told: Mapping[str, Sequence[Any]] = conversation.receive()["told"]
+        return told
+
     if prepared.judge is None:
         prepared.confirm()
-        verdict = Verdict()
+        verdict = Verdict() if prepared.examine is None else prepared.examine(asked)
     else:
-
-        def asked(paths: Sequence[str]) -> Mapping[str, Sequence[Any]]:
-            conversation.send({"value": {"asked": list(paths)}})
-            told: Mapping[str, Sequence[Any]] = conversation.receive()["told"]
-            return told
-
         verdict = prepared.judge(asked)
     told = [line for line in tar.stderr().splitlines() if not _NO_ATTRIBUTES.fullmatch(line)]
     more = [line for line in told if not (prepared.judge and _tells_of_a_change(line))]
@@ -751,7 +751,7 @@ def _archive_and_publish(work: _Dump, start: float) -> None:
                 judge=_judge(item, top, context),
             )
             verdict = reading.confirm(digests)
-            noted, churn = _note_files(work, digests) if manifest is not None else ({}, None)
+            noted, churn = _note_files(work, digests) if kind_of(item.kind).is_tree else ({}, None)
         outcome.notes += [f"{item.key}: {note}" for note in verdict.notes]
         relpath = f"{item.key}/{context.stamp}/{tarball_filename(item.name, revision, form.extension)}"
         known = {**told["record"], **({"incomplete": verdict.failures} if verdict.failures else {})}
@@ -854,8 +854,10 @@ def _record(item: Item, known: Mapping[str, Any], manifest: Manifest | None, dna
         "alg": dna.alg,
     }
     if manifest is not None:
-        measures = {"entries": manifest.entries, "bytes": manifest.bytes}
-        record.update(measures, manifest=manifest.digest, measures={**record.get("measures", {}), **measures})
+        amounts = {"entries": manifest.entries, "bytes": manifest.bytes}
+        record.update(amounts, manifest=manifest.digest)
+        if kind_of(item.kind).is_tree:  # of others they are storage, which packing changes
+            record["measures"] = amounts
     return record
 
 

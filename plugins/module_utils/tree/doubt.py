@@ -112,6 +112,8 @@ def judge(
             *_fallen(now, history, limits),
             *_churned(now, history[-1], churn, limits),
         ]
+        if reasons and history[-1].get("selection", now.get("selection")) != now.get("selection"):
+            reasons[-1] += "; what is excluded of it was changed since"
     if not reasons and doubtful and same_content(now, doubtful):
         since = f"{_SINCE} {day_of(stamp_of(doubtful))}: "
         texts = _bounded(doubtful.get("suspect"))
@@ -120,10 +122,10 @@ def judge(
 
 
 def same_content(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Given the records of a dump and of one before it, return whether these hold the same, as far as both say it in one way."""
-    for keys in ((CONTENT,), ("manifest", "entries", "bytes")):
-        if all(key in one and key in other for key in keys):
-            return all(one[key] == other[key] for key in keys)
+    """Given the records of a dump and of one before it, return whether these hold the same, by anything that both say."""
+    for keys in ((CONTENT,), ("manifest", "entries", "bytes")):  # a manifest tells of no modes and times
+        if all(key in one and one[key] == other.get(key) for key in keys):
+            return True
     former = one.get(FORMERLY)
     dnas = [dna_in(one), dna_in(former) if isinstance(former, Mapping) else None]
     return dna_in(other) is not None and dna_in(other) in dnas

@@ -666,6 +666,8 @@ def _plain_item(item: Item) -> dict[str, Any]:
         "exclude_caches": item.exclude_caches,
         "exclude_if_present": list(item.exclude_if_present),
         "changing": list(item.changing),
+        "may_move": list(item.may_move),
+        "may_empty": list(item.may_empty),
         "require": item.require,
         "former_names": list(item.former_names),
     }

@@ -611,11 +611,14 @@ def test_full_disk_at_every_point_of_writing(tmp_path: Path, kind: str, resource
                 assert files.keys() == before.keys()
                 assert not (disk / "base" / failure["category"] / "thing").exists()
             else:
+                noted = disk / "base" / ".altbackup" / "noted" / failure["category"] / "thing"
                 assert set(files) - set(before) == {
                     result["tarballs"][0]["relpath"],
                     result["tarballs"][0]["relpath"] + ".dna",
                     f".altbackup/records/{failure['category']}/thing/{NIGHTS[1]}.json",
+                    *(f".altbackup/noted/folders/thing/{path.name}" for path in noted.glob("*")),
                 }
+                shutil.rmtree(noted, ignore_errors=True)
                 shutil.rmtree(disk / "base" / failure["category"] / "thing")
                 os.unlink(disk / "base" / f".altbackup/records/{failure['category']}/thing/{NIGHTS[1]}.json")
         else:

@@ -31,6 +31,10 @@ def test_optional_keys_are_read_and_null_means_absent() -> None:
     more = {"changing": ["*.log"], "exclude_caches": True, "exclude_if_present": [".nobackup"]}
     item = items.parse_item({**GOOD, **more})
     assert (item.changing, item.exclude_caches, item.exclude_if_present) == (("*.log",), True, (".nobackup",))
+    moving = items.parse_item({**GOOD, "kind": "git", "may_move": ["refs/heads/wip/*", "HEAD"]})
+    assert moving.may_move == ("refs/heads/wip/*", "HEAD")
+    for kind in ("trac", "sqlite"):
+        assert items.parse_item({**GOOD, "kind": kind, "may_empty": ["session*"]}).may_empty == ("session*",)
     assert items.parse_item({**GOOD, "keep": None, "exclude": None, "require": None}) == items.parse_item(GOOD)
 
 
@@ -119,6 +123,18 @@ def test_illegal_name_is_an_error_that_shows_it(name: Any, why: str) -> None:
         ({"require": ["a"]}, "is not a path inside the folder"),
         ({"kind": "svn", "exclude": ["a"]}, "'exclude' is for kind folder only"),
         ({"kind": "git", "require": "a"}, "'require' is for kind folder only"),
+        ({"may_move": ["refs/heads/a"]}, "'may_move' is for kind git only"),
+        ({"kind": "git", "may_empty": ["a"]}, "'may_empty' is for kind trac and sqlite only"),
+        (
+            {"kind": "git", "may_move": "refs/heads/a"},
+            r'of references, such as refs/heads/wip/\*: write may_move: \["refs/heads/a"\]',
+        ),
+        (
+            {"kind": "git", "may_move": ["wip/*"]},
+            "may_move: 'wip/.' is no reference, .* write 'refs/heads/wip/.' if a branch",
+        ),
+        ({"kind": "git", "may_move": [1]}, "may_move .1. is not a list of names or patterns of references"),
+        ({"kind": "sqlite", "may_empty": [""]}, "is not a list of names or patterns of tables"),
         ({"keep": 0}, "keep 0 is not a positive whole number"),
         ({"shrink": 30}, "shrink 30 is not a part above 0 and up to all: write one, like 30% or 0.3"),
         ({"churn": "half"}, "churn 'half' is not a part above 0 and up to all"),

@@ -412,3 +412,46 @@ def test_dump_by_another_user_leaves_no_scratch_even_of_folders_without_write_pe
         assert tarballs[0]["dig"] == tarballs[1]["dig"]
         assert "thing/db/trac.db" in list_archive(tarballs[0]["path"])
         assert not os.path.lexists(folder / "base" / ".altbackup" / "scratch" / "tracs" / "thing")
+
+
+EMPTIED = {
+    "tickets": ("DELETE FROM ticket_change", "ticket_change"),
+    "pages": ("DELETE FROM wiki", "wiki"),
+}
+
+
+@pytest.mark.parametrize("what", EMPTIED)
+def test_emptied_table_is_doubtful_until_its_rows_are_back(env: Path, base: Base, what: str) -> None:
+    statement, table = EMPTIED[what]
+    database = env / "db" / "trac.db"
+    execute(database, "DELETE FROM ticket_change", *(
+        f"INSERT INTO ticket_change (ticket, time, field) VALUES (1, {number}, 'comment')" for number in range(20)
+    ))  # fmt: skip
+    first = base.dump(item("trac", env), stamp=NIGHTS[0])["tarballs"][0]["record"]
+    assert first["measures"] == {"rows": sum(first["rows"].values()), "attachments": first["attachments"]}
+    kept = env.parent / "kept.db"
+    shutil.copy(database, kept)
+    execute(database, statement)
+    for night in NIGHTS[1:3]:
+        (doubt,) = base.dump(item("trac", env), stamp=night)["tarballs"][0]["record"]["doubts"]
+        assert f"1 table {table} (" in doubt
+    shutil.copy(kept, database)
+    assert not base.dump(item("trac", env), stamp="2013/05/20/100000")["tarballs"][0]["record"].get("doubts")
+
+
+def test_sessions_come_and_go(env: Path, base: Base) -> None:
+    database = env / "db" / "trac.db"
+    execute(database, *(f"INSERT INTO session (sid, authenticated, last_visit) VALUES ('s{number}', 0, 1)" for number in range(50)))  # fmt: skip
+    base.dump(item("trac", env), stamp=NIGHTS[0])
+    execute(database, "DELETE FROM session")
+    result = base.dump(item("trac", env), stamp=NIGHTS[1])
+    assert not result["tarballs"][0]["record"].get("doubts")
+    assert any("table session (5" in note for note in result["notes"])
+
+
+def test_attachments_that_lose_their_files_are_doubtful(env: Path, base: Base) -> None:
+    first = base.dump(item("trac", env), stamp=NIGHTS[0])["tarballs"][0]["record"]
+    attached_file(env).unlink()
+    record = base.dump(item("trac", env), stamp=NIGHTS[1])["tarballs"][0]["record"]
+    assert record["measures"]["attachments"] == first["measures"]["attachments"] - 1
+    assert record["doubts"][0].startswith("the files of 1 attachment are missing, and were of 0 at the dump of ")

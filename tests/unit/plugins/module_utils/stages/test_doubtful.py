@@ -385,6 +385,12 @@ def test_a_damaged_list_is_a_failure_that_names_it_and_says_what_to_do(nights: N
     nights.good()
 
 
+def test_what_is_left_out_on_purpose_is_told_as_a_cause(nights: Nights, live: Path) -> None:
+    nights.good()
+    nights.item["exclude"] = ["/sub/"]
+    assert "(2026/11/01); what is excluded of it was changed since. It is stored" in nights.bad()
+
+
 def test_where_no_record_is_left_it_is_told_that_nothing_was_compared(nights: Nights, live: Path) -> None:
     nights.good()
     (nights.base.path / ".altbackup" / "records" / KEY / f"{stamp(1)}.json").unlink()

@@ -157,16 +157,18 @@ def test_what_the_kind_doubts_is_told_as_it_says_it() -> None:
     [
         {"content": "c0", "dig": "other"},
         {"manifest": "m0", "entries": 3, "bytes": 4, "size": 1},
+        {"manifest": "m0", "entries": 3, "bytes": 4, "content": "of other modes", "size": 1},
+        {"formerly": {"alg": "sha256", "size": 9, "dig": f"{1:064}"}, "size": 10},
         {"dig": f"{1:064}"},
     ],
 )
 def test_the_same_content_as_in_the_last_good_night_is_never_suspect(same: dict[str, Any]) -> None:
-    common = {"content": "c0"} if "content" in same else {"manifest": "m0", "entries": 3, "bytes": 4}
+    common = {"content": "c0", "manifest": "m0", "entries": 3, "bytes": 4}
     last = record(
         1,
         identity={"mount": "a"},
         measures={"entries": 5000},
-        **(common if "dig" not in same or "content" in same else {}),
+        **common,
     )
     now = {**record(2, identity={"mount": "b"}, measures={"entries": 1}, doubts=["odd"]), **same}
     assert judge(now, [last], Limits()) == []
