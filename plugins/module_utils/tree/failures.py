@@ -76,13 +76,17 @@ def as_failures(stage: str, empty: Mapping[str, Any], function: Callable[[], dic
 def with_good(result: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """Given what a module found, and its parameters, return it with the stamp of the last good copy of the item in each failure.
 
-    That is `good`: of the newest whole tarball in the tree `base` that its sidecar vouches for, and of whose bytes no failure is, empty if there is
-    none. It is left out where it is not known, where the failure is about another node or what is no item, of a folder that cannot be read
-    or does not answer, and of an item of which a tarball is asked for (`send`): that may become the last good copy.
+    That is `good`: of the newest whole tarball in the tree `base` that its sidecar vouches for, that is no suspect, unless accepted, and of
+    whose bytes no failure is, empty if there is none. It is left out where it is not known, where the failure is about another node or what
+    is no item, of a folder that cannot be read or does not answer, and of an item of which a tarball is asked for (`send`): that may become
+    the last good copy.
     """
     base = str(options.get("base") or "")
     if not base or not any(entry["name"] for entry in result.get("failures") or ()) or find_hung([base], SECONDS):
         return result
+    from .marks import marks_of  # what a call reads only where something went wrong
+    from .suspects import suspects_of
+
     with contextlib.suppress(AltbackupError, OSError):
         tree = open_tree(base)
         latest = moment_of({**{name: MOMENT[name]["default"] for name in MOMENT}, **options}).latest
@@ -90,8 +94,10 @@ def with_good(result: dict[str, Any], options: Mapping[str, Any]) -> dict[str, A
         known: dict[str, str] = {}
         coming = {"/".join(path.split("/")[:2]) for path in result.get("send") or ()}
 
+        marks = marks_of(tree)
+
         def whole(tarball: Tarball) -> bool:
-            return not is_incomplete(tree, tarball)
+            return not is_incomplete(tree, tarball) and not suspects_of(tree, [tarball], marks)
 
         for entry in result["failures"]:
             if entry["delegate"] or entry["relpath"] in (result.get("unexpected") or []):
