@@ -11,7 +11,7 @@ module: tarball_dump
 short_description: Make one run's tarballs of Subversion, Trac, Git, folder and SQLite items
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.writing]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.writing, altbackup.core.call.marks]
 description:
   - Makes a consistent, deterministic archive of each item while it is in use; archive, compression and digest are one pass over the data.
   - Each tarball is written under a temporary name, flushed, read back and compared, then renamed; then its sidecar is written, then C(last) is moved.
@@ -141,6 +141,17 @@ failures:
   type: list
   elements: dict
   sample: []
+marks_kept:
+  description: Whether what O(marks) says is kept.
+  returned: always
+  type: bool
+  sample: true
+held:
+  description: The tarballs that are held and there, as C(category/name/YYYY/MM/DD/HHMMSS).
+  returned: always
+  type: list
+  elements: str
+  sample: []
 notes:
   description: What an operator should know that is no failure, such as what was left out or rebuilt.
   returned: always
@@ -159,16 +170,18 @@ from ..module_utils.system.processes import Deadline, end_with_children
 from ..module_utils.system.values import parse_part
 from ..module_utils.tree.doubt import CHURN, SHRINK, Limits
 from ..module_utils.tree.leftovers import remove_leftovers
-from ..module_utils.tree.locks import WRITING, run_exclusive
+from ..module_utils.tree.locks import WRITING, Hold, run_exclusive
+from ..module_utils.tree.marks import MARKS, try_keep
 from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.stamps import MOMENT, moment_of
 
-EMPTY: dict = {"tarballs": [], "notes": []}
+EMPTY: dict = {"tarballs": [], "marks_kept": False, "held": [], "notes": []}
 
 
-def run(options: dict, check_mode: bool) -> dict:
-    """Given the module's parameters, dump."""
-    return dump(
+def run(options: dict, hold: Hold | None) -> dict:
+    """Given the module's parameters and what it holds of the tree, none in check mode, keep the marks, and dump."""
+    kept = try_keep(hold.tree, options["marks"]) if hold else {}
+    dumped = dump(
         options["base"],
         options["items"],
         options["stamp"],
@@ -181,8 +194,9 @@ def run(options: dict, check_mode: bool) -> dict:
         received=options["received"],
         controller=options["controller"],
         limits=Limits(parse_part(options["shrink"]), parse_part(options["churn"])),
-        check_mode=check_mode,
+        check_mode=hold is None,
     )
+    return {**EMPTY, **kept, **dumped}
 
 
 def main() -> None:
@@ -201,6 +215,7 @@ def main() -> None:
             "verify_every": {"type": "int", "default": 7},
             "shrink": {"type": "float", "default": SHRINK},
             "churn": {"type": "float", "default": CHURN},
+            **MARKS,
             **WRITING,
         },
         supports_check_mode=True,
@@ -212,9 +227,7 @@ def main() -> None:
         module,
         "dump",
         EMPTY,
-        lambda: run_exclusive(
-            options, lambda _: run(options, check_mode), clean=remove_leftovers, check_mode=check_mode
-        ),
+        lambda: run_exclusive(options, lambda hold: run(options, hold), clean=remove_leftovers, check_mode=check_mode),
         good=module.params,
     )
 

@@ -12,7 +12,7 @@ short_description: Prepare a target to receive a source's tarballs
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
 extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.writing,
-  altbackup.core.call.moment, altbackup.core.call.origin]
+  altbackup.core.call.moment, altbackup.core.call.origin, altbackup.core.call.marks]
 description:
   - Compares what the source holds with what this target has verified, and says what is to be sent, in order.
   - A tarball whose content the target has under another stamp of the item is stored as a hard link, or where there are none as a
@@ -165,6 +165,17 @@ refilled:
   returned: always
   type: bool
   sample: false
+marks_kept:
+  description: Whether what O(marks) says is kept.
+  returned: always
+  type: bool
+  sample: true
+held:
+  description: The tarballs that are held and there, as C(category/name/YYYY/MM/DD/HHMMSS).
+  returned: always
+  type: list
+  elements: str
+  sample: []
 notes:
   description: What was removed.
   returned: always
@@ -187,6 +198,7 @@ from ..module_utils.synchronize.prepare import parse_request, prepare
 from ..module_utils.system.processes import end_with_children
 from ..module_utils.tree.leftovers import remove_leftovers
 from ..module_utils.tree.locks import WRITING, run_exclusive
+from ..module_utils.tree.marks import MARKS
 from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.origin import ORIGIN
 from ..module_utils.tree.stamps import MOMENT
@@ -202,6 +214,8 @@ EMPTY = {
     "busy": False,
     "doubted": False,
     "refilled": False,
+    "marks_kept": False,
+    "held": [],
 }
 
 
@@ -219,6 +233,7 @@ def main() -> None:
             "discovered": {"type": "bool", "default": True},
             "predicted": {"type": "list", "elements": "str", "default": []},
             "guides": {"type": "dict", "default": {}},
+            **MARKS,
             **ORIGIN,
             "pair": {"type": "dict", "default": {}},
             "adopt": {"type": "bool", "default": False},

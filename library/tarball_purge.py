@@ -12,7 +12,7 @@ short_description: Remove the verified tarballs that are no longer to be kept
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
 extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.writing,
-  altbackup.core.call.moment, altbackup.core.call.origin]
+  altbackup.core.call.moment, altbackup.core.call.origin, altbackup.core.call.marks]
 description:
   - Keeps, per item, the newest verified tarball of each of the last K days that have one, and the newest of each of the last K distinct contents.
   - With O(rules), keeps as well the newest verified tarball of each of the last calendar days, weeks, months and years that have one, as
@@ -22,6 +22,8 @@ description:
   - On a target, a tarball that came a day or more after its stamp has only what of days, contents and periods those that came in time leave
     free.
   - Removes of an item at most one more than what the run of O(stamp) added to this node, the oldest first. The rest waits for later runs.
+  - Never removes a tarball that is held (O(marks)). While a suspect of an item is not accepted no good copy of it goes; of its suspects the first and
+    the last three stay.
   - Follows no link and touches nothing outside the base.
   - No tarball in the base, or none of an item that O(names) names, is a failure. Items with a folder that cannot be read are left alone.
 options:
@@ -219,6 +221,17 @@ pair:
     purged: 340
     newest: 2013/05/10/104701
     run: 2013/05/10/104701
+marks_kept:
+  description: Whether what O(marks) says is kept.
+  returned: always
+  type: bool
+  sample: true
+held:
+  description: The tarballs that are held and there, as C(category/name/YYYY/MM/DD/HHMMSS).
+  returned: always
+  type: list
+  elements: str
+  sample: []
 notes:
   description: What else was left alone, and why.
   returned: always
@@ -251,6 +264,7 @@ from ..module_utils.tree.failures import as_failures
 from ..module_utils.tree.layout import Tree, open_tree
 from ..module_utils.tree.leftovers import give_back
 from ..module_utils.tree.locks import WRITING, Hold, run_exclusive
+from ..module_utils.tree.marks import MARKS
 from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.origin import ORIGIN, parse_origin, require_origin
 from ..module_utils.tree.pairs import keep_pairs
@@ -269,6 +283,8 @@ EMPTY = {
     "judged": [],
     "unverified": [],
     "pair": {},
+    "marks_kept": False,
+    "held": [],
     "notes": [],
     "bytes_freed": 0,
 }
@@ -327,6 +343,7 @@ def remove(options: dict, check_mode: bool) -> dict:
         made_now=[options["stamp"]] if options["stamp"] else [],
         predicted=options["predicted"],
         verify=options["verify"],
+        marks=options["marks"],
         only=None if only is None else [Reviewed(**one) for one in only],
         check_mode=check_mode,
     )
@@ -350,6 +367,7 @@ def main() -> None:
             "remember": {"type": "bool", "default": False},
             "pairs": {"type": "dict", "default": {}},
             "unlock": {"type": "bool", "default": False},
+            **MARKS,
             **ORIGIN,
             **MOMENT,
             **WRITING,

@@ -85,6 +85,18 @@ options:
     default: {}
 """
 
+    MARKS = r"""
+options:
+  marks:
+    description:
+      - What the controller was told of the copies of this source, which the tree keeps beside what it has already.
+      - C(accepted) is a mapping of category/name to the stamp up to which suspects are accepted, C(holds) of
+        category/name/YYYY/MM/DD/HHMMSS to why that is held, empty for one that is released, and C(retired) of category/name to the day on
+        which the item was given up, empty for one that was not.
+    type: dict
+    default: {}
+"""
+
     SSH = r"""
 options:
   ssh_args:

@@ -9,9 +9,12 @@ from typing import Any
 from ansible.errors import AnsibleError, AnsibleFilterError
 from jinja2.exceptions import TemplateError
 
+from ..module_utils.system.errors import AltbackupError
+from ..module_utils.tree.failures import explain as explain_error
 from ..plugin_utils.planning import plan as plans
 from ..plugin_utils.planning.filter_values import explain, is_template, plain, untrusted
-from ..plugin_utils.planning.host_variables import CONNECTION, read_host
+from ..plugin_utils.planning.host_variables import CONNECTION, extra_names, inventory_files, read_host
+from ..plugin_utils.planning.journal import known_marks
 from ..plugin_utils.planning.reaching import REACHED_BY
 from ..plugin_utils.planning.run_identity import identify_run
 from ..plugin_utils.planning.settings import is_ours
@@ -35,6 +38,7 @@ def plan(
     hosts = [str(host) for host in groups.get("all", ())]
     read = {host: read_host(hostvars[host]) for host in hosts}
     moment = time.time() if now is None else float(now)
+    files = inventory_files(hostvars, groups)
     scope = plans.Scope([str(part) for part in parts], [str(host) for host in play_hosts], str(limit))
     return untrusted(
         plans.build_plan(
@@ -46,8 +50,18 @@ def plan(
             chain=bool(chain),
             scope=scope,
             run=identify_run(moment),
+            marks=_known(files),
+            extra=extra_names(hostvars),
         )
     )
+
+
+def _known(files: Mapping[str, str]) -> Mapping[str, Mapping[str, Any]] | str:
+    """Return what the journals of marks have of each source, or why that is not known."""
+    try:
+        return known_marks(files)
+    except (AltbackupError, OSError) as error:
+        return explain_error(error)
 
 
 def connection_facts(

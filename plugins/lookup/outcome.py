@@ -47,6 +47,7 @@ from ansible.plugins.lookup import LookupBase
 from ..module_utils.system.visible import one_line
 from ..plugin_utils.calls import restores, run_state
 from ..plugin_utils.calls.run import Run, run_of
+from ..plugin_utils.planning import marks
 from ..plugin_utils.planning.filter_values import plain, untrusted
 from ..plugin_utils.report import outcomes
 from ..plugin_utils.report.night_table import night_rows, without_covered
@@ -69,13 +70,15 @@ def _outcome(run: Run, _variables: Any) -> dict[str, Any]:
     What it did is told in lines (`fine`), and the same as rows of a table and the lines that these do not cover (`told`).
     """
     states = {**_states(run), **restores.chosen_state(run.choice)}
+    failures, notes = marks.marked(run.plan, states)
+    told = [f"note: {one_line(note)}" for note in notes]
     return {
-        "failures": outcomes.all_failures(states.values()),
-        "fine": outcomes.summary(run.plan, states),
+        "failures": outcomes.all_failures([*states.values(), {"failures": [*run.plan["failures"], *failures]}]),
+        "fine": [*outcomes.summary(run.plan, states), *told],
         "purged": outcomes.purges(states.values()),
         "looked": outcomes.all_looked(states.values()),
         "table": night_rows(states),
-        "told": outcomes.summary(run.plan, without_covered(states)),
+        "told": [*outcomes.summary(run.plan, without_covered(states)), *told],
         "inventory": one_line(", ".join(map(str, context.CLIARGS.get("inventory") or ()))),
     }
 

@@ -160,6 +160,8 @@ def test_each_module_runs_by_full_name(installed: Installed, night: Site) -> Non
     purged = call("tarball_purge", base=str(other / "dayabay"), keep=3, verify=True)
     assert (purged["removed"], len(purged["kept"])) == ([], len(KINDS))
 
+    held_one = os.path.dirname(purged["kept"][0])
+    assert call("tarball_mark", base=str(other / "dayabay"), marks={"holds": {held_one: "x"}})["held"] == [held_one]
     assert call("run_lock", bases=[str(base)], state="absent")["failures"] == []
     (drilled,) = call("tarball_drill", base=str(copies), names=["folders/svnsetup"])["proved"]
     assert drilled["relpath"] in listed_paths

@@ -97,6 +97,7 @@ def test_examples_of_modules_run(tmp_path: Path) -> None:
         run_module("dna", path=[str(examples.put(path))])
     examples.run_well("tarball_count")
     examples.run_well("tarball_check")
+    assert len(examples.run_well("tarball_mark")["held"]) == 1
     examples.run_well("tarball_purge")
     examples.run_well("run_lock")
     assert examples.ran == set(MODULES)

@@ -11,6 +11,7 @@ from ..system.seeing import is_folder
 from ..tree.failures import explain
 from ..tree.layout import MARKER, Tarball, Tree, open_tree, scan
 from ..tree.locks import Run, unclaimed
+from ..tree.marks import marks_of
 from ..tree.origin import origin_of
 from ..tree.owner import Owner, id_of, require_owner
 from ..tree.publish import read_record
@@ -30,6 +31,7 @@ def _find_in(wanted: Mapping[str, Any], run: Run | None) -> dict[str, Any]:
         "base": wanted["base"],
         "tarballs": [],
         "keys": [],
+        "accepted": {},
         "problem": "",
         "origin": {},
     }
@@ -40,6 +42,7 @@ def _find_in(wanted: Mapping[str, Any], run: Run | None) -> dict[str, Any]:
         result["origin"] = _origin(tree, wanted)
         with unclaimed(tree, run):
             found = scan(tree, keys=set(wanted["keys"])).tarballs
+            result["accepted"] = _accepted(tree)
             result["tarballs"] = [
                 _describe(tree, tarball) for tarball in sorted(found, key=lambda tarball: tarball.stamp)
             ]
@@ -47,6 +50,14 @@ def _find_in(wanted: Mapping[str, Any], run: Run | None) -> dict[str, Any]:
     except (AltbackupError, OSError) as error:
         result["problem"] = explain(error)
     return result
+
+
+def _accepted(tree: Tree) -> dict[str, str]:
+    """Return up to which stamps suspects of items are accepted here; where that is not known, none is: a restore goes on."""
+    try:
+        return dict(marks_of(tree).accepted)
+    except AltbackupError:
+        return {}
 
 
 def _origin(tree: Tree, wanted: Mapping[str, Any]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import tempfile
@@ -11,14 +12,17 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..system.errors import AltbackupError
+from ..system.errors import FULL, AltbackupError
 from ..system.seeing import as_whom
+from ..system.units import counted
 from ..tree.arrivals import arrivals, forget_arrivals, late_ones
 from ..tree.digests import digests
 from ..tree.failures import explain, failure
 from ..tree.incomplete import incomplete_ones
 from ..tree.layout import EXTENSIONS, PROOF, Scan, Tarball, Tree, parse_filename, scan, split_relpath
 from ..tree.leftovers import opened_private, remove_outgoing
+from ..tree.marks import Marks, held_here, keep_marks, marks_of, merged, parse_given
+from ..tree.owner import source_of
 from ..tree.pairs import count_purged
 from ..tree.publish import (
     flush_folder,
@@ -29,11 +33,12 @@ from ..tree.publish import (
     remove_if_there,
     require_writable,
 )
-from ..tree.retention import Rules, judge, removable
+from ..tree.retention import FROZEN, Rules, judge, removable
 from ..tree.rulings import Ruling, parse_ruling
 from ..tree.scan_failures import ahead, by_item, unreadable
 from ..tree.sidecar import SUFFIX
 from ..tree.stamps import Moment, is_stamp
+from ..tree.suspects import reasons_of
 
 _STAGE = "purge"
 _NAMED = 10
@@ -57,6 +62,10 @@ class Copies:
     """Relpaths of those that are not whole"""
     readable: bool = True
     """Whether all of the item's folders can be read; of one of which not all can, nothing goes"""
+    suspects: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """{relpath: why it is suspect} of those that nobody accepted"""
+    holds: Mapping[str, str] = field(default_factory=dict)
+    """{category/name/stamp: why it is held}"""
 
 
 @dataclass(frozen=True)
@@ -107,6 +116,7 @@ def purge(
     predicted: Sequence[str] = (),
     verify: bool = False,
     only: Sequence[Reviewed] | None = None,
+    marks: Mapping[str, Any] | None = None,
     check_mode: bool = False,
 ) -> dict[str, Any]:
     """Given a base and how many to keep, remove what retention does not; return what was kept, removed and left alone.
@@ -115,7 +125,8 @@ def purge(
     moment are left alone, reported and do not count. With `verify` each tarball that would count is read first, and only a match
     counts. `predicted` are relpaths that a run in check mode would have made. Of an item at most one more goes than what the run of the
     stamps `made_now` added to this node, oldest first; what is to go and has to wait is `waiting`, too. With `only` nothing but these
-    goes, and each of them that does not is a failure. Raise AltbackupError where nothing can be done.
+    goes, and each of them that does not is a failure. `marks`, as a controller hands them over, are kept, too, and `held` are those tarballs
+    that are held and there. Raise AltbackupError where nothing can be done.
     """
     ruling = parse_ruling(keep, rules or {}, "purge")
     imagined: dict[str, list[tuple[str, str]]] = {}
@@ -124,7 +135,9 @@ def purge(
     tree = require_writable(base)
     if not check_mode and not tree.source:
         remove_outgoing(tree)  # its links would keep on disk what is removed here
+    known, untold = _marked(tree, marks or {}, check_mode)
     notes, failures = _empty_trash(tree, check_mode)
+    failures += untold
     changed = bool(notes)
     keys = None if names is None else set(names)
     found = scan(tree, keys=keys, tolerate_unreadable=True)
@@ -138,7 +151,7 @@ def purge(
     failures += [failure(_STAGE, reason) for reason in _nothing(tree, names, there)]
     failures += [*unreadable(found, _STAGE), *ahead(tree, moment, keys)]
     unseen = {"/".join(relpath.split("/")[:2]) for relpath, _ in found.unreadable}
-    copies, unknown = _copies(tree, items, ruling, imagined, unseen)
+    copies, unknown = _copies(tree, items, ruling, imagined, unseen, known)
     failures += unknown
     plan = plan_purge(copies, made_now, moment.stamp)
     judged = [tarball for item in copies.values() for tarball in item.tarballs]
@@ -165,7 +178,9 @@ def purge(
         "reasons": {relpath: [*why] for relpath, why in plan.reasons.items()},
         "judged": [_as_judged(tarball) for tarball in judged if tarball.dna],
         "unverified": unverified,
-        "notes": [*notes, *_of_waiting(tree, waiting)],
+        "marks_kept": not untold,
+        "held": held_here(tree, known),
+        "notes": [*notes, *_of_suspects(tree, copies, plan), *_of_waiting(tree, waiting)],
         "bytes_freed": _bytes_freed([tarball for tarball, deleted in removed.items() if deleted]),
         "failures": failures,
     }
@@ -179,7 +194,16 @@ def plan_purge(items: Mapping[str, Copies], made_now: Collection[str] = (), now:
     for key, item in items.items():
         everything = [*item.tarballs, *item.imagined]
         late = late_ones(item.tarballs, item.came)
-        reasons = judge(everything, item.rules, now=now, made_now=made_now, late=late, partial=item.partial)
+        reasons = judge(
+            everything,
+            item.rules,
+            now=now,
+            made_now=made_now,
+            late=late,
+            partial=item.partial,
+            suspects=item.suspects,
+            holds=item.holds,
+        )
         added = [tarball for tarball in everything if item.came.get(tarball.relpath, tarball.stamp) in made_now]
         own = {tarball.relpath: tarball for tarball in item.tarballs}
         told.update(
@@ -272,6 +296,7 @@ def _copies(
     ruling: Ruling,
     imagined: Mapping[str, Sequence[tuple[str, str]]],
     unseen: Collection[str],
+    marks: Marks,
 ) -> tuple[dict[str, Copies], list[dict[str, Any]]]:
     """Return {item: what is known of its copies}, in order, and a failure for each item that cannot be judged.
 
@@ -287,11 +312,15 @@ def _copies(
             continue
         try:
             came = arrivals(tree, key) if tree.source and key not in unseen else {}
+            suspects = reasons_of(tree, tarballs, marks)
         except (AltbackupError, OSError) as error:
             failures.append(failure(_STAGE, error, key=key))
             continue
         new = [replace(tarballs[-1], stamp=stamp, filename=filename) for stamp, filename in imagined.get(key, ())]
-        known[key] = Copies(tarballs, rules, new, came, incomplete_ones(tree, tarballs), key not in unseen)
+        partial = incomplete_ones(tree, tarballs)
+        known[key] = Copies(
+            tarballs, rules, new, came, partial, key not in unseen, suspects=suspects, holds=marks.holds
+        )
     return known, failures
 
 
@@ -339,6 +368,38 @@ def _left_alone(tree: Tree, found: Scan, names: Sequence[str] | None, moment: Mo
         proper = parse_filename(tarball.filename, tarball.name)
         if proper and not moment.counts(tarball.stamp) and not moment.is_ahead(tarball.stamp):
             yield f"left alone: {tarball.relpath} is dated later than {moment.stamp}, so it does not count"
+
+
+def _marked(tree: Tree, given: Mapping[str, Any], check_mode: bool) -> tuple[Marks, list[dict[str, Any]]]:
+    """Given a tree and marks as a controller hands them over, keep them; return the marks of the tree, and a failure where there is no room.
+
+    Raise AltbackupError where those that it has are damaged: it is not known then what is held.
+    """
+    marks = merged(marks_of(tree), parse_given(given))
+    if check_mode:
+        return marks, []
+    try:
+        return keep_marks(tree, given), []
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        reason = f"what was accepted and held could not be written, but this purge went by it: {explain(error)}"
+        return marks, [failure(_STAGE, reason)]
+
+
+def _of_suspects(tree: Tree, copies: Mapping[str, Copies], plan: PurgePlan) -> Iterator[str]:
+    """Yield a note on each item of which good copies stay that no rule demands, as a suspect of it is not accepted."""
+    source = tree.source or source_of(tree) or "SOURCE"
+    for key, item in copies.items():
+        frozen = [tarball for tarball in item.tarballs if list(plan.reasons[tarball.relpath]) == [FROZEN]]
+        if frozen:
+            relpath = max(item.suspects, key=lambda relpath: split_relpath(relpath)[2])
+            command = json.dumps({"altbackup_accept": [f"{source}/{key}"]})
+            yield (
+                f"{counted(len(frozen), 'older copy', 'older copies')} of {key} {'stays' if len(frozen) == 1 else 'stay'}: suspect {relpath} is "
+                f"not accepted: {'; '.join(item.suspects[relpath])}. Look at it, then accept it, if it is what it should be: "
+                f"ansible-playbook -i INVENTORY altbackup.core.mark -e '{command}'"
+            )
 
 
 def _of_waiting(tree: Tree, waiting: Sequence[str]) -> Iterator[str]:

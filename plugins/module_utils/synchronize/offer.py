@@ -8,13 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..system.errors import InvalidInput
+from ..system.errors import AltbackupError, InvalidInput
+from ..tree.failures import failure
 from ..tree.incomplete import missing_of
 from ..tree.layout import EXTENSIONS, Tarball, Tree, is_relpath, open_tree, read_state, scan, split_relpath
+from ..tree.marks import Marks, marks_of
 from ..tree.publish import read_record
 from ..tree.scan_failures import ahead, unreadable
 from ..tree.sidecar import Dna
 from ..tree.stamps import Moment
+from ..tree.suspects import doubts_of
 
 FUTURE = "future"
 """The state of a listed tarball that nothing honest can have made"""
@@ -85,6 +88,7 @@ def listing(base: str, day: str = "", *, moment: Moment, records: bool = False) 
     tarballs = []
     notes = []
     found = scan(tree, day, tolerate_unreadable=True)
+    marks, problems = (Marks(), []) if records else _marks(tree)
     for tarball in sorted(found.tarballs, key=lambda tarball: (tarball.stamp, tarball.relpath)):
         entry = {
             "category": tarball.category,
@@ -102,11 +106,28 @@ def listing(base: str, day: str = "", *, moment: Moment, records: bool = False) 
             entry["incomplete"] = True
         if records:
             entry["record"] = record
+        else:
+            entry.update(_marked(marks, tarball, record))
         tarballs.append(entry)
         if tarball.verified and not is_relpath(tarball.relpath):
             notes.append(_misnamed(tarball))
-    failures = [*unreadable(found, "list"), *ahead(tree, moment)]
+    failures = [*problems, *unreadable(found, "list"), *ahead(tree, moment)]
     return {"changed": False, "listed": True, "tarballs": tarballs, "notes": notes, "failures": failures}
+
+
+def _marks(tree: Tree) -> tuple[Marks, list[dict[str, Any]]]:
+    """Return the marks of a tree, and a failure where they are not known: what there is is listed all the same."""
+    try:
+        return marks_of(tree), []
+    except AltbackupError as error:
+        return Marks(), [failure("list", error)]
+
+
+def _marked(marks: Marks, tarball: Tarball, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return why a tarball is suspect, unless somebody accepted it, and why it is held; nothing for an ordinary one."""
+    doubts = [] if marks.accepts(tarball.key, tarball.stamp) else doubts_of(record)
+    hold = marks.hold_of(tarball.key, tarball.stamp)
+    return {**({"suspect": doubts} if doubts else {}), **({"hold": hold} if hold else {})}
 
 
 def _misnamed(tarball: Tarball) -> str:

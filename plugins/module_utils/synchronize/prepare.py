@@ -18,8 +18,9 @@ from ..tree.failures import explain, failure
 from ..tree.incomplete import incomplete_ones, missing_of
 from ..tree.layout import TEMPORARY, Scan, Tarball, Tree, is_relpath, open_tree, scan, split_relpath
 from ..tree.locks import Hold
+from ..tree.marks import Marks, marks_of, merged, parse_given, try_keep
 from ..tree.origin import Origin, bind, parse_origin, require_origin
-from ..tree.pairs import Pair, doubts_of, pair_now, parse_pair
+from ..tree.pairs import Pair, differences, pair_now, parse_pair
 from ..tree.publish import (
     link,
     make_folders,
@@ -38,6 +39,7 @@ from ..tree.rulings import Ruling, parse_ruling
 from ..tree.scan_failures import ahead, by_item, unreadable
 from ..tree.sidecar import Dna
 from ..tree.stamps import Moment, ahead_reason, day_of, moment_of
+from ..tree.suspects import doubts_of, suspects_of
 from .guides import check_guides, write_guides
 from .offer import Offer, parse_offers, tarball_at
 from .receivers import end_receivers
@@ -84,6 +86,8 @@ class Request:
     """The target's name in messages"""
     carried: bool = False
     """Whether what is offered is another target's, from which the controller brings it"""
+    marks: Mapping[str, Any] = field(default_factory=dict)
+    """What the controller was told of the copies, which the target keeps"""
     deadline: Deadline = field(default_factory=Deadline)
 
 
@@ -97,6 +101,8 @@ class Held:
     """{relpath: stamp of the run in which it came}; None where that cannot be read"""
     partial: Collection[str] = ()
     """Relpaths of those that are not whole"""
+    suspects: Collection[str] = ()
+    """Relpaths of those that are suspect, and that nobody accepted"""
 
 
 @dataclass(frozen=True)
@@ -168,11 +174,14 @@ def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
     keys = {offer.key for offer in offers}
     found = scan(tree, keys=keys, tolerate_unreadable=True)
     done.failures += [*unreadable(found, STAGE), *ahead(tree, request.moment, keys)]
-    held = _held(tree, found, keys, {offer.relpath: offer for offer in offers if hold}, request.moment, done)
+    kept = try_keep(tree, request.marks) if hold else {"marks_kept": False, "held": []}
+    marks = _known_marks(tree, request.marks)
+    by_path = {offer.relpath: offer for offer in offers if hold}
+    held = _held(tree, found, keys, by_path, request.moment, marks, done)
     doubted, refilled = (False, False) if found.unreadable else _doubt(tree, held, request, done)
     if doubted:
         offers = [offer for offer in offers if day_of(offer.stamp) == request.day]
-    plan = plan_transfer(request, offers, held, [folder for folder, _ in found.unreadable])
+    plan = plan_transfer(request, offers, held, [folder for folder, _ in found.unreadable], marks)
     for offer, dna in plan.differing:
         reason = f"{offer.relpath} is verified here with {dna.alg} {dna.dig}, but the source has {offer.dna.dig}: neither was touched"
         done.failures.append(failure(STAGE, reason, relpath=offer.relpath))
@@ -198,6 +207,7 @@ def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
         "busy": busy,
         "doubted": doubted,
         "refilled": refilled,
+        **kept,
         "notes": done.notes,
         "failures": done.failures,
     }
@@ -209,7 +219,7 @@ def _doubt(tree: Tree, held: Mapping[str, Held], request: Request, done: Done) -
         return False, False
     stamps = [tarball.stamp for own in held.values() for tarball in own.tarballs]
     try:
-        doubts = doubts_of(request.pair, pair_now(tree, stamps, held, request.moment))
+        doubts = differences(request.pair, pair_now(tree, stamps, held, request.moment))
     except (AltbackupError, OSError) as error:
         done.failures.append(failure(STAGE, error))
         return True, False
@@ -231,10 +241,14 @@ def _doubt(tree: Tree, held: Mapping[str, Held], request: Request, done: Done) -
 
 
 def plan_transfer(
-    request: Request, offers: Sequence[Offer], held: Mapping[str, Held], unseen: Sequence[str] = ()
+    request: Request,
+    offers: Sequence[Offer],
+    held: Mapping[str, Held],
+    unseen: Sequence[str] = (),
+    marks: Marks = Marks(),  # noqa: B008 (it is frozen)
 ) -> TransferPlan:
     """Given what a source offers and {item: what the target has of it}, return what becomes of each offer but those in `unseen` folders."""
-    kept = _kept(request, offers, held)
+    kept = _kept(request, offers, held, marks)
     hidden = tuple(f"{folder}/" for folder in unseen)
     order = sorted(offers, key=lambda offer: offer.stamp, reverse=True)
     order = [offer for offer in order if not offer.relpath.startswith(hidden)]
@@ -259,7 +273,16 @@ def plan_transfer(
     return TransferPlan(have, differing, unwanted, lacking)
 
 
-def _kept(request: Request, offers: Sequence[Offer], held: Mapping[str, Held]) -> set[str]:
+def _known_marks(tree: Tree, given: Mapping[str, Any]) -> Marks:
+    """Return the marks of a tree with those that are given; where its own are damaged, these alone, as nothing is removed by them here."""
+    told = parse_given(given)
+    try:
+        return merged(marks_of(tree), told)
+    except AltbackupError:
+        return merged(Marks(), told)
+
+
+def _kept(request: Request, offers: Sequence[Offer], held: Mapping[str, Held], marks: Marks) -> set[str]:
     """Return the relpaths of what the target's purge would keep, if it had all that is offered."""
     offered: dict[str, dict[str, Offer]] = {}
     for offer in offers:
@@ -275,7 +298,9 @@ def _kept(request: Request, offers: Sequence[Offer], held: Mapping[str, Held]) -
         came = {**own.came, **{offer.relpath: request.moment.stamp for offer in coming}}
         partial = [*own.partial, *(offer.relpath for offer in coming if missing_of(offer.record))]
         late, now = late_ones(everything, came), request.moment.stamp
-        reasons = judge(everything, rules, now=now, late=late, partial=partial)
+        doubtful = [offer for offer in coming if doubts_of(offer.record) and not marks.accepts(key, offer.stamp)]
+        suspects = [*own.suspects, *(offer.relpath for offer in doubtful)]
+        reasons = judge(everything, rules, now=now, late=late, partial=partial, suspects=suspects, holds=marks.holds)
         young = [
             offer.relpath for offer in coming if all(reason.startswith(WITHIN) for reason in reasons[offer.relpath])
         ]
@@ -393,7 +418,13 @@ def _is_alone(path: str, size: int) -> bool:
 
 
 def _held(
-    tree: Tree, found: Scan, keys: Collection[str], offered: Mapping[str, Offer], moment: Moment, done: Done
+    tree: Tree,
+    found: Scan,
+    keys: Collection[str],
+    offered: Mapping[str, Offer],
+    moment: Moment,
+    marks: Marks,
+    done: Done,
 ) -> dict[str, Held]:
     """Return {item: what this target has of it that is not of the future}.
 
@@ -408,11 +439,13 @@ def _held(
     held = {}
     for key, own in tarballs.items():
         came = None
+        suspects: set[str] = set()
         try:
+            suspects = suspects_of(tree, own, marks)
             came = arrivals(tree, key)
         except (AltbackupError, OSError) as error:
             done.failures.append(failure(STAGE, error, key=key))
-        held[key] = Held(own, came, incomplete_ones(tree, own))
+        held[key] = Held(own, came, incomplete_ones(tree, own), suspects=suspects)
     return held
 
 

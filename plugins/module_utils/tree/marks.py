@@ -1,6 +1,6 @@
 """Marks: what people said of copies: which suspects are accepted, which tarballs are held, which items are retired.
 
-`.altbackup/marks` on a source, `.altbackup/marks/<source>` on a target, one mapping in JSON. Marks are the controller's, which hands them
+`.altbackup/state/marks.json` on a source, `.altbackup/state/<source>/marks.json` on a target. Marks are the controller's, which hands them
 to each node with the calls of its runs; nothing that a node says becomes a mark of another one.
 """
 
@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..system.digest import open_plain
-from ..system.errors import BaseUnusable, InvalidInput
+from ..system.errors import AltbackupError, BaseUnusable, InvalidInput
 from ..system.values import quoted
-from .layout import Tarball, Tree
+from .layout import EXTENSIONS, Tarball, Tree
 from .publish import make_folders, write_text
 from .stamps import is_day, is_stamp
 
@@ -62,14 +62,18 @@ def parse_given(value: Mapping[str, Any] | None) -> Marks:
     return Marks(**_parsed(value or {}, ("",)))
 
 
-def merged(known: Marks, given: Marks) -> Marks:
-    """Given the marks that are known and more, return all: of two acceptances of an item the later one, of all else what is given."""
+def added(known: Marks, given: Marks) -> Marks:
+    """Given marks and more, return both, as a controller hands them over: of two acceptances of an item the later one, of all else what is given."""
     accepted = dict(known.accepted)
     for key, stamp in given.accepted.items():
         accepted[key] = max(stamp, accepted.get(key, ""))
-    return Marks(
-        accepted, _without_empty({**known.holds, **given.holds}), _without_empty({**known.retired, **given.retired})
-    )
+    return Marks(accepted, {**known.holds, **given.holds}, {**known.retired, **given.retired})
+
+
+def merged(known: Marks, given: Marks) -> Marks:
+    """Given the marks of a tree, and what a controller hands over, return the marks of the tree then."""
+    both = added(known, given)
+    return Marks(both.accepted, _without_empty(both.holds), _without_empty(both.retired))
 
 
 def split_hold(text: str) -> tuple[str, str]:
@@ -83,7 +87,7 @@ def split_hold(text: str) -> tuple[str, str]:
 
 def marks_path(tree: Tree) -> str:
     """Return where the marks of a tree are kept."""
-    return tree.private_path("marks")
+    return tree.private_path("state", "marks.json")
 
 
 def marks_of(tree: Tree) -> Marks:
@@ -118,6 +122,29 @@ def keep_marks(tree: Tree, given: Mapping[str, Any]) -> Marks:
         make_folders(os.path.dirname(path), tree.private)
         write_text(path, json.dumps(asdict(marks), sort_keys=True) + "\n")
     return marks
+
+
+def try_keep(tree: Tree, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Given a tree, which this process has locked, and marks as modules take them, keep these, too; return `marks_kept` and `held`.
+
+    For calls that remove nothing: where the marks are damaged, or there is no room for more, it is for purge to say so.
+    """
+    try:
+        return {"marks_kept": True, "held": held_here(tree, keep_marks(tree, given))}
+    except (AltbackupError, OSError):
+        return {"marks_kept": False, "held": []}
+
+
+def held_here(tree: Tree, marks: Marks) -> list[str]:
+    """Given a tree and its marks, return the holds (category/name/stamp) of tarballs that are there. Raise OSError."""
+    return sorted(hold for hold in marks.holds if _has_tarball(tree.path(hold)))
+
+
+def _has_tarball(folder: str) -> bool:
+    try:
+        return any(name.endswith(EXTENSIONS) for name in os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _unusable(tree: Tree, what: str) -> BaseUnusable:

@@ -161,7 +161,7 @@ def pair_now(tree: Tree, seen: Sequence[str], keys: Collection[str], moment: Mom
     return Pair(id_of(open_tree(base)), len(stamps), purged_number(tree), max(stamps, default=""), moment.stamp)
 
 
-def doubts_of(known: Pair, now: Pair) -> list[str]:
+def differences(known: Pair, now: Pair) -> list[str]:
     """Given what a tree was after the last run and what it is now, return why it is not what it was; nothing for a good one."""
     doubts = []
     lost = known.copies - max(0, now.purged - known.purged) - now.copies

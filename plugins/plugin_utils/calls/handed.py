@@ -25,6 +25,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     "tarball_dump": _ALL,
     "tarball_find": (*_RUN, *_LIMIT, *_PRIORITY),
     "tarball_list": (*_MOMENT, *_LIMIT, *_PRIORITY),
+    "tarball_mark": (*_RUN, *_LIMIT, *_PRIORITY),
     "tarball_prepare": _ALL,
     "tarball_purge": _ALL,
     "tarball_restore": (*_RUN, "stamp", *_LIMIT, *_PRIORITY),

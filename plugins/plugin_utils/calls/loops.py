@@ -69,6 +69,11 @@ def _unlock(run: Run) -> list[Entry]:
     ]
 
 
+def _marked(run: Run, role: str) -> list[Entry]:
+    """The trees of a node, of one role, whose sources are given marks."""
+    return [entry for entry in _node(run) if entry["role"] == role and entry["source"] in run.plan["given"]]
+
+
 def deliveries(run: Run) -> list[dict[str, Any]]:
     """What goes to targets that can be used."""
     usable = {entry["node"] for entry in _targets(run)}
@@ -178,6 +183,8 @@ LOOPS: dict[str, Callable[[Run], list[Entry]]] = {
     "purge": _purge,
     "unlock": _unlock,
     "list": _node,
+    "mark": lambda run: _marked(run, "source"),
+    "mark_copies": lambda run: _marked(run, "target"),
     "rounds": _rounds,
     "busy": _busy,
     "deliveries": _deliveries,

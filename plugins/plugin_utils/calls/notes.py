@@ -113,6 +113,15 @@ def _purge(
     return _plain(run, stage, about, given, result)
 
 
+def _mark(run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, Any], result: Mapping[str, Any]) -> State:
+    """A node that is not reached gets the marks later: that is told, and no failure."""
+    if not result.get("unreachable"):
+        return _plain(run, stage, about, given, result)
+    why = " ".join(outcomes.unreachable(result).split())
+    new = _plain(run, stage, about, given, {"notes": [f"{why}: it gets the marks in the next run that reaches it"]})
+    return {**new, "down": [*new["down"], run.host]}
+
+
 def _prepare(
     run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, Any], result: Mapping[str, Any]
 ) -> State:
@@ -263,6 +272,7 @@ _NOTES: dict[str, Callable[[Run, str, Mapping[str, Any], Mapping[str, Any], Mapp
     "tarball_dump": _dump,
     "tarball_find": _find,
     "tarball_list": _list,
+    "tarball_mark": _mark,
     "tarball_prepare": _prepare,
     "tarball_purge": _purge,
     "tarball_restore": _restore,

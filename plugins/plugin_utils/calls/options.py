@@ -79,7 +79,13 @@ def _dump(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
     source, targets = run.source, run.plan["targets"]
     copies = [targets[name]["target_base"] for name in targets if name in (run.host, *source["local_targets"])]
     taken = ("base", "items", "ext", "compress_level", "algorithm", "verify_every", "shrink", "churn")
-    return {**{name: source[name] for name in taken}, "received": list(dict.fromkeys(filter(None, copies)))}
+    received = list(dict.fromkeys(filter(None, copies)))
+    return {**{name: source[name] for name in taken}, "received": received, "marks": marks(run, run.host)}
+
+
+def marks(run: Run, source: str) -> dict[str, Any]:
+    """Return what is marked of the copies of a source, for a node to keep."""
+    return dict(run.plan["marks"].get(source, {}))
 
 
 def _check(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
@@ -133,6 +139,7 @@ def _prepare(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> O
         "tarballs": run.state["offer"],
         "day": run.plan["day"],
         "origin": origin(run.plan, run.host, run.state),
+        "marks": marks(run, run.host),
         "keep": tree["keep"],
         "keeps": tree["keeps"],
         "items": tree["keys"],
@@ -202,6 +209,7 @@ def _purge(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
         "verify": not locked,
         "unlock": locked,
         "remember": True,
+        "marks": marks(run, tree["source"]),
         "origin": {} if is_own else origin(run.plan, tree["source"], run.known_of(tree["source"])),
     }
     if not locked:
@@ -212,6 +220,21 @@ def _purge(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
         return {**options, "check": _checking(run, tree), **({"names": []} if doubted else {})}
     passed = run.state["passed"].get("/".join((tree["node"], tree["source"], tree["role"])), [])
     return {**options, "names": [name for name in passed if name in tree["keeps"]], "pairs": run.state["pairs_now"]}
+
+
+def _mark(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
+    """Mark a tree by itself; on a target only if it holds the copies of the source that told its id."""
+    tree = run.tree(about)
+    source = tree["source"]
+    is_own = tree["role"] == "source"
+    return {
+        "base": tree["base"],
+        "marks": marks(run, source),
+        "source": source if is_own else "",
+        "origin": {} if is_own else origin(run.plan, source, run.known_of(source)),
+        "run": {**run.plan["run"], **_OF_NO_RUN},
+        "step_timeout": SHORT,
+    }
 
 
 def _drill(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
@@ -314,6 +337,7 @@ COMPLETED: dict[str, Callable[[Run, Mapping[str, Any], Mapping[str, Any]], Optio
     "tarball_dump": _dump,
     "tarball_find": _find,
     "tarball_list": _list,
+    "tarball_mark": _mark,
     "tarball_prepare": _prepare,
     "tarball_purge": _purge,
     "tarball_restore": _restore,

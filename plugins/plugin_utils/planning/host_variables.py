@@ -13,6 +13,7 @@ from .filter_values import explain, plain
 from .settings import PREFIX, Unreadable, meant
 from .yaml_text import uncut
 
+SOURCES = "sources"
 CONNECTION = ("ansible_host", "ansible_port", "ansible_user", "ansible_connection")
 
 
@@ -34,3 +35,14 @@ def read_host(variables: Mapping[str, Any], only: str = "") -> dict[str, Any]:
 def _whole(name: str, value: Any) -> Any:
     """Return a value as it was given with -e, of which Ansible took what stands before the first blank."""
     return uncut(name, value, map(str, context.CLIARGS.get("extra_vars") or ())) if isinstance(value, str) else value
+
+
+def inventory_files(hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Any]) -> dict[str, str]:
+    """Given hostvars and the groups, return {source: the file of the inventory that names it}, an empty text where there is none."""
+    return {str(host): str(hostvars[host].get("inventory_file") or "") for host in groups.get(SOURCES, ())}
+
+
+def extra_names(hostvars: Any) -> list[str] | None:
+    """Given hostvars, return the names of the variables that were given with -e, None where Ansible does not tell."""
+    given = getattr(getattr(hostvars, "_variable_manager", None), "extra_vars", None)
+    return None if given is None else [str(name) for name in given]

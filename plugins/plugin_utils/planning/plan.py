@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +16,10 @@ from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.ssh import shown
 from ...module_utils.system.values import nearest
 from ...module_utils.system.visible import visible
-from ...module_utils.tree.stamps import day_of, earliest_moment, interpret_day, latest_stamp, stamp_at
+from ...module_utils.tree.failures import failure
+from ...module_utils.tree.stamps import Moment, day_of, earliest_moment, interpret_day, latest_stamp, stamp_at
 from ..report.secrecy import mask, mask_text, quoted
+from .marks import all_marks, given_marks
 from .settings import PREFIX, Unreadable, describe_unknown, distance, names, validate
 
 SOURCES = "sources"
@@ -122,11 +124,14 @@ def build_plan(
     chain: bool = False,
     scope: Scope | None = None,
     run: Mapping[str, Any] | None = None,
+    marks: Mapping[str, Mapping[str, Any]] | str | None = None,
+    extra: Collection[str] | None = None,
 ) -> dict[str, Any]:
     """Given the `altbackup_*` and connection variables of all hosts and the groups, return the plan; errors stand in its `errors`.
 
     `now` is in seconds since 1970. `stamp` is that of an earlier play of the same run, used where no host gives one.
     In a `chain` the day is the stamp's, whatever day is given. With a `scope` in which there is nothing to do, that is an error.
+    `marks` are those that the controller knows of sources, or why it does not know them, and `extra` the names of what was given with -e.
     README.md of role altbackup shows the plan's shape.
     """
     hosts = list(
@@ -175,6 +180,9 @@ def build_plan(
         "restore_settings": {name: common[f"restore_{name}"] for name in _OF_RESTORES},
         "adopt": [entry for entry in common["adopt"] if "/" in entry],
         "adopted_nodes": [entry for entry in common["adopt"] if "/" not in entry],
+        "given": {},
+        "marks": {},
+        "failures": [],
         "locked": scope is not None and list(scope.parts) == [SOURCES],
         "errors": [],
         "notes": [visible(note) for note in notes],
@@ -189,9 +197,28 @@ def build_plan(
     plan["nodes"] = {host: _node(host, plan) for host in nodes}
     steps = [node["step_timeout"] for node in plan["nodes"].values()]
     plan["run"] = {**run, "seconds": _LEASED_STEPS * max(steps, default=0.0) + _LEASED} if run else {}
+    plan = _completed(plan, plan["sources"])
+    general += _mark(plan, common, {} if marks is None else marks, extra)
     found = [*general, *errors.sentences()] or (_check_scope(plan, scope) if scope else [])
     plan["errors"] = [visible(sentence) for sentence in found]
-    return _completed(plan, plan["sources"])
+    return plan
+
+
+def _mark(
+    plan: dict[str, Any],
+    common: Mapping[str, Any],
+    known: Mapping[str, Mapping[str, Any]] | str,
+    extra: Collection[str] | None,
+) -> list[str]:
+    """Enter what is marked of the copies of each source, what of that is `given` now, and as a failure why more is not known; return errors."""
+    moment = Moment(plan["stamp"], plan["clock"])
+    plan["given"], wrong = given_marks(common, plan["sources"], moment, extra)
+    if isinstance(known, str):
+        plan["failures"] = [{**failure("mark", known), "node": "localhost"}]
+        wrong += [known] if plan["given"] else []
+        known = {}
+    plan["marks"] = all_marks(known, plan["given"], plan["sources"])
+    return wrong
 
 
 def _check_scope(plan: Mapping[str, Any], scope: Scope) -> list[str]:

@@ -18,6 +18,7 @@ from ...module_utils.tree.failures import failure
 from ...module_utils.tree.incomplete import missing_of
 from ...module_utils.tree.layout import RESTORED, TEMPORARY, parse_filename
 from ...module_utils.tree.stamps import Moment, ahead_reason, day_of, interpret_day, is_stamp
+from ...module_utils.tree.suspects import doubts_of
 from ..report import outcomes
 from ..report.results import SAID, read_result, shortened
 from ..report.secrecy import quoted
@@ -386,6 +387,7 @@ def choose(
             continue
         notes.setdefault(order["to_host"], []).extend(f"passed over {each}" for each in passed)
         notes[order["to_host"]] += _not_whole(order, best, found, moment)
+        notes[order["to_host"]] += _doubted(plan, order, best["stamp"], found, moment)
         chosen.append(_chosen(plan, order, best, peers, speeds, run))
     return {"chosen": chosen, "failures": failures, "notes": notes}
 
@@ -469,7 +471,7 @@ def _offers(
         problem = problem or _foreign(order, node, tree, found)
         if not problem:
             try:
-                tarballs = _newest(order, tree, moment)
+                tarballs = _newest(order, tree, moment, _accepted(plan, order, tree))
                 offers.append(
                     {
                         "node": node,
@@ -539,10 +541,51 @@ def _foreign(
     )
 
 
-def _newest(order: Mapping[str, Any], tree: Mapping[str, Any], moment: Moment) -> list[dict[str, Any]]:
+def _accepted(plan: Mapping[str, Any], order: Mapping[str, Any], tree: Mapping[str, Any]) -> str:
+    """Return the stamp up to which suspects of an item in a tree are accepted: by this controller, or there; empty for none."""
+    here = (plan.get("marks") or {}).get(order["source"], {}).get("accepted", {})
+    return max(str(known.get(order["key"], "")) for known in (here, tree.get("accepted") or {}))
+
+
+def _suspects(entries: Sequence[Mapping[str, Any]], accepted: str) -> list[Mapping[str, Any]]:
+    """Return those of the tarballs of an item that are suspect, and that nobody accepted."""
+    return [entry for entry in entries if entry["stamp"] > accepted and doubts_of(entry.get("record") or {})]
+
+
+def _doubted(
+    plan: Mapping[str, Any],
+    order: Mapping[str, Any],
+    stamp: str,
+    found: Mapping[str, Mapping[str, Any]],
+    moment: Moment,
+) -> list[str]:
+    """Return a note on the newest suspect, where it is newer than the stamp of what is taken; or on what is taken, if that is one."""
+    newest: dict[str, Mapping[str, Any]] = {}
+    for node in order["candidates"]:
+        tree, problem = _tree_on(node, order["source"], found.get(node))
+        own = [] if problem or _foreign(order, node, tree, found) else _of_item(tree, order["key"])
+        there = [entry for entry in own if entry["state"] == "verified" and moment.counts(entry["stamp"])]
+        if order["at"]:
+            there = [entry for entry in there if order["at"] in (entry["stamp"], day_of(entry["stamp"]))]
+        newest.update({e["stamp"]: e for e in _suspects(there, _accepted(plan, order, tree)) if e["stamp"] >= stamp})
+    if not newest:
+        return []
+    suspect = newest[max(newest)]
+    why = shortened(doubts_of(suspect["record"])[0], 1000)
+    if suspect["stamp"] == stamp:
+        return [f"{suspect['relpath']} is suspect, and was taken as its stamp was given: {why}"]
+    taken = "the newest one that is not was taken"
+    return [
+        f"{suspect['relpath']} is newer, but suspect: {why}; {taken}. To have it all the same, give its stamp, as at: {suspect['stamp']}"
+    ]
+
+
+def _newest(
+    order: Mapping[str, Any], tree: Mapping[str, Any], moment: Moment, accepted: str = ""
+) -> list[dict[str, Any]]:
     """Return the newest verified tarball that the order allows, a differential after its full one. Raise InvalidInput.
 
-    One that is named by its stamp may be later than the run, but not later than anything can be.
+    One that is named by its stamp may be later than the run, but not later than anything can be, and a suspect that nobody accepted.
     """
     there = _of_item(tree, order["key"])
     own = [
@@ -563,7 +606,14 @@ def _newest(order: Mapping[str, Any], tree: Mapping[str, Any], moment: Moment) -
     verified = [entry for entry in wanted if entry["state"] == "verified"]
     if not verified:
         raise InvalidInput(f"has no verified one: {wanted[-1]['relpath']} {wanted[-1]['problem']}")
-    newest = verified[-1]
+    suspects = [] if is_stamp(order["at"]) else _suspects(verified, accepted)
+    sure = [entry for entry in verified if entry not in suspects]
+    if not sure:
+        why = shortened(doubts_of(suspects[-1]["record"])[0], 1000)
+        raise InvalidInput(
+            f"has suspects alone: {suspects[-1]['relpath']}: {why}. To have it all the same, give its stamp, as at: {suspects[-1]['stamp']}"
+        )
+    newest = sure[-1]
     return [*_full_of(newest, order, own), newest]
 
 

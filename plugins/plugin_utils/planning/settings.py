@@ -367,6 +367,10 @@ def _texts(value: Sequence[Any]) -> list[str]:
     return [str(entry).strip() for entry in value if str(entry).strip()]
 
 
+def _holds(value: Mapping[Any, Any]) -> dict[str, Any]:
+    return {str(tarball).strip(): why for tarball, why in value.items()}
+
+
 _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_base": parse_base,
     "altbackup_target_base": parse_base,
@@ -379,6 +383,9 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_former_names": _former_names,
     "altbackup_only_targets": _texts,
     "altbackup_adopt": _texts,
+    "altbackup_accept": _texts,
+    "altbackup_release": _texts,
+    "altbackup_hold": _holds,
     "altbackup_restore_mode": parse_mode,
     "altbackup_full_every": _full_every,
     "altbackup_verify_every": _whole(1, 10000, 7),

@@ -74,7 +74,8 @@ class _Roots:
         if not name:
             steps = [whole, [("chain", *here), ("chain", *before)]]
         elif category:  # one that counts by name alone is of all that have it
-            steps = [*([("item", *place, name, one) for one in (category, "")] for place in (here, before)), whole]
+            steps = [[("item", *place, name, category), ("item", *place, name, "")] for place in (here, before)]
+            steps.append(whole)
         else:
             steps = [[("name", *here, name)], [("name", *before, name)], whole]
         for step in steps:

@@ -40,6 +40,7 @@ EMPTY: dict[str, Any] = {
     "doubted": [],
     "refilled": [],
     "refills": {},
+    "held": {},
     "lacking": [],
     "discovered": True,
     "items": [],
@@ -154,6 +155,7 @@ def record(
         for part in (
             _reached,
             _told,
+            _held,
             _proved,
             *([] if call.delegate else [_done]),
             *([_dumped] if stage == "dump" else []),
@@ -188,6 +190,14 @@ def _told(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
         "lacking": [*state["lacking"], *(f"{call.node}: {note}" for note in lacking)],
         "notes": [*state["notes"], *(f"{call.title}: {note}" for note in notes), *_left_alone(call)],
     }
+
+
+def _held(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
+    """Return which trees have the marks that they were handed, now, each with those of its tarballs that are held."""
+    if call.values.get("marks_kept") is not True:
+        return {}
+    title = call.tree or call.place[0]
+    return {"held": {**state["held"], title: sorted({*state["held"].get(title, ()), *call.entries("held")})}}
 
 
 def _proved(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
@@ -447,9 +457,21 @@ def summary(plan: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) ->
     return [one_line(line) for line in lines]
 
 
-LISTED_KEYS = ("node", "source", "category", "name", "stamp", "relpath", "size", "dig", "alg", "state")
-
-_UNTOLD: dict[str, Any] = {**dict.fromkeys(LISTED_KEYS, ""), "size": 0}
+LISTED_KEYS = (
+    "node",
+    "source",
+    "category",
+    "name",
+    "stamp",
+    "relpath",
+    "size",
+    "dig",
+    "alg",
+    "state",
+    "suspect",
+    "hold",
+)
+_UNTOLD: dict[str, Any] = {**dict.fromkeys(LISTED_KEYS, ""), "size": 0, "suspect": []}
 
 
 def listed(registered: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
@@ -459,14 +481,20 @@ def listed(registered: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
         place, source, role = call.place
         more = {"node": place, "source": source, "role": role}
         found += [
-            {key: {**entry, **more, **_partial(entry)}.get(key, _UNTOLD.get(key)) for key in (*LISTED_KEYS, "role")}
+            {key: {**entry, **more, **_doubtful(entry)}.get(key, _UNTOLD.get(key)) for key in (*LISTED_KEYS, "role")}
             for entry in call.entries("tarballs")
         ]
     return found
 
 
-def _partial(entry: Mapping[str, Any]) -> dict[str, str]:
-    return {"state": "incomplete"} if entry.get("incomplete") and entry.get("state") == "verified" else {}
+def _doubtful(entry: Mapping[str, Any]) -> dict[str, str]:
+    """Return the state of a verified tarball that is suspect, or not whole."""
+    states = [key for key in ("suspect", "incomplete") if entry.get(key)]
+    return {"state": states[0]} if states and entry.get("state") == "verified" else {}
+
+
+def _shown_state(entry: Mapping[str, Any]) -> str:
+    return f"{entry['state']}, hold: {entry['hold']}" if entry.get("hold") else str(entry["state"])
 
 
 def place_of(entry: Mapping[str, Any]) -> str:
@@ -479,7 +507,7 @@ def table(tarballs: Sequence[Mapping[str, Any]]) -> list[str]:
     rows = [
         (
             one_line(place_of(entry)),
-            one_line(str(entry["state"])),
+            one_line(_shown_state(entry)),
             f"{read_value('bytes_freed', entry.get('size')) or 0:,}",
             one_line(str(entry["dig"]))[:12],
             one_line(str(entry["relpath"])),

@@ -274,6 +274,7 @@ _TEXTS: dict[str, Callable[[_Stage], str]] = {
     "purge": _purged,
     "drill": _proved,
     "restore": _restored,
+    "mark": _done,
     "list": lambda stage: "",
     "unlock": lambda stage: "",
 }

@@ -272,6 +272,8 @@ _TARBALL: dict[str, Read] = {
     "bytes": _whole,
     "wrong": _SENTENCE,
     "incomplete": _flag,
+    "suspect": _list(_SENTENCE, _MOST_TOLD),
+    "hold": _SENTENCE,
 }
 _FOUND = ("relpath", "stamp", "size", "dig", "alg", "base", "base_dig", "state", "problem", "record")
 _TARBALLS = _list(_tarball(_entry(_TARBALL, ("relpath",))))
@@ -281,6 +283,7 @@ _TREE: dict[str, Read] = {
     "problem": _SENTENCE,
     "origin": _entry({"base": _NAME, "id": _ID}),
     "keys": _PATHS,
+    "accepted": _mapping(_stamp),
     "tarballs": _list(_tarball(_entry(_TARBALL, _FOUND))),
 }
 _PROVED: dict[str, Read] = {
@@ -318,7 +321,9 @@ _IDENTITY: dict[str, Read] = {
 }
 
 SCHEMA: dict[str, Read] = {
-    **dict.fromkeys(("changed", "done", "listed", "discovered", "busy", "usable", "doubted", "refilled"), _flag),
+    **dict.fromkeys(
+        ("changed", "done", "listed", "discovered", "busy", "usable", "doubted", "refilled", "marks_kept"), _flag
+    ),
     **dict.fromkeys(("bytes_read", "bytes_freed", "needed", "seconds"), _number),
     **dict.fromkeys(("free", "wire"), _either(_number, _mapping(_number))),
     **dict.fromkeys(("sent", "counts"), _mapping(_whole)),
@@ -342,6 +347,7 @@ SCHEMA: dict[str, Read] = {
             "incomplete",
             "left",
             "adopted",
+            "held",
             "unreachable_peers",
             "unusable",
         ),

@@ -979,3 +979,20 @@ def test_base_that_is_not_there_though_its_parent_has_a_marker(tmp_path: Path, f
     with pytest.raises(BaseUnusable, match="does not exist: is its disk mounted"):
         base.dump(item("folder", folder), check_mode=check_mode)
     assert not base.path.exists()
+
+
+def test_marks_come_with_the_call_and_what_is_held_is_told(call: Any, folder: Path, base: Base) -> None:
+    night = f"folders/thing/{NIGHTS[0]}"
+    marks = {"holds": {night: "x"}}
+    result = call(item("folder", folder), marks=marks)
+    assert (result["rc"], result["marks_kept"], result["held"]) == (0, True, []), "it was not there before"
+    result = call(item("folder", folder), stamp=NIGHTS[1])
+    assert (result["marks_kept"], result["held"]) == (True, [night])
+
+
+def test_damaged_marks_keep_no_item_from_being_dumped(call: Any, folder: Path, base: Base) -> None:
+    call(item("folder", folder), marks={"holds": {f"folders/thing/{NIGHTS[0]}": "x"}})
+    (path,) = base.path.rglob("marks.json")
+    path.write_text("{")
+    result = call(item("folder", folder), stamp=NIGHTS[1], marks={"holds": {}})
+    assert (len(result["tarballs"]), result["marks_kept"]) == (1, False)

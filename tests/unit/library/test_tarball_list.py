@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 from helpers.original_trees import DAY, STAMP, is_as_documented, marked, put, reasons, run_module, tree_hash
 
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.tree.marks import keep_marks, marks_path
+from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import write_record
+
 SVN, FOLDER = f"svn/dybsvn/{STAMP}/dybsvn-1.tar", "folders/svnsetup/2013/05/09/104701/svnsetup.tar"
 
 
@@ -67,3 +71,25 @@ def test_bad_input_is_a_clear_message_and_the_result_has_the_same_keys(
     assert result["failed"] and why in result["msg"]
     assert not result["listed"]
     assert is_as_documented("tarball_list", result)
+
+
+def test_what_is_suspect_and_what_is_held_is_told(base: Path) -> None:
+    tree = open_tree(str(base))
+    key, stamp = "folders/svnsetup", "2013/05/09/104701"
+    assert [{"suspect", "hold"} & set(entry) for entry in call(base)["tarballs"]] == [set(), set()]
+    write_record(tree, key, stamp, {"suspect": ["entries fell from 1,204 to 3"]})
+    keep_marks(tree, {"holds": {f"{key}/{stamp}": "before the move"}})
+    first = call(base)["tarballs"][0]
+    assert (first["suspect"], first["hold"]) == (["entries fell from 1,204 to 3"], "before the move")
+    assert first["state"] == "verified", "its bytes are what they were"
+    keep_marks(tree, {"accepted": {key: stamp}, "holds": {f"{key}/{stamp}": ""}})
+    assert not {"suspect", "hold"} & set(call(base)["tarballs"][0])
+
+
+def test_where_marks_are_damaged_all_is_listed_and_that_is_a_failure(base: Path) -> None:
+    path = Path(marks_path(open_tree(str(base))))
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    result = call(base, fail=False)
+    assert (result["listed"], len(result["tarballs"])) == (True, 2)
+    assert str(path) in reasons(result)[0]

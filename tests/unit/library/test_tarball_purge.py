@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -24,6 +25,7 @@ from helpers.original_trees import (
     tree_hash,
 )
 
+from ansible_collections.altbackup.core.plugins.module_utils.tree import marks as marks_module
 from ansible_collections.altbackup.core.plugins.module_utils.tree.arrivals import arrivals, note_arrival
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 
@@ -884,3 +886,130 @@ def test_what_is_purged_is_counted_before_it_is_removed(tmp_path: Path, monkeypa
         with pytest.raises(KeyboardInterrupt):
             run_module("tarball_purge", base=str(tree), keep=1, stamp=NOW)
     assert (tmp_path / "copies" / ".altbackup" / "state" / "dayabay" / "purged").read_text() == "1\n"
+
+
+WHY = "entries fell from 1,204 to 3"
+
+
+def suspect(base: Path, *days: int) -> None:
+    """Let the records of an item's tarballs say that they are suspect."""
+    for day in days:
+        record(base, relpath(day)).write_text(json.dumps({"suspect": [WHY]}))
+
+
+def held(day: int) -> str:
+    return os.path.dirname(relpath(day))
+
+
+def test_while_a_suspect_is_not_accepted_no_good_copy_goes_and_it_is_told_how_to_accept_it(base: Path) -> None:
+    fill(base, range(1, 8))
+    suspect(base, 6, 7)
+    result = purge(base)
+    assert (result["removed"], result["kept"]) == ([], [relpath(day) for day in range(1, 8)])
+    (note,) = result["notes"]
+    assert note == (
+        f"3 older copies of svn/x stay: suspect {relpath(7)} is not accepted: {WHY}. Look at it, then accept it, if it is what it should be: "
+        'ansible-playbook -i INVENTORY altbackup.core.mark -e \'{"altbackup_accept": ["SOURCE/svn/x"]}\''
+    )
+    result = purge(base, marks={"accepted": {"svn/x": "2013/05/07/104701"}})
+    assert (result["kept"], result["notes"]) == ([relpath(6), relpath(7)], [])
+
+
+def test_good_copies_count_as_if_there_were_no_suspects(base: Path) -> None:
+    fill(base, range(1, 6))
+    suspect(base, 3, 4, 5)
+    result = purge(base, 2)
+    assert (result["removed"], result["notes"]) == ([], [])
+    assert result["reasons"][relpath(2)][0] == "newest"
+
+
+def test_of_suspects_that_nobody_accepts_the_first_and_the_last_three_stay(base: Path) -> None:
+    fill(base, range(1, 10))
+    suspect(base, *range(3, 10))
+    result = purge(base)
+    assert result["removed"] == [relpath(day) for day in (4, 5, 6)]
+    assert result["kept"] == [relpath(day) for day in (1, 2, 3, 7, 8, 9)]
+
+
+def test_a_suspect_after_those_that_were_accepted_is_one_again(base: Path) -> None:
+    fill(base, range(1, 8))
+    suspect(base, 5, 7)
+    marks = {"accepted": {"svn/x": "2013/05/05/104701"}}
+    assert purge(base, marks=marks)["removed"] == []
+    assert purge(base)["removed"] == [], "the marks were kept"
+    result = purge(base, marks={"accepted": {"svn/x": "2013/05/07/104701"}})
+    assert result["kept"] == [relpath(6), relpath(7)]
+
+
+def test_what_is_held_stays_until_it_is_released(base: Path) -> None:
+    fill(base, range(1, 6))
+    absent = "svn/x/2013/04/01/104701"
+    result = purge(base, marks={"holds": {held(1): "before the move", absent: "x"}})
+    assert (result["kept"], result["held"], result["marks_kept"]) == (
+        [relpath(day) for day in (1, 4, 5)],
+        [held(1)],
+        True,
+    )
+    assert purge(base)["reasons"][relpath(1)] == ["hold: before the move"]
+    result = purge(base, marks={"holds": {held(1): ""}})
+    assert (result["kept"], result["held"]) == ([relpath(4), relpath(5)], [])
+
+
+def test_a_hold_is_told_though_its_item_is_not_purged(base: Path) -> None:
+    fill(base, range(1, 6))
+    fill(base, range(1, 6), "tracs/y")
+    assert purge(base, names=["tracs/y"], marks={"holds": {held(1): "x"}})["held"] == [held(1)]
+
+
+def test_check_mode_goes_by_marks_that_it_does_not_write(base: Path) -> None:
+    fill(base, range(1, 6))
+    result = purge(base, marks={"holds": {held(1): "x"}}, check=True)
+    assert relpath(1) in result["kept"] and relpath(2) in result["removed"]
+    assert not list(base.rglob("marks.json"))
+
+
+@pytest.mark.parametrize("fail", [False, True])
+def test_where_marks_are_damaged_nothing_is_removed(base: Path, fail: bool) -> None:
+    fill(base, range(1, 6))
+    purge(base, 5, marks={"holds": {held(1): "x"}})
+    (path,) = base.rglob("marks.json")
+    path.write_text("{")
+    before = files(base)
+    result = run_module("tarball_purge", base=str(base), keep=1, stamp=NOW, fail=fail)
+    assert (result.get("failed", False), result["removed"], result["marks_kept"]) == (fail, [], False)
+    assert str(path) in reasons(result)[0] and "is damaged" in reasons(result)[0]
+    assert files(base) == before
+
+
+def test_where_a_record_is_damaged_nothing_of_its_item_is_removed(base: Path) -> None:
+    fill(base, range(1, 6))
+    fill(base, range(1, 6), "tracs/y")
+    record(base, relpath(1)).write_text("{")
+    result = run_module("tarball_purge", base=str(base), keep=1, stamp=NOW, fail=False)
+    assert {path.split("/")[1] for path in result["removed"]} == {"y"}
+    (reason,) = reasons(result)
+    assert str(record(base, relpath(1))) in reason and "suspect" in reason
+
+
+def test_marks_of_a_source_go_with_its_copies_on_a_target(tmp_path: Path) -> None:
+    copies = marked(tmp_path / "copies")
+    for name in ("dayabay", "juno"):
+        for day in range(1, 6):
+            put(copies / name, relpath(day), b"%03d" % day)
+    for name in ("dayabay", "juno"):
+        marks = {"holds": {held(1): "x"}} if name == "dayabay" else {}
+        for _ in range(3):
+            result = run_module("tarball_purge", base=str(copies / name), keep=1, stamp=NOW, marks=marks)
+        assert (relpath(1) in result["kept"]) is (name == "dayabay")
+
+
+def test_a_full_disk_does_not_keep_a_purge_from_making_room(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(base, range(1, 6))
+
+    def full(path: str, text: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+    monkeypatch.setattr(marks_module, "write_text", full)
+    result = run_module("tarball_purge", base=str(base), keep=1, stamp=NOW, marks={"holds": {held(1): "x"}}, fail=False)
+    assert (result["removed"], result["marks_kept"]) == ([relpath(2)], False)
+    assert "could not be written, but this purge went by it" in reasons(result)[0]

@@ -13,6 +13,7 @@ from helpers.trees import FIRST, SECOND
 from ansible_collections.altbackup.core.plugins.module_utils.restore.find import find
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import Run, held
+from ansible_collections.altbackup.core.plugins.module_utils.tree.marks import keep_marks, marks_path
 from ansible_collections.altbackup.core.plugins.module_utils.tree.origin import Origin, bind
 from ansible_collections.altbackup.core.plugins.module_utils.tree.owner import Owner, identify
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import write_record
@@ -96,3 +97,12 @@ def test_whose_copies_a_target_holds_is_told(tmp_path: Path) -> None:
     assert found_in(copies, "svn/a")["origin"] == {}
     bind(open_tree(str(copies)), ORIGIN)
     assert found_in(copies, "svn/a")["origin"] == {"base": "/backup", "id": "0" * 32}
+
+
+def test_up_to_where_suspects_are_accepted_is_told_and_damaged_marks_stop_no_restore(base: Path) -> None:
+    assert found_in(base, "svn/a")["accepted"] == {}
+    keep_marks(open_tree(str(base)), {"accepted": {"svn/a": FIRST}})
+    assert found_in(base, "svn/a")["accepted"] == {"svn/a": FIRST}
+    Path(marks_path(open_tree(str(base)))).write_text("{")
+    found = found_in(base, "svn/a")
+    assert (found["accepted"], found["problem"], len(found["tarballs"])) == ({}, "", 2)

@@ -20,7 +20,9 @@ from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send im
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import Run, held
+from ansible_collections.altbackup.core.plugins.module_utils.tree.marks import marks_path
 from ansible_collections.altbackup.core.plugins.module_utils.tree.pairs import Pair as PairRecord
+from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import write_record
 from ansible_collections.altbackup.core.plugins.module_utils.tree.remembered import remembered_items
 from ansible_collections.altbackup.core.plugins.module_utils.tree.rulings import Ruling
 from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna
@@ -528,3 +530,50 @@ def test_a_target_whose_count_is_damaged_is_doubted_and_gets_what_is_of_the_day(
     assert (result["doubted"], result["send"]) == (True, [relpath(DAY3)])
     (entry,) = result["failures"]
     assert str(count) in entry["reason"]
+
+
+HOLD = f"folders/notes/{DAY1}/104701"
+
+
+def test_marks_come_with_the_call_and_what_is_held_is_told(pair: Pair) -> None:
+    for day in (DAY1, DAY2, DAY3):
+        put(pair.source, relpath(day), content(int(day[-2:])))
+    result = pair.prepare(marks={"holds": {HOLD: "x"}})
+    assert (result["marks_kept"], result["held"]) == (True, [])
+    pair.run()
+    assert pair.prepare()["held"] == [HOLD], "they were kept"
+    path = Path(marks_path(open_tree(str(pair.tree))))
+    path.write_text("{")
+    result = pair.prepare(marks={"holds": {HOLD: "x"}})
+    assert (result["marks_kept"], result["failures"]) == (False, []), "purge tells of it"
+    assert path.read_text() == "{"
+
+
+@pytest.mark.parametrize(("marks", "sent"), [({}, [DAY3]), ({"holds": {HOLD: "x"}}, [DAY3, DAY1])])
+def test_what_is_held_is_sent_though_no_rule_demands_it(pair: Pair, marks: dict[str, Any], sent: list[str]) -> None:
+    for day in (DAY1, DAY2, DAY3):
+        put(pair.source, relpath(day), content(int(day[-2:])))
+    assert pair.prepare(keep=1, marks=marks)["send"] == [relpath(day) for day in sent]
+
+
+@pytest.mark.parametrize(
+    ("accepted", "sent"), [({}, [DAY3, DAY2, DAY1]), ({"folders/notes": f"{DAY3}/104701"}, [DAY3])]
+)
+def test_suspects_are_sent_and_take_no_place_of_good_copies(
+    pair: Pair, accepted: dict[str, str], sent: list[str]
+) -> None:
+    for day in (DAY1, DAY2, DAY3):
+        put(pair.source, relpath(day), content(int(day[-2:])))
+    for day in (DAY2, DAY3):
+        write_record(open_tree(str(pair.source)), "folders/notes", f"{day}/104701", {"suspect": ["entries fell"]})
+    assert pair.prepare(keep=1, marks={"accepted": accepted})["send"] == [relpath(day) for day in sent]
+
+
+def test_suspects_that_are_there_take_no_place_either(pair: Pair) -> None:
+    for day in (DAY2, DAY3):
+        put(pair.tree, relpath(day), content(int(day[-2:])))
+        put(pair.source, relpath(day), content(int(day[-2:])))
+        write_record(open_tree(str(pair.tree)), "folders/notes", f"{day}/104701", {"suspect": ["entries fell"]})
+    put(pair.source, relpath(DAY1), content(8))
+    assert pair.prepare(keep=1)["send"] == [relpath(DAY1)]
+    assert pair.prepare(keep=1, marks={"accepted": {"folders/notes": f"{DAY3}/104701"}})["send"] == []

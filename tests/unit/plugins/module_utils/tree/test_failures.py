@@ -12,6 +12,7 @@ from helpers.original_trees import STAMP, bound_by_modes, link, marked, put
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import BaseUnusable, ToolFailed
 from ansible_collections.altbackup.core.plugins.module_utils.tree import failures
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.tree.marks import keep_marks
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import write_record
 
 
@@ -173,3 +174,20 @@ def test_copy_that_is_not_whole_is_no_good_one(tmp_path: Path) -> None:
     assert failures.with_good(result, {"base": str(base)})["failures"][0]["good"] == STAMP
     incomplete(base, STAMP)
     assert failures.with_good(result, {"base": str(base)})["failures"][0]["good"] == ""
+
+
+def test_a_suspect_is_no_good_copy_before_somebody_accepts_it(tmp_path: Path) -> None:
+    base = marked(tmp_path / "base")
+    older = "2013/05/09/104701"
+    for stamp in (older, STAMP):
+        put(base, f"svn/x/{stamp}/x-1.tar")
+    tree = open_tree(str(base))
+    write_record(tree, "svn/x", STAMP, {"suspect": ["entries fell"]})
+
+    def good() -> str:
+        result = {"failures": [failures.failure("dump", "why", key="svn/x")]}
+        return str(failures.with_good(result, {"base": str(base)})["failures"][0]["good"])
+
+    assert good() == older
+    keep_marks(tree, {"accepted": {"svn/x": STAMP}})
+    assert good() == STAMP

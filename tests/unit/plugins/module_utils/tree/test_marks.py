@@ -124,7 +124,7 @@ def test_what_is_no_mark_is_refused_and_nothing_written(tree: Tree, given: dict[
 )
 def test_damaged_marks_are_never_none(tree: Tree, text: bytes) -> None:
     path = Path(marks_path(tree))
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text)
     for function in (marks_of, lambda tree: keep_marks(tree, {"accepted": {KEY: FIRST}})):
         with pytest.raises(BaseUnusable) as error:
@@ -136,7 +136,7 @@ def test_damaged_marks_are_never_none(tree: Tree, text: bytes) -> None:
 
 def test_marks_that_are_no_plain_file_cannot_be_read(tree: Tree) -> None:
     path = Path(marks_path(tree))
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.symlink_to("/etc/hostname")
     with pytest.raises(BaseUnusable, match="cannot be read"):
         marks_of(tree)

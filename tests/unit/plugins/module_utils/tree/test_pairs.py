@@ -16,7 +16,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.tree.owner import O
 from ansible_collections.altbackup.core.plugins.module_utils.tree.pairs import (
     Pair,
     count_purged,
-    doubts_of,
+    differences,
     keep_pairs,
     known_pair,
     known_pairs,
@@ -55,7 +55,7 @@ WAS = Pair(ONE, 10, 100, "2013/05/10/104701", "2013/05/10/104701")
     ],
 )
 def test_a_tree_that_is_not_what_it_was_is_doubted(now: dict[str, Any], why: str) -> None:
-    doubts = "; ".join(doubts_of(WAS, replace(WAS, **now)))
+    doubts = "; ".join(differences(WAS, replace(WAS, **now)))
     assert why in doubts and bool(why) == bool(doubts)
 
 

@@ -503,3 +503,66 @@ def test_a_later_play_of_a_run_begins_anew_with_what_there_is_to_send() -> None:
     told = offered()
     told.call("preflight", "preflight", {})
     assert (told.run.state["offer"], told.over("rounds")) == (None, [])
+
+
+HELD = "svn/dybsvn/2013/05/09/104701"
+SAID = {"altbackup_accept": ["dayabay/svn/dybsvn"], "altbackup_hold": {f"dayabay/{HELD}": "x"}}
+MARKS = {"accepted": {"svn/dybsvn": "2013/05/10/104700"}, "holds": {HELD: "x"}, "retired": {}}
+
+
+def test_every_call_that_goes_by_marks_is_handed_those_of_its_source() -> None:
+    told = Told(**SAID)
+    assert told.call("tarball_dump", "dump", {})["marks"] == MARKS
+    told.run = told.run.knowing({**told.run.state, "offer": []})
+    (cms01, _) = told.over("targets")
+    assert told.call("tarball_prepare", "synchronize", {}, cms01)["marks"] == MARKS
+    assert [told.call("tarball_purge", "purge", {}, entry)["marks"] for entry in told.over("purge")] == [MARKS] * 3
+    assert Told().call("tarball_dump", "dump", {})["marks"] == {}
+
+
+def test_marks_are_handed_to_the_sources_base_first_and_to_its_copies_with_its_id() -> None:
+    source, target = Told(EVERY, **SAID), Told(EVERY, "cms01", **SAID)
+    (own,) = source.over("mark")
+    identity = {
+        "base": "/backup",
+        "role": "source",
+        "name": "dayabay",
+        "id": "1" * 32,
+        "boot": "",
+        "device": 0,
+        "inode": 0,
+    }
+    options = source.call("tarball_mark", "mark", {"marks_kept": True, "held": [HELD], "identities": [identity]}, own)
+    assert (options["base"], options["marks"], options["source"], options["origin"]) == (
+        "/backup",
+        MARKS,
+        "dayabay",
+        {},
+    )
+    assert options["run"]["seconds"] == 0
+    target.states["dayabay"] = dict(source.run.state)
+    (copies,) = target.over("mark_copies")
+    options = target.call("tarball_mark", "mark", {"marks_kept": True, "held": []}, copies)
+    assert (options["base"], options["source"], options["origin"]["id"]) == ("/copies/dayabay", "", "1" * 32)
+    assert (target.over("mark"), source.over("mark_copies")) == ([], [])
+    assert (source.run.state["held"], target.run.state["held"]) == ({"dayabay": [HELD]}, {"dayabay -> cms01": []})
+
+
+def test_sources_of_which_nothing_is_said_are_left_alone() -> None:
+    told = Told(EVERY)
+    assert (told.over("mark"), told.over("mark_copies")) == ([], [])
+
+
+def test_a_node_that_is_not_reached_gets_marks_later_and_that_is_no_failure() -> None:
+    told = Told(EVERY, **SAID)
+    told.call("tarball_mark", "mark", {"unreachable": True, "msg": "no\n route"}, told.over("mark")[0])
+    assert (told.run.state["failures"], told.run.state["down"], told.run.state["held"]) == ([], ["dayabay"], {})
+    assert told.run.state["notes"] == [
+        "dayabay: unreachable: no route: it gets the marks in the next run that reaches it"
+    ]
+
+
+def test_a_node_that_says_it_marks_and_does_not_is_a_failure() -> None:
+    told = Told(EVERY, **SAID)
+    told.call("tarball_mark", "mark", {"failed": True, "msg": "no python"}, told.over("mark")[0])
+    assert [entry["reason"] for entry in told.run.state["failures"]] == ["no python"]

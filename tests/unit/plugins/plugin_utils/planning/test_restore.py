@@ -688,3 +688,75 @@ def test_newest_copy_that_is_not_whole_is_taken_with_a_note_of_the_newest_whole_
     assert f"the newest whole one is of {OLD}: give that, as at" in note
     del nodes["dayabay"]
     assert "no whole one was found" in choose_one(order_of(), nodes)["notes"]["dayabay"][-1]
+
+
+# Suspects
+
+WHY = "entries fell from 1,204 to 3"
+
+
+def suspect(stamp: str) -> dict[str, Any]:
+    return tarball(stamp, record={"suspect": [WHY]})
+
+
+def chosen_with(nodes: dict[str, Any], marks: Any = None, **more: Any) -> dict[str, Any]:
+    """Choose for an order where the controller knows these marks."""
+    plan = {**plan_of(), "marks": {"dayabay": marks or {}}}
+    return choose(plan, [order_of(**more)], nodes, PEERS, {}, {"when": "", "by": ""})
+
+
+def stamps(choice: dict[str, Any]) -> list[str]:
+    return [each["restore"]["origin"]["stamp"] for each in choice["chosen"]]
+
+
+@pytest.mark.parametrize("at", ["", "2013/05/09"])
+def test_the_newest_that_is_not_suspect_is_taken_and_the_others_are_told(at: str) -> None:
+    later = "2013/05/09/235959"
+    newest = later if at else NEW
+    nodes = dict.fromkeys(("dayabay", "cms01", "sdu"), found(tarball(OLD), suspect(later), suspect(NEW)))
+    choice = chosen_with(nodes, at=at)
+    assert (stamps(choice), choice["failures"]) == ([OLD], [])
+    (note,) = choice["notes"]["dayabay"]
+    assert note == (
+        f"svn/dybsvn/{newest}/dybsvn-3.tar.zst is newer, but suspect: {WHY}; the newest one that is not was taken. To have it all the same, "
+        f"give its stamp, as at: {newest}"
+    )
+
+
+def test_a_suspect_is_taken_where_its_stamp_is_given_and_that_is_told() -> None:
+    choice = chosen_with({"dayabay": found(tarball(OLD), suspect(NEW))}, at=NEW)
+    assert stamps(choice) == [NEW]
+    assert (
+        f"svn/dybsvn/{NEW}/dybsvn-3.tar.zst is suspect, and was taken as its stamp was given: {WHY}"
+        in choice["notes"]["dayabay"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("here", "there"),
+    [({"svn/dybsvn": NEW}, {}), ({}, {"svn/dybsvn": NEW}), ({"svn/dybsvn": NEW}, {"svn/dybsvn": OLD})],
+)
+def test_a_suspect_that_somebody_accepted_is_as_good_as_any(here: dict[str, str], there: dict[str, str]) -> None:
+    nodes = {"dayabay": {"trees": [{**found(tarball(OLD), suspect(NEW))["trees"][0], "accepted": there}]}}
+    choice = chosen_with(nodes, {"accepted": here})
+    assert stamps(choice) == [NEW]
+    assert [note for note in choice["notes"]["dayabay"] if "suspect" in note] == []
+
+
+def test_what_one_node_says_is_accepted_is_so_there_alone() -> None:
+    doubtful = found(suspect(NEW))["trees"][0]
+    nodes = {
+        "dayabay": {"trees": [{**doubtful, "tarballs": [], "accepted": {"svn/dybsvn": NEW}}]},
+        "cms01": found(tarball(OLD), suspect(NEW)),
+    }
+    assert stamps(chosen_with(nodes)) == [OLD]
+
+
+def test_where_there_are_suspects_alone_the_stamp_has_to_be_given() -> None:
+    choice = chosen_with({"dayabay": found(suspect(OLD), suspect(NEW))})
+    assert choice["chosen"] == []
+    reason = choice["failures"][0]["reason"]
+    assert (
+        f"dayabay: has suspects alone: svn/dybsvn/{NEW}/dybsvn-3.tar.zst: {WHY}. To have it all the same, give its stamp, as at: {NEW}"
+        in reason
+    )

@@ -310,6 +310,37 @@ def test_table_aligns_what_was_listed() -> None:
     assert outcomes.table([listed]) == [f"dayabay -> cms01  verified  1,234,567  abababababab  {SVN}"]
 
 
+@pytest.mark.parametrize(
+    ("more", "state", "shown"),
+    [
+        ({"suspect": ["shrunk"]}, "suspect", "suspect"),
+        ({"suspect": ["shrunk"], "incomplete": True}, "suspect", "suspect"),
+        ({"incomplete": True, "hold": "x"}, "incomplete", "incomplete, hold: x"),
+        ({"hold": "before\nthe move"}, "verified", "verified, hold: before\\nthe move"),
+        ({"suspect": ["shrunk"], "state": "mismatch"}, "mismatch", "mismatch"),
+    ],
+)
+def test_what_is_suspect_and_what_is_held_is_listed(more: dict[str, Any], state: str, shown: str) -> None:
+    entry = {"relpath": SVN, "size": 1, "dig": "ab" * 32, "alg": "sha256", "state": "verified", **more}
+    (listed,) = outcomes.listed(loop({"tarballs": [entry]}), "dayabay")
+    assert (listed["state"], listed["suspect"], listed["hold"]) == (
+        state,
+        more.get("suspect", []),
+        more.get("hold", ""),
+    )
+    assert outcomes.table([listed]) == [f"dayabay -> cms01  {shown}  1  abababababab  {SVN}"]
+
+
+def test_trees_that_have_their_marks_are_known_with_what_is_held_there() -> None:
+    hold = "svn/dybsvn/2013/05/10/104701"
+    state = outcomes.record({}, loop({"marks_kept": True, "held": []}), "synchronize", "dayabay")
+    state = outcomes.record(state, loop({"marks_kept": True, "held": [hold]}), "purge", "dayabay")
+    state = outcomes.record(state, {"marks_kept": False, "held": []}, "dump", "dayabay")
+    assert state["held"] == {"dayabay -> cms01": [hold]}
+    state = outcomes.record(state, {"marks_kept": True, "held": []}, "dump", "dayabay")
+    assert state["held"] == {"dayabay -> cms01": [hold], "dayabay": []}
+
+
 DNA, OTHER = "sha256:aa:5", "sha256:bb:5"
 
 
