@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,7 @@ from ..system.errors import (
     DigestMismatch,
     InvalidInput,
     NoLinks,
+    NoRoom,
     SourceChanged,
     ToolFailed,
     ToolMissing,
@@ -69,6 +71,7 @@ from ..tree.publish import (
 from ..tree.restored import require_adopted
 from ..tree.sidecar import Dna
 from ..tree.stamps import Moment, day_of, parse_stamp
+from ..tree.trash import make_room
 from .controller import CONTROLLER_KEY, controller_item, unpack_controller
 
 _PAUSES = (0.1, 0.3, 0.9, 2.7)
@@ -598,7 +601,7 @@ def _dump_item(work: _Dump) -> None:
     pauses = (*_PAUSES, *((0.0,) * more), None)
     for tries, pause in enumerate(pauses, 1):
         try:
-            _archive_and_publish(work, start)
+            _archive_with_room(work, start)
             return
         except SourceChanged as error:
             if pause is None:
@@ -618,6 +621,18 @@ def _report_incomplete(item: Item, reasons: Iterable[str], outcome: Outcome) -> 
     outcome.failures += [
         failure(_STAGE, f"item {item.kind} {item.name!r}: {reason}", key=item.key) for reason in reasons
     ]
+
+
+def _archive_with_room(work: _Dump, start: float) -> None:
+    """Archive and publish an item, once more where the disk was full, and what purges keep in the trash could be deleted."""
+    try:
+        _archive_and_publish(work, start)
+    except NoRoom:
+        freed, notes = make_room(work.context.tree, sys.maxsize)
+        if not freed:
+            raise
+        work.outcome.notes += notes
+        _archive_and_publish(work, start)
 
 
 def _archive_and_publish(work: _Dump, start: float) -> None:
@@ -677,7 +692,7 @@ def _with_space(error: AltbackupError | OSError, tree: Tree) -> AltbackupError |
         return error
     where = "" if isinstance(error, AltbackupError) or error.filename else f"{tree.base}: "
     free = shutil.disk_usage(tree.private).free
-    return AltbackupError(
+    return NoRoom(
         f"{where}{explain(error)}: {readable(free)} are free below {tree.base}; nothing was kept of this attempt"
     )
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..planning import restore
+from ...module_utils.tree.stamps import is_day
+from ..planning import copies, restore
 from ..planning.connections import peers, source_peers
 from ..planning.reaching import reached_with, ssh_args
 from ..planning.trees import base_owners, node_bases, node_trees, origin
@@ -46,6 +47,7 @@ def _preflight_of_host(run: Run) -> Options:
         "discover": source.get("discover", {}),
         "trees": [] if locked else node_trees(plan, host),
         "items": source.get("items", []),
+        "keeps": source.get("keeps", {}),
         "peers": peers(plan, host) if source else [],
         "ssh_args": ssh_args(run.hostvars, host) if source else "",
         "now": time.time(),
@@ -106,7 +108,7 @@ def _checking(run: Run, tree: Mapping[str, Any]) -> Options:
 def _list(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options | None:
     """List a tree for the user; or, of a source that no check has listed, what there is to send."""
     if about:
-        return {"base": about["base"], "day": run.plan["list_day"]}
+        return {"base": about["base"], "day": "all" if about.get("shelf") else run.plan["list_day"]}
     if run.state["offer"] is not None:
         return None
     is_asked = not run.state["failures"] and not run.state["predicted"]
@@ -171,6 +173,10 @@ def _purge(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
         "verify": not locked,
         "unlock": locked,
         "origin": {} if is_own else origin(run.plan, tree["source"], run.known_of(tree["source"])),
+        "trash_days": tree["trash_days"],
+        "confirm": run.plan["purge_confirm"],
+        "copies": _copies(run, tree["source"]),
+        "min_copies": tree["min_copies"],
     }
     if not locked:
         alone = {"run": {**run.plan["run"], **_OF_NO_RUN}}
@@ -179,6 +185,23 @@ def _purge(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
         return {**options, "check": _checking(run, tree)}
     passed = run.state["passed"].get("/".join((tree["node"], tree["source"], tree["role"])), [])
     return {**options, "names": [name for name in passed if name in tree["keeps"]]}
+
+
+def _copies(run: Run, source: str) -> dict[str, int]:
+    """Return {item: number of targets on which its newest tarball is verified}: in a chain by what arrived, else by what was listed."""
+    if run.plan["locked"]:
+        return copies.delivered(run.plan, source, run.state)
+    return copies.shelved(run.plan, source, map(run.known_of, run.plan["nodes"]))
+
+
+def _undo(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
+    asked, start = run.plan["undo"], f"{about['source']}/"
+    return {
+        "base": about["base"],
+        "days": [text for text in asked if is_day(text)],
+        "stamps": [text[len(start) :] for text in asked if text.startswith(start)],
+        "run": {**run.plan["run"], **_OF_NO_RUN},
+    }
 
 
 def _drill(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
@@ -265,5 +288,6 @@ COMPLETED: dict[str, Callable[[Run, Mapping[str, Any], Mapping[str, Any]], Optio
     "tarball_purge": _purge,
     "tarball_restore": _restore,
     "tarball_send": _send,
+    "tarball_undo": _undo,
 }
 """Every module that the stages call, with what completes its calls"""
