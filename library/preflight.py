@@ -56,14 +56,18 @@ options:
     default: []
   trees:
     description:
-      - Trees in the bases, mappings of C(base), C(keys), C(keeps) (as O(keeps)), and C(origin), which is as in M(altbackup.core.tarball_prepare).
-        Of these, space is estimated, for the tarballs that they receive.
+      - Trees in the bases, mappings of C(base), C(keys), C(keeps) and C(rules) (as O(keeps) and O(rules)), and C(origin), which is as in
+        M(altbackup.core.tarball_prepare). Of these, space is estimated, for the tarballs that they receive.
       - One that does not answer, bears a marker of its own, or holds the copies of another origin, is unusable, and leaves the others as they are.
     type: list
     elements: dict
     default: []
   keeps:
     description: A mapping of category/name to the number of days and contents that are kept, of the first of the bases, for an estimate of what these come to.
+    type: dict
+    default: {}
+  rules:
+    description: What else is kept there, as M(altbackup.core.tarball_purge) takes it.
     type: dict
     default: {}
   peers:
@@ -223,6 +227,7 @@ def main() -> None:
             "items": {"type": "list", "elements": "dict", "default": []},
             "trees": {"type": "list", "elements": "dict", "default": []},
             "keeps": {"type": "dict", "default": {}},
+            "rules": {"type": "dict", "default": {}},
             "peers": {"type": "list", "elements": "dict", "default": []},
             "fetch": {"type": "bool", "default": False},
             "locks": {"type": "list", "elements": "path", "default": []},

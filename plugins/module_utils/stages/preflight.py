@@ -53,9 +53,11 @@ class Demands:
     items: Sequence[Mapping[str, Any]] = ()
     """Those dumped to the first base, and those discovered are, too"""
     trees: Sequence[Mapping[str, Any]] = ()
-    """Those in bases that receive tarballs ({base, keys, keeps}), of their `origin` alone, if that is given"""
+    """Those in bases that receive tarballs ({base, keys, keeps, rules}), of their `origin` alone, if that is given"""
     keeps: Mapping[str, Any] = field(default_factory=dict)
-    """{item: by what it is purged} of the first base"""
+    """{item: days and contents that are kept} of the first base"""
+    rules: Mapping[str, Any] = field(default_factory=dict)
+    """What else is kept there, as rulings.parse_ruling takes it"""
     peers: Sequence[Peer] = ()
     """Tried over ssh, all at once, in the direction of their transfers"""
     fetch: bool = False
@@ -130,7 +132,9 @@ def inspect(demands: Demands) -> dict[str, Any]:
         more = [item for item in _parsed(items) if item.path not in explicit]
         silent.update(mounts.find_hung_within({item.path: item.path for item in more}, mounts.answer_timeout(limit)))
         answers = [item for item in [*more, *parsed] if item.path not in silent]  # the dump tells of the others
-        estimates, unseen, steady = estimate(bases[0], answers, demands.trees, demands.keeps)
+        estimates, unseen, steady = estimate(
+            bases[0], answers, demands.trees, {"keeps": demands.keeps, "rules": demands.rules}
+        )
         missing, emptied = missing_space(estimates, demands.run, may_empty=bool(demands.locks))
         reasons += missing
         notes += emptied

@@ -19,6 +19,7 @@ from ..system.view import open_thing
 from ..tree.failures import failure
 from ..tree.layout import Scan, Tarball, Tree, open_tree, scan
 from ..tree.locks import Run
+from ..tree.rulings import parse_ruling
 from ..tree.scan_failures import unreadable
 from ..tree.steady import filled
 from ..tree.trash import kept_ones, last_links, make_room, spare_room
@@ -27,20 +28,18 @@ _STAGE = "preflight"
 
 
 def estimate(
-    base: str, items: Sequence[Item], trees: Sequence[Mapping[str, Any]], keeps: Mapping[str, Any]
+    base: str, items: Sequence[Item], trees: Sequence[Mapping[str, Any]], kept: Mapping[str, Any]
 ) -> tuple[list[tuple[str, int, int]], list[dict[str, Any]], list[dict[str, Any]]]:
-    """Given items that are dumped to a base, by what each is purged there, and trees, return an estimate for each: (base, bytes of tarballs,
-    bytes of scratch copies), failures of what is not known, and what each holds and comes to hold."""
+    """Given items that are dumped to a base, trees, and by what each is purged, there and in these (`keeps` and `rules`), return an estimate
+    for each, (base, bytes of tarballs, bytes of scratch copies), failures of what is not known, and what each holds and comes to hold."""
     estimates: list[tuple[str, int, int]] = []
     failures: list[dict[str, Any]] = []
     steady: list[dict[str, Any]] = []
-    places = [(base, None, keeps)] if items else []
-    for where, keys, rules in [
-        *places,
-        *((str(tree["base"]), tree["keys"], tree.get("keeps") or {}) for tree in trees),
-    ]:
+    places: list[tuple[str, Any, Mapping[str, Any]]] = [(base, None, kept)] if items else []
+    for where, keys, purged_by in [*places, *((str(tree["base"]), tree["keys"], tree) for tree in trees)]:
         try:
             found = scan(open_tree(where), keys=keys, tolerate_unreadable=True)
+            steady.append({"base": where, **_steady(open_tree(where), found.verified(), purged_by)})
         except (AltbackupError, OSError) as error:
             failures.append(failure(_STAGE, error))
             continue
@@ -48,7 +47,6 @@ def estimate(
         sizes = newest_sizes(found)
         needed = (sum(sizes.values()), 0) if keys is not None else estimate_source(where, items, sizes)
         estimates.append((where, *needed))
-        steady.append({"base": where, **_steady(open_tree(where), found.verified(), rules)})
     return estimates, failures, steady
 
 
@@ -72,18 +70,21 @@ def estimate_source(base: str, items: Sequence[Item], previous: Mapping[str, int
     return tarballs, scratch
 
 
-def _steady(tree: Tree, tarballs: Sequence[Tarball], keeps: Mapping[str, Any]) -> dict[str, int]:
+def _steady(tree: Tree, tarballs: Sequence[Tarball], purged_by: Mapping[str, Any]) -> dict[str, int]:
     """Return what a tree needs once its rules are filled, and what there is: held, its trash with it, free, and on which device."""
-    held, needed = steady_need(tarballs, keeps)
+    keeps, rules = purged_by.get("keeps") or {}, purged_by.get("rules") or {}
+    ruling = parse_ruling(keeps, rules, _STAGE) if keeps else None
+    copies = {key: filled(own) for key in keeps if (own := ruling and ruling.of(key))}
+    held, needed = steady_need(tarballs, copies)
     trash = last_links(links for one in kept_ones(tree) for links in one.tarballs)
     free = shutil.disk_usage(tree.private).free
     return {"needed": needed, "held": held + trash, "free": free, "device": os.stat(tree.private).st_dev}
 
 
-def steady_need(tarballs: Sequence[Tarball], keeps: Mapping[str, Any]) -> tuple[int, int]:
-    """Given verified tarballs and {item: by what it is purged}, return the bytes that they take, and those needed once the rules are filled.
+def steady_need(tarballs: Sequence[Tarball], copies: Mapping[str, int]) -> tuple[int, int]:
+    """Given verified tarballs and {item: how many are kept of it}, return the bytes that they take, and those needed once so many are there.
 
-    An item needs its newest tarball as often as they keep one, less in the measure in which its nights so far were links to others.
+    An item needs its newest tarball as often as one is kept, less in the measure in which its nights so far were links to others.
     """
     inodes = {tarball.inode: tarball.size for tarball in tarballs}
     needed = 0
@@ -91,10 +92,9 @@ def steady_need(tarballs: Sequence[Tarball], keeps: Mapping[str, Any]) -> tuple[
     for tarball in tarballs:
         items.setdefault(tarball.key, []).append(tarball)
     for key, several in items.items():
-        copies = filled(keeps[key]) if key in keeps else len(several)
         own = len({tarball.inode for tarball in several})
         newest = max(several, key=lambda tarball: tarball.stamp)
-        needed += newest.size * max(1, math.ceil(copies * own / len(several)))
+        needed += newest.size * max(1, math.ceil(copies.get(key, len(several)) * own / len(several)))
     return sum(inodes.values()), needed
 
 

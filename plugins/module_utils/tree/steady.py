@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+
+from .retention import Rules
 
 _WEEK, _MONTH, _YEAR = 7, 31, 366
 """Days of a period, at most"""
 _SECONDS = 86400
 
 
-def filled(rules: Any) -> int:
-    """Given how many an item keeps, as a number or as {rule: number} with `within` in seconds, return how many tarballs that comes to.
+def filled(rules: Rules) -> int:
+    """Given rules, return how many tarballs they keep of an item that changes every night, once they are filled.
 
     Each rule of the calendar adds the periods that reach back further than what those before it keep.
     """
-    numbers: Mapping[str, Any] = rules if isinstance(rules, Mapping) else {"keep": rules}
-    keep, daily, weekly, monthly, yearly, within = (
-        float(numbers.get(word) or 0) for word in ("keep", "daily", "weekly", "monthly", "yearly", "within")
-    )
-    copies = days = max(keep, daily, float(math.ceil(within / _SECONDS)), 1.0)
-    for number, length in ((weekly, _WEEK), (monthly, _MONTH), (yearly, _YEAR)):
-        copies += max(0.0, number - (days // length + 1))
+    copies = days = max(rules.keep, rules.daily, math.ceil(rules.within / _SECONDS))
+    for number, length in ((rules.weekly, _WEEK), (rules.monthly, _MONTH), (rules.yearly, _YEAR)):
+        copies += max(0, number - (days // length + 1))
         days = max(days, number * length)
-    return int(copies)
+    return copies

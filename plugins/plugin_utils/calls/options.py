@@ -48,6 +48,7 @@ def _preflight_of_host(run: Run) -> Options:
         "trees": [] if locked else node_trees(plan, host),
         "items": source.get("items", []),
         "keeps": source.get("keeps", {}),
+        "rules": source.get("rules", {}),
         "peers": peers(plan, host) if source else [],
         "ssh_args": ssh_args(run.hostvars, host) if source else "",
         "now": time.time(),

@@ -129,7 +129,6 @@ def test_the_trash_that_would_not_do_is_left(base: Path, monkeypatch: pytest.Mon
         ("ab", {"folders/data": 3}, 300),
         ("aa", {"folders/data": 4}, 200),
         ("aaaa", {"folders/data": 4}, 100),
-        ("ab", {"folders/data": {"keep": 3, "daily": 7}}, 700),
         ("ab", {}, 200),
     ],
 )
@@ -144,7 +143,8 @@ def test_what_rules_come_to_keep_is_estimated_from_the_newest_tarball_and_how_of
         else:
             put(base, path, content.encode() * 100)
         first.setdefault(content, path)
-    trees = [{"base": str(base), "keys": ["folders/data"], "keeps": keeps}]
-    (entry,) = preflight.inspect(preflight.Demands([str(base)], trees=trees))["steady"]
-    assert (entry["base"], entry["held"], entry["needed"]) == (str(base), 100 * len(first), needed)
-    assert entry["free"] > 0
+    for rules, more in (({}, 1), ({"daily": 30}, 30 / keeps["folders/data"] if keeps else 1)):
+        trees = [{"base": str(base), "keys": ["folders/data"], "keeps": keeps, "rules": rules}]
+        (entry,) = preflight.inspect(preflight.Demands([str(base)], trees=trees))["steady"]
+        assert (entry["base"], entry["held"], entry["needed"]) == (str(base), 100 * len(first), needed * more)
+        assert entry["free"] > 0
