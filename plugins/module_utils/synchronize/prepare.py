@@ -172,7 +172,9 @@ def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
     if load.left_out and (spare := spare_room(tree)):
         load = plan_load(lacking, arrived, free, held, spare)
         if hold:
-            done.notes += make_room(tree, load.taken + MARGIN, hold.run)[1]
+            spare, notes = make_room(tree, load.taken + MARGIN, hold.run)
+            done.notes += notes
+            load = plan_load(lacking, arrived, free + spare, held)
         free += spare
     if load.left_out:
         done.failures.append(failure(STAGE, _no_room(tree, load, len(lacking), free)))
