@@ -170,7 +170,7 @@ EXAMPLES = r"""
 - name: Keep a week of days and half a year of months, too, and more of one item
   altbackup.core.tarball_purge:
     base: /data/backup/dayabay
-    keep: 3
+    keep: 7
     rules:
       daily: 7
       monthly: 6

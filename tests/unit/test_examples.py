@@ -98,6 +98,7 @@ def test_examples_of_modules_run(tmp_path: Path) -> None:
     examples.run_well("tarball_count")
     examples.run_well("tarball_check")
     examples.run_well("tarball_purge")
+    assert examples.run_well("tarball_undo")["put_back"] == []
     examples.run_well("run_lock")
     assert examples.ran == set(MODULES)
 
