@@ -97,7 +97,9 @@ def test_a_source_whose_only_target_is_down_keeps_all_it_has(bare_site: Site, tr
     night = site.run("backup", stamp="2013/05/11/104701")
     assert night.rc != 0
     assert len(names(source)) == 11
-    assert "nothing older of folders/docs goes: its newest copy is verified on 0 of 1 target" in night.stdout
+    assert "nothing older of folders/docs goes: its newest copy is verified on 0 of 1 target" in night.stdout, (
+        night.stdout
+    )
     alone = site.run("purge", "--limit", "dayabay")
     assert alone.rc != 0
     assert len(names(source)) == 11

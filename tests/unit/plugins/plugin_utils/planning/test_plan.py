@@ -207,6 +207,7 @@ def test_a_host_may_be_both() -> None:
         ({"juno": {"altbackup_targets": ["sdv"]}}, {}, "juno: altbackup_targets names 'sdv' is no host"),
         ({"juno": {"altbackup_targets": ["sdu", "dayabay"]}}, {}, "juno: altbackup_targets names 'dayabay' is a host"),
         ({"juno": {"altbackup_targets": ["sdu", "sdu"]}}, {}, "juno: altbackup_targets names 'sdu' 2 times"),
+        ({"juno": {"altbackup_min_copies": 3}}, {}, "juno: altbackup_min_copies 3 asks for more than altbackup_targets names, 1: nothing would"),
         ({"juno": {"altbackup_base": "backup"}}, {}, "juno: altbackup_base 'backup' is not an absolute path"),
         ({"sdu": {"altbackup_target_base": "./x"}}, {}, "sdu: altbackup_target_base './x' is not an absolute path"),
         ({"juno": {"altbackup_items": []}}, {}, "juno: altbackup_items is empty and altbackup_discover, too"),
