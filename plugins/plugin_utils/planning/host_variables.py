@@ -31,8 +31,7 @@ def read_host(variables: Mapping[str, Any], only: str = "") -> dict[str, Any]:
                 found[name] = _whole(name, plain(variables[name], strict=True))
                 if name in FOR_ONE_RUN and found[name] and name not in _given():
                     found[name] = Unreadable(
-                        f"is set in the inventory, where it would hold for all runs to come: take it out, and give it to the one run that it is meant for, "
-                        f"with -e {name}=true"
+                        f"is set in the inventory, where it would hold for all runs to come: take it out, and give it to one run, with -e {name}=true"
                     )
             except (AnsibleError, TemplateError) as error:
                 hint = f"to see why: ansible HOST -m ansible.builtin.debug -a var={name}"

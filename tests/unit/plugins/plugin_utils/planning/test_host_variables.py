@@ -26,6 +26,6 @@ def test_what_confirms_one_run_is_taken_from_that_run_alone(
     else:
         assert isinstance(found[NAME], Unreadable)
         assert (
-            f"is set in the inventory, where it would hold for all runs to come: take it out, and give it to the one run that it is meant for, with -e {NAME}=true"
+            f"is set in the inventory, where it would hold for all runs to come: take it out, and give it to one run, with -e {NAME}=true"
             in found[NAME].reason
         )
