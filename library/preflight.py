@@ -56,12 +56,20 @@ options:
     default: []
   trees:
     description:
-      - Trees in the bases, mappings of C(base), C(keys), and C(origin), which is as in M(altbackup.core.tarball_prepare). Of these, space
-        is estimated, for the tarballs that they receive.
+      - Trees in the bases, mappings of C(base), C(keys), C(keeps) and C(rules) (as O(keeps) and O(rules)), and C(origin), which is as in
+        M(altbackup.core.tarball_prepare). Of these, space is estimated, for the tarballs that they receive.
       - One that does not answer, bears a marker of its own, or holds the copies of another origin, is unusable, and leaves the others as they are.
     type: list
     elements: dict
     default: []
+  keeps:
+    description: A mapping of category/name to the number of days and contents that are kept, of the first of the bases, for an estimate of what these come to.
+    type: dict
+    default: {}
+  rules:
+    description: What else is kept there, as M(altbackup.core.tarball_purge) takes it.
+    type: dict
+    default: {}
   peers:
     description: The other ends of this node's transfers, all tried at once; mappings as in M(altbackup.core.tarball_send).
     type: list
@@ -150,6 +158,14 @@ lacking:
   type: list
   elements: str
   sample: []
+steady:
+  description:
+    - What a base of O(items), and each of O(trees), holds, its trash with it, and what it needs once all that is to be kept is there, both in
+      bytes, if space is estimated. C(device) tells whose C(free) bytes are the same.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{base: /home/scm/backup/dayabay, held: 4600000000, needed: 4600000000, free: 8400000000, device: 64769}]
 unreachable_peers:
   description: The peers that could not be reached.
   returned: always
@@ -201,6 +217,7 @@ EMPTY = {
     "identities": [],
     "pairs": {},
     "lacking": [],
+    "steady": [],
 }
 
 
@@ -223,6 +240,8 @@ def main() -> None:
             "space": {"type": "bool", "default": True},
             "items": {"type": "list", "elements": "dict", "default": []},
             "trees": {"type": "list", "elements": "dict", "default": []},
+            "keeps": {"type": "dict", "default": {}},
+            "rules": {"type": "dict", "default": {}},
             "peers": {"type": "list", "elements": "dict", "default": []},
             "fetch": {"type": "bool", "default": False},
             "locks": {"type": "list", "elements": "path", "default": []},

@@ -24,6 +24,9 @@ description:
   - Removes of an item at most one more than what the run of O(stamp) added to this node, the oldest first. The rest waits for later runs.
   - Never removes a tarball that is held (O(marks)). While a suspect of an item is not accepted no good copy of it goes; of its suspects the first and
     the last three stay.
+  - What is removed is kept in the trash of the base's private folder for O(trash_days), if there are any; M(altbackup.core.tarball_undo) puts it back.
+  - Of an item of which a number to keep fell since the last purge nothing is removed, and that is a failure, until O(confirm) says that it is meant.
+  - Nothing is removed where the run is more than a day later than this node's clock.
   - Follows no link and touches nothing outside the base.
   - No tarball in the base, or none of an item that O(names) names, is a failure. Items with a folder that cannot be read are left alone.
 options:
@@ -88,6 +91,23 @@ options:
     description: Whether to say of each tarball why it stays, as RV(reasons) and RV(judged).
     type: bool
     default: true
+  trash_days:
+    description:
+      - For how many days after its removal a tarball stays in the trash, by the day of O(clock); 0 deletes it, and all that is there, at once.
+        Without it what is removed is deleted at once, and what is there stays.
+      - The oldest are deleted before where the disk would have no room for what the newest tarballs of all items take.
+    type: int
+  confirm:
+    description: Whether it is meant that numbers to keep fell.
+    type: bool
+    default: false
+  copies:
+    description: A mapping of category/name to the number of targets on which the newest tarball of that item is verified. None asks for none.
+    type: dict
+  min_copies:
+    description: The fewest O(copies) of an item of which anything older is removed. It is a note if there are fewer.
+    type: int
+    default: 0
   check:
     description:
       - What M(altbackup.core.tarball_check) is told of the base, which is then checked first. Of the items that O(names) names only those are
@@ -167,7 +187,7 @@ EXAMPLES = r"""
 - name: Keep a week of days and half a year of months, too, and more of one item
   altbackup.core.tarball_purge:
     base: /data/backup/dayabay
-    keep: 3
+    keep: 7
     rules:
       daily: 7
       monthly: 6
@@ -239,10 +259,15 @@ notes:
   elements: str
   sample: []
 bytes_freed:
-  description: Bytes of the files whose last link was removed.
+  description: Bytes of the files whose last link was deleted, now or from the trash.
   returned: always
   type: int
   sample: 1531229474
+bytes_in_trash:
+  description: Bytes that will be freed when what was removed is deleted from the trash.
+  returned: always
+  type: int
+  sample: 0
 failures:
   description:
     - What went wrong.
@@ -253,10 +278,12 @@ failures:
   sample: []
 """
 
+import time
 from collections.abc import Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.stages.care import Care
 from ..module_utils.stages.check import CHECKING, check, nothing_checked, passed
 from ..module_utils.stages.memory import remember
 from ..module_utils.stages.purge import Reviewed, purge
@@ -269,7 +296,7 @@ from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.origin import ORIGIN, parse_origin, require_origin
 from ..module_utils.tree.pairs import keep_pairs
 from ..module_utils.tree.remembered import remembered_items
-from ..module_utils.tree.stamps import MOMENT, moment_of
+from ..module_utils.tree.stamps import DAY, MOMENT, moment_of, stamp_at
 
 CHECK = {name: value for name, value in CHECKING.items() if name not in ("base", "predicted")}
 ONLY = {
@@ -287,6 +314,7 @@ EMPTY = {
     "held": [],
     "notes": [],
     "bytes_freed": 0,
+    "bytes_in_trash": 0,
 }
 
 
@@ -345,6 +373,13 @@ def remove(options: dict, check_mode: bool) -> dict:
         verify=options["verify"],
         marks=options["marks"],
         only=None if only is None else [Reviewed(**one) for one in only],
+        care=Care(
+            options["trash_days"],
+            options["confirm"],
+            options["copies"],
+            options["min_copies"],
+            stamp_at(time.time() + DAY, options["timezone"]),
+        ),
         check_mode=check_mode,
     )
     return found if options["explain"] else {**found, "reasons": {}, "judged": []}
@@ -363,6 +398,10 @@ def main() -> None:
             "verify": {"type": "bool", "default": False},
             "only": {"type": "list", "elements": "dict", "options": ONLY},
             "explain": {"type": "bool", "default": True},
+            "trash_days": {"type": "int"},
+            "confirm": {"type": "bool", "default": False},
+            "copies": {"type": "dict"},
+            "min_copies": {"type": "int", "default": 0},
             "check": {"type": "dict", "options": CHECK},
             "remember": {"type": "bool", "default": False},
             "pairs": {"type": "dict", "default": {}},

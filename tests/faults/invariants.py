@@ -190,8 +190,18 @@ def unhealed(tree: Tree) -> list[str]:
     left = [str(path) for path in tree.top.rglob(f"{TEMPORARY}*")]
     left += [str(path) for path in final_files(tree.base) if path.suffix != ".dna" and not Path(f"{path}.dna").exists()]
     for folder in WAITING:
-        left += [str(path) for path in (tree.top / MARKER / folder).rglob("*") if not path.is_dir()]
+        waiting = tree.top / MARKER / folder
+        left += [
+            str(path)
+            for path in waiting.rglob("*")
+            if not path.is_dir() and not _is_kept(path.relative_to(waiting.parent))
+        ]
     return [f"left: {path}" for path in sorted(set(left))]
+
+
+def _is_kept(path: Path) -> bool:
+    """Given a path below private folders, of a source or of a target, return whether it is what purges keep in the trash for a while."""
+    return path.parts[0] == "trash" and "kept" in path.parts[1:3]
 
 
 def tree_of(top: Path) -> dict[str, str]:

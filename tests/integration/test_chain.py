@@ -347,7 +347,7 @@ def test_purge_and_drill_by_themselves_know_what_was_discovered_and_which_run_is
     for playbook in ("purge", "drill"):
         with held(open_tree(str(target)), dead):
             pass
-        run = site.run(playbook, "--limit cms01", stamp=DAY3)
+        run = site.run(playbook, "--limit cms01", stamp=DAY3, purge_confirm=True)
         assert run.rc == 0, run.stdout
         assert "took over the lock" in run.stdout
         assert lock.read_text().strip() == "", "no lease is left"

@@ -87,7 +87,7 @@ def test_a_part_is_drilled_and_purge_takes_proofs_along(site: Site) -> None:
     text = proof.read_text()
     for tarball in tarballs_of(base):
         Path(f"{tarball}.proof").write_text(text)
-    run = site.run("purge", "--limit", "dayabay", stamp=NIGHTS[1], keep=1)
+    run = site.run("purge", "--limit", "dayabay", stamp=NIGHTS[1], keep=1, purge_confirm=True)
     assert run.rc == 0, run.message
     assert len(tarballs_of(base)) == len(list(base.glob("*/*/*/*/*/*/*.proof"))) == len(KINDS)
     assert not list(base.glob(f"*/*/{NIGHTS[0]}"))

@@ -159,7 +159,7 @@ def test_a_run_removes_one_more_than_it_added_and_the_rest_waits_with_its_number
     nights(site, *NIGHTS, TONIGHT)
     for settings in site.hosts.values():
         settings["altbackup_keep"] = 1
-    run = site.run("purge", stamp="2013/05/11/120000")
+    run = site.run("purge", stamp="2013/05/11/120000", purge_confirm=True)
     assert run.rc == 0, run.message
     for node in ("dayabay", "cms01"):
         assert stamps_of(base_of(site, node)) == [NIGHTS[2], TONIGHT]

@@ -99,6 +99,7 @@ def test_examples_of_modules_run(tmp_path: Path) -> None:
     examples.run_well("tarball_check")
     assert len(examples.run_well("tarball_mark")["held"]) == 1
     examples.run_well("tarball_purge")
+    assert examples.run_well("tarball_undo")["put_back"] == []
     examples.run_well("run_lock")
     assert examples.ran == set(MODULES)
 

@@ -10,6 +10,7 @@ import re
 import shlex
 import shutil
 import stat
+import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,7 @@ from ..system.errors import (
     DigestMismatch,
     InvalidInput,
     NoLinks,
+    NoRoom,
     SourceChanged,
     ToolFailed,
     ToolMissing,
@@ -77,6 +79,7 @@ from ..tree.restored import require_adopted
 from ..tree.sidecar import Dna
 from ..tree.stamps import Moment, day_of, parse_stamp
 from ..tree.suspects import doubts_of
+from ..tree.trash import make_room
 from .controller import CONTROLLER_KEY, controller_item, unpack_controller
 
 _PAUSES = (0.1, 0.3, 0.9, 2.7)
@@ -659,7 +662,7 @@ def _dump_item(work: _Dump) -> None:
     pauses = (*_PAUSES, *((0.0,) * more), None)
     for tries, pause in enumerate(pauses, 1):
         try:
-            _archive_and_publish(work, start)
+            _archive_with_room(work, start)
             return
         except SourceChanged as error:
             if pause is None:
@@ -726,6 +729,18 @@ def _suspect_reason(item: Item, source: str, record: Mapping[str, Any], reasons:
 
 def _quoted(value: Mapping[str, Any]) -> str:
     return shlex.quote(json.dumps(value, ensure_ascii=False))
+
+
+def _archive_with_room(work: _Dump, start: float) -> None:
+    """Archive and publish an item, once more where the disk was full, and what purges keep in the trash could be deleted."""
+    try:
+        _archive_and_publish(work, start)
+    except NoRoom:
+        freed, notes = make_room(work.context.tree, sys.maxsize)
+        if not freed:
+            raise
+        work.outcome.notes += notes
+        _archive_and_publish(work, start)
 
 
 def _archive_and_publish(work: _Dump, start: float) -> None:
@@ -837,7 +852,7 @@ def _with_space(error: AltbackupError | OSError, tree: Tree) -> AltbackupError |
         return error
     where = "" if isinstance(error, AltbackupError) or error.filename else f"{tree.base}: "
     free = shutil.disk_usage(tree.private).free
-    return AltbackupError(
+    return NoRoom(
         f"{where}{explain(error)}: {readable(free)} are free below {tree.base}; nothing was kept of this attempt"
     )
 

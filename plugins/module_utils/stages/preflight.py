@@ -31,7 +31,10 @@ from ..tree.renamed import take_over
 from .space import estimate, missing_space
 
 _STAGE = "preflight"
-_CLOCK_TOLERANCE = 60.0  # seconds
+_CLOCKS_APART = 3600.0
+"""Seconds between the clocks of a node and its controller from which on one of them is wrong"""
+_CLOCKS_DIFFER = 60.0
+"""Seconds from which on that is a note"""
 
 
 @dataclass(frozen=True)
@@ -45,14 +48,18 @@ class Demands:
     """The archive format, if any is written"""
     tools: Sequence[str] = ()
     now: float | None = None
-    """The controller's clock, in seconds since 1970; more than a minute's difference is a failure"""
+    """The controller's clock, in seconds since 1970; more than an hour's difference is a failure, more than a minute's a note"""
     writable: bool = True
     space: bool = True
     """Whether it is estimated"""
     items: Sequence[Mapping[str, Any]] = ()
     """Those dumped to the first base, and those discovered are, too"""
     trees: Sequence[Mapping[str, Any]] = ()
-    """Those in bases that receive tarballs ({base, keys}), of their `origin` alone, if that is given"""
+    """Those in bases that receive tarballs ({base, keys, keeps, rules}), of their `origin` alone, if that is given"""
+    keeps: Mapping[str, Any] = field(default_factory=dict)
+    """{item: days and contents that are kept} of the first base"""
+    rules: Mapping[str, Any] = field(default_factory=dict)
+    """What else is kept there, as rulings.parse_ruling takes it"""
     peers: Sequence[Peer] = ()
     """Tried over ssh, all at once, in the direction of their transfers"""
     fetch: bool = False
@@ -91,7 +98,8 @@ def inspect(demands: Demands) -> dict[str, Any]:
     """Given what a node will do, return what is wrong and what it discovers.
 
     Keys are `failures`, `items` (discovered), `discovered` (whether these are all), `notes`, `lacking` (those of the notes that tell what
-    file systems of bases have not, which are tried with `claim`), `free` ({base: bytes}), `pairs` (what a source's base knows of its targets),
+    file systems of bases have not, which are tried with `claim`), `free` ({base: bytes}), `steady` (what is kept of each tree, and what its
+    rules keep once they are filled, as space.steady_need has it), `pairs` (what a source's base knows of its targets),
     `unreachable_peers`, `absent` ({base that is not mounted: the reason of its failure}), `unusable` (bases, and those of `trees`),
     `identities` (of bases, as owner.identify has them) and `usable`: whether any base is there, and the peers from which it fetches.
 
@@ -102,14 +110,14 @@ def inspect(demands: Demands) -> dict[str, Any]:
     parsed = _parsed(demands.items) if demands.space else []
     seconds = mounts.answer_timeout(limit)
     inner = list(dict.fromkeys(base for base in (str(tree["base"]) for tree in demands.trees) if base not in bases))
+    steady: list[dict[str, Any]] = []
     silent = _silent(bases, inner, [item.path for item in parsed], seconds)
     seen = _look_at_bases(
         demands, bases, inner, {path: mounts.hung_message(at, seconds) for path, at in silent.items()}
     )
     reasons = [*seen.reasons, *missing_tools(demands.tools, demands.ext)]
-    if demands.now is not None and abs(time.time() - demands.now) > _CLOCK_TOLERANCE:
-        off = time.time() - demands.now
-        reasons.append(f"this node's clock is {off:+.0f} s off the controller's: set it, for instance by NTP")
+    wrong, differing = clocks(time.time(), demands.now)
+    reasons += wrong
     items, notes, failures = _discovered(demands, next((base for base in bases[:1] if base not in silent), ""))
     complete = not failures
     problems = in_parallel(lambda peer: _try(peer, limit, demands.fetch), demands.peers, max(1, len(demands.peers)))
@@ -128,14 +136,18 @@ def inspect(demands: Demands) -> dict[str, Any]:
         more = [item for item in _parsed(items) if item.path not in explicit]
         silent.update(mounts.find_hung_within({item.path: item.path for item in more}, mounts.answer_timeout(limit)))
         answers = [item for item in [*more, *parsed] if item.path not in silent]  # the dump tells of the others
-        estimates, unseen = estimate(bases[0], answers, demands.trees)
-        reasons += missing_space(estimates)
+        estimates, unseen, steady = estimate(
+            bases[0], answers, demands.trees, {"keeps": demands.keeps, "rules": demands.rules}
+        )
+        missing, emptied = missing_space(estimates, demands.run, may_empty=bool(demands.locks))
+        reasons += missing
+        notes += emptied
         failures += unseen
     return {
         "changed": False,
         "items": items,
         "discovered": complete,
-        "notes": [*seen.lacking, *notes],
+        "notes": [*seen.lacking, *differing, *notes],
         "free": seen.free,
         "usable": usable,
         "unusable": seen.unusable,
@@ -143,9 +155,20 @@ def inspect(demands: Demands) -> dict[str, Any]:
         "unreachable_peers": [] if demands.fetch else [node for node, _ in unreachable],
         "identities": seen.identities,
         "pairs": seen.pairs,
+        "steady": steady,
         "lacking": seen.lacking,
         "failures": [*map(_failure, reasons), *failures],
     }
+
+
+def clocks(here: float, controller: float | None) -> tuple[list[str], list[str]]:
+    """Given the clocks of this node and of the controller, in seconds since 1970, if that is known, return what is wrong, and what is a note."""
+    apart = 0.0 if controller is None else here - controller
+    if abs(apart) <= _CLOCKS_DIFFER:
+        return [], []
+    mine, others = (time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(clock)) for clock in (here, here - apart))
+    told = f"the clocks are {abs(apart):.0f} s apart: this node's says {mine}, the controller's {others}: set the one that is wrong, for instance by NTP"
+    return ([told], []) if abs(apart) > _CLOCKS_APART else ([], [told])
 
 
 def _discovered(demands: Demands, stored: str) -> tuple[list[dict[str, Any]], list[str], list[dict[str, Any]]]:

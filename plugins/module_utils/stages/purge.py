@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,31 +12,35 @@ from typing import Any
 
 from ..system.errors import FULL, AltbackupError
 from ..system.seeing import as_whom
+from ..system.twins import MARGIN
 from ..system.units import counted
 from ..tree.arrivals import arrivals, forget_arrivals, late_ones
 from ..tree.digests import digests
 from ..tree.failures import explain, failure
 from ..tree.incomplete import incomplete_ones
-from ..tree.layout import EXTENSIONS, PROOF, Scan, Tarball, Tree, parse_filename, scan, split_relpath
-from ..tree.leftovers import opened_private, remove_outgoing
+from ..tree.layout import EXTENSIONS, Scan, Tarball, Tree, parse_filename, scan, split_relpath
+from ..tree.leftovers import remove_outgoing
 from ..tree.marks import Marks, held_here, keep_marks, marks_of, merged, parse_given
 from ..tree.owner import source_of
 from ..tree.pairs import count_purged
-from ..tree.publish import (
-    flush_folder,
-    make_folders,
-    prune_empty,
-    record_path,
-    remove_folder,
-    remove_if_there,
-    require_writable,
-)
+from ..tree.publish import prune_empty, record_path, remove_if_there, require_writable
 from ..tree.retention import FROZEN, Rules, judge, removable
 from ..tree.rulings import Ruling, parse_ruling
 from ..tree.scan_failures import ahead, by_item, unreadable
-from ..tree.sidecar import SUFFIX
-from ..tree.stamps import Moment, is_stamp
+from ..tree.stamps import Moment, day_of, is_stamp
 from ..tree.suspects import reasons_of
+from ..tree.trash import (
+    Links,
+    complete_removals,
+    delete_expired,
+    expired,
+    kept_ones,
+    last_links,
+    make_room,
+    take_out,
+)
+from ..tree.trash import keep as keep_in_trash
+from .care import Care, withhold
 
 _STAGE = "purge"
 _NAMED = 10
@@ -104,6 +106,12 @@ class PurgePlan:
                 going.append(tarball)
         return going
 
+    def without(self, items: Mapping[str, str]) -> PurgePlan:
+        """Given {item of which nothing goes: why}, return the plan without these."""
+        staying = {tarball.relpath: [items[tarball.key]] for tarball in self.due if tarball.key in items}
+        due = [tarball for tarball in self.due if tarball.key not in items]
+        return replace(self, due=due, reasons={**self.reasons, **staying})
+
 
 def purge(
     base: str,
@@ -117,6 +125,7 @@ def purge(
     verify: bool = False,
     only: Sequence[Reviewed] | None = None,
     marks: Mapping[str, Any] | None = None,
+    care: Care = Care(),  # noqa: B008 (it is frozen)
     check_mode: bool = False,
 ) -> dict[str, Any]:
     """Given a base and how many to keep, remove what retention does not; return what was kept, removed and left alone.
@@ -124,9 +133,9 @@ def purge(
     `keep` and `rules` are as parse_ruling takes them. `names` (category/name) limits it to these items. Tarballs later than the
     moment are left alone, reported and do not count. With `verify` each tarball that would count is read first, and only a match
     counts. `predicted` are relpaths that a run in check mode would have made. Of an item at most one more goes than what the run of the
-    stamps `made_now` added to this node, oldest first; what is to go and has to wait is `waiting`, too. With `only` nothing but these
-    goes, and each of them that does not is a failure. `marks`, as a controller hands them over, are kept, too, and `held` are those tarballs
-    that are held and there. Raise AltbackupError where nothing can be done.
+    stamps `made_now` added to this node, oldest first; what is to go and has to wait is `waiting`, too. What `care` withholds is
+    neither. With `only` nothing but these goes, and each of them that does not is a failure. `marks`, as a controller hands them over,
+    are kept, too, and `held` are those tarballs that are held and there. Raise AltbackupError where nothing can be done.
     """
     ruling = parse_ruling(keep, rules or {}, "purge")
     imagined: dict[str, list[tuple[str, str]]] = {}
@@ -136,7 +145,7 @@ def purge(
     if not check_mode and not tree.source:
         remove_outgoing(tree)  # its links would keep on disk what is removed here
     known, untold = _marked(tree, marks or {}, check_mode)
-    notes, failures = _empty_trash(tree, check_mode)
+    notes, failures = complete_removals(tree, check_mode=check_mode)
     failures += untold
     changed = bool(notes)
     keys = None if names is None else set(names)
@@ -155,23 +164,40 @@ def purge(
     failures += unknown
     plan = plan_purge(copies, made_now, moment.stamp)
     judged = [tarball for item in copies.values() for tarball in item.tarballs]
+    numbers = {**dict.fromkeys(copies, 0), **Counter(tarball.key for tarball in plan.due)}
+    withheld = withhold(tree, numbers, {key: vars(item.rules) for key, item in copies.items()}, care, moment)
+    notes += withheld.notes
+    failures += withheld.failures
+    plan = plan.without(withheld.items)
     due = plan.due
     if only is not None:
         plan, refused = plan_reviewed(tree, plan, judged, only)
         failures += refused
+    today = day_of(moment.clock)
+    removed = dict.fromkeys(plan.going(), not care.trash_days)
+    failed: set[str] = set()
+    problems: list[dict[str, Any]] = []
     if not check_mode:
         count_purged(tree, len(plan.going()))
-    removed, failed, problems = (dict.fromkeys(plan.going(), True), set(), []) if check_mode else _execute(tree, plan)
+        came = {relpath: run for item in copies.values() for relpath, run in item.came.items()}
+        removed, failed, problems = _execute(tree, plan, today if care.trash_days else "", came)
     failures += problems
     gone = failed.union(tarball.relpath for tarball in removed)
     waiting = [tarball.relpath for tarball in due if tarball.relpath not in gone]
+    deleted = [tarball for tarball, is_deleted in removed.items() if is_deleted]
+    lapsed = (
+        [] if care.trash_days is None or not care.allows(moment) else expired(kept_ones(tree), today, care.trash_days)
+    )
+    freed = last_links([*map(_links_of, deleted), *(links for one in lapsed if check_mode for links in one.tarballs)])
     if not check_mode:
         staying = [tarball for tarball in found.tarballs if tarball not in removed]
         tidied, untidy = _clean_up(tree, items, copies, staying)
-        changed = changed or tidied
-        failures += untidy
+        emptied, told, left = _empty_trash(tree, today if care.allows(moment) else "", care.trash_days, staying)
+        changed, freed = changed or tidied or bool(emptied), freed + emptied
+        notes += told
+        failures += [*untidy, *left, *withheld.remember(tree)]
     return {
-        "changed": changed or bool(removed),
+        "changed": changed or bool(removed) or bool(lapsed),
         "kept": [tarball.relpath for tarball in judged if tarball.relpath not in gone],
         "waiting": waiting,
         "removed": [tarball.relpath for tarball in removed],
@@ -181,7 +207,8 @@ def purge(
         "marks_kept": not untold,
         "held": held_here(tree, known),
         "notes": [*notes, *_of_suspects(tree, copies, plan), *_of_waiting(tree, waiting)],
-        "bytes_freed": _bytes_freed([tarball for tarball, deleted in removed.items() if deleted]),
+        "bytes_freed": freed,
+        "bytes_in_trash": last_links(_links_of(tarball) for tarball, is_deleted in removed.items() if not is_deleted),
         "failures": failures,
     }
 
@@ -257,9 +284,12 @@ def _as_judged(tarball: Tarball) -> dict[str, Any]:
     return {"relpath": tarball.relpath, **({"size": dna.size, "dig": dna.dig, "alg": dna.alg} if dna else {})}
 
 
-def _execute(tree: Tree, plan: PurgePlan) -> tuple[dict[Tarball, bool], set[str], list[dict[str, Any]]]:
+def _execute(
+    tree: Tree, plan: PurgePlan, day: str = "", came: Mapping[str, str] | None = None
+) -> tuple[dict[Tarball, bool], set[str], list[dict[str, Any]]]:
     """Remove what goes with sidecars and records; one that cannot be removed keeps no other from going in its place.
 
+    It is kept in the trash, of a `day`, if that is given, with the stamp of the run in which it `came`, {relpath: stamp}.
     Return {tarball that was removed: whether its file is deleted, too}, the relpaths of those that could not be, and failures.
     """
     removed: dict[Tarball, bool] = {}
@@ -268,26 +298,40 @@ def _execute(tree: Tree, plan: PurgePlan) -> tuple[dict[Tarball, bool], set[str]
     while going := [tarball for tarball in plan.going(failed) if tarball not in removed]:
         for tarball in going:
             try:
-                trash = _take_out(tree, tarball)
+                taken = take_out(tree, tarball)
             except (AltbackupError, OSError) as error:
                 failed.add(tarball.relpath)
                 reason = f"{tarball.relpath} could not be removed: {explain(error)}"
                 failures.append(failure(_STAGE, reason, relpath=tarball.relpath))
                 continue
+            removed[tarball] = False
             try:
-                _delete_rest(tree, tarball, trash)
-            except OSError as error:
+                removed[tarball] = _put_away(tree, tarball, taken, day, (came or {}).get(tarball.relpath, ""))
+            except (AltbackupError, OSError) as error:
                 reason = f"{tarball.relpath} was removed, but not all that belongs to it: {explain(error)}"
                 failures.append(failure(_STAGE, reason, relpath=tarball.relpath))
-            removed[tarball] = not os.path.lexists(trash)
     return removed, failed, failures
 
 
-def _bytes_freed(deleted: Sequence[Tarball]) -> int:
-    """Return the bytes of the files whose last link is among those deleted."""
-    links = Counter(tarball.inode for tarball in deleted)
-    files = {tarball.inode: tarball for tarball in deleted}
-    return sum(tarball.size for inode, tarball in files.items() if links[inode] >= tarball.links)
+def _links_of(tarball: Tarball) -> Links:
+    return tarball.inode, tarball.links, tarball.size
+
+
+def _empty_trash(
+    tree: Tree, today: str, days: int | None, staying: Sequence[Tarball]
+) -> tuple[int, list[str], list[dict[str, Any]]]:
+    """Delete what is kept no longer in the trash, if it is known which day it is, and more where its disk is too small for the next night.
+
+    That is as much as the newest tarballs of those `staying` take. Return the bytes that were freed, notes and failures.
+    """
+    freed = 0
+    newest = {tarball.key: tarball.size for tarball in sorted(staying, key=lambda tarball: tarball.stamp)}
+    try:
+        freed += delete_expired(tree, today, days) if today and days is not None else 0
+        more, notes = make_room(tree, sum(newest.values()) + MARGIN) if days else (0, [])
+        return freed + more, notes, []
+    except (AltbackupError, OSError) as error:
+        return freed, [], [failure(_STAGE, f"the trash of {tree.base} cannot be emptied: {explain(error)}")]
 
 
 def _copies(
@@ -443,51 +487,17 @@ def _matching(
     return matching, bad
 
 
-def _take_out(tree: Tree, tarball: Tarball) -> str:
-    """Take tarball, sidecar and proof out of the tree; return where they lie in the trash, if they do. Raise AltbackupError or OSError.
+def _put_away(tree: Tree, tarball: Tarball, gone: str, day: str, came: str) -> bool:
+    """Keep a tarball that was taken out in the trash, of a day, or delete it if none is given; return whether it is deleted.
 
-    Where they have their folder to themselves they go to the trash in one step, so that a killed run leaves either all
-    in their place or all in the trash, which the next purge empties; else the sidecar goes first, so that it never
-    stands alone.
+    Its empty folders and its record go. Raise AltbackupError or OSError; what cannot be deleted is reported by each purge until it can.
     """
-    path = tree.path(tarball.relpath)
-    folder = os.path.dirname(path)
-    others = set(os.listdir(folder)) - {tarball.filename + suffix for suffix in ("", SUFFIX, PROOF)}
-    trash = "" if others else _move_to_trash(tree, tarball)
-    if not trash:
-        os.unlink(path + SUFFIX)
-        remove_if_there(path + PROOF)
-        flush_folder(folder)
-        os.unlink(path)
-    return trash
-
-
-def _delete_rest(tree: Tree, tarball: Tarball, trash: str) -> None:
-    """Delete the folders and the record of a tarball that was taken out, and what lies in the trash, if anything does. Raise OSError.
-
-    What cannot be deleted from the trash is reported by each purge until it can.
-    """
+    is_kept = bool(day) and keep_in_trash(tree, tarball, gone, day, came)
     prune_empty(os.path.dirname(tree.path(tarball.relpath)), tree.path(tarball.key))
     _remove_record(tree, tarball.key, tarball.stamp)
-    if trash:
-        shutil.rmtree(trash)
-
-
-def _move_to_trash(tree: Tree, tarball: Tarball) -> str:
-    """Move a stamp's folder to the trash; return where it is, or nothing if that is another file system."""
-    folder = os.path.dirname(tree.path(tarball.relpath))
-    trash = tree.private_path("trash")
-    make_folders(trash, tree.private)
-    gone = tempfile.mkdtemp(dir=trash)
-    try:
-        os.rename(folder, gone)
-    except OSError as error:
-        os.rmdir(gone)
-        if error.errno == errno.EXDEV:
-            return ""
-        raise
-    flush_folder(os.path.dirname(folder))
-    return gone
+    if not is_kept:
+        shutil.rmtree(gone)
+    return not is_kept
 
 
 def _remove_record(tree: Tree, key: str, stamp: str) -> bool:
@@ -518,24 +528,3 @@ def _tidy(tree: Tree, key: str) -> bool:
     for folder in empty:
         prune_empty(folder, tree.path(key))
     return bool(removed or empty)
-
-
-def _empty_trash(tree: Tree, check_mode: bool) -> tuple[list[str], list[dict[str, Any]]]:
-    """Delete what killed purges left, each piece by itself; return notes and failures.
-
-    Raise BaseUnusable where a link is in the place of the trash.
-    """
-    trash = tree.private_path("trash")
-    notes, failures = [], []
-    with opened_private(tree, trash) as top:
-        for name in sorted(os.listdir(top)) if top is not None else ():
-            path, inside = f"{trash}/{name}", f"/proc/self/fd/{top}/{name}"
-            try:
-                if not check_mode:
-                    remove_folder(inside)
-                    remove_if_there(inside)
-                notes.append(f"removed {path}, which an earlier purge had left")
-            except OSError as error:
-                reason = f"{path}, left by an earlier purge, cannot be removed: {explain(error)}"
-                failures.append(failure(_STAGE, reason))
-    return notes, failures

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import stat
@@ -16,22 +17,29 @@ from ..system.seeing import is_folder
 from ..system.units import readable, told_apart
 from ..system.view import open_thing
 from ..tree.failures import failure
-from ..tree.layout import Scan, open_tree, scan
+from ..tree.layout import Scan, Tarball, Tree, open_tree, scan
+from ..tree.locks import Run
+from ..tree.rulings import parse_ruling
 from ..tree.scan_failures import unreadable
+from ..tree.steady import filled
+from ..tree.trash import kept_ones, last_links, make_room, spare_room
 
 _STAGE = "preflight"
 
 
 def estimate(
-    base: str, items: Sequence[Item], trees: Sequence[Mapping[str, Any]]
-) -> tuple[list[tuple[str, int, int]], list[dict[str, Any]]]:
-    """Return an estimate (base, bytes of tarballs, bytes of scratch copies) for items and each tree, and failures of what it does not know."""
+    base: str, items: Sequence[Item], trees: Sequence[Mapping[str, Any]], kept: Mapping[str, Any]
+) -> tuple[list[tuple[str, int, int]], list[dict[str, Any]], list[dict[str, Any]]]:
+    """Given items that are dumped to a base, trees, and by what each is purged, there and in these (`keeps` and `rules`), return an estimate
+    for each, (base, bytes of tarballs, bytes of scratch copies), failures of what is not known, and what each holds and comes to hold."""
     estimates: list[tuple[str, int, int]] = []
     failures: list[dict[str, Any]] = []
-    places = [(base, None)] if items else []
-    for where, keys in [*places, *((str(tree["base"]), tree["keys"]) for tree in trees)]:
+    steady: list[dict[str, Any]] = []
+    places: list[tuple[str, Any, Mapping[str, Any]]] = [(base, None, kept)] if items else []
+    for where, keys, purged_by in [*places, *((str(tree["base"]), tree["keys"], tree) for tree in trees)]:
         try:
             found = scan(open_tree(where), keys=keys, tolerate_unreadable=True)
+            steady.append({"base": where, **_steady(open_tree(where), found.verified(), purged_by)})
         except (AltbackupError, OSError) as error:
             failures.append(failure(_STAGE, error))
             continue
@@ -39,7 +47,7 @@ def estimate(
         sizes = newest_sizes(found)
         needed = (sum(sizes.values()), 0) if keys is not None else estimate_source(where, items, sizes)
         estimates.append((where, *needed))
-    return estimates, failures
+    return estimates, failures, steady
 
 
 def estimate_source(base: str, items: Sequence[Item], previous: Mapping[str, int]) -> tuple[int, int]:
@@ -60,6 +68,34 @@ def estimate_source(base: str, items: Sequence[Item], previous: Mapping[str, int
         elif copy == MADE:
             scratch += size
     return tarballs, scratch
+
+
+def _steady(tree: Tree, tarballs: Sequence[Tarball], purged_by: Mapping[str, Any]) -> dict[str, int]:
+    """Return what a tree needs once its rules are filled, and what there is: held, its trash with it, free, and on which device."""
+    keeps, rules = purged_by.get("keeps") or {}, purged_by.get("rules") or {}
+    ruling = parse_ruling(keeps, rules, _STAGE) if keeps else None
+    copies = {key: filled(own) for key in keeps if (own := ruling and ruling.of(key))}
+    held, needed = steady_need(tarballs, copies)
+    trash = last_links(links for one in kept_ones(tree) for links in one.tarballs)
+    free = shutil.disk_usage(tree.private).free
+    return {"needed": needed, "held": held + trash, "free": free, "device": os.stat(tree.private).st_dev}
+
+
+def steady_need(tarballs: Sequence[Tarball], copies: Mapping[str, int]) -> tuple[int, int]:
+    """Given verified tarballs and {item: how many are kept of it}, return the bytes that they take, and those needed once so many are there.
+
+    An item needs its newest tarball as often as one is kept, less in the measure in which its nights so far were links to others.
+    """
+    inodes = {tarball.inode: tarball.size for tarball in tarballs}
+    needed = 0
+    items: dict[str, list[Tarball]] = {}
+    for tarball in tarballs:
+        items.setdefault(tarball.key, []).append(tarball)
+    for key, several in items.items():
+        own = len({tarball.inode for tarball in several})
+        newest = max(several, key=lambda tarball: tarball.stamp)
+        needed += newest.size * max(1, math.ceil(copies.get(key, len(several)) * own / len(several)))
+    return sum(inodes.values()), needed
 
 
 def newest_sizes(found: Scan) -> dict[str, int]:
@@ -90,16 +126,27 @@ def _size_below(top: int) -> int:
     return total
 
 
-def missing_space(estimates: Sequence[tuple[str, int, int]]) -> list[str]:
-    """Given (base, bytes of tarballs, bytes of scratch copies), return a sentence for each disk that has too little room for all on it."""
+def missing_space(
+    estimates: Sequence[tuple[str, int, int]], run: Run | None = None, *, may_empty: bool = False
+) -> tuple[list[str], list[str]]:
+    """Given (base, bytes of tarballs, bytes of scratch copies), return a sentence for each disk that has too little room for all on it, and notes.
+
+    What is kept in the trash counts as room; where it is needed, and may be emptied, it is, the oldest first.
+    """
     disks: dict[int, list[tuple[str, int, int]]] = {}
     for base, tarballs, scratch in estimates:
         tree = open_tree(base)
         disks.setdefault(os.stat(tree.private).st_dev, []).append((base, tarballs, scratch))
-    sentences = []
+    sentences, notes = [], []
     for several in disks.values():
         tarballs, scratch = sum(entry[1] for entry in several), sum(entry[2] for entry in several)
-        free = shutil.disk_usage(open_tree(several[0][0]).private).free
+        trees = {tree.private: tree for tree in (open_tree(entry[0]) for entry in several)}
+        free = shutil.disk_usage(next(iter(trees))).free
+        spare = sum(map(spare_room, trees.values())) if tarballs + scratch > free else 0
+        if spare and may_empty and tarballs + scratch <= free + spare:
+            for tree in trees.values():
+                notes += make_room(tree, tarballs + scratch, run, is_held=False)[1]
+        free += spare
         if tarballs + scratch > free:
             bases = " and ".join(entry[0] for entry in several)
             needed, left = told_apart(tarballs + scratch, free)
@@ -107,4 +154,4 @@ def missing_space(estimates: Sequence[tuple[str, int, int]]) -> list[str]:
                 f"{bases}: {needed} are needed ({readable(tarballs)} for tonight's tarballs, as much as the previous ones took, "
                 f"{readable(scratch)} for scratch copies), but only {left} are free"
             )
-    return sentences
+    return sentences, notes

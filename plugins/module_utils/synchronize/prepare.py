@@ -40,6 +40,7 @@ from ..tree.scan_failures import ahead, by_item, unreadable
 from ..tree.sidecar import Dna
 from ..tree.stamps import Moment, ahead_reason, day_of, moment_of
 from ..tree.suspects import doubts_of, suspects_of
+from ..tree.trash import make_room, spare_room
 from .guides import check_guides, write_guides
 from .offer import Offer, parse_offers, tarball_at
 from .receivers import end_receivers
@@ -127,6 +128,8 @@ class Load:
     left_out: Sequence[Offer]
     needed: int
     """Bytes that are to come, those of what is left out included"""
+    taken: int
+    """Bytes of what is sent that are to come"""
     bases: Mapping[str, Tarball]
     """{transit name: the older tarball from whose copy rsync takes what did not change}"""
 
@@ -186,8 +189,15 @@ def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
         reason = f"{offer.relpath} is verified here with {dna.alg} {dna.dig}, but the source has {offer.dna.dig}: neither was touched"
         done.failures.append(failure(STAGE, reason, relpath=offer.relpath))
     lacking = _store(tree, incoming, plan, request.moment, done) if hold else [offer for offer, _ in plan.lacking]
-    free = shutil.disk_usage(tree.private).free
-    load = plan_load(lacking, _arrived(incoming, lacking), free, held)
+    free, arrived = shutil.disk_usage(tree.private).free, _arrived(incoming, lacking)
+    load = plan_load(lacking, arrived, free, held)
+    if load.left_out and (spare := spare_room(tree)):
+        load = plan_load(lacking, arrived, free, held, spare)
+        if hold:
+            spare, notes = make_room(tree, load.taken + MARGIN, hold.run)
+            done.notes += notes
+            load = plan_load(lacking, arrived, free + spare, held)
+        free += spare
     if load.left_out:
         done.failures.append(failure(STAGE, _no_room(tree, load, len(lacking), free)))
     send = [*(offer.relpath for offer in lacking if offer.transit_name in load.sent), *request.predicted]
@@ -314,13 +324,16 @@ def _as_tarball(offer: Offer) -> Tarball:
     return Tarball(category, name, stamp, filename, offer.dna.size, (0, 0), 1, offer.dna, "", "verified")
 
 
-def plan_load(lacking: Sequence[Offer], arrived: Mapping[str, int], free: int, held: Mapping[str, Held]) -> Load:
-    """Given what is lacking, in order, {transit name: bytes that arrived already} and the free bytes, return what there is room for.
+def plan_load(
+    lacking: Sequence[Offer], arrived: Mapping[str, int], free: int, held: Mapping[str, Held], spare: int = 0
+) -> Load:
+    """Given what is lacking, in order, {transit name: bytes that arrived already}, the free bytes and those that can be made free, return what
+    there is room for.
 
     What has no room is left out, however much of it there is, and what comes after it is tried all the same. What is left when it has
-    come is for copies of each item's newest other tarball, for those of which nothing arrived yet.
+    come of the free bytes is for copies of each item's newest other tarball, for those of which nothing arrived yet.
     """
-    room = free - MARGIN
+    room = free + spare - MARGIN
     once = {offer.transit_name: offer for offer in lacking}
     missing = {name: max(0, offer.dna.size - arrived.get(name, 0)) for name, offer in once.items()}
     sent: dict[str, Offer] = {}
@@ -328,6 +341,8 @@ def plan_load(lacking: Sequence[Offer], arrived: Mapping[str, int], free: int, h
         if missing[name] <= room:
             sent[name] = offer
             room -= missing[name]
+    taken = sum(missing[name] for name in sent)
+    room -= spare
     bases: dict[str, Tarball] = {}
     for name, offer in sent.items():
         others = [tarball for tarball in held[offer.key].tarballs if tarball.stamp != offer.stamp]
@@ -336,7 +351,7 @@ def plan_load(lacking: Sequence[Offer], arrived: Mapping[str, int], free: int, h
             bases[name] = newest
             room -= newest.size
     left_out = [offer for offer in lacking if offer.transit_name not in sent]
-    return Load(sent, left_out, sum(missing.values()), bases)
+    return Load(sent, left_out, sum(missing.values()), taken, bases)
 
 
 def _arrived(incoming: str, lacking: Sequence[Offer]) -> dict[str, int]:

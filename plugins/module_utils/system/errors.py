@@ -78,6 +78,10 @@ class NoLinks(AltbackupError):
     """Files that cannot have a second name, nor share their blocks, where they lie."""
 
 
+class NoRoom(AltbackupError):
+    """A disk that is full."""
+
+
 class ProofFailed(AltbackupError):
     """What was unpacked is not what its dump recorded, or is not sound."""
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-from collections.abc import Iterator
 
-from ..system.errors import BaseUnusable
 from .layout import TEMPORARY, Tree
 from .locks import Hold
+from .private import opened_private
 from .publish import remove_folder
+from .trash import complete_removals
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _KINDS = ("tmp", "records", "arrivals", "state")
 
 
 def remove_leftovers(tree: Tree) -> list[str]:
-    """Given a tree whose lock is held, remove temporary files, links to what was being sent, and what was being purged.
+    """Given a tree whose lock is held, remove temporary files and links to what was being sent, and complete what was being purged.
 
     Return a note on each. What cannot be removed stays for those who need its place to report.
     """
@@ -43,36 +41,8 @@ def remove_leftovers(tree: Tree) -> list[str]:
         if top is not None and os.path.lexists(path):
             remove_folder(path)
             notes.append(f"removed {drilled}, which a killed drill left")
-    trash = tree.private_path("trash")
-    with opened_private(tree, trash) as top:
-        for name in sorted(os.listdir(top)) if top is not None else ():
-            path = f"/proc/self/fd/{top}/{name}"
-            shutil.rmtree(path, ignore_errors=True)
-            if not os.path.lexists(path):
-                notes.append(f"removed {trash}/{name}, which an earlier purge had left")
+    notes += complete_removals(tree)[0]
     return notes
-
-
-@contextlib.contextmanager
-def opened_private(tree: Tree, path: str) -> Iterator[int | None]:
-    """Yield a folder of the private one as an open file, None without one. Raise BaseUnusable where a link, or no folder, is in the way."""
-    descriptor = os.open(tree.private, _FOLDER)
-    try:
-        for name in os.path.relpath(path, tree.private).split("/"):
-            try:
-                below = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=descriptor)
-            except FileNotFoundError:
-                yield None
-                return
-            except NotADirectoryError:
-                raise BaseUnusable(
-                    f"{path} is, or lies behind, a link or no folder: nothing in it was touched; look at it, and remove it"
-                ) from None
-            os.close(descriptor)
-            descriptor = below
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def give_back(hold: Hold) -> None:

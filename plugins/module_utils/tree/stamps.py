@@ -19,6 +19,8 @@ _STAMP = re.compile(r"\d{4}/\d{2}/\d{2}/\d{6}", re.ASCII)
 _DAY = re.compile(r"\d{4}/\d{2}/\d{2}", re.ASCII)
 _ZONE_FOLDERS = ("/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/local/share/zoneinfo")
 _DAYS_BACK = re.compile(r"-([1-9]\d{0,4})", re.ASCII)
+DAY = 86400
+"""Seconds of a day: by so much the clock of a node may be behind that of a run"""
 _LATE = timedelta(days=1)
 """How much older than its run a tarball is that came late"""
 _STEP, _STEPS = 900, 16
@@ -34,11 +36,13 @@ class Moment:
 
     stamp: str
     clock: str
+    allowed: str = ""
+    """The latest stamp that may be honest, too, where `clock` is that of a node, which may be behind"""
 
     @property
     def latest(self) -> str:
         """The latest stamp that anything honest can have."""
-        return max(self.stamp, self.clock)
+        return max(self.stamp, self.clock, self.allowed)
 
     def counts(self, stamp: str) -> bool:
         """Given the stamp of a tarball, return whether it counts: whether it is of this run or of one before."""
@@ -60,13 +64,16 @@ MOMENT: dict[str, Any] = {
 def moment_of(options: Mapping[str, Any], now: float | None = None) -> Moment:
     """Given `stamp`, `clock` and `timezone` as a module takes them, return the Moment. Raise InvalidInput.
 
-    What is empty is that of now, by this node's clock: nobody else's is known then.
+    What is empty is that of now, by this node's clock: nobody else's is known then. As that may be behind, nothing within a day counts as
+    of a time that has not come.
     """
-    stamp, clock = options["stamp"], options["clock"]
+    stamp, clock, allowed = options["stamp"], options["clock"], ""
     if not (stamp and clock):
-        here = stamp_at(time.time() if now is None else now, options["timezone"])
+        now, zone = time.time() if now is None else now, options["timezone"]
+        here = stamp_at(now, zone)
+        allowed = "" if clock else stamp_at(now + DAY, zone)
         stamp, clock = stamp or here, clock or here
-    moment = Moment(stamp, clock)
+    moment = Moment(stamp, clock, allowed)
     parse_stamp(moment.stamp)
     parse_stamp(moment.clock)
     return moment

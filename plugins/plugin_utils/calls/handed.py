@@ -30,6 +30,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     "tarball_purge": _ALL,
     "tarball_restore": (*_RUN, "stamp", *_LIMIT, *_PRIORITY),
     "tarball_send": (*_RUN, *_LIMIT, *_PRIORITY),
+    "tarball_undo": _ALL,
 }
 """The options of each module that a plan gives, if the call does not"""
 GRACE = 60

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ...module_utils.tree.stamps import is_day
 from ..planning import drill, restore, transfers
 from ..planning.reaching import reached_by
 from ..planning.trees import node_trees, open_trees, serving_rounds, source_trees
@@ -60,6 +61,30 @@ def _check(run: Run) -> list[Entry]:
 def _purge(run: Run) -> list[Entry]:
     """What is purged: all trees of a node, or those of a source, its own last."""
     return [*_targets(run), *_own(run)] if run.plan["locked"] else _node(run)
+
+
+def _shelves(run: Run) -> list[Entry]:
+    """What is listed before a purge by itself, to know on how many targets the newest copies are: the trees of the node, and on targets that have
+    no part in the play those of its sources, where its own copy is not enough."""
+    entries = _node(run)
+    wanting = [
+        entry["source"]
+        for entry in entries
+        if entry["role"] == "source" or run.plan["sources"][entry["source"]]["min_copies"] > 1
+    ]
+    trees = [tree for name in dict.fromkeys(wanting) for tree in source_trees(run.plan, name, targets=True)]
+    absent = [tree for tree in trees if run.play_hosts and tree["node"] not in (*run.play_hosts, run.host)]
+    return [{**entry, "shelf": True} for entry in [*entries, *_open(run, absent)]]
+
+
+def _undo(run: Run) -> list[Entry]:
+    """The trees out of whose trash something is to be put back."""
+    asked = [*run.plan["undo"]]
+    return [
+        entry
+        for entry in _node(run)
+        if any(is_day(text) or text.partition("/")[0] == entry["source"] for text in asked)
+    ]
 
 
 def _unlock(run: Run) -> list[Entry]:
@@ -181,6 +206,8 @@ LOOPS: dict[str, Callable[[Run], list[Entry]]] = {
     "targets": _targets,
     "check": _check,
     "purge": _purge,
+    "shelves": _shelves,
+    "undo": _undo,
     "unlock": _unlock,
     "list": _node,
     "mark": lambda run: _marked(run, "source"),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ..planning import absence, drill, restore, transfers
+from ..planning import absence, copies, drill, restore, transfers
 from ..report import outcomes
 from .loops import errand_of, errands, order_of
 from .run import Run
@@ -23,6 +24,8 @@ _FORGOTTEN = (
     "doubted",
     "refilled",
     "refills",
+    "delivered",
+    "shelves",
 )
 """What preflight begins anew, where a run has several plays"""
 
@@ -97,6 +100,9 @@ def _list(run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, An
     new = _plain(run, stage, about, given, result)
     if not about:
         return _offered(new, result)
+    if about.get("shelf"):
+        title, stamp = "/".join((about["node"], about["source"], about["role"])), run.plan["stamp"]
+        return {**new, "shelves": {**new["shelves"], title: copies.shelf(result.get("tarballs") or [], stamp)}}
     return {**new, "listed": [*new["listed"], *outcomes.listed(_registered(about, result), run.host)]}
 
 
@@ -136,6 +142,8 @@ def _prepare(
         name: [*(other for other in new[name] if other != node), *([node] if result.get(name) is True else [])]
         for name in ("doubted", "refilled")
     }
+    there = [*(result.get("have") or []), *(result.get("linked") or []), *(asked if run.check_mode else [])]
+    new = _verified_on(run, new, node, there)
     return _unlisted(
         {
             **new,
@@ -159,8 +167,26 @@ def _accept(
     told = (result.get("wrong") or []) if given["retry"] else []
     wrong = {entry["relpath"]: entry.get("wrong") or "" for entry in told}
     again = [name for name in new["again"] if name != node]
+    new = _verified_on(run, new, node, [entry["relpath"] for entry in result.get("tarballs") or []])
     state = {**new, "asked": {**new["asked"], node: wrong}, "again": [*again, node] if wrong else again}
     return _unlisted(state, run, stage, about, result)
+
+
+def _verified_on(run: Run, state: State, node: str, relpaths: Iterable[str]) -> State:
+    """Return what is known, with those of the newest tarballs of the source that a target says it holds."""
+    there = set(relpaths).intersection(copies.newest_offered(state, run.plan["stamp"]).values())
+    return {**state, "delivered": {**state["delivered"], node: sorted(there.union(state["delivered"].get(node, ())))}}
+
+
+def _undo(run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, Any], result: Mapping[str, Any]) -> State:
+    new = _plain(run, stage, about, given, result)
+    days, stamps = given.get("days") or [], [f"{about['source']}/{stamp}" for stamp in given.get("stamps") or []]
+    there = [f"{about['source']}/{os.path.dirname(path)}" for path in result.get("put_back") or []]
+    found = [*(days if there else []), *(stamp for stamp in stamps if stamp in there)]
+    return {
+        **new,
+        "undone": {text: text in found or new["undone"].get(text, False) for text in [*new["undone"], *days, *stamps]},
+    }
 
 
 def _unlisted(state: State, run: Run, stage: str, about: Mapping[str, Any], result: Mapping[str, Any]) -> State:
@@ -276,4 +302,5 @@ _NOTES: dict[str, Callable[[Run, str, Mapping[str, Any], Mapping[str, Any], Mapp
     "tarball_prepare": _prepare,
     "tarball_purge": _purge,
     "tarball_restore": _restore,
+    "tarball_undo": _undo,
 }

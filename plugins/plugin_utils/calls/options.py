@@ -15,7 +15,8 @@ from typing import Any
 
 from ...module_utils.kinds.registry import CATEGORIES
 from ...module_utils.synchronize.send import CARRIED
-from ..planning import restore, transfers
+from ...module_utils.tree.stamps import is_day
+from ..planning import copies, restore, transfers
 from ..planning.connections import incoming_folder, peers, source_peers
 from ..planning.reaching import reached_by, reached_with, ssh_args
 from ..planning.trees import base_owners, node_bases, node_trees, origin
@@ -49,6 +50,8 @@ def _preflight_of_host(run: Run) -> Options:
         "discover": source.get("discover", {}),
         "trees": [] if locked else node_trees(plan, host),
         "items": source.get("items", []),
+        "keeps": source.get("keeps", {}),
+        "rules": source.get("rules", {}),
         "peers": peers(plan, host) if source else [],
         "ssh_args": ssh_args(run.hostvars, host) if source else "",
         "now": time.time(),
@@ -125,7 +128,7 @@ def _list(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opti
     if about.get("stage") == "refill":
         return {"base": run.tree({**about, "node": about["from"]})["base"], "records": True}
     if about:
-        return {"base": about["base"], "day": run.plan["list_day"]}
+        return {"base": about["base"], "day": "all" if about.get("shelf") else run.plan["list_day"]}
     if run.state["offer"] is not None:
         return None
     is_asked = not run.state["failures"] and not run.state["predicted"]
@@ -211,6 +214,10 @@ def _purge(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
         "remember": True,
         "marks": marks(run, tree["source"]),
         "origin": {} if is_own else origin(run.plan, tree["source"], run.known_of(tree["source"])),
+        "trash_days": tree["trash_days"],
+        "confirm": run.plan["purge_confirm"],
+        "copies": _copies(run, tree["source"]),
+        "min_copies": tree["min_copies"],
     }
     if not locked:
         alone = {"run": {**run.plan["run"], **_OF_NO_RUN}}
@@ -234,6 +241,23 @@ def _mark(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opti
         "origin": {} if is_own else origin(run.plan, source, run.known_of(source)),
         "run": {**run.plan["run"], **_OF_NO_RUN},
         "step_timeout": SHORT,
+    }
+
+
+def _copies(run: Run, source: str) -> dict[str, int]:
+    """Return {item: number of targets on which its newest tarball is verified}: in a chain by what arrived, else by what was listed."""
+    if run.plan["locked"]:
+        return copies.delivered(run.plan, source, run.state)
+    return copies.shelved(run.plan, source, map(run.known_of, run.plan["nodes"]))
+
+
+def _undo(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
+    asked, start = run.plan["undo"], f"{about['source']}/"
+    return {
+        "base": about["base"],
+        "days": [text for text in asked if is_day(text)],
+        "stamps": [text[len(start) :] for text in asked if text.startswith(start)],
+        "run": {**run.plan["run"], **_OF_NO_RUN},
     }
 
 
@@ -342,5 +366,6 @@ COMPLETED: dict[str, Callable[[Run, Mapping[str, Any], Mapping[str, Any]], Optio
     "tarball_purge": _purge,
     "tarball_restore": _restore,
     "tarball_send": _send,
+    "tarball_undo": _undo,
 }
 """Every module that the stages call, with what completes its calls"""

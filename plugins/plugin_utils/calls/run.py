@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -33,6 +33,8 @@ class Run:
     choice: Mapping[str, Any]
     """What is restored from where, once that is chosen"""
     check_mode: bool = False
+    play_hosts: Sequence[str] = ()
+    """The hosts of the play, as far as it is known"""
     state_of: Callable[[str], Mapping[str, Any]] = run_state.load
     """Return what the run knows of another host"""
 
@@ -79,4 +81,5 @@ def run_of(variables: Mapping[str, Any]) -> Run:
         hostvars=variables.get("hostvars") or {},
         choice=variables.get(CHOICE) or {},
         check_mode=bool(variables.get("ansible_check_mode")),
+        play_hosts=[str(name) for name in variables.get("ansible_play_hosts_all") or ()],
     )

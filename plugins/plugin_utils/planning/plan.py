@@ -17,7 +17,7 @@ from ...module_utils.system.ssh import shown
 from ...module_utils.system.values import nearest
 from ...module_utils.system.visible import visible
 from ...module_utils.tree.failures import failure
-from ...module_utils.tree.stamps import Moment, day_of, earliest_moment, interpret_day, latest_stamp, stamp_at
+from ...module_utils.tree.stamps import Moment, day_of, earliest_moment, interpret_day, is_day, latest_stamp, stamp_at
 from ..report.secrecy import mask, mask_text, quoted
 from .marks import all_marks, given_marks
 from .settings import PREFIX, Unreadable, describe_unknown, distance, names, validate
@@ -48,6 +48,7 @@ _OF_BOTH = (
     *_OF_NODES,
     "former_names",
     "keep",
+    "trash_days",
     "ssh_key",
     "ssh_args",
     "rsync_host",
@@ -59,7 +60,10 @@ _OF_BOTH = (
     "connect_timeout",
     "io_timeout",
 )
+_TRASH_DAYS = {"source": 0, "target": 2}
+"""For how many days what is removed stays in the trash, where nobody says it"""
 _OF_SOURCES = (
+    "min_copies",
     "base",
     "discover",
     "retired",
@@ -158,6 +162,7 @@ def build_plan(
     general += _check_only_targets(common["only_targets"], hosts, targets)
     general += _check_former_names(source_values, target_values)
     general += _check_adopted(common["adopt"], nodes)
+    general += _check_undo(common["undo"], sources)
     general += _check_names(sources)
     for host, values in source_values.items():
         _check_source(host, values, hosts, targets, errors)
@@ -183,6 +188,8 @@ def build_plan(
         "given": {},
         "marks": {},
         "failures": [],
+        "purge_confirm": common["purge_confirm"],
+        "undo": common["undo"],
         "locked": scope is not None and list(scope.parts) == [SOURCES],
         "errors": [],
         "notes": [visible(note) for note in notes],
@@ -374,6 +381,16 @@ def _check_adopted(adopted: Sequence[str], nodes: Sequence[str]) -> list[str]:
     ]
 
 
+def _check_undo(asked: Sequence[str], sources: Sequence[str]) -> list[str]:
+    """Return an error for each tarball that is to be put back of what is no source."""
+    named = [(text, text.partition("/")[0]) for text in asked if not is_day(text)]
+    return [
+        f"altbackup_undo: {text}: {source!r} is no source, {nearest(source, sources)}"
+        for text, source in named
+        if source not in sources
+    ]
+
+
 def _no_target(name: str, hosts: Sequence[str], targets: Sequence[str]) -> str:
     if name in hosts:
         return f"{name!r} is a host of the inventory, but not in group {TARGETS}: add it there, or name a target"
@@ -394,6 +411,9 @@ def _check_source(
                 errors.add(host, "altbackup_targets", f"names {_no_target(name, hosts, targets)}")
             if count > 1:
                 errors.add(host, "altbackup_targets", f"names {name!r} {count} times: name each target once")
+        if named and values["altbackup_min_copies"] > len(named):
+            text = f"{values['altbackup_min_copies']} asks for more than altbackup_targets names, {len(named)}: nothing would ever be purged"
+            errors.add(host, "altbackup_min_copies", text)
         if isinstance(values["altbackup_transport"], dict):
             for name in values["altbackup_transport"]:
                 if name not in named:
@@ -594,16 +614,21 @@ def _node(host: str, plan: Mapping[str, Any]) -> dict[str, Any]:
     source, target = plan["sources"].get(host), plan["targets"].get(host)
     trees = []
     if source:
-        trees.append({"role": "source", "source": host, "base": source["base"], "keep": source["keep"]})
+        trees.append({"role": "source", "source": host, "base": source["base"], **_purged_by("source", source, source)})
     if target:
         for name in target["sources"]:
             base = os.path.join(target["target_base"], name) if target["target_base"] else None
+            purged_by = _purged_by("target", target, plan["sources"][name])
             former = plan["sources"][name]["former_names"]
-            trees.append(
-                {"role": "target", "source": name, "base": base, "keep": target["keep"], "former_names": former}
-            )
+            trees.append({"role": "target", "source": name, "base": base, **purged_by, "former_names": former})
     either = source or target
     return {name: either[name] for name in _OF_NODES} | {"trees": trees}
+
+
+def _purged_by(role: str, node: Mapping[str, Any], source: Mapping[str, Any]) -> dict[str, Any]:
+    """Given the role of a tree, the settings of its node and those of its source, return by what it is purged."""
+    days = _TRASH_DAYS[role] if node["trash_days"] is None else node["trash_days"]
+    return {"keep": node["keep"], "trash_days": days, "min_copies": source["min_copies"]}
 
 
 def _completed(plan: dict[str, Any], sources: Iterable[str]) -> dict[str, Any]:

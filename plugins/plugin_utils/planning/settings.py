@@ -21,7 +21,7 @@ from ...module_utils.kinds.registry import CATEGORIES, DISCOVERABLE
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.priority import ionice_words
 from ...module_utils.system.values import nearest, parse_keep, parse_part
-from ...module_utils.tree.stamps import interpret_day
+from ...module_utils.tree.stamps import interpret_day, is_day, is_stamp
 from ..report.secrecy import UNQUOTED, quoted
 from .quantities import parse_duration, parse_rate, parse_size
 from .yaml_text import is_collection, read_yaml
@@ -337,6 +337,20 @@ def _transport(value: object) -> str | dict[str, str]:
     return {str(target): str(mode) for target, mode in value.items()} if isinstance(value, Mapping) else str(value)
 
 
+def _undo(value: Sequence[Any]) -> list[str]:
+    asked = _texts(value)
+    for text in asked:
+        source, _, rest = text.partition("/")
+        name, when = "/".join(rest.split("/")[:2]), "/".join(rest.split("/")[2:])
+        is_one = bool(source and re.fullmatch("[^/]+/[^/]+", name)) and is_stamp(when)
+        if not (is_day(text) or is_one):
+            raise InvalidInput(
+                f"{quoted(text)} is neither a day on which tarballs were removed, like 2013/05/20, nor one tarball, like "
+                "dayabay/svn/dybsvn/2013/05/10/104701"
+            )
+    return asked
+
+
 def _ionice(value: str) -> str:
     if value:
         ionice_words(value)
@@ -377,6 +391,9 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_keep": _keep,
     "altbackup_shrink": parse_part,
     "altbackup_churn": parse_part,
+    "altbackup_trash_days": _whole(0, 3650, 2),
+    "altbackup_min_copies": _whole(0, 1000, 1),
+    "altbackup_undo": _undo,
     "altbackup_discover": _discover,
     "altbackup_retired": _retired,
     "altbackup_targets": _texts,

@@ -248,6 +248,7 @@ def _purge_of(entry: Any) -> dict[str, Any]:
             **{key: str(entry[key]) for key in ("node", "source", "tree")},
             **{key: int(entry[key]) for key in ("tarballs", "bytes")},
             "items": {str(key): int(count) for key, count in entry["items"].items()},
+            "in_trash": int(entry.get("in_trash") or 0),
             "predicted": entry["predicted"] is True,
         }
     except (KeyError, TypeError, ValueError, AttributeError):

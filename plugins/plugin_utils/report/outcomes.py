@@ -10,10 +10,11 @@ from typing import Any
 
 from ...module_utils.stages.check import item_of
 from ...module_utils.stages.check import passed as passed_items
-from ...module_utils.system.units import readable
+from ...module_utils.system.units import first_of, readable, told_apart
 from ...module_utils.system.visible import one_line, visible
 from ...module_utils.tree.failures import KEYS, failure, identity, unframed
 from ...module_utils.tree.incomplete import missing_of
+from ...module_utils.tree.stamps import is_day
 from .call_results import CallResult, calls_of
 from .causes import by_cause, following_lines, good_copies, good_copy, titled
 from .identities import one_disk, shared_bases
@@ -42,6 +43,7 @@ EMPTY: dict[str, Any] = {
     "refills": {},
     "held": {},
     "lacking": [],
+    "steady": {},
     "discovered": True,
     "items": [],
     "locked": [],
@@ -49,6 +51,9 @@ EMPTY: dict[str, Any] = {
     "asked": {},
     "again": [],
     "busy": [],
+    "delivered": {},
+    "shelves": {},
+    "undone": {},
     "listed": [],
     "found": {},
     "orders": {},
@@ -179,6 +184,10 @@ def _reached(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
         "down": list(dict.fromkeys([*state["down"], *down])),
         "closed": [*state["closed"], *(f"{place}:{base}" for base in bases)],
         "identities": {**state["identities"], **identities},
+        "steady": {
+            **state["steady"],
+            **{f"{place}:{entry['base']}": {**entry, "node": place} for entry in call.entries("steady")},
+        },
     }
 
 
@@ -252,6 +261,7 @@ def _purged(call: CallResult, check_mode: bool) -> dict[str, Any]:
         "tree": call.tree or call.place[0],
         "tarballs": len(removed),
         "bytes": int(call.values.get("bytes_freed") or 0),
+        "in_trash": int(call.values.get("bytes_in_trash") or 0),
         "items": dict(sorted(Counter(map(item_of, removed)).items())),
         "predicted": check_mode,
     }
@@ -271,8 +281,9 @@ def describe_purge(entry: Mapping[str, Any]) -> str:
         numbers[_MOST_NAMED:] = [f"{sum(others)} of {len(others)} more items"]
     count = f"{entry['tarballs']} tarball{'' if entry['tarballs'] == 1 else 's'}"
     done, freed = ("would purge", "would be freed") if entry["predicted"] else ("purged", "freed")
+    trash = f" ({readable(entry['in_trash'])} more when the trash is emptied)" if entry.get("in_trash") else ""
     return one_line(
-        f"{entry['tree']}: {done} {count} on {entry['node']}, {readable(entry['bytes'])} {freed}: {', '.join(numbers)}"
+        f"{entry['tree']}: {done} {count} on {entry['node']}, {readable(entry['bytes'])} {freed}{trash}: {', '.join(numbers)}"
     )
 
 
@@ -338,7 +349,7 @@ def all_failures(states: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         for entry in state.get("failures", []):
             add_failure(found, entry)
         contents.update(state.get("contents") or {})
-    return [*found, *shared_bases(_identities(states)), *_disagreements(contents)]
+    return [*found, *shared_bases(_identities(states)), *_disagreements(contents), *_not_undone(states)]
 
 
 def add_failure(found: list[dict[str, Any]], entry: Mapping[str, Any]) -> None:
@@ -349,6 +360,26 @@ def add_failure(found: list[dict[str, Any]], entry: Mapping[str, Any]) -> None:
             other.update({"good": entry["good"]} if "good" in entry and "good" not in other else {})
             return
     found.append(dict(entry))
+
+
+def _not_undone(states: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return a failure for each thing that was to be put back, of which no trash of any node had anything."""
+    found: dict[str, bool] = {}
+    for state in states:
+        for text, is_there in (state.get("undone") or {}).items():
+            found[text] = found.get(text, False) or is_there
+    return [
+        {**dict.fromkeys((*KEYS, "tree"), ""), "rc": None, "node": "all nodes", **failure_of_undo(text)}
+        for text, is_there in found.items()
+        if not is_there
+    ]
+
+
+def failure_of_undo(text: str) -> dict[str, Any]:
+    """Given what was to be put back, a day or a tarball, return the failure that none of it was."""
+    what = f"of what was removed on {text}" if is_day(text) else f"of {text}"
+    reason = f"nothing {what} was put back: the trash of no node of this run holds any of it (see altbackup_trash_days)"
+    return failure("undo", reason)
 
 
 def _identities(states: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
@@ -439,6 +470,7 @@ def summary(plan: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) ->
     """Given the plan and what the run knows of each node, return a line for each tarball made and each target served, and notes."""
     lines = [f"note: {note}" for note in plan.get("notes") or []]
     lines += [f"note: {note}" for note in one_disk(_identities(states.values()))]
+    lines += [f"note: {note}" for note in small_disks(states.values())]
     lacking = {note: None for _, state in sorted(states.items()) for note in state.get("lacking", [])}
     lines += [f"note: {note}" for note in lacking]  # each base once, though each source that it has looks at it
     for node, state in sorted(states.items()):
@@ -455,6 +487,26 @@ def summary(plan: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]]) ->
         lines += [f"note: {note}" for note in state.get("notes", [])]
     lines += [describe_purge(entry) for entry in purges(states.values())]
     return [one_line(line) for line in lines]
+
+
+def small_disks(states: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Given what the run knows of each source or node, return a note on each disk that is too small for what its rules keep once filled."""
+    trees = {title: entry for state in states for title, entry in (state.get("steady") or {}).items()}
+    disks: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
+    for _, entry in sorted(trees.items()):
+        disks.setdefault((entry["node"], entry["device"]), []).append(entry)
+    notes = []
+    for (node, _), several in disks.items():
+        needed, held = (sum(entry[key] for entry in several) for key in ("needed", "held"))
+        free = min(entry["free"] for entry in several)
+        if needed > held + free:
+            told, room = told_apart(needed, held + free)
+            notes.append(
+                f"{node}: {told} are needed for what is kept below {first_of([entry['base'] for entry in several], 5)}, once all of it is there, if "
+                f"items stay as large and change as often, but there is room for {room}, of which {readable(held)} are taken: make more room, "
+                "or keep less"
+            )
+    return notes
 
 
 LISTED_KEYS = (

@@ -309,6 +309,7 @@ _FAILURE: dict[str, Read] = {
     "good": _stamp,
 }
 _PAIR: dict[str, Read] = {"id": _ID, "copies": _whole, "purged": _whole, "newest": _stamp, "run": _stamp}
+_STEADY: dict[str, Read] = {"base": _NAME, **dict.fromkeys(("held", "needed", "free", "device"), _whole)}
 _IDENTITY: dict[str, Read] = {
     "base": _NAME,
     "role": _like("source|target", "role of a node"),
@@ -324,7 +325,7 @@ SCHEMA: dict[str, Read] = {
     **dict.fromkeys(
         ("changed", "done", "listed", "discovered", "busy", "usable", "doubted", "refilled", "marks_kept"), _flag
     ),
-    **dict.fromkeys(("bytes_read", "bytes_freed", "needed", "seconds"), _number),
+    **dict.fromkeys(("bytes_read", "bytes_freed", "bytes_in_trash", "needed", "seconds"), _number),
     **dict.fromkeys(("free", "wire"), _either(_number, _mapping(_number))),
     **dict.fromkeys(("sent", "counts"), _mapping(_whole)),
     **dict.fromkeys(
@@ -336,6 +337,8 @@ SCHEMA: dict[str, Read] = {
             "kept",
             "waiting",
             "removed",
+            "put_back",
+            "in_trash",
             "unverified",
             "match",
             "mismatch",
@@ -367,6 +370,7 @@ SCHEMA: dict[str, Read] = {
     "notes": _SENTENCES,
     "failures": _list(_entry(_FAILURE, ("reason",), whole=False), _MOST_TOLD),
     "lacking": _SENTENCES,
+    "steady": _list(_entry(_STEADY, tuple(_STEADY)), _MOST_TOLD),
     "identities": _list(_entry(_IDENTITY, tuple(name for name in _IDENTITY if name != "machine")), _MOST_TOLD),
     "diff": _entry({"prepared": _lines}),
     "items": _list(_entry(dict.fromkeys(("kind", "name", "path"), _NAME), ("kind", "name", "path")), _MOST_ITEMS),

@@ -84,7 +84,7 @@ def files(base: Path) -> set[str]:
     """Return the paths of all files and links below a base, but for locks."""
     entries = (os.path.join(top, name) for top, folders, names in os.walk(base) for name in [*folders, *names])
     found = {os.path.relpath(path, base) for path in entries if os.path.islink(path) or not os.path.isdir(path)}
-    return {path for path in found if "lock" not in path}
+    return {path for path in found if "lock" not in path and "rules" not in path}
 
 
 def vouched(*relpaths: str) -> set[str]:

@@ -53,11 +53,24 @@ def test_missing_tool_names_its_package(base: Path, monkeypatch: pytest.MonkeyPa
     ] == []
 
 
-@pytest.mark.parametrize(("offset", "failures"), [(0, 0), (50, 0), (-50, 0), (3600, 1), (-3600, 1)])
-def test_clock_more_than_a_minute_off_is_a_failure(base: Path, offset: int, failures: int) -> None:
-    found = reasons(preflight.inspect(preflight.Demands([str(base)], now=time.time() - offset)))
-    assert len(found) == failures
-    assert all(f"{offset:+d} s" in text for text in found)
+@pytest.mark.parametrize(
+    ("offset", "failures", "notes"),
+    [(0, 0, 0), (50, 0, 0), (-50, 0, 0), (1800, 0, 1), (-1800, 0, 1), (4000, 1, 0), (-4000, 1, 0)],
+)
+def test_clocks_more_than_an_hour_apart_are_a_failure_and_more_than_a_minute_a_note(
+    base: Path, offset: int, failures: int, notes: int
+) -> None:
+    result = preflight.inspect(preflight.Demands([str(base)], now=time.time() - offset))
+    assert (len(reasons(result)), len(result["notes"])) == (failures, notes)
+
+
+def test_both_clocks_are_named() -> None:
+    for here in (1368182821.0, 1368182821.0 - 2 * 86400):
+        (told,), notes = preflight.clocks(here, 1368182821.0 - 86400)
+        assert notes == []
+        assert "the clocks are 86400 s apart: this node's says 2013-05-" in told
+        assert "the controller's 2013-05-09 10:47:01 UTC" in told
+    assert preflight.clocks(0.0, None) == ([], [])
 
 
 def test_base_that_cannot_be_read_does_not_take_the_other_findings_along(base: Path) -> None:

@@ -15,6 +15,7 @@ from helpers.original_trees import link, marked, put
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.altbackup.core.plugins.module_utils.stages.care import Care
 from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import Copies, plan_purge, purge
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import write_record
@@ -116,7 +117,7 @@ def test_any_history_is_purged_as_promised(tmp_path: Path, history: list[Night])
             bad.add(night.stamp)
         newest = max((stamp for stamp in good if stamp <= night.stamp), default="")
         stay = expected(good, night)
-        options = {"moment": at(night.stamp), "made_now": [night.stamp], "verify": True}
+        options = {"moment": at(night.stamp), "made_now": [night.stamp], "verify": True, "care": Care(confirmed=True)}
         predicted = purge(str(base), night.keep, check_mode=True, **options)  # type: ignore[arg-type]
         result = purge(str(base), night.keep, **options)  # type: ignore[arg-type]
         assert {key: result[key] for key in ("kept", "removed", "bytes_freed", "failures")} == {

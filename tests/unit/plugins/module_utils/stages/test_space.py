@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from helpers.original_trees import bound_by_modes, put, reasons
+from helpers.original_trees import bound_by_modes, link, put, reasons
 from helpers.repositories import make_git
 
 from ansible_collections.altbackup.core.plugins.module_utils.stages import preflight
+from ansible_collections.altbackup.core.plugins.module_utils.stages.care import Care
+from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import purge
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
+from ansible_collections.altbackup.core.plugins.module_utils.tree.trash import kept_ones
 
 
 @pytest.fixture
@@ -77,3 +83,68 @@ def test_folder_that_cannot_be_read_is_named_and_the_node_stays_usable(base: Pat
             in unseen["reason"]
         )
         assert result["usable"] is True
+
+
+def kept_in_trash(base: Path) -> int:
+    """Purge one of two tarballs, whose bytes stay in the trash; return these."""
+    for day in ("08", "09"):
+        put(base, f"folders/data/2013/05/{day}/104701/data.tar", day.encode() * 350)
+    moment = Moment("2013/05/09/104701", "2013/05/09/104701")
+    return int(purge(str(base), 1, moment=moment, care=Care(trash_days=2))["bytes_in_trash"])
+
+
+def test_the_trash_is_room_and_is_emptied_where_it_is_needed_by_a_run_that_writes(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert kept_in_trash(base) == 700
+    trash = base / ".altbackup/trash/kept"
+    usage = preflight.shutil.disk_usage("/")
+    tree = open_tree(str(base))
+    monkeypatch.setattr(
+        preflight.shutil, "disk_usage", lambda path: usage._replace(free=10 if list(trash.glob("*")) else 710)
+    )
+    trees = [{"base": str(base), "keys": ["folders/data"]}]
+    assert reasons(preflight.inspect(preflight.Demands([str(base)], trees=trees))) == []
+    assert len(kept_ones(tree)) == 1
+    result = preflight.inspect(preflight.Demands([str(base)], trees=trees, locks=[str(base)]))
+    assert (reasons(result), kept_ones(tree)) == ([], [])
+    assert "as room was needed, 700 bytes" in result["notes"][0]
+
+
+def test_the_trash_that_would_not_do_is_left(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept_in_trash(base)
+    usage = preflight.shutil.disk_usage("/")
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: usage._replace(free=10))
+    put(base, "svn/x/2013/05/09/104701/x-1.tar", bytes(900))
+    trees = [{"base": str(base), "keys": ["folders/data", "svn/x"]}]
+    (text,) = reasons(preflight.inspect(preflight.Demands([str(base)], trees=trees, locks=[str(base)])))
+    assert "1.6 KiB are needed" in text and "but only 710 bytes are free" in text
+    assert len(kept_ones(open_tree(str(base)))) == 1
+
+
+@pytest.mark.parametrize(
+    ("nights", "keeps", "needed"),
+    [
+        ("a", {"folders/data": 3}, 300),
+        ("ab", {"folders/data": 3}, 300),
+        ("aa", {"folders/data": 4}, 200),
+        ("aaaa", {"folders/data": 4}, 100),
+        ("ab", {}, 200),
+    ],
+)
+def test_what_rules_come_to_keep_is_estimated_from_the_newest_tarball_and_how_often_it_changed(
+    base: Path, nights: str, keeps: dict[str, Any], needed: int
+) -> None:
+    first: dict[str, str] = {}
+    for number, content in enumerate(nights, 1):
+        path = f"folders/data/2013/05/{number:02}/104701/data.tar"
+        if content in first:
+            link(base, first[content], path)
+        else:
+            put(base, path, content.encode() * 100)
+        first.setdefault(content, path)
+    for rules, more in (({}, 1), ({"daily": 30}, 30 / keeps["folders/data"] if keeps else 1)):
+        trees = [{"base": str(base), "keys": ["folders/data"], "keeps": keeps, "rules": rules}]
+        (entry,) = preflight.inspect(preflight.Demands([str(base)], trees=trees))["steady"]
+        assert (entry["base"], entry["held"], entry["needed"]) == (str(base), 100 * len(first), needed * more)
+        assert entry["free"] > 0

@@ -224,12 +224,12 @@ def test_stamp_counts_up_to_the_run_and_is_ahead_of_all_after_the_clock(
 @pytest.mark.parametrize(
     ("stamp", "clock", "expected"),
     [
-        ("", "", ("2013/05/10/184701", "2013/05/10/184701")),
-        ("2013/05/09/000000", "", ("2013/05/09/000000", "2013/05/10/184701")),
+        ("", "", ("2013/05/10/184701", "2013/05/10/184701", "2013/05/11/184701")),
+        ("2013/05/09/000000", "", ("2013/05/09/000000", "2013/05/10/184701", "2013/05/11/184701")),
         ("2013/05/09/000000", "2013/05/11/000000", ("2013/05/09/000000", "2013/05/11/000000")),
     ],
 )
-def test_what_a_call_is_not_told_is_that_of_now(stamp: str, clock: str, expected: tuple[str, str]) -> None:
+def test_what_a_call_is_not_told_is_that_of_now(stamp: str, clock: str, expected: tuple[str, ...]) -> None:
     options = {"stamp": stamp, "clock": clock, "timezone": "Asia/Taipei"}
     assert stamps.moment_of(options, 1368182821) == stamps.Moment(*expected)
 

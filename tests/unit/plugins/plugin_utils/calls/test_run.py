@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.calls.notes import 
 from ansible_collections.altbackup.core.plugins.plugin_utils.calls.options import options_of
 from ansible_collections.altbackup.core.plugins.plugin_utils.calls.run import Run
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan import Scope, build_plan
-from ansible_collections.altbackup.core.plugins.plugin_utils.report.outcomes import EMPTY
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.outcomes import EMPTY, all_failures
 
 NOW = 1368182821.0
 STAMP = "2013/05/10/104701"
@@ -566,3 +567,77 @@ def test_a_node_that_says_it_marks_and_does_not_is_a_failure() -> None:
     told = Told(EVERY, **SAID)
     told.call("tarball_mark", "mark", {"failed": True, "msg": "no python"}, told.over("mark")[0])
     assert [entry["reason"] for entry in told.run.state["failures"]] == ["no python"]
+
+
+def test_a_purge_is_told_on_how_many_targets_the_newest_one_is_verified() -> None:
+    told = offered()
+    cms01, sdu = told.over("targets")
+    own = told.over("purge")[-1]
+    assert told.call("tarball_purge", "purge", {}, own)["copies"] == {"svn/dybsvn": 0}
+    told.call("tarball_prepare", "synchronize", {"have": [SVN]}, cms01)
+    told.call("tarball_prepare", "synchronize", {"send": [SVN]}, sdu)
+    checked = {"match": [SVN], "relpaths": {"dybsvn": [SVN]}}
+    options = told.call("tarball_purge", "purge", checked, told.over("purge")[0])
+    assert (options["copies"], options["trash_days"]) == ({"svn/dybsvn": 1}, 2)
+    told.call("tarball_accept", "synchronize", {"tarballs": [{"relpath": SVN}]}, sdu)
+    options = told.call("tarball_purge", "purge", {}, own)
+    assert (options["copies"], options["min_copies"]) == ({"svn/dybsvn": 2}, 1)
+    assert (options["trash_days"], options["confirm"]) == (0, False)
+    told.call("tarball_purge", "purge", {"mismatch": [SVN]}, told.over("purge")[1])
+    assert told.call("tarball_purge", "purge", {}, own)["copies"] == {"svn/dybsvn": 1}
+
+
+def test_in_check_mode_what_would_be_sent_counts_as_arrived() -> None:
+    told = Told(check_mode=True)
+    told.call("tarball_dump", "dump", {"tarballs": [{"relpath": SVN}]})
+    told.call("tarball_check", "check", {"listed": True, "tarballs": []}, told.over("check")[0])
+    told.call("tarball_prepare", "synchronize", {"send": [SVN]}, told.over("targets")[0])
+    assert told.call("tarball_purge", "purge", {}, told.over("purge")[-1])["copies"] == {"svn/dybsvn": 1}
+
+
+def test_a_purge_by_itself_lists_its_trees_and_those_of_nodes_that_have_no_part_in_the_play() -> None:
+    listed = {
+        "category": "svn",
+        "name": "dybsvn",
+        "stamp": STAMP,
+        "alg": "sha256",
+        "dig": "aa",
+        "size": 7,
+        "state": "verified",
+    }
+    told = Told(EVERY)
+    told.states.update(dict.fromkeys(("cms01", "sdu"), EMPTY))
+    for hosts, nodes in (
+        (["dayabay", "cms01", "sdu"], []),
+        (["dayabay", "sdu"], ["cms01"]),
+        (["dayabay"], ["cms01", "sdu"]),
+    ):
+        told.run = replace(told.run, play_hosts=hosts)
+        assert told.nodes("shelves") == ["dayabay", *nodes]
+    assert told.call("tarball_purge", "purge", {}, told.over("purge")[0])["copies"] == {}
+    for entry in told.over("shelves"):
+        options = told.call("tarball_list", "purge", {"tarballs": [listed] if entry["node"] != "sdu" else []}, entry)
+        assert options["day"] == "all"
+    assert told.run.state["listed"] == []
+    assert told.call("tarball_purge", "purge", {}, told.over("purge")[0])["copies"] == {"svn/dybsvn": 1}
+
+
+def test_a_purge_of_one_target_asks_others_only_where_its_own_copy_is_not_enough() -> None:
+    for copies, nodes in ((1, ["cms01"]), (2, ["cms01", "sdu"])):
+        told = Told(EVERY, "cms01", altbackup_min_copies=copies)
+        told.run = replace(told.run, play_hosts=["cms01"])
+        assert told.nodes("shelves") == nodes
+
+
+def test_an_undo_goes_over_the_trees_that_are_meant_and_tells_if_nothing_was_found() -> None:
+    one = f"dayabay/{'/'.join(SVN.split('/')[:-1])}"
+    told = Told(EVERY, "cms01", altbackup_undo=["2013/05/20", one])
+    (tree,) = told.over("undo")
+    options = told.call("tarball_undo", "undo", {}, tree)
+    assert (options["days"], options["stamps"], options["run"]["seconds"]) == (["2013/05/20"], [one[8:]], 0)
+    assert told.run.state["undone"] == {"2013/05/20": False, one: False}
+    assert len(all_failures([told.run.state])) == 2
+    told.call("tarball_undo", "undo", {"put_back": [SVN]}, tree)
+    assert told.run.state["undone"] == {"2013/05/20": True, one: True}
+    assert all_failures([{**EMPTY, "undone": {one: False}}, told.run.state]) == []
+    assert Told(EVERY, "cms01").over("undo") == []

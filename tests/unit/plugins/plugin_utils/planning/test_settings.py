@@ -149,6 +149,10 @@ def test_values_get_their_type(name: str, value: object, expected: object) -> No
         ("altbackup_rsync_port", 70000, "is not a whole number from 1 to 65535"),
         ("altbackup_full_every", 7, "leave it at 1"),
         ("altbackup_transport", {"cms01": "fetch"}, "'fetch' for cms01 is not one of push, pull"),
+        ("altbackup_trash_days", -1, "is not a whole number from 0 to 3650: write one, like 2"),
+        ("altbackup_trash_days", "2d", "is not a whole number"),
+        ("altbackup_min_copies", -1, "is not a whole number from 0"),
+        ("altbackup_min_copies", True, "is not a whole number"),
         ("altbackup_nice", 20, "from 0 to 19"),
         ("altbackup_nice", -1, "from 0 to 19"),
         ("altbackup_ionice", "realtime", "is not idle, best-effort"),
@@ -371,3 +375,27 @@ def test_no_markup_of_documentation_is_shown_to_a_person(entry: str) -> None:
 )
 def test_markup_of_documentation_is_read_as_what_it_marks(text: str, plain: str) -> None:
     assert settings.without_markup(text) == plain
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("2013/05/20", ["2013/05/20"]),
+        (
+            ["2013/05/20", " dayabay/svn/dybsvn/2013/05/10/104701 "],
+            ["2013/05/20", "dayabay/svn/dybsvn/2013/05/10/104701"],
+        ),
+        ([], []),
+    ],
+)
+def test_what_is_to_be_put_back_is_days_and_tarballs(value: object, expected: list[str]) -> None:
+    values, problems = settings.validate("main", {"altbackup_undo": value})
+    assert (values["altbackup_undo"], problems) == (expected, [])
+
+
+@pytest.mark.parametrize(
+    "value", ["-1", "2013/02/30", "svn/dybsvn/2013/05/10/104701", "dayabay/svn/dybsvn", "/svn/x/2013/05/10/104701"]
+)
+def test_anything_else_is_nothing_to_be_put_back(value: str) -> None:
+    (problem,) = settings.validate("main", {"altbackup_undo": [value]})[1]
+    assert "is neither a day on which tarballs were removed, like 2013/05/20, nor one tarball" in problem.text

@@ -295,7 +295,15 @@ def test_run_that_ended_early_tells_what_had_failed() -> None:
 
 
 def test_what_was_purged_is_kept_in_one_form() -> None:
-    purged = {"node": "cms01", "source": "a", "tree": "a -> cms01", "tarballs": 2, "bytes": 7, "predicted": False}
+    purged = {
+        "node": "cms01",
+        "source": "a",
+        "tree": "a -> cms01",
+        "tarballs": 2,
+        "bytes": 7,
+        "in_trash": 9,
+        "predicted": False,
+    }
     entry = {**purged, "items": {"svn/x": 2}}
     told = [{**entry, "more": 1}, 5, {"node": "x"}, {**entry, "items": 3}]
     collector = Collector()

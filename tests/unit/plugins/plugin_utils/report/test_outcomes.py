@@ -434,3 +434,31 @@ def test_the_item_is_named_once(category: str, name: str, reason: str, told: str
     assert outcomes.describe_failure(entry).endswith(f": {told}")
     assert outcomes.report([entry]).endswith(f": {told}")
     assert failure_of_entry(entry, Place()).message.endswith(f": {told}")
+
+
+def steady(base: str, needed: int, held: int, free: int = 10 << 30, device: int = 1) -> dict[str, Any]:
+    return {"base": base, "needed": needed << 30, "held": held << 30, "free": free, "device": device}
+
+
+def test_a_disk_that_will_be_too_small_is_noted_with_figures_once_for_all_its_trees() -> None:
+    ihep = outcomes.record({}, {"results": [{**TREE, "steady": [steady("/copies/ihep", 9, 1)]}]}, "preflight", "ihep")
+    dayabay = outcomes.record(
+        {}, {"results": [{**TREE, "steady": [steady("/copies/dayabay", 5, 2)]}]}, "preflight", "dayabay"
+    )
+    assert outcomes.small_disks([ihep]) == []
+    (note,) = outcomes.small_disks([ihep, dayabay])
+    assert note.startswith(
+        "cms01: 14 GiB are needed for what is kept below /copies/dayabay, /copies/ihep, once all of it is there"
+    )
+    assert "there is room for 13 GiB, of which 3.0 GiB are taken" in note
+    assert f"note: {note}" in outcomes.summary(PLAN, {"ihep": ihep, "dayabay": dayabay})
+    other = outcomes.record({}, {"steady": [steady("/backup", 5, 2, device=2)]}, "preflight", "cms01")
+    assert outcomes.small_disks([ihep, other]) == []
+
+
+def test_bytes_in_the_trash_are_told_beside_those_that_were_freed() -> None:
+    state = outcomes.record(
+        {}, loop({"removed": ["svn/x/1"], "bytes_freed": 5, "bytes_in_trash": 2048}), "purge", "dayabay"
+    )
+    (line,) = [line for line in outcomes.summary(PLAN, {"dayabay": state}) if "purge" in line]
+    assert "purged 1 tarball on cms01, 5 bytes freed (2.0 KiB more when the trash is emptied): 1 of svn/x" in line

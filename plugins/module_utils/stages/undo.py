@@ -1,0 +1,68 @@
+"""Undoing a purge: what it removed, and the trash still holds, is put back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..system.errors import AltbackupError, InvalidInput
+from ..system.units import counted
+from ..tree.failures import explain, failure
+from ..tree.publish import require_writable
+from ..tree.stamps import interpret_day, is_stamp
+from ..tree.trash import bring_back, kept_ones
+
+_STAGE = "undo"
+
+
+def undo(base: str, days: Sequence[str], stamps: Sequence[str], *, check_mode: bool = False) -> dict[str, Any]:
+    """Given a base, days on which tarballs were removed, and tarballs (category/name/stamp), put those back that the trash holds.
+
+    Each is read first; one that cannot be put back holds up no other. Raise AltbackupError where nothing can be done.
+    """
+    _require_named(days, stamps)
+    tree = require_writable(base)
+    kept = kept_ones(tree)
+    put_back: list[str] = []
+    failures = []
+    done: list[str] = []
+    for one in reversed(kept):
+        if one.name in done or not (one.day in days or one.name in stamps):
+            continue
+        try:
+            put_back += bring_back(tree, one, check_mode=check_mode)
+            done.append(one.name)
+        except (AltbackupError, OSError) as error:
+            reason = f"{one.name}, removed on {one.day}, was not put back: {explain(error)}"
+            failures.append(failure(_STAGE, reason, key=one.key))
+    put_back.sort()
+    would = "would put back" if check_mode else "put back"
+    notes = [f"{would} {relpath}" for relpath in put_back]
+    if put_back:
+        they = "it" if len(put_back) == 1 else "them"
+        notes.append(
+            f"{counted(len(put_back), 'tarball')} in {tree.base}: the next purge removes {they} again unless the rules, or a hold, keep {they}"
+        )
+    return {
+        "changed": bool(put_back),
+        "put_back": put_back,
+        "in_trash": [one.name for one in (kept if check_mode else kept_ones(tree))],
+        "notes": notes,
+        "failures": failures,
+    }
+
+
+def _require_named(days: Sequence[str], stamps: Sequence[str]) -> None:
+    """Raise InvalidInput unless days or tarballs are named, as such."""
+    if not days and not stamps:
+        raise InvalidInput("undo: neither days nor stamps are named: nothing was put back")
+    for day in days:
+        if not day or interpret_day(day, "") != day:
+            raise InvalidInput(f"undo: day {day!r} is not a date like 2013/05/10")
+    for stamp in stamps:
+        category, _, rest = stamp.partition("/")
+        name, _, when = rest.partition("/")
+        if not (category and name and is_stamp(when)):
+            raise InvalidInput(
+                f"undo: {stamp!r} is not category/name/YYYY/MM/DD/HHMMSS, like svn/dybsvn/2013/05/10/104701"
+            )

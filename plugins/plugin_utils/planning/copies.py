@@ -1,0 +1,55 @@
+"""On how many of its targets the newest tarball of each item is verified, as a run has found it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def newest_offered(state: Mapping[str, Any], stamp: str) -> dict[str, str]:
+    """Given what a run of a stamp knows of a source, return {item: relpath of its newest tarball}, of those on offer and those predicted.
+
+    What is later than the run is no run's, and nobody has it.
+    """
+    paths = [*state["predicted"], *(entry["relpath"] for entry in state["offer"] or ())]
+    stamps = [("/".join(path.split("/")[2:6]), path) for path in paths]
+    return {"/".join(path.split("/")[:2]): path for when, path in sorted(stamps) if when <= stamp}
+
+
+def delivered(plan: Mapping[str, Any], source: str, state: Mapping[str, Any]) -> dict[str, int]:
+    """Given the plan, a source and what the run knows of it, return {item: number of targets on which its newest tarball is verified}.
+
+    A target of whose tree a check has been told counts with the items alone that passed.
+    """
+    newest = newest_offered(state, plan["stamp"])
+    found = dict.fromkeys(newest, 0)
+    for node in plan["sources"][source]["targets"]:
+        there, passed = state["delivered"].get(node, ()), state["passed"].get(f"{node}/{source}/target")
+        for key, path in newest.items():
+            found[key] += path in there and (passed is None or key in passed)
+    return found
+
+
+def shelved(plan: Mapping[str, Any], source: str, states: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Given the plan, a source and what the run knows of all hosts, return the same, as listings of its trees have it (shelf): by equal dna."""
+    shelves: dict[str, Mapping[str, list[str]]] = {}
+    for state in states:
+        known = state.get("shelves") or {}
+        shelves.update({tree: items for tree, items in known.items() if tree.split("/")[1] == source})
+    newest: dict[str, list[str]] = {}
+    for items in shelves.values():
+        for key, entry in items.items():
+            newest[key] = max(newest.get(key, entry), entry)
+    on_targets = [items for tree, items in shelves.items() if tree.endswith("/target")]
+    return {key: sum(items.get(key, ("", ""))[1] == dna for items in on_targets) for key, (_, dna) in newest.items()}
+
+
+def shelf(tarballs: Iterable[Mapping[str, Any]], stamp: str) -> dict[str, list[str]]:
+    """Given the tarballs of a tree as listed, return {item: [stamp, dna] of its newest verified one} that is not later than a run."""
+    found: dict[str, list[str]] = {}
+    for entry in tarballs:
+        key = f"{entry.get('category')}/{entry.get('name')}"
+        one = [str(entry.get("stamp")), f"{entry.get('alg')}:{entry.get('dig')}:{entry.get('size')}"]
+        if entry.get("state") == "verified" and one[0] <= stamp:
+            found[key] = max(found.get(key, one), one)
+    return found
