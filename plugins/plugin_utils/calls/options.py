@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..planning import restore
+from ..planning import heal, restore
 from ..planning.connections import peers, source_peers
-from ..planning.reaching import reached_with, ssh_args
+from ..planning.reaching import reached_by, reached_with, ssh_args
 from ..planning.trees import base_owners, node_bases, node_trees, origin
 from .handed import SHORT
-from .loops import deliveries, errand_of, order_of
+from .loops import deliveries, errand_of, heal_errand_of, order_of
 from .run import Run
 
 Options = dict[str, Any]
@@ -81,11 +81,14 @@ def _dump(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
 
 def _check(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
     tree = run.tree(about)
+    is_backed_up = bool(run.plan["locked"] and tree["role"] == "source")
     return {
         "base": tree["base"],
         **_checking(run, tree),
         "predicted": run.state["predicted"],
-        "listing": bool(run.plan["locked"] and tree["role"] == "source"),
+        "listing": is_backed_up,
+        "quarantine": is_backed_up,
+        "reverify_days": tree["reverify_days"] if is_backed_up else 0,
     }
 
 
@@ -163,13 +166,16 @@ def _purge(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
     """Purge what a check of this run has passed; on a target that is part of the call. A purge by itself reads what would count, instead."""
     tree, locked = run.tree(about), bool(run.plan["locked"])
     is_own = tree["role"] == "source"
+    awaited = heal.unhealed_items(run.state["rotten"])
     options = {
         "base": tree["base"],
         "keep": tree["keeps"],
-        "names": list(tree["keeps"]),
+        "names": [name for name in tree["keeps"] if name not in awaited],
         "predicted": run.state["predicted"],
         "verify": not locked,
         "unlock": locked,
+        "quarantine": locked and not is_own,
+        "reverify_days": tree["reverify_days"] if locked else 0,
         "origin": {} if is_own else origin(run.plan, tree["source"], run.known_of(tree["source"])),
     }
     if not locked:
@@ -178,7 +184,7 @@ def _purge(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
     if not is_own:
         return {**options, "check": _checking(run, tree)}
     passed = run.state["passed"].get("/".join((tree["node"], tree["source"], tree["role"])), [])
-    return {**options, "names": [name for name in passed if name in tree["keeps"]]}
+    return {**options, "names": [name for name in passed if name in options["names"]]}
 
 
 def _drill(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
@@ -217,7 +223,9 @@ def _priority(errand: Mapping[str, Any]) -> Options:
 
 
 def _carry(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
-    """Carry what an errand of a drill or an order of a restore needs, by way of the controller."""
+    """Carry what an errand of a drill, an order of a restore or what rotted needs, by way of the controller."""
+    if about["stage"] == "heal":
+        return _carry_to_heal(run, about)
     found = errand_of(run, about) if about["stage"] == "drill" else order_of(run, about)
     carry = found["carry"]
     return {
@@ -228,7 +236,32 @@ def _carry(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
     }
 
 
-def _find(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options | None:
+def _carry_to_heal(run: Run, about: Mapping[str, Any]) -> Options:
+    errand = heal_errand_of(run, about)
+    holder, node = errand["holder"].partition(" ")[2], errand["node"]
+    peers = {name: reached_by(run.hostvars, run.plan, name) for name in (holder, node)}
+    ends = (("origin", holder), ("destination", node))
+    return {
+        **heal.carry_of(errand, run.state["held"][errand["holder"]]["base"], peers),
+        **{f"{end}_ssh_args": reached_with(run.hostvars, name) for end, name in ends},
+    }
+
+
+def _heal(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
+    is_own = about["role"] == "source"
+    return {
+        "base": about["base"],
+        "tarballs": heal_errand_of(run, about)["tarballs"],
+        "origin": {} if is_own else origin(run.plan, about["source"], run.state),
+        "run": {**run.plan["run"], **_OF_NO_RUN},
+    }
+
+
+def _find(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options | None:
+    if about:
+        tree = {name: about[name] for name in ("source", "base")}
+        keys = heal.keys_of(run.state["rotten"])
+        return {"trees": [{**tree, "own": about["role"] == "source", "keys": keys}], "step_timeout": SHORT}
     searches = restore.plan_restores(run.plan, list(run.hostvars))["searches"]
     return {"trees": searches[run.host], "step_timeout": SHORT} if run.host in searches else None
 
@@ -260,6 +293,7 @@ COMPLETED: dict[str, Callable[[Run, Mapping[str, Any], Mapping[str, Any]], Optio
     "tarball_drill_away": _drill_away,
     "tarball_dump": _dump,
     "tarball_find": _find,
+    "tarball_heal": _heal,
     "tarball_list": _list,
     "tarball_prepare": _prepare,
     "tarball_purge": _purge,

@@ -83,6 +83,7 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
         "expect": {"dybsvn": 2, "svnsetup": 1},
         "keeps": {"svn/dybsvn": 4, "tracs/dybsvn": 4, "folders/svnsetup": 5},
         "check_scope": "day",
+        "reverify_days": 7,
         "proof_age": 0.0,
         "drill_share": 1.0,
         "drill_limit": 0,
@@ -114,6 +115,7 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
     assert plan["targets"]["sdu"]["sources"] == ["dayabay", "juno"]
     assert plan["nodes"]["cms01"] == {
         "check_scope": "day",
+        "reverify_days": 7,
         "proof_age": 0.0,
         "drill_share": 1.0,
         "drill_limit": 0,
