@@ -11,8 +11,8 @@ module: tarball_check
 short_description: Read tarballs again and count them against the number expected
 version_added: 0.2.0
 author: altbackup developers (@altbackup)
-extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.reading,
-  altbackup.core.call.moment, altbackup.core.call.counting]
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.writing,
+  altbackup.core.call.moment, altbackup.core.call.counting, altbackup.core.call.rot]
 description:
   - Does on a base what M(altbackup.core.dna_verify) and M(altbackup.core.tarball_count) do, in one call, and returns what both return.
 options:
@@ -21,6 +21,13 @@ options:
     type: str
     choices: [day, all]
     default: day
+  quarantine:
+    description:
+      - Whether the call takes the tree for itself, reads the share of the night of the older tarballs, too (O(reverify_days)), and moves what does not
+        match its dna, with sidecar and proof, into C(.altbackup/quarantine/). What cannot be read stays.
+      - Without it, and in check mode, nothing is moved, and no more read than O(scope) has it.
+    type: bool
+    default: false
   listing:
     description: Whether all tarballs of the base are listed, too, as M(altbackup.core.tarball_list) lists them, with their records.
     type: bool
@@ -57,6 +64,26 @@ missing:
   sample: []
 malformed:
   description: Tarballs whose sidecar is no dna.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+reread:
+  description: Older tarballs that were read, too, and match their dna.
+  returned: always
+  type: list
+  elements: str
+  sample: [svn/dybsvn/2013/05/03/104701/dybsvn-20310.tar.gz]
+quarantined:
+  description:
+    - Tarballs in the quarantine for which no good copy has come yet. C(dig), C(size) and C(alg) are of their dna, C(read) and C(read_size) of their
+      bytes. C(told) and C(reason) are tarball and reason of the failure that tells of it, empty for one that was moved before.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+healed:
+  description: Tarballs of which what had rotted is still in the quarantine, and that stand in their places again.
   returned: always
   type: list
   elements: str
@@ -122,8 +149,8 @@ tarballs:
   elements: dict
   sample: []
 notes:
-  description: What the listing has to tell.
-  returned: if O(listing)
+  description: What the listing has to tell, and the quarantine.
+  returned: always
   type: list
   elements: str
   sample: []
@@ -139,10 +166,17 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.stages.check import CHECKING, check, nothing_checked
-from ..module_utils.tree.locks import READING, run_shared
+from ..module_utils.stages.check import CHECKING, ROT, check, nothing_checked
+from ..module_utils.tree.locks import WRITING, run_exclusive, run_shared
 from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.stamps import MOMENT
+
+
+def run(options: dict, check_mode: bool) -> dict:
+    """Given the module's parameters, check, under the lock of the tree if what rotted is to be moved."""
+    if options["quarantine"] and not check_mode:
+        return run_exclusive(options, lambda _: check(options, listed=options["listing"], moving=True))
+    return run_shared(options, lambda: check(options, listed=options["listing"]))
 
 
 def main() -> None:
@@ -150,20 +184,15 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **CHECKING,
+            **ROT,
             "listing": {"type": "bool", "default": False},
             **MOMENT,
-            **READING,
+            **WRITING,
         },
         supports_check_mode=True,
     )
     options = module.params
-    run_module(
-        module,
-        "check",
-        nothing_checked(),
-        lambda: run_shared(options, lambda: check(options, listed=options["listing"])),
-        good=options,
-    )
+    run_module(module, "check", nothing_checked(), lambda: run(options, module.check_mode), good=options)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ short_description: Remove the verified tarballs that are no longer to be kept
 version_added: 0.1.0
 author: altbackup developers (@altbackup)
 extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.writing,
-  altbackup.core.call.moment, altbackup.core.call.origin, altbackup.core.call.marks]
+  altbackup.core.call.moment, altbackup.core.call.origin, altbackup.core.call.marks, altbackup.core.call.rot]
 description:
   - Keeps, per item, the newest verified tarball of each of the last K days that have one, and the newest of each of the last K distinct contents.
   - With O(rules), keeps as well the newest verified tarball of each of the last calendar days, weeks, months and years that have one, as
@@ -28,6 +28,8 @@ description:
   - Of an item of which a number to keep fell since the last purge nothing is removed, and that is a failure, until O(confirm) says that it is meant.
   - Nothing is removed where the run is more than a day later than this node's clock.
   - Follows no link and touches nothing outside the base.
+  - With O(reverify_days), of an item of which something is to go, what stays and was not read within so many days is read first. Where that does not
+    match its dna, or cannot be read, nothing of the item goes.
   - No tarball in the base, or none of an item that O(names) names, is a failure. Items with a folder that cannot be read are left alone.
 options:
   base:
@@ -162,6 +164,12 @@ options:
       - What the trees of a source on its targets are after this run, by target its RV(pair), for the source's own tree to O(remember). The next run compares.
     type: dict
     default: {}
+  quarantine:
+    description:
+      - Whether the check reads the share of the night of the older tarballs, too (O(reverify_days)), and moves what does not match its dna into
+        C(.altbackup/quarantine/), as M(altbackup.core.tarball_check) does.
+    type: bool
+    default: false
   unlock:
     description: Whether this is the last call of O(run) on the tree, which is then given back, whatever this call found.
     type: bool
@@ -196,6 +204,26 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+reread:
+  description: Older tarballs that were read, too, and match their dna.
+  returned: if O(check)
+  type: list
+  elements: str
+  sample: [svn/dybsvn/2013/05/03/104701/dybsvn-20310.tar.gz]
+quarantined:
+  description:
+    - Tarballs in the quarantine for which no good copy has come yet. C(dig), C(size) and C(alg) are of their dna, C(read) and C(read_size) of their
+      bytes. C(told) and C(reason) are tarball and reason of the failure that tells of it, empty for one that was moved before.
+  returned: if O(check)
+  type: list
+  elements: dict
+  sample: []
+healed:
+  description: Tarballs of which what had rotted is still in the quarantine, and that stand in their places again.
+  returned: if O(check)
+  type: list
+  elements: str
+  sample: []
 kept:
   description: Verified tarballs that stay, newest last.
   returned: always
@@ -284,11 +312,11 @@ from collections.abc import Mapping
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.stages.care import Care
-from ..module_utils.stages.check import CHECKING, check, nothing_checked, passed
+from ..module_utils.stages.check import CHECKING, ROT, check, nothing_checked, passed
 from ..module_utils.stages.memory import remember
 from ..module_utils.stages.purge import Reviewed, purge
 from ..module_utils.tree.failures import as_failures
-from ..module_utils.tree.layout import Tree, open_tree
+from ..module_utils.tree.layout import Scan, Tree, open_tree, scan
 from ..module_utils.tree.leftovers import give_back
 from ..module_utils.tree.locks import WRITING, Hold, run_exclusive
 from ..module_utils.tree.marks import MARKS
@@ -346,23 +374,28 @@ def check_and_remove(options: dict, check_mode: bool) -> dict:
     """Given the module's parameters, check if that is asked for, and purge; of what is checked only what passed. Raise AltbackupError or OSError."""
     if options["check"] is None:
         return remove(options, check_mode)
-    call = {name: options[name] for name in (*MOMENT, "base", "predicted")}
-    checked = as_failures("check", nothing_checked(), lambda: check({**options["check"], **call}))
+    call = {name: options[name] for name in (*MOMENT, *ROT, "base", "predicted")}
+    moving = options["quarantine"] and not check_mode
+    found = scan(open_tree(options["base"]), tolerate_unreadable=True) if moving else None
+    checked = as_failures(
+        "check", nothing_checked(), lambda: check({**options["check"], **call}, moving=moving, whole=found)
+    )
     good = passed(checked, options["predicted"])
     names = [key for key in good if options["names"] is None or key in options["names"]]
-    removed = as_failures("purge", EMPTY, lambda: remove({**options, "names": names}, check_mode))
-    return {**checked, **removed, "failures": [*checked["failures"], *removed["failures"]]}
+    removed = as_failures("purge", EMPTY, lambda: remove({**options, "names": names}, check_mode, found))
+    told = {name: [*checked[name], *removed[name]] for name in ("notes", "failures")}
+    return {**checked, **removed, **told}
 
 
-def remove(options: dict, check_mode: bool) -> dict:
-    """Given the module's parameters, purge. Raise AltbackupError or OSError."""
+def remove(options: dict, check_mode: bool, found: Scan | None = None) -> dict:
+    """Given the module's parameters, and what the base holds if that is known, purge. Raise AltbackupError or OSError."""
     keep, names = options["keep"], options["names"]
     require_origin(open_tree(options["base"]), parse_origin(options["origin"]))
     known = remembered_items(open_tree(options["base"])) if options["remembered"] else []
     if isinstance(keep, Mapping):
         keep = {**dict.fromkeys(known, options["remembered"]), **keep}
     only = options["only"]
-    found = purge(
+    purged = purge(
         options["base"],
         keep,
         None if names is None else [*names, *(key for key in known if key not in names)],
@@ -380,9 +413,11 @@ def remove(options: dict, check_mode: bool) -> dict:
             options["min_copies"],
             stamp_at(time.time() + DAY, options["timezone"]),
         ),
+        reverify_days=options["reverify_days"],
+        found=found,
         check_mode=check_mode,
     )
-    return found if options["explain"] else {**found, "reasons": {}, "judged": []}
+    return purged if options["explain"] else {**purged, "reasons": {}, "judged": []}
 
 
 def main() -> None:
@@ -405,6 +440,7 @@ def main() -> None:
             "check": {"type": "dict", "options": CHECK},
             "remember": {"type": "bool", "default": False},
             "pairs": {"type": "dict", "default": {}},
+            **ROT,
             "unlock": {"type": "bool", "default": False},
             **MARKS,
             **ORIGIN,

@@ -154,6 +154,16 @@ options:
     type: dict
 """
 
+    ROT = r"""
+options:
+  reverify_days:
+    description:
+      - In how many days all tarballs of the base are to be read again in turn, a share of each night; with 0 no more is read than is asked for.
+      - When each was last read is kept in C(.altbackup/state/).
+    type: int
+    default: 0
+"""
+
     PROVING = r"""
 options:
   names:

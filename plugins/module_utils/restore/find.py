@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..system.errors import AltbackupError
@@ -15,6 +16,7 @@ from ..tree.marks import marks_of
 from ..tree.origin import origin_of
 from ..tree.owner import Owner, id_of, require_owner
 from ..tree.publish import read_record
+from ..tree.quarantine import quarantined
 
 
 def find(trees: Sequence[Mapping[str, Any]], run: Run | None) -> dict[str, Any]:
@@ -41,11 +43,10 @@ def _find_in(wanted: Mapping[str, Any], run: Run | None) -> dict[str, Any]:
             require_owner(tree, Owner("source", str(wanted["source"])))
         result["origin"] = _origin(tree, wanted)
         with unclaimed(tree, run):
-            found = scan(tree, keys=set(wanted["keys"])).tarballs
+            keys = set(wanted["keys"])
+            found = [_describe(tree, tarball) for tarball in scan(tree, keys=keys).tarballs]
             result["accepted"] = _accepted(tree)
-            result["tarballs"] = [
-                _describe(tree, tarball) for tarball in sorted(found, key=lambda tarball: tarball.stamp)
-            ]
+            result["tarballs"] = sorted([*found, *_set_apart(tree, keys)], key=lambda entry: str(entry["stamp"]))
             result["keys"] = _keys_of(tree)
     except (AltbackupError, OSError) as error:
         result["problem"] = explain(error)
@@ -82,6 +83,25 @@ def _describe(tree: Tree, tarball: Tarball) -> dict[str, Any]:
         "problem": tarball.problem,
         "record": read_record(tree, tarball.key, tarball.stamp),
     }
+
+
+def _set_apart(tree: Tree, keys: Collection[str]) -> Iterator[dict[str, Any]]:
+    """Yield what of these items rotted, so that nobody takes it for gone who looks for it: it is not offered, but told of."""
+    with contextlib.suppress(AltbackupError, OSError):
+        for entry in quarantined(tree, keys)[0]:
+            if not entry.healed:
+                yield {
+                    "relpath": entry.relpath,
+                    "stamp": entry.stamp,
+                    "size": entry.dna.size if entry.dna else 0,
+                    "dig": entry.dna.dig if entry.dna else "",
+                    "alg": entry.dna.alg if entry.dna else "",
+                    "base": "",
+                    "base_dig": "",
+                    "state": "quarantined",
+                    "problem": f"does not match its dna, and lies in {entry.folder} since {entry.since}",
+                    "record": {},
+                }
 
 
 def _keys_of(tree: Tree) -> list[str]:

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..synchronize.offer import NOT_LISTED, listing
 from ..system.errors import InvalidInput
 from ..system.seeing import as_whom
+from ..system.visible import visible
 from ..tree.digests import digests
 from ..tree.failures import as_failures, failure
-from ..tree.layout import open_tree, plain_status, read_state, scan
+from ..tree.layout import Scan, open_tree, plain_status, read_state, scan
 from ..tree.scan_failures import unreadable
 from ..tree.sidecar import SUFFIX, Dna
 from ..tree.stamps import interpret_day, moment_of, today_in
+from . import rot
 from .count import COUNTING, EMPTY, count_demanded
 
 _STAGE = "check"
+ROT: dict[str, Any] = {
+    "quarantine": {"type": "bool", "default": False},
+    "reverify_days": {"type": "int", "default": 0},
+}
+"""What a call of a module may be told that finds rot: whether it sets apart what rotted, and in how many days all is to be read"""
 CHECKING: dict[str, Any] = {
     "scope": {"type": "str", "choices": ["day", "all"], "default": "day"},
     **COUNTING,
@@ -61,7 +68,7 @@ def verify_paths(paths: Sequence[str]) -> dict[str, Any]:
                 dnas[tarball], given[tarball] = dna, path
     if not paths:
         verdicts.append(Verdict("", "", "no paths are given: nothing could be verified"))
-    return _verified("", verdicts, dnas, given)
+    return _verified("", verdicts, dnas, given, digests(dnas))
 
 
 def verify_base(
@@ -76,11 +83,38 @@ def verify_base(
 
     No tarball at all is a failure, unless some are predicted in check mode. Raise BaseUnusable or InvalidInput.
     """
+    return _verify_base(base, day, predicted, timezone=timezone, keys=keys)[0]
+
+
+def _verify_base(
+    base: str,
+    day: str,
+    predicted: Collection[str],
+    *,
+    timezone: str,
+    keys: Collection[str] | None = None,
+    whole: Scan | None = None,
+    known: rot.Round | None = None,
+) -> tuple[dict[str, Any], dict[str, rot.Outcome]]:
+    """Do what verify_base does, and return what reading each tarball found, too, as {relpath: outcome}.
+
+    `whole` is all that the base holds, if that is known. By what is `known` more is read, `reread` (relpaths), and what stands there as another
+    name of a file that is read is judged with it.
+    """
     tree = open_tree(base)
     of_day = "" if day == "all" else interpret_day(day, today_in(timezone))
-    found = scan(tree, of_day, keys, tolerate_unreadable=True)
-    dnas = {tree.path(tarball.relpath): tarball.dna for tarball in found.tarballs if tarball.dna}
-    given = {tree.path(tarball.relpath): tarball.relpath for tarball in found.tarballs}
+    if of_day or whole is None:
+        found = scan(tree, of_day, keys, tolerate_unreadable=True)
+    else:
+        found = whole
+    more = rot.due_ones(known, found.tarballs) if known else []
+    listed = [*found.tarballs, *more]
+    files = {(one.inode, one.dna.alg): tree.path(one.relpath) for one in listed if one.dna}
+    others = rot.names_of(known, listed) if known else []
+    read_as = [(one, files.get((one.inode, one.dna.alg))) for one in others if one.dna]
+    unlike = [one for one, path in read_as if path is None]  # their sidecars have another algorithm
+    dnas = {tree.path(one.relpath): one.dna for one in (*listed, *unlike) if one.dna}
+    given = {tree.path(tarball.relpath): tarball.relpath for tarball in listed}
     verdicts = [
         *(
             Verdict(tarball.state, tarball.relpath, f"{tarball.relpath} {tarball.problem}")
@@ -89,37 +123,97 @@ def verify_base(
         ),
         *(Verdict("orphan", relpath, f"{relpath} is a dna without its tarball") for relpath in found.orphans),
     ]
-    result = _verified(of_day or "all", verdicts, dnas, given)
+    again = [tree.path(tarball.relpath) for tarball in more]
+    read = digests(dnas, again) if again else digests(dnas)
+    result = _verified(of_day or "all", verdicts, {path: dnas[path] for path in given if path in dnas}, given, read)
     result["failures"] += unreadable(found)
     if not found.tarballs and not found.orphans and not predicted:
         of = "" if day == "all" else f"of {of_day} "
         reason = f"no tarballs {of}in {tree.base}: nothing could be verified"
         result["failures"].append(failure(_STAGE, reason, absent=True))
-    return result
+    if known:
+        good = {*result["match"]}
+        result["reread"] = [tarball.relpath for tarball in more if tarball.relpath in good]
+    names = {tree.path(one.relpath): one.relpath for one in (*listed, *unlike)}
+    outcomes = {names[path]: outcome for path, outcome in read.items()}
+    outcomes.update({one.relpath: read[path] for one, path in read_as if path is not None})
+    return result, outcomes
 
 
-def check(options: Mapping[str, Any], *, listed: bool = False) -> dict[str, Any]:
+def check(
+    options: Mapping[str, Any], *, listed: bool = False, moving: bool = False, whole: Scan | None = None
+) -> dict[str, Any]:
     """Given the options of a module that checks a base (CHECKING and those of the call), verify and count; return what both found.
 
     What goes wrong in the one does not keep the other from being done. With `listed` all tarballs of the base are listed, too, as a source
-    offers them to its targets.
+    offers them to its targets. A call that holds the lock of the tree may be `moving`: of the older tarballs the share of a night is read then,
+    what rotted goes to the quarantine, after all else was counted, and is told of in `quarantined`. `whole` is all that the base holds, if that
+    is known; what is moved is taken out of it.
     """
     day = "all" if options["scope"] == "all" else options["day"]
     base, timezone = options["base"], options["timezone"]
-    parts = [
-        as_failures(
-            _STAGE, nothing_verified(), lambda: verify_base(base, day, options["predicted"], timezone=timezone)
-        ),
-        as_failures(_STAGE, EMPTY, lambda: count_demanded(options)),
+    outcomes: dict[str, rot.Outcome] = {}
+    known: rot.Round | None = None
+
+    def verified() -> dict[str, Any]:
+        nonlocal known, whole
+        if moving:
+            tree = open_tree(base)
+            whole = scan(tree, tolerate_unreadable=True) if whole is None else whole
+            known = rot.begin(tree, whole, moment_of(options), options["reverify_days"])
+        result, found = _verify_base(base, day, options["predicted"], timezone=timezone, whole=whole, known=known)
+        outcomes.update(found)
+        return result
+
+    steps: list[tuple[dict[str, Any], Callable[[], dict[str, Any]]]] = [
+        (nothing_verified(), verified),
+        (EMPTY, lambda: count_demanded(options)),
     ]
+    parts = [as_failures(_STAGE, empty, step) for empty, step in steps]
+    if known is not None:
+        parts = _with_rot(known, parts, outcomes)
     if listed:
-        parts.append(as_failures(_STAGE, NOT_LISTED, lambda: listing(base, moment=moment_of(options), records=True)))
-    found: dict[str, Any] = {}
+        parts.append(
+            as_failures(_STAGE, NOT_LISTED, lambda: listing(base, moment=moment_of(options), records=True, found=whole))
+        )
+    merged: dict[str, Any] = {"reread": [], **rot.NOTHING}
+    notes: list[str] = []
     failures: dict[str, dict[str, Any]] = {}
     for part in parts:
-        found.update(part)
+        merged.update(part)
+        notes += part.get("notes", [])
         failures.update({json.dumps(entry, sort_keys=True): entry for entry in part["failures"]})
-    return {**found, "failures": list(failures.values())}
+    return {**merged, "notes": notes, "failures": list(failures.values())}
+
+
+def _with_rot(
+    known: rot.Round, parts: Sequence[dict[str, Any]], outcomes: Mapping[str, rot.Outcome]
+) -> list[dict[str, Any]]:
+    """Given what a check goes by, what it found, and {relpath: what reading it found}, set apart what rotted; return what was found, with that.
+
+    What was said of a tarball that is set apart is said with that, once; of one that could not be read it is said why it is not.
+    """
+
+    def is_said(entry: Mapping[str, Any], of: Mapping[str, str]) -> bool:
+        return bool(of.get(entry["relpath"]) == entry["reason"])
+
+    reasons = {
+        tarball.relpath: visible(judge(tarball.relpath, tarball.dna, outcomes[tarball.relpath]).reason)
+        for tarball in known.whole.tarballs
+        if tarball.dna is not None and tarball.relpath in outcomes
+    }
+    rotten = {path: why for path, why in reasons.items() if why and not isinstance(outcomes[path], OSError)}
+    unread = {path: why for path, why in reasons.items() if why and path not in rotten}
+    settled = rot.settle(known, outcomes, rotten)
+    told = []
+    for part in parts:
+        entries = [
+            {**entry, "reason": f"{entry['reason']}; {rot.LEFT}"} if is_said(entry, unread) else entry
+            for entry in part["failures"]
+            if not is_said(entry, rotten)
+        ]
+        told.append({**part, "failures": entries})
+    return [*told, settled]
 
 
 def passed(checked: Mapping[str, Any], predicted: Collection[str] = ()) -> list[str]:
@@ -137,7 +231,7 @@ def item_of(relpath: str) -> str:
 
 def nothing_checked() -> dict[str, Any]:
     """Return the result of a check that could not be done."""
-    return {**nothing_verified(), **EMPTY}
+    return {**nothing_verified(), **EMPTY, "reread": [], **rot.NOTHING}
 
 
 def nothing_verified(day: str = "") -> dict[str, Any]:
@@ -159,10 +253,13 @@ def judge(name: str, dna: Dna, outcome: tuple[str, int] | OSError) -> Verdict:
 
 
 def _verified(
-    day: str, verdicts: Sequence[Verdict], dnas: Mapping[str, Dna], given: Mapping[str, str]
+    day: str,
+    verdicts: Sequence[Verdict],
+    dnas: Mapping[str, Dna],
+    given: Mapping[str, str],
+    read: Mapping[str, rot.Outcome],
 ) -> dict[str, Any]:
-    """Given verdicts, and {path: dna} and {path: name} of what is to be read, read it; return the result."""
-    read = digests(dnas)
+    """Given verdicts, and {path: dna}, {path: name} and {path: what was found} of what was read, return the result."""
     result = nothing_verified(day)
     for verdict in [*verdicts, *(judge(given[path], dna, read[path]) for path, dna in dnas.items())]:
         if verdict.state:

@@ -75,6 +75,7 @@ from ..tree.publish import (
     write_record,
     write_sidecar,
 )
+from ..tree.readings import doubt
 from ..tree.restored import require_adopted
 from ..tree.sidecar import Dna
 from ..tree.stamps import Moment, day_of, parse_stamp
@@ -911,7 +912,7 @@ def _is_sound(tree: Tree, old: Tarball, dna: Dna, outcome: Outcome) -> bool:
         verify(tree.path(old.relpath), dna, from_disk=True)
         return True
     except (DigestMismatch, OSError) as error:
-        _report_old(old, error, outcome)
+        _report_old(tree, old, error, outcome)
         return False
 
 
@@ -929,11 +930,13 @@ def _link(tree: Tree, earlier: Sequence[Tarball], relpath: str, dna: Dna, outcom
         except (DigestMismatch, OSError) as error:
             if isinstance(error, OSError) and error.errno in FULL:
                 raise
-            _report_old(old, error, outcome)
+            _report_old(tree, old, error, outcome)
     return False
 
 
-def _report_old(old: Tarball, error: DigestMismatch | OSError, outcome: Outcome) -> None:
+def _report_old(tree: Tree, old: Tarball, error: DigestMismatch | OSError, outcome: Outcome) -> None:
+    if isinstance(error, DigestMismatch):
+        doubt(tree, [old.relpath])
     how = "is damaged" if isinstance(error, DigestMismatch) else "cannot be used"
     reason = f"an older copy {how}: {explain(error)}; the new one was stored by itself"
     outcome.failures.append(failure(_STAGE, reason, relpath=old.relpath))

@@ -18,7 +18,7 @@ from ..tree.arrivals import arrivals, forget_arrivals, late_ones
 from ..tree.digests import digests
 from ..tree.failures import explain, failure
 from ..tree.incomplete import incomplete_ones
-from ..tree.layout import EXTENSIONS, Scan, Tarball, Tree, parse_filename, scan, split_relpath
+from ..tree.layout import EXTENSIONS, Scan, Tarball, Tree, of_items, parse_filename, scan, split_relpath
 from ..tree.leftovers import remove_outgoing
 from ..tree.marks import Marks, held_here, keep_marks, marks_of, merged, parse_given
 from ..tree.owner import source_of
@@ -41,6 +41,7 @@ from ..tree.trash import (
 )
 from ..tree.trash import keep as keep_in_trash
 from .care import Care, withhold
+from .rot import bad_survivors
 
 _STAGE = "purge"
 _NAMED = 10
@@ -126,16 +127,19 @@ def purge(
     only: Sequence[Reviewed] | None = None,
     marks: Mapping[str, Any] | None = None,
     care: Care = Care(),  # noqa: B008 (it is frozen)
+    reverify_days: int = 0,
+    found: Scan | None = None,
     check_mode: bool = False,
 ) -> dict[str, Any]:
     """Given a base and how many to keep, remove what retention does not; return what was kept, removed and left alone.
 
     `keep` and `rules` are as parse_ruling takes them. `names` (category/name) limits it to these items. Tarballs later than the
     moment are left alone, reported and do not count. With `verify` each tarball that would count is read first, and only a match
-    counts. `predicted` are relpaths that a run in check mode would have made. Of an item at most one more goes than what the run of the
-    stamps `made_now` added to this node, oldest first; what is to go and has to wait is `waiting`, too. What `care` withholds is
-    neither. With `only` nothing but these goes, and each of them that does not is a failure. `marks`, as a controller hands them over,
-    are kept, too, and `held` are those tarballs that are held and there. Raise AltbackupError where nothing can be done.
+    counts; with `reverify_days` what stays of an item of which something goes, if it was not read within so many days. `found` is what the
+    base holds, if that is known. `predicted` are relpaths that a run in check mode would have made. Of an item at most one more goes than
+    what the run of the stamps `made_now` added to this node, oldest first; what is to go and has to wait is `waiting`, too. What `care`
+    withholds is neither. With `only` nothing but these goes, and each of them that does not is a failure. `marks`, as a controller hands
+    them over, are kept, too, and `held` are those tarballs that are held and there. Raise AltbackupError where nothing can be done.
     """
     ruling = parse_ruling(keep, rules or {}, "purge")
     imagined: dict[str, list[tuple[str, str]]] = {}
@@ -149,7 +153,7 @@ def purge(
     failures += untold
     changed = bool(notes)
     keys = None if names is None else set(names)
-    found = scan(tree, keys=keys, tolerate_unreadable=True)
+    found = scan(tree, keys=keys, tolerate_unreadable=True) if found is None else of_items(found, keys)
     items, unverified = _items(found, moment)
     notes += _left_alone(tree, found, names, moment)
     if verify:
@@ -173,6 +177,8 @@ def purge(
     if only is not None:
         plan, refused = plan_reviewed(tree, plan, judged, only)
         failures += refused
+    plan, stale = _trusted(tree, copies, plan, moment, reverify_days, noting=not check_mode)
+    failures += stale
     today = day_of(moment.clock)
     removed = dict.fromkeys(plan.going(), not care.trash_days)
     failed: set[str] = set()
@@ -282,6 +288,20 @@ def plan_reviewed(
 def _as_judged(tarball: Tarball) -> dict[str, Any]:
     dna = tarball.dna
     return {"relpath": tarball.relpath, **({"size": dna.size, "dig": dna.dig, "alg": dna.alg} if dna else {})}
+
+
+def _trusted(
+    tree: Tree, copies: Mapping[str, Copies], plan: PurgePlan, moment: Moment, days: int, *, noting: bool
+) -> tuple[PurgePlan, list[dict[str, Any]]]:
+    """Given what is known of items and what is to go, read what stays of those of which something goes, if it was not within so many days.
+
+    Return the plan, by which nothing goes of an item of which a copy that stays is not good, and failures; with 0 days nothing is read.
+    """
+    going = {tarball.key: tarball for tarball in plan.going()} if days else {}
+    due = {tarball.relpath for tarball in plan.due}
+    staying = [one for key in going for one in copies[key].tarballs if one.relpath not in due]
+    bad, failures = bad_survivors(tree, staying, moment, days, noting=noting)
+    return replace(plan, allowed={**plan.allowed, **dict.fromkeys((one.key for one in bad), 0)}), failures
 
 
 def _execute(

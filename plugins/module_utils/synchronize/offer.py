@@ -11,7 +11,7 @@ from typing import Any
 from ..system.errors import AltbackupError, InvalidInput
 from ..tree.failures import failure
 from ..tree.incomplete import missing_of
-from ..tree.layout import EXTENSIONS, Tarball, Tree, is_relpath, open_tree, read_state, scan, split_relpath
+from ..tree.layout import EXTENSIONS, Scan, Tarball, Tree, is_relpath, open_tree, read_state, scan, split_relpath
 from ..tree.marks import Marks, marks_of
 from ..tree.publish import read_record
 from ..tree.scan_failures import ahead, unreadable
@@ -78,16 +78,18 @@ def _record(relpath: str, value: Mapping[str, Any]) -> Mapping[str, Any]:
     return record
 
 
-def listing(base: str, day: str = "", *, moment: Moment, records: bool = False) -> dict[str, Any]:
+def listing(
+    base: str, day: str = "", *, moment: Moment, records: bool = False, found: Scan | None = None
+) -> dict[str, Any]:
     """Given a base and a day (empty for all), return `tarballs`, verified or not, with their state, newest last, and `notes`.
 
-    Those ahead of the moment are of state `future`, and failures. `listed` tells that this is what there is, but for folders that
-    cannot be read, which are `failures`, too.
+    `found` is what the base holds of that, if it is known. Those ahead of the moment are of state `future`, and failures. `listed` tells that this
+    is what there is, but for folders that cannot be read, which are `failures`, too.
     """
     tree = open_tree(base)
     tarballs = []
     notes = []
-    found = scan(tree, day, tolerate_unreadable=True)
+    found = scan(tree, day, tolerate_unreadable=True) if found is None else found
     marks, problems = (Marks(), []) if records else _marks(tree)
     for tarball in sorted(found.tarballs, key=lambda tarball: (tarball.stamp, tarball.relpath)):
         entry = {

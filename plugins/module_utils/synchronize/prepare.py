@@ -33,6 +33,8 @@ from ..tree.publish import (
     write_record,
     write_sidecar,
 )
+from ..tree.quarantine import quarantined
+from ..tree.readings import doubt
 from ..tree.remembered import remember_items, remembered_items
 from ..tree.retention import WITHIN, demanded, judge
 from ..tree.rulings import Ruling, parse_ruling
@@ -171,6 +173,7 @@ def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
     incoming = tree.private_path("incoming")
     done = Done()
     offers = _believed(tree, parse_offers(request.tarballs), request.moment, done)
+    offers = _as_it_was(tree, offers, done)
     check_guides(request.guides)
     if hold:
         _make_ready(tree, incoming, request, offers, done)
@@ -381,6 +384,23 @@ def _believed(tree: Tree, offers: Sequence[Offer], moment: Moment, done: Done) -
     return [offer for offer in offers if not moment.is_ahead(offer.stamp)]
 
 
+def _as_it_was(tree: Tree, offers: Sequence[Offer], done: Done) -> list[Offer]:
+    """Given what the source holds, return it without what would take the place of a tarball that rotted here with another content: a failure.
+
+    Raise BaseUnusable.
+    """
+    apart = {entry.relpath: entry for entry in quarantined(tree)[0] if not entry.healed}
+    others = [offer for offer in offers if offer.relpath in apart and not apart[offer.relpath].is_same(offer.dna)]
+    for offer in others:
+        entry = apart[offer.relpath]
+        reason = (
+            f"{offer.relpath} had rotted here and lies in {entry.folder}, but the source has another content under that stamp, {offer.dna.alg} "
+            f"{offer.dna.dig}: it was not taken. Find out which of the two is right; if it is the source's, remove that folder"
+        )
+        done.failures.append(failure(STAGE, reason, relpath=offer.relpath))
+    return [offer for offer in offers if offer not in others]
+
+
 def _make_ready(tree: Tree, incoming: str, request: Request, offers: Sequence[Offer], done: Done) -> None:
     """Make a target's tree, clear it of what dead runs left, and keep there whose it is, what items there are, and the guides."""
     done.notes += _cleared(tree, incoming, offers)
@@ -517,6 +537,8 @@ def _link(tree: Tree, offer: Offer, copies: Sequence[Tarball], moment: Moment, d
             if full or not isinstance(error, (DigestMismatch, OSError)):
                 done.failures.append(failure(STAGE, error, relpath=offer.relpath))
                 return True
+            if isinstance(error, DigestMismatch):
+                doubt(tree, [old.relpath])
             how = "is damaged" if isinstance(error, DigestMismatch) else "cannot be used"
             reason = f"an older copy {how}: {explain(error)}; the new one is stored without it"
             done.failures.append(failure(STAGE, reason, relpath=old.relpath))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from ..system import progress
 from ..system.digest import digest_file, in_parallel
 from .sidecar import Dna
 
 
-def digests(dnas: Mapping[str, Dna]) -> dict[str, tuple[str, int] | OSError]:
+def digests(dnas: Mapping[str, Dna], from_disk: Collection[str] = ()) -> dict[str, tuple[str, int] | OSError]:
     """Given {path: dna}, return {path: (digest, bytes) or the error of reading}; hard links are read once, on all cores.
 
+    Of the paths `from_disk` the medium is read, not what the kernel holds of them since they were written or read before.
     The digest is taken with the dna's algorithm; a file whose names need two algorithms is read once for each. Names of
     one file share one result object.
     """
+    asked = set(from_disk)
     groups: dict[tuple[object, ...], list[str]] = {}
     for path, dna in dnas.items():
         try:
@@ -26,7 +28,7 @@ def digests(dnas: Mapping[str, Dna]) -> dict[str, tuple[str, int] | OSError]:
 
     def read(paths: list[str]) -> tuple[str, int] | OSError:
         try:
-            return digest_file(paths[0], dnas[paths[0]].alg)
+            return digest_file(paths[0], dnas[paths[0]].alg, from_disk=not asked.isdisjoint(paths))
         except OSError as error:
             return error
 

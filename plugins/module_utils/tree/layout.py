@@ -204,6 +204,23 @@ def scan(
     return found
 
 
+def of_items(found: Scan, keys: Collection[str] | None) -> Scan:
+    """Given what a whole tree holds, return what a look at some items (category/name) alone would have seen of it; all of it without keys."""
+    if keys is None:
+        return found
+
+    def is_seen(relpath: str) -> bool:
+        return "/".join(relpath.split("/")[:2]) in keys
+
+    return Scan(
+        [tarball for tarball in found.tarballs if tarball.key in keys],
+        [relpath for relpath in found.orphans if is_seen(relpath)],
+        [relpath for relpath in found.temporaries if is_seen(relpath)],
+        [entry for entry in found.strange if entry[0].count("/") == 0 or is_seen(entry[0])],
+        [entry for entry in found.unreadable if entry[0].count("/") == 0 or is_seen(entry[0])],
+    )
+
+
 def _names(keys: Collection[str], category: str) -> list[str]:
     """Return the names of the items of a category, of those in keys (category/name)."""
     names = [key[len(category) + 1 :] for key in keys if key.startswith(f"{category}/")]

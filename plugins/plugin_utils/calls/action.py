@@ -103,7 +103,7 @@ class ActionModule(Normal):  # type: ignore[misc]
 def _as_failures(result: Mapping[str, Any], failures: list[dict[str, Any]]) -> dict[str, Any]:
     """Given the result of a call and the failures that were noted of it, return it as one that has these, and has not failed itself.
 
-    What is noted fails the run at its end. Were the task to fail, its host would be lost to the rest of the run.
+    What is noted fails the run at its end, and what is told later is not told yet. Were the task to fail, its host would be lost to the rest of the run.
     """
     kept = {key: value for key, value in result.items() if key not in ("failed", "unreachable", "rc", "exception")}
     return untrusted({**kept, **({"failures": failures} if failures or "failures" in kept else {})})

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ...module_utils.tree.stamps import is_day
-from ..planning import drill, restore, transfers
+from ..planning import drill, heal, restore, transfers
 from ..planning.reaching import reached_by
 from ..planning.trees import node_trees, open_trees, serving_rounds, source_trees
 from .run import Run
@@ -85,6 +85,34 @@ def _undo(run: Run) -> list[Entry]:
         for entry in _node(run)
         if any(is_day(text) or text.partition("/")[0] == entry["source"] for text in asked)
     ]
+
+
+def _heal_asks(run: Run) -> list[Entry]:
+    """The trees of a source that may have good copies of what rotted in others."""
+    if not heal.keys_of(run.state["rotten"]):
+        return []
+    return [{**entry, "stage": "heal"} for entry in [*_own(run), *_targets(run)]]
+
+
+def heal_errands(run: Run) -> list[dict[str, Any]]:
+    """What is to be fetched now from where, of what rotted."""
+    return heal.errands(run.state["rotten"], run.state["held"])
+
+
+def heal_errand_of(run: Run, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Given what a call is about, return that errand."""
+    return next(errand for errand in heal_errands(run) if errand["label"] == about["label"])
+
+
+def _heals(run: Run, is_due: Callable[[Mapping[str, Any]], bool]) -> list[Entry]:
+    shown = ("stage", "node", "source", "role", "base", "holder", "label")
+    return [{name: errand[name] for name in shown} for errand in heal_errands(run) if is_due(errand)]
+
+
+def _heal_rounds(run: Run) -> list[Entry]:
+    """As many rounds as there are nodes that may have to be tried."""
+    number = heal.rounds(run.state["rotten"], run.state["held"])
+    return [{"label": f"{turn} of {number}"} for turn in range(1, number + 1)]
 
 
 def _unlock(run: Run) -> list[Entry]:
@@ -208,6 +236,10 @@ LOOPS: dict[str, Callable[[Run], list[Entry]]] = {
     "purge": _purge,
     "shelves": _shelves,
     "undo": _undo,
+    "rotten": _heal_asks,
+    "heal_rounds": _heal_rounds,
+    "heal_carries": lambda run: _heals(run, lambda errand: not errand["here"]),
+    "heals": lambda run: _heals(run, lambda errand: errand["here"] or errand["label"] in run.state["carried"]),
     "unlock": _unlock,
     "list": _node,
     "mark": lambda run: _marked(run, "source"),

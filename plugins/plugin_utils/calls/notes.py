@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ..planning import absence, copies, drill, restore, transfers
+from ..planning import absence, copies, drill, heal, restore, transfers
+from ..planning.reaching import reached_by
 from ..report import outcomes
-from .loops import errand_of, errands, order_of
+from .loops import errand_of, errands, heal_errand_of, order_of
 from .run import Run
 
 State = dict[str, Any]
@@ -85,7 +86,19 @@ def _dump(run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, An
 def _check(
     run: Run, _stage: str, about: Mapping[str, Any], _given: Mapping[str, Any], result: Mapping[str, Any]
 ) -> State:
-    return _offered(outcomes.record_check(run.state, _registered(about, result), run.host), result)
+    return _offered(
+        _rotten(outcomes.record_check(run.state, _registered(about, result), run.host), run, about, result), result
+    )
+
+
+def _rotten(new: State, run: Run, about: Mapping[str, Any], result: Mapping[str, Any]) -> State:
+    """Return what is known, with what the call has set apart or had before; what failed of it is told when it is known whether it was healed."""
+    if not result.get("quarantined"):
+        return new
+    count = len(run.state["failures"])
+    before, fresh = new["failures"][:count], new["failures"][count:]
+    files = heal.files_of(about, result["quarantined"], fresh)
+    return {**new, "failures": [*before, *heal.withheld(fresh, files)], "rotten": [*new["rotten"], *files]}
 
 
 def _offered(state: State, result: Mapping[str, Any]) -> State:
@@ -115,7 +128,8 @@ def _purge(
         if is_known and about["node"] in new["refilled"]:
             note = transfers.refilled_note(run.host, about["node"], new["pairs"], result["pair"])
             new = {**new, "notes": [*new["notes"], note]}
-        return {**new, "pairs_now": {**new["pairs_now"], **({about["node"]: result["pair"]} if is_known else {})}}
+        new = {**new, "pairs_now": {**new["pairs_now"], **({about["node"]: result["pair"]} if is_known else {})}}
+        return _rotten(new, run, about, result)
     return _plain(run, stage, about, given, result)
 
 
@@ -209,10 +223,56 @@ def _refilled(run: Run, stage: str, about: Mapping[str, Any], step: str, result:
 
 
 def _find(
-    run: Run, _stage: str, _about: Mapping[str, Any], _given: Mapping[str, Any], result: Mapping[str, Any]
+    run: Run, _stage: str, about: Mapping[str, Any], _given: Mapping[str, Any], result: Mapping[str, Any]
 ) -> State:
     """What one node does not have is no failure if another one has it."""
+    if about:
+        return _held(run, about, result)
     return {**run.state, "found": dict(result)}
+
+
+def _held(run: Run, about: Mapping[str, Any], result: Mapping[str, Any]) -> State:
+    """What a tree has of what rotted in others; why it cannot be asked, or not be reached by what would carry it, is its problem."""
+    trees = result.get("trees") or [{"problem": _unanswered(result), "tarballs": []}]
+    problem = trees[0].get("problem") or reached_by(run.hostvars, run.plan, str(about["node"])).get("problem") or ""
+    known = {"base": about["base"], "tarballs": trees[0].get("tarballs") or [], "problem": problem}
+    held = {**run.state["held"], heal.holder_of(about): known}
+    return {**run.state, "held": held, "rotten": heal.judged(run.state["rotten"], held)}
+
+
+def _unanswered(result: Mapping[str, Any]) -> str:
+    if result.get("unreachable"):
+        return outcomes.unreachable(result)
+    return str(result.get("msg") or "it did not answer")
+
+
+def _heal(
+    run: Run, _stage: str, about: Mapping[str, Any], _given: Mapping[str, Any], result: Mapping[str, Any]
+) -> State:
+    """What was healed, and what was not and is tried from the next one that has it."""
+    return _tried(run, about, result, result.get("healed") or [])
+
+
+def _tried(run: Run, about: Mapping[str, Any], result: Mapping[str, Any], healed: list[str]) -> State:
+    why = [str(entry["reason"]) for entry in result.get("failures") or ()]
+    why += [_unanswered(result)] if (result.get("unreachable") or result.get("failed")) and not why else []
+    errand = heal_errand_of(run, about)
+    files = heal.judged(heal.followed(run.state["rotten"], errand, healed, why), run.state["held"])
+    old = {name["relpath"] for file in run.state["rotten"] if not file["failures"] for name in file["names"]}
+    title = f"{about['source']} -> {about['node']}" if about["role"] == "target" else str(about["node"])
+    holder = errand["holder"].partition(" ")[2]
+    notes = [
+        f"{title}: {relpath}, which had rotted before this run, is healed from {holder}"
+        for relpath in healed
+        if relpath in old
+    ]
+    return {**run.state, "rotten": files, "notes": [*run.state["notes"], *notes]}
+
+
+def _carry_to_heal(run: Run, about: Mapping[str, Any], result: Mapping[str, Any]) -> State:
+    if result.get("changed") is True:
+        return {**run.state, "carried": [*run.state["carried"], about["label"]]}
+    return _tried(run, about, result, [])
 
 
 def _restore(
@@ -224,6 +284,8 @@ def _restore(
 def _carry(
     run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, Any], result: Mapping[str, Any]
 ) -> State:
+    if about["stage"] == "heal":
+        return _carry_to_heal(run, about, result)
     if about["stage"] == "restore":
         return _followed(run, stage, about, "carry", result)
     if about["stage"] == "refill":
@@ -297,6 +359,7 @@ _NOTES: dict[str, Callable[[Run, str, Mapping[str, Any], Mapping[str, Any], Mapp
     "tarball_drill_away": _drill_away,
     "tarball_dump": _dump,
     "tarball_find": _find,
+    "tarball_heal": _heal,
     "tarball_list": _list,
     "tarball_mark": _mark,
     "tarball_prepare": _prepare,

@@ -16,12 +16,12 @@ from typing import Any
 from ...module_utils.kinds.registry import CATEGORIES
 from ...module_utils.synchronize.send import CARRIED
 from ...module_utils.tree.stamps import is_day
-from ..planning import copies, restore, transfers
+from ..planning import copies, heal, restore, transfers
 from ..planning.connections import incoming_folder, peers, source_peers
 from ..planning.reaching import reached_by, reached_with, ssh_args
 from ..planning.trees import base_owners, node_bases, node_trees, origin
 from .handed import SHORT
-from .loops import deliveries, errand_of, order_of
+from .loops import deliveries, errand_of, heal_errand_of, order_of
 from .run import Run
 
 Options = dict[str, Any]
@@ -93,11 +93,14 @@ def marks(run: Run, source: str) -> dict[str, Any]:
 
 def _check(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
     tree = run.tree(about)
+    is_backed_up = bool(run.plan["locked"] and tree["role"] == "source")
     return {
         "base": tree["base"],
         **_checking(run, tree),
         "predicted": run.state["predicted"],
-        "listing": bool(run.plan["locked"] and tree["role"] == "source"),
+        "listing": is_backed_up,
+        "quarantine": is_backed_up,
+        "reverify_days": tree["reverify_days"] if is_backed_up else 0,
     }
 
 
@@ -204,15 +207,18 @@ def _purge(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
     """Purge what a check of this run has passed; on a target that is part of the call. A purge by itself reads what would count, instead."""
     tree, locked = run.tree(about), bool(run.plan["locked"])
     is_own = tree["role"] == "source"
+    awaited = heal.unhealed_items(run.state["rotten"])
     options = {
         "base": tree["base"],
         "keep": tree["keeps"],
-        "names": list(tree["keeps"]),
+        "names": [name for name in tree["keeps"] if name not in awaited],
         "predicted": run.state["predicted"],
         "verify": not locked,
         "unlock": locked,
         "remember": True,
         "marks": marks(run, tree["source"]),
+        "quarantine": locked and not is_own,
+        "reverify_days": tree["reverify_days"] if locked else 0,
         "origin": {} if is_own else origin(run.plan, tree["source"], run.known_of(tree["source"])),
         "trash_days": tree["trash_days"],
         "confirm": run.plan["purge_confirm"],
@@ -226,7 +232,7 @@ def _purge(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
         doubted = tree["node"] in run.state["doubted"]
         return {**options, "check": _checking(run, tree), **({"names": []} if doubted else {})}
     passed = run.state["passed"].get("/".join((tree["node"], tree["source"], tree["role"])), [])
-    return {**options, "names": [name for name in passed if name in tree["keeps"]], "pairs": run.state["pairs_now"]}
+    return {**options, "names": [name for name in passed if name in options["names"]], "pairs": run.state["pairs_now"]}
 
 
 def _mark(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
@@ -297,7 +303,9 @@ def _priority(errand: Mapping[str, Any]) -> Options:
 
 
 def _carry(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options | None:
-    """Carry what an errand of a drill, an order of a restore or a target that is filled again needs, by way of the controller."""
+    """Carry what an errand of a drill, an order of a restore, a target that is filled again or what rotted needs, by way of the controller."""
+    if about["stage"] == "heal":
+        return _carry_to_heal(run, about)
     if about["stage"] == "refill":
         return _refill(run, about)
     found = errand_of(run, about) if about["stage"] == "drill" else order_of(run, about)
@@ -328,7 +336,32 @@ def _refill(run: Run, about: Mapping[str, Any]) -> Options | None:
     }
 
 
-def _find(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options | None:
+def _carry_to_heal(run: Run, about: Mapping[str, Any]) -> Options:
+    errand = heal_errand_of(run, about)
+    holder, node = errand["holder"].partition(" ")[2], errand["node"]
+    peers = {name: reached_by(run.hostvars, run.plan, name) for name in (holder, node)}
+    ends = (("origin", holder), ("destination", node))
+    return {
+        **heal.carry_of(errand, run.state["held"][errand["holder"]]["base"], peers),
+        **{f"{end}_ssh_args": reached_with(run.hostvars, name) for end, name in ends},
+    }
+
+
+def _heal(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
+    is_own = about["role"] == "source"
+    return {
+        "base": about["base"],
+        "tarballs": heal_errand_of(run, about)["tarballs"],
+        "origin": {} if is_own else origin(run.plan, about["source"], run.state),
+        "run": {**run.plan["run"], **_OF_NO_RUN},
+    }
+
+
+def _find(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options | None:
+    if about:
+        tree = {name: about[name] for name in ("source", "base")}
+        keys = heal.keys_of(run.state["rotten"])
+        return {"trees": [{**tree, "own": about["role"] == "source", "keys": keys}], "step_timeout": SHORT}
     searches = restore.plan_restores(run.plan, list(run.hostvars))["searches"]
     return {"trees": searches[run.host], "step_timeout": SHORT} if run.host in searches else None
 
@@ -360,6 +393,7 @@ COMPLETED: dict[str, Callable[[Run, Mapping[str, Any], Mapping[str, Any]], Optio
     "tarball_drill_away": _drill_away,
     "tarball_dump": _dump,
     "tarball_find": _find,
+    "tarball_heal": _heal,
     "tarball_list": _list,
     "tarball_mark": _mark,
     "tarball_prepare": _prepare,

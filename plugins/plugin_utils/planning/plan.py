@@ -33,6 +33,7 @@ _LEASED_STEPS, _LEASED = 2, 600.0
 
 _OF_NODES = (
     "check_scope",
+    "reverify_days",
     "proof_age",
     "drill_share",
     "drill_limit",

@@ -409,6 +409,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_compress_level": _whole(1, 19, 1),
     "altbackup_target_slots": _whole(1, 1000, 2),
     "altbackup_rsync_port": _whole(1, 65535, 22),
+    "altbackup_reverify_days": _whole(1, 365, 7),
     "altbackup_proof_age": _duration_or_none,
     "altbackup_absent_for": _duration_or_none,
     "altbackup_drill_share": _share,

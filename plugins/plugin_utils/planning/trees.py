@@ -8,7 +8,7 @@ from typing import Any
 
 from .connections import is_fetched
 
-_SHARED = ("check_scope", "proof_age", "nice", "ionice")
+_SHARED = ("check_scope", "reverify_days", "proof_age", "nice", "ionice")
 """What the trees of a node have from it, with the settings of its drills"""
 
 

@@ -59,6 +59,9 @@ EMPTY: dict[str, Any] = {
     "orders": {},
     "chosen": [],
     "errands": {},
+    "rotten": [],
+    "held": {},
+    "carried": [],
 }
 """What a run knows of a host, before it knows anything"""
 
@@ -316,7 +319,9 @@ def record_check(
                 **new["checked"],
                 title: {"match": len(call.entries("match")), "bytes": result.get("bytes_read", 0)},
             },
-            "looked": _looked(new["looked"], title, [day] if day else []),
+            "looked": _looked(
+                new["looked"], title, [*([day] if day else []), *call.entries("reread"), *call.entries("healed")]
+            ),
         }
     return new
 
@@ -346,10 +351,19 @@ def all_failures(states: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     contents: dict[str, str] = {}
     for state in states:
-        for entry in state.get("failures", []):
+        for entry in [*state.get("failures", []), *_of_rotten(state)]:
             add_failure(found, entry)
         contents.update(state.get("contents") or {})
     return [*found, *shared_bases(_identities(states)), *_disagreements(contents), *_not_undone(states)]
+
+
+def _of_rotten(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the failures of what was found to be rotten in this run, each with whether a good copy came."""
+    return [
+        {**entry, "reason": f"{entry['reason']}; {file['outcome']}"}
+        for file in state.get("rotten") or ()
+        for entry in file["failures"]
+    ]
 
 
 def add_failure(found: list[dict[str, Any]], entry: Mapping[str, Any]) -> None:

@@ -80,7 +80,7 @@ class _Stage:
             result = call.values
             self.calls += 1
             self.places[call.node] = None
-            for key in ("tarballs", "match", "linked", "removed", "proved", "send"):
+            for key in ("tarballs", "match", "linked", "removed", "proved", "send", "healed"):
                 found = result.get(key)
                 if isinstance(found, list):
                     self.counts[key] = self.counts.get(key, 0) + len(found)
@@ -250,6 +250,11 @@ def _purged(stage: _Stage) -> str:
     return "; ".join(filter(None, [checked, purged]))
 
 
+def _healed(stage: _Stage) -> str:
+    count, places = stage.counts.get("healed", 0), _others(stage, "healed")
+    return f"{_number(count, 'tarball')}{f' on {places}' if places else ''} healed"
+
+
 def _proved(stage: _Stage) -> str:
     count, places = stage.counts.get("proved", 0), _others(stage, "proved")
     if stage.failures and not count:
@@ -272,6 +277,7 @@ _TEXTS: dict[str, Callable[[_Stage], str]] = {
     "check": _checked,
     "synchronize": _sent,
     "purge": _purged,
+    "heal": _healed,
     "drill": _proved,
     "restore": _restored,
     "mark": _done,

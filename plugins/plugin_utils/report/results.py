@@ -300,6 +300,15 @@ _CHOSEN: dict[str, Read] = {
     "kind": _NAME,
     "tarballs": _list(_entry({**_TARBALL, "dna": _either(_NAME, _record)}, ("relpath", "size"))),
 }
+_APART: dict[str, Read] = {
+    "relpath": _relpath,
+    **dict.fromkeys(("size", "read_size"), _whole),
+    **dict.fromkeys(("dig", "read"), _DIGEST),
+    "alg": _ALGORITHM,
+    "told": _NAME,
+    "reason": _SENTENCE,
+    "since": _stamp,
+}
 _FAILURE: dict[str, Read] = {
     **dict.fromkeys(("node", "delegate", "stage", "category", "name", "relpath"), _NAME),
     "reason": _SENTENCE,
@@ -348,6 +357,8 @@ SCHEMA: dict[str, Read] = {
             "without_dna",
             "unexpected",
             "incomplete",
+            "reread",
+            "healed",
             "left",
             "adopted",
             "held",
@@ -377,6 +388,7 @@ SCHEMA: dict[str, Read] = {
     "tarballs": _TARBALLS,
     "wrong": _TARBALLS,
     "judged": _TARBALLS,
+    "quarantined": _list(_entry(_APART, ("relpath", "size", "dig", "alg")), _MOST_TOLD),
     "trees": _list(_entry(_TREE, ("source", "base", "tarballs")), _MOST_ITEMS),
     "chosen": _list(_entry(_CHOSEN, ("relpath", "tarballs"))),
     "proved": _list(_tarball(_entry(_PROVED, ("relpath",)))),

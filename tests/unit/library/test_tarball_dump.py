@@ -45,6 +45,8 @@ from ansible_collections.altbackup.core.plugins.module_utils.stages import dump 
 from ansible_collections.altbackup.core.plugins.module_utils.system import processes
 from ansible_collections.altbackup.core.plugins.module_utils.system.digest import digest_file
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import BaseUnusable
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.tree.readings import readings
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import parse_stamp
 from ansible_collections.altbackup.core.plugins.modules import tarball_dump
 
@@ -405,6 +407,8 @@ def test_rotten_old_copy_is_reported_and_the_new_one_stored_by_itself(
     (failure,) = result["failures"]
     assert failure["relpath"] == f"folders/thing/{NIGHTS[0]}/thing.tar.zst"
     assert "an older copy is damaged" in failure["reason"]
+    tree = open_tree(str(old.parents[6]))
+    assert readings(tree) == {failure["relpath"]: ""}, "the check of this night reads it first"
     (tarball,) = result["tarballs"]
     assert (tarball["stamp"], os.stat(tarball["path"]).st_nlink) == (stamp, 1)
     assert describe_tree(unpack(tarball, tmp_path / "out")) == describe_tree(folder)

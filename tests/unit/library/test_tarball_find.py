@@ -64,3 +64,14 @@ def test_a_call_that_cannot_be_done_is_a_failure(
     assert why in reasons(result)[0]
     assert result["failures"][0]["stage"] == "restore"
     assert is_as_documented("tarball_find", result)
+
+
+def test_what_rotted_is_told_of_and_not_offered(tree: dict[str, Any]) -> None:
+    Path(tree["base"], FULL).write_bytes(b"rotten")
+    moment = {"stamp": FIRST, "clock": FIRST}
+    options = {"expect": {"small": 1}, "quarantine": True, "day": FIRST[:10]}
+    run_module("tarball_check", base=tree["base"], fail=False, **options, **moment)
+    (found,) = run_module("tarball_find", trees=[tree])["trees"]
+    first = found["tarballs"][0]
+    assert (first["relpath"], first["state"]) == (FULL, "quarantined")
+    assert f"lies in {tree['base']}/.altbackup/quarantine/folders/small/{FIRST}" in first["problem"]

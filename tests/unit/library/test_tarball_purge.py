@@ -28,6 +28,7 @@ from helpers.original_trees import (
 from ansible_collections.altbackup.core.plugins.module_utils.tree import marks as marks_module
 from ansible_collections.altbackup.core.plugins.module_utils.tree.arrivals import arrivals, note_arrival
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.tree.readings import keep_readings, readings
 
 NOW = "2013/05/20/104701"
 SIZE = 100
@@ -1013,3 +1014,68 @@ def test_a_full_disk_does_not_keep_a_purge_from_making_room(base: Path, monkeypa
     result = run_module("tarball_purge", base=str(base), keep=1, stamp=NOW, marks={"holds": {held(1): "x"}}, fail=False)
     assert (result["removed"], result["marks_kept"]) == ([relpath(2)], False)
     assert "could not be written, but this purge went by it" in reasons(result)[0]
+
+
+def spoil(path: Path) -> None:
+    """Change a byte of a file in its place."""
+    with path.open("r+b") as stream:
+        stream.write(b"!")
+
+
+def read_lately(base: Path, *relpaths: str, stamp: str = "2013/05/16/104701") -> None:
+    """Note that tarballs were read then."""
+    keep_readings(open_tree(str(base)), dict.fromkeys(relpaths, stamp))
+
+
+def test_what_stays_is_read_if_it_was_not_lately_and_keeps_all_where_it_is_not_good(tmp_path: Path) -> None:
+    base = marked(tmp_path / "b")
+    mine, other = fill(base, (1, 2, 3, 4)), fill(base, (1, 2, 3, 4), "git/y")
+    spoil(base / mine[3])
+    result = run_module("tarball_purge", base=str(base), keep=2, stamp=NOW, reverify_days=7, fail=False)
+    assert {path.split("/")[0] for path in result["removed"]} == {"git"}
+    (failure,) = result["failures"]
+    assert failure["relpath"] == mine[3] and "does not match its dna" in failure["reason"]
+    assert "Nothing of this item was removed" in failure["reason"] and (base / mine[3]).exists()
+    known = readings(open_tree(str(base)))
+    assert (known[mine[3]], known[other[3]], known[mine[2]]) == ("", NOW, NOW), "the next check reads it first"
+
+
+def test_what_was_read_lately_is_not_read_again(tmp_path: Path) -> None:
+    base = marked(tmp_path / "b")
+    mine = fill(base, (1, 2, 3, 4))
+    read_lately(base, *mine)
+    spoil(base / mine[3])
+    result = run_module("tarball_purge", base=str(base), keep=2, stamp=NOW, reverify_days=7)
+    assert (result["removed"], result["failures"]) == ([mine[0]], [])
+    with_days = {"base": str(base), "keep": 2, "stamp": NOW, "fail": False, "reverify_days": 3}
+    assert run_module("tarball_purge", **with_days)["removed"] == []
+
+
+def test_nothing_is_read_where_nothing_goes_nor_noted_in_check_mode(tmp_path: Path) -> None:
+    base = marked(tmp_path / "b")
+    mine = fill(base, (1, 2, 3, 4))
+    spoil(base / mine[3])
+    assert run_module("tarball_purge", base=str(base), keep=4, stamp=NOW, reverify_days=7)["failures"] == []
+    before = tree_hash(base)
+    predicted = run_module("tarball_purge", base=str(base), keep=2, stamp=NOW, reverify_days=7, fail=False, check=True)
+    assert predicted["removed"] == [] and len(predicted["failures"]) == 1
+    assert tree_hash(base) == before
+
+
+def test_on_a_target_the_check_sets_apart_what_rotted_and_only_the_other_items_are_purged(tmp_path: Path) -> None:
+    base = marked(tmp_path / "copies") / "dayabay"
+    mine, other = ([relpath(day, key) for day in (1, 2, 3, 20)] for key in ("svn/x", "git/y"))
+    for path in (*mine, *other):
+        put(base, path, path.encode())
+    spoil(base / mine[0])
+    check = {"check": {"expect": {"x": 1, "y": 1}, "day": "2013/05/20"}, "quarantine": True, "reverify_days": 1}
+    moment = {"stamp": NOW, "clock": NOW}
+    result = run_module("tarball_purge", base=str(base), keep=2, fail=False, more=check, **moment)
+    assert result["removed"] == [other[0], other[1]]
+    assert [entry["relpath"] for entry in result["quarantined"]] == [mine[0]]
+    assert sorted(result["reread"]) == sorted([*mine[1:3], *other[:3]])
+    assert set(result["mismatch"]) == {mine[0]} and len(result["failures"]) == 1
+    assert (base.parent / ".altbackup" / "quarantine" / "dayabay" / mine[0]).is_file()
+    assert not (base / mine[0]).exists()
+    again = run_module("tarball_purge", base=str(base), keep=2, more=check, **moment)
+    assert (again["quarantined"][0]["told"], again["reread"], again["failures"]) == ("", [], [])

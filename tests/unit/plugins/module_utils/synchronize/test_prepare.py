@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,11 +19,13 @@ from ansible_collections.altbackup.core.plugins.module_utils.synchronize import 
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import Offer, listing
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, open_tree, scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import Run, held
 from ansible_collections.altbackup.core.plugins.module_utils.tree.marks import marks_path
 from ansible_collections.altbackup.core.plugins.module_utils.tree.pairs import Pair as PairRecord
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import write_record
+from ansible_collections.altbackup.core.plugins.module_utils.tree.quarantine import set_apart
+from ansible_collections.altbackup.core.plugins.module_utils.tree.readings import readings
 from ansible_collections.altbackup.core.plugins.module_utils.tree.remembered import remembered_items
 from ansible_collections.altbackup.core.plugins.module_utils.tree.rulings import Ruling
 from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna
@@ -153,6 +156,8 @@ def test_old_copy_that_is_no_good_keeps_nothing_from_being_stored(
     assert len(set(reasons)) == 1
     assert reasons[0].startswith(f"an older copy {said.format(old)}")
     assert reasons[0].endswith("; the new one is stored without it")
+    doubted = {relpath(DAY1): ""} if damage == "rotten" else {}
+    assert readings(open_tree(str(pair.tree))) == doubted, "the check of this night reads it first"
     assert {relpath(DAY2), relpath(DAY3)} < set(pair.there())
     assert (pair.wire == 0) == another
     assert os.readlink(pair.tree / "folders" / "notes" / "last") == f"{DAY3}/104701"
@@ -172,6 +177,21 @@ def test_what_cannot_be_linked_is_sent_unless_the_disk_is_full(
     result = pair.prepare()
     assert len(result["send"]) == sent
     assert os.strerror(number) in result["failures"][0]["reason"]
+
+
+def test_nothing_else_comes_in_the_place_of_what_rotted_there(pair: Pair) -> None:
+    put(pair.source, relpath(DAY3), content(1))
+    put(pair.tree, relpath(DAY3), content(1)).write_bytes(content(2))
+    tree = open_tree(str(pair.tree))
+    (tarball,) = scan(tree).tarballs
+    entry = set_apart(tree, tarball, None, "", NOW)
+    assert pair.run() == [] and pair.there() == {relpath(DAY3): content(1)}, "the same content comes"
+    shutil.rmtree(pair.tree / "folders")
+    put(pair.source, relpath(DAY3), content(3))
+    result = pair.prepare()
+    (failure,) = result["failures"]
+    assert result["send"] == [] and failure["relpath"] == relpath(DAY3)
+    assert f"lies in {entry.folder}, but the source has another content" in failure["reason"]
 
 
 def test_other_content_that_is_verified_there_is_not_touched(pair: Pair) -> None:

@@ -14,6 +14,7 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.calls.options impor
 from ansible_collections.altbackup.core.plugins.plugin_utils.calls.run import Run
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan import Scope, build_plan
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.outcomes import EMPTY, all_failures
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.results import of_module
 
 NOW = 1368182821.0
 STAMP = "2013/05/10/104701"
@@ -227,7 +228,132 @@ def test_a_purge_by_itself_reads_what_would_count_and_keeps_no_tree() -> None:
     assert (options["verify"], options["unlock"], options["run"]["seconds"]) == (True, False, 0)
     origin = {"name": "dayabay", "base": "/backup", "id": "1" * 32, "machine": "", "adopt": False}
     assert options["origin"] == origin
-    assert "check" not in options
+    assert "check" not in options and not options["quarantine"] and not options["reverify_days"]
+
+
+APART = {"relpath": SVN, "size": 7, "dig": "aa", "alg": "sha256", "read": "bb", "read_size": 7}
+ROTTED = {"stage": "check", "category": "svn", "name": "dybsvn", "relpath": SVN, "reason": "it rotted", "good": STAMP}
+COPY = {**{name: APART[name] for name in ("relpath", "size", "dig", "alg")}, "stamp": STAMP, "base": "", "base_dig": ""}
+COPY.update(state="verified", problem="", record={"kind": "svn"})
+
+
+def rotten(place: str = "target") -> Told:
+    """Return a run that found something rotten on its first target, or on the source itself."""
+    told = offered()
+    result = {"quarantined": [{**APART, "told": SVN, "reason": "it rotted"}], "failures": [ROTTED], "mismatch": [SVN]}
+    if place == "target":
+        assert told.call("tarball_purge", "purge", result, told.over("purge")[0])["quarantine"] is True
+    else:
+        options = told.call("tarball_check", "check", result, told.over("check")[0])
+        assert (options["quarantine"], options["reverify_days"]) == (True, 7)
+    return told
+
+
+def holding(about: dict[str, Any], *tarballs: dict[str, Any], problem: str = "") -> dict[str, Any]:
+    """Return what a node says that it holds."""
+    tree = {"source": "dayabay", "base": about["base"], "tarballs": list(tarballs), "keys": [], "problem": problem}
+    return {"trees": [tree]}
+
+
+def test_what_rotted_on_a_target_is_fetched_from_the_source_and_its_failure_says_so() -> None:
+    told = rotten()
+    assert told.run.state["failures"] == [], "it is told when it is known whether a good copy came"
+    (failure,) = all_failures([told.run.state])
+    assert failure["reason"] == "it rotted; no good copy was fetched in this run: the next one tries again"
+    assert told.nodes("rotten") == ["dayabay", "cms01", "sdu"]
+    for entry, has in zip(told.over("rotten"), ([COPY], [], [COPY]), strict=True):
+        options = told.call("tarball_find", "heal", holding(entry, *has), entry)
+        assert [tree["keys"] for tree in options["trees"]] == [["svn/dybsvn"]]
+    assert len(told.over("heal_rounds")) == 2
+    assert told.over("heals") == [], "nothing has come yet"
+    (errand,) = told.over("heal_carries")
+    options = told.call("tarball_carry", "heal", {"changed": True}, errand)
+    assert (options["origin"]["folder"], options["origin"]["host"]) == ("/backup", "dayabay")
+    assert options["destination"]["folder"] == "/copies/.altbackup/healing/dayabay"
+    assert (options["relpaths"], options["size"], options["tree"]) == ([SVN], 7, True)
+    options = told.call("tarball_heal", "heal", {"healed": [SVN]}, told.over("heals")[0])
+    assert options["base"] == "/copies/dayabay" and options["run"]["seconds"] == 0
+    expected = {
+        "relpath": SVN,
+        "size": 7,
+        "dig": "aa",
+        "alg": "sha256",
+        "record": {"kind": "svn"},
+        "held": SVN,
+        "here": False,
+    }
+    assert options["tarballs"] == [expected]
+    (failure,) = all_failures([told.run.state])
+    assert failure["reason"] == "it rotted; healed from dayabay: a good copy was read and stands in its place again"
+    assert (failure["node"], failure["delegate"], failure["good"]) == ("dayabay", "cms01", STAMP)
+    assert told.over("heal_carries") == told.over("heals") == told.over("rotten") == []
+
+
+def test_what_rotted_on_the_source_is_fetched_from_a_target_or_from_the_next_one() -> None:
+    told = rotten("source")
+    for entry, has in zip(told.over("rotten"), ([], [COPY], [COPY]), strict=True):
+        told.call("tarball_find", "heal", holding(entry, *has), entry)
+    assert told.call("tarball_purge", "purge", {}, told.over("purge")[-1])["names"] == []
+    (errand,) = told.over("heal_carries")
+    options = told.call("tarball_carry", "heal", {"changed": True}, errand)
+    assert options["destination"]["folder"] == "/backup/.altbackup/healing"
+    assert options["origin"]["folder"] == "/copies/dayabay"
+    why = {"reason": "what came is not what it was", "relpath": SVN}
+    told.call("tarball_heal", "heal", {"failures": [why]}, told.over("heals")[0])
+    assert told.over("heals") == []
+    (errand,) = told.over("heal_carries")
+    assert errand["label"] == "dayabay: source dayabay from target sdu"
+    told.call("tarball_carry", "heal", {"failed": True, "msg": "no way"}, errand)
+    assert told.over("heal_carries") == []
+    (failure,) = all_failures([told.run.state])
+    assert "NOT healed" in failure["reason"]
+    assert "from cms01: what came is not what it was; from sdu: no way" in failure["reason"]
+    assert (failure["node"], failure["delegate"]) == ("dayabay", "")
+
+
+def test_three_of_three_rotten_is_loud_and_nothing_of_it_is_purged() -> None:
+    told = rotten()
+    problem = {"unreachable": True, "msg": "gone"}
+    dayabay, cms01, sdu = told.over("rotten")
+    told.call("tarball_find", "heal", holding(dayabay, {**COPY, "dig": "cc"}), dayabay)
+    told.call("tarball_find", "heal", holding(cms01, {**COPY, "state": "mismatch"}), cms01)
+    told.call("tarball_find", "heal", problem, sdu)
+    assert told.over("heal_rounds") == told.over("heal_carries") == []
+    (failure,) = all_failures([told.run.state])
+    assert "NO NODE HAS A GOOD COPY of it (asked: dayabay, cms01)" in failure["reason"]
+    assert "Not asked: sdu (unreachable: gone)" in failure["reason"]
+    told.call("tarball_check", "check", {"match": [SVN], "relpaths": {"dybsvn": [SVN]}}, told.over("check")[0])
+    assert told.call("tarball_purge", "purge", {}, told.over("purge")[-1])["names"] == []
+
+
+def test_a_good_copy_under_another_stamp_here_needs_no_transfer() -> None:
+    told = rotten("source")
+    other = SVN.replace(STAMP, "2013/05/09/104701")
+    for entry, has in zip(told.over("rotten"), ([{**COPY, "relpath": other}], [], []), strict=True):
+        told.call("tarball_find", "heal", holding(entry, *has), entry)
+    assert told.over("heal_carries") == []
+    (entry,) = told.over("heals")
+    (tarball,) = told.call("tarball_heal", "heal", {"healed": [SVN]}, entry)["tarballs"]
+    assert (tarball["held"], tarball["here"]) == (other, True)
+
+
+def test_what_waits_since_a_former_run_is_fetched_and_no_failure() -> None:
+    told = offered()
+    told.call("tarball_check", "check", {"quarantined": [{**APART, "told": "", "reason": ""}]}, told.over("check")[0])
+    for entry in told.over("rotten"):
+        told.call("tarball_find", "heal", holding(entry, *([COPY] if entry["node"] == "sdu" else [])), entry)
+    told.call("tarball_carry", "heal", {"changed": True}, told.over("heal_carries")[0])
+    told.call("tarball_heal", "heal", {"healed": [SVN]}, told.over("heals")[0])
+    assert all_failures([told.run.state]) == []
+    assert told.run.state["notes"] == [f"dayabay: {SVN}, which had rotted before this run, is healed from sdu"]
+
+
+def test_a_node_that_says_odd_things_of_its_quarantine_moves_nothing() -> None:
+    told = offered()
+    odd = [{**APART, "relpath": "../../etc/shadow"}, {**APART, "relpath": "etc/shadow"}, {**APART, "dig": "$(id)"}, 7]
+    result = of_module({"quarantined": odd, "failures": []}, "check")
+    told.call("tarball_check", "check", result, told.over("check")[0])
+    assert told.over("rotten") == []
 
 
 SEEN = {"id": "1" * 32, "copies": 2, "purged": 0, "newest": STAMP, "run": "2013/05/09/104701"}

@@ -90,6 +90,7 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
         "keeps": {"svn/dybsvn": 4, "tracs/dybsvn": 4, "folders/svnsetup": 5},
         "memory": {"retired": {}, "former": {}},
         "check_scope": "day",
+        "reverify_days": 7,
         "proof_age": 0.0,
         "drill_share": 1.0,
         "drill_limit": 0,
@@ -121,6 +122,7 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
     assert plan["targets"]["sdu"]["sources"] == ["dayabay", "juno"]
     assert plan["nodes"]["cms01"] == {
         "check_scope": "day",
+        "reverify_days": 7,
         "proof_age": 0.0,
         "drill_share": 1.0,
         "drill_limit": 0,

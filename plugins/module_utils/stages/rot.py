@@ -1,0 +1,333 @@
+"""Rot: which older tarballs a night reads again, and what becomes of those whose bytes are no longer what they were.
+
+What does not match its dna goes to the quarantine, so that nothing counts, sends or restores it, and a good copy can take its place. What
+cannot be read stays where it is: then the disk may be at fault, or a cable, and not what is on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Union
+
+from ..system.digest import digest_file
+from ..system.errors import AltbackupError
+from ..system.units import counted, first_of
+from ..tree.arrivals import arrivals
+from ..tree.digests import digests
+from ..tree.failures import explain, failure
+from ..tree.layout import Scan, Tarball, Tree
+from ..tree.publish import make_folders, point_last, remove_folder
+from ..tree.quarantine import (
+    Quarantined,
+    complete_moves,
+    healing_folder,
+    note_healed,
+    note_since,
+    quarantined,
+    remove,
+    set_apart,
+)
+from ..tree.readings import due_share, files_of, is_fresh, keep_readings, readings
+from ..tree.sidecar import Dna
+from ..tree.stamps import Moment
+
+Outcome = Union[tuple[str, int], OSError]
+"""What reading a tarball found: digest and bytes, or why it could not be read"""
+NOTHING: dict[str, Any] = {"quarantined": [], "healed": [], "notes": []}
+"""What is returned where nothing could be set apart"""
+LEFT = "it stays where it is: its disk, or what leads there, may be at fault, and not what is on it"
+_STAGE = "check"
+_MOST = 1000
+"""Most tarballs of the quarantine of which one call tells; further ones come into their places in later runs"""
+_NAMED = 10
+"""Most names of one file that a failure tells"""
+
+
+@dataclass
+class Round:
+    """What a check that may move things knows of a tree: all that it holds, and when that was read."""
+
+    tree: Tree
+    whole: Scan
+    """What is moved is taken out of it"""
+    moment: Moment
+    days: int
+    """In how many days all is to be read; 0 for no more than a check asks for"""
+    known: dict[str, str]
+    """{relpath: when it was last read}"""
+    failures: list[dict[str, Any]] = field(default_factory=list)
+
+
+def begin(tree: Tree, whole: Scan, moment: Moment, days: int) -> Round:
+    """Given a tree whose lock is held, all that it holds, the moment, and in how many days all is to be read, return what a check goes by."""
+    try:
+        return Round(tree, whole, moment, days, readings(tree))
+    except (AltbackupError, OSError) as error:
+        return Round(tree, whole, moment, days, {}, [failure(_STAGE, error)])
+
+
+def due_ones(known: Round, tonight: Sequence[Tarball]) -> list[Tarball]:
+    """Given what a check goes by and what it reads anyway, return what it is to read beside that: the share of the night.
+
+    One whose size is not what its dna says is read at once.
+    """
+    if not known.days:
+        return []
+    read = {tarball.inode for tarball in tonight}
+    others = [tarball for tarball in known.whole.tarballs if tarball.dna is not None and tarball.inode not in read]
+    files = files_of(others, known.known, known.moment)
+    due = {*due_share(files, known.days, known.moment), *(one.inode for one in others if not one.verified)}
+    return [tarball for tarball in others if tarball.inode in due]
+
+
+def names_of(known: Round, read: Sequence[Tarball]) -> list[Tarball]:
+    """Given what a check goes by and what it reads, return what stands there as another name of a file that it reads."""
+    inodes = {tarball.inode for tarball in read}
+    given = {tarball.relpath for tarball in read}
+    return [
+        tarball
+        for tarball in known.whole.tarballs
+        if tarball.inode in inodes and tarball.dna is not None and tarball.relpath not in given
+    ]
+
+
+def settle(known: Round, read: Mapping[str, Outcome], reasons: Mapping[str, str]) -> dict[str, Any]:
+    """Given what a check goes by, {relpath: what reading it found} and {relpath: what is wrong with it}, set apart what rotted.
+
+    Return `quarantined`, what was set apart and waits for a good copy, `healed`, what had rotted and stands again (relpaths), `notes`, and
+    `failures`, one for each file that rotted. `told` and `reason` of what was set apart now are of the failure that tells of it, of earlier
+    ones they are empty.
+    """
+    tree, moment, notes, failures = known.tree, known.moment, [], list(known.failures)
+    told: dict[str, dict[str, Any]] = {}
+    healed: list[str] = []
+    waiting: list[Quarantined] = []
+    for names in _rotten(known.whole.tarballs, read):
+        moved = []
+        unsteady = _unsteady(tree, names[0], read[names[0].relpath])
+        if unsteady:
+            reason = f"{reasons.get(names[0].relpath, names[0].relpath)}; {unsteady}"
+            failures.append(failure(_STAGE, reason, relpath=names[0].relpath))
+            continue
+        for tarball in names:
+            reason = reasons.get(tarball.relpath, f"{tarball.relpath} does not match its dna")
+            try:
+                found = _as_dna(tarball, read[tarball.relpath])
+                moved.append(set_apart(tree, tarball, found, reason, moment, _came(tree, tarball)))
+                known.whole.tarballs.remove(tarball)
+            except (AltbackupError, OSError) as error:
+                failures.append(_unmoved(tarball, reason, error))
+        if moved:
+            failures.append(failure(_STAGE, _told(moved), relpath=moved[0].relpath))
+            told.update(dict.fromkeys((one.relpath for one in moved), failures[-1]))
+            waiting += moved
+    try:
+        _keep(known, read)
+        notes += _completed(known)
+        keys = {entry.key for entry in waiting}
+        entries, problems = quarantined(tree)
+        failures += [failure(_STAGE, problem, relpath=relpath) for relpath, problem in problems]
+        waiting, healed = _reviewed(known, entries, told, notes, failures)
+        remove_folder(healing_folder(tree))
+        if waiting:
+            make_folders(healing_folder(tree), tree.private)
+        _point_last(known, keys)
+    except (AltbackupError, OSError) as error:
+        failures.append(failure(_STAGE, error))
+    return {
+        "quarantined": [
+            {
+                "relpath": entry.relpath,
+                "dig": entry.dna.dig,
+                "size": entry.dna.size,
+                "alg": entry.dna.alg,
+                "read": entry.read.dig if entry.read else "",
+                "read_size": entry.read.size if entry.read else 0,
+                "told": told[entry.relpath]["relpath"] if entry.relpath in told else "",
+                "reason": told[entry.relpath]["reason"] if entry.relpath in told else "",
+                "since": entry.since,
+            }
+            for entry in sorted(waiting, key=lambda entry: entry.relpath not in told)[:_MOST]
+            if entry.dna is not None
+        ],
+        "healed": healed,
+        "notes": notes,
+        "failures": failures,
+    }
+
+
+def bad_survivors(
+    tree: Tree, staying: Sequence[Tarball], moment: Moment, days: int, *, noting: bool
+) -> tuple[list[Tarball], list[dict[str, Any]]]:
+    """Given what a purge would leave of items of which something is to go, read what was not read within so many days.
+
+    Return those that do not match their dna or cannot be read, and a failure for each: of such an item nothing goes. With `noting` it is kept
+    what was read; what rotted is doubted, so that the next check reads it first and sets it apart.
+    """
+    if not staying:
+        return [], []
+    try:
+        known = readings(tree)
+    except (AltbackupError, OSError):
+        known = {}  # a check says so
+    files = files_of(staying, known, moment)
+    stale = [tarball for tarball in staying if tarball.dna and not is_fresh(files[tarball.inode], days, moment)]
+    read = digests({tree.path(tarball.relpath): tarball.dna for tarball in stale if tarball.dna}) if stale else {}
+    bad, failures = [], []
+    noted = dict(known)
+    for tarball in stale:
+        outcome = read[tree.path(tarball.relpath)]
+        if tarball.dna and outcome == (tarball.dna.dig, tarball.dna.size):
+            noted[tarball.relpath] = moment.stamp
+            continue
+        bad.append(tarball)
+        if isinstance(outcome, OSError):
+            reason = f"{tarball.relpath} cannot be read: {explain(outcome)}; {LEFT}"
+        else:
+            reason = f"{tarball.relpath} does not match its dna; the next check sets it apart, and fetches a good copy"
+            noted[tarball.relpath] = ""
+        failures.append(failure("purge", f"{reason}. Nothing of this item was removed", relpath=tarball.relpath))
+    if noting and noted != known:
+        keep_readings(tree, noted)
+    return bad, failures
+
+
+def _rotten(tarballs: Sequence[Tarball], read: Mapping[str, Outcome]) -> list[list[Tarball]]:
+    """Return those that were read and do not match, the names of one file together, the newest first."""
+    files: dict[tuple[int, int], list[Tarball]] = {}
+    for tarball in sorted(tarballs, key=lambda tarball: tarball.stamp, reverse=True):
+        outcome = read.get(tarball.relpath)
+        if isinstance(outcome, tuple) and tarball.dna and outcome != (tarball.dna.dig, tarball.dna.size):
+            files.setdefault(tarball.inode, []).append(tarball)
+    return list(files.values())
+
+
+def _unsteady(tree: Tree, tarball: Tarball, outcome: Outcome) -> str:
+    """Read a tarball that does not match once more, from its medium; return why it is not moved if that finds something else, else nothing.
+
+    What is wrong then is the memory of the machine, or the way to its disk: the next one that it reads may be said to be rotten as well.
+    """
+    path, alg = tree.path(tarball.relpath), tarball.dna.alg if tarball.dna else ""
+    try:
+        again = digest_file(path, alg, from_disk=True)
+    except (AltbackupError, OSError) as error:
+        return f"the next time it could not be read: {explain(error)}; {LEFT}"
+    if again == outcome:
+        return ""
+    return f"the next time {alg} is {again[0]} over {again[1]} bytes; {LEFT}. Look at the memory of this machine, too"
+
+
+def _as_dna(tarball: Tarball, outcome: Outcome) -> Dna | None:
+    if tarball.dna is None or isinstance(outcome, OSError):
+        return None
+    return Dna(outcome[0], outcome[1], tarball.dna.alg)
+
+
+def _told(moved: Sequence[Quarantined]) -> str:
+    """Given the names of one file that rotted, return what is said of it."""
+    others = [entry.relpath for entry in moved[1:]]
+    also = ""
+    if others:
+        also = f"; the same file stood under {counted(len(others), 'other stamp')}, and was moved there, too: {first_of(others, _NAMED)}"
+    return f"{moved[0].reason}; it was moved to {moved[0].folder}{also}"
+
+
+def _came(tree: Tree, tarball: Tarball) -> str:
+    """Return the stamp of the run in which a tarball came, empty where that is not known."""
+    with contextlib.suppress(AltbackupError, OSError):  # what is damaged there, those say who purge
+        return arrivals(tree, tarball.key).get(tarball.relpath, "")
+    return ""
+
+
+def _point_last(known: Round, keys: Collection[str]) -> None:
+    """Let `last` of items of which something was set apart point to the newest that stands, if it led to what is gone."""
+    for key in keys:
+        stamps = [tarball.stamp for tarball in known.whole.verified() if tarball.key == key]
+        if stamps:
+            point_last(known.tree, key, max(stamps), known.moment)
+
+
+def _completed(known: Round) -> list[str]:
+    """End the moves that a killed call had not ended; return a note on each."""
+    done = complete_moves(known.tree, known.whole.orphans)
+    known.whole.orphans[:] = [relpath for relpath in known.whole.orphans if relpath not in done]
+    return [f"moved {path} after its tarball to the quarantine, as a killed call had not come to it" for path in done]
+
+
+def _unmoved(tarball: Tarball, reason: str, error: AltbackupError | OSError) -> dict[str, Any]:
+    return failure(
+        _STAGE, f"{reason}; it could not be moved to the quarantine: {explain(error)}", relpath=tarball.relpath
+    )
+
+
+def _reviewed(
+    known: Round,
+    entries: Sequence[Quarantined],
+    told: Collection[str],
+    notes: list[str],
+    failures: list[dict[str, Any]],
+) -> tuple[list[Quarantined], list[str]]:
+    """Given what lies in the quarantine, note what is healed, and remove what is no longer needed.
+
+    Return what waits for a good copy, and the relpaths of what stands again.
+    """
+    tree, moment = known.tree, known.moment
+    standing = {tarball.relpath: tarball.dna for tarball in known.whole.verified()}
+    contents = {(dna.alg, dna.size, dna.dig) for dna in standing.values() if dna}
+    items = {tarball.key for tarball in known.whole.verified()}
+    waiting = []
+    healed = []
+    for found in entries:
+        entry = found
+        try:
+            entry = found if found.since else note_since(found, moment)
+            there = standing.get(entry.relpath)
+            if not entry.healed and there is not None and entry.is_same(there):
+                entry = note_healed(entry, moment)
+                notes.append(f"a good copy of {entry.relpath} stands in its place again; {_kept(entry)}")
+            same = entry.dna is not None and (entry.dna.alg, entry.dna.size, entry.dna.dig) in contents
+            if entry.is_due(moment) and (entry.healed or same):
+                remove(tree, entry)
+                notes.append(
+                    f"removed {entry.folder}, where {entry.relpath}, which had rotted, was kept since {entry.since}"
+                )
+                continue
+        except OSError as error:
+            failures.append(failure(_STAGE, error, relpath=entry.relpath))
+        if entry.healed:
+            healed += [entry.relpath] if entry.relpath in standing else []
+            continue
+        if entry.relpath not in told:
+            text = (
+                f"{entry.relpath} lies in {entry.folder} since {entry.since}, as its bytes are not what its dna says, and no good copy of it has "
+                "come back"
+            )
+            if entry.key in items:
+                notes.append(text)
+            else:
+                failures.append(
+                    failure(_STAGE, f"{text}, nor is any other tarball of its item here", relpath=entry.relpath)
+                )
+        if not entry.is_due(moment):
+            waiting.append(entry)
+    return waiting, healed
+
+
+def _kept(entry: Quarantined) -> str:
+    return f"what had rotted is kept in {entry.folder}"
+
+
+def _keep(known: Round, read: Mapping[str, Outcome]) -> None:
+    """Note what was read, and forget what is gone. Raise OSError."""
+    now = known.moment.stamp
+    noted: dict[str, str] = {}
+    for tarball in known.whole.tarballs:
+        outcome = read.get(tarball.relpath)
+        if tarball.dna is not None and outcome == (tarball.dna.dig, tarball.dna.size):
+            noted[tarball.relpath] = now
+        elif tarball.relpath in known.known:
+            noted[tarball.relpath] = known.known[tarball.relpath]
+    if noted != known.known or known.failures:
+        keep_readings(known.tree, noted)

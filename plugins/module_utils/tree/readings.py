@@ -1,0 +1,126 @@
+"""Readings: when each tarball of a tree was last read and matched its dna, so that all of them are read in turn.
+
+`.altbackup/state/[<source>/]readings` is a mapping of relpaths to the stamps of the runs that read them, or to nothing for
+those of which somebody has found that their bytes are no longer what they were. Links are one file: what was read under one name was read under all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Collection, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+from ..system.digest import open_plain
+from ..system.errors import AltbackupError, name_os_errors
+from .layout import Tarball, Tree
+from .publish import make_folders, write_text
+from .stamps import STAMP_FORMAT, Moment, parse_stamp
+
+Name = TypeVar("Name", bound=Hashable)
+_MOST = 1 << 26
+"""Most bytes of the file"""
+_STAMP = re.compile(r"(?:\d{4}/\d{2}/\d{2}/\d{6})?", re.ASCII)
+_NIGHT = timedelta(hours=18)
+"""Runs that are nearer to each other are of one night, which has one share"""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A file that is kept, under one name or more."""
+
+    size: int
+    """Bytes"""
+    made: str
+    """The newest of its stamps: when it was made, or its content was found unchanged, it was read"""
+    read: str = ""
+    """The stamp of the run that read it since, empty if that is not known"""
+    doubted: bool = False
+    """Whether somebody has found that its bytes are no longer what they were"""
+
+    @property
+    def last(self) -> str:
+        """When it was last read; empty for never."""
+        return "" if self.doubted else max(self.made, self.read)
+
+
+def readings(tree: Tree) -> dict[str, str]:
+    """Given a tree, return {relpath: when it was last read}. Raise AltbackupError if the file has what was never written to it."""
+    path = _path(tree)
+    try:
+        with name_os_errors(path), open_plain(path) as stream:
+            known = json.loads(stream.read(_MOST).decode("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (ValueError, RecursionError):
+        known = None
+    if isinstance(known, dict) and all(isinstance(stamp, str) and _STAMP.fullmatch(stamp) for stamp in known.values()):
+        return known
+    raise AltbackupError(
+        f"{path}, which tells when tarballs were last read, is damaged: all count as not read lately, and are read in turn. It is written "
+        "anew, and nothing is to be done about it, but see whether its disk is sound"
+    )
+
+
+def keep_readings(tree: Tree, known: Mapping[str, str]) -> None:
+    """Given a tree whose lock is held and {relpath: when it was last read}, keep that. Raise OSError."""
+    path = _path(tree)
+    make_folders(os.path.dirname(path), tree.private)
+    write_text(path, json.dumps(known, sort_keys=True, separators=(",", ":")) + "\n")
+
+
+def doubt(tree: Tree, relpaths: Collection[str]) -> None:
+    """Given a tree whose lock is held and tarballs that are no longer what they were, let the next check read them first. Raise OSError."""
+    try:
+        known = readings(tree)
+    except AltbackupError:
+        known = {}
+    keep_readings(tree, {**known, **dict.fromkeys(relpaths, "")})
+
+
+def files_of(tarballs: Iterable[Tarball], known: Mapping[str, str], moment: Moment) -> dict[tuple[int, int], Kept]:
+    """Given verified tarballs, when each was last read, and the moment, return {inode: the file}. What is later than the moment is no reading."""
+    files: dict[tuple[int, int], Kept] = {}
+    for tarball in tarballs:
+        made = "" if moment.is_ahead(tarball.stamp) else tarball.stamp
+        read = known.get(tarball.relpath)
+        one = Kept(tarball.size, made, "" if not read or moment.is_ahead(read) else read, read == "")
+        other = files.get(tarball.inode, one)
+        files[tarball.inode] = Kept(
+            one.size, max(one.made, other.made), max(one.read, other.read), one.doubted or other.doubted
+        )
+    return files
+
+
+def due_share(files: Mapping[Name, Kept], days: int, moment: Moment) -> list[Name]:
+    """Given the files that a night does not read anyway, in how many days all are to be read, and the moment, return those to read, first first.
+
+    They are those that were not read for the longest time, so many that their bytes are the share of a night, and all that would be
+    overdue in the next one; where nothing is known of a file, it waits for its turn. What the night has read already is of its share.
+    """
+    now = parse_stamp(moment.stamp)
+    lately = (now - _NIGHT).strftime(STAMP_FORMAT)
+    overdue = (now - timedelta(days=days - 0.5)).strftime(STAMP_FORMAT)
+    room = sum(file.size for file in files.values()) / days
+    room -= sum(file.size for file in files.values() if file.read > lately > file.made)
+    due = []
+    for name, file in sorted(files.items(), key=lambda entry: entry[1].last):
+        if file.last > lately:
+            break
+        if room > 0 or file.doubted or (file.read and file.last <= overdue):
+            due.append(name)
+            room -= file.size
+    return due
+
+
+def is_fresh(file: Kept, days: int, moment: Moment) -> bool:
+    """Given a file, return whether it was read within so many days before the moment."""
+    since = parse_stamp(moment.stamp) - timedelta(days=days)
+    return file.last > since.strftime(STAMP_FORMAT)
+
+
+def _path(tree: Tree) -> str:
+    return tree.private_path("state", "readings")

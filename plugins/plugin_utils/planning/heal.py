@@ -1,0 +1,212 @@
+"""What rotted on a node is fetched again from another one: what is asked, who is tried, and what is told; as plain JSON values.
+
+A *file* is what rotted: one content of one tree, under one stamp or more. The trees of one source, its own and those on its targets, are its holders;
+each is known by its role and node.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...module_utils.stages.check import item_of
+from ...module_utils.tree.layout import MARKER, is_relpath
+
+File = dict[str, Any]
+_NOT_YET = "no good copy was fetched in this run: the next one tries again"
+_LONGEST = 10
+"""Most reasons that are told why a good copy did not come"""
+
+
+def holder_of(tree: Mapping[str, Any]) -> str:
+    """Given a tree of a source, return what tells it from that source's other ones."""
+    return f"{tree['role']} {tree['node']}"
+
+
+def files_of(
+    place: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], failures: Sequence[Mapping[str, Any]]
+) -> list[File]:
+    """Given a tree (node, source, role, base), what its check says is in quarantine, and the failures of that call, return the files that rotted.
+
+    Of one that was found now its failure is with it: it is told when it is known whether a good copy came.
+    """
+    files: dict[tuple[str, ...], File] = {}
+    taken: set[int] = set()
+    for entry in entries:
+        if not is_relpath(entry["relpath"]):
+            continue
+        about, content = str(entry.get("told") or ""), (entry["alg"], entry["dig"], str(entry["size"]))
+        if (about, *content) not in files:
+            mine = [
+                one
+                for one in failures
+                if about and one["relpath"] == about and one["reason"] == entry.get("reason") and id(one) not in taken
+            ]
+            taken.update(map(id, mine))
+            files[about, *content] = {
+                "place": {name: place[name] for name in ("node", "source", "role", "base")},
+                "failures": [dict(one) for one in mine],
+                "names": [],
+                "tried": [],
+                "why": [],
+                "healed": {},
+                "outcome": _NOT_YET,
+            }
+        read = {"dig": entry.get("read") or "", "size": entry.get("read_size") or 0, "alg": entry["alg"]}
+        dna = {name: entry[name] for name in ("dig", "size", "alg")}
+        files[about, *content]["names"].append({"relpath": entry["relpath"], "dna": dna, "read": read})
+    return list(files.values())
+
+
+def withheld(failures: Sequence[Mapping[str, Any]], files: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Given failures and files that rotted, return the failures that are not with one of these."""
+    told = [(one["relpath"], one["reason"]) for file in files for one in file["failures"]]
+    return [dict(one) for one in failures if (one.get("relpath"), one.get("reason")) not in told]
+
+
+def waiting(file: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the names of a file for which no good copy has come."""
+    return [dict(name) for name in file["names"] if name["relpath"] not in file["healed"]]
+
+
+def unhealed_items(files: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return the items (category/name) of which a good copy is still awaited somewhere: nothing of them goes from where it may be."""
+    return {item_of(name["relpath"]) for file in files for name in waiting(file)}
+
+
+def keys_of(files: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the items of which holders are asked what they have."""
+    return sorted(unhealed_items(files))
+
+
+def copies(file: Mapping[str, Any], held: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Given a file and {holder: what it said that it has}, return {holder: the copy there that may take the file's place}, the nearest first.
+
+    That is one of the same content, under the same stamp or another; the file's own tree comes first, then the source's, then the others.
+    """
+    own = holder_of(file["place"])
+    found = {}
+    for holder in sorted(held, key=lambda name: (name != own, not name.startswith("source "))):
+        if held[holder].get("problem") and holder != own:
+            continue
+        for name in waiting(file):
+            same = [one for one in held[holder]["tarballs"] if _is_same(one, name)]
+            if same:
+                found[holder] = min(same, key=lambda one: one["relpath"] != name["relpath"])
+                break
+    return found
+
+
+def _is_same(tarball: Mapping[str, Any], name: Mapping[str, Any]) -> bool:
+    content = {key: tarball.get(key) for key in ("dig", "size", "alg")}
+    return (
+        tarball.get("state") == "verified" and is_relpath(tarball["relpath"]) and content in (name["dna"], name["read"])
+    )
+
+
+def rounds(files: Sequence[Mapping[str, Any]], held: Mapping[str, Mapping[str, Any]]) -> int:
+    """Return how many holders may have to be tried, one after the other."""
+    return max((len(copies(file, held)) for file in files), default=0)
+
+
+def errands(files: Sequence[Mapping[str, Any]], held: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Given the files and {holder: what it has}, return what is to be fetched now from where: one errand for a tree and the holder that is tried next."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for file in files:
+        candidates = {name: one for name, one in copies(file, held).items() if name not in file["tried"]}
+        if not waiting(file) or not candidates:
+            continue
+        holder, copy = next(iter(candidates.items()))
+        place = file["place"]
+        errand = found.setdefault(
+            (holder_of(place), holder),
+            {
+                **place,
+                "stage": "heal",
+                "holder": holder,
+                "here": holder == holder_of(place),
+                "label": f"{place['source']}: {holder_of(place)} from {holder}",
+                "tarballs": [],
+            },
+        )
+        content = {key: copy[key] for key in ("dig", "size", "alg")}
+        errand["tarballs"] += [
+            {
+                "relpath": name["relpath"],
+                **content,
+                "record": copy.get("record") or {},
+                "held": copy["relpath"],
+                "here": errand["here"],
+            }
+            for name in waiting(file)
+            if content in (name["dna"], name["read"])
+        ]
+    return list(found.values())
+
+
+def carry_of(errand: Mapping[str, Any], base: str, peers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Given an errand, the base of its holder, and how the controller reaches nodes, return what tarball_carry is told."""
+    sizes = {one["held"]: one["size"] for one in errand["tarballs"]}
+    holder = errand["holder"].partition(" ")[2]
+    return {
+        "origin": {**peers[holder], "folder": base},
+        "destination": {**peers[errand["node"]], "folder": healing_folder(errand)},
+        "relpaths": list(sizes),
+        "size": sum(sizes.values()),
+        "tree": True,
+    }
+
+
+def healing_folder(tree: Mapping[str, Any]) -> str:
+    """Given a tree, return the folder on its node into which good copies come."""
+    if tree["role"] == "source":
+        return os.path.join(tree["base"], MARKER, "healing")
+    above, source = os.path.split(tree["base"])
+    return os.path.join(above, MARKER, "healing", source)
+
+
+def followed(
+    files: Sequence[Mapping[str, Any]], errand: Mapping[str, Any], healed: Sequence[str], why: Sequence[str]
+) -> list[File]:
+    """Given the files, an errand that was tried, the relpaths that it healed and why it did not others, return the files as they are now."""
+    of_errand = {one["relpath"] for one in errand["tarballs"]}
+    node = errand["holder"].partition(" ")[2]
+    found = []
+    for file in files:
+        mine = [name["relpath"] for name in waiting(file) if name["relpath"] in of_errand]
+        if mine and holder_of(file["place"]) == holder_of(errand):
+            done = {relpath: node for relpath in mine if relpath in healed}
+            left = [relpath for relpath in mine if relpath not in healed]
+            told = [f"from {node}: {text}" for text in why] if left else []
+            file = {  # noqa: PLW2901 (the file as it is now)
+                **file,
+                "healed": {**file["healed"], **done},
+                "tried": [*file["tried"], errand["holder"]],
+                "why": [*file["why"], *told][:_LONGEST],
+            }
+        found.append(dict(file))
+    return found
+
+
+def judged(files: Sequence[Mapping[str, Any]], held: Mapping[str, Mapping[str, Any]]) -> list[File]:
+    """Given the files and what each holder has said, return the files, each with what is told of it: whether a good copy came, and from where."""
+    return [{**file, "outcome": _outcome(file, held)} for file in files]
+
+
+def _outcome(file: Mapping[str, Any], held: Mapping[str, Mapping[str, Any]]) -> str:
+    left = waiting(file)
+    nodes = list(dict.fromkeys(file["healed"].values()))
+    if not left:
+        return f"healed from {', '.join(nodes)}: a good copy was read and stands in its place again"
+    part = f"in part healed from {', '.join(nodes)}, but " if nodes else ""
+    failed = f": {'; '.join(file['why'])}" if file["why"] else ""
+    unasked = [f"{name.partition(' ')[2]} ({known['problem']})" for name, known in held.items() if known.get("problem")]
+    also = f". Not asked: {', '.join(unasked)}" if unasked else ""
+    if copies(file, held):
+        return f"{part}NOT healed, the next run tries again{failed}{also}"
+    if not held:
+        return _NOT_YET
+    asked = [name.partition(" ")[2] for name, known in held.items() if not known.get("problem")]
+    names = f" (asked: {', '.join(dict.fromkeys(asked))})" if asked else ""
+    return f"{part}NOT healed: NO NODE HAS A GOOD COPY of it{names}{failed}{also}"
