@@ -75,7 +75,7 @@ from ..tree.publish import (
     write_record,
     write_sidecar,
 )
-from ..tree.readings import doubt
+from ..tree.readings import read_first
 from ..tree.restored import require_adopted
 from ..tree.sidecar import Dna
 from ..tree.stamps import Moment, day_of, parse_stamp
@@ -936,7 +936,7 @@ def _link(tree: Tree, earlier: Sequence[Tarball], relpath: str, dna: Dna, outcom
 
 def _report_old(tree: Tree, old: Tarball, error: DigestMismatch | OSError, outcome: Outcome) -> None:
     if isinstance(error, DigestMismatch):
-        doubt(tree, [old.relpath])
+        read_first(tree, [old.relpath])
     how = "is damaged" if isinstance(error, DigestMismatch) else "cannot be used"
     reason = f"an older copy {how}: {explain(error)}; the new one was stored by itself"
     outcome.failures.append(failure(_STAGE, reason, relpath=old.relpath))

@@ -34,7 +34,7 @@ from ..tree.publish import (
     write_sidecar,
 )
 from ..tree.quarantine import quarantined
-from ..tree.readings import doubt
+from ..tree.readings import read_first
 from ..tree.remembered import remember_items, remembered_items
 from ..tree.retention import WITHIN, demanded, judge
 from ..tree.rulings import Ruling, parse_ruling
@@ -538,7 +538,7 @@ def _link(tree: Tree, offer: Offer, copies: Sequence[Tarball], moment: Moment, d
                 done.failures.append(failure(STAGE, error, relpath=offer.relpath))
                 return True
             if isinstance(error, DigestMismatch):
-                doubt(tree, [old.relpath])
+                read_first(tree, [old.relpath])
             how = "is damaged" if isinstance(error, DigestMismatch) else "cannot be used"
             reason = f"an older copy {how}: {explain(error)}; the new one is stored without it"
             done.failures.append(failure(STAGE, reason, relpath=old.relpath))

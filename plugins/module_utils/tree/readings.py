@@ -72,7 +72,7 @@ def keep_readings(tree: Tree, known: Mapping[str, str]) -> None:
     write_text(path, json.dumps(known, sort_keys=True, separators=(",", ":")) + "\n")
 
 
-def doubt(tree: Tree, relpaths: Collection[str]) -> None:
+def read_first(tree: Tree, relpaths: Collection[str]) -> None:
     """Given a tree whose lock is held and tarballs that are no longer what they were, let the next check read them first. Raise OSError."""
     try:
         known = readings(tree)

@@ -96,7 +96,7 @@ def _heal_asks(run: Run) -> list[Entry]:
 
 def heal_errands(run: Run) -> list[dict[str, Any]]:
     """What is to be fetched now from where, of what rotted."""
-    return heal.errands(run.state["rotten"], run.state["held"])
+    return heal.errands(run.state["rotten"], run.state["holders"])
 
 
 def heal_errand_of(run: Run, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def _heals(run: Run, is_due: Callable[[Mapping[str, Any]], bool]) -> list[Entry]
 
 def _heal_rounds(run: Run) -> list[Entry]:
     """As many rounds as there are nodes that may have to be tried."""
-    number = heal.rounds(run.state["rotten"], run.state["held"])
+    number = heal.rounds(run.state["rotten"], run.state["holders"])
     return [{"label": f"{turn} of {number}"} for turn in range(1, number + 1)]
 
 

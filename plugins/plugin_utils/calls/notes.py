@@ -236,8 +236,8 @@ def _held(run: Run, about: Mapping[str, Any], result: Mapping[str, Any]) -> Stat
     trees = result.get("trees") or [{"problem": _unanswered(result), "tarballs": []}]
     problem = trees[0].get("problem") or reached_by(run.hostvars, run.plan, str(about["node"])).get("problem") or ""
     known = {"base": about["base"], "tarballs": trees[0].get("tarballs") or [], "problem": problem}
-    held = {**run.state["held"], heal.holder_of(about): known}
-    return {**run.state, "held": held, "rotten": heal.judged(run.state["rotten"], held)}
+    held = {**run.state["holders"], heal.holder_of(about): known}
+    return {**run.state, "holders": held, "rotten": heal.judged(run.state["rotten"], held)}
 
 
 def _unanswered(result: Mapping[str, Any]) -> str:
@@ -257,7 +257,7 @@ def _tried(run: Run, about: Mapping[str, Any], result: Mapping[str, Any], healed
     why = [str(entry["reason"]) for entry in result.get("failures") or ()]
     why += [_unanswered(result)] if (result.get("unreachable") or result.get("failed")) and not why else []
     errand = heal_errand_of(run, about)
-    files = heal.judged(heal.followed(run.state["rotten"], errand, healed, why), run.state["held"])
+    files = heal.judged(heal.followed(run.state["rotten"], errand, healed, why), run.state["holders"])
     old = {name["relpath"] for file in run.state["rotten"] if not file["failures"] for name in file["names"]}
     title = f"{about['source']} -> {about['node']}" if about["role"] == "target" else str(about["node"])
     holder = errand["holder"].partition(" ")[2]

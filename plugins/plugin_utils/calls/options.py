@@ -342,7 +342,7 @@ def _carry_to_heal(run: Run, about: Mapping[str, Any]) -> Options:
     peers = {name: reached_by(run.hostvars, run.plan, name) for name in (holder, node)}
     ends = (("origin", holder), ("destination", node))
     return {
-        **heal.carry_of(errand, run.state["held"][errand["holder"]]["base"], peers),
+        **heal.carry_of(errand, run.state["holders"][errand["holder"]]["base"], peers),
         **{f"{end}_ssh_args": reached_with(run.hostvars, name) for end, name in ends},
     }
 

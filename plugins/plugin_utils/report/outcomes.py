@@ -60,7 +60,7 @@ EMPTY: dict[str, Any] = {
     "chosen": [],
     "errands": {},
     "rotten": [],
-    "held": {},
+    "holders": {},
     "carried": [],
 }
 """What a run knows of a host, before it knows anything"""

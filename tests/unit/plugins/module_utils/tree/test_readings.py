@@ -14,11 +14,11 @@ from ansible_collections.altbackup.core.plugins.module_utils.system.errors impor
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, Tree, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.readings import (
     Kept,
-    doubt,
     due_share,
     files_of,
     is_fresh,
     keep_readings,
+    read_first,
     readings,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna
@@ -57,7 +57,7 @@ def tree(tmp_path: Path) -> Tree:
 def test_what_was_read_is_known_again_and_what_is_doubted_counts_as_never_read(tree: Tree) -> None:
     assert readings(tree) == {}
     keep_readings(tree, {"svn/x/2026/11/20/013000/x-1.tar": ago(1), "svn/x/2026/11/21/013000/x-2.tar": ago(2)})
-    doubt(tree, ["svn/x/2026/11/20/013000/x-1.tar"])
+    read_first(tree, ["svn/x/2026/11/20/013000/x-1.tar"])
     known = readings(tree)
     assert known == {"svn/x/2026/11/20/013000/x-1.tar": "", "svn/x/2026/11/21/013000/x-2.tar": ago(2)}
     (file,) = files_of([tarball("2026/11/20/013000", 1)], known, at(TONIGHT)).values()
@@ -71,7 +71,7 @@ def test_a_damaged_file_is_named(tree: Tree, text: str) -> None:
     path.write_text(text)
     with pytest.raises(AltbackupError, match=f"{path}, .* is damaged"):
         readings(tree)
-    doubt(tree, ["a"])
+    read_first(tree, ["a"])
     assert readings(tree) == {"a": ""}
 
 
