@@ -1,6 +1,6 @@
 """By what rules the items of a tree were purged last: of one whose rules fell since nothing is removed until somebody confirms it.
 
-`.altbackup/rules` of a source, `.altbackup/rules/<source>` of its tree on a target: `{"<category>/<name>": {"<rule>": number}}`.
+`.altbackup/rules/items` of a source, `.altbackup/rules/<source>/items` of its tree on a target: `{"<category>/<name>": {"<rule>": number}}`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LONGEST = 1 << 26
 
 def known_rules(tree: Tree) -> dict[str, dict[str, float]]:
     """Return {item: its rules} of the last purge of each. Raise AltbackupError if the file has what was never written to it, or OSError."""
-    path = tree.private_path("rules")
+    path = tree.private_path("rules", "items")
     try:
         with name_os_errors(path), open_plain(path) as stream:
             value = json.loads(stream.read(_LONGEST))
@@ -45,7 +45,7 @@ def _number(value: object) -> float:
 
 def remember_rules(tree: Tree, rules: Mapping[str, Numbers]) -> None:
     """Keep {item: its rules}. Raise AltbackupError or OSError."""
-    path = tree.private_path("rules")
+    path = tree.private_path("rules", "items")
     make_folders(os.path.dirname(path), tree.private)
     write_text(path, json.dumps(rules, sort_keys=True) + "\n")
 

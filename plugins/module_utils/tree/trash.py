@@ -375,6 +375,9 @@ def bring_back(tree: Tree, one: Kept, *, check_mode: bool = False) -> list[str]:
     paths = {}
     for filename in filenames:
         paths[filename] = _verified_path(origin, folder, filename)
+    if not one.files:  # a killed undo had put it back
+        _forget(tree, origin)
+        return []
     if not paths:
         raise AltbackupError(f"{origin} holds no tarball with its dna: look at it, and remove it")
     relpaths = [f"{one.name}/{filename}" for filename in paths]
@@ -394,9 +397,14 @@ def bring_back(tree: Tree, one: Kept, *, check_mode: bool = False) -> list[str]:
     else:
         os.rename(origin, folder)
     flush_folder(os.path.dirname(folder))
+    _forget(tree, origin)
+    return relpaths
+
+
+def _forget(tree: Tree, origin: str) -> None:
+    """Remove what is left of a kept folder that was put back. Raise OSError."""
     remove_if_there(origin + _ABOUT)
     prune_empty(origin, tree.private_path(TRASH))
-    return relpaths
 
 
 def _verified_path(origin: str, folder: str, filename: str) -> str:

@@ -33,10 +33,10 @@ class Run:
     choice: Mapping[str, Any]
     """What is restored from where, once that is chosen"""
     check_mode: bool = False
-    play_hosts: Sequence[str] = ()
-    """The hosts of the play, as far as it is known"""
     state_of: Callable[[str], Mapping[str, Any]] = run_state.load
     """Return what the run knows of another host"""
+    play_hosts: Sequence[str] = ()
+    """The hosts of the play, as far as it is known"""
 
     def known_of(self, host: str) -> Mapping[str, Any]:
         """Return what the run knows of any host."""
