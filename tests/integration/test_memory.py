@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,8 +16,8 @@ NIGHTS = [f"2013/05/{day:02}/104701" for day in range(1, 15)]
 
 
 def told(run: Run) -> str:
-    """Return what a run showed, in one line."""
-    return " ".join(run.stdout.split())
+    """Return what a run showed, in one line without colours."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", run.stdout).split())
 
 
 class Nights:
