@@ -22,7 +22,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.stages.dump import 
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.tree.doubt import Limits
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tree, open_tree
-from ansible_collections.altbackup.core.plugins.module_utils.tree.marks import keep_marks
+from ansible_collections.altbackup.core.plugins.module_utils.tree.marks import keep_marks, marks_path
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import read_record
 
 TEXTS = [path for folder in ("/usr/share/common-licenses", "/usr/share/perl") for path in Path(folder).rglob("*")]
@@ -416,10 +416,10 @@ def test_damaged_marks_accept_nothing_and_are_a_failure(nights: Nights, live: Pa
     empty_a_subfolder(live)
     nights.bad()
     nights.accept(2)
-    (nights.base.path / ".altbackup" / "marks").write_text("damaged")
+    Path(marks_path(nights.tree)).write_text("damaged")
     reasons = [failure["reason"] for failure in nights.dump()["failures"]]
     assert len(reasons) == 2
-    assert str(nights.base.path / ".altbackup" / "marks") in reasons[0]
+    assert marks_path(nights.tree) in reasons[0]
     assert "is suspect" in reasons[1]
 
 
