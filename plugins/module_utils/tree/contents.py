@@ -33,10 +33,9 @@ def content_of(record: Mapping[str, Any], dna: Dna) -> Hashable:
 def dna_in(values: Mapping[str, Any]) -> tuple[str, int, str] | None:
     """Given a record, or a dna as it stands in one, return (algorithm, bytes, digest), None where that is not there or is no dna."""
     alg, size, dig = values.get("alg"), values.get("size"), values.get("dig")
-    whole = isinstance(size, int) and not isinstance(size, bool) and size >= 0
-    if not whole or not isinstance(alg, str) or not isinstance(dig, str):
+    if not isinstance(alg, str) or not isinstance(dig, str) or not isinstance(size, int) or isinstance(size, bool):
         return None
-    return (alg, size, dig) if len(dig) == DIGEST_LENGTHS.get(alg) and _HEX.fullmatch(dig) else None
+    return (alg, size, dig) if size >= 0 and len(dig) == DIGEST_LENGTHS.get(alg) and _HEX.fullmatch(dig) else None
 
 
 def is_digest(value: object) -> bool:
