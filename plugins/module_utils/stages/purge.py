@@ -7,13 +7,14 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..system.errors import AltbackupError
 from ..system.seeing import as_whom
 from ..tree.arrivals import arrivals, forget_arrivals, late_ones
+from ..tree.contents import contents_of
 from ..tree.digests import digests
 from ..tree.failures import explain, failure
 from ..tree.incomplete import incomplete_ones
@@ -56,6 +57,8 @@ class Copies:
     """Relpaths of those that are not whole"""
     readable: bool = True
     """Whether all of the item's folders can be read; of one of which not all can, nothing goes"""
+    content: Mapping[str, Hashable] = field(default_factory=dict)
+    """{relpath: what stands for its content}"""
 
 
 @dataclass(frozen=True)
@@ -176,7 +179,15 @@ def plan_purge(items: Mapping[str, Copies], made_now: Collection[str] = (), now:
     for key, item in items.items():
         everything = [*item.tarballs, *item.imagined]
         late = late_ones(item.tarballs, item.came)
-        reasons = judge(everything, item.rules, now=now, made_now=made_now, late=late, partial=item.partial)
+        reasons = judge(
+            everything,
+            item.rules,
+            now=now,
+            made_now=made_now,
+            late=late,
+            partial=item.partial,
+            content=item.content,
+        )
         added = [tarball for tarball in everything if item.came.get(tarball.relpath, tarball.stamp) in made_now]
         own = {tarball.relpath: tarball for tarball in item.tarballs}
         told.update(
@@ -288,7 +299,8 @@ def _copies(
             failures.append(failure(_STAGE, error, key=key))
             continue
         new = [replace(tarballs[-1], stamp=stamp, filename=filename) for stamp, filename in imagined.get(key, ())]
-        known[key] = Copies(tarballs, rules, new, came, incomplete_ones(tree, tarballs), key not in unseen)
+        partial = incomplete_ones(tree, tarballs)
+        known[key] = Copies(tarballs, rules, new, came, partial, key not in unseen, content=contents_of(tree, tarballs))
     return known, failures
 
 

@@ -15,11 +15,13 @@ from helpers.trees import NIGHTS, Base, item
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.stages import contents as contents_module
+from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import purge
 from ansible_collections.altbackup.core.plugins.module_utils.system import names as names_module
 from ansible_collections.altbackup.core.plugins.module_utils.tree.contents import content_of
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import read_record, record_path
 from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna
+from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 Thing = tuple[dict[str, Any], Callable[[], object]]
 KINDS = ("folder", "sqlite", "svn", "git")
@@ -156,6 +158,24 @@ def test_an_older_tarball_is_read_once_in_its_life(
         execute(tmp_path / "x.db", f"UPDATE t SET a = {NIGHTS.index(night)}")
         base.dump_one(entry, stamp=night)
     assert read.count(old["path"]) == 1
+
+
+@pytest.mark.parametrize("why", ["names", "compression"])
+def test_what_only_looks_new_takes_no_older_contents_place(
+    base: Base, tmp_path: Path, nameless: Callable[[], None], why: str
+) -> None:
+    entry, change = make("folder", tmp_path / "thing")
+    first = dump_as_before(base, entry, NIGHTS[0])
+    change()
+    second = dump_as_before(base, entry, NIGHTS[1])
+    if why == "names":
+        nameless()
+    third = base.dump_one(entry, stamp=NIGHTS[2], form=ArchiveFormat(".tar" if why == "compression" else ".tar.zst"))
+    fourth = base.dump_one(entry, stamp=NIGHTS[3], form=ArchiveFormat(".tar.gz"))
+    assert len({tarball["dig"] for tarball in (first, second, third, fourth)}) == 4
+    purged = purge(str(base.path), 2, moment=Moment(NIGHTS[3], NIGHTS[3]))
+    assert purged["kept"] == [first["relpath"], third["relpath"], fourth["relpath"]], purged["reasons"]
+    assert purged["removed"] == [second["relpath"]], "its content has newer copies"
 
 
 def test_a_damaged_older_tarball_is_another_content_and_no_failure(
