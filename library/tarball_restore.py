@@ -86,6 +86,12 @@ options:
     description: Whether files keep their setuid and setgid bits and capabilities, and devices and named pipes come back. What is left out is noted.
     type: bool
     default: false
+  numeric:
+    description:
+      - Whether owners and groups have the numbers that they had in the backup. Else they are those of their names, where this host knows them; a note
+        tells which it does not know, and these have their numbers. A tarball of an older version has no names.
+    type: bool
+    default: false
   owner:
     description: User, by name or number, to whom all of it is to belong. Empty means as archived.
     type: str
@@ -284,6 +290,7 @@ def main() -> None:
             "replace": {"type": "str", "choices": list(REPLACE), "default": "refuse"},
             "consent": {"type": "bool", "default": False},
             "special_modes": {"type": "bool", "default": False},
+            "numeric": {"type": "bool", "default": False},
             "stamp": {"type": "str", "required": True},
             "proof_user": {"type": "str", "default": "nobody"},
             **{name: {"type": "path", "default": ""} for name in ("base", "live_base")},

@@ -1,9 +1,10 @@
-"""A tree and a state that 0.1.0 left are taken over by this version: nothing is sent again, nothing is made again, nothing is lost."""
+"""A tree and a state that 0.1.0 left are taken over by this version: nothing is lost, and what has names of owners now is no other content."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,13 @@ from helpers.mail_server import serving
 from helpers.trees import needs_root
 from integration.site import REPOSITORY, Site, call, commit_svn, item_of, tarballs_of
 
-TONIGHT = "2013/05/10/104701"
+from ansible_collections.altbackup.core.plugins.module_utils.tree.contents import content_of
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree, split_relpath
+from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import read_record
+from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import read
+
+TONIGHT, NEXT = "2013/05/10/104701", "2013/05/11/104701"
+UNCHANGED = (("git", "toolbox"), ("folder", "svnsetup"), ("folder", LOST), ("sqlite", "monitor"))
 KEPT = ("svn/dybsvn", "git/toolbox", "folders/svnsetup", "databases/monitor")
 
 
@@ -58,6 +65,13 @@ def files_of(tree: Path) -> dict[str, tuple[Any, ...]]:
     return {str(path): (status.st_ino, status.st_mtime_ns, path.read_bytes()) for path, status in found.items()}
 
 
+def content(tree: Path, path: Path) -> Hashable:
+    """Return what stands for the content of a tarball."""
+    opened = open_tree(str(tree))
+    category, name, stamp, _ = split_relpath(str(path.relative_to(tree)))
+    return content_of(read_record(opened, f"{category}/{name}", stamp), read(f"{path}.dna"))
+
+
 @pytest.mark.root
 @needs_root
 @pytest.mark.full
@@ -79,16 +93,21 @@ def test_trees_and_state_of_an_older_version_are_taken_over(site: Site) -> None:
     assert night.rc == 0, night.stdout
     (mail,) = server.messages()
     assert "RECOVERED" in mail["Subject"], "it is known that the last night failed"
-    (svn,) = {path.stat().st_size for tree in trees(site) for path in item_of(tree, "svn", "dybsvn")[-1:]}
-    assert [count for _, _, result in night.calls for count in result.get("sent", {}).values()] == [svn]
+    source, _ = trees(site)
+    made = sum(item_of(source, kind, name)[-1].stat().st_size for kind, name in (("svn", "dybsvn"), *UNCHANGED))
+    sent = [count for _, _, result in night.calls for count in result.get("sent", {}).values()]
+    assert sent == [made], "all have names of owners now"
     assert [note for _, _, result in night.calls for note in result.get("notes", [])] == []
 
     for tree, files in zip(trees(site), old, strict=True):
         now = files_of(tree)
         assert {path: now.get(path) for path in files} == files
-        for kind, name in (("git", "toolbox"), ("folder", "svnsetup"), ("folder", LOST), ("sqlite", "monitor")):
+        for kind, name in UNCHANGED:
             *_, before, tonight = item_of(tree, kind, name)
-            assert TONIGHT in str(tonight) and tonight.samefile(before), "what did not change has one file"
+            assert TONIGHT in str(tonight) and not tonight.samefile(before)
+            assert content(tree, tonight) == content(tree, before), "what did not change is one content"
+        *_, before, tonight = item_of(tree, "svn", "dybsvn")
+        assert content(tree, tonight) != content(tree, before)
         assert len(tarballs_of(tree)) == 14
 
     assert site.run("check", stamp=TONIGHT, check_scope="all").rc == 0
@@ -100,3 +119,12 @@ def test_trees_and_state_of_an_older_version_are_taken_over(site: Site) -> None:
     assert sorted(
         (entry["node"], f"{entry['category']}/{entry['name']}", entry["stamp"]) for entry in entries
     ) == sorted((node, key, stamp) for node in ("dayabay", "cms01") for key, found in stamps.items() for stamp in found)
+
+    quiet = site.run("backup", stamp=NEXT)
+    assert quiet.rc == 0, quiet.stdout
+    assert [count for _, _, result in quiet.calls for count in result.get("sent", {}).values() if count] == []
+    for tree in trees(site):
+        for kind, name in UNCHANGED:
+            *_, tonight, last = item_of(tree, kind, name)
+            assert NEXT in str(last) and last.samefile(tonight), "what did not change has one file"
+            assert content(tree, last) == content(tree, tonight)

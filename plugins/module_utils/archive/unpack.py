@@ -25,6 +25,7 @@ from ..system.visible import printable
 from .attributes import Attributes
 from .headers import Header, Headers
 from .listing import list_command, listed
+from .owners import Owners
 from .write import Manifest, read_manifest
 
 _BLOCK = 1 << 16
@@ -156,16 +157,17 @@ def unpack(
     admit: Callable[[int], None] = lambda needed: None,
     notes: list[str] | None = None,
     absent: Special | None = None,
+    found_owners: Owners | None = None,
     title: str = "",
 ) -> str:
     """Given tarballs (a full one, then its differential if any) and an empty private folder, unpack into it; return the top folder.
 
     With `member`, a path inside the tarball that begins with the top folder, return the path of that one. With `owners`
-    owners and modes are those archived, else the running user's. In a sandbox its user unpacks, and has all of it, unless a
+    owners (by number) and modes are those archived, else the running user's. In a sandbox its user unpacks, and has all of it, unless a
     `keeper` is given, in which tar keeps owners; the sandbox then reads alone. Setuid and setgid bits of files, file
     capabilities, devices and named pipes are only for `special_modes`. Before anything is written `admit` is given the bytes
     that it takes on the disk, and may raise; `notes` receive what was left out or refused, `absent` the devices and pipes of
-    that. Errors on the member call the whole by its `title`.
+    that, `found_owners` all owners. Errors on the member call the whole by its `title`.
     Raise Hostile, before anything is written, for what no archive of this item holds; ToolFailed for one that is damaged;
     InvalidInput for a member that is not there, DeadlineExceeded or OSError. The caller removes the folder.
     """
@@ -194,6 +196,8 @@ def unpack(
             needed += contents.stored
             found = contents.found or found
             left_out.add(contents.left_out)
+            if found_owners is not None:
+                found_owners.add(contents.owners)
             special.append(contents.special)
             replaced += contents.replaced
             links |= contents.links
@@ -313,6 +317,29 @@ def measure(tarball: str, deadline: Deadline) -> tuple[int, int]:
     """Given a tarball, return the number of its entries and the apparent bytes of its files. Raise Hostile, ToolFailed or OSError."""
     contents = examine(tarball, top="", limits=Limits(_UNLIMITED, _UNLIMITED, _UNLIMITED), deadline=deadline)
     return contents.entries, contents.bytes
+
+
+def read_content(tarball: str, name: str, top: str, deadline: Deadline) -> str:
+    """Given a tarball of this node's own dumps, its name and top folder, return the digest of its content, as a manifest would have it.
+
+    Raise ToolFailed for a damaged one, DeadlineExceeded or OSError.
+    """
+    manifest = Manifest()
+    with open_plain(tarball) as source, progress.reading("compared", source):
+        with _decompressed(name, source, deadline, None) as (stream, check):
+            metered = _Metered(stream, tarball, deadline, lambda block: None)
+
+            def look(member: tarfile.TarInfo) -> None:
+                metered.allow(_stored_bytes(member))
+
+            try:
+                read_manifest(metered, manifest, top, look=look)  # type: ignore[arg-type]
+                while metered.read(_BLOCK):
+                    pass
+            except (tarfile.TarError, EOFError, ValueError, OverflowError, Hostile) as error:
+                raise ToolFailed(f"{tarball} is damaged: {error}") from error
+            check()
+    return manifest.content
 
 
 def examine(

@@ -11,16 +11,18 @@ import tarfile
 import tempfile
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import IO, Any, Protocol
 
 from ..system import progress
 from ..system.digest import CHUNK, add_zeros, new_hash
 from ..system.errors import AltbackupError, Hostile, ToolMissing, name_os_errors
 from ..system.holes import holes_in
+from ..system.names import Names
 from ..system.processes import Child, Deadline, Writer, clean_environment, ended_at, find_tool
 from ..tree.sidecar import Dna
+from .owners import Owners
 
 _LARGE_HOLES = 16 << 20
 """Bytes of holes in one file from which on an archive keeps those that it need not keep"""
@@ -47,6 +49,14 @@ class ArchiveFormat:
     algorithm: str = "sha256"
 
 
+@dataclass(frozen=True)
+class Survey:
+    """What is told of files before they are archived: the most bytes of holes in one of them, and the (uid, gid) that they have."""
+
+    holes: int
+    owners: frozenset[tuple[int, int]]
+
+
 @dataclass
 class Manifest:
     """What an archive holds: the number of entries, the bytes of files, and one digest over all paths and contents."""
@@ -54,6 +64,9 @@ class Manifest:
     entries: int = 0
     bytes: int = 0
     digest: str = ""
+    content: str = ""
+    """One over all that comes back of it, whatever its headers look like, but for names of owners"""
+    owners: Owners = field(default_factory=Owners)
     files: Digests | None = None
     """What is told of each file besides"""
 
@@ -203,11 +216,11 @@ def _tar_command(
     parts: Sequence[Part],
     lists: Sequence[IO[bytes]],
     top: str,
-    owner: tuple[int, int] | None,
+    owners: Sequence[str],
     fixed_times: bool,
     holes: str,
 ) -> list[str]:
-    """Return tar's argv; `holes` is how it is to find them, empty for not at all."""
+    """Return tar's argv; `owners` are its options on them, and `holes` is how it is to find those, empty for not at all."""
     replacement = re.sub(r"([\\&|])", r"\\\1", top)
     command = [
         find_tool("tar"),
@@ -216,7 +229,6 @@ def _tar_command(
         "--format=posix",
         # no times of reading and no process ids in the headers: the same tree gives the same bytes
         "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
-        "--numeric-owner",
         "--acls",
         "--xattrs",
         "--xattrs-include=*",
@@ -225,8 +237,7 @@ def _tar_command(
     ]
     if holes:
         command += ["--sparse", "--sparse-version=0.0", f"--hole-detection={holes}"]
-    if owner is not None:
-        command += [f"--owner=:{owner[0]}", f"--group=:{owner[1]}"]
+    command += owners
     if fixed_times:
         command.append("--mtime=@0")
     for part, names in zip(parts, lists):
@@ -235,16 +246,37 @@ def _tar_command(
 
 
 @contextlib.contextmanager
-def _lists(parts: Sequence[Part]) -> Iterator[list[IO[bytes]]]:
-    with contextlib.ExitStack() as stack:
-        lists: list[IO[bytes]] = []
-        for part in parts:
-            names = stack.enter_context(tempfile.NamedTemporaryFile())
-            with name_os_errors(tempfile.gettempdir()):
-                names.write(b"".join(name + b"\0" for name in part.names))
-                names.flush()
-            lists.append(names)
-        yield lists
+def _listed(content: bytes) -> Iterator[IO[bytes]]:
+    with tempfile.NamedTemporaryFile() as stream:
+        with name_os_errors(tempfile.gettempdir()):
+            stream.write(content)
+            stream.flush()
+        yield stream
+
+
+@contextlib.contextmanager
+def _owner_options(owner: tuple[int, int] | None, names: Names) -> Iterator[list[str]]:
+    """Yield the options by which tar has the names that were looked up, rather than those that it would find where it runs."""
+    if owner is not None:
+        given = [
+            f"--owner={names.users.get(owner[0], '')}:{owner[0]}",
+            f"--group={names.groups.get(owner[1], '')}:{owner[1]}",
+        ]
+    else:
+        given = []
+    if not names.users and not names.groups:
+        yield [*given, "--numeric-owner"]
+    elif given:
+        yield given
+    else:
+        with _listed(_map_of(names.users)) as users, _listed(_map_of(names.groups)) as groups:
+            yield [f"--owner-map={users.name}", f"--group-map={groups.name}"]
+
+
+def _map_of(names: Mapping[int, str]) -> bytes:
+    """Return the names as a file of --owner-map has them, in which a backslash or a quote begins something."""
+    quoted = ((number, re.sub(r'([\\"])', r"\\\1", name)) for number, name in sorted(names.items()))
+    return "".join(f'+{number} "{name}":{number}\n' for number, name in quoted).encode("utf-8")
 
 
 def write_archive(
@@ -260,13 +292,14 @@ def write_archive(
     manifest: Manifest | None = None,
     judge: Judge | None = None,
     said: list[str] | None = None,
+    names: Names | None = None,
 ) -> Dna:
     """Given parts and the name of the top folder, write the archive to a new file, flush it, and return its Dna.
 
     A given manifest is filled from the same pass, in which a `judge` sees what is written; `said` receives tar's warnings.
     Raise ToolFailed, ToolMissing, DeadlineExceeded, what the judge raises, or OSError; the caller removes the file.
     """
-    with packed(parts, top=top, owner=owner, fixed_times=fixed_times, sparse=sparse) as tar:
+    with packed(parts, top=top, owner=owner, fixed_times=fixed_times, sparse=sparse, names=names) as tar:
         stream, root = tar.stdout, parts[0].root
         dna = store_archive(
             destination, stream, tar, root, top=top, form=form, deadline=deadline, manifest=manifest, judge=judge
@@ -276,22 +309,26 @@ def write_archive(
     return dna
 
 
-def _hole_detection(parts: Sequence[Part], all_of_them: bool) -> str:
-    """Return how tar is to find holes: as zeros in the content, as the file system tells, or not at all.
+def _hole_detection(most: int, all_of_them: bool) -> str:
+    """Given the most bytes of holes in a file, return how tar is to find them: as zeros in the content, as the file system tells, or not at all.
 
     Zeros are the same wherever the file lies, so that equal content gives equal archives.
     """
-    most = max((_holes(os.path.join(os.fsencode(part.root), name)) for part in parts for name in part.names), default=0)
     if most > _HUGE_HOLES:
         return "seek"
     return "raw" if all_of_them or most > _LARGE_HOLES else ""
 
 
-def _holes(path: bytes) -> int:
-    """Return the bytes of holes in a file; of one that vanished, or may not be read, tar tells."""
-    with contextlib.suppress(OSError):
-        return holes_in(path)
-    return 0
+def survey(parts: Sequence[Part]) -> Survey:
+    """Given parts, return what is told of them before they are archived; of what vanished, or may not be read, tar tells."""
+    most = 0
+    owners = set()
+    for path in (os.path.join(os.fsencode(part.root), name) for part in parts for name in part.names):
+        with contextlib.suppress(OSError):
+            status = os.lstat(path)
+            owners.add((status.st_uid, status.st_gid))
+            most = max(most, holes_in(path, status))
+    return Survey(most, frozenset(owners))
 
 
 @contextlib.contextmanager
@@ -304,21 +341,22 @@ def packed(
     sparse: bool = False,
     stdout: int | IO[bytes] = subprocess.PIPE,
     as_user: Callable[[Sequence[str | bytes]], list[str | bytes]] = list,
+    surveyed: Survey | None = None,
+    names: Names | None = None,
 ) -> Iterator[Child]:
     """Given parts and the name of the top folder, yield the tar that writes their archive to `stdout`.
 
+    `surveyed` is what `survey` returned of them, if it was called already, and `names` are those that headers have beside the numbers.
     All holes of files are kept if they are to be (`sparse`), or if they are large: whether a fresh copy has small ones is up to
     its file system, even for equal content, and equal content gives equal archives.
     `as_user` makes of an argv the one that runs it as the right user. Raise ToolMissing or OSError.
     """
-    holes = _hole_detection(parts, sparse)
-    with _lists(parts) as lists, Child(
-        as_user(_tar_command(parts, lists, top, owner, fixed_times, holes)),
-        stdout=stdout,
-        environment=clean_environment(LC_ALL="C"),
-        name="tar",
-    ) as tar:
-        yield tar
+    holes = _hole_detection((surveyed or survey(parts)).holes, sparse)
+    with contextlib.ExitStack() as stack:
+        lists = [stack.enter_context(_listed(b"".join(name + b"\0" for name in part.names))) for part in parts]
+        owners = stack.enter_context(_owner_options(owner, names or Names()))
+        argv = as_user(_tar_command(parts, lists, top, owners, fixed_times, holes))
+        yield stack.enter_context(Child(argv, stdout=stdout, environment=clean_environment(LC_ALL="C"), name="tar"))
 
 
 def store_archive(
@@ -458,25 +496,63 @@ def read_manifest(
     look: Callable[[tarfile.TarInfo], None] | None = None,
     digested: bool = True,
 ) -> int:
-    """Given an uncompressed tar stream, fill the manifest: paths below the top folder, sizes and sha256 digests.
+    """Given an uncompressed tar stream, fill the manifest: paths below the top folder, sizes, owners and sha256 digests.
 
-    Each member is shown to `look` before its content is read; without `digested` contents are passed over, and there is
-    no digest. Return where the last member ends, in bytes. Raise tarfile.TarError where the stream is no archive.
+    Each member is shown to `look` before its content is read; without `digested` contents are passed over, and there are
+    no digests. Return where the last member ends, in bytes. Raise tarfile.TarError where the stream is no archive.
     """
-    total = new_hash("sha256")
+    total, content = new_hash("sha256"), new_hash("sha256")
     with tarfile.open(fileobj=stream, mode="r|", bufsize=_BLOCK, encoding="utf-8", errors="surrogateescape") as archive:
         for member in archive:
             if look is not None:
                 look(member)
             if member.isreg():
                 manifest.bytes += member.size
+            manifest.owners.look(member)
             if digested:
-                total.update(_line(archive, member, member.name[len(top) + 1 :], manifest.files))
+                line = _line(archive, member, member.name[len(top) + 1 :], manifest.files)
+                total.update(line)
+                content.update(_attributes(member) + line)
             manifest.entries += 1
             archive.members = []  # type: ignore[attr-defined]  # a million members need no memory
         end = int(archive.offset)
-    manifest.digest = total.hexdigest() if digested else ""
+    if digested:
+        manifest.digest, manifest.content = total.hexdigest(), content.hexdigest()
     return end
+
+
+_NO_ATTRIBUTE = (
+    "path",
+    "linkpath",
+    "size",
+    "uid",
+    "gid",
+    "uname",
+    "gname",
+    "mtime",
+    "hdrcharset",
+    "charset",
+    "comment",
+)
+"""What else extended headers tell: it is in a manifest's line, or among the numbers, or does not come back"""
+
+
+def _attributes(member: tarfile.TarInfo) -> bytes:
+    """Return what the digest of a content is taken over for one member besides its line in the manifest: all that is restored but names of owners."""
+    extended = member.pax_headers
+    numbers = (
+        member.mode,
+        member.uid,
+        member.gid,
+        extended.get("mtime", int(member.mtime)),
+        member.devmajor,
+        member.devminor,
+    )
+    text = "%o %d %d %s %d %d" % numbers
+    if extended:
+        more = [key for key in extended if key not in _NO_ATTRIBUTE and not key.startswith("GNU.sparse.")]
+        text += "".join(f"\0{len(extended[key])} {key}={extended[key]}" for key in sorted(more))
+    return text.encode("utf-8", "surrogateescape") + b"\0"
 
 
 def _line(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, files: Digests | None) -> bytes:

@@ -26,6 +26,7 @@ from ..system.sandbox import Sandbox, require_allowed
 from ..system.units import counted, readable, told_apart
 from ..system.visible import printable
 from ..tree.abilities import keeps_owners
+from ..tree.contents import CONTENT
 from ..tree.failures import failure
 from ..tree.incomplete import missing_of
 from ..tree.layout import DRILLING, Tarball, Tree, open_tree, parse_filename, scan
@@ -297,6 +298,8 @@ class _Drill:
                     sandbox=self.sandbox,
                     reserve=_RESERVE,
                 )
+                if len(chain) == 1:
+                    _require_recorded(record, "owners", contents[-1].owners.digest)
                 proof = self._prove(kind, os.path.join(unpacked, top), record, folder, contents[-1])
                 _require_revision(tarball, proof["facts"])
         finally:
@@ -369,13 +372,21 @@ class _Drill:
         """Return the proof of an unpacked item. Raise AltbackupError or OSError."""
         if os.path.islink(path) or not os.path.isdir(path):
             raise ProofFailed(f"it holds no folder {os.path.basename(path)}")
-        for name, found in (("entries", contents.entries), ("bytes", contents.bytes), ("manifest", contents.digest)):
-            if kind_of(kind).is_tree and record.get(name, found) != found:
-                raise ProofFailed(f"the {name} of its archive are {found}, but its dump recorded {record[name]}")
+        if kind_of(kind).is_tree:
+            _require_recorded(record, "entries", contents.entries)
+            _require_recorded(record, "bytes", contents.bytes)
+            _require_recorded(record, "manifest", contents.digest)
+            _require_recorded(record, CONTENT, contents.content)
         if contents.special:
             facts = {"entries": contents.entries, "bytes": contents.bytes, "manifest": contents.digest}
             return {"facts": facts, "versions": {}, "notes": []}
         return prove(kind, path, record, folder, self.deadline, self.sandbox)
+
+
+def _require_recorded(record: Mapping[str, Any], name: str, found: Any) -> None:
+    """Raise ProofFailed where an archive holds something else than its dump recorded; what could not be found out is not compared."""
+    if found != "" and record.get(name, found) != found:
+        raise ProofFailed(f"the {name} of its archive are {found}, but its dump recorded {record[name]}")
 
 
 def _content(tarball: Tarball) -> dict[str, Any]:

@@ -12,13 +12,13 @@ import os
 import pwd
 import re
 import shutil
-import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..archive.differences import find_differences, summarize_differences, unified_diff
+from ..archive.owners import Owners
 from ..archive.unpack import (
     DECOMPRESSORS,
     LeftOut,
@@ -36,7 +36,8 @@ from ..kinds.proofs import prove
 from ..kinds.registry import KINDS, kind_of
 from ..system.digest import CHUNK, DIGEST_LENGTHS, limited, open_plain
 from ..system.errors import AltbackupError, BaseUnusable, DigestMismatch, InvalidInput
-from ..system.opened import is_trusted, walk_open, walked
+from ..system.names import Directory, Names
+from ..system.opened import is_trusted, walked
 from ..system.processes import Deadline, find_tool
 from ..system.sandbox import Sandbox, for_unpacking, is_allowed
 from ..system.units import readable, told_apart
@@ -50,6 +51,7 @@ from ..tree.restored import read_marker, serialize_marker
 from ..tree.sidecar import Dna
 from ..tree.stamps import parse_stamp
 from .doubtful import marked_path
+from .owners import all_below, change_owner, renumber, take_names
 from .replace import (
     Work,
     clear,
@@ -67,8 +69,6 @@ STAGE = "restore"
 REPLACE = ("refuse", "move_aside")
 _MOST_BYTES = 1 << 62
 _SELINUX = "security.selinux"
-_CAPABILITY = "security.capability"
-_SPECIAL = stat.S_ISUID | stat.S_ISGID
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,8 @@ class Order:
     """The path for what stands at the destination"""
     consent: bool = False
     special_modes: bool = False
+    numeric: bool = False
+    """Whether owners have the numbers of the archive, whatever names it has"""
     owner: str = ""
     group: str = ""
     mode: str = ""
@@ -152,7 +154,7 @@ def parse_order(values: Mapping[str, Any], stamp: str) -> Order:
         raise InvalidInput("a restore takes one tarball, or a full one and its differential")
     names = ("base", "live_base", "member", "replace", "owner", "group", "mode", "selinux")
     texts = {name: str(values.get(name) or "") for name in names}
-    flags = {name: bool(values.get(name)) for name in ("consent", "special_modes")}
+    flags = {name: bool(values.get(name)) for name in ("consent", "special_modes", "numeric")}
     aside = f"{destination}.{re.sub('/', '', stamp[:10])}-{stamp[11:]}"
     return Order(
         destination,
@@ -230,6 +232,7 @@ def _remembered(order: Order) -> dict[str, Any]:
         "mode": order.mode,
         "selinux": order.selinux,
         "special_modes": order.special_modes,
+        "numeric": order.numeric or None,
     }
 
 
@@ -248,7 +251,7 @@ def look(order: Order, deadline: Deadline, *, run: Run | None = None) -> dict[st
     tree = open_tree(order.base)
     wanted = order.wanted
     links: set[str] = set()
-    found, left_out = "", LeftOut()
+    found, left_out, owners = "", LeftOut(), Owners()
     with unclaimed(tree, run), limited(deadline):
         for archive in order.archives:
             path = tree.path(archive.relpath)
@@ -268,8 +271,10 @@ def look(order: Order, deadline: Deadline, *, run: Run | None = None) -> dict[st
             links |= contents.links
             found = contents.found or found
             left_out.add(contents.left_out)
+            owners.add(contents.owners)
     require_member(order.title, wanted, found, special_modes=order.special_modes)
     notes = [] if order.special_modes else left_out.notes()
+    notes += renumber(_names_wanted(order, owners), Directory()).notes()
     return {"changed": False, "notes": notes, "seconds": round(time.monotonic() - start, 3)}
 
 
@@ -410,10 +415,11 @@ def _make(work: Work, order: Order, deadline: Deadline, run: Run | None) -> tupl
     """Unpack what is ordered into a work folder and prove it; return its path there, its proof, nothing for a part, and notes."""
     keeper, reader, notes = _sandboxes(order, deadline)
     absent: Special = {}
+    owners = Owners()
     item = order.origin.get("item")
     proof: dict[str, Any] = {}
     with _verified(work, order, run, deadline) as paths:
-        new = _unpack(order, paths, work.folder("unpacked"), deadline, reader, keeper, notes, absent)
+        new = _unpack(order, paths, work.folder("unpacked"), deadline, reader, keeper, notes, absent, owners)
     if order.member:
         notes.append(
             f"{item}: a part of a tarball is not proven, only that the tarball is the one that its dna tells of"
@@ -423,8 +429,23 @@ def _make(work: Work, order: Order, deadline: Deadline, run: Run | None) -> tupl
         proof = prove(order.kind, new, order.record, scratch, deadline, Sandbox(order.proof_user), absent)
         notes += [f"{item}: {note}" for note in proof["notes"]]
         new = _thing(order, new)
+    renumbering = renumber(_names_wanted(order, owners), Directory())
+    notes += take_names(work.descriptor, _below(work, new), renumbering)
     _set_attributes(work, order, new)
     return new, proof, notes
+
+
+def _names_wanted(order: Order, owners: Owners) -> Names:
+    """Return the names that count of those that an archive has: none where owners are not restored, or given, or wanted by number."""
+    if os.geteuid() != 0 or order.numeric:
+        return Names()
+    names = owners.names()
+    return Names({} if order.owner else names.users, {} if order.group else names.groups)
+
+
+def _below(work: Work, path: str) -> bytes:
+    """Return a path in a work folder as it is from there."""
+    return os.fsencode(os.path.relpath(path, work.path))
 
 
 def _sandboxes(order: Order, deadline: Deadline) -> tuple[Sandbox | None, Sandbox | None, list[str]]:
@@ -453,10 +474,11 @@ def _unpack(
     keeper: Sandbox | None,
     notes: list[str],
     absent: Special,
+    owners: Owners,
 ) -> str:
-    """Unpack into an empty folder, with owners where that is possible, and with modes; return what is wanted of it.
+    """Unpack into an empty folder, with owners (by number) where that is possible, and with modes; return what is wanted of it.
 
-    `notes` and `absent` receive what `unpack` tells.
+    `notes`, `absent` and `owners` receive what `unpack` tells.
     Raise AltbackupError, before anything is written, where that has no room: holes of sparse files take none.
     """
     part = bool(order.member) and len(paths) == 1
@@ -479,6 +501,7 @@ def _unpack(
                 admit=lambda needed: _require_room(order, needed * copies),
                 notes=notes,
                 absent=absent,
+                found_owners=owners,
                 title=order.title,
             )
     finally:
@@ -639,41 +662,17 @@ def _set_attributes(work: Work, order: Order, root: str) -> None:
     No link is followed, and no path looked up that others could change meanwhile.
     """
     uid, gid = _owner_of(order)
-    top = os.fsencode(os.path.relpath(root, work.path))
+    top = _below(work, root)
     if (uid, gid) != (-1, -1) or order.selinux:
-        for folder, name in _all_below(work.descriptor, top):
+        for folder, name in all_below(work.descriptor, top):
             if (uid, gid) != (-1, -1):
-                _change_owner(folder, name, uid, gid)
+                change_owner(folder, name, uid, gid)
             if order.selinux:
                 _set_label(folder, name, order.selinux)
     if order.mode:
         if os.path.islink(root):
             raise InvalidInput(f"mode {order.mode} cannot be given: what was restored is a link")
         os.chmod(top, int(order.mode, 8), dir_fd=work.descriptor)
-
-
-def _change_owner(folder: int, name: bytes, uid: int, gid: int) -> None:
-    """Give something another owner and group, and again what that takes away: setuid and setgid bits, and capabilities."""
-    mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
-    path = b"/proc/self/fd/%d/%s" % (folder, name)
-    capability = b""
-    if stat.S_ISREG(mode):
-        with contextlib.suppress(OSError):  # it has none, or the file system knows of none
-            capability = os.getxattr(path, _CAPABILITY, follow_symlinks=False)
-    os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
-    if mode & _SPECIAL and stat.S_ISREG(mode):
-        os.chmod(name, stat.S_IMODE(mode), dir_fd=folder)
-    if capability:
-        os.setxattr(path, _CAPABILITY, capability, follow_symlinks=False)
-
-
-def _all_below(folder: int, top: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield (open folder, name) of something in an open folder and of all below it."""
-    yield folder, top
-    if stat.S_ISDIR(os.stat(top, dir_fd=folder, follow_symlinks=False).st_mode):
-        for _, folders, files, descriptor in walk_open(top, folder):
-            for name in [*folders, *files]:
-                yield descriptor, name
 
 
 def _set_label(folder: int, name: bytes, label: str) -> None:

@@ -17,8 +17,9 @@ from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
 from ..archive.churn import compare_lists
+from ..archive.owners import Owners, is_kept
 from ..archive.unpack import Judge
-from ..archive.write import ArchiveFormat, Digests, Manifest, Part, compressor, packed, store_archive
+from ..archive.write import ArchiveFormat, Digests, Manifest, Part, compressor, packed, store_archive, survey
 from ..kinds.base import Arrangement, Context, Kind, Snapshot, Verdict, give_folder, listed, opened, own_folder, walk
 from ..kinds.items import Item, find_problems
 from ..kinds.patterns import Patterns
@@ -37,12 +38,14 @@ from ..system.errors import (
     ToolFailed,
     ToolMissing,
 )
+from ..system.names import Directory, Names
 from ..system.processes import Child, Deadline, find_tool
 from ..system.readers import TEMPORARY_FOLDER, Conversation, Identity, NeedsPlace, Reader, Readers
 from ..system.twins import set_mode
-from ..system.units import readable
+from ..system.units import first_of, readable
 from ..system.view import Place
 from ..tree import doubt
+from ..tree.contents import CONTENT
 from ..tree.failures import explain, failure
 from ..tree.incomplete import missing_of
 from ..tree.layout import (
@@ -81,6 +84,7 @@ from ..tree.sidecar import Dna
 from ..tree.stamps import Moment, day_of, parse_stamp
 from ..tree.suspects import doubts_of
 from ..tree.trash import make_room
+from .contents import alike, same_as
 from .controller import CONTROLLER_KEY, controller_item, unpack_controller
 
 _PAUSES = (0.1, 0.3, 0.9, 2.7)
@@ -156,10 +160,13 @@ def dump(
     predict_or_make = _predict if check_mode else _dump_item
 
     with _modes_kept(tree), Readers() as readers:
+        directory = Directory()
 
         def work(group: list[Item]) -> list[Outcome]:
             return [
-                _guarded(predict_or_make, _Dump(item, context, form, readers, _limits_of(item, limits), marks))
+                _guarded(
+                    predict_or_make, _Dump(item, context, form, readers, directory, _limits_of(item, limits), marks)
+                )
                 for item in group
             ]
 
@@ -281,6 +288,7 @@ class _Dump:
     context: Context
     form: ArchiveFormat
     readers: Readers
+    directory: Directory
     limits: doubt.Limits
     marks: Marks
     past: _Past = field(default_factory=_Past)
@@ -325,6 +333,8 @@ class _Reading:
         self.said: dict[str, Any] = {}
         self.noted: Mapping[str, str] = {}
         """{what: digest} of what its kind kept of it for later dumps, known once it has ended"""
+        self.owners = Owners()
+        """Those of what is read, as its archive has them"""
 
     def __enter__(self) -> _Reading:
         work = self._work
@@ -337,11 +347,14 @@ class _Reading:
                 self._begin(places)
                 try:
                     self.said = self._result()
-                    return self
                 except NeedsPlace as error:
                     if len(places) == most:
                         raise
                     places.append(self._admit(error))
+                else:
+                    if not self._predicted:
+                        self._name_owners()
+                    return self
         except BaseException as error:
             self.__exit__(type(error), error)
             raise
@@ -360,6 +373,15 @@ class _Reading:
                 remove_folder(folder)
                 if error is not None:
                     prune_empty(os.path.dirname(folder), context.tree.private)
+
+    def _name_owners(self) -> None:
+        """Tell the reader the names that this node has for the owners of what it reads: in its view it could ask for none but those of files."""
+        pairs = _owners_told(self.said.pop("owners"))
+        names = names_for(pairs, self._work.directory, self._work.item, self._work.outcome)
+        users, groups = names.users, names.groups
+        self.owners = Owners({(uid, gid, users.get(uid, ""), groups.get(gid, "")) for uid, gid in pairs})
+        if self._reader is not None:
+            self._reader.conversation.send({"users": list(users.items()), "groups": list(groups.items())})
 
     @property
     def stream(self) -> IO[bytes]:
@@ -476,6 +498,43 @@ class _Reading:
             return reader.conversation.result(work.context.deadline)["value"] is True
 
 
+_NUMBERS = range(1 << 32)
+"""Of users and groups"""
+
+
+def _owners_told(value: object) -> list[tuple[int, int]]:
+    """Return the (uid, gid) that a reader told. Raise AltbackupError for what is none."""
+    pairs = []
+    for pair in value if isinstance(value, list) else [None]:
+        if (
+            not isinstance(pair, list)
+            or len(pair) != 2
+            or not all(isinstance(each, int) and each in _NUMBERS for each in pair)
+        ):
+            raise AltbackupError("a reader said what are no owners")
+        pairs.append((pair[0], pair[1]))
+    return pairs
+
+
+def names_for(owners: Iterable[tuple[int, int]], directory: Directory, item: Item, outcome: Outcome) -> Names:
+    """Given (uid, gid) of what is archived, return the names that headers have beside the numbers; none where one of them is not kept.
+
+    tar itself would put such a one there. A note tells why there are none.
+    """
+    pairs = list(owners)
+    found = directory.names({uid for uid, _ in pairs}, {gid for _, gid in pairs})
+    odd = [f"user {uid}" for uid, name in sorted(found.users.items()) if not is_kept(name)]
+    odd += [f"group {gid}" for gid, name in sorted(found.groups.items()) if not is_kept(name)]
+    why = directory.silent
+    if odd:
+        why = f"this node's name of {first_of(odd, 3)} is none that an archive could hold: it is too long, or has what no name has"
+    if not why:
+        return found
+    note = f"{item.key}: its archive has the owners' numbers without their names: {why}"
+    outcome.notes += [note] if note not in outcome.notes else []
+    return Names()
+
+
 def can_read(identity: Identity, conversation: Conversation, stream: IO[bytes], path: str) -> bool:
     """Return whether this reader can open a plain file."""
     try:
@@ -519,9 +578,12 @@ def _read(
         top = prepared.top(item.name)
         if not prepared.listed:
             _judge(item, top, context).look_at_names(_entries(prepared.parts, top))
+        surveyed = survey(prepared.parts)
+        owners = surveyed.owners if prepared.owner is None else [prepared.owner]
         told = {"revision": prepared.revision, "record": prepared.record, "noted": prepared.noted}
         count = sum(len(part.names) for part in prepared.parts)
-        conversation.send({"value": {**told, "listed": prepared.listed, "count": count}})
+        conversation.send({"value": {**told, "listed": prepared.listed, "count": count, "owners": list(owners)}})
+        named = conversation.receive()
 
         def as_root(argv: Sequence[str | bytes]) -> list[str | bytes]:
             return replace(identity, uid=os.geteuid()).argv(argv, "dac_read_search", "sys_admin")
@@ -534,6 +596,8 @@ def _read(
             sparse=prepared.sparse,
             stdout=stream,
             as_user=as_root,
+            surveyed=surveyed,
+            names=Names(dict(named["users"]), dict(named["groups"])),
         ) as tar:
             stream.close()
             try:
@@ -773,9 +837,16 @@ def _archive_and_publish(work: _Dump, start: float) -> None:
         known = {**told["record"], **({"incomplete": verdict.failures} if verdict.failures else {})}
         known["doubts"] = [*map(str, known.get("doubts", ())), *verdict.doubts]
         known["noted"] = {**reading.noted, **noted}
-        record = _judged(work, _record(item, known, manifest, dna, relpath), churn)
+        record = _record(item, known, manifest, (manifest or reading).owners, dna, relpath)
+        before = _before(context, item)
+        equal = [tarball for tarball in before if tarball.dna and tarball.dna.same_content(dna)]
+        if equal:
+            record.update(same_as(tree, equal[-1], record, dna))
+        else:
+            record.update(alike(tree, before, temporary, record, dna, context.deadline))
+        record = _judged(work, record, churn)
         _report_incomplete(item, missing_of(record), outcome)
-        tarball = _store(item, context, temporary, relpath, dna, record, outcome)
+        tarball = _store(item, context, temporary, relpath, dna, record, equal, outcome)
     except (AltbackupError, OSError) as error:
         _forget_noted(work, ())
         raise _with_space(error, tree) from error
@@ -858,7 +929,9 @@ def _with_space(error: AltbackupError | OSError, tree: Tree) -> AltbackupError |
     )
 
 
-def _record(item: Item, known: Mapping[str, Any], manifest: Manifest | None, dna: Dna, relpath: str) -> dict[str, Any]:
+def _record(
+    item: Item, known: Mapping[str, Any], manifest: Manifest | None, owners: Owners, dna: Dna, relpath: str
+) -> dict[str, Any]:
     record: dict[str, Any] = {
         **known,
         "kind": item.kind,
@@ -869,9 +942,12 @@ def _record(item: Item, known: Mapping[str, Any], manifest: Manifest | None, dna
         "size": dna.size,
         "alg": dna.alg,
     }
+    if owners.digest:
+        record["owners"] = owners.digest
     if manifest is not None:
         amounts = {"entries": manifest.entries, "bytes": manifest.bytes}
         record.update(amounts, manifest=manifest.digest)
+        record[CONTENT] = manifest.content
         if kind_of(item.kind).is_tree:  # of others they are storage, which packing changes
             record["measures"] = amounts
     return record
@@ -884,11 +960,12 @@ def _store(
     relpath: str,
     dna: Dna,
     record: Mapping[str, Any],
+    equal: Sequence[Tarball],
     outcome: Outcome,
 ) -> Tarball:
-    """Keep the archive: not at all if the day has it, as a link if an earlier day has it, else as a file of its own."""
+    """Keep the archive: not at all if the day has one `equal` to it, as a link if an earlier day has it, else as a file of its own."""
     tree = context.tree
-    today, earlier = _same_content(context, item, dna)
+    today, earlier = _today_and_earlier(context, equal)
     for old in today:
         if _is_sound(tree, old, dna, outcome):
             return old
@@ -942,21 +1019,23 @@ def _report_old(tree: Tree, old: Tarball, error: DigestMismatch | OSError, outco
     outcome.failures.append(failure(_STAGE, reason, relpath=old.relpath))
 
 
-def _same_content(context: Context, item: Item, dna: Dna) -> tuple[list[Tarball], list[Tarball]]:
-    """Return the item's verified tarballs of the same content: those of this day, and the newest of each earlier file, newest first.
-
-    One of the future does not count.
-    """
-    stamp, moment = context.stamp, Moment(context.stamp, context.clock)
-    found = [
+def _before(context: Context, item: Item) -> list[Tarball]:
+    """Return the item's verified tarballs, the newest last. One of the future does not count."""
+    moment = Moment(context.stamp, context.clock)
+    found = scan(context.tree, keys={item.key}).verified()
+    counting = [
         tarball
-        for tarball in scan(context.tree, keys={item.key}).verified()
-        if tarball.dna and tarball.dna.same_content(dna) and parse_filename(tarball.filename, item.name)
+        for tarball in found
+        if parse_filename(tarball.filename, item.name) and not moment.is_ahead(tarball.stamp)
     ]
-    found = [tarball for tarball in found if not moment.is_ahead(tarball.stamp)]
-    found.sort(key=lambda tarball: tarball.stamp)
-    today = [tarball for tarball in found if day_of(tarball.stamp) == day_of(stamp)]
-    newest_of_each = {tarball.inode: tarball for tarball in found if day_of(tarball.stamp) < day_of(stamp)}
+    return sorted(counting, key=lambda tarball: tarball.stamp)
+
+
+def _today_and_earlier(context: Context, equal: Sequence[Tarball]) -> tuple[list[Tarball], list[Tarball]]:
+    """Given tarballs of the same bytes, the newest last, return those of this day, and the newest of each earlier file, newest first."""
+    day = day_of(context.stamp)
+    today = [tarball for tarball in equal if day_of(tarball.stamp) == day]
+    newest_of_each = {tarball.inode: tarball for tarball in equal if day_of(tarball.stamp) < day}
     return today, sorted(newest_of_each.values(), key=lambda tarball: tarball.stamp, reverse=True)
 
 

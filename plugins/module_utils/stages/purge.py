@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..system.seeing import as_whom
 from ..system.twins import MARGIN
 from ..system.units import counted
 from ..tree.arrivals import arrivals, forget_arrivals, late_ones
+from ..tree.contents import contents_of
 from ..tree.digests import digests
 from ..tree.failures import explain, failure
 from ..tree.incomplete import incomplete_ones
@@ -69,6 +70,8 @@ class Copies:
     """{relpath: why it is suspect} of those that nobody accepted"""
     holds: Mapping[str, str] = field(default_factory=dict)
     """{category/name/stamp: why it is held}"""
+    content: Mapping[str, Hashable] = field(default_factory=dict)
+    """{relpath: what stands for its content}"""
 
 
 @dataclass(frozen=True)
@@ -236,6 +239,7 @@ def plan_purge(items: Mapping[str, Copies], made_now: Collection[str] = (), now:
             partial=item.partial,
             suspects=item.suspects,
             holds=item.holds,
+            content=item.content,
         )
         added = [tarball for tarball in everything if item.came.get(tarball.relpath, tarball.stamp) in made_now]
         own = {tarball.relpath: tarball for tarball in item.tarballs}
@@ -383,7 +387,15 @@ def _copies(
         new = [replace(tarballs[-1], stamp=stamp, filename=filename) for stamp, filename in imagined.get(key, ())]
         partial = incomplete_ones(tree, tarballs)
         known[key] = Copies(
-            tarballs, rules, new, came, partial, key not in unseen, suspects=suspects, holds=marks.holds
+            tarballs,
+            rules,
+            new,
+            came,
+            partial,
+            key not in unseen,
+            suspects=suspects,
+            holds=marks.holds,
+            content=contents_of(tree, tarballs),
         )
     return known, failures
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -14,6 +14,7 @@ from ..system.seeing import is_folder, is_there, status_of
 from ..system.twins import MARGIN
 from ..system.units import first_of, readable, told_apart
 from ..tree.arrivals import arrivals, late_ones, note_arrival
+from ..tree.contents import content_of, contents_of
 from ..tree.failures import explain, failure
 from ..tree.incomplete import incomplete_ones, missing_of
 from ..tree.layout import TEMPORARY, Scan, Tarball, Tree, is_relpath, open_tree, scan, split_relpath
@@ -106,6 +107,8 @@ class Held:
     """Relpaths of those that are not whole"""
     suspects: Collection[str] = ()
     """Relpaths of those that are suspect, and that nobody accepted"""
+    content: Mapping[str, Hashable] = field(default_factory=dict)
+    """{relpath: what stands for its content}"""
 
 
 @dataclass(frozen=True)
@@ -310,10 +313,20 @@ def _kept(request: Request, offers: Sequence[Offer], held: Mapping[str, Held], m
         everything = [*own.tarballs, *map(_as_tarball, coming)]
         came = {**own.came, **{offer.relpath: request.moment.stamp for offer in coming}}
         partial = [*own.partial, *(offer.relpath for offer in coming if missing_of(offer.record))]
+        content = {**own.content, **{offer.relpath: content_of(offer.record, offer.dna) for offer in coming}}
         late, now = late_ones(everything, came), request.moment.stamp
         doubtful = [offer for offer in coming if doubts_of(offer.record) and not marks.accepts(key, offer.stamp)]
         suspects = [*own.suspects, *(offer.relpath for offer in doubtful)]
-        reasons = judge(everything, rules, now=now, late=late, partial=partial, suspects=suspects, holds=marks.holds)
+        reasons = judge(
+            everything,
+            rules,
+            now=now,
+            late=late,
+            partial=partial,
+            suspects=suspects,
+            holds=marks.holds,
+            content=content,
+        )
         young = [
             offer.relpath for offer in coming if all(reason.startswith(WITHIN) for reason in reasons[offer.relpath])
         ]
@@ -480,7 +493,7 @@ def _held(
             came = arrivals(tree, key)
         except (AltbackupError, OSError) as error:
             done.failures.append(failure(STAGE, error, key=key))
-        held[key] = Held(own, came, incomplete_ones(tree, own), suspects=suspects)
+        held[key] = Held(own, came, incomplete_ones(tree, own), suspects, contents_of(tree, own))
     return held
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 from ..system.digest import DIGEST_LENGTHS
+from .layout import Tarball, Tree
+from .publish import read_record
 from .sidecar import Dna
 
 CONTENT, FORMERLY = "content", "formerly"
@@ -30,14 +32,21 @@ def content_of(record: Mapping[str, Any], dna: Dna) -> Hashable:
     return content if is_digest(content) else _bytes_of(dna)
 
 
+def contents_of(tree: Tree, tarballs: Iterable[Tarball]) -> dict[str, Hashable]:
+    """Given verified tarballs of a tree, return {relpath: what stands for its content}."""
+    return {
+        tarball.relpath: content_of(read_record(tree, tarball.key, tarball.stamp), tarball.dna)
+        for tarball in tarballs
+        if tarball.dna
+    }
+
+
 def dna_in(values: Mapping[str, Any]) -> tuple[str, int, str] | None:
     """Given a record, or a dna as it stands in one, return (algorithm, bytes, digest), None where that is not there or is no dna."""
     alg, size, dig = values.get("alg"), values.get("size"), values.get("dig")
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+    if not isinstance(alg, str) or not isinstance(dig, str) or not isinstance(size, int) or isinstance(size, bool):
         return None
-    if not isinstance(alg, str) or not isinstance(dig, str):
-        return None
-    return (alg, size, dig) if len(dig) == DIGEST_LENGTHS.get(alg) and _HEX.fullmatch(dig) else None
+    return (alg, size, dig) if size >= 0 and len(dig) == DIGEST_LENGTHS.get(alg) and _HEX.fullmatch(dig) else None
 
 
 def is_digest(value: object) -> bool:

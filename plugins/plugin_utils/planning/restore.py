@@ -37,13 +37,14 @@ KEYS = (
     "replace",
     "consent",
     "special_modes",
+    "numeric",
     "owner",
     "group",
     "mode",
     "selinux",
 )
 _REQUIRED = ("source", "kind", "name")
-_FLAGS = ("consent", "special_modes")
+_FLAGS = ("consent", "special_modes", "numeric")
 _ATTRIBUTES = ("owner", "group", "mode", "selinux")
 REPLACE = ("refuse", "move_aside")
 _STAGE = "restore"

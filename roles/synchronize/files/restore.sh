@@ -27,7 +27,7 @@ usage() {
     cat <<'END'
 Usage: sh restore.sh list                          show what is here; reads no tarball
        sh restore.sh verify [ITEM]                 read all tarballs, or those of one item, and compare them with their dna
-       sh restore.sh restore [--special-modes] ITEM DEST [STAMP]
+       sh restore.sh restore [--special-modes] [--numeric] ITEM DEST [STAMP]
                                                    unpack an item as the new folder DEST
 
 ITEM   as list shows it, like dayabay/svn/dybsvn
@@ -36,6 +36,8 @@ STAMP  which tarball: its date and time as list shows them, or a day like 2013/0
        Without it, the newest verified one that is not dated later than this machine's clock.
 --special-modes   also bring back what may make somebody root: setuid and setgid bits of files, file capabilities, devices and
        named pipes. Only for a backup whose source nobody else had in his hands.
+--numeric         owners by number. Else root gives all of it to the users and groups of the names that the backup has, where this
+       machine knows these, and by number where not.
 
 Exit status: 0 all is well, 1 something failed or there is nothing, 2 wrong usage.
 END
@@ -472,8 +474,6 @@ match_item() {
 }
 
 restore() {
-    special_modes=''
-    case $1 in --special-modes) special_modes=yes && shift ;; esac
     require_item "$1"
     wanted=${3:-}
     while case $wanted in */) ;; *) false ;; esac; do wanted=${wanted%/}; done
@@ -795,13 +795,14 @@ require_no_line_breaks() {
 
 unpack() {
     if [ -n "$gnu" ]; then
-        set -- --numeric-owner --warning=no-timestamp --xattrs "--xattrs-include=*" --acls
+        set -- --warning=no-timestamp --xattrs "--xattrs-include=*" --acls
         [ -n "$special_modes" ] || set -- "$@" --xattrs-exclude=security.capability
-        "$tar" --help 2>/dev/null | grep -q -e --xattrs-include || set -- --numeric-owner # an old one
+        "$tar" --help 2>/dev/null | grep -q -e --xattrs-include || set -- # an old one
         set -- "$@" --delay-directory-restore ${chosen_base:+--listed-incremental=/dev/null}
     else
         set --
     fi
+    [ -z "$numeric" ] || set -- "$@" --numeric-owner
     decompress | {
         cd ./unpacked && "$tar" -x -p "$@" -f - 2>../said || exit # with -C, tar renames no folders in a circle
         cat >/dev/null # what follows the end of the archive
@@ -869,12 +870,16 @@ hint() {
         say 'all of it belongs to you: only root can give it the owners that it had'
         return
     fi
-    say "its owners are those of the backup, by number: look at them with ls -lnR $quoted"
+    if [ -n "$numeric" ]; then
+        say "its owners are those of the backup, by number: look at them with ls -lnR $quoted"
+    else
+        say "its owners are those of the backup, by name where this machine knows the name, else by number: look at them with ls -lR $quoted"
+    fi
     if [ -n "$special_modes" ]; then
-        say 'where a user has another number here: give him that one (usermod -u, groupmod -g); chown would take setuid, setgid and capabilities away'
+        say 'where a number is that of somebody else here: give his user that one (usermod -u, groupmod -g); chown would take setuid, setgid and capabilities away'
         return
     fi
-    say "where a user has another number here: find $quoted -user OLD -exec chown -h NEW {} +, and the same with -group and chgrp"
+    say "where a number is that of somebody else here: find $quoted -user OLD -exec chown -h NEW {} +, and the same with -group and chgrp"
 }
 
 # ---- the command line
@@ -895,8 +900,16 @@ case ${1:-} in
         verify "$@" ;;
     restore)
         shift
-        case ${1:-} in --special-modes) most=4 ;; *) most=3 ;; esac
-        [ $# -eq $((most - 1)) ] || [ $# -eq "$most" ] || misused 'restore takes ITEM, DEST and perhaps STAMP; quote what has spaces'
+        special_modes='' numeric=''
+        while :; do
+            case ${1:-} in
+                --special-modes) special_modes=yes ;;
+                --numeric) numeric=yes ;;
+                *) break ;;
+            esac
+            shift
+        done
+        [ $# -eq 2 ] || [ $# -eq 3 ] || misused 'restore takes ITEM, DEST and perhaps STAMP; quote what has spaces'
         restore "$@" ;;
     help | -h | --help)
         usage ;;

@@ -122,6 +122,18 @@ def test_recomputed_sidecar_does_not_hide_damage(base: Path) -> None:
     assert "does not match what its dump recorded" in reason
 
 
+@pytest.mark.parametrize(("what", "relpath"), [("owners", FOLDER), ("content", FOLDER), ("owners", SVN)])
+def test_an_archive_with_other_owners_or_attributes_than_its_dump_recorded_is_not_proved(
+    base: Path, what: str, relpath: str
+) -> None:
+    category, name = relpath.split("/")[:2]
+    path = base.parent / ".altbackup" / "records" / base.name / category / name / f"{FIRST}.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, what: "0" * 64}))
+    (reason,) = reasons(drill(base, names=[f"{category}/{name}"], fail=False))
+    assert f"the {what} of its archive are {record[what]}, but its dump recorded {'0' * 64}" in reason
+
+
 def test_tarball_that_needs_more_than_the_limit_is_refused_with_the_numbers(base: Path) -> None:
     (reason,) = reasons(drill(base, names=["folders/thing"], limit=1000, fail=False))
     assert "more than 1.0 KiB are needed to unpack it, but" in reason

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import grp
 import hashlib
 import json
 import os
+import pwd
 import shutil
 import subprocess
 import time
@@ -42,7 +44,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.archive import unpa
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import proofs
 from ansible_collections.altbackup.core.plugins.module_utils.restore import restore as restore_module
-from ansible_collections.altbackup.core.plugins.module_utils.system import processes
+from ansible_collections.altbackup.core.plugins.module_utils.system import names, processes
 from ansible_collections.altbackup.core.plugins.module_utils.tree import completed, locks
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import Run, held
@@ -375,6 +377,87 @@ def test_what_only_special_modes_bring_back_is_noted(
     assert capabilities.startswith("left out file capabilities of small/bin/ping, ")
     part = restore(tarball, destination=f"{destination}.ping", member="small/bin/ping")
     assert [note for note in part["notes"] if "special_modes" in note] == [capabilities]
+
+
+@pytest.fixture
+def foreign(base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A tarball of a node on which users and groups that this one has, too, have other numbers, and some that it does not have."""
+    live = tmp_path / "foreign"
+    (live / "sub").mkdir(parents=True)
+    for name, (uid, gid) in {
+        "a": (50001, 50002),
+        "b": (50002, 50001),
+        "c": (50003, 0),
+        "sub": (50001, 50003),
+        "d": (50004, 50001),
+    }.items():
+        (live / name).touch(exist_ok=True) if name != "sub" else None
+        os.chown(live / name, uid, gid)
+    os.link(live / "a", live / "sub" / "twin")
+    users = {0: "root", 50001: "daemon", 50002: "bin", 50003: "never heard of", 50004: "me neither"}
+    groups = {0: "root", 50001: "daemon", 50002: "bin", 50003: "never seen"}
+    with monkeypatch.context() as there:
+        there.setattr(names, "_user_name", lambda uid: users.get(uid, ""))
+        there.setattr(names, "_group_name", lambda gid: groups.get(gid, ""))
+        return base.dump_one(item("folder", live, "small"))
+
+
+def owners_below(top: Path) -> dict[str, tuple[int, int]]:
+    """Return {path: (uid, gid)} of what is below a folder."""
+    return {os.path.relpath(path, top): (path.lstat().st_uid, path.lstat().st_gid) for path in top.rglob("*")}
+
+
+UNKNOWN_HERE = "not known on this host, so by their numbers in the backup: user never heard of (50003), user me neither (50004), group never seen (50003)"
+
+
+def test_owners_are_those_of_their_names_where_this_host_knows_them_and_a_note_tells_which_it_does_not(
+    foreign: dict[str, Any], restore: Call, destination: Path
+) -> None:
+    here = {name: (pwd.getpwnam(name).pw_uid, grp.getgrnam(name).gr_gid) for name in ("daemon", "bin")}
+    looked = restore(foreign, step="look", check=True)
+    assert [note for note in looked["notes"] if "not known" in note] == [UNKNOWN_HERE]
+    result = restore(foreign)
+    assert result["rc"] == 0, result
+    assert [note for note in result["notes"] if "not known" in note] == [UNKNOWN_HERE]
+    (daemon, daemons), (bins, binaries) = here["daemon"], here["bin"]
+    assert owners_below(destination) == {
+        "a": (daemon, binaries),
+        "sub/twin": (daemon, binaries),
+        "b": (bins, daemons),
+        "c": (50003, 0),
+        "d": (50004, daemons),
+        "sub": (daemon, 50003),
+    }
+    done(restore(foreign), destination)
+    refused(restore(foreign, numeric=True), "this order has another numeric)")
+
+
+def test_owners_have_their_numbers_where_these_are_asked_for(
+    foreign: dict[str, Any], restore: Call, tmp_path: Path, destination: Path
+) -> None:
+    result = restore(foreign, numeric=True)
+    assert (result["rc"], [note for note in result["notes"] if "not known" in note]) == (0, [])
+    assert owners_below(destination) == owners_below(tmp_path / "foreign")
+    done(restore(foreign, numeric=True), destination)
+    refused(restore(foreign), "this order has another")
+
+
+def test_a_member_tells_of_the_names_that_it_has_alone(
+    foreign: dict[str, Any], restore: Call, destination: Path
+) -> None:
+    result = restore(foreign, member="small/c")
+    assert (result["rc"], destination.stat().st_uid) == (0, 50003), result
+    assert [note for note in result["notes"] if "not known" in note] == [
+        "not known on this host, so by its number in the backup: user never heard of (50003)"
+    ]
+
+
+def test_who_is_given_one_owner_for_all_hears_of_no_others(
+    foreign: dict[str, Any], restore: Call, destination: Path
+) -> None:
+    result = restore(foreign, owner="daemon", group="daemon")
+    assert (result["rc"], [note for note in result["notes"] if "not known" in note]) == (0, [])
+    assert {uid for uid, _ in owners_below(destination).values()} == {pwd.getpwnam("daemon").pw_uid}
 
 
 @pytest.mark.parametrize(("key", "value"), [("owner", "nobody-here"), ("group", "no-such-group")])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import grp
 import hashlib
 import os
+import pwd
 import random
 import shutil
 import signal
@@ -34,6 +36,7 @@ from helpers.waiting import wait_until
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat, Part, write_archive
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.base import walk
+from ansible_collections.altbackup.core.plugins.module_utils.system import names
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import SidecarMalformed
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.system.units import readable
@@ -588,6 +591,35 @@ def only_busybox_tar(disk: Disk, tmp_path: Path) -> None:
     (tools / "tar").symlink_to(BUSYBOX)
     disk.environment["PATH"] = str(tools)
     disk.shell = [shutil.which(disk.shell[0]) or "", *disk.shell[1:]]
+
+
+@pytest.mark.root
+@needs_root
+@pytest.mark.parametrize("tool", ["gnu", "busybox"])
+def test_owners_are_those_of_their_names_unless_numbers_are_asked_for(
+    disk: Disk, tmp_path: Path, place: Path, tool: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = folder_item(tmp_path)
+    live = Path(item["path"])
+    (live / "other").touch()
+    os.chown(live / "file", 50001, 50002)
+    os.chown(live / "other", 50003, 50003)
+    names_there = {50001: "daemon", 50002: "daemon", 50003: "never heard of"}
+    with monkeypatch.context() as there:
+        there.setattr(names, "_user_name", lambda uid: names_there.get(uid, ""))
+        there.setattr(names, "_group_name", lambda gid: names_there.get(gid, ""))
+        disk.dump(item)
+    if tool == "busybox":
+        only_busybox_tar(disk, tmp_path)
+    said = disk.well("restore", "dayabay/folders/thing", place / "named")
+    assert "by name where this machine knows the name" in said
+    status = (place / "named" / "file").stat()
+    assert (status.st_uid, status.st_gid) == (pwd.getpwnam("daemon").pw_uid, grp.getgrnam("daemon").gr_gid)
+    assert (place / "named" / "other").stat().st_uid == 50003
+    said = disk.well("restore", "--special-modes", "--numeric", "dayabay/folders/thing", place / "numbered")
+    assert "are those of the backup, by number" in said
+    status = (place / "numbered" / "file").stat()
+    assert (status.st_uid, status.st_gid) == (50001, 50002)
 
 
 def test_busybox_tar_restores_what_it_understands(disk: Disk, tmp_path: Path, place: Path) -> None:

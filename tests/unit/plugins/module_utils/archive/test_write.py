@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.trees import file_digest, link_tools, list_archive, make_odd_tree, make_tool, unpack
+from helpers.trees import file_digest, link_tools, list_archive, make_odd_tree, make_tool, needs_root, unpack
 from helpers.waiting import wait_until
 
+from ansible_collections.altbackup.core.plugins.module_utils.archive.unpack import read_content
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import (
     ArchiveFormat,
     Manifest,
@@ -34,6 +35,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.system.errors impor
     ToolFailed,
     ToolMissing,
 )
+from ansible_collections.altbackup.core.plugins.module_utils.system.names import Names
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 
 TOPS = (
@@ -197,6 +199,122 @@ def test_owner_and_times_are_those_that_are_asked_for(tree: Path, tmp_path: Path
     for line in listing.stdout.splitlines():
         assert line.split()[1] == "1234/3000000"
         assert "1970-01-01 00:00" in line
+
+
+def owners_in(path: Path) -> dict[str, tuple[int, int, str, str]]:
+    """Return {member: (uid, gid, user, group)} of an archive, as its headers have them."""
+    with tarfile.open(path) as archive:
+        return {entry.name: (entry.uid, entry.gid, entry.uname, entry.gname) for entry in archive}
+
+
+ODD_OWNER_NAMES = (
+    "alice",
+    "domain users",
+    "DOMAIN\\jo",
+    "jo@example.org",
+    "pc$",
+    "a\"b'c`id`$(id)$HOME*?#;%\\n",
+    "1234567",
+    "+5",
+    "-dash",
+    "#hash",
+    "jürgen",
+    "n" * 31,
+    "n" * 33,
+    "ü" * 16,
+    "日" * 80,
+)
+
+
+@needs_root
+@pytest.mark.parametrize("name", ODD_OWNER_NAMES)
+def test_owners_have_the_names_that_were_looked_up_beside_their_numbers(tree: Path, tmp_path: Path, name: str) -> None:
+    os.chown(tree / "file", 1, 2)
+    os.chown(tree / "sub", 70001, 70002)
+    os.chown(tree / "sub" / "link", 0, 70001, follow_symlinks=False)
+    names = Names({0: "zero", 1: "one", 70001: name}, {0: "none", 2: name, 70001: "x", 70002: "y"})
+    manifest = Manifest()
+    write(tree, tmp_path / "x.tar", form=ArchiveFormat(".tar"), names=names, manifest=manifest)
+    found = owners_in(tmp_path / "x.tar")
+    assert found == {
+        "top": (0, 0, "zero", "none"),
+        "top/file": (1, 2, "one", name),
+        "top/sub": (70001, 70002, name, "y"),
+        "top/sub/link": (0, 70001, "zero", "x"),
+        "top/twin": (1, 2, "one", name),
+    }
+    assert manifest.owners.found == set(found.values())
+    fixed = Names({5: name}, {70002: "y"})
+    write(tree, tmp_path / "y.tar", form=ArchiveFormat(".tar"), names=fixed, owner=(5, 70002))
+    assert set(owners_in(tmp_path / "y.tar").values()) == {(5, 70002, name, "y")}
+
+
+@pytest.mark.parametrize("owner", [None, (0, 0)])
+def test_without_names_headers_have_numbers_alone(tree: Path, tmp_path: Path, owner: tuple[int, int] | None) -> None:
+    write(tree, tmp_path / "x.tar", form=ArchiveFormat(".tar"), owner=owner)
+    assert {names for *_, user, group in owners_in(tmp_path / "x.tar").values() for names in (user, group)} == {""}
+
+
+@needs_root
+@pytest.mark.parametrize(
+    "form", [ArchiveFormat(".tar"), ArchiveFormat(".tar.zst", 19), ArchiveFormat(".tar.gz", 9, "md5")]
+)
+def test_a_content_is_the_same_with_other_names_and_other_compression(
+    tree: Path, tmp_path: Path, form: ArchiveFormat
+) -> None:
+    plain, named = Manifest(), Manifest()
+    write(tree, tmp_path / "1.tar", form=ArchiveFormat(".tar"), manifest=plain)
+    names = Names({0: "n" * 40}, {0: "domain users"})
+    write(tree, tmp_path / f"2{form.extension}", form=form, manifest=named, names=names)
+    assert named.content == plain.content != ""
+    deadline = Deadline(60, "look")
+    path = tmp_path / f"2{form.extension}"
+    assert read_content(str(path), path.name, "top", deadline) == plain.content
+    assert named.owners != plain.owners
+
+
+def give_attribute(path: Path, name: str) -> None:
+    try:
+        os.setxattr(path, name, b"value\n\0more")
+    except OSError:
+        pytest.skip("this file system has no such attributes")
+
+
+@needs_root
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tree: (tree / "file").write_text("CONTENT"),
+        lambda tree: (tree / "file").chmod(0o4755),
+        lambda tree: (tree / "sub").chmod(0o700),
+        lambda tree: os.chown(tree / "file", 5, -1),
+        lambda tree: os.chown(tree / "sub" / "link", -1, 5, follow_symlinks=False),
+        lambda tree: os.utime(tree / "file", ns=(0, 1)),
+        lambda tree: os.utime(tree / "sub", (0, 1)),
+        lambda tree: (tree / "more").touch(),
+        lambda tree: (tree / "sub" / "link").unlink() or (tree / "sub" / "link").symlink_to("./other"),
+        lambda tree: (tree / "twin").unlink() or (tree / "twin").write_text("content"),
+        lambda tree: give_attribute(tree / "file", "user.note"),
+    ],
+    ids=["content", "mode", "folder", "owner", "group", "time", "foldertime", "entry", "link", "twin", "attribute"],
+)
+def test_a_content_is_another_one_when_anything_that_comes_back_is(
+    tree: Path, tmp_path: Path, change: Callable[[Path], object], request: pytest.FixtureRequest
+) -> None:
+    before, after = Manifest(), Manifest()
+    write_without_times(tree, tmp_path / "1.tar", before)
+    change(tree)
+    if "time" in request.node.name:
+        write(tree, tmp_path / "2.tar", form=ArchiveFormat(".tar"), manifest=after)
+    else:
+        write_without_times(tree, tmp_path / "2.tar", after)
+    assert before.content != after.content
+
+
+def write_without_times(tree: Path, path: Path, manifest: Manifest) -> None:
+    for each in [*sorted(tree.rglob("*"), reverse=True), tree]:
+        os.utime(each, (0, 0), follow_symlinks=False)
+    write(tree, path, form=ArchiveFormat(".tar"), manifest=manifest)
 
 
 def test_fresh_copies_with_holes_or_without_are_equal(tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ def test_an_entry_goes_to_the_item_at_its_source_by_default() -> None:
         "replace": "refuse",
         "consent": False,
         "special_modes": False,
+        "numeric": False,
         "owner": "",
         "candidates": ["dayabay", "cms01", "sdu"],
     }
@@ -92,6 +93,7 @@ def test_an_entry_goes_to_the_item_at_its_source_by_default() -> None:
         ({"member": "dybsvn-3/conf", "to": "/x/conf"}, {"member": "dybsvn-3/conf", "destination": "/x/conf"}),
         ({"owner": 1000, "group": "scm", "mode": "0750"}, {"owner": "1000", "group": "scm", "mode": "0750"}),
         ({"replace": "move_aside", "consent": True}, {"replace": "move_aside", "consent": True}),
+        ({"numeric": True}, {"numeric": True}),
     ],
 )
 def test_further_keys_of_an_entry(more: dict[str, Any], expected: dict[str, Any]) -> None:

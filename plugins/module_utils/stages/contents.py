@@ -1,0 +1,108 @@
+"""Whether a new tarball holds what an older one of its item does, though their bytes differ: as compression, or names of owners, do."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..archive.unpack import read_content
+from ..system.errors import ToolFailed
+from ..system.processes import Deadline
+from ..tree.contents import CONTENT, FORMERLY, dna_in, is_digest
+from ..tree.layout import Tarball, Tree, parse_filename
+from ..tree.publish import read_record, write_record
+from ..tree.sidecar import Dna
+
+_OF_THE_TARBALL = frozenset(
+    {
+        "relpath",
+        "path",
+        "dig",
+        "size",
+        "alg",
+        "owners",
+        CONTENT,
+        FORMERLY,
+        "doubts",
+        "suspect",
+        "incomplete",
+        "measures",
+    }
+)
+"""What records tell that two tarballs of one content need not have in common"""
+_MOST = 8
+"""Most older tarballs that are read for one new one"""
+
+
+def same_as(tree: Tree, equal: Tarball, record: Mapping[str, Any], dna: Dna) -> dict[str, Any]:
+    """Given a tarball of the same bytes, and what a dump recorded of its own, return what its record has on its content.
+
+    That is what the other one's has. Where that has nothing, the dna stands for it, on nodes that have the other one, too.
+    """
+    known = _content_in(read_record(tree, equal.key, equal.stamp), dna)
+    if known or CONTENT not in record:
+        return known
+    return {CONTENT: record[CONTENT], FORMERLY: _dna(dna)}
+
+
+def alike(
+    tree: Tree, others: Sequence[Tarball], made: str, record: Mapping[str, Any], dna: Dna, deadline: Deadline
+) -> dict[str, Any]:
+    """Given older tarballs of other bytes, the path of a new one and its record, return what that has on its content.
+
+    Those that may hold the same are read, each once in its life: it is recorded with its own. Raise DeadlineExceeded, or what reading the
+    new one raises.
+    """
+    found = {CONTENT: record[CONTENT]} if CONTENT in record else {}
+    seen = set()
+    for other in sorted(others, key=lambda tarball: tarball.stamp, reverse=True):
+        known = read_record(tree, other.key, other.stamp)
+        if other.dna is None or other.dna.dig in seen or not _agree(known, record, other.dna):
+            continue
+        seen.add(other.dna.dig)
+        if len(seen) > _MOST:
+            break
+        if not found:
+            found = {CONTENT: _read(made, record["relpath"], deadline)}
+        theirs = _content_in(known, other.dna) or _read_and_keep(tree, other, known, deadline)
+        if theirs.get(CONTENT) == found[CONTENT]:
+            return theirs
+    return found
+
+
+def _agree(known: Mapping[str, Any], record: Mapping[str, Any], dna: Dna) -> bool:
+    """Return whether a record is that of these bytes, and tells nothing of them that another one contradicts."""
+    both = (set(known) & set(record)) - _OF_THE_TARBALL
+    return dna_in(known) == dna_in(_dna(dna)) and all(known[key] == record[key] for key in both)
+
+
+def _content_in(record: Mapping[str, Any], dna: Dna) -> dict[str, Any]:
+    """Return what a record of these bytes has on their content, empty if that is nothing."""
+    content, former = record.get(CONTENT), record.get(FORMERLY)
+    if dna_in(record) != dna_in(_dna(dna)) or not is_digest(content):
+        return {}
+    return {CONTENT: content, **({FORMERLY: former} if isinstance(former, Mapping) and dna_in(former) else {})}
+
+
+def _read_and_keep(tree: Tree, tarball: Tarball, record: Mapping[str, Any], deadline: Deadline) -> dict[str, Any]:
+    """Return what an older tarball's record is to have on its content, once it has; empty if it cannot be read, of which a check tells."""
+    if tarball.dna is None:
+        return {}
+    with contextlib.suppress(ToolFailed, OSError):
+        content = _read(tree.path(tarball.relpath), tarball.relpath, deadline)
+        found = {CONTENT: content, FORMERLY: _dna(tarball.dna)}
+        write_record(tree, tarball.key, tarball.stamp, {**record, **found})
+        return found
+    return {}
+
+
+def _read(path: str, relpath: str, deadline: Deadline) -> str:
+    """Given where a tarball is, and where it is to be, return the digest of its content."""
+    _, name, *_, filename = relpath.split("/")
+    _, extension = parse_filename(filename, name) or (None, "")
+    return read_content(path, filename, filename[: len(filename) - len(extension)], deadline)
+
+
+def _dna(dna: Dna) -> dict[str, Any]:
+    return {"dig": dna.dig, "size": dna.size, "alg": dna.alg}
