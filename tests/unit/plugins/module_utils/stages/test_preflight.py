@@ -79,7 +79,7 @@ def test_base_that_cannot_be_read_does_not_take_the_other_findings_along(base: P
         result = preflight.inspect(
             preflight.Demands([str(base)], now=0, trees=[{"base": str(base), "keys": ["svn/x"]}])
         )
-    assert [text.partition(" ")[0] for text in reasons(result)] == ["this", "folder"]
+    assert [text.partition(" ")[0] for text in reasons(result)] == ["the", "folder"]
 
 
 def test_peer_that_cannot_be_reached_is_named_with_the_words_of_ssh(base: Path) -> None:

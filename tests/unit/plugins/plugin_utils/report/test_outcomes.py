@@ -441,10 +441,8 @@ def steady(base: str, needed: int, held: int, free: int = 10 << 30, device: int 
 
 
 def test_a_disk_that_will_be_too_small_is_noted_with_figures_once_for_all_its_trees() -> None:
-    ihep = outcomes.record({}, {"results": [{**TREE, "steady": [steady("/copies/ihep", 9, 1)]}]}, "preflight", "ihep")
-    dayabay = outcomes.record(
-        {}, {"results": [{**TREE, "steady": [steady("/copies/dayabay", 5, 2)]}]}, "preflight", "dayabay"
-    )
+    ihep = outcomes.record({}, loop({"steady": [steady("/copies/ihep", 9, 1)]}), "preflight", "ihep")
+    dayabay = outcomes.record({}, loop({"steady": [steady("/copies/dayabay", 5, 2)]}), "preflight", "dayabay")
     assert outcomes.small_disks([ihep]) == []
     (note,) = outcomes.small_disks([ihep, dayabay])
     assert note.startswith(
