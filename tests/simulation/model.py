@@ -102,6 +102,8 @@ class Night:
     failures: list[str]
     lost: Collection[Copy] = field(default_factory=tuple)
     """What something else than the product took away or damaged"""
+    frozen: bool = False
+    """Whether nothing may go, since no target has the newest copy"""
     alarms: Collection[str] = ()
     """What must not pass in silence"""
     expected: int | None = None
@@ -111,7 +113,8 @@ class Night:
 def complaints(night: Night) -> list[str]:
     """Return what is wrong with a night, nothing if all that is owed is there, or was told."""
     gone = set(night.before) - set(night.after) - set(night.lost)
-    missing = sorted(gone & owed(night.before, night.rules, night.now), key=lambda one: one.time)
+    due = set(night.before) if night.frozen else owed(night.before, night.rules, night.now)
+    missing = sorted(gone & due, key=lambda one: one.time)
     found = [f"{copy.time} ({copy.content}) was owed and is gone" for copy in missing]
     if len(gone) > night.added + 1:
         found.append(f"{len(gone)} are gone where {night.added} came")

@@ -280,6 +280,7 @@ class World:
             len({copy.time.date() for copy in came}),
             self.told,
             lost,
+            node is self.source and all(other.away for other in self.nodes[1:]),
             self._alarms(node),
             None if self.bad else self.content,
         )

@@ -1,0 +1,97 @@
+"""A retention that is broken on purpose loses something, or keeps silent, in a history in which the whole one does not."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .test_histories import Event, play
+
+pytestmark = pytest.mark.full
+_CODE = "ansible_collections.altbackup.core.plugins.module_utils."
+
+Wrapper = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def story(text: str) -> list[Event]:
+    """Given words, each an event with the hours before its night, 24 if none are given, return the history."""
+    parts = [word.partition(":") for word in text.split()]
+    return [Event(what, int(hours or 24), 0.5) for what, _, hours in parts]
+
+
+def without(name: str, value: Any) -> Wrapper:
+    """Return what calls a function with another value of an argument."""
+    return lambda real: lambda *given, **options: real(*given, **{**options, name: value})
+
+
+def fewer_contents(real: Callable[..., Any]) -> Callable[..., Any]:
+    def slots(*given: Any) -> Any:
+        first, *rest = real(*given)
+        return [type(first)(first.word, first.number - 2, first.group, first.calendar), *rest]
+
+    return slots
+
+
+def oldest_of_group(real: Callable[..., Any]) -> Callable[..., Any]:
+    def fill(part: Any, rule: Any, seen: set[Any]) -> Any:
+        return real(part[::-1] if rule.calendar else part, rule, seen)
+
+    return fill
+
+
+def no_rule(word: str) -> Wrapper:
+    return lambda real: lambda *given: [rule for rule in real(*given) if rule.word != word]
+
+
+def nothing(real: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *given, **options: []
+
+
+def none_of(real: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *given, **options: set()
+
+
+def all_at_once(real: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *given, **options: 1000
+
+
+def nothing_fell(real: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *given, **options: {}
+
+
+def no_target_needed(real: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda tree, due, rules, care, moment: real(tree, due, rules, replace(care, min_copies=0), moment)
+
+
+MANY = "changed " * 6
+BROKEN: dict[str, tuple[str, str, Wrapper, str]] = {
+    "suspects count as good ones": ("stages.purge", "judge", without("suspects", {}), MANY + "unmounted " * 5),
+    "nobody doubts": ("tree.doubt", "judge", nothing, MANY + "unmounted"),
+    "encrypted files are no matter": ("tree.doubt", "_churned", nothing, MANY + "ransom"),
+    "two contents fewer": ("tree.retention", "_slots", fewer_contents, MANY + "unchanged " * 4),
+    "the oldest of a period": ("tree.retention", "_fill", oldest_of_group, MANY + "changed:6 changed:6 changed " * 4),
+    "no months": ("tree.retention", "_slots", no_rule("monthly"), MANY + "changed:744 changed " * 3 + MANY * 2),
+    "no weeks": ("tree.retention", "_slots", no_rule("weekly"), MANY + "changed:192 changed " * 2 + MANY * 2),
+    "holds are no matter": ("stages.purge", "judge", without("holds", {}), MANY + "hold " + MANY),
+    "late ones take places": ("stages.purge", "late_ones", none_of, MANY * 2 + "forge changed " * 4),
+    "all at once": ("stages.purge", "removable", all_at_once, MANY * 2 + "fewer confirm"),
+    "rules that fell": ("stages.care", "fallen", nothing_fell, MANY * 2 + "fewer"),
+    "no target needs the newest": ("stages.purge", "withhold", no_target_needed, MANY + "away " * 3),
+    "old ones are never read": ("stages.rot", "due_share", nothing, MANY + "rot " + "unchanged " * 10),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_retention_is_found(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    where, what, wrapper, history = BROKEN[name]
+    assert play(tmp_path / "whole", story(history)) == []
+    module = importlib.import_module(_CODE + where)
+    monkeypatch.setattr(module, what, wrapper(getattr(module, what)))
+    found = play(tmp_path / "broken", story(history))
+    print(found[:2])
+    assert found != []
