@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from helpers.original_trees import put
-from integration.site import Site, tarballs_of
+from integration.site import Run, Site, tarballs_of
 
 DAYS = range(1, 11)
 
@@ -32,6 +32,11 @@ def trees(bare_site: Site) -> tuple[Path, Path]:
     for base in (source, target):
         put_nights(base)
     return source, target
+
+
+def said(run: Run) -> str:
+    """Return what a run said, as if its lines were long enough."""
+    return " ".join(run.stdout.split())
 
 
 def names(base: Path) -> list[str]:
@@ -106,7 +111,7 @@ def test_a_source_whose_only_target_is_down_keeps_all_it_has(bare_site: Site, tr
 
     (target.parent / "unmounted").rename(target.parent / ".altbackup")
     alone = site.run("purge", "--limit", "dayabay")
-    assert "nothing older of folders/docs goes: its newest copy is verified on 0 of 1 target" in alone.stdout
+    assert "nothing older of folders/docs goes: its newest copy is verified on 0 of 1 target" in said(alone)
     assert len(names(source)) == 11
     night = site.run("backup", stamp="2013/05/12/104701")
     assert night.rc == 0, night.stdout

@@ -52,7 +52,9 @@ class Told:
     def __init__(self, parts: list[str] = CHAIN, host: str = "dayabay", check_mode: bool = False, **more: Any) -> None:
         hostvars = {name: {"ansible_connection": "ssh"} for name in VARIABLES}
         self.states: dict[str, dict[str, Any]] = {}
-        self.run = Run(plan_of(parts, **more), host, EMPTY, hostvars, {}, check_mode, self.states.__getitem__)
+        self.run = Run(
+            plan_of(parts, **more), host, EMPTY, hostvars, {}, check_mode, lambda name: self.states.get(name, {})
+        )
 
     def call(self, module: str, stage: str, result: dict[str, Any], about: Any = None, **given: Any) -> dict[str, Any]:
         """Make a call that has this result; return the options that completed it."""
