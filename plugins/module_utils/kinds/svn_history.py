@@ -21,7 +21,10 @@ _DIGEST = 1
 
 
 def revision_files(names: Iterable[bytes], youngest: int) -> tuple[dict[str, list[int]], list[str]]:
-    """Given what is archived of a repository, return ({folder: its revisions, up to the youngest, sorted}, paths of what packed ones are in)."""
+    """Given what is archived of a repository, return ({folder: its revisions, up to the youngest, sorted}, paths of what packed ones are in).
+
+    A folder of revisions has the name of a revision of the oldest layout; of folders nothing is told.
+    """
     folders: dict[str, list[int]] = {}
     packs = []
     for name in map(os.fsdecode, names):
@@ -39,12 +42,17 @@ class Contents:
     def __init__(self, asked: Asked, names: Iterable[bytes], youngest: int) -> None:
         """`names` are those of what was archived, as tar has them."""
         folders, packs = revision_files(names, youngest)
-        self._folders, self._packs, self._youngest = folders, packs, youngest
+        self._packs, self._youngest = packs, youngest
         self._found: dict[str, str] = {}
         paths = [*(f"{folder}/{number}" for folder, numbers in folders.items() for number in numbers), *packs]
         for start in range(0, len(paths), _AT_ONCE):
             told = asked(paths[start : start + _AT_ONCE])
             self._found.update((path, str(values[_DIGEST])) for path, values in told.items())
+        kept = {
+            folder: [number for number in numbers if f"{folder}/{number}" in self._found]
+            for folder, numbers in folders.items()
+        }
+        self._folders = {folder: numbers for folder, numbers in kept.items() if numbers}
 
     def compare(self, known: Mapping[str, Any]) -> list[str]:
         """Given what an earlier dump noted, return what of it holds something else now, as messages name it.
