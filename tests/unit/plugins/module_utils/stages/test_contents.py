@@ -143,7 +143,7 @@ def test_a_content_that_comes_back_is_the_one_that_it_was(base: Base, tmp_path: 
 def test_an_older_tarball_is_read_once_in_its_life(
     base: Base, tmp_path: Path, nameless: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entry, change = make("sqlite", tmp_path / "x.db")
+    entry, _ = make("sqlite", tmp_path / "x.db")
     old = dump_as_before(base, entry, NIGHTS[0])
     read: list[str] = []
     real = contents_module.read_content
@@ -153,9 +153,8 @@ def test_an_older_tarball_is_read_once_in_its_life(
         return real(path, *arguments)
 
     monkeypatch.setattr(contents_module, "read_content", read_content)
-    for night in NIGHTS[1:4]:
-        change()
-        execute(tmp_path / "x.db", f"UPDATE t SET a = {NIGHTS.index(night)}")
+    for number, night in enumerate(NIGHTS[1:4], 100):
+        execute(tmp_path / "x.db", f"UPDATE t SET a = {number}")
         base.dump_one(entry, stamp=night)
     assert read.count(old["path"]) == 1
 
