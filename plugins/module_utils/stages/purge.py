@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +16,6 @@ from ..system.seeing import as_whom
 from ..tree.arrivals import arrivals, forget_arrivals, late_ones
 from ..tree.digests import digests
 from ..tree.failures import explain, failure
-from ..tree.incomplete import incomplete_ones
 from ..tree.layout import EXTENSIONS, PROOF, Scan, Tarball, Tree, parse_filename, scan, split_relpath
 from ..tree.leftovers import opened_private, remove_outgoing
 from ..tree.publish import (
@@ -28,6 +27,7 @@ from ..tree.publish import (
     remove_if_there,
     require_writable,
 )
+from ..tree.recorded import recorded
 from ..tree.retention import Rules, judge, removable
 from ..tree.rulings import Ruling, parse_ruling
 from ..tree.scan_failures import ahead, by_item, unreadable
@@ -56,6 +56,8 @@ class Copies:
     """Relpaths of those that are not whole"""
     readable: bool = True
     """Whether all of the item's folders can be read; of one of which not all can, nothing goes"""
+    content: Mapping[str, Hashable] = field(default_factory=dict)
+    """{relpath: what stands for its content}"""
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,15 @@ def plan_purge(items: Mapping[str, Copies], made_now: Collection[str] = (), now:
     for key, item in items.items():
         everything = [*item.tarballs, *item.imagined]
         late = late_ones(item.tarballs, item.came)
-        reasons = judge(everything, item.rules, now=now, made_now=made_now, late=late, partial=item.partial)
+        reasons = judge(
+            everything,
+            item.rules,
+            now=now,
+            made_now=made_now,
+            late=late,
+            partial=item.partial,
+            content=item.content,
+        )
         added = [tarball for tarball in everything if item.came.get(tarball.relpath, tarball.stamp) in made_now]
         own = {tarball.relpath: tarball for tarball in item.tarballs}
         told.update(
@@ -200,7 +210,7 @@ def plan_reviewed(
     """
     there = {tarball.relpath: tarball for tarball in judged}
     due = {tarball.relpath for tarball in plan.due}
-    chosen = {one.relpath for one in only if one.is_of(there.get(one.relpath)) and one.relpath in due}
+    chosen = {one.relpath for one in only if one.is_of(there.get(one.relpath))}
     left = replace(plan, due=[tarball for tarball in plan.due if tarball.relpath in chosen])
     going = {tarball.relpath for tarball in left.going()}
     refused = []
@@ -219,7 +229,7 @@ def plan_reviewed(
         elif one.relpath not in due:
             why = f"it is to be kept now ({', '.join(plan.reasons[one.relpath])})"
         else:
-            why = "a run removes no more of an item than it added and one, so it has to wait"
+            why = "a run removes at most one more of an item than it added, so it has to wait"
         reason = f"{tree.path(one.relpath)} was not removed, which the reviewed plan says to do: {why}. Make a new plan, with --check"
         refused.append(failure(_STAGE, reason, relpath=one.relpath))
     return left, refused
@@ -288,7 +298,8 @@ def _copies(
             failures.append(failure(_STAGE, error, key=key))
             continue
         new = [replace(tarballs[-1], stamp=stamp, filename=filename) for stamp, filename in imagined.get(key, ())]
-        known[key] = Copies(tarballs, rules, new, came, incomplete_ones(tree, tarballs), key not in unseen)
+        said = recorded(tree, tarballs)
+        known[key] = Copies(tarballs, rules, new, came, said.partial, key not in unseen, content=said.content)
     return known, failures
 
 

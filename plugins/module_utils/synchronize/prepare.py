@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -14,8 +14,9 @@ from ..system.seeing import is_folder, is_there, status_of
 from ..system.twins import MARGIN
 from ..system.units import first_of, readable, told_apart
 from ..tree.arrivals import arrivals, late_ones, note_arrival
+from ..tree.contents import content_of
 from ..tree.failures import explain, failure
-from ..tree.incomplete import incomplete_ones, missing_of
+from ..tree.incomplete import missing_of
 from ..tree.layout import TEMPORARY, Scan, Tarball, Tree, is_relpath, open_tree, scan, split_relpath
 from ..tree.locks import Hold
 from ..tree.origin import Origin, bind, parse_origin, require_origin
@@ -31,6 +32,7 @@ from ..tree.publish import (
     write_record,
     write_sidecar,
 )
+from ..tree.recorded import recorded
 from ..tree.remembered import remember_items, remembered_items
 from ..tree.retention import WITHIN, demanded, judge
 from ..tree.rulings import Ruling, parse_ruling
@@ -88,6 +90,8 @@ class Held:
     """{relpath: stamp of the run in which it came}; None where that cannot be read"""
     partial: Collection[str] = ()
     """Relpaths of those that are not whole"""
+    content: Mapping[str, Hashable] = field(default_factory=dict)
+    """{relpath: what stands for its content}"""
 
 
 @dataclass(frozen=True)
@@ -233,7 +237,8 @@ def _kept(request: Request, offers: Sequence[Offer], held: Mapping[str, Held]) -
         came = {**own.came, **{offer.relpath: request.moment.stamp for offer in coming}}
         partial = [*own.partial, *(offer.relpath for offer in coming if missing_of(offer.record))]
         late, now = late_ones(everything, came), request.moment.stamp
-        reasons = judge(everything, rules, now=now, late=late, partial=partial)
+        content = {**own.content, **{offer.relpath: content_of(offer.record, offer.dna) for offer in coming}}
+        reasons = judge(everything, rules, now=now, late=late, partial=partial, content=content)
         young = [
             offer.relpath for offer in coming if all(reason.startswith(WITHIN) for reason in reasons[offer.relpath])
         ]
@@ -370,7 +375,8 @@ def _held(
             came = arrivals(tree, key)
         except (AltbackupError, OSError) as error:
             done.failures.append(failure(STAGE, error, key=key))
-        held[key] = Held(own, came, incomplete_ones(tree, own))
+        said = recorded(tree, own)
+        held[key] = Held(own, came, said.partial, content=said.content)
     return held
 
 
