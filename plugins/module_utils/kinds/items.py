@@ -13,12 +13,14 @@ from urllib.parse import unquote
 from ..system.errors import InvalidInput
 from ..system.paths import is_within
 from ..system.values import nearest, parse_keep, quoted
+from ..tree.rulings import parse_rules
 from .patterns import find_faults
 from .registry import CATEGORIES, KINDS
 
 _PATTERNS = ("exclude", "changing")
 _OWN_KEYS = tuple(dict.fromkeys(key for entry in KINDS.values() for key in entry.keys))
-_KEYS = ("kind", "name", "path", "keep", *_OWN_KEYS)
+_KEEP = "keep"
+_KEYS = ("kind", "name", "path", _KEEP, *_OWN_KEYS)
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Item:
     """Whether folders that CACHEDIR.TAG marks are left out"""
     exclude_if_present: tuple[str, ...] = ()
     """Names that mark the folders in which they are as left out"""
+    rules: tuple[tuple[str, float], ...] = ()
+    """(rule, number) of the rules of retention that it has of its own, beside `keep`"""
 
     @property
     def category(self) -> str:
@@ -104,9 +108,9 @@ def parse_item(values: Mapping[str, Any]) -> Item:
     path = values["path"]
     if not isinstance(path, str) or not os.path.isabs(path) or "\0" in path:
         raise InvalidInput(f"{title}: path {quoted(path)} is not an absolute path")
-    keep = parse_keep(values["keep"], title) if "keep" in values else None
+    keep, rules = _parse_keep(values.get("keep"), title)
     path = os.path.normpath(path)
-    patterns = {key: _parse_patterns(key, values.get(key, ()), path, title) for key in _PATTERNS}
+    patterns: dict[str, Any] = {key: _parse_patterns(key, values.get(key, ()), path, title) for key in _PATTERNS}
     caches = values.get("exclude_caches", False)
     if not isinstance(caches, bool):
         raise InvalidInput(f"{title}: exclude_caches {quoted(caches)} is neither true nor false")
@@ -115,7 +119,26 @@ def parse_item(values: Mapping[str, Any]) -> Item:
     if not isinstance(require, str) or os.path.isabs(require) or ".." in require.split("/"):
         raise InvalidInput(f"{title}: require {quoted(require)} is not a path inside the folder")
     name = check_name(values["name"])
-    return Item(kind, name, path, keep, require=require, exclude_caches=caches, exclude_if_present=marks, **patterns)
+    return Item(
+        kind,
+        name,
+        path,
+        keep,
+        rules=rules,
+        require=require,
+        exclude_caches=caches,
+        exclude_if_present=marks,
+        **patterns,
+    )
+
+
+def _parse_keep(value: object, title: str) -> tuple[int | None, tuple[tuple[str, float], ...]]:
+    """Given an item's number of days and contents, or a mapping of it and further rules, return (number, rules). Raise InvalidInput."""
+    if not isinstance(value, Mapping):
+        return (None if value is None else parse_keep(value, title)), ()
+    given = {rule: number for rule, number in value.items() if number is not None}
+    keep = parse_keep(given.pop(_KEEP), f"{title}: keep") if _KEEP in given else None
+    return keep, tuple(parse_rules(given, f"{title}: keep", (_KEEP,)).items())
 
 
 def _parse_patterns(key: str, value: object, path: str, title: str) -> tuple[str, ...]:

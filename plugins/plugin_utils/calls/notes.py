@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..planning import drill, restore, transfers
-from ..report import outcomes
+from ..report import outcomes, retention_table
 from .loops import errand_of, errands, order_of
 from .run import Run
 
@@ -76,7 +76,9 @@ def _purge(
 ) -> State:
     if given.get("check"):
         return outcomes.record_check(run.state, _registered(about, result), run.host, run.check_mode)
-    return _plain(run, stage, about, given, result)
+    new = _plain(run, stage, about, given, result)
+    found = retention_table.judged(_registered(about, result), run.host) if given.get("explain") else []
+    return {**new, "judged": [*new["judged"], *found]} if found else new
 
 
 def _prepare(

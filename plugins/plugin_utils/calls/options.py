@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..planning import restore
+from ..planning import purge_plan, restore
 from ..planning.connections import peers, source_peers
 from ..planning.reaching import reached_with, ssh_args
 from ..planning.trees import base_owners, node_bases, node_trees, origin
@@ -122,6 +122,7 @@ def _prepare(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> O
         "origin": origin(run.plan, run.host, run.state),
         "keep": tree["keep"],
         "keeps": tree["keeps"],
+        "rules": tree["rules"],
         "items": tree["keys"],
         "discovered": run.state["discovered"],
         "predicted": run.state["predicted"],
@@ -160,20 +161,28 @@ def _accept(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Op
 
 
 def _purge(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
-    """Purge what a check of this run has passed; on a target that is part of the call. A purge by itself reads what would count, instead."""
+    """Purge what a check of this run has passed; on a target that is part of the call.
+
+    A purge by itself reads what would count, instead. In check mode it says why each tarball stays, and where somebody reviewed that,
+    nothing else goes than what he has seen.
+    """
     tree, locked = run.tree(about), bool(run.plan["locked"])
     is_own = tree["role"] == "source"
     options = {
         "base": tree["base"],
         "keep": tree["keeps"],
+        "rules": tree["rules"],
         "names": list(tree["keeps"]),
         "predicted": run.state["predicted"],
         "verify": not locked,
+        "explain": not locked and run.check_mode,
         "unlock": locked,
         "origin": {} if is_own else origin(run.plan, tree["source"], run.known_of(tree["source"])),
     }
     if not locked:
-        alone = {"run": {**run.plan["run"], **_OF_NO_RUN}}
+        alone: Options = {"run": {**run.plan["run"], **_OF_NO_RUN}}
+        if run.reviewed is not None and not run.check_mode:
+            alone["only"] = purge_plan.of_tree(run.reviewed, tree)
         return {**options, **alone, "remembered": tree["keep"] if tree["discover"] else 0}
     if not is_own:
         return {**options, "check": _checking(run, tree)}

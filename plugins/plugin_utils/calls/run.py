@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -17,6 +17,7 @@ from . import run_state
 
 PLAN = "__altbackup_plan"
 CHOICE = "__restore_choice"
+REVIEWED = "__purge_reviewed"
 CALL = "__call"
 """The variable of loops over calls"""
 
@@ -35,6 +36,8 @@ class Run:
     check_mode: bool = False
     state_of: Callable[[str], Mapping[str, Any]] = run_state.load
     """Return what the run knows of another host"""
+    reviewed: Sequence[Mapping[str, Any]] | None = None
+    """What alone a purge is to remove, where somebody has reviewed that"""
 
     def known_of(self, host: str) -> Mapping[str, Any]:
         """Return what the run knows of any host."""
@@ -79,4 +82,5 @@ def run_of(variables: Mapping[str, Any]) -> Run:
         hostvars=variables.get("hostvars") or {},
         choice=variables.get(CHOICE) or {},
         check_mode=bool(variables.get("ansible_check_mode")),
+        reviewed=(variables.get(REVIEWED) or {}).get("tarballs"),
     )

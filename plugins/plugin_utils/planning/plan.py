@@ -18,6 +18,7 @@ from ...module_utils.system.values import nearest
 from ...module_utils.system.visible import visible
 from ...module_utils.tree.stamps import day_of, earliest_moment, interpret_day, latest_stamp, stamp_at
 from ..report.secrecy import mask, mask_text, quoted
+from .retention import item_keeps, item_rules, keeps_alone, node_rules, told_alone
 from .settings import PREFIX, Unreadable, describe_unknown, distance, names, validate
 
 SOURCES = "sources"
@@ -149,6 +150,11 @@ def build_plan(
     general += _check_bases(source_values, target_values)
     outside = [host for host in hosts if host not in nodes]
     notes = _check_outside(outside, variables, groups, errors)
+    notes += [
+        told_alone(host, values["altbackup_keep"])
+        for host, values in target_values.items()
+        if keeps_alone(variables.get(host, {}))
+    ]
     plan: dict[str, Any] = {
         "stamp": common["stamp"],
         "clock": common["clock"],
@@ -157,6 +163,7 @@ def build_plan(
         "timezone": common["timezone"],
         "only_targets": common["only_targets"],
         "list_file": common["list_file"],
+        "purge_plan": common["purge_plan"],
         "restore": common["restore"],
         "restore_settings": {name: common[f"restore_{name}"] for name in _OF_RESTORES},
         "adopt": common["adopt"],
@@ -168,7 +175,8 @@ def build_plan(
         "nodes": {},
     }
     for host, values in target_values.items():
-        plan["targets"][host] = _target(host, values, connection.get(host, {}), errors)
+        rules = node_rules(values, variables.get(host, {}), target=True)
+        plan["targets"][host] = _target(host, values, connection.get(host, {}), errors) | {"rules": rules}
     for host, values in source_values.items():
         plan["sources"][host] = _source(host, values, common["only_targets"], plan["targets"], connection, errors)
     plan["nodes"] = {host: _node(host, plan) for host in nodes}
@@ -475,6 +483,7 @@ def _source(
         "items": [_plain_item(item) for item in good],
         "item_errors": bad,
         "targets": chosen,
+        "rules": node_rules(values, {}, target=False),
         "local_targets": [name for name in chosen if _is_local(host, name, connection, targets[name])],
         "transport": {name: modes.get(name, "push") for name in chosen},
         "algorithm": values["altbackup_dna_algorithm"],
@@ -495,13 +504,17 @@ def _node(host: str, plan: Mapping[str, Any]) -> dict[str, Any]:
     source, target = plan["sources"].get(host), plan["targets"].get(host)
     trees = []
     if source:
-        trees.append({"role": "source", "source": host, "base": source["base"], "keep": source["keep"]})
+        trees.append({"role": "source", "source": host, "base": source["base"], **_kept(source)})
     if target:
         for name in target["sources"]:
             base = os.path.join(target["target_base"], name) if target["target_base"] else None
-            trees.append({"role": "target", "source": name, "base": base, "keep": target["keep"]})
+            trees.append({"role": "target", "source": name, "base": base, **_kept(target)})
     either = source or target
     return {name: either[name] for name in _OF_NODES} | {"trees": trees}
+
+
+def _kept(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {"keep": entry["keep"], "rules": dict(entry["rules"])}
 
 
 def _completed(plan: dict[str, Any], sources: Iterable[str]) -> dict[str, Any]:
@@ -521,10 +534,8 @@ def _completed(plan: dict[str, Any], sources: Iterable[str]) -> dict[str, Any]:
         for place in [entry, *trees]:
             place["keys"] = list(keys)
             place["expect"] = dict(expect)
-            place["keeps"] = {
-                f"{CATEGORIES[item['kind']]}/{item['name']}": item.get("keep") or place["keep"]
-                for item in entry["items"]
-            }
+            place["keeps"] = item_keeps(place, entry["items"])
+            place["rules"] = item_rules(place, entry["items"])
             if entry["include_controller"]:
                 place["keeps"][CONTROLLER_KEY] = place["keep"]
         for tree in trees:
@@ -575,8 +586,9 @@ def _item_error(value: Any, reason: str) -> dict[str, str]:
 
 def _plain_item(item: Item) -> dict[str, Any]:
     """Given an item, return it as modules take it, without what is not set."""
+    rules = {**({} if item.keep is None else {"keep": item.keep}), **dict(item.rules)}
     optional = {
-        "keep": item.keep,
+        "keep": rules if item.rules else item.keep,
         "exclude": list(item.exclude),
         "exclude_caches": item.exclude_caches,
         "exclude_if_present": list(item.exclude_if_present),

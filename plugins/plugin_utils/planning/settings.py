@@ -19,7 +19,8 @@ from ansible.module_utils.common.yaml import yaml_load
 from ...module_utils.kinds.registry import CATEGORIES, DISCOVERABLE
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.priority import ionice_words
-from ...module_utils.system.values import nearest, parse_keep
+from ...module_utils.system.values import nearest, parse_keep, parse_span
+from ...module_utils.tree.rulings import RULES
 from ..report.secrecy import UNQUOTED, quoted
 from .quantities import parse_duration, parse_rate, parse_size
 from .yaml_text import is_collection, read_yaml
@@ -240,9 +241,17 @@ def _keep(value: object) -> int:
     try:
         return parse_keep(value, "")
     except InvalidInput as error:
+        more = ", and the other rules as altbackup_keep_daily and so on" if isinstance(value, Mapping) else ""
         raise InvalidInput(
-            f"{str(error).removeprefix(': keep ')}: write how many days and contents to retain, like 3"
+            f"{str(error).removeprefix(': keep ')}: write how many days and contents to retain, like 3{more}"
         ) from error
+
+
+def _within(value: str) -> float:
+    try:
+        return parse_span(value, "")
+    except InvalidInput as error:
+        raise InvalidInput(str(error).strip()) from error
 
 
 def _whole(lowest: int, highest: int, example: int) -> Callable[[int], int]:
@@ -266,6 +275,13 @@ def _proof_age(value: str) -> float:
 
 def _drill_folder(value: str) -> str:
     return parse_base(value) if value else ""
+
+
+def _own_file(value: str) -> str:
+    """Return the path of a file on the controller as every process of a run understands it."""
+    if "\0" in value or value.endswith("/"):
+        raise InvalidInput(f"{quoted(value)} is not the path of a file")
+    return os.path.abspath(os.path.expanduser(value)) if value else ""
 
 
 def _full_every(value: int) -> int:
@@ -332,6 +348,8 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_base": parse_base,
     "altbackup_target_base": parse_base,
     "altbackup_keep": _keep,
+    **dict.fromkeys((f"altbackup_keep_{rule}" for rule in RULES if rule != "within"), _whole(0, 999999, 7)),
+    "altbackup_keep_within": _within,
     "altbackup_discover": _discover,
     "altbackup_targets": _texts,
     "altbackup_only_targets": _texts,
@@ -346,6 +364,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_drill_share": _share,
     "altbackup_drill_limit": parse_size,
     "altbackup_drill_folder": _drill_folder,
+    "altbackup_purge_plan": _own_file,
     "altbackup_transport": _transport,
     "altbackup_nice": _whole(0, 19, 10),
     "altbackup_ionice": _ionice,

@@ -32,6 +32,7 @@ EMPTY: dict[str, Any] = {
     "sent": {},
     "proved": [],
     "purged": [],
+    "judged": [],
     "contents": {},
     "incomplete": [],
     "identities": {},
