@@ -20,7 +20,7 @@ YAML_FOLDERS = $(wildcard changelogs inventory meta playbooks roles tests)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint build clean distclean test-unit test-integration test-entry-point faults attacks test-long mail-matrix corruptions black-start \
-	fixed-cost molecule sanity importer \
+	fixed-cost molecule pictures sanity importer \
 	environment-demo environment-lint environment-test environment-sanity environment-importer \
 	lint-python lint-yaml lint-shell lint-ansible lint-changelog format
 
@@ -71,6 +71,9 @@ molecule: environment-test ## the whole chain over ssh, from a source to two tar
 	@trap '$(BIN)/python -m tests.lab down --state var/molecule/lab.json' EXIT; trap 'exit 130' HUP INT TERM; \
 	(cd tests && PATH="$(CURDIR)/$(BIN):$$PATH" MOLECULE_EPHEMERAL_DIRECTORY="$(CURDIR)/var/molecule/run" \
 		molecule test --no-command-borders </dev/null)
+
+pictures: environment-demo ## draw the pictures of docs/retention.md anew, by the rules themselves
+	$(BIN)/python tools/retention_picture.py
 
 sanity: environment-sanity build ## ansible-test sanity on the collection as it is published
 	$(SANITY)/python tools/sanity.py

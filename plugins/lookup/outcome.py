@@ -16,11 +16,13 @@ options:
   _terms:
     description:
       - What is wanted. C(run) is all that a run has to tell; C(listed) are the tarballs that were listed on this host, C(all_listed) those
-        of all hosts; C(restores) is what is restored from where; C(restore_speeds) is what restores took, for predictions.
+        of all hosts; C(judged) are lines on why each tarball stays that a purge has judged on this host, C(purge_plan) is the text of a
+        plan of what it judged on all hosts, and C(reviewed) what of such a plan is to go, C(tarballs), or what is wrong with it,
+        C(problem); C(restores) is what is restored from where; C(restore_speeds) is what restores took, for predictions.
     required: true
     type: list
     elements: str
-    choices: [run, listed, all_listed, restores, restore_speeds]
+    choices: [run, listed, all_listed, judged, purge_plan, reviewed, restores, restore_speeds]
 """
 
 EXAMPLES = r"""
@@ -38,18 +40,21 @@ _raw:
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ansible import context
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 
+from ..module_utils.system.errors import InvalidInput
 from ..module_utils.system.visible import one_line
 from ..plugin_utils.calls import restores, run_state
 from ..plugin_utils.calls.run import Run, run_of
-from ..plugin_utils.planning import marks
+from ..plugin_utils.planning import marks, purge_plan
 from ..plugin_utils.planning.filter_values import plain, untrusted
-from ..plugin_utils.report import outcomes
+from ..plugin_utils.planning.trees import node_trees
+from ..plugin_utils.report import outcomes, retention_table
 from ..plugin_utils.report.night_table import night_rows, without_covered
 
 
@@ -98,6 +103,24 @@ def _all_listed(run: Run, _variables: Any) -> list[dict[str, Any]]:
     return [{key: entry[key] for key in outcomes.LISTED_KEYS} for entry in found]
 
 
+def _judged(run: Run, _variables: Any) -> list[str]:
+    return retention_table.table(run.state["judged"])
+
+
+def _purge_plan(run: Run, _variables: Any) -> str:
+    judged = [entry for state in _states(run).values() for entry in state["judged"]]
+    return purge_plan.as_file(run.plan["stamp"], judged)
+
+
+def _reviewed(run: Run, _variables: Any) -> dict[str, Any]:
+    path = run.plan["purge_plan"]
+    trees = [tree for node in run.plan["nodes"] for tree in node_trees(run.plan, node)]
+    try:
+        return {"tarballs": purge_plan.read(Path(path), trees), "problem": ""}
+    except InvalidInput as error:
+        return {"tarballs": [], "problem": f"{path} (altbackup_purge_plan) {error}"}
+
+
 def _restores(run: Run, variables: Any) -> dict[str, Any]:
     return restores.choose(run, [str(host) for host in variables["ansible_play_hosts_all"]])
 
@@ -110,6 +133,9 @@ _FOUND: dict[str, Callable[[Run, Any], Any]] = {
     "run": _outcome,
     "listed": _listed,
     "all_listed": _all_listed,
+    "judged": _judged,
+    "purge_plan": _purge_plan,
+    "reviewed": _reviewed,
     "restores": _restores,
     "restore_speeds": _restore_speeds,
 }

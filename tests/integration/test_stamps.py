@@ -25,7 +25,7 @@ def site(tmp_path: Path) -> Site:
     (tmp_path / "live").mkdir()
     items = [{"kind": "folder", "name": "notes", "path": str(tmp_path / "live")}]
     made.add_source("dayabay", altbackup_targets=["cms01"], altbackup_items=items)
-    made.add_target("cms01")
+    made.add_target("cms01", altbackup_keep=3)
     return made
 
 

@@ -55,7 +55,10 @@ def test_settings_of_the_example_mean_what_its_comments_say() -> None:
     assert (sdu["bwlimit"], sdu["io_timeout"], ntu["bwlimit"], ntu["io_timeout"]) == (4 << 20, 180, 0, 60)
     assert [entry["target_base"] for entry in (cms01, sdu, ntu)] == ["/data/backup", "/srv/backup", "/data/backup"]
     assert {entry["keep"] for entry in found["sources"].values()} == {3}
-    assert {entry["keep"] for entry in found["targets"].values()} == {7}
+    assert {entry["keep"] for entry in found["targets"].values()} == {3}
+    rules = {"daily": 7, "weekly": 4, "monthly": 6, "yearly": 2, "within": 86400}
+    assert [entry["rules"] for entry in found["targets"].values()] == [rules] * 3
+    assert [entry["rules"] for entry in found["sources"].values()] == [dict.fromkeys(rules, 0)] * 2
     assert {tree["keeps"]["git/toolbox"] for tree in found["nodes"]["cms01"]["trees"]} == {14}
     assert found["nodes"]["ntu"]["mail_to"] == "scm-taipei@example.org"
 

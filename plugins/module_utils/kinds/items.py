@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from ..system.errors import InvalidInput
 from ..system.paths import is_within
 from ..system.values import nearest, parse_keep, parse_part, quoted
+from ..tree.rulings import parse_rules
 from .patterns import find_faults
 from .registry import CATEGORIES, KINDS
 
@@ -20,7 +21,8 @@ _PATTERNS = ("exclude", "changing")
 _GLOBS = {"may_move": "references, such as refs/heads/wip/*", "may_empty": "tables, such as session*"}
 _OWN_KEYS = tuple(dict.fromkeys(key for entry in KINDS.values() for key in entry.keys))
 _PARTS = ("shrink", "churn")
-_KEYS = ("kind", "name", "path", "keep", "former_names", *_PARTS, *_OWN_KEYS)
+_KEEP = "keep"
+_KEYS = ("kind", "name", "path", _KEEP, "former_names", *_PARTS, *_OWN_KEYS)
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Item:
     """Patterns of the references of a Git repository that may be rewritten and vanish, in which `*` stands for any text"""
     may_empty: tuple[str, ...] = ()
     """Patterns, of the same form, of the tables of a database that may lose all their rows, and vanish"""
+    rules: tuple[tuple[str, float], ...] = ()
+    """(rule, number) of the rules of retention that it has of its own, beside `keep`"""
 
     @property
     def category(self) -> str:
@@ -116,10 +120,10 @@ def parse_item(values: Mapping[str, Any]) -> Item:
     path = values["path"]
     if not isinstance(path, str) or not os.path.isabs(path) or "\0" in path:
         raise InvalidInput(f"{title}: path {quoted(path)} is not an absolute path")
-    keep = parse_keep(values["keep"], title) if "keep" in values else None
+    keep, rules = _parse_keep(values.get("keep"), title)
     parts = {key: _parse_part(key, values[key], title) for key in _PARTS if key in values}
     path = os.path.normpath(path)
-    patterns = {key: _parse_patterns(key, values.get(key, ()), path, title) for key in _PATTERNS}
+    patterns: dict[str, Any] = {key: _parse_patterns(key, values.get(key, ()), path, title) for key in _PATTERNS}
     caches = values.get("exclude_caches", False)
     if not isinstance(caches, bool):
         raise InvalidInput(f"{title}: exclude_caches {quoted(caches)} is neither true nor false")
@@ -135,6 +139,7 @@ def parse_item(values: Mapping[str, Any]) -> Item:
         name,
         path,
         keep,
+        rules=rules,
         shrink=parts.get("shrink"),
         churn=parts.get("churn"),
         require=require,
@@ -174,6 +179,15 @@ def _parse_former_names(value: object, key: str, title: str) -> tuple[str, ...]:
             )
         found.append(former)
     return tuple(found)
+
+
+def _parse_keep(value: object, title: str) -> tuple[int | None, tuple[tuple[str, float], ...]]:
+    """Given an item's number of days and contents, or a mapping of it and further rules, return (number, rules). Raise InvalidInput."""
+    if not isinstance(value, Mapping):
+        return (None if value is None else parse_keep(value, title)), ()
+    given = {rule: number for rule, number in value.items() if number is not None}
+    keep = parse_keep(given.pop(_KEEP), f"{title}: keep") if _KEEP in given else None
+    return keep, tuple(parse_rules(given, f"{title}: keep", (_KEEP,)).items())
 
 
 def _parse_patterns(key: str, value: object, path: str, title: str) -> tuple[str, ...]:

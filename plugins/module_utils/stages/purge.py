@@ -15,16 +15,15 @@ from ..system.seeing import as_whom
 from ..system.twins import MARGIN
 from ..system.units import counted
 from ..tree.arrivals import arrivals, forget_arrivals, late_ones
-from ..tree.contents import contents_of
 from ..tree.digests import digests
 from ..tree.failures import explain, failure
-from ..tree.incomplete import incomplete_ones
 from ..tree.layout import EXTENSIONS, Scan, Tarball, Tree, of_items, parse_filename, scan, split_relpath
 from ..tree.leftovers import remove_outgoing
 from ..tree.marks import Marks, held_here, keep_marks, marks_of, merged, parse_given
 from ..tree.owner import source_of
 from ..tree.pairs import count_purged
 from ..tree.publish import prune_empty, record_path, remove_if_there, require_writable
+from ..tree.recorded import recorded
 from ..tree.retention import FROZEN, Rules, judge, removable
 from ..tree.rulings import Ruling, parse_ruling
 from ..tree.scan_failures import ahead, by_item, unreadable
@@ -264,7 +263,7 @@ def plan_reviewed(
     """
     there = {tarball.relpath: tarball for tarball in judged}
     due = {tarball.relpath for tarball in plan.due}
-    chosen = {one.relpath for one in only if one.is_of(there.get(one.relpath)) and one.relpath in due}
+    chosen = {one.relpath for one in only if one.is_of(there.get(one.relpath))}
     left = replace(plan, due=[tarball for tarball in plan.due if tarball.relpath in chosen])
     going = {tarball.relpath for tarball in left.going()}
     refused = []
@@ -283,7 +282,7 @@ def plan_reviewed(
         elif one.relpath not in due:
             why = f"it is to be kept now ({', '.join(plan.reasons[one.relpath])})"
         else:
-            why = "a run removes no more of an item than it added and one, so it has to wait"
+            why = "a run removes at most one more of an item than it added, so it has to wait"
         reason = f"{tree.path(one.relpath)} was not removed, which the reviewed plan says to do: {why}. Make a new plan, with --check"
         refused.append(failure(_STAGE, reason, relpath=one.relpath))
     return left, refused
@@ -385,17 +384,17 @@ def _copies(
             failures.append(failure(_STAGE, error, key=key))
             continue
         new = [replace(tarballs[-1], stamp=stamp, filename=filename) for stamp, filename in imagined.get(key, ())]
-        partial = incomplete_ones(tree, tarballs)
+        said = recorded(tree, tarballs)
         known[key] = Copies(
             tarballs,
             rules,
             new,
             came,
-            partial,
+            said.partial,
             key not in unseen,
             suspects=suspects,
             holds=marks.holds,
-            content=contents_of(tree, tarballs),
+            content=said.content,
         )
     return known, failures
 

@@ -14,9 +14,9 @@ from ..system.seeing import is_folder, is_there, status_of
 from ..system.twins import MARGIN
 from ..system.units import first_of, readable, told_apart
 from ..tree.arrivals import arrivals, late_ones, note_arrival
-from ..tree.contents import content_of, contents_of
+from ..tree.contents import content_of
 from ..tree.failures import explain, failure
-from ..tree.incomplete import incomplete_ones, missing_of
+from ..tree.incomplete import missing_of
 from ..tree.layout import TEMPORARY, Scan, Tarball, Tree, is_relpath, open_tree, scan, split_relpath
 from ..tree.locks import Hold
 from ..tree.marks import Marks, marks_of, merged, parse_given, try_keep
@@ -36,6 +36,7 @@ from ..tree.publish import (
 )
 from ..tree.quarantine import quarantined
 from ..tree.readings import read_first
+from ..tree.recorded import recorded
 from ..tree.remembered import remember_items, remembered_items
 from ..tree.retention import WITHIN, demanded, judge
 from ..tree.rulings import Ruling, parse_ruling
@@ -493,7 +494,8 @@ def _held(
             came = arrivals(tree, key)
         except (AltbackupError, OSError) as error:
             done.failures.append(failure(STAGE, error, key=key))
-        held[key] = Held(own, came, incomplete_ones(tree, own), suspects, contents_of(tree, own))
+        said = recorded(tree, own)
+        held[key] = Held(own, came, said.partial, suspects, said.content)
     return held
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Sequence
 
@@ -25,6 +24,8 @@ def nearest(word: str, known: Sequence[str], right: Collection[str] = ()) -> str
 
     What is not meant is no guess: the word itself, and those of the known ones that are `right` as they are.
     """
+    import difflib  # of use only where something is wrong
+
     known = [other for other in dict.fromkeys(known) if other != word]
     if not known:
         return "no other one is known"

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..planning import absence, copies, drill, heal, restore, transfers
 from ..planning.reaching import reached_by
-from ..report import outcomes
+from ..report import outcomes, retention_table
 from .loops import errand_of, errands, heal_errand_of, order_of
 from .run import Run
 
@@ -130,7 +130,9 @@ def _purge(
             new = {**new, "notes": [*new["notes"], note]}
         new = {**new, "pairs_now": {**new["pairs_now"], **({about["node"]: result["pair"]} if is_known else {})}}
         return _rotten(new, run, about, result)
-    return _plain(run, stage, about, given, result)
+    new = _plain(run, stage, about, given, result)
+    found = retention_table.judged(_registered(about, result), run.host) if given.get("explain") else []
+    return {**new, "judged": [*new["judged"], *found]} if found else new
 
 
 def _mark(run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, Any], result: Mapping[str, Any]) -> State:

@@ -16,7 +16,7 @@ from typing import Any
 from ...module_utils.kinds.registry import CATEGORIES
 from ...module_utils.synchronize.send import CARRIED
 from ...module_utils.tree.stamps import is_day
-from ..planning import copies, heal, restore, transfers
+from ..planning import copies, heal, purge_plan, restore, transfers
 from ..planning.connections import incoming_folder, peers, source_peers
 from ..planning.reaching import reached_by, reached_with, ssh_args
 from ..planning.trees import base_owners, node_bases, node_trees, origin
@@ -148,6 +148,7 @@ def _prepare(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> O
         "marks": marks(run, run.host),
         "keep": tree["keep"],
         "keeps": tree["keeps"],
+        "rules": tree["rules"],
         "items": tree["keys"],
         "discovered": run.state["discovered"],
         "predicted": run.state["predicted"],
@@ -204,7 +205,11 @@ def _accept(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Op
 
 
 def _purge(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
-    """Purge what a check of this run has passed; on a target that is part of the call. A purge by itself reads what would count, instead."""
+    """Purge what a check of this run has passed; on a target that is part of the call.
+
+    A purge by itself reads what would count, instead. In check mode it says why each tarball stays, and where somebody reviewed that,
+    nothing else goes than what he has seen.
+    """
     tree, locked = run.tree(about), bool(run.plan["locked"])
     is_own = tree["role"] == "source"
     awaited = heal.unhealed_items(run.state["rotten"])
@@ -212,8 +217,10 @@ def _purge(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
         "base": tree["base"],
         "keep": tree["keeps"],
         "names": [name for name in tree["keeps"] if name not in awaited],
+        "rules": tree["rules"],
         "predicted": run.state["predicted"],
         "verify": not locked,
+        "explain": not locked and run.check_mode,
         "unlock": locked,
         "remember": True,
         "marks": marks(run, tree["source"]),
@@ -226,7 +233,9 @@ def _purge(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
         "min_copies": tree["min_copies"],
     }
     if not locked:
-        alone = {"run": {**run.plan["run"], **_OF_NO_RUN}}
+        alone: Options = {"run": {**run.plan["run"], **_OF_NO_RUN}}
+        if run.reviewed is not None and not run.check_mode:
+            alone["only"] = purge_plan.of_tree(run.reviewed, tree)
         return {**options, **alone, "remembered": tree["keep"] if tree["discover"] else 0}
     if not is_own:
         doubted = tree["node"] in run.state["doubted"]

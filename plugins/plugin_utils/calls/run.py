@@ -17,6 +17,7 @@ from . import run_state
 
 PLAN = "__altbackup_plan"
 CHOICE = "__restore_choice"
+REVIEWED = "__purge_reviewed"
 CALL = "__call"
 """The variable of loops over calls"""
 
@@ -37,6 +38,8 @@ class Run:
     """Return what the run knows of another host"""
     play_hosts: Sequence[str] = ()
     """The hosts of the play, as far as it is known"""
+    reviewed: Sequence[Mapping[str, Any]] | None = None
+    """What alone a purge is to remove, where somebody has reviewed that"""
 
     def known_of(self, host: str) -> Mapping[str, Any]:
         """Return what the run knows of any host."""
@@ -82,4 +85,5 @@ def run_of(variables: Mapping[str, Any]) -> Run:
         choice=variables.get(CHOICE) or {},
         check_mode=bool(variables.get("ansible_check_mode")),
         play_hosts=[str(name) for name in variables.get("ansible_play_hosts_all") or ()],
+        reviewed=(variables.get(REVIEWED) or {}).get("tarballs"),
     )

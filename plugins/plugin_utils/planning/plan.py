@@ -20,6 +20,7 @@ from ...module_utils.tree.failures import failure
 from ...module_utils.tree.stamps import Moment, day_of, earliest_moment, interpret_day, is_day, latest_stamp, stamp_at
 from ..report.secrecy import mask, mask_text, quoted
 from .marks import all_marks, given_marks
+from .retention import item_keeps, item_rules, keeps_alone, node_rules, told_alone
 from .settings import PREFIX, Unreadable, describe_unknown, distance, names, validate
 
 SOURCES = "sources"
@@ -174,6 +175,11 @@ def build_plan(
     general += _check_bases(source_values, target_values)
     outside = [host for host in hosts if host not in nodes]
     notes = _check_outside(outside, variables, groups, errors)
+    notes += [
+        told_alone(host, values["altbackup_keep"])
+        for host, values in target_values.items()
+        if keeps_alone(variables.get(host, {}))
+    ]
     plan: dict[str, Any] = {
         "stamp": common["stamp"],
         "clock": common["clock"],
@@ -182,6 +188,7 @@ def build_plan(
         "timezone": common["timezone"],
         "only_targets": common["only_targets"],
         "list_file": common["list_file"],
+        "purge_plan": common["purge_plan"],
         "restore": common["restore"],
         "restore_settings": {name: common[f"restore_{name}"] for name in _OF_RESTORES},
         "adopt": [entry for entry in common["adopt"] if "/" in entry],
@@ -199,7 +206,8 @@ def build_plan(
         "nodes": {},
     }
     for host, values in target_values.items():
-        plan["targets"][host] = _target(host, values, connection.get(host, {}), errors)
+        rules = node_rules(values, variables.get(host, {}), target=True)
+        plan["targets"][host] = _target(host, values, connection.get(host, {}), errors) | {"rules": rules}
     for host, values in source_values.items():
         plan["sources"][host] = _source(host, values, common["only_targets"], plan["targets"], connection, errors)
     plan["nodes"] = {host: _node(host, plan) for host in nodes}
@@ -595,6 +603,7 @@ def _source(
         "items": [_plain_item(item) for item in good],
         "item_errors": bad,
         "targets": chosen,
+        "rules": node_rules(values, {}, target=False),
         "local_targets": [name for name in chosen if _is_local(host, name, connection, targets[name])],
         "transport": {name: modes.get(name, "push") for name in chosen},
         "algorithm": values["altbackup_dna_algorithm"],
@@ -629,7 +638,7 @@ def _node(host: str, plan: Mapping[str, Any]) -> dict[str, Any]:
 def _purged_by(role: str, node: Mapping[str, Any], source: Mapping[str, Any]) -> dict[str, Any]:
     """Given the role of a tree, the settings of its node and those of its source, return by what it is purged."""
     days = _TRASH_DAYS[role] if node["trash_days"] is None else node["trash_days"]
-    return {"keep": node["keep"], "trash_days": days, "min_copies": source["min_copies"]}
+    return {"keep": node["keep"], "rules": dict(node["rules"]), "trash_days": days, "min_copies": source["min_copies"]}
 
 
 def _completed(plan: dict[str, Any], sources: Iterable[str]) -> dict[str, Any]:
@@ -649,10 +658,8 @@ def _completed(plan: dict[str, Any], sources: Iterable[str]) -> dict[str, Any]:
         for place in [entry, *trees]:
             place["keys"] = list(keys)
             place["expect"] = dict(expect)
-            place["keeps"] = {
-                f"{CATEGORIES[item['kind']]}/{item['name']}": item.get("keep") or place["keep"]
-                for item in entry["items"]
-            }
+            place["keeps"] = item_keeps(place, entry["items"])
+            place["rules"] = item_rules(place, entry["items"])
             if entry["include_controller"]:
                 place["keeps"][CONTROLLER_KEY] = place["keep"]
             place["memory"] = {
@@ -711,8 +718,9 @@ def _item_error(value: Any, reason: str) -> dict[str, str]:
 
 def _plain_item(item: Item) -> dict[str, Any]:
     """Given an item, return it as modules take it, without what is not set."""
+    rules = {**({} if item.keep is None else {"keep": item.keep}), **dict(item.rules)}
     optional = {
-        "keep": item.keep,
+        "keep": rules if item.rules else item.keep,
         "shrink": item.shrink,
         "churn": item.churn,
         "exclude": list(item.exclude),

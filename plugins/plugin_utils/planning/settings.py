@@ -20,7 +20,8 @@ from ...module_utils.kinds.items import check_name
 from ...module_utils.kinds.registry import CATEGORIES, DISCOVERABLE
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.priority import ionice_words
-from ...module_utils.system.values import nearest, parse_keep, parse_part
+from ...module_utils.system.values import nearest, parse_keep, parse_part, parse_span
+from ...module_utils.tree.rulings import RULES
 from ...module_utils.tree.stamps import interpret_day, is_day, is_stamp
 from ..report.secrecy import UNQUOTED, quoted
 from .quantities import parse_duration, parse_rate, parse_size
@@ -242,9 +243,17 @@ def _keep(value: object) -> int:
     try:
         return parse_keep(value, "")
     except InvalidInput as error:
+        more = ", and the other rules as altbackup_keep_daily and so on" if isinstance(value, Mapping) else ""
         raise InvalidInput(
-            f"{str(error).removeprefix(': keep ')}: write how many days and contents to retain, like 3"
+            f"{str(error).removeprefix(': keep ')}: write how many days and contents to retain, like 3{more}"
         ) from error
+
+
+def _within(value: str) -> float:
+    try:
+        return parse_span(value, "")
+    except InvalidInput as error:
+        raise InvalidInput(str(error).strip()) from error
 
 
 def _whole(lowest: int, highest: int, example: int) -> Callable[[int], int]:
@@ -268,6 +277,13 @@ def _duration_or_none(value: str) -> float:
 
 def _drill_folder(value: str) -> str:
     return parse_base(value) if value else ""
+
+
+def _own_file(value: str) -> str:
+    """Return the path of a file on the controller as every process of a run understands it."""
+    if "\0" in value or value.endswith("/"):
+        raise InvalidInput(f"{quoted(value)} is not the path of a file")
+    return os.path.abspath(os.path.expanduser(value)) if value else ""
 
 
 def _full_every(value: int) -> int:
@@ -394,6 +410,8 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_trash_days": _whole(0, 3650, 2),
     "altbackup_min_copies": _whole(0, 1000, 1),
     "altbackup_undo": _undo,
+    **dict.fromkeys((f"altbackup_keep_{rule}" for rule in RULES if rule != "within"), _whole(0, 999999, 7)),
+    "altbackup_keep_within": _within,
     "altbackup_discover": _discover,
     "altbackup_retired": _retired,
     "altbackup_targets": _texts,
@@ -415,6 +433,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_drill_share": _share,
     "altbackup_drill_limit": parse_size,
     "altbackup_drill_folder": _drill_folder,
+    "altbackup_purge_plan": _own_file,
     "altbackup_transport": _transport,
     "altbackup_nice": _whole(0, 19, 10),
     "altbackup_ionice": _ionice,

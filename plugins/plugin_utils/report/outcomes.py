@@ -33,6 +33,7 @@ EMPTY: dict[str, Any] = {
     "sent": {},
     "proved": [],
     "purged": [],
+    "judged": [],
     "contents": {},
     "incomplete": [],
     "identities": {},

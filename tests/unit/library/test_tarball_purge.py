@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -1079,3 +1080,99 @@ def test_on_a_target_the_check_sets_apart_what_rotted_and_only_the_other_items_a
     assert not (base / mine[0]).exists()
     again = run_module("tarball_purge", base=str(base), keep=2, more=check, **moment)
     assert (again["quarantined"][0]["told"], again["reread"], again["failures"]) == ("", [], [])
+
+
+def test_it_says_of_each_tarball_why_it_stays(base: Path) -> None:
+    relpaths = fill(base, (1, 2, 5, 12, 19))
+    result = purge_once(base, 1, rules={"weekly": 3, "within": "8d", "svn/other": {"daily": 9}})
+    assert result["removed"] == [relpath(1)]
+    assert result["reasons"] == {
+        relpath(19): ["newest", "content 1/1", "day 1/1", "weekly 1/3", "within 8d"],
+        relpath(12): ["weekly 2/3"],
+        relpath(5): ["weekly 3/3"],
+        relpath(2): [],
+        relpath(1): [],
+    }
+    assert result["waiting"] == [relpath(2)]
+    assert sorted(entry["relpath"] for entry in result["judged"]) == relpaths
+    assert {(entry["size"], entry["alg"], len(entry["dig"])) for entry in result["judged"]} == {(SIZE, "sha256", 64)}
+    silent = purge_once(base, 1, rules={"weekly": 3}, explain=False)
+    assert (silent["reasons"], silent["judged"]) == ({}, [])
+
+
+@pytest.mark.parametrize(
+    ("rules", "why"),
+    [
+        ({"dayly": 7}, "unknown rule 'dayly', did you mean 'daily'?"),
+        ({"daily": "-7"}, "daily '-7' is not a whole number"),
+        ({"svn/x": {"within": "soon"}}, "svn/x: within 'soon' is not a duration"),
+        ({"svn/x": 5}, "svn/x: 5 is not a mapping of daily, weekly, monthly, yearly, within"),
+    ],
+)
+def test_bad_rules_remove_nothing_and_are_named(base: Path, rules: dict[str, Any], why: str) -> None:
+    fill(base, range(1, 6))
+    before = tree_hash(base)
+    result = run_module("tarball_purge", base=str(base), keep=1, rules=rules, stamp=NOW)
+    assert result["failed"] and why in result["msg"]
+    assert tree_hash(base) == before
+
+
+def test_other_bytes_of_the_same_content_evict_nothing(base: Path) -> None:
+    relpaths = fill(base, range(1, 6))
+    for path in relpaths[2:]:
+        dig = hashlib.sha256((base / path).read_bytes()).hexdigest()
+        told = {"dig": dig, "size": SIZE, "alg": "sha256", "content": "c" * 64}
+        record(base, path).write_text(json.dumps(told))
+    result = purge_once(base, 3)
+    assert (result["removed"], result["waiting"]) == ([], [])
+    assert [result["reasons"][path] for path in relpaths] == [
+        ["content 3/3"], ["content 2/3"], ["day 3/3"], ["day 2/3"], ["newest", "content 1/3", "day 1/3"]
+    ]  # fmt: skip
+
+
+def reviewed(base: Path, keep: int = 2) -> list[dict[str, Any]]:
+    """Return what a purge in check mode would remove, as somebody who reviews it hands it over."""
+    found = run_module("tarball_purge", check=True, base=str(base), keep=keep, stamp=NOW)
+    return [entry for entry in found["judged"] if entry["relpath"] in found["removed"]]
+
+
+def test_what_was_reviewed_is_removed_and_nothing_else(base: Path) -> None:
+    fill(base, range(1, 6))
+    fill(base, range(1, 6), "tracs/y")
+    both = reviewed(base)
+    assert [entry["relpath"] for entry in both] == [relpath(1), relpath(1, "tracs/y")]
+    result = purge_once(base, only=both[:1])
+    assert (result["removed"], result["failures"]) == ([relpath(1)], [])
+    assert sorted(result["waiting"]) == [relpath(2), relpath(3), *(relpath(day, "tracs/y") for day in (1, 2, 3))]
+    assert purge_once(base, only=[])["removed"] == []
+
+
+def test_what_is_not_as_it_was_reviewed_stays_and_is_a_failure(base: Path) -> None:
+    fill(base, range(1, 6))
+    (old,) = reviewed(base)
+    put(base, relpath(1), b"other")
+    other = purge_once(base, only=[old])
+    put(base, relpath(1), b"001" + b"x" * (SIZE - 3))
+    demanded = purge_once(base, 9, only=[old])
+    wrong = purge_once(base, only=[{**old, "size": SIZE + 1}])
+    many = purge_once(base, only=[old, *({**entry, "relpath": relpath(2)} for entry in judged(base, relpath(2)))])
+    gone = purge_once(base, only=[old])
+    head = f"{base}/{relpath(1)} was not removed, which the reviewed plan says to do: "
+    assert [*reasons(other), *reasons(demanded), *reasons(wrong), *reasons(many), *reasons(gone)] == [
+        f"{head}it has sha256 {SHA_OF_OTHER} and 5 bytes now, not sha256 {old['dig']} and {SIZE}. Make a new plan, with --check",
+        f"{head}it is to be kept now (content 5/9, day 5/9). Make a new plan, with --check",
+        f"{head}it has sha256 {old['dig']} and {SIZE} bytes now, not sha256 {old['dig']} and {SIZE + 1}. Make a new plan, with --check",
+        head.replace(relpath(1), relpath(2))
+        + "a run removes at most one more of an item than it added, so it has to wait. Make a new plan, with --check",
+        f"{head}no tarball that counts is there now. Make a new plan, with --check",
+    ]
+    assert (other["removed"], demanded["removed"], wrong["removed"], many["removed"]) == ([], [], [], [relpath(1)])
+
+
+SHA_OF_OTHER = hashlib.sha256(b"other").hexdigest()
+
+
+def judged(base: Path, path: str) -> list[dict[str, Any]]:
+    """Return what a purge in check mode says of a tarball."""
+    found = run_module("tarball_purge", check=True, base=str(base), keep=2, stamp=NOW)
+    return [entry for entry in found["judged"] if entry["relpath"] == path]

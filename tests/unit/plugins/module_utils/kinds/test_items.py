@@ -60,6 +60,23 @@ def test_bad_former_names_are_told(value: Any, why: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("keep", "number", "rules"),
+    [
+        ("14", 14, {}),
+        ({"keep": 14}, 14, {}),
+        ({"daily": 0}, None, {"daily": 0}),
+        ({"keep": None, "daily": None}, None, {}),
+        ({"keep": 2, "daily": "7", "weekly": 4, "monthly": 6, "yearly": 1, "within": "36h"}, 2,
+         {"daily": 7, "weekly": 4, "monthly": 6, "yearly": 1, "within": 129600.0}),
+        ({"within": 0}, None, {"within": 0.0}),
+    ],
+)  # fmt: skip
+def test_an_items_own_keep_is_a_number_or_a_mapping_of_rules(keep: Any, number: Any, rules: dict[str, float]) -> None:
+    item = items.parse_item({**GOOD, "keep": keep})
+    assert (item.keep, dict(item.rules)) == (number, rules)
+
+
+@pytest.mark.parametrize(
     "name", ["a b", "-rf", "$HOME", 'it\'s "x"', "ünïcödé", "a" * 200, "group%2Fproject", "last", "..."[:0] + "a..b"]
 )
 def test_odd_names_are_legal(name: str) -> None:
@@ -138,6 +155,16 @@ def test_illegal_name_is_an_error_that_shows_it(name: Any, why: str) -> None:
         ({"keep": 0}, "keep 0 is not a positive whole number"),
         ({"shrink": 30}, "shrink 30 is not a part above 0 and up to all: write one, like 30% or 0.3"),
         ({"churn": "half"}, "churn 'half' is not a part above 0 and up to all"),
+        ({"keep": [3]}, r"keep \[3\] is not a positive whole number"),
+        ({"keep": {"keep": 0}}, "keep: keep 0 is not a positive whole number"),
+        ({"keep": {"dayly": 7}}, "keep: unknown rule 'dayly', did you mean 'daily'"),
+        ({"keep": {"kep": 7}}, "keep: unknown rule 'kep', did you mean 'keep'"),
+        ({"keep": {5: 7}}, "keep: unknown rule 5"),
+        ({"keep": {"daily": -1}}, "keep: daily -1 is not a whole number: write how many, like 7, or 0 for none"),
+        ({"keep": {"weekly": True}}, "keep: weekly True is not a whole number"),
+        ({"keep": {"monthly": [6]}}, r"keep: monthly \[6\] is not a whole number"),
+        ({"keep": {"within": "soon"}}, "keep: within 'soon' is not a duration: .* like 36h or 1d, or 0 for none"),
+        ({"keep": {"within": -5}}, "keep: within -5 is not a duration"),
     ],
 )
 def test_bad_item_is_an_error_that_names_key_and_value(change: dict[Any, Any], why: str) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ import pytest
 from helpers.original_trees import bound_by_modes, put
 from helpers.pair import BULK, DAY1, DAY2, DAY3, NOW, Pair, content, part_of, relpath, run_at
 from helpers.trees import small_disk
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import Copies, plan_purge
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize import accept, prepare, send
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import Offer, listing
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer
@@ -27,8 +31,10 @@ from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import
 from ansible_collections.altbackup.core.plugins.module_utils.tree.quarantine import set_apart
 from ansible_collections.altbackup.core.plugins.module_utils.tree.readings import readings
 from ansible_collections.altbackup.core.plugins.module_utils.tree.remembered import remembered_items
-from ansible_collections.altbackup.core.plugins.module_utils.tree.rulings import Ruling
+from ansible_collections.altbackup.core.plugins.module_utils.tree.retention import Rules
+from ansible_collections.altbackup.core.plugins.module_utils.tree.rulings import RULES, Ruling
 from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna
+from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import STAMP_FORMAT, Moment, parse_stamp
 
 
 def test_what_a_source_has_stands_on_the_target_and_a_second_run_moves_nothing(pair: Pair) -> None:
@@ -460,6 +466,19 @@ def days(found: Iterable[Offer | Tarball]) -> str:
         ),
         pytest.param("08a 10b", "09a", {}, ("", "", "", "10 08<09"), id="its content is here"),
         pytest.param("10a", "07a 08a", {}, ("", "", "", "10<08"), id="of one file one name is enough"),
+        pytest.param(
+            "07a 08b 09c", "", {"keep": 1, "rules": {"daily": 2}}, ("", "", "07", "09 08"), id="a rule keeps a day more"
+        ),
+        pytest.param(
+            "01a 02b 09c", "", {"keep": 1, "rules": {"monthly": 2}}, ("", "", "02", "09 01"), id="and the oldest"
+        ),
+        pytest.param(
+            "07a 09b 10c",
+            "06d 08e",
+            {"keep": 1, "rules": {"weekly": 1}},
+            ("", "", "09 07", "10"),
+            id="late ones fill what is free",
+        ),
         pytest.param("08a 10c", "", {"unseen": DAY1}, ("", "", "", "10"), id="what is not seen is left out"),
         pytest.param("08a 10c", "", {"came": None}, ("", "", "08", "10"), id="what cannot be judged is not sent"),
     ],
@@ -467,13 +486,69 @@ def days(found: Iterable[Offer | Tarball]) -> str:
 def test_plan_tells_what_becomes_of_each_tarball(
     offered: str, own: str, options: dict[str, Any], expected: tuple[str, ...]
 ) -> None:
-    request = prepare.Request("/base", (), options.get("day", DAY3), NOW, Ruling({"": options.get("keep", 4)}))
+    request = prepare.Request(
+        "/base", (), options.get("day", DAY3), NOW, Ruling({"": options.get("keep", 4)}, options.get("rules", {}))
+    )
     unseen = [f"folders/notes/{options['unseen']}"] if "unseen" in options else []
     held_here = {"folders/notes": prepare.Held(tarballs(own), options.get("came", {}))}
     plan = prepare.plan_transfer(request, offers(offered), held_here, unseen)
     lacking = [days([offer]) + "".join(f"<{days([one])}" for one in copies) for offer, copies in plan.lacking]
     differing = days(offer for offer, _ in plan.differing)
     assert (days(plan.have), differing, days(plan.unwanted), " ".join(lacking)) == expected
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.integers(0, 4)), max_size=14, unique_by=lambda night: night[0]),
+    st.lists(st.tuples(st.integers(0, 60), st.integers(0, 4)), max_size=14, unique_by=lambda night: night[0]),
+    st.builds(Rules, st.integers(1, 3), *(st.integers(0, 4) for _ in range(4)), st.sampled_from([0.0, 86400.0, 1e6])),
+)
+def test_by_all_rules_nothing_is_sent_that_the_targets_purge_would_remove(
+    offered: list[tuple[int, int]], own: list[tuple[int, int]], rules: Rules
+) -> None:
+    def named(nights: list[tuple[int, int]], offset: int) -> list[Offer]:
+        """Return tarballs of 12 hours each since a day in December."""
+        begun = parse_stamp(f"2012/12/20/{offset:02}0000")
+        stamps = {(begun + timedelta(hours=12 * night)).strftime(STAMP_FORMAT): number for night, number in nights}
+        return [
+            Offer(f"folders/notes/{stamp}/notes.tar", Dna(f"{number}{offset}", 5, "sha256"), {})
+            for stamp, number in stamps.items()
+        ]
+
+    moment = Moment("2013/01/19/235959", "2013/01/19/235959")
+    words = {rule: getattr(rules, rule) for rule in RULES}
+    request = prepare.Request("/base", (), "2013/01/20", moment, Ruling({"": rules.keep}, words))
+    here = [prepare._as_tarball(offer) for offer in named(own, 1)]
+    held_here = {"folders/notes": prepare.Held(here, {})}
+    plan = prepare.plan_transfer(request, named(offered, 0), held_here)
+    arrived = [prepare._as_tarball(offer) for offer, _ in plan.lacking]
+    came = {one.relpath: moment.stamp for one in arrived}
+    purge = plan_purge({"folders/notes": Copies([*here, *arrived], rules, came=came)}, (), moment.stamp)
+    assert not {one.relpath for one in purge.due} & set(came)
+
+
+def test_contents_count_by_what_their_dumps_recorded_whichever_side_has_them() -> None:
+    here = tarballs("04a 05b 06c 07d")
+    dna = Dna("e" * 64, 5, "sha256")
+    told = {"dig": dna.dig, "size": 5, "alg": "sha256", "content": "c" * 64}
+    coming = [Offer(relpath("2013/05/10"), dna, told)]
+    request = prepare.Request("/base", (), DAY3, NOW, Ruling({"": 3}))
+    content = {one.relpath: "c" * 64 for one in here[2:]}
+    for known, days_kept in ((content, "04 05 06 07 10"), ({}, "06 07 10")):
+        kept = prepare._kept(request, coming, {"folders/notes": prepare.Held(here, {}, content=known)})
+        assert " ".join(sorted(path[22:24] for path in kept)) == days_kept
+
+
+def test_a_source_that_lists_thousands_of_the_last_hours_is_asked_for_some_of_them() -> None:
+    many = [Offer(f"folders/notes/2013/05/10/{10 + number // 3600:02}{number % 3600 // 60:02}{number % 60:02}/notes.tar", Dna(f"{number:x}", 5, "sha256"), {})
+            for number in range(3000)]  # fmt: skip
+    request = prepare.Request(
+        "/base", (), "2013/05/11", run_at("2013/05/10/235959"), Ruling({"": 3}, {"within": 86400.0})
+    )
+    plan = prepare.plan_transfer(request, many, {"folders/notes": prepare.Held()})
+    wanted = [offer.relpath for offer, _ in plan.lacking]
+    assert wanted == sorted((offer.relpath for offer in many), reverse=True)[:103]
+    assert len(plan.unwanted) == 2897
 
 
 @pytest.mark.parametrize(

@@ -476,6 +476,57 @@ def test_what_was_given_up_is_told_to_each_check_and_what_could_not_be_discovere
     assert alone.call("tarball_check", "check", {}, alone.over("check")[0])["memory"] == {**memory, "undiscovered": []}
 
 
+def test_a_purge_in_check_mode_says_why_each_tarball_stays_or_goes() -> None:
+    told = Told(EVERY, "cms01", check_mode=True)
+    told.states["dayabay"] = {}
+    (tree,) = told.over("purge")
+    old, older, odd = (f"svn/dybsvn/2013/05/{day}/104701/dybsvn-1.tar.zst" for day in ("09", "08", "07"))
+    seen = [{"relpath": path, "size": 7, "dig": "aa", "alg": "sha256"} for path in (older, old, SVN)]
+    result = {"judged": seen, "reasons": {SVN: ["newest"], old: [], older: []}, "removed": [older], "unverified": [odd]}
+    options = told.call("tarball_purge", "purge", result, tree)
+    assert (options["explain"], "only" in options) == (True, False)
+    assert [(entry["relpath"], entry["fate"], entry["reasons"]) for entry in told.run.state["judged"]] == [
+        (SVN, "stays", ["newest"]),
+        (old, "waits", []),
+        (older, "goes", []),
+        (odd, "stays", ["not verified, so it does not count"]),
+    ]
+    assert told.run.state["judged"][0] | {"fate": "", "reasons": []} == {
+        "node": "cms01", "source": "dayabay", "role": "target", "relpath": SVN, "size": 7, "dig": "aa", "alg": "sha256", "fate": "", "reasons": []
+    }  # fmt: skip
+
+
+def test_what_was_reviewed_goes_and_nothing_else_does() -> None:
+    own = {
+        "node": "cms01",
+        "source": "dayabay",
+        "role": "target",
+        "relpath": SVN,
+        "size": 7,
+        "dig": "aa",
+        "alg": "sha256",
+    }
+    for reviewed, only in (([own, {**own, "node": "sdu"}], [SVN]), ([{**own, "node": "sdu"}], []), ([], [])):
+        told = Told(EVERY, "cms01")
+        told.states["dayabay"] = {}
+        told.run = replace(told.run, reviewed=reviewed)
+        (tree,) = told.over("purge")
+        options = told.call("tarball_purge", "purge", {}, tree)
+        assert [entry["relpath"] for entry in options["only"]] == only
+        assert options["only"] == [] or options["only"] == [{"relpath": SVN, "size": 7, "dig": "aa", "alg": "sha256"}]
+        assert options["explain"] is False
+
+
+def test_nodes_are_told_by_which_rules_they_keep() -> None:
+    told = offered()
+    (target, *_), own = told.over("targets"), told.over("purge")[-1]
+    rules = {"daily": 7, "weekly": 4, "monthly": 6, "yearly": 0, "within": 86400.0}
+    assert told.call("tarball_prepare", "synchronize", {}, target)["rules"] == rules
+    assert told.call("tarball_purge", "purge", {}, told.over("purge")[0])["rules"] == rules
+    assert told.call("tarball_purge", "purge", {}, own)["rules"] == dict.fromkeys(rules, 0)
+    assert told.call("tarball_purge", "purge", {}, own)["explain"] is False
+
+
 def test_a_call_that_crashed_is_a_failure_and_its_node_down() -> None:
     told = Told()
     told.call("tarball_dump", "dump", {"failed": True, "rc": 137, "module_stdout": "", "module_stderr": "Killed"})

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.items import parse_item
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan import build_plan, effective, with_items
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.settings import Unreadable
@@ -28,10 +29,17 @@ VARIABLES: dict[str, dict[str, Any]] = {
         "altbackup_keep": 4,
     },
     "juno": {"altbackup_base": "/backup", "altbackup_items": [GIT], "altbackup_targets": ["sdu"]},
-    "cms01": {"altbackup_target_base": "/data/backup/", "altbackup_keep": "2", "altbackup_target_slots": 3},
+    "cms01": {
+        "altbackup_target_base": "/data/backup/",
+        "altbackup_keep": "2",
+        "altbackup_keep_daily": "5",
+        "altbackup_target_slots": 3,
+    },
     "sdu": {"altbackup_target_base": "/data/backup"},
 }
 GROUPS = {"all": list(VARIABLES), "sources": ["dayabay", "juno"], "targets": ["cms01", "sdu"]}
+NO_RULES = {"daily": 0, "weekly": 0, "monthly": 0, "yearly": 0, "within": 0}
+TARGET_RULES = {"daily": 7, "weekly": 4, "monthly": 6, "yearly": 0, "within": 86400.0}
 
 
 def plan_of(
@@ -89,6 +97,7 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
         "expect": {"dybsvn": 2, "svnsetup": 1},
         "keeps": {"svn/dybsvn": 4, "tracs/dybsvn": 4, "folders/svnsetup": 5},
         "memory": {"retired": {}, "former": {}},
+        "rules": NO_RULES,
         "check_scope": "day",
         "reverify_days": 7,
         "proof_age": 0.0,
@@ -146,6 +155,7 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
                 "keys": ["folders/svnsetup", "svn/dybsvn", "tracs/dybsvn"],
                 "expect": {"dybsvn": 2, "svnsetup": 1},
                 "keeps": {"svn/dybsvn": 2, "tracs/dybsvn": 2, "folders/svnsetup": 5},
+                "rules": TARGET_RULES | {"daily": 5},
                 "discover": False,
             }
         ],
@@ -175,6 +185,58 @@ def test_the_controllers_own_item_leaves_its_name_to_no_other() -> None:
     assert error.startswith(
         "dayabay: altbackup_items names folders/altbackup-controller, which altbackup_include_controller"
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "rules", "alone"),
+    [
+        pytest.param({}, TARGET_RULES, False, id="nothing is set"),
+        pytest.param({"altbackup_keep": 30}, NO_RULES, True, id="days and contents alone"),
+        pytest.param({"altbackup_keep": 3}, NO_RULES, True, id="also where that is the default"),
+        pytest.param({"altbackup_keep": None}, TARGET_RULES, False, id="null is not set"),
+        pytest.param({"altbackup_keep": 3, "altbackup_keep_yearly": 2}, TARGET_RULES | {"yearly": 2}, False, id="and one more"),
+        pytest.param({"altbackup_keep": 3, "altbackup_keep_daily": 0}, TARGET_RULES | {"daily": 0}, False, id="and none of one"),
+        pytest.param({"altbackup_keep_within": "7d"}, TARGET_RULES | {"within": 604800.0}, False, id="another time"),
+    ],
+)  # fmt: skip
+def test_a_target_keeps_a_long_past_unless_it_sets_days_and_contents_alone(
+    given: dict[str, Any], rules: dict[str, float], alone: bool
+) -> None:
+    plan = plan_of({"sdu": given, "cms01": {"altbackup_keep": None}})
+    assert plan["errors"] == []
+    assert plan["targets"]["sdu"]["rules"] == rules
+    assert [tree["rules"] for tree in plan["nodes"]["sdu"]["trees"]] == [rules, rules]
+    told = f"sdu: altbackup_keep is set, and no other rule, so as a target it keeps the last {given.get('altbackup_keep')} days"
+    assert [note.startswith(told) for note in plan["notes"]] == ([True] if alone else [])
+
+
+def test_a_source_keeps_days_and_contents_alone_unless_it_says_more() -> None:
+    plan = plan_of({"juno": {"altbackup_keep_weekly": 2}})
+    assert plan["sources"]["dayabay"]["rules"] == NO_RULES
+    assert plan["nodes"]["juno"]["trees"][0]["rules"] == NO_RULES | {"weekly": 2}
+    assert [note for note in plan["notes"] if note.startswith(("dayabay", "juno"))] == []
+
+
+def test_an_items_own_rules_go_before_those_of_the_node_wherever_it_is() -> None:
+    own = {"keep": 9, "daily": "0", "yearly": 5, "within": "2d"}
+    items = [
+        {**GIT, "keep": own},
+        {**GIT, "name": "tools", "path": "/tools.git", "keep": {"monthly": 12}},
+        {**GIT, "name": "x", "path": "/x", "keep": 2},
+    ]
+    plan = plan_of({"juno": {"altbackup_items": items, "altbackup_keep_daily": 1}})
+    assert plan["errors"] == []
+    both = {"git/toolbox": {"daily": 0, "yearly": 5, "within": 172800.0}, "git/tools": {"monthly": 12}}
+    places = [plan["sources"]["juno"], plan["nodes"]["juno"]["trees"][0], plan["nodes"]["sdu"]["trees"][1]]
+    assert [place["rules"] for place in places] == [
+        {**rules, **both} for rules in (NO_RULES | {"daily": 1}, NO_RULES | {"daily": 1}, TARGET_RULES)
+    ]
+    assert [place["keeps"] for place in places] == [{"git/toolbox": 9, "git/tools": 3, "git/x": 2}] * 3
+    again = with_items(plan, "juno", [{"kind": "git", "name": "new", "path": "/new.git"}])
+    assert again["nodes"]["sdu"]["trees"][1]["rules"] == {**TARGET_RULES, **both}
+    assert [parse_item(item).rules for item in plan["sources"]["juno"]["items"]] == [
+        (("daily", 0), ("yearly", 5), ("within", 172800.0)), (("monthly", 12),), ()
+    ]  # fmt: skip
 
 
 def test_the_plan_is_json() -> None:

@@ -79,6 +79,12 @@ def test_bases_are_normalized(value: str, base: str) -> None:
     [
         ("altbackup_keep", "2", 2),
         ("altbackup_keep", 7, 7),
+        ("altbackup_keep_daily", "7", 7),
+        ("altbackup_keep_weekly", 0, 0),
+        ("altbackup_keep_monthly", None, None),
+        ("altbackup_keep_within", "1d", 86400.0),
+        ("altbackup_keep_within", 0, 0.0),
+        ("altbackup_keep_within", 90, 90.0),
         ("altbackup_targets", "cms01, sdu", ["cms01", "sdu"]),
         ("altbackup_ssh_args", "-o 'ProxyCommand=nc %h %p' -4", ["-o", "ProxyCommand=nc %h %p", "-4"]),
         ("altbackup_discover", {"svn": "/home/scm/svn/"}, {"svn": "/home/scm/svn"}),
@@ -119,6 +125,18 @@ def test_values_get_their_type(name: str, value: object, expected: object) -> No
             ("altbackup_keep", value, "is not a positive whole number")
             for value in (0, -1, "abc", 1.5, True, "1.0", "", [3])
         ],
+        ("altbackup_keep", {"keep": 3, "daily": 7}, "like 3, and the other rules as altbackup_keep_daily and so on"),
+        ("altbackup_keep_daily", -1, "-1 is not a whole number from 0 to 999999: write one, like 7"),
+        ("altbackup_keep_weekly", True, "True is not a whole number"),
+        ("altbackup_keep_monthly", "six", "'six' is not a whole number"),
+        ("altbackup_keep_yearly", 1.5, "1.5 is not a whole number"),
+        (
+            "altbackup_keep_within",
+            "soon",
+            "'soon' is not a duration: write seconds, or a number and a unit, like 36h or 1d, or 0 for none",
+        ),
+        ("altbackup_keep_within", -1, "'-1' is not a duration"),
+        ("altbackup_keep_within", "", "'' is not a duration"),
         ("altbackup_base", "backup", "is not an absolute path"),
         ("altbackup_base", {"a": 1}, "is not a text"),
         ("altbackup_base", None, "is required and missing"),

@@ -125,7 +125,8 @@ def test_names_from_nodes_steer_no_terminal() -> None:
 def test_the_list_and_the_notice_are_told_and_the_settings_are_not() -> None:
     view = QuietView()
     debug = "ansible.builtin.debug"
-    assert told(view, "list", {"msg": ["one\x1b", "two"]}, debug) == ["one\\x1b", "two"]
+    for role in ("list", "purge"):
+        assert told(view, role, {"msg": ["one\x1b", "two"]}, debug) == ["one\\x1b", "two"]
     assert told(view, "altbackup", {"msg": "Nobody would be told"}, debug) == ["Nobody would be told"]
     assert told(view, "altbackup", {"msg": {"altbackup_base": "/x"}}, debug) == []
 

@@ -1,0 +1,58 @@
+"""How much of the past each node retains, as its variables and those of the items have it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...module_utils.kinds.registry import CATEGORIES
+from ...module_utils.tree.rulings import RULES
+from .settings import PREFIX
+
+KEEP = f"{PREFIX}keep"
+_OF_TARGETS: dict[str, float] = {"daily": 7, "weekly": 4, "monthly": 6, "yearly": 0, "within": 86400.0}
+"""Of a target that says nothing: three changed nights must never be all the history there is"""
+
+
+def node_rules(values: Mapping[str, Any], given: Mapping[str, Any], *, target: bool) -> dict[str, float]:
+    """Given the usable variables of a source or target, and those that it was given, return its rules, {rule: number}."""
+    chosen = {rule: values[f"{KEEP}_{rule}"] for rule in RULES}
+    rest = _OF_TARGETS if target and not keeps_alone(given) else {}
+    return {rule: rest.get(rule, 0) if number is None else number for rule, number in chosen.items()}
+
+
+def keeps_alone(given: Mapping[str, Any]) -> bool:
+    """Given the variables of a target, return whether days and contents are set, and no other rule: disks may be sized for just that."""
+    return given.get(KEEP) is not None and all(given.get(f"{KEEP}_{rule}") is None for rule in RULES)
+
+
+def told_alone(host: str, keep: int) -> str:
+    """Given a target that keeps so many days and contents alone, return a note on what it does not keep, and how it would."""
+    return (
+        f"{host}: altbackup_keep is set, and no other rule, so as a target it keeps the last {keep} days and contents and nothing older: "
+        "set altbackup_keep_daily, _weekly or _monthly, too, for a longer past (docs/retention.md)"
+    )
+
+
+def item_keeps(place: Mapping[str, Any], items: list[dict[str, Any]]) -> dict[str, int]:
+    """Given a source or a tree with its own number, and items as the plan has them, return {category/name: days and contents}."""
+    return {_key(item): _own(item).get("keep") or place["keep"] for item in items}
+
+
+def item_rules(place: Mapping[str, Any], items: list[dict[str, Any]]) -> dict[str, Any]:
+    """Given a source or a tree with its rules, and items, return the rules of all items, {rule: number}, and those of single ones.
+
+    Those are {category/name: {rule: number}}, in the same mapping.
+    """
+    own = {_key(item): {rule: number for rule, number in _own(item).items() if rule != "keep"} for item in items}
+    common = {rule: number for rule, number in place["rules"].items() if rule in RULES}
+    return {**common, **{key: rules for key, rules in own.items() if rules}}
+
+
+def _own(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    keep = item.get("keep")
+    return keep if isinstance(keep, Mapping) else {"keep": keep}
+
+
+def _key(item: Mapping[str, Any]) -> str:
+    return f"{CATEGORIES[item['kind']]}/{item['name']}"
