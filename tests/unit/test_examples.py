@@ -100,6 +100,8 @@ def test_examples_of_modules_run(tmp_path: Path) -> None:
     assert len(examples.run_well("tarball_mark")["held"]) == 1
     examples.run_well("tarball_purge")
     assert examples.run_well("tarball_undo")["put_back"] == []
+    (unasked,) = examples.run("tarball_heal")
+    assert "is not what lies in the quarantine" in unasked["msg"]
     examples.run_well("run_lock")
     assert examples.ran == set(MODULES)
 
