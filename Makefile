@@ -1,9 +1,9 @@
 # Run from this folder, or from anywhere with make -C FOLDER.
 
 # The user's own settings of Ansible, Python and pytest shall not decide how a run here ends.
-unexport $(filter ALTBACKUP_% ANSIBLE_% PYTEST_% MOLECULE_%,$(.VARIABLES)) PYTHONPATH PYTHONHOME
+unexport $(filter ALTBACKUP_% ANSIBLE_% PYTEST_% MOLECULE_%,$(.VARIABLES)) PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
-export PYTHONDONTWRITEBYTECODE := 1
+export PYTHONPYCACHEPREFIX := $(CURDIR)/var/pycache
 
 BIN := .venv/bin
 LINT := .venv-lint/bin
@@ -19,10 +19,10 @@ TWO := --jobs=2 --output-sync=target
 YAML_FOLDERS = $(wildcard changelogs inventory meta playbooks roles tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build clean distclean test-unit test-integration test-entry-point faults attacks test-long mail-matrix corruptions black-start \
+.PHONY: help demo test lint build clean distclean test-unit test-integration test-entry-point faults attacks test-long simulation mail-matrix corruptions black-start \
 	fixed-cost molecule pictures sanity importer \
 	environment-demo environment-lint environment-test environment-sanity environment-importer \
-	lint-python lint-yaml lint-shell lint-ansible lint-changelog format
+	byte-code lint-python lint-yaml lint-shell lint-ansible lint-changelog format
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -31,10 +31,13 @@ demo: environment-demo ## make real repositories below var/demo, back them up, d
 	$(BIN)/python tools/demo.py
 
 test: environment-test ## lint, then the tests; what continuous integration runs
-	@$(MAKE) --no-print-directory $(TWO) lint-python molecule lint-yaml lint-shell lint-ansible lint-changelog
+	@$(MAKE) --no-print-directory $(TWO) lint-python molecule byte-code lint-yaml lint-shell lint-ansible lint-changelog
 	@$(MAKE) --no-print-directory test-unit
 	@$(MAKE) --no-print-directory test-integration
 	@echo 'make test: all passed'
+
+byte-code:
+	$(BIN)/python -m pytest -q -q --collect-only tests/unit tests/integration >/dev/null </dev/null
 
 test-unit: ## only the unit and module tests (after one make test)
 	$(BIN)/python -m pytest -n $(UNIT_WORKERS) -m 'not full' tests/unit </dev/null
@@ -54,6 +57,9 @@ attacks: environment-test ## every attempt of a local user, a source or a target
 
 test-long: environment-test ## the tests that take long, such as a week under writes and a disk alone; not part of make test
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m full tests/unit tests/integration </dev/null
+
+simulation: environment-test ## histories of a year with all that goes wrong in one, judged by a plain model, and broken retentions; HISTORIES=N
+	ALTBACKUP_HISTORIES=$(or $(HISTORIES),100) $(BIN)/python -m pytest -n 2 tests/simulation </dev/null
 
 mail-matrix: environment-test ## every way to fail, in every mood of the mail server, as a table; not part of make test
 	$(BIN)/python -m pytest tests/integration/mail </dev/null
@@ -112,7 +118,7 @@ build: environment-lint ## the publishable collection tarball, from what git tra
 	$(LINT)/python tools/build.py
 
 clean: ## remove what builds, lint and tests left (not the environments, nor var/demo)
-	rm -rf var/build .ansible .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf var/build var/pycache .ansible .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -path './.venv*' -prune -o -path ./var -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove the environments, too
