@@ -6,9 +6,12 @@ import functools
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import TYPE_CHECKING
 
-from .layout import Tarball
 from .stamps import day_of, parse_stamp
+
+if TYPE_CHECKING:
+    from .layout import Tarball
 
 SUSPECT = "suspect, not accepted"
 """Why a suspect stays"""

@@ -884,7 +884,7 @@ def test_what_is_purged_is_counted_before_it_is_removed(tmp_path: Path, monkeypa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("ansible_collections.altbackup.core.plugins.module_utils.stages.purge._take_out", killed)
+        patch.setattr("ansible_collections.altbackup.core.plugins.module_utils.stages.purge.take_out", killed)
         with pytest.raises(KeyboardInterrupt):
             run_module("tarball_purge", base=str(tree), keep=1, stamp=NOW)
     assert (tmp_path / "copies" / ".altbackup" / "state" / "dayabay" / "purged").read_text() == "1\n"
@@ -1154,7 +1154,7 @@ def test_what_is_not_as_it_was_reviewed_stays_and_is_a_failure(base: Path) -> No
     other = purge_once(base, only=[old])
     put(base, relpath(1), b"001" + b"x" * (SIZE - 3))
     demanded = purge_once(base, 9, only=[old])
-    wrong = purge_once(base, only=[{**old, "size": SIZE + 1}])
+    wrong = purge_once(base, only=[{**old, "size": SIZE + 1}], confirm=True)
     many = purge_once(base, only=[old, *({**entry, "relpath": relpath(2)} for entry in judged(base, relpath(2)))])
     gone = purge_once(base, only=[old])
     head = f"{base}/{relpath(1)} was not removed, which the reviewed plan says to do: "

@@ -811,4 +811,5 @@ def test_reading_references_of_a_large_repository(tmp_path: Path) -> None:
 def test_commits_added_later_are_in_the_next_tarball(nights: Nights, live: Path) -> None:
     nights.tarball(item(live), night=1)
     import_commits(live, 7)
-    assert_holds(nights, nights.tarball(item(live), night=2), live)
+    moved = "1 tag of the dump of 2013/05/01/020000 was rewritten"  # as the same import made it
+    assert_holds(nights, nights.suspect(item(live), moved, night=2), live)

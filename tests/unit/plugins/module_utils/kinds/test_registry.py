@@ -116,7 +116,7 @@ def prove(proof):
 
 KIND = Kind(check, copy, arrange, prove, looks_like=looks_like)
 '''
-LAST = '    "sqlite": Entry(_sqlite, "databases"),\n'
+LAST = '    "sqlite": Entry(_sqlite, "databases", keys=_DATABASE_KEYS),\n'
 LOADING = "def _note() -> Kind:\n    from .note import KIND\n\n    return KIND\n\n\n"
 NIGHT = """
 import json, sys

@@ -25,7 +25,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send im
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, open_tree, scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import Run, held
-from ansible_collections.altbackup.core.plugins.module_utils.tree.marks import marks_path
+from ansible_collections.altbackup.core.plugins.module_utils.tree.marks import Marks, marks_path
 from ansible_collections.altbackup.core.plugins.module_utils.tree.pairs import Pair as PairRecord
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import write_record
 from ansible_collections.altbackup.core.plugins.module_utils.tree.quarantine import set_apart
@@ -535,7 +535,7 @@ def test_contents_count_by_what_their_dumps_recorded_whichever_side_has_them() -
     request = prepare.Request("/base", (), DAY3, NOW, Ruling({"": 3}))
     content = {one.relpath: "c" * 64 for one in here[2:]}
     for known, days_kept in ((content, "04 05 06 07 10"), ({}, "06 07 10")):
-        kept = prepare._kept(request, coming, {"folders/notes": prepare.Held(here, {}, content=known)})
+        kept = prepare._kept(request, coming, {"folders/notes": prepare.Held(here, {}, content=known)}, Marks())
         assert " ".join(sorted(path[22:24] for path in kept)) == days_kept
 
 
