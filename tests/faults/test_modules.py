@@ -172,7 +172,7 @@ def _lock(state: str) -> Step:
     return ("run_lock", lambda scene, _: {"bases": [str(tree.base) for tree in scene.trees], "state": state})
 
 
-NOTES = {"kind": "folder", "name": "notes", "path": "notes"}
+NOTES = {"kind": "folder", "name": "notes", "path": "notes", "shrink": "90%"}
 MONITOR = {"kind": "sqlite", "name": "monitor", "path": "monitor.db"}
 REPOSITORIES = {
     "svn": {"kind": "svn", "name": "svn", "path": "svn"},

@@ -44,6 +44,7 @@ def names(base: Path) -> list[str]:
     return [path.parts[-3] for path in tarballs_of(base)]
 
 
+@pytest.mark.full
 def test_a_mistyped_keep_removes_nothing_until_it_is_confirmed_and_what_went_is_put_back(
     bare_site: Site, trees: tuple[Path, Path]
 ) -> None:
@@ -96,6 +97,7 @@ def test_a_mistyped_keep_removes_nothing_until_it_is_confirmed_and_what_went_is_
     assert f"nothing of what was removed on {today} was put back" in again.message
 
 
+@pytest.mark.full
 def test_a_source_whose_only_target_is_down_keeps_all_it_has(bare_site: Site, trees: tuple[Path, Path]) -> None:
     site, (source, target) = bare_site, trees
     site.hosts["dayabay"]["altbackup_keep"] = 3

@@ -31,6 +31,7 @@ def copies(site: Site) -> Path:
     return site.folder / "cms01" / "copies" / "dayabay"
 
 
+@pytest.mark.full
 def test_check_demands_proofs_drill_makes_them_and_a_bad_tarball_fails_it(site: Site) -> None:
     base, stamp = copies(site), NIGHTS[1]
     run = site.run("check", "--limit", "cms01", stamp=stamp, proof_age="8d")

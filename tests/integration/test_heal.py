@@ -88,6 +88,7 @@ def test_what_rots_on_a_target_is_healed_from_the_source_under_all_its_names(sit
     assert sum(counts(after).values()) == 4 + 3 * 2, "an unchanged night costs what it did"
 
 
+@pytest.mark.full
 def test_what_rots_on_the_source_and_on_a_target_is_healed_from_the_other_target(site: Site) -> None:
     good = contents(site, "dayabay")
     spoil(site, "dayabay", "cms01")
@@ -98,6 +99,7 @@ def test_what_rots_on_the_source_and_on_a_target_is_healed_from_the_other_target
         assert {**contents(site, name), TONIGHT: b""} == {**good, TONIGHT: b""}
 
 
+@pytest.mark.full
 def test_what_rots_on_every_node_is_loud_and_the_rest_goes_on(site: Site) -> None:
     spoil(site, *NODES, stamp=OLD)
     run = night(site)

@@ -20,7 +20,7 @@ from lab import Lab
 from lab.inventory import connection
 from lab.lab_fixture import lab_fixture, needs_namespaces
 
-pytestmark = needs_namespaces
+pytestmark = [needs_namespaces, pytest.mark.full]
 
 hosts = lab_fixture(["dayabay", "cms01", "fresh"], sources=["dayabay"])
 
