@@ -196,6 +196,7 @@ def test_working_tree_of_git_comes_back_as_one_that_git_can_use(
     assert f"worktree {tmp_path / 'linked'}\n" in run("git", "worktree", "list", "--porcelain", cwd=destination)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("given", ["", "/.git", "/.git/"])
 def test_working_tree_of_git_is_restored_alike_whether_it_or_its_own_folder_is_given(
     base: Base, restore: Call, module: Call, tmp_path: Path, given: str
@@ -862,6 +863,7 @@ def describe(where: Base, relpath: str, **more: str) -> dict[str, Any]:
     return {"relpath": relpath, "category": category, "name": name, "stamp": "/".join(stamp), **dna}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("special", ["named pipe", "device"])
 def test_devices_and_pipes_are_left_out_unless_asked_for(
     base: Base, restore: Call, tmp_path: Path, destination: Path, special: str
@@ -905,6 +907,7 @@ def look_at(copy: Path) -> None:
         run("git", *words, cwd=copy)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("where", ["thing", "thing/.git"])
 def test_a_repository_that_was_only_looked_at_is_restored_already(
     base: Base, restore: Call, tmp_path: Path, where: str
@@ -937,6 +940,7 @@ def test_a_repository_that_was_only_looked_at_is_restored_already(
     refused(restore(tarball, destination=destination), "it was changed since")
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "change",
     [
@@ -1142,6 +1146,7 @@ MEMBERS = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("member", MEMBERS)
 def test_a_member_of_any_name_comes_back(
     base: Base, restore: Call, tmp_path: Path, destination: Path, member: str

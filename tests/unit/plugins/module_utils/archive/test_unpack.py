@@ -53,6 +53,7 @@ def take(tarballs: Any, into: Path, way: str = "plain", **options: Any) -> Path:
     )
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("extension", [".tar.zst", ".tar.gz", ".tar"])
 @pytest.mark.parametrize("way", WAYS)
 @needs_root

@@ -120,6 +120,7 @@ ALARMS: dict[str, tuple[Callable[[Path], Any], str]] = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("alarm", ALARMS)
 def test_lost_history_is_doubtful_each_night_until_it_is_what_it_was(
     nights: Nights, live: Path, tmp_path: Path, alarm: str
@@ -170,6 +171,7 @@ DAILY: dict[str, Callable[[Path], Any]] = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("step", DAILY)
 def test_daily_life_is_neither_doubtful_nor_noted(nights: Nights, live: Path, step: str) -> None:
     before = found(nights, item(live), 1)
@@ -243,6 +245,7 @@ def test_only_other_branch_deleted_is_a_note(nights: Nights, tmp_path: Path) -> 
     assert any("refs/heads/topic" in note for note in nights.notes)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("how", ["rewritten", "set back", "deleted", "moved aside"])
 @pytest.mark.parametrize("lost", [4, 5])
 def test_more_than_a_third_of_the_references_lost_is_doubtful(nights: Nights, live: Path, how: str, lost: int) -> None:

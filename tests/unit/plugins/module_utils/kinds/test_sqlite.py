@@ -31,6 +31,7 @@ def base(tmp_path: Path) -> Base:
     return Base(tmp_path / "base")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("journal", ["wal", "delete"])
 def test_each_copy_during_commits_is_one_committed_state(base: Base, tmp_path: Path, journal: str) -> None:
     database = tmp_path / "live.db"

@@ -412,6 +412,7 @@ def spoil_cache(live: Path, how: str) -> None:
     cache.write_bytes(content)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("how", ["begin", "pages", "cut", "text"])
 @pytest.mark.parametrize("view", [True, False], ids=["in a view", "without a view"])
 def test_cache_that_is_garbage_is_noted_and_left_out(
@@ -504,6 +505,7 @@ def put(path: Path, how: str) -> None:
         path.symlink_to({"dangling": "/nonexistent", "loop": path.name, "elsewhere": "/etc/hostname"}[how])
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("view", [True, False], ids=["in a view", "without a view"])
 @pytest.mark.parametrize("first", [True, False], ids=["first night", "later night"])
 def test_cache_that_is_locked_is_noted_and_left_out(
@@ -521,6 +523,7 @@ def test_cache_that_is_locked_is_noted_and_left_out(
     assert not [note for note in nights.notes if "rep-cache" in note]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("view", [True, False], ids=["in a view", "without a view"])
 @pytest.mark.parametrize("how", ["pipe", "folder", "dangling", "loop", "elsewhere", "holes"])
 def test_cache_that_is_no_plain_file_is_noted_and_left_out(

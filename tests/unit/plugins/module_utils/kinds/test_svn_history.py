@@ -129,6 +129,7 @@ DAILY = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("verify_every", [1, 10**6])
 @pytest.mark.parametrize("step", DAILY)
 def test_daily_life_is_not_doubtful(nights: Nights, live: Path, step: str, verify_every: int) -> None:

@@ -88,6 +88,7 @@ def recorded(base: Base, tarball: dict[str, Any]) -> dict[str, Any]:
     return read_record(open_tree(str(base.path)), f"{tarball['category']}/{tarball['name']}", tarball["stamp"])
 
 
+@pytest.mark.sampled(2)
 def test_what_did_not_change_is_the_content_that_an_older_version_stored(
     base: Base, thing: Thing, nameless: Callable[[], None]
 ) -> None:
@@ -107,6 +108,7 @@ def test_what_did_not_change_is_the_content_that_an_older_version_stored(
     assert content(changed) != content(old)
 
 
+@pytest.mark.sampled(3)
 def test_another_compression_is_no_other_content(base: Base, thing: Thing) -> None:
     entry, change = thing
     first = base.dump_one(entry, stamp=NIGHTS[0])

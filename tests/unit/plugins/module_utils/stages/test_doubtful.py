@@ -160,6 +160,7 @@ def truncate_all(live: Path) -> None:
             path.write_bytes(b"")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("happen", "said"),
     [
@@ -282,6 +283,7 @@ def test_a_folder_of_what_looks_like_chance_is_never_told_to_be_encrypted(nights
         nights.good()
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("form", [{"extension": ".tar"}, {"extension": ".tar.gz"}, {"level": 19, "algorithm": "md5"}])
 def test_encryption_is_seen_whatever_archives_are_made_of(nights: Nights, live: Path, form: dict[str, Any]) -> None:
     nights.good(**form)

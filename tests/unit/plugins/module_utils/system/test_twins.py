@@ -143,6 +143,7 @@ def test_preflight_tells_once_what_a_base_has_not(bare: Path) -> None:
     assert list((base / ".altbackup").iterdir()) == []
 
 
+@pytest.mark.full
 def test_repositories_and_databases_are_dumped_to_a_disk_without_links(tmp_path: Path) -> None:
     items = [
         {"kind": "svn", "name": "one", "path": str(make_subversion(tmp_path / "svn"))},

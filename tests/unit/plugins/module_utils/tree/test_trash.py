@@ -123,6 +123,7 @@ def scene(base: Path) -> None:
     put(base, relpath(2).replace("x-2", "x-7"), b"another of that stamp")
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("days", [0, 2])
 @pytest.mark.parametrize("clean", [purged, None], ids=["by a purge", "by any run"])
 def test_a_purge_killed_at_any_step_is_completed_whatever_lies_beside(
@@ -235,6 +236,7 @@ def test_what_is_put_back_is_as_it_was(where: str, request: pytest.FixtureReques
         assert arrivals(tree, "svn/x") == {relpath(1): stamp_of(2)}
 
 
+@pytest.mark.full
 def test_an_undo_killed_at_any_step_is_completed_by_the_next(tmp_path: Path) -> None:
     for point in range(100):
         base = marked(tmp_path / f"base{point}")
