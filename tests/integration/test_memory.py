@@ -104,7 +104,7 @@ def test_a_discovered_repository_that_vanishes_is_missed(tmp_path: Path) -> None
         state.unlink()  # as before anything was remembered
     shutil.rmtree(site.live / "git" / "two")
     run = site.run("backup", stamp=NIGHTS[1])
-    assert run.message.startswith("1 failure:") and "altbackup_retired: {git/two: " in run.message, run.message
+    assert run.message.startswith("1 failure:") and 'altbackup_retired: {"git/two": ' in run.message, run.message
     assert "git/two" in site.run("check", stamp=NIGHTS[1]).message
     site.hosts["dayabay"]["altbackup_retired"] = {"git/two": "2013/05/02"}
     assert site.run("check", stamp=NIGHTS[1]).rc == 0

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import re
-import shlex
 import shutil
 import stat
 import sys
@@ -44,6 +42,7 @@ from ..system.readers import TEMPORARY_FOLDER, Conversation, Identity, NeedsPlac
 from ..system.twins import set_mode
 from ..system.units import first_of, readable
 from ..system.view import Place
+from ..system.visible import extra_vars
 from ..tree import doubt
 from ..tree.contents import CONTENT
 from ..tree.failures import explain, failure
@@ -787,13 +786,9 @@ def _suspect_reason(item: Item, source: str, record: Mapping[str, Any], reasons:
     play = "ansible-playbook -i INVENTORY altbackup.core"
     return (
         f"{record['relpath']} is suspect: {'; '.join(reasons)}. It is stored, and sent like any other, but counts as no good copy, and no good copy "
-        f"of {item.key} is removed on any node until it is accepted. To look at it: {play}.restore -e {_quoted(look)}   If it is as it should be: "
-        f"{play}.mark -e {_quoted(accept)}   If not, mend {item.path}: the next dump is compared with the last good one again"
+        f"of {item.key} is removed on any node until it is accepted. To look at it: {play}.restore {extra_vars(look)}   If it is as it should be: "
+        f"{play}.mark {extra_vars(accept)}   If not, mend {item.path}: the next dump is compared with the last good one again"
     )
-
-
-def _quoted(value: Mapping[str, Any]) -> str:
-    return shlex.quote(json.dumps(value, ensure_ascii=False))
 
 
 def _archive_with_room(work: _Dump, start: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -130,9 +131,9 @@ def _gone(keys: Sequence[str], newest: Mapping[str, str], today: str) -> str:
     """Return that items are gone, with what there is of them and what to do; the same for all trees that hold the same."""
     shown = [f"{key} ({f'newest copy {newest[key]}' if newest.get(key) else 'no copy left'})" for key in keys[:_NAMED]]
     was, them = ("an item was", "it") if len(keys) == 1 else (f"{len(keys)} items were", "them")
-    retire = ", ".join(f"{key}: {today}" for key in keys[:_NAMED])
+    retire = json.dumps(dict.fromkeys(keys[:_NAMED], today))
     return (
         f"{was} backed up, but declared or found no more: {', '.join(shown)}{and_more(len(keys), _NAMED)}. No copy of {them} is removed. What "
         "should be there is to be restored, or declared in altbackup_items; what has another name is to be named in former_names of that item. "
-        f"What was given up is to be declared so, at its source: altbackup_retired: {{{retire}}}"
+        f"What was given up is to be declared so, at its source: altbackup_retired: {retire}"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections import Counter
@@ -14,6 +13,7 @@ from ..system.errors import FULL, AltbackupError
 from ..system.seeing import as_whom
 from ..system.twins import MARGIN
 from ..system.units import counted
+from ..system.visible import extra_vars
 from ..tree.arrivals import arrivals, forget_arrivals, late_ones
 from ..tree.digests import digests
 from ..tree.failures import explain, failure
@@ -469,11 +469,11 @@ def _of_suspects(tree: Tree, copies: Mapping[str, Copies], plan: PurgePlan) -> I
         frozen = [tarball for tarball in item.tarballs if list(plan.reasons[tarball.relpath]) == [FROZEN]]
         if frozen:
             relpath = max(item.suspects, key=lambda relpath: split_relpath(relpath)[2])
-            command = json.dumps({"altbackup_accept": [f"{source}/{key}"]})
+            accept = extra_vars({"altbackup_accept": [f"{source}/{key}"]})
             yield (
                 f"{counted(len(frozen), 'older copy', 'older copies')} of {key} {'stays' if len(frozen) == 1 else 'stay'}: suspect {relpath} is "
                 f"not accepted: {'; '.join(item.suspects[relpath])}. Look at it, then accept it, if it is what it should be: "
-                f"ansible-playbook -i INVENTORY altbackup.core.mark -e '{command}'"
+                f"ansible-playbook -i INVENTORY altbackup.core.mark {accept}"
             )
 
 

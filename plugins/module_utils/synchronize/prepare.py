@@ -13,6 +13,7 @@ from ..system.processes import Deadline, find_tool, run
 from ..system.seeing import is_folder, is_there, status_of
 from ..system.twins import MARGIN
 from ..system.units import first_of, readable, told_apart
+from ..system.visible import extra_vars
 from ..tree.arrivals import arrivals, late_ones, note_arrival
 from ..tree.contents import content_of
 from ..tree.failures import explain, failure
@@ -251,7 +252,7 @@ def _doubt(tree: Tree, held: Mapping[str, Held], request: Request, done: Done) -
     reason = (
         f"{where} is not what it was after the run of {request.pair.run or 'before'}: {why}. Is its disk another one, or was an older state of it "
         f"restored? Tonight's tarballs are sent to {tree.base} all the same, older ones are not, and nothing is purged there. Look at it. To take "
-        f'it as it is, and to fill it again: -e \'{{"altbackup_adopt": ["{where}"]}}\''
+        f"it as it is, and to fill it again: {extra_vars({'altbackup_adopt': [where]})}"
     )
     done.failures.append(failure(STAGE, reason))
     return True, False

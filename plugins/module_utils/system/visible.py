@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
+from collections.abc import Mapping
+from typing import Any
 
 _STEERING = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 and C1, but for tab and line feed
@@ -31,6 +35,12 @@ _LONG = re.compile(r"\S{161,}")
 def abridged(text: str) -> str:
     """Given a text for a person, return it with each very long path in it shortened in the middle."""
     return _LONG.sub(lambda found: f"{found[0][:70]}...{found[0][-70:]}" if "/" in found[0] else found[0], text)
+
+
+def extra_vars(values: Mapping[str, Any]) -> str:
+    """Given variables, return the words that hand them to one run of a playbook, whatever names are in them: a shell reads two words of it."""
+    text = json.dumps(values, ensure_ascii=False)
+    return f"-e {shlex.quote(text if visible(text) == text else json.dumps(values))}"
 
 
 def printable(text: str) -> str:

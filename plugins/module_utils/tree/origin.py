@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ..system.errors import FULL, BaseUnusable, InvalidInput
-from ..system.visible import one_line
+from ..system.visible import extra_vars, one_line
 from .layout import Tree
 from .publish import make_folders, write_text
 
@@ -91,8 +91,7 @@ def require_origin(tree: Tree, origin: Origin | None) -> None:
     known = origin_of(tree) if origin is not None else None
     if origin is None or known is None or origin.adopt:
         return
-    name = _shown(origin.name)
-    command = f"""run once with -e '{{"altbackup_adopt": ["{name}"]}}'"""
+    command = f"run once with {extra_vars({'altbackup_adopt': [origin.name]})}"
     if known.id != origin.id:
         raise BaseUnusable(
             f"{tree.base} holds the copies of another source {_shown(known.name)}, of that with base {known}, and not of that with base "
@@ -102,7 +101,7 @@ def require_origin(tree: Tree, origin: Origin | None) -> None:
     if known.machine and origin.machine and known.machine != origin.machine:
         raise BaseUnusable(
             f"{tree.base} holds the copies of source {_shown(known.name)} of another machine, which had base {_shown(known.base)}, too: nothing was "
-            f"sent there, nor purged. Is {name} (ansible_host) the machine that was meant? If it moved to a new one, {command}"
+            f"sent there, nor purged. Is {_shown(origin.name)} (ansible_host) the machine that was meant? If it moved to a new one, {command}"
         )
 
 

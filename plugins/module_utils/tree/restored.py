@@ -16,6 +16,7 @@ from ..system.errors import AltbackupError, name_os_errors
 from ..system.opened import is_trusted, owner_name, walked
 from ..system.paths import is_within
 from ..system.seeing import is_impossible, looking_at, status_of, unseen
+from ..system.visible import extra_vars
 from .layout import RESTORED, TEMPORARY
 from .publish import flush_folder
 
@@ -132,12 +133,11 @@ def _complaint(marker: Mapping[str, str], marked: str, path: str, adopted: str) 
     where = "" if place == path else " lies in" if is_within(path, place) else " holds"
     what = f"{path}{where} {place}, a copy that" if where else f"{path} is a copy that"
     more = f" (that adopts all of {place})" if where == " lies in" else ""
-    command = json.dumps({"altbackup_adopt": [adopted]})
     return (
         f"{what} was restored at {marker['when'] or 'an unknown time'} by {marker['by'] or 'somebody'}: "
         f"{member}{marker['item'] or 'an unknown item'} of {marker['source'] or 'an unknown source'}, {marker['stamp'] or 'of an unknown stamp'}, "
         f"taken from {marker['node'] or 'an unknown node'}. It is not backed up until it is adopted as the live one{more}: "
-        f"ansible-playbook -i INVENTORY playbooks/restore.yml -e '{command}'"
+        f"ansible-playbook -i INVENTORY playbooks/restore.yml {extra_vars({'altbackup_adopt': [adopted]})}"
     )
 
 

@@ -11,7 +11,7 @@ from ...module_utils.kinds.items import check_name
 from ...module_utils.kinds.registry import CATEGORIES
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.values import nearest, quoted
-from ...module_utils.system.visible import one_line
+from ...module_utils.system.visible import extra_vars, one_line
 from ...module_utils.tree.failures import failure
 from ...module_utils.tree.marks import LONGEST_TEXT, added, parse_given, split_hold
 from ...module_utils.tree.stamps import Moment, is_stamp, parse_stamp
@@ -200,6 +200,6 @@ def _held_nowhere(source: str, hold: str, reached: list[str], later: list[str]) 
     more = f" ({', '.join(later)} was not asked)" if later else ""
     reason = (
         f"{hold} is held, but no such tarball is there: on {', '.join(reached)}{more}. list.yml with -e altbackup_day={stamp[:10]} shows what "
-        f'there is; take this back with -e \'{{"altbackup_release": ["{source}/{hold}"]}}\''
+        f"there is; take this back with {extra_vars({'altbackup_release': [f'{source}/{hold}']})}"
     )
     return {**failure(_STAGE, reason, key=key), "node": source}

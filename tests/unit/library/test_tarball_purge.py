@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from collections import Counter
@@ -915,6 +916,16 @@ def test_while_a_suspect_is_not_accepted_no_good_copy_goes_and_it_is_told_how_to
     )
     result = purge(base, marks={"accepted": {"svn/x": "2013/05/07/104701"}})
     assert (result["kept"], result["notes"]) == ([relpath(6), relpath(7)], [])
+
+
+@pytest.mark.parametrize("name", ["x'; touch ran; '", "a b", 'q"q', "$(touch ran)", "naïve", "turned\u202e"])
+def test_the_command_that_accepts_is_two_words_of_a_shell_whatever_the_name(base: Path, name: str) -> None:
+    fill(base, range(1, 8), f"svn/{name}")
+    for day in (6, 7):
+        record(base, relpath(day, f"svn/{name}")).write_text(json.dumps({"suspect": [WHY]}))
+    (note,) = purge(base)["notes"]
+    flag, told = shlex.split(note[note.index("-e ") :])
+    assert (flag, json.loads(told)) == ("-e", {"altbackup_accept": [f"SOURCE/svn/{name}"]})
 
 
 def test_good_copies_count_as_if_there_were_no_suspects(base: Path) -> None:

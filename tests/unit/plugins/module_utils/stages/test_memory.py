@@ -72,7 +72,7 @@ def test_an_item_that_is_none_any_more_is_one_failure_with_what_to_do(base: Path
         "2 items were backed up, but declared or found no more: git/older (newest copy 2013/05/01/104701), svn/old ("
     )
     assert "newest copy 2013/05/08/104701" in reason and "former_names" in reason
-    assert reason.endswith("altbackup_retired: {git/older: 2013/05/31, svn/old: 2013/05/31}")
+    assert reason.endswith('altbackup_retired: {"git/older": "2013/05/31", "svn/old": "2013/05/31"}')
     assert reasons(base, None) == [], "without a source's word nothing is compared"
 
 
