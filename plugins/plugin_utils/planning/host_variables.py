@@ -7,8 +7,6 @@ from typing import Any
 
 from ansible import context
 from ansible.errors import AnsibleError
-from ansible.parsing.dataloader import DataLoader
-from ansible.utils.vars import load_extra_vars
 from jinja2.exceptions import TemplateError
 
 from .filter_values import explain, plain
@@ -16,8 +14,6 @@ from .settings import PREFIX, Unreadable, meant
 from .yaml_text import uncut
 
 SOURCES = "sources"
-FOR_ONE_RUN = ("altbackup_purge_confirm",)
-"""Variables that confirm something, which the inventory cannot have confirmed beforehand"""
 CONNECTION = ("ansible_host", "ansible_port", "ansible_user", "ansible_connection")
 
 
@@ -30,20 +26,10 @@ def read_host(variables: Mapping[str, Any], only: str = "") -> dict[str, Any]:
         elif name == only or (not only and (name.startswith(PREFIX) or name in CONNECTION)):
             try:
                 found[name] = _whole(name, plain(variables[name], strict=True))
-                if name in FOR_ONE_RUN and found[name] and name not in _given():
-                    found[name] = Unreadable(
-                        f"is set in the inventory, where it would hold for all runs to come: take it out, and give it to one run, with -e {name}=true"
-                    )
             except (AnsibleError, TemplateError) as error:
                 hint = f"to see why: ansible HOST -m ansible.builtin.debug -a var={name}"
                 found[name] = Unreadable(f"{explain(error)}; {hint}")
     return found
-
-
-def _given() -> Mapping[str, Any]:
-    """Return the variables that the run was given with -e."""
-    given: Mapping[str, Any] = load_extra_vars(DataLoader())
-    return given
 
 
 def _whole(name: str, value: Any) -> Any:

@@ -17,8 +17,6 @@ from ...module_utils.tree.marks import LONGEST_TEXT, added, parse_given, split_h
 from ...module_utils.tree.stamps import Moment, is_stamp, parse_stamp
 
 ACCEPT, HOLD, RELEASE, RETIRED = (f"altbackup_{word}" for word in ("accept", "hold", "release", "retired"))
-_ONCE = (ACCEPT, RELEASE)
-"""Those that are said once: in an inventory they would be said each night"""
 _STAGE = "mark"
 Said = dict[str, dict[str, dict[str, str]]]
 """{source: marks, as modules take them}"""
@@ -47,11 +45,6 @@ def given_marks(
     `extra` are the names of what was given with -e, None where that is not known. Suspects are accepted that were there before the run.
     """
     found = _Found()
-    for name in _ONCE:
-        if extra is not None and name not in extra and settings[name.removeprefix("altbackup_")]:
-            found.errors.append(
-                f"{name}: give it with -e, for one run: where it is set now it would be said again in every night, of what nobody has looked at"
-            )
     for text in settings["accept"]:
         _try(found, ACCEPT, _accept, text, sources, moment)
     for text, why in settings["hold"].items():

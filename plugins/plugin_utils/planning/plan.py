@@ -29,6 +29,11 @@ TARGETS = "targets"
 _LATEST = 60
 """Seconds by which a given stamp may lie ahead of the controller's clock."""
 
+_ONE_RUN = ("altbackup_purge_confirm", "altbackup_accept", "altbackup_release")
+"""Variables that say what somebody has looked at, which the inventory cannot say beforehand, for every night"""
+_LASTING = Unreadable(
+    "is set in the inventory, where it would hold for all runs to come: take it out, and give it to one run, with -e"
+)
 _LEASED_STEPS, _LEASED = 2, 600.0
 """For how many of the longest steps, and how many seconds more, a node stays a run's after a call: others come in between."""
 
@@ -143,6 +148,7 @@ def build_plan(
     hosts = list(
         dict.fromkeys([*variables, *groups.get("all", ()), *groups.get(SOURCES, ()), *groups.get(TARGETS, ())])
     )
+    variables = _of_one_run(variables, extra)
     sources, targets = list(groups.get(SOURCES, ())), list(groups.get(TARGETS, ()))
     errors = _Errors(hosts)
     general: list[str] = []
@@ -235,6 +241,15 @@ def _mark(
         known = {}
     plan["marks"] = all_marks(known, plan["given"], plan["sources"])
     return wrong
+
+
+def _of_one_run(variables: Mapping[str, Mapping[str, Any]], extra: Collection[str] | None) -> dict[str, dict[str, Any]]:
+    """Given the variables of all hosts and the names of what was given with -e, return them with those of one run unreadable that were not."""
+    lasting = {name for name in _ONE_RUN if extra is not None and name not in extra}
+    return {
+        host: {name: _LASTING if name in lasting and value else value for name, value in own.items()}
+        for host, own in variables.items()
+    }
 
 
 def _check_scope(plan: Mapping[str, Any], scope: Scope) -> list[str]:

@@ -105,16 +105,6 @@ def test_every_error_is_told() -> None:
     assert len(errors) == 3
 
 
-@pytest.mark.parametrize("name", ["accept", "release"])
-def test_what_is_said_once_cannot_stand_in_the_inventory(name: str) -> None:
-    settings = {name: [f"dayabay/svn/dybsvn/{NIGHT}"]}
-    said, errors = given(extra=["altbackup_stamp"], **settings)
-    assert (said, len(errors)) == ({}, 1)
-    assert errors[0].startswith(f"altbackup_{name}: give it with -e, for one run")
-    for extra in (None, [f"altbackup_{name}"]):
-        assert given(extra=extra, **settings)[1] == []
-
-
 def test_a_retirement_is_noted_where_it_is_given_for_a_run() -> None:
     assert given(extra=["altbackup_retired"])[0] == {"dayabay": {"retired": {"svn/old": "2013/05/01"}}}
     assert given(extra=[])[0] == {}

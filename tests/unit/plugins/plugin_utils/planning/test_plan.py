@@ -267,6 +267,24 @@ def test_a_host_may_be_both() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("altbackup_purge_confirm", True),
+        ("altbackup_accept", ["dayabay/svn/dybsvn"]),
+        ("altbackup_release", [f"dayabay/svn/dybsvn/{STAMP}"]),
+    ],
+)
+def test_what_somebody_says_of_one_run_cannot_stand_in_the_inventory(name: str, value: Any) -> None:
+    for where, changes in (("all hosts", {"every": {name: value}}), ("sdu", {"changes": {"sdu": {name: value}}})):
+        (error,) = plan_of(**changes, extra=["altbackup_stamp"])["errors"]
+        told = "is set in the inventory, where it would hold for all runs to come: take it out, and give it to one run, with -e"
+        assert error == f"{where}: {name} {told}"
+    for extra in (None, [name]):
+        assert plan_of(every={name: value}, extra=extra)["errors"] == []
+    assert plan_of(every={name: type(value)()}, extra=[])["errors"] == []
+
+
+@pytest.mark.parametrize(
     ("changes", "groups", "expected"),
     [
         ({"cms01": {"altbackup_bsae": 1}}, {}, "cms01: altbackup_bsae is an unknown variable, did you mean altbackup_base?"),
