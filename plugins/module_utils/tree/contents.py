@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 from ..system.digest import DIGEST_LENGTHS
-from .layout import Tarball, Tree
-from .publish import read_record
 from .sidecar import Dna
 
 CONTENT, FORMERLY = "content", "formerly"
@@ -30,15 +28,6 @@ def content_of(record: Mapping[str, Any], dna: Dna) -> Hashable:
     if isinstance(former, Mapping) and (known := dna_in(former)):
         return known
     return content if is_digest(content) else _bytes_of(dna)
-
-
-def contents_of(tree: Tree, tarballs: Iterable[Tarball]) -> dict[str, Hashable]:
-    """Given verified tarballs of a tree, return {relpath: what stands for its content}."""
-    return {
-        tarball.relpath: content_of(read_record(tree, tarball.key, tarball.stamp), tarball.dna)
-        for tarball in tarballs
-        if tarball.dna
-    }
 
 
 def dna_in(values: Mapping[str, Any]) -> tuple[str, int, str] | None:
