@@ -55,6 +55,12 @@ put_back:
   type: list
   elements: str
   sample: [svn/dybsvn/2013/05/10/104701/dybsvn-20496.tar.gz]
+days:
+  description: Those of O(days) of which anything was put back, or would be.
+  returned: always
+  type: list
+  elements: str
+  sample: [2013/05/20]
 in_trash:
   description: All that the trash of the base holds now, each as C(category/name/YYYY/MM/DD/HHMMSS).
   returned: always
@@ -82,7 +88,7 @@ from ..module_utils.tree.locks import WRITING, run_exclusive
 from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.stamps import MOMENT
 
-EMPTY: dict = {"put_back": [], "in_trash": [], "notes": []}
+EMPTY: dict = {"put_back": [], "days": [], "in_trash": [], "notes": []}
 
 
 def main() -> None:

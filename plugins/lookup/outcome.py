@@ -69,16 +69,19 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         return [untrusted(plain(_FOUND[str(term)](run, variables))) for term in terms]
 
 
-def _outcome(run: Run, _variables: Any) -> dict[str, Any]:
+def _outcome(run: Run, variables: Any) -> dict[str, Any]:
     """Return all failures that the run noted, what it did, and its inventory.
 
     What it did is told in lines (`fine`), and the same as rows of a table and the lines that these do not cover (`told`).
     """
     states = {**_states(run), **restores.chosen_state(run.choice)}
     failures, notes = marks.marked(run.plan, states)
+    asked = dict.fromkeys(run.plan["undo"] if variables.get("__report_undone") else (), False)
     told = [f"note: {one_line(note)}" for note in notes]
     return {
-        "failures": outcomes.all_failures([*states.values(), {"failures": [*run.plan["failures"], *failures]}]),
+        "failures": outcomes.all_failures(
+            [*states.values(), {"failures": [*run.plan["failures"], *failures], "undone": asked}]
+        ),
         "fine": [*outcomes.summary(run.plan, states), *told],
         "purged": outcomes.purges(states.values()),
         "looked": outcomes.all_looked(states.values()),

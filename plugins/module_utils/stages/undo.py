@@ -26,12 +26,14 @@ def undo(base: str, days: Sequence[str], stamps: Sequence[str], *, check_mode: b
     put_back: list[str] = []
     failures = []
     done: list[str] = []
+    found: set[str] = set()
     for one in reversed(kept):
         if one.name in done or not (one.day in days or one.name in stamps):
             continue
         try:
             put_back += bring_back(tree, one, check_mode=check_mode)
             done.append(one.name)
+            found.add(one.day)
         except (AltbackupError, OSError) as error:
             reason = f"{one.name}, removed on {one.day}, was not put back: {explain(error)}"
             failures.append(failure(_STAGE, reason, key=one.key))
@@ -46,6 +48,7 @@ def undo(base: str, days: Sequence[str], stamps: Sequence[str], *, check_mode: b
     return {
         "changed": bool(put_back),
         "put_back": put_back,
+        "days": sorted(found.intersection(days)),
         "in_trash": [one.name for one in (kept if check_mode else kept_ones(tree))],
         "notes": notes,
         "failures": failures,

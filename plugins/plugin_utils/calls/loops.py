@@ -123,8 +123,9 @@ def _unlock(run: Run) -> list[Entry]:
 
 
 def _marked(run: Run, role: str) -> list[Entry]:
-    """The trees of a node, of one role, whose sources are given marks."""
-    return [entry for entry in _node(run) if entry["role"] == role and entry["source"] in run.plan["given"]]
+    """The trees of a node that answers, of one role, whose sources are given marks."""
+    nodes = [] if run.state["unmarked"] else _node(run)
+    return [entry for entry in nodes if entry["role"] == role and entry["source"] in run.plan["given"]]
 
 
 def deliveries(run: Run) -> list[dict[str, Any]]:

@@ -27,6 +27,8 @@ _FORGOTTEN = (
     "refills",
     "delivered",
     "shelves",
+    "down",
+    "closed",
 )
 """What preflight begins anew, where a run has several plays"""
 
@@ -140,8 +142,8 @@ def _mark(run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, An
     if not result.get("unreachable"):
         return _plain(run, stage, about, given, result)
     why = " ".join(outcomes.unreachable(result).split())
-    new = _plain(run, stage, about, given, {"notes": [f"{why}: it gets the marks in the next run that reaches it"]})
-    return {**new, "down": [*new["down"], run.host]}
+    new = _plain(run, stage, about, given, {"notes": [why]})
+    return {**new, "unmarked": True}
 
 
 def _prepare(
@@ -198,7 +200,10 @@ def _undo(run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, An
     new = _plain(run, stage, about, given, result)
     days, stamps = given.get("days") or [], [f"{about['source']}/{stamp}" for stamp in given.get("stamps") or []]
     there = [f"{about['source']}/{os.path.dirname(path)}" for path in result.get("put_back") or []]
-    found = [*(days if there else []), *(stamp for stamp in stamps if stamp in there)]
+    found = [
+        *(day for day in days if day in (result.get("days") or [])),
+        *(stamp for stamp in stamps if stamp in there),
+    ]
     return {
         **new,
         "undone": {text: text in found or new["undone"].get(text, False) for text in [*new["undone"], *days, *stamps]},
@@ -237,7 +242,8 @@ def _held(run: Run, about: Mapping[str, Any], result: Mapping[str, Any]) -> Stat
     """What a tree has of what rotted in others; why it cannot be asked, or not be reached by what would carry it, is its problem."""
     trees = result.get("trees") or [{"problem": _unanswered(result), "tarballs": []}]
     problem = trees[0].get("problem") or reached_by(run.hostvars, run.plan, str(about["node"])).get("problem") or ""
-    known = {"base": about["base"], "tarballs": trees[0].get("tarballs") or [], "problem": problem}
+    good = heal.good_copies(run.state["rotten"], trees[0].get("tarballs") or [])
+    known = {"base": about["base"], "copies": good, "problem": problem}
     held = {**run.state["holders"], heal.holder_of(about): known}
     return {**run.state, "holders": held, "rotten": heal.judged(run.state["rotten"], held)}
 

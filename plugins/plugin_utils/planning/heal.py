@@ -81,7 +81,7 @@ def keys_of(files: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def copies(file: Mapping[str, Any], held: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Given a file and {holder: what it said that it has}, return {holder: the copy there that may take the file's place}, the nearest first.
+    """Given a file and {holder: its good copies}, return {holder: the copy there that may take the file's place}, the nearest first.
 
     That is one of the same content, under the same stamp or another; the file's own tree comes first, then the source's, then the others.
     """
@@ -91,18 +91,36 @@ def copies(file: Mapping[str, Any], held: Mapping[str, Mapping[str, Any]]) -> di
         if held[holder].get("problem") and holder != own:
             continue
         for name in waiting(file):
-            same = [one for one in held[holder]["tarballs"] if _is_same(one, name)]
+            same = [one for content in _contents(name) for one in held[holder]["copies"].get(content, ())]
             if same:
                 found[holder] = min(same, key=lambda one: one["relpath"] != name["relpath"])
                 break
     return found
 
 
-def _is_same(tarball: Mapping[str, Any], name: Mapping[str, Any]) -> bool:
-    content = {key: tarball.get(key) for key in ("dig", "size", "alg")}
-    return (
-        tarball.get("state") == "verified" and is_relpath(tarball["relpath"]) and content in (name["dna"], name["read"])
-    )
+def good_copies(
+    files: Sequence[Mapping[str, Any]], tarballs: Sequence[Mapping[str, Any]]
+) -> dict[str, list[Mapping[str, Any]]]:
+    """Given the files and what a holder said that it has, return {content: copies} of what may take the place of a file: of each content those
+    of its stamps, and one of another. A holder may say that it has much more."""
+    names = [name for file in files for name in waiting(file)]
+    wanted, stamps = {content for name in names for content in _contents(name)}, {name["relpath"] for name in names}
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for one in tarballs:
+        content = _content(one)
+        is_needed = content in wanted and (one["relpath"] in stamps or content not in found)
+        if is_needed and one.get("state") == "verified" and is_relpath(one["relpath"]):
+            found.setdefault(content, []).append(one)
+    return found
+
+
+def _contents(name: Mapping[str, Any]) -> list[str]:
+    """Return what a name of a file may hold again: what its sidecar says, or what was read, as it may be the sidecar that rotted."""
+    return list(dict.fromkeys(map(_content, (name["dna"], name["read"]))))
+
+
+def _content(values: Mapping[str, Any]) -> str:
+    return ":".join(str(values.get(key)) for key in ("alg", "size", "dig"))
 
 
 def rounds(files: Sequence[Mapping[str, Any]], held: Mapping[str, Mapping[str, Any]]) -> int:
@@ -111,7 +129,7 @@ def rounds(files: Sequence[Mapping[str, Any]], held: Mapping[str, Mapping[str, A
 
 
 def errands(files: Sequence[Mapping[str, Any]], held: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Given the files and {holder: what it has}, return what is to be fetched now from where: one errand for a tree and the holder that is tried next."""
+    """Given the files and {holder: its good copies}, return what is to be fetched now from where: one errand for a tree and the holder that is tried next."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for file in files:
         candidates = {name: one for name, one in copies(file, held).items() if name not in file["tried"]}
@@ -140,7 +158,7 @@ def errands(files: Sequence[Mapping[str, Any]], held: Mapping[str, Mapping[str, 
                 "here": errand["here"],
             }
             for name in waiting(file)
-            if content in (name["dna"], name["read"])
+            if _content(copy) in _contents(name)
         ]
     return list(found.values())
 

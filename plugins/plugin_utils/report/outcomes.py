@@ -55,6 +55,7 @@ EMPTY: dict[str, Any] = {
     "delivered": {},
     "shelves": {},
     "undone": {},
+    "unmarked": False,
     "listed": [],
     "found": {},
     "orders": {},
@@ -349,13 +350,13 @@ def has_looked_at(looked: Mapping[str, Sequence[str]], title: str, relpath: str)
 def all_failures(states: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Given what the run knows of each source or node, return all failures, each once, and what its nodes do not agree on."""
     states = list(states)
-    found: list[dict[str, Any]] = []
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
     contents: dict[str, str] = {}
     for state in states:
         for entry in [*state.get("failures", []), *_of_rotten(state)]:
             add_failure(found, entry)
         contents.update(state.get("contents") or {})
-    return [*found, *shared_bases(_identities(states)), *_disagreements(contents), *_not_undone(states)]
+    return [*found.values(), *shared_bases(_identities(states)), *_disagreements(contents), *_not_undone(states)]
 
 
 def _of_rotten(state: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -367,14 +368,11 @@ def _of_rotten(state: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def add_failure(found: list[dict[str, Any]], entry: Mapping[str, Any]) -> None:
-    """Given failures and one more, add it unless it is there; what is known of good copies tells no two of them apart."""
-    own = identity(entry)
-    for other in found:
-        if identity(other) == own:
-            other.update({"good": entry["good"]} if "good" in entry and "good" not in other else {})
-            return
-    found.append(dict(entry))
+def add_failure(found: dict[tuple[str, ...], dict[str, Any]], entry: Mapping[str, Any]) -> None:
+    """Given {identity: failure} and one more, add it unless it is there; what is known of good copies tells no two of them apart."""
+    known = found.setdefault(identity(entry), dict(entry))
+    if "good" in entry:
+        known.setdefault("good", entry["good"])
 
 
 def _not_undone(states: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

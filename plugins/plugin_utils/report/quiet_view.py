@@ -67,7 +67,13 @@ class _Stage:
     counts: dict[str, int] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     sent: dict[str, int] = field(default_factory=dict)
-    failures: list[dict[str, Any]] = field(default_factory=list)
+    found: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
+    """{identity: failure}"""
+
+    @property
+    def failures(self) -> list[dict[str, Any]]:
+        """What went wrong, each once."""
+        return list(self.found.values())
 
     def add(self, values: Any) -> None:
         """Take what a task of it returned."""
@@ -75,7 +81,7 @@ class _Stage:
         if not isinstance(calls, (list, tuple)) or not all(isinstance(call, Mapping) for call in calls):
             return
         for entry in outcomes.failures_of(values, self.name, self.host):
-            outcomes.add_failure(self.failures, entry)
+            outcomes.add_failure(self.found, entry)
         for call in calls_of(values, self.host):
             result = call.values
             self.calls += 1

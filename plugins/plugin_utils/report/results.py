@@ -369,6 +369,7 @@ SCHEMA: dict[str, Read] = {
     ),
     **dict.fromkeys(("incoming", "destination", "aside", "marked"), _like(r"(?s:/.*)?", "absolute path")),
     "day": _NAME,
+    "days": _list(_like(r"\d{4}/\d{2}/\d{2}", "day"), _MOST_TOLD),
     "relpaths": _mapping(_list(_relpath)),
     "reasons": _mapping(_list(_SENTENCE, _MOST_TOLD)),
     "dnas": _mapping(_like(r"\w{1,16}:[0-9a-f]{1,128}:\d{1,20}", "digest and size")),

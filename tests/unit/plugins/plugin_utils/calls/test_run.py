@@ -736,10 +736,17 @@ def test_sources_of_which_nothing_is_said_are_left_alone() -> None:
 def test_a_node_that_is_not_reached_gets_marks_later_and_that_is_no_failure() -> None:
     told = Told(EVERY, **SAID)
     told.call("tarball_mark", "mark", {"unreachable": True, "msg": "no\n route"}, told.over("mark")[0])
-    assert (told.run.state["failures"], told.run.state["down"], told.run.state["held"]) == ([], ["dayabay"], {})
-    assert told.run.state["notes"] == [
-        "dayabay: unreachable: no route: it gets the marks in the next run that reaches it"
-    ]
+    assert (told.run.state["failures"], told.run.state["held"], told.over("mark")) == ([], {}, [])
+    assert told.run.state["notes"] == ["dayabay: unreachable: no route"]
+
+
+@pytest.mark.parametrize("module", ["tarball_mark", "preflight"])
+def test_what_was_not_reached_by_one_playbook_of_a_run_is_used_by_the_next(module: str) -> None:
+    told = Told(EVERY, **SAID)
+    about = told.over("mark")[0] if module == "tarball_mark" else None
+    told.call(module, "mark", {"unreachable": True, "msg": "no route"}, *([about] if about else []))
+    told.call("preflight", "preflight", {"usable": True})
+    assert (told.nodes("usable"), told.nodes("list")) == (["dayabay"], ["dayabay"])
 
 
 def test_a_node_that_says_it_marks_and_does_not_is_a_failure() -> None:
@@ -817,6 +824,8 @@ def test_an_undo_goes_over_the_trees_that_are_meant_and_tells_if_nothing_was_fou
     assert told.run.state["undone"] == {"2013/05/20": False, one: False}
     assert len(all_failures([told.run.state])) == 2
     told.call("tarball_undo", "undo", {"put_back": [SVN]}, tree)
+    assert told.run.state["undone"] == {"2013/05/20": False, one: True}, "it went on another day"
+    told.call("tarball_undo", "undo", {"put_back": [SVN], "days": ["2013/05/20"]}, tree)
     assert told.run.state["undone"] == {"2013/05/20": True, one: True}
     assert all_failures([{**EMPTY, "undone": {one: False}}, told.run.state]) == []
     assert Told(EVERY, "cms01").over("undo") == []

@@ -11,6 +11,7 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.planning.heal impor
     errands,
     files_of,
     followed,
+    good_copies,
     healing_folder,
     judged,
     rounds,
@@ -22,6 +23,7 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.planning.heal impor
 FIRST, SECOND = "svn/x/2013/05/10/104701/x-1.tar", "svn/x/2013/05/11/104701/x-1.tar"
 PLACE = {"node": "cms01", "source": "dayabay", "role": "target", "base": "/copies/dayabay"}
 CONTENT = {"dig": "aa", "size": 7, "alg": "sha256"}
+THIRD = "git/y/2013/05/11/104701/y.tar"
 FAILURE = {"relpath": SECOND, "reason": "it rotted", "node": "dayabay"}
 
 
@@ -32,8 +34,9 @@ def apart(relpath: str = SECOND, told: str = SECOND, **more: Any) -> dict[str, A
 
 
 def held(*tarballs: dict[str, Any], problem: str = "") -> dict[str, Any]:
-    """Return what a holder said."""
-    return {"base": "/b", "tarballs": list(tarballs), "problem": problem}
+    """Return what is known of what a holder said."""
+    rotten = files_of(PLACE, [apart(), apart(FIRST), apart(THIRD, THIRD, dig="dd")], [])
+    return {"base": "/b", "copies": good_copies(rotten, tarballs), "problem": problem}
 
 
 def copy(relpath: str = SECOND, **more: Any) -> dict[str, Any]:
@@ -78,7 +81,7 @@ def test_who_has_a_good_copy(holders: dict[str, Any], found: list[str]) -> None:
 
 
 def test_one_errand_for_a_tree_and_a_holder_and_the_next_holder_where_that_failed() -> None:
-    third = "git/y/2013/05/11/104701/y.tar"
+    third = THIRD
     files = files_of(PLACE, [apart(), apart(FIRST), apart(third, third, dig="dd")], [])
     holders = {"source dayabay": held(copy(), copy(third, dig="dd")), "target sdu": held(copy(FIRST))}
     (errand,) = errands(files, holders)
@@ -112,3 +115,24 @@ def test_three_of_three_rotten_is_loud() -> None:
 def test_where_good_copies_come_to() -> None:
     assert healing_folder(PLACE) == "/copies/.altbackup/healing/dayabay"
     assert healing_folder({**PLACE, "role": "source", "base": "/backup"}) == "/backup/.altbackup/healing"
+
+
+class Counted(dict[str, Any]):
+    """A tarball that counts how often it is looked at."""
+
+    looked = 0
+
+    def get(self, key: str, default: Any = None) -> Any:
+        Counted.looked += 1
+        return super().get(key, default)
+
+
+def test_what_a_holder_says_beyond_what_is_needed_is_looked_at_once_and_not_kept() -> None:
+    files = files_of(PLACE, [apart(f"svn/x/2013/05/{day:02}/104701/x-1.tar", told="") for day in range(1, 29)], [])
+    told = [Counted(copy(f"svn/x/2012/05/01/{number:06}/x-1.tar")) for number in range(5000)]
+    told += [Counted(copy(f"svn/y/2012/05/01/{number:06}/y-1.tar", dig="ee")) for number in range(5000)]
+    Counted.looked = 0
+    good = good_copies(files, told)
+    assert [len(copies) for copies in good.values()] == [1]
+    assert Counted.looked < 5 * len(told)
+    assert rounds(files, {"source dayabay": {"base": "/b", "copies": good, "problem": ""}}) == 1
