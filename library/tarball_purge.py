@@ -159,6 +159,11 @@ options:
     description: Whether it is kept in mind what the base holds, so that what vanishes is missed; then RV(pair) is returned of a tree on a target.
     type: bool
     default: false
+  awaited:
+    description:
+      - Contents that stay, as other nodes lost theirs and need them from here, a mapping of category/name to mappings of C(dig), C(size) and C(alg).
+    type: dict
+    default: {}
   pairs:
     description:
       - What the trees of a source on its targets are after this run, by target its RV(pair), for the source's own tree to O(remember). The next run compares.
@@ -315,7 +320,7 @@ from ..module_utils.stages.care import Care
 from ..module_utils.stages.check import CHECKING, ROT, check, nothing_checked, passed
 from ..module_utils.stages.memory import remember
 from ..module_utils.stages.purge import Reviewed, purge
-from ..module_utils.tree.failures import as_failures
+from ..module_utils.tree.failures import as_failures, failure
 from ..module_utils.tree.layout import Scan, Tree, open_tree, scan
 from ..module_utils.tree.leftovers import give_back
 from ..module_utils.tree.locks import WRITING, Hold, run_exclusive
@@ -365,9 +370,8 @@ def run(options: dict, hold: Hold | None, check_mode: bool) -> dict:
 
 
 def keep(tree: Tree, pairs: dict) -> dict:
-    """Given a source's own tree and what its targets are now, keep that. Raise AltbackupError or OSError."""
-    keep_pairs(tree, pairs)
-    return {"failures": []}
+    """Given a source's own tree and what its targets are now, keep that; return failures."""
+    return {"failures": [failure("purge", error) for error in keep_pairs(tree, pairs)]}
 
 
 def check_and_remove(options: dict, check_mode: bool) -> dict:
@@ -414,6 +418,7 @@ def remove(options: dict, check_mode: bool, found: Scan | None = None) -> dict:
             stamp_at(time.time() + DAY, options["timezone"]),
         ),
         reverify_days=options["reverify_days"],
+        awaited=options["awaited"],
         found=found,
         check_mode=check_mode,
     )
@@ -440,6 +445,7 @@ def main() -> None:
             "check": {"type": "dict", "options": CHECK},
             "remember": {"type": "bool", "default": False},
             "pairs": {"type": "dict", "default": {}},
+            "awaited": {"type": "dict", "default": {}},
             **ROT,
             "unlock": {"type": "bool", "default": False},
             **MARKS,

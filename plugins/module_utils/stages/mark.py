@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..system.errors import AltbackupError, BaseUnusable, Locked
+from ..system.seeing import is_there
 from ..system.units import first_of
 from ..tree.layout import Tree, open_tree, scan
 from ..tree.locks import Hold
@@ -34,6 +35,8 @@ def mark(
     Without a `hold`, in check mode, nothing is written. Raise AltbackupError or OSError.
     """
     tree = hold.tree if hold else open_tree(base)
+    if tree.source and not is_there(tree.base):  # its first backup may take over what is there under a former name
+        return _later(f"{tree.base} is not there yet")
     require_origin(tree, origin)
     identities = [identify(tree, Owner("source", source), claim=False)] if source else []
     known = marks_of(tree)
@@ -60,7 +63,7 @@ def unless_absent(base: str, function: Callable[[], dict[str, Any]]) -> dict[str
         return _later(error)
 
 
-def _later(error: BaseUnusable) -> dict[str, Any]:
+def _later(error: BaseUnusable | str) -> dict[str, Any]:
     return {**EMPTY, "notes": [f"{error}: it gets the marks in the next run that reaches it"], "failures": []}
 
 

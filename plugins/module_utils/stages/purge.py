@@ -9,7 +9,7 @@ from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..system.errors import FULL, AltbackupError
+from ..system.errors import FULL, AltbackupError, InvalidInput
 from ..system.seeing import as_whom
 from ..system.twins import MARGIN
 from ..system.units import counted
@@ -27,6 +27,7 @@ from ..tree.recorded import recorded
 from ..tree.retention import FROZEN, Rules, judge, removable
 from ..tree.rulings import Ruling, parse_ruling
 from ..tree.scan_failures import ahead, by_item, unreadable
+from ..tree.sidecar import Dna
 from ..tree.stamps import Moment, day_of, is_stamp
 from ..tree.suspects import reasons_of
 from ..tree.trash import (
@@ -46,6 +47,7 @@ from .rot import bad_survivors
 _STAGE = "purge"
 _NAMED = 10
 """Most items that a note names"""
+_AWAITED = "another node lost a copy of that, and has none again"
 _UNREADABLE = "a folder of the item cannot be read"
 """Why one stays that no rule demands"""
 
@@ -71,6 +73,8 @@ class Copies:
     """{category/name/stamp: why it is held}"""
     content: Mapping[str, Hashable] = field(default_factory=dict)
     """{relpath: what stands for its content}"""
+    awaited: Collection[Dna] = ()
+    """What other nodes lost, and need from here"""
 
 
 @dataclass(frozen=True)
@@ -130,18 +134,20 @@ def purge(
     marks: Mapping[str, Any] | None = None,
     care: Care = Care(),  # noqa: B008 (it is frozen)
     reverify_days: int = 0,
+    awaited: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     found: Scan | None = None,
     check_mode: bool = False,
 ) -> dict[str, Any]:
     """Given a base and how many to keep, remove what retention does not; return what was kept, removed and left alone.
 
-    `keep` and `rules` are as parse_ruling takes them. `names` (category/name) limits it to these items. Tarballs later than the
-    moment are left alone, reported and do not count. With `verify` each tarball that would count is read first, and only a match
-    counts; with `reverify_days` what stays of an item of which something goes, if it was not read within so many days. `found` is what the
-    base holds, if that is known. `predicted` are relpaths that a run in check mode would have made. Of an item at most one more goes than
-    what the run of the stamps `made_now` added to this node, oldest first; what is to go and has to wait is `waiting`, too. What `care`
-    withholds is neither. With `only` nothing but these goes, and each of them that does not is a failure. `marks`, as a controller hands
-    them over, are kept, too, and `held` are those tarballs that are held and there. Raise AltbackupError where nothing can be done.
+    `keep` and `rules` are as parse_ruling takes them. `names` (category/name) limits it to these items. Tarballs later than the moment
+    are left alone, reported and do not count. With `verify` each tarball that would count is read first, and only a match counts; with
+    `reverify_days` what stays of an item of which something goes, if it was not read within so many days. `found` is what the base holds,
+    if that is known. `awaited`, {item: dna}, are contents that do not go, as other nodes lost them. `predicted` are relpaths that a run
+    in check mode would have made. Of an item at most one more goes than what the run of the stamps `made_now` added to this node, oldest
+    first; what is to go and has to wait is `waiting`, too. What `care` withholds is neither. With `only` nothing but these goes, and each
+    of them that does not is a failure. `marks`, as a controller hands them over, are kept, too, and `held` are those tarballs that are
+    held and there. Raise AltbackupError where nothing can be done.
     """
     ruling = parse_ruling(keep, rules or {}, "purge")
     imagined: dict[str, list[tuple[str, str]]] = {}
@@ -166,7 +172,7 @@ def purge(
     failures += [failure(_STAGE, reason) for reason in _nothing(tree, names, there)]
     failures += [*unreadable(found, _STAGE), *ahead(tree, moment, keys)]
     unseen = {"/".join(relpath.split("/")[:2]) for relpath, _ in found.unreadable}
-    copies, unknown = _copies(tree, items, ruling, imagined, unseen, known)
+    copies, unknown = _copies(tree, items, ruling, imagined, unseen, known, _dnas(awaited or {}))
     failures += unknown
     plan = plan_purge(copies, made_now, moment.stamp)
     judged = [tarball for item in copies.values() for tarball in item.tarballs]
@@ -186,9 +192,11 @@ def purge(
     failed: set[str] = set()
     problems: list[dict[str, Any]] = []
     if not check_mode:
-        count_purged(tree, len(plan.going()))
+        uncounted = _count(tree, len(plan.going()))
         came = {relpath: run for item in copies.values() for relpath, run in item.came.items()}
         removed, failed, problems = _execute(tree, plan, today if care.trash_days else "", came)
+        if uncounted:  # there may be room now
+            problems += _uncounted(tree, len(removed))
     failures += problems
     gone = failed.union(tarball.relpath for tarball in removed)
     waiting = [tarball.relpath for tarball in due if tarball.relpath not in gone]
@@ -243,15 +251,29 @@ def plan_purge(items: Mapping[str, Copies], made_now: Collection[str] = (), now:
         added = [tarball for tarball in everything if item.came.get(tarball.relpath, tarball.stamp) in made_now]
         own = {tarball.relpath: tarball for tarball in item.tarballs}
         told.update(
-            {
-                relpath: why or ([] if item.readable else [_UNREADABLE])
-                for relpath, why in reasons.items()
-                if relpath in own
-            }
+            {relpath: why or _why_else(item, own[relpath]) for relpath, why in reasons.items() if relpath in own}
         )
         due += [tarball for relpath, tarball in own.items() if not told[relpath]]
         allowed[key] = removable(added, late)
     return PurgePlan(sorted(due, key=lambda tarball: (tarball.stamp, tarball.filename)), allowed, told)
+
+
+def _why_else(item: Copies, tarball: Tarball) -> list[str]:
+    """Return why a tarball stays that no rule demands, nothing for one that is to go."""
+    if not item.readable:
+        return [_UNREADABLE]
+    return [_AWAITED] if tarball.dna in item.awaited else []
+
+
+def _dnas(awaited: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[Dna]]:
+    """Given {item: mappings of dig, size and alg}, return them as dna. Raise InvalidInput."""
+    try:
+        return {
+            key: [Dna(str(one["dig"]), int(one["size"]), str(one["alg"])) for one in several]
+            for key, several in awaited.items()
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InvalidInput("purge: awaited is no mapping of items to digests and sizes") from error
 
 
 def plan_reviewed(
@@ -291,6 +313,25 @@ def plan_reviewed(
 def _as_judged(tarball: Tarball) -> dict[str, Any]:
     dna = tarball.dna
     return {"relpath": tarball.relpath, **({"size": dna.size, "dig": dna.dig, "alg": dna.alg} if dna else {})}
+
+
+def _count(tree: Tree, number: int) -> bool:
+    """Count what is about to be removed; return whether there was no room to write that. Raise AltbackupError or OSError."""
+    try:
+        count_purged(tree, number)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        return True
+    return False
+
+
+def _uncounted(tree: Tree, number: int) -> list[dict[str, Any]]:
+    """Count what was removed where there had been no room to count it before; return a failure where there is none still."""
+    if not _count(tree, number):
+        return []
+    reason = f"{tree.base}: {counted(number, 'tarball')} went, and there is no room to write that down: the next run may take them for lost"
+    return [failure(_STAGE, reason)]
 
 
 def _trusted(
@@ -364,6 +405,7 @@ def _copies(
     imagined: Mapping[str, Sequence[tuple[str, str]]],
     unseen: Collection[str],
     marks: Marks,
+    awaited: Mapping[str, Collection[Dna]],
 ) -> tuple[dict[str, Copies], list[dict[str, Any]]]:
     """Return {item: what is known of its copies}, in order, and a failure for each item that cannot be judged.
 
@@ -395,6 +437,7 @@ def _copies(
             suspects=suspects,
             holds=marks.holds,
             content=said.content,
+            awaited=awaited.get(key, ()),
         )
     return known, failures
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Union
 
 from ..system.digest import digest_file
-from ..system.errors import AltbackupError
+from ..system.errors import FULL, AltbackupError
 from ..system.units import counted, first_of
 from ..tree.arrivals import arrivals
 from ..tree.digests import digests
@@ -190,7 +190,14 @@ def bad_survivors(
             noted[tarball.relpath] = ""
         failures.append(failure("purge", f"{reason}. Nothing of this item was removed", relpath=tarball.relpath))
     if noting and noted != known:
-        keep_readings(tree, noted)
+        try:
+            keep_readings(tree, noted)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            failures.append(
+                failure("purge", f"what was read could not be written down, and is read again: {explain(error)}")
+            )
     return bad, failures
 
 

@@ -21,6 +21,7 @@ from .known import held_items
 from .layout import Tree, is_relpath, open_tree, scan
 from .owner import id_of
 from .publish import make_folders, write_text
+from .quarantine import quarantined
 from .stamps import Moment, is_stamp
 
 _LONGEST = 1 << 14
@@ -111,14 +112,22 @@ def known_pair(tree: Tree, target: str) -> Pair | None:
     raise _damaged(path, what)
 
 
-def keep_pairs(tree: Tree, pairs: Mapping[str, Mapping[str, Any]]) -> None:
-    """Given a source's own tree, whose lock is held, and {target: what it is now}, keep that. Raise AltbackupError or OSError."""
+def keep_pairs(tree: Tree, pairs: Mapping[str, Mapping[str, Any]]) -> list[AltbackupError | OSError]:
+    """Given a source's own tree, whose lock is held, and {target: what it is now}, keep that; return why it could not be of some."""
+    errors: list[AltbackupError | OSError] = []
     for target, value in sorted(pairs.items()):
-        pair = parse_pair(value)
-        if not target or "/" in target or target.startswith(".") or "\0" in target:
-            raise InvalidInput(f"pairs names {target!r}, which is no target")
-        if pair is None or known_pair(tree, target) == pair:
-            continue
+        try:
+            _keep_pair(tree, target, parse_pair(value))
+        except (AltbackupError, OSError) as error:
+            errors.append(error)
+    return errors
+
+
+def _keep_pair(tree: Tree, target: str, pair: Pair | None) -> None:
+    """Keep what a target is now. Raise AltbackupError or OSError."""
+    if not target or "/" in target or target.startswith(".") or "\0" in target:
+        raise InvalidInput(f"pairs names {target!r}, which is no target")
+    if pair is not None and known_pair(tree, target) != pair:
         path = pair_path(tree, target)
         make_folders(os.path.dirname(path), tree.private)
         write_text(path, json.dumps(asdict(pair), sort_keys=True) + "\n")
@@ -151,12 +160,15 @@ def count_purged(tree: Tree, number: int) -> None:
 def pair_now(tree: Tree, seen: Sequence[str], keys: Collection[str], moment: Moment) -> Pair:
     """Given a source's tree on a target, and the stamps of all verified tarballs of some items (category/name), return what the tree is now.
 
-    The other items are looked at, too. What is ahead of the moment is no copy. Raise AltbackupError or OSError.
+    The other items are looked at, too. What lies in the quarantine is not lost, but rotten. What is ahead of the moment is no copy. Raise
+    AltbackupError or OSError.
     """
     more = held_items(tree).difference(keys)
     others = scan(tree, keys=more, tolerate_unreadable=True).verified() if more else []
     named = [tarball.stamp for tarball in others if is_relpath(tarball.relpath)]
-    stamps = [stamp for stamp in [*seen, *named] if not moment.is_ahead(stamp)]
+    waiting = [entry.relpath for entry in quarantined(tree)[0] if not entry.healed]
+    apart = ["/".join(relpath.split("/")[2:6]) for relpath in waiting if not os.path.lexists(tree.path(relpath))]
+    stamps = [stamp for stamp in [*seen, *named, *apart] if not moment.is_ahead(stamp)]
     base = os.path.dirname(tree.private)
     return Pair(id_of(open_tree(base)), len(stamps), purged_number(tree), max(stamps, default=""), moment.stamp)
 

@@ -35,22 +35,32 @@ def take_over(tree: Tree, former: Sequence[str], origin: Origin | None, run: Run
         )
     require_origin(taken, origin)
     with held(taken, run) as hold:
-        for kind in sorted(os.listdir(tree.private)):
-            folder = os.path.join(tree.private, kind)
-            if kind not in _STAYING and os.path.isdir(folder) and not os.path.islink(folder):
-                _move(os.path.join(folder, taken.source), os.path.join(folder, tree.source))
-        _move(taken.base, tree.base)
+        kinds = [os.path.join(tree.private, kind) for kind in sorted(os.listdir(tree.private)) if kind not in _STAYING]
+        folders = [folder for folder in kinds if os.path.isdir(folder) and not os.path.islink(folder)]
+        moves = [(os.path.join(folder, taken.source), os.path.join(folder, tree.source)) for folder in folders]
+        for old_path, new_path in moves:
+            _require_free(old_path, new_path)
+        for old_path, new_path in [*moves, (taken.base, tree.base)]:
+            _move(old_path, new_path)
         hold.release()
     return [f"took over {taken.base} as {tree.base}: {tree.source} was called {taken.source} before"]
 
 
 def _move(old: str, new: str) -> None:
     """Give a file or a folder another name beside it, if it is there; in its place only an empty folder may be. Raise BaseUnusable or OSError."""
-    if not os.path.lexists(old):
-        return
-    if os.path.lexists(new) and (not os.path.isdir(new) or os.path.islink(new) or os.listdir(new)):
+    if os.path.lexists(old):
+        _require_free(old, new)
+        os.rename(old, new)
+        flush_folder(os.path.dirname(new))
+
+
+def _require_free(old: str, new: str) -> None:
+    """Raise BaseUnusable where something is in the place that another one, which is there, is to take."""
+    if (
+        os.path.lexists(old)
+        and os.path.lexists(new)
+        and (not os.path.isdir(new) or os.path.islink(new) or os.listdir(new))
+    ):
         raise BaseUnusable(
             f"{old} and {new} are there, though one is to take the place of the other: look at both, and move one away"
         )
-    os.rename(old, new)
-    flush_folder(os.path.dirname(new))

@@ -376,8 +376,10 @@ def bring_back(tree: Tree, one: Kept, *, check_mode: bool = False) -> list[str]:
     for filename in filenames:
         paths[filename] = _verified_path(origin, folder, filename)
     if not one.files:  # a killed undo had put it back
-        _forget(tree, origin)
-        return []
+        if not check_mode:
+            _forget(tree, origin)
+        there = scan(tree, day_of(one.stamp), {one.key}).verified()
+        return [tarball.relpath for tarball in there if tarball.stamp == one.stamp]
     if not paths:
         raise AltbackupError(f"{origin} holds no tarball with its dna: look at it, and remove it")
     relpaths = [f"{one.name}/{filename}" for filename in paths]

@@ -212,11 +212,11 @@ def _purge(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
     """
     tree, locked = run.tree(about), bool(run.plan["locked"])
     is_own = tree["role"] == "source"
-    awaited = heal.unhealed_items(run.state["rotten"])
     options = {
         "base": tree["base"],
         "keep": tree["keeps"],
-        "names": [name for name in tree["keeps"] if name not in awaited],
+        "names": list(tree["keeps"]),
+        "awaited": heal.awaited(run.state["rotten"]),
         "rules": tree["rules"],
         "predicted": run.state["predicted"],
         "verify": not locked,

@@ -71,8 +71,18 @@ def waiting(file: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def unhealed_items(files: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Return the items (category/name) of which a good copy is still awaited somewhere: nothing of them goes from where it may be."""
+    """Return the items (category/name) of which a good copy is still awaited somewhere."""
     return {item_of(name["relpath"]) for file in files for name in waiting(file)}
+
+
+def awaited(files: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return {item: the dna of each content of which a good copy is still awaited somewhere}: what has it does not go from where it is."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for file in files:
+        for name in waiting(file):
+            own = {_content(dna): dna for dna in (name["dna"], name["read"]) if dna["dig"]}
+            found.setdefault(item_of(name["relpath"]), {}).update(own)
+    return {item: list(contents.values()) for item, contents in found.items()}
 
 
 def keys_of(files: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -99,6 +99,15 @@ def test_a_base_that_is_not_there_gets_them_later(base: Path, tmp_path: Path) ->
     assert note.endswith("it gets the marks in the next run that reaches it")
 
 
+def test_a_tree_that_is_not_there_yet_gets_them_later_and_its_place_stays_free(base: Path) -> None:
+    new = base.parent / "newbay"
+    result = mark(new, marks={"holds": {FIRST: "x"}}, source="newbay", origin=FOUND | {"name": "newbay"})
+    assert (result["changed"], result["marks_kept"], result["failures"]) == (False, False, [])
+    assert result["notes"] == [f"{new} is not there yet: it gets the marks in the next run that reaches it"]
+    taken = [path for path in base.parent.rglob("newbay*") if "locks" not in path.parts]
+    assert taken == [], "what is kept under a former name can take it"
+
+
 def test_a_base_that_another_run_has_gets_them_later(base: Path) -> None:
     with held(open_tree(str(base)), parse_run(RUN)):
         pass

@@ -28,8 +28,11 @@ from helpers.original_trees import (
 )
 
 from ansible_collections.altbackup.core.plugins.module_utils.tree import marks as marks_module
+from ansible_collections.altbackup.core.plugins.module_utils.tree import pairs as pairs_module
+from ansible_collections.altbackup.core.plugins.module_utils.tree import readings as readings_module
 from ansible_collections.altbackup.core.plugins.module_utils.tree.arrivals import arrivals, note_arrival
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.tree.pairs import purged_number
 from ansible_collections.altbackup.core.plugins.module_utils.tree.readings import keep_readings, readings
 
 NOW = "2013/05/20/104701"
@@ -1026,6 +1029,43 @@ def test_a_full_disk_does_not_keep_a_purge_from_making_room(base: Path, monkeypa
     result = run_module("tarball_purge", base=str(base), keep=1, stamp=NOW, marks={"holds": {held(1): "x"}}, fail=False)
     assert (result["removed"], result["marks_kept"]) == ([relpath(2)], False)
     assert "could not be written, but this purge went by it" in reasons(result)[0]
+
+
+@pytest.mark.parametrize("freed", [True, False])
+def test_a_full_target_makes_room_and_counts_what_went_once_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, freed: bool
+) -> None:
+    base = marked(tmp_path / "copies") / "dayabay"
+    for day in range(1, 6):
+        put(base, relpath(day), b"%d" % day)
+    tree = open_tree(str(base))
+    real = pairs_module.write_text
+
+    def full(path: str, text: str) -> None:
+        if freed and not (base / relpath(1)).exists():
+            real(path, text)
+            return
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+    for module in (pairs_module, readings_module):
+        monkeypatch.setattr(module, "write_text", full)
+    result = run_module("tarball_purge", base=str(base), keep=2, stamp=NOW, reverify_days=7, fail=False)
+    assert result["removed"] == [relpath(1), relpath(2), relpath(3)][: len(result["removed"])] and result["removed"]
+    told = reasons(result)
+    assert any("could not be written down, and is read again" in reason for reason in told)
+    assert any("there is no room to write that down" in reason for reason in told) is not freed
+    assert purged_number(tree) == (len(result["removed"]) if freed else 0)
+
+
+def test_what_another_node_lost_stays_and_the_rest_of_its_item_goes(base: Path) -> None:
+    fill(base, range(1, 6))
+    dna = {"size": SIZE, "dig": hashlib.sha256((base / relpath(1)).read_bytes()).hexdigest(), "alg": "sha256"}
+    result = purge(base, awaited={"svn/x": [dna]})
+    assert (relpath(1) in result["kept"], relpath(2) in result["removed"]) == (True, True)
+    explained = run_module("tarball_purge", base=str(base), keep=2, stamp=NOW, awaited={"svn/x": [dna]}, explain=True)
+    assert explained["reasons"][relpath(1)] == ["another node lost a copy of that, and has none again"]
+    bad = purge(base, awaited={"svn/x": [{"dig": "x"}]})
+    assert bad["failed"] and "awaited is no mapping" in bad["msg"]
 
 
 def spoil(path: Path) -> None:

@@ -75,6 +75,19 @@ def test_one_that_rotted_holds_up_no_other(base: Path) -> None:
     assert stamp(2) in result["in_trash"]
 
 
+def test_what_a_killed_undo_put_back_is_told_and_check_mode_forgets_nothing(base: Path) -> None:
+    (kept,) = (base / ".altbackup/trash/kept/2013-05-21").rglob("*.tar")
+    (base / relpath(2)).parent.mkdir(parents=True, exist_ok=True)
+    for path in (kept, kept.with_name(f"{kept.name}.dna")):
+        path.rename((base / relpath(2)).with_name(path.name))
+    before = tree_hash(base)
+    predicted = undo(base, check=True, stamps=[stamp(2)])
+    assert tree_hash(base) == before
+    result = undo(base, stamps=[stamp(2)])
+    assert predicted["put_back"] == result["put_back"] == [relpath(2)]
+    assert (result["failures"], result["in_trash"]) == ([], [stamp(1), stamp(3)])
+
+
 def test_what_stands_there_already_is_not_replaced(base: Path) -> None:
     put(base, relpath(1), b"another")
     result = undo(base, stamps=[stamp(1)])

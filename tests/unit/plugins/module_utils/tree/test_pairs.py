@@ -25,6 +25,8 @@ from ansible_collections.altbackup.core.plugins.module_utils.tree.pairs import (
     parse_pair,
     purged_number,
 )
+from ansible_collections.altbackup.core.plugins.module_utils.tree.quarantine import note_healed, set_apart
+from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 NOW = Moment("2013/05/31/235959", "2013/05/31/235959")
@@ -85,6 +87,18 @@ def test_a_tree_is_counted_with_the_items_that_were_not_seen(base: Path) -> None
     assert pair_now(tree, [], set(), NOW).purged == 5
 
 
+def test_what_rotted_is_there_until_it_is_healed_and_is_not_lost(base: Path) -> None:
+    tree = open_tree(str(base))
+    before = pair_now(tree, [], set(), NOW)
+    (rotten,) = scan(tree, keys={"svn/b"}).tarballs
+    entry = set_apart(tree, rotten, Dna("0" * 64, 9), "it rotted", NOW)
+    assert pair_now(tree, [], set(), NOW) == before
+    put(base, rotten.relpath)
+    assert pair_now(tree, [], set(), NOW) == before, "a good copy stands in its place again"
+    note_healed(entry, NOW)
+    assert pair_now(tree, [], set(), NOW) == before
+
+
 def test_what_is_purged_from_a_sources_own_base_is_not_counted(tmp_path: Path) -> None:
     tree = open_tree(str(marked(tmp_path / "own")))
     count_purged(tree, 5)
@@ -113,9 +127,11 @@ def test_a_damaged_record_is_no_missing_one(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     found, (error,) = known_pairs(tree)
     assert found == {"sdu": WAS} and str(path) in str(error)
-    with pytest.raises(AltbackupError, match="is damaged"):
-        keep_pairs(tree, {"cms01": asdict(WAS)})
+    newer = replace(WAS, copies=11)
+    (error,) = keep_pairs(tree, {"cms01": asdict(newer), "sdu": asdict(newer)})
+    assert isinstance(error, AltbackupError) and "is damaged" in str(error)
     assert path.read_text() == text
+    assert known_pair(tree, "sdu") == newer, "one that is damaged keeps no other from being kept"
     path.unlink()
     assert known_pair(tree, "cms01") is None
 
@@ -158,5 +174,6 @@ def test_what_is_no_pair_is_refused(change: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", ["", "..", ".hidden", "a/b", "a\0b"])
 def test_a_target_is_a_name(tmp_path: Path, name: str) -> None:
     tree = open_tree(str(marked(tmp_path / "own")))
-    with pytest.raises(InvalidInput, match="is no target"):
-        keep_pairs(tree, {name: asdict(WAS)})
+    (error,) = keep_pairs(tree, {name: asdict(WAS), "sdu": asdict(WAS)})
+    assert isinstance(error, InvalidInput) and "is no target" in str(error)
+    assert known_pairs(tree) == ({"sdu": WAS}, [])

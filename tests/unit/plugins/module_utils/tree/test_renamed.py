@@ -102,6 +102,9 @@ def test_state_of_both_names_is_a_failure_and_nothing_is_lost(target: Path) -> N
     with pytest.raises(BaseUnusable, match="look at both"):
         take(target, "oldbay")
     assert (target / "oldbay" / SVN).exists()
+    assert (target / ".altbackup" / "arrivals" / "oldbay").is_dir(), (
+        "nothing is moved before it is known that all can be"
+    )
     other.unlink()
     take(target, "oldbay")
     require_taken(target)
