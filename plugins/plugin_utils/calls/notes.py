@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ...module_utils.system.visible import one_line
 from ..planning import absence, copies, drill, heal, restore, transfers
 from ..planning.reaching import reached_by
 from ..report import outcomes, retention_table
@@ -117,8 +118,20 @@ def _list(run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, An
         return _offered(new, result)
     if about.get("shelf"):
         title, stamp = "/".join((about["node"], about["source"], about["role"])), run.plan["stamp"]
+        if about["node"] not in (run.host, *run.play_hosts):
+            new = _not_asked(run.state, new, about)
         return {**new, "shelves": {**new["shelves"], title: copies.shelf(result.get("tarballs") or [], stamp)}}
     return {**new, "listed": [*new["listed"], *outcomes.listed(_registered(about, result), run.host)]}
+
+
+def _not_asked(before: State, new: State, about: Mapping[str, Any]) -> State:
+    """Return what is known, with a note in place of each failure of a node that has no part in the play."""
+    count = len(before["failures"])
+    notes = [
+        f"{about['label']}: {one_line(str(entry['reason']))}. It has no part in this run, and what it holds counts for no copy now"
+        for entry in new["failures"][count:]
+    ]
+    return {**new, "failures": new["failures"][:count], "notes": [*new["notes"], *notes]}
 
 
 def _purge(
@@ -128,7 +141,12 @@ def _purge(
         new = outcomes.record_check(run.state, _registered(about, result), run.host, run.check_mode)
         is_known = result.get("pair") and about["node"] not in new["doubted"]
         if is_known and about["node"] in new["refilled"]:
-            note = transfers.refilled_note(run.host, about["node"], new["pairs"], result["pair"])
+            note = transfers.refilled_note(
+                run.host,
+                about["node"],
+                transfers.pair_of(run.plan, new["pairs"], about["node"]),
+                result["pair"],
+            )
             new = {**new, "notes": [*new["notes"], note]}
         new = {**new, "pairs_now": {**new["pairs_now"], **({about["node"]: result["pair"]} if is_known else {})}}
         return _rotten(new, run, about, result)

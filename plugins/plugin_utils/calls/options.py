@@ -155,7 +155,7 @@ def _prepare(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> O
         "guides": guides(),
         "basis": node not in run.source["local_targets"],
         "slots": run.plan["targets"][node]["slots"],
-        "pair": pair_of(run, node),
+        "pair": transfers.pair_of(run.plan, run.state["pairs"], node),
         "adopt": node in run.plan["adopted_nodes"],
         "node": node,
     }
@@ -164,12 +164,6 @@ def _prepare(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> O
     offer = run.state["refills"].get(about["label"], {}).get("offer")
     others = {"items": [], "predicted": [], "guides": {}, "basis": False, "pair": {}}
     return {**options, **others, "tarballs": offer, "carried": True} if offer else None
-
-
-def pair_of(run: Run, target: str) -> dict[str, Any]:
-    """Return what the source knows of a target, be it under a former name of that; nothing for one that it does not know."""
-    names = [target, *run.plan["targets"][target].get("former_names", ())]
-    return next((dict(run.state["pairs"][name]) for name in names if name in run.state["pairs"]), {})
 
 
 @functools.cache

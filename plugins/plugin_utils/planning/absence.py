@@ -7,6 +7,7 @@ from typing import Any
 
 from ...module_utils.system.visible import one_line
 from ...module_utils.tree.stamps import parse_stamp
+from .transfers import pair_of
 
 
 def excused(
@@ -23,7 +24,7 @@ def excused(
     rest = list(failures)
     notes = []
     for target, reason in away.items():
-        run = (pairs.get(target) or {}).get("run") or ""
+        run = pair_of(plan, pairs, target).get("run") or ""
         seconds = plan["targets"].get(target, {}).get("absent_for") or 0
         own = [
             entry

@@ -53,9 +53,15 @@ def given_marks(
         _try(found, RELEASE, _release, text, sources, moment)
     both = sorted({*settings["hold"]} & {*settings["release"]})
     found.errors += [f"{RELEASE}: {quoted(text)} stands in {HOLD}, too: leave it out of one" for text in both]
-    for source, entry in sources.items() if extra is None or RETIRED in extra else ():
+    for source, entry in sources.items():
         for key, day in (entry.get("retired") or {}).items():
-            found.add(source, "retired", key, day)
+            if extra is None or RETIRED in extra:
+                found.add(source, "retired", key, day)
+            elif not day:
+                text = (
+                    f"{key} of {source} has no day from which on it is given up: give it one, or take it back with -e"
+                )
+                found.errors.append(f"{RETIRED}: {text}")
     return ({} if found.errors else found.said), found.errors
 
 

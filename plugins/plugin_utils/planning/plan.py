@@ -19,7 +19,7 @@ from ...module_utils.system.visible import visible
 from ...module_utils.tree.failures import failure
 from ...module_utils.tree.stamps import Moment, day_of, earliest_moment, interpret_day, is_day, latest_stamp, stamp_at
 from ..report.secrecy import mask, mask_text, quoted
-from .marks import all_marks, given_marks
+from .marks import RETIRED, all_marks, given_marks
 from .retention import item_keeps, item_rules, keeps_alone, node_rules, told_alone
 from .settings import PREFIX, Unreadable, describe_unknown, distance, names, validate
 
@@ -148,10 +148,12 @@ def build_plan(
     hosts = list(
         dict.fromkeys([*variables, *groups.get("all", ()), *groups.get(SOURCES, ()), *groups.get(TARGETS, ())])
     )
-    variables = _of_one_run(variables, extra)
     sources, targets = list(groups.get(SOURCES, ())), list(groups.get(TARGETS, ()))
     errors = _Errors(hosts)
     general: list[str] = []
+    variables = _of_one_run(variables, extra)
+    if scope and RETIRED in (extra or ()):
+        variables, general = _retiring(variables, sources, scope.play_hosts)
     for host in hosts:
         for name in variables.get(host, {}):
             unknown = describe_unknown(name)
@@ -250,6 +252,23 @@ def _of_one_run(variables: Mapping[str, Mapping[str, Any]], extra: Collection[st
         host: {name: _LASTING if name in lasting and value else value for name, value in own.items()}
         for host, own in variables.items()
     }
+
+
+def _retiring(
+    variables: Mapping[str, Mapping[str, Any]], sources: Sequence[str], play_hosts: Sequence[str]
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Given what is retired with -e, which names no source, return (the variables, with it at the sources of the play alone, errors)."""
+    elsewhere = {source for source in sources if source not in play_hosts}
+    kept = {
+        host: {name: value for name, value in own.items() if name != RETIRED or host not in elsewhere}
+        for host, own in variables.items()
+    }
+    if len(elsewhere) < len(sources):
+        return kept, []
+    here = ", ".join(play_hosts)
+    return kept, [
+        f"{RETIRED}: it is said of the sources of a run, and there is none among {here}: name one in --limit, too"
+    ]
 
 
 def _check_scope(plan: Mapping[str, Any], scope: Scope) -> list[str]:
@@ -463,8 +482,8 @@ def _check_memory(host: str, values: Mapping[str, Any], errors: _Errors) -> None
     items = _sorted_items(values["altbackup_items"] or ())[0]
     keys = {item.key for item in items}
     retired = values["altbackup_retired"] or {}
-    for key in retired:
-        if key in keys:
+    for key, day in retired.items():
+        if day and key in keys:
             text = f"names {key}, which is declared in altbackup_items, too: take it out of altbackup_retired if it is to be backed up"
             errors.add(host, "altbackup_retired", text)
     owners: dict[str, list[str]] = {}
@@ -475,7 +494,7 @@ def _check_memory(host: str, values: Mapping[str, Any], errors: _Errors) -> None
         if former in keys:
             text = f"names {former} among the former_names of {several[0]}, but it is an item itself: two histories are never made one"
             errors.add(host, "altbackup_items", text)
-        if former in retired:
+        if retired.get(former):
             text = f"names {former}, which is among the former_names of {several[0]}, too: leave it out of one of them"
             errors.add(host, "altbackup_retired", text)
         if len(several) > 1:
@@ -678,7 +697,7 @@ def _completed(plan: dict[str, Any], sources: Iterable[str]) -> dict[str, Any]:
             if entry["include_controller"]:
                 place["keeps"][CONTROLLER_KEY] = place["keep"]
             place["memory"] = {
-                "retired": dict(entry["retired"]),
+                "retired": {key: day for key, day in entry["retired"].items() if day},
                 "former": {
                     former: f"{CATEGORIES[item['kind']]}/{item['name']}"
                     for item in entry["items"]

@@ -335,8 +335,10 @@ def _item_key(key: object) -> str:
 
 
 def _day(key: str, value: object) -> str:
-    """Given a day on which something was given up, return it. Raise InvalidInput."""
+    """Given a day on which something was given up, nothing for what no longer is, return it. Raise InvalidInput."""
     text = str(value)
+    if not text:
+        return text
     if not re.fullmatch(r"\d{4}/\d{2}/\d{2}", text, re.ASCII):
         raise InvalidInput(f"{key}: {quoted(text)} is not the day from which on it is given up, like 2026/11/23")
     return interpret_day(text, "")

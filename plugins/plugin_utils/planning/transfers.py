@@ -61,9 +61,15 @@ def deliveries(plan: Mapping[str, Any], source: str, state: Mapping[str, Any]) -
     return sorted(found, key=lambda entry: entry["fetched"])
 
 
+def pair_of(plan: Mapping[str, Any], pairs: Mapping[str, Mapping[str, Any]], target: str) -> dict[str, Any]:
+    """Given what a source knows of its targets, return what it knows of one, be it under a former name; nothing for one that it does not know."""
+    names = [target, *plan["targets"].get(target, {}).get("former_names", ())]
+    return next((dict(pairs[name]) for name in names if name in pairs), {})
+
+
 def refilled_note(source: str, target: str, known: Mapping[str, Any], pair: Mapping[str, Any]) -> str:
-    """Given a source and a target that was filled again, what was known of targets, and what this one is now, return what is said of it."""
-    before, now = (known.get(target) or {}).get("copies") or 0, pair["copies"]
+    """Given a source and a target that was filled again, what was known of that, and what it is now, return what is said of it."""
+    before, now = known.get("copies") or 0, pair["copies"]
     rest = (
         f" of the {before} that it held: the others are on no node that was reached, or its rules do not ask for them"
     )

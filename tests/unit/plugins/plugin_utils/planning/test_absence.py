@@ -46,6 +46,14 @@ def test_an_empty_reason_is_any_and_each_target_has_a_limit_of_its_own() -> None
     assert (failures, len(notes)) == ([other], 1)
 
 
+def test_a_renamed_target_may_be_away_as_it_might_before() -> None:
+    plan = {**PLAN, "targets": {"cms01": {"absent_for": 172800.0, "former_names": ["sdu"]}}}
+    known = {"sdu": seen(PLAN["stamp"])["sdu"]}
+    failures, notes = excused(plan, known, [LOST], {"cms01": ""})
+    assert (failures, len(notes)) == ([], 1)
+    assert excused(PLAN, known, [LOST], {"cms01": ""}) == ([LOST], [])
+
+
 @pytest.mark.parametrize(("seconds", "text"), [(1209600, "14d"), (7200, "2h"), (90, "90s"), (120, "2m"), (0, "0s")])
 def test_times_are_read_as_they_are_written(seconds: float, text: str) -> None:
     assert readable_time(seconds) == text

@@ -110,6 +110,16 @@ def test_a_retirement_is_noted_where_it_is_given_for_a_run() -> None:
     assert given(extra=[])[0] == {}
 
 
+def test_a_retirement_is_taken_back_for_a_run_alone() -> None:
+    again = {"dayabay": {**SOURCES["dayabay"], "retired": {"svn/old": ""}}}
+    said, errors = given_marks(NOTHING, again, NOW, ["altbackup_retired"])
+    assert (said, errors) == ({"dayabay": {"retired": {"svn/old": ""}}}, [])
+    known = {"dayabay": {"retired": {"svn/old": "2013/05/01"}}}
+    assert all_marks(known, said, again)["dayabay"]["retired"] == {"svn/old": ""}, "for nodes that get it later"
+    said, (error,) = given_marks(NOTHING, again, NOW, [])
+    assert said == {} and "svn/old of dayabay has no day" in error and "-e" in error
+
+
 def test_all_marks_are_those_that_are_known_and_those_that_are_given() -> None:
     known = {
         "dayabay": {"accepted": {"svn/dybsvn": NIGHT}, "holds": {f"svn/dybsvn/{NIGHT}": "x"}, "retired": {}},

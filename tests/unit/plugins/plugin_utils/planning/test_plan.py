@@ -10,7 +10,12 @@ import pytest
 
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.items import parse_item
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan import build_plan, effective, with_items
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan import (
+    Scope,
+    build_plan,
+    effective,
+    with_items,
+)
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.settings import Unreadable
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.secrecy import MASK, mask
 
@@ -695,6 +700,19 @@ def test_what_was_given_up_and_renamed_is_known_to_all_trees_of_its_source() -> 
     trees = [tree for node in plan["nodes"].values() for tree in node["trees"] if tree["source"] == "dayabay"]
     assert [tree["memory"] for tree in trees] == [told] * 3
     assert plan["sources"]["juno"]["memory"] == {"retired": {}, "former": {}}
+
+
+def test_what_is_retired_with_extra_variables_is_retired_at_the_sources_of_the_play() -> None:
+    given = {"altbackup_retired": {"svn/dybsvn": ""}}
+    hosts = {source: dict(given) for source in ("dayabay", "juno")}
+    for here, there in (("dayabay", "juno"), ("juno", "dayabay")):
+        scope = Scope(["sources", "targets"], [here, "cms01"], here)
+        plan = plan_of(hosts, scope=scope, extra=["altbackup_retired"])
+        assert (plan["errors"], plan["given"]) == ([], {here: {"retired": {"svn/dybsvn": ""}}}), there
+        assert plan["sources"][here]["memory"]["retired"] == {}
+    scope = Scope(["sources", "targets"], ["cms01"], "cms01")
+    (error,) = plan_of(hosts, scope=scope, extra=["altbackup_retired"])["errors"]
+    assert "there is none among cms01" in error and "--limit" in error
 
 
 @pytest.mark.parametrize(
