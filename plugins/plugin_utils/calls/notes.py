@@ -124,7 +124,7 @@ def _list(run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, An
     return {**new, "listed": [*new["listed"], *outcomes.listed(_registered(about, result), run.host)]}
 
 
-def _not_asked(before: State, new: State, about: Mapping[str, Any]) -> State:
+def _not_asked(before: Mapping[str, Any], new: State, about: Mapping[str, Any]) -> State:
     """Return what is known, with a note in place of each failure of a node that has no part in the play."""
     count = len(before["failures"])
     notes = [
