@@ -315,7 +315,9 @@ def test_objects_of_a_reference_that_may_move_are_not_missed(nights: Nights, liv
 
 def test_changed_setting_is_no_loss_of_objects_or_references(nights: Nights, live: Path) -> None:
     grow(live, "refs/heads/wip/large", 120)
-    branches(live, 12)
+    tip = git(live, "rev-parse", "main")
+    lines = "".join(f"create refs/heads/small{number} {tip}\n" for number in range(120))
+    git(live, "update-ref", "--stdin", input=lines.encode())
     for night, more in enumerate([{}, {"may_move": ["refs/heads/*"]}, {"may_move": ["refs/heads/wip/*"]}, {}], 1):
         git(live, "update-ref", "refs/notes/other", commit(live, f"night {night}"))  # else nothing is compared
         assert suspicions(nights, item(live, **more), night) == []
