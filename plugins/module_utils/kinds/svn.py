@@ -503,12 +503,8 @@ def _read_state(path: str) -> dict[str, Any]:
 
 def _checked(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is known of a copy, with its types. Raise KeyError, TypeError or ValueError."""
-    confirmed = {"confirmed": state["confirmed"]} if is_digest(state.get("confirmed")) else {}
-    return {
-        **{key: str(state[key]) for key in ("uuid", "date", "built")},
-        "revision": int(state["revision"]),
-        **confirmed,
-    }
+    known = {**{key: str(state[key]) for key in ("uuid", "date", "built")}, "revision": int(state["revision"])}
+    return {**known, **({"confirmed": state["confirmed"]} if is_digest(state.get("confirmed")) else {})}
 
 
 def _building_folder(context: Context, item: Item) -> str:
