@@ -106,7 +106,8 @@ class Snapshot:
     parts: Sequence[Part]
     record: dict[str, Any]
     """What is recorded of it; in it `identity`, {word: text} that stays what it is while it is the same thing, `measures`, {word: amount} of
-    content, which no packing and no collecting of garbage changes, and `doubts`, as in Verdict."""
+    content, which no packing and no collecting of garbage changes, `counted`, {word: text} of those amounts that settings of the item change, and
+    `doubts`, as in Verdict."""
     revision: int | None = None
     owner: tuple[int, int] | None = None
     fixed_times: bool = False

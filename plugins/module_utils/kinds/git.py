@@ -229,7 +229,13 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
         notes.append(
             "left out the working tree, and what is staged: add it as an item of kind folder if it holds what is not committed"
         )
-    record = {**_recorded(copies), "identity": looked.identity, "measures": looked.measures, "doubts": looked.doubts}
+    record = {
+        **_recorded(copies),
+        "identity": looked.identity,
+        "measures": looked.measures,
+        "counted": looked.counted,
+        "doubts": looked.doubts,
+    }
     notes += looked.notes
     yield Snapshot(
         parts,

@@ -29,6 +29,7 @@ from ..system.twins import point, set_mode
 from ..system.units import readable
 from ..system.view import Place
 from ..system.visible import printable
+from ..tree.contents import is_digest
 from ..tree.layout import Tree
 from ..tree.publish import make_folders, remove_folder, remove_if_there, write_text
 from ..tree.stamps import day_of
@@ -51,7 +52,7 @@ from .base import (
 from .earlier import recall, retain, stamp_of
 from .items import Item
 from .sqlite_copy import uri
-from .svn_history import Contents, doubt_of
+from .svn_history import Contents, digest_of, doubt_of
 
 if TYPE_CHECKING:
     from .proofs import Proof
@@ -216,9 +217,14 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
 
     def examine(asked: Asked) -> Verdict:
         contents = Contents(asked, names, revision)
-        doubts, state = _doubts(context, scratch, contents), scratch.state
-        if doubts and not scratch.rebuilt:
-            state = {**state, "built": ""}
+        doubts: list[str] = []
+        state = scratch.state
+        changed = _changed(context, scratch, contents)
+        if changed:
+            found = digest_of(changed)
+            confirmed = scratch.rebuilt or context.known["state"].get("confirmed") == found
+            doubts = [doubt_of(changed, stamp_of(context.good), confirmed=confirmed)]
+            state = {**state, **({"confirmed": found} if confirmed else {"built": ""})}
         facts = {"uuid": identity, **contents.note()}
         return Verdict(doubts=doubts, noted={"state": state, "rebuilt": scratch.rebuilt, "facts": facts})
 
@@ -235,17 +241,18 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
     )
 
 
-def _doubts(context: Context, scratch: Scratch, contents: Contents) -> list[str]:
-    """Return why what a copy holds is doubtful, by what a good dump of the same repository held."""
+def _changed(context: Context, scratch: Scratch, contents: Contents) -> dict[str, str]:
+    """Return what a copy holds otherwise than a good dump of the same repository did."""
     facts = context.known.get("facts", {})
-    if not facts or facts["uuid"] != scratch.state["uuid"]:
-        return []
-    changed = contents.compare(facts)
-    return [doubt_of(changed, stamp_of(context.good), rebuilt=scratch.rebuilt)] if changed else []
+    return contents.compare(facts) if facts and facts["uuid"] == scratch.state["uuid"] else {}
 
 
 class Scratch:
-    """The copy of a repository that is kept in the private folder, and what is known of it."""
+    """The copy of a repository that is kept in the private folder, and what is known of it.
+
+    Where a copy that was built anew held something else than a good dump did, its state has the digest of that as `confirmed`: while the copy
+    holds just that, it is the repository, and not the copy, of which nobody knows whether it is right, and it need not be built anew again.
+    """
 
     def __init__(self, item: Item, context: Context) -> None:
         self.item = item
@@ -496,7 +503,8 @@ def _read_state(path: str) -> dict[str, Any]:
 
 def _checked(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is known of a copy, with its types. Raise KeyError, TypeError or ValueError."""
-    return {**{key: str(state[key]) for key in ("uuid", "date", "built")}, "revision": int(state["revision"])}
+    known = {**{key: str(state[key]) for key in ("uuid", "date", "built")}, "revision": int(state["revision"])}
+    return {**known, **({"confirmed": state["confirmed"]} if is_digest(state.get("confirmed")) else {})}
 
 
 def _building_folder(context: Context, item: Item) -> str:

@@ -28,6 +28,7 @@ _OF_THE_TARBALL = frozenset(
         "suspect",
         "incomplete",
         "measures",
+        "counted",
     }
 )
 """What records tell that two tarballs of one content need not have in common"""

@@ -524,7 +524,7 @@ def names_for(owners: Iterable[tuple[int, int]], directory: Directory, item: Ite
     found = directory.names({uid for uid, _ in pairs}, {gid for _, gid in pairs})
     odd = [f"user {uid}" for uid, name in sorted(found.users.items()) if not is_kept(name)]
     odd += [f"group {gid}" for gid, name in sorted(found.groups.items()) if not is_kept(name)]
-    why = directory.silent
+    why = found.lacking
     if odd:
         why = f"this node's name of {first_of(odd, 3)} is none that an archive could hold: it is too long, or has what no name has"
     if not why:

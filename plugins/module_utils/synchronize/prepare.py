@@ -14,7 +14,7 @@ from ..system.seeing import is_folder, is_there, status_of
 from ..system.twins import MARGIN
 from ..system.units import first_of, readable, told_apart
 from ..system.visible import extra_vars
-from ..tree.arrivals import arrivals, late_ones, note_arrival
+from ..tree.arrivals import arrivals, late_ones, note_coming
 from ..tree.contents import content_of
 from ..tree.failures import explain, failure
 from ..tree.incomplete import missing_of
@@ -111,6 +111,8 @@ class Held:
     """Relpaths of those that are suspect, and that nobody accepted"""
     content: Mapping[str, Hashable] = field(default_factory=dict)
     """{relpath: what stands for its content}"""
+    rotted: Mapping[str, str] = field(default_factory=dict)
+    """{relpath: stamp of the run in which it came, its own if that is not known} of those that rotted and may come back"""
 
 
 @dataclass(frozen=True)
@@ -313,7 +315,7 @@ def _kept(request: Request, offers: Sequence[Offer], held: Mapping[str, Held], m
         there = {tarball.relpath for tarball in own.tarballs}
         coming = [offer for relpath, offer in by_path.items() if relpath not in there]
         everything = [*own.tarballs, *map(_as_tarball, coming)]
-        came = {**own.came, **{offer.relpath: request.moment.stamp for offer in coming}}
+        came = {**own.came, **{offer.relpath: own.rotted.get(offer.relpath, request.moment.stamp) for offer in coming}}
         partial = [*own.partial, *(offer.relpath for offer in coming if missing_of(offer.record))]
         content = {**own.content, **{offer.relpath: content_of(offer.record, offer.dna) for offer in coming}}
         late, now = late_ones(everything, came), request.moment.stamp
@@ -476,7 +478,7 @@ def _held(
     marks: Marks,
     done: Done,
 ) -> dict[str, Held]:
-    """Return {item: what this target has of it that is not of the future}.
+    """Return {item: what this target has of it that is not of the future}. Raise BaseUnusable.
 
     Of {relpath: one that is offered} those are completed first that a killed run had not come to.
     """
@@ -486,6 +488,7 @@ def _held(
             offer = offered.get(tarball.relpath)
             known = _completed(tree, tarball, offer, moment, done) if offer else tarball
             tarballs[tarball.key] += [known] if known.verified else []
+    rotted = {entry.relpath: entry.came or entry.stamp for entry in quarantined(tree, keys)[0] if not entry.healed}
     held = {}
     for key, own in tarballs.items():
         came = None
@@ -496,7 +499,7 @@ def _held(
         except (AltbackupError, OSError) as error:
             done.failures.append(failure(STAGE, error, key=key))
         said = recorded(tree, own)
-        held[key] = Held(own, came, said.partial, suspects, said.content)
+        held[key] = Held(own, came, said.partial, suspects, said.content, rotted)
     return held
 
 
@@ -508,7 +511,7 @@ def _completed(tree: Tree, tarball: Tarball, offer: Offer, moment: Moment, done:
         verify(tree.path(offer.relpath), offer.dna, from_disk=True)
         write_record(tree, offer.key, offer.stamp, offer.record)
         if offer.relpath not in arrivals(tree, offer.key):
-            note_arrival(tree, offer.relpath, moment.stamp)
+            note_coming(tree, offer.relpath, offer.dna, moment.stamp)
         write_sidecar(tree.path(offer.relpath), offer.dna)
         point_last(tree, offer.key, offer.stamp, moment)
     except (AltbackupError, OSError) as error:
@@ -546,7 +549,7 @@ def _link(tree: Tree, offer: Offer, copies: Sequence[Tarball], moment: Moment, d
     for old in copies:
         try:
             write_record(tree, offer.key, offer.stamp, offer.record)
-            note_arrival(tree, offer.relpath, moment.stamp)
+            note_coming(tree, offer.relpath, offer.dna, moment.stamp)
             link(tree, old, offer.relpath, offer.dna)
         except (AltbackupError, OSError) as error:
             full = isinstance(error, OSError) and error.errno in FULL

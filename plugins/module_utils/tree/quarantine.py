@@ -155,6 +155,14 @@ def quarantined(tree: Tree, keys: Collection[str] | None = None) -> tuple[list[Q
     return found, problems
 
 
+def awaited(tree: Tree, relpath: str, dna: Dna) -> Quarantined | None:
+    """Given a tree, where a tarball is about to stand and its dna, return what lies in the quarantine of that content and waits to stand there
+    again, None for nothing. Raise BaseUnusable."""
+    found = quarantined(tree, ["/".join(relpath.split("/")[:2])])[0]
+    same = [entry for entry in found if entry.relpath == relpath and not entry.healed and entry.is_same(dna)]
+    return same[-1] if same else None
+
+
 def note_since(entry: Quarantined, moment: Moment) -> Quarantined:
     """Given a tarball of which a killed call had not written since when it lies there, write that it does from now on. Raise OSError."""
     known = replace(entry, since=moment.latest)

@@ -23,6 +23,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.synchronize import 
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import Offer, listing
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.tree.arrivals import arrivals, forget_arrivals
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, open_tree, scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import Run, held
 from ansible_collections.altbackup.core.plugins.module_utils.tree.marks import Marks, marks_path
@@ -198,6 +199,25 @@ def test_nothing_else_comes_in_the_place_of_what_rotted_there(pair: Pair) -> Non
     (failure,) = result["failures"]
     assert result["send"] == [] and failure["relpath"] == relpath(DAY3)
     assert f"lies in {entry.folder}, but the source has another content" in failure["reason"]
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_what_rotted_comes_back_as_what_had_come_in_time(pair: Pair, noted: bool) -> None:
+    for number, day in enumerate(("2013/05/07", DAY1, DAY2)):
+        put(pair.source, relpath(day), content(number))
+        assert pair.run(moment=run_at(f"{day}/104701"), day=day) == []
+    tree = open_tree(str(pair.tree))
+    (tarball,) = [tarball for tarball in scan(tree).tarballs if tarball.relpath == relpath(DAY1)]
+    if not noted:  # as of a tarball of 0.1.0
+        forget_arrivals(tree, "folders/notes", [relpath("2013/05/07"), relpath(DAY2)])
+    set_apart(tree, tarball, None, "", NOW, arrivals(tree, "folders/notes").get(relpath(DAY1), ""))
+    put(pair.source, relpath(DAY3), content(9))
+    put(pair.source, f"folders/notes/{DAY1}/120000/notes.tar", content(8))  # this one does come late
+    assert pair.run(moment=run_at(f"{DAY3}/104701")) == []
+    assert sorted(pair.there()) == [relpath(day) for day in ("2013/05/07", DAY1, DAY2, DAY3)]
+    came = arrivals(tree, "folders/notes")
+    assert came.get(relpath(DAY1)) == (f"{DAY1}/104701" if noted else None)
+    assert came[relpath(DAY3)] == f"{DAY3}/104701"
 
 
 def test_other_content_that_is_verified_there_is_not_touched(pair: Pair) -> None:
