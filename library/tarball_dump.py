@@ -164,6 +164,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.archive.write import ArchiveFormat
 from ..module_utils.stages.dump import dump
 from ..module_utils.system.processes import Deadline, end_with_children

@@ -73,6 +73,7 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.restore.find import find
 from ..module_utils.system.priority import lower_priority
 from ..module_utils.tree.locks import WRITING, parse_run

@@ -79,6 +79,7 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.synchronize.offer import NOT_LISTED, listing
 from ..module_utils.tree.failures import failure
 from ..module_utils.tree.locks import READING, run_shared

@@ -316,6 +316,7 @@ from collections.abc import Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.stages.care import Care
 from ..module_utils.stages.check import CHECKING, ROT, check, nothing_checked, passed
 from ..module_utils.stages.memory import remember
