@@ -430,6 +430,8 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_target_slots": _whole(1, 1000, 2),
     "altbackup_rsync_port": _whole(1, 65535, 22),
     "altbackup_reverify_days": _whole(1, 365, 7),
+    "altbackup_history_days": _whole(1, 36500, 400),
+    "altbackup_max_age": parse_duration,
     "altbackup_proof_age": _duration_or_none,
     "altbackup_absent_for": _duration_or_none,
     "altbackup_drill_share": _share,
