@@ -96,6 +96,7 @@ STATEMENTS = (
     "CREATE INDEX trees_by_place ON trees (node, source, role, run)",
     "CREATE INDEX copies_by_run ON copies (run)",
     "CREATE INDEX copies_by_item ON copies (node, source, role, category, name, run)",
+    "CREATE INDEX copies_proved ON copies (node, source, role, category, name, proved) WHERE proved IS NOT NULL",
     "CREATE INDEX failures_by_run ON failures (run)",
     f"PRAGMA application_id = {APPLICATION}",
     f"PRAGMA user_version = {VERSION}",

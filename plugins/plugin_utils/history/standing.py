@@ -20,7 +20,7 @@ NIGHTS = 7
 """How many of the last nights make a trend"""
 MAX_AGE = 36 * 3600.0
 """Seconds after which a copy is too old, where no run told"""
-_LOOKED_BACK = 60
+_LOOKED_BACK = 40
 """Runs of a tree among which its last nights are looked for"""
 _PROOF = "%Y-%m-%dT%H:%M:%SZ"
 CHAIN = "backup.yml"
@@ -256,7 +256,8 @@ def _copies(history: History, tree: Mapping[str, Any], now: float, moments: _Mom
     proofs = {
         (row["category"], row["name"]): row["proved"]
         for row in history.rows(
-            "SELECT category, name, max(proved) AS proved FROM copies WHERE node = ? AND source = ? AND role = ? GROUP BY category, name",
+            "SELECT category, name, max(proved) AS proved FROM copies "
+            "WHERE node = ? AND source = ? AND role = ? AND proved IS NOT NULL GROUP BY category, name",
             *place,
         )
     }

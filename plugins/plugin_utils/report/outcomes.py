@@ -549,6 +549,7 @@ def small_disks(states: Iterable[Mapping[str, Any]]) -> list[str]:
 LISTED_KEYS = (
     "node",
     "source",
+    "role",
     "category",
     "name",
     "stamp",
@@ -571,7 +572,7 @@ def listed(registered: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
         place, source, role = call.place
         more = {"node": place, "source": source, "role": role}
         found += [
-            {key: {**entry, **more, **_doubtful(entry)}.get(key, _UNTOLD.get(key)) for key in (*LISTED_KEYS, "role")}
+            {key: {**entry, **more, **_doubtful(entry)}.get(key, _UNTOLD[key]) for key in LISTED_KEYS}
             for entry in call.entries("tarballs")
         ]
     return found
