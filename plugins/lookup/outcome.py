@@ -57,6 +57,7 @@ from ..module_utils.system.errors import InvalidInput
 from ..module_utils.system.visible import one_line
 from ..plugin_utils.calls import restores, run_state
 from ..plugin_utils.calls.run import Run, run_of
+from ..plugin_utils.history.metrics import write_metrics
 from ..plugin_utils.history.record import Circumstances, record_of
 from ..plugin_utils.history.store import write_records
 from ..plugin_utils.history.versions import versions
@@ -121,7 +122,10 @@ def _keep(run: Run, variables: Any, outcome: dict[str, Any]) -> None:
     for source in run.plan["sources"]:
         places.setdefault(files.get(source) or _given_inventory(), []).append(source)
     for file, sources in places.items():
-        for note in write_records(file, [record.of(sources)], run.plan["history_days"], told.now):
+        notes = write_records(file, [record.of(sources)], run.plan["history_days"], told.now)
+        if run.plan["metrics_dir"]:
+            notes += write_metrics(run.plan["metrics_dir"], file, told.now)
+        for note in notes:
             for lines in (outcome["fine"], outcome["told"]):
                 lines.append(f"note: {one_line(note)}")
 

@@ -108,9 +108,11 @@ def test_a_night_leaves_its_record_which_is_told_lost_and_rebuilt(site: Site) ->
         ("list.yml", 0),
     ]
 
+    (site.folder / "live" / "text").write_text("y" * 1000)
     (site.folder / "cms01" / "copies").rename(site.folder / "cms01" / "away")
     assert call(site, "run", "backup").returncode == 2
     code, told = status(site)
     assert (code, told["well"], told["runs"][0]["state"]) == (1, False, "failed")
     assert any(fault.startswith("dayabay -> cms01: ") for fault in told["faults"]), told["faults"]
-    assert [entry["stamp"] for entry in told["copies"]] != [run["stamp"]] * 2
+    new, old = (entry["stamp"] for entry in told["copies"])
+    assert new > old == run["stamp"], "the source has a copy of tonight, the target that of before"

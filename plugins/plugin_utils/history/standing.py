@@ -99,6 +99,8 @@ class Base:
     role: str
     base: str
     free: int | None
+    sent: int | None = None
+    """Bytes that the last run sent there that sent anything anywhere"""
     problem: str = ""
 
     @property
@@ -141,7 +143,8 @@ def state_of(histories: Iterable[History], now: float) -> State:
             for tree in trees:
                 copies += _copies(history, tree, now, moments)
             bases += [
-                Base(*(tree[key] for key in ("source", "node", "role", "base", "free", "problem"))) for tree in trees
+                Base(*(tree[key] for key in ("source", "node", "role", "base", "free", "sent", "problem")))
+                for tree in trees
             ]
             chain = _last_chain(history)
         except sqlite3.Error as error:
@@ -198,17 +201,14 @@ def _trees(history: History) -> list[dict[str, Any]]:
 def _later(history: History, tree: Mapping[str, Any]) -> dict[str, Any]:
     """Return the free space that the last run told of that knew it, and the problem of the last that was about the tree."""
     place = (tree["node"], tree["source"], tree["role"])
-    free = history.rows(
-        "SELECT free FROM trees JOIN runs ON runs.id = trees.run WHERE node = ? AND source = ? AND role = ? AND free IS NOT NULL "
-        "ORDER BY started DESC, runs.id DESC LIMIT 1",
-        *place,
-    )
-    last = history.rows(
-        "SELECT problem FROM trees JOIN runs ON runs.id = trees.run WHERE node = ? AND source = ? AND role = ? AND NOT rebuilt "
-        "ORDER BY started DESC, runs.id DESC LIMIT 1",
-        *place,
-    )
-    return {"free": free[0][0] if free else None, "problem": last[0][0] if last else ""}
+    told = "FROM trees JOIN runs ON runs.id = trees.run WHERE node = ? AND source = ? AND role = ?"
+    newest = "ORDER BY started DESC, runs.id DESC LIMIT 1"
+    found = {}
+    for column in ("free", "sent"):
+        rows = history.rows(f"SELECT {column} {told} AND {column} IS NOT NULL {newest}", *place)
+        found[column] = rows[0][0] if rows else None
+    last = history.rows(f"SELECT problem {told} AND NOT rebuilt {newest}", *place)
+    return {**found, "problem": last[0][0] if last else ""}
 
 
 class _Moments:

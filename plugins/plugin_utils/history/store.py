@@ -155,7 +155,7 @@ def all_files() -> list[Path]:
 
 def _files_of(inventory: Sequence[str]) -> list[Path]:
     """Return the histories of the inventories in which a run was given: of these files, or of those in these folders."""
-    wanted = [os.path.realpath(name) for name in inventory if "," not in name]
+    wanted = [os.path.realpath(name) for name in inventory if name and "," not in name]
     found = []
     for path in all_files():
         place = _place_of(path)

@@ -275,7 +275,7 @@ def _duration_or_none(value: str) -> float:
     return parse_duration(value) if value.strip() else 0.0
 
 
-def _drill_folder(value: str) -> str:
+def _folder_or_none(value: str) -> str:
     return parse_base(value) if value else ""
 
 
@@ -436,7 +436,8 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_absent_for": _duration_or_none,
     "altbackup_drill_share": _share,
     "altbackup_drill_limit": parse_size,
-    "altbackup_drill_folder": _drill_folder,
+    "altbackup_drill_folder": _folder_or_none,
+    "altbackup_metrics_dir": _folder_or_none,
     "altbackup_purge_plan": _own_file,
     "altbackup_transport": _transport,
     "altbackup_nice": _whole(0, 19, 10),
