@@ -24,6 +24,12 @@ _LOOKED_BACK = 40
 """Runs of a tree among which its last nights are looked for"""
 _PROOF = "%Y-%m-%dT%H:%M:%SZ"
 CHAIN = "backup.yml"
+_DRILL = "drill.yml"
+_LOOKS = ("list.yml", "mark.yml", "restore.yml", "undo.yml")
+"""Playbooks that do not mend what failed of a copy, nor are about it"""
+_NO_NIGHTS = (*_LOOKS, _DRILL, "check.yml", "purge.yml")
+"""Playbooks that make no copies; any other one may be a user's own, which has those of this collection in it"""
+_PARTS = (*_NO_NIGHTS, "dump.yml", "synchronize.yml")
 _TOLD = (
     "playbook",
     "stamp",
@@ -181,10 +187,18 @@ def said_of(run: Mapping[str, Any]) -> str:
 
 def _last_chain(history: History) -> Mapping[str, Any] | None:
     found = history.rows(
-        "SELECT * FROM runs WHERE playbook = ? AND NOT checking AND NOT rebuilt ORDER BY started DESC, id DESC LIMIT 1",
+        f"""
+        SELECT * FROM runs WHERE NOT checking AND NOT rebuilt AND playbook NOT IN ({_marks(_PARTS)})
+        AND (playbook = ? OR EXISTS (SELECT 1 FROM trees WHERE run = runs.id)) ORDER BY started DESC, id DESC LIMIT 1
+        """,  # noqa: S608 (marks alone)
+        *_PARTS,
         CHAIN,
     )
     return dict(found[0]) if found else None
+
+
+def _marks(values: Sequence[str]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def _trees(history: History) -> list[dict[str, Any]]:
@@ -250,7 +264,7 @@ def _copies(history: History, tree: Mapping[str, Any], now: float, moments: _Mom
     )
     for row in recent:
         rows.setdefault((row["category"], row["name"]), []).append(row)
-        if row["playbook"] in (CHAIN, "dump.yml", "synchronize.yml") or row["rebuilt"]:
+        if row["playbook"] not in _NO_NIGHTS:
             days[day_of(row["of_run"])] = None
     last_days = sorted(days)[-NIGHTS:]
     proofs = {
@@ -293,7 +307,6 @@ def _standing(
     size = sizes.get(day_of(stamp)) if stamp else None
     before = [sizes[day] for day in sorted(sizes) if day < day_of(stamp)] if stamp else []
     at = moments.of(stamp, tree["timezone"])
-    told = [row for row in rows if not row["rebuilt"]]
     holds = next((row["holds"] for row in reversed(rows) if row["holds"] is not None), "")
     return Standing(
         source=tree["source"],
@@ -310,8 +323,16 @@ def _standing(
         holds=tuple(holds.split()),
         max_age=tree["max_age"] or MAX_AGE,
         suspect=next((row["suspect"] for row in reversed(rows) if row["suspect"] is not None), ""),
-        problem=told[-1]["problem"] if told else "",
+        problem=_problem(rows),
     )
+
+
+def _problem(rows: Sequence[sqlite3.Row]) -> str:
+    """Given what runs told of a copy, oldest first, return what failed of it and was not mended since: a drill mends what a drill found."""
+    told = [row for row in rows if not row["rebuilt"] and row["playbook"] not in _LOOKS]
+    drills = [row["problem"] for row in told if row["playbook"] == _DRILL]
+    others = [row["problem"] for row in told if row["playbook"] != _DRILL]
+    return "".join(others[-1:]) or "".join(drills[-1:])
 
 
 def _proof_age(proved: str | None, now: float) -> float | None:

@@ -242,6 +242,16 @@ def test_what_failed_of_an_item_stands_with_the_newest_copy_that_is_good_there()
     assert tree(record, "cms01")["problem"] == ""
 
 
+def test_what_a_check_of_the_source_finds_bad_is_no_good_copy() -> None:
+    night = Night()
+    night.call("preflight", "preflight", {})
+    night.call("tarball_dump", "dump", {"tarballs": [ENTRY]})
+    assert row(night.record(), "dayabay")["stamp"] == STAMP
+    found = {"stage": "check", "category": "svn", "name": "dybsvn", "relpath": SVN, "reason": "does not match"}
+    night.call("tarball_check", "check", {"mismatch": [SVN], "failures": [found]}, "check")
+    assert "stamp" not in row(night.record(), "dayabay"), "which one is good is not known"
+
+
 def test_a_suspect_is_no_good_copy_on_any_node() -> None:
     record = chain(Night(), suspect=True).record()
     for node in ("dayabay", "cms01"):
@@ -328,7 +338,8 @@ def test_what_is_retired_is_not_missed() -> None:
 
 
 def test_a_drill_tells_of_what_it_proved_alone() -> None:
-    night = Night(("sources", "targets"), "cms01")
+    items = [*VARIABLES["dayabay"]["altbackup_items"], {"kind": "svn", "name": "other", "path": "/svn/other"}]
+    night = Night(("sources", "targets"), "cms01", altbackup_items=items)
     proof = {**ENTRY, "kind": "svn", "when": "2013-05-10T12:00:00Z", "seconds": 3.0}
     night.call("tarball_drill", "drill", {"proved": [proof]}, "drill")
     record = night.record()

@@ -116,6 +116,47 @@ def test_what_failed_last_night_stands_with_the_copy_of_the_night_before() -> No
     assert not mended.is_well, "the chain itself has not been good since"
 
 
+def test_what_failed_is_mended_by_what_does_it_again_and_by_nothing_else() -> None:
+    nights = [night(stamp) for stamp in NIGHTS]
+    drill = {"playbook": "drill.yml", "whole": 0, "started": NOW - 3 * HOUR}
+    broken = night(NIGHTS[-1], **drill, copies={"stamp": None, "suspect": None, "problem": "does not restore"})
+    later = night(NIGHTS[-1], token="later", started=NOW - 2 * HOUR)
+    assert {entry.problem for entry in state(*nights, broken, later).copies} == {"does not restore"}
+    proved = {**drill, "token": "again", "started": NOW - HOUR}
+    mended = night(NIGHTS[-1], **proved, copies={"stamp": None, "suspect": None, "proved": "2026-11-28T08:00:00Z"})
+    assert {entry.problem for entry in state(mended).copies} == {""}
+    failed = night(NIGHTS[-1], token="failed", started=NOW - 50, copies={"stamp": None, "problem": "it broke"})
+    listed = night(NIGHTS[-1], playbook="list.yml", started=NOW - 40)
+    assert {entry.problem for entry in state(failed, listed).copies} == {"it broke"}, "who looks mends nothing"
+    restored = night(
+        NIGHTS[-1],
+        playbook="restore.yml",
+        started=NOW - 30,
+        whole=0,
+        copies={"stamp": None, "problem": "is there already"},
+    )
+    assert {entry.problem for entry in state(restored).copies} == {"it broke"}, "nor is it about the copy"
+
+
+def test_a_playbook_of_ones_own_is_a_chain_if_it_made_one_and_what_was_killed_counts() -> None:
+    own = night(NIGHTS[-1], playbook="night.yml", state="failed", message="it broke")
+    found = state(*(night(stamp) for stamp in NIGHTS[:-1]), own)
+    assert found.faults == ("the last night.yml ended with: failed: it broke",)
+    assert found.copies[0].nights == (1000,) * 7
+    other = Record({"token": "other", "playbook": "other.yml", "state": "failed", "started": NOW - 5})
+    assert state(other).faults == found.faults, "what is not about copies is no chain"
+    killed = Record(
+        {
+            "token": "killed",
+            "playbook": "backup.yml",
+            "state": "died",
+            "message": "killed by SIGKILL",
+            "started": NOW - 4,
+        }
+    )
+    assert state(killed).faults == ("the last backup.yml ended with: died: killed by SIGKILL",)
+
+
 def test_an_item_without_a_copy_ever_and_one_that_lost_all_are_told_alike() -> None:
     never = night(NIGHTS[-1], keys=[("git", "new")], copies={"stamp": None, "size": None})
     lost = night(

@@ -119,8 +119,12 @@ def test_histories_of_an_inventory_are_found_by_its_file_its_folder_and_links(
         assert len(found) == 1, name
         found[0].database.close()
     assert opened([str(tmp_path / "inventory2")]) == []
+    (tmp_path / "inventory2" / "hosts.yml").touch()
+    write_records(str(tmp_path / "inventory2" / "hosts.yml"), [record()], 400, NOW)
+    (mine,) = opened([os.path.dirname(hosts)])
+    mine.database.close()
     write_records(str(tmp_path / "link" / "hosts.yml"), [record("two")], 400, NOW)
-    assert len(list(folder.glob("*.sqlite"))) == 1, "one history, however it is named"
+    assert len(list(folder.glob("*.sqlite"))) == 2, "one history, however it is named"
 
 
 def test_two_that_write_at_once_lose_nothing(folder: Path, hosts: str) -> None:
