@@ -18,6 +18,7 @@ from typing import Any
 
 from ...module_utils.system.errors import AltbackupError
 from ...module_utils.system.own_state import has_state, opened_state, state_folder
+from ...module_utils.system.visible import visible
 from ...module_utils.tree.failures import explain
 from ..planning.journal import journal_name, locked
 from .schema import APPLICATION, COLUMNS, STATEMENTS, VERSION
@@ -103,7 +104,7 @@ def _end(database: sqlite3.Connection, run: Mapping[str, Any]) -> None:
     """Enter how a run ended that has left its record."""
     names = [name for name in run if name not in ("folder", "token", "stamp")]
     words = ", ".join(f"{name} = ?" for name in names)
-    values = [run[name] for name in names]
+    values = [_stored(run[name]) for name in names]
     database.execute(f"UPDATE runs SET {words} WHERE folder = ?", [*values, run["folder"]])  # noqa: S608 (names of columns)
 
 
@@ -119,7 +120,12 @@ def _insert(database: sqlite3.Connection, table: str, row: Mapping[str, Any]) ->
     names = [name for name in COLUMNS[table] if row.get(name) is not None]
     marks = ", ".join("?" * len(names))
     words = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608 (names of columns)
-    return database.execute(words, [row[name] for name in names]).lastrowid
+    return database.execute(words, [_stored(row[name]) for name in names]).lastrowid
+
+
+def _stored(value: Any) -> Any:
+    """Return a value as the file can hold it: names that are no valid text, and what steers terminals, as they are shown."""
+    return visible(value) if isinstance(value, str) else value
 
 
 def opened(inventory: Sequence[str]) -> list[History]:

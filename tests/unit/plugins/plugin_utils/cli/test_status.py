@@ -227,18 +227,29 @@ def test_a_lost_history_is_rebuilt_from_what_nodes_hold(
         "state": "verified",
     }
     more = [{**entry, "stamp": stamp, "size": 1000 * number} for number, stamp in enumerate(nights, 1)]
-    monkeypatch.setattr(Asking, "listed", (*more, {**entry, "stamp": nights[0], "state": "missing"}))
+    unfinished = stamp_at(time.time() - 4 * DAY, "UTC")
+    told = Record(
+        {
+            "token": "told",
+            "stamp": nights[1],
+            "playbook": "backup.yml",
+            "state": "good",
+            "started": time.time() - 2 * DAY,
+        }
+    )
+    keep(told)
+    monkeypatch.setattr(Asking, "listed", (*more, {**entry, "stamp": unfinished, "size": 7, "state": "missing"}))
     monkeypatch.setattr(status, "SupervisedRun", Asking)
     for _ in range(2):
         code, out, err = said(capsys, "status", "--rebuild")
-        assert "3 nights were entered from what nodes hold: failures and durations of those nights are lost" in err
+        assert "2 nights were entered from what nodes hold: failures and durations of those nights are lost" in err
     (line,) = [line for line in out.splitlines() if line.startswith("dayabay/svn/dybsvn  ") and " dayabay " in line]
-    assert "▁▁▁" in line or "▁" in line
+    assert line.split()[-1] == "▁█", "the sizes of those two"
     (history,) = opened(())
-    assert len(history.rows("SELECT * FROM runs WHERE rebuilt")) == 3
+    assert len(history.rows("SELECT * FROM runs WHERE rebuilt")) == 2
     history.database.close()
     _, out, _ = said(capsys, "runs")
-    assert [row.split()[3] for row in out.splitlines()[1:] if "rebuilt" in row] == ["rebuilt"] * 3
+    assert [row.split()[3] for row in out.splitlines()[1:] if "rebuilt" in row] == ["rebuilt"] * 2
     assert code == 0
 
 

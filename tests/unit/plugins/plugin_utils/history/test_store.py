@@ -93,6 +93,18 @@ def test_a_record_is_kept_whole_and_for_its_user_alone(folder: Path, hosts: str)
         assert history.rows("SELECT name, size FROM copies")[1]["size"] == 1
 
 
+def test_names_that_are_no_text_are_kept_as_they_are_shown(folder: Path, hosts: str) -> None:
+    odd = record(message="it broke: \udcff\x1b[31m", folder="/runs/1")
+    assert write_records(hosts, [Record(odd.run, copies=[{**odd.copies[0], "name": "n\udcff"}])], 400, NOW) == []
+    (history,) = opened(())
+    with closing(history.database):
+        assert history.rows("SELECT name, message FROM copies JOIN runs ON run = id")[0][:] == (
+            "n\\xff",
+            "it broke: \\xff\\x1b[31m",
+        )
+    assert conclude([hosts], {**ending("/runs/1"), "message": "\udcff"}) == []
+
+
 def test_the_same_run_is_kept_once_as_it_was_told_last(folder: Path, hosts: str) -> None:
     write_records(hosts, [record(), record("two")], 400, NOW)
     write_records(hosts, [record(names=5)], 400, NOW)
