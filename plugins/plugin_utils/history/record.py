@@ -71,7 +71,14 @@ def record_of(
         "folder": told.folder,
         "versions": json.dumps(told.versions, sort_keys=True),
     }
-    return Record(run, trees, copies, [_failure_row(entry) for entry in failures])
+    return Record(run, trees, copies, [_failure_row(entry) for entry in failures], _inventory_of(plan))
+
+
+def _inventory_of(plan: Plan) -> list[tuple[str, str, str]] | None:
+    """Return (node, source, role) of all trees of an inventory; None where the plan is not of all targets."""
+    if plan["only_targets"]:
+        return None
+    return [_place(tree) for node in plan["nodes"] for tree in node_trees(plan, node)]
 
 
 def token_of(run: Mapping[str, Any]) -> str:

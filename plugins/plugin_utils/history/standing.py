@@ -202,14 +202,18 @@ def _marks(values: Sequence[str]) -> str:
 
 
 def _trees(history: History) -> list[dict[str, Any]]:
-    """Return the trees of the last run that told of all items of each, with what later runs have told of them."""
+    """Return the trees that are still in the inventory, each of the last run that told of all of its items, with what later runs told of them."""
     found = history.rows(
         """
         SELECT trees.*, max(runs.started) AS looked, runs.timezone AS timezone FROM trees JOIN runs ON runs.id = trees.run
         WHERE trees.whole GROUP BY node, source, role
         """
     )
-    return [{**tree, **_later(history, tree)} for tree in map(dict, found)]
+    there = history.trees
+    current = [
+        tree for tree in map(dict, found) if there is None or (tree["node"], tree["source"], tree["role"]) in there
+    ]
+    return [{**tree, **_later(history, tree)} for tree in current]
 
 
 def _later(history: History, tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ otherwise is one file, which may be copied, and may lie in a home on the network
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -40,11 +41,14 @@ class Record:
     trees: Sequence[Mapping[str, Any]] = ()
     copies: Sequence[Mapping[str, Any]] = ()
     failures: Sequence[Mapping[str, Any]] = ()
+    inventory: Sequence[tuple[str, str, str]] | None = None
+    """(node, source, role) of all trees that there are by the inventory; None where that is not known"""
 
     def of(self, sources: Collection[str]) -> Record:
         """Return the record with the trees of some sources alone."""
         trees, copies = ([row for row in rows if row["source"] in sources] for rows in (self.trees, self.copies))
-        return replace(self, trees=trees, copies=copies)
+        there = None if self.inventory is None else [place for place in self.inventory if place[1] in sources]
+        return replace(self, trees=trees, copies=copies, inventory=there)
 
     def rows(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Yield (table, row) of all but the run."""
@@ -66,6 +70,12 @@ class History:
         """The file of its inventory, empty where there is none."""
         found = self.database.execute("SELECT value FROM about WHERE name = 'inventory'").fetchone()
         return str(found[0]) if found else ""
+
+    @property
+    def trees(self) -> list[tuple[str, str, str]] | None:
+        """(node, source, role) of all trees that there are by the inventory, None where no run told."""
+        found = self.database.execute("SELECT value FROM about WHERE name = 'trees'").fetchone()
+        return [(str(node), str(source), str(role)) for node, source, role in json.loads(found[0])] if found else None
 
     def rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
         """Return what a query finds. Raise sqlite3.Error."""
@@ -114,6 +124,9 @@ def _put(database: sqlite3.Connection, record: Record) -> None:
     number = _insert(database, "runs", record.run)
     for table, row in record.rows():
         _insert(database, table, {**row, "run": number})
+    if record.inventory is not None:
+        places = json.dumps([[_stored(part) for part in place] for place in sorted(record.inventory)])
+        database.execute("INSERT OR REPLACE INTO about VALUES ('trees', ?)", (places,))
 
 
 def _insert(database: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> int | None:

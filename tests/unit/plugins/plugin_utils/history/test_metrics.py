@@ -103,6 +103,15 @@ def test_the_file_is_for_all_to_read_and_the_only_one(folder: Path, tmp_path: Pa
     assert 'altbackup_size_bytes{source="dayabay",target="dayabay",category="svn",name="dybsvn"} 5' in path.read_text()
 
 
+def test_what_cannot_be_put_in_place_leaves_nothing(folder: Path, tmp_path: Path) -> None:
+    write_metrics(str(folder), str(tmp_path / "hosts.yml"), NOW)
+    (path,) = folder.iterdir()
+    path.unlink()
+    path.mkdir()
+    assert len(write_metrics(str(folder), str(tmp_path / "hosts.yml"), NOW)) == 1
+    assert list(folder.iterdir()) == [path]
+
+
 def test_a_folder_that_is_not_there_is_a_note(folder: Path, tmp_path: Path) -> None:
     (note,) = write_metrics(str(folder / "none"), str(tmp_path / "hosts.yml"), NOW)
     assert note.startswith(f"metrics were not written to {folder}/none/altbackup-") and "No such file" in note

@@ -329,6 +329,14 @@ def test_a_list_tells_how_copies_stand() -> None:
     assert (tree(record, "cms01")["free"], tree(record, "cms01")["whole"]) == (800, 1)
 
 
+def test_all_trees_of_the_inventory_are_told_unless_some_were_left_out() -> None:
+    both = [("dayabay", "dayabay", "source"), ("cms01", "dayabay", "target")]
+    record = listing()
+    assert record.inventory == both, "also those that the run was not about"
+    assert record.of(["juno"]).inventory == [] and record.of(["dayabay"]).inventory == both
+    assert Night(altbackup_only_targets=["cms01"]).record().inventory is None
+
+
 def test_a_list_of_one_day_does_not_tell_what_is_newest() -> None:
     assert "stamp" not in row(listing(altbackup_day="2013/05/09"), "cms01")
 

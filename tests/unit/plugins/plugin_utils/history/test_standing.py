@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,15 @@ def test_an_item_that_is_none_any_more_is_not_missed() -> None:
     assert {entry.item for entry in state(drill).copies} == {"dayabay/svn/dybsvn"}, (
         "a run that was about some tells of these alone"
     )
+
+
+def test_a_node_that_is_none_any_more_is_not_missed() -> None:
+    both = [("dayabay", "dayabay", "source"), ("cms01", "dayabay", "target")]
+    assert len(state(replace(night(NIGHTS[0]), inventory=both)).copies) == 2
+    alone = night(NIGHTS[-1])
+    alone = replace(alone, trees=alone.trees[:1], copies=alone.copies[:1])
+    assert len(state(alone).copies) == 2, "a run that was about some"
+    assert [entry.node for entry in state(replace(alone, inventory=both[:1])).copies] == ["dayabay"]
 
 
 def test_a_proof_counts_from_when_it_was_made() -> None:
