@@ -216,6 +216,9 @@ def purge(
         "changed": changed or bool(removed) or bool(lapsed),
         "kept": [tarball.relpath for tarball in judged if tarball.relpath not in gone],
         "waiting": waiting,
+        "newest": _newest(copies),
+        "suspects": {path: [*why] for item in copies.values() for path, why in item.suspects.items()},
+        "free": shutil.disk_usage(tree.private).free,
         "removed": [tarball.relpath for tarball in removed],
         "reasons": {relpath: [*why] for relpath, why in plan.reasons.items()},
         "judged": [_as_judged(tarball) for tarball in judged if tarball.dna],
@@ -308,6 +311,15 @@ def plan_reviewed(
         reason = f"{tree.path(one.relpath)} was not removed, which the reviewed plan says to do: {why}. Make a new plan, with --check"
         refused.append(failure(_STAGE, reason, relpath=one.relpath))
     return left, refused
+
+
+def _newest(items: Mapping[str, Copies]) -> list[dict[str, Any]]:
+    """Return the newest tarball of each item that is whole and no suspect, with its size and digest."""
+    good = [
+        [one for one in item.tarballs if one.dna and one.relpath not in {*item.partial, *item.suspects}]
+        for item in items.values()
+    ]
+    return [_as_judged(max(several, key=lambda one: one.stamp)) for several in good if several]
 
 
 def _as_judged(tarball: Tarball) -> dict[str, Any]:

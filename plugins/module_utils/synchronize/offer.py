@@ -13,6 +13,7 @@ from ..tree.failures import failure
 from ..tree.incomplete import missing_of
 from ..tree.layout import EXTENSIONS, Scan, Tarball, Tree, is_relpath, open_tree, read_state, scan, split_relpath
 from ..tree.marks import Marks, marks_of
+from ..tree.proof_files import moment_at, proved_at
 from ..tree.publish import read_record
 from ..tree.scan_failures import ahead, unreadable
 from ..tree.sidecar import Dna
@@ -110,6 +111,8 @@ def listing(
             entry["record"] = record
         else:
             entry.update(_marked(marks, tarball, record))
+            proved = proved_at(tree, tarball)
+            entry.update({"proved": moment_at(proved)} if proved else {})
         tarballs.append(entry)
         if tarball.verified and not is_relpath(tarball.relpath):
             notes.append(_misnamed(tarball))

@@ -40,6 +40,7 @@ _LEASED_STEPS, _LEASED = 2, 600.0
 _OF_NODES = (
     "check_scope",
     "reverify_days",
+    "max_age",
     "proof_age",
     "drill_share",
     "drill_limit",
@@ -195,6 +196,8 @@ def build_plan(
         "list_day": common["day"] if asked else "all",
         "timezone": common["timezone"],
         "only_targets": common["only_targets"],
+        "history_days": common["history_days"],
+        "metrics_dir": common["metrics_dir"],
         "list_file": common["list_file"],
         "purge_plan": common["purge_plan"],
         "restore": common["restore"],

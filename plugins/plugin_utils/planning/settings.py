@@ -275,7 +275,7 @@ def _duration_or_none(value: str) -> float:
     return parse_duration(value) if value.strip() else 0.0
 
 
-def _drill_folder(value: str) -> str:
+def _folder_or_none(value: str) -> str:
     return parse_base(value) if value else ""
 
 
@@ -430,11 +430,14 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_target_slots": _whole(1, 1000, 2),
     "altbackup_rsync_port": _whole(1, 65535, 22),
     "altbackup_reverify_days": _whole(1, 365, 7),
+    "altbackup_history_days": _whole(1, 36500, 400),
+    "altbackup_max_age": parse_duration,
     "altbackup_proof_age": _duration_or_none,
     "altbackup_absent_for": _duration_or_none,
     "altbackup_drill_share": _share,
     "altbackup_drill_limit": parse_size,
-    "altbackup_drill_folder": _drill_folder,
+    "altbackup_drill_folder": _folder_or_none,
+    "altbackup_metrics_dir": _folder_or_none,
     "altbackup_purge_plan": _own_file,
     "altbackup_transport": _transport,
     "altbackup_nice": _whole(0, 19, 10),

@@ -105,6 +105,7 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
         "rules": NO_RULES,
         "check_scope": "day",
         "reverify_days": 7,
+        "max_age": 129600.0,
         "proof_age": 0.0,
         "drill_share": 1.0,
         "drill_limit": 0,
@@ -137,6 +138,7 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
     assert plan["nodes"]["cms01"] == {
         "check_scope": "day",
         "reverify_days": 7,
+        "max_age": 129600.0,
         "proof_age": 0.0,
         "drill_share": 1.0,
         "drill_limit": 0,
