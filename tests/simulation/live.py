@@ -126,17 +126,17 @@ class Folder(Live):
     """What it was when it was last good"""
 
     def make(self) -> None:
-        (self.folder / "data").mkdir()
-        self.path.symlink_to("data")
+        self.place = "data"
+        (self.folder / self.place).mkdir()
+        self.path.symlink_to(self.place)
         self.now = self.state
 
     def change(self, content: int) -> None:
-        self._point("data")
-        self._fill("data", {file: text_of(content, file).encode() for file in range(self.files)})
+        self._write(self.place, content)
         self.now = self.state = "text"
 
     def spoil(self, way: str, content: int) -> None:
-        self._point("data")
+        self._point(self.place)
         getattr(self, way)(content)
         self.now = way
 
@@ -144,36 +144,40 @@ class Folder(Live):
         return way in self.ways and (self.state == "text" or (way == "unmounted" and self.state == "ransom"))
 
     def accept(self) -> None:
-        self.state = self.now
+        self.place = str(self.path.readlink())
+        self.state = "text" if self.now == "repointed" else self.now
 
     def unmounted(self, content: int) -> None:
         """A service writes into the path where its disk should be."""
-        self._fill("data", {0: text_of(content, 0).encode()})
+        self._write(self.place, content, 1)
 
     def emptied(self, content: int) -> None:
         """A folder in it lost all that it held."""
-        self._fill("data", {file: text_of(content, file).encode() for file in range(self.files // 12)})
+        self._write(self.place, content, self.files // 12)
 
     def ransom(self, content: int) -> None:
         """Somebody encrypted all of it."""
         chance = random.Random(content)
-        self._fill("data", {file: chance.randbytes(250) for file in range(self.files)})
+        for path in (self.folder / self.place).iterdir():
+            path.write_bytes(chance.randbytes(250))
 
     def repointed(self, content: int) -> None:
         """The link leads to something else."""
-        self._point("other")
-        self._fill("other", {file + 1000: text_of(content, 2 * file).encode() for file in range(self.files)})
+        self._write("other" if self.place == "data" else "data", content)
 
     def _point(self, name: str) -> None:
         (self.folder / name).mkdir(exist_ok=True)
         self.path.unlink()
         self.path.symlink_to(name)
 
-    def _fill(self, name: str, files: dict[int, bytes]) -> None:
+    def _write(self, name: str, content: int, files: int = 0) -> None:
+        """Let the link lead to a folder with so many files, all of them if no number is given."""
+        self._point(name)
         for path in (self.folder / name).iterdir():
             path.unlink()
-        for number, data in files.items():
-            (self.folder / name / f"{number:02}.txt").write_bytes(data)
+        first = 0 if name == "data" else 1000
+        for number in range(first, first + (files or self.files)):
+            (self.folder / name / f"{number:04}.txt").write_text(text_of(content, number))
 
 
 class Git(Live):

@@ -29,8 +29,12 @@ class Node:
     """Whether it cannot be reached"""
     unplugged: bool = False
     """Whether its disk is not there"""
+    paired: bool = False
+    """Whether the source knows what it holds"""
     replaced: str = ""
     """What must be told of its disk until somebody takes it as it is"""
+    touched: bool = False
+    """Whether its disk is not what it was, told or not"""
     known: dict[datetime, Copy] = field(default_factory=dict)
     """What was there after the last run, as it was seen on the disk"""
     lost: set[datetime] = field(default_factory=set)

@@ -70,7 +70,14 @@ def all_right(real: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def never_ahead(real: Any) -> Any:
-    return type("Moment", (real,), {"is_ahead": lambda self, stamp: False})
+    return type("Moment", (real,), {"latest": "9999/12/31/235959"})
+
+
+def refused(real: Callable[..., Any]) -> Callable[..., Any]:
+    def refuse(*given: Any) -> Any:
+        raise OSError("it was broken on purpose")
+
+    return refuse
 
 
 def no_target_needed(real: Callable[..., Any]) -> Callable[..., Any]:
@@ -114,7 +121,14 @@ BROKEN: dict[str, tuple[str, str, Wrapper, History]] = {
         no_target_needed,
         story(MANY + "away " * 3, min_copies=2),
     ),
-    "old ones are never read": ("stages.rot", "due_share", nothing, story(MANY + "rot " + "unchanged " * 10)),
+    "old ones are never read": (
+        "stages.rot",
+        "due_share",
+        nothing,
+        story("rot:24:0.7 " + "away " * 9, min_copies=2),  # nothing goes, so that no purge reads what stays
+    ),
+    "nothing heals": ("stages.heal", "_put_back", refused, story("rot:24:0.4 " + "unchanged " * 9)),
+    "nothing is undone": ("stages.undo", "bring_back", nothing, story(MANY * 2 + "undo")),
     "any disk will do": ("synchronize.prepare", "differences", nothing, story("replaced")),
     "an older disk will do": ("synchronize.prepare", "differences", nothing, story("snapshot changed restored")),
     "an item may vanish": ("stages.count", "failures_of_memory", nothing, story("undeclare")),

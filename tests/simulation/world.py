@@ -72,6 +72,8 @@ class World:
     missed: bool = False
     """Whether it was undeclared when copies of it were known"""
     kill_after: int = 0
+    compared: bool = False
+    """Whether the source has a good dump of the item"""
     made: bool = False
     """Whether the last run made a tarball of the item"""
 
@@ -98,8 +100,8 @@ class World:
         self.content, self.bad = content, ""
 
     def spoil(self, way: str, content: int) -> None:
-        """Let something happen to the live data, a change if it cannot happen to it."""
-        if not self.live.can(way):
+        """Let something happen to the live data, a change if it cannot happen to it, or if the source has nothing to compare it with."""
+        if not (self.compared and self.live.can(way)):
             self.change(content)
             return
         self.live.spoil(way, content)
@@ -194,15 +196,19 @@ class World:
             shutil.rmtree(node.top)
             mark(node)
             node.known, node.removed, node.rotted, node.rotten, node.others = {}, {}, None, {}, set()
-            node.confirmed = node.rules
+            node.confirmed, node.touched = node.rules, True
             if node is self.source:
                 self._origin_lost()
+                self.compared = False
+                if self.bad:
+                    self.change(10**6 + len(self.truth))
             else:
-                node.replaced = "is not what it was"
+                node.replaced = "is not what it was" if node.paired else ""
 
     def _origin_lost(self) -> None:
-        """Let the targets, whose copies came from the base that was lost, know no other."""
+        """Let the targets, whose copies came from the base that was lost, know no other, and the new one nothing of them."""
         for node in self.nodes[1:]:
+            node.paired = False
             if node.known:
                 node.replaced = "holds the copies of another source|is not what it was"
 
@@ -224,8 +230,8 @@ class World:
             copy_tree(path, node.top)
             node.known = {time: self._again(copy) for time, copy in known.items()}
             node.removed, node.others, node.rotted, node.rotten = {}, set(), None, {}
-            node.confirmed = _most(confirmed, node.rules)
-            if differs and set(node.lost) - set(known):
+            node.confirmed, node.touched = _most(confirmed, node.rules), True
+            if differs and node.paired and set(node.lost) - set(known):
                 node.replaced = node.replaced or "is not what it was"
 
     # A night
@@ -306,6 +312,7 @@ class World:
             if f"{self.stamp:{_STAMP}}" in str(path):
                 self.truth.setdefault(_digest(path), (self.content, self.bad))
                 self.made = True
+                self.compared = self.compared or not self.bad
 
     def _filename(self) -> str:
         return "notes-1.tar" if self.kind == "svn" else "notes.tar"
@@ -363,6 +370,9 @@ class World:
             night.frozen = frozen
             if node is not self.source and node.name in chain.usable and node.name in chain.purged:
                 night.offered = [self._again(copy) for copy in held.values() if copy.time in seen[SOURCE]]
+                others = [it for it in self.nodes[1:] if it is not node and it.name in chain.usable - chain.doubted]
+                for other in others if node.name in chain.refilled else ():
+                    night.offered += [self._again(copy) for copy in seen[other.name].values()]
             wrong = [*complaints(night), *self._of_other(node), *self._unhealed(node, chain, seen[node.name])]
             said += [f"{node.name}: {text}" for text in wrong]
         for node in self.nodes:
@@ -373,9 +383,12 @@ class World:
                     node.removed = {time: copy for time, copy in gone.items() if time not in {*node.lost, *node.rotten}}
                     node.purged = f"{self.now:%Y/%m/%d}"
                 node.known, node.lost = after, set()
-        if self.adopting and not chain.killed:
-            for node in self.nodes:
-                node.replaced = "" if node.name in chain.purged else node.replaced
+                node.paired = node.paired or (node.name in chain.pairs_now and SOURCE in chain.purged)
+        if not any(node.touched or node.rotten for node in self.nodes):
+            said += [f"nothing happened to that disk: {text}" for text in self.told if "is not what it was" in text]
+        for node in self.nodes if self.adopting and not chain.killed else ():
+            if node.name in chain.purged:
+                node.replaced, node.touched = "", False
         return said
 
     def _look(self, node: Node) -> dict[datetime, Copy]:
@@ -467,7 +480,12 @@ class World:
             alarms.append(Alarm("another disk", node.replaced))
         fell = any(new < old for new, old in zip(node.rules.numbers(), node.confirmed.numbers(), strict=True))
         if fell and (node.name, self.item) in chain.judged:
-            alarms.append(Alarm("rules that fell", " fell, (keep|daily) from |^expecting|does not match"))
+            alarms.append(
+                Alarm(
+                    "rules that fell",
+                    " fell, (keep|daily) from |^expecting|does not match|the clock of this node allows",
+                )
+            )
         return alarms
 
 
