@@ -72,6 +72,8 @@ class World:
     missed: bool = False
     """Whether it was undeclared when copies of it were known"""
     kill_after: int = 0
+    unjudged: set[datetime] = field(default_factory=set)
+    """The times of copies that could not be compared with what was good"""
     compared: bool = False
     """Whether the source has a good dump of the item"""
     made: bool = False
@@ -182,7 +184,7 @@ class World:
     def forge(self, chance: float, *, ahead: bool = False) -> None:
         """Let somebody who took the source over put a copy into its past, or into its future."""
         days = timedelta(days=1 + int(chance * 400))
-        when = self.real + days if ahead else self.real - days
+        when = (self.real + days if ahead else self.real - days) + timedelta(seconds=7)  # not to the second of a run
         path = self.source.base / self.item / f"{when:{_STAMP}}" / self._filename()
         if not path.parent.exists() and self.source.is_there:
             data = f"forged {when}".encode()
@@ -274,8 +276,8 @@ class World:
                 chain.run()
             except Killed:
                 chain.failures.append(KILLED)
-        self._learn()
         self.told = list(dict.fromkeys(chain.failures))
+        self._learn(behind=jump < timedelta(0))
         return chain
 
     def _asked(self, jump: timedelta) -> Asked:
@@ -305,9 +307,14 @@ class World:
 
     # What is seen
 
-    def _learn(self) -> None:
-        """Note what the tarball of this run holds, if it made one."""
+    def _learn(self, *, behind: bool) -> None:
+        """Note what the tarball of this run holds, if it made one.
+
+        In a night whose clock is behind it is compared with what there was then, and that may be nothing: so it need not be told of.
+        """
         self.made = False
+        if self.bad and behind and not any("is suspect" in text for text in self.told):
+            self.unjudged.add(self.stamp)
         for path in self._tarballs(self.source):
             if f"{self.stamp:{_STAMP}}" in str(path):
                 self.truth.setdefault(_digest(path), (self.content, self.bad))
@@ -345,7 +352,7 @@ class World:
 
     def _copy(self, node: Node, time: datetime, content: int, bad: str) -> Copy:
         old = node.known.get(time) or (node.rotten[time][0] if time in node.rotten else None)
-        suspect = bool(bad) and not (self.accepted and time <= self.accepted)
+        suspect = bool(bad) and time not in self.unjudged and not (self.accepted and time <= self.accepted)
         came = None if node is self.source else (old.came if old else self.stamp)
         return Copy(time, content, suspect, time in self.holds, came)
 
@@ -459,7 +466,7 @@ class World:
     def _of_item(self, node: Node, chain: Chain, after: Mapping[datetime, Copy]) -> list[Alarm]:
         """Return what must be told of items and copies."""
         alarms = []
-        if self.bad and self.made:
+        if self.bad and self.made and self.stamp not in self.unjudged:
             alarms.append(Alarm(self.bad, "is suspect"))
         if self.gone:
             alarms.append(Alarm("live data that is gone", "notes"))
