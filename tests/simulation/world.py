@@ -410,7 +410,7 @@ class World:
         """Return what rotted, was found, and did not come back, though another node has it."""
         found = []
         for when, (copy, digest) in node.rotten.items():
-            if when in seen:
+            if when in seen or when > max(self.stamp, self.now):  # what is of a time that has not come is not taken
                 continue
             place = (
                 node.private / "quarantine" / ("" if node is self.source else SOURCE) / self.item / f"{when:{_STAMP}}"
