@@ -59,7 +59,7 @@ test-long: environment-test ## the tests that take long, such as a week under wr
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m full tests/unit tests/integration </dev/null
 
 simulation: environment-test ## histories of a year with all that goes wrong in one, judged by a plain model, and broken retentions; HISTORIES=N
-	ALTBACKUP_HISTORIES=$(or $(HISTORIES),100) $(BIN)/python -m pytest -n 2 tests/simulation </dev/null
+	ALTBACKUP_HISTORIES=$(or $(HISTORIES),100) $(BIN)/python -m pytest -n 2 --dist worksteal tests/simulation </dev/null
 
 mail-matrix: environment-test ## every way to fail, in every mood of the mail server, as a table; not part of make test
 	$(BIN)/python -m pytest tests/integration/mail </dev/null

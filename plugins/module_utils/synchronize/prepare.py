@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ..system.errors import FULL, AltbackupError, DigestMismatch
@@ -191,7 +191,7 @@ def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
     marks = _known_marks(tree, request.marks)
     by_path = {offer.relpath: offer for offer in offers if hold}
     held = _held(tree, found, keys, by_path, request.moment, marks, done)
-    doubted, refilled = (False, False) if found.unreadable else _doubt(tree, held, request, done)
+    doubted, refilled = (False, False) if found.unreadable else _doubt(tree, found, held, request, done)
     if doubted:
         offers = [offer for offer in offers if day_of(offer.stamp) == request.day]
     plan = plan_transfer(request, offers, held, [folder for folder, _ in found.unreadable], marks)
@@ -233,13 +233,19 @@ def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
     }
 
 
-def _doubt(tree: Tree, held: Mapping[str, Held], request: Request, done: Done) -> tuple[bool, bool]:
-    """Given {item: what a tree holds of it}, return whether it is not what the source knows of it, a failure, and whether that is adopted."""
+def _doubt(tree: Tree, found: Scan, held: Mapping[str, Held], request: Request, done: Done) -> tuple[bool, bool]:
+    """Given what a tree holds, and {item: what counts of that}, return whether it is not what the source knows of it, a failure, and whether that
+    is adopted.
+
+    Where the last run was of a time that has not come, as a clock was wrong, what it left is there all the same.
+    """
     if request.pair is None:
         return False, False
-    stamps = [tarball.stamp for own in held.values() for tarball in own.tarballs]
+    moment = replace(request.moment, clock=max(request.moment.clock, request.pair.run))
+    later = [one.stamp for one in found.verified() if is_relpath(one.relpath) and request.moment.is_ahead(one.stamp)]
+    stamps = [*(tarball.stamp for own in held.values() for tarball in own.tarballs), *later]
     try:
-        doubts = differences(request.pair, pair_now(tree, stamps, held, request.moment))
+        doubts = differences(request.pair, pair_now(tree, stamps, held, moment))
     except (AltbackupError, OSError) as error:
         done.failures.append(failure(STAGE, error))
         return True, False

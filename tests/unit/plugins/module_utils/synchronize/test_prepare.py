@@ -628,6 +628,19 @@ def test_a_target_that_is_what_it_was_is_filled_as_ever(pair: Pair) -> None:
     assert (same["doubted"], same["failures"], same["send"]) == (False, [], [relpath(DAY2)])
 
 
+def test_a_target_on_which_a_run_of_a_time_that_has_not_come_left_copies_is_what_it_was(pair: Pair) -> None:
+    ahead = "2014/01/01"
+    put(pair.source, relpath(DAY3), content(3))
+    put(pair.tree, relpath(DAY1), content(1))
+    later = put(pair.tree, relpath(ahead), content(2))
+    lost = known(copies=2, newest=f"{ahead}/104701", run=f"{ahead}/104701")
+    result = pair.prepare(pair=lost)
+    (entry,) = result["failures"]
+    assert not result["doubted"] and "is stamped later than this run" in entry["reason"]
+    later.unlink()
+    assert pair.prepare(pair=lost)["doubted"]
+
+
 def test_copies_of_what_the_source_no_longer_has_count_where_a_target_is_compared(pair: Pair) -> None:
     put(pair.source, relpath(DAY3), content(3))
     put(pair.tree, relpath(DAY1, "git/given-up"), content(1))
