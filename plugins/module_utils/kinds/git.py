@@ -212,11 +212,12 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
     paths = find_repositories(folder, context.deadline)
     scratch = Scratch(item, context, folder, within, paths)
     copies = scratch.fill()
-    try:
-        looked = look_back(item, context, copies, bare=not within)
-    except ToolFailed as error:
-        copies = scratch.build_anew(error)
-        looked = look_back(item, context, copies, bare=not within)
+    looked = None
+    while looked is None:
+        try:
+            looked = look_back(item, context, copies, bare=not within)
+        except ToolFailed as error:
+            copies = scratch.do_without(error)
     top = scratch.top
     set_mode(top, os.stat(item.path).st_mode & 0o7777 | 0o700)
     for copied in copies.values():

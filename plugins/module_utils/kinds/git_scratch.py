@@ -57,6 +57,8 @@ class Scratch:
         self._building = building_folder(context, item)
         self._built = str(context.known["state"].get("built", ""))
         self._copies: dict[str, Copied] = {}
+        self._anew: dict[str, Copied] = {}
+        """Copies that were made from empty"""
         self.rebuilt = False
         self.notes: list[str] = []
 
@@ -72,11 +74,13 @@ class Scratch:
         """
         today, every = day_of(self._context.stamp), self._context.verify_every
         reason = self._doubt()
-        due = reason is None and is_due(self._item.key, self._built, today, every)
         if reason is None:
+            due = is_due(self._item.key, self._built, today, every)
             reason = self._try_kept(whole=due)
             if reason is None and not due:
                 return self._copies
+            if reason:
+                return self._recover(reason)
         kept = self._copies
         self._build()
         if reason is None and self._holds_what_is_kept():
@@ -85,16 +89,29 @@ class Scratch:
             self._tell(reason)
         return self._copies
 
-    def build_anew(self, error: AltbackupError) -> dict[str, Copied]:
-        """Return copies that were made from empty, since what is kept cannot be used. Raise the error where they are such already."""
+    def do_without(self, error: AltbackupError) -> dict[str, Copied]:
+        """Return other copies than those with which an error was met. Raise it where there are none."""
         if self.rebuilt:
             raise error
-        self._build()
+        if not self._anew:
+            return self._recover(str(error))
+        self._copies, self.rebuilt = self._anew, True
         self._tell(str(error))
         return self._copies
 
+    def _recover(self, reason: str) -> dict[str, Copied]:
+        """Make copies from empty after an error, and use what is kept if that is whole nevertheless: whatever it was may have passed."""
+        self._build()
+        if self._try_kept(whole=True) is None and self._holds_what_is_kept():
+            self.rebuilt = False
+            self.notes.append(f"the scratch copy was verified whole, after an error: {reason}")
+        else:
+            self._copies = self._anew
+            self._tell(reason)
+        return self._copies
+
     def _build(self) -> None:
-        self._copies = self._copy(self._building, {})
+        self._copies = self._anew = self._copy(self._building, {})
         self._built, self.rebuilt = day_of(self._context.stamp), True
 
     def _tell(self, reason: str) -> None:
@@ -175,7 +192,7 @@ class Scratch:
         for path, place in self._places.items():
             packs = [name for name in self._kept.get(place, {"packs": {}})["packs"] if name.endswith(".idx")]
             folder = os.path.join(self._root, _COPY, packs_folder(place))
-            if not are_within([os.path.join(folder, name) for name in packs], indexes_of(self._copies[path].fresh)):
+            if not are_within([os.path.join(folder, name) for name in packs], indexes_of(self._anew[path].fresh)):
                 return False
         return True
 

@@ -244,6 +244,36 @@ def test_whatever_is_left_the_archive_is_whole(nights: Nights, live: Path, left:
     assert bool(nights.notes) is told
 
 
+def shimmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, script: str) -> None:
+    """Let a script follow the first call of a git command, which then fails."""
+    shim = tmp_path / "bin" / "git"
+    shim.parent.mkdir()
+    shim.write_text(
+        f'#!/bin/sh\ncase " $* " in *" {command} "*) if ! [ -e {tmp_path}/once ]; then touch {tmp_path}/once\n'
+        f'{shutil.which("git")} "$@" >&2; {script}; exit 3; fi;; esac\nexec {shutil.which("git")} "$@"\n'
+    )
+    shim.chmod(0o755)
+    forbid_views(monkeypatch)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+
+
+@pytest.mark.parametrize("command", ["rev-list", "pack-objects", "index-pack", "merge-base"])
+def test_error_that_passes_costs_a_look_at_the_whole_and_no_pack(
+    tmp_path: Path, nights: Nights, live: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    nights.tarball(item(live), night=1)
+    before = packs(nights)
+    add(live, "new")
+    shimmed(tmp_path, monkeypatch, command, "echo once >&2")
+    tarball = nights.tarball(item(live), night=2)
+    assert (tmp_path / "once").exists()
+    assert_holds(nights, tarball, live)
+    assert before.items() < packs(nights).items()
+    (note,) = [note for note in nights.notes if "view" not in note]
+    assert "the scratch copy was verified whole, after an error: " in note and "once" in note
+    assert json.loads(state_file(nights).read_text())["built"] == "2013/05/02"
+
+
 @pytest.mark.parametrize("command", ["init", "cat-file", "rev-list", "pack-objects", "index-pack"])
 def test_killed_dump_heals(
     tmp_path: Path, nights: Nights, live: Path, command: str, monkeypatch: pytest.MonkeyPatch
@@ -252,16 +282,8 @@ def test_killed_dump_heals(
     nights.tarball(item(live), night=1)
     before = packs(nights)
     add(live, "new")
-    forbid_views(monkeypatch)
-    shim = tmp_path / "bin" / "git"
-    shim.parent.mkdir()
-    shim.write_text(
-        f'#!/bin/sh\ncase " $* " in *" {command} "*) if ! [ -e {tmp_path}/once ]; then touch {tmp_path}/once\n'
-        f'{shutil.which("git")} "$@" >&2; kill -{signal.SIGKILL:d} $PPID; exit 1; fi;; esac\nexec {shutil.which("git")} "$@"\n'
-    )
-    shim.chmod(0o755)
     with monkeypatch.context() as patch:
-        patch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+        shimmed(tmp_path, patch, command, f"kill -{signal.SIGKILL:d} $PPID")
         assert "was killed" in nights.failure(item(live), night=2)
     assert (tmp_path / "once").exists()
     assert json.loads(state_file(nights).read_text())["built"] == ""
