@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -154,6 +155,23 @@ def test_much_that_nothing_leads_to_is_not_kept_for_long(nights: Nights, live: P
     assert not has(copy, large[-1])
 
 
+def test_nothing_is_packed_twice_though_the_live_repository_forgot_what_is_known(
+    nights: Nights, tmp_path: Path
+) -> None:
+    live = make_git(tmp_path / "one.git", 0)
+    for number in range(6):
+        add(live, f"{number}")
+    nights.tarball(item(live), night=1)
+    before = packs(nights)
+    git(live, "update-ref", "refs/heads/main", "main~1")
+    add(live, "instead")
+    git(live, "gc", "--quiet", "--prune=now")
+    assert_holds(nights, nights.tarball(item(live), night=2), live)
+    (new,) = [name for name in packs(nights) if name not in before and name.endswith(".idx")]
+    index = scratch(nights) / "copy" / "objects" / "pack" / new
+    assert len(run("git", "show-index", input=index.read_bytes()).splitlines()) == 3
+
+
 def test_what_came_back_is_not_packed_again(nights: Nights, live: Path) -> None:
     kept = add(live, "kept", "topic")
     nights.tarball(item(live), night=1)
@@ -176,6 +194,27 @@ def test_rotten_scratch_is_never_published(nights: Nights, live: Path, ending: s
     assert any("the scratch copy was built anew" in note for note in nights.notes)
     assert nights.tarball(item(live), night=3).stat().st_ino == second.stat().st_ino
     assert nights.notes == []
+
+
+def test_rot_that_nobody_saw_come_is_found_by_the_look_at_the_whole(nights: Nights, live: Path) -> None:
+    nights.tarball(item(live), night=1)
+    (victim,) = (scratch(nights) / "copy" / "objects" / "pack").glob("*.pack")
+    flip(victim)
+    state = json.loads(state_file(nights).read_text())
+    state["repositories"]["."]["packs"][victim.name][1] = hashlib.sha256(victim.read_bytes()).hexdigest()
+    state_file(nights).write_text(json.dumps(state))
+    assert_holds(nights, nights.tarball(item(live), night=2, verify_every=1), live)
+    assert any("the scratch copy was built anew" in note for note in nights.notes)
+
+
+def test_repository_of_another_format_in_its_place(nights: Nights, live: Path) -> None:
+    nights.tarball(item(live), night=1)
+    shutil.rmtree(live)
+    make_git(live, object_format="sha256")
+    for night in (2, 3):
+        result = nights.dump(item(live), night=night)
+        assert_holds(nights, Path(result["tarballs"][0]["path"]), live)
+        assert any("is another kind of repository" in note for note in nights.notes) is (night == 2)
 
 
 def test_scratch_that_tells_nonsense_of_the_past_is_not_believed(nights: Nights, live: Path) -> None:
@@ -234,11 +273,14 @@ LEFT: dict[str, tuple[Callable[[Nights], object], bool]] = {
 
 
 @pytest.mark.parametrize("left", LEFT)
-def test_whatever_is_left_the_archive_is_whole(nights: Nights, live: Path, left: str) -> None:
+@pytest.mark.parametrize("change", [lambda live: None, lambda live: add(live, "new")], ids=["unchanged", "changed"])
+def test_whatever_is_left_the_archive_is_whole(
+    nights: Nights, live: Path, left: str, change: Callable[[Path], object]
+) -> None:
     nights.tarball(item(live), night=1)
     damage, told = LEFT[left]
     damage(nights)
-    add(live, "new")
+    change(live)
     assert_holds(nights, nights.tarball(item(live), night=2), live)
     assert [note for note in nights.notes if "the scratch copy was built anew" in note] == nights.notes
     assert bool(nights.notes) is told
@@ -316,6 +358,7 @@ def test_history_that_was_cut_off_elsewhere_is_copied_whole(nights: Nights, live
     git(clone, "fetch", "--quiet", "--unshallow", "origin")
     copy = assert_holds(nights, nights.tarball(item(clone), night=2), clone)
     assert git(copy, "rev-list", "--count", "main") == "12"
+    assert nights.notes == []
 
 
 def test_submodules_are_kept_each_by_itself(nights: Nights, live: Path, tmp_path: Path) -> None:
