@@ -14,7 +14,9 @@ import stat
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from ..system.digest import digest_file
 from ..system.errors import AltbackupError, DeadlineExceeded, InvalidInput, SourceChanged, ToolMissing
+from ..system.twins import duplicate, set_mode
 from ..system.units import first_of
 from ..system.visible import printable
 from ..tree.publish import remove_folder
@@ -74,48 +76,62 @@ class Scratch:
         """
         today, every = day_of(self._context.stamp), self._context.verify_every
         reason = self._doubt()
-        if reason is None:
-            due = is_due(self._item.key, self._built, today, every)
-            reason = self._try_kept(whole=due)
-            if reason is None and not due:
-                return self._copies
-            if reason:
-                return self._recover(reason)
+        if reason is not None:
+            return self._build(reason)
+        due = is_due(self._item.key, self._built, today, every)
+        reason = self._try(self._root, whole=due)
+        if reason:
+            return self._recover(reason)
+        if reason is None and not due:
+            return self._copies
         kept = self._copies
         self._build()
         if reason is None and self._holds_what_is_kept():
             self._copies, self.rebuilt = kept, False
-        elif reason:
-            self._tell(reason)
         return self._copies
 
     def do_without(self, error: AltbackupError) -> dict[str, Copied]:
         """Return other copies than those with which an error was met. Raise it where there are none."""
-        if self.rebuilt:
-            raise error
-        if not self._anew:
+        if not self.rebuilt and not self._anew:
             return self._recover(str(error))
-        self._copies, self.rebuilt = self._anew, True
-        self._tell(str(error))
-        return self._copies
+        if self.rebuilt and self._anew:
+            raise error
+        return self._build(str(error))
 
     def _recover(self, reason: str) -> dict[str, Copied]:
-        """Make copies from empty after an error, and use what is kept if that is whole nevertheless: whatever it was may have passed."""
-        self._build()
-        if self._try_kept(whole=True) is None and self._holds_what_is_kept():
-            self.rebuilt = False
-            self.notes.append(f"the scratch copy was verified whole, after an error: {reason}")
-        else:
-            self._copies = self._anew
-            self._tell(reason)
+        """Use what is kept in another place after an error, if it is whole nevertheless, else make copies from empty."""
+        try:
+            self._take_along()
+        except (DeadlineExceeded, ToolMissing):
+            raise
+        except (AltbackupError, OSError):
+            return self._build(reason)
+        if self._try(self._building, whole=True) is not None:
+            return self._build(reason)
+        self.rebuilt = True
+        self.notes.append(f"the scratch copy was verified whole, after an error: {reason}")
         return self._copies
 
-    def _build(self) -> None:
+    def _take_along(self) -> None:
+        """Copy what is kept to where copies are made. Raise AltbackupError where it is not what it was, or OSError."""
+        strip(self._building, ())
+        for path, (_, digest) in self._files().items():
+            source = os.path.join(self._root, path)
+            folder = self._make(self._building, os.path.dirname(path))
+            copied = os.path.join(folder, os.path.basename(path))
+            duplicate(source, copied)
+            set_mode(copied, os.stat(source).st_mode & 0o777)
+            self._context.identity.own(copied)
+            if digest_file(copied, "sha256")[0] != digest:
+                raise AltbackupError(f"{printable(path)} is not what it was at the last dump")
+
+    def _build(self, reason: str = "") -> dict[str, Copied]:
+        """Make copies from empty, and tell why."""
         self._copies = self._anew = self._copy(self._building, {})
         self._built, self.rebuilt = day_of(self._context.stamp), True
-
-    def _tell(self, reason: str) -> None:
-        self.notes.append(f"the scratch copy was built anew: {reason}")
+        if reason:
+            self.notes.append(f"the scratch copy was built anew: {reason}")
+        return self._copies
 
     def _doubt(self) -> str | None:
         """Return None if what is kept can be used, as far as can be seen without reading it; else why not, empty if there is nothing."""
@@ -144,10 +160,10 @@ class Scratch:
             for name, known in self._kept.get(place, {"packs": {}})["packs"].items()
         }
 
-    def _try_kept(self, *, whole: bool = False) -> str | None:
+    def _try(self, root: str, *, whole: bool) -> str | None:
         """Bring what is kept up to date, and verify the `whole` of it; return None, or why it is not to be used, empty for a routine matter."""
         try:
-            self._copies = self._copy(self._root, self._kept)
+            self._copies = self._copy(root, self._kept)
             for copied in self._copies.values() if whole else ():
                 indexes = indexes_of(copied.fresh)
                 if indexes:
