@@ -16,7 +16,8 @@ from typing import Any
 
 from ..system.digest import digest_file
 from ..system.errors import AltbackupError, DeadlineExceeded, InvalidInput, SourceChanged, ToolMissing
-from ..system.twins import duplicate, set_mode
+from ..system.holes import copy_file
+from ..system.twins import set_mode
 from ..system.units import first_of
 from ..system.visible import printable
 from ..tree.publish import remove_folder
@@ -119,7 +120,7 @@ class Scratch:
             source = os.path.join(self._root, path)
             folder = self._make(self._building, os.path.dirname(path))
             copied = os.path.join(folder, os.path.basename(path))
-            duplicate(source, copied)
+            copy_file(source, copied)
             set_mode(copied, os.stat(source).st_mode & 0o777)
             self._context.identity.own(copied)
             if digest_file(copied, "sha256")[0] != digest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -15,7 +16,7 @@ import pytest
 from helpers.repositories import Nights, git, make_git, references, run
 from helpers.trees import forbid_views
 
-from ansible_collections.altbackup.core.plugins.module_utils.kinds import git_copy
+from ansible_collections.altbackup.core.plugins.module_utils.kinds import git_copy, git_scratch
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.git_scratch import checked, strip
 
 
@@ -316,6 +317,33 @@ def test_error_that_passes_costs_a_look_at_the_whole_and_packs_nothing_again(
     (note,) = [note for note in nights.notes if "view" not in note]
     assert "the scratch copy was verified whole, after an error: " in note and "once" in note
     assert json.loads(state_file(nights).read_text())["built"] == "2013/05/01"
+
+
+@pytest.mark.parametrize("bare", [True, False])
+def test_scratch_that_cannot_be_written_to_is_taken_along(
+    tmp_path: Path, nights: Nights, bare: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = make_git(tmp_path / "one", bare=bare)
+    nights.tarball(item(tmp_path / "one"), night=1)
+    add(live, "new")
+    second = nights.tarball(item(tmp_path / "one"), night=2)
+    before = packs(nights, "." if bare else ".git")
+    real = git_scratch.copy_repository
+
+    def failing(*arguments: Any) -> Any:
+        if str(scratch(nights)) in arguments:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(scratch(nights)))
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(git_scratch, "copy_repository", failing)
+        third = nights.tarball(item(tmp_path / "one"), night=3)
+    assert third.stat().st_ino == second.stat().st_ino
+    assert sum("the scratch copy was verified whole, after an error: " in note for note in nights.notes) == 1
+    assert {name: each[1] for name, each in packs(nights, "." if bare else ".git").items()} == {
+        name: each[1] for name, each in before.items()
+    }
+    assert nights.tarball(item(tmp_path / "one"), night=4).stat().st_ino == second.stat().st_ino
 
 
 @pytest.mark.parametrize("command", ["init", "cat-file", "rev-list", "pack-objects", "index-pack"])
