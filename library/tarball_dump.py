@@ -85,7 +85,7 @@ options:
     choices: [sha256, sha512, md5]
     default: sha256
   verify_every:
-    description: Days after which the scratch copy of a Subversion repository is built anew and verified whole.
+    description: Days after which the scratch copy of a Subversion or Git repository is built anew and verified whole.
     type: int
     default: 7
   shrink:

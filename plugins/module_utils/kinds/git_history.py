@@ -17,6 +17,7 @@ from .base import Context, shortened
 from .earlier import stamp_of, was_noted
 from .git_copy import Copied
 from .git_layout import SHALLOW
+from .git_packs import objects_in_pack
 from .git_tool import OBJECT, SYMBOLIC, Git, References
 from .items import Item
 
@@ -35,8 +36,6 @@ _MOST_ALONE = 1000
 _MOST_ROOTS = 1000
 _MOST_KEPT = 300_000
 """Most references of a repository that are kept for the next dump"""
-_LAST_OF_FANOUT = 8 + 255 * 4
-"""Where the index of a pack, of version 2, has the number of objects; see gitformat-pack(5)"""
 _MANY_APART = 0.1
 _SHOWN = 5
 _SHORT = 12
@@ -260,18 +259,6 @@ def digest_of(roots: Sequence[str]) -> str:
     total = new_hash("sha256")
     total.update(_lines(roots))
     return str(total.hexdigest())
-
-
-def objects_in_pack(folder: str) -> int:
-    """Given a fresh repository whose objects are all in packs, return their number, as the index of each tells it."""
-    packs = os.path.join(folder, "objects", "pack")
-    count = 0
-    for name in os.listdir(packs):
-        if name.endswith(".idx"):
-            with open(os.path.join(packs, name), "rb") as stream:
-                stream.seek(_LAST_OF_FANOUT)
-                count += int.from_bytes(stream.read(4), "big")
-    return count
 
 
 @dataclass

@@ -18,7 +18,6 @@ from ansible_collections.altbackup.core.plugins.module_utils.kinds.git_history i
     judge_moves,
     may_move,
     moves_between,
-    objects_in_pack,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.git_tool import References
 
@@ -511,9 +510,3 @@ def test_texts_of_many_references_are_bounded() -> None:
     assert len(doubts) == 2
     assert notes == []
     assert all(len(doubt) < 600 and "\n" not in doubt for doubt in doubts)
-
-
-def test_objects_of_all_packs_are_counted(live: Path) -> None:
-    git(live, "repack", "-a", "-d", "-q")
-    assert objects_in_pack(str(live)) == int(git(live, "rev-list", "--objects", "--count", "--all"))
-    assert THREE not in git(live, "rev-list", "--all")
