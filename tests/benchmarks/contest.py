@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .nights import Nights
 
 SOURCE, TARGET = "dayabay", "cms01"
+PACKAGES = {"borg": "borgbackup"}
+"""Of Debian and Ubuntu, by program, where they are named otherwise"""
 
 
 def nothing() -> dict[str, float]:
@@ -97,8 +99,10 @@ class Bench:
         self.nights = None
         for folder in (self.folder, *(host.data for host in self.lab.hosts.values())):
             for path in folder.iterdir():
-                if path != self.lab.folder:
-                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,8 @@ def run_row(row: Row, bench: Bench) -> Result:
     present = []
     for contender in contest.contenders:
         if contender.needs and not shutil.which(contender.needs, path=PATH):
-            result.absent[contender.name] = f"{contender.needs} is not installed; make environment-bench installs it"
+            package = PACKAGES.get(contender.needs, contender.needs)
+            result.absent[contender.name] = f"{contender.needs} is not installed: install the package {package}"
         else:
             present.append(contender)
     if contest.first:

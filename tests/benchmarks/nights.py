@@ -102,7 +102,9 @@ class Nights:
         name = f"{self.kind}-{self.size}-{self.revisions}"
         self.live = data.clone(data.keep(self.bench.store, name, self._make), self.bench.source.data / "live" / "data")
         item = {"kind": self.kind, "name": "data", "path": str(self.live)}
-        self.ours = Ours(lab_site(self.bench, "site", [item], altbackup_full_every=self.bench.full_every))
+        # All of a folder may change at once: that is asked for here, and no ransom.
+        settings = {"altbackup_full_every": self.bench.full_every, "altbackup_churn": "100%"}
+        self.ours = Ours(lab_site(self.bench, "site", [item], **settings))
 
     def _make(self, path: Path) -> None:
         if self.kind == "svn":
@@ -166,8 +168,12 @@ def shared_nights(bench: Bench, kind: str, size: int, revisions: int) -> Nights:
 
 
 def ssh_of(source: Host, target: Host) -> str:
-    """Return the command by which a source reaches a target, its key and the port included, for a program that splits words."""
-    return shlex.join(["ssh", "-F", "none", "-p", str(target.port), *source.ssh_options])
+    """Return the command by which a source reaches a target, for a program that splits words: a file, as not all know quotes."""
+    path = source.data / "ssh"
+    options = shlex.join(["-F", "none", "-p", str(target.port), *source.ssh_options])
+    path.write_text(f'#!/bin/sh\nexec ssh {options} "$@"\n', encoding="utf-8")
+    path.chmod(0o755)
+    return shlex.quote(str(path))
 
 
 def borg(nights: Nights) -> Contender:

@@ -85,7 +85,7 @@ def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 def figures_table(results: Sequence[Result]) -> str:
     """Return the medians of all contenders of all rows."""
-    head = ("row", "by", "ratio", "seconds", "cpu s", "read MB", "written MB", "wire MB", "memory MB", "besides")
+    head = ("row", "by", "ours / it", "seconds", "cpu s", "read MB", "written MB", "wire MB", "memory MB", "besides")
     lines = []
     for row in results:
         for name, turns in row.turns.items():
@@ -205,7 +205,7 @@ def picture(results: Sequence[Result], machine: Mapping[str, str]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" font-family="sans-serif">',
         "<title>Ratios and curves of the benchmarks</title>",
         f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>',
-        _text(16, 24, "Over the yardstick; the line is the limit, left is better", 14),
+        _text(16, 24, "Over the yardstick, on a logarithmic scale; the line is the limit, left is better", 14),
         _text(16, 42, ", ".join(machine.values())[:150], 10),
         *_bars(bars),
     ]

@@ -45,9 +45,9 @@ SIZES = {
         files=1000,
         pairs=1,
         nights=1,
-        gigabytes=(0.001, 0.01),
-        items=(1, 4),
-        hosts=(1, 2),
+        gigabytes=(0.01,),
+        items=(4,),
+        hosts=(2,),
         shares=(0.0, 1.0),
     ),
 }

@@ -16,7 +16,7 @@ def result(**contenders: list[dict[str, float]]) -> Result:
 
 @pytest.mark.parametrize(
     ("measured", "middle", "ends"),
-    [([3, 1, 2], 2, (1, 3)), ([4, 1, 2, 3], 2.5, (1, 4)), ([5], 5, (5, 5)), ([], None, None)],
+    [([9, 1, 2], 2, (1, 9)), ([4, 1, 2, 3], 2.5, (1, 4)), ([5], 5, (5, 5)), ([], None, None)],
 )
 def test_a_figure_is_the_median_with_the_lowest_and_the_highest(
     measured: list[float], middle: float | None, ends: tuple[float, float] | None

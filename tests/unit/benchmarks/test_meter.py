@@ -34,6 +34,13 @@ except StepFailed as error:
     print(json.dumps({"failed": str(error)}))
 """
 
+LARGE = """
+import sys, time
+x = b"x" * 200_000_000
+open("done", "w").close()
+time.sleep(float(sys.argv[1]))
+"""
+
 
 def measured(log: Path, *steps: list[str]) -> dict[str, Any]:
     """Measure commands by a process that does nothing else."""
@@ -76,9 +83,15 @@ def test_bytes_and_processor_time_of_children_and_orphans_count_and_nothing_is_l
     assert 0 < figures["seconds"] < 50
 
 
-def test_the_peak_of_memory_is_that_of_the_largest_process(tmp_path: Path) -> None:
-    large = "x = b\"x\" * 200_000_000; print(len(x))"
-    figures = measured(tmp_path / "log", ["sh", "-c", f"{sys.executable} -c '{large}'; true"])["figures"]
+@pytest.mark.parametrize(
+    "words",
+    ["{large} 0; true", "(setsid {large} 60 &); until [ -e done ]; do sleep 0.1; done; sleep 1"],
+    ids=["awaited", "orphan"],
+)
+def test_the_peak_of_memory_is_that_of_the_largest_process(tmp_path: Path, words: str) -> None:
+    (tmp_path / "large.py").write_text(LARGE)
+    words = words.format(large=f"{sys.executable} large.py")
+    figures = measured(tmp_path / "log", ["sh", "-c", f"cd {tmp_path}; {words}"])["figures"]
     assert 200_000_000 <= figures["memory"] < 260_000_000
 
 
