@@ -112,7 +112,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, help="turns of each row at least")
     parser.add_argument("--rows", nargs="*", default=[], help="the beginnings of the keys of rows; all without any")
     parser.add_argument(
-        "--gigabytes", type=float, nargs="*", help="sizes of the repositories of the nights, such as 0.1 1 4 8"
+        "--gigabytes",
+        type=float,
+        nargs="*",
+        help="sizes of the repositories of nights and first copies, such as 0.1 1 4 8",
     )
     parser.add_argument("--hosts", type=int, nargs="*", help="numbers of sources, such as 1 10 50")
     parser.add_argument("--folder", type=Path, default=ROOT / "var" / "bench", help="for data and tables")

@@ -39,7 +39,10 @@ class Size:
     pairs: int
     nights: int
     """Turns of the rows that tell what a week of nights stores"""
+    trees: tuple[float, ...]
+    """Gigabytes of the trees whose digests are verified"""
     gigabytes: tuple[float, ...]
+    """Of the repositories of nights and first copies"""
     items: tuple[int, ...]
     hosts: tuple[int, ...]
     shares: tuple[float, ...]

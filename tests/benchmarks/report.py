@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 
 from .figures import Figures, Judged, Result, curves, fit, judge, median, points, ratio, spread, values
 from .meter import COUNTED
-from .rows import CURVES, FAST, Curve
+from .rows import CURVES, Curve
 
 ALSO_COUNTED = {
     "stored": "bytes on the target's disk afterwards",
@@ -162,10 +162,10 @@ def judge_curve(curve: Curve, rows: Sequence[Result]) -> list[tuple[str, str, st
         found.append(
             (f"fixed: {curve.fixed_per_call:g} s a call", f"{value:.2f} s", _met(value <= curve.fixed_per_call))
         )
-    slopes = [line[1] for name in FAST if (line := fit(points(rows, name))) and line[1] > 0]
+    slopes = [line[1] for name in curve.of if (line := fit(points(rows, name))) and line[1] > 0]
     if curve.slope is not None and slopes:
         value = ours[1] / min(slopes)
-        found.append((f"slope: {curve.slope:g} x {' or '.join(FAST)}", factor(value), _met(value <= curve.slope)))
+        found.append((f"slope: {curve.slope:g} x {' or '.join(curve.of)}", factor(value), _met(value <= curve.slope)))
     return found
 
 

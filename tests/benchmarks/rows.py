@@ -32,6 +32,7 @@ SIZES = {
         files=200_000,
         pairs=5,
         nights=7,
+        trees=(0.4, 4.0),
         gigabytes=(0.1, 1.0),
         items=(1, 10, 100),
         hosts=(1, 10),
@@ -45,6 +46,7 @@ SIZES = {
         files=1000,
         pairs=1,
         nights=1,
+        trees=(0.01, 0.04),
         gigabytes=(0.01,),
         items=(4,),
         hosts=(2,),
@@ -57,7 +59,7 @@ SLOWEST_NIGHT = {1.0: 1.0, 8.0: 0.3}
 SLOWEST_UNCHANGED = {1: 6.0, 10: 11.0}
 """By sources: the most that an unchanged night may take, over a ping; half of what it was in version 0.1.0"""
 CALLS_UNCHANGED, CALLS_CHANGED = 7, 9
-_DIGEST_FILES = 8
+_DIGEST_FILES, _PIECES = 8, 16
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,16 @@ class Curve:
 
     unit: str
     slope: float | None = None
-    """The most that our slope may be, over the lower of borg's and restic's"""
+    """The most that our slope may be, over the lowest of the yardsticks'"""
+    of: tuple[str, ...] = FAST
     fixed_per_call: float | None = None
     """The most seconds of our fixed cost for each call of a module"""
 
 
 CURVES = {
+    "digests, one core": Curve("GB", slope=1.1, of=("openssl",)),
+    "digests, two cores": Curve("GB", slope=1 / 1.8, of=("openssl",)),
+    "first copy": Curve("GB of repository", slope=1.1, of=("rsync",)),
     "night of svn": Curve("GB of repository", slope=0.25, fixed_per_call=0.4),
     "night of git": Curve("GB of repository", slope=0.25, fixed_per_call=0.4),
     "share changed": Curve("share of a folder changed"),
@@ -83,10 +89,7 @@ CURVES = {
 def rows(size: Size) -> list[Row]:
     """Return all rows for data of a size."""
     return [
-        Row(
-            "digests", "verify digests of a tree, one core", partial(digests, 1), (Limit("seconds", 1.1, ("openssl",)),)
-        ),
-        Row("digests-2", "the same on two cores", partial(digests, 2), (Limit("seconds", 1 / 1.8, ("openssl",)),)),
+        *(_digests(gigabytes, cores) for cores in (1, 2) for gigabytes in size.trees),
         Row(
             "dump-svn",
             "dump of a svn repository, without its svnadmin verify",
@@ -95,7 +98,7 @@ def rows(size: Size) -> list[Row]:
         ),
         Row("dump-folder", "dump of a folder of many small files", dump_folder),
         Row("dump-git", "git, one new commit", dump_git, (Limit("seconds", 1.5, ("fetch, tar",)),)),
-        Row("first-copy", "first copy to a target", first_copy, (Limit("seconds", 1.1, ("rsync",)),)),
+        *(_first_copy(gigabytes, size) for gigabytes in size.gigabytes),
         Row(
             "next-night",
             "next night, 1 % changed, full tarballs",
@@ -110,9 +113,38 @@ def rows(size: Size) -> list[Row]:
     ]
 
 
+def _digests(gigabytes: float, cores: int) -> Row:
+    """Return the row of digests of a tree; what it costs to start is told apart by the curve."""
+    work, most = {1: ("one core", 1.1), 2: ("two cores", 1 / 1.8)}[cores]
+    return Row(
+        f"digests-{cores}-{gigabytes:g}",
+        f"verify digests of a tree of {gigabytes:g} GB, {work}",
+        partial(digests, cores, int(gigabytes * 1000 * MB)),
+        (Limit("seconds", most, ("openssl",)),),
+        f"digests, {work}",
+        gigabytes,
+    )
+
+
+def _first_copy(gigabytes: float, size: Size) -> Row:
+    return Row(
+        f"first-copy-{gigabytes:g}",
+        f"first copy to a target, svn of {gigabytes:g} GB",
+        partial(first_copy, int(gigabytes * 1000 * MB), _share_of(size.revisions, gigabytes, size)),
+        (Limit("seconds", 1.1, ("rsync",)),),
+        "first copy",
+        gigabytes,
+    )
+
+
+def _share_of(count: int, gigabytes: float, size: Size) -> int:
+    """Return how many revisions a repository of a size has, in proportion to the count at the size of the other rows."""
+    return max(10, round(count * gigabytes * 1000 / size.megabytes))
+
+
 def _night(kind: str, gigabytes: float, revisions: int, size: Size) -> Row:
-    """Return the row of a verified night at a size, with as many revisions as it has of those at the size of the other rows."""
-    count = max(10, round(revisions * gigabytes * 1000 / size.megabytes))
+    """Return the row of a verified night at a size."""
+    count = _share_of(revisions, gigabytes, size)
 
     def contest(bench: Bench) -> Contest:
         return shared_nights(bench, kind, int(gigabytes * 1000 * MB), count).contest(0.01, turns=size.nights)
@@ -157,9 +189,9 @@ def _hosts(count: int) -> Row:
     )
 
 
-def svn(bench: Bench) -> Path:
-    """Return the Subversion repository that is kept."""
-    size, revisions = bench.size.megabytes * MB, bench.size.revisions
+def svn(bench: Bench, size: int = 0, revisions: int = 0) -> Path:
+    """Return the Subversion repository that is kept, of the size of most rows or another."""
+    size, revisions = size or bench.size.megabytes * MB, revisions or bench.size.revisions
     return data.keep(bench.store, f"svn-{size}-{revisions}", partial(data.make_svn, size=size, revisions=revisions))
 
 
@@ -190,8 +222,8 @@ def removed(*paths: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def digests(cores: int, bench: Bench) -> Contest:
-    """Verify tarballs whose digests are known, beside openssl on one core: four times the size of the other rows."""
+def digests(cores: int, size: int, bench: Bench) -> Contest:
+    """Verify tarballs whose digests are known, beside openssl on one core."""
     bench.clear()
     tree = base(bench)
     files = []
@@ -200,8 +232,8 @@ def digests(cores: int, bench: Bench) -> Contest:
         folder.mkdir(parents=True)
         files.append(folder / f"item{number}.tar")
         with open(files[-1], "wb") as stream:
-            for _ in range(4):
-                stream.write(os.urandom(bench.size.megabytes * MB // _DIGEST_FILES))
+            for _ in range(_PIECES):
+                stream.write(os.urandom(size // _DIGEST_FILES // _PIECES))
     dna = module(bench, "dna", {"path": [str(path) for path in files], "algorithm": "sha256"})
     ours = module(bench, "dna_verify", {"base": str(tree), "day": "all"}, cores=",".join(map(str, range(cores))))
     by_hand = on(bench.source, "openssl", "taskset", "--cpu-list", "0", "openssl", "dgst", "-sha256", *files)
@@ -293,10 +325,10 @@ def rsync(bench: Bench, tarball: Path) -> Step:
     return on(bench.source, "rsync", "rsync", "-a", "-s", "-e", ssh_of(bench.source, bench.target), tarball, remote)
 
 
-def first_copy(bench: Bench) -> Contest:
+def first_copy(size: int, revisions: int, bench: Bench) -> Contest:
     """Synchronize one tarball to a target that has none, a new site each turn, beside rsync of it."""
     bench.clear()
-    kept = svn(bench)
+    kept = svn(bench, size, revisions)
     runs: list[Ours] = []
 
     def another_site() -> None:
