@@ -6,6 +6,7 @@ It judges no time: it fails where something could not be done, and says in the t
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import re
 import shutil
@@ -105,6 +106,20 @@ def measure_all(chosen: Sequence[Row], bench: Bench) -> list[Result]:
     return results
 
 
+def measure_in(folder: Path, chosen: Sequence[Row], size: Size, nights: int) -> list[Result]:
+    """Measure rows with a lab and a folder of the run, both gone afterwards."""
+    run = folder / "run"
+    shutil.rmtree(run, ignore_errors=True)
+    run.mkdir()
+    adopt_orphans()
+    with Lab([SOURCE, TARGET], folder, sources=[SOURCE]) as lab:
+        bench = Bench(lab, size, folder / "data", run, nights)
+        results = measure_all(chosen, bench)
+        bench.clear()
+    run.rmdir()
+    return results
+
+
 def arguments() -> argparse.Namespace:
     """Return what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -119,7 +134,9 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--hosts", type=int, nargs="*", help="numbers of sources, such as 1 10 50")
     parser.add_argument("--folder", type=Path, default=ROOT / "var" / "bench", help="for data and tables")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.folder = options.folder.resolve()
+    return options
 
 
 def main() -> int:
@@ -139,16 +156,15 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    run = options.folder / "run"
-    shutil.rmtree(run, ignore_errors=True)
-    run.mkdir(parents=True)
-    adopt_orphans()
-    nights = full_every()
-    with Lab([SOURCE, TARGET], options.folder, sources=[SOURCE]) as lab:
-        bench = Bench(lab, size, options.folder / "data", run, nights)
-        results = measure_all(chosen, bench)
-        bench.clear()
-    run.rmdir()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    with open(options.folder / "lock", "w", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"bench: another one is measuring in {options.folder}", file=sys.stderr)
+            return 2
+        nights = full_every()
+        results = measure_in(options.folder, chosen, size, nights)
     machine = describe_machine(options.size, size, nights)
     for name, text in (
         ("table.md", report.markdown(results, machine)),

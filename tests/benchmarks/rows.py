@@ -355,7 +355,8 @@ def next_night(bench: Bench) -> Contest:
     bench.clear()
     size, revisions = bench.size.megabytes * MB, bench.size.revisions
     live = data.clone(svn(bench), bench.source.data / "live" / "data")
-    ours = Ours(lab_site(bench, "site", [{"kind": "svn", "name": "data", "path": str(live)}]))
+    item = {"kind": "svn", "name": "data", "path": str(live)}
+    ours = Ours(lab_site(bench, "site", [item], altbackup_full_every=1))
 
     def change() -> None:
         ours.night += 1
