@@ -63,7 +63,8 @@ def describe_machine(size: str, chosen: Size, nights: int) -> dict[str, str]:
         "memory": f"{memory:.0f} GB",
         "kernel": f"{os.uname().sysname} {os.uname().release}",
         "measured": f"{datetime.now(UTC):%Y-%m-%d}, commit {commit}",
-        "data": f"SIZE={size}: {chosen.megabytes} MB, at least {chosen.pairs} turns of each row",
+        "data": f"SIZE={size}: {chosen.megabytes} MB, at least {chosen.pairs} turns of each row"
+        + ("; it shows that rows work and compares nothing" if size == "small" else ""),
         "full tarballs": "every night" if nights == 1 else f"every {nights} nights, differentials between",
         "programs": "; ".join(f"{name} {version(argv)}" for name, argv in VERSIONS.items()),
     }

@@ -15,7 +15,7 @@ from .figures import Figures, Limit, Result
 from .meter import Step, measure
 
 if TYPE_CHECKING:
-    from .nights import Nights
+    from .contenders import Nights
 
 SOURCE, TARGET = "dayabay", "cms01"
 PACKAGES = {"borg": "borgbackup"}

@@ -141,7 +141,7 @@ def curves_table(results: Sequence[Result]) -> str:
     return table(("curve", "by", "seconds at", "fixed s", "slope s", "met"), lines)
 
 
-def _along(rows: Sequence[Result]) -> dict[str, tuple[str, str, str, str]]:
+def _along(rows: Sequence[Result]) -> dict[str, tuple[str, ...]]:
     found = {}
     for name in dict.fromkeys(name for row in rows for name in row.turns):
         medians = points(rows, name)

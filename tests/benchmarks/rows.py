@@ -16,12 +16,12 @@ from integration.lab_site import LabSite
 from integration.site import tarballs_of
 
 from . import data
+from .contenders import Ours, fetch, lab_site, shared_nights, ssh_of, stamp, unchanged
 from .contest import Bench, Contender, Contest, Row, Size, on
 from .data import MB
 from .figures import Limit
 from .fixed_cost import make_site
 from .meter import Step, call
-from .nights import Ours, fetch, lab_site, shared_nights, ssh_of, stamp, unchanged
 
 SIZES = {
     "full": Size(

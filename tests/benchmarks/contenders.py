@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from integration.lab_site import LabSite, command, environment
+from integration.lab_site import LabSite, environment
 from integration.site import Site, tarballs_of
 from lab.host import Host
 
@@ -34,7 +35,6 @@ class Ours:
 
     site: Site
     night: int = 0
-    _inventory: Path | None = None
 
     def playbook(self, name: str) -> Step:
         """Return the run of a playbook for the present night."""
@@ -50,7 +50,8 @@ class Ours:
             "BENCHMARK_CALLS": str(self._calls),
             "PYTHONPYCACHEPREFIX": os.environ.get("PYTHONPYCACHEPREFIX", str(self.site.folder / "byte code")),
         }
-        return Step(Path(words[0]).name, command(self.site, program, *words), {**environment(), **own}, ROOT)
+        argv = [str(Path(sys.executable).with_name(program)), "-i", str(self.site.write_inventory()), *words]
+        return Step(Path(words[0]).name, argv, {**environment(), **own}, ROOT)
 
     def calls(self) -> dict[str, float]:
         """Return how many calls of modules the last run made for each source."""
