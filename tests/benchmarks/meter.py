@@ -28,7 +28,7 @@ COUNTED = {
     "written": "bytes that they gave to write calls",
     "wire": "bytes that source, target and controller sent over the lab's links, headers included; each packet once",
     "memory": "the most that a single process had in memory, on whichever host; looked at four times a second, and exact for one "
-    "that ended on the near side of ssh with more than what measures takes itself",
+    "that ended on the near side of ssh with more than what measures takes itself; unknown of what is small and quick",
 }
 _CHILD_SUBREAPER = 36
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -133,7 +133,8 @@ def measure(steps: Sequence[Step], lab: Lab, log: Path) -> tuple[dict[str, float
     seconds = time.monotonic() - began
     end_all_but(others)
     after = {**_account(), **sent(lab)}
-    return {"seconds": seconds, **{name: after[name] - before[name] for name in before}, "memory": peak}, parts
+    figures = {"seconds": seconds, **{name: after[name] - before[name] for name in before}}
+    return {**figures, **({"memory": peak} if peak else {})}, parts
 
 
 def _run(step: Step, others: set[int], log: Path) -> int:

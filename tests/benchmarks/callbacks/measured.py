@@ -33,7 +33,8 @@ class CallbackModule(CallbackBase):
         if module != result._task.action and not {"results", "skipped"} & result._result.keys():
             host = result._host.name
             began = self._begun.get((host, result._task._uuid), time.monotonic())
-            self._calls.append({"module": module, "host": host, "seconds": time.monotonic() - began})
+            delegated = result._result.get("_ansible_delegated_vars", {}).get("ansible_delegated_host", host)
+            self._calls.append({"module": module, "host": delegated, "seconds": time.monotonic() - began})
 
     v2_runner_on_failed = v2_runner_item_on_ok = v2_runner_item_on_failed = v2_runner_on_unreachable = v2_runner_on_ok
 
