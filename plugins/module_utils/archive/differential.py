@@ -37,9 +37,10 @@ _BLOCK = 512
 _STATE = struct.Struct("<HB16s16s")
 _ENTRY = struct.Struct("<HB16s16sQ32sBBII")
 _LONGEST_PATH = 1 << 13
-_LONGEST_LINE = 1 << 20
 _LARGEST_LIST = 16 << 20
 """Most bytes of the list of one folder: an archive with more is refused where it is unpacked"""
+_MOST_STATES = 1 << 29
+"""Bytes of what a reader says that it has seen; the lists of all folders are kept in memory"""
 _LARGEST_HEADER = 1 << 16
 _FORM = 1
 """Of the file of a snapshot"""
@@ -180,6 +181,8 @@ def write_state(output: IO[bytes], state: State) -> None:
 def read_states(path: str) -> Iterator[State]:
     """Yield the states in a file that a reader has written. Raise Unproven for what are none, or OSError."""
     with open_plain(path) as stream:
+        if os.fstat(stream.fileno()).st_size > _MOST_STATES:
+            raise Unproven("it has too many entries")
         while head := stream.read(_STATE.size):
             if len(head) < _STATE.size:
                 raise Unproven("what was read of it is cut")

@@ -24,6 +24,7 @@ from ..tree.readings import readings
 from ..tree.sidecar import Dna
 from ..tree.stamps import is_stamp, parse_stamp
 from ..tree.suspects import doubts_of
+from .controller import CONTROLLER_KEY
 
 _LARGE = 0.5
 """The part of its full tarball above which a differential makes the next tarball a full one"""
@@ -72,8 +73,11 @@ class Base:
 
 
 def nights_of(item: Item, context: Context, form: ArchiveFormat) -> int:
-    """Given an item, return how many nights there are from one full tarball of it to the next; 1 where all are."""
-    if not kind_of(item.kind).differs or form.algorithm == "md5":
+    """Given an item, return how many nights there are from one full tarball of it to the next; 1 where all are.
+
+    So they are of what the controller packed: on the worst day it comes first, and by hand.
+    """
+    if not kind_of(item.kind).differs or form.algorithm == "md5" or item.key == CONTROLLER_KEY:
         return 1
     return item.full_every or context.full_every
 

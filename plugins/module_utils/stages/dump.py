@@ -194,6 +194,11 @@ def dump(
         failures += outcome.failures
         notes += outcome.notes
     notes += sorted({outcome.refused for outcome in outcomes if outcome.refused})
+    full = [item.key for item in good if (item.full_every or 1) > 1 and nights_of(item, context, form) == 1]
+    if full:
+        notes.append(
+            f"{listed(full)}: full every night, though full_every asks for more: differentials do not pay for what they are"
+        )
     if check_mode:
         unforeseen = {name: kind.unforeseen for name, kind in kinds.items() if kind.unforeseen}
         notes += [

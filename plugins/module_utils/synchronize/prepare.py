@@ -124,6 +124,8 @@ class TransferPlan:
     """Those that the target's own purge would remove"""
     lacking: Sequence[tuple[Offer, Sequence[Tarball]]]
     """In the order in which they are sent, each with the copies of its content that are here under other stamps, the newest first"""
+    alone: Sequence[Offer] = ()
+    """Differentials that are lacking, whose full tarball is neither here nor offered"""
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,12 @@ def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
     plan = plan_transfer(request, offers, held, [folder for folder, _ in found.unreadable], marks)
     for offer, dna in plan.differing:
         reason = f"{offer.relpath} is verified here with {dna.alg} {dna.dig}, but the source has {offer.dna.dig}: neither was touched"
+        done.failures.append(failure(STAGE, reason, relpath=offer.relpath))
+    for offer in plan.alone:
+        reason = (
+            f"{offer.relpath} is a differential, and its full tarball {offer.dna.base} is neither here nor offered: it was not sent, as nothing could be "
+            "restored from it"
+        )
         done.failures.append(failure(STAGE, reason, relpath=offer.relpath))
     lacking = _store(tree, incoming, plan, request.moment, done) if hold else [offer for offer, _ in plan.lacking]
     free, arrived = shutil.disk_usage(tree.private).free, _arrived(incoming, lacking)
@@ -299,7 +307,13 @@ def plan_transfer(
             same = [tarball for tarball in own if tarball.dna and tarball.dna.same_content(offer.dna)]
             files = {tarball.inode: tarball for tarball in sorted(same, key=lambda tarball: tarball.stamp)}
             lacking.append((offer, sorted(files.values(), key=lambda tarball: tarball.stamp, reverse=True)))
-    return TransferPlan(have, differing, unwanted, _fulls_first(lacking))
+    fulls = {(offer.key, offer.dna.dig) for offer in order if offer.dna.base is None}
+    fulls |= {
+        (key, one.dna.dig) for key, own in held.items() for one in own.tarballs if one.dna and one.dna.base is None
+    }
+    alone = [offer for offer, _ in lacking if offer.dna.base_dig and (offer.key, offer.dna.base_dig) not in fulls]
+    lacking = [entry for entry in lacking if entry[0] not in alone]
+    return TransferPlan(have, differing, unwanted, _fulls_first(lacking), alone)
 
 
 def _fulls_for(

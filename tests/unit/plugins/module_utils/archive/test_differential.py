@@ -56,12 +56,14 @@ class Pair:
     count: int = 0
     links: set[str] = field(default_factory=set)
 
-    def make(self, full: bool = False, **options: Any) -> tuple[Path, Manifest]:
-        """Archive the folder; return the archive and the manifest of the state that it, or the pair, brings back."""
+    def make(self, full: bool = False, without: str = "", **options: Any) -> tuple[Path, Manifest]:
+        """Archive the folder, `without` a path; return the archive and the manifest of the state that it, or the pair, brings back."""
         self.count += 1
         path, states = self.folder / f"{self.count}.tar", self.folder / "states"
         way = {"owner": False, "fixed_times": False, **options}
-        parts = [Part(str(self.live), [*walk(str(self.live))[0]])]
+        parts = [
+            Part(str(self.live), [name for name in walk(str(self.live))[0] if name != os.fsencode(f"./{without}")])
+        ]
         with states.open("wb") as output:
             known = None if full else read_known(str(self.folder / "known"))
             chosen = select_changed(parts, known, output, Deadline(60), **way)
@@ -218,6 +220,15 @@ def test_hard_links_come_back_together(pair: Pair) -> None:
     assert describe_tree(pair.restore(full, diff)) == describe_tree(pair.live)
 
 
+def test_a_hard_link_that_was_left_out_before_comes_with_its_twin(pair: Pair) -> None:
+    os.link(pair.live / "stays", pair.live / "sub" / "twin")
+    full, _ = pair.make(full=True, without="sub/twin")
+    diff, _ = pair.make()
+    assert archived(diff) == ["stays", "sub/twin"]
+    assert describe_tree(pair.restore(full, diff)) == describe_tree(pair.live)
+    assert archived(pair.make(without="sub/twin")[0]) == []
+
+
 def test_names_of_any_bytes_come_back(pair: Pair) -> None:
     base = os.fsencode(pair.live)
     for number, name in enumerate(ODD_NAMES):
@@ -298,6 +309,13 @@ def test_what_tar_would_make_something_else_of_is_not_proved(pair: Pair, monkeyp
     monkeypatch.setitem(globals(), "list_folders", lambda states: _with(differential.list_folders(states), b"Ygoes\0"))
     with pytest.raises(Unproven, match="'goes' would come back"):
         pair.make()
+    monkeypatch.undo()
+    (pair.live / "zzz").write_text("the last one")
+    pair.make(full=True)
+    (pair.live / "zzz").unlink()
+    monkeypatch.setitem(globals(), "list_folders", lambda states: _with(differential.list_folders(states), b"Yzzz\0"))
+    with pytest.raises(Unproven, match="'zzz' would come back, which is gone"):
+        pair.make()
 
 
 def _with(lists: dict[bytes, bytes], entry: bytes) -> dict[bytes, bytes]:
@@ -351,4 +369,7 @@ def test_what_a_reader_wrote_is_data(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "states"
     path.write_bytes(content)
     with pytest.raises(Unproven):
+        list(read_states(str(path)))
+    os.truncate(path, 1 << 30)
+    with pytest.raises(Unproven, match="too many entries"):
         list(read_states(str(path)))

@@ -20,6 +20,7 @@ from helpers.trees import Base, describe_tree, item
 from ansible_collections.altbackup.core.plugins.module_utils.archive.differential import Unproven
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.stages import dump as dump_module
+from ansible_collections.altbackup.core.plugins.module_utils.stages.space import newest_sizes, steady_need
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, open_tree, scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import read_record, write_record
 from ansible_collections.altbackup.core.plugins.module_utils.tree.readings import keep_readings
@@ -325,10 +326,40 @@ def test_a_trac_environment_comes_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["git", "sqlite"])
 def test_kinds_for_which_it_does_not_pay_stay_full(tmp_path: Path, kind: str) -> None:
     base = Base(tmp_path / "base")
-    mine = make_item(kind, tmp_path)
+    mine = {**make_item(kind, tmp_path), "full_every": 5}
     for number in (1, 2):
-        assert "base" not in base.dump_one(mine, stamp=night(number), full_every=7)
+        result = base.dump(mine, stamp=night(number), full_every=7)
+        assert not result["failures"] and "base" not in result["tarballs"][0]
+        assert any(
+            note.endswith(
+                "thing: full every night, though full_every asks for more: differentials do not pay for what they are"
+            )
+            for note in result["notes"]
+        )
     assert not (base.path / ".altbackup" / "snapshots").exists()
+
+
+def test_room_is_asked_for_the_next_full_tarball(nights: Nights) -> None:
+    full = nights.dump(1)
+    nights.change()
+    nights.dump(2)
+    found = scan(open_tree(str(nights.base.path)))
+    assert newest_sizes(found) == {KEY: full["size"]}
+    sizes = {one.inode: one.size for one in found.tarballs}
+    assert steady_need(found.tarballs, {KEY: 10}) == (sum(sizes.values()), sum(sizes.values()) // 2 * 10)
+
+
+def test_no_dna_is_made_up_for_a_differential(nights: Nights) -> None:
+    nights.dump(1)
+    nights.change()
+    path = nights.dump(2)["path"]
+    text = Path(f"{path}.dna").read_text()
+    assert not run_module("dna", path=[path]).get("failed")
+    os.unlink(f"{path}.dna")
+    for force in (False, True):
+        assert "only its dump knows which full tarball it needs" in run_module("dna", path=[path], force=force)["msg"]
+    Path(f"{path}.dna").write_text(text)
+    assert len(scan(open_tree(str(nights.base.path))).verified()) == 2
 
 
 def test_a_drill_proves_the_pair_by_the_record(nights: Nights) -> None:

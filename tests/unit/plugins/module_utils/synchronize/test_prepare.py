@@ -717,6 +717,24 @@ def test_a_doubted_target_gets_the_full_tarball_of_the_day(pair: Pair) -> None:
     assert result["doubted"] and stamps(result["send"]) == "08F 10D"
 
 
+def test_a_differential_whose_full_tarball_is_nowhere_is_not_sent(pair: Pair) -> None:
+    put_pairs(pair.source, "08F 09D 10D")
+    (pair.source / relpath_of("08F")).write_bytes(b"rotten")  # as a check sees it after its listing
+    told = [
+        entry
+        for entry in listing(str(pair.source), moment=NOW, records=True)["tarballs"]
+        if ".diff." in entry["relpath"]
+    ]
+    request = prepare.Request(str(pair.tree), told, DAY3, NOW, Ruling({"": 9}))
+    with held(open_tree(str(pair.tree)), None) as hold:
+        result = prepare.prepare(request, hold)
+    assert result["send"] == []
+    assert (
+        len(result["failures"]) == 2
+        and "is neither here nor offered: it was not sent" in result["failures"][0]["reason"]
+    )
+
+
 def test_what_has_no_room_takes_its_differentials_with_it() -> None:
     full, diff = (
         Offer(relpath_of("08F"), Dna("f", 1000), {}),
