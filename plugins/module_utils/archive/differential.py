@@ -82,6 +82,11 @@ class Entry:
     """What the digests of a manifest are taken over, see read_manifest"""
 
 
+def new_private(path: str) -> IO[bytes]:
+    """Make a new file of this user's alone, and return it open for writing. Raise OSError."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb")
+
+
 def list_state(
     parts: Sequence[Part], *, owner: bool, fixed_times: bool
 ) -> Iterator[tuple[int, bytes, State, os.stat_result]]:
@@ -277,8 +282,7 @@ def write_snapshot(path: str, about: Mapping[str, Any], members: Iterable[Entry]
 
     Raise Unproven if they are not of one archive, or OSError; the caller removes the file.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with name_os_errors(path), os.fdopen(descriptor, "wb") as raw:
+    with name_os_errors(path), new_private(path) as raw:
         with gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=raw, mtime=0) as output:
             output.write(json.dumps({**about, "form": _FORM}).encode() + b"\n")
             seen = iter(states)

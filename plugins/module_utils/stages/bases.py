@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..archive.differential import Snapshot, read_snapshot, write_known
+from ..archive.differential import Snapshot, new_private, read_snapshot, write_known
 from ..archive.write import ArchiveFormat
 from ..kinds.base import Context
 from ..kinds.items import Item
@@ -65,7 +65,7 @@ class Base:
 
     def hand_over(self, path: str, folder: str) -> None:
         """Write what a reader is to know of it to a new file in the reader's folder, which is its own. Raise Unproven or OSError."""
-        with open(path, "wb") as output:
+        with new_private(path) as output:
             self.links = write_known(self.snapshot, output)
         if os.geteuid() == 0:
             status = os.lstat(folder)

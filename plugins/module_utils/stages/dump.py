@@ -23,6 +23,7 @@ from ..archive.differential import (
     Unproven,
     fill,
     list_folders,
+    new_private,
     read_known,
     read_states,
     replay,
@@ -674,7 +675,8 @@ def _choose(prepared: Snapshot, item: Item, context: Context) -> _Chosen:
     way = [owner, prepared.fixed_times, prepared.sparse]
     differs = context.base.get("way") == way
     folder = tempfile.gettempdir()
-    with open(os.path.join(folder, _STATES), "wb") as output:
+    remove_if_there(os.path.join(folder, _STATES))
+    with new_private(os.path.join(folder, _STATES)) as output:
         parts = select_changed(
             prepared.parts,
             read_known(os.path.join(folder, _KNOWN)) if differs else None,
