@@ -43,7 +43,8 @@ EXAMPLES = r"""
 RETURN = r"""
 tarballs:
   description: The tarballs, newest last; O(ignore:state) is V(verified), V(missing), V(malformed) or V(mismatch), as the sidecar has it,
-    or V(future), where O(clock) and O(stamp) are both earlier. C(incomplete) is true in one that its dump recorded not to be whole.
+    V(alone) for a differential whose full tarball is not here, or V(future), where O(clock) and O(stamp) are both earlier.
+    C(incomplete) is true in one that its dump recorded not to be whole.
     Without O(records), C(suspect) is why its content is doubtful, in one that nobody accepted, C(hold) why it is held, in one that is, and
     C(proved) when it was last proved to restore, in one that was.
   returned: always

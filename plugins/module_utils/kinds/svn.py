@@ -544,4 +544,5 @@ KIND = Kind(
     foresee=foresee,
     reads=reads,
     looks_like=looks_like,
+    differs=True,
 )

@@ -340,4 +340,4 @@ def reads(item: Item) -> tuple[Sequence[str], Sequence[str]]:
     return [f"{item.path}/{name}" for name in ("VERSION", "conf", "db", "attachments", "files")], ()
 
 
-KIND = Kind(check, copy, arrange, prove, reads=reads, looks_like=looks_like, is_first=True, takes_in=True)
+KIND = Kind(check, copy, arrange, prove, reads=reads, looks_like=looks_like, is_first=True, takes_in=True, differs=True)

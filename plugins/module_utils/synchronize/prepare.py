@@ -18,7 +18,7 @@ from ..tree.arrivals import arrivals, late_ones, note_coming
 from ..tree.contents import content_of
 from ..tree.failures import explain, failure
 from ..tree.incomplete import missing_of
-from ..tree.layout import TEMPORARY, Scan, Tarball, Tree, is_relpath, open_tree, scan, split_relpath
+from ..tree.layout import ALONE, TEMPORARY, Scan, Tarball, Tree, is_relpath, open_tree, scan, split_relpath
 from ..tree.locks import Hold
 from ..tree.marks import Marks, marks_of, merged, parse_given, try_keep
 from ..tree.origin import Origin, bind, parse_origin, require_origin
@@ -126,6 +126,8 @@ class TransferPlan:
     """Those that the target's own purge would remove"""
     lacking: Sequence[tuple[Offer, Sequence[Tarball]]]
     """In the order in which they are sent, each with the copies of its content that are here under other stamps, the newest first"""
+    alone: Sequence[Offer] = ()
+    """Differentials that are lacking, whose full tarball is neither here nor offered"""
 
 
 @dataclass(frozen=True)
@@ -193,10 +195,16 @@ def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
     held = _held(tree, found, keys, by_path, request.moment, marks, done)
     doubted, refilled = (False, False) if found.unreadable else _doubt(tree, found, held, request, done)
     if doubted:
-        offers = [offer for offer in offers if day_of(offer.stamp) == request.day]
+        offers = _of_day(offers, request.day)
     plan = plan_transfer(request, offers, held, [folder for folder, _ in found.unreadable], marks)
     for offer, dna in plan.differing:
         reason = f"{offer.relpath} is verified here with {dna.alg} {dna.dig}, but the source has {offer.dna.dig}: neither was touched"
+        done.failures.append(failure(STAGE, reason, relpath=offer.relpath))
+    for offer in plan.alone:
+        reason = (
+            f"{offer.relpath} is a differential, and its full tarball {offer.dna.base} is neither here nor offered: it was not sent, as nothing could be "
+            "restored from it"
+        )
         done.failures.append(failure(STAGE, reason, relpath=offer.relpath))
     lacking = _store(tree, incoming, plan, request.moment, done) if hold else [offer for offer, _ in plan.lacking]
     free, arrived = shutil.disk_usage(tree.private).free, _arrived(incoming, lacking)
@@ -231,6 +239,16 @@ def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
         "notes": done.notes,
         "failures": done.failures,
     }
+
+
+def _of_day(offers: Sequence[Offer], day: str) -> list[Offer]:
+    """Return the offers of a day, and the full tarballs that these need."""
+    needed = {(offer.key, offer.dna.base_dig) for offer in offers if day_of(offer.stamp) == day and offer.dna.base_dig}
+    return [
+        offer
+        for offer in offers
+        if day_of(offer.stamp) == day or (offer.dna.base is None and (offer.key, offer.dna.dig) in needed)
+    ]
 
 
 def _doubt(tree: Tree, found: Scan, held: Mapping[str, Held], request: Request, done: Done) -> tuple[bool, bool]:
@@ -279,6 +297,7 @@ def plan_transfer(
     order = sorted(offers, key=lambda offer: offer.stamp, reverse=True)
     order = [offer for offer in order if not offer.relpath.startswith(hidden)]
     newest = {offer.key: offer.stamp for offer in reversed(order) if day_of(offer.stamp) == request.day}
+    kept |= _fulls_for([offer for offer in order if offer.stamp == newest.get(offer.key)], order, held, kept)
     have: list[Offer] = []
     differing: list[tuple[Offer, Dna]] = []
     unwanted: list[Offer] = []
@@ -296,7 +315,48 @@ def plan_transfer(
             same = [tarball for tarball in own if tarball.dna and tarball.dna.same_content(offer.dna)]
             files = {tarball.inode: tarball for tarball in sorted(same, key=lambda tarball: tarball.stamp)}
             lacking.append((offer, sorted(files.values(), key=lambda tarball: tarball.stamp, reverse=True)))
-    return TransferPlan(have, differing, unwanted, lacking)
+    fulls = {(offer.key, offer.dna.dig) for offer in order if offer.dna.base is None}
+    fulls |= {
+        (key, one.dna.dig) for key, own in held.items() for one in own.tarballs if one.dna and one.dna.base is None
+    }
+    alone = [offer for offer, _ in lacking if offer.dna.base_dig and (offer.key, offer.dna.base_dig) not in fulls]
+    lacking = [entry for entry in lacking if entry[0] not in alone]
+    return TransferPlan(have, differing, unwanted, _fulls_first(lacking), alone)
+
+
+def _fulls_for(
+    wanted: Sequence[Offer], offers: Sequence[Offer], held: Mapping[str, Held], kept: Collection[str]
+) -> set[str]:
+    """Given what is wanted in any case, return the relpaths of the full tarballs among the offers that its differentials need.
+
+    One that the target has, or is to have, under any stamp serves.
+    """
+    found = set()
+    for key, dig in {(offer.key, offer.dna.base_dig) for offer in wanted if offer.dna.base_dig}:
+        same = [offer.relpath for offer in offers if offer.key == key and _is_full(offer.dna, dig)]
+        there = any(tarball.dna and _is_full(tarball.dna, dig) for tarball in held[key].tarballs)
+        if same and not there and not set(same) & set(kept):
+            found.add(same[0])
+    return found
+
+
+def _is_full(dna: Dna, dig: str | None) -> bool:
+    return dna.base is None and dna.dig == dig
+
+
+def _fulls_first(
+    lacking: Sequence[tuple[Offer, Sequence[Tarball]]],
+) -> list[tuple[Offer, Sequence[Tarball]]]:
+    """Return what is lacking in its order, but each full tarball before the differentials that need it: alone they are nothing."""
+    fulls = {(entry[0].key, entry[0].dna.dig): entry for entry in lacking if entry[0].dna.base is None}
+    order: dict[str, tuple[Offer, Sequence[Tarball]]] = {}
+    for entry in lacking:
+        offer = entry[0]
+        full = fulls.get((offer.key, offer.dna.base_dig or ""))
+        if full:
+            order.setdefault(full[0].relpath, full)
+        order.setdefault(offer.relpath, entry)
+    return list(order.values())
 
 
 def _known_marks(tree: Tree, given: Mapping[str, Any]) -> Marks:
@@ -356,16 +416,21 @@ def plan_load(
     """Given what is lacking, in order, {transit name: bytes that arrived already}, the free bytes and those that can be made free, return what
     there is room for.
 
-    What has no room is left out, however much of it there is, and what comes after it is tried all the same. What is left when it has
-    come of the free bytes is for copies of each item's newest other tarball, for those of which nothing arrived yet.
+    What has no room is left out, however much of it there is, with the differentials that need it, and what comes after it is tried all the
+    same. What is left when it has come of the free bytes is for copies of each item's newest other tarball, for those of which nothing arrived
+    yet.
     """
     room = free + spare - MARGIN
     once = {offer.transit_name: offer for offer in lacking}
     missing = {name: max(0, offer.dna.size - arrived.get(name, 0)) for name, offer in once.items()}
     sent: dict[str, Offer] = {}
+    fulls = {
+        (key, one.dna.dig) for key, own in held.items() for one in own.tarballs if one.dna and one.dna.base is None
+    }
     for name, offer in once.items():
-        if missing[name] <= room:
+        if missing[name] <= room and (offer.dna.base_dig is None or (offer.key, offer.dna.base_dig) in fulls):
             sent[name] = offer
+            fulls.add((offer.key, offer.dna.dig))
             room -= missing[name]
     taken = sum(missing[name] for name in sent)
     room -= spare
@@ -513,6 +578,8 @@ def _completed(tree: Tree, tarball: Tarball, offer: Offer, moment: Moment, done:
     """Given a tarball on this target that is wanted, return it verified, if a killed run had only not come to its dna."""
     if tarball.verified or tarball.size != offer.dna.size:
         return tarball
+    if tarball.state == ALONE and tarball.dna and tarball.dna.same_content(offer.dna):  # its full one is to come
+        return replace(tarball, state="verified")
     try:
         verify(tree.path(offer.relpath), offer.dna, from_disk=True)
         write_record(tree, offer.key, offer.stamp, offer.record)

@@ -16,7 +16,7 @@ from typing import Any
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
 
-from ...module_utils.kinds.items import check_name
+from ...module_utils.kinds.items import MOST_NIGHTS, check_name
 from ...module_utils.kinds.registry import CATEGORIES, DISCOVERABLE
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.priority import ionice_words
@@ -286,14 +286,6 @@ def _own_file(value: str) -> str:
     return os.path.abspath(os.path.expanduser(value)) if value else ""
 
 
-def _full_every(value: int) -> int:
-    if value != 1:
-        raise InvalidInput(
-            f"{value} needs differentials, which this version does not have: leave it at 1, full every night"
-        )
-    return value
-
-
 def _discover(value: Mapping[str, Any]) -> dict[str, str]:
     for kind, folder in value.items():
         if kind not in DISCOVERABLE:
@@ -424,7 +416,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_release": _texts,
     "altbackup_hold": _holds,
     "altbackup_restore_mode": parse_mode,
-    "altbackup_full_every": _full_every,
+    "altbackup_full_every": _whole(1, MOST_NIGHTS, 7),
     "altbackup_verify_every": _whole(1, 10000, 7),
     "altbackup_compress_level": _whole(1, 19, 1),
     "altbackup_target_slots": _whole(1, 1000, 2),

@@ -22,6 +22,7 @@ newline='
 blank=$(printf ' \t\r')$newline
 unreadable=
 temporary=
+needed=
 
 usage() {
     cat <<'END'
@@ -158,9 +159,9 @@ each_item() {
 }
 
 # Given a command and an item, call the command for each tarball, oldest first, with what is known of it in item, stamp, path,
-# size (bytes), inode, state (verified, no dna, malformed, wrong size, no tarball), dig, alg and base_dig.
+# size (bytes), inode, state (verified, no dna, malformed, wrong size, no tarball, no full), dig, alg and base_dig.
 each_tarball() {
-    item=$2
+    item=$2 fulls=' '
     for year in "$base/$item"/[0-9][0-9][0-9][0-9]; do
         open_folder "$year" || continue
         for month in "$year"/[0-9][0-9]; do
@@ -206,14 +207,35 @@ inspect() {
             state=malformed dig='' alg='' base_dig=''
         elif [ "$said" != "$size" ]; then
             state='wrong size'
-        else
+        elif has_full; then
             state=verified
+            [ -n "$base_dig" ] || fulls="$fulls$dig "
+        else
+            state='no full'
         fi
     else
         list_files "./${path##*/}"
         measure "$listed"
         state='no dna'
     fi
+}
+
+# Succeed if what is at path is no differential, or its full tarball is here: those of the item that were seen before it are in fulls.
+has_full() {
+    [ -n "$base_dig" ] && [ -z "$needed" ] || return 0
+    case $fulls in *" $base_dig "*) return 0 ;; esac
+    (
+        # shellcheck disable=SC2030 # for what is called here alone
+        needed=$base_dig there=''
+        each_tarball note_full "$item" 2>/dev/null
+        [ -n "$there" ]
+    )
+}
+
+note_full() {
+    # shellcheck disable=SC2031 # it is called there
+    [ "$state" = verified ] && [ "$dig" = "$needed" ] && [ -z "$base_dig" ] || return 0
+    there=yes
 }
 
 # Given names of files in the folder clock, in their order, set listed to the line of ls for each.
@@ -453,6 +475,7 @@ verify_tarball() {
         verified) check_digest || verdict=BAD ;;
         'wrong size') verdict=BAD why="it has $size bytes, its dna says $said" ;;
         'no dna') verdict='NO DNA' ;;
+        'no full') verdict='NO FULL' why='it is a differential, and its full tarball is not here, or not verified' ;;
         malformed) verdict=MALFORMED ;;
         *) verdict='NO TARBALL' ;;
     esac
@@ -603,9 +626,9 @@ choose() {
         complain "${path##*/} of $stamp is passed over: it is dated later than the clock of this machine has it anywhere on earth, $now"
     elif [ "$stamp" != "$wanted" ] && [ "$state" = verified ] && is_beyond_last; then
         beyond="${beyond:+$beyond, }${path##*/} of $stamp" doubtful=$stamp
-    elif [ "$state" = verified ]; then
+    elif [ "$state" = verified ] || { [ -n "$wanted" ] && [ "$state" = 'no full' ]; }; then
         chosen=$path chosen_stamp=$stamp chosen_dig=$dig chosen_alg=$alg chosen_base=$base_dig
-    elif [ -n "$wanted" ]; then
+    elif [ -n "$wanted" ] || [ "$state" = 'no full' ]; then
         complain "${path##*/} of $stamp is passed over: $state"
     fi
 }

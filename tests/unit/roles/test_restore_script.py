@@ -806,10 +806,52 @@ def test_a_differential_needs_its_full_one_and_gnu_tar(disk: Disk, tmp_path: Pat
     full.write_bytes(b"X" + content[1:])
     assert "is damaged" in disk.badly("restore", item, place / "out")
     disk.put(PLAIN)
-    assert "the full tarball" in disk.badly("restore", item, place / "out")
+    assert "the full tarball" in disk.badly("restore", item, place / "out", SECOND)
     full.unlink()
-    assert "the full tarball" in disk.badly("restore", item, place / "out")
+    assert "the full tarball" in disk.badly("restore", item, place / "out", SECOND)
     assert not list(place.iterdir())
+
+
+def test_a_differential_without_its_full_one_is_told_and_passed_over(disk: Disk, tmp_path: Path, place: Path) -> None:
+    put_pair(disk, tmp_path)
+    item = "dayabay/folders/thing"
+    full = disk.path / item / FIRST / "thing.tar"
+    disk.put(PLAIN)
+    assert "no full" in next(line for line in disk.well("list").splitlines() if SECOND in line)
+    assert "NO FULL" in disk.badly("verify")
+    done = disk.call("restore", item, place / "older")
+    assert done.returncode == 0 and "thing.diff.tar of 2013/05/11/104701 is passed over: no full" in done.stderr
+    full.unlink()
+    assert "no full" in disk.badly("restore", item, place / "out")
+
+
+def test_any_tarball_of_the_digest_serves_a_differential(disk: Disk, tmp_path: Path, place: Path) -> None:
+    live = put_pair(disk, tmp_path)
+    folder = disk.path / "dayabay/folders/thing"
+    (folder / "2013/05/20").mkdir()
+    (folder / FIRST).rename(folder / "2013/05/20/104701")
+    disk.well("verify")
+    disk.well("restore", "dayabay/folders/thing", place / "out", SECOND)
+    assert describe_tree(place / "out") == describe_tree(live)
+
+
+def test_nights_of_dumps_with_differentials_come_back(disk: Disk, tmp_path: Path, place: Path) -> None:
+    live = tmp_path / "live"
+    (live / "sub").mkdir(parents=True)
+    for name in ("stays", "goes", "sub/file"):
+        (live / name).write_bytes(os.urandom(20_000))
+    (live / "link").symlink_to("sub")
+    mine = {"kind": "folder", "name": "thing", "path": str(live)}
+    disk.dump(mine, full_every=7)
+    (live / "goes").unlink()
+    (live / "link").unlink()
+    (live / "sub").rename(live / "link")
+    (live / "new").write_text("new")
+    (path,) = disk.dump(mine, stamp=SECOND, full_every=7)
+    assert path.name == "thing.diff.tar.zst"
+    disk.well("verify")
+    disk.well("restore", "dayabay/folders/thing", place / "out")
+    assert describe_tree(place / "out") == describe_tree(live)
 
 
 def test_it_is_called_from_anywhere_and_writes_nothing_to_its_disk(disk: Disk, tmp_path: Path, place: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from helpers.original_trees import bound_by_modes, put
 from helpers.pair import BULK, DAY1, DAY2, DAY3, NOW, Pair, content, part_of, relpath, run_at
+from helpers.pairs import put_pairs, relpath_of
 from helpers.trees import small_disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -705,3 +706,76 @@ def test_suspects_that_are_there_take_no_place_either(pair: Pair) -> None:
     put(pair.source, relpath(DAY1), content(8))
     assert pair.prepare(keep=1)["send"] == [relpath(DAY1)]
     assert pair.prepare(keep=1, marks={"accepted": {"folders/notes": f"{DAY3}/104701"}})["send"] == []
+
+
+# Differentials
+
+
+def stamps(paths: Iterable[str]) -> str:
+    """Return the days of tarballs, and of each whether it is full."""
+    return " ".join(f"{path.split('/')[4]}{'D' if '.diff.' in path else 'F'}" for path in paths)
+
+
+def test_full_tarballs_travel_before_the_differentials_that_need_them(pair: Pair) -> None:
+    put_pairs(pair.source, "06F 07D 08F 09D 10D")
+    assert stamps(pair.prepare(keep=9)["send"]) == "08F 10D 09D 06F 07D"
+    assert pair.run(keep=9) == []
+    assert scan(open_tree(str(pair.tree))).tarballs and all(
+        one.verified for one in scan(open_tree(str(pair.tree))).tarballs
+    )
+    for path in pair.source.rglob("*.dna"):
+        assert (pair.tree / path.relative_to(pair.source)).read_text() == path.read_text()
+    assert pair.prepare(keep=9)["send"] == []
+
+
+def test_a_target_that_lacks_the_full_tarball_gets_it(pair: Pair) -> None:
+    put_pairs(pair.source, "08F 09D 10D")
+    assert pair.run(keep=9) == []
+    (pair.tree / relpath_of("08F")).unlink()
+    (pair.tree / f"{relpath_of('08F')}.dna").unlink()
+    assert [one.state for one in scan(open_tree(str(pair.tree))).tarballs] == ["alone", "alone"]
+    assert pair.run(keep=1) == []
+    assert all(one.verified for one in scan(open_tree(str(pair.tree))).tarballs)
+
+
+def test_the_full_tarball_of_the_nights_differential_comes_where_purge_would_keep_less(pair: Pair) -> None:
+    put_pairs(pair.source, "07F 08F 09D07 10D07")
+    assert stamps(pair.prepare(keep=1)["send"]) == "07F 10D 08F"
+
+
+def test_a_doubted_target_gets_the_full_tarball_of_the_day(pair: Pair) -> None:
+    put_pairs(pair.source, "07F 08F 09D 10D")
+    known = PairRecord("", 5, 0, f"{DAY2}/104701")
+    result = pair.prepare(pair=known, keep=9)
+    assert result["doubted"] and stamps(result["send"]) == "08F 10D"
+
+
+def test_a_differential_whose_full_tarball_is_nowhere_is_not_sent(pair: Pair) -> None:
+    put_pairs(pair.source, "08F 09D 10D")
+    (pair.source / relpath_of("08F")).write_bytes(b"rotten")  # as a check sees it after its listing
+    told = [
+        entry
+        for entry in listing(str(pair.source), moment=NOW, records=True)["tarballs"]
+        if ".diff." in entry["relpath"]
+    ]
+    request = prepare.Request(str(pair.tree), told, DAY3, NOW, Ruling({"": 9}))
+    with held(open_tree(str(pair.tree)), None) as hold:
+        result = prepare.prepare(request, hold)
+    assert result["send"] == []
+    assert (
+        len(result["failures"]) == 2
+        and "is neither here nor offered: it was not sent" in result["failures"][0]["reason"]
+    )
+
+
+def test_what_has_no_room_takes_its_differentials_with_it() -> None:
+    full, diff = (
+        Offer(relpath_of("08F"), Dna("f", 1000), {}),
+        Offer(relpath_of("09D"), Dna("d", 10, "sha256", "x", "f"), {}),
+    )
+    other = Offer(relpath_of("10F"), Dna("o", 10), {})
+    held_here = {"folders/notes": prepare.Held()}
+    load = prepare.plan_load([full, diff, other], {}, prepare.MARGIN + 100, held_here)
+    assert [offer.relpath for offer in load.left_out] == [full.relpath, diff.relpath]
+    load = prepare.plan_load([full, diff, other], {}, prepare.MARGIN + 10_000, held_here)
+    assert load.left_out == []

@@ -168,7 +168,7 @@ def test_values_get_their_type(name: str, value: object, expected: object) -> No
         ("altbackup_verify_every", "weekly", "is not a whole number"),
         ("altbackup_compress_level", 20, "is not a whole number from 1 to 19"),
         ("altbackup_rsync_port", 70000, "is not a whole number from 1 to 65535"),
-        ("altbackup_full_every", 7, "leave it at 1"),
+        ("altbackup_full_every", 101, "is not a whole number from 1 to 100"),
         ("altbackup_transport", {"cms01": "fetch"}, "'fetch' for cms01 is not one of push, pull"),
         ("altbackup_trash_days", -1, "is not a whole number from 0 to 3650: write one, like 2"),
         ("altbackup_trash_days", "2d", "is not a whole number"),
