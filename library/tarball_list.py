@@ -69,6 +69,11 @@ notes:
   type: list
   elements: str
   sample: []
+free:
+  description: Bytes that are free on the disk of the base.
+  returned: always
+  type: int
+  sample: 80000000000
 failures:
   description: What went wrong.
   returned: always
@@ -76,6 +81,9 @@ failures:
   elements: dict
   sample: []
 """
+
+import os
+import shutil
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -93,6 +101,7 @@ def run(options: dict) -> dict:
     day = "" if options["day"] == "all" else interpret_day(options["day"], today_in(options["timezone"]))
     moment = moment_of(options)
     result = listing(options["base"], day, moment=moment, records=options["records"])
+    result["free"] = free_below(options["base"])
     expected = options["expected"]
     if expected and not any(
         tarball["state"] == "verified" and day_of(tarball["stamp"]) == expected for tarball in result["tarballs"]
@@ -102,6 +111,11 @@ def run(options: dict) -> dict:
         )
         result["failures"] = [*result["failures"], failure(STAGE, reason)]
     return result
+
+
+def free_below(base: str) -> int:
+    """Given a base, return the bytes that are free on its disk; a tree that nothing was sent to yet is not there."""
+    return shutil.disk_usage(base if os.path.isdir(base) else os.path.dirname(base)).free
 
 
 def main() -> None:
@@ -118,7 +132,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     options = module.params
-    run_module(module, STAGE, NOT_LISTED, lambda: run_shared(options, lambda: run(options)))
+    run_module(module, STAGE, {**NOT_LISTED, "free": 0}, lambda: run_shared(options, lambda: run(options)))
 
 
 if __name__ == "__main__":

@@ -18,11 +18,12 @@ options:
       - What is wanted. C(run) is all that a run has to tell; C(listed) are the tarballs that were listed on this host, C(all_listed) those
         of all hosts; C(judged) are lines on why each tarball stays that a purge has judged on this host, C(purge_plan) is the text of a
         plan of what it judged on all hosts, and C(reviewed) what of such a plan is to go, C(tarballs), or what is wrong with it,
-        C(problem); C(restores) is what is restored from where; C(restore_speeds) is what restores took, for predictions.
+        C(problem); C(restores) is what is restored from where; C(restore_speeds) is what restores took, for predictions; C(readings) is what is
+        read where of what is to be looked into, C(answer) what was found in it, and C(answer_lines) that for a person.
     required: true
     type: list
     elements: str
-    choices: [run, listed, all_listed, judged, purge_plan, reviewed, restores, restore_speeds]
+    choices: [run, listed, all_listed, judged, purge_plan, reviewed, restores, restore_speeds, readings, answer, answer_lines]
 """
 
 EXAMPLES = r"""
@@ -51,7 +52,7 @@ from ..module_utils.system.errors import InvalidInput
 from ..module_utils.system.visible import one_line
 from ..plugin_utils.calls import restores, run_state
 from ..plugin_utils.calls.run import Run, run_of
-from ..plugin_utils.planning import marks, purge_plan
+from ..plugin_utils.planning import contents, marks, purge_plan
 from ..plugin_utils.planning.filter_values import plain, untrusted
 from ..plugin_utils.planning.trees import node_trees
 from ..plugin_utils.report import outcomes, retention_table
@@ -132,6 +133,20 @@ def _restore_speeds(run: Run, _variables: Any) -> dict[str, Any]:
     return restores.learned_speeds(run.choice, _states(run))
 
 
+def _readings(run: Run, variables: Any) -> dict[str, Any]:
+    hosts = [str(host) for host in variables["ansible_play_hosts_all"]]
+    found = {host: run.known_of(host).get("found") or {} for host in run.plan["nodes"] if host in hosts}
+    return contents.choose(plain(run.plan), found)
+
+
+def _answer(run: Run, _variables: Any) -> dict[str, Any]:
+    return contents.answer(plain(run.choice), [entry for state in _states(run).values() for entry in state["readings"]])
+
+
+def _answer_lines(run: Run, variables: Any) -> list[str]:
+    return contents.lines(_answer(run, variables))
+
+
 _FOUND: dict[str, Callable[[Run, Any], Any]] = {
     "run": _outcome,
     "listed": _listed,
@@ -141,4 +156,7 @@ _FOUND: dict[str, Callable[[Run, Any], Any]] = {
     "reviewed": _reviewed,
     "restores": _restores,
     "restore_speeds": _restore_speeds,
+    "readings": _readings,
+    "answer": _answer,
+    "answer_lines": _answer_lines,
 }

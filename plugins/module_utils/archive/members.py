@@ -12,11 +12,11 @@ from ..system.sandbox import Sandbox
 from .unpack import Limits, examine
 
 _UNLIMITED = 1 << 62
-FILE, FOLDER, LINK = "file", "folder", "link"
+FILE, FOLDER, LINK, HARD_LINK = "file", "folder", "link", "hard link"
 _TYPES = {
     tarfile.DIRTYPE: FOLDER,
     tarfile.SYMTYPE: LINK,
-    tarfile.LNKTYPE: "hard link",
+    tarfile.LNKTYPE: HARD_LINK,
     tarfile.CHRTYPE: "device",
     tarfile.BLKTYPE: "device",
     tarfile.FIFOTYPE: "pipe",

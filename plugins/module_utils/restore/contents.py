@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..archive.members import FILE, FOLDER, Member, read_members
+from ..archive.members import FILE, FOLDER, HARD_LINK, Member, read_members
 from ..kinds.items import decode_name
 from ..system.errors import AltbackupError, DeadlineExceeded, InvalidInput
 from ..system.processes import Deadline
@@ -253,6 +253,8 @@ def matcher(name: str) -> Callable[[str], bool]:
 def _diff(wanted: Wanted, read: Callable[..., None], answer: _Answer) -> None:
     old, new = wanted.relpaths
     before: dict[str, Member] = {}
+    changed: set[str] = set()
+    # paths whose content did, which hard links to them have, too
 
     def is_meant(member: Member) -> bool:
         path = wanted.path
@@ -268,7 +270,7 @@ def _diff(wanted: Wanted, read: Callable[..., None], answer: _Answer) -> None:
 
     def compare(member: Member) -> None:
         if is_meant(member):
-            _compare(before.pop(member.path, None), member, new, answer)
+            _compare(before.pop(member.path, None), member, new, answer, changed)
 
     answer.totals.update(dict.fromkeys(("added", "removed", "changed", "same"), 0))
     answer.totals.update(dict.fromkeys(("bytes_added", "bytes_removed", "bytes_changed", "bytes_before"), 0))
@@ -283,7 +285,7 @@ def _diff(wanted: Wanted, read: Callable[..., None], answer: _Answer) -> None:
     answer.entries.sort(key=lambda entry: str(entry["path"]))
 
 
-def _compare(old: Member | None, new: Member, relpath: str, answer: _Answer) -> None:
+def _compare(old: Member | None, new: Member, relpath: str, answer: _Answer, changed: set[str]) -> None:
     """Note what became of a member."""
     entry = {"relpath": relpath, "path": shown_path(new.path), **described(new)}
     if old is None:
@@ -292,6 +294,10 @@ def _compare(old: Member | None, new: Member, relpath: str, answer: _Answer) -> 
         answer.add({**entry, "what": "added"})
         return
     words = _words(old, new)
+    if new.type == HARD_LINK and new.target.partition("/")[2] in changed:
+        words = ["content", *words]
+    if "content" in words:
+        changed.add(new.path)
     if not words:
         answer.count("same")
         return

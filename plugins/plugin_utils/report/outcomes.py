@@ -58,6 +58,7 @@ EMPTY: dict[str, Any] = {
     "unmarked": False,
     "listed": [],
     "found": {},
+    "readings": [],
     "orders": {},
     "chosen": [],
     "errands": {},
