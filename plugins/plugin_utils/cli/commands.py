@@ -138,6 +138,7 @@ class Desk:
 
         Questions are kept apart from the runs of nights, go on beside them, and mail nobody: who asks sees what failed.
         """
+        asked = self.job.inventory
         folder = self._folder_to_ask()
         path = folder / "answer.json"
         words = order(str(path)).words(self.inventory, self.passed)
@@ -153,7 +154,7 @@ class Desk:
         if code == 0:
             shutil.rmtree(folder, ignore_errors=True)
         if isinstance(answer, list):
-            inventory.keep_items(self.state, self.job.inventory, (answers.item_of(entry) for entry in answer))
+            inventory.keep_items(self.state, asked, (answers.item_of(entry) for entry in answer))
         return code, answer, free
 
     def _folder_to_ask(self) -> Path:

@@ -6,7 +6,6 @@ import re
 from datetime import date, timedelta
 
 from ...module_utils.system.errors import InvalidInput
-from ...module_utils.system.visible import one_line
 from ...module_utils.tree.stamps import interpret_day, is_stamp
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -36,6 +35,6 @@ def read_day(text: str, today: str) -> str:
         return interpret_day("/".join(dashed.groups()) if dashed else word, today)
     except InvalidInput:
         raise InvalidInput(
-            f"{one_line(text)!r} is no night: write a weekday like tue, today, yesterday, days back like -1, a date like 2026/11/23, or a "
+            f"{text!r} is no night: write a weekday like tue, today, yesterday, days back like -1, a date like 2026/11/23, or a "
             "stamp like 2026/11/23/013000"
         ) from None

@@ -117,12 +117,12 @@ def find_item(text: str, known: Iterable[str]) -> str:
             return found[0]
         if found:
             more = first_of(list(map(one_line, found)), _SHOWN)
-            raise InvalidInput(f"{one_line(text)!r} may be {len(found)} items: {more}. Write more of it")
+            raise InvalidInput(f"{text!r} may be {len(found)} items: {more}. Write more of it")
     alike = [*names, *dict.fromkeys(name.rpartition("/")[2] for name in names)]
     hint = nearest(text, alike) if names else "none is known"
     if len(names) > _SHOWN and not hint.endswith("?"):
         hint = f"{len(names)} are known: altbackup list shows them"
-    raise InvalidInput(f"{one_line(text)!r} is no item, {hint}")
+    raise InvalidInput(f"{text!r} is no item, {hint}")
 
 
 def _is_equal(part: str, whole: str) -> bool:
