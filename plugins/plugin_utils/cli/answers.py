@@ -75,7 +75,7 @@ def items_table(items: Sequence[Mapping[str, Any]]) -> Table:
             ]
         )
     bad = frozenset(number for number, entry in enumerate(items) if entry["other"] or not entry["newest"])
-    return Table(("ITEM", "LAST GOOD", "AGE", "NIGHTS", "SIZE", "ON"), rows, right=(2, 3, 4), bad=bad)
+    return Table(("ITEM", "LAST GOOD", "AGE", "NIGHTS", "SIZE", "ON"), rows, right=(2, 3, 4), cut=(0,), bad=bad)
 
 
 def age(seconds: float | None) -> str:
@@ -142,7 +142,7 @@ def copies_table(nights: Sequence[Mapping[str, Any]]) -> Table:
         size = max(int(copy["size"]) for copy in night["copies"])
         name = str(night["copies"][0]["relpath"]).rsplit("/", 1)[-1]
         rows.append([str(night["stamp"]), readable(size), name, ", ".join([*good, *sorted(states), *holds])])
-    return Table(("NIGHT", "SIZE", "TARBALL", "GOOD ON"), rows, right=(1,), bad=frozenset(bad))
+    return Table(("NIGHT", "SIZE", "TARBALL", "GOOD ON"), rows, right=(1,), cut=(2,), bad=frozenset(bad))
 
 
 def free_of(events: Iterable[Mapping[str, Any]]) -> dict[str, int]:
@@ -215,7 +215,7 @@ def versions_table(versions: Sequence[Mapping[str, Any]]) -> Table:
             else ""
         )
         rows.append([version["item"], f"{version['size']:,}", moment(version["mtime"]), span, version["path"]])
-    return Table(("ITEM", "BYTES", "MODIFIED", "NIGHTS", "PATH"), rows, right=(1,))
+    return Table(("ITEM", "BYTES", "MODIFIED", "NIGHTS", "PATH"), rows, right=(1,), cut=(0,))
 
 
 def difference_lines(answer: Mapping[str, Any]) -> list[str]:

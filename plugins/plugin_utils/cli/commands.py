@@ -28,7 +28,7 @@ from .orders import Order
 from .run_store import Run, private_folder, state_folder
 from .screen import Table, show
 from .supervised_run import SupervisedRun, say
-from .verdict import EXIT_CODES, NOT_STARTED
+from .verdict import EXIT_CODES, INTERRUPTED, NOT_STARTED
 
 _ASKED = "asked"
 _KEPT_DAYS = 7
@@ -593,5 +593,8 @@ def act(arguments: argparse.Namespace, rest: Sequence[str], passed: Sequence[str
         return NOTHING_DONE
     except Failed as failed:
         return failed.code
+    except BrokenPipeError:  # whoever read it has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
-        return EXIT_CODES["interrupted"]
+        return EXIT_CODES[INTERRUPTED]

@@ -8,6 +8,7 @@ import os
 from typing import Any
 
 from ...module_utils.system.errors import InvalidInput
+from .days import WEEKDAYS
 from .inventory import all_kept_items
 from .run_store import state_folder
 
@@ -30,9 +31,9 @@ def complete(action: argparse.Action, word: str) -> None:
     """Given an argument and what it names, say how it is completed."""
     if word in ("item", "items"):
         action.completer = _items  # type: ignore[attr-defined]
-    elif word == "shell":
-        action.choices = None
-        action.completer = lambda **_: list(SHELLS)  # type: ignore[attr-defined]
+    else:
+        known = {"shell": SHELLS, "days": ("today", "yesterday", *WEEKDAYS)}.get(word, ())
+        action.completer = lambda prefix="", **_: [each for each in known if each.startswith(prefix)]  # type: ignore[attr-defined]
 
 
 def _items(prefix: str = "", **_: Any) -> list[str]:
