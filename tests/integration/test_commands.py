@@ -114,8 +114,10 @@ def test_a_folder_of_a_tarball_is_shown(site: Site) -> None:
     told = answer(site, "ls", "svn/dybsvn", "--at", NIGHTS[1][:10], "conf")
     assert [entry["path"] for entry in told["entries"]][:2] == ["conf/authz", "conf/hooks-env.tmpl"]
     assert told["tarballs"][0]["relpath"].endswith("dybsvn-2.tar.zst")
-    done = type_in(site, "ls", "svn/dybsvn", "conv")
-    assert done.returncode == 2 and done.stdout == ""
+    done = type_in(site, "ls", "svn/dybsvn", "conv", "--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["exit_code"], "entries" in told) == (2, 2, False)
+    assert "'conv' is not in it" in told["failures"][0]
     assert "'conv' is not in it, did you mean 'conf'?" in done.stderr
     (kept,) = (site.folder / "home" / ".local" / "state" / "altbackup" / "asked").iterdir()
     assert str(kept) in done.stderr, "the log of what failed is kept"

@@ -57,6 +57,8 @@ class Desk:
     """Options that are handed on to ansible-playbook"""
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     out: TextIO = field(default_factory=lambda: sys.stdout)
+    failures: list[str] = field(default_factory=list)
+    """What failed of the last question"""
 
     @property
     def inventory(self) -> list[str]:
@@ -143,11 +145,14 @@ class Desk:
         path = folder / "answer.json"
         words = order(str(path)).words(self.inventory, self.passed)
         free: dict[str, int] = {}
-        with _Restored(), _unmailed(), _waiting(self.job):
+        if sys.stderr.isatty():
+            say(f"asking the nodes of {', '.join(asked)} ...")
+        with _Restored(), _unmailed():
             night = SupervisedRun(words, str(folder), shown=False)
             code = night.run(words[1], words[2:], self.arguments.time_limit, 1, 1)
             if night.last is not None:
                 free = answers.free_of(night.last.events())
+                self.failures = _messages(night.last)
         answer = None
         with contextlib.suppress(FileNotFoundError):
             answer = json.loads(path.read_text(encoding="utf-8"))
@@ -172,10 +177,9 @@ class Desk:
     def tell(self, code: int, tables: Sequence[Table | str], **told: Any) -> int:
         """Show an answer, as JSON if that is wanted; return the exit code."""
         if self.arguments.json:
-            text = json.dumps(
-                answers.document(self.arguments.command, self.job.inventory, code, **told), indent=1, ensure_ascii=False
-            )
-            print(text if visible(text) == text else json.dumps(json.loads(text), indent=1), file=self.out)
+            whole = answers.document(self.arguments.command, self.job.inventory, code, failures=self.failures, **told)
+            text = json.dumps(whole, indent=1, ensure_ascii=False)
+            print(text if visible(text) == text else json.dumps(whole, indent=1), file=self.out)
             return code
         for each in tables:
             if isinstance(each, Table):
@@ -183,6 +187,11 @@ class Desk:
             else:
                 print(one_line(each), file=self.out)
         return code
+
+
+def _messages(run: Run) -> list[str]:
+    """Return what failed in a run."""
+    return [str(entry.get("message")) for entry in run.result.get("failures") or ()]
 
 
 class Failed(Exception):
@@ -204,19 +213,6 @@ def _unmailed() -> Iterator[None]:
             del os.environ["ALTBACKUP_MAIL_TO"]
         else:
             os.environ["ALTBACKUP_MAIL_TO"] = before
-
-
-@contextlib.contextmanager
-def _waiting(job: Job) -> Iterator[None]:
-    """Say on a terminal that nodes are being asked, and take that back."""
-    live = sys.stderr.isatty()
-    if live:
-        print(f"asking the nodes of {one_line(', '.join(job.inventory))} ...", end="", file=sys.stderr, flush=True)
-    try:
-        yield
-    finally:
-        if live:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def _list(desk: Desk) -> int:
@@ -363,7 +359,7 @@ def _foreseen(desk: Desk, order: Order) -> tuple[int, bool]:
     """Have a restore predicted, on the terminal; return its exit code, and whether it is only what stands there that is in the way."""
     with _unmailed():
         code, run = desk.run(order)
-    failures = [str(entry.get("message")) for entry in (run.result.get("failures") or ())] if run else []
+    failures = _messages(run) if run else []
     return code, bool(failures) and all(any(words in text for words in _IN_THE_WAY) for text in failures)
 
 
@@ -579,6 +575,7 @@ def _is_option(word: str) -> bool:
 
 def act(arguments: argparse.Namespace, rest: Sequence[str], passed: Sequence[str]) -> int:
     """Given what was read of a command line, what was not, and what is to be handed on, do it; return the exit code."""
+    desk = Desk(arguments, passed)
     try:
         left = take_rest(arguments, rest)
         if left:
@@ -587,12 +584,12 @@ def act(arguments: argparse.Namespace, rest: Sequence[str], passed: Sequence[str
             raise InvalidInput("say which items are adopted")
         if arguments.command == "diff" and len(arguments.days) > 2:
             raise InvalidInput("two nights are compared, no more")
-        return COMMANDS[arguments.command].act(Desk(arguments, passed))
+        return COMMANDS[arguments.command].act(desk)
     except InvalidInput as error:
         say(str(error))
         return NOTHING_DONE
     except Failed as failed:
-        return failed.code
+        return desk.tell(failed.code, []) if getattr(arguments, "json", False) else failed.code
     except BrokenPipeError:  # whoever read it has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

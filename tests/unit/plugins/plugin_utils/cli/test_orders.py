@@ -248,6 +248,8 @@ def test_where_items_are_discovered_the_whole_name_is_taken_without_asking(
     assert "dayabay/git/group%2Fproject" in shown(["ls", "dayabay/git/group%2Fproject"], capsys)[-1]
     assert main(["ls", "project", "--show"]) == 4
     assert "for --show write the item as source/category/name" in capsys.readouterr().err
+    inventory.keep_items(hosts.parent / "state", [str(hosts)], ["dayabay/git/group%2Fproject"])
+    assert "dayabay/git/group%2Fproject" in shown(["ls", "project"], capsys)[-1]
 
 
 @pytest.mark.parametrize(
