@@ -302,15 +302,18 @@ def _restore(desk: Desk) -> int:
     item = desk.item(arguments.item)
     source, _, _ = split_item(item)
     path = desk.site.items.get(item, "")
+    if arguments.file and arguments.part:
+        raise InvalidInput(f"one file or folder at a time, but there are {arguments.part} and --file {arguments.file}")
+    file = arguments.file or arguments.part
     where = {
         "at": desk.day(arguments.at),
-        "file": arguments.file,
+        "file": file,
         "to_host": arguments.to_host,
         "node": arguments.node,
         "path": path,
     }
     host = arguments.to_host or source
-    part = orders.member(arguments.file, path)[2:] if arguments.file else ""
+    part = orders.member(file, path)[2:] if file else ""
     place = os.path.join(path, part) if part and path else path
     to = arguments.to
     if arguments.in_place:
@@ -454,7 +457,7 @@ COMMANDS: dict[str, Command] = {
     "ls": Command(_ls, "what is in a tarball", ("item", "path?")),
     "find": Command(_find, "where a file is, over items and nights", ("name",)),
     "diff": Command(_diff, "what changed between two nights", ("item", "days*")),
-    "restore": Command(_restore, "bring an item back, or one file of it", ("item",)),
+    "restore": Command(_restore, "bring an item back, or one file of it", ("item", "part?")),
     "adopt": Command(_adopt, "take restored items for live data, so that they are backed up", ("items*",)),
     "accept": Command(_accept, "accept the suspects of an item", ("item",)),
     "hold": Command(_hold, "keep a tarball until it is released", ("item", "why?")),
@@ -465,13 +468,14 @@ COMMANDS: dict[str, Command] = {
     "completion": Command(_completion, "print what makes a shell complete the commands", ("shell",)),
 }
 _READERS = ("list", "ls", "find", "diff")
-_METAVARS = {"days": "DAY", "items": "ITEM", "nodes": "NODE"}
+_METAVARS = {"part": "PATH", "days": "DAY", "items": "ITEM", "nodes": "NODE"}
 _DAY = "a weekday like tue, today, -1, a date like 2026/11/23 or a stamp"
 _ITEM = "source/category/name, as list shows it, or a part that only one has"
 _PLACE_HELP = {
     "item": _ITEM,
     "items": _ITEM,
     "path": "a folder or file in it, as ls shows it",
+    "part": "one file or folder of it, as --file",
     "name": "a name, a pattern like '*.conf', or the end of a path",
     "days": f"{_DAY}; none is the last two, one is that and the last",
     "why": "why it is held",

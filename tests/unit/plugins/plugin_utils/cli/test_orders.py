@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import pytest
 import yaml
 
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli import inventory, orders
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli.commands import COMMANDS, take_rest
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli.job import Job
-from ansible_collections.altbackup.core.plugins.plugin_utils.cli.main import main
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli.main import _arguments, main
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli.orders import Order
 
 HOSTS: dict[str, Any] = {
@@ -124,7 +126,7 @@ def shown(words: list[str], capsys: pytest.CaptureFixture[str]) -> list[str]:
             ["--check"],
         ),
         (
-            "restore svnsetup --file users.conf --to /tmp/users.conf --aside",
+            "restore svnsetup --to /tmp/users.conf users.conf --aside",
             "restore.yml",
             {
                 "altbackup_restore": [
@@ -211,6 +213,7 @@ def test_what_is_shown_is_quoted_for_a_shell(hosts: Path, capsys: pytest.Capture
         ("restore svnsetup", "--to PATH, or --in-place for /etc/apache2/svnsetup on dayabay"),
         ("restore svnsetup --file /etc/passwd --to /tmp/x", "is not in the item, which is /etc/apache2/svnsetup"),
         ("restore svnsetup --to x", "--to x is not an absolute path"),
+        ("restore svnsetup a --to /x --file b", "one file or folder at a time, but there are a and --file b"),
         ("adopt cms01", "cms01 is a node"),
         ("adopt", "say which items are adopted"),
         ("accept svnsetup --at -1", "--at takes the stamp"),
@@ -274,3 +277,20 @@ def test_an_order_has_inventories_limit_and_what_is_handed_on() -> None:
         "--check",
         "-v",
     ]
+
+
+DAILY = Path(__file__).parents[5] / "docs" / "daily.md"
+TABLE = DAILY.read_text().partition("| you want to know")[2].partition("\n\n")[0]
+
+
+@pytest.mark.parametrize("line", re.findall(r"`(altbackup [^`]+)`", TABLE))
+def test_each_question_of_a_day_is_a_short_line(line: str) -> None:
+    assert len(line) <= 60
+    arguments, rest = _arguments().parse_known_args(shlex.split(line)[1:])
+    assert take_rest(arguments, rest) == []
+    assert arguments.command in COMMANDS
+
+
+def test_every_command_is_told_of() -> None:
+    told = DAILY.read_text()
+    assert [name for name in COMMANDS if f"altbackup {name}" not in told] == []
