@@ -126,14 +126,21 @@ class Desk:
 
     def do(self, order: Order) -> int:
         """Carry an order out, or only show it; return the exit code."""
-        return self.show(order) if self.arguments.show else self.run(order)[0]
+        return self.show(order) if self.arguments.show else self.run(order)
 
-    def run(self, order: Order) -> tuple[int, Run | None]:
-        """Carry an order out as `altbackup run` does; return the exit code, and its run."""
+    def run(self, order: Order) -> int:
+        """Carry an order out as `altbackup run` does; return the exit code."""
         words = order.words(self.inventory, self.passed)
         with _Restored():
             night = SupervisedRun(words, self.arguments.artifacts)
-            return night.run(words[1], words[2:], self.arguments.time_limit, 60, 90), night.last
+            return night.run(words[1], words[2:], self.arguments.time_limit, 60, 90)
+
+    def predict(self, order: Order) -> tuple[int, Run | None]:
+        """Show what an order would do, which is a question like others; return the exit code, and its run."""
+        words = order.words(self.inventory, self.passed)
+        with _Restored(), _unmailed():
+            night = SupervisedRun(words, str(self._folder_to_ask()))
+            return night.run(words[1], words[2:], self.arguments.time_limit, 1, 1), night.last
 
     def ask(self, order: Callable[[str], Order]) -> tuple[int, Any, dict[str, int]]:
         """Given what makes an order that writes its answer to a file, carry it out in silence; return (exit code, answer, free bytes of nodes).
@@ -360,8 +367,7 @@ _IN_THE_WAY = ("is there already, and a restore replaces nothing by itself", "di
 
 def _foreseen(desk: Desk, order: Order) -> tuple[int, bool]:
     """Have a restore predicted, on the terminal; return its exit code, and whether it is only what stands there that is in the way."""
-    with _unmailed():
-        code, run = desk.run(order)
+    code, run = desk.predict(order)
     failures = _messages(run) if run else []
     return code, bool(failures) and all(any(words in text for words in _IN_THE_WAY) for text in failures)
 
