@@ -82,7 +82,6 @@ def answer(site: Site, *words: str) -> dict[str, Any]:
     return told
 
 
-@pytest.mark.full
 def test_what_there_is_and_the_last_good_night_are_listed(site: Site) -> None:
     done = type_in(site, "list")
     assert done.returncode == 0, done.stderr
