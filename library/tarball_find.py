@@ -17,8 +17,8 @@ description:
   - What is wrong with a tree, such as that it is not there or that another run has it, is told as its C(problem) and is no failure.
 options:
   trees:
-    description: The trees, mappings of source (its name), base (its path), keys (items, C(<category>/<name>)), and own, true for the base of
-      the source itself, of which nothing is found if it is known to be that of another owner.
+    description: The trees, mappings of source (its name), base (its path), keys (items, C(<category>/<name>)) or every, true for all items, and
+      own, true for the base of the source itself, of which nothing is found if it is known to be that of another owner.
     type: list
     elements: dict
     required: true

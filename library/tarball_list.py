@@ -76,6 +76,11 @@ notes:
   type: list
   elements: str
   sample: []
+free:
+  description: Bytes that are free on the disk of the base.
+  returned: always
+  type: int
+  sample: 80000000000
 failures:
   description: What went wrong.
   returned: always
@@ -84,6 +89,7 @@ failures:
   sample: []
 """
 
+import os
 import shutil
 
 from ansible.module_utils.basic import AnsibleModule
@@ -104,7 +110,7 @@ def run(options: dict) -> dict:
     day = "" if options["day"] == "all" else interpret_day(options["day"], today_in(options["timezone"]))
     moment = moment_of(options)
     result = listing(options["base"], day, moment=moment, records=options["records"])
-    result["free"] = shutil.disk_usage(options["base"]).free
+    result["free"] = free_below(options["base"])
     expected = options["expected"]
     if expected and not any(
         tarball["state"] == "verified" and day_of(tarball["stamp"]) == expected for tarball in result["tarballs"]
@@ -114,6 +120,11 @@ def run(options: dict) -> dict:
         )
         result["failures"] = [*result["failures"], failure(STAGE, reason)]
     return result
+
+
+def free_below(base: str) -> int:
+    """Given a base, return the bytes that are free on its disk; a tree that nothing was sent to yet is not there."""
+    return shutil.disk_usage(base if os.path.isdir(base) else os.path.dirname(base)).free
 
 
 def main() -> None:

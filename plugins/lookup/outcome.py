@@ -18,11 +18,12 @@ options:
       - What is wanted. C(run) is all that a run has to tell; C(listed) are the tarballs that were listed on this host, C(all_listed) those
         of all hosts; C(judged) are lines on why each tarball stays that a purge has judged on this host, C(purge_plan) is the text of a
         plan of what it judged on all hosts, and C(reviewed) what of such a plan is to go, C(tarballs), or what is wrong with it,
-        C(problem); C(restores) is what is restored from where; C(restore_speeds) is what restores took, for predictions.
+        C(problem); C(restores) is what is restored from where; C(restore_speeds) is what restores took, for predictions; C(readings) is what is
+        read where of what is to be looked into, C(answer) what was found in it, and C(answer_lines) that for a person.
     required: true
     type: list
     elements: str
-    choices: [run, listed, all_listed, judged, purge_plan, reviewed, restores, restore_speeds]
+    choices: [run, listed, all_listed, judged, purge_plan, reviewed, restores, restore_speeds, readings, answer, answer_lines]
   record:
     description: Whether what C(run) tells is kept in the history of the inventory, too (see docs/monitoring.md). What is wrong with that is a note.
     type: bool
@@ -61,7 +62,7 @@ from ..plugin_utils.history.metrics import write_metrics
 from ..plugin_utils.history.record import Circumstances, record_of
 from ..plugin_utils.history.store import write_records
 from ..plugin_utils.history.versions import versions
-from ..plugin_utils.planning import marks, purge_plan
+from ..plugin_utils.planning import contents, marks, purge_plan
 from ..plugin_utils.planning.filter_values import plain, untrusted
 from ..plugin_utils.planning.host_variables import inventory_files
 from ..plugin_utils.planning.trees import node_trees
@@ -181,6 +182,20 @@ def _restore_speeds(run: Run, _variables: Any) -> dict[str, Any]:
     return restores.learned_speeds(run.choice, _states(run))
 
 
+def _readings(run: Run, variables: Any) -> dict[str, Any]:
+    hosts = [str(host) for host in variables["ansible_play_hosts_all"]]
+    found = {host: run.known_of(host).get("found") or {} for host in run.plan["nodes"] if host in hosts}
+    return contents.choose(plain(run.plan), found)
+
+
+def _answer(run: Run, _variables: Any) -> dict[str, Any]:
+    return contents.answer(plain(run.choice), [entry for state in _states(run).values() for entry in state["readings"]])
+
+
+def _answer_lines(run: Run, variables: Any) -> list[str]:
+    return contents.lines(_answer(run, variables))
+
+
 _FOUND: dict[str, Callable[[Run, Any], Any]] = {
     "run": _outcome,
     "listed": _listed,
@@ -190,4 +205,7 @@ _FOUND: dict[str, Callable[[Run, Any], Any]] = {
     "reviewed": _reviewed,
     "restores": _restores,
     "restore_speeds": _restore_speeds,
+    "readings": _readings,
+    "answer": _answer,
+    "answer_lines": _answer_lines,
 }

@@ -86,6 +86,8 @@ def test_examples_of_modules_run(tmp_path: Path) -> None:
     assert len(examples.run_well("tarball_list")["tarballs"]) == 1
     (found,) = examples.run_well("tarball_find")["trees"]
     assert [entry["state"] for entry in found["tarballs"]] == ["verified"]
+    (looked,) = examples.run("tarball_contents")
+    assert "gzip: stdin: not in gzip format" in looked["msg"]
     (refused,) = examples.run("tarball_restore")
     assert "is there already" in refused["msg"]
     (carried,) = examples.run("tarball_carry")

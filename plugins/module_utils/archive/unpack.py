@@ -301,16 +301,19 @@ def _remove_files(folder: str, names: Iterable[str]) -> None:
 
 
 def clean_member(member: str, top: str) -> str:
-    """Given a path inside a tarball, or none, and its top folder, return the path as tar has it, but for a slash at the end. Raise InvalidInput."""
+    """Given a path inside a tarball, or none, and its top folder, return the path as tar has it, but for a slash at the end. Raise InvalidInput.
+
+    `./` at its beginning stands for the top folder.
+    """
     if not member:
         return ""
     path = member.rstrip("/")
-    parts = path.split("/")
+    parts = [top, *path.split("/")[1:]] if path.startswith("./") else path.split("/")
     if parts[0] != top or {"", ".", ".."} & set(parts) or "\0" in member:
         raise InvalidInput(
-            f"member {printable(repr(member))} is not a path inside the tarball, which begins with {top}/"
+            f"member {printable(repr(member))} is not a path inside the tarball, which begins with {top}/ or, whatever that is, with ./"
         )
-    return path
+    return "/".join(parts)
 
 
 def measure(tarball: str, deadline: Deadline) -> tuple[int, int]:
@@ -355,8 +358,12 @@ def examine(
     attributes: Attributes | None = None,
     wanted: str = "",
     alone: bool = True,
+    seen: Callable[[Any], None] = lambda member: None,
+    files: Any = None,
 ) -> Contents:
     """Given a tarball, read all of it and return what it holds; with `digested` with the digest of its manifest.
+
+    Each member that passes is `seen`; `files`, as in a manifest, is told the digests of those that are `digested`.
 
     If it is a differential, `below` are the symbolic links of its full tarball, over which it is to be unpacked. `attributes` receive
     what only root may set. With `wanted`, a path in it, it is told whether that was `found`, and if it is to be unpacked `alone`,
@@ -364,7 +371,7 @@ def examine(
     Raise Hostile, naming the member, for what no archive with this top folder (any one if it is empty) holds, ToolFailed
     for a damaged one, DeadlineExceeded or OSError.
     """
-    manifest = Contents()
+    manifest = Contents(files=files)
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(open_plain(tarball))
         stream, check = stack.enter_context(_decompressed(tarball, source, deadline, sandbox))
@@ -385,6 +392,7 @@ def examine(
             listing.expect(header)
             if attributes is not None:
                 attributes.add(member)
+            seen(member)
 
         stack.enter_context(progress.reading("looked through", source))
         try:

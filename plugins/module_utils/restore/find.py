@@ -20,7 +20,7 @@ from ..tree.quarantine import quarantined
 
 
 def find(trees: Sequence[Mapping[str, Any]], run: Run | None) -> dict[str, Any]:
-    """Given trees (source, base, keys of items, and `own` for that of the source itself), return what each holds of those items, newest last.
+    """Given trees (source, base, keys of items or `every` item, and `own` for that of the source itself), return what each holds of those items, newest last.
 
     What is wrong with a tree is in its `problem`, no failure: another node may hold the same.
     """
@@ -44,7 +44,8 @@ def _find_in(wanted: Mapping[str, Any], run: Run | None) -> dict[str, Any]:
         result["origin"] = _origin(tree, wanted)
         with unclaimed(tree, run):
             keys = set(wanted["keys"])
-            found = [_describe(tree, tarball) for tarball in scan(tree, keys=keys).tarballs]
+            every = bool(wanted.get("every"))
+            found = [_describe(tree, tarball) for tarball in scan(tree, keys=None if every else keys).tarballs]
             result["accepted"] = _accepted(tree)
             result["tarballs"] = sorted([*found, *_set_apart(tree, keys)], key=lambda entry: str(entry["stamp"]))
             result["keys"] = _keys_of(tree)

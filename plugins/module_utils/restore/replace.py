@@ -15,6 +15,8 @@ import hashlib
 import json
 import os
 import secrets
+import stat
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +26,7 @@ from ..system.opened import Step, inode_of, make_below, mount_of, open_own, prun
 from ..system.own_state import has_state, opened_state
 from ..system.processes import Deadline, find_tool, inherited, run
 from ..system.seeing import is_impossible
+from ..system.units import readable
 from ..system.visible import printable
 from ..tree.completed import describe, remember
 from ..tree.layout import TEMPORARY
@@ -413,12 +416,21 @@ def _require_place(parent: int, destination: str, aside: str) -> None:
     if not aside:
         raise AltbackupError(
             f"{destination} is there already, and a restore replaces nothing by itself: "
-            "give the entry replace: move_aside to have it moved aside, or another path as to"
+            f"give the entry replace: move_aside to have it moved aside, or another path as to ({_described(parent, name)} stands there)"
         )
     if _is_mount(parent, name):
         raise AltbackupError(f"{destination} is a mount point, which cannot be moved aside: give another path as to")
     if inode_of(parent, os.path.basename(aside)) is not None:
         raise AltbackupError(f"{aside} is there already, so what stands at {destination} cannot be moved there")
+
+
+def _described(parent: int, name: str) -> str:
+    """Return what a thing is that somebody may want to keep."""
+    status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    changed = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(status.st_mtime))
+    what = f"a file of {readable(status.st_size)}" if stat.S_ISREG(status.st_mode) else "something special"
+    what = "a folder" if stat.S_ISDIR(status.st_mode) else "a link" if stat.S_ISLNK(status.st_mode) else what
+    return f"{what}, changed {changed},"
 
 
 def _is_mount(parent: int, name: str) -> bool:

@@ -19,6 +19,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     "tarball_accept": _ALL,
     "tarball_carry": _LIMIT,
     "tarball_check": _ALL,
+    "tarball_contents": (*_LIMIT, *_PRIORITY),
     "tarball_count": (*_MOMENT, *_LIMIT, *_PRIORITY),
     "tarball_drill": _ALL,
     "tarball_drill_away": _ALL,

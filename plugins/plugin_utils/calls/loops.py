@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ...module_utils.tree.stamps import is_day
-from ..planning import drill, heal, restore, transfers
+from ..planning import contents, drill, heal, restore, transfers
 from ..planning.reaching import reached_by
 from ..planning.trees import node_trees, open_trees, serving_rounds, source_trees
 from .run import Run
@@ -134,6 +134,22 @@ def deliveries(run: Run) -> list[dict[str, Any]]:
     return [entry for entry in transfers.deliveries(run.plan, run.host, run.state) if entry["node"] in usable]
 
 
+def _searches(run: Run) -> list[Entry]:
+    """The host itself, if it may hold what is to be looked into."""
+    wanted = contents.searches(run.plan, run.host) if run.host in run.plan["nodes"] else []
+    return [{"stage": "contents", "node": run.host, "label": run.host}] if wanted else []
+
+
+def readings(run: Run) -> list[dict[str, Any]]:
+    """What is to be read on the host."""
+    return [call for call in run.choice.get("chosen", ()) if call.get("node") == run.host and "options" in call]
+
+
+def reading_of(run: Run, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Given what a call is about, return that."""
+    return next(call for call in readings(run) if call["label"] == about["label"])
+
+
 def _deliveries(run: Run) -> list[Entry]:
     """The targets to which something goes."""
     counts = {entry["node"]: len(entry["tarballs"]) for entry in deliveries(run)}
@@ -243,6 +259,10 @@ LOOPS: dict[str, Callable[[Run], list[Entry]]] = {
     "heals": lambda run: _heals(run, lambda errand: errand["here"] or errand["label"] in run.state["carried"]),
     "unlock": _unlock,
     "list": _node,
+    "searches": _searches,
+    "readings": lambda run: [
+        {"stage": "contents", **{name: call[name] for name in ("node", "source", "label")}} for call in readings(run)
+    ],
     "mark": lambda run: _marked(run, "source"),
     "mark_copies": lambda run: _marked(run, "target"),
     "rounds": _rounds,

@@ -259,7 +259,7 @@ def _find(
     run: Run, _stage: str, about: Mapping[str, Any], _given: Mapping[str, Any], result: Mapping[str, Any]
 ) -> State:
     """What one node does not have is no failure if another one has it."""
-    if about:
+    if about and about.get("stage") != "contents":
         return _held(run, about, result)
     return {**run.state, "found": dict(result)}
 
@@ -278,6 +278,14 @@ def _unanswered(result: Mapping[str, Any]) -> str:
     if result.get("unreachable"):
         return outcomes.unreachable(result)
     return str(result.get("msg") or "it did not answer")
+
+
+def _contents(
+    run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, Any], result: Mapping[str, Any]
+) -> State:
+    new = _plain(run, stage, about, given, result)
+    found = {"contents": result.get("contents") or [], "totals": result.get("totals") or {}}
+    return {**new, "readings": [*new["readings"], {"source": about["source"], "node": about["node"], **found}]}
 
 
 def _heal(
@@ -390,6 +398,7 @@ _NOTES: dict[str, Callable[[Run, str, Mapping[str, Any], Mapping[str, Any], Mapp
     "tarball_accept": _accept,
     "tarball_carry": _carry,
     "tarball_check": _check,
+    "tarball_contents": _contents,
     "tarball_drill_away": _drill_away,
     "tarball_dump": _dump,
     "tarball_find": _find,

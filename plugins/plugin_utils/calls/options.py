@@ -16,12 +16,12 @@ from typing import Any
 from ...module_utils.kinds.registry import CATEGORIES
 from ...module_utils.synchronize.send import CARRIED
 from ...module_utils.tree.stamps import is_day
-from ..planning import copies, heal, purge_plan, restore, transfers
+from ..planning import contents, copies, heal, purge_plan, restore, transfers
 from ..planning.connections import incoming_folder, peers, source_peers
 from ..planning.reaching import reached_by, reached_with, ssh_args
 from ..planning.trees import base_owners, node_bases, node_trees, origin
 from .handed import SHORT
-from .loops import deliveries, errand_of, heal_errand_of, order_of
+from .loops import deliveries, errand_of, heal_errand_of, order_of, reading_of
 from .run import Run
 
 Options = dict[str, Any]
@@ -360,7 +360,14 @@ def _heal(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opti
     }
 
 
+def _contents(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
+    reading = reading_of(run, about)
+    return {**reading["options"], "user": run.plan["nodes"][run.host]["drill_user"]}
+
+
 def _find(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options | None:
+    if about.get("stage") == "contents":
+        return {"trees": contents.searches(run.plan, run.host), "step_timeout": SHORT}
     if about:
         tree = {name: about[name] for name in ("source", "base")}
         keys = heal.keys_of(run.state["rotten"])
@@ -392,6 +399,7 @@ COMPLETED: dict[str, Callable[[Run, Mapping[str, Any], Mapping[str, Any]], Optio
     "tarball_accept": _accept,
     "tarball_carry": _carry,
     "tarball_check": _check,
+    "tarball_contents": _contents,
     "tarball_drill": _drill,
     "tarball_drill_away": _drill_away,
     "tarball_dump": _dump,

@@ -16,7 +16,8 @@ from ..report.outcomes import EMPTY
 from . import run_state
 
 PLAN = "__altbackup_plan"
-CHOICE = "__restore_choice"
+CHOICES = ("__restore_choice", "__contents_choice")
+"""What a playbook has chosen, of which none does both"""
 REVIEWED = "__purge_reviewed"
 CALL = "__call"
 """The variable of loops over calls"""
@@ -32,7 +33,7 @@ class Run:
     """What the run knows of the host, with all keys of EMPTY"""
     hostvars: Mapping[str, Any]
     choice: Mapping[str, Any]
-    """What is restored from where, once that is chosen"""
+    """What is restored or read from where, once that is chosen"""
     check_mode: bool = False
     state_of: Callable[[str], Mapping[str, Any]] = run_state.load
     """Return what the run knows of another host"""
@@ -82,7 +83,7 @@ def run_of(variables: Mapping[str, Any]) -> Run:
         host=host,
         state={**EMPTY, **run_state.load(host)},
         hostvars=variables.get("hostvars") or {},
-        choice=variables.get(CHOICE) or {},
+        choice=next((variables[name] for name in CHOICES if variables.get(name)), {}),
         check_mode=bool(variables.get("ansible_check_mode")),
         play_hosts=[str(name) for name in variables.get("ansible_play_hosts_all") or ()],
         reviewed=(variables.get(REVIEWED) or {}).get("tarballs"),

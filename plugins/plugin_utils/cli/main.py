@@ -1,4 +1,4 @@
-"""Runs playbooks so that no failure goes unseen, tests the failure mail, and tells how the last run went."""
+"""Backups from day to day: what there is, bring it back, run playbooks so that no failure goes unseen."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..mail import delivery
 from ..mail.text import compose, specimen
 from ..report import outcomes
 from ..report.causes import good_copies, titled
-from . import runs, status
+from . import commands, completion, runs, status
 from .job import PROGRAM, Job, ansible_settings, find_playbook, mail_settings
 from .run_store import LOG, RUNNING, Run, all_runs, state_folder
 from .supervised_run import SupervisedRun, say
@@ -26,7 +26,7 @@ _OWN = ("--time-limit", "--artifacts", "--keep-runs", "--keep-days", "-h", "--he
 _EPILOG = (
     "Exit codes of run: 0 all good; 2 something failed; 3 hosts were unreachable, and nothing else failed; 4 it could not "
     "start, or there was nothing to do; 5 it reached its time limit; 6 it is already running; 7 it was interrupted or killed. "
-    "Of mail and all that read: 0, or 1 if that could not be done; of status also if all is not well."
+    "The other commands have the same, but for mail, last, runs and log: 0, or 1 if that could not be done; and for status: 1 also if all is not well."
 )
 
 
@@ -37,8 +37,13 @@ class _Parser(argparse.ArgumentParser):
 
 def main(words: Sequence[str]) -> int:
     """Given the words of the command line, do what they say; return the exit code."""
+    own, passed = _split(words)
     try:
-        arguments, options = _arguments().parse_known_args(words)
+        parser = _arguments()
+        completion.answer(parser)
+        arguments, options = parser.parse_known_args(own)
+        if arguments.command in commands.COMMANDS:
+            return commands.act(arguments, options, passed)
         if arguments.command == "run" and words[1].startswith("-") and words[1].partition("=")[0] not in _OWN:
             raise InvalidInput(f"the playbook comes first, then {words[1]}")
         if arguments.command != "run" and options:
@@ -47,7 +52,7 @@ def main(words: Sequence[str]) -> int:
         if words[:1] == ["run"]:
             return SupervisedRun(words).refuse(Job(Path("altbackup run"), argv=(PROGRAM, *words)), str(error))
         say(str(error))
-        return 1
+        return commands.NOTHING_DONE if words[:1] and words[0] in commands.COMMANDS else 1
     if hasattr(arguments, "act"):
         return int(arguments.act(arguments))
     if arguments.command == "run":
@@ -56,10 +61,18 @@ def main(words: Sequence[str]) -> int:
     return _tell_last(arguments) if arguments.command == "last" else _flush_mail() if arguments.flush else _test_mail()
 
 
+def _split(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Given the words of the command line, return those before and behind a `--`, where a command hands the latter on."""
+    if words[:1] and words[0] in commands.COMMANDS and "--" in words:
+        place = list(words).index("--")
+        return words[:place], words[place + 1 :]
+    return words, ()
+
+
 def _arguments() -> argparse.ArgumentParser:
     parser = _Parser(prog="altbackup", description=__doc__, epilog=_EPILOG, allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser(
+    known = parser.add_subparsers(dest="command", required=True)
+    run = known.add_parser(
         "run",
         help="run a playbook",
         usage="altbackup run PLAYBOOK [-i INVENTORY] [--limit HOSTS] [-e NAME=VALUE] [--check] [more of ansible-playbook] "
@@ -75,15 +88,16 @@ def _arguments() -> argparse.ArgumentParser:
     run.add_argument("--time-limit", metavar="TIME", default="24h", help="end the run after this time (default: 24h)")
     run.add_argument("--keep-runs", metavar="N", type=_number, default=60, help="runs to keep (default: 60)")
     run.add_argument("--keep-days", metavar="N", type=_number, default=90, help="days to keep them (default: 90)")
-    mail = commands.add_parser("mail", help="test the mail, or send what is in its spool", allow_abbrev=False)
+    mail = known.add_parser("mail", help="test the mail, or send what is in its spool", allow_abbrev=False)
     what = mail.add_mutually_exclusive_group(required=True)
     what.add_argument("--test", action="store_true", help="send a specimen")
     what.add_argument("--flush", action="store_true", help="send what could not be sent before")
-    last = commands.add_parser("last", help="tell how the last run went", allow_abbrev=False)
+    last = known.add_parser("last", help="tell how the last run went", allow_abbrev=False)
     last.add_argument("playbook", metavar="PLAYBOOK", nargs="?", default="", help="the last run of this playbook")
     last.add_argument("--json", action="store_true", help="as JSON")
     for reader in (status, runs):
-        reader.add(commands)
+        reader.add(known)
+    commands.add_commands(known)
     for command in (run, last):
         command.add_argument(
             "--artifacts",

@@ -59,7 +59,8 @@ _JUDGED_LOG = 1024 * 1024
 class SupervisedRun:
     """One call of `altbackup run`."""
 
-    def __init__(self, words: Sequence[str], artifacts: str = "") -> None:
+    def __init__(self, words: Sequence[str], artifacts: str = "", *, shown: bool = True) -> None:
+        """Given the words of the command line and where runs are kept; one that is not `shown` only says on stderr what failed."""
         self.started = datetime.now().astimezone()
         self.inbox = SignalInbox()
         self.argv = (PROGRAM, *words)
@@ -68,6 +69,9 @@ class SupervisedRun:
         self.mail = mail_settings(self.ansible, os.environ)
         self.memory = processes.memory_kills()
         self.watched = sys.stderr.isatty()
+        self.live = shown and sys.stdout.isatty()
+        self.last: Run | None = None
+        """The run that was made"""
 
     def run(self, playbook: str, options: Sequence[str], time_limit: str, keep_runs: int, keep_days: int) -> int:
         """Run the playbook; return the exit code."""
@@ -80,7 +84,7 @@ class SupervisedRun:
             if not all(map(importlib.util.find_spec, ("ansible_runner", "pexpect"))):
                 raise InvalidInput(f"ansible-runner is not installed for {sys.executable}: pip install ansible-runner")
             lock = take_lock(self.state, job.lock)
-            run = new_run(self.state, job.playbook.stem, self.started)
+            run = self.last = new_run(self.state, job.playbook.stem, self.started)
             result = {
                 **self._opening(job),
                 "state": RUNNING,
@@ -164,7 +168,7 @@ class SupervisedRun:
         run.release()
 
     def _play(self, job: Job, run: Run, result: Mapping[str, Any], path: str, limit: float, time_limit: str) -> int:
-        live = sys.stdout.isatty()
+        live = self.live
         unwatched = (
             ""
             if self.watched or job.harmless or not self.mail.problems
@@ -266,7 +270,7 @@ class SupervisedRun:
             if told:
                 lines = [verdict.message] if verdict.message else []
             _say_failure(str(result["playbook"]), verdict, lines, str(run.folder / LOG), mailed)
-        elif sys.stdout.isatty():
+        elif self.live:
             print(
                 f"altbackup: {result['playbook']} was good and took {str(ended - started).partition('.')[0]}",
                 flush=True,

@@ -209,6 +209,7 @@ def build_plan(
         "failures": [],
         "purge_confirm": common["purge_confirm"],
         "undo": common["undo"],
+        "contents": common["contents"],
         "locked": scope is not None and list(scope.parts) == [SOURCES],
         "errors": [],
         "notes": [visible(note) for note in notes],

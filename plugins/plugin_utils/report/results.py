@@ -311,6 +311,15 @@ _APART: dict[str, Read] = {
     "reason": _SENTENCE,
     "since": _stamp,
 }
+_MEMBER: dict[str, Read] = {
+    "relpath": _relpath,
+    **dict.fromkeys(("path", "owner", "group", "target"), _NAME),
+    **dict.fromkeys(("size", "mtime", "entries", "before"), _whole),
+    "type": _like(r"[a-z ]{1,16}", "type of a member"),
+    "mode": _like(r"[0-7]{4}", "mode"),
+    "what": _like(r"added|removed|changed", "change"),
+    "differs": _list(_like(r"[a-z]{1,16}", "difference"), 8),
+}
 _FAILURE: dict[str, Read] = {
     **dict.fromkeys(("node", "delegate", "stage", "category", "name", "relpath"), _NAME),
     "reason": _SENTENCE,
@@ -338,7 +347,7 @@ SCHEMA: dict[str, Read] = {
     ),
     **dict.fromkeys(("bytes_read", "bytes_freed", "bytes_in_trash", "needed", "seconds"), _number),
     **dict.fromkeys(("free", "wire"), _either(_number, _mapping(_number))),
-    **dict.fromkeys(("sent", "counts"), _mapping(_whole)),
+    **dict.fromkeys(("sent", "counts", "totals"), _mapping(_whole)),
     **dict.fromkeys(
         (
             "have",
@@ -391,6 +400,7 @@ SCHEMA: dict[str, Read] = {
     "tarballs": _TARBALLS,
     "wrong": _TARBALLS,
     "judged": _TARBALLS,
+    "contents": _list(_entry(_MEMBER, ("relpath", "path"))),
     "newest": _TARBALLS,
     "quarantined": _list(_entry(_APART, ("relpath", "size", "dig", "alg")), _MOST_TOLD),
     "trees": _list(_entry(_TREE, ("source", "base", "tarballs")), _MOST_ITEMS),

@@ -1115,6 +1115,9 @@ def test_check_mode_finds_the_damage_that_the_restore_would(
         ("small/su", "is not in it"),
         ("other/users.conf", "which begins with small/"),
         ("small/../small/users.conf", "is not a path inside the tarball"),
+        ("./../small/users.conf", "is not a path inside the tarball"),
+        ("./none", "member 'small/none' is not in it"),
+        ("./users.conf", ""),
         ("small/users.conf", ""),
         ("small/sub", ""),
         ("small/link", ""),
@@ -1137,6 +1140,8 @@ def test_check_mode_finds_a_wrong_member_as_the_restore_does(
 
 MEMBERS = {
     "small/sub/": b"sub",
+    "./sub/": b"sub",
+    "./%FF%25": b"\xff%",
     "small/new\nline": b"new\nline",
     "small/new%0Aline": b"new\nline",
     "small/%FF%25": b"\xff%",

@@ -12,6 +12,7 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.calls.loops import 
 from ansible_collections.altbackup.core.plugins.plugin_utils.calls.notes import noted
 from ansible_collections.altbackup.core.plugins.plugin_utils.calls.options import options_of
 from ansible_collections.altbackup.core.plugins.plugin_utils.calls.run import Run
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.contents import choose as choose_contents
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan import Scope, build_plan
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.outcomes import EMPTY, all_failures
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.results import of_module
@@ -845,3 +846,22 @@ def test_an_undo_goes_over_the_trees_that_are_meant_and_tells_if_nothing_was_fou
     assert told.run.state["undone"] == {"2013/05/20": True, one: True}
     assert all_failures([{**EMPTY, "undone": {one: False}}, told.run.state]) == []
     assert Told(EVERY, "cms01").over("undo") == []
+
+
+def test_tarballs_are_looked_into_where_they_were_found() -> None:
+    told = Told(EVERY, "cms01", altbackup_contents={"item": "dayabay/svn/dybsvn", "path": "conf"})
+    (search,) = told.over("searches")
+    entry = {"relpath": SVN, "stamp": STAMP, "size": 7, "dig": "aa", "alg": "sha256", "base": "", "base_dig": ""}
+    there = {"source": "dayabay", "base": "/copies/dayabay", "problem": ""}
+    found = {"trees": [{**there, "tarballs": [{**entry, "state": "verified", "problem": "", "record": {}}]}]}
+    options = told.call("tarball_find", "contents", found, search)
+    assert options["trees"] == [{"source": "dayabay", "base": "/copies/dayabay", "keys": ["svn/dybsvn"]}]
+    told.run = replace(told.run, choice=choose_contents(told.run.plan, {"cms01": told.run.state["found"]}))
+    (reading,) = told.over("readings")
+    result = {"contents": [{"relpath": SVN, "path": "conf/passwd"}], "totals": {"entries": 1}}
+    options = told.call("tarball_contents", "contents", of_module(result), reading)
+    assert (options["base"], options["path"], options["user"]) == ("/copies/dayabay", "conf", "nobody")
+    assert options["tarballs"] == [{"relpath": SVN, "base": ""}]
+    assert told.run.state["readings"] == [{"source": "dayabay", "node": "cms01", **result}]
+    assert replace(told.run, host="sdu").choice["chosen"][0]["node"] == "cms01"
+    assert calls("readings", replace(told.run, host="sdu")) == []

@@ -1,0 +1,50 @@
+"""Completion for shells, by argcomplete where that is installed: it asks the program itself, so it knows items, too."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+from typing import Any
+
+from ...module_utils.system.errors import InvalidInput
+from .days import WEEKDAYS
+from .inventory import all_kept_items
+from .run_store import state_folder
+
+SHELLS = ("bash", "zsh", "fish")
+_MISSING = "argcomplete is not installed for this Python: pip install argcomplete"
+
+
+def script(shell: str) -> str:
+    """Given the name of a shell, return what makes it complete the commands. Raise InvalidInput."""
+    if shell not in SHELLS:
+        raise InvalidInput(f"{shell!r} is none of {', '.join(SHELLS)}")
+    if not importlib.util.find_spec("argcomplete"):
+        raise InvalidInput(_MISSING)
+    import argcomplete
+
+    return str(argcomplete.shellcode(["altbackup"], shell=shell))
+
+
+def complete(action: argparse.Action, word: str) -> None:
+    """Given an argument and what it names, say how it is completed."""
+    if word in ("item", "items"):
+        action.completer = _items  # type: ignore[attr-defined]
+    else:
+        known = {"shell": SHELLS, "days": ("today", "yesterday", *WEEKDAYS)}.get(word, ())
+        action.completer = lambda prefix="", **_: [each for each in known if each.startswith(prefix)]  # type: ignore[attr-defined]
+
+
+def _items(prefix: str = "", **_: Any) -> list[str]:
+    """Return the items that lists found, those that begin with what was written, else those that hold it."""
+    known = all_kept_items(state_folder("", os.environ))
+    return [item for item in known if item.startswith(prefix)] or [item for item in known if prefix in item]
+
+
+def answer(parser: argparse.ArgumentParser) -> None:
+    """Where a shell asks for completions, tell them and end; else do nothing."""
+    if "_ARGCOMPLETE" in os.environ and importlib.util.find_spec("argcomplete"):
+        import argcomplete
+
+        argcomplete.autocomplete(parser, validator=lambda *_: True)

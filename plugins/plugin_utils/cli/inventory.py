@@ -1,0 +1,101 @@
+"""What an inventory says, asked of ansible-inventory, and the items that the last lists found, kept for names and their completion."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ...module_utils.system.errors import InvalidInput
+from ..report.private_files import write_private
+from .items import Site, read_site
+from .job import Job, ansible_settings, child_environment, find_ansible
+from .run_store import private_folder
+
+_SECONDS = 120
+_KEPT = "items.json"
+_MOST_KEPT = 20
+"""Inventories whose items are kept"""
+_VAULT = ("--vault-password-file", "--vault-pass-file", "--vault-id")
+
+
+def load_site(job: Job, passed: Sequence[str], environment: Mapping[str, str]) -> Site:
+    """Given a job with its inventories and options that are handed on, return what the inventory tells. Raise InvalidInput."""
+    path = find_ansible(environment)
+    added = child_environment(ansible_settings(environment), environment, colour=False)
+    command = ["ansible-inventory", "--list", *_vault_options(passed)]
+    for name in job.inventory:
+        command += ["-i", name]
+    try:
+        done = subprocess.run(
+            command,
+            env={**environment, **added, "PATH": path},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise InvalidInput(
+            f"ansible-inventory took longer than {_SECONDS} s to read {', '.join(job.inventory)}"
+        ) from None
+    try:
+        found = json.loads(done.stdout) if done.returncode == 0 else None
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        said = " ".join(done.stderr.split())[-1000:]
+        raise InvalidInput(
+            f"the inventory {', '.join(job.inventory)} cannot be read: {said or 'ansible-inventory said nothing'}"
+        )
+    site = read_site(found)
+    if not site.sources:
+        raise InvalidInput(f"the inventory {', '.join(job.inventory)} has no group sources with hosts in it")
+    return site
+
+
+def _vault_options(passed: Sequence[str]) -> list[str]:
+    """Return those of the options that are handed on by which ansible-inventory reads what is in a vault."""
+    found = []
+    for number, word in enumerate(passed):
+        name, equals, _ = word.partition("=")
+        if name in _VAULT:
+            found += [word] if equals else list(passed[number : number + 2])
+    return found
+
+
+def kept_items(state: Path, inventory: Sequence[str]) -> list[str] | None:
+    """Given the state folder and inventories, return the items that the last list of these found, None if there was none."""
+    found = _kept(state).get(_name(inventory))
+    return [str(item) for item in found] if isinstance(found, list) else None
+
+
+def all_kept_items(state: Path) -> list[str]:
+    """Given the state folder, return the items that lists of any inventory found."""
+    return sorted({str(item) for items in _kept(state).values() if isinstance(items, list) for item in items})
+
+
+def keep_items(state: Path, inventory: Sequence[str], items: Iterable[str]) -> None:
+    """Keep the items that a list found. Raise OSError."""
+    known = _kept(state)
+    known.pop(_name(inventory), None)
+    known[_name(inventory)] = sorted(set(items))
+    path = private_folder(state) / _KEPT
+    write_private(f"{path}.new", json.dumps(dict(list(known.items())[-_MOST_KEPT:])).encode())
+    os.replace(f"{path}.new", path)
+
+
+def _name(inventory: Sequence[str]) -> str:
+    return json.dumps(list(inventory))
+
+
+def _kept(state: Path) -> dict[str, Any]:
+    with suppress(OSError, ValueError):  # it is known again after the next list
+        found = json.loads((state / _KEPT).read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) else {}
+    return {}

@@ -1,0 +1,145 @@
+"""Which item a person means: its whole name, source/category/name, or a part of it that only one has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...module_utils.kinds.items import check_name
+from ...module_utils.kinds.registry import CATEGORIES
+from ...module_utils.system.errors import InvalidInput
+from ...module_utils.system.units import first_of
+from ...module_utils.system.values import nearest
+from ...module_utils.system.visible import one_line
+
+KINDS = {category: kind for kind, category in CATEGORIES.items()}
+CONTROLLER = "folders/altbackup-controller"
+_SHOWN = 12
+"""Candidates that a message names"""
+
+
+@dataclass(frozen=True)
+class Site:
+    """What an inventory tells of itself, as far as no node need be asked."""
+
+    items: Mapping[str, str] = field(default_factory=dict)
+    """{source/category/name: path on the source, empty where that is not known}"""
+    unknown: Sequence[str] = ()
+    """The sources that may have more items, as these are discovered there"""
+    sources: Sequence[str] = ()
+    targets: Sequence[str] = ()
+    hosts: Sequence[str] = ()
+    timezone: str = "UTC"
+
+
+def read_site(inventory: Mapping[str, Any]) -> Site:
+    """Given what `ansible-inventory --list` says, return what it tells."""
+    variables = {
+        str(host): values
+        for host, values in ((inventory.get("_meta") or {}).get("hostvars") or {}).items()
+        if isinstance(values, Mapping)
+    }
+    sources, targets = (_hosts_of(inventory, group, set()) for group in ("sources", "targets"))
+    items: dict[str, str] = {}
+    unknown = []
+    for source in sources:
+        found, whole = _items_of(variables.get(source, {}))
+        items.update({f"{source}/{key}": path for key, path in found.items()})
+        unknown += [] if whole else [source]
+    zones = [values["altbackup_timezone"] for values in variables.values() if "altbackup_timezone" in values]
+    zone = zones[0] if zones and isinstance(zones[0], str) and not _is_template(zones[0]) else "UTC"
+    hosts = list(dict.fromkeys([*sources, *targets, *variables]))
+    return Site(items, tuple(unknown), tuple(sources), tuple(targets), tuple(hosts), zone)
+
+
+def _hosts_of(inventory: Mapping[str, Any], group: str, seen: set[str]) -> list[str]:
+    """Return the hosts of a group and of the groups in it."""
+    entry = inventory.get(group)
+    if group in seen or not isinstance(entry, Mapping):
+        return []
+    seen.add(group)
+    found = [str(host) for host in entry.get("hosts") or ()]
+    for child in entry.get("children") or ():
+        found += _hosts_of(inventory, str(child), seen)
+    return list(dict.fromkeys(found))
+
+
+def _items_of(values: Mapping[str, Any]) -> tuple[dict[str, str], bool]:
+    """Given the variables of a source, return {category/name: path} of what they name, given up items too, and whether that is all."""
+    found: dict[str, str] = {}
+    declared = values.get("altbackup_items") or []
+    whole = isinstance(declared, list) and not values.get("altbackup_discover")
+    for item in declared if isinstance(declared, list) else ():
+        kind, name = (item.get("kind"), item.get("name")) if isinstance(item, Mapping) else (None, None)
+        if kind not in CATEGORIES or not isinstance(name, str) or _is_template(name):
+            whole = False
+            continue
+        path = item.get("path")
+        found[f"{CATEGORIES[kind]}/{name}"] = path if isinstance(path, str) and not _is_template(path) else ""
+        former = item.get("former_names") or []
+        for old in former if isinstance(former, list) else ():
+            found.setdefault(f"{CATEGORIES[kind]}/{old}", "")
+    retired = values.get("altbackup_retired") or {}
+    for key in retired if isinstance(retired, Mapping) else ():
+        found.setdefault(str(key), "")
+    if values.get("altbackup_include_controller"):
+        found.setdefault(CONTROLLER, "")
+    return found, whole
+
+
+def _is_template(text: str) -> bool:
+    return "{{" in text or "{%" in text
+
+
+def is_whole(text: str, site: Site) -> bool:
+    """Given what a person wrote, return whether it is the whole name of what may be an item of the site, known or not."""
+    source, _, key = text.partition("/")
+    category, _, name = key.partition("/")
+    try:
+        return source in site.sources and category in KINDS and bool(check_name(name))
+    except InvalidInput:
+        return False
+
+
+def find_item(text: str, known: Iterable[str]) -> str:
+    """Given what a person wrote and the items that are known, return the one that is meant. Raise InvalidInput, naming the candidates.
+
+    Parts between slashes are source, category and name, or some of these in that order. Where none is such, they are parts of these.
+    """
+    names = sorted(set(known))
+    if text in names:
+        return text
+    parts = text.strip("/").split("/")
+    for fits in (_is_equal, _is_in):
+        found = [name for name in names if _follows(parts, name.split("/", 2), fits)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            more = first_of(list(map(one_line, found)), _SHOWN)
+            raise InvalidInput(f"{text!r} may be {len(found)} items: {more}. Write more of it")
+    alike = [*names, *dict.fromkeys(name.rpartition("/")[2] for name in names)]
+    hint = nearest(text, alike) if names else "none is known"
+    if len(names) > _SHOWN and not hint.endswith("?"):
+        hint = f"{len(names)} are known: altbackup list shows them"
+    raise InvalidInput(f"{text!r} is no item, {hint}")
+
+
+def _is_equal(part: str, whole: str) -> bool:
+    return part == whole
+
+
+def _is_in(part: str, whole: str) -> bool:
+    return part in whole
+
+
+def _follows(parts: Sequence[str], whole: Sequence[str], fits: Any) -> bool:
+    """Return whether each of the parts fits one of the whole, in their order."""
+    left = iter(whole)
+    return all(any(fits(part, each) for each in left) for part in parts)
+
+
+def split_item(item: str) -> tuple[str, str, str]:
+    """Given source/category/name, return (source, kind, name)."""
+    source, category, name = item.split("/", 2)
+    return source, KINDS[category], name

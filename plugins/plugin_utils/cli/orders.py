@@ -1,0 +1,126 @@
+"""What each command stands for: a playbook with variables, from what a person wrote. Pure."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...module_utils.system.errors import InvalidInput
+from ...module_utils.system.visible import one_line, visible
+from ...module_utils.tree.stamps import day_of, is_stamp
+from .items import split_item
+
+
+@dataclass(frozen=True)
+class Order:
+    """A playbook with its variables, and hosts or nodes to which it is limited."""
+
+    playbook: str
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    limit: str = ""
+    check: bool = False
+
+    def words(self, inventory: Sequence[str] = (), passed: Sequence[str] = ()) -> list[str]:
+        """Given inventories and options to be handed on, return the words of the `altbackup run` that it stands for."""
+        words = ["run", self.playbook]
+        for name in inventory:
+            words += ["-i", name]
+        words += ["--limit", self.limit] if self.limit else []
+        words += ["--check"] if self.check else []
+        if self.variables:
+            text = json.dumps(self.variables, ensure_ascii=False)
+            words += ["-e", text if visible(text) == text else json.dumps(self.variables)]
+        return [*words, *passed]
+
+
+def listing(item: str = "", file: str = "") -> Order:
+    """List what there is; nodes are asked for all their items in one call, so one item is no less work."""
+    return Order("list.yml", {"altbackup_list_file": file} if file else {})
+
+
+def looking(step: str, file: str = "", **wanted: Any) -> Order:
+    """Look into tarballs, as contents.yml does: what is empty is left out."""
+    contents = {"step": step, **{name.rstrip("_"): value for name, value in wanted.items() if value}}
+    return Order("contents.yml", {"altbackup_contents": contents, **({"altbackup_list_file": file} if file else {})})
+
+
+def restoring(
+    item: str,
+    *,
+    at: str = "",
+    file: str = "",
+    to: str = "",
+    to_host: str = "",
+    node: str = "",
+    aside: bool = False,
+    check: bool = False,
+    path: str = "",
+) -> Order:
+    """Given an item and where it is to go, return the restore; `path` is where the item lies, if that is known. Raise InvalidInput."""
+    source, kind, name = split_item(item)
+    entry: dict[str, Any] = {"source": source, "kind": kind, "name": name}
+    more = {"at": at, "from": node, "to_host": to_host, "to": to, "member": member(file, path) if file else ""}
+    entry.update({key: value for key, value in more.items() if value})
+    if to and not os.path.isabs(to):
+        raise InvalidInput(f"--to {one_line(to)} is not an absolute path")
+    if aside:
+        entry.update(replace="move_aside", consent=True)
+    return Order("restore.yml", {"altbackup_restore": [entry]}, check=check)
+
+
+def member(file: str, path: str) -> str:
+    """Given a file as `ls` shows it, or as it is on the source, and where the item lies there, return it as a member. Raise InvalidInput."""
+    if not file.startswith("/"):
+        return f"./{file.removeprefix('./')}"
+    below = os.path.normpath(file)
+    top = os.path.normpath(path) if path else ""
+    if top and below.startswith(f"{top}/"):
+        return f"./{below[len(top) + 1 :]}"
+    raise InvalidInput(
+        f"--file {one_line(file)} is not in the item{f', which is {one_line(path)}' if path else ''}: write it as ls shows it"
+    )
+
+
+def adopting(items: Sequence[str]) -> Order:
+    """Take restored items for live data."""
+    return Order("restore.yml", {"altbackup_adopt": list(items)})
+
+
+def accepting(item: str, at: str, *, check: bool = False) -> Order:
+    """Accept suspects of an item, up to a stamp if one is given. Raise InvalidInput."""
+    if at and not is_stamp(at):
+        raise InvalidInput(
+            "--at takes the stamp of the last one that is accepted, like 2026/11/23/013000, as list shows it"
+        )
+    return Order("mark.yml", {"altbackup_accept": [f"{item}/{at}" if at else item]}, check=check)
+
+
+def holding(item: str, stamp: str, why: str, *, check: bool = False) -> Order:
+    """Hold the tarball of a stamp."""
+    return Order("mark.yml", {"altbackup_hold": {f"{item}/{stamp}": why}}, check=check)
+
+
+def releasing(item: str, stamp: str, *, check: bool = False) -> Order:
+    """Release the tarball of a stamp."""
+    return Order("mark.yml", {"altbackup_release": [f"{item}/{stamp}"]}, check=check)
+
+
+def retiring(item: str, day: str, *, check: bool = False) -> Order:
+    """Give an item up from a day on, or with an empty day take that back."""
+    source, _, key = item.partition("/")
+    return Order("mark.yml", {"altbackup_retired": {key: day_of(day) if day else ""}}, limit=source, check=check)
+
+
+def drilling(nodes: Sequence[str], *, check: bool = False) -> Order:
+    """Prove that copies on these nodes restore, or on all."""
+    return Order("drill.yml", limit=",".join(nodes), check=check)
+
+
+def checking(nodes: Sequence[str], day: str, *, everything: bool = False, check: bool = False) -> Order:
+    """Read the tarballs of a day, or all, on these nodes, or on all."""
+    variables = {"altbackup_day": day} if day else {}
+    more = {"altbackup_check_scope": "all"} if everything else {}
+    return Order("check.yml", {**variables, **more}, limit=",".join(nodes), check=check)

@@ -1,0 +1,97 @@
+"""Tables as a screen or a pipe shows them: plain aligned text, and on a terminal by rich, where that is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TextIO
+
+from ...module_utils.system.visible import one_line
+
+_LEAST_LINES = 10
+_LEAST_WIDTH = 12
+_GAP = "  "
+_AROUND = 6
+"""Lines of a screen that are not the table's"""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under titles; a column of numbers stands to the right, and the last one may be cut on a narrow screen, as may those in `cut`."""
+
+    titles: Sequence[str]
+    rows: Sequence[Sequence[str]] = ()
+    right: Sequence[int] = ()
+    cut: Sequence[int] = ()
+    bad: frozenset[int] = field(default_factory=frozenset)
+    """The rows to look at"""
+
+
+def show(table: Table, out: TextIO, *, everything: bool = False) -> None:
+    """Show a table; on a terminal only as many rows as fit, bad ones before others, unless `everything` is wanted, and a line on the rest."""
+    live = out.isatty()
+    room = max(_LEAST_LINES, shutil.get_terminal_size().lines - _AROUND)
+    rows = [([one_line(cell) for cell in row], number in table.bad) for number, row in enumerate(table.rows)]
+    is_cut = live and not everything and len(rows) > room
+    shown = sorted(rows, key=lambda row: not row[1])[:room] if is_cut else rows
+    texts, bad = [list(table.titles), *(row for row, _ in shown)], [is_bad for _, is_bad in shown]
+    if live:
+        texts = fitted(texts, shutil.get_terminal_size().columns, (*table.cut, len(table.titles) - 1))
+    if shown and live and importlib.util.find_spec("rich"):
+        _show_rich(texts, table.right, bad, out)
+    elif shown:
+        first, *lines = plain_lines(texts, table.right)
+        print(first, file=out)
+        for line, is_bad in zip(lines, bad, strict=True):
+            print(f"\x1b[31m{line}\x1b[0m" if live and is_bad else line, file=out)
+    if len(shown) < len(rows):
+        print(f"... and {len(rows) - len(shown)} more: --all shows them", file=out)
+
+
+def plain_lines(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+    """Given rows, return them as aligned lines; those columns whose numbers are given are aligned to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    return [
+        _GAP.join(
+            f"{cell:>{width}}" if column in right else f"{cell:<{width}}"
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def fitted(rows: Sequence[Sequence[str]], width: int, cut: Sequence[int]) -> list[list[str]]:
+    """Given rows and the width of a screen, return them with cells of the columns in `cut` shortened in their middle, as far as need be."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    over = sum(widths) + len(_GAP) * (len(widths) - 1) - width
+    while over > 0:
+        widest = max(cut, key=lambda column: widths[column])
+        if widths[widest] <= _LEAST_WIDTH:
+            break
+        widths[widest] -= 1
+        over -= 1
+    return [
+        [_shortened(cell, widths[column]) if column in cut else cell for column, cell in enumerate(row)] for row in rows
+    ]
+
+
+def _shortened(cell: str, width: int) -> str:
+    if len(cell) <= width:
+        return cell
+    tail = 2 * (width - 1) // 3  # the end of a name tells more
+    return f"{cell[: width - 1 - tail]}\u2026{cell[len(cell) - tail :]}"
+
+
+def _show_rich(rows: Sequence[Sequence[str]], right: Sequence[int], bad: Sequence[bool], out: TextIO) -> None:
+    import rich.console
+    import rich.table
+    import rich.text
+
+    drawn = rich.table.Table(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), header_style="bold underline")
+    for number, title in enumerate(rows[0]):
+        drawn.add_column(title, justify="right" if number in right else "left", no_wrap=True)
+    for row, is_bad in zip(rows[1:], bad, strict=True):
+        drawn.add_row(*(rich.text.Text(cell, style="red" if is_bad else "") for cell in row))  # no markup: it is data
+    rich.console.Console(file=out, highlight=False, emoji=False).print(drawn)

@@ -1,0 +1,161 @@
+"""Module tarball_contents, in process on real tarballs: folders of one, names in many, and what differs between two."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.original_trees import is_as_documented, marked, put, reasons, run_module, tree_hash
+
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.items import decode_name
+from ansible_collections.altbackup.core.plugins.module_utils.restore.contents import matcher, shown_path
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.results import read_result
+
+OLD, NEW = (f"svn/dybsvn/2013/05/{day}/104701/dybsvn-{revision}.tar.zst" for day, revision in ((10, 7), (11, 8)))
+
+
+def pack(base: Path, relpath: str, files: dict[str, bytes]) -> None:
+    """Put a tarball of some files into a base, with the folders above them."""
+    top = relpath.rsplit("/", 1)[-1].removesuffix(".tar.zst")
+    folder = base.parent / "made" / top
+    for name, content in files.items():
+        path = os.fsencode(folder) + b"/" + os.fsencode(name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        Path(os.fsdecode(path)).write_bytes(content)
+    (folder / "link").symlink_to("format")
+    done = subprocess.run(
+        ["tar", "--create", "--zstd", "--format=posix", "--file=-", "--directory", folder.parent, top],
+        capture_output=True,
+        check=True,
+    )
+    put(base, relpath, done.stdout)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """Return a base with two tarballs of one repository."""
+    base = marked(tmp_path / "dayabay")
+    pack(base, OLD, {"format": b"5\n", "conf/passwd": b"old", "conf/authz": b"a" * 100, "db/gone": b"12345"})
+    pack(base, NEW, {"format": b"5\n", "conf/passwd": b"new!", "conf/authz": b"a" * 100, "db/came\n%41\udcff": b"123"})
+    return base
+
+
+def look(base: Path, *relpaths: str, **options: Any) -> dict[str, Any]:
+    """Call the module; its result is as documented, and such as the controller believes."""
+    before = tree_hash(base)
+    tarballs = [{"relpath": path} for path in relpaths]
+    result = run_module("tarball_contents", base=str(base), tarballs=tarballs, more=options)
+    assert tree_hash(base) == before
+    assert is_as_documented("tarball_contents", result)
+    read = read_result(result)
+    assert (read["contents"], read["totals"], read["failures"]) == (
+        result["contents"],
+        result["totals"],
+        result["failures"],
+    )
+    return result
+
+
+def paths(result: dict[str, Any]) -> list[str]:
+    return [entry["path"] for entry in result["contents"]]
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({}, ["conf", "db", "format", "link"]),
+        ({"path": "conf"}, ["conf/authz", "conf/passwd"]),
+        ({"path": "/conf/passwd/"}, ["conf/passwd"]),
+        ({"path": "db", "recursive": True}, ["db/came%0A%2541%FF"]),
+        ({"path": "db/came%0A%2541%FF"}, ["db/came%0A%2541%FF"]),
+        ({"recursive": True, "most": 3}, ["conf", "conf/authz", "conf/passwd"]),
+    ],
+)
+def test_a_folder_of_a_tarball_is_listed(base: Path, options: dict[str, Any], found: list[str]) -> None:
+    assert paths(look(base, NEW, **options)) == found
+
+
+def test_a_folder_that_is_not_entered_tells_what_is_below(base: Path) -> None:
+    result = look(base, NEW)
+    conf, _, form, link = result["contents"]
+    assert (conf["type"], conf["size"], conf["entries"]) == ("folder", 104, 2)
+    assert (form["type"], form["size"], link["type"], link["target"]) == ("file", 2, "link", "format")
+    assert result["totals"] == {"entries": 7, "bytes": 109, "listed": 4}
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("passwd", [(NEW, "conf/passwd"), (OLD, "conf/passwd")]),
+        ("conf/passwd", [(NEW, "conf/passwd"), (OLD, "conf/passwd")]),
+        ("g*e", [(OLD, "db/gone")]),
+        ("*/gone", [(OLD, "db/gone")]),
+        ("pass", []),
+    ],
+)
+def test_a_name_is_found_in_all_tarballs(base: Path, name: str, found: list[tuple[str, str]]) -> None:
+    result = look(base, NEW, OLD, step="find", name=name)
+    assert [(entry["relpath"], entry["path"]) for entry in result["contents"]] == found
+    assert result["totals"] == {"found": len(found), "read": 2}
+
+
+def test_what_differs_between_two_is_told(base: Path) -> None:
+    result = look(base, OLD, NEW, step="diff")
+    assert [(entry["path"], entry["what"], entry.get("differs")) for entry in result["contents"]] == [
+        ("conf/passwd", "changed", ["content"]),
+        ("db/came%0A%2541%FF", "added", None),
+        ("db/gone", "removed", None),
+    ]
+    assert result["totals"] == {
+        "added": 1,
+        "removed": 1,
+        "changed": 1,
+        "same": 6,
+        "bytes_added": 3,
+        "bytes_removed": 5,
+        "bytes_changed": 4,
+        "bytes_before": 3,
+    }
+    assert look(base, OLD, NEW, step="diff", path="conf")["totals"]["same"] == 2
+
+
+def test_of_a_damaged_tarball_the_failure_tells_and_the_others_are_read(base: Path) -> None:
+    path = base / NEW
+    path.write_bytes(path.read_bytes()[:60])
+    result = look(base, NEW, OLD, step="find", name="passwd", fail=False)
+    assert [entry["relpath"] for entry in result["contents"]] == [OLD]
+    (entry,) = result["failures"]
+    assert entry["relpath"] == NEW and f"{path}" in entry["reason"]
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"path": "conf/passwort"}, "'conf/passwort' is not in it, did you mean 'conf/passwd'?"),
+        ({"path": "../x"}, "none inside a tarball"),
+        ({"step": "find"}, "no name is given"),
+        ({"step": "diff"}, "two tarballs are compared"),
+        ({"most": 0}, "not a number from 1"),
+        ({"tarballs": [{"relpath": "../../etc/passwd"}]}, "is not <category>/<name>"),
+    ],
+)
+def test_what_cannot_be_done_is_a_failure(base: Path, options: dict[str, Any], why: str) -> None:
+    given = {"tarballs": [{"relpath": NEW}], **options}
+    result = run_module("tarball_contents", base=str(base), more=given)
+    assert result["failed"] and why in reasons(result)[0]
+    assert is_as_documented("tarball_contents", result)
+
+
+@pytest.mark.parametrize(
+    "path", ["plain", "a b", "100%", "%41", "new\nline", "\x1b[31m", "\u202e", "\udcff\udc80", "é"]
+)
+def test_paths_are_shown_as_they_can_be_given_again(path: str) -> None:
+    assert decode_name(shown_path(path)) == path
+    assert shown_path(path).isprintable()
+
+
+def test_patterns_of_names_with_brackets_match_themselves() -> None:
+    assert matcher("[x]")("a/[x]") and matcher("[xy]")("a/x") and not matcher("x")("a/xx")

@@ -1,0 +1,87 @@
+"""Tables in a pipe and on a terminal, with rich and without."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import os
+import re
+from typing import Any
+
+import pytest
+
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli.screen import Table, fitted, plain_lines, show
+
+TABLE = Table(
+    ("ITEM", "BYTES", "ON"), [["a", "1", "x"], ["bb\x1b[31m[b]", "1,000", "y\nz"]], right=(1,), bad=frozenset({1})
+)
+
+
+class Screen(io.StringIO):
+    """Something that says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        """Say so."""
+        return True
+
+
+def on(
+    out: io.StringIO, table: Table, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int] = (80, 24), **more: Any
+) -> str:
+    """Show a table; return what came."""
+    monkeypatch.setattr("shutil.get_terminal_size", lambda *_: os.terminal_size(size))
+    monkeypatch.setenv("COLUMNS", str(size[0]))
+    show(table, out, **more)
+    return out.getvalue()
+
+
+def test_in_a_pipe_it_is_plain_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = on(io.StringIO(), TABLE, monkeypatch)
+    assert said.splitlines() == ["ITEM           BYTES  ON", "a                  1  x", "bb\\x1b[31m[b]  1,000  y\\nz"]
+    many = Table(("N",), [[str(number)] for number in range(100)])
+    assert len(on(io.StringIO(), many, monkeypatch).splitlines()) == 101
+
+
+@pytest.mark.parametrize("with_rich", [True, False])
+def test_on_a_terminal_names_steer_nothing_and_bad_rows_are_red(
+    with_rich: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if with_rich:
+        pytest.importorskip("rich")
+    else:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    said = on(Screen(), TABLE, monkeypatch)
+    first, second, third = said.splitlines()
+    assert "\x1b[31m" in third and "\x1b[31m" not in second
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", said)
+    assert "\x1b" not in plain and "bb\\x1b[31m[b]" in plain
+
+
+def test_a_screen_that_is_too_short_has_bad_rows_first_and_says_how_many_are_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    table = Table(("N",), [[str(number)] for number in range(100)], bad=frozenset({70}))
+    lines = on(Screen(), table, monkeypatch, (80, 20)).splitlines()
+    assert lines[1] == "\x1b[31m70\x1b[0m" and lines[2] == "0"
+    assert (len(lines), lines[-1]) == (16, "... and 86 more: --all shows them")
+    assert len(on(Screen(), table, monkeypatch, (80, 20), everything=True).splitlines()) == 101
+
+
+@pytest.mark.parametrize(
+    ("width", "found"),
+    [
+        (60, ["dayabay/svn/a-long-name-of-it", "12 KiB"]),
+        (25, ["dayab\u2026-name-of-it", "12 KiB"]),
+        (5, ["dayab\u2026name-of-it"[:4] + "\u2026e-of-it", "12 KiB"]),
+    ],
+)
+def test_a_cell_is_shortened_in_its_middle(width: int, found: list[str]) -> None:
+    (row,) = fitted([["dayabay/svn/a-long-name-of-it", "12 KiB"]], width, (0,))
+    assert row[1] == "12 KiB"
+    assert len(row[0]) == min(29, max(12, width - 8))
+    assert row[0] == found[0] or (row[0].startswith("daya") and row[0].endswith("of-it") and "\u2026" in row[0])
+
+
+def test_nothing_is_no_line() -> None:
+    assert plain_lines([]) == []
