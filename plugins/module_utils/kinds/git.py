@@ -385,4 +385,5 @@ KIND = Kind(
     reads=reads,
     looks_like=looks_like,
     inner=_DOT_GIT,
+    differs=True,
 )

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from helpers.drills import make_item
 from helpers.environments import execute, make_environment
 from helpers.original_trees import run_module
-from helpers.repositories import load_subversion, make_subversion
+from helpers.repositories import git, load_subversion, make_git, make_subversion, references, run
 from helpers.trees import Base, describe_tree, item
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.differential import Unproven
@@ -323,7 +324,39 @@ def test_a_trac_environment_comes_back(tmp_path: Path) -> None:
     assert execute(top / "db" / "trac.db", "SELECT DISTINCT summary FROM ticket") == [("another",)]
 
 
-@pytest.mark.parametrize("kind", ["git", "sqlite"])
+def test_a_git_repository_comes_back_with_what_was_added(tmp_path: Path) -> None:
+    live = make_git(tmp_path / "live", 4)
+    commit = partial(commit_file, tmp_path / "work", live)
+    commit("large", os.urandom(200_000))
+    base = Base(tmp_path / "base")
+    mine = item("git", live)
+    base.dump_one(mine, stamp=night(1), full_every=30)
+    commit("small", b"more")
+    git(live, "gc", "--quiet", "--prune=now")
+    tarball = base.dump_one(mine, stamp=night(2), full_every=30)
+    assert tarball["relpath"] == f"git/thing/{night(2)}/thing.diff.tar.zst"
+    assert tarball["size"] < (base.path / "git/thing" / tarball["base"]).stat().st_size / 2
+    top = bring_back(base.path, "git/thing", tarball, tmp_path / "out")
+    git(top, "fsck", "--strict")
+    assert references(top) == references(live)
+    rebuilt = base.dump_one(mine, stamp=night(20), full_every=30)  # its scratch is verified whole, and holds the same
+    assert os.path.samefile(rebuilt["path"], tarball["path"])
+
+
+def commit_file(work: Path, live: Path, name: str, content: bytes) -> None:
+    """Commit a file to a repository, through a clone."""
+    if not work.exists():
+        run("git", "clone", "--quiet", live, work)
+    (work / name).write_bytes(content)
+    for words in (
+        ("add", name),
+        ("-c", "user.name=x", "-c", "user.email=x", "commit", "--quiet", "-m", name),
+        ("push", "--quiet", "origin", "HEAD"),
+    ):
+        run("git", *words, cwd=work)
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
 def test_kinds_for_which_it_does_not_pay_stay_full(tmp_path: Path, kind: str) -> None:
     base = Base(tmp_path / "base")
     mine = {**make_item(kind, tmp_path), "full_every": 5}
