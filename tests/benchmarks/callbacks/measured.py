@@ -31,10 +31,13 @@ class CallbackModule(CallbackBase):
         """Note a call that has ended, however it did."""
         module = result._task.action.removeprefix("altbackup.core.")
         if module != result._task.action and not {"results", "skipped"} & result._result.keys():
-            host = result._host.name
-            began = self._begun.get((host, result._task._uuid), time.monotonic())
-            delegated = result._result.get("_ansible_delegated_vars", {}).get("ansible_delegated_host", host)
-            self._calls.append({"module": module, "host": delegated, "seconds": time.monotonic() - began})
+            host, task = result._host.name, result._task
+            now = time.monotonic()
+            began = self._begun.get((host, task._uuid), now)
+            self._begun[host, task._uuid] = now  # where the next item of a loop begins
+            delegate = task.delegate_to or ""
+            node = host if not delegate or "{{" in delegate else delegate
+            self._calls.append({"module": module, "host": node, "seconds": now - began})
 
     v2_runner_on_failed = v2_runner_item_on_ok = v2_runner_item_on_failed = v2_runner_on_unreachable = v2_runner_on_ok
 
