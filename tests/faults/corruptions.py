@@ -16,14 +16,14 @@ import shutil
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 if __name__ == "__main__":
     tests = Path(__file__).resolve().parents[1]
     sys.path[:0] = [str(tests.parent / ".collections"), str(tests)]
 
-from helpers.drills import KINDS, Copies, alter, make_copies, recompute
+from helpers.drills import KINDS, PAIR, Copies, add_pair, alter, make_copies, recompute
 from helpers.original_trees import run_module
 
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.registry import CATEGORIES
@@ -214,6 +214,8 @@ def rename_file(top: Path, chance: random.Random) -> None:
     path.rename(path.with_name("another name"))
 
 
+ALL = (*KINDS, *PAIR)
+"""What is damaged: a tarball of each kind, and each of a pair"""
 BYTES: dict[str, Corruption] = {"bit flipped": flip, "truncated": truncate, "block of zeros": blank, "swapped": swap}
 RECOMPUTED: dict[str, Corruption] = {
     f"{name}, dna recomputed": recomputed(damage)
@@ -250,13 +252,17 @@ CONSISTENT: dict[str, dict[str, Corruption]] = {
 
 def corruptions() -> list[tuple[str, str, Corruption]]:
     """Return (kind, name, corruption) of all."""
+    return _corruptions(KINDS)
+
+
+def _corruptions(kinds: Iterable[str]) -> list[tuple[str, str, Corruption]]:
     return [
         (kind, name, damage)
-        for kind in KINDS
+        for kind in kinds
         for name, damage in {
             **BYTES,
             **RECOMPUTED,
-            **{f"{name}, all digests agree": damage for name, damage in CONSISTENT[kind].items()},
+            **{f"{name}, all digests agree": damage for name, damage in CONSISTENT.get(kind, {}).items()},
         }.items()
     ]
 
@@ -264,8 +270,9 @@ def corruptions() -> list[tuple[str, str, Corruption]]:
 def find(copies: Copies, kind: str) -> tuple[list[str], list[str]]:
     """Return what check, and what drill, say of the tarball of a kind."""
     check = run_module("dna_verify", path=[str(copies.tarball(kind))], fail=False)
-    drill = run_module("tarball_drill", base=str(copies.base), names=[f"{CATEGORIES[kind]}/thing"], fail=False)
-    proved = list(copies.base.glob(f"{CATEGORIES[kind]}/**/*.proof"))
+    key = "folders/pair" if kind in PAIR else f"{CATEGORIES[kind]}/thing"
+    drill = run_module("tarball_drill", base=str(copies.base), names=[key], fail=False)
+    proved = list(copies.base.glob(f"{key}/**/*.proof"))
     assert bool(proved) != bool(drill["failures"]), "a proof is kept if, and only if, nothing failed"
     return [entry["reason"] for entry in check["failures"]], [entry["reason"] for entry in drill["failures"]]
 
@@ -287,11 +294,12 @@ def main(number: int = 200, seed: int = 1) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         copies = make_copies(folder)
-        for kind in KINDS:
+        add_pair(copies, folder)
+        for kind in ALL:
             said = attempt(copies, kind, lambda *_: None, "", folder)
             missed += bool(said[0] or said[1])
             print(f"undamaged {kind}: {said if said[0] or said[1] else 'nothing found, as it should be'}")
-        every = corruptions()
+        every = _corruptions(ALL)
         for trial in range(number):
             kind, title, damage = every[trial % len(every)]
             check, drill = attempt(copies, kind, damage, f"{seed}/{trial}", folder)
@@ -301,11 +309,11 @@ def main(number: int = 200, seed: int = 1) -> int:
             if not (check or drill):
                 missed += 1
                 print(f"not found: {kind}, {title}, seed {seed}/{trial}")
-    print(f"\n{'kind':8} {'corruption':46} {'tried':>6} {'check':>6} {'drill':>6} {'found':>6}")
-    for (kind, title), counts in sorted(rows.items(), key=lambda entry: KINDS.index(entry[0][0])):
-        print(f"{kind:8} {title:46} " + " ".join(f"{count:6}" for count in counts))
+    print(f"\n{'kind':12} {'corruption':46} {'tried':>6} {'check':>6} {'drill':>6} {'found':>6}")
+    for (kind, title), counts in sorted(rows.items(), key=lambda entry: ALL.index(entry[0][0])):
+        print(f"{kind:12} {title:46} " + " ".join(f"{count:6}" for count in counts))
     totals = [sum(row[column] for row in rows.values()) for column in range(4)]
-    print(f"{'all':8} {'':46} " + " ".join(f"{count:6}" for count in totals))
+    print(f"{'all':12} {'':46} " + " ".join(f"{count:6}" for count in totals))
     return missed
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -141,6 +142,10 @@ def recompute(tarball: Path, record: Path | None = None) -> None:
         record.write_text(json.dumps({**json.loads(record.read_text()), **dna}))
 
 
+PAIR = {"differential": "pair.diff", "full of it": "pair"}
+"""What the two tarballs of a pair are called here, and the names of their files"""
+
+
 class Copies:
     """A source's tree on a target: one verified tarball of each kind, with what their dumps recorded."""
 
@@ -149,7 +154,10 @@ class Copies:
         self.private = base.parent / ".altbackup"
 
     def tarball(self, kind: str) -> Path:
-        """Return the tarball of a kind."""
+        """Return the tarball of a kind; of a pair, if it has one, the differential or the full one."""
+        if kind in PAIR:
+            (path,) = self.base.glob(f"folders/pair/*/*/*/*/{PAIR[kind]}.tar.zst")
+            return path
         (path,) = self.base.glob(f"{CATEGORIES[kind]}/thing/*/*/*/*/*.tar.zst")
         return path
 
@@ -177,6 +185,21 @@ def make_copies(folder: Path) -> Copies:
     shutil.copytree(base.path, copies.base, symlinks=True, ignore=shutil.ignore_patterns(".altbackup"))
     shutil.copytree(base.path / ".altbackup" / "records", copies.private / "records" / "dayabay")
     return copies
+
+
+def add_pair(copies: Copies, folder: Path) -> None:
+    """Dump a folder in two nights, and lay the full tarball and the differential among the copies."""
+    live = make_folder(folder / "live pair")
+    base = Base(folder / "base of a pair")
+    (live / "large").write_bytes(os.urandom(20_000))
+    for stamp in (FIRST, SECOND):
+        base.dump_one(item("folder", live, "pair"), stamp=stamp, full_every=7)
+        (live / "large").write_bytes(os.urandom(5_000))
+    for source, place in (
+        (base.path, copies.base),
+        (base.path / ".altbackup/records", copies.private / "records" / copies.base.name),
+    ):
+        shutil.copytree(source / "folders/pair", place / "folders/pair", symlinks=True)
 
 
 def add_differential(base: Path, tmp_path: Path) -> tuple[str, str]:
