@@ -20,8 +20,8 @@ YAML_FOLDERS = $(wildcard changelogs inventory meta playbooks roles tests)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint build clean distclean test-unit test-integration test-entry-point faults attacks test-long simulation mail-matrix corruptions black-start \
-	fixed-cost molecule pictures sanity importer \
-	environment-demo environment-lint environment-test environment-sanity environment-importer \
+	fixed-cost bench molecule pictures sanity importer \
+	environment-demo environment-lint environment-test environment-bench environment-sanity environment-importer \
 	byte-code lint-python lint-yaml lint-shell lint-ansible lint-changelog format
 
 help: ## show this list
@@ -59,7 +59,7 @@ test-long: environment-test ## the tests that take long, such as a week under wr
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m full tests/unit tests/integration </dev/null
 
 simulation: environment-test ## histories of a year with all that goes wrong in one, judged by a plain model, and broken retentions; HISTORIES=N
-	ALTBACKUP_HISTORIES=$(or $(HISTORIES),100) $(BIN)/python -m pytest -n 2 tests/simulation </dev/null
+	ALTBACKUP_HISTORIES=$(or $(HISTORIES),100) $(BIN)/python -m pytest -n 2 --dist worksteal tests/simulation </dev/null
 
 mail-matrix: environment-test ## every way to fail, in every mood of the mail server, as a table; not part of make test
 	$(BIN)/python -m pytest tests/integration/mail </dev/null
@@ -72,6 +72,10 @@ black-start: environment-test ## restore.sh with busybox, tar, zstd and coreutil
 
 fixed-cost: environment-test ## an unchanged night over a ping of the same hosts, its calls and tasks; not part of make test
 	$(BIN)/python tests/benchmarks/fixed_cost.py </dev/null
+
+bench: environment-bench ## speed beside borg, restic and tools by hand, into var/bench; SIZE=small, PAIRS=N, ROWS="night dump", GB="0.1 1 8", HOSTS="1 50"
+	$(BIN)/python tests/benchmarks/bench.py --size $(or $(SIZE),full) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(ROWS),--rows $(ROWS)) \
+		$(if $(GB),--gigabytes $(GB)) $(if $(HOSTS),--hosts $(HOSTS)) </dev/null
 
 molecule: environment-test ## the whole chain over ssh, from a source to two targets, in the lab
 	@trap '$(BIN)/python -m tests.lab down --state var/molecule/lab.json' EXIT; trap 'exit 130' HUP INT TERM; \
@@ -124,5 +128,5 @@ clean: ## remove what builds, lint and tests left (not the environments, nor var
 distclean: clean ## remove the environments, too
 	rm -rf .venv .venv-lint .venv-oldest .venv-sanity .venv-importer
 
-environment-demo environment-lint environment-test environment-sanity environment-importer:
+environment-demo environment-lint environment-test environment-bench environment-sanity environment-importer:
 	@tools/bootstrap $(@:environment-%=%)

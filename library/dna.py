@@ -66,6 +66,7 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.stages.dna import write_dnas
 from ..module_utils.tree.locks import READING, run_unlocked
 from ..module_utils.tree.module_call import run_module

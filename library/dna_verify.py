@@ -104,6 +104,7 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.stages.check import nothing_verified, verify_base, verify_paths
 from ..module_utils.tree.locks import READING, run_shared, run_unlocked
 from ..module_utils.tree.module_call import run_module

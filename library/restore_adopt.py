@@ -55,6 +55,7 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.system.errors import AltbackupError
 from ..module_utils.tree.failures import failure
 from ..module_utils.tree.module_call import CALL, run_module

@@ -61,6 +61,7 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.system.errors import AltbackupError
 from ..module_utils.system.mounts import require_answer
 from ..module_utils.system.processes import Deadline

@@ -93,6 +93,7 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.synchronize.accept import accept
 from ..module_utils.synchronize.send import SSH, fetch, parse_peer
 from ..module_utils.system.processes import Deadline, end_with_children

@@ -110,6 +110,7 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.restore.carry import bring
 from ..module_utils.synchronize.send import parse_peer
 from ..module_utils.system import progress

@@ -166,6 +166,7 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.stages.check import CHECKING, ROT, check, nothing_checked
 from ..module_utils.tree.locks import WRITING, run_exclusive, run_shared
 from ..module_utils.tree.module_call import run_module

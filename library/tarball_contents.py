@@ -108,6 +108,7 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.restore.contents import MOST, STAGE, STEPS, look_into, parse_wanted
 from ..module_utils.system.mounts import require_answer
 from ..module_utils.system.processes import Deadline, end_with_children

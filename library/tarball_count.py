@@ -81,6 +81,7 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.stages.count import COUNTING, EMPTY, count_demanded
 from ..module_utils.tree.locks import READING, run_shared
 from ..module_utils.tree.module_call import run_module

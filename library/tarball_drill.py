@@ -80,6 +80,7 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.restore.drill import PROVING, STAGE, drill, names_of
 from ..module_utils.system.processes import Deadline, end_with_children
 from ..module_utils.system.sandbox import Sandbox

@@ -84,8 +84,15 @@ options:
     type: str
     choices: [sha256, sha512, md5]
     default: sha256
+  full_every:
+    description:
+      - Nights from one full tarball of an item to the next, up to 100. Above V(1), the tarballs between hold what changed since the full one (kinds V(svn),
+        V(trac) and V(folder)), and are restored with it. An item may have a C(full_every) of its own.
+      - With O(algorithm=md5) every tarball is full.
+    type: int
+    default: 1
   verify_every:
-    description: Days after which the scratch copy of a Subversion repository is built anew and verified whole.
+    description: Days after which the scratch copy of a Subversion or Git repository is built anew and verified whole.
     type: int
     default: 7
   shrink:
@@ -164,7 +171,9 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.archive.write import ArchiveFormat
+from ..module_utils.kinds.items import parse_full_every
 from ..module_utils.stages.dump import dump
 from ..module_utils.system.processes import Deadline, end_with_children
 from ..module_utils.system.values import parse_part
@@ -189,6 +198,7 @@ def run(options: dict, hold: Hold | None) -> dict:
         {
             "deadline": Deadline(options["step_timeout"], "dump"),
             "verify_every": options["verify_every"],
+            "full_every": parse_full_every(options["full_every"], "full_every"),
             "clock": moment_of(options).clock,
         },
         received=options["received"],
@@ -212,6 +222,7 @@ def main() -> None:
             "ext": {"type": "str", "choices": [".tar.zst", ".tar.gz", ".tar"], "default": ".tar.zst"},
             "compress_level": {"type": "int", "default": 1},
             "algorithm": {"type": "str", "choices": ["sha256", "sha512", "md5"], "default": "sha256"},
+            "full_every": {"type": "int", "default": 1},
             "verify_every": {"type": "int", "default": 7},
             "shrink": {"type": "float", "default": SHRINK},
             "churn": {"type": "float", "default": CHURN},

@@ -41,8 +41,8 @@ trees:
   description:
     - The trees, as given, each with its tarballs of the items, newest last, the keys of all items in it, and its problem, if there is one.
     - C(origin) is base and id of the source whose tree it is, or whose copies it holds, as far as that is known.
-    - The state of a tarball is V(verified), V(missing), V(malformed) or V(mismatch), as the sidecar has it, or V(quarantined) where it rotted and no
-      good copy has come yet.
+    - The state of a tarball is V(verified), V(missing), V(malformed) or V(mismatch), as the sidecar has it, V(alone) for a differential without its
+      full one, or V(quarantined) where it rotted and no good copy has come yet.
   returned: always
   type: list
   elements: dict
@@ -73,6 +73,7 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.restore.find import find
 from ..module_utils.system.priority import lower_priority
 from ..module_utils.tree.locks import WRITING, parse_run

@@ -43,8 +43,10 @@ EXAMPLES = r"""
 RETURN = r"""
 tarballs:
   description: The tarballs, newest last; O(ignore:state) is V(verified), V(missing), V(malformed) or V(mismatch), as the sidecar has it,
-    or V(future), where O(clock) and O(stamp) are both earlier. C(incomplete) is true in one that its dump recorded not to be whole.
-    Without O(records), C(suspect) is why its content is doubtful, in one that nobody accepted, and C(hold) why it is held, in one that is.
+    V(alone) for a differential whose full tarball is not here, or V(future), where O(clock) and O(stamp) are both earlier.
+    C(incomplete) is true in one that its dump recorded not to be whole.
+    Without O(records), C(suspect) is why its content is doubtful, in one that nobody accepted, C(hold) why it is held, in one that is, and
+    C(proved) when it was last proved to restore, in one that was.
   returned: always
   type: list
   elements: dict
@@ -63,6 +65,11 @@ listed:
   returned: always
   type: bool
   sample: true
+free:
+  description: Free bytes of the disk; 0 where that is not known.
+  returned: always
+  type: int
+  sample: 8400000000
 notes:
   description: Verified tarballs that are not named as one of their item, so that nothing counts, copies or purges them, and what to do.
   returned: always
@@ -87,6 +94,7 @@ import shutil
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.synchronize.offer import NOT_LISTED, listing
 from ..module_utils.tree.failures import failure
 from ..module_utils.tree.locks import READING, run_shared
@@ -94,6 +102,7 @@ from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.stamps import MOMENT, day_of, interpret_day, moment_of, today_in
 
 STAGE = "list"
+EMPTY = {**NOT_LISTED, "free": 0}
 
 
 def run(options: dict) -> dict:
@@ -132,7 +141,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     options = module.params
-    run_module(module, STAGE, {**NOT_LISTED, "free": 0}, lambda: run_shared(options, lambda: run(options)))
+    run_module(module, STAGE, EMPTY, lambda: run_shared(options, lambda: run(options)))
 
 
 if __name__ == "__main__":

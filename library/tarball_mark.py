@@ -74,6 +74,7 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.stages.mark import EMPTY, mark, unless_absent
 from ..module_utils.tree.locks import WRITING, Hold, run_exclusive
 from ..module_utils.tree.marks import MARKS

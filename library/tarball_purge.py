@@ -241,6 +241,22 @@ waiting:
   type: list
   elements: str
   sample: []
+newest:
+  description: The newest tarball of each item that was judged which is whole and no suspect, or accepted.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{relpath: svn/dybsvn/2013/05/10/104701/dybsvn-20496.tar.gz, size: 1531229474, dig: 9f86d0, alg: sha256}]
+suspects:
+  description: Why each tarball of these items is suspect that is, and that nobody accepted.
+  returned: always
+  type: dict
+  sample: {}
+free:
+  description: Free bytes of the disk, after all of this; 0 where that is not known.
+  returned: always
+  type: int
+  sample: 8400000000
 removed:
   description: Tarballs that were removed, or would be in check mode.
   returned: always
@@ -316,6 +332,7 @@ from collections.abc import Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.stages.care import Care
 from ..module_utils.stages.check import CHECKING, ROT, check, nothing_checked, passed
 from ..module_utils.stages.memory import remember
@@ -338,6 +355,9 @@ ONLY = {
 EMPTY = {
     "kept": [],
     "waiting": [],
+    "newest": [],
+    "suspects": {},
+    "free": 0,
     "removed": [],
     "reasons": {},
     "judged": [],

@@ -210,6 +210,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.restore.restore import REPLACE, STAGE, abandon, look, parse_order, prepare, restore
 from ..module_utils.system import progress
 from ..module_utils.system.priority import lower_priority

@@ -103,6 +103,7 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.synchronize.send import SSH, parse_peer, send
 from ..module_utils.system.processes import Deadline, end_with_children
 from ..module_utils.tree.leftovers import remove_leftovers

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -15,8 +17,16 @@ COLLECTIONS = str(Path(__file__).resolve().parents[1] / ".collections")
 # No run of a test mails anybody, but those that say to whom.
 os.environ["ALTBACKUP_MAIL_TO"] = "none"
 
+# Nor does one leave its record among those of the user who tests.
+os.environ["ALTBACKUP_HISTORY"] = str(_HISTORY := Path(tempfile.gettempdir(), f"altbackup-history-{os.getpid()}"))
+
 if COLLECTIONS not in sys.path:
     sys.path.insert(0, COLLECTIONS)
+
+
+def pytest_unconfigure() -> None:
+    """Remove the records of the runs that tests have made."""
+    shutil.rmtree(_HISTORY, ignore_errors=True)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -111,6 +111,7 @@ class Shell:
             "PYTHONWARNINGS": "ignore",
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
             "ALTBACKUP_MAIL_TO": "none",
+            "ALTBACKUP_HISTORY": str(ROOT / WORK / "history"),
         }
         self._environment = {**inherited, **common}
         # Those that make live data leave the user's own settings alone, and are left alone by them.

@@ -24,6 +24,10 @@ options:
     type: list
     elements: str
     choices: [run, listed, all_listed, judged, purge_plan, reviewed, restores, restore_speeds, readings, answer, answer_lines]
+  record:
+    description: Whether what C(run) tells is kept in the history of the inventory, too (see docs/monitoring.md). What is wrong with that is a note.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -40,6 +44,8 @@ _raw:
   sample: [{failures: [], fine: [], inventory: inventory/mine}]
 """
 
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,8 +58,13 @@ from ..module_utils.system.errors import InvalidInput
 from ..module_utils.system.visible import one_line
 from ..plugin_utils.calls import restores, run_state
 from ..plugin_utils.calls.run import Run, run_of
+from ..plugin_utils.history.metrics import write_metrics
+from ..plugin_utils.history.record import Circumstances, record_of
+from ..plugin_utils.history.store import write_records
+from ..plugin_utils.history.versions import versions
 from ..plugin_utils.planning import contents, marks, purge_plan
 from ..plugin_utils.planning.filter_values import plain, untrusted
+from ..plugin_utils.planning.host_variables import inventory_files
 from ..plugin_utils.planning.trees import node_trees
 from ..plugin_utils.report import outcomes, retention_table
 from ..plugin_utils.report.night_table import night_rows, without_covered
@@ -67,7 +78,11 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         if unknown := [str(term) for term in terms if term not in _FOUND]:
             raise AnsibleError(f"altbackup.core.outcome: {', '.join(unknown)}: one of {', '.join(_FOUND)} is meant")
         run = run_of(variables)
-        return [untrusted(plain(_FOUND[str(term)](run, variables))) for term in terms]
+        found = [_FOUND[str(term)](run, variables) for term in terms]
+        if options.get("record"):
+            for outcome in found:
+                _keep(run, variables, outcome)
+        return [untrusted(plain(outcome)) for outcome in found]
 
 
 def _outcome(run: Run, variables: Any) -> dict[str, Any]:
@@ -90,6 +105,40 @@ def _outcome(run: Run, variables: Any) -> dict[str, Any]:
         "told": [*outcomes.summary(run.plan, without_covered(states)), *told],
         "inventory": one_line(", ".join(map(str, context.CLIARGS.get("inventory") or ()))),
     }
+
+
+def _keep(run: Run, variables: Any, outcome: dict[str, Any]) -> None:
+    """Keep the record of the run, and add to what it tells what is wrong with that."""
+    told = Circumstances(
+        playbook=" ".join(os.path.basename(str(name)) for name in context.CLIARGS.get("args") or ()),
+        inventory=outcome["inventory"],
+        folder=os.environ.get("ALTBACKUP_RUN", ""),
+        now=time.time(),
+        versions=versions(),
+        gone=sorted({*_names(variables, "ansible_play_hosts_all")} - {*_names(variables, "ansible_play_hosts")}),
+    )
+    record = record_of(plain(run.plan), _states(run), outcome["failures"], told)
+    files = inventory_files(run.hostvars, variables.get("groups") or {})
+    places: dict[str, list[str]] = {}
+    for source in run.plan["sources"]:
+        places.setdefault(files.get(source) or _given_inventory(), []).append(source)
+    for file, sources in places.items():
+        notes = write_records(file, [record.of(sources)], run.plan["history_days"], told.now)
+        if run.plan["metrics_dir"]:
+            notes += write_metrics(run.plan["metrics_dir"], file, told.now)
+        for note in notes:
+            for lines in (outcome["fine"], outcome["told"]):
+                lines.append(f"note: {one_line(note)}")
+
+
+def _names(variables: Any, name: str) -> list[str]:
+    return [str(host) for host in variables.get(name) or ()]
+
+
+def _given_inventory() -> str:
+    """Return the first inventory that the run was given and that is a file or a folder, empty where none is."""
+    given = map(str, context.CLIARGS.get("inventory") or ())
+    return next((name for name in given if "," not in name), "")
 
 
 def _states(run: Run) -> dict[str, Any]:

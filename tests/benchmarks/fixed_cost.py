@@ -93,6 +93,7 @@ class Desk:
             "ANSIBLE_CALLBACK_PLUGINS": str(plugins),
             "ANSIBLE_CALLBACKS_ENABLED": "altbackup.core.error_mail,counter",
             "COUNTED": str(self._counted),
+            "ALTBACKUP_HISTORY": str(site.folder / "history"),
         }
 
     def ping(self) -> float:

@@ -207,8 +207,8 @@ def _is_kept(path: Path) -> bool:
 def tree_of(top: Path) -> dict[str, str]:
     """Return what a marked folder holds, by path: for files the digest and the first path of the same file, for links the destination.
 
-    Of private folders the files alone; the text of locks, the scratch copies, which differ each time, when those of
-    Subversion were built, and how often something was about to be purged are left out.
+    Of private folders the files alone; the text of locks, the scratch copies, which differ each time, what is known of
+    those of repositories, and how often something was about to be purged are left out.
     """
     found: dict[str, str] = {}
     first: dict[tuple[int, int], str] = {}
@@ -216,7 +216,7 @@ def tree_of(top: Path) -> dict[str, str]:
         folders.sort()
         inside = Path(parent).relative_to(top).parts
         if inside == (MARKER, "state"):
-            folders[:] = [name for name in folders if name != "svn"]
+            folders[:] = [name for name in folders if name not in ("svn", "git")]
         if inside == (MARKER,):
             folders[:] = [name for name in folders if name not in ("scratch", "locks")]
         links = [name for name in folders if os.path.islink(os.path.join(parent, name))]

@@ -106,13 +106,14 @@ class Scene:
 # The stages
 
 
-def dump(*items: Mapping[str, str], stamp: str = DAY3) -> Step:
+def dump(*items: Mapping[str, str], stamp: str = DAY3, full_every: int = 1) -> Step:
     """Dump items of the live data."""
     return (
         "tarball_dump",
         lambda scene, _: {
             "base": str(scene.source.base),
             "stamp": stamp,
+            "full_every": full_every,
             "ext": ".tar.zst",
             "items": [{**item, "path": str(scene.folder / "live" / item["path"])} for item in items],
         },
@@ -227,6 +228,12 @@ def _as_before(scene: Scene) -> None:
 
 def _unchanged(scene: Scene) -> None:
     scene.go([dump(NOTES, stamp=DAY2)])
+
+
+def _known(scene: Scene) -> None:
+    """A full tarball against which the next one is a differential."""
+    scene.go([dump(NOTES, stamp=DAY2, full_every=7)])
+    _live(scene.folder, "third")
 
 
 def _sent_tonight(scene: Scene) -> None:
@@ -356,6 +363,7 @@ STAGES = {
     "dump of a folder": Stage(lambda _: None, [dump(NOTES)], at_least=25),
     "dump of an SQLite database": Stage(lambda _: None, [dump(MONITOR)], at_least=25),
     "dump of an unchanged folder": Stage(_unchanged, [dump(NOTES)], at_least=25, alone=True),
+    "dump of a differential": Stage(_known, [dump(NOTES, full_every=7)], at_least=25),
     "dump of a Subversion repository": Stage(_with_scratch_copy("svn"), [dump(REPOSITORIES["svn"])], one_of=3),
     "dump of a Git repository": Stage(_with_scratch_copy("git"), [dump(REPOSITORIES["git"])], one_of=3),
     "sidecars": Stage(_without_sidecars, [DNA, dump(NOTES)], at_least=4),
@@ -525,6 +533,7 @@ NAMING = (
     "dump of a folder",
     "dump of an SQLite database",
     "dump of an unchanged folder",
+    "dump of a differential",
     "sidecars",
     "prepare",
     "accept",

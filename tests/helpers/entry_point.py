@@ -38,6 +38,7 @@ class Desk:
         for name in ("home", "play"):
             (self.folder / name).mkdir()
         self.environment = {"HOME": str(self.folder / "home"), "PATH": "/usr/bin:/bin", "SHELL": "/bin/sh"}
+        self.environment |= {"ALTBACKUP_HISTORY": str(self.state / "history")}
         self.write_inventory(one=LOCAL)
 
     @property

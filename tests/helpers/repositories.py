@@ -218,7 +218,7 @@ class Nights:
         for parent, folders, files in os.walk(self.base):
             for name in [*files, *(folder for folder in folders if os.path.islink(os.path.join(parent, folder)))]:
                 path = os.path.join(parent, name)
-                if not path.startswith((f"{self.private}/scratch/svn", f"{self.private}/state/svn")):
+                if not path.startswith((f"{self.private}/scratch/", f"{self.private}/state/")):
                     status = os.lstat(path)
                     target = os.readlink(path) if os.path.islink(path) else ""
                     found[path] = (status.st_ino, status.st_size, target)

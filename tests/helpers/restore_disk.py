@@ -62,11 +62,16 @@ class Disk:
         return done.stdout + done.stderr
 
     def dump(
-        self, *items: dict[str, Any], stamp: str = FIRST, source: str = "dayabay", form: ArchiveFormat = ZSTD
+        self,
+        *items: dict[str, Any],
+        stamp: str = FIRST,
+        source: str = "dayabay",
+        form: ArchiveFormat = ZSTD,
+        full_every: int = 1,
     ) -> list[Path]:
         """Dump items into a source's tree on this disk, and return the tarballs."""
         (self.path / source).mkdir(exist_ok=True)
-        options = {"deadline": Deadline(120, "dump"), "verify_every": 7}
+        options = {"deadline": Deadline(120, "dump"), "verify_every": 7, "full_every": full_every}
         result = dump(str(self.path / source), items, stamp, form, options)
         assert not result["failures"], result["failures"]
         return [Path(tarball["path"]) for tarball in result["tarballs"]]

@@ -77,9 +77,10 @@ class Base:
         form: ArchiveFormat = ArchiveFormat(),  # noqa: B008 (frozen)
         seconds: float = 120,
         check_mode: bool = False,
+        full_every: int = 1,
     ) -> dict[str, Any]:
         """Dump items and return what the module would."""
-        options = {"deadline": Deadline(seconds, "dump"), "verify_every": 7}
+        options = {"deadline": Deadline(seconds, "dump"), "verify_every": 7, "full_every": full_every}
         return dump(str(self.path), items, stamp, form, options, check_mode=check_mode)
 
     def dump_one(self, item: Mapping[str, Any], **options: Any) -> dict[str, Any]:

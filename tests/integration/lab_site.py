@@ -275,6 +275,6 @@ def command(site: LabSite, program: str, *arguments: str) -> list[str]:
 
 def environment() -> dict[str, str]:
     """Return the environment in which a user starts Ansible from the checkout."""
-    kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("HOME", "LANG", "ALTBACKUP_HISTORY") if name in os.environ}
     own = {"ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "ALTBACKUP_MAIL_TO": "none"}
     return {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **kept, **own, **ZONE}

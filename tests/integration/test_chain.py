@@ -17,6 +17,7 @@ from integration.site import KINDS, Run, Site, call, commit_svn, git, item_of, t
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import held, parse_run
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.run_identity import identify_run
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.outcomes import LISTED_KEYS
 
 SERVING = ("tarball_prepare", "tarball_send", "tarball_accept")
 DAY1, DAY2, DAY3 = "2013/05/08/104701", "2013/05/09/104701", "2013/05/10/104701"
@@ -307,7 +308,7 @@ def test_stages_run_by_themselves_give_what_the_chain_gives(site: Site) -> None:
     assert len(tarballs_of(trees(site)[1])) == len(KINDS)
     entries = json.loads(path.read_text())
     assert len(entries) == 2 * len(KINDS)
-    assert set(entries[0]) == {"node", "source", "category", "name", "stamp", "relpath", "size", "dig", "alg", "state"}
+    assert set(entries[0]) == {*LISTED_KEYS}
     found = {(entry["node"], entry["source"], entry["state"]) for entry in entries}
     assert found == {("dayabay", "dayabay", "verified"), ("cms01", "dayabay", "verified")}
 

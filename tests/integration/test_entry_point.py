@@ -462,7 +462,7 @@ def test_artifacts_go_where_they_are_wanted(desk: Desk, tmp_path: Path) -> None:
     assert desk.call("run", "play/good.yml", ALTBACKUP_ARTIFACTS=str(tmp_path / "b")).returncode == 0
     assert desk.call("run", "play/good.yml", XDG_STATE_HOME=str(tmp_path / "c")).returncode == 0
     assert [len(list((tmp_path / name / "runs").iterdir())) for name in ("a", "b", "c/altbackup")] == [1, 1, 1]
-    assert not desk.state.exists()
+    assert not (desk.state / "runs").exists()
     (tmp_path / "file").touch()
     assert desk.call("run", "play/good.yml", "--artifacts", str(tmp_path / "file")).returncode == 4
 

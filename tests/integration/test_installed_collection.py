@@ -193,6 +193,7 @@ def test_each_module_runs_by_full_name(installed: Installed, night: Site) -> Non
 def test_entry_point_runs_an_installed_playbook(installed: Installed, night: Site, tmp_path: Path) -> None:
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
     environment = {"PATH": path, "HOME": str(tmp_path), "ALTBACKUP_MAIL_TO": "none"}
+    environment["ALTBACKUP_HISTORY"] = str(tmp_path / "history")
     words = ("run", "list", "-i", str(night.folder / "inventory"))
     done = run([str(installed.collection / "bin" / "altbackup"), *words], tmp_path, environment)
     assert (done.returncode, done.stderr) == (0, "")

@@ -31,6 +31,7 @@ def test_what_was_purged_is_told_by_the_report_and_by_last(bare_site: Site) -> N
         "HOME": str(home),
         "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
         "ALTBACKUP_MAIL_TO": "none",
+        "ALTBACKUP_HISTORY": str(home / "history"),
     }
 
     def call(*words: str) -> str:

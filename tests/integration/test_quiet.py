@@ -43,6 +43,7 @@ def night(site: Site, **more: str) -> tuple[int, list[str]]:
         "HOME": str(site.folder / "home"),
         "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
         "ALTBACKUP_MAIL_TO": "none",
+        "ALTBACKUP_HISTORY": str(site.folder / "history"),
         **more,
     }
     program = str(Path(sys.executable).with_name("ansible-playbook"))

@@ -58,6 +58,7 @@ def seen_on_a_terminal(site: Site, *argv: object) -> str:
         "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
         "ANSIBLE_NOCOLOR": "1",
         "ALTBACKUP_MAIL_TO": "none",
+        "ALTBACKUP_HISTORY": str(site.folder / "history"),
         "LANG": "C.UTF-8",
         "TERM": "xterm",
     }

@@ -6,8 +6,9 @@ a naive datetime in the run's time zone.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Hashable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 LATE = timedelta(days=1)
@@ -66,25 +67,49 @@ _CALENDAR: dict[str, Callable[[Copy], Hashable]] = {
 }
 
 
-def owed(copies: Collection[Copy], rules: Rules, now: datetime) -> set[Copy]:
-    """Return the copies of one item on one node that have to stay at a time, with the rules that hold then."""
+def _filled(copies: list[Copy], group: Callable[[Copy], Hashable], number: int) -> tuple[list[Copy], int]:
+    """Return what a rule of so many groups demands, and how many of its groups have one: those that came late have what the others leave free."""
+    timely = [copy for copy in copies if not copy.late]
+    chosen = _newest(timely, group, number)
+    taken = {group(copy) for copy in timely}
+    late = [copy for copy in copies if copy.late and group(copy) not in taken]
+    more = _newest(late, group, max(0, number - len(taken)))
+    return [*chosen, *more], len(taken) + len({group(copy) for copy in late})
+
+
+def owed(copies: Collection[Copy], rules: Rules, now: datetime, *, frozen: bool = True) -> set[Copy]:
+    """Return the copies of one item on one node that have to stay at a time, with the rules that hold then.
+
+    Where a suspect is not accepted these are all good ones, but if that is not to count (`frozen`).
+    """
     suspects = sorted((copy for copy in copies if copy.suspect), key=lambda copy: copy.time)
-    good = [copy for copy in copies if not copy.suspect]
+    good = sorted((copy for copy in copies if not copy.suspect), key=lambda copy: copy.time)
     stay = {copy for copy in copies if copy.held}
-    if suspects:
-        return stay.union(good, suspects[:1], suspects[-SUSPECTS_KEPT:])
+    stay.update(suspects[:1], suspects[-SUSPECTS_KEPT:])
+    if suspects and frozen:
+        return stay.union(good)
     timely = [copy for copy in good if not copy.late]
-    stay.update(sorted(good, key=lambda copy: copy.time)[-1:])
-    stay.update(_newest(timely, lambda copy: copy.time.date(), rules.keep))
-    stay.update(_newest(timely, lambda copy: copy.content, rules.keep))
-    for name, group in _CALENDAR.items():
-        number = getattr(rules, name)
-        chosen = _newest(timely, group, number)
+    stay.update(good[-1:])
+    groups = {**_CALENDAR, "keep": lambda copy: copy.time.date(), "contents": lambda copy: copy.content}
+    for name, group in groups.items():
+        number = getattr(rules, "keep" if name == "contents" else name)
+        chosen, there = _filled(good, group, number)
         stay.update(chosen)
-        if number and len(chosen) < number:
-            stay.update(sorted(timely, key=lambda copy: copy.time)[:1])
+        if name in _CALENDAR and number and len({group(copy) for copy in timely}) < number:
+            stay.update(timely[:1])
+        if name in _CALENDAR and there < number and (not timely or good[0].time < timely[0].time):
+            stay.update(good[:1])
     stay.update(copy for copy in good if rules.within and now - copy.time < rules.within)
     return stay
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """What must not pass in silence."""
+
+    what: str
+    words: str
+    """A pattern of what is said of it"""
 
 
 @dataclass
@@ -92,6 +117,7 @@ class Night:
     """What happened to one item on one node in one run."""
 
     now: datetime
+    """The stamp of the run"""
     rules: Rules
     """The most that was asked for since somebody last confirmed that less is wanted"""
     before: Collection[Copy]
@@ -103,25 +129,45 @@ class Night:
     lost: Collection[Copy] = field(default_factory=tuple)
     """What something else than the product took away or damaged"""
     frozen: bool = False
-    """Whether nothing may go, since no target has the newest copy"""
-    alarms: Collection[str] = ()
-    """What must not pass in silence"""
+    """Whether nothing may go, since too few targets have the newest copy"""
+    alarms: Collection[Alarm] = ()
     expected: int | None = None
     """The content that must be there as the newest one, unless something failed"""
+    latest: datetime | None = None
+    """The latest time that anything honest can have"""
+    offered: list[Copy] = field(default_factory=list)
+    """What the source has, of which a target is to have what it would keep, unless something failed"""
 
 
 def complaints(night: Night) -> list[str]:
     """Return what is wrong with a night, nothing if all that is owed is there, or was told."""
+    latest = night.latest or night.now
     gone = set(night.before) - set(night.after) - set(night.lost)
-    due = set(night.before) if night.frozen else owed(night.before, night.rules, night.now)
-    missing = sorted(gone & due, key=lambda one: one.time)
+    counting = [copy for copy in night.before if copy.time <= night.now]
+    later = [copy for copy in night.before if copy.time > night.now]
+    due = {*counting} if night.frozen else owed(counting, night.rules, night.now)
+    missing = sorted(gone & {*due, *later}, key=lambda one: one.time)
     found = [f"{copy.time} ({copy.content}) was owed and is gone" for copy in missing]
     if len(gone) > night.added + 1:
         found.append(f"{len(gone)} are gone where {night.added} came")
-    if night.alarms and not night.failures:
-        found.append(f"nobody was told: {', '.join(sorted(night.alarms))}")
+    told = "\n".join(night.failures)
+    found += [
+        f"nobody was told: {alarm.what}" for alarm in night.alarms if not re.search(alarm.words, told, re.MULTILINE)
+    ]
     if night.expected is not None and not night.failures:
-        newest = max(night.after, key=lambda one: one.time, default=None)
-        if newest is None or newest.content != night.expected:
+        newest = max((it for it in night.after if it.time <= night.now), key=lambda it: it.time, default=None)
+        of_day = {copy.content for copy in night.after if copy.time.date() == night.now.date()}
+        if newest is None or night.expected not in {newest.content, *of_day}:
             found.append(f"the newest is {newest and newest.content}, not {night.expected}, and nobody was told")
+    if all("is suspect" in text for text in night.failures):
+        have = {copy.time for copy in night.after}
+        coming = [
+            replace(copy, came=night.now) for copy in night.offered if copy.time not in have and copy.time <= latest
+        ]
+        there = [copy for copy in night.after if copy.time <= night.now]
+        wanted = owed(
+            [*there, *(copy for copy in coming if copy.time <= night.now)], night.rules, night.now, frozen=False
+        )
+        lacking = sorted(copy.time for copy in wanted if copy.time not in have)
+        found += [f"{time} is on the source, was owed here, and nobody was told" for time in lacking]
     return found

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from .test_histories import Event, play
+from .test_histories import Event, History, play
 
 pytestmark = pytest.mark.full
 _CODE = "ansible_collections.altbackup.core.plugins.module_utils."
@@ -18,10 +18,11 @@ _CODE = "ansible_collections.altbackup.core.plugins.module_utils."
 Wrapper = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def story(text: str) -> list[Event]:
-    """Given words, each an event with the hours before its night, 24 if none are given, return the history."""
-    parts = [word.partition(":") for word in text.split()]
-    return [Event(what, int(hours or 24), 0.5) for what, _, hours in parts]
+def story(text: str, kind: str = "folder", min_copies: int = 1) -> History:
+    """Given words, each an event with the hours before its night, 24 if none are given, and the chance in it, return the history."""
+    parts = [(word.split(":") + ["", ""])[:3] for word in text.split()]
+    events = [Event(what, int(hours or 24), float(chance or 0.5)) for what, hours, chance in parts]
+    return History(events, kind, min_copies)
 
 
 def without(name: str, value: Any) -> Wrapper:
@@ -64,34 +65,84 @@ def nothing_fell(real: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *given, **options: {}
 
 
+def all_right(real: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *given, **options: ([], [])
+
+
+def never_ahead(real: Any) -> Any:
+    return type("Moment", (real,), {"latest": "9999/12/31/235959"})
+
+
+def refused(real: Callable[..., Any]) -> Callable[..., Any]:
+    def refuse(*given: Any) -> Any:
+        raise OSError("it was broken on purpose")
+
+    return refuse
+
+
 def no_target_needed(real: Callable[..., Any]) -> Callable[..., Any]:
     return lambda tree, due, rules, care, moment: real(tree, due, rules, replace(care, min_copies=0), moment)
 
 
 MANY = "changed " * 6
-BROKEN: dict[str, tuple[str, str, Wrapper, str]] = {
-    "suspects count as good ones": ("stages.purge", "judge", without("suspects", {}), MANY + "unmounted " * 5),
-    "nobody doubts": ("tree.doubt", "judge", nothing, MANY + "unmounted"),
-    "encrypted files are no matter": ("tree.doubt", "_churned", nothing, MANY + "ransom"),
-    "two contents fewer": ("tree.retention", "_slots", fewer_contents, MANY + "unchanged " * 4),
-    "the oldest of a period": ("tree.retention", "_fill", oldest_of_group, MANY + "changed:6 changed:6 changed " * 4),
-    "no months": ("tree.retention", "_slots", no_rule("monthly"), MANY + "changed:744 changed " * 3 + MANY * 2),
-    "no weeks": ("tree.retention", "_slots", no_rule("weekly"), MANY + "changed:192 changed " * 2 + MANY * 2),
-    "holds are no matter": ("stages.purge", "judge", without("holds", {}), MANY + "hold " + MANY),
-    "late ones take places": ("stages.purge", "late_ones", none_of, MANY * 2 + "forge changed " * 4),
-    "all at once": ("stages.purge", "removable", all_at_once, MANY * 2 + "fewer confirm"),
-    "rules that fell": ("stages.care", "fallen", nothing_fell, MANY * 2 + "fewer"),
-    "no target needs the newest": ("stages.purge", "withhold", no_target_needed, MANY + "away " * 3),
-    "old ones are never read": ("stages.rot", "due_share", nothing, MANY + "rot " + "unchanged " * 10),
+BROKEN: dict[str, tuple[str, str, Wrapper, History]] = {
+    "suspects count as good ones": (
+        "stages.purge",
+        "judge",
+        without("suspects", {}),
+        story(MANY + "unmounted " * 5),
+    ),
+    "nobody doubts": ("tree.doubt", "judge", nothing, story(MANY + "unmounted")),
+    "encrypted files are no matter": ("tree.doubt", "_churned", nothing, story("ransom")),
+    "another place is no matter": ("tree.doubt", "_churned", nothing, story("repointed")),
+    "another repository is no matter": ("tree.doubt", "_changed_identities", nothing, story("recreated", "svn")),
+    "rewritten history is no matter": ("kinds.git_history", "judge_moves", all_right, story("rewritten", "git")),
+    "two contents fewer": ("tree.retention", "_slots", fewer_contents, story(MANY + "unchanged " * 4)),
+    "the oldest of a period": (
+        "tree.retention",
+        "_fill",
+        oldest_of_group,
+        story(MANY + "changed:6 changed:6 changed " * 4),
+    ),
+    "no months": (
+        "tree.retention",
+        "_slots",
+        no_rule("monthly"),
+        story(MANY + "changed:744 changed " * 3 + MANY * 2),
+    ),
+    "no weeks": ("tree.retention", "_slots", no_rule("weekly"), story(MANY + "changed:192 changed " * 2 + MANY * 2)),
+    "holds are no matter": ("stages.purge", "judge", without("holds", {}), story(MANY + "hold " + MANY)),
+    "late ones take places": ("stages.purge", "late_ones", none_of, story(MANY * 2 + "forge changed " * 4)),
+    "all at once": ("stages.purge", "removable", all_at_once, story(MANY * 2 + "fewer::0.9 confirm")),
+    "rules that fell": ("stages.care", "fallen", nothing_fell, story(MANY * 2 + "fewer::0.9")),
+    "no target needs the newest": (
+        "stages.purge",
+        "withhold",
+        no_target_needed,
+        story(MANY + "away " * 3, min_copies=2),
+    ),
+    "old ones are never read": (
+        "stages.rot",
+        "due_share",
+        nothing,
+        story("rot:24:0.7 " + "away " * 9, min_copies=2),  # nothing goes, so that no purge reads what stays
+    ),
+    "nothing heals": ("stages.heal", "_put_back", refused, story("rot:24:0.4 " + "unchanged " * 9)),
+    "nothing is undone": ("stages.undo", "bring_back", nothing, story(MANY * 2 + "undo")),
+    "any disk will do": ("synchronize.prepare", "differences", nothing, story("replaced")),
+    "an older disk will do": ("synchronize.prepare", "differences", nothing, story("snapshot changed restored")),
+    "an item may vanish": ("stages.count", "failures_of_memory", nothing, story("undeclare")),
+    "any clock is right": ("stages.preflight", "clocks", all_right, story("clock_ahead:24:0.01")),
+    "any stamp is honest": ("tree.stamps", "Moment", never_ahead, story("ahead:24:0.5")),
 }
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_retention_is_found(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_retention_is_found(name: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     where, what, wrapper, history = BROKEN[name]
-    assert play(tmp_path / "whole", story(history)) == []
+    assert play(place, history) == []
     module = importlib.import_module(_CODE + where)
     monkeypatch.setattr(module, what, wrapper(getattr(module, what)))
-    found = play(tmp_path / "broken", story(history))
+    found = play(place, history)
     print(found[:2])
     assert found != []

@@ -2,69 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import random
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from unittest import mock
 
-from helpers.original_trees import marked, put, run_module
+from helpers.original_trees import put, run_module
 
-from .model import Copy, Night, Rules, complaints
+from .chain import KILLED, Asked, Chain, Killed
+from .live import KINDS, Live
+from .model import Alarm, Copy, Night, Rules, complaints
+from .node import SOURCE, Node, copy_tree, mark, plug
 
-ITEM = "folders/notes"
-FILES = 30
-"""Files of the item, each with text that a person could have written"""
+OTHER = "folders/old"
+"""An item beside the one that is looked at, which never changes"""
 READ_WITHIN = timedelta(days=8)
 """In what time each kept copy is read"""
 _STAMP = "%Y/%m/%d/%H%M%S"
-_WORDS = (
-    "the",
-    "source",
-    "keeps",
-    "what",
-    "a",
-    "target",
-    "lost",
-    "and",
-    "nobody",
-    "missed",
-    "until",
-    "it",
-    "was",
-    "read",
-    "again",
-)
-
-
-def text_of(number: int, file: int) -> str:
-    """Return the text of one file of a content; contents have half of their files in common."""
-    chance = random.Random(file if file % 2 else f"{number}-{file}")
-    return " ".join(chance.choice(_WORDS) for _ in range(40)) + "\n"
-
-
-@dataclass
-class Node:
-    """A node with the item's copies."""
-
-    name: str
-    base: Path
-    """The folder of the item's source on it"""
-    rules: Rules
-    trash_days: int
-    private: Path
-    confirmed: Rules = field(default_factory=Rules)
-    """The most that was asked for since less was confirmed"""
-    away: bool = False
-    known: dict[datetime, Copy] = field(default_factory=dict)
-    """What was there after the last run, as it was seen on the disk"""
-    lost: set[datetime] = field(default_factory=set)
-    rotted: datetime | None = None
-    """Until when it must be told that something rotted"""
-    """What something else took away or damaged since"""
+_CORE = "ansible_collections.altbackup.core.plugins."
+_MACHINE = {
+    "module_utils.system.mounts.find_hung": lambda paths, seconds: set(),
+    "module_utils.synchronize.receivers._receivers": lambda incoming: iter(()),
+}
+"""What looks at the machine, and not at what lies on its disks: no path hangs here, and nobody else writes"""
 
 
 @dataclass
@@ -72,8 +37,14 @@ class World:
     """All of it, and the truth about what each tarball holds."""
 
     folder: Path
-    targets: int = 1
+    kind: str = "folder"
+    targets: int = 2
+    min_copies: int = 1
     now: datetime = datetime(2013, 1, 1, 1, 30)  # noqa: DTZ001 (stamps bear no zone)
+    """What the controller's clock says"""
+    real: datetime = datetime(2013, 1, 1, 1, 30)  # noqa: DTZ001
+    stamp: datetime = datetime(2013, 1, 1, 1, 30)  # noqa: DTZ001
+    """The stamp of the run"""
     content: int = 0
     bad: str = ""
     """What happened to the live data, if anything did"""
@@ -82,42 +53,71 @@ class World:
     accepted: datetime | None = None
     """Up to when suspects are accepted"""
     holds: set[datetime] = field(default_factory=set)
+    released: set[datetime] = field(default_factory=set)
     source: Node = field(init=False)
     nodes: list[Node] = field(init=False)
+    live: Live = field(init=False)
     told: list[str] = field(default_factory=list)
     """What the last run reported"""
     confirming: bool = False
     """Whether somebody confirms that rules fell"""
+    adopting: bool = False
+    """Whether somebody takes all disks as they are"""
+    gone: bool = False
+    """Whether the live data is not there"""
+    declared: bool = True
+    """Whether the other item is declared"""
+    retired: str = ""
+    """The day from which on it is given up"""
+    missed: bool = False
+    """Whether it was undeclared when copies of it were known"""
+    kill_after: int = 0
+    unjudged: set[datetime] = field(default_factory=set)
+    """The times of copies that could not be compared with what was good"""
+    compared: bool = False
+    """Whether the source has a good dump of the item"""
+    made: bool = False
+    """Whether the last run made a tarball of the item"""
 
     def __post_init__(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
-        self.live = self.folder / "live"
-        self.live.mkdir(parents=True)
-        base = marked(self.folder / "source")
-        self.source = Node("dayabay", base, Rules(3), 0, base / ".altbackup")
-        copies = [marked(self.folder / f"target{n}") for n in range(self.targets)]
+        self.live = KINDS[self.kind](self.folder / "live")
+        self.item = f"{self.live.category}/notes"
+        (self.folder / "old").mkdir()
+        (self.folder / "old" / "file").write_text("as it always was\n")
+        base = self.folder / "source"
+        self.source = Node(SOURCE, base, base, Rules(3), 0)
+        tops = [self.folder / f"target{n}" for n in range(self.targets)]
         more = Rules(3, 7, 4, 6, 0, timedelta(days=1))
-        self.nodes = [
-            self.source,
-            *(Node(path.name, path / "dayabay", more, 2, path / ".altbackup") for path in copies),
-        ]
+        self.nodes = [self.source, *(Node(top.name, top, top / SOURCE, more, 2) for top in tops)]
         for node in self.nodes:
+            mark(node)
             node.confirmed = node.rules
 
-    def live_on(self, content: int, bad: str = "") -> None:
-        """Let the live data be of a content, or what something did to it."""
-        self.content, self.bad = content, bad
-        for path in self.live.iterdir():
-            path.unlink()
-        for file in range(1 if bad == "unmounted" else FILES):
-            data = text_of(content, file).encode()
-            if bad == "ransom":
-                data = random.Random(f"{content}-{file}").randbytes(len(data))
-            (self.live / f"{file:02}.txt").write_bytes(data)
+    # What happens to the live data
+
+    def change(self, content: int) -> None:
+        """Let the live data be good, and of a content."""
+        self.live.change(content)
+        self.content, self.bad = content, ""
+
+    def spoil(self, way: str, content: int) -> None:
+        """Let something happen to the live data, a change if it cannot happen to it, or if the source has nothing to compare it with."""
+        if not (self.compared and self.live.can(way)):
+            self.change(content)
+            return
+        self.live.spoil(way, content)
+        self.content, self.bad = content, way
+
+    # What people do
 
     def accept(self) -> None:
         """Let somebody accept all suspects that are there: what they hold is good from now on."""
-        self.accepted, self.bad = self.now, ""
+        times = [copy.time for copy in self.source.known.values() if copy.suspect]
+        self.accepted = max([self.now, self.stamp, *times, *([self.accepted] if self.accepted else [])])
+        if self.bad and self.content in {content for content, _ in self.truth.values()}:
+            self.live.accept()
+            self.bad = ""
         self.truth = {digest: (content, "") for digest, (content, _) in self.truth.items()}
 
     def hold(self, chance: float) -> None:
@@ -126,178 +126,374 @@ class World:
         if times:
             self.holds.add(times[int(chance * len(times))])
 
+    def release(self) -> None:
+        """Let somebody release all that is held."""
+        self.released |= self.holds
+        self.holds.clear()
+
+    def undeclare(self) -> None:
+        """Let somebody lose the other item from the inventory."""
+        self.declared = False
+        for node in self.nodes:
+            node.others = self._others(node)
+        self.missed = any(node.others for node in self.nodes)
+
+    def retire(self) -> None:
+        """Let somebody say that the other item is given up."""
+        if not self.declared:
+            self.retired = f"{self.now:%Y/%m/%d}"
+
+    def declare(self) -> None:
+        """Let the other item be declared again."""
+        self.declared, self.retired, self.missed = True, "", False
+
+    def undo(self) -> list[str]:
+        """Let somebody undo the last purge of each target; return what did not come back."""
+        said = []
+        for node in self.nodes[1:]:
+            if not (node.removed and node.is_there):
+                continue
+            moment = {"stamp": f"{self.stamp:{_STAMP}}", "clock": f"{self.now:{_STAMP}}"}
+            result = run_module("tarball_undo", base=str(node.base), days=[node.purged], fail=False, **moment)
+            seen = self.seen(node)
+            missing = [copy for time, copy in node.removed.items() if time not in seen and time not in node.lost]
+            said += [f"{node.name}: {copy.time} was not put back: {result}" for copy in missing]
+            back = {
+                time: replace(copy, came=node.removed[time].came) for time, copy in seen.items() if time in node.removed
+            }
+            node.known.update(back)
+            node.removed = {}
+        return said
+
+    # What happens to nodes
+
     def rot(self, node: Node, chance: float) -> None:
         """Let a byte of one of a node's copies, and of all that share it, change."""
         paths = sorted(self._tarballs(node))
-        if paths:
+        if paths and node.is_there:
             path = paths[int(chance * len(paths))]
-            inode = path.stat().st_ino
+            inode, digest = path.stat().st_ino, _digest(path)
             data = bytearray(path.read_bytes())
             data[int(chance * len(data))] ^= 1
             with path.open("r+b") as stream:
                 stream.write(data)
-            shared = [other for other in paths if other.stat().st_ino == inode]
-            node.lost.update(_time(other) for other in shared)
-            node.rotted = self.now + READ_WITHIN
+            shared = [_time(other) for other in paths if other.stat().st_ino == inode]
+            node.rotten.update({time: (node.known[time], digest) for time in shared if time in node.known})
+            node.rotted = self.real + READ_WITHIN
 
-    def forge(self, chance: float) -> None:
-        """Let somebody who took the source over put a copy into its past."""
-        time = self.now - timedelta(days=1 + int(chance * 400))
-        path = self.source.base / ITEM / f"{time:{_STAMP}}" / "notes.tar"
-        if not path.exists():
-            data = f"forged {time}".encode()
+    def forge(self, chance: float, *, ahead: bool = False) -> None:
+        """Let somebody who took the source over put a copy into its past, or into its future."""
+        days = timedelta(days=1 + int(chance * 400))
+        when = (self.real + days if ahead else self.real - days) + timedelta(seconds=7)  # not to the second of a run
+        path = self.source.base / self.item / f"{when:{_STAMP}}" / self._filename()
+        if not path.parent.exists() and self.source.is_there:
+            data = f"forged {when}".encode()
             put(self.source.base, str(path.relative_to(self.source.base)), data)
-            self.truth[hashlib.sha256(data).hexdigest()] = (-len(self.truth), "")
+            self.truth[hashlib.sha256(data).hexdigest()] = (-len(self.truth) - 1, "")
 
-    def night(self, after: timedelta) -> list[str]:
-        """Let time go on and the whole chain run; return what the model has to say of it."""
-        self.now += after
-        before = {node.name: dict(node.known) for node in self.nodes}
-        self.told = self._chain()
-        said = []
+    def replace_disk(self, node: Node) -> None:
+        """Let an empty disk with a marker take the place of a node's."""
+        if node.is_there:
+            node.lost.update(node.known)
+            shutil.rmtree(node.top)
+            mark(node)
+            node.known, node.removed, node.rotted, node.rotten, node.others = {}, {}, None, {}, set()
+            node.confirmed, node.touched = node.rules, True
+            if node is self.source:
+                self._origin_lost()
+                self.compared = False
+                if self.bad:
+                    self.change(10**6 + len(self.truth))
+            else:
+                node.replaced = "is not what it was" if node.paired else ""
+
+    def _origin_lost(self) -> None:
+        """Let the targets, whose copies came from the base that was lost, know no other, and the new one nothing of them."""
+        for node in self.nodes[1:]:
+            node.paired = False
+            if node.known:
+                node.replaced = "holds the copies of another source|is not what it was"
+
+    def take_snapshot(self, node: Node) -> None:
+        """Keep a copy of a target's disk."""
+        if node is not self.source and node.is_there and not node.lost:
+            path = self.folder / f"snapshot-{node.name}"
+            shutil.rmtree(path, ignore_errors=True)
+            copy_tree(node.top, path)
+            node.snapshot = path, dict(node.known), node.confirmed
+
+    def restore_snapshot(self, node: Node) -> None:
+        """Let the copy of a target's disk take its place."""
+        if node.snapshot and node.is_there:
+            path, known, confirmed = node.snapshot
+            differs = set(known) != set(node.known)
+            node.lost.update(set(node.known) - set(known))
+            shutil.rmtree(node.top)
+            copy_tree(path, node.top)
+            node.known = {time: self._again(copy) for time, copy in known.items()}
+            node.removed, node.others, node.rotted, node.rotten = {}, set(), None, {}
+            node.confirmed, node.touched = _most(confirmed, node.rules), True
+            if differs and node.paired and set(node.lost) - set(known):
+                node.replaced = node.replaced or "is not what it was"
+
+    # A night
+
+    def night(
+        self, after: timedelta, *, jump: timedelta = timedelta(0), back: timedelta = timedelta(0), rerun: bool = False
+    ) -> list[str]:
+        """Let time go on and the whole chain run, again if that is asked; return what the model has to say of it.
+
+        The controller's clock is wrong by `jump`; the stamp is given by hand, so much `back`.
+        """
+        self.real += after
+        self.now = self.real + jump
+        self.stamp = self.now - back
+        said: list[str] = []
+        for again in (False, True) if rerun else (False,):
+            before = {node.name: dict(node.known) for node in self.nodes}
+            chain = self._run(jump)
+            said += [f"{'rerun: ' if again else ''}{text}" for text in self._judged(chain, before, jump)]
+            self.kill_after = 0
         for node in self.nodes:
-            if not node.away:
-                said += [f"{node.name}: {text}" for text in self._judged(node, before[node.name])]
+            node.away = False
+            plug(node, there=True)
+        self.confirming = self.adopting = self.gone = False
         return said
 
-    def _moment(self) -> dict[str, str]:
-        stamp = f"{self.now:{_STAMP}}"
-        return {"stamp": stamp, "clock": stamp}
+    def _run(self, jump: timedelta) -> Chain:
+        chain = Chain(self._asked(jump), self.nodes)
+        epoch = self.real.replace(tzinfo=UTC).timestamp()
+        clock = SimpleNamespace(time=lambda: epoch)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(mock.patch(f"{_CORE}modules.tarball_purge.time", clock))
+            for name, instead in _MACHINE.items():
+                stack.enter_context(mock.patch(f"{_CORE}{name}", instead))
+            if self.gone:
+                stack.enter_context(self.live.gone())
+            for node in self.nodes:
+                plug(node, there=not node.unplugged)
+            try:
+                chain.run()
+            except Killed:
+                chain.failures.append(KILLED)
+        self.told = list(dict.fromkeys(chain.failures))
+        self._learn(behind=jump < timedelta(0))
+        return chain
 
-    def _marks(self) -> dict[str, Any]:
-        accepted = {ITEM: f"{self.accepted:{_STAMP}}"} if self.accepted else {}
-        return {"accepted": accepted, "holds": {f"{ITEM}/{time:{_STAMP}}": "held" for time in self.holds}}
-
-    def _chain(self) -> list[str]:
-        failures: list[str] = []
-        moment, marks = self._moment(), self._marks()
-
-        def call(module: str, node: Node, **options: Any) -> dict[str, Any]:
-            result = run_module(module, base=str(node.base), fail=False, **moment, **options)
-            failures.extend(entry["reason"] for entry in result.get("failures", []))
-            if result.get("failed"):
-                failures.append(result["msg"])
-            return result
-
-        source = self.source
-        items = [{"kind": "folder", "name": "notes", "path": str(self.live)}]
-        expect = {"expect": {"notes": 1}, "items": [ITEM], "source": "dayabay", "day": moment["stamp"][:10]}
-        call("tarball_dump", source, items=items, ext=".tar", marks=marks)
-        self._learn()
-        checked = call("tarball_check", source, **expect, listing=True, quarantine=True, reverify_days=7)
-        bad = {entry["relpath"] for entry in checked.get("failures", [])}
-        offer = [
-            {name: entry.get(name) for name in ("relpath", "size", "dig", "alg", "record")}
-            for entry in checked.get("tarballs", [])
-            if entry["state"] == "verified" and entry["relpath"] not in bad
-        ]
-        passed = _passed(checked)
-        arrived = 0
-        for node in self.nodes[1:]:
-            if node.away:
-                failures.append(f"{node.name} is unreachable")
-                continue
-            rules = _as_options(node.rules)
-            prepared = call(
-                "tarball_prepare", node, tarballs=offer, day=expect["day"], marks=marks, items=[ITEM], **rules
-            )
-            wanted = [entry for entry in offer if entry["relpath"] in prepared.get("send", [])]
-            for entry in wanted:
-                incoming = node.private / "incoming" / "dayabay"
-                incoming.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source.base / entry["relpath"], incoming / f"{entry['alg']}-{entry['dig']}")
-            if wanted:
-                call("tarball_accept", node, tarballs=wanted)
-            result = call(
-                "tarball_purge",
-                node,
-                **_as_options(node.rules),
-                names=[ITEM],
-                marks=marks,
-                more={"check": expect},
-                quarantine=True,
-                reverify_days=7,
-                trash_days=node.trash_days,
-                confirm=self.confirming,
-                copies={ITEM: 1},
-                min_copies=1,
-                remember=True,
-            )
-            arrived += moment["stamp"] in str(result.get("match"))
-        call(
-            "tarball_purge",
-            source,
-            **_as_options(source.rules),
-            names=[ITEM] if passed else [],
-            marks=marks,
-            reverify_days=7,
-            trash_days=source.trash_days,
-            confirm=self.confirming,
-            copies={ITEM: arrived},
-            min_copies=1,
-            remember=True,
+    def _asked(self, jump: timedelta) -> Asked:
+        """Return what the run of tonight is told."""
+        items = {
+            self.item: self.live.item(),
+            OTHER: {"kind": "folder", "name": "old", "path": str(self.folder / "old")},
+        }
+        return Asked(
+            stamp=f"{self.stamp:{_STAMP}}",
+            clock=f"{self.now:{_STAMP}}",
+            jump=jump.total_seconds(),
+            items=items if self.declared else {self.item: items[self.item]},
+            marks=self._marks(),
+            retired={OTHER: self.retired} if self.retired else {},
+            min_copies=self.min_copies,
+            confirming=self.confirming,
+            adopting=self.adopting,
+            steps=self.kill_after,
         )
-        return failures
 
-    def _learn(self) -> None:
-        """Note what the tarball of this run holds, as it was just made."""
+    def _marks(self) -> dict[str, dict[str, str]]:
+        accepted = {self.item: f"{self.accepted:{_STAMP}}"} if self.accepted else {}
+        holds = {f"{self.item}/{time:{_STAMP}}": "" for time in self.released}
+        holds.update({f"{self.item}/{time:{_STAMP}}": "held" for time in self.holds})
+        return {"accepted": accepted, "holds": holds}
+
+    # What is seen
+
+    def _learn(self, *, behind: bool) -> None:
+        """Note what the tarball of this run holds, if it made one.
+
+        In a night whose clock is behind it is compared with what there was then, and that may be nothing: so it need not be told of.
+        """
+        self.made = False
+        if self.bad and behind and not any("is suspect" in text for text in self.told):
+            self.unjudged.add(self.stamp)
         for path in self._tarballs(self.source):
-            if f"{self.now:{_STAMP}}" in str(path):
+            if f"{self.stamp:{_STAMP}}" in str(path):
                 self.truth.setdefault(_digest(path), (self.content, self.bad))
+                self.made = True
+                self.compared = self.compared or not self.bad
+
+    def _filename(self) -> str:
+        return "notes-1.tar" if self.kind == "svn" else "notes.tar"
 
     def _tarballs(self, node: Node) -> list[Path]:
-        return [path for path in node.base.glob(f"{ITEM}/*/*/*/*/notes.tar") if Path(f"{path}.dna").exists()]
+        found = node.base.glob(f"{self.item}/*/*/*/*/notes*.tar")
+        return [path for path in found if Path(f"{path}.dna").exists()]
+
+    def _others(self, node: Node) -> set[datetime]:
+        found = node.base.glob(f"{OTHER}/*/*/*/*/old.tar")
+        return {_time(path) for path in found if Path(f"{path}.dna").exists()}
 
     def seen(self, node: Node) -> dict[datetime, Copy]:
-        """Return the copies on a node whose bytes are those that a dump once made, by a look at its disk."""
+        """Return the copies on a node whose bytes are those that a dump once made, by a look at its disk.
+
+        What rotted counts as long as nobody found it.
+        """
         found = {}
+        digests: dict[int, str] = {}
         for path in self._tarballs(node):
-            known = self.truth.get(_digest(path))
+            inode = path.stat().st_ino
+            known = self.truth.get(digests.get(inode) or digests.setdefault(inode, _digest(path)))
             if known:
                 found[_time(path)] = self._copy(node, _time(path), *known)
+                node.rotten.pop(_time(path), None)
+            elif _time(path) in node.rotten:
+                found[_time(path)] = self._again(node.rotten[_time(path)][0])
+        node.digests = {digest for digest in digests.values() if digest in self.truth}
         return found
 
     def _copy(self, node: Node, time: datetime, content: int, bad: str) -> Copy:
-        old = node.known.get(time)
-        suspect = bool(bad) and not (self.accepted and time <= self.accepted)
-        came = None if node is self.source else (old.came if old else self.now)
+        old = node.known.get(time) or (node.rotten[time][0] if time in node.rotten else None)
+        suspect = bool(bad) and time not in self.unjudged and not (self.accepted and time <= self.accepted)
+        came = None if node is self.source else (old.came if old else self.stamp)
         return Copy(time, content, suspect, time in self.holds, came)
 
-    def _judged(self, node: Node, before: Mapping[datetime, Copy]) -> list[str]:
-        after = self.seen(node)
+    def _again(self, copy: Copy) -> Copy:
+        """Return a copy as it is to be seen now: accepted, held or released since."""
+        suspect = copy.suspect and not (self.accepted and copy.time <= self.accepted)
+        return replace(copy, suspect=suspect, held=copy.time in self.holds)
+
+    # What the model has to say
+
+    def _judged(self, chain: Chain, before: Mapping[str, Mapping[datetime, Copy]], jump: timedelta) -> list[str]:
+        seen = {node.name: self._look(node) for node in self.nodes}
+        held = {**before[SOURCE], **seen[SOURCE]}
+        newest = max((time for time in held if time <= self.stamp and time in seen[SOURCE]), default=None)
+        having = [node for node in self.nodes[1:] if node.name in chain.usable and newest in seen[node.name]]
+        frozen = len(having) < self.min_copies
+        said = []
+        for node in self.nodes:
+            if not node.is_there:
+                continue
+            night = self._night(node, chain, before[node.name], seen[node.name], jump)
+            night.frozen = frozen
+            if node is not self.source and node.name in chain.usable and node.name in chain.purged:
+                night.offered = [self._again(copy) for copy in held.values() if copy.time in seen[SOURCE]]
+                others = [it for it in self.nodes[1:] if it is not node and it.name in chain.usable - chain.doubted]
+                for other in others if node.name in chain.refilled else ():
+                    night.offered += [self._again(copy) for copy in seen[other.name].values()]
+            wrong = [*complaints(night), *self._of_other(node), *self._unhealed(node, chain, seen[node.name])]
+            said += [f"{node.name}: {text}" for text in wrong]
+        for node in self.nodes:
+            if node.is_there:
+                after = seen[node.name]
+                gone = {time: copy for time, copy in before[node.name].items() if time not in after}
+                if node.name in chain.purged:
+                    node.removed = {time: copy for time, copy in gone.items() if time not in {*node.lost, *node.rotten}}
+                    node.purged = f"{self.now:%Y/%m/%d}"
+                node.known, node.lost = after, set()
+                node.paired = node.paired or (node.name in chain.pairs_now and SOURCE in chain.purged)
+        if not any(node.touched or node.rotten for node in self.nodes):
+            said += [f"nothing happened to that disk: {text}" for text in self.told if "is not what it was" in text]
+        for node in self.nodes if self.adopting and not chain.killed else ():
+            if node.name in chain.purged:
+                node.replaced, node.touched = "", False
+        return said
+
+    def _look(self, node: Node) -> dict[datetime, Copy]:
+        return self.seen(node) if node.is_there else {}
+
+    def _of_other(self, node: Node) -> list[str]:
+        """Return what is wrong with the copies of the item that was given up."""
+        gone = set() if self.declared else node.others - self._others(node)
+        return [f"{OTHER} of {time} was given up by nobody and is gone" for time in sorted(gone)]
+
+    def _unhealed(self, node: Node, chain: Chain, seen: Mapping[datetime, Copy]) -> list[str]:
+        """Return what rotted, was found, and did not come back, though another node has it."""
+        found = []
+        for when, (copy, digest) in node.rotten.items():
+            if when in seen or when > max(self.stamp, self.now):  # what is of a time that has not come is not taken
+                continue
+            place = (
+                node.private / "quarantine" / ("" if node is self.source else SOURCE) / self.item / f"{when:{_STAMP}}"
+            )
+            others = [other for other in self.nodes if other is not node and other.name in chain.usable]
+            if place.exists() and any(digest in other.digests for other in others) and not chain.killed:
+                found.append(f"{copy.time} rotted and was not healed, though others have it")
+        return found
+
+    def _night(
+        self,
+        node: Node,
+        chain: Chain,
+        before: Mapping[datetime, Copy],
+        after: Mapping[datetime, Copy],
+        jump: timedelta,
+    ) -> Night:
         everything = {**{time: self._again(copy) for time, copy in before.items()}, **after}
-        came = [copy for time, copy in after.items() if time not in before and not copy.late]
-        lost = [copy for time, copy in everything.items() if time in node.lost]
-        if self.confirming:
+        came = [copy for time, copy in after.items() if not copy.late and (time not in before or time == self.stamp)]
+        lost = [copy for time, copy in everything.items() if time in node.lost or time in node.rotten]
+        is_purged = node.name in chain.purged
+        if self.confirming and is_purged:
             node.confirmed = node.rules
         else:
             node.confirmed = _most(node.confirmed, node.rules)
-        night = Night(
-            self.now,
+        return Night(
+            self.stamp,
             node.confirmed,
             list(everything.values()),
             list(after.values()),
             len({copy.time.date() for copy in came}),
             self.told,
             lost,
-            node is self.source and all(other.away for other in self.nodes[1:]),
-            self._alarms(node),
-            None if self.bad else self.content,
+            alarms=self._alarms(node, chain, after, jump),
+            expected=self.content,
+            latest=max(self.stamp, self.now),
         )
-        node.known, node.lost = after, set()
-        return complaints(night)
 
-    def _alarms(self, node: Node) -> list[str]:
-        fell = any(new < old for new, old in zip(node.rules.numbers(), node.confirmed.numbers(), strict=True))
-        late = node.rotted is not None and self.now >= node.rotted
-        if self.told:
+    def _alarms(self, node: Node, chain: Chain, after: Mapping[datetime, Copy], jump: timedelta) -> list[Alarm]:
+        """Return what must not pass in silence: what happened, and a word with which it is told."""
+        alarms = [Alarm("a wrong clock", "the clocks are")] if abs(jump) > timedelta(hours=1) else []
+        if SOURCE not in chain.usable:
+            alarms.append(Alarm("a source that is not there", "is its disk mounted"))
+        else:
+            alarms += [*self._of_item(node, chain, after), *self._of_disk(node, chain)]
+        is_rotten = any(time in after for time in node.rotten)
+        if any("does not match its dna" in text for text in self.told):
             node.rotted = None
-        return [*([self.bad] if self.bad else []), *(["rules fell"] if fell else []), *(["rot"] if late else [])]
+        elif node.rotted is not None and self.real >= node.rotted and is_rotten and node.name in chain.purged:
+            alarms.append(Alarm("rot", "does not match its dna"))
+        return [] if chain.killed else alarms
 
-    def _again(self, copy: Copy) -> Copy:
-        """Return a copy as it is to be seen now: accepted, held or released since."""
-        suspect = copy.suspect and not (self.accepted and copy.time <= self.accepted)
-        return replace(copy, suspect=suspect, held=copy.time in self.holds)
+    def _of_item(self, node: Node, chain: Chain, after: Mapping[datetime, Copy]) -> list[Alarm]:
+        """Return what must be told of items and copies."""
+        alarms = []
+        if self.bad and self.made and self.stamp not in self.unjudged:
+            alarms.append(Alarm(self.bad, "is suspect"))
+        if self.gone:
+            alarms.append(Alarm("live data that is gone", "notes"))
+        if node.name in chain.purged and any(time > max(self.stamp, self.now) for time in after):
+            alarms.append(Alarm("a stamp that is ahead", "stamped later than"))
+        if not self.declared and self.missed and not self.retired:
+            alarms.append(
+                Alarm("an item that is missed", "declared or found no more|holds the copies of another source")
+            )
+        return alarms
+
+    def _of_disk(self, node: Node, chain: Chain) -> list[Alarm]:
+        """Return what must be told of a node's disk, and of the rules for it."""
+        alarms = []
+        if node.unplugged:
+            alarms.append(Alarm("a disk that is not there", "is its disk mounted"))
+        if node.replaced and not self.adopting and not node.unplugged:
+            alarms.append(Alarm("another disk", node.replaced))
+        fell = any(new < old for new, old in zip(node.rules.numbers(), node.confirmed.numbers(), strict=True))
+        if fell and (node.name, self.item) in chain.judged:
+            alarms.append(
+                Alarm(
+                    "rules that fell",
+                    " fell, (keep|daily) from |^expecting|does not match|the clock of this node allows",
+                )
+            )
+        return alarms
 
 
 def _time(path: Path) -> datetime:
@@ -313,15 +509,3 @@ def _most(one: Rules, other: Rules) -> Rules:
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _as_options(rules: Rules) -> dict[str, Any]:
-    names = ("daily", "weekly", "monthly", "yearly")
-    return {
-        "keep": rules.keep,
-        "rules": {**{name: getattr(rules, name) for name in names}, "within": rules.within.total_seconds()},
-    }
-
-
-def _passed(checked: Mapping[str, Any]) -> bool:
-    return not any(checked.get(kind) for kind in ("mismatch", "missing", "malformed")) and bool(checked.get("match"))

@@ -681,9 +681,10 @@ class Rules:
 class Judge:
     """Judges an archive while it is written, by the rules by which it would be unpacked, whatever the options of a restore."""
 
-    def __init__(self, title: str, top: str, deadline: Deadline) -> None:
+    def __init__(self, title: str, top: str, deadline: Deadline, below: Collection[str] = ()) -> None:
+        """Of a differential `below` are the symbolic links of its full tarball."""
         self._title = title
-        self._rules = Rules(title, top, Limits(_UNLIMITED), deadline, True, Contents(), (), _STORED)
+        self._rules = Rules(title, top, Limits(_UNLIMITED), deadline, True, Contents(), below, _STORED)
         self._headers = Headers()
 
     def feed(self, block: bytes) -> None:

@@ -13,7 +13,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from ..system import progress
 from ..system.digest import CHUNK, add_zeros, new_hash
@@ -23,6 +23,9 @@ from ..system.names import Names
 from ..system.processes import Child, Deadline, Writer, clean_environment, ended_at, find_tool
 from ..tree.sidecar import Dna
 from .owners import Owners
+
+if TYPE_CHECKING:
+    from .differential import Members
 
 _LARGE_HOLES = 16 << 20
 """Bytes of holes in one file from which on an archive keeps those that it need not keep"""
@@ -69,6 +72,8 @@ class Manifest:
     owners: Owners = field(default_factory=Owners)
     files: Digests | None = None
     """What is told of each file besides"""
+    members: Members | None = None
+    """What is told of each member besides"""
 
 
 class Digests:
@@ -89,10 +94,18 @@ class Digests:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def add(self, path: str, size: int, digest: bytes, head: bytes = b"") -> None:
-        """Take those of a file, given its path below the top folder, and how its content begins."""
+    def add(self, path: str, size: int, digest: bytes, head: bytes = b"") -> int:
+        """Take those of a file, given its path below the top folder, and how its content begins; return how that looks."""
         key = _key(path)
         look = look_of(head) if int.from_bytes(key[-4:], "big") % self.every == 0 else UNTRIED
+        self._put(key, size, digest, look)
+        return look
+
+    def put(self, path: str, size: int, digest: bytes, look: int) -> None:
+        """Take those of a file of which it is known how its content looks."""
+        self._put(_key(path), size, digest, look)
+
+    def _put(self, key: bytes, size: int, digest: bytes, look: int) -> None:
         with name_os_errors(tempfile.gettempdir()):
             self._file.write(self._ENTRY.pack(key, size, digest, look))
 
@@ -510,9 +523,14 @@ def read_manifest(
                 manifest.bytes += member.size
             manifest.owners.look(member)
             if digested:
-                line = _line(archive, member, member.name[len(top) + 1 :], manifest.files)
+                path = member.name[len(top) + 1 :]
+                line, digest, looks = _line(archive, member, path, manifest.files)
+                attributes = _attributes(member)
                 total.update(line)
-                content.update(_attributes(member) + line)
+                content.update(attributes + line)
+                if manifest.members is not None:
+                    plain = not _more_attributes(member)
+                    manifest.members.add(member, path, digest, looks, is_plain=plain, attributes=attributes, line=line)
             manifest.entries += 1
             archive.members = []  # type: ignore[attr-defined]  # a million members need no memory
         end = int(archive.offset)
@@ -533,6 +551,7 @@ _NO_ATTRIBUTE = (
     "hdrcharset",
     "charset",
     "comment",
+    "GNU.dumpdir",
 )
 """What else extended headers tell: it is in a manifest's line, or among the numbers, or does not come back"""
 
@@ -550,14 +569,20 @@ def _attributes(member: tarfile.TarInfo) -> bytes:
     )
     text = "%o %d %d %s %d %d" % numbers
     if extended:
-        more = [key for key in extended if key not in _NO_ATTRIBUTE and not key.startswith("GNU.sparse.")]
-        text += "".join(f"\0{len(extended[key])} {key}={extended[key]}" for key in sorted(more))
+        text += "".join(f"\0{len(extended[key])} {key}={extended[key]}" for key in _more_attributes(member))
     return text.encode("utf-8", "surrogateescape") + b"\0"
 
 
-def _line(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, files: Digests | None) -> bytes:
-    """Return what the manifest's digest is taken over for one member."""
-    digest, head = "", b""
+def _more_attributes(member: tarfile.TarInfo) -> list[str]:
+    """Return the keys of what of a member is restored besides mode, owner and time."""
+    return sorted(key for key in member.pax_headers if key not in _NO_ATTRIBUTE and not key.startswith("GNU.sparse."))
+
+
+def _line(
+    archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, files: Digests | None
+) -> tuple[bytes, bytes, int]:
+    """Return what the manifest's digest is taken over for one member, and of a file with a content of its own the digest, and how it looks."""
+    digest, head, own, look = "", b"", b"", UNTRIED
     if member.isreg():
         content = archive.extractfile(member)
         if content is None:
@@ -574,15 +599,16 @@ def _line(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, files: D
                 value.update(block)
                 left -= len(block)
                 head = head or block[:HEAD]
-        digest = value.hexdigest()
+        digest, own = value.hexdigest(), value.digest()
         if files is not None:
-            files.add(path, member.size, value.digest(), head)
-    return manifest_line(
+            look = files.add(path, member.size, own, head)
+    line = manifest_line(
         member.type,
         path.encode("utf-8", "surrogateescape"),
         digest,
         member.linkname.encode("utf-8", "surrogateescape"),
     )
+    return line, own, look
 
 
 def pieces_of(member: tarfile.TarInfo) -> Iterator[tuple[int, int, bool]]:

@@ -38,6 +38,8 @@ class Context:
     stamp: str
     deadline: Deadline
     verify_every: int = 7
+    full_every: int = 1
+    """Nights from one full tarball to the next, of items that say nothing else"""
     clock: str = ""
     """The latest stamp that the controller's clock had shown when the run began, if that is known"""
     identity: Identity = field(default_factory=lambda: Identity(os.geteuid(), viewed=False))
@@ -55,6 +57,8 @@ class Context:
     """Whether times of folders may change while they are read, and things may appear that were not there"""
     last: bool = False
     """Whether anything else that changes is told, rather than tried again"""
+    base: Mapping[str, Any] | None = None
+    """What is known of the full tarball against which a differential is to be made; empty where a full one is to be known for later ones"""
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,8 @@ class Snapshot:
     parts: Sequence[Part]
     record: dict[str, Any]
     """What is recorded of it; in it `identity`, {word: text} that stays what it is while it is the same thing, `measures`, {word: amount} of
-    content, which no packing and no collecting of garbage changes, and `doubts`, as in Verdict."""
+    content, which no packing and no collecting of garbage changes, `counted`, {word: text} of those amounts that settings of the item change, and
+    `doubts`, as in Verdict."""
     revision: int | None = None
     owner: tuple[int, int] | None = None
     fixed_times: bool = False
@@ -169,6 +174,8 @@ class Kind:
     """Endings of the names of files that whoever uses that file takes for a part of it."""
     inner: str = ""
     """The folder in its path that is the thing itself, if it is there."""
+    differs: bool = False
+    """From night to night most of its files stay the same, byte by byte: differentials pay."""
     takes_in: bool = False
     """What it leads to is a part of it: programs may write there, and it may be another user's that the item's owner can read."""
 

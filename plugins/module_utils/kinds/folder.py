@@ -255,10 +255,6 @@ def prove(proof: Proof) -> None:
     said = proof.record.get("incomplete")
     proof.notes += [f"its dump told: {reason}" for reason in said] if isinstance(said, list) else []
     manifest = tree_manifest(proof.path, proof.deadline, absent=proof.absent)
-    if ".diff.tar" in str(proof.record.get("relpath", "")):
-        proof.notes.append("its dump was a differential, whose manifest is not that of the tree")
-        proof.facts.update(manifest)
-        return
     proof.compare("entries", manifest["entries"], "its number of entries")
     proof.compare("bytes", manifest["bytes"], "its size in bytes")
     digest = manifest["manifest"]
@@ -345,4 +341,4 @@ def _digest(path: bytes, folder: int, deadline: Deadline) -> tuple[str, int]:
     return str(digest.hexdigest()), size
 
 
-KIND = Kind(check, copy, arrange, prove, foresee=foresee, keep=keep, is_tree=True)
+KIND = Kind(check, copy, arrange, prove, foresee=foresee, keep=keep, is_tree=True, differs=True)

@@ -1,7 +1,7 @@
-"""Kind `git`: every reference and all that is reachable from it, in a pack made afresh by git itself.
+"""Kind `git`: every reference and all that is reachable from it, in packs made by git itself, to which each night brings what is new.
 
-Git runs as the repository's owner on the live repository, and writes only to a pipe; what it says goes into a fresh
-repository with no configuration of anybody's. So nothing is shared with the live objects, and no archived setting or
+Git runs as the repository's owner on the live repository, and writes only to a pipe; what it says goes into a
+repository of the private folder, with no configuration of anybody's. So nothing is shared with the live objects, and no archived setting or
 hook takes effect. All else in the repository's folder is data, but what git makes again; repositories of submodules in it
 are copied in the same way.
 """
@@ -9,6 +9,7 @@ are copied in the same way.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..archive.write import Part
 from ..system.digest import open_plain
-from ..system.errors import InvalidInput
+from ..system.errors import InvalidInput, ToolFailed
 from ..system.paths import is_within
 from ..system.processes import Deadline
 from ..system.readers import NeedsPlace
@@ -25,8 +26,10 @@ from ..system.twins import set_mode
 from ..system.units import counted
 from ..system.view import Place
 from ..system.visible import printable
+from ..tree.publish import make_folders, remove_folder, remove_if_there, write_text
 from .base import (
     Arrangement,
+    Asked,
     Context,
     Kind,
     Snapshot,
@@ -43,11 +46,13 @@ from .base import (
     walk,
 )
 from .earlier import recall, retain
-from .git_copy import Copied, assemble, copy_repository
+from .git_copy import Copied, assemble
 from .git_history import NOTED, look_back
 from .git_layout import READ_BY_GIT, SHALLOW, STREAMED, WORKTREES, find_repositories, is_repository, whereabouts
+from .git_scratch import Scratch, checked
 from .git_tool import Git
 from .items import Item
+from .kept import building_folder, state_path
 
 if TYPE_CHECKING:
     from .proofs import Proof
@@ -74,6 +79,7 @@ _READ = (*READ_BY_GIT, "info", "logs", WORKTREES)
 _LONGEST = 1 << 20
 _MOST_ALTERNATES = 5
 _CHECK_LIMIT = 60.0
+_LONGEST_STATE = 64 << 20
 
 
 def looks_like(path: str) -> bool:
@@ -200,18 +206,22 @@ def _apart(folder: str, path: str) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def copy(item: Item, context: Context) -> Iterator[Snapshot]:
-    """Given an item, yield fresh repositories with all references as of one moment, checked for connectivity."""
+    """Given an item, yield repositories with all references as of one moment, to which what is new was added."""
     folder = git_folder(item)
-    scratch = scratch_folder(context, item)
-    top = os.path.join(scratch, "copy")
     place, within = _apart(folder, item.path)
     paths = find_repositories(folder, context.deadline)
-    copies = {path: copy_repository(folder, path, paths, scratch, context) for path in paths}
-    looked = look_back(item, context, copies, bare=not within)
-    os.mkdir(top, 0o700)
+    scratch = Scratch(item, context, folder, within, paths)
+    copies = scratch.fill()
+    looked = None
+    while looked is None:
+        try:
+            looked = look_back(item, context, copies, bare=not within)
+        except ToolFailed as error:
+            copies = scratch.do_without(error)
+    top = scratch.top
     set_mode(top, os.stat(item.path).st_mode & 0o7777 | 0o700)
-    for path, copied in copies.items():
-        assemble(copied, os.path.normpath(os.path.join(top, within, path)), context)
+    for copied in copies.values():
+        assemble(copied, context)
 
     streams, notes = _streams(folder, paths)
     prefix = b"./" + os.fsencode(within) + b"/" if within else b"./"
@@ -229,16 +239,27 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
         notes.append(
             "left out the working tree, and what is staged: add it as an item of kind folder if it holds what is not committed"
         )
-    record = {**_recorded(copies), "identity": looked.identity, "measures": looked.measures, "doubts": looked.doubts}
-    notes += looked.notes
+    record = {
+        **_recorded(copies),
+        "identity": looked.identity,
+        "measures": looked.measures,
+        "counted": looked.counted,
+        "doubts": looked.doubts,
+    }
+    notes += looked.notes + scratch.notes
+
+    def examine(asked: Asked) -> Verdict:
+        return Verdict(noted={"state": scratch.examine(asked), "rebuilt": scratch.rebuilt, "facts": looked.facts})
+
     yield Snapshot(
         parts,
         record,
         owner=owner_of(folder),
         fixed_times=True,
+        listed=True,
         notes=notes,
         confirm=confirm,
-        examine=lambda asked: Verdict(noted={"facts": looked.facts}),
+        examine=examine,
     )
 
 
@@ -282,21 +303,61 @@ def _streams(folder: str, paths: Sequence[str]) -> tuple[dict[bytes, tuple[int, 
 
 
 def arrange(item: Item, context: Context) -> Arrangement:
-    """Return what a reader of the repository sees: it, be it in a working tree."""
+    """Return what a reader of the repository sees: it, be it in a working tree, the copy that is kept, and an empty folder to build a new one in."""
     with opened(item.path) as descriptor:
         owner = os.fstat(descriptor).st_uid
         with contextlib.suppress(OSError):
             inner = os.open(_DOT_GIT, os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY, dir_fd=descriptor)
             owner = os.fstat(inner).st_uid
             os.close(inner)
+    folder = scratch_folder(context, item)
+    copied = os.path.isdir(folder) and not os.path.islink(folder)
     return Arrangement(
-        owner, [Place(item.path)], scratch=[scratch_folder(context, item)], known=recall(item, context, NOTED)
+        owner,
+        [Place(item.path)],
+        scratch=[building_folder(context, item)],
+        kept=[folder] if copied else [],
+        known={
+            "state": _read_state(state_path(context.tree, item)),
+            "copied": copied,
+            **recall(item, context, NOTED),
+        },
     )
 
 
 def keep(item: Item, context: Context, noted: Mapping[str, Any]) -> Mapping[str, str]:
-    """Keep where its references point, for later dumps to compare with."""
-    return retain(item, context, NOTED, noted["facts"]) if "facts" in noted else {}
+    """Let copies that were built anew take the place of the older ones, and keep what is known of them, and where references point."""
+    if "state" not in noted:
+        return {}
+    scratch, path, state = scratch_folder(context, item), state_path(context.tree, item), checked(noted["state"])
+    if noted["rebuilt"] is True:
+        remove_if_there(path)  # until it is written again, the copy counts as damaged
+        remove_folder(scratch)
+        make_folders(os.path.dirname(scratch), context.tree.private)
+        os.rename(building_folder(context, item), scratch)
+    _write_state(context, item, state)
+    return retain(item, context, NOTED, noted["facts"])
+
+
+def spoiled(item: Item, context: Context) -> None:
+    """Let the next dump verify the whole of what is kept: nobody knows why this one failed."""
+    state = _read_state(state_path(context.tree, item))
+    if state:
+        _write_state(context, item, {**state, "built": ""})
+
+
+def _write_state(context: Context, item: Item, state: Mapping[str, Any]) -> None:
+    path = state_path(context.tree, item)
+    make_folders(os.path.dirname(path), context.tree.private)
+    write_text(path, json.dumps(state) + "\n")
+
+
+def _read_state(path: str) -> dict[str, Any]:
+    try:
+        with open_plain(path) as stream:
+            return checked(json.loads(stream.read(_LONGEST_STATE)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def prove(proof: Proof) -> None:
@@ -313,4 +374,15 @@ def reads(item: Item) -> tuple[Sequence[str], Sequence[str]]:
     return [f"{own}/{name}" for name in ("HEAD", "objects", "refs", "packed-refs", "config", "config.worktree")], ()
 
 
-KIND = Kind(check, copy, arrange, prove, tools=("git",), keep=keep, reads=reads, looks_like=looks_like, inner=_DOT_GIT)
+KIND = Kind(
+    check,
+    copy,
+    arrange,
+    prove,
+    tools=("git",),
+    keep=keep,
+    spoiled=spoiled,
+    reads=reads,
+    looks_like=looks_like,
+    inner=_DOT_GIT,
+)

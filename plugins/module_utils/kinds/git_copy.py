@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..system.digest import new_hash
 from ..system.errors import AltbackupError, InvalidInput, SourceChanged, ToolFailed
 from ..system.processes import find_tool, run
 from ..system.twins import set_mode
@@ -19,6 +20,7 @@ from ..tree.publish import remove_folder
 from .base import Context, unreadable
 from .git_layout import (
     NEEDED,
+    SHALLOW,
     WORKTREES,
     Outside,
     copy_data,
@@ -33,16 +35,35 @@ from .git_objects import (
     existing,
     is_partial,
     looked_through,
+    only_led_to_by,
+    put_together,
     require_whole,
+    transfer_new,
     transfer_present,
     transfer_reachable,
     whole,
 )
+from .git_packs import count_in, indexes_of, to_put_together
 from .git_tool import Git, References, ask_head, keeps_table, place_references, read_references, read_small
 
 _ATTEMPTS = 30
 _STALE_LOCK = 60.0
+_USUAL_FORM = "sha1"
 _SHOWN = 3
+_MOST_PACKS = 12
+"""Most packs of a copy that is kept: each night may bring one, and git looks for an object in one after the other"""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is known of the objects of a repository that its copy has from earlier nights."""
+
+    form: str
+    """The format of their names"""
+    shallow: str
+    """The digest of what says where its history was cut off"""
+    ends: frozenset[bytes]
+    """Objects of which the copy has all that they lead to"""
 
 
 @dataclass
@@ -55,12 +76,19 @@ class Copied:
     """A folder with its data"""
     fresh: str
     """A folder with its objects and references"""
+    form: str = ""
     table: bool = False
+    partial: bool = False
     missing: int = 0
     heads: set[str] = field(default_factory=set)
     """Objects to which HEADs and references of linked worktrees lead"""
     apart: set[str] = field(default_factory=set)
-    """Objects that only reflogs, and what was begun, lead to"""
+    """Objects that only reflogs, what was begun, and references of earlier nights lead to"""
+    shallow: str = ""
+    ends: set[bytes] = field(default_factory=set)
+    """Objects of which the copy has all that they lead to"""
+    waste: int = 0
+    """About how many objects it has to which nothing leads any more"""
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -70,22 +98,35 @@ class Copied:
         return {**found, **({"missing": self.missing} if self.missing else {})}
 
 
-def copy_repository(folder: str, path: str, paths: Sequence[str], scratch: str, context: Context) -> Copied:
-    """Copy the repository at a path below an item's own into the scratch folder, data and the rest by itself.
+def copy_repository(
+    folder: str,
+    path: str,
+    paths: Sequence[str],
+    scratch: str,
+    place: str,
+    context: Context,
+    kept: Kept | None = None,
+) -> Copied:
+    """Copy the repository at a path below an item's own: data into the scratch folder, the rest to a place, an empty folder of its owner's.
 
+    There may be packs from earlier nights, of which it is known what is `kept` in them: they stay, and what is new comes to them.
     Raise SourceChanged if it changed meanwhile.
     """
     live = Git(os.path.normpath(os.path.join(folder, path)), context.deadline, context.identity).at_home()
     number = paths.index(path)
-    data, place = (os.path.join(scratch, f"{number}.{what}") for what in ("data", "git"))
-    table = keeps_table(live.settings())
+    data = os.path.join(scratch, f"{number}.data")
+    settings = live.settings()
+    table, form = keeps_table(settings), settings.get("extensions.objectformat", _USUAL_FORM)
     references, notes = _steady_state(live, data, lambda: Outside(paths, path, table=table), table=table)
-    fresh = _fresh_repository(live, place)
-    copied = Copied(live.folder, references, data, place, table=table, notes=notes)
+    fresh = _fresh_repository(live, place, form)
+    partial = is_partial(os.path.join(live.folder, "objects"))
+    if kept and (kept.form != form or partial):
+        raise AltbackupError(f"{live.folder} is another kind of repository than it was")
+    copied = Copied(live.folder, references, data, place, form=form, table=table, partial=partial, notes=notes)
     packs = _packs(live.folder)
     reading = Git(place, context.deadline, context.identity, objects_of=live.folder)
     try:
-        _fill(copied, live, fresh, reading)
+        _fill(copied, live, fresh, reading, kept)
     except (ToolFailed, InvalidInput) as error:
         if read_references(live, table=table) != references or _packs(live.folder) != packs:
             raise SourceChanged(f"{live.folder}: references or packs changed while they were read: {error}") from error
@@ -96,12 +137,13 @@ def copy_repository(folder: str, path: str, paths: Sequence[str], scratch: str, 
     return copied
 
 
-def _fill(copied: Copied, live: Git, fresh: Git, reading: Git) -> None:
+def _fill(copied: Copied, live: Git, fresh: Git, reading: Git, kept: Kept | None) -> None:
     """Put objects and references into a fresh repository, and see that they are those of the live one."""
     references, data = copied.references, copied.data
     logged, begun = objects_in_logs(data), objects_unfinished(data)
     heads = heads_of_worktrees(data)
     _place(data, fresh.folder, NEEDED)
+    copied.shallow = _digest_of(os.path.join(fresh.folder, SHALLOW))
     targets = {**references.named(), **heads}
     there = existing(reading, {*targets.values(), *logged, *begun})
     _require_existing(live.folder, targets, there)
@@ -112,13 +154,15 @@ def _fill(copied: Copied, live: Git, fresh: Git, reading: Git) -> None:
             f"{printable(live.folder)}: left out the files of linked worktrees, and what is staged there: {printable(', '.join(worktrees_of(data)))}"
         )
     wanted = {*targets.values(), *(logged & there)}
-    partial = is_partial(os.path.join(live.folder, "objects"))
-    wanted |= begun & there if partial else whole(reading, begun & there, wanted)
-    missing = _transfer_partial(reading, fresh, wanted) if partial else set()
+    wanted |= begun & there if copied.partial else whole(reading, begun & there, wanted)
+    missing = _transfer_partial(reading, fresh, wanted) if copied.partial else set()
     copied.missing = len(missing)
     copied.heads = {name.decode() for name in heads.values()}
     copied.apart = {name.decode() for name in wanted.difference(targets.values())}
-    if not missing:
+    copied.ends = wanted
+    if kept:
+        _add_new(copied, fresh, reading, kept)
+    elif not missing:
         transfer_reachable(live, fresh, wanted)
     place_references(references, fresh.folder)
     if read_references(fresh) != references:
@@ -128,9 +172,37 @@ def _fill(copied: Copied, live: Git, fresh: Git, reading: Git) -> None:
             if still != missing:
                 raise AltbackupError(f"the copy of {live.folder} lacks other objects than the repository does")
         return
-    options = ("--connectivity-only", "--no-dangling", "--no-reflogs", "--no-progress")
-    fresh.run("fsck", *options, what=f"checking the copy of {live.folder}")
+    if not kept:
+        options = ("--connectivity-only", "--no-dangling", "--no-reflogs", "--no-progress")
+        fresh.run("fsck", *options, what=f"checking the copy of {live.folder}")
     require_whole(fresh, set(heads.values()))
+
+
+def _add_new(copied: Copied, fresh: Git, reading: Git, kept: Kept) -> None:
+    """Add what is new to packs that are kept, see that nothing is missing, and note what nothing leads to any more."""
+    wanted, ends = set(copied.ends), set(kept.ends)
+    if kept.shallow != copied.shallow:  # where the history was cut off an end led to less, or to more
+        ends = set()
+    if wanted - ends:
+        transfer_new(reading, fresh, wanted, existing(reading, ends))
+        require_whole(fresh, wanted, ends)
+        sizes = {index: count_in(index) for index in indexes_of(fresh.folder)}
+        small = to_put_together(sizes, _MOST_PACKS)
+        if small:
+            put_together(fresh, small)
+    if ends - wanted:
+        waste = only_led_to_by(fresh, ends - wanted, wanted)
+        lost = waste & ends
+        copied.waste = len(waste)
+        copied.ends |= lost
+        copied.apart |= {name.decode() for name in lost}
+
+
+def _digest_of(path: str) -> str:
+    """Return the digest of a small file, of nothing if it is not there."""
+    digest = new_hash("sha256")
+    digest.update(read_small(path))
+    return str(digest.hexdigest())
 
 
 def _require_existing(folder: str, targets: Mapping[bytes, bytes], there: set[bytes]) -> None:
@@ -173,16 +245,17 @@ def _explain_missing(wanted: set[bytes], reading: Git, scratch: str, error: Tool
         return  # there is worse, of which the first error told
 
 
-def assemble(copied: Copied, place: str, context: Context) -> None:
-    """Put a copied repository at its place in the copy of the item, its data with it; from here on git no longer touches it."""
+def assemble(copied: Copied, context: Context) -> None:
+    """Put the data of a copied repository to the rest of it; from here on git no longer touches it."""
     mode = os.stat(copied.live).st_mode & 0o7777 | 0o700
-    for parent, _, _ in os.walk(copied.fresh):
-        set_mode(parent, mode)
+    set_mode(copied.fresh, mode)
+    for top in ("objects", "refs"):
+        for parent, _, _ in os.walk(os.path.join(copied.fresh, top)):
+            set_mode(parent, mode)
     if copied.table:
         _take_for_files(copied, context)
     lock_worktrees(copied.data)
-    os.rename(copied.fresh, place)
-    _place(copied.data, place, os.listdir(copied.data))
+    _place(copied.data, copied.fresh, os.listdir(copied.data))
     remove_folder(copied.data)
 
 
@@ -273,11 +346,10 @@ def _dangling(folder: str, references: References) -> list[str]:
     return notes
 
 
-def _fresh_repository(live: Git, scratch: str) -> Git:
-    """Make an empty repository in the scratch folder, of the live one's object format."""
-    object_format = live.settings().get("extensions.objectformat", "sha1")
-    option = [f"--object-format={object_format}"] if object_format != "sha1" else []  # git has it from 2.28 on
-    command = [find_tool("git"), "init", "--bare", "--quiet", "--template=", *option, scratch]
+def _fresh_repository(live: Git, place: str, form: str) -> Git:
+    """Make an empty repository in a folder, of the live one's object format; packs that are there stay."""
+    option = [f"--object-format={form}"] if form != _USUAL_FORM else []  # git has it from 2.28 on
+    command = [find_tool("git"), "init", "--bare", "--quiet", "--template=", *option, place]
     run(
         live.identity.argv(command),
         what=f"making a scratch repository for {live.folder}",
@@ -285,13 +357,20 @@ def _fresh_repository(live: Git, scratch: str) -> Git:
         environment=live.environment,
         name="git",
     )
-    return Git(scratch, live.deadline, live.identity)
+    return Git(place, live.deadline, live.identity)
 
 
-def _place(small: str, scratch: str, names: Sequence[str]) -> None:
-    """Move copied small files into the fresh repository, as data."""
+def _place(small: str, place: str, names: Sequence[str]) -> None:
+    """Move copied small files into the fresh repository, as data; a folder that is there has another repository in it."""
     for name in names:
-        source, destination = os.path.join(small, name), os.path.join(scratch, name)
-        if os.path.lexists(source):
+        source, destination = os.path.join(small, name), os.path.join(place, name)
+        if _is_folder(source) and _is_folder(destination):
+            set_mode(destination, os.stat(source).st_mode & 0o7777)
+            _place(source, destination, os.listdir(source))
+        elif os.path.lexists(source):
             remove_folder(destination)
             os.rename(source, destination)
+
+
+def _is_folder(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)

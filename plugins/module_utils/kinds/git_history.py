@@ -17,9 +17,11 @@ from .base import Context, shortened
 from .earlier import stamp_of, was_noted
 from .git_copy import Copied
 from .git_layout import SHALLOW
+from .git_packs import objects_in_pack
 from .git_tool import OBJECT, SYMBOLIC, Git, References
 from .items import Item
 
+_OBJECTS = "objects"
 NOTED = "references"
 """The word under which a dump notes what later ones compare theirs with"""
 HEAD = "HEAD"
@@ -34,8 +36,6 @@ _MOST_ALONE = 1000
 _MOST_ROOTS = 1000
 _MOST_KEPT = 300_000
 """Most references of a repository that are kept for the next dump"""
-_LAST_OF_FANOUT = 8 + 255 * 4
-"""Where the index of a pack, of version 2, has the number of objects; see gitformat-pack(5)"""
 _MANY_APART = 0.1
 _SHOWN = 5
 _SHORT = 12
@@ -261,24 +261,13 @@ def digest_of(roots: Sequence[str]) -> str:
     return str(total.hexdigest())
 
 
-def objects_in_pack(folder: str) -> int:
-    """Given a fresh repository whose objects are all in packs, return their number, as the index of each tells it."""
-    packs = os.path.join(folder, "objects", "pack")
-    count = 0
-    for name in os.listdir(packs):
-        if name.endswith(".idx"):
-            with open(os.path.join(packs, name), "rb") as stream:
-                stream.seek(_LAST_OF_FANOUT)
-                count += int.from_bytes(stream.read(4), "big")
-    return count
-
-
 @dataclass
 class Looked:
     """What is recorded and said of an item's history, and what the next dump is to know."""
 
     identity: dict[str, str] = field(default_factory=dict)
     measures: dict[str, int] = field(default_factory=dict)
+    counted: dict[str, str] = field(default_factory=dict)
     doubts: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
@@ -289,7 +278,7 @@ def look_back(item: Item, context: Context, copies: Mapping[str, Copied], *, bar
 
     Nothing is read but the copies. Raise ToolFailed.
     """
-    looked = Looked()
+    looked = Looked(counted={_OBJECTS: ", ".join(sorted({*item.may_move}))} if item.may_move else {})
     known = _recalled(context, looked)
     facts: dict[str, Any] = {"repositories": {}}
     for path, copied in copies.items():
@@ -301,8 +290,7 @@ def look_back(item: Item, context: Context, copies: Mapping[str, Copied], *, bar
         looked.doubts += [f"{title}{text}" for text in doubts]
         looked.notes += [f"{title}{text}" for text in notes]
         facts["repositories"][path] = work.facts()
-        for word, count in work.measures().items():
-            looked.measures[word] = looked.measures.get(word, 0) + count
+        looked.measures[_OBJECTS] = looked.measures.get(_OBJECTS, 0) + work.objects
         if not path:
             facts.update(work.identify(known))
             if work.has_history:
@@ -384,17 +372,18 @@ class _Comparison:
         found = self._rewritten.roots(now.start)
         return {"identity": identity if same_thing(roots, found) else digest_of(found), "roots": found}
 
-    def measures(self) -> dict[str, int]:
-        """Return the numbers of its objects that references lead to, and of references that do not come and go."""
-        lasting = [name for name in self._now.references if not may_move(name, self._patterns)]
-        return {"objects": self._objects, "references": len(lasting)}
-
     @functools.cached_property
-    def _objects(self) -> int:
-        """Return the number of objects that its references and worktrees lead to; its copy holds those of reflogs, too, which expire."""
-        total, heads, apart = objects_in_pack(self._copied.fresh), self._copied.heads, self._copied.apart
+    def objects(self) -> int:
+        """The number of objects that its worktrees, and those of its references that may not move, lead to; its copy holds others, too, such as
+        those of reflogs, which expire."""
+        total = objects_in_pack(self._copied.fresh)
+        moving = {target for name, target in self._now.references.items() if may_move(name, self._patterns)}
+        lasting = {*self._copied.heads, *self._lasting()}
+        apart = {*self._copied.apart, *moving} - lasting
         if not apart:
             return total
+        if not lasting:
+            return 0
         if self._known.get("state") == self._state:
             return int(self._known["objects"])
         count = (
@@ -404,15 +393,23 @@ class _Comparison:
             "--stdin",
             *(("--missing=allow-any",) if self._copied.missing else ()),
         )
-        others = int(self._fresh.run(*count, "--not", "--all", input=_lines(apart) + _lines(heads, "^")))
+        others = int(self._fresh.run(*count, input=_lines(apart) + _lines(lasting, "^")))
         if others <= _MANY_APART * total:
             return total - others
-        return int(self._fresh.run(*count, "--all", input=_lines(heads)))  # of the others many may be in both
+        return int(self._fresh.run(*count, input=_lines(lasting)))  # of the others many may be in both
+
+    def _lasting(self) -> set[str]:
+        """Return to what references lead that may not move, and a HEAD that names an object itself."""
+        named = dict(self._now.references)
+        if OBJECT.fullmatch(self._copied.references.head):
+            named[HEAD] = os.fsdecode(self._copied.references.head)
+        return {target for name, target in named.items() if not may_move(name, self._patterns)}
 
     @property
     def _state(self) -> str:
-        """What says that references and worktrees lead to the same objects as before."""
-        return f"{self._copied.references.digest} {digest_of(sorted(self._copied.heads))}"
+        """What says that references and worktrees lead to the same objects as before, and that the same ones are counted."""
+        words = [self._copied.references.digest, digest_of(sorted(self._copied.heads))]
+        return " ".join([*words, digest_of(sorted({*self._patterns}))] if self._patterns else words)
 
     def facts(self) -> dict[str, Any]:
         """Return what the next dump is to know."""
@@ -421,4 +418,4 @@ class _Comparison:
             names.sort(key=lambda name: (name != self._now.main, not name.startswith(_TAGS), name))
         kept = {name: self._now.references[name] for name in names[:_MOST_KEPT]}
         now = self._now
-        return {"head": now.head, "main": now.main, "references": kept, "objects": self._objects, "state": self._state}
+        return {"head": now.head, "main": now.main, "references": kept, "objects": self.objects, "state": self._state}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import heapq
 import os
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO
 
 from ..system.errors import ToolFailed
 from ..system.processes import Child
 from ..system.twins import set_mode
+from .git_packs import INDEX, PACK, names_in, packs_folder
 from .git_tool import OBJECT, PROMISED, Git
 
 _MOST_ALONE = 100
@@ -39,7 +41,7 @@ def whole(git: Git, objects: set[bytes], known: set[bytes]) -> set[bytes]:
 
 
 def _is_whole(git: Git, objects: set[bytes], known: set[bytes]) -> bool:
-    names = _lines(objects) + b"".join(b"^" + name + b"\n" for name in sorted(known))
+    names = _lines(objects) + _without(known)
     try:
         git.run("rev-list", "--objects", "--quiet", "--stdin", input=names)
     except ToolFailed:
@@ -47,14 +49,26 @@ def _is_whole(git: Git, objects: set[bytes], known: set[bytes]) -> bool:
     return True
 
 
-def require_whole(git: Git, objects: set[bytes]) -> None:
-    """Raise ToolFailed unless all is there that objects lead to, besides what references do."""
+def require_whole(git: Git, objects: set[bytes], known: set[bytes] | None = None) -> None:
+    """Raise ToolFailed unless all is there that objects lead to, besides what the `known` ones do, or else references."""
     if objects:
-        git.run("rev-list", "--objects", "--quiet", "--stdin", "--not", "--all", input=_lines(objects))
+        others = ("--not", "--all") if known is None else ()
+        names = _lines(objects) + _without(known or ())
+        git.run("rev-list", "--objects", "--quiet", "--stdin", *others, input=names)
+
+
+def only_led_to_by(git: Git, ends: set[bytes], others: set[bytes]) -> set[bytes]:
+    """Return the objects to which some lead, but not others, near enough: what is far behind in the history of those may be among them."""
+    listing = git.run("rev-list", "--objects", "--stdin", input=_lines(ends) + _without(others))
+    return {line.split(b" ", 1)[0] for line in listing.splitlines()}
 
 
 def _lines(objects: Iterable[bytes]) -> bytes:
     return b"".join(name + b"\n" for name in sorted(objects))
+
+
+def _without(objects: Iterable[bytes]) -> bytes:
+    return b"".join(b"^" + name + b"\n" for name in sorted(objects))
 
 
 def is_partial(objects: str) -> bool:
@@ -116,6 +130,46 @@ def transfer_reachable(live: Git, fresh: Git, wanted: set[bytes]) -> None:
             _transfer(live, fresh, names, "--revs")
 
 
+def transfer_new(reading: Git, fresh: Git, wanted: set[bytes], known: set[bytes]) -> None:
+    """Pack what the wanted objects lead to and a fresh repository does not have yet, and index it there.
+
+    What the `known` ones lead to, which both have, it has. Raise ToolFailed.
+    """
+    with contextlib.ExitStack() as stack:
+        ends = _lines(wanted) + _without(known)
+        names, listing, told, new = (
+            stack.enter_context(_temporary(os.path.join(fresh.folder, f"{what}.tmp"), content))
+            for what, content in (("wanted", ends), ("listing", b""), ("told", b""), ("new", b""))
+        )
+        argv = reading.argv("rev-list", "--objects", "--stdin")
+        with Child(argv, stdin=names, stdout=listing, environment=reading.environment, name="git") as child:
+            child.check(reading.deadline, f"looking for what is new in {reading.title}")
+        listing.seek(0)
+        argv = fresh.argv("cat-file", "--batch-check=+%(rest)", "--buffer")
+        with Child(argv, stdin=listing, stdout=told, environment=fresh.environment, name="git") as child:
+            child.check(fresh.deadline, f"looking for what the copy of {reading.title} has")
+        listing.seek(0)
+        told.seek(0)
+        new.writelines(line for line, answer in zip(listing, told) if not answer.startswith(b"+"))
+        new.flush()
+        if new.seek(0, os.SEEK_END):
+            new.seek(0)
+            _transfer(reading, fresh, new)
+
+
+def put_together(fresh: Git, indexes: Sequence[str]) -> None:
+    """Given indexes of packs of a fresh repository, put all that is in these packs into one. Raise ToolFailed or OSError."""
+    with _temporary(os.path.join(fresh.folder, "names.tmp")) as names:
+        names.writelines(name.hex().encode() + b"\n" for name in heapq.merge(*map(names_in, indexes)))
+        names.seek(0)
+        _transfer(fresh, fresh, names)
+    packs = packs_folder(fresh.folder)
+    gone = {os.path.basename(index)[: -len(INDEX)] for index in indexes}
+    for name in os.listdir(packs):
+        if name.partition(".")[0] in gone:
+            os.unlink(os.path.join(packs, name))
+
+
 def transfer_present(reading: Git, fresh: Git, present: str) -> None:
     """Pack the objects that a file names, and index them in a fresh repository with the promise that their origin has more.
 
@@ -123,10 +177,10 @@ def transfer_present(reading: Git, fresh: Git, present: str) -> None:
     """
     with open(present, "rb") as names:
         _transfer(reading, fresh, names)
-    packs = os.path.join(fresh.folder, "objects", "pack")
+    packs = packs_folder(fresh.folder)
     for name in os.listdir(packs):
-        if name.endswith(".pack"):
-            promise = os.path.join(packs, name[: -len(".pack")] + PROMISOR)
+        if name.endswith(PACK):
+            promise = os.path.join(packs, name[: -len(PACK)] + PROMISOR)
             with open(promise, "wb"):
                 set_mode(promise, 0o444)
 

@@ -12,17 +12,20 @@ from urllib.parse import unquote
 
 from ..system.errors import InvalidInput
 from ..system.paths import is_within
-from ..system.values import nearest, parse_keep, parse_part, quoted
+from ..system.values import nearest, parse_count, parse_keep, parse_part, quoted
 from ..tree.rulings import parse_rules
 from .patterns import find_faults
 from .registry import CATEGORIES, KINDS
 
 _PATTERNS = ("exclude", "changing")
+MOST_NIGHTS = 100
+"""Most nights from one full tarball to the next"""
 _GLOBS = {"may_move": "references, such as refs/heads/wip/*", "may_empty": "tables, such as session*"}
 _OWN_KEYS = tuple(dict.fromkeys(key for entry in KINDS.values() for key in entry.keys))
 _PARTS = ("shrink", "churn")
 _KEEP = "keep"
-_KEYS = ("kind", "name", "path", _KEEP, "former_names", *_PARTS, *_OWN_KEYS)
+_FULL_EVERY = "full_every"
+_KEYS = ("kind", "name", "path", _KEEP, "former_names", *_PARTS, _FULL_EVERY, *_OWN_KEYS)
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Item:
     """Patterns of the references of a Git repository that may be rewritten and vanish, in which `*` stands for any text"""
     may_empty: tuple[str, ...] = ()
     """Patterns, of the same form, of the tables of a database that may lose all their rows, and vanish"""
+    full_every: int | None = None
+    """Nights from one full tarball to the next"""
     rules: tuple[tuple[str, float], ...] = ()
     """(rule, number) of the rules of retention that it has of its own, beside `keep`"""
 
@@ -122,6 +127,7 @@ def parse_item(values: Mapping[str, Any]) -> Item:
         raise InvalidInput(f"{title}: path {quoted(path)} is not an absolute path")
     keep, rules = _parse_keep(values.get("keep"), title)
     parts = {key: _parse_part(key, values[key], title) for key in _PARTS if key in values}
+    nights = parse_full_every(values[_FULL_EVERY], f"{title}: {_FULL_EVERY}") if _FULL_EVERY in values else None
     path = os.path.normpath(path)
     patterns: dict[str, Any] = {key: _parse_patterns(key, values.get(key, ()), path, title) for key in _PATTERNS}
     caches = values.get("exclude_caches", False)
@@ -142,6 +148,7 @@ def parse_item(values: Mapping[str, Any]) -> Item:
         rules=rules,
         shrink=parts.get("shrink"),
         churn=parts.get("churn"),
+        full_every=nights,
         require=require,
         exclude_caches=caches,
         exclude_if_present=marks,
@@ -149,6 +156,16 @@ def parse_item(values: Mapping[str, Any]) -> Item:
         **patterns,
         **globs,
     )
+
+
+def parse_full_every(value: object, title: str) -> int:
+    """Given a number of nights, return it. Raise InvalidInput."""
+    number = parse_count(value, title)
+    if not 1 <= number <= MOST_NIGHTS:
+        raise InvalidInput(
+            f"{title} {quoted(value)} is not a whole number from 1 to {MOST_NIGHTS}: write one, like 7, or 1 for a full tarball every night"
+        )
+    return number
 
 
 def _parse_part(key: str, value: object, title: str) -> float:

@@ -68,7 +68,7 @@ _FOLDER_KEYS = ("exclude", "changing", "exclude_caches", "exclude_if_present", "
 KINDS = {
     "svn": Entry(_svn, "svn", ("repos",), discoverable=True, scratch=KEPT),
     "trac": Entry(_trac, "tracs", discoverable=True, keys=_DATABASE_KEYS),
-    "git": Entry(_git, "git", discoverable=True, keys=("may_move",)),
+    "git": Entry(_git, "git", discoverable=True, scratch=KEPT, keys=("may_move",)),
     "folder": Entry(_folder, "folders", scratch=NONE, keys=_FOLDER_KEYS),
     "sqlite": Entry(_sqlite, "databases", keys=_DATABASE_KEYS),
 }

@@ -19,7 +19,7 @@ from .base import BESIDE_A_DATABASE, Arrangement, Context, Kind, Snapshot, liste
 from .earlier import stamp_of
 from .items import Item
 from .sqlite_copy import check_database, copy_database
-from .tables import judge_tables, rows_of, total_of
+from .tables import judge_tables, measure, rows_of
 
 if TYPE_CHECKING:
     from .proofs import Proof
@@ -40,7 +40,7 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
     set_mode(destination, stat.S_IMODE(os.stat(live).st_mode))
     parts = [Part(folder, [b".", os.fsencode(f"./{filename}")])]
     doubts, more = judge_tables(rows_of(context.good), rows, stamp_of(context.good), item.may_empty)
-    record = {"rows": rows, "measures": {"rows": total_of(rows)}, "doubts": doubts}
+    record = {"rows": rows, **measure(rows, item.may_empty), "doubts": doubts}
     yield Snapshot(parts, record, owner=owner_of(live), fixed_times=True, notes=[*notes, *more])
 
 

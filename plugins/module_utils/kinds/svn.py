@@ -14,9 +14,7 @@ import shutil
 import sqlite3
 import stat
 import uuid
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from ..archive.write import Part
@@ -29,7 +27,7 @@ from ..system.twins import point, set_mode
 from ..system.units import readable
 from ..system.view import Place
 from ..system.visible import printable
-from ..tree.layout import Tree
+from ..tree.contents import is_digest
 from ..tree.publish import make_folders, remove_folder, remove_if_there, write_text
 from ..tree.stamps import day_of
 from .base import (
@@ -50,8 +48,9 @@ from .base import (
 )
 from .earlier import recall, retain, stamp_of
 from .items import Item
+from .kept import building_folder, is_due, state_path
 from .sqlite_copy import uri
-from .svn_history import Contents, doubt_of
+from .svn_history import Contents, digest_of, doubt_of
 
 if TYPE_CHECKING:
     from .proofs import Proof
@@ -216,9 +215,14 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
 
     def examine(asked: Asked) -> Verdict:
         contents = Contents(asked, names, revision)
-        doubts, state = _doubts(context, scratch, contents), scratch.state
-        if doubts and not scratch.rebuilt:
-            state = {**state, "built": ""}
+        doubts: list[str] = []
+        state = scratch.state
+        changed = _changed(context, scratch, contents)
+        if changed:
+            found = digest_of(changed)
+            confirmed = scratch.rebuilt or context.known["state"].get("confirmed") == found
+            doubts = [doubt_of(changed, stamp_of(context.good), confirmed=confirmed)]
+            state = {**state, **({"confirmed": found} if confirmed else {"built": ""})}
         facts = {"uuid": identity, **contents.note()}
         return Verdict(doubts=doubts, noted={"state": state, "rebuilt": scratch.rebuilt, "facts": facts})
 
@@ -235,17 +239,18 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
     )
 
 
-def _doubts(context: Context, scratch: Scratch, contents: Contents) -> list[str]:
-    """Return why what a copy holds is doubtful, by what a good dump of the same repository held."""
+def _changed(context: Context, scratch: Scratch, contents: Contents) -> dict[str, str]:
+    """Return what a copy holds otherwise than a good dump of the same repository did."""
     facts = context.known.get("facts", {})
-    if not facts or facts["uuid"] != scratch.state["uuid"]:
-        return []
-    changed = contents.compare(facts)
-    return [doubt_of(changed, stamp_of(context.good), rebuilt=scratch.rebuilt)] if changed else []
+    return contents.compare(facts) if facts and facts["uuid"] == scratch.state["uuid"] else {}
 
 
 class Scratch:
-    """The copy of a repository that is kept in the private folder, and what is known of it."""
+    """The copy of a repository that is kept in the private folder, and what is known of it.
+
+    Where a copy that was built anew held something else than a good dump did, its state has the digest of that as `confirmed`: while the copy
+    holds just that, it is the repository, and not the copy, of which nobody knows whether it is right, and it need not be built anew again.
+    """
 
     def __init__(self, item: Item, context: Context) -> None:
         self.item = item
@@ -256,7 +261,7 @@ class Scratch:
         self.notes: list[str] = []
         self._source = item.path
         self._problem = _cache_problem(item, context)
-        self._building = os.path.join(_building_folder(context, item), _COPY)
+        self._building = os.path.join(building_folder(context, item), _COPY)
 
     def update(self) -> list[str]:
         """Bring the copy to one committed state of the live repository, verified; return notes on what had to be done.
@@ -283,7 +288,7 @@ class Scratch:
         if not context.known["copied"]:
             return ""
         if not state:
-            return f"{_state_path(context.tree, self.item)} is missing or damaged"
+            return f"{state_path(context.tree, self.item)} is missing or damaged"
         live = identity(self.item.path, context)
         if state["uuid"] != live:
             return f"the repository's UUID changed from {state['uuid']} to {live}: it was created anew"
@@ -366,7 +371,7 @@ class Scratch:
 
     def _make_stand_in(self) -> str:
         """Return a folder that stands for the live repository, as svnadmin reads it, but without its cache."""
-        folder = os.path.join(_building_folder(self.context, self.item), "stand-in")
+        folder = os.path.join(building_folder(self.context, self.item), "stand-in")
         live = self.item.path
         os.makedirs(os.path.join(folder, "db"))
         for name in os.listdir(os.path.join(live, "db")):
@@ -458,10 +463,10 @@ def arrange(item: Item, context: Context) -> Arrangement:
     return Arrangement(
         owner_found(item.path),
         [Place(item.path)],
-        scratch=[_building_folder(context, item)],
+        scratch=[building_folder(context, item)],
         kept=[folder] if copied else [],
         known={
-            "state": _read_state(_state_path(context.tree, item)),
+            "state": _read_state(state_path(context.tree, item)),
             "copied": copied,
             **recall(item, context, _NOTED),
         },
@@ -470,12 +475,12 @@ def arrange(item: Item, context: Context) -> Arrangement:
 
 def keep(item: Item, context: Context, noted: Mapping[str, Any]) -> Mapping[str, str]:
     """Let a copy that was built anew take the place of the older one, and keep what is known of it, and of its revisions."""
-    scratch, path = scratch_folder(context, item), _state_path(context.tree, item)
+    scratch, path = scratch_folder(context, item), state_path(context.tree, item)
     if noted["rebuilt"] is True:
         remove_if_there(path)  # until it is written again, the copy counts as damaged
         remove_folder(scratch)
         make_folders(os.path.dirname(scratch), context.tree.private)
-        os.rename(os.path.join(_building_folder(context, item), _COPY), scratch)
+        os.rename(os.path.join(building_folder(context, item), _COPY), scratch)
     make_folders(os.path.dirname(path), context.tree.private)
     write_text(path, json.dumps(_checked(noted["state"])) + "\n")
     return retain(item, context, _NOTED, noted["facts"]) if "facts" in noted else {}
@@ -483,7 +488,7 @@ def keep(item: Item, context: Context, noted: Mapping[str, Any]) -> Mapping[str,
 
 def spoiled(item: Item, context: Context) -> None:
     """Forget what is known of the copy, which may be half done: the next dump builds it anew."""
-    remove_if_there(_state_path(context.tree, item))
+    remove_if_there(state_path(context.tree, item))
 
 
 def _read_state(path: str) -> dict[str, Any]:
@@ -496,30 +501,8 @@ def _read_state(path: str) -> dict[str, Any]:
 
 def _checked(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is known of a copy, with its types. Raise KeyError, TypeError or ValueError."""
-    return {**{key: str(state[key]) for key in ("uuid", "date", "built")}, "revision": int(state["revision"])}
-
-
-def _building_folder(context: Context, item: Item) -> str:
-    return context.tree.private_path("building", item.category, item.name)
-
-
-def _state_path(tree: Tree, item: Item) -> str:
-    return tree.private_path("state", item.category, f"{item.name}.json")
-
-
-def is_due(key: str, built: str, today: str, every: int) -> bool:
-    """Return whether a copy built on a day is to be built anew today: each `every` days, on a weekday by its name.
-
-    The days of different items are spread, so that not all are rebuilt in one night.
-    """
-    try:
-        age = date(*map(int, today.split("/"))).toordinal() - date(*map(int, built.split("/"))).toordinal()
-        now = date(*map(int, today.split("/"))).toordinal()
-    except ValueError:
-        return True
-    if age < 0 or age >= every:
-        return True
-    return age > 0 and (now + zlib.crc32(key.encode("utf-8", "surrogateescape"))) % every == 0
+    known = {**{key: str(state[key]) for key in ("uuid", "date", "built")}, "revision": int(state["revision"])}
+    return {**known, **({"confirmed": state["confirmed"]} if is_digest(state.get("confirmed")) else {})}
 
 
 def prove(proof: Proof) -> None:
@@ -561,4 +544,5 @@ KIND = Kind(
     foresee=foresee,
     reads=reads,
     looks_like=looks_like,
+    differs=True,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -54,22 +55,28 @@ class Contents:
         }
         self._folders = {folder: numbers for folder, numbers in kept.items() if numbers}
 
-    def compare(self, known: Mapping[str, Any]) -> list[str]:
-        """Given what an earlier dump noted, return what of it holds something else now, as messages name it.
+    def compare(self, known: Mapping[str, Any]) -> dict[str, str]:
+        """Given what an earlier dump noted, return what of it holds something else now, {as messages name it: digest of that}.
 
         Of a folder the revisions of then are compared; those that were packed since are not, nor those that a repository which went
         back no longer has all of.
         """
         packed = {pack.partition(".pack/")[0] for pack in self._packs}
         back = self._youngest < known["youngest"]
-        changed = []
+        changed: dict[str, str] = {}
         for folder, first, last, digest in known["folders"]:
             numbers = [number for number in self._folders.get(folder, ()) if first <= number <= last]
             gone = folder in packed or (back and last > self._youngest)
-            if not gone and self._digest(folder, numbers) != digest:
-                changed.append(f"{folder} (revisions {first} to {last})" if last > first else f"{folder}/{first}")
+            now = self._digest(folder, numbers)
+            if not gone and now != digest:
+                changed[f"{folder} (revisions {first} to {last})" if last > first else f"{folder}/{first}"] = now
         others = {path: digest for path, digest in known["packs"].items() if not back or path in self._found}
-        return changed + [path for path, digest in sorted(others.items()) if self._found.get(path) != digest]
+        changed.update(
+            (path, self._found.get(path, ""))
+            for path, digest in sorted(others.items())
+            if self._found.get(path) != digest
+        )
+        return changed
 
     def note(self) -> dict[str, Any]:
         """Return what a later dump is to know: `folders`, [folder, first and last revision, digest], `packs`, {path: digest}, `youngest`."""
@@ -88,11 +95,19 @@ class Contents:
         return str(total.hexdigest())
 
 
-def doubt_of(changed: Sequence[str], when: str, *, rebuilt: bool) -> str:
-    """Given what holds something else than at the dump of `when`, return what is said of it; of a copy that was `rebuilt` today, too."""
+def digest_of(changed: Mapping[str, str]) -> str:
+    """Given what holds something else than it did, {name: digest of that}, return the digest of all of it."""
+    total = new_hash("sha256")
+    total.update(json.dumps(sorted(changed.items())).encode())
+    return str(total.hexdigest())
+
+
+def doubt_of(changed: Iterable[str], when: str, *, confirmed: bool) -> str:
+    """Given what holds something else than at the dump of `when`, return what is said of it; and whether a copy that was built anew since holds
+    just that, too."""
     why = (
         "the repository itself holds something else, though its UUID is the same"
-        if rebuilt
+        if confirmed
         else "the scratch copy rotted, or the repository was rewritten; the next dump copies all of it anew, which tells"
     )
-    return f"revisions never change, but these are not what they were at the dump of {when}: {first_of(changed, _SHOWN)}: {why}"
+    return f"revisions never change, but these are not what they were at the dump of {when}: {first_of([*changed], _SHOWN)}: {why}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ..system.units import counted, first_of
 from ..system.visible import one_line
@@ -35,6 +36,13 @@ def content_of(rows: Mapping[str, int | None]) -> dict[str, int | None]:
 def total_of(rows: Mapping[str, int | None]) -> int:
     """Given the rows of tables, return how many hold content, as far as that is known."""
     return sum(count or 0 for count in content_of(rows).values())
+
+
+def measure(rows: Mapping[str, int | None], may_empty: Iterable[str] = ()) -> dict[str, dict[str, Any]]:
+    """Given the rows of tables, return `measures` and `counted`, as a record has them: rows of tables that no pattern of `may_empty` matches."""
+    patterns = sorted({*may_empty})
+    lasting = {table: count for table, count in rows.items() if not _matches(table, patterns)}
+    return {"measures": {"rows": total_of(lasting)}, "counted": {"rows": ", ".join(patterns)} if patterns else {}}
 
 
 def rows_of(record: Mapping[str, object]) -> dict[str, int | None]:

@@ -48,7 +48,7 @@ from .items import Item
 from .sqlite import survey
 from .sqlite_copy import as_owner_of, check_database, copy_database, open_live, uri
 from .sqlite_survey import attachments
-from .tables import judge_tables, rows_of, total_of
+from .tables import judge_tables, measure, rows_of
 
 if TYPE_CHECKING:
     from .proofs import Proof
@@ -189,16 +189,17 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
         notes.append(f"read as uid {os.geteuid()}, not root: the database and the logs are archived as its own")
     settle()
     parts = [Part(folder, list(copied)), Part(item.path, list(before))]
-    doubts, more = judge_tables(
-        rows_of(context.good), rows, stamp_of(context.good), (*_PASSING_TABLES, *item.may_empty)
-    )
+    may_empty = (*_PASSING_TABLES, *item.may_empty)
+    doubts, more = judge_tables(rows_of(context.good), rows, stamp_of(context.good), may_empty)
     notes += more
+    measured = measure(rows, may_empty)
     record = {
         "rows": rows,
         "database": database,
         "attachments": files,
         "absent": len(absent),
-        "measures": {"rows": total_of(rows), "attachments": files - len(absent)},
+        **measured,
+        "measures": {**measured["measures"], "attachments": files - len(absent)},
         "doubts": doubts + _doubt_absent(absent, context),
     }
     yield Snapshot(parts, record, notes=notes, confirm=lambda: compare(before, look()[0]))
@@ -339,4 +340,4 @@ def reads(item: Item) -> tuple[Sequence[str], Sequence[str]]:
     return [f"{item.path}/{name}" for name in ("VERSION", "conf", "db", "attachments", "files")], ()
 
 
-KIND = Kind(check, copy, arrange, prove, reads=reads, looks_like=looks_like, is_first=True, takes_in=True)
+KIND = Kind(check, copy, arrange, prove, reads=reads, looks_like=looks_like, is_first=True, takes_in=True, differs=True)

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,7 +29,7 @@ from ..tree.abilities import keeps_owners
 from ..tree.contents import CONTENT
 from ..tree.failures import failure
 from ..tree.incomplete import missing_of
-from ..tree.layout import DRILLING, Tarball, Tree, open_tree, parse_filename, scan
+from ..tree.layout import ALONE, DRILLING, Tarball, Tree, full_of, open_tree, parse_filename, scan
 from ..tree.leftovers import drill_folder
 from ..tree.proof_files import last_proved, moment_at, write_proof
 from ..tree.publish import make_folders, read_record, remove_folder, require_writable
@@ -50,6 +50,10 @@ PROVING: dict[str, Any] = {
 _KINDS = {category: kind for kind, entry in KINDS.items() for category in (entry.category, *entry.older_categories)}
 MARGIN = 64 << 20
 """Bytes of the disk that a drill leaves free, by what it expects."""
+_UNCOMPARED = (
+    "it is a differential, and it or its full tarball has devices or named pipes, which a drill does not make: it was unpacked, but what came "
+    "out was compared with nothing"
+)
 _RESERVE = 16 << 20
 """Bytes of the disk with which a drill stops that finds the disk fuller than it expected: others write there, too."""
 
@@ -127,11 +131,12 @@ def chain_of(tree: Tree, tarball: Tarball) -> list[Tarball]:
     if dna is None or dna.base is None:
         return [tarball]
     relpath = f"{tarball.key}/{dna.base}"
-    full = {entry.relpath: entry for entry in scan(tree, keys={tarball.key}).verified()}.get(relpath)
-    if full is None or full.dna is None:
-        raise ProofFailed(f"its full tarball {relpath} is missing or not verified: it cannot be restored")
-    if full.dna.dig != dna.base_dig:
+    there = scan(tree, keys={tarball.key}).verified()
+    full = full_of(tarball, there)
+    if full is None and relpath in {entry.relpath for entry in there}:
         raise ProofFailed(f"its full tarball {relpath} is another one than it was made against: it cannot be restored")
+    if full is None:
+        raise ProofFailed(f"its full tarball {relpath} is missing or not verified: it cannot be restored")
     return [full, tarball]
 
 
@@ -152,8 +157,10 @@ def _newest(
     found = scan(tree, keys=None if names is None else set(names), tolerate_unreadable=True)
     verified = [
         tarball
-        for tarball in found.verified()
-        if parse_filename(tarball.filename, tarball.name) and moment.counts(tarball.stamp)
+        for tarball in found.tarballs
+        if (tarball.verified or tarball.state == ALONE)
+        and parse_filename(tarball.filename, tarball.name)
+        and moment.counts(tarball.stamp)
     ]
     newest = {tarball.key: tarball for tarball in sorted(verified, key=lambda tarball: tarball.stamp)}
     for relpath, why in found.unreadable:
@@ -284,8 +291,12 @@ class _Drill:
         top = _stem(chain[0])
         folder = tempfile.mkdtemp(dir=self.scratch)
         try:
-            contents = [self._examine(path, top, kind, path is paths[-1], folder) for path in paths]
+            contents: list[Contents] = []
+            for path in paths:
+                below = {link for entry in contents for link in entry.links}
+                contents.append(self._examine(path, top, kind, len(paths) == 1, below))
             special = [entry.special for entry in contents]
+            replaced = [link for entry in contents for link in entry.replaced]
             with self.room.taken(sum(entry.stored for entry in contents), self.deadline):
                 unpacked = os.path.join(folder, "item")
                 os.mkdir(unpacked, 0o700)
@@ -294,13 +305,14 @@ class _Drill:
                     unpacked,
                     owners=False,
                     special=special,
+                    replaced=replaced,
                     deadline=self.deadline,
                     sandbox=self.sandbox,
                     reserve=_RESERVE,
                 )
                 if len(chain) == 1:
                     _require_recorded(record, "owners", contents[-1].owners.digest)
-                proof = self._prove(kind, os.path.join(unpacked, top), record, folder, contents[-1])
+                proof = self._prove(kind, os.path.join(unpacked, top), record, folder, contents)
                 _require_revision(tarball, proof["facts"])
         finally:
             remove_folder(folder)
@@ -350,7 +362,7 @@ class _Drill:
                     f"it does not match {what}: {wanted.alg} is {dig} over {size} bytes, expected {wanted.dig} over {wanted.size}"
                 )
 
-    def _examine(self, path: str, top: str, kind: str, last: bool, folder: str) -> Contents:
+    def _examine(self, path: str, top: str, kind: str, alone: bool, below: Collection[str]) -> Contents:
         limits = Limits(self.room.capacity)
         is_tree = kind_of(kind).is_tree
         try:
@@ -361,23 +373,27 @@ class _Drill:
                 deadline=self.deadline,
                 special=is_tree,
                 sandbox=self.sandbox,
-                digested=last and is_tree,
+                digested=alone and is_tree,
+                below=below,
             )
         except TooLarge as error:
             raise TooLarge(f"{self.room.refusal()} ({error})") from error
 
     def _prove(
-        self, kind: str, path: str, record: Mapping[str, Any], folder: str, contents: Contents
+        self, kind: str, path: str, record: Mapping[str, Any], folder: str, parts: Sequence[Contents]
     ) -> dict[str, Any]:
-        """Return the proof of an unpacked item. Raise AltbackupError or OSError."""
+        """Return the proof of an unpacked item, by what its parts hold. Raise AltbackupError or OSError."""
         if os.path.islink(path) or not os.path.isdir(path):
             raise ProofFailed(f"it holds no folder {os.path.basename(path)}")
-        if kind_of(kind).is_tree:
+        contents = parts[-1]
+        if kind_of(kind).is_tree and len(parts) == 1:
             _require_recorded(record, "entries", contents.entries)
             _require_recorded(record, "bytes", contents.bytes)
             _require_recorded(record, "manifest", contents.digest)
             _require_recorded(record, CONTENT, contents.content)
-        if contents.special:
+        if any(part.special for part in parts):
+            if len(parts) > 1:
+                return {"facts": {}, "versions": {}, "notes": [_UNCOMPARED]}
             facts = {"entries": contents.entries, "bytes": contents.bytes, "manifest": contents.digest}
             return {"facts": facts, "versions": {}, "notes": []}
         return prove(kind, path, record, folder, self.deadline, self.sandbox)

@@ -25,7 +25,7 @@ class Renumbering:
     groups: Mapping[int, int] = field(default_factory=dict)
     unknown: Names = field(default_factory=Names)
     silent: str = ""
-    """Why nobody was asked"""
+    """Why nobody told all of them"""
 
     @property
     def is_needed(self) -> bool:
@@ -56,9 +56,9 @@ def renumber(names: Names, directory: Directory) -> Renumbering:
     here = directory.names(names.users, names.groups)
     users = {uid: name for uid, name in names.users.items() if here.users.get(uid) != name}
     groups = {gid: name for gid, name in names.groups.items() if here.groups.get(gid) != name}
-    uids, gids = directory.numbers(users.values(), groups.values())
-    if directory.silent:
-        return Renumbering(silent=directory.silent)
+    uids, gids, lacking = directory.numbers(users.values(), groups.values())
+    if here.lacking or lacking:
+        return Renumbering(silent=here.lacking or lacking)
     return Renumbering(
         {uid: uids[name] for uid, name in users.items() if name in uids},
         {gid: gids[name] for gid, name in groups.items() if name in gids},

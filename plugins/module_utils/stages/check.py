@@ -14,7 +14,7 @@ from ..system.seeing import as_whom
 from ..system.visible import visible
 from ..tree.digests import digests
 from ..tree.failures import as_failures, failure
-from ..tree.layout import Scan, open_tree, plain_status, read_state, scan
+from ..tree.layout import Scan, Tarball, Tree, full_of, open_tree, plain_status, read_state, scan
 from ..tree.scan_failures import unreadable
 from ..tree.sidecar import SUFFIX, Dna
 from ..tree.stamps import interpret_day, moment_of, today_in
@@ -108,6 +108,7 @@ def _verify_base(
     else:
         found = whole
     more = rot.due_ones(known, found.tarballs) if known else []
+    more += _fulls_of(tree, found.tarballs, more, whole)
     listed = [*found.tarballs, *more]
     files = {(one.inode, one.dna.alg): tree.path(one.relpath) for one in listed if one.dna}
     others = rot.names_of(known, listed) if known else []
@@ -138,6 +139,17 @@ def _verify_base(
     outcomes = {names[path]: outcome for path, outcome in read.items()}
     outcomes.update({one.relpath: read[path] for one, path in read_as if path is not None})
     return result, outcomes
+
+
+def _fulls_of(tree: Tree, read: Sequence[Tarball], more: Sequence[Tarball], whole: Scan | None) -> list[Tarball]:
+    """Given what is read and what is read beside that, return the full tarballs without which differentials of the first are nothing."""
+    pairs = [one for one in read if one.verified and one.dna and one.dna.base]
+    if not pairs:
+        return []
+    known = whole or scan(tree, keys={one.key for one in pairs}, tolerate_unreadable=True)
+    there = {one.inode for one in (*read, *more)}
+    fulls = (full_of(one, known.tarballs) for one in pairs)
+    return list({one.inode: one for one in fulls if one is not None and one.inode not in there}.values())
 
 
 def check(

@@ -18,6 +18,8 @@ _OF_THE_TARBALL = frozenset(
     {
         "relpath",
         "path",
+        "base",
+        "base_dig",
         "dig",
         "size",
         "alg",
@@ -28,6 +30,7 @@ _OF_THE_TARBALL = frozenset(
         "suspect",
         "incomplete",
         "measures",
+        "counted",
     }
 )
 """What records tell that two tarballs of one content need not have in common"""
@@ -59,6 +62,8 @@ def alike(
     for other in sorted(others, key=lambda tarball: tarball.stamp, reverse=True):
         known = read_record(tree, other.key, other.stamp)
         if other.dna is None or other.dna.dig in seen or not _agree(known, record, other.dna):
+            continue
+        if other.dna.base and not _content_in(known, other.dna):  # what it holds alone is no content
             continue
         seen.add(other.dna.dig)
         if len(seen) > _MOST:

@@ -11,7 +11,7 @@ from ..system.digest import digest_file, in_parallel, new_hash, open_plain
 from ..system.errors import name_os_errors
 from ..system.seeing import as_whom
 from ..tree.failures import failure
-from ..tree.layout import EXTENSIONS, plain_status, read_state
+from ..tree.layout import EXTENSIONS, is_differential, plain_status, read_state
 from ..tree.publish import write_sidecar
 from ..tree.sidecar import SUFFIX, Dna
 
@@ -65,6 +65,8 @@ def _dna_of(path: str, algorithm: str, force: bool) -> tuple[Dna, bool] | str:
     old, problem, state = read_state(path, before.st_size)
     if state == "malformed" and not force:
         return f"{path} {problem}; force replaces it"
+    if is_differential(path) and (old is None or old.base is None):
+        return f"{path} is a differential: only its dump knows which full tarball it needs, so it gets no dna; copy that of another node"
     new = Dna(*digest_file(path, old.alg if old else algorithm), old.alg if old else algorithm)
     if old and old.same_content(new):
         return old, False

@@ -9,12 +9,27 @@ import re
 import shutil
 import stat
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
 from ..archive.churn import compare_lists
+from ..archive.differential import (
+    Incremental,
+    Members,
+    State,
+    Unproven,
+    fill,
+    list_folders,
+    new_private,
+    read_known,
+    read_states,
+    replay,
+    select_changed,
+    write_snapshot,
+)
 from ..archive.owners import Owners, is_kept
 from ..archive.unpack import Judge
 from ..archive.write import ArchiveFormat, Digests, Manifest, Part, compressor, packed, store_archive, survey
@@ -29,6 +44,7 @@ from ..system.errors import (
     AltbackupError,
     DeadlineExceeded,
     DigestMismatch,
+    Hostile,
     InvalidInput,
     NoLinks,
     NoRoom,
@@ -48,10 +64,12 @@ from ..tree.contents import CONTENT
 from ..tree.failures import explain, failure
 from ..tree.incomplete import missing_of
 from ..tree.layout import (
+    ALONE,
     PROOF,
     TEMPORARY,
     Tarball,
     Tree,
+    base_in,
     describe,
     describe_as,
     parse_filename,
@@ -83,6 +101,7 @@ from ..tree.sidecar import Dna
 from ..tree.stamps import Moment, day_of, parse_stamp
 from ..tree.suspects import doubts_of
 from ..tree.trash import make_room
+from .bases import Base, about_full, find_base, keep_snapshot, nights_of
 from .contents import alike, same_as
 from .controller import CONTROLLER_KEY, controller_item, unpack_controller
 
@@ -95,6 +114,8 @@ _MOST_PLACES = 20
 """Most folders out of an item that its reader is given"""
 _FILES = "files"
 """What is noted of a folder: what its files hold"""
+_STATES, _KNOWN = "states", "known"
+"""Files in the folder of a reader: what it has seen, and what it is to know of a full tarball"""
 _MOST_TRIED = 512
 """Of about how many files it is told how their content looks, at most: of more that tells nothing more"""
 
@@ -174,6 +195,11 @@ def dump(
         failures += outcome.failures
         notes += outcome.notes
     notes += sorted({outcome.refused for outcome in outcomes if outcome.refused})
+    full = [item.key for item in good if (item.full_every or 1) > 1 and nights_of(item, context, form) == 1]
+    if full:
+        notes.append(
+            f"{listed(full)}: full every night, though full_every asks for more: differentials do not pay for what they are"
+        )
     if check_mode:
         unforeseen = {name: kind.unforeseen for name, kind in kinds.items() if kind.unforeseen}
         notes += [
@@ -292,6 +318,13 @@ class _Dump:
     marks: Marks
     past: _Past = field(default_factory=_Past)
     outcome: Outcome = field(default_factory=Outcome)
+    base: Base | None = None
+    """Against what a differential is made, if it is to be one"""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether full tarballs of the item are to be known, for later differentials."""
+        return nights_of(self.item, self.context, self.form) > 1
 
 
 def _guarded(function: Callable[[_Dump], None], work: _Dump) -> Outcome:
@@ -334,6 +367,11 @@ class _Reading:
         """{what: digest} of what its kind kept of it for later dumps, known once it has ended"""
         self.owners = Owners()
         """Those of what is read, as its archive has them"""
+        self._own = ""
+
+    def states(self) -> Iterator[State]:
+        """Yield what was seen of what is read. Raise Unproven for what is none."""
+        return read_states(os.path.join(self._own, _STATES))
 
     def __enter__(self) -> _Reading:
         work = self._work
@@ -426,11 +464,13 @@ class _Reading:
     def _writable_places(self) -> Iterator[Place]:
         """Make the folders that the reader can write to, and yield them."""
         tree, item, owner = self._work.context.tree, self._work.item, self._arrangement.owner
-        own = tree.private_path("tmp", f"{TEMPORARY}{os.getpid()}-{item.category}-{item.name}.reader")
+        own = self._own = tree.private_path("tmp", f"{TEMPORARY}{os.getpid()}-{item.category}-{item.name}.reader")
         base = os.path.dirname(tree.private)
         for folder in (own, *self._arrangement.scratch):
             own_folder(tree, folder, owner)
             self._made.append(folder)
+            if folder == own and self._work.base is not None:
+                self._work.base.hand_over(os.path.join(folder, _KNOWN), folder)
             yield Place(folder, writable=True, inside=TEMPORARY_FOLDER if folder == own else "", below=base)
         for folder in self._arrangement.kept:
             give_folder(folder, owner)
@@ -441,7 +481,8 @@ class _Reading:
         if self._reader is not None:
             self._reader.__exit__()
         shown = [place.inside or place.path for place in places]
-        context = replace(work.context, known=self._arrangement.known, shown=shown)
+        base = work.base.about if work.base else {} if work.is_known else None
+        context = replace(work.context, known=self._arrangement.known, shown=shown, base=base)
         self._reader = work.readers.begin(
             read_item,
             work.item,
@@ -524,7 +565,7 @@ def names_for(owners: Iterable[tuple[int, int]], directory: Directory, item: Ite
     found = directory.names({uid for uid, _ in pairs}, {gid for _, gid in pairs})
     odd = [f"user {uid}" for uid, name in sorted(found.users.items()) if not is_kept(name)]
     odd += [f"group {gid}" for gid, name in sorted(found.groups.items()) if not is_kept(name)]
-    why = directory.silent
+    why = found.lacking
     if odd:
         why = f"this node's name of {first_of(odd, 3)} is none that an archive could hold: it is too long, or has what no name has"
     if not why:
@@ -574,22 +615,25 @@ def _read(
         look_through(item, context)
         return {"revision": kind.revision(item, context), **vars(kind.foresee(item, context))}
     with kind.copy(item, context) as prepared:
-        top = prepared.top(item.name)
-        if not prepared.listed:
-            _judge(item, top, context).look_at_names(_entries(prepared.parts, top))
+        chosen = _choose(prepared, item, context)
+        if not chosen.listed:
+            _judge(item, chosen.top, context).look_at_names(_entries(prepared.parts, chosen.top))
         surveyed = survey(prepared.parts)
         owners = surveyed.owners if prepared.owner is None else [prepared.owner]
+        if chosen.differs:
+            surveyed = replace(surveyed, holes=survey(chosen.parts).holes)
         told = {"revision": prepared.revision, "record": prepared.record, "noted": prepared.noted}
-        count = sum(len(part.names) for part in prepared.parts)
-        conversation.send({"value": {**told, "listed": prepared.listed, "count": count, "owners": list(owners)}})
+        amounts = {"count": sum(len(part.names) for part in prepared.parts), "owners": list(owners)}
+        how = {"listed": chosen.listed, "way": chosen.way, "differs": chosen.differs}
+        conversation.send({"value": {**told, **amounts, **how}})
         named = conversation.receive()
 
         def as_root(argv: Sequence[str | bytes]) -> list[str | bytes]:
             return replace(identity, uid=os.geteuid()).argv(argv, "dac_read_search", "sys_admin")
 
         with packed(
-            prepared.parts,
-            top=top,
+            chosen.parts,
+            top=chosen.top,
             owner=prepared.owner,
             fixed_times=prepared.fixed_times,
             sparse=prepared.sparse,
@@ -608,6 +652,40 @@ def _read(
             conversation.send({"value": {}})
             conversation.receive()
             return vars(_verdict(prepared, tar, conversation))
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """What of a copy is archived, and how."""
+
+    parts: Sequence[Part]
+    top: str
+    listed: bool
+    way: Sequence[Any] = ()
+    """How its archives are made: a differential is of the same way as its full tarball"""
+    differs: bool = False
+
+
+def _choose(prepared: Snapshot, item: Item, context: Context) -> _Chosen:
+    """Given a copy, return what of it is archived: what changed since a full tarball, if that is to be known and goes; what was seen is written down."""
+    whole = _Chosen(prepared.parts, prepared.top(item.name), prepared.listed)
+    if context.base is None:
+        return whole
+    owner = None if prepared.owner is None else list(prepared.owner)
+    way = [owner, prepared.fixed_times, prepared.sparse]
+    differs = context.base.get("way") == way
+    folder = tempfile.gettempdir()
+    remove_if_there(os.path.join(folder, _STATES))
+    with new_private(os.path.join(folder, _STATES)) as output:
+        parts = select_changed(
+            prepared.parts,
+            read_known(os.path.join(folder, _KNOWN)) if differs else None,
+            output,
+            context.deadline,
+            owner=owner is not None,
+            fixed_times=prepared.fixed_times,
+        )
+    return _Chosen(parts, str(context.base["top"]) if differs else whole.top, True, way, differs)
 
 
 _CHANGE = re.compile(
@@ -804,31 +882,63 @@ def _archive_with_room(work: _Dump, start: float) -> None:
 
 
 def _archive_and_publish(work: _Dump, start: float) -> None:
+    """Archive and publish an item, as a differential where that goes, else in full."""
+    work.base = find_base(work.item, work.context, work.form, _before(work.context, work.item), work.marks)
+    if work.base is not None:
+        try:
+            _archive(work, start)
+            return
+        except (Unproven, Hostile) as error:
+            work.outcome.notes.append(f"{work.item.key}: no differential was made, but a full tarball: {error}")
+            work.base = None
+    _archive(work, start)
+
+
+def _archive(work: _Dump, start: float) -> None:
+    """Archive and publish an item. Raise Unproven for a differential that would not bring back what was read, AltbackupError or OSError."""
     item, context, form, outcome = work.item, work.context, work.form, work.outcome
     tree = context.tree
     temporary = tree.private_path("tmp", f"{TEMPORARY}{os.getpid()}-{item.category}-{item.name}")
+    snapshot = f"{temporary}.snapshot"
     try:
-        with Digests() as digests, _Reading(work, predicted=False) as reading:
+        with contextlib.ExitStack() as stack:
+            members = stack.enter_context(Members()) if work.is_known else None
+            digests = stack.enter_context(Digests())
+            reading = stack.enter_context(_Reading(work, predicted=False))
             told = reading.said
+            base = work.base if told["differs"] is True else None
             digests.every = max(1, (_whole(told["count"]) or 0) // _MOST_TRIED)
             revision = _whole(told["revision"])
-            manifest = Manifest(files=digests) if told["listed"] else None
-            top = item.name if revision is None else f"{item.name}-{revision}"
+            manifest = Manifest(files=digests, members=members) if told["listed"] else None
+            top = base.top if base else item.name if revision is None else f"{item.name}-{revision}"
+            lists = list_folders(reading.states()) if base else {}
             dna = store_archive(
                 temporary,
-                reading.stream,
+                Incremental(reading.stream, lists, top) if base else reading.stream,  # type: ignore[arg-type]
                 reading,
                 item.path,
                 top=top,
                 form=form,
                 deadline=context.deadline,
                 manifest=manifest,
-                judge=_judge(item, top, context),
+                judge=_judge(item, top, context, base.links if base else ()),
             )
+            if base and members is not None:
+                every, digests = digests.every, stack.enter_context(Digests())
+                digests.every = every
+                manifest = Manifest(owners=reading.owners)
+                fill(manifest, replay(base.snapshot.entries(), members, reading.states(), lists), digests)
+                dna = replace(dna, base=base.path, base_dig=base.dig)
             verdict = reading.confirm(digests)
             noted, churn = _note_files(work, digests) if kind_of(item.kind).is_tree else ({}, None)
+            if members is not None and manifest is not None and not base:
+                about = about_full(dna, top, revision, manifest.content, told["way"], context.stamp)
+                _note_full(work, snapshot, about, members, reading)
         outcome.notes += [f"{item.key}: {note}" for note in verdict.notes]
-        relpath = f"{item.key}/{context.stamp}/{tarball_filename(item.name, revision, form.extension)}"
+        relpath = f"{item.key}/{context.stamp}/{tarball_filename(item.name, revision, form.extension, differs=base is not None)}"
+        is_full = base is not None and manifest is not None and base.is_same(manifest.content, revision)
+        if base is not None and is_full and base.full.dna:
+            dna, relpath = base.full.dna, f"{item.key}/{context.stamp}/{base.full.filename}"
         known = {**told["record"], **({"incomplete": verdict.failures} if verdict.failures else {})}
         known["doubts"] = [*map(str, known.get("doubts", ())), *verdict.doubts]
         known["noted"] = {**reading.noted, **noted}
@@ -841,12 +951,14 @@ def _archive_and_publish(work: _Dump, start: float) -> None:
             record.update(alike(tree, before, temporary, record, dna, context.deadline))
         record = _judged(work, record, churn)
         _report_incomplete(item, missing_of(record), outcome)
-        tarball = _store(item, context, temporary, relpath, dna, record, equal, outcome)
+        tarball = _store(item, context, "" if is_full else temporary, relpath, dna, record, equal, outcome)
+        keep_snapshot(tree, item, snapshot, known=work.is_known)
     except (AltbackupError, OSError) as error:
         _forget_noted(work, ())
         raise _with_space(error, tree) from error
     finally:
         remove_if_there(temporary)
+        remove_if_there(snapshot)
     outcome.tarball = describe(tree, tarball, time.monotonic() - start)
     if tarball.stamp != context.stamp:  # the day has it already, with a record of its own
         kept = read_record(tree, item.key, tarball.stamp) or record
@@ -899,9 +1011,18 @@ def _forget_noted(work: _Dump, noted: Collection[str]) -> None:
             work.outcome.failures.append(failure(_STAGE, error, key=work.item.key))
 
 
-def _judge(item: Item, top: str, context: Context) -> Judge:
-    """Return who sees to it that nothing is stored which no restore would unpack."""
-    return Judge(f"item {item.kind} {item.name!r}", top, context.deadline)
+def _note_full(work: _Dump, path: str, about: Mapping[str, Any], members: Members, reading: _Reading) -> None:
+    """Write down what is known of a full archive; that this cannot be is a note: then the next night is full, too."""
+    try:
+        write_snapshot(path, about, members, reading.states())
+    except Unproven as error:
+        remove_if_there(path)
+        work.outcome.notes.append(f"{work.item.key}: the next tarball will be a full one, too: {error}")
+
+
+def _judge(item: Item, top: str, context: Context, links: Iterable[str] = ()) -> Judge:
+    """Return who sees to it that nothing is stored which no restore would unpack; `links` are those of the full tarball of a differential."""
+    return Judge(f"item {item.kind} {item.name!r}", top, context.deadline, [f"{top}/{link}" for link in links])
 
 
 def _entries(parts: Sequence[Part], top: str) -> Iterator[tuple[bytes, int]]:
@@ -936,6 +1057,7 @@ def _record(
         "dig": dna.dig,
         "size": dna.size,
         "alg": dna.alg,
+        **base_in(dna),
     }
     if owners.digest:
         record["owners"] = owners.digest
@@ -958,7 +1080,10 @@ def _store(
     equal: Sequence[Tarball],
     outcome: Outcome,
 ) -> Tarball:
-    """Keep the archive: not at all if the day has one `equal` to it, as a link if an earlier day has it, else as a file of its own."""
+    """Keep the archive: not at all if the day has one `equal` to it, as a link if an earlier day has it, else as a file of its own.
+
+    Raise Unproven where it is to be a link, as there is no `temporary` file of these bytes, and cannot be one.
+    """
     tree = context.tree
     today, earlier = _today_and_earlier(context, equal)
     for old in today:
@@ -968,6 +1093,8 @@ def _store(
     try:
         write_record(tree, item.key, context.stamp, record)
         if not _link(tree, earlier, relpath, dna, outcome):
+            if not temporary:
+                raise Unproven("its full tarball, which holds the same, can have no second name, or is damaged")
             publish(tree, temporary, relpath, dna)
     except BaseException:
         path = record_path(tree, item.key, context.stamp)
@@ -1038,7 +1165,9 @@ def _discard_unverified(tree: Tree, item: Item, relpath: str, outcome: Outcome) 
     """Make room under this stamp: what stands there without a verified sidecar was left by a killed run."""
     stamp = "/".join(relpath.split("/")[2:6])
     for tarball in scan(tree, day_of(stamp), {item.key}).tarballs:
-        if tarball.stamp == stamp and not tarball.verified and parse_filename(tarball.filename, item.name):
+        if tarball.state in ("verified", ALONE):
+            continue
+        if tarball.stamp == stamp and parse_filename(tarball.filename, item.name):
             remove_if_there(tree.path(tarball.relpath))
             remove_if_there(tree.path(tarball.relpath) + ".dna")
             remove_if_there(tree.path(tarball.relpath) + PROOF)
@@ -1070,7 +1199,8 @@ def _complete(tree: Tree, tarball: Tarball, outcome: Outcome) -> bool:
     if record.get("relpath") != tarball.relpath:
         return False
     try:
-        dna = Dna(str(record["dig"]), int(record["size"]), str(record["alg"]))
+        base = (str(record["base"]), str(record["base_dig"])) if "base" in record else (None, None)
+        dna = Dna(str(record["dig"]), int(record["size"]), str(record["alg"]), *base)
         verify(path, dna, from_disk=True)
     except (DigestMismatch, OSError, KeyError, ValueError, TypeError):
         return False

@@ -53,7 +53,7 @@ def heal(
     stored: dict[str, Tarball] = {}
     healed: list[str] = []
     failures = []
-    for offer, given in zip(offers, tarballs):
+    for offer, given in sorted(zip(offers, tarballs), key=lambda pair: pair[0].dna.base is not None):
         try:
             entry = _awaited(offer, apart.get(offer.relpath), moment)
             twin = stored.get(offer.transit_name)

@@ -24,7 +24,7 @@ from ..tree.owner import source_of
 from ..tree.pairs import count_purged
 from ..tree.publish import prune_empty, record_path, remove_if_there, require_writable
 from ..tree.recorded import recorded
-from ..tree.retention import FROZEN, Rules, judge, removable
+from ..tree.retention import FROZEN, Rules, judge, removable, rests_on
 from ..tree.rulings import Ruling, parse_ruling
 from ..tree.scan_failures import ahead, by_item, unreadable
 from ..tree.sidecar import Dna
@@ -73,8 +73,10 @@ class Copies:
     """{category/name/stamp: why it is held}"""
     content: Mapping[str, Hashable] = field(default_factory=dict)
     """{relpath: what stands for its content}"""
-    awaited: Collection[Dna] = ()
-    """What other nodes lost, and need from here"""
+    needed: Mapping[str, str] = field(default_factory=dict)
+    """{digest of a full tarball: stamp of a differential that does not count, and needs it}"""
+    awaited: Collection[Hashable] = ()
+    """Digests and sizes of what other nodes lost, and need from here"""
 
 
 @dataclass(frozen=True)
@@ -102,16 +104,22 @@ class PurgePlan:
     """{item: how many of its tarballs may go now}"""
     reasons: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """{relpath: why it stays}, nothing for those that are due; of each item the newest first"""
+    rests: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """{full one: differentials (relpaths) that need it}, where none like it stays: it goes after all of them"""
 
     def going(self, failed: Collection[str] = ()) -> list[Tarball]:
         """Return those that go now; in the place of those that could not be removed (relpaths) the item's next ones go."""
         left = dict(self.allowed)
-        going = []
+        going: dict[str, Tarball] = {}
         for tarball in self.due:
-            if left[tarball.key] and tarball.relpath not in failed:
+            if left[tarball.key] and tarball.relpath not in failed and self.is_free(tarball, going):
                 left[tarball.key] -= 1
-                going.append(tarball)
-        return going
+                going[tarball.relpath] = tarball
+        return [*going.values()]
+
+    def is_free(self, tarball: Tarball, gone: Collection[str]) -> bool:
+        """Return whether nothing rests on a tarball once others (relpaths) are gone."""
+        return all(relpath in gone for relpath in self.rests.get(tarball.relpath, ()))
 
     def without(self, items: Mapping[str, str]) -> PurgePlan:
         """Given {item of which nothing goes: why}, return the plan without these."""
@@ -172,7 +180,9 @@ def purge(
     failures += [failure(_STAGE, reason) for reason in _nothing(tree, names, there)]
     failures += [*unreadable(found, _STAGE), *ahead(tree, moment, keys)]
     unseen = {"/".join(relpath.split("/")[:2]) for relpath, _ in found.unreadable}
-    copies, unknown = _copies(tree, items, ruling, imagined, unseen, known, _dnas(awaited or {}))
+    copies, unknown = _copies(
+        tree, items, ruling, imagined, unseen, known, _needed(found, items), _awaited(awaited or {})
+    )
     failures += unknown
     plan = plan_purge(copies, made_now, moment.stamp)
     judged = [tarball for item in copies.values() for tarball in item.tarballs]
@@ -216,6 +226,9 @@ def purge(
         "changed": changed or bool(removed) or bool(lapsed),
         "kept": [tarball.relpath for tarball in judged if tarball.relpath not in gone],
         "waiting": waiting,
+        "newest": _newest(copies),
+        "suspects": {path: [*why] for item in copies.values() for path, why in item.suspects.items()},
+        "free": shutil.disk_usage(tree.private).free,
         "removed": [tarball.relpath for tarball in removed],
         "reasons": {relpath: [*why] for relpath, why in plan.reasons.items()},
         "judged": [_as_judged(tarball) for tarball in judged if tarball.dna],
@@ -234,9 +247,12 @@ def plan_purge(items: Mapping[str, Copies], made_now: Collection[str] = (), now:
     told: dict[str, Sequence[str]] = {}
     due: list[Tarball] = []
     allowed: dict[str, int] = {}
+    rests: dict[str, Collection[str]] = {}
     for key, item in items.items():
         everything = [*item.tarballs, *item.imagined]
         late = late_ones(item.tarballs, item.came)
+        awaited = {tarball.relpath: tarball for tarball in item.tarballs if _bytes_of(tarball.dna) in item.awaited}
+        bases = {one.dna.base_dig: one.stamp for one in awaited.values() if one.dna and one.dna.base_dig}
         reasons = judge(
             everything,
             item.rules,
@@ -247,30 +263,43 @@ def plan_purge(items: Mapping[str, Copies], made_now: Collection[str] = (), now:
             suspects=item.suspects,
             holds=item.holds,
             content=item.content,
+            needed={**item.needed, **bases},
         )
         added = [tarball for tarball in everything if item.came.get(tarball.relpath, tarball.stamp) in made_now]
         own = {tarball.relpath: tarball for tarball in item.tarballs}
         told.update(
-            {relpath: why or _why_else(item, own[relpath]) for relpath, why in reasons.items() if relpath in own}
+            {relpath: why or _why_else(item, relpath in awaited) for relpath, why in reasons.items() if relpath in own}
         )
         due += [tarball for relpath, tarball in own.items() if not told[relpath]]
         allowed[key] = removable(added, late)
-    return PurgePlan(sorted(due, key=lambda tarball: (tarball.stamp, tarball.filename)), allowed, told)
+        rests.update(rests_on(item.tarballs, [relpath for relpath in own if told[relpath]]))
+    return PurgePlan(sorted(due, key=lambda tarball: _turn(tarball, rests)), allowed, told, rests)
 
 
-def _why_else(item: Copies, tarball: Tarball) -> list[str]:
+def _turn(tarball: Tarball, rests: Mapping[str, Collection[str]]) -> tuple[str, bool, str]:
+    """Return what sorts those that go: the oldest first, but a full one after the differentials that rest on it."""
+    users = [split_relpath(relpath)[2] for relpath in rests.get(tarball.relpath, ())]
+    return max([tarball.stamp, *users]), bool(users), tarball.filename
+
+
+def _why_else(item: Copies, is_awaited: bool) -> list[str]:
     """Return why a tarball stays that no rule demands, nothing for one that is to go."""
     if not item.readable:
         return [_UNREADABLE]
-    return [_AWAITED] if tarball.dna in item.awaited else []
+    return [_AWAITED] if is_awaited else []
 
 
-def _dnas(awaited: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[Dna]]:
-    """Given {item: mappings of dig, size and alg}, return them as dna. Raise InvalidInput."""
+def _bytes_of(dna: Dna | None) -> Hashable:
+    """Return what stands for the bytes of a tarball, be it a differential or not."""
+    return (dna.alg, dna.dig, dna.size) if dna else None
+
+
+def _awaited(value: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, set[Hashable]]:
+    """Given {item: mappings of dig, size and alg}, return {item: what stands for these bytes}. Raise InvalidInput."""
     try:
         return {
-            key: [Dna(str(one["dig"]), int(one["size"]), str(one["alg"])) for one in several]
-            for key, several in awaited.items()
+            key: {(str(one["alg"]), str(one["dig"]), int(one["size"])) for one in several}
+            for key, several in value.items()
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InvalidInput("purge: awaited is no mapping of items to digests and sizes") from error
@@ -303,11 +332,22 @@ def plan_reviewed(
             )
         elif one.relpath not in due:
             why = f"it is to be kept now ({', '.join(plan.reasons[one.relpath])})"
+        elif not left.is_free(there[one.relpath], going):
+            why = "differentials that need it are still here, and are to go before it"
         else:
             why = "a run removes at most one more of an item than it added, so it has to wait"
         reason = f"{tree.path(one.relpath)} was not removed, which the reviewed plan says to do: {why}. Make a new plan, with --check"
         refused.append(failure(_STAGE, reason, relpath=one.relpath))
     return left, refused
+
+
+def _newest(items: Mapping[str, Copies]) -> list[dict[str, Any]]:
+    """Return the newest tarball of each item that is whole and no suspect, with its size and digest."""
+    good = [
+        [one for one in item.tarballs if one.dna and one.relpath not in {*item.partial, *item.suspects}]
+        for item in items.values()
+    ]
+    return [_as_judged(max(several, key=lambda one: one.stamp)) for several in good if several]
 
 
 def _as_judged(tarball: Tarball) -> dict[str, Any]:
@@ -361,6 +401,8 @@ def _execute(
     failures = []
     while going := [tarball for tarball in plan.going(failed) if tarball not in removed]:
         for tarball in going:
+            if not plan.is_free(tarball, {one.relpath for one in removed}):
+                continue
             try:
                 taken = take_out(tree, tarball)
             except (AltbackupError, OSError) as error:
@@ -405,11 +447,13 @@ def _copies(
     imagined: Mapping[str, Sequence[tuple[str, str]]],
     unseen: Collection[str],
     marks: Marks,
-    awaited: Mapping[str, Collection[Dna]],
+    needed: Mapping[str, Mapping[str, str]],
+    awaited: Mapping[str, Collection[Hashable]],
 ) -> tuple[dict[str, Copies], list[dict[str, Any]]]:
     """Return {item: what is known of its copies}, in order, and a failure for each item that cannot be judged.
 
-    What is `imagined`, {item: (stamp, filename)}, counts with the content of the item's newest one.
+    What is `needed` is {item: what full ones are, by what does not count}. What is `imagined`, {item: (stamp, filename)}, counts with the content
+    of the item's newest one.
     """
     known: dict[str, Copies] = {}
     failures = []
@@ -437,9 +481,20 @@ def _copies(
             suspects=suspects,
             holds=marks.holds,
             content=said.content,
+            needed=needed.get(key, {}),
             awaited=awaited.get(key, ()),
         )
     return known, failures
+
+
+def _needed(found: Scan, items: Mapping[str, Sequence[Tarball]]) -> dict[str, dict[str, str]]:
+    """Return {item: {digest of a full tarball: stamp of a differential that does not count now, and needs it}}."""
+    counting = {tarball.relpath for tarballs in items.values() for tarball in tarballs}
+    needed: dict[str, dict[str, str]] = {}
+    for tarball in found.tarballs:
+        if tarball.dna and tarball.dna.base_dig and tarball.relpath not in counting:
+            needed.setdefault(tarball.key, {})[tarball.dna.base_dig] = tarball.stamp
+    return needed
 
 
 def _clean_up(

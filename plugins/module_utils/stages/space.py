@@ -93,14 +93,25 @@ def steady_need(tarballs: Sequence[Tarball], copies: Mapping[str, int]) -> tuple
         items.setdefault(tarball.key, []).append(tarball)
     for key, several in items.items():
         own = len({tarball.inode for tarball in several})
-        newest = max(several, key=lambda tarball: tarball.stamp)
-        needed += newest.size * max(1, math.ceil(copies.get(key, len(several)) * own / len(several)))
+        needed += _size_of_one(several) * max(1, math.ceil(copies.get(key, len(several)) * own / len(several)))
     return sum(inodes.values()), needed
 
 
+def _size_of_one(tarballs: Sequence[Tarball]) -> int:
+    """Return the bytes that a file of an item takes: those of the newest, or where there are differentials, what they take on average."""
+    if any(tarball.dna and tarball.dna.base for tarball in tarballs):
+        sizes = {tarball.inode: tarball.size for tarball in tarballs}
+        return sum(sizes.values()) // len(sizes)
+    return max(tarballs, key=lambda tarball: tarball.stamp).size
+
+
 def newest_sizes(found: Scan) -> dict[str, int]:
-    """Given what a tree holds, return the size of the newest verified tarball of each item."""
-    return {tarball.key: tarball.size for tarball in sorted(found.verified(), key=lambda tarball: tarball.stamp)}
+    """Given what a tree holds, return the size of the newest verified tarball of each item; of a differential that of its full one, as the next may be."""
+    sizes: dict[str, int] = {}
+    for tarball in sorted(found.verified(), key=lambda tarball: tarball.stamp):
+        differs = tarball.dna is not None and tarball.dna.base is not None
+        sizes[tarball.key] = max(tarball.size, sizes.get(tarball.key, 0) if differs else 0)
+    return sizes
 
 
 def size_on_disk(path: str) -> int:

@@ -20,7 +20,7 @@ from ..system.mounts import file_system
 from ..system.seeing import is_there
 from ..system.units import told_apart
 from ..system.visible import printable
-from ..tree.arrivals import note_arrival
+from ..tree.arrivals import note_coming
 from ..tree.failures import failure
 from ..tree.layout import Tarball, Tree, describe, scan
 from ..tree.locks import Hold
@@ -57,8 +57,8 @@ def accept(
 ) -> dict[str, Any]:
     """Given a target's tree and tarballs of its source, fetch them if they were not sent, verify each, give it its final name.
 
-    Each arrival is noted with the stamp of the moment's run. A tree that holds the copies of another source than `origin` is left alone:
-    raise BaseUnusable.
+    Each arrival is noted with the stamp of the moment's run, but that of what rotted here and comes back. A tree that holds the copies of
+    another source than `origin` is left alone: raise BaseUnusable.
     `fetch` brings tarballs into a folder, returns the bytes on the wire, and raises AltbackupError.
     What was `carried` lies by its paths in a folder of its own.
     Return `tarballs` (those that now stand verified), `wrong` (those whose bytes were other ones and are to be sent once
@@ -128,7 +128,7 @@ def _accept(tree: Tree, entry: Offer, moment: Moment, stored: Tarball | None) ->
         if twin is None:
             raise AltbackupError(f"{entry.relpath} did not arrive on this target")
         write_record(tree, entry.key, entry.stamp, entry.record)
-        note_arrival(tree, entry.relpath, moment.stamp)
+        note_coming(tree, entry.relpath, entry.dna, moment.stamp)
         link(tree, twin, entry.relpath, entry.dna)
         return tarball_at(tree, entry)
     size = os.lstat(arrived).st_size
@@ -150,7 +150,7 @@ def _publish_or_give_back(tree: Tree, entry: Offer, temporary: str, arrived: str
     try:
         with _unwritten(temporary):
             write_record(tree, entry.key, entry.stamp, entry.record)
-            note_arrival(tree, entry.relpath, moment.stamp)
+            note_coming(tree, entry.relpath, entry.dna, moment.stamp)
             publish(tree, temporary, entry.relpath, entry.dna)
     except DigestMismatch:
         remove_if_there(temporary)

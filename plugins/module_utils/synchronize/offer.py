@@ -11,8 +11,21 @@ from typing import Any
 from ..system.errors import AltbackupError, InvalidInput
 from ..tree.failures import failure
 from ..tree.incomplete import missing_of
-from ..tree.layout import EXTENSIONS, Scan, Tarball, Tree, is_relpath, open_tree, read_state, scan, split_relpath
+from ..tree.layout import (
+    EXTENSIONS,
+    Scan,
+    Tarball,
+    Tree,
+    base_in,
+    is_differential,
+    is_relpath,
+    open_tree,
+    read_state,
+    scan,
+    split_relpath,
+)
 from ..tree.marks import Marks, marks_of
+from ..tree.proof_files import moment_at, proved_at
 from ..tree.publish import read_record
 from ..tree.scan_failures import ahead, unreadable
 from ..tree.sidecar import Dna
@@ -23,6 +36,7 @@ FUTURE = "future"
 """The state of a listed tarball that nothing honest can have made"""
 NOT_LISTED: dict[str, Any] = {"changed": False, "listed": False, "tarballs": [], "notes": []}
 """What a listing returns that could not be made, but for its failures"""
+_DIG = re.compile("[0-9a-f]{32,128}")
 _SHOWN = 160
 """Most characters of a wrong value that a message shows"""
 
@@ -68,7 +82,17 @@ def _dna(relpath: str, value: Mapping[str, Any]) -> Dna:
     size = str(value.get("size", 0))
     if not re.fullmatch(r"[0-9]{1,18}", size):
         raise InvalidInput(f"{relpath}: size {size[:_SHOWN]!r} is not a number of bytes")
-    return Dna(dig, int(size), alg)
+    return Dna(dig, int(size), alg, *_base(relpath, value))
+
+
+def _base(relpath: str, value: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return path and digest of the full tarball that a differential needs. Raise InvalidInput where it is said of none, or not of one."""
+    base, dig = str(value.get("base") or ""), str(value.get("base_dig") or "")
+    if not base and not dig and not is_differential(relpath):
+        return None, None
+    if is_differential(relpath) and is_relpath(f"{'/'.join(relpath.split('/')[:2])}/{base}") and _DIG.fullmatch(dig):
+        return base, dig
+    raise InvalidInput(f"{relpath}: base {base[:_SHOWN]!r} {dig[:_SHOWN]!r} is not the full tarball of a differential")
 
 
 def _record(relpath: str, value: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -101,6 +125,7 @@ def listing(
             "size": tarball.size,
             "dig": tarball.dna.dig if tarball.dna else "",
             "alg": tarball.dna.alg if tarball.dna else "",
+            **base_in(tarball.dna),
             "state": FUTURE if moment.is_ahead(tarball.stamp) else tarball.state,
         }
         record = read_record(tree, tarball.key, tarball.stamp)
@@ -110,6 +135,8 @@ def listing(
             entry["record"] = record
         else:
             entry.update(_marked(marks, tarball, record))
+            proved = proved_at(tree, tarball)
+            entry.update({"proved": moment_at(proved)} if proved else {})
         tarballs.append(entry)
         if tarball.verified and not is_relpath(tarball.relpath):
             notes.append(_misnamed(tarball))

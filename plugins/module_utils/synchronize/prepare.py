@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ..system.errors import FULL, AltbackupError, DigestMismatch
@@ -14,11 +14,11 @@ from ..system.seeing import is_folder, is_there, status_of
 from ..system.twins import MARGIN
 from ..system.units import first_of, readable, told_apart
 from ..system.visible import extra_vars
-from ..tree.arrivals import arrivals, late_ones, note_arrival
+from ..tree.arrivals import arrivals, late_ones, note_coming
 from ..tree.contents import content_of
 from ..tree.failures import explain, failure
 from ..tree.incomplete import missing_of
-from ..tree.layout import TEMPORARY, Scan, Tarball, Tree, is_relpath, open_tree, scan, split_relpath
+from ..tree.layout import ALONE, TEMPORARY, Scan, Tarball, Tree, is_relpath, open_tree, scan, split_relpath
 from ..tree.locks import Hold
 from ..tree.marks import Marks, marks_of, merged, parse_given, try_keep
 from ..tree.origin import Origin, bind, parse_origin, require_origin
@@ -111,6 +111,8 @@ class Held:
     """Relpaths of those that are suspect, and that nobody accepted"""
     content: Mapping[str, Hashable] = field(default_factory=dict)
     """{relpath: what stands for its content}"""
+    rotted: Mapping[str, str] = field(default_factory=dict)
+    """{relpath: stamp of the run in which it came, its own if that is not known} of those that rotted and may come back"""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,8 @@ class TransferPlan:
     """Those that the target's own purge would remove"""
     lacking: Sequence[tuple[Offer, Sequence[Tarball]]]
     """In the order in which they are sent, each with the copies of its content that are here under other stamps, the newest first"""
+    alone: Sequence[Offer] = ()
+    """Differentials that are lacking, whose full tarball is neither here nor offered"""
 
 
 @dataclass(frozen=True)
@@ -189,12 +193,18 @@ def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
     marks = _known_marks(tree, request.marks)
     by_path = {offer.relpath: offer for offer in offers if hold}
     held = _held(tree, found, keys, by_path, request.moment, marks, done)
-    doubted, refilled = (False, False) if found.unreadable else _doubt(tree, held, request, done)
+    doubted, refilled = (False, False) if found.unreadable else _doubt(tree, found, held, request, done)
     if doubted:
-        offers = [offer for offer in offers if day_of(offer.stamp) == request.day]
+        offers = _of_day(offers, request.day)
     plan = plan_transfer(request, offers, held, [folder for folder, _ in found.unreadable], marks)
     for offer, dna in plan.differing:
         reason = f"{offer.relpath} is verified here with {dna.alg} {dna.dig}, but the source has {offer.dna.dig}: neither was touched"
+        done.failures.append(failure(STAGE, reason, relpath=offer.relpath))
+    for offer in plan.alone:
+        reason = (
+            f"{offer.relpath} is a differential, and its full tarball {offer.dna.base} is neither here nor offered: it was not sent, as nothing could be "
+            "restored from it"
+        )
         done.failures.append(failure(STAGE, reason, relpath=offer.relpath))
     lacking = _store(tree, incoming, plan, request.moment, done) if hold else [offer for offer, _ in plan.lacking]
     free, arrived = shutil.disk_usage(tree.private).free, _arrived(incoming, lacking)
@@ -231,13 +241,29 @@ def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
     }
 
 
-def _doubt(tree: Tree, held: Mapping[str, Held], request: Request, done: Done) -> tuple[bool, bool]:
-    """Given {item: what a tree holds of it}, return whether it is not what the source knows of it, a failure, and whether that is adopted."""
+def _of_day(offers: Sequence[Offer], day: str) -> list[Offer]:
+    """Return the offers of a day, and the full tarballs that these need."""
+    needed = {(offer.key, offer.dna.base_dig) for offer in offers if day_of(offer.stamp) == day and offer.dna.base_dig}
+    return [
+        offer
+        for offer in offers
+        if day_of(offer.stamp) == day or (offer.dna.base is None and (offer.key, offer.dna.dig) in needed)
+    ]
+
+
+def _doubt(tree: Tree, found: Scan, held: Mapping[str, Held], request: Request, done: Done) -> tuple[bool, bool]:
+    """Given what a tree holds, and {item: what counts of that}, return whether it is not what the source knows of it, a failure, and whether that
+    is adopted.
+
+    Where the last run was of a time that has not come, as a clock was wrong, what it left is there all the same.
+    """
     if request.pair is None:
         return False, False
-    stamps = [tarball.stamp for own in held.values() for tarball in own.tarballs]
+    moment = replace(request.moment, clock=max(request.moment.clock, request.pair.run))
+    later = [one.stamp for one in found.verified() if is_relpath(one.relpath) and request.moment.is_ahead(one.stamp)]
+    stamps = [*(tarball.stamp for own in held.values() for tarball in own.tarballs), *later]
     try:
-        doubts = differences(request.pair, pair_now(tree, stamps, held, request.moment))
+        doubts = differences(request.pair, pair_now(tree, stamps, held, moment))
     except (AltbackupError, OSError) as error:
         done.failures.append(failure(STAGE, error))
         return True, False
@@ -271,6 +297,7 @@ def plan_transfer(
     order = sorted(offers, key=lambda offer: offer.stamp, reverse=True)
     order = [offer for offer in order if not offer.relpath.startswith(hidden)]
     newest = {offer.key: offer.stamp for offer in reversed(order) if day_of(offer.stamp) == request.day}
+    kept |= _fulls_for([offer for offer in order if offer.stamp == newest.get(offer.key)], order, held, kept)
     have: list[Offer] = []
     differing: list[tuple[Offer, Dna]] = []
     unwanted: list[Offer] = []
@@ -288,7 +315,48 @@ def plan_transfer(
             same = [tarball for tarball in own if tarball.dna and tarball.dna.same_content(offer.dna)]
             files = {tarball.inode: tarball for tarball in sorted(same, key=lambda tarball: tarball.stamp)}
             lacking.append((offer, sorted(files.values(), key=lambda tarball: tarball.stamp, reverse=True)))
-    return TransferPlan(have, differing, unwanted, lacking)
+    fulls = {(offer.key, offer.dna.dig) for offer in order if offer.dna.base is None}
+    fulls |= {
+        (key, one.dna.dig) for key, own in held.items() for one in own.tarballs if one.dna and one.dna.base is None
+    }
+    alone = [offer for offer, _ in lacking if offer.dna.base_dig and (offer.key, offer.dna.base_dig) not in fulls]
+    lacking = [entry for entry in lacking if entry[0] not in alone]
+    return TransferPlan(have, differing, unwanted, _fulls_first(lacking), alone)
+
+
+def _fulls_for(
+    wanted: Sequence[Offer], offers: Sequence[Offer], held: Mapping[str, Held], kept: Collection[str]
+) -> set[str]:
+    """Given what is wanted in any case, return the relpaths of the full tarballs among the offers that its differentials need.
+
+    One that the target has, or is to have, under any stamp serves.
+    """
+    found = set()
+    for key, dig in {(offer.key, offer.dna.base_dig) for offer in wanted if offer.dna.base_dig}:
+        same = [offer.relpath for offer in offers if offer.key == key and _is_full(offer.dna, dig)]
+        there = any(tarball.dna and _is_full(tarball.dna, dig) for tarball in held[key].tarballs)
+        if same and not there and not set(same) & set(kept):
+            found.add(same[0])
+    return found
+
+
+def _is_full(dna: Dna, dig: str | None) -> bool:
+    return dna.base is None and dna.dig == dig
+
+
+def _fulls_first(
+    lacking: Sequence[tuple[Offer, Sequence[Tarball]]],
+) -> list[tuple[Offer, Sequence[Tarball]]]:
+    """Return what is lacking in its order, but each full tarball before the differentials that need it: alone they are nothing."""
+    fulls = {(entry[0].key, entry[0].dna.dig): entry for entry in lacking if entry[0].dna.base is None}
+    order: dict[str, tuple[Offer, Sequence[Tarball]]] = {}
+    for entry in lacking:
+        offer = entry[0]
+        full = fulls.get((offer.key, offer.dna.base_dig or ""))
+        if full:
+            order.setdefault(full[0].relpath, full)
+        order.setdefault(offer.relpath, entry)
+    return list(order.values())
 
 
 def _known_marks(tree: Tree, given: Mapping[str, Any]) -> Marks:
@@ -313,7 +381,7 @@ def _kept(request: Request, offers: Sequence[Offer], held: Mapping[str, Held], m
         there = {tarball.relpath for tarball in own.tarballs}
         coming = [offer for relpath, offer in by_path.items() if relpath not in there]
         everything = [*own.tarballs, *map(_as_tarball, coming)]
-        came = {**own.came, **{offer.relpath: request.moment.stamp for offer in coming}}
+        came = {**own.came, **{offer.relpath: own.rotted.get(offer.relpath, request.moment.stamp) for offer in coming}}
         partial = [*own.partial, *(offer.relpath for offer in coming if missing_of(offer.record))]
         content = {**own.content, **{offer.relpath: content_of(offer.record, offer.dna) for offer in coming}}
         late, now = late_ones(everything, came), request.moment.stamp
@@ -348,16 +416,21 @@ def plan_load(
     """Given what is lacking, in order, {transit name: bytes that arrived already}, the free bytes and those that can be made free, return what
     there is room for.
 
-    What has no room is left out, however much of it there is, and what comes after it is tried all the same. What is left when it has
-    come of the free bytes is for copies of each item's newest other tarball, for those of which nothing arrived yet.
+    What has no room is left out, however much of it there is, with the differentials that need it, and what comes after it is tried all the
+    same. What is left when it has come of the free bytes is for copies of each item's newest other tarball, for those of which nothing arrived
+    yet.
     """
     room = free + spare - MARGIN
     once = {offer.transit_name: offer for offer in lacking}
     missing = {name: max(0, offer.dna.size - arrived.get(name, 0)) for name, offer in once.items()}
     sent: dict[str, Offer] = {}
+    fulls = {
+        (key, one.dna.dig) for key, own in held.items() for one in own.tarballs if one.dna and one.dna.base is None
+    }
     for name, offer in once.items():
-        if missing[name] <= room:
+        if missing[name] <= room and (offer.dna.base_dig is None or (offer.key, offer.dna.base_dig) in fulls):
             sent[name] = offer
+            fulls.add((offer.key, offer.dna.dig))
             room -= missing[name]
     taken = sum(missing[name] for name in sent)
     room -= spare
@@ -476,7 +549,7 @@ def _held(
     marks: Marks,
     done: Done,
 ) -> dict[str, Held]:
-    """Return {item: what this target has of it that is not of the future}.
+    """Return {item: what this target has of it that is not of the future}. Raise BaseUnusable.
 
     Of {relpath: one that is offered} those are completed first that a killed run had not come to.
     """
@@ -486,6 +559,7 @@ def _held(
             offer = offered.get(tarball.relpath)
             known = _completed(tree, tarball, offer, moment, done) if offer else tarball
             tarballs[tarball.key] += [known] if known.verified else []
+    rotted = {entry.relpath: entry.came or entry.stamp for entry in quarantined(tree, keys)[0] if not entry.healed}
     held = {}
     for key, own in tarballs.items():
         came = None
@@ -496,7 +570,7 @@ def _held(
         except (AltbackupError, OSError) as error:
             done.failures.append(failure(STAGE, error, key=key))
         said = recorded(tree, own)
-        held[key] = Held(own, came, said.partial, suspects, said.content)
+        held[key] = Held(own, came, said.partial, suspects, said.content, rotted)
     return held
 
 
@@ -504,11 +578,13 @@ def _completed(tree: Tree, tarball: Tarball, offer: Offer, moment: Moment, done:
     """Given a tarball on this target that is wanted, return it verified, if a killed run had only not come to its dna."""
     if tarball.verified or tarball.size != offer.dna.size:
         return tarball
+    if tarball.state == ALONE and tarball.dna and tarball.dna.same_content(offer.dna):  # its full one is to come
+        return replace(tarball, state="verified")
     try:
         verify(tree.path(offer.relpath), offer.dna, from_disk=True)
         write_record(tree, offer.key, offer.stamp, offer.record)
         if offer.relpath not in arrivals(tree, offer.key):
-            note_arrival(tree, offer.relpath, moment.stamp)
+            note_coming(tree, offer.relpath, offer.dna, moment.stamp)
         write_sidecar(tree.path(offer.relpath), offer.dna)
         point_last(tree, offer.key, offer.stamp, moment)
     except (AltbackupError, OSError) as error:
@@ -546,7 +622,7 @@ def _link(tree: Tree, offer: Offer, copies: Sequence[Tarball], moment: Moment, d
     for old in copies:
         try:
             write_record(tree, offer.key, offer.stamp, offer.record)
-            note_arrival(tree, offer.relpath, moment.stamp)
+            note_coming(tree, offer.relpath, offer.dna, moment.stamp)
             link(tree, old, offer.relpath, offer.dna)
         except (AltbackupError, OSError) as error:
             full = isinstance(error, OSError) and error.errno in FULL

@@ -6,9 +6,9 @@ import grp
 import pwd
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from .visible import one_line
 
@@ -19,6 +19,10 @@ SECONDS = 30.0
 """How long the database may take to answer anything"""
 _MOST_SECONDS = 600.0
 """How long it may take for all that it is asked for at once"""
+_MOST = 10_000
+"""Of how many it is asked at once"""
+_MOST_STALLS = 3
+"""How often one after the other it may tell nothing in time, where it told something before"""
 _LONGEST = 256
 """Most bytes of a name; see LOGIN_NAME_MAX in sysconf(3)"""
 
@@ -29,6 +33,8 @@ class Names:
 
     users: Mapping[int, str] = field(default_factory=dict)
     groups: Mapping[int, str] = field(default_factory=dict)
+    lacking: str = ""
+    """Why there may be more that the node knows, empty if there are none"""
 
 
 def is_name(text: str) -> bool:
@@ -40,69 +46,117 @@ def is_name(text: str) -> bool:
     return 0 < size <= _LONGEST and text.isprintable() and ":" not in text and text == one_line(text).strip()
 
 
+class _Table(Generic[Asked, Told]):
+    """What a database told of one thing."""
+
+    def __init__(self, what: str, look_up: Callable[[Asked], Told]) -> None:
+        self.what = what
+        self.look_up: Callable[[Asked], Told] = look_up
+        self.known: dict[Asked, Told] = {}
+        self.hung: set[Asked] = set()
+        """Those for which it did not answer in time"""
+
+
 class Directory:
-    """The database of this node. It is asked once for each, by any thread; where it does not answer it is asked no more."""
+    """The database of this node. It is asked once for each, by any thread, and none waits for what another one asks.
 
-    def __init__(self, seconds: float = SECONDS) -> None:
+    Where it never answered, or no longer does, it is asked no more.
+    """
+
+    def __init__(self, seconds: float = SECONDS, *, whole_seconds: float = _MOST_SECONDS, most: int = _MOST) -> None:
+        """It may take `seconds` to answer anything, and `whole_seconds` for all that one asks for at once, which is no more than `most`."""
         self._seconds = seconds
+        self._whole_seconds = whole_seconds
+        self._most = most
         self._lock = threading.Lock()
-        self._silent = False
-        self._users: dict[int, str] = {}
-        self._groups: dict[int, str] = {}
-        self._uids: dict[str, int | None] = {}
-        self._gids: dict[str, int | None] = {}
-
-    @property
-    def silent(self) -> str:
-        """What is said of it if it did not answer, else empty."""
-        return (
-            f"this node's database of users and groups did not answer within {self._seconds:g} s"
-            if self._silent
-            else ""
-        )
+        self._answers = 0
+        self._stalls = 0
+        """How often one after the other nothing came"""
+        self._users = _Table("users", _user_name)
+        self._groups = _Table("groups", _group_name)
+        self._uids = _Table("users", _uid)
+        self._gids = _Table("groups", _gid)
 
     def names(self, users: Iterable[int], groups: Iterable[int]) -> Names:
-        """Given numbers, return the names that it has for them, whatever they are; none where it does not answer."""
-        wanted, others = set(users), set(groups)
-        with self._lock:
-            self._ask(wanted, self._users, _user_name)
-            self._ask(others, self._groups, _group_name)
-            return Names(
-                {uid: name for uid in wanted if (name := self._users.get(uid))},
-                {gid: name for gid in others if (name := self._groups.get(gid))},
-            )
+        """Given numbers, return the names that it has for them, whatever they are."""
+        found, why = self._ask(set(users), self._users)
+        others, more = self._ask(set(groups), self._groups)
+        return Names(
+            {uid: name for uid, name in found.items() if name},
+            {gid: name for gid, name in others.items() if name},
+            why or more,
+        )
 
-    def numbers(self, users: Iterable[str], groups: Iterable[str]) -> tuple[dict[str, int], dict[str, int]]:
-        """Given names, return the numbers of the users and of the groups that it knows; none where it does not answer."""
-        wanted, others = set(users), set(groups)
-        with self._lock:
-            self._ask(wanted, self._uids, _uid)
-            self._ask(others, self._gids, _gid)
-            return (
-                {name: uid for name in wanted if (uid := self._uids.get(name)) is not None},
-                {name: gid for name in others if (gid := self._gids.get(name)) is not None},
-            )
+    def numbers(self, users: Iterable[str], groups: Iterable[str]) -> tuple[dict[str, int], dict[str, int], str]:
+        """Given names, return the numbers of the users and of the groups that it knows, and why there may be more, else empty."""
+        found, why = self._ask(set(users), self._uids)
+        others, more = self._ask(set(groups), self._gids)
+        return (
+            {name: uid for name, uid in found.items() if uid is not None},
+            {name: gid for name, gid in others.items() if gid is not None},
+            why or more,
+        )
 
-    def _ask(self, wanted: Iterable[Asked], known: dict[Asked, Told], look_up: Callable[[Asked], Told]) -> None:
-        """Look up what is not known yet, in a thread that is left alone if it hangs."""
-        missing = sorted(set(wanted) - set(known))
-        if not missing or self._silent:
-            return
-        found: dict[Asked, Told] = {}
+    def _ask(self, wanted: set[Asked], table: _Table[Asked, Told]) -> tuple[dict[Asked, Told], str]:
+        """Return what is known of those that are wanted, and why that is not all, else empty. What is not known yet is looked up."""
+        with self._lock:
+            missing = sorted(wanted - set(table.known) - table.hung)
+            hung = bool(wanted & table.hung)
+            is_silent = self._stalls >= _MOST_STALLS
+        why = self._no_answer if hung else ""
+        if missing and is_silent:
+            why = self._no_answer
+        elif len(missing) > self._most:
+            why = (
+                f"{len(missing):,} {table.what} are more than the {self._most:,} of which this node's database is asked"
+            )
+        elif missing:
+            why = self._look_up(missing, table) or why
+        with self._lock:
+            return {each: table.known[each] for each in wanted if each in table.known}, why
+
+    def _look_up(self, missing: Sequence[Asked], table: _Table[Asked, Told]) -> str:
+        """Look up what is missing, in a thread that is left alone if it hangs; return why that could not be done for all, else empty."""
+        done: list[Asked] = []
+        over = threading.Event()
 
         def work() -> None:
             for each in missing:
-                found[each] = look_up(each)
+                with self._lock:
+                    there = each in table.known
+                told = table.known[each] if there else table.look_up(each)
+                with self._lock:
+                    if over.is_set():
+                        return
+                    table.known[each] = told
+                    self._answers += not there
+                done.append(each)
 
+        before = self._answers
         asking = threading.Thread(target=work, daemon=True)
         asking.start()
-        answered, until = -1, time.monotonic() + _MOST_SECONDS
-        while asking.is_alive() and len(found) > answered and time.monotonic() < until:
-            answered = len(found)
+        answered, until = -1, time.monotonic() + self._whole_seconds
+        while asking.is_alive() and len(done) > answered and time.monotonic() < until:
+            answered = len(done)
             asking.join(self._seconds)
-        self._silent = asking.is_alive()
-        if not self._silent:
-            known.update(found)
+        with self._lock:
+            over.set()
+            stalled = len(done) == answered < len(missing)
+            if stalled:
+                table.hung.add(missing[answered])
+            if self._answers > before:
+                self._stalls = 0
+            elif stalled:
+                self._stalls = self._stalls + 1 if self._answers else _MOST_STALLS
+        if len(done) == len(missing):
+            return ""
+        if stalled:
+            return self._no_answer
+        return f"this node's database of users and groups is slow: it told {len(done):,} of {len(missing):,} {table.what} in time"
+
+    @property
+    def _no_answer(self) -> str:
+        return f"this node's database of users and groups did not answer within {self._seconds:g} s"
 
 
 def _user_name(uid: int) -> str:

@@ -1,8 +1,8 @@
 """Arrivals: in which run each tarball came to a target, so that nobody fills a past that was there in time with what came later.
 
 `.altbackup/arrivals/<source>/<category>/<name>` has a line for each tarball, `["<stamp of the run>", "<stamp>/<filename>"]`; of several for
-one the last holds. The line is flushed before the tarball gets its name. Only the target's own modules write there, under the lock
-of the tree, and the stamp of the run is the controller's: nothing of it is what a source says.
+one the last holds. The line is flushed before the tarball gets its name. What rotted and comes back has that of when it came first. Only the
+target's own modules write there, under the lock of the tree, and the stamp of the run is the controller's: nothing of it is what a source says.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from ..system.digest import open_plain
 from ..system.errors import AltbackupError, name_os_errors
 from .layout import Tarball, Tree
 from .publish import flush_folder, make_folders, prune_empty, remove_if_there, write_text
+from .quarantine import awaited
+from .sidecar import Dna
 from .stamps import is_late, is_stamp
 
 
@@ -41,6 +43,15 @@ def note_arrival(tree: Tree, relpath: str, run: str) -> None:
         os.close(descriptor)
     if is_new:
         flush_folder(os.path.dirname(path))
+
+
+def note_coming(tree: Tree, relpath: str, dna: Dna, run: str) -> None:
+    """Given a target's tree, where a tarball of a dna is about to stand, and the stamp of the run in which it comes, note that; of one that rotted
+    here and comes back, when it had come before, as far as that is known. Raise AltbackupError or OSError."""
+    entry = awaited(tree, relpath, dna)
+    came = entry.came if entry else run
+    if came:
+        note_arrival(tree, relpath, came)
 
 
 def arrivals(tree: Tree, key: str) -> dict[str, str]:

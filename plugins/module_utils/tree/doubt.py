@@ -1,7 +1,8 @@
 """Doubt: whether what a dump found of an item can be what the item should hold, judged by what earlier dumps found.
 
 An empty disk under an existing path, a database without its rows, a repository that was made anew and files that somebody encrypted are
-archived, verified and proved like anything else. What tells them is `identity`, {word: text}, and `measures`, {word: number}, in the records.
+archived, verified and proved like anything else. What tells them is `identity`, {word: text}, and `measures`, {word: number}, in the records;
+and `counted`, {word: text}, by what settings one was measured that these change: it is compared with what was measured by the same ones.
 """
 
 from __future__ import annotations
@@ -69,6 +70,15 @@ class Churn:
         return self.gone / self.files if self.files else 0.0
 
 
+@dataclass(frozen=True)
+class _Night:
+    """What a dump measured."""
+
+    stamp: str
+    measures: dict[str, int]
+    counted: dict[str, str]
+
+
 def stamp_of(record: Mapping[str, Any]) -> str:
     """Given the record of a dump, return its stamp, empty where it has none."""
     stamp = "/".join(str(record.get("relpath", "")).split("/")[2:6])
@@ -133,9 +143,11 @@ def same_content(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def nights_before(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Given the records to compare with, return what a record keeps of them when they are gone: stamp and measures of the last days, oldest first."""
-    return (
-        [{"stamp": stamp, "measures": measures} for stamp, measures in _nights(history)] if _measured(history) else []
-    )
+    nights = _nights(history) if _measured(history) else []
+    return [
+        {"stamp": night.stamp, "measures": night.measures, **({"counted": night.counted} if night.counted else {})}
+        for night in nights
+    ]
 
 
 def _measured(history: Sequence[Mapping[str, Any]]) -> bool:
@@ -143,27 +155,33 @@ def _measured(history: Sequence[Mapping[str, Any]]) -> bool:
     return any("measures" in record for record in history)
 
 
-def _nights(history: Sequence[Mapping[str, Any]]) -> list[tuple[str, dict[str, int]]]:
-    """Return (stamp, measures) of the newest dump of each of the last days that have one, oldest first."""
+def _nights(history: Sequence[Mapping[str, Any]]) -> list[_Night]:
+    """Return what the newest dump of each of the last days that have one measured, oldest first."""
     if _measured(history):
         history = [record for record in history if "measures" in record]
     begin = stamp_of(history[0]) if history and is_suspect(history[0]) else ""
-    found: dict[str, tuple[str, dict[str, int]]] = {}
-    told = [entry for record in history for entry in _entries(record) if entry[0] >= begin]
-    for stamp, measures in sorted(
-        [*told, *((stamp_of(record), measures_of(record)) for record in history)], key=lambda entry: entry[0]
-    ):
-        found[day_of(stamp)] = (stamp, measures)
+    told = [night for record in history for night in _entries(record) if night.stamp >= begin]
+    own = [_Night(stamp_of(record), measures_of(record), _counted_of(record)) for record in history]
+    found = {day_of(night.stamp): night for night in sorted([*told, *own], key=lambda night: night.stamp)}
     return [found[day] for day in sorted(found)[-NIGHTS:]]
 
 
-def _entries(record: Mapping[str, Any]) -> list[tuple[str, dict[str, int]]]:
+def _entries(record: Mapping[str, Any]) -> list[_Night]:
     said = record.get("nights")
     entries = said[-NIGHTS:] if isinstance(said, list) else []
-    pairs = [
-        (str(entry.get("stamp")), _numbers(entry.get("measures"))) for entry in entries if isinstance(entry, Mapping)
+    nights = [
+        _Night(str(entry.get("stamp")), _numbers(entry.get("measures")), _counted_of(entry))
+        for entry in entries
+        if isinstance(entry, Mapping)
     ]
-    return [(stamp, measures) for stamp, measures in pairs if is_stamp(stamp)]
+    return [night for night in nights if is_stamp(night.stamp)]
+
+
+def _counted_of(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return by what settings each measure was counted that these change."""
+    said = record.get("counted")
+    entries = said.items() if isinstance(said, Mapping) else ()
+    return {one_line(str(word))[:_LONGEST]: text for word, text in entries if isinstance(text, str) and text}
 
 
 def identity_of(record: Mapping[str, Any]) -> dict[str, str]:
@@ -218,14 +236,17 @@ def _changed_identities(now: Mapping[str, Any], history: Sequence[Mapping[str, A
 
 
 def _fallen(now: Mapping[str, Any], history: Sequence[Mapping[str, Any]], limits: Limits) -> list[str]:
-    """Return a text for each measure that is much less than the largest of the last good nights."""
-    nights = _nights(history)
+    """Return a text for each measure that is much less than the largest of the last good nights, of those that counted it alike."""
+    nights, counted = _nights(history), _counted_of(now)
     largest: dict[str, tuple[int, str]] = {}
-    for stamp, measures in nights:
-        for word, number in measures.items():
+    alike: dict[str, int] = {}
+    for night in nights:
+        for word, number in night.measures.items():
+            if night.counted.get(word) != counted.get(word):
+                continue
+            alike[word] = alike.get(word, 0) + 1
             if number >= largest.get(word, (0, ""))[0]:
-                largest[word] = (number, day_of(stamp))
-    which = "that of the last good night" if len(nights) == 1 else f"the largest of the last {len(nights)} good nights"
+                largest[word] = (number, day_of(night.stamp))
     known = now if _measured(history) else {key: value for key, value in now.items() if key != "measures"}
     found = []
     for word, number in measures_of(known).items():
@@ -237,6 +258,8 @@ def _fallen(now: Mapping[str, Any], history: Sequence[Mapping[str, Any]], limits
         if round(part, 9) > allowed:
             one, other = told_apart(before, number) if word == _BYTES else (f"{before:,}", f"{number:,}")
             figures = f"{_percent(part)}, allowed {_percent(allowed)}" if allowed else "it never falls"
+            last = alike[word] == 1
+            which = "that of the last good night" if last else f"the largest of the last {alike[word]} good nights"
             found.append(f"{word} fell from {one} to {other} ({figures}) below {which} ({day})")
     return found
 

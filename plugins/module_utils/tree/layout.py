@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..system.errors import AltbackupError, BaseUnusable, InvalidInput, NotMounted, SidecarMalformed
@@ -23,6 +23,10 @@ DRILLING = ".altbackup-drill-"
 RESTORED = ".altbackup-restored"
 """Suffix of the marker beside a restored copy"""
 EXTENSIONS = (".tar.zst", ".tar.gz", ".tar")
+DIFFERENTIAL = ".diff"
+"""What stands before the extension of a differential"""
+ALONE = "alone"
+"""The state of a differential whose full tarball is not there: nothing can be restored from it"""
 PROOF = ".proof"
 """Suffix of the file that says when a tarball was proved to restore"""
 LAST = "last"
@@ -100,7 +104,7 @@ class Tarball:
     dna: Dna | None
     problem: str
     state: str
-    """`verified` (well-formed sidecar of equal size), `missing`, `malformed` or `mismatch`."""
+    """`verified` (well-formed sidecar of equal size), `missing`, `malformed`, `mismatch`, or `alone` (a differential without its full one)."""
 
     @property
     def key(self) -> str:
@@ -135,9 +139,9 @@ class Scan:
         return [tarball for tarball in self.tarballs if tarball.verified]
 
 
-def tarball_filename(stem: str, revision: int | None, extension: str) -> str:
-    """Given an item's name, a revision or None and the extension, return the file name of its tarball."""
-    return f"{stem}{'' if revision is None else f'-{revision}'}{extension}"
+def tarball_filename(stem: str, revision: int | None, extension: str, *, differs: bool = False) -> str:
+    """Given an item's name, a revision or None and the extension, return the file name of its tarball, or of its differential."""
+    return f"{stem}{'' if revision is None else f'-{revision}'}{DIFFERENTIAL if differs else ''}{extension}"
 
 
 def parse_filename(filename: str, name: str) -> tuple[int | None, str] | None:
@@ -148,6 +152,13 @@ def parse_filename(filename: str, name: str) -> tuple[int | None, str] | None:
     if not match:
         return None
     return (int(match.group(1)) if match.group(1) else None, (match.group(2) or "") + match.group(3))
+
+
+def is_differential(path: str) -> bool | None:
+    """Given the path of a tarball, in the folder of its stamp, return whether it is named as a differential, None if as no tarball of its item."""
+    parts = path.rsplit("/", 6)
+    parsed = parse_filename(parts[-1], parts[-6]) if len(parts) > 5 else None
+    return parsed[1].startswith(DIFFERENTIAL) if parsed else None
 
 
 def is_relpath(relpath: str) -> bool:
@@ -184,6 +195,7 @@ def scan(
     """Given a tree, return what it holds, of one day only if given, of some items only if given. Follow no link.
 
     With `after` only what is of later stamps is looked at, and no other folder entered.
+    A differential whose full tarball is not here, whatever day is looked at, is not verified: nothing can be restored from it.
     What cannot be seen must not pass for empty: raise BaseUnusable where a folder cannot be read, or with `tolerate_unreadable`
     leave it in `unreadable` for the caller to report, unless it is the base itself.
     """
@@ -198,6 +210,7 @@ def scan(
                 continue
             for stamp in _stamps(tree, key, day, after, found):
                 _scan_stamp(tree, category, name, stamp, found)
+    found.tarballs[:] = _paired(tree, found.tarballs)
     for relpath, why in found.unreadable:
         if not tolerate_unreadable or not relpath:
             raise BaseUnusable(f"folder {tree.path(relpath)} cannot be read{why}")
@@ -350,15 +363,64 @@ def newest_verified(
 
 def _is_good(tree: Tree, tarball: Tarball) -> bool:
     """Return whether a tarball is verified and belongs to its item, and so is the full one, if it needs one."""
-    dna = tarball.dna
-    if dna is None or not tarball.verified or not parse_filename(tarball.filename, tarball.name):
-        return False
-    if dna.base is None:
-        return True
+    proper = tarball.verified and parse_filename(tarball.filename, tarball.name)
+    return bool(proper) and _paired(tree, [tarball])[0].verified
+
+
+def _paired(tree: Tree, tarballs: Sequence[Tarball]) -> list[Tarball]:
+    """Given tarballs of a tree, return them with those differentials as not verified whose full one is not there."""
+    fulls = {(one.key, one.dna.dig) for one in tarballs if one.verified and one.dna and one.dna.base is None}
+    alone = {
+        id(one)
+        for one in tarballs
+        if one.verified
+        and one.dna
+        and one.dna.base
+        and (one.key, one.dna.base_dig) not in fulls
+        and not _has_full(tree, one, one.dna)
+    }
+    return [replace(one, state=ALONE, problem=_alone(one)) if id(one) in alone else one for one in tarballs]
+
+
+def _alone(tarball: Tarball) -> str:
+    base = tarball.dna.base if tarball.dna else ""
+    return (
+        f"is a differential, and its full tarball {base} is not here, or not verified: nothing can be restored from it"
+    )
+
+
+def _has_full(tree: Tree, tarball: Tarball, dna: Dna) -> bool:
+    """Return whether a tree has the full tarball that a differential needs."""
     path = tree.path(f"{tarball.key}/{dna.base}")
     status = plain_status(path)
     full, _, state = read_state(path, status.st_size) if status else (None, "", "missing")
-    return state == "verified" and full is not None and full.dig == dna.base_dig
+    if state == "verified" and full is not None and full.dig == dna.base_dig and full.base is None:
+        return True
+    found = Scan()
+    for stamp in _stamps(tree, tarball.key, "", "", found):
+        _scan_stamp(tree, tarball.category, tarball.name, stamp, found)
+    return full_of(tarball, found.tarballs) is not None
+
+
+def full_of(differential: Tarball, tarballs: Iterable[Tarball]) -> Tarball | None:
+    """Given a verified differential and tarballs, return the verified full one of its item that it needs, None where there is none.
+
+    That is one of the digest that its dna names: where the dna says that it lies, or else under any other stamp, the newest one.
+    """
+    dna = differential.dna
+    same = [
+        one
+        for one in tarballs
+        if dna is not None
+        and one.key == differential.key
+        and one.verified
+        and one.dna is not None
+        and one.dna.base is None
+        and one.dna.dig == dna.base_dig
+        and parse_filename(one.filename, one.name)
+    ]
+    named = f"{differential.key}/{dna.base if dna else None}"
+    return max(same, key=lambda one: (one.relpath == named, one.stamp), default=None)
 
 
 def _stamps_backwards(tree: Tree, key: str, relative: str, found: Scan) -> Iterator[str]:
@@ -423,6 +485,13 @@ def read_state(path: str, size: int) -> tuple[Dna | None, str, str]:
         return None, f"has a dna that cannot be read{as_whom(error)}", "malformed"
     if dna.size != size:
         return dna, f"has {size} bytes, but its dna says {dna.size}", "mismatch"
+    if (dna.base is None) is is_differential(path):
+        what = (
+            "is a differential, but its dna names no full one"
+            if dna.base is None
+            else "is none, but has the dna of a differential"
+        )
+        return None, what, "malformed"
     return dna, "", "verified"
 
 
@@ -456,5 +525,11 @@ def describe_as(tree: Tree, relpath: str, dna: Dna, seconds: float) -> dict[str,
         "size": dna.size,
         "dig": dna.dig,
         "alg": dna.alg,
+        **base_in(dna),
         "seconds": round(seconds, 3),
     }
+
+
+def base_in(dna: Dna | None) -> dict[str, str]:
+    """Given a dna, return what of it a differential has alone, its full tarball; nothing for another one."""
+    return {"base": dna.base, "base_dig": dna.base_dig or ""} if dna is not None and dna.base is not None else {}

@@ -21,7 +21,7 @@ from ..system.digest import DIGEST_LENGTHS, open_plain
 from ..system.errors import AltbackupError, BaseUnusable, SidecarMalformed, name_os_errors
 from ..system.visible import one_line
 from . import sidecar
-from .layout import EXTENSIONS, PROOF, Tarball, Tree
+from .layout import EXTENSIONS, PROOF, Tarball, Tree, base_in
 from .publish import flush_folder, make_folders, prune_empty, record_path, write_text
 from .sidecar import SUFFIX, Dna
 from .stamps import Moment, is_stamp, parse_stamp
@@ -155,6 +155,14 @@ def quarantined(tree: Tree, keys: Collection[str] | None = None) -> tuple[list[Q
     return found, problems
 
 
+def awaited(tree: Tree, relpath: str, dna: Dna) -> Quarantined | None:
+    """Given a tree, where a tarball is about to stand and its dna, return what lies in the quarantine of that content and waits to stand there
+    again, None for nothing. Raise BaseUnusable."""
+    found = quarantined(tree, ["/".join(relpath.split("/")[:2])])[0]
+    same = [entry for entry in found if entry.relpath == relpath and not entry.healed and entry.is_same(dna)]
+    return same[-1] if same else None
+
+
 def note_since(entry: Quarantined, moment: Moment) -> Quarantined:
     """Given a tarball of which a killed call had not written since when it lies there, write that it does from now on. Raise OSError."""
     known = replace(entry, since=moment.latest)
@@ -240,7 +248,7 @@ def _write(entry: Quarantined) -> None:
 
 
 def _shown(dna: Dna) -> dict[str, Any]:
-    return {"dig": dna.dig, "size": dna.size, "alg": dna.alg}
+    return {"dig": dna.dig, "size": dna.size, "alg": dna.alg, **base_in(dna)}
 
 
 def _read(folder: str, relpath: str) -> tuple[Quarantined, str]:
@@ -275,4 +283,7 @@ def _dna(value: Any) -> Dna:
     dig, size, alg = value["dig"], value["size"], value["alg"]
     if not (isinstance(dig, str) and isinstance(size, int) and not isinstance(size, bool) and alg in DIGEST_LENGTHS):
         raise ValueError("it has no digest")
-    return Dna(dig, size, alg)
+    base, base_dig = value.get("base"), value.get("base_dig")
+    if base is not None and not (isinstance(base, str) and isinstance(base_dig, str)):
+        raise ValueError("it has no full tarball")
+    return Dna(dig, size, alg, base, base_dig)

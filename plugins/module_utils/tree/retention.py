@@ -17,6 +17,12 @@ SUSPECT = "suspect, not accepted"
 """Why a suspect stays"""
 FROZEN = "a suspect of the item is not accepted"
 """Why a good one stays that no rule demands"""
+BASE_OF = "base of "
+"""How the reason of a full tarball begins that stays for a differential"""
+SECOND_FULL = "second full"
+"""Why a full one stays beside the one on which all differentials rest that stay"""
+WITHOUT_FULL = "its full tarball is not here"
+"""Why a differential stays from which nothing can be restored now"""
 WITHIN = "within "
 """How the reason of one begins that stays for its age"""
 _LAST_SUSPECTS = 3
@@ -62,20 +68,26 @@ def judge(
     suspects: Collection[str] = (),
     holds: Mapping[str, str] | None = None,
     content: Mapping[str, Hashable] | None = None,
+    needed: Mapping[str, str] | None = None,
 ) -> dict[str, list[str]]:
     """Given one item's verified tarballs and the rules, return {relpath: why it stays}, the newest first; one without a reason is to go.
 
     `now` is the run's stamp, from which `within` counts back; without it that is the newest one's. `made_now` are the stamps made in
     this run, `late` the relpaths of those that came late, `partial` of those that are not whole, `suspects` of those that nobody
     accepted, `holds` {category/name/stamp: text} and `content` {relpath: what stands for the content}, where more of it is known than the bytes.
+    `needed` are {digest of a full tarball: why it is needed by what is not judged here}.
 
     Of each of the last K days, contents, weeks ... that have one the newest stays, and while there are fewer of a calendar's, the oldest.
     So do the newest, the newest whole one, those made in this run, those within the time, and those that are held. Late ones, and those
     that are not whole, have what of the groups the others leave free. Suspects count for nothing: the first and the last three stay,
     and while there is one, all good ones.
+
+    The full tarball of a differential that stays does, too; and where all of those rest on one file, so does the newest other full one.
+    A differential whose full one is not among them counts for nothing, and stays: its full one may come back.
     """
     order = sorted(tarballs, key=lambda tarball: (tarball.stamp, tarball.filename), reverse=True)
-    good = [tarball for tarball in order if tarball.relpath not in suspects]
+    alone = _without_full(order)
+    good = [tarball for tarball in order if tarball.relpath not in suspects and tarball.relpath not in alone]
     doubtful = [tarball.relpath for tarball in order if tarball.relpath in suspects]
     after = {*late, *partial}
     first = [tarball for tarball in good if tarball.relpath not in after]
@@ -101,9 +113,64 @@ def judge(
             reasons[tarball.relpath].append(f"hold: {held}")
     for relpath in {*doubtful[:_LAST_SUSPECTS], *doubtful[-1:]}:
         reasons[relpath].append(SUSPECT)
+    for relpath in alone:
+        reasons[relpath] = reasons[relpath] or [WITHOUT_FULL]
+    _keep_fulls(order, reasons, needed or {})
     for tarball in good if doubtful else ():
         reasons[tarball.relpath] = reasons[tarball.relpath] or [FROZEN]
     return reasons
+
+
+def _without_full(tarballs: Sequence[Tarball]) -> set[str]:
+    """Return the relpaths of the differentials of an item whose full tarball is not among its tarballs."""
+    fulls = {tarball.dna.dig for tarball in tarballs if tarball.dna and tarball.dna.base is None}
+    return {
+        tarball.relpath
+        for tarball in tarballs
+        if tarball.dna and tarball.dna.base and tarball.dna.base_dig not in fulls
+    }
+
+
+def _keep_fulls(order: Sequence[Tarball], reasons: dict[str, list[str]], needed: Mapping[str, str]) -> None:
+    """Given an item's tarballs, the newest first, and why each stays, enter why full ones stay on which others rest."""
+    wanted = {dig: f"{BASE_OF}{why}" for dig, why in needed.items()}
+    for tarball in reversed(order):
+        if tarball.dna and tarball.dna.base_dig and reasons[tarball.relpath]:
+            wanted[tarball.dna.base_dig] = f"{BASE_OF}{tarball.stamp}"
+    if not wanted:
+        return
+    fulls = [tarball for tarball in order if tarball.dna and tarball.dna.base is None]
+    for dig, why in wanted.items():
+        same = [tarball for tarball in fulls if tarball.dna and tarball.dna.dig == dig]
+        for full in [tarball for tarball in same if reasons[tarball.relpath]][:1] or same[:1]:
+            reasons[full.relpath].append(why)
+    kept = {_file_of(tarball) for tarball in fulls if reasons[tarball.relpath]}
+    if len(kept) == 1:
+        for full in [one for one in fulls if _file_of(one) not in kept][:1]:
+            reasons[full.relpath].append(SECOND_FULL)
+
+
+def _file_of(tarball: Tarball) -> Hashable:
+    """Return what stands for the file of a tarball, of one that is still to come what is in it."""
+    return tarball.inode if any(tarball.inode) or tarball.dna is None else (tarball.dna.alg, tarball.dna.dig)
+
+
+def rests_on(tarballs: Sequence[Tarball], staying: Collection[str]) -> dict[str, set[str]]:
+    """Given an item's tarballs and the relpaths of those that stay, return {full one that goes: differentials that are to go before it}."""
+    kept = {
+        tarball.dna.dig
+        for tarball in tarballs
+        if tarball.dna and tarball.dna.base is None and tarball.relpath in staying
+    }
+    users: dict[str, set[str]] = {}
+    for tarball in tarballs:
+        if tarball.dna and tarball.dna.base_dig and tarball.dna.base_dig not in kept:
+            users.setdefault(tarball.dna.base_dig, set()).add(tarball.relpath)
+    return {
+        tarball.relpath: users[tarball.dna.dig]
+        for tarball in tarballs
+        if tarball.dna and tarball.dna.base is None and tarball.dna.dig in users
+    }
 
 
 def demanded(reasons: Sequence[str]) -> bool:

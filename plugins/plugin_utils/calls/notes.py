@@ -203,7 +203,15 @@ def _accept(
     told = (result.get("wrong") or []) if given["retry"] else []
     wrong = {entry["relpath"]: entry.get("wrong") or "" for entry in told}
     again = [name for name in new["again"] if name != node]
-    new = _verified_on(run, new, node, [entry["relpath"] for entry in result.get("tarballs") or []])
+    accepted = result.get("tarballs") or []
+    new = _verified_on(run, new, node, [entry["relpath"] for entry in accepted])
+    came = {entry["relpath"]: entry.get("size") or 0 for entry in accepted}
+    fetched = {node: result["wire"]} if isinstance(result.get("wire"), (int, float)) and result["wire"] else {}
+    new = {
+        **new,
+        "arrived": {**new["arrived"], node: {**new["arrived"].get(node, {}), **came}},
+        "wire": {**new["wire"], **fetched},
+    }
     state = {**new, "asked": {**new["asked"], node: wrong}, "again": [*again, node] if wrong else again}
     return _unlisted(state, run, stage, about, result)
 

@@ -81,7 +81,7 @@ def _lock(_run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
 def _dump(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
     source, targets = run.source, run.plan["targets"]
     copies = [targets[name]["target_base"] for name in targets if name in (run.host, *source["local_targets"])]
-    taken = ("base", "items", "ext", "compress_level", "algorithm", "verify_every", "shrink", "churn")
+    taken = ("base", "items", "ext", "compress_level", "algorithm", "full_every", "verify_every", "shrink", "churn")
     received = list(dict.fromkeys(filter(None, copies)))
     return {**{name: source[name] for name in taken}, "received": received, "marks": marks(run, run.host)}
 

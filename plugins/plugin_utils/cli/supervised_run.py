@@ -21,6 +21,7 @@ from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.opened import user_name
 from ...module_utils.system.proc import boot_id
 from ...module_utils.system.visible import visible
+from ..history import store
 from ..mail import delivery
 from ..mail.delivery import DeliveryResult
 from ..planning.quantities import parse_duration
@@ -247,6 +248,9 @@ class SupervisedRun:
                 "spooled": [str(path) for path in mailed.spooled],
             }
         failures = redacted(report_of(result, verdict, fields, ended, secrets=secrets)).failures
+        first = f"{titles([failures[0]])}: {failures[0].headline}" if failures else ""
+        for note in store.conclude(result["inventory"], _run_row(run, result, verdict, ended, len(failures), first)):
+            say(note)
         write_private(str(run.folder / "exit_code"), f"{verdict.exit_code}\n".encode())
         run.write(
             {
@@ -301,6 +305,28 @@ class SupervisedRun:
         for sentence in told.said:
             say(sentence)
         return told
+
+
+def _run_row(
+    run: Run, result: Mapping[str, Any], verdict: Verdict, ended: datetime, failures: int, first: str
+) -> dict[str, Any]:
+    """Return how a run ended, as its history keeps it."""
+    return {
+        "token": str(run.folder),
+        "folder": str(run.folder),
+        "playbook": result["playbook"],
+        "command": command_line([str(word) for word in result["argv"]]),
+        "inventory": ", ".join(map(str, result["inventory"])),
+        "user": result["user"],
+        "controller": result["node"],
+        "started": datetime.fromisoformat(str(result["started"])).timestamp(),
+        "ended": ended.timestamp(),
+        "state": verdict.state,
+        "exit_code": verdict.exit_code,
+        "failures": failures,
+        "message": first or verdict.message,
+        "checking": int(bool(result["check"])),
+    }
 
 
 def _is_secret(name: str) -> bool:

@@ -158,7 +158,7 @@ def errands(files: Sequence[Mapping[str, Any]], held: Mapping[str, Mapping[str, 
                 "tarballs": [],
             },
         )
-        content = {key: copy[key] for key in ("dig", "size", "alg")}
+        content = {key: copy[key] for key in ("dig", "size", "alg", "base", "base_dig") if copy.get(key)}
         errand["tarballs"] += [
             {
                 "relpath": name["relpath"],

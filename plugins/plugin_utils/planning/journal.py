@@ -57,7 +57,7 @@ def note_marks(inventories: Mapping[str, str], given: Mapping[str, Mapping[str, 
     Raise AltbackupError or OSError: then a journal is as it was.
     """
     paths = []
-    with opened_state(FOLDER) as (_, folder), _locked(folder):
+    with opened_state(FOLDER) as (_, folder), locked(folder):
         for file in sorted({inventories.get(source, "") for source in given}):
             path = os.path.join(folder, journal_name(file))
             known = _read(path)
@@ -109,8 +109,8 @@ def _told(path: str, what: str) -> str:
 
 
 @contextlib.contextmanager
-def _locked(folder: str) -> Iterator[None]:
-    """Let no other process write journals while the block lasts. Raise Locked or OSError."""
+def locked(folder: str) -> Iterator[None]:
+    """Let no other process write in a folder of the private one while the block lasts. Raise Locked or OSError."""
     path = os.path.join(folder, ".lock")
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     end = time.monotonic() + _WAIT

@@ -40,6 +40,7 @@ _LEASED_STEPS, _LEASED = 2, 600.0
 _OF_NODES = (
     "check_scope",
     "reverify_days",
+    "max_age",
     "proof_age",
     "drill_share",
     "drill_limit",
@@ -195,6 +196,8 @@ def build_plan(
         "list_day": common["day"] if asked else "all",
         "timezone": common["timezone"],
         "only_targets": common["only_targets"],
+        "history_days": common["history_days"],
+        "metrics_dir": common["metrics_dir"],
         "list_file": common["list_file"],
         "purge_plan": common["purge_plan"],
         "restore": common["restore"],
@@ -472,10 +475,26 @@ def _check_source(
                 text = f"names {item.key}, which altbackup_include_controller makes: give it another name"
                 errors.add(host, "altbackup_items", text)
     _check_memory(host, values, errors)
+    _check_nights(host, values, errors)
     wrong = any(errors.has(name, host) for name in ("altbackup_items", "altbackup_discover"))
     if not (values["altbackup_items"] or values["altbackup_discover"] or wrong):
         text = "is empty and altbackup_discover, too, so nothing would be backed up: name an item in one of them"
         errors.add(host, "altbackup_items", text)
+
+
+def _check_nights(host: str, values: Mapping[str, Any], errors: _Errors) -> None:
+    """Add the errors of full_every where sidecars are to be those of the original scripts, which know no differentials."""
+    if values["altbackup_dna_algorithm"] != "md5":
+        return
+    many = {"altbackup_full_every": values["altbackup_full_every"]}
+    many.update(
+        {item.key: item.full_every for item in _sorted_items(values["altbackup_items"] or ())[0] if item.full_every}
+    )
+    for name, nights in many.items():
+        if nights and nights > 1:
+            where = "" if name == "altbackup_full_every" else f"of {name}, full_every, "
+            text = f"{where}{nights} makes differentials, which the original scripts do not know, but altbackup_dna_algorithm is md5: leave it at 1"
+            errors.add(host, "altbackup_full_every", text)
 
 
 def _check_memory(host: str, values: Mapping[str, Any], errors: _Errors) -> None:
@@ -758,6 +777,7 @@ def _plain_item(item: Item) -> dict[str, Any]:
         "keep": rules if item.rules else item.keep,
         "shrink": item.shrink,
         "churn": item.churn,
+        "full_every": item.full_every,
         "exclude": list(item.exclude),
         "exclude_caches": item.exclude_caches,
         "exclude_if_present": list(item.exclude_if_present),

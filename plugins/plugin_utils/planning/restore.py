@@ -627,6 +627,13 @@ def _full_of(
     relpath = f"{order['key']}/{tarball['base']}"
     needs = f"{tarball['relpath']} is a differential that needs {relpath}"
     full = next((entry for entry in own if entry["relpath"] == relpath), None)
+    same = [
+        entry
+        for entry in own
+        if entry["state"] == "verified" and entry["dig"] == tarball["base_dig"] and not entry["base"]
+    ]
+    if same and full not in same:  # any other name, or copy, of it serves
+        full = same[-1]
     if full is None:
         raise InvalidInput(f"{needs}, which is not there")
     if full["state"] != "verified":

@@ -16,7 +16,7 @@ from typing import Any
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
 
-from ...module_utils.kinds.items import check_name
+from ...module_utils.kinds.items import MOST_NIGHTS, check_name
 from ...module_utils.kinds.registry import CATEGORIES, DISCOVERABLE
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.priority import ionice_words
@@ -275,7 +275,7 @@ def _duration_or_none(value: str) -> float:
     return parse_duration(value) if value.strip() else 0.0
 
 
-def _drill_folder(value: str) -> str:
+def _folder_or_none(value: str) -> str:
     return parse_base(value) if value else ""
 
 
@@ -284,14 +284,6 @@ def _own_file(value: str) -> str:
     if "\0" in value or value.endswith("/"):
         raise InvalidInput(f"{quoted(value)} is not the path of a file")
     return os.path.abspath(os.path.expanduser(value)) if value else ""
-
-
-def _full_every(value: int) -> int:
-    if value != 1:
-        raise InvalidInput(
-            f"{value} needs differentials, which this version does not have: leave it at 1, full every night"
-        )
-    return value
 
 
 def _discover(value: Mapping[str, Any]) -> dict[str, str]:
@@ -424,17 +416,20 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_release": _texts,
     "altbackup_hold": _holds,
     "altbackup_restore_mode": parse_mode,
-    "altbackup_full_every": _full_every,
+    "altbackup_full_every": _whole(1, MOST_NIGHTS, 7),
     "altbackup_verify_every": _whole(1, 10000, 7),
     "altbackup_compress_level": _whole(1, 19, 1),
     "altbackup_target_slots": _whole(1, 1000, 2),
     "altbackup_rsync_port": _whole(1, 65535, 22),
     "altbackup_reverify_days": _whole(1, 365, 7),
+    "altbackup_history_days": _whole(1, 36500, 400),
+    "altbackup_max_age": parse_duration,
     "altbackup_proof_age": _duration_or_none,
     "altbackup_absent_for": _duration_or_none,
     "altbackup_drill_share": _share,
     "altbackup_drill_limit": parse_size,
-    "altbackup_drill_folder": _drill_folder,
+    "altbackup_drill_folder": _folder_or_none,
+    "altbackup_metrics_dir": _folder_or_none,
     "altbackup_purge_plan": _own_file,
     "altbackup_transport": _transport,
     "altbackup_nice": _whole(0, 19, 10),

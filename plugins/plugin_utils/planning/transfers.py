@@ -21,7 +21,10 @@ def sendable(listed: Sequence[Mapping[str, Any]], state: Mapping[str, Any]) -> l
         entry["relpath"] for entry in state.get("failures", []) if entry["stage"] == "check" and not entry["delegate"]
     }
     return [
-        {key: entry.get(key) for key in ("relpath", "size", "dig", "alg", "record")}
+        {
+            **{key: entry.get(key) for key in ("relpath", "size", "dig", "alg", "record")},
+            **{key: entry[key] for key in ("base", "base_dig") if entry.get(key)},
+        }
         for entry in listed
         if entry.get("state") == "verified" and entry["relpath"] not in bad and is_relpath(entry["relpath"])
     ]

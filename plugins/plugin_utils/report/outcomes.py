@@ -31,6 +31,11 @@ EMPTY: dict[str, Any] = {
     "looked": {},
     "tarballs": {},
     "sent": {},
+    "wire": {},
+    "arrived": {},
+    "newest": {},
+    "suspects": {},
+    "free": {},
     "proved": [],
     "purged": [],
     "judged": [],
@@ -167,6 +172,7 @@ def record(
             _reached,
             _told,
             _held,
+            _standing,
             _proved,
             *([] if call.delegate else [_done]),
             *([_dumped] if stage == "dump" else []),
@@ -215,6 +221,22 @@ def _held(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
     return {"held": {**state["held"], title: sorted({*state["held"].get(title, ()), *call.entries("held")})}}
 
 
+def _standing(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
+    """Return how copies and disks stand, now: the newest good copies and the suspects of trees, and the free bytes of bases."""
+    values, place = call.values, "/".join(call.place)
+    told: dict[str, Any] = {}
+    if "newest" in values:
+        told["newest"] = {entry["relpath"]: entry.get("size") for entry in call.entries("newest")}
+        told["suspects"] = values.get("suspects") or {}
+    free = values.get("free")
+    if not isinstance(free, Mapping):
+        free = {call.about["base"]: free} if free and call.about.get("base") else {}
+    return {
+        **{key: {**state[key], place: found} for key, found in told.items()},
+        "free": {**state["free"], **{f"{call.node}:{base}": number for base, number in free.items()}},
+    }
+
+
 def _proved(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
     """Return what was proved to restore, now, and what contents that shows."""
     proved, place = call.entries("proved"), call.node
@@ -239,8 +261,10 @@ def _partial_ones(state: Mapping[str, Any], source: str, relpaths: Iterable[str]
 
 def _done(state: Mapping[str, Any], call: CallResult) -> dict[str, Any]:
     """Return what the host itself has sent, now, and whether all of it was discovered."""
+    wire = call.values.get("wire")
     return {
         "sent": {**state["sent"], **(call.values.get("sent") or {})},
+        "wire": {**state["wire"], **(wire if isinstance(wire, Mapping) else {})},
         "discovered": state["discovered"] and call.values.get("discovered") is not False,
     }
 
@@ -526,6 +550,7 @@ def small_disks(states: Iterable[Mapping[str, Any]]) -> list[str]:
 LISTED_KEYS = (
     "node",
     "source",
+    "role",
     "category",
     "name",
     "stamp",
@@ -536,6 +561,7 @@ LISTED_KEYS = (
     "state",
     "suspect",
     "hold",
+    "proved",
 )
 _UNTOLD: dict[str, Any] = {**dict.fromkeys(LISTED_KEYS, ""), "size": 0, "suspect": []}
 
@@ -547,7 +573,7 @@ def listed(registered: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
         place, source, role = call.place
         more = {"node": place, "source": source, "role": role}
         found += [
-            {key: {**entry, **more, **_doubtful(entry)}.get(key, _UNTOLD.get(key)) for key in (*LISTED_KEYS, "role")}
+            {key: {**entry, **more, **_doubtful(entry)}.get(key, _UNTOLD[key]) for key in LISTED_KEYS}
             for entry in call.entries("tarballs")
         ]
     return found

@@ -254,6 +254,7 @@ _SENTENCE = _text(LONGEST)
 _PATHS = _list(_NAME)
 _ID = _like("(?:[0-9a-f]{32})?", "id of a base")
 _SENTENCES = _list(_SENTENCE, _MOST_TOLD)
+_MOMENT = _like(r"(?:\d{4}-\d\d-\d\dT[0-9:.]{5,15}(?:Z|[+-]\d\d:\d\d)?)?", "time")
 _TARBALL: dict[str, Read] = {
     "relpath": _relpath,
     "path": _NAME,
@@ -274,6 +275,7 @@ _TARBALL: dict[str, Read] = {
     "incomplete": _flag,
     "suspect": _list(_SENTENCE, _MOST_TOLD),
     "hold": _SENTENCE,
+    "proved": _MOMENT,
 }
 _FOUND = ("relpath", "stamp", "size", "dig", "alg", "base", "base_dig", "state", "problem", "record")
 _TARBALLS = _list(_tarball(_entry(_TARBALL, ("relpath",))))
@@ -289,7 +291,7 @@ _TREE: dict[str, Read] = {
 _PROVED: dict[str, Read] = {
     **_TARBALL,
     "kind": _NAME,
-    "when": _like(r"(?:\d{4}-\d\d-\d\dT[0-9:.]{5,15}(?:Z|[+-]\d\d:\d\d)?)?", "time"),
+    "when": _MOMENT,
     "versions": _record,
     "facts": _record,
     "notes": _SENTENCES,
@@ -380,7 +382,7 @@ SCHEMA: dict[str, Read] = {
     "day": _NAME,
     "days": _list(_like(r"\d{4}/\d{2}/\d{2}", "day"), _MOST_TOLD),
     "relpaths": _mapping(_list(_relpath)),
-    "reasons": _mapping(_list(_SENTENCE, _MOST_TOLD)),
+    **dict.fromkeys(("reasons", "suspects"), _mapping(_list(_SENTENCE, _MOST_TOLD))),
     "dnas": _mapping(_like(r"\w{1,16}:[0-9a-f]{1,128}:\d{1,20}", "digest and size")),
     "pair": _entry(_PAIR),
     "pairs": _mapping(_entry(_PAIR, tuple(_PAIR))),
@@ -399,6 +401,7 @@ SCHEMA: dict[str, Read] = {
     "wrong": _TARBALLS,
     "judged": _TARBALLS,
     "contents": _list(_entry(_MEMBER, ("relpath", "path"))),
+    "newest": _TARBALLS,
     "quarantined": _list(_entry(_APART, ("relpath", "size", "dig", "alg")), _MOST_TOLD),
     "trees": _list(_entry(_TREE, ("source", "base", "tarballs")), _MOST_ITEMS),
     "chosen": _list(_entry(_CHOSEN, ("relpath", "tarballs"))),

@@ -8,7 +8,7 @@ set -u
 
 LC_ALL=C
 export LC_ALL
-unset IFS CDPATH TAR_OPTIONS GZIP ZSTD_NBTHREADS ZSTD_CLEVEL TAPE POSIXLY_CORRECT GREP_OPTIONS
+unset IFS CDPATH TAR_OPTIONS GZIP ZSTD_NBTHREADS ZSTD_CLEVEL TAPE POSIXLY_CORRECT GREP_OPTIONS QUOTING_STYLE
 umask 077
 folders=$PATH: absolute='' # programs of the current folder are anybody's
 while [ -n "$folders" ]; do
@@ -22,6 +22,7 @@ newline='
 blank=$(printf ' \t\r')$newline
 unreadable=
 temporary=
+needed=
 
 usage() {
     cat <<'END'
@@ -34,6 +35,7 @@ ITEM   as list shows it, like dayabay/svn/dybsvn
 DEST   where the item is to be; it must not exist, the folder above it must
 STAMP  which tarball: its date and time as list shows them, or a day like 2013/05/10, whose last one is taken.
        Without it, the newest verified one that is not dated later than this machine's clock.
+       One that is later than where the link "last" of its item leads may be suspect: only its date and time bring it back.
 --special-modes   also bring back what may make somebody root: setuid and setgid bits of files, file capabilities, devices and
        named pipes. Only for a backup whose source nobody else had in his hands.
 --numeric         owners by number. Else root gives all of it to the users and groups of the names that the backup has, where this
@@ -157,9 +159,9 @@ each_item() {
 }
 
 # Given a command and an item, call the command for each tarball, oldest first, with what is known of it in item, stamp, path,
-# size (bytes), inode, state (verified, no dna, malformed, wrong size, no tarball), dig, alg and base_dig.
+# size (bytes), inode, state (verified, no dna, malformed, wrong size, no tarball, no full), dig, alg and base_dig.
 each_tarball() {
-    item=$2
+    item=$2 fulls=' '
     for year in "$base/$item"/[0-9][0-9][0-9][0-9]; do
         open_folder "$year" || continue
         for month in "$year"/[0-9][0-9]; do
@@ -205,14 +207,35 @@ inspect() {
             state=malformed dig='' alg='' base_dig=''
         elif [ "$said" != "$size" ]; then
             state='wrong size'
-        else
+        elif has_full; then
             state=verified
+            [ -n "$base_dig" ] || fulls="$fulls$dig "
+        else
+            state='no full'
         fi
     else
         list_files "./${path##*/}"
         measure "$listed"
         state='no dna'
     fi
+}
+
+# Succeed if what is at path is no differential, or its full tarball is here: those of the item that were seen before it are in fulls.
+has_full() {
+    [ -n "$base_dig" ] && [ -z "$needed" ] || return 0
+    case $fulls in *" $base_dig "*) return 0 ;; esac
+    (
+        # shellcheck disable=SC2030 # for what is called here alone
+        needed=$base_dig there=''
+        each_tarball note_full "$item" 2>/dev/null
+        [ -n "$there" ]
+    )
+}
+
+note_full() {
+    # shellcheck disable=SC2031 # it is called there
+    [ "$state" = verified ] && [ "$dig" = "$needed" ] && [ -z "$base_dig" ] || return 0
+    there=yes
 }
 
 # Given names of files in the folder clock, in their order, set listed to the line of ls for each.
@@ -320,10 +343,20 @@ read_clock() {
     say 'the program date, of the package coreutils, does not tell the time: stamps of the future are not found out'
 }
 
-# Succeed if the tarball of stamp is dated later than now.
-is_future() {
+# Given an item, set last to the stamp that its link "last" names, which leads to none that is suspect; empty where there is none.
+read_last() {
+    last=''
+    [ -L "$base/$1/last" ] || return 0
+    listed=$(cd "$base/$1" && ls -ld ./last 2>/dev/null)
+    case ${listed#*" ./last -> "} in
+        [0-9][0-9][0-9][0-9]/[0-9][0-9]/[0-9][0-9]/[0-9][0-9][0-9][0-9][0-9][0-9]) last=${listed#*" ./last -> "} ;;
+    esac
+}
+
+# Succeed if the tarball of stamp is dated later than a stamp.
+is_later_than() {
     later=$stamp
-    earlier=$now
+    earlier=$1
     while [ -n "$later" ]; do
         [ "1${later%%/*}" -eq "1${earlier%%/*}" ] || break
         case $later in */*) later=${later#*/} earlier=${earlier#*/} ;; *) return 1 ;; esac
@@ -331,21 +364,28 @@ is_future() {
     [ "1${later%%/*}" -gt "1${earlier%%/*}" ]
 }
 
+is_beyond_last() {
+    [ -n "$last" ] && is_later_than "$last"
+}
+
 # ---- list
 
 list() {
-    tarballs=0 verified=0 items=0 bytes=0 future=0
+    tarballs=0 verified=0 items=0 bytes=0 future=0 beyond=0
     read_clock
     each_item list_item
     make_readable "$bytes"
     say "$tarballs tarballs of $items items, $verified of them verified, $shown (* is the newest verified one of its item)"
     [ "$future" -eq 0 ] || complain "$future tarballs are dated later than the clock of this machine has it anywhere on earth, $now:" \
         "none of them is called the newest. If the clock is right, somebody may have put them there to be taken for it: do not trust them"
+    [ "$beyond" -eq 0 ] || complain "$beyond tarballs are later than the link last of their item has it, and none of them is called the newest:" \
+        "that link leads to none that is suspect, and these may be. None of them is restored unless its date and time are given as STAMP"
     [ -z "$unreadable" ] && [ "$tarballs" -gt 0 ]
 }
 
 list_item() {
     before=$tarballs held='' after=''
+    read_last "$1"
     each_tarball list_tarball "$1"
     release '* '
     [ "$tarballs" -eq "$before" ] || items=$((items + 1))
@@ -353,10 +393,12 @@ list_item() {
 
 # Show the tarballs of an item in their order; the last verified one is held until it is known to be the newest.
 list_tarball() {
-    if is_future; then
+    if is_later_than "$now"; then
         future=$((future + 1))
-        case $state in verified) verified=$((verified + 1)) ;; esac
-        after=$after$(show '  ' "$stamp" "$size" "$state" "$path")"  (of the future)"$newline
+        set_aside 'of the future'
+    elif [ "$state" = verified ] && is_beyond_last; then
+        beyond=$((beyond + 1))
+        set_aside 'later than last'
     elif [ "$state" = verified ]; then
         release '  '
         held=$path held_stamp=$stamp held_size=$size
@@ -365,6 +407,12 @@ list_tarball() {
         after=$after$(show '  ' "$stamp" "$size" "$state" "$path")$newline
     fi
     tarballs=$((tarballs + 1)) bytes=$((bytes + size))
+}
+
+# Show the tarball, with a word on why it is not the newest, after the one that is held.
+set_aside() {
+    [ "$state" != verified ] || verified=$((verified + 1))
+    after=$after$(show '  ' "$stamp" "$size" "$state" "$path")"  ($1)"$newline
 }
 
 release() {
@@ -427,6 +475,7 @@ verify_tarball() {
         verified) check_digest || verdict=BAD ;;
         'wrong size') verdict=BAD why="it has $size bytes, its dna says $said" ;;
         'no dna') verdict='NO DNA' ;;
+        'no full') verdict='NO FULL' why='it is a differential, and its full tarball is not here, or not verified' ;;
         malformed) verdict=MALFORMED ;;
         *) verdict='NO TARBALL' ;;
     esac
@@ -478,9 +527,13 @@ restore() {
     wanted=${3:-}
     while case $wanted in */) ;; *) false ;; esac; do wanted=${wanted%/}; done
     find_place "$2"
-    chosen='' passed=''
+    chosen='' passed='' beyond='' doubtful=''
     read_clock
+    read_last "$item"
     each_tarball choose "$item"
+    [ -z "$beyond" ] || complain "passed over, as the link last of $item leads to $last, and to none that is suspect: $beyond." \
+        "These may be of what was emptied, encrypted or made anew. To restore one on purpose, give its date and time as STAMP: $doubtful"
+    [ -n "$chosen" ] || [ -z "$beyond" ] || fail "$item has no other verified tarball${wanted:+ of $wanted}: nothing was restored"
     [ -n "$chosen" ] || [ -z "$passed" ] || fail "$item has no verified tarball that is not dated later than the clock of this machine has it," \
         "$now: set the clock, or name a STAMP"
     [ -n "$chosen" ] || fail "$item has no verified tarball${wanted:+ of $wanted}: sh restore.sh list shows what it has"
@@ -568,12 +621,14 @@ enter_private_folder() {
 
 choose() {
     case $stamp/ in "${wanted:+$wanted/}"*) ;; *) return 0 ;; esac
-    if [ -z "$wanted" ] && is_future; then
+    if [ -z "$wanted" ] && is_later_than "$now"; then
         passed=$stamp
         complain "${path##*/} of $stamp is passed over: it is dated later than the clock of this machine has it anywhere on earth, $now"
-    elif [ "$state" = verified ]; then
+    elif [ "$stamp" != "$wanted" ] && [ "$state" = verified ] && is_beyond_last; then
+        beyond="${beyond:+$beyond, }${path##*/} of $stamp" doubtful=$stamp
+    elif [ "$state" = verified ] || { [ -n "$wanted" ] && [ "$state" = 'no full' ]; }; then
         chosen=$path chosen_stamp=$stamp chosen_dig=$dig chosen_alg=$alg chosen_base=$base_dig
-    elif [ -n "$wanted" ]; then
+    elif [ -n "$wanted" ] || [ "$state" = 'no full' ]; then
         complain "${path##*/} of $stamp is passed over: $state"
     fi
 }

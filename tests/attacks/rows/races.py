@@ -188,6 +188,13 @@ def judge(ground: Ground, name: str) -> Iterator[str]:
             yield f"{count} times: {text}"
 
 
+def judge_refused(ground: Ground, name: str) -> Iterator[str]:
+    """Each call refused the place, in which there was nothing to swap."""
+    for text in ground.notes[name]["said"]:
+        if "others could replace what is made there" not in text:
+            yield f"not refused: {text}"
+
+
 def say(ground: Ground, name: str) -> str:
     """Return how the calls ended."""
     found = ground.notes[name]
@@ -280,4 +287,7 @@ _RACES: tuple[tuple[str, str, str, str, Callable[[Ground, str], None]], ...] = (
 )
 for _name, _kind, _stage, _what, _lay in _RACES:
     SCENES[_name] = Scene(_name, prepare if _stage == "dump" else prepare_night, race, lambda ground: ())
-    Register(_name, "user", _stage, judge, say).add(_name, _kind, f"1,000 times while these are swapped: {_what}", _lay)
+    _judge = judge_refused if _name == "race-drill" else judge
+    Register(_name, "user", _stage, _judge, say).add(
+        _name, _kind, f"1,000 times while these are swapped: {_what}", _lay
+    )

@@ -105,6 +105,7 @@ def environment(folder: Path, options: dict[str, str]) -> dict[str, str]:
         "ANSIBLE_ASYNC_DIR": str(folder / "async"),
         "ANSIBLE_NOCOLOR": "1",
         "ALTBACKUP_MAIL_SPOOL": str(folder / "spool"),
+        "ALTBACKUP_HISTORY": str(folder / "history"),
         **{f"ALTBACKUP_MAIL_{name}": value for name, value in options.items()},
     }
 

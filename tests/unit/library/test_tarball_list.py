@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from helpers.original_trees import DAY, STAMP, is_as_documented, marked, put, reasons, run_module, tree_hash
 
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree, scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.marks import keep_marks, marks_path
+from ansible_collections.altbackup.core.plugins.module_utils.tree.proof_files import write_proof
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import write_record
 
 SVN, FOLDER = f"svn/dybsvn/{STAMP}/dybsvn-1.tar", "folders/svnsetup/2013/05/09/104701/svnsetup.tar"
@@ -84,6 +85,22 @@ def test_what_is_suspect_and_what_is_held_is_told(base: Path) -> None:
     assert first["state"] == "verified", "its bytes are what they were"
     keep_marks(tree, {"accepted": {key: stamp}, "holds": {f"{key}/{stamp}": ""}})
     assert not {"suspect", "hold"} & set(call(base)["tarballs"][0])
+
+
+def test_when_a_tarball_was_last_proved_to_restore_is_told(base: Path) -> None:
+    tree = open_tree(str(base))
+    (tarball,) = scan(tree).verified()
+    dna = tarball.dna
+    assert dna is not None
+    proof = {"when": "2013-05-09T12:00:00Z", "dig": dna.dig, "size": dna.size, "alg": dna.alg}
+    write_proof(tree, tarball, proof)
+    assert [entry.get("proved") for entry in call(base)["tarballs"]] == ["2013-05-09T12:00:00Z", None]
+    write_proof(tree, tarball, {**proof, "dig": "aa"})
+    assert [entry.get("proved") for entry in call(base)["tarballs"]] == [None, None], "a proof of other bytes"
+
+
+def test_how_much_is_free_is_told(base: Path) -> None:
+    assert call(base)["free"] > 0
 
 
 def test_where_marks_are_damaged_all_is_listed_and_that_is_a_failure(base: Path) -> None:

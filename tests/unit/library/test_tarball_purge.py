@@ -82,7 +82,8 @@ def purge_once(base: Path, keep: Any = 2, *, check: bool = False, stamp: str = N
         return predicted
     result = run_module("tarball_purge", **options)
     if "kept" in result and not result["failures"]:
-        assert {**predicted, "invocation": 0, "notes": 0} == {**result, "invocation": 0, "notes": 0}
+        other = dict.fromkeys(("invocation", "notes", "free"), 0)
+        assert {**predicted, **other} == {**result, **other}
     return result
 
 
@@ -929,6 +930,22 @@ def test_the_command_that_accepts_is_two_words_of_a_shell_whatever_the_name(base
     (note,) = purge(base)["notes"]
     flag, told = shlex.split(note[note.index("-e ") :])
     assert (flag, json.loads(told)) == ("-e", {"altbackup_accept": [f"SOURCE/svn/{name}"]})
+
+
+def test_the_newest_good_copy_of_an_item_is_told_and_what_is_suspect(base: Path) -> None:
+    fill(base, range(1, 6))
+    fill(base, [3], "git/y")
+    suspect(base, 5)
+    record(base, relpath(4)).write_text(json.dumps({"incomplete": ["a folder was not read"]}))
+    result = purge(base, 3)
+    assert [(entry["relpath"], entry["size"]) for entry in result["newest"]] == [
+        (relpath(3, "git/y"), SIZE),
+        (relpath(3), SIZE),
+    ]
+    assert result["suspects"] == {relpath(5): [WHY]}
+    assert result["free"] > 0
+    accepted = purge(base, 3, marks={"accepted": {"svn/x": "2013/05/05/104701"}})
+    assert (accepted["newest"][1]["relpath"], accepted["suspects"]) == (relpath(5), {})
 
 
 def test_good_copies_count_as_if_there_were_no_suspects(base: Path) -> None:

@@ -127,6 +127,57 @@ def test_what_is_dated_later_than_this_machines_clock_has_no_star_and_is_said(di
     assert (place / "named" / "file").read_bytes() == b"planted"
 
 
+def put_nights(disk: Disk, last: str) -> Path:
+    """Put a tarball of each night on a disk, and let `last` lead somewhere."""
+    for stamp in NIGHTS:
+        disk.put([("thing", None), ("thing/file", stamp.encode())], stamp=stamp)
+    link = disk.path / "dayabay" / "folders" / "thing" / "last"
+    link.symlink_to(last)
+    return link
+
+
+def test_what_is_later_than_last_has_no_star_and_is_restored_by_its_whole_stamp_alone(disk: Disk, place: Path) -> None:
+    link = put_nights(disk, SECOND)
+    lines = [line for line in disk.lines("list") if "dayabay/folders/thing" in line]
+    later = ["(later", "than", "last)"]
+    assert [(line[0] == "*", line[-3:] == later) for line in lines] == [
+        (False, False),
+        (True, False),
+        (False, True),
+        (False, True),
+    ]
+    listed = disk.call("list")
+    assert listed.returncode == 0
+    assert "2 tarballs are later than the link last of their item has it" in listed.stderr
+    for number, words in enumerate([[], [FIRST[:4]]]):
+        restored = disk.call("restore", "dayabay/folders/thing", str(place / f"{number}"), *words)
+        assert (restored.returncode, (place / f"{number}" / "file").read_text()) == (0, SECOND)
+        assert (
+            f"leads to {SECOND}, and to none that is suspect: thing.tar of {THIRD}, thing.tar of {FOURTH}."
+            in restored.stderr
+        )
+        assert restored.stderr.splitlines()[0].endswith(f"give its date and time as STAMP: {FOURTH}")
+    disk.well("restore", "dayabay/folders/thing", str(place / "named"), THIRD)
+    assert (place / "named" / "file").read_text() == THIRD
+    shutil.rmtree(disk.path / "dayabay" / "folders" / "thing" / FIRST)
+    shutil.rmtree(disk.path / "dayabay" / "folders" / "thing" / SECOND)
+    assert "has no other verified tarball: nothing was restored" in disk.badly(
+        "restore", "dayabay/folders/thing", str(place / "none")
+    )
+    assert disk.call("list").stdout.count("*") == 1  # that of the legend
+    link.unlink()
+    disk.well("restore", "dayabay/folders/thing", str(place / "newest"))
+    assert (place / "newest" / "file").read_text() == FOURTH
+
+
+@pytest.mark.parametrize("last", [FOURTH, "elsewhere", "../../2013/05/08/020000", "$(touch x)"])
+def test_where_last_leads_to_the_newest_or_to_no_stamp_the_newest_is_taken(disk: Disk, place: Path, last: str) -> None:
+    put_nights(disk, last)
+    assert "later" not in disk.well("list")
+    disk.well("restore", "dayabay/folders/thing", str(place / "new"))
+    assert (place / "new" / "file").read_text() == FOURTH
+
+
 def test_a_clock_that_stands_before_all_stamps_asks_for_one(disk: Disk, place: Path) -> None:
     disk.put(PLAIN, stamp="2999/01/01/000000")
     assert "that is not dated later than the clock of this machine" in disk.badly(
@@ -755,10 +806,52 @@ def test_a_differential_needs_its_full_one_and_gnu_tar(disk: Disk, tmp_path: Pat
     full.write_bytes(b"X" + content[1:])
     assert "is damaged" in disk.badly("restore", item, place / "out")
     disk.put(PLAIN)
-    assert "the full tarball" in disk.badly("restore", item, place / "out")
+    assert "the full tarball" in disk.badly("restore", item, place / "out", SECOND)
     full.unlink()
-    assert "the full tarball" in disk.badly("restore", item, place / "out")
+    assert "the full tarball" in disk.badly("restore", item, place / "out", SECOND)
     assert not list(place.iterdir())
+
+
+def test_a_differential_without_its_full_one_is_told_and_passed_over(disk: Disk, tmp_path: Path, place: Path) -> None:
+    put_pair(disk, tmp_path)
+    item = "dayabay/folders/thing"
+    full = disk.path / item / FIRST / "thing.tar"
+    disk.put(PLAIN)
+    assert "no full" in next(line for line in disk.well("list").splitlines() if SECOND in line)
+    assert "NO FULL" in disk.badly("verify")
+    done = disk.call("restore", item, place / "older")
+    assert done.returncode == 0 and "thing.diff.tar of 2013/05/11/104701 is passed over: no full" in done.stderr
+    full.unlink()
+    assert "no full" in disk.badly("restore", item, place / "out")
+
+
+def test_any_tarball_of_the_digest_serves_a_differential(disk: Disk, tmp_path: Path, place: Path) -> None:
+    live = put_pair(disk, tmp_path)
+    folder = disk.path / "dayabay/folders/thing"
+    (folder / "2013/05/20").mkdir()
+    (folder / FIRST).rename(folder / "2013/05/20/104701")
+    disk.well("verify")
+    disk.well("restore", "dayabay/folders/thing", place / "out", SECOND)
+    assert describe_tree(place / "out") == describe_tree(live)
+
+
+def test_nights_of_dumps_with_differentials_come_back(disk: Disk, tmp_path: Path, place: Path) -> None:
+    live = tmp_path / "live"
+    (live / "sub").mkdir(parents=True)
+    for name in ("stays", "goes", "sub/file"):
+        (live / name).write_bytes(os.urandom(20_000))
+    (live / "link").symlink_to("sub")
+    mine = {"kind": "folder", "name": "thing", "path": str(live)}
+    disk.dump(mine, full_every=7)
+    (live / "goes").unlink()
+    (live / "link").unlink()
+    (live / "sub").rename(live / "link")
+    (live / "new").write_text("new")
+    (path,) = disk.dump(mine, stamp=SECOND, full_every=7)
+    assert path.name == "thing.diff.tar.zst"
+    disk.well("verify")
+    disk.well("restore", "dayabay/folders/thing", place / "out")
+    assert describe_tree(place / "out") == describe_tree(live)
 
 
 def test_it_is_called_from_anywhere_and_writes_nothing_to_its_disk(disk: Disk, tmp_path: Path, place: Path) -> None:

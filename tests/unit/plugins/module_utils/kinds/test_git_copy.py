@@ -26,8 +26,9 @@ def live(tmp_path: Path) -> Path:
 
 def copied(live: Path, scratch: Path) -> Copied:
     """Copy a repository into a folder, which is made."""
-    scratch.mkdir()
-    return copy_repository(str(live), "", [""], str(scratch), CONTEXT)
+    place = scratch / "copy"
+    place.mkdir(parents=True)
+    return copy_repository(str(live), "", [""], str(scratch), str(place), CONTEXT)
 
 
 def test_a_copy_is_equal_and_put_in_its_place(tmp_path: Path, live: Path) -> None:
@@ -35,11 +36,12 @@ def test_a_copy_is_equal_and_put_in_its_place(tmp_path: Path, live: Path) -> Non
     (live / "hooks" / "post-update").write_text("#!/bin/sh\n")
     found = copied(live, tmp_path / "scratch")
     assert found.record == {"references": found.references.digest, "count": 5}
-    assemble(found, str(tmp_path / "copy"), CONTEXT)
-    assert references(tmp_path / "copy") == references(live)
-    git(tmp_path / "copy", "fsck", "--full", "--strict")
-    assert (tmp_path / "copy" / "hooks" / "post-update").read_text() == "#!/bin/sh\n"
-    assert os.listdir(tmp_path / "scratch") == []
+    assemble(found, CONTEXT)
+    copy = tmp_path / "scratch" / "copy"
+    assert references(copy) == references(live)
+    git(copy, "fsck", "--full", "--strict")
+    assert (copy / "hooks" / "post-update").read_text() == "#!/bin/sh\n"
+    assert os.listdir(tmp_path / "scratch") == ["copy"]
 
 
 def test_a_reference_to_nothing_is_named(tmp_path: Path, live: Path) -> None:

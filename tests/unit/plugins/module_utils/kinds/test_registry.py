@@ -28,7 +28,7 @@ def test_what_is_known_of_kinds() -> None:
     assert {name: entry.scratch for name, entry in KINDS.items()} == {
         "svn": "kept",
         "trac": "made",
-        "git": "made",
+        "git": "kept",
         "folder": "none",
         "sqlite": "made",
     }

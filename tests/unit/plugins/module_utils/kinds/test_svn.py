@@ -19,7 +19,7 @@ from helpers.repositories import NEVER, Nights, busy, load_subversion, make_subv
 from helpers.trees import NOBODY, as_nobody, forbid_views, needs_root, nobodys_folder
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
-from ansible_collections.altbackup.core.plugins.module_utils.kinds.svn import is_due, is_sound_cache
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.svn import is_sound_cache
 from ansible_collections.altbackup.core.plugins.module_utils.system import processes
 
 
@@ -944,31 +944,6 @@ def test_one_bad_repository_does_not_stop_the_good_one(tmp_path: Path, nights: N
     result = nights.dump(item(live), item(rotten, "rotten"))
     assert [tarball["name"] for tarball in result["tarballs"]] == ["toy"]
     assert [failure["name"] for failure in result["failures"]] == ["rotten"]
-
-
-@pytest.mark.parametrize(
-    ("built", "today", "every", "expected"),
-    [
-        ("2013/05/10", "2013/05/10", 7, False),
-        ("2013/05/10", "2013/05/17", 7, True),
-        ("2013/05/10", "2013/05/09", 7, True),
-        ("2013/05/10", "2013/07/10", 7, True),
-        ("2013/05/10", "2013/05/11", 1, True),
-        ("2013/05/10", "2013/05/10", 1, False),
-        ("damaged", "2013/05/10", 7, True),
-        ("2013/02/31", "2013/05/10", 7, True),
-    ],
-)
-def test_day_of_the_rebuild(built: str, today: str, every: int, expected: bool) -> None:
-    assert is_due("svn/toy", built, today, every) is expected
-
-
-def test_days_of_rebuilds_are_spread_over_the_items() -> None:
-    days = [f"2013/05/{day:02d}" for day in range(11, 18)]
-    first = [next(day for day in days if is_due(f"svn/item{number}", "2013/05/10", day, 7)) for number in range(70)]
-    assert set(first) == set(days)
-    assert max(first.count(day) for day in days) < 25
-    assert not any(is_due(f"svn/item{number}", "2013/05/10", "2013/05/11", NEVER) for number in range(70))
 
 
 def test_dump_starts_from_a_removed_folder(tmp_path: Path, nights: Nights, live: Path) -> None:

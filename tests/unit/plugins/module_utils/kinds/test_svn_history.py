@@ -35,9 +35,9 @@ def item(live: Path) -> dict[str, Any]:
     return {"kind": "svn", "name": "toy", "path": str(live)}
 
 
-def found(nights: Nights, live: Path, night: int) -> dict[str, Any]:
+def found(nights: Nights, live: Path, night: int, **options: Any) -> dict[str, Any]:
     """Dump a repository, which may be suspect, and return what is recorded of it."""
-    result = nights.dump(item(live), night=night)
+    result = nights.dump(item(live), night=night, **options)
     assert result["tarballs"], result["failures"]
     return {"doubts": [], **result["tarballs"][0]["record"]}
 
@@ -104,10 +104,26 @@ def test_rewritten_history_of_the_same_uuid_is_doubtful_each_night(nights: Night
     shutil.rmtree(live)
     make_subversion(live, 0, shard=4)
     load_subversion(live, 1, 12, word="another")
-    for night in (2, 3, 4):
+    folders = set()
+    for night in (2, 3, 4, 5):
+        if night == 4:
+            load_subversion(live, 13, 14, word="another")
         (doubt,) = found(nights, live, night)["doubts"]
         assert "db/revs/0 (revisions 0 to 3)" in doubt and "db/revs/2 (revisions 8 to 10)" in doubt
-        assert ("the repository itself holds something else" in doubt) is (night == 2 or night == 4)
+        assert "the repository itself holds something else" in doubt
+        folders.add((nights.private / "scratch" / "svn" / "toy").stat().st_ino)
+    assert len(folders) == 1
+
+
+def test_scratch_that_rots_while_a_suspect_is_not_accepted_is_copied_anew(nights: Nights, live: Path) -> None:
+    test_rewritten_history_of_the_same_uuid_is_doubtful_each_night(nights, live)
+    scratch = nights.private / "scratch" / "svn" / "toy"
+    before = scratch.stat().st_ino
+    flip(scratch / "db" / "revs" / "0" / "2")
+    for night, word in ((6, "the next dump copies all of it anew"), (7, "the repository itself holds something else")):
+        (doubt,) = found(nights, live, night)["doubts"]
+        assert word in doubt
+    assert scratch.stat().st_ino != before
 
 
 def test_new_uuid_is_another_identity_of_which_no_revision_is_compared(nights: Nights, live: Path) -> None:
@@ -199,30 +215,30 @@ def test_files_of_revisions_are_told_from_all_others() -> None:
 def test_only_what_both_have_is_compared() -> None:
     known = contents({f"db/revs/0/{number}": "a" for number in range(4)}, 3).note()
     more = contents({f"db/revs/0/{number}": "a" if number < 4 else "b" for number in range(8)})
-    assert more.compare(known) == []
-    assert contents({"db/revs/0.pack/pack": "x"}).compare(known) == []
-    assert contents({}).compare(known) == ["db/revs/0 (revisions 0 to 3)"]
-    assert contents({"db/revs/0/0": "a"}).compare(known) == ["db/revs/0 (revisions 0 to 3)"]
+    assert [*more.compare(known)] == []
+    assert [*contents({"db/revs/0.pack/pack": "x"}).compare(known)] == []
+    assert [*contents({}).compare(known)] == ["db/revs/0 (revisions 0 to 3)"]
+    assert [*contents({"db/revs/0/0": "a"}).compare(known)] == ["db/revs/0 (revisions 0 to 3)"]
     packed = contents({"db/revs/0.pack/pack": "x"}).note()
-    assert contents({"db/revs/0.pack/pack": "y"}).compare(packed) == ["db/revs/0.pack/pack"]
+    assert [*contents({"db/revs/0.pack/pack": "y"}).compare(packed)] == ["db/revs/0.pack/pack"]
 
 
 def test_repository_that_went_back_is_compared_as_far_as_it_goes() -> None:
     files = {"db/revs/0.pack/pack": "x", **{f"db/revs/1/{number}": "a" for number in range(4, 8)}, "db/revs/2/8": "a"}
     known = contents(files, 8).note()
     back = {"db/revs/0.pack/pack": "x", **{f"db/revs/1/{number}": "a" for number in range(4, 7)}}
-    assert contents(back, 6).compare(known) == []
-    assert contents({**back, "db/revs/0.pack/pack": "y"}, 6).compare(known) == ["db/revs/0.pack/pack"]
-    assert contents({"db/revs/0/0": "z"}, 0).compare(known) == []
+    assert [*contents(back, 6).compare(known)] == []
+    assert [*contents({**back, "db/revs/0.pack/pack": "y"}, 6).compare(known)] == ["db/revs/0.pack/pack"]
+    assert [*contents({"db/revs/0/0": "z"}, 0).compare(known)] == []
     full = {**files, "db/revs/1/5": "b"}
     del full["db/revs/2/8"]
-    assert contents(full, 7).compare(known) == ["db/revs/1 (revisions 4 to 7)"]
+    assert [*contents(full, 7).compare(known)] == ["db/revs/1 (revisions 4 to 7)"]
 
 
 def test_folders_of_revisions_are_none_themselves() -> None:
     known = contents({"db/revs/0/0": "a", "db/revs/1/4": "b"}).note()
     assert [folder for folder, *_ in known["folders"]] == ["db/revs/0", "db/revs/1"]
-    assert contents({"db/revs/0.pack/pack": "x", "db/revs/1/4": "b"}).compare(known) == []
+    assert not contents({"db/revs/0.pack/pack": "x", "db/revs/1/4": "b"}).compare(known)
 
 
 def test_notes_are_a_few_words_for_each_folder() -> None:
@@ -231,5 +247,5 @@ def test_notes_are_a_few_words_for_each_folder() -> None:
 
 
 def test_doubt_tells_where_the_fault_can_be() -> None:
-    assert "scratch copy rotted" in doubt_of(["db/revs/0/1"], "2013/05/01/020000", rebuilt=False)
-    assert "repository itself" in doubt_of(["db/revs/0/1"], "2013/05/01/020000", rebuilt=True)
+    assert "scratch copy rotted" in doubt_of(["db/revs/0/1"], "2013/05/01/020000", confirmed=False)
+    assert "repository itself" in doubt_of(["db/revs/0/1"], "2013/05/01/020000", confirmed=True)

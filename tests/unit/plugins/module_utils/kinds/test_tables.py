@@ -177,3 +177,29 @@ def test_table_that_may_be_emptied_is_a_note(tmp_path: Path) -> None:
     change(path, "DELETE FROM person")
     assert not nights.dump(item, night=2)["tarballs"][0]["record"].get("doubts")
     assert any("person (40 rows)" in note for note in nights.notes)
+
+
+def suspicions(nights: Nights, item: dict[str, Any], night: int) -> list[str]:
+    """Dump an item and return why it is suspect."""
+    reasons: list[str] = nights.dump(item, night=night)["tarballs"][0]["record"].get("suspect", [])
+    return reasons
+
+
+def test_rows_of_a_table_that_may_be_emptied_are_not_missed(tmp_path: Path) -> None:
+    nights, path = Nights(tmp_path), make(tmp_path / "live.db")
+    item = {"kind": "sqlite", "name": "toy", "path": str(path), "may_empty": ["log"]}
+    assert suspicions(nights, item, 1) == []
+    change(path, "DELETE FROM log WHERE rowid > 20")
+    assert suspicions(nights, item, 2) == []
+    change(path, "DELETE FROM person WHERE rowid > 3")
+    assert suspicions(nights, item, 3)[0].startswith("rows fell from 40 to 3 ")
+
+
+def test_changed_setting_is_no_loss_of_rows(tmp_path: Path) -> None:
+    nights, path = Nights(tmp_path), make(tmp_path / "live.db")
+    item = {"kind": "sqlite", "name": "toy", "path": str(path)}
+    for night, may_empty in enumerate([[], ["log"], ["x", "log"], ["person"], []], 1):
+        change(path, "INSERT INTO person (name) VALUES ('another')")  # else nothing is compared
+        assert suspicions(nights, {**item, "may_empty": may_empty}, night) == []
+    change(path, "DELETE FROM log WHERE rowid > 20")
+    assert suspicions(nights, item, 6)[0].startswith("rows fell from ")

@@ -20,23 +20,23 @@ GROUPS = {"staff": 50, "root": 0}
 class Here(Directory):
     """A node with users and groups of its own."""
 
-    def __init__(self, silent: str = "") -> None:
-        self._told = silent
-
-    @property
-    def silent(self) -> str:
-        return self._told
+    def __init__(self, names: str = "", numbers: str = "") -> None:
+        self._lacking = names, numbers
 
     def names(self, users: Iterable[int], groups: Iterable[int]) -> Names:
         uids, gids = ({number: name for name, number in known.items()} for known in (USERS, GROUPS))
         return Names(
-            {uid: uids[uid] for uid in users if uid in uids}, {gid: gids[gid] for gid in groups if gid in gids}
+            {uid: uids[uid] for uid in users if uid in uids},
+            {gid: gids[gid] for gid in groups if gid in gids},
+            self._lacking[0],
         )
 
-    def numbers(self, users: Iterable[str], groups: Iterable[str]) -> tuple[dict[str, int], dict[str, int]]:
-        return {user: USERS[user] for user in users if user in USERS}, {
-            group: GROUPS[group] for group in groups if group in GROUPS
-        }
+    def numbers(self, users: Iterable[str], groups: Iterable[str]) -> tuple[dict[str, int], dict[str, int], str]:
+        return (
+            {user: USERS[user] for user in users if user in USERS},
+            {group: GROUPS[group] for group in groups if group in GROUPS},
+            self._lacking[1],
+        )
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,9 @@ def test_several_numbers_of_one_name_stay_where_this_node_has_the_same() -> None
     assert renumber(Names({1001: "alice", 2001: "alice"}), Twins()) == Renumbering()
 
 
-def test_where_nobody_answers_numbers_stay_and_that_is_told() -> None:
-    found = renumber(Names({1002: "alice"}), Here("no answer"))
+@pytest.mark.parametrize("lacking", [("no answer", ""), ("", "no answer")])
+def test_where_not_all_is_answered_numbers_stay_and_that_is_told(lacking: tuple[str, str]) -> None:
+    found = renumber(Names({1002: "alice"}), Here(*lacking))
     assert (found.is_needed, found.notes()) == (
         False,
         ["no answer: owners have the numbers that they had in the backup"],

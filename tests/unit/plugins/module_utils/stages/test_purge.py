@@ -12,15 +12,17 @@ from typing import Any
 
 import pytest
 from helpers.original_trees import link, marked, put
+from helpers.pairs import put_pairs, relpath_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.altbackup.core.plugins.module_utils.stages import purge as purge_module
 from ansible_collections.altbackup.core.plugins.module_utils.stages.care import Care
-from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import Copies, plan_purge, purge
+from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import Copies, Reviewed, plan_purge, purge
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import write_record
 from ansible_collections.altbackup.core.plugins.module_utils.tree.retention import Rules
-from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna
+from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import Dna, read
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 
@@ -227,3 +229,88 @@ def test_plan_tells_what_is_due_and_what_of_it_goes_now(
     plan = plan_purge({"svn/x": Copies(copies(history), Rules(2), **known)}, ["2013/05/10/104701"])
     assert [one.relpath for one in plan.due] == paths(due)
     assert [one.relpath for one in plan.going(paths(failed))] == paths(going)
+
+
+# Differentials
+
+
+def words(paths: Any) -> str:
+    """Return the days of tarballs, and of each whether it is full."""
+    return " ".join(sorted(f"{path.split('/')[4]}{'D' if '.diff.' in path else 'F'}" for path in paths))
+
+
+def purge_notes(base: Path, keep: int, day: str, **options: Any) -> dict[str, Any]:
+    """Purge as a run of a day of May 2013 does that has made its own tarball."""
+    stamp = f"2013/05/{day}/104701"
+    return purge(str(base), keep, moment=at(stamp), made_now=[stamp], **options)
+
+
+def test_full_tarballs_go_after_all_their_differentials(tmp_path: Path) -> None:
+    base = marked(tmp_path / "b")
+    put_pairs(base, "01F 02D 03D 04F 05D 06D 07F 08D 09D")
+    gone = []
+    for _ in range(4):
+        result = purge_notes(base, 2, "09")
+        assert not result["failures"]
+        gone.append(words(result["removed"]))
+    assert gone == ["02D 03D", "01F 05D", "06D", ""]
+    result = purge_notes(base, 2, "09")
+    assert words(result["kept"]) == "04F 07F 08D 09D"
+    assert result["reasons"][relpath_of("07F")] == ["base of 2013/05/09/104701"]
+    assert result["reasons"][relpath_of("04F")] == ["second full"]
+
+
+def test_a_full_tarball_stays_where_its_differential_cannot_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = marked(tmp_path / "b")
+    put_pairs(base, "01F 02D 03F 04F")
+    real = purge_module.take_out
+
+    def stubborn(tree: Any, tarball: Tarball) -> str:
+        if tarball.filename.endswith(".diff.tar"):
+            raise OSError(5, "Input/output error", tarball.relpath)
+        return real(tree, tarball)
+
+    monkeypatch.setattr(purge_module, "take_out", stubborn)
+    result = purge_notes(base, 1, "04")
+    assert words(result["removed"]) == "03F"
+    assert words(result["kept"]) == "01F 04F"
+    assert (base / relpath_of("01F")).exists() and (base / relpath_of("02D")).exists()
+
+
+def test_a_reviewed_plan_may_not_leave_a_differential_alone(tmp_path: Path) -> None:
+    base = marked(tmp_path / "b")
+    put_pairs(base, "01F 02D 03F 04F")
+    dna = read(f"{base / relpath_of('01F')}.dna")
+    only = [Reviewed(relpath_of("01F"), dna.size, dna.dig, dna.alg)]
+    result = purge_notes(base, 1, "04", only=only)
+    assert result["removed"] == []
+    assert "differentials that need it are still here" in result["failures"][0]["reason"]
+
+
+def test_a_full_tarball_stays_for_a_differential_that_does_not_count_now(tmp_path: Path) -> None:
+    base = marked(tmp_path / "b")
+    put_pairs(base, "01F 02F 03F 20D01")
+    result = purge_notes(base, 1, "03")
+    assert words(result["removed"]) == "02F"
+    assert result["reasons"][relpath_of("01F")] == ["base of 2013/05/20/104701"]
+
+
+def test_a_differential_without_its_full_tarball_is_left_alone_and_counts_for_nothing(tmp_path: Path) -> None:
+    base = marked(tmp_path / "b")
+    put_pairs(base, "01F 02D 03F 04D 05D03")
+    (base / relpath_of("03F")).unlink()
+    (base / f"{relpath_of('03F')}.dna").unlink()
+    result = purge_notes(base, 1, "05")
+    assert words(result["unverified"]) == "04D 05D"
+    assert words(result["kept"]) == "01F 02D"
+
+
+def test_a_held_differential_keeps_its_full_tarball(tmp_path: Path) -> None:
+    base = marked(tmp_path / "b")
+    put_pairs(base, "01F 02D 03F 04F 05F")
+    marks = {"holds": {"folders/notes/2013/05/02/104701": "court"}}
+    for _ in range(3):
+        result = purge_notes(base, 1, "05", marks=marks)
+    assert words(result["kept"]) == "01F 02D 05F"

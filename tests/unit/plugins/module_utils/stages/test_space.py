@@ -58,13 +58,12 @@ def test_estimate_follows_the_previous_tarballs(base: Path, small_room: None) ->
 def test_estimate_counts_an_item_once_that_is_discovered_too(base: Path, tmp_path: Path, small_room: None) -> None:
     make_git(tmp_path / "shelf" / "toolbox.git")
     put(base, "git/toolbox/2013/05/09/104701/toolbox.tar", bytes(700))
+    (base / ".altbackup" / "scratch" / "git" / "toolbox").mkdir(parents=True)
     item = {"kind": "git", "name": "toolbox", "path": str(tmp_path / "shelf" / "toolbox.git")}
     (text,) = reasons(
         preflight.inspect(preflight.Demands([str(base)], items=[item], discover={"git": str(tmp_path / "shelf")}))
     )
-    assert text.endswith(
-        "1.4 KiB are needed (700 bytes for tonight's tarballs, as much as the previous ones took, 700 bytes for scratch copies), but only 10 bytes are free"
-    )
+    assert "700 bytes are needed" in text and text.endswith("but only 10 bytes are free")
 
 
 def test_folder_that_cannot_be_read_is_named_and_the_node_stays_usable(base: Path, small_room: None) -> None:

@@ -14,9 +14,10 @@ from helpers.pair import DAY1, DAY2, DAY3, NOW, Pair, content, part_of, relpath,
 from helpers.trees import needs_root, small_disk
 
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize import accept
-from ansible_collections.altbackup.core.plugins.module_utils.tree.arrivals import arrivals
-from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
+from ansible_collections.altbackup.core.plugins.module_utils.tree.arrivals import arrivals, forget_arrivals
+from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree, scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import held
+from ansible_collections.altbackup.core.plugins.module_utils.tree.quarantine import note_healed, set_apart
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 
@@ -119,6 +120,20 @@ def test_each_arrival_is_noted_with_the_stamp_of_its_run_links_too(pair: Pair) -
     assert pair.run(moment=run_at("2013/05/11/104701"), day="2013/05/11") == []
     assert (pair.copies / ".altbackup/arrivals/dayabay/folders/notes").stat() == before
     assert oct(before.st_mode) == "0o100600"
+
+
+@pytest.mark.parametrize("back", [True, False])
+def test_what_rotted_and_comes_back_came_when_it_came_first(pair: Pair, back: bool) -> None:
+    put(pair.source, relpath(DAY1), content(1))
+    assert pair.run(moment=run_at(f"{DAY1}/104701"), day=DAY1) == []
+    tree = open_tree(str(pair.tree))
+    (tarball,) = scan(tree).tarballs
+    entry = set_apart(tree, tarball, None, "", NOW, f"{DAY1}/104701")
+    if not back:  # it had come back before, and was removed
+        note_healed(entry, NOW)
+    forget_arrivals(tree, "folders/notes", [])
+    assert pair.run() == []
+    assert arrivals(tree, "folders/notes") == {relpath(DAY1): f"{DAY1}/104701" if back else NOW.stamp}
 
 
 def test_arrival_that_cannot_be_noted_is_none(pair: Pair) -> None:

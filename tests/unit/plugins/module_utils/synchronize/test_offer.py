@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.original_trees import bound_by_modes, marked, put
+from helpers.pairs import put_pairs
 
-from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import listing
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import listing, parse_offers
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
+from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import read
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
 NOW = Moment("2013/05/31/235959", "2013/05/31/235959")
@@ -70,3 +74,31 @@ def test_tarballs_of_a_time_that_has_not_come_are_of_that_state_and_failures(tmp
     assert failure["relpath"] == "svn/x/2013/06/01/000000/x-1.tar"
     assert listing(str(base), "2013/05/10", moment=NOW)["failures"] == [failure]
     assert listing(str(base), moment=Moment(NOW.stamp, "2013/06/02/000000"))["failures"] == []
+
+
+FULL, DIFF = "folders/x/2013/05/08/104701/x.tar", "folders/x/2013/05/09/104701/x.diff.tar"
+DIG = {"dig": "0" * 64, "size": 5, "alg": "sha256"}
+
+
+def test_a_differential_is_offered_with_what_it_needs(tmp_path: Path) -> None:
+    base = marked(tmp_path / "base")
+    _, diff = put_pairs(base, "08F 09D", "folders/x")
+    full, told = listing(str(base), moment=NOW)["tarballs"]
+    assert (told["base"], told["base_dig"]) == ("2013/05/08/104701/x.tar", full["dig"]) and "base" not in full
+    (offer,) = parse_offers([told])
+    assert offer.dna == read(f"{base / diff}.dna")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {**DIG, "relpath": DIFF},
+        {**DIG, "relpath": DIFF, "base": "2013/05/08/104701/x.tar", "base_dig": "x"},
+        {**DIG, "relpath": DIFF, "base": "../../y/2013/05/08/104701/y.tar", "base_dig": "0" * 64},
+        {**DIG, "relpath": DIFF, "base": "/etc/passwd", "base_dig": "0" * 64},
+        {**DIG, "relpath": FULL, "base": "2013/05/07/104701/x.tar", "base_dig": "0" * 64},
+    ],
+)
+def test_what_is_said_of_a_full_tarball_and_cannot_be_is_refused(value: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match="is not the full tarball of a differential"):
+        parse_offers([value])

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from helpers.original_trees import bound_by_modes, put
 from helpers.pair import BULK, DAY1, DAY2, DAY3, NOW, Pair, content, part_of, relpath, run_at
+from helpers.pairs import put_pairs, relpath_of
 from helpers.trees import small_disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,6 +24,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.synchronize import 
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import Offer, listing
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
+from ansible_collections.altbackup.core.plugins.module_utils.tree.arrivals import arrivals, forget_arrivals
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, open_tree, scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import Run, held
 from ansible_collections.altbackup.core.plugins.module_utils.tree.marks import Marks, marks_path
@@ -198,6 +200,25 @@ def test_nothing_else_comes_in_the_place_of_what_rotted_there(pair: Pair) -> Non
     (failure,) = result["failures"]
     assert result["send"] == [] and failure["relpath"] == relpath(DAY3)
     assert f"lies in {entry.folder}, but the source has another content" in failure["reason"]
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_what_rotted_comes_back_as_what_had_come_in_time(pair: Pair, noted: bool) -> None:
+    for number, day in enumerate(("2013/05/07", DAY1, DAY2)):
+        put(pair.source, relpath(day), content(number))
+        assert pair.run(moment=run_at(f"{day}/104701"), day=day) == []
+    tree = open_tree(str(pair.tree))
+    (tarball,) = [tarball for tarball in scan(tree).tarballs if tarball.relpath == relpath(DAY1)]
+    if not noted:  # as of a tarball of 0.1.0
+        forget_arrivals(tree, "folders/notes", [relpath("2013/05/07"), relpath(DAY2)])
+    set_apart(tree, tarball, None, "", NOW, arrivals(tree, "folders/notes").get(relpath(DAY1), ""))
+    put(pair.source, relpath(DAY3), content(9))
+    put(pair.source, f"folders/notes/{DAY1}/120000/notes.tar", content(8))  # this one does come late
+    assert pair.run(moment=run_at(f"{DAY3}/104701")) == []
+    assert sorted(pair.there()) == [relpath(day) for day in ("2013/05/07", DAY1, DAY2, DAY3)]
+    came = arrivals(tree, "folders/notes")
+    assert came.get(relpath(DAY1)) == (f"{DAY1}/104701" if noted else None)
+    assert came[relpath(DAY3)] == f"{DAY3}/104701"
 
 
 def test_other_content_that_is_verified_there_is_not_touched(pair: Pair) -> None:
@@ -608,6 +629,19 @@ def test_a_target_that_is_what_it_was_is_filled_as_ever(pair: Pair) -> None:
     assert (same["doubted"], same["failures"], same["send"]) == (False, [], [relpath(DAY2)])
 
 
+def test_a_target_on_which_a_run_of_a_time_that_has_not_come_left_copies_is_what_it_was(pair: Pair) -> None:
+    ahead = "2014/01/01"
+    put(pair.source, relpath(DAY3), content(3))
+    put(pair.tree, relpath(DAY1), content(1))
+    later = put(pair.tree, relpath(ahead), content(2))
+    lost = known(copies=2, newest=f"{ahead}/104701", run=f"{ahead}/104701")
+    result = pair.prepare(pair=lost)
+    (entry,) = result["failures"]
+    assert not result["doubted"] and "is stamped later than this run" in entry["reason"]
+    later.unlink()
+    assert pair.prepare(pair=lost)["doubted"]
+
+
 def test_copies_of_what_the_source_no_longer_has_count_where_a_target_is_compared(pair: Pair) -> None:
     put(pair.source, relpath(DAY3), content(3))
     put(pair.tree, relpath(DAY1, "git/given-up"), content(1))
@@ -672,3 +706,76 @@ def test_suspects_that_are_there_take_no_place_either(pair: Pair) -> None:
     put(pair.source, relpath(DAY1), content(8))
     assert pair.prepare(keep=1)["send"] == [relpath(DAY1)]
     assert pair.prepare(keep=1, marks={"accepted": {"folders/notes": f"{DAY3}/104701"}})["send"] == []
+
+
+# Differentials
+
+
+def stamps(paths: Iterable[str]) -> str:
+    """Return the days of tarballs, and of each whether it is full."""
+    return " ".join(f"{path.split('/')[4]}{'D' if '.diff.' in path else 'F'}" for path in paths)
+
+
+def test_full_tarballs_travel_before_the_differentials_that_need_them(pair: Pair) -> None:
+    put_pairs(pair.source, "06F 07D 08F 09D 10D")
+    assert stamps(pair.prepare(keep=9)["send"]) == "08F 10D 09D 06F 07D"
+    assert pair.run(keep=9) == []
+    assert scan(open_tree(str(pair.tree))).tarballs and all(
+        one.verified for one in scan(open_tree(str(pair.tree))).tarballs
+    )
+    for path in pair.source.rglob("*.dna"):
+        assert (pair.tree / path.relative_to(pair.source)).read_text() == path.read_text()
+    assert pair.prepare(keep=9)["send"] == []
+
+
+def test_a_target_that_lacks_the_full_tarball_gets_it(pair: Pair) -> None:
+    put_pairs(pair.source, "08F 09D 10D")
+    assert pair.run(keep=9) == []
+    (pair.tree / relpath_of("08F")).unlink()
+    (pair.tree / f"{relpath_of('08F')}.dna").unlink()
+    assert [one.state for one in scan(open_tree(str(pair.tree))).tarballs] == ["alone", "alone"]
+    assert pair.run(keep=1) == []
+    assert all(one.verified for one in scan(open_tree(str(pair.tree))).tarballs)
+
+
+def test_the_full_tarball_of_the_nights_differential_comes_where_purge_would_keep_less(pair: Pair) -> None:
+    put_pairs(pair.source, "07F 08F 09D07 10D07")
+    assert stamps(pair.prepare(keep=1)["send"]) == "07F 10D 08F"
+
+
+def test_a_doubted_target_gets_the_full_tarball_of_the_day(pair: Pair) -> None:
+    put_pairs(pair.source, "07F 08F 09D 10D")
+    known = PairRecord("", 5, 0, f"{DAY2}/104701")
+    result = pair.prepare(pair=known, keep=9)
+    assert result["doubted"] and stamps(result["send"]) == "08F 10D"
+
+
+def test_a_differential_whose_full_tarball_is_nowhere_is_not_sent(pair: Pair) -> None:
+    put_pairs(pair.source, "08F 09D 10D")
+    (pair.source / relpath_of("08F")).write_bytes(b"rotten")  # as a check sees it after its listing
+    told = [
+        entry
+        for entry in listing(str(pair.source), moment=NOW, records=True)["tarballs"]
+        if ".diff." in entry["relpath"]
+    ]
+    request = prepare.Request(str(pair.tree), told, DAY3, NOW, Ruling({"": 9}))
+    with held(open_tree(str(pair.tree)), None) as hold:
+        result = prepare.prepare(request, hold)
+    assert result["send"] == []
+    assert (
+        len(result["failures"]) == 2
+        and "is neither here nor offered: it was not sent" in result["failures"][0]["reason"]
+    )
+
+
+def test_what_has_no_room_takes_its_differentials_with_it() -> None:
+    full, diff = (
+        Offer(relpath_of("08F"), Dna("f", 1000), {}),
+        Offer(relpath_of("09D"), Dna("d", 10, "sha256", "x", "f"), {}),
+    )
+    other = Offer(relpath_of("10F"), Dna("o", 10), {})
+    held_here = {"folders/notes": prepare.Held()}
+    load = prepare.plan_load([full, diff, other], {}, prepare.MARGIN + 100, held_here)
+    assert [offer.relpath for offer in load.left_out] == [full.relpath, diff.relpath]
+    load = prepare.plan_load([full, diff, other], {}, prepare.MARGIN + 10_000, held_here)
+    assert load.left_out == []

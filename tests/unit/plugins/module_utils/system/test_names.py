@@ -54,7 +54,7 @@ def test_names_are_those_of_this_node_and_what_it_does_not_know_has_none() -> No
 
 def test_numbers_are_those_of_this_node_and_what_it_does_not_know_has_none() -> None:
     found = Directory().numbers([ME.pw_name, "no such user"], [MINE.gr_name, "no such group"])
-    assert found == ({ME.pw_name: ME.pw_uid}, {MINE.gr_name: MINE.gr_gid})
+    assert found == ({ME.pw_name: ME.pw_uid}, {MINE.gr_name: MINE.gr_gid}, "")
 
 
 def test_the_database_is_asked_once_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,9 +89,9 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
 def test_a_database_that_does_not_answer_holds_nothing_up_and_is_asked_no_more(held: list[int]) -> None:
     directory = Directory(seconds=0.05)
-    assert directory.names([1], [MINE.gr_gid]) == Names()
-    assert directory.silent == "this node's database of users and groups did not answer within 0.05 s"
-    assert directory.names([2], []) == Names()
+    none = Names(lacking="this node's database of users and groups did not answer within 0.05 s")
+    assert directory.names([1], [MINE.gr_gid]) == none
+    assert directory.names([2], []) == none
     assert held == [1]
 
 
@@ -99,5 +99,75 @@ def test_a_database_that_is_slow_but_answers_is_waited_for(monkeypatch: pytest.M
     slow = threading.Event()
     monkeypatch.setattr(names_module, "_user_name", lambda uid: "" if slow.wait(0.02) else f"user{uid}")
     directory = Directory(seconds=0.1)
-    assert len(directory.names(range(30), []).users) == 30
-    assert directory.silent == ""
+    found = directory.names(range(30), [])
+    assert (len(found.users), found.lacking) == (30, "")
+
+
+def test_a_slow_database_costs_no_later_item_its_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = threading.Event()
+    monkeypatch.setattr(names_module, "_user_name", lambda uid: "" if slow.wait(0.05) else f"user{uid}")
+    directory = Directory(seconds=0.5, whole_seconds=0.4)
+    found = directory.names(range(1000), [])
+    assert found.lacking.startswith("this node's database of users and groups is slow: it told ")
+    assert found.lacking.endswith(" of 1,000 users in time")
+    assert 0 < len(found.users) < 1000
+    assert directory.names([0, 999], []) == Names({0: "user0", 999: "user999"})
+
+
+def test_one_item_waits_for_no_other_ones_owners(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers, asked = threading.Event(), threading.Event()
+
+    def look_up(uid: int) -> str:
+        if uid < 1000:
+            asked.set()
+            answers.wait()
+        return f"user{uid}"
+
+    monkeypatch.setattr(names_module, "_user_name", look_up)
+    directory = Directory(seconds=60)
+    waiting = threading.Thread(target=directory.names, args=([1], []), daemon=True)
+    waiting.start()
+    asked.wait()
+    other = threading.Thread(target=directory.names, args=([1000], []), daemon=True)
+    other.start()
+    other.join(20)
+    is_held_up = other.is_alive()
+    answers.set()
+    waiting.join()
+    assert not is_held_up
+    assert directory.names([1, 1000], []) == Names({1: "user1", 1000: "user1000"})
+
+
+def test_one_number_that_is_never_told_is_waited_for_once_and_takes_no_other_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers, asked = threading.Event(), []
+
+    def look_up(uid: int) -> str:
+        asked.append(uid)
+        if uid == 5:
+            answers.wait()
+        return f"user{uid}"
+
+    monkeypatch.setattr(names_module, "_user_name", look_up)
+    directory = Directory(seconds=0.2)
+    for _ in range(2):
+        found = directory.names([1, 5], [])
+        assert (found.users, "did not answer" in found.lacking) == ({1: "user1"}, True)
+    assert directory.names([1, 9], []) == Names({1: "user1", 9: "user9"})
+    assert asked == [1, 5, 9]
+    answers.set()
+
+
+def test_a_database_that_goes_down_is_asked_no_more_after_some_tries(held: list[int]) -> None:
+    directory = Directory(seconds=0.05)
+    assert directory.names([], [MINE.gr_gid]).lacking == ""
+    for uid in range(1, 10):
+        assert "did not answer" in directory.names([uid], [MINE.gr_gid]).lacking
+    assert held == [1, 2, 3]
+
+
+def test_too_many_owners_are_not_asked_for(held: list[int]) -> None:
+    found = Directory(most=3).names(range(4), [])
+    assert found == Names(lacking="4 users are more than the 3 of which this node's database is asked")
+    assert held == []

@@ -218,6 +218,35 @@ def test_nights_whose_copies_are_gone_count_by_what_newer_records_tell() -> None
     assert len(nights_before(history(*range(100, 120)))) == 7
 
 
+def test_only_what_was_counted_alike_is_compared_also_by_nights_whose_copies_are_gone() -> None:
+    older = [{**measured(1, rows=9000, entries=50), "counted": {"rows": "a"}}, measured(2, rows=5000, entries=500)]
+    told = nights_before(older)
+    assert [night.get("counted") for night in told] == [{"rows": "a"}, None]
+    kept = {**measured(3, rows=4000, entries=500), "counted": {"rows": "b"}, "nights": told}
+    fell = {
+        text: judge(
+            {**measured(4, rows=1000, entries=300), "counted": {"rows": text} if text else {}}, [kept], Limits()
+        )
+        for text in ("", "a", "b", "c")
+    }
+    rows = {text: [reason for reason in reasons if reason.startswith("rows")] for text, reasons in fell.items()}
+    assert rows == {
+        "": ["rows fell from 5,000 to 1,000 (80 %, allowed 30 %) below that of the last good night (2026/11/02)"],
+        "a": ["rows fell from 9,000 to 1,000 (88.9 %, allowed 30 %) below that of the last good night (2026/11/01)"],
+        "b": ["rows fell from 4,000 to 1,000 (75 %, allowed 30 %) below that of the last good night (2026/11/03)"],
+        "c": [],
+    }
+    assert all("largest of the last 3 good nights" in reasons[-1] for reasons in fell.values())
+
+
+@pytest.mark.parametrize("counted", [None, "x", {"entries": 3}, {"entries": ""}, [1]])
+def test_what_says_not_how_it_was_counted_was_counted_as_ever(counted: Any) -> None:
+    assert (
+        "from 1,000 to 600"
+        in judge(measured(4, entries=600), [{**measured(3, entries=1000), "counted": counted}], Limits())[0]
+    )
+
+
 @pytest.mark.parametrize("nights", [None, "x", [1], [{"stamp": "x"}], [{"stamp": "2026/11/01/013000", "measures": 3}]])
 def test_nights_that_are_none_count_for_nothing(nights: Any) -> None:
     assert judge(measured(4, entries=600), [{**measured(3, entries=600), "nights": nights, "dig": "x"}], Limits()) == []

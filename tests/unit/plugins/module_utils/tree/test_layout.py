@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from helpers.original_trees import DAY, STAMP, bound_by_modes, link, marked, original_tree, put
+from helpers.pairs import put_pairs, relpath_of
 
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import BaseUnusable, InvalidInput
 from ansible_collections.altbackup.core.plugins.module_utils.tree import layout
@@ -331,6 +332,41 @@ def test_differential_without_its_full_tarball_is_no_good_copy(tmp_path: Path) -
     assert layout.newest_verified(tree, "svn/dybsvn") == ""
     full.unlink()
     assert layout.newest_verified(tree, "svn/dybsvn") == ""
+
+
+def test_a_differential_whose_full_tarball_is_not_here_is_not_verified_whatever_is_looked_at(tmp_path: Path) -> None:
+    base = marked(tmp_path / "backup")
+    put_pairs(base, "08F 09D 10D", "svn/dybsvn")
+    tree = layout.open_tree(str(base))
+    for options in ({}, {"day": "2013/05/10"}, {"after": "2013/05/08/200000"}, {"keys": {"svn/dybsvn"}}):
+        assert {one.state for one in layout.scan(tree, **options).tarballs} == {"verified"}  # type: ignore[arg-type]
+    full = base / relpath_of("08F", "svn/dybsvn")
+    link(base, relpath_of("08F", "svn/dybsvn"), relpath_of("07F", "svn/dybsvn"))
+    full.unlink()
+    assert {one.state for one in layout.scan(tree, "2013/05/10").tarballs} == {"verified"}  # another name of it serves
+    (base / relpath_of("07F", "svn/dybsvn")).unlink()
+    (alone,) = layout.scan(tree, "2013/05/10").tarballs
+    assert alone.state == "alone"
+    assert alone.problem.startswith("is a differential, and its full tarball 2013/05/08/104701/dybsvn.tar is not here")
+
+
+@pytest.mark.parametrize(
+    ("filename", "more"), [("x.diff.tar", {}), ("x.tar", {"base": "2013/05/01/104701/x.tar", "base_dig": "0" * 64})]
+)
+def test_a_name_and_a_dna_that_contradict_each_other_are_not_verified(
+    tmp_path: Path, filename: str, more: dict[str, str]
+) -> None:
+    base = marked(tmp_path / "backup")
+    put(
+        base,
+        f"folders/x/{STAMP}/{filename}",
+        b"bytes",
+        json.dumps({"dig": "0" * 64, "size": 5, "alg": "sha256", **more}),
+    )
+    (found,) = layout.scan(layout.open_tree(str(base))).tarballs
+    assert found.state == "malformed"
+    put(base, f"folders/x.diff/{STAMP}/x.diff.tar")
+    assert layout.scan(layout.open_tree(str(base)), keys={"folders/x.diff"}).verified()
 
 
 def test_newest_good_tarball_is_not_guessed_where_a_newer_folder_cannot_be_read(tmp_path: Path) -> None:

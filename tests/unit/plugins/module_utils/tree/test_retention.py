@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Collection
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -566,3 +567,64 @@ def test_a_larger_rule_never_keeps_less(past: dict[str, str], rules: Rules, whic
     larger = Rules(**{**vars(rules), word: getattr(rules, word) + more})
     kept = {relpath for relpath, why in judge(tarballs, rules).items() if why}
     assert kept <= {relpath for relpath, why in judge(tarballs, larger).items() if why}
+
+
+# Differentials
+
+FULLS = {"A": "a" * 64, "B": "b" * 64}
+
+
+def history_of(text: str) -> list[Tarball]:
+    """Given words of a day, F (full) or D (differential) and the letter of the full one, return an item's tarballs.
+
+    Full ones of one letter are one file.
+    """
+    found = []
+    for number, word in enumerate(text.split()):
+        day, form, letter = word[:2], word[2], word[3]
+        stamp, dig = f"2013/05/{day}/104701", FULLS[letter]
+        if form == "F":
+            dna, filename, inode = Dna(dig, 5), "x.tar", ord(letter)
+        else:
+            dna, filename, inode = (
+                Dna(f"{number:064}", 5, "sha256", "2013/05/01/104701/x.tar", dig),
+                "x.diff.tar",
+                number,
+            )
+        found.append(Tarball("svn", "x", stamp, filename, 5, (1, inode), 1, dna, "", "verified"))
+    return found
+
+
+def days_kept(text: str, keep: int, **more: Any) -> dict[str, list[str]]:
+    """Return {day: why its tarball stays} of what stays."""
+    reasons = judge(history_of(text), Rules(keep), **more)
+    return {relpath.split("/")[4]: why for relpath, why in reasons.items() if why}
+
+
+@pytest.mark.parametrize(
+    ("history", "keep", "kept"),
+    [
+        pytest.param("01FA 02DA 03DA 04DA", 1, "01 04", id="the base of the newest stays"),
+        pytest.param("01FA 02DA 03FB 04DB", 1, "01 03 04", id="a second full one stays beside it"),
+        pytest.param("01FA 02DA 03FB 04DB", 2, "01 03 04", id="which may have a reason of its own"),
+        pytest.param("01FA 02DA 03FB 04FB", 1, "04", id="without differentials nothing is added"),
+        pytest.param("01FA 02FA 03DA", 1, "02 03", id="a link to the base serves"),
+        pytest.param("01FA 03FB 04DA 05DB 06DB", 2, "01 03 05 06", id="contents rest on two"),
+        pytest.param(
+            "02DA 03FB 04DB", 1, "02 03 04", id="one without its full one counts for nothing, and waits for it"
+        ),
+        pytest.param("03FB 04DA", 1, "03 04", id="nor is it the newest"),
+    ],
+)
+def test_full_tarballs_stay_as_long_as_differentials_need_them(history: str, keep: int, kept: str) -> None:
+    assert sorted(days_kept(history, keep)) == kept.split()
+
+
+def test_a_full_tarball_says_for_which_it_stays() -> None:
+    kept = days_kept("01FA 02DA 03FB 04DB", 1)
+    assert kept["03"] == ["base of 2013/05/04/104701"]
+    assert kept["01"] == ["second full"]
+    assert demanded(kept["03"])
+    later = days_kept("01FA 02FB", 1, needed={FULLS["A"]: "2013/06/01/104701"})
+    assert later["01"] == ["base of 2013/06/01/104701"]
+    assert days_kept("02DA 03FB", 1)["02"] == ["its full tarball is not here"]

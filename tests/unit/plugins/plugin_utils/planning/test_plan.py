@@ -105,6 +105,7 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
         "rules": NO_RULES,
         "check_scope": "day",
         "reverify_days": 7,
+        "max_age": 129600.0,
         "proof_age": 0.0,
         "drill_share": 1.0,
         "drill_limit": 0,
@@ -137,6 +138,7 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
     assert plan["nodes"]["cms01"] == {
         "check_scope": "day",
         "reverify_days": 7,
+        "max_age": 129600.0,
         "proof_age": 0.0,
         "drill_share": 1.0,
         "drill_limit": 0,
@@ -356,7 +358,11 @@ def test_drills_take_place_on_another_host_or_on_the_node_itself() -> None:
         ({"altbackup_stamp": "2013/05/10"}, "altbackup_stamp: stamp '2013/05/10' is not a date and time"),
         ({"altbackup_stamp": "2013/05/10/104803"}, "altbackup_stamp 2013/05/10/104803 is later than now, 2013/05/10/104701 (UTC)"),
         ({"altbackup_timezone": "Asia/Taibei"}, "altbackup_timezone: time zone 'Asia/Taibei' is not known"),
-        ({"altbackup_full_every": 7}, "dayabay, juno: altbackup_full_every 7 needs differentials"),
+        ({"altbackup_full_every": 0}, "dayabay, juno: altbackup_full_every 0 is not a whole number from 1 to 100: write one, like 7"),
+        (
+            {"altbackup_full_every": 7, "altbackup_dna_algorithm": "md5"},
+            "dayabay, juno: altbackup_full_every 7 makes differentials, which the original scripts do not know, but altbackup_dna_algorithm is md5",
+        ),
         ({"altbackup_ionice": "best"}, "all hosts: altbackup_ionice ionice 'best' is not idle"),
     ],
 )  # fmt: skip

@@ -518,6 +518,12 @@ def test_a_differential_without_its_full_one_names_it(full: list[dict[str, Any]]
     assert why in reason
 
 
+def test_any_tarball_with_the_digest_serves_a_differential() -> None:
+    other = "2013/05/02/104701"
+    chosen = choose_one(order_of(), {"cms01": found(tarball(other), tarball(NEW, **DIFF))})["chosen"][0]
+    assert chosen["restore"]["tarballs"][0]["relpath"] == f"svn/dybsvn/{other}/dybsvn-3.tar.zst"
+
+
 # Predictions
 
 

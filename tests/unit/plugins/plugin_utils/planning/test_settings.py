@@ -98,6 +98,8 @@ def test_bases_are_normalized(value: str, base: str) -> None:
         ("altbackup_rsync_port", None, None),
         ("altbackup_io_timeout", None, 60.0),
         ("altbackup_ext", ".tar", ".tar"),
+        ("altbackup_max_age", None, 129600.0),
+        ("altbackup_max_age", "8d", 691200.0),
         ("altbackup_proof_age", "8d", 691200.0),
         ("altbackup_proof_age", None, 0.0),
         ("altbackup_drill_share", "0.2", 0.2),
@@ -146,6 +148,7 @@ def test_values_get_their_type(name: str, value: object, expected: object) -> No
         ("altbackup_items", {"kind": "svn"}, "is not a list"),
         ("altbackup_ext", ".tgz", "is not one of .tar.zst, .tar.gz, .tar"),
         ("altbackup_check_scope", "week", "is not one of day, all"),
+        ("altbackup_max_age", "", "is not a duration above 0"),
         ("altbackup_proof_age", "often", "is not a duration above 0"),
         ("altbackup_shrink", 30, "'30' is not a part above 0 and up to all: write one, like 30% or 0.3"),
         ("altbackup_shrink", 0, "is not a part"),
@@ -165,7 +168,7 @@ def test_values_get_their_type(name: str, value: object, expected: object) -> No
         ("altbackup_verify_every", "weekly", "is not a whole number"),
         ("altbackup_compress_level", 20, "is not a whole number from 1 to 19"),
         ("altbackup_rsync_port", 70000, "is not a whole number from 1 to 65535"),
-        ("altbackup_full_every", 7, "leave it at 1"),
+        ("altbackup_full_every", 101, "is not a whole number from 1 to 100"),
         ("altbackup_transport", {"cms01": "fetch"}, "'fetch' for cms01 is not one of push, pull"),
         ("altbackup_trash_days", -1, "is not a whole number from 0 to 3650: write one, like 2"),
         ("altbackup_trash_days", "2d", "is not a whole number"),
@@ -193,6 +196,13 @@ def test_bad_values_are_told(name: str, value: object, text: str) -> None:
     assert len(found) == 1
     assert found[0].startswith(name)
     assert text in found[0]
+
+
+@pytest.mark.parametrize("days", [0, 36501])
+def test_a_history_is_kept_for_a_day_at_least(days: int) -> None:
+    assert problems_of("main", {"altbackup_history_days": days}) == [
+        f"altbackup_history_days {days} is not a whole number from 1 to 36500: write one, like 400"
+    ]
 
 
 def test_a_key_in_place_of_its_path_is_refused_and_not_shown() -> None:

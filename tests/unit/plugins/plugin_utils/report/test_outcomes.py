@@ -306,7 +306,7 @@ def test_table_aligns_what_was_listed() -> None:
         "path": "/x",
     }
     (listed,) = outcomes.listed(loop({"tarballs": [entry]}), "dayabay")
-    assert set(listed) == {*outcomes.LISTED_KEYS, "role"}
+    assert set(listed) == {*outcomes.LISTED_KEYS}
     assert outcomes.table([listed]) == [f"dayabay -> cms01  verified  1,234,567  abababababab  {SVN}"]
 
 

@@ -1,0 +1,179 @@
+"""`altbackup runs` and `altbackup log`: what ran, and what a run printed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ...module_utils.system.errors import AltbackupError
+from ...module_utils.system.visible import visible
+from ..history.standing import name_of, run_told
+from ..history.store import opened
+from .run_store import LOG, RUNNING, Run, all_runs, state_folder
+from .status import named_inventory
+from .supervised_run import say
+from .tables import Row, age, show
+
+FORMAT, VERSION = "altbackup runs", 1
+"""Of what --json prints, see docs/monitoring.md"""
+_MOST = 20
+_DEAD = "ended without a word"
+
+
+def add(commands: Any) -> None:
+    """Add the commands to those of the parser."""
+    runs = commands.add_parser("runs", help="list runs", description="List runs, the newest first.", allow_abbrev=False)
+    runs.add_argument("--all", action="store_true", help=f"all of them, not the newest {_MOST}")
+    runs.add_argument("--json", action="store_true", help="as JSON")
+    runs.set_defaults(act=list_runs)
+    log = commands.add_parser(
+        "log", help="show the log of a run", description="Show what a run printed.", allow_abbrev=False
+    )
+    log.add_argument(
+        "run",
+        metavar="RUN",
+        nargs="?",
+        default="",
+        help="a run as runs lists it, or a part of that, such as its playbook (default: the last)",
+    )
+    log.set_defaults(act=show_log)
+    for command in (runs, log):
+        command.add_argument(
+            "-i", "--inventory", action="append", default=[], metavar="INVENTORY", help="runs of this inventory alone"
+        )
+        command.add_argument("--artifacts", metavar="DIR", default="", help="where runs are kept (default: as of run)")
+
+
+def list_runs(arguments: argparse.Namespace) -> int:
+    """List runs; return the exit code."""
+    try:
+        found = _known(arguments)
+    except AltbackupError as error:
+        say(str(error))
+        return 1
+    chosen = found if arguments.all or arguments.json else found[:_MOST]
+    if arguments.json:
+        print(json.dumps({"format": FORMAT, "version": VERSION, "runs": [run_told(run) for run in chosen]}, indent=1))
+    else:
+        show(("started", "playbook", "state", "took", "failures", "run"), [_row(run) for run in chosen], (3, 4))
+        if len(chosen) < len(found):
+            print(f"and {len(found) - len(chosen)} older ones: altbackup runs --all")
+    if not found:
+        say("there is no run")
+    return 0 if found else 1
+
+
+def show_log(arguments: argparse.Namespace) -> int:
+    """Print the log of a run; return the exit code."""
+    try:
+        found = [run for run in _known(arguments) if not run["rebuilt"]]
+    except AltbackupError as error:
+        say(str(error))
+        return 1
+    run = find_run(found, arguments.run)
+    if run is None:
+        say(f"there is no run{f' called like {arguments.run!r}' if arguments.run else ''}: altbackup runs lists them")
+        return 1
+    path = Path(run["folder"] or os.devnull, LOG)
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            for line in stream:
+                print(visible(line.rstrip("\n")))
+    except OSError:
+        why = (
+            f"the log {path} is not kept any more"
+            if run["folder"]
+            else "no log is kept of what did not run under altbackup"
+        )
+        say(f"{run['playbook']} of {_moment(run['started'])}: {run['state']}: {run['message']}; {why}")
+        return 1
+    return 0
+
+
+def find_run(runs: Sequence[Mapping[str, Any]], part: str) -> Mapping[str, Any] | None:
+    """Given runs, the newest first, and a name or a part of one, return the newest that is meant."""
+    if not part:
+        return next(iter(runs), None)
+    exact = (run for run in runs if part in (run["run"], run["folder"], run["stamp"]))
+    return next(exact, None) or next((run for run in runs if part in run["run"] or part in run["playbook"]), None)
+
+
+def _known(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return all runs that are known, the newest first. Raise AltbackupError."""
+    inventory = named_inventory(arguments.inventory) if arguments.inventory else []
+    kept = [_kept(run) for run in all_runs(state_folder(arguments.artifacts, os.environ))]
+    if inventory:
+        kept = [run for run in kept if set(inventory) & set(run["inventory"].split(", "))]
+    return merged(_recorded(inventory), kept)
+
+
+def _recorded(inventory: Sequence[str]) -> list[dict[str, Any]]:
+    found = []
+    for history in opened(inventory):
+        with closing(history.database):
+            found += [_named(dict(row)) for row in history.rows("SELECT * FROM runs")]
+    return found
+
+
+def _named(run: dict[str, Any]) -> dict[str, Any]:
+    return {**run, "run": name_of(run)}
+
+
+def _kept(run: Run) -> dict[str, Any]:
+    """Return what a run's folder tells of it, as a history would."""
+    result = run.result
+    state = result["state"]
+    if state == RUNNING and run.hold():
+        run.release()
+        state = _DEAD
+    failures = result.get("failures") or []
+    ended = result.get("ended")
+    return _named(
+        {
+            **{name: result.get(name) for name in ("playbook", "user", "exit_code")},
+            "token": str(run.folder),
+            "folder": str(run.folder),
+            "stamp": "",
+            "started": datetime.fromisoformat(result["started"]).timestamp(),
+            "ended": datetime.fromisoformat(ended).timestamp() if ended else None,
+            "state": state,
+            "failures": len(failures),
+            "message": str(failures[0].get("message", "")) if failures else "",
+            "controller": result.get("node"),
+            "inventory": ", ".join(map(str, result.get("inventory") or ())),
+            "rebuilt": 0,
+        }
+    )
+
+
+def merged(recorded: Iterable[Mapping[str, Any]], kept: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Given runs as histories and as their folders tell of them, return each once, the newest first; what is recorded tells more."""
+    found = {run["folder"] or run["token"]: dict(run) for run in kept}
+    for run in recorded:
+        found[run["folder"] or run["token"]] = {**found.get(run["folder"] or run["token"], {}), **run}
+    return sorted(found.values(), key=lambda run: float(run["started"]), reverse=True)
+
+
+def _row(run: Mapping[str, Any]) -> Row:
+    took = "" if run["ended"] is None else age(run["ended"] - run["started"])
+    good = run["state"] in ("good", RUNNING, "rebuilt")
+    told = (run["message"],) if run["message"] and not good else ()
+    cells = (
+        _moment(run["started"]),
+        str(run["playbook"]),
+        str(run["state"]),
+        took,
+        str(run["failures"] or ""),
+        str(run["run"]),
+    )
+    return Row(cells, not good, told)
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")

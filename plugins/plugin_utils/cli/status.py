@@ -1,0 +1,209 @@
+"""`altbackup status`: how all copies stand, by what runs have left on the controller."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ...module_utils.system.errors import AltbackupError, InvalidInput
+from ...module_utils.system.units import readable
+from ...module_utils.system.visible import one_line, visible
+from ..history.rebuild import LOST, rebuilt
+from ..history.standing import Standing, State, matching, run_told, spark, state_of
+from ..history.store import History, opened, write_records
+from .job import ansible_settings, read_job
+from .supervised_run import SupervisedRun, say
+from .tables import Row, age, show
+
+FORMAT, VERSION = "altbackup status", 1
+"""Of what --json prints, see docs/monitoring.md"""
+_TITLES = ("item", "node", "copy", "proof", "size", "change", "nights", "")
+_RIGHT = (2, 3, 4, 5)
+_LIST = "list.yml"
+_ALL_DAYS = 36500
+
+
+def add(commands: Any) -> None:
+    """Add the command to those of the parser."""
+    parser = commands.add_parser(
+        "status",
+        help="tell how all copies stand",
+        description="Tell of each item on each node how old its newest verified copy and its last proof are, its size, and the trend of seven "
+        "nights, by what runs have left here; no node is asked. The last line says whether all is well, and the exit code: 0, or 1 if not.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("item", metavar="ITEM", nargs="?", default="", help="an item, or a part of its name")
+    parser.add_argument("-i", "--inventory", action="append", default=[], metavar="INVENTORY", help="which inventory")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--ask", action="store_true", help="ask the nodes first what they hold")
+    how.add_argument(
+        "--rebuild", action="store_true", help="ask the nodes, and fill what is lost of the history from that"
+    )
+    parser.add_argument("--artifacts", metavar="DIR", default="", help=argparse.SUPPRESS)
+    parser.set_defaults(act=tell)
+
+
+def tell(arguments: argparse.Namespace) -> int:
+    """Tell how copies stand; return the exit code."""
+    try:
+        inventory = named_inventory(arguments.inventory) or _only_inventory()
+        asked = 0
+        if arguments.ask or arguments.rebuild:
+            asked = _ask(inventory, arguments.artifacts, rebuild=arguments.rebuild)
+        state, count = _read(inventory)
+    except AltbackupError as error:
+        say(str(error))
+        return 1
+    if not count:
+        where = f" of {', '.join(inventory)}" if inventory else ""
+        say(
+            f"there is no record of any run{where} here: after a night there is, and what nodes hold already is entered by: altbackup status --rebuild"
+        )
+        return 1
+    copies = matching(state.copies, arguments.item) if arguments.item else list(state.copies)
+    if arguments.item and not copies:
+        say(f"no item is called like {arguments.item!r}: altbackup status shows all")
+        return 1
+    chosen = State(tuple(copies), state.bases, state.runs, () if arguments.item else state.faults)
+    if arguments.json:
+        print(json.dumps(as_json(chosen, time.time()), indent=1))
+    else:
+        _show(chosen)
+    return 0 if chosen.is_well and not asked else 1
+
+
+def named_inventory(given: Sequence[str]) -> list[str]:
+    """Given what the command line names, return the inventories that are meant, none if none is named. Raise InvalidInput."""
+    options = [word for name in given for word in ("-i", name)]
+    return list(read_job(_LIST, options, (), ansible_settings(os.environ), os.environ).inventory)
+
+
+def _only_inventory() -> list[str]:
+    """Return the inventory that has a history, if there is but one. Raise AltbackupError."""
+    with ExitStack() as stack:
+        places = [history.inventory for history in _opened((), stack)]
+    return places if len(places) == 1 and places[0] else []
+
+
+def _read(inventory: Sequence[str]) -> tuple[State, int]:
+    """Return how copies stand, and how many histories there are. Raise AltbackupError."""
+    with ExitStack() as stack:
+        histories = _opened(inventory, stack)
+        if not inventory and len(histories) > 1:
+            names = ", ".join(history.inventory or "(without a file)" for history in histories)
+            raise InvalidInput(f"several inventories have records here, say which one with -i: {names}")
+        return state_of(histories, time.time()), len(histories)
+
+
+def _opened(inventory: Sequence[str], stack: ExitStack) -> list[History]:
+    histories = opened(inventory)
+    for history in histories:
+        stack.enter_context(closing(history.database))
+    return histories
+
+
+def _ask(inventory: Sequence[str], artifacts: str, *, rebuild: bool) -> int:
+    """Run list.yml, whose report notes what nodes hold; fill the history from that where it is to be; return the exit code of the run."""
+    options = [word for name in inventory for word in ("-i", name)]
+    words = ["run", _LIST, *options]
+    with tempfile.TemporaryDirectory(prefix="altbackup-status-") as folder:
+        listed = Path(folder, "listed.json")
+        more = ["-e", f"altbackup_list_file={listed}"] if rebuild else []
+        run = SupervisedRun([*words, *more], artifacts)
+        code = run.run(_LIST.partition(".")[0], [*options, *more], "24h", 60, 90)
+        if rebuild and listed.exists():
+            _rebuild(inventory, json.loads(listed.read_text(encoding="utf-8")))
+    return code
+
+
+def _rebuild(inventory: Sequence[str], listed: list[dict[str, Any]]) -> None:
+    """Enter the nights that nodes know of, and no record. Raise AltbackupError."""
+    with ExitStack() as stack:
+        for history in _opened(inventory, stack):
+            sources = {row[0] for row in history.rows("SELECT DISTINCT source FROM trees")}
+            zone = history.rows("SELECT timezone FROM runs WHERE NOT rebuilt ORDER BY started DESC LIMIT 1")
+            known = [row[0] for row in history.rows("SELECT DISTINCT stamp FROM runs WHERE NOT rebuilt")]
+            own = [entry for entry in listed if entry["source"] in sources]
+            records = rebuilt(own, zone[0][0] if zone else "UTC", known)
+            place = history.inventory
+            history.database.close()
+            for note in write_records(place, records, _ALL_DAYS, time.time()):
+                say(note)
+            say(f"{len(records)} nights were entered from what nodes hold: {LOST}")
+
+
+def as_json(state: State, now: float) -> dict[str, Any]:
+    """Given how copies stand and the time, return it as docs/monitoring.md tells."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "now": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
+        "well": state.is_well,
+        "faults": list(state.faults),
+        "copies": [_copy_as_json(entry) for entry in state.copies],
+        "bases": [asdict(base) for base in state.bases],
+        "runs": [run_told(run) for run in state.runs],
+    }
+
+
+def _copy_as_json(entry: Standing) -> dict[str, Any]:
+    ages = {name: None if (age := getattr(entry, name)) is None else round(age) for name in ("age", "proof_age")}
+    return {"item": entry.item, **asdict(entry), **ages, "faults": entry.faults}
+
+
+def _show(state: State) -> None:
+    """Print how copies stand: what is wrong stands last, where it is seen, and whether all is well below all."""
+    ordered = sorted(state.copies, key=lambda entry: bool(entry.faults))
+    show(_TITLES, [_row(entry) for entry in ordered], _RIGHT)
+    free = {
+        (base.node, base.free): f"{base.node} {readable(base.free)}" for base in state.bases if base.free is not None
+    }
+    if free:
+        print(one_line(f"free: {', '.join(free.values())}"))
+    print("\n".join(visible(line) for line in (*state.faults, last_line(state))))
+
+
+def _row(entry: Standing) -> Row:
+    change = "" if entry.change is None else f"{'+' if entry.change >= 0 else '-'}{readable(abs(entry.change))}"
+    held = ["held"] if entry.holds else []
+    cells = (
+        entry.item,
+        entry.node,
+        "none" if entry.age is None else age(entry.age),
+        age(entry.proof_age),
+        "" if entry.size is None else readable(entry.size),
+        "=" if entry.change == 0 else change,
+        spark(entry.nights),
+        ", ".join([*entry.faults, *held]),
+    )
+    below = [f"suspect: {entry.suspect}"] if entry.suspect else [entry.problem] if entry.problem else []
+    return Row(cells, bool(entry.faults), tuple(below))
+
+
+def last_line(state: State) -> str:
+    """Given how copies stand, return whether all is well, and what is not."""
+    copies = state.copies
+    items, nodes = len({entry.item for entry in copies}), len({entry.node for entry in copies})
+    counted = (
+        f"{len(copies)} copies of {items} item{'' if items == 1 else 's'} on {nodes} node{'' if nodes == 1 else 's'}"
+    )
+    if state.is_well:
+        return f"all is well: {counted}, none older than {age(max(entry.age or 0.0 for entry in copies))}"
+    words = ("none", "old", "suspect", "failed")
+    numbers = {word: sum(word in entry.faults for entry in copies) for word in words}
+    told = [f"{number} {_SAID[word]}" for word, number in numbers.items() if number]
+    more = [f"{len(state.faults)} more above"] if state.faults else []
+    return f"NOT well: {counted}: {', '.join([*told, *more]) or 'there is none'}"
+
+
+_SAID = {"none": "without a good copy", "old": "too old", "suspect": "suspect", "failed": "failed"}

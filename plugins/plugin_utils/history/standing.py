@@ -1,0 +1,364 @@
+"""How copies stand, by the records of runs: what `altbackup status` tells. No node is asked."""
+
+from __future__ import annotations
+
+import calendar
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ...module_utils.system.errors import AltbackupError, InvalidInput
+from ...module_utils.system.visible import one_line
+from ...module_utils.tree.stamps import day_of, earliest_moment
+from .store import History, damaged_reason
+
+NIGHTS = 7
+"""How many of the last nights make a trend"""
+MAX_AGE = 36 * 3600.0
+"""Seconds after which a copy is too old, where no run told"""
+_LOOKED_BACK = 40
+"""Runs of a tree among which its last nights are looked for"""
+_PROOF = "%Y-%m-%dT%H:%M:%SZ"
+CHAIN = "backup.yml"
+_DRILL = "drill.yml"
+_LOOKS = ("list.yml", "mark.yml", "restore.yml", "undo.yml")
+"""Playbooks that do not mend what failed of a copy, nor are about it"""
+_NO_NIGHTS = (*_LOOKS, _DRILL, "check.yml", "purge.yml")
+"""Playbooks that make no copies; any other one may be a user's own, which has those of this collection in it"""
+_PARTS = (*_NO_NIGHTS, "dump.yml", "synchronize.yml")
+_TOLD = (
+    "playbook",
+    "stamp",
+    "started",
+    "ended",
+    "state",
+    "exit_code",
+    "failures",
+    "message",
+    "user",
+    "controller",
+    "inventory",
+    "command",
+    "folder",
+)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the copies of an item in one tree stand."""
+
+    source: str
+    node: str
+    role: str
+    category: str
+    name: str
+    stamp: str = ""
+    """Of its newest verified copy that is whole and no suspect; empty without any"""
+    age: float | None = None
+    """Seconds since then"""
+    proof_age: float | None = None
+    """Seconds since a copy of it was last proved to restore there; None for never, as far as is known"""
+    size: int | None = None
+    """Bytes of the newest"""
+    change: int | None = None
+    """Bytes by which it is larger than that of the night before"""
+    nights: tuple[int | None, ...] = ()
+    """Bytes of the last nights, oldest first; None for one without a copy"""
+    holds: tuple[str, ...] = ()
+    """Stamps of those that are held"""
+    max_age: float = MAX_AGE
+    suspect: str = ""
+    problem: str = ""
+    """What failed of it in the last run that was about it"""
+
+    @property
+    def item(self) -> str:
+        """The item as people write it, `source/category/name`."""
+        return f"{self.source}/{self.category}/{self.name}"
+
+    @property
+    def is_old(self) -> bool:
+        """Whether its newest copy is too old, or there is none."""
+        return self.age is None or self.age > self.max_age
+
+    @property
+    def faults(self) -> list[str]:
+        """What is wrong with it, in a word each."""
+        said = [
+            ("none" if self.age is None else "old", self.is_old),
+            ("suspect", bool(self.suspect)),
+            ("failed", bool(self.problem) and not self.suspect),
+        ]
+        return [word for word, is_so in said if is_so]
+
+
+@dataclass(frozen=True)
+class Base:
+    """How a tree stands."""
+
+    source: str
+    node: str
+    role: str
+    base: str
+    free: int | None
+    sent: int | None = None
+    """Bytes that the last run sent there that sent anything anywhere"""
+    problem: str = ""
+
+    @property
+    def title(self) -> str:
+        """How people name it: its source, or `source -> target`."""
+        return self.source if self.role == "source" else f"{self.source} -> {self.node}"
+
+
+@dataclass(frozen=True)
+class State:
+    """All that a history tells of now."""
+
+    copies: tuple[Standing, ...] = ()
+    bases: tuple[Base, ...] = ()
+    runs: tuple[Mapping[str, Any], ...] = ()
+    """The last run of each playbook that is not good, and that no later one has mended; and the last chain"""
+    faults: tuple[str, ...] = field(default=())
+
+    @property
+    def bad(self) -> list[Standing]:
+        """Those copies with which something is wrong."""
+        return [entry for entry in self.copies if entry.faults]
+
+    @property
+    def is_well(self) -> bool:
+        """Whether there is something, and nothing is wrong with it."""
+        return bool(self.copies) and not (self.bad or self.faults)
+
+
+def state_of(histories: Iterable[History], now: float) -> State:
+    """Given open histories and the time, return how all that they tell of stands. Raise AltbackupError where one cannot be read."""
+    copies: list[Standing] = []
+    bases: list[Base] = []
+    chains: list[Mapping[str, Any]] = []
+    faults: list[str] = []
+    for history in histories:
+        try:
+            trees = _trees(history)
+            moments = _Moments()
+            for tree in trees:
+                copies += _copies(history, tree, now, moments)
+            bases += [
+                Base(*(tree[key] for key in ("source", "node", "role", "base", "free", "sent", "problem")))
+                for tree in trees
+            ]
+            chain = _last_chain(history)
+        except sqlite3.Error as error:
+            raise AltbackupError(damaged_reason(history.path, error)) from error
+        if chain is not None:
+            chains.append(chain)
+    faults += [f"{base.title}: {base.problem}" for base in bases if base.problem]
+    for chain in chains:
+        if chain["state"] != "good":
+            faults.append(f"the last {chain['playbook']} {said_of(chain)}")
+    copies.sort(key=lambda entry: (entry.source, entry.category, entry.name, entry.role != "source", entry.node))
+    return State(tuple(copies), tuple(bases), tuple(chains), tuple(faults))
+
+
+def run_told(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Given a run, a row of `runs`, return it as JSON tells it: with its name, and times as texts."""
+    told: dict[str, Any] = {name: run.get(name) for name in _TOLD}
+    for name in ("started", "ended"):
+        if told[name] is not None:
+            told[name] = datetime.fromtimestamp(told[name], UTC).isoformat(timespec="seconds")
+    return {"run": name_of(run), **told, "rebuilt": bool(run.get("rebuilt")), "check": bool(run.get("checking"))}
+
+
+def name_of(run: Mapping[str, Any]) -> str:
+    """Given a run, return what people call it: the name of its folder, or its stamp."""
+    return Path(str(run.get("folder") or "")).name or str(run.get("stamp") or "")
+
+
+def said_of(run: Mapping[str, Any]) -> str:
+    """Given a run, return how it ended, as a part of a sentence."""
+    told = f": {one_line(run['message'])}" if run["message"] else ""
+    return f"ended with: {run['state']}{told}"
+
+
+def _last_chain(history: History) -> Mapping[str, Any] | None:
+    found = history.rows(
+        f"""
+        SELECT * FROM runs WHERE NOT checking AND NOT rebuilt AND playbook NOT IN ({_marks(_PARTS)})
+        AND (playbook = ? OR EXISTS (SELECT 1 FROM trees WHERE run = runs.id)) ORDER BY started DESC, id DESC LIMIT 1
+        """,  # noqa: S608 (marks alone)
+        *_PARTS,
+        CHAIN,
+    )
+    return dict(found[0]) if found else None
+
+
+def _marks(values: Sequence[str]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _trees(history: History) -> list[dict[str, Any]]:
+    """Return the trees that are still in the inventory, each of the last run that told of all of its items, with what later runs told of them."""
+    found = history.rows(
+        """
+        SELECT trees.*, max(runs.started) AS looked, runs.timezone AS timezone FROM trees JOIN runs ON runs.id = trees.run
+        WHERE trees.whole GROUP BY node, source, role
+        """
+    )
+    there = history.trees
+    current = [
+        tree for tree in map(dict, found) if there is None or (tree["node"], tree["source"], tree["role"]) in there
+    ]
+    return [{**tree, **_later(history, tree)} for tree in current]
+
+
+def _later(history: History, tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the free space that the last run told of that knew it, and the problem of the last that was about the tree."""
+    place = (tree["node"], tree["source"], tree["role"])
+    told = "FROM trees JOIN runs ON runs.id = trees.run WHERE node = ? AND source = ? AND role = ?"
+    newest = "ORDER BY started DESC, runs.id DESC LIMIT 1"
+    found = {}
+    for column in ("free", "sent"):
+        rows = history.rows(f"SELECT {column} {told} AND {column} IS NOT NULL {newest}", *place)
+        found[column] = rows[0][0] if rows else None
+    last = history.rows(f"SELECT problem {told} AND NOT rebuilt {newest}", *place)
+    return {**found, "problem": last[0][0] if last else ""}
+
+
+class _Moments:
+    """When stamps were, each looked up once: that sets the zone of the process."""
+
+    def __init__(self, moment: Callable[[str, str], float] = earliest_moment) -> None:
+        self._moment = moment
+        self._known: dict[tuple[str, str], float | None] = {}
+
+    def of(self, stamp: str, timezone: str) -> float | None:
+        """Return the time of a stamp in seconds since 1970, None for none."""
+        key = (stamp, timezone)
+        if key not in self._known:
+            try:
+                self._known[key] = self._moment(stamp, timezone) if stamp else None
+            except InvalidInput:
+                self._known[key] = None
+        return self._known[key]
+
+
+def _copies(history: History, tree: Mapping[str, Any], now: float, moments: _Moments) -> list[Standing]:
+    """Return how each item of a tree stands."""
+    place = (tree["node"], tree["source"], tree["role"])
+    items = history.rows(
+        "SELECT category, name FROM copies WHERE run = ? AND node = ? AND source = ? AND role = ?", tree["run"], *place
+    )
+    rows: dict[tuple[str, str], list[sqlite3.Row]] = {}
+    days: dict[str, None] = {}
+    recent = history.rows(
+        """
+        SELECT copies.*, runs.stamp AS of_run, runs.playbook, runs.rebuilt FROM copies JOIN runs ON runs.id = copies.run
+        WHERE node = ?1 AND source = ?2 AND role = ?3 AND runs.id IN (
+            SELECT runs.id FROM trees JOIN runs ON runs.id = trees.run
+            WHERE node = ?1 AND source = ?2 AND role = ?3 ORDER BY started DESC, runs.id DESC LIMIT ?4
+        ) ORDER BY runs.started, runs.id
+        """,
+        *place,
+        _LOOKED_BACK,
+    )
+    for row in recent:
+        rows.setdefault((row["category"], row["name"]), []).append(row)
+        if row["playbook"] not in _NO_NIGHTS:
+            days[day_of(row["of_run"])] = None
+    last_days = sorted(days)[-NIGHTS:]
+    proofs = {
+        (row["category"], row["name"]): row["proved"]
+        for row in history.rows(
+            "SELECT category, name, max(proved) AS proved FROM copies "
+            "WHERE node = ? AND source = ? AND role = ? AND proved IS NOT NULL GROUP BY category, name",
+            *place,
+        )
+    }
+    return [
+        _standing(history, tree, key, rows.get(key, []), last_days, proofs.get(key), now, moments)
+        for key in ((row["category"], row["name"]) for row in items)
+    ]
+
+
+def _standing(
+    history: History,
+    tree: Mapping[str, Any],
+    key: tuple[str, str],
+    rows: Sequence[sqlite3.Row],
+    days: Sequence[str],
+    proved: str | None,
+    now: float,
+    moments: _Moments,
+) -> Standing:
+    place = (tree["node"], tree["source"], tree["role"])
+    known = [row for row in rows if row["stamp"] is not None]
+    if not known:
+        known = history.rows(
+            """
+            SELECT copies.* FROM copies JOIN runs ON runs.id = copies.run WHERE node = ? AND source = ? AND role = ? AND category = ?
+            AND name = ? AND copies.stamp IS NOT NULL ORDER BY started DESC, runs.id DESC LIMIT 1
+            """,
+            *place,
+            *key,
+        )
+    stamp = known[-1]["stamp"] if known else ""
+    sizes = {day_of(row["stamp"]): row["size"] for row in known if row["stamp"] and row["size"] is not None}
+    size = sizes.get(day_of(stamp)) if stamp else None
+    before = [sizes[day] for day in sorted(sizes) if day < day_of(stamp)] if stamp else []
+    at = moments.of(stamp, tree["timezone"])
+    holds = next((row["holds"] for row in reversed(rows) if row["holds"] is not None), "")
+    return Standing(
+        source=tree["source"],
+        node=tree["node"],
+        role=tree["role"],
+        category=key[0],
+        name=key[1],
+        stamp=stamp,
+        age=None if at is None else max(now - at, 0.0),
+        proof_age=_proof_age(proved, now),
+        size=size,
+        change=size - before[-1] if size is not None and before else None,
+        nights=tuple(sizes.get(day) for day in days),
+        holds=tuple(holds.split()),
+        max_age=tree["max_age"] or MAX_AGE,
+        suspect=next((row["suspect"] for row in reversed(rows) if row["suspect"] is not None), ""),
+        problem=_problem(rows),
+    )
+
+
+def _problem(rows: Sequence[sqlite3.Row]) -> str:
+    """Given what runs told of a copy, oldest first, return what failed of it and was not mended since: a drill mends what a drill found."""
+    told = [row for row in rows if not row["rebuilt"] and row["playbook"] not in _LOOKS]
+    drills = [row["problem"] for row in told if row["playbook"] == _DRILL]
+    others = [row["problem"] for row in told if row["playbook"] != _DRILL]
+    return "".join(others[-1:]) or "".join(drills[-1:])
+
+
+def _proof_age(proved: str | None, now: float) -> float | None:
+    try:
+        return max(now - calendar.timegm(time.strptime(proved, _PROOF)), 0.0) if proved else None
+    except ValueError:
+        return None
+
+
+def spark(nights: Sequence[int | None]) -> str:
+    """Given the bytes of nights, return them as a line of bars: the highest is the largest, a dot is a night without a copy."""
+    bars = "▁▂▃▄▅▆▇█"
+    numbers = [number for number in nights if number is not None]
+    low, high = min(numbers, default=0), max(numbers, default=0)
+    if high == low:
+        return "".join("·" if number is None else bars[3] for number in nights)
+    return "".join(
+        "·" if number is None else bars[round((number - low) * (len(bars) - 1) / (high - low))] for number in nights
+    )
+
+
+def matching(copies: Sequence[Standing], part: str) -> list[Standing]:
+    """Given copies and an item, or a part of it, return those that are meant: where one is called just so, it alone."""
+    exact = [entry for entry in copies if part in (entry.item, f"{entry.category}/{entry.name}", entry.name)]
+    return exact or [entry for entry in copies if part in entry.item]

@@ -1,0 +1,311 @@
+"""The histories of inventories: a SQLite file for each, in the private folder of the user who runs.
+
+Nothing but a reader's convenience depends on them. A run is one transaction, so it is there whole or not at all, also after a kill. The
+journal is SQLite's own beside the file while it is written, not a WAL: there is one writer a run, for milliseconds, and what lies there
+otherwise is one file, which may be copied, and may lie in a home on the network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ...module_utils.system.errors import AltbackupError
+from ...module_utils.system.own_state import has_state, opened_state, state_folder
+from ...module_utils.system.visible import visible
+from ...module_utils.tree.failures import explain
+from ..planning.journal import journal_name, locked
+from .schema import APPLICATION, COLUMNS, STATEMENTS, VERSION
+
+FOLDER = "history"
+PLACE = "ALTBACKUP_HISTORY"
+"""The variable in the environment that names another folder"""
+_ENDING = ".sqlite"
+_PATIENCE = 30.0
+"""Seconds to wait for somebody who reads or writes"""
+_DAY = 86400.0
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one run leaves: rows of the tables, each without the number of its run."""
+
+    run: Mapping[str, Any]
+    trees: Sequence[Mapping[str, Any]] = ()
+    copies: Sequence[Mapping[str, Any]] = ()
+    failures: Sequence[Mapping[str, Any]] = ()
+    inventory: Sequence[tuple[str, str, str]] | None = None
+    """(node, source, role) of all trees that there are by the inventory; None where that is not known"""
+
+    def of(self, sources: Collection[str]) -> Record:
+        """Return the record with the trees of some sources alone."""
+        trees, copies = ([row for row in rows if row["source"] in sources] for rows in (self.trees, self.copies))
+        there = None if self.inventory is None else [place for place in self.inventory if place[1] in sources]
+        return replace(self, trees=trees, copies=copies, inventory=there)
+
+    def rows(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Yield (table, row) of all but the run."""
+        for table in ("trees", "copies", "failures"):
+            for row in getattr(self, table):
+                yield table, row
+
+
+@dataclass
+class History:
+    """An open history."""
+
+    path: Path
+    database: sqlite3.Connection
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def inventory(self) -> str:
+        """The file of its inventory, empty where there is none."""
+        found = self.database.execute("SELECT value FROM about WHERE name = 'inventory'").fetchone()
+        return str(found[0]) if found else ""
+
+    @property
+    def trees(self) -> list[tuple[str, str, str]] | None:
+        """(node, source, role) of all trees that there are by the inventory, None where no run told."""
+        found = self.database.execute("SELECT value FROM about WHERE name = 'trees'").fetchone()
+        return [(str(node), str(source), str(role)) for node, source, role in json.loads(found[0])] if found else None
+
+    def rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
+        """Return what a query finds. Raise sqlite3.Error."""
+        return self.database.execute(query, values).fetchall()
+
+
+def write_records(file: str, records: Sequence[Record], days: int, now: float) -> list[str]:
+    """Given the file of an inventory, records of runs, for how many days records are kept, and the time, keep them in its history.
+
+    The record of the same run (`token`) that is there is replaced. Return notes: what was wrong, and what became of it.
+    """
+
+    def write(database: sqlite3.Connection) -> None:
+        for record in records:
+            _put(database, record)
+        database.execute("DELETE FROM runs WHERE started < ?", (now - days * _DAY,))
+
+    return _changed(file, write)
+
+
+def conclude(inventory: Sequence[str], run: Mapping[str, Any]) -> list[str]:
+    """Given the inventories that a run was given, and the columns of `runs` that tell how it ended, keep that; return notes.
+
+    It is entered where the run's own report was; a run that came to none stands in the histories of its inventories without more.
+    """
+    known = [path for path in _files_of(inventory) if _knows(path, str(run["folder"]))]
+    if known:
+        return [note for path in known for note in _changed_file(path.name, "", lambda database: _end(database, run))]
+    mine = [path.name for path in _files_of(inventory)]
+    if mine:
+        return [note for name in mine for note in _changed_file(name, "", lambda database: _put(database, Record(run)))]
+    return _changed(inventory[0] if inventory else "", lambda database: _put(database, Record(run)))
+
+
+def _end(database: sqlite3.Connection, run: Mapping[str, Any]) -> None:
+    """Enter how a run ended that has left its record."""
+    names = [name for name in run if name not in ("folder", "token", "stamp")]
+    words = ", ".join(f"{name} = ?" for name in names)
+    values = [_stored(run[name]) for name in names]
+    database.execute(f"UPDATE runs SET {words} WHERE folder = ?", [*values, run["folder"]])  # noqa: S608 (names of columns)
+
+
+def _put(database: sqlite3.Connection, record: Record) -> None:
+    """Enter a record in the place of the same run's."""
+    database.execute("DELETE FROM runs WHERE token = ?", (record.run["token"],))
+    number = _insert(database, "runs", record.run)
+    for table, row in record.rows():
+        _insert(database, table, {**row, "run": number})
+    if record.inventory is not None:
+        places = json.dumps([[_stored(part) for part in place] for place in sorted(record.inventory)])
+        database.execute("INSERT OR REPLACE INTO about VALUES ('trees', ?)", (places,))
+
+
+def _insert(database: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> int | None:
+    names = [name for name in COLUMNS[table] if row.get(name) is not None]
+    marks = ", ".join("?" * len(names))
+    words = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608 (names of columns)
+    return database.execute(words, [_stored(row[name]) for name in names]).lastrowid
+
+
+def _stored(value: Any) -> Any:
+    """Return a value as the file can hold it: names that are no valid text, and what steers terminals, as they are shown."""
+    return visible(value) if isinstance(value, str) else value
+
+
+def opened(inventory: Sequence[str]) -> list[History]:
+    """Given the inventories that are meant, all if none, return their histories, open to be read. Raise AltbackupError."""
+    found = []
+    for path in _files_of(inventory) if inventory else all_files():
+        try:
+            found.append(History(path, _connected(path, reading=True)))
+        except sqlite3.Error as error:
+            raise AltbackupError(damaged_reason(path, error)) from error
+    return found
+
+
+def damaged_reason(path: Path, error: sqlite3.Error) -> str:
+    """Given a history and why it cannot be read, return what is said of that."""
+    return (
+        f"{path}, this controller's history, cannot be read ({error}): the next run moves it aside and begins another one; what the nodes "
+        "know of before is entered by: altbackup status --rebuild"
+    )
+
+
+def all_files() -> list[Path]:
+    """Return the files of all histories. Raise AltbackupError where these cannot be known."""
+    folder = _own_folder()
+    if folder is None:
+        if not has_state(FOLDER):
+            return []
+        folder = Path(state_folder(), FOLDER)
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.glob(f"*{_ENDING}") if path.is_file() and path.stat().st_size)
+
+
+def _files_of(inventory: Sequence[str]) -> list[Path]:
+    """Return the histories of the inventories in which a run was given: of these files, or of those in these folders."""
+    wanted = [os.path.realpath(name) for name in inventory if name and "," not in name]
+    found = []
+    for path in all_files():
+        place = _place_of(path)
+        below = [name for name in wanted if place and (place == name or place.startswith(f"{name}{os.sep}"))]
+        if below or (place == "" and not wanted):
+            found.append(path)
+    return found
+
+
+def _place_of(path: Path) -> str | None:
+    """Return the inventory of a history, None where that cannot be read."""
+    try:
+        with contextlib.closing(_connected(path, reading=True)) as database:
+            return History(path, database).inventory
+    except sqlite3.Error:
+        return None
+
+
+def _knows(path: Path, folder: str) -> bool:
+    try:
+        with contextlib.closing(_connected(path, reading=True)) as database:
+            return bool(database.execute("SELECT 1 FROM runs WHERE folder = ?", (folder,)).fetchone())
+    except sqlite3.Error:
+        return False
+
+
+def _changed(file: str, change: Callable[[sqlite3.Connection], None]) -> list[str]:
+    """Given the file of an inventory, change its history, which is made where it is missing; return notes."""
+    return _changed_file(f"{journal_name(file).partition('.')[0]}{_ENDING}", file, change)
+
+
+def _changed_file(name: str, file: str, change: Callable[[sqlite3.Connection], None]) -> list[str]:
+    """Change one history, that of the file of an inventory if it has to be made; return notes, never fail."""
+    try:
+        with _opened_folder() as folder, locked(str(folder)):
+            path = folder / name
+            try:
+                _change(path, file, change)
+                return []
+            except _Newer as error:
+                return [f"what this run did was not noted in the history: {error}"]
+            except sqlite3.DatabaseError as error:
+                if type(error) is not sqlite3.DatabaseError:  # a full disk, a lock, a mistake here: the file is whole
+                    raise
+                aside = _moved_aside(path)
+                _change(path, file, change)
+                told = f"{path}, this controller's history, was damaged ({error}): it is {aside} now, and a new one has begun"
+                return [f"{told}; what the nodes know of before is entered by: altbackup status --rebuild"]
+    except (AltbackupError, OSError, sqlite3.Error) as error:
+        why = explain(error) if isinstance(error, (AltbackupError, OSError)) else str(error)
+        return [f"what this run did was not noted in the history: {why}"]
+
+
+class _Newer(Exception):
+    """A history that a later version has written."""
+
+
+def _change(path: Path, file: str, change: Callable[[sqlite3.Connection], None]) -> None:
+    """Change a history, whole or not at all. Raise sqlite3.Error, _Newer or OSError."""
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    with contextlib.closing(_connected(path)) as database:
+        _prepare(database, path, file)
+        database.execute("BEGIN IMMEDIATE")
+        change(database)
+        database.execute("COMMIT")
+
+
+def _prepare(database: sqlite3.Connection, path: Path, file: str) -> None:
+    """Make the tables of an empty file; see that another one is whole. Raise sqlite3.DatabaseError or _Newer."""
+    version = database.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION:
+        raise _Newer(f"{path} is of version {version}, and this program knows {VERSION}: use the newer one")
+    if version == VERSION and database.execute("PRAGMA application_id").fetchone()[0] == APPLICATION:
+        said = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if said != "ok":
+            raise sqlite3.DatabaseError(said)
+        return
+    if database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise sqlite3.DatabaseError("it is a database of something else")
+    database.execute("BEGIN IMMEDIATE")
+    for statement in STATEMENTS:
+        database.execute(statement)
+    place = os.path.realpath(file) if file else ""
+    database.execute("INSERT INTO about VALUES ('inventory', ?)", (place,))
+    database.execute("COMMIT")
+
+
+def _connected(path: Path, *, reading: bool = False) -> sqlite3.Connection:
+    """Return a connection to a file that is there. Raise sqlite3.Error.
+
+    One that reads may still have to undo what a killed writer left half done.
+    """
+    database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_PATIENCE, isolation_level=None)
+    try:
+        database.row_factory = sqlite3.Row
+        database.execute("PRAGMA foreign_keys = ON")
+        database.execute("PRAGMA synchronous = EXTRA")
+        if reading:
+            database.execute("PRAGMA query_only = ON")
+            if database.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+                raise sqlite3.DatabaseError(f"it is no history of version {VERSION}")
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _moved_aside(path: Path) -> Path:
+    """Move a damaged history, and what SQLite has beside it, out of the way; return where it is. Raise OSError."""
+    aside = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}")
+    os.rename(path, aside)
+    for ending in ("-journal", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(f"{path}{ending}", f"{aside}{ending}")
+    return aside
+
+
+def _own_folder() -> Path | None:
+    """Return the folder that the environment names."""
+    named = os.environ.get(PLACE)
+    return Path(named).expanduser().absolute() if named else None
+
+
+@contextlib.contextmanager
+def _opened_folder() -> Iterator[Path]:
+    """Yield the folder of histories, which is made where it is missing. Raise AltbackupError or OSError."""
+    own = _own_folder()
+    if own:
+        own.mkdir(mode=0o700, parents=True, exist_ok=True)
+        yield own
+    else:
+        with opened_state(FOLDER) as (_, path):
+            yield Path(path)
