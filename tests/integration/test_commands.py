@@ -77,7 +77,7 @@ def answer(site: Site, *words: str) -> dict[str, Any]:
     done = type_in(site, *words, "--json")
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout)
-    assert (told["format"], told["command"], told["exit_code"]) == ("altbackup answer 1", words[0], 0)
+    assert (told["format"], told["version"], told["exit_code"]) == (f"altbackup {words[0]}", 1, 0)
     assert told["inventory"] == [str(site.folder / "inventory")]
     return told
 

@@ -26,6 +26,8 @@ MOST = 1000
 MOST_EVER = 100_000
 _MOST_HELD = 3_000_000
 """Members of one tarball that are held in memory to be compared with those of another"""
+_NAMED = 20
+"""Most names that a message tells of those beside one that is not there"""
 _MOST_BELOW = 200_000
 """Members of one folder that are held to be told in the order of their names"""
 _ODD = re.compile(f"%(?=[0-9A-Fa-f]{{2}})|[\t\n\ud800-\udfff]|{STEERING.pattern}")
@@ -169,7 +171,7 @@ class _Folder:
                 self._note(member.path, member, own=True)
             return
         if self._path and not member.path.startswith(f"{self._path}/"):
-            beside = os.path.dirname(member.path) == os.path.dirname(self._path)
+            beside = member.path and os.path.dirname(member.path) == os.path.dirname(self._path)
             if beside and not self._is_there and len(self._alike) < MOST:
                 self._alike.add(member.path)
             return
@@ -196,8 +198,10 @@ class _Folder:
     def require(self) -> None:
         """Raise InvalidInput if there was nothing at the path."""
         if not self._is_there:
-            shown = printable(repr(self._path))
-            raise InvalidInput(f"{shown} is not in it, {nearest(self._path, sorted(map(printable, self._alike)))}")
+            hint = nearest(self._path, sorted(map(printable, self._alike)))
+            if len(self._alike) > _NAMED and not hint.endswith("?"):
+                hint = f"look into {printable(repr(os.path.dirname(self._path))) if '/' in self._path else 'all of it'} for what is"
+            raise InvalidInput(f"{printable(repr(self._path))} is not in it, {hint}")
 
 
 def described(member: Member) -> dict[str, Any]:

@@ -10,14 +10,15 @@ from ...module_utils.system.units import counted, readable
 from ...module_utils.tree.stamps import day_of
 from .screen import Table
 
-FORMAT = "altbackup answer 1"
-"""What every answer as JSON is, and its version: docs/daily.md tells what is in it"""
+VERSION = 1
+"""Of answers as JSON: docs/daily.md tells what is in them"""
 GOOD = "verified"
 
 
 def document(command: str, inventory: Sequence[str], exit_code: int, **told: Any) -> dict[str, Any]:
     """Given a command and what it tells, return that as JSON has it."""
-    return {"format": FORMAT, "command": command, "inventory": list(inventory), "exit_code": exit_code, **told}
+    about = {"format": f"altbackup {command}", "version": VERSION}
+    return {**about, "inventory": list(inventory), "exit_code": exit_code, **told}
 
 
 def item_of(entry: Mapping[str, Any]) -> str:

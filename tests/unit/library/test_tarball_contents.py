@@ -135,6 +135,7 @@ def test_of_a_damaged_tarball_the_failure_tells_and_the_others_are_read(base: Pa
     ("options", "why"),
     [
         ({"path": "conf/passwort"}, "'conf/passwort' is not in it, did you mean 'conf/passwd'?"),
+        ({"path": "zzz"}, "'zzz' is not in it, known are conf, db, format, link"),
         ({"path": "../x"}, "none inside a tarball"),
         ({"step": "find"}, "no name is given"),
         ({"step": "diff"}, "two tarballs are compared"),
@@ -159,3 +160,10 @@ def test_paths_are_shown_as_they_can_be_given_again(path: str) -> None:
 
 def test_patterns_of_names_with_brackets_match_themselves() -> None:
     assert matcher("[x]")("a/[x]") and matcher("[xy]")("a/x") and not matcher("x")("a/xx")
+
+
+def test_of_many_names_beside_one_that_is_not_there_none_is_told(tmp_path: Path) -> None:
+    base = marked(tmp_path / "dayabay")
+    pack(base, OLD, {"format": b"5\n", **{f"many/{number:04}": b"x" for number in range(100)}})
+    result = run_module("tarball_contents", base=str(base), tarballs=[{"relpath": OLD}], path="many/zzz")
+    assert reasons(result) == ["'many/zzz' is not in it, look into 'many' for what is"]

@@ -125,3 +125,15 @@ def test_a_version_of_a_file_has_the_nights_of_all_tarballs_that_hold_it() -> No
 @pytest.mark.parametrize(("seconds", "text"), [(0, "1970-01-01 00:00"), (1 << 59, ""), (None, ""), ("x", "")])
 def test_a_moment_that_no_calendar_has_is_left_out(seconds: Any, text: str) -> None:
     assert answers.moment(seconds) == text
+
+
+def test_an_answer_has_its_format_and_version() -> None:
+    told = answers.document("list", ["hosts.yml"], 2, failures=["x"], items=[])
+    assert told == {
+        "format": "altbackup list",
+        "version": 1,
+        "inventory": ["hosts.yml"],
+        "exit_code": 2,
+        "failures": ["x"],
+        "items": [],
+    }
