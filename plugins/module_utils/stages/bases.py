@@ -67,9 +67,9 @@ class Base:
         """Write what a reader is to know of it to a new file in the reader's folder, which is its own. Raise Unproven or OSError."""
         with new_private(path) as output:
             self.links = write_known(self.snapshot, output)
-        if os.geteuid() == 0:
-            status = os.lstat(folder)
-            os.chown(path, status.st_uid, status.st_gid, follow_symlinks=False)
+            if os.geteuid() == 0:
+                status = os.lstat(folder)
+                os.fchown(output.fileno(), status.st_uid, status.st_gid)  # by its name it may be another file by now
 
 
 def nights_of(item: Item, context: Context, form: ArchiveFormat) -> int:

@@ -436,7 +436,9 @@ def plan_load(
     room -= spare
     bases: dict[str, Tarball] = {}
     for name, offer in sent.items():
-        others = [tarball for tarball in held[offer.key].tarballs if tarball.stamp != offer.stamp]
+        needed = offer.dna.base_dig  # full ones are like full ones, and differentials like those against the same one
+        alike = [one for one in held[offer.key].tarballs if one.dna and one.dna.base_dig == needed]
+        others = [tarball for tarball in alike if tarball.stamp != offer.stamp]
         newest = max(others, key=lambda tarball: tarball.stamp, default=None)
         if newest and name not in arrived and _WORTH_A_BASIS <= newest.size <= room:
             bases[name] = newest

@@ -16,7 +16,7 @@ from helpers.drills import make_item
 from helpers.environments import execute, make_environment
 from helpers.original_trees import run_module
 from helpers.repositories import git, load_subversion, make_git, make_subversion, references, run
-from helpers.trees import Base, describe_tree, item
+from helpers.trees import NOBODY, Base, describe_tree, forbid_views, item, needs_root, nobodys_folder
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.differential import Unproven
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
@@ -310,6 +310,29 @@ def test_subversion_comes_back_at_its_revision(tmp_path: Path) -> None:
     assert subprocess.run(["svnlook", "youngest", top], capture_output=True, text=True, check=True).stdout == "14\n"
     rebuilt = base.dump_one(mine, stamp=night(20), full_every=30)  # its scratch is built anew, and holds the same
     assert os.path.samefile(rebuilt["path"], tarball["path"])
+
+
+@needs_root
+@pytest.mark.parametrize("viewed", [True, False])
+def test_the_repository_of_another_user_is_compared_by_him(
+    tmp_path: Path, viewed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not viewed:
+        forbid_views(monkeypatch)
+    with nobodys_folder() as folder:
+        live = folder / "live"
+        make_subversion(live, 12)
+        base = Base(folder / "base")
+        mine = item("svn", live)
+        for number, last in ((1, 12), (2, 13)):
+            if last > 12:
+                load_subversion(live, last, last)
+            subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", live], check=True)
+            result = base.dump(mine, stamp=night(number), full_every=30)
+            assert not result["failures"], result["failures"]
+        assert result["tarballs"][0]["relpath"].endswith("thing-13.diff.tar.zst"), result["notes"]
+        top = bring_back(base.path, "svn/thing", result["tarballs"][0], tmp_path / "out")
+        subprocess.run(["svnadmin", "verify", "-q", top], check=True)
 
 
 def test_a_trac_environment_comes_back(tmp_path: Path) -> None:

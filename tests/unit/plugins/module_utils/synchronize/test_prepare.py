@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -766,6 +767,25 @@ def test_a_differential_whose_full_tarball_is_nowhere_is_not_sent(pair: Pair) ->
         len(result["failures"]) == 2
         and "is neither here nor offered: it was not sent" in result["failures"][0]["reason"]
     )
+
+
+def test_a_tarball_is_compared_with_its_like(tmp_path: Path) -> None:
+    base = tmp_path / "b"
+    (base / ".altbackup").mkdir(parents=True)
+    put_pairs(base, "06F 07D 08F 09D 10D")
+    here = [replace(one, size=2 << 20) for one in scan(open_tree(str(base))).tarballs]
+    held_here = {"folders/notes": prepare.Held(here[:4])}
+    dig = here[2].dna.dig if here[2].dna else ""
+    full, diff = (
+        Offer(relpath_of("11F"), Dna("f", 9), {}),
+        Offer(relpath_of("12D"), Dna("d", 9, "sha256", "x", dig), {}),
+    )
+    other = Offer(relpath_of("13D"), Dna("o", 9, "sha256", "x", "f"), {})
+    load = prepare.plan_load([full, diff, other], {}, 1 << 40, held_here)
+    assert {name: one.relpath for name, one in load.bases.items()} == {
+        full.transit_name: relpath_of("08F"),
+        diff.transit_name: relpath_of("09D"),
+    }
 
 
 def test_what_has_no_room_takes_its_differentials_with_it() -> None:
