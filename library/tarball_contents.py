@@ -30,7 +30,7 @@ options:
     choices: [list, find, diff]
     default: list
   tarballs:
-    description: The tarballs, mappings of relpath (below O(base)) and, for a differential, base (the full one that it needs, from the item's folder).
+    description: The tarballs, mappings of relpath (below O(base)) and, for a differential, base (the full one that it needs, from the item's folder). Of the latter that is told which both bring back.
     type: list
     elements: dict
     required: true
