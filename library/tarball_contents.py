@@ -30,7 +30,8 @@ options:
     choices: [list, find, diff]
     default: list
   tarballs:
-    description: The tarballs, mappings of relpath (below O(base)) and, for a differential, base (the full one that it needs, from the item's folder).
+    description: The tarballs, mappings of relpath (below O(base)) and, for a differential, base (the full one that it needs, from the item's
+      folder); what is told of that is what both bring back.
     type: list
     elements: dict
     required: true

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..system.errors import AltbackupError
 from ..system.processes import Deadline
 from ..system.sandbox import Sandbox
 from .unpack import Limits, examine
 
 _UNLIMITED = 1 << 62
+MOST_HELD = 3_000_000
+"""Members of one tarball that are held in memory to be put together or compared with those of another"""
 FILE, FOLDER, LINK, HARD_LINK = "file", "folder", "link", "hard link"
 _TYPES = {
     tarfile.DIRTYPE: FOLDER,
@@ -37,10 +40,12 @@ class Member:
     target: str
     digest: bytes = b""
     """The sha256 of a file, where it was asked for"""
+    held: str | None = None
+    """What a differential says of a folder: the names in it, see `_names_in`"""
 
 
 def read_members(
-    tarball: str,
+    tarballs: Sequence[str],
     top: str,
     take: Callable[[Member], None],
     *,
@@ -48,15 +53,74 @@ def read_members(
     sandbox: Sandbox | None = None,
     digested: bool = False,
 ) -> None:
-    """Given a tarball and its top folder, hand each of its members to `take`, with `digested` with the digests of files.
+    """Given a tarball, or a full one and its differential, and their top folder, hand each member to `take`, with `digested` with the digests of files.
 
-    Nothing is unpacked, and what no restore would unpack is refused. Raise Hostile, ToolFailed for a damaged one, DeadlineExceeded or OSError.
+    Those of a pair are what it brings back, in the order of their paths. Nothing is unpacked, and what no restore would unpack is refused.
+    Raise Hostile, ToolFailed for a damaged one, AltbackupError for a pair that is not understood, DeadlineExceeded or OSError.
     """
+    if len(tarballs) == 1:
+        _read(tarballs[0], top, take, (), deadline, sandbox, digested)
+        return
+    before: dict[str, Member] = {}
+    after: dict[str, Member] = {}
+    links = _read(tarballs[0], top, lambda member: hold(before, member, tarballs[0]), (), deadline, sandbox, digested)
+    _read(tarballs[1], top, lambda member: hold(after, member, tarballs[1]), links, deadline, sandbox, digested)
+    names = {path: _names_in(member.held, tarballs[1]) for path, member in after.items() if member.held is not None}
+    for member in _put_together(before, after, names):
+        take(replace(member, held=None))
+
+
+def hold(members: dict[str, Member], member: Member, tarball: str) -> None:
+    """Keep a member of a tarball among others. Raise AltbackupError where there are too many."""
+    if len(members) >= MOST_HELD:
+        raise AltbackupError(f"{tarball} has more than {MOST_HELD} entries, which are too many to hold")
+    members[member.path] = member
+
+
+def _names_in(held: str, tarball: str) -> frozenset[str]:
+    """Given what a differential says of a folder (`GNU.dumpdir`: a letter and a name each), return the names in it. Raise AltbackupError."""
+    entries = [(entry[:1], entry[1:]) for entry in held.split("\0") if entry]
+    if any(letter in "RTX" for letter, _ in entries):
+        raise AltbackupError(
+            f"{tarball} renames folders, which only a restore follows: look into its full tarball, or restore it"
+        )
+    return frozenset(name for _, name in entries)
+
+
+def _put_together(
+    before: Mapping[str, Member], after: Mapping[str, Member], names: Mapping[str, frozenset[str]]
+) -> Iterator[Member]:
+    """Given the members of a full tarball and of its differential, and the names in each folder of this, yield those that both bring back."""
+    known: dict[str, bool] = {"": True}
+
+    def is_left(path: str) -> bool:
+        if path not in known:
+            above, _, name = path.rpartition("/")
+            is_folder = above not in after or after[above].type == FOLDER
+            known[path] = is_folder and is_left(above) and (above not in names or name in names[above])
+        return known[path]
+
+    left = {path: member for path, member in before.items() if path not in after and is_left(path)}
+    for path in sorted({*left, *after}):
+        yield after[path] if path in after else left[path]
+
+
+def _read(
+    tarball: str,
+    top: str,
+    take: Callable[[Member], None],
+    below: Collection[str],
+    deadline: Deadline,
+    sandbox: Sandbox | None,
+    digested: bool,
+) -> set[str]:
+    """Read one tarball, that is unpacked over one with the links `below`; return its own links."""
     each = _Each(top, take)
     limits = Limits(_UNLIMITED, _UNLIMITED, _UNLIMITED)
     files = each if digested else None
-    examine(
+    contents = examine(
         tarball,
+        below=below,
         top=top,
         limits=limits,
         deadline=deadline,
@@ -66,6 +130,7 @@ def read_members(
         files=files,
     )
     each.flush()
+    return contents.links
 
 
 class _Each:
@@ -88,6 +153,7 @@ class _Each:
             member.uname or str(member.uid),
             member.gname or str(member.gid),
             member.linkname,
+            held=member.pax_headers.get("GNU.dumpdir"),
         )
 
     def add(self, _path: str, _size: int, digest: bytes, _head: bytes = b"") -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..archive.members import FILE, FOLDER, HARD_LINK, Member, read_members
+from ..archive.members import FILE, FOLDER, HARD_LINK, Member, hold, read_members
 from ..kinds.items import decode_name
 from ..system.errors import AltbackupError, DeadlineExceeded, InvalidInput
 from ..system.processes import Deadline
@@ -24,8 +24,6 @@ STEPS = ("list", "find", "diff")
 MOST = 1000
 """Entries that are told, if nothing else is said"""
 MOST_EVER = 100_000
-_MOST_HELD = 3_000_000
-"""Members of one tarball that are held in memory to be compared with those of another"""
 _NAMED = 20
 """Most names that a message tells of those beside one that is not there"""
 _MOST_BELOW = 200_000
@@ -42,6 +40,8 @@ class Wanted:
     relpaths: tuple[str, ...]
     tops: tuple[str, ...]
     """The top folder in each"""
+    bases: tuple[str, ...]
+    """The full one that each needs, empty for one that is full"""
     path: str = ""
     name: str = ""
     recursive: bool = False
@@ -68,12 +68,17 @@ class _Answer:
 
 def parse_wanted(options: Mapping[str, Any]) -> Wanted:
     """Given what the module was told, return it. Raise InvalidInput."""
-    relpaths, tops = [], []
+    relpaths, tops, bases = [], [], []
     for entry in options["tarballs"]:
         relpath = str(entry.get("relpath", ""))
         split_relpath(relpath)
         relpaths.append(relpath)
-        tops.append(_top_of(relpath, str(entry.get("base") or "")))
+        base = str(entry.get("base") or "")
+        if base:
+            base = "/".join([*relpath.split("/")[:2], base])
+            split_relpath(base)
+        bases.append(base)
+        tops.append(_top_of(base or relpath))
     step, name, most = options["step"], str(options["name"]), int(options["most"])
     if len(relpaths) != 2 and step == "diff":
         raise InvalidInput(f"two tarballs are compared, the older one first, not {len(relpaths)}")
@@ -87,13 +92,13 @@ def parse_wanted(options: Mapping[str, Any]) -> Wanted:
     parts = path.split("/") if path else []
     if {"", ".", ".."} & set(parts) or "\0" in path:
         raise InvalidInput(f"path {printable(repr(path))} is none inside a tarball")
-    return Wanted(step, tuple(relpaths), tuple(tops), path, decode_name(name), bool(options["recursive"]), most)
+    places = (tuple(relpaths), tuple(tops), tuple(bases))
+    return Wanted(step, *places, path, decode_name(name), bool(options["recursive"]), most)
 
 
-def _top_of(relpath: str, base: str) -> str:
-    """Given a tarball below its base, and the full one that it needs, from the item's folder, return its top folder."""
+def _top_of(relpath: str) -> str:
+    """Given a full tarball below its base, return its top folder."""
     _, name, _, filename = split_relpath(relpath)
-    filename = base.rsplit("/", 1)[-1] or filename
     _, extension = parse_filename(filename, name) or (None, "")
     return filename[: -len(extension)] if extension else name
 
@@ -110,8 +115,8 @@ def look_into(tree: Tree, wanted: Wanted, deadline: Deadline, *, user: str = "no
         answer.notes.append(_UNCONFINED)
 
     def read(number: int, take: Callable[[Member], None], digested: bool = False) -> None:
-        path = tree.path(wanted.relpaths[number])
-        read_members(path, wanted.tops[number], take, deadline=deadline, sandbox=sandbox, digested=digested)
+        paths = [tree.path(path) for path in (wanted.bases[number], wanted.relpaths[number]) if path]
+        read_members(paths, wanted.tops[number], take, deadline=deadline, sandbox=sandbox, digested=digested)
 
     {"list": _list, "find": _find, "diff": _diff}[wanted.step](wanted, read, answer)
     return {
@@ -264,13 +269,9 @@ def _diff(wanted: Wanted, read: Callable[..., None], answer: _Answer) -> None:
         path = wanted.path
         return not path or member.path == path or member.path.startswith(f"{path}/")
 
-    def hold(member: Member) -> None:
+    def keep(member: Member) -> None:
         if is_meant(member):
-            if len(before) >= _MOST_HELD:
-                raise AltbackupError(
-                    f"{old} has more than {_MOST_HELD} entries to compare: name a folder of it, as path"
-                )
-            before[member.path] = member
+            hold(before, member, old)
 
     def compare(member: Member) -> None:
         if is_meant(member):
@@ -278,7 +279,7 @@ def _diff(wanted: Wanted, read: Callable[..., None], answer: _Answer) -> None:
 
     answer.totals.update(dict.fromkeys(("added", "removed", "changed", "same"), 0))
     answer.totals.update(dict.fromkeys(("bytes_added", "bytes_removed", "bytes_changed", "bytes_before"), 0))
-    read(0, hold, True)
+    read(0, keep, True)
     if wanted.path and not before:
         answer.notes.append(f"{printable(repr(wanted.path))} is not in {old}")
     read(1, compare, True)

@@ -165,10 +165,12 @@ def _offer(source: str, node: str, registered: Mapping[str, Any] | None) -> tupl
     if tree is None:
         return [], "did not tell what it holds"
     entries = [{**entry, "key": "/".join(entry["relpath"].split("/")[:2])} for entry in tree["tarballs"]]
+    full = {(entry["relpath"], entry["dig"]) for entry in entries if entry["state"] == "verified"}
     return [
         entry
         for entry in entries
         if entry["state"] == "verified"
+        and (not entry["base"] or (f"{entry['key']}/{entry['base']}", entry["base_dig"]) in full)
         and parse_filename(os.path.basename(entry["relpath"]), entry["key"].partition("/")[2])
     ], str(tree.get("problem") or "")
 
@@ -281,11 +283,8 @@ def _choose_diff(
         "new": _told(second),
         "facts": facts(first["record"], second["record"]),
     }
-    if all(first[name] == second[name] for name in ("alg", "dig", "size")):
+    if all(first[name] == second[name] for name in ("alg", "dig", "size", "base_dig")):
         return {"answers": [{**answer, "same": True}]}
-    if first["base"] or second["base"]:
-        reason = f"{key}: differentials cannot be compared file by file: name nights whose tarballs are full ones"
-        return {"answers": [answer], "failures": [_failure(source, reason, key)]}
     return {"answers": [answer], "chosen": [_call(plan, wanted, first["node"], source, [first, second])]}
 
 

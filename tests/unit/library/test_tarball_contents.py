@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -167,3 +168,76 @@ def test_of_many_names_beside_one_that_is_not_there_none_is_told(tmp_path: Path)
     pack(base, OLD, {"format": b"5\n", **{f"many/{number:04}": b"x" for number in range(100)}})
     result = run_module("tarball_contents", base=str(base), tarballs=[{"relpath": OLD}], path="many/zzz")
     assert reasons(result) == ["'many/zzz' is not in it, look into 'many' for what is"]
+
+
+FULL = "folders/small/2013/05/10/104701/small.tar.zst"
+DIFFERENTIAL = "folders/small/2013/05/11/104701/small.diff.tar.zst"
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    """Return a base with a full tarball of a folder, and the folder that it is of."""
+    base, live = marked(tmp_path / "dayabay"), tmp_path / "small"
+    for name in ("stays", "changes", "goes", "turns/below", "sub/deep/file", "sub/gone/file"):
+        (live / name).parent.mkdir(parents=True, exist_ok=True)
+        (live / name).write_text(name)
+    pack_differential(base, live, FULL)
+    return base, live
+
+
+def pack_differential(base: Path, live: Path, relpath: str) -> None:
+    """Put what GNU tar packs of a folder since the last time into a base."""
+    snapshot = f"--listed-incremental={base.parent}/snapshot"
+    form = ["--zstd", "--format=posix", "--no-check-device", "--file=-", "--directory", str(live.parent)]
+    done = subprocess.run(["tar", "--create", snapshot, *form, live.name], capture_output=True, check=True)
+    put(base, relpath, done.stdout)
+
+
+def look_at_pair(base: Path, *others: str, **options: Any) -> dict[str, Any]:
+    """Call the module for the differential, or first for another tarball."""
+    tarballs = [
+        *({"relpath": path} for path in others),
+        {"relpath": DIFFERENTIAL, "base": "/".join(FULL.split("/")[2:])},
+    ]
+    return run_module("tarball_contents", base=str(base), tarballs=tarballs, more=options)
+
+
+def test_a_differential_is_shown_as_it_comes_back_with_its_full_tarball(pair: tuple[Path, Path]) -> None:
+    base, live = pair
+    (live / "new").mkdir()  # before others go, whose inodes would make it seem to be one of them
+    (live / "new" / "file").write_text("new")
+    (live / "changes").write_text("is changed")
+    (live / "goes").unlink()
+    shutil.rmtree(live / "sub" / "gone")
+    shutil.rmtree(live / "turns")
+    (live / "turns").write_text("a file now")
+    pack_differential(base, live, DIFFERENTIAL)
+    there = sorted(str(path.relative_to(live)) for path in live.rglob("*"))
+    result = look_at_pair(base, recursive=True)
+    assert reasons(result) == []
+    assert paths(result) == there
+    sizes = {entry["path"]: entry["size"] for entry in result["contents"] if entry["type"] == "file"}
+    assert sizes == {path: (live / path).stat().st_size for path in sizes}
+    result = look_at_pair(base, FULL, step="diff")
+    assert [(entry["what"], entry["path"]) for entry in result["contents"]] == [
+        ("changed", "changes"),
+        ("removed", "goes"),
+        ("added", "new"),
+        ("added", "new/file"),
+        ("removed", "sub/gone"),
+        ("removed", "sub/gone/file"),
+        ("changed", "turns"),
+        ("removed", "turns/below"),
+    ]
+    assert [entry["path"] for entry in look_at_pair(base, step="find", name="file")["contents"]] == [
+        "new/file",
+        "sub/deep/file",
+    ]
+
+
+def test_a_differential_that_renames_is_left_to_a_restore(pair: tuple[Path, Path]) -> None:
+    base, live = pair
+    (live / "sub" / "deep").rename(live / "moved")
+    pack_differential(base, live, DIFFERENTIAL)
+    result = look_at_pair(base)
+    assert "renames folders, which only a restore follows" in reasons(result)[0]

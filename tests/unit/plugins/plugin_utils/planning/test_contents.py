@@ -183,10 +183,6 @@ def test_equal_contents_need_not_be_read() -> None:
         ({"cms01": node(tarball(MONDAY))}, f"svn/dybsvn of dayabay has one night alone, {MONDAY}"),
         ({"cms01": node(tarball(MONDAY)), "sdu": node(tarball(TUESDAY))}, f"no node has both {MONDAY} and {TUESDAY}"),
         ({}, "no node has a verified tarball of svn/dybsvn"),
-        (
-            {"cms01": node(tarball(MONDAY), tarball(TUESDAY, "b", base="x", base_dig="c"))},
-            "differentials cannot be compared",
-        ),
     ],
 )
 def test_what_cannot_be_compared_says_why(found: dict[str, Any], why: str) -> None:
@@ -220,3 +216,18 @@ def test_answers_of_several_nodes_are_one() -> None:
     assert found["totals"] == {"found": 2, "read": 4}
     assert [each["node"] for each in found["entries"]] == ["cms01", "sdu"]
     assert lines(found) == [f"file  1,000  svn/dybsvn/{MONDAY}  a/x\\n"] * 2 + ["2 found, 4 read"]
+
+
+def test_a_differential_is_read_with_its_full_tarball_where_both_are() -> None:
+    base = f"{MONDAY}/dybsvn-1.tar.zst"
+    differs = tarball(TUESDAY, "bb", base=base, base_dig="aa")
+    found = {
+        "cms01": node(differs),
+        "sdu": node(tarball(MONDAY, "cc"), differs),
+        "dayabay": node(tarball(MONDAY), differs),
+    }
+    choice = choose(plan_of(item=ITEM), found)
+    assert read(choice) == [("dayabay", [TUESDAY])]
+    assert choice["chosen"][0]["options"]["tarballs"] == [{"relpath": differs["relpath"], "base": base}]
+    choice = choose(plan_of(step="diff", item=ITEM), found)
+    assert read(choice) == [("dayabay", [MONDAY, TUESDAY])]
