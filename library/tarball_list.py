@@ -76,11 +76,6 @@ notes:
   type: list
   elements: str
   sample: []
-free:
-  description: Bytes that are free on the disk of the base.
-  returned: always
-  type: int
-  sample: 80000000000
 failures:
   description: What went wrong.
   returned: always
