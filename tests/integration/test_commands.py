@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,16 @@ import pytest
 from helpers.entry_point import PROGRAM
 from integration.site import Site, call, commit_svn
 
+from ansible_collections.altbackup.core.plugins.module_utils.system.own_state import state_folder
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.journal import FOLDER, journal_name
+
 NIGHTS = ("2026/11/23/013000", "2026/11/24/013000")
 """A Monday and a Tuesday"""
 SETUP, SVN = "dayabay/folders/svnsetup", "dayabay/svn/dybsvn"
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A source with a folder and a repository, and a target: both have two nights, between which both changed."""
     made = Site(tmp_path_factory.mktemp("commands"))
     (made.live / "folder").mkdir(parents=True)
@@ -40,7 +44,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
         done = made.run("backup", stamp=night)
         assert done.rc == 0, done.message
     made.write_inventory()
-    return made
+    yield made
+    Path(state_folder(), FOLDER, journal_name(str(made.folder / "inventory" / "hosts.yml"))).unlink(missing_ok=True)
 
 
 def environment(site: Site) -> dict[str, str]:
@@ -49,6 +54,7 @@ def environment(site: Site) -> dict[str, str]:
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(site.folder / "home"),
         "ALTBACKUP_INVENTORY": str(site.folder / "inventory"),
+        "ALTBACKUP_HISTORY": str(site.folder / "history"),
         "ALTBACKUP_MAIL_TO": "nobody@example.org",
         "ALTBACKUP_MAIL_HOST": "127.0.0.1",
         "ALTBACKUP_MAIL_PORT": "1",
@@ -121,6 +127,10 @@ def test_a_folder_of_a_tarball_is_shown(site: Site) -> None:
     (kept,) = (site.folder / "home" / ".local" / "state" / "altbackup" / "asked").iterdir()
     assert str(kept) in done.stderr, "the log of what failed is kept"
     assert not (site.folder / "home" / ".altbackup" / "spool").exists(), "who asks is mailed nothing"
+    runs = json.loads(type_in(site, "runs", "--json").stdout)["runs"]
+    assert [run["playbook"] for run in runs if run["playbook"] == "contents.yml"] == [], (
+        "a question is no news of backups"
+    )
 
 
 @pytest.mark.full
