@@ -203,7 +203,7 @@ inspect() {
         measure "${listed##*"$newline"}"
         length=$size
         measure "${listed%%"$newline"*}"
-        if ! read_dna "$path.dna" "$length"; then
+        if ! read_dna "$path.dna" "$length" || ! is_named_so; then
             state=malformed dig='' alg='' base_dig=''
         elif [ "$said" != "$size" ]; then
             state='wrong size'
@@ -218,6 +218,15 @@ inspect() {
         measure "$listed"
         state='no dna'
     fi
+}
+
+# Succeed if a tarball of an item has the name of a differential where its dna is that of one, and not otherwise.
+is_named_so() {
+    case ${path##*/} in "${item##*/}"*) ;; *) return 0 ;; esac
+    case ${path##*"/${item##*/}"} in
+        *.diff.tar | *.diff.tar.gz | *.diff.tar.zst) [ -n "$base_dig" ] ;;
+        *) [ -z "$base_dig" ] ;;
+    esac
 }
 
 # Succeed if what is at path is no differential, or its full tarball is here: those of the item that were seen before it are in fulls.
