@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
@@ -16,12 +17,13 @@ from ...module_utils.system.visible import visible
 from ..history.standing import name_of, run_told
 from ..history.store import opened
 from .run_store import LOG, RUNNING, Run, all_runs, state_folder
+from .screen import Row, age, show, table_of
 from .status import named_inventory
 from .supervised_run import say
-from .tables import Row, age, show
 
 FORMAT, VERSION = "altbackup runs", 1
 """Of what --json prints, see docs/monitoring.md"""
+_TITLES = ("started", "playbook", "state", "took", "failures", "run")
 _MOST = 20
 _DEAD = "ended without a word"
 
@@ -61,7 +63,7 @@ def list_runs(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"format": FORMAT, "version": VERSION, "runs": [run_told(run) for run in chosen]}, indent=1))
     else:
-        show(("started", "playbook", "state", "took", "failures", "run"), [_row(run) for run in chosen], (3, 4))
+        show(table_of(_TITLES, [_row(run) for run in chosen], (3, 4)), sys.stdout, everything=True)
         if len(chosen) < len(found):
             print(f"and {len(found) - len(chosen)} older ones: altbackup runs --all")
     if not found:

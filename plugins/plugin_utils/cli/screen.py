@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TextIO
 
@@ -13,6 +13,7 @@ from ...module_utils.system.visible import one_line
 _LEAST_LINES = 10
 _LEAST_WIDTH = 12
 _GAP = "  "
+_UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 _AROUND = 6
 """Lines of a screen that are not the table's"""
 
@@ -27,27 +28,47 @@ class Table:
     cut: Sequence[int] = ()
     bad: frozenset[int] = field(default_factory=frozenset)
     """The rows to look at"""
+    below: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    """Lines that stand below rows"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table."""
+
+    cells: Sequence[str]
+    bad: bool = False
+    below: Sequence[str] = ()
+
+
+def table_of(titles: Sequence[str], rows: Sequence[Row], right: Sequence[int] = ()) -> Table:
+    """Given titles, rows, and the numbers of the columns that stand to the right, return a table."""
+    bad = frozenset(number for number, row in enumerate(rows) if row.bad)
+    return Table(titles, [row.cells for row in rows], right, (), bad, {n: row.below for n, row in enumerate(rows)})
 
 
 def show(table: Table, out: TextIO, *, everything: bool = False) -> None:
     """Show a table; on a terminal only as many rows as fit, bad ones before others, unless `everything` is wanted, and a line on the rest."""
     live = out.isatty()
     room = max(_LEAST_LINES, shutil.get_terminal_size().lines - _AROUND)
-    rows = [([one_line(cell) for cell in row], number in table.bad) for number, row in enumerate(table.rows)]
-    is_cut = live and not everything and len(rows) > room
-    shown = sorted(rows, key=lambda row: not row[1])[:room] if is_cut else rows
-    texts, bad = [list(table.titles), *(row for row, _ in shown)], [is_bad for _, is_bad in shown]
+    numbers = list(range(len(table.rows)))
+    is_cut = live and not everything and len(numbers) > room
+    shown = sorted(numbers, key=lambda number: number not in table.bad)[:room] if is_cut else numbers
+    texts = [list(table.titles), *([one_line(cell) for cell in table.rows[number]] for number in shown)]
+    bad = [number in table.bad for number in shown]
+    below = [[f"{_GAP}{one_line(line)}" for line in table.below.get(number, ())] for number in shown]
     if live:
         texts = fitted(texts, shutil.get_terminal_size().columns, (*table.cut, len(table.titles) - 1))
     if shown and live and importlib.util.find_spec("rich"):
-        _show_rich(texts, table.right, bad, out)
+        _show_rich(texts, table.right, bad, below, out)
     elif shown:
         first, *lines = plain_lines(texts, table.right)
         print(first, file=out)
-        for line, is_bad in zip(lines, bad, strict=True):
-            print(f"\x1b[31m{line}\x1b[0m" if live and is_bad else line, file=out)
-    if len(shown) < len(rows):
-        print(f"... and {len(rows) - len(shown)} more: --all shows them", file=out)
+        for line, is_bad, more in zip(lines, bad, below, strict=True):
+            for each in (line, *more):
+                print(f"\x1b[31m{each}\x1b[0m" if live and is_bad else each, file=out)
+    if len(shown) < len(numbers):
+        print(f"... and {len(numbers) - len(shown)} more: --all shows them", file=out)
 
 
 def plain_lines(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
@@ -84,7 +105,13 @@ def _shortened(cell: str, width: int) -> str:
     return f"{cell[: width - 1 - tail]}\u2026{cell[len(cell) - tail :]}"
 
 
-def _show_rich(rows: Sequence[Sequence[str]], right: Sequence[int], bad: Sequence[bool], out: TextIO) -> None:
+def _show_rich(
+    rows: Sequence[Sequence[str]],
+    right: Sequence[int],
+    bad: Sequence[bool],
+    below: Sequence[Sequence[str]],
+    out: TextIO,
+) -> None:
     import rich.console
     import rich.table
     import rich.text
@@ -92,6 +119,19 @@ def _show_rich(rows: Sequence[Sequence[str]], right: Sequence[int], bad: Sequenc
     drawn = rich.table.Table(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), header_style="bold underline")
     for number, title in enumerate(rows[0]):
         drawn.add_column(title, justify="right" if number in right else "left", no_wrap=True)
-    for row, is_bad in zip(rows[1:], bad, strict=True):
-        drawn.add_row(*(rich.text.Text(cell, style="red" if is_bad else "") for cell in row))  # no markup: it is data
+    for row, is_bad, more in zip(rows[1:], bad, below, strict=True):
+        style = "red" if is_bad else ""
+        drawn.add_row(*(rich.text.Text(cell, style=style) for cell in row))  # no markup: it is data
+        for line in more:
+            drawn.add_row(rich.text.Text(line, style=style))
     rich.console.Console(file=out, highlight=False, emoji=False).print(drawn)
+
+
+def age(seconds: float | None) -> str:
+    """Given seconds, return them as people say how old something is, in one unit: 35 min, 31 h, 12 d; `never` for None."""
+    if seconds is None:
+        return "never"
+    for size, unit in _UNITS:
+        if seconds >= size and (unit != "d" or seconds >= 2 * size):
+            return f"{int(seconds // size)} {unit}"
+    return "now"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -21,8 +22,8 @@ from ..history.rebuild import LOST, rebuilt
 from ..history.standing import Standing, State, matching, run_told, spark, state_of
 from ..history.store import History, opened, write_records
 from .job import ansible_settings, read_job
+from .screen import Row, age, show, table_of
 from .supervised_run import SupervisedRun, say
-from .tables import Row, age, show
 
 FORMAT, VERSION = "altbackup status", 1
 """Of what --json prints, see docs/monitoring.md"""
@@ -164,7 +165,7 @@ def _copy_as_json(entry: Standing) -> dict[str, Any]:
 def _show(state: State) -> None:
     """Print how copies stand: what is wrong stands last, where it is seen, and whether all is well below all."""
     ordered = sorted(state.copies, key=lambda entry: bool(entry.faults))
-    show(_TITLES, [_row(entry) for entry in ordered], _RIGHT)
+    show(table_of(_TITLES, [_row(entry) for entry in ordered], _RIGHT), sys.stdout, everything=True)
     free = {
         (base.node, base.free): f"{base.node} {readable(base.free)}" for base in state.bases if base.free is not None
     }

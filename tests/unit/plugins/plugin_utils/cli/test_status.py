@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import time
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import stamp_at
-from ansible_collections.altbackup.core.plugins.plugin_utils.cli import status, tables
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli import screen, status
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli.main import main
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli.run_store import Run
 from ansible_collections.altbackup.core.plugins.plugin_utils.history import store
@@ -354,7 +355,7 @@ def test_of_a_log_that_is_gone_the_record_is_told(capsys: pytest.CaptureFixture[
     ],
 )
 def test_ages_are_told_in_one_unit(seconds: float | None, text: str) -> None:
-    assert tables.age(seconds) == text
+    assert screen.age(seconds) == text
 
 
 def test_a_table_on_a_terminal_is_in_colour_and_tells_the_same(
@@ -365,7 +366,8 @@ def test_a_table_on_a_terminal_is_in_colour_and_tells_the_same(
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    tables.show(("a", "number"), [tables.Row(("x\x1b[0m[bold]", "1")), tables.Row(("y", "22"), True, ("why",))], (1,))
+    rows = [screen.Row(("x\x1b[0m[bold]", "1")), screen.Row(("y", "22"), True, ("why",))]
+    screen.show(screen.table_of(("a", "number"), rows, (1,)), sys.stdout, everything=True)
     out = capsys.readouterr().out
     assert "\x1b[31my" in out and "\x1b[31m  why" in out
     assert "x\\x1b[0m[bold]" in out, "what names say is text"
