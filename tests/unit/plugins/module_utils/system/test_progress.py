@@ -230,7 +230,7 @@ def test_an_archive_that_is_written_is_told_beside_what_is_expected(tmp_path: Pa
     assert (entry["total"], entry["about"], entry["item"]) == (40 * MIB, True, "folders/x")
 
 
-@pytest.mark.parametrize(("extension", "times"), [(".tar", 12), (".tar.gz", 1)])
+@pytest.mark.parametrize(("extension", "times"), [(".tar", 6), (".tar.gz", 1)])
 def test_a_tarball_is_looked_through_and_unpacked(tmp_path: Path, path: Path, extension: str, times: int) -> None:
     folder = tmp_path / "x"
     folder.mkdir()
