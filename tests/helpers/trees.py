@@ -151,6 +151,12 @@ def file_digest(path: str | Path, algorithm: str = "sha256") -> str:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
+def written(path: Path | str) -> tuple[int, ...]:
+    """Return what changes of a file when it is written or replaced, and not when it is read."""
+    status = os.lstat(path)
+    return status.st_ino, status.st_size, status.st_mode, status.st_mtime_ns, status.st_ctime_ns
+
+
 def describe_tree(root: Path | str, *, times: bool = True) -> dict[bytes, tuple[Any, ...]]:
     """Return {path: mode, owner, content, links, attributes, time} of a folder and all below it."""
     base = os.fsencode(root)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from helpers.trees import needs_root
+from helpers.trees import needs_root, written
 
 from ansible_collections.altbackup.core.plugins.module_utils.restore.owners import Renumbering, renumber, take_names
 from ansible_collections.altbackup.core.plugins.module_utils.system.names import Directory, Names
@@ -115,7 +115,7 @@ def owners_of(top: Path) -> dict[str, tuple[int, int]]:
 @pytest.mark.root
 @needs_root
 def test_numbers_that_are_exchanged_are_exchanged_once_in_every_file(tree: Path) -> None:
-    before = os.lstat("/etc/passwd")
+    before = written("/etc/passwd")
     renumbering = Renumbering({1002: 1001, 1001: 1002}, {20: 50}, Names({5: "gone"}, {7: "other", 8: "gone"}))
     descriptor = os.open(tree.parent, os.O_RDONLY)
     try:
@@ -134,7 +134,7 @@ def test_numbers_that_are_exchanged_are_exchanged_once_in_every_file(tree: Path)
     assert stat.S_IMODE((tree / "one").stat().st_mode) == 0o4755
     assert stat.S_IMODE((tree / "two").stat().st_mode) == 0o640
     assert notes == ["not known on this host, so by its number in the backup: group other (7)"]
-    assert os.lstat("/etc/passwd") == before
+    assert written("/etc/passwd") == before
 
 
 @pytest.mark.root

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from helpers.environments import execute
-from helpers.trees import Base, file_digest, item, needs_root, small_disk
+from helpers.trees import Base, file_digest, item, needs_root, small_disk, written
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.stages.dump import dump
@@ -378,9 +378,9 @@ def test_an_unchanged_night_notes_nothing_anew_and_what_is_gone_is_forgotten(nig
     nights.good()
     (first,) = nights.noted()
     path = nights.base.path / ".altbackup" / "noted" / KEY / first
-    before = path.stat()
+    before = written(path)
     nights.good()
-    assert (nights.noted(), path.stat()) == ([first], before)
+    assert (nights.noted(), written(path)) == ([first], before)
     edit(live, 1)
     nights.good()
     assert len(nights.noted()) == 2

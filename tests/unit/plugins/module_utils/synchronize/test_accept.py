@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from helpers.original_trees import put
 from helpers.pair import DAY1, DAY2, DAY3, NOW, Pair, content, part_of, relpath, run_at
-from helpers.trees import needs_root, small_disk
+from helpers.trees import needs_root, small_disk, written
 
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize import accept
 from ansible_collections.altbackup.core.plugins.module_utils.tree.arrivals import arrivals, forget_arrivals
@@ -116,10 +116,11 @@ def test_each_arrival_is_noted_with_the_stamp_of_its_run_links_too(pair: Pair) -
         relpath(DAY3): f"{DAY3}/104701",
     }
     assert arrivals(tree, "folders/other") == {"folders/other/2013/05/10/104701/other.tar": f"{DAY3}/104701"}
-    before = (pair.copies / ".altbackup/arrivals/dayabay/folders/notes").stat()
+    noted = pair.copies / ".altbackup/arrivals/dayabay/folders/notes"
+    before = written(noted)
     assert pair.run(moment=run_at("2013/05/11/104701"), day="2013/05/11") == []
-    assert (pair.copies / ".altbackup/arrivals/dayabay/folders/notes").stat() == before
-    assert oct(before.st_mode) == "0o100600"
+    assert written(noted) == before
+    assert oct(noted.stat().st_mode) == "0o100600"
 
 
 @pytest.mark.parametrize("back", [True, False])

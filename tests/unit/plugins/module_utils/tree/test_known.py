@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from helpers.original_trees import STAMP, marked, put
+from helpers.trees import written
 
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError
 from ansible_collections.altbackup.core.plugins.module_utils.tree.known import (
@@ -40,9 +41,9 @@ def test_what_was_held_is_known_after_it_is_gone(base: Path) -> None:
 def test_what_is_known_already_is_not_written_again(base: Path) -> None:
     tree = open_tree(str(base))
     remember_held(tree)
-    before = Path(known_path(tree)).stat()
+    before = written(known_path(tree))
     remember_held(tree)
-    assert Path(known_path(tree)).stat() == before
+    assert written(known_path(tree)) == before
 
 
 def test_only_folders_with_a_year_hold_anything(base: Path) -> None:

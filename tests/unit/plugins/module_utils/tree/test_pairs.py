@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from helpers.original_trees import STAMP, marked, put
+from helpers.trees import written
 
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, InvalidInput
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import is_relpath, open_tree, scan
@@ -109,9 +110,9 @@ def test_what_is_known_of_targets_is_kept_for_each(tmp_path: Path) -> None:
     tree = open_tree(str(marked(tmp_path / "own")))
     assert known_pairs(tree) == ({}, [])
     keep_pairs(tree, {"cms01": asdict(WAS), "sdu": {}})
-    before = Path(pair_path(tree, "cms01")).stat()
+    before = written(pair_path(tree, "cms01"))
     keep_pairs(tree, {"cms01": asdict(WAS)})
-    assert Path(pair_path(tree, "cms01")).stat() == before
+    assert written(pair_path(tree, "cms01")) == before
     assert known_pairs(tree) == ({"cms01": WAS}, [])
     keep_pairs(tree, {"cms01": asdict(replace(WAS, copies=11)), "sdu": asdict(WAS)})
     assert known_pairs(tree) == ({"cms01": replace(WAS, copies=11), "sdu": WAS}, [])

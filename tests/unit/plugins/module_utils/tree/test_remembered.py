@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.trees import written
 
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tree, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.remembered import (
@@ -34,9 +35,9 @@ def test_items_are_remembered_each_once_and_in_order(tree: Tree) -> None:
 def test_the_same_items_are_not_written_again(tree: Tree) -> None:
     remember_items(tree, ["svn/one"])
     path = Path(tree.private_path("records"), "items")
-    before = path.stat()
+    before = written(path)
     remember_items(tree, ["svn/one"])
-    assert path.stat() == before
+    assert written(path) == before
 
 
 @pytest.mark.parametrize(
