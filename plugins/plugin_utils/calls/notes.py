@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ...module_utils.system.visible import one_line
 from ..planning import absence, copies, drill, heal, restore, transfers
 from ..planning.reaching import reached_by
 from ..report import outcomes, retention_table
@@ -118,20 +117,8 @@ def _list(run: Run, stage: str, about: Mapping[str, Any], given: Mapping[str, An
         return _offered(new, result)
     if about.get("shelf"):
         title, stamp = "/".join((about["node"], about["source"], about["role"])), run.plan["stamp"]
-        if about["node"] not in (run.host, *run.play_hosts):
-            new = _not_asked(run.state, new, about)
         return {**new, "shelves": {**new["shelves"], title: copies.shelf(result.get("tarballs") or [], stamp)}}
     return {**new, "listed": [*new["listed"], *outcomes.listed(_registered(about, result), run.host)]}
-
-
-def _not_asked(before: Mapping[str, Any], new: State, about: Mapping[str, Any]) -> State:
-    """Return what is known, with a note in place of each failure of a node that has no part in the play."""
-    count = len(before["failures"])
-    notes = [
-        f"{about['label']}: {one_line(str(entry['reason']))}. It has no part in this run, and what it holds counts for no copy now"
-        for entry in new["failures"][count:]
-    ]
-    return {**new, "failures": new["failures"][:count], "notes": [*new["notes"], *notes]}
 
 
 def _purge(

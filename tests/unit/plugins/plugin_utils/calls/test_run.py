@@ -812,19 +812,6 @@ def test_a_purge_by_itself_lists_its_trees_and_those_of_nodes_that_have_no_part_
     assert told.call("tarball_purge", "purge", {}, told.over("purge")[0])["copies"] == {"svn/dybsvn": 1}
 
 
-def test_a_node_that_has_no_part_in_a_purge_may_be_away_and_counts_for_no_copy() -> None:
-    told = Told(EVERY)
-    told.run = replace(told.run, play_hosts=["dayabay", "sdu"])
-    own, away = told.over("shelves")
-    told.call("tarball_list", "purge", {"unreachable": True, "msg": "no route"}, away)
-    (note,) = told.run.state["notes"]
-    assert note.startswith("dayabay on cms01: unreachable: no route. It has no part in this run")
-    assert (told.run.state["failures"], told.run.state["shelves"]) == ([], {"cms01/dayabay/target": {}})
-    told.call("tarball_list", "purge", {"unreachable": True, "msg": "no route"}, own)
-    (failure,) = told.run.state["failures"]
-    assert failure["node"] == "dayabay"
-
-
 def test_a_purge_of_one_target_asks_others_only_where_its_own_copy_is_not_enough() -> None:
     for copies, nodes in ((1, ["cms01"]), (2, ["cms01", "sdu"])):
         told = Told(EVERY, "cms01", altbackup_min_copies=copies)
