@@ -24,7 +24,6 @@ from ..system.readers import NeedsPlace
 from ..system.seeing import as_whom
 from ..system.twins import set_mode
 from ..system.units import counted
-from ..system.view import Place
 from ..system.visible import printable
 from ..tree.publish import make_folders, remove_folder, remove_if_there, write_text
 from .base import (
@@ -52,7 +51,7 @@ from .git_layout import READ_BY_GIT, SHALLOW, STREAMED, WORKTREES, find_reposito
 from .git_scratch import Scratch, checked
 from .git_tool import Git
 from .items import Item
-from .kept import building_folder, state_path
+from .kept import arrangement, building_folder, state_path
 
 if TYPE_CHECKING:
     from .proofs import Proof
@@ -310,19 +309,8 @@ def arrange(item: Item, context: Context) -> Arrangement:
             inner = os.open(_DOT_GIT, os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY, dir_fd=descriptor)
             owner = os.fstat(inner).st_uid
             os.close(inner)
-    folder = scratch_folder(context, item)
-    copied = os.path.isdir(folder) and not os.path.islink(folder)
-    return Arrangement(
-        owner,
-        [Place(item.path)],
-        scratch=[building_folder(context, item)],
-        kept=[folder] if copied else [],
-        known={
-            "state": _read_state(state_path(context.tree, item)),
-            "copied": copied,
-            **recall(item, context, NOTED),
-        },
-    )
+    state = _read_state(state_path(context.tree, item))
+    return arrangement(item, context, owner, scratch_folder(context, item), state, recall(item, context, NOTED))
 
 
 def keep(item: Item, context: Context, noted: Mapping[str, Any]) -> Mapping[str, str]:

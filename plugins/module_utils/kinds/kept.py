@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import zlib
+from collections.abc import Mapping
 from datetime import date
+from typing import Any
 
+from ..system.view import Place
 from ..tree.layout import Tree
-from .base import Context
+from .base import Arrangement, Context
 from .items import Item
 
 
@@ -18,6 +22,23 @@ def building_folder(context: Context, item: Item) -> str:
 def state_path(tree: Tree, item: Item) -> str:
     """Return the file that says what is known of the copy that is kept."""
     return tree.private_path("state", item.category, f"{item.name}.json")
+
+
+def arrangement(
+    item: Item, context: Context, owner: int, folder: str, state: Mapping[str, Any], known: Mapping[str, Any]
+) -> Arrangement:
+    """Given who owns an item, where its copy is kept, and what is known of that and beside it, return what a reader sees.
+
+    That is the item, the copy that is kept, and an empty folder to build a new one in.
+    """
+    copied = os.path.isdir(folder) and not os.path.islink(folder)
+    return Arrangement(
+        owner,
+        [Place(item.path)],
+        scratch=[building_folder(context, item)],
+        kept=[folder] if copied else [],
+        known={"state": state, "copied": copied, **known},
+    )
 
 
 def is_due(key: str, built: str, today: str, every: int) -> bool:

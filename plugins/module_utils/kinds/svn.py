@@ -25,7 +25,6 @@ from ..system.processes import find_tool, run
 from ..system.seeing import denied
 from ..system.twins import point, set_mode
 from ..system.units import readable
-from ..system.view import Place
 from ..system.visible import printable
 from ..tree.contents import is_digest
 from ..tree.publish import make_folders, remove_folder, remove_if_there, write_text
@@ -48,7 +47,7 @@ from .base import (
 )
 from .earlier import recall, retain, stamp_of
 from .items import Item
-from .kept import building_folder, is_due, state_path
+from .kept import arrangement, building_folder, is_due, state_path
 from .sqlite_copy import uri
 from .svn_history import Contents, digest_of, doubt_of
 
@@ -458,19 +457,8 @@ def _revision_files(path: str) -> set[tuple[tuple[str, int], int]]:
 
 def arrange(item: Item, context: Context) -> Arrangement:
     """Return what a reader of the repository sees: it, the scratch copy that is kept, and an empty folder to build a new one in."""
-    folder = scratch_folder(context, item)
-    copied = os.path.isdir(folder) and not os.path.islink(folder)
-    return Arrangement(
-        owner_found(item.path),
-        [Place(item.path)],
-        scratch=[building_folder(context, item)],
-        kept=[folder] if copied else [],
-        known={
-            "state": _read_state(state_path(context.tree, item)),
-            "copied": copied,
-            **recall(item, context, _NOTED),
-        },
-    )
+    state, known = _read_state(state_path(context.tree, item)), recall(item, context, _NOTED)
+    return arrangement(item, context, owner_found(item.path), scratch_folder(context, item), state, known)
 
 
 def keep(item: Item, context: Context, noted: Mapping[str, Any]) -> Mapping[str, str]:
