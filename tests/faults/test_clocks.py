@@ -27,12 +27,11 @@ from integration.lab_site import (
 from integration.site import REPOSITORY, Run
 from lab import Lab
 from lab.lab_fixture import lab_fixture, needs_namespaces
-from lab.namespaced import FAKETIME, fast_clock
+from lab.namespaced import fast_clock
 
 pytestmark = [needs_namespaces, pytest.mark.full]
 
 sites = lab_fixture(["dayabay", "cms01", "sdu"], sources=["dayabay", "cms01", "sdu"])
-needs_faketime = pytest.mark.skipif(FAKETIME is None, reason="libfaketime is not installed")
 
 
 @pytest.fixture
@@ -79,7 +78,6 @@ def test_nodes_in_other_time_zones(lab_site: LabSite, add_row: Callable[[Row], N
     add_row(Row("nodes at UTC+8, UTC+14 and UTC-11", "rc 0, all under one stamp of UTC", rerun="nothing changed"))
 
 
-@needs_faketime
 @pytest.mark.parametrize("node", ["dayabay", "cms01"])
 def test_node_more_than_an_hour_fast(lab_site: LabSite, node: str, add_row: Callable[[Row], None]) -> None:
     pairs = Pairs(lab_site, {"dayabay": ["cms01", "sdu"]})
@@ -134,7 +132,6 @@ def stamp_of(run: subprocess.CompletedProcess[str]) -> str:
     return found.group()
 
 
-@needs_faketime
 def test_run_over_midnight(lab_site: LabSite, add_row: Callable[[Row], None]) -> None:
     pairs = Pairs(lab_site, {"dayabay": ["cms01", "sdu"]})
     midnight = datetime(2026, 3, 5, tzinfo=UTC)
@@ -150,7 +147,6 @@ def test_run_over_midnight(lab_site: LabSite, add_row: Callable[[Row], None]) ->
     add_row(Row("run over midnight", f"rc 0, all of it under {stamp[:10]}", rerun="the next day's beside it"))
 
 
-@needs_faketime
 def test_hour_that_the_clock_is_set_back(lab_site: LabSite, add_row: Callable[[Row], None]) -> None:
     """At 01:00 UTC on 2026-10-25 it is 03:00 in Berlin, and 02:00 once more."""
     pairs = Pairs(lab_site, {"dayabay": ["cms01", "sdu"]})

@@ -29,7 +29,7 @@ from integration.lab_site import (
 from integration.site import REPOSITORY, Run, item_of
 from lab import Lab
 from lab.lab_fixture import lab_fixture, needs_namespaces
-from lab.namespaced import FAKETIME, fast_clock
+from lab.namespaced import fast_clock
 from simulation.live import KINDS, Live
 
 from ansible_collections.altbackup.core.plugins.module_utils.system.own_state import state_folder
@@ -220,7 +220,6 @@ def _copy(one: Path, other: Path) -> None:
     subprocess.run(["cp", "-a", "--", one, other], check=True)
 
 
-@pytest.mark.skipif(FAKETIME is None, reason="libfaketime is not installed")
 def test_controller_whose_clock_jumps(lab_site: LabSite, add_row: Callable[[Row], None]) -> None:
     site = lab_site
     site.add_source("dayabay", altbackup_targets=["cms01"], altbackup_keep=1)
