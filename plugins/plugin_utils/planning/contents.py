@@ -18,7 +18,7 @@ from ...module_utils.tree.stamps import Moment, day_of, interpret_day, is_stamp
 from ..report import outcomes
 from ..report.results import read_result
 from ..report.secrecy import quoted
-from .restore import base_of
+from .restore import base_of, full_among
 
 KEYS = ("step", "item", "at", "other", "from", "path", "name", "recursive", "most")
 _SHOWN = 5
@@ -165,14 +165,24 @@ def _offer(source: str, node: str, registered: Mapping[str, Any] | None) -> tupl
     if tree is None:
         return [], "did not tell what it holds"
     entries = [{**entry, "key": "/".join(entry["relpath"].split("/")[:2])} for entry in tree["tarballs"]]
-    full = {(entry["relpath"], entry["dig"]) for entry in entries if entry["state"] == "verified"}
-    return [
-        entry
+    there = [
+        {**entry, "base": _base(entry, entries)}
         for entry in entries
         if entry["state"] == "verified"
-        and (not entry["base"] or (f"{entry['key']}/{entry['base']}", entry["base_dig"]) in full)
         and parse_filename(os.path.basename(entry["relpath"]), entry["key"].partition("/")[2])
-    ], str(tree.get("problem") or "")
+    ]
+    return [entry for entry in there if entry["base"] is not None], str(tree.get("problem") or "")
+
+
+def _base(tarball: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return where the full tarball that one needs lies, from the item's folder, nothing for a full one, None where it is not there."""
+    if not tarball["base"]:
+        return ""
+    own = [entry for entry in entries if entry["key"] == tarball["key"]]
+    full = full_among(own, f"{tarball['key']}/{tarball['base']}", tarball["base_dig"])
+    if full is None or full["state"] != "verified" or full["dig"] != tarball["base_dig"]:
+        return None
+    return str(full["relpath"]).split("/", 2)[2]
 
 
 def _at(offers: Sequence[Mapping[str, Any]], day: str) -> list[Mapping[str, Any]]:

@@ -618,6 +618,16 @@ def _newest(
     return [*_full_of(newest, order, own), newest]
 
 
+def full_among(own: Sequence[Mapping[str, Any]], relpath: str, dig: str) -> Mapping[str, Any] | None:
+    """Given an item's tarballs on a node, and path and digest of the full one that a differential needs, return it, None where none serves.
+
+    Any other verified one of that digest serves, too. What is at the path, but does not serve, is returned where there is none.
+    """
+    named = next((entry for entry in own if entry["relpath"] == relpath), None)
+    same = [entry for entry in own if entry["state"] == "verified" and entry["dig"] == dig and not entry["base"]]
+    return named if named in same or not same else same[-1]
+
+
 def _full_of(
     tarball: Mapping[str, Any], order: Mapping[str, Any], own: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
@@ -626,14 +636,7 @@ def _full_of(
         return []
     relpath = f"{order['key']}/{tarball['base']}"
     needs = f"{tarball['relpath']} is a differential that needs {relpath}"
-    full = next((entry for entry in own if entry["relpath"] == relpath), None)
-    same = [
-        entry
-        for entry in own
-        if entry["state"] == "verified" and entry["dig"] == tarball["base_dig"] and not entry["base"]
-    ]
-    if same and full not in same:  # any other name, or copy, of it serves
-        full = same[-1]
+    full = full_among(own, relpath, tarball["base_dig"])
     if full is None:
         raise InvalidInput(f"{needs}, which is not there")
     if full["state"] != "verified":

@@ -314,3 +314,16 @@ def test_a_held_differential_keeps_its_full_tarball(tmp_path: Path) -> None:
     for _ in range(3):
         result = purge_notes(base, 1, "05", marks=marks)
     assert words(result["kept"]) == "01F 02D 05F"
+
+
+def test_a_differential_that_another_node_lost_keeps_its_full_tarball(tmp_path: Path) -> None:
+    base = marked(tmp_path / "b")
+    put_pairs(base, "01F 02D 03F 04F 05F")
+    dna = read(str(next(base.glob("folders/notes/2013/05/02/*/*.dna"))))
+    awaited = {"folders/notes": [{"dig": dna.dig, "size": dna.size, "alg": dna.alg}]}
+    for _ in range(3):
+        result = purge_notes(base, 1, "05", awaited=awaited)
+    assert words(result["kept"]) == "01F 02D 05F"
+    for _ in range(3):
+        result = purge_notes(base, 1, "05")
+    assert "02D" not in words(result["kept"])

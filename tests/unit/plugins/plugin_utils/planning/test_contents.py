@@ -231,3 +231,14 @@ def test_a_differential_is_read_with_its_full_tarball_where_both_are() -> None:
     assert choice["chosen"][0]["options"]["tarballs"] == [{"relpath": differs["relpath"], "base": base}]
     choice = choose(plan_of(step="diff", item=ITEM), found)
     assert read(choice) == [("dayabay", [MONDAY, TUESDAY])]
+
+
+def test_a_full_tarball_serves_wherever_it_lies_now() -> None:
+    differs = tarball(TUESDAY, "bb", base=f"{MONDAY}/dybsvn-1.tar.zst", base_dig="aa")
+    choice = choose(plan_of(item=ITEM), {"cms01": node(tarball(WEDNESDAY), differs)})
+    assert read(choice) == [("cms01", [WEDNESDAY])]
+    choice = choose(plan_of(item=ITEM, at=TUESDAY), {"cms01": node(tarball(WEDNESDAY), differs)})
+    expected = {"relpath": differs["relpath"], "base": f"{WEDNESDAY}/dybsvn-1.tar.zst"}
+    assert [call["options"]["tarballs"] for call in choice["chosen"]] == [[expected]]
+    broken = tarball(WEDNESDAY, state="mismatch")
+    assert read(choose(plan_of(item=ITEM, at=TUESDAY), {"cms01": node(broken, differs)})) == []
