@@ -323,7 +323,8 @@ def test_a_differential_that_another_node_lost_keeps_its_full_tarball(tmp_path: 
     awaited = {"folders/notes": [{"dig": dna.dig, "size": dna.size, "alg": dna.alg}]}
     for _ in range(3):
         result = purge_notes(base, 1, "05", awaited=awaited)
-    assert words(result["kept"]) == "01F 02D 05F"
+    assert (words(result["kept"]), result["waiting"]) == ("01F 02D 05F", [])
+    assert result["reasons"][relpath_of("01F")] == ["base of 2013/05/02/104701"]
     for _ in range(3):
         result = purge_notes(base, 1, "05")
     assert "02D" not in words(result["kept"])
