@@ -16,8 +16,9 @@ from ...module_utils.system.errors import AltbackupError
 from ...module_utils.system.visible import visible
 from ..history.standing import name_of, run_told
 from ..history.store import opened
+from ..planning.quantities import age
 from .run_store import LOG, RUNNING, Run, all_runs, state_folder
-from .screen import Row, age, show, table_of
+from .screen import Row, show, table_of
 from .status import named_inventory
 from .supervised_run import say
 

@@ -198,6 +198,7 @@ def build_plan(
         "only_targets": common["only_targets"],
         "history_days": common["history_days"],
         "metrics_dir": common["metrics_dir"],
+        "report_dir": common["report_dir"],
         "list_file": common["list_file"],
         "purge_plan": common["purge_plan"],
         "restore": common["restore"],

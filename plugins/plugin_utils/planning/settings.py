@@ -430,6 +430,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_drill_limit": parse_size,
     "altbackup_drill_folder": _folder_or_none,
     "altbackup_metrics_dir": _folder_or_none,
+    "altbackup_report_dir": _folder_or_none,
     "altbackup_purge_plan": _own_file,
     "altbackup_transport": _transport,
     "altbackup_nice": _whole(0, 19, 10),

@@ -17,6 +17,7 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.cli.main import mai
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli.run_store import Run
 from ansible_collections.altbackup.core.plugins.plugin_utils.history import store
 from ansible_collections.altbackup.core.plugins.plugin_utils.history.store import Record, opened, write_records
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning import quantities
 
 HOUR, DAY = 3600.0, 86400.0
 PLACES = (("dayabay", "source"), ("cms01", "target"))
@@ -355,7 +356,7 @@ def test_of_a_log_that_is_gone_the_record_is_told(capsys: pytest.CaptureFixture[
     ],
 )
 def test_ages_are_told_in_one_unit(seconds: float | None, text: str) -> None:
-    assert screen.age(seconds) == text
+    assert quantities.age(seconds) == text
 
 
 def test_a_table_on_a_terminal_is_in_colour_and_tells_the_same(
