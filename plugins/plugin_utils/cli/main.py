@@ -156,6 +156,10 @@ def _tell_last(arguments: argparse.Namespace) -> int:
     state = state_folder(arguments.artifacts, os.environ)
     wanted = str(find_playbook(arguments.playbook)) if arguments.playbook else ""
     run = next((run for run in all_runs(state) if not wanted or run.result.get("path") == wanted), None)
+    called = runs.last_called(Path(wanted).name, run)
+    if called is not None:
+        print(json.dumps(called, indent=1) if arguments.json else "\n".join(map(visible, runs.lines_of(called))))
+        return 0
     if run is None:
         say(f"there is no run{f' of {arguments.playbook}' if wanted else ''} in {state}")
         return 1
