@@ -6,6 +6,7 @@ Lines and bars are stretched to the width that there is; all words stand beside 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 from markupsafe import Markup, escape
 
@@ -70,16 +71,14 @@ def calendar(nights: Mapping[str, Night], first: str, last: str, label: str, tex
 
     Each state has a shape of its own. Good nights are one path; of the others each tells what it was, where there is a mouse.
     """
-    days = days_between(first, last)
-    months = list(dict.fromkeys(day[:7] for day in days))
+    months, cells = _grid(first, last)
     good: list[str] = []
+    gaps: list[str] = []
     others: list[str] = []
-    for day in days:
+    for day, x, y in cells:
         night = nights.get(day)
-        x = _LEFT + (int(day[8:]) - 1) * _CELL
-        y = _TOP + months.index(day[:7]) * _CELL
         if night is None:
-            good.append(f"M{x + 3} {y + 4}h2v2h-2z")
+            gaps.append(f"M{x + 3} {y + 4}h2v2h-2z")
         elif night.state == GOOD:
             good.append(f"M{x} {y}h{_SIDE}v{_SIDE}h-{_SIDE}z")
         else:
@@ -97,15 +96,25 @@ def calendar(nights: Mapping[str, Night], first: str, last: str, label: str, tex
         for number in (1, 5, 10, 15, 20, 25, _LAST_OF_MONTH)
     )
     return Markup(
-        '<svg class="calendar" viewBox="0 0 {} {}" role="img" aria-label="{}">{}<path class="good" d="{}"/>{}</svg>'
+        '<svg class="calendar" viewBox="0 0 {} {}" role="img" aria-label="{}">{}<path class="good" d="{}"/><path class="gap" d="{}"/>{}</svg>'
     ).format(
         _LEFT + _LAST_OF_MONTH * _CELL + 4,
         tall,
         label,
         Markup(names + numbers),
         "".join(good),
+        "".join(gaps),
         Markup("".join(others)),
     )
+
+
+@lru_cache(maxsize=16)
+def _grid(first: str, last: str) -> tuple[list[str], list[tuple[str, int, int]]]:
+    """Return the months from one day to another, and (day, x, y) of each cell."""
+    days = days_between(first, last)
+    months = {month: number for number, month in enumerate(dict.fromkeys(day[:7] for day in days))}
+    cells = [(day, _LEFT + (int(day[8:]) - 1) * _CELL, _TOP + months[day[:7]] * _CELL) for day in days]
+    return list(months), cells
 
 
 _SAID = {SUSPECT: "suspect", FAILED: "failed", NONE: "no copy"}
@@ -128,6 +137,6 @@ def legend() -> list[tuple[Markup, str]]:
     }
     drawn = '<svg class="calendar key" viewBox="0 0 {0} {0}" aria-hidden="true"><path class="{1}" d="M1 1{2}"/></svg>'
     return [
-        (Markup(drawn).format(_SIDE + 2, "good" if state == "gap" else state, shape), said)
+        (Markup(drawn).format(_SIDE + 2, state, shape), said)
         for state, (shape, said) in shapes.items()
     ]

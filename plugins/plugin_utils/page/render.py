@@ -24,7 +24,7 @@ from ..report.plain_text import clean
 from ..report.secrecy import mask_text
 from . import plots
 from .advice import troubles
-from .site import DAYS, GOOD, Copy, Disk, Item, Key, Site, chains
+from .site import DAYS, GOOD, Copy, Disk, Item, Key, Site, chains, date_of
 from .trend import LOOKED_BACK, Forecast
 
 INDEX = "index.html"
@@ -362,7 +362,7 @@ def _item_plots(item: Item) -> Iterator[Plot]:
 def _plot(title: str, series: Sequence[tuple[str, float]], told: Any, low: float | None = None) -> Plot:
     values = [value for _, value in series]
     least, most = min(values) if low is None else low, max(values)
-    days = [datetime.strptime(day, "%Y/%m/%d").toordinal() for day, _ in series]
+    days = [date_of(day).toordinal() for day, _ in series]
     label = f"{title}, from {told(values[0])} on {series[0][0]} to {told(values[-1])} on {series[-1][0]}"
     drawn = plots.line(list(zip(map(float, days), map(float, values), strict=True)), least, most, label)
     return title, told(most), told(least), drawn, series[0][0], series[-1][0]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -71,9 +72,9 @@ class Item:
         series = self.live if len(self.live) > 1 else self.copies[0].sizes
         if len(series) < 2:
             return None
-        last = _date(series[-1][0])
-        first = next(entry for entry in series if (last - _date(entry[0])).days <= LOOKED_BACK)
-        days = (last - _date(first[0])).days
+        last = date_of(series[-1][0])
+        first = next(entry for entry in series if (last - date_of(entry[0])).days <= LOOKED_BACK)
+        days = (last - date_of(first[0])).days
         return (series[-1][1] - first[1], days, series[-1][1]) if days else None
 
 
@@ -119,8 +120,10 @@ class Site:
         return min((run["started"] for run in self.runs), default=None)
 
 
-def _date(day: str) -> datetime:
-    return datetime.strptime(day, _DAY_FORMAT)
+@lru_cache(maxsize=4096)
+def date_of(day: str) -> date:
+    """Given a day, `YYYY/MM/DD`, return its date."""
+    return datetime.strptime(day, _DAY_FORMAT).date()
 
 
 def read_site(histories: Sequence[History], now: float) -> Site:
@@ -294,10 +297,11 @@ def _copy(standing: Standing, rows: Sequence[Any], problems: Mapping[str, str]) 
     return Copy(standing, nights, sorted(sizes.items()), sorted(proofs, reverse=True), sorted(sent.items()))
 
 
-def days_between(first: str, last: str) -> list[str]:
+@lru_cache(maxsize=16)
+def days_between(first: str, last: str) -> tuple[str, ...]:
     """Given two days, return all from the first to the last."""
-    start, count = _date(first), (_date(last) - _date(first)).days + 1
-    return [(start + timedelta(days=number)).strftime(_DAY_FORMAT) for number in range(count)]
+    start, count = date_of(first), (date_of(last) - date_of(first)).days + 1
+    return tuple((start + timedelta(days=number)).strftime(_DAY_FORMAT) for number in range(count))
 
 
 def chains(site: Site) -> list[Mapping[str, Any]]:
