@@ -259,8 +259,8 @@ def _fallen(now: Mapping[str, Any], history: Sequence[Mapping[str, Any]], limits
             one, other = told_apart(before, number) if word == _BYTES else (f"{before:,}", f"{number:,}")
             figures = f"{_percent(part)}, allowed {_percent(allowed)}" if allowed else "it never falls"
             last = alike[word] == 1
-            which = "that of the last good night" if last else f"the largest of the last {alike[word]} good nights"
-            found.append(f"{word} fell from {one} to {other} ({figures}) below {which} ({day})")
+            which = "the last good night" if last else f"the largest of the last {alike[word]} good nights"
+            found.append(f"{word} fell from {one} to {other} ({figures}) since {which} ({day})")
     return found
 
 

@@ -226,10 +226,13 @@ def _fill(part: Sequence[Tarball], rule: _Slots, seen: set[Hashable]) -> dict[st
 
 
 def _contents(tarballs: Sequence[Tarball], content: Mapping[str, Hashable]) -> dict[str, Hashable]:
-    """Return {relpath: which content it has}: what is known of it, or of one with equal bytes, or else its dna."""
+    """Given tarballs, the newest first, return {relpath: which content it has}: what is known of it, or of one with equal bytes, or else its dna.
+
+    Of equal bytes the oldest one tells: what is said of a new one makes no other content of what was there.
+    """
     found: dict[str, Hashable] = {}
     same: dict[Hashable, Hashable] = {}
-    for tarball in tarballs:
+    for tarball in reversed(tarballs):
         if tarball.dna is None:
             raise AssertionError(f"{tarball.relpath} is not verified")
         found[tarball.relpath] = (tarball.dna.alg, tarball.dna.size, tarball.dna.dig)
