@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from importlib.util import find_spec
@@ -30,16 +31,18 @@ def write_page(folder: str, inventory: Sequence[str], now: float) -> Path:
         histories = opened(inventory)
         for history in histories:
             stack.enter_context(closing(history.database))
-        site = read_site(histories, now)
-        pages = Pages(site, collection_version())
-
-        def first() -> Iterator[tuple[str, str]]:
-            yield INDEX, pages.index()
-
         try:
+            site = read_site(histories, now)
+            pages = Pages(site, collection_version())
+
+            def first() -> Iterator[tuple[str, str]]:
+                yield INDEX, pages.index()
+
             write_folder(folder, site.inventories, ITEMS, pages.items(items(histories, site)), first())
         except TemplateError as error:
             raise AltbackupError(f"a template of the page is wrong: {error}") from error
+        except sqlite3.Error as error:
+            raise AltbackupError(f"the history cannot be read: {error}") from error
     return Path(folder, INDEX)
 
 
