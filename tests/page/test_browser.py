@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +52,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Any:
             made[name] = above / "page"
         return made[name]
 
-    shutil.rmtree(SHOTS, ignore_errors=True)
-    SHOTS.mkdir(parents=True)
+    SHOTS.mkdir(parents=True, exist_ok=True)
     return folder
 
 
