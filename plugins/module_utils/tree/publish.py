@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from ..system.digest import digest_file
+from ..system.digest import digest_file, open_plain
 from ..system.errors import UNABLE, AltbackupError, BaseUnusable, DigestMismatch, NoLinks, name_os_errors
 from ..system.mounts import file_system
 from ..system.twins import duplicate, set_mode, share
@@ -20,6 +20,8 @@ from .sidecar import SUFFIX, Dna
 from .stamps import Moment, is_stamp
 
 _NOBODY = 65534
+_LONGEST_RECORD = 16 << 20
+"""Most bytes of a record"""
 
 
 def make_folders(path: str, above: str) -> None:
@@ -126,8 +128,9 @@ def record_of(tree: Tree, key: str, stamp: str) -> dict[str, Any]:
     """Return the record of an item's dump, empty if there is none. Raise AltbackupError for one that cannot be read or is damaged."""
     path = record_path(tree, key, stamp)
     try:
-        with open(path, encoding="utf-8") as stream:
-            record = json.load(stream)
+        with open_plain(path) as stream:
+            text = stream.read(_LONGEST_RECORD + 1)
+        record = json.loads(text) if len(text) <= _LONGEST_RECORD else None
         if not isinstance(record, dict):
             raise ValueError("it is no mapping")
     except FileNotFoundError:

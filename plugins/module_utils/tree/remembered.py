@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..system.digest import open_plain
+from ..system.errors import AltbackupError, name_os_errors
 from .layout import Tree, open_tree
 from .publish import make_folders, write_text
+
+_LONGEST = 16 << 20
+"""Most bytes of the file"""
 
 
 def remember_items(tree: Tree, items: Sequence[str]) -> None:
@@ -15,17 +21,28 @@ def remember_items(tree: Tree, items: Sequence[str]) -> None:
     folder = tree.private_path("records")
     make_folders(folder, tree.private)
     keys = sorted(set(items))
-    if remembered_items(tree) != keys:
-        write_text(os.path.join(folder, "items"), "".join(f"{key}\n" for key in keys))
+    with contextlib.suppress(AltbackupError):  # what is damaged is written anew
+        if remembered_items(tree) == keys:
+            return
+    write_text(os.path.join(folder, "items"), "".join(f"{key}\n" for key in keys))
 
 
 def remembered_items(tree: Tree) -> list[str]:
-    """Return the items that the last synchronize handed to this tree."""
+    """Return the items that the last synchronize handed to this tree. Raise AltbackupError where that is damaged, or OSError."""
+    path = os.path.join(tree.private_path("records"), "items")
     try:
-        with open(os.path.join(tree.private_path("records"), "items"), encoding="utf-8", newline="\n") as stream:
-            return stream.read().split("\n")[:-1]
+        with name_os_errors(path), open_plain(path) as stream:
+            text = stream.read(_LONGEST + 1)
     except FileNotFoundError:
         return []
+    try:
+        if len(text) > _LONGEST:
+            raise ValueError("it is too long")
+        return text.decode("utf-8").split("\n")[:-1]
+    except ValueError as error:
+        raise AltbackupError(
+            f"{path}, which tells what items its source has, is damaged: look at it, and remove it; the next run writes it anew"
+        ) from error
 
 
 def with_remembered(
