@@ -863,19 +863,19 @@ def _report_suspect(work: _Dump, record: Mapping[str, Any]) -> None:
 def _suspect_reason(item: Item, source: str, record: Mapping[str, Any], reasons: Sequence[str], good: str) -> str:
     """Return what is said of a suspect: why it is one, what became of it, and what to do; `good` is the stamp of the last good one, or empty."""
     wanted = {"source": source, "kind": item.kind, "name": item.name, "to": "/NEW/PATH"}
-    play = "ansible-playbook -i INVENTORY altbackup.core"
+    play, title = "ansible-playbook -i INVENTORY altbackup.core", f"item {item.kind} {item.name!r}"
 
     def restore(stamp: str) -> str:
         return f"{play}.restore {extra_vars({'altbackup_restore': [{**wanted, 'at': stamp}]})}"
 
-    safe = f"Until that is decided no good copy of {item.key} is removed on any node. This one is stored and sent, but counts as none."
+    safe = f"Until that is decided no good copy of {item.key} is removed on any node."
     lines = [
-        f"{record['relpath']} is suspect: {'; '.join(reasons)}",
-        f"Something may have happened to {item.path}, or somebody meant it. {safe}",
+        f"{title}: the new copy is suspect: {'; '.join(reasons)}",
+        f"Something may have happened to {item.path}, or somebody meant it. {safe} This one is stored and sent, but counts as none: {record['relpath']}",
         f"To look at this copy: {restore(doubt.stamp_of(record))}",
         f"If it is as it should be, accept it: {play}.mark {extra_vars({'altbackup_accept': [f'{source}/{item.key}']})}",
-        f"If not, mend {item.path}: the next night is compared with the last good one again"
-        + (f", of {good}. To have that beside it: {restore(good)}" if good else "."),
+        f"If not, put {item.path} right: the next night is compared with the last good one again"
+        + (f", of {good}. To have that beside it: {restore(good)}" if good else ""),
     ]
     return "\n".join(lines)
 

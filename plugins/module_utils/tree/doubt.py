@@ -289,8 +289,8 @@ def _churned(now: Mapping[str, Any], last: Mapping[str, Any], churn: Churn | Non
     found = []
     if _looks_encrypted(churn):
         found.append(
-            f"{figures}, and what came in their place can hardly be compressed ({_percent(1 - (churn.after or 0.0))} of it looks like chance, of "
-            f"what went {_percent(1 - (churn.before or 0.0))}): so it is when files were encrypted"
+            f"it looks encrypted: {figures}, and what came in their place can hardly be compressed "
+            f"({_percent(1 - (churn.after or 0.0))} of it looks like chance, of what went {_percent(1 - (churn.before or 0.0))})"
         )
     places = [one_line(str(record.get("place", ""))) for record in (last, now)]
     if all(places) and places[0] != places[1]:

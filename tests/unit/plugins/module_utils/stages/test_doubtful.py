@@ -431,8 +431,9 @@ def test_what_is_said_of_a_suspect_tells_what_to_do_in_either_case_in_a_rerun_to
     empty_a_subfolder(live)
     said = nights.bad()
     head, safe, look, accept, mend = said.split("\n")
-    assert head.startswith(f"{KEY}/{stamp(3)}/thing.tar.zst is suspect: entries fell from ")
+    assert head.startswith("item folder 'thing': the new copy is suspect: entries fell from ")
     assert str(live) in safe and f"no good copy of {KEY} is removed on any node" in safe
+    assert safe.endswith(f"{KEY}/{stamp(3)}/thing.tar.zst")
     assert "altbackup.core.restore" in look and stamp(3) in look
     assert "altbackup.core.mark" in accept and f'{{"altbackup_accept": ["SOURCE/{KEY}"]}}' in accept
     assert str(live) in mend and "altbackup.core.restore" in mend and stamp(2) in mend and stamp(3) not in mend
