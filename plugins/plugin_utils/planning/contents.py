@@ -18,7 +18,7 @@ from ...module_utils.tree.stamps import Moment, day_of, interpret_day, is_stamp
 from ..report import outcomes
 from ..report.results import read_result
 from ..report.secrecy import quoted
-from .restore import base_of, full_among
+from .restore_source import base_of, full_among
 
 KEYS = ("step", "item", "at", "other", "from", "path", "name", "recursive", "most")
 _SHOWN = 5

@@ -10,12 +10,9 @@ import pytest
 
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.items import parse_item
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan import (
-    Scope,
-    build_plan,
-    effective,
-    with_items,
-)
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.checks import Scope
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan import build_plan, effective
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan_items import with_items
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.settings import Unreadable
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.secrecy import MASK, mask
 
