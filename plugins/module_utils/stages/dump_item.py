@@ -10,8 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..archive.differential import Incremental, Members, Unproven, fill, list_folders, replay, write_snapshot
-from ..archive.write import Digests, Manifest, store_archive
+from ..archive.differential import fill, replay
+from ..archive.digests import Digests
+from ..archive.dumpdirs import Incremental, list_folders
+from ..archive.manifest import Manifest
+from ..archive.snapshot import Members, write_snapshot
+from ..archive.states import Unproven
+from ..archive.write import store_archive
 from ..kinds.base import Context
 from ..kinds.registry import kind_of
 from ..system.errors import AltbackupError, Hostile, NoRoom, SourceChanged

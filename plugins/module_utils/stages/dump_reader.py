@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import IO, Any
 
-from ..archive.differential import new_private, read_known, select_changed
-from ..archive.unpack import Judge
+from ..archive.differential import select_changed
+from ..archive.rules import Judge
+from ..archive.snapshot import new_private, read_known
 from ..archive.write import Part, packed, survey
 from ..kinds.base import Context, Snapshot, Verdict, walk
 from ..kinds.items import Item

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import IO, Any
 
-from ..archive.differential import State, read_states
+from ..archive.digests import Digests
 from ..archive.owners import Owners, is_kept
-from ..archive.write import Digests
+from ..archive.states import State, read_states
 from ..kinds.base import Arrangement, Kind, Verdict, give_folder, opened, own_folder
 from ..kinds.items import Item
 from ..kinds.registry import kind_of

@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ..archive.churn import compare_lists
+from ..archive.digests import Digests
+from ..archive.manifest import Manifest
 from ..archive.owners import Owners
-from ..archive.write import Digests, Manifest
 from ..kinds.items import Item
 from ..kinds.registry import kind_of
 from ..system.errors import AltbackupError

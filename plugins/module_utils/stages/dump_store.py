@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..archive.differential import Unproven
+from ..archive.states import Unproven
 from ..kinds.base import Context
 from ..kinds.items import Item
 from ..system.errors import FULL, AltbackupError, DigestMismatch, NoLinks

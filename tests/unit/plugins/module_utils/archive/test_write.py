@@ -15,15 +15,17 @@ import pytest
 from helpers.trees import file_digest, link_tools, list_archive, make_odd_tree, make_tool, needs_root, unpack
 from helpers.waiting import wait_until
 
-from ansible_collections.altbackup.core.plugins.module_utils.archive.unpack import read_content
-from ansible_collections.altbackup.core.plugins.module_utils.archive.write import (
-    ArchiveFormat,
+from ansible_collections.altbackup.core.plugins.module_utils.archive.examine import read_content
+from ansible_collections.altbackup.core.plugins.module_utils.archive.manifest import (
     Manifest,
-    Part,
-    compressor,
     manifest_line,
     pieces_of,
     read_manifest,
+)
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import (
+    ArchiveFormat,
+    Part,
+    compressor,
     write_archive,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.base import walk

@@ -18,7 +18,7 @@ from helpers.original_trees import run_module
 from helpers.repositories import git, load_subversion, make_git, make_subversion, references, run
 from helpers.trees import NOBODY, Base, describe_tree, forbid_views, item, needs_root, nobodys_folder
 
-from ansible_collections.altbackup.core.plugins.module_utils.archive.differential import Unproven
+from ansible_collections.altbackup.core.plugins.module_utils.archive.states import Unproven
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.stages import dump_item
 from ansible_collections.altbackup.core.plugins.module_utils.stages.space import newest_sizes, steady_need

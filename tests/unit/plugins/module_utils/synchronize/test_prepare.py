@@ -20,8 +20,8 @@ from helpers.trees import small_disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import Copies, plan_purge
-from ansible_collections.altbackup.core.plugins.module_utils.synchronize import accept, prepare, send
+from ansible_collections.altbackup.core.plugins.module_utils.stages.purge_plan import Copies, plan_purge
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize import accept, prepare, send, transfer_plan
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import Offer, listing
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
@@ -74,9 +74,9 @@ def test_what_purge_would_keep_is_found_out_once_for_each_item(pair: Pair, monke
         for day in (DAY1, DAY2, DAY3):
             put(pair.source, relpath(day, f"folders/item{number}"), f"{number} {day}".encode())
     asked: list[int] = []
-    real = prepare.judge
+    real = transfer_plan.judge
     monkeypatch.setattr(
-        prepare,
+        transfer_plan,
         "judge",
         lambda tarballs, *args, **options: asked.append(len(tarballs)) or real(tarballs, *args, **options),
     )
@@ -337,7 +337,7 @@ def test_wait_for_a_free_slot_ends_with_the_step(pair: Pair) -> None:
         assert hold.reserve(1, 0)
     started = time.monotonic()
     with held(open_tree(str(pair.tree)), run) as hold:
-        request = prepare.Request(
+        request = transfer_plan.Request(
             str(pair.tree), tarballs, DAY3, NOW, Ruling({"": 3}), slots=1, slot_wait=15, deadline=Deadline(2)
         )
         result = prepare.prepare(request, hold)
@@ -377,7 +377,7 @@ def test_what_a_source_lists_of_a_time_that_has_not_come_is_not_taken_and_the_so
         {**entry, "state": "verified"} for entry in listing(str(pair.source), moment=NOW, records=True)["tarballs"]
     ]
     with held(open_tree(str(pair.tree)), None) as hold:
-        result = prepare.prepare(prepare.Request(str(pair.tree), tarballs, DAY3, NOW, Ruling({"": 3})), hold)
+        result = prepare.prepare(transfer_plan.Request(str(pair.tree), tarballs, DAY3, NOW, Ruling({"": 3})), hold)
         assert result["send"] == [relpath(DAY3)]
         (failure,) = result["failures"]
         assert failure["reason"].startswith(
@@ -508,12 +508,12 @@ def days(found: Iterable[Offer | Tarball]) -> str:
 def test_plan_tells_what_becomes_of_each_tarball(
     offered: str, own: str, options: dict[str, Any], expected: tuple[str, ...]
 ) -> None:
-    request = prepare.Request(
+    request = transfer_plan.Request(
         "/base", (), options.get("day", DAY3), NOW, Ruling({"": options.get("keep", 4)}, options.get("rules", {}))
     )
     unseen = [f"folders/notes/{options['unseen']}"] if "unseen" in options else []
-    held_here = {"folders/notes": prepare.Held(tarballs(own), options.get("came", {}))}
-    plan = prepare.plan_transfer(request, offers(offered), held_here, unseen)
+    held_here = {"folders/notes": transfer_plan.Held(tarballs(own), options.get("came", {}))}
+    plan = transfer_plan.plan_transfer(request, offers(offered), held_here, unseen)
     lacking = [days([offer]) + "".join(f"<{days([one])}" for one in copies) for offer, copies in plan.lacking]
     differing = days(offer for offer, _ in plan.differing)
     assert (days(plan.have), differing, days(plan.unwanted), " ".join(lacking)) == expected
@@ -539,11 +539,11 @@ def test_by_all_rules_nothing_is_sent_that_the_targets_purge_would_remove(
 
     moment = Moment("2013/01/19/235959", "2013/01/19/235959")
     words = {rule: getattr(rules, rule) for rule in RULES}
-    request = prepare.Request("/base", (), "2013/01/20", moment, Ruling({"": rules.keep}, words))
-    here = [prepare._as_tarball(offer) for offer in named(own, 1)]
-    held_here = {"folders/notes": prepare.Held(here, {})}
-    plan = prepare.plan_transfer(request, named(offered, 0), held_here)
-    arrived = [prepare._as_tarball(offer) for offer, _ in plan.lacking]
+    request = transfer_plan.Request("/base", (), "2013/01/20", moment, Ruling({"": rules.keep}, words))
+    here = [transfer_plan._as_tarball(offer) for offer in named(own, 1)]
+    held_here = {"folders/notes": transfer_plan.Held(here, {})}
+    plan = transfer_plan.plan_transfer(request, named(offered, 0), held_here)
+    arrived = [transfer_plan._as_tarball(offer) for offer, _ in plan.lacking]
     came = {one.relpath: moment.stamp for one in arrived}
     purge = plan_purge({"folders/notes": Copies([*here, *arrived], rules, came=came)}, (), moment.stamp)
     assert not {one.relpath for one in purge.due} & set(came)
@@ -554,20 +554,22 @@ def test_contents_count_by_what_their_dumps_recorded_whichever_side_has_them() -
     dna = Dna("e" * 64, 5, "sha256")
     told = {"dig": dna.dig, "size": 5, "alg": "sha256", "content": "c" * 64}
     coming = [Offer(relpath("2013/05/10"), dna, told)]
-    request = prepare.Request("/base", (), DAY3, NOW, Ruling({"": 3}))
+    request = transfer_plan.Request("/base", (), DAY3, NOW, Ruling({"": 3}))
     content = {one.relpath: "c" * 64 for one in here[2:]}
     for known, days_kept in ((content, "04 05 06 07 10"), ({}, "06 07 10")):
-        kept = prepare._kept(request, coming, {"folders/notes": prepare.Held(here, {}, content=known)}, Marks())
+        kept = transfer_plan._kept(
+            request, coming, {"folders/notes": transfer_plan.Held(here, {}, content=known)}, Marks()
+        )
         assert " ".join(sorted(path[22:24] for path in kept)) == days_kept
 
 
 def test_a_source_that_lists_thousands_of_the_last_hours_is_asked_for_some_of_them() -> None:
     many = [Offer(f"folders/notes/2013/05/10/{10 + number // 3600:02}{number % 3600 // 60:02}{number % 60:02}/notes.tar", Dna(f"{number:x}", 5, "sha256"), {})
             for number in range(3000)]  # fmt: skip
-    request = prepare.Request(
+    request = transfer_plan.Request(
         "/base", (), "2013/05/11", run_at("2013/05/10/235959"), Ruling({"": 3}, {"within": 86400.0})
     )
-    plan = prepare.plan_transfer(request, many, {"folders/notes": prepare.Held()})
+    plan = transfer_plan.plan_transfer(request, many, {"folders/notes": transfer_plan.Held()})
     wanted = [offer.relpath for offer, _ in plan.lacking]
     assert wanted == sorted((offer.relpath for offer in many), reverse=True)[:103]
     assert len(plan.unwanted) == 2897
@@ -590,9 +592,9 @@ def test_a_source_that_lists_thousands_of_the_last_hours_is_asked_for_some_of_th
 def test_load_is_what_there_is_room_for(
     lacking: str, arrived: dict[str, int], room: int, sent: str, bases: str
 ) -> None:
-    held_here = {"folders/notes": prepare.Held(tarballs("07z", 2 << 20))}
+    held_here = {"folders/notes": transfer_plan.Held(tarballs("07z", 2 << 20))}
     there = {f"sha256-{content}": size for content, size in arrived.items()}
-    load = prepare.plan_load(offers(lacking), there, prepare.MARGIN + room, held_here)
+    load = transfer_plan.plan_load(offers(lacking), there, prepare.MARGIN + room, held_here)
     assert days(one for one in offers(lacking) if one.transit_name in load.sent) == sent
     assert days(load.left_out) == " ".join(word[:2] for word in lacking.split() if word[:2] not in sent.split())
     assert days(load.bases.values()) == bases
@@ -759,7 +761,7 @@ def test_a_differential_whose_full_tarball_is_nowhere_is_not_sent(pair: Pair) ->
         for entry in listing(str(pair.source), moment=NOW, records=True)["tarballs"]
         if ".diff." in entry["relpath"]
     ]
-    request = prepare.Request(str(pair.tree), told, DAY3, NOW, Ruling({"": 9}))
+    request = transfer_plan.Request(str(pair.tree), told, DAY3, NOW, Ruling({"": 9}))
     with held(open_tree(str(pair.tree)), None) as hold:
         result = prepare.prepare(request, hold)
     assert result["send"] == []
@@ -774,14 +776,14 @@ def test_a_tarball_is_compared_with_its_like(tmp_path: Path) -> None:
     (base / ".altbackup").mkdir(parents=True)
     put_pairs(base, "06F 07D 08F 09D 10D")
     here = [replace(one, size=2 << 20) for one in scan(open_tree(str(base))).tarballs]
-    held_here = {"folders/notes": prepare.Held(here[:4])}
+    held_here = {"folders/notes": transfer_plan.Held(here[:4])}
     dig = here[2].dna.dig if here[2].dna else ""
     full, diff = (
         Offer(relpath_of("11F"), Dna("f", 9), {}),
         Offer(relpath_of("12D"), Dna("d", 9, "sha256", "x", dig), {}),
     )
     other = Offer(relpath_of("13D"), Dna("o", 9, "sha256", "x", "f"), {})
-    load = prepare.plan_load([full, diff, other], {}, 1 << 40, held_here)
+    load = transfer_plan.plan_load([full, diff, other], {}, 1 << 40, held_here)
     assert {name: one.relpath for name, one in load.bases.items()} == {
         full.transit_name: relpath_of("08F"),
         diff.transit_name: relpath_of("09D"),
@@ -794,8 +796,8 @@ def test_what_has_no_room_takes_its_differentials_with_it() -> None:
         Offer(relpath_of("09D"), Dna("d", 10, "sha256", "x", "f"), {}),
     )
     other = Offer(relpath_of("10F"), Dna("o", 10), {})
-    held_here = {"folders/notes": prepare.Held()}
-    load = prepare.plan_load([full, diff, other], {}, prepare.MARGIN + 100, held_here)
+    held_here = {"folders/notes": transfer_plan.Held()}
+    load = transfer_plan.plan_load([full, diff, other], {}, prepare.MARGIN + 100, held_here)
     assert [offer.relpath for offer in load.left_out] == [full.relpath, diff.relpath]
-    load = prepare.plan_load([full, diff, other], {}, prepare.MARGIN + 10_000, held_here)
+    load = transfer_plan.plan_load([full, diff, other], {}, prepare.MARGIN + 10_000, held_here)
     assert load.left_out == []
