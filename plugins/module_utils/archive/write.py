@@ -144,36 +144,6 @@ def _map_of(names: Mapping[int, str]) -> bytes:
     return "".join(f'+{number} "{name}":{number}\n' for number, name in quoted).encode("utf-8")
 
 
-def write_archive(
-    destination: str,
-    parts: Sequence[Part],
-    *,
-    top: str,
-    form: ArchiveFormat,
-    deadline: Deadline,
-    owner: tuple[int, int] | None = None,
-    fixed_times: bool = False,
-    sparse: bool = False,
-    manifest: Manifest | None = None,
-    judge: Judge | None = None,
-    said: list[str] | None = None,
-    names: Names | None = None,
-) -> Dna:
-    """Given parts and the name of the top folder, write the archive to a new file, flush it, and return its Dna.
-
-    A given manifest is filled from the same pass, in which a `judge` sees what is written; `said` receives tar's warnings.
-    Raise ToolFailed, ToolMissing, DeadlineExceeded, what the judge raises, or OSError; the caller removes the file.
-    """
-    with packed(parts, top=top, owner=owner, fixed_times=fixed_times, sparse=sparse, names=names) as tar:
-        stream, root = tar.stdout, parts[0].root
-        dna = store_archive(
-            destination, stream, tar, root, top=top, form=form, deadline=deadline, manifest=manifest, judge=judge
-        )
-        if said is not None:
-            said += tar.stderr().splitlines()
-    return dna
-
-
 def _hole_detection(most: int, all_of_them: bool) -> str:
     """Given the most bytes of holes in a file, return how tar is to find them: as zeros in the content, as the file system tells, or not at all.
 

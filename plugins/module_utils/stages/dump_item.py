@@ -7,21 +7,23 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..archive.differential import fill, replay
 from ..archive.digests import Digests
 from ..archive.dumpdirs import Incremental, list_folders
 from ..archive.manifest import Manifest
+from ..archive.owners import Owners
 from ..archive.snapshot import Members, write_snapshot
 from ..archive.states import Unproven
 from ..archive.write import store_archive
 from ..kinds.base import Context
 from ..kinds.registry import kind_of
 from ..system.errors import AltbackupError, Hostile, NoRoom, SourceChanged
+from ..tree import doubt
 from ..tree.incomplete import missing_of
-from ..tree.layout import TEMPORARY, describe, describe_as, tarball_filename
+from ..tree.layout import TEMPORARY, Tarball, describe, describe_as, tarball_filename
 from ..tree.noted import noted_by
 from ..tree.owner import source_of
 from ..tree.publish import read_record, remove_if_there
@@ -29,7 +31,7 @@ from ..tree.restored import require_adopted
 from ..tree.sidecar import Dna
 from ..tree.suspects import doubts_of
 from ..tree.trash import make_room
-from .bases import about_full, find_base, keep_snapshot
+from .bases import Base, about_full, find_base, keep_snapshot
 from .contents import alike, same_as
 from .controller import CONTROLLER_KEY
 from .dump_reader import judge_of
@@ -129,64 +131,45 @@ def _archive_and_publish(work: Dump, start: float) -> None:
     _archive(work, start)
 
 
+@dataclass(frozen=True)
+class _Packed:
+    """What was packed of an item, and what is known of that."""
+
+    dna: Dna
+    revision: int | None
+    base: Base | None
+    """Against what it is a differential, if it is one"""
+    manifest: Manifest | None
+    owners: Owners
+    known: Mapping[str, Any]
+    """What its reader has for the record of the dump"""
+    churn: doubt.Churn | None
+    notes: Sequence[str]
+
+    @property
+    def full(self) -> Tarball | None:
+        """The full tarball itself, where the differential would bring back just that."""
+        same = self.base and self.manifest and self.base.is_same(self.manifest.content, self.revision)
+        return self.base.full if self.base and same and self.base.full.dna else None
+
+
 def _archive(work: Dump, start: float) -> None:
     """Archive and publish an item. Raise Unproven for a differential that would not bring back what was read, AltbackupError or OSError."""
-    item, context, form, outcome = work.item, work.context, work.form, work.outcome
+    item, context, outcome = work.item, work.context, work.outcome
     tree = context.tree
     temporary = tree.private_path("tmp", f"{TEMPORARY}{os.getpid()}-{item.category}-{item.name}")
     snapshot = f"{temporary}.snapshot"
     try:
-        with contextlib.ExitStack() as stack:
-            members = stack.enter_context(Members()) if work.is_known else None
-            digests = stack.enter_context(Digests())
-            reading = stack.enter_context(Reading(work, predicted=False))
-            told = reading.said
-            base = work.base if told["differs"] is True else None
-            digests.every = max(1, (whole_number(told["count"]) or 0) // _MOST_TRIED)
-            revision = whole_number(told["revision"])
-            manifest = Manifest(files=digests, members=members) if told["listed"] else None
-            top = base.top if base else item.name if revision is None else f"{item.name}-{revision}"
-            lists = list_folders(reading.states()) if base else {}
-            dna = store_archive(
-                temporary,
-                Incremental(reading.stream, lists, top) if base else reading.stream,  # type: ignore[arg-type]
-                reading,
-                item.path,
-                top=top,
-                form=form,
-                deadline=context.deadline,
-                manifest=manifest,
-                judge=judge_of(item, top, context, base.links if base else ()),
-            )
-            if base and members is not None:
-                every, digests = digests.every, stack.enter_context(Digests())
-                digests.every = every
-                manifest = Manifest(owners=reading.owners)
-                fill(manifest, replay(base.snapshot.entries(), members, reading.states(), lists), digests)
-                dna = replace(dna, base=base.path, base_dig=base.dig)
-            verdict = reading.confirm(digests)
-            noted, churn = note_files(work, digests) if kind_of(item.kind).is_tree else ({}, None)
-            if members is not None and manifest is not None and not base:
-                about = about_full(dna, top, revision, manifest.content, told["way"], context.stamp)
-                _note_full(work, snapshot, about, members, reading)
-        outcome.notes += [f"{item.key}: {note}" for note in verdict.notes]
-        relpath = f"{item.key}/{context.stamp}/{tarball_filename(item.name, revision, form.extension, differs=base is not None)}"
-        is_full = base is not None and manifest is not None and base.is_same(manifest.content, revision)
-        if base is not None and is_full and base.full.dna:
-            dna, relpath = base.full.dna, f"{item.key}/{context.stamp}/{base.full.filename}"
-        known = {**told["record"], **({"incomplete": verdict.failures} if verdict.failures else {})}
-        known["doubts"] = [*map(str, known.get("doubts", ())), *verdict.doubts]
-        known["noted"] = {**reading.noted, **noted}
-        record = record_for(item, known, manifest, (manifest or reading).owners, dna, relpath)
+        done = _pack(work, temporary, snapshot)
+        outcome.notes += done.notes
+        dna = done.full.dna if done.full and done.full.dna else done.dna
+        name = tarball_filename(item.name, done.revision, work.form.extension, differs=done.base is not None)
+        relpath = f"{item.key}/{context.stamp}/{done.full.filename if done.full else name}"
         before = tarballs_before(context, item)
         equal = [tarball for tarball in before if tarball.dna and tarball.dna.same_content(dna)]
-        if equal:
-            record.update(same_as(tree, equal[-1], record, dna))
-        else:
-            record.update(alike(tree, before, temporary, record, dna, context.deadline))
-        record = judged(work, record, churn)
+        record = _record(work, done, dna, relpath, before, equal, temporary)
         report_incomplete(item, missing_of(record), outcome)
-        tarball = store(item, context, "" if is_full else temporary, relpath, dna, record, equal, outcome)
+        tarball = store(item, context, "" if done.full else temporary, relpath, dna, record, equal, outcome)
         keep_snapshot(tree, item, snapshot, known=work.is_known)
     except (AltbackupError, OSError) as error:
         forget_unrecorded(work, ())
@@ -203,6 +186,71 @@ def _archive(work: Dump, start: float) -> None:
     forget_unrecorded(work, noted_by(record).values())
     report_suspect(work, record)
     move_last(context, item, tarball.stamp, outcome)
+
+
+def _pack(work: Dump, temporary: str, snapshot: str) -> _Packed:
+    """Read an item, and write its archive to a temporary file; of a full one what later differentials need is the `snapshot`.
+
+    Raise as _archive does.
+    """
+    item, context = work.item, work.context
+    with contextlib.ExitStack() as stack:
+        members = stack.enter_context(Members()) if work.is_known else None
+        digests = stack.enter_context(Digests())
+        reading = stack.enter_context(Reading(work, predicted=False))
+        told = reading.said
+        base = work.base if told["differs"] is True else None
+        digests.every = max(1, (whole_number(told["count"]) or 0) // _MOST_TRIED)
+        revision = whole_number(told["revision"])
+        manifest = Manifest(files=digests, members=members) if told["listed"] else None
+        top = base.top if base else item.name if revision is None else f"{item.name}-{revision}"
+        lists = list_folders(reading.states()) if base else {}
+        dna = store_archive(
+            temporary,
+            Incremental(reading.stream, lists, top) if base else reading.stream,  # type: ignore[arg-type]
+            reading,
+            item.path,
+            top=top,
+            form=work.form,
+            deadline=context.deadline,
+            manifest=manifest,
+            judge=judge_of(item, top, context, base.links if base else ()),
+        )
+        if base and members is not None:
+            every, digests = digests.every, stack.enter_context(Digests())
+            digests.every = every
+            manifest = Manifest(owners=reading.owners)
+            fill(manifest, replay(base.snapshot.entries(), members, reading.states(), lists), digests)
+            dna = replace(dna, base=base.path, base_dig=base.dig)
+        verdict = reading.confirm(digests)
+        noted, churn = note_files(work, digests) if kind_of(item.kind).is_tree else ({}, None)
+        if members is not None and manifest is not None and not base:
+            about = about_full(dna, top, revision, manifest.content, told["way"], context.stamp)
+            _note_full(work, snapshot, about, members, reading)
+    known = {**told["record"], **({"incomplete": verdict.failures} if verdict.failures else {})}
+    known["doubts"] = [*map(str, known.get("doubts", ())), *verdict.doubts]
+    known["noted"] = {**reading.noted, **noted}
+    notes = [f"{item.key}: {note}" for note in verdict.notes]
+    return _Packed(dna, revision, base, manifest, (manifest or reading).owners, known, churn, notes)
+
+
+def _record(
+    work: Dump,
+    done: _Packed,
+    dna: Dna,
+    relpath: str,
+    before: Sequence[Tarball],
+    equal: Sequence[Tarball],
+    temporary: str,
+) -> dict[str, Any]:
+    """Return what is recorded of a dump, by what the node has of the item `before`, and of that what has `equal` bytes."""
+    item, context = work.item, work.context
+    record = record_for(item, done.known, done.manifest, done.owners, dna, relpath)
+    if equal:
+        record.update(same_as(context.tree, equal[-1], record, dna))
+    else:
+        record.update(alike(context.tree, before, temporary, record, dna, context.deadline))
+    return judged(work, record, done.churn)
 
 
 def _note_full(work: Dump, path: str, about: Mapping[str, Any], members: Members, reading: Reading) -> None:

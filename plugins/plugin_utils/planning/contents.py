@@ -94,7 +94,7 @@ def _key(item: str, plan: Mapping[str, Any]) -> str:
     category, _, name = key.partition("/")
     categories = tuple(CATEGORIES.values())
     if category not in categories or not name:
-        alike = [f"{source}/{each}" for each in plan["sources"][source]["keys"]]
+        alike = [f"{source}/{each}" for each in plan["sources"][source]["item_keys"]]
         raise InvalidInput(f"item {quoted(item)} is not source/category/name, {nearest(item, alike)}")
     return f"{category}/{check_name(name)}"
 

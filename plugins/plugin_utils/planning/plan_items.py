@@ -26,13 +26,13 @@ def with_items(plan: Mapping[str, Any], source: str, discovered: Iterable[Mappin
         raise InvalidInput(f"{source!r} is no source of this plan, {nearest(source, list(plan['sources']))}")
     result: dict[str, Any] = copy.deepcopy(dict(plan))
     entry = result["sources"][source]
-    known = [*entry["items"], *entry["item_errors"]]
+    known = [*entry["item_list"], *entry["item_errors"]]
     paths = {item["path"] for item in known if item.get("path")}
     explicit = {f"{CATEGORIES[item['kind']]}/{item['name']}": item for item in known if item["kind"] in CATEGORIES}
     good, bad = sort_items([item for item in discovered if not _is_known(item, paths)])
     for item in good:
         if item.key not in explicit:
-            entry["items"].append(plain_item(item))
+            entry["item_list"].append(plain_item(item))
         elif explicit[item.key] not in entry["item_errors"]:
             bad.append(
                 _item_error(
@@ -51,7 +51,7 @@ def completed(plan: dict[str, Any], sources: Iterable[str]) -> dict[str, Any]:
         entry = plan["sources"][source]
         identities = {
             (CATEGORIES[item["kind"]], item["name"])
-            for item in [*entry["items"], *entry["item_errors"]]
+            for item in [*entry["item_list"], *entry["item_errors"]]
             if item["kind"] in CATEGORIES and item["name"]
         }
         if entry["include_controller"]:
@@ -60,17 +60,17 @@ def completed(plan: dict[str, Any], sources: Iterable[str]) -> dict[str, Any]:
         expect = dict(sorted(Counter(name for _, name in identities).items()))
         trees = [tree for node in plan["nodes"].values() for tree in node["trees"] if tree["source"] == source]
         for place in [entry, *trees]:
-            place["keys"] = list(keys)
+            place["item_keys"] = list(keys)
             place["expect"] = dict(expect)
-            place["keeps"] = item_keeps(place, entry["items"])
-            place["rules"] = item_rules(place, entry["items"])
+            place["keeps"] = item_keeps(place, entry["item_list"])
+            place["rules"] = item_rules(place, entry["item_list"])
             if entry["include_controller"]:
                 place["keeps"][CONTROLLER_KEY] = place["keep"]
             place["memory"] = {
                 "retired": {key: day for key, day in entry["retired"].items() if day},
                 "former": {
                     former: f"{CATEGORIES[item['kind']]}/{item['name']}"
-                    for item in entry["items"]
+                    for item in entry["item_list"]
                     for former in item.get("former_names", ())
                 },
             }

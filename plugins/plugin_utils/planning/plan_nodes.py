@@ -117,7 +117,7 @@ def source_entry(
         host, values, connection.get(host, {}), errors
     )
     return entry | {
-        "items": [plain_item(item) for item in good],
+        "item_list": [plain_item(item) for item in good],
         "item_errors": bad,
         "targets": chosen,
         "rules": node_rules(values, {}, target=False),

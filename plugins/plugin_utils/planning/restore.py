@@ -116,7 +116,7 @@ def _alike(source: str, category: str, plan: Mapping[str, Any]) -> list[str]:
     return [
         f"{host}/{key}"
         for host, entry in plan["sources"].items()
-        for key in entry["keys"]
+        for key in entry["item_keys"]
         if host == source or source not in plan["sources"]
         if key.startswith(f"{category}/") or category not in CATEGORIES.values()
     ]

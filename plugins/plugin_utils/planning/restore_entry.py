@@ -162,7 +162,7 @@ def _without_place(order: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
     if wrong:
         reasons = "; ".join(dict.fromkeys(str(item["reason"]) for item in wrong))
         return f"the inventory does not tell where {order['key']} is to stand, as it has an error there ({reasons}): mend that, or give the path, as to"
-    hint = nearest(order["name"], [item["name"] for item in entry["items"] if item["kind"] == order["kind"]])
+    hint = nearest(order["name"], [item["name"] for item in entry["item_list"] if item["kind"] == order["kind"]])
     return (
         f"{quoted(order['name'])} is no {order['kind']} item of {order['source']}, {hint}{'' if hint.endswith('?') else '.'} "
         "For one that the inventory no longer names, give the path where it is to stand, as to"
@@ -184,7 +184,7 @@ def path_of(source: str, kind: str, key: str, plan: Mapping[str, Any]) -> str:
     What cannot be backed up as the inventory has it can be restored all the same where that tells of one path.
     """
     entry = plan["sources"][source]
-    for item in entry["items"]:
+    for item in entry["item_list"]:
         if f"{CATEGORIES[item['kind']]}/{item['name']}" == key:
             return str(item["path"])
     wrong = _wrong_items(entry, key)

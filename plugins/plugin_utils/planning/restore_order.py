@@ -73,7 +73,7 @@ def chosen_order(
 def _live_items(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Given what the plan has of a source, return kind and path of what is an item there, be it one with an error."""
     wrong = [item for item in entry.get("item_errors", ()) if item["kind"] and os.path.isabs(item["path"])]
-    return [{name: item[name] for name in ("kind", "path")} for item in [*entry.get("items", ()), *wrong]]
+    return [{name: item[name] for name in ("kind", "path")} for item in [*entry.get("item_list", ()), *wrong]]
 
 
 def _prediction(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.archives import write_archive
 from helpers.trees import (
     NIGHTS,
     ODD_NAMES,
@@ -36,7 +37,6 @@ from ansible_collections.altbackup.core.plugins.module_utils.archive.write impor
     ArchiveFormat,
     Part,
     store_archive,
-    write_archive,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import folder
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.folder import tree_manifest
