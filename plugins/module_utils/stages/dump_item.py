@@ -66,7 +66,8 @@ def predict_item(work: Dump) -> None:
         outcome.tarball = describe_stored(context.tree, stored, 0.0)
         report_suspect(work, outcome.tarball["record"])
         return
-    relpath = f"{item.key}/{context.stamp}/{tarball_filename(item.name, revision, form.extension)}"
+    differs = find_base(item, context, form, tarballs_before(context, item), work.marks) is not None
+    relpath = f"{item.key}/{context.stamp}/{tarball_filename(item.name, revision, form.extension, differs=differs)}"
     outcome.tarball = describe_as(context.tree, relpath, Dna("", 0, form.algorithm), 0.0)
     outcome.changed = True
 
@@ -81,6 +82,8 @@ def dump_item(work: Dump) -> None:
     if stored:
         outcome.tarball = describe_stored(context.tree, stored, time.monotonic() - start)
         report_incomplete(item, missing_of(outcome.tarball["record"]), outcome)
+        if doubts_of(outcome.tarball["record"]):
+            work.past = past_of(work, found)
         report_suspect(work, outcome.tarball["record"])
         move_last(context, item, context.stamp, outcome)
         return

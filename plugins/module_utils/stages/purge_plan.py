@@ -6,7 +6,7 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..tree.arrivals import late_ones
+from ..tree.arrivals import behind_ones, late_ones
 from ..tree.failures import failure
 from ..tree.layout import Tarball, Tree, split_relpath
 from ..tree.retention import Rules, judge, removable, rests_on
@@ -111,6 +111,7 @@ def plan_purge(items: Mapping[str, Copies], made_now: Collection[str] = (), now:
             now=now,
             made_now=made_now,
             late=late,
+            behind=behind_ones(item.tarballs, item.came),
             partial=item.partial,
             suspects=item.suspects,
             holds=item.holds,

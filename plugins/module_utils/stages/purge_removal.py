@@ -14,6 +14,7 @@ from ..tree.arrivals import forget_arrivals
 from ..tree.failures import explain, failure
 from ..tree.layout import EXTENSIONS, Tarball, Tree
 from ..tree.pairs import count_purged
+from ..tree.private import opened_private
 from ..tree.publish import prune_empty, record_path, remove_if_there
 from ..tree.stamps import is_stamp
 from ..tree.trash import Links, delete_expired, make_room, take_out
@@ -141,12 +142,11 @@ def _remove_record(tree: Tree, key: str, stamp: str) -> bool:
 def _tidy(tree: Tree, key: str) -> bool:
     """Remove what killed purges left of an item: records without a tarball and dated folders without anything.
 
-    Return whether there was any. Raise OSError.
+    Return whether there was any. Raise BaseUnusable where a link is in the place of the records, or OSError.
     """
-    records = tree.private_path("records", *key.split("/"))
-    found = [
-        os.path.relpath(os.path.join(parent, name), records) for parent, _, names in os.walk(records) for name in names
-    ]
+    with opened_private(tree, tree.private_path("records", *key.split("/"))) as top:
+        walk = os.fwalk(".", dir_fd=top) if top is not None else ()
+        found = [os.path.normpath(os.path.join(parent, name)) for parent, _, names, _ in walk for name in names]
     stamps = [path[: -len(".json")] for path in found if path.endswith(".json") and is_stamp(path[: -len(".json")])]
     removed = [stamp for stamp in stamps if _remove_record(tree, key, stamp)]
     dated = [parent for parent, _, _ in os.walk(tree.path(key), topdown=False) if os.path.basename(parent).isdecimal()]

@@ -26,7 +26,6 @@ from ..tree.publish import (
     prune_empty,
     remove_folder,
     remove_if_there,
-    write_record,
 )
 from ..tree.readings import read_first
 from ..tree.remembered import remember_items, remembered_items
@@ -34,7 +33,7 @@ from ..tree.scan_failures import ahead, unreadable
 from ..tree.stamps import Moment
 from ..tree.trash import make_room, spare_room
 from .guides import check_guides, write_guides
-from .offer import Offer, parse_offers
+from .offer import Offer, parse_offers, take_record
 from .receivers import end_receivers
 from .send import BASIS, CARRIED, STAGE
 from .target_survey import Done, arrived_bytes, believed_offers, doubted_tree, held_of, known_marks, offers_as_before
@@ -209,7 +208,7 @@ def _link(tree: Tree, offer: Offer, copies: Sequence[Tarball], moment: Moment, d
     """
     for old in copies:
         try:
-            write_record(tree, offer.key, offer.stamp, offer.record)
+            take_record(tree, offer)
             note_coming(tree, offer.relpath, offer.dna, moment.stamp)
             link(tree, old, offer.relpath, offer.dna)
         except (AltbackupError, OSError) as error:

@@ -15,13 +15,13 @@ from ..tree.failures import explain, failure
 from ..tree.layout import ALONE, Scan, Tarball, Tree, is_relpath
 from ..tree.marks import Marks, marks_of, merged, parse_given
 from ..tree.pairs import differences, pair_now
-from ..tree.publish import point_last, verify, write_record, write_sidecar
+from ..tree.publish import point_last, verify, write_sidecar
 from ..tree.quarantine import quarantined
 from ..tree.recorded import recorded
 from ..tree.scan_failures import by_item
 from ..tree.stamps import Moment, ahead_reason
 from ..tree.suspects import suspects_of
-from .offer import Offer, tarball_at
+from .offer import Offer, take_record, tarball_at
 from .send import STAGE
 from .transfer_plan import Held, Request
 
@@ -153,7 +153,7 @@ def _completed(tree: Tree, tarball: Tarball, offer: Offer, moment: Moment, done:
         return replace(tarball, state="verified")
     try:
         verify(tree.path(offer.relpath), offer.dna, from_disk=True)
-        write_record(tree, offer.key, offer.stamp, offer.record)
+        take_record(tree, offer)
         if offer.relpath not in arrivals(tree, offer.key):
             note_coming(tree, offer.relpath, offer.dna, moment.stamp)
         write_sidecar(tree.path(offer.relpath), offer.dna)

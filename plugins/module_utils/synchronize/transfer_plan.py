@@ -8,7 +8,7 @@ from typing import Any
 
 from ..system.processes import Deadline
 from ..system.twins import MARGIN
-from ..tree.arrivals import late_ones
+from ..tree.arrivals import behind_ones, late_ones
 from ..tree.contents import content_of
 from ..tree.incomplete import missing_of
 from ..tree.layout import Tarball, split_relpath
@@ -233,6 +233,7 @@ def _kept(request: Request, offers: Sequence[Offer], held: Mapping[str, Held], m
             rules,
             now=now,
             late=late,
+            behind=behind_ones(everything, came),
             partial=partial,
             suspects=suspects,
             holds=marks.holds,
