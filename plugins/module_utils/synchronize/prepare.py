@@ -18,6 +18,7 @@ from ..tree.layout import TEMPORARY, Tarball, Tree, open_tree, scan
 from ..tree.locks import Hold
 from ..tree.marks import try_keep
 from ..tree.origin import bind, require_origin
+from ..tree.private import require_no_link
 from ..tree.publish import (
     link,
     make_folders,
@@ -59,6 +60,7 @@ def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
     tree = hold.tree if hold else open_tree(request.base)
     require_origin(tree, request.origin)
     incoming = tree.private_path("incoming")
+    require_no_link(tree, incoming)
     done = Done()
     offers = believed_offers(tree, parse_offers(request.tarballs), request.moment, done)
     offers = offers_as_before(tree, offers, done)
@@ -150,7 +152,7 @@ def _cleared(tree: Tree, incoming: str, offers: Sequence[Offer]) -> list[str]:
     """End receivers of dead runs, and remove what they left and this run does not want: on a full disk this makes room. Return notes."""
     notes = end_receivers(incoming)
     names = {offer.transit_name for offer in offers}
-    for name in sorted(os.listdir(incoming)) if is_folder(incoming) else ():
+    for name in sorted(os.listdir(incoming)) if is_folder(incoming, follow=False) else ():
         path = os.path.join(incoming, name)
         if name in (BASIS, CARRIED):
             remove_folder(path)
