@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -35,9 +36,12 @@ def ping_to(desk: Desk, receiver: WebReceiver) -> None:
     desk.environment |= {"ALTBACKUP_PING_URL_FILE": str(path), "ALTBACKUP_PUSH_URL": receiver.monitor}
 
 
-def test_good_run_is_pinged_as_it_begins_and_ends(desk: Desk) -> None:
-    with receiving("accepts") as receiver:
+def test_good_run_is_pinged_as_it_begins_and_ends(desk: Desk, tmp_path: Path) -> None:
+    with receiving("accepts") as receiver, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
         ping_to(desk, receiver)
+        journal.bind(str(tmp_path / "journal"))
+        journal.settimeout(5)
+        desk.environment["ALTBACKUP_JOURNAL"] = journal.getsockname()
         desk.write_playbook("night.yml", GOOD)
         done = desk.call("run", "play/night.yml")
         assert (done.returncode, done.stderr) == (0, "")
@@ -48,6 +52,10 @@ def test_good_run_is_pinged_as_it_begins_and_ends(desk: Desk) -> None:
         assert (push["status"], push["msg"]) == ("up", "night.yml: good")
         assert int(push["ping"]) > 100
         assert all(taken.body == b"" for taken in receiver.taken), "the summary is private unless it is asked for"
+        fields = dict(line.split("=", 1) for line in journal.recv(1 << 16).decode().splitlines())
+        assert (fields["SYSLOG_IDENTIFIER"], fields["PRIORITY"]) == ("altbackup", "6")
+        told = json.loads(fields["MESSAGE"])
+        assert (told["event"], told["playbook"], told["state"], told["bad"]) == ("run", "night.yml", "good", False)
     assert desk.result()["pings"] == []
 
 

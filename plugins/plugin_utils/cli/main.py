@@ -19,7 +19,7 @@ from ..mail.spool import MAIL, put
 from ..mail.text import compose, specimen
 from ..report import outcomes
 from ..report.causes import good_copies, titled
-from . import commands, completion, runs, status
+from . import commands, completion, runs, status, watch
 from .job import PROGRAM, Job, ansible_settings, find_playbook, mail_settings
 from .run_store import LOG, RUNNING, Run, all_runs, state_folder
 from .supervised_run import SupervisedRun, say
@@ -97,7 +97,7 @@ def _arguments() -> argparse.ArgumentParser:
     last = known.add_parser("last", help="tell how the last run went", allow_abbrev=False)
     last.add_argument("playbook", metavar="PLAYBOOK", nargs="?", default="", help="the last run of this playbook")
     last.add_argument("--json", action="store_true", help="as JSON")
-    for reader in (status, runs):
+    for reader in (status, runs, watch):
         reader.add(known)
     commands.add_commands(known)
     for command in (run, last):

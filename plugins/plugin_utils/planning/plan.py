@@ -20,6 +20,7 @@ from ...module_utils.tree.failures import failure
 from ...module_utils.tree.stamps import Moment, day_of, earliest_moment, interpret_day, is_day, latest_stamp, stamp_at
 from ..report.secrecy import mask, mask_text, quoted
 from .marks import RETIRED, all_marks, given_marks
+from .pauses import set_pauses
 from .retention import item_keeps, item_rules, keeps_alone, node_rules, told_alone
 from .settings import PREFIX, Unreadable, describe_unknown, distance, names, validate
 
@@ -51,6 +52,7 @@ _OF_NODES = (
     "nice",
     "ionice",
     "mail_to",
+    "node_metrics_dir",
 )
 _OF_BOTH = (
     *_OF_NODES,
@@ -83,7 +85,16 @@ _OF_SOURCES = (
     "shrink",
     "churn",
 )
-_OF_TARGETS = ("target_base",)
+_OF_TARGETS = (
+    "target_base",
+    "watch",
+    "watch_mail_to",
+    "watch_mail_from",
+    "watch_mail_host",
+    "watch_mail_port",
+    "watch_mail_security",
+    "watch_mail_username",
+)
 _OF_RESTORES = ("owner", "group", "mode", "selinux")
 _CONNECTION = {"rsync_host": "ansible_host", "rsync_port": "ansible_port", "rsync_user": "ansible_user"}
 _OF_PARTS = ("altbackup_items", "altbackup_discover", "altbackup_base", "altbackup_target_base")
@@ -223,6 +234,9 @@ def build_plan(
     for host, values in source_values.items():
         plan["sources"][host] = _source(host, values, common["only_targets"], plan["targets"], connection, errors)
     plan["nodes"] = {host: _node(host, plan) for host in nodes}
+    zone = common["timezone"] if not any("altbackup_timezone" in error for error in general) else "UTC"
+    for values in (source_values, target_values):
+        general += set_pauses(plan["nodes"], values, zone, now)
     steps = [node["step_timeout"] for node in plan["nodes"].values()]
     plan["run"] = {**run, "seconds": _LEASED_STEPS * max(steps, default=0.0) + _LEASED} if run else {}
     plan = _completed(plan, plan["sources"])
