@@ -62,11 +62,9 @@ def judge(
 ) -> list[Fault]:
     """Given a source, {item: moment of its newest verified copy}, {item: since when a check knows it} and the time, return what is wrong.
 
-    Ages begin anew at the end of a pause.
+    Ages begin anew at the end of a pause, and not before.
     """
-    until, paused = pause_of(watched, reckoned.now)
-    if paused:
-        return []
+    until, _ = pause_of(watched, reckoned.now)
     faults = []
     for key in watched.items:
         since = newest.get(key) or first_seen.get(key) or reckoned.now
