@@ -91,6 +91,19 @@ options:
     type: list
     elements: dict
     default: []
+  watch:
+    description:
+      - What the node is to know of the source of the first of O(trees) to notice by itself that it does not come, such as C(source), C(target), C(items),
+        C(max_age) and C(mail). An empty one ends that, none leaves it as it is. Where its check does not run, that is a failure.
+    type: dict
+  watch_secrets:
+    description: Of that what nobody is to see, C(password), C(ping_url) and C(push_url).
+    type: dict
+    default: {}
+  watch_program:
+    description: The program of that check, as base64.
+    type: str
+    default: ''
 attributes:
   check_mode:
     description: Takes no lock, marks no base and removes nothing.
@@ -247,6 +260,9 @@ def main() -> None:
             "fetch": {"type": "bool", "default": False},
             "locks": {"type": "list", "elements": "path", "default": []},
             "owners": {"type": "list", "elements": "dict", "default": []},
+            "watch": {"type": "dict"},
+            "watch_secrets": {"type": "dict", "default": {}, "no_log": True},
+            "watch_program": {"type": "str", "default": "", "no_log": True},  # no secret, but long
             **SSH,
             **WRITING,
         },

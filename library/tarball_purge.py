@@ -175,6 +175,12 @@ options:
         C(.altbackup/quarantine/), as M(altbackup.core.tarball_check) does.
     type: bool
     default: false
+  metrics:
+    description:
+      - How to leave how the copies of the base stand after this, for Prometheus, a mapping of C(folder), C(node), C(source), C(inventory) and C(max_age)
+        (seconds). None are left without a C(folder), nor in check mode. What is wrong with that is one of the RV(notes).
+    type: dict
+    default: {}
   unlock:
     description: Whether this is the last call of O(run) on the tree, which is then given back, whatever this call found.
     type: bool
@@ -336,6 +342,7 @@ from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.stages.care import Care
 from ..module_utils.stages.check import CHECKING, ROT, check, nothing_checked, passed
 from ..module_utils.stages.memory import remember
+from ..module_utils.stages.metrics import METRICS, leave_metrics
 from ..module_utils.stages.purge import purge
 from ..module_utils.stages.purge_plan import Reviewed
 from ..module_utils.tree.failures import as_failures, failure
@@ -376,6 +383,9 @@ def run(options: dict, hold: Hold | None, check_mode: bool) -> dict:
     """Given the module's parameters and what it holds of the tree, none in check mode, purge; then give the tree back if this is the last call."""
     try:
         result = {**EMPTY, **check_and_remove(options, check_mode)}
+        if not check_mode:
+            told = leave_metrics(options["metrics"], options["base"], result, options["timezone"])
+            result = {**result, "notes": [*result["notes"], *told]}
         if hold is None or not options["remember"]:
             return result
         known = remember(hold.tree, result["kept"], moment_of(options))
@@ -468,6 +478,7 @@ def main() -> None:
             "pairs": {"type": "dict", "default": {}},
             "awaited": {"type": "dict", "default": {}},
             **ROT,
+            **METRICS,
             "unlock": {"type": "bool", "default": False},
             **MARKS,
             **ORIGIN,

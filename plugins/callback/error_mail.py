@@ -87,6 +87,58 @@ options:
     default: '2097152'
     env: [{name: ALTBACKUP_MAIL_LOG_LIMIT}]
     ini: [{section: callback_error_mail, key: log_limit}]
+  ping_url:
+    description:
+      - The URL of a check of healthchecks.io, or of what speaks as it does. It is pinged when a run begins and how it ended.
+      - It is a secret. Who can write a file better than an environment names that, O(ping_url_file).
+    type: str
+    env: [{name: ALTBACKUP_PING_URL}]
+    ini: [{section: callback_error_mail, key: ping_url}]
+  ping_url_file:
+    description: A file of mode 0600 with that URL, read where O(ping_url) is not set.
+    type: str
+    env: [{name: ALTBACKUP_PING_URL_FILE}]
+    ini: [{section: callback_error_mail, key: ping_url_file}]
+  ping_body:
+    description: Whether pings carry what the run has to tell, V(yes) or V(no).
+    type: str
+    default: 'no'
+    env: [{name: ALTBACKUP_PING_BODY}]
+    ini: [{section: callback_error_mail, key: ping_body}]
+  ping_timeout:
+    description: Longest time for pings at the beginning, and again at the end, with all attempts, in seconds or with a unit.
+    type: str
+    default: 10s
+    env: [{name: ALTBACKUP_PING_TIMEOUT}]
+    ini: [{section: callback_error_mail, key: ping_timeout}]
+  ping_playbooks:
+    description: The names of the playbooks whose runs are pinged, separated by commas. No run in check mode is.
+    type: str
+    default: backup.yml
+    env: [{name: ALTBACKUP_PING_PLAYBOOKS}]
+    ini: [{section: callback_error_mail, key: ping_playbooks}]
+  push_url:
+    description: The URL of a push monitor of Uptime Kuma, told how a run ended. It is a secret, as O(ping_url) is.
+    type: str
+    env: [{name: ALTBACKUP_PUSH_URL}]
+    ini: [{section: callback_error_mail, key: push_url}]
+  push_url_file:
+    description: A file of mode 0600 with that URL, read where O(push_url) is not set.
+    type: str
+    env: [{name: ALTBACKUP_PUSH_URL_FILE}]
+    ini: [{section: callback_error_mail, key: push_url_file}]
+  channels:
+    description:
+      - Where else failures and their ends are told, as URLs of apprise, separated by blanks, such as C(ntfys://ntfy.example.org/backups).
+      - They are secrets. Needs the library apprise.
+    type: str
+    env: [{name: ALTBACKUP_CHANNELS}]
+    ini: [{section: callback_error_mail, key: channels}]
+  channels_file:
+    description: A file of mode 0600 with these URLs, read where O(channels) is not set; lines that begin with C(#) are comments.
+    type: str
+    env: [{name: ALTBACKUP_CHANNELS_FILE}]
+    ini: [{section: callback_error_mail, key: channels_file}]
   command:
     description: The command line to show, where a program that runs Ansible was given another one.
     type: str
@@ -118,14 +170,16 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.callback import CallbackBase
 
 from ..module_utils.system.opened import user_name
+from ..module_utils.system.pings import FAIL, SUCCESS, Ping
 from ..plugin_utils.calls import action  # noqa: F401  loaded once, not in each process that Ansible forks
-from ..plugin_utils.mail import delivery, memory
+from ..plugin_utils.mail import channels, child, delivery, memory, pings
 from ..plugin_utils.mail.settings import MAIL_OPTIONS, Settings, addresses, judge
+from ..plugin_utils.mail.spool import MAIL, MESSAGE, waiting
 from ..plugin_utils.report import ansible_events, run_log
 from ..plugin_utils.report.collector import Collector
 from ..plugin_utils.report.command_line import command_line, rerun_command
 from ..plugin_utils.report.masking import secrets_in, secrets_of, worth_searching
-from ..plugin_utils.report.model import RUN, Failure, Place, Report
+from ..plugin_utils.report.model import RUN, Failure, Place, Report, redacted
 from ..plugin_utils.report.plain_text import one_line
 from ..plugin_utils.report.private_files import write_private
 
@@ -164,7 +218,11 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self._secrets: set[str] = set()
         self._troubles: list[str] = []
         self._flush: subprocess.Popen[bytes] | None = None
+        self._messages: subprocess.Popen[bytes] | None = None
         self._over = False
+        self._rid = pings.new_rid()
+        self._starts: list[Ping] = []
+        self._starting: subprocess.Popen[bytes] | None = None
 
     def set_options(self, task_keys: Any = None, var_options: Any = None, direct: Any = None) -> None:
         """Take the options, usable or not."""
@@ -174,7 +232,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         except Exception as error:  # noqa: BLE001 # a callback that raises here is switched off
             self.troubled(f"options: {error}")
         self._log = run_log.RunLog(self.settings.log_limit)
-        self.disabled = not self.settings.wanted
+        self.disabled = not (self.settings.tells or self.settings.ping_url or self.settings.push_url)
 
     def troubled(self, text: str) -> None:
         """Keep what went wrong in this callback, to be told in the mail."""
@@ -186,14 +244,21 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         """Begin a playbook; begin to send what earlier runs could not."""
         self._playbooks.append(str(getattr(playbook, "_file_name", "") or ""))
         self._collector.playbook_started([play.get_name() for play in playbook.get_plays()])
-        if len(self._playbooks) > 1 or not self.settings.wanted:
+        if len(self._playbooks) > 1 or self.disabled:
             return
         atexit.register(self._end)
-        for problem in self.settings.problems:
+        supervised = bool(self.get_option("receipt"))
+        for problem in (*self.settings.problems, *(() if supervised else self.settings.flaws)):
             self._say(problem)
-        waiting = delivery.waiting(self.settings.spool)
-        if waiting:
-            self._flush = delivery.start(waiting, self.settings)
+        if not supervised and self._is_pinged():  # else that is for who supervises
+            self._starts = pings.at_start(self.settings, self._rid)
+            self._starting = pings.begin(self._starts, self.settings)
+        mails = waiting(self.settings.spool, MAIL) if self.settings.wanted else []
+        if mails:
+            self._flush = delivery.start(mails, self.settings)
+        messages = waiting(self.settings.spool, MESSAGE) if self.settings.channels else []
+        if messages:
+            self._messages = channels.start(messages, self.settings)
 
     @guarded
     def v2_playbook_on_play_start(self, play: Any) -> None:
@@ -291,12 +356,13 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     def _end(self, recap: Mapping[str, Mapping[str, int]] | None = None) -> None:
         """End the run: send what there is to tell. Without a recap it was interrupted, and only failures are told."""
-        if self._over or os.getpid() != self._process or not self.settings.wanted:
+        if self._over or os.getpid() != self._process or self.disabled:
             return
         self._over = True
         try:
             self._finish_flush()
             if recap is None and (self.get_option("receipt") or not self._collector.failed):
+                self._ping(recap)
                 return
             told = delivery.tell(report := self._report(recap), self.settings)
         except Exception as error:  # noqa: BLE001 # a poor mail is better than none
@@ -306,6 +372,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             told = delivery.tell(report, self.settings)
         for sentence in told.said:
             self._say(sentence)
+        self._ping(recap)
         receipt = self.get_option("receipt")
         if receipt:
             summary = {"failures": len(report.failures), "mails": told.mails, "delivered": told.delivered}
@@ -348,16 +415,34 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             rerun=rerun_command(argv, os.getcwd(), self._collector.stamp, some),
             log=self._log.entries(),
             mail_to={host: _recipients(hostvars, host) for host in nodes},
-            secrets=tuple(worth_searching([*secrets_of(argv), *self._secrets, self.settings.password])),
+            secrets=tuple(worth_searching([*secrets_of(argv), *self._secrets, *self.settings.secrets])),
             key=key,
             **fields,
         )
 
+    def _is_pinged(self) -> bool:
+        names = [os.path.basename(name) for name in context.CLIARGS.get("args") or ()]
+        return pings.is_pinged(self.settings, names, check=bool(context.CLIARGS.get("check")))
+
+    @guarded
+    def _ping(self, recap: Mapping[str, Mapping[str, int]] | None) -> None:
+        """Ping how the run ended, unless that is for who supervises it; one without a recap was interrupted."""
+        if self.get_option("receipt") or not self._is_pinged():
+            return
+        report = redacted(self._report(recap))
+        signal = FAIL if report.failures or recap is None else SUCCESS
+        seconds = (datetime.now().astimezone() - self._started).total_seconds()
+        wanted = pings.at_end(self.settings, self._rid, signal, report, seconds)
+        lost = pings.finish(self._starting, self._starts, self.settings)
+        for sentence in (*lost, *pings.finish(pings.begin(wanted, self.settings), wanted, self.settings)):
+            self._say(sentence)
+
     def _finish_flush(self) -> None:
         """Wait for what earlier runs could not send, no longer than its time."""
-        if self._flush:
-            left = self.settings.timeout - (datetime.now().astimezone() - self._started).total_seconds()
-            delivery.finish(self._flush, (), max(left, 0))
+        for process in (self._flush, self._messages):
+            if process:
+                left = self.settings.timeout - (datetime.now().astimezone() - self._started).total_seconds()
+                child.end(process, max(left, 0))
 
     def _read(self, result: Any) -> tuple[str, Place, Any]:
         """Given the result of an event, return host, task and values. (ansible-core 2.17 and 2.18 have no public names.)"""

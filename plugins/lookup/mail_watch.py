@@ -44,8 +44,8 @@ from typing import Any
 
 from ansible.plugins.lookup import LookupBase
 
-from ..plugin_utils.mail import delivery
 from ..plugin_utils.mail import options as mail_options
+from ..plugin_utils.mail.spool import overdue
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]
@@ -54,7 +54,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
     def run(self, terms: Any, variables: Any = None, **options: Any) -> list[dict[str, str]]:
         """Return what is wrong with the mail, and whether that fails the run."""
         settings = mail_options.load_settings()
-        if not settings.wanted:
+        if not settings.tells:
             return [{"notice": "", "failure": ""}]
         problems = list(settings.problems)
         if not mail_options.is_enabled():
@@ -62,7 +62,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
                 f"the callback is not enabled: set callbacks_enabled = {mail_options.CALLBACK} in ansible.cfg"
             )
         unwatched = f"Nobody would be told of failures: {'; '.join(problems)}" if problems else ""
-        late = delivery.overdue(settings.spool, time.time())
+        late = overdue(settings.spool, time.time())
         seen = bool(options.get("harmless")) or on_terminal(os.getppid())
         return [
             {

@@ -55,6 +55,7 @@ from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 
 from ..module_utils.system.errors import InvalidInput
+from ..module_utils.system.journal import tell_journal
 from ..module_utils.system.visible import one_line
 from ..plugin_utils.calls import restores, run_state
 from ..plugin_utils.calls.run import Run, run_of
@@ -65,10 +66,12 @@ from ..plugin_utils.history.versions import versions
 from ..plugin_utils.page.write import noted_page
 from ..plugin_utils.planning import contents, marks, purge_plan
 from ..plugin_utils.planning.filter_values import plain, untrusted
-from ..plugin_utils.planning.host_variables import inventory_files
+from ..plugin_utils.planning.host_variables import given_inventory, inventory_files
+from ..plugin_utils.planning.pauses import pauses
 from ..plugin_utils.planning.trees import node_trees
 from ..plugin_utils.report import outcomes, retention_table
 from ..plugin_utils.report.night_table import night_rows, without_covered
+from ..plugin_utils.report.secrecy import mask_text
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]
@@ -118,13 +121,16 @@ def _keep(run: Run, variables: Any, outcome: dict[str, Any]) -> None:
         versions=versions(),
         gone=sorted({*_names(variables, "ansible_play_hosts_all")} - {*_names(variables, "ansible_play_hosts")}),
     )
+    if not told.folder:  # else that is for who supervises the run
+        tell_journal(journal_events(outcome["failures"], told))
     record = record_of(plain(run.plan), _states(run), outcome["failures"], told)
     files = inventory_files(run.hostvars, variables.get("groups") or {})
     places: dict[str, list[str]] = {}
     for source in run.plan["sources"]:
-        places.setdefault(files.get(source) or _given_inventory(), []).append(source)
+        places.setdefault(files.get(source) or given_inventory(), []).append(source)
     for file, sources in places.items():
-        notes = write_records(file, [record.of(sources)], run.plan["history_days"], told.now)
+        paused = pauses(run.plan, told.now)
+        notes = write_records(file, [record.of(sources)], run.plan["history_days"], told.now, pauses=paused)
         if run.plan["metrics_dir"]:
             notes += write_metrics(run.plan["metrics_dir"], file, told.now)
         _tell(outcome, notes)
@@ -138,14 +144,20 @@ def _tell(outcome: dict[str, Any], notes: list[str]) -> None:
             lines.append(f"note: {one_line(note)}")
 
 
+def journal_events(failures: list[dict[str, Any]], told: Circumstances) -> list[dict[str, Any]]:
+    """Given what failed and the circumstances of a run, return the lines of the journal on it."""
+    bad = bool(failures or told.gone)
+    end = {"event": "run", "playbook": told.playbook, "inventory": told.inventory, "bad": bad}
+    names = ("node", "delegate", "stage", "category", "name", "relpath", "reason")
+    each = [
+        {"event": "failure", "bad": True, **{name: mask_text(one_line(str(entry.get(name) or ""))) for name in names}}
+        for entry in failures
+    ]
+    return [{**end, "state": "failed" if bad else "good", "failures": len(failures)}, *each]
+
+
 def _names(variables: Any, name: str) -> list[str]:
     return [str(host) for host in variables.get(name) or ()]
-
-
-def _given_inventory() -> str:
-    """Return the first inventory that the run was given and that is a file or a folder, empty where none is."""
-    given = map(str, context.CLIARGS.get("inventory") or ())
-    return next((name for name in given if "," not in name), "")
 
 
 def _states(run: Run) -> dict[str, Any]:

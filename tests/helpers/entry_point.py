@@ -38,7 +38,7 @@ class Desk:
         for name in ("home", "play"):
             (self.folder / name).mkdir()
         self.environment = {"HOME": str(self.folder / "home"), "PATH": "/usr/bin:/bin", "SHELL": "/bin/sh"}
-        self.environment |= {"ALTBACKUP_HISTORY": str(self.state / "history")}
+        self.environment |= {"ALTBACKUP_HISTORY": str(self.state / "history"), "ALTBACKUP_JOURNAL": "none"}
         self.write_inventory(one=LOCAL)
 
     @property

@@ -126,9 +126,11 @@ def make_certificate(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def serving(mood: str, certificate: Path | None = None, refused: frozenset[str] = frozenset()) -> Iterator[MailServer]:
+def serving(
+    mood: str, certificate: Path | None = None, refused: frozenset[str] = frozenset(), host: str = "127.0.0.1"
+) -> Iterator[MailServer]:
     """Run a server in a mood; those with TLS need a certificate, which the client has to trust (SSL_CERT_FILE)."""
-    server = MailServer(mood, refused=refused)
+    server = MailServer(mood, host, refused=refused)
     if mood in ("never answers", "dribbles"):
         with _listening(server, dribbles=mood == "dribbles"):
             yield server

@@ -69,6 +69,10 @@ class Demands:
     """Whose the bases are to be ({base, role, name, former_names})"""
     claim: bool = False
     """Whether bases that are nobody's are theirs from now on"""
+    watch: Mapping[str, Any] | None = None
+    """What the node is to know of the source of the first tree to notice that it does not come; empty ends that"""
+    watch_secrets: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    watch_program: str = field(default="", repr=False)
     run: Run | None = None
     deadline: Deadline = field(default_factory=Deadline)
 
@@ -131,6 +135,8 @@ def inspect(demands: Demands) -> dict[str, Any]:
         except (AltbackupError, OSError) as error:
             reasons.append(error)
             usable = False
+    if usable and not seen.unusable and demands.watch is not None and demands.claim:
+        reasons += _watch(demands)
     if usable and not seen.unusable and demands.space:
         explicit = {item.path for item in parsed}
         more = [item for item in _parsed(items) if item.path not in explicit]
@@ -270,6 +276,20 @@ def take(base: str, run: Run | None, former: Sequence[str] = (), origin: Origin 
     tree = require_writable(base)
     with held(tree, run, clean=lambda: remove_leftovers(tree)) as hold:
         return [*hold.notes, *take_over(tree, former, origin, run)]
+
+
+def _watch(demands: Demands) -> list[str | BaseException]:
+    """Leave what the node is to know of its source, and see whether its own check runs; return what is wrong."""
+    # Only targets of a run that backs up need it.
+    from ..tree.watching import leave_watched, silence
+
+    try:
+        tree = open_tree(str(demands.trees[0]["base"]))
+        leave_watched(tree, demands.watch or {}, demands.watch_secrets, demands.watch_program)
+        silent = silence(tree, time.time())
+    except (AltbackupError, OSError) as error:
+        return [error]
+    return [silent] if silent else []
 
 
 def _former(trees: Sequence[Mapping[str, Any]], base: str) -> tuple[Sequence[str], Origin | None]:

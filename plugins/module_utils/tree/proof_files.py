@@ -13,6 +13,7 @@ from ..system.digest import open_plain
 from .failures import failure
 from .layout import PROOF, Tarball, Tree, open_tree, scan
 from .publish import write_text
+from .sidecar import Dna
 from .stamps import Moment
 
 _MOMENT = "%Y-%m-%dT%H:%M:%SZ"
@@ -34,14 +35,18 @@ def proved_at(tree: Tree, tarball: Tarball) -> float:
 
     A proof of other bytes proves nothing, nor does one that cannot be read.
     """
+    return proved_by(tree, tarball.relpath, tarball.dna)
+
+
+def proved_by(tree: Tree, relpath: str, dna: Dna | None) -> float:
+    """Given where a tarball lies and its dna, return when it was proved to restore, as proved_at does."""
     try:
-        with open_plain(tree.path(tarball.relpath) + PROOF) as stream:
+        with open_plain(tree.path(relpath) + PROOF) as stream:
             proof = json.loads(stream.read(_MAX_BYTES).decode("utf-8"))
         content = (proof["dig"], int(proof["size"]), proof["alg"])
         moment = float(calendar.timegm(time.strptime(proof["when"], _MOMENT)))
     except (OSError, ValueError, KeyError, TypeError):
         return 0.0
-    dna = tarball.dna
     return moment if dna is not None and content == (dna.dig, dna.size, dna.alg) else 0.0
 
 

@@ -6,6 +6,7 @@ gives, and returns the options that it lacks; None where there is nothing to do.
 
 from __future__ import annotations
 
+import base64
 import functools
 import os
 import time
@@ -16,10 +17,12 @@ from typing import Any
 from ...module_utils.kinds.registry import CATEGORIES
 from ...module_utils.synchronize.send import CARRIED
 from ...module_utils.tree.stamps import is_day
-from ..planning import contents, copies, heal, purge_plan, restore, transfers
+from ..planning import contents, copies, heal, purge_plan, restore, transfers, watch
 from ..planning.connections import incoming_folder, peers, source_peers
+from ..planning.host_variables import inventory_label
 from ..planning.reaching import reached_by, reached_with, ssh_args
 from ..planning.trees import base_owners, node_bases, node_trees, origin
+from . import watch_program
 from .handed import SHORT
 from .loops import deliveries, errand_of, heal_errand_of, order_of, reading_of
 from .run import Run
@@ -76,7 +79,29 @@ def _preflight_of_target(run: Run, about: Mapping[str, Any]) -> Options:
         "fetch": True,
         "now": time.time(),
         "locks": [about["base"]] if plan["locked"] and is_up else [],
+        **_watch(run, about),
     }
+
+
+def _watch(run: Run, about: Mapping[str, Any]) -> Options:
+    """Return what a target is told of a source that is to come; nothing by a run that does not back up."""
+    if not run.plan["locked"]:
+        return {}
+    complete = bool(run.state["discovered"]) or not run.tree(about)["discover"]
+    told = watch.watched(run.plan, run.host, run.tree(about), complete=complete)
+    if not told:
+        return {"watch": {}}
+    program = base64.b64encode(watch_program.build()).decode("ascii")
+    return {"watch": told, "watch_secrets": watch.secrets(run.hostvars, about["node"]), "watch_program": program}
+
+
+def _metrics(run: Run, tree: Mapping[str, Any]) -> Options:
+    """Return how a node is to leave how its copies stand, for Prometheus."""
+    node = run.plan["nodes"][tree["node"]]
+    if not node["node_metrics_dir"]:
+        return {}
+    told = {"node": tree["node"], "source": tree["source"], "max_age": node["max_age"]}
+    return {**told, "folder": node["node_metrics_dir"], "inventory": inventory_label(run.hostvars, tree["source"])}
 
 
 def _lock(_run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
@@ -231,6 +256,7 @@ def _purge(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
         "confirm": run.plan["purge_confirm"],
         "copies": _copies(run, tree["source"]),
         "min_copies": tree["min_copies"],
+        "metrics": _metrics(run, tree),
     }
     if not locked:
         alone: Options = {"run": {**run.plan["run"], **_OF_NO_RUN}}

@@ -25,6 +25,14 @@ _VAULT = ("--vault-password-file", "--vault-pass-file", "--vault-id")
 
 def load_site(job: Job, passed: Sequence[str], environment: Mapping[str, str]) -> Site:
     """Given a job with its inventories and options that are handed on, return what the inventory tells. Raise InvalidInput."""
+    site = read_site(read_inventory(job, passed, environment))
+    if not site.sources:
+        raise InvalidInput(f"the inventory {', '.join(job.inventory)} has no group sources with hosts in it")
+    return site
+
+
+def read_inventory(job: Job, passed: Sequence[str], environment: Mapping[str, str]) -> dict[str, Any]:
+    """Given a job with its inventories and options that are handed on, return what ansible-inventory says of them. Raise InvalidInput."""
     path = find_ansible(environment)
     added = child_environment(ansible_settings(environment), environment, colour=False)
     command = ["ansible-inventory", "--list", *_vault_options(passed)]
@@ -53,10 +61,7 @@ def load_site(job: Job, passed: Sequence[str], environment: Mapping[str, str]) -
         raise InvalidInput(
             f"the inventory {', '.join(job.inventory)} cannot be read: {said or 'ansible-inventory said nothing'}"
         )
-    site = read_site(found)
-    if not site.sources:
-        raise InvalidInput(f"the inventory {', '.join(job.inventory)} has no group sources with hosts in it")
-    return site
+    return found
 
 
 def _vault_options(passed: Sequence[str]) -> list[str]:

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.processes import search_path
 from ..mail.memory import job_key
-from ..mail.settings import MAIL_OPTIONS, Settings, judge
+from ..mail.settings import MAIL_OPTIONS, Settings, judge, variable_of
 
 ROOT = Path(__file__).resolve().parents[3]
 """The collection, be it a checkout or installed"""
@@ -123,7 +123,7 @@ def mail_settings(settings: AnsibleSettings, environment: Mapping[str, str]) -> 
     """Return the settings of the mail as the callback has them: the environment goes before the file."""
     options: dict[str, Any] = {}
     for name in MAIL_OPTIONS:
-        options[name] = environment.get(f"ALTBACKUP_MAIL_{name.upper()}", settings.get("callback_error_mail", name))
+        options[name] = environment.get(variable_of(name), settings.get("callback_error_mail", name))
     return judge(options, environment)
 
 

@@ -12,12 +12,14 @@ from typing import Any, NoReturn
 
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.opened import user_name
+from ...module_utils.system.units import counted
 from ...module_utils.system.visible import visible
-from ..mail import delivery
+from ..mail import channels, delivery
+from ..mail.spool import MAIL, put
 from ..mail.text import compose, specimen
 from ..report import outcomes
 from ..report.causes import good_copies, titled
-from . import commands, completion, page, runs, status
+from . import commands, completion, page, runs, status, watch
 from .job import PROGRAM, Job, ansible_settings, find_playbook, mail_settings
 from .run_store import LOG, RUNNING, Run, all_runs, state_folder
 from .supervised_run import SupervisedRun, say
@@ -95,7 +97,7 @@ def _arguments() -> argparse.ArgumentParser:
     last = known.add_parser("last", help="tell how the last run went", allow_abbrev=False)
     last.add_argument("playbook", metavar="PLAYBOOK", nargs="?", default="", help="the last run of this playbook")
     last.add_argument("--json", action="store_true", help="as JSON")
-    for reader in (status, runs, page):
+    for reader in (status, runs, page, watch):
         reader.add(known)
     commands.add_commands(known)
     for command in (run, last):
@@ -117,18 +119,23 @@ def _number(text: str) -> int:
 def _test_mail() -> int:
     """Send a specimen; return the exit code."""
     settings = mail_settings(ansible_settings(os.environ), os.environ)
+    for problem in (*settings.problems, *settings.flaws):
+        say(problem)
+    report = specimen(socket.gethostname(), user_name())
+    others = channels.tell(report, settings)
+    for sentence in others:
+        say(sentence)
+    if settings.channels and not others:
+        print(f"{counted(len(settings.channels), 'channel')} took it over")
     if not settings.wanted:
         say("the recipient is none: no mail is wanted")
-        return 1
-    for problem in settings.problems:
-        say(problem)
+        return 0 if settings.channels and not others else 1
     if not settings.recipients:
         return 1
-    report = specimen(socket.gethostname(), user_name())
     way = f"{settings.host}:{settings.port} (security {settings.security})" if settings.host else settings.sendmail
     print(f"from {settings.sender} to {', '.join(settings.recipients)} by {way or 'nothing'}")
     try:
-        path = delivery.put(settings.spool, compose(report, settings, settings.recipients))
+        path = put(settings.spool, compose(report, settings, settings.recipients).as_bytes(), MAIL)
     except OSError as error:
         say(f"the spool {settings.spool} cannot be used: {error.strerror or error}")
         return 1
@@ -138,7 +145,7 @@ def _test_mail() -> int:
         say(f"the mail was not taken over{'' if not outcome.sent else ' for all'}: {outcome.said}")
         return 1
     print("the mail was taken over")
-    return 0
+    return 1 if others else 0
 
 
 def _flush_mail() -> int:
@@ -146,9 +153,10 @@ def _flush_mail() -> int:
     settings = mail_settings(ansible_settings(os.environ), os.environ)
     told = delivery.flush(settings)
     print(f"{told.delivered} of {told.mails} mails in {settings.spool} were sent")
-    for sentence in told.said:
+    others = channels.flush(settings)
+    for sentence in (*told.said, *others):
         say(sentence)
-    return 1 if told.spooled else 0
+    return 1 if told.spooled or others else 0
 
 
 def _tell_last(arguments: argparse.Namespace) -> int:

@@ -76,7 +76,7 @@ def tell(arguments: argparse.Namespace) -> int:
     if arguments.item and not copies:
         say(f"no item is called like {arguments.item!r}: altbackup status shows all")
         return 1
-    chosen = State(tuple(copies), state.bases, state.runs, () if arguments.item else state.faults)
+    chosen = State(tuple(copies), state.bases, state.runs, () if arguments.item else state.faults, state.pauses)
     if arguments.json:
         print(json.dumps(as_json(chosen, time.time()), indent=1))
     else:
@@ -155,13 +155,23 @@ def as_json(state: State, now: float) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "version": VERSION,
-        "now": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
+        "now": _iso(now),
         "well": state.is_well,
         "faults": list(state.faults),
         "copies": [_copy_as_json(entry) for entry in state.copies],
         "bases": [asdict(base) for base in state.bases],
+        "pauses": {node: _iso(until) for node, until in state.pauses.items()},
         "runs": [run_told(run) for run in state.runs],
     }
+
+
+def _iso(epoch: float) -> str:
+    return datetime.fromtimestamp(epoch, UTC).isoformat(timespec="seconds")
+
+
+def moment(epoch: float) -> str:
+    """Given seconds since 1970, return the moment as people write it, in the zone of this machine."""
+    return datetime.fromtimestamp(epoch).astimezone().strftime("%Y-%m-%d %H:%M %Z")
 
 
 def _copy_as_json(entry: Standing) -> dict[str, Any]:
@@ -178,7 +188,8 @@ def _show(state: State) -> None:
     }
     if free:
         print(one_line(f"free: {', '.join(free.values())}"))
-    print("\n".join(visible(line) for line in (*state.faults, last_line(state))))
+    paused = [f"{node} is paused until {moment(until)}" for node, until in state.pauses.items()]
+    print("\n".join(visible(line) for line in (*paused, *state.faults, last_line(state))))
 
 
 def _row(entry: Standing) -> Row:

@@ -18,16 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from ...module_utils.system.errors import InvalidInput
+from ...module_utils.system.journal import tell_journal
 from ...module_utils.system.opened import user_name
+from ...module_utils.system.pings import Ping
 from ...module_utils.system.proc import boot_id
 from ...module_utils.system.visible import visible
 from ..history import store
-from ..mail import delivery
+from ..mail import delivery, pings
 from ..mail.delivery import DeliveryResult
 from ..planning.quantities import parse_duration
 from ..report.command_line import command_line
 from ..report.masking import redact, secrets_of, worth_searching
-from ..report.model import redacted, titles, together
+from ..report.model import Failure, redacted, titles, together
 from ..report.private_files import write_private
 from ..report.progress_view import SETTING as PROGRESS
 from ..report.quiet_view import Line, closing
@@ -71,6 +73,7 @@ class SupervisedRun:
         self.memory = processes.memory_kills()
         self.watched = sys.stderr.isatty()
         self.live = shown and sys.stdout.isatty()
+        self.rid = pings.new_rid()
         self.last: Run | None = None
         """The run that was made"""
 
@@ -92,6 +95,7 @@ class SupervisedRun:
                 "pid": os.getpid(),
                 "boot": boot_id(),
                 "memory": self.memory,
+                "rid": self.rid,
             }
             run.write(result)
             lock.sign({"pid": os.getpid(), "since": _moment(self.started), "run": str(run.folder)})
@@ -115,6 +119,7 @@ class SupervisedRun:
         """Tell why the run could not start, or go on; return the exit code."""
         verdict = Verdict(state, message)
         told = self._tell(self._opening(job), verdict, {}, "")
+        self._ping(self._opening(job), verdict, {}, self.rid)
         _say_failure(job.label, verdict, [message], told=told)
         return verdict.exit_code
 
@@ -126,6 +131,7 @@ class SupervisedRun:
         if _is_first_to_tell(going):
             # Without a key: the job itself has neither failed nor recovered.
             told = self._tell({**self._opening(job), "key": ""}, verdict, {}, "")
+            self._ping(self._opening(job), verdict, {}, self.rid)
         _say_failure(job.label, verdict, [str(taken)], going, told)
         return verdict.exit_code
 
@@ -135,7 +141,33 @@ class SupervisedRun:
     def _secrets(self) -> list[str]:
         """Return the secrets that are known before anything runs: of the command line, and of the environment."""
         named = [value for name, value in os.environ.items() if _is_secret(name) and not os.path.isabs(value)]
-        return worth_searching([*secrets_of(self.argv), *named, self.mail.password])
+        return worth_searching([*secrets_of(self.argv), *named, *self.mail.secrets])
+
+    def _starts(self, job: Job) -> list[Ping]:
+        """Return the pings that say that a run begins."""
+        wanted = pings.is_pinged(self.mail, [job.label], check=job.check)
+        return pings.at_start(self.mail, self.rid) if wanted else []
+
+    def _ping(
+        self,
+        result: Mapping[str, Any],
+        verdict: Verdict,
+        fields: Mapping[str, Any],
+        rid: str,
+        secrets: Sequence[str] = (),
+    ) -> list[str]:
+        """Ping how a run ended, where that is wanted; say and return what did not arrive."""
+        if not pings.is_pinged(self.mail, [str(result["playbook"])], check=bool(result["check"])):
+            return []
+        ended = datetime.now().astimezone()
+        secrets = worth_searching([*secrets, *self._secrets()])
+        report = redacted(report_of(result, verdict, fields, ended, secrets=secrets))
+        seconds = (ended - datetime.fromisoformat(str(result["started"]))).total_seconds()
+        wanted = pings.at_end(self.mail, rid, str(verdict.exit_code), report, seconds)
+        lost = pings.finish(pings.begin(wanted, self.mail), wanted, self.mail)
+        for sentence in lost:
+            say(sentence)
+        return lost
 
     def _note_command(self, run: Run) -> None:
         """Write down command line and environment, without secrets."""
@@ -179,6 +211,10 @@ class SupervisedRun:
             say(unwatched)
         if live:
             print(f"altbackup: {job.label} of {', '.join(job.inventory)}; its log is {run.folder / LOG}", flush=True)
+        for flaw in self.mail.flaws:
+            say(flaw)
+        starts = self._starts(job)
+        starting = pings.begin(starts, self.mail)
         environment = {
             **child_environment(self.ansible, os.environ, colour=live, job=job),
             "PATH": path,
@@ -192,6 +228,9 @@ class SupervisedRun:
         processes.adopt_orphans()
         ended = playbook_run.play(job, run, environment, listener, limit, self.inbox)
         listener.close()
+        lost = pings.finish(starting, starts, self.mail)
+        for sentence in lost:
+            say(sentence)
         playbook_run.tidy(run)
         clean_files([run.folder / LOG, *run.event_files()], listener.late)
         fields = collect(run.events(), listener.stats)
@@ -209,7 +248,7 @@ class SupervisedRun:
         if verdict.state == GOOD and (unwatched or run.receipt().get("failures")):
             verdict = Verdict(FAILED, unwatched)
         told = self._close_quietly(listener, fields, job.label)
-        return self._conclude(run, result, verdict, fields, listener.secrets, told=told)
+        return self._conclude(run, {**result, "pings": lost}, verdict, fields, listener.secrets, told=told)
 
     def _close_quietly(self, listener: Listener, fields: Mapping[str, Any], label: str) -> bool:
         """Show the end of a run of which not all was shown; return whether its failures were among that."""
@@ -249,14 +288,18 @@ class SupervisedRun:
                 "spooled": [str(path) for path in mailed.spooled],
             }
         failures = redacted(report_of(result, verdict, fields, ended, secrets=secrets)).failures
+        lost = self._ping(result, verdict, fields, str(result.get("rid") or ""), secrets)
         first = f"{titles([failures[0]])}: {failures[0].headline}" if failures else ""
         row = _run_row(run, result, verdict, ended, len(failures), first)
         for note in store.conclude(result["inventory"], row) if result["path"] != str(QUESTION) else ():
             say(note)
+        tell_journal(_journal_events(row, failures))
         write_private(str(run.folder / "exit_code"), f"{verdict.exit_code}\n".encode())
         run.write(
             {
-                **{name: value for name, value in result.items() if name not in ("pid", "boot", "memory", "key")},
+                **{
+                    name: value for name, value in result.items() if name not in ("pid", "boot", "memory", "key", "rid")
+                },
                 "state": verdict.state,
                 "exit_code": verdict.exit_code,
                 "ended": ended.isoformat(timespec="seconds"),
@@ -265,6 +308,7 @@ class SupervisedRun:
                 "purged": list(fields.get("purged", ())),
                 "failures": failure_lines(failures),
                 "mail": mail,
+                "pings": [*result.get("pings", ()), *lost],
             }
         )
         if verdict.state != GOOD:
@@ -329,6 +373,15 @@ def _run_row(
         "message": first or verdict.message,
         "checking": int(bool(result["check"])),
     }
+
+
+def _journal_events(row: Mapping[str, Any], failures: Sequence[Failure]) -> list[dict[str, Any]]:
+    """Given how a run ended and what failed, without secrets, return the lines of the journal on it."""
+    names = ("playbook", "inventory", "state", "exit_code", "failures", "message", "folder")
+    bad = row["state"] != GOOD
+    each = [{"event": "failure", "title": entry.title, "reason": entry.headline, "bad": True} for entry in failures]
+    seconds = round(row["ended"] - row["started"], 1)
+    return [{"event": "run", **{name: row[name] for name in names}, "seconds": seconds, "bad": bad}, *each]
 
 
 def _is_secret(name: str) -> bool:

@@ -75,6 +75,8 @@ class Standing:
     suspect: str = ""
     problem: str = ""
     """What failed of it in the last run that was about it"""
+    since_pause: float | None = None
+    """Seconds since the end of a pause of its source or node, below 0 until then; None without one"""
 
     @property
     def item(self) -> str:
@@ -83,7 +85,9 @@ class Standing:
 
     @property
     def is_old(self) -> bool:
-        """Whether its newest copy is too old, or there is none."""
+        """Whether its newest copy is too old, or there is none; a pause lasts until its end, and then the next copy has its time."""
+        if self.since_pause is not None and self.since_pause <= self.max_age:
+            return False
         return self.age is None or self.age > self.max_age
 
     @property
@@ -125,6 +129,8 @@ class State:
     runs: tuple[Mapping[str, Any], ...] = ()
     """The last run of each playbook that is not good, and that no later one has mended; and the last chain"""
     faults: tuple[str, ...] = field(default=())
+    pauses: Mapping[str, float] = field(default_factory=dict)
+    """{node: until when nothing is to come from there, or to there} of the pauses that are not over"""
 
     @property
     def bad(self) -> list[Standing]:
@@ -153,8 +159,10 @@ def state_of(histories: Iterable[History], now: float) -> State:
     bases: list[Base] = []
     chains: list[Mapping[str, Any]] = []
     faults: list[str] = []
+    pauses: dict[str, float] = {}
     for history in histories:
         try:
+            pauses.update(history.pauses)
             trees = _trees(history)
             moments = _Moments()
             for tree in trees:
@@ -173,7 +181,8 @@ def state_of(histories: Iterable[History], now: float) -> State:
         if chain["state"] != "good":
             faults.append(f"the last {chain['playbook']} {said_of(chain)}")
     copies.sort(key=lambda entry: (entry.source, entry.category, entry.name, entry.role != "source", entry.node))
-    return State(tuple(copies), tuple(bases), tuple(chains), tuple(faults))
+    going = {node: until for node, until in sorted(pauses.items()) if until > now}
+    return State(tuple(copies), tuple(bases), tuple(chains), tuple(faults), going)
 
 
 def run_told(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -339,7 +348,13 @@ def _standing(
         max_age=tree["max_age"] or MAX_AGE,
         suspect=next((row["suspect"] for row in reversed(rows) if row["suspect"] is not None), ""),
         problem=_problem(rows),
+        since_pause=_since_pause(history, tree, now),
     )
+
+
+def _since_pause(history: History, tree: Mapping[str, Any], now: float) -> float | None:
+    ends = [until for node, until in history.pauses.items() if node in (tree["node"], tree["source"])]
+    return now - max(ends) if ends else None
 
 
 def _problem(rows: Sequence[sqlite3.Row]) -> str:

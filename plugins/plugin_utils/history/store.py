@@ -77,13 +77,23 @@ class History:
         found = self.database.execute("SELECT value FROM about WHERE name = 'trees'").fetchone()
         return [(str(node), str(source), str(role)) for node, source, role in json.loads(found[0])] if found else None
 
+    @property
+    def pauses(self) -> dict[str, float]:
+        """{node: until when nothing is to come from there, or to there, in seconds since 1970}, by the last run."""
+        found = self.database.execute("SELECT value FROM about WHERE name = 'pauses'").fetchone()
+        return {str(node): float(until) for node, until in json.loads(found[0]).items()} if found else {}
+
     def rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
         """Return what a query finds. Raise sqlite3.Error."""
         return self.database.execute(query, values).fetchall()
 
 
-def write_records(file: str, records: Sequence[Record], days: int, now: float) -> list[str]:
+def write_records(
+    file: str, records: Sequence[Record], days: int, now: float, *, pauses: Mapping[str, float] | None = None
+) -> list[str]:
     """Given the file of an inventory, records of runs, for how many days records are kept, and the time, keep them in its history.
+
+    `pauses` are {node: until when nothing is to come there}, None for what is known.
 
     The record of the same run (`token`) that is there is replaced. Return notes: what was wrong, and what became of it.
     """
@@ -92,6 +102,8 @@ def write_records(file: str, records: Sequence[Record], days: int, now: float) -
         for record in records:
             _put(database, record)
         database.execute("DELETE FROM runs WHERE started < ?", (now - days * _DAY,))
+        if pauses is not None:
+            database.execute("INSERT OR REPLACE INTO about VALUES ('pauses', ?)", (json.dumps(dict(pauses)),))
 
     return _changed(file, write)
 

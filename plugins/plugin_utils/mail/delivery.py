@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
-import json
-import os
-import re
-import signal
 import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from email.message import EmailMessage
 from pathlib import Path
 
+from ...module_utils.system import mail_transport as transport
 from ..report.model import Failure, Report, redacted
-from ..report.private_files import write_private
-from . import transport
+from . import channels, child
 from .memory import remember
 from .settings import Settings
+from .spool import MAIL, overdue, put, waiting
 from .text import compose
 
-OVERDUE = 86400.0
-"""Seconds after which a mail that could not be sent is a failure of its own."""
-_GRACE = 2.0
 _IN_MEMORY = "/dev/shm"  # noqa: S108 (folders made there are private)
-_NAME = re.compile(r"(\d{13})-\d+-\d+\.eml")
-_COUNTER = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -56,13 +45,18 @@ class Outcome:
 def tell(report: Report, settings: Settings) -> DeliveryResult:
     """Given the report of a run, send what its recipients have to know. Nothing is raised, and `said` names all trouble.
 
-    That is a mail on failures, one on their end at the first good run, and none otherwise. It takes `settings.timeout` at most.
+    That is a mail on failures, one on their end at the first good run, and none otherwise. It takes `settings.timeout` at most, and again for channels.
     """
-    if not settings.wanted:
+    if not settings.tells:
         return DeliveryResult()
     report = remember(settings.spool, redacted(report))
     if not report.failures:
         return DeliveryResult()
+    told = _mail(report, settings) if settings.wanted else DeliveryResult()
+    return replace(told, said=(*told.said, *channels.tell(report, settings)))
+
+
+def _mail(report: Report, settings: Settings) -> DeliveryResult:
     mails = [compose(part, settings, recipients) for recipients, part in addressed(report, settings.recipients)]
     if not mails:
         what = "the end of the failures" if report.status == "RECOVERED" else "the failures"
@@ -132,14 +126,14 @@ def deliver(mails: Iterable[EmailMessage], settings: Settings) -> DeliveryResult
 def _kept(mail: EmailMessage, spool: Path, said: list[str]) -> Path | None:
     """Put a mail into the spool, else where there is room, in memory if no disk has any; return its file. `said` gets all trouble."""
     try:
-        return put(spool, mail)
+        return put(spool, mail.as_bytes(), MAIL)
     except OSError as error:
         reason = f"the spool {spool} cannot be used ({error.strerror or error})"
     for place in (tempfile.gettempdir(), _IN_MEMORY):
         with contextlib.suppress(OSError):
             folder = Path(tempfile.mkdtemp(prefix="altbackup-mail-", dir=place))
             try:
-                path = put(folder, mail)
+                path = put(folder, mail.as_bytes(), MAIL)
             except OSError:
                 folder.rmdir()
                 raise
@@ -152,46 +146,16 @@ def _kept(mail: EmailMessage, spool: Path, said: list[str]) -> Path | None:
 
 def flush(settings: Settings) -> DeliveryResult:
     """Send what is in the spool, the oldest first."""
-    paths = waiting(settings.spool)
+    paths = waiting(settings.spool, MAIL)
     outcomes = finish(start(paths, settings), paths, settings.timeout) if paths else []
     kept = tuple(outcome.path for outcome in outcomes if not outcome.sent)
     said = tuple(f"{outcome.path}: {outcome.said}" for outcome in outcomes if outcome.said)
     return DeliveryResult(len(paths), len(paths) - len(kept), kept, said)
 
 
-def put(spool: Path, mail: EmailMessage) -> Path:
-    """Write a mail into the spool, for this user alone, whole or not at all; return its file."""
-    spool.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = spool / f"{int(time.time() * 1000):013d}-{os.getpid()}-{next(_COUNTER)}.eml"
-    try:
-        write_private(f"{path}.new", mail.as_bytes())
-        os.replace(f"{path}.new", path)
-    except OSError:
-        Path(f"{path}.new").unlink(missing_ok=True)
-        raise
-    return path
-
-
-def waiting(spool: Path) -> list[Path]:
-    """Return the mails in the spool, the oldest first; none if there is no spool."""
-    with contextlib.suppress(OSError):
-        return sorted(path for path in spool.iterdir() if _NAME.fullmatch(path.name))
-    return []
-
-
-def overdue(spool: Path, now: float) -> str:
-    """Given the spool and the time in seconds since 1970, return what is wrong if a mail lies there for more than a day."""
-    old = [path for path in waiting(spool) if now - int(path.name[:13]) / 1000 > OVERDUE]
-    if not old:
-        return ""
-    since = time.strftime("%Y-%m-%d %H:%M", time.localtime(int(old[0].name[:13]) / 1000))
-    count = f"{len(old)} mail{'' if len(old) == 1 else 's'}"
-    return f"{count} could not be sent for more than a day, the first of {since}: see {spool}"
-
-
 def overdue_failure(settings: Settings, node: str, now: float) -> list[Failure]:
     """Return the failure that a spool older than a day is."""
-    message = overdue(settings.spool, now) if settings.wanted else ""
+    message = overdue(settings.spool, now) if settings.tells else ""
     return [Failure(node, message, kind="run", identity="spool")] if message else []
 
 
@@ -200,42 +164,15 @@ def start(paths: Sequence[Path], settings: Settings) -> subprocess.Popen[bytes]:
     options = {
         name: getattr(settings, name) for name in ("host", "port", "security", "username", "password", "sendmail")
     }
-    job = json.dumps({**options, "timeout": settings.timeout, "files": [str(path) for path in paths]})
-    process = subprocess.Popen(
-        [sys.executable, "-I", transport.__file__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    if process.stdin is None:
-        raise AssertionError("a pipe was asked for")
-    with contextlib.suppress(BrokenPipeError), process.stdin as stream:
-        stream.write(job.encode())
-    process.stdin = None
-    return process
+    job = {**options, "timeout": settings.timeout, "files": [str(path) for path in paths]}
+    return child.begin(transport.__file__, job)
 
 
 def finish(process: subprocess.Popen[bytes], paths: Sequence[Path], timeout: float) -> list[Outcome]:
     """Wait for that process, no longer than its time; return what became of each mail."""
-    try:
-        output, errors = process.communicate(timeout=timeout + _GRACE)
-    except subprocess.TimeoutExpired:
-        _kill_group(process.pid)
-        output, errors = process.communicate()
-    silent = process.returncode in (-signal.SIGALRM, -signal.SIGKILL)
-    if silent:
-        _kill_group(process.pid)  # a sendmail that it had started
+    entries, reason = child.end(process, timeout)
     told = {}
-    for line in output.splitlines():
-        with contextlib.suppress(ValueError, KeyError):
-            entry = json.loads(line)
+    for entry in entries:
+        with contextlib.suppress(KeyError):
             told[entry["file"]] = Outcome(Path(entry["file"]), bool(entry["sent"]), str(entry["said"]))
-    reason = f"no answer within {timeout:g} s" if silent else errors.decode("utf-8", "replace").strip()[-500:]
-    reason = reason or "sending ended early"
     return [told.get(str(path)) or Outcome(path, not path.exists(), reason if path.exists() else "") for path in paths]
-
-
-def _kill_group(leader: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(leader, signal.SIGKILL)

@@ -1,11 +1,13 @@
-"""How mail is to be sent: the options of the callback `altbackup.core.error_mail`, judged. An option is never trusted to be usable."""
+"""Who is told of runs, and how: the options of the callback `altbackup.core.error_mail`, judged. An option is never trusted to be usable."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
 import socket
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +15,18 @@ from typing import Any
 
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.opened import user_name
+from ...module_utils.system.pings import problem_of
 from ..planning.quantities import parse_duration
 
+OTHER_OPTIONS = (
+    *("ping_url", "ping_url_file", "ping_body", "ping_timeout", "ping_playbooks", "push_url", "push_url_file"),
+    *("channels", "channels_file"),
+)
+"""Those that are not of the mail"""
 MAIL_OPTIONS = (
     *("to", "from", "host", "port", "security", "username", "password", "timeout", "spool"),
     *("body_limit", "log_limit"),
+    *OTHER_OPTIONS,
 )
 """The options of the callback that are judged"""
 NONE = "none"
@@ -27,6 +36,8 @@ SECURITIES = {"none": 25, "starttls": 587, "tls": 465}
 _ADDRESS = re.compile(
     r"(?!-)[!#-'*+\-./0-9=?A-Z^-~]{1,64}(?:@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|@\[[0-9A-Fa-f.:]{2,60}\])?"
 )
+_MOST_SECRETS = 64 * 1024
+"""Bytes that are read of a file of secrets"""
 _SENDMAIL_FOLDERS = "/usr/sbin:/usr/lib:/sbin"
 
 
@@ -50,17 +61,51 @@ class Settings:
     spool: Path = Path()
     body_limit: int = 64 * 1024
     log_limit: int = 2 * 1024 * 1024
+    ping_url: str = field(default="", repr=False)
+    """A check of healthchecks.io, or of what speaks as it does"""
+    push_url: str = field(default="", repr=False)
+    """A push monitor of Uptime Kuma"""
+    ping_body: bool = False
+    """Whether pings carry what the run has to tell"""
+    ping_timeout: float = 10.0
+    """Seconds for all pings at once"""
+    ping_playbooks: tuple[str, ...] = ("backup.yml",)
+    channels: tuple[str, ...] = field(default=(), repr=False)
+    """URLs as apprise has them"""
     problems: tuple[str, ...] = ()
+    """What keeps anybody from being told of failures"""
+    flaws: tuple[str, ...] = ()
+    """What else is not usable"""
+
+    @property
+    def tells(self) -> bool:
+        """Whether anybody is to be told of failures, by mail or otherwise."""
+        return self.wanted or bool(self.channels or self.problems)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """All that nobody is to see, the secret part of an address by itself, too."""
+        urls = [url for url in (self.ping_url, self.push_url, *self.channels) if url]
+        parts = [part for url in urls for part in (url, url.partition("://")[2].partition("/")[2].rstrip("/"))]
+        return tuple(filter(None, (self.password, *parts)))
 
 
 def judge(options: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
     """Given the options as written, and the environment with cron's MAILTO, return the settings with all problems."""
     problems: list[str] = []
+    flaws: list[str] = []
     text = {name: str(value).strip() for name, value in options.items() if value is not None}
     given = text.get("to") or environment.get("MAILTO", "").strip()
     wanted = given.lower() != NONE
     recipients, wrong = addresses(given if wanted else "")
+    channels = tuple(_secrets("channels", text, flaws))
+    missing = channels and not importlib.util.find_spec("apprise")
+    if missing:
+        flaws.append("channels are set, but apprise is not installed: pip install -r requirements-extras.txt")
     problems += [f"recipient {address!r} is no mail address" for address in wrong]
+    if channels and not given:
+        wanted = False
+    unheard = not wanted and bool(text.get("channels") or text.get("channels_file")) and (missing or not channels)
     if wanted and not recipients:
         problems.append(
             "no recipient is set: set ALTBACKUP_MAIL_TO (or MAILTO) to an address, or to none if no mail is wanted"
@@ -99,8 +144,71 @@ def judge(options: Mapping[str, Any], environment: Mapping[str, str]) -> Setting
         spool=Path(text.get("spool") or "~/.altbackup/spool").expanduser(),
         body_limit=_number("body_limit", text, Settings.body_limit, 4096, 10**7, problems),
         log_limit=_number("log_limit", text, Settings.log_limit, 0, 10**8, problems),
-        problems=tuple(problems) if wanted else (),
+        ping_url=_url("ping_url", text, flaws),
+        push_url=_url("push_url", text, flaws),
+        ping_body=text.get("ping_body", "").lower() in ("yes", "true", "on", "1"),
+        ping_timeout=_timeout(text.get("ping_timeout", ""), flaws, "ping_timeout"),
+        ping_playbooks=_words(text.get("ping_playbooks", "")) or Settings.ping_playbooks,
+        channels=() if missing else channels,
+        problems=tuple(problems if wanted else flaws if unheard else ()),
+        flaws=() if unheard else tuple(flaws),
     )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in re.split(r"[,\s]+", text) if word)
+
+
+def _url(name: str, text: Mapping[str, str], flaws: list[str]) -> str:
+    """Return an address that can be pinged, empty for none."""
+    found = _secrets(name, text, flaws)
+    if not found:
+        return ""
+    if len(found) > 1:
+        flaws.append(f"{name} is more than one address")
+        return ""
+    problem = problem_of(found[0])
+    if problem:
+        flaws.append(f"{name} {problem}")
+    return "" if problem else found[0]
+
+
+def _secrets(name: str, text: Mapping[str, str], flaws: list[str]) -> list[str]:
+    """Return the words of an option that holds secrets: as they are given, else of the file that is named for them."""
+    if text.get(name):
+        return text[name].split()
+    path = text.get(f"{name}_file", "")
+    if not path:
+        return []
+    try:
+        return read_secrets(Path(path).expanduser())
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        flaws.append(f"{name}_file {path} {why}")
+        return []
+
+
+def read_secrets(path: Path) -> list[str]:
+    """Given a file of secrets, return its words, without lines that begin with #. Raise OSError, or ValueError if others may read it."""
+    with open(path, "rb") as stream:
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("is no file")
+        if status.st_uid not in (0, os.geteuid()):
+            raise ValueError("is of another user: it is not read")
+        if stat.S_IMODE(status.st_mode) & 0o077:
+            mode = f"{stat.S_IMODE(status.st_mode):04o}"
+            raise ValueError(
+                f"may be read by others (mode {mode}), so it is not read: chmod 600 it, and change what it held"
+            )
+        content = stream.read(_MOST_SECRETS)
+    lines = content.decode("utf-8", "replace").splitlines()
+    return [word for line in lines if not line.lstrip().startswith("#") for word in line.split()]
+
+
+def variable_of(name: str) -> str:
+    """Given an option, return the variable of the environment that sets it."""
+    return f"ALTBACKUP_{'' if name in OTHER_OPTIONS else 'MAIL_'}{name.upper()}"
 
 
 def addresses(text: str) -> tuple[list[str], list[str]]:
@@ -126,9 +234,9 @@ def _number(name: str, text: Mapping[str, str], default: int, lowest: int, highe
     return default
 
 
-def _timeout(value: str, problems: list[str]) -> float:
+def _timeout(value: str, problems: list[str], name: str = "timeout") -> float:
     try:
         return parse_duration(value) if value else Settings.timeout
     except InvalidInput as error:
-        problems.append(f"timeout: {error}")
+        problems.append(f"{name}: {error}")
         return Settings.timeout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,6 +41,22 @@ def _whole(name: str, value: Any) -> Any:
 def inventory_files(hostvars: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Any]) -> dict[str, str]:
     """Given hostvars and the groups, return {source: the file of the inventory that names it}, an empty text where there is none."""
     return {str(host): str(hostvars[host].get("inventory_file") or "") for host in groups.get(SOURCES, ())}
+
+
+def given_inventory() -> str:
+    """Return the first inventory that the run was given and that is a file or a folder, empty where none is."""
+    given = map(str, context.CLIARGS.get("inventory") or ())
+    return next((name for name in given if "," not in name), "")
+
+
+def inventory_label(hostvars: Mapping[str, Mapping[str, Any]], source: str) -> str:
+    """Given hostvars and a source, return how metrics name its inventory: two of them may call their sources alike."""
+    return label_of(str(hostvars[source].get("inventory_file") or "") or given_inventory())
+
+
+def label_of(inventory: str) -> str:
+    """Given the file of an inventory, return how metrics name it."""
+    return os.path.realpath(inventory) if inventory else ""
 
 
 def extra_names(hostvars: Any) -> list[str] | None:

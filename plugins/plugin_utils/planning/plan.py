@@ -26,6 +26,7 @@ from .checks import (
 from .groups import SOURCES, TARGETS, check_outside
 from .inventory_errors import Errors
 from .marks import RETIRED, all_marks, given_marks
+from .pauses import set_pauses
 from .plan_items import completed
 from .plan_nodes import node_entry, source_entry, target_entry
 from .retention import keeps_alone, node_rules, told_alone
@@ -92,7 +93,7 @@ def build_plan(
     """
     given = _read(variables, groups, now, stamp=stamp, chain=chain, scope=scope, extra=extra)
     notes = _check(given, groups)
-    plan = _assemble(given, connection, notes, scope, run or {})
+    plan = _assemble(given, connection, notes, scope, run or {}, now)
     _mark(plan, given, {} if marks is None else marks, extra)
     found = given.errors.sentences() or (check_scope(plan, scope) if scope else [])
     plan["errors"] = [visible(sentence) for sentence in found]
@@ -172,6 +173,7 @@ def _assemble(
     notes: Iterable[str],
     scope: Scope | None,
     run: Mapping[str, Any],
+    now: float,
 ) -> dict[str, Any]:
     """Return the plan, but for what is marked; how a node is reached may be an error, too."""
     common, errors = given.common, given.errors
@@ -196,6 +198,9 @@ def _assemble(
     for host, values in given.sources.items():
         plan["sources"][host] = source_entry(host, values, common["only_targets"], plan["targets"], connection, errors)
     plan["nodes"] = {host: node_entry(host, plan) for host in given.nodes}
+    zone = "UTC" if errors.has("altbackup_timezone") else common["timezone"]
+    for settings in (given.sources, given.targets):
+        errors.general += set_pauses(plan["nodes"], settings, zone, now)
     steps = [node["step_timeout"] for node in plan["nodes"].values()]
     plan["run"] = {**run, "seconds": _LEASED_STEPS * max(steps, default=0.0) + _LEASED} if run else {}
     return completed(plan, plan["sources"])

@@ -27,6 +27,7 @@ _OF_NODES = (
     "nice",
     "ionice",
     "mail_to",
+    "node_metrics_dir",
 )
 _OF_BOTH = (
     *_OF_NODES,
@@ -59,7 +60,16 @@ _OF_SOURCES = (
     "shrink",
     "churn",
 )
-_OF_TARGETS = ("target_base",)
+_OF_TARGETS = (
+    "target_base",
+    "watch",
+    "watch_mail_to",
+    "watch_mail_from",
+    "watch_mail_host",
+    "watch_mail_port",
+    "watch_mail_security",
+    "watch_mail_username",
+)
 _CONNECTION = {"rsync_host": "ansible_host", "rsync_port": "ansible_port", "rsync_user": "ansible_user"}
 _LOCAL = ("local", "ansible.builtin.local")
 

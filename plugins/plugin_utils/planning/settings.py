@@ -19,6 +19,7 @@ from ansible.module_utils.common.yaml import yaml_load
 from ...module_utils.kinds.items import MOST_NIGHTS, check_name
 from ...module_utils.kinds.registry import CATEGORIES, DISCOVERABLE
 from ...module_utils.system.errors import InvalidInput
+from ...module_utils.system.pings import problem_of
 from ...module_utils.system.priority import ionice_words
 from ...module_utils.system.values import nearest, parse_keep, parse_part, parse_span
 from ...module_utils.tree.rulings import RULES
@@ -269,6 +270,26 @@ def _duration_or_none(value: str) -> float:
     return parse_duration(value) if value.strip() else 0.0
 
 
+def _pause(value: str) -> str:
+    """Return the last second of a pause as a stamp, empty for none. Raise InvalidInput."""
+    found = re.fullmatch(r"(\d{4})[-/](\d\d)[-/](\d\d)(?:[ T/](\d\d):?(\d\d)(?::?(\d\d))?)?", value.strip(), re.ASCII)
+    if not value.strip():
+        return ""
+    year, month, day, hour, minute, second = found.groups() if found else ("",) * 6
+    stamp = f"{year}/{month}/{day}/{hour}{minute}{second or '00'}" if hour else f"{year}/{month}/{day}/235959"
+    if not is_stamp(stamp):
+        raise InvalidInput(f"{quoted(value)} is neither a day like 2026/12/24 nor a time like 2026/12/24 08:00")
+    return stamp
+
+
+def _address(value: str) -> str:
+    """Return an address that can be pinged, empty for none. Raise InvalidInput, which does not quote it."""
+    problem = problem_of(value) if value else ""
+    if problem:
+        raise InvalidInput(problem)
+    return value
+
+
 def _folder_or_none(value: str) -> str:
     return parse_base(value) if value else ""
 
@@ -425,6 +446,11 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_drill_folder": _folder_or_none,
     "altbackup_metrics_dir": _folder_or_none,
     "altbackup_report_dir": _folder_or_none,
+    "altbackup_node_metrics_dir": _folder_or_none,
+    "altbackup_pause_until": _pause,
+    "altbackup_watch_mail_port": _whole(1, 65535, 25),
+    "altbackup_watch_ping_url": _address,
+    "altbackup_watch_push_url": _address,
     "altbackup_purge_plan": _own_file,
     "altbackup_transport": _transport,
     "altbackup_nice": _whole(0, 19, 10),

@@ -12,7 +12,8 @@ from ...module_utils.system import ssh
 MASK = ssh.MASK
 
 SECRET_NAME = re.compile(
-    r"passw|passphrase|secret|token|credential|private_?key|key_?(?:data|content|material)|(?:^|_)(?:pass|pwd|api_?key)$",
+    r"passw|passphrase|secret|token|credential|private_?key|key_?(?:data|content|material)|(?:^|_)(?:pass|pwd|api_?key)$"
+    r"|(?:ping|push)_url$|altbackup_channels$",
     re.IGNORECASE,
 )
 """What the name of a variable that holds a secret looks like."""

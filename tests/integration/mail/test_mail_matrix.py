@@ -11,7 +11,7 @@ from helpers.mail_server import DELIVERING, MOODS, make_certificate, read_mail, 
 from integration.mail.runs import Ran, recipient, run_all
 from integration.mail.situations import SECRETS, SITUATIONS
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.mail import transport
+from ansible_collections.altbackup.core.plugins.module_utils.system import mail_transport as transport
 
 NAMES = [situation.name for situation in SITUATIONS]
 SILENCE = 0.15

@@ -16,7 +16,8 @@ from helpers.mail_callback import documented, make_callback
 from helpers.mail_server import MailServer, serving, text_of
 
 from ansible_collections.altbackup.core.plugins.callback import error_mail
-from ansible_collections.altbackup.core.plugins.plugin_utils.mail import delivery
+from ansible_collections.altbackup.core.plugins.plugin_utils.mail.settings import variable_of
+from ansible_collections.altbackup.core.plugins.plugin_utils.mail.spool import MAIL, put, waiting
 
 
 @pytest.fixture
@@ -266,7 +267,7 @@ def test_what_an_earlier_run_could_not_send_is_sent(callback: Any, server: MailS
     mail = EmailMessage()
     mail["From"], mail["To"] = "a@example.org", "a@example.org"
     mail.set_content("old")
-    path = delivery.put(tmp_path / "spool", mail)
+    path = put(tmp_path / "spool", mail.as_bytes(), MAIL)
     run(callback, a={"ok": 1})
     assert len(server.mails) == 1
     assert not path.exists()
@@ -279,7 +280,7 @@ def test_spool_older_than_a_day_is_a_failure(tmp_path: Path, monkeypatch: pytest
     run(callback, a={"ok": 1})
     (sentence,) = said
     assert "could not be sent" in sentence
-    new = delivery.waiting(tmp_path / "spool")[-1]
+    new = waiting(tmp_path / "spool", MAIL)[-1]
     assert b"more than a day" in new.read_bytes()
 
 
@@ -287,7 +288,7 @@ def test_every_option_is_documented_and_refused_by_nobody_but_us() -> None:
     options = documented()
     assert set(options) == {*error_mail.MAIL_OPTIONS, "command", "receipt"}
     for name, option in options.items():
-        assert option["env"] == [{"name": f"ALTBACKUP_MAIL_{name.upper()}"}]
+        assert option["env"] == [{"name": variable_of(name)}]
         assert option["type"] == "str"
         assert "choices" not in option
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -122,3 +123,26 @@ def test_base_of_a_source_that_is_not_there_though_its_parent_has_a_marker(
         reasons(preflight.inspect(preflight.Demands([str(missing)], owners=owners, claim=claim, writable=writable)))
         == []
     )
+
+
+def test_a_target_is_told_what_to_watch_and_its_silence_is_a_failure(base: Path) -> None:
+    path = base / ".altbackup" / "state" / "dayabay" / "watch.json"
+    tree = {"base": str(base / "dayabay"), "keys": [], "keeps": {}, "rules": {}}
+    told = {"source": "dayabay", "target": "cms01", "items": ["svn/x"], "max_age": 3600.0, "timezone": "UTC"}
+
+    def inspected(watch: dict | None, *, claim: bool = True) -> list[str]:
+        demands = preflight.Demands([str(base)], trees=[tree], space=False, claim=claim, watch=watch)
+        return reasons(preflight.inspect(demands))
+
+    assert inspected(told, claim=False) == []
+    assert not path.exists(), "a prediction leaves nothing"
+    assert inspected(told) == []
+    value = json.loads(path.read_text())
+    assert (value["items"], path.stat().st_mode & 0o777) == (["svn/x"], 0o600)
+    path.write_text(json.dumps({**value, "since": value["since"] - 7200}))
+    (said,) = inspected(told)
+    assert "did not run at all" in said and "--cron-line cms01" in said
+    assert inspected(None) == []
+    assert path.exists()
+    assert inspected({}) == []
+    assert not path.exists()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.altbackup.core.plugins.plugin_utils.history import store
-from ansible_collections.altbackup.core.plugins.plugin_utils.history.metrics import render, write_metrics
+from ansible_collections.altbackup.core.plugins.plugin_utils.history.metrics import as_text, write_metrics
 from ansible_collections.altbackup.core.plugins.plugin_utils.history.standing import Base, Standing, State
 from ansible_collections.altbackup.core.plugins.plugin_utils.history.store import Record, write_records
 
@@ -40,10 +40,11 @@ def samples(text: str) -> dict[str, str]:
 
 
 def test_a_good_copy_its_base_and_the_last_chain_are_told() -> None:
-    item = '{source="dayabay",target="cms01",category="svn",name="dybsvn"}'
-    base = '{source="dayabay",target="cms01"}'
-    chain = '{playbook="backup.yml"}'
-    assert samples(render(state(GOOD), NOW)) == {
+    more = 'inventory="/inventory/mine",by="controller"'
+    item = f'{{source="dayabay",target="cms01",category="svn",name="dybsvn",{more}}}'
+    base = f'{{source="dayabay",target="cms01",{more}}}'
+    chain = f'{{playbook="backup.yml",{more}}}'
+    assert samples(as_text(state(GOOD), NOW, "/inventory/mine")) == {
         f"altbackup_last_success_timestamp_seconds{item}": "1799999900",
         f"altbackup_last_proof_timestamp_seconds{item}": "1799999800",
         f"altbackup_status{item}": "1",
@@ -59,7 +60,7 @@ def test_a_good_copy_its_base_and_the_last_chain_are_told() -> None:
 
 
 def test_what_is_not_there_has_no_time_and_is_not_well() -> None:
-    text = render(state(replace(GOOD, stamp="", age=None, proof_age=None, size=None, suspect="it shrank")), NOW)
+    text = as_text(state(replace(GOOD, stamp="", age=None, proof_age=None, size=None, suspect="it shrank")), NOW)
     found = samples(text)
     assert not any("last_" in series or "size" in series for series in found)
     assert [found[series] for series in found if "status{source" in series or "suspects" in series] == ["0", "1"]
@@ -67,18 +68,18 @@ def test_what_is_not_there_has_no_time_and_is_not_well() -> None:
 
 
 def test_any_name_is_a_label() -> None:
-    text = render(state(replace(GOOD, name='a"b\\c\nd\udc80é')), NOW)
+    text = as_text(state(replace(GOOD, name='a"b\\c\nd\udc80é')), NOW)
     assert 'name="a\\"b\\\\c\\nd\\\\udc80é"' in text
     samples(text)
 
 
 def test_each_metric_has_its_head_once_and_is_documented() -> None:
-    text = render(state(GOOD, replace(GOOD, name="other")), NOW)
+    text = as_text(state(GOOD, replace(GOOD, name="other")), NOW)
     heads = re.findall(r"^# TYPE (\w+) gauge$", text, re.MULTILINE)
     assert len(heads) == len(set(heads)) == text.count("# HELP ")
     assert set(heads) == set(
         re.findall(r"`(altbackup_\w+?)`", PAGE.read_text().partition("## Metrics")[2].partition("\n\n`target`")[0])
-    ) - {"altbackup_metrics_dir"}
+    ) - {"altbackup_metrics_dir", "altbackup_node_metrics_dir"}
 
 
 @pytest.fixture
@@ -100,7 +101,8 @@ def test_the_file_is_for_all_to_read_and_the_only_one(folder: Path, tmp_path: Pa
     (path,) = folder.iterdir()
     assert re.fullmatch(r"altbackup-[0-9a-f]{8}\.prom", path.name)
     assert path.stat().st_mode & 0o777 == 0o644
-    assert 'altbackup_size_bytes{source="dayabay",target="dayabay",category="svn",name="dybsvn"} 5' in path.read_text()
+    labels = f'source="dayabay",target="dayabay",category="svn",name="dybsvn",inventory="{tmp_path}/hosts.yml",by="controller"'
+    assert f"altbackup_size_bytes{{{labels}}} 5\n" in path.read_text()
 
 
 def test_what_cannot_be_put_in_place_leaves_nothing(folder: Path, tmp_path: Path) -> None:

@@ -16,8 +16,10 @@ from helpers.mail_server import DELIVERING, MOODS, MailServer, make_certificate,
 from helpers.trees import needs_root, small_disk
 from helpers.waiting import wait_until
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.mail import delivery, transport
+from ansible_collections.altbackup.core.plugins.module_utils.system import mail_transport as transport
+from ansible_collections.altbackup.core.plugins.plugin_utils.mail import delivery
 from ansible_collections.altbackup.core.plugins.plugin_utils.mail.settings import Settings
+from ansible_collections.altbackup.core.plugins.plugin_utils.mail.spool import MAIL, overdue, put, waiting
 from ansible_collections.altbackup.core.plugins.plugin_utils.mail.text import POLICY
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.model import Failure, Report
 
@@ -123,7 +125,7 @@ def test_name_that_does_not_resolve_and_closed_port_keep_the_mail(tmp_path: Path
     closed = delivery.deliver([mail()], settings_for(None, tmp_path, host="127.0.0.1", port=1))
     assert (unknown.delivered, closed.delivered) == (0, 0)
     assert "refused" in closed.said[0]
-    assert len(delivery.waiting(tmp_path / "spool")) == 2
+    assert len(waiting(tmp_path / "spool", MAIL)) == 2
 
 
 def test_next_run_delivers_what_was_kept_the_oldest_first(tmp_path: Path) -> None:
@@ -142,7 +144,7 @@ def test_next_run_delivers_what_was_kept_the_oldest_first(tmp_path: Path) -> Non
 def test_mail_that_another_process_sends_is_left_to_it(tmp_path: Path) -> None:
     with serving("accepts") as server:
         settings = settings_for(server, tmp_path)
-        path = delivery.put(settings.spool, mail())
+        path = put(settings.spool, mail().as_bytes(), MAIL)
         with transport.locked(str(path)) as stream:
             assert stream is not None
             delivery.flush(settings)
@@ -224,8 +226,8 @@ def test_neither_server_nor_sendmail_keeps_the_mail(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("age", "late"), [(0, False), (86300, False), (86500, True)])
 def test_mail_that_lies_for_more_than_a_day_is_a_failure(age: int, late: bool, tmp_path: Path) -> None:
     settings = settings_for(None, tmp_path)
-    assert delivery.overdue(settings.spool, time.time()) == ""
-    delivery.put(settings.spool, mail())
+    assert overdue(settings.spool, time.time()) == ""
+    put(settings.spool, mail().as_bytes(), MAIL)
     failures = delivery.overdue_failure(settings, "hub", time.time() + age)
     assert [failure.host for failure in failures] == ["hub"] * late
     assert delivery.overdue_failure(replace(settings, wanted=False), "hub", time.time() + age) == []
@@ -234,12 +236,12 @@ def test_mail_that_lies_for_more_than_a_day_is_a_failure(age: int, late: bool, t
 def test_password_shows_in_no_process_list(tmp_path: Path) -> None:
     with serving("never answers") as server:
         settings = settings_for(server, tmp_path, timeout=1, username="u", password="swordfish")
-        path = delivery.put(settings.spool, mail())
+        path = put(settings.spool, mail().as_bytes(), MAIL)
         process = delivery.start([path], settings)
         assert wait_until((Path("/proc") / str(process.pid) / "cmdline").read_bytes)
         listing = b"".join((Path("/proc") / str(process.pid) / name).read_bytes() for name in ("cmdline", "environ"))
         delivery.finish(process, [path], 1)
-    assert b"mail/transport.py" in listing
+    assert b"system/mail_transport.py" in listing
     assert b"swordfish" not in listing
     assert "swordfish" not in repr(settings)
 
@@ -308,7 +310,7 @@ def test_failures_without_a_recipient_are_said(tmp_path: Path) -> None:
 
 
 def test_mails_of_one_moment_have_names_of_their_own(tmp_path: Path) -> None:
-    paths = [delivery.put(tmp_path, mail()) for _ in range(20)]
+    paths = [put(tmp_path, mail().as_bytes(), MAIL) for _ in range(20)]
     assert len(set(paths)) == 20
-    assert delivery.waiting(tmp_path) == sorted(paths)
+    assert waiting(tmp_path, MAIL) == sorted(paths)
     assert not [name for name in os.listdir(tmp_path) if name.endswith(".new")]

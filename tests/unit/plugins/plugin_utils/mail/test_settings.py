@@ -113,3 +113,62 @@ def test_nothing_at_all_is_no_crash() -> None:
 )
 def test_addresses_are_plain(text: str, good: list[str]) -> None:
     assert addresses(text)[0] == good
+
+
+PING = "https://hc.example.org/5bf66975"
+
+
+def secret_file(folder: Path, text: str, mode: int = 0o600) -> str:
+    """Return a file with secrets."""
+    path = folder / "secrets"
+    path.write_text(text)
+    path.chmod(mode)
+    return str(path)
+
+
+def test_secrets_come_from_the_option_or_from_a_file_for_this_user_alone(tmp_path: Path) -> None:
+    path = secret_file(tmp_path, f"# of the nights\n{PING}\n\n")
+    settings = judge({**TO, **SERVER, "ping_url_file": path}, {})
+    assert (settings.ping_url, settings.flaws) == (PING, ())
+    assert judge({**TO, **SERVER, "ping_url_file": path, "ping_url": f"{PING}2"}, {}).ping_url == f"{PING}2"
+    assert {PING, "5bf66975"} <= set(settings.secrets)
+    assert PING not in repr(settings)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644])
+def test_a_file_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
+    settings = judge({**TO, **SERVER, "channels_file": secret_file(tmp_path, "json://a/b", mode)}, {})
+    (flaw,) = settings.flaws
+    assert f"may be read by others (mode {mode:04o}), so it is not read: chmod 600 it" in flaw
+    assert settings.channels == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"ping_url": "secret"}, "ping_url is no URL"),
+        ({"push_url": "https://a/x https://b/y"}, "more than one"),
+        ({"ping_url_file": "/nowhere/x"}, "No such file"),
+        ({"ping_url_file": "/dev/null"}, "is no file"),
+        ({"ping_timeout": "soon"}, "ping_timeout"),
+    ],
+)
+def test_what_is_not_usable_beside_mail_is_a_flaw_and_keeps_no_mail_back(options: dict[str, str], word: str) -> None:
+    settings = judge({**TO, **SERVER, **options}, {})
+    assert word in "; ".join(settings.flaws)
+    assert settings.problems == ()
+    assert "secret" not in "; ".join(settings.flaws)
+
+
+def test_channels_alone_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    for options in ({"channels": "json://a/b ntfys://c/d"}, {"channels": "json://a/b ntfys://c/d", "to": "none"}):
+        settings = judge(options, {})
+        assert (settings.wanted, settings.tells, settings.problems) == (False, True, ())
+        assert settings.channels == ("json://a/b", "ntfys://c/d")
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    settings = judge({"channels": "json://a/b", "to": "none"}, {})
+    assert settings.problems == (
+        "channels are set, but apprise is not installed: pip install -r requirements-extras.txt",
+    )
+    assert settings.flaws == (), "said once"
+    assert judge({**TO, **SERVER, "channels": "json://a/b"}, {}).problems == ()

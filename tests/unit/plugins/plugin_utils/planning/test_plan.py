@@ -123,6 +123,7 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
         "nice": 0,
         "ionice": "",
         "mail_to": "",
+        "node_metrics_dir": "",
     }
     target = plan["targets"]["cms01"]
     assert (target["target_base"], target["keep"], target["slots"], target["sources"]) == (
@@ -146,6 +147,8 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
         "nice": 0,
         "ionice": "",
         "mail_to": "",
+        "node_metrics_dir": "",
+        "pause_until": 0.0,
         "trees": [
             {
                 "role": "target",
@@ -806,3 +809,11 @@ def test_items_and_nodes_are_adopted_each_by_their_names() -> None:
     assert errors == [
         "altbackup_adopt: 'cms1' is neither an item, written as source/category/name, nor a source or target, did you mean 'cms01'?"
     ]
+
+
+def test_a_pause_is_entered_at_its_node_and_one_that_is_too_long_is_an_error() -> None:
+    plan = plan_of({"dayabay": {"altbackup_pause_until": "2013/05/11 08:00"}})
+    assert plan["errors"] == []
+    assert [plan["nodes"][host]["pause_until"] for host in ("dayabay", "cms01")] == [1368259200.0, 0.0]
+    (error,) = plan_of({"cms01": {"altbackup_pause_until": "2014/05/11"}})["errors"]
+    assert error.startswith("cms01: altbackup_pause_until is more than 90 days ahead")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from helpers.mail_server import serving
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.mail.transport import Refused, locked, send_file
+from ansible_collections.altbackup.core.plugins.module_utils.system.mail_transport import Refused, locked, send_file
 
 MAIL = b"From: a@example.org\r\nTo: b@example.org, c@example.org\r\nSubject: x\r\n\r\ntext\r\n"
 

@@ -1,0 +1,132 @@
+"""Hands messages that lie in files to apprise, and removes each file that all its channels took. Run as a program, it is bounded by one alarm.
+
+It is started by path, and imports nothing of this collection. Standard input is one JSON mapping of urls, timeout and files; standard output has
+a line of JSON for each file. A file is a JSON mapping of title, body, bad (whether it tells of failures) and left (the channels that lack it).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_SECONDS = 4
+"""That apprise waits for a connection, and again for an answer, by itself; what is told in time is bounded by the alarm alone"""
+
+
+def name_of(url: str) -> str:
+    """Given the URL of a channel, return what it is called in files: its digest, as it is a secret."""
+    return hashlib.sha256(url.encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def send_file(urls: Sequence[str], path: str, deadline: float) -> tuple[bool, str]:
+    """Given channels, the file of a message and a time of the monotonic clock, send it to those that lack it; return (whether none does now, why not)."""
+    try:
+        stream = open(path, "r+b")
+    except FileNotFoundError:
+        return True, ""
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True, ""  # another process is sending it
+        if not os.fstat(stream.fileno()).st_nlink:
+            return True, ""
+        message = json.loads(stream.read())
+        wanted = [url for url in urls if name_of(url) in message["left"]]
+        problems = send_to_all(wanted, message, deadline)
+        left = [name_of(url) for url, problem in zip(wanted, problems) if problem]  # noqa: B905 # of one length
+        if left:
+            _write(f"{path}.new", json.dumps({**message, "left": left}).encode())
+            os.replace(f"{path}.new", path)
+        else:
+            os.unlink(path)
+        return not left, "; ".join(filter(None, problems))
+
+
+def send_to_all(urls: Sequence[str], message: Mapping[str, Any], deadline: float) -> list[str]:
+    """Given channels, a message and when it has to be over, send it to all at once; return why it could not be sent, for each."""
+    problems = [f"{kind_of(url)}: no answer in time" for url in urls]
+
+    def work(number: int, url: str) -> None:
+        problems[number] = send(url, message)
+
+    threads = [threading.Thread(target=work, args=entry, daemon=True) for entry in enumerate(urls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return list(problems)
+
+
+def send(url: str, message: Mapping[str, Any]) -> str:
+    """Given a channel and a message, send it; return why that could not be done, empty if it was."""
+    import apprise
+
+    kind = kind_of(url)
+    try:
+        plugin = apprise.Apprise.instantiate(url)
+        if plugin is None:
+            return f"{kind}: this is no URL that apprise knows, or what it needs is not installed"
+        if message["bad"] and "priority" in plugin.template_args and "priority=" not in url:
+            plugin = apprise.Apprise.instantiate(f"{url}{'&' if '?' in url else '?'}priority=high") or plugin
+        plugin.socket_connect_timeout = plugin.socket_read_timeout = _SECONDS
+        said: list[str] = []
+        with apprise.LogCapture(level=apprise.logging.WARNING, fmt="%(message)s") as log:
+            done = plugin.notify(
+                title=message["title"],
+                body=message["body"],
+                notify_type=apprise.NotifyType.FAILURE if message["bad"] else apprise.NotifyType.SUCCESS,
+                body_format=apprise.NotifyFormat.TEXT,
+            )
+            said += log.getvalue().splitlines()
+    except Exception as error:  # noqa: BLE001 # of a service's own plugin: one that breaks keeps no other from being told
+        return f"{kind}: {type(error).__name__}"
+    return "" if done else f"{kind}: {masked(' '.join(said[-1].split()), url)[:300] if said else 'it was not taken'}"
+
+
+def masked(text: str, url: str) -> str:
+    """Given what apprise says of a channel and its URL, return that without any word of the URL: topics, tokens and rooms are secrets."""
+    words = {word for word in re.split(r"[^\w.-]+", url.partition("://")[2]) if len(word) > 2}
+    for word in sorted(words, key=len, reverse=True):
+        text = text.replace(word, "***")
+    return text
+
+
+def kind_of(url: str) -> str:
+    """Given the URL of a channel, return what of it is no secret: its scheme."""
+    return url.partition("://")[0][:30] if "://" in url else "a channel"
+
+
+def _write(path: str, data: bytes) -> None:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def main() -> None:
+    """Send the files named on standard input, each told on standard output; be gone when the time is over."""
+    job = json.load(sys.stdin)
+    signal.setitimer(signal.ITIMER_REAL, job["timeout"])
+    began = time.monotonic()
+    for number, path in enumerate(job["files"]):
+        until = began + job["timeout"] * 0.95 * (number + 1) / len(job["files"])
+        try:
+            sent, said = send_file(job["urls"], path, until)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            sent, said = False, f"{type(error).__name__}: {error}"
+        print(json.dumps({"file": path, "sent": sent, "said": said}), flush=True)
+    os._exit(0)  # a thread that still waits for an answer
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""Channels beside mail, by apprise: one short message a run, on failures and on their end, by way of the spool."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+from ...module_utils.system.units import and_more
+from ..report.masking import redact
+from ..report.model import Report
+from ..report.plain_text import cut, one_line
+from . import apprise_transport, child
+from .settings import Settings
+from .spool import MESSAGE, put, waiting
+from .text import subject
+
+_MOST_LISTED = 10
+_LONGEST_LINE = 300
+_LONGEST = 3000
+
+
+def message_of(report: Report, settings: Settings) -> bytes:
+    """Given a report without secrets, return the message that its channels get, as a file of the spool has it."""
+    failures = report.failures
+    lines = [one_line(f"{failure.title}: {failure.headline}", _LONGEST_LINE) for failure in failures[:_MOST_LISTED]]
+    more = and_more(len(failures), _MOST_LISTED).strip(", ")
+    where = f"{report.playbook}, run by {report.user} on {report.node}"
+    body = cut("\n".join([*lines, *filter(None, [more]), where]), _LONGEST)
+    left = [apprise_transport.name_of(url) for url in settings.channels]
+    told = {"title": subject(report), "body": body, "bad": report.status != "RECOVERED", "left": left}
+    return json.dumps(told).encode()
+
+
+def tell(report: Report, settings: Settings) -> list[str]:
+    """Given a report without secrets, tell it, and what earlier runs could not; return a sentence on each message that was not taken by all."""
+    if not settings.channels:
+        return []
+    said = []
+    try:
+        put(settings.spool, message_of(report, settings), MESSAGE)
+    except OSError as error:
+        said.append(f"a message could neither be kept nor sent: {error.strerror or error} ({settings.spool})")
+    return said + flush(settings)
+
+
+def flush(settings: Settings) -> list[str]:
+    """Send what waits for channels, the oldest first; return a sentence on each message that was not taken by all."""
+    paths = waiting(settings.spool, MESSAGE)
+    return finish(start(paths, settings), paths, settings) if paths and settings.channels else []
+
+
+def start(paths: list[Path], settings: Settings) -> subprocess.Popen[bytes]:
+    """Begin to send messages of the spool, in a process of its own."""
+    job = {"urls": list(settings.channels), "timeout": settings.timeout, "files": [str(path) for path in paths]}
+    return child.begin(apprise_transport.__file__, job, isolated=False)
+
+
+def finish(process: subprocess.Popen[bytes], paths: list[Path], settings: Settings) -> list[str]:
+    """Wait for that process; return a sentence on each message that was not taken by all."""
+    entries, reason = child.end(process, settings.timeout)
+    told = {str(entry.get("file")): entry for entry in entries}
+    said = []
+    for path in paths:
+        entry = told.get(str(path), {"sent": not path.exists(), "said": reason})
+        if not entry.get("sent"):
+            why = redact(one_line(entry.get("said")), settings.secrets)
+            said.append(f"a message could not be sent ({why}); it is kept as {path}, and the next run sends it")
+    return said

@@ -1,0 +1,49 @@
+"""What a target is told of a source that is to come, so that it notices by itself when that does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.errors import AnsibleError
+
+from .host_variables import read_host
+from .pauses import pause_of
+from .settings import PREFIX, validate
+
+SECRETS = {"password": "watch_mail_password", "ping_url": "watch_ping_url", "push_url": "watch_push_url"}
+"""{what a target is told: the variable that has it}, which no plan has, as it is shown"""
+
+
+def watched(plan: Mapping[str, Any], source: str, tree: Mapping[str, Any], *, complete: bool) -> dict[str, Any]:
+    """Given a plan, a source, its tree on a target and whether all items are known, return what the target is told, nothing where it is not to watch."""
+    node = str(tree["node"])
+    target = plan["targets"][node]
+    if not target["watch"]:
+        return {}
+    names = ("from", "host", "port", "security", "username")
+    mail = {name: str(target[f"watch_mail_{name}"] or "") for name in names}
+    return {
+        "source": source,
+        "target": node,
+        "items": list(tree["item_keys"]),
+        "complete": complete,
+        "max_age": plan["nodes"][node]["max_age"],
+        "timezone": plan["timezone"],
+        "stamp": plan["stamp"],
+        "controller": str(plan["run"].get("controller", "")),
+        "pause_until": pause_of(plan, source, node),
+        "mail": {"to": target["watch_mail_to"] or target["mail_to"], **mail},
+    }
+
+
+def secrets(hostvars: Mapping[str, Mapping[str, Any]], node: str) -> dict[str, str]:
+    """Given hostvars and a target, return the secrets of its watch. Raise AnsibleError where one cannot be read."""
+    found = {}
+    for told, name in SECRETS.items():
+        variable = f"{PREFIX}{name}"
+        values, problems = validate("target", read_host(hostvars[node], variable))
+        if any(problem.variable == variable for problem in problems):
+            raise AnsibleError(f"{node}: {variable} cannot be read, or is no address")
+        found[told] = str(values[variable] or "")
+    return found
