@@ -14,7 +14,7 @@ from ..system.seeing import as_whom
 from ..system.twins import MARGIN
 from ..system.units import counted
 from ..system.visible import extra_vars
-from ..tree.arrivals import arrivals, forget_arrivals, late_ones
+from ..tree.arrivals import arrivals, behind_ones, forget_arrivals, late_ones
 from ..tree.digests import digests
 from ..tree.failures import explain, failure
 from ..tree.layout import EXTENSIONS, Scan, Tarball, Tree, of_items, parse_filename, scan, split_relpath
@@ -260,6 +260,7 @@ def plan_purge(items: Mapping[str, Copies], made_now: Collection[str] = (), now:
             now=now,
             made_now=made_now,
             late=late,
+            behind=behind_ones(item.tarballs, item.came),
             partial=item.partial,
             suspects=item.suspects,
             holds=item.holds,

@@ -14,7 +14,7 @@ from ..system.seeing import is_folder, is_there, status_of
 from ..system.twins import MARGIN
 from ..system.units import first_of, readable, told_apart
 from ..system.visible import extra_vars
-from ..tree.arrivals import arrivals, late_ones, note_coming
+from ..tree.arrivals import arrivals, behind_ones, late_ones, note_coming
 from ..tree.contents import content_of
 from ..tree.failures import explain, failure
 from ..tree.incomplete import missing_of
@@ -391,6 +391,7 @@ def _kept(request: Request, offers: Sequence[Offer], held: Mapping[str, Held], m
             rules,
             now=now,
             late=late,
+            behind=behind_ones(everything, came),
             partial=partial,
             suspects=suspects,
             holds=marks.holds,

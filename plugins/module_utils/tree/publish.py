@@ -10,18 +10,20 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from ..system.digest import digest_file, open_plain
+from ..system.digest import digest_file
 from ..system.errors import UNABLE, AltbackupError, BaseUnusable, DigestMismatch, NoLinks, name_os_errors
 from ..system.mounts import file_system
 from ..system.twins import duplicate, set_mode, share
 from . import sidecar
 from .layout import LAST, MARKER, TEMPORARY, Tarball, Tree, open_tree
+from .private import read_private
 from .sidecar import SUFFIX, Dna
 from .stamps import Moment, is_stamp
 
-_NOBODY = 65534
 _LONGEST_RECORD = 16 << 20
-"""Most bytes of a record"""
+"""Most bytes of a record; one of 100,000 tables has 5 MB"""
+
+_NOBODY = 65534
 
 
 def make_folders(path: str, above: str) -> None:
@@ -128,9 +130,7 @@ def record_of(tree: Tree, key: str, stamp: str) -> dict[str, Any]:
     """Return the record of an item's dump, empty if there is none. Raise AltbackupError for one that cannot be read or is damaged."""
     path = record_path(tree, key, stamp)
     try:
-        with open_plain(path) as stream:
-            text = stream.read(_LONGEST_RECORD + 1)
-        record = json.loads(text) if len(text) <= _LONGEST_RECORD else None
+        record = json.loads(read_private(tree, path, _LONGEST_RECORD).decode("utf-8"))
         if not isinstance(record, dict):
             raise ValueError("it is no mapping")
     except FileNotFoundError:

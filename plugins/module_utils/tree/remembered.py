@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..system.digest import open_plain
-from ..system.errors import AltbackupError, name_os_errors
+from ..system.errors import AltbackupError, BaseUnusable
 from .layout import Tree, open_tree
+from .private import read_private
 from .publish import make_folders, write_text
 
-_LONGEST = 16 << 20
-"""Most bytes of the file"""
+_LONGEST = 1 << 26
+"""Most bytes of the list of a source's items"""
 
 
 def remember_items(tree: Tree, items: Sequence[str]) -> None:
@@ -21,28 +20,32 @@ def remember_items(tree: Tree, items: Sequence[str]) -> None:
     folder = tree.private_path("records")
     make_folders(folder, tree.private)
     keys = sorted(set(items))
-    with contextlib.suppress(AltbackupError):  # what is damaged is written anew
-        if remembered_items(tree) == keys:
-            return
-    write_text(os.path.join(folder, "items"), "".join(f"{key}\n" for key in keys))
+    if _known(tree) != keys:
+        write_text(os.path.join(folder, "items"), "".join(f"{key}\n" for key in keys))
 
 
 def remembered_items(tree: Tree) -> list[str]:
-    """Return the items that the last synchronize handed to this tree. Raise AltbackupError where that is damaged, or OSError."""
+    """Return the items that the last synchronize handed to this tree. Raise AltbackupError where they cannot be read."""
     path = os.path.join(tree.private_path("records"), "items")
     try:
-        with name_os_errors(path), open_plain(path) as stream:
-            text = stream.read(_LONGEST + 1)
+        return read_private(tree, path, _LONGEST).decode("utf-8").split("\n")[:-1]
     except FileNotFoundError:
         return []
-    try:
-        if len(text) > _LONGEST:
-            raise ValueError("it is too long")
-        return text.decode("utf-8").split("\n")[:-1]
-    except ValueError as error:
+    except (OSError, ValueError) as error:
+        why = f"cannot be read ({error.strerror})" if isinstance(error, OSError) else "is damaged"
         raise AltbackupError(
-            f"{path}, which tells what items its source has, is damaged: look at it, and remove it; the next run writes it anew"
+            f"{path}, which tells the items that a source last handed over, {why}: remove it; the next synchronize writes it anew"
         ) from error
+
+
+def _known(tree: Tree) -> list[str] | None:
+    """Return the items that are remembered, None where those cannot be read and are to be written anew. Raise BaseUnusable behind a link."""
+    try:
+        return remembered_items(tree)
+    except BaseUnusable:
+        raise
+    except AltbackupError:
+        return None
 
 
 def with_remembered(
