@@ -796,8 +796,6 @@ def _dump_item(work: _Dump) -> None:
     if stored:
         outcome.tarball = _describe_stored(context.tree, stored, time.monotonic() - start)
         _report_incomplete(item, missing_of(outcome.tarball["record"]), outcome)
-        if doubts_of(outcome.tarball["record"]):
-            work.past = _past_of(work, found)
         _report_suspect(work, outcome.tarball["record"])
         _move_last(context, item, context.stamp, outcome)
         return
@@ -856,6 +854,8 @@ def _report_suspect(work: _Dump, record: Mapping[str, Any]) -> None:
     item, reasons = work.item, doubts_of(record)
     if reasons and not work.marks.accepts(item.key, doubt.stamp_of(record)):
         source = source_of(work.context.tree) or "SOURCE"
+        if work.past == _Past():  # its tarball was there
+            work.past = _past_of(work, scan(work.context.tree, keys={item.key}).verified())
         reason = _suspect_reason(item, source, record, reasons, doubt.stamp_of(work.past.last))
         work.outcome.failures.append(failure(_STAGE, reason, relpath=str(record["relpath"])))
 
