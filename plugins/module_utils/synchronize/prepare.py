@@ -23,6 +23,7 @@ from ..tree.locks import Hold
 from ..tree.marks import Marks, marks_of, merged, parse_given, try_keep
 from ..tree.origin import Origin, bind, parse_origin, require_origin
 from ..tree.pairs import Pair, differences, pair_now, parse_pair
+from ..tree.private import require_no_link
 from ..tree.publish import (
     link,
     make_folders,
@@ -179,6 +180,7 @@ def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
     tree = hold.tree if hold else open_tree(request.base)
     require_origin(tree, request.origin)
     incoming = tree.private_path("incoming")
+    require_no_link(tree, incoming)
     done = Done()
     offers = _believed(tree, parse_offers(request.tarballs), request.moment, done)
     offers = _as_it_was(tree, offers, done)
@@ -510,7 +512,7 @@ def _cleared(tree: Tree, incoming: str, offers: Sequence[Offer]) -> list[str]:
     """End receivers of dead runs, and remove what they left and this run does not want: on a full disk this makes room. Return notes."""
     notes = end_receivers(incoming)
     names = {offer.transit_name for offer in offers}
-    for name in sorted(os.listdir(incoming)) if is_folder(incoming) else ():
+    for name in sorted(os.listdir(incoming)) if is_folder(incoming, follow=False) else ():
         path = os.path.join(incoming, name)
         if name in (BASIS, CARRIED):
             remove_folder(path)
