@@ -82,8 +82,6 @@ def dump_item(work: Dump) -> None:
     if stored:
         outcome.tarball = describe_stored(context.tree, stored, time.monotonic() - start)
         report_incomplete(item, missing_of(outcome.tarball["record"]), outcome)
-        if doubts_of(outcome.tarball["record"]):
-            work.past = past_of(work, found)
         report_suspect(work, outcome.tarball["record"])
         move_last(context, item, context.stamp, outcome)
         return

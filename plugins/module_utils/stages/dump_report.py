@@ -14,11 +14,12 @@ from ..system.units import readable
 from ..system.visible import extra_vars
 from ..tree import doubt
 from ..tree.failures import explain, failure
-from ..tree.layout import Tarball, Tree
+from ..tree.layout import Tarball, Tree, scan
 from ..tree.owner import source_of
 from ..tree.readings import read_first
 from ..tree.suspects import doubts_of
-from .dump_state import STAGE, Dump, Outcome
+from .dump_record import past_of
+from .dump_state import STAGE, Dump, Outcome, Past
 
 
 def report_incomplete(item: Item, reasons: Iterable[str], outcome: Outcome) -> None:
@@ -32,6 +33,8 @@ def report_suspect(work: Dump, record: Mapping[str, Any]) -> None:
     item, reasons = work.item, doubts_of(record)
     if reasons and not work.marks.accepts(item.key, doubt.stamp_of(record)):
         source = source_of(work.context.tree) or "SOURCE"
+        if work.past == Past():  # its tarball was there
+            work.past = past_of(work, scan(work.context.tree, keys={item.key}).verified())
         reason = _suspect_reason(item, source, record, reasons, doubt.stamp_of(work.past.last))
         work.outcome.failures.append(failure(STAGE, reason, relpath=str(record["relpath"])))
 

@@ -186,8 +186,8 @@ def lay_base(form: str, node: str, ground: Ground, name: str) -> None:
 
 
 def judge_base(ground: Ground, name: str) -> Iterator[str]:
-    """Nothing of what it leads to comes back, and it is told."""
-    yield from judge(True, ground, name)
+    """Nothing of what it leads to comes back, and it is told; one that is named as a full one does not count, and what came before comes back."""
+    yield from judge(not name.endswith("unnamed"), ground, name)
     for place in ("restored", "script"):
         found = ground.site.live / name / place
         if (found / "evil").exists() or (found / "users.conf").exists():

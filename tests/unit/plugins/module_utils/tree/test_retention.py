@@ -407,6 +407,22 @@ def test_what_is_held_stays_with_what_was_said() -> None:
     ]
 
 
+def test_what_is_said_of_a_new_one_makes_no_other_content_of_equal_bytes_that_were_there() -> None:
+    one, two, link = (
+        tarball("2026/05/01/010000", "aa"),
+        tarball("2026/05/02/010000", "bb"),
+        tarball("2026/05/09/010000", "aa"),
+    )
+    days = [tarball(f"2026/05/{day:02}/010000", "cc") for day in (3, 4)]
+    said = {one.relpath: "A", two.relpath: "B", link.relpath: "B", **{each.relpath: "C" for each in days}}
+    found = judge([one, two, link, *days], Rules(3), content=said)
+    assert [relpath for relpath, why in found.items() if any("content" in text for text in why)] == [
+        link.relpath,
+        days[1].relpath,
+        two.relpath,
+    ], "what is told of the new one would leave but two contents"
+
+
 def test_contents_count_by_their_digest_where_it_is_known_and_by_their_bytes_elsewhere() -> None:
     words = {"01": "a", "02": "b", "03": "b packed otherwise", "04": "b packed otherwise", "05": "c", "06": "d"}
     tarballs = [tarball(f"2013/05/{day}/104701", word) for day, word in words.items()]
