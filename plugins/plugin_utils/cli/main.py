@@ -58,7 +58,9 @@ def main(words: Sequence[str]) -> int:
     if arguments.command == "run":
         night = SupervisedRun(words, arguments.artifacts)
         return night.run(arguments.playbook, options, arguments.time_limit, arguments.keep_runs, arguments.keep_days)
-    return _tell_last(arguments) if arguments.command == "last" else _flush_mail() if arguments.flush else _test_mail()
+    return (
+        _tell_last(arguments) if arguments.command == "last" else _flush_mail() if arguments.flush else send_specimen()
+    )
 
 
 def _split(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
@@ -114,7 +116,7 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _test_mail() -> int:
+def send_specimen() -> int:
     """Send a specimen; return the exit code."""
     settings = mail_settings(ansible_settings(os.environ), os.environ)
     if not settings.wanted:
