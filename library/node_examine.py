@@ -121,6 +121,8 @@ failures:
   sample: []
 """
 
+import os
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
@@ -140,7 +142,7 @@ def run(options: dict) -> dict:
     lower_priority(options["nice"], options["ionice"])
     deadline = Deadline(options["step_timeout"], "examining this node")
     if options["below"] or options["folders"]:
-        return {"facts": survey(options["below"], options["folders"], deadline)}
+        return {"facts": {"uid": os.geteuid(), **survey(options["below"], options["folders"], deadline)}}
     peers, fetched = (
         [parse_peer(value, options["ssh_args"]) for value in options[name]] for name in ("peers", "fetched")
     )

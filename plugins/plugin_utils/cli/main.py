@@ -17,7 +17,7 @@ from ..mail import delivery
 from ..mail.text import compose, specimen
 from ..report import outcomes
 from ..report.causes import good_copies, titled
-from . import commands, completion, runs, status
+from . import commands, completion, init, runs, status
 from .job import PROGRAM, Job, ansible_settings, find_playbook, mail_settings
 from .run_store import LOG, RUNNING, Run, all_runs, state_folder
 from .supervised_run import SupervisedRun, say
@@ -97,7 +97,7 @@ def _arguments() -> argparse.ArgumentParser:
     last = known.add_parser("last", help="tell how the last run went", allow_abbrev=False)
     last.add_argument("playbook", metavar="PLAYBOOK", nargs="?", default="", help="the last run of this playbook")
     last.add_argument("--json", action="store_true", help="as JSON")
-    for reader in (status, runs):
+    for reader in (status, runs, init):
         reader.add(known)
     commands.add_commands(known)
     for command in (run, last):
