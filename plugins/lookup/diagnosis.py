@@ -77,9 +77,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         found += inventory.gone(plan, last.trees, last.items, commands)
         found += controller.schedule(entries, last, controller.clock(), recipients, str(_ROOT), commands)
         found.append(
-            controller.mail(
-                mail_options.load_settings(), False, recipients, str(constants.CONFIG_FILE or "ansible.cfg")
-            )
+            controller.mail(mail_options.load_settings(), [], recipients, str(constants.CONFIG_FILE or "ansible.cfg"))
         )
         findings = decide.ordered(finding.plain() for finding in found)
         told = {

@@ -40,6 +40,7 @@ def try_peer(peer: Peer, deadline: Deadline, *, fetch: bool = False) -> dict[str
         "port": port,
         "user": settings.get("user", peer.user),
         "known_hosts": known,
+        "known_hosts_folder": os.path.isdir(os.path.dirname(known)),
         "alias": "" if alias == "none" else alias,
         "direct": direct,
     }

@@ -107,14 +107,17 @@ def _answers(arguments: argparse.Namespace, name: str) -> Answers:
     mail = arguments.mail or (_asked(_MAIL) if asking else "")
     if not mail:
         raise InvalidInput("nobody is named who gets mail on failures: --mail ADDRESS, or --mail none")
-    hosts = [[parse_host(text, arguments.user, become) for text in texts or [LOCAL]] for texts in (sources, targets)]
-    _require_one_way([*hosts[0], *hosts[1]])
+    give, take = (
+        [parse_host(text, arguments.user, become) for text in texts or [LOCAL]] for texts in (sources, targets)
+    )
+    _require_one_way([*give, *take])
     own = os.path.expanduser("~/altbackup")
-    unprivileged = os.geteuid() != 0 and all(host.is_local for host in [*hosts[0], *hosts[1]])
+    unprivileged = os.geteuid() != 0 and all(host.is_local for host in [*give, *take])
     proposed = (f"{own}/source", f"{own}/target") if unprivileged else _SHARED
     return Answers(
         name,
-        *hosts,
+        give,
+        take,
         parse_base(arguments.base or proposed[0]),
         parse_base(arguments.target_base or proposed[1]),
         _recipients(mail),
@@ -184,6 +187,7 @@ def _desk(arguments: argparse.Namespace, inventory: Path, command: str) -> comma
         "json": False,
         "all": False,
         "send_mail": False,
+        "commands": False,
         "time_limit": "1h",
     }
     return commands.Desk(argparse.Namespace(command=command, artifacts=arguments.artifacts, **given))
@@ -198,7 +202,7 @@ def _looked_for(arguments: argparse.Namespace, inventory: Path, answers: Answers
     _, answer, _ = _desk(arguments, inventory, "init").ask(
         lambda file: Order("survey.yml", {**wanted, "__survey_file": file})
     )
-    found = {}
+    found: dict[str, Mapping[str, Any]] = {}
     for host in answers.sources:
         result = (answer or {}).get(host.name) or {}
         facts = result.get("facts")

@@ -66,7 +66,7 @@ class Answers:
 def parse_host(text: str, user: str = "", become: bool = False) -> Host:
     """Given `[NAME=][USER@]ADDRESS[:PORT]`, return the host. Raise InvalidInput."""
     found = re.fullmatch(
-        r"(?:(?P<name>[\w.-]+)=)?(?:(?P<user>[\w.-]+)@)?(?P<address>[\w.-]+|\[[0-9A-Fa-f:]+\])(?::(?P<port>\d{1,5}))?",
+        r"(?:(?P<name>\w[\w.-]*)=)?(?:(?P<user>\w[\w.-]*)@)?(?P<address>\w[\w.-]*|\[[0-9A-Fa-f:]+\])(?::(?P<port>\d{1,5}))?",
         text,
         re.ASCII,
     )

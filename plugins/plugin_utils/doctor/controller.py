@@ -132,16 +132,13 @@ def mail_settings(
     return judge(options, around)
 
 
-def mail(settings: Settings, is_scheduled: bool, recipients: str, config: str) -> Finding:
-    """Given how runs mail, whether that is a schedule's, who would get it, and the settings file, return whether a mail could be sent."""
+def mail(settings: Settings, entries: Sequence[Mapping[str, Any]], recipients: str, config: str) -> Finding:
+    """Given how runs mail, what is scheduled, who would get it, and the settings file, return whether a mail could be sent."""
     if not settings.wanted:
         return Finding("localhost", "mail", OK, "the recipient is none: no mail is wanted")
-    whose = "runs of the schedule" if is_scheduled else "runs of this shell"
+    whose = "runs of the schedule" if entries else "runs of this shell"
     if settings.problems:
-        lines = ["", "[callback_error_mail]", f"to = {recipients}"]
-        mend = f"printf '%s\\n' {shlex.join(lines)} >> {shlex.quote(config)}"
-        if settings.recipients:
-            mend = f"# say under [callback_error_mail] in {config} what is missing: host = mail.example.org"
+        mend = _mail_mend(settings, entries, recipients, config)
         return Finding("localhost", "mail", WRONG, f"{whose}: {'; '.join(settings.problems)}", mend)
     if not settings.host:
         return Finding("localhost", "mail", OK, f"{whose}: to {', '.join(settings.recipients)} by {settings.sendmail}")
@@ -155,6 +152,16 @@ def mail(settings: Settings, is_scheduled: bool, recipients: str, config: str) -
     return Finding(
         "localhost", "mail", OK, f"{whose}: to {', '.join(settings.recipients)} by {where}, which takes them"
     )
+
+
+def _mail_mend(settings: Settings, entries: Sequence[Mapping[str, Any]], recipients: str, config: str) -> str:
+    if settings.recipients:
+        return f"# say in {config}, under [callback_error_mail], or as ALTBACKUP_MAIL_HOST in the crontab: host = mail.example.org"
+    if not entries:
+        return f"export ALTBACKUP_MAIL_TO={shlex.quote(recipients)}  # and MAILTO in the schedule"
+    if str(entries[0]["where"]).startswith("crontab of"):
+        return f"{{ printf '%s\\n' {shlex.quote(f'MAILTO={recipients}')}; crontab -l; }} | crontab -"
+    return f"# set ALTBACKUP_MAIL_TO={recipients} in {entries[0]['where']}"
 
 
 def greeted(settings: Settings) -> str:

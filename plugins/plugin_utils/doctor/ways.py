@@ -141,7 +141,11 @@ def _host_key_mend(way: Way, commands: Commands) -> str:
     path = str(dialled.get("known_hosts"))
     if not keys:
         return f"# reach {way.dialled} from the controller first: its host key is pinned by what it tells there"
-    return commands.on(way.dialler, "known_hosts", name=shown, key=f"{shown} {keys[0]}", path=path)
+    pin = commands.on(way.dialler, "known_hosts", name=shown, key=f"{shown} {keys[0]}", path=path)
+    if dialled.get("known_hosts_folder") is False:
+        folder = commands.on(way.dialler, "file", path=os.path.dirname(path), state="directory", mode="0700")
+        return both(folder, pin)
+    return pin
 
 
 def _key(way: Way, commands: Commands) -> list[Finding]:
