@@ -75,7 +75,7 @@ options:
     elements: str
     default: []
   now:
-    description: The controller's clock, in seconds since 1970.
+    description: The controller's clock, in seconds since 1970, which is returned beside this node's.
     type: float
   below:
     description: Folders below which repositories are looked for.
@@ -111,7 +111,7 @@ facts:
   sample:
     user: scm
     python: 3.11.2
-    apart: 0.4
+    began: 1780000000.0
     tools: {rsync: rsync  version 3.2.7  protocol version 31}
 failures:
   description: Why nothing was found out.

@@ -68,7 +68,13 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         run = run_of(variables)
         plan = plain(run.plan)
         named = [str(name) for name in context.CLIARGS.get("inventory") or constants.DEFAULT_HOST_LIST or ()]
-        commands = Commands(named, _program("ansible"), str(_ROOT / "bin" / "altbackup"), controller.read_files(named))
+        commands = Commands(
+            named,
+            _program("ansible"),
+            str(_ROOT / "bin" / "altbackup"),
+            controller.read_files(named),
+            (_ROOT / "playbooks" / "setup.yml").is_file(),
+        )
         examined = {node: run_state.load(node).get("examined") or {} for node in plan["nodes"]}
         last = controller.last_run(named)
         entries = controller.scheduled(schedules("altbackup"), named)

@@ -69,7 +69,7 @@ class Questions:
 
 def examine(asked: Questions) -> dict[str, Any]:
     """Given what is asked, return the facts, as plain values."""
-    apart = 0.0 if asked.now is None else time.time() - asked.now
+    began = time.time()
     bases = [os.path.normpath(str(one["base"])) for one in asked.owners]
     items = _parsed(asked.items)
     seconds = mounts.answer_timeout(asked.deadline)
@@ -79,7 +79,8 @@ def examine(asked: Questions) -> dict[str, Any]:
         "uid": os.geteuid(),
         "python": platform.python_version(),
         "system": _system(),
-        "apart": apart,
+        "asked": asked.now,
+        "began": began,
         "machine": machine_id(),
         "boot": boot_id(),
         "host_keys": own_host_keys(),
@@ -92,6 +93,7 @@ def examine(asked: Questions) -> dict[str, Any]:
         "peers": _tried(asked.peers, asked.deadline, fetch=False) + _tried(asked.fetched, asked.deadline, fetch=True),
         "authorized": {user: _authorized(user) for user in asked.logins},
         "schedules": schedules(asked.word),
+        "ended": time.time(),
     }
 
 

@@ -1,8 +1,9 @@
-"""What a call has found is noted in what the run knows of its host: failures, and what later calls go by. Pure."""
+"""What a call has found is noted in what the run knows of its host: failures, and what later calls go by. Pure, but for the clock."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -391,6 +392,7 @@ def _examine(
         "facts": result.get("facts") or {},
         "unreachable": bool(result.get("unreachable")),
         "said": "\n".join(filter(None, [*told, *said])) if is_lost else "",
+        "after": time.time(),
     }
     return {**run.state, "examined": examined}
 

@@ -21,6 +21,7 @@ from ..mail.settings import NONE, addresses
 from ..planning.settings import parse_base
 from . import commands, doctor
 from .inventory_text import LOCAL, Answers, Host, files, parse_host
+from .job import find_playbook
 from .orders import Order
 from .supervised_run import say
 from .verdict import EXIT_CODES, INTERRUPTED
@@ -121,6 +122,7 @@ def _answers(arguments: argparse.Namespace, name: str) -> Answers:
         parse_base(arguments.base or proposed[0]),
         parse_base(arguments.target_base or proposed[1]),
         _recipients(mail),
+        find_playbook("setup").is_file(),
     )
 
 

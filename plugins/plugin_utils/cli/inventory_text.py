@@ -49,6 +49,8 @@ class Answers:
     target_base: str
     mail: str
     """Addresses, separated by commas, or none"""
+    has_setup: bool = False
+    """Whether setup.yml makes the keys with which sources log in to their targets"""
     found: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """{source: what was found on it}; a source that did not answer is not there"""
 
@@ -128,7 +130,7 @@ def _source_storage(answers: Answers) -> str:
     names = ", ".join(scalar(host.name) for host in answers.targets)
     key = (
         "\n# The private key with which a source logs in to its targets, a path on the source.\naltbackup_ssh_key: ~/.ssh/altbackup\n"
-        if answers.has_pairs
+        if answers.has_pairs and not answers.has_setup
         else ""
     )
     return (

@@ -25,6 +25,8 @@ from .finding import OK, UNKNOWN, WRONG, Commands, Finding
 _SECONDS = 10.0
 _MOST_BYTES = 1 << 20
 _CHAIN = "backup.yml"
+_OF_CRON = tuple(f"ALTBACKUP_MAIL_{name}" for name in ("HOST", "PORT", "SECURITY", "FROM"))
+"""What of this environment goes into a crontab: no secrets"""
 _LATE = 36 * 3600.0
 """Seconds after which a night was left out, where it is to be every night"""
 
@@ -101,6 +103,7 @@ def schedule(
     if not entries:
         lines = [
             f"MAILTO={recipients}",
+            *(f"{name}={os.environ[name]}" for name in _OF_CRON if os.environ.get(name)),
             f"30 1 * * * cd {shlex.quote(root)} && {commands.own('run', 'backup.yml').replace('%', chr(92) + '%')}",
         ]
         mend = f"{{ crontab -l 2>/dev/null; printf '%s\\n' {shlex.join(lines)}; }} | crontab -"

@@ -27,7 +27,7 @@ def decide(
         entry = examined.get(node, {})
         found += nodes.reached(node, entry, dialled.get(node, {}), commands)
         if node in known:
-            found += nodes.examined(node, known[node], commands)
+            found += nodes.examined(node, known[node], entry.get("after"), commands)
     found += ways.pairs(plan, known, dialled, commands)
     found += nodes.together(known, plan, commands)
     return found

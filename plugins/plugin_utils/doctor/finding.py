@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...module_utils.system.visible import one_line
+from ..report.secrecy import mask_text
 
 OK, WRONG, UNKNOWN = "ok", "wrong", "unknown"
 _TEMPLATE = re.compile(r"\{[{%#]")
@@ -35,7 +36,7 @@ class Finding:
     def plain(self) -> dict[str, str]:
         """Return it as others read it."""
         texts = {"node": self.node, "pair": self.pair, "what": self.what, "state": self.state}
-        return {name: one_line(text) for name, text in {**texts, "why": self.why, "mend": self.mend}.items()}
+        return {name: one_line(text) for name, text in {**texts, "why": mask_text(self.why), "mend": self.mend}.items()}
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Commands:
     program: str = "altbackup"
     files: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """{file of the inventory: its lines}"""
+    has_setup: bool = False
+    """Whether there is a playbook that sets up what is missing"""
 
     @property
     def _named(self) -> list[str]:
@@ -75,6 +78,10 @@ class Commands:
     def own(self, *words: str) -> str:
         """Return a command of this collection's program."""
         return shlex.join([self.program, *words, *self._named])
+
+    def set_up(self, node: str) -> str:
+        """Return the command that sets a node up, empty where there is none."""
+        return self.own("run", "setup", "--limit", node) if self.has_setup else ""
 
     def setting(self, node: str, name: str, value: Any) -> str:
         """Return the command that sets a variable of a host in the inventory; a sentence where that is no folder."""

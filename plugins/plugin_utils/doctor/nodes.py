@@ -77,11 +77,11 @@ def _become_mend(node: str, said: str, user: str, port: int, there: str, command
     return f"ssh -t -p {port} {there} " + shlex.quote(f"echo '{line}' | sudo tee /etc/sudoers.d/altbackup")
 
 
-def examined(node: str, facts: Mapping[str, Any], commands: Commands) -> list[Finding]:
-    """Given a node and its facts, return the findings on it alone."""
+def examined(node: str, facts: Mapping[str, Any], after: float | None, commands: Commands) -> list[Finding]:
+    """Given a node, its facts and the controller's clock when it had them, return the findings on it alone."""
     found = [
         Finding(node, "python", why=str(facts.get("python"))),
-        _clock(node, facts, commands),
+        _clock(node, facts, after, commands),
         *_tools(node, facts, commands),
     ]
     for base in facts.get("bases") or ():
@@ -100,10 +100,13 @@ def examined(node: str, facts: Mapping[str, Any], commands: Commands) -> list[Fi
     return found
 
 
-def _clock(node: str, facts: Mapping[str, Any], commands: Commands) -> Finding:
-    apart = float(facts.get("apart") or 0)
+def _clock(node: str, facts: Mapping[str, Any], after: float | None, commands: Commands) -> Finding:
+    """What a node's clock showed lies between what the controller's showed before and after; how long a call takes proves nothing."""
+    behind = float(facts.get("asked") or 0) - float(facts.get("began") or 0) if facts.get("asked") else 0.0
+    ahead = float(facts.get("ended") or 0) - after if after else 0.0
+    apart = -behind if behind > max(ahead, 0) else max(ahead, 0.0)
     if abs(apart) <= _APART:
-        return Finding(node, "clock", why=f"{abs(apart):.0f} s from the controller's")
+        return Finding(node, "clock", why="as the controller's")
     words = [commands.ansible, node, *_named(commands), *(["--become"] if facts.get("uid") else [])]
     mend = f'{shlex.join([*words, "-m", "ansible.builtin.command"])} -a "date --utc --set=@$(date +%s)"'
     return Finding(

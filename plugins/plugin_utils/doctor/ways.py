@@ -287,6 +287,9 @@ def _refused_mend(way: Way, commands: Commands) -> str:
                 for entry in loose
             )
         )
+    made = commands.set_up(way.pair.partition(" -> ")[0])
+    if made and not (way.tried.get("key") or {}).get("named") and not way.entry.get("rrsync"):
+        return made
     if not way.tried.get("key", {}).get("there"):
         path = "~/.ssh/altbackup"
         return both(commands.setting(way.dialler, "altbackup_ssh_key", path), _new_key_mend(way, path, commands))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import shlex
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -55,7 +56,9 @@ def healthy() -> dict[str, Facts]:
         "user": "root",
         "uid": 0,
         "python": "3.11.2",
-        "apart": 0.3,
+        "asked": 1000.0,
+        "began": 1090.0,
+        "ended": 1095.0,
         "tools": {"rsync": "rsync  version 3.2.7"},
         "space": [],
     }
@@ -91,7 +94,7 @@ def healthy() -> dict[str, Facts]:
 def judged(
     facts: Mapping[str, Facts], plan: Mapping[str, Any] | None = None, said: Mapping[str, Facts] | None = None
 ) -> list[Finding]:
-    examined = {**{node: {"facts": own, "said": ""} for node, own in facts.items()}, **(said or {})}
+    examined = {**{node: {"facts": own, "said": "", "after": 1100.0} for node, own in facts.items()}, **(said or {})}
     ways = {"cms01": {"address": "cms01", "number": "192.0.2.7", "port": 2200, "user": "scm", "known_hosts": "/k"}}
     return decide.decide(plan or planned(variables()), ["sources", "targets"], examined, ways, COMMANDS)
 
@@ -152,7 +155,8 @@ TARGET = "base of the target"
         (_base("cms01", read_only=True, writable=False), "cms01", TARGET, "mount"),
         (_base("cms01", taken="is the base of another"), "cms01", TARGET, "/data/backup-cms01-target"),
         (_base("dayabay", marker=False), "dayabay", "marker", "path=/home/scm/backup/.altbackup"),
-        (lambda facts: facts["cms01"].update(apart=-90.0), "cms01", "clock", "date --utc --set=@$(date +%s)"),
+        (lambda facts: facts["cms01"].update(began=910.0), "cms01", "clock", "date --utc --set=@$(date +%s)"),
+        (lambda facts: facts["cms01"].update(ended=1191.0), "cms01", "clock", "date --utc --set=@$(date +%s)"),
         (lambda facts: facts["cms01"]["tools"].update(svnlook=""), "cms01", "tools", "package -a 'name=subversion state=present'"),
         (lambda facts: facts["cms01"].update(missing_compressor=["zstd is not installed on"]), "cms01", "tools", "name=zstd"),
         (lambda facts: facts["dayabay"]["items"][0].update(problem="No such file"), "dayabay", "items", "# correct its path"),
@@ -298,6 +302,17 @@ def test_what_a_node_says_is_never_a_template_of_a_command() -> None:
         for _, _, command in wrong(judged(facts)):
             assert "lookup('pipe'" not in command or command.startswith("# "), command
     assert Commands(["/i"]).setting("cms01", "x", evil).startswith("# ")
+
+
+def test_where_a_playbook_sets_pairs_up_it_is_what_makes_a_key() -> None:
+    facts = healthy()
+    _tried(said=DENIED)(facts)
+    _key(there=False, named=False)(facts)
+    examined = {node: {"facts": own, "said": ""} for node, own in facts.items()}
+    for has_setup, mend in ((True, "altbackup run setup --limit dayabay -i /inventory"), (False, "ssh-keygen")):
+        found = wrong(decide.decide(planned(variables()), [], examined, {}, replace(COMMANDS, has_setup=has_setup)))
+        assert [(place, what) for place, what, _ in found] == [(PAIR, "key")]
+        assert mend in found[0][2]
 
 
 def test_a_sentence_goes_before_commands() -> None:
