@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from integration.lab_site import environment
@@ -39,10 +40,25 @@ def mend(command: str, home: Path) -> None:
         env=_environment(home),
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1800,
         check=False,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+
+def mend_all(commands: Sequence[str], home: Path, files: Iterable[str]) -> None:
+    """Run commands as they were printed, at once, but one after the other those that write one of some files."""
+    named = list(files)
+    lanes: dict[str, list[str]] = {}
+    for command in commands:
+        lanes.setdefault(next((file for file in named if file in command), command), []).append(command)
+
+    def run(lane: list[str]) -> None:
+        for command in lane:
+            mend(command, home)
+
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        list(pool.map(run, lanes.values()))
 
 
 def states(found: list[dict[str, str]]) -> dict[tuple[str, str], str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from integration.doctor_site import commands_of, findings, mend, not_right
+from integration.doctor_site import commands_of, findings, mend_all, not_right
 from integration.site import Site
 
 BROKEN = {
@@ -25,6 +25,5 @@ def test_what_is_wrong_is_named_at_once_and_mended_by_what_is_printed(bare_site:
     inventory = bare_site.write_inventory()
     found = findings(inventory, tmp_path, tmp_path)
     assert not_right(found) == set(BROKEN)
-    for command in commands_of(found, BROKEN):
-        mend(command, tmp_path)
+    mend_all(commands_of(found, BROKEN), tmp_path, [])
     assert not_right(findings(inventory, tmp_path, tmp_path)) == set()

@@ -90,6 +90,7 @@ def test_one_machine_needs_two_answers_and_the_doctor_shows_what_is_left(home: P
     said = str(talk.before)
     assert talk.exitstatus == 0, said
     assert "base of the source" in said
+    assert f"path={home}/own/.altbackup state=directory" in said, "a command is shown whole, whatever the width"
     assert (home / "inventory" / "mine" / "hosts.yml").exists()
 
 

@@ -93,16 +93,21 @@ def _send_mail() -> int:
 
 
 def shown(findings: Sequence[Mapping[str, str]], everything: bool) -> list[Table | str]:
-    """Given findings, return the table of those that are not right, or of all, each with what mends it, and a line on the rest."""
+    """Given findings, return the table of those that are not right, or of all, what mends each, by its number, and a line on the rest."""
+    told = [entry for entry in findings if everything or entry["state"] != OK]
     rows = [
         Row(
-            (entry["state"], entry["pair"] or entry["node"], entry["what"], entry["why"]),
+            (str(number), entry["state"], entry["pair"] or entry["node"], entry["what"], entry["why"]),
             entry["state"] == WRONG,
-            [entry["mend"]] if entry["mend"] and entry["state"] != OK else (),
         )
-        for entry in findings
-        if everything or entry["state"] != OK
+        for number, entry in enumerate(told, 1)
+    ]
+    mends = [
+        f"{number:>3}  {entry['mend']}"
+        for number, entry in enumerate(told, 1)
+        if entry["mend"] and entry["state"] != OK
     ]
     counts = {state: sum(entry["state"] == state for entry in findings) for state in (OK, WRONG, UNKNOWN)}
     last = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    return [*([table_of(("state", "where", "what", "why"), rows)] if rows else []), last]
+    table = [table_of(("", "state", "where", "what", "why"), rows, right=(0,))] if rows else []
+    return [*table, *(["what mends it:", *mends] if mends else []), last]
