@@ -13,6 +13,7 @@ _ALL = (*_RUN, *_MOMENT, *_LIMIT, *_PRIORITY)
 _WITHOUT_LIMIT = ("restore_adopt",)
 TAKES: dict[str, tuple[str, ...]] = {
     "dna_verify": (*_MOMENT, *_LIMIT, *_PRIORITY),
+    "node_examine": (*_LIMIT, *_PRIORITY),
     "preflight": (*_RUN, *_LIMIT, *_PRIORITY),
     "restore_adopt": (),
     "run_lock": _RUN,

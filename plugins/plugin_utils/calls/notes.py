@@ -1,8 +1,9 @@
-"""What a call has found is noted in what the run knows of its host: failures, and what later calls go by. Pure."""
+"""What a call has found is noted in what the run knows of its host: failures, and what later calls go by. Pure, but for the clock."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -380,7 +381,24 @@ def _errand(
     return new
 
 
+def _examine(
+    run: Run, _stage: str, _about: Mapping[str, Any], _given: Mapping[str, Any], result: Mapping[str, Any]
+) -> State:
+    """What keeps a node from being examined is no failure of the run, but one of its findings."""
+    said = [str(result.get(key) or "") for key in ("msg", "module_stderr", "module_stdout")]
+    is_lost = bool(result.get("unreachable") or result.get("failed") or result.get("failures"))
+    told = [str(entry.get("reason")) for entry in result.get("failures") or ()]
+    examined = {
+        "facts": result.get("facts") or {},
+        "unreachable": bool(result.get("unreachable")),
+        "said": "\n".join(filter(None, [*told, *said])) if is_lost else "",
+        "after": time.time(),
+    }
+    return {**run.state, "examined": examined}
+
+
 _NOTES: dict[str, Callable[[Run, str, Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]], State]] = {
+    "node_examine": _examine,
     "preflight": _preflight,
     "tarball_accept": _accept,
     "tarball_carry": _carry,

@@ -43,6 +43,46 @@ def _preflight(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) ->
     return _preflight_of_target(run, about) if about else _preflight_of_host(run)
 
 
+def _examine(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
+    """Ask all that is to be known of the host, what its peers see of it included: of a plan with errors as far as that goes."""
+    plan, host = run.plan, run.host
+    source = plan["sources"].get(host, {})
+    fetched = [peer for name in plan["sources"] for peer in _fetched_by(_sound(plan), name, host)]
+    return {
+        "owners": [one for one in base_owners(plan, host) if one["base"]],
+        "tools": ["tar", "rsync"],
+        "kinds": sorted({*(item["kind"] for item in source.get("items", ())), *source.get("discover", ())}),
+        "ext": source.get("ext") or "",
+        "items": source.get("items", []),
+        "discover": source.get("discover") or {},
+        "trees": [tree for tree in node_trees(plan, host) if tree["role"] == "target" and tree["base"]],
+        "keeps": source.get("keeps", {}),
+        "rules": source.get("rules", {}),
+        "peers": peers(_sound(plan), host) if source else [],
+        "fetched": fetched,
+        "logins": sorted(
+            {str(plan[part][host]["rsync_user"]) for part in ("sources", "targets") if host in plan[part]}
+        ),
+        "ssh_args": ssh_args(run.hostvars, host),
+        "now": time.time(),
+        "step_timeout": SHORT,
+    }
+
+
+def _sound(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a plan that may have errors, without the pairs of which one side has no base."""
+    lacking = [name for name, entry in plan["targets"].items() if not entry["target_base"]]
+    sources = {
+        name: {**entry, "targets": [target for target in entry["targets"] if target not in lacking and entry["base"]]}
+        for name, entry in plan["sources"].items()
+    }
+    return {**plan, "sources": sources}
+
+
+def _fetched_by(plan: Mapping[str, Any], source: str, target: str) -> list[dict[str, Any]]:
+    return source_peers(plan, source, target) if target in plan["sources"][source]["targets"] else []
+
+
 def _preflight_of_host(run: Run) -> Options:
     plan, host, locked = run.plan, run.host, run.plan["locked"]
     source = plan["sources"].get(host, {})
@@ -425,6 +465,7 @@ def _adopt(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> Op
 
 
 COMPLETED: dict[str, Callable[[Run, Mapping[str, Any], Mapping[str, Any]], Options | None]] = {
+    "node_examine": _examine,
     "preflight": _preflight,
     "restore_adopt": _adopt,
     "run_lock": _lock,

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.visible import one_line, visible
 from ...module_utils.tree.stamps import earliest_moment, is_stamp, today_in
-from . import answers, completion, inventory, orders
+from . import answers, completion, doctor, inventory, orders
 from .days import read_day
 from .items import Site, find_item, is_whole, split_item
 from .job import PROGRAM, Job, ansible_settings, check_job, read_job
@@ -470,6 +470,7 @@ COMMANDS: dict[str, Command] = {
     "retire": Command(_retire, "say that an item was given up", ("item",)),
     "drill": Command(_drill, "prove that copies restore", ("nodes*",)),
     "check": Command(_check, "read the tarballs of a day again", ("nodes*",)),
+    "doctor": Command(doctor.act, "what of a set-up is right, what is not, and what mends it"),
     "completion": Command(_completion, "print what makes a shell complete the commands", ("shell",)),
 }
 _READERS = ("list", "ls", "find", "diff")
@@ -544,7 +545,9 @@ def _add_own(parser: argparse.ArgumentParser, name: str) -> None:
         add("--undo", action="store_true", help="take it back")
     if name == "check":
         add("--everything", action="store_true", help="read all that is kept, not only that of the day")
-    if name in _READERS:
+    if name == "doctor":
+        doctor.add_options(parser)
+    elif name in _READERS:
         add("--json", action="store_true", help="as JSON, see docs/daily.md")
         add("--all", action="store_true", help="more lines than the screen has")
         add(

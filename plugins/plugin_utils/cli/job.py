@@ -23,7 +23,7 @@ from ..mail.settings import MAIL_OPTIONS, Settings, judge, variable_of
 ROOT = Path(__file__).resolve().parents[3]
 """The collection, be it a checkout or installed"""
 PROGRAM = str(ROOT / "bin" / "altbackup")
-QUESTION = ROOT / "playbooks" / "contents.yml"
+QUESTIONS = tuple(ROOT / "playbooks" / name for name in ("contents.yml", "doctor.yml", "survey.yml"))
 """What tells nothing of how backups stand, whatever comes of it"""
 _DEFAULT = ROOT / "inventory" / "local"
 _COLLECTION = "altbackup.core."
@@ -65,7 +65,7 @@ class Job:
     @property
     def harmless(self) -> bool:
         """Whether it changes nothing and proves nothing, so that it may go unwatched."""
-        return self.check or self.playbook in (ROOT / "playbooks" / "list.yml", QUESTION)
+        return self.check or self.playbook in (ROOT / "playbooks" / "list.yml", *QUESTIONS)
 
     @property
     def lock(self) -> str:

@@ -19,7 +19,7 @@ from ..mail.spool import MAIL, put
 from ..mail.text import compose, specimen
 from ..report import outcomes
 from ..report.causes import good_copies, titled
-from . import commands, completion, page, runs, status, watch
+from . import commands, completion, init, page, runs, status, watch
 from .job import PROGRAM, Job, ansible_settings, find_playbook, mail_settings
 from .run_store import LOG, RUNNING, Run, all_runs, state_folder
 from .supervised_run import SupervisedRun, say
@@ -60,7 +60,9 @@ def main(words: Sequence[str]) -> int:
     if arguments.command == "run":
         night = SupervisedRun(words, arguments.artifacts)
         return night.run(arguments.playbook, options, arguments.time_limit, arguments.keep_runs, arguments.keep_days)
-    return _tell_last(arguments) if arguments.command == "last" else _flush_mail() if arguments.flush else _test_mail()
+    return (
+        _tell_last(arguments) if arguments.command == "last" else _flush_mail() if arguments.flush else send_specimen()
+    )
 
 
 def _split(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
@@ -97,7 +99,7 @@ def _arguments() -> argparse.ArgumentParser:
     last = known.add_parser("last", help="tell how the last run went", allow_abbrev=False)
     last.add_argument("playbook", metavar="PLAYBOOK", nargs="?", default="", help="the last run of this playbook")
     last.add_argument("--json", action="store_true", help="as JSON")
-    for reader in (status, runs, page, watch):
+    for reader in (status, runs, page, watch, init):
         reader.add(known)
     commands.add_commands(known)
     for command in (run, last):
@@ -116,7 +118,7 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _test_mail() -> int:
+def send_specimen() -> int:
     """Send a specimen; return the exit code."""
     settings = mail_settings(ansible_settings(os.environ), os.environ)
     for problem in (*settings.problems, *settings.flaws):

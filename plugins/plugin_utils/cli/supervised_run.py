@@ -37,7 +37,7 @@ from ..report.secrecy import MASK, SECRET_NAME, SSH_OPTIONS, mask_options
 from . import playbook_run, processes
 from .job import (
     PROGRAM,
-    QUESTION,
+    QUESTIONS,
     Job,
     ansible_settings,
     check_job,
@@ -291,7 +291,7 @@ class SupervisedRun:
         lost = self._ping(result, verdict, fields, str(result.get("rid") or ""), secrets)
         first = f"{titles([failures[0]])}: {failures[0].headline}" if failures else ""
         row = _run_row(run, result, verdict, ended, len(failures), first)
-        for note in store.conclude(result["inventory"], row) if result["path"] != str(QUESTION) else ():
+        for note in store.conclude(result["inventory"], row) if Path(result["path"]) not in QUESTIONS else ():
             say(note)
         tell_journal(_journal_events(row, failures))
         write_private(str(run.folder / "exit_code"), f"{verdict.exit_code}\n".encode())

@@ -70,6 +70,7 @@ EMPTY: dict[str, Any] = {
     "rotten": [],
     "holders": {},
     "carried": [],
+    "examined": {},
 }
 """What a run knows of a host, before it knows anything"""
 

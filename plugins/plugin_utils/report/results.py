@@ -386,6 +386,7 @@ SCHEMA: dict[str, Read] = {
     "dnas": _mapping(_like(r"\w{1,16}:[0-9a-f]{1,128}:\d{1,20}", "digest and size")),
     "pair": _entry(_PAIR),
     "pairs": _mapping(_entry(_PAIR, tuple(_PAIR))),
+    "facts": _record,
     "offered": _record,
     "proof": _record,
     "dna": _either(_record, _list(_record)),

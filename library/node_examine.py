@@ -1,0 +1,180 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, altbackup developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module node_examine: what a node is like, for whoever sets it up."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: node_examine
+short_description: Tell what a node is like, for a set-up to be judged
+version_added: 0.2.0
+author: altbackup developers (@altbackup)
+extends_documentation_fragment: [altbackup.core.call, altbackup.core.call.limits, altbackup.core.call.reading, altbackup.core.call.ssh]
+description:
+  - Returns facts - bases with their markers, owners, modes and room, programs with their versions, the clock, schedules, authorized keys,
+    and step by step how far the ways to its peers go.
+  - Judges none of it, and changes nothing. C(bin/altbackup doctor) judges it.
+  - With O(below) or O(folders) it returns what could be backed up instead.
+options:
+  owners:
+    description: The base folders and whose they are to be, as in M(altbackup.core.preflight).
+    type: list
+    elements: dict
+    default: []
+  tools:
+    description: Programs that are needed.
+    type: list
+    elements: str
+    default: []
+  kinds:
+    description: Kinds of items whose programs are needed, too.
+    type: list
+    elements: str
+    default: []
+  ext:
+    description: The archive format that is written, if any.
+    type: str
+    default: ''
+  items:
+    description: Items as the inventory has them.
+    type: list
+    elements: dict
+    default: []
+  discover:
+    description: A folder for each kind of item, all of whose repositories are items.
+    type: dict
+    default: {}
+  trees:
+    description: Trees in the bases that receive tarballs, as in M(altbackup.core.preflight).
+    type: list
+    elements: dict
+    default: []
+  keeps:
+    description: As in M(altbackup.core.preflight).
+    type: dict
+    default: {}
+  rules:
+    description: As in M(altbackup.core.preflight).
+    type: dict
+    default: {}
+  peers:
+    description: The other ends of transfers that this node sends, mappings as in M(altbackup.core.tarball_send).
+    type: list
+    elements: dict
+    default: []
+  fetched:
+    description: The other ends of transfers that this node fetches.
+    type: list
+    elements: dict
+    default: []
+  logins:
+    description: Users as whom peers log in here, whose authorized keys are read.
+    type: list
+    elements: str
+    default: []
+  now:
+    description: The controller's clock, in seconds since 1970, which is returned beside this node's.
+    type: float
+  below:
+    description: Folders below which repositories are looked for.
+    type: list
+    elements: path
+    default: []
+  folders:
+    description: Folders of which those that are there are returned.
+    type: list
+    elements: path
+    default: []
+"""
+
+EXAMPLES = r"""
+- name: See what a node is like
+  altbackup.core.node_examine:
+    owners: [{base: /data/backup, role: target, name: cms01}]
+    tools: [tar, rsync]
+  register: node
+
+- name: See what could be backed up there
+  altbackup.core.node_examine:
+    below: [/srv]
+    folders: [/etc]
+  register: found
+"""
+
+RETURN = r"""
+facts:
+  description: What was found out, or with O(below) or O(folders) the C(repositories) and C(folders) that are there.
+  returned: always
+  type: dict
+  sample:
+    user: scm
+    python: 3.11.2
+    began: 1780000000.0
+    tools: {rsync: rsync  version 3.2.7  protocol version 31}
+failures:
+  description: Why nothing was found out.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
+from ..module_utils.stages.examine import Questions, examine
+from ..module_utils.stages.survey import survey
+from ..module_utils.synchronize.send import SSH, parse_peer
+from ..module_utils.system.priority import lower_priority
+from ..module_utils.system.processes import Deadline, end_with_children
+from ..module_utils.tree.locks import READING
+from ..module_utils.tree.module_call import run_module
+
+TAKEN = ("owners", "tools", "kinds", "ext", "items", "discover", "trees", "keeps", "rules", "logins", "now")
+
+
+def run(options: dict) -> dict:
+    """Given the module's parameters, return the facts."""
+    lower_priority(options["nice"], options["ionice"])
+    deadline = Deadline(options["step_timeout"], "examining this node")
+    if options["below"] or options["folders"]:
+        return {"facts": {"uid": os.geteuid(), **survey(options["below"], options["folders"], deadline)}}
+    peers, fetched = (
+        [parse_peer(value, options["ssh_args"]) for value in options[name]] for name in ("peers", "fetched")
+    )
+    asked = Questions(**{name: options[name] for name in TAKEN}, peers=peers, fetched=fetched, deadline=deadline)
+    return {"facts": examine(asked)}
+
+
+def main() -> None:
+    """Run the module."""
+    lists = {name: {"type": "list", "elements": "dict", "default": []} for name in ("owners", "items", "trees")}
+    texts = {name: {"type": "list", "elements": "str", "default": []} for name in ("tools", "kinds", "logins")}
+    module = AnsibleModule(
+        argument_spec={
+            **lists,
+            **texts,
+            "ext": {"type": "str", "default": ""},
+            "discover": {"type": "dict", "default": {}},
+            "keeps": {"type": "dict", "default": {}},
+            "rules": {"type": "dict", "default": {}},
+            "peers": {"type": "list", "elements": "dict", "default": []},
+            "fetched": {"type": "list", "elements": "dict", "default": []},
+            "now": {"type": "float"},
+            "below": {"type": "list", "elements": "path", "default": []},
+            "folders": {"type": "list", "elements": "path", "default": []},
+            **SSH,
+            **READING,
+        },
+        supports_check_mode=True,
+    )
+    end_with_children()
+    run_module(module, "examine", {"facts": {}}, lambda: run(module.params))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+"""What a node is like, for whoever asks whether a set-up is right: facts, none of which is judged here. Nothing is changed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import pwd
+import shutil
+import stat
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..kinds.items import Item, parse_item
+from ..kinds.registry import kind_of
+from ..synchronize.send import Peer
+from ..synchronize.trial import own_host_keys, try_peer
+from ..system import mounts
+from ..system.digest import in_parallel
+from ..system.errors import AltbackupError
+from ..system.machine import machine_id
+from ..system.opened import owner_name, user_name
+from ..system.proc import boot_id
+from ..system.processes import Deadline, clean_environment, find_tool
+from ..system.schedules import schedules
+from ..tree.failures import explain
+from ..tree.layout import MARKER, open_tree
+from ..tree.owner import Taken, identify, parse_owner
+from ..tree.publish import require_writable
+from .discovery import discover_items
+from .preflight import missing_tools
+from .space import estimate, missing_space
+
+_SECONDS = 10.0
+_MOST_KEYS = 200
+_MOST_BYTES = 1 << 18
+_VERSION_OF = {"svnadmin": ["--version", "--quiet"]}
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What is asked of a node."""
+
+    owners: Sequence[Mapping[str, Any]] = ()
+    """Its bases, and whose they are to be, as tree.owner has them"""
+    tools: Sequence[str] = ()
+    kinds: Sequence[str] = ()
+    """Whose tools are needed, too"""
+    ext: str = ""
+    """The archive format that is written there, if any"""
+    items: Sequence[Mapping[str, Any]] = ()
+    discover: Mapping[str, str] = field(default_factory=dict)
+    trees: Sequence[Mapping[str, Any]] = ()
+    keeps: Mapping[str, Any] = field(default_factory=dict)
+    rules: Mapping[str, Any] = field(default_factory=dict)
+    peers: Sequence[Peer] = ()
+    fetched: Sequence[Peer] = ()
+    logins: Sequence[str] = ()
+    """Users as whom peers log in here"""
+    now: float | None = None
+    """The controller's clock, in seconds since 1970"""
+    word: str = "altbackup"
+    """What lines of schedules are looked for"""
+    deadline: Deadline = field(default_factory=Deadline)
+
+
+def examine(asked: Questions) -> dict[str, Any]:
+    """Given what is asked, return the facts, as plain values."""
+    began = time.time()
+    bases = [os.path.normpath(str(one["base"])) for one in asked.owners]
+    items = _parsed(asked.items)
+    seconds = mounts.answer_timeout(asked.deadline)
+    silent = mounts.find_hung_within({path: path for path in [*bases, *(item.path for item in items)]}, seconds)
+    return {
+        "user": user_name(),
+        "uid": os.geteuid(),
+        "python": platform.python_version(),
+        "system": _system(),
+        "asked": asked.now,
+        "began": began,
+        "machine": machine_id(),
+        "boot": boot_id(),
+        "host_keys": own_host_keys(),
+        "tools": {name: _version(name) for name in _needed(asked)},
+        "missing_compressor": [str(error) for error in missing_tools((), asked.ext)],
+        "bases": [_base(one, silent, seconds) for one in asked.owners],
+        "space": _space(asked, items, silent, bases),
+        "items": [_item(item, silent, seconds) for item in items],
+        "discovered": _discovered(asked),
+        "peers": _tried(asked.peers, asked.deadline, fetch=False) + _tried(asked.fetched, asked.deadline, fetch=True),
+        "authorized": {user: _authorized(user) for user in asked.logins},
+        "schedules": schedules(asked.word),
+        "ended": time.time(),
+    }
+
+
+def _parsed(values: Sequence[Mapping[str, Any]]) -> list[Item]:
+    found = []
+    for value in values:
+        with contextlib.suppress(AltbackupError):  # the plan tells of the others
+            found.append(parse_item(value))
+    return found
+
+
+def _system() -> dict[str, str]:
+    """Return what the system is called: id, and ids of those that it is like; see os-release(5)."""
+    found = {"id": "", "id_like": "", "pretty_name": ""}
+    with contextlib.suppress(OSError), open("/etc/os-release", encoding="utf-8", errors="replace") as stream:
+        for line in stream.read(_MOST_BYTES).splitlines():
+            name, _, value = line.partition("=")
+            if name.lower() in found:
+                found[name.lower()] = value.strip().strip("\"'")[:200]
+    return found
+
+
+def _needed(asked: Questions) -> list[str]:
+    """Return the programs that are needed."""
+    return list(dict.fromkeys([*asked.tools, *(tool for kind in asked.kinds for tool in kind_of(kind).tools)]))
+
+
+def _version(tool: str) -> str:
+    """Return the first line in which a program tells its version, `there` where it does not, empty where it is missing."""
+    try:
+        path = find_tool(tool)
+        said = subprocess.run(
+            [path, *_VERSION_OF.get(tool, ["--version"])],
+            env=clean_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_SECONDS,
+            check=False,
+        ).stdout.decode("utf-8", "replace")
+    except AltbackupError:
+        return ""
+    except (OSError, subprocess.SubprocessError):
+        return "there"
+    return (said.strip().splitlines() or ["there"])[0][:200]
+
+
+def _base(one: Mapping[str, Any], silent: Mapping[str, str], seconds: float) -> dict[str, Any]:
+    """Return what is known of a base."""
+    base = os.path.normpath(str(one["base"]))
+    found: dict[str, Any] = {"base": base, "role": str(one["role"]), "there": False, "marker": False, "problem": ""}
+    if base in silent:
+        return {**found, "problem": mounts.hung_message(silent[base], seconds)}
+    above = base
+    while not os.path.isdir(above):
+        above = os.path.dirname(above)
+    found["free"] = shutil.disk_usage(above).free
+    found["on_root"] = os.stat(above).st_dev == os.stat("/").st_dev
+    found["above"] = {"path": above, "writable": os.access(above, os.W_OK | os.X_OK)}
+    try:
+        status = os.stat(base)
+    except OSError as error:
+        return {**found, "problem": "" if isinstance(error, FileNotFoundError) else explain(error)}
+    found.update(
+        there=stat.S_ISDIR(status.st_mode),
+        uid=status.st_uid,
+        owner=owner_name(status.st_uid),
+        mode=f"{stat.S_IMODE(status.st_mode):04o}",
+        device=status.st_dev,
+        inode=status.st_ino,
+        marker=os.path.isdir(os.path.join(base, MARKER)),
+        marker_below=os.path.isdir(os.path.join(os.path.dirname(base), MARKER)),
+        taken="",
+        writable=os.access(base, os.W_OK | os.X_OK),
+        read_only=bool(os.statvfs(base).f_flag & os.ST_RDONLY),
+    )
+    try:
+        identify(open_tree(base), parse_owner(one), claim=False)
+        require_writable(base)
+    except Taken as error:
+        found["taken"] = str(error)
+    except (AltbackupError, OSError) as error:
+        found["problem"] = explain(error)
+    return found
+
+
+def _space(asked: Questions, items: Sequence[Item], silent: Mapping[str, str], bases: Sequence[str]) -> list[str]:
+    """Return a sentence on each disk that has too little room for a night, as far as its bases can be used."""
+    own = [os.path.normpath(str(one["base"])) for one in asked.owners if one["role"] == "source"]
+    usable = [base for base in bases if base not in silent and os.path.isdir(os.path.join(base, MARKER))]
+    trees = [tree for tree in asked.trees if os.path.dirname(str(tree["base"])) in usable]
+    answering = [item for item in items if item.path not in silent] if own and own[0] in usable else []
+    try:
+        estimates, _, _ = estimate(
+            own[0] if own else "", answering, trees, {"keeps": asked.keeps, "rules": asked.rules}
+        )
+        return missing_space(estimates)[0]
+    except (AltbackupError, OSError) as error:
+        return [explain(error)]
+
+
+def _item(item: Item, silent: Mapping[str, str], seconds: float) -> dict[str, Any]:
+    """Return whether an item is there for this user."""
+    found = {"key": item.key, "path": item.path, "kind": item.kind, "problem": "", "denied": False}
+    if item.path in silent:
+        return {**found, "problem": mounts.hung_message(silent[item.path], seconds)}
+    try:
+        status = os.stat(item.path)
+    except OSError as error:
+        return {**found, "problem": error.strerror or str(error), "denied": isinstance(error, PermissionError)}
+    needed = os.R_OK | (os.X_OK if stat.S_ISDIR(status.st_mode) else 0)
+    if not os.access(item.path, needed):
+        return {**found, "problem": f"cannot be read by {user_name()}", "denied": True}
+    return found
+
+
+def _discovered(asked: Questions) -> list[dict[str, Any]]:
+    """Return how many items are found below each folder, and what failed there."""
+    own = next((str(one["base"]) for one in asked.owners if one["role"] == "source"), "")
+    found = []
+    for kind, folder in asked.discover.items():
+        seen = discover_items(kind, folder, own, asked.deadline)
+        problems = [str(entry["reason"]) for entry in seen.failures]
+        found.append({"kind": kind, "folder": folder, "count": len(seen.items), "problems": problems[:20]})
+    return found
+
+
+def _tried(peers: Sequence[Peer], deadline: Deadline, *, fetch: bool) -> list[dict[str, Any]]:
+    return in_parallel(lambda peer: try_peer(peer, deadline, fetch=fetch), peers, max(1, len(peers)))
+
+
+def _authorized(user: str) -> dict[str, Any]:
+    """Return the file of a user's authorized keys, who owns it and its folders, and its lines; see sshd(8)."""
+    try:
+        entry = pwd.getpwnam(user) if user else pwd.getpwuid(os.geteuid())
+        home = os.path.expanduser("~") if entry.pw_uid == os.geteuid() else entry.pw_dir
+    except KeyError:
+        return {"path": "", "problem": f"there is no user {user}", "lines": [], "loose": []}
+    path = os.path.join(home, ".ssh", "authorized_keys")
+    loose = []
+    for place in (home, os.path.dirname(path), path):
+        with contextlib.suppress(OSError):
+            status = os.stat(place)
+            if status.st_uid not in (0, entry.pw_uid) or status.st_mode & 0o022:
+                loose.append({"path": place, "mode": f"{stat.S_IMODE(status.st_mode):04o}", "uid": status.st_uid})
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            lines = [line.strip() for line in stream.read(_MOST_BYTES).splitlines()]
+    except OSError as error:
+        problem = "" if isinstance(error, FileNotFoundError) else explain(error)
+        return {"path": path, "problem": problem, "lines": [], "loose": loose, "user": entry.pw_name}
+    kept = [line for line in lines if line and not line.startswith("#")][:_MOST_KEYS]
+    return {"path": path, "problem": "", "lines": kept, "loose": loose, "user": entry.pw_name}

@@ -1,0 +1,105 @@
+"""What could be backed up on a node: repositories below some folders, and folders that are usually wanted. A first inventory is made of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..kinds.registry import DISCOVERABLE, kind_of
+from ..system import mounts
+from ..system.errors import AltbackupError, InvalidInput
+from ..system.processes import Deadline
+from ..system.visible import printable
+
+USUAL = (
+    "/srv",
+    "/var/svn",
+    "/var/lib/svn",
+    "/var/lib/subversion",
+    "/var/git",
+    "/var/lib/git",
+    "/var/trac",
+    "/var/lib/trac",
+    "/home",
+)
+"""Folders below which repositories usually lie"""
+FOLDERS = ("/etc", "/var/www")
+"""Folders that are usually worth a copy"""
+_DEPTH = 4
+_MOST_FOLDERS = 20000
+_MOST_FOUND = 2000
+_LEFT_OUT = ("proc", "sys", "dev", "node_modules", "lost+found", ".altbackup")
+
+
+def survey(below: Sequence[str], folders: Sequence[str], deadline: Deadline) -> dict[str, Any]:
+    """Given folders below which repositories are looked for and folders that are taken as they are, return what there is of both.
+
+    Keys are `repositories` ({kind, path}, by path), `folders`, `unseen` (paths that could not be looked into) and `cut`: whether there was
+    more than is looked at. Links are not followed, and repositories not looked into.
+    """
+    seconds = mounts.answer_timeout(deadline)
+    recognizers = {kind: looks for kind in DISCOVERABLE if (looks := kind_of(kind).looks_like) is not None}
+    found: list[dict[str, str]] = []
+    unseen: list[str] = []
+    count = 0
+    level = [os.path.normpath(path) for path in dict.fromkeys(below)]
+    for depth in range(_DEPTH + 1):
+        silent = mounts.find_hung(level, seconds) if level else set()
+        unseen += sorted(silent)
+        following: list[str] = []
+        for path in level:
+            count += 1
+            if path in silent or count > _MOST_FOLDERS or len(found) > _MOST_FOUND:
+                continue
+            kind = _kind_at(path, recognizers, unseen)
+            if kind:
+                found.append({"kind": kind, "path": path})
+            elif depth < _DEPTH:
+                following += _folders_in(path, unseen)
+        level = following
+    cut = count > _MOST_FOLDERS or len(found) > _MOST_FOUND
+    known = [path for path in dict.fromkeys(map(os.path.normpath, folders)) if os.path.isdir(path)]
+    return {
+        "repositories": sorted(found, key=lambda entry: entry["path"])[:_MOST_FOUND],
+        "folders": known,
+        "unseen": sorted(set(unseen))[:_MOST_FOUND],
+        "cut": cut,
+    }
+
+
+def _kind_at(path: str, recognizers: dict[str, Callable[[str], bool]], unseen: list[str]) -> str:
+    """Return the kind of the repository at a path, empty for none; what has no name that can be written is left out."""
+    for kind, looks_like in recognizers.items():
+        try:
+            if looks_like(path):
+                if printable(path) != path:
+                    unseen.append(printable(path))
+                    return ""
+                return kind
+        except (AltbackupError, InvalidInput, OSError):
+            unseen.append(printable(path))
+            return ""
+    return ""
+
+
+def _folders_in(path: str, unseen: list[str]) -> list[str]:
+    try:
+        with os.scandir(path) as entries:
+            return sorted(
+                entry.path
+                for entry in entries
+                if entry.name not in _LEFT_OUT and not entry.name.startswith(".") and _is_folder(entry)
+            )
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError:
+        unseen.append(printable(path))
+        return []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    with contextlib.suppress(OSError):
+        return entry.is_dir(follow_symlinks=False)
+    return False

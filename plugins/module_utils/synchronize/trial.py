@@ -1,0 +1,136 @@
+"""A peer tried step by step, so that it is known at which one the way to it ends: name, port, key, and rsync in its folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import stat
+import subprocess
+from typing import Any
+
+from ..system.errors import AltbackupError
+from ..system.processes import Deadline, clean_environment, find_tool, inherited_environment
+from ..tree.failures import explain
+from .send import Peer, reach, ssh_command
+
+_SECONDS = 10.0
+_MOST_SAID = 2000
+
+
+def try_peer(peer: Peer, deadline: Deadline, *, fetch: bool = False) -> dict[str, Any]:
+    """Given a peer and whether it is fetched from, return what each step to it shows; empty texts where one is fine.
+
+    `name` and `port` tell what is wrong with these, `said` what ssh or rsync say in the end. `dialled` is what ssh takes the peer to mean:
+    host, port, user, the file of known host keys, and whether it goes there directly; `key` is its private key: path, mode, owner, and
+    its public half as far as it is known.
+    """
+    facts: dict[str, Any] = {"node": peer.node, "fetch": fetch, "name": "", "port": "", "said": "", "shown": str(peer)}
+    if not peer.host:
+        return {**facts, "dialled": {}, "key": {}}
+    settings = _settings(peer)
+    direct = not settings.get("proxyjump") and settings.get("proxycommand", "none") == "none"
+    host, port = settings.get("hostname", peer.host), int(settings.get("port") or peer.port or 22)
+    known = os.path.expanduser((settings.get("userknownhostsfile") or "~/.ssh/known_hosts").split()[0].strip('"'))
+    alias = settings.get("hostkeyalias", "")
+    facts["dialled"] = {
+        "host": peer.host,
+        "address": host,
+        "port": port,
+        "user": settings.get("user", peer.user),
+        "known_hosts": known,
+        "known_hosts_folder": os.path.isdir(os.path.dirname(known)),
+        "alias": "" if alias == "none" else alias,
+        "direct": direct,
+    }
+    facts["key"] = _key(peer, settings.get("identityfile", ""))
+    if direct:
+        facts["name"] = _unresolved(host, port)
+        facts["port"] = "" if facts["name"] else _closed(host, port, peer.connect_timeout)
+    if not (facts["name"] or facts["port"]):
+        try:
+            reach(peer, deadline, fetch=fetch)
+        except (AltbackupError, OSError) as error:
+            facts["said"] = explain(error)[-_MOST_SAID:]
+    return facts
+
+
+def _settings(peer: Peer) -> dict[str, str]:
+    """Return what ssh's files and options come to for a peer; of what may stand several times, the first."""
+    command = [*ssh_command(peer), "-G", f"{peer.user + '@' if peer.user else ''}{peer.host}"]
+    environment = clean_environment(**inherited_environment("HOME", "USER", "LOGNAME"))
+    found: dict[str, str] = {}
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        said = subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_SECONDS,
+            check=False,
+        )
+        for line in said.stdout.decode("utf-8", "replace").splitlines():
+            name, _, value = line.partition(" ")
+            found.setdefault(name, value)
+    return found
+
+
+def _key(peer: Peer, first: str) -> dict[str, Any]:
+    """Return what is known of the private key with which a peer is dialled."""
+    path = peer.ssh_key or os.path.expanduser(first.strip('"'))
+    if not path:
+        return {}
+    found: dict[str, Any] = {"path": path, "named": bool(peer.ssh_key), "there": False, "public": "", "mode": ""}
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        return {**found, "why": error.strerror or ""}
+    found.update(there=True, mode=f"{stat.S_IMODE(status.st_mode):04o}", mine=status.st_uid == os.geteuid())
+    with contextlib.suppress(OSError), open(f"{path}.pub", encoding="utf-8", errors="replace") as stream:
+        found["public"] = " ".join(stream.readline(8192).split()[:2])
+    return found
+
+
+def _unresolved(host: str, port: int) -> str:
+    try:
+        socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        return f"{host}: {getattr(error, 'strerror', '') or error}"
+    return ""
+
+
+def _closed(host: str, port: int, seconds: float) -> str:
+    try:
+        with socket.create_connection((host, port), max(1.0, min(seconds, 30.0))):
+            return ""
+    except socket.timeout:
+        return f"no answer from {host} port {port} within {seconds:g} s"
+    except OSError as error:
+        return f"{host} port {port}: {error.strerror or error}"
+
+
+def own_host_keys() -> list[str]:
+    """Return the public host keys of the ssh server of this machine: those of the session over which this runs, or those that lie in /etc/ssh."""
+    words = os.environ.get("SSH_CONNECTION", "").split()
+    found: list[str] = []
+    if len(words) == 4:
+        with contextlib.suppress(AltbackupError, OSError, subprocess.SubprocessError):
+            said = subprocess.run(
+                [find_tool("ssh-keyscan"), "-T", "5", "-p", words[3], words[2]],
+                env=clean_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=_SECONDS,
+                check=False,
+            ).stdout.decode("ascii", "replace")
+            found = [line.partition(" ")[2] for line in said.splitlines() if not line.startswith("#")]
+    if not found:
+        for name in ("ed25519", "ecdsa", "rsa"):
+            with contextlib.suppress(OSError), open(
+                f"/etc/ssh/ssh_host_{name}_key.pub", encoding="ascii", errors="replace"
+            ) as stream:
+                found.append(" ".join(stream.readline(8192).split()[:2]))
+    return [key for key in found if re.fullmatch(r"[\w@.-]+ [A-Za-z0-9+/=]+", key, re.ASCII)]

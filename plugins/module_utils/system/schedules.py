@@ -1,0 +1,67 @@
+"""What starts programs by the clock on this machine: the crontab of this user, those of the system, and timers of systemd, as far as they can be read."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from .errors import AltbackupError
+from .opened import user_name
+from .processes import Deadline, find_tool, run
+
+_SECONDS = 10.0
+_SYSTEM = ("/etc/crontab", "/etc/cron.d/*")
+_TIMERS = ("/etc/systemd/system/*.timer", "~/.config/systemd/user/*.timer")
+_MOST_BYTES = 1 << 20
+_MOST = 50
+_SETTING = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*(.*?)\s*", re.ASCII)
+_PASSED_ON = re.compile(r"ALTBACKUP_\w+|MAILTO|PATH")
+_SECRET = re.compile(r"PASS|SECRET|TOKEN", re.IGNORECASE)
+
+
+def schedules(word: str) -> list[dict[str, Any]]:
+    """Given a word, return {where, line, environment} of each line that starts something with it; passwords are left out."""
+    found: list[dict[str, Any]] = []
+    for where, text in _crontabs():
+        environment: dict[str, str] = {}
+        for line in text.splitlines():
+            setting = _SETTING.fullmatch(line)
+            if setting:
+                if _PASSED_ON.fullmatch(setting[1]) and not _SECRET.search(setting[1]):
+                    environment[setting[1]] = setting[2].strip("\"'")
+            elif word in line and not line.lstrip().startswith("#"):
+                found.append({"where": where, "line": line.strip()[:1000], "environment": dict(environment)})
+    for path in sorted(path for pattern in _TIMERS for path in glob.glob(os.path.expanduser(pattern))):
+        started = _read(f"{path[: -len('.timer')]}.service")
+        lines = [line for line in started.splitlines() if line.startswith("ExecStart=") and word in line]
+        enabled = glob.glob(os.path.join(os.path.dirname(path), "*.wants", os.path.basename(path)))
+        if lines and enabled:
+            found.append({"where": path, "line": lines[0][:1000], "environment": _environment(started)})
+    return found[:_MOST]
+
+
+def _environment(service: str) -> dict[str, str]:
+    named = re.findall(r"^Environment=[\"']?(\w+)=(.*?)[\"']?$", service, re.MULTILINE)
+    return {name: value for name, value in named if _PASSED_ON.fullmatch(name) and not _SECRET.search(name)}
+
+
+def _crontabs() -> Iterator[tuple[str, str]]:
+    """Yield (what it is called, text) of crontabs."""
+    with contextlib.suppress(AltbackupError):  # no cron, or no crontab
+        said = run([find_tool("crontab"), "-l"], what="crontab", deadline=Deadline(_SECONDS))
+        yield f"crontab of {user_name()}", said.decode("utf-8", "replace")
+    for pattern in _SYSTEM:
+        for path in sorted(glob.glob(pattern)):
+            yield path, _read(path)
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return stream.read(_MOST_BYTES)
+    except OSError:  # it is not there, or not for this user
+        return ""

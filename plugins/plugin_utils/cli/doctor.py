@@ -1,0 +1,113 @@
+"""`altbackup doctor`: what is right and what is not with a set-up, as a table with the commands that mend it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..doctor import controller, decide
+from ..doctor.finding import OK, UNKNOWN, WRONG
+from ..mail.settings import MAIL_OPTIONS
+from .job import PROGRAM, AnsibleSettings, ansible_settings, find_playbook
+from .orders import Order
+from .screen import Row, Table, table_of
+from .verdict import EXIT_CODES, FAILED, GOOD
+
+if TYPE_CHECKING:
+    import argparse
+
+    from .commands import Desk
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command alone."""
+    parser.add_argument("--json", action="store_true", help="as JSON, see docs/getting-started.md")
+    parser.add_argument("--all", action="store_true", help="what is right, too, and more lines than the screen has")
+    parser.add_argument("--commands", action="store_true", help="only the commands that mend, for a shell")
+    parser.add_argument("--send-mail", action="store_true", help="send a specimen of the mail on failures")
+
+
+def order(file: str) -> Order:
+    """Return what is played, its findings written to a file."""
+    return Order("doctor.yml", {"altbackup_list_file": file} if file else {})
+
+
+def act(desk: Desk) -> int:
+    """Ask all nodes, judge, and show what was found; return the exit code."""
+    if desk.arguments.show:
+        return desk.show(order(""))
+    code, answer, _ = desk.ask(order)
+    if not isinstance(answer, Mapping):
+        return desk.tell(code or EXIT_CODES[FAILED], [])
+    findings = [entry for entry in answer["findings"] if entry["what"] != decide.MAIL]
+    findings = decide.ordered([*findings, _mail(answer, desk.environment)])
+    wrong = decide.is_wrong(findings)
+    code = code or EXIT_CODES[FAILED if wrong else GOOD]
+    if desk.arguments.commands:
+        commands = [
+            entry["mend"] for entry in findings if entry["state"] == WRONG and not entry["mend"].startswith("# ")
+        ]
+        print("\n".join(dict.fromkeys(filter(None, commands))), file=desk.out)
+        return code
+    sent = _send_mail() if desk.arguments.send_mail else 0
+    tables = [*shown(findings, desk.arguments.all), *_at_once(findings, desk.job.inventory)]
+    return desk.tell(code or (EXIT_CODES[FAILED] if sent else 0), tables, findings=findings)
+
+
+_SET_UP = (
+    "marker",
+    "base of the source",
+    "base of the target",
+    "tools",
+    "host key",
+    "key",
+    "forced command",
+    "schedule",
+)
+"""What setup.yml sees to, where this collection has it"""
+
+
+def _at_once(findings: Sequence[Mapping[str, str]], inventory: Sequence[str]) -> list[Table | str]:
+    """Return what mends most of it by one command, where there is one."""
+    mended = [entry for entry in findings if entry["state"] == WRONG and entry["what"] in _SET_UP]
+    if not mended or not find_playbook("setup").is_file():
+        return []
+    named = [word for name in inventory for word in ("-i", name)]
+    return [f"{len(mended)} of these are what setup.yml sees to: {shlex.join([PROGRAM, 'run', 'setup', *named])}"]
+
+
+def _mail(answer: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, str]:
+    """Judge the mail by what is set here: the run that asked the nodes mails nobody."""
+    settings: AnsibleSettings = ansible_settings(environment)
+    configured = {name: settings.get("callback_error_mail", name) for name in MAIL_OPTIONS}
+    entries: list[dict[str, Any]] = list(answer["scheduled"])
+    judged = controller.mail_settings(configured, entries, environment)
+    return controller.mail(judged, entries, str(answer["recipients"]), str(settings.path)).plain()
+
+
+def _send_mail() -> int:
+    from .main import send_specimen
+
+    return send_specimen()
+
+
+def shown(findings: Sequence[Mapping[str, str]], everything: bool) -> list[Table | str]:
+    """Given findings, return the table of those that are not right, or of all, what mends each, by its number, and a line on the rest."""
+    told = [entry for entry in findings if everything or entry["state"] != OK]
+    rows = [
+        Row(
+            (str(number), entry["state"], entry["pair"] or entry["node"], entry["what"], entry["why"]),
+            entry["state"] == WRONG,
+        )
+        for number, entry in enumerate(told, 1)
+    ]
+    mends = [
+        f"{number:>3}  {entry['mend']}"
+        for number, entry in enumerate(told, 1)
+        if entry["mend"] and entry["state"] != OK
+    ]
+    counts = {state: sum(entry["state"] == state for entry in findings) for state in (OK, WRONG, UNKNOWN)}
+    last = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    table = [table_of(("", "state", "where", "what", "why"), rows, right=(0,))] if rows else []
+    return [*table, *(["what mends it:", *mends] if mends else []), last]

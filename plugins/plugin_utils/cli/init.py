@@ -1,0 +1,228 @@
+"""`altbackup init`: a first inventory, from a few answers and from what the sources hold."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import shutil
+import socket
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ...module_utils.stages.survey import FOLDERS, USUAL
+from ...module_utils.system.errors import InvalidInput
+from ...module_utils.system.visible import visible
+from ..mail.settings import NONE, addresses
+from ..planning.settings import parse_base
+from . import commands, doctor
+from .inventory_text import LOCAL, Answers, Host, files, parse_host
+from .job import find_playbook
+from .orders import Order
+from .supervised_run import say
+from .verdict import EXIT_CODES, INTERRUPTED
+
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
+_SHARED = ("/var/backups/altbackup/source", "/var/backups/altbackup/target")
+_HOSTS = "Which machines? Enter: this one is source and target. Else sources -> targets, like: scm@dayabay scm@lingao -> scm@cms01: "
+_MAIL = "Who gets mail on failures? Addresses, or none: "
+_BECOME = "Do they become root there, by sudo without a password? [y/N]: "
+
+
+def add(known: Any) -> None:
+    """Given the subparsers of the program, add this command."""
+    parser = known.add_parser(
+        "init",
+        help="write a first inventory",
+        description="Write a first inventory: asks on a terminal what options do not say, looks on the sources for what could be backed up, "
+        "writes INVENTORY, and shows what is still to be done (doctor). It replaces nothing, and makes no folder of backups.",
+        epilog="A HOST is [NAME=][USER@]ADDRESS[:PORT]; localhost is this machine, without ssh. The exit code is 0 if the inventory was written.",
+        allow_abbrev=False,
+    )
+    option = parser.add_argument
+    option("name", metavar="INVENTORY", help="the folder that is made: a path, or a name below inventory/ here")
+    option("--source", action="append", metavar="HOST", default=[], help="holds live data (default: this machine)")
+    option("--target", action="append", metavar="HOST", default=[], help="receives copies (default: this machine)")
+    option("--user", default="", help="as whom hosts are logged in to, where a HOST does not say")
+    option("--become", action="store_true", help="become root there, by sudo without a password")
+    option("--base", metavar="PATH", default="", help="where a source has its tarballs")
+    option("--target-base", metavar="PATH", default="", help="where a target has its copies")
+    option("--look", action="append", metavar="PATH", default=[], help="look for repositories below it, too")
+    option(
+        "--folder", action="append", metavar="PATH", default=[], help="a folder to be backed up where it is there, too"
+    )
+    option("--mail", metavar="ADDRESSES", default="", help="who gets mail on failures, or none")
+    option("--yes", action="store_true", help="ask nothing")
+    option("--no-doctor", action="store_true", help="do not show what is still to be done")
+    option("--artifacts", metavar="DIR", default="", help="where runs are kept, as for run")
+    parser.set_defaults(act=act)
+
+
+def act(arguments: argparse.Namespace) -> int:
+    """Ask, look, write and show; return the exit code."""
+    try:
+        place = _place(arguments.name)
+        answers = _answers(arguments, place.name)
+        with _making(place) as new:
+            _write(new, answers)
+            answers = replace(answers, found=_looked_for(arguments, new, answers))
+            shutil.rmtree(new)
+            _write(new, answers)
+        say(f"{place} was written:")
+        for name in sorted(files(answers)):
+            print(visible(f"  {place / name}"))
+    except InvalidInput as error:
+        say(str(error))
+        return commands.NOTHING_DONE
+    except KeyboardInterrupt:
+        return EXIT_CODES[INTERRUPTED]
+    if not arguments.no_doctor:
+        doctor.act(_desk(arguments, place, "doctor"))
+    return 0
+
+
+def _place(name: str) -> Path:
+    """Return the folder that is to be made. Raise InvalidInput where it cannot be."""
+    place = Path(name).absolute() if "/" in name else Path.cwd() / "inventory" / name
+    if not _NAME.fullmatch(place.name):
+        raise InvalidInput(
+            f"{place.name!r} is no name for an inventory: write letters, digits, dots and dashes, like mine"
+        )
+    if os.path.lexists(place):
+        raise InvalidInput(f"{place} is there already, and nothing is replaced: choose another name, or remove it")
+    return place
+
+
+def _answers(arguments: argparse.Namespace, name: str) -> Answers:
+    """Return what options say, and of the rest what is asked. Raise InvalidInput."""
+    asking = sys.stdin.isatty() and sys.stdout.isatty() and not arguments.yes
+    sources, targets, become = list(arguments.source), list(arguments.target), arguments.become
+    if not (sources or targets) and asking:
+        sources, targets = _split(_asked(_HOSTS))
+        is_remote = any(text != LOCAL for text in [*sources, *targets])
+        become = become or (is_remote and _asked(_BECOME).lower() in ("y", "yes"))
+    mail = arguments.mail or (_asked(_MAIL) if asking else "")
+    if not mail:
+        raise InvalidInput("nobody is named who gets mail on failures: --mail ADDRESS, or --mail none")
+    give, take = (
+        [parse_host(text, arguments.user, become) for text in texts or [LOCAL]] for texts in (sources, targets)
+    )
+    _require_one_way([*give, *take])
+    own = os.path.expanduser("~/altbackup")
+    unprivileged = os.geteuid() != 0 and all(host.is_local for host in [*give, *take])
+    proposed = (f"{own}/source", f"{own}/target") if unprivileged else _SHARED
+    return Answers(
+        name,
+        give,
+        take,
+        parse_base(arguments.base or proposed[0]),
+        parse_base(arguments.target_base or proposed[1]),
+        _recipients(mail),
+        find_playbook("setup").is_file(),
+    )
+
+
+def _require_one_way(hosts: Sequence[Host]) -> None:
+    known: dict[str, Host] = {}
+    for host in hosts:
+        if known.setdefault(host.name, host) != host:
+            raise InvalidInput(f"{host.name} is named twice, in two ways: write it the same as source and as target")
+
+
+def _split(text: str) -> tuple[list[str], list[str]]:
+    """Given `SOURCES -> TARGETS`, return both; nothing is this machine."""
+    sources, arrow, targets = text.partition("->")
+    if text and not (arrow and sources.strip() and targets.strip()):
+        raise InvalidInput("which of them receive copies? Write sources -> targets, like: scm@dayabay -> scm@cms01")
+    return sources.split(), targets.split()
+
+
+def _recipients(text: str) -> str:
+    if text.lower() == NONE:
+        return NONE
+    good, bad = addresses(text)
+    if bad or not good:
+        raise InvalidInput(f"{', '.join(bad) or text!r} is no mail address; none is for nobody")
+    return ", ".join(good)
+
+
+def _asked(question: str) -> str:
+    try:
+        return input(question).strip()
+    except EOFError:
+        return ""
+
+
+@contextlib.contextmanager
+def _making(place: Path) -> Iterator[Path]:
+    """Yield a folder beside a place that is given its name at the end, unless something has it by then. Raise InvalidInput."""
+    new = place.with_name(f".{place.name}.new-{os.getpid()}")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        yield new
+        # A folder takes the place of another one only if that is empty; a file, or what is in a folder, is never lost.
+        if os.path.lexists(place):
+            raise InvalidInput(f"{place} came into being meanwhile, and nothing is replaced")
+        os.rename(new, place)
+    except OSError as error:
+        raise InvalidInput(f"{place} cannot be made: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _write(folder: Path, answers: Answers) -> None:
+    for name, text in files(answers).items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def _desk(arguments: argparse.Namespace, inventory: Path, command: str) -> commands.Desk:
+    """Return what a question on an inventory is asked with."""
+    given = {
+        "inventory": [str(inventory)],
+        "show": False,
+        "json": False,
+        "all": False,
+        "send_mail": False,
+        "commands": False,
+        "time_limit": "1h",
+    }
+    return commands.Desk(argparse.Namespace(command=command, artifacts=arguments.artifacts, **given))
+
+
+def _looked_for(arguments: argparse.Namespace, inventory: Path, answers: Answers) -> dict[str, Mapping[str, Any]]:
+    """Look on the sources for what could be backed up; return {source: what was found}, without those that did not answer."""
+    below = [parse_base(path) for path in arguments.look]
+    folders = [parse_base(path) for path in arguments.folder]
+    say(f"looking for repositories on {', '.join(_called(host) for host in answers.sources)} ...")
+    wanted = {"__survey_below": [*below, *USUAL], "__survey_folders": [*folders, *FOLDERS]}
+    _, answer, _ = _desk(arguments, inventory, "init").ask(
+        lambda file: Order("survey.yml", {**wanted, "__survey_file": file})
+    )
+    found: dict[str, Mapping[str, Any]] = {}
+    for host in answers.sources:
+        result = (answer or {}).get(host.name) or {}
+        facts = result.get("facts")
+        if not facts:
+            said = " ".join(str(result.get("msg") or "it did not answer").split())
+            say(f"{host.name} could not be looked at: {said[:500]}")
+            continue
+        is_root = facts.get("uid") == 0
+        kept = [path for path in facts["folders"] if path in folders or is_root]
+        unseen = (
+            f"; {len(facts['unseen'])} folders could not be seen, such as {facts['unseen'][0]}"
+            if facts["unseen"]
+            else ""
+        )
+        say(f"{host.name}: {len(facts['repositories'])} repositories, {len(kept)} folders{unseen}")
+        found[host.name] = {**facts, "folders": kept}
+    return found
+
+
+def _called(host: Host) -> str:
+    return socket.gethostname() if host.is_local else host.name

@@ -1,0 +1,240 @@
+"""What the controller itself shows: its schedule, its last run, its mail, and how it dials nodes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import smtplib
+import socket
+import sqlite3
+import ssl
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...module_utils.system.errors import AltbackupError
+from ...module_utils.system.opened import user_name
+from ..history import store
+from ..mail.settings import MAIL_OPTIONS, Settings, judge
+from .finding import OK, UNKNOWN, WRONG, Commands, Finding
+
+_SECONDS = 10.0
+_MOST_BYTES = 1 << 20
+_CHAIN = "backup.yml"
+_OF_CRON = tuple(f"ALTBACKUP_MAIL_{name}" for name in ("HOST", "PORT", "SECURITY", "FROM"))
+"""What of this environment goes into a crontab: no secrets"""
+_LATE = 36 * 3600.0
+"""Seconds after which a night was left out, where it is to be every night"""
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """What the history knows of the last run that made backups."""
+
+    started: float = 0.0
+    state: str = ""
+    trees: tuple[tuple[str, str, str], ...] = ()
+    """(node, source, role) of the inventory then"""
+    items: tuple[tuple[str, str], ...] = ()
+    """(source, category/name)"""
+    problem: str = ""
+
+
+def last_run(inventory: Sequence[str]) -> LastRun:
+    """Given inventories, return what their history has of the last run of the chain that was no prediction."""
+    newest = LastRun()
+    try:
+        for history in store.opened(list(inventory)) if inventory else ():
+            with contextlib.closing(history.database):
+                rows = history.rows(
+                    "SELECT id, started, state FROM runs WHERE playbook LIKE ? AND NOT checking ORDER BY started DESC LIMIT 1",
+                    f"%{_CHAIN}",
+                )
+                if rows and rows[0]["started"] > newest.started:
+                    copies = history.rows(
+                        "SELECT DISTINCT source, category, name FROM copies WHERE run = ? AND role = 'source'",
+                        rows[0]["id"],
+                    )
+                    items = tuple((str(row[0]), f"{row[1]}/{row[2]}") for row in copies)
+                    trees = tuple(history.trees or ())
+                    newest = LastRun(float(rows[0]["started"]), str(rows[0]["state"]), trees, items)
+    except (AltbackupError, sqlite3.Error) as error:
+        return LastRun(problem=str(error))
+    return newest
+
+
+def read_files(inventory: Iterable[str]) -> dict[str, list[str]]:
+    """Given inventories, return {file: its lines} of those that are text."""
+    found = {}
+    for name in inventory:
+        top = Path(name)
+        for path in (
+            [top]
+            if top.is_file()
+            else sorted(each for each in top.rglob("*") if each.is_file())
+            if top.is_dir()
+            else []
+        ):
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                if path.stat().st_size <= _MOST_BYTES:
+                    found[str(path)] = path.read_text(encoding="utf-8").splitlines()
+    return found
+
+
+def scheduled(found: Iterable[Mapping[str, Any]], inventory: Sequence[str]) -> list[dict[str, Any]]:
+    """Given what schedules start, and inventories, return what of it makes backups of these."""
+    names = {part for name in inventory for part in (name, os.path.basename(os.path.normpath(name)))}
+    return [
+        dict(entry)
+        for entry in found
+        if "backup" in str(entry["line"]).replace("altbackup", "")
+        and (not names or any(f"/{name}" in str(entry["line"]) or f" {name}" in str(entry["line"]) for name in names))
+    ]
+
+
+def schedule(
+    entries: Sequence[Mapping[str, Any]], last: LastRun, now: float, recipients: str, root: str, commands: Commands
+) -> list[Finding]:
+    """Given what is scheduled, the last run, the time, who is to get mail, and where the collection is, return the findings on both."""
+    if not entries:
+        lines = [
+            f"MAILTO={recipients}",
+            *(f"{name}={os.environ[name]}" for name in _OF_CRON if os.environ.get(name)),
+            f"30 1 * * * cd {shlex.quote(root)} && {commands.own('run', 'backup.yml').replace('%', chr(92) + '%')}",
+        ]
+        mend = f"{{ crontab -l 2>/dev/null; printf '%s\\n' {shlex.join(lines)}; }} | crontab -"
+        found = [
+            Finding(
+                "localhost", "schedule", WRONG, "no crontab and no timer here starts a backup of this inventory", mend
+            )
+        ]
+    else:
+        found = [Finding("localhost", "schedule", OK, f"{entries[0]['where']}: {entries[0]['line']}")]
+    if last.problem:
+        return [*found, Finding("localhost", "last run", UNKNOWN, last.problem)]
+    if not last.started:
+        return [*found, Finding("localhost", "last run", UNKNOWN, "there was none yet")]
+    age = now - last.started
+    told = f"{last.state}, {age / 3600:.0f} h ago"
+    if age > _LATE or last.state not in ("good", "running"):
+        return [*found, Finding("localhost", "last run", WRONG, told, commands.own("run", "backup"))]
+    return [*found, Finding("localhost", "last run", OK, told)]
+
+
+def mail_settings(
+    configured: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], environment: Mapping[str, str]
+) -> Settings:
+    """Given the options of the settings file, what is scheduled, and this environment, return how runs of the schedule mail; without one, those of here."""
+    scheduled_with = dict(entries[0].get("environment") or {}) if entries else {}
+    around = {**({} if entries else environment), "PATH": environment.get("PATH", os.defpath), **scheduled_with}
+    options = {name: around.get(f"ALTBACKUP_MAIL_{name.upper()}", configured.get(name, "")) for name in MAIL_OPTIONS}
+    return judge(options, around)
+
+
+def mail(settings: Settings, entries: Sequence[Mapping[str, Any]], recipients: str, config: str) -> Finding:
+    """Given how runs mail, what is scheduled, who would get it, and the settings file, return whether a mail could be sent."""
+    if not settings.wanted:
+        return Finding("localhost", "mail", OK, "the recipient is none: no mail is wanted")
+    whose = "runs of the schedule" if entries else "runs of this shell"
+    if settings.problems:
+        mend = _mail_mend(settings, entries, recipients, config)
+        return Finding("localhost", "mail", WRONG, f"{whose}: {'; '.join(settings.problems)}", mend)
+    if not settings.host:
+        return Finding("localhost", "mail", OK, f"{whose}: to {', '.join(settings.recipients)} by {settings.sendmail}")
+    where = f"{settings.host}:{settings.port}"
+    refused = greeted(settings)
+    if refused:
+        mend = (
+            f"# correct host, port and security in {config}, or the account there; then: altbackup doctor --send-mail"
+        )
+        return Finding("localhost", "mail", WRONG, f"{whose}: {where}: {refused}", mend)
+    return Finding(
+        "localhost", "mail", OK, f"{whose}: to {', '.join(settings.recipients)} by {where}, which takes them"
+    )
+
+
+def _mail_mend(settings: Settings, entries: Sequence[Mapping[str, Any]], recipients: str, config: str) -> str:
+    if settings.recipients:
+        return f"# say in {config}, under [callback_error_mail], or as ALTBACKUP_MAIL_HOST in the crontab: host = mail.example.org"
+    if not entries:
+        return f"export ALTBACKUP_MAIL_TO={shlex.quote(recipients)}  # and MAILTO in the schedule"
+    if str(entries[0]["where"]).startswith("crontab of"):
+        return f"{{ printf '%s\\n' {shlex.quote(f'MAILTO={recipients}')}; crontab -l; }} | crontab -"
+    return f"# set ALTBACKUP_MAIL_TO={recipients} in {entries[0]['where']}"
+
+
+def greeted(settings: Settings) -> str:
+    """Given how to mail by a server, go as far as a mail would without sending one; return why it would not be taken, empty if it would."""
+    context = ssl.create_default_context()
+    name = socket.gethostname()
+    own = name if "." in name else "[127.0.0.1]"
+    try:
+        if settings.security == "tls":
+            server: smtplib.SMTP = smtplib.SMTP_SSL(
+                settings.host, settings.port, own, timeout=settings.timeout, context=context
+            )
+        else:
+            server = smtplib.SMTP(settings.host, settings.port, own, timeout=settings.timeout)
+        with server:
+            server.ehlo_or_helo_if_needed()
+            if settings.security == "starttls":
+                server.starttls(context=context)
+            if settings.username:
+                server.login(settings.username, settings.password)
+            code, said = server.mail(settings.sender)
+            for recipient in settings.recipients if code == 250 else ():
+                code, said = server.rcpt(recipient)
+                if code not in (250, 251):
+                    break
+            server.rset()
+    except (OSError, ValueError, smtplib.SMTPException) as error:
+        return " ".join(str(error).split())[:500] or type(error).__name__
+    return "" if code in (250, 251) else f"{code} {said.decode('utf-8', 'replace')[:300]}"
+
+
+def dialled(peer: Mapping[str, Any], options: Sequence[str]) -> dict[str, Any]:
+    """Given how the controller reaches a node, and its options of ssh, return what ssh takes it to mean: address, port, user, known_hosts, number."""
+    if not peer.get("host"):
+        return {}
+    port = ["-p", str(peer["port"])] if peer.get("port") else []
+    user = f"{peer['user']}@" if peer.get("user") else ""
+    found: dict[str, str] = {}
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(
+            ["ssh", *options, *port, "-G", f"{user}{peer['host']}"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_SECONDS,
+        )
+        for line in done.stdout.splitlines():
+            name, _, value = line.partition(" ")
+            found.setdefault(name, value)
+    address = found.get("hostname", str(peer["host"]))
+    known = os.path.expanduser((found.get("userknownhostsfile") or "~/.ssh/known_hosts").split()[0].strip('"'))
+    number = ""
+    with contextlib.suppress(OSError, UnicodeError):
+        number = str(socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)[0][4][0])
+    return {
+        "address": address,
+        "number": number,
+        "port": int(found.get("port") or peer.get("port") or 22),
+        "user": found.get("user", str(peer.get("user") or "")),
+        "known_hosts": known,
+        "ssh_key": str(peer.get("ssh_key") or ""),
+    }
+
+
+def own_recipients(plan_addresses: Iterable[str]) -> str:
+    """Given addresses that the inventory names, return who gets mail: those, or else this user."""
+    return ",".join(dict.fromkeys(filter(None, plan_addresses))) or user_name()
+
+
+def clock() -> float:
+    """Return the time, in seconds since 1970."""
+    return time.time()

@@ -1,0 +1,308 @@
+"""What is right and what is not on the way of each pair, by what the side that dials tried and the other side told. Pure."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..planning.connections import is_fetched
+from .finding import OK, UNKNOWN, WRONG, Commands, Finding, both, is_key
+from .words import gist, meaning
+
+
+@dataclass(frozen=True)
+class Way:
+    """A pair, seen from the side that dials."""
+
+    pair: str
+    dialler: str
+    dialled: str
+    tried: Mapping[str, Any]
+    mine: Mapping[str, Any]
+    """Facts of the side that dials"""
+    theirs: Mapping[str, Any]
+    """Those of the other side, empty where it could not be examined"""
+    entry: Mapping[str, Any]
+    """What the plan says of the other side"""
+    folder: str
+    """To which the key may be bound there"""
+    ansible_way: Mapping[str, Any]
+    """How the controller reaches the other side: address, port"""
+    fetched: bool = False
+
+    def finding(self, what: str, state: str = OK, why: str = "", mend: str = "") -> Finding:
+        """Return a finding on this pair."""
+        return Finding(self.dialler, what, state, why, mend, self.pair)
+
+
+def pairs(
+    plan: Mapping[str, Any],
+    known: Mapping[str, Mapping[str, Any]],
+    controller_ways: Mapping[str, Mapping[str, Any]],
+    commands: Commands,
+) -> list[Finding]:
+    """Given the plan, {node: facts} and {node: how the controller reaches it}, return the findings on all pairs."""
+    found = []
+    for source, entry in plan["sources"].items():
+        for target in entry["targets"]:
+            label = f"{source} -> {target}"
+            fetched = is_fetched(plan, source, target)
+            dialler, dialled = (target, source) if fetched else (source, target)
+            if target in entry["local_targets"]:
+                found.append(Finding(source, "way", why="on this machine", pair=label))
+                continue
+            mine = known.get(dialler, {})
+            tries = [
+                one for one in mine.get("peers") or () if one.get("node") == dialled and one.get("fetch") == fetched
+            ]
+            if not tries:
+                why = f"{dialler} could not be asked" if not mine else "it was not tried, as the base is not known"
+                found.append(Finding(dialler, "way", UNKNOWN, why, pair=label))
+                continue
+            base = plan["sources"][source]["base"] if fetched else plan["targets"][target]["target_base"]
+            folder = os.path.join(
+                base or "/", ".altbackup", *(("outgoing", target) if fetched else ("incoming", source))
+            )
+            other = plan["sources" if fetched else "targets"][dialled]
+            way = Way(
+                label,
+                dialler,
+                dialled,
+                tries[0],
+                mine,
+                known.get(dialled, {}),
+                other,
+                folder,
+                controller_ways.get(dialled, {}),
+                fetched,
+            )
+            found += judged(way, commands)
+    return found
+
+
+def judged(way: Way, commands: Commands) -> list[Finding]:
+    """Given a way, return how far it goes: each step that is fine, and the first that is not."""
+    tried = way.tried
+    dialled = tried.get("dialled") or {}
+    if tried.get("name"):
+        return [way.finding("name", WRONG, f"{way.dialler} does not know {tried['name']}", _name_mend(way, commands))]
+    shown = f"{dialled.get('address')} port {dialled.get('port')}"
+    fine = [way.finding("name", why=shown)] if dialled.get("direct") else []
+    if tried.get("port"):
+        return [*fine, way.finding("port", WRONG, str(tried["port"]), _port_mend(way, commands))]
+    key = _key(way, commands)
+    said = str(tried.get("said") or "")
+    what = meaning(said)
+    if what in ("host key", "host key changed"):
+        broken = [way.finding("host key", WRONG, gist(said), _host_key_mend(way, commands))]
+        return [*fine, *broken, *(one for one in key if one.state == WRONG)]
+    fine.append(way.finding("host key", why=f"known in {dialled.get('known_hosts')}"))
+    if any(one.state == WRONG for one in key):
+        return [*fine, *key]
+    if what == "key":
+        return [*fine, way.finding("key", WRONG, gist(said), _refused_mend(way, commands))]
+    if what == "tools":
+        mend = commands.on(way.dialled, "package", bool(way.theirs.get("uid")), name="rsync", state="present")
+        return [*fine, *key, way.finding("tools", WRONG, said, mend)]
+    if said:
+        return [*fine, *key, _transfer(way, said, commands)]
+    return [*fine, *key, way.finding("way", why="rsync gets to its folder")]
+
+
+def _name_mend(way: Way, commands: Commands) -> str:
+    """Have the name known where it is dialled, by the address under which the controller reaches it."""
+    address = str(way.ansible_way.get("number") or "")
+    name = str((way.tried.get("dialled") or {}).get("address"))
+    if not address:
+        return f"# set altbackup_rsync_host of {way.dialled} to the address under which {way.dialler} reaches it"
+    return commands.on(
+        way.dialler, "lineinfile", bool(way.mine.get("uid")), path="/etc/hosts", line=f"{address} {name}"
+    )
+
+
+def _port_mend(way: Way, commands: Commands) -> str:
+    port, used = (way.tried.get("dialled") or {}).get("port"), way.ansible_way.get("port")
+    if way.theirs and used and used != port:
+        return commands.setting(way.dialled, "altbackup_rsync_port", used)
+    if way.theirs:
+        return f"# a firewall between {way.dialler} and {way.dialled} is in the way, or altbackup_rsync_host of {way.dialled} is wrong"
+    return f"# start sshd on {way.dialled} (systemctl start ssh)"
+
+
+def _host_key_mend(way: Way, commands: Commands) -> str:
+    """Pin the key that the other side has shown to the controller, over a connection that the controller trusts."""
+    dialled = way.tried.get("dialled") or {}
+    name = str(dialled.get("alias") or dialled.get("host"))
+    shown = name if dialled.get("port") in (22, None) or dialled.get("alias") else f"[{name}]:{dialled['port']}"
+    keys = sorted(filter(is_key, way.theirs.get("host_keys") or ()), key=lambda key: "ed25519" not in key)
+    path = str(dialled.get("known_hosts"))
+    if not keys:
+        return f"# reach {way.dialled} from the controller first: its host key is pinned by what it tells there"
+    pin = commands.on(way.dialler, "known_hosts", name=shown, key=f"{shown} {keys[0]}", path=path)
+    if dialled.get("known_hosts_folder") is False:
+        folder = commands.on(way.dialler, "file", path=os.path.dirname(path), state="directory", mode="0700")
+        return both(folder, pin)
+    return pin
+
+
+def _key(way: Way, commands: Commands) -> list[Finding]:
+    """Return what is known of the key: whether it is there, private, accepted, and to what it is bound."""
+    key = way.tried.get("key") or {}
+    path = str(key.get("path") or "")
+    if not key.get("there"):
+        if not key.get("named"):
+            return []
+        why = f"{path}: {key.get('why') or 'it is not there'}"
+        return [way.finding("key", WRONG, why, _new_key_mend(way, path, commands))]
+    if int(str(key.get("mode") or "0"), 8) & 0o077 and key.get("mine"):
+        mend = commands.on(way.dialler, "file", path=path, mode="0600")
+        return [
+            way.finding(
+                "key", WRONG, f"{path} has mode {key['mode']}: ssh does not use a key that others can read", mend
+            )
+        ]
+    theirs = _authorized(way)
+    public = str(key.get("public") or "")
+    if theirs is None or not is_key(public):
+        return [way.finding("key", why=path)] if not way.tried.get("said") else []
+    if theirs.get("problem", "").startswith("there is no user"):
+        mend = commands.setting(way.dialled, "altbackup_rsync_user", str(way.theirs.get("user")))
+        return [way.finding("key", WRONG, f"{way.dialled}: {theirs['problem']}, as whom {way.dialler} logs in", mend)]
+    options = [line.partition(public)[0].strip() for line in theirs.get("lines") or () if public in line]
+    if not options and meaning(str(way.tried.get("said") or "")) == "key":
+        mend = _accept_mend(way, theirs, public, commands)
+        return [
+            way.finding(
+                "key", WRONG, f"{theirs['path']} on {way.dialled} does not have {path}.pub of {way.dialler}", mend
+            )
+        ]
+    if not options:
+        return [way.finding("key", why=path)] if not way.tried.get("said") else []
+    return [way.finding("key", why=f"{path}, accepted"), _bound(way, theirs, public, options[0], commands)]
+
+
+def _authorized(way: Way) -> Mapping[str, Any] | None:
+    """Return what the other side told of the keys of the user as whom it is logged in to."""
+    found: Mapping[str, Any] | None = (way.theirs.get("authorized") or {}).get(str(way.entry.get("rsync_user") or ""))
+    return found
+
+
+def _bound(way: Way, theirs: Mapping[str, Any], public: str, options: str, commands: Commands) -> Finding:
+    """Return whether a key is bound to what the inventory says of it."""
+    command = re.search(r'command="((?:[^"\\]|\\.)*)"', options)
+    if not way.entry.get("rrsync"):
+        if command and "rrsync" in command[1]:
+            why = f"the key is bound by rrsync on {way.dialled}, but altbackup_rrsync is not set there"
+            return way.finding("forced command", WRONG, why, commands.setting(way.dialled, "altbackup_rrsync", True))
+        told = (
+            f"bound to {way.folder}"
+            if command and way.folder in command[1]
+            else f"bound to: {command[1]}"
+            if command
+            else "not bound: it opens the whole account"
+        )
+        return way.finding("forced command", why=told)
+    if command and way.folder in command[1]:
+        return way.finding("forced command", why=f"bound to {way.folder}")
+    bound = f"it is bound to: {command[1]}" if command else "it is not bound"
+    mend = _accept_mend(way, theirs, public, commands)
+    return way.finding(
+        "forced command",
+        WRONG,
+        f"altbackup_rrsync is set for {way.dialled}, so the key is to be bound to {way.folder}, but {bound}",
+        mend,
+    )
+
+
+def _line(way: Way, public: str) -> str:
+    """Return the line of authorized_keys for a key."""
+    if not way.entry.get("rrsync"):
+        return f"restrict {public}"
+    return f'restrict,command="rrsync {"-ro" if way.fetched else "-wo"} {way.folder}" {public}'
+
+
+def _as_root(way: Way, theirs: Mapping[str, Any]) -> bool:
+    """Return whether somebody else's keys are to be written by who is no root."""
+    return bool(way.theirs.get("uid")) and theirs.get("user") != way.theirs.get("user")
+
+
+def _accept_mend(way: Way, theirs: Mapping[str, Any], public: str, commands: Commands) -> str:
+    body = public.rsplit(maxsplit=1)[-1]
+    return commands.on(
+        way.dialled,
+        "lineinfile",
+        _as_root(way, theirs),
+        path=str(theirs["path"]),
+        regexp=re.escape(body),
+        line=_line(way, public),
+        create=True,
+        mode="0600",
+        owner=str(theirs.get("user")),
+    )
+
+
+def _new_key_mend(way: Way, path: str, commands: Commands) -> str:
+    """Make a key and have it accepted; only its public half leaves the machine."""
+    theirs = _authorized(way)
+    if not theirs or not theirs.get("path") or "{" in f"{theirs['path']}{theirs.get('user')}{way.folder}{way.dialler}":
+        return commands.run_on(way.dialler, ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path])
+    fetched = f"~/.altbackup/keys/{way.dialler}.pub"
+    line = _line(way, "{{ (lookup('file', '" + fetched + "') | split)[:2] | join(' ') }}")
+    return both(
+        commands.run_on(way.dialler, ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path]),
+        commands.on(way.dialler, "fetch", src=f"{path}.pub", dest=fetched, flat=True),
+        commands.on_by_template(
+            way.dialled,
+            "lineinfile",
+            _as_root(way, theirs),
+            path=str(theirs["path"]),
+            line=line,
+            create=True,
+            mode="0600",
+            owner=str(theirs.get("user")),
+        ),
+    )
+
+
+def _refused_mend(way: Way, commands: Commands) -> str:
+    """Mend what lets a key be refused though it is there and listed, as far as that is known."""
+    theirs = _authorized(way) or {}
+    loose = theirs.get("loose") or ()
+    if loose:
+        modes = {"authorized_keys": "0600", ".ssh": "0700"}
+        become = bool(way.theirs.get("uid"))
+        return both(
+            *(
+                commands.on(
+                    way.dialled,
+                    "file",
+                    become,
+                    path=str(entry["path"]),
+                    mode=modes.get(os.path.basename(str(entry["path"])), "go-w"),
+                    owner=str(theirs.get("user")),
+                )
+                for entry in loose
+            )
+        )
+    made = commands.set_up(way.pair.partition(" -> ")[0])
+    if made and not (way.tried.get("key") or {}).get("named") and not way.entry.get("rrsync"):
+        return made
+    if not way.tried.get("key", {}).get("there"):
+        path = "~/.ssh/altbackup"
+        return both(commands.setting(way.dialler, "altbackup_ssh_key", path), _new_key_mend(way, path, commands))
+    return f"# see on {way.dialled} why: journalctl -u ssh, or /var/log/auth.log"
+
+
+def _transfer(way: Way, said: str, commands: Commands) -> Finding:
+    """Return what is wrong where ssh got through and rsync did not."""
+    bases = [base for base in way.theirs.get("bases") or () if not base.get("marker") or not base.get("there")]
+    if bases and not way.fetched:
+        return way.finding("way", UNKNOWN, f"{bases[0]['base']} on {way.dialled} is not ready, see there")
+    theirs = _authorized(way)
+    public = str((way.tried.get("key") or {}).get("public") or "")
+    if theirs and is_key(public) and way.entry.get("rrsync"):
+        return way.finding("forced command", WRONG, gist(said), _accept_mend(way, theirs, public, commands))
+    return way.finding("way", WRONG, gist(said), f"# its words, in full: {commands.own('run', 'backup', '--check')}")

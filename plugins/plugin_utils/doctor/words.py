@@ -1,0 +1,34 @@
+"""What ssh, sudo and Ansible say of a way that does not lead to its end, and what that means. Pure."""
+
+from __future__ import annotations
+
+import re
+
+_MEANINGS = (
+    ("name", r"Could not resolve hostname"),
+    ("host key changed", r"REMOTE HOST IDENTIFICATION HAS CHANGED|host key .*has changed"),
+    ("host key", r"Host key verification failed|host key is known for|authenticity of host"),
+    ("become", r"Missing sudo password|sudo: |password is required|not in the sudoers|Incorrect sudo|become"),
+    ("key", r"Permission denied \(|Too many authentication failures|UNPROTECTED PRIVATE KEY"),
+    (
+        "port",
+        r"Connection refused|Connection timed out|timed out|No route to host|Network is unreachable|Connection reset",
+    ),
+    (
+        "python",
+        r"python\S*: (?:command )?not found|No such file or directory.*python|python\S*: No such file|interpreter|SyntaxError|requires .*Python",
+    ),
+    ("tools", r"has no rsync"),
+)
+
+
+def meaning(said: str) -> str:
+    """Given what was said, return in a word what is wrong; empty if it is none of what is known."""
+    return next((word for word, pattern in _MEANINGS if re.search(pattern, said, re.IGNORECASE)), "")
+
+
+def gist(said: str) -> str:
+    """Given what was said in several lines, return the one that tells most."""
+    lines = [line.strip() for line in said.splitlines() if line.strip(" @")]
+    telling = [line for line in lines if meaning(line)]
+    return (telling or lines or ["it said nothing"])[0][:500]

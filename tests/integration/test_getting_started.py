@@ -1,0 +1,76 @@
+"""docs/getting-started.md as it is written, from two bare hosts and a controller to a verified night and a schedule, in the lab."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from integration.site import REPOSITORY
+from lab import Host, Lab
+from lab.lab_fixture import lab_fixture, needs_namespaces
+from lab.processes import wait_until
+
+PAGE = REPOSITORY / "docs" / "getting-started.md"
+CODES = {"init": 0, "run": 0, "status": 0, "list": 0}
+"""What each command exits with; the doctor with 2, until what it printed was run"""
+RUN = "export PATH ALTBACKUP_MAIL_HOST=127.0.0.1 ANSIBLE_SSH_CONTROL_PATH_DIR=/run/cp"
+"""What the controller's shell has: a mail server, and a short path for sockets"""
+
+hosts = lab_fixture(["desk", "dayabay", "cms01"], sources=["desk"])
+
+
+@pytest.fixture
+def desk(hosts: Lab) -> Iterator[Host]:
+    """The controller: a checkout, a crontab and a mail server of its own. The nodes have nothing but sshd, Python and what is installed here."""
+    for name in ("dayabay", "cms01"):
+        host = hosts[name]
+        for place in ("/var/backups", "/srv", "/home"):
+            host.run(["mount", "-t", "tmpfs", "tmpfs", place], check=True)
+        (host.home / ".ssh" / "known_hosts").unlink()
+    hosts["dayabay"].run(["git", "init", "-q", "--bare", "/srv/git/toolbox.git"], check=True)
+    desk = hosts["desk"]
+    desk.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/var/spool/cron"], check=True)
+    desk.run(["mkdir", "-m", "1730", "/var/spool/cron/crontabs"], check=True)
+    desk.run(["chgrp", "crontab", "/var/spool/cron/crontabs"], check=True)
+    (desk.home / "bin").mkdir()
+    (desk.home / "bin" / "altbackup").symlink_to(REPOSITORY / "bin" / "altbackup")
+    with desk.popen([sys.executable, "-m", "aiosmtpd", "-n", "-l", "127.0.0.1:25"]) as server:
+        wait_until(lambda: desk.run(["bash", "-c", ": </dev/tcp/127.0.0.1/25"]).returncode == 0, 60, "the mail server")
+        yield desk
+        server.terminate()
+
+
+def commands() -> list[str]:
+    """Return the commands of the page, in their order, but the one that asks what another one says."""
+    lines = [line.strip() for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("    ")]
+    return [line for line in lines if line.startswith(("bin/altbackup", "sh ")) and line != "bin/altbackup init first"]
+
+
+def as_written(desk: Host, command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the page on the controller, in the checkout's place."""
+    return desk.run(["bash", "-c", f"{RUN}; {command}"], cwd=desk.home, timeout=3000)
+
+
+@needs_namespaces
+@pytest.mark.full
+def test_the_page_leads_from_bare_hosts_to_a_verified_night(hosts: Lab, desk: Host) -> None:
+    steps = commands()
+    assert len(steps) == 9
+    mended = False
+    for command in steps:
+        done = as_written(desk, command)
+        print(f"$ {command}\n{done.stdout}{done.stderr}")
+        mended = mended or command.startswith("sh ")
+        word = command.split()[1]
+        expected = (0 if mended else 2) if word == "doctor" else CODES.get(word, 0)
+        assert done.returncode == expected, f"{command}: {done.returncode}"
+    stored = hosts["cms01"].run(["find", "/var/backups/altbackup/target/dayabay", "-name", "*.dna"], check=True).stdout
+    assert "folders/etc/" in stored
+    assert "git/toolbox/" in stored
+    assert "run backup.yml" in desk.run(["crontab", "-l"], check=True).stdout
+    key = (hosts["cms01"].home / ".ssh" / "authorized_keys").read_text()
+    assert "restrict ssh-ed25519" in key
+    assert not Path("/var/backups/altbackup").exists(), "nothing of it is on the machine of the tests"

@@ -1,0 +1,39 @@
+"""How findings are shown: what is wrong first, what mends it below by its number, and a line on the rest."""
+
+from __future__ import annotations
+
+import io
+
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli.doctor import shown
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli.screen import Table, show
+
+
+def finding(state: str, **more: str) -> dict[str, str]:
+    return {"node": "cms01", "pair": "", "what": "marker", "state": state, "why": "why", "mend": "", **more}
+
+
+FINDINGS = [finding("wrong", mend="mkdir x", pair="dayabay -> cms01"), finding("unknown"), finding("ok")]
+
+
+def text(everything: bool) -> list[str]:
+    out = io.StringIO()
+    for each in shown(FINDINGS, everything):
+        if isinstance(each, Table):
+            show(each, out)
+        else:
+            print(each, file=out)
+    return out.getvalue().splitlines()
+
+
+def test_what_is_not_right_is_shown_with_what_mends_it_by_its_number() -> None:
+    lines = text(everything=False)
+    assert [line.split() for line in lines[1:3]] == [
+        ["1", "wrong", "dayabay", "->", "cms01", "marker", "why"],
+        ["2", "unknown", "cms01", "marker", "why"],
+    ]
+    assert lines[3:] == ["what mends it:", "  1  mkdir x", "1 ok, 1 wrong, 1 unknown"]
+
+
+def test_all_is_shown_where_it_is_wanted() -> None:
+    assert len(text(everything=True)) == len(text(everything=False)) + 1
+    assert shown([finding("ok")], everything=False) == ["1 ok"]
