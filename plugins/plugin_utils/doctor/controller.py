@@ -19,7 +19,7 @@ from typing import Any
 from ...module_utils.system.errors import AltbackupError
 from ...module_utils.system.opened import user_name
 from ..history import store
-from ..mail.settings import MAIL_OPTIONS, Settings, judge
+from ..mail.settings import MAIL_OPTIONS, Settings, judge, variable_of
 from .finding import OK, UNKNOWN, WRONG, Commands, Finding
 
 _SECONDS = 10.0
@@ -131,7 +131,7 @@ def mail_settings(
     """Given the options of the settings file, what is scheduled, and this environment, return how runs of the schedule mail; without one, those of here."""
     scheduled_with = dict(entries[0].get("environment") or {}) if entries else {}
     around = {**({} if entries else environment), "PATH": environment.get("PATH", os.defpath), **scheduled_with}
-    options = {name: around.get(f"ALTBACKUP_MAIL_{name.upper()}", configured.get(name, "")) for name in MAIL_OPTIONS}
+    options = {name: around.get(variable_of(name), configured.get(name, "")) for name in MAIL_OPTIONS}
     return judge(options, around)
 
 

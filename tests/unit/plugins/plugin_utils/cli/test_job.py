@@ -13,6 +13,7 @@ from ansible_collections.altbackup.core.plugins.callback import error_mail
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli import job as run_command
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli.job import ROOT, AnsibleSettings, Job
+from ansible_collections.altbackup.core.plugins.plugin_utils.mail.settings import variable_of
 
 
 @pytest.fixture(autouse=True)
@@ -161,7 +162,7 @@ def test_mail_has_the_settings_of_the_callback(here: Path) -> None:
     documented = yaml.safe_load(error_mail.DOCUMENTATION)["options"]
     assert set(run_command.MAIL_OPTIONS) == set(error_mail.MAIL_OPTIONS)
     for name in run_command.MAIL_OPTIONS:
-        assert documented[name]["env"] == [{"name": f"ALTBACKUP_MAIL_{name.upper()}"}]
+        assert documented[name]["env"] == [{"name": variable_of(name)}]
         assert documented[name]["ini"] == [{"section": "callback_error_mail", "key": name}]
     text = "[callback_error_mail]\nto = a@example.org, b@example.org\nhost = mail.example.org\npassword = 100%ok\nport = 2525\nusername = me\n"
     (here / "ansible.cfg").write_text(text)
