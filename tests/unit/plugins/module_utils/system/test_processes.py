@@ -61,7 +61,9 @@ def is_running(pid: int) -> bool:
 
 def test_run_returns_what_a_tool_prints() -> None:
     said: list[str] = []
-    printed = run(["sh", "-c", "cat; echo careful >&2"], what="x", deadline=Deadline(), input=b"given\0\xff", stderr_lines=said)
+    printed = run(
+        ["sh", "-c", "cat; echo careful >&2"], what="x", deadline=Deadline(), input=b"given\0\xff", stderr_lines=said
+    )
     assert (printed, said) == (b"given\0\xff", ["careful"])
 
 
