@@ -19,8 +19,8 @@ from ..kinds.registry import kind_of
 from ..synchronize.send import Peer
 from ..synchronize.trial import own_host_keys, try_peer
 from ..system import mounts
-from ..system.digest import in_parallel
-from ..system.errors import AltbackupError
+from ..system.digest import in_parallel, open_plain
+from ..system.errors import AltbackupError, name_os_errors
 from ..system.machine import machine_id
 from ..system.opened import owner_name, user_name
 from ..system.proc import boot_id
@@ -240,8 +240,8 @@ def _authorized(user: str) -> dict[str, Any]:
             if status.st_uid not in (0, entry.pw_uid) or status.st_mode & 0o022:
                 loose.append({"path": place, "mode": f"{stat.S_IMODE(status.st_mode):04o}", "uid": status.st_uid})
     try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            lines = [line.strip() for line in stream.read(_MOST_BYTES).splitlines()]
+        with name_os_errors(path), open_plain(path) as stream:
+            lines = [line.strip() for line in stream.read(_MOST_BYTES).decode("utf-8", "replace").splitlines()]
     except OSError as error:
         problem = "" if isinstance(error, FileNotFoundError) else explain(error)
         return {"path": path, "problem": problem, "lines": [], "loose": loose, "user": entry.pw_name}

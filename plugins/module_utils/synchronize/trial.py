@@ -10,6 +10,7 @@ import stat
 import subprocess
 from typing import Any
 
+from ..system.digest import open_plain
 from ..system.errors import AltbackupError
 from ..system.processes import Deadline, clean_environment, find_tool, inherited_environment
 from ..tree.failures import explain
@@ -88,8 +89,8 @@ def _key(peer: Peer, first: str) -> dict[str, Any]:
     except OSError as error:
         return {**found, "why": error.strerror or ""}
     found.update(there=True, mode=f"{stat.S_IMODE(status.st_mode):04o}", mine=status.st_uid == os.geteuid())
-    with contextlib.suppress(OSError), open(f"{path}.pub", encoding="utf-8", errors="replace") as stream:
-        found["public"] = " ".join(stream.readline(8192).split()[:2])
+    with contextlib.suppress(OSError), open_plain(f"{path}.pub") as stream:
+        found["public"] = " ".join(stream.readline(8192).decode("utf-8", "replace").split()[:2])
     return found
 
 
