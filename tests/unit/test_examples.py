@@ -71,6 +71,7 @@ def test_examples_of_modules_run(tmp_path: Path) -> None:
     make_subversion(examples.live / "svn" / "dybsvn")
     make_environment(examples.live / "tracs" / "dybsvn")
     examples.run_well("preflight")
+    assert examples.run_well("node_examine")["facts"]["folders"] == ["/etc"]
     assert len(examples.run_well("tarball_dump")["tarballs"]) == 2
     assert len(examples.run_well("tarball_drill")["proved"]) == 1
     examples.put(examples.live / "backup" / "dayabay" / examples.tarball.relative_to(examples.data / "dayabay"))
