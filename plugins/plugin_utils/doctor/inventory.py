@@ -114,7 +114,7 @@ def gone(
             )
     for source, key in items:
         entry = plan["sources"].get(source)
-        if entry is None or entry["discover"] or key in entry["keys"] or _is_retired(plan, source, key):
+        if entry is None or entry["discover"] or key in entry["item_keys"] or _is_retired(plan, source, key):
             continue
         mend = commands.own("retire", f"{source}/{key}")
         why = f"{source}/{key} was backed up in the last run, and is not in the inventory any more; if it was given up, say so"
