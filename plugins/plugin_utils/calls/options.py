@@ -52,11 +52,7 @@ def _examine(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> 
         "ext": source.get("ext") or "",
         "items": source.get("item_list", []),
         "discover": source.get("discover") or {},
-        "trees": [
-            {**tree, "keys": tree["item_keys"]}
-            for tree in node_trees(plan, host)
-            if tree["role"] == "target" and tree["base"]
-        ],
+        "trees": [_inspected(tree) for tree in node_trees(plan, host) if tree["role"] == "target" and tree["base"]],
         "keeps": source.get("keeps", {}),
         "rules": source.get("rules", {}),
         "peers": peers(_sound(plan), host) if source else [],
