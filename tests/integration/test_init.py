@@ -25,7 +25,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def around(home: Path) -> dict[str, str]:
-    return {**environment(), "HOME": str(home), "ALTBACKUP_ARTIFACTS": str(home / "runs"), "TERM": "dumb"}
+    return {**environment(), "HOME": str(home), "ALTBACKUP_ARTIFACTS": str(home / "runs"), "TERM": "xterm"}
 
 
 def init(home: Path, *words: str) -> subprocess.CompletedProcess[str]:

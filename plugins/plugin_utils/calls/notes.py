@@ -381,6 +381,10 @@ def _errand(
     return new
 
 
+def _without_word(result: Mapping[str, Any]) -> str:
+    return "unreachable, without a word" if result.get("unreachable") else f"no result, exit code {result.get('rc')}"
+
+
 def _examine(
     run: Run, _stage: str, _about: Mapping[str, Any], _given: Mapping[str, Any], result: Mapping[str, Any]
 ) -> State:
@@ -391,7 +395,7 @@ def _examine(
     examined = {
         "facts": result.get("facts") or {},
         "unreachable": bool(result.get("unreachable")),
-        "said": "\n".join(filter(None, [*told, *said])) if is_lost else "",
+        "said": "\n".join(filter(None, [*told, *said])) or _without_word(result) if is_lost else "",
         "after": time.time(),
     }
     return {**run.state, "examined": examined}

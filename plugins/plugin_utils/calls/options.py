@@ -51,11 +51,11 @@ def _examine(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> 
     return {
         "owners": [one for one in base_owners(plan, host) if one["base"]],
         "tools": ["tar", "rsync"],
-        "kinds": sorted({*(item["kind"] for item in source.get("item_list", ())), *source.get("discover", ())}),
+        "kinds": sorted({*(item["kind"] for item in source.get("item_list", ())), *(source.get("discover") or ())}),
         "ext": source.get("ext") or "",
         "items": source.get("item_list", []),
         "discover": source.get("discover") or {},
-        "trees": [tree for tree in node_trees(plan, host) if tree["role"] == "target" and tree["base"]],
+        "trees": [_inspected(tree) for tree in node_trees(plan, host) if tree["role"] == "target" and tree["base"]],
         "keeps": source.get("keeps", {}),
         "rules": source.get("rules", {}),
         "peers": peers(_sound(plan), host) if source else [],

@@ -219,7 +219,7 @@ def _looked_for(arguments: argparse.Namespace, inventory: Path, answers: Answers
             if facts["unseen"]
             else ""
         )
-        say(f"{host.name}: {len(facts['repositories'])} repositories, {len(kept)} folders{unseen}")
+        say(f"{host.name}: repositories: {len(facts['repositories'])}, folders: {len(kept)}{unseen}")
         found[host.name] = {**facts, "folders": kept}
     return found
 
