@@ -46,6 +46,8 @@ from ..tree.sidecar import Dna
 from ..tree.stamps import Moment, ahead_reason, day_of, moment_of
 from ..tree.suspects import doubts_of, suspects_of
 from ..tree.trash import make_room, spare_room
+from .accept import accept_one
+from .forced_command import gather
 from .guides import check_guides, write_guides
 from .offer import Offer, parse_offers, tarball_at
 from .receivers import end_receivers
@@ -509,6 +511,7 @@ def _make_ready(tree: Tree, incoming: str, request: Request, offers: Sequence[Of
 def _cleared(tree: Tree, incoming: str, offers: Sequence[Offer]) -> list[str]:
     """End receivers of dead runs, and remove what they left and this run does not want: on a full disk this makes room. Return notes."""
     notes = end_receivers(incoming)
+    gather(incoming)
     names = {offer.transit_name for offer in offers}
     for name in sorted(os.listdir(incoming)) if is_folder(incoming) else ():
         path = os.path.join(incoming, name)
@@ -601,7 +604,11 @@ def _store(tree: Tree, incoming: str, plan: TransferPlan, moment: Moment, done: 
     """Store what is lacking and here under another stamp, and see to `last`; return what is to be sent."""
     for offer in plan.have:
         _point_last(tree, offer, moment, done)
-    lacking = [offer for offer, copies in plan.lacking if not _link(tree, offer, copies, moment, done)]
+    lacking = [
+        offer
+        for offer, copies in plan.lacking
+        if not _link(tree, offer, copies, moment, done) and not _came_whole(tree, incoming, offer, moment, done)
+    ]
     seen = [*plan.have, *plan.unwanted, *(offer for offer, _ in (*plan.differing, *plan.lacking))]
     for name in {offer.transit_name for offer in seen} - {offer.transit_name for offer in lacking}:
         remove_if_there(os.path.join(incoming, name))
@@ -641,6 +648,26 @@ def _link(tree: Tree, offer: Offer, copies: Sequence[Tarball], moment: Moment, d
         _point_last(tree, offer, moment, done)
         return True
     return False
+
+
+def _came_whole(tree: Tree, incoming: str, offer: Offer, moment: Moment, done: Done) -> bool:
+    """Store a tarball that a run which was cut had brought to its end; return whether it is not to be sent. Other bytes are left to rsync."""
+    arrived = os.path.join(incoming, offer.transit_name)
+    status = status_of(arrived, follow=False)
+    if status is None or status.st_size != offer.dna.size:
+        return False
+    try:
+        verify(arrived, offer.dna)
+        accept_one(tree, offer, moment)
+    except DigestMismatch:
+        return False
+    except (AltbackupError, OSError) as error:
+        done.failures.append(failure(STAGE, error, relpath=offer.relpath))
+        return True
+    done.linked.append(offer.relpath)
+    done.notes.append(f"stored {offer.relpath}, which an earlier run had brought to its end")
+    _point_last(tree, offer, moment, done)
+    return True
 
 
 def _reserve(hold: Hold, request: Request, done: Done) -> bool:
