@@ -67,7 +67,11 @@ _OF_BOTH = (
     "min_rate",
     "connect_timeout",
     "io_timeout",
+    "trust_from",
+    "node_user",
+    "allow_root_filesystem",
 )
+_OF_SETUP = ("rotate_keys", "schedule", "schedule_at", "schedule_delay", "schedule_folder")
 _TRASH_DAYS = {"source": 0, "target": 2}
 """For how many days what is removed stays in the trash, where nobody says it"""
 _OF_SOURCES = (
@@ -83,7 +87,7 @@ _OF_SOURCES = (
     "shrink",
     "churn",
 )
-_OF_TARGETS = ("target_base",)
+_OF_TARGETS = ("target_base", "incoming_limit", "watch_command")
 _OF_RESTORES = ("owner", "group", "mode", "selinux")
 _CONNECTION = {"rsync_host": "ansible_host", "rsync_port": "ansible_port", "rsync_user": "ansible_user"}
 _OF_PARTS = ("altbackup_items", "altbackup_discover", "altbackup_base", "altbackup_target_base")
@@ -210,6 +214,7 @@ def build_plan(
         "purge_confirm": common["purge_confirm"],
         "undo": common["undo"],
         "contents": common["contents"],
+        "setup": {name: common[name] for name in _OF_SETUP},
         "locked": scope is not None and list(scope.parts) == [SOURCES],
         "errors": [],
         "notes": [visible(note) for note in notes],
