@@ -68,7 +68,7 @@ class World:
         path = self.target / ".altbackup" / "receive" / "dayabay" / "log"
         return (path.read_text() if path.exists() else "") + self.lab["cms01"].log
 
-    def ssh(self, *options: str, key: str = "dayabay", here: str = "dayabay") -> list[str]:
+    def ssh(self, *options: str, key: str = "dayabay") -> list[str]:
         """Return the ssh argv with the key that set-up made, without a command."""
         trust = self.lab[key].data / "backup" / ".altbackup" / "trust" / "cms01"
         host = self.lab["cms01"]
@@ -165,6 +165,9 @@ def world(hosts: Lab) -> World:
             json.dumps({"dig": hashlib.sha256(SECRET.encode()).hexdigest(), "size": len(SECRET), "alg": "sha256"})
         )
     (made.target / "restore.sh").write_text("#!/bin/sh\n")
+    for source in ("dayabay", "lingao"):
+        done = made.call(*made.ssh(key=source), hosts["cms01"].address, "altbackup hello", here=source)
+        assert done.returncode == 0, done.stderr
     return made
 
 

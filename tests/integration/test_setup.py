@@ -18,7 +18,7 @@ hosts = lab_fixture(["dayabay", "cms01", "sdu"])
 @pytest.fixture
 def lab_site(hosts: Lab, tmp_path: Path) -> Iterator[LabSite]:
     """A site whose hosts know no keys but the controller's; afterwards they do again."""
-    keys = {name: authorized(hosts, name).read_text() for name in hosts.names}
+    texts = {name: authorized(hosts, name).read_text() for name in hosts.names}
     try:
         with repaired(hosts, tmp_path) as site:
             site.add_source(
@@ -34,7 +34,7 @@ def lab_site(hosts: Lab, tmp_path: Path) -> Iterator[LabSite]:
                 base.rmdir()
             yield site
     finally:
-        for name, text in keys.items():
+        for name, text in texts.items():
             authorized(hosts, name).write_text(text)
 
 
@@ -48,17 +48,19 @@ def bases(site: LabSite) -> list[Path]:
     return [site.tree("dayabay"), *(site.place(name) / "copies" for name in ("cms01", "sdu"))]
 
 
+def keys(site: LabSite) -> list[Path]:
+    """Return where the keys of the three nodes lie."""
+    return [base / ".altbackup" / "trust" for base in bases(site)]
+
+
 def own_lines(site: LabSite, name: str) -> list[str]:
     """Return the lines that set-up has put into authorized_keys of a host."""
     return [line for line in authorized(site.lab, name).read_text().splitlines() if " altbackup:" in line]
 
 
 @pytest.mark.full
-def test_bare_hosts_are_one_playbook_away_from_a_night_and_a_second_one_changes_nothing(lab_site: LabSite) -> None:
+def test_set_up_binds_each_key_a_second_time_changes_nothing_and_teardown_undoes_it(lab_site: LabSite) -> None:
     foreign = {name: authorized(lab_site.lab, name).read_text() for name in lab_site.lab.names}
-    predicted = lab_site.run("setup", "--check")
-    assert predicted.rc == 0, predicted.stdout
-    assert not any(base.exists() for base in bases(lab_site))
     first = lab_site.run("setup")
     assert first.rc == 0, first.stdout
     lab = lab_site.lab
@@ -67,32 +69,42 @@ def test_bare_hosts_are_one_playbook_away_from_a_night_and_a_second_one_changes_
     assert pulled.startswith(f'restrict,from="{lab["sdu"].address}",command="')
     for name, text in foreign.items():
         assert authorized(lab, name).read_text().startswith(text), "lines of others keep their places"
-    keys = [base / ".altbackup" / "trust" for base in bases(lab_site)]
-    assert [sorted(path.name for path in folder.glob("*/*")) for folder in keys] == [
+    assert [sorted(path.name for path in folder.glob("*/*")) for folder in keys(lab_site)] == [
         ["key", "key.pub", "known_hosts"],
         [],
         ["key", "key.pub", "known_hosts"],
     ]
     again = lab_site.run("setup")
     assert (again.rc, again.changed) == (0, 0), again.stdout
+    kept = bases(lab_site)[1] / "dayabay" / "folders" / "kept"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("a copy")
+    gone = lab_site.run("teardown")
+    assert gone.rc == 0, gone.stdout
+    assert {name: authorized(lab, name).read_text() for name in lab.names} == foreign
+    assert not any(folder.exists() for folder in keys(lab_site))
+    assert kept.read_text() == "a copy"
+    assert [base.exists() for base in bases(lab_site)] == [False, True, False]
 
+
+@pytest.mark.full
+def test_a_check_predicts_and_a_night_uses_the_keys_also_after_they_were_rotated(lab_site: LabSite) -> None:
+    predicted = lab_site.run("setup", "--check")
+    assert predicted.rc == 0, predicted.stdout
+    assert not any(base.exists() for base in bases(lab_site))
+    assert lab_site.run("setup").rc == 0
     night = lab_site.run("backup", stamp=DAY1)
     assert night.rc == 0, night.stdout
     for tree in (lab_site.tree("dayabay"), lab_site.tree("dayabay", "cms01"), lab_site.tree("dayabay", "sdu")):
         read_again(tree, 1)
-
-    before = [folder.joinpath("cms01", "key").read_bytes() for folder in keys[:1]]
-    assert lab_site.run("setup", rotate_keys=True).rc == 0
-    assert [folder.joinpath("cms01", "key").read_bytes() for folder in keys[:1]] != before
-    assert len(own_lines(lab_site, "cms01")) == 1 and own_lines(lab_site, "cms01") != [pushed]
-    assert lab_site.run("backup", stamp=DAY2).rc == 0
-
-    gone = lab_site.run("teardown")
-    assert gone.rc == 0, gone.stdout
-    assert {name: authorized(lab, name).read_text() for name in lab.names} == foreign
-    assert not any(folder.exists() for folder in keys)
-    read_again(lab_site.tree("dayabay", "cms01"), 1)
-    assert lab_site.run("teardown").changed == 0
+    key, lines = keys(lab_site)[0] / "cms01" / "key", own_lines(lab_site, "cms01")
+    before = key.read_bytes()
+    rotated = lab_site.run("setup", rotate_keys=True)
+    assert rotated.rc == 0, rotated.stdout
+    assert key.read_bytes() != before and not list(key.parent.glob("key.next*"))
+    assert len(own_lines(lab_site, "cms01")) == 1 and own_lines(lab_site, "cms01") != lines
+    second = lab_site.run("backup", stamp=DAY2)
+    assert second.rc == 0, second.stdout
 
 
 @pytest.mark.full
