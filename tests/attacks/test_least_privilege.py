@@ -29,6 +29,8 @@ pytestmark = [needs_namespaces, pytest.mark.root]
 LIMIT = 4_000_000
 SECRET = "canary-7f3a9c51-of-the-target"
 ADD = "rsync --server -pIRe.LsfxCIvu --timeout=60 --inplace . ."
+LIE = ADD.replace("=60", "=5")
+"""What a client claims that then says something else: neither side waits long for what never comes"""
 READ = "rsync --server --sender -pIRe.LsfxCIvu --timeout=60 --inplace --files-from=- --from0 . ."
 BYTES = os.urandom(200_000)
 NAME = f"sha256-{hashlib.sha256(BYTES).hexdigest()}"
@@ -118,7 +120,9 @@ class World:
             f'#!/bin/sh\nwhile [ "$1" != {there} ]; do shift; done; shift\nexec {shlex.join(self.ssh())} {there} {asked}\n'
         )
         wrapper.chmod(0o700)
-        return self.call("rsync", f"--rsh={wrapper}", "--timeout=60", *options, source, f"{there}:{to}", text=text)
+        return self.call(
+            "rsync", f"--rsh={wrapper}", f"--timeout={5 if claim else 60}", *options, source, f"{there}:{to}", text=text
+        )
 
     def file(self, name: str, content: bytes = b"of the attacker") -> Path:
         """Return a file of the attacker's, in a folder for itself."""
@@ -352,13 +356,13 @@ def upwards_in_list(world: World) -> Iterable[str]:
     inner = world.folder / "deep/a/b/c/d"
     inner.mkdir(parents=True, exist_ok=True)
     (world.folder / "deep/a/restore.sh").write_text("of the attacker")
-    world.rsync("--inplace", "-R", "--files-from=-", source=f"{inner}/", claim=ADD, text="../../../restore.sh\n")
+    world.rsync("--inplace", "-R", "--files-from=-", source=f"{inner}/", claim=LIE, text="../../../restore.sh\n")
     yield from ()
 
 
 @attempt("absolute names in the list of files, by such a client")
 def absolute_in_list(world: World) -> Iterable[str]:
-    world.rsync("--inplace", "-R", source=f"{world.file('restore.sh')}", claim=ADD)
+    world.rsync("--inplace", "-R", source=f"{world.file('restore.sh')}", claim=LIE)
     yield from ()
 
 
@@ -367,7 +371,7 @@ def accepted(world: World) -> Iterable[str]:
     path = "dayabay/folders/notes/2026/11/01/010000/notes.tar.zst"
     for name in (path, f"{path}.dna"):
         world.file(name)
-        world.rsync("--inplace", "-R", "--files-from=-", source=f"{world.folder}/loot/", claim=ADD, text=f"{name}\n")
+        world.rsync("--inplace", "-R", "--files-from=-", source=f"{world.folder}/loot/", claim=LIE, text=f"{name}\n")
         yield from refused(
             world.rsync("--inplace", source=str(world.folder / "loot" / name), to=str(world.target / name))
         )
@@ -379,7 +383,7 @@ def strange_names(world: World) -> Iterable[str]:
     for name in names:
         world.file(name)
     text = "".join(f"{name}\n" for name in names)
-    world.rsync("--inplace", "-p", "-I", "-R", "--files-from=-", source=f"{world.folder}/loot/", claim=ADD, text=text)
+    world.rsync("--inplace", "-p", "-I", "-R", "--files-from=-", source=f"{world.folder}/loot/", claim=LIE, text=text)
     yield from ()
 
 
@@ -390,7 +394,7 @@ def links(world: World) -> Iterable[str]:
     link.unlink(missing_ok=True)
     link.symlink_to(world.target / "lingao")
     yield from refused(world.rsync("-rl", "--inplace", source=f"{link.parent}/"))
-    world.rsync("-rl", "--inplace", source=f"{link.parent}/", claim=ADD)
+    world.rsync("-rl", "--inplace", source=f"{link.parent}/", claim=LIE)
 
 
 @attempt("devices, pipes and sockets")
@@ -408,7 +412,7 @@ def devices(world: World) -> Iterable[str]:
         ("-r", "--inplace", "--copy-devices"),
     ):
         yield from refused(world.rsync(*options, source=f"{folder}/"))
-    world.rsync("-rD", "--inplace", source=f"{folder}/", claim=ADD)
+    world.rsync("-rD", "--inplace", source=f"{folder}/", claim=LIE)
 
 
 @attempt("folders, and files in them")
@@ -416,7 +420,7 @@ def folders(world: World) -> Iterable[str]:
     world.file(f"{NAME}/x")
     try:
         yield from refused(world.rsync("-r", "--inplace", source=f"{world.folder}/loot/"))
-        world.rsync("-r", "--inplace", source=f"{world.folder}/loot/", claim=ADD)
+        world.rsync("-r", "--inplace", source=f"{world.folder}/loot/", claim=LIE)
     finally:
         (world.folder / "loot" / NAME / "x").unlink()
         (world.folder / "loot" / NAME).rmdir()
@@ -437,10 +441,11 @@ def attributes(world: World) -> Iterable[str]:
         ("-E",),
     ):
         world.rsync("--inplace", *options, source=str(path))
-    world.rsync("--inplace", "-p", "-I", "-R", "--files-from=-", source=f"{path.parent}/", claim=ADD, text=f"{NAME}\n")
+    world.rsync("--inplace", "-p", "-I", "-R", "--files-from=-", source=f"{path.parent}/", claim=LIE, text=f"{NAME}\n")
     for found in world.incoming.glob("sha256-*"):
-        if found.stat().st_uid != os.geteuid() or found.parent.stat().st_mode & 0o077:
-            yield f"{found} can be reached by others"
+        modes = [oct(path.stat().st_mode & 0o7777) for path in (found.parent, found)]
+        if found.stat().st_uid != os.geteuid() or modes != ["0o700", "0o600"]:
+            yield f"{found} can be reached by others: {modes}"
         found.unlink()
 
 
@@ -470,7 +475,7 @@ def filling(world: World) -> Iterable[str]:
                 "-R",
                 "--files-from=-",
                 source=f"{path.parent}/",
-                claim=ADD,
+                claim=LIE,
                 text=f"{path.name}\n",
             )
         )
@@ -486,7 +491,7 @@ def filling(world: World) -> Iterable[str]:
 def send_whole(world: World, content: bytes = BYTES) -> None:
     """Send the file that is named by the digest of BYTES."""
     path = world.file(NAME, content)
-    world.rsync("--inplace", "-p", "-I", "-R", "--files-from=-", source=f"{path.parent}/", claim=ADD, text=f"{NAME}\n")
+    world.rsync("--inplace", "-p", "-I", "-R", "--files-from=-", source=f"{path.parent}/", claim=LIE, text=f"{NAME}\n")
 
 
 @attempt("writing a file anew that came whole, before it is accepted")

@@ -88,23 +88,37 @@ def test_set_up_binds_each_key_a_second_time_changes_nothing_and_teardown_undoes
 
 
 @pytest.mark.full
-def test_a_check_predicts_and_a_night_uses_the_keys_also_after_they_were_rotated(lab_site: LabSite) -> None:
+def test_a_check_predicts_and_makes_nothing(lab_site: LabSite) -> None:
     predicted = lab_site.run("setup", "--check")
     assert predicted.rc == 0, predicted.stdout
     assert not any(base.exists() for base in bases(lab_site))
+    assert not own_lines(lab_site, "cms01")
+
+
+@pytest.mark.full
+def test_a_night_uses_the_keys_and_no_others(lab_site: LabSite) -> None:
     assert lab_site.run("setup").rc == 0
     night = lab_site.run("backup", stamp=DAY1)
     assert night.rc == 0, night.stdout
     for tree in (lab_site.tree("dayabay"), lab_site.tree("dayabay", "cms01"), lab_site.tree("dayabay", "sdu")):
         read_again(tree, 1)
+    said = (bases(lab_site)[1] / ".altbackup" / "receive" / "dayabay" / "log").read_text()
+    assert "dayabay adds from" in said and ": added, exit code 0" in said
+    said = (bases(lab_site)[0] / ".altbackup" / "lend" / "sdu" / "log").read_text()
+    assert "sdu reads from" in said and ": read, exit code 0" in said
+
+
+@pytest.mark.full
+def test_keys_are_rotated_by_one_command_and_a_night_goes_on(lab_site: LabSite) -> None:
+    assert lab_site.run("setup").rc == 0
     key, lines = keys(lab_site)[0] / "cms01" / "key", own_lines(lab_site, "cms01")
     before = key.read_bytes()
     rotated = lab_site.run("setup", rotate_keys=True)
     assert rotated.rc == 0, rotated.stdout
     assert key.read_bytes() != before and not list(key.parent.glob("key.next*"))
     assert len(own_lines(lab_site, "cms01")) == 1 and own_lines(lab_site, "cms01") != lines
-    second = lab_site.run("backup", stamp=DAY2)
-    assert second.rc == 0, second.stdout
+    night = lab_site.run("backup", stamp=DAY2)
+    assert night.rc == 0, night.stdout
 
 
 @pytest.mark.full

@@ -107,8 +107,11 @@ class Session:
 
     def argv(self, rsync: str) -> list[str]:
         """Return the argv of rsync, to be started in the folder of the pair."""
-        sender = ["--sender"] if self.sends else []
-        return [rsync, "--server", *sender, self.flags, *self.options, ".", f"./{self.name}"]
+        way = ["--sender"] if self.sends else []
+        modes = (
+            [] if self.sends else ["--chmod=D700,F600"]
+        )  # the peer says what modes its files have, and the folder itself
+        return [rsync, "--server", *way, self.flags, *self.options, *modes, ".", f"./{self.name}"]
 
 
 @dataclass
@@ -474,6 +477,7 @@ def _alone(room: Room, log: Log, *, dry: bool) -> Iterator[int]:
             log.say("ended an older session")
         os.ftruncate(descriptor, 0)
         yield descriptor
+        os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 

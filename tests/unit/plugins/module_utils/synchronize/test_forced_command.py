@@ -40,16 +40,16 @@ DIGEST = f"sha256-{hashlib.sha256(BYTES).hexdigest()}"
 @pytest.mark.parametrize(
     ("asked", "argv"),
     [
-        (ADD, "--server -pIRe.LsfxCIvu --timeout=60 --inplace --stats --copy-dest basis . ./"),
-        (ADD.replace(". .", f". {FOLDER}/"), "--server -pIRe.LsfxCIvu --timeout=60 --inplace --stats --copy-dest basis . ./"),
-        ("rsync --server -pIRe.iLsfxCIvu --inplace . .", "--server -pIRe.iLsfxCIvu --timeout=600 --inplace . ./"),
-        ("rsync --server -pIRe.LsfxC --timeout=0 --inplace . .", "--server -pIRe.LsfxC --timeout=600 --inplace . ./"),
+        (ADD, "--server -pIRe.LsfxCIvu --timeout=60 --inplace --stats --copy-dest basis --chmod=D700,F600 . ./"),
+        (ADD.replace(". .", f". {FOLDER}/"), "--server -pIRe.LsfxCIvu --timeout=60 --inplace --stats --copy-dest basis --chmod=D700,F600 . ./"),
+        ("rsync --server -pIRe.iLsfxCIvu --inplace . .", "--server -pIRe.iLsfxCIvu --timeout=600 --inplace --chmod=D700,F600 . ./"),
+        ("rsync --server -pIRe.LsfxC --timeout=0 --inplace . .", "--server -pIRe.LsfxC --timeout=600 --inplace --chmod=D700,F600 . ./"),
         (
             "rsync --server -npIRe31.14Lsfx --timeout=60 --bwlimit=97.66 --inplace . .",
-            "--server -npIRe31.14Lsfx --bwlimit=97.66 --timeout=60 --inplace . ./",
+            "--server -npIRe31.14Lsfx --bwlimit=97.66 --timeout=60 --inplace --chmod=D700,F600 . ./",
         ),
-        (f"rsync --server -pIe.Lsf --inplace . ./{NAME}", f"--server -pIe.Lsf --timeout=600 --inplace . ./{NAME}"),
-        (f"rsync --server -pIe.Lsf --inplace . {FOLDER}/{NAME}", f"--server -pIe.Lsf --timeout=600 --inplace . ./{NAME}"),
+        (f"rsync --server -pIe.Lsf --inplace . ./{NAME}", f"--server -pIe.Lsf --timeout=600 --inplace --chmod=D700,F600 . ./{NAME}"),
+        (f"rsync --server -pIe.Lsf --inplace . {FOLDER}/{NAME}", f"--server -pIe.Lsf --timeout=600 --inplace --chmod=D700,F600 . ./{NAME}"),
     ],
 )  # fmt: skip
 def test_what_transfers_ask_for_is_let_through(asked: str, argv: str) -> None:
@@ -173,7 +173,18 @@ def check(session: Session, reads: bool) -> None:
     assert ("--sender" in argv) == reads
     assert argv[:2] == ["/usr/bin/rsync", "--server"]
     assert "--inplace" in argv and any(word.startswith("--timeout=") and word != "--timeout=0" for word in argv)
-    allowed = ("--server", "--sender", "--inplace", "--stats", "--copy-dest", "basis", "--files-from=-", "--from0", ".")
+    allowed = (
+        "--server",
+        "--sender",
+        "--inplace",
+        "--stats",
+        "--copy-dest",
+        "basis",
+        "--files-from=-",
+        "--from0",
+        "--chmod=D700,F600",
+        ".",
+    )
     left = [word for word in argv[1:-1] if word not in allowed]
     assert all(word.startswith(("-p", "-np", "--timeout=", "--bwlimit=")) for word in left), left
     assert argv[-1] == "./" or forced_command.TRANSIT.fullmatch(argv[-1][2:])
