@@ -25,6 +25,7 @@ from ..tree.failures import failure
 from ..tree.layout import Tarball, Tree, describe, scan
 from ..tree.locks import Hold
 from ..tree.origin import Origin, bind
+from ..tree.private import require_no_link
 from ..tree.publish import (
     link,
     make_folders,
@@ -34,11 +35,10 @@ from ..tree.publish import (
     remove_folder,
     remove_if_there,
     temporary_beside,
-    write_record,
 )
 from ..tree.stamps import Moment, ahead_reason
 from .forced_command import gather
-from .offer import Offer, parse_offers, tarball_at
+from .offer import Offer, parse_offers, take_record, tarball_at
 from .receivers import end_receivers
 from .send import BASIS, CARRIED, STAGE
 
@@ -69,6 +69,7 @@ def accept(
     tree = hold.tree
     bind(tree, origin)
     incoming = tree.private_path("incoming")
+    require_no_link(tree, incoming)
     result: dict[str, Any] = {"changed": False, "tarballs": [], "wrong": [], "wire": 0, "notes": [], "failures": []}
     wanted = parse_offers(tarballs)
     if fetch is not None:
@@ -129,7 +130,7 @@ def accept_one(tree: Tree, entry: Offer, moment: Moment, stored: Tarball | None 
         twin = _twin(tree, entry) or stored
         if twin is None:
             raise AltbackupError(f"{entry.relpath} did not arrive on this target")
-        write_record(tree, entry.key, entry.stamp, entry.record)
+        take_record(tree, entry)
         note_coming(tree, entry.relpath, entry.dna, moment.stamp)
         link(tree, twin, entry.relpath, entry.dna)
         return tarball_at(tree, entry)
@@ -151,7 +152,7 @@ def _publish_or_give_back(tree: Tree, entry: Offer, temporary: str, arrived: str
     """Verify a file and give it its final name. Raise DigestMismatch when it is thrown away, else what failed, with the file back."""
     try:
         with _unwritten(temporary):
-            write_record(tree, entry.key, entry.stamp, entry.record)
+            take_record(tree, entry)
             note_coming(tree, entry.relpath, entry.dna, moment.stamp)
             publish(tree, temporary, entry.relpath, entry.dna)
     except DigestMismatch:

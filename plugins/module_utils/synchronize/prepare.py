@@ -14,7 +14,7 @@ from ..system.seeing import is_folder, is_there, status_of
 from ..system.twins import MARGIN
 from ..system.units import first_of, readable, told_apart
 from ..system.visible import extra_vars
-from ..tree.arrivals import arrivals, late_ones, note_coming
+from ..tree.arrivals import arrivals, behind_ones, late_ones, note_coming
 from ..tree.contents import content_of
 from ..tree.failures import explain, failure
 from ..tree.incomplete import missing_of
@@ -23,6 +23,7 @@ from ..tree.locks import Hold
 from ..tree.marks import Marks, marks_of, merged, parse_given, try_keep
 from ..tree.origin import Origin, bind, parse_origin, require_origin
 from ..tree.pairs import Pair, differences, pair_now, parse_pair
+from ..tree.private import require_no_link
 from ..tree.publish import (
     link,
     make_folders,
@@ -32,7 +33,6 @@ from ..tree.publish import (
     remove_folder,
     remove_if_there,
     verify,
-    write_record,
     write_sidecar,
 )
 from ..tree.quarantine import quarantined
@@ -49,7 +49,7 @@ from ..tree.trash import make_room, spare_room
 from .accept import accept_one
 from .forced_command import gather
 from .guides import check_guides, write_guides
-from .offer import Offer, parse_offers, tarball_at
+from .offer import Offer, parse_offers, take_record, tarball_at
 from .receivers import end_receivers
 from .send import BASIS, CARRIED, STAGE
 
@@ -182,6 +182,7 @@ def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
     tree = hold.tree if hold else open_tree(request.base)
     require_origin(tree, request.origin)
     incoming = tree.private_path("incoming")
+    require_no_link(tree, incoming)
     done = Done()
     offers = _believed(tree, parse_offers(request.tarballs), request.moment, done)
     offers = _as_it_was(tree, offers, done)
@@ -394,6 +395,7 @@ def _kept(request: Request, offers: Sequence[Offer], held: Mapping[str, Held], m
             rules,
             now=now,
             late=late,
+            behind=behind_ones(everything, came),
             partial=partial,
             suspects=suspects,
             holds=marks.holds,
@@ -513,7 +515,7 @@ def _cleared(tree: Tree, incoming: str, offers: Sequence[Offer]) -> list[str]:
     notes = end_receivers(incoming)
     gather(incoming)
     names = {offer.transit_name for offer in offers}
-    for name in sorted(os.listdir(incoming)) if is_folder(incoming) else ():
+    for name in sorted(os.listdir(incoming)) if is_folder(incoming, follow=False) else ():
         path = os.path.join(incoming, name)
         if name in (BASIS, CARRIED):
             remove_folder(path)
@@ -587,7 +589,7 @@ def _completed(tree: Tree, tarball: Tarball, offer: Offer, moment: Moment, done:
         return replace(tarball, state="verified")
     try:
         verify(tree.path(offer.relpath), offer.dna, from_disk=True)
-        write_record(tree, offer.key, offer.stamp, offer.record)
+        take_record(tree, offer)
         if offer.relpath not in arrivals(tree, offer.key):
             note_coming(tree, offer.relpath, offer.dna, moment.stamp)
         write_sidecar(tree.path(offer.relpath), offer.dna)
@@ -630,7 +632,7 @@ def _link(tree: Tree, offer: Offer, copies: Sequence[Tarball], moment: Moment, d
     """
     for old in copies:
         try:
-            write_record(tree, offer.key, offer.stamp, offer.record)
+            take_record(tree, offer)
             note_coming(tree, offer.relpath, offer.dna, moment.stamp)
             link(tree, old, offer.relpath, offer.dna)
         except (AltbackupError, OSError) as error:
