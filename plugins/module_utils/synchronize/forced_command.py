@@ -359,6 +359,8 @@ def gather(folder: str) -> None:
     private, pair = os.path.dirname(os.path.dirname(folder)), os.path.basename(folder)
     aside = os.path.join(private, STATES["incoming"], pair, WHOLE)
     with contextlib.suppress(FileNotFoundError):
+        if os.path.islink(aside) or os.path.islink(os.path.dirname(aside)):
+            return
         for name in os.listdir(aside):
             os.replace(os.path.join(aside, name), os.path.join(folder, name))
 
