@@ -80,7 +80,7 @@ def pairs(plan: Mapping[str, Any], source: str) -> list[dict[str, Any]]:
 def node_setup(plan: Mapping[str, Any], node: str, family: str = "") -> dict[str, Any]:
     """Given the plan, a node and its family of distributions, return its `bases`, `tools`, `packages` ({tool: package}) and `user`."""
     source, target = plan["sources"].get(node, {}), plan["targets"].get(node, {})
-    kinds = {item["kind"] for item in source.get("items", ())} | set(source.get("discover", ()))
+    kinds = {item["kind"] for item in source.get("item_list", ())} | set(source.get("discover", ()))
     tools = [*EVERYWHERE, *(tool for kind in sorted(kinds) for tool in TOOLS.get(kind, ()))]
     names = PACKAGES.get(family, {})
     either = {**source, **target}

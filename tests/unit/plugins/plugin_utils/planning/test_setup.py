@@ -29,7 +29,7 @@ def plan_of(at: dict[str, Any] | None = None, delay: float = 0, **target: Any) -
         entry.update(OF_NODES)
     for entry in plan["targets"].values():
         entry.update({"incoming_limit": 5000, "watch_command": [], **target})
-    plan["sources"]["dayabay"]["items"] = [{"kind": "svn", "name": "x", "path": "/x"}]
+    plan["sources"]["dayabay"]["item_list"] = [{"kind": "svn", "name": "x", "path": "/x"}]
     plan["sources"]["dayabay"]["discover"] = {"git": "/git"}
     plan["setup"] = {
         "rotate_keys": False,
