@@ -9,7 +9,7 @@ from typing import Any
 
 from ..system.errors import FULL, AltbackupError, DigestMismatch
 from ..system.processes import Deadline, find_tool, run
-from ..system.seeing import is_folder, is_there
+from ..system.seeing import is_folder, is_there, status_of
 from ..system.twins import MARGIN
 from ..system.units import first_of, readable, told_apart
 from ..tree.arrivals import note_coming
@@ -27,6 +27,7 @@ from ..tree.publish import (
     prune_empty,
     remove_folder,
     remove_if_there,
+    verify,
 )
 from ..tree.readings import read_first
 from ..tree.remembered import remember_items, remembered_items
