@@ -19,7 +19,7 @@ TWO := --jobs=2 --output-sync=target
 YAML_FOLDERS = $(wildcard changelogs inventory meta playbooks roles tests)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build clean distclean test-unit test-integration test-entry-point faults attacks test-long simulation mail-matrix corruptions black-start \
+.PHONY: help demo test lint build clean distclean test-unit test-integration test-entry-point faults attacks least-privilege test-long simulation mail-matrix corruptions black-start \
 	fixed-cost bench molecule page pictures sanity importer \
 	environment-demo environment-lint environment-test environment-bench environment-page environment-sanity environment-importer \
 	byte-code lint-python lint-yaml lint-shell lint-ansible lint-changelog format
@@ -54,6 +54,9 @@ faults: environment-test ## every fault of the fault suite, over the lab too, as
 
 attacks: environment-test ## every attempt of a local user, a source or a target that was taken over, as a table; root only; make test has a quick part of it
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/attacks </dev/null
+
+least-privilege: environment-test ## what root of a source with its key gets on a target, every attempt over real ssh, as a table; root only; a part of attacks
+	$(BIN)/python -m pytest tests/attacks/test_least_privilege.py </dev/null
 
 test-long: environment-test ## the tests that take long, such as a week under writes and a disk alone; not part of make test
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m full tests/unit tests/integration </dev/null

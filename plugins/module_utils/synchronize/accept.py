@@ -37,6 +37,7 @@ from ..tree.publish import (
     temporary_beside,
 )
 from ..tree.stamps import Moment, ahead_reason
+from .forced_command import gather
 from .offer import Offer, parse_offers, take_record, tarball_at
 from .receivers import end_receivers
 from .send import BASIS, CARRIED, STAGE
@@ -77,6 +78,7 @@ def accept(
         except (AltbackupError, OSError) as error:
             result["failures"].append(failure(STAGE, error))
     result["notes"] += end_receivers(incoming)
+    gather(incoming)
     if carried:
         _take_carried(incoming, wanted)
     wrong: dict[str, DigestMismatch] = {}
@@ -86,7 +88,7 @@ def accept(
             if entry.transit_name in wrong:
                 raise wrong[entry.transit_name]
             with progress.at_work(printable(entry.relpath)):
-                stored[entry.transit_name] = _accept(tree, entry, moment, stored.get(entry.transit_name))
+                stored[entry.transit_name] = accept_one(tree, entry, moment, stored.get(entry.transit_name))
             result["tarballs"].append(describe(tree, stored[entry.transit_name], 0.0))
             result["changed"] = True
             point_last(tree, entry.key, entry.stamp, moment)
@@ -115,7 +117,7 @@ def _take_carried(incoming: str, wanted: Sequence[Offer]) -> None:
             os.replace(os.path.join(incoming, CARRIED, entry.relpath), os.path.join(incoming, entry.transit_name))
 
 
-def _accept(tree: Tree, entry: Offer, moment: Moment, stored: Tarball | None) -> Tarball:
+def accept_one(tree: Tree, entry: Offer, moment: Moment, stored: Tarball | None = None) -> Tarball:
     """Take one file out of incoming, verify it and publish it. Raise AltbackupError or OSError.
 
     Of one that is not there another name is made for its twin: a tarball of the item, or what was `stored` of the one file before.

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..system.errors import FULL, AltbackupError, DigestMismatch
 from ..system.processes import Deadline, find_tool, run
-from ..system.seeing import is_folder, is_there
+from ..system.seeing import is_folder, is_there, status_of
 from ..system.twins import MARGIN
 from ..system.units import first_of, readable, told_apart
 from ..tree.arrivals import note_coming
@@ -27,12 +27,15 @@ from ..tree.publish import (
     prune_empty,
     remove_folder,
     remove_if_there,
+    verify,
 )
 from ..tree.readings import read_first
 from ..tree.remembered import remember_items, remembered_items
 from ..tree.scan_failures import ahead, unreadable
 from ..tree.stamps import Moment
 from ..tree.trash import make_room, spare_room
+from .accept import accept_one
+from .forced_command import gather
 from .guides import check_guides, write_guides
 from .offer import Offer, parse_offers, take_record
 from .receivers import end_receivers
@@ -151,6 +154,7 @@ def _make_ready(tree: Tree, incoming: str, request: Request, offers: Sequence[Of
 def _cleared(tree: Tree, incoming: str, offers: Sequence[Offer]) -> list[str]:
     """End receivers of dead runs, and remove what they left and this run does not want: on a full disk this makes room. Return notes."""
     notes = end_receivers(incoming)
+    gather(incoming)
     names = {offer.transit_name for offer in offers}
     for name in sorted(os.listdir(incoming)) if is_folder(incoming, follow=False) else ():
         path = os.path.join(incoming, name)
@@ -188,7 +192,11 @@ def _store(tree: Tree, incoming: str, plan: TransferPlan, moment: Moment, done: 
     """Store what is lacking and here under another stamp, and see to `last`; return what is to be sent."""
     for offer in plan.have:
         _point_last(tree, offer, moment, done)
-    lacking = [offer for offer, copies in plan.lacking if not _link(tree, offer, copies, moment, done)]
+    lacking = [
+        offer
+        for offer, copies in plan.lacking
+        if not _link(tree, offer, copies, moment, done) and not _came_whole(tree, incoming, offer, moment, done)
+    ]
     seen = [*plan.have, *plan.unwanted, *(offer for offer, _ in (*plan.differing, *plan.lacking))]
     for name in {offer.transit_name for offer in seen} - {offer.transit_name for offer in lacking}:
         remove_if_there(os.path.join(incoming, name))
@@ -228,6 +236,26 @@ def _link(tree: Tree, offer: Offer, copies: Sequence[Tarball], moment: Moment, d
         _point_last(tree, offer, moment, done)
         return True
     return False
+
+
+def _came_whole(tree: Tree, incoming: str, offer: Offer, moment: Moment, done: Done) -> bool:
+    """Store a tarball that a run which was cut had brought to its end; return whether it is not to be sent. Other bytes are left to rsync."""
+    arrived = os.path.join(incoming, offer.transit_name)
+    status = status_of(arrived, follow=False)
+    if status is None or status.st_size != offer.dna.size:
+        return False
+    try:
+        verify(arrived, offer.dna)
+        accept_one(tree, offer, moment)
+    except DigestMismatch:
+        return False
+    except (AltbackupError, OSError) as error:
+        done.failures.append(failure(STAGE, error, relpath=offer.relpath))
+        return True
+    done.linked.append(offer.relpath)
+    done.notes.append(f"stored {offer.relpath}, which an earlier run had brought to its end")
+    _point_last(tree, offer, moment, done)
+    return True
 
 
 def _reserve(hold: Hold, request: Request, done: Done) -> bool:

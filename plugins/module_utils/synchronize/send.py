@@ -43,6 +43,8 @@ STAGE = "synchronize"
 SSH: dict[str, Any] = {"ssh_args": {"type": "str", "default": "", "no_log": True}}
 """What a call of a module is told that has peers"""
 BASIS = "basis"
+KEY, KNOWN_HOSTS = "key", "known_hosts"
+"""What set-up makes for a peer"""
 CARRIED = "carried"
 """Where a target has what the controller brings from another one, by the paths that it has there"""
 PARTIAL = (23, 24)
@@ -87,6 +89,8 @@ class Peer:
     """Fewest bytes a second, over five times `io_timeout`; 0 for no limit"""
     nice: int = 0
     ionice: str = ""
+    trust: str = ""
+    """The folder on this node with what set-up made for this peer: `key` and `known_hosts`"""
     sudo: str = ""
     """As whom rsync runs there by sudo, without password, where the user that logs in is another one"""
 
@@ -133,9 +137,25 @@ def ssh_command(peer: Peer) -> list[str]:
     command += ["-oControlMaster=no"]  # a connection that stays open would outlive the transfer
     if peer.port:
         command += ["-p", str(peer.port)]
-    if peer.ssh_key:
-        command += ["-i", peer.ssh_key, "-oIdentitiesOnly=yes"]
+    key = peer.ssh_key or (os.path.join(peer.trust, KEY) if is_bound(peer) else "")
+    if key:
+        command += ["-i", key, "-oIdentitiesOnly=yes"]
+    known = os.path.join(peer.trust, KNOWN_HOSTS)
+    if peer.trust and os.path.isfile(known):
+        quoted = known.replace("%", "%%")
+        command += [f'-oUserKnownHostsFile="{quoted}"', "-oGlobalKnownHostsFile=none"]
+        command += [f"-oHostKeyAlias={alias_of(peer.node)}", "-oUpdateHostKeys=no"]
     return [*command, *peer.ssh_args]
+
+
+def is_bound(peer: Peer) -> bool:
+    """Return whether a peer is reached with a key that set-up made for it, which leads to one folder there whatever is asked for."""
+    return bool(peer.trust) and not peer.ssh_key and os.path.isfile(os.path.join(peer.trust, KEY))
+
+
+def alias_of(node: str) -> str:
+    """Given the name of a node, return under which name its host keys are known, whatever its address."""
+    return node if re.fullmatch(r"[A-Za-z0-9][\w.-]*", node, re.ASCII) else "peer"
 
 
 def rsync_command(peer: Peer, here: str, *, fetch: bool = False, transit_name: str = "") -> list[str]:
@@ -152,6 +172,7 @@ def rsync_command(peer: Peer, here: str, *, fetch: bool = False, transit_name: s
         command.append(f"--bwlimit={peer.bwlimit}")
     there = f"{peer.folder}/"
     if peer.host:
+        there = "./" if is_bound(peer) else there
         command += _remote_options(peer)
         there = _remote_path(peer, there)
     if transit_name:
@@ -166,7 +187,7 @@ def _remote_options(peer: Peer) -> list[str]:
     become = ["sudo", "-n", "-u", peer.sudo] if peer.sudo else []
     if words := [*become, *priority_words(peer.nice, peer.ionice)]:
         options.append(f"--rsync-path={' '.join([*words, 'rsync'])}")
-    if not _PLAIN.fullmatch(peer.folder):
+    if not _PLAIN.fullmatch(peer.folder) and not is_bound(peer):
         options.append("--protect-args")
     return options
 

@@ -45,6 +45,8 @@ def connection(plan: Mapping[str, Any], source: str, target: str) -> dict[str, A
     if target not in plan["sources"][source]["local_targets"]:
         found.update({name: called[f"rsync_{name}"] for name in ("host", "port", "user") if called[f"rsync_{name}"]})
         found.update({"ssh_key": caller["ssh_key"]} if caller["ssh_key"] else {})
+        if own := caller["target_base" if fetched else "base"]:
+            found["trust"] = os.path.join(own, ".altbackup", "trust", found["node"])
         if called["rrsync"]:
             found["folder"] = "."  # the key is bound to that folder, and to rsync alone
         else:

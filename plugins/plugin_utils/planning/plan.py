@@ -35,6 +35,7 @@ from .settings import describe_unknown
 
 _LEASED_STEPS, _LEASED = 2, 600.0
 """For how many of the longest steps, and how many seconds more, a node stays a run's after a call: others come in between."""
+_OF_SETUP = ("rotate_keys", "schedule", "schedule_at", "schedule_delay", "schedule_folder")
 _OF_RUNS = (
     "stamp",
     "clock",
@@ -182,6 +183,7 @@ def _assemble(
         "restore_settings": {name: common[f"restore_{name}"] for name in _OF_RESTORES},
         "adopt": [entry for entry in common["adopt"] if "/" in entry],
         "adopted_nodes": [entry for entry in common["adopt"] if "/" not in entry],
+        "setup": {name: common[name] for name in _OF_SETUP},
         "given": {},
         "marks": {},
         "failures": [],

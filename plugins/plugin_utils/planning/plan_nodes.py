@@ -44,6 +44,9 @@ _OF_BOTH = (
     "min_rate",
     "connect_timeout",
     "io_timeout",
+    "trust_from",
+    "node_user",
+    "allow_root_filesystem",
 )
 _TRASH_DAYS = {"source": 0, "target": 2}
 """For how many days what is removed stays in the trash, where nobody says it"""
@@ -69,6 +72,8 @@ _OF_TARGETS = (
     "watch_mail_port",
     "watch_mail_security",
     "watch_mail_username",
+    "incoming_limit",
+    "watch_command",
 )
 _CONNECTION = {"rsync_host": "ansible_host", "rsync_port": "ansible_port", "rsync_user": "ansible_user"}
 _LOCAL = ("local", "ansible.builtin.local")

@@ -33,6 +33,9 @@ _NEAR = 2
 """How many edits lead from a name to the one that was meant, at most: of its prefix, and of its rest"""
 SPECS = Path(__file__).parents[3] / "roles" / "altbackup" / "meta" / "argument_specs.yml"
 TRANSPORTS = ("push", "pull")
+WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+SCHEDULE = {"backup": "01:30", "check": "sun 07:30", "drill": "sat 09:30", "watch": "12:00"}
+"""When jobs run where nobody says it; `watch` on each target"""
 
 Specs = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """{entry point: {variable: its option}}"""
@@ -382,6 +385,36 @@ def _ionice(value: str) -> str:
     return value
 
 
+def _trust_from(value: str) -> str:
+    if not re.fullmatch(r"[0-9A-Za-z.:/*?!_-]+(?:,[0-9A-Za-z.:/*?!_-]+)*", value, re.ASCII):
+        raise InvalidInput(
+            f"{quoted(value)} is neither seen, any, nor addresses with commas between them, like 192.0.2.7,2001:db8::/32"
+        )
+    return value
+
+
+def parse_times(value: Mapping[str, Any]) -> dict[str, str]:
+    """Given when jobs are to run, return that, with the defaults of those that it does not name. Raise InvalidInput."""
+    times = dict(SCHEDULE)
+    for job, when in value.items():
+        if job not in SCHEDULE:
+            raise InvalidInput(f"names {quoted(job)}, which is no job, {nearest(str(job), tuple(SCHEDULE))}")
+        text = str(when or "").strip().lower()
+        if text and not re.fullmatch(rf"(?:(?:{'|'.join(WEEKDAYS)}) )?(?:[01]?\d|2[0-3]):[0-5]\d", text, re.ASCII):
+            raise InvalidInput(
+                f"{job}: {quoted(when)} is no time of a day, like '01:30', or of a week, like 'sun 07:30' (empty: never)"
+            )
+        times[job] = text
+    return times
+
+
+def _words(value: Sequence[Any]) -> list[str]:
+    words = [str(word) for word in value]
+    if words and not os.path.isabs(words[0]):
+        raise InvalidInput(f"begins with {quoted(words[0])}, which is not the absolute path of a program")
+    return words
+
+
 def _ssh_key(value: str) -> str:
     if value and (not value.startswith(("/", "~")) or "\n" in value or "\0" in value):
         raise InvalidInput("is not the path of a private key: write an absolute path or one like ~/.ssh/altbackup")
@@ -459,6 +492,12 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_ssh_args": _ssh_args,
     "altbackup_bwlimit": parse_rate,
     "altbackup_min_rate": functools.partial(parse_rate, least=1),
+    "altbackup_trust_from": _trust_from,
+    "altbackup_incoming_limit": parse_size,
+    "altbackup_schedule_at": parse_times,
+    "altbackup_schedule_delay": _duration_or_none,
+    "altbackup_schedule_folder": _folder_or_none,
+    "altbackup_watch_command": _words,
     "altbackup_connect_timeout": parse_duration,
     "altbackup_io_timeout": parse_duration,
     "altbackup_step_timeout": parse_duration,

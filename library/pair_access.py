@@ -1,0 +1,152 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, altbackup developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module pair_access: what the key of a peer may do on the node that is dialled."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: pair_access
+short_description: Let the key of one peer add to, or read, one folder and nothing else
+version_added: 0.2.0
+author: altbackup developers (@altbackup)
+extends_documentation_fragment: [altbackup.core.call]
+description:
+  - For the side that is dialled. Puts the forced command of this collection below C(.altbackup/bin/) of the base, and its line into
+    C(~/.ssh/authorized_keys) of the user as whom peers log in. Lines of others keep their places and their bytes.
+  - Returns the host keys with which this node answers, so that the peer can pin them.
+options:
+  base:
+    description: The base of this node, which holds the marker C(.altbackup/).
+    type: path
+    required: true
+  kind:
+    description: The folder of the pair. Into C(incoming) the key only adds, C(outgoing) it only reads.
+    type: str
+    choices: [incoming, outgoing]
+    required: true
+  peer:
+    description: The inventory name of the peer, which is that of the folder.
+    type: str
+    required: true
+  public_keys:
+    description: The keys of the peer, as type and key. Lines of this pair with others are removed. Empty leaves the lines as they are.
+    type: list
+    elements: str
+    default: []
+  sources:
+    description: The addresses from which the keys may come, as sshd takes them after C(from=). C(any) is all, empty what the lines have now.
+    type: str
+    default: ''
+  limit:
+    description: Bytes that may lie in the folder; 0 for as many as the disk holds.
+    type: int
+    default: 0
+  user:
+    description: As whom peers log in. Empty is the user of this call. As another one's, the file is read and written as that one, for which it needs root.
+    type: str
+    default: ''
+  port:
+    description: A further port on which this node's sshd answers; 0 for none.
+    type: int
+    default: 0
+  state:
+    description: Whether there are to be such lines.
+    type: str
+    choices: [present, absent]
+    default: present
+attributes:
+  check_mode:
+    description: Writes nothing.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Let a source add to its folder
+  altbackup.core.pair_access:
+    base: /data/backup
+    kind: incoming
+    peer: dayabay
+    public_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIIII]
+    sources: 192.0.2.7
+"""
+
+RETURN = r"""
+host_keys:
+  description: The host keys with which this node answers, as type and key.
+  returned: always
+  type: list
+  elements: str
+  sample: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI...]
+sources:
+  description: From where the keys may come; empty for anywhere.
+  returned: always
+  type: str
+  sample: 192.0.2.7
+folder:
+  description: The folder of the pair.
+  returned: always
+  type: str
+  sample: /data/backup/.altbackup/incoming/dayabay
+failures:
+  description: What went wrong.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
+from ..module_utils.synchronize.trust import admit, dismiss, host_keys
+from ..module_utils.system.processes import end_with_children
+from ..module_utils.tree.module_call import CALL, run_module
+
+EMPTY = {"host_keys": [], "sources": "", "folder": ""}
+
+
+def run(options: dict, check_mode: bool) -> dict:
+    """Given the module's parameters, see to the lines."""
+    base, kind, peer, user = (options[name] for name in ("base", "kind", "peer", "user"))
+    if options["state"] == "absent":
+        return {**EMPTY, "changed": dismiss(base, kind, peer, user=user, write=not check_mode), "failures": []}
+    found = {"changed": check_mode, "sources": "", "folder": ""}  # the key is yet to be made
+    if options["public_keys"]:
+        found = admit(
+            base,
+            kind,
+            peer,
+            options["public_keys"],
+            sources=options["sources"],
+            limit=options["limit"],
+            user=user,
+            write=not check_mode,
+        )
+    return {**found, "host_keys": host_keys(options["port"]), "failures": []}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "base": {"type": "path", "required": True},
+            "kind": {"type": "str", "choices": ["incoming", "outgoing"], "required": True},
+            "peer": {"type": "str", "required": True},
+            "public_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+            "sources": {"type": "str", "default": ""},
+            "limit": {"type": "int", "default": 0},
+            "user": {"type": "str", "default": ""},
+            "port": {"type": "int", "default": 0},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            **CALL,
+        },
+        supports_check_mode=True,
+    )
+    end_with_children()
+    run_module(module, "trust", EMPTY, lambda: run(module.params, module.check_mode))
+
+
+if __name__ == "__main__":
+    main()

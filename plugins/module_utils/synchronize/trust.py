@@ -1,0 +1,398 @@
+"""Trust of a pair: the key of the side that dials, never anywhere else, and on the side that is dialled the line that lets it do one thing.
+
+What set-up makes lies below the base: `.altbackup/trust/<peer>/` has `key`, `key.pub` and `known_hosts` of who dials, `.altbackup/bin/` the
+forced command of who is dialled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import json
+import os
+import pwd
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..system.authorized_keys import edit, home_of, line_of, purpose_of, sources_of
+from ..system.errors import AltbackupError, InvalidInput, ToolFailed
+from ..system.proc import PARENT, stat_of
+from ..system.processes import Deadline, clean_environment, find_tool, inherited_environment, run
+from ..system.visible import printable
+from ..tree.failures import failure
+from ..tree.layout import MARKER
+from ..tree.publish import make_folders, remove_folder, write_text
+from . import forced_command
+from .forced_command import HELLO, STATES
+from .send import KEY, KNOWN_HOSTS, Peer, alias_of, ssh_command
+
+STAGE, TRUST = "trust", "trust"
+PROGRAM = "bin/forced_command.py"
+ANYWHERE = "any"
+_NEXT = "key.next"
+_KEY_LINE = re.compile(r"((?:ssh|ecdsa|sk)-[A-Za-z0-9@.-]+) ([A-Za-z0-9+/=]+)")
+_HELLO_SIZE = 4096
+_HOST_KEYS = "/etc/ssh"
+_LIMIT = 60.0
+
+
+def trust_folder(base: str, peer: str) -> str:
+    """Given the base of who dials and the peer's name, return where the key for that peer lies."""
+    return os.path.join(base, MARKER, TRUST, peer)
+
+
+def own_keys(base: str, peer: str, *, rotate: bool = False, write: bool = True) -> tuple[bool, list[str]]:
+    """Given the base of who dials and a peer, see that there is a key for it; return whether one was made, and the public ones.
+
+    To `rotate` it, the next one is made beside it: both are valid until `promote`. Raise AltbackupError or OSError.
+    """
+    folder = trust_folder(base, peer)
+    private = os.path.join(base, MARKER)
+    if not os.path.isdir(private) and write:
+        raise AltbackupError(f"{base} has no marker {MARKER}/: set-up of nodes makes it, or the disk is not mounted")
+    names = [name for name in (KEY, _NEXT) if os.path.exists(os.path.join(folder, name))]
+    missing = [KEY] if KEY not in names else [_NEXT] if rotate and _NEXT not in names else []
+    if missing and write:
+        make_folders(folder, private)
+        _make_key(folder, missing[0], peer)
+        names += missing
+    return bool(missing), [_public(os.path.join(folder, name)) for name in names]
+
+
+def _make_key(folder: str, name: str, peer: str) -> None:
+    """Make a key under a temporary name, then rename both halves. Raise AltbackupError."""
+    temporary = os.path.join(folder, "key.making")
+    for suffix in ("", ".pub"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary + suffix)
+    words = ["-q", "-t", "ed25519", "-N", "", "-C", f"altbackup for {peer}", "-f", temporary]
+    run(
+        [find_tool("ssh-keygen"), *words],
+        what=f"making the key for {peer}",
+        deadline=Deadline(_LIMIT, "making of a key"),
+    )
+    os.rename(f"{temporary}.pub", os.path.join(folder, f"{name}.pub"))
+    os.rename(temporary, os.path.join(folder, name))
+
+
+def _public(key: str) -> str:
+    """Return the public half of a key, without its comment. Raise AltbackupError."""
+    if not os.path.exists(key):
+        raise AltbackupError(
+            f"{key} (altbackup_ssh_key) is missing: make it, or leave altbackup_ssh_key out, and set-up makes one for each pair"
+        )
+    try:
+        with open(f"{key}.pub", encoding="ascii", errors="replace") as stream:
+            found = _KEY_LINE.match(stream.read(_HELLO_SIZE))
+    except FileNotFoundError:
+        found = None
+    if not found:
+        said = run(
+            [find_tool("ssh-keygen"), "-y", "-P", "", "-f", key],
+            what=f"reading {key}",
+            deadline=Deadline(_LIMIT, "reading of a key"),
+        )
+        found = _KEY_LINE.match(said.decode("ascii", "replace"))
+    if not found:
+        raise AltbackupError(f"{key}.pub holds no public key: remove both, and run set-up again")
+    return f"{found[1]} {found[2]}"
+
+
+def promote(base: str, peer: str) -> bool:
+    """Let the next key of a peer be the one and only; return whether there was one."""
+    folder = trust_folder(base, peer)
+    if not os.path.exists(os.path.join(folder, _NEXT)):
+        return False
+    os.replace(os.path.join(folder, _NEXT), os.path.join(folder, KEY))
+    os.replace(os.path.join(folder, f"{_NEXT}.pub"), os.path.join(folder, f"{KEY}.pub"))
+    return True
+
+
+def pin(base: str, peer: str, host_keys: Sequence[str], *, write: bool = True) -> bool:
+    """Given the host keys of a peer, as `type key`, have these and no others in its known_hosts; return whether that changes it. Raise InvalidInput."""
+    for key in host_keys:
+        if not _KEY_LINE.fullmatch(key):
+            raise InvalidInput(f"{key[:80]!r} is no host key")
+    text = "".join(f"{alias_of(peer)} {key}\n" for key in sorted(set(host_keys)))
+    path = os.path.join(trust_folder(base, peer), KNOWN_HOSTS)
+    with contextlib.suppress(FileNotFoundError), open(path, encoding="ascii", errors="replace") as stream:
+        if stream.read(1 << 20) == text:
+            return False
+    if write:
+        make_folders(os.path.dirname(path), os.path.join(base, MARKER))
+        write_text(path, text)
+    return True
+
+
+def try_out(peer: Peer) -> dict[str, Any]:
+    """Given a peer, log in there as transfers do and say hello; return what the forced command answers, its `key` being the one that was used.
+
+    The next key is tried before the one of now. Raise AltbackupError.
+    """
+    nexts = os.path.join(peer.trust, _NEXT)
+    tried = [replace(peer, ssh_key=nexts)] if not peer.ssh_key and os.path.exists(nexts) else []
+    for one in tried:
+        with contextlib.suppress(AltbackupError):
+            return {**_hello(one), "key": _NEXT}
+    return {**_hello(peer), "key": KEY}
+
+
+def _hello(peer: Peer) -> dict[str, Any]:
+    to = ["-l", peer.user] if peer.user else []
+    deadline = Deadline(peer.connect_timeout + peer.io_timeout, "trial of a key")
+    environment = clean_environment(**inherited_environment("HOME", "USER", "LOGNAME"))
+    argv = [*ssh_command(peer), "-oPasswordAuthentication=no", *to, peer.host, HELLO]
+    try:
+        said = run(argv, what=f"logging in to {peer.node} as {peer}", deadline=deadline, environment=environment)
+    except ToolFailed as error:
+        raise ToolFailed(peer.censored(str(error)), error.rc, peer.censored(error.stderr)) from None
+    try:
+        answer = json.loads(said[:_HELLO_SIZE])
+        if not isinstance(answer, dict) or not isinstance(answer.get("altbackup"), int):
+            raise ValueError
+    except ValueError:
+        raise AltbackupError(
+            f"{peer.node} lets this node in as {peer}, but not to the forced command of this collection: another line of authorized_keys there "
+            "has the same key, or its sshd reads another file"
+        ) from None
+    landlock = answer.get("landlock")
+    return {
+        **{name: printable(str(answer.get(name, "")))[:_HELLO_SIZE] for name in ("address", "does", "folder")},
+        "landlock": landlock if isinstance(landlock, int) else 0,
+        "rsync": answer.get("rsync") is True,
+    }
+
+
+def host_keys(port: int = 0) -> list[str]:
+    """Return the host keys with which this node answers, as `type key`, sorted: those of the sshd that let the controller in, and those in /etc/ssh.
+
+    They are asked for on this node itself, by addresses of its own, so nobody on the way could answer.
+    """
+    found: set[str] = set()
+    address, own_port = _own_address()
+    for number in dict.fromkeys(filter(None, (own_port, port))):
+        with contextlib.suppress(AltbackupError):
+            words = [find_tool("ssh-keyscan"), "-T", "5", "-p", str(number), address or "127.0.0.1"]
+            said = run(
+                words, what="asking this node's sshd for its host keys", deadline=Deadline(30, "asking for host keys")
+            )
+            found |= {
+                " ".join(line.split()[1:3])
+                for line in said.decode("ascii", "replace").splitlines()
+                if line[:1] not in ("#", "")
+            }
+    with contextlib.suppress(OSError):
+        for name in sorted(os.listdir(_HOST_KEYS)):
+            if name.startswith("ssh_host_") and name.endswith(".pub"):
+                with contextlib.suppress(OSError), open(
+                    os.path.join(_HOST_KEYS, name), encoding="ascii", errors="replace"
+                ) as stream:
+                    found.add(" ".join(stream.read(20_000).split()[:2]))
+    return sorted(key for key in found if _KEY_LINE.fullmatch(key))
+
+
+def _own_address() -> tuple[str, int]:
+    """Return address and port of this node's sshd that let the controller in, as the nearest process above that knows them has it; else nothing."""
+    pid = os.getpid()
+    for _ in range(32):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            with open(f"/proc/{pid}/environ", "rb") as stream:
+                variables = stream.read(1 << 20).split(b"\0")
+            said = next((entry for entry in variables if entry.startswith(b"SSH_CONNECTION=")), b"")
+            words = said.partition(b"=")[2].decode("ascii").split()
+            if len(words) == 4:
+                return words[2], int(words[3])
+        try:
+            pid = int(stat_of(pid)[PARENT])
+        except (OSError, ValueError, IndexError):
+            break
+        if pid <= 1:
+            break
+    return "", 0
+
+
+def admit(
+    base: str,
+    kind: str,
+    peer: str,
+    keys: Sequence[str],
+    *,
+    sources: str = "",
+    limit: int = 0,
+    user: str = "",
+    unconfined: bool = False,
+    write: bool = True,
+) -> dict[str, Any]:
+    """Given a base, `incoming` or `outgoing`, a peer and its public keys, let these do the one thing there, and no others of that pair.
+
+    `sources` are the addresses from which they may come, ANYWHERE for all, empty for what the lines say now. Without keys the pair is let do
+    nothing. `user` is who logs in. Return `changed`, `sources`, and `folder`. Raise AltbackupError or OSError.
+    """
+    if kind not in STATES:
+        raise InvalidInput(f"{kind!r} is none of {', '.join(STATES)}")
+    private = os.path.join(base, MARKER)
+    folder = os.path.join(private, kind, peer)
+    installed = False
+    if keys:
+        _require_owner(private, user)
+        installed = install(private, write=write)
+        if write and kind == "incoming":
+            make_folders(folder, private)
+    program = os.path.join(private, PROGRAM)
+    more = [f"--limit={limit}"] if limit else []
+    more += ["--unconfined"] if unconfined else []
+    command = [sys.executable, "-I", "-S", "-B", program, folder, *more]
+
+    def see_to() -> tuple[bool, str]:
+        home = home_of("")
+        now = [line for line in edit(home, {}, write=False)[1] if purpose_of(line) == folder]
+        chosen = "" if sources == ANYWHERE else sources or sources_of(now)
+        lines = [line_of(key, command, chosen, folder) for key in keys]
+        return edit(home, {folder: lines}, write=write)[0], chosen
+
+    changed, chosen = as_user(user, see_to)
+    return {"changed": changed or installed, "sources": chosen, "folder": folder}
+
+
+def _require_owner(private: str, user: str) -> None:
+    """Raise AltbackupError where who logs in does not own the base: he could put nothing there."""
+    uid = _uid_of(user)
+    try:
+        owner = os.stat(private).st_uid
+    except FileNotFoundError:
+        raise AltbackupError(f"{private} is missing: set-up of nodes makes it, or the disk is not mounted") from None
+    if owner != uid:
+        raise AltbackupError(
+            f"peers log in here as {user or 'this user'} (uid {uid}), but {private} is uid {owner}'s: set altbackup_rsync_user, or altbackup_node_user"
+        )
+
+
+def _uid_of(user: str) -> int:
+    try:
+        return pwd.getpwnam(user).pw_uid if user else os.geteuid()
+    except KeyError:
+        raise InvalidInput(f"user {user!r}, as whom peers log in, does not exist on this node") from None
+
+
+def as_user(user: str, function: Callable[[], tuple[bool, str]]) -> tuple[bool, str]:
+    """Call a function as a user, in a process of his own where that is another one than this process's. Raise what it raises, as AltbackupError."""
+    uid = _uid_of(user)
+    if uid == os.geteuid():
+        return function()
+    if os.geteuid() != 0:
+        raise AltbackupError(f"authorized_keys of {user} cannot be written by uid {os.geteuid()}: use become")
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        answer: dict[str, Any] = {}
+        try:
+            entry = pwd.getpwuid(uid)
+            os.initgroups(entry.pw_name, entry.pw_gid)
+            os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
+            os.setresuid(uid, uid, uid)
+            answer = {"result": function()}
+        except BaseException as error:  # noqa: BLE001 (the parent's code behind the fork is not for this process)
+            answer = {"error": str(error) or type(error).__name__}
+        finally:
+            os.write(writing, json.dumps(answer).encode()[:60_000])
+            os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as stream:
+        said = stream.read()
+    os.waitpid(child, 0)
+    answer = json.loads(said or b"{}")
+    if "result" not in answer:
+        raise AltbackupError(
+            f"authorized_keys of {user}: {answer.get('error', 'the process that was to write it died')}"
+        )
+    changed, chosen = answer["result"]
+    return bool(changed), str(chosen)
+
+
+def install(private: str, *, write: bool = True) -> bool:
+    """Given a marker, have the forced command there as it is here; return whether that changes it."""
+    path, text = os.path.join(private, PROGRAM), inspect.getsource(forced_command)
+    with contextlib.suppress(OSError), open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), encoding="utf-8") as stream:
+        if stream.read() == text:
+            return False
+    if write:
+        make_folders(os.path.dirname(path), private)
+        write_text(path, text)
+    return True
+
+
+def dismiss(base: str, kind: str, peer: str, *, user: str = "", write: bool = True) -> bool:
+    """Undo what `admit` did for a pair, but for what arrived; return whether there was anything."""
+    changed: bool = admit(base, kind, peer, (), user=user, write=write)["changed"]
+    private = os.path.join(base, MARKER)
+    state = os.path.join(private, STATES[kind], peer)
+    with contextlib.suppress(OSError):
+        forced_command.gather(os.path.join(private, kind, peer))
+    for path in (state, os.path.join(private, os.path.dirname(PROGRAM))):
+        if os.path.isdir(path) and (path == state or not _has_pairs(private)):
+            changed = True
+            if write:
+                remove_folder(path)
+    return changed
+
+
+def _has_pairs(private: str) -> bool:
+    """Return whether the state of any pair is left."""
+    folders = [os.path.join(private, name) for name in STATES.values()]
+    return any(os.path.isdir(folder) and os.listdir(folder) for folder in folders)
+
+
+def forget(base: str, peer: str, *, write: bool = True) -> bool:
+    """Remove the key for a peer and its host keys; return whether there was anything."""
+    folder = trust_folder(base, peer)
+    there = os.path.isdir(folder)
+    if there and write:
+        remove_folder(folder)
+        with contextlib.suppress(OSError):
+            os.rmdir(os.path.dirname(folder))
+    return there
+
+
+def told(answer: Mapping[str, Any], folder: str) -> list[str]:
+    """Given what a forced command answered and the folder that it was to be of, return what is wrong with that."""
+    wrong = []
+    if answer["folder"] != folder:
+        wrong.append(f"the key leads to {answer['folder']}, not to {folder}")
+    if not answer["rsync"]:
+        wrong.append("there is no rsync")
+    return wrong
+
+
+def dial(
+    base: str, peer: Peer, *, rotate: bool = False, host_keys: Sequence[str] = (), trial: str = "no", write: bool = True
+) -> dict[str, Any]:
+    """Given the base of who dials and a peer, see to its key and host keys, and try them where the `trial` is not `no`.
+
+    A trial that goes wrong is `refused`, and where it is one that is to `require` a failure. Return `changed`, `public_keys`, `answer`,
+    `refused` and `failures`. Raise AltbackupError or OSError.
+    """
+    if peer.ssh_key:
+        changed, keys = False, [_public(peer.ssh_key)]
+    else:
+        changed, keys = own_keys(base, peer.node, rotate=rotate, write=write)
+    if host_keys:
+        changed = pin(base, peer.node, host_keys, write=write) or changed
+    result: dict[str, Any] = {"changed": changed, "public_keys": keys, "answer": {}, "refused": "", "failures": []}
+    if trial == "no" or not keys:
+        return result
+    try:
+        answer = try_out(replace(peer, trust=peer.trust or trust_folder(base, peer.node)))
+        if wrong := told(answer, peer.folder):
+            raise AltbackupError(f"{peer.node}: {'; '.join(wrong)}")
+        result["answer"] = answer
+        if answer["key"] == _NEXT and write:
+            promote(base, peer.node)
+            result.update({"changed": True, "public_keys": own_keys(base, peer.node)[1]})
+    except (AltbackupError, OSError) as error:
+        result["refused"] = str(error)
+        if trial == "require":
+            result["failures"] = [failure(STAGE, error)]
+    return result

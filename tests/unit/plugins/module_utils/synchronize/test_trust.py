@@ -1,0 +1,123 @@
+"""Keys of pairs, and what they are let do."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize import trust
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer, rsync_command, ssh_command
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, InvalidInput
+
+KEY = f"ssh-ed25519 {'A' * 68}"
+
+
+@pytest.fixture
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A marked base, and a home of its own."""
+    monkeypatch.setattr(trust, "home_of", lambda _user: str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "base" / ".altbackup").mkdir(parents=True, mode=0o700)
+    return tmp_path / "base"
+
+
+def lines(base: Path) -> list[str]:
+    """Return the lines of authorized_keys."""
+    path = base.parent / "home" / ".ssh" / "authorized_keys"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def test_a_key_is_made_once_and_rotated_in_two_steps(base: Path) -> None:
+    assert trust.own_keys(str(base), "cms01", write=False) == (True, [])
+    made, (first,) = trust.own_keys(str(base), "cms01")
+    assert made and trust.own_keys(str(base), "cms01") == (False, [first])
+    path = base / ".altbackup" / "trust" / "cms01" / "key"
+    assert oct(path.stat().st_mode & 0o777) == "0o600"
+    assert subprocess.run(["ssh-keygen", "-y", "-f", path], capture_output=True, text=True).stdout.startswith(first)
+    made, (old, new) = trust.own_keys(str(base), "cms01", rotate=True)
+    assert (made, old) == (True, first) and new != first
+    assert trust.own_keys(str(base), "cms01", rotate=True) == (False, [old, new]), "a rotation that was cut goes on"
+    assert trust.promote(str(base), "cms01") and not trust.promote(str(base), "cms01")
+    assert trust.own_keys(str(base), "cms01") == (False, [new])
+    assert trust.forget(str(base), "cms01") and not trust.forget(str(base), "cms01")
+    assert not path.parent.parent.exists()
+
+
+def test_without_a_marker_no_key_is_made(tmp_path: Path) -> None:
+    with pytest.raises(AltbackupError, match="has no marker"):
+        trust.own_keys(str(tmp_path), "cms01")
+
+
+def test_host_keys_are_pinned_under_the_name_of_the_node(base: Path) -> None:
+    assert trust.pin(str(base), "cms01", [KEY]) and not trust.pin(str(base), "cms01", [KEY, KEY])
+    path = base / ".altbackup" / "trust" / "cms01" / "known_hosts"
+    assert path.read_text() == f"cms01 {KEY}\n"
+    assert trust.pin(str(base), "a b", [KEY])
+    assert (path.parent.parent / "a b" / "known_hosts").read_text() == f"peer {KEY}\n"
+    with pytest.raises(InvalidInput):
+        trust.pin(str(base), "cms01", [f"{KEY}\n* {KEY}"])
+
+
+def test_transfers_use_what_set_up_made(base: Path) -> None:
+    folder = base / ".altbackup" / "trust" / "cms01"
+    peer = Peer("cms01", "/data x/.altbackup/incoming/dayabay", host="192.0.2.1", trust=str(folder))
+    assert "-i" not in ssh_command(peer) and "--protect-args" in rsync_command(peer, "/here")
+    trust.own_keys(str(base), "cms01")
+    trust.pin(str(base), "cms01", [KEY])
+    words = ssh_command(peer)
+    assert words[words.index("-i") + 1] == f"{folder}/key"
+    assert f'-oUserKnownHostsFile="{folder}/known_hosts"' in words and "-oHostKeyAlias=cms01" in words
+    command = rsync_command(peer, "/here")
+    assert command[-1] == "192.0.2.1:./" and "--protect-args" not in command
+    given = Peer("cms01", "/data", host="192.0.2.1", trust=str(folder), ssh_key="/own/key")
+    assert ssh_command(given)[ssh_command(given).index("-i") + 1] == "/own/key"
+    assert rsync_command(given, "/here")[-1] == "192.0.2.1:/data/", "a key of somebody's own may lead anywhere"
+
+
+def admit(base: Path, keys: list[str], **more: Any) -> dict[str, Any]:
+    """Let keys of dayabay in."""
+    return trust.admit(str(base), "incoming", "dayabay", keys, **more)
+
+
+def test_a_pair_is_let_in_once_and_from_where_it_was_before(base: Path) -> None:
+    assert admit(base, [KEY], write=False)["changed"] and not lines(base)
+    assert admit(base, [KEY], sources="192.0.2.7", limit=1000)["changed"]
+    (line,) = lines(base)
+    folder = base / ".altbackup/incoming/dayabay"
+    assert line.startswith('restrict,from="192.0.2.7",command="') and f'{folder} --limit=1000" {KEY}' in line
+    again = admit(base, [KEY], limit=1000)
+    assert (again["changed"], again["sources"]) == (False, "192.0.2.7")
+    assert admit(base, [KEY], sources="any", limit=1000) == {"changed": True, "sources": "", "folder": str(folder)}
+    program = base / ".altbackup" / "bin" / "forced_command.py"
+    assert program.read_text() == Path(str(trust.forced_command.__file__)).read_text()
+    program.write_text("old")
+    assert admit(base, [KEY], limit=1000)["changed"]
+
+
+def test_what_was_let_in_is_let_in_no_more_and_what_arrived_stays(base: Path) -> None:
+    admit(base, [KEY])
+    trust.admit(str(base), "outgoing", "sdu", [KEY])
+    (base / ".altbackup/incoming/dayabay/sha256-00").write_text("x")
+    (base / ".altbackup/receive/dayabay/whole").mkdir(parents=True)
+    (base / ".altbackup/receive/dayabay/whole/sha256-01").write_text("x")
+    assert trust.dismiss(str(base), "incoming", "dayabay", write=False) and len(lines(base)) == 2
+    assert trust.dismiss(str(base), "incoming", "dayabay")
+    assert [line.rpartition("/")[2] for line in lines(base)] == ["sdu"]
+    assert sorted(path.name for path in (base / ".altbackup/incoming/dayabay").iterdir()) == ["sha256-00", "sha256-01"]
+    assert trust.dismiss(str(base), "outgoing", "sdu") and not lines(base)
+    assert not trust.dismiss(str(base), "outgoing", "sdu")
+    assert sorted(path.name for path in (base / ".altbackup").iterdir()) == ["incoming", "receive"]
+
+
+def test_who_logs_in_has_to_own_the_base(base: Path) -> None:
+    with pytest.raises(InvalidInput, match="does not exist on this node"):
+        admit(base, [KEY], user="nobody-of-that-name")
+
+
+def test_what_a_forced_command_answers_is_compared_with_what_was_meant() -> None:
+    answer = {"folder": "/a", "rsync": True}
+    assert trust.told(answer, "/a") == []
+    assert trust.told({**answer, "rsync": False}, "/b") == ["the key leads to /a, not to /b", "there is no rsync"]

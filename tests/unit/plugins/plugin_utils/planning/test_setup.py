@@ -1,0 +1,168 @@
+"""What set-up does, as the plan has it."""
+
+from __future__ import annotations
+
+import copy
+import shlex
+from typing import Any
+
+import pytest
+from helpers.plans import PLAN
+
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.settings import SCHEDULE, parse_times
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.setup import (
+    jobs,
+    node_setup,
+    pair_report,
+    pairs,
+    watch_jobs,
+)
+
+OF_NODES = {"trust_from": "seen", "node_user": "", "allow_root_filesystem": False}
+
+
+def plan_of(at: dict[str, Any] | None = None, delay: float = 0, **target: Any) -> dict[str, Any]:
+    """Return the plan of a source that sends to cms01 and is beside sdu, with settings of set-up."""
+    plan = copy.deepcopy(PLAN)
+    for entry in (*plan["sources"].values(), *plan["targets"].values()):
+        entry.update(OF_NODES)
+    for entry in plan["targets"].values():
+        entry.update({"incoming_limit": 5000, "watch_command": [], **target})
+    plan["sources"]["dayabay"]["item_list"] = [{"kind": "svn", "name": "x", "path": "/x"}]
+    plan["sources"]["dayabay"]["discover"] = {"git": "/git"}
+    plan["setup"] = {
+        "rotate_keys": False,
+        "schedule": "cron",
+        "schedule_at": parse_times(at or {}),
+        "schedule_delay": delay,
+        "schedule_folder": "",
+    }
+    return plan
+
+
+def test_a_pair_over_ssh_says_who_dials_whom_and_what_for() -> None:
+    (pair,) = pairs(plan_of(), "dayabay")
+    assert (pair["dials"], pair["dialled"], pair["base"], pair["called_base"]) == (
+        "dayabay",
+        "cms01",
+        "/backup",
+        "/copies",
+    )
+    assert (pair["kind"], pair["named"], pair["limit"], pair["seen"], pair["port"]) == (
+        "incoming",
+        "dayabay",
+        5000,
+        True,
+        2222,
+    )
+    assert pair["peer"]["trust"] == "/backup/.altbackup/trust/cms01"
+
+
+def test_a_pair_that_fetches_is_the_other_way_round_and_reads() -> None:
+    plan = plan_of()
+    plan["sources"]["dayabay"]["transport"] = {"cms01": "pull"}
+    (pair,) = pairs(plan, "dayabay")
+    assert (pair["dials"], pair["dialled"], pair["base"], pair["called_base"]) == (
+        "cms01",
+        "dayabay",
+        "/copies",
+        "/backup",
+    )
+    assert (pair["kind"], pair["named"], pair["limit"], pair["user"], pair["port"]) == (
+        "outgoing",
+        "cms01",
+        0,
+        "scm",
+        2200,
+    )
+    assert pair["peer"]["trust"] == "/copies/.altbackup/trust/dayabay"
+
+
+def test_keys_that_somebody_bound_by_rrsync_are_left_alone() -> None:
+    assert pairs(plan_of(rrsync=True), "dayabay") == []
+    assert pairs(plan_of(), "nobody") == []
+
+
+def test_a_node_needs_the_programs_of_its_kinds_by_the_names_of_its_packages() -> None:
+    needs = node_setup(plan_of(), "dayabay", "Debian")
+    assert {"rsync", "svnadmin", "git", "ssh-keygen"} <= set(needs["tools"])
+    assert (needs["packages"]["svnlook"], needs["packages"]["ssh"], needs["bases"]) == (
+        "subversion",
+        "openssh-client",
+        ["/backup"],
+    )
+    assert node_setup(plan_of(), "cms01", "RedHat")["packages"]["ssh"] == "openssh-clients"
+    assert "git" not in node_setup(plan_of(), "cms01")["tools"]
+
+
+def test_jobs_name_the_inventory_have_an_explicit_environment_and_no_password() -> None:
+    environment = {
+        "HOME": "/home/scm",
+        "ALTBACKUP_MAIL_TO": "x@example.org",
+        "ALTBACKUP_MAIL_PASSWORD": "secret",
+        "SSH_AUTH_SOCK": "/tmp/x",
+        "LANG": "C%",
+    }
+    found = {job["name"].split()[1]: job for job in jobs(plan_of(), ["/inv/mine"], "/opt/core", environment)}
+    assert found["backup"]["argv"] == [
+        *(
+            "/usr/bin/env",
+            "-i",
+            "PATH=/usr/local/bin:/usr/bin:/bin",
+            "ALTBACKUP_MAIL_TO=x@example.org",
+            "HOME=/home/scm",
+            "LANG=C%",
+        ),
+        *("/opt/core/bin/altbackup", "run", "backup", "-i", "/inv/mine"),
+    ]
+    assert "secret" not in str(found)
+    assert shlex.split(found["backup"]["command"].replace("\\%", "%")) == found["backup"]["argv"]
+    assert '"LANG=C%%"' in found["backup"]["exec"]
+    assert (found["backup"]["hour"], found["backup"]["minute"], found["backup"]["weekday"]) == ("1", "30", "*")
+    assert (found["check"]["weekday"], found["check"]["calendar"]) == ("0", "Sun *-*-* 07:30:00")
+
+
+def test_a_delay_is_an_entrys_own_stays_the_same_and_may_go_past_midnight() -> None:
+    plan = plan_of({"check": "sat 23:59"}, delay=86400)
+    first, second = (jobs(plan, ["/inv/mine"], "/opt", {}) for _ in range(2))
+    assert first == second
+    assert len({(job["hour"], job["minute"]) for job in first}) > 1
+    late = plan_of({"check": "sat 23:59"}, delay=86400 * 6)
+    assert {job["weekday"] for job in jobs(late, ["/inv/mine"], "/opt", {}) if job["weekday"] != "*"} <= set("0123456")
+
+
+def test_a_job_that_is_never_to_run_is_known_all_the_same_so_that_it_goes() -> None:
+    found = jobs(plan_of({"drill": ""}), ["/inv/mine"], "/opt", {})
+    assert [job["enabled"] for job in found] == [True, True, False]
+
+
+def test_a_target_has_a_job_of_its_own_where_there_is_a_program_for_it() -> None:
+    (none,) = watch_jobs(plan_of(), "cms01")
+    (job,) = watch_jobs(plan_of(watch_command=["/usr/bin/check", "a b"]), "cms01")
+    assert (none["enabled"], job["enabled"]) == (False, True)
+    assert job["command"].endswith("/usr/bin/check 'a b'")
+    assert watch_jobs(plan_of(), "dayabay") == []
+
+
+@pytest.mark.parametrize(
+    "value", [{"backup": "25:00"}, {"backup": "noon"}, {"check": "funday 01:00"}, {"nightly": "01:00"}]
+)
+def test_a_time_that_is_none_is_refused(value: dict[str, str]) -> None:
+    with pytest.raises(InvalidInput):
+        parse_times(value)
+
+
+def test_times_that_are_not_named_are_the_usual_ones() -> None:
+    assert parse_times({"drill": "Mon 9:05"}) == {**SCHEDULE, "drill": "mon 9:05"}
+
+
+def test_what_became_of_a_pair_is_one_line_and_each_failure_once() -> None:
+    pair = {"label": "dayabay -> cms01"}
+    answer = {"does": "add", "address": "192.0.2.7", "landlock": 0}
+    good = pair_report(pair, [{"failures": []}, {"failures": [], "answer": answer}, {"skipped": True}])
+    assert good["failures"] == []
+    assert good["line"].startswith("dayabay -> cms01: adds from 192.0.2.7, not confined by the kernel")
+    failed = {"failures": [{"reason": "no way"}]}
+    bad = pair_report(pair, [failed, failed, {"unreachable": True, "msg": "gone"}, {"msg": "crashed"}])
+    assert bad["failures"] == ["dayabay -> cms01: no way", "dayabay -> cms01: gone", "dayabay -> cms01: crashed"]
