@@ -267,7 +267,7 @@ def _controller_items(
 
 def _silent_items(items: Sequence[Item], limit: float) -> dict[Item, str]:
     """Given items, return why those do not answer whose path, or a mount in it that is not excluded, does not within a limit."""
-    silent = mounts.find_hung_within({item: item.path for item in items}, limit, _enters)
+    silent = mounts.find_hung_within({item: item.path for item in items if item.path}, limit, _enters)
     return {item: mounts.hung_message(path, limit) for item, path in silent.items()}
 
 
@@ -490,7 +490,8 @@ class _Reading:
             self._predicted,
             places=places,
             owner=owner,
-            as_root=kind_of(work.item.kind).is_tree,
+            confined=self._arrangement.confined,
+            as_root=kind_of(work.item.kind).is_tree or (owner == 0 and not self._arrangement.confined),
         )
 
     def _result(self) -> dict[str, Any]:
@@ -499,7 +500,7 @@ class _Reading:
         said = self._reader.conversation.result(self._work.context.deadline)
         if isinstance(said, dict) and "refused" in said:
             why = str(said["refused"])
-            if why and os.geteuid() == 0:
+            if why and os.geteuid() == 0 and self._arrangement.confined:
                 self._work.outcome.refused = f"the kernel does not allow a view that holds an item alone ({why}): items were read as their owners"
             said = said["value"]
         if not isinstance(said, dict):
@@ -644,7 +645,7 @@ def _read(
         ) as tar:
             stream.close()
             try:
-                tar.check(context.deadline, f"archiving {item.path}")
+                tar.check(context.deadline, f"archiving {item.place}")
             except ToolFailed:
                 if prepared.judge is None or not all(map(_tells_of_a_change, tar.lines())):
                     prepared.confirm()  # tar fails where a file changes or vanishes while it is read: that is worth another try
@@ -742,7 +743,7 @@ def require_readable(paths: Sequence[str], needless: Sequence[str] = ()) -> None
 def _predict(work: _Dump) -> None:
     """Find out what a dump of this item would give now."""
     item, context, form, outcome = work.item, work.context, work.form, work.outcome
-    outcome.notes += require_adopted(item.path, item.key, source_of(context.tree))
+    outcome.notes += require_adopted(item.path, item.key, source_of(context.tree)) if item.path else []
     revision = None
     if item.key != CONTROLLER_KEY:  # its folder is made by the dump itself
         with _Reading(work, predicted=True) as reading:
@@ -789,7 +790,7 @@ def _dump_item(work: _Dump) -> None:
     """Make, or find unchanged, the item's tarball under this stamp."""
     item, context, outcome = work.item, work.context, work.outcome
     start = time.monotonic()
-    outcome.notes += require_adopted(item.path, item.key, source_of(context.tree))
+    outcome.notes += require_adopted(item.path, item.key, source_of(context.tree)) if item.path else []
     found = _complete_leftovers(context.tree, item, outcome)
     stored = _stored_under(context, item)
     if stored:
@@ -865,7 +866,7 @@ def _suspect_reason(item: Item, source: str, record: Mapping[str, Any], reasons:
     return (
         f"{record['relpath']} is suspect: {'; '.join(reasons)}. It is stored, and sent like any other, but counts as no good copy, and no good copy "
         f"of {item.key} is removed on any node until it is accepted. To look at it: {play}.restore {extra_vars(look)}   If it is as it should be: "
-        f"{play}.mark {extra_vars(accept)}   If not, mend {item.path}: the next dump is compared with the last good one again"
+        f"{play}.mark {extra_vars(accept)}   If not, mend {item.place}: the next dump is compared with the last good one again"
     )
 
 
@@ -916,7 +917,7 @@ def _archive(work: _Dump, start: float) -> None:
                 temporary,
                 Incremental(reading.stream, lists, top) if base else reading.stream,  # type: ignore[arg-type]
                 reading,
-                item.path,
+                item.place,
                 top=top,
                 form=form,
                 deadline=context.deadline,

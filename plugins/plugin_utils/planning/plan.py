@@ -714,6 +714,11 @@ def _completed(plan: dict[str, Any], sources: Iterable[str]) -> dict[str, Any]:
             place["expect"] = dict(expect)
             place["keeps"] = item_keeps(place, entry["items"])
             place["rules"] = item_rules(place, entry["items"])
+            place["verify"] = {
+                f"{CATEGORIES[item['kind']]}/{item['name']}": item["verify"]
+                for item in entry["items"]
+                if "verify" in item
+            }
             if entry["include_controller"]:
                 place["keeps"][CONTROLLER_KEY] = place["keep"]
             place["memory"] = {
@@ -792,6 +797,7 @@ def _plain_item(item: Item) -> dict[str, Any]:
         "name": item.name,
         "path": item.path,
         **{key: value for key, value in optional.items() if value},
+        **item.plain_options(),
     }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...module_utils.kinds.items import check_name, decode_name
-from ...module_utils.kinds.registry import CATEGORIES
+from ...module_utils.kinds.registry import CATEGORIES, kind_in
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.paths import is_within
 from ...module_utils.system.units import readable
@@ -670,6 +670,7 @@ def _chosen(
     either = plan["targets"].get(host) or plan["sources"].get(host) or {}
     restore = {name: order[name] for name in ("destination", "kind", "member", "replace", *_FLAGS, *_ATTRIBUTES)}
     restore |= {
+        "kind": kind_in(CATEGORIES[order["kind"]], (newest["record"] or {}).get("kind") or order["kind"]),
         "base": offer["base"] if same else "",
         "proof_user": either.get("drill_user") or "nobody",
         "live_base": plan["sources"].get(host, {}).get("base", ""),
@@ -705,7 +706,9 @@ def _chosen(
 def _live_items(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Given what the plan has of a source, return kind and path of what is an item there, be it one with an error."""
     wrong = [item for item in entry.get("item_errors", ()) if item["kind"] and os.path.isabs(item["path"])]
-    return [{name: item[name] for name in ("kind", "path")} for item in [*entry.get("items", ()), *wrong]]
+    return [
+        {name: item[name] for name in ("kind", "path")} for item in [*entry.get("items", ()), *wrong] if item["path"]
+    ]
 
 
 def _prediction(
