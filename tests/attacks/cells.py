@@ -8,7 +8,7 @@ from attacks.registry import ATTEMPTS, KINDS, ROLES, STAGES
 
 ALL = " ".join(KINDS)
 REASONS: tuple[tuple[str, str, str, str], ...] = (
-    ("user", "check purge", ALL, "reads and removes below the base alone, whose folder is root's (0700): no path of a user leads there"),
+    ("user", "check purge heal undo mark", ALL, "reads, moves and removes below the base alone, whose folder is root's (0700): no path of a user leads there"),
     ("user", "preflight", "sqlite", "is not discovered, and its size is taken by lstat: nothing is opened"),
     ("user", "list", "folder sqlite", "is not discovered: its name is the administrator's"),
     ("source", "adopt", ALL, "looks at the marker beside a copy on that node alone: root there is the attacker"),

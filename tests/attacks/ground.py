@@ -16,7 +16,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -110,13 +109,9 @@ def bounded() -> Iterator[None]:
 class Lures:
     """Named pipes that are watched: somebody who opened one for reading and waits is noted, and let go."""
 
-    _PATIENCE = 4.0
-
     def __init__(self) -> None:
         self.caught: dict[str, str] = {}
         self._pipes: dict[str, Path] = {}
-        self._held: dict[str, tuple[int, float]] = {}
-        self._stop = threading.Event()
 
     def lay(self, name: str, path: Path) -> None:
         """Make a pipe."""
@@ -127,44 +122,26 @@ class Lures:
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
         """Look after the pipes while the block lasts."""
-        thread = threading.Thread(target=self._watch, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._stop.set()
-            thread.join()
-            self._stop.clear()
-
-    def _watch(self) -> None:
-        while not self._stop.wait(0.3):
-            for name, path in self._pipes.items():
-                self._look(name, path)
-        for descriptor, _ in self._held.values():
-            os.close(descriptor)
-        self._held.clear()
-
-    def _look(self, name: str, path: Path) -> None:
-        if name not in self._held:
-            with contextlib.suppress(OSError):  # nobody reads it, or it is gone
-                self._held[name] = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW), time.monotonic()
-            return
-        descriptor, since = self._held[name]
-        readers = not _is_broken(descriptor)
-        if readers and time.monotonic() - since < self._PATIENCE:
-            return
-        if readers:
-            self.caught[name] = f"{path.name} was opened for reading, and waited at"
-        os.close(descriptor)
-        del self._held[name]
-
-
-def _is_broken(descriptor: int) -> bool:
-    import select
-
-    poll = select.poll()
-    poll.register(descriptor, select.POLLERR)
-    return any(event & select.POLLERR for _, event in poll.poll(0))
+        environment = {**os.environ, "PYTHONPATH": f"{REPOSITORY}/tests"}
+        with contextlib.ExitStack() as stack:
+            watches = {
+                name: stack.enter_context(
+                    subprocess.Popen(
+                        [sys.executable, "-m", "attacks.lure", path],
+                        env=environment,
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                        text=True,
+                    )
+                )
+                for name, path in self._pipes.items()
+            }
+            try:
+                yield
+            finally:
+                for name, watch in watches.items():
+                    if watch.communicate()[0].strip():
+                        self.caught[name] = f"{self._pipes[name].name} was opened for reading, and waited at"
 
 
 @dataclass

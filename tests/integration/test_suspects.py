@@ -22,8 +22,9 @@ def test_a_folder_that_lost_most_files_is_a_failure_until_more_is_allowed_and_is
     for _ in ("night", "rerun"):
         run = site.run("backup", stamp=DAY2)
         assert run.rc != 0
-        assert f"folders/svnsetup/{DAY2}/svnsetup.tar.zst is suspect: entries fell from 3" in run.message
-        assert "%, allowed 30 %) below that of the last good night (2013/05/08)" in run.message
+        assert "dump of folders/svnsetup: the new copy is suspect: entries fell from 3" in run.message
+        assert f"counts as none: folders/svnsetup/{DAY2}/svnsetup.tar.zst" in run.message
+        assert "%, allowed 30 %) since the last good night (2013/05/08)" in run.message
         assert '{"altbackup_accept": ["dayabay/folders/svnsetup"]}' in run.message
         for tree in trees:
             assert [path.parent.name for path in item_of(tree, "folder", "svnsetup")] == ["104701"] * 2

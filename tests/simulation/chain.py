@@ -21,7 +21,7 @@ from .model import Rules
 from .node import SOURCE, Node
 
 KILLED = "the run was killed"
-_OFFERED = ("relpath", "size", "dig", "alg", "record")
+_OFFERED = ("relpath", "size", "dig", "alg", "base", "base_dig", "record")
 
 
 class Killed(Exception):

@@ -50,13 +50,21 @@ class Copy:
         """Whether it came too late to take a place from those that came in time."""
         return self.came is not None and self.came - self.time >= LATE
 
+    @property
+    def behind(self) -> bool:
+        """Whether it came after its own day, and so takes no day, week ... from one that came in it."""
+        return self.came is not None and self.came.date() > self.time.date()
 
-def _newest(copies: Iterable[Copy], group: Callable[[Copy], Hashable], number: int) -> list[Copy]:
-    """Return the newest copy of each of the last so many groups that have one."""
-    found: dict[Hashable, Copy] = {}
+
+def _newest(copies: Iterable[Copy], group: Callable[[Copy], Hashable], number: int, timely: bool) -> list[Copy]:
+    """Return the newest copy of each of the last so many groups that have one; if `timely`, one that is not behind before those that are."""
+    groups: dict[Hashable, list[Copy]] = {}
     for copy in sorted(copies, key=lambda one: one.time, reverse=True):
-        found.setdefault(group(copy), copy)
-    return list(found.values())[:number]
+        groups.setdefault(group(copy), []).append(copy)
+    return [
+        min(several, key=lambda one: (one.behind if timely else False, -one.time.timestamp()))
+        for several in list(groups.values())[:number]
+    ]
 
 
 _CALENDAR: dict[str, Callable[[Copy], Hashable]] = {
@@ -67,13 +75,13 @@ _CALENDAR: dict[str, Callable[[Copy], Hashable]] = {
 }
 
 
-def _filled(copies: list[Copy], group: Callable[[Copy], Hashable], number: int) -> tuple[list[Copy], int]:
+def _filled(copies: list[Copy], group: Callable[[Copy], Hashable], number: int, by_day: bool) -> tuple[list[Copy], int]:
     """Return what a rule of so many groups demands, and how many of its groups have one: those that came late have what the others leave free."""
     timely = [copy for copy in copies if not copy.late]
-    chosen = _newest(timely, group, number)
+    chosen = _newest(timely, group, number, by_day)
     taken = {group(copy) for copy in timely}
     late = [copy for copy in copies if copy.late and group(copy) not in taken]
-    more = _newest(late, group, max(0, number - len(taken)))
+    more = _newest(late, group, max(0, number - len(taken)), by_day)
     return [*chosen, *more], len(taken) + len({group(copy) for copy in late})
 
 
@@ -93,7 +101,7 @@ def owed(copies: Collection[Copy], rules: Rules, now: datetime, *, frozen: bool 
     groups = {**_CALENDAR, "keep": lambda copy: copy.time.date(), "contents": lambda copy: copy.content}
     for name, group in groups.items():
         number = getattr(rules, "keep" if name == "contents" else name)
-        chosen, there = _filled(good, group, number)
+        chosen, there = _filled(good, group, number, name != "contents")
         stay.update(chosen)
         if name in _CALENDAR and number and len({group(copy) for copy in timely}) < number:
             stay.update(timely[:1])

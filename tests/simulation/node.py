@@ -42,9 +42,9 @@ class Node:
     rotted: datetime | None = None
     """Until when it must be told that something rotted"""
     rotten: dict[datetime, tuple[Copy, str]] = field(default_factory=dict)
-    """What rotted and did not come back yet, with the sha256 of what it was"""
+    """What rotted and did not come back yet, with what told it from others"""
     digests: set[str] = field(default_factory=set)
-    """The sha256 of all good ones that were seen last"""
+    """What tells all good ones that were seen last from others"""
     removed: dict[datetime, Copy] = field(default_factory=dict)
     """What the last purge of it removed"""
     purged: str = ""

@@ -18,11 +18,11 @@ _CODE = "ansible_collections.altbackup.core.plugins.module_utils."
 Wrapper = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def story(text: str, kind: str = "folder", min_copies: int = 1) -> History:
+def story(text: str, kind: str = "folder", min_copies: int = 1, full_every: int = 1) -> History:
     """Given words, each an event with the hours before its night, 24 if none are given, and the chance in it, return the history."""
     parts = [(word.split(":") + ["", ""])[:3] for word in text.split()]
     events = [Event(what, int(hours or 24), float(chance or 0.5)) for what, hours, chance in parts]
-    return History(events, kind, min_copies)
+    return History(events, kind, min_copies, full_every)
 
 
 def without(name: str, value: Any) -> Wrapper:
@@ -84,6 +84,21 @@ def no_target_needed(real: Callable[..., Any]) -> Callable[..., Any]:
     return lambda tree, due, rules, care, moment: real(tree, due, rules, replace(care, min_copies=0), moment)
 
 
+def full_ones_go(real: Callable[..., Any]) -> Callable[..., Any]:
+    def plan(items: Any, *given: Any) -> Any:
+        found = real(items, *given)
+        needed = {path for path, why in found.reasons.items() if why and all(_is_of_pairs(text) for text in why)}
+        due = [*(one for item in items.values() for one in item.tarballs if one.relpath in needed), *found.due]
+        reasons = {path: [] if path in needed else why for path, why in found.reasons.items()}
+        return replace(found, due=due, reasons=reasons, rests={})
+
+    return plan
+
+
+def _is_of_pairs(reason: str) -> bool:
+    return reason.startswith("base of ") or reason == "second full"
+
+
 MANY = "changed " * 6
 BROKEN: dict[str, tuple[str, str, Wrapper, History]] = {
     "suspects count as good ones": (
@@ -120,6 +135,12 @@ BROKEN: dict[str, tuple[str, str, Wrapper, History]] = {
         "withhold",
         no_target_needed,
         story(MANY + "away " * 3, min_copies=2),
+    ),
+    "full tarballs go before their differentials": (
+        "stages.purge",
+        "plan_purge",
+        full_ones_go,
+        story(MANY * 2, full_every=40),
     ),
     "old ones are never read": (
         "stages.rot",

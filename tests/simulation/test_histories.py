@@ -43,6 +43,7 @@ class History:
     events: Sequence[Event]
     kind: str = "folder"
     min_copies: int = 1
+    full_every: int = 1
 
 
 def _fewer(world: World, event: Event) -> None:
@@ -116,6 +117,7 @@ histories = st.builds(
     st.lists(events, max_size=14),
     st.sampled_from(["folder"] * 5 + ["sqlite", "git", "svn"]),
     st.sampled_from([1, 1, 2]),
+    st.sampled_from([1, 1, 1, 4, 40]),
 )
 
 
@@ -138,7 +140,7 @@ def happen(world: World, event: Event, number: int) -> list[str]:
 def play(folder: Path, history: Sequence[Event] | History) -> list[str]:
     """Return what is wrong with the first night that something is wrong with."""
     history = history if isinstance(history, History) else History(history)
-    world = World(folder / "world", history.kind, min_copies=history.min_copies)
+    world = World(folder / "world", history.kind, min_copies=history.min_copies, full_every=history.full_every)
     for number in range(GOOD_NIGHTS):
         world.change(number)
         if said := world.night(timedelta(days=1)):
@@ -168,6 +170,7 @@ def test_what_the_rules_owe_is_there_or_somebody_was_told(
     def try_all(history: History) -> None:
         tried.update(histories=1, nights=GOOD_NIGHTS + len(history.events))
         tried.update(event.what for event in history.events)
+        tried.update({"with differentials": history.full_every > 1})
         assert play(place, history) == []
 
     try:

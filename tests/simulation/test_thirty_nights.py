@@ -72,7 +72,7 @@ def _replace_target(world: World, night: int) -> None:
 HISTORIES = {
     "a service writes into a path that is not mounted": Wrong("folder", spoiled("unmounted"), "entries fell from"),
     "a folder in it was emptied": Wrong("folder", spoiled("emptied"), "entries fell from"),
-    "all of it was encrypted": Wrong("folder", spoiled("ransom"), "so it is when files were encrypted"),
+    "all of it was encrypted": Wrong("folder", spoiled("ransom"), "it looks encrypted: of"),
     "its path leads elsewhere": Wrong("folder", spoiled("repointed"), "its path leads to"),
     "a repository of Git was made anew": Wrong("git", spoiled("recreated"), "root of its history"),
     "a repository of Git was pushed over": Wrong("git", spoiled("rewritten"), "is suspect"),

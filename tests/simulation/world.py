@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -40,6 +41,8 @@ class World:
     kind: str = "folder"
     targets: int = 2
     min_copies: int = 1
+    full_every: int = 1
+    """Nights from one full tarball of the item to the next"""
     now: datetime = datetime(2013, 1, 1, 1, 30)  # noqa: DTZ001 (stamps bear no zone)
     """What the controller's clock says"""
     real: datetime = datetime(2013, 1, 1, 1, 30)  # noqa: DTZ001
@@ -49,7 +52,7 @@ class World:
     bad: str = ""
     """What happened to the live data, if anything did"""
     truth: dict[str, tuple[int, str]] = field(default_factory=dict)
-    """{sha256 of a tarball: (content, what had happened to it)}"""
+    """{what tells a tarball from others: (content, what had happened to it)}: its sha256, of a differential that of its full one, too"""
     accepted: datetime | None = None
     """Up to when suspects are accepted"""
     holds: set[datetime] = field(default_factory=set)
@@ -172,7 +175,7 @@ class World:
         paths = sorted(self._tarballs(node))
         if paths and node.is_there:
             path = paths[int(chance * len(paths))]
-            inode, digest = path.stat().st_ino, _digest(path)
+            inode, digest = path.stat().st_ino, _mark(path, _digest(path))
             data = bytearray(path.read_bytes())
             data[int(chance * len(data))] ^= 1
             with path.open("r+b") as stream:
@@ -283,7 +286,7 @@ class World:
     def _asked(self, jump: timedelta) -> Asked:
         """Return what the run of tonight is told."""
         items = {
-            self.item: self.live.item(),
+            self.item: {**self.live.item(), **({"full_every": self.full_every} if self.full_every > 1 else {})},
             OTHER: {"kind": "folder", "name": "old", "path": str(self.folder / "old")},
         }
         return Asked(
@@ -317,7 +320,7 @@ class World:
             self.unjudged.add(self.stamp)
         for path in self._tarballs(self.source):
             if f"{self.stamp:{_STAMP}}" in str(path):
-                self.truth.setdefault(_digest(path), (self.content, self.bad))
+                self.truth.setdefault(_mark(path, _digest(path)), (self.content, self.bad))
                 self.made = True
                 self.compared = self.compared or not self.bad
 
@@ -335,19 +338,28 @@ class World:
     def seen(self, node: Node) -> dict[datetime, Copy]:
         """Return the copies on a node whose bytes are those that a dump once made, by a look at its disk.
 
-        What rotted counts as long as nobody found it.
+        What rotted counts as long as nobody found it. A differential counts with its full tarball; where that was set apart it is lost until
+        that comes back.
         """
         found = {}
-        digests: dict[int, str] = {}
-        for path in self._tarballs(node):
-            inode = path.stat().st_ino
-            known = self.truth.get(digests.get(inode) or digests.setdefault(inode, _digest(path)))
-            if known:
-                found[_time(path)] = self._copy(node, _time(path), *known)
-                node.rotten.pop(_time(path), None)
-            elif _time(path) in node.rotten:
-                found[_time(path)] = self._again(node.rotten[_time(path)][0])
-        node.digests = {digest for digest in digests.values() if digest in self.truth}
+        paths = self._tarballs(node)
+        inodes = {path.stat().st_ino: path for path in paths}
+        digests = {inode: _digest(path) for inode, path in inodes.items()}
+        marks = {path: _mark(path, digests[path.stat().st_ino]) for path in paths}
+        times = {_time(path) for path in paths}
+        fulls = {*marks.values(), *(mark for time, (_, mark) in node.rotten.items() if time in times)}
+        rotten = {mark for _, mark in node.rotten.values()}
+        for path, mark_ in marks.items():
+            known, time, needed = self.truth.get(mark_), _time(path), _base_of(path)
+            if known and needed and needed not in fulls:
+                if needed in rotten:
+                    node.rotten.setdefault(time, (self._copy(node, time, *known), mark_))
+            elif known:
+                found[time] = self._copy(node, time, *known)
+                node.rotten.pop(time, None)
+            elif time in node.rotten:
+                found[time] = self._again(node.rotten[time][0])
+        node.digests = {each for each in marks.values() if each in self.truth}
         return found
 
     def _copy(self, node: Node, time: datetime, content: int, bad: str) -> Copy:
@@ -505,6 +517,17 @@ def _most(one: Rules, other: Rules) -> Rules:
         *(max(pair) for pair in zip(one.numbers()[:-1], other.numbers()[:-1], strict=True)),
         max(one.within, other.within),
     )  # type: ignore[arg-type]
+
+
+def _base_of(path: Path) -> str:
+    """Return the sha256 of the full tarball that a differential needs, nothing for a full one."""
+    return str(json.loads(Path(f"{path}.dna").read_text())["base_dig"]) if ".diff." in path.name else ""
+
+
+def _mark(path: Path, digest: str) -> str:
+    """Given a tarball and its sha256, return what tells its content from others."""
+    base = _base_of(path)
+    return f"{digest} over {base}" if base else digest
 
 
 def _digest(path: Path) -> str:

@@ -126,7 +126,7 @@ def judge_moves(
     elif main in rewritten:
         old, new = (name[:_SHORT] for name in moves.changed[main])
         doubts.append(
-            f"{_called(main)} was rewritten: {old}, its commit at the dump of {when}, is no ancestor of {new}"
+            f"{_called(main)} was rewritten, as by a forced push: {old}, its commit at the dump of {when}, is no ancestor of {new}"
         )
         told.add(main)
     if bare and then.main and _names_another(then.head, now.head) and not may_move(HEAD, patterns):

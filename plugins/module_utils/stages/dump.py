@@ -757,7 +757,8 @@ def _predict(work: _Dump) -> None:
         outcome.tarball = _describe_stored(context.tree, stored, 0.0)
         _report_suspect(work, outcome.tarball["record"])
         return
-    relpath = f"{item.key}/{context.stamp}/{tarball_filename(item.name, revision, form.extension)}"
+    differs = find_base(item, context, form, _before(context, item), work.marks) is not None
+    relpath = f"{item.key}/{context.stamp}/{tarball_filename(item.name, revision, form.extension, differs=differs)}"
     outcome.tarball = describe_as(context.tree, relpath, Dna("", 0, form.algorithm), 0.0)
     outcome.changed = True
 
@@ -796,6 +797,8 @@ def _dump_item(work: _Dump) -> None:
     if stored:
         outcome.tarball = _describe_stored(context.tree, stored, time.monotonic() - start)
         _report_incomplete(item, missing_of(outcome.tarball["record"]), outcome)
+        if doubts_of(outcome.tarball["record"]):
+            work.past = _past_of(work, found)
         _report_suspect(work, outcome.tarball["record"])
         _move_last(context, item, context.stamp, outcome)
         return
@@ -854,20 +857,28 @@ def _report_suspect(work: _Dump, record: Mapping[str, Any]) -> None:
     item, reasons = work.item, doubts_of(record)
     if reasons and not work.marks.accepts(item.key, doubt.stamp_of(record)):
         source = source_of(work.context.tree) or "SOURCE"
-        reason = _suspect_reason(item, source, record, reasons)
+        reason = _suspect_reason(item, source, record, reasons, doubt.stamp_of(work.past.last))
         work.outcome.failures.append(failure(_STAGE, reason, relpath=str(record["relpath"])))
 
 
-def _suspect_reason(item: Item, source: str, record: Mapping[str, Any], reasons: Sequence[str]) -> str:
-    """Return what is said of a suspect: why it is one, what became of it, and what to do."""
-    wanted = {"source": source, "kind": item.kind, "name": item.name, "at": doubt.stamp_of(record), "to": "/NEW/PATH"}
-    look, accept = ({"altbackup_restore": [wanted]}, {"altbackup_accept": [f"{source}/{item.key}"]})
-    play = "ansible-playbook -i INVENTORY altbackup.core"
-    return (
-        f"{record['relpath']} is suspect: {'; '.join(reasons)}. It is stored, and sent like any other, but counts as no good copy, and no good copy "
-        f"of {item.key} is removed on any node until it is accepted. To look at it: {play}.restore {extra_vars(look)}   If it is as it should be: "
-        f"{play}.mark {extra_vars(accept)}   If not, mend {item.place}: the next dump is compared with the last good one again"
-    )
+def _suspect_reason(item: Item, source: str, record: Mapping[str, Any], reasons: Sequence[str], good: str) -> str:
+    """Return what is said of a suspect: why it is one, what became of it, and what to do; `good` is the stamp of the last good one, or empty."""
+    wanted = {"source": source, "kind": item.kind, "name": item.name, "to": "/NEW/PATH"}
+    play, title = "ansible-playbook -i INVENTORY altbackup.core", f"item {item.kind} {item.name!r}"
+
+    def restore(stamp: str) -> str:
+        return f"{play}.restore {extra_vars({'altbackup_restore': [{**wanted, 'at': stamp}]})}"
+
+    safe = f"Until that is decided no good copy of {item.key} is removed on any node."
+    lines = [
+        f"{title}: the new copy is suspect: {'; '.join(reasons)}",
+        f"Something may have happened to {item.place}, or somebody meant it. {safe} This one is stored and sent, but counts as none: {record['relpath']}",
+        f"To look at this copy: {restore(doubt.stamp_of(record))}",
+        f"If it is as it should be, accept it: {play}.mark {extra_vars({'altbackup_accept': [f'{source}/{item.key}']})}",
+        f"If not, put {item.place} right: the next night is compared with the last good one again"
+        + (f", of {good}. To have that beside it: {restore(good)}" if good else ""),
+    ]
+    return "\n".join(lines)
 
 
 def _archive_with_room(work: _Dump, start: float) -> None:

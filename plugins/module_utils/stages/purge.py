@@ -14,7 +14,7 @@ from ..system.seeing import as_whom
 from ..system.twins import MARGIN
 from ..system.units import counted
 from ..system.visible import extra_vars
-from ..tree.arrivals import arrivals, forget_arrivals, late_ones
+from ..tree.arrivals import arrivals, behind_ones, forget_arrivals, late_ones
 from ..tree.digests import digests
 from ..tree.failures import explain, failure
 from ..tree.layout import EXTENSIONS, Scan, Tarball, Tree, of_items, parse_filename, scan, split_relpath
@@ -22,6 +22,7 @@ from ..tree.leftovers import remove_outgoing
 from ..tree.marks import Marks, held_here, keep_marks, marks_of, merged, parse_given
 from ..tree.owner import source_of
 from ..tree.pairs import count_purged
+from ..tree.private import opened_private
 from ..tree.publish import prune_empty, record_path, remove_if_there, require_writable
 from ..tree.recorded import recorded
 from ..tree.retention import FROZEN, Rules, judge, removable, rests_on
@@ -259,6 +260,7 @@ def plan_purge(items: Mapping[str, Copies], made_now: Collection[str] = (), now:
             now=now,
             made_now=made_now,
             late=late,
+            behind=behind_ones(item.tarballs, item.came),
             partial=item.partial,
             suspects=item.suspects,
             holds=item.holds,
@@ -644,12 +646,11 @@ def _remove_record(tree: Tree, key: str, stamp: str) -> bool:
 def _tidy(tree: Tree, key: str) -> bool:
     """Remove what killed purges left of an item: records without a tarball and dated folders without anything.
 
-    Return whether there was any. Raise OSError.
+    Return whether there was any. Raise BaseUnusable where a link is in the place of the records, or OSError.
     """
-    records = tree.private_path("records", *key.split("/"))
-    found = [
-        os.path.relpath(os.path.join(parent, name), records) for parent, _, names in os.walk(records) for name in names
-    ]
+    with opened_private(tree, tree.private_path("records", *key.split("/"))) as top:
+        walk = os.fwalk(".", dir_fd=top) if top is not None else ()
+        found = [os.path.normpath(os.path.join(parent, name)) for parent, _, names, _ in walk for name in names]
     stamps = [path[: -len(".json")] for path in found if path.endswith(".json") and is_stamp(path[: -len(".json")])]
     removed = [stamp for stamp in stamps if _remove_record(tree, key, stamp)]
     dated = [parent for parent, _, _ in os.walk(tree.path(key), topdown=False) if os.path.basename(parent).isdecimal()]

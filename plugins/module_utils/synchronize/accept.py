@@ -34,10 +34,9 @@ from ..tree.publish import (
     remove_folder,
     remove_if_there,
     temporary_beside,
-    write_record,
 )
 from ..tree.stamps import Moment, ahead_reason
-from .offer import Offer, parse_offers, tarball_at
+from .offer import Offer, parse_offers, take_record, tarball_at
 from .receivers import end_receivers
 from .send import BASIS, CARRIED, STAGE
 
@@ -127,7 +126,7 @@ def _accept(tree: Tree, entry: Offer, moment: Moment, stored: Tarball | None) ->
         twin = _twin(tree, entry) or stored
         if twin is None:
             raise AltbackupError(f"{entry.relpath} did not arrive on this target")
-        write_record(tree, entry.key, entry.stamp, entry.record)
+        take_record(tree, entry)
         note_coming(tree, entry.relpath, entry.dna, moment.stamp)
         link(tree, twin, entry.relpath, entry.dna)
         return tarball_at(tree, entry)
@@ -149,7 +148,7 @@ def _publish_or_give_back(tree: Tree, entry: Offer, temporary: str, arrived: str
     """Verify a file and give it its final name. Raise DigestMismatch when it is thrown away, else what failed, with the file back."""
     try:
         with _unwritten(temporary):
-            write_record(tree, entry.key, entry.stamp, entry.record)
+            take_record(tree, entry)
             note_coming(tree, entry.relpath, entry.dna, moment.stamp)
             publish(tree, temporary, entry.relpath, entry.dna)
     except DigestMismatch:

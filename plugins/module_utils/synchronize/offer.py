@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..system.errors import AltbackupError, InvalidInput
+from ..tree.contents import dna_in
 from ..tree.failures import failure
 from ..tree.incomplete import missing_of
 from ..tree.layout import (
@@ -26,9 +28,10 @@ from ..tree.layout import (
 )
 from ..tree.marks import Marks, marks_of
 from ..tree.proof_files import moment_at, proved_at
-from ..tree.publish import read_record
+from ..tree.publish import read_record, write_record
+from ..tree.quarantine import quarantined
 from ..tree.scan_failures import ahead, unreadable
-from ..tree.sidecar import Dna
+from ..tree.sidecar import SUFFIX, Dna
 from ..tree.stamps import Moment
 from ..tree.suspects import doubts_of
 
@@ -168,6 +171,28 @@ def _misnamed(tarball: Tarball) -> str:
         f"{tarball.relpath} is not named as a tarball of {tarball.key}, so it is not counted, not copied to any target "
         f"and not purged: {rename}move it out of the base"
     )
+
+
+def take_record(tree: Tree, offer: Offer) -> None:
+    """Given a target's tree and a tarball that is about to stand there, keep what its source says of it. Raise AltbackupError or OSError.
+
+    What was known under that stamp before stays if it is of these bytes, or of another tarball that stands there, or rotted: nothing that a source
+    says now makes a copy doubtful, or one that is whole again, that came before.
+    """
+    known = dna_in(read_record(tree, offer.key, offer.stamp))
+    if known == (offer.dna.alg, offer.dna.size, offer.dna.dig) or _has_other(tree, offer):
+        return
+    write_record(tree, offer.key, offer.stamp, offer.record)
+
+
+def _has_other(tree: Tree, offer: Offer) -> bool:
+    """Return whether another tarball of the item is verified under the stamp of one, or lies in the quarantine and waits for a good copy."""
+    own = f"{split_relpath(offer.relpath)[3]}{SUFFIX}"
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        if any(name.endswith(SUFFIX) and name != own for name in os.listdir(tree.path(f"{offer.key}/{offer.stamp}"))):
+            return True
+    apart = quarantined(tree, [offer.key])[0]
+    return any(entry.stamp == offer.stamp and entry.relpath != offer.relpath and not entry.healed for entry in apart)
 
 
 def tarball_at(tree: Tree, entry: Offer) -> Tarball:

@@ -14,7 +14,7 @@ from ..system.seeing import is_folder, is_there, status_of
 from ..system.twins import MARGIN
 from ..system.units import first_of, readable, told_apart
 from ..system.visible import extra_vars
-from ..tree.arrivals import arrivals, late_ones, note_coming
+from ..tree.arrivals import arrivals, behind_ones, late_ones, note_coming
 from ..tree.contents import content_of
 from ..tree.failures import explain, failure
 from ..tree.incomplete import missing_of
@@ -32,7 +32,6 @@ from ..tree.publish import (
     remove_folder,
     remove_if_there,
     verify,
-    write_record,
     write_sidecar,
 )
 from ..tree.quarantine import quarantined
@@ -47,7 +46,7 @@ from ..tree.stamps import Moment, ahead_reason, day_of, moment_of
 from ..tree.suspects import doubts_of, suspects_of
 from ..tree.trash import make_room, spare_room
 from .guides import check_guides, write_guides
-from .offer import Offer, parse_offers, tarball_at
+from .offer import Offer, parse_offers, take_record, tarball_at
 from .receivers import end_receivers
 from .send import BASIS, CARRIED, STAGE
 
@@ -392,6 +391,7 @@ def _kept(request: Request, offers: Sequence[Offer], held: Mapping[str, Held], m
             rules,
             now=now,
             late=late,
+            behind=behind_ones(everything, came),
             partial=partial,
             suspects=suspects,
             holds=marks.holds,
@@ -584,7 +584,7 @@ def _completed(tree: Tree, tarball: Tarball, offer: Offer, moment: Moment, done:
         return replace(tarball, state="verified")
     try:
         verify(tree.path(offer.relpath), offer.dna, from_disk=True)
-        write_record(tree, offer.key, offer.stamp, offer.record)
+        take_record(tree, offer)
         if offer.relpath not in arrivals(tree, offer.key):
             note_coming(tree, offer.relpath, offer.dna, moment.stamp)
         write_sidecar(tree.path(offer.relpath), offer.dna)
@@ -623,7 +623,7 @@ def _link(tree: Tree, offer: Offer, copies: Sequence[Tarball], moment: Moment, d
     """
     for old in copies:
         try:
-            write_record(tree, offer.key, offer.stamp, offer.record)
+            take_record(tree, offer)
             note_coming(tree, offer.relpath, offer.dna, moment.stamp)
             link(tree, old, offer.relpath, offer.dna)
         except (AltbackupError, OSError) as error:

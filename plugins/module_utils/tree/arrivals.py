@@ -11,13 +11,13 @@ import json
 import os
 from collections.abc import Collection, Iterable, Mapping
 
-from ..system.digest import open_plain
 from ..system.errors import AltbackupError, name_os_errors
 from .layout import Tarball, Tree
+from .private import opened_private_file
 from .publish import flush_folder, make_folders, prune_empty, remove_if_there, write_text
 from .quarantine import awaited
 from .sidecar import Dna
-from .stamps import is_late, is_stamp
+from .stamps import day_of, is_late, is_stamp
 
 
 def note_arrival(tree: Tree, relpath: str, run: str) -> None:
@@ -61,7 +61,7 @@ def arrivals(tree: Tree, key: str) -> dict[str, str]:
     """
     path = _path(tree, key)
     try:
-        with name_os_errors(path), open_plain(path) as stream:
+        with opened_private_file(tree, path) as stream:
             text = stream.read().decode("ascii")
     except FileNotFoundError:
         return {}
@@ -83,6 +83,15 @@ def arrivals(tree: Tree, key: str) -> dict[str, str]:
 def late_ones(tarballs: Iterable[Tarball], came: Mapping[str, str]) -> set[str]:
     """Given tarballs of an item and when each came, return the relpaths of those that came late. What is not known came in time."""
     return {tarball.relpath for tarball in tarballs if is_late(tarball.stamp, came.get(tarball.relpath, tarball.stamp))}
+
+
+def behind_ones(tarballs: Iterable[Tarball], came: Mapping[str, str]) -> set[str]:
+    """Given tarballs of an item and when each came, return the relpaths of those that came after the day of their stamp."""
+    return {
+        tarball.relpath
+        for tarball in tarballs
+        if day_of(came.get(tarball.relpath, tarball.stamp)) > day_of(tarball.stamp)
+    }
 
 
 def forget_arrivals(tree: Tree, key: str, there: Collection[str]) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..system.digest import open_plain
 from ..system.errors import AltbackupError
 from ..system.opened import walk_open, walked
 from ..system.own_state import has_state, opened_state
@@ -20,6 +21,7 @@ from .publish import write_text
 
 _STATES = "restored"
 _KEPT_SECONDS = 90 * 86400
+_LONGEST = 1 << 20
 _HEAD = b"HEAD"
 _WRITTEN_BY_LOOKING = re.compile(rb"index|sharedindex\.[0-9a-f]+|gitk\.cache")
 """Beside a HEAD: of a repository, of one of a submodule, and of what it knows of a linked worktree"""
@@ -107,8 +109,8 @@ def recall(path: str) -> dict[str, Any] | None:
         return None
     with opened_state(_STATES) as (state, _):
         try:
-            with open(f"/proc/self/fd/{state}/{_key(path)}", encoding="utf-8") as stream:
-                known = json.load(stream)
+            with open_plain(_key(path), state) as stream:
+                known = json.loads(stream.read(_LONGEST).decode("utf-8"))
         except (FileNotFoundError, ValueError):
             return None
     return known if isinstance(known, dict) and known.get("path") == path else None

@@ -259,8 +259,8 @@ def _fallen(now: Mapping[str, Any], history: Sequence[Mapping[str, Any]], limits
             one, other = told_apart(before, number) if word == _BYTES else (f"{before:,}", f"{number:,}")
             figures = f"{_percent(part)}, allowed {_percent(allowed)}" if allowed else "it never falls"
             last = alike[word] == 1
-            which = "that of the last good night" if last else f"the largest of the last {alike[word]} good nights"
-            found.append(f"{word} fell from {one} to {other} ({figures}) below {which} ({day})")
+            which = "the last good night" if last else f"the largest of the last {alike[word]} good nights"
+            found.append(f"{word} fell from {one} to {other} ({figures}) since {which} ({day})")
     return found
 
 
@@ -289,8 +289,8 @@ def _churned(now: Mapping[str, Any], last: Mapping[str, Any], churn: Churn | Non
     found = []
     if _looks_encrypted(churn):
         found.append(
-            f"{figures}, and what came in their place can hardly be compressed ({_percent(1 - (churn.after or 0.0))} of it looks like chance, of "
-            f"what went {_percent(1 - (churn.before or 0.0))}): so it is when files were encrypted"
+            f"it looks encrypted: {figures}, and what came in their place can hardly be compressed "
+            f"({_percent(1 - (churn.after or 0.0))} of it looks like chance, of what went {_percent(1 - (churn.before or 0.0))})"
         )
     places = [one_line(str(record.get("place", ""))) for record in (last, now)]
     if all(places) and places[0] != places[1]:

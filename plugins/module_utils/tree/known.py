@@ -11,10 +11,10 @@ import os
 import re
 from collections.abc import Iterator
 
-from ..system.digest import open_plain
-from ..system.errors import AltbackupError, name_os_errors
+from ..system.errors import AltbackupError
 from ..system.visible import printable
 from .layout import Tree, is_category
+from .private import opened_private_file
 from .publish import make_folders, write_text
 
 _LONGEST = 1 << 24
@@ -31,7 +31,7 @@ def known_items(tree: Tree) -> set[str]:
     """Return the items (category/name) of which it is written that a tree held some. Raise AltbackupError where that cannot be read."""
     path = known_path(tree)
     try:
-        with name_os_errors(path), open_plain(path) as stream:
+        with opened_private_file(tree, path) as stream:
             text = stream.read(_LONGEST + 1).decode("utf-8")
     except FileNotFoundError:
         return set()

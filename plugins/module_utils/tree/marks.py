@@ -14,10 +14,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ..system.digest import open_plain
 from ..system.errors import AltbackupError, BaseUnusable, InvalidInput
 from ..system.values import quoted
 from .layout import EXTENSIONS, Tarball, Tree
+from .private import opened_private_file
 from .publish import make_folders, write_text
 from .stamps import is_day, is_stamp
 
@@ -93,7 +93,7 @@ def marks_path(tree: Tree) -> str:
 def marks_of(tree: Tree) -> Marks:
     """Given a tree, return its marks, none where nobody gave any. Raise BaseUnusable where they cannot be read, or are damaged."""
     try:
-        with open_plain(marks_path(tree)) as stream:
+        with opened_private_file(tree, marks_path(tree)) as stream:
             text = stream.read(_LONGEST + 1)
         if len(text) > _LONGEST:
             raise InvalidInput(f"it has more than {_LONGEST} bytes")

@@ -13,9 +13,10 @@ import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import IO, Any
 
-from ..system.digest import CHUNK, new_hash, open_plain
+from ..system.digest import CHUNK, new_hash
 from ..system.errors import AltbackupError, name_os_errors
 from .layout import TEMPORARY, Tree
+from .private import opened_private_file
 from .publish import flush_folder, make_folders, prune_empty, remove_if_there, temporary_beside
 
 _ALGORITHM = "sha256"
@@ -57,9 +58,9 @@ def keep_noted(tree: Tree, key: str, blocks: Callable[[], Iterable[bytes]]) -> s
 
 
 @contextlib.contextmanager
-def _opened(path: str) -> Any:
+def _opened(tree: Tree, path: str) -> Any:
     try:
-        with open_plain(path) as stream:
+        with opened_private_file(tree, path) as stream:
             yield stream
     except FileNotFoundError as error:
         raise NotNoted(f"{path} is not there") from error
@@ -75,7 +76,7 @@ def open_noted(tree: Tree, key: str, record: Mapping[str, Any], what: str) -> An
     if name is None:
         raise NotNoted(f"the dump of {record.get('relpath') or key} noted no {what}")
     path = noted_path(tree, key, name)
-    with _opened(path) as stream:
+    with _opened(tree, path) as stream:
         if _digest_of(stream) != name:
             raise AltbackupError(
                 f"{path}, which tells what {key} held, is damaged, so what changed since is not known: rm {shlex.quote(path)}   "

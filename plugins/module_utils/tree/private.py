@@ -1,12 +1,15 @@
-"""Private folders, opened so that no link in their place leads elsewhere."""
+"""Private folders and files, opened so that nothing in their place leads elsewhere, blocks, or fills the memory."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
+from typing import IO
 
-from ..system.errors import BaseUnusable
+from ..system.digest import open_plain
+from ..system.errors import BaseUnusable, name_os_errors
 from .layout import Tree
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -32,3 +35,33 @@ def opened_private(tree: Tree, path: str) -> Iterator[int | None]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def opened_private_file(tree: Tree, path: str) -> Iterator[IO[bytes]]:
+    """Yield a plain file of the private folder, open for reading.
+
+    Raise FileNotFoundError without one, BaseUnusable where a link, or no folder, is in the way, OSError where no plain file stands there.
+    """
+    with opened_private(tree, os.path.dirname(path)) as folder:
+        if folder is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        try:
+            opened = open_plain(os.path.basename(path), folder)
+        except OSError as error:
+            error.filename = path
+            raise
+        with opened as stream, name_os_errors(path):
+            yield stream
+
+
+def read_private(tree: Tree, path: str, most: int) -> bytes:
+    """Given a file of the private folder and the most bytes that it may have, return what is in it.
+
+    Raise ValueError for a longer one, and else what opened_private_file raises.
+    """
+    with opened_private_file(tree, path) as stream:
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it has more than {most} bytes")
+    return content

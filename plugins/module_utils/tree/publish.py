@@ -16,8 +16,12 @@ from ..system.mounts import file_system
 from ..system.twins import duplicate, set_mode, share
 from . import sidecar
 from .layout import LAST, MARKER, TEMPORARY, Tarball, Tree, open_tree
+from .private import read_private
 from .sidecar import SUFFIX, Dna
 from .stamps import Moment, is_stamp
+
+_LONGEST_RECORD = 16 << 20
+"""Most bytes of a record; one of 100,000 tables has 5 MB"""
 
 _NOBODY = 65534
 
@@ -126,8 +130,7 @@ def record_of(tree: Tree, key: str, stamp: str) -> dict[str, Any]:
     """Return the record of an item's dump, empty if there is none. Raise AltbackupError for one that cannot be read or is damaged."""
     path = record_path(tree, key, stamp)
     try:
-        with open(path, encoding="utf-8") as stream:
-            record = json.load(stream)
+        record = json.loads(read_private(tree, path, _LONGEST_RECORD).decode("utf-8"))
         if not isinstance(record, dict):
             raise ValueError("it is no mapping")
     except FileNotFoundError:

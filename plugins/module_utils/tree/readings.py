@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
-from ..system.digest import open_plain
-from ..system.errors import AltbackupError, name_os_errors
+from ..system.errors import AltbackupError
 from .layout import Tarball, Tree
+from .private import read_private
 from .publish import make_folders, write_text
 from .stamps import STAMP_FORMAT, Moment, parse_stamp
 
@@ -51,8 +51,7 @@ def readings(tree: Tree) -> dict[str, str]:
     """Given a tree, return {relpath: when it was last read}. Raise AltbackupError if the file has what was never written to it."""
     path = _path(tree)
     try:
-        with name_os_errors(path), open_plain(path) as stream:
-            known = json.loads(stream.read(_MOST).decode("utf-8"))
+        known = json.loads(read_private(tree, path, _MOST).decode("utf-8"))
     except FileNotFoundError:
         return {}
     except (ValueError, RecursionError):

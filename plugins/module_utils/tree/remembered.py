@@ -6,8 +6,13 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..system.errors import AltbackupError, BaseUnusable
 from .layout import Tree, open_tree
+from .private import read_private
 from .publish import make_folders, write_text
+
+_LONGEST = 1 << 26
+"""Most bytes of the list of a source's items"""
 
 
 def remember_items(tree: Tree, items: Sequence[str]) -> None:
@@ -15,17 +20,32 @@ def remember_items(tree: Tree, items: Sequence[str]) -> None:
     folder = tree.private_path("records")
     make_folders(folder, tree.private)
     keys = sorted(set(items))
-    if remembered_items(tree) != keys:
+    if _known(tree) != keys:
         write_text(os.path.join(folder, "items"), "".join(f"{key}\n" for key in keys))
 
 
 def remembered_items(tree: Tree) -> list[str]:
-    """Return the items that the last synchronize handed to this tree."""
+    """Return the items that the last synchronize handed to this tree. Raise AltbackupError where they cannot be read."""
+    path = os.path.join(tree.private_path("records"), "items")
     try:
-        with open(os.path.join(tree.private_path("records"), "items"), encoding="utf-8", newline="\n") as stream:
-            return stream.read().split("\n")[:-1]
+        return read_private(tree, path, _LONGEST).decode("utf-8").split("\n")[:-1]
     except FileNotFoundError:
         return []
+    except (OSError, ValueError) as error:
+        why = f"cannot be read ({error.strerror})" if isinstance(error, OSError) else "is damaged"
+        raise AltbackupError(
+            f"{path}, which tells the items that a source last handed over, {why}: remove it; the next synchronize writes it anew"
+        ) from error
+
+
+def _known(tree: Tree) -> list[str] | None:
+    """Return the items that are remembered, None where those cannot be read and are to be written anew. Raise BaseUnusable behind a link."""
+    try:
+        return remembered_items(tree)
+    except BaseUnusable:
+        raise
+    except AltbackupError:
+        return None
 
 
 def with_remembered(

@@ -55,6 +55,8 @@ class _Slots:
     """Given a tarball, return which of the rule's groups it is of"""
     calendar: bool = True
     """Whether the oldest stays until so many are there"""
+    timely: bool = True
+    """Whether of a group one that came on its own day goes before newer ones that came after it"""
 
 
 def judge(
@@ -64,6 +66,7 @@ def judge(
     now: str = "",
     made_now: Collection[str] = (),
     late: Collection[str] = (),
+    behind: Collection[str] = (),
     partial: Collection[str] = (),
     suspects: Collection[str] = (),
     holds: Mapping[str, str] | None = None,
@@ -73,11 +76,13 @@ def judge(
     """Given one item's verified tarballs and the rules, return {relpath: why it stays}, the newest first; one without a reason is to go.
 
     `now` is the run's stamp, from which `within` counts back; without it that is the newest one's. `made_now` are the stamps made in
-    this run, `late` the relpaths of those that came late, `partial` of those that are not whole, `suspects` of those that nobody
-    accepted, `holds` {category/name/stamp: text} and `content` {relpath: what stands for the content}, where more of it is known than the bytes.
+    this run, `late` the relpaths of those that came late, `behind` of those that came after the day of their stamp, `partial` of those
+    that are not whole, `suspects` of those that nobody accepted, `holds` {category/name/stamp: text} and `content` {relpath: what stands
+    for the content}, where more of it is known than the bytes.
     `needed` are {digest of a full tarball: why it is needed by what is not judged here}.
 
-    Of each of the last K days, contents, weeks ... that have one the newest stays, and while there are fewer of a calendar's, the oldest.
+    Of each of the last K days, contents, weeks ... that have one the newest stays, and while there are fewer of a calendar's, the oldest. Of a
+    day, a week ... one that came on its own day goes before newer ones that did not: so nobody takes a day of the past by what he adds to it.
     So do the newest, the newest whole one, those made in this run, those within the time, and those that are held. Late ones, and those
     that are not whole, have what of the groups the others leave free. Suspects count for nothing: the first and the last three stay,
     and while there is one, all good ones.
@@ -101,7 +106,7 @@ def judge(
     for tarball in order:
         if tarball.stamp in made_now:
             reasons[tarball.relpath].append("made now")
-    for relpath, words in _slotted(first, rest, _slots(rules, _contents(order, content or {}))):
+    for relpath, words in _slotted(first, rest, _slots(rules, _contents(order, content or {})), behind):
         reasons[relpath] += words
     since = _since(now or (order[0].stamp if order else ""), rules.within)
     for tarball in good if rules.within else ():
@@ -181,7 +186,7 @@ def demanded(reasons: Sequence[str]) -> bool:
 def _slots(rules: Rules, contents: Mapping[str, Hashable]) -> list[_Slots]:
     """Given the rules and {relpath: which content it has}, return those that count, in the order in which they are told."""
     return [
-        _Slots("content", rules.keep, lambda tarball: contents[tarball.relpath], calendar=False),
+        _Slots("content", rules.keep, lambda tarball: contents[tarball.relpath], calendar=False, timely=False),
         _Slots("day", rules.keep, lambda tarball: day_of(tarball.stamp), calendar=False),
         _Slots("daily", rules.daily, lambda tarball: day_of(tarball.stamp)),
         _Slots("weekly", rules.weekly, lambda tarball: _week(day_of(tarball.stamp))),
@@ -190,7 +195,9 @@ def _slots(rules: Rules, contents: Mapping[str, Hashable]) -> list[_Slots]:
     ]
 
 
-def _slotted(first: Sequence[Tarball], rest: Sequence[Tarball], slots: Sequence[_Slots]) -> list[tuple[str, list[str]]]:
+def _slotted(
+    first: Sequence[Tarball], rest: Sequence[Tarball], slots: Sequence[_Slots], behind: Collection[str]
+) -> list[tuple[str, list[str]]]:
     """Return what the rules demand, (relpath, words): first of those that count before all others, then of the rest what is free.
 
     Both are given newest first. What the rules demand of the first does not depend on the rest.
@@ -202,7 +209,7 @@ def _slotted(first: Sequence[Tarball], rest: Sequence[Tarball], slots: Sequence[
         unfilled = []
         for rule in slots if part else ():
             seen, oldest = taken[rule.word], part[-1].relpath
-            kept = _fill(part, rule, seen)
+            kept = _fill(part, rule, seen, behind if rule.timely else ())
             for relpath, number in kept.items():
                 words[relpath].append(f"{rule.word} {number}/{rule.number}")
             if rule.calendar and len(seen) < rule.number and oldest not in kept:
@@ -213,23 +220,35 @@ def _slotted(first: Sequence[Tarball], rest: Sequence[Tarball], slots: Sequence[
     return told
 
 
-def _fill(part: Sequence[Tarball], rule: _Slots, seen: set[Hashable]) -> dict[str, int]:
-    """Return {relpath of the newest one of a group: which of the rule's groups that is}, and enter all groups that have one as seen."""
-    kept = {}
+def _fill(part: Sequence[Tarball], rule: _Slots, seen: set[Hashable], behind: Collection[str]) -> dict[str, int]:
+    """Return {relpath of the newest one of a group: which of the rule's groups that is}, and enter all groups that have one as seen.
+
+    Those of `behind` are a group's newest only where it has no other.
+    """
+    newest: dict[Hashable, Tarball] = {}
     for tarball in part if rule.number else ():
         group = rule.group(tarball)
-        if group not in seen:
-            seen.add(group)
-            if len(seen) <= rule.number:
-                kept[tarball.relpath] = len(seen)
+        if group in seen:
+            continue
+        if newest.setdefault(group, tarball).relpath in behind and tarball.relpath not in behind:
+            newest[group] = tarball
+    kept = {
+        tarball.relpath: number
+        for number, tarball in enumerate(newest.values(), len(seen) + 1)
+        if number <= rule.number
+    }
+    seen.update(newest)
     return kept
 
 
 def _contents(tarballs: Sequence[Tarball], content: Mapping[str, Hashable]) -> dict[str, Hashable]:
-    """Return {relpath: which content it has}: what is known of it, or of one with equal bytes, or else its dna."""
+    """Given tarballs, the newest first, return {relpath: which content it has}: what is known of it, or of one with equal bytes, or else its dna.
+
+    Of equal bytes the oldest one tells: what is said of a new one makes no other content of what was there.
+    """
     found: dict[str, Hashable] = {}
     same: dict[Hashable, Hashable] = {}
-    for tarball in tarballs:
+    for tarball in reversed(tarballs):
         if tarball.dna is None:
             raise AssertionError(f"{tarball.relpath} is not verified")
         found[tarball.relpath] = (tarball.dna.alg, tarball.dna.size, tarball.dna.dig)

@@ -9,9 +9,9 @@ import json
 import os
 from collections.abc import Mapping
 
-from ..system.digest import open_plain
-from ..system.errors import AltbackupError, name_os_errors
+from ..system.errors import AltbackupError
 from .layout import Tree
+from .private import read_private
 from .publish import make_folders, write_text
 
 Numbers = Mapping[str, float]
@@ -23,8 +23,7 @@ def known_rules(tree: Tree) -> dict[str, dict[str, float]]:
     """Return {item: its rules} of the last purge of each. Raise AltbackupError if the file has what was never written to it, or OSError."""
     path = tree.private_path("rules", "items")
     try:
-        with name_os_errors(path), open_plain(path) as stream:
-            value = json.loads(stream.read(_LONGEST))
+        value = json.loads(read_private(tree, path, _LONGEST))
         return {
             str(key): {str(word): _number(number) for word, number in rules.items()} for key, rules in value.items()
         }

@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Tuple
@@ -245,11 +245,16 @@ def kept_ones(tree: Tree) -> list[Kept]:
     with opened_private(tree, tree.private_path(TRASH, KEPT)) as top:
         for folder, _, names, descriptor in os.fwalk(".", dir_fd=top) if top is not None else ():
             parts = folder.split("/")[1:]
-            if len(parts) == _PARTS and _is_folder_of_day(parts[0]) and is_stamp("/".join(parts[3:])):
+            if len(parts) == _PARTS and _is_folder_of_day(parts[0]) and _is_of_item(parts):
                 files = {name: _links(os.stat(name, dir_fd=descriptor, follow_symlinks=False)) for name in names}
                 day, key, stamp = parts[0].replace("-", "/"), "/".join(parts[1:3]), "/".join(parts[3:])
                 found.append(Kept(day, key, stamp, files))
     return sorted(found, key=lambda one: (one.day, one.stamp, one.key))
+
+
+def _is_of_item(parts: Sequence[str]) -> bool:
+    """Given the path of a stamp's folder below `kept`, return whether it is one that purge makes: what is put back goes below an item alone."""
+    return is_relpath("/".join([*parts[1:], f"{parts[2]}.tar"]))
 
 
 def _is_folder_of_day(text: str) -> bool:
@@ -383,6 +388,8 @@ def bring_back(tree: Tree, one: Kept, *, check_mode: bool = False) -> list[str]:
     if not paths:
         raise AltbackupError(f"{origin} holds no tarball with its dna: look at it, and remove it")
     relpaths = [f"{one.name}/{filename}" for filename in paths]
+    if strange := [relpath for relpath in relpaths if not is_relpath(relpath)]:
+        raise AltbackupError(f"{strange[0]} is no name of a tarball of {one.key}: look at {origin}, and remove it")
     if check_mode:
         return relpaths
     if about["record"] and not read_record(tree, one.key, one.stamp):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -46,6 +47,7 @@ class Block:
 
 def compose(report: Report, settings: Settings, recipients: Sequence[str]) -> EmailMessage:
     """Given a report without secrets, the settings, and who is to get it, return the mail."""
+    report = _with_inventory(report)
     mail = EmailMessage(policy=POLICY)
     mail["Subject"] = subject(report)
     mail["From"] = settings.sender
@@ -86,6 +88,22 @@ def compose(report: Report, settings: Settings, recipients: Sequence[str]) -> Em
     if all(str(value).isascii() for value in mail.values()):
         mail.policy = POLICY.clone(max_line_length=998)  # a subject that is not folded is easier to find
     return mail
+
+
+def _with_inventory(report: Report) -> Report:
+    """Return a report whose commands name its inventory: nodes, which write them, do not know it."""
+    if not report.inventory:
+        return report
+    named = shlex.join(word for path in report.inventory for word in ("-i", path))
+
+    def fill(texts: Iterable[str]) -> tuple[str, ...]:
+        return tuple(text.replace("-i INVENTORY", named) for text in texts)
+
+    failures = [
+        replace(failure, message=fill([failure.message])[0], follows=fill(failure.follows))
+        for failure in report.failures
+    ]
+    return replace(report, failures=tuple(failures), notes=fill(report.notes))
 
 
 def subject(report: Report) -> str:

@@ -159,6 +159,41 @@ def lay_pair(form: str, node: str, ground: Ground, name: str) -> None:
     ordered(ground, name, "folder", node)
 
 
+def lay_base(form: str, node: str, ground: Ground, name: str) -> None:
+    """Lay a differential whose dna names what is not its full tarball."""
+    honest = ground.stored("folder", GOOD, node, SOURCE if node == TARGET else "")[0]
+    dig = json.loads(Path(f"{honest}.dna").read_text())["dig"]
+    data = stream([folder(name, GNU__dumpdir="Yevil\0\0"), member(f"{name}/evil", b"of a false base\n")])
+    first = stream([folder(name, GNU__dumpdir="\0")])
+    path, filename = f"{FULL}/{name}.diff.tar", f"{name}.diff.tar"
+    if form == "path":
+        path = f"../{GOOD}/{NIGHT}/{honest.name}"
+    elif form == "digest":
+        path = f"{NIGHT}/{name}.tar"
+    elif form == "absolute":
+        path = str(honest)
+    elif form == "itself":
+        path, dig = f"{DIFFERENTIAL}/{filename}", "0" * 64
+    else:
+        more = {"base": f"{FULL}/{name}.tar", "base_dig": "1" * 64} if form == "chain" else {}
+        named = filename if form == "chain" else f"{name}.tar"
+        dig = str(put(ground, node, f"folders/{name}", FULL, named, first, **more)["dig"])
+        path = f"{FULL}/{named}"
+        if form == "unnamed":
+            filename = f"{name}.tar"
+    put(ground, node, f"folders/{name}", DIFFERENTIAL, filename, data, base=path, base_dig=dig)
+    ordered(ground, name, "folder", node)
+
+
+def judge_base(ground: Ground, name: str) -> Iterator[str]:
+    """Nothing of what it leads to comes back, and it is told."""
+    yield from judge(True, ground, name)
+    for place in ("restored", "script"):
+        found = ground.site.live / name / place
+        if (found / "evil").exists() or (found / "users.conf").exists():
+            yield f"{place}: it was put over what is not its full tarball"
+
+
 def lay_single(form: str, node: str, ground: Ground, name: str) -> None:
     """Lay a full tarball that has a link and a member that may go through it."""
     vault = ground.witness.folder(name)
@@ -483,6 +518,21 @@ for _role, _node in (("target", TARGET), ("source", SOURCE)):
             "folder",
             f"a full tarball with a link, and a differential through it by headers of the form {_form}",
             partial(lay_pair, _form, _node),
+        )
+    for _form, _what in {
+        "path": "another item's full tarball, by a path that leads there",
+        "absolute": "the path of another item's full tarball",
+        "digest": "the digest of another item's full tarball",
+        "chain": "another differential",
+        "itself": "itself",
+        "unnamed": "its full tarball, though it is named as a full one",
+    }.items():
+        _rows.add(
+            f"{_role}-base-{_form}",
+            "folder",
+            f"a differential whose dna names {_what}",
+            partial(lay_base, _form, _node),
+            judge_base,
         )
     for _form in FORMS if _role == "target" else FORMS[:3]:
         _rows.add(

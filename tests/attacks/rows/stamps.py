@@ -260,4 +260,5 @@ for _name, _what, _first, _second in (
     ("flood-emptied", "no honest night any more, and five back-dated ones", emptied, None),
     ("flood-old", "five tarballs of years ago", partial(flood, tuple(f"20{n}/01/01/010000" for n in range(10, 15)), True), None),
 ):  # fmt: skip
-    _rows.add(_name, "folder", _what, partial(lay_flood, _first, _second))
+    # what takes nobody's place, and is not even sent, is no news
+    _rows.add(_name, "folder", _what, partial(lay_flood, _first, _second), partial(judge_flood, _name == "flood-slow"))

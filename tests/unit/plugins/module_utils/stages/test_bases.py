@@ -107,6 +107,15 @@ def test_between_two_full_tarballs_stand_differentials(nights: Nights, tmp_path:
     assert os.readlink(nights.base.path / KEY / "last") == night(10)
 
 
+def test_check_mode_names_what_the_night_will_make(nights: Nights) -> None:
+    assert nights.dump(1, check_mode=True)["relpath"] == f"{KEY}/{night(1)}/thing.tar.zst"
+    nights.dump(1)
+    nights.change()
+    assert nights.dump(2, check_mode=True)["relpath"] == f"{KEY}/{night(2)}/thing.diff.tar.zst"
+    assert nights.dump(2, full_every=1, check_mode=True)["relpath"] == f"{KEY}/{night(2)}/thing.tar.zst"
+    assert nights.dump(2)["relpath"] == f"{KEY}/{night(2)}/thing.diff.tar.zst"
+
+
 def test_an_unchanged_item_is_a_link_to_what_holds_the_same(nights: Nights) -> None:
     nights.dump(1)
     nights.dump(2)

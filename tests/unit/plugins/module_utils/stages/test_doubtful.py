@@ -166,7 +166,7 @@ def truncate_all(live: Path) -> None:
     [
         (
             empty_a_subfolder,
-            r"entries fell from 1\d\d to \d\d \(\d\d(\.\d)? %, allowed 30 %\) below the largest of the last 3 good nights",
+            r"entries fell from 1\d\d to \d\d \(\d\d(\.\d)? %, allowed 30 %\) since the largest of the last 3 good nights",
         ),
         (truncate_all, r"bytes fell from [\d.]+ [KM]iB to 0 bytes \(100 %, allowed 30 %\)"),
         (
@@ -304,7 +304,7 @@ def test_an_accepted_suspect_is_what_later_nights_are_compared_with(nights: Nigh
     assert nights.last() == stamp(4)
     shutil.rmtree(live / "few")
     (live / "one").write_text("x" * 5000)
-    assert "below the largest of the last 2 good nights (2026/11/04)" in nights.bad()
+    assert "since the largest of the last 2 good nights (2026/11/04)" in nights.bad()
     encrypt(live)
     nights.accept(nights.night - 1)
     assert nights.bad()
@@ -413,7 +413,7 @@ def test_a_damaged_list_is_a_failure_that_names_it_and_says_what_to_do(nights: N
 def test_what_is_left_out_on_purpose_is_told_as_a_cause(nights: Nights, live: Path) -> None:
     nights.good()
     nights.item["exclude"] = ["/sub/"]
-    assert "(2026/11/01); what is excluded of it was changed since. It is stored" in nights.bad()
+    assert "(2026/11/01); what is excluded of it was changed since\n" in nights.bad()
 
 
 def test_where_no_record_is_left_it_is_told_that_nothing_was_compared(nights: Nights, live: Path) -> None:
@@ -426,6 +426,21 @@ def test_where_no_record_is_left_it_is_told_that_nothing_was_compared(nights: Ni
     assert "compared" not in " ".join(nights.dump()["notes"])
 
 
+def test_what_is_said_of_a_suspect_tells_what_to_do_in_either_case_in_a_rerun_too(nights: Nights, live: Path) -> None:
+    nights.good(2)
+    empty_a_subfolder(live)
+    said = nights.bad()
+    head, safe, look, accept, mend = said.split("\n")
+    assert head.startswith("item folder 'thing': the new copy is suspect: entries fell from ")
+    assert str(live) in safe and f"no good copy of {KEY} is removed on any node" in safe
+    assert safe.endswith(f"{KEY}/{stamp(3)}/thing.tar.zst")
+    assert "altbackup.core.restore" in look and stamp(3) in look
+    assert "altbackup.core.mark" in accept and f'{{"altbackup_accept": ["SOURCE/{KEY}"]}}' in accept
+    assert str(live) in mend and "altbackup.core.restore" in mend and stamp(2) in mend and stamp(3) not in mend
+    (again,) = nights.dump(again=True)["failures"]
+    assert again["reason"] == said
+
+
 def test_a_damaged_record_is_a_failure_that_names_it(nights: Nights, live: Path) -> None:
     nights.good(2)
     path = nights.base.path / ".altbackup" / "records" / KEY / f"{stamp(2)}.json"
@@ -433,7 +448,7 @@ def test_a_damaged_record_is_a_failure_that_names_it(nights: Nights, live: Path)
     empty_a_subfolder(live)
     result = nights.dump()
     assert [str(path) in failure["reason"] for failure in result["failures"]] == [True, False]
-    assert "below that of the last good night (2026/11/01)" in result["failures"][1]["reason"]
+    assert "since the last good night (2026/11/01)" in result["failures"][1]["reason"]
 
 
 def test_damaged_marks_accept_nothing_and_are_a_failure(nights: Nights, live: Path) -> None:

@@ -328,3 +328,32 @@ def test_a_differential_that_another_node_lost_keeps_its_full_tarball(tmp_path: 
     for _ in range(3):
         result = purge_notes(base, 1, "05")
     assert "02D" not in words(result["kept"])
+
+
+@pytest.mark.parametrize("place", ["records", "records/svn", "records/svn/x"])
+def test_no_record_is_looked_for_behind_a_link(tmp_path: Path, place: str) -> None:
+    base, other = marked(tmp_path / "base"), tmp_path / "other"
+    stamps = ["2013/05/08/104701", "2013/05/09/104701"]
+    for number, stamp in enumerate(stamps):
+        put(base, relpath(stamp), str(number).encode())
+    where = other / Path("records/svn/x/2013/05/07/104701.json").relative_to(place)
+    where.parent.mkdir(parents=True)
+    where.write_text("{}")
+    path = base / ".altbackup" / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(other)
+    result = purge(str(base), 1, moment=at(stamps[1]))
+    assert where.read_text() == "{}"
+    assert "lies behind, a link" in result["failures"][0]["reason"]
+
+
+def test_records_of_what_is_gone_are_removed(tmp_path: Path) -> None:
+    base = marked(tmp_path / "base")
+    stamps = ["2013/05/08/104701", "2013/05/09/104701"]
+    put(base, relpath(stamps[1]), b"x")
+    for stamp in stamps:
+        write_record(open_tree(str(base)), "svn/x", stamp, {})
+    result = purge(str(base), 1, moment=at(stamps[1]))
+    assert result["failures"] == [] and result["changed"]
+    found = (base / ".altbackup" / "records").rglob("*.json")
+    assert [str(path).endswith(f"{stamps[1]}.json") for path in found] == [True]

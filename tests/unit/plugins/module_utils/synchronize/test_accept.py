@@ -17,6 +17,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.synchronize import 
 from ansible_collections.altbackup.core.plugins.module_utils.tree.arrivals import arrivals, forget_arrivals
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree, scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import held
+from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import read_record, write_record
 from ansible_collections.altbackup.core.plugins.module_utils.tree.quarantine import note_healed, set_apart
 from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 
@@ -42,6 +43,63 @@ def test_transfer_goes_on_where_it_was_cut(pair: Pair, kept: int) -> None:
         assert pair.run() == []
         assert pair.wire < 20_000 - kept + 3_000
     assert pair.there() == {relpath(DAY3): data}
+
+
+def dna_of(data: bytes) -> dict[str, Any]:
+    """Return what a record says of the bytes of a tarball."""
+    return {"dig": hashlib.sha256(data).hexdigest(), "size": len(data), "alg": "sha256"}
+
+
+def recorded(base: Path, day: str) -> dict[str, Any]:
+    return read_record(open_tree(str(base)), "folders/notes", f"{day}/104701")
+
+
+def test_a_second_tarball_under_a_stamp_does_not_make_the_first_one_doubtful(pair: Pair) -> None:
+    honest, other = content(1), content(2)
+    put(pair.source, relpath(DAY2), honest)
+    write_record(
+        open_tree(str(pair.source)), "folders/notes", f"{DAY2}/104701", {**dna_of(honest), "content": "a" * 64}
+    )
+    assert pair.run() == []
+    before = recorded(pair.tree, DAY2)
+    assert before["content"] == "a" * 64
+    second = relpath(DAY2).replace("notes.tar", "notes-7.tar")
+    put(pair.source, second, other)
+    lie = {**dna_of(other), "relpath": second, "suspect": ["of the source's"], "incomplete": ["too"]}
+    write_record(open_tree(str(pair.source)), "folders/notes", f"{DAY2}/104701", lie)
+    assert pair.run() == []
+    assert set(pair.there()) == {relpath(DAY2), second}
+    assert recorded(pair.tree, DAY2) == before
+
+
+@pytest.mark.parametrize("other", [False, True], ids=["itself", "a second one"])
+def test_what_is_known_of_what_rotted_is_not_what_its_source_says_since(pair: Pair, other: bool) -> None:
+    data = content(1)
+    put(pair.source, relpath(DAY2), data)
+    write_record(open_tree(str(pair.source)), "folders/notes", f"{DAY2}/104701", dna_of(data))
+    assert pair.run() == []
+    tree = open_tree(str(pair.tree))
+    (tarball,) = scan(tree).verified()
+    set_apart(tree, tarball, None, "it rotted", NOW)
+    lie = {**dna_of(data), "suspect": ["of the source's"]}
+    if other:
+        second = relpath(DAY2).replace("notes.tar", "notes-7.tar")
+        put(pair.source, second, content(2))
+        lie = {**dna_of(content(2)), "suspect": ["of the source's"]}
+    write_record(open_tree(str(pair.source)), "folders/notes", f"{DAY2}/104701", lie)
+    assert pair.run() == []
+    assert pair.there()[relpath(DAY2)] == data
+    assert recorded(pair.tree, DAY2) == dna_of(data)
+
+
+def test_what_a_killed_run_noted_of_other_bytes_gives_way(pair: Pair) -> None:
+    data = content(1)
+    put(pair.source, relpath(DAY2), data)
+    write_record(open_tree(str(pair.source)), "folders/notes", f"{DAY2}/104701", dna_of(data))
+    pair.tree.mkdir()
+    write_record(open_tree(str(pair.tree)), "folders/notes", f"{DAY2}/104701", {**dna_of(content(2)), "suspect": ["x"]})
+    assert pair.run() == []
+    assert recorded(pair.tree, DAY2) == dna_of(data)
 
 
 def test_wrong_bytes_are_thrown_away_and_come_right_the_second_time(pair: Pair) -> None:

@@ -49,13 +49,13 @@ def history(*entries: int, **more: int) -> list[dict[str, Any]]:
             [1204],
             3,
             Limits(),
-            "entries fell from 1,204 to 3 (99.8 %, allowed 30 %) below that of the last good night (2026/11/01)",
+            "entries fell from 1,204 to 3 (99.8 %, allowed 30 %) since the last good night (2026/11/01)",
         ),
         (
             [900, 1204, 1100],
             842,
             Limits(),
-            "entries fell from 1,204 to 842 (30.1 %, allowed 30 %) below the largest of the last 3 good nights (2026/11/02)",
+            "entries fell from 1,204 to 842 (30.1 %, allowed 30 %) since the largest of the last 3 good nights (2026/11/02)",
         ),
         ([1000], 700, Limits(), ""),
         ([1000], 699, Limits(), "entries fell from 1,000 to 699 (30.1 %, allowed 30 %)"),
@@ -231,9 +231,9 @@ def test_only_what_was_counted_alike_is_compared_also_by_nights_whose_copies_are
     }
     rows = {text: [reason for reason in reasons if reason.startswith("rows")] for text, reasons in fell.items()}
     assert rows == {
-        "": ["rows fell from 5,000 to 1,000 (80 %, allowed 30 %) below that of the last good night (2026/11/02)"],
-        "a": ["rows fell from 9,000 to 1,000 (88.9 %, allowed 30 %) below that of the last good night (2026/11/01)"],
-        "b": ["rows fell from 4,000 to 1,000 (75 %, allowed 30 %) below that of the last good night (2026/11/03)"],
+        "": ["rows fell from 5,000 to 1,000 (80 %, allowed 30 %) since the last good night (2026/11/02)"],
+        "a": ["rows fell from 9,000 to 1,000 (88.9 %, allowed 30 %) since the last good night (2026/11/01)"],
+        "b": ["rows fell from 4,000 to 1,000 (75 %, allowed 30 %) since the last good night (2026/11/03)"],
         "c": [],
     }
     assert all("largest of the last 3 good nights" in reasons[-1] for reasons in fell.values())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers.trees import written
 
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tree, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.remembered import (
     remember_items,
@@ -55,3 +57,25 @@ def test_what_is_expected_grows_by_what_is_remembered(
 ) -> None:
     remember_items(tree, ["svn/one"])
     assert with_remembered(tree.base, expect, items) == (expected, known)
+
+
+@pytest.mark.parametrize("form", ["bytes", "large", "pipe", "link"])
+def test_what_is_no_list_of_items_is_named_and_written_anew(tree: Tree, tmp_path: Path, form: str) -> None:
+    remember_items(tree, ["svn/one"])
+    path = Path(tree.private_path("records"), "items")
+    path.rename(tmp_path / "other")
+    if form == "bytes":
+        path.write_bytes(b"svn/\xff\n")
+    elif form == "large":
+        with path.open("wb") as stream:
+            stream.truncate(1 << 40)
+    elif form == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(tmp_path / "other")
+    with pytest.raises((AltbackupError, OSError), match="items"):
+        remembered_items(tree)
+    if form in ("bytes", "large"):
+        remember_items(tree, ["svn/two"])
+        assert remembered_items(tree) == ["svn/two"]
+    assert (tmp_path / "other").read_text() == "svn/one\n"

@@ -628,3 +628,30 @@ def test_a_full_tarball_says_for_which_it_stays() -> None:
     later = days_kept("01FA 02FB", 1, needed={FULLS["A"]: "2013/06/01/104701"})
     assert later["01"] == ["base of 2013/06/01/104701"]
     assert days_kept("02DA 03FB", 1)["02"] == ["its full tarball is not here"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "kept"),
+    [
+        pytest.param(Rules(3), "0100 0200", id="day"),
+        pytest.param(Rules(1, daily=3), "0100 0200", id="daily"),
+        pytest.param(Rules(1, weekly=3), "0200", id="of a week the newest that came on its day"),
+    ],
+)
+def test_what_is_added_to_a_day_that_is_over_takes_that_day_from_nobody(rules: Rules, kept: str) -> None:
+    """A source hands over tarballs of the hours after its last honest one, in the next night."""
+    honest = [tarball("2013/05/01/010000", "a"), tarball("2013/05/02/010000", "b")]
+    added = [tarball(f"2013/05/01/{hour:02}3000", f"evil {hour}") for hour in range(2, 9)]
+    reasons = judge([*honest, *added], rules, behind=[one.relpath for one in added])
+    by_time = {one.stamp[8:10] + one.stamp[11:13]: [*reasons[one.relpath]] for one in honest}
+    assert [
+        time for time, why in sorted(by_time.items()) if [word for word in why if not word.startswith("oldest")]
+    ] == [{"0100": "0101", "0200": "0201"}[word] for word in kept.split()]
+    for one in added:
+        assert not any(word.startswith(("day ", "daily ", "weekly ")) for word in reasons[one.relpath])
+
+
+def test_what_came_after_its_day_has_that_day_where_nobody_else_has() -> None:
+    alone = tarball("2013/05/01/083000", "a")
+    newest = tarball("2013/05/02/010000", "b")
+    assert "day 2/2" in judge([alone, newest], Rules(2), behind=[alone.relpath])[alone.relpath]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, Tree, open_tree, scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.marks import Marks
-from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import record_path, write_record
+from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import read_record, record_path, write_record
 from ansible_collections.altbackup.core.plugins.module_utils.tree.suspects import doubts_of, reasons_of, suspects_of
 
 KEY = "svn/dybsvn"
@@ -77,9 +78,19 @@ def test_a_damaged_record_does_not_make_a_suspect_a_good_copy(tree: Tree, text: 
     assert suspects_of(tree, tarballs(tree), Marks({KEY: NIGHTS[1]})) == relpaths(NIGHTS[2])
 
 
-def test_a_record_that_cannot_be_read_does_not_make_a_suspect_a_good_copy(tree: Tree) -> None:
+@pytest.mark.parametrize("form", ["folder", "link", "pipe", "large"])
+def test_a_record_that_cannot_be_read_does_not_make_a_suspect_a_good_copy(tree: Tree, form: str) -> None:
     path = Path(record_path(tree, KEY, NIGHTS[1]))
-    path.unlink()
-    path.mkdir()
-    with pytest.raises(AltbackupError, match="cannot be read"):
+    path.rename(path.with_name("other"))
+    if form == "folder":
+        path.mkdir()
+    elif form == "link":
+        path.symlink_to("other")
+    elif form == "pipe":
+        os.mkfifo(path)
+    else:
+        with path.open("wb") as stream:
+            stream.truncate(1 << 40)
+    with pytest.raises(AltbackupError, match=r"cannot be read|is damaged"):
         suspects_of(tree, tarballs(tree), Marks())
+    assert read_record(tree, KEY, NIGHTS[1]) == {}

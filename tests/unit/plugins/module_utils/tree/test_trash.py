@@ -216,6 +216,24 @@ def back(base: Path, **options: Any) -> list[str]:
     return [path for one in trash.kept_ones(tree) for path in trash.bring_back(tree, one, **options)]
 
 
+@pytest.mark.parametrize("place", [".altbackup/locks", "svn/..x", "svn/.x", "..x/x"])
+def test_nothing_is_put_back_but_below_an_item(base: Path, place: str) -> None:
+    path = base / ".altbackup" / "trash" / "kept" / "2013-05-20" / place / stamp_of(1) / f"{place.split('/')[1]}.tar"
+    put(path.parent, path.name, b"planted")
+    before = tree_hash(base)
+    assert back(base) == []
+    assert tree_hash(base) == before
+
+
+def test_what_is_no_tarball_of_its_item_is_not_put_back(base: Path) -> None:
+    path = base / ".altbackup" / "trash" / "kept" / "2013-05-20" / "svn" / "x" / stamp_of(1)
+    put(path, "other.tar", b"planted")
+    before = tree_hash(base)
+    with pytest.raises(AltbackupError, match=r"other\.tar is no name of a tarball of svn/x"):
+        back(base)
+    assert tree_hash(base) == before
+
+
 @pytest.mark.parametrize("where", ["base", "target"])
 def test_what_is_put_back_is_as_it_was(where: str, request: pytest.FixtureRequest) -> None:
     base: Path = request.getfixturevalue(where)

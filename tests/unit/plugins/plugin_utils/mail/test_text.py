@@ -234,6 +234,16 @@ def test_what_follows_from_a_failure_is_told_below_it_in_both_forms() -> None:
     assert "1 failure on 1 host" in text_of(message)
 
 
+def test_commands_that_nodes_write_name_the_inventory_of_the_run() -> None:
+    command = "Accept it: ansible-playbook -i INVENTORY altbackup.core.mark"
+    follows = Failure("sdu", f"dump: x\n{command}", follows=(command,))
+    report = Report("backup.yml", (follows,), notes=(command,), inventory=("inventory/my own", "more"))
+    text = text_of(mail(report))
+    assert text.count("ansible-playbook -i 'inventory/my own' -i more altbackup.core.mark") == 3
+    assert "INVENTORY" not in text
+    assert "-i INVENTORY" in text_of(mail(replace(report, inventory=())))
+
+
 def test_headers_let_programs_sort_and_thread() -> None:
     first, second = mail(REPORT), mail(replace(REPORT, ended=START + timedelta(days=1)))
     assert first["Auto-Submitted"] == "auto-generated"
