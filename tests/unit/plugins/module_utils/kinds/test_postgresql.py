@@ -217,7 +217,7 @@ def test_what_cannot_be_dumped_is_told(cluster: Postgresql, base: Base, more: di
 
 def test_a_pg_dump_that_dies_leaves_nothing(cluster: Postgresql, base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster.sql(
-        "INSERT INTO page (title, body) SELECT 'page', repeat('y', 50000) FROM generate_series(1, 2000)",
+        "INSERT INTO page (title, body) SELECT 'page', repeat('y', 50000) FROM generate_series(1, 400)",
         database="wiki",
     )
     killed: list[int] = []
