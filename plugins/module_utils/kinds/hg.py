@@ -383,8 +383,8 @@ def prove(proof: Proof) -> None:
 
         ask("verify", "--quiet")
         state = parse_state(*(ask(*words) for words in (LISTING, BOOKMARKS, MARKERS)))
-    for name, value in state.facts.items():
-        proof.compare(name, value)
+    for word, value in state.facts.items():
+        proof.compare(word, value)
     proof.keep_version("hg", "--version", "--quiet")
 
 

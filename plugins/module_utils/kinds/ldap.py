@@ -235,6 +235,5 @@ KIND = Kind(
     copy,
     arrange,
     prove,
-    tools=("slapcat",),
     unforeseen="slapcat is not run in check mode, so whether it succeeds is not known",
 )

@@ -110,7 +110,7 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
             *doubts,
         ]
     measured = measure(work.rows, item.may_empty)
-    record = {
+    record: dict[str, Any] = {
         "server": work.version,
         "databases": work.databases,
         "users": work.users,
@@ -302,12 +302,22 @@ class _Dump:
             out.write("".join(sorted(lines, key=lambda line: not line.startswith("CREATE"))))
 
     def _leave_out(self, lines: Sequence[str]) -> None:
-        """Given how a dump program told of users that the server does not use, as their hosts are names that it does not resolve, tell of them."""
-        unseen = {f"{user}@{host}" for line in lines for user, host in _NAMED_USER.findall(line)}
-        self.users = [name for name in self.users or () if name not in unseen]
+        """Given how a dump program told of users that the server does not use, as their hosts are names that it does not resolve, tell of them.
+
+        What else it wrote of them, without making them, goes.
+        """
+        unseen = {named for line in lines for named in _NAMED_USER.findall(line)}
+        names = sorted(f"{user}@{host}" for user, host in unseen)
+        self.users = [name for name in self.users or () if name not in names]
+        words = [f"{quote}{user}{quote}@{quote}{host}{quote}" for user, host in unseen for quote in "'`"]
+        path = os.path.join(self.folder, USERS_FILE)
+        with open(path, encoding="utf-8", errors="surrogateescape") as stream:
+            kept = [line for line in stream if not any(word in line for word in words)]
+        with open(path, "w", encoding="utf-8", errors="surrogateescape") as out:
+            out.writelines(kept)
         self.notes.append(
             f"users that the server itself does not use, such as those of host names under skip_name_resolve, are not in the dump: "
-            f"{first_of(sorted(unseen), _SHOWN)}"
+            f"{first_of(names, _SHOWN)}"
         )
 
     def _stream(
@@ -319,6 +329,7 @@ class _Dump:
         """
         argv = [self._program, *self._options(), "--default-character-set=utf8mb4", *words]
         stream, deadline = Stream(), self._context.deadline
+        left_out: list[str] = []
         with open(os.path.join(self.folder, filename), "xb") as out, Child(
             argv, stdout=PIPE, environment=self._environment(), name=os.path.basename(self._program)
         ) as child:
@@ -332,11 +343,13 @@ class _Dump:
             except ToolFailed as error:
                 if any(word in error.stderr for word in _MOVED):
                     raise SourceChanged(str(error)) from error
-                if tolerated is None or not all(map(tolerated.search, child.lines())):
+                left_out = list(child.lines())
+                if tolerated is None or not all(map(tolerated.search, left_out)):
                     raise
-                self._leave_out(list(child.lines()))
         if not stream.completed:
             raise AltbackupError(f"{what}: it ended with exit code 0, but its {stream.bytes} bytes are no whole dump")
+        if left_out:
+            self._leave_out(left_out)
         return stream
 
 

@@ -118,7 +118,7 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
         ]
     measured = measure(rows, item.may_empty)
     large = sum(int(entry["large_objects"]) for entry in work.databases.values())
-    record = {
+    record: dict[str, Any] = {
         **work.record,
         "rows": rows,
         **measured,
@@ -368,7 +368,7 @@ def _load(proof: Proof, folder: str, files: Mapping[str, str], recorded: Mapping
     rows: dict[str, Any] = {}
     for name, entry in found["databases"].items():
         rows.update({f"{name}.{table}": count for table, count in entry["rows"].items()})
-        known = recorded.get(name)
+        known = recorded.get(name) or {}
         told = {**entry, "owners": digest_of(entry["owners"])}
         for word in ("owner", "owners", "extensions", "large_objects") if known else ():
             if told[word] != known.get(word):
