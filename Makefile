@@ -20,8 +20,8 @@ YAML_FOLDERS = $(wildcard changelogs inventory meta playbooks roles tests)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint build clean distclean test-unit test-integration test-entry-point faults attacks test-long simulation mail-matrix corruptions black-start \
-	fixed-cost bench molecule pictures sanity importer \
-	environment-demo environment-lint environment-test environment-bench environment-sanity environment-importer \
+	fixed-cost bench molecule page pictures sanity importer \
+	environment-demo environment-lint environment-test environment-bench environment-page environment-sanity environment-importer \
 	byte-code lint-python lint-yaml lint-shell lint-ansible lint-changelog format
 
 help: ## show this list
@@ -82,6 +82,9 @@ molecule: environment-test ## the whole chain over ssh, from a source to two tar
 	(cd tests && PATH="$(CURDIR)/$(BIN):$$PATH" MOLECULE_EPHEMERAL_DIRECTORY="$(CURDIR)/var/molecule/run" \
 		molecule test --no-command-borders </dev/null)
 
+page: environment-page ## the page of altbackup report in a real browser, and by axe-core's rules; its screenshots are in var/page; not part of make test
+	$(BIN)/python -m pytest -s tests/page </dev/null
+
 pictures: environment-demo ## draw the pictures of docs/retention.md anew, by the rules themselves
 	$(BIN)/python tools/retention_picture.py
 
@@ -128,5 +131,5 @@ clean: ## remove what builds, lint and tests left (not the environments, nor var
 distclean: clean ## remove the environments, too
 	rm -rf .venv .venv-lint .venv-oldest .venv-sanity .venv-importer
 
-environment-demo environment-lint environment-test environment-bench environment-sanity environment-importer:
+environment-demo environment-lint environment-test environment-bench environment-page environment-sanity environment-importer:
 	@tools/bootstrap $(@:environment-%=%)

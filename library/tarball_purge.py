@@ -336,7 +336,8 @@ from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
 from ..module_utils.stages.care import Care
 from ..module_utils.stages.check import CHECKING, ROT, check, nothing_checked, passed
 from ..module_utils.stages.memory import remember
-from ..module_utils.stages.purge import Reviewed, purge
+from ..module_utils.stages.purge import purge
+from ..module_utils.stages.purge_plan import Reviewed
 from ..module_utils.tree.failures import as_failures, failure
 from ..module_utils.tree.layout import Scan, Tree, open_tree, scan
 from ..module_utils.tree.leftovers import give_back

@@ -211,7 +211,8 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.system import compiled_once  # noqa: F401  # isort: skip
-from ..module_utils.restore.restore import REPLACE, STAGE, abandon, look, parse_order, prepare, restore
+from ..module_utils.restore.order import REPLACE, parse_order
+from ..module_utils.restore.restore import STAGE, abandon, look, prepare, restore
 from ..module_utils.system import progress
 from ..module_utils.system.priority import lower_priority
 from ..module_utils.system.processes import Deadline, end_with_children

@@ -12,6 +12,7 @@ from jinja2.exceptions import TemplateError
 from ..module_utils.system.errors import AltbackupError
 from ..module_utils.tree.failures import explain as explain_error
 from ..plugin_utils.planning import plan as plans
+from ..plugin_utils.planning.checks import Scope
 from ..plugin_utils.planning.filter_values import explain, is_template, plain, untrusted
 from ..plugin_utils.planning.host_variables import CONNECTION, extra_names, inventory_files, read_host
 from ..plugin_utils.planning.journal import known_marks
@@ -39,7 +40,7 @@ def plan(
     read = {host: read_host(hostvars[host]) for host in hosts}
     moment = time.time() if now is None else float(now)
     files = inventory_files(hostvars, groups)
-    scope = plans.Scope([str(part) for part in parts], [str(host) for host in play_hosts], str(limit))
+    scope = Scope([str(part) for part in parts], [str(host) for host in play_hosts], str(limit))
     return untrusted(
         plans.build_plan(
             {host: {name: value for name, value in read[host].items() if is_ours(name)} for host in hosts},

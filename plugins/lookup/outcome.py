@@ -62,6 +62,7 @@ from ..plugin_utils.history.metrics import write_metrics
 from ..plugin_utils.history.record import Circumstances, record_of
 from ..plugin_utils.history.store import write_records
 from ..plugin_utils.history.versions import versions
+from ..plugin_utils.page.write import noted_page
 from ..plugin_utils.planning import contents, marks, purge_plan
 from ..plugin_utils.planning.filter_values import plain, untrusted
 from ..plugin_utils.planning.host_variables import inventory_files
@@ -126,9 +127,15 @@ def _keep(run: Run, variables: Any, outcome: dict[str, Any]) -> None:
         notes = write_records(file, [record.of(sources)], run.plan["history_days"], told.now)
         if run.plan["metrics_dir"]:
             notes += write_metrics(run.plan["metrics_dir"], file, told.now)
-        for note in notes:
-            for lines in (outcome["fine"], outcome["told"]):
-                lines.append(f"note: {one_line(note)}")
+        _tell(outcome, notes)
+    if run.plan["report_dir"]:
+        _tell(outcome, noted_page(run.plan["report_dir"], list(places), told.now))
+
+
+def _tell(outcome: dict[str, Any], notes: list[str]) -> None:
+    for note in notes:
+        for lines in (outcome["fine"], outcome["told"]):
+            lines.append(f"note: {one_line(note)}")
 
 
 def _names(variables: Any, name: str) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import stat
 import sys
 import time
 
@@ -26,6 +27,8 @@ def main() -> None:
         if held is None:
             with contextlib.suppress(OSError):  # nobody reads it, or it is gone
                 held = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW), time.monotonic()
+            if held is not None and not stat.S_ISFIFO(os.fstat(held[0]).st_mode):
+                break  # another file has its name now
             continue
         descriptor, since = held
         has_reader = not _is_broken(descriptor)

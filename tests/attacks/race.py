@@ -35,8 +35,8 @@ def main() -> None:
     counter = tempfile.TemporaryFile()
     main_of = importlib.import_module(f"{MODULES}.{asked['module']}").main if "module" in asked else None
     with contextlib.suppress(ImportError, AttributeError):  # a wait between attempts is no part of the race
-        dump = importlib.import_module(f"{MODULES.replace('.modules', '.module_utils')}.stages.dump")
-        dump._PAUSES = tuple(0.0 for _ in dump._PAUSES)
+        dump_item = importlib.import_module(f"{MODULES.replace('.modules', '.module_utils')}.stages.dump_item")
+        dump_item._PAUSES = tuple(0.0 for _ in dump_item._PAUSES)
     attacker = os.fork()
     if attacker == 0:
         attack(asked, counter.fileno())

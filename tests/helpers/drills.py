@@ -17,7 +17,8 @@ from helpers.repositories import make_git, make_subversion, run
 from helpers.servers import MORE, Missing, live, place
 from helpers.trees import FIRST, SECOND, Base, item
 
-from ansible_collections.altbackup.core.plugins.module_utils.archive.unpack import Limits, unpack
+from ansible_collections.altbackup.core.plugins.module_utils.archive.rules import Limits
+from ansible_collections.altbackup.core.plugins.module_utils.archive.unpack import unpack
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.proofs import prove
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.registry import CATEGORIES, kind_in
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline

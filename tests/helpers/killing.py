@@ -26,14 +26,14 @@ def killed_at(point: int, function: Callable[[], Any]) -> bool:
                 if count > point:
                     os._exit(9)
 
-        real = replace._renameat2
+        real = replace.renameat2
 
         def renamed(*arguments: Any) -> None:
             watch("renameat2", ())
             real(*arguments)
             watch("renameat2", ())
 
-        replace._renameat2 = renamed
+        replace.renameat2 = renamed
         sys.addaudithook(watch)
         status = 1
         try:

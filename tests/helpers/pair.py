@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.altbackup.core.plugins.module_utils.synchronize import accept, prepare, send
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize import accept, prepare, send, transfer_plan
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import listing
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
@@ -79,7 +79,7 @@ class Pair:
         )
         values["ruling"] = parse_ruling(keep, rules, "synchronize", keeps)
         with held(open_tree(str(self.tree)), None) as hold:
-            result = prepare.prepare(prepare.Request(str(self.tree), tarballs, **values), hold)
+            result = prepare.prepare(transfer_plan.Request(str(self.tree), tarballs, **values), hold)
         self.notes += result["notes"]
         known = {entry["relpath"]: entry for entry in tarballs}
         result["tarballs"] = [known[path] for path in result["send"]]

@@ -7,12 +7,16 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import time
 from contextlib import closing
 from typing import Any
 
 import pytest
 from helpers.entry_point import PROGRAM
+from helpers.page_reader import Page, pages_of
 from integration.site import Site
+
+from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import stamp_at
 
 ITEM = "dayabay/folders/notes"
 
@@ -60,10 +64,66 @@ def status(site: Site, *words: str) -> tuple[int, dict[str, Any]]:
     return done.returncode, json.loads(done.stdout)
 
 
+def pages(site: Site) -> list[Page]:
+    """Return the pages that were written, each of which must be sound: the first one, then those of items."""
+    found = pages_of(site.folder / "page")
+    assert [link for page in found.values() for link in page.dead_links()] == []
+    return list(found.values())
+
+
+@pytest.mark.full
+@pytest.mark.slow
+def test_the_page_of_nights_with_a_suspect_a_hold_and_a_target_that_was_away(site: Site) -> None:
+    live = site.folder / "live"
+    for number in range(300):
+        (live / f"file {number}").write_text(f"content {number}\n")
+    page = site.folder / "page"
+    stamps = [stamp_at(time.time() - back * 86400, "UTC") for back in (3, 2, 1, 0)]
+
+    def run(stamp: str, code: int) -> None:
+        done = call(site, "run", "backup", "-e", f"altbackup_stamp={stamp}", "-e", f"altbackup_report_dir={page}")
+        assert done.returncode == code, done.stdout + done.stderr
+
+    run(stamps[0], 0)
+    assert call(site, "hold", "notes", "--at", stamps[0]).returncode == 0
+    (live / "text").write_text("another content")
+    run(stamps[1], 0)
+    index, item = pages(site)
+    assert "all is well" not in index.text and "NOT well" in index.text, "the newest is two days old"
+    assert f"{ITEM} dayabay {stamps[0]}" in index.text and "2 of 2 nights" in item.text
+    for number in range(280):
+        (live / f"file {number}").unlink()
+    run(stamps[2], 2)
+    index, item = pages(site)
+    assert f"{ITEM} is suspect" in index.text and "entries fell from" in index.text
+    assert "2 of 3 nights" in item.text and f"{stamps[2][:10]} cms01 suspect: " in item.text
+    assert call(site, "accept", "notes").returncode == 0
+    (site.folder / "cms01" / "copies").rename(site.folder / "cms01" / "away")
+    (live / "text").write_text("yet another content")
+    run(stamps[3], 2)
+    index, item = pages(site)
+    assert "dayabay -> cms01 could not be used" in index.text and "has no marker" in index.text
+    assert f"{stamps[3][:10]} cms01 failed: " in item.text
+    before = {path: path.read_bytes() for path in page.rglob("*.html")}
+    (page / "index.html").unlink()
+    (page / "items").chmod(0o700)
+    done = call(site, "report", "--html", str(page))
+    assert (done.returncode, done.stdout) == (0, f"{page / 'index.html'}\n"), done.stderr
+    assert set(before) == set(page.rglob("*.html"))
+    assert f"nights since {stamps[0][:10]} left a good copy" in pages(site)[1].text
+    refused = call(site, "report", "--html", str(live))
+    assert refused.returncode == 1 and "holds other things" in refused.stderr
+    noted = call(site, "run", "list", "-e", f"altbackup_report_dir={live}")
+    assert noted.returncode == call(site, "run", "list").returncode
+    assert "the page was not written" in noted.stdout + noted.stderr
+
+
 @pytest.mark.slow
 def test_a_night_leaves_its_record_which_is_told_lost_and_rebuilt(site: Site) -> None:
-    done = call(site, "run", "backup")
+    done = call(site, "run", "backup", "-e", f"altbackup_report_dir={site.folder / 'page'}")
     assert (done.returncode, done.stderr) == (0, "")
+    index, item = pages(site)
+    assert "all is well: 2 copies of 1 item on 2 nodes" in index.text and "1 of 1 night" in item.text
     (folder,) = (site.folder / "state" / "runs").iterdir()
     (run,) = rows(site, "SELECT * FROM runs")
     assert {name: run[name] for name in ("playbook", "state", "exit_code", "failures", "folder", "inventory")} == {

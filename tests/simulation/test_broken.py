@@ -102,7 +102,7 @@ def _is_of_pairs(reason: str) -> bool:
 MANY = "changed " * 6
 BROKEN: dict[str, tuple[str, str, Wrapper, History]] = {
     "suspects count as good ones": (
-        "stages.purge",
+        "stages.purge_plan",
         "judge",
         without("suspects", {}),
         story(MANY + "unmounted " * 5),
@@ -126,9 +126,9 @@ BROKEN: dict[str, tuple[str, str, Wrapper, History]] = {
         story(MANY + "changed:744 changed " * 3 + MANY * 2),
     ),
     "no weeks": ("tree.retention", "_slots", no_rule("weekly"), story(MANY + "changed:192 changed " * 2 + MANY * 2)),
-    "holds are no matter": ("stages.purge", "judge", without("holds", {}), story(MANY + "hold " + MANY)),
-    "late ones take places": ("stages.purge", "late_ones", none_of, story(MANY * 2 + "forge changed " * 4)),
-    "all at once": ("stages.purge", "removable", all_at_once, story(MANY * 2 + "fewer::0.9 confirm")),
+    "holds are no matter": ("stages.purge_plan", "judge", without("holds", {}), story(MANY + "hold " + MANY)),
+    "late ones take places": ("stages.purge_plan", "late_ones", none_of, story(MANY * 2 + "forge changed " * 4)),
+    "all at once": ("stages.purge_plan", "removable", all_at_once, story(MANY * 2 + "fewer::0.9 confirm")),
     "rules that fell": ("stages.care", "fallen", nothing_fell, story(MANY * 2 + "fewer::0.9")),
     "no target needs the newest": (
         "stages.purge",
@@ -150,8 +150,8 @@ BROKEN: dict[str, tuple[str, str, Wrapper, History]] = {
     ),
     "nothing heals": ("stages.heal", "_put_back", refused, story("rot:24:0.4 " + "unchanged " * 9)),
     "nothing is undone": ("stages.undo", "bring_back", nothing, story(MANY * 2 + "undo")),
-    "any disk will do": ("synchronize.prepare", "differences", nothing, story("replaced")),
-    "an older disk will do": ("synchronize.prepare", "differences", nothing, story("snapshot changed restored")),
+    "any disk will do": ("synchronize.target_survey", "differences", nothing, story("replaced")),
+    "an older disk will do": ("synchronize.target_survey", "differences", nothing, story("snapshot changed restored")),
     "an item may vanish": ("stages.count", "failures_of_memory", nothing, story("undeclare")),
     "any clock is right": ("stages.preflight", "clocks", all_right, story("clock_ahead:24:0.01")),
     "any stamp is honest": ("tree.stamps", "Moment", never_ahead, story("ahead:24:0.5")),

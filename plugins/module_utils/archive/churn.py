@@ -1,4 +1,4 @@
-"""What became of the files of an earlier dump, by the compact lists that dumps keep of them (see write.Digests)."""
+"""What became of the files of an earlier dump, by the compact lists that dumps keep of them (see digests.Digests)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from ..tree.doubt import Churn
-from .write import COMPACT, ORDER, UNTRIED
+from .digests import COMPACT, ORDER, UNTRIED
 
 _AT_A_TIME = 1 << 18
 """Files that are compared at a time: for each of them there is room in memory"""

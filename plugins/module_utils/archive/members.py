@@ -10,7 +10,8 @@ from typing import Any
 from ..system.errors import AltbackupError
 from ..system.processes import Deadline
 from ..system.sandbox import Sandbox
-from .unpack import Limits, examine
+from .examine import examine
+from .rules import Limits
 
 _UNLIMITED = 1 << 62
 MOST_HELD = 3_000_000

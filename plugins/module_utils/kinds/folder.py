@@ -9,7 +9,8 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..archive.write import Part, manifest_line
+from ..archive.manifest import manifest_line
+from ..archive.write import Part
 from ..system.digest import CHUNK, add_zeros, limited, new_hash, open_plain
 from ..system.errors import InvalidInput
 from ..system.holes import parts_of

@@ -50,8 +50,8 @@ class Git:
         """Return the argv of a git command."""
         return self.identity.argv([find_tool("git"), *self._options, *arguments])
 
-    def run(self, *arguments: str, what: str = "", input: bytes = b"", said: list[str] | None = None) -> bytes:
-        """Run a git command to its end and return its stdout; `said` receives the lines of its stderr. Raise ToolFailed."""
+    def run(self, *arguments: str, what: str = "", input: bytes = b"", stderr_lines: list[str] | None = None) -> bytes:
+        """Run a git command to its end and return its stdout; `stderr_lines` receives the lines of its stderr. Raise ToolFailed."""
         what = what or f"git {arguments[0]} in {self.title}"
         return run(
             self.argv(*arguments),
@@ -59,7 +59,7 @@ class Git:
             deadline=self.deadline,
             input=input,
             environment=self.environment,
-            said=said,
+            stderr_lines=stderr_lines,
             name="git",
         )
 
@@ -123,9 +123,9 @@ def read_references(git: Git, *, table: bool = False) -> References:
 
     Raise ToolFailed, or AltbackupError for a reference that cannot be read.
     """
-    said: list[str] = []
-    listing = git.run(*LISTING, said=said)
-    broken = [line for line in said if "dangling symref" not in line]
+    stderr_lines: list[str] = []
+    listing = git.run(*LISTING, stderr_lines=stderr_lines)
+    broken = [line for line in stderr_lines if "dangling symref" not in line]
     if broken:
         raise AltbackupError(f"{git.folder}: a reference cannot be read: {broken[0]}")
     return parse_references(listing, ask_head(git) if table else _read_head(git.folder))

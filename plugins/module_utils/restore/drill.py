@@ -14,7 +14,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..archive.unpack import Contents, Limits, TooLarge, examine, extract
+from ..archive.examine import examine
+from ..archive.rules import Contents, Limits, TooLarge
+from ..archive.unpack import extract
 from ..kinds.proofs import prove, version_of
 from ..kinds.registry import kind_in, kind_of
 from ..system import progress

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..archive.differential import Snapshot, new_private, read_snapshot, write_known
+from ..archive.snapshot import Snapshot, new_private, read_snapshot, write_known
 from ..archive.write import ArchiveFormat
 from ..kinds.base import Context
 from ..kinds.items import Item

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..archive.unpack import read_content
+from ..archive.examine import read_content
 from ..system.errors import ToolFailed
 from ..system.processes import Deadline
 from ..tree.contents import CONTENT, FORMERLY, dna_in, is_digest

@@ -25,6 +25,7 @@ from ..tree.failures import failure
 from ..tree.layout import Tarball, Tree, describe, scan
 from ..tree.locks import Hold
 from ..tree.origin import Origin, bind
+from ..tree.private import require_no_link
 from ..tree.publish import (
     link,
     make_folders,
@@ -67,6 +68,7 @@ def accept(
     tree = hold.tree
     bind(tree, origin)
     incoming = tree.private_path("incoming")
+    require_no_link(tree, incoming)
     result: dict[str, Any] = {"changed": False, "tarballs": [], "wrong": [], "wire": 0, "notes": [], "failures": []}
     wanted = parse_offers(tarballs)
     if fetch is not None:

@@ -370,13 +370,13 @@ def run(
     input: bytes | None = None,
     cwd: str = "/",
     environment: Mapping[str, str] | None = None,
-    said: list[str] | None = None,
+    stderr_lines: list[str] | None = None,
     name: str = "",
 ) -> bytes:
     """Given argv, run it to its end and return its stdout. Raise ToolFailed, ToolMissing or DeadlineExceeded.
 
     `what` opens the message of a failure and says what was attempted, `name` what failed, by default the program;
-    `said` receives the lines of its stderr.
+    `stderr_lines` receives the lines of its stderr.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as source:
         with name_os_errors(tempfile.gettempdir()):
@@ -384,8 +384,8 @@ def run(
             source.seek(0)
         with Child(argv, stdin=source, stdout=out, cwd=cwd, environment=environment, name=name) as child:
             child.check(deadline, what)
-            if said is not None:
-                said.extend(child.stderr().splitlines())
+            if stderr_lines is not None:
+                stderr_lines.extend(child.stderr().splitlines())
         out.seek(0)
         return out.read()
 

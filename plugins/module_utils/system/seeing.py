@@ -90,9 +90,9 @@ def is_impossible(path: str, error: OSError) -> bool:
     return error.errno == errno.ENAMETOOLONG and len(os.fsencode(path)) < _LONGEST_PATH
 
 
-def is_folder(path: str) -> bool:
-    """Return whether a path leads to a folder. Raise AltbackupError where that cannot be known."""
-    status = status_of(path)
+def is_folder(path: str, *, follow: bool = True) -> bool:
+    """Return whether a path leads to a folder, or without `follow` is one. Raise AltbackupError where that cannot be known."""
+    status = status_of(path, follow=follow)
     return status is not None and stat.S_ISDIR(status.st_mode)
 
 

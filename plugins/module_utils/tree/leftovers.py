@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
+from ..system.opened import walk_open
 from .layout import TEMPORARY, Tree
 from .locks import Hold
 from .private import opened_private
@@ -22,7 +23,7 @@ def remove_leftovers(tree: Tree) -> list[str]:
     notes = []
     for kind in _KINDS:
         with opened_private(tree, tree.private_path(kind)) as top:
-            for folder, folders, names, descriptor in os.fwalk(".", dir_fd=top) if top is not None else ():
+            for folder, folders, names, descriptor in walk_open(".", top) if top is not None else ():
                 where = os.path.normpath(os.path.join(tree.private_path(kind), folder))
                 for name in [name for name in folders if name.startswith(TEMPORARY)]:
                     folders.remove(name)
@@ -65,7 +66,7 @@ def remove_outgoing(tree: Tree) -> list[str]:
     top = os.path.join(tree.private, "outgoing")
     notes = []
     with opened_private(tree, top) as outgoing:
-        for folder, _, names, descriptor in os.fwalk(".", dir_fd=outgoing) if outgoing is not None else ():
+        for folder, _, names, descriptor in walk_open(".", outgoing) if outgoing is not None else ():
             for name in sorted(names) if os.path.dirname(folder) == "." else ():
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=descriptor)

@@ -402,7 +402,7 @@ def _is_receiving(private: str, source: str, run: Run) -> bool:
 def _last_written(folder: str) -> float:
     """Return when anything in a folder was last written, in seconds since 1970; 0 if there is nothing."""
     last = 0.0
-    for name in os.listdir(folder) if is_folder(folder) else ():
+    for name in os.listdir(folder) if is_folder(folder, follow=False) else ():
         with contextlib.suppress(FileNotFoundError):
             last = max(last, os.lstat(os.path.join(folder, name)).st_mtime)
     return last

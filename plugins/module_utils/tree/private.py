@@ -55,6 +55,12 @@ def opened_private_file(tree: Tree, path: str) -> Iterator[IO[bytes]]:
             yield stream
 
 
+def require_no_link(tree: Tree, path: str) -> None:
+    """Given a folder of the private one, which need not be there, raise BaseUnusable if a link, or no folder, is in its place or on the way."""
+    with opened_private(tree, path):
+        pass
+
+
 def read_private(tree: Tree, path: str, most: int) -> bytes:
     """Given a file of the private folder and the most bytes that it may have, return what is in it.
 

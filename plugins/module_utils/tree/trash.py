@@ -21,6 +21,7 @@ from typing import Any, Tuple
 
 from ..system.digest import open_plain
 from ..system.errors import FULL, AltbackupError, Locked
+from ..system.opened import walk_open
 from ..system.seeing import is_there
 from ..system.units import counted, first_of, readable
 from . import sidecar
@@ -243,7 +244,7 @@ def kept_ones(tree: Tree) -> list[Kept]:
     """Return what is kept in the trash of a tree, the oldest first. Raise BaseUnusable where a link is in its place, or OSError."""
     found = []
     with opened_private(tree, tree.private_path(TRASH, KEPT)) as top:
-        for folder, _, names, descriptor in os.fwalk(".", dir_fd=top) if top is not None else ():
+        for folder, _, names, descriptor in walk_open(".", top) if top is not None else ():
             parts = folder.split("/")[1:]
             if len(parts) == _PARTS and _is_folder_of_day(parts[0]) and _is_of_item(parts):
                 files = {name: _links(os.stat(name, dir_fd=descriptor, follow_symlinks=False)) for name in names}

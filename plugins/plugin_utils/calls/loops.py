@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ...module_utils.tree.stamps import is_day
-from ..planning import contents, drill, heal, restore, transfers
+from ..planning import contents, drill, heal, restore_progress, transfers
 from ..planning.reaching import reached_by
 from ..planning.trees import node_trees, open_trees, serving_rounds, source_trees
 from .run import Run
@@ -238,7 +238,7 @@ def _orders(run: Run, is_due: Callable[[Mapping[str, Any]], bool]) -> list[Entry
 def orders(run: Run) -> list[dict[str, Any]]:
     """What is to be restored to the host, and how far it is."""
     found = [order for order in run.choice.get("chosen", ()) if order["host"] == run.host]
-    return [restore.follow(order, run.state["orders"].get(order["label"], {})) for order in found]
+    return [restore_progress.follow(order, run.state["orders"].get(order["label"], {})) for order in found]
 
 
 def order_of(run: Run, about: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ..planning import absence, copies, drill, heal, restore, transfers
+from ..planning import absence, copies, drill, heal, restore_progress, transfers
 from ..planning.reaching import reached_by
 from ..report import outcomes, retention_table
 from .loops import errand_of, errands, heal_errand_of, order_of
@@ -325,12 +325,12 @@ def _carry(
 def _followed(run: Run, stage: str, about: Mapping[str, Any], step: str, result: Mapping[str, Any]) -> State:
     order, new = order_of(run, about), _plain(run, stage, about, {}, result)
     label = about["label"]
-    progress = restore.followed(order, step, result, new["orders"].get(label, {}))
+    progress = restore_progress.followed(order, step, result, new["orders"].get(label, {}))
     notes = []
     if step == "look" and progress["ready"]:
         notes = [order["prediction"]]
     elif progress.get("done"):
-        notes = [restore.done_note(order, result)]
+        notes = [restore_progress.done_note(order, result)]
     told = [f"{run.host}: {note}" for note in notes]
     return {**new, "orders": {**new["orders"], label: progress}, "notes": [*new["notes"], *told]}
 

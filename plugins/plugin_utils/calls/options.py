@@ -48,8 +48,8 @@ def _preflight_of_host(run: Run) -> Options:
         "owners": base_owners(plan, host),
         "ext": source.get("ext", ""),
         "discover": source.get("discover", {}),
-        "trees": [] if locked else node_trees(plan, host),
-        "items": source.get("items", []),
+        "trees": [] if locked else [_inspected(tree) for tree in node_trees(plan, host)],
+        "items": source.get("item_list", []),
         "keeps": source.get("keeps", {}),
         "rules": source.get("rules", {}),
         "peers": peers(plan, host) if source else [],
@@ -59,13 +59,18 @@ def _preflight_of_host(run: Run) -> Options:
     }
 
 
+def _inspected(tree: Mapping[str, Any]) -> Options:
+    """Given a tree of the plan, return it as preflight takes it."""
+    return {**tree, "keys": tree["item_keys"]}
+
+
 def _preflight_of_target(run: Run, about: Mapping[str, Any]) -> Options:
     plan, host, node = run.plan, run.host, about["node"]
     is_up = host not in run.state["down"]
     return {
         "bases": [plan["targets"][node]["target_base"]],
         "owners": base_owners(plan, node),
-        "trees": [{**run.tree(about), "origin": origin(plan, host, run.state)}],
+        "trees": [{**_inspected(run.tree(about)), "origin": origin(plan, host, run.state)}],
         "peers": source_peers(plan, host, node) if is_up else [],
         "ssh_args": ssh_args(run.hostvars, node),
         "fetch": True,
@@ -81,9 +86,10 @@ def _lock(_run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
 def _dump(run: Run, _about: Mapping[str, Any], _given: Mapping[str, Any]) -> Options:
     source, targets = run.source, run.plan["targets"]
     copies = [targets[name]["target_base"] for name in targets if name in (run.host, *source["local_targets"])]
-    taken = ("base", "items", "ext", "compress_level", "algorithm", "full_every", "verify_every", "shrink", "churn")
+    taken = ("base", "ext", "compress_level", "algorithm", "full_every", "verify_every", "shrink", "churn")
     received = list(dict.fromkeys(filter(None, copies)))
-    return {**{name: source[name] for name in taken}, "received": received, "marks": marks(run, run.host)}
+    options = {name: source[name] for name in taken}
+    return {**options, "items": source["item_list"], "received": received, "marks": marks(run, run.host)}
 
 
 def marks(run: Run, source: str) -> dict[str, Any]:
@@ -110,7 +116,7 @@ def _checking(run: Run, tree: Mapping[str, Any]) -> Options:
         "day": run.plan["day"],
         "scope": tree["check_scope"],
         "expect": tree["expect"],
-        "items": tree["keys"],
+        "items": tree["item_keys"],
         "source": tree["source"],
         "remembered": tree["discover"],
         "proof_age": tree["proof_age"],
@@ -149,7 +155,7 @@ def _prepare(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> O
         "keep": tree["keep"],
         "keeps": tree["keeps"],
         "rules": tree["rules"],
-        "items": tree["keys"],
+        "items": tree["item_keys"],
         "discovered": run.state["discovered"],
         "predicted": run.state["predicted"],
         "guides": guides(),
@@ -274,7 +280,7 @@ def _drill(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
     tree = run.tree(about)
     return {
         "base": tree["base"],
-        "names": tree["keys"],
+        "names": tree["item_keys"],
         "remembered": tree["discover"],
         **{name: tree[f"drill_{name}"] for name in ("share", "limit", "folder", "user")},
         "verify": tree["verify"],
@@ -289,7 +295,7 @@ def _drill_away(run: Run, about: Mapping[str, Any], given: Mapping[str, Any]) ->
         tree = run.tree(about)
         return {
             "base": tree["base"],
-            "names": tree["keys"],
+            "names": tree["item_keys"],
             "remembered": tree["discover"],
             "share": tree["drill_share"],
         }

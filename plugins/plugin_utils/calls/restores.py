@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..planning import restore
+from ..planning import restore, restore_progress
 from ..planning.filter_values import plain
 from ..planning.reaching import reached_by
 from .run import Run
@@ -44,7 +44,7 @@ def known_speeds() -> dict[str, Any]:
     """Return what former restores of this controller's user took."""
     try:
         with open(os.path.expanduser(SPEEDS), encoding="utf-8") as stream:
-            return restore.read_speeds(stream.read(1 << 20))
+            return restore_progress.read_speeds(stream.read(1 << 20))
     except OSError:
         return {}
 
@@ -53,4 +53,4 @@ def learned_speeds(choice: Mapping[str, Any], states: Mapping[str, Mapping[str, 
     """Given what was chosen and what the run knows of each host, return the speeds of former restores and of this one."""
     orders = [order for state in states.values() for order in state["orders"].items()]
     seconds = {label: progress["seconds"] for label, progress in orders if progress.get("done")}
-    return restore.learn_speeds(known_speeds(), plain(choice["chosen"]), seconds)
+    return restore_progress.learn_speeds(known_speeds(), plain(choice["chosen"]), seconds)

@@ -10,7 +10,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 
 from ..planning.filter_values import plain
-from ..planning.plan import with_items
+from ..planning.plan_items import with_items
 from ..planning.trees import node_trees
 from ..report.outcomes import EMPTY
 from . import run_state

@@ -25,12 +25,11 @@ from .days import read_day
 from .items import Site, find_item, is_whole, split_item
 from .job import PROGRAM, Job, ansible_settings, check_job, read_job
 from .orders import Order
-from .run_store import Run, private_folder, state_folder
+from .run_store import ASKED, Run, private_folder, state_folder
 from .screen import Table, show
 from .supervised_run import SupervisedRun, say
 from .verdict import EXIT_CODES, INTERRUPTED, NOT_STARTED
 
-_ASKED = "asked"
 _KEPT_DAYS = 7
 """Days for which the log of a question that could not be answered is kept"""
 _DEFAULT_LIMIT = "24h"
@@ -171,7 +170,7 @@ class Desk:
 
     def _folder_to_ask(self) -> Path:
         """Make a folder for one question; remove those of old ones."""
-        above = private_folder(private_folder(self.state) / _ASKED)
+        above = private_folder(private_folder(self.state) / ASKED)
         for old in above.iterdir():
             with contextlib.suppress(OSError):
                 if time.time() - old.stat().st_mtime > _KEPT_DAYS * 86400:

@@ -17,7 +17,7 @@ from ..mail import delivery
 from ..mail.text import compose, specimen
 from ..report import outcomes
 from ..report.causes import good_copies, titled
-from . import commands, completion, runs, status
+from . import commands, completion, page, runs, status
 from .job import PROGRAM, Job, ansible_settings, find_playbook, mail_settings
 from .run_store import LOG, RUNNING, Run, all_runs, state_folder
 from .supervised_run import SupervisedRun, say
@@ -26,7 +26,7 @@ _OWN = ("--time-limit", "--artifacts", "--keep-runs", "--keep-days", "-h", "--he
 _EPILOG = (
     "Exit codes of run: 0 all good; 2 something failed; 3 hosts were unreachable, and nothing else failed; 4 it could not "
     "start, or there was nothing to do; 5 it reached its time limit; 6 it is already running; 7 it was interrupted or killed. "
-    "The other commands have the same, but for mail, last, runs and log: 0, or 1 if that could not be done; and for status: 1 also if all is not well."
+    "The other commands have the same, but for mail, last, runs, log and report: 0, or 1 if that could not be done; and for status: 1 also if all is not well."
 )
 
 
@@ -95,7 +95,7 @@ def _arguments() -> argparse.ArgumentParser:
     last = known.add_parser("last", help="tell how the last run went", allow_abbrev=False)
     last.add_argument("playbook", metavar="PLAYBOOK", nargs="?", default="", help="the last run of this playbook")
     last.add_argument("--json", action="store_true", help="as JSON")
-    for reader in (status, runs):
+    for reader in (status, runs, page):
         reader.add(known)
     commands.add_commands(known)
     for command in (run, last):
@@ -156,6 +156,10 @@ def _tell_last(arguments: argparse.Namespace) -> int:
     state = state_folder(arguments.artifacts, os.environ)
     wanted = str(find_playbook(arguments.playbook)) if arguments.playbook else ""
     run = next((run for run in all_runs(state) if not wanted or run.result.get("path") == wanted), None)
+    called = runs.last_called(Path(wanted).name, run)
+    if called is not None:
+        print(json.dumps(called, indent=1) if arguments.json else "\n".join(map(visible, runs.lines_of(called))))
+        return 0
     if run is None:
         say(f"there is no run{f' of {arguments.playbook}' if wanted else ''} in {state}")
         return 1

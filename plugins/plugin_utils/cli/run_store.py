@@ -19,6 +19,8 @@ from typing import Any
 from ..report.private_files import write_private
 
 RUNNING = "running"
+ASKED = "asked"
+"""Where questions are kept that could not be answered: a state folder for each"""
 RESULT, LOG, EVENTS = "result.json", "stdout", "events"
 _FORMAT = "altbackup run 1"
 _NAME = re.compile(r"\d{8}T\d{6}Z-[\w.+-]{1,80}-\d+")
@@ -133,6 +135,14 @@ def all_runs(state: Path) -> list[Run]:
         folders = [path for path in (state / "runs").iterdir() if _NAME.fullmatch(path.name)]
         runs = [Run(path) for path in folders if path.is_dir() and not path.is_symlink()]
         return sorted((run for run in runs if run.result), key=lambda run: run.folder.name, reverse=True)
+    return []
+
+
+def asked_runs(state: Path) -> list[Run]:
+    """Return the runs of questions that could not be answered, the newest first."""
+    with contextlib.suppress(OSError):
+        runs = [run for folder in (state / ASKED).iterdir() for run in all_runs(folder)]
+        return sorted(runs, key=lambda run: run.folder.name, reverse=True)
     return []
 
 

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from ...module_utils.system.errors import AltbackupError
-from ...module_utils.system.visible import visible
+from ...module_utils.system.visible import one_line, visible
 from ..history.standing import name_of, run_told
 from ..history.store import opened
-from .run_store import LOG, RUNNING, Run, all_runs, state_folder
-from .screen import Row, age, show, table_of
+from ..planning.quantities import age
+from .run_store import LOG, RUNNING, Run, all_runs, asked_runs, state_folder
+from .screen import Row, show, table_of
 from .status import named_inventory
 from .supervised_run import say
 
@@ -43,6 +44,11 @@ def add(commands: Any) -> None:
         nargs="?",
         default="",
         help="a run as runs lists it, or a part of that, such as its playbook (default: the last)",
+    )
+    log.add_argument(
+        "--asked",
+        action="store_true",
+        help="of a question, such as list or find, that could not be answered, not of a run",
     )
     log.set_defaults(act=show_log)
     for command in (runs, log):
@@ -74,13 +80,17 @@ def list_runs(arguments: argparse.Namespace) -> int:
 def show_log(arguments: argparse.Namespace) -> int:
     """Print the log of a run; return the exit code."""
     try:
-        found = [run for run in _known(arguments) if not run["rebuilt"]]
+        found = _questions(arguments) if arguments.asked else [run for run in _known(arguments) if not run["rebuilt"]]
     except AltbackupError as error:
         say(str(error))
         return 1
     run = find_run(found, arguments.run)
     if run is None:
-        say(f"there is no run{f' called like {arguments.run!r}' if arguments.run else ''}: altbackup runs lists them")
+        called = f" called like {arguments.run!r}" if arguments.run else ""
+        if arguments.asked:
+            say(f"there is no question{called} that could not be answered in the last days")
+        else:
+            say(f"there is no run{called}: altbackup runs lists them")
         return 1
     path = Path(run["folder"] or os.devnull, LOG)
     try:
@@ -109,13 +119,23 @@ def find_run(runs: Sequence[Mapping[str, Any]], part: str) -> Mapping[str, Any] 
 def _known(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Return all runs that are known, the newest first. Raise AltbackupError."""
     inventory = named_inventory(arguments.inventory) if arguments.inventory else []
-    kept = [_kept(run) for run in all_runs(state_folder(arguments.artifacts, os.environ))]
-    if inventory:
-        kept = [run for run in kept if set(inventory) & set(run["inventory"].split(", "))]
-    return merged(_recorded(inventory), kept)
+    kept = _kept_of(all_runs(state_folder(arguments.artifacts, os.environ)), inventory)
+    return merged(recorded(inventory), kept)
 
 
-def _recorded(inventory: Sequence[str]) -> list[dict[str, Any]]:
+def _questions(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the questions that could not be answered, the newest first. Raise AltbackupError."""
+    inventory = named_inventory(arguments.inventory) if arguments.inventory else []
+    return _kept_of(asked_runs(state_folder(arguments.artifacts, os.environ)), inventory)
+
+
+def _kept_of(runs: Iterable[Run], inventory: Sequence[str]) -> list[dict[str, Any]]:
+    kept = map(_kept, runs)
+    return [run for run in kept if not inventory or set(inventory) & set(run["inventory"].split(", "))]
+
+
+def recorded(inventory: Sequence[str]) -> list[dict[str, Any]]:
+    """Given inventories, all if none, return the runs that their histories tell of. Raise AltbackupError."""
     found = []
     for history in opened(inventory):
         with closing(history.database):
@@ -152,6 +172,34 @@ def _kept(run: Run) -> dict[str, Any]:
             "rebuilt": 0,
         }
     )
+
+
+def last_called(playbook: str, run: Run | None) -> dict[str, Any] | None:
+    """Given the name of a playbook, empty for any, and the last run that has a folder, return what was called without altbackup since, as JSON tells a run.
+
+    A history that cannot be read is told, and is none.
+    """
+    try:
+        found = [each for each in recorded(()) if not (each["folder"] or each["rebuilt"])]
+    except AltbackupError as error:
+        say(str(error))
+        return None
+    since = _kept(run)["started"] if run else 0.0
+    fitting = [each for each in found if each["started"] > since and playbook in ("", each["playbook"])]
+    return run_told(max(fitting, key=lambda each: float(each["started"]))) if fitting else None
+
+
+def lines_of(told: Mapping[str, Any]) -> list[str]:
+    """Given a run as JSON tells it, return how it went, as a person reads it."""
+    ended = f", ended {told['ended']}" if told["ended"] else ""
+    first = f"failures: {told['failures']}, the first: {one_line(told['message'])}"
+    return [
+        f"{told['playbook']}: {told['state']}",
+        f"started {told['started']}{ended}, by {told['user']} on {told['controller']}",
+        f"inventory: {told['inventory'] or 'none was named'}",
+        *([first] if told["message"] else []),
+        "no log is kept of what did not run under altbackup",
+    ]
 
 
 def merged(recorded: Iterable[Mapping[str, Any]], kept: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

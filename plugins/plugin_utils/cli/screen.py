@@ -13,7 +13,6 @@ from ...module_utils.system.visible import one_line
 _LEAST_LINES = 10
 _LEAST_WIDTH = 12
 _GAP = "  "
-_UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 _AROUND = 6
 """Lines of a screen that are not the table's"""
 
@@ -125,13 +124,3 @@ def _show_rich(
         for line in more:
             drawn.add_row(rich.text.Text(line, style=style))
     rich.console.Console(file=out, highlight=False, emoji=False).print(drawn)
-
-
-def age(seconds: float | None) -> str:
-    """Given seconds, return them as people say how old something is, in one unit: 35 min, 31 h, 12 d; `never` for None."""
-    if seconds is None:
-        return "never"
-    for size, unit in _UNITS:
-        if seconds >= size and (unit != "d" or seconds >= 2 * size):
-            return f"{int(seconds // size)} {unit}"
-    return "now"

@@ -19,10 +19,11 @@ from ...module_utils.system.errors import AltbackupError, InvalidInput
 from ...module_utils.system.units import readable
 from ...module_utils.system.visible import one_line, visible
 from ..history.rebuild import LOST, rebuilt
-from ..history.standing import Standing, State, matching, run_told, spark, state_of
+from ..history.standing import Standing, State, last_line, matching, run_told, spark, state_of
 from ..history.store import History, opened, write_records
+from ..planning.quantities import age
 from .job import ansible_settings, read_job
-from .screen import Row, age, show, table_of
+from .screen import Row, show, table_of
 from .supervised_run import SupervisedRun, say
 
 FORMAT, VERSION = "altbackup status", 1
@@ -57,7 +58,7 @@ def add(commands: Any) -> None:
 def tell(arguments: argparse.Namespace) -> int:
     """Tell how copies stand; return the exit code."""
     try:
-        inventory = named_inventory(arguments.inventory) or _only_inventory()
+        inventory = chosen_inventory(arguments.inventory)
         asked = 0
         if arguments.ask or arguments.rebuild:
             asked = _ask(inventory, arguments.artifacts, rebuild=arguments.rebuild)
@@ -89,20 +90,26 @@ def named_inventory(given: Sequence[str]) -> list[str]:
     return list(read_job(_LIST, options, (), ansible_settings(os.environ), os.environ).inventory)
 
 
-def _only_inventory() -> list[str]:
-    """Return the inventory that has a history, if there is but one. Raise AltbackupError."""
+def chosen_inventory(given: Sequence[str]) -> list[str]:
+    """Given what the command line names, return the inventories that are meant; without a name the one that has a history.
+
+    Raise AltbackupError, also where several have one.
+    """
+    named = named_inventory(given)
+    if named:
+        return named
     with ExitStack() as stack:
         places = [history.inventory for history in _opened((), stack)]
-    return places if len(places) == 1 and places[0] else []
+    if len(places) > 1:
+        names = ", ".join(place or "(without a file)" for place in places)
+        raise InvalidInput(f"several inventories have records here, say which one with -i: {names}")
+    return [place for place in places if place]
 
 
 def _read(inventory: Sequence[str]) -> tuple[State, int]:
     """Return how copies stand, and how many histories there are. Raise AltbackupError."""
     with ExitStack() as stack:
         histories = _opened(inventory, stack)
-        if not inventory and len(histories) > 1:
-            names = ", ".join(history.inventory or "(without a file)" for history in histories)
-            raise InvalidInput(f"several inventories have records here, say which one with -i: {names}")
         return state_of(histories, time.time()), len(histories)
 
 
@@ -189,22 +196,3 @@ def _row(entry: Standing) -> Row:
     )
     below = [f"suspect: {entry.suspect}"] if entry.suspect else [entry.problem] if entry.problem else []
     return Row(cells, bool(entry.faults), tuple(below))
-
-
-def last_line(state: State) -> str:
-    """Given how copies stand, return whether all is well, and what is not."""
-    copies = state.copies
-    items, nodes = len({entry.item for entry in copies}), len({entry.node for entry in copies})
-    counted = (
-        f"{len(copies)} copies of {items} item{'' if items == 1 else 's'} on {nodes} node{'' if nodes == 1 else 's'}"
-    )
-    if state.is_well:
-        return f"all is well: {counted}, none older than {age(max(entry.age or 0.0 for entry in copies))}"
-    words = ("none", "old", "suspect", "failed")
-    numbers = {word: sum(word in entry.faults for entry in copies) for word in words}
-    told = [f"{number} {_SAID[word]}" for word, number in numbers.items() if number]
-    more = [f"{len(state.faults)} more above"] if state.faults else []
-    return f"NOT well: {counted}: {', '.join([*told, *more]) or 'there is none'}"
-
-
-_SAID = {"none": "without a good copy", "old": "too old", "suspect": "suspect", "failed": "failed"}

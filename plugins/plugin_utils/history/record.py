@@ -187,7 +187,7 @@ class _Look:
 
     def keys(self) -> list[str]:
         """Return the items that the tree should have, and those of which the run found something."""
-        found = dict.fromkeys(self.tree["keys"])
+        found = dict.fromkeys(self.tree["item_keys"])
         found.update(
             dict.fromkeys(f"{CATEGORIES[item['kind']]}/{item['name']}" for item in self.own.get("items") or ())
         )
@@ -283,7 +283,7 @@ class _Look:
     def _dump(self, key: str) -> dict[str, Any]:
         """Return what the dump made of an item."""
         if key not in self._made:
-            return {"dumped": 0} if self.made and key in self.tree["keys"] else {}
+            return {"dumped": 0} if self.made and key in self.tree["item_keys"] else {}
         _, entry = self._made[key][-1]
         told = {name: entry[name] for name in ("bytes", "seconds") if entry.get(name) is not None}
         return {"dumped": 1, **told}

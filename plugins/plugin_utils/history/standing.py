@@ -14,6 +14,7 @@ from typing import Any
 from ...module_utils.system.errors import AltbackupError, InvalidInput
 from ...module_utils.system.visible import one_line
 from ...module_utils.tree.stamps import day_of, earliest_moment
+from ..planning.quantities import age
 from .store import History, damaged_reason
 
 NIGHTS = 7
@@ -134,6 +135,16 @@ class State:
     def is_well(self) -> bool:
         """Whether there is something, and nothing is wrong with it."""
         return bool(self.copies) and not (self.bad or self.faults)
+
+
+def is_night(playbook: str) -> bool:
+    """Given the name of a playbook, return whether it makes copies, as far as that is known of one."""
+    return playbook not in _NO_NIGHTS
+
+
+def is_chain(playbook: str) -> bool:
+    """Given the name of a playbook, return whether it may be the whole chain."""
+    return playbook not in _PARTS
 
 
 def state_of(histories: Iterable[History], now: float) -> State:
@@ -362,3 +373,22 @@ def matching(copies: Sequence[Standing], part: str) -> list[Standing]:
     """Given copies and an item, or a part of it, return those that are meant: where one is called just so, it alone."""
     exact = [entry for entry in copies if part in (entry.item, f"{entry.category}/{entry.name}", entry.name)]
     return exact or [entry for entry in copies if part in entry.item]
+
+
+def last_line(state: State, place: str = "above") -> str:
+    """Given how copies stand, and where else faults are told, return whether all is well, and what is not."""
+    copies = state.copies
+    items, nodes = len({entry.item for entry in copies}), len({entry.node for entry in copies})
+    counted = (
+        f"{len(copies)} copies of {items} item{'' if items == 1 else 's'} on {nodes} node{'' if nodes == 1 else 's'}"
+    )
+    if state.is_well:
+        return f"all is well: {counted}, none older than {age(max(entry.age or 0.0 for entry in copies))}"
+    words = ("none", "old", "suspect", "failed")
+    numbers = {word: sum(word in entry.faults for entry in copies) for word in words}
+    told = [f"{number} {_SAID[word]}" for word, number in numbers.items() if number]
+    more = [f"{len(state.faults)} more {place}"] if state.faults else []
+    return f"NOT well: {counted}: {', '.join([*told, *more]) or 'there is none'}"
+
+
+_SAID = {"none": "without a good copy", "old": "too old", "suspect": "suspect", "failed": "failed"}

@@ -18,7 +18,7 @@ from ...module_utils.tree.stamps import Moment, day_of, interpret_day, is_stamp
 from ..report import outcomes
 from ..report.results import read_result
 from ..report.secrecy import quoted
-from .restore import base_of, full_among
+from .restore_source import base_of, full_among
 
 KEYS = ("step", "item", "at", "other", "from", "path", "name", "recursive", "most")
 _SHOWN = 5
@@ -94,7 +94,7 @@ def _key(item: str, plan: Mapping[str, Any]) -> str:
     category, _, name = key.partition("/")
     categories = tuple(CATEGORIES.values())
     if category not in categories or not name:
-        alike = [f"{source}/{each}" for each in plan["sources"][source]["keys"]]
+        alike = [f"{source}/{each}" for each in plan["sources"][source]["item_keys"]]
         raise InvalidInput(f"item {quoted(item)} is not source/category/name, {nearest(item, alike)}")
     return f"{category}/{check_name(name)}"
 

@@ -135,7 +135,7 @@ def _item(text: str, sources: Mapping[str, Mapping[str, Any]]) -> tuple[str, str
 
 def _known(entry: Mapping[str, Any]) -> list[str]:
     """Return the items of a source, and those that it has retired."""
-    return list(dict.fromkeys([*entry["keys"], *(entry.get("retired") or ())]))
+    return list(dict.fromkeys([*entry["item_keys"], *(entry.get("retired") or ())]))
 
 
 def _is_item(key: str, entry: Mapping[str, Any]) -> bool:

@@ -48,3 +48,16 @@ def parse_rate(value: object, least: int = 1024) -> int:
             "write a number with K, M or G, like 10M, or leave it empty"
         )
     return rate
+
+
+_AGES = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
+
+
+def age(seconds: float | None) -> str:
+    """Given seconds, return them as people say how old something is, in one unit: 35 min, 31 h, 12 d; `never` for None."""
+    if seconds is None:
+        return "never"
+    for size, unit in _AGES:
+        if seconds >= size and (unit != "d" or seconds >= 2 * size):
+            return f"{int(seconds // size)} {unit}"
+    return "now"

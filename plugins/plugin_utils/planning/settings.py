@@ -80,12 +80,6 @@ def names(entry: str | None = None) -> list[str]:
     return list(dict.fromkeys(name for options in chosen for name in options))
 
 
-def defaults(entry: str) -> dict[str, Any]:
-    """Given an entry point, return the defaults of its variables, as declared."""
-    options = load_specs()[entry]
-    return {name: copy.deepcopy(option["default"]) for name, option in options.items() if "default" in option}
-
-
 def describe_unknown(name: str) -> str | None:
     """Given the name of a variable, return what to do about it if it is unknown, else None."""
     known = names()
@@ -430,6 +424,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_drill_limit": parse_size,
     "altbackup_drill_folder": _folder_or_none,
     "altbackup_metrics_dir": _folder_or_none,
+    "altbackup_report_dir": _folder_or_none,
     "altbackup_purge_plan": _own_file,
     "altbackup_transport": _transport,
     "altbackup_nice": _whole(0, 19, 10),

@@ -448,11 +448,6 @@ def disagreement(stamp: str, nodes: Mapping[str, str]) -> str:
     )
 
 
-def describe_failure(entry: Mapping[str, Any]) -> str:
-    """Given a failure, return it as a person reads it: where, what, why."""
-    return f"{one_line(f'{_where(entry)}: {_what(entry)}')}: {visible(reason_of(entry))}"
-
-
 def reason_of(entry: Mapping[str, Any]) -> str:
     """Given a failure that is told with its item, return why, without the words that name the item again."""
     reason, name = str(entry["reason"]), str(entry.get("name") or "")

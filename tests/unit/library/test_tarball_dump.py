@@ -41,7 +41,7 @@ from helpers.waiting import count_running, wait_until
 from lab.pythons import find_python
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat, store_archive
-from ansible_collections.altbackup.core.plugins.module_utils.stages import dump as dump_module
+from ansible_collections.altbackup.core.plugins.module_utils.stages import dump_item
 from ansible_collections.altbackup.core.plugins.module_utils.system import processes
 from ansible_collections.altbackup.core.plugins.module_utils.system.digest import digest_file
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import BaseUnusable
@@ -192,7 +192,7 @@ def test_modes_are_private_whatever_the_umask(
                 assert os.stat(parent).st_mode & 0o077 == 0, parent
         return store_archive(*arguments, **options)
 
-    monkeypatch.setattr(dump_module, "store_archive", write)
+    monkeypatch.setattr(dump_item, "store_archive", write)
     os.umask(umask)
     result = call(item("folder", folder), item("sqlite", database))
     assert result["failures"] == []
@@ -527,7 +527,7 @@ def test_killed_run_is_made_good_by_the_next(base: Base, folder: Path, when: str
     script = f"""
 import os, signal
 from ansible_collections.altbackup.core.plugins.module_utils.archive import write
-from ansible_collections.altbackup.core.plugins.module_utils.stages import dump
+from ansible_collections.altbackup.core.plugins.module_utils.stages import dump, dump_store
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.tree import publish
 kill = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
@@ -537,7 +537,7 @@ if when == "while archiving":
 elif when == "before the sidecar":
     publish.write_sidecar = kill
 else:
-    dump.point_last = kill
+    dump_store.point_last = kill
 dump.dump({str(base.path)!r}, [{item("folder", folder)!r}], {NIGHTS[1]!r}, write.ArchiveFormat(), {{"deadline": Deadline(60)}})
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -889,7 +889,7 @@ def test_what_is_purged_is_counted_before_it_is_removed(tmp_path: Path, monkeypa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("ansible_collections.altbackup.core.plugins.module_utils.stages.purge.take_out", killed)
+        patch.setattr("ansible_collections.altbackup.core.plugins.module_utils.stages.purge_removal.take_out", killed)
         with pytest.raises(KeyboardInterrupt):
             run_module("tarball_purge", base=str(tree), keep=1, stamp=NOW)
     assert (tmp_path / "copies" / ".altbackup" / "state" / "dayabay" / "purged").read_text() == "1\n"

@@ -43,7 +43,7 @@ from helpers.trees import (
 from ansible_collections.altbackup.core.plugins.module_utils.archive import unpack
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import proofs
-from ansible_collections.altbackup.core.plugins.module_utils.restore import restore as restore_module
+from ansible_collections.altbackup.core.plugins.module_utils.restore import unpacked
 from ansible_collections.altbackup.core.plugins.module_utils.system import names, processes
 from ansible_collections.altbackup.core.plugins.module_utils.tree import completed, locks
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree
@@ -350,7 +350,7 @@ def test_capabilities_come_back_when_asked_for_whoever_is_the_owner(
     (live / "tool").chmod(0o6755)
     tarball = base.dump_one(item("folder", live, "small"))
     if not confined:
-        monkeypatch.setattr(restore_module, "is_allowed", lambda *_: False)
+        monkeypatch.setattr(unpacked, "is_allowed", lambda *_: False)
     result = restore(tarball, special_modes=True, owner=owner)
     assert result["rc"] == 0 and not [note for note in result["notes"] if "left out" in note]
     assert os.getxattr(destination / "ping", "security.capability") == CAPABILITY
@@ -546,7 +546,7 @@ def test_a_database_that_is_opened_during_the_restore_is_not_replaced(
         Path(f"{destination}-wal").write_text("x")
         return proofs.prove(*arguments)
 
-    monkeypatch.setattr(restore_module, "prove", prove)
+    monkeypatch.setattr(unpacked, "prove", prove)
     refused(restore(tarball, replace="move_aside"), "-wal is there: the database is in use")
     assert destination.read_text() == "old"
 
@@ -1465,7 +1465,7 @@ def test_where_programs_cannot_be_confined_a_restore_says_so_and_works(
 ) -> None:
     result = restore(small, destination=f"{destination} confined", special_modes=True)
     assert not [note for note in result["notes"] if "confine" in note]
-    monkeypatch.setattr(restore_module, "is_allowed", lambda *_: False)
+    monkeypatch.setattr(unpacked, "is_allowed", lambda *_: False)
     result = restore(small, special_modes=True)
     assert result["rc"] == 0, result
     assert [note for note in result["notes"] if "does not allow to confine programs" in note]
@@ -1497,7 +1497,7 @@ def test_a_tarball_that_its_owner_changes_after_it_was_verified_is_not_what_is_u
             path.write_bytes(b"another")
         return unpack.unpack(paths, *arguments, **options)
 
-    monkeypatch.setattr(restore_module, "unpack", changed)
+    monkeypatch.setattr(unpacked, "unpack", changed)
     result = restore(small, special_modes=True)
     assert result["rc"] == 0, result
     assert describe_tree(destination) == describe_tree(tmp_path / "live")

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.archives import write_archive
 from helpers.hostile import folder, member, stream
 from helpers.original_trees import modern_text, original_text, original_tree
 from helpers.repositories import make_git, make_subversion, references, run
@@ -35,7 +36,7 @@ from helpers.trees import (
 )
 from helpers.waiting import wait_until
 
-from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat, Part, write_archive
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat, Part
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.base import walk
 from ansible_collections.altbackup.core.plugins.module_utils.system import names
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline

@@ -31,6 +31,8 @@ UPWARD = {
     "from mail to cli": ("plugins/plugin_utils/mail/settings.py", "from ..cli import run_store"),
     "from calls to an action": ("plugins/plugin_utils/calls/action.py", "from ...action import dna"),
     "from cli to a callback": ("plugins/plugin_utils/cli/run_store.py", "from ...callback import quiet"),
+    "from history to page": ("plugins/plugin_utils/history/metrics.py", "from ..page import write"),
+    "from page to cli": ("plugins/plugin_utils/page/write.py", "from ..cli import run_store"),
     "from a filter to a callback": ("plugins/filter/plan.py", "from ..callback import quiet"),
     "from cli to a module": ("plugins/plugin_utils/cli/run_store.py", "from ...modules import dna"),
 }

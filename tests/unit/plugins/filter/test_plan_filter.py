@@ -87,7 +87,7 @@ def test_the_role_makes_the_plan_and_nothing_found_on_a_node_is_executed(tmp_pat
     source = plan["sources"]["dayabay"]
     assert source["base"] == "/home/scm/backup/dayabay"
     assert source["rsync_host"] == "192.0.2.7"
-    assert source["items"] == [
+    assert source["item_list"] == [
         {"kind": "git", "name": "toolbox", "path": "/home/scm/git/toolbox.git"},
         {"kind": "git", "name": "{{ lookup('pipe', 'touch executed') }}", "path": "/home/scm/git/odd"},
     ]

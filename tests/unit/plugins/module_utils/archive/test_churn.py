@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive import churn
-from ansible_collections.altbackup.core.plugins.module_utils.archive.write import (
+from ansible_collections.altbackup.core.plugins.module_utils.archive.digests import (
     CHANCE,
     ORDER,
     UNTRIED,

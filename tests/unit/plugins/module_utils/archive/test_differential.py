@@ -16,26 +16,22 @@ from typing import Any
 import pytest
 from helpers.trees import ODD_NAMES, describe_tree
 
-from ansible_collections.altbackup.core.plugins.module_utils.archive import differential
-from ansible_collections.altbackup.core.plugins.module_utils.archive.differential import (
-    Incremental,
+from ansible_collections.altbackup.core.plugins.module_utils.archive import dumpdirs
+from ansible_collections.altbackup.core.plugins.module_utils.archive.differential import fill, replay, select_changed
+from ansible_collections.altbackup.core.plugins.module_utils.archive.digests import Digests
+from ansible_collections.altbackup.core.plugins.module_utils.archive.dumpdirs import Incremental, list_folders
+from ansible_collections.altbackup.core.plugins.module_utils.archive.manifest import Manifest
+from ansible_collections.altbackup.core.plugins.module_utils.archive.rules import Judge
+from ansible_collections.altbackup.core.plugins.module_utils.archive.snapshot import (
     Members,
-    Unproven,
-    fill,
-    list_folders,
     read_known,
     read_snapshot,
-    read_states,
-    replay,
-    select_changed,
     write_known,
     write_snapshot,
 )
-from ansible_collections.altbackup.core.plugins.module_utils.archive.unpack import Judge
+from ansible_collections.altbackup.core.plugins.module_utils.archive.states import Unproven, read_states
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import (
     ArchiveFormat,
-    Digests,
-    Manifest,
     Part,
     packed,
     store_archive,
@@ -302,18 +298,18 @@ def test_what_tar_would_make_something_else_of_is_not_proved(pair: Pair, monkeyp
     pair.make()
 
     monkeypatch.setitem(
-        globals(), "list_folders", lambda states: {**differential.list_folders(states), b"": b"Ychanges\0\0"}
+        globals(), "list_folders", lambda states: {**dumpdirs.list_folders(states), b"": b"Ychanges\0\0"}
     )
     with pytest.raises(Unproven, match=r"would not come back|would come back"):
         pair.make()
-    monkeypatch.setitem(globals(), "list_folders", lambda states: _with(differential.list_folders(states), b"Ygoes\0"))
+    monkeypatch.setitem(globals(), "list_folders", lambda states: _with(dumpdirs.list_folders(states), b"Ygoes\0"))
     with pytest.raises(Unproven, match="'goes' would come back"):
         pair.make()
     monkeypatch.undo()
     (pair.live / "zzz").write_text("the last one")
     pair.make(full=True)
     (pair.live / "zzz").unlink()
-    monkeypatch.setitem(globals(), "list_folders", lambda states: _with(differential.list_folders(states), b"Yzzz\0"))
+    monkeypatch.setitem(globals(), "list_folders", lambda states: _with(dumpdirs.list_folders(states), b"Yzzz\0"))
     with pytest.raises(Unproven, match="'zzz' would come back, which is gone"):
         pair.make()
 
@@ -338,7 +334,7 @@ def test_a_file_that_vanished_while_it_was_archived_is_not_proved(pair: Pair, mo
 
 
 def test_a_folder_with_too_many_entries_has_no_differential(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(differential, "_LARGEST_LIST", 40)
+    monkeypatch.setattr(dumpdirs, "_LARGEST_LIST", 40)
     pair.make(full=True)
     with pytest.raises(Unproven, match="too many entries"):
         pair.make()

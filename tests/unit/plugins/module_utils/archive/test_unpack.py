@@ -14,18 +14,15 @@ from typing import Any
 
 import pytest
 from helpers import hostile
+from helpers.archives import write_archive
 from helpers.hostile import TOP, compressed, folder, member, stream
 from helpers.repositories import make_git, run
 from helpers.trees import Base, as_nobody, describe_tree, item, make_odd_tree, make_siblings, needs_root, nobodys_folder
 
-from ansible_collections.altbackup.core.plugins.module_utils.archive.unpack import (
-    Judge,
-    Limits,
-    extract,
-    measure,
-    unpack,
-)
-from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat, Part, write_archive
+from ansible_collections.altbackup.core.plugins.module_utils.archive.examine import measure
+from ansible_collections.altbackup.core.plugins.module_utils.archive.rules import Judge, Limits
+from ansible_collections.altbackup.core.plugins.module_utils.archive.unpack import extract, unpack
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat, Part
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.base import walk
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (
     DeadlineExceeded,

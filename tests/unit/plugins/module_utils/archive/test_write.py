@@ -12,19 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.archives import write_archive
 from helpers.trees import file_digest, link_tools, list_archive, make_odd_tree, make_tool, needs_root, unpack
 from helpers.waiting import wait_until
 
-from ansible_collections.altbackup.core.plugins.module_utils.archive.unpack import read_content
-from ansible_collections.altbackup.core.plugins.module_utils.archive.write import (
-    ArchiveFormat,
+from ansible_collections.altbackup.core.plugins.module_utils.archive.examine import read_content
+from ansible_collections.altbackup.core.plugins.module_utils.archive.manifest import (
     Manifest,
-    Part,
-    compressor,
     manifest_line,
     pieces_of,
     read_manifest,
-    write_archive,
+)
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import (
+    ArchiveFormat,
+    Part,
+    compressor,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.base import walk
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.folder import tree_manifest
@@ -421,9 +423,9 @@ def test_existing_file_is_never_written_to(tree: Path, tmp_path: Path) -> None:
 
 def test_warnings_of_tar_are_handed_on(tree: Path, tmp_path: Path, fakes: Path) -> None:
     make_tool(fakes, "tar", "echo 'tar: careful' >&2; exec /usr/bin/env -u PATH /bin/tar \"$@\"")
-    said: list[str] = []
-    write(tree, tmp_path / "x", said=said)
-    assert said == ["tar: careful"]
+    stderr_lines: list[str] = []
+    write(tree, tmp_path / "x", stderr_lines=stderr_lines)
+    assert stderr_lines == ["tar: careful"]
 
 
 def test_manifest_tells_contents_apart(tree: Path, tmp_path: Path) -> None:

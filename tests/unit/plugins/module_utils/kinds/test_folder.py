@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.archives import write_archive
 from helpers.trees import (
     NIGHTS,
     ODD_NAMES,
@@ -36,11 +37,10 @@ from ansible_collections.altbackup.core.plugins.module_utils.archive.write impor
     ArchiveFormat,
     Part,
     store_archive,
-    write_archive,
 )
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import folder
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.folder import tree_manifest
-from ansible_collections.altbackup.core.plugins.module_utils.stages import dump as dump_module
+from ansible_collections.altbackup.core.plugins.module_utils.stages import dump_item
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 
 _CHURN = r"""
@@ -211,7 +211,7 @@ def test_change_during_the_dump_is_tried_again(
                 pytest.skip("this user or file system cannot do that")
         return dna
 
-    monkeypatch.setattr(dump_module, "store_archive", write)
+    monkeypatch.setattr(dump_item, "store_archive", write)
     top = unpack(base.dump_one(item("folder", small)), tmp_path / "out")
     assert len(calls) == 2
     assert describe_tree(top) == describe_tree(small)
@@ -243,7 +243,7 @@ def test_file_that_fails_tar_by_changing_is_tried_again(
         else:
             shutil.rmtree(small / "sub")
 
-    monkeypatch.setattr(dump_module, "store_archive", store)
+    monkeypatch.setattr(dump_item, "store_archive", store)
     top = unpack(base.dump_one(item("folder", small)), tmp_path / "out")
     assert len(done) == 2
     assert describe_tree(top) == describe_tree(small)
@@ -271,15 +271,15 @@ def held_up(monkeypatch: pytest.MonkeyPatch, change: Callable[[int], Any]) -> li
         change(readings[-1])
         return dna
 
-    monkeypatch.setattr(dump_module, "store_archive", store)
-    monkeypatch.setattr(dump_module, "_PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(dump_item, "store_archive", store)
+    monkeypatch.setattr(dump_item, "_PAUSES", (0.01, 0.01))
     return readings
 
 
 def test_writer_that_never_stops_costs_its_file_alone(
     small: Path, base: Base, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(dump_module, "_PAUSES", (0.01, 0.02))
+    monkeypatch.setattr(dump_item, "_PAUSES", (0.01, 0.02))
     with at_work(_CHURN, small):
         result = base.dump(item("folder", small))
         again = base.dump(item("folder", small))

@@ -13,17 +13,14 @@ from typing import Any
 
 import pytest
 from faults.corruptions import CONSISTENT, corruptions, find
+from helpers.archives import write_archive
 from helpers.drills import KINDS, SECONDS, Copies, alter, recompute, unpacked
 from helpers.original_trees import reasons, run_module
 from helpers.repositories import git, make_git, run
 from helpers.trees import Base, describe_tree, item, make_siblings
 
-from ansible_collections.altbackup.core.plugins.module_utils.archive.write import (
-    ArchiveFormat,
-    Manifest,
-    Part,
-    write_archive,
-)
+from ansible_collections.altbackup.core.plugins.module_utils.archive.manifest import Manifest
+from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat, Part
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.base import walk
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.proofs import prove
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (

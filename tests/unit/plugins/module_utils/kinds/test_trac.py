@@ -29,6 +29,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.archive.write impor
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import trac
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.trac import attachment_paths
 from ansible_collections.altbackup.core.plugins.module_utils.stages import dump as dump_module
+from ansible_collections.altbackup.core.plugins.module_utils.stages import dump_item
 
 ATTACHED = ("ticket", "2", "odd name é 日本.tar.gz")
 
@@ -72,7 +73,7 @@ def during_archive(monkeypatch: pytest.MonkeyPatch, actions: list[Callable[[], A
         calls.append(1)
         return dna
 
-    monkeypatch.setattr(dump_module, "store_archive", write)
+    monkeypatch.setattr(dump_item, "store_archive", write)
     return calls
 
 
@@ -385,13 +386,13 @@ def test_trac_is_dumped_before_the_repository_of_its_name(
     env: Path, base: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
-    real = dump_module._dump_item
+    real = dump_module.dump_item
 
     def noting(work: Any) -> None:
         order.append(work.item.key)
         real(work)
 
-    monkeypatch.setattr(dump_module, "_dump_item", noting)
+    monkeypatch.setattr(dump_module, "dump_item", noting)
     folder = env.parent / "more"
     folder.mkdir()
     base.dump(item("svn", "/nonexistent"), item("folder", folder), item("trac", env))

@@ -16,8 +16,9 @@ from helpers.killing import killed_at
 from helpers.racing import repeating, swapping
 from helpers.trees import NOBODY, describe_tree, make_odd_tree, needs_root, nobodys_home, small_disk
 
-from ansible_collections.altbackup.core.plugins.module_utils.restore import replace
-from ansible_collections.altbackup.core.plugins.module_utils.restore.replace import Work, clear, discard, place, working
+from ansible_collections.altbackup.core.plugins.module_utils.restore import replace, work_folder
+from ansible_collections.altbackup.core.plugins.module_utils.restore.replace import clear, place
+from ansible_collections.altbackup.core.plugins.module_utils.restore.work_folder import Work, discard, working
 from ansible_collections.altbackup.core.plugins.module_utils.system import own_state
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError, InvalidInput, Locked
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
@@ -40,7 +41,7 @@ def make_new(work: Work) -> str:
 
 def without_exchange() -> Callable[..., None]:
     """Return the renaming of a file system that cannot exchange two things."""
-    real = replace._renameat2
+    real = replace.renameat2
 
     def rename(folder: int, name: str, to: int, new: str, flags: int) -> None:
         if flags == 2:
@@ -85,13 +86,13 @@ def test_what_stands_there_is_refused(destination: Path) -> None:
 def test_what_appears_at_the_last_moment_is_not_replaced(destination: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with working(str(destination)) as work:
         new = make_new(work)
-        real = replace.write_text
+        real = work_folder.write_text
 
         def appear(path: str, text: str) -> None:
             real(path, text)
             destination.mkdir(exist_ok=True)
 
-        monkeypatch.setattr(replace, "write_text", appear)
+        monkeypatch.setattr(work_folder, "write_text", appear)
         with pytest.raises(AltbackupError, match="is there already"):
             place(work, new, marker=MARKER, deadline=Deadline())
         discard(work)
@@ -107,7 +108,7 @@ def test_what_stands_there_moves_aside_untouched(
     aside = Path(f"{destination}.20130510-104701")
     before = describe_tree(destination)
     if not exchange:
-        monkeypatch.setattr(replace, "_renameat2", without_exchange())
+        monkeypatch.setattr(replace, "renameat2", without_exchange())
     put(destination, aside)
     assert describe_tree(aside) == before
     assert (destination / "file").read_text() == "new"
@@ -168,7 +169,7 @@ def test_killed_at_any_point_the_old_or_the_new_thing_is_there_and_the_next_atte
     tmp_path: Path, before: str, exchange: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not exchange:
-        monkeypatch.setattr(replace, "_renameat2", without_exchange())
+        monkeypatch.setattr(replace, "renameat2", without_exchange())
     points = 0
     while True:
         folder = tmp_path / f"{points}"
@@ -234,9 +235,9 @@ def test_what_fails_in_the_middle_loses_nothing_and_the_next_attempt_heals(
         return rename
 
     with monkeypatch.context() as patched:
-        patched.setattr(replace, "_renameat2", counted(replace._renameat2))
+        patched.setattr(replace, "renameat2", counted(replace.renameat2))
         if not exchange:
-            patched.setattr(replace, "_renameat2", without_exchange())
+            patched.setattr(replace, "renameat2", without_exchange())
         with contextlib.suppress(OSError):
             put(destination, aside)
     everything = [path.read_text() for path in destination.parent.rglob("file")]

@@ -12,14 +12,10 @@ from helpers.environments import execute
 from helpers.killing import killed_at
 from helpers.trees import FIRST, SECOND, Base, item
 
-from ansible_collections.altbackup.core.plugins.module_utils.restore.replace import clear, discard, working
-from ansible_collections.altbackup.core.plugins.module_utils.restore.restore import (
-    Order,
-    look,
-    parse_order,
-    prepare,
-    restore,
-)
+from ansible_collections.altbackup.core.plugins.module_utils.restore.order import Order, parse_order
+from ansible_collections.altbackup.core.plugins.module_utils.restore.replace import clear
+from ansible_collections.altbackup.core.plugins.module_utils.restore.restore import look, prepare, restore
+from ansible_collections.altbackup.core.plugins.module_utils.restore.work_folder import discard, working
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import (
     AltbackupError,
     InvalidInput,

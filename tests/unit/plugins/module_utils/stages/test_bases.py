@@ -18,9 +18,9 @@ from helpers.original_trees import run_module
 from helpers.repositories import git, load_subversion, make_git, make_subversion, references, run
 from helpers.trees import NOBODY, Base, describe_tree, forbid_views, item, needs_root, nobodys_folder
 
-from ansible_collections.altbackup.core.plugins.module_utils.archive.differential import Unproven
+from ansible_collections.altbackup.core.plugins.module_utils.archive.states import Unproven
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat
-from ansible_collections.altbackup.core.plugins.module_utils.stages import dump as dump_module
+from ansible_collections.altbackup.core.plugins.module_utils.stages import dump_item
 from ansible_collections.altbackup.core.plugins.module_utils.stages.space import newest_sizes, steady_need
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, open_tree, scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import read_record, write_record
@@ -272,7 +272,7 @@ def test_a_differential_that_is_not_proved_is_none(nights: Nights, monkeypatch: 
     def unproved(*_: Any) -> Any:
         raise Unproven("tar would make something else of it")
 
-    monkeypatch.setattr(dump_module, "replay", unproved)
+    monkeypatch.setattr(dump_item, "replay", unproved)
     nights.dump(2)
     assert nights.forms() == "FF"
     assert nights.notes == [f"{KEY}: no differential was made, but a full tarball: tar would make something else of it"]

@@ -16,9 +16,10 @@ from helpers.pairs import put_pairs, relpath_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.altbackup.core.plugins.module_utils.stages import purge as purge_module
+from ansible_collections.altbackup.core.plugins.module_utils.stages import purge_removal
 from ansible_collections.altbackup.core.plugins.module_utils.stages.care import Care
-from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import Copies, Reviewed, plan_purge, purge
+from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import purge
+from ansible_collections.altbackup.core.plugins.module_utils.stages.purge_plan import Copies, Reviewed, plan_purge
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import Tarball, open_tree
 from ansible_collections.altbackup.core.plugins.module_utils.tree.publish import write_record
 from ansible_collections.altbackup.core.plugins.module_utils.tree.retention import Rules
@@ -265,14 +266,14 @@ def test_a_full_tarball_stays_where_its_differential_cannot_be_removed(
 ) -> None:
     base = marked(tmp_path / "b")
     put_pairs(base, "01F 02D 03F 04F")
-    real = purge_module.take_out
+    real = purge_removal.take_out
 
     def stubborn(tree: Any, tarball: Tarball) -> str:
         if tarball.filename.endswith(".diff.tar"):
             raise OSError(5, "Input/output error", tarball.relpath)
         return real(tree, tarball)
 
-    monkeypatch.setattr(purge_module, "take_out", stubborn)
+    monkeypatch.setattr(purge_removal, "take_out", stubborn)
     result = purge_notes(base, 1, "04")
     assert words(result["removed"]) == "03F"
     assert words(result["kept"]) == "01F 04F"

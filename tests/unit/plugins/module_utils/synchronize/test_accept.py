@@ -14,6 +14,7 @@ from helpers.pair import DAY1, DAY2, DAY3, NOW, Pair, content, part_of, relpath,
 from helpers.trees import needs_root, small_disk, written
 
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize import accept
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import BaseUnusable
 from ansible_collections.altbackup.core.plugins.module_utils.tree.arrivals import arrivals, forget_arrivals
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import open_tree, scan
 from ansible_collections.altbackup.core.plugins.module_utils.tree.locks import held
@@ -299,3 +300,26 @@ def test_what_the_controller_carried_lies_by_its_paths_and_stands_at_the_end(pai
     assert any(relpath(DAY3) in reason and "did not arrive" in reason for reason in reasons)
     assert any(relpath(DAY2) in reason and "with other bytes" in reason for reason in reasons)
     assert list(pair.incoming.iterdir()) == []
+
+
+@pytest.mark.parametrize("above", [False, True], ids=["itself", "the folder above"])
+@pytest.mark.parametrize("step", ["prepare", "accept"])
+def test_nothing_is_removed_or_taken_behind_a_link_in_the_place_of_incoming(
+    pair: Pair, step: str, above: bool, tmp_path: Path
+) -> None:
+    data = content(1)
+    put(pair.source, relpath(DAY3), data)
+    prepared = pair.prepare()
+    place = pair.incoming.parent if above else pair.incoming
+    vault = tmp_path / "vault"
+    place.rename(vault)
+    place.symlink_to(vault)
+    inside = vault / pair.incoming.name if above else vault
+    for name in ("secret", part_of(data)):
+        (inside / name).write_bytes(data)
+    there = sorted(os.walk(vault))
+    calls = {"prepare": pair.prepare, "accept": lambda: pair.accept(prepared["tarballs"])}
+    with pytest.raises(BaseUnusable, match="link"):
+        calls[step]()
+    assert sorted(os.walk(vault)) == there
+    assert pair.there() == {}

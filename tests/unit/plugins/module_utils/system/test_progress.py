@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 from helpers.waiting import wait_until
 
-from ansible_collections.altbackup.core.plugins.module_utils.archive.unpack import Limits, examine, extract
+from ansible_collections.altbackup.core.plugins.module_utils.archive.examine import examine
+from ansible_collections.altbackup.core.plugins.module_utils.archive.rules import Limits
+from ansible_collections.altbackup.core.plugins.module_utils.archive.unpack import extract
 from ansible_collections.altbackup.core.plugins.module_utils.archive.write import ArchiveFormat, store_archive
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer, carry
 from ansible_collections.altbackup.core.plugins.module_utils.system import progress

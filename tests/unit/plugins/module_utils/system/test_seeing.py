@@ -16,7 +16,7 @@ from helpers.trees import NOBODY, as_nobody, needs_root
 
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import base
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.items import parse_item
-from ansible_collections.altbackup.core.plugins.module_utils.restore import find, replace
+from ansible_collections.altbackup.core.plugins.module_utils.restore import find, work_folder
 from ansible_collections.altbackup.core.plugins.module_utils.stages import discovery, preflight
 from ansible_collections.altbackup.core.plugins.module_utils.system import seeing
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError
@@ -125,7 +125,7 @@ def test_base_that_cannot_be_listed_is_not_taken_for_empty(closed: Path) -> None
 
 def test_path_of_an_error_on_the_way_to_a_restore_is_whole(closed: Path) -> None:
     with as_nobody(), pytest.raises((AltbackupError, OSError)) as error:
-        replace.nearest_folder(str(closed / "docs" / "deep"))
+        work_folder.nearest_folder(str(closed / "docs" / "deep"))
     assert str(closed / "docs") in str(error.value)
 
 

@@ -30,8 +30,9 @@ from ansible_collections.altbackup.core.plugins.module_utils.stages.purge import
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize import send
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.accept import accept
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.offer import listing
-from ansible_collections.altbackup.core.plugins.module_utils.synchronize.prepare import Request, prepare
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.prepare import prepare
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer
+from ansible_collections.altbackup.core.plugins.module_utils.synchronize.transfer_plan import Request
 from ansible_collections.altbackup.core.plugins.module_utils.system import twins
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import AltbackupError
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline

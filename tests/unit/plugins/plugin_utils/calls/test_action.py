@@ -14,7 +14,8 @@ from ansible.plugins.action.normal import ActionModule as Normal
 
 from ansible_collections.altbackup.core.plugins.plugin_utils.calls import action, run_state
 from ansible_collections.altbackup.core.plugins.plugin_utils.calls.run import CALL, PLAN
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan import Scope, build_plan
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.checks import Scope
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan import build_plan
 
 STAGE = "altbackup.core.check"
 OWN = {"node": "dayabay", "source": "dayabay", "role": "source", "base": "/backup", "label": "dayabay on dayabay"}

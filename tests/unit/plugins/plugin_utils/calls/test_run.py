@@ -12,8 +12,9 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.calls.loops import 
 from ansible_collections.altbackup.core.plugins.plugin_utils.calls.notes import noted
 from ansible_collections.altbackup.core.plugins.plugin_utils.calls.options import options_of
 from ansible_collections.altbackup.core.plugins.plugin_utils.calls.run import Run
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.checks import Scope
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.contents import choose as choose_contents
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan import Scope, build_plan
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan import build_plan
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.outcomes import EMPTY, all_failures
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.results import of_module
 

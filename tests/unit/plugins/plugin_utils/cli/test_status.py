@@ -17,6 +17,7 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.cli.main import mai
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli.run_store import Run
 from ansible_collections.altbackup.core.plugins.plugin_utils.history import store
 from ansible_collections.altbackup.core.plugins.plugin_utils.history.store import Record, opened, write_records
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning import quantities
 
 HOUR, DAY = 3600.0, 86400.0
 PLACES = (("dayabay", "source"), ("cms01", "target"))
@@ -332,6 +333,44 @@ def test_a_log_is_shown_of_the_last_run_or_of_one_that_is_named_in_part(
     assert said(capsys, "log", "xyz")[0] == 1
 
 
+def test_the_log_of_a_question_is_shown_apart_from_runs(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    assert "no question that could not be answered" in said(capsys, "log", "--asked")[2]
+    make_run(folder, "20261129T013000Z-backup-2")
+    for number in (1, 2):
+        place = folder / "state" / "asked" / f"question-{number}"
+        make_run(place, f"2026112{number}T013000Z-list-{number}", playbook="list.yml", inventory=[f"/{number}"])
+        (place / "state").rename(place / "asked")
+        (place / "asked" / "runs").rename(place / "runs")
+    assert said(capsys, "log", "--asked")[1].startswith("the log of 20261122T013000Z-list-2")
+    assert said(capsys, "log", "--asked", "list-1")[1].startswith("the log of 20261121T013000Z-list-1")
+    assert said(capsys, "log", "--asked", "backup")[0] == 1
+    assert said(capsys, "log")[1].startswith("the log of 20261129T013000Z-backup-2")
+    assert "list.yml" not in said(capsys, "runs")[1]
+
+
+def test_the_last_run_may_have_been_called_without_altbackup(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    keep(
+        night(
+            3,
+            run={"state": "failed", "failures": 2, "message": "it\x1b[31m\nbroke", "user": "scm", "controller": "hub"},
+        )
+    )
+    code, out, _ = said(capsys, "last")
+    lines = out.splitlines()
+    assert (code, lines[0], lines[-1]) == (
+        0,
+        "backup.yml: failed",
+        "no log is kept of what did not run under altbackup",
+    )
+    assert lines[1].endswith(", by scm on hub") and lines[3] == "failures: 2, the first: it\\x1b[31m\\nbroke"
+    assert set(json.loads(said(capsys, "last", "--json")[1])) == documented("runs")[0]
+    assert said(capsys, "last", "backup")[1] == out and said(capsys, "last", "check")[0] == 1
+    started = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(time.time() - 2 * DAY))
+    make_run(folder, "20261129T013000Z-backup-2", started=started, path="x")
+    assert "by scm on hub\ninventory: /x" in said(capsys, "last")[1] and "state: " not in said(capsys, "last")[1]
+    assert said(capsys, "last")[1].splitlines()[-1].startswith("log: ")
+
+
 def test_of_a_log_that_is_gone_the_record_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     keep(night(100, run={"folder": "/gone/20260801T013000Z-backup-1", "state": "failed", "message": "it broke"}))
     code, out, err = said(capsys, "log", "20260801")
@@ -355,7 +394,7 @@ def test_of_a_log_that_is_gone_the_record_is_told(capsys: pytest.CaptureFixture[
     ],
 )
 def test_ages_are_told_in_one_unit(seconds: float | None, text: str) -> None:
-    assert screen.age(seconds) == text
+    assert quantities.age(seconds) == text
 
 
 def test_a_table_on_a_terminal_is_in_colour_and_tells_the_same(

@@ -18,7 +18,8 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.history.record impo
     token_of,
 )
 from ansible_collections.altbackup.core.plugins.plugin_utils.history.store import Record
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan import Scope, build_plan
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.checks import Scope
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan import build_plan
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.outcomes import EMPTY, all_failures
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.results import of_module
 

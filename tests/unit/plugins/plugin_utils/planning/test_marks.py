@@ -13,8 +13,8 @@ NOW = Moment("2013/05/10/104701", "2013/05/10/104701")
 BEFORE = "2013/05/10/104700"
 NIGHT = "2013/05/09/013000"
 SOURCES: dict[str, Any] = {
-    "dayabay": {"keys": ["svn/dybsvn", "tracs/dybsvn"], "discover": {}, "retired": {"svn/old": "2013/05/01"}},
-    "juno": {"keys": ["git/toolbox"], "discover": {"git": "/git"}},
+    "dayabay": {"item_keys": ["svn/dybsvn", "tracs/dybsvn"], "discover": {}, "retired": {"svn/old": "2013/05/01"}},
+    "juno": {"item_keys": ["git/toolbox"], "discover": {"git": "/git"}},
 }
 NOTHING: dict[str, Any] = {"accept": [], "hold": {}, "release": []}
 

@@ -10,12 +10,9 @@ import pytest
 
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.items import parse_item
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan import (
-    Scope,
-    build_plan,
-    effective,
-    with_items,
-)
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.checks import Scope
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan import build_plan, effective
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan_items import with_items
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.settings import Unreadable
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.secrecy import MASK, mask
 
@@ -81,11 +78,11 @@ def test_items_of_commands_and_servers_are_passed_on_as_they_were_written() -> N
         "may_empty": ["w*"],
     }
     plan = plan_of({"dayabay": {"altbackup_items": [command, server]}})
-    first, second = plan["sources"]["dayabay"]["items"]
+    first, second = plan["sources"]["dayabay"]["item_list"]
     assert first == {**command, "path": "", "time_limit": 1800.0} and second == {**server, "path": ""}
     assert [parse_item(item) for item in (first, second)] == [parse_item(item) for item in (command, server)]
     assert plan["nodes"]["cms01"]["trees"][0]["verify"] == {"commands/etcd": ["/bin/check"]}
-    assert plan["sources"]["dayabay"]["keys"] == ["commands/etcd", "databases/main"]
+    assert plan["sources"]["dayabay"]["item_keys"] == ["commands/etcd", "databases/main"]
     json.dumps(plan)
 
 
@@ -116,7 +113,7 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
     }
     assert plan["sources"]["dayabay"] == {
         "base": "/home/scm/backup/dayabay",
-        "items": [
+        "item_list": [
             SVN,
             TRAC,
             {"kind": "folder", "name": "svnsetup", "path": "/etc/apache2/svnsetup", "keep": 5, "exclude": ["*.pyc"]},
@@ -139,7 +136,7 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
         "keep": 4,
         "trash_days": None,
         "min_copies": 1,
-        "keys": ["folders/svnsetup", "svn/dybsvn", "tracs/dybsvn"],
+        "item_keys": ["folders/svnsetup", "svn/dybsvn", "tracs/dybsvn"],
         "expect": {"dybsvn": 2, "svnsetup": 1},
         "keeps": {"svn/dybsvn": 4, "tracs/dybsvn": 4, "folders/svnsetup": 5},
         "memory": {"retired": {}, "former": {}},
@@ -202,7 +199,7 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
                 "verify": {},
                 "trash_days": 2,
                 "min_copies": 1,
-                "keys": ["folders/svnsetup", "svn/dybsvn", "tracs/dybsvn"],
+                "item_keys": ["folders/svnsetup", "svn/dybsvn", "tracs/dybsvn"],
                 "expect": {"dybsvn": 2, "svnsetup": 1},
                 "keeps": {"svn/dybsvn": 2, "tracs/dybsvn": 2, "folders/svnsetup": 5},
                 "rules": TARGET_RULES | {"daily": 5},
@@ -221,10 +218,10 @@ def test_the_controllers_own_item_is_expected_and_kept_where_it_is_included() ->
     trees = [tree for node in plan["nodes"].values() for tree in node["trees"] if tree["source"] == "dayabay"]
     assert [tree["keeps"][key] for tree in trees] == [4, 2, 3]
     for place in [plan["sources"]["dayabay"], *trees]:
-        assert key in place["keys"]
+        assert key in place["item_keys"]
         assert place["expect"]["altbackup-controller"] == 1
-    assert key not in plan["sources"]["juno"]["keys"]
-    assert with_items(plan, "dayabay", [])["sources"]["dayabay"]["keys"] == plan["sources"]["dayabay"]["keys"]
+    assert key not in plan["sources"]["juno"]["item_keys"]
+    assert with_items(plan, "dayabay", [])["sources"]["dayabay"]["item_keys"] == plan["sources"]["dayabay"]["item_keys"]
 
 
 def test_the_controllers_own_item_leaves_its_name_to_no_other() -> None:
@@ -284,7 +281,7 @@ def test_an_items_own_rules_go_before_those_of_the_node_wherever_it_is() -> None
     assert [place["keeps"] for place in places] == [{"git/toolbox": 9, "git/tools": 3, "git/x": 2}] * 3
     again = with_items(plan, "juno", [{"kind": "git", "name": "new", "path": "/new.git"}])
     assert again["nodes"]["sdu"]["trees"][1]["rules"] == {**TARGET_RULES, **both}
-    assert [parse_item(item).rules for item in plan["sources"]["juno"]["items"]] == [
+    assert [parse_item(item).rules for item in plan["sources"]["juno"]["item_list"]] == [
         (("daily", 0), ("yearly", 5), ("within", 172800.0)), (("monthly", 12),), ()
     ]  # fmt: skip
 
@@ -487,21 +484,25 @@ def test_a_bad_item_stops_no_other_and_is_missed_by_checks(
     plan = plan_of({"juno": {"altbackup_items": [item, GIT]}})
     source = plan["sources"]["juno"]
     assert plan["errors"] == []
-    assert source["items"] == [GIT]
+    assert source["item_list"] == [GIT]
     assert len(source["item_errors"]) == 1
     error = source["item_errors"][0]
     assert (error["kind"], error["name"]) == (kind, name)
     assert reason in error["reason"]
     assert source["expect"] == {"toolbox": 1} | ({name: 1} if expected else {})
-    assert len(source["keys"]) == 1 + expected
+    assert len(source["item_keys"]) == 1 + expected
     assert source["keeps"] == {"git/toolbox": 3}
     tree = plan["nodes"]["sdu"]["trees"][1]
-    assert (tree["keys"], tree["expect"], tree["keeps"]) == (source["keys"], source["expect"], source["keeps"])
+    assert (tree["item_keys"], tree["expect"], tree["keeps"]) == (
+        source["item_keys"],
+        source["expect"],
+        source["keeps"],
+    )
 
 
 def test_the_same_item_twice_is_bad_and_expected_once() -> None:
     source = plan_of({"juno": {"altbackup_items": [SVN, GIT, {**GIT, "path": "/other"}]}})["sources"]["juno"]
-    assert source["items"] == [SVN]
+    assert source["item_list"] == [SVN]
     assert [error["path"] for error in source["item_errors"]] == [GIT["path"], "/other"]
     assert "stands 2 times (/home/scm/git/toolbox.git, /other)" in source["item_errors"][0]["reason"]
     assert source["expect"] == {"dybsvn": 1, "toolbox": 1}
@@ -592,10 +593,10 @@ def test_discovered_items_are_merged_everywhere() -> None:
     merged = with_items(plan, "juno", found)
     assert plan == before
     source = merged["sources"]["juno"]
-    assert source["items"] == [GIT, found[1]]
+    assert source["item_list"] == [GIT, found[1]]
     assert source["item_errors"] == []
     for place in [source, merged["nodes"]["juno"]["trees"][0], merged["nodes"]["sdu"]["trees"][1]]:
-        assert place["keys"] == ["git/g%2Fp", "git/toolbox"]
+        assert place["item_keys"] == ["git/g%2Fp", "git/toolbox"]
         assert place["expect"] == {"g%2Fp": 1, "toolbox": 1}
         assert place["keeps"] == {"git/g%2Fp": 3, "git/toolbox": 3}
     assert merged["nodes"]["sdu"]["trees"][0] == plan["nodes"]["sdu"]["trees"][0]
@@ -606,7 +607,7 @@ def test_a_discovered_item_under_the_name_of_another_is_an_item_error() -> None:
     found = [{"kind": "git", "name": "toolbox", "path": "/home/scm/git/toolbox"}]
     merged = with_items(discovering([GIT]), "juno", found)
     source = merged["sources"]["juno"]
-    assert source["items"] == [GIT]
+    assert source["item_list"] == [GIT]
     assert [error["path"] for error in source["item_errors"]] == ["/home/scm/git/toolbox"]
     assert "give that item another name" in source["item_errors"][0]["reason"]
     assert source["expect"] == {"toolbox": 1}
@@ -619,7 +620,7 @@ def test_a_bad_explicit_item_is_not_taken_in_as_a_discovered_one(found: dict[str
     bad = {"kind": "git", "name": "x", "path": "/home/scm/git/x", "keep": 0}
     discovered = {"kind": "git", "name": "other", "path": "/home/scm/git/other"} | found
     source = with_items(discovering([GIT, bad]), "juno", [discovered])["sources"]["juno"]
-    assert source["items"] == [GIT]
+    assert source["item_list"] == [GIT]
     assert len(source["item_errors"]) == 1
 
 

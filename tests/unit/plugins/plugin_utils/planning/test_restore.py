@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan import build_plan
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.restore import (
-    choose,
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.restore import choose, plan_restores
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.restore_progress import (
     done_note,
     follow,
     followed,
     learn_speeds,
-    plan_restores,
     read_speeds,
 )
 

@@ -20,6 +20,12 @@ SOURCE = {"altbackup_base": "/backup", "altbackup_targets": ["cms01"]}
 """The least that a source needs."""
 
 
+def defaults(entry: str) -> dict[str, Any]:
+    """Given an entry point, return the defaults of its variables, as declared."""
+    options = settings.load_specs()[entry]
+    return {name: option["default"] for name, option in options.items() if "default" in option}
+
+
 def problems_of(entry: str, values: dict[str, Any]) -> list[str]:
     """Given an entry point and variables, return what is wrong, each with its variable."""
     return [f"{problem.variable} {problem.text}" for problem in settings.validate(entry, values)[1]]
@@ -29,7 +35,7 @@ def test_role_defaults_and_specs_agree_both_ways() -> None:
     written = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text(encoding="utf-8"))
     declared: dict[str, Any] = {}
     for entry in settings.load_specs():
-        declared |= settings.defaults(entry)
+        declared |= defaults(entry)
     assert written == declared
 
 
@@ -58,7 +64,7 @@ def test_every_variable_is_typed_and_described(name: str) -> None:
 @pytest.mark.parametrize("entry", ["main", "source", "target"])
 def test_every_default_is_valid(entry: str) -> None:
     required = {name: "/x" for name, option in settings.load_specs()[entry].items() if option.get("required")}
-    assert problems_of(entry, settings.defaults(entry) | required) == []
+    assert problems_of(entry, defaults(entry) | required) == []
 
 
 def test_a_default_is_not_shared_between_hosts() -> None:

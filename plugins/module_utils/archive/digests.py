@@ -1,0 +1,137 @@
+"""Sizes and digests of the files in an archive, and how their content looks."""
+
+from __future__ import annotations
+
+import os
+import struct
+import tempfile
+import zlib
+from collections.abc import Iterator, Sequence
+
+from ..system.digest import CHUNK, new_hash
+from ..system.errors import name_os_errors
+
+
+class Digests:
+    """Sizes and digests of the files in an archive, to be looked up by path; in a temporary file, since there may be millions.
+
+    Of about one file in `every` it is told how its content looks.
+    """
+
+    _ENTRY = struct.Struct("16sQ32sB")
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()
+        self.every = 1
+
+    def __enter__(self) -> Digests:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, path: str, size: int, digest: bytes, head: bytes = b"") -> int:
+        """Take those of a file, given its path below the top folder, and how its content begins; return how that looks."""
+        key = _key(path)
+        look = look_of(head) if int.from_bytes(key[-4:], "big") % self.every == 0 else UNTRIED
+        self._put(key, size, digest, look)
+        return look
+
+    def put(self, path: str, size: int, digest: bytes, look: int) -> None:
+        """Take those of a file of which it is known how its content looks."""
+        self._put(_key(path), size, digest, look)
+
+    def _put(self, key: bytes, size: int, digest: bytes, look: int) -> None:
+        with name_os_errors(tempfile.gettempdir()):
+            self._file.write(self._ENTRY.pack(key, size, digest, look))
+
+    def look_up(self, paths: Sequence[str]) -> dict[str, tuple[int, str]]:
+        """Given paths, return {path: (bytes, sha256)} of those that are files with a content of their own."""
+        wanted = {_key(path): path for path in paths}
+        found = {}
+        for key, size, digest, _ in self._entries():
+            if key in wanted:
+                found[wanted[key]] = (size, digest.hex())
+        return found
+
+    def compact(self) -> Iterator[bytes]:
+        """Yield blocks of COMPACT entries, one for each file that holds something, in the order of the archive."""
+        block = bytearray()
+        for key, size, digest, look in self._entries():
+            if size:
+                block += key[:8] + digest[:7] + bytes([look])
+            if len(block) >= CHUNK:
+                yield bytes(block)
+                block.clear()
+        yield bytes(block)
+
+    def _entries(self) -> Iterator[tuple[bytes, int, bytes, int]]:
+        self._file.flush()
+        self._file.seek(0)
+        while block := self._file.read(self._ENTRY.size << 14):
+            yield from self._ENTRY.iter_unpack(block)
+        self._file.seek(0, os.SEEK_END)
+
+
+COMPACT = struct.Struct("<QQ")
+"""What is kept of a file for later dumps: what stands for its path, and for its content; the highest byte of this says how its content looks"""
+HEAD = 4096
+"""Bytes of the beginning of a file that tell how its content looks"""
+CHANCE, ORDER, UNTRIED = range(3)
+"""How that is: as if by chance, so that it cannot be compressed; like anything else; and not tried, or too short to tell"""
+_SHORTEST, _SHORT = 16, 256
+"""Bytes below which nothing is told, and below which only texts are told from the rest"""
+_LEAST = 0.02
+"""The part that is saved by compressing at least what has an order"""
+_SIGNATURES = (
+    b"PK\x03\x04",
+    b"\x1f\x8b",
+    b"BZh",
+    b"\xfd7zXZ\0",
+    b"\x28\xb5\x2f\xfd",
+    b"7z\xbc\xaf\x27\x1c",
+    b"Rar!",
+    b"\x89PNG",
+    b"\xff\xd8\xff",
+    b"GIF8",
+    b"RIFF",
+    b"%PDF",
+    b"\xd0\xcf\x11\xe0",
+    b"OggS",
+    b"fLaC",
+    b"ID3",
+    b"\xff\xfb",
+    b"\x1a\x45\xdf\xa3",
+    b"wOF2",
+)
+"""How files begin that are compressed already: office documents, archives, pictures, sound, films"""
+
+
+def look_of(head: bytes) -> int:
+    """Given how a file begins, return how its content looks: CHANCE, ORDER or UNTRIED."""
+    if len(head) < _SHORTEST:
+        return UNTRIED
+    if _is_text(head) or head.startswith(_SIGNATURES) or head[4:8] == b"ftyp":
+        return ORDER
+    if len(head) < _SHORT:
+        return CHANCE
+    packer = zlib.compressobj(
+        1, zlib.DEFLATED, -15, 8, zlib.Z_HUFFMAN_ONLY
+    )  # which is twice as fast with what has no order
+    left = len(packer.compress(head)) + len(packer.flush())
+    return ORDER if left <= len(head) * (1 - _LEAST) else CHANCE
+
+
+def _is_text(head: bytes) -> bool:
+    """Return whether a file begins as text in UTF-8, whose last character may be cut."""
+    try:
+        head.decode("utf-8")
+        return True
+    except UnicodeDecodeError as error:
+        return error.start > len(head) - 4 and error.reason == "unexpected end of data"
+
+
+def _key(path: str) -> bytes:
+    value = new_hash("sha256")
+    value.update(os.fsencode(path))
+    return bytes(value.digest()[:16])

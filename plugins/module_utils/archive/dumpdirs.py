@@ -1,0 +1,159 @@
+"""The lists of folders in a differential (`GNU.dumpdir`): by these GNU tar removes what is gone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import IO
+
+from ..system.errors import Hostile
+from .states import FOLDER, State, Unproven
+
+BLOCK = 512
+_LARGEST_LIST = 16 << 20
+"""Most bytes of the list of one folder: an archive with more is refused where it is unpacked"""
+
+
+def list_folders(states: Iterable[State]) -> dict[bytes, bytes]:
+    """Given the states of all that a differential brings back, return {folder: its list, as GNU tar has it}. Raise Unproven for one that is too long."""
+    found: dict[bytes, list[bytes]] = {}
+    for state in states:
+        if state.form == FOLDER:
+            found.setdefault(state.path, [])
+        if state.path:
+            above, _, name = state.path.rpartition(b"/")
+            found.setdefault(above, []).append(name + (b"D" if state.form == FOLDER else b"Y"))
+    lists = {}
+    for folder, names in found.items():
+        # GNU tar looks names up by bisection
+        text = (
+            b"".join(name[-1:] + name[:-1] + b"\0" for name in sorted(set(names), key=lambda name: name[:-1])) + b"\0"
+        )
+        if len(text) > _LARGEST_LIST:
+            raise Unproven("one of its folders has too many entries")
+        lists[folder] = text
+    return lists
+
+
+class Incremental:
+    """The stream of an archive, with the lists of its folders entered in their headers; what it reads is data, judged behind it."""
+
+    def __init__(self, source: IO[bytes], lists: Mapping[bytes, bytes], top: str) -> None:
+        self._source = source
+        self._lists = lists
+        self._top = os.fsencode(top)
+        self._ready = bytearray()
+        self._skip = 0
+        self._plain = False
+        """Whether what comes is passed on as it is"""
+
+    def read(self, size: int) -> bytes:
+        """Read up to `size` bytes, nothing at the end."""
+        while not self._ready:
+            if self._plain or self._skip:
+                block = self._source.read(size if self._plain else min(size, self._skip))
+                self._skip -= min(self._skip, len(block))
+                return block
+            self._take_header()
+            if self._plain and not self._ready:
+                return self._source.read(size)
+        block = bytes(self._ready[:size])
+        del self._ready[:size]
+        return block
+
+    def close(self) -> None:
+        """Close what it reads."""
+        self._source.close()
+
+    def _take_header(self) -> None:
+        """Read the headers of the next member."""
+        held = b""
+        records: dict[bytes, bytes] = {}
+        while True:
+            block = self._exactly(BLOCK)
+            kind = block[156:157]
+            if len(block) < BLOCK or not block.strip(b"\0"):
+                self._ready += held + block
+                self._plain = True
+                return
+            if kind != b"x":
+                break
+            body = self._exactly(_padded(_number(block[124:136])))
+            records = _records(body[: _number(block[124:136])])
+            held += block + body
+        size = int(records[b"size"]) if records.get(b"size", b"").isdigit() else _number(block[124:136])
+        if kind == b"5":
+            name = records.get(b"path") or _name(block)
+            found = self._lists.get(self._below(name))
+            if found is not None and b"GNU.dumpdir" not in records:
+                held = _with_record(held, block, name, found)
+            size = 0
+        self._ready += held + block
+        self._skip = _padded(size)
+
+    def _below(self, name: bytes) -> bytes:
+        name = name.rstrip(b"/")
+        return name[len(self._top) + 1 :] if name.startswith(self._top + b"/") else b"" if name == self._top else b"\0"
+
+    def _exactly(self, size: int) -> bytes:
+        if size > 2 * _LARGEST_LIST:
+            raise Hostile("its archive has a header that is too long")
+        found = b""
+        while len(found) < size and (block := self._source.read(size - len(found))):
+            found += block
+        return found
+
+
+def _padded(size: int) -> int:
+    return -(-size // BLOCK) * BLOCK
+
+
+def _number(field: bytes) -> int:
+    """Return a number of a header; 0 for what is none, which is judged by others."""
+    text = field.strip(b" \0")
+    if field[:1] == b"\x80":
+        return int.from_bytes(field[1:], "big")
+    return int(text, 8) if text and not text.strip(b"01234567") else 0
+
+
+def _name(block: bytes) -> bytes:
+    parts = (block[345:500].partition(b"\0")[0], block[:100].partition(b"\0")[0])
+    return b"/".join(part for part in parts if part)
+
+
+def _records(content: bytes) -> dict[bytes, bytes]:
+    """Return the records of an extended header; what are none is judged by others."""
+    records: dict[bytes, bytes] = {}
+    while content:
+        digits, _, _ = content.partition(b" ")
+        if not digits.isdigit() or not 0 < int(digits) <= len(content):
+            return records
+        key, _, value = content[len(digits) + 1 : int(digits) - 1].partition(b"=")
+        records[key] = value
+        content = content[int(digits) :]
+    return records
+
+
+def _with_record(held: bytes, block: bytes, name: bytes, found: bytes) -> bytes:
+    """Return the extended header before a folder with its list as one more record."""
+    if held:
+        head, body = held[:BLOCK], held[BLOCK : BLOCK + _number(held[124:136])]
+    else:
+        above, _, last = name.rstrip(b"/").rpartition(b"/")
+        title = b"/".join(part for part in (above, b"PaxHeaders", last) if part)[:100]
+        head = title.ljust(100, b"\0") + b"0000644\0" + b"0000000\0" * 2 + b"0" * 11 + b"\0" + block[136:148]
+        head = (head + b" " * 8 + b"x").ljust(257, b"\0") + b"ustar\x0000"
+        head = head.ljust(BLOCK, b"\0")
+        body = b""
+    body += _record(b"GNU.dumpdir", found)
+    head = head[:124] + b"%011o\0" % len(body) + head[136:148] + b" " * 8 + head[156:]
+    head = head[:148] + b"%06o\0 " % sum(head) + head[156:]
+    return head + body.ljust(_padded(len(body)), b"\0")
+
+
+def _record(key: bytes, value: bytes) -> bytes:
+    rest = b" " + key + b"=" + value + b"\n"
+    size = len(rest)
+    while len(b"%d" % size) + len(rest) != size:
+        size = len(b"%d" % size) + len(rest)
+    return b"%d" % size + rest

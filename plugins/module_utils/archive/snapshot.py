@@ -1,0 +1,196 @@
+"""What is known of the members of an archive: while it is made, and of a full one afterwards, as its snapshot."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import os
+import struct
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import IO, Any
+
+from ..system.digest import open_plain
+from ..system.errors import name_os_errors
+from .states import FILE, FOLDER, OTHER, State, Unproven
+
+_ENTRY = struct.Struct("<HB16s16sQ32sBBII")
+_LARGEST_HEADER = 1 << 16
+_FORM = 1
+"""Of the file of a snapshot"""
+_NONE = b"\0" * 32
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A member of an archive."""
+
+    state: State
+    size: int
+    digest: bytes
+    """SHA-256 of the content of a file that has one of its own, else empty"""
+    look: int
+    """How that looks, see Digests"""
+    is_plain: bool
+    """Whether it has no attributes besides mode, owner and time"""
+    attributes: bytes
+    line: bytes
+    """What the digests of a manifest are taken over, see read_manifest"""
+
+
+def new_private(path: str) -> IO[bytes]:
+    """Make a new file of this user's alone, and return it open for writing. Raise OSError."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb")
+
+
+class Members:
+    """What is told of the members of an archive, in their order; in a temporary file, since there may be millions."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()
+
+    def __enter__(self) -> Members:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(
+        self,
+        member: tarfile.TarInfo,
+        path: str,
+        digest: bytes,
+        look: int,
+        *,
+        is_plain: bool,
+        attributes: bytes,
+        line: bytes,
+    ) -> None:
+        """Take a member, its path below the top folder, and what its manifest has of it."""
+        form = FOLDER if member.isdir() else FILE if member.isreg() else OTHER
+        name = path.encode("utf-8", "surrogateescape")
+        state = State(name, form, b"", b"")
+        with name_os_errors(tempfile.gettempdir()):
+            _write_entry(self._file, Entry(state, member.size, digest, look, is_plain, attributes, line))
+
+    def __iter__(self) -> Iterator[Entry]:
+        self._file.flush()
+        self._file.seek(0)
+        yield from _read_entries(self._file)
+        self._file.seek(0, os.SEEK_END)
+
+
+def _write_entry(output: Any, entry: Entry) -> None:
+    state = entry.state
+    head = _ENTRY.pack(
+        len(state.path),
+        state.form,
+        state.seen,
+        state.lasting,
+        entry.size,
+        entry.digest or _NONE,
+        entry.look,
+        entry.is_plain,
+        len(entry.attributes),
+        len(entry.line),
+    )
+    output.write(b"".join((head, state.path, entry.attributes, entry.line)))
+
+
+def _read_entries(stream: Any) -> Iterator[Entry]:
+    """Yield entries. Raise ValueError for what are none."""
+    while head := stream.read(_ENTRY.size):
+        if len(head) < _ENTRY.size:
+            raise ValueError("it is cut")
+        length, form, seen, lasting, size, digest, look, is_plain, more, rest = _ENTRY.unpack(head)
+        text = stream.read(length + more + rest)
+        if len(text) != length + more + rest:
+            raise ValueError("it is cut")
+        path, attributes, line = text[:length], text[length : length + more], text[length + more :]
+        yield Entry(
+            State(path, form, seen, lasting),
+            size,
+            b"" if digest == _NONE else digest,
+            look,
+            bool(is_plain),
+            attributes,
+            line,
+        )
+
+
+def write_snapshot(path: str, about: Mapping[str, Any], members: Iterable[Entry], states: Iterable[State]) -> None:
+    """Given a new file, what a snapshot is of, the members of the archive and the states before it, write the snapshot.
+
+    Raise Unproven if they are not of one archive, or OSError; the caller removes the file.
+    """
+    with name_os_errors(path), new_private(path) as raw:
+        with gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=raw, mtime=0) as output:
+            output.write(json.dumps({**about, "form": _FORM}).encode() + b"\n")
+            seen = iter(states)
+            for entry in members:
+                state = next((state for state in seen if state.path == entry.state.path), None)
+                if state is None:
+                    raise Unproven("its archive has what was not seen before")
+                is_folder = entry.state.form == FOLDER
+                if is_folder != (state.form == FOLDER):
+                    raise Unproven("its archive has something else than was seen before")
+                _write_entry(output, Entry(state, *_rest(entry)))
+        raw.flush()
+        os.fsync(raw.fileno())
+
+
+def _rest(entry: Entry) -> tuple[int, bytes, int, bool, bytes, bytes]:
+    return entry.size, entry.digest, entry.look, entry.is_plain, entry.attributes, entry.line
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What is known of a full archive."""
+
+    path: str
+    about: Mapping[str, Any]
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield its members. Raise Unproven where the file is damaged, or OSError."""
+        try:
+            with _opened(self.path) as stream:
+                stream.readline(_LARGEST_HEADER)
+                yield from _read_entries(stream)
+        except (ValueError, EOFError, zlib.error, gzip.BadGzipFile, struct.error) as error:
+            raise Unproven(f"{self.path}, what is known of its full tarball, is damaged") from error
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[Any]:
+    with open_plain(path) as raw, gzip.GzipFile(mode="rb", fileobj=raw) as stream:
+        yield stream
+
+
+def read_snapshot(path: str) -> Snapshot | None:
+    """Given where a snapshot is kept, return it, None where there is none or it is damaged."""
+    try:
+        with _opened(path) as stream:
+            about = json.loads(stream.readline(_LARGEST_HEADER))
+    except (OSError, ValueError, EOFError, zlib.error):
+        return None
+    return Snapshot(path, about) if isinstance(about, dict) and about.get("form") == _FORM else None
+
+
+def write_known(snapshot: Snapshot, output: IO[bytes]) -> set[str]:
+    """Given a snapshot, write what a reader needs of it; return the paths of the symbolic links of its archive, below the top folder."""
+    links = set()
+    for entry in snapshot.entries():
+        if entry.line.startswith(tarfile.SYMTYPE):
+            links.add(os.fsdecode(entry.state.path))
+        _write_entry(output, Entry(entry.state, entry.size, entry.digest, entry.look, entry.is_plain, b"", b""))
+    return links
+
+
+def read_known(path: str) -> dict[bytes, Entry]:
+    """Given what `write_known` wrote, return {path: entry}. Raise OSError."""
+    with open(path, "rb") as stream:
+        return {entry.state.path: entry for entry in _read_entries(stream)}

@@ -1,0 +1,175 @@
+"""What is to be restored to where, and how."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..archive.examine import DECOMPRESSORS
+from ..archive.unpack import clean_member
+from ..kinds.base import BESIDE_A_DATABASE
+from ..kinds.items import decode_name
+from ..kinds.registry import KINDS, kind_of
+from ..system.errors import InvalidInput
+from ..system.values import nearest
+from ..system.visible import one_line
+from ..tree.layout import parse_filename, split_relpath
+from ..tree.sidecar import Dna
+from ..tree.stamps import parse_stamp
+
+REPLACE = ("refuse", "move_aside")
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A tarball to restore from: where it lies below its base, and what its bytes must be."""
+
+    relpath: str
+    dna: Dna
+
+    @property
+    def filename(self) -> str:
+        """Its file name."""
+        return self.relpath.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be restored to where, and how."""
+
+    destination: str
+    kind: str
+    archives: tuple[Archive, ...]
+    """The full one, then the differential, if there is one"""
+    origin: Mapping[str, Any]
+    """What the marker tells: source, item, stamp, dig, node, host, when, by"""
+    base: str = ""
+    """The tree that holds the tarballs if that is on this node; empty if they arrive in the work folder"""
+    live_base: str = ""
+    """Where this host's own dumps go, if it is a source"""
+    live_items: tuple[Mapping[str, Any], ...] = ()
+    """What is backed up on this host: mappings of kind and path"""
+    live_discover: Mapping[str, str] = field(default_factory=dict)
+    """{kind: folder} in which such things are discovered"""
+    record: Mapping[str, Any] = field(default_factory=dict)
+    member: str = ""
+    replace: str = "refuse"
+    aside: str = ""
+    """The path for what stands at the destination"""
+    consent: bool = False
+    special_modes: bool = False
+    numeric: bool = False
+    """Whether owners have the numbers of the archive, whatever names it has"""
+    owner: str = ""
+    group: str = ""
+    mode: str = ""
+    selinux: str = ""
+    proof_user: str = "nobody"
+
+    @property
+    def top(self) -> str:
+        """The top folder in the tarballs: that of the full one."""
+        _, name, _, filename = split_relpath(self.archives[0].relpath)
+        _, extension = parse_filename(filename, name) or (None, "")
+        return filename[: -len(extension)]
+
+    @property
+    def wanted(self) -> str:
+        """The member's path in the tarball: as in names of items, %XX is a byte. Raise InvalidInput."""
+        return clean_member(decode_name(self.member), self.top)
+
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+        part = f"{one_line(self.member)} of " if self.member else ""
+        return f"{part}{self.origin.get('item')} of {self.origin.get('source')}, {self.origin.get('stamp')}, from {self.origin.get('node')}"
+
+
+def parse_order(values: Mapping[str, Any], stamp: str) -> Order:
+    """Given an order as the module takes it and the run's stamp, return it. Raise InvalidInput."""
+    destination = str(values["destination"])
+    if not os.path.isabs(destination) or os.path.normpath(destination) != destination or destination == "/":
+        raise InvalidInput(f"destination {destination!r} is not a plain absolute path")
+    for kind in (values["kind"], *(item["kind"] for item in values.get("live_items") or ())):
+        if kind not in KINDS:
+            raise InvalidInput(f"unknown kind {kind!r}, {nearest(str(kind), tuple(KINDS))}")
+    parse_stamp(stamp)
+    archives = []
+    for entry in values["tarballs"]:
+        relpath = str(entry.get("relpath", ""))
+        split_relpath(relpath)
+        archives.append(Archive(relpath, Dna(str(entry["dig"]), int(entry["size"]), str(entry["alg"]))))
+    if not 1 <= len(archives) <= 2:
+        raise InvalidInput("a restore takes one tarball, or a full one and its differential")
+    names = ("base", "live_base", "member", "replace", "owner", "group", "mode", "selinux")
+    texts = {name: str(values.get(name) or "") for name in names}
+    flags = {name: bool(values.get(name)) for name in ("consent", "special_modes", "numeric")}
+    aside = f"{destination}.{re.sub('/', '', stamp[:10])}-{stamp[11:]}"
+    return Order(
+        destination,
+        str(values["kind"]),
+        tuple(archives),
+        values.get("origin") or {},
+        record=values.get("record") or {},
+        proof_user=str(values.get("proof_user") or "nobody"),
+        aside=aside if texts["replace"] == "move_aside" else "",
+        live_items=tuple(
+            {"kind": str(item["kind"]), "path": str(item["path"])} for item in values.get("live_items") or ()
+        ),
+        live_discover={str(kind): str(folder) for kind, folder in (values.get("live_discover") or {}).items()},
+        **texts,  # type: ignore[arg-type]
+        **flags,  # type: ignore[arg-type]
+    )
+
+
+def remembered_of(order: Order) -> dict[str, Any]:
+    """Return what makes one order of a destination another one, as plain JSON values."""
+    return {
+        "source": str(order.origin.get("source", "")),
+        "kind": order.kind,
+        "tarball": [
+            [archive.relpath, archive.dna.alg, archive.dna.dig, archive.dna.size] for archive in order.archives
+        ],
+        "member": order.wanted,
+        "owner or group": list(owner_of(order)),
+        "mode": order.mode,
+        "selinux": order.selinux,
+        "special_modes": order.special_modes,
+        "numeric": order.numeric or None,
+    }
+
+
+def tools_for(order: Order) -> list[str]:
+    """Return the programs that the restore of an order needs, rather than find that one is missing when the tarball is here."""
+    endings = [os.path.splitext(archive.filename)[1] for archive in order.archives]
+    decompressors = [DECOMPRESSORS[ending] for ending in endings if ending in DECOMPRESSORS]
+    return ["tar", "cp", "sync", *decompressors, *(kind_of(order.kind).tools if not order.member else ())]
+
+
+def endings_beside(order: Order) -> Sequence[str]:
+    """Return the endings of what may not stand beside the destination; a part of a tarball may be a database."""
+    return BESIDE_A_DATABASE if order.member else kind_of(order.kind).beside
+
+
+def owner_of(order: Order) -> tuple[int, int]:
+    """Return (uid, gid) to give, -1 for as archived. Raise InvalidInput for names that this node does not know."""
+    return (
+        _number(order.owner, "owner", lambda name: pwd.getpwnam(name).pw_uid),
+        _number(order.group, "group", lambda name: grp.getgrnam(name).gr_gid),
+    )
+
+
+def _number(name: str, what: str, look_up: Any) -> int:
+    if not name:
+        return -1
+    if re.fullmatch(r"\d{1,10}", name, re.ASCII):
+        return int(name)
+    try:
+        return int(look_up(name))
+    except KeyError:
+        raise InvalidInput(f"{what} {name!r} is not known on this node: make it first, or give its number") from None

@@ -1,0 +1,58 @@
+"""Whether a restore has the room that it needs."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+
+from ..archive.rules import TooLarge
+from ..system.errors import AltbackupError
+from ..system.units import readable, told_apart
+from .order import Order
+from .work_folder import Work, nearest_folder
+
+
+def require_space(order: Order) -> dict[str, int]:
+    """Return the bytes that are `needed` at least, and `free`. Raise AltbackupError where that is not enough."""
+    sizes = sum(archive.dna.size for archive in order.archives)
+    needed = sizes + (0 if order.base else sizes)  # the bytes of its files are no measure: they may be sparse
+    return require_free(order, needed, "at least ")
+
+
+def require_free(order: Order, needed: int, about: str = "") -> dict[str, int]:
+    there = nearest_folder(order.destination)
+    free = there.free
+    if needed > free:
+        wanted, left = told_apart(needed, free)
+        raise AltbackupError(
+            f"{about}{wanted} are needed below {there.path} to restore {order.title}, but only {left} are free: nothing was done"
+        )
+    return {"needed": needed, "free": free}
+
+
+def require_arriving_space(order: Order, work: Work) -> None:
+    """Raise AltbackupError where the folder in which the tarballs arrive has no room for them."""
+    sizes, free = sum(archive.dna.size for archive in order.archives), shutil.disk_usage(work.arrived).free
+    if sizes > free:
+        wanted, left = told_apart(sizes, free)
+        raise AltbackupError(
+            f"{wanted} are to arrive in {work.arriving}, since others can write beside {order.destination}, but only {left} are free "
+            "there: nothing was done; make room there, or give another path as to"
+        )
+
+
+def require_room(order: Order, needed: int) -> None:
+    require_free(order, needed)
+
+
+@contextlib.contextmanager
+def in_its_room(order: Order, free: int) -> Iterator[None]:
+    """Let what the block finds too large tell where it has no room. Raise AltbackupError."""
+    try:
+        yield
+    except TooLarge as error:
+        there = nearest_folder(order.destination).path
+        raise AltbackupError(
+            f"more than {readable(free)} are needed below {there} to restore {order.title}, but only that is free: nothing was done"
+        ) from error

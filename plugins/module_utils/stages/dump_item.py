@@ -1,0 +1,265 @@
+"""Dumping one item: read, archived, judged, recorded and stored, or what that would give."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..archive.differential import fill, replay
+from ..archive.digests import Digests
+from ..archive.dumpdirs import Incremental, list_folders
+from ..archive.manifest import Manifest
+from ..archive.owners import Owners
+from ..archive.snapshot import Members, write_snapshot
+from ..archive.states import Unproven
+from ..archive.write import store_archive
+from ..kinds.base import Context
+from ..kinds.registry import kind_of
+from ..system.errors import AltbackupError, Hostile, NoRoom, SourceChanged
+from ..tree import doubt
+from ..tree.incomplete import missing_of
+from ..tree.layout import TEMPORARY, Tarball, describe, describe_as, tarball_filename
+from ..tree.noted import noted_by
+from ..tree.owner import source_of
+from ..tree.publish import read_record, remove_if_there
+from ..tree.restored import require_adopted
+from ..tree.sidecar import Dna
+from ..tree.suspects import doubts_of
+from ..tree.trash import make_room
+from .bases import Base, about_full, find_base, keep_snapshot
+from .contents import alike, same_as
+from .controller import CONTROLLER_KEY
+from .dump_reader import judge_of
+from .dump_reading import Reading, whole_number
+from .dump_record import forget_unrecorded, judged, note_files, past_of, record_for
+from .dump_report import report_incomplete, report_suspect, with_space
+from .dump_state import Dump
+from .dump_store import complete_leftovers, describe_stored, move_last, store, stored_under, tarballs_before
+
+_PAUSES = (0.1, 0.3, 0.9, 2.7)
+"""Seconds between attempts at an item that changes while it is read."""
+_MORE_TRIES = 3
+"""Attempts at a folder without what changed in the last one of these"""
+_MOST_TRIED = 512
+"""Of about how many files it is told how their content looks, at most: of more that tells nothing more"""
+
+
+def predict_item(work: Dump) -> None:
+    """Find out what a dump of this item would give now."""
+    item, context, form, outcome = work.item, work.context, work.form, work.outcome
+    outcome.notes += require_adopted(item.path, item.key, source_of(context.tree)) if item.path else []
+    revision = None
+    if item.key != CONTROLLER_KEY:  # its folder is made by the dump itself
+        with Reading(work, predicted=True) as reading:
+            said = reading.said
+            revision = whole_number(said["revision"])
+            outcome.notes += [f"{item.key}: {note}" for note in said.pop("notes")]
+            report_incomplete(item, map(str, said.pop("failures")), outcome)
+            del said["noted"]
+    stored = stored_under(context, item)
+    if stored:
+        outcome.tarball = describe_stored(context.tree, stored, 0.0)
+        report_suspect(work, outcome.tarball["record"])
+        return
+    differs = find_base(item, context, form, tarballs_before(context, item), work.marks) is not None
+    relpath = f"{item.key}/{context.stamp}/{tarball_filename(item.name, revision, form.extension, differs=differs)}"
+    outcome.tarball = describe_as(context.tree, relpath, Dna("", 0, form.algorithm), 0.0)
+    outcome.changed = True
+
+
+def dump_item(work: Dump) -> None:
+    """Make, or find unchanged, the item's tarball under this stamp."""
+    item, context, outcome = work.item, work.context, work.outcome
+    start = time.monotonic()
+    outcome.notes += require_adopted(item.path, item.key, source_of(context.tree)) if item.path else []
+    found = complete_leftovers(context.tree, item, outcome)
+    stored = stored_under(context, item)
+    if stored:
+        outcome.tarball = describe_stored(context.tree, stored, time.monotonic() - start)
+        report_incomplete(item, missing_of(outcome.tarball["record"]), outcome)
+        if doubts_of(outcome.tarball["record"]):
+            work.past = past_of(work, found)
+        report_suspect(work, outcome.tarball["record"])
+        move_last(context, item, context.stamp, outcome)
+        return
+    work.past = past_of(work, found)
+    work.context = replace(context, good=work.past.last)
+    more = _MORE_TRIES if kind_of(item.kind).is_tree else 0
+    pauses = (*_PAUSES, *((0.0,) * more), None)
+    for tries, pause in enumerate(pauses, 1):
+        try:
+            _archive_with_room(work, start)
+            return
+        except SourceChanged as error:
+            if pause is None:
+                raise AltbackupError(f"item {item.kind} {item.name!r}: {error} (tried {tries} times)") from error
+            if tries > len(_PAUSES):
+                work.context = _with_left_out(work.context, error.paths, last=tries + 1 == len(pauses))
+            context.deadline.remaining()
+            time.sleep(pause)
+
+
+def _with_left_out(context: Context, paths: Sequence[str], *, last: bool) -> Context:
+    """Return how a folder is read of which some paths changed whenever it was read: without them."""
+    return replace(context, lenient=True, last=last, left_out=sorted({*context.left_out, *paths}))
+
+
+def _archive_with_room(work: Dump, start: float) -> None:
+    """Archive and publish an item, once more where the disk was full, and what purges keep in the trash could be deleted."""
+    try:
+        _archive_and_publish(work, start)
+    except NoRoom:
+        freed, notes = make_room(work.context.tree, sys.maxsize)
+        if not freed:
+            raise
+        work.outcome.notes += notes
+        _archive_and_publish(work, start)
+
+
+def _archive_and_publish(work: Dump, start: float) -> None:
+    """Archive and publish an item, as a differential where that goes, else in full."""
+    work.base = find_base(work.item, work.context, work.form, tarballs_before(work.context, work.item), work.marks)
+    if work.base is not None:
+        try:
+            _archive(work, start)
+            return
+        except (Unproven, Hostile) as error:
+            work.outcome.notes.append(f"{work.item.key}: no differential was made, but a full tarball: {error}")
+            work.base = None
+    _archive(work, start)
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """What was packed of an item, and what is known of that."""
+
+    dna: Dna
+    revision: int | None
+    base: Base | None
+    """Against what it is a differential, if it is one"""
+    manifest: Manifest | None
+    owners: Owners
+    known: Mapping[str, Any]
+    """What its reader has for the record of the dump"""
+    churn: doubt.Churn | None
+    notes: Sequence[str]
+
+    @property
+    def full(self) -> Tarball | None:
+        """The full tarball itself, where the differential would bring back just that."""
+        same = self.base and self.manifest and self.base.is_same(self.manifest.content, self.revision)
+        return self.base.full if self.base and same and self.base.full.dna else None
+
+
+def _archive(work: Dump, start: float) -> None:
+    """Archive and publish an item. Raise Unproven for a differential that would not bring back what was read, AltbackupError or OSError."""
+    item, context, outcome = work.item, work.context, work.outcome
+    tree = context.tree
+    temporary = tree.private_path("tmp", f"{TEMPORARY}{os.getpid()}-{item.category}-{item.name}")
+    snapshot = f"{temporary}.snapshot"
+    try:
+        done = _pack(work, temporary, snapshot)
+        outcome.notes += done.notes
+        dna = done.full.dna if done.full and done.full.dna else done.dna
+        name = tarball_filename(item.name, done.revision, work.form.extension, differs=done.base is not None)
+        relpath = f"{item.key}/{context.stamp}/{done.full.filename if done.full else name}"
+        before = tarballs_before(context, item)
+        equal = [tarball for tarball in before if tarball.dna and tarball.dna.same_content(dna)]
+        record = _record(work, done, dna, relpath, before, equal, temporary)
+        report_incomplete(item, missing_of(record), outcome)
+        tarball = store(item, context, "" if done.full else temporary, relpath, dna, record, equal, outcome)
+        keep_snapshot(tree, item, snapshot, known=work.is_known)
+    except (AltbackupError, OSError) as error:
+        forget_unrecorded(work, ())
+        raise with_space(error, tree) from error
+    finally:
+        remove_if_there(temporary)
+        remove_if_there(snapshot)
+    outcome.tarball = describe(tree, tarball, time.monotonic() - start)
+    if tarball.stamp != context.stamp:  # the day has it already, with a record of its own
+        kept = read_record(tree, item.key, tarball.stamp) or record
+        doubts = doubts_of(kept) or doubts_of(record)
+        record = {**kept, "relpath": tarball.relpath, **({"suspect": doubts} if doubts else {})}
+    outcome.tarball["record"] = record
+    forget_unrecorded(work, noted_by(record).values())
+    report_suspect(work, record)
+    move_last(context, item, tarball.stamp, outcome)
+
+
+def _pack(work: Dump, temporary: str, snapshot: str) -> _Packed:
+    """Read an item, and write its archive to a temporary file; of a full one what later differentials need is the `snapshot`.
+
+    Raise as _archive does.
+    """
+    item, context = work.item, work.context
+    with contextlib.ExitStack() as stack:
+        members = stack.enter_context(Members()) if work.is_known else None
+        digests = stack.enter_context(Digests())
+        reading = stack.enter_context(Reading(work, predicted=False))
+        told = reading.said
+        base = work.base if told["differs"] is True else None
+        digests.every = max(1, (whole_number(told["count"]) or 0) // _MOST_TRIED)
+        revision = whole_number(told["revision"])
+        manifest = Manifest(files=digests, members=members) if told["listed"] else None
+        top = base.top if base else item.name if revision is None else f"{item.name}-{revision}"
+        lists = list_folders(reading.states()) if base else {}
+        dna = store_archive(
+            temporary,
+            Incremental(reading.stream, lists, top) if base else reading.stream,  # type: ignore[arg-type]
+            reading,
+            item.place,
+            top=top,
+            form=work.form,
+            deadline=context.deadline,
+            manifest=manifest,
+            judge=judge_of(item, top, context, base.links if base else ()),
+        )
+        if base and members is not None:
+            every, digests = digests.every, stack.enter_context(Digests())
+            digests.every = every
+            manifest = Manifest(owners=reading.owners)
+            fill(manifest, replay(base.snapshot.entries(), members, reading.states(), lists), digests)
+            dna = replace(dna, base=base.path, base_dig=base.dig)
+        verdict = reading.confirm(digests)
+        noted, churn = note_files(work, digests) if kind_of(item.kind).is_tree else ({}, None)
+        if members is not None and manifest is not None and not base:
+            about = about_full(dna, top, revision, manifest.content, told["way"], context.stamp)
+            _note_full(work, snapshot, about, members, reading)
+    known = {**told["record"], **({"incomplete": verdict.failures} if verdict.failures else {})}
+    known["doubts"] = [*map(str, known.get("doubts", ())), *verdict.doubts]
+    known["noted"] = {**reading.noted, **noted}
+    notes = [f"{item.key}: {note}" for note in verdict.notes]
+    return _Packed(dna, revision, base, manifest, (manifest or reading).owners, known, churn, notes)
+
+
+def _record(
+    work: Dump,
+    done: _Packed,
+    dna: Dna,
+    relpath: str,
+    before: Sequence[Tarball],
+    equal: Sequence[Tarball],
+    temporary: str,
+) -> dict[str, Any]:
+    """Return what is recorded of a dump, by what the node has of the item `before`, and of that what has `equal` bytes."""
+    item, context = work.item, work.context
+    record = record_for(item, done.known, done.manifest, done.owners, dna, relpath)
+    if equal:
+        record.update(same_as(context.tree, equal[-1], record, dna))
+    else:
+        record.update(alike(context.tree, before, temporary, record, dna, context.deadline))
+    return judged(work, record, done.churn)
+
+
+def _note_full(work: Dump, path: str, about: Mapping[str, Any], members: Members, reading: Reading) -> None:
+    """Write down what is known of a full archive; that this cannot be is a note: then the next night is full, too."""
+    try:
+        write_snapshot(path, about, members, reading.states())
+    except Unproven as error:
+        remove_if_there(path)
+        work.outcome.notes.append(f"{work.item.key}: the next tarball will be a full one, too: {error}")

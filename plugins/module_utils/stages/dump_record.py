@@ -1,0 +1,113 @@
+"""What a dump records of an item, and what it compares that with."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from ..archive.churn import compare_lists
+from ..archive.digests import Digests
+from ..archive.manifest import Manifest
+from ..archive.owners import Owners
+from ..kinds.items import Item
+from ..kinds.registry import kind_of
+from ..system.errors import AltbackupError
+from ..tree import doubt
+from ..tree.contents import CONTENT
+from ..tree.failures import failure
+from ..tree.layout import Tarball, base_in, parse_filename
+from ..tree.noted import NotNoted, forget_noted, keep_noted, noted_by, open_noted
+from ..tree.publish import record_of
+from ..tree.sidecar import Dna
+from .dump_state import STAGE, Dump, Past
+
+_FILES = "files"
+"""What is noted of a folder: what its files hold"""
+
+
+def past_of(work: Dump, tarballs: Iterable[Tarball]) -> Past:
+    """Given the item's verified tarballs, return what their dumps recorded; a record that is damaged is reported, and counts for nothing."""
+    item, context = work.item, work.context
+    records, whole = {}, True
+    stamps = sorted({tarball.stamp for tarball in tarballs if parse_filename(tarball.filename, item.name)})
+    for stamp in stamps:
+        try:
+            record = record_of(context.tree, item.key, stamp)
+            if doubt.stamp_of(record) == stamp:
+                records[stamp] = record
+        except AltbackupError as error:
+            work.outcome.failures.append(failure(STAGE, error, key=item.key))
+            whole = False
+    before = [record for stamp, record in records.items() if stamp < context.stamp]
+    if whole and not before and any(stamp < context.stamp for stamp in stamps):
+        work.outcome.notes.append(f"{item.key}: no earlier dump left a record, so this one was compared with nothing")
+    good = doubt.trusted(before, work.marks.accepted.get(item.key, ""))
+    doubtful = before[-1] if before and before[-1:] != good[-1:] else None
+    noted = frozenset(name for record in records.values() for name in noted_by(record).values())
+    return Past(good, doubtful, noted, whole)
+
+
+def judged(work: Dump, record: Mapping[str, Any], churn: doubt.Churn | None) -> dict[str, Any]:
+    """Return the record of a dump with why it is suspect, if it is, and with what it is to tell of those before it."""
+    past = work.past
+    reasons = doubt.judge(record, past.good, work.limits, churn=churn, doubtful=past.doubtful)
+    more = {
+        "nights": doubt.nights_before(past.good),
+        "suspect": reasons,
+        "doubts": record["doubts"],
+        "noted": record["noted"],
+    }
+    return {
+        **{key: value for key, value in record.items() if key not in more},
+        **{key: value for key, value in more.items() if value},
+    }
+
+
+def note_files(work: Dump, digests: Digests) -> tuple[dict[str, str], doubt.Churn | None]:
+    """Keep what the files of an archive hold; return {what: digest}, and what became of those of the last good dump, None where that is not known."""
+    tree, key, last = work.context.tree, work.item.key, work.past.last
+    noted = {_FILES: keep_noted(tree, key, digests.compact)}
+    if noted_by(last).get(_FILES) in (None, noted[_FILES]):
+        return noted, None
+    try:
+        with open_noted(tree, key, last, _FILES) as stream:
+            return noted, compare_lists(stream, digests.compact)
+    except NotNoted as error:
+        work.outcome.notes.append(f"{key}: how many files changed is not known: {error}")
+    except (AltbackupError, OSError) as error:
+        work.outcome.failures.append(failure(STAGE, error, key=key))
+    return noted, None
+
+
+def forget_unrecorded(work: Dump, noted: Collection[str]) -> None:
+    """Remove what dumps noted of which no record is left, but for what this one did (digests); what cannot be removed is a failure."""
+    if work.past.whole:
+        try:
+            forget_noted(work.context.tree, work.item.key, work.past.noted.union(noted))
+        except OSError as error:
+            work.outcome.failures.append(failure(STAGE, error, key=work.item.key))
+
+
+def record_for(
+    item: Item, known: Mapping[str, Any], manifest: Manifest | None, owners: Owners, dna: Dna, relpath: str
+) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        **known,
+        "kind": item.kind,
+        "name": item.name,
+        "path": item.path,
+        "relpath": relpath,
+        "dig": dna.dig,
+        "size": dna.size,
+        "alg": dna.alg,
+        **base_in(dna),
+    }
+    if owners.digest:
+        record["owners"] = owners.digest
+    if manifest is not None:
+        amounts = {"entries": manifest.entries, "bytes": manifest.bytes}
+        record.update(amounts, manifest=manifest.digest)
+        record[CONTENT] = manifest.content
+        if kind_of(item.kind).is_tree:  # of others they are storage, which packing changes
+            record["measures"] = amounts
+    return record

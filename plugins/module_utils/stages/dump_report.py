@@ -1,0 +1,76 @@
+"""What a dump reports of an item: what is incomplete, suspect, damaged, or had no room."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ..kinds.items import Item
+from ..system.errors import FULL, AltbackupError, DigestMismatch, NoRoom
+from ..system.units import readable
+from ..system.visible import extra_vars
+from ..tree import doubt
+from ..tree.failures import explain, failure
+from ..tree.layout import Tarball, Tree
+from ..tree.owner import source_of
+from ..tree.readings import read_first
+from ..tree.suspects import doubts_of
+from .dump_state import STAGE, Dump, Outcome
+
+
+def report_incomplete(item: Item, reasons: Iterable[str], outcome: Outcome) -> None:
+    outcome.failures += [
+        failure(STAGE, f"item {item.kind} {item.name!r}: {reason}", key=item.key) for reason in reasons
+    ]
+
+
+def report_suspect(work: Dump, record: Mapping[str, Any]) -> None:
+    """Report a dump that is suspect, unless somebody accepted it."""
+    item, reasons = work.item, doubts_of(record)
+    if reasons and not work.marks.accepts(item.key, doubt.stamp_of(record)):
+        source = source_of(work.context.tree) or "SOURCE"
+        reason = _suspect_reason(item, source, record, reasons, doubt.stamp_of(work.past.last))
+        work.outcome.failures.append(failure(STAGE, reason, relpath=str(record["relpath"])))
+
+
+def _suspect_reason(item: Item, source: str, record: Mapping[str, Any], reasons: Sequence[str], good: str) -> str:
+    """Return what is said of a suspect: why it is one, what became of it, and what to do; `good` is the stamp of the last good one, or empty."""
+    wanted = {"source": source, "kind": item.kind, "name": item.name, "to": "/NEW/PATH"}
+    play, title = "ansible-playbook -i INVENTORY altbackup.core", f"item {item.kind} {item.name!r}"
+
+    def restore(stamp: str) -> str:
+        return f"{play}.restore {extra_vars({'altbackup_restore': [{**wanted, 'at': stamp}]})}"
+
+    safe = f"Until that is decided no good copy of {item.key} is removed on any node."
+    lines = [
+        f"{title}: the new copy is suspect: {'; '.join(reasons)}",
+        f"Something may have happened to {item.place}, or somebody meant it. {safe} This one is stored and sent, but counts as none: {record['relpath']}",
+        f"To look at this copy: {restore(doubt.stamp_of(record))}",
+        f"If it is as it should be, accept it: {play}.mark {extra_vars({'altbackup_accept': [f'{source}/{item.key}']})}",
+        f"If not, put {item.place} right: the next night is compared with the last good one again"
+        + (f", of {good}. To have that beside it: {restore(good)}" if good else ""),
+    ]
+    return "\n".join(lines)
+
+
+def with_space(error: AltbackupError | OSError, tree: Tree) -> AltbackupError | OSError:
+    """Return the error; for a full disk, also one that a tool met, one that says how much is free."""
+    full = error.errno in FULL if isinstance(error, OSError) else os.strerror(errno.ENOSPC) in str(error)
+    if not full:
+        return error
+    where = "" if isinstance(error, AltbackupError) or error.filename else f"{tree.base}: "
+    free = shutil.disk_usage(tree.private).free
+    return NoRoom(
+        f"{where}{explain(error)}: {readable(free)} are free below {tree.base}; nothing was kept of this attempt"
+    )
+
+
+def report_old(tree: Tree, old: Tarball, error: DigestMismatch | OSError, outcome: Outcome) -> None:
+    if isinstance(error, DigestMismatch):
+        read_first(tree, [old.relpath])
+    how = "is damaged" if isinstance(error, DigestMismatch) else "cannot be used"
+    reason = f"an older copy {how}: {explain(error)}; the new one was stored by itself"
+    outcome.failures.append(failure(STAGE, reason, relpath=old.relpath))

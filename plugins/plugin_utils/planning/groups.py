@@ -1,0 +1,54 @@
+"""The groups of an inventory that say which part a host has in backups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .inventory_errors import Errors
+from .settings import distance
+
+SOURCES = "sources"
+TARGETS = "targets"
+_OF_PARTS = ("altbackup_items", "altbackup_discover", "altbackup_base", "altbackup_target_base")
+"""Variables that only a host with a part in backups needs; the first two no other one has by chance"""
+
+
+def check_outside(
+    outside: Sequence[str],
+    variables: Mapping[str, Mapping[str, Any]],
+    groups: Mapping[str, Sequence[str]],
+    errors: Errors,
+) -> list[str]:
+    """Given the hosts in neither group, add an error for each that was surely meant to be in one; return notes on those that may have been.
+
+    A variable that each host has may come from the group of all, and tells nothing.
+    """
+    notes = []
+    telling = [name for name in _OF_PARTS if any(name not in variables.get(host, {}) for host in errors.hosts)]
+    for host in outside:
+        own = [name for name in telling if variables.get(host, {}).get(name) not in (None, "", [], {})]
+        near = [(group, meant) for group, members in groups.items() if host in members for meant in _meant_group(group)]
+        if own and near:
+            group, meant = near[0]
+            text = (
+                f"is set, but the host is in neither group {SOURCES} nor {TARGETS}, so it has no part in backups; it is in "
+                f"{group!r}, did you mean {meant!r}?"
+            )
+            errors.add(host, own[0], text)
+        elif own and own[0] in _OF_PARTS[:2]:
+            notes.append(
+                f"{host}: {own[0]} is set, but the host is in neither group {SOURCES} nor {TARGETS}, so nothing of it is backed up: "
+                f"add it to {SOURCES}, or take the variable away"
+            )
+    return notes
+
+
+def _meant_group(name: str) -> list[str]:
+    """Given the name of a group, return which of the two it was meant to be, if it is but a slip away from one."""
+    lower = name.lower()
+    return [
+        meant
+        for meant in (SOURCES, TARGETS)
+        if name != meant and distance(lower, meant, 2) <= (2 if sorted(lower) == sorted(meant) else 1)
+    ]

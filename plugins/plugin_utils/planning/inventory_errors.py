@@ -1,0 +1,36 @@
+"""Errors of an inventory, each told once with all the hosts that it concerns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Errors:
+    """What is wrong with an inventory, in the order in which it was found."""
+
+    hosts: Sequence[str]
+    general: list[str] = field(default_factory=list)
+    """Sentences on what is of no single variable of a host"""
+    found: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    """{(variable, what is wrong with it): hosts}"""
+
+    def add(self, host: str, variable: str, text: str) -> None:
+        where = self.found.setdefault((variable, text), [])
+        if host not in where:
+            where.append(host)
+
+    def has(self, variable: str, host: str = "") -> bool:
+        return any(name == variable and (not host or host in where) for (name, _), where in self.found.items())
+
+    def sentences(self) -> list[str]:
+        return [
+            *self.general,
+            *(f"{self._where(where)}: {variable} {text}" for (variable, text), where in self.found.items()),
+        ]
+
+    def _where(self, where: Sequence[str]) -> str:
+        if len(self.hosts) > 1 and len(where) == len(self.hosts):
+            return "all hosts"
+        return ", ".join(where)

@@ -1,0 +1,200 @@
+"""An entry of altbackup_restore: what the user wrote, as an order with everything filled in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...module_utils.kinds.items import check_name, decode_name
+from ...module_utils.kinds.registry import CATEGORIES
+from ...module_utils.system.errors import InvalidInput
+from ...module_utils.system.paths import is_within
+from ...module_utils.system.values import nearest
+from ...module_utils.tree.layout import RESTORED, TEMPORARY
+from ...module_utils.tree.stamps import day_of, interpret_day, is_stamp
+from ..report.secrecy import quoted
+from .settings import parse_mode
+from .trees import node_bases
+
+KEYS = (
+    "source",
+    "kind",
+    "name",
+    "at",
+    "from",
+    "to_host",
+    "to",
+    "member",
+    "replace",
+    "consent",
+    "special_modes",
+    "numeric",
+    "owner",
+    "group",
+    "mode",
+    "selinux",
+)
+_REQUIRED = ("source", "kind", "name")
+FLAGS = ("consent", "special_modes", "numeric")
+ATTRIBUTES = ("owner", "group", "mode", "selinux")
+REPLACE = ("refuse", "move_aside")
+
+
+def parse_entry(value: Any, plan: Mapping[str, Any], hosts: Sequence[str]) -> dict[str, Any]:
+    """Given an entry of altbackup_restore, return the order: the same keys, all filled in. Raise InvalidInput with all its errors."""
+    if not isinstance(value, Mapping):
+        raise InvalidInput(f"{quoted(value)} is not a mapping of source, kind and name")
+    given = {str(key): entry for key, entry in value.items() if entry is not None}
+    errors = [f"unknown key {key!r}, {nearest(key, KEYS)}" for key in given if key not in KEYS]
+    errors += [f"key {key!r} is missing" for key in _REQUIRED if key not in given]
+    errors += _wrong_types(given)
+    if errors:
+        raise InvalidInput("; ".join(errors))
+    texts = {key: str(given.get(key, "")) for key in KEYS if key not in FLAGS}
+    flags = {key: bool(given.get(key, False)) for key in FLAGS}
+    source, kind, name = (texts[key] for key in _REQUIRED)
+    if source not in plan["sources"]:
+        hint = nearest(source, list(plan["sources"]), plan["sources"] if source in hosts else ())
+        errors.append(f"{source!r} is no source of the inventory, {hint}")
+    if kind not in CATEGORIES:
+        errors.append(f"unknown kind {kind!r}, {nearest(kind, tuple(CATEGORIES))}")
+    to_host = texts["to_host"] or source
+    if texts["to_host"] and to_host not in hosts:
+        errors.append(f"to_host {to_host!r} is no host of the inventory, {nearest(to_host, hosts)}")
+    replace = texts["replace"] or REPLACE[0]
+    if replace not in REPLACE:
+        errors.append(f"replace {replace!r} is not one of {', '.join(REPLACE)}")
+    if errors:
+        raise InvalidInput("; ".join(errors))
+    attributes = {key: texts[key] or plan["restore_settings"][key] for key in ATTRIBUTES}
+    order: dict[str, Any] = {
+        **texts,
+        **flags,
+        **attributes,
+        "key": f"{CATEGORIES[kind]}/{check_name(name)}",
+        "to_host": to_host,
+        "replace": replace,
+    }
+    for key, work_out in (("at", _at), ("candidates", _candidates), ("destination", _destination), ("mode", _mode)):
+        try:
+            order[key] = work_out(order, plan)
+        except InvalidInput as error:
+            errors.append(str(error))
+    if errors:
+        raise InvalidInput("; ".join(errors))
+    return order
+
+
+def _wrong_types(given: Mapping[str, Any]) -> list[str]:
+    errors = [
+        f"{key} {quoted(given[key])} is neither true nor false"
+        for key in FLAGS
+        if not isinstance(given.get(key, False), bool)
+    ]
+    for key in KEYS:
+        value = given.get(key, "")
+        number = key in ("owner", "group") and isinstance(value, int) and not isinstance(value, bool)
+        broken = isinstance(value, str) and ("\0" in value or ("\n" in value and key != "member"))
+        if key not in FLAGS and not number and (not isinstance(value, str) or broken):
+            hint = ", with quotes" if key in ("mode", "name", "at") else ""
+            errors.append(f"{key} {quoted(value)} is not a text{hint}")
+    return errors
+
+
+def _mode(order: Mapping[str, Any], _plan: Mapping[str, Any]) -> str:
+    try:
+        return parse_mode(order["mode"])
+    except InvalidInput as error:
+        raise InvalidInput(f"mode {error}") from None
+
+
+def _at(order: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
+    """Return a stamp or a day, or nothing for the newest. Raise InvalidInput."""
+    text = order["at"]
+    if not text.strip() or is_stamp(text.strip()):
+        return str(text.strip())
+    try:
+        return interpret_day(text, day_of(plan["stamp"]))
+    except InvalidInput:
+        raise InvalidInput(
+            f"at {text!r} is neither a stamp like 2013/05/10/104701, nor a date like 2013/05/10, nor a number of days back like -1"
+        ) from None
+
+
+def _candidates(order: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
+    """Return the nodes from which an item may be taken, the nearest first. Raise InvalidInput."""
+    source = order["source"]
+    targets = plan["sources"][source]["targets"]
+    if order["from"]:
+        known = [source, *plan["targets"]]
+        if order["from"] not in known:
+            hint = nearest(order["from"], known, known if order["from"] in plan["nodes"] else ())
+            raise InvalidInput(f"from {quoted(order['from'])} is neither {source} nor a target, {hint}")
+        return [order["from"]]
+    return sorted([*targets, *([source] if source not in targets else [])], key=lambda node: node != order["to_host"])
+
+
+def _destination(order: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
+    """Return the path at which the thing is to stand. Raise InvalidInput."""
+    path = order["to"] or ("" if order["member"] else path_of(order["source"], order["kind"], order["key"], plan))
+    if order["member"] and not order["to"]:
+        raise InvalidInput(f"member {quoted(order['member'])} needs a path to put it, as to")
+    if not path:
+        raise InvalidInput(_without_place(order, plan["sources"][order["source"]]))
+    if not os.path.isabs(path):
+        raise InvalidInput(f"to {path!r} is not an absolute path")
+    path = "/" + os.path.normpath(path).lstrip("/")
+    name = os.path.basename(path)
+    if not name or name.endswith(RESTORED) or name.startswith(TEMPORARY):
+        raise InvalidInput(f"to {path!r} is a path at which nothing can be restored: choose another name")
+    for base in _bases(order["to_host"], plan):
+        if is_within(path, base) or is_within(base, path):
+            raise InvalidInput(
+                f"{path} on {order['to_host']} and its base {base} would lie in each other: choose another path as to"
+            )
+    return path
+
+
+def _without_place(order: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+    """Return why the inventory does not tell where an item is to stand."""
+    wrong = _wrong_items(entry, order["key"])
+    if wrong:
+        reasons = "; ".join(dict.fromkeys(str(item["reason"]) for item in wrong))
+        return f"the inventory does not tell where {order['key']} is to stand, as it has an error there ({reasons}): mend that, or give the path, as to"
+    hint = nearest(order["name"], [item["name"] for item in entry["item_list"] if item["kind"] == order["kind"]])
+    return (
+        f"{quoted(order['name'])} is no {order['kind']} item of {order['source']}, {hint}{'' if hint.endswith('?') else '.'} "
+        "For one that the inventory no longer names, give the path where it is to stand, as to"
+    )
+
+
+def _wrong_items(entry: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """Return the items of a source that have an error, of those that have this key."""
+    return [
+        item
+        for item in entry["item_errors"]
+        if item["kind"] and item["name"] and f"{CATEGORIES[item['kind']]}/{item['name']}" == key
+    ]
+
+
+def path_of(source: str, kind: str, key: str, plan: Mapping[str, Any]) -> str:
+    """Return the path of an item of a source, explicit or discovered, or nothing if it is none, or that cannot be known.
+
+    What cannot be backed up as the inventory has it can be restored all the same where that tells of one path.
+    """
+    entry = plan["sources"][source]
+    for item in entry["item_list"]:
+        if f"{CATEGORIES[item['kind']]}/{item['name']}" == key:
+            return str(item["path"])
+    wrong = _wrong_items(entry, key)
+    if wrong:
+        paths = {str(item["path"]) for item in wrong}
+        path = paths.pop()
+        return path if not paths and os.path.isabs(path) and "\0" not in path else ""
+    folder = entry["discover"].get(kind)
+    return os.path.join(folder, decode_name(key.partition("/")[2])) if folder else ""
+
+
+def _bases(host: str, plan: Mapping[str, Any]) -> list[str]:
+    return [base for base in node_bases(plan, host) if base]

@@ -1,0 +1,105 @@
+"""What the modules of a restore are given: an order with what it is done from, and how it is told of."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ...module_utils.kinds.registry import CATEGORIES, kind_in
+from ...module_utils.system.units import readable
+from ...module_utils.system.visible import one_line
+from .restore_entry import ATTRIBUTES, FLAGS
+from .restore_source import is_same
+
+_STEP = 21600.0
+
+
+def chosen_order(
+    plan: Mapping[str, Any],
+    order: Mapping[str, Any],
+    offer: Mapping[str, Any],
+    peers: Mapping[str, Mapping[str, Any]],
+    speeds: Mapping[str, Any],
+    run: Mapping[str, str],
+) -> dict[str, Any]:
+    """Return an order with what it is to be done from: what tarball_restore and tarball_carry take, and how it is told of."""
+    node, host, newest = offer["node"], order["to_host"], offer["tarballs"][-1]
+    same = is_same(node, host, peers)
+    size = sum(entry["size"] for entry in offer["tarballs"])
+    origin = {
+        "source": order["source"],
+        "item": order["key"],
+        "stamp": newest["stamp"],
+        "dig": newest["dig"],
+        "node": node,
+        "host": host,
+        **run,
+    }
+    either = plan["targets"].get(host) or plan["sources"].get(host) or {}
+    restore = {name: order[name] for name in ("destination", "kind", "member", "replace", *FLAGS, *ATTRIBUTES)}
+    restore |= {
+        "kind": kind_in(CATEGORIES[order["kind"]], (newest["record"] or {}).get("kind") or order["kind"]),
+        "base": offer["base"] if same else "",
+        "proof_user": either.get("drill_user") or "nobody",
+        "live_base": plan["sources"].get(host, {}).get("base", ""),
+        "live_items": _live_items(plan["sources"].get(host, {})),
+        "live_discover": dict(plan["sources"].get(host, {}).get("discover", {})),
+        "tarballs": [{name: entry[name] for name in ("relpath", "size", "dig", "alg")} for entry in offer["tarballs"]],
+        "record": newest["record"],
+        "origin": origin,
+    }
+    return {
+        "host": host,
+        "holder": node,
+        "held_in": offer["base"],
+        "label": one_line(f"{order['key']} of {order['source']} from {node} to {order['destination']}"),
+        "size": size,
+        "prediction": _prediction(order, offer, size, same, speeds),
+        "pair": f"{node} -> {host}",
+        "seconds": plan["nodes"].get(host, {}).get("step_timeout")
+        or plan["nodes"].get(node, {}).get("step_timeout")
+        or _STEP,
+        "restore": restore,
+        "carry": None
+        if same
+        else {
+            "origin": {**peers[node], "folder": offer["base"]},
+            "destination": dict(peers[host]),
+            "relpaths": [entry["relpath"] for entry in offer["tarballs"]],
+            "size": size,
+        },
+    }
+
+
+def _live_items(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Given what the plan has of a source, return kind and path of what is an item there, be it one with an error."""
+    wrong = [item for item in entry.get("item_errors", ()) if item["kind"] and os.path.isabs(item["path"])]
+    return [
+        {name: item[name] for name in ("kind", "path")}
+        for item in [*entry.get("item_list", ()), *wrong]
+        if item["path"]
+    ]
+
+
+def _prediction(
+    order: Mapping[str, Any], offer: Mapping[str, Any], size: int, same: bool, speeds: Mapping[str, Any]
+) -> str:
+    """Return what would happen: from which node, which tarball, how many bytes, how long."""
+    node, host = offer["node"], order["to_host"]
+    tarballs = " and ".join(entry["relpath"] for entry in offer["tarballs"])
+    member = f" (of it {one_line(order['member'])})" if order["member"] else ""
+    way = "on the same machine" if same else "by way of the controller"
+    return (
+        f"would restore {tarballs}{member} of {order['source']} from {node} to {order['destination']} on {host}, {way}: {readable(size)}, "
+        f"{_how_long(size, speeds.get(f'{node} -> {host}'), f'{node} to {host}')}"
+    )
+
+
+def _how_long(size: int, speed: Any, pair: str) -> str:
+    try:
+        count, seconds = float(speed["bytes"]), float(speed["seconds"])
+        rate = count / seconds
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return f"no speed was measured yet from {pair}"
+    return f"about {size / rate:.0f} s at the speed of the last restore from {pair}, {readable(round(rate))}/s"

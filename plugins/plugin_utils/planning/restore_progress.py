@@ -1,0 +1,91 @@
+"""How far the orders of a restore are, how long they took, and what is told of those that are done."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...module_utils.system.paths import is_within
+from ...module_utils.system.units import readable
+from ...module_utils.tree.layout import RESTORED
+
+_SPEEDS = 200
+
+
+def read_speeds(text: str) -> dict[str, Any]:
+    """Given the file of speeds, return {`node -> host`: {bytes, seconds}}, nothing if it cannot be understood."""
+    try:
+        values = json.loads(text)
+    except ValueError:
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def learn_speeds(
+    speeds: Mapping[str, Any], chosen: Sequence[Mapping[str, Any]], seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    """Given known speeds, orders and how long those that were done took ({label: seconds}), return the speeds, too."""
+    new = dict(speeds)
+    for order in chosen:
+        took = seconds.get(order["label"])
+        if took:
+            new.pop(order["pair"], None)
+            new[order["pair"]] = {"bytes": order["size"], "seconds": round(took, 3)}
+    return dict(list(new.items())[-_SPEEDS:])
+
+
+def follow(order: Mapping[str, Any], progress: Mapping[str, Any]) -> dict[str, Any]:
+    """Given an order and what its calls have noted so far, return it with `ready` (it can be done), `arrived`, and the folder to carry to."""
+    carry = order["carry"]
+    if carry and progress.get("incoming"):
+        carry = {**carry, "destination": {**carry["destination"], "folder": progress["incoming"]}}
+    arrived = not carry or bool(progress.get("arrived"))
+    return {**order, "carry": carry, "ready": bool(progress.get("ready")), "arrived": arrived}
+
+
+def followed(
+    order: Mapping[str, Any], step: str, result: Mapping[str, Any], progress: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Given an order, the step of a call (`carry` for the transfer), its result and what was noted before, return what is to be noted now."""
+    good = is_good(result)
+    if step == "prepare":
+        return {"ready": good and not result.get("done"), "incoming": result.get("incoming", "")}
+    if step == "look":
+        return {**progress, "ready": good}
+    timed = {**progress, "seconds": progress.get("seconds", 0.0) + float(result.get("seconds") or 0)}
+    if step == "carry":
+        return {**timed, "arrived": good}
+    return {**timed, "done": good and bool(result.get("destination")) and bool(result.get("changed"))}
+
+
+def is_good(result: Mapping[str, Any]) -> bool:
+    """Return whether a call did what it was for."""
+    return not (result.get("failed") or result.get("unreachable") or result.get("failures"))
+
+
+def done_note(order: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    """Given an order and the result of restoring it, return what is told of it."""
+    aside = f"; what stood there is now {result['aside']}" if result.get("aside") else ""
+    return (
+        f"restored {order['label']}: {readable(order['size'])} of tarballs, {result.get('seconds', 0)} s{aside}"
+        f"{_told_mark(str(result.get('marked') or ''), order['restore'])}"
+    )
+
+
+def _told_mark(marked: str, restore: Mapping[str, Any]) -> str:
+    """Given what a marker stands beside, if anything, and what was ordered, return what that means for backups, to follow what was done."""
+    if not marked:
+        return ""
+    marker, destination = f"{marked}{RESTORED}", str(restore["destination"])
+    folders = restore["live_discover"].values()
+    paths = [os.path.normpath(item["path"]) for item in restore["live_items"]]
+    is_item = marked in paths or any(is_within(marked, os.path.normpath(folder)) for folder in folders)
+    if is_item or marked != destination:
+        what = "It" if marked == destination else marked
+    elif any(is_within(path, destination) for path in [*paths, *map(os.path.normpath, folders)]):
+        what = "What lies in it"
+    else:
+        return f". {marker} says what it is: if it becomes an item, it is not backed up before it is adopted"
+    return f". {what} is not backed up while {marker} is there (altbackup_adopt)"
