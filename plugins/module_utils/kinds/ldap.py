@@ -103,7 +103,7 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
         path = os.path.join(folder, name)
         argv = [find_tool("slapcat"), "-o", "ldif-wrap=no", *how, "-n", number, "-l", path]
         said: list[str] = []
-        run(argv, what=f"{title}: reading database {number}", deadline=context.deadline, said=said)
+        run(argv, what=f"{title}: reading database {number}", deadline=context.deadline, stderr_lines=said)
         os.chmod(path, 0o600)
         entries = _entries(path)
         if not entries:

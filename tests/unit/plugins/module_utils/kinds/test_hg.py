@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from helpers.drills import drill_one
 from helpers.trees import FIRST, NIGHTS, SECOND, THIRD, Base, item, needs_root, unpack
+from helpers.waiting import wait_until
 
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import hg as kind
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import ProofFailed
@@ -98,18 +100,31 @@ def test_a_push_during_the_copy_is_seen_and_the_copy_made_again(
     live: Path, base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     took = kind._Scratch._take_what_a_pull_omits
-    pushed = tmp_path / "pushed"
 
-    def push_meanwhile(self: Any, state: Any) -> None:
+    def wait_for_a_push(self: Any, state: Any) -> None:
+        """In the reader, which sees the live repository read-only: let the test commit to it."""
         took(self, state)
-        if not pushed.exists():
-            pushed.touch()
-            (live / ".hg" / "hgrc").unlink(missing_ok=True)
-            commit(live, "pushed meanwhile")
+        (Path(self._building) / "waits").touch()
+        assert wait_until((Path(self._building) / "pushed").exists, 100)
 
-    monkeypatch.setattr(kind._Scratch, "_take_what_a_pull_omits", push_meanwhile)
-    tarball = base.dump_one(item("hg", live))
-    assert pushed.exists() and tarball["record"]["changesets"] == 6
+    monkeypatch.setattr(kind._Scratch, "_take_what_a_pull_omits", wait_for_a_push)
+    building, over, pushes = base.path / ".altbackup/building/hg/thing", threading.Event(), []
+    (live / ".hg" / "hgrc").unlink()
+
+    def push() -> None:
+        while not over.wait(0.02):
+            if (building / "waits").exists() and not (building / "pushed").exists():
+                pushes.append("" if pushes else commit(live, "pushed meanwhile"))
+                (building / "pushed").touch()
+
+    pusher = threading.Thread(target=push)
+    pusher.start()
+    try:
+        tarball = base.dump_one(item("hg", live))
+    finally:
+        over.set()
+        pusher.join()
+    assert len(pushes) == 2 and tarball["record"]["changesets"] == 6
     assert everything(unpack(tarball, tmp_path / "back")) == everything(live)
 
 
