@@ -103,6 +103,7 @@ def run(options: dict, check_mode: bool) -> dict:
         share=options["share"],
         limit=options["limit"],
         folder=options["folder"],
+        verify=options["verify"],
         check_mode=check_mode,
     )
 

@@ -138,6 +138,7 @@ def drill(options: dict) -> dict:
         sandbox=sandbox,
         deadline=deadline,
         limit=options["limit"],
+        verify=options["verify"],
     )
 
 

@@ -36,7 +36,7 @@ options:
     type: path
     required: true
   kind:
-    description: The kind of the item, V(svn), V(trac), V(git), V(folder) or V(sqlite).
+    description: The kind of the item, such as V(svn), V(folder) or V(postgresql).
     type: str
     required: true
   tarballs:

@@ -186,4 +186,10 @@ options:
     description: As whom the programs of a proof run, where the module runs as root; else they run as its own user.
     type: str
     default: nobody
+  verify:
+    description: >-
+      For items of kind V(command), by their category/name, the argument list of the program that judges what a dump of theirs gave, see
+      C(verify) of O(altbackup.core.altbackup#role:source#altbackup_items).
+    type: dict
+    default: {}
 """

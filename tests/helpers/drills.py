@@ -7,19 +7,20 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from helpers import environments
 from helpers.original_trees import modern_text, put
 from helpers.repositories import make_git, make_subversion, run
+from helpers.servers import MORE, Missing, live, place
 from helpers.trees import FIRST, SECOND, Base, item
 
 from ansible_collections.altbackup.core.plugins.module_utils.archive.rules import Limits
 from ansible_collections.altbackup.core.plugins.module_utils.archive.unpack import unpack
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.proofs import prove
-from ansible_collections.altbackup.core.plugins.module_utils.kinds.registry import CATEGORIES
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.registry import CATEGORIES, kind_in
 from ansible_collections.altbackup.core.plugins.module_utils.system.processes import Deadline
 from ansible_collections.altbackup.core.plugins.module_utils.system.sandbox import Sandbox
 from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import parse_filename
@@ -83,6 +84,7 @@ def drill_one(
     *,
     sandbox: Sandbox = Sandbox(),  # noqa: B008 (frozen)
     record: Any = None,
+    verify: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Unpack a tarball as a drill does and prove it; return the proof. The scratch folder is made and removed."""
     record = tarball["record"] if record is None else record
@@ -97,10 +99,8 @@ def drill_one(
         path = unpack(
             [tarball["path"]], str(room), top=top, limits=LIMITS, deadline=deadline, owners=False, sandbox=sandbox
         )
-        kind = {"svn": "svn", "tracs": "trac", "git": "git", "folders": "folder", "databases": "sqlite"}[
-            tarball["category"]
-        ]
-        return prove(kind, path, record, str(scratch), deadline, sandbox)
+        kind = kind_in(tarball["category"], record.get("kind"), os.listdir(path))
+        return prove(kind, path, record, str(scratch), deadline, sandbox, verify=verify)
     finally:
         shutil.rmtree(scratch)
 
@@ -147,6 +147,13 @@ PAIR = {"differential": "pair.diff", "full of it": "pair"}
 """What the two tarballs of a pair are called here, and the names of their files"""
 
 
+def key_of(kind: str) -> str:
+    """Return the category/name of the item of a kind, or of the pair."""
+    if kind in PAIR:
+        return "folders/pair"
+    return f"{CATEGORIES[kind]}/{kind if kind in MORE else 'thing'}"
+
+
 class Copies:
     """A source's tree on a target: one verified tarball of each kind, with what their dumps recorded."""
 
@@ -159,7 +166,7 @@ class Copies:
         if kind in PAIR:
             (path,) = self.base.glob(f"folders/pair/*/*/*/*/{PAIR[kind]}.tar.zst")
             return path
-        (path,) = self.base.glob(f"{CATEGORIES[kind]}/thing/*/*/*/*/*.tar.zst")
+        (path,) = self.base.glob(f"{key_of(kind)}/*/*/*/*/*.tar.zst")
         return path
 
     def record(self, kind: str) -> Path:
@@ -196,11 +203,29 @@ def add_pair(copies: Copies, folder: Path) -> None:
     for stamp in (FIRST, SECOND):
         base.dump_one(item("folder", live, "pair"), stamp=stamp, full_every=7)
         (live / "large").write_bytes(os.urandom(5_000))
-    for source, place in (
+    for source, target in (
         (base.path, copies.base),
         (base.path / ".altbackup/records", copies.private / "records" / copies.base.name),
     ):
-        shutil.copytree(source / "folders/pair", place / "folders/pair", symlinks=True)
+        shutil.copytree(source / "folders/pair", target / "folders/pair", symlinks=True)
+
+
+def add_more(copies: Copies, kinds: Sequence[str] = MORE) -> dict[str, str]:
+    """Dump an item of each further kind and lay its tarball among the copies; return {kind: why not} of those whose programs are missing."""
+    missing = {}
+    for kind in kinds:
+        try:
+            with place() as folder, live(kind) as made:
+                base = Base(folder.parent / "base")
+                base.dump_one(made)
+                for source, target in (
+                    (base.path, copies.base),
+                    (base.path / ".altbackup/records", copies.private / "records" / copies.base.name),
+                ):
+                    shutil.copytree(source / key_of(kind), target / key_of(kind), symlinks=True)
+        except Missing as error:
+            missing[kind] = str(error)
+    return missing
 
 
 def add_differential(base: Path, tmp_path: Path) -> tuple[str, str]:

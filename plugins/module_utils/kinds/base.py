@@ -73,6 +73,8 @@ class Arrangement:
     kept: Sequence[str] = ()
     """Folders that it can write to, as an earlier dump left them"""
     known: Mapping[str, Any] = field(default_factory=dict)
+    confined: bool = True
+    """Whether it sees nothing but these; else it is the owner, with all that he has, as programs need that ask a server. Root is root then."""
 
 
 @dataclass

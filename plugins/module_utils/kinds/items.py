@@ -14,6 +14,7 @@ from ..system.errors import InvalidInput
 from ..system.paths import is_within
 from ..system.values import nearest, parse_count, parse_keep, parse_part, quoted
 from ..tree.rulings import parse_rules
+from .keys import PARSERS
 from .patterns import find_faults
 from .registry import CATEGORIES, KINDS
 
@@ -59,11 +60,26 @@ class Item:
     """Nights from one full tarball to the next"""
     rules: tuple[tuple[str, float], ...] = ()
     """(rule, number) of the rules of retention that it has of its own, beside `keep`"""
+    options: tuple[tuple[str, Any], ...] = ()
+    """(key, value) of what its kind alone takes, in the forms of keys.py; only what is given"""
 
     @property
     def category(self) -> str:
         """The folder that its kind goes to."""
         return CATEGORIES[self.kind]
+
+    @property
+    def place(self) -> str:
+        """What messages call the thing itself: its path, or where it has none the item."""
+        return self.path or f"{self.kind} {self.name!r}"
+
+    def option(self, key: str, default: Any = None) -> Any:
+        """Return what is given under a key of its kind."""
+        return dict(self.options).get(key, default)
+
+    def plain_options(self) -> dict[str, Any]:
+        """Return its options as users write them."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in self.options}
 
     @property
     def key(self) -> str:
@@ -112,7 +128,7 @@ def parse_item(values: Mapping[str, Any]) -> Item:
     for key in values:
         if key not in _KEYS:
             raise InvalidInput(f"{title}: unknown key {quoted(key)}, {nearest(str(key), _KEYS)}")
-    for key in ("kind", "name", "path"):
+    for key in ("kind", "name"):
         if key not in values:
             raise InvalidInput(f"{title}: key {quoted(key)} is missing")
     kind = values["kind"]
@@ -122,13 +138,11 @@ def parse_item(values: Mapping[str, Any]) -> Item:
         owners = [other for other, entry in KINDS.items() if key in entry.keys]
         if kind not in owners and values.get(key):
             raise InvalidInput(f"{title}: key {quoted(key)} is for kind {' and '.join(owners)} only")
-    path = values["path"]
-    if not isinstance(path, str) or not os.path.isabs(path) or "\0" in path:
-        raise InvalidInput(f"{title}: path {quoted(path)} is not an absolute path")
+    path = _parse_path(values, kind, title)
+    options = _parse_options(values, kind, title)
     keep, rules = _parse_keep(values.get("keep"), title)
     parts = {key: _parse_part(key, values[key], title) for key in _PARTS if key in values}
     nights = parse_full_every(values[_FULL_EVERY], f"{title}: {_FULL_EVERY}") if _FULL_EVERY in values else None
-    path = os.path.normpath(path)
     patterns: dict[str, Any] = {key: _parse_patterns(key, values.get(key, ()), path, title) for key in _PATTERNS}
     caches = values.get("exclude_caches", False)
     if not isinstance(caches, bool):
@@ -153,9 +167,35 @@ def parse_item(values: Mapping[str, Any]) -> Item:
         exclude_caches=caches,
         exclude_if_present=marks,
         former_names=former,
+        options=options,
         **patterns,
         **globs,
     )
+
+
+def _parse_path(values: Mapping[str, Any], kind: str, title: str) -> str:
+    """Given an item as written, return its path, empty for one of a kind that is nothing at a path. Raise InvalidInput."""
+    if not KINDS[kind].placed:
+        if "path" in values and values["path"] != "":
+            raise InvalidInput(f"{title}: key 'path' is not for kind {kind}, which is nothing at a path: leave it out")
+        return ""
+    if "path" not in values:
+        raise InvalidInput(f"{title}: key 'path' is missing")
+    path = values["path"]
+    if not isinstance(path, str) or not os.path.isabs(path) or "\0" in path:
+        raise InvalidInput(f"{title}: path {quoted(path)} is not an absolute path")
+    return os.path.normpath(path)
+
+
+def _parse_options(values: Mapping[str, Any], kind: str, title: str) -> tuple[tuple[str, Any], ...]:
+    """Given an item as written, return what its kind alone takes. Raise InvalidInput, naming the key."""
+    for key in KINDS[kind].required:
+        if key not in values:
+            raise InvalidInput(f"{title}: key {quoted(key)} is missing")
+    try:
+        return tuple((key, parse(values[key], key)) for key, parse in PARSERS.items() if key in values)
+    except InvalidInput as error:
+        raise InvalidInput(f"{title}: {error}") from error
 
 
 def parse_full_every(value: object, title: str) -> int:
@@ -291,6 +331,8 @@ def check_outside(item: Item, base: tuple[str, str], *received: tuple[str, str])
 
     Each tarball would hold the ones before.
     """
+    if not item.path:
+        return
     real_path = os.path.realpath(item.path)
     for folder, real in (base, *received):
         if is_within(real, real_path):

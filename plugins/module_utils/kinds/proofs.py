@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,18 +30,20 @@ def prove(
     deadline: Deadline,
     sandbox: Sandbox,
     absent: Mapping[str, tuple[bytes, str]] | None = None,
+    verify: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Given an unpacked item of a kind, what its dump recorded of it and a private scratch folder, prove that it restores.
 
     Of a folder, `absent` are the members that were left out: {name in the archive: (type, what a hard link leads to)}.
 
+    `verify` is the argv of a program that is to judge it, which comes from the inventory, never from what a dump recorded.
     Return `facts` (what was found), `versions` (of the programs that looked) and `notes` (what could not be compared).
     The item is not changed; what the sandbox's user cannot read, or is not in the scratch folder, is copied there first.
     Raise ProofFailed, naming what differs; ToolFailed, DeadlineExceeded, InvalidInput or OSError where nothing was proved.
     """
     if kind not in KINDS:
         raise InvalidInput(f"kind {kind!r}: there is no proof of it, but of {', '.join(KINDS)}")
-    work = Proof(path, record, scratch, deadline, sandbox, absent or {})
+    work = Proof(path, record, scratch, deadline, sandbox, absent or {}, verify or ())
     work.require_folder("")
     if not record:
         work.notes.append("its dump left no record: what it holds was compared with nothing")
@@ -59,6 +61,7 @@ class Proof:
     deadline: Deadline
     sandbox: Sandbox
     absent: Mapping[str, tuple[bytes, str]] = field(default_factory=dict)
+    verify: Sequence[str] = ()
     facts: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)

@@ -98,7 +98,7 @@ def database_path(item: Item, context: Context) -> str:
     if scheme != "sqlite":
         raise InvalidInput(
             f"item trac {item.name!r}: its database is {scheme}, not sqlite: "
-            "back up the environment as kind folder and the database by its engine's own dump"
+            "back up the environment as kind folder and the database as kind postgresql or mysql"
         )
     path = os.path.relpath(os.path.join(item.path, path.partition("?")[0]), item.path)
     if path == ".." or path.startswith("../"):

@@ -18,7 +18,7 @@ from ..archive.examine import examine
 from ..archive.rules import Contents, Limits, TooLarge
 from ..archive.unpack import extract
 from ..kinds.proofs import prove, version_of
-from ..kinds.registry import KINDS, kind_of
+from ..kinds.registry import kind_in, kind_of
 from ..system import progress
 from ..system.digest import cores, digest_file, in_parallel
 from ..system.errors import AltbackupError, InvalidInput, ProofFailed
@@ -47,9 +47,9 @@ PROVING: dict[str, Any] = {
     "share": {"type": "float", "default": 1},
     "limit": {"type": "int", "default": 0},
     "user": {"type": "str", "default": "nobody"},
+    "verify": {"type": "dict", "default": {}},
 }
 """What a call of a module that drills may be told: which items, how much at a time, and as whom"""
-_KINDS = {category: kind for kind, entry in KINDS.items() for category in (entry.category, *entry.older_categories)}
 MARGIN = 64 << 20
 """Bytes of the disk that a drill leaves free, by what it expects."""
 _UNCOMPARED = (
@@ -77,9 +77,12 @@ def drill(
     limit: int = 0,
     folder: str = "",
     now: float | None = None,
+    verify: Mapping[str, Sequence[str]] | None = None,
     check_mode: bool = False,
 ) -> dict[str, Any]:
     """Given a base, prove that the newest verified tarball of each item restores; return `proved`, `left`, `notes`, `failures`.
+
+    `verify` is {category/name: the argv that is to judge what a command gave}, of those items that have one.
 
     `names` (category/name) limits it to these items, `share` (above 0, up to 1) to that part of them whose last proof is
     oldest. At most `limit` bytes (0: as many as are free) are unpacked at a time, below `folder` or the private folder;
@@ -101,7 +104,7 @@ def drill(
         return result
     with _scratch(tree, folder, result) as scratch:
         room = _Room(scratch, limit)
-        work = _Drill(tree, replace(sandbox, file_size=room.capacity), deadline, scratch, room, now)
+        work = _Drill(tree, replace(sandbox, file_size=room.capacity), deadline, scratch, room, now, verify or {})
         for outcome in in_parallel(work.guarded, chosen, max(1, min(cores(), len(chosen)))):
             result["proved"] += outcome.proved
             result["failures"] += outcome.failures
@@ -266,6 +269,7 @@ class _Drill:
     scratch: str
     room: _Room
     now: float | None
+    verify: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def guarded(self, tarball: Tarball) -> _Outcome:
         """Drill one tarball so that nothing that goes wrong with it reaches the others."""
@@ -283,7 +287,7 @@ class _Drill:
         """Prove one tarball and keep the proof. Raise AltbackupError or OSError."""
         start = time.monotonic()
         record = self._record(tarball, outcome)
-        kind = _KINDS.get(tarball.category, "")
+        kind = kind_in(tarball.category, record.get("kind"))
         if not kind:
             raise InvalidInput(f"category {tarball.category} is that of no kind: how it is proved is not known")
         chain = chain_of(self.tree, tarball)
@@ -314,7 +318,8 @@ class _Drill:
                 )
                 if len(chain) == 1:
                     _require_recorded(record, "owners", contents[-1].owners.digest)
-                proof = self._prove(kind, os.path.join(unpacked, top), record, folder, contents)
+                kind = kind_in(tarball.category, record.get("kind"), _members(os.path.join(unpacked, top)))
+                proof = self._prove(kind, os.path.join(unpacked, top), record, folder, contents, tarball.key)
                 _require_revision(tarball, proof["facts"])
         finally:
             remove_folder(folder)
@@ -382,7 +387,7 @@ class _Drill:
             raise TooLarge(f"{self.room.refusal()} ({error})") from error
 
     def _prove(
-        self, kind: str, path: str, record: Mapping[str, Any], folder: str, parts: Sequence[Contents]
+        self, kind: str, path: str, record: Mapping[str, Any], folder: str, parts: Sequence[Contents], key: str
     ) -> dict[str, Any]:
         """Return the proof of an unpacked item, by what its parts hold. Raise AltbackupError or OSError."""
         if os.path.islink(path) or not os.path.isdir(path):
@@ -398,7 +403,12 @@ class _Drill:
                 return {"facts": {}, "versions": {}, "notes": [_UNCOMPARED]}
             facts = {"entries": contents.entries, "bytes": contents.bytes, "manifest": contents.digest}
             return {"facts": facts, "versions": {}, "notes": []}
-        return prove(kind, path, record, folder, self.deadline, self.sandbox)
+        return prove(kind, path, record, folder, self.deadline, self.sandbox, verify=self.verify.get(key))
+
+
+def _members(path: str) -> list[str]:
+    """Return the names of what is in a folder, none where it is none."""
+    return os.listdir(path) if os.path.isdir(path) and not os.path.islink(path) else []
 
 
 def _require_recorded(record: Mapping[str, Any], name: str, found: Any) -> None:

@@ -82,6 +82,7 @@ def drill_away(
     sandbox: Sandbox,
     deadline: Deadline,
     limit: int = 0,
+    verify: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
     """Given a temporary tree with tarballs and what was chosen, prove each; return `proved`, `notes`, `failures`.
 
@@ -94,7 +95,7 @@ def drill_away(
         keys = [_key(entry["relpath"]) for entry in chosen if entry["relpath"] not in absent]
         if not keys:
             return {"changed": False, "proved": [], "notes": [], "failures": failures}
-        result = drill(tree.base, keys, moment=moment, sandbox=sandbox, deadline=deadline, limit=limit)
+        result = drill(tree.base, keys, moment=moment, sandbox=sandbox, deadline=deadline, limit=limit, verify=verify)
         return {**result, "failures": [*failures, *result["failures"]]}
     finally:
         remove_folder(tree.base)

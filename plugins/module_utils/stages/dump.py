@@ -165,7 +165,7 @@ def _controller_items(
 
 def _silent_items(items: Sequence[Item], limit: float) -> dict[Item, str]:
     """Given items, return why those do not answer whose path, or a mount in it that is not excluded, does not within a limit."""
-    silent = mounts.find_hung_within({item: item.path for item in items}, limit, _enters)
+    silent = mounts.find_hung_within({item: item.path for item in items if item.path}, limit, _enters)
     return {item: mounts.hung_message(path, limit) for item, path in silent.items()}
 
 

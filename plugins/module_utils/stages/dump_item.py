@@ -52,7 +52,7 @@ _MOST_TRIED = 512
 def predict_item(work: Dump) -> None:
     """Find out what a dump of this item would give now."""
     item, context, form, outcome = work.item, work.context, work.form, work.outcome
-    outcome.notes += require_adopted(item.path, item.key, source_of(context.tree))
+    outcome.notes += require_adopted(item.path, item.key, source_of(context.tree)) if item.path else []
     revision = None
     if item.key != CONTROLLER_KEY:  # its folder is made by the dump itself
         with Reading(work, predicted=True) as reading:
@@ -76,7 +76,7 @@ def dump_item(work: Dump) -> None:
     """Make, or find unchanged, the item's tarball under this stamp."""
     item, context, outcome = work.item, work.context, work.outcome
     start = time.monotonic()
-    outcome.notes += require_adopted(item.path, item.key, source_of(context.tree))
+    outcome.notes += require_adopted(item.path, item.key, source_of(context.tree)) if item.path else []
     found = complete_leftovers(context.tree, item, outcome)
     stored = stored_under(context, item)
     if stored:
@@ -210,7 +210,7 @@ def _pack(work: Dump, temporary: str, snapshot: str) -> _Packed:
             temporary,
             Incremental(reading.stream, lists, top) if base else reading.stream,  # type: ignore[arg-type]
             reading,
-            item.path,
+            item.place,
             top=top,
             form=work.form,
             deadline=context.deadline,

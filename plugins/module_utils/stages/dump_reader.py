@@ -97,7 +97,7 @@ def _read(
         ) as tar:
             stream.close()
             try:
-                tar.check(context.deadline, f"archiving {item.path}")
+                tar.check(context.deadline, f"archiving {item.place}")
             except ToolFailed:
                 if prepared.judge is None or not all(map(_tells_of_a_change, tar.lines())):
                     prepared.confirm()  # tar fails where a file changes or vanishes while it is read: that is worth another try

@@ -50,10 +50,10 @@ def _suspect_reason(item: Item, source: str, record: Mapping[str, Any], reasons:
     safe = f"Until that is decided no good copy of {item.key} is removed on any node."
     lines = [
         f"{title}: the new copy is suspect: {'; '.join(reasons)}",
-        f"Something may have happened to {item.path}, or somebody meant it. {safe} This one is stored and sent, but counts as none: {record['relpath']}",
+        f"Something may have happened to {item.place}, or somebody meant it. {safe} This one is stored and sent, but counts as none: {record['relpath']}",
         f"To look at this copy: {restore(doubt.stamp_of(record))}",
         f"If it is as it should be, accept it: {play}.mark {extra_vars({'altbackup_accept': [f'{source}/{item.key}']})}",
-        f"If not, put {item.path} right: the next night is compared with the last good one again"
+        f"If not, put {item.place} right: the next night is compared with the last good one again"
         + (f", of {good}. To have that beside it: {restore(good)}" if good else ""),
     ]
     return "\n".join(lines)

@@ -115,7 +115,7 @@ def inspect(demands: Demands) -> dict[str, Any]:
     seconds = mounts.answer_timeout(limit)
     inner = list(dict.fromkeys(base for base in (str(tree["base"]) for tree in demands.trees) if base not in bases))
     steady: list[dict[str, Any]] = []
-    silent = _silent(bases, inner, [item.path for item in parsed], seconds)
+    silent = _silent(bases, inner, [item.path for item in parsed if item.path], seconds)
     seen = _look_at_bases(
         demands, bases, inner, {path: mounts.hung_message(at, seconds) for path, at in silent.items()}
     )
@@ -140,7 +140,9 @@ def inspect(demands: Demands) -> dict[str, Any]:
     if usable and not seen.unusable and demands.space:
         explicit = {item.path for item in parsed}
         more = [item for item in _parsed(items) if item.path not in explicit]
-        silent.update(mounts.find_hung_within({item.path: item.path for item in more}, mounts.answer_timeout(limit)))
+        silent.update(
+            mounts.find_hung_within({item.path: item.path for item in more if item.path}, mounts.answer_timeout(limit))
+        )
         answers = [item for item in [*more, *parsed] if item.path not in silent]  # the dump tells of the others
         estimates, unseen, steady = estimate(
             bases[0], answers, demands.trees, {"keeps": demands.keeps, "rules": demands.rules}

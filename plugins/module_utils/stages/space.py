@@ -60,7 +60,7 @@ def estimate_source(base: str, items: Sequence[Item], previous: Mapping[str, int
     for item in items:
         size = previous.get(item.key)
         if size is None:
-            size = size_on_disk(item.path)
+            size = size_on_disk(item.path) if item.path else 0
         tarballs += size
         copy = KINDS[item.kind].scratch
         if copy == KEPT and not is_folder(tree.private_path("scratch", item.category, item.name)):

@@ -28,6 +28,13 @@ _PACKAGES = {
     "svnadmin": "subversion",
     "svnlook": "subversion",
     "git": "git",
+    "hg": "mercurial",
+    "mariadb": "mariadb-client",
+    "mysql": "mariadb-client",
+    "mariadbd": "mariadb-server-core",
+    "mariadb-install-db": "mariadb-server-core",
+    "slapcat": "slapd",
+    "slapadd": "slapd",
     "rsync": "rsync",
     "ssh": "openssh-client",
     "tar": "tar",
@@ -276,6 +283,10 @@ class Child:
         if size > _STDERR_LIMIT:
             tail = tail.partition(b"\n")[2] or tail  # half a line would be read as another one
         return tail.decode("utf-8", "backslashreplace").strip()
+
+    def said(self) -> int:
+        """Return how many bytes it said on stderr."""
+        return os.fstat(self._stderr.fileno()).st_size
 
     def lines(self) -> Iterator[str]:
         """Yield all lines that it said on stderr."""

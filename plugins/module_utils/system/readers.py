@@ -38,6 +38,7 @@ TEMPORARY_FOLDER = "/altbackup"
 _LONGEST = 64 << 20
 """Most bytes of a message: of what is known of an item, such as the rows of each of its tables"""
 _GRACE = 2.0
+_UNASKED = "it was not asked for"
 _FORBIDDEN = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EINVAL, errno.ENODEV)
 """How a kernel, or what keeps a container, says that it gives no namespaces or mounts"""
 _HEADER = struct.Struct("!I")
@@ -307,7 +308,7 @@ def _serve(control: socket.socket) -> None:
 def _keep(connection: int, stream: int, request: bytes) -> None:
     """Start the reader itself, as the first of its own namespace of processes, and end it when nobody listens any more."""
     function, arguments, places, owner, confined, as_root = pickle.loads(request)  # noqa: S301 (of the parent itself)
-    refused = "" if confined else "it was not asked for"
+    refused = "" if confined else _UNASKED
     if confined:
         try:
             view.unshare()
@@ -369,7 +370,7 @@ class _Start:
                 _let_through(self.places)
                 view.become(self.owner)
                 processes.die_with_parent()  # once more: the change of user took that back
-                _require_reach(self.places, self.owner)
+                _require_reach(self.places, self.owner, self.refused)
         else:
             tempfile.tempdir = TEMPORARY_FOLDER if os.path.isdir(TEMPORARY_FOLDER) else None
             if os.geteuid() == 0:
@@ -394,13 +395,16 @@ def _let_through(places: Sequence[Place]) -> None:
             set_mode(folder, os.stat(folder).st_mode & 0o7777 | 0o011)  # to pass, not to list
 
 
-def _require_reach(places: Sequence[Place], uid: int) -> None:
-    """Raise InvalidInput if this process, which became a user, cannot come to a folder in which it is to write."""
+def _require_reach(places: Sequence[Place], uid: int, refused: str) -> None:
+    """Given why there is no view, raise InvalidInput if this process, which became a user, cannot come to a folder in which it is to write."""
     for place in places:
         if place.writable and not os.access(place.path, os.W_OK | os.X_OK):
+            why, other = "", ""
+            if refused != _UNASKED:
+                why, other = ", since the kernel gives no view", ", or allow namespaces and mounts here (CAP_SYS_ADMIN)"
             raise InvalidInput(
-                f"{place.path} cannot be entered by uid {uid}, as whom the item is read, since the kernel gives no view: let others "
-                "pass through the folders above it (chmod o+x), or allow namespaces and mounts here (CAP_SYS_ADMIN)"
+                f"{place.path} cannot be entered by uid {uid}, as whom the item is read{why}: let others pass through the folders above it "
+                f"(chmod o+x){other}"
             )
 
 

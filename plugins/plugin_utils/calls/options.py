@@ -349,6 +349,7 @@ def _drill(run: Run, about: Mapping[str, Any], _given: Mapping[str, Any]) -> Opt
         "names": tree["item_keys"],
         "remembered": tree["discover"],
         **{name: tree[f"drill_{name}"] for name in ("share", "limit", "folder", "user")},
+        "verify": tree["verify"],
         "run": {**run.plan["run"], **_OF_NO_RUN},
     }
 
@@ -369,7 +370,12 @@ def _drill_away(run: Run, about: Mapping[str, Any], given: Mapping[str, Any]) ->
         return {"base": errand["away"], "size": errand["size"], "step_timeout": SHORT}
     if step == "keep":
         return {"base": errand["base"], "proofs": errand["proofs"], **_priority(errand), "step_timeout": SHORT}
-    proved = {"chosen": errand["chosen"], "limit": errand["drill_limit"], "user": errand["drill_user"]}
+    proved = {
+        "chosen": errand["chosen"],
+        "limit": errand["drill_limit"],
+        "user": errand["drill_user"],
+        "verify": errand["verify"],
+    }
     return {"step": "drill" if errand["arrived"] else "abandon", "base": errand["away"], **proved, **_priority(errand)}
 
 

@@ -13,7 +13,8 @@ from ...module_utils.system.units import first_of
 from ...module_utils.system.values import nearest
 from ...module_utils.system.visible import one_line
 
-KINDS = {category: kind for kind, category in CATEGORIES.items()}
+KINDS = {category: kind for kind, category in reversed(CATEGORIES.items())}
+"""Of a category with several kinds the first: which one a tarball is of its record tells"""
 CONTROLLER = "folders/altbackup-controller"
 _SHOWN = 12
 """Candidates that a message names"""

@@ -12,7 +12,7 @@ from typing import Any
 from ...module_utils.system.units import readable
 from ...module_utils.tree.layout import DRILLING
 
-_OF_TREES = ("role", "source", "node", "base", "drill_limit", "drill_user", "nice", "ionice")
+_OF_TREES = ("role", "source", "node", "base", "drill_limit", "drill_user", "nice", "ionice", "verify")
 
 
 def errand(

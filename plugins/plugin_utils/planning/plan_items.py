@@ -64,6 +64,11 @@ def completed(plan: dict[str, Any], sources: Iterable[str]) -> dict[str, Any]:
             place["expect"] = dict(expect)
             place["keeps"] = item_keeps(place, entry["item_list"])
             place["rules"] = item_rules(place, entry["item_list"])
+            place["verify"] = {
+                f"{CATEGORIES[item['kind']]}/{item['name']}": item["verify"]
+                for item in entry["item_list"]
+                if "verify" in item
+            }
             if entry["include_controller"]:
                 place["keeps"][CONTROLLER_KEY] = place["keep"]
             place["memory"] = {
@@ -142,6 +147,7 @@ def plain_item(item: Item) -> dict[str, Any]:
         "name": item.name,
         "path": item.path,
         **{key: value for key, value in optional.items() if value},
+        **item.plain_options(),
     }
 
 

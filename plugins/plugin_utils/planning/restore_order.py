@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from ...module_utils.kinds.registry import CATEGORIES, kind_in
 from ...module_utils.system.units import readable
 from ...module_utils.system.visible import one_line
 from .restore_entry import ATTRIBUTES, FLAGS
@@ -38,6 +39,7 @@ def chosen_order(
     either = plan["targets"].get(host) or plan["sources"].get(host) or {}
     restore = {name: order[name] for name in ("destination", "kind", "member", "replace", *FLAGS, *ATTRIBUTES)}
     restore |= {
+        "kind": kind_in(CATEGORIES[order["kind"]], (newest["record"] or {}).get("kind") or order["kind"]),
         "base": offer["base"] if same else "",
         "proof_user": either.get("drill_user") or "nobody",
         "live_base": plan["sources"].get(host, {}).get("base", ""),
@@ -73,7 +75,11 @@ def chosen_order(
 def _live_items(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Given what the plan has of a source, return kind and path of what is an item there, be it one with an error."""
     wrong = [item for item in entry.get("item_errors", ()) if item["kind"] and os.path.isabs(item["path"])]
-    return [{name: item[name] for name in ("kind", "path")} for item in [*entry.get("item_list", ()), *wrong]]
+    return [
+        {name: item[name] for name in ("kind", "path")}
+        for item in [*entry.get("item_list", ()), *wrong]
+        if item["path"]
+    ]
 
 
 def _prediction(

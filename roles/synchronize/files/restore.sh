@@ -927,7 +927,17 @@ hint() {
         git)
             say "to prove it, after a look at its config and hooks: git -C $quoted fsck --full"
             [ ! -d "$destination/.git" ] || say "it had a working tree; to get the files of its last commit: git -C $quoted reset --hard" ;;
-        databases) say "to prove it: sqlite3 FILE 'PRAGMA integrity_check', FILE being what is in $quoted" ;;
+        hg) say "to prove it, after a look at its hgrc: hg -R $quoted verify" ;;
+        databases)
+            if [ -f "$destination/globals.sql" ]; then
+                say "to load it: psql -X -f $quoted/globals.sql postgres, then for each database: pg_restore --create -d postgres $quoted/NAME.dump"
+            elif [ -f "$destination/config.ldif" ]; then
+                say "to load it, into empty folders: slapadd -F slapd.d -n 0 -l $quoted/config.ldif, then the other numbers"
+            elif [ -n "$(find "$destination" -maxdepth 1 -name '*.sql')" ]; then
+                say "to load it, for each database, once it is made: mariadb --sandbox NAME < $quoted/NAME.sql; then users.sql without a name"
+            else
+                say "to prove it: sqlite3 FILE 'PRAGMA integrity_check', FILE being what is in $quoted"
+            fi ;;
     esac
     case $item in */folders/altbackup-controller) say "what to do with it stands in $destination/README.txt" ;; esac
     if [ "$(id -u)" -ne 0 ]; then

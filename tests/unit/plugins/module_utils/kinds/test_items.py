@@ -12,17 +12,40 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.altbackup.core.plugins.module_utils.kinds import items
-from ansible_collections.altbackup.core.plugins.module_utils.kinds.registry import CATEGORIES
+from ansible_collections.altbackup.core.plugins.module_utils.kinds.registry import CATEGORIES, KINDS
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
 
 GOOD = {"kind": "folder", "name": "svnsetup", "path": "/etc/apache2/svnsetup"}
+CATEGORY = {
+    "svn": "svn",
+    "trac": "tracs",
+    "git": "git",
+    "hg": "hg",
+    "folder": "folders",
+    "command": "commands",
+    **dict.fromkeys(("sqlite", "postgresql", "mysql", "ldap"), "databases"),
+}
+PLACED = sorted(kind for kind, entry in KINDS.items() if entry.placed)
+
+
+def smallest(kind: str, path: str = "/etc/apache2/svnsetup") -> dict[str, Any]:
+    """Return an item of a kind with what it must have."""
+    more = {"argv": {"argv": ["/bin/true"]}, "user": {"user": "nobody"}}
+    required = {key: value for word in KINDS[kind].required for key, value in more[word].items()}
+    return {"kind": kind, "name": "svnsetup", **({"path": path} if KINDS[kind].placed else {}), **required}
 
 
 @pytest.mark.parametrize("kind", sorted(CATEGORIES))
 def test_kind_gives_the_category(kind: str) -> None:
-    item = items.parse_item({**GOOD, "kind": kind})
-    expected = {"svn": "svn", "trac": "tracs", "git": "git", "folder": "folders", "sqlite": "databases"}[kind]
-    assert (item.category, item.key) == (expected, f"{expected}/svnsetup")
+    item = items.parse_item(smallest(kind))
+    assert (item.category, item.key) == (CATEGORY[kind], f"{CATEGORY[kind]}/svnsetup")
+    assert item.place == (item.path or f"{kind} 'svnsetup'")
+
+
+def test_an_item_that_is_nothing_at_a_path_holds_no_folder() -> None:
+    for kind in sorted(KINDS.keys() - set(PLACED)):
+        good, bad = items.find_problems([smallest(kind)], os.getcwd(), ["/data/received"])
+        assert (len(good), bad) == (1, [])
 
 
 def test_optional_keys_are_read_and_null_means_absent() -> None:
@@ -141,7 +164,7 @@ def test_illegal_name_is_an_error_that_shows_it(name: Any, why: str) -> None:
         ({"kind": "svn", "exclude": ["a"]}, "'exclude' is for kind folder only"),
         ({"kind": "git", "require": "a"}, "'require' is for kind folder only"),
         ({"may_move": ["refs/heads/a"]}, "'may_move' is for kind git only"),
-        ({"kind": "git", "may_empty": ["a"]}, "'may_empty' is for kind trac and sqlite only"),
+        ({"kind": "git", "may_empty": ["a"]}, "'may_empty' is for kind trac and sqlite and postgresql and mysql only"),
         (
             {"kind": "git", "may_move": "refs/heads/a"},
             r'of references, such as refs/heads/wip/\*: write may_move: \["refs/heads/a"\]',
@@ -228,7 +251,7 @@ def test_base_inside_a_path_is_seen_through_links(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/data", "/data/received", "/data/received2"])
-@pytest.mark.parametrize("kind", sorted(CATEGORIES))
+@pytest.mark.parametrize("kind", PLACED)
 def test_folder_of_received_copies_inside_a_path_is_refused(path: str, kind: str) -> None:
     value = {"kind": kind, "name": "x", "path": path}
     good, bad = items.find_problems([value], "/own/base", ["/data/received"])
@@ -271,6 +294,6 @@ def test_many_items_are_looked_through_at_once(tmp_path: Path) -> None:
 
 def test_items_of_any_kind_say_how_far_they_may_change() -> None:
     for kind in CATEGORIES:
-        item = items.parse_item({"kind": kind, "name": "x", "path": "/x", "shrink": "20%", "churn": 0.9})
+        item = items.parse_item({**smallest(kind), "shrink": "20%", "churn": 0.9})
         assert (item.shrink, item.churn) == (0.2, 0.9)
     assert (items.parse_item(GOOD).shrink, items.parse_item({**GOOD, "churn": None}).churn) == (None, None)

@@ -15,6 +15,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.kinds.registry impo
     CATEGORIES,
     DISCOVERABLE,
     KINDS,
+    kind_in,
     kind_of,
 )
 
@@ -23,7 +24,18 @@ KINDS_PACKAGE = "ansible_collections.altbackup.core.plugins.module_utils.kinds."
 
 
 def test_what_is_known_of_kinds() -> None:
-    assert CATEGORIES == {"svn": "svn", "trac": "tracs", "git": "git", "folder": "folders", "sqlite": "databases"}
+    assert CATEGORIES == {
+        "svn": "svn",
+        "trac": "tracs",
+        "git": "git",
+        "folder": "folders",
+        "sqlite": "databases",
+        "command": "commands",
+        "hg": "hg",
+        "postgresql": "databases",
+        "mysql": "databases",
+        "ldap": "databases",
+    }
     assert DISCOVERABLE == ("svn", "trac", "git")
     assert {name: entry.scratch for name, entry in KINDS.items()} == {
         "svn": "kept",
@@ -31,7 +43,30 @@ def test_what_is_known_of_kinds() -> None:
         "git": "kept",
         "folder": "none",
         "sqlite": "made",
+        "command": "made",
+        "hg": "kept",
+        "postgresql": "made",
+        "mysql": "made",
+        "ldap": "made",
     }
+
+
+@pytest.mark.parametrize(
+    ("category", "recorded", "members", "kind"),
+    [
+        ("databases", "mysql", (), "mysql"),
+        ("databases", "svn", (), "sqlite"),
+        ("databases", None, ["globals.sql", "wiki.dump"], "postgresql"),
+        ("databases", "", ["config.ldif"], "ldap"),
+        ("databases", "sqlite", ["config.ldif"], "sqlite"),
+        ("repos", None, (), "svn"),
+        ("mails", "folder", (), ""),
+    ],
+)
+def test_the_kind_of_a_tarball_is_the_recorded_one_or_what_it_shows(
+    category: str, recorded: object, members: tuple[str, ...], kind: str
+) -> None:
+    assert kind_in(category, recorded, members) == kind
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -52,7 +87,7 @@ def imported(module: str, collections: Path, code: str = "") -> set[str]:
 def test_the_plan_reads_no_kind_s_file() -> None:
     modules = imported("plugin_utils.planning.plan", ROOT / ".collections")
     kinds = {name.removeprefix(KINDS_PACKAGE) for name in modules if name.startswith(KINDS_PACKAGE)}
-    assert kinds == {"items", "patterns", "registry"}
+    assert kinds == {"items", "keys", "patterns", "registry"}
     assert "sqlite3" not in modules
 
 

@@ -19,6 +19,7 @@ TREE = {
     "drill_user": "nobody",
     "nice": 0,
     "ionice": "",
+    "verify": {},
 }
 CHOSEN = [
     {

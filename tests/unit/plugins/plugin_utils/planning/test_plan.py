@@ -60,6 +60,47 @@ def plan_of(
     return build_plan(variables, GROUPS | (groups or {}), connection or {}, NOW, **options)
 
 
+def test_items_of_commands_and_servers_are_passed_on_as_they_were_written() -> None:
+    command = {
+        "kind": "command",
+        "name": "etcd",
+        "argv": ["/usr/bin/dump", "a b"],
+        "user": "etcd",
+        "verify": ["/bin/check"],
+        "time_limit": "30m",
+    }
+    server = {
+        "kind": "postgresql",
+        "name": "main",
+        "user": "postgres",
+        "host": "/run/postgresql",
+        "databases": ["wiki"],
+        "may_empty": ["w*"],
+    }
+    plan = plan_of({"dayabay": {"altbackup_items": [command, server]}})
+    first, second = plan["sources"]["dayabay"]["item_list"]
+    assert first == {**command, "path": "", "time_limit": 1800.0} and second == {**server, "path": ""}
+    assert [parse_item(item) for item in (first, second)] == [parse_item(item) for item in (command, server)]
+    assert plan["nodes"]["cms01"]["trees"][0]["verify"] == {"commands/etcd": ["/bin/check"]}
+    assert plan["sources"]["dayabay"]["item_keys"] == ["commands/etcd", "databases/main"]
+    json.dumps(plan)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"path": "/x"}, "nothing at a path"),
+        ({"argv": None}, "key 'argv' is missing"),
+        ({"databases": ["a"]}, "key 'databases' is for kind postgresql and mysql only"),
+        ({"argv": ["dump"]}, "absolute path of a program"),
+    ],
+)
+def test_what_an_item_of_a_command_cannot_have_is_an_error_of_it(change: dict[str, Any], said: str) -> None:
+    command = {"kind": "command", "name": "etcd", "argv": ["/usr/bin/dump"], "user": "etcd", **change}
+    (error,) = plan_of({"dayabay": {"altbackup_items": [command]}})["sources"]["dayabay"]["item_errors"]
+    assert said in error["reason"]
+
+
 def test_a_good_inventory_gives_the_whole_plan() -> None:
     plan = plan_of()
     assert plan["errors"] == []
@@ -99,6 +140,7 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
         "expect": {"dybsvn": 2, "svnsetup": 1},
         "keeps": {"svn/dybsvn": 4, "tracs/dybsvn": 4, "folders/svnsetup": 5},
         "memory": {"retired": {}, "former": {}},
+        "verify": {},
         "rules": NO_RULES,
         "check_scope": "day",
         "reverify_days": 7,
@@ -160,6 +202,7 @@ def test_a_good_inventory_gives_the_whole_plan() -> None:
                 "keep": 2,
                 "former_names": [],
                 "memory": {"retired": {}, "former": {}},
+                "verify": {},
                 "trash_days": 2,
                 "min_copies": 1,
                 "item_keys": ["folders/svnsetup", "svn/dybsvn", "tracs/dybsvn"],
@@ -430,7 +473,7 @@ def test_only_targets_narrows_sources_and_nodes_without_an_error() -> None:
     [
         ({**GIT, "name": "a/b"}, "git", "", "a slash", 0),
         ({**GIT, "name": ".git"}, "git", "", "begins with a dot", 0),
-        ({**GIT, "kind": "hg", "name": "x"}, "", "x", "unknown kind 'hg'", 0),
+        ({**GIT, "kind": "cvs", "name": "x"}, "", "x", "unknown kind 'cvs'", 0),
         ({**GIT, "kind": ["git"], "name": "x"}, "", "x", "", 0),
         ({**GIT, "name": "x", "keep": 0}, "git", "x", "keep 0 is not a positive whole number", 1),
         ({**GIT, "name": "x", "keep": True}, "git", "x", "not a positive whole number", 1),

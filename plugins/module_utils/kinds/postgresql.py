@@ -1,0 +1,422 @@
+"""Kind `postgresql`: one cluster, by pg_dump of each database and pg_dumpall of what they share, as an unprivileged user.
+
+Rows are counted in the very snapshot that pg_dump reads. A proof loads all of it into a scratch cluster in the sandbox, or
+where the node has no server, compares what pg_restore lists.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import secrets
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..archive.write import Part
+from ..system.digest import new_hash, open_plain
+from ..system.errors import AltbackupError, InvalidInput, ToolFailed, ToolMissing
+from ..system.processes import clean_environment, run
+from ..system.units import counted, first_of
+from ..tree.publish import make_folders, write_text
+from . import postgresql_survey
+from .base import Arrangement, Context, Kind, Snapshot, scratch_folder, walk
+from .command import uid_of
+from .earlier import stamp_of
+from .items import Item, decode_name, encode_name
+from .kept import state_path
+from .postgresql_client import Session, choose, data_in, installed, knows, pin, restricted
+from .postgresql_survey import EXTENSIONS, LARGE_OBJECTS, MEMBERS, OWNER, ROLES, TABLES, facts_of
+from .tables import judge_tables, measure, rows_of
+
+if TYPE_CHECKING:
+    from .proofs import Proof
+
+GLOBALS, ENDING = "globals.sql", ".dump"
+_SOCKETS = "/var/run/postgresql"
+_PORT = 5432
+_PATIENCE = "60s"
+"""How long it waits for locks of others"""
+_MOST = 1 << 26
+_LONGEST_KEY = 128
+_SHOWN = 5
+_SNAPSHOT = (
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    "SELECT pg_catalog.json_build_array(pg_catalog.pg_export_snapshot())",
+)
+_SERVER = (
+    "SELECT pg_catalog.json_build_array(pg_catalog.current_setting('server_version_num')::int, pg_catalog.current_setting('server_version'), "
+    "pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'select'), "
+    "(SELECT rolname FROM pg_catalog.pg_roles WHERE oid = 10))"
+)
+_DATABASES = "SELECT pg_catalog.json_build_array(datname, datallowconn) FROM pg_catalog.pg_database WHERE NOT datistemplate ORDER BY datname"
+
+
+def environment_of(item: Item) -> dict[str, str]:
+    """Return the environment of PostgreSQL's programs for an item, as the user that this process is. The password is in a file alone."""
+    entry = pwd.getpwuid(os.geteuid())
+    password = item.option("password_file")
+    return clean_environment(
+        HOME=entry.pw_dir,
+        PGHOST=item.option("host", _SOCKETS),
+        PGPORT=str(item.option("port", _PORT)),
+        PGUSER=item.option("login", item.option("user")),
+        PGCONNECT_TIMEOUT="15",
+        PGAPPNAME="altbackup",
+        PGCLIENTENCODING="UTF8",
+        **({"PGPASSFILE": password} if password else {}),
+    )
+
+
+def check(item: Item, context: Context) -> None:
+    """Raise InvalidInput or ToolMissing unless there are programs, and a password file that is its user's alone."""
+    title = f"item postgresql {item.name!r}"
+    if not installed("pg_dump", context.deadline):
+        choose({}, 0, "version", "pg_dump")
+    if "," in item.option("host", ""):
+        raise InvalidInput(f"{title}: host {item.option('host')} has a comma, at which libpq would split it")
+    require_private(title, item.option("password_file"))
+
+
+def require_private(title: str, path: str | None) -> None:
+    """Raise InvalidInput where a file that holds a password can be read by others than this user, or is not there."""
+    if path is None:
+        return
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise InvalidInput(f"{title}: password_file {path}: {error.strerror}") from error
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        raise InvalidInput(
+            f"{title}: password_file {path} is not a file that user uid {os.geteuid()} alone can read: give it to that user, with mode 0600"
+        )
+
+
+@contextlib.contextmanager
+def copy(item: Item, context: Context) -> Iterator[Snapshot]:
+    """Given an item, dump its cluster and yield the dumps."""
+    work = _Dump(item, context)
+    work.run()
+    rows = work.rows
+    good = _known_databases(context.good)
+    asked = item.option("databases")
+    gone = sorted(name for name in good if name not in work.databases and (asked is None or name in asked))
+    then = {
+        table: count
+        for table, count in rows_of(context.good).items()
+        if not any(table.startswith(f"{name}.") for name in good if name not in work.databases)
+    }
+    doubts, notes = judge_tables(then, rows, stamp_of(context.good), item.may_empty)
+    if gone:
+        came = sorted(name for name in work.databases if name not in good)
+        more = f"; {first_of(came, _SHOWN)} came" if came else ""
+        doubts = [
+            f"{counted(len(gone), 'database')} of the dump of {stamp_of(context.good)} vanished: {first_of(gone, _SHOWN)}{more}",
+            *doubts,
+        ]
+    measured = measure(rows, item.may_empty)
+    large = sum(int(entry["large_objects"]) for entry in work.databases.values())
+    record: dict[str, Any] = {
+        **work.record,
+        "rows": rows,
+        **measured,
+        "measures": {
+            **measured["measures"],
+            "databases": len(work.databases),
+            **({"large objects": large} if large else {}),
+        },
+        "doubts": doubts,
+    }
+    if asked:  # then fewer of them are no loss
+        names = f"databases {', '.join(sorted(asked))}"
+        record["counted"] = {
+            word: "; ".join(filter(None, [measured["counted"].get(word), names])) for word in record["measures"]
+        }
+    yield Snapshot(
+        [Part(work.folder, list(walk(work.folder)[0]))],
+        record,
+        fixed_times=True,
+        notes=[*work.notes, *notes],
+        noted={"key": work.key},
+    )
+
+
+def _known_databases(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = record.get("databases")
+    return found if isinstance(found, Mapping) else {}
+
+
+class _Dump:
+    """One dump of a cluster into the private folder."""
+
+    def __init__(self, item: Item, context: Context) -> None:
+        self._item, self._context = item, context
+        self._title = f"item postgresql {item.name!r}"
+        self._environment = environment_of(item)
+        self._programs = ""
+        self.folder = scratch_folder(context, item)
+        self.key = str(context.known.get("key") or secrets.token_hex(24))
+        """What restricts psql in the script of what databases share: one of the item's own, so that equal scripts have equal bytes"""
+        self.databases: dict[str, dict[str, Any]] = {}
+        self.rows: dict[str, int | None] = {}
+        self.record: dict[str, Any] = {}
+        self.notes: list[str] = []
+
+    def run(self) -> None:
+        """Dump all of it. Raise AltbackupError."""
+        found = installed("pg_dump", self._context.deadline)
+        self._programs = found[max(found)][0]
+        (number, version, whole, bootstrap), names, roles, members = self._survey()
+        self._programs, client = choose(found, number // 10000, version, "pg_dump")
+        self._dump_globals(whole)
+        for name in names:
+            self._dump_database(name)
+        self.record = {
+            "server": version,
+            "client": client,
+            "bootstrap": bootstrap,
+            "databases": self.databases,
+            "roles": [name for (name,) in roles],
+            "memberships": members,
+        }
+
+    def _survey(self) -> tuple[Any, list[str], list[Any], list[Any]]:
+        """Return what the server is, the databases to dump, roles and memberships."""
+        asked = self._item.option("databases")
+        for database in dict.fromkeys([*(asked or ())[:1], "postgres", "template1"]):
+            try:
+                with self._session(database) as session:
+                    (server,), listed = session.ask(_SERVER), session.ask(_DATABASES)
+                    roles, members = session.ask(ROLES), session.ask(MEMBERS)
+                break
+            except ToolFailed as error:
+                if database == "template1" or f'database "{database}"' not in error.stderr:
+                    raise
+        there = {name for name, connectable in listed if connectable}
+        if closed := sorted(name for name, connectable in listed if not connectable and asked is None):
+            self.notes.append(f"databases that allow no connections are not dumped: {first_of(closed, _SHOWN)}")
+        missing = [name for name in asked or () if name not in there]
+        if missing:
+            raise AltbackupError(f"{self._title}: there is no database {first_of(missing, _SHOWN)} on the server")
+        names = sorted(asked or there)
+        if not names:
+            raise AltbackupError(f"{self._title}: the server has no databases but templates: nothing was dumped")
+        return server, names, roles, members
+
+    def _session(self, database: str) -> Session:
+        environment = {
+            **self._environment,
+            "PGDATABASE": database,
+            "PGOPTIONS": f"-c lock_timeout={_PATIENCE} -c row_security=off -c default_transaction_read_only=on",
+        }
+        return Session(self._programs, environment, self._context.deadline, f"{self._title}: database {database!r}")
+
+    def _dump_globals(self, whole: bool) -> None:
+        """Write roles, memberships and tablespaces. Raise AltbackupError."""
+        path = os.path.join(self.folder, GLOBALS)
+        words = ["--globals-only", f"--lock-wait-timeout={_PATIENCE}", f"--file={path}"]
+        if not whole:
+            words.append("--no-role-passwords")
+            self.notes.append(
+                f"{self._environment['PGUSER']} may not read the passwords of roles (pg_authid): the dump has none of them"
+            )
+        self._run("pg_dumpall", *words, what=f"{self._title}: dumping roles")
+        with open_plain(path) as stream:
+            text = stream.read(_MOST + 1)
+        if not text or len(text) > _MOST:
+            raise AltbackupError(f"{self._title}: pg_dumpall ended with exit code 0, but wrote {len(text)} bytes")
+        with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as out:
+            out.write(restricted(text.decode("utf-8", "surrogateescape"), self.key))
+        os.chmod(path, 0o600)
+
+    def _dump_database(self, name: str) -> None:
+        """Dump one database, and count its rows in the same snapshot. Raise AltbackupError."""
+        filename = f"{encode_name(name)}{ENDING}"
+        path = os.path.join(self.folder, filename)
+        with self._session(name) as session:
+            ((snapshot,),) = session.ask(*_SNAPSHOT)
+            tables = session.ask(TABLES)
+            counts = session.ask(*(query for *_, query in tables)) if tables else []
+            facts = facts_of(
+                tables,
+                [count for (count,) in counts],
+                *(session.ask(query) for query in (OWNER, EXTENSIONS, LARGE_OBJECTS)),
+            )
+            words = [
+                "--format=custom",
+                "--compress=0",
+                f"--snapshot={snapshot}",
+                f"--lock-wait-timeout={_PATIENCE}",
+                f"--file={path}",
+            ]
+            if knows(self._programs, "pg_dump", "--no-statistics", self._context.deadline):
+                words.append("--no-statistics")
+            self._run("pg_dump", *words, what=f"{self._title}: dumping database {name!r}", database=name)
+        pin(path)
+        os.chmod(path, 0o600)
+        self._require_data(name, path, len(tables))
+        rows = {f"{name}.{table}": count for table, count in facts["rows"].items()}
+        self.rows.update(rows)
+        self.databases[name] = {
+            "file": filename,
+            "tables": len(tables),
+            "owner": facts["owner"],
+            "owners": digest_of(facts["owners"]),
+            "extensions": facts["extensions"],
+            "large_objects": facts["large_objects"],
+        }
+
+    def _require_data(self, name: str, path: str, tables: int) -> None:
+        """Raise AltbackupError unless a dump has the data of so many tables, as pg_restore lists it."""
+        said = self._run(
+            "pg_restore", "--list", path, what=f"{self._title}: reading the dump of database {name!r}", connects=False
+        )
+        found = data_in(said.decode("utf-8", "replace"))
+        if found < tables:
+            raise AltbackupError(
+                f"{self._title}: the dump of database {name!r} has data of {found} tables, expected {tables}"
+            )
+
+    def _run(self, program: str, *words: str, what: str, database: str = "", connects: bool = True) -> bytes:
+        environment = {**self._environment, **({"PGDATABASE": database} if database else {})}
+        argv = [os.path.join(self._programs, program), *(["--no-password"] if connects else []), *words]
+        return run(argv, what=what, deadline=self._context.deadline, environment=environment, name=program)
+
+
+def digest_of(owners: Mapping[str, str]) -> str:
+    """Given whose tables are, return one digest over that."""
+    total = new_hash("sha256")
+    total.update(json.dumps(owners, sort_keys=True).encode("utf-8", "surrogateescape"))
+    return str(total.hexdigest())
+
+
+def arrange(item: Item, context: Context) -> Arrangement:
+    """Return what PostgreSQL's programs have: all that their user has, and an empty folder."""
+    key = ""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError), open_plain(
+        state_path(context.tree, item)
+    ) as stream:
+        key = str(json.loads(stream.read(_LONGEST_KEY))["key"])
+    uid = uid_of(item, item.option("user"))
+    return Arrangement(
+        uid, [], scratch=[scratch_folder(context, item)], known={"key": key if key.isalnum() else ""}, confined=False
+    )
+
+
+def keep(item: Item, context: Context, noted: Mapping[str, Any]) -> None:
+    """Keep the key of its scripts for later dumps."""
+    path = state_path(context.tree, item)
+    make_folders(os.path.dirname(path), context.tree.private)
+    write_text(path, json.dumps({"key": str(noted["key"])}) + "\n")
+
+
+def prove(proof: Proof) -> None:
+    """All of it loaded into a scratch cluster: rows, owners, extensions, roles; where there is no server, what pg_restore lists."""
+    proof.plain(GLOBALS)
+    names = sorted(name for name in os.listdir(proof.path) if name.endswith(ENDING))
+    recorded = _known_databases(proof.record)
+    files = {decode_name(name[: -len(ENDING)]): name for name in names}
+    for name in files.values():
+        proof.plain(name)
+    if recorded and set(files) != set(recorded):
+        differing = sorted(set(files) ^ set(recorded))
+        raise proof.fail(f"its databases differ from its dump's: {first_of(differing, _SHOWN)}")
+    if not files:
+        raise proof.fail("it holds no dump of a database")
+    version = str(proof.record.get("server", "0"))
+    servers = installed("postgres", proof.deadline)
+    major = int(version.partition(".")[0]) if version.partition(".")[0].isdigit() else 0
+    try:
+        folder, own = choose(servers, major, version, "postgres")
+        proof.versions["postgresql"] = own
+    except ToolMissing as error:
+        proof.notes.append(f"it was not loaded, only listed, which proves less: {error}")
+        _compare_listings(proof, files, recorded)
+        return
+    _load(proof, folder, files, recorded)
+
+
+def _load(proof: Proof, folder: str, files: Mapping[str, str], recorded: Mapping[str, Any]) -> None:
+    """Compare what a scratch cluster holds with the record. Raise ProofFailed."""
+    order = {
+        "globals": GLOBALS,
+        "bootstrap": str(proof.record.get("bootstrap") or "postgres"),
+        "databases": {
+            name: {"file": file, "extensions": list(recorded.get(name, {}).get("extensions", ()))}
+            for name, file in files.items()
+        },
+    }
+    with proof.opened() as path:
+        text = proof.sandbox.run(
+            [folder, proof.inside(path), json.dumps(order)],
+            proof.scratch,
+            what=f"{proof.title}: loading it into a scratch cluster",
+            deadline=proof.deadline,
+            program=postgresql_survey,
+        )
+    found: dict[str, Any] = json.loads(text)
+    if found["problem"]:
+        raise proof.fail(f"it cannot be loaded: {found['problem']}")
+    proof.notes += map(str, found["notes"])
+    for name, absent in found["unloaded"].items():
+        proof.notes.append(
+            f"database {name} was not loaded, only listed, which proves less: this node has no extension {first_of(list(map(str, absent)), _SHOWN)}"
+        )
+    _compare_listings(proof, {name: files[name] for name in found["unloaded"]}, recorded)
+    rows: dict[str, Any] = {}
+    for name, entry in found["databases"].items():
+        rows.update({f"{name}.{table}": count for table, count in entry["rows"].items()})
+        known = recorded.get(name) or {}
+        told = {**entry, "owners": digest_of(entry["owners"])}
+        for word in ("owner", "owners", "extensions", "large_objects") if known else ():
+            if told[word] != known.get(word):
+                raise proof.fail(
+                    f"{word} of its database {name} are {told[word]}, but its dump recorded {known.get(word)}"
+                )
+    proof.facts.update(databases=len(files), tables=len(rows), rows=sum(rows.values()))
+    expected = {table: count for table, count in rows_of(proof.record).items() if _is_loaded(table, found["databases"])}
+    differing = sorted(table for table in {*rows, *expected} if rows.get(table) != expected.get(table))
+    if proof.record and differing:
+        shown = [f"{table} ({rows.get(table)} rows, expected {expected.get(table)})" for table in differing]
+        raise proof.fail(f"its tables differ from its dump's: {first_of(shown, _SHOWN)}")
+    for word, what in (("roles", "roles"), ("memberships", "memberships of roles")):
+        if word in proof.record and list(proof.record[word]) != found[word]:
+            raise proof.fail(f"its {what} differ from its dump's: {_differing(proof.record[word], found[word])}")
+
+
+def _is_loaded(table: str, names: Sequence[str] | Mapping[str, Any]) -> bool:
+    return any(table.startswith(f"{name}.") for name in names)
+
+
+def _differing(expected: Sequence[Any], found: Sequence[Any]) -> str:
+    lacking = [str(entry) for entry in expected if entry not in found]
+    more = [str(entry) for entry in found if entry not in expected]
+    return f"missing are {first_of(lacking, _SHOWN) or 'none'}, and not expected {first_of(more, _SHOWN) or 'none'}"
+
+
+def _compare_listings(proof: Proof, files: Mapping[str, str], recorded: Mapping[str, Any]) -> None:
+    """Compare of how many tables dumps have data with the record. Raise ProofFailed, or ToolMissing where nothing can read them."""
+    for name, file in files.items():
+        found = installed("pg_restore", proof.deadline)
+        folder, proof.versions["pg_restore"] = choose(
+            found, max(found, default=0), str(proof.record.get("server", "")), "pg_restore"
+        )
+        with proof.opened(proof.plain(file)) as path:
+            said = proof.look(os.path.join(folder, "pg_restore"), "--list", proof.inside(path))
+        tables = data_in(said.decode("utf-8", "replace"))
+        expected = recorded.get(name, {}).get("tables", 0)
+        if tables < expected:
+            raise proof.fail(f"its database {name} has data of {tables} tables, but its dump recorded {expected}")
+        proof.facts["listed"] = int(proof.facts.get("listed", 0)) + tables
+
+
+KIND = Kind(
+    check,
+    copy,
+    arrange,
+    prove,
+    keep=keep,
+    unforeseen="no server is asked in check mode, so whether a dump succeeds is not known",
+)

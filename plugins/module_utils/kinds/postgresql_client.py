@@ -1,0 +1,159 @@
+"""PostgreSQL's own programs, as a dump calls them: which ones, one session of psql, and dumps that are equal where the content is.
+
+The header of a dump in the custom format is described in PostgreSQL's src/bin/pg_dump/pg_backup_archiver.c (WriteHead).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import json
+import os
+import re
+from collections.abc import Mapping
+from subprocess import PIPE
+from typing import Any
+
+from ..system.errors import AltbackupError, ToolMissing
+from ..system.processes import Child, Deadline, ended_at, run, search_path
+from .postgresql_survey import RESTRICTED, SETTINGS
+
+_PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/lib/postgresql*/bin", "/usr/local/pgsql/bin")
+_VERSION = re.compile(r"\(PostgreSQL\)\s+(\d+)(?:\.(\d+))?")
+_MAGIC = b"PGDMP"
+_COMPRESSION_IS_A_BYTE = (1, 15)
+"""The version of the format from which on the header has one byte for how its data is compressed, rather than a number"""
+_MOMENT = (0, 0, 0, 1, 0, 70, 0)
+"""Second, minute, hour, day, month from 0, year from 1900, summer time: what stands for when a dump was made"""
+_INTEGERS = 4
+_MARK = "altbackup-end-of-answer"
+_LONGEST_HEAD = 1 << 16
+
+
+def installed(name: str, deadline: Deadline) -> dict[int, tuple[str, str]]:
+    """Given a program of PostgreSQL's, return {major version: (folder of its programs, version)} of those that are installed."""
+    folders = [folder for pattern in _PLACES for folder in sorted(glob.glob(pattern))]
+    found: dict[int, tuple[str, str]] = {}
+    for folder in [*folders, *search_path().split(os.pathsep)]:
+        path = os.path.join(folder, name)
+        if not os.access(path, os.X_OK) or _is_wrapper(path):
+            continue
+        said = run([path, "--version"], what=f"asking {path} for its version", deadline=deadline).decode(
+            "utf-8", "replace"
+        )
+        version = _VERSION.search(said)
+        if version:
+            found.setdefault(int(version[1]), (folder, ".".join(filter(None, version.groups()))))
+    return found
+
+
+def _is_wrapper(path: str) -> bool:
+    """Return whether a program is Debian's, which chooses among versions by clusters of this machine."""
+    return os.path.basename(os.path.realpath(path)) == "pg_wrapper"
+
+
+def choose(found: Mapping[int, tuple[str, str]], server: int, version: str, name: str) -> tuple[str, str]:
+    """Given what is installed, return (folder, version) of the oldest that is no older than a server of a major version.
+
+    Raise ToolMissing, which names both versions.
+    """
+    able = sorted(major for major in found if major >= server)
+    if able:
+        return found[able[0]]
+    package = f"postgresql-client-{server}" if name != "postgres" else f"postgresql-{server}"
+    if not found:
+        raise ToolMissing(
+            f"{name} of PostgreSQL is not installed on this node: install the package {package} for the server's {version}"
+        )
+    newest = found[max(found)][1]
+    raise ToolMissing(
+        f"{name} here is of PostgreSQL {newest}, older than the server's {version}: install the package {package}"
+    )
+
+
+class Session:
+    """One session of psql in a database, whose transaction lasts as long as it."""
+
+    def __init__(self, folder: str, environment: Mapping[str, str], deadline: Deadline, title: str) -> None:
+        self._title, self._deadline = title, deadline
+        self._child = Child(
+            [os.path.join(folder, "psql"), *SETTINGS], stdin=PIPE, stdout=PIPE, environment=environment, name="psql"
+        )
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._child.stdin.close()
+        self._child.__exit__()
+
+    def ask(self, *statements: str) -> list[Any]:
+        """Return the rows, one JSON value each, of statements. Raise ToolFailed with the server's own words, or AltbackupError."""
+        text = "".join(f"{statement};\n" for statement in statements) + f"\\echo {_MARK}\n"
+        rows: list[Any] = []
+        with contextlib.suppress(BrokenPipeError):  # its end tells why
+            self._child.stdin.write(text.encode("utf-8", "surrogateescape"))
+            self._child.stdin.flush()
+        with ended_at(self._deadline, [self._child]):
+            for line in iter(self._child.stdout.readline, b""):
+                if line.rstrip(b"\n") == _MARK.encode():
+                    return rows
+                if line != b"\n":
+                    rows.append(_value(line))
+        self._child.check(self._deadline, self._title)
+        raise AltbackupError(f"{self._title}: psql ended before it had answered")
+
+
+def _value(line: bytes) -> Any:
+    try:
+        return json.loads(line.decode("utf-8", "surrogateescape"))
+    except ValueError as error:
+        raise AltbackupError(f"psql said what is no JSON: {error}") from error
+
+
+def pinned(head: bytes) -> bytes:
+    """Given the beginning of a dump in the custom format, return it with a constant in the place of when it was made.
+
+    Raise AltbackupError for what is none.
+    """
+    if not head.startswith(_MAGIC) or len(head) < len(_MAGIC) + 6:
+        raise AltbackupError("pg_dump ended with exit code 0, but wrote no dump")
+    place = len(_MAGIC)
+    version, size = (head[place], head[place + 1]), head[place + 3]
+    if size != _INTEGERS:
+        raise AltbackupError(f"a dump of integers of {size} bytes is of no known form")
+    place += 6 + (1 if version >= _COMPRESSION_IS_A_BYTE else 1 + size)
+    moment = b"".join(b"\0" + number.to_bytes(size, "little") for number in _MOMENT)
+    if len(head) < place + len(moment):
+        raise AltbackupError("pg_dump ended with exit code 0, but wrote half a dump")
+    return head[:place] + moment + head[place + len(moment) :]
+
+
+def pin(path: str) -> None:
+    """Let a dump tell a constant in the place of when it was made. Raise AltbackupError or OSError."""
+    with open(path, "r+b") as stream:
+        head = pinned(stream.read(_LONGEST_HEAD))
+        stream.seek(0)
+        stream.write(head)
+
+
+def restricted(text: str, key: str) -> str:
+    """Given what pg_dumpall wrote, return it with a given key in the place of the random one that restricts psql; as it is where it has none."""
+    lines = text.split("\n")
+    match = next((match for match in map(RESTRICTED.fullmatch, lines[:40]) if match), None)
+    if match is None:
+        return text
+    mine = {f"\\{word} {match[1]}": f"\\{word} {key}" for word in ("restrict", "unrestrict")}
+    return "\n".join(mine.get(line, line) for line in lines)
+
+
+def data_in(listing: str) -> int:
+    """Given what pg_restore --list says, return of how many tables there is data."""
+    return len(re.findall(r"^\d+; \d+ \d+ TABLE DATA ", listing, re.MULTILINE))
+
+
+def knows(folder: str, name: str, option: str, deadline: Deadline) -> bool:
+    """Return whether a program has an option, by its own help."""
+    said = run([os.path.join(folder, name), "--help"], what=f"asking {name} for its options", deadline=deadline)
+    return option.encode() in said

@@ -1,0 +1,347 @@
+"""Servers of databases, started by a test in a folder of its own, on a socket alone, as an unprivileged user; never the machine's."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+USER = "nobody"
+"""As whom servers run where the test is root's"""
+
+
+class Missing(Exception):
+    """A program that a test needs is not installed; the message names the package."""
+
+
+def _preexec() -> dict[str, object]:
+    return {"user": USER, "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
+
+
+def run_as_user(
+    *argv: str | Path, text: str = "", environment: Mapping[str, str] | None = None, check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run a program as the user of servers."""
+    more = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/nonexistent", **(environment or {})}
+    done = subprocess.run(
+        [str(word) for word in argv],
+        input=text,
+        env=more,
+        cwd="/",
+        capture_output=True,
+        text=True,
+        **_preexec(),  # type: ignore[call-overload]
+    )
+    assert not check or done.returncode == 0, (argv, done.stderr)
+    return done
+
+
+def user_name() -> str:
+    """Return as whom servers run."""
+    return USER if os.geteuid() == 0 else str(run_as_user("id", "-un").stdout.strip())
+
+
+@contextlib.contextmanager
+def place() -> Iterator[Path]:
+    """Make a folder that the user of servers owns and reaches, alone in one of this user's; its path is short, as sockets need it."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp", prefix="s"))
+    folder.chmod(0o755)
+    (folder / "home").mkdir()
+    if os.geteuid() == 0:
+        shutil.chown(folder / "home", USER, "nogroup")
+    try:
+        yield folder / "home"
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def started(argv: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a server, and end it at the end."""
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/nonexistent", "TZ": "UTC"}
+    with log.open("ab") as out:
+        server = subprocess.Popen(
+            argv, env=environment, cwd="/", stdin=subprocess.DEVNULL, stdout=out, stderr=out, **_preexec()
+        )  # type: ignore[call-overload]
+    try:
+        yield server
+    finally:
+        server.terminate()
+        try:
+            server.wait(30)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def postgresql_programs() -> str:
+    """Return the folder of the newest PostgreSQL server. Raise Missing."""
+    found = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda path: int(path.split("/")[4]))
+    found = [folder for folder in found if os.access(f"{folder}/postgres", os.X_OK)]
+    if not found:
+        raise Missing("needs a server of PostgreSQL: install the package postgresql")
+    return found[-1]
+
+
+class Postgresql:
+    """A cluster of PostgreSQL."""
+
+    def __init__(self, folder: Path) -> None:
+        self.programs = postgresql_programs()
+        self.data, self.sockets, self._log = folder / "data", folder / "s", folder.parent / "log"
+        self._running: contextlib.ExitStack | None = None
+        run_as_user("mkdir", self.sockets)
+        words = ("--no-locale", "--encoding=UTF8", "--auth=trust", "--no-sync", "--username=postgres")
+        run_as_user(f"{self.programs}/initdb", *words, f"--pgdata={self.data}")
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        settings = (
+            "listen_addresses=",
+            f"unix_socket_directories={self.sockets}",
+            "fsync=off",
+            "shared_buffers=32MB",
+            "max_connections=20",
+        )
+        words = [f"--{setting}" for setting in settings]
+        self._running = contextlib.ExitStack()
+        server = self._running.enter_context(
+            started([f"{self.programs}/postgres", "-D", str(self.data), *words], self._log)
+        )
+        end = time.monotonic() + 120
+        while self.sql("SELECT 1", check=False).returncode != 0:
+            assert server.poll() is None and time.monotonic() < end, self._log.read_text()
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Stop the server."""
+        if self._running is not None:
+            self._running.close()
+            self._running = None
+
+    def sql(
+        self, *statements: str, database: str = "postgres", check: bool = True, role: str = "postgres"
+    ) -> subprocess.CompletedProcess[str]:
+        """Let psql run statements."""
+        environment = {"PGHOST": str(self.sockets), "PGUSER": role, "PGDATABASE": database}
+        words = ("-X", "-A", "-t", "-q", "--set=ON_ERROR_STOP=1")
+        text = "".join(f"{statement};\n" for statement in statements)
+        return run_as_user(f"{self.programs}/psql", *words, text=text, environment=environment, check=check)
+
+    def item(self, **more: object) -> dict[str, object]:
+        """Return an item of this cluster, as users write it."""
+        return {
+            "kind": "postgresql",
+            "name": "thing",
+            "host": str(self.sockets),
+            "user": user_name(),
+            "login": "postgres",
+            **more,
+        }
+
+
+@contextlib.contextmanager
+def postgresql() -> Iterator[Postgresql]:
+    """Make a cluster and run its server."""
+    with place() as folder:
+        cluster = Postgresql(folder)
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.stop()
+
+
+class Mariadb:
+    """A server of MariaDB."""
+
+    def __init__(self, folder: Path) -> None:
+        for name in ("mariadbd", "mariadb-install-db", "mariadb", "mariadb-dump"):
+            if not shutil.which(name, path="/usr/sbin:/usr/bin"):
+                raise Missing(f"needs {name}: install the packages mariadb-server-core and mariadb-client")
+        self.data, self.socket, self._log = folder / "data", folder / "socket", folder.parent / "log"
+        self._running: contextlib.ExitStack | None = None
+        words = ("--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve")
+        run_as_user("mariadb-install-db", *words, f"--datadir={self.data}")
+
+    def start(self, *more: str) -> None:
+        """Start the server, with more options, and wait until it answers."""
+        words = ("--no-defaults", "--skip-networking", "--skip-log-bin", "--innodb-use-native-aio=0")
+        sizes = ("--innodb-buffer-pool-size=32M", "--innodb-flush-log-at-trx-commit=0", *more)
+        places = (f"--datadir={self.data}", f"--socket={self.socket}", f"--pid-file={self.socket}.pid")
+        self._running = contextlib.ExitStack()
+        server = self._running.enter_context(started(["/usr/sbin/mariadbd", *words, *sizes, *places], self._log))
+        end = time.monotonic() + 120
+        while self.sql("SELECT 1", check=False).returncode != 0:
+            assert server.poll() is None and time.monotonic() < end, self._log.read_text()
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Stop the server."""
+        if self._running is not None:
+            self._running.close()
+            self._running = None
+
+    def sql(self, *statements: str, database: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Let the client run statements as root."""
+        words = ("--no-defaults", f"--socket={self.socket}", "--user=root", "--batch", "--skip-column-names")
+        text = "".join(f"{statement};\n" for statement in statements)
+        return run_as_user("mariadb", *words, *([f"--database={database}"] if database else []), text=text, check=check)
+
+    def item(self, **more: object) -> dict[str, object]:
+        """Return an item of this server, as users write it."""
+        return {
+            "kind": "mysql",
+            "name": "thing",
+            "host": str(self.socket),
+            "user": user_name(),
+            "login": "root",
+            **more,
+        }
+
+
+@contextlib.contextmanager
+def mariadb() -> Iterator[Mariadb]:
+    """Make a server of MariaDB and run it."""
+    with place() as folder:
+        server = Mariadb(folder)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
+
+
+LDAP = """dn: cn=config
+objectClass: olcGlobal
+cn: config
+olcPidFile: {folder}/pid
+
+dn: cn=module{{0}},cn=config
+objectClass: olcModuleList
+cn: module{{0}}
+olcModulePath: /usr/lib/ldap
+olcModuleLoad: {{0}}back_mdb
+
+dn: cn=schema,cn=config
+objectClass: olcSchemaConfig
+cn: schema
+
+include: file:///etc/ldap/schema/core.ldif
+
+dn: olcDatabase={{0}}config,cn=config
+objectClass: olcDatabaseConfig
+olcDatabase: {{0}}config
+olcRootDN: cn=admin,cn=config
+olcRootPW: configsecret
+
+dn: olcDatabase={{1}}mdb,cn=config
+objectClass: olcDatabaseConfig
+objectClass: olcMdbConfig
+olcDatabase: {{1}}mdb
+olcSuffix: dc=example,dc=org
+olcRootDN: cn=admin,dc=example,dc=org
+olcRootPW: treesecret
+olcDbDirectory: {folder}/db
+olcDbMaxSize: 1073741824
+"""
+TREE = """dn: dc=example,dc=org
+objectClass: dcObject
+objectClass: organization
+dc: example
+o: Example
+
+"""
+
+
+class Slapd:
+    """A server of OpenLDAP with one database."""
+
+    def __init__(self, folder: Path) -> None:
+        for name in ("slapd", "slapcat", "slapadd"):
+            if not shutil.which(name, path="/usr/sbin:/usr/bin"):
+                raise Missing(f"needs {name}: install the package slapd")
+        self.folder, self.config, self._log = folder, folder / "slapd.d", folder.parent / "log"
+        run_as_user("mkdir", self.config, folder / "db")
+        run_as_user("slapadd", "-F", self.config, "-n", "0", text=LDAP.format(folder=folder))
+        self.add(TREE, *map(person, range(20)))
+
+    def add(self, *entries: str) -> None:
+        """Add entries, while no server runs."""
+        run_as_user("slapadd", "-F", self.config, "-n", "1", text="".join(entries))
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[str]:
+        """Run the server, and yield the address of its socket."""
+        address = f"ldapi://{str(self.folder / 'ldapi').replace('/', '%2F')}"
+        with started(["/usr/sbin/slapd", "-F", str(self.config), "-h", address, "-d", "0"], self._log) as server:
+            end = time.monotonic() + 60
+            while not (self.folder / "ldapi").exists():
+                assert server.poll() is None and time.monotonic() < end, self._log.read_text()
+                time.sleep(0.05)
+            yield address
+
+    def item(self, **more: object) -> dict[str, object]:
+        """Return an item of this server, as users write it."""
+        return {"kind": "ldap", "name": "thing", "path": str(self.config), **more}
+
+
+def person(number: int) -> str:
+    """Return an entry of LDIF."""
+    return f"dn: cn=person {number},dc=example,dc=org\nobjectClass: person\ncn: person {number}\nsn: {number}\n\n"
+
+
+@contextlib.contextmanager
+def slapd() -> Iterator[Slapd]:
+    """Make the folder of an LDAP server, which does not run yet."""
+    with place() as folder:
+        yield Slapd(folder)
+
+
+MORE = ("hg", "command", "postgresql", "mysql", "ldap")
+"""Kinds of which an item needs programs that a test may lack"""
+
+
+@contextlib.contextmanager
+def live(kind: str) -> Iterator[dict[str, object]]:
+    """Make something of a kind, small and real, in use, and yield its item, which is named as the kind. Raise Missing without the programs."""
+    with contextlib.ExitStack() as stack:
+        if kind == "postgresql":
+            cluster = stack.enter_context(postgresql())
+            cluster.sql("CREATE ROLE staff", "CREATE DATABASE wiki OWNER staff")
+            cluster.sql("CREATE TABLE page AS SELECT n, repeat('x', n) FROM generate_series(1, 200) n", database="wiki")
+            yield cluster.item(name=kind)
+        elif kind == "mysql":
+            server = stack.enter_context(mariadb())
+            server.sql(
+                "CREATE DATABASE wiki",
+                "CREATE TABLE wiki.page (n int PRIMARY KEY, body text)",
+                "CREATE USER alice@localhost",
+            )
+            server.sql("INSERT INTO wiki.page SELECT seq, REPEAT('x', seq) FROM seq_1_to_200", database="wiki")
+            yield server.item(name=kind)
+        elif kind == "ldap":
+            yield stack.enter_context(slapd()).item(name=kind)
+        elif kind == "command":
+            yield {"kind": kind, "name": kind, "user": user_name(), "argv": ["/usr/bin/seq", "-f", "line %g", "100"]}
+        else:
+            if not shutil.which("hg"):
+                raise Missing("needs hg: install the package mercurial")
+            folder = stack.enter_context(place())
+            settings = ("--config", "ui.username=a", "--config", "phases.publish=False", "--repository", folder)
+            environment = {"HGRCPATH": ""}
+            run_as_user("hg", "init", folder, environment=environment)
+            for number in range(5):
+                (folder / f"file {number}").write_text(f"{number}\n" * 50)
+                shutil.chown(folder / f"file {number}", user_name())
+                words = ("commit", "--addremove", "--message", f"{number}", "--date", f"{number} 0")
+                run_as_user("hg", *settings, *words, environment=environment)
+            run_as_user("hg", *settings, "phase", "--public", "--rev", "2", environment=environment)
+            run_as_user("hg", *settings, "bookmark", "main", environment=environment)
+            yield {"kind": kind, "name": kind, "path": str(folder)}
