@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..system.authorized_keys import edit, home_of, line_of, purpose_of, sources_of
+from ..system.digest import open_plain
 from ..system.errors import AltbackupError, InvalidInput, ToolFailed
 from ..system.proc import PARENT, stat_of
 from ..system.processes import Deadline, clean_environment, find_tool, inherited_environment, run
@@ -85,8 +86,8 @@ def _public(key: str) -> str:
             f"{key} (altbackup_ssh_key) is missing: make it, or leave altbackup_ssh_key out, and set-up makes one for each pair"
         )
     try:
-        with open(f"{key}.pub", encoding="ascii", errors="replace") as stream:
-            found = _KEY_LINE.match(stream.read(_HELLO_SIZE))
+        with open_plain(f"{key}.pub") as stream:
+            found = _KEY_LINE.match(stream.read(_HELLO_SIZE).decode("ascii", "replace"))
     except FileNotFoundError:
         found = None
     if not found:
@@ -118,8 +119,8 @@ def pin(base: str, peer: str, host_keys: Sequence[str], *, write: bool = True) -
             raise InvalidInput(f"{key[:80]!r} is no host key")
     text = "".join(f"{alias_of(peer)} {key}\n" for key in sorted(set(host_keys)))
     path = os.path.join(trust_folder(base, peer), KNOWN_HOSTS)
-    with contextlib.suppress(FileNotFoundError), open(path, encoding="ascii", errors="replace") as stream:
-        if stream.read(1 << 20) == text:
+    with contextlib.suppress(FileNotFoundError), open_plain(path) as stream:
+        if stream.read(1 << 20) == text.encode("ascii"):
             return False
     if write:
         make_folders(os.path.dirname(path), os.path.join(base, MARKER))
@@ -187,10 +188,8 @@ def host_keys(port: int = 0) -> list[str]:
     with contextlib.suppress(OSError):
         for name in sorted(os.listdir(_HOST_KEYS)):
             if name.startswith("ssh_host_") and name.endswith(".pub"):
-                with contextlib.suppress(OSError), open(
-                    os.path.join(_HOST_KEYS, name), encoding="ascii", errors="replace"
-                ) as stream:
-                    found.add(" ".join(stream.read(20_000).split()[:2]))
+                with contextlib.suppress(OSError), open_plain(os.path.join(_HOST_KEYS, name)) as stream:
+                    found.add(" ".join(stream.read(20_000).decode("ascii", "replace").split()[:2]))
     return sorted(key for key in found if _KEY_LINE.fullmatch(key))
 
 
@@ -315,8 +314,8 @@ def as_user(user: str, function: Callable[[], tuple[bool, str]]) -> tuple[bool, 
 def install(private: str, *, write: bool = True) -> bool:
     """Given a marker, have the forced command there as it is here; return whether that changes it."""
     path, text = os.path.join(private, PROGRAM), inspect.getsource(forced_command)
-    with contextlib.suppress(OSError), open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), encoding="utf-8") as stream:
-        if stream.read() == text:
+    with contextlib.suppress(OSError), open_plain(path) as stream:
+        if stream.read() == text.encode("utf-8"):
             return False
     if write:
         make_folders(os.path.dirname(path), private)

@@ -126,10 +126,10 @@ def test_a_bug_that_one_item_meets_stops_no_other_and_leaves_nothing(
 ) -> None:
     real = drill_module.prove
 
-    def prove(kind: str, *arguments: object) -> object:
+    def prove(kind: str, *arguments: object, **more: object) -> object:
         if kind == "git":
             raise ZeroDivisionError("a bug")
-        return real(kind, *arguments)  # type: ignore[arg-type]
+        return real(kind, *arguments, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(drill_module, "prove", prove)
     result = drill(str(copies.base), moment=NOW, sandbox=Sandbox(), deadline=Deadline(120))
