@@ -192,10 +192,11 @@ def _store(tree: Tree, incoming: str, plan: TransferPlan, moment: Moment, done: 
     """Store what is lacking and here under another stamp, and see to `last`; return what is to be sent."""
     for offer in plan.have:
         _point_last(tree, offer, moment, done)
+    came: dict[str, Tarball] = {}
     lacking = [
         offer
         for offer, copies in plan.lacking
-        if not _link(tree, offer, copies, moment, done) and not _came_whole(tree, incoming, offer, moment, done)
+        if not _link(tree, offer, copies, moment, done) and not _came_whole(tree, incoming, offer, came, moment, done)
     ]
     seen = [*plan.have, *plan.unwanted, *(offer for offer, _ in (*plan.differing, *plan.lacking))]
     for name in {offer.transit_name for offer in seen} - {offer.transit_name for offer in lacking}:
@@ -238,15 +239,19 @@ def _link(tree: Tree, offer: Offer, copies: Sequence[Tarball], moment: Moment, d
     return False
 
 
-def _came_whole(tree: Tree, incoming: str, offer: Offer, moment: Moment, done: Done) -> bool:
-    """Store a tarball that a run which was cut had brought to its end; return whether it is not to be sent. Other bytes are left to rsync."""
-    arrived = os.path.join(incoming, offer.transit_name)
+def _came_whole(tree: Tree, incoming: str, offer: Offer, came: dict[str, Tarball], moment: Moment, done: Done) -> bool:
+    """Store a tarball that a run which was cut had brought to its end; return whether it is not to be sent. Other bytes are left to rsync.
+
+    `came` are those that were stored so, by the name by which they travel: one file is sent for all that have its content.
+    """
+    arrived, twin = os.path.join(incoming, offer.transit_name), came.get(offer.transit_name)
     status = status_of(arrived, follow=False)
-    if status is None or status.st_size != offer.dna.size:
+    if twin is None and (status is None or status.st_size != offer.dna.size):
         return False
     try:
-        verify(arrived, offer.dna)
-        accept_one(tree, offer, moment)
+        if twin is None:
+            verify(arrived, offer.dna)
+        came[offer.transit_name] = accept_one(tree, offer, moment, twin)
     except DigestMismatch:
         return False
     except (AltbackupError, OSError) as error:

@@ -638,3 +638,16 @@ def test_a_tarball_is_compared_with_its_like(tmp_path: Path) -> None:
         full.transit_name: relpath_of("08F"),
         diff.transit_name: relpath_of("09D"),
     }
+
+
+def test_what_a_cut_run_had_brought_to_its_end_is_stored_for_all_that_have_its_content(pair: Pair) -> None:
+    data = content(1)
+    for day in (DAY2, DAY3):
+        put(pair.source, relpath(day), data)
+    pair.prepare()
+    (pair.incoming / part_of(data)).write_bytes(data)
+    prepared = Pair(pair.source, pair.copies).prepare()
+    assert prepared["send"] == [] and prepared["failures"] == []
+    assert pair.there() == {relpath(day): data for day in (DAY2, DAY3)}
+    assert len({(pair.tree / relpath(day)).stat().st_ino for day in (DAY2, DAY3)}) == 1
+    assert not (pair.incoming / part_of(data)).exists()
