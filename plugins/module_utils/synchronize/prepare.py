@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Sequence
 from typing import Any
 
@@ -138,7 +139,7 @@ def _no_room(tree: Tree, load: Load, number: int, free: int) -> str:
 
 def _make_ready(tree: Tree, incoming: str, request: Request, offers: Sequence[Offer], done: Done) -> None:
     """Make a target's tree, clear it of what dead runs left, and keep there whose it is, what items there are, and the guides."""
-    done.notes += _cleared(tree, incoming, offers)
+    _clear(tree, incoming, offers, done)
     make_tree(tree)
     bind(tree, request.origin)
     make_folders(incoming, tree.private)
@@ -151,41 +152,63 @@ def _make_ready(tree: Tree, incoming: str, request: Request, offers: Sequence[Of
         done.failures.append(failure(STAGE, reason))
 
 
-def _cleared(tree: Tree, incoming: str, offers: Sequence[Offer]) -> list[str]:
-    """End receivers of dead runs, and remove what they left and this run does not want: on a full disk this makes room. Return notes."""
-    notes = end_receivers(incoming)
+def _clear(tree: Tree, incoming: str, offers: Sequence[Offer], done: Done) -> None:
+    """End receivers of dead runs, and remove what they left and this run does not want: on a full disk this makes room.
+
+    What cannot be removed is a failure, and keeps nothing else from being received.
+    """
+    done.notes += end_receivers(incoming)
     gather(incoming)
     names = {offer.transit_name for offer in offers}
     for name in sorted(os.listdir(incoming)) if is_folder(incoming, follow=False) else ():
         path = os.path.join(incoming, name)
-        if name in (BASIS, CARRIED):
-            remove_folder(path)
-        elif (
-            name not in names or os.lstat(path).st_nlink > 1
-        ):  # what arrives is written in place, never into another file
-            remove_if_there(path)
-            notes.append(f"removed {name} from {incoming}: left by an earlier run and not wanted by this one")
+        try:
+            if name in (BASIS, CARRIED):
+                remove_folder(path)
+            elif (
+                name not in names or os.lstat(path).st_nlink > 1
+            ):  # what arrives is written in place, into no other file
+                _remove(path)
+                done.notes.append(f"removed {name} from {incoming}: left by an earlier run and not wanted by this one")
+        except OSError as error:
+            done.failures.append(failure(STAGE, f"{path}, left by an earlier run, cannot be removed: {explain(error)}"))
     by_path = {offer.relpath: offer for offer in offers}
     for relpath in scan(tree, tolerate_unreadable=True).temporaries:
-        path = tree.path(relpath)
         folder, name = os.path.split(relpath)
         entry = by_path.get(f"{folder}/{name[len(TEMPORARY) :].partition('-')[2]}")
-        arrived = os.path.join(incoming, entry.transit_name) if entry else ""
-        if entry and _is_alone(path, entry.dna.size) and not is_there(arrived):
-            make_folders(incoming, tree.private)
-            os.replace(path, arrived)
-            notes.append(f"took {relpath}, which a killed run had left, back to {incoming}")
-        else:
-            remove_if_there(path)
-            notes.append(f"removed {relpath}, which a killed run left")
-        prune_empty(os.path.dirname(path), tree.base)
-    return notes
+        try:
+            done.notes.append(_take_back(tree, relpath, entry, incoming))
+        except OSError as error:
+            reason = f"{relpath}, which a killed run left, cannot be removed: {explain(error)}"
+            done.failures.append(failure(STAGE, reason, key="/".join(folder.split("/")[:2])))
+
+
+def _take_back(tree: Tree, relpath: str, entry: Offer | None, incoming: str) -> str:
+    """Take the temporary file of a killed accept back to where it arrived, if it is whole and wanted, else remove it; return a note. Raise OSError."""
+    path, arrived = tree.path(relpath), os.path.join(incoming, entry.transit_name) if entry else ""
+    if entry and _is_alone(path, entry.dna.size) and not is_there(arrived):
+        make_folders(incoming, tree.private)
+        os.replace(path, arrived)
+        note = f"took {relpath}, which a killed run had left, back to {incoming}"
+    else:
+        _remove(path)
+        note = f"removed {relpath}, which a killed run left"
+    prune_empty(os.path.dirname(path), tree.base)
+    return note
+
+
+def _remove(path: str) -> None:
+    """Remove what has a name of ours, a folder with all that is in it, too. Raise OSError."""
+    if is_folder(path, follow=False):
+        remove_folder(path)
+    else:
+        remove_if_there(path)
 
 
 def _is_alone(path: str, size: int) -> bool:
-    """Return whether a file has that size and no other name: what arrives is written in place, so it must be nobody else's."""
+    """Return whether a plain file has that size and no other name: what arrives is written in place, so it must be nobody else's."""
     status = os.lstat(path)
-    return (status.st_size, status.st_nlink) == (size, 1)
+    return stat.S_ISREG(status.st_mode) and (status.st_size, status.st_nlink) == (size, 1)
 
 
 def _store(tree: Tree, incoming: str, plan: TransferPlan, moment: Moment, done: Done) -> list[Offer]:

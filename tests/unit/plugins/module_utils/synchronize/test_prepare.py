@@ -651,3 +651,29 @@ def test_what_a_cut_run_had_brought_to_its_end_is_stored_for_all_that_have_its_c
     assert pair.there() == {relpath(day): data for day in (DAY2, DAY3)}
     assert len({(pair.tree / relpath(day)).stat().st_ino for day in (DAY2, DAY3)}) == 1
     assert not (pair.incoming / part_of(data)).exists()
+
+
+@pytest.mark.parametrize("where", ["beside the tarball", "incoming"])
+@pytest.mark.parametrize("form", ["folder", "pipe", "link", "link to a folder"])
+def test_odd_leftover_of_one_item_keeps_no_other_from_being_received(
+    pair: Pair, where: str, form: str, tmp_path: Path
+) -> None:
+    put(pair.source, relpath(DAY2), content(1))
+    assert pair.run() == []
+    put(pair.source, relpath(DAY3), content(2))
+    vault = tmp_path / "vault"
+    vault.mkdir()
+    (vault / "secret").write_text("of nobody else\n")
+    place = pair.tree / relpath(DAY2)
+    odd = place.with_name(f".altbackup-tmp-1-{place.name}") if where != "incoming" else pair.incoming / "odd"
+    if form == "folder":
+        (odd / "inner").mkdir(parents=True)
+        (odd / "inner" / "x").write_text("x")
+    elif form == "pipe":
+        os.mkfifo(odd)
+    else:
+        odd.symlink_to(vault if "folder" in form else vault / "secret")
+    assert pair.run() == []
+    assert set(pair.there()) == {relpath(DAY2), relpath(DAY3)}
+    assert not os.path.lexists(odd)
+    assert (vault / "secret").read_text() == "of nobody else\n"
