@@ -18,6 +18,8 @@ from .stamps import Moment
 
 _MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 _MAX_BYTES = 1 << 16
+_AHEAD = 86400.0
+"""Seconds by which clocks may differ"""
 
 
 def moment_at(epoch: float) -> str:
@@ -33,7 +35,7 @@ def write_proof(tree: Tree, tarball: Tarball, proof: Mapping[str, Any]) -> None:
 def proved_at(tree: Tree, tarball: Tarball) -> float:
     """Given a tarball, return when it was proved to restore, in seconds since 1970; 0 for one that never was.
 
-    A proof of other bytes proves nothing, nor does one that cannot be read.
+    A proof of other bytes proves nothing, nor does one that cannot be read, or that is more than a day later than this node's clock.
     """
     return proved_by(tree, tarball.relpath, tarball.dna)
 
@@ -47,7 +49,8 @@ def proved_by(tree: Tree, relpath: str, dna: Dna | None) -> float:
         moment = float(calendar.timegm(time.strptime(proof["when"], _MOMENT)))
     except (OSError, ValueError, KeyError, TypeError):
         return 0.0
-    return moment if dna is not None and content == (dna.dig, dna.size, dna.alg) else 0.0
+    is_of_it = dna is not None and content == (dna.dig, dna.size, dna.alg)
+    return moment if is_of_it and moment <= time.time() + _AHEAD else 0.0
 
 
 def last_proved(tree: Tree, tarballs: Iterable[Tarball]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -106,3 +107,11 @@ def test_the_newest_proof_of_an_item_says_when_it_was_proved(base: Path) -> None
         older: NOW - DAY,
     }
     assert json.loads((base / f"{older}.proof").read_text())["when"] == "2013-05-09T10:47:01Z"
+
+
+def test_a_proof_of_a_time_that_has_not_come_proves_nothing(base: Path) -> None:
+    now = time.time()
+    for ahead, counts in ((3600.0, True), (2 * DAY, False), (900 * 365 * DAY, False)):
+        prove(base, FOLDER, at=now + ahead)
+        known = last_proved(open_tree(str(base)), scan(open_tree(str(base))).verified())
+        assert (known["folders/svnsetup"] > 0) is counts
