@@ -115,3 +115,13 @@ def test_a_proof_of_a_time_that_has_not_come_proves_nothing(base: Path) -> None:
         prove(base, FOLDER, at=now + ahead)
         known = last_proved(open_tree(str(base)), scan(open_tree(str(base))).verified())
         assert (known["folders/svnsetup"] > 0) is counts
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 60000, '{"a":' * 9000, "5", "[]", '{"dig": [], "size": [], "alg": {}, "when": 5}', "\0"]
+)
+def test_a_proof_that_cannot_be_understood_proves_nothing_and_stops_nobody(base: Path, text: str) -> None:
+    (base / f"{FOLDER}.proof").write_text(text)
+    prove(base, SVN)
+    known = last_proved(open_tree(str(base)), scan(open_tree(str(base))).verified())
+    assert known["folders/svnsetup"] == 0 and known["svn/dybsvn"] == NOW
