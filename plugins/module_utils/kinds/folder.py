@@ -243,7 +243,7 @@ def _read_patterns(tree: Tree, item: Item) -> dict[str, list[str]]:
         with open_plain(_state_path(tree, item)) as stream:
             patterns = json.loads(stream.read(_LONGEST))["patterns"]
         return {key: [str(text) for text in patterns[key]] for key in _LISTS}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
 
 

@@ -344,7 +344,7 @@ def _read_state(path: str) -> dict[str, Any]:
     try:
         with open_plain(path) as stream:
             return checked(json.loads(stream.read(_LONGEST_STATE)))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 

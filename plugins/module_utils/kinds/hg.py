@@ -361,7 +361,7 @@ def _read_state(path: str) -> dict[str, Any]:
     try:
         with open_plain(path) as stream:
             return {"built": str(json.loads(stream.read(_LONGEST))["built"])}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
 
 

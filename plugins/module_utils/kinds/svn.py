@@ -483,7 +483,7 @@ def _read_state(path: str) -> dict[str, Any]:
     try:
         with open_plain(path) as stream:
             return _checked(json.loads(stream.read(_LONGEST)))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
 
 
