@@ -17,7 +17,8 @@ from typing import Any
 from ..kinds.items import Item, parse_item
 from ..kinds.registry import kind_of
 from ..synchronize.send import Peer
-from ..synchronize.trial import own_host_keys, try_peer
+from ..synchronize.trial import try_peer
+from ..synchronize.trust import host_keys
 from ..system import mounts
 from ..system.digest import in_parallel, open_plain
 from ..system.errors import AltbackupError, name_os_errors
@@ -83,7 +84,7 @@ def examine(asked: Questions) -> dict[str, Any]:
         "began": began,
         "machine": machine_id(),
         "boot": boot_id(),
-        "host_keys": own_host_keys(),
+        "host_keys": host_keys(),
         "tools": {name: _version(name) for name in _needed(asked)},
         "missing_compressor": [str(error) for error in missing_tools((), asked.ext)],
         "bases": [_base(one, silent, seconds) for one in asked.owners],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import socket
 import stat
 import subprocess
@@ -12,7 +11,7 @@ from typing import Any
 
 from ..system.digest import open_plain
 from ..system.errors import AltbackupError
-from ..system.processes import Deadline, clean_environment, find_tool, inherited_environment
+from ..system.processes import Deadline, clean_environment, inherited_environment
 from ..tree.failures import explain
 from .send import Peer, reach, ssh_command
 
@@ -110,28 +109,3 @@ def _closed(host: str, port: int, seconds: float) -> str:
         return f"no answer from {host} port {port} within {seconds:g} s"
     except OSError as error:
         return f"{host} port {port}: {error.strerror or error}"
-
-
-def own_host_keys() -> list[str]:
-    """Return the public host keys of the ssh server of this machine: those of the session over which this runs, or those that lie in /etc/ssh."""
-    words = os.environ.get("SSH_CONNECTION", "").split()
-    found: list[str] = []
-    if len(words) == 4:
-        with contextlib.suppress(AltbackupError, OSError, subprocess.SubprocessError):
-            said = subprocess.run(
-                [find_tool("ssh-keyscan"), "-T", "5", "-p", words[3], words[2]],
-                env=clean_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                timeout=_SECONDS,
-                check=False,
-            ).stdout.decode("ascii", "replace")
-            found = [line.partition(" ")[2] for line in said.splitlines() if not line.startswith("#")]
-    if not found:
-        for name in ("ed25519", "ecdsa", "rsa"):
-            with contextlib.suppress(OSError), open(
-                f"/etc/ssh/ssh_host_{name}_key.pub", encoding="ascii", errors="replace"
-            ) as stream:
-                found.append(" ".join(stream.readline(8192).split()[:2]))
-    return [key for key in found if re.fullmatch(r"[\w@.-]+ [A-Za-z0-9+/=]+", key, re.ASCII)]

@@ -12,14 +12,12 @@ from typing import Any
 
 from ...module_utils.system.errors import AltbackupError, InvalidInput
 from ...module_utils.system.values import nearest
-from ...module_utils.tree.layout import MARKER
-from ...module_utils.tree.watching import FOLDER, PROGRAM
 from ..calls.watch_program import build
+from ..planning.watch import watch_argv
 from .inventory import read_inventory
 from .job import ansible_settings, read_job
 from .supervised_run import say
 
-_PYTHON = "/usr/bin/python3"
 _LIST = "list.yml"
 
 
@@ -75,13 +73,11 @@ def cron_lines(host: str, variables: Mapping[str, Any]) -> list[str]:
     base = variables.get("altbackup_target_base")
     if not isinstance(base, str) or not os.path.isabs(base) or "{{" in base or "\n" in base:
         raise InvalidInput(f"{host}: altbackup_target_base is not a path that can be read here: is {host} a target?")
-    base = os.path.normpath(base)
     become = variables.get("ansible_become") in (True, "true", "yes", "True")
     user = variables.get("ansible_become_user", "root") if become else variables.get("ansible_user")
     given = str(variables.get("ansible_python_interpreter") or "")
-    python = given if given.startswith("/") and "{{" not in given else _PYTHON
-    program = os.path.join(base, MARKER, FOLDER, PROGRAM)
-    command = shlex.join([python, "-I", program, base]).replace("%", r"\%")
+    python = [given] if given.startswith("/") and "{{" not in given else []
+    command = shlex.join(watch_argv(base, *python)).replace("%", r"\%")
     minute = int(hashlib.sha256(host.encode()).hexdigest(), 16) % 60
     whose = f"{user}, as whom runs work there" if user else "the user as whom runs work there"
     notes = [f"# For the crontab of {whose}, on {host}. MAILTO there gets what could not be told otherwise."]

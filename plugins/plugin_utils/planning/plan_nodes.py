@@ -73,7 +73,6 @@ _OF_TARGETS = (
     "watch_mail_security",
     "watch_mail_username",
     "incoming_limit",
-    "watch_command",
 )
 _CONNECTION = {"rsync_host": "ansible_host", "rsync_port": "ansible_port", "rsync_user": "ansible_user"}
 _LOCAL = ("local", "ansible.builtin.local")

@@ -408,13 +408,6 @@ def parse_times(value: Mapping[str, Any]) -> dict[str, str]:
     return times
 
 
-def _words(value: Sequence[Any]) -> list[str]:
-    words = [str(word) for word in value]
-    if words and not os.path.isabs(words[0]):
-        raise InvalidInput(f"begins with {quoted(words[0])}, which is not the absolute path of a program")
-    return words
-
-
 def _ssh_key(value: str) -> str:
     if value and (not value.startswith(("/", "~")) or "\n" in value or "\0" in value):
         raise InvalidInput("is not the path of a private key: write an absolute path or one like ~/.ssh/altbackup")
@@ -497,7 +490,6 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "altbackup_schedule_at": parse_times,
     "altbackup_schedule_delay": _duration_or_none,
     "altbackup_schedule_folder": _folder_or_none,
-    "altbackup_watch_command": _words,
     "altbackup_connect_timeout": parse_duration,
     "altbackup_io_timeout": parse_duration,
     "altbackup_step_timeout": parse_duration,

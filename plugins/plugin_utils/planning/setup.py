@@ -8,11 +8,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...module_utils.kinds.registry import kind_of
 from .connections import connection, is_fetched
 from .settings import WEEKDAYS
+from .watch import watch_argv
 
-TOOLS = {"svn": ("svnadmin", "svnlook"), "git": ("git",), "trac": (), "folder": (), "sqlite": ()}
-"""The programs by which kinds are dumped"""
 EVERYWHERE = ("rsync", "ssh", "ssh-keygen", "tar", "zstd")
 PACKAGES: Mapping[str, Mapping[str, str]] = {
     "Debian": {
@@ -20,12 +20,14 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
         "ssh-keygen": "openssh-client",
         "svnadmin": "subversion",
         "svnlook": "subversion",
+        "hg": "mercurial",
     },
     "RedHat": {
         "ssh": "openssh-clients",
         "ssh-keygen": "openssh-clients",
         "svnadmin": "subversion",
         "svnlook": "subversion",
+        "hg": "mercurial",
     },
 }
 """{family of distributions: {program: its package, where that has another name}}"""
@@ -35,7 +37,11 @@ COMMANDS = {
     "drill": ("run", "drill"),
 }
 """What bin/altbackup is told by each job of the controller"""
-_HANDED = ("HOME", "LANG", "TZ", "MAILTO", "ANSIBLE_CONFIG", "ALTBACKUP_HISTORY", "ALTBACKUP_STATE")
+_HANDED = (
+    *("HOME", "LANG", "TZ", "MAILTO", "ANSIBLE_CONFIG", "ALTBACKUP_HISTORY", "ALTBACKUP_STATE"),
+    *("ALTBACKUP_PING_URL_FILE", "ALTBACKUP_PING_BODY", "ALTBACKUP_PING_TIMEOUT", "ALTBACKUP_PING_PLAYBOOKS"),
+    *("ALTBACKUP_PUSH_URL_FILE", "ALTBACKUP_CHANNELS_FILE"),
+)
 _MAIL, _SECRET = "ALTBACKUP_MAIL_", "ALTBACKUP_MAIL_PASSWORD"
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 _DAY_MINUTES, _WEEK_MINUTES = 1440, 7 * 1440
@@ -81,7 +87,7 @@ def node_setup(plan: Mapping[str, Any], node: str, family: str = "") -> dict[str
     """Given the plan, a node and its family of distributions, return its `bases`, `tools`, `packages` ({tool: package}) and `user`."""
     source, target = plan["sources"].get(node, {}), plan["targets"].get(node, {})
     kinds = {item["kind"] for item in source.get("item_list", ())} | set(source.get("discover", ()))
-    tools = [*EVERYWHERE, *(tool for kind in sorted(kinds) for tool in TOOLS.get(kind, ()))]
+    tools = [*EVERYWHERE, *(tool for kind in sorted(kinds) for tool in kind_of(kind).tools)]
     names = PACKAGES.get(family, {})
     either = {**source, **target}
     return {
@@ -99,8 +105,8 @@ def jobs(
     """Given the plan, the inventories of the run, where the collection lies, and an environment, return the jobs of the controller.
 
     Each has a `name`, whether it is `enabled`, the `argv`, `when`, `delay` (seconds), `minute`, `hour` and `weekday` of cron with a delay of its own,
-    and `calendar` of systemd. Nothing of the environment is taken but what runs need; a password stays out of it, since everybody could read it
-    in the list of processes.
+    and `calendar` of systemd. Nothing of the environment is taken but what runs need; a password stays out of it, and addresses that are secrets,
+    since everybody could read them in the list of processes: only files of them are named.
     """
     where = [word for inventory in inventories for word in ("-i", os.path.abspath(inventory))]
     kept = {name: value for name, value in sorted(environment.items()) if name in _HANDED or name.startswith(_MAIL)}
@@ -114,12 +120,13 @@ def jobs(
 
 
 def watch_jobs(plan: Mapping[str, Any], node: str) -> list[dict[str, Any]]:
-    """Given the plan and a node, return the job by which that target checks by itself, one that is not enabled where it has no command."""
-    if node not in plan["targets"]:
+    """Given the plan and a node, return the job by which that target checks by itself, one that is not enabled where it is not to watch."""
+    target = plan["targets"].get(node)
+    if target is None:
         return []
-    command = plan["targets"][node]["watch_command"]
-    job = _job(plan, "watch", f"altbackup watch of {node}", ["/usr/bin/env", f"PATH={_PATH}", *command])
-    return [{**entry, "enabled": entry["enabled"] and bool(command)} for entry in job]
+    argv = ["/usr/bin/env", f"PATH={_PATH}", *watch_argv(str(target["target_base"]))]
+    job = _job(plan, "watch", f"altbackup watch of {node}", argv)
+    return [{**entry, "enabled": entry["enabled"] and target["watch"]} for entry in job]
 
 
 def _job(plan: Mapping[str, Any], job: str, name: str, argv: Sequence[str]) -> list[dict[str, Any]]:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleError
 
+from ...module_utils.tree.layout import MARKER
+from ...module_utils.tree.watching import FOLDER, PROGRAM
 from .host_variables import read_host
 from .pauses import pause_of
 from .settings import PREFIX, validate
 
+_PYTHON = "/usr/bin/python3"
 SECRETS = {"password": "watch_mail_password", "ping_url": "watch_ping_url", "push_url": "watch_push_url"}
 """{what a target is told: the variable that has it}, which no plan has, as it is shown"""
+
+
+def watch_argv(base: str, python: str = _PYTHON) -> list[str]:
+    """Given the base of a target and its Python, return the command with which it checks by itself, by the program that runs leave there."""
+    base = os.path.normpath(base)
+    return [python, "-I", os.path.join(base, MARKER, FOLDER, PROGRAM), base]
 
 
 def watched(plan: Mapping[str, Any], source: str, tree: Mapping[str, Any], *, complete: bool) -> dict[str, Any]:

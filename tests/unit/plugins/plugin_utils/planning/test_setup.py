@@ -28,7 +28,7 @@ def plan_of(at: dict[str, Any] | None = None, delay: float = 0, **target: Any) -
     for entry in (*plan["sources"].values(), *plan["targets"].values()):
         entry.update(OF_NODES)
     for entry in plan["targets"].values():
-        entry.update({"incoming_limit": 5000, "watch_command": [], **target})
+        entry.update({"incoming_limit": 5000, "watch": False, **target})
     plan["sources"]["dayabay"]["item_list"] = [{"kind": "svn", "name": "x", "path": "/x"}]
     plan["sources"]["dayabay"]["discover"] = {"git": "/git"}
     plan["setup"] = {
@@ -139,9 +139,9 @@ def test_a_job_that_is_never_to_run_is_known_all_the_same_so_that_it_goes() -> N
 
 def test_a_target_has_a_job_of_its_own_where_there_is_a_program_for_it() -> None:
     (none,) = watch_jobs(plan_of(), "cms01")
-    (job,) = watch_jobs(plan_of(watch_command=["/usr/bin/check", "a b"]), "cms01")
+    (job,) = watch_jobs(plan_of(watch=True, target_base="/data/a b"), "cms01")
     assert (none["enabled"], job["enabled"]) == (False, True)
-    assert job["command"].endswith("/usr/bin/check 'a b'")
+    assert job["command"].endswith("/usr/bin/python3 -I '/data/a b/.altbackup/watch/altbackup-watch' '/data/a b'")
     assert watch_jobs(plan_of(), "dayabay") == []
 
 
@@ -166,3 +166,27 @@ def test_what_became_of_a_pair_is_one_line_and_each_failure_once() -> None:
     failed = {"failures": [{"reason": "no way"}]}
     bad = pair_report(pair, [failed, failed, {"unreachable": True, "msg": "gone"}, {"msg": "crashed"}])
     assert bad["failures"] == ["dayabay -> cms01: no way", "dayabay -> cms01: gone", "dayabay -> cms01: crashed"]
+
+
+def test_of_addresses_that_are_secrets_a_job_has_the_files_alone() -> None:
+    """They would stand in the list of processes, which everybody can read."""
+    secret = "https://hc.example.org/ping/5ecret"
+    environment = {
+        "ALTBACKUP_PING_URL": secret,
+        "ALTBACKUP_PUSH_URL": secret,
+        "ALTBACKUP_CHANNELS": secret,
+        "ALTBACKUP_MAIL_PASSWORD": "5ecret",
+        "ALTBACKUP_PING_URL_FILE": "/root/ping",
+        "ALTBACKUP_CHANNELS_FILE": "/root/channels",
+    }
+    for job in jobs(plan_of(), ["/inv/mine"], "/opt", environment):
+        assert "5ecret" not in repr(job)
+        assert {"ALTBACKUP_PING_URL_FILE=/root/ping", "ALTBACKUP_CHANNELS_FILE=/root/channels"} <= set(job["argv"])
+
+
+def test_a_node_needs_what_its_kinds_need() -> None:
+    plan = plan_of()
+    plan["sources"]["dayabay"]["item_list"].append({"kind": "hg", "name": "y", "path": "/y"})
+    found = node_setup(plan, "dayabay", "Debian")
+    assert {"svnadmin", "git", "hg"} <= set(found["tools"])
+    assert found["packages"]["hg"] == "mercurial"
