@@ -21,10 +21,17 @@ _OTHERS_WRITE = 0o022
 
 
 def mark_base(
-    base: str, *, owner: str = "", allow_root: bool = False, tools: Sequence[str] = (), write: bool = True
+    base: str,
+    *,
+    owner: str = "",
+    allow_root: bool = False,
+    tools: Sequence[str] = (),
+    write: bool = True,
+    root: str = "/",
 ) -> dict[str, Any]:
     """Given a base, make it and its marker; return `changed`, `free`, `size`, `file_system`, and of the tools those that are `missing`.
 
+    `root` is where the file system begins on which no base is to lie unless `allow_root`.
     Raise AltbackupError for one on the root file system, one that is not the owner's, or one to which others can write; or OSError.
     """
     if not os.path.isabs(base):
@@ -34,7 +41,7 @@ def mark_base(
     changed = not os.path.isdir(marker)
     above = _nearest(base)
     if changed:
-        if os.stat(above).st_dev == os.stat("/").st_dev and not allow_root:
+        if os.stat(above).st_dev == os.stat(root).st_dev and not allow_root:
             raise AltbackupError(
                 f"{base} would lie on the root file system: is its disk not mounted on {above}? Mount it; or, if that is where it is to lie, set "
                 "altbackup_allow_root_filesystem: true for this node"
