@@ -382,9 +382,11 @@ EMPTY = {
 def run(options: dict, hold: Hold | None, check_mode: bool) -> dict:
     """Given the module's parameters and what it holds of the tree, none in check mode, purge; then give the tree back if this is the last call."""
     try:
-        result = {**EMPTY, **check_and_remove(options, check_mode)}
+        found = check_and_remove(options, check_mode)
+        result = {**EMPTY, **found}
         if not check_mode:
-            told = leave_metrics(options["metrics"], options["base"], result, options["timezone"])
+            standing = {**result, "free": found.get("free")}
+            told = leave_metrics(options["metrics"], options["base"], standing, options["timezone"])
             result = {**result, "notes": [*result["notes"], *told]}
         if hold is None or not options["remember"]:
             return result

@@ -175,7 +175,7 @@ def read_snapshot(path: str) -> Snapshot | None:
     try:
         with _opened(path) as stream:
             about = json.loads(stream.readline(_LARGEST_HEADER))
-    except (OSError, ValueError, EOFError, zlib.error):
+    except (OSError, ValueError, EOFError, RecursionError, zlib.error):
         return None
     return Snapshot(path, about) if isinstance(about, dict) and about.get("form") == _FORM else None
 

@@ -46,6 +46,8 @@ _LOOK = 1.0
 """Seconds between looks at how much a folder holds"""
 _PR_SET_CHILD_SUBREAPER = 36
 _SHOWN = 3
+_GRACE = 5.0
+"""Seconds in which what was started is ended; what cannot be, such as what waits for a dead mount, is told"""
 
 
 def check(item: Item, context: Context) -> None:
@@ -218,6 +220,10 @@ class _Work:
         left = family.left()
         writing = [name for pid, name in left.items() if _writes_below(pid, self._folder)]
         family.end()
+        if stuck := family.left():
+            raise AltbackupError(
+                f"{self._title}: {first_of(list(stuck.values()), _SHOWN)}, which it started, cannot be ended"
+            )
         if writing:
             raise AltbackupError(
                 f"{self._title}: it ended, but {first_of(writing, _SHOWN)}, which it started, still had files open that it gave: let it wait for that"
@@ -264,8 +270,9 @@ class _Family:
         return found
 
     def end(self) -> None:
-        """End all of them, and what they start meanwhile."""
-        while left := self.left():
+        """End all of them, and what they start meanwhile, as far as that can be done within a while."""
+        end = time.monotonic() + _GRACE
+        while (left := self.left()) and time.monotonic() < end:
             for pid in left:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)

@@ -312,7 +312,12 @@ class _Scratch:
         """Let the copy have the live repository's settings, which are data here, rather than those that a clone writes."""
         text = ""
         with contextlib.suppress(FileNotFoundError), open_plain(os.path.join(self._item.path, ".hg", "hgrc")) as stream:
-            text = stream.read(_LONGEST).decode("utf-8", "surrogateescape")
+            content = stream.read(_LONGEST + 1)
+            if len(content) > _LONGEST:
+                raise InvalidInput(
+                    f"item hg {self._item.name!r}: its hgrc has more than {_LONGEST} bytes, which is no setting of Mercurial"
+                )
+            text = content.decode("utf-8", "surrogateescape")
         if text:
             self._write("hgrc", text)
         else:

@@ -20,6 +20,7 @@ from ..system.processes import find_tool, run
 from ..system.units import counted, first_of
 from . import ldap_survey
 from .base import Arrangement, Context, Kind, Snapshot, owner_found, scratch_folder, walk
+from .command import uid_of
 from .earlier import stamp_of
 from .items import Item
 from .ldap_survey import entries_in, unfolded
@@ -101,7 +102,7 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
 
     def slapcat(number: str, name: str) -> int:
         path = os.path.join(folder, name)
-        argv = [find_tool("slapcat"), "-o", "ldif-wrap=no", *how, "-n", number, "-l", path]
+        argv = [find_tool("slapcat"), "-g", "-o", "ldif-wrap=no", *how, "-n", number, "-l", path]
         said: list[str] = []
         run(argv, what=f"{title}: reading database {number}", deadline=context.deadline, stderr_lines=said)
         os.chmod(path, 0o600)
@@ -117,6 +118,7 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
         databases = databases_of(_text(os.path.join(folder, CONFIG)))
     else:
         text = _text(item.path)
+        _require_whole(title, item.path, text)
         if re.search(r"^include\s", text, re.MULTILINE):
             notes.append(
                 f"{item.path} includes other files, such as schemas, which are not in the copy: back them up as a folder"
@@ -149,6 +151,16 @@ def copy(item: Item, context: Context) -> Iterator[Snapshot]:
     yield Snapshot([Part(folder, list(walk(folder)[0]))], record, fixed_times=True, notes=notes)
 
 
+def _require_whole(title: str, path: str, text: str) -> None:
+    """Raise InvalidInput where what a slapd.conf includes names databases: which one has which number is not known from the file alone."""
+    for included in re.findall(r'^include\s+"?([^"\s]+)', text, re.MULTILINE | re.IGNORECASE):
+        if re.search(r"^(?:database|include)\s", _text(included), re.MULTILINE | re.IGNORECASE):
+            raise InvalidInput(
+                f"{title}: {included}, which {path} includes, names databases, or includes more: convert all to a folder slapd.d (slaptest -f {path} -F "
+                "FOLDER), and give that"
+            )
+
+
 def doubts_of(good: Mapping[str, Any], suffixes: list[str]) -> list[str]:
     """Given the record of a good dump and the suffixes that there are now, return why they are doubtful."""
     known = good.get("directories")
@@ -173,8 +185,14 @@ def _text(path: str) -> str:
 
 
 def arrange(item: Item, context: Context) -> Arrangement:
-    """Return what slapcat has: all that the owner of the configuration has, and an empty folder."""
-    return Arrangement(owner_found(item.path), [], scratch=[scratch_folder(context, item)], confined=False)
+    """Return what slapcat has: all that the item's user has, or else the owner of the configuration, and an empty folder. Raise InvalidInput."""
+    user = str(item.option("user") or "")
+    uid = uid_of(item, user) if user else owner_found(item.path)
+    if uid == 0 and not user:
+        raise InvalidInput(
+            f"item ldap {item.name!r}: path {item.path} is root's, and slapcat loads the modules that it names: give user, the one that slapd runs as"
+        )
+    return Arrangement(uid, [], scratch=[scratch_folder(context, item)], confined=False)
 
 
 def prove(proof: Proof) -> None:
@@ -213,7 +231,7 @@ def prove(proof: Proof) -> None:
             deadline=proof.deadline,
             program=ldap_survey,
         )
-    found: dict[str, Any] = json.loads(text)
+    found = proof.told(text)
     if found["problem"]:
         raise proof.fail(f"it cannot be loaded: {found['problem']}")
     for number, entries in found["entries"].items():

@@ -90,8 +90,8 @@ def survey(programs: Mapping[str, str], folder: str, order: Mapping[str, Any], r
         _run(programs["slapadd"], *how, "-n", "0", "-l", written)
     found = {}
     for number, name in order["databases"].items():
-        _run(programs["slapadd"], "-q", *how, "-n", number, "-l", os.path.join(folder, name))
-        found[number] = entries_in(_run(programs["slapcat"], "-o", "ldif-wrap=no", *how, "-n", number))
+        _run(programs["slapadd"], "-g", "-q", *how, "-n", number, "-l", os.path.join(folder, name))
+        found[number] = entries_in(_run(programs["slapcat"], "-g", "-o", "ldif-wrap=no", *how, "-n", number))
     return {"problem": "", "entries": found}
 
 

@@ -262,13 +262,14 @@ class _Dump:
             said = self._say(f"SHOW CREATE VIEW {identifier(name)}.{identifier(view)}").decode(
                 "utf-8", "surrogateescape"
             )
-            texts.append(said.split("\t")[1] + ";\n")
+            texts.append(said.split("\t", 1)[1].rsplit("\t", 2)[0] + ";\n")  # a definition may hold tabs
         with open(
             os.path.join(self.folder, f"{encode_name(name)}{VIEWS_ENDING}"),
             "x",
             encoding="utf-8",
             errors="surrogateescape",
         ) as out:
+            os.chmod(out.fileno(), 0o600)
             out.write("".join(texts))
         shown = [f"{view} ({why[:200]})" for view, why in broken.items()]
         self.notes.append(
@@ -299,6 +300,7 @@ class _Dump:
                 )
                 lines += [f"{line};\n" for line in said.splitlines()]
         with open(os.path.join(self.folder, USERS_FILE), "x", encoding="utf-8", errors="surrogateescape") as out:
+            os.chmod(out.fileno(), 0o600)
             out.write("".join(sorted(lines, key=lambda line: not line.startswith("CREATE"))))
 
     def _leave_out(self, lines: Sequence[str]) -> None:
@@ -435,7 +437,7 @@ def _load(proof: Proof, files: Mapping[str, str], known: Mapping[str, Any], user
             deadline=proof.deadline,
             program=mysql_survey,
         )
-    found: dict[str, Any] = json.loads(text)
+    found = proof.told(text)
     if found["problem"]:
         raise proof.fail(f"it cannot be loaded: {found['problem']}")
     rows = {

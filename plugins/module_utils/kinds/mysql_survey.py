@@ -52,7 +52,7 @@ def rows_from(text: str) -> list[Any]:
     """Given what the client printed, return the value of each line. Raise Failed."""
     try:
         return [json.loads(line) for line in text.split("\n") if line]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Failed(f"the client said what is no JSON: {error}") from error
 
 

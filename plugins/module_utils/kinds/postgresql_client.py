@@ -92,10 +92,10 @@ class Session:
         """Return the rows, one JSON value each, of statements. Raise ToolFailed with the server's own words, or AltbackupError."""
         text = "".join(f"{statement};\n" for statement in statements) + f"\\echo {_MARK}\n"
         rows: list[Any] = []
-        with contextlib.suppress(BrokenPipeError):  # its end tells why
-            self._child.stdin.write(text.encode("utf-8", "surrogateescape"))
-            self._child.stdin.flush()
         with ended_at(self._deadline, [self._child]):
+            with contextlib.suppress(BrokenPipeError):  # its end tells why
+                self._child.stdin.write(text.encode("utf-8", "surrogateescape"))
+                self._child.stdin.flush()
             for line in iter(self._child.stdout.readline, b""):
                 if line.rstrip(b"\n") == _MARK.encode():
                     return rows
@@ -108,7 +108,7 @@ class Session:
 def _value(line: bytes) -> Any:
     try:
         return json.loads(line.decode("utf-8", "surrogateescape"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AltbackupError(f"psql said what is no JSON: {error}") from error
 
 

@@ -6,6 +6,7 @@ What is proved may be hostile. Programs read it in a sandbox; nothing archived i
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -97,6 +98,16 @@ class Proof:
             if error.rc is not None and 0 < error.rc < 125:
                 raise ProofFailed(str(error)) from error
             raise
+
+    def told(self, text: bytes) -> dict[str, Any]:
+        """Given what a program in the sandbox said, a mapping as JSON, return it. Raise ProofFailed where it is none: what it read may be hostile."""
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise self.fail("what looked at it in the sandbox said nothing that can be understood")
+        return found
 
     def inside(self, path: str) -> str:
         """Return a path as the sandbox sees it."""

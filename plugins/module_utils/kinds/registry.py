@@ -117,7 +117,7 @@ KINDS = {
     "mysql": Entry(
         _mysql, "databases", keys=(*_SERVER_KEYS, "lock"), required=("user",), placed=False, mark="users.sql"
     ),
-    "ldap": Entry(_ldap, "databases", mark="config.ldif"),
+    "ldap": Entry(_ldap, "databases", keys=("user",), mark="config.ldif"),
 }
 CATEGORIES = {kind: entry.category for kind, entry in KINDS.items()}
 DISCOVERABLE = tuple(kind for kind, entry in KINDS.items() if entry.discoverable)

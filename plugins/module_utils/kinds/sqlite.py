@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -81,7 +80,7 @@ def survey(proof: Proof, relative: str) -> dict[str, Any]:
             deadline=proof.deadline,
             program=sqlite_survey,
         )
-    found: dict[str, Any] = json.loads(text)
+    found = proof.told(text)
     proof.versions["sqlite"] = str(found["version"])
     if found["problems"]:
         raise proof.fail(f"its database {printable(relative)} is damaged: {'; '.join(map(str, found['problems']))}")

@@ -292,7 +292,7 @@ def read_json(folder: int, name: str) -> dict[str, Any] | None:
     try:
         with open(f"{by_descriptor(folder)}/{name}", encoding="utf-8", errors="surrogateescape") as stream:
             value = json.load(stream)
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

@@ -55,7 +55,7 @@ def samples(wanted: Mapping[str, Any], base: str, result: Mapping[str, Any], tim
         yield "altbackup_status", labels, int(bool(entry) and not doubted and key not in bad)
         yield "altbackup_suspects", labels, int(doubted)
         yield "altbackup_max_age_seconds", labels, float(wanted["max_age"])
-    if result["free"]:
+    if result["free"] is not None:
         yield "altbackup_free_bytes", {**place, **more}, result["free"]
 
 

@@ -331,7 +331,7 @@ def _keep_whole(room: Room, log: Log) -> None:
     """Take what arrived whole out of the reach of sessions: the same name is written again only until its bytes match it."""
     known: dict[str, Any] = {}
     path = os.path.join(room.state, "partial.json")
-    with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as stream:
+    with contextlib.suppress(OSError, ValueError, TypeError, RecursionError), open(path, encoding="ascii") as stream:
         known = dict(json.load(stream))
     until = time.monotonic() + _JUDGING
     partial = {}

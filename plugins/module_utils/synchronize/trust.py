@@ -154,7 +154,7 @@ def _hello(peer: Peer) -> dict[str, Any]:
         answer = json.loads(said[:_HELLO_SIZE])
         if not isinstance(answer, dict) or not isinstance(answer.get("altbackup"), int):
             raise ValueError
-    except ValueError:
+    except (ValueError, RecursionError):
         raise AltbackupError(
             f"{peer.node} lets this node in as {peer}, but not to the forced command of this collection: another line of authorized_keys there "
             "has the same key, or its sshd reads another file"

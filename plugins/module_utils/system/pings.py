@@ -160,7 +160,7 @@ def _refusal(ping: Ping, answer: bytes) -> str:
     if ping.kind == HEALTHCHECKS:
         found = re.match(r"OK \((not found|rate limited)\)", text)
         return f"the service says: {found[1]}" if found else ""
-    with contextlib.suppress(ValueError, AttributeError):
+    with contextlib.suppress(ValueError, AttributeError, RecursionError):
         if json.loads(text).get("ok") is False:
             return "the service says that it is not ok"
     return ""
@@ -196,9 +196,11 @@ def take_turn(path: str, ping: Ping, now: float) -> bool:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError:
         return True
-    with os.fdopen(descriptor, "r+", encoding="utf-8", errors="replace") as stream:
+    with os.fdopen(
+        descriptor, "r+b", buffering=0
+    ) as stream:  # what a full disk does not take is not written again at the end
         fcntl.flock(stream, fcntl.LOCK_EX)
-        known = _recent(stream.read(1 << 20), now)
+        known = _recent(stream.read(1 << 20).decode("utf-8", "replace"), now)
         sent = known.setdefault(name, [])
         if len(sent) >= (_MOST_STARTS if ping.signal == START else MOST_A_MINUTE):
             return False
@@ -206,8 +208,7 @@ def take_turn(path: str, ping: Ping, now: float) -> bool:
         with contextlib.suppress(OSError):
             stream.seek(0)
             stream.truncate()
-            stream.write(json.dumps(known))
-            stream.flush()
+            stream.write(json.dumps(known).encode())
     return True
 
 

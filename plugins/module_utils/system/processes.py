@@ -24,7 +24,7 @@ from .paths import is_within
 from .proc import NAME, PROC, SESSION, open_files, pids, position, stat_of
 from .units import told_apart
 
-_PACKAGES = {
+PACKAGES = {
     "svnadmin": "subversion",
     "svnlook": "subversion",
     "git": "git",
@@ -37,6 +37,7 @@ _PACKAGES = {
     "slapadd": "slapd",
     "rsync": "rsync",
     "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
     "tar": "tar",
     "zstd": "zstd",
     "gzip": "gzip",
@@ -45,6 +46,7 @@ _PACKAGES = {
     "ionice": "util-linux",
     "cp": "coreutils",
 }
+"""{program: its package in Debian and Ubuntu}"""
 _SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _STDERR_LIMIT = 4096
 _PR_SET_PDEATHSIG = 1
@@ -81,7 +83,7 @@ def find_tool(name: str) -> str:
     """Given a program's name, return its path. Raise ToolMissing, naming the package."""
     path = shutil.which(name, path=search_path())
     if path is None:
-        raise ToolMissing(f"{name} is not installed on this node: install the package {_PACKAGES.get(name, name)}")
+        raise ToolMissing(f"{name} is not installed on this node: install the package {PACKAGES.get(name, name)}")
     return path
 
 

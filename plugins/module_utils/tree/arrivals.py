@@ -72,7 +72,7 @@ def arrivals(tree: Tree, key: str) -> dict[str, str]:
         try:
             run, rest = json.loads(line)
             good = is_stamp(run) and isinstance(rest, str)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             good = False
         if not good:
             raise _damaged(path, number)

@@ -111,7 +111,7 @@ def recall(path: str) -> dict[str, Any] | None:
         try:
             with open_plain(_key(path), state) as stream:
                 known = json.loads(stream.read(_LONGEST).decode("utf-8"))
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, ValueError, RecursionError):
             return None
     return known if isinstance(known, dict) and known.get("path") == path else None
 

@@ -380,7 +380,7 @@ def _read(descriptor: int) -> Lease | None:
         value = json.loads(os.pread(descriptor, _LENGTH, 0))
         run = parse_run(value["run"])
         return Lease(run, float(value["expires"]), float(value["transfer"])) if run else None
-    except (ValueError, KeyError, TypeError, InvalidInput):
+    except (ValueError, KeyError, TypeError, RecursionError, InvalidInput):
         return None
 
 

@@ -16,7 +16,7 @@ from typing import IO, Any
 from ..system.digest import CHUNK, new_hash
 from ..system.errors import AltbackupError, name_os_errors
 from .layout import TEMPORARY, Tree
-from .private import opened_private_file
+from .private import opened_private, opened_private_file
 from .publish import flush_folder, make_folders, prune_empty, remove_if_there, temporary_beside
 
 _ALGORITHM = "sha256"
@@ -110,11 +110,16 @@ def _folder(tree: Tree, key: str) -> str:
 
 
 def forget_noted(tree: Tree, key: str, wanted: Collection[str]) -> None:
-    """Given a tree, which this process has locked, an item and the digests that its records name, remove all else that was noted. Raise OSError."""
+    """Given a tree, which this process has locked, an item and the digests that its records name, remove all else that was noted.
+
+    Raise BaseUnusable behind a link, or OSError.
+    """
     folder = _folder(tree, key)
-    if not os.path.isdir(folder):
-        return
-    for name in os.listdir(folder):
-        if name not in wanted and (_DIGEST.fullmatch(name) or name.startswith(TEMPORARY)):
-            remove_if_there(os.path.join(folder, name))
+    with opened_private(tree, folder) as top:
+        if top is None:
+            return
+        for name in os.listdir(top):
+            if name not in wanted and (_DIGEST.fullmatch(name) or name.startswith(TEMPORARY)):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=top)
     prune_empty(folder, tree.private)

@@ -200,7 +200,7 @@ def last_check(private: str) -> float:
     try:
         with open_plain(os.path.join(private, FOLDER, LAST)) as stream:
             return _number(json.loads(stream.read(4096)), "at")
-    except (OSError, ValueError, AttributeError, AltbackupError):
+    except (OSError, ValueError, AttributeError, RecursionError, AltbackupError):
         return 0.0
 
 

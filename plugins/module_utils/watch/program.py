@@ -29,7 +29,7 @@ from ..system.opened import owner_name, walked
 from ..system.proc import boot_id
 from ..system.visible import visible
 from ..tree.layout import newest_verified, open_tree
-from ..tree.publish import write_text
+from ..tree.publish import make_folders, write_text
 from ..tree.stamps import DAY, earliest_moment, stamp_at
 from ..tree.watching import FOLDER, NAME, PINGS, Watched, note_check, read_watched, sources_of
 from .clock import Reading, Reckoned, reckon
@@ -85,11 +85,12 @@ def check(base: str, shown: Reading, program: str) -> int:
     private = open_tree(base).private
     if os.path.dirname(private) != base:
         raise InvalidInput(f"{base} is not the base of a target: it has no marker of its own")
-    unwritten = _unwritten(private, shown.wall)
     folder = os.path.join(private, FOLDER)
+    make_folders(folder, private)
     with _alone(folder) as is_alone:
-        if not is_alone:
+        if not is_alone:  # it notes that it runs once it does: one that hangs is missed
             return WELL
+        unwritten = _unwritten(private, shown.wall)
         memory = _read_memory(folder)
         watched, faults = _watched(base, private)
         faults += unwritten
@@ -221,7 +222,8 @@ def _tell_by(way: str, group: Sequence[Watched], news: News, now: float, program
         return ""
     subject, text = message(group, news, now)
     if way == MAILED:
-        return _handed_over({"mail": _mail(group[0], subject, text), **_way(group[0].mail)}, program)
+        how = _way(group[0].mail)
+        return _refused(how) or _handed_over({"mail": _mail(group[0], subject, text), **how}, program)
     kind = pings.HEALTHCHECKS if way == PINGS[0] else pings.KUMA
     signal = pings.FAIL if news.faults else pings.SUCCESS
     return _handed_over({"ping": [kind, group[0].pings[way], signal, subject]}, program)
@@ -299,6 +301,13 @@ def _mail(watched: Watched, subject: str, text: str) -> str:
     mail["Auto-Submitted"], mail["X-Altbackup-Target"] = "auto-generated", visible(watched.target)
     mail.set_content("\n".join(map(visible, text.split("\n"))), cte="quoted-printable")
     return mail.as_string()
+
+
+def _refused(mail: Mapping[str, Any]) -> str:
+    """Return why a mail is not sent so, empty where it may be."""
+    if mail["username"] and mail["security"] == "none" and mail["host"] not in ("", "localhost", "127.0.0.1", "::1"):
+        return f"no mail to {mail['host']}: without encryption it would show the password to the network (altbackup_watch_mail_security)"
+    return ""
 
 
 def _way(mail: Mapping[str, str]) -> dict[str, Any]:

@@ -219,6 +219,10 @@ def _looked_for(arguments: argparse.Namespace, inventory: Path, answers: Answers
             if facts["unseen"]
             else ""
         )
+        if facts.get("cut"):
+            say(
+                f"{host.name}: there are more folders than are looked at: look at what was written, and name the rest (--look)"
+            )
         say(f"{host.name}: repositories: {len(facts['repositories'])}, folders: {len(kept)}{unseen}")
         found[host.name] = {**facts, "folders": kept}
     return found

@@ -225,8 +225,9 @@ def _named(kind: str, paths: Sequence[str]) -> list[tuple[str, str, str]]:
     """Return items of a kind with names of their own, as short as may be; one whose path gives no name is left out."""
     taken: dict[str, str] = {}
     for path in paths:
-        parts = path.strip("/").removesuffix(".git").split("/")
-        for count in range(1, len(parts) + 1):
+        whole = path.strip("/").split("/")
+        short = [*whole[:-1], whole[-1].removesuffix(".git")]
+        for parts, count in [(way, number) for way in (short, whole) for number in range(1, len(way) + 1)]:
             name = "-".join(parts[-count:])
             try:
                 check_name(name)

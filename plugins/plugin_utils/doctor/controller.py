@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import smtplib
 import socket
@@ -25,6 +26,9 @@ from .finding import OK, UNKNOWN, WRONG, Commands, Finding
 _SECONDS = 10.0
 _MOST_BYTES = 1 << 20
 _CHAIN = "backup.yml"
+_BACKUP = re.compile(r" run +(?:\S*/)?backup(?:\.yml)? |[/ ]backup\.yml |altbackup\.core\.backup ")
+"""What in a line starts the nightly chain"""
+_BETWEEN = r"[\s'\"]+"
 _OF_CRON = tuple(f"ALTBACKUP_MAIL_{name}" for name in ("HOST", "PORT", "SECURITY", "FROM"))
 """What of this environment goes into a crontab: no secrets"""
 _LATE = 36 * 3600.0
@@ -87,12 +91,12 @@ def read_files(inventory: Iterable[str]) -> dict[str, list[str]]:
 
 def scheduled(found: Iterable[Mapping[str, Any]], inventory: Sequence[str]) -> list[dict[str, Any]]:
     """Given what schedules start, and inventories, return what of it makes backups of these."""
-    names = {part for name in inventory for part in (name, os.path.basename(os.path.normpath(name)))}
+    names = {os.path.basename(os.path.normpath(name)) for name in inventory}
+    lines = [(entry, f"{re.sub(_BETWEEN, ' ', str(entry['line']))} ") for entry in found]
     return [
         dict(entry)
-        for entry in found
-        if "backup" in str(entry["line"]).replace("altbackup", "")
-        and (not names or any(f"/{name}" in str(entry["line"]) or f" {name}" in str(entry["line"]) for name in names))
+        for entry, line in lines
+        if _BACKUP.search(line) and (not names or any(re.search(rf"[/ =]{re.escape(name)}/? ", line) for name in names))
     ]
 
 

@@ -14,6 +14,8 @@ from ...module_utils.system.visible import one_line
 from ..report.secrecy import mask_text
 
 OK, WRONG, UNKNOWN = "ok", "wrong", "unknown"
+_ONE_LINE = re.compile(r"[^:]+:\s+(?:\[[^\]]*\]|[^\s\[{|>&#].*?)\s*(?:#.*)?")
+"""A variable whose value stands on its line"""
 _TEMPLATE = re.compile(r"\{[{%#]")
 """What Ansible would evaluate on the controller, be it a node that said it"""
 _KEY = re.compile(r"[\w@.-]{1,64} [A-Za-z0-9+/=]{16,4096}", re.ASCII)
@@ -53,7 +55,7 @@ class Commands:
     """Whether there is a playbook that sets up what is missing"""
 
     @property
-    def _named(self) -> list[str]:
+    def named(self) -> list[str]:
         return [word for name in self.inventory for word in ("-i", name)]
 
     def on(self, node: str, module: str, become: bool = False, extra: Sequence[str] = (), **arguments: Any) -> str:
@@ -68,7 +70,7 @@ class Commands:
         """Return the same for arguments of which one is a template of this collection's own."""
         simple = all(isinstance(value, str) and _PLAIN.fullmatch(value) for value in arguments.values())
         given = " ".join(f"{name}={value}" for name, value in arguments.items()) if simple else json.dumps(arguments)
-        words = [self.ansible, node, *self._named, *(["--become"] if become else []), *extra]
+        words = [self.ansible, node, *self.named, *(["--become"] if become else []), *extra]
         return shlex.join([*words, "-m", f"ansible.builtin.{module}", "-a", given])
 
     def run_on(self, node: str, argv: Sequence[str], become: bool = False) -> str:
@@ -77,7 +79,7 @@ class Commands:
 
     def own(self, *words: str) -> str:
         """Return a command of this collection's program."""
-        return shlex.join([self.program, *words, *self._named])
+        return shlex.join([self.program, *words, *self.named])
 
     def set_up(self, node: str) -> str:
         """Return the command that sets a node up, empty where there is none."""
@@ -87,13 +89,23 @@ class Commands:
         """Return the command that sets a variable of a host in the inventory; a sentence where that is no folder."""
         if _TEMPLATE.search(json.dumps(value)):
             return f"# set {name} for {node} by hand: its value looks like a template"
-        folder = next((path for path in self.inventory if not path.endswith((".yml", ".yaml", ".ini"))), "")
+        folder = next(
+            (
+                path
+                for path in self.inventory
+                if path not in self.files and not path.endswith((".yml", ".yaml", ".ini"))
+            ),
+            "",
+        )
         if not folder or "," in folder:
             return f"# set {name}: {json.dumps(value)} for {node} in the inventory"
         stem = os.path.join(folder, "host_vars", node)
         own = [path for path in self.files if path.startswith((f"{stem}/", f"{stem}."))]
         setting = [path for path in own if any(line.startswith(f"{name}:") for line in self.files[path])]
         path = (setting or own or [f"{stem}.yml"])[0]
+        held = [line for line in self.files.get(path, ()) if line.startswith(f"{name}:")]
+        if not all(map(_ONE_LINE.fullmatch, held)):
+            return f"# set {name}: {json.dumps(value)} in {path}"
         line = {"path": path, "regexp": f"^{name}:", "line": f"{name}: {json.dumps(value)}", "create": True}
         return shlex.join([self.ansible, "localhost", "-m", "ansible.builtin.lineinfile", "-a", json.dumps(line)])
 

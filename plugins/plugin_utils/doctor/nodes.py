@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
+from ...module_utils.system.processes import PACKAGES
 from ...module_utils.system.units import readable
 from .finding import OK, UNKNOWN, WRONG, Commands, Finding, both
 from .words import gist, meaning
 
 _APART = 60.0
 """Seconds between the clocks of a node and of the controller from which on one of them is wrong"""
-_PACKAGES = {"svnadmin": "subversion", "svnlook": "subversion"}
 _SSH = {True: "openssh-client", False: "openssh-clients"}
 """The package of ssh, on Debian's family and elsewhere"""
 _VARIABLES = {"source": "altbackup_base", "target": "altbackup_target_base"}
@@ -58,12 +58,8 @@ def _way_mend(node: str, what: str, said: str, dialled: Mapping[str, Any], comma
         if dialled.get("interpreter"):
             return commands.setting(node, "ansible_python_interpreter", "auto_silent")
         install = "apt-get install -y python3 || dnf install -y python3"
-        return shlex.join([commands.ansible, node, *_named(commands), "-m", "ansible.builtin.raw", "-a", install])
+        return shlex.join([commands.ansible, node, *commands.named, "-m", "ansible.builtin.raw", "-a", install])
     return f"# {node} was reached, but could not be examined; its words: ansible {node} -m ansible.builtin.ping -vvv"
-
-
-def _named(commands: Commands) -> list[str]:
-    return [word for name in commands.inventory for word in ("-i", name)]
 
 
 def _become_mend(node: str, said: str, user: str, port: int, there: str, commands: Commands) -> str:
@@ -73,7 +69,9 @@ def _become_mend(node: str, said: str, user: str, port: int, there: str, command
         return commands.on(node, "user", extra=as_login, name=unknown[1], system="true")
     if re.search(r"sudo\S*: (?:command )?not found|sudo.*No such file", said):
         return commands.on(node, "package", extra=as_login, name="sudo", state="present")
-    line = f"{user or '$USER'} ALL=(ALL) NOPASSWD: ALL"
+    if not user:
+        return f"# let the user who runs ansible become root on {node} without a password: visudo -f /etc/sudoers.d/altbackup"
+    line = f"{user} ALL=(ALL) NOPASSWD: ALL"
     return f"ssh -t -p {port} {there} " + shlex.quote(f"echo '{line}' | sudo tee /etc/sudoers.d/altbackup")
 
 
@@ -107,7 +105,7 @@ def _clock(node: str, facts: Mapping[str, Any], after: float | None, commands: C
     apart = -behind if behind > max(ahead, 0) else max(ahead, 0.0)
     if abs(apart) <= _APART:
         return Finding(node, "clock", why="as the controller's")
-    words = [commands.ansible, node, *_named(commands), *(["--become"] if facts.get("uid") else [])]
+    words = [commands.ansible, node, *commands.named, *(["--become"] if facts.get("uid") else [])]
     mend = f'{shlex.join([*words, "-m", "ansible.builtin.command"])} -a "date --utc --set=@$(date +%s)"'
     return Finding(
         node,
@@ -146,7 +144,7 @@ def _number(version: str) -> str:
 def _package(tool: str, facts: Mapping[str, Any]) -> str:
     """Return the package of a program on the system of a node."""
     if tool != "ssh":
-        return _PACKAGES.get(tool, tool)
+        return PACKAGES.get(tool, tool)
     system = facts.get("system") or {}
     return _SSH[bool(re.search(r"debian|ubuntu", f"{system.get('id', '')} {system.get('id_like', '')}"))]
 

@@ -171,7 +171,7 @@ def _key(way: Way, commands: Commands) -> list[Finding]:
     if theirs.get("problem", "").startswith("there is no user"):
         mend = commands.setting(way.dialled, "altbackup_rsync_user", str(way.theirs.get("user")))
         return [way.finding("key", WRONG, f"{way.dialled}: {theirs['problem']}, as whom {way.dialler} logs in", mend)]
-    options = [line.partition(public)[0].strip() for line in theirs.get("lines") or () if public in line]
+    options = [line.partition(public)[0].strip() for line in theirs.get("lines") or () if f" {public} " in f" {line} "]
     if not options and meaning(str(way.tried.get("said") or "")) == "key":
         mend = _accept_mend(way, theirs, public, commands)
         return [
@@ -199,13 +199,13 @@ def _bound(way: Way, theirs: Mapping[str, Any], public: str, options: str, comma
             return way.finding("forced command", WRONG, why, commands.setting(way.dialled, "altbackup_rrsync", True))
         told = (
             f"bound to {way.folder}"
-            if command and way.folder in command[1]
+            if _leads_to(command, way.folder)
             else f"bound to: {command[1]}"
             if command
             else "not bound: it opens the whole account"
         )
         return way.finding("forced command", why=told)
-    if command and way.folder in command[1]:
+    if command and _leads_to(command, way.folder):
         return way.finding("forced command", why=f"bound to {way.folder}")
     bound = f"it is bound to: {command[1]}" if command else "it is not bound"
     mend = _accept_mend(way, theirs, public, commands)
@@ -215,6 +215,18 @@ def _bound(way: Way, theirs: Mapping[str, Any], public: str, options: str, comma
         f"altbackup_rrsync is set for {way.dialled}, so the key is to be bound to {way.folder}, but {bound}",
         mend,
     )
+
+
+def _leads_to(command: re.Match[str] | None, folder: str) -> bool:
+    """Return whether the forced command of a key names a folder, and none that only begins with its name."""
+    return (
+        command is not None and re.search(rf"(?<![^\s'\"\\]){re.escape(folder)}(?![^\s'\"\\])", command[1]) is not None
+    )
+
+
+def _set_up(way: Way, commands: Commands) -> str:
+    """Return what makes and admits the keys of a pair, bound to what they are for; empty where rrsync binds them, by hand."""
+    return "" if way.entry.get("rrsync") else commands.set_up(way.pair.partition(" -> ")[0])
 
 
 def _line(way: Way, public: str) -> str:
@@ -230,13 +242,15 @@ def _as_root(way: Way, theirs: Mapping[str, Any]) -> bool:
 
 
 def _accept_mend(way: Way, theirs: Mapping[str, Any], public: str, commands: Commands) -> str:
+    if made := _set_up(way, commands):
+        return made
     body = public.rsplit(maxsplit=1)[-1]
     return commands.on(
         way.dialled,
         "lineinfile",
         _as_root(way, theirs),
         path=str(theirs["path"]),
-        regexp=re.escape(body),
+        regexp=rf"(^|\s){re.escape(body)}(\s|$)",
         line=_line(way, public),
         create=True,
         mode="0600",
@@ -246,6 +260,8 @@ def _accept_mend(way: Way, theirs: Mapping[str, Any], public: str, commands: Com
 
 def _new_key_mend(way: Way, path: str, commands: Commands) -> str:
     """Make a key and have it accepted; only its public half leaves the machine."""
+    if made := _set_up(way, commands):
+        return both(commands.run_on(way.dialler, ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path]), made)
     theirs = _authorized(way)
     if not theirs or not theirs.get("path") or "{" in f"{theirs['path']}{theirs.get('user')}{way.folder}{way.dialler}":
         return commands.run_on(way.dialler, ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path])

@@ -1,7 +1,7 @@
 """Hands messages that lie in files to apprise, and removes each file that all its channels took. Run as a program, it is bounded by one alarm.
 
 It is started by path, and imports nothing of this collection. Standard input is one JSON mapping of urls, timeout and files; standard output has
-a line of JSON for each file. A file is a JSON mapping of title, body, bad (whether it tells of failures) and left (the channels that lack it).
+a line of JSON for each file. A file is a JSON mapping of title, body, bad (whether it tells of failures) and done (the channels that have it).
 """
 
 from __future__ import annotations
@@ -41,15 +41,16 @@ def send_file(urls: Sequence[str], path: str, deadline: float) -> tuple[bool, st
         if not os.fstat(stream.fileno()).st_nlink:
             return True, ""
         message = json.loads(stream.read())
-        wanted = [url for url in urls if name_of(url) in message["left"]]
+        done = list(message["done"])
+        wanted = [url for url in urls if name_of(url) not in done]
         problems = send_to_all(wanted, message, deadline)
-        left = [name_of(url) for url, problem in zip(wanted, problems) if problem]  # noqa: B905 # of one length
-        if left:
-            _write(f"{path}.new", json.dumps({**message, "left": left}).encode())
+        done += [name_of(url) for url, problem in zip(wanted, problems) if not problem]  # noqa: B905 # of one length
+        if any(problems):
+            _write(f"{path}.new", json.dumps({**message, "done": done}).encode())
             os.replace(f"{path}.new", path)
         else:
             os.unlink(path)
-        return not left, "; ".join(filter(None, problems))
+        return not any(problems), "; ".join(filter(None, problems))
 
 
 def send_to_all(urls: Sequence[str], message: Mapping[str, Any], deadline: float) -> list[str]:

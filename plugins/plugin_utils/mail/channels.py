@@ -27,8 +27,7 @@ def message_of(report: Report, settings: Settings) -> bytes:
     more = and_more(len(failures), _MOST_LISTED).strip(", ")
     where = f"{report.playbook}, run by {report.user} on {report.node}"
     body = cut("\n".join([*lines, *filter(None, [more]), where]), _LONGEST)
-    left = [apprise_transport.name_of(url) for url in settings.channels]
-    told = {"title": subject(report), "body": body, "bad": report.status != "RECOVERED", "left": left}
+    told = {"title": subject(report), "body": body, "bad": report.status != "RECOVERED", "done": []}
     return json.dumps(told).encode()
 
 

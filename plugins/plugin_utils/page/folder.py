@@ -89,7 +89,7 @@ def _listed(folder: int, path: str, inventories: Sequence[str]) -> set[str]:
         if told["format"] != _FORMAT:
             raise ValueError
         of, items = [str(name) for name in told["inventories"]], [str(name) for name in told["items"]]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise Refused(f"{path}/{LIST} is no list of a page of altbackup: name another folder") from None
     if set(of).isdisjoint(inventories) and (of or inventories):
         raise Refused(f"{path} holds the page of another inventory, {', '.join(of)}: name another folder")

@@ -161,7 +161,7 @@ class Pages:
         known = [day for copy in item.copies for day in copy.nights]
         if not known:
             return []
-        today = max(self._day(self._site.now), *known)
+        today = min(max(self._day(self._site.now), *known), self._day(self._site.now + 86400))
         first = max(min(known), self._day(self._site.now - (DAYS - 1) * 86400))
         return [self._calendar(copy, first, today) for copy in item.copies]
 

@@ -9,28 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...module_utils.kinds.registry import kind_of
+from ...module_utils.system.processes import PACKAGES
 from .connections import connection, is_fetched
 from .settings import WEEKDAYS
 from .watch import watch_argv
 
 EVERYWHERE = ("rsync", "ssh", "ssh-keygen", "tar", "zstd")
-PACKAGES: Mapping[str, Mapping[str, str]] = {
-    "Debian": {
-        "ssh": "openssh-client",
-        "ssh-keygen": "openssh-client",
-        "svnadmin": "subversion",
-        "svnlook": "subversion",
-        "hg": "mercurial",
-    },
-    "RedHat": {
-        "ssh": "openssh-clients",
-        "ssh-keygen": "openssh-clients",
-        "svnadmin": "subversion",
-        "svnlook": "subversion",
-        "hg": "mercurial",
-    },
-}
-"""{family of distributions: {program: its package, where that has another name}}"""
+_OTHERWISE: Mapping[str, Mapping[str, str]] = {"RedHat": {"ssh": "openssh-clients", "ssh-keygen": "openssh-clients"}}
+"""{family of distributions: {program: its package, where that has another name than in Debian}}"""
 COMMANDS = {
     "backup": ("run", "backup"),
     "check": ("run", "check", "-e", "altbackup_check_scope=all"),
@@ -88,7 +74,7 @@ def node_setup(plan: Mapping[str, Any], node: str, family: str = "") -> dict[str
     source, target = plan["sources"].get(node, {}), plan["targets"].get(node, {})
     kinds = {item["kind"] for item in source.get("item_list", ())} | set(source.get("discover", ()))
     tools = [*EVERYWHERE, *(tool for kind in sorted(kinds) for tool in kind_of(kind).tools)]
-    names = PACKAGES.get(family, {})
+    names = {**PACKAGES, **_OTHERWISE.get(family, {})}
     either = {**source, **target}
     return {
         "bases": [base for base in (source.get("base"), target.get("target_base")) if base],

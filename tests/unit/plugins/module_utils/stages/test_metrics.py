@@ -14,7 +14,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.tree.sidecar import
 PLACE = 'source="day\\"abay",target="cms01"'
 MORE = 'inventory="/mine",by="node"'
 ITEM = f'{PLACE},category="svn",name="dybsvn",{MORE}'
-RELPATH = "svn/dybsvn/2027/01/15/013000/dybsvn-4.tar.zst"
+RELPATH = "svn/dybsvn/2025/01/15/013000/dybsvn-4.tar.zst"
 RESULT: dict[str, Any] = {
     "newest": [{"relpath": RELPATH, "size": 5}],
     "suspects": {},
@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
     path.write_bytes(b"12345")
     dna = Dna("0" * 64, 5)
     Path(f"{path}.dna").write_text(serialize(dna))
-    proof = {"dig": dna.dig, "size": 5, "alg": "sha256", "when": "2027-01-14T00:00:00Z"}
+    proof = {"dig": dna.dig, "size": 5, "alg": "sha256", "when": "2025-01-14T00:00:00Z"}
     Path(f"{path}.proof").write_text(json.dumps(proof))
     (tmp_path / "metrics").mkdir()
     return tmp_path / "metrics"
@@ -51,8 +51,8 @@ def left(folder: Path, result: dict[str, Any]) -> dict[str, str]:
 
 def test_a_good_copy_is_told_with_its_proof(folder: Path) -> None:
     assert left(folder, RESULT) == {
-        f"altbackup_last_success_timestamp_seconds{{{ITEM}}}": "1799976600",
-        f"altbackup_last_proof_timestamp_seconds{{{ITEM}}}": "1799884800",
+        f"altbackup_last_success_timestamp_seconds{{{ITEM}}}": "1736904600",
+        f"altbackup_last_proof_timestamp_seconds{{{ITEM}}}": "1736812800",
         f"altbackup_status{{{ITEM}}}": "1",
         f"altbackup_size_bytes{{{ITEM}}}": "5",
         f"altbackup_suspects{{{ITEM}}}": "0",
@@ -84,3 +84,9 @@ def test_nothing_is_left_unless_a_folder_is_named_and_one_that_is_not_there_is_a
     assert note.startswith(f"metrics were not written to {folder}/none/altbackup-node-")
     assert "altbackup_node_metrics_dir" in note
     assert list(folder.iterdir()) == []
+
+
+def test_a_disk_without_any_room_is_told_and_one_of_which_nothing_is_known_is_not(folder: Path) -> None:
+    series = f"altbackup_free_bytes{{{PLACE},{MORE}}}"
+    assert left(folder, {**RESULT, "free": 0})[series] == "0"
+    assert series not in left(folder, {**RESULT, "free": None})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 from helpers.mail_server import make_certificate
+from helpers.trees import needs_root, small_disk
 from helpers.web_receivers import CHECK, TOKEN, WebReceiver, receiving
 
 from ansible_collections.altbackup.core.plugins.module_utils.system import pings
@@ -192,3 +195,19 @@ def test_a_damaged_memory_holds_no_ping_back(tmp_path: Path, text: str) -> None:
     assert not (tmp_path / "link").exists()
     (tmp_path / "link").symlink_to(state)
     assert take_turn(str(tmp_path / "link"), Ping(HEALTHCHECKS, HOME, "0"), 1000.0), "what cannot be kept is no reason"
+
+
+@needs_root
+def test_where_the_disk_is_full_a_ping_goes(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "size=64k") as disk:
+        state = disk / "state"
+        state.touch()
+        with contextlib.suppress(OSError), (disk / "fill").open("wb", buffering=0) as stream:
+            while stream.write(b"x" * 4096):
+                pass
+        assert os.statvfs(disk).f_bavail == 0
+        assert take_turn(str(state), Ping(HEALTHCHECKS, HOME, "0"), 1000.0)
+
+
+def test_an_answer_too_deep_to_be_understood_is_none() -> None:
+    assert pings._refusal(Ping(pings.KUMA, HOME, "up"), b"[" * 2000) == ""

@@ -295,6 +295,29 @@ def test_two_checks_at_once_tell_once(target: Target, server: MailServer) -> Non
     assert server.mails == []
 
 
+def test_a_check_that_hangs_is_missed_though_others_begin_beside_it(target: Target) -> None:
+    now = time.time()
+    target.leave()
+    private = str(target.base / ".altbackup")
+    watching.note_check(private, now - 40 * HOUR)
+    with program._alone(str(target.folder)):
+        assert target.check(now) == 0
+    assert watching.last_check(private) == pytest.approx(now - 40 * HOUR)
+
+
+@pytest.mark.parametrize(
+    ("mail", "refused"),
+    [
+        ({"host": "mail.example.org", "username": "me"}, True),
+        ({"host": "mail.example.org", "username": "me", "security": "starttls"}, False),
+        ({"host": "localhost", "username": "me"}, False),
+        ({"host": "mail.example.org"}, False),
+    ],
+)
+def test_no_password_is_shown_to_the_network(mail: dict[str, str], refused: bool) -> None:
+    assert bool(program._refused(program._way(mail))) is refused
+
+
 def test_a_ping_that_is_never_answered_ends(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     job = {"ping": ["healthchecks", "", "success", ""]}
     target.leave()

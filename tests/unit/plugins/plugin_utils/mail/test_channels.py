@@ -93,6 +93,15 @@ def test_a_channel_that_took_a_message_does_not_get_it_again(receiver: WebReceiv
     assert len(receiver.taken) == 1
 
 
+def test_a_channel_whose_address_was_mended_gets_what_waited_for_it(receiver: WebReceiver, tmp_path: Path) -> None:
+    settings = settings_for(receiver, tmp_path)
+    wrong = replace(settings, channels=("nosuch://example.org/x", settings.channels[0]))
+    (sentence,) = delivery.tell(BAD, wrong).said
+    assert sentence.startswith("a message could not be sent (nosuch:")
+    assert channels.flush(settings) == []
+    assert len(receiver.taken) == 2, "the other one had it already"
+
+
 def test_a_message_of_yesterday_is_overdue(tmp_path: Path) -> None:
     (tmp_path / "1000000000000-1-1.note").touch()
     assert overdue(tmp_path, time.time()).startswith("1 message could not be sent for more than a day")
