@@ -160,7 +160,7 @@ def world(hosts: Lab) -> World:
         )
         found = on(hosts, "cms01", f"trust.host_keys({hosts['cms01'].port})")
         line = (hosts["cms01"].folder / "host_key.pub").read_text().split()
-        assert " ".join(line[:2]) in [*found, *[" ".join(line[:2])]]
+        assert " ".join(line[:2]) in found
         on(hosts, source, f"trust.pin({str(base)!r}, 'cms01', {[' '.join(line[:2])]!r})")
         tarball = made.target / source / "folders/notes/2026/11/01/010000/notes.tar.zst"
         tarball.parent.mkdir(parents=True)
@@ -329,7 +329,7 @@ def deleting(world: World) -> Iterable[str]:
         "--ignore-errors",
         "--existing",
     ):
-        yield from refused(world.rsync("-r", "--inplace", option, source=f"{world.folder}/loot/"))
+        yield from refused(world.ask(ADD.replace("--inplace", f"--inplace {option}")))
 
 
 @attempt("rsync --remove-source-files, as one that reads")
@@ -341,14 +341,14 @@ def removing(world: World) -> Iterable[str]:
 def upwards(world: World) -> Iterable[str]:
     path = world.file("restore.sh")
     for to in ("../../../", "../../../restore.sh", "./../../../lingao/", f"{world.incoming}/../../../"):
-        yield from refused(world.rsync("--inplace", source=str(path), to=to))
+        yield from refused(world.rsync("-p", "-I", "--inplace", source=str(path), to=to))
 
 
 @attempt("an absolute path")
 def absolute(world: World) -> Iterable[str]:
     path = world.file("authorized_keys")
     for to in (f"{world.lab['cms01'].home}/.ssh/", "/", f"{world.target}/restore.sh", "/etc/cron.d/x"):
-        yield from refused(world.rsync("--inplace", source=str(path), to=to))
+        yield from refused(world.rsync("-p", "-I", "--inplace", source=str(path), to=to))
 
 
 @attempt("names with .. in the list of files, by a client that claims to be a transfer")
@@ -373,7 +373,7 @@ def accepted(world: World) -> Iterable[str]:
         world.file(name)
         world.rsync("--inplace", "-R", "--files-from=-", source=f"{world.folder}/loot/", claim=LIE, text=f"{name}\n")
         yield from refused(
-            world.rsync("--inplace", source=str(world.folder / "loot" / name), to=str(world.target / name))
+            world.rsync("-p", "-I", "--inplace", source=str(world.folder / "loot" / name), to=str(world.target / name))
         )
 
 

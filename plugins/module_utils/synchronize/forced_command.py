@@ -121,8 +121,6 @@ class Room:
     folder: str
     limit: int = 0
     """Bytes that may lie in it, 0 for as many as the disk holds"""
-    unconfined: bool = False
-    """Whether a pair may read where the kernel does not confine rsync"""
     reads: bool = field(init=False)
     state: str = field(init=False)
 
@@ -312,14 +310,19 @@ def _give_up(session: Session, room: Room, rsync: str, version: int) -> None:
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "riscv64": 30, "ppc64le": 273, "s390x": 282}.get(os.uname().machine, -1)
 
 
+_LENGTHS = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128}
+"""{algorithm: hexadecimal digits}"""
+
+
 def digest_of(stream: Any, name: str, until: float) -> bool | None:
     """Given a file and its name by a digest, return whether its bytes match that, None if there was no time to tell."""
     algorithm, _, wanted = name.partition("-")
-    if algorithm not in hashlib.algorithms_available or algorithm.startswith("shake"):
+    if _LENGTHS.get(algorithm) != len(wanted):
         return False
-    digest = hashlib.new(algorithm)
-    if 2 * digest.digest_size != len(wanted):
-        return False
+    try:
+        digest = hashlib.new(algorithm, usedforsecurity=False)
+    except TypeError:  # Python 3.8
+        digest = hashlib.new(algorithm)
     while chunk := stream.read(_CHUNK):
         if time.monotonic() > until:
             return None
@@ -423,7 +426,7 @@ class Log:
 
     def __init__(self, room: Room, address: str) -> None:
         self._path = os.path.join(room.state, LOG)
-        self._about = f"{room.pair} {'reads' if room.reads else 'adds'} from {address or 'nowhere'}"
+        self._about = f"{shown(room.pair)} {'reads' if room.reads else 'adds'} from {address or 'nowhere'}"
 
     def say(self, text: str) -> None:
         """Write a line."""
@@ -522,7 +525,7 @@ def serve(room: Room, session: Session, log: Log) -> int:
     if not rsync:
         raise Refused(f"there is no rsync on {_PATH}")
     version = landlock()
-    if session.sends and not version and not room.unconfined:
+    if session.sends and not version:
         raise Refused("this kernel has no Landlock, so it cannot be kept from reading other files")
     if session.sends and not os.path.isdir(room.folder):
         sys.stderr.write(f'rsync: [sender] change_dir "{room.folder}" failed: No such file or directory (2)\n')
@@ -606,14 +609,13 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", help="the folder of the pair, below .altbackup of a base")
     parser.add_argument("--limit", type=int, default=0, help="bytes that may lie in it")
-    parser.add_argument("--unconfined", action="store_true", help="read also where the kernel has no Landlock")
     options = parser.parse_args(arguments)
     asked = environment.get("SSH_ORIGINAL_COMMAND", "")
     address = shown((environment.get("SSH_CONNECTION") or "").partition(" ")[0])
     os.umask(0o077)
     log = None
     try:
-        room = Room(options.folder, options.limit, options.unconfined)
+        room = Room(options.folder, options.limit)
         _prepare(room)
         log = Log(room, address)
         if asked == HELLO:
@@ -621,7 +623,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
             log.say("said hello")
             return 0
         return serve(room, parse(asked, room.folder, reads=room.reads), log)
-    except (Refused, OSError) as error:
+    except (Refused, OSError, subprocess.SubprocessError) as error:
         sys.stderr.write(f"altbackup: refused: {error}\n")
         if log:
             log.say(f"refused: {error}: {asked!r}")

@@ -107,8 +107,13 @@ def promote(base: str, peer: str) -> bool:
     folder = trust_folder(base, peer)
     if not os.path.exists(os.path.join(folder, _NEXT)):
         return False
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(
+            os.path.join(folder, f"{KEY}.pub")
+        )  # one that is missing is derived, one of another key would be believed
     os.replace(os.path.join(folder, _NEXT), os.path.join(folder, KEY))
-    os.replace(os.path.join(folder, f"{_NEXT}.pub"), os.path.join(folder, f"{KEY}.pub"))
+    with contextlib.suppress(FileNotFoundError):
+        os.replace(os.path.join(folder, f"{_NEXT}.pub"), os.path.join(folder, f"{KEY}.pub"))
     return True
 
 
@@ -222,7 +227,6 @@ def admit(
     sources: str = "",
     limit: int = 0,
     user: str = "",
-    unconfined: bool = False,
     write: bool = True,
 ) -> dict[str, Any]:
     """Given a base, `incoming` or `outgoing`, a peer and its public keys, let these do the one thing there, and no others of that pair.
@@ -234,26 +238,25 @@ def admit(
         raise InvalidInput(f"{kind!r} is none of {', '.join(STATES)}")
     private = os.path.join(base, MARKER)
     folder = os.path.join(private, kind, peer)
-    installed = False
     if keys:
         _require_owner(private, user)
-        installed = install(private, write=write)
-        if write and kind == "incoming":
-            make_folders(folder, private)
+    text = inspect.getsource(forced_command)  # whom it is written as may not read this
     program = os.path.join(private, PROGRAM)
     more = [f"--limit={limit}"] if limit else []
-    more += ["--unconfined"] if unconfined else []
     command = [sys.executable, "-I", "-S", "-B", program, folder, *more]
 
     def see_to() -> tuple[bool, str]:
+        installed = bool(keys) and install(private, text, write=write)
+        if keys and write and kind == "incoming":
+            make_folders(folder, private)
         home = home_of("")
         now = [line for line in edit(home, {}, write=False)[1] if purpose_of(line) == folder]
         chosen = "" if sources == ANYWHERE else sources or sources_of(now)
         lines = [line_of(key, command, chosen, folder) for key in keys]
-        return edit(home, {folder: lines}, write=write)[0], chosen
+        return edit(home, {folder: lines}, write=write)[0] or installed, chosen
 
     changed, chosen = as_user(user, see_to)
-    return {"changed": changed or installed, "sources": chosen, "folder": folder}
+    return {"changed": changed, "sources": chosen, "folder": folder}
 
 
 def _require_owner(private: str, user: str) -> None:
@@ -311,9 +314,9 @@ def as_user(user: str, function: Callable[[], tuple[bool, str]]) -> tuple[bool, 
     return bool(changed), str(chosen)
 
 
-def install(private: str, *, write: bool = True) -> bool:
-    """Given a marker, have the forced command there as it is here; return whether that changes it."""
-    path, text = os.path.join(private, PROGRAM), inspect.getsource(forced_command)
+def install(private: str, text: str, *, write: bool = True) -> bool:
+    """Given a marker and the text of the forced command, have it there; return whether that changes it."""
+    path = os.path.join(private, PROGRAM)
     with contextlib.suppress(OSError), open_plain(path) as stream:
         if stream.read() == text.encode("utf-8"):
             return False
@@ -327,21 +330,29 @@ def dismiss(base: str, kind: str, peer: str, *, user: str = "", write: bool = Tr
     """Undo what `admit` did for a pair, but for what arrived; return whether there was anything."""
     changed: bool = admit(base, kind, peer, (), user=user, write=write)["changed"]
     private = os.path.join(base, MARKER)
-    state = os.path.join(private, STATES[kind], peer)
-    with contextlib.suppress(OSError):
-        forced_command.gather(os.path.join(private, kind, peer))
-    for path in (state, os.path.join(private, os.path.dirname(PROGRAM))):
-        if os.path.isdir(path) and (path == state or not _has_pairs(private)):
-            changed = True
-            if write:
-                remove_folder(path)
-    return changed
+    cleared, _ = as_user(user, lambda: (_clear(private, kind, peer, write=write), ""))
+    return changed or cleared
 
 
-def _has_pairs(private: str) -> bool:
-    """Return whether the state of any pair is left."""
-    folders = [os.path.join(private, name) for name in STATES.values()]
-    return any(os.path.isdir(folder) and os.listdir(folder) for folder in folders)
+def _clear(private: str, kind: str, peer: str, *, write: bool) -> bool:
+    """Remove what the sessions of a pair left, but for what arrived, and the forced command if no other key leads to it; return whether there was any."""
+    folder, state = os.path.join(private, kind, peer), os.path.join(private, STATES[kind], peer)
+    if write and os.path.isdir(os.path.join(state, forced_command.WHOLE)):
+        make_folders(folder, private)
+        forced_command.gather(folder)
+    others = [
+        line
+        for line in edit(home_of(""), {}, write=False)[1]
+        if purpose_of(line) != folder and purpose_of(line).startswith(f"{private}/")
+    ]
+    there = [
+        path
+        for path in (state, *([] if others else [os.path.join(private, os.path.dirname(PROGRAM))]))
+        if os.path.isdir(path)
+    ]
+    for path in there if write else ():
+        remove_folder(path)
+    return bool(there)
 
 
 def forget(base: str, peer: str, *, write: bool = True) -> bool:

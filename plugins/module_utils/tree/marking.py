@@ -91,13 +91,15 @@ def _nearest(path: str) -> str:
 def _make(base: str, marker: str, uid: int, gid: int) -> None:
     """Make the folders that are missing: those above the base as the system makes them, base and marker private. Raise OSError."""
     os.makedirs(os.path.dirname(base), 0o755, exist_ok=True)
+    made = []
     for path in (base, marker):
-        try:
+        with contextlib.suppress(FileExistsError):
             os.mkdir(path, 0o700)
-        except FileExistsError:
-            continue
-        if uid != os.geteuid():
-            os.chown(path, uid, gid, follow_symlinks=False)
+            made.append(path)
+    for path in (
+        reversed(made) if uid != os.geteuid() else ()
+    ):  # the inner one first: its owner cannot exchange what is in it meanwhile
+        os.chown(path, uid, gid, follow_symlinks=False)
 
 
 def _is_there(tool: str) -> bool:
@@ -128,8 +130,9 @@ def clear_base(base: str, *, write: bool = True) -> tuple[bool, list[str]]:
         ]
     if write:
         for name in os.listdir(marker):
-            with contextlib.suppress(OSError):
-                _remove_empty(os.path.join(marker, name))
+            if not os.path.islink(os.path.join(marker, name)):
+                with contextlib.suppress(OSError):
+                    _remove_empty(os.path.join(marker, name))
         try:
             os.rmdir(marker)
         except OSError:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.trees import needs_root
 
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize import trust
 from ansible_collections.altbackup.core.plugins.module_utils.synchronize.send import Peer, rsync_command, ssh_command
@@ -104,6 +107,7 @@ def test_what_was_let_in_is_let_in_no_more_and_what_arrived_stays(base: Path) ->
     (base / ".altbackup/receive/dayabay/whole").mkdir(parents=True)
     (base / ".altbackup/receive/dayabay/whole/sha256-01").write_text("x")
     assert trust.dismiss(str(base), "incoming", "dayabay", write=False) and len(lines(base)) == 2
+    assert (base / ".altbackup/receive/dayabay/whole/sha256-01").exists(), "check mode moves nothing"
     assert trust.dismiss(str(base), "incoming", "dayabay")
     assert [line.rpartition("/")[2] for line in lines(base)] == ["sdu"]
     assert sorted(path.name for path in (base / ".altbackup/incoming/dayabay").iterdir()) == ["sha256-00", "sha256-01"]
@@ -121,3 +125,54 @@ def test_what_a_forced_command_answers_is_compared_with_what_was_meant() -> None
     answer = {"folder": "/a", "rsync": True}
     assert trust.told(answer, "/a") == []
     assert trust.told({**answer, "rsync": False}, "/b") == ["the key leads to /a, not to /b", "there is no rsync"]
+
+
+def test_what_arrived_whole_is_never_removed_and_a_program_stays_that_another_key_leads_to(base: Path) -> None:
+    admit(base, [KEY])
+    trust.admit(str(base), "incoming", "lingao", [KEY])
+    whole = base / ".altbackup/receive/dayabay/whole"
+    whole.mkdir(parents=True)
+    (whole / "sha256-01").write_text("x")
+    (base / ".altbackup/incoming/dayabay").rmdir()
+    assert trust.dismiss(str(base), "incoming", "dayabay")
+    assert (base / ".altbackup/incoming/dayabay/sha256-01").read_text() == "x"
+    assert (base / ".altbackup/bin/forced_command.py").exists(), "lingao has not logged in yet, but may"
+
+
+@needs_root
+def test_what_is_anothers_is_written_as_that_one(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program that he starts is his own, and nothing is written as root where he could lay a link."""
+    for path in (base, base / ".altbackup"):
+        os.chown(path, 65534, 65534)
+    for path in (tmp_path, *tmp_path.parents):
+        if path.stat().st_uid == 0 and path != path.parent:
+            path.chmod(path.stat().st_mode | 0o711)
+    home = tmp_path / "nobody"
+    home.mkdir()
+    os.chown(home, 65534, 65534)
+    monkeypatch.setattr(trust, "home_of", lambda user: str(home))
+    assert admit(base, [KEY], user="nobody")["changed"]
+    for path in ("bin/forced_command.py", "incoming/dayabay"):
+        assert (base / ".altbackup" / path).stat().st_uid == 65534
+    vault = tmp_path / "vault"
+    vault.mkdir()
+    (base / ".altbackup/incoming/dayabay").rmdir()
+    (base / ".altbackup/incoming/dayabay").symlink_to(vault)
+    state = base / ".altbackup/receive/dayabay/whole"
+    state.mkdir(parents=True)
+    (state / "x").write_text("of nobody")
+    for path in (state / "x", state, state.parent, state.parent.parent):
+        os.chown(path, 65534, 65534)
+    with contextlib.suppress(AltbackupError):
+        trust.dismiss(str(base), "incoming", "dayabay", user="nobody")
+    assert list(vault.iterdir()) == []
+
+
+def test_a_kill_between_the_two_halves_of_a_new_key_lets_no_old_half_be_believed(base: Path) -> None:
+    trust.own_keys(str(base), "cms01")
+    (_, keys) = trust.own_keys(str(base), "cms01", rotate=True)
+    folder = base / ".altbackup" / "trust" / "cms01"
+    (folder / "key.pub").unlink()
+    os.replace(folder / "key.next", folder / "key")  # what a killed promote leaves
+    (folder / "key.next.pub").unlink()
+    assert trust.own_keys(str(base), "cms01")[1] == [keys[-1]]
