@@ -80,6 +80,33 @@ def started(argv: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
             server.wait()
 
 
+class Server:
+    """A server of databases in a folder of its own, which runs while it is started."""
+
+    _log: Path
+    _running: contextlib.ExitStack | None = None
+
+    def sql(self, *statements: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Let its client run statements."""
+        raise NotImplementedError
+
+    def run(self, argv: list[str]) -> None:
+        """Start it and wait until it answers."""
+        with contextlib.ExitStack() as stack:
+            server = stack.enter_context(started(argv, self._log))
+            end = time.monotonic() + 120
+            while self.sql("SELECT 1", check=False).returncode != 0:
+                assert server.poll() is None and time.monotonic() < end, self._log.read_text()
+                time.sleep(0.05)
+            self._running = stack.pop_all()
+
+    def stop(self) -> None:
+        """Stop it."""
+        if self._running is not None:
+            self._running.close()
+            self._running = None
+
+
 def postgresql_programs() -> str:
     """Return the folder of the newest PostgreSQL server. Raise Missing."""
     found = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda path: int(path.split("/")[4]))
@@ -89,13 +116,12 @@ def postgresql_programs() -> str:
     return found[-1]
 
 
-class Postgresql:
+class Postgresql(Server):
     """A cluster of PostgreSQL."""
 
     def __init__(self, folder: Path) -> None:
         self.programs = postgresql_programs()
         self.data, self.sockets, self._log = folder / "data", folder / "s", folder.parent / "log"
-        self._running: contextlib.ExitStack | None = None
         run_as_user("mkdir", self.sockets)
         words = ("--no-locale", "--encoding=UTF8", "--auth=trust", "--no-sync", "--username=postgres")
         run_as_user(f"{self.programs}/initdb", *words, f"--pgdata={self.data}")
@@ -110,20 +136,7 @@ class Postgresql:
             "max_connections=20",
         )
         words = [f"--{setting}" for setting in settings]
-        self._running = contextlib.ExitStack()
-        server = self._running.enter_context(
-            started([f"{self.programs}/postgres", "-D", str(self.data), *words], self._log)
-        )
-        end = time.monotonic() + 120
-        while self.sql("SELECT 1", check=False).returncode != 0:
-            assert server.poll() is None and time.monotonic() < end, self._log.read_text()
-            time.sleep(0.05)
-
-    def stop(self) -> None:
-        """Stop the server."""
-        if self._running is not None:
-            self._running.close()
-            self._running = None
+        self.run([f"{self.programs}/postgres", "-D", str(self.data), *words])
 
     def sql(
         self, *statements: str, database: str = "postgres", check: bool = True, role: str = "postgres"
@@ -158,7 +171,7 @@ def postgresql() -> Iterator[Postgresql]:
             cluster.stop()
 
 
-class Mariadb:
+class Mariadb(Server):
     """A server of MariaDB."""
 
     def __init__(self, folder: Path) -> None:
@@ -166,7 +179,6 @@ class Mariadb:
             if not shutil.which(name, path="/usr/sbin:/usr/bin"):
                 raise Missing(f"needs {name}: install the packages mariadb-server-core and mariadb-client")
         self.data, self.socket, self._log = folder / "data", folder / "socket", folder.parent / "log"
-        self._running: contextlib.ExitStack | None = None
         words = ("--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve")
         run_as_user("mariadb-install-db", *words, f"--datadir={self.data}")
 
@@ -175,18 +187,7 @@ class Mariadb:
         words = ("--no-defaults", "--skip-networking", "--skip-log-bin", "--innodb-use-native-aio=0")
         sizes = ("--innodb-buffer-pool-size=32M", "--innodb-flush-log-at-trx-commit=0", *more)
         places = (f"--datadir={self.data}", f"--socket={self.socket}", f"--pid-file={self.socket}.pid")
-        self._running = contextlib.ExitStack()
-        server = self._running.enter_context(started(["/usr/sbin/mariadbd", *words, *sizes, *places], self._log))
-        end = time.monotonic() + 120
-        while self.sql("SELECT 1", check=False).returncode != 0:
-            assert server.poll() is None and time.monotonic() < end, self._log.read_text()
-            time.sleep(0.05)
-
-    def stop(self) -> None:
-        """Stop the server."""
-        if self._running is not None:
-            self._running.close()
-            self._running = None
+        self.run(["/usr/sbin/mariadbd", *words, *sizes, *places])
 
     def sql(self, *statements: str, database: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
         """Let the client run statements as root."""

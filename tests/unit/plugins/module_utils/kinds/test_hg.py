@@ -25,6 +25,7 @@ def hg(folder: Path, *words: str) -> str:
     """Run Mercurial on a repository with settings of nobody."""
     settings = ("--config", "ui.username=A <a@example.org>", "--config", "experimental.evolution=all")
     environment = {"PATH": os.environ["PATH"], "HGRCPATH": "", "HGPLAIN": "1", "HGENCODING": "utf-8"}
+    environment["HOME"] = environment["XDG_CACHE_HOME"] = str(folder.parent)
     done = subprocess.run(["hg", *settings, "-R", str(folder), *words], env=environment, capture_output=True, text=True)
     assert done.returncode in (0, 1), done.stderr
     return done.stdout

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.command_lines import command_lines
 from helpers.drills import alter, drill_one
 from helpers.servers import Mariadb, mariadb, place
 from helpers.trees import FIRST, FOURTH, SECOND, THIRD, Base, unpack
@@ -109,24 +109,8 @@ def test_a_password_is_read_from_a_file_of_the_user_s_alone_and_is_in_no_list_of
     item = server.item(login="backup", password_file=str(password))
     assert "alone can read" in base.reason(item)
     password.chmod(0o600)
-    seen: list[bytes] = []
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.02):
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
-                    seen.append(path.read_bytes())
-                except OSError:
-                    continue
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
+    with command_lines() as seen:
         result = base.dump(item)
-    finally:
-        over.set()
-        watcher.join()
     assert not result["failures"], result["failures"]
     assert any(b"mariadb-dump" in line for line in seen)
     assert not any(b"averysecretpassword" in line for line in seen) and "averysecretpassword" not in json.dumps(result)
@@ -199,6 +183,7 @@ def test_the_least_rights_are_enough_and_what_they_hide_is_told(server: Mariadb,
     result = base.dump(server.item(login="poor"))
     assert not result["failures"], result["failures"]
     assert any("users and grants are not in the dump" in note for note in result["notes"])
+    assert not any("has not the rights" in note for note in result["notes"])
     assert list(result["tarballs"][0]["record"]["databases"]) == ["shop"]
     assert drill_one(base, result["tarballs"][0], tmp_path / "scratch")["facts"]["rows"] == 50
 
@@ -244,15 +229,14 @@ def test_what_cannot_be_dumped_is_told(server: Mariadb, base: Base, more: dict[s
 
 
 def test_a_dump_without_its_last_line_is_a_failure(
-    server: Mariadb, base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Mariadb, base: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = tmp_path / "dump"
-    program.write_text('#!/bin/sh\nmariadb-dump "$@" | head -n 20\n')
-    program.chmod(0o755)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    monkeypatch.setattr(kind._Dump, "_dump_program", lambda self: str(program))
-    assert "are no whole dump" in base.reason(server.item())
+    with place() as folder:
+        program = folder / "dump"
+        program.write_text('#!/bin/sh\nmariadb-dump "$@" | head -n 20\n')
+        program.chmod(0o755)
+        monkeypatch.setattr(kind._Dump, "_dump_program", lambda self: str(program))
+        assert "are no whole dump" in base.reason(server.item())
 
 
 def cut(top: Path) -> None:
@@ -321,3 +305,23 @@ def test_without_a_server_the_proof_reads_and_says_that_it_proved_less(
     monkeypatch.setattr(kind, "find_tool", without)
     proof = drill_one(base, tarball, tmp_path / "scratch")
     assert any("only read, which proves less" in note for note in proof["notes"]) and proof["facts"]["rows"] == 352
+
+
+def test_rights_without_which_a_dump_is_silently_less_are_told(server: Mariadb, base: Base) -> None:
+    server.sql("CREATE USER less@localhost", "GRANT SELECT, LOCK TABLES, SHOW VIEW ON shop.* TO less@localhost")
+    result = base.dump(server.item(login="less"))
+    assert any("has not the rights TRIGGER, EVENT" in note for note in result["notes"]), result
+
+
+def test_a_view_that_does_not_work_is_stored_whole_with_the_tabs_in_it(
+    server: Mariadb, base: Base, tmp_path: Path
+) -> None:
+    server.sql(
+        "CREATE TABLE gone_soon (a int)",
+        "CREATE VIEW tabbed AS SELECT CONCAT(a, '\t', 'the end') AS x FROM gone_soon",
+        "DROP TABLE gone_soon",
+        database="shop",
+    )
+    folder = unpack(base.dump_one(server.item()), tmp_path / "out")
+    text = (folder / "shop.views.sql").read_text()
+    assert "the end" in text and oct((folder / "shop.views.sql").stat().st_mode & 0o777) == "0o600"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.command_lines import command_lines
 from helpers.drills import alter, drill_one
 from helpers.servers import Postgresql, postgresql, run_as_user
 from helpers.trees import FIRST, FOURTH, SECOND, THIRD, Base, unpack
@@ -110,17 +111,6 @@ def test_passwords_are_in_no_list_of_processes_and_in_no_record(
     cluster.sql("ALTER ROLE postgres PASSWORD 'averysecretpassword'")
     password.write_text("*:*:*:postgres:averysecretpassword\n")
     shutil.chown(password, "nobody") if os.geteuid() == 0 else None
-    seen: list[bytes] = []
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.02):
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
-                    seen.append(path.read_bytes())
-                except OSError:
-                    continue
-
     try:
         hba.write_text("local all all scram-sha-256\n")
         run_as_user(f"{cluster.programs}/pg_ctl", "reload", "-D", cluster.data)
@@ -128,13 +118,9 @@ def test_passwords_are_in_no_list_of_processes_and_in_no_record(
         assert "password_file" in base.reason(cluster.item(password_file=str(password)))
         password.chmod(0o600)
         assert "no password supplied" in base.reason(cluster.item())
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        result = base.dump(cluster.item(password_file=str(password)))
-        over.set()
-        watcher.join()
+        with command_lines() as seen:
+            result = base.dump(cluster.item(password_file=str(password)))
     finally:
-        over.set()
         hba.write_text(before)
         run_as_user(f"{cluster.programs}/pg_ctl", "reload", "-D", cluster.data)
         assert wait_until(lambda: cluster.sql("SELECT 1", check=False).returncode == 0)
@@ -366,3 +352,17 @@ def test_it_is_restored_by_postgresql_s_own_programs(cluster: Postgresql, base: 
         run_as_user(f"{cluster.programs}/pg_restore", *words, environment=environment)
     assert cluster.sql("SHOW work_mem", database="wiki").stdout.strip() == "5MB"
     assert cluster.sql("SELECT count(*) FROM page", database="wiki").stdout.strip() == "300"
+
+
+def test_the_operators_of_a_database_are_not_those_with_which_it_is_asked(cluster: Postgresql, base: Base) -> None:
+    """Its owner would have his functions called by whoever asks, who is a superuser as a rule: see CVE-2018-1058."""
+    cluster.sql(
+        "CREATE SCHEMA evil",
+        'CREATE FUNCTION evil.eq("char", "char") RETURNS boolean LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION \'called\'; END$$',
+        'CREATE OPERATOR evil.= (LEFTARG = "char", RIGHTARG = "char", FUNCTION = evil.eq)',
+        "ALTER DATABASE shop SET search_path = evil, pg_catalog, public",
+        "ALTER DATABASE shop SET statement_timeout = '1ms'",
+        database="shop",
+    )
+    tarball = base.dump_one(cluster.item(databases=["shop"]))
+    assert tarball["record"]["rows"]["shop.public.goods"] == 50
