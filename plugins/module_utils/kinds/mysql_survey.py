@@ -19,12 +19,11 @@ TABLES = (
     "WHERE table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND BINARY table_schema = {database} ORDER BY table_name"
 )
 OBJECTS = (
-    "SELECT JSON_OBJECT("
-    "'sequences', (SELECT COUNT(*) FROM information_schema.tables WHERE table_type = 'SEQUENCE' AND BINARY table_schema = {database}), "
-    "'views', (SELECT COUNT(*) FROM information_schema.views WHERE BINARY table_schema = {database}), "
-    "'triggers', (SELECT COUNT(*) FROM information_schema.triggers WHERE BINARY trigger_schema = {database}), "
-    "'routines', (SELECT COUNT(*) FROM information_schema.routines WHERE BINARY routine_schema = {database}), "
-    "'events', (SELECT COUNT(*) FROM information_schema.events WHERE BINARY event_schema = {database}))"
+    "SELECT JSON_ARRAY('sequences', COUNT(*)) FROM information_schema.tables WHERE table_type = 'SEQUENCE' AND BINARY table_schema = {database}"
+    " UNION ALL SELECT JSON_ARRAY('views', COUNT(*)) FROM information_schema.views WHERE BINARY table_schema = {database}"
+    " UNION ALL SELECT JSON_ARRAY('triggers', COUNT(*)) FROM information_schema.triggers WHERE BINARY trigger_schema = {database}"
+    " UNION ALL SELECT JSON_ARRAY('routines', COUNT(*)) FROM information_schema.routines WHERE BINARY routine_schema = {database}"
+    " UNION ALL SELECT JSON_ARRAY('events', COUNT(*)) FROM information_schema.events WHERE BINARY event_schema = {database}"
 )
 """What is asked of a database: rows of one JSON value each; `{database}` stands for its quoted name"""
 SETTINGS = ("--batch", "--skip-column-names", "--raw", "--default-character-set=utf8mb4")
@@ -147,7 +146,7 @@ class _Server:
             f"SELECT COUNT(*) FROM {identifier(name)}.{identifier(table)};\n"  # noqa: S608 (identifiers, quoted)
             for table in tables
         )
-        (objects,) = rows_from(self.client(text=OBJECTS.format(database=text_of(name)) + ";\n"))
+        objects = dict(rows_from(self.client(text=OBJECTS.format(database=text_of(name)) + ";\n")))
         return {"rows": dict(zip(tables, rows_from(self.client(text=counts)))), "objects": objects}
 
     def load_users(self, path: str) -> list[str]:
