@@ -10,7 +10,6 @@ import smtplib
 import socket
 import sqlite3
 import ssl
-import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +18,11 @@ from typing import Any
 
 from ...module_utils.system.errors import AltbackupError
 from ...module_utils.system.opened import user_name
+from ...module_utils.system.ssh import effective_settings
 from ..history import store
 from ..mail.settings import MAIL_OPTIONS, Settings, judge, variable_of
 from .finding import OK, UNKNOWN, WRONG, Commands, Finding
 
-_SECONDS = 10.0
 _MOST_BYTES = 1 << 20
 _CHAIN = "backup.yml"
 _BACKUP = re.compile(r" run +(?:\S*/)?backup(?:\.yml)? |[/ ]backup\.yml |altbackup\.core\.backup ")
@@ -206,19 +205,7 @@ def dialled(peer: Mapping[str, Any], options: Sequence[str]) -> dict[str, Any]:
         return {}
     port = ["-p", str(peer["port"])] if peer.get("port") else []
     user = f"{peer['user']}@" if peer.get("user") else ""
-    found: dict[str, str] = {}
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run(
-            ["ssh", *options, *port, "-G", f"{user}{peer['host']}"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=_SECONDS,
-        )
-        for line in done.stdout.splitlines():
-            name, _, value = line.partition(" ")
-            found.setdefault(name, value)
+    found = effective_settings(["ssh", *options, *port], f"{user}{peer['host']}")
     address = found.get("hostname", str(peer["host"]))
     known = os.path.expanduser((found.get("userknownhostsfile") or "~/.ssh/known_hosts").split()[0].strip('"'))
     number = ""
