@@ -21,7 +21,6 @@ from ..mail.settings import NONE, addresses
 from ..planning.settings import parse_base
 from . import commands, doctor
 from .inventory_text import LOCAL, Answers, Host, files, parse_host
-from .job import find_playbook
 from .orders import Order
 from .supervised_run import say
 from .verdict import EXIT_CODES, INTERRUPTED
@@ -30,6 +29,7 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 _SHARED = ("/var/backups/altbackup/source", "/var/backups/altbackup/target")
 _HOSTS = "Which machines? Enter: this one is source and target. Else sources -> targets, like: scm@dayabay scm@lingao -> scm@cms01: "
 _MAIL = "Who gets mail on failures? Addresses, or none: "
+_ROOT = "May copies lie on the root file system there? No if they have a disk of their own. [y/N]: "
 _BECOME = "Do they become root there, by sudo without a password? [y/N]: "
 
 
@@ -51,6 +51,7 @@ def add(known: Any) -> None:
     option("--become", action="store_true", help="become root there, by sudo without a password")
     option("--base", metavar="PATH", default="", help="where a source has its tarballs")
     option("--target-base", metavar="PATH", default="", help="where a target has its copies")
+    option("--allow-root-filesystem", action="store_true", help="bases may lie on the root file system")
     option("--look", action="append", metavar="PATH", default=[], help="look for repositories below it, too")
     option(
         "--folder", action="append", metavar="PATH", default=[], help="a folder to be backed up where it is there, too"
@@ -101,10 +102,12 @@ def _answers(arguments: argparse.Namespace, name: str) -> Answers:
     """Return what options say, and of the rest what is asked. Raise InvalidInput."""
     asking = sys.stdin.isatty() and sys.stdout.isatty() and not arguments.yes
     sources, targets, become = list(arguments.source), list(arguments.target), arguments.become
+    allow_root = arguments.allow_root_filesystem
     if not (sources or targets) and asking:
         sources, targets = _split(_asked(_HOSTS))
         is_remote = any(text != LOCAL for text in [*sources, *targets])
-        become = become or (is_remote and _asked(_BECOME).lower() in ("y", "yes"))
+        become = become or (is_remote and _is_yes(_BECOME))
+        allow_root = allow_root or not is_remote or _is_yes(_ROOT)
     mail = arguments.mail or (_asked(_MAIL) if asking else "")
     if not mail:
         raise InvalidInput("nobody is named who gets mail on failures: --mail ADDRESS, or --mail none")
@@ -122,7 +125,7 @@ def _answers(arguments: argparse.Namespace, name: str) -> Answers:
         parse_base(arguments.base or proposed[0]),
         parse_base(arguments.target_base or proposed[1]),
         _recipients(mail),
-        find_playbook("setup").is_file(),
+        allow_root,
     )
 
 
@@ -148,6 +151,10 @@ def _recipients(text: str) -> str:
     if bad or not good:
         raise InvalidInput(f"{', '.join(bad) or text!r} is no mail address; none is for nobody")
     return ", ".join(good)
+
+
+def _is_yes(question: str) -> bool:
+    return _asked(question).lower() in ("y", "yes")
 
 
 def _asked(question: str) -> str:

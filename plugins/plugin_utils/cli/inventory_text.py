@@ -49,8 +49,8 @@ class Answers:
     target_base: str
     mail: str
     """Addresses, separated by commas, or none"""
-    has_setup: bool = False
-    """Whether setup.yml makes the keys with which sources log in to their targets"""
+    allow_root: bool = False
+    """Whether bases may lie on the root file system"""
     found: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """{source: what was found on it}; a source that did not answer is not there"""
 
@@ -58,11 +58,6 @@ class Answers:
     def hosts(self) -> list[Host]:
         """All hosts, each once."""
         return list({host.name: host for host in [*self.sources, *self.targets]}.values())
-
-    @property
-    def has_pairs(self) -> bool:
-        """Whether anything goes from one machine to another."""
-        return any(source.name != target.name for source in self.sources for target in self.targets)
 
 
 def parse_host(text: str, user: str = "", become: bool = False) -> Host:
@@ -97,6 +92,7 @@ def files(answers: Answers) -> dict[str, str]:
         "group_vars/sources/storage.yml": _source_storage(answers),
         "group_vars/targets/storage.yml": _target_storage(answers, alone),
         "group_vars/all/mail.yml": _mail(answers),
+        "group_vars/all/setup.yml": _setup(answers),
     }
     if alone:
         written["group_vars/all/connection.yml"] = _local("# How Ansible reaches the hosts")
@@ -128,23 +124,17 @@ def _hosts(answers: Answers, alone: bool) -> str:
 
 def _source_storage(answers: Answers) -> str:
     names = ", ".join(scalar(host.name) for host in answers.targets)
-    key = (
-        "\n# The private key with which a source logs in to its targets, a path on the source.\naltbackup_ssh_key: ~/.ssh/altbackup\n"
-        if answers.has_pairs and not answers.has_setup
-        else ""
-    )
     return (
-        "---\n# Where a source's tarballs lie. It must exist and hold a folder .altbackup, which says that the right disk is mounted:\n"
-        f"#   mkdir -p {answers.base}/.altbackup\n# It must not lie inside an item's path.\naltbackup_base: {scalar(answers.base)}\n\n"
-        f"# Who receives copies: names of hosts in group targets.\naltbackup_targets: [{names}]\n{key}"
+        "---\n# Where a source's tarballs lie. The folder .altbackup in it, which setup.yml makes, says that the right disk is mounted.\n"
+        f"# It must not lie inside an item's path.\naltbackup_base: {scalar(answers.base)}\n\n"
+        f"# Who receives copies: names of hosts in group targets.\naltbackup_targets: [{names}]\n"
     )
 
 
 def _target_storage(answers: Answers, alone: bool) -> str:
     more = "# On a real target it lies on another machine, better at another site.\n" if alone else ""
     return (
-        "---\n# Where the copies lie, in a folder for each source. It must exist and hold a folder .altbackup:\n"
-        f"#   mkdir -p {answers.target_base}/.altbackup\n{more}"
+        f"---\n# Where the copies lie, in a folder for each source, with a marker as on a source.\n{more}"
         "# A target keeps 3 days and contents, and the newest of 7 days, 4 weeks and 6 months, unless you say otherwise: docs/retention.md\n"
         f"altbackup_target_base: {scalar(answers.target_base)}\n"
     )
@@ -156,6 +146,16 @@ def _mail(answers: Answers) -> str:
     return (
         "---\n# Who gets the mail on failures of the hosts. Who gets that of every failed run says MAILTO in the crontab, or ALTBACKUP_MAIL_TO.\n"
         f"altbackup_mail_to: {scalar(answers.mail)}\n"
+    )
+
+
+def _setup(answers: Answers) -> str:
+    allowed = "true" if answers.allow_root else "false"
+    return (
+        "---\n# What setup.yml makes: docs/setup.md. Who starts a backup every night, a check and drills every week: cron, or timers of systemd.\n"
+        "altbackup_schedule: cron\n\n"
+        "# Whether a base may lie on the root file system: if it is meant for a disk of its own, false, and mount that disk first.\n"
+        f"altbackup_allow_root_filesystem: {allowed}\n"
     )
 
 
