@@ -1,4 +1,4 @@
-"""What a run's events tell of its failures: collected from plain values, none of which is taken for granted."""
+"""The failures and the report of a run, made from results of any shape: every key may be missing or of another type."""
 
 from __future__ import annotations
 
