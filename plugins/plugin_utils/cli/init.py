@@ -1,4 +1,4 @@
-"""`altbackup init`: a first inventory, from a few answers and from what the sources hold."""
+"""`altbackup init`: writes a first inventory from a few answers and from what the sources hold."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _BECOME = "Do they become root there, by sudo without a password? [y/N]: "
 
 
 def add(known: Any) -> None:
-    """Given the subparsers of the program, add this command."""
+    """Add the command to the program's subparsers."""
     parser = known.add_parser(
         "init",
         help="write a first inventory",
@@ -64,7 +64,7 @@ def add(known: Any) -> None:
 
 
 def act(arguments: argparse.Namespace) -> int:
-    """Ask, look, write and show; return the exit code."""
+    """Ask, survey the sources, write the inventory and show what is still to be done; return the exit code."""
     try:
         place = _place(arguments.name)
         answers = _answers(arguments, place.name)
@@ -87,7 +87,7 @@ def act(arguments: argparse.Namespace) -> int:
 
 
 def _place(name: str) -> Path:
-    """Return the folder that is to be made. Raise InvalidInput where it cannot be."""
+    """Return the absolute path of the inventory's folder. Raise InvalidInput if the name is unusable or taken."""
     place = Path(name).absolute() if "/" in name else Path.cwd() / "inventory" / name
     if not _NAME.fullmatch(place.name):
         raise InvalidInput(
@@ -99,7 +99,7 @@ def _place(name: str) -> Path:
 
 
 def _answers(arguments: argparse.Namespace, name: str) -> Answers:
-    """Return what options say, and of the rest what is asked. Raise InvalidInput."""
+    """Return the answers that options give, asking for the others on a terminal. Raise InvalidInput."""
     asking = sys.stdin.isatty() and sys.stdout.isatty() and not arguments.yes
     sources, targets, become = list(arguments.source), list(arguments.target), arguments.become
     allow_root = arguments.allow_root_filesystem
@@ -137,7 +137,7 @@ def _require_one_way(hosts: Sequence[Host]) -> None:
 
 
 def _split(text: str) -> tuple[list[str], list[str]]:
-    """Given `SOURCES -> TARGETS`, return both; nothing is this machine."""
+    """Return (sources, targets) of `SOURCES -> TARGETS`, empty lists for "". Raise InvalidInput."""
     sources, arrow, targets = text.partition("->")
     if text and not (arrow and sources.strip() and targets.strip()):
         raise InvalidInput("which of them receive copies? Write sources -> targets, like: scm@dayabay -> scm@cms01")
@@ -166,12 +166,12 @@ def _asked(question: str) -> str:
 
 @contextlib.contextmanager
 def _making(place: Path) -> Iterator[Path]:
-    """Yield a folder beside a place that is given its name at the end, unless something has it by then. Raise InvalidInput."""
+    """Yield the path of a temporary folder beside `place`, renamed to it at the end. Raise InvalidInput if it is taken by then."""
     new = place.with_name(f".{place.name}.new-{os.getpid()}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         yield new
-        # A folder takes the place of another one only if that is empty; a file, or what is in a folder, is never lost.
+        # Beyond this check, rename replaces an empty folder only, so that nothing is lost.
         if os.path.lexists(place):
             raise InvalidInput(f"{place} came into being meanwhile, and nothing is replaced")
         os.rename(new, place)
@@ -189,7 +189,7 @@ def _write(folder: Path, answers: Answers) -> None:
 
 
 def _desk(arguments: argparse.Namespace, inventory: Path, command: str) -> commands.Desk:
-    """Return what a question on an inventory is asked with."""
+    """Return the Desk for a question on an inventory."""
     given = {
         "inventory": [str(inventory)],
         "show": False,
@@ -203,7 +203,7 @@ def _desk(arguments: argparse.Namespace, inventory: Path, command: str) -> comma
 
 
 def _looked_for(arguments: argparse.Namespace, inventory: Path, answers: Answers) -> dict[str, Mapping[str, Any]]:
-    """Look on the sources for what could be backed up; return {source: what was found}, without those that did not answer."""
+    """Survey the sources for what could be backed up; return {source: facts}, without sources that did not answer."""
     below = [parse_base(path) for path in arguments.look]
     folders = [parse_base(path) for path in arguments.folder]
     say(f"looking for repositories on {', '.join(_called(host) for host in answers.sources)} ...")

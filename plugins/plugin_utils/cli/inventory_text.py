@@ -1,4 +1,4 @@
-"""The files of a first inventory, as a person would write them: what was answered, and comments on what it means. Pure."""
+"""The texts of a first inventory's files, as a person would write them: the answers, with comments on what they mean. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PLAIN = re.compile(r"[A-Za-z/~_][\w./@+~-]*", re.ASCII)
 _WORDS = ("y", "n", "yes", "no", "on", "off", "true", "false", "null", "none")
 _TEMPLATE = re.compile(r"\{[{%#]")
 _TOO_HIGH = ("/", "/home", "/srv", "/opt", "/var", "/var/lib", "/root")
-"""Folders whose repositories are rather named one by one"""
+"""Folders too general for discovery: repositories there are listed one by one"""
 _TITLES = {"svn": "Subversion repositories", "trac": "Trac environments", "git": "Git repositories"}
 
 
@@ -40,7 +40,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Answers:
-    """What was answered."""
+    """The answers, and what the sources hold."""
 
     name: str
     sources: Sequence[Host]
@@ -48,11 +48,11 @@ class Answers:
     base: str
     target_base: str
     mail: str
-    """Addresses, separated by commas, or none"""
+    """Addresses, separated by commas, or `none`"""
     allow_root: bool = False
     """Whether bases may lie on the root file system"""
     found: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """{source: what was found on it}; a source that did not answer is not there"""
+    """{source: facts of its survey}, without sources that did not answer"""
 
     @property
     def hosts(self) -> list[Host]:
@@ -61,7 +61,7 @@ class Answers:
 
 
 def parse_host(text: str, user: str = "", become: bool = False) -> Host:
-    """Given `[NAME=][USER@]ADDRESS[:PORT]`, return the host. Raise InvalidInput."""
+    """Return the host of `[NAME=][USER@]ADDRESS[:PORT]`; `user` and `become` are its defaults. Raise InvalidInput."""
     found = re.fullmatch(
         r"(?:(?P<name>\w[\w.-]*)=)?(?:(?P<user>\w[\w.-]*)@)?(?P<address>\w[\w.-]*|\[[0-9A-Fa-f:]+\])(?::(?P<port>\d{1,5}))?",
         text,
@@ -78,14 +78,14 @@ def parse_host(text: str, user: str = "", become: bool = False) -> Host:
 
 
 def scalar(value: str) -> str:
-    """Given a text, return it as YAML reads it back, and as Ansible evaluates no template in it."""
+    """Return a text as a YAML scalar that reads back as the same text, and in which Ansible evaluates no template."""
     if _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
         return value
     return f"{'!unsafe ' if _TEMPLATE.search(value) else ''}{json.dumps(value)}"
 
 
 def files(answers: Answers) -> dict[str, str]:
-    """Given the answers, return {path in the inventory: text}."""
+    """Return {path in the inventory: text}."""
     alone = [host.name for host in answers.hosts] == [LOCAL] and answers.hosts[0].is_local
     written = {
         "hosts.yml": _hosts(answers, alone),
@@ -208,7 +208,10 @@ def _items(host: Host, found: Mapping[str, Any] | None) -> str:
 def arranged(
     repositories: Sequence[Mapping[str, str]], folders: Sequence[str]
 ) -> tuple[dict[str, str], list[tuple[str, str, str]]]:
-    """Given repositories ({kind, path}) and folders, return ({kind: the folder that has all of that kind}, [(kind, name, path)] of the others)."""
+    """Return ({kind: the folder below which all repositories of that kind lie}, [(kind, name, path)] of all other items).
+
+    `repositories` have kind and path.
+    """
     discovered: dict[str, str] = {}
     named: list[tuple[str, str, str]] = []
     for kind in dict.fromkeys(entry["kind"] for entry in repositories):
@@ -222,7 +225,7 @@ def arranged(
 
 
 def _named(kind: str, paths: Sequence[str]) -> list[tuple[str, str, str]]:
-    """Return items of a kind with names of their own, as short as may be; one whose path gives no name is left out."""
+    """Return (kind, name, path) of items with distinct names, as short as possible; a path from which no name can be made is left out."""
     taken: dict[str, str] = {}
     for path in paths:
         whole = path.strip("/").split("/")
