@@ -1,7 +1,7 @@
-"""Accepting: how what arrived gets its final name.
+"""Accept: verify what arrived on a target and give it its final name.
 
-Only the target itself gives a file its final name: its receivers are ended and it is moved out of their reach first, then
-read again, then renamed.
+Only the target itself gives a file its final name: it ends the receivers, moves the file out of their reach, reads it again, and renames
+it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from .receivers import end_receivers
 from .send import BASIS, CARRIED, STAGE
 
 _OF_SERVERS = ("nfs", "nfs4", "cifs", "smb3")
-"""File systems on which nobody but the server knows who writes"""
+"""File systems on which only the server knows who writes"""
 
 
 def accept(
@@ -56,15 +56,15 @@ def accept(
     origin: Origin | None = None,
     carried: bool = False,
 ) -> dict[str, Any]:
-    """Given a target's tree and tarballs of its source, fetch them if they were not sent, verify each, give it its final name.
+    """Fetch the tarballs if `fetch` is given, verify each, and give it its final name.
 
-    Each arrival is noted with the stamp of the moment's run, but that of what rotted here and comes back. A tree that holds the copies of
-    another source than `origin` is left alone: raise BaseUnusable.
-    `fetch` brings tarballs into a folder, returns the bytes on the wire, and raises AltbackupError.
-    What was `carried` lies by its paths in a folder of its own.
-    Return `tarballs` (those that now stand verified), `wrong` (those whose bytes were other ones and are to be sent once
-    more, with what their digest was), `wire` (bytes fetched), `notes` and `failures`. What arrived in part stays for the
-    next run; other bytes are thrown away, and without `retry`, or a second time, are a failure.
+    `fetch` brings offers into a folder, returns the bytes on the wire, and raises AltbackupError. Tarballs that were `carried` lie in a
+    folder of their own below incoming, by relpath. Each arrival is noted with the stamp of the run at `moment`; a replacement of a rotted
+    copy keeps the stamp of that copy's arrival.
+
+    Return `tarballs` (those now verified here), `wrong` (with `retry`: those with other bytes, to be sent once more, each with the digest
+    found), `wire` (bytes fetched), `notes` and `failures`. Partial arrivals stay for the next run. Files with other bytes are removed, and
+    are failures without `retry`. Raise BaseUnusable if the tree holds the copies of another source than `origin`.
     """
     tree = hold.tree
     bind(tree, origin)
@@ -111,16 +111,17 @@ def accept(
 
 
 def _take_carried(incoming: str, wanted: Sequence[Offer]) -> None:
-    """Give what was carried the names that files have while they travel. What is not there did not arrive."""
+    """Rename each carried tarball to its transit name; one that is missing did not arrive."""
     for entry in wanted:
         with contextlib.suppress(FileNotFoundError):
             os.replace(os.path.join(incoming, CARRIED, entry.relpath), os.path.join(incoming, entry.transit_name))
 
 
 def accept_one(tree: Tree, entry: Offer, moment: Moment, stored: Tarball | None = None) -> Tarball:
-    """Take one file out of incoming, verify it and publish it. Raise AltbackupError or OSError.
+    """Move one file out of incoming, verify it and publish it. Raise AltbackupError or OSError.
 
-    Of one that is not there another name is made for its twin: a tarball of the item, or what was `stored` of the one file before.
+    If the file is not there, link it to a twin: a verified tarball of the item with the same content, or `stored`, which was just stored
+    from the same file.
     """
     if moment.is_ahead(entry.stamp):
         raise AltbackupError(f"{ahead_reason(entry.relpath, 0, moment)}. It was not accepted")
@@ -149,7 +150,7 @@ def accept_one(tree: Tree, entry: Offer, moment: Moment, stored: Tarball | None 
 
 
 def _publish_or_give_back(tree: Tree, entry: Offer, temporary: str, arrived: str, moment: Moment) -> None:
-    """Verify a file and give it its final name. Raise DigestMismatch when it is thrown away, else what failed, with the file back."""
+    """Verify a file and publish it. Raise DigestMismatch after removing it, or another error after moving it back to `arrived`."""
     try:
         with _unwritten(temporary):
             take_record(tree, entry)
@@ -158,14 +159,14 @@ def _publish_or_give_back(tree: Tree, entry: Offer, temporary: str, arrived: str
     except DigestMismatch:
         remove_if_there(temporary)
         raise
-    except BaseException:  # such as a full disk: what arrived is not to be sent again
+    except BaseException:  # such as a full disk: keep what arrived, so that it is not sent again
         with contextlib.suppress(FileNotFoundError):
             os.replace(temporary, arrived)
         raise
 
 
 def _move_out(arrived: str, temporary: str, entry: Offer) -> None:
-    """Move what arrived beside its final name. Raise AltbackupError where that is on another file system, or OSError."""
+    """Move an arrived file beside its final name. Raise AltbackupError if that is on another file system, else OSError."""
     try:
         os.replace(arrived, temporary)
     except OSError as error:
@@ -179,17 +180,17 @@ def _move_out(arrived: str, temporary: str, entry: Offer) -> None:
 
 @contextlib.contextmanager
 def _unwritten(path: str) -> Iterator[None]:
-    """While the block lasts nobody can write to a file. Raise AltbackupError if somebody has it open for writing.
+    """Ensure that nobody writes to a file while the block lasts. Raise AltbackupError if a process has it open for writing.
 
-    The kernel itself knows, where the file system supports leases; where not, those that could be seen were ended. One of a
-    server gives a lease only as the server gives it one, and so refuses it though nobody writes.
+    A read lease of the kernel tells, where the file system supports leases; elsewhere only the receivers that this user could see were
+    ended. A network file system refuses a lease unless its server grants one, although nobody writes; there a refusal is ignored.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         try:
             fcntl.fcntl(
                 descriptor, fcntl.F_SETSIG, signal.SIGURG
-            )  # nobody is to be ended because another one wants to write
+            )  # the default signal would end this process when another one opens the file for writing
             fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         except OSError as error:
             if error.errno == errno.EAGAIN and file_system(path) not in _OF_SERVERS:
@@ -202,7 +203,7 @@ def _unwritten(path: str) -> Iterator[None]:
 
 
 def _twin(tree: Tree, entry: Offer) -> Tarball | None:
-    """Return the newest verified tarball of the same item and content: one file was sent for both."""
+    """Return the newest verified tarball of the same item and content: one file is sent for both."""
     found = scan(tree, keys={entry.key}, tolerate_unreadable=True).verified()
     same = [tarball for tarball in found if tarball.dna and tarball.dna.same_content(entry.dna)]
     return max(same, key=lambda tarball: tarball.stamp, default=None)

@@ -1,9 +1,9 @@
-"""What the key of a pair may do, as the forced command of its line in authorized_keys. A program of its own, of Python's standard library.
+"""Forced command of a pair's line in authorized_keys: what its key may do. A program of its own, of Python's standard library.
 
-Into `<base>/.altbackup/incoming/<source>` it only adds, out of `<base>/.altbackup/outgoing/<target>` it only reads. What is asked for is
-taken apart without a shell, and compared with the words that transfers of this collection use; rsync is started by an argv made here,
-in that folder, by the kernel kept from all else where it can be. What arrived whole is taken out of its reach. One session a pair: a
-newer one ends an older one. Sessions and refusals are logged, in syslog and beside the folder.
+It only adds to `<base>/.altbackup/incoming/<source>`, and only reads from `<base>/.altbackup/outgoing/<target>`. The requested command is
+parsed without a shell and compared with the words that transfers of this collection use; rsync is started in that folder by an argv made
+here, kept from everything else by the kernel where it can be. Files that arrived whole are moved out of its reach. A pair has one session:
+a newer one ends an older one. Sessions and refusals are logged in syslog and beside the folder.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ from typing import Any
 
 VERSION = 1
 HELLO = "altbackup hello"
-"""What is asked for to learn what this program is, and from where it is asked"""
+"""Command with which a peer asks what this program is, and from which address it was asked"""
 REFUSED = 77
 """Exit code of what is not allowed (EX_NOPERM of sysexits)"""
 STATES = {"incoming": "receive", "outgoing": "lend"}
-"""The kinds of folders, and where what this program keeps of each lies beside it"""
+"""{kind of folder: name of the folder in which this program keeps its state of a pair}"""
 BASIS, CARRIED, WHOLE, LOG = "basis", "carried", "whole", "log"
 TRANSIT = re.compile(r"[a-z0-9]{1,16}-[0-9a-f]{32,128}")
-"""The name of a file while it travels: by its digest"""
+"""File name during a transfer: `<algorithm>-<digest>`"""
 
 _PATH = "/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin:/run/current-system/sw/bin"
 _LONGEST = 4096
 _WORDS = re.compile(r"[A-Za-z0-9_./,:+@%= -]*")
-"""What a command is made of: nothing that a shell would obey, and nothing that it would have to unquote"""
+"""Characters of a command: none that a shell would interpret or that would need unquoting"""
 _FLAGS = re.compile(r"-(n?)pI(R?)e[0-9]{0,3}\.[0-9]{0,3}[iLsfxCIvu]{0,12}")
 _VALUES = {"--timeout": re.compile(r"[0-9]{1,6}"), "--bwlimit": re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,3})?")}
 _NICE = re.compile(r"1?[0-9]")
 _IONICE = {"2": 2, "3": 3}
 _TIMEOUT = 600
-"""Seconds of silence after which rsync gives up, where the other side does not say"""
+"""Seconds of silence after which rsync gives up, if the peer sets no limit"""
 _POLL = 0.2
 _GRACE = 5.0
 _RESERVE = 16 << 20
@@ -57,7 +57,7 @@ _RESERVE = 16 << 20
 _MOST_FILES = 10_000
 _MOST_MEMORY = 4 << 30
 _JUDGING = 20.0
-"""Seconds that are spent at the beginning of a session on reading what arrived before: the other side waits"""
+"""Most seconds spent at the start of a session on hashing what arrived before: the peer waits"""
 _LOG_SIZE = 1 << 20
 _SHOWN = 240
 _CHUNK = 1 << 20
@@ -68,7 +68,7 @@ _PATH_BENEATH = 1
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _MAKE_REG, _REFER, _TRUNCATE, _IOCTL = 1 << 8, 1 << 13, 1 << 14, 1 << 15
 _RIGHTS = ((1, (1 << 13) - 1), (2, _REFER), (3, _TRUNCATE), (5, _IOCTL))
-"""Rights of files that the kernel can take away, by the version of Landlock from which on"""
+"""(version of Landlock, rights of files that it can take away from that version on)"""
 _NETWORK = (4, 0b11)
 _SCOPES = (6, 0b11)
 _SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/nix/store", "/gnu/store", "/opt/homebrew")
@@ -78,7 +78,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Refused(Exception):
-    """What is asked for is not allowed."""
+    """The requested command is not allowed."""
 
 
 class _Ruleset(ctypes.Structure):
@@ -93,39 +93,39 @@ class _Beneath(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Session:
-    """What a peer asks for, taken apart."""
+    """A peer's request, parsed."""
 
     sends: bool
-    """Whether this side sends, as an rsync that is started with --sender"""
+    """Whether this side sends: rsync is started with --sender"""
     dry: bool
     flags: str
     options: tuple[str, ...]
     name: str = ""
-    """The one file that comes, where the peer names it"""
+    """The one file that arrives, if the peer names it"""
     nice: int = 0
     ionice: tuple[int, int] | None = None
 
     def argv(self, rsync: str) -> list[str]:
-        """Return the argv of rsync, to be started in the folder of the pair."""
+        """Return the argv of rsync, to be started in the pair's folder."""
         way = ["--sender"] if self.sends else []
         modes = (
             [] if self.sends else ["--chmod=D700,F600"]
-        )  # the peer says what modes its files have, and the folder itself
+        )  # overrides the modes that the peer sends for its files and for the folder itself
         return [rsync, "--server", *way, self.flags, *self.options, *modes, ".", f"./{self.name}"]
 
 
 @dataclass
 class Room:
-    """The folder of a pair, and what this program keeps beside it."""
+    """The folder of a pair, and this program's state beside it."""
 
     folder: str
     limit: int = 0
-    """Bytes that may lie in it, 0 for as many as the disk holds"""
+    """Most bytes that may lie in it; 0 for no limit but the disk"""
     reads: bool = field(init=False)
     state: str = field(init=False)
 
     def __post_init__(self) -> None:
-        """Raise Refused for a folder that is none of a pair."""
+        """Raise Refused for a folder that is not a pair's."""
         above, self.pair = os.path.split(self.folder)
         private, kind = os.path.split(above)
         if (
@@ -143,18 +143,18 @@ class Room:
 
     @property
     def whole(self) -> str:
-        """Where that lies which arrived whole."""
+        """Folder of files that arrived whole."""
         return os.path.join(self.state, WHOLE)
 
 
 def shown(text: str) -> str:
-    """Given what somebody else says, return it in one line that a terminal and a log can bear."""
+    """Return untrusted text as one line of printable ASCII, cut to 240 characters."""
     plain = "".join(letter if " " <= letter <= "~" else "?" for letter in text[:_SHOWN])
     return f"{plain}..." if len(text) > _SHOWN else plain
 
 
 def parse(command: str, folder: str, *, reads: bool) -> Session:
-    """Given the command that a peer asks for and the folder of its pair, return the session. Raise Refused for any other one than transfers ask for."""
+    """Return the session that a peer's command asks for in its pair's folder. Raise Refused for a command that transfers do not use."""
     if len(command) > _LONGEST or not _WORDS.fullmatch(command):
         raise Refused("it has other characters than transfers use, or is too long")
     words = command.split(" ")
@@ -179,7 +179,7 @@ def parse(command: str, folder: str, *, reads: bool) -> Session:
 
 
 def _priority(words: Sequence[str]) -> tuple[int, tuple[int, int] | None, list[str]]:
-    """Given the words of a command, return the niceness and the class and level of input and output that it begins with, and the rest."""
+    """Return (niceness, (ionice class, level) or None, remaining words) of a command that may begin with nice and ionice."""
     nice, ionice, rest = 0, None, list(words)
     if rest[:2] == ["nice", "-n"] and len(rest) > 2 and _NICE.fullmatch(rest[2]):
         nice, rest = int(rest[2]), rest[3:]
@@ -193,7 +193,7 @@ def _priority(words: Sequence[str]) -> tuple[int, tuple[int, int] | None, list[s
 
 
 def _name(path: str, folder: str) -> str:
-    """Given the path that a peer gives, return the name of a file in the folder, empty for the folder itself. Raise Refused."""
+    """Return the file name that a peer's path means in the folder, empty for the folder itself. Raise Refused for another path."""
     if path in (".", "./", folder, f"{folder}/"):
         return ""
     for above in ("./", f"{folder}/"):
@@ -203,7 +203,7 @@ def _name(path: str, folder: str) -> str:
 
 
 def _options(words: Sequence[str], sends: bool) -> tuple[str, ...]:
-    """Given the long options of a peer, return those with which rsync is started. Raise Refused."""
+    """Return the long options with which rsync is started, from those that a peer gave. Raise Refused."""
     needed = {"--inplace", "--files-from=-", "--from0"} if sends else {"--inplace"}
     allowed = needed | ({"--stats"} if not sends else set())
     values = {"--timeout": str(_TIMEOUT)}
@@ -234,13 +234,13 @@ def _options(words: Sequence[str], sends: bool) -> tuple[str, ...]:
 
 
 def landlock() -> int:
-    """Return the version of Landlock with which this kernel can confine a process, 0 where it cannot."""
+    """Return the version of Landlock that this kernel has, 0 for none."""
     version = int(libc.syscall(ctypes.c_long(_CREATE_RULESET), None, ctypes.c_size_t(0), ctypes.c_uint32(1)))
     return max(0, version)
 
 
 def restrict(readable: Sequence[str], folder: str, rights: int, version: int) -> None:
-    """Let this process and all that it becomes reach nothing but what is readable, and a folder with some rights. Raise OSError."""
+    """Confine this process and its children to reading and executing below `readable`, and to `rights` below `folder`. Raise OSError."""
     files = 0
     for since, more in _RIGHTS:
         files |= more if version >= since else 0
@@ -282,7 +282,7 @@ def _checked(result: int, what: str) -> int:
 
 
 def _give_up(session: Session, room: Room, rsync: str, version: int) -> None:
-    """Give up, in the process that becomes rsync, all that a transfer does not need. Raise OSError."""
+    """Drop all privileges that a transfer does not need, in the process that becomes rsync. Raise OSError."""
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     os.umask(0o077)
     limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: 256, resource.RLIMIT_AS: _MOST_MEMORY}
@@ -315,7 +315,7 @@ _LENGTHS = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sh
 
 
 def digest_of(stream: Any, name: str, until: float) -> bool | None:
-    """Given a file and its name by a digest, return whether its bytes match that, None if there was no time to tell."""
+    """Return whether a stream's bytes match the digest in its transit name; None if `until` (monotonic seconds) passed before the end."""
     algorithm, _, wanted = name.partition("-")
     if _LENGTHS.get(algorithm) != len(wanted):
         return False
@@ -331,7 +331,10 @@ def digest_of(stream: Any, name: str, until: float) -> bool | None:
 
 
 def _keep_whole(room: Room, log: Log) -> None:
-    """Take what arrived whole out of the reach of sessions: the same name is written again only until its bytes match it."""
+    """Move files that arrived whole out of the reach of sessions: a name is written again only until its bytes match it.
+
+    Partial files are remembered by inode, size and times, and not read again until they change.
+    """
     known: dict[str, Any] = {}
     path = os.path.join(room.state, "partial.json")
     with contextlib.suppress(OSError, ValueError, TypeError, RecursionError), open(path, encoding="ascii") as stream:
@@ -358,7 +361,7 @@ def _keep_whole(room: Room, log: Log) -> None:
 
 
 def gather(folder: str) -> None:
-    """Given a pair's folder for what arrives, put back there what sessions took aside as whole, for who accepts it. Raise OSError."""
+    """Move files that sessions put aside as whole back into a pair's incoming folder, for whoever accepts them. Raise OSError."""
     private, pair = os.path.dirname(os.path.dirname(folder)), os.path.basename(folder)
     aside = os.path.join(private, STATES["incoming"], pair, WHOLE)
     with contextlib.suppress(FileNotFoundError):
@@ -374,7 +377,7 @@ def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
 
 
 def _sweep(room: Room) -> list[str]:
-    """Remove what a session may not have left; return what that was."""
+    """Remove what a session must not leave; return the names."""
     removed = []
     for entry in _entries(room.folder):
         is_folder = entry.is_dir(follow_symlinks=False)
@@ -395,7 +398,7 @@ def _sweep(room: Room) -> list[str]:
 
 
 def _used(folder: str) -> tuple[int, int]:
-    """Return how many bytes and files lie below a folder."""
+    """Return (bytes, files) below a folder, of each file the larger of its size and its allocated blocks."""
     size = count = 0
     for above, _, names in os.walk(folder):
         for name in names:
@@ -407,7 +410,7 @@ def _used(folder: str) -> tuple[int, int]:
 
 
 def too_much(room: Room) -> str:
-    """Return why no more may come into a folder, empty where more may."""
+    """Return why nothing more may be added to a folder, empty if more may."""
     size, count = _used(room.folder)
     with contextlib.suppress(FileNotFoundError):
         size += _used(room.whole)[0]
@@ -429,7 +432,7 @@ class Log:
         self._about = f"{shown(room.pair)} {'reads' if room.reads else 'adds'} from {address or 'nowhere'}"
 
     def say(self, text: str) -> None:
-        """Write a line."""
+        """Write a line to both; errors of the file are ignored."""
         line = f"{self._about}: {shown(text)}"
         syslog.openlog("altbackup", syslog.LOG_PID, syslog.LOG_AUTH)
         syslog.syslog(syslog.LOG_NOTICE, line)
@@ -444,7 +447,7 @@ class Log:
 
 
 def _prepare(room: Room) -> None:
-    """See that the folder is one that nobody else can write to, and make what is missing of it. Raise Refused or OSError."""
+    """Make missing folders of the pair, and check that nobody else can write to them. Raise Refused or OSError."""
     if not os.path.isdir(room.private) or os.path.islink(room.private):
         raise Refused(f"{room.private} is no folder: is the disk mounted?")
     for path in (
@@ -464,10 +467,10 @@ def _folders(path: str, above: str) -> list[str]:
 
 @contextlib.contextmanager
 def _alone(room: Room, log: Log, *, dry: bool) -> Iterator[int]:
-    """Be the one session of a pair, and end the one before; those that only ask whether there is a way are one more.
+    """Hold the one session of a pair, and end the one before; dry runs have a lock of their own.
 
-    Yield a descriptor of the file that says so, for what the session starts: whatever is left of a session that was killed holds it.
-    Raise Refused or OSError.
+    Yield the descriptor of the lock file, which the session's children inherit: whatever is left of a killed session still holds it. Raise
+    Refused if an older session does not end, or OSError.
     """
     path = os.path.join(room.state, "asking" if dry else "session")
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -488,7 +491,7 @@ def _alone(room: Room, log: Log, *, dry: bool) -> Iterator[int]:
 
 
 def _awaited(take: Callable[[], None], holder: Callable[[], int], kill: Callable[[int, int], None]) -> bool:
-    """Take a lock, and end who has it; return whether anybody had it. Raise Refused for one that does not end."""
+    """Take a lock, ending its holder by SIGTERM, after 5 s by SIGKILL; return whether there was one. Raise Refused after 10 s."""
     start = time.monotonic()
     ended = False
     while True:
@@ -507,14 +510,14 @@ def _awaited(take: Callable[[], None], holder: Callable[[], int], kill: Callable
 
 
 def _holder(descriptor: int) -> int:
-    """Return which process holds the lock of a session, as the kernel knows it, 0 for none."""
+    """Return the pid of the process that holds a session's lock, as the kernel knows it; 0 for none."""
     asked = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     kind, _, _, _, pid = struct.unpack("hhqqi", fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
     return 0 if kind == fcntl.F_UNLCK else int(pid)
 
 
 def _group(descriptor: int) -> int:
-    """Return the group of processes of the session that wrote it down, 0 for none: while one of them lives no other group has its number."""
+    """Return the process group that a session wrote down, 0 for none: no other group gets its number while one of its processes lives."""
     text = os.pread(descriptor, 20, 0)
     return int(text) if text.isdigit() else 0
 
@@ -551,7 +554,7 @@ def serve(room: Room, session: Session, log: Log) -> int:
 
 
 def _run(room: Room, session: Session, rsync: str, version: int, lock: int, *, watch: bool) -> tuple[int, str]:
-    """Run rsync; return its exit code, and why it was ended, if it was."""
+    """Run rsync; return its exit code and, if it was ended for lack of room, why."""
     environment = {"PATH": _PATH, "LANG": "C", "HOME": "/"}
     process = subprocess.Popen(
         session.argv(rsync),
@@ -585,7 +588,7 @@ def _run(room: Room, session: Session, rsync: str, version: int, lock: int, *, w
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all of its group."""
+    """Kill a process and its group, and wait for it."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(ChildProcessError):
@@ -593,7 +596,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def hello(room: Room, address: str) -> dict[str, Any]:
-    """Return what this program is, to whom it speaks, and whether the kernel confines what it starts."""
+    """Return the answer to HELLO: version, direction, folder, the peer's address, version of Landlock, and whether there is rsync."""
     return {
         "altbackup": VERSION,
         "does": "read" if room.reads else "add",
@@ -605,7 +608,7 @@ def hello(room: Room, address: str) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Given the words of the forced command and the environment that sshd makes, do what is asked for; return the exit code."""
+    """Run what SSH_ORIGINAL_COMMAND asks for; return the exit code. `environment` is the one that sshd makes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", help="the folder of the pair, below .altbackup of a base")
     parser.add_argument("--limit", type=int, default=0, help="bytes that may lie in it")

@@ -1,4 +1,4 @@
-"""Guides: what each target base carries for the day on which there is nothing but its disk."""
+"""Guides: texts on each target base for a restore when nothing but its disk is left."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAMES = ("RESTORE.txt", "restore.sh")
 
 
 def check_guides(guides: Mapping[str, str]) -> None:
-    """Given {file name: text}, raise InvalidInput for a name that is none of a guide."""
+    """Raise InvalidInput if one of {file name: text} has a name that is not a guide's."""
     for name in guides:
         if name not in NAMES:
             raise InvalidInput(
@@ -24,7 +24,7 @@ def check_guides(guides: Mapping[str, str]) -> None:
 
 
 def write_guides(tree: Tree, guides: Mapping[str, str]) -> list[str]:
-    """Given a source's tree on a target, write the texts that its base lacks or has otherwise; return their names. Raise OSError."""
+    """Write the texts of {file name: text} that a target's base lacks or has otherwise; return their names. Raise OSError."""
     base, folder = os.path.dirname(tree.private), tree.private_path("state")
     written = []
     for name, text in guides.items():
@@ -33,7 +33,9 @@ def write_guides(tree: Tree, guides: Mapping[str, str]) -> list[str]:
             continue
         make_folders(folder, tree.private)
         write_text(ready, text)
-        os.replace(ready, path)  # a run that is killed leaves nothing where nobody looks for leftovers
+        os.replace(
+            ready, path
+        )  # written in the private folder first: nobody would look here for leftovers of a killed run
         flush_folder(base)
         written.append(name)
     return written

@@ -1,4 +1,4 @@
-"""What a source holds, and what of it a target is to have."""
+"""Offers: the tarballs that a source holds, as the controller hands them to a target."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from ..tree.stamps import Moment
 from ..tree.suspects import doubts_of
 
 FUTURE = "future"
-"""The state of a listed tarball that nothing honest can have made"""
+"""State of a listed tarball whose stamp lies in the future"""
 NOT_LISTED: dict[str, Any] = {"changed": False, "listed": False, "tarballs": [], "notes": []}
-"""What a listing returns that could not be made, but for its failures"""
+"""Result of a listing that could not be made, without its failures"""
 _DIG = re.compile("[0-9a-f]{32,128}")
 _SHOWN = 160
-"""Most characters of a wrong value that a message shows"""
+"""Most characters of a wrong value in a message"""
 
 
 @dataclass(frozen=True)
@@ -59,17 +59,17 @@ class Offer:
 
     @property
     def stamp(self) -> str:
-        """The stamp."""
+        """The stamp, `YYYY/MM/DD/HHMMSS`."""
         return "/".join(self.relpath.split("/")[2:6])
 
     @property
     def transit_name(self) -> str:
-        """The file's name while it travels."""
+        """The file's name during a transfer, `<algorithm>-<digest>`."""
         return f"{self.dna.alg}-{self.dna.dig}"
 
 
 def parse_offers(values: Sequence[Mapping[str, Any]]) -> list[Offer]:
-    """Given tarballs as results show them, return them checked. Raise InvalidInput."""
+    """Return tarballs, as results show them, as checked offers. Raise InvalidInput."""
     wanted = []
     for value in values:
         relpath = str(value.get("relpath", ""))
@@ -89,7 +89,7 @@ def _dna(relpath: str, value: Mapping[str, Any]) -> Dna:
 
 
 def _base(relpath: str, value: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """Return path and digest of the full tarball that a differential needs. Raise InvalidInput where it is said of none, or not of one."""
+    """Return path and digest of the full tarball that a differential needs, None for a full one. Raise InvalidInput if they do not fit."""
     base, dig = str(value.get("base") or ""), str(value.get("base_dig") or "")
     if not base and not dig and not is_differential(relpath):
         return None, None
@@ -108,10 +108,11 @@ def _record(relpath: str, value: Mapping[str, Any]) -> Mapping[str, Any]:
 def listing(
     base: str, day: str = "", *, moment: Moment, records: bool = False, found: Scan | None = None
 ) -> dict[str, Any]:
-    """Given a base and a day (empty for all), return `tarballs`, verified or not, with their state, newest last, and `notes`.
+    """Return the `tarballs` below a base, verified or not, of one day or (empty) of all, newest last, with `notes` and `failures`.
 
-    `found` is what the base holds of that, if it is known. Those ahead of the moment are of state `future`, and failures. `listed` tells that this
-    is what there is, but for folders that cannot be read, which are `failures`, too.
+    `found` is a scan of the base, if there is one already. A stamp ahead of `moment` has state `future` and is a failure. With `records`
+    each tarball has the record of its dump, else its marks and when it was proved. `listed` is true: the list is complete but for folders
+    that cannot be read, which are failures.
     """
     tree = open_tree(base)
     tarballs = []
@@ -148,7 +149,7 @@ def listing(
 
 
 def _marks(tree: Tree) -> tuple[Marks, list[dict[str, Any]]]:
-    """Return the marks of a tree, and a failure where they are not known: what there is is listed all the same."""
+    """Return the marks of a tree, or none and a failure if they cannot be read: tarballs are listed all the same."""
     try:
         return marks_of(tree), []
     except AltbackupError as error:
@@ -156,14 +157,14 @@ def _marks(tree: Tree) -> tuple[Marks, list[dict[str, Any]]]:
 
 
 def _marked(marks: Marks, tarball: Tarball, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return why a tarball is suspect, unless somebody accepted it, and why it is held; nothing for an ordinary one."""
+    """Return `suspect`, the reasons unless they were accepted, and `hold`, the reason; a key that does not apply is absent."""
     doubts = [] if marks.accepts(tarball.key, tarball.stamp) else doubts_of(record)
     hold = marks.hold_of(tarball.key, tarball.stamp)
     return {**({"suspect": doubts} if doubts else {}), **({"hold": hold} if hold else {})}
 
 
 def _misnamed(tarball: Tarball) -> str:
-    """Given a tarball with the name of none of its item, return what becomes of it and what to do."""
+    """Return a note on a tarball whose file name is not one of its item: what happens to it, and how to rename it."""
     dotted = tarball.category.startswith(".") or tarball.name.startswith(".")
     extension = next(extension for extension in EXTENSIONS if tarball.filename.endswith(extension))
     rename = "" if dotted else f"rename it to {tarball.name}[-<revision>]{extension}, and its dna with it, or "
@@ -174,10 +175,10 @@ def _misnamed(tarball: Tarball) -> str:
 
 
 def take_record(tree: Tree, offer: Offer) -> None:
-    """Given a target's tree and a tarball that is about to stand there, keep what its source says of it. Raise AltbackupError or OSError.
+    """Write the source's record of a tarball that is about to be published on a target. Raise AltbackupError or OSError.
 
-    What was known under that stamp before stays if it is of these bytes, or of another tarball that stands there, or rotted: nothing that a source
-    says now makes a copy doubtful, or one that is whole again, that came before.
+    A record under that stamp stays if it is of the same bytes, or if another tarball of the item stands, or lies rotted, under that stamp:
+    what a source says now makes no earlier copy suspect, and no incomplete one whole.
     """
     known = dna_in(read_record(tree, offer.key, offer.stamp))
     if known == (offer.dna.alg, offer.dna.size, offer.dna.dig) or _has_other(tree, offer):
@@ -186,7 +187,7 @@ def take_record(tree: Tree, offer: Offer) -> None:
 
 
 def _has_other(tree: Tree, offer: Offer) -> bool:
-    """Return whether another tarball of the item is verified under the stamp of one, or lies in the quarantine and waits for a good copy."""
+    """Return whether another tarball of the item is verified under an offer's stamp, or waits in the quarantine for a good copy."""
     own = f"{split_relpath(offer.relpath)[3]}{SUFFIX}"
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         if any(name.endswith(SUFFIX) and name != own for name in os.listdir(tree.path(f"{offer.key}/{offer.stamp}"))):
@@ -196,7 +197,7 @@ def _has_other(tree: Tree, offer: Offer) -> bool:
 
 
 def tarball_at(tree: Tree, entry: Offer) -> Tarball:
-    """Given a target's tree and a tarball that stands there as it is wanted, return it as a scan would. Raise OSError."""
+    """Return the tarball of an offer that was just published on a target, as a scan would. Raise OSError."""
     category, name, stamp, filename = split_relpath(entry.relpath)
     status = os.lstat(tree.path(entry.relpath))
     dna, problem, state = read_state(tree.path(entry.relpath), status.st_size)

@@ -1,4 +1,4 @@
-"""Preparing: what a target lacks of what its source holds, and what it has under another stamp."""
+"""Prepare: find what a target lacks of its source's tarballs, and link what it has under another stamp."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ _NAMED = 10
 
 
 def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
-    """Given what a source holds, decide what is sent to a target; link what the target has under another stamp.
+    """Decide what is sent to a target, and link what it has under another stamp.
 
-    Tarballs of the day come first, then older ones, newest first. But for each item's newest one of the day, they are only
-    those that this target's own retention would keep, which knows what came late and what would. What nothing honest can have
-    made is not taken, and a failure that names the source. If no slot was free in time, `busy` is true.
-    Without a `hold`, in check mode, nothing is written. A tree that holds the copies of another source than the origin
-    is left alone; one of which that is not known is this one's from now on. Raise BaseUnusable.
-    What lies in a folder that cannot be read is not known: its tarballs are left out, and a failure names the folder.
-    Of a target all of which can be read, that is not what the source knows of it, and that nobody has adopted, `doubted` is true: it gets
-    what is of the day alone. Of one that somebody has, `refilled` is.
-    Return `have`, `linked`, `send` (relpaths), `unwanted`, `incoming` (folder), `free` (bytes), `busy`, `doubted`, `refilled`, `notes` and `failures`.
+    Tarballs of the day come first, then older ones, newest first. Each item's newest of the day is always sent; others only if this
+    target's own retention would keep them, which counts late arrivals as such. Stamps of the future are not taken, and are a failure that
+    names the source. `busy` is true if no slot was free in time. Without a `hold` (check mode) nothing is written. A tree that holds the
+    copies of another source than `origin` is left alone: raise BaseUnusable; a tree of unknown origin is bound to this one. Tarballs in
+    folders that cannot be read are left out, and a failure names the folder. If all of a target can be read but it is not what the source
+    knows of it, `doubted` is true and only the day's tarballs are sent; if it is adopted, `refilled` is true instead.
+
+    Return `have`, `linked`, `send` (relpaths), `unwanted`, `incoming` (folder), `free` (bytes), `busy`, `doubted`, `refilled`, `notes` and
+    `failures`.
     """
     tree = hold.tree if hold else open_tree(request.base)
     require_origin(tree, request.origin)
@@ -127,7 +127,7 @@ def prepare(request: Request, hold: Hold | None = None) -> dict[str, Any]:
 
 
 def _no_room(tree: Tree, load: Load, number: int, free: int) -> str:
-    """Return how much room is missing for so many tarballs, and which of them are left out."""
+    """Return the message of a disk without room for so many tarballs: bytes needed and free, and which are left out."""
     left_out = [offer.relpath for offer in load.left_out]
     names = first_of(left_out, _NAMED)
     needed, left = told_apart(load.needed, free)
@@ -138,7 +138,7 @@ def _no_room(tree: Tree, load: Load, number: int, free: int) -> str:
 
 
 def _make_ready(tree: Tree, incoming: str, request: Request, offers: Sequence[Offer], done: Done) -> None:
-    """Make a target's tree, clear it of what dead runs left, and keep there whose it is, what items there are, and the guides."""
+    """Make a target's tree, remove what dead runs left, and write its origin, its source's items, and the guides."""
     _clear(tree, incoming, offers, done)
     make_tree(tree)
     bind(tree, request.origin)
@@ -153,9 +153,9 @@ def _make_ready(tree: Tree, incoming: str, request: Request, offers: Sequence[Of
 
 
 def _clear(tree: Tree, incoming: str, offers: Sequence[Offer], done: Done) -> None:
-    """End receivers of dead runs, and remove what they left and this run does not want: on a full disk this makes room.
+    """End receivers of dead runs, and remove leftovers that this run does not want, which makes room on a full disk.
 
-    What cannot be removed is a failure, and keeps nothing else from being received.
+    A leftover that cannot be removed is a failure and keeps nothing else from being received.
     """
     done.notes += end_receivers(incoming)
     gather(incoming)
@@ -167,7 +167,7 @@ def _clear(tree: Tree, incoming: str, offers: Sequence[Offer], done: Done) -> No
                 remove_folder(path)
             elif (
                 name not in names or os.lstat(path).st_nlink > 1
-            ):  # what arrives is written in place, into no other file
+            ):  # rsync writes in place, so a file with a second name is not reused
                 _remove(path)
                 done.notes.append(f"removed {name} from {incoming}: left by an earlier run and not wanted by this one")
         except OSError as error:
@@ -184,7 +184,7 @@ def _clear(tree: Tree, incoming: str, offers: Sequence[Offer], done: Done) -> No
 
 
 def _take_back(tree: Tree, relpath: str, entry: Offer | None, incoming: str) -> str:
-    """Take the temporary file of a killed accept back to where it arrived, if it is whole and wanted, else remove it; return a note. Raise OSError."""
+    """Move a killed accept's temporary file back to incoming if it is whole and offered, else remove it; return a note. Raise OSError."""
     path, arrived = tree.path(relpath), os.path.join(incoming, entry.transit_name) if entry else ""
     if entry and _is_alone(path, entry.dna.size) and not is_there(arrived):
         make_folders(incoming, tree.private)
@@ -198,7 +198,7 @@ def _take_back(tree: Tree, relpath: str, entry: Offer | None, incoming: str) -> 
 
 
 def _remove(path: str) -> None:
-    """Remove what has a name of ours, a folder with all that is in it, too. Raise OSError."""
+    """Remove a file, or a folder with its contents. Raise OSError."""
     if is_folder(path, follow=False):
         remove_folder(path)
     else:
@@ -206,13 +206,13 @@ def _remove(path: str) -> None:
 
 
 def _is_alone(path: str, size: int) -> bool:
-    """Return whether a plain file has that size and no other name: what arrives is written in place, so it must be nobody else's."""
+    """Return whether a path is a plain file of that size with one name: rsync writes in place, so nothing else may share it."""
     status = os.lstat(path)
     return stat.S_ISREG(status.st_mode) and (status.st_size, status.st_nlink) == (size, 1)
 
 
 def _store(tree: Tree, incoming: str, plan: TransferPlan, moment: Moment, done: Done) -> list[Offer]:
-    """Store what is lacking and here under another stamp, and see to `last`; return what is to be sent."""
+    """Store what is lacking but here under another stamp, and update `last`; return what is to be sent."""
     for offer in plan.have:
         _point_last(tree, offer, moment, done)
     came: dict[str, Tarball] = {}
@@ -228,7 +228,7 @@ def _store(tree: Tree, incoming: str, plan: TransferPlan, moment: Moment, done: 
 
 
 def _point_last(tree: Tree, offer: Offer, moment: Moment, done: Done) -> None:
-    """See to it that `last` is not behind what is verified here, as a killed run had not come to it, nor ahead of all."""
+    """Move `last` forward if a killed run had not come to it, and back if it is ahead of all; an error is a failure."""
     try:
         done.changed = point_last(tree, offer.key, offer.stamp, moment) or done.changed
     except (AltbackupError, OSError) as error:
@@ -236,9 +236,9 @@ def _point_last(tree: Tree, offer: Offer, moment: Moment, done: Done) -> None:
 
 
 def _link(tree: Tree, offer: Offer, copies: Sequence[Tarball], moment: Moment, done: Done) -> bool:
-    """Store a tarball whose content the target has under other stamps, as a link or a copy; return whether it is not to be sent.
+    """Store a tarball as a link to, or a copy of, one of the same content under another stamp; return whether it is not to be sent.
 
-    A copy that is damaged or cannot be used is reported, and the next one tried.
+    A copy that is damaged or cannot be used is a failure, and the next one is tried.
     """
     for old in copies:
         try:
@@ -263,9 +263,9 @@ def _link(tree: Tree, offer: Offer, copies: Sequence[Tarball], moment: Moment, d
 
 
 def _came_whole(tree: Tree, incoming: str, offer: Offer, came: dict[str, Tarball], moment: Moment, done: Done) -> bool:
-    """Store a tarball that a run which was cut had brought to its end; return whether it is not to be sent. Other bytes are left to rsync.
+    """Store a tarball that an interrupted run had received whole; return whether it is not to be sent. Other bytes are left to rsync.
 
-    `came` are those that were stored so, by the name by which they travel: one file is sent for all that have its content.
+    `came` is {transit name: tarball stored from that file}, and is updated: one file is sent for all offers of its content.
     """
     arrived, twin = os.path.join(incoming, offer.transit_name), came.get(offer.transit_name)
     status = status_of(arrived, follow=False)
@@ -287,7 +287,7 @@ def _came_whole(tree: Tree, incoming: str, offer: Offer, came: dict[str, Tarball
 
 
 def _reserve(hold: Hold, request: Request, done: Done) -> bool:
-    """Return whether a transfer into this target may begin; that none may after a wait is a failure."""
+    """Return whether a transfer into this target may begin; if none may after a wait, add a failure."""
     wait = request.deadline.at_most(request.slot_wait) if request.slot_wait else 0
     if not request.slots or hold.reserve(request.slots, wait):
         return True
@@ -298,7 +298,7 @@ def _reserve(hold: Hold, request: Request, done: Done) -> bool:
 
 
 def _lay_out(tree: Tree, tarball: Tarball, path: str, offer: Offer, deadline: Deadline, done: Done) -> None:
-    """Lay out a copy of an older tarball, from which rsync takes what did not change in the one that is offered."""
+    """Copy an older tarball to a path in `basis`, from which rsync takes unchanged blocks; an error is a note: the offer is sent whole."""
     argv = [find_tool("cp"), "--reflink=auto", "--", tree.path(tarball.relpath), path]
     try:
         run(argv, what=f"copying {tarball.relpath} for deltas", deadline=deadline)

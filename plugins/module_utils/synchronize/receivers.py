@@ -1,4 +1,4 @@
-"""Processes that still write into the folder for what arrives: who they are, and their end."""
+"""Processes that still write into an incoming folder, and how they are ended."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ..system.errors import AltbackupError
 from ..system.proc import open_files, pids, position, title_of
 
 _GRACE = 5.0
-"""Seconds that receivers are given to end"""
+"""Seconds after which a killed receiver must be gone"""
 
 
 def end_receivers(incoming: str) -> list[str]:
-    """Given a pair's folder for what arrives, end the processes that still write into it; return a note on each.
+    """Kill the processes that still write into a pair's incoming folder; return a note on each.
 
-    Raise AltbackupError for one that does not end.
+    Raise AltbackupError if one does not end within 5 seconds.
     """
     notes = []
     end = time.monotonic() + _GRACE

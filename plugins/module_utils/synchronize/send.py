@@ -1,9 +1,9 @@
 """Transfers: rsync over ssh moves what a target lacks, sent by the source or fetched by the target.
 
-A file travels under the name of its digest into a private folder of the pair, in place, so that a rerun resumes it. What it
-replaces there is compared block by block, so a file that arrived whole, or with some wrong bytes, costs no more than those.
-Where nothing of it arrived yet, a copy of an older tarball in `basis/` is what blocks are taken from: not the file itself,
-since in place a block cannot be taken from behind the point that is written, and contents mostly move backwards.
+A file travels under the name of its digest into a private folder of the pair, written in place, so that a rerun resumes it. rsync compares
+it block by block with what lies there, so a file that arrived whole, or with some wrong bytes, costs no more than those. If nothing of it
+arrived yet, blocks are taken from a copy of an older tarball in `basis/`: not from the file itself, since in place a block cannot be taken
+from behind the point that is written, and contents mostly move backwards.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ from .offer import Offer, parse_offers
 
 STAGE = "synchronize"
 SSH: dict[str, Any] = {"ssh_args": {"type": "str", "default": "", "no_log": True}}
-"""What a call of a module is told that has peers"""
+"""Argument spec of a module that dials peers"""
 BASIS = "basis"
 KEY, KNOWN_HOSTS = "key", "known_hosts"
-"""What set-up makes for a peer"""
+"""File names of what set-up makes for a peer"""
 CARRIED = "carried"
-"""Where a target has what the controller brings from another one, by the paths that it has there"""
+"""Folder of a target for what the controller brings from another target, by relpath"""
 PARTIAL = (23, 24)
 """Exit codes of an rsync that moved all that it could: files could not be read, or vanished"""
 _TIMED_OUT = 30
@@ -55,18 +55,18 @@ _MODES = re.compile(
     r"rsync: (?:\[\w+\] )?failed to set permissions on .*: (?:Operation not permitted|Operation not supported|Function not implemented) \(\d+\)"
     r"|rsync error: some files/attrs were not transferred .*\(code 23\).*"
 )
-"""How rsync tells of files that it has moved, on a file system that keeps no modes"""
+"""Messages of rsync for files that it has moved to a file system without modes"""
 _NAME_SERVER = re.compile(
     r"^.*Could not resolve hostname .*: (?:Temporary failure in name resolution|Try again)$", re.MULTILINE
 )
-"""How ssh tells, with glibc's words or musl's, that no name server answered; an unknown name is told otherwise"""
+"""Message of ssh, in the words of glibc or musl, when no name server answered; an unknown name has another one"""
 _PAUSES = (0.5, 1.0, 2.0)
-"""Seconds before it is asked again"""
+"""Seconds between tries"""
 _NO_RSYNC = re.compile(
     r"\brsync['\"\u2019]?: (?:(?:command |inaccessible or )?not found|No such file or directory\s*$)|(?:[Cc]ommand not found|Unknown command): rsync",
     re.MULTILINE,
 )
-"""What a shell, or sudo, says where there is no rsync"""
+"""Messages of a shell, or sudo, where rsync is not installed"""
 _PLAIN = re.compile(r"[\w/.,:+@%=-]+", re.ASCII)
 
 
@@ -86,13 +86,13 @@ class Peer:
     connect_timeout: float = 15
     io_timeout: float = 60
     min_rate: float = 0
-    """Fewest bytes a second, over five times `io_timeout`; 0 for no limit"""
+    """Fewest bytes a second, measured over five times `io_timeout`; 0 for no limit"""
     nice: int = 0
     ionice: str = ""
     trust: str = ""
-    """The folder on this node with what set-up made for this peer: `key` and `known_hosts`"""
+    """Folder on this node of what set-up made for this peer: `key` and `known_hosts`"""
     sudo: str = ""
-    """As whom rsync runs there by sudo, without password, where the user that logs in is another one"""
+    """User as whom rsync runs there by sudo, without password, if it is not the one that logs in"""
 
     def __str__(self) -> str:
         if not self.host:
@@ -104,13 +104,13 @@ class Peer:
         )
 
     def censored(self, said: str) -> str:
-        """Given what ssh or rsync said, return it without what may be a secret in the options of ssh."""
+        """Return output of ssh or rsync without what may be a secret in the options of ssh."""
         known = (self.node, self.host, self.user, self.folder, self.ssh_key, str(self.port or ""))
         return scrub(said, self.ssh_args, known)
 
 
 def parse_peer(value: Mapping[str, Any], ssh_args: str = "") -> Peer:
-    """Given a peer as modules take it, the fields of Peer, and sealed options of ssh, return it. Raise InvalidInput."""
+    """Return a peer from its fields, as modules take them, and sealed options of ssh. Raise InvalidInput."""
     words = unseal(ssh_args)
     try:
         if "ssh_args" in value:
@@ -130,7 +130,7 @@ def parse_peer(value: Mapping[str, Any], ssh_args: str = "") -> Peer:
 
 
 def ssh_command(peer: Peer) -> list[str]:
-    """Given a peer, return the ssh argv without host: no prompt is possible, a silent peer is given up."""
+    """Return the argv of ssh without host: it never prompts, and gives up a silent peer."""
     alive = max(1, int(peer.io_timeout // 3))
     command = [find_tool("ssh"), "-oBatchMode=yes", f"-oConnectTimeout={max(1, round(peer.connect_timeout))}"]
     command += [f"-oServerAliveInterval={alive}", "-oServerAliveCountMax=3", "-oStrictHostKeyChecking=yes"]
@@ -149,21 +149,20 @@ def ssh_command(peer: Peer) -> list[str]:
 
 
 def is_bound(peer: Peer) -> bool:
-    """Return whether a peer is reached with a key that set-up made for it, which leads to one folder there whatever is asked for."""
+    """Return whether a peer is reached with a key that set-up made for it, which leads to one folder there whatever path is requested."""
     return bool(peer.trust) and not peer.ssh_key and os.path.isfile(os.path.join(peer.trust, KEY))
 
 
 def alias_of(node: str) -> str:
-    """Given the name of a node, return under which name its host keys are known, whatever its address."""
+    """Return the alias under which a node's host keys are known, whatever its address."""
     return node if re.fullmatch(r"[A-Za-z0-9][\w.-]*", node, re.ASCII) else "peer"
 
 
 def rsync_command(peer: Peer, here: str, *, fetch: bool = False, transit_name: str = "") -> list[str]:
-    """Given a peer and a folder on this node, return the rsync argv that sends, or fetches, the files named on its stdin.
+    """Return the argv of an rsync that sends the files named on its stdin from a folder here to the peer, or fetches them.
 
-    With a `transit_name` it sends the file `here` under that name, and is told nothing on its stdin.
-    Folders are the private ones that transfers have for themselves. A path that a shell would read otherwise is protected by
-    a way that keys restricted by rrsync do not let through.
+    With a `transit_name` it sends the one file `here` under that name and reads no stdin. Folders must be the private ones of transfers. A
+    path that a shell would interpret needs --protect-args, which keys restricted by rrsync do not let through.
     """
     command = [find_tool("rsync"), "--inplace", "--ignore-times", "--no-whole-file", f"--copy-dest={BASIS}"]
     command += ["--chmod=F600", "--perms", "--stats", "--no-human-readable"]
@@ -181,7 +180,7 @@ def rsync_command(peer: Peer, here: str, *, fetch: bool = False, transit_name: s
 
 
 def _remote_options(peer: Peer) -> list[str]:
-    """Given a peer on another machine, return the options with which rsync reaches it."""
+    """Return the options with which rsync reaches a peer on another machine."""
     quoted = " ".join("'" + word.replace("'", "''") + "'" for word in ssh_command(peer))
     options = [f"--timeout={max(1, round(peer.io_timeout))}", f"--rsh={quoted}"]
     become = ["sudo", "-n", "-u", peer.sudo] if peer.sudo else []
@@ -198,9 +197,9 @@ def _remote_path(peer: Peer, path: str) -> str:
 
 
 def reach(peer: Peer, deadline: Deadline, *, fetch: bool = False) -> None:
-    """Given a peer, see whether rsync over ssh gets to its folder, in the direction of the transfer; nothing is written.
+    """Check that rsync over ssh gets to the peer's folder, in the direction of the transfer; nothing is written.
 
-    A folder in which nothing was ever offered need not be there. Raise ToolFailed with their own words.
+    With `fetch` the folder may be missing: nothing was offered yet. Raise ToolFailed with the output of ssh or rsync.
     """
     if not peer.host:
         return
@@ -235,9 +234,9 @@ def _is_missing(said: str, folder: str) -> bool:
 
 
 def _run(command: Sequence[str], names: bytes, peer: Peer, deadline: Deadline) -> tuple[int, str, int]:
-    """Run an rsync; return its exit code, what it said, and the bytes that went over the wire both ways.
+    """Run an rsync; return (exit code, stderr, bytes on the wire both ways).
 
-    Where no name server answers, which is often over in a moment, it is tried again as long as a connection may take.
+    If no name server answers, which is often over in a moment, try again for as long as a connection may take.
     """
     start = time.monotonic()
     for tries in itertools.count(1):
@@ -266,19 +265,19 @@ def _run_once(command: Sequence[str], names: bytes, peer: Peer, deadline: Deadli
 
 
 def _silence(peer: Peer) -> float:
-    """Return after how many seconds without an answer a peer is given up; rsync and ssh, where they notice it, do so before."""
+    """Return the seconds of silence after which a peer is given up; rsync and ssh give up earlier where they notice it."""
     return peer.connect_timeout + 2 * peer.io_timeout
 
 
 def _wire_bytes(stream: IO[bytes]) -> int:
-    """Given what `rsync --stats` said, return the bytes sent and received."""
+    """Return the bytes sent and received, from the output of `rsync --stats`."""
     stream.seek(0)
     found = re.findall(rb"^Total bytes (?:sent|received): (\d+)", stream.read(), re.MULTILINE)
     return sum(map(int, found))
 
 
 def _session() -> dict[str, str]:
-    """Return the variables ssh needs: the home of this user, and an agent, where there is one."""
+    """Return the environment that ssh needs: this user's home and names, and the agent's socket if there is one."""
     return inherited_environment("HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK")
 
 
@@ -293,9 +292,9 @@ def _transfer(
 ) -> int:
     """Move files between a folder on this node and the peer's; return the bytes on the wire. Raise ToolFailed.
 
-    The files of each stamp are one rsync, in the order given: rsync itself goes by the names. But those of `apart`, {transit name: path},
-    are one each, sent from where they lie. Files that cannot be read keep none of the others back; what rsync said of them is raised
-    at the end.
+    Each stamp is one rsync, in the order given, because rsync itself goes by the names. A file of `apart`, {transit name: path}, is an
+    rsync of its own, sent from that path. Files that cannot be read do not stop the others; rsync's messages about them are raised at the
+    end.
     """
     total = 0
     failed: list[ToolFailed] = []
@@ -321,7 +320,7 @@ def _transfer(
 
 
 def _moved(peer: Peer, command: Sequence[str], names: bytes, deadline: Deadline, *, fetch: bool) -> int:
-    """Run an rsync that moves the files named; return the bytes on the wire. Raise ToolFailed."""
+    """Run an rsync that moves the files in `names`, each ended by NUL; return the bytes on the wire. Raise ToolFailed."""
     rc, said, wire = _run(command, names, peer, deadline)
     if rc and not (rc == PARTIAL[0] and said and all(map(_MODES.fullmatch, said.splitlines()))):
         what = "fetching from" if fetch else "sending to"
@@ -332,7 +331,7 @@ def _moved(peer: Peer, command: Sequence[str], names: bytes, deadline: Deadline,
 
 
 def _told(here: str, sizes: Mapping[str, int], total: int, *, fetch: bool) -> contextlib.AbstractContextManager[None]:
-    """Given a folder, the names in it of what an rsync moves, with their bytes, and all its bytes, tell how many are moved."""
+    """Return a context that reports the progress of an rsync over `total` bytes; `sizes` are {name in `here`: bytes}."""
     if fetch:
         return progress.moving("received", lambda: sum(map(_size, (os.path.join(here, name) for name in sizes))), total)
     top, order = os.path.realpath(here), sorted(sizes)
@@ -357,7 +356,7 @@ def _size(path: str) -> int:
 
 
 def fetch(incoming: str, peer: Peer, wanted: Sequence[Offer], deadline: Deadline) -> int:
-    """Given this target's folder for what arrives and the source with its folder of what it offers, fetch it.
+    """Fetch what a source offers in the peer's folder into this target's incoming folder.
 
     Return the bytes on the wire. Raise ToolFailed or DeadlineExceeded.
     """
@@ -375,10 +374,10 @@ def carry(
     relative: bool = False,
     size: int = 0,
 ) -> int:
-    """Given a peer, a folder here and paths below the folder that holds the files, bring them to the other one.
+    """Bring files between a folder here and the peer's; `relpaths` are relative to the folder that holds them.
 
-    Each gets its last name there, or with `relative` its whole path. `size` are their bytes, as far as known. Return the bytes
-    on the wire. Raise ToolFailed or DeadlineExceeded.
+    Each arrives under its file name, or with `relative` under its whole path. `size` is the sum of their bytes, as far as known. Return the
+    bytes on the wire. Raise ToolFailed or DeadlineExceeded.
     """
     command = rsync_command(peer, here, fetch=fetch)
     if not relative:
@@ -396,11 +395,11 @@ def send(
     deadline: Deadline,
     offers: Sequence[tuple[str, Sequence[Mapping[str, Any]]]] = (),
 ) -> dict[str, Any]:
-    """Given a source's base and what goes to which peer, send to all of them in parallel, each with its own limits.
+    """Send tarballs of a source's base to all peers in parallel, each with its own limits.
 
-    `offers` are what targets fetch by themselves: it is put where they find it. Return `sent` ({target: bytes of the
-    tarballs}), `wire` ({target: bytes that really went}), `offered` ({target: folder}) and `failures`, whose `delegate` is
-    the target. Whether a file is whole is for the target to say, when it accepts it.
+    `offers` are (target, tarballs) of targets that fetch by themselves: the files are laid out for them. Return `sent` ({target: bytes of
+    the tarballs}), `wire` ({target: bytes on the wire}), `offered` ({target: folder}) and `failures`, whose `delegate` is the target.
+    Whether a file is whole is found out by the target when it accepts it.
     """
     tree = require_writable(base)
     remove_outgoing(tree)
@@ -431,17 +430,18 @@ def send(
 
 
 def offer_folder(base: str, target: str) -> str:
-    """Given a source's base and a target, return the folder from which that target fetches."""
+    """Return the folder, below a source's base, from which a target fetches."""
     return os.path.join(base, ".altbackup", "outgoing", target)
 
 
 def _lay_out(
     tree: Tree, target: str, wanted: Sequence[Offer], *, copying: bool = False
 ) -> tuple[str, dict[str, dict[str, Any]], dict[str, str]]:
-    """Put links to tarballs, under the names of their digests, where one transfer finds them.
+    """Link tarballs, under their transit names, into a target's folder of what it is sent or fetches.
 
-    Return the folder, {transit name: failure} of those that cannot be linked, such as another user's, which keep no other one back, and
-    {transit name: path} of those that are to be sent from where they lie, since there are no links; with `copying` they are copied instead.
+    Return the folder, {transit name: failure} of those that cannot be linked, such as another user's, which do not stop the others, and
+    {transit name: path} of those to be sent from where they lie, because there are no links; with `copying` they are copied instead. Raise
+    DeadlineExceeded, or OSError on a full disk.
     """
     folder = offer_folder(tree.base, target)
     remove_folder(folder)
@@ -469,7 +469,7 @@ def _lay_out(
 
 
 def _parsed(tarballs: Sequence[Mapping[str, Any]]) -> tuple[list[Offer], list[dict[str, Any]]]:
-    """Given what one target is to have, return it checked, and a failure for each that is none."""
+    """Return one target's tarballs as checked offers, and a failure for each that is invalid."""
     wanted, refused = [], []
     for value in tarballs:
         try:
@@ -480,7 +480,7 @@ def _parsed(tarballs: Sequence[Mapping[str, Any]]) -> tuple[list[Offer], list[di
 
 
 def _deliver(tree: Tree, peer: Peer, tarballs: Sequence[Mapping[str, Any]], deadline: Deadline) -> dict[str, Any]:
-    """Send tarballs to one peer by one rsync."""
+    """Send tarballs to one peer; return `bytes` of the tarballs, `wire` and `failures`."""
     wanted, refused = _parsed(tarballs)
     outcome: dict[str, Any] = {"bytes": 0, "wire": 0, "failures": refused}
     try:

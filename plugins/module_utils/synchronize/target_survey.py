@@ -1,4 +1,4 @@
-"""What a target has of what its source offers, and whether it is still the target that the source knows."""
+"""What a target has of its source's offers, and whether it is still the target that the source knows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .transfer_plan import Held, Request
 
 @dataclass
 class Done:
-    """What was done, and what could not be."""
+    """Results of preparing a target, collected step by step."""
 
     changed: bool = False
     linked: list[str] = field(default_factory=list)
@@ -37,10 +37,9 @@ class Done:
 
 
 def doubted_tree(tree: Tree, found: Scan, held: Mapping[str, Held], request: Request, done: Done) -> tuple[bool, bool]:
-    """Given what a tree holds, and {item: what counts of that}, return whether it is not what the source knows of it, a failure, and whether that
-    is adopted.
+    """Return whether a tree is not what the source knows of it, which is a failure, and whether it is not but is adopted.
 
-    Where the last run was of a time that has not come, as a clock was wrong, what it left is there all the same.
+    `held` is {item: what the target has of it}. If the clock of the last run was ahead, what that run left counts as present.
     """
     if request.pair is None:
         return False, False
@@ -70,7 +69,7 @@ def doubted_tree(tree: Tree, found: Scan, held: Mapping[str, Held], request: Req
 
 
 def known_marks(tree: Tree, given: Mapping[str, Any]) -> Marks:
-    """Return the marks of a tree with those that are given; where its own are damaged, these alone, as nothing is removed by them here."""
+    """Return a tree's marks merged with those given; the latter alone if its own are damaged, as nothing is removed by marks here."""
     told = parse_given(given)
     try:
         return merged(marks_of(tree), told)
@@ -79,14 +78,14 @@ def known_marks(tree: Tree, given: Mapping[str, Any]) -> Marks:
 
 
 def arrived_bytes(incoming: str, lacking: Sequence[Offer]) -> dict[str, int]:
-    """Return {transit name: bytes that arrived already}, of those of which anything did."""
+    """Return {transit name: bytes that arrived already} of offers of which anything did."""
     names = {offer.transit_name for offer in lacking}
     found = {name: status_of(os.path.join(incoming, name), follow=False) for name in names}
     return {name: status.st_size for name, status in found.items() if status}
 
 
 def believed_offers(tree: Tree, offers: Sequence[Offer], moment: Moment, done: Done) -> list[Offer]:
-    """Given what the source says that it holds, return it without what nothing honest can have made, which is a failure."""
+    """Return offers without those with stamps of the future, which are a failure for each item."""
     for relpaths in by_item(offer.relpath for offer in offers if moment.is_ahead(offer.stamp)):
         told = ahead_reason(relpaths[0], len(relpaths) - 1, moment)
         reason = f"source {tree.source or tree.base} lists what was not taken: {told}"
@@ -95,9 +94,9 @@ def believed_offers(tree: Tree, offers: Sequence[Offer], moment: Moment, done: D
 
 
 def offers_as_before(tree: Tree, offers: Sequence[Offer], done: Done) -> list[Offer]:
-    """Given what the source holds, return it without what would take the place of a tarball that rotted here with another content: a failure.
+    """Return offers without those whose content differs from that of the copy that rotted here under the same relpath; each is a failure.
 
-    Raise BaseUnusable.
+    Raise BaseUnusable if a link is in the quarantine's place.
     """
     apart = {entry.relpath: entry for entry in quarantined(tree)[0] if not entry.healed}
     others = [offer for offer in offers if offer.relpath in apart and not apart[offer.relpath].is_same(offer.dna)]
@@ -120,9 +119,9 @@ def held_of(
     marks: Marks,
     done: Done,
 ) -> dict[str, Held]:
-    """Return {item: what this target has of it that is not of the future}. Raise BaseUnusable.
+    """Return {item: what this target has of it, without stamps of the future}. Raise BaseUnusable.
 
-    Of {relpath: one that is offered} those are completed first that a killed run had not come to.
+    `offered` is {relpath: offer}; tarballs in it that a killed run left without sidecar are completed first.
     """
     tarballs: dict[str, list[Tarball]] = {key: [] for key in keys}
     for tarball in found.tarballs:
@@ -146,10 +145,12 @@ def held_of(
 
 
 def _completed(tree: Tree, tarball: Tarball, offer: Offer, moment: Moment, done: Done) -> Tarball:
-    """Given a tarball on this target that is wanted, return it verified, if a killed run had only not come to its dna."""
+    """Return a tarball that is offered as verified if a killed run only left out its sidecar; else return it as it is, with a note."""
     if tarball.verified or tarball.size != offer.dna.size:
         return tarball
-    if tarball.state == ALONE and tarball.dna and tarball.dna.same_content(offer.dna):  # its full one is to come
+    if (
+        tarball.state == ALONE and tarball.dna and tarball.dna.same_content(offer.dna)
+    ):  # its full tarball is still to come
         return replace(tarball, state="verified")
     try:
         verify(tree.path(offer.relpath), offer.dna, from_disk=True)

@@ -1,4 +1,4 @@
-"""What becomes of each tarball that a source offers a target, and what there is room for, from what is known of both alone."""
+"""Plan of a transfer: what happens to each offer, and what fits on the disk, decided from known facts alone."""
 
 from __future__ import annotations
 
@@ -24,46 +24,46 @@ from .offer import Offer
 from .send import STAGE
 
 _WORTH_A_BASIS = 1 << 20
-"""Bytes from which on a copy of an older tarball may save more than it costs"""
+"""Smallest older tarball, in bytes, of which a copy may save more than it costs"""
 _MOST_YOUNG = 100
 """Most tarballs of an item that a run sends for their age alone, so that a source that lists thousands does not fill the disk at once"""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a target is to make ready for."""
+    """What a target is asked to make ready for."""
 
     base: str
     tarballs: Sequence[Mapping[str, Any]]
-    """What the source holds, as a listing of it has it"""
+    """What the source holds, as a listing returns it"""
     day: str
     moment: Moment
     ruling: Ruling
-    """By which this target keeps them"""
+    """Retention of this target"""
     items: Sequence[str] = ()
-    """The items of the source, which the target remembers; where not all were `discovered`, with those before"""
+    """Items of the source, which the target remembers; unless all were `discovered`, those remembered before stay"""
     discovered: bool = True
     predicted: Sequence[str] = ()
     """Relpaths that a run in check mode would have made"""
     guides: Mapping[str, str] = field(default_factory=dict)
     """{file name: text} to keep beside the trees"""
     basis: bool = False
-    """Whether copies of older tarballs are laid out for deltas"""
+    """Whether copies of older tarballs are laid out as a basis for deltas"""
     slots: int = 0
-    """Transfers into this target at a time, of which one is reserved; 0 for any number"""
+    """Parallel transfers into this target, of which one is reserved; 0 for no limit"""
     slot_wait: float = 0
-    """Seconds to wait for one"""
+    """Seconds to wait for a slot"""
     origin: Origin | None = None
     pair: Pair | None = None
     """What the source knows of this target"""
     adopt: bool = False
-    """Whether this target is taken as it is, whatever it was"""
+    """Whether this target is accepted as it is, whatever it was before"""
     node: str = ""
     """The target's name in messages"""
     carried: bool = False
-    """Whether what is offered is another target's, from which the controller brings it"""
+    """Whether the tarballs are another target's, from which the controller brings them"""
     marks: Mapping[str, Any] = field(default_factory=dict)
-    """What the controller was told of the copies, which the target keeps"""
+    """Marks of copies given to the controller, which the target keeps"""
     deadline: Deadline = field(default_factory=Deadline)
 
 
@@ -74,49 +74,49 @@ class Held:
     tarballs: Sequence[Tarball] = ()
     """Verified ones"""
     came: Mapping[str, str] | None = field(default_factory=dict)
-    """{relpath: stamp of the run in which it came}; None where that cannot be read"""
+    """{relpath: stamp of the run in which it arrived}; None where that cannot be read"""
     partial: Collection[str] = ()
-    """Relpaths of those that are not whole"""
+    """Relpaths of incomplete ones"""
     suspects: Collection[str] = ()
-    """Relpaths of those that are suspect, and that nobody accepted"""
+    """Relpaths of suspects that nobody accepted"""
     content: Mapping[str, Hashable] = field(default_factory=dict)
-    """{relpath: what stands for its content}"""
+    """{relpath: key of its content}; equal keys are equal contents"""
     rotted: Mapping[str, str] = field(default_factory=dict)
-    """{relpath: stamp of the run in which it came, its own if that is not known} of those that rotted and may come back"""
+    """{relpath: stamp of the run in which it arrived, its own if unknown} of those that rotted and may come back"""
 
 
 @dataclass(frozen=True)
 class TransferPlan:
-    """What becomes of each tarball that a source offers."""
+    """What happens to each tarball that a source offers."""
 
     have: Sequence[Offer]
     differing: Sequence[tuple[Offer, Dna]]
-    """Those that are verified here with other bytes"""
+    """Those verified here with other bytes, and the dna found here"""
     unwanted: Sequence[Offer]
     """Those that the target's own purge would remove"""
     lacking: Sequence[tuple[Offer, Sequence[Tarball]]]
-    """In the order in which they are sent, each with the copies of its content that are here under other stamps, the newest first"""
+    """In sending order, each with its content's copies under other stamps, newest first"""
     alone: Sequence[Offer] = ()
-    """Differentials that are lacking, whose full tarball is neither here nor offered"""
+    """Lacking differentials whose full tarball is neither here nor offered"""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What there is room for."""
+    """What fits on the disk."""
 
     sent: Mapping[str, Offer]
-    """{transit name: one that is sent}"""
+    """{transit name: offer that is sent}"""
     left_out: Sequence[Offer]
     needed: int
-    """Bytes that are to come, those of what is left out included"""
+    """Bytes still to come, including those of what is left out"""
     taken: int
-    """Bytes of what is sent that are to come"""
+    """Bytes still to come of what is sent"""
     bases: Mapping[str, Tarball]
-    """{transit name: the older tarball from whose copy rsync takes what did not change}"""
+    """{transit name: older tarball from whose copy rsync takes unchanged blocks}"""
 
 
 def parse_request(options: Mapping[str, Any]) -> Request:
-    """Given the parameters of the module, return what is asked for."""
+    """Return the request that a module's parameters describe."""
     given = {one.name: options[one.name] for one in fields(Request) if one.name in options}
     given["deadline"] = Deadline(options["step_timeout"], "preparation")
     known = {"origin": parse_origin(options["origin"]), "pair": parse_pair(options["pair"])}
@@ -141,7 +141,7 @@ def plan_transfer(
     unseen: Sequence[str] = (),
     marks: Marks = Marks(),  # noqa: B008 (it is frozen)
 ) -> TransferPlan:
-    """Given what a source offers and {item: what the target has of it}, return what becomes of each offer but those in `unseen` folders."""
+    """Return what happens to each offer; `held` is {item: what the target has of it}. Offers in `unseen` folders are left out."""
     kept = _kept(request, offers, held, marks)
     hidden = tuple(f"{folder}/" for folder in unseen)
     order = sorted(offers, key=lambda offer: offer.stamp, reverse=True)
@@ -177,9 +177,9 @@ def plan_transfer(
 def _fulls_for(
     wanted: Sequence[Offer], offers: Sequence[Offer], held: Mapping[str, Held], kept: Collection[str]
 ) -> set[str]:
-    """Given what is wanted in any case, return the relpaths of the full tarballs among the offers that its differentials need.
+    """Return the relpaths of offered full tarballs that the differentials in `wanted` need.
 
-    One that the target has, or is to have, under any stamp serves.
+    A full tarball that the target has, or is to have, under any stamp serves.
     """
     found = set()
     for key, dig in {(offer.key, offer.dna.base_dig) for offer in wanted if offer.dna.base_dig}:
@@ -197,7 +197,7 @@ def _is_full(dna: Dna, dig: str | None) -> bool:
 def _fulls_first(
     lacking: Sequence[tuple[Offer, Sequence[Tarball]]],
 ) -> list[tuple[Offer, Sequence[Tarball]]]:
-    """Return what is lacking in its order, but each full tarball before the differentials that need it: alone they are nothing."""
+    """Return what is lacking in order, but each full tarball before the differentials that are useless without it."""
     fulls = {(entry[0].key, entry[0].dna.dig): entry for entry in lacking if entry[0].dna.base is None}
     order: dict[str, tuple[Offer, Sequence[Tarball]]] = {}
     for entry in lacking:
@@ -210,7 +210,7 @@ def _fulls_first(
 
 
 def _kept(request: Request, offers: Sequence[Offer], held: Mapping[str, Held], marks: Marks) -> set[str]:
-    """Return the relpaths of what the target's purge would keep, if it had all that is offered."""
+    """Return the relpaths that the target's purge would keep if the target had everything offered."""
     offered: dict[str, dict[str, Offer]] = {}
     for offer in offers:
         offered.setdefault(offer.key, {})[offer.relpath] = offer
@@ -255,12 +255,11 @@ def _as_tarball(offer: Offer) -> Tarball:
 def plan_load(
     lacking: Sequence[Offer], arrived: Mapping[str, int], free: int, held: Mapping[str, Held], spare: int = 0
 ) -> Load:
-    """Given what is lacking, in order, {transit name: bytes that arrived already}, the free bytes and those that can be made free, return what
-    there is room for.
+    """Return what fits on the disk, taken in the order of `lacking`.
 
-    What has no room is left out, however much of it there is, with the differentials that need it, and what comes after it is tried all the
-    same. What is left when it has come of the free bytes is for copies of each item's newest other tarball, for those of which nothing arrived
-    yet.
+    `arrived` is {transit name: bytes that arrived already}; `free` and `spare` are bytes that are free and that can be made free. A tarball
+    that does not fit is left out with the differentials that need it, and the next one is tried. Free bytes that remain are for copies of
+    each item's newest other tarball, as a basis for files of which nothing arrived yet.
     """
     room = free + spare - MARGIN
     once = {offer.transit_name: offer for offer in lacking}
@@ -278,7 +277,9 @@ def plan_load(
     room -= spare
     bases: dict[str, Tarball] = {}
     for name, offer in sent.items():
-        needed = offer.dna.base_dig  # full ones are like full ones, and differentials like those against the same one
+        needed = (
+            offer.dna.base_dig
+        )  # a full tarball is like full ones, a differential like those against the same full one
         alike = [one for one in held[offer.key].tarballs if one.dna and one.dna.base_dig == needed]
         others = [tarball for tarball in alike if tarball.stamp != offer.stamp]
         newest = max(others, key=lambda tarball: tarball.stamp, default=None)

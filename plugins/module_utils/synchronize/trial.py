@@ -1,4 +1,4 @@
-"""A peer tried step by step, so that it is known at which one the way to it ends: name, port, key, and rsync in its folder."""
+"""Trial of a peer, step by step, to find where the way to it fails: name, port, key, or rsync in its folder."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _MOST_SAID = 2000
 
 
 def try_peer(peer: Peer, deadline: Deadline, *, fetch: bool = False) -> dict[str, Any]:
-    """Given a peer and whether it is fetched from, return what each step to it shows; empty texts where one is fine.
+    """Return what each step to a peer shows; texts are empty where a step succeeds.
 
-    `name` and `port` tell what is wrong with these, `said` what ssh or rsync say in the end. `dialled` is what ssh takes the peer to mean:
-    host, port, user, the file of known host keys, and whether it goes there directly; `key` is its private key: path, mode, owner, and
-    its public half as far as it is known.
+    `name` and `port` tell what is wrong with these, `said` is the output of ssh or rsync. `dialled` is how ssh resolves the peer: host,
+    port, user, file of known host keys, and whether the connection is direct; `key` is its private key: path, mode, owner, and its public
+    half as far as it is known.
     """
     facts: dict[str, Any] = {"node": peer.node, "fetch": fetch, "name": "", "port": "", "said": "", "shown": str(peer)}
     if not peer.host:
@@ -57,7 +57,7 @@ def try_peer(peer: Peer, deadline: Deadline, *, fetch: bool = False) -> dict[str
 
 
 def _key(peer: Peer, first: str) -> dict[str, Any]:
-    """Return what is known of the private key with which a peer is dialled."""
+    """Return path, mode, owner and public half of the private key used for a peer; `first` is ssh's own first choice."""
     path = peer.ssh_key or os.path.expanduser(first.strip('"'))
     if not path:
         return {}

@@ -1,7 +1,7 @@
-"""Trust of a pair: the key of the side that dials, never anywhere else, and on the side that is dialled the line that lets it do one thing.
+"""Trust of a pair: a key that never leaves the side that dials, and on the dialled side a line of authorized_keys that allows one thing.
 
-What set-up makes lies below the base: `.altbackup/trust/<peer>/` has `key`, `key.pub` and `known_hosts` of who dials, `.altbackup/bin/` the
-forced command of who is dialled.
+Set-up stores below the base: in `.altbackup/trust/<peer>/` `key`, `key.pub` and `known_hosts` of the dialling side, in `.altbackup/bin/`
+the forced command of the dialled side.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ _LIMIT = 60.0
 
 
 def trust_folder(base: str, peer: str) -> str:
-    """Given the base of who dials and the peer's name, return where the key for that peer lies."""
+    """Return the folder of the key for a peer, below the base of the dialling side."""
     return os.path.join(base, MARKER, TRUST, peer)
 
 
 def own_keys(base: str, peer: str, *, rotate: bool = False, write: bool = True) -> tuple[bool, list[str]]:
-    """Given the base of who dials and a peer, see that there is a key for it; return whether one was made, and the public ones.
+    """Make a key for a peer if there is none; return whether one was made (without `write`: is missing), and the public keys.
 
-    To `rotate` it, the next one is made beside it: both are valid until `promote`. Raise AltbackupError or OSError.
+    To `rotate`, the next key is made beside it: both are valid until `promote`. Raise AltbackupError or OSError.
     """
     folder = trust_folder(base, peer)
     private = os.path.join(base, MARKER)
@@ -80,7 +80,7 @@ def _make_key(folder: str, name: str, peer: str) -> None:
 
 
 def _public(key: str) -> str:
-    """Return the public half of a key, without its comment. Raise AltbackupError."""
+    """Return the public half of a key as `type base64`, derived from the private one where its file is missing. Raise AltbackupError."""
     if not os.path.exists(key):
         raise AltbackupError(
             f"{key} (altbackup_ssh_key) is missing: make it, or leave altbackup_ssh_key out, and set-up makes one for each pair"
@@ -103,14 +103,14 @@ def _public(key: str) -> str:
 
 
 def promote(base: str, peer: str) -> bool:
-    """Let the next key of a peer be the one and only; return whether there was one."""
+    """Replace the key of a peer by its next one; return whether there was a next one."""
     folder = trust_folder(base, peer)
     if not os.path.exists(os.path.join(folder, _NEXT)):
         return False
     with contextlib.suppress(FileNotFoundError):
         os.unlink(
             os.path.join(folder, f"{KEY}.pub")
-        )  # one that is missing is derived, one of another key would be believed
+        )  # a missing public half is derived, that of another key would be believed
     os.replace(os.path.join(folder, _NEXT), os.path.join(folder, KEY))
     with contextlib.suppress(FileNotFoundError):
         os.replace(os.path.join(folder, f"{_NEXT}.pub"), os.path.join(folder, f"{KEY}.pub"))
@@ -118,7 +118,7 @@ def promote(base: str, peer: str) -> bool:
 
 
 def pin(base: str, peer: str, host_keys: Sequence[str], *, write: bool = True) -> bool:
-    """Given the host keys of a peer, as `type key`, have these and no others in its known_hosts; return whether that changes it. Raise InvalidInput."""
+    """Write exactly these host keys, `type base64`, to a peer's known_hosts; return whether that changes it. Raise InvalidInput."""
     for key in host_keys:
         if not _KEY_LINE.fullmatch(key):
             raise InvalidInput(f"{key[:80]!r} is no host key")
@@ -134,9 +134,9 @@ def pin(base: str, peer: str, host_keys: Sequence[str], *, write: bool = True) -
 
 
 def try_out(peer: Peer) -> dict[str, Any]:
-    """Given a peer, log in there as transfers do and say hello; return what the forced command answers, its `key` being the one that was used.
+    """Log in to a peer as transfers do and return its forced command's answer to HELLO; `key` is the name of the key used.
 
-    The next key is tried before the one of now. Raise AltbackupError.
+    The next key is tried before the current one. Raise AltbackupError.
     """
     nexts = os.path.join(peer.trust, _NEXT)
     tried = [replace(peer, ssh_key=nexts)] if not peer.ssh_key and os.path.exists(nexts) else []
@@ -173,9 +173,9 @@ def _hello(peer: Peer) -> dict[str, Any]:
 
 
 def host_keys(port: int = 0) -> list[str]:
-    """Return the host keys with which this node answers, as `type key`, sorted: those of the sshd that let the controller in, and those in /etc/ssh.
+    """Return this node's host keys as `type base64`, sorted: of the sshd that let the controller in, of `port`, and in /etc/ssh.
 
-    They are asked for on this node itself, by addresses of its own, so nobody on the way could answer.
+    They are asked for at addresses of this node itself, so nobody on the way could answer.
     """
     found: set[str] = set()
     address, own_port = _own_address()
@@ -199,7 +199,7 @@ def host_keys(port: int = 0) -> list[str]:
 
 
 def _own_address() -> tuple[str, int]:
-    """Return address and port of this node's sshd that let the controller in, as the nearest process above that knows them has it; else nothing."""
+    """Return (address, port) of the sshd that let the controller in, from SSH_CONNECTION of the nearest ancestor; ("", 0) if unknown."""
     pid = os.getpid()
     for _ in range(32):
         with contextlib.suppress(OSError, ValueError, IndexError):
@@ -229,10 +229,11 @@ def admit(
     user: str = "",
     write: bool = True,
 ) -> dict[str, Any]:
-    """Given a base, `incoming` or `outgoing`, a peer and its public keys, let these do the one thing there, and no others of that pair.
+    """Let a peer's public keys do one thing in a base, and no other keys of that pair.
 
-    `sources` are the addresses from which they may come, ANYWHERE for all, empty for what the lines say now. Without keys the pair is let do
-    nothing. `user` is who logs in. Return `changed`, `sources`, and `folder`. Raise AltbackupError or OSError.
+    `kind` is `incoming` or `outgoing`. `sources` are the addresses from which they may come, ANYWHERE for all, empty to keep those of the
+    current lines. Without keys the pair may do nothing. `user` is the one that logs in. Return `changed`, `sources`, and `folder`. Raise
+    AltbackupError or OSError.
     """
     if kind not in STATES:
         raise InvalidInput(f"{kind!r} is none of {', '.join(STATES)}")
@@ -243,7 +244,7 @@ def admit(
         return {"changed": True, "sources": "" if sources == ANYWHERE else sources, "folder": folder}
     if keys:
         _require_owner(private, user)
-    text = inspect.getsource(forced_command)  # whom it is written as may not read this
+    text = inspect.getsource(forced_command)  # read here, since `user` may not be able to read this module
     program = os.path.join(private, PROGRAM)
     more = [f"--limit={limit}"] if limit else []
     command = [sys.executable, "-I", "-S", "-B", program, folder, *more]
@@ -263,7 +264,7 @@ def admit(
 
 
 def _require_owner(private: str, user: str) -> None:
-    """Raise AltbackupError where who logs in does not own the base: he could put nothing there."""
+    """Raise AltbackupError if the user that logs in does not own the base and so could write nothing there."""
     uid = _uid_of(user)
     try:
         owner = os.stat(private).st_uid
@@ -283,7 +284,7 @@ def _uid_of(user: str) -> int:
 
 
 def as_user(user: str, function: Callable[[], tuple[bool, str]]) -> tuple[bool, str]:
-    """Call a function as a user, in a process of his own where that is another one than this process's. Raise what it raises, as AltbackupError."""
+    """Call a function as a user, in a forked process if that is not this process's user; its errors there are raised as AltbackupError."""
     uid = _uid_of(user)
     if uid == os.geteuid():
         return function()
@@ -299,7 +300,7 @@ def as_user(user: str, function: Callable[[], tuple[bool, str]]) -> tuple[bool, 
             os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
             os.setresuid(uid, uid, uid)
             answer = {"result": function()}
-        except BaseException as error:  # noqa: BLE001 (the parent's code behind the fork is not for this process)
+        except BaseException as error:  # noqa: BLE001 (the child must not run on into the parent's code)
             answer = {"error": str(error) or type(error).__name__}
         finally:
             os.write(writing, json.dumps(answer).encode()[:60_000])
@@ -318,7 +319,7 @@ def as_user(user: str, function: Callable[[], tuple[bool, str]]) -> tuple[bool, 
 
 
 def install(private: str, text: str, *, write: bool = True) -> bool:
-    """Given a marker and the text of the forced command, have it there; return whether that changes it."""
+    """Write the text of the forced command below the marker if it differs; return whether that changes it."""
     path = os.path.join(private, PROGRAM)
     with contextlib.suppress(OSError), open_plain(path) as stream:
         if stream.read() == text.encode("utf-8"):
@@ -330,7 +331,7 @@ def install(private: str, text: str, *, write: bool = True) -> bool:
 
 
 def dismiss(base: str, kind: str, peer: str, *, user: str = "", write: bool = True) -> bool:
-    """Undo what `admit` did for a pair, but for what arrived; return whether there was anything."""
+    """Undo what `admit` did for a pair, but keep what arrived; return whether there was anything to undo."""
     changed: bool = admit(base, kind, peer, (), user=user, write=write)["changed"]
     private = os.path.join(base, MARKER)
     cleared, _ = as_user(user, lambda: (_clear(private, kind, peer, write=write), ""))
@@ -338,7 +339,7 @@ def dismiss(base: str, kind: str, peer: str, *, user: str = "", write: bool = Tr
 
 
 def _clear(private: str, kind: str, peer: str, *, write: bool) -> bool:
-    """Remove what the sessions of a pair left, but for what arrived, and the forced command if no other key leads to it; return whether there was any."""
+    """Remove a pair's session state, but not what arrived, and the forced command if no other key uses it; return whether any was there."""
     folder, state = os.path.join(private, kind, peer), os.path.join(private, STATES[kind], peer)
     if write and os.path.isdir(os.path.join(state, forced_command.WHOLE)):
         make_folders(folder, private)
@@ -359,7 +360,7 @@ def _clear(private: str, kind: str, peer: str, *, write: bool) -> bool:
 
 
 def forget(base: str, peer: str, *, write: bool = True) -> bool:
-    """Remove the key for a peer and its host keys; return whether there was anything."""
+    """Remove the key for a peer and its host keys; return whether there were any."""
     folder = trust_folder(base, peer)
     there = os.path.isdir(folder)
     if there and write:
@@ -370,7 +371,7 @@ def forget(base: str, peer: str, *, write: bool = True) -> bool:
 
 
 def told(answer: Mapping[str, Any], folder: str) -> list[str]:
-    """Given what a forced command answered and the folder that it was to be of, return what is wrong with that."""
+    """Return what is wrong with a forced command's answer; `folder` is the one that it should serve."""
     wrong = []
     if answer["folder"] != folder:
         wrong.append(f"the key leads to {answer['folder']}, not to {folder}")
@@ -382,10 +383,10 @@ def told(answer: Mapping[str, Any], folder: str) -> list[str]:
 def dial(
     base: str, peer: Peer, *, rotate: bool = False, host_keys: Sequence[str] = (), trial: str = "no", write: bool = True
 ) -> dict[str, Any]:
-    """Given the base of who dials and a peer, see to its key and host keys, and try them where the `trial` is not `no`.
+    """Make or rotate the key for a peer, pin its host keys, and try them unless `trial` is `no`.
 
-    A trial that goes wrong is `refused`, and where it is one that is to `require` a failure. Return `changed`, `public_keys`, `answer`,
-    `refused` and `failures`. Raise AltbackupError or OSError.
+    A trial that fails is in `refused`, and with `trial` `require` a failure, too. Return `changed`, `public_keys`, `answer`, `refused` and
+    `failures`. Raise AltbackupError or OSError.
     """
     if peer.ssh_key:
         changed, keys = False, [_public(peer.ssh_key)]
