@@ -1,4 +1,4 @@
-"""Lines of authorized_keys that are this collection's, among others that are not: read and written as the user whose file it is."""
+"""Lines of this collection in an authorized_keys file, among others: read and written as the user who owns the file."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from .errors import AltbackupError, InvalidInput
 
 MARK = "altbackup:"
-"""How the comment of each line of ours begins; what follows tells what the line is for, and is no other line's"""
+"""Prefix of the comment of each line of this collection; the purpose follows, which no other line has"""
 _LONGEST = 4 << 20
 _KEY = re.compile(r"(ssh-[a-z0-9-]+|ecdsa-sha2-[a-z0-9-]+|sk-[a-z0-9@.-]+) [A-Za-z0-9+/]{40,20000}={0,3}")
 _FROM = re.compile(r"[0-9A-Za-z.:/*?!_-]+(?:,[0-9A-Za-z.:/*?!_-]+)*")
 
 
 def line_of(key: str, command: Sequence[str], sources: str, purpose: str) -> str:
-    """Given a public key, the words of its forced command, from where it may come (empty for anywhere), and what it is for, return its line.
+    """Return the line of a public key; `command` is its forced command, `sources` its allowed addresses (empty for any).
 
-    Raise InvalidInput for what would be another line.
+    Raise InvalidInput for a value that could make another line of it.
     """
     if not _KEY.fullmatch(key):
         raise InvalidInput(f"{key[:80]!r} is no public key")
@@ -38,26 +38,26 @@ def line_of(key: str, command: Sequence[str], sources: str, purpose: str) -> str
 
 
 def _quoted(word: str) -> str:
-    """Return a word as every login shell takes it: sshd hands the command to that of the user."""
+    """Return a word quoted for every login shell: sshd hands the command to the user's."""
     return word if re.fullmatch(r"[A-Za-z0-9_./:=@%+,-]+", word) else "'" + word.replace("'", "'\\''") + "'"
 
 
 def purpose_of(line: str) -> str:
-    """Given a line, return what it is for, empty for one that is not of this collection."""
+    """Return the purpose of a line, empty if it is not of this collection."""
     _, mark, purpose = line.rstrip("\n").partition(f" {MARK}")
     return purpose if mark and line.startswith("restrict,") else ""
 
 
 def sources_of(lines: Sequence[str]) -> str:
-    """Given lines, return from where the first that says so may come."""
+    """Return the allowed addresses of the first line that has any."""
     found = (re.match(r'restrict,from="([^"]*)",', line) for line in lines)
     return next((match[1] for match in found if match), "")
 
 
 def changed_lines(lines: Sequence[str], wanted: Mapping[str, Sequence[str]]) -> list[str]:
-    """Given the lines of a file and {what it is for: lines of ours}, return the file's lines with these and no others of that purpose.
+    """Return a file's lines with the `wanted` ones, {purpose: lines}, and no others of these purposes.
 
-    What is not ours keeps its place and its bytes.
+    Lines of others keep their place and their bytes.
     """
     left = {purpose: [*own] for purpose, own in wanted.items()}
     found = []
@@ -78,7 +78,7 @@ def _all(wanted: Mapping[str, Sequence[str]]) -> set[str]:
 
 
 def home_of(user: str) -> str:
-    """Given a user, empty for this process's own, return the home. Raise InvalidInput for one that is unknown."""
+    """Return the home of a user, empty for this process's own. Raise InvalidInput for an unknown user."""
     try:
         return (pwd.getpwnam(user) if user else pwd.getpwuid(os.geteuid())).pw_dir
     except KeyError:
@@ -86,9 +86,10 @@ def home_of(user: str) -> str:
 
 
 def edit(home: str, wanted: Mapping[str, Sequence[str]], *, write: bool) -> tuple[bool, list[str]]:
-    """Given a home of this process's user and lines as changed_lines takes them, see to them; return whether that changes the file, and its lines.
+    """Put the `wanted` lines, as changed_lines takes them, into the file of a home; return whether that changes it, and its lines.
 
-    Nothing is followed or replaced that is not a plain file of that user in a folder of that user. Raise AltbackupError or OSError.
+    The home is this process's user's. Only a plain file of that user in a folder of that user is read or replaced; links are not followed.
+    Raise AltbackupError or OSError.
     """
     with _folder(home, write=write) as folder:
         if folder is None:
@@ -105,7 +106,7 @@ def edit(home: str, wanted: Mapping[str, Sequence[str]], *, write: bool) -> tupl
 
 @contextlib.contextmanager
 def _folder(home: str, *, write: bool) -> Iterator[int | None]:
-    """Yield the folder .ssh of a home, for this process alone, None where there is none and none is to be made. Raise AltbackupError."""
+    """Yield the open folder .ssh of a home, with `write` made and locked; None if there is none. Raise AltbackupError."""
     path = os.path.join(home, ".ssh")
     if write:
         with contextlib.suppress(FileExistsError):
@@ -131,7 +132,7 @@ def _folder(home: str, *, write: bool) -> Iterator[int | None]:
 
 
 def _read(folder: int, home: str) -> tuple[str, int]:
-    """Return the text and mode of authorized_keys, the text with what is no UTF-8 in surrogates. Raise AltbackupError."""
+    """Return text and mode of authorized_keys, bytes that are not UTF-8 as surrogates. Raise AltbackupError."""
     path = os.path.join(home, ".ssh", "authorized_keys")
     try:
         descriptor = os.open("authorized_keys", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
@@ -152,7 +153,7 @@ def _read(folder: int, home: str) -> tuple[str, int]:
 
 
 def _write(folder: int, text: str, mode: int) -> None:
-    """Write the file anew beside the old one, flushed, then rename it. Raise OSError."""
+    """Write the file under a temporary name, flush it, and rename it. Raise OSError."""
     temporary = f".authorized_keys.altbackup-{os.getpid()}"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(temporary, dir_fd=folder)

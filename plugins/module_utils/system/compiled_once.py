@@ -1,7 +1,7 @@
-"""Importing this makes each file of this collection that a module brings along compiled once, and not twice.
+"""Importing this makes Python compile each file of this collection that a module brings along once, not twice.
 
-Ansible sends a module with its files in a zip archive. Python's importer of such compiles a file first to learn its name, and again to
-run it, in each call: a quarter of a second for the largest. Modules import this before their other files.
+Ansible sends a module with its files in a zip archive. Python's importer for such archives compiles a file first to learn its name, and
+again to run it, in each call: a quarter of a second for the largest. Modules import this before their other files.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import zipimport
 
 
 class Importer(zipimport.zipimporter):
-    """Imports from a zip archive whose files are Python sources; their names follow from those of the modules."""
+    """Imports Python sources from a zip archive; derives their file names from those of the modules."""
 
     def get_filename(self, fullname: str) -> str:
-        """Return the path of a module's file. Raise ZipImportError where there is none."""
+        """Return the path of a module's file. Raise ZipImportError if there is none."""
         ending = "/__init__.py" if self.is_package(fullname) else ".py"
         return os.path.join(self.archive, self.prefix + fullname.rpartition(".")[2] + ending)
 
 
 def _importer(path: str) -> Importer:
-    """Given a folder, return its importer. Raise ImportError where it is none of this collection's in the archive."""
+    """Return the importer of a folder. Raise ImportError if it is not one of this collection in the archive."""
     if not f"{path}/".startswith(f"{_FOLDER}/"):
         raise ImportError(path)
     return Importer(path)

@@ -1,8 +1,7 @@
-"""Confinement: what a proof runs in. A program of its own, which needs nothing but Python's standard library.
+"""Confinement in which proofs run. A program of its own, which needs nothing but Python's standard library.
 
-Sandbox hands its text to a new interpreter. There it takes itself into namespaces without network, with all files
-read-only but one folder, gives up its user, its capabilities and the way to any, takes limits, and becomes the program
-that was asked for.
+Sandbox hands its text to a new interpreter. There it enters namespaces without network, makes all files read-only but one folder, drops its
+user and its capabilities for good, sets limits, and becomes the requested program.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ from typing import Any
 
 HOME = "/tmp"  # noqa: S108 (an empty file system of its own)
 ROOM = "/tmp/room"  # noqa: S108
-"""Where the one folder that can be written to is seen from inside."""
+"""Where the one writable folder is seen from inside"""
 _NULL = "/dev/null"
 REFUSED = 125
-"""Exit code where the kernel does not allow the confinement: then nothing was run."""
+"""Exit code if the kernel does not allow the confinement: then nothing was run"""
 
 _NEW_MOUNTS, _NEW_NAMES, _NEW_IPC, _NEW_USER, _NEW_PIDS, _NEW_NETWORK = (
     0x00020000,
@@ -59,7 +58,7 @@ class _Program(importlib.abc.InspectLoader):
 
 
 def load(text: str) -> Any:
-    """Given the text of a program of this collection, return it as a module; all that it imports is imported now."""
+    """Return a program of this collection, given as text, as a module; all its imports are done now."""
     spec = importlib.util.spec_from_loader("program", _Program(text))
     module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
     spec.loader.exec_module(module)  # type: ignore[union-attr]
@@ -67,12 +66,15 @@ def load(text: str) -> Any:
 
 
 def confine(settings: dict[str, Any], become: Callable[[], int]) -> int:
-    """Given settings as Sandbox writes them, call a function confined by them, in a child; return its exit code. Raise OSError."""
+    """Call a function in a confined child; return its exit code, negative for a signal. Raise OSError.
+
+    `settings` are as Sandbox writes them.
+    """
     _enter_namespaces()
     _arrange_files(settings["room"], settings["masked"], bool(settings["capabilities"]))
     child = os.fork()
     if child:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # its end is that of all that it started
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # the child's end is that of all that it started
             signal.signal(number, lambda *_: os.kill(child, signal.SIGKILL))
         _, status = os.waitpid(child, 0)
         return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
@@ -82,7 +84,7 @@ def confine(settings: dict[str, Any], become: Callable[[], int]) -> int:
         code = become()
     except OSError as error:
         _say(error)
-    except BaseException as error:  # noqa: BLE001 (the parent's code behind the fork is not for this process)
+    except BaseException as error:  # noqa: BLE001 (the child must not run on into the parent's code)
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         code = 1
     finally:
@@ -93,7 +95,7 @@ def confine(settings: dict[str, Any], become: Callable[[], int]) -> int:
 
 
 def check(result: int, what: str) -> None:
-    """Raise OSError, which tells what it was about, if a call of the C library did not return 0."""
+    """Raise OSError, with `what` as its file name, if a call of the C library did not return 0."""
     if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), what)
@@ -110,13 +112,13 @@ def _enter_namespaces() -> None:
 
 
 def mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
-    """Call mount(2) with the numbers of its flags. Raise OSError."""
+    """Call mount(2); `flags` are its numbers. Raise OSError."""
     words = (os.fsencode(word) if word else None for word in (source, target, kind))
     check(libc.mount(*words, ctypes.c_ulong(flags), options.encode() or None), f"mount on {target}")
 
 
 def set_attributes(path: str, set_: int = 0, clear: int = 0, below: bool = False) -> None:
-    """Set and clear the attributes of a mount, and of all below it (Linux 5.12). Raise OSError."""
+    """Set and clear attributes of a mount, and with `below` of all mounts below it (Linux 5.12). Raise OSError."""
     attributes = _Attributes(set_, clear, 0, 0)
     where = (ctypes.c_long(_AT_FDCWD), os.fsencode(path), ctypes.c_ulong(_AT_RECURSIVE if below else 0))
     size = ctypes.c_size_t(ctypes.sizeof(attributes))
@@ -125,7 +127,7 @@ def set_attributes(path: str, set_: int = 0, clear: int = 0, below: bool = False
 
 
 def _open_room(room: str) -> int:
-    """Open a folder in this mount namespace; a path that leads through an open file is one of the namespace before."""
+    """Open a folder in this mount namespace; a path through an open file leads to the previous one. Raise OSError if it was swapped."""
     descriptor = os.open(os.path.realpath(room), os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
     if not os.path.samestat(os.fstat(descriptor), os.stat(room)):
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), room)
@@ -133,14 +135,14 @@ def _open_room(room: str) -> int:
 
 
 def _arrange_files(room: str, masked: list[str], privileged: bool) -> None:
-    """Make all that is mounted read-only, but for the room and an empty home; nothing below them can be started.
+    """Make all mounts read-only but the room and an empty home; nothing in these two can be executed.
 
-    Who keeps privileges has no device but /dev/null: a device can be written to on a file system that is read-only.
+    A `privileged` process has no device but /dev/null: a device can be written to even on a read-only file system.
     """
     quiet = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
     mount("", "/", "", _MS_REC | _MS_PRIVATE)
     descriptor = _open_room(room) if room else -1
-    if os.path.isdir("/run"):  # the sockets of others' daemons
+    if os.path.isdir("/run"):  # hides the sockets of others' daemons
         mount("none", "/run", "tmpfs", quiet, "mode=0755,size=64k")
     mount("none", HOME, "tmpfs", quiet, "mode=1777,size=64m")
     os.mkdir(ROOM)
@@ -169,9 +171,11 @@ def _hide_devices() -> None:
 
 
 def _restrict(settings: dict[str, Any]) -> None:
-    """Become the user, without capabilities and ways to them, but for those that root is to keep; within limits, in the room."""
+    """Become the user, drop all capabilities but those kept, set the limits, and enter the room. Raise OSError."""
     kept = settings["capabilities"]
-    with contextlib.suppress(OSError):  # in some containers; then processes are seen, but cannot be reached
+    with contextlib.suppress(
+        OSError
+    ):  # refused in some containers; then other processes are seen, but cannot be reached
         mount("proc", "/proc", "proc", _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
     os.chdir(ROOM)
     os.umask(settings["umask"])
@@ -206,7 +210,7 @@ def _say(error: OSError) -> None:
 
 
 def main(settings: dict[str, Any], argv: list[str]) -> int:
-    """Given settings and argv, run the program, or the argv, confined; return the exit code."""
+    """Run the program of `settings`, or else `argv`, confined; return the exit code."""
     program = load(settings["program"]) if settings["program"] else None
 
     def become() -> int:

@@ -25,7 +25,7 @@ _limits: list[Deadline] = []
 
 @contextlib.contextmanager
 def limited(deadline: Deadline) -> Iterator[None]:
-    """Given a deadline, end all reading for digests in this process by then, while the block lasts."""
+    """End all reading for digests in this process at the deadline while the block lasts."""
     _limits.append(deadline)
     try:
         yield
@@ -34,13 +34,13 @@ def limited(deadline: Deadline) -> Iterator[None]:
 
 
 def within_limits() -> None:
-    """Raise DeadlineExceeded if a limit to the reading of this process is over."""
+    """Raise DeadlineExceeded if a deadline for the reading of this process has passed."""
     for limit in _limits:
         limit.remaining()
 
 
 def new_hash(algorithm: str) -> Any:
-    """Given the name of an algorithm, return a hashlib object; md5 works on hardened systems, too."""
+    """Return a hashlib object of an algorithm; md5 works on hardened systems, too."""
     try:
         return hashlib.new(algorithm, usedforsecurity=False)
     except TypeError:  # Python 3.8
@@ -48,16 +48,16 @@ def new_hash(algorithm: str) -> Any:
 
 
 def add_zeros(digest: Any, count: int) -> None:
-    """Given a hashlib object, let it take a number of zeros, which nobody reads. Raise DeadlineExceeded where limited."""
+    """Feed a number of zero bytes to a hashlib object without reading them. Raise DeadlineExceeded."""
     for done in range(0, count, CHUNK):
         within_limits()
         digest.update(_ZEROS[: count - done])
 
 
 def open_plain(path: str, dir_fd: int | None = None) -> IO[bytes]:
-    """Given a path, return the plain file there, open for reading. Raise OSError for all else, links and pipes too.
+    """Open a plain file for reading. Raise OSError for anything else, including links and pipes.
 
-    With `dir_fd` it is a path from that open folder.
+    With `dir_fd` the path is relative to that open folder.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=dir_fd)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -67,9 +67,9 @@ def open_plain(path: str, dir_fd: int | None = None) -> IO[bytes]:
 
 
 def digest_file(path: str, algorithm: str, *, from_disk: bool = False) -> tuple[str, int]:
-    """Given a plain file, return its digest (hex) and the number of bytes read. Raise OSError, or DeadlineExceeded where limited.
+    """Return the digest (hex) of a plain file and the number of bytes read. Raise OSError, or DeadlineExceeded.
 
-    With `from_disk` the file is flushed and the pages that the kernel holds are dropped first, so that the medium is read.
+    With `from_disk` the file is flushed and its cached pages are dropped first, so that the medium is read.
     """
     digest = new_hash(algorithm)
     buffer = bytearray(CHUNK)
@@ -77,7 +77,7 @@ def digest_file(path: str, algorithm: str, *, from_disk: bool = False) -> tuple[
     size = 0
     with name_os_errors(path), open_plain(path) as stream, progress.reading("read", stream):
         if from_disk:
-            os.fsync(stream.fileno())  # what arrived by rsync was not yet; unwritten pages are not dropped either
+            os.fsync(stream.fileno())  # rsync did not flush it, and unwritten pages are not dropped
             os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         while True:
             within_limits()
@@ -89,12 +89,12 @@ def digest_file(path: str, algorithm: str, *, from_disk: bool = False) -> tuple[
 
 
 def cores() -> int:
-    """Return the number of cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def in_parallel(function: Callable[[Any], Any], values: Sequence[Any], workers: int | None = None) -> list[Any]:
-    """Given a function and its arguments, return the results in order, computed on all cores."""
+    """Return the results of a function for all values, in order; it is called in threads, by default one for each core."""
     if len(values) < 2:
         return [function(value) for value in values]
     with ThreadPoolExecutor(max_workers=workers or cores()) as pool:

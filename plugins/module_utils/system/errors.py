@@ -7,13 +7,13 @@ import errno
 from collections.abc import Iterator, Sequence
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-"""The numbers of an OSError that tell that there is no room"""
+"""Error numbers of a full disk or an exhausted quota"""
 UNABLE = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
-"""The numbers with which file systems refuse what they have not, such as links and modes; EPERM may tell of other things, too"""
+"""Error numbers with which file systems refuse what they do not support, such as links and modes; EPERM has other causes, too"""
 
 
 class AltbackupError(Exception):
-    """An expected failure, told to the user by its message alone."""
+    """An expected failure, shown to the user by its message alone."""
 
 
 class InvalidInput(AltbackupError):
@@ -25,15 +25,15 @@ class BaseUnusable(AltbackupError):
 
 
 class NotMounted(BaseUnusable):
-    """A base folder that is not there, or not marked, as that of a disk that is not mounted."""
+    """A base folder that is missing or has no marker, as if its disk were not mounted."""
 
 
 class Locked(BaseUnusable):
-    """A tree that another run, or a module that still works, has for itself."""
+    """A tree that another run, or a module still at work, has locked."""
 
 
 class SidecarMalformed(AltbackupError):
-    """A sidecar whose text is no dna."""
+    """A sidecar whose text is not a dna."""
 
 
 class ToolMissing(AltbackupError):
@@ -41,7 +41,7 @@ class ToolMissing(AltbackupError):
 
 
 class ToolFailed(AltbackupError):
-    """A program that ended with an error; `rc` and `stderr` are its own words."""
+    """A command that failed; `rc` is its exit code, `stderr` its output."""
 
     def __init__(self, message: str, rc: int | None = None, stderr: str = "") -> None:
         super().__init__(message)
@@ -50,7 +50,7 @@ class ToolFailed(AltbackupError):
 
 
 class Unconfined(ToolFailed):
-    """A kernel that does not allow to confine programs: nothing was run."""
+    """The kernel does not allow to confine programs: nothing was run."""
 
 
 class DeadlineExceeded(AltbackupError):
@@ -58,16 +58,16 @@ class DeadlineExceeded(AltbackupError):
 
 
 class SourceChanged(AltbackupError):
-    """Live data that changed while it was read; worth another try."""
+    """Live data changed while it was read; worth another try."""
 
     def __init__(self, message: str, paths: Sequence[str] = ()) -> None:
-        """`paths` are those that changed, as far as they are known."""
+        """`paths` are the changed ones, as far as they are known."""
         super().__init__(message)
         self.paths = list(paths)
 
 
 class DigestMismatch(AltbackupError):
-    """Bytes on disk that are not those that were written or promised."""
+    """Bytes on disk differ from those that were written or promised."""
 
 
 class Hostile(AltbackupError):
@@ -75,7 +75,7 @@ class Hostile(AltbackupError):
 
 
 class NoLinks(AltbackupError):
-    """Files that cannot have a second name, nor share their blocks, where they lie."""
+    """Files that can have neither a second name nor shared blocks where they lie."""
 
 
 class NoRoom(AltbackupError):
@@ -83,12 +83,12 @@ class NoRoom(AltbackupError):
 
 
 class ProofFailed(AltbackupError):
-    """What was unpacked is not what its dump recorded, or is not sound."""
+    """Unpacked data differs from what its dump recorded, or is damaged."""
 
 
 @contextlib.contextmanager
 def name_os_errors(path: str) -> Iterator[None]:
-    """Given the path of a file that is open, let errors that the block meets with it name it. Raise OSError."""
+    """Add the path of an open file to errors of the block that name none. Raise OSError."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The text that Prometheus reads, for the textfile collector of its node exporter: lines of names, labels and numbers.
+"""Metrics as text for the textfile collector of Prometheus's node exporter: lines of names, labels and numbers.
 
 Its rules: https://prometheus.io/docs/instrumenting/exposition_formats/
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Tuple
 
 Sample = Tuple[str, Mapping[str, str], float]
-"""Name, labels and number"""
+"""Name, labels and value"""
 HELP = {
     "altbackup_last_success_timestamp_seconds": "Stamp of the newest verified copy of an item on a node, in seconds since 1970.",
     "altbackup_last_proof_timestamp_seconds": "When a copy of an item was last proved to restore on a node, in seconds since 1970.",
@@ -28,7 +28,7 @@ HELP = {
 
 
 def render(samples: Iterable[Sample]) -> str:
-    """Given samples, return them as text, each metric with its head."""
+    """Return samples as text, each metric behind its HELP and TYPE lines."""
     found: dict[str, list[str]] = {name: [] for name in HELP}
     for name, labels, number in samples:
         told = ",".join(f'{label}="{_escaped(value)}"' for label, value in labels.items())
@@ -44,7 +44,7 @@ def _escaped(text: str) -> str:
 
 
 def write(folder: str, name: str, text: str) -> None:
-    """Write a file that all may read, whole or not at all. Raise OSError."""
+    """Write a file, mode 0644, atomically. Raise OSError."""
     new = os.path.join(folder, f".{name}.{os.getpid()}")
     try:
         with contextlib.suppress(FileNotFoundError):

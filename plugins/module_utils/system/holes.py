@@ -1,4 +1,4 @@
-"""Holes of sparse files: found where the file system tells of them, and kept where files are copied."""
+"""Holes of sparse files: found where the file system reports them, and kept when files are copied."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .units import readable
 from .visible import printable
 
 MOST = 64 << 20
-"""Bytes of holes of all files of an item that a program may read or write as zeros: no program makes such files where it would"""
+"""Most bytes of holes, in all files of an item, that a program may copy as zeros: programs that do so make no sparser files"""
 
 
 def parts_of(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """Given an open file and its size, yield (offset, bytes) of what is no hole in it. Raise OSError."""
+    """Yield (offset, bytes) of the data between the holes of an open file of that size. Raise OSError."""
     end = 0
     while end < size:
         try:
@@ -29,13 +29,13 @@ def parts_of(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
                 return
             if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
                 raise
-            start, end = end, size  # this file system tells of none
+            start, end = end, size  # this file system reports no holes
         if start < end:
             yield start, end - start
 
 
 def holes_in(path: str | bytes, status: os.stat_result | None = None) -> int:
-    """Given the path of something, return the bytes that are holes in it, 0 unless it is a plain file with such. Raise OSError."""
+    """Return the bytes of a path that are holes, 0 unless it is a sparse plain file. Raise OSError."""
     status = os.lstat(path) if status is None else status
     if not stat.S_ISREG(status.st_mode) or status.st_blocks * 512 >= status.st_size:
         return 0
@@ -45,7 +45,7 @@ def holes_in(path: str | bytes, status: os.stat_result | None = None) -> int:
 
 
 def copy_file(source: str, destination: str, deadline: Deadline | None = None) -> None:
-    """Copy the content of a plain file into a new one, without its holes. Raise OSError or DeadlineExceeded."""
+    """Copy the data of a plain file to a new one, keeping its holes. Raise OSError or DeadlineExceeded."""
     with open_plain(source) as stream, open(destination, "xb") as copy, name_os_errors(destination):
         size = os.fstat(stream.fileno()).st_size
         for start, length in parts_of(stream.fileno(), size):
@@ -61,7 +61,7 @@ def copy_file(source: str, destination: str, deadline: Deadline | None = None) -
 
 
 class Holes:
-    """Counts those of files that a program reads or writes whole, as zeros."""
+    """Adds up the holes of files that a program reads or writes whole, as zeros."""
 
     def __init__(self, title: str, program: str) -> None:
         self._title = title
@@ -69,7 +69,7 @@ class Holes:
         self._total = 0
 
     def add(self, path: str, status: os.stat_result) -> None:
-        """Take a file. Raise InvalidInput where all have more than there may be, or OSError."""
+        """Add the holes of a file. Raise InvalidInput if the sum is above MOST, or OSError."""
         found = holes_in(path, status)
         self._total += found
         if self._total > MOST:

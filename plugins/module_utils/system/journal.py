@@ -1,4 +1,4 @@
-"""Lines of JSON for systemd's journal, where there is one: https://systemd.io/JOURNAL_NATIVE_PROTOCOL/."""
+"""Events as lines of JSON for systemd's journal, where there is one: https://systemd.io/JOURNAL_NATIVE_PROTOCOL/."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 
 SOCKET = "/run/systemd/journal/socket"
 PLACE = "ALTBACKUP_JOURNAL"
-"""The variable of the environment that names another socket, or is `none`"""
+"""Environment variable with the path of another socket, or `none`"""
 IDENTIFIER = "altbackup"
 _PRIORITIES = {True: 3, False: 6}
-"""Of what is bad, and of all else"""
+"""Syslog priorities: errors for bad events, info for all others"""
 _LONGEST = 8000
 _MOST = 100
 
 
 def tell_journal(events: Iterable[Mapping[str, Any]], environment: Mapping[str, str] = os.environ) -> int:
-    """Given events, mappings of which `bad` says whether they tell of a failure, write each to the journal; return how many it took.
+    """Write events to the journal; return how many it took. The key `bad` of an event says whether it is a failure.
 
-    Nothing is raised, and nothing waits: where there is no journal, or it takes nothing, nobody needs it.
+    Raises nothing and never waits: without a journal, or if it is full, the events are dropped.
     """
     place = environment.get(PLACE) or SOCKET
     taken = 0
@@ -36,7 +36,7 @@ def tell_journal(events: Iterable[Mapping[str, Any]], environment: Mapping[str, 
 
 
 def datagram(event: Mapping[str, Any]) -> bytes:
-    """Given an event, return it in the journal's own form: fields, of which the message is one line of JSON."""
+    """Return an event in the journal's native form: fields, of which the message is one line of JSON."""
     told = {name: _short(value) for name, value in event.items()}
     fields = {
         "MESSAGE": json.dumps(told, sort_keys=True),

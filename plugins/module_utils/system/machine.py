@@ -1,4 +1,4 @@
-"""What tells one machine from all others, without telling anybody its machine-id."""
+"""Identity of a machine that does not disclose its machine-id."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import hmac
 import re
 
 _APPLICATION = bytes.fromhex("5c0e3b9a7d4f4c1e9a52d8b6f0e71342")
-"""What this collection is called where ids are derived: see sd_id128_get_machine_app_specific(3)"""
+"""Application id from which ids are derived: see sd_id128_get_machine_app_specific(3)"""
 
 
 def machine_id(path: str = "/etc/machine-id") -> str:
-    """Return an id of this machine that is derived from its machine-id, 32 hex digits; empty where it has none. See machine-id(5)."""
+    """Return an id derived from this machine's machine-id, 32 hex digits; empty if it has none. See machine-id(5)."""
     try:
         with open(path, "rb") as stream:
             text = stream.read(64).strip()

@@ -1,8 +1,8 @@
-"""Sends mails that lie in files, and removes each file that was taken over. Run as a program, it is bounded by one alarm.
+"""Send mails that lie in files, and remove each file that was taken over. A program with one alarm for all its work.
 
-It imports nothing but the standard library, and is started by path: a name that does not resolve, a server that answers a
-byte a second, nothing but ending the process bounds all of that for certain. Standard input is one JSON mapping of
-host, port, security, username, password, sendmail, timeout and files; standard output has a line of JSON for each file.
+It imports nothing but the standard library, and is started by path, because only the end of a process reliably bounds a name that does not
+resolve or a server that answers a byte a second. Standard input is one JSON mapping of host, port, security, username, password, sendmail,
+timeout (seconds) and files; standard output has a line of JSON for each file.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from typing import Any
 
 
 class Refused(Exception):
-    """A mail that was not taken over; the message is the server's or sendmail's own words."""
+    """A mail that was not taken over; the message is the answer of the server or of sendmail."""
 
 
 def send_file(options: Mapping[str, Any], path: str, deadline: float) -> str:
-    """Given how to send, a mail's file and a time of the monotonic clock, send it and remove the file. Raise Refused.
+    """Send the mail in a file and remove the file. Raise Refused. `deadline` is a time of the monotonic clock.
 
-    Return whom the server refused, if it took it over for others; the file is then kept for those alone.
+    Return the recipients whom the server refused while it took the mail for others; the file is then kept for those alone.
     """
     with locked(path) as stream:
         if stream is None:
@@ -50,7 +50,7 @@ def send_file(options: Mapping[str, Any], path: str, deadline: float) -> str:
 
 
 def _write(path: str, data: bytes) -> None:
-    """Write a file as `write_private` does, which a program that is started by path cannot import."""
+    """Write a file as `write_private` does, which this program cannot import, since it is started by path."""
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
         stream.write(data)
         stream.flush()
@@ -59,7 +59,7 @@ def _write(path: str, data: bytes) -> None:
 
 @contextlib.contextmanager
 def locked(path: str) -> Iterator[Any]:
-    """Given a file, open it for this process alone; None if it is gone, or another process is sending it."""
+    """Open a file for this process alone; yield None if it is gone or another process is sending it."""
     try:
         stream = open(path, "r+b")
     except FileNotFoundError:
@@ -75,7 +75,7 @@ def locked(path: str) -> Iterator[Any]:
 
 
 def send(options: Mapping[str, Any], raw: bytes, deadline: float) -> list[str]:
-    """Given the bytes of a mail, send it; return the recipients that were refused. Raise Refused if all were."""
+    """Send a mail, given as bytes; return the recipients that were refused. Raise Refused if all were."""
     headers = message_from_bytes(raw, policy=policy.SMTP)
     sender, recipients = _addresses(headers, "From")[0], _addresses(headers, "To")
     try:
@@ -98,7 +98,7 @@ def _send_smtp(
     left = max(deadline - time.monotonic(), 0.1)
     host, port = str(options["host"]), int(options["port"])
     context = ssl.create_default_context()
-    name = socket.gethostname()  # smtplib would ask the resolver, which may take its time
+    name = socket.gethostname()  # smtplib would ask the resolver, which may take long
     own = name if "." in name else "[127.0.0.1]"
     if options["security"] == "tls":
         server: smtplib.SMTP = smtplib.SMTP_SSL(host, port, own, timeout=left, context=context)
@@ -114,7 +114,7 @@ def _send_smtp(
         server.close()
         raise
     with contextlib.suppress(OSError, smtplib.SMTPException):
-        server.quit()  # the mail is taken over; how they part is of no matter
+        server.quit()  # the mail is taken over, so errors of the farewell do not matter
     return list(refused)
 
 
@@ -123,7 +123,7 @@ def _send_sendmail(program: str, raw: bytes, sender: str, recipients: list[str],
         raise Refused("no server is set, and there is no sendmail on this machine")
     done = subprocess.run(
         [program, "-i", "-f", sender, "--", *recipients],
-        input=raw.replace(b"\r\n", b"\n"),  # sendmail takes lines as files have them
+        input=raw.replace(b"\r\n", b"\n"),  # sendmail expects the line ends of files
         capture_output=True,
         timeout=max(deadline - time.monotonic(), 0.1),
         check=False,
@@ -143,7 +143,7 @@ def _text(value: Any) -> str:
 
 
 def main() -> int:
-    """Send the files named on standard input, each told on standard output; be gone when the time is over."""
+    """Send the files named on standard input, with the result of each on standard output; an alarm ends the process at the timeout."""
     options = json.load(sys.stdin)
     signal.setitimer(signal.ITIMER_REAL, options["timeout"])
     deadline = time.monotonic() + options["timeout"] * 0.98

@@ -1,4 +1,4 @@
-"""Paths that do not answer: on a mount whose server is gone a look at a file blocks for ever, and whoever looks cannot be ended."""
+"""Paths that do not answer: on a mount whose server is gone, stat(2) blocks for ever, and the calling process cannot be killed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .processes import Child, Deadline, clean_environment, inherited_environment
 Place = TypeVar("Place", bound=Hashable)
 
 SECONDS = 30.0
-"""How long a path may take to answer."""
+"""Seconds within which a path must answer"""
 _LOOK = r"""
 import os, sys, threading, time
 
@@ -49,9 +49,10 @@ while paths:
 
 
 def find_hung(paths: Sequence[str], seconds: float) -> set[str]:
-    """Given paths, return those that a look at does not come back from within so many seconds; an error is an answer, too.
+    """Return the paths whose stat does not return within so many seconds; an error counts as an answer.
 
-    A child looks, at as many of them at once as do not answer quickly. One that cannot be ended is left alone, and has no part in the lock.
+    A child process asks, with more threads the more paths are slow. A child that cannot be killed is left alone, and does not hold the
+    lock.
     """
     wanted = list(dict.fromkeys(paths))
     if not wanted:
@@ -61,7 +62,9 @@ def find_hung(paths: Sequence[str], seconds: float) -> set[str]:
             source.write(b"\0".join(map(os.fsencode, wanted)))
             source.seek(0)
         argv = [sys.executable, "-I", "-S", "-c", _LOOK]
-        environment = clean_environment(**inherited_environment("LD_LIBRARY_PATH"))  # where its own libraries may be
+        environment = clean_environment(
+            **inherited_environment("LD_LIBRARY_PATH")
+        )  # where Python's own libraries may be
         with Child(argv, environment=environment, stdin=source, stdout=answers, locking=False) as child:
             with contextlib.suppress(DeadlineExceeded):
                 child.check(Deadline(seconds, "look at paths"), "looking at paths")
@@ -73,9 +76,9 @@ def find_hung(paths: Sequence[str], seconds: float) -> set[str]:
 def find_hung_within(
     places: Mapping[Place, str], seconds: float, enters: Callable[[Place, str], bool] = lambda place, inside: True
 ) -> dict[Place, str]:
-    """Given {place: path}, return {place: a path that does not answer within so many seconds}: its own, or a mount below it.
+    """Return {place: the path of it that does not answer}: of {place: path}, the path itself or a mount below it.
 
-    `enters` says of a place and the path of a mount from there whether it belongs to it.
+    `enters` tells of a place and a mount, relative to its path, whether the mount belongs to it.
     """
     found: dict[Place, str] = {}
 
@@ -96,29 +99,29 @@ def find_hung_within(
 
 
 def require_answer(path: str, deadline: Deadline) -> None:
-    """Raise AltbackupError if a path, or a mount below it, does not answer, or DeadlineExceeded."""
+    """Raise AltbackupError if a path, or a mount below it, does not answer. Raise DeadlineExceeded."""
     seconds = answer_timeout(deadline)
     for place in find_hung_within({path: path}, seconds).values():
         raise AltbackupError(hung_message(place, seconds))
 
 
 def answer_timeout(deadline: Deadline) -> float:
-    """Return how many seconds a path may take to answer within a deadline. Raise DeadlineExceeded when there are none."""
+    """Return the seconds within which a path must answer before the deadline. Raise DeadlineExceeded if none are left."""
     return deadline.at_most(SECONDS)
 
 
 def hung_message(path: str, seconds: float) -> str:
-    """Return the sentence on a path that did not answer within so many seconds."""
+    """Return the message about a path that did not answer within so many seconds."""
     return f"{path} does not answer within {seconds:g} s: is the server of its mount up?"
 
 
 def mount_points() -> list[str]:
-    """Return where something is mounted on this node."""
+    """Return the mount points of this node."""
     return [_unescaped(fields[4]) for fields in _mounts()]
 
 
 def file_system(path: str) -> str:
-    """Return the type of the file system that a path is on, like `ext4` or `nfs4`; nothing where the kernel does not list it."""
+    """Return the type of the file system of a path, like `ext4` or `nfs4`; empty if the kernel does not list it."""
     device = os.stat(path).st_dev
     number = f"{os.major(device)}:{os.minor(device)}".encode()
     types = [fields[fields.index(b"-") + 1] for fields in _mounts() if fields[2] == number]
@@ -126,18 +129,18 @@ def file_system(path: str) -> str:
 
 
 _NUMBERED = ("ext2", "ext3", "ext4")
-"""File systems whose id, of statvfs(3), is made of their UUID"""
+"""File systems whose id in statvfs(3) is made of their UUID"""
 
 
 class Disks:
-    """What this node knows of the file systems on its disks, whoever may read these."""
+    """Finds the UUIDs of file systems on this node's disks without reading the disks, which only root may."""
 
     def __init__(self, devices: str = "/dev", known: str = "/run/udev/data") -> None:
         self._devices = devices
         self._known = known
 
     def uuid_of(self, number: str, source: str) -> str:
-        """Given device number (major:minor) and source of a mount, return the UUID of what is on it, empty where that is not known."""
+        """Return the UUID on a mount's device, empty if unknown; `number` is major:minor, `source` the mount's source."""
         numbers = [number]
         if source.startswith("/dev/"):
             with contextlib.suppress(OSError):
@@ -162,10 +165,10 @@ _DISKS = Disks()
 
 
 def identity_of(descriptor: int, disks: Disks = _DISKS) -> str:
-    """Given something open, return what tells the file system that it is on from all others, the same after each start of the node.
+    """Return the identity of the file system of an open file, the same after each boot; empty if unknown.
 
-    That is its UUID, or else type and source: no number and no name that the kernel gives out in the order in which it finds disks. It is
-    empty where that is not known, and of a mount that is made when somebody looks into it.
+    It is the UUID, or else type and source; device numbers and kernel names depend on the order in which disks are found and are not used.
+    A mount that is made on access (autofs) has none.
     """
     with open(f"/proc/self/fdinfo/{descriptor}", "rb") as stream:
         number = next((line.split()[1] for line in stream if line.startswith(b"mnt_id:")), b"")
@@ -175,7 +178,7 @@ def identity_of(descriptor: int, disks: Disks = _DISKS) -> str:
     kind, source = (_unescaped(field) for field in fields[fields.index(b"-") + 1 :][:2])
     if kind == "autofs":
         return ""
-    if kind == "zfs":  # a snapshot has a name of its own each night
+    if kind == "zfs":  # each night's snapshot has another name
         source = source.partition("@")[0]
     uuid = disks.uuid_of(fields[2].decode("ascii"), source)
     if uuid:
@@ -186,17 +189,17 @@ def identity_of(descriptor: int, disks: Disks = _DISKS) -> str:
 
 
 def _number_of(path: str) -> str:
-    """Return the number (major:minor) of a device. Raise OSError."""
+    """Return the device number, major:minor, of a device file. Raise OSError."""
     device = os.stat(path).st_rdev
     return f"{os.major(device)}:{os.minor(device)}"
 
 
 def _unescaped(field: bytes) -> str:
-    """Return a field of mountinfo as text."""
+    """Return a field of mountinfo as text, without its octal escapes."""
     return os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), field))
 
 
 def _mounts() -> list[list[bytes]]:
-    """Return the fields of each mount, as the kernel knows them without asking any server; see proc(5), mountinfo."""
+    """Return the fields of each mount, which the kernel knows without asking a server; see proc(5), mountinfo."""
     with open("/proc/self/mountinfo", "rb") as stream:
         return [line.split() for line in stream]

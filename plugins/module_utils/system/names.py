@@ -1,4 +1,4 @@
-"""Names of users and groups, as this node's own database has them: its files, or whatever directory it is told to ask."""
+"""Names of users and groups from this node's database: its files, or the directory service that it is told to ask."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ Asked = TypeVar("Asked", int, str)
 Told = TypeVar("Told")
 
 SECONDS = 30.0
-"""How long the database may take to answer anything"""
+"""Seconds within which the database must answer a single lookup"""
 _MOST_SECONDS = 600.0
-"""How long it may take for all that it is asked for at once"""
+"""Seconds within which it must answer all lookups of one call"""
 _MOST = 10_000
-"""Of how many it is asked at once"""
+"""Most lookups of one call"""
 _MOST_STALLS = 3
-"""How often one after the other it may tell nothing in time, where it told something before"""
+"""Unanswered calls in a row after which a database that answered before is asked no more"""
 _LONGEST = 256
 """Most bytes of a name; see LOGIN_NAME_MAX in sysconf(3)"""
 
 
 @dataclass(frozen=True)
 class Names:
-    """Names by numbers of users and of groups; those that the node does not know are not there."""
+    """Names by uid and gid, without those that the node does not know."""
 
     users: Mapping[int, str] = field(default_factory=dict)
     groups: Mapping[int, str] = field(default_factory=dict)
     lacking: str = ""
-    """Why there may be more that the node knows, empty if there are none"""
+    """Why there may be more names, empty if all lookups were answered"""
 
 
 def is_name(text: str) -> bool:
-    """Return whether a text is one that headers of archives and lists of names hold as it is: bounded, and without anything that steers."""
+    """Return whether a text can stand in archive headers and lists as a name: at most 256 bytes, printable, without colon."""
     try:
         size = len(text.encode("utf-8"))
     except UnicodeEncodeError:
@@ -47,38 +47,38 @@ def is_name(text: str) -> bool:
 
 
 class _Table(Generic[Asked, Told]):
-    """What a database told of one thing."""
+    """Answers to one kind of lookup."""
 
     def __init__(self, what: str, look_up: Callable[[Asked], Told]) -> None:
         self.what = what
         self.look_up: Callable[[Asked], Told] = look_up
         self.known: dict[Asked, Told] = {}
         self.hung: set[Asked] = set()
-        """Those for which it did not answer in time"""
+        """Values whose lookup got no answer in time"""
 
 
 class Directory:
-    """The database of this node. It is asked once for each, by any thread, and none waits for what another one asks.
+    """The database of this node. Each value is looked up once, from any thread, and no thread waits for another's lookups.
 
-    Where it never answered, or no longer does, it is asked no more.
+    A database that never answered, or no longer answers, is asked no more.
     """
 
     def __init__(self, seconds: float = SECONDS, *, whole_seconds: float = _MOST_SECONDS, most: int = _MOST) -> None:
-        """It may take `seconds` to answer anything, and `whole_seconds` for all that one asks for at once, which is no more than `most`."""
+        """Limit a lookup to `seconds`, and a call to `whole_seconds` and `most` lookups."""
         self._seconds = seconds
         self._whole_seconds = whole_seconds
         self._most = most
         self._lock = threading.Lock()
         self._answers = 0
         self._stalls = 0
-        """How often one after the other nothing came"""
+        """Unanswered calls in a row"""
         self._users = _Table("users", _user_name)
         self._groups = _Table("groups", _group_name)
         self._uids = _Table("users", _uid)
         self._gids = _Table("groups", _gid)
 
     def names(self, users: Iterable[int], groups: Iterable[int]) -> Names:
-        """Given numbers, return the names that it has for them, whatever they are."""
+        """Return the names of uids and gids, as the database has them."""
         found, why = self._ask(set(users), self._users)
         others, more = self._ask(set(groups), self._groups)
         return Names(
@@ -88,7 +88,7 @@ class Directory:
         )
 
     def numbers(self, users: Iterable[str], groups: Iterable[str]) -> tuple[dict[str, int], dict[str, int], str]:
-        """Given names, return the numbers of the users and of the groups that it knows, and why there may be more, else empty."""
+        """Return {name: uid}, {name: gid} of those that it knows, and why there may be more, else empty."""
         found, why = self._ask(set(users), self._uids)
         others, more = self._ask(set(groups), self._gids)
         return (
@@ -98,7 +98,7 @@ class Directory:
         )
 
     def _ask(self, wanted: set[Asked], table: _Table[Asked, Told]) -> tuple[dict[Asked, Told], str]:
-        """Return what is known of those that are wanted, and why that is not all, else empty. What is not known yet is looked up."""
+        """Return {value: answer} of the known ones, and why that is not all, else empty. Unknown values are looked up."""
         with self._lock:
             missing = sorted(wanted - set(table.known) - table.hung)
             hung = bool(wanted & table.hung)
@@ -116,7 +116,7 @@ class Directory:
             return {each: table.known[each] for each in wanted if each in table.known}, why
 
     def _look_up(self, missing: Sequence[Asked], table: _Table[Asked, Told]) -> str:
-        """Look up what is missing, in a thread that is left alone if it hangs; return why that could not be done for all, else empty."""
+        """Look up values in a thread that is abandoned if it hangs; return why not all were answered, else empty."""
         done: list[Asked] = []
         over = threading.Event()
 

@@ -1,6 +1,6 @@
-"""Folders opened part by part: no link is followed that somebody other than root or this user can have put there.
+"""Folders opened part by part: no link is followed that a user other than root or this one can have made.
 
-What is done by the descriptors stays in the folders that were seen, whatever others do to the path meanwhile.
+Work done through the descriptors stays in the folders that were checked, whatever others do to the path meanwhile.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ class Step:
 
     descriptor: int
     path: str
-    """Where it is, without links"""
+    """Its path without links"""
     held: bool
-    """Whether nobody else can put another folder in its place"""
+    """Whether nobody else can replace it by another folder"""
     keeps: bool
-    """Whether what this user makes in it nobody else can rename or replace"""
+    """Whether nobody else can rename or replace what this user makes in it"""
     own: bool
     """Whether nobody else can make anything in it"""
 
 
 def user_name() -> str:
-    """Return the name of this process's user, whatever the environment says, or its number."""
+    """Return the name of this process's user, independent of the environment, or its number."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
@@ -44,7 +44,7 @@ def user_name() -> str:
 
 
 def owner_name(uid: int) -> str:
-    """Return how messages call a user."""
+    """Return a user as shown in messages: name and uid."""
     try:
         return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
     except KeyError:
@@ -52,15 +52,15 @@ def owner_name(uid: int) -> str:
 
 
 def is_trusted(uid: int) -> bool:
-    """Return whether a user is root or the one that this process runs as."""
+    """Return whether a user is root or this process's own."""
     return uid in (0, os.geteuid())
 
 
 @contextlib.contextmanager
 def walked(path: str) -> Iterator[tuple[list[Step], list[str]]]:
-    """Given an absolute path of a folder, yield the folders that lead to it, held open, and the names of those that are missing.
+    """Yield the folders of an absolute path, held open, and the names of those that are missing at its end.
 
-    Raise InvalidInput where something else is in the way, or a link that others can have made; OSError where one cannot be entered.
+    Raise InvalidInput for something else on the way, or a link that others can have made; OSError if a folder cannot be entered.
     """
     steps = [_step(os.open("/", _OPEN), "/", None)]
     links = 0
@@ -116,7 +116,7 @@ def _step(descriptor: int, path: str, above: Step | None) -> Step:
 
 
 def _target(above: Step, name: str, full: str, path: str) -> str:
-    """Return where a link leads. Raise InvalidInput if it is none, or others can have made it."""
+    """Return the target of a link. Raise InvalidInput if it is no link, or others can have made it."""
     status = os.stat(name, dir_fd=above.descriptor, follow_symlinks=False)
     if not stat.S_ISLNK(status.st_mode):
         raise InvalidInput(f"{printable(path)} cannot be used: {printable(full)} is no folder")
@@ -129,7 +129,7 @@ def _target(above: Step, name: str, full: str, path: str) -> str:
 
 
 def make_below(step: Step, names: Sequence[str], mode: int) -> list[Step]:
-    """Given a folder and names, make one folder in the other, and return them, held open; the caller closes them. Raise InvalidInput or OSError."""
+    """Make folders, each in the one before, and return them, held open; the caller closes them. Raise InvalidInput or OSError."""
     made: list[Step] = []
     try:
         for name in names:
@@ -156,7 +156,7 @@ def make_below(step: Step, names: Sequence[str], mode: int) -> list[Step]:
 
 
 def prune_below(step: Step, names: Sequence[str]) -> None:
-    """Given a folder and the names of folders, each in the one before, remove them from the last on while they are empty and this user's."""
+    """Remove folders, each named in the one before, from the last one on while they are empty and of this user; errors end it silently."""
     opened = [step.descriptor]
     try:
         for name in names:
@@ -178,7 +178,7 @@ def prune_below(step: Step, names: Sequence[str]) -> None:
 
 
 def inode_of(folder: int, name: str) -> list[int] | None:
-    """Return [device, inode] of what has a name in an open folder, None if nothing has it; follow no link."""
+    """Return [device, inode] of a name in an open folder, None if there is none; no link is followed."""
     try:
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
@@ -187,16 +187,16 @@ def inode_of(folder: int, name: str) -> list[int] | None:
 
 
 def mount_of(descriptor: int) -> tuple[int, str]:
-    """Return what tells the mount, and the part of it, in which an open file is: between equal ones things can be renamed."""
+    """Return device and mount id of an open file: rename(2) works between files for which both are equal."""
     with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as stream:
         lines = dict(line.split(":", 1) for line in stream if ":" in line)
     return os.fstat(descriptor).st_dev, lines.get("mnt_id", "").strip()
 
 
 def open_own(name: str, folder: int, path: str) -> int:
-    """Given the name of a private folder in an open one, and its path for messages, open it to read.
+    """Open a private folder in an open one for reading; `path` is for messages.
 
-    Raise InvalidInput unless it is a real folder of this user's, mode 0700; FileNotFoundError if nothing is there.
+    Raise InvalidInput unless it is a real folder of this user's, mode 0700; FileNotFoundError if it is missing.
     """
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
@@ -225,7 +225,7 @@ def _not_own(path: str, status: os.stat_result) -> str:
 
 
 def require_kept(path: str, what: str) -> None:
-    """Given the path of a folder and what it is for, raise InvalidInput unless nobody else can replace what this user makes in it."""
+    """Raise InvalidInput if others can replace what this user makes in a folder; `what` names its use in the message."""
     with walked(path) as (steps, missing):
         if missing:
             raise InvalidInput(f"folder {path!r} for {what} is no folder on this node")
@@ -240,7 +240,7 @@ def require_kept(path: str, what: str) -> None:
 
 
 def require_own(path: str) -> None:
-    """Raise InvalidInput unless a path, if it is there, is a real folder of this user's, mode 0700."""
+    """Raise InvalidInput if a path exists and is not a real folder of this user's, mode 0700."""
     with walked(os.path.dirname(path)) as (steps, missing):
         if not missing:
             with contextlib.suppress(FileNotFoundError):
@@ -250,7 +250,7 @@ def require_own(path: str) -> None:
 def walk_open(top: str | bytes, dir_fd: int | None = None) -> Iterator[tuple[Any, list[Any], list[Any], int]]:
     """Yield (path, names of folders, names of all else, open folder) of a folder and all below it, as os.fwalk does.
 
-    A link is neither followed nor opened, as os.fwalk does to see what it is. Raise OSError.
+    Unlike os.fwalk, it never opens or follows a link to see what it is. Raise OSError.
     """
     descriptor = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
     try:

@@ -1,4 +1,4 @@
-"""What this user's calls remember on a host that has no base: in a private folder where nobody else can write."""
+"""State of this user's calls on a host that has no base: in a private folder where nobody else can write."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .seeing import is_there
 
 ROOTS_FOLDER = "/var/lib/altbackup"
 USERS_FOLDER = ".local/state/altbackup"
-"""Below the home that the user's entry in passwd names"""
+"""Relative to the home in the user's passwd entry"""
 
 
 def state_folder() -> str:
@@ -30,9 +30,9 @@ def state_folder() -> str:
 
 @contextlib.contextmanager
 def opened_state(name: str) -> Iterator[tuple[int, str]]:
-    """Given a name, yield the folder of that name in the private one as an open file, and its path; they are made where they are missing.
+    """Yield the folder of that name in the private one, open, and its path; missing folders are made.
 
-    Raise AltbackupError where others can write there, or it cannot be made.
+    Raise AltbackupError if others can write there, or it cannot be made.
     """
     path = os.path.join(state_folder(), name)
     with contextlib.ExitStack() as stack:
@@ -59,5 +59,5 @@ def opened_state(name: str) -> Iterator[tuple[int, str]]:
 
 
 def has_state(name: str) -> bool:
-    """Return whether there is a folder of that name in the private one; make nothing. Raise AltbackupError where that cannot be known."""
+    """Return whether the private folder has a folder of that name; make nothing. Raise AltbackupError if that cannot be known."""
     return is_there(os.path.join(state_folder(), name))

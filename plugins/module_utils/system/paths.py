@@ -1,8 +1,8 @@
-"""Paths as text: nothing here looks at a file system."""
+"""Paths as text, without access to a file system."""
 
 from __future__ import annotations
 
 
 def is_within(path: str, above: str) -> bool:
-    """Given two normalized paths of one kind, both absolute or both relative, return whether the first is the other one, or below it."""
+    """Return whether `path` is `above` or lies below it; both are normalized, and both absolute or both relative."""
     return f"{path}/".startswith(f"{above.rstrip('/')}/")

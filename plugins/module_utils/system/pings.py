@@ -1,9 +1,9 @@
-"""Pings, as healthchecks.io and Uptime Kuma take them: somebody else notices where they stay away.
+"""Pings to healthchecks.io and Uptime Kuma, which raise an alarm when pings stay away.
 
-Rules of the first: https://healthchecks.io/docs/http_api/, of the second: "Push" among its monitors. Run as a program, started by path, it
-is bounded by one alarm: a name that does not resolve and a server that answers a byte a second are ended with the process. It imports
-nothing but the standard library. Standard input is one JSON mapping of `pings` (mappings of the fields of Ping), `timeout` (seconds of all) and
-`state` (the file that keeps when what was pinged); standard output has a line of JSON for each ping, `sent` and `said`.
+Rules of the first: https://healthchecks.io/docs/http_api/, of the second: "Push" among its monitors. As a program, started by path, one
+alarm bounds it: a name that does not resolve and a server that answers a byte a second end with the process. It imports nothing but the
+standard library. Standard input is one JSON mapping of `pings` (mappings of the fields of Ping), `timeout` (seconds for all) and `state`
+(the file that keeps when each address was pinged); standard output has a line of JSON for each ping, `sent` and `said`.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ HEALTHCHECKS, KUMA = "healthchecks", "kuma"
 KINDS = (HEALTHCHECKS, KUMA)
 START, SUCCESS, FAIL = "start", "success", "fail"
 MOST_BODY = 100_000
-"""Bytes of a body that healthchecks.io keeps"""
+"""Most bytes of a body that healthchecks.io keeps"""
 MOST_A_MINUTE = 5
-"""Pings of one address in a minute: more are ignored there"""
+"""Most pings of one address a minute: more are ignored there"""
 _MOST_STARTS = 3
-"""Of which so many may be there already when a start is told: ends matter more"""
+"""Most pings in the last minute for a start still to be sent, because ends matter more"""
 _MINUTE = 60.0
 _PAUSES = (0.0, 1.0, 3.0)
 """Seconds before each attempt"""
 _AGAIN = (408, 429, 500, 502, 503, 504)
-"""Answers after which another attempt makes sense"""
+"""HTTP status codes after which another attempt makes sense"""
 _SCHEMES = ("http", "https")
 _LONGEST_URL = 2000
 _LONGEST_MESSAGE = 250
@@ -59,21 +59,21 @@ class Ping:
     signal: str
     """START, SUCCESS, FAIL or an exit code, 0 to 255"""
     rid: str = ""
-    """A UUID, the same for the start and the end of a run"""
+    """UUID, the same for the start and the end of a run"""
     body: str = ""
     message: str = ""
-    """For Uptime Kuma, one short line"""
+    """One short line, for Uptime Kuma"""
     milliseconds: int = 0
-    """How long the run took, for Uptime Kuma"""
+    """Duration of the run, for Uptime Kuma"""
 
     @property
     def is_up(self) -> bool:
-        """Whether it tells of no failure."""
+        """Whether it reports no failure."""
         return self.signal in (START, SUCCESS, "0")
 
 
 def problem_of(url: str) -> str:
-    """Given an address, return why it is none that can be pinged, empty if it can; the address itself is not quoted."""
+    """Return why an address cannot be pinged, empty if it can; the text does not quote the address."""
     try:
         parts = urllib.parse.urlsplit(url)
         parts.port  # noqa: B018 # raises ValueError
@@ -87,7 +87,7 @@ def problem_of(url: str) -> str:
 
 
 def shown(url: str) -> str:
-    """Given an address, return what of it is no secret: scheme and host."""
+    """Return the parts of an address that are no secret: scheme, host and port."""
     parts = urllib.parse.urlsplit(url)
     port = f":{parts.port}" if parts.port else ""
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
@@ -95,7 +95,7 @@ def shown(url: str) -> str:
 
 
 def request_of(ping: Ping) -> urllib.request.Request:
-    """Given a ping, return what to ask for: as healthchecks.io and Uptime Kuma document it."""
+    """Return the HTTP request of a ping, as healthchecks.io and Uptime Kuma document it."""
     parts = urllib.parse.urlsplit(ping.url)
     query = urllib.parse.parse_qsl(parts.query, keep_blank_values=True)
     path, data = parts.path.rstrip("/"), None
@@ -113,7 +113,7 @@ def request_of(ping: Ping) -> urllib.request.Request:
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows none: a ping that is sent on may lose its body, and its secret."""
+    """Follows no redirect, by which a ping may lose its body and its secret."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         place = shown(urllib.parse.urljoin(req.full_url, newurl))
@@ -121,9 +121,9 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def send(ping: Ping, deadline: float, clock: Callable[[], float] = time.monotonic) -> None:
-    """Given a ping and a time of the clock, send it, at most three times. Raise Refused with the last reason.
+    """Send a ping, with at most three attempts, before a time of the clock. Raise Refused with the last reason.
 
-    Certificates are verified. Proxies are those of the environment, as urllib has them.
+    Certificates are verified. Proxies are those of the environment, as urllib takes them.
     """
     opener = urllib.request.build_opener(
         _NoRedirects(), urllib.request.HTTPSHandler(context=ssl.create_default_context())
@@ -155,7 +155,7 @@ def send(ping: Ping, deadline: float, clock: Callable[[], float] = time.monotoni
 
 
 def _refusal(ping: Ping, answer: bytes) -> str:
-    """Given a ping and the answer to it, which was a good one by its number, return why it was not taken all the same."""
+    """Return why the answer to a ping, whose status code is good, still refuses it; empty if it does not."""
     text = answer.decode("utf-8", "replace")
     if ping.kind == HEALTHCHECKS:
         found = re.match(r"OK \((not found|rate limited)\)", text)
@@ -171,7 +171,7 @@ def _http_reason(error: urllib.error.HTTPError) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """Return why there was no answer; nothing in it is the address."""
+    """Return why there was no answer, without the address."""
     inner = getattr(error, "reason", error)
     if isinstance(inner, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {_line(inner.verify_message)}"
@@ -187,9 +187,9 @@ def _line(text: object) -> str:
 
 
 def take_turn(path: str, ping: Ping, now: float) -> bool:
-    """Given the file that keeps when what was pinged, a ping and the time in seconds since 1970, return whether it may go, and note it.
+    """Return whether a ping may be sent at `now` (seconds since 1970), and note it in the file `path`.
 
-    No address is pinged more than five times a minute. Where nothing can be kept, it may go.
+    No address is pinged more than five times a minute. If the file cannot be written, the ping may be sent.
     """
     name = hashlib.sha256(ping.url.encode("utf-8", "replace")).hexdigest()[:16]
     try:
@@ -198,7 +198,7 @@ def take_turn(path: str, ping: Ping, now: float) -> bool:
         return True
     with os.fdopen(
         descriptor, "r+b", buffering=0
-    ) as stream:  # what a full disk does not take is not written again at the end
+    ) as stream:  # unbuffered, so that what a full disk refuses is not written again when the file is closed
         fcntl.flock(stream, fcntl.LOCK_EX)
         known = _recent(stream.read(1 << 20).decode("utf-8", "replace"), now)
         sent = known.setdefault(name, [])
@@ -213,7 +213,7 @@ def take_turn(path: str, ping: Ping, now: float) -> bool:
 
 
 def _recent(text: str, now: float) -> dict[str, list[float]]:
-    """Return {address: when it was pinged} of the last minute."""
+    """Return {hash of an address: times at which it was pinged} of the last minute."""
     try:
         value = json.loads(text)
         entries = value.items() if isinstance(value, Mapping) else ()
@@ -226,7 +226,7 @@ def _recent(text: str, now: float) -> dict[str, list[float]]:
 
 
 def send_all(pings: Sequence[Mapping[str, Any]], state: str, deadline: float) -> list[dict[str, Any]]:
-    """Given pings as mappings, the file of take_turn and a time of the monotonic clock, send each; return what became of each."""
+    """Send pings, given as mappings, before a time of the monotonic clock; return the result of each. `state` is the file of take_turn."""
     told = []
     for number, value in enumerate(pings):
         ping = Ping(**value)
@@ -246,7 +246,7 @@ def send_all(pings: Sequence[Mapping[str, Any]], state: str, deadline: float) ->
 
 
 def main() -> int:
-    """Send the pings named on standard input; be gone when the time is over."""
+    """Send the pings named on standard input; an alarm ends the process after `timeout` seconds."""
     job = json.load(sys.stdin)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, job["timeout"])

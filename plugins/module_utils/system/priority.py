@@ -1,4 +1,4 @@
-"""Priorities: how far a call, and all that it starts, stands back for others on its node."""
+"""Priorities: how far a call, and all that it starts, yields to others on its node."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CLASSES = {"best-effort": "2", "idle": "3"}
 
 
 def ionice_words(ionice: str) -> list[str]:
-    """Given a class of input and output (`idle`, `best-effort` or `best-effort:0` to `best-effort:7`), return the options of ionice.
+    """Return the options of ionice for a class: `idle`, `best-effort` or `best-effort:0` to `best-effort:7`.
 
     Raise InvalidInput.
     """
@@ -24,7 +24,7 @@ def ionice_words(ionice: str) -> list[str]:
 
 
 def lower_priority(nice: int, ionice: str) -> None:
-    """Given a niceness (0 to 19) and a class of input and output, or none, lower those of this process and its children.
+    """Lower the priority of this process and its children; `nice` is 0 to 19, `ionice` a class as in ionice_words, or empty.
 
     Raise InvalidInput, ToolMissing or ToolFailed.
     """
@@ -38,6 +38,6 @@ def lower_priority(nice: int, ionice: str) -> None:
 
 
 def priority_words(nice: int, ionice: str) -> list[str]:
-    """Given both, return the words that start a program with them on another machine, where it finds its programs itself."""
+    """Return the words before a command that start it with these priorities on another machine, which finds the programs itself."""
     words = ["nice", "-n", str(nice)] if nice else []
     return [*words, "ionice", *ionice_words(ionice)] if ionice else words

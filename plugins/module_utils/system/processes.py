@@ -1,4 +1,4 @@
-"""Children: argv lists only, a process group of their own, a deadline, and their own words on failure."""
+"""Child processes: argv lists only, each in a process group of its own, with a deadline, and with their stderr in failures."""
 
 from __future__ import annotations
 
@@ -52,35 +52,35 @@ _STDERR_LIMIT = 4096
 _PR_SET_PDEATHSIG = 1
 _GRACE = 2.0
 _PATIENCE = 20.0
-"""Seconds for which a process that was to end may take to do so by itself; Ansible's own limit is a minute later"""
+"""Seconds that a process told to end has to do so by itself; Ansible's own limit is a minute later"""
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _running: dict[int, Any] = {}
-"""{process group: what has its `poll`}"""
+"""{process group: object with `poll`}"""
 _running_lock = threading.Lock()
 _starting: list[bool] = []
-"""Holds an entry while a child is started: whether by the main thread, in which signals are handled."""
+"""One entry while a child is being started: whether by the main thread, in which signals are handled"""
 _watching: list[int] = []
-"""The pipe through which the kernel's signals wake the watching thread."""
+"""The pipe through which signals wake the watching thread"""
 _inherited: list[int] = []
-"""Open files that every child inherits: while one lives, so does the lock on them."""
+"""Open files that every child inherits: the lock on them lasts as long as one child lives"""
 _left: list[subprocess.Popen[bytes]] = []
-"""Children that SIGKILL did not end: they wait in the kernel, for a disk or a server, and do nothing more when that answers."""
+"""Children that survived SIGKILL: they wait in the kernel for a disk or a server, and do nothing more when that answers"""
 _guard: list[int] = []
-"""The pipe on which the guard of this process is told which groups run."""
+"""The pipe that tells the guard of this process which groups run"""
 _GROUP = struct.Struct("q")
 _told_to_end: list[int] = []
-"""The signal that told this process to end: from then on no child is started."""
+"""The signal that told this process to end: after it no child is started"""
 
 
 def search_path() -> str:
-    """Return PATH with the system's folders behind it: cron's is short."""
+    """Return PATH followed by the system's folders, because cron's PATH is short."""
     folders = [folder for folder in os.environ.get("PATH", "").split(os.pathsep) if os.path.isabs(folder)]
     return os.pathsep.join(dict.fromkeys([*folders, *_SYSTEM_FOLDERS]))
 
 
 def find_tool(name: str) -> str:
-    """Given a program's name, return its path. Raise ToolMissing, naming the package."""
+    """Return the path of a program. Raise ToolMissing, which names the package to install."""
     path = shutil.which(name, path=search_path())
     if path is None:
         raise ToolMissing(f"{name} is not installed on this node: install the package {PACKAGES.get(name, name)}")
@@ -93,7 +93,7 @@ def clean_environment(**more: str) -> dict[str, str]:
 
 
 def is_at_work_in(folder: str) -> bool:
-    """Return whether a process works in a folder or has something open below it, as far as this user can see it."""
+    """Return whether a process has its working folder or an open file in a folder or below, as far as this user can see."""
     top = os.path.realpath(folder)
     return any(is_within(path, top) for path in _places())
 
@@ -107,12 +107,12 @@ def _places() -> Iterator[str]:
 
 
 def inherited_environment(*names: str) -> dict[str, str]:
-    """Given names of variables, return those of them that this process has, to be handed on to a child."""
+    """Return those of the named environment variables that are set in this process, for a child."""
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
 class Deadline:
-    """A point in time at which a step has to be over; `seconds` is None for never."""
+    """A point in time at which a step must be over; `seconds` is None for never."""
 
     def __init__(self, seconds: float | None = None, step: str = "step") -> None:
         self.seconds = seconds
@@ -120,7 +120,7 @@ class Deadline:
         self._end = None if seconds is None else time.monotonic() + seconds
 
     def remaining(self) -> float | None:
-        """Return the seconds left, or None. Raise DeadlineExceeded when there are none."""
+        """Return the seconds left, or None. Raise DeadlineExceeded if none are."""
         if self._end is None:
             return None
         left = self._end - time.monotonic()
@@ -129,7 +129,7 @@ class Deadline:
         return left
 
     def at_most(self, seconds: float) -> float:
-        """Return the seconds left, at most so many. Raise DeadlineExceeded when there are none."""
+        """Return the seconds left, but at most `seconds`. Raise DeadlineExceeded if none are."""
         left = self.remaining()
         return seconds if left is None else min(seconds, left)
 
@@ -140,7 +140,7 @@ class Deadline:
 
 @dataclass(frozen=True)
 class Pace:
-    """The least work that is progress: so many bytes a second, read and written together, on average over so many seconds."""
+    """The least progress: bytes a second, read and written together, on average over so many seconds."""
 
     rate: float
     seconds: float
@@ -153,7 +153,7 @@ def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
 
 
 class Child:
-    """A running program in a process group of its own, to be used as a context manager that leaves nothing behind."""
+    """A running program in a process group of its own; as a context manager it leaves no process behind."""
 
     def __init__(
         self,
@@ -167,7 +167,7 @@ class Child:
         name: str = "",
         locking: bool = True,
     ) -> None:
-        """`locking` says whether the lock is held as long as it lives."""
+        """Start the program; with `locking` it keeps this process's lock as long as it lives."""
         self.name = name or os.path.basename(os.fsdecode(argv[0]))
         self._stderr = tempfile.TemporaryFile()
         in_main = threading.current_thread() is threading.main_thread()
@@ -192,19 +192,19 @@ class Child:
                 _tell_guard(self.process.pid)
             finally:
                 _starting.pop()
-        if _told_to_end:  # while it was started, too late to be seen by the handler
+        if _told_to_end:  # told while the child was starting, too late for the handler to see the child
             _signal_group(self.process.pid, signal.SIGTERM)
             if in_main:
                 raise SystemExit(128 + _told_to_end[0])
 
     @property
     def stdin(self) -> IO[bytes]:
-        """Its input, for which a pipe was asked."""
+        """Its stdin, a pipe."""
         return _pipe(self.process.stdin)
 
     @property
     def stdout(self) -> IO[bytes]:
-        """Its output, for which a pipe was asked."""
+        """Its stdout, a pipe."""
         return _pipe(self.process.stdout)
 
     def __enter__(self) -> Child:
@@ -220,19 +220,19 @@ class Child:
                 _tell_guard(-self.process.pid)
 
     def end(self) -> None:
-        """End the program and all its own children, if it still runs: first kindly. One that cannot be ended is left alone."""
+        """End the program and all its children: SIGTERM, then SIGKILL. One that cannot be killed is left alone."""
         if self.process not in _left and self.process.poll() is None:
             _signal_group(self.process.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(_GRACE)
-            _signal_group(self.process.pid, signal.SIGKILL)  # whoever of the group did not listen
+            _signal_group(self.process.pid, signal.SIGKILL)  # those of the group that ignored SIGTERM
             try:
                 self.process.wait(_GRACE)
             except subprocess.TimeoutExpired:
                 _left.append(self.process)
 
     def _end_late(self) -> None:
-        """End it. Raise DeadlineExceeded if it cannot be ended."""
+        """End it after a deadline. Raise DeadlineExceeded if it cannot be killed."""
         self.end()
         if self.process in _left:
             raise DeadlineExceeded(
@@ -241,10 +241,10 @@ class Child:
             )
 
     def wait(self, deadline: Deadline, silence: float | None = None, pace: Pace | None = None) -> int:
-        """Wait for its end, return its exit code. Raise DeadlineExceeded after ending it.
+        """Wait for its end; return its exit code. Raise DeadlineExceeded after ending it.
 
-        With `silence` it is ended, too, when it and its own children neither read nor wrote anything for so many seconds,
-        such as one that was stopped; and then with `pace` when they did so more slowly than that.
+        With `silence` it is also ended if it and its children neither read nor wrote anything for so many seconds, as when it was stopped;
+        then with `pace` also if they did so more slowly than that.
         """
         seen, since = -1, time.monotonic()
         mark, marked = 0, since
@@ -278,26 +278,26 @@ class Child:
                 mark, marked = moved, time.monotonic()
 
     def stderr(self) -> str:
-        """Return the tail of what it said on stderr."""
+        """Return the last lines of its stderr, at most 4 KiB."""
         size = self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, size - _STDERR_LIMIT))
         tail = self._stderr.read()
         if size > _STDERR_LIMIT:
-            tail = tail.partition(b"\n")[2] or tail  # half a line would be read as another one
+            tail = tail.partition(b"\n")[2] or tail  # half a line could be mistaken for another message
         return tail.decode("utf-8", "backslashreplace").strip()
 
     def said(self) -> int:
-        """Return how many bytes it said on stderr."""
+        """Return the size of its stderr in bytes."""
         return os.fstat(self._stderr.fileno()).st_size
 
     def lines(self) -> Iterator[str]:
-        """Yield all lines that it said on stderr."""
+        """Yield all lines of its stderr."""
         self._stderr.seek(0)
         for line in self._stderr:
             yield line.decode("utf-8", "backslashreplace").rstrip("\n")
 
     def check(self, deadline: Deadline, what: str) -> None:
-        """Wait for its end. Raise ToolFailed with its own words unless it exits with 0."""
+        """Wait for its end. Raise ToolFailed with its stderr unless it exits with 0."""
         rc = self.wait(deadline)
         if rc != 0:
             stderr = self.stderr()
@@ -306,13 +306,13 @@ class Child:
 
 
 class Writer(Protocol):
-    """What writes a stream that is read here."""
+    """The writer of a stream that is read here."""
 
     def end(self) -> None:
         """End it, if it still writes."""
 
     def check(self, deadline: Deadline, what: str) -> None:
-        """Wait for its end. Raise ToolFailed or another AltbackupError unless it wrote all."""
+        """Wait for its end. Raise ToolFailed or another AltbackupError unless it wrote everything."""
 
 
 def _end_children(children: Sequence[Writer]) -> None:
@@ -322,9 +322,9 @@ def _end_children(children: Sequence[Writer]) -> None:
 
 @contextlib.contextmanager
 def ended_at(deadline: Deadline, children: Sequence[Writer]) -> Iterator[None]:
-    """End the children at the deadline while the block lasts, so that no read of what they write blocks for ever.
+    """End the children at the deadline while the block lasts, so that no read of their output blocks for ever.
 
-    Raise DeadlineExceeded at its end if it took longer.
+    Raise DeadlineExceeded after the block if it took longer.
     """
     seconds = deadline.remaining()
     timer = None if seconds is None else threading.Timer(seconds, _end_children, (children,))
@@ -340,7 +340,7 @@ def ended_at(deadline: Deadline, children: Sequence[Writer]) -> Iterator[None]:
 
 
 def _bytes_moved(session: int) -> int:
-    """Return the bytes that the processes of a session read and wrote so far, but for ssh, which keeps itself alive; see proc(5)."""
+    """Return the bytes read and written by the processes of a session, without ssh, which sends keepalives; see proc(5)."""
     total = 0
     for pid in pids():
         with contextlib.suppress(OSError, IndexError, ValueError):
@@ -353,7 +353,7 @@ def _bytes_moved(session: int) -> int:
 
 
 def read_by_children() -> Iterator[tuple[str, int]]:
-    """Yield the files that children of this process, and theirs, have open to read alone, and up to where each is read."""
+    """Yield (path, offset) of the files that children of this process, and theirs, have open for reading only."""
     sessions = set(_running)
     for pid in pids():
         with contextlib.suppress(OSError, IndexError, ValueError):
@@ -375,10 +375,10 @@ def run(
     stderr_lines: list[str] | None = None,
     name: str = "",
 ) -> bytes:
-    """Given argv, run it to its end and return its stdout. Raise ToolFailed, ToolMissing or DeadlineExceeded.
+    """Run argv to its end and return its stdout. Raise ToolFailed, ToolMissing or DeadlineExceeded.
 
-    `what` opens the message of a failure and says what was attempted, `name` what failed, by default the program;
-    `stderr_lines` receives the lines of its stderr.
+    In a failure's message `what` says what was attempted and `name` what failed, by default the program; `stderr_lines` receives the lines
+    of its stderr.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as source:
         with name_os_errors(tempfile.gettempdir()):
@@ -396,7 +396,7 @@ def run(
 def inherited(descriptor: int) -> Iterator[None]:
     """Let all children that are started while the block lasts inherit an open file.
 
-    At its end a lock on the file is given up where a child could not be ended, which would keep it.
+    At the end a lock on the file is released if a child could not be killed, which would keep it.
     """
     _inherited.append(descriptor)
     try:
@@ -408,15 +408,15 @@ def inherited(descriptor: int) -> Iterator[None]:
 
 
 def end_with_children() -> None:
-    """Make SIGTERM, SIGINT and SIGHUP end all children before this process, also one that is just being started.
+    """Make SIGTERM, SIGINT and SIGHUP end all children before this process, including one that is just being started.
 
-    SIGKILL, which cannot be handled, lets a guard end them. To be called in the main thread, before others are started.
+    After SIGKILL, which cannot be handled, a guard process ends them. Call it in the main thread, before other threads are started.
     """
     _start_guard()
 
     def handle(number: int, _frame: Any) -> None:
         _told_to_end.append(number)
-        if True not in _starting:  # else the main thread ends as soon as it knows the child that it starts
+        if True not in _starting:  # else the main thread ends as soon as it knows the child that it is starting
             raise SystemExit(128 + number)
 
     if not _watching:
@@ -430,16 +430,16 @@ def end_with_children() -> None:
 
 
 def _start_guard() -> None:
-    """Fork the guard, which kills the groups that run when this process is gone, however it ended.
+    """Fork the guard, which kills the running groups when this process is gone, however it ended.
 
-    The kernel's own signal at the death of a parent (PR_SET_PDEATHSIG) is that of a mere thread, is lost with a change of user, and
-    reaches no child of a child, such as rsync's ssh.
+    The kernel's signal at a parent's death (PR_SET_PDEATHSIG) follows the thread that forked, is lost with a change of user, and does not
+    reach grandchildren such as rsync's ssh.
     """
     if _guard:
         return
     reading, writing = os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # threads that only wait hold no lock of this process
+        warnings.simplefilter("ignore", DeprecationWarning)  # threads that only wait hold no lock
         pid = os.fork()
     if pid == 0:
         try:
@@ -451,7 +451,7 @@ def _start_guard() -> None:
 
 
 def _guard_groups(reading: int) -> None:
-    """Read which groups run until nobody tells any more, and kill those."""
+    """Read which groups run until the pipe is closed, and kill those."""
     signal.set_wakeup_fd(-1)
     for number in _ENDING:
         signal.signal(number, signal.SIG_IGN)
@@ -471,21 +471,21 @@ def _guard_groups(reading: int) -> None:
 
 
 def _tell_guard(group: int) -> None:
-    """Tell that a group runs, or, with its number below 0, that it has ended."""
+    """Tell the guard that a group runs, or, if the number is negative, that it has ended."""
     if _guard:
-        with contextlib.suppress(OSError):  # somebody killed it
+        with contextlib.suppress(OSError):  # the guard was killed
             os.write(_guard[0], _GROUP.pack(group))
 
 
 def die_with_parent() -> None:
-    """Let SIGKILL end this process when the thread that forked it has ended. A later change of user takes that back. Raise OSError."""
+    """Let the kernel kill this process when the thread that forked it ends. A later change of user undoes that. Raise OSError."""
     check(libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "an end with its parent")
 
 
 def _watch(descriptor: int) -> None:
-    """End all children when a signal comes: a main thread that just began to wait for others would not notice it.
+    """End all children when a signal arrives: a main thread that just began to wait for others would not notice it.
 
-    A process that does not end though they have waits for a file that never comes: it is ended, too, and with it its lock.
+    A process that still runs after that waits for a file that never comes: it is ended, too, and with it its lock.
     """
     while True:
         number = os.read(descriptor, 1)[0]
@@ -500,9 +500,9 @@ def _watch(descriptor: int) -> None:
 
 @contextlib.contextmanager
 def ended_after(deadline: Deadline, last_words: Callable[[str], None]) -> Iterator[None]:
-    """End this process if the block goes on though its deadline has passed some time ago, and with it its lock.
+    """End this process, and with it its lock, if the block runs on long after its deadline.
 
-    That is what ends a thread that waits for a file which never comes. `last_words` are told why before.
+    This ends a thread that waits for a file that never comes. Before, `last_words` is called with the reason.
     """
     seconds = deadline.remaining()
     if seconds is None:
@@ -528,7 +528,7 @@ def ended_after(deadline: Deadline, last_words: Callable[[str], None]) -> Iterat
 
 
 def register(group: int, process: Any) -> None:
-    """Let a process group be ended with this process; `process.poll()` is None as long as it runs."""
+    """Let a process group end with this process; `process.poll()` must be None while it runs."""
     with _running_lock:
         _running[group] = process
         _tell_guard(group)
@@ -542,7 +542,7 @@ def unregister(group: int) -> None:
 
 
 def forget_all() -> None:
-    """Forget, in a fork, the children and the signals of the process that it was forked from."""
+    """Forget, in a fork, the children and signals of the parent process."""
     for descriptor in _guard:
         os.close(descriptor)
     for known in (_running, _starting, _watching, _inherited, _left, _guard, _told_to_end):
@@ -550,7 +550,7 @@ def forget_all() -> None:
 
 
 def _end_all() -> None:
-    """End what still runs as this process ends: what a signal interrupted before its own clean-up."""
+    """End what still runs as this process ends, such as children whose clean-up a signal interrupted."""
     _signal_all(signal.SIGTERM)
     end = time.monotonic() + _GRACE
     while any(process.poll() is None for process in list(_running.values())) and time.monotonic() < end:

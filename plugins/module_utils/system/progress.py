@@ -1,8 +1,8 @@
-"""Progress of a call for whoever watches: how many bytes of what it works on are done, in a small file while it runs.
+"""Progress of a call for a watching controller: how many bytes are done, in a small file while the call runs.
 
-The controller names the file, in the folder that Ansible has for temporary files of the call's user, and reads it from time to
-time. Nothing counts bytes for it: where a file is read or written is asked of the kernel, and only by the thread that writes
-the file. Calls that nobody watches, or that are short, have neither.
+The controller names the file, in Ansible's folder for temporary files of the call's user, and reads it from time to time. Nothing counts
+bytes for it: the thread that writes the file asks the kernel for the offsets of open files. Calls that are not watched, or that are short,
+have neither thread nor file.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ PREFIX = "altbackup-progress-"
 DOINGS = ("read", "written", "sent", "received", "unpacked", "looked through")
 """What may be done with bytes"""
 _FIRST, _EVERY = 4.0, 2.0
-"""Seconds until the file is written, and between one time and the next"""
+"""Seconds until the file is written first, and between later times"""
 _MOST = 4
-"""Most works that are told of, the oldest first"""
+"""Most works in the file, the oldest first"""
 _LEAST = 1 << 20
-"""Bytes of a file from which on it is worth telling how much of it is done"""
+"""Smallest file, in bytes, whose progress is reported"""
 _OLD = 86400
-"""Seconds after which a file is one that a killed call left"""
+"""Seconds after which a file must be the leftover of a killed call"""
 
 
 @dataclass
 class _Work:
-    """An item, or all that is read together, and the bytes that are done of what is done with it at present."""
+    """An item, or all that is read together, and the progress of what is done with it at present."""
 
     title: str
     expected: int = 0
-    """Bytes of what is written, as far as can be guessed; 0 for unknown"""
+    """Estimate of the bytes to be written; 0 for unknown"""
     doing: str = ""
     total: int = 0
     about: bool = False
     began: float = field(default_factory=time.monotonic)
     done: int = 0
-    """Of what is no longer going on"""
+    """Bytes of parts that have ended"""
     going: list[Callable[[], int]] = field(default_factory=list)
 
     def begin(self, doing: str, total: int, about: bool) -> None:
-        """Begin to do something else with it."""
+        """Begin another activity with it."""
         self.doing, self.total, self.about, self.done, self.began = doing, total, about, 0, time.monotonic()
 
     def entry(self) -> dict[str, object]:
-        """Return what is told of it."""
+        """Return its entry of the file."""
         return {
             "item": self.title,
             "doing": self.doing,
@@ -61,7 +61,7 @@ class _Work:
 
 
 class _Report:
-    """The file, and the thread that writes it once there is work to be told of."""
+    """The file, and the thread that writes it once there is work."""
 
     def __init__(self, path: str) -> None:
         self.lock = threading.Lock()
@@ -72,20 +72,20 @@ class _Report:
         self._thread: threading.Thread | None = None
 
     def add(self, work: _Work) -> None:
-        """Take a work that begins."""
+        """Add a work that begins."""
         with self.lock:
             self.works.append(work)
-            if self._thread is None:  # not before: processes are forked that must not have another thread
+            if self._thread is None:  # not before, because processes are forked that must have no other thread
                 self._thread = threading.Thread(target=self._run, daemon=True)
                 self._thread.start()
 
     def remove(self, work: _Work) -> None:
-        """Take that a work has ended."""
+        """Remove a work that has ended."""
         with self.lock:
             self.works.remove(work)
 
     def close(self) -> None:
-        """End it, and remove the file."""
+        """Stop the thread and remove the file."""
         self._over.set()
         if self._thread is not None:
             self._thread.join()
@@ -97,7 +97,7 @@ class _Report:
         return f"{self._path}.new"
 
     def _run(self) -> None:
-        # Here alone, all that goes wrong is swallowed on purpose: a backup does not fail, or wait, for what is said of its progress.
+        # Only here all errors are swallowed on purpose: a backup must neither fail nor wait because of its progress report.
         with contextlib.suppress(Exception):
             pause = _FIRST
             while not self._over.wait(pause):
@@ -130,9 +130,9 @@ def _remove(path: str) -> None:
 
 
 _reports: list[_Report] = []
-"""The one of this call, if somebody watches"""
+"""The report of this call, if it is watched"""
 _own = threading.local()
-"""Whose `work` is what this thread works on"""
+"""`work` is what this thread works on"""
 
 
 def _forget() -> None:
@@ -145,7 +145,7 @@ os.register_at_fork(after_in_child=_forget)
 
 @contextlib.contextmanager
 def reported(path: str | None) -> Iterator[None]:
-    """Given where to tell of it, or nothing, tell of the progress of this process while the block lasts. It never fails for that."""
+    """Write the progress of this process to a file while the block lasts; without a path do nothing. Its errors are ignored."""
     if not path or _reports:
         yield
         return
@@ -160,9 +160,9 @@ def reported(path: str | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def at_work(title: str, expected: Callable[[], int] = lambda: 0) -> Iterator[None]:
-    """Given what people call it, tell of it as what this thread works on while the block lasts.
+    """Report `title` as what this thread works on while the block lasts.
 
-    `expected` returns the bytes that are to be written for it, as far as can be guessed; it is asked only where somebody watches.
+    `expected` returns an estimate of the bytes to be written; it is called only if the call is watched.
     """
     if not _reports:
         yield
@@ -179,7 +179,7 @@ def at_work(title: str, expected: Callable[[], int] = lambda: 0) -> Iterator[Non
 
 @contextlib.contextmanager
 def all_of_it(doing: str, total: int) -> Iterator[None]:
-    """Tell of all that is read while the block lasts, by whichever thread, as one work of so many bytes."""
+    """Report all that any thread reads while the block lasts as one work of so many bytes."""
     if not _reports:
         yield
         return
@@ -195,9 +195,9 @@ def all_of_it(doing: str, total: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def moving(doing: str, position: Callable[[], int], total: int | None = None) -> Iterator[None]:
-    """Given a participle (`sent`), what returns the bytes that are done so far, and of how many, tell of it while the block lasts.
+    """Report how many bytes are done while the block lasts; `doing` is a participle of DOINGS (`sent`).
 
-    Without `total` it is what is expected of the item. It must be cheap to ask, and must not wait.
+    `position` returns the bytes done so far; it must be cheap and must not wait. Without `total` the item's estimate is used.
     """
     work = _work()
     shared = bool(_reports) and work is _reports[0].whole
@@ -227,7 +227,7 @@ def _work() -> _Work | None:
 
 
 def reading(doing: str, stream: IO[bytes]) -> contextlib.AbstractContextManager[None]:
-    """Given a participle and an open file, tell how far it is read, by whoever has it, while the block lasts."""
+    """Report how far an open file is read, by any process that shares its offset, while the block lasts."""
     if not _reports:
         return contextlib.nullcontext()
     descriptor = stream.fileno()
@@ -235,6 +235,6 @@ def reading(doing: str, stream: IO[bytes]) -> contextlib.AbstractContextManager[
 
 
 def writing(doing: str, stream: IO[bytes]) -> contextlib.AbstractContextManager[None]:
-    """Given a participle and a file that grows, tell its size, and of how much that is about, while the block lasts."""
+    """Report the size of a growing file, against the item's estimate, while the block lasts."""
     descriptor = stream.fileno()
     return moving(doing, lambda: os.fstat(descriptor).st_size)

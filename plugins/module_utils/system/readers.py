@@ -1,9 +1,9 @@
-"""Readers: processes that read what is somebody else's, so that this one, which is root's and holds the lock, never does.
+"""Readers: processes that read what other users own, so that this process, which is root's and holds the lock, never does.
 
-One that is forked before any thread is started, and holds no lock of them, forks the others: a call costs some
-milliseconds, no start of an interpreter. A reader enters a view of the file system (view.py) that holds the thing which it
-reads, does its work there, and says what it found in lines of JSON, which are data. Programs that interpret the thing
-run as its owner. However a reader hangs, it is ended from outside, with all that it started.
+One process, forked before any thread is started, so that it holds no thread's lock, forks the others: a call costs some milliseconds, not
+the start of an interpreter. A reader enters a view of the file system (view.py) that holds the thing to read, works there, and reports in
+lines of JSON, which are treated as data. Programs that interpret the thing run as its owner. However a reader hangs, it is ended from
+outside, with all that it started.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from .units import told_apart
 from .view import Place
 
 TEMPORARY_FOLDER = "/altbackup"
-"""Where a reader's own temporary files are, seen from inside its view"""
+"""Folder of a reader's own temporary files, as seen inside its view"""
 _LONGEST = 64 << 20
-"""Most bytes of a message: of what is known of an item, such as the rows of each of its tables"""
+"""Most bytes of a message with what is known of an item, such as the rows of each of its tables"""
 _GRACE = 2.0
 _UNASKED = "it was not asked for"
 _FORBIDDEN = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EINVAL, errno.ENODEV)
-"""How a kernel, or what keeps a container, says that it gives no namespaces or mounts"""
+"""Error numbers with which a kernel, or a container's runtime, denies namespaces or mounts"""
 _HEADER = struct.Struct("!I")
 
 
 class NeedsPlace(AltbackupError):
-    """A thing that leads out of itself to a path, without which it cannot be read."""
+    """A thing leads to a path outside itself, without which it cannot be read."""
 
     def __init__(self, message: str, path: str = "", optional: bool = False) -> None:
-        """`optional` says that it can be read without what the path leads to if nothing is there."""
+        """With `optional` it can be read without that path if nothing is there."""
         super().__init__(message)
         self.path = path
         self.optional = optional
@@ -56,17 +56,17 @@ class NeedsPlace(AltbackupError):
 
 @dataclass(frozen=True)
 class Identity:
-    """As whom a reader lets programs interpret what it reads."""
+    """The user as whom a reader lets programs interpret what it reads."""
 
     uid: int
     viewed: bool
-    """Whether it sees nothing but the thing; then programs may read files of others in it, too"""
+    """Whether it sees nothing but the thing; then programs may read other users' files in it, too"""
     reads_any: bool = False
     """Whether functions may, too"""
 
     @property
     def reads_as(self) -> int:
-        """The uid that what is called here has."""
+        """The uid of functions that are called here."""
         return self.uid if self._changes else os.geteuid()
 
     @property
@@ -74,7 +74,7 @@ class Identity:
         return os.geteuid() == 0 and (self.viewed or self.uid != 0)
 
     def argv(self, argv: Sequence[str | bytes], *capabilities: str) -> list[str | bytes]:
-        """Given argv, return the argv that runs it as this user, with no capability but those named."""
+        """Return the argv that runs `argv` as this user, with no capabilities but those named."""
         if not self._changes:
             return list(argv)
         groups, group = view.groups_of(self.uid)
@@ -93,9 +93,9 @@ class Identity:
         ]
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function as this user, without root's rights, in a process of its own; return its value, as JSON has it.
+        """Call a function as this user, without root's rights, in a forked process; return its value, as JSON has it.
 
-        Raise what it raises of this collection's errors, and OSError.
+        Raise what it raises, if that is an OSError or an error of this collection.
         """
         if not self._changes:
             return function(*arguments)
@@ -114,28 +114,28 @@ class Identity:
             os.waitpid(child, 0)
 
     def own(self, path: str) -> None:
-        """Let a file or folder of this reader's belong to this user. Raise OSError."""
+        """Make this user the owner of a file or folder of this reader. Raise OSError."""
         if self._changes:
             os.chown(path, self.uid, view.groups_of(self.uid)[1], follow_symlinks=False)
 
 
 UNCHANGED = Identity(0, viewed=False)
-"""This process as it is"""
+"""The user of this process, without any change"""
 
 
 class Conversation:
-    """Messages between a reader and whom it reads for: JSON, each behind its length."""
+    """Messages between a reader and its client: JSON, each behind its length."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Send a message. Raise OSError if nobody listens any more."""
+        """Send a message. Raise OSError if the other side is gone."""
         text = json.dumps(message).encode()
         self.connection.sendall(_HEADER.pack(len(text)) + text)
 
     def receive(self, deadline: Deadline | None = None) -> dict[str, Any]:
-        """Return the next message. Raise AltbackupError if none comes, or it is none, DeadlineExceeded if none comes in time."""
+        """Return the next message. Raise AltbackupError if there is none or it is invalid, DeadlineExceeded if none comes in time."""
         size = _HEADER.unpack(self._read(_HEADER.size, deadline))[0]
         if size > _LONGEST:
             said, most = told_apart(size, _LONGEST)
@@ -149,7 +149,7 @@ class Conversation:
         return message
 
     def result(self, deadline: Deadline | None = None) -> Any:
-        """Return the value of the next message. Raise the error that it tells of, as `receive` does, too."""
+        """Return the value of the next message. Raise the error in it, or those of `receive`."""
         message = self.receive(deadline)
         if "error" in message:
             raise _restored(message)
@@ -163,7 +163,7 @@ class Conversation:
             try:
                 part = self.connection.recv(min(size, 1 << 20))
             except socket.timeout:
-                continue  # the deadline says so
+                continue  # the next round raises DeadlineExceeded
             except ConnectionError:
                 part = b""
             if not part:
@@ -176,12 +176,12 @@ class Conversation:
 
 
 class Reader:
-    """A reader at work, to be used as a context manager that leaves nothing behind."""
+    """A reader at work; as a context manager it leaves no process behind."""
 
     def __init__(self, conversation: Conversation, stream: IO[bytes]) -> None:
         self.conversation = conversation
         self.stream = stream
-        """What it writes to its own `stream`"""
+        """What the reader writes to its `stream`"""
 
     def __enter__(self) -> Reader:
         return self
@@ -189,7 +189,7 @@ class Reader:
     def __exit__(self, *_: object) -> None:
         self.end()
         self.stream.close()
-        with contextlib.suppress(OSError):  # until it and all that it started has ended
+        with contextlib.suppress(OSError):  # until the reader and all that it started have ended
             self.conversation.connection.settimeout(_GRACE * 3)
             while self.conversation.connection.recv(1 << 16):
                 pass
@@ -211,7 +211,7 @@ class Readers:
     def __enter__(self) -> Readers:
         self._control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # threads that only wait hold no lock of this process
+            warnings.simplefilter("ignore", DeprecationWarning)  # threads that only wait hold no lock
             self.pid = os.fork()
         if self.pid == 0:
             self._control.close()
@@ -245,12 +245,11 @@ class Readers:
         confined: bool = True,
         as_root: bool = False,
     ) -> Reader:
-        """Let a function, of a module, be called as `function(identity, conversation, stream, *arguments)` by a reader.
+        """Let a reader call a module's function as `function(identity, conversation, stream, *arguments)`.
 
-        The reader sees the `places` alone, if it is to be `confined` and the kernel allows that; else it is the `owner`
-        himself, who has no right of root's, unless what it reads is read `as_root`. The owner is the user as whom programs
-        interpret what it reads. The last message holds `value`, what the function returned, and `refused`, why there was no
-        view; or the error that it raised.
+        With `confined`, if the kernel allows it, the reader sees the `places` alone; else it runs as the `owner`, without root's rights,
+        unless the thing is to be read `as_root`. Programs that interpret the thing run as the owner. The last message holds `value`, the
+        function's result, and `refused`, why there was no view; or the error that it raised.
         """
         mine, other = socket.socketpair()
         reading, writing = os.pipe()
@@ -272,7 +271,7 @@ class Readers:
 
 @contextlib.contextmanager
 def _ending() -> Iterator[None]:
-    """End this process with the block, whatever happens in it: what its parent does after it is not for a fork."""
+    """End this process with the block, whatever happens in it: a fork must not run on into its parent's code."""
     code = 1
     try:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
@@ -285,8 +284,10 @@ def _ending() -> Iterator[None]:
 
 
 def _serve(control: socket.socket) -> None:
-    """Fork a reader for each request, until nobody makes any more."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them: who asked sees the end of what they say
+    """Fork a reader for each request until the control socket is closed."""
+    signal.signal(
+        signal.SIGCHLD, signal.SIG_IGN
+    )  # nobody waits for readers: their clients see the end of the connection
     while True:
         header, ancillary, _, _ = control.recvmsg(_HEADER.size, socket.CMSG_SPACE(2 * struct.calcsize("i")))
         if not header:
@@ -306,14 +307,14 @@ def _serve(control: socket.socket) -> None:
 
 
 def _keep(connection: int, stream: int, request: bytes) -> None:
-    """Start the reader itself, as the first of its own namespace of processes, and end it when nobody listens any more."""
-    function, arguments, places, owner, confined, as_root = pickle.loads(request)  # noqa: S301 (of the parent itself)
+    """Start the reader itself, as the first process of a namespace, and end it when its client is gone."""
+    function, arguments, places, owner, confined, as_root = pickle.loads(request)  # noqa: S301 (from the parent itself)
     refused = "" if confined else _UNASKED
     if confined:
         try:
             view.unshare()
         except OSError as error:
-            refused = _refusal(error, *_FORBIDDEN, errno.ENOSPC)  # which is so many namespaces as there may be
+            refused = _refusal(error, *_FORBIDDEN, errno.ENOSPC)  # ENOSPC: the limit of namespaces is reached
     ended, alive = os.pipe()
     child = os.fork()
     if child == 0:
@@ -330,7 +331,7 @@ def _keep(connection: int, stream: int, request: bytes) -> None:
     poll.register(connection, select.POLLRDHUP)
     poll.register(ended, 0)
     poll.poll()
-    if refused:  # there nothing else ends what it started
+    if refused:  # without a namespace nothing else ends what it started
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child, signal.SIGTERM)
         select.select([ended], [], [], _GRACE)
@@ -356,7 +357,7 @@ class _Start:
         arguments: Sequence[Any],
         alive: int,
     ) -> dict[str, Any]:
-        """Enter the view, or become the owner where that is refused, and call the function."""
+        """Enter the view, or become the owner if that is refused, and call the function."""
         if not self.refused:
             try:
                 view.enter(self.places)
@@ -369,7 +370,7 @@ class _Start:
             if os.geteuid() == 0 and not self.as_root:
                 _let_through(self.places)
                 view.become(self.owner)
-                processes.die_with_parent()  # once more: the change of user took that back
+                processes.die_with_parent()  # again, because the change of user undid it
                 _require_reach(self.places, self.owner, self.refused)
         else:
             tempfile.tempdir = TEMPORARY_FOLDER if os.path.isdir(TEMPORARY_FOLDER) else None
@@ -380,14 +381,14 @@ class _Start:
 
 
 def _refusal(error: OSError, *numbers: int) -> str:
-    """Return how the kernel refuses a view. Raise the error if it tells of something else."""
+    """Return why the kernel refuses a view. Raise the error if its number is none of `numbers`."""
     if error.errno not in numbers:
         raise error
     return f"{error.filename}: {error.strerror}"
 
 
 def _let_through(places: Sequence[Place]) -> None:
-    """Let others pass through the folders above those that are their owners' alone, up to the one that they are told to be below."""
+    """Let others pass through the folders between a place and the folder that it is `below`."""
     for place in places:
         folder = place.path
         while place.below and folder != place.below and is_within(folder, place.below):
@@ -396,7 +397,7 @@ def _let_through(places: Sequence[Place]) -> None:
 
 
 def _require_reach(places: Sequence[Place], uid: int, refused: str) -> None:
-    """Given why there is no view, raise InvalidInput if this process, which became a user, cannot come to a folder in which it is to write."""
+    """Raise InvalidInput if this process, now of another user, cannot enter a folder to write in it; `refused`: why there is no view."""
     for place in places:
         if place.writable and not os.access(place.path, os.W_OK | os.X_OK):
             why, other = "", ""
@@ -419,10 +420,10 @@ def _answer(conversation: Conversation, function: Callable[[], Any]) -> None:
         filename = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else None
         if (
             filename and error.errno == errno.EACCES
-        ):  # who hears it is another user, and could not say whose right is missing
+        ):  # the client is another user, and could not say which right is missing
             message["message"], filename = denied(filename), None
         message["filename"] = filename
-    except Exception as error:  # noqa: BLE001 (a bug that one item meets is told, and stops no other)
+    except Exception as error:  # noqa: BLE001 (a bug that one item meets is reported, and stops no other)
         message = {"error": "AltbackupError", "message": f"unexpected {type(error).__name__}: {error}"}
     with contextlib.suppress(OSError):
         conversation.send(message)
@@ -435,7 +436,7 @@ def _details(error: AltbackupError) -> dict[str, Any]:
 
 
 def _restored(message: Mapping[str, Any]) -> Exception:
-    """Return the error that a message tells of."""
+    """Return the error in a message."""
     name, text = str(message["error"]), str(message.get("message", ""))
     if name == "OSError":
         number, filename = message.get("errno"), message.get("filename")
@@ -453,7 +454,7 @@ def _restored(message: Mapping[str, Any]) -> Exception:
 
 
 def _close_all_but(*kept: int) -> None:
-    """Close all files but those and the standard ones."""
+    """Close all open files but those given and the standard ones."""
     first = 3
     for descriptor in (*sorted(kept), 1 << 16):
         os.closerange(first, descriptor)

@@ -1,4 +1,4 @@
-"""Renames in one step: putting one thing where another stands, or where nothing may stand."""
+"""Atomic renames that exchange two names, or replace nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 
 
 def renameat2(folder: int, name: str, to: int, new: str, flags: int) -> None:
-    """Rename as renameat2(2) does; one that is to replace nothing also where the file system cannot see to that. Raise OSError."""
+    """Rename as renameat2(2) does; NO_REPLACE is emulated, not atomically, on file systems without it. Raise OSError."""
     function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     number = errno.ENOSYS
     if function is not None:

@@ -1,4 +1,4 @@
-"""Sandboxes: programs that read what may be hostile run as an unprivileged user, without network, within limits."""
+"""Sandboxes: programs that read possibly hostile data run as an unprivileged user, without network, within limits."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ _REFUSAL = (
 
 @dataclass(frozen=True)
 class Sandbox:
-    """Who runs proofs, and within which limits (bytes; processes of that user)."""
+    """The user that runs proofs, and their limits (bytes; processes of that user)."""
 
     user: str = "nobody"
-    """As whom, where this process is root; else it stays the user that it is."""
+    """Used if this process is root's; otherwise its own user stays"""
     memory: int = 4 << 30
     file_size: int = 1 << 42
     processes: int = 512
     capabilities: tuple[int, ...] = ()
-    """Those that root keeps, who then stays root; each below 32"""
+    """Capabilities that root keeps, which then stays root; each below 32"""
     umask: int = 0o077
 
     def identity(self) -> tuple[int, int]:
-        """Return (uid, gid) as which programs run. Raise InvalidInput for a user that is unknown, or is root."""
+        """Return (uid, gid) as which programs run. Raise InvalidInput for an unknown user, or root."""
         if os.geteuid() != 0 or self.capabilities:
             return os.geteuid(), os.getegid()
         try:
@@ -68,10 +68,10 @@ class Sandbox:
         masked: Sequence[str] = (),
         merged: bool = False,
     ) -> list[str]:
-        """Given argv, or the arguments of a program of this collection, return the argv that runs it confined.
+        """Return the argv that runs `argv` confined, or `program` of this collection with the arguments `argv`.
 
-        `room` is the one folder that it can write to, as ROOM; files of it that are `masked` are empty for it. With
-        `merged` stderr goes where stdout goes. Raise InvalidInput or DeadlineExceeded.
+        `room` is the one folder that it can write to, seen as ROOM; files in it that are `masked` are empty for it. With `merged` stderr
+        goes where stdout goes. Raise InvalidInput or DeadlineExceeded.
         """
         uid, gid = self.identity()
         seconds = deadline.remaining() or _DAY
@@ -109,7 +109,7 @@ class Sandbox:
         merged: bool = False,
         environment: Mapping[str, str] | None = None,
     ) -> bytes:
-        """Given argv as `argv` takes it, run it confined to its end and return its stdout. Raise ToolFailed or DeadlineExceeded."""
+        """Run argv, as `argv` takes it, confined to its end and return its stdout. Raise ToolFailed or DeadlineExceeded."""
         command = self.argv(argv, room, deadline, program=program, masked=masked, merged=merged)
         try:
             return run(
@@ -125,7 +125,7 @@ class Sandbox:
 
 
 def for_unpacking(special_modes: bool) -> Sandbox:
-    """Return a sandbox in which what is unpacked keeps owners and modes, where this process is root; else it stays who it is."""
+    """Return a sandbox in which unpacked files keep owners and modes if this process is root's; with `special_modes` device files, too."""
     capabilities = (*_UNPACKING, *(_SPECIAL if special_modes else ()))
     return Sandbox(capabilities=capabilities if os.geteuid() == 0 else (), umask=0)
 
@@ -145,7 +145,7 @@ def is_allowed(sandbox: Sandbox, deadline: Deadline) -> bool:
 
 
 def explained(error: ToolFailed) -> ToolFailed:
-    """Given how a confined program failed, return it; where the kernel does not allow to confine it, that alone, and what to do."""
+    """Return the failure of a confined program; if the kernel does not allow to confine it, Unconfined with what to do."""
     if error.rc != REFUSED:
         return error
     said = error.stderr.strip().rpartition("\n")[2] or "the kernel does not allow to confine programs"
@@ -153,7 +153,7 @@ def explained(error: ToolFailed) -> ToolFailed:
 
 
 def inside(room: str, path: str) -> str:
-    """Given a room and a path in it, return the path as it is seen from inside. Raise ValueError for another one."""
+    """Return a path in the room as it is seen from inside. Raise ValueError for a path outside."""
     relative = os.path.relpath(path, room)
     if relative.split("/")[0] == "..":
         raise ValueError(f"{path} is not in {room}")
@@ -161,7 +161,7 @@ def inside(room: str, path: str) -> str:
 
 
 def chown_tree(path: str, identity: tuple[int, int]) -> None:
-    """Given a folder, let it and all below belong to a user who can read and write them; follow no link. Raise OSError."""
+    """Make a user the owner of a folder and all below it, folders with mode 0700; no link is followed. Raise OSError."""
     for _, folders, files, descriptor in walk_open(path):
         os.chmod(descriptor, 0o700)
         _own(".", identity, descriptor)

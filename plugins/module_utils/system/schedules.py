@@ -1,4 +1,4 @@
-"""What starts programs by the clock on this machine: the crontab of this user, those of the system, and timers of systemd, as far as they can be read."""
+"""Schedules on this machine: this user's crontab, the system's crontabs, and systemd timers, as far as they can be read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SECRET = re.compile(r"PASS|SECRET|TOKEN", re.IGNORECASE)
 
 
 def schedules(word: str) -> list[dict[str, Any]]:
-    """Given a word, return {where, line, environment} of each line that starts something with it; passwords are left out."""
+    """Return {where, line, environment} of each scheduled line that contains a word; variables that may be passwords are left out."""
     found: list[dict[str, Any]] = []
     for where, text in _crontabs():
         environment: dict[str, str] = {}
@@ -50,7 +50,7 @@ def _environment(service: str) -> dict[str, str]:
 
 
 def _crontabs() -> Iterator[tuple[str, str]]:
-    """Yield (what it is called, text) of crontabs."""
+    """Yield (name, text) of each crontab."""
     with contextlib.suppress(AltbackupError):  # no cron, or no crontab
         said = run([find_tool("crontab"), "-l"], what="crontab", deadline=Deadline(_SECONDS))
         yield f"crontab of {user_name()}", said.decode("utf-8", "replace")
@@ -63,5 +63,5 @@ def _read(path: str) -> str:
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:
             return stream.read(_MOST_BYTES)
-    except OSError:  # it is not there, or not for this user
+    except OSError:  # missing, or not readable by this user
         return ""

@@ -1,4 +1,4 @@
-"""What is there, and what cannot be known: an error of looking is never taken for a thing that is not there."""
+"""What exists, and what cannot be known: an error of looking is never taken for an absent file."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ _switched: list[int] = []
 
 
 def switched(uid: int) -> None:
-    """Note that this process became another user by itself: that it may not read something is nothing that become would change."""
+    """Note that this process changed its user by itself: `become` would not help if it may not read something."""
     _switched.append(uid)
 
 
 def advice() -> str:
-    """Return what to do where this user may not read something, empty where it is root, or was when the module began."""
+    """Return advice if this user may not read something; empty if it is root, or was when the module began."""
     return "" if os.geteuid() == 0 or _switched else "; use become"
 
 
 def denied(path: str) -> str:
-    """Given a path that this user may not use, return what tells as whom, and what to do."""
+    """Return the message about a path that this user may not use: as whom, and what to do."""
     deed = "written" if _is_readable(path) else "read"
     return forbidden(path, os.geteuid(), deed)
 
 
 def forbidden(path: str, uid: int, deed: str = "read") -> str:
-    """Given a path, a user and what he may not do, return the sentence that tells it, with what to do."""
+    """Return the message about a path that a user may not read, or another `deed`, with advice."""
     return f"{visible(path)} cannot be {deed} by uid {uid}{advice() or ': Permission denied'}"
 
 
 def _is_readable(path: str) -> bool:
-    """Return whether nothing keeps this user from reading what has a path, or from seeing that nothing has it."""
+    """Return whether this user can read what is at a path, or see that nothing is."""
     try:
         mode = os.stat(path).st_mode
     except _ABSENT:
@@ -49,13 +49,13 @@ def _is_readable(path: str) -> bool:
 
 
 def as_whom(error: OSError) -> str:
-    """Return how a sentence goes on that something cannot be read: by whom, and what to do, or why."""
+    """Return the end of a sentence that something cannot be read: by whom, and advice, or why."""
     who = f" by uid {os.geteuid()}" if isinstance(error, PermissionError) else ""
     return f"{who}{(who and advice()) or f': {error.strerror or error}'}"
 
 
 def unseen(path: str, error: OSError) -> AltbackupError:
-    """Given a path and the error of a look at it, return what tells as whom it cannot be read, and what to do."""
+    """Return the error about a path that could not be looked at: as whom, and what to do."""
     if isinstance(error, PermissionError):
         return AltbackupError(forbidden(path, os.geteuid()))
     return AltbackupError(f"{visible(path)} cannot be read by uid {os.geteuid()}: {error.strerror or error}")
@@ -63,7 +63,7 @@ def unseen(path: str, error: OSError) -> AltbackupError:
 
 @contextlib.contextmanager
 def looking_at(path: str) -> Iterator[None]:
-    """Let errors of permission that the block meets on its way to a path tell of that. Raise AltbackupError."""
+    """Turn PermissionError of the block into AltbackupError about the path."""
     try:
         yield
     except PermissionError as error:
@@ -71,9 +71,9 @@ def looking_at(path: str) -> Iterator[None]:
 
 
 def status_of(path: str, *, follow: bool = True) -> os.stat_result | None:
-    """Return the status of what a path leads to, or with `follow` false of a link itself; None if nothing is there.
+    """Return the status of what a path leads to, without `follow` of a link itself; None if nothing is there.
 
-    Raise AltbackupError where that cannot be known.
+    Raise AltbackupError if that cannot be known.
     """
     try:
         return os.stat(path) if follow else os.lstat(path)
@@ -86,16 +86,16 @@ def status_of(path: str, *, follow: bool = True) -> os.stat_result | None:
 
 
 def is_impossible(path: str, error: OSError) -> bool:
-    """Return whether an error tells that nothing can have a path, since a name in it is longer than any."""
+    """Return whether an error says that nothing can have a path, because a name in it is too long."""
     return error.errno == errno.ENAMETOOLONG and len(os.fsencode(path)) < _LONGEST_PATH
 
 
 def is_folder(path: str, *, follow: bool = True) -> bool:
-    """Return whether a path leads to a folder, or without `follow` is one. Raise AltbackupError where that cannot be known."""
+    """Return whether a path leads to a folder, without `follow` whether it is one itself. Raise AltbackupError if that cannot be known."""
     status = status_of(path, follow=follow)
     return status is not None and stat.S_ISDIR(status.st_mode)
 
 
 def is_there(path: str) -> bool:
-    """Return whether something has a path, a link to nothing too. Raise AltbackupError where that cannot be known."""
+    """Return whether a path exists, even as a dangling link. Raise AltbackupError if that cannot be known."""
     return status_of(path, follow=False) is not None

@@ -1,7 +1,7 @@
-"""Further options of ssh as secrets: commands and environments among them may hold passwords, in whatever way they are quoted.
+"""Further options of ssh as secrets: commands and environments in them may hold passwords, in any kind of quoting.
 
-They travel to a module as one sealed text, which Ansible can hide everywhere without hiding words that are like them, and
-what ssh says of them is shown without them.
+They travel to a module as one sealed text, which Ansible can hide everywhere without hiding similar words; what ssh says of them is shown
+without them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _WITH_VALUE = {
     "B": r"[\w.-]+",
     **dict.fromkeys("RLDW", r"[\w.:\[\]/*-]+"),
 }
-"""Letters with a value, and what that is made of unless it is a jump: no secret"""
+"""Letters with a value, and the pattern of a value that is no secret; empty for a jump host"""
 _HARMLESS = frozenset(
     re.split(
         r"\s+",
@@ -49,7 +49,7 @@ _HARMLESS = frozenset(
 """Options whose values are no secrets, and may be shown"""
 _OPTION = re.compile(r"\s*([A-Za-z][A-Za-z0-9]*)(\s*=\s*|\s+)(.+?)\s*", re.DOTALL)
 _PLAIN = re.compile(r"[\w.,:+%/~\[\]\"' -]+", re.ASCII)
-"""What the value of a harmless option is made of: no command, and nobody's password before an @ or in a mapping"""
+"""Pattern of a harmless option's value: no command, and no password before an @ or in a mapping"""
 _JUMPS = re.compile(r"(?:[\w.-]+@)?[\w.\[\]:-]+(?:,(?:[\w.-]+@)?[\w.\[\]:-]+)*", re.ASCII)
 _USER_AND_PASSWORD = re.compile(r"[^\s/@,]*:[^\s/@,]*@")
 _SEPARATORS = re.compile(r"[\s\"'=:@,;&|<>()`\\]+")
@@ -58,16 +58,16 @@ _PROGRAMS = frozenset(
 )
 _SECONDS = 10.0
 _SHORTEST = 3
-"""Parts shorter than this are looked for as words of their own: they would be found in any word"""
+"""Shorter parts are only found as whole words: they occur in any word"""
 
 
 def seal(words: Sequence[str]) -> str:
-    """Given words, return one text that says the same and is like no other text; empty for none."""
+    """Return words as one base64 text that no other text resembles; empty for none."""
     return base64.b64encode(json.dumps(list(words)).encode()).decode("ascii") if words else ""
 
 
 def unseal(sealed: str) -> tuple[str, ...]:
-    """Given a sealed text, return the words. Raise InvalidInput, which does not show it."""
+    """Return the words of a sealed text. Raise InvalidInput, which does not show it."""
     if not sealed:
         return ()
     try:
@@ -80,27 +80,25 @@ def unseal(sealed: str) -> tuple[str, ...]:
 
 
 def shown(words: Sequence[str]) -> list[str]:
-    """Given options of ssh, return them with the values of all options masked that are not known to be harmless."""
+    """Return options of ssh with the values masked of those not known to be harmless."""
     return [text for text, _ in _judged(words)]
 
 
 def secrets_of(words: Sequence[str]) -> list[str]:
-    """Given options of ssh, return what is to be hidden of them wherever it may be repeated, the longest first."""
+    """Return the parts of ssh's options that must be hidden wherever they are repeated, the longest first."""
     parts = {part for _, secret in _judged(words) if secret for part in _parts(secret) if not _is_noise(part)}
     return sorted(parts, key=lambda part: (-len(part), part))
 
 
 def scrub(text: str, words: Sequence[str], known: Iterable[str] = ()) -> str:
-    """Given what ssh or rsync said and options of ssh, return it without what may be a secret in these; what is `known` stays."""
+    """Return output of ssh or rsync with all that may be a secret in the options masked; texts that are `known` stay."""
     kept = set(known)
     for part in secrets_of(words):
         if part in kept:
             continue
         alone = "" if len(part) >= _SHORTEST else r"[^\W_]"
         pattern = f"(?<!{alone}){re.escape(part)}(?!{alone})" if alone else re.escape(part)
-        text = re.sub(
-            pattern, MASK, text, flags=re.IGNORECASE
-        )  # ssh repeats what it takes for an option in small letters
+        text = re.sub(pattern, MASK, text, flags=re.IGNORECASE)  # ssh repeats options in lower case
     return text
 
 
@@ -129,7 +127,7 @@ def effective_settings(
 
 
 def _judged(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield each word as it may be shown, and what of it may be a secret."""
+    """Yield each word as it may be shown, and the part of it that may be a secret."""
     waiting = ""
     for word in words:
         if waiting:
@@ -156,7 +154,7 @@ def _judged(words: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _value(option: str, value: str) -> tuple[str, str]:
-    """Given the letter of an option and its value, return it as it may be shown, and what of it may be a secret."""
+    """Return the value of an option as it may be shown, and the part of it that may be a secret; `option` is a letter."""
     if option != "o":
         pattern = _WITH_VALUE[option]
         fits = re.fullmatch(pattern, value, re.ASCII) if pattern else _JUMPS.fullmatch(value)
@@ -172,7 +170,7 @@ def _value(option: str, value: str) -> tuple[str, str]:
 
 
 def _parts(secret: str) -> Iterator[str]:
-    """Yield a text that holds a secret, and what may stand for the secret in it, however it is quoted and whatever repeats it."""
+    """Yield every form in which a text that holds a secret, or a part of it, may be repeated, whatever the quoting."""
     for text in {secret, secret.replace("%%", "%")}:
         found = [text.strip(), *text.split(), *_SEPARATORS.split(text)]
         with contextlib.suppress(ValueError):
@@ -185,10 +183,10 @@ def _parts(secret: str) -> Iterator[str]:
 
 
 def _escaped(part: str, form: str) -> str:
-    """Return a text as ssh and rsync show it: bytes that are no ASCII in a form of their own."""
+    """Return a text as ssh (`\\{:03o}`) or rsync (`\\#{:03o}`) shows bytes that are not ASCII."""
     return "".join(chr(byte) if byte < 128 else form.format(byte) for byte in part.encode("utf-8", "surrogateescape"))
 
 
 def _is_noise(part: str) -> bool:
-    """Return whether a part of a command is no secret by itself: an option, a variable of ssh's, a sign, a program."""
+    """Return whether a part of a command is no secret by itself: an option, a variable of ssh, a sign, a program."""
     return part.rpartition("/")[2] in _PROGRAMS or re.fullmatch(r"-*\w?|%\w|[\W_]*", part) is not None

@@ -1,6 +1,6 @@
-"""A second file of the same content: a hard link, where there are none one that shares its blocks, or else a copy.
+"""A second file of the same content: a hard link, or else a file that shares its blocks, or else a copy.
 
-File systems such as exFAT and vfat, and some of servers, have no links of either kind and keep no modes.
+File systems such as exFAT and vfat, and some network file systems, have no links of either kind and keep no modes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NO_CLONE = (*UNABLE, errno.ENOTTY, errno.EINVAL, errno.EXDEV, errno.EISDIR, err
 
 
 def share(old: str, new: str) -> bool:
-    """Give a plain file a second name, or make one that shares its blocks; return whether either could be done. Raise OSError."""
+    """Make a hard link to a plain file, or a file that shares its blocks; return whether either was possible. Raise OSError."""
     try:
         os.link(old, new)
         return True
@@ -34,9 +34,9 @@ def share(old: str, new: str) -> bool:
 
 
 def duplicate(old: str, new: str) -> bool:
-    """Make a second file of a plain file's content, as share does, or else a copy, flushed; return whether it is a copy.
+    """Make a second file as `share` does, or else a flushed copy; return whether it is a copy.
 
-    Raise AltbackupError where there is no room for one, DeadlineExceeded where reading is limited, or OSError.
+    Raise AltbackupError if there is no room for a copy, DeadlineExceeded if reading is limited, or OSError.
     """
     if share(old, new):
         return False
@@ -93,10 +93,10 @@ def _remove(path: str) -> None:
 
 
 def point(target: str, path: str) -> None:
-    """Make a symbolic link. Raise AltbackupError where the file system has none, or OSError."""
+    """Make a symbolic link. Raise AltbackupError if the file system has none, or OSError."""
     try:
         os.symlink(target, path)
-    except OSError as error:  # which names the target alone
+    except OSError as error:  # its own filename is the target alone
         if error.errno in UNABLE:
             raise AltbackupError(
                 f"no symbolic link can be made at {path} ({error.strerror}): its file system has none, so what has links cannot be copied "
@@ -106,16 +106,16 @@ def point(target: str, path: str) -> None:
 
 
 def take_attributes(source: str, copied: str, *, follow_symlinks: bool = True) -> None:
-    """Give a file mode, times and attributes of another one, as far as its file system keeps modes. Raise OSError."""
+    """Copy mode, times and extended attributes to another file, as far as its file system keeps modes. Raise OSError."""
     try:
         shutil.copystat(source, copied, follow_symlinks=follow_symlinks)
-    except OSError as error:  # the mode comes last
+    except OSError as error:  # copystat sets the mode last
         if error.errno not in UNABLE or not _is_own(copied):
             raise
 
 
 def set_mode(path: str | bytes, mode: int) -> None:
-    """Give a file or folder of this user's a mode, unless its file system keeps none, which preflight notes. Raise OSError."""
+    """Set the mode of a file or folder of this user, unless its file system keeps none, which preflight notes. Raise OSError."""
     try:
         os.chmod(path, mode)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Values as users write them, whatever they are of, and what messages say of one that is refused."""
+"""Parsers for values of users' settings, and the messages about refused ones."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from .errors import InvalidInput
 from .units import first_of
 
 _QUOTED = 160
-"""Most characters of a value that a message shows"""
+"""Most characters of a value in a message"""
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def quoted(value: object) -> str:
-    """Given a value that is refused, return what of it a message shows."""
+    """Return a refused value as a message shows it: its repr, cut to 160 characters."""
     text = repr(value)
     return text if len(text) <= _QUOTED else f"{text[: _QUOTED - 3]}..."
 
 
 def nearest(word: str, known: Sequence[str], right: Collection[str] = ()) -> str:
-    """Given an unknown word and those of its kind that are known, return a hint at the nearest, or at all of them if they are few.
+    """Return a hint about an unknown word: the nearest known one, or all if they are few.
 
-    What is not meant is no guess: the word itself, and those of the known ones that are `right` as they are.
+    Neither the word itself nor known ones that are `right`, so used correctly already, are suggested.
     """
     import difflib  # of use only where something is wrong
 
@@ -37,7 +37,7 @@ def nearest(word: str, known: Sequence[str], right: Collection[str] = ()) -> str
 
 
 def parse_keep(value: object, where: str) -> int:
-    """Given a number of days and contents to retain, return it. Raise InvalidInput unless positive and whole."""
+    """Return a number of days and contents to retain; `where` begins the message. Raise InvalidInput unless it is positive and whole."""
     text = str(value).strip()
     if not re.fullmatch(r"\d{1,6}", text, re.ASCII) or int(text) < 1:
         raise InvalidInput(f"{where}: keep {quoted(value)} is not a positive whole number")
@@ -45,7 +45,7 @@ def parse_keep(value: object, where: str) -> int:
 
 
 def parse_count(value: object, where: str) -> int:
-    """Given how many of something to retain, return it. Raise InvalidInput unless it is whole, and not below 0."""
+    """Return how many of something to retain. Raise InvalidInput unless it is whole and not negative."""
     text = str(value).strip()
     if not re.fullmatch(r"\d{1,6}", text, re.ASCII):
         raise InvalidInput(f"{where} {quoted(value)} is not a whole number: write how many, like 7, or 0 for none")
@@ -53,13 +53,13 @@ def parse_count(value: object, where: str) -> int:
 
 
 def seconds_of(value: object) -> float | None:
-    """Given seconds, or a text like `15s`, `2m`, `6h`, `1d`, return seconds, None for what is neither."""
+    """Return the seconds of a number or of a text like `15s`, `2m`, `6h`, `1d`; None for anything else."""
     match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)\s*([smhd]?)", str(value).strip(), re.ASCII)
     return float(match[1]) * _SECONDS[match[2]] if match and not isinstance(value, bool) else None
 
 
 def parse_span(value: object, where: str) -> float:
-    """Given how far back all is retained, return seconds. Raise InvalidInput unless it is a duration, or 0."""
+    """Return the seconds of a duration within which everything is retained. Raise InvalidInput unless it is a duration, or 0."""
     seconds = seconds_of(value)
     if seconds is None:
         raise InvalidInput(
@@ -69,7 +69,7 @@ def parse_span(value: object, where: str) -> float:
 
 
 def parse_part(value: object) -> float:
-    """Given a part of a whole, like 0.3 or `30%`, return it as a number above 0 and up to 1. Raise InvalidInput."""
+    """Return a part of a whole, like 0.3 or `30%`, as a number above 0 and up to 1. Raise InvalidInput."""
     match = re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?|\.\d{1,6})\s*(%?)", str(value).strip(), re.ASCII)
     part = float(match[1]) / (100 if match[2] else 1) if match and not isinstance(value, bool) else 0.0
     if not 0 < part <= 1:

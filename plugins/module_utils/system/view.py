@@ -1,7 +1,7 @@
-"""Views: a process sees, of the whole file system, one thing that is not its own and what programs need to start.
+"""Views: a process sees, of the whole file system, one thing that another user owns and what programs need to start.
 
-Whoever reads what another user owns enters one first: links in it, also those that are swapped while it is read, lead
-nowhere, and programs that meet something hostile have nothing to take and nothing to spoil.
+A process enters one before it reads what another user owns: links in it, including those swapped while it is read, lead nowhere, and
+programs that meet something hostile have nothing to steal or spoil.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MS_BIND, _MS_MOVE, _MS_REC, _MS_PRIVATE = 1 << 12, 1 << 13, 1 << 14, 1 << 18
 _MNT_DETACH = 2
 _PR_SET_KEEPCAPS, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 8, 24, 38
 _CAPABILITY_VERSION = 0x20080522
-_ROOT = "/tmp"  # noqa: S108 (where the view is put together: a mount of its own)
+_ROOT = "/tmp"  # noqa: S108 (where the view is assembled: a mount of its own)
 _PROGRAMS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "libexec", "share")
 _STORES = ("/nix/store", "/gnu/store")
 _SETTINGS = ("passwd", "group", "nsswitch.conf", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives")
@@ -36,28 +36,28 @@ _DEVICES = ("null", "zero", "full", "random", "urandom")
 _MOST_LINKS = 40
 READ_ANY, _CHOWN, _OVERRIDE, _FOWNER, _FSETID, _KILL, _SETGID, _SETUID, _SETPCAP, _ADMIN = 2, 0, 1, 3, 4, 5, 6, 7, 8, 21
 _KEPT = (_CHOWN, _OVERRIDE, READ_ANY, _FOWNER, _FSETID, _KILL, _SETGID, _SETUID, _SETPCAP, _ADMIN)
-"""Capabilities of capabilities(7) with which a view is used by root; the last one shows attributes `trusted.*` to tar"""
+"""Capabilities of capabilities(7) that root keeps in a view; the last one shows attributes `trusted.*` to tar"""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Something that a view holds: an absolute path, which is the same inside, and whether it can be written to."""
+    """Something that a view holds: an absolute path, which is the same inside, and whether it is writable."""
 
     path: str
     writable: bool = False
     inside: str = ""
-    """Where it is seen, if that is another path"""
+    """Its path inside, if that is another one"""
     absent: bool = False
-    """Whether it is known not to be there, and so is not shown"""
+    """Whether it is known to be absent, and so not shown"""
     below: str = ""
-    """The folder below which it is another user's alone: where the kernel gives no view, that user is let pass through the folders between"""
+    """Folder below which only the other user has access: without a view, that user is allowed to pass through the folders between"""
 
 
 def open_thing(path: str) -> int:
-    """Given an absolute path, open what it leads to as O_PATH, whatever may be swapped on the way.
+    """Open what an absolute path leads to as O_PATH, whatever may be swapped on the way.
 
-    A link counts only where it is root's or this process's own, or belongs to the owner of what is found: whoever may
-    write to a folder on the way could otherwise show something of somebody else's. Raise InvalidInput or OSError.
+    A link is followed only if it is root's or this process's own, or belongs to the owner of what is found: otherwise anyone who may write
+    to a folder on the way could expose what others own. Raise InvalidInput or OSError.
     """
     parts = [part for part in reversed(path.split("/")) if part not in ("", ".")]
     owners: dict[int, str] = {}
@@ -106,9 +106,9 @@ def open_thing(path: str) -> int:
 
 
 def enter(places: Sequence[Place]) -> None:
-    """Let this process, the first of its namespace of processes, see only the given places and what programs need.
+    """Restrict the view of this process, the first of its process namespace, to the given places and what programs need.
 
-    Raise OSError where the kernel does not allow that; then all is seen as before.
+    Raise OSError if the kernel does not allow that; then everything is seen as before.
     """
     system = list(_system_places())
     with _opened([*system, *(place for place in places if not place.absent)]) as opened:
@@ -135,20 +135,20 @@ def enter(places: Sequence[Place]) -> None:
 
 
 def unshare() -> None:
-    """Give this process namespaces of its own, of mounts, network, names and, for its children, of processes. Raise OSError."""
+    """Give this process its own namespaces of mounts, network, names and IPC, and its children one of processes. Raise OSError."""
     flags = _NEW_MOUNTS | _NEW_NAMES | _NEW_IPC | _NEW_PIDS | _NEW_NETWORK
     check(libc.unshare(flags), "namespaces")
 
 
 def limit_capabilities(kept: Sequence[int] = _KEPT) -> None:
-    """Give up all capabilities but those kept, and the way to any. Raise OSError."""
+    """Drop all capabilities but those kept, and the ways to gain any. Raise OSError."""
     _forgo_capabilities(kept)
     _set_capabilities(kept)
     forbid_new_privileges()
 
 
 def _forgo_capabilities(kept: Sequence[int]) -> None:
-    """Let no program that is started from here have any capability but those kept."""
+    """Drop all capabilities but those kept from the bounding set, so that no started program can gain them."""
     for capability in range(64):
         if capability not in kept and libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
             if ctypes.get_errno() != errno.EINVAL:
@@ -166,12 +166,12 @@ def _set_capabilities(kept: Sequence[int]) -> None:
 
 
 def forbid_new_privileges() -> None:
-    """Let no program that this process becomes gain rights by its owner or file capabilities. Raise OSError."""
+    """Forbid that this process gains rights by set-user-id or file capabilities of a program (no_new_privs). Raise OSError."""
     check(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no new privileges")
 
 
 def become(uid: int, *, reads_any: bool = False) -> None:
-    """Take the user, his groups and none of root's capabilities, but for that to read any file if so. Raise OSError."""
+    """Become a user, with his groups and without root's capabilities, except with `reads_any` that to read any file. Raise OSError."""
     switched(uid)
     groups, group = groups_of(uid)
     kept = [READ_ANY] if reads_any else []
@@ -185,7 +185,7 @@ def become(uid: int, *, reads_any: bool = False) -> None:
 
 
 def groups_of(uid: int) -> tuple[list[int], int]:
-    """Return (all groups, the first group) of a user, those of nobody where the node does not know him."""
+    """Return (all gids, primary gid) of a user, those of nobody if the node does not know him."""
     try:
         entry = pwd.getpwuid(uid)
     except KeyError:
@@ -197,7 +197,7 @@ _NOGROUP = 65534
 
 
 def _system_places() -> Iterator[Place]:
-    """Yield what programs need to start, as far as it is there: root's, and the interpreter's own folders."""
+    """Yield what programs need to start, as far as it exists: root's folders, and those of the interpreter."""
     tops = ["/usr", "/usr/local", *_other_prefixes()]
     for top in tops:
         for name in _PROGRAMS:
@@ -212,14 +212,14 @@ def _system_places() -> Iterator[Place]:
 
 
 def _other_prefixes() -> list[str]:
-    """Return the folders above those of the search path and of the interpreter that are not the system's."""
+    """Return the parents of the search path's and the interpreter's folders that are not the system's."""
     folders = [*search_path().split(os.pathsep), f"{sys.prefix}/bin", f"{sys.base_prefix}/bin"]
     tops = dict.fromkeys(os.path.dirname(os.path.realpath(folder)) for folder in folders)
     return [top for top in tops if top not in ("/", "/usr", "/usr/local") and not top.startswith("/usr/lib")]
 
 
 def _system_links() -> Iterator[tuple[str, str]]:
-    """Yield (path, target) of what is a link at the top of the file system, such as /bin on newer systems."""
+    """Yield (path, target) of links at the top of the file system, such as /bin on newer systems."""
     for name in _PROGRAMS:
         if os.path.islink(f"/{name}"):
             yield f"/{name}", os.readlink(f"/{name}")
@@ -238,7 +238,7 @@ def _opened(places: Sequence[Place]) -> Iterator[list[tuple[Place, int]]]:
 
 
 def _show(place: Place, descriptor: int, *, programs: bool) -> None:
-    """Mount an open file or folder at its path in the view; it is said whether programs may be started from there."""
+    """Mount an open file or folder at its path in the view; with `programs` they can be started from there."""
     inside = place.inside or place.path
     point = _make_point(inside, folder=stat.S_ISDIR(os.fstat(descriptor).st_mode))
     try:
@@ -251,9 +251,9 @@ def _show(place: Place, descriptor: int, *, programs: bool) -> None:
 
 
 def _limit(path: str, flags: int) -> None:
-    """Take rights from a mount and all below it; before Linux 5.12 from itself alone. Raise OSError."""
+    """Add restrictions to a mount and all below it; before Linux 5.12 to itself alone. Raise OSError."""
     try:
-        set_attributes(path, flags, below=True)  # the flags of mount(2) and of mount_setattr(2) are the same for these
+        set_attributes(path, flags, below=True)  # these flags are the same in mount(2) and mount_setattr(2)
     except OSError as error:
         if error.errno != errno.ENOSYS:
             raise
@@ -261,7 +261,7 @@ def _limit(path: str, flags: int) -> None:
 
 
 def _make_point(path: str, folder: bool) -> int:
-    """Return a folder or file of the view, made where it is missing, on which to mount; no link is followed. Raise OSError."""
+    """Return a file or folder of the view, made if missing, as a mount point, opened; no link is followed. Raise OSError."""
     parts = [part for part in path.split("/") if part]
     above = os.open(_ROOT, os.O_PATH | os.O_DIRECTORY)
     try:
