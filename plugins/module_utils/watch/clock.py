@@ -1,4 +1,4 @@
-"""What time it is where a clock may be wrong: a machine that boots without one, a clock that jumps. Pure."""
+"""Estimate of the time where a clock may be wrong: a machine that boots without one, a clock that jumps. Pure."""
 
 from __future__ import annotations
 
@@ -7,47 +7,47 @@ from dataclasses import dataclass
 from typing import Any
 
 NEAR = 3600.0
-"""Seconds by which a clock may differ from what has passed"""
+"""Seconds by which the clock may differ from the time that has passed"""
 HOLD = 6 * 3600.0
-"""Seconds for which a jump ahead is not believed, and one back is no fault yet"""
+"""Seconds before a jump ahead is believed, and before a clock that is behind is a fault"""
 _CAME_LATELY = 2 * 86400.0
-"""Seconds within which a run came by a clock that is right"""
+"""Seconds within which the arrival of a run confirms the clock"""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What the clocks of a machine show."""
+    """Readings of a machine's clocks."""
 
     wall: float
-    """Seconds since 1970, as far as that clock is right"""
+    """Seconds since 1970, if that clock is right"""
     running: float
-    """Seconds since this boot, which no one sets"""
+    """Seconds since boot, which nobody can set"""
     boot: str
-    """What tells this boot from others"""
+    """Id of this boot"""
 
 
 @dataclass(frozen=True)
 class Reckoned:
-    """What time it is by all that is known."""
+    """Estimate of the time."""
 
     now: float
-    """Seconds since 1970 by which ages are judged: never more than passed for sure, until the clock was believed"""
+    """Seconds since 1970 by which ages are judged: never more than surely passed, until the clock is believed"""
     odd: str = ""
-    """`behind` or `ahead`: how the clock differs from that"""
+    """`behind` or `ahead`, as the clock differs from the estimate; empty if it does not"""
     odd_for: float = 0.0
-    """Seconds that were counted since then"""
+    """Seconds counted since it began to differ"""
 
     @property
     def is_fault(self) -> bool:
-        """Whether the clock is wrong for so long that somebody has to be told."""
+        """Whether the clock is wrong for so long that somebody must be told."""
         return self.odd == "behind" and self.odd_for > HOLD
 
 
 def reckon(before: Mapping[str, Any], reading: Reading, came: Sequence[float]) -> tuple[Reckoned, dict[str, Any]]:
-    """Given what the last check kept (empty for none), what the clocks show, and when runs came by this clock, return the time and what to keep.
+    """Return the time, and what the next check needs; `before` is what the last check kept, `came` are moments of runs that arrived.
 
-    A clock that is behind what has passed is not used: what has passed is counted by how long the machine runs, so that nobody stays silent for
-    ever. One that is ahead of that is believed after six hours, so that nobody cries wolf. Either is believed when a run came by it.
+    A clock behind the time that surely passed is not used: uptime is counted instead, so that a target does not stay silent for ever. One
+    that is ahead is believed after six hours, to avoid false alarms. Either is believed once a run arrived by it.
     """
     floor = max(came, default=0.0)
     now, last_running = _number(before, "now"), _number(before, "running")

@@ -1,4 +1,4 @@
-"""What is wrong with the sources of a target, and what of that is news. Pure."""
+"""Faults of a target's sources, and which of them are news. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .clock import HOLD, Reckoned
 
 DAILY = 86400.0
 _SLACK = 600.0
-"""Seconds by which a check may be early, so that what is told daily does not come later each day"""
+"""Seconds by which a check may be early, so that daily news does not move later each day"""
 CLOCK = "clock"
 UNREADABLE = "unreadable"
 STATE = "state"
@@ -29,28 +29,28 @@ class Fault:
 
     @property
     def identity(self) -> str:
-        """What is the same for as long as it lasts."""
+        """The key that stays the same while the fault lasts."""
         return f"{self.source}/{self.what}"
 
 
 @dataclass(frozen=True)
 class News:
-    """What somebody is to be told now."""
+    """What to tell now."""
 
     new: tuple[Fault, ...] = ()
     lasting: tuple[Fault, ...] = ()
     ended: tuple[str, ...] = ()
-    """Identities of faults that are no more"""
+    """Identities of faults that have ended"""
     is_due: bool = False
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """All that is wrong."""
+        """All faults, new and lasting."""
         return (*self.new, *self.lasting)
 
 
 def pause_of(watched: Watched, now: float) -> tuple[float, bool]:
-    """Given a source, return (until when it was or is not to come, whether that is still so); one that ends too late is none."""
+    """Return (end of a source's pause, whether it lasts); an end that is too far away does not count."""
     until = watched.pause_until
     if not until or until > watched.written + LONGEST_PAUSE:
         return 0.0, False
@@ -60,9 +60,9 @@ def pause_of(watched: Watched, now: float) -> tuple[float, bool]:
 def judge(
     watched: Watched, newest: Mapping[str, float], first_seen: Mapping[str, float], reckoned: Reckoned
 ) -> list[Fault]:
-    """Given a source, {item: moment of its newest verified copy}, {item: since when a check knows it} and the time, return what is wrong.
+    """Return a source's faults; `newest` is {item: moment of its newest verified copy}, `first_seen` {item: when a check first knew it}.
 
-    Ages begin anew at the end of a pause, and not before.
+    Ages start at the end of a pause.
     """
     until, _ = pause_of(watched, reckoned.now)
     faults = []
@@ -80,7 +80,7 @@ def judge(
 
 
 def clock_faults(reckoned: Reckoned) -> list[Fault]:
-    """Return what is wrong with the clock."""
+    """Return the faults of the clock."""
     if not reckoned.is_fault:
         return []
     said = f"the clock is behind what has passed, for more than {hours(HOLD)}: ages are counted by how long the machine runs; set it, for instance by NTP"
@@ -88,9 +88,9 @@ def clock_faults(reckoned: Reckoned) -> list[Fault]:
 
 
 def news_of(told: Mapping[str, Any], faults: Sequence[Fault], now: float) -> News:
-    """Given {identity: since when} and `at` of what was told last, all that is wrong now, and the time, return what is to be told.
+    """Return the news: each change once, and lasting faults once a day.
 
-    That is each change, once, and once a day what lasts.
+    `told` is what was told last, {identity: since when} and `at`; `now` is in seconds since 1970.
     """
     known = _known(told)
     new = tuple(fault for fault in faults if fault.identity not in known)
@@ -103,7 +103,7 @@ def news_of(told: Mapping[str, Any], faults: Sequence[Fault], now: float) -> New
 
 
 def after_telling(told: Mapping[str, Any], faults: Sequence[Fault], now: float) -> dict[str, Any]:
-    """Given what was told before, all that is wrong now, and the time, return what was told now."""
+    """Return what has been told now, for the next check; `told` is what was told before."""
     known = _known(told)
     return {"at": now, "faults": {fault.identity: known.get(fault.identity, now) for fault in faults}}
 
@@ -119,7 +119,7 @@ def _known(told: Mapping[str, Any]) -> dict[str, float]:
 
 
 def hours(seconds: float) -> str:
-    """Given seconds, return them as people say them."""
+    """Return seconds as minutes, hours or days."""
     if seconds < 7200:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.0f} h" if seconds < 96 * 3600 else f"{seconds / 86400:.0f} days"

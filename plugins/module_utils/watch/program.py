@@ -1,7 +1,7 @@
-"""The check of a target by itself, from its own crontab: does every source come?
+"""A target's own check, from its crontab, that every source still delivers.
 
-It needs nothing but Python's standard library, and neither Ansible nor a controller. It reads what runs left below `.altbackup/`, and sidecars,
-and no byte of a tarball. Its output is for cron: silent while all is well and everything could be told.
+It needs nothing but Python's standard library, and neither Ansible nor a controller. It reads what runs left below `.altbackup/`, and
+sidecars, but no byte of a tarball. Its output is for cron: empty if all is well and everybody could be told.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _SENDMAILS = ("/usr/sbin/sendmail", "/usr/lib/sendmail", "/sbin/sendmail")
 
 
 def main(words: Sequence[str]) -> int:
-    """Given the words of the command line, check a target's base; return the exit code: 0 all well, 1 something is wrong, 2 it could not be checked."""
+    """Check a target's base; return the exit code: 0 all well, 1 something is wrong, 2 it could not be checked."""
     if list(words) == [_DELIVER]:
         return _deliver()
     if len(words) != 1 or words[0].startswith("-"):
@@ -63,13 +63,13 @@ def main(words: Sequence[str]) -> int:
 
 
 def reading() -> Reading:
-    """Return what the clocks show."""
+    """Return the readings of the clocks."""
     running = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return Reading(time.time(), time.clock_gettime(running), boot_id())
 
 
 def require_own(program: str) -> None:
-    """Raise AltbackupError unless nobody but root and this user can replace a program: it must be no other user's, nor in a place where others write."""
+    """Raise AltbackupError unless only root and this user can replace a program: no other may own it or write where it lies."""
     with walked(os.path.dirname(program)) as (steps, missing):
         if missing or not steps[-1].keeps:
             raise AltbackupError(f"{program} lies where others could replace it, so it is not used")
@@ -81,14 +81,17 @@ def require_own(program: str) -> None:
 
 
 def check(base: str, shown: Reading, program: str) -> int:
-    """Given a target's base, what the clocks show, and this program, tell which sources do not come; return the exit code. Raise AltbackupError or OSError."""
+    """Check a target's base, tell which sources are late, and return the exit code. Raise AltbackupError or OSError.
+
+    `program` is the path of this program.
+    """
     private = open_tree(base).private
     if os.path.dirname(private) != base:
         raise InvalidInput(f"{base} is not the base of a target: it has no marker of its own")
     folder = os.path.join(private, FOLDER)
     make_folders(folder, private)
     with _alone(folder) as is_alone:
-        if not is_alone:  # it notes that it runs once it does: one that hangs is missed
+        if not is_alone:  # a check that hangs does not update its note, so its absence is noticed
             return WELL
         unwritten = _unwritten(private, shown.wall)
         memory = _read_memory(folder)
@@ -107,7 +110,7 @@ def check(base: str, shown: Reading, program: str) -> int:
             "told": told,
             "complained": reckoned.now if complained else memory.get("complained"),
         }
-        with contextlib.suppress(OSError):  # a full disk is a fault already, and rather told too often
+        with contextlib.suppress(OSError):  # a full disk is a fault already; telling too often is the smaller evil
             write_text(os.path.join(folder, _MEMORY), json.dumps(kept) + "\n")
     for sentence in (*said, *(lost if complained else ())):
         print(f"altbackup-watch: {visible(sentence)}", file=sys.stderr)
@@ -115,7 +118,7 @@ def check(base: str, shown: Reading, program: str) -> int:
 
 
 def _unwritten(private: str, now: float) -> list[Fault]:
-    """Keep that this check runs; return a fault if that cannot be written, as where the disk is full."""
+    """Note that this check runs; return a fault if that cannot be written, as on a full disk."""
     try:
         note_check(private, now)
     except OSError as error:
@@ -139,7 +142,7 @@ def _alone(folder: str) -> Iterator[bool]:
 
 
 def _watched(base: str, private: str) -> tuple[list[Watched], list[Fault]]:
-    """Return what runs left of the sources that are to come, and a fault for each of which that cannot be read."""
+    """Return what runs left about each expected source, and a fault for each that cannot be read."""
     found, faults = [], []
     for name in sources_of(private):
         path = os.path.join(private, "state", name, NAME)
@@ -154,7 +157,7 @@ def _watched(base: str, private: str) -> tuple[list[Watched], list[Fault]]:
 
 
 def _first_seen(before: Mapping[str, Any], watched: Sequence[Watched], now: float) -> dict[str, dict[str, float]]:
-    """Return {source: {item: when it was first to be watched}}."""
+    """Return {source: {item: when it was first watched}}."""
     return {
         entry.source: {key: _moment(_mapping(before.get(entry.source)).get(key), now) for key in entry.items}
         for entry in watched
@@ -166,7 +169,7 @@ def _moment(value: Any, now: float) -> float:
 
 
 def _judged(base: str, watched: Watched, first: Mapping[str, float], reckoned: Reckoned) -> list[Fault]:
-    """Return what is wrong with a source."""
+    """Return the faults of a source."""
     newest = {}
     try:
         tree = open_tree(os.path.join(base, watched.source))
@@ -182,7 +185,7 @@ def _judged(base: str, watched: Watched, first: Mapping[str, float], reckoned: R
 def _tell(
     watched: Sequence[Watched], faults: Sequence[Fault], before: Mapping[str, Any], now: float, program: str
 ) -> tuple[dict[str, Any], list[str], list[str]]:
-    """Tell whoever is to know of what is wrong; return what each was told, what cron is to tell, and sentences on what could not be told."""
+    """Tell news by all ways; return what each was told, lines for cron, and sentences on what could not be told."""
     told: dict[str, Any] = {}
     said: list[str] = []
     lost: list[str] = []
@@ -209,7 +212,7 @@ def _tell(
 
 
 def _ways(group: Sequence[Watched]) -> list[str]:
-    """Return by which ways news of some sources are told; who reads what cron mails is told where nobody else is."""
+    """Return the ways by which news of some sources is told; CRON, the mail of cron, if there is no other."""
     first = group[0] if group else None
     pinged = [name for name in PINGS if first and first.pings.get(name)]
     mailed = [MAILED] if first and first.mail.get("to") else []
@@ -217,7 +220,7 @@ def _ways(group: Sequence[Watched]) -> list[str]:
 
 
 def _tell_by(way: str, group: Sequence[Watched], news: News, now: float, program: str) -> str:
-    """Tell news by one way; return why that could not be done, empty if it was. All well is a ping, each time."""
+    """Tell news by one way; return why that failed, empty if it did not. A ping is sent each time, even if all is well."""
     if way == CRON or not (news.is_due or (way != MAILED and not news.faults)):
         return ""
     subject, text = message(group, news, now)
@@ -253,7 +256,7 @@ def _events(target: str, news: News) -> list[dict[str, Any]]:
 
 
 def message(group: Sequence[Watched], news: News, now: float) -> tuple[str, str]:
-    """Given sources, what is news of them, and the time, return subject and text."""
+    """Return subject and text of the news about some sources."""
     target, faults = group[0].target, news.faults
     if not faults:
         lines = ["All is well again:", *(f"  {name}" for name in news.ended[:_MOST_LISTED])]
@@ -304,14 +307,14 @@ def _mail(watched: Watched, subject: str, text: str) -> str:
 
 
 def _refused(mail: Mapping[str, Any]) -> str:
-    """Return why a mail is not sent so, empty where it may be."""
+    """Return why a mail must not be sent this way, empty if it may be."""
     if mail["username"] and mail["security"] == "none" and mail["host"] not in ("", "localhost", "127.0.0.1", "::1"):
         return f"no mail to {mail['host']}: without encryption it would show the password to the network (altbackup_watch_mail_security)"
     return ""
 
 
 def _way(mail: Mapping[str, str]) -> dict[str, Any]:
-    """Return how a mail is to be sent, as mail_transport takes it."""
+    """Return how to send a mail, as mail_transport takes it."""
     security = mail.get("security") or "none"
     sendmail = next((path for path in _SENDMAILS if os.access(path, os.X_OK)), "")
     port = mail.get("port") or ""
@@ -326,7 +329,7 @@ def _way(mail: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _handed_over(job: Mapping[str, Any], program: str) -> str:
-    """Send one mail or ping, in a process of its own that ends when its time is over; return why that could not be done, empty if it was."""
+    """Send one mail or ping in a process of its own with a time limit; return why that failed, empty if it did not."""
     if "mail" in job:
         where = f"the mail to {job['host'] or 'sendmail'}"
     else:
@@ -348,7 +351,7 @@ def _handed_over(job: Mapping[str, Any], program: str) -> str:
 
 
 def _deliver() -> int:
-    """Send the one mail or ping named on standard input; return 0 if it was taken, else say why not."""
+    """Send the one mail or ping on standard input; return 0 if it was taken, else print why not."""
     job = json.load(sys.stdin)
     signal.setitimer(signal.ITIMER_REAL, _SECONDS)
     deadline = time.monotonic() + _SECONDS * 0.9
@@ -369,13 +372,13 @@ def _deliver() -> int:
 
 
 def _complained(last: Any, lost: Sequence[str], now: float) -> bool:
-    """Given when cron was told last that something could not be told, return whether it is to be told now: once a day."""
+    """Return whether cron is to be told now what could not be told: once a day. `last` is when it was told last."""
     at = float(last) if isinstance(last, (int, float)) and not isinstance(last, bool) else 0.0
     return bool(lost) and not 0 <= now - at < DAY - 600
 
 
 def _read_memory(folder: str) -> dict[str, Any]:
-    """Return what the last check kept; nothing where that is damaged."""
+    """Return what the last check kept; empty if that is damaged."""
     with contextlib.suppress(OSError, ValueError, RecursionError), open_plain(os.path.join(folder, _MEMORY)) as stream:
         return _mapping(json.loads(stream.read(_MOST_MEMORY)))
     return {}
