@@ -1,4 +1,4 @@
-"""What the file system of a base can do: links of both kinds, and modes. Preflight finds it out, and tells what is not there."""
+"""Abilities of a base's file system: links of both kinds, and modes. Preflight tries them, and reports what is missing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .layout import TEMPORARY, Tree
 from .publish import remove_folder
 
 _BARE = ("exfat", "msdos", "vfat")
-"""Those of which it is known, whatever is mounted, that they have neither"""
+"""File systems known to have neither links nor modes, however they are mounted"""
 _ABLE = (
     "bcachefs",
     "btrfs",
@@ -34,7 +34,7 @@ _ABLE = (
     "xfs",
     "zfs",
 )
-"""Those of which it is known that they have both"""
+"""File systems known to have both"""
 _MODE = 0o600
 _PROBE = f"{TEMPORARY}probe-"
 _OLD = 3600.0  # seconds
@@ -43,16 +43,16 @@ _NOBODY = 65534
 
 @dataclass(frozen=True)
 class Abilities:
-    """What a file system has."""
+    """The abilities of a file system."""
 
     hard_links: bool = True
     symbolic_links: bool = True
     mode: int = _MODE
-    """That of a file to which 0600 was given"""
+    """Mode of a file after chmod to 0600"""
 
 
 def probe(tree: Tree) -> Abilities | None:
-    """Try what the file system of a tree can do, in its private folder, of which nothing stays; None on a full disk. Raise OSError."""
+    """Try the abilities of a tree's file system in its private folder, and leave nothing there; None on a full disk. Raise OSError."""
     _remove_old(tree.private)
     folder = os.path.join(tree.private, f"{_PROBE}{secrets.token_hex(8)}")
     try:
@@ -67,7 +67,7 @@ def probe(tree: Tree) -> Abilities | None:
 
 
 def _remove_old(private: str) -> None:
-    """Remove what killed probes left; what is new may be at work, as each source looks at its targets."""
+    """Remove what killed probes left; newer files may belong to a running probe, since each source probes its targets."""
     for name in os.listdir(private):
         path = os.path.join(private, name)
         with contextlib.suppress(FileNotFoundError):
@@ -101,7 +101,7 @@ def _mode(path: str) -> int:
 
 
 def keeps_owners(folder: str) -> bool:
-    """Given a private folder, return whether what is in it can belong to another user, if it is root who asks; nothing stays. Raise OSError."""
+    """Return whether files in a private folder can change owners; always true unless this is root; nothing stays. Raise OSError."""
     if os.geteuid() != 0:
         return True
     path = os.path.join(folder, f"{_PROBE}{secrets.token_hex(8)}")
@@ -114,9 +114,10 @@ def keeps_owners(folder: str) -> bool:
 
 
 def describe_base(tree: Tree, *, trying: bool) -> str:
-    """Given a tree, return what a person should know of its file system, in one sentence; nothing where it has all.
+    """Return a sentence on what a tree's file system lacks; empty if it lacks nothing.
 
-    Without `trying` nothing is written, and what its type tells is said; so it is for types of which it is known that they have all. Raise OSError.
+    Without `trying` nothing is written, and the type of the file system decides; types known to have everything are never tried. Raise
+    OSError.
     """
     kind = file_system(tree.private)
     if kind in _ABLE:

@@ -1,8 +1,9 @@
-"""Arrivals: in which run each tarball came to a target, so that nobody fills a past that was there in time with what came later.
+"""Arrivals: the run in which each tarball came to a target, so that late arrivals cannot pass for copies that were there in time.
 
-`.altbackup/arrivals/<source>/<category>/<name>` has a line for each tarball, `["<stamp of the run>", "<stamp>/<filename>"]`; of several for
-one the last holds. The line is flushed before the tarball gets its name. What rotted and comes back has that of when it came first. Only the
-target's own modules write there, under the lock of the tree, and the stamp of the run is the controller's: nothing of it is what a source says.
+`.altbackup/arrivals/<source>/<category>/<name>` has a line for each tarball, `["<stamp of the run>", "<stamp>/<filename>"]`; the last line
+of a tarball counts. The line is flushed before the tarball gets its name. A replacement of a rotted copy gets the stamp of the first
+arrival. Only the target's own modules write there, under the lock of the tree, and the stamp of the run is the controller's: nothing in it
+comes from the source.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from .stamps import day_of, is_late, is_stamp
 
 
 def note_arrival(tree: Tree, relpath: str, run: str) -> None:
-    """Given a target's tree, where a tarball is about to stand, and the stamp of the run in which it came, note it. Raise OSError."""
+    """Note, before a tarball gets its name on a target, the stamp of the run in which it came. Raise OSError."""
     key, rest = _split(relpath)
     path = _path(tree, key)
     make_folders(os.path.dirname(path), tree.private)
@@ -46,8 +47,11 @@ def note_arrival(tree: Tree, relpath: str, run: str) -> None:
 
 
 def note_coming(tree: Tree, relpath: str, dna: Dna, run: str) -> None:
-    """Given a target's tree, where a tarball of a dna is about to stand, and the stamp of the run in which it comes, note that; of one that rotted
-    here and comes back, when it had come before, as far as that is known. Raise AltbackupError or OSError."""
+    """Note, before a tarball gets its name on a target, the stamp of the run in which it comes.
+
+    A replacement of a copy that rotted here gets the stamp of that copy's arrival instead; if that is unknown, nothing is noted. Raise
+    AltbackupError or OSError.
+    """
     entry = awaited(tree, relpath, dna)
     came = entry.came if entry else run
     if came:
@@ -55,9 +59,9 @@ def note_coming(tree: Tree, relpath: str, dna: Dna, run: str) -> None:
 
 
 def arrivals(tree: Tree, key: str) -> dict[str, str]:
-    """Given a tree and an item (category/name), return {relpath: stamp of the run in which it came}; nothing for a source's own tree.
+    """Return {relpath: stamp of the run in which it came} of an item (category/name); empty in a source's own tree.
 
-    Of a tarball of a time when none was noted, nothing is known. Raise AltbackupError if the file has what was never written to it.
+    A tarball from before arrivals were noted is not in it. Raise AltbackupError if the file is damaged.
     """
     path = _path(tree, key)
     try:
@@ -68,7 +72,7 @@ def arrivals(tree: Tree, key: str) -> dict[str, str]:
     except UnicodeDecodeError as error:
         raise _damaged(path, 0) from error
     found: dict[str, str] = {}
-    for number, line in enumerate(text.split("\n")[:-1], 1):  # what a killed run left unfinished has no end
+    for number, line in enumerate(text.split("\n")[:-1], 1):  # an unfinished line of a killed run has no end
         try:
             run, rest = json.loads(line)
             good = is_stamp(run) and isinstance(rest, str)
@@ -81,12 +85,12 @@ def arrivals(tree: Tree, key: str) -> dict[str, str]:
 
 
 def late_ones(tarballs: Iterable[Tarball], came: Mapping[str, str]) -> set[str]:
-    """Given tarballs of an item and when each came, return the relpaths of those that came late. What is not known came in time."""
+    """Return the relpaths of an item's tarballs that came late. A tarball whose arrival is unknown came in time."""
     return {tarball.relpath for tarball in tarballs if is_late(tarball.stamp, came.get(tarball.relpath, tarball.stamp))}
 
 
 def behind_ones(tarballs: Iterable[Tarball], came: Mapping[str, str]) -> set[str]:
-    """Given tarballs of an item and when each came, return the relpaths of those that came after the day of their stamp."""
+    """Return the relpaths of an item's tarballs that came after the day of their stamp."""
     return {
         tarball.relpath
         for tarball in tarballs
@@ -95,7 +99,7 @@ def behind_ones(tarballs: Iterable[Tarball], came: Mapping[str, str]) -> set[str
 
 
 def forget_arrivals(tree: Tree, key: str, there: Collection[str]) -> None:
-    """Given a tree, an item and the relpaths that are still there, forget all others. Raise AltbackupError or OSError."""
+    """Remove all arrivals of an item but those of the relpaths that are still there. Raise AltbackupError or OSError."""
     came = arrivals(tree, key)
     staying = {relpath: run for relpath, run in came.items() if relpath in there}
     path = _path(tree, key)
@@ -122,12 +126,12 @@ def _line(run: str, rest: str) -> str:
 
 
 def _end_of(rest: str) -> bytes:
-    """Return how the lines of a tarball end."""
+    """Return the end of a tarball's lines."""
     return f" {json.dumps(rest)}]\n".encode("ascii")
 
 
 def _whole(descriptor: int) -> int:
-    """Cut off a line that a killed run left unfinished; return where the next one begins."""
+    """Cut off a line that a killed run left unfinished; return the offset of the next one."""
     size = os.fstat(descriptor).st_size
     tail = 1 << 16  # longer than any line
     start = max(0, size - tail)

@@ -1,4 +1,4 @@
-"""What this user's restores brought to their end, remembered where nobody else can write: what stands as they put it there is done."""
+"""Completed restores of this user, remembered where nobody else can write: what stands as a restore put it there is done."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _KEPT_SECONDS = 90 * 86400
 _LONGEST = 1 << 20
 _HEAD = b"HEAD"
 _WRITTEN_BY_LOOKING = re.compile(rb"index|sharedindex\.[0-9a-f]+|gitk\.cache")
-"""Beside a HEAD: of a repository, of one of a submodule, and of what it knows of a linked worktree"""
+"""File names beside a HEAD: of a repository, a submodule, or a linked worktree's private folder"""
 
 
 def look_of(folder: int, name: str, *, kind: str = "") -> str:
-    """Given an open folder and a name in it, return what differs once that, or anything below it, was changed. Raise OSError.
+    """Return a fingerprint of a name in an open folder and all below it, which changes if any of it is changed. Raise OSError.
 
-    It sees inode, type, mode, owner, size and times of each, and no content. Of the top it leaves out what a rename changes, and of
-    what is of kind `git` the files that git writes when somebody merely looks, with what their coming and going changes of their folder.
+    It covers inode, type, mode, owner, size and times of each, but no content. For the top it omits what a rename changes. For kind `git`
+    it omits the files that git writes when somebody merely looks, and what their coming and going changes in their folder.
     """
-    total = 0  # a sum, as folders tell their entries in any order
+    total = 0  # a sum, because folders list their entries in any order
     for path, status, kept in _all_below(folder, os.fsencode(name), kind == "git"):
         content = (0, 0) if kept else (status.st_size, status.st_mtime_ns)
         changed = status.st_ctime_ns if path and not kept else 0
@@ -47,9 +47,9 @@ def look_of(folder: int, name: str, *, kind: str = "") -> str:
 
 
 def _all_below(folder: int, name: bytes, git: bool) -> Iterator[tuple[bytes, os.stat_result, bool]]:
-    """Yield (path below it, status, whether git keeps files there that do not count) of something in an open folder and of all below it.
+    """Yield (path below it, status, whether it is a git folder with ignored files) of a name in an open folder and of all below it.
 
-    Follow no link. What does not count is left out.
+    No link is followed. Ignored files are left out.
     """
     top = os.stat(name, dir_fd=folder, follow_symlinks=False)
     if not stat.S_ISDIR(top.st_mode):
@@ -65,7 +65,7 @@ def _all_below(folder: int, name: bytes, git: bool) -> Iterator[tuple[bytes, os.
 
 
 def describe(folder: int, name: str, order: Mapping[str, Any], title: str) -> dict[str, Any]:
-    """Given something that is about to get its place, what was ordered (plain JSON values) and its title, return what is to be remembered."""
+    """Return what to remember of a restored thing that is about to get its place; `order` holds plain JSON values."""
     try:
         kind = str(order.get("kind", ""))
         return {"order": dict(order), "title": title, "look": look_of(folder, name, kind=kind), "kind": kind}
@@ -74,9 +74,9 @@ def describe(folder: int, name: str, order: Mapping[str, Any], title: str) -> di
 
 
 def remember(folder: int, path: str, entry: Mapping[str, Any]) -> list[str]:
-    """Given the open folder of a path, the path, and what describe returned of what stands there now, keep it.
+    """Store what `describe` returned of the thing that now stands at a path; `folder` is the open folder of the path.
 
-    Return a note where that is not possible: the restore is done all the same.
+    Return a note if that is not possible: the restore itself is done.
     """
     try:
         if not entry["look"]:
@@ -96,7 +96,7 @@ def _key(path: str) -> str:
 
 
 def _forget_old(state: int) -> None:
-    """Remove what was remembered long ago: nobody reruns that."""
+    """Remove entries older than 90 days, which no rerun needs."""
     for name in os.listdir(state):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - os.stat(name, dir_fd=state, follow_symlinks=False).st_mtime > _KEPT_SECONDS:
@@ -104,7 +104,7 @@ def _forget_old(state: int) -> None:
 
 
 def recall(path: str) -> dict[str, Any] | None:
-    """Given a path, return what is remembered of it, None for nothing that can be understood. Raise AltbackupError."""
+    """Return what is remembered of a path, None if there is nothing or it is damaged. Raise AltbackupError."""
     if not has_state(_STATES):
         return None
     with opened_state(_STATES) as (state, _):
@@ -117,9 +117,9 @@ def recall(path: str) -> dict[str, Any] | None:
 
 
 def compare(path: str, order: Mapping[str, Any], known: Mapping[str, Any] | None) -> tuple[bool, str]:
-    """Given a path, what is ordered to stand there and what is remembered of it, return whether that is done.
+    """Return whether a path already holds what is ordered, and why not, if what stands there is what an earlier restore put there.
 
-    If what was remembered stands there, but does not count, say why. Raise InvalidInput or OSError where the path cannot be walked.
+    Raise InvalidInput or OSError if the path cannot be walked.
     """
     if known is None:
         return False, ""
@@ -150,14 +150,14 @@ def compare(path: str, order: Mapping[str, Any], known: Mapping[str, Any] | None
 
 
 def _is_same(folder: int, name: str, status: os.stat_result, known: Mapping[str, Any]) -> bool:
-    """Return whether something is as it is remembered; what an older version remembered does not tell its kind."""
+    """Return whether a thing is unchanged since it was remembered; entries of older versions have no kind."""
     kind = str(known.get("kind", ""))
     unmoved = known.get("changed") in (None, status.st_ctime_ns) or (kind == "git" and _is_head_in(folder, name))
     return unmoved and look_of(folder, name, kind=kind) == known.get("look")
 
 
 def _is_head_in(folder: int, name: str) -> bool:
-    """Return whether something is itself a folder in which git keeps its files."""
+    """Return whether a thing is itself a folder in which git keeps its files."""
     try:
         os.stat(os.path.join(os.fsencode(name), _HEAD), dir_fd=folder, follow_symlinks=False)
     except (FileNotFoundError, NotADirectoryError):

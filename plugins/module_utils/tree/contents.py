@@ -1,4 +1,4 @@
-"""Contents: which tarballs of an item hold the same, however they were written."""
+"""Contents: which tarballs of an item hold the same data, however they were written."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from ..system.digest import DIGEST_LENGTHS
 from .sidecar import Dna
 
 CONTENT, FORMERLY = "content", "formerly"
-"""What a dump records: the digest of what it archived, whatever archive it is in; and, where a tarball that was recorded without such a
-digest holds the same, the dna of that"""
+"""Keys of a record: the digest of the archived data, whatever the archive format; and the dna of an equal tarball recorded without that"""
 _DIGEST = re.compile("[0-9a-f]{64}")
 _HEX = re.compile("[0-9a-f]+")
 
 
 def content_of(record: Mapping[str, Any], dna: Dna) -> Hashable:
-    """Given what its dump recorded of a tarball, which may be nothing, and the tarball's dna, return what stands for its content.
+    """Return a key for the content of a tarball, from its dump's record (may be empty) and its dna.
 
-    Equal values are one content: by the digest that its dump recorded, which neither compression nor names of owners change, else by the
-    dna. A record of other bytes, or with what is no digest, counts for nothing.
+    Equal keys are equal contents. It is the digest that the dump recorded, which depends neither on compression nor on names of owners, or
+    else the dna. A record that is of other bytes, or has no valid digest, is ignored.
     """
     if dna_in(record) != _bytes_of(dna):
         return _bytes_of(dna)
@@ -31,7 +30,7 @@ def content_of(record: Mapping[str, Any], dna: Dna) -> Hashable:
 
 
 def dna_in(values: Mapping[str, Any]) -> tuple[str, int, str] | None:
-    """Given a record, or a dna as it stands in one, return (algorithm, bytes, digest), None where that is not there or is no dna."""
+    """Return (algorithm, bytes, digest) from a record, or from a dna in one; None if they are missing or invalid."""
     alg, size, dig = values.get("alg"), values.get("size"), values.get("dig")
     if not isinstance(alg, str) or not isinstance(dig, str) or not isinstance(size, int) or isinstance(size, bool):
         return None
@@ -39,7 +38,7 @@ def dna_in(values: Mapping[str, Any]) -> tuple[str, int, str] | None:
 
 
 def is_digest(value: object) -> bool:
-    """Return whether a value is the digest of a content."""
+    """Return whether a value is a content digest: 64 hex digits."""
     return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
 
 

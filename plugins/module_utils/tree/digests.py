@@ -11,11 +11,10 @@ from .sidecar import Dna
 
 
 def digests(dnas: Mapping[str, Dna], from_disk: Collection[str] = ()) -> dict[str, tuple[str, int] | OSError]:
-    """Given {path: dna}, return {path: (digest, bytes) or the error of reading}; hard links are read once, on all cores.
+    """Return {path: (digest, bytes) or the error of reading} of {path: dna}; hard links are read once, on all cores.
 
-    Of the paths `from_disk` the medium is read, not what the kernel holds of them since they were written or read before.
-    The digest is taken with the dna's algorithm; a file whose names need two algorithms is read once for each. Names of
-    one file share one result object.
+    Paths in `from_disk` are read from the medium, not from the kernel's cache. The digest uses the dna's algorithm; a file whose names need
+    two algorithms is read once for each. Names of one file share one result object.
     """
     asked = set(from_disk)
     groups: dict[tuple[object, ...], list[str]] = {}

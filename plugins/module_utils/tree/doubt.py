@@ -1,8 +1,8 @@
-"""Doubt: whether what a dump found of an item can be what the item should hold, judged by what earlier dumps found.
+"""Doubt: whether the findings of a dump are plausible for the item, judged by those of earlier dumps.
 
-An empty disk under an existing path, a database without its rows, a repository that was made anew and files that somebody encrypted are
-archived, verified and proved like anything else. What tells them is `identity`, {word: text}, and `measures`, {word: number}, in the records;
-and `counted`, {word: text}, by what settings one was measured that these change: it is compared with what was measured by the same ones.
+An empty disk under an existing path, a database without its rows, a repository that was created anew and encrypted files are archived,
+verified and proved like anything else. They show in the records' `identity`, {word: text}, and `measures`, {word: number}. `counted`,
+{word: text}, are the settings that affect a measure: it is compared only with measures taken under the same ones.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from .layout import parse_filename
 from .stamps import day_of, is_stamp
 
 NIGHTS = 7
-"""Days, of those that have a good dump, with the largest of which a dump is compared"""
+"""Days with a good dump, the largest of which a dump is compared with"""
 SHRINK, CHURN = 0.3, 0.5
-"""How much less there may be than on those days, and of how many files the content may be another one, where nobody says otherwise"""
+"""Defaults: part that may be missing compared with those days, and part of the files whose content may differ"""
 _FEW, _LITTLE = 100, 1 << 20
-"""Of fewer entries than these, with fewer bytes, a part says nothing"""
+"""Below this many entries, with fewer bytes than this, parts mean nothing"""
 _TENTH = 0.1
 _GROWING = ("revisions",)
-"""Measures that never fall"""
+"""Measures that never decrease"""
 _BYTES = "bytes"
 _ORDERLY, _FELL = 0.25, 0.25
-"""Of how many files the content has to have an order before those can be told from encrypted ones, and what of that is left then at most"""
+"""Part of files that must be compressible to tell them from encrypted ones, and the most of it that is left if they are encrypted"""
 _FEWEST = 10
-"""Files of which some have always something in common"""
+"""Smallest number of files from which parts mean anything"""
 _MOST_WORDS, _LONGEST = 50, 300
 _MOST_TEXTS = 20
 _SINCE = "it is what it was on"
@@ -39,12 +39,12 @@ _WORDS = {
     "roots": "the root of its history",
     "mount": "the file system that its path is on",
 }
-"""What messages call a word of an identity"""
+"""Names of an identity's words in messages"""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How far a dump may be from what earlier ones found, as parts from 0 to 1."""
+    """Tolerance of a dump against earlier ones, as parts from 0 to 1."""
 
     shrink: float = SHRINK
     churn: float = CHURN
@@ -52,27 +52,27 @@ class Limits:
 
 @dataclass(frozen=True)
 class Churn:
-    """What became of the files of the last good dump that held something."""
+    """Fate of the files of the last good dump that was not empty."""
 
     files: int
     gone: int
-    """How many of them are not there, or hold something else"""
+    """Files of it that are missing or have other content"""
     came: int
-    """How many hold what they did not hold then"""
+    """Files whose content was not in it"""
     before: float | None = None
-    """Of how many of those that are gone the content could be compressed, or was so already, as a part of those that were tried; None without any"""
+    """Part of the missing files' tried contents that could be compressed, or was compressed already; None if none was tried"""
     after: float | None = None
-    """The same of those that came"""
+    """The same of the new files"""
 
     @property
     def part(self) -> float:
-        """Which part of the files is gone."""
+        """Part of the files that is gone."""
         return self.gone / self.files if self.files else 0.0
 
 
 @dataclass(frozen=True)
 class _Night:
-    """What a dump measured."""
+    """Measures of a dump."""
 
     stamp: str
     measures: dict[str, int]
@@ -80,20 +80,20 @@ class _Night:
 
 
 def stamp_of(record: Mapping[str, Any]) -> str:
-    """Given the record of a dump, return its stamp, empty where it has none."""
+    """Return the stamp of a record, empty if it has none."""
     stamp = "/".join(str(record.get("relpath", "")).split("/")[2:6])
     return stamp if is_stamp(stamp) else ""
 
 
 def is_suspect(record: Mapping[str, Any]) -> bool:
-    """Given the record of a dump, return whether that was found doubtful."""
+    """Return whether a record's dump was found doubtful."""
     return bool(record.get("suspect"))
 
 
 def trusted(records: Iterable[Mapping[str, Any]], accepted: str = "") -> list[Mapping[str, Any]]:
-    """Given the records of an item's dumps, oldest first, and the stamp up to which suspects of it are accepted, return those to compare with.
+    """Return the records to compare with, of an item's records, oldest first; `accepted` is the stamp up to which suspects are accepted.
 
-    They are those that are not suspect, or accepted, from the newest accepted suspect on: what was before that is no measure any more.
+    They are those of dumps that are not suspect, or accepted, from the newest accepted suspect on: older ones are no measure any more.
     """
     good = [record for record in records if not is_suspect(record) or stamp_of(record) <= accepted]
     begin = max((stamp_of(record) for record in good if is_suspect(record)), default="")
@@ -108,9 +108,9 @@ def judge(
     churn: Churn | None = None,
     doubtful: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """Given the record of a dump and those to compare it with, oldest first, return why it is suspect; nothing for one that is not.
+    """Return why a dump is suspect, empty if it is not; `now` is its record, `history` are those to compare with, oldest first.
 
-    `churn` tells what became of the files of the last of those, `doubtful` is the record of a suspect made since that nobody accepted.
+    `churn` is the fate of the last good dump's files, `doubtful` the record of a later suspect that nobody accepted.
     """
     if history and same_content(now, history[-1]):
         return []
@@ -132,8 +132,8 @@ def judge(
 
 
 def same_content(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Given the records of a dump and of one before it, return whether these hold the same, by anything that both say."""
-    for keys in ((CONTENT,), ("manifest", "entries", "bytes")):  # a manifest tells of no modes and times
+    """Return whether two records are of the same content, by anything that both tell; `other` is the earlier one."""
+    for keys in ((CONTENT,), ("manifest", "entries", "bytes")):  # a manifest has no modes and times
         if all(key in one and one[key] == other.get(key) for key in keys):
             return True
     former = one.get(FORMERLY)
@@ -142,7 +142,7 @@ def same_content(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def nights_before(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Given the records to compare with, return what a record keeps of them when they are gone: stamp and measures of the last days, oldest first."""
+    """Return what a record keeps of those to compare with, for when they are gone: stamp and measures of the last days, oldest first."""
     nights = _nights(history) if _measured(history) else []
     return [
         {"stamp": night.stamp, "measures": night.measures, **({"counted": night.counted} if night.counted else {})}
@@ -151,12 +151,12 @@ def nights_before(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _measured(history: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether any of the records says how much its item held as they do now: older ones are not measured alike."""
+    """Return whether any of the records has measures: older records were measured otherwise."""
     return any("measures" in record for record in history)
 
 
 def _nights(history: Sequence[Mapping[str, Any]]) -> list[_Night]:
-    """Return what the newest dump of each of the last days that have one measured, oldest first."""
+    """Return the measures of each of the last days' newest dumps, oldest first."""
     if _measured(history):
         history = [record for record in history if "measures" in record]
     begin = stamp_of(history[0]) if history and is_suspect(history[0]) else ""
@@ -178,14 +178,14 @@ def _entries(record: Mapping[str, Any]) -> list[_Night]:
 
 
 def _counted_of(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return by what settings each measure was counted that these change."""
+    """Return {word: settings under which that measure was counted}."""
     said = record.get("counted")
     entries = said.items() if isinstance(said, Mapping) else ()
     return {one_line(str(word))[:_LONGEST]: text for word, text in entries if isinstance(text, str) and text}
 
 
 def identity_of(record: Mapping[str, Any]) -> dict[str, str]:
-    """Given the record of a dump, return what tells its item from another one, {word: text}; older records say less."""
+    """Return what distinguishes a record's item from others, {word: text}; older records tell less."""
     said = record.get("identity")
     if not isinstance(said, Mapping):
         said = {word: record.get(word) for word in ("uuid",)}
@@ -194,7 +194,7 @@ def identity_of(record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def measures_of(record: Mapping[str, Any]) -> dict[str, int]:
-    """Given the record of a dump, return how much its item held, {word: number}; older records say it otherwise, and less."""
+    """Return how much a record's item held, {word: number}; older records tell it otherwise, and less."""
     if isinstance(record.get("measures"), Mapping):
         return _numbers(record["measures"])
     found = {word: record.get(word) for word in ("entries", _BYTES, "attachments")}
@@ -208,7 +208,7 @@ def measures_of(record: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _numbers(value: object) -> dict[str, int]:
-    """Return those entries that are whole numbers."""
+    """Return the entries that are whole numbers."""
     entries = value.items() if isinstance(value, Mapping) else ()
     return {
         one_line(str(word))[:_LONGEST]: number
@@ -218,7 +218,7 @@ def _numbers(value: object) -> dict[str, int]:
 
 
 def _bounded(value: object) -> list[str]:
-    """Return texts as messages show them."""
+    """Return texts as messages show them, at most 20."""
     texts = value if isinstance(value, (list, tuple)) else []
     return [one_line(str(text)) for text in texts[:_MOST_TEXTS]]
 
@@ -236,7 +236,7 @@ def _changed_identities(now: Mapping[str, Any], history: Sequence[Mapping[str, A
 
 
 def _fallen(now: Mapping[str, Any], history: Sequence[Mapping[str, Any]], limits: Limits) -> list[str]:
-    """Return a text for each measure that is much less than the largest of the last good nights, of those that counted it alike."""
+    """Return a text for each measure that is much smaller than the largest of the last good days that counted it alike."""
     nights, counted = _nights(history), _counted_of(now)
     largest: dict[str, tuple[int, str]] = {}
     alike: dict[str, int] = {}
@@ -265,7 +265,7 @@ def _fallen(now: Mapping[str, Any], history: Sequence[Mapping[str, Any]], limits
 
 
 def _allowed(word: str, number: int, largest: Mapping[str, int], limits: Limits) -> float:
-    """Return which part of a measure may be lost."""
+    """Return the part of a measure that may be lost."""
     if word in _GROWING:
         return 0.0
     counts = [count for other, count in largest.items() if other != _BYTES]
@@ -278,7 +278,7 @@ def _allowed(word: str, number: int, largest: Mapping[str, int], limits: Limits)
 
 
 def _churned(now: Mapping[str, Any], last: Mapping[str, Any], churn: Churn | None, limits: Limits) -> list[str]:
-    """Return why the files that changed, taken together, are doubtful."""
+    """Return why the changed files, taken together, are doubtful."""
     if churn is None or round(churn.part, 9) <= limits.churn:
         return []
     day = day_of(stamp_of(last))
@@ -299,14 +299,14 @@ def _churned(now: Mapping[str, Any], last: Mapping[str, Any], churn: Churn | Non
 
 
 def _looks_encrypted(churn: Churn) -> bool:
-    """Return whether what came for the files that are gone holds nothing that can be compressed, and they did."""
+    """Return whether the missing files could be compressed and those that came in their place cannot."""
     if churn.before is None or churn.after is None or churn.files < _FEWEST or churn.came * 2 < churn.gone:
         return False
     return churn.before >= _ORDERLY and churn.after <= churn.before * _FELL
 
 
 def _percent(part: float) -> str:
-    """Return a part as a person reads it: 30 %, 99.8 %, and 99.99 % for one that is not all."""
+    """Return a part as a percentage: 30 %, 99.8 %, and 99.99 % for one that is not all."""
     for digits in (1, 2, 3, 4):
         text = f"{part * 100:.{digits}f}"
         if part in (0, 1) or float(text) not in (0.0, 100.0):

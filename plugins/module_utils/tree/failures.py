@@ -1,4 +1,4 @@
-"""Failures as stage modules return them: one flat mapping each, the same keys everywhere."""
+"""Failures as stage modules return them: flat mappings with the same keys everywhere."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from .layout import Tarball, Tree, newest_verified, open_tree, plain_status, rea
 from .stamps import MOMENT, moment_of
 
 KEYS = ("node", "delegate", "stage", "category", "name", "relpath", "reason", "rc", "stderr")
-"""Those that each has; `absent` is marked, and `good` told, only where it is so and known"""
+"""Keys of every failure; `absent` and `good` are there only if they apply and are known"""
 _IDENTITY = (*KEYS[: KEYS.index("rc")], "tree")
 
 
 def identity(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    """Given a failure, return what tells it from others, wherever it is told: not how a tool ended, nor what is known of good copies."""
+    """Return the identity of a failure, wherever it is reported: without exit code, stderr, and what is known of good copies."""
     return tuple(str(entry.get(key) or "") for key in _IDENTITY)
 
 
 def failure(
     stage: str, reason: str | BaseException, *, key: str = "", relpath: str = "", absent: bool = False
 ) -> dict[str, Any]:
-    """Given a stage, a reason (text or exception) and what it is about, return a failure; the controller adds the node.
+    """Return a failure of a stage, of an item (`key`, category/name) or a tarball (`relpath`); the controller adds the node.
 
-    `absent` marks one that says no more than that a tarball is not there, of which another failure may be the cause.
+    `absent` marks one that says only that a tarball is missing, of which another failure may be the cause.
     """
     category, _, name = (key or "/".join(relpath.split("/")[:2])).partition("/")
     return {
@@ -50,7 +50,7 @@ def failure(
 
 
 def explain(reason: str | BaseException) -> str:
-    """Given a text or an exception, return the sentence to show: an OSError names its file and its cause, and one of permission the user."""
+    """Return the sentence to show: an OSError with its file and cause, one of permission with the user, too."""
     if isinstance(reason, OSError) and reason.strerror:
         if reason.errno == errno.EACCES and isinstance(reason.filename, (str, bytes)):
             return denied(os.fsdecode(reason.filename))
@@ -60,13 +60,13 @@ def explain(reason: str | BaseException) -> str:
 
 
 def summarize(failures: list[dict[str, Any]]) -> str:
-    """Given failures, return one message that holds them all, a line each."""
+    """Return one message of all failures, a line each."""
     lines = [entry["reason"] for entry in failures]
     return lines[0] if len(lines) == 1 else "\n".join([f"{len(lines)} failures:", *(f"- {line}" for line in lines)])
 
 
 def as_failures(stage: str, empty: Mapping[str, Any], function: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Given a stage, the keys of its result and what it does, return its result; where nothing could be done, one failure."""
+    """Return a stage's result, or `empty` with one failure if nothing could be done."""
     try:
         return function()
     except (AltbackupError, OSError) as error:
@@ -74,17 +74,17 @@ def as_failures(stage: str, empty: Mapping[str, Any], function: Callable[[], dic
 
 
 def with_good(result: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Given what a module found, and its parameters, return it with the stamp of the last good copy of the item in each failure.
+    """Return a module's result with `good` in each failure: the stamp of the last good copy of the item; `options` are its parameters.
 
-    That is `good`: of the newest whole tarball in the tree `base` that its sidecar vouches for, that is no suspect, unless accepted, and of
-    whose bytes no failure is, empty if there is none. It is left out where it is not known, where the failure is about another node or what
-    is no item, of a folder that cannot be read or does not answer, and of an item of which a tarball is asked for (`send`): that may become
-    the last good copy.
+    A good copy is the newest complete tarball in the tree `base` that has a matching sidecar, is no unaccepted suspect, and whose bytes
+    have no failure; `good` is empty if there is none. It is left out if it is unknown, if the failure is about another node or about no
+    item, if a folder cannot be read or does not answer, and if a tarball of the item is requested (`send`), which may become the last good
+    copy.
     """
     base = str(options.get("base") or "")
     if not base or not any(entry["name"] for entry in result.get("failures") or ()) or find_hung([base], SECONDS):
         return result
-    from .marks import marks_of  # what a call reads only where something went wrong
+    from .marks import marks_of  # imported only if something went wrong
     from .suspects import suspects_of
 
     with contextlib.suppress(AltbackupError, OSError):
@@ -111,7 +111,7 @@ def with_good(result: dict[str, Any], options: Mapping[str, Any]) -> dict[str, A
 
 
 def _bad_inodes(tree: Tree, relpaths: Iterable[str]) -> set[tuple[int, int]]:
-    """Return (device, inode) of tarballs with which something is wrong though their sidecars vouch for them; other days may share them."""
+    """Return (device, inode) of tarballs that have a failure despite a matching sidecar; other days may share them."""
     found = set()
     for path in map(tree.path, filter(None, relpaths)):
         with contextlib.suppress(AltbackupError, OSError, ValueError):
@@ -122,7 +122,7 @@ def _bad_inodes(tree: Tree, relpaths: Iterable[str]) -> set[tuple[int, int]]:
 
 
 def _items_of(tree: Tree, entry: Mapping[str, Any], items: Any, result: Mapping[str, Any]) -> list[str]:
-    """Return the items (category/name) that a failure is about: of a count by name alone those of that name that did not count."""
+    """Return the items (category/name) that a failure is about; of a count by name, those of that name that did not count."""
     category, name = entry["category"], entry["name"]
     if category or not name:
         return [f"{category}/{name}"] if name and _is_plain(category) and _is_plain(name) else []
@@ -139,7 +139,7 @@ def _is_plain(name: str) -> bool:
 
 
 def unframed(said: str) -> str:
-    """Given what ssh said, return it without the frame of @ that it draws around a warning, which then begins a line."""
+    """Return output of ssh without the frame of @ around a warning."""
     if "@@@@@@@@@" not in said:
         return said
     lines = [re.sub(r"@{9,}|^@\s+|\s+@$", "", line.strip()).strip() for line in said.splitlines()]

@@ -1,4 +1,4 @@
-"""Copies that are not whole: what a dump recorded of what it could not store."""
+"""Incomplete copies: what dumps recorded that they could not store."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from .publish import read_record
 
 
 def missing_of(record: Mapping[str, Any]) -> list[str]:
-    """Given the record of a dump, return what it says that is not in the tarball; nothing for a whole one."""
+    """Return what a record says is missing in the tarball; empty for a complete one."""
     said = record.get("incomplete")
     return [str(reason) for reason in said] if isinstance(said, list) else []
 
 
 def is_incomplete(tree: Tree, tarball: Tarball) -> bool:
-    """Return whether the dump of a tarball recorded that it is not whole."""
+    """Return whether a tarball's record says that it is incomplete."""
     return bool(missing_of(read_record(tree, tarball.key, tarball.stamp)))
 
 
 def incomplete_ones(tree: Tree, tarballs: Iterable[Tarball]) -> list[str]:
-    """Return the relpaths of those tarballs that are not whole."""
+    """Return the relpaths of the incomplete tarballs."""
     return sorted(tarball.relpath for tarball in tarballs if is_incomplete(tree, tarball))

@@ -1,7 +1,7 @@
-"""What a tree ever held: its items, also those of which nothing is left.
+"""Items that a tree ever held, including those of which nothing is left.
 
-`.altbackup/state/known` of a source, `.altbackup/state/<source>/known` on a target, has a line for each, `<category>/<name>`. Only what lies in the
-tree gets there: an item that was declared, but never dumped, was never held.
+`.altbackup/state/known` of a source, `.altbackup/state/<source>/known` on a target, has a line for each, `<category>/<name>`. Only what lay
+in the tree is listed: an item that was declared, but never dumped, was never held.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _KEY = re.compile(r"[^/.][^/]*/[^/.][^/]*")
 
 
 def known_path(tree: Tree) -> str:
-    """Return where it is written what a tree ever held."""
+    """Return the path of the list of items that a tree ever held."""
     return tree.private_path("state", "known")
 
 
 def known_items(tree: Tree) -> set[str]:
-    """Return the items (category/name) of which it is written that a tree held some. Raise AltbackupError where that cannot be read."""
+    """Return the listed items (category/name). Raise AltbackupError if the list cannot be read."""
     path = known_path(tree)
     try:
         with opened_private_file(tree, path) as stream:
@@ -44,7 +44,7 @@ def known_items(tree: Tree) -> set[str]:
 
 
 def held_items(tree: Tree) -> set[str]:
-    """Return the items (category/name) that have a dated folder in a tree; what cannot be read is for a scan to tell."""
+    """Return the items (category/name) that have a dated folder in a tree; a scan, not this, reports folders that cannot be read."""
     return {
         f"{category}/{name}"
         for category in _folders(tree.base)
@@ -56,7 +56,7 @@ def held_items(tree: Tree) -> set[str]:
 
 
 def remember_held(tree: Tree) -> None:
-    """Given a tree whose lock is held, keep in mind what lies there now. Raise AltbackupError or OSError."""
+    """Add what a tree holds now to its list; its lock must be held. Raise AltbackupError or OSError."""
     known = known_items(tree)
     held = held_items(tree)
     if not held <= known:

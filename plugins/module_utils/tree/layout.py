@@ -1,4 +1,4 @@
-"""Where things lie: `<base>/<category>/<name>/YYYY/MM/DD/HHMMSS/<name>[-<revision>]<ext>`, and the marker `.altbackup/`."""
+"""Layout on disk: `<base>/<category>/<name>/YYYY/MM/DD/HHMMSS/<name>[-<revision>]<ext>`, and the marker `.altbackup/`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .stamps import is_stamp
 MARKER = ".altbackup"
 TEMPORARY = ".altbackup-tmp-"
 DRILLING = ".altbackup-drill-"
-"""How folders begin in which drills work, outside of trees"""
+"""Prefix of the folders in which drills work outside of trees"""
 RESTORED = ".altbackup-restored"
 """Suffix of the marker beside a restored copy"""
 EXTENSIONS = (".tar.zst", ".tar.gz", ".tar")
 DIFFERENTIAL = ".diff"
-"""What stands before the extension of a differential"""
+"""Suffix before the extension of a differential"""
 ALONE = "alone"
-"""The state of a differential whose full tarball is not there: nothing can be restored from it"""
+"""State of a differential whose full tarball is missing: nothing can be restored from it"""
 PROOF = ".proof"
 """Suffix of the file that says when a tarball was proved to restore"""
 LAST = "last"
@@ -52,7 +52,7 @@ class Tree:
 
 
 def open_tree(base: str) -> Tree:
-    """Given a base, return its Tree. Raise BaseUnusable if neither it nor its parent holds the marker, or that cannot be seen."""
+    """Return the Tree of a base. Raise BaseUnusable if neither it nor its parent has the marker, or that cannot be seen."""
     if not os.path.isabs(base):
         raise InvalidInput(f"base {base!r} is not an absolute path")
     base = os.path.normpath(base)
@@ -65,7 +65,7 @@ def open_tree(base: str) -> Tree:
 
 
 def require_there(tree: Tree) -> None:
-    """Given a source's own tree, raise BaseUnusable unless its folder is there: below a marker only the copies of a target may be made."""
+    """Raise BaseUnusable if the folder of a source's own tree is missing: a run makes only the trees of targets."""
     if not is_folder(tree.base):
         raise NotMounted(_missing(tree.base))
 
@@ -92,7 +92,7 @@ def _tree_of(base: str) -> Tree:
 
 @dataclass(frozen=True)
 class Tarball:
-    """A tarball seen in a tree; `dna` is that of a well-formed sidecar, `problem` says why it is not verified."""
+    """A tarball in a tree; `dna` is that of a well-formed sidecar, `problem` says why it is not verified."""
 
     category: str
     name: str
@@ -104,11 +104,11 @@ class Tarball:
     dna: Dna | None
     problem: str
     state: str
-    """`verified` (well-formed sidecar of equal size), `missing`, `malformed`, `mismatch`, or `alone` (a differential without its full one)."""
+    """`verified` (well-formed sidecar of equal size), `missing`, `malformed`, `mismatch`, or `alone` (differential without its full one)"""
 
     @property
     def key(self) -> str:
-        """The item it belongs to, `<category>/<name>`."""
+        """Its item, `<category>/<name>`."""
         return f"{self.category}/{self.name}"
 
     @property
@@ -124,7 +124,7 @@ class Tarball:
 
 @dataclass
 class Scan:
-    """What a tree holds: tarballs, sidecars without one, leftovers of killed runs, and what does not belong there."""
+    """The contents of a tree: tarballs, sidecars without one, leftovers of killed runs, and what does not belong there."""
 
     tarballs: list[Tarball] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
@@ -132,7 +132,7 @@ class Scan:
     strange: list[tuple[str, str]] = field(default_factory=list)
     """(relpath, why)"""
     unreadable: list[tuple[str, str]] = field(default_factory=list)
-    """(relpath of a folder, why); what is below is not known"""
+    """(relpath of a folder, why); what is below it is unknown"""
 
     def verified(self) -> list[Tarball]:
         """Return the tarballs that a sidecar vouches for."""
@@ -140,12 +140,12 @@ class Scan:
 
 
 def tarball_filename(stem: str, revision: int | None, extension: str, *, differs: bool = False) -> str:
-    """Given an item's name, a revision or None and the extension, return the file name of its tarball, or of its differential."""
+    """Return the file name of an item's tarball; `stem` is the item's name, and with `differs` it is a differential."""
     return f"{stem}{'' if revision is None else f'-{revision}'}{DIFFERENTIAL if differs else ''}{extension}"
 
 
 def parse_filename(filename: str, name: str) -> tuple[int | None, str] | None:
-    """Given a file name and its item's name, return (revision, extension), or None if it does not belong to the item."""
+    """Return (revision, extension) of a file name; None if it is not one of the item `name`."""
     if not filename.startswith(name):
         return None
     match = re.fullmatch(r"(?:-(\d+)(?:-\d+)?)?(\.diff)?(\.tar(?:\.zst|\.gz)?)", filename[len(name) :], re.ASCII)
@@ -155,14 +155,14 @@ def parse_filename(filename: str, name: str) -> tuple[int | None, str] | None:
 
 
 def is_differential(path: str) -> bool | None:
-    """Given the path of a tarball, in the folder of its stamp, return whether it is named as a differential, None if as no tarball of its item."""
+    """Return whether a tarball is named as a differential, None if not as one of its item; `path` includes the folders of its stamp."""
     parts = path.rsplit("/", 6)
     parsed = parse_filename(parts[-1], parts[-6]) if len(parts) > 5 else None
     return parsed[1].startswith(DIFFERENTIAL) if parsed else None
 
 
 def is_relpath(relpath: str) -> bool:
-    """Given a path below the base, return whether it is one that a tarball of an item has."""
+    """Return whether a path below the base is that of an item's tarball."""
     parts = relpath.split("/")
     if len(parts) != 7 or "\0" in relpath:
         return False
@@ -172,12 +172,12 @@ def is_relpath(relpath: str) -> bool:
 
 
 def is_category(name: str) -> bool:
-    """Given the name of a folder of a base, return whether items may lie below it."""
+    """Return whether items may lie below a folder of a base with this name."""
     return name not in _NO_CATEGORIES and not name.endswith("LOCKED")
 
 
 def split_relpath(relpath: str) -> tuple[str, str, str, str]:
-    """Given a tarball's path below the base, return (category, name, stamp, filename). Raise InvalidInput."""
+    """Return (category, name, stamp, filename) of a tarball's path below the base. Raise InvalidInput."""
     if is_relpath(relpath):
         category, name, year, month, day, clock, filename = relpath.split("/")
         return category, name, f"{year}/{month}/{day}/{clock}", filename
@@ -192,12 +192,12 @@ def scan(
     tolerate_unreadable: bool = False,
     after: str = "",
 ) -> Scan:
-    """Given a tree, return what it holds, of one day only if given, of some items only if given. Follow no link.
+    """Return what a tree holds, of one day only if given, of some items (category/name) only if given. No link is followed.
 
-    With `after` only what is of later stamps is looked at, and no other folder entered.
-    A differential whose full tarball is not here, whatever day is looked at, is not verified: nothing can be restored from it.
-    What cannot be seen must not pass for empty: raise BaseUnusable where a folder cannot be read, or with `tolerate_unreadable`
-    leave it in `unreadable` for the caller to report, unless it is the base itself.
+    With `after` only later stamps are looked at, and no other folder is entered. A differential whose full tarball is missing here,
+    whatever day is scanned, is not verified: nothing can be restored from it. What cannot be seen must not pass for empty: raise
+    BaseUnusable if a folder cannot be read, or with `tolerate_unreadable` list it in `unreadable` for the caller to report, unless it is
+    the base itself.
     """
     found = Scan()
     for category in _folders(tree, "", found):
@@ -218,7 +218,7 @@ def scan(
 
 
 def of_items(found: Scan, keys: Collection[str] | None) -> Scan:
-    """Given what a whole tree holds, return what a look at some items (category/name) alone would have seen of it; all of it without keys."""
+    """Return the part of a whole tree's scan that a scan of some items (category/name) alone would be; all of it if `keys` is None."""
     if keys is None:
         return found
 
@@ -235,7 +235,7 @@ def of_items(found: Scan, keys: Collection[str] | None) -> Scan:
 
 
 def _names(keys: Collection[str], category: str) -> list[str]:
-    """Return the names of the items of a category, of those in keys (category/name)."""
+    """Return the names of a category's items among `keys` (category/name)."""
     names = [key[len(category) + 1 :] for key in keys if key.startswith(f"{category}/")]
     return sorted(name for name in names if name and not name.startswith(".") and "/" not in name and "\0" not in name)
 
@@ -244,7 +244,7 @@ def _entries(tree: Tree, relpath: str, found: Scan) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(tree.path(relpath)) as entries:
             return sorted(entries, key=lambda entry: entry.name)
-    except FileNotFoundError:  # purged while we look
+    except FileNotFoundError:  # purged meanwhile
         return []
     except OSError as error:
         found.unreadable.append((printable(relpath), as_whom(error)))
@@ -252,7 +252,7 @@ def _entries(tree: Tree, relpath: str, found: Scan) -> list[os.DirEntry[str]]:
 
 
 def _folders(tree: Tree, relpath: str, found: Scan, names: Collection[str] | None = None) -> Iterator[str]:
-    """Yield the names of the folders below a folder, or of those among the names given; links and files are strange."""
+    """Yield the names of the folders in a folder, or of those among `names`; links and files are noted as strange."""
     if names is None:
         modes = [(entry.name, _mode_of(entry)) for entry in _entries(tree, relpath, found)]
     else:
@@ -268,14 +268,14 @@ def _folders(tree: Tree, relpath: str, found: Scan, names: Collection[str] | Non
 
 
 def _mode_of(entry: os.DirEntry[str]) -> int:
-    """Return the type of an entry, without a look at its inode where the folder has it."""
+    """Return the type of an entry, without reading its inode if the folder tells the type."""
     if entry.is_symlink():
         return stat.S_IFLNK
     return stat.S_IFDIR if entry.is_dir(follow_symlinks=False) else stat.S_IFREG
 
 
 def _modes(tree: Tree, relpath: str, names: Collection[str], found: Scan) -> Iterator[tuple[str, int]]:
-    """Yield (name, mode) of those names that are there."""
+    """Yield (name, mode) of those names that exist."""
     for name in names:
         try:
             yield name, os.lstat(tree.path(f"{relpath}/{name}")).st_mode
@@ -336,11 +336,11 @@ def newest_verified(
     without: Collection[tuple[int, int]] = (),
     counts: Callable[[Tarball], bool] = lambda _: True,
 ) -> str:
-    """Given a tree and an item (category/name), return the stamp of its newest good tarball, an empty text if there is none.
+    """Return the stamp of an item's newest good tarball, empty if there is none.
 
-    Sidecars and sizes tell which are good; no tarball is read, nor any folder older than the answer. One later than `latest`
-    does not count, nor do those in `without` (device and inode), nor one that `counts` refuses, nor a differential without its full one.
-    Raise BaseUnusable where a folder cannot be read.
+    Sidecars and sizes tell which are good; no tarball is read, nor any folder older than the answer. Stamps later than `latest` do not
+    count, nor tarballs in `without` (device and inode), nor those that `counts` refuses, nor differentials without their full tarball.
+    Raise BaseUnusable if a folder cannot be read.
     """
     category, name = key.split("/")
     found = Scan()
@@ -368,7 +368,7 @@ def _is_good(tree: Tree, tarball: Tarball) -> bool:
 
 
 def _paired(tree: Tree, tarballs: Sequence[Tarball]) -> list[Tarball]:
-    """Given tarballs of a tree, return them with those differentials as not verified whose full one is not there."""
+    """Return a tree's tarballs, with differentials whose full tarball is missing as not verified."""
     fulls = {(one.key, one.dna.dig) for one in tarballs if one.verified and one.dna and one.dna.base is None}
     alone = {
         id(one)
@@ -403,9 +403,9 @@ def _has_full(tree: Tree, tarball: Tarball, dna: Dna) -> bool:
 
 
 def full_of(differential: Tarball, tarballs: Iterable[Tarball]) -> Tarball | None:
-    """Given a verified differential and tarballs, return the verified full one of its item that it needs, None where there is none.
+    """Return the verified full tarball that a verified differential needs, from `tarballs`; None if it is not among them.
 
-    That is one of the digest that its dna names: where the dna says that it lies, or else under any other stamp, the newest one.
+    It has the digest that the differential's dna names; the path named there is preferred, then the newest stamp.
     """
     dna = differential.dna
     same = [
@@ -424,7 +424,7 @@ def full_of(differential: Tarball, tarballs: Iterable[Tarball]) -> Tarball | Non
 
 
 def _stamps_backwards(tree: Tree, key: str, relative: str, found: Scan) -> Iterator[str]:
-    """Yield the stamps for which an item has a folder, the newest first; no folder is read before it is its turn."""
+    """Yield the stamps for which an item has a folder, the newest first; each folder is read only when it is reached."""
     depth = relative.count("/") + 1 if relative else 0
     for entry in reversed(_entries(tree, f"{key}/{relative}" if relative else key, found)):
         below = f"{relative}/{entry.name}" if relative else entry.name
@@ -437,7 +437,7 @@ def _stamps_backwards(tree: Tree, key: str, relative: str, found: Scan) -> Itera
 
 
 def _scan_stamp(tree: Tree, category: str, name: str, stamp: str, found: Scan) -> None:
-    """Sort the files of one stamp folder into the Scan."""
+    """Sort the files of one stamp's folder into the scan."""
     folder = f"{category}/{name}/{stamp}"
     entries = _entries(tree, folder, found)
     plain = {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
@@ -474,7 +474,7 @@ def _tarball(tree: Tree, category: str, name: str, stamp: str, filename: str, st
 
 
 def read_state(path: str, size: int) -> tuple[Dna | None, str, str]:
-    """Given a tarball's path and size (bytes), return (dna, problem, state) as its sidecar has it; read no tarball."""
+    """Return (dna, problem, state) of a tarball according to its sidecar; `size` is in bytes. The tarball itself is not read."""
     try:
         dna = sidecar.read(path + SUFFIX)
     except FileNotFoundError:
@@ -496,25 +496,25 @@ def read_state(path: str, size: int) -> tuple[Dna | None, str, str]:
 
 
 def plain_status(path: str) -> os.stat_result | None:
-    """Return the status of a path if it is a plain file, no link, else None. Raise AltbackupError where that cannot be known."""
+    """Return the status of a path if it is a plain file, no link, else None. Raise AltbackupError if that cannot be known."""
     status = status_of(path, follow=False)
     return status if status is not None and stat.S_ISREG(status.st_mode) else None
 
 
 def is_plain_file(path: str) -> bool:
-    """Return whether a path is a regular file, no link. Raise AltbackupError where that cannot be known."""
+    """Return whether a path is a regular file, no link. Raise AltbackupError if that cannot be known."""
     return plain_status(path) is not None
 
 
 def describe(tree: Tree, tarball: Tarball, seconds: float) -> dict[str, Any]:
-    """Given a verified tarball, return it as results show it."""
+    """Return a verified tarball as results show it."""
     if tarball.dna is None:
         raise AssertionError(f"{tarball.relpath} is not verified")
     return describe_as(tree, tarball.relpath, tarball.dna, seconds)
 
 
 def describe_as(tree: Tree, relpath: str, dna: Dna, seconds: float) -> dict[str, Any]:
-    """Given where a tarball lies or would lie, its Dna and the seconds it took, return it as results show it."""
+    """Return a tarball as results show it, wherever it lies or would lie; `seconds` is how long it took."""
     category, name, year, month, day, clock, _ = relpath.split("/")
     return {
         "path": tree.path(relpath),
@@ -531,5 +531,5 @@ def describe_as(tree: Tree, relpath: str, dna: Dna, seconds: float) -> dict[str,
 
 
 def base_in(dna: Dna | None) -> dict[str, str]:
-    """Given a dna, return what of it a differential has alone, its full tarball; nothing for another one."""
+    """Return the keys `base` and `base_dig` of a differential's dna; empty for a full tarball."""
     return {"base": dna.base, "base_dig": dna.base_dig or ""} if dna is not None and dna.base is not None else {}

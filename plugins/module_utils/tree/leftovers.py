@@ -1,4 +1,4 @@
-"""What killed runs leave in private folders. Whoever holds the lock of a tree knows that nobody works on it any more."""
+"""Leftovers of killed runs in private folders. The holder of a tree's lock knows that nobody works on them any more."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _KINDS = ("tmp", "records", "arrivals", "state")
 
 
 def remove_leftovers(tree: Tree) -> list[str]:
-    """Given a tree whose lock is held, remove temporary files and links to what was being sent, and complete what was being purged.
+    """Remove temporary files and links to what was being sent, and complete interrupted purges; the tree's lock must be held.
 
-    Return a note on each. What cannot be removed stays for those who need its place to report.
+    Return a note on each. A leftover that cannot be removed is reported where its place is needed.
     """
     notes = []
     for kind in _KINDS:
@@ -47,19 +47,19 @@ def remove_leftovers(tree: Tree) -> list[str]:
 
 
 def give_back(hold: Hold) -> None:
-    """Given what a call holds of a tree, end the claim of its run, which had this as its last call there. Raise OSError."""
+    """Release the lease of a run after its last call on a tree, and remove the links to what was sent. Raise OSError."""
     hold.release()
     if not hold.tree.source:
         remove_outgoing(hold.tree)
 
 
 def drill_folder(tree: Tree) -> str:
-    """Return where tarballs of a tree are unpacked to prove that they restore."""
+    """Return the folder in which a tree's tarballs are unpacked to prove that they restore."""
     return tree.private_path("scratch", "drill")
 
 
 def remove_outgoing(tree: Tree) -> list[str]:
-    """Remove the links by which tarballs were sent: they would keep purged ones on disk. Return a note on each.
+    """Remove the links by which tarballs were sent, which would keep purged ones on disk. Return a note on each.
 
     The folders stay, since keys of targets that fetch may be bound to them.
     """

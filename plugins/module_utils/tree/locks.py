@@ -1,8 +1,8 @@
-"""Locks: one writer at a time on a tree. A module holds `flock` while it runs; the lease in the same file says whose run it is in between.
+"""Locks: one writer at a time on a tree. A module holds `flock` while it runs; the lease in the same file names the owning run in between.
 
-The lock is `.altbackup/lock` of a source, `.altbackup/locks/<source>` of a source's tree on a target. Children inherit it, so
-that what outlives a killed module keeps others out. The file is as long as one page and written in one call, in its place:
-so it can be written on a full disk, too.
+The lock is `.altbackup/lock` of a source, `.altbackup/locks/<source>` of a source's tree on a target. Children inherit it, so that a child that
+outlives a killed module keeps others out. The file is one page long and is overwritten in place by one call, so that it can be written even
+on a full disk.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from .module_call import CALL
 from .publish import make_folders, require_writable
 
 WAIT = 30.0
-"""Seconds for which a module waits for another one."""
+"""Seconds for which a module waits for another one"""
 _LENGTH = 4096
 _PAUSE = 0.1
 _SLOTS = ".slots"
 _BETWEEN = 300.0
-"""Seconds for which a transfer counts though nothing is at work on it: the run prepares its other targets, or connects"""
+"""Seconds for which a transfer counts though nothing works on it: the run prepares its other targets, or connects"""
 
 
 @dataclass(frozen=True)
@@ -50,16 +50,16 @@ class Run:
     command: str
     started: str
     host: str
-    """What tells controllers apart, also those of one name"""
+    """Id of the controller's machine, which distinguishes controllers of one name"""
     boot: str
     namespace: str
     pid: int
     ticks: int
-    """When that process began, in clock ticks since the controller's boot"""
+    """Start of that process, in clock ticks since the controller's boot"""
     seconds: float
-    """For how long the lease of a call holds; 0 for a call that takes none"""
+    """Duration of a call's lease; 0 for a call that takes none"""
     alive: frozenset[str] = field(default_factory=frozenset)
-    """Those processes of Ansible's that were there when this run began, as `pid/ticks`"""
+    """Processes of Ansible that existed when this run began, as `pid/ticks`"""
 
     def is_same(self, other: Run) -> bool:
         """Return whether both are one run."""
@@ -67,9 +67,9 @@ class Run:
         return mine == others
 
     def knows_dead(self, other: Run) -> bool:
-        """Return whether another run is known to have ended: one of this controller, before its last boot or without a process.
+        """Return whether another run is known to have ended: one of this controller, from before its last boot or without a process.
 
-        Where there is no /proc nothing is known, nor of other users, whose processes it may hide from all but root.
+        Without /proc nothing is known, nor of other users, whose processes it may hide from all but root.
         """
         if self.host != other.host or not (self.boot and other.boot):
             return False
@@ -85,9 +85,9 @@ class Run:
 
 @dataclass(frozen=True)
 class Lease:
-    """Whose a tree is, until when (seconds since 1970, by this node's clock), and since when something is to be sent into it.
+    """The run that owns a tree, until when (seconds since 1970 by this node's clock), and since when a transfer into it is reserved.
 
-    That is 0 for nothing, and otherwise set anew by each call.
+    `transfer` is 0 for no transfer, and set anew by each call.
     """
 
     run: Run
@@ -95,7 +95,7 @@ class Lease:
     transfer: float = 0.0
 
     def binds(self, run: Run | None) -> bool:
-        """Return whether a run, or a call without one, has to keep away."""
+        """Return whether a run, or a call without one, must keep away."""
         if run is not None and (run.is_same(self.run) or run.knows_dead(self.run)):
             return False
         return time.time() < self.expires
@@ -105,7 +105,7 @@ _KEYS = tuple(name for name in Run.__dataclass_fields__ if name != "alive")
 
 
 def parse_run(value: Mapping[str, Any] | None) -> Run | None:
-    """Given a run as the plan has it, return it, or None for a call without one. Raise InvalidInput."""
+    """Return a run from the plan's mapping, None for a call without one. Raise InvalidInput."""
     if not value:
         return None
     try:
@@ -122,7 +122,7 @@ def lock_path(tree: Tree) -> str:
 
 
 class Hold:
-    """A tree that this module alone writes to, while the block lasts."""
+    """The exclusive hold of this module on a tree while a block lasts."""
 
     def __init__(self, tree: Tree, run: Run | None, descriptor: int) -> None:
         self.tree = tree
@@ -131,10 +131,10 @@ class Hold:
         self._descriptor = descriptor
         self._lease = _read(descriptor)
         self._is_left = False
-        """Whether the lease that is written is one that was taken over"""
+        """Whether the lease in the file is one that was taken over"""
 
     def claim(self) -> None:
-        """Take the lease, or find that another run has it. Raise Locked."""
+        """Take over the lease. Raise Locked if it is another run's."""
         if self._lease is None:
             return
         other = self._lease.run
@@ -146,7 +146,7 @@ class Hold:
             self._is_left = True
 
     def renew(self) -> None:
-        """Write the lease of this run, or none if the call takes none, in the place of one that was taken over. Raise OSError."""
+        """Write the lease of this run; for a call that takes none, clear one that was taken over. Raise OSError."""
         if self.run is not None and self.run.seconds:
             now = time.time()
             sending = self._lease is not None and self._lease.transfer
@@ -156,7 +156,7 @@ class Hold:
         self._is_left = False
 
     def release(self) -> bool:
-        """Give the lease up; return whether there was one."""
+        """Release the lease; return whether there was one."""
         had = self._lease is not None
         self._lease = None
         self.run = None
@@ -165,7 +165,7 @@ class Hold:
         return had
 
     def reserve(self, slots: int, wait: float) -> bool:
-        """Reserve one of the transfers into this target that may go on at a time; return whether there was one free, in time."""
+        """Reserve one of the transfers that may go on into this target at a time, waiting `wait` seconds; return whether one was free."""
         if self.run is None or self._lease is None:
             return True
         end = time.monotonic() + wait
@@ -188,7 +188,7 @@ class Hold:
         return True
 
     def end_transfer(self) -> None:
-        """Give back what was reserved."""
+        """Release the reserved transfer."""
         if self._lease is not None and self._lease.transfer:
             self._write(replace(self._lease, transfer=0.0))
 
@@ -201,9 +201,9 @@ class Hold:
 def held(
     tree: Tree, run: Run | None, *, clean: Callable[[], list[str]] | None = None, wait: float = WAIT
 ) -> Iterator[Hold]:
-    """Given a tree and the run that the call belongs to, hold its lock while the block lasts.
+    """Hold the lock of a tree for a run's call while the block lasts.
 
-    `clean` removes what killed runs left and returns notes; it comes before anything is written. Raise Locked or OSError.
+    `clean` removes what killed runs left and returns notes; it is called before anything is written. Raise Locked or OSError.
     """
     path = lock_path(tree)
     make_folders(os.path.dirname(path), tree.private)
@@ -220,7 +220,7 @@ def held(
 
 @contextlib.contextmanager
 def shared(tree: Tree, wait: float = WAIT) -> Iterator[None]:
-    """Given a tree, let nobody write to it while the block lasts; where no lock was ever made there is no writer. Raise Locked."""
+    """Keep writers away from a tree while the block lasts; if there is no lock file yet, nobody writes. Raise Locked."""
     try:
         with looking_at(lock_path(tree)):
             descriptor = os.open(lock_path(tree), os.O_RDONLY | os.O_NOFOLLOW)
@@ -236,7 +236,7 @@ def shared(tree: Tree, wait: float = WAIT) -> Iterator[None]:
 
 @contextlib.contextmanager
 def unclaimed(tree: Tree, run: Run | None, wait: float = WAIT) -> Iterator[None]:
-    """Given a tree, let nobody write to it while the block lasts. Raise Locked also if it is another run's in between its calls."""
+    """Keep writers away from a tree while the block lasts. Raise Locked also if another run owns it between its calls."""
     with shared(tree, wait):
         with contextlib.suppress(FileNotFoundError), _opened(lock_path(tree), os.O_RDONLY) as descriptor:
             lease = _read(descriptor)
@@ -252,9 +252,9 @@ READING: dict[str, Any] = {
     "ionice": {"type": "str", "default": ""},
     "progress": {"type": "path", "default": ""},
 }
-"""What a call of a module that reads may be told: its limit, its priority, and where to tell of its progress, too"""
+"""Argument spec of a reading module's call: time limit, priority, and where to report progress"""
 WRITING: dict[str, Any] = {**READING, "run": {"type": "dict"}}
-"""What a call of a module that writes may be told: the run that it belongs to, too"""
+"""Argument spec of a writing module's call: additionally the run that it belongs to"""
 
 
 def run_exclusive(
@@ -264,7 +264,7 @@ def run_exclusive(
     clean: Callable[[Tree], list[str]] | None = None,
     check_mode: bool = False,
 ) -> dict[str, Any]:
-    """Given a module's options with its base, return the result of a function called under the lock, with notes on that.
+    """Return the result of a function called under the lock of the base in `options`, with notes on the lock.
 
     In check mode nothing is locked, since nothing is written.
     """
@@ -282,7 +282,7 @@ def run_exclusive(
 
 
 def run_shared(options: Mapping[str, Any], function: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Given a module's options with its base, return the result of a function that only reads, called while nobody writes."""
+    """Return the result of a function that only reads, called while nobody writes to the base in `options`."""
     lower_priority(options["nice"], options["ionice"])
     limit = Deadline(options["step_timeout"])
     require_answer(options["base"], limit)
@@ -292,7 +292,7 @@ def run_shared(options: Mapping[str, Any], function: Callable[[], dict[str, Any]
 
 
 def run_unlocked(options: Mapping[str, Any], function: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Given a module's options, return the result of a function that reads files wherever they are, called without a lock."""
+    """Return the result of a function that reads files anywhere, called without a lock."""
     lower_priority(options["nice"], options["ionice"])
     limit = Deadline(options["step_timeout"])
     with ended_after(limit, _say_failed), limited(limit), progress.reported(options.get("progress")):
@@ -300,7 +300,7 @@ def run_unlocked(options: Mapping[str, Any], function: Callable[[], dict[str, An
 
 
 def _say_failed(reason: str) -> None:
-    """Say, as a module does, that it failed."""
+    """Print the result of a module that failed."""
     failed = {"failed": True, "changed": False, "msg": reason, "failures": [failure("module", reason)]}
     os.write(1, json.dumps(failed).encode() + b"\n")
 
@@ -323,7 +323,7 @@ def _claimed(tree: Tree, lease: Lease) -> str:
 
 
 def _text_of(lease: Lease) -> bytes:
-    """Return a lease as it is written; the command is cut to what there is room for."""
+    """Return a lease as text; the command is cut to fit the page."""
     run = {name: value for name, value in asdict(lease.run).items() if name != "alive"}
     command = lease.run.command[:1000]
     while True:
@@ -375,7 +375,7 @@ def _is_locked(process: str, descriptor: str, inode: int) -> bool:
 
 
 def _read(descriptor: int) -> Lease | None:
-    """Return the lease in a lock, if there is one that can be read: a torn one was written by a node that went down."""
+    """Return the lease in a lock file, None if there is none or it is torn, as by a node that went down."""
     try:
         value = json.loads(os.pread(descriptor, _LENGTH, 0))
         run = parse_run(value["run"])
@@ -385,10 +385,9 @@ def _read(descriptor: int) -> Lease | None:
 
 
 def _is_receiving(private: str, source: str, run: Run) -> bool:
-    """Return whether a transfer into another source's tree goes on, be it one of the same run.
+    """Return whether a transfer into another source's tree is going on, even one of the same run.
 
-    What was reserved counts while a module or rsync is at work on it or was so lately: a run that lost this target does not
-    give it back.
+    A reservation counts while a module or rsync works on it, or did lately: a run that lost this target does not release it.
     """
     incoming = os.path.join(private, "incoming", source)
     with _opened(os.path.join(private, "locks", source), os.O_RDONLY) as descriptor:
@@ -400,7 +399,7 @@ def _is_receiving(private: str, source: str, run: Run) -> bool:
 
 
 def _last_written(folder: str) -> float:
-    """Return when anything in a folder was last written, in seconds since 1970; 0 if there is nothing."""
+    """Return when anything in a folder was last written, in seconds since 1970; 0 if it is empty."""
     last = 0.0
     for name in os.listdir(folder) if is_folder(folder, follow=False) else ():
         with contextlib.suppress(FileNotFoundError):
@@ -409,7 +408,7 @@ def _last_written(folder: str) -> float:
 
 
 def _is_written(descriptor: int) -> bool:
-    """Return whether a module that writes holds the lock of a tree, or a child that outlived it."""
+    """Return whether the lock of a tree is held by a writing module, or a child that outlived it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

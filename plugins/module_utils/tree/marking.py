@@ -1,4 +1,4 @@
-"""The marker of a base: set-up makes it, and takes it away again where nothing lies."""
+"""The marker of a base: set-up makes it, and removes it if nothing else lies there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..system.processes import find_tool
 from .layout import MARKER
 
 _OF_SETUP = ("bin", "trust", "receive", "lend", "incoming", "outgoing")
-"""What set-up makes in a marker, and what comes and goes there"""
+"""Folders that set-up makes in a marker, and those for what comes and goes"""
 _OTHERS_WRITE = 0o022
 
 
@@ -29,10 +29,10 @@ def mark_base(
     write: bool = True,
     root: str = "/",
 ) -> dict[str, Any]:
-    """Given a base, make it and its marker; return `changed`, `free`, `size`, `file_system`, and of the tools those that are `missing`.
+    """Make a base and its marker; return `changed`, `free`, `size`, `file_system`, and those of `tools` that are `missing`.
 
-    `root` is where the file system begins on which no base is to lie unless `allow_root`.
-    Raise AltbackupError for one on the root file system, one that is not the owner's, or one to which others can write; or OSError.
+    `root` is the mount point of the file system on which no base may lie without `allow_root`. Raise AltbackupError for a base there, one
+    that is not the owner's, or one to which others can write; or OSError.
     """
     if not os.path.isabs(base):
         raise InvalidInput(f"base {base!r} is not an absolute path")
@@ -70,7 +70,7 @@ def mark_base(
 
 
 def _identity(owner: str) -> tuple[int, int]:
-    """Return uid and gid of a user, or of this process. Raise AltbackupError for one that is unknown, or whose folders this process cannot make."""
+    """Return uid and gid of a user, or of this process. Raise AltbackupError for an unknown user, or one whose folders it cannot make."""
     if not owner:
         return os.geteuid(), os.getegid()
     try:
@@ -83,14 +83,14 @@ def _identity(owner: str) -> tuple[int, int]:
 
 
 def _nearest(path: str) -> str:
-    """Return the folder itself, or the nearest one above that is there."""
+    """Return the folder itself, or the nearest existing one above it."""
     while not os.path.isdir(path):
         path = os.path.dirname(path)
     return path
 
 
 def _make(base: str, marker: str, uid: int, gid: int) -> None:
-    """Make the folders that are missing: those above the base as the system makes them, base and marker private. Raise OSError."""
+    """Make missing folders: those above the base with the system's usual mode, base and marker private. Raise OSError."""
     os.makedirs(os.path.dirname(base), 0o755, exist_ok=True)
     made = []
     for path in (base, marker):
@@ -112,7 +112,7 @@ def _is_there(tool: str) -> bool:
 
 
 def clear_base(base: str, *, write: bool = True) -> tuple[bool, list[str]]:
-    """Given a base, remove it and its marker if nothing but what set-up makes lies there; return whether it was, or would be, and a note if not.
+    """Remove a base and its marker if only what set-up makes lies there; return whether it was, or would be, and a note if not.
 
     No file is ever removed by this. Raise OSError.
     """

@@ -1,7 +1,7 @@
-"""Marks: what people said of copies: which suspects are accepted, which tarballs are held, which items are retired.
+"""Marks that people set on copies: accepted suspects, held tarballs, retired items.
 
 `.altbackup/state/marks.json` on a source, `.altbackup/state/<source>/marks.json` on a target. Marks are the controller's, which hands them
-to each node with the calls of its runs; nothing that a node says becomes a mark of another one.
+to each node with its runs' calls; nothing that a node says becomes a mark of another one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .publish import make_folders, write_text
 from .stamps import is_day, is_stamp
 
 MARKS: dict[str, Any] = {"marks": {"type": "dict", "default": {}}}
-"""What a call of a module is told that keeps marks"""
+"""Argument spec of a module that stores marks"""
 LONGEST_TEXT = 1000
 """Most characters of the text of a hold"""
 _LONGEST = 16 << 20
@@ -31,39 +31,39 @@ _LONGEST = 16 << 20
 
 @dataclass(frozen=True)
 class Marks:
-    """What people said of the copies of one source."""
+    """The marks on the copies of one source."""
 
     accepted: Mapping[str, str] = field(default_factory=dict)
-    """{category/name: stamp}: suspects of the item are accepted up to that stamp, itself included"""
+    """{category/name: stamp}: suspects of the item are accepted up to and including that stamp"""
     holds: Mapping[str, str] = field(default_factory=dict)
-    """{category/name/stamp: why it is held}: tarballs that stay until they are released"""
+    """{category/name/stamp: reason}: tarballs that stay until they are released"""
     retired: Mapping[str, str] = field(default_factory=dict)
     """{category/name: day}: items that are given up on purpose"""
 
     def accepts(self, key: str, stamp: str) -> bool:
-        """Given an item (category/name) and a stamp, return whether a suspect of it is accepted."""
+        """Return whether a suspect of an item (category/name) is accepted."""
         return stamp <= self.accepted.get(key, "")
 
     def hold_of(self, key: str, stamp: str) -> str | None:
-        """Given an item (category/name) and a stamp, return why its tarball is held, None where it is not."""
+        """Return why a tarball of an item (category/name) is held, None if it is not."""
         return self.holds.get(f"{key}/{stamp}") or None
 
     def held(self, tarballs: Iterable[Tarball]) -> dict[str, str]:
-        """Given tarballs, return {relpath: why it is held} of those that are."""
+        """Return {relpath: why it is held} of the held tarballs."""
         found = {tarball.relpath: self.hold_of(tarball.key, tarball.stamp) for tarball in tarballs}
         return {relpath: text for relpath, text in found.items() if text is not None}
 
 
 def parse_given(value: Mapping[str, Any] | None) -> Marks:
-    """Given marks as a controller hands them over, return them. Raise InvalidInput.
+    """Return marks from a controller's mapping. Raise InvalidInput.
 
-    An empty text is a hold that is released, an empty day a retirement that is taken back.
+    An empty text releases a hold, an empty day takes a retirement back.
     """
     return Marks(**_parsed(value or {}, ("",)))
 
 
 def added(known: Marks, given: Marks) -> Marks:
-    """Given marks and more, return both, as a controller hands them over: of two acceptances of an item the later one, of all else what is given."""
+    """Return both marks, in the form that a controller hands over: of acceptances the later stamp, otherwise what is `given`."""
     accepted = dict(known.accepted)
     for key, stamp in given.accepted.items():
         accepted[key] = max(stamp, accepted.get(key, ""))
@@ -71,13 +71,13 @@ def added(known: Marks, given: Marks) -> Marks:
 
 
 def merged(known: Marks, given: Marks) -> Marks:
-    """Given the marks of a tree, and what a controller hands over, return the marks of the tree then."""
+    """Return the marks of a tree after a controller's marks were added and its releases applied."""
     both = added(known, given)
     return Marks(both.accepted, _without_empty(both.holds), _without_empty(both.retired))
 
 
 def split_hold(text: str) -> tuple[str, str]:
-    """Given `category/name/YYYY/MM/DD/HHMMSS`, return the item (category/name) and the stamp. Raise InvalidInput."""
+    """Return item (category/name) and stamp of `category/name/YYYY/MM/DD/HHMMSS`. Raise InvalidInput."""
     category, _, rest = text.partition("/")
     name, _, stamp = rest.partition("/")
     if _is_key(f"{category}/{name}") and is_stamp(stamp):
@@ -86,12 +86,12 @@ def split_hold(text: str) -> tuple[str, str]:
 
 
 def marks_path(tree: Tree) -> str:
-    """Return where the marks of a tree are kept."""
+    """Return the path of a tree's marks."""
     return tree.private_path("state", "marks.json")
 
 
 def marks_of(tree: Tree) -> Marks:
-    """Given a tree, return its marks, none where nobody gave any. Raise BaseUnusable where they cannot be read, or are damaged."""
+    """Return a tree's marks, empty if there are none. Raise BaseUnusable if they cannot be read, or are damaged."""
     try:
         with opened_private_file(tree, marks_path(tree)) as stream:
             text = stream.read(_LONGEST + 1)
@@ -111,9 +111,9 @@ def marks_of(tree: Tree) -> Marks:
 
 
 def keep_marks(tree: Tree, given: Mapping[str, Any]) -> Marks:
-    """Given a tree, which this process has locked, and marks as modules take them, keep these, too; return all marks of the tree.
+    """Add marks, as modules take them, to those of a tree that this process has locked; return all marks of the tree.
 
-    Nothing is written where nothing is new. Raise InvalidInput, BaseUnusable or OSError.
+    Nothing is written if nothing is new. Raise InvalidInput, BaseUnusable or OSError.
     """
     known, told = marks_of(tree), parse_given(given)
     marks = merged(known, told)
@@ -125,9 +125,9 @@ def keep_marks(tree: Tree, given: Mapping[str, Any]) -> Marks:
 
 
 def try_keep(tree: Tree, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Given a tree, which this process has locked, and marks as modules take them, keep these, too; return `marks_kept` and `held`.
+    """Add marks, as modules take them, to those of a tree that this process has locked; return `marks_kept` and `held`.
 
-    For calls that remove nothing: where the marks are damaged, or there is no room for more, it is for purge to say so.
+    For calls that remove nothing: damaged marks, or a full disk, are left for purge to report.
     """
     try:
         return {"marks_kept": True, "held": held_here(tree, keep_marks(tree, given))}
@@ -136,7 +136,7 @@ def try_keep(tree: Tree, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def held_here(tree: Tree, marks: Marks) -> list[str]:
-    """Given a tree and its marks, return the holds (category/name/stamp) of tarballs that are there. Raise OSError."""
+    """Return the holds (category/name/stamp) of existing tarballs. Raise OSError."""
     return sorted(hold for hold in marks.holds if _has_tarball(tree.path(hold)))
 
 
@@ -157,7 +157,7 @@ def _unusable(tree: Tree, what: str) -> BaseUnusable:
 
 
 def _parsed(value: Mapping[str, Any], also: tuple[str, ...] = ()) -> dict[str, dict[str, str]]:
-    """Given marks as a mapping, return them; texts and days may be one of `also`, too. Raise InvalidInput."""
+    """Return marks from a mapping; texts and days may also be one of `also`. Raise InvalidInput."""
     unknown = [str(name) for name in value if name not in Marks.__dataclass_fields__]
     if unknown:
         raise InvalidInput(f"marks have no {quoted(unknown[0])}")
@@ -173,7 +173,7 @@ def _parsed(value: Mapping[str, Any], also: tuple[str, ...] = ()) -> dict[str, d
 
 
 def _check(name: str, key: Any, said: Any, also: tuple[str, ...]) -> None:
-    """Raise InvalidInput unless an entry of marks is one."""
+    """Raise InvalidInput if an entry of marks is invalid."""
     if not isinstance(key, str) or not isinstance(said, str):
         raise InvalidInput(f"{name}: {quoted(key)}: {quoted(said)} are no texts")
     if name == "holds":

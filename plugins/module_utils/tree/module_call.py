@@ -1,4 +1,4 @@
-"""A call of a module, from what it does to how it exits. The module is Ansible's, and is handed in."""
+"""A module's call, from its function to its exit. The AnsibleModule is handed in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from .failures import as_failures, summarize, with_good
 
 CALL: dict[str, Any] = {"fail": {"type": "bool", "default": True}}
-"""What a call of every module may be told: whether what went wrong makes it fail, or is only returned"""
+"""Argument spec of every module's call: whether failures make it fail, or are only returned"""
 
 
 def run_module(
@@ -19,10 +19,10 @@ def run_module(
     *,
     good: Mapping[str, Any] | None = None,
 ) -> None:
-    """Given an AnsibleModule, its stage, what it returns where nothing was done, and what it does, do that and exit.
+    """Call a module's function and exit with its result; `module` is an AnsibleModule.
 
-    The keys of `empty`, `changed` and `failures` are always returned. With `good`, the
-    options of what was looked at, each failure tells the last good copy of its item, see with_good.
+    The keys of `empty`, the result if nothing was done, and `changed` and `failures` are always returned. With `good`, the options of what
+    was looked at, each failure has the last good copy of its item, see with_good.
     """
     result = {"changed": False, "failures": [], **empty, **as_failures(stage, empty, function)}
     if good is not None:

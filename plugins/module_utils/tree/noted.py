@@ -1,7 +1,7 @@
-"""What dumps note of an item for later dumps to compare with, and that is too much for a record: a file for each content.
+"""Notes of dumps on an item that later dumps compare with and that are too large for a record: one file for each content.
 
-`.altbackup/noted/<category>/<name>/<sha256 of what is in it>`. The record of each dump that noted it has that digest, {what: digest} as `noted`,
-so a file belongs to those dumps, says itself whether it is whole, and is not written again where nothing changed.
+`.altbackup/noted/<category>/<name>/<sha256 of its content>`. The record of each dump with that note has its digest, as `noted`, {what:
+digest}, so a file belongs to those dumps, shows by its name whether it is intact, and is not written again if nothing changed.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _DIGEST = re.compile("[0-9a-f]{64}", re.ASCII)
 
 
 class NotNoted(AltbackupError):
-    """What a record names is not there: it came from another node, or was made before dumps noted it."""
+    """A note named by a record is missing: the record came from another node, or is older than notes."""
 
 
 def keep_noted(tree: Tree, key: str, blocks: Callable[[], Iterable[bytes]]) -> str:
-    """Given a tree, an item (category/name) and what yields the content from its beginning each time, keep it; return its digest.
+    """Store a note on an item (category/name); return its digest. `blocks` yields its content from the beginning each time.
 
-    Of one that is there already nothing is written. Raise OSError.
+    A note that already exists is not written again. Raise OSError.
     """
     digest = new_hash(_ALGORITHM)
     for block in blocks():
@@ -68,7 +68,7 @@ def _opened(tree: Tree, path: str) -> Any:
 
 @contextlib.contextmanager
 def open_noted(tree: Tree, key: str, record: Mapping[str, Any], what: str) -> Any:
-    """Given a tree, an item, the record of one of its dumps and the word for what it noted, yield that as an open file.
+    """Yield a dump's note as an open file; `record` is the dump's, `what` the word for the note.
 
     Raise NotNoted if there is none, AltbackupError, naming the file and what to do, if it is damaged, or OSError.
     """
@@ -94,14 +94,14 @@ def _digest_of(stream: IO[bytes]) -> str:
 
 
 def noted_by(record: Mapping[str, Any]) -> dict[str, str]:
-    """Given the record of a dump, return {what: digest of what it noted}."""
+    """Return {what: digest of the note} of a record."""
     said = record.get("noted")
     entries = said.items() if isinstance(said, Mapping) else ()
     return {str(what): name for what, name in entries if isinstance(name, str) and _DIGEST.fullmatch(name)}
 
 
 def noted_path(tree: Tree, key: str, name: str) -> str:
-    """Return where something is that was noted of an item, given its digest."""
+    """Return the path of a note on an item; `name` is its digest."""
     return os.path.join(_folder(tree, key), name)
 
 
@@ -110,7 +110,7 @@ def _folder(tree: Tree, key: str) -> str:
 
 
 def forget_noted(tree: Tree, key: str, wanted: Collection[str]) -> None:
-    """Given a tree, which this process has locked, an item and the digests that its records name, remove all else that was noted.
+    """Remove all notes on an item but the `wanted` digests, which its records name; this process must have locked the tree.
 
     Raise BaseUnusable behind a link, or OSError.
     """

@@ -1,6 +1,6 @@
-"""Whose copies a source's tree on a target holds: the random id of the base from which the first of them came.
+"""Origin of the copies in a source's tree on a target: the random id of the base from which the first of them came.
 
-Two inventories may name their sources alike; the name of a tree does not tell them apart.
+Two inventories may have sources of one name, so the name of a tree does not distinguish them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .layout import Tree
 from .publish import make_folders, write_text
 
 ORIGIN: dict[str, Any] = {"origin": {"type": "dict", "default": {}}}
-"""What a call of a module is told that must know whose copies a tree holds"""
+"""Argument spec of a module that must know whose copies a tree holds"""
 _LONGEST = 1 << 15
 """Most bytes of the file"""
 _LONGEST_TEXT = 4096
@@ -28,22 +28,22 @@ _SHOWN = 200
 
 @dataclass(frozen=True)
 class Origin:
-    """A source as preflight told of it; `id` is empty while no run has marked its base, `machine` where that is not known."""
+    """A source as preflight reported it; `id` is empty while no run has marked its base, `machine` if that is unknown."""
 
     name: str
     base: str
     id: str
     machine: str = ""
-    """What tells its machine from others"""
+    """Id of its machine"""
     adopt: bool = field(default=False, compare=False)
-    """Whether copies of another one of this name are taken for its own from now on"""
+    """Whether copies of another source of this name are taken over as its own from now on"""
 
     def __str__(self) -> str:
         return f"{_shown(self.base)} ({f'id {self.id}' if self.id else 'which no run has marked yet'})"
 
 
 def parse_origin(value: Mapping[str, Any] | None) -> Origin | None:
-    """Given name, base and id of a source, return its Origin, None where nothing is known of it. Raise InvalidInput."""
+    """Return the Origin in a mapping with name, base and id of a source, None for an empty one. Raise InvalidInput."""
     if not value:
         return None
     try:
@@ -57,12 +57,12 @@ def parse_origin(value: Mapping[str, Any] | None) -> Origin | None:
 
 
 def origin_path(tree: Tree) -> str:
-    """Return where it is written whose copies a tree holds: beside the tree, in the target's own private folder."""
+    """Return the path of a tree's origin: beside the tree, in the target's own private folder."""
     return tree.private_path("origins")
 
 
 def origin_of(tree: Tree) -> Origin | None:
-    """Return whose copies a tree holds, None where that is not written. Raise BaseUnusable or OSError."""
+    """Return the origin of a tree's copies, None if it is unknown. Raise BaseUnusable or OSError."""
     path = origin_path(tree)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -87,7 +87,7 @@ def origin_of(tree: Tree) -> Origin | None:
 
 
 def require_origin(tree: Tree, origin: Origin | None) -> None:
-    """Given a source's tree on a target and the source, raise BaseUnusable if it holds the copies of another one, or OSError."""
+    """Raise BaseUnusable if a source's tree on a target holds the copies of another source, or OSError."""
     known = origin_of(tree) if origin is not None else None
     if origin is None or known is None or origin.adopt:
         return
@@ -106,9 +106,9 @@ def require_origin(tree: Tree, origin: Origin | None) -> None:
 
 
 def bind(tree: Tree, origin: Origin | None) -> None:
-    """Given a source's tree on a target, which this process has locked, and the source that delivers, write that it is its own.
+    """Write `origin` as that of a source's tree on a target, which this process has locked.
 
-    One that is known, but without id, binds nothing; nor does one where there is no room to write it. Raise BaseUnusable or OSError.
+    An origin without id binds nothing; nor does any on a full disk. Raise BaseUnusable or OSError.
     """
     require_origin(tree, origin)
     if origin is None or not origin.id:

@@ -1,6 +1,6 @@
-"""Whose a base is: a random id and the owner's name, written into the marker by the first run that writes.
+"""Owner of a base: a random id and the owner's name, written into the marker by the first run that writes.
 
-Two names that lead to one machine, or to one shared file system, would otherwise take one base for two.
+Otherwise two names that lead to one machine, or to one shared file system, would take one base for two.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Owner:
     """Names that it had before"""
 
     def was(self, other: Owner) -> bool:
-        """Return whether another one is this one under a former name."""
+        """Return whether another owner is this one under a former name."""
         return other.role == self.role and other.name in self.former
 
     def __str__(self) -> str:
@@ -50,12 +50,12 @@ class Owner:
 
 
 def parse_owner(value: Mapping[str, Any]) -> Owner:
-    """Given role, name and, where there are any, former names of an owner, return it."""
+    """Return the owner in a mapping with role, name and, if any, former names."""
     return Owner(str(value["role"]), str(value["name"]), tuple(map(str, value.get("former_names") or ())))
 
 
 class Taken(BaseUnusable):
-    """A base that another owner has; `owner` is who takes it for his own."""
+    """A base that has another owner; `owner` is the one that claims it."""
 
     def __init__(self, text: str, owner: Owner) -> None:
         super().__init__(text)
@@ -63,17 +63,16 @@ class Taken(BaseUnusable):
 
 
 def owner_path(tree: Tree) -> str:
-    """Return where it is written whose a tree is: in its marker; of one below a marker, in a folder of that."""
+    """Return the path of a tree's owner: in its marker; of a tree below a marker, in the folder `owners` of that."""
     return os.path.join(tree.private, "owners", tree.source) if tree.source else os.path.join(tree.private, "owner")
 
 
 def identify(tree: Tree, owner: Owner, *, claim: bool) -> dict[str, Any]:
-    """Given a tree and who takes it for his own, return what tells this base from all others.
+    """Return what identifies this base; `owner` is the one that claims it.
 
-    Keys are `base`, `role`, `name`, `id` (empty where no run has written one), `machine` and `boot` of this node, `device` and `inode`:
-    empty and zeros for a folder below a marker that is not there yet.
-    With `claim` a base that is nobody's is the owner's from now on, unless its disk is full.
-    Raise BaseUnusable if it is another one's, or OSError.
+    Keys are `base`, `role`, `name`, `id` (empty if no run has written one), `machine` and `boot` of this node, `device` and `inode`; the
+    last three are empty or zero for a folder below a marker that does not exist yet. With `claim` a base without owner becomes the owner's,
+    unless its disk is full. Raise BaseUnusable if it is another's, or OSError.
     """
     if tree.source:  # below the marker of a target lie its copies
         above = _known(os.path.join(tree.private, "owner"))
@@ -98,7 +97,7 @@ def identify(tree: Tree, owner: Owner, *, claim: bool) -> dict[str, Any]:
 
 
 def require_no_source(tree: Tree, target: Owner) -> None:
-    """Given a source's tree on a target, raise BaseUnusable if a source has it for its own base."""
+    """Raise BaseUnusable if a source has claimed a source's tree on a target as its own base."""
     path = owner_path(tree)
     known = _known(path) if tree.source else None
     if known is not None and known[1] != target:
@@ -106,7 +105,7 @@ def require_no_source(tree: Tree, target: Owner) -> None:
 
 
 def require_owner(tree: Tree, owner: Owner) -> None:
-    """Given a tree and who has it for his own, raise BaseUnusable if it is known to be another one's, or OSError."""
+    """Raise BaseUnusable if a tree is known to be another owner's, or OSError."""
     path = owner_path(tree)
     known = _known(path)
     if known is not None and known[1] != owner:
@@ -114,13 +113,13 @@ def require_owner(tree: Tree, owner: Owner) -> None:
 
 
 def id_of(tree: Tree) -> str:
-    """Given a tree, return the id of its base, empty while no run has marked it. Raise BaseUnusable or OSError."""
+    """Return the id of a tree's base, empty while no run has marked it. Raise BaseUnusable or OSError."""
     known = _known(owner_path(tree))
     return known[0] if known is not None else ""
 
 
 def source_of(tree: Tree) -> str:
-    """Given a source's own tree, return the source's name as its first run wrote it; empty where none did, or preflight says what is wrong."""
+    """Return the name that a source's first run wrote into its own tree; empty if it is missing or damaged, which preflight reports."""
     try:
         known = _known(owner_path(tree))
     except (BaseUnusable, OSError):
@@ -148,7 +147,7 @@ def _among_copies(base: str, source: Owner, target: Owner, path: str) -> str:
 
 
 def _claimed(tree: Tree, path: str, owner: Owner) -> tuple[str, Owner] | None:
-    """Return whose a base is, once it is somebody's; None where there is no room to write it."""
+    """Return (id, owner) of a base, after claiming it if it has none; None if the disk is full."""
     try:
         make_folders(os.path.dirname(path), tree.private)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
@@ -167,7 +166,7 @@ def _claimed(tree: Tree, path: str, owner: Owner) -> tuple[str, Owner] | None:
 
 
 def _renamed(descriptor: int, owner: Owner, random: str) -> tuple[str, Owner]:
-    """Write an owner's new name over the old one in one call, as a base whose id is lost is another one."""
+    """Write an owner's new name over the old one in one call: if the id were lost, the base would count as another one."""
     os.pwrite(descriptor, _text_of(owner, random).ljust(os.fstat(descriptor).st_size), 0)
     os.fsync(descriptor)
     return random, owner
@@ -184,7 +183,7 @@ def _written(descriptor: int, owner: Owner) -> tuple[str, Owner]:
         os.pwrite(descriptor, _text_of(owner, random), 0)
         os.fsync(descriptor)
     except OSError:
-        with contextlib.suppress(OSError):  # what is torn is written anew
+        with contextlib.suppress(OSError):  # a torn file is written anew
             os.ftruncate(descriptor, 0)
         raise
     return random, owner
@@ -203,7 +202,7 @@ def _lock(descriptor: int, path: str) -> None:
 
 
 def _known(path: str) -> tuple[str, Owner] | None:
-    """Return (id, owner) as a file has it, None without one. Raise BaseUnusable or OSError."""
+    """Return (id, owner) in a file, None without one. Raise BaseUnusable or OSError."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -215,7 +214,7 @@ def _known(path: str) -> tuple[str, Owner] | None:
 
 
 def _read(descriptor: int, path: str) -> tuple[str, Owner] | None:
-    """Return (id, owner) as an open file has it, None if it is empty or torn. Raise BaseUnusable for anything else."""
+    """Return (id, owner) in an open file, None if it is empty or torn. Raise BaseUnusable for anything else."""
     text = b""
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         text = os.pread(descriptor, _LONGEST + 1, 0)

@@ -1,8 +1,8 @@
-"""What a source knows of each of its targets, so that an empty disk, or a restored one, does not pass for the one that held its copies.
+"""State of each target as its source knows it, so that an empty or restored disk does not pass for the one that held its copies.
 
-`.altbackup/state/pairs/<target>` of a source says what its tree on that target was after the last run: the id of the base, how many copies
-it held, how many had been purged there in all, and the newest one. `.altbackup/state/<source>/purged` of a target counts what was purged.
-What the target says is compared there with what the controller hands over of the source's; neither writes the other's.
+`.altbackup/state/pairs/<target>` of a source describes its tree on that target after the last run: the id of the base, how many copies it
+held, how many had been purged there in all, and the newest one. `.altbackup/state/<source>/purged` of a target counts what was purged. The
+controller hands the source's state to the target, which compares it with its own; neither writes the other's.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ _MOST = 1000
 
 @dataclass(frozen=True)
 class Pair:
-    """What a source's tree on a target was; what was not known is empty."""
+    """State of a source's tree on a target; unknown values are empty."""
 
     id: str
-    """Of the target's base"""
+    """Id of the target's base"""
     copies: int
     purged: int
-    """How many were purged there, ever"""
+    """Number of copies ever purged there"""
     newest: str
-    """The stamp of the newest one"""
+    """The newest stamp"""
     run: str = ""
-    """The stamp of the run after which it was so"""
+    """The stamp of the run after which this was the state"""
 
 
 def parse_pair(value: Mapping[str, Any] | None) -> Pair | None:
-    """Given a pair as a mapping, return it, None for an empty one. Raise InvalidInput."""
+    """Return the Pair in a mapping, None for an empty one. Raise InvalidInput."""
     if not value:
         return None
     try:
@@ -65,7 +65,7 @@ def parse_pair(value: Mapping[str, Any] | None) -> Pair | None:
 
 
 def pair_path(tree: Tree, target: str) -> str:
-    """Given a source's own tree and a target, return where it is written what it knows of that."""
+    """Return the path of what a source's own tree knows of a target."""
     return os.path.join(_folder(tree), target)
 
 
@@ -74,7 +74,7 @@ def _folder(tree: Tree) -> str:
 
 
 def known_pairs(tree: Tree) -> tuple[dict[str, Pair], list[AltbackupError]]:
-    """Given a source's own tree, return {target: what it knows of it}, and an error for each of which that cannot be read."""
+    """Return {target: what a source's own tree knows of it}, and an error for each state that cannot be read."""
     found: dict[str, Pair] = {}
     errors = []
     try:
@@ -97,7 +97,7 @@ def known_pairs(tree: Tree) -> tuple[dict[str, Pair], list[AltbackupError]]:
 
 
 def known_pair(tree: Tree, target: str) -> Pair | None:
-    """Given a source's own tree and a target, return what it knows of that, None for nothing. Raise AltbackupError."""
+    """Return what a source's own tree knows of a target, None for nothing. Raise AltbackupError."""
     path = pair_path(tree, target)
     what = f"what {one_line(target)} was after the last run; it is not known whether it has lost copies"
     value = _read(path, what)
@@ -113,7 +113,7 @@ def known_pair(tree: Tree, target: str) -> Pair | None:
 
 
 def keep_pairs(tree: Tree, pairs: Mapping[str, Mapping[str, Any]]) -> list[AltbackupError | OSError]:
-    """Given a source's own tree, whose lock is held, and {target: what it is now}, keep that; return why it could not be of some."""
+    """Store {target: its state now} in a source's own tree, whose lock is held; return the errors."""
     errors: list[AltbackupError | OSError] = []
     for target, value in sorted(pairs.items()):
         try:
@@ -124,7 +124,7 @@ def keep_pairs(tree: Tree, pairs: Mapping[str, Mapping[str, Any]]) -> list[Altba
 
 
 def _keep_pair(tree: Tree, target: str, pair: Pair | None) -> None:
-    """Keep what a target is now. Raise AltbackupError or OSError."""
+    """Store the state of a target. Raise AltbackupError or OSError."""
     if not target or "/" in target or target.startswith(".") or "\0" in target:
         raise InvalidInput(f"pairs names {target!r}, which is no target")
     if pair is not None and known_pair(tree, target) != pair:
@@ -134,7 +134,7 @@ def _keep_pair(tree: Tree, target: str, pair: Pair | None) -> None:
 
 
 def purged_number(tree: Tree) -> int:
-    """Given a source's tree on a target, return how many of its copies were purged there, ever. Raise AltbackupError."""
+    """Return how many copies were ever purged from a source's tree on a target. Raise AltbackupError."""
     path = tree.private_path("state", "purged")
     what = "how many copies were purged here"
     value = _read(path, what)
@@ -146,9 +146,9 @@ def purged_number(tree: Tree) -> int:
 
 
 def count_purged(tree: Tree, number: int) -> None:
-    """Given a source's tree on a target, whose lock is held, and how many of its copies are about to be removed, count them. Raise AltbackupError or OSError.
+    """Add the copies that are about to be purged from a source's tree on a target, whose lock is held. Raise AltbackupError or OSError.
 
-    It is done before: a killed run has removed no more than it counted.
+    They are counted before, so that a killed run has removed no more than it counted.
     """
     if tree.source and number:
         total = purged_number(tree) + number
@@ -158,9 +158,9 @@ def count_purged(tree: Tree, number: int) -> None:
 
 
 def pair_now(tree: Tree, seen: Sequence[str], keys: Collection[str], moment: Moment) -> Pair:
-    """Given a source's tree on a target, and the stamps of all verified tarballs of some items (category/name), return what the tree is now.
+    """Return the state of a source's tree on a target; `seen` are the stamps of all verified tarballs of the items `keys` (category/name).
 
-    The other items are looked at, too. What lies in the quarantine is not lost, but rotten. What is ahead of the moment is no copy. Raise
+    Other items are scanned here. Tarballs in the quarantine are rotten, not lost, so they count. Stamps ahead of the moment do not. Raise
     AltbackupError or OSError.
     """
     more = held_items(tree).difference(keys)
@@ -174,7 +174,7 @@ def pair_now(tree: Tree, seen: Sequence[str], keys: Collection[str], moment: Mom
 
 
 def differences(known: Pair, now: Pair) -> list[str]:
-    """Given what a tree was after the last run and what it is now, return why it is not what it was; nothing for a good one."""
+    """Return why a tree's state differs from that after the last run; empty if it fits."""
     doubts = []
     lost = known.copies - max(0, now.purged - known.purged) - now.copies
     if known.id and now.id and known.id != now.id:
@@ -190,7 +190,7 @@ def differences(known: Pair, now: Pair) -> list[str]:
 
 
 def _read(path: str, what: str) -> Any:
-    """Return what a file holds as JSON, None without one. Raise AltbackupError."""
+    """Return a file's content as JSON, None if there is no file. Raise AltbackupError."""
     try:
         with name_os_errors(path), open_plain(path) as stream:
             text = stream.read(_LONGEST + 1)

@@ -1,4 +1,4 @@
-"""Private folders and files, opened so that nothing in their place leads elsewhere, blocks, or fills the memory."""
+"""Private folders and files, opened so that nothing in their place can lead elsewhere, block, or fill the memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 @contextlib.contextmanager
 def opened_private(tree: Tree, path: str) -> Iterator[int | None]:
-    """Yield a folder of the private one as an open file, None without one. Raise BaseUnusable where a link, or no folder, is in the way."""
+    """Yield a folder below the private one, open, None if it is missing. Raise BaseUnusable if a link, or no folder, is in the way."""
     descriptor = os.open(tree.private, _FOLDER)
     try:
         for name in os.path.relpath(path, tree.private).split("/"):
@@ -39,9 +39,9 @@ def opened_private(tree: Tree, path: str) -> Iterator[int | None]:
 
 @contextlib.contextmanager
 def opened_private_file(tree: Tree, path: str) -> Iterator[IO[bytes]]:
-    """Yield a plain file of the private folder, open for reading.
+    """Yield a plain file below the private folder, open for reading.
 
-    Raise FileNotFoundError without one, BaseUnusable where a link, or no folder, is in the way, OSError where no plain file stands there.
+    Raise FileNotFoundError if it is missing, BaseUnusable if a link, or no folder, is in the way, OSError if it is no plain file.
     """
     with opened_private(tree, os.path.dirname(path)) as folder:
         if folder is None:
@@ -56,15 +56,15 @@ def opened_private_file(tree: Tree, path: str) -> Iterator[IO[bytes]]:
 
 
 def require_no_link(tree: Tree, path: str) -> None:
-    """Given a folder of the private one, which need not be there, raise BaseUnusable if a link, or no folder, is in its place or on the way."""
+    """Raise BaseUnusable if a folder below the private one, or one on its path, is a link or no folder; it may be missing."""
     with opened_private(tree, path):
         pass
 
 
 def read_private(tree: Tree, path: str, most: int) -> bytes:
-    """Given a file of the private folder and the most bytes that it may have, return what is in it.
+    """Return the content of a file below the private folder, at most `most` bytes.
 
-    Raise ValueError for a longer one, and else what opened_private_file raises.
+    Raise ValueError for a longer one, and what opened_private_file raises.
     """
     with opened_private_file(tree, path) as stream:
         content = stream.read(most + 1)

@@ -23,25 +23,25 @@ _AHEAD = 86400.0
 
 
 def moment_at(epoch: float) -> str:
-    """Given seconds since 1970, return the moment as proofs have it, in UTC."""
+    """Return seconds since 1970 as proofs write them, `YYYY-MM-DDTHH:MM:SSZ` in UTC."""
     return time.strftime(_MOMENT, time.gmtime(epoch))
 
 
 def write_proof(tree: Tree, tarball: Tarball, proof: Mapping[str, Any]) -> None:
-    """Keep a proof beside its tarball. Raise OSError."""
+    """Write a proof beside its tarball. Raise OSError."""
     write_text(tree.path(tarball.relpath) + PROOF, json.dumps(proof, sort_keys=True) + "\n")
 
 
 def proved_at(tree: Tree, tarball: Tarball) -> float:
-    """Given a tarball, return when it was proved to restore, in seconds since 1970; 0 for one that never was.
+    """Return when a tarball was proved to restore, in seconds since 1970; 0 for never.
 
-    A proof of other bytes proves nothing, nor does one that cannot be read, or that is more than a day later than this node's clock.
+    A proof of other bytes does not count, nor one that cannot be read, or that is more than a day later than this node's clock.
     """
     return proved_by(tree, tarball.relpath, tarball.dna)
 
 
 def proved_by(tree: Tree, relpath: str, dna: Dna | None) -> float:
-    """Given where a tarball lies and its dna, return when it was proved to restore, as proved_at does."""
+    """Return when the tarball at a relpath was proved to restore, as proved_at does."""
     try:
         with open_plain(tree.path(relpath) + PROOF) as stream:
             proof = json.loads(stream.read(_MAX_BYTES).decode("utf-8"))
@@ -54,7 +54,7 @@ def proved_by(tree: Tree, relpath: str, dna: Dna | None) -> float:
 
 
 def last_proved(tree: Tree, tarballs: Iterable[Tarball]) -> dict[str, float]:
-    """Given tarballs, return {category/name: when one of that item's was last proved}, 0 for never."""
+    """Return {category/name: when a tarball of that item was last proved}, 0 for never."""
     found: dict[str, float] = {}
     for tarball in tarballs:
         found[tarball.key] = max(found.get(tarball.key, 0.0), proved_at(tree, tarball))
@@ -70,9 +70,9 @@ def unproved(
     moment: Moment,
     now: float | None = None,
 ) -> list[dict[str, Any]]:
-    """Given a base and its items (category/name, all if None), return a failure for each whose last proof is older than `age` seconds.
+    """Return a failure for each of a base's items (category/name, None for all) whose last proof is older than `age` seconds.
 
-    Items without any verified tarball that counts are left to those who count. Age 0 asks for no proof.
+    Items without any verified tarball that counts are left to the count. Age 0 requires no proof.
     """
     if not age:
         return []

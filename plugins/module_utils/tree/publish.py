@@ -27,7 +27,7 @@ _NOBODY = 65534
 
 
 def make_folders(path: str, above: str) -> None:
-    """Make a folder, mode 0700, and its parents below `above`, flushed. Raise BaseUnusable where a link is in the way."""
+    """Make a folder, mode 0700, and its parents below `above`, flushed. Raise BaseUnusable if a link is in the way."""
     if path == above:
         return
     make_folders(os.path.dirname(path), above)
@@ -55,7 +55,7 @@ def flush_folder(path: str) -> None:
 
 
 def temporary_beside(path: str) -> str:
-    """Given a final path, return the temporary name beside it."""
+    """Return the temporary name beside a final path."""
     folder, filename = os.path.split(path)
     return os.path.join(folder, f"{TEMPORARY}{os.getpid()}-{filename}")
 
@@ -67,7 +67,7 @@ def remove_if_there(path: str) -> None:
 
 
 def prune_empty(path: str, above: str) -> None:
-    """Remove a folder and its parents below `above` while they are empty, and nothing is mounted there."""
+    """Remove a folder and its parents below `above` while they are empty and no mount points."""
     while path != above and path.startswith(above + "/"):
         try:
             os.rmdir(path)
@@ -98,7 +98,7 @@ def write_text(path: str, text: str) -> None:
 
 
 def verify(path: str, dna: Dna, *, from_disk: bool = False) -> None:
-    """Read a file again and compare it with its dna. Raise DigestMismatch."""
+    """Read a file again and compare it with its dna; with `from_disk` the medium is read. Raise DigestMismatch."""
     dig, size = digest_file(path, dna.alg, from_disk=from_disk)
     if (dig, size) != (dna.dig, dna.size):
         raise DigestMismatch(
@@ -107,19 +107,19 @@ def verify(path: str, dna: Dna, *, from_disk: bool = False) -> None:
 
 
 def record_path(tree: Tree, key: str, stamp: str) -> str:
-    """Return where the record of an item's dump is kept."""
+    """Return the path of a record: an item's dump under a stamp."""
     return tree.private_path("records", *key.split("/"), *stamp.split("/")) + ".json"
 
 
 def write_record(tree: Tree, key: str, stamp: str, record: Mapping[str, Any]) -> None:
-    """Keep what the dump knows of an item, before its tarball gets its name."""
+    """Write the record of a dump, before its tarball gets its name."""
     path = record_path(tree, key, stamp)
     make_folders(os.path.dirname(path), tree.private)
     write_text(path, json.dumps(record, sort_keys=True) + "\n")
 
 
 def read_record(tree: Tree, key: str, stamp: str) -> dict[str, Any]:
-    """Return the record of an item's dump, empty if there is none that can be read."""
+    """Return the record of a dump, empty if there is none or it cannot be read."""
     try:
         return record_of(tree, key, stamp)
     except AltbackupError:
@@ -127,7 +127,7 @@ def read_record(tree: Tree, key: str, stamp: str) -> dict[str, Any]:
 
 
 def record_of(tree: Tree, key: str, stamp: str) -> dict[str, Any]:
-    """Return the record of an item's dump, empty if there is none. Raise AltbackupError for one that cannot be read or is damaged."""
+    """Return the record of a dump, empty if there is none. Raise AltbackupError if it cannot be read or is damaged."""
     path = record_path(tree, key, stamp)
     try:
         record = json.loads(read_private(tree, path, _LONGEST_RECORD).decode("utf-8"))
@@ -145,7 +145,7 @@ def record_of(tree: Tree, key: str, stamp: str) -> dict[str, Any]:
 
 
 def publish(tree: Tree, temporary: str, relpath: str, dna: Dna) -> None:
-    """Give a flushed temporary file its final name: read back first, then rename, then its sidecar.
+    """Give a flushed temporary file its final name: read it back first, then rename it, then write its sidecar.
 
     Raise DigestMismatch, BaseUnusable or OSError: then neither tarball nor sidecar stands there, and the temporary file is back.
     """
@@ -174,10 +174,10 @@ def write_sidecar(path: str, dna: Dna) -> None:
 
 
 def link(tree: Tree, old: Tarball, relpath: str, dna: Dna, *, copying: bool = True) -> None:
-    """Store an unchanged item: a hard link under its new stamp, after the old file was read again.
+    """Store an unchanged item as a hard link under its new stamp, after reading the old file again.
 
-    Where there are no hard links it is a file that shares the old one's blocks, or else a copy, read back as well; without
-    `copying` NoLinks is raised instead. Raise DigestMismatch if the old file is no longer what its dna says.
+    Without hard links it is a file that shares the old one's blocks, or else a copy, which is read back as well; without `copying` NoLinks
+    is raised instead of copying. Raise DigestMismatch if the old file no longer matches its dna.
     """
     verify(tree.path(old.relpath), dna, from_disk=True)
     final = tree.path(relpath)
@@ -189,7 +189,7 @@ def link(tree: Tree, old: Tarball, relpath: str, dna: Dna, *, copying: bool = Tr
         _store_again(tree.path(old.relpath), temporary, dna, copying)
         remove_if_there(final + SUFFIX)
         os.replace(temporary, final)
-        remove_if_there(temporary)  # rename does nothing where both names are links to one file
+        remove_if_there(temporary)  # rename does nothing if both names are links to one file
         flush_folder(folder)
         write_sidecar(final, dna)
     except BaseException:
@@ -201,7 +201,7 @@ def link(tree: Tree, old: Tarball, relpath: str, dna: Dna, *, copying: bool = Tr
 
 
 def _store_again(old: str, temporary: str, dna: Dna, copying: bool) -> None:
-    """Give an old file a second name, or put a file of its content there. Raise DigestMismatch, NoLinks, AltbackupError or OSError."""
+    """Make a second name for a file, or a second file of its content. Raise DigestMismatch, NoLinks, AltbackupError or OSError."""
     if copying:
         if duplicate(old, temporary):
             verify(temporary, dna, from_disk=True)
@@ -210,11 +210,11 @@ def _store_again(old: str, temporary: str, dna: Dna, copying: bool) -> None:
 
 
 def point_last(tree: Tree, key: str, stamp: str, moment: Moment) -> bool:
-    """Let `last` of an item point to a stamp, unless it points to a later one that is not ahead of all; return whether it was moved.
+    """Point `last` of an item to a stamp, unless it already points to a later one that is not ahead; return whether it was moved.
 
-    It never points to what its dump found suspect: who follows it by hand, with nobody at hand to ask, is led to the newest copy that is not
-    doubtful. Where there are no symbolic links there is no `last`: nothing of this collection reads it.
-    Raise AltbackupError if `last` is a real folder or file: a copy that lost its link may be somebody's only one.
+    It never points to a suspect, so that people who follow it by hand reach the newest copy that is not doubtful. On file systems without
+    symbolic links there is no `last`; nothing of this collection reads it. Raise AltbackupError if `last` is a real folder or file: a copy
+    that lost its link may be somebody's only one.
     """
     path = tree.path(f"{key}/{LAST}")
     if os.path.lexists(path) and not os.path.islink(path):
@@ -233,7 +233,7 @@ def point_last(tree: Tree, key: str, stamp: str, moment: Moment) -> bool:
     remove_if_there(temporary)
     try:
         os.symlink(stamp, temporary)
-    except OSError as error:  # which names the stamp alone
+    except OSError as error:  # its own filename is the stamp alone
         if error.errno in UNABLE and not os.path.islink(path) and _can_be_made(temporary):
             return False
         raise OSError(error.errno, error.strerror, path) from error
@@ -243,7 +243,7 @@ def point_last(tree: Tree, key: str, stamp: str, moment: Moment) -> bool:
 
 
 def _can_be_made(path: str) -> bool:
-    """Return whether a plain file can be made where a link could not, which tells a file system without links from a folder that is closed."""
+    """Return whether a plain file can be made where a link could not: then the file system has no links, and the folder is not closed."""
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
     except OSError:
@@ -253,7 +253,7 @@ def _can_be_made(path: str) -> bool:
 
 
 def require_writable(base: str) -> Tree:
-    """Given a base, return its Tree. Raise BaseUnusable if it is not marked, cannot be written, or is somebody else's."""
+    """Return the Tree of a base. Raise BaseUnusable if it is not marked, cannot be written, or is another user's."""
     tree = open_tree(base)
     for folder in dict.fromkeys((os.path.dirname(tree.private), tree.private, tree.base)):
         _require_trusted(folder)
@@ -264,7 +264,7 @@ def require_writable(base: str) -> Tree:
 
 
 def _require_trusted(folder: str) -> None:
-    """Raise BaseUnusable if a folder is a link, or of a user who could show another one in its place whenever he likes."""
+    """Raise BaseUnusable if a folder is a link, or of another user, who could replace it at any time."""
     if os.path.basename(folder) == MARKER and os.path.islink(folder):
         raise BaseUnusable(f"{folder} is no folder but a link: make it one (mkdir)")
     try:
@@ -272,7 +272,9 @@ def _require_trusted(folder: str) -> None:
     except FileNotFoundError:
         return
     known = status.st_uid in (0, os.geteuid())
-    squashed = status.st_uid == _NOBODY and file_system(folder).startswith("nfs")  # what a server makes of root
+    squashed = status.st_uid == _NOBODY and file_system(folder).startswith(
+        "nfs"
+    )  # root's files on an NFS server that squashes root
     if not (known or squashed):
         raise BaseUnusable(
             f"{folder} belongs to uid {status.st_uid}, who could lead what is written there elsewhere, not to uid {os.geteuid()}, as whom "
@@ -281,7 +283,7 @@ def _require_trusted(folder: str) -> None:
 
 
 def remove_folder(path: str) -> None:
-    """Remove a private folder and all below it, if it is there; follow no link."""
+    """Remove a private folder and all below it, if it is there; no link is followed."""
     if os.path.islink(path):
         os.unlink(path)
     elif os.path.isdir(path):
@@ -291,7 +293,7 @@ def remove_folder(path: str) -> None:
 
 
 def _make_writable(path: str) -> None:
-    """Let a copied tree be removed by its owner: its folders have the modes of live ones."""
+    """Make the folders of a copied tree writable, whose modes are those of live ones, so that their owner can remove it."""
     set_mode(path, 0o700)
     for parent, folders, _ in os.walk(path):
         for name in folders:

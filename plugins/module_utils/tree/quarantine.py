@@ -1,8 +1,8 @@
-"""Quarantine: tarballs whose bytes are no longer what their sidecars say, out of the way of all that counts, sends and restores.
+"""Quarantine: tarballs whose bytes no longer match their sidecars, out of the way of all that counts, sends and restores.
 
-`.altbackup/quarantine/[<source>/]<category>/<name>/YYYY/MM/DD/HHMMSS` has the tarball, its sidecar and its proof, a copy of the record of its dump, and
-`why.json`, which tells since when it lies there, what was read, in which run it had come, and when a good copy had come back. What was set apart
-under one stamp before is kept beside it, as `HHMMSS-2`.
+`.altbackup/quarantine/[<source>/]<category>/<name>/YYYY/MM/DD/HHMMSS` has the tarball, its sidecar and its proof, a copy of its dump's
+record, and `why.json`: since when it lies there, what was read, the run in which it had come, and when a good copy came back. A second
+tarball set apart under one stamp lies beside the first, as `HHMMSS-2`.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ class Quarantined:
     """A tarball that was set apart."""
 
     relpath: str
-    """Where it stood, below the base"""
+    """Its former path below the base"""
     folder: str
-    """Where it lies, absolute"""
+    """Its absolute folder now"""
     dna: Dna | None
-    """What its sidecar says, None where that cannot be read"""
+    """The dna in its sidecar, None if that cannot be read"""
     read: Dna | None
-    """What its bytes were, None where that is not known"""
+    """The dna of the bytes that were read, None if unknown"""
     since: str
-    """The stamp of the controller's clock when it was set apart, empty where that is not known yet"""
+    """The stamp of the controller's clock when it was set apart, empty if not yet known"""
     healed: str = ""
-    """The same when a good copy had come back, empty for never"""
+    """The same for when a good copy came back, empty for never"""
     came: str = ""
-    """The stamp of the run in which it had come to a target, where that is known"""
+    """The stamp of the run in which it had come to a target, if known"""
     reason: str = ""
 
     @property
@@ -62,25 +62,25 @@ class Quarantined:
 
     @property
     def stamp(self) -> str:
-        """The stamp under which it stood."""
+        """Its former stamp."""
         return "/".join(self.relpath.split("/")[2:6])
 
     def is_same(self, dna: Dna) -> bool:
-        """Return whether a dna is of the content that it had: what its sidecar says, or what its bytes are, as it may be the sidecar that rotted."""
+        """Return whether a dna is of its content: that of its sidecar, or of the bytes read, since the sidecar itself may have rotted."""
         return any(known is not None and known.same_content(dna) for known in (self.dna, self.read))
 
     def is_due(self, moment: Moment) -> bool:
-        """Return whether it was kept for as long as a good copy beside it needs no more of it."""
+        """Return whether it was kept for 30 days, after which, beside a good copy, it may go."""
         return bool(self.since) and parse_stamp(moment.latest) - parse_stamp(self.since) > _KEPT
 
 
 def set_apart(
     tree: Tree, tarball: Tarball, read: Dna | None, reason: str, moment: Moment, came: str = ""
 ) -> Quarantined:
-    """Given a tree whose lock is held and a tarball, move it with sidecar and proof to the quarantine; return where it is. Its record stays.
+    """Move a tarball with sidecar and proof to the quarantine; return its entry. The tree's lock must be held; the record stays in place.
 
-    `read` is what its bytes are, `came` the run in which it had come.
-    Raise AltbackupError or OSError: then it stands where it stood, or what a killed call would leave is left, which the next one completes.
+    `read` is the dna of the bytes read, `came` the run in which it had come. Raise AltbackupError or OSError: then it stands where it
+    stood, or is half moved as after a kill, which the next call completes.
     """
     path = tree.path(tarball.relpath)
     folder = os.path.dirname(path)
@@ -108,8 +108,10 @@ def set_apart(
 
 
 def complete_moves(tree: Tree, orphans: Sequence[str]) -> list[str]:
-    """Given a tree whose lock is held and the sidecars that stand without tarball, move those after their tarballs whose move a killed call had not
-    ended; return them."""
+    """Move sidecars after their tarballs if a killed call had moved only the tarball; return them.
+
+    `orphans` are the sidecars without tarball; the tree's lock must be held.
+    """
     moved = []
     for relpath in orphans:
         tarball = relpath[: -len(SUFFIX)]
@@ -125,9 +127,9 @@ def complete_moves(tree: Tree, orphans: Sequence[str]) -> list[str]:
 
 
 def quarantined(tree: Tree, keys: Collection[str] | None = None) -> tuple[list[Quarantined], list[tuple[str, str]]]:
-    """Given a tree, return what lies in its quarantine, of some items only if given, and (relpath, what is wrong) of what cannot be understood.
+    """Return the entries of a tree's quarantine, of some items only if given, and (relpath, problem) of those that are damaged.
 
-    Raise BaseUnusable where a link is in its place.
+    Raise BaseUnusable if a link is in its place.
     """
     top = tree.private_path("quarantine")
     if os.path.islink(top):
@@ -156,40 +158,42 @@ def quarantined(tree: Tree, keys: Collection[str] | None = None) -> tuple[list[Q
 
 
 def awaited(tree: Tree, relpath: str, dna: Dna) -> Quarantined | None:
-    """Given a tree, where a tarball is about to stand and its dna, return what lies in the quarantine of that content and waits to stand there
-    again, None for nothing. Raise BaseUnusable."""
+    """Return the entry, not yet healed, with relpath and content of a tarball that is about to be published; None if there is none.
+
+    Raise BaseUnusable if a link is in the quarantine's place.
+    """
     found = quarantined(tree, ["/".join(relpath.split("/")[:2])])[0]
     same = [entry for entry in found if entry.relpath == relpath and not entry.healed and entry.is_same(dna)]
     return same[-1] if same else None
 
 
 def note_since(entry: Quarantined, moment: Moment) -> Quarantined:
-    """Given a tarball of which a killed call had not written since when it lies there, write that it does from now on. Raise OSError."""
+    """Write that a tarball lies in the quarantine from now on, if a killed call had not written since when. Raise OSError."""
     known = replace(entry, since=moment.latest)
     _write(known)
     return known
 
 
 def note_healed(entry: Quarantined, moment: Moment) -> Quarantined:
-    """Given a tarball of which a good copy stands again where it stood, write that. Raise OSError."""
+    """Write that a good copy stands again in a quarantined tarball's former place. Raise OSError."""
     known = replace(entry, since=entry.since or moment.latest, healed=moment.latest)
     _write(known)
     return known
 
 
 def put_record_back(tree: Tree, entry: Quarantined) -> None:
-    """Given a tarball of which a good copy is about to stand where it stood, give that the record that it had, if it is gone. Raise OSError."""
+    """Restore the record of a quarantined tarball, if it is gone, before a good copy gets its former place. Raise OSError."""
     _copy(os.path.join(entry.folder, _RECORD), record_path(tree, entry.key, entry.stamp), tree.private)
 
 
 def put_proof_back(tree: Tree, entry: Quarantined) -> None:
-    """Given a tarball of which a good copy stands again where it stood, give that the proof that it had. Raise OSError."""
+    """Restore the proof of a quarantined tarball beside the good copy in its former place. Raise OSError."""
     name = os.path.basename(entry.relpath) + PROOF
     _copy(os.path.join(entry.folder, name), tree.path(entry.relpath) + PROOF, tree.base)
 
 
 def _copy(old: str, new: str, above: str) -> None:
-    """Copy a small private file to a place below a folder where nothing stands."""
+    """Copy a small private file to a free path below a folder."""
     with contextlib.suppress(FileNotFoundError):
         if not os.path.lexists(new):
             with open_plain(old) as stream:
@@ -210,7 +214,7 @@ def healing_folder(tree: Tree) -> str:
 
 
 def _places(tree: Tree, relpath: str) -> list[str]:
-    """Return the folders in which what stood at a relpath may lie, those that are there, the oldest first."""
+    """Return the existing quarantine folders of a relpath, the oldest first."""
     *above, clock, _ = relpath.split("/")
     folder = tree.private_path("quarantine", *above)
     with contextlib.suppress(FileNotFoundError):
@@ -230,7 +234,7 @@ def _free_place(tree: Tree, relpath: str) -> str:
 
 
 def _move_beside(path: str, place: str) -> None:
-    """Move proof and sidecar of a tarball, which is moved already, after it."""
+    """Move proof and sidecar after their tarball, which is moved already."""
     for suffix in (PROOF, SUFFIX):
         with contextlib.suppress(FileNotFoundError):
             os.rename(path + suffix, os.path.join(place, os.path.basename(path) + suffix))
@@ -252,7 +256,7 @@ def _shown(dna: Dna) -> dict[str, Any]:
 
 
 def _read(folder: str, relpath: str) -> tuple[Quarantined, str]:
-    """Return what is known of a tarball in the quarantine, and what is wrong with that, if anything is."""
+    """Return the entry of a tarball in the quarantine, and what is wrong with its why.json, else empty."""
     path = os.path.join(folder, _WHY)
     values: Mapping[str, Any] = {}
     problem = ""

@@ -1,7 +1,7 @@
 """Readings: when each tarball of a tree was last read and matched its dna, so that all of them are read in turn.
 
-`.altbackup/state/[<source>/]readings` is a mapping of relpaths to the stamps of the runs that read them, or to nothing for
-those of which somebody has found that their bytes are no longer what they were. Links are one file: what was read under one name was read under all.
+`.altbackup/state/[<source>/]readings` maps relpaths to the stamps of the runs that read them, or to an empty text for tarballs whose bytes
+were found to have changed. Links are one file: a reading under one name counts for all.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ _MOST = 1 << 26
 """Most bytes of the file"""
 _STAMP = re.compile(r"(?:\d{4}/\d{2}/\d{2}/\d{6})?", re.ASCII)
 _NIGHT = timedelta(hours=18)
-"""Runs that are nearer to each other are of one night, which has one share"""
+"""Runs closer together than this belong to one night, which reads one share"""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A file that is kept, under one name or more."""
+    """A stored file, under one name or more."""
 
     size: int
     """Bytes"""
     made: str
     """The newest of its stamps: when it was made, or its content was found unchanged, it was read"""
     read: str = ""
-    """The stamp of the run that read it since, empty if that is not known"""
+    """The stamp of the run that read it since then, empty if unknown"""
     doubted: bool = False
-    """Whether somebody has found that its bytes are no longer what they were"""
+    """Whether its bytes were found to have changed"""
 
     @property
     def last(self) -> str:
-        """When it was last read; empty for never."""
+        """The stamp of its last reading; empty for never."""
         return "" if self.doubted else max(self.made, self.read)
 
 
 def readings(tree: Tree) -> dict[str, str]:
-    """Given a tree, return {relpath: when it was last read}. Raise AltbackupError if the file has what was never written to it."""
+    """Return {relpath: stamp of its last reading}. Raise AltbackupError if the file is damaged."""
     path = _path(tree)
     try:
         known = json.loads(read_private(tree, path, _MOST).decode("utf-8"))
@@ -65,14 +65,14 @@ def readings(tree: Tree) -> dict[str, str]:
 
 
 def keep_readings(tree: Tree, known: Mapping[str, str]) -> None:
-    """Given a tree whose lock is held and {relpath: when it was last read}, keep that. Raise OSError."""
+    """Write {relpath: stamp of its last reading}; the tree's lock must be held. Raise OSError."""
     path = _path(tree)
     make_folders(os.path.dirname(path), tree.private)
     write_text(path, json.dumps(known, sort_keys=True, separators=(",", ":")) + "\n")
 
 
 def read_first(tree: Tree, relpaths: Collection[str]) -> None:
-    """Given a tree whose lock is held and tarballs that are no longer what they were, let the next check read them first. Raise OSError."""
+    """Let the next check read tarballs first whose bytes were found to have changed; the tree's lock must be held. Raise OSError."""
     try:
         known = readings(tree)
     except AltbackupError:
@@ -81,7 +81,7 @@ def read_first(tree: Tree, relpaths: Collection[str]) -> None:
 
 
 def files_of(tarballs: Iterable[Tarball], known: Mapping[str, str], moment: Moment) -> dict[tuple[int, int], Kept]:
-    """Given verified tarballs, when each was last read, and the moment, return {inode: the file}. What is later than the moment is no reading."""
+    """Return {inode: file} of verified tarballs; `known` is {relpath: stamp of its last reading}. Stamps of the future do not count."""
     files: dict[tuple[int, int], Kept] = {}
     for tarball in tarballs:
         made = "" if moment.is_ahead(tarball.stamp) else tarball.stamp
@@ -95,10 +95,10 @@ def files_of(tarballs: Iterable[Tarball], known: Mapping[str, str], moment: Mome
 
 
 def due_share(files: Mapping[Name, Kept], days: int, moment: Moment) -> list[Name]:
-    """Given the files that a night does not read anyway, in how many days all are to be read, and the moment, return those to read, first first.
+    """Return the files to read tonight, in order; `files` are those that the night does not read anyway, to be read within `days`.
 
-    They are those that were not read for the longest time, so many that their bytes are the share of a night, and all that would be
-    overdue in the next one; where nothing is known of a file, it waits for its turn. What the night has read already is of its share.
+    They are those not read for the longest time, up to a night's share of the bytes, and all that would be overdue the next night; a file
+    whose readings are unknown waits for its turn. What this night has already read counts towards its share.
     """
     now = parse_stamp(moment.stamp)
     lately = (now - _NIGHT).strftime(STAMP_FORMAT)
@@ -116,7 +116,7 @@ def due_share(files: Mapping[Name, Kept], days: int, moment: Moment) -> list[Nam
 
 
 def is_fresh(file: Kept, days: int, moment: Moment) -> bool:
-    """Given a file, return whether it was read within so many days before the moment."""
+    """Return whether a file was read within so many days before the moment."""
     since = parse_stamp(moment.stamp) - timedelta(days=days)
     return file.last > since.strftime(STAMP_FORMAT)
 

@@ -1,4 +1,4 @@
-"""What retention has to know of tarballs that only the records of their dumps tell."""
+"""Facts about tarballs that retention needs and only the records of their dumps have."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .publish import read_record
 
 @dataclass
 class Recorded:
-    """What records say of tarballs."""
+    """Facts from the records of tarballs."""
 
     partial: list[str] = field(default_factory=list)
-    """Relpaths of those that are not whole"""
+    """Relpaths of incomplete tarballs"""
     content: dict[str, Hashable] = field(default_factory=dict)
-    """{relpath: what stands for its content}"""
+    """{relpath: key of its content}"""
 
 
 def recorded(tree: Tree, tarballs: Iterable[Tarball]) -> Recorded:
-    """Given verified tarballs of a tree, return what their records say, each read once."""
+    """Return what the records of verified tarballs say, reading each record once."""
     found = Recorded()
     for tarball in tarballs:
         record = read_record(tree, tarball.key, tarball.stamp)

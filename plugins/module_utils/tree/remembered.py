@@ -16,7 +16,7 @@ _LONGEST = 1 << 26
 
 
 def remember_items(tree: Tree, items: Sequence[str]) -> None:
-    """Keep the list of a source's items on the target, for checks that cannot ask the source what it discovers."""
+    """Write the list of a source's items on the target, for checks that cannot ask the source what it discovers."""
     folder = tree.private_path("records")
     make_folders(folder, tree.private)
     keys = sorted(set(items))
@@ -25,7 +25,7 @@ def remember_items(tree: Tree, items: Sequence[str]) -> None:
 
 
 def remembered_items(tree: Tree) -> list[str]:
-    """Return the items that the last synchronize handed to this tree. Raise AltbackupError where they cannot be read."""
+    """Return the items that the last synchronize handed to this tree. Raise AltbackupError if the list cannot be read."""
     path = os.path.join(tree.private_path("records"), "items")
     try:
         return read_private(tree, path, _LONGEST).decode("utf-8").split("\n")[:-1]
@@ -39,7 +39,7 @@ def remembered_items(tree: Tree) -> list[str]:
 
 
 def _known(tree: Tree) -> list[str] | None:
-    """Return the items that are remembered, None where those cannot be read and are to be written anew. Raise BaseUnusable behind a link."""
+    """Return the remembered items, None if the list cannot be read and must be written anew. Raise BaseUnusable behind a link."""
     try:
         return remembered_items(tree)
     except BaseUnusable:
@@ -51,13 +51,13 @@ def _known(tree: Tree) -> list[str] | None:
 def with_remembered(
     base: str, expect: Mapping[str, Any], items: Sequence[str] | None
 ) -> tuple[dict[str, Any], list[str] | None]:
-    """Given a target's tree and what is expected, return expectation and items with those that its source last discovered."""
+    """Return `expect` and `items` with the items added that a target's source last discovered."""
     known = list(items or ())
     there = set(known)
     more = [key for key in remembered_items(open_tree(base)) if key not in there]
     expected = dict(expect)
     for key in more:
         name = key.partition("/")[2]
-        if str(expected.get(name, 0)).isdecimal():  # what is no number is for count to refuse
+        if str(expected.get(name, 0)).isdecimal():  # anything else is refused by the count
             expected[name] = int(expected.get(name, 0)) + 1
     return expected, None if items is None else [*known, *more]

@@ -1,4 +1,4 @@
-"""A source that has another name than before takes over what a target keeps of it under the old one."""
+"""Take-over by a renamed source of what a target keeps under its former name."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .origin import Origin, require_origin
 from .publish import flush_folder
 
 _STAYING = ("incoming", "locks", "outgoing", "owners")
-"""Private folders of which nothing is taken over: what arrives is sent again, and locks are of those who hold them"""
+"""Private folders that are not taken over: what arrives is sent again, and locks belong to their holders"""
 
 
 def take_over(tree: Tree, former: Sequence[str], origin: Origin | None, run: Run | None) -> list[str]:
-    """Given a source's tree on a target, whose lock is held, and names that the source had, give the tree what is there under one of these.
+    """Give a source's tree on a target, whose lock is held, what lies there under one of the source's former names. Return notes.
 
-    Its private state goes first and its tarballs last, each in one step: a killed call is completed by the next. Return notes.
-    Raise BaseUnusable where there is a tree under both names, or that is another source's, and OSError.
+    Private state is moved first and tarballs last, each in one step: the next call completes a killed one. Raise BaseUnusable if there is a
+    tree under both names, or it is another source's; or OSError.
     """
     above = os.path.dirname(tree.private)
     old = [name for name in dict.fromkeys(former) if name != tree.source and is_folder(os.path.join(above, name))]
@@ -47,7 +47,7 @@ def take_over(tree: Tree, former: Sequence[str], origin: Origin | None, run: Run
 
 
 def _move(old: str, new: str) -> None:
-    """Give a file or a folder another name beside it, if it is there; in its place only an empty folder may be. Raise BaseUnusable or OSError."""
+    """Rename a file or folder, if it is there, to a name that is free or an empty folder. Raise BaseUnusable or OSError."""
     if os.path.lexists(old):
         _require_free(old, new)
         os.rename(old, new)
@@ -55,7 +55,7 @@ def _move(old: str, new: str) -> None:
 
 
 def _require_free(old: str, new: str) -> None:
-    """Raise BaseUnusable where something is in the place that another one, which is there, is to take."""
+    """Raise BaseUnusable if an existing file or folder cannot be renamed because its new name is taken."""
     if (
         os.path.lexists(old)
         and os.path.lexists(new)

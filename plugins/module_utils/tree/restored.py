@@ -27,19 +27,19 @@ _LONGEST_VALUE = 300
 
 
 def marker_path(path: str) -> str:
-    """Return where the marker of a copy is: beside it, since in it it would be a change."""
+    """Return the path of a copy's marker: beside it, since inside it would be a change."""
     return path.rstrip("/") + RESTORED
 
 
 def serialize_marker(origin: Mapping[str, Any]) -> str:
-    """Given what is known of a restore, return the marker's text: one line of JSON with exactly these KEYS."""
+    """Return the text of a marker: one line of JSON with exactly these KEYS."""
     return json.dumps({key: str(origin.get(key, "")) for key in KEYS}, sort_keys=True) + "\n"
 
 
 def read_marker(path: str) -> dict[str, str] | None:
-    """Given the path of a copy, return what its marker says, None without one; what is no text of a marker says nothing.
+    """Return the values of a copy's marker, None without one; a damaged marker has empty values.
 
-    Raise AltbackupError where it cannot be read.
+    Raise AltbackupError if it cannot be read.
     """
     try:
         text = _text_of(marker_path(path))
@@ -53,7 +53,7 @@ def read_marker(path: str) -> dict[str, str] | None:
 
 
 def _text_of(path: str) -> bytes | None:
-    """Return the text of a marker, None for one that is no plain file. Raise FileNotFoundError, or AltbackupError where it cannot be read."""
+    """Return the text of a marker, None if it is no plain file. Raise FileNotFoundError, or AltbackupError if it cannot be read."""
     if not stat.S_ISREG(os.lstat(path).st_mode):
         return None
     try:
@@ -66,16 +66,16 @@ def _text_of(path: str) -> bytes | None:
 
 
 def _plain(value: object) -> str:
-    """Return a value of a marker as one short line: others can have written it."""
+    """Return a value of a marker, which others can have written, as one short line."""
     text = str(value)[:_LONGEST_VALUE]
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def require_adopted(path: str, key: str, source: str = "") -> list[str]:
-    """Given an item's path, its key and its source, raise AltbackupError if it is a restored copy that nobody adopted, or has one; else return notes.
+    """Raise AltbackupError if an item is, contains or lies in a restored copy that nobody adopted; else return notes.
 
-    A marker counts if root, this user or the owner of the item made it: nobody else decides what is backed up.
-    Raise AltbackupError also where that cannot be known.
+    A marker counts only if root, this user or the owner of the item made it: nobody else decides what is backed up. Raise AltbackupError
+    also if that cannot be known.
     """
     seen = (status_of(path, follow=False), status_of(path))
     owners = {entry.st_uid for entry in seen if entry is not None}
@@ -96,7 +96,7 @@ def require_adopted(path: str, key: str, source: str = "") -> list[str]:
 
 
 def _places(path: str) -> list[str]:
-    """Return the paths beside which a marker of an item can stand: its own, and those of the folders that it lies in."""
+    """Return the paths beside which a marker of an item can stand: its own, and those of the folders above."""
     found = [os.path.normpath(path)]
     while len(above := os.path.dirname(found[-1])) > 1:
         found.append(above)
@@ -115,7 +115,7 @@ def _marker_status(path: str) -> os.stat_result | None:
 
 
 def _concerns(marker: Mapping[str, str], marked: str, path: str) -> bool:
-    """Return whether what a marker beside something tells of is in an item, or the item is in it; one that tells nothing is of all of it."""
+    """Return whether a marker concerns an item: what it describes lies in the item or contains it; an empty one describes all."""
     if marked == os.path.normpath(path):
         return True
     return _is_related(marker["path"] or marked, path)
@@ -142,9 +142,9 @@ def _complaint(marker: Mapping[str, str], marked: str, path: str, adopted: str) 
 
 
 def marker_text(folder: int, path: str) -> str | None:
-    """Given the open folder of a copy and the copy's path, return the text of its marker, None without one that is a file.
+    """Return the text of a copy's marker, None if there is none or it is no file; `folder` is the open folder of the copy.
 
-    Raise AltbackupError where it cannot be read.
+    Raise AltbackupError if it cannot be read.
     """
     try:
         text = _text_of(f"/proc/self/fd/{folder}/{os.path.basename(marker_path(path))}")
@@ -154,9 +154,10 @@ def marker_text(folder: int, path: str) -> str | None:
 
 
 def write_marker(private: int, folder: int, path: str, text: str) -> None:
-    """Given an open private folder, the open folder of a copy, the copy's path and a text, write its marker.
+    """Write the marker of a copy; `private` is an open private folder, `folder` the open folder of the copy.
 
-    It takes the place of any file or link of its name. The private folder is used where it is on the same file system. Raise OSError.
+    It replaces any file or link of its name. The private folder is used for the temporary file if it is on the same file system. Raise
+    OSError.
     """
     name = os.path.basename(marker_path(path))
     with name_os_errors(marker_path(path)):
@@ -184,7 +185,7 @@ def _write(folder: int, name: str, text: str) -> None:
 
 
 def remove_marker(folder: int, path: str) -> bool:
-    """Given the open folder of a copy and the copy's path, remove its marker, a file or a link; return whether there was one.
+    """Remove the marker of a copy, a file or a link; return whether there was one. `folder` is the open folder of the copy.
 
     Raise AltbackupError for anything else of that name, or OSError.
     """
@@ -196,7 +197,7 @@ def remove_marker(folder: int, path: str) -> bool:
 
 
 def require_marker_place(folder: int, path: str) -> bool:
-    """Given the open folder of a copy and the copy's path, return whether it has a marker. Raise AltbackupError for what is no file or link."""
+    """Return whether a copy has a marker; `folder` is its open folder. Raise AltbackupError if the marker is neither file nor link."""
     try:
         mode = os.stat(os.path.basename(marker_path(path)), dir_fd=folder, follow_symlinks=False).st_mode
     except FileNotFoundError:
@@ -207,7 +208,7 @@ def require_marker_place(folder: int, path: str) -> bool:
 
 
 def adopt(path: str, *, check_mode: bool = False) -> list[str]:
-    """Given the path of a copy, remove its marker, and that of a folder that it was restored with.
+    """Remove the marker of a copy, and that of a folder that it was restored with.
 
     Return the paths that had one. Raise AltbackupError or OSError.
     """

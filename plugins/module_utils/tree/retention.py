@@ -1,4 +1,4 @@
-"""Retention: which of an item's verified tarballs are to be kept and why, and how many of the others a run removes."""
+"""Retention: which of an item's verified tarballs stay and why, and how many of the others a run removes."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
     from .layout import Tarball
 
 SUSPECT = "suspect, not accepted"
-"""Why a suspect stays"""
+"""Reason of a suspect"""
 FROZEN = "a suspect of the item is not accepted"
-"""Why a good one stays that no rule demands"""
+"""Reason of a good tarball that no rule demands"""
 BASE_OF = "base of "
-"""How the reason of a full tarball begins that stays for a differential"""
+"""Prefix of the reason of a full tarball that stays for a differential"""
 SECOND_FULL = "second full"
-"""Why a full one stays beside the one on which all differentials rest that stay"""
+"""Reason of a full tarball that stays beside the one on which all remaining differentials rest"""
 WITHOUT_FULL = "its full tarball is not here"
-"""Why a differential stays from which nothing can be restored now"""
+"""Reason of a differential from which nothing can be restored now"""
 WITHIN = "within "
-"""How the reason of one begins that stays for its age"""
+"""Prefix of the reason of a tarball that stays for its age"""
 _LAST_SUSPECTS = 3
-"""How many of the newest suspects stay, beside the first"""
+"""Number of the newest suspects that stay, beside the first"""
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
 @dataclass(frozen=True)
 class Rules:
-    """How much of an item's past is kept; of what a rule counts 0 is none. What one of them demands stays."""
+    """How much of an item's past is kept; 0 switches a rule off. What any rule demands stays."""
 
     keep: int
     """Days, and distinct contents"""
@@ -42,21 +42,21 @@ class Rules:
     monthly: int = 0
     yearly: int = 0
     within: float = 0.0
-    """Seconds; what is younger stays"""
+    """Seconds; younger tarballs stay"""
 
 
 @dataclass(frozen=True)
 class _Slots:
-    """A rule that keeps the newest tarball of each of the last so many groups that have one."""
+    """A rule that keeps the newest tarball of each of the last `number` groups that have one."""
 
     word: str
     number: int
     group: Callable[[Tarball], Hashable]
-    """Given a tarball, return which of the rule's groups it is of"""
+    """Returns the rule's group of a tarball"""
     calendar: bool = True
-    """Whether the oldest stays until so many are there"""
+    """Whether the oldest tarball stays until all slots are filled"""
     timely: bool = True
-    """Whether of a group one that came on its own day goes before newer ones that came after it"""
+    """Whether a tarball that came on its own day is preferred to newer ones of its group that came after it"""
 
 
 def judge(
@@ -73,22 +73,21 @@ def judge(
     content: Mapping[str, Hashable] | None = None,
     needed: Mapping[str, str] | None = None,
 ) -> dict[str, list[str]]:
-    """Given one item's verified tarballs and the rules, return {relpath: why it stays}, the newest first; one without a reason is to go.
+    """Return {relpath: reasons why it stays}, newest first, of one item's verified tarballs; one without reasons is to go.
 
-    `now` is the run's stamp, from which `within` counts back; without it that is the newest one's. `made_now` are the stamps made in
-    this run, `late` the relpaths of those that came late, `behind` of those that came after the day of their stamp, `partial` of those
-    that are not whole, `suspects` of those that nobody accepted, `holds` {category/name/stamp: text} and `content` {relpath: what stands
-    for the content}, where more of it is known than the bytes.
-    `needed` are {digest of a full tarball: why it is needed by what is not judged here}.
+    `now` is the run's stamp, from which `within` counts back; by default the newest one's. `made_now` are the stamps made in this run.
+    Relpaths are in `late` if they came late, in `behind` if they came after the day of their stamp, in `partial` if they are incomplete, in
+    `suspects` if they are suspect and nobody accepted them. `holds` is {category/name/stamp: text}, `content` {relpath: key of its content}
+    where more than the bytes is known, `needed` {digest of a full tarball: why something not judged here needs it}.
 
-    Of each of the last K days, contents, weeks ... that have one the newest stays, and while there are fewer of a calendar's, the oldest. Of a
-    day, a week ... one that came on its own day goes before newer ones that did not: so nobody takes a day of the past by what he adds to it.
-    So do the newest, the newest whole one, those made in this run, those within the time, and those that are held. Late ones, and those
-    that are not whole, have what of the groups the others leave free. Suspects count for nothing: the first and the last three stay,
-    and while there is one, all good ones.
+    Of each of the last K days, contents, weeks ... that have one the newest stays, and while a calendar rule is not filled, the oldest.
+    Within a day, a week ... one that came on its own day is preferred to newer ones that did not: so nobody takes a day of the past by
+    adding to it. The newest, the newest complete one, those made in this run, those within the time, and held ones stay, too. Late and
+    incomplete ones get only slots that the others leave free. Suspects fill no slot: the first and the last three stay, and while there is
+    any, so do all good ones.
 
-    The full tarball of a differential that stays does, too; and where all of those rest on one file, so does the newest other full one.
-    A differential whose full one is not among them counts for nothing, and stays: its full one may come back.
+    The full tarball of a differential that stays does, too; and if all of those rest on one file, so does the newest other full one. A
+    differential whose full one is not among them fills no slot, and stays: its full one may come back.
     """
     order = sorted(tarballs, key=lambda tarball: (tarball.stamp, tarball.filename), reverse=True)
     alone = _without_full(order)
@@ -127,7 +126,7 @@ def judge(
 
 
 def _without_full(tarballs: Sequence[Tarball]) -> set[str]:
-    """Return the relpaths of the differentials of an item whose full tarball is not among its tarballs."""
+    """Return the relpaths of an item's differentials whose full tarball is not among its tarballs."""
     fulls = {tarball.dna.dig for tarball in tarballs if tarball.dna and tarball.dna.base is None}
     return {
         tarball.relpath
@@ -137,7 +136,7 @@ def _without_full(tarballs: Sequence[Tarball]) -> set[str]:
 
 
 def _keep_fulls(order: Sequence[Tarball], reasons: dict[str, list[str]], needed: Mapping[str, str]) -> None:
-    """Given an item's tarballs, the newest first, and why each stays, enter why full ones stay on which others rest."""
+    """Add the reasons why full tarballs stay on which others rest; `order` is newest first, `reasons` is updated."""
     wanted = {dig: f"{BASE_OF}{why}" for dig, why in needed.items()}
     for tarball in reversed(order):
         if tarball.dna and tarball.dna.base_dig and reasons[tarball.relpath]:
@@ -156,12 +155,12 @@ def _keep_fulls(order: Sequence[Tarball], reasons: dict[str, list[str]], needed:
 
 
 def _file_of(tarball: Tarball) -> Hashable:
-    """Return what stands for the file of a tarball, of one that is still to come what is in it."""
+    """Return a key for the file of a tarball; for one still to come, a key for its bytes."""
     return tarball.inode if any(tarball.inode) or tarball.dna is None else (tarball.dna.alg, tarball.dna.dig)
 
 
 def rests_on(tarballs: Sequence[Tarball], staying: Collection[str]) -> dict[str, set[str]]:
-    """Given an item's tarballs and the relpaths of those that stay, return {full one that goes: differentials that are to go before it}."""
+    """Return {full tarball that goes: differentials that must go before it} of an item; `staying` are relpaths."""
     kept = {
         tarball.dna.dig
         for tarball in tarballs
@@ -179,12 +178,12 @@ def rests_on(tarballs: Sequence[Tarball], staying: Collection[str]) -> dict[str,
 
 
 def demanded(reasons: Sequence[str]) -> bool:
-    """Given why a tarball stays, return whether it would be kept if no suspect kept its item from being purged."""
+    """Return whether a tarball would stay if no suspect kept its item from being purged."""
     return any(reason != FROZEN for reason in reasons)
 
 
 def _slots(rules: Rules, contents: Mapping[str, Hashable]) -> list[_Slots]:
-    """Given the rules and {relpath: which content it has}, return those that count, in the order in which they are told."""
+    """Return the rules that fill slots, in the order of their reasons; `contents` is {relpath: key of its content}."""
     return [
         _Slots("content", rules.keep, lambda tarball: contents[tarball.relpath], calendar=False, timely=False),
         _Slots("day", rules.keep, lambda tarball: day_of(tarball.stamp), calendar=False),
@@ -198,9 +197,9 @@ def _slots(rules: Rules, contents: Mapping[str, Hashable]) -> list[_Slots]:
 def _slotted(
     first: Sequence[Tarball], rest: Sequence[Tarball], slots: Sequence[_Slots], behind: Collection[str]
 ) -> list[tuple[str, list[str]]]:
-    """Return what the rules demand, (relpath, words): first of those that count before all others, then of the rest what is free.
+    """Return (relpath, words) of what the rules demand: first of those that count before all others, then of the rest what is free.
 
-    Both are given newest first. What the rules demand of the first does not depend on the rest.
+    Both are newest first. What the rules demand of the first does not depend on the rest.
     """
     taken: dict[str, set[Hashable]] = {rule.word: set() for rule in slots}
     told: list[tuple[str, list[str]]] = []
@@ -221,9 +220,9 @@ def _slotted(
 
 
 def _fill(part: Sequence[Tarball], rule: _Slots, seen: set[Hashable], behind: Collection[str]) -> dict[str, int]:
-    """Return {relpath of the newest one of a group: which of the rule's groups that is}, and enter all groups that have one as seen.
+    """Return {relpath of a group's newest one: number of the group}, and add all groups that have one to `seen`.
 
-    Those of `behind` are a group's newest only where it has no other.
+    One of `behind` is a group's newest only if the group has no other.
     """
     newest: dict[Hashable, Tarball] = {}
     for tarball in part if rule.number else ():
@@ -242,9 +241,9 @@ def _fill(part: Sequence[Tarball], rule: _Slots, seen: set[Hashable], behind: Co
 
 
 def _contents(tarballs: Sequence[Tarball], content: Mapping[str, Hashable]) -> dict[str, Hashable]:
-    """Given tarballs, the newest first, return {relpath: which content it has}: what is known of it, or of one with equal bytes, or else its dna.
+    """Return {relpath: key of its content} of tarballs, newest first: what is known of it, or of one with equal bytes, or else its dna.
 
-    Of equal bytes the oldest one tells: what is said of a new one makes no other content of what was there.
+    Of equal bytes the oldest one decides, so that nothing said of a new one changes the content of what was there.
     """
     found: dict[str, Hashable] = {}
     same: dict[Hashable, Hashable] = {}
@@ -259,14 +258,14 @@ def _contents(tarballs: Sequence[Tarball], content: Mapping[str, Hashable]) -> d
 
 @functools.lru_cache(maxsize=4096)
 def _week(day: str) -> tuple[int, int]:
-    """Given a day, return the ISO year and the number of its ISO week."""
+    """Return (ISO year, ISO week) of a day."""
     year, month, number = map(int, day.split("/"))
     week = date(year, month, number).isocalendar()
     return week[0], week[1]
 
 
 def _since(stamp: str, seconds: float) -> str:
-    """Given a stamp and seconds, return the stamp of so much before, an empty text where no such time has a stamp."""
+    """Return the stamp so many seconds before a stamp, empty if there is no such stamp."""
     if not stamp or not seconds:
         return ""
     try:
@@ -277,7 +276,7 @@ def _since(stamp: str, seconds: float) -> str:
 
 
 def shown_span(seconds: float) -> str:
-    """Given seconds, return them as a person writes them: 1d, 36h, 90m, 5s."""
+    """Return seconds as people write them: 1d, 36h, 90m, 5s."""
     for unit, size in _UNITS:
         if seconds >= size and seconds % size == 0:
             return f"{seconds // size:.0f}{unit}"
@@ -285,9 +284,9 @@ def shown_span(seconds: float) -> str:
 
 
 def removable(added: Sequence[Tarball], late: Collection[str] = ()) -> int:
-    """Given the tarballs of an item that a run added to a node, and the relpaths that came late, return how many it may remove: one more.
+    """Return how many tarballs a run may remove: one more than it added. `added` are an item's tarballs, `late` relpaths that came late.
 
-    Several of one day count once, and late ones, which take nobody's place, not at all: so a source that hands over many in one night
-    has no more of the past removed than one that hands over what it should.
+    Several of one day count once, and late ones, which take nobody's place, not at all: so a source that hands over many in one night has
+    no more of the past removed than one that hands over what it should.
     """
     return len({day_of(tarball.stamp) for tarball in added if tarball.relpath not in late}) + 1

@@ -1,6 +1,7 @@
-"""By what rules the items of a tree were purged last: of one whose rules fell since nothing is removed until somebody confirms it.
+"""Rules by which a tree's items were last purged: if an item's rules fell since, nothing of it is removed until somebody confirms it.
 
-`.altbackup/rules/items` of a source, `.altbackup/rules/<source>/items` of its tree on a target: `{"<category>/<name>": {"<rule>": number}}`.
+`.altbackup/rules/items` of a source, `.altbackup/rules/<source>/items` of its tree on a target: `{"<category>/<name>": {"<rule>":
+number}}`.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from .private import read_private
 from .publish import make_folders, write_text
 
 Numbers = Mapping[str, float]
-"""{rule: how many it keeps, or for how many seconds}; one that is not there is 0"""
+"""{rule: number that it keeps, or seconds}; a missing rule is 0"""
 _LONGEST = 1 << 26
 
 
 def known_rules(tree: Tree) -> dict[str, dict[str, float]]:
-    """Return {item: its rules} of the last purge of each. Raise AltbackupError if the file has what was never written to it, or OSError."""
+    """Return {item: its rules} of each item's last purge. Raise AltbackupError if the file is damaged, or OSError."""
     path = tree.private_path("rules", "items")
     try:
         value = json.loads(read_private(tree, path, _LONGEST))
@@ -43,14 +44,14 @@ def _number(value: object) -> float:
 
 
 def remember_rules(tree: Tree, rules: Mapping[str, Numbers]) -> None:
-    """Keep {item: its rules}. Raise AltbackupError or OSError."""
+    """Write {item: its rules}. Raise AltbackupError or OSError."""
     path = tree.private_path("rules", "items")
     make_folders(os.path.dirname(path), tree.private)
     write_text(path, json.dumps(rules, sort_keys=True) + "\n")
 
 
 def fallen(known: Mapping[str, Numbers], rules: Mapping[str, Numbers]) -> dict[str, list[tuple[str, float, float]]]:
-    """Given {item: rules} of the last purge and of this one, return {item: (rule, number then, number now)} of those that fell."""
+    """Return {item: [(rule, number then, number now)]} of the rules that fell since the last purge."""
     found = {}
     for key, now in rules.items():
         then = known.get(key, {})

@@ -1,4 +1,4 @@
-"""Rules of retention as they are given: numbers for all items, and for items that have their own."""
+"""Retention rules as users give them: numbers for all items, and for items that have their own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..system.values import nearest, parse_count, parse_keep, parse_span, quoted
 from .retention import Rules
 
 RULES = ("daily", "weekly", "monthly", "yearly", "within")
-"""The rules beside the number of days and contents"""
+"""The rules besides the number of days and contents"""
 
 
 @dataclass(frozen=True)
@@ -20,24 +20,24 @@ class Ruling:
     """The rules of all items of a base."""
 
     keeps: Mapping[str, int]
-    """{category/name: days and contents}, of the empty text those of all that are not named"""
+    """{category/name: days and contents}; the empty key is for all items that are not named"""
     rules: Mapping[str, float] = field(default_factory=dict)
     """{rule: number}, for all items"""
     own: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """{category/name: {rule: number}}, what of these goes before them"""
+    """{category/name: {rule: number}}, which take precedence"""
 
     def of(self, key: str) -> Rules | None:
-        """Given an item, return its rules, None where nothing says how many days and contents."""
+        """Return an item's rules, None if its number of days and contents is not given."""
         keep = self.keeps.get(key, self.keeps.get("", 0))
         chosen: dict[str, Any] = {**self.rules, **self.own.get(key, {})}
         return Rules(keep, **chosen) if keep else None
 
 
 def parse_ruling(keep: object, rules: object, where: str, keeps: Mapping[str, Any] | None = None) -> Ruling:
-    """Given days and contents to retain, a number or {category/name: number}, and the rules beside them, return them checked.
+    """Return checked rules; `keep` is a number of days and contents to retain, or {category/name: number}.
 
-    Those are {rule: number}, for all items, and {category/name: {rule: number}} for items that have their own. `keeps` are the numbers
-    of days and contents of those. Raise InvalidInput.
+    `rules` is {rule: number}, for all items, with {category/name: {rule: number}} for items that have their own; `keeps` has the days and
+    contents of those. Raise InvalidInput.
     """
     if not isinstance(rules, Mapping):
         raise InvalidInput(f"{where}: rules {quoted(rules)} is not a mapping of {', '.join(RULES)}")
@@ -51,9 +51,9 @@ def parse_ruling(keep: object, rules: object, where: str, keeps: Mapping[str, An
 
 
 def parse_rules(values: object, where: str, also: Sequence[str] = ()) -> dict[str, float]:
-    """Given {rule: number}, with the time of `within` in seconds or with a unit, return it checked, {rule: number}.
+    """Return {rule: number} checked, with `within` in seconds, also given with a unit.
 
-    `also` are words that may be meant where a rule is not known. Raise InvalidInput.
+    `also` are words to suggest for an unknown rule. Raise InvalidInput.
     """
     if not isinstance(values, Mapping):
         raise InvalidInput(f"{where}: {quoted(values)} is not a mapping of {', '.join(RULES)}")

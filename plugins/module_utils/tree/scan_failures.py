@@ -1,4 +1,4 @@
-"""What a look at a tree finds that is a failure: folders that cannot be read, and stamps that nothing honest can have."""
+"""Failures found by scanning a tree: folders that cannot be read, and stamps of the future."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _STAGE = "check"
 
 
 def unreadable(found: Scan, stage: str = _STAGE) -> list[dict[str, Any]]:
-    """Given what a scan found, return a failure for each folder that it could not read."""
+    """Return a failure for each folder that a scan could not read."""
     return [
         failure(stage, f"what folder {relpath} holds is not known: it cannot be read{why}", relpath=relpath)
         for relpath, why in found.unreadable
@@ -21,9 +21,9 @@ def unreadable(found: Scan, stage: str = _STAGE) -> list[dict[str, Any]]:
 
 
 def ahead(tree: Tree, moment: Moment, keys: Collection[str] | None = None) -> list[dict[str, Any]]:
-    """Given a tree, return a failure for each item, of some only if given, with tarballs whose stamps nothing honest can have.
+    """Return a failure for each item, of some only if given, with tarballs whose stamps lie in the future.
 
-    It is the same whoever finds it, so that a run tells it once.
+    It is the same whichever stage finds it, so that a run reports it once.
     """
     found = scan(tree, keys=keys, tolerate_unreadable=True, after=moment.latest)
     return [
@@ -33,7 +33,7 @@ def ahead(tree: Tree, moment: Moment, keys: Collection[str] | None = None) -> li
 
 
 def by_item(relpaths: Iterable[str]) -> list[list[str]]:
-    """Given paths of tarballs, return them in their order, those of each item together."""
+    """Return the relpaths of tarballs, sorted, in a list for each item."""
     items: dict[str, list[str]] = {}
     for relpath in sorted(relpaths):
         items.setdefault("/".join(relpath.split("/")[:2]), []).append(relpath)

@@ -1,7 +1,7 @@
 """The dna sidecar beside each tarball: its digest and size, on one line.
 
-Two forms are read and written: JSON, and the mapping that the original `altbackup.py` wrote
-(`{'dig': '<32 hex>', 'size': 61}`, md5, sometimes with a trailing `L`). The text is never evaluated.
+Two forms are read and written: JSON, and the mapping that the original `altbackup.py` wrote (`{'dig': '<32 hex>', 'size': 61}`, md5,
+sometimes with a trailing `L`). The text is never evaluated.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PAIR = re.compile(
 
 @dataclass(frozen=True)
 class Dna:
-    """Digest (lower-case hex), size (bytes) and algorithm of a tarball; for a differential its full one, too."""
+    """Digest (lower-case hex), size (bytes) and algorithm of a tarball; for a differential also those of its full one."""
 
     dig: str
     size: int
@@ -41,7 +41,7 @@ class Dna:
 
 
 def parse(text: str) -> Dna:
-    """Given the text of a sidecar, return its Dna. Raise SidecarMalformed."""
+    """Return the Dna in the text of a sidecar. Raise SidecarMalformed."""
     values = _mapping(text.strip())
     unknown = sorted(set(values) - _KEYS)
     if unknown:
@@ -59,7 +59,7 @@ def parse(text: str) -> Dna:
 
 
 def _base(values: dict[str, object]) -> tuple[str | None, str | None]:
-    """Return path and digest of the full tarball that a differential needs, as its dna names them."""
+    """Return path and digest of the full tarball that a differential's dna names. Raise SidecarMalformed."""
     base, dig = values.get("base"), values.get("base_dig")
     if "base" not in values and "base_dig" not in values:
         return None, None
@@ -77,7 +77,7 @@ def _hex(value: object, alg: str) -> str:
 
 
 def _show(value: object) -> str:
-    """Return a value as messages show it: they go by mail, so nothing long, and nothing nested as deep as it likes."""
+    """Return a value as messages show it: they are mailed, so it is cut, and nested values are left out."""
     if not isinstance(value, (str, int, float)) and value is not None:
         return "(nested)"
     text = repr(value)
@@ -85,7 +85,7 @@ def _show(value: object) -> str:
 
 
 def _mapping(text: str) -> dict[str, object]:
-    """Given JSON or the original's mapping of texts and numbers, return it as a dict. Raise SidecarMalformed."""
+    """Return JSON, or the original's mapping of texts and numbers, as a dict. Raise SidecarMalformed."""
     if not text:
         raise SidecarMalformed("it is empty")
     try:
@@ -105,7 +105,7 @@ class _Pairs(list):  # type: ignore[type-arg]
 
 
 def _original_pairs(text: str) -> _Pairs | None:
-    """Given the text of a mapping as Python shows it, return its pairs, or None if it is none; a last comma may stand."""
+    """Return the pairs of a mapping in Python's notation, which may end with a comma, or None if it is none."""
     pairs = _Pairs()
     rest = text[1:-1] if text.startswith("{") and text.endswith("}") else ""
     while rest.strip() or not pairs:
@@ -119,7 +119,7 @@ def _original_pairs(text: str) -> _Pairs | None:
 
 
 def serialize(dna: Dna) -> str:
-    """Given a Dna, return the text of its sidecar: for md5 byte for byte what the original writes, else JSON."""
+    """Return the text of a sidecar: for md5 byte for byte what the original writes, else JSON."""
     if dna.alg == "md5" and dna.base is None:
         return "{'dig': '%s', 'size': %d}\n" % (dna.dig, dna.size)
     values: dict[str, object] = {"dig": dna.dig, "size": dna.size}
@@ -131,7 +131,7 @@ def serialize(dna: Dna) -> str:
 
 
 def read(path: str) -> Dna:
-    """Given the path of a sidecar, return its Dna. Raise SidecarMalformed, or OSError where it cannot be read."""
+    """Return the Dna in a sidecar. Raise SidecarMalformed, or OSError if it cannot be read."""
     with open_plain(path) as stream:
         content = stream.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:

@@ -20,36 +20,36 @@ _DAY = re.compile(r"\d{4}/\d{2}/\d{2}", re.ASCII)
 _ZONE_FOLDERS = ("/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/local/share/zoneinfo")
 _DAYS_BACK = re.compile(r"-([1-9]\d{0,4})", re.ASCII)
 DAY = 86400
-"""Seconds of a day: by so much the clock of a node may be behind that of a run"""
+"""Seconds of a day, by which a node's clock may be behind that of a run"""
 _LATE = timedelta(days=1)
-"""How much older than its run a tarball is that came late"""
+"""Age, relative to its run, from which on an arriving tarball is late"""
 _STEP, _STEPS = 900, 16
-"""Seconds, and how many such, within which a clock that was set back shows again what it showed before"""
+"""Seconds of a step, and number of steps, within which a clock that was set back shows the same times again"""
 
 
 @dataclass(frozen=True)
 class Moment:
-    """When a run is: its own stamp, and the latest stamp that the controller's clock had shown when the run began.
+    """The time of a run: its own stamp, and the latest stamp that the controller's clock had shown when the run began.
 
-    Here alone it is decided which stamps count; nodes are told both, as their own clocks may be wrong.
+    It alone decides which stamps count; nodes are told both, as their own clocks may be wrong.
     """
 
     stamp: str
     clock: str
     allowed: str = ""
-    """The latest stamp that may be honest, too, where `clock` is that of a node, which may be behind"""
+    """The latest stamp that may also be right, if `clock` is that of a node, which may be behind"""
 
     @property
     def latest(self) -> str:
-        """The latest stamp that anything honest can have."""
+        """The latest possible stamp of a tarball."""
         return max(self.stamp, self.clock, self.allowed)
 
     def counts(self, stamp: str) -> bool:
-        """Given the stamp of a tarball, return whether it counts: whether it is of this run or of one before."""
+        """Return whether the stamp of a tarball counts: it is of this run or an earlier one."""
         return stamp <= self.stamp
 
     def is_ahead(self, stamp: str) -> bool:
-        """Given the stamp of a tarball, return whether nothing honest can have it, so that it is a failure, too."""
+        """Return whether the stamp of a tarball lies in the future, which is a failure."""
         return stamp > self.latest
 
 
@@ -58,14 +58,14 @@ MOMENT: dict[str, Any] = {
     "clock": {"type": "str", "default": ""},
     "timezone": {"type": "str", "default": "UTC"},
 }
-"""What a module is told that judges stamps"""
+"""Argument spec of a module that judges stamps"""
 
 
 def moment_of(options: Mapping[str, Any], now: float | None = None) -> Moment:
-    """Given `stamp`, `clock` and `timezone` as a module takes them, return the Moment. Raise InvalidInput.
+    """Return the Moment of a module's `stamp`, `clock` and `timezone`. Raise InvalidInput.
 
-    What is empty is that of now, by this node's clock: nobody else's is known then. As that may be behind, nothing within a day counts as
-    of a time that has not come.
+    Empty values are taken from this node's clock, as no other is known. Since it may be behind, stamps up to a day ahead of it are
+    accepted.
     """
     stamp, clock, allowed = options["stamp"], options["clock"], ""
     if not (stamp and clock):
@@ -80,12 +80,12 @@ def moment_of(options: Mapping[str, Any], now: float | None = None) -> Moment:
 
 
 def is_late(stamp: str, arrived: str) -> bool:
-    """Given the stamp of a tarball and that of the run in which it came, return whether it came a day or more too late."""
+    """Return whether a tarball came late: a day or more after its stamp. `arrived` is the stamp of the run in which it came."""
     return parse_stamp(arrived) - parse_stamp(stamp) >= _LATE
 
 
 def parse_stamp(text: str) -> datetime:
-    """Given `YYYY/MM/DD/HHMMSS`, return its date and time, without zone. Raise InvalidInput."""
+    """Return date and time of `YYYY/MM/DD/HHMMSS`, without zone. Raise InvalidInput."""
     if _STAMP.fullmatch(text):
         with contextlib.suppress(ValueError):
             return datetime.strptime(text, STAMP_FORMAT)
@@ -93,7 +93,7 @@ def parse_stamp(text: str) -> datetime:
 
 
 def is_stamp(text: str) -> bool:
-    """Given a text, return whether it is a stamp."""
+    """Return whether a text is a stamp."""
     try:
         parse_stamp(text)
     except InvalidInput:
@@ -102,7 +102,7 @@ def is_stamp(text: str) -> bool:
 
 
 def is_day(text: str) -> bool:
-    """Given a text, return whether it is a day, `YYYY/MM/DD`."""
+    """Return whether a text is a day, `YYYY/MM/DD`."""
     if _DAY.fullmatch(text):
         with contextlib.suppress(ValueError):
             return bool(_parse_day(text))
@@ -110,12 +110,12 @@ def is_day(text: str) -> bool:
 
 
 def day_of(stamp: str) -> str:
-    """Given a stamp, return its day, `YYYY/MM/DD`."""
+    """Return the day of a stamp, `YYYY/MM/DD`."""
     return stamp[:10]
 
 
 def interpret_day(text: str, today: str) -> str:
-    """Given a user's day (empty, `-1`, `-2` ... or `YYYY/MM/DD`) and today, return `YYYY/MM/DD`. Raise InvalidInput."""
+    """Return a user's day (empty, `-1`, `-2` ... or `YYYY/MM/DD`) as `YYYY/MM/DD`. Raise InvalidInput."""
     text = text.strip()
     if not text:
         return today
@@ -139,15 +139,15 @@ def _show_day(day: date) -> str:
 
 
 def stamp_at(epoch: float, timezone: str) -> str:
-    """Given seconds since 1970 and the name of a time zone, return the stamp. Raise InvalidInput for an unknown one."""
+    """Return the stamp of seconds since 1970 in a time zone. Raise InvalidInput for an unknown zone."""
     with _zone(timezone):
         return time.strftime(STAMP_FORMAT, time.localtime(epoch))
 
 
 def latest_stamp(epoch: float, timezone: str) -> str:
-    """Given seconds since 1970 and the name of a time zone, return the latest stamp that clocks there had shown up to then.
+    """Return the latest stamp that clocks in a time zone had shown by then; `epoch` is in seconds since 1970.
 
-    That is the stamp of then, but for the hour in which clocks are set back. Raise InvalidInput for an unknown zone.
+    That is the stamp of then, except in the hour after clocks are set back. Raise InvalidInput for an unknown zone.
     """
     stamps = [stamp_at(epoch - number * _STEP, timezone) for number in range(_STEPS + 1)]
     latest = stamps[0]
@@ -165,7 +165,7 @@ def latest_stamp(epoch: float, timezone: str) -> str:
 
 
 def earliest_moment(stamp: str, timezone: str) -> float:
-    """Given a stamp and the name of its time zone, return the first moment (seconds since 1970) that it can mean.
+    """Return the first moment (seconds since 1970) that a stamp in a time zone can mean.
 
     In the hour in which clocks are set back each stamp comes twice. Raise InvalidInput.
     """
@@ -177,7 +177,7 @@ def earliest_moment(stamp: str, timezone: str) -> float:
 
 
 def today_in(timezone: str, epoch: float | None = None) -> str:
-    """Given the name of a time zone, return the day it is there. Raise InvalidInput for an unknown zone."""
+    """Return the current day in a time zone. Raise InvalidInput for an unknown zone."""
     return day_of(stamp_at(time.time() if epoch is None else epoch, timezone))
 
 
@@ -198,7 +198,7 @@ def _zone(name: str) -> Iterator[None]:
 
 
 def _zone_file(name: str) -> str:
-    """Given the name of a time zone, return its file: the C library takes a name that it does not know for UTC."""
+    """Return the file of a time zone: the C library would take an unknown name for UTC. Raise InvalidInput."""
     for folder in _ZONE_FOLDERS if name and not name.startswith("/") and ".." not in name.split("/") else ():
         path = os.path.join(folder, name)
         with contextlib.suppress(OSError, ValueError), open(path, "rb") as stream:
@@ -210,7 +210,7 @@ def _zone_file(name: str) -> str:
 
 
 def ahead_reason(path: str, more: int, moment: Moment) -> str:
-    """Given the first of an item's tarballs of a time that has not come, and how many more there are, return what is said and to be done."""
+    """Return the message on an item's tarballs with stamps of the future; `path` is the first, `more` the number of others."""
     others = f" ({more} more of this item are, too)" if more else ""
     return (
         f"{path} is stamped later than this run, {moment.stamp}, and than the controller's clock, {moment.clock}{others}: no run can have "

@@ -1,4 +1,4 @@
-"""How many tarballs of an item rules keep once they are filled, where it changes every night."""
+"""Number of tarballs that filled retention rules keep of an item that changes every night."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import math
 from .retention import Rules
 
 _WEEK, _MONTH, _YEAR = 7, 31, 366
-"""Days of a period, at most"""
+"""Most days of a period"""
 _SECONDS = 86400
 
 
 def filled(rules: Rules) -> int:
-    """Given rules, return how many tarballs they keep of an item that changes every night, once they are filled.
+    """Return how many tarballs filled rules keep of an item that changes every night.
 
-    Each rule of the calendar adds the periods that reach back further than what those before it keep.
+    Each calendar rule adds the periods that reach back further than what the rules before it keep.
     """
     copies = days = max(rules.keep, rules.daily, math.ceil(rules.within / _SECONDS))
     for number, length in ((rules.weekly, _WEEK), (rules.monthly, _MONTH), (rules.yearly, _YEAR)):

@@ -1,4 +1,4 @@
-"""Suspects: verified tarballs whose content is doubtful, as their dumps recorded: kept, but no good copies until somebody accepts them."""
+"""Suspects: verified tarballs whose content their dumps found doubtful: kept, but not good copies until somebody accepts them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .publish import record_of
 
 
 def doubts_of(record: Mapping[str, Any]) -> list[str]:
-    """Given the record of a dump, return why it is suspect; nothing for one that is not."""
+    """Return why a record's dump is suspect; empty if it is not."""
     said = record.get("suspect")
     if isinstance(said, str):
         return [said] if said else []
@@ -21,17 +21,17 @@ def doubts_of(record: Mapping[str, Any]) -> list[str]:
 
 
 def suspects_of(tree: Tree, tarballs: Iterable[Tarball], marks: Marks) -> set[str]:
-    """Given tarballs of a tree and its marks, return the relpaths of those that are suspect, and that nobody accepted.
+    """Return the relpaths of tarballs that are suspect and that nobody accepted.
 
-    Raise AltbackupError where the record of one is damaged or cannot be read: then that is not known.
+    Raise AltbackupError if a record is damaged or cannot be read, so that this is unknown.
     """
     return set(reasons_of(tree, tarballs, marks))
 
 
 def reasons_of(tree: Tree, tarballs: Iterable[Tarball], marks: Marks) -> dict[str, list[str]]:
-    """Given tarballs of a tree and its marks, return {relpath: why it is suspect} of those suspects that nobody accepted.
+    """Return {relpath: why it is suspect} of the tarballs that nobody accepted.
 
-    Raise AltbackupError where the record of one is damaged or cannot be read.
+    Raise AltbackupError if a record is damaged or cannot be read.
     """
     found = {}
     for tarball in tarballs:

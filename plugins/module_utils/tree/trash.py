@@ -1,8 +1,9 @@
-"""What purge removes from a tree, on its way out.
+"""Trash: what purge removes from a tree, until it is deleted.
 
-`.altbackup/trash/[<source>/]kept/<YYYY-MM-DD>/<category>/<name>/<stamp>/` is what runs of that day removed and keep for a while, each stamp's
-folder as it was in the tree; `<stamp>.json` beside it is what else was known of it. It counts as free room, and goes first where room is needed.
-What stands beside `kept` under random names was being removed when its purge was killed: whoever holds the lock of the tree completes that.
+`.altbackup/trash/[<source>/]kept/<YYYY-MM-DD>/<category>/<name>/<stamp>/` is what runs of that day removed and keep for a while, each
+stamp's folder as it was in the tree; `<stamp>.json` beside it has what else was known of it. It counts as free room, and is deleted first
+if room is needed. Folders with random names beside `kept` were being removed when their purge was killed: the next holder of the tree's
+lock completes that.
 """
 
 from __future__ import annotations
@@ -48,12 +49,12 @@ TRASH = "trash"
 KEPT = "kept"
 _STAGE = "purge"
 _GOING = ".going"
-"""The file of a removal that takes several steps: what is removed"""
+"""The file that says what is removed, in a removal of several steps"""
 _ABOUT = ".json"
 _PARTS = 7
-"""Of the path of a kept stamp's folder: day, category, name, and the four of the stamp"""
+"""Parts in the path of a kept stamp's folder: day, category, name, and the four of the stamp"""
 _LONGEST = 1 << 22
-"""Most bytes of what is known of a kept one"""
+"""Most bytes of the file about a kept folder"""
 _NAMED = 5
 
 
@@ -66,34 +67,34 @@ class Kept:
     """A stamp's folder that is kept in the trash."""
 
     day: str
-    """Of the run that removed it, `YYYY/MM/DD`"""
+    """Day of the run that removed it, `YYYY/MM/DD`"""
     key: str
     stamp: str
     files: Mapping[str, Links]
-    """{file name: what is known of it}"""
+    """{file name: its Links}"""
 
     @property
     def name(self) -> str:
-        """What it is called in messages, `<category>/<name>/<stamp>`."""
+        """Its name in messages, `<category>/<name>/<stamp>`."""
         return f"{self.key}/{self.stamp}"
 
     @property
     def tarballs(self) -> list[Links]:
-        """What is known of the tarballs among its files."""
+        """The Links of the tarballs among its files."""
         return [links for name, links in self.files.items() if name.endswith(EXTENSIONS)]
 
     @property
     def place(self) -> str:
-        """Where it lies below `kept`."""
+        """Its path below `kept`."""
         return f"{self.day.replace('/', '-')}/{self.name}"
 
 
 def take_out(tree: Tree, tarball: Tarball) -> str:
-    """Take tarball, sidecar and proof out of the tree; return the folder of the trash where they are. Raise AltbackupError or OSError.
+    """Move tarball, sidecar and proof from the tree to a new folder of the trash; return that. Raise AltbackupError or OSError.
 
-    Where they have their folder to themselves that is one step, so that a killed run leaves either all in their place or all in the trash.
-    Else what is removed is written down first, for the next purge to complete it, and the sidecar goes first, so that it never stands alone.
-    What lies on another file system than the trash is deleted at once.
+    If they have their folder to themselves this is one step, so that a killed run leaves either all in their place or all in the trash.
+    Else what is removed is written down first, for the next purge to complete it, and the sidecar is moved first, so that it never stands
+    alone. What lies on another file system than the trash is deleted at once.
     """
     folder = os.path.dirname(tree.path(tarball.relpath))
     trash = tree.private_path(TRASH)
@@ -115,12 +116,12 @@ def take_out(tree: Tree, tarball: Tarball) -> str:
 
 
 def _belonging(filename: str) -> list[str]:
-    """Return the names of what goes with a tarball, in the order in which it goes."""
+    """Return the names of a tarball and its companions, in the order of their removal."""
     return [f"{filename}{SUFFIX}", f"{filename}{PROOF}", filename]
 
 
 def _is_moved(path: str, to: str) -> bool:
-    """Move a file or folder, over an empty one; return whether it could be: not to another file system. Raise OSError."""
+    """Move a file or folder, over an empty one; return whether that was possible: it is not to another file system. Raise OSError."""
     try:
         os.rename(path, to)
         return True
@@ -131,7 +132,7 @@ def _is_moved(path: str, to: str) -> bool:
 
 
 def _take_each(folder: str, filename: str, gone: str) -> None:
-    """Take a tarball and what belongs to it out of a folder with others, one by one. Raise OSError, with all back as far as that can be."""
+    """Move a tarball and its companions, one by one, out of a folder with others. Raise OSError, with all moved back if possible."""
     moved: list[str] = []
     try:
         for name in _belonging(filename):
@@ -152,9 +153,9 @@ def _take_each(folder: str, filename: str, gone: str) -> None:
 
 
 def keep(tree: Tree, tarball: Tarball, gone: str, day: str, came: str = "") -> bool:
-    """Keep what was taken out, for a while; return whether it is kept: not where it is deleted, or there is no room. Raise AltbackupError or OSError.
+    """Keep what was taken out for a while; return whether it is kept: it is not if it was deleted, or the disk is full.
 
-    `day` is that of the run, `came` the stamp of the run in which it came, if that is known.
+    `day` is that of the run, `came` the stamp of the run in which it came, if known. Raise AltbackupError or OSError.
     """
     if not os.path.lexists(os.path.join(gone, tarball.filename)):
         return False
@@ -179,9 +180,9 @@ def keep(tree: Tree, tarball: Tarball, gone: str, day: str, came: str = "") -> b
 
 
 def complete_removals(tree: Tree, *, check_mode: bool = False) -> tuple[list[str], list[dict[str, Any]]]:
-    """Given a tree whose lock is held, complete what killed purges had begun to remove, each by itself; return notes and failures.
+    """Complete, each by itself, the removals that killed purges had begun; return notes and failures. The tree's lock must be held.
 
-    Raise BaseUnusable where a link is in the place of the trash.
+    Raise BaseUnusable if a link is in the trash's place.
     """
     trash = tree.private_path(TRASH)
     notes, failures = [], []
@@ -206,7 +207,7 @@ def complete_removals(tree: Tree, *, check_mode: bool = False) -> tuple[list[str
 
 
 def _left_in_place(tree: Tree, path: str, inside: str) -> Tarball | None:
-    """Return the tarball, by now without a sidecar, that a removal of several steps was to take out, if it still stands. Raise AltbackupError or OSError."""
+    """Return the tarball, now without sidecar, that an unfinished removal has left in the tree, if any. Raise AltbackupError or OSError."""
     try:
         with open_plain(f"{inside}/{_GOING}") as stream:
             text = stream.read(_LONGEST)
@@ -241,7 +242,7 @@ def _remove_rest(tree: Tree, tarball: Tarball | None) -> None:
 
 
 def kept_ones(tree: Tree) -> list[Kept]:
-    """Return what is kept in the trash of a tree, the oldest first. Raise BaseUnusable where a link is in its place, or OSError."""
+    """Return what is kept in the trash of a tree, the oldest first. Raise BaseUnusable if a link is in its place, or OSError."""
     found = []
     with opened_private(tree, tree.private_path(TRASH, KEPT)) as top:
         for folder, _, names, descriptor in walk_open(".", top) if top is not None else ():
@@ -254,7 +255,7 @@ def kept_ones(tree: Tree) -> list[Kept]:
 
 
 def _is_of_item(parts: Sequence[str]) -> bool:
-    """Given the path of a stamp's folder below `kept`, return whether it is one that purge makes: what is put back goes below an item alone."""
+    """Return whether the path of a stamp's folder below `kept` is one that purge makes: only below an item anything is put back."""
     return is_relpath("/".join([*parts[1:], f"{parts[2]}.tar"]))
 
 
@@ -267,7 +268,7 @@ def _links(status: os.stat_result) -> Links:
 
 
 def last_links(files: Iterable[Links]) -> int:
-    """Given files that are to be deleted together, return the bytes that this frees: of those of which no other name stays."""
+    """Return the bytes that deleting these files together frees: those of files of which no other name stays."""
     files = list(files)
     names = Counter(inode for inode, _, _ in files)
     once = {inode: (links, size) for inode, links, size in files}
@@ -275,7 +276,7 @@ def last_links(files: Iterable[Links]) -> int:
 
 
 def expired(kept: Iterable[Kept], today: str, days: int) -> list[Kept]:
-    """Given what is kept, the day of a run, and for how many days it is kept, return what is kept no longer; with 0 that is all."""
+    """Return what is kept longer than `days` before `today`; with 0 days all of it."""
     return [one for one in kept if _is_over(one.day, today, days)]
 
 
@@ -284,7 +285,7 @@ def _is_over(day: str, today: str, days: int) -> bool:
 
 
 def delete_expired(tree: Tree, today: str, days: int) -> int:
-    """Delete what is kept no longer, with what killed runs left beside it; return the bytes that this freed. Raise AltbackupError or OSError."""
+    """Delete what is kept too long, and what killed runs left beside it; return the bytes freed. Raise AltbackupError or OSError."""
     freed = delete(tree, expired(kept_ones(tree), today, days))
     with opened_private(tree, tree.private_path(TRASH, KEPT)) as top:
         for name in os.listdir(top) if top is not None else ():
@@ -294,7 +295,7 @@ def delete_expired(tree: Tree, today: str, days: int) -> int:
 
 
 def delete(tree: Tree, kept: Iterable[Kept]) -> int:
-    """Delete what is kept in the trash; return the bytes that this freed. Raise AltbackupError or OSError."""
+    """Delete what is kept in the trash; return the bytes freed. Raise AltbackupError or OSError."""
     freed = 0
     top = tree.private_path(TRASH, KEPT)
     for one in kept:
@@ -316,16 +317,16 @@ def _tarballs_in(folder: str) -> list[Links]:
 
 
 def spare_room(tree: Tree) -> int:
-    """Return the bytes that emptying the trash would free: that of this tree, and on a target of those beside it. Raise AltbackupError or OSError."""
+    """Return the bytes that emptying the trash of this tree, on a target of all trees, would free. Raise AltbackupError or OSError."""
     kept = [one for beside in _trees(tree) for one in kept_ones(beside)]
     return last_links(links for one in kept for links in one.tarballs)
 
 
 def make_room(tree: Tree, needed: int, run: Run | None = None, *, is_held: bool = True) -> tuple[int, list[str]]:
-    """Given a tree and the bytes that are to be free on its disk, delete what is kept in the trash until they are, the oldest first.
+    """Delete what is kept in the trash, the oldest first, until `needed` bytes are free on a tree's disk; return bytes freed, and notes.
 
-    Whether the caller holds the lock of the tree it says with `is_held`. On a target what other trees keep comes next, but for those at which
-    anybody but this run is at work. Return the bytes that were freed, and notes. Raise AltbackupError or OSError.
+    `is_held` says whether the caller holds the lock of the tree. On a target the trash of other trees comes next, except those at which
+    anybody but this run works. Raise AltbackupError or OSError.
     """
     total, notes = 0, []
     for one in _trees(tree):
@@ -349,7 +350,7 @@ def make_room(tree: Tree, needed: int, run: Run | None = None, *, is_held: bool 
 
 
 def _delete_oldest(tree: Tree, missing: int) -> tuple[int, list[str]]:
-    """Delete what is kept in the trash of a tree, the oldest first, until so many bytes are freed; return these, and what was deleted."""
+    """Delete what is kept in the trash of a tree, the oldest first, until `missing` bytes are freed; return bytes freed and names."""
     freed, deleted = 0, []
     for one in kept_ones(tree):
         if freed >= missing:
@@ -370,9 +371,9 @@ def _trees(tree: Tree) -> list[Tree]:
 
 
 def bring_back(tree: Tree, one: Kept, *, check_mode: bool = False) -> list[str]:
-    """Put a stamp's folder that is kept in the trash back where it was, after all in it was read; return the relpaths that stand there now.
+    """Move a kept stamp's folder back to its place, after reading all of it; return the relpaths that stand there now.
 
-    Nothing is put over what stands there. Raise AltbackupError or OSError where that cannot be done; what had not been moved stays in the trash.
+    Nothing existing is replaced. Raise AltbackupError or OSError if that cannot be done; what was not yet moved stays in the trash.
     """
     origin = tree.private_path(TRASH, KEPT, *one.place.split("/"))
     folder = tree.path(one.name)
@@ -418,9 +419,9 @@ def _forget(tree: Tree, origin: str) -> None:
 
 
 def _verified_path(origin: str, folder: str, filename: str) -> str:
-    """Return where the bytes of a tarball are whose sidecar lies in the trash: there, or in its place, where a killed undo had left it without.
+    """Return the verified path of a tarball whose sidecar lies in the trash: there, or in its place, where a killed undo had left it.
 
-    Raise AltbackupError where they do not match, or others stand in its place, or OSError.
+    Raise AltbackupError if the bytes do not match, or other files stand in its place, or OSError.
     """
     there, place = os.path.join(origin, filename), os.path.join(folder, filename)
     if is_there(there) and is_there(place):
@@ -433,7 +434,7 @@ def _verified_path(origin: str, folder: str, filename: str) -> str:
 
 
 def _read_about(path: str) -> dict[str, Any]:
-    """Return what is known of what is kept in the trash: `record`, and the stamp of the run in which it `came`. Raise AltbackupError or OSError."""
+    """Return `record` of what is kept in the trash, and the stamp of the run in which it `came`. Raise AltbackupError or OSError."""
     try:
         with open_plain(path) as stream:
             value = json.loads(stream.read(_LONGEST))

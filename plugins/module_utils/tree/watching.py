@@ -1,6 +1,7 @@
-"""What a target knows by itself of a source that is to come: left by each run, read by its own check, which runs with the controller dead.
+"""What a target knows of a source that should deliver: left by each run for the target's own check, which works with a dead controller.
 
-`.altbackup/state/<source>/watch.json` for each source, `.altbackup/watch/last.json` when that check ran last, and beside that its program.
+`.altbackup/state/<source>/watch.json` for each source, `.altbackup/watch/last.json` for the time of the last check, and beside that its
+program.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ FOLDER = "watch"
 PROGRAM = "altbackup-watch"
 LAST = "last.json"
 LONGEST_PAUSE = 90 * 86400.0
-"""Seconds: a pause that ends later is none"""
+"""Seconds; a pause that ends later does not count"""
 _MOST_ITEMS = 100_000
 _LONGEST = 16 << 20
 _LONGEST_TEXT = 2000
@@ -33,37 +34,37 @@ PINGS = ("ping_url", "push_url")
 
 @dataclass(frozen=True)
 class Watched:
-    """A source that is to come to a target, and who is told where it does not."""
+    """A source that should deliver to a target, and who is told if it does not."""
 
     source: str
     target: str
     items: tuple[str, ...]
-    """category/name"""
+    """Each category/name"""
     max_age: float
     """Seconds"""
     timezone: str
     written: float
-    """When a run left this, in seconds since 1970 by this node's clock"""
+    """When a run wrote this, in seconds since 1970 by this node's clock"""
     since: float
     """When the first run did"""
     stamp: str = ""
-    """Of that run"""
+    """Stamp of that run"""
     controller: str = ""
     pause_until: float = 0.0
-    """Seconds since 1970; 0 for none"""
+    """Seconds since 1970; 0 for no pause"""
     mail: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Of MAIL, without a recipient for none"""
+    """{key of MAIL: value}; without recipient nothing is mailed"""
     pings: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Of PINGS"""
+    """{key of PINGS: address}"""
 
 
 def watched_path(tree: Tree) -> str:
-    """Return where that of a tree is kept."""
+    """Return the path of a tree's watch.json."""
     return tree.private_path("state", NAME)
 
 
 def parse_watched(value: Any) -> Watched:
-    """Given what a file holds, return it. Raise InvalidInput."""
+    """Return the Watched in the value of a file. Raise InvalidInput."""
     try:
         items = value["items"]
         if not isinstance(items, list) or len(items) > _MOST_ITEMS or not all(_is_key(key) for key in items):
@@ -102,7 +103,7 @@ def _is_key(key: Any) -> bool:
 
 
 def read_watched(path: str) -> Watched:
-    """Given a file, return what it holds. Raise AltbackupError or OSError."""
+    """Return the Watched in a file. Raise AltbackupError or OSError."""
     with open_plain(path) as stream:
         status = os.fstat(stream.fileno())
         if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o077:
@@ -118,9 +119,9 @@ def read_watched(path: str) -> Watched:
 
 
 def leave_watched(tree: Tree, given: Mapping[str, Any], secrets: Mapping[str, Any], program: str) -> None:
-    """Given a source's tree on a target, and what a controller says of the watch there, leave that and its program (base64); remove it where nothing is said.
+    """Write what a controller says of the watch in a source's tree on a target, and its program (base64); remove it if `given` is empty.
 
-    Where not all items are known (`complete`), those that were known stay. Raise AltbackupError or OSError.
+    Unless all items are known (`complete`), those known before stay. Raise AltbackupError or OSError.
     """
     path = watched_path(tree)
     if not given:
@@ -153,7 +154,7 @@ def leave_watched(tree: Tree, given: Mapping[str, Any], secrets: Mapping[str, An
 
 
 def _leave_program(tree: Tree, content: bytes) -> None:
-    """Write the program of the check, unless it stands there already. Raise OSError."""
+    """Write the program of the check if it differs. Raise OSError."""
     folder = os.path.join(tree.private, FOLDER)
     make_folders(folder, tree.private)
     path = os.path.join(folder, PROGRAM)
@@ -173,7 +174,7 @@ def _leave_program(tree: Tree, content: bytes) -> None:
 
 
 def silence(tree: Tree, now: float) -> str:
-    """Given a source's tree on a target and the time, return what is wrong if its own check should have run, and did not; empty if all is well."""
+    """Return what is wrong if a target's own check should have run, and did not; empty if all is well. `now` is in seconds since 1970."""
     try:
         known = read_watched(watched_path(tree))
     except FileNotFoundError:
@@ -196,7 +197,7 @@ def _moment(epoch: float) -> str:
 
 
 def last_check(private: str) -> float:
-    """Given the private folder of a target, return when its check ran last, in seconds since 1970, 0 for never."""
+    """Return when a target's check ran last, in seconds since 1970, 0 for never; `private` is its private folder."""
     try:
         with open_plain(os.path.join(private, FOLDER, LAST)) as stream:
             return _number(json.loads(stream.read(4096)), "at")
@@ -205,14 +206,14 @@ def last_check(private: str) -> float:
 
 
 def note_check(private: str, now: float) -> None:
-    """Keep that the check of a target runs now. Raise OSError."""
+    """Note that the check of a target runs now. Raise OSError."""
     folder = os.path.join(private, FOLDER)
     make_folders(folder, private)
     write_text(os.path.join(folder, LAST), json.dumps({"at": now}) + "\n")
 
 
 def sources_of(private: str) -> list[str]:
-    """Given the private folder of a target, return the sources of which it has anything to watch. Raise OSError."""
+    """Return the sources of which a target has a watch.json; `private` is its private folder. Raise OSError."""
     top = os.path.join(private, "state")
     try:
         names = sorted(os.listdir(top))
