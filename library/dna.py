@@ -75,7 +75,7 @@ EMPTY: dict = {"dna": []}
 
 
 def run(options: dict, check_mode: bool) -> dict:
-    """Given the module's parameters, write the sidecars."""
+    """Write the sidecars; return the result."""
     return write_dnas(options["path"], options["algorithm"], options["force"], check_mode=check_mode)
 
 

@@ -112,7 +112,7 @@ from ..module_utils.tree.stamps import MOMENT
 
 
 def run(options: dict) -> dict:
-    """Given the module's parameters, verify the paths that are given, or what the base has."""
+    """Verify the given paths, or what the base has; return the result."""
     if options["path"] is not None:
         return run_unlocked(options, lambda: verify_paths(options["path"]))
     base, day = options["base"], options["day"]

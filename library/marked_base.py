@@ -2,7 +2,7 @@
 # Copyright: (c) 2026, altbackup developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Module marked_base: make a base with its marker, and tell what there is room for."""
+"""Module marked_base: make a base with its marker, and report its room."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ EMPTY = {"free": 0, "size": 0, "file_system": "", "missing": [], "notes": []}
 
 
 def run(options: dict, check_mode: bool) -> dict:
-    """Given the module's parameters, see to the base."""
+    """Make or remove the base with its marker; return the result."""
     if options["state"] == "absent":
         changed, notes = clear_base(options["base"], write=not check_mode)
         return {**EMPTY, "changed": changed, "notes": notes, "failures": []}

@@ -2,7 +2,7 @@
 # Copyright: (c) 2026, altbackup developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Module node_examine: what a node is like, for whoever sets it up."""
+"""Module node_examine: facts about a node for setting it up."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ TAKEN = ("owners", "tools", "kinds", "ext", "items", "discover", "trees", "keeps
 
 
 def run(options: dict) -> dict:
-    """Given the module's parameters, return the facts."""
+    """Return the facts."""
     lower_priority(options["nice"], options["ionice"])
     deadline = Deadline(options["step_timeout"], "examining this node")
     if options["below"] or options["folders"]:

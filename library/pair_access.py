@@ -2,7 +2,7 @@
 # Copyright: (c) 2026, altbackup developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Module pair_access: what the key of a peer may do on the node that is dialled."""
+"""Module pair_access: what a peer's key may do on the node that it dials."""
 
 from __future__ import annotations
 
@@ -108,11 +108,11 @@ EMPTY = {"host_keys": [], "sources": "", "folder": ""}
 
 
 def run(options: dict, check_mode: bool) -> dict:
-    """Given the module's parameters, see to the lines."""
+    """Write or remove the peer's lines in authorized_keys; return the result."""
     base, kind, peer, user = (options[name] for name in ("base", "kind", "peer", "user"))
     if options["state"] == "absent":
         return {**EMPTY, "changed": dismiss(base, kind, peer, user=user, write=not check_mode), "failures": []}
-    found = {"changed": check_mode, "sources": "", "folder": ""}  # the key is yet to be made
+    found = {"changed": check_mode, "sources": "", "folder": ""}  # the key does not exist yet
     if options["public_keys"]:
         found = admit(
             base,

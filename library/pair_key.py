@@ -95,7 +95,7 @@ EMPTY = {"public_keys": [], "answer": {}, "refused": ""}
 
 
 def run(options: dict, check_mode: bool) -> dict:
-    """Given the module's parameters, see to the key."""
+    """Make, try or remove the key for the peer; return the result."""
     peer = parse_peer(options["peer"], options["ssh_args"])
     if options["state"] == "absent":
         return {**EMPTY, "changed": forget(options["base"], peer.node, write=not check_mode)}

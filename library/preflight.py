@@ -2,7 +2,7 @@
 # Copyright: (c) 2026, altbackup developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Module preflight: what a node must have before anything is touched."""
+"""Module preflight: what a node must have before anything is changed."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ EMPTY = {
 
 
 def run(options: dict, check_mode: bool) -> dict:
-    """Given the module's parameters, inspect the node."""
+    """Inspect the node; return the result."""
     lower_priority(options["nice"], options["ionice"])
     return inspect(parse_demands(options, check_mode=check_mode))
 
@@ -262,7 +262,7 @@ def main() -> None:
             "owners": {"type": "list", "elements": "dict", "default": []},
             "watch": {"type": "dict"},
             "watch_secrets": {"type": "dict", "default": {}, "no_log": True},
-            "watch_program": {"type": "str", "default": "", "no_log": True},  # no secret, but long
+            "watch_program": {"type": "str", "default": "", "no_log": True},  # not a secret, but long
             **SSH,
             **WRITING,
         },

@@ -2,7 +2,7 @@
 # Copyright: (c) 2026, altbackup developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Module restore_adopt: take restored copies for live data."""
+"""Module restore_adopt: make restored copies live data."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ EMPTY: dict = {"adopted": [], "notes": []}
 
 
 def run(paths: list, check_mode: bool) -> dict:
-    """Given paths, adopt what is there; one that cannot be adopted holds up no other."""
+    """Adopt the copies at `paths`; a failure of one does not stop the others."""
     adopted, notes, failures = [], [], []
     for path in paths:
         try:

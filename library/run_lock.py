@@ -2,7 +2,7 @@
 # Copyright: (c) 2026, altbackup developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Module run_lock: take trees for a run, or give them back."""
+"""Module run_lock: take the leases of trees for a run, or release them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ from ..module_utils.tree.publish import require_writable
 
 
 def change(base: str, run: dict | None, state: str) -> list[str]:
-    """Given a base, take it for the run or give it back; return notes. Raise AltbackupError or OSError."""
+    """Take or, with state `absent`, release the lease of a base's tree; return notes. Raise AltbackupError or OSError."""
     require_answer(base, Deadline())
     tree = require_writable(base)
     with held(tree, parse_run(run)) as hold:
@@ -83,7 +83,7 @@ def change(base: str, run: dict | None, state: str) -> list[str]:
 
 
 def run(options: dict) -> dict:
-    """Given the module's parameters, take the trees or give them back; one that cannot be had holds up no other."""
+    """Take or release the leases of all trees; a failure of one does not stop the others."""
     notes, failures = [], []
     for base in options["bases"]:
         try:

@@ -106,14 +106,14 @@ EMPTY = {"tarballs": [], "wrong": [], "wire": 0, "notes": []}
 
 
 def run(options: dict, check_mode: bool) -> dict:
-    """Given the module's parameters, accept; in check mode say whether there is anything."""
+    """Accept what arrived; in check mode predict only whether anything would change."""
     if check_mode:
         return {"changed": bool(options["tarballs"])}
     return run_exclusive(options, lambda hold: receive(options, hold))  # type: ignore[arg-type]  # it is held
 
 
 def receive(options: dict, hold: Hold) -> dict:
-    """Given the module's parameters and the lock, accept."""
+    """Accept what arrived, under the lock."""
     peer = parse_peer(options["peer"], options["ssh_args"]) if options["peer"] else None
     deadline = Deadline(options["step_timeout"], "transfer")
     fetching = None if peer is None else lambda incoming, wanted: fetch(incoming, peer, wanted, deadline)

@@ -121,7 +121,7 @@ EMPTY = {"seconds": 0.0, "notes": []}
 
 
 def run(options: dict, check_mode: bool) -> dict:
-    """Given the module's parameters, carry; in check mode say whether there is anything."""
+    """Carry the tarballs; in check mode predict only whether anything would change."""
     if check_mode:
         return {"changed": bool(options["relpaths"])}
     ends = (

@@ -174,7 +174,7 @@ from ..module_utils.tree.stamps import MOMENT
 
 
 def run(options: dict, check_mode: bool) -> dict:
-    """Given the module's parameters, check, under the lock of the tree if what rotted is to be moved."""
+    """Check the tree; take the exclusive lock only if rotten tarballs are to be moved to the quarantine."""
     if options["quarantine"] and not check_mode:
         return run_exclusive(options, lambda _: check(options, listed=options["listing"], moving=True))
     return run_shared(options, lambda: check(options, listed=options["listing"]))

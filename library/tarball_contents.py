@@ -2,7 +2,7 @@
 # Copyright: (c) 2026, altbackup developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Module tarball_contents: what is in tarballs."""
+"""Module tarball_contents: list and show what is in tarballs."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ EMPTY: dict = {"contents": [], "totals": {}, "notes": []}
 
 
 def run(options: dict) -> dict:
-    """Given the module's parameters, look into the tarballs."""
+    """Look into the tarballs, without a lock; return the result."""
     deadline = Deadline(options["step_timeout"], STAGE)
     wanted = parse_wanted(options)
     require_answer(options["base"], deadline)

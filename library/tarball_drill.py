@@ -93,7 +93,7 @@ EMPTY: dict = {"proved": [], "left": [], "notes": []}
 
 
 def run(options: dict, check_mode: bool) -> dict:
-    """Given the module's parameters, drill."""
+    """Drill; return the result."""
     return drill(
         options["base"],
         names_of(options),

@@ -123,12 +123,12 @@ EMPTY: dict = {"chosen": [], "left": [], "proved": [], "notes": []}
 
 
 def choose(options: dict) -> dict:
-    """Given the module's parameters, choose what is to be drilled elsewhere."""
+    """Choose what another host drills."""
     return choose_away(options["base"], names_of(options), options["share"], moment_of(options))
 
 
 def drill(options: dict) -> dict:
-    """Given the module's parameters, prove what arrived."""
+    """Prove what arrived on this host."""
     deadline = Deadline(options["step_timeout"], "drill")
     sandbox = Sandbox(options["user"])
     return drill_away(
@@ -143,7 +143,7 @@ def drill(options: dict) -> dict:
 
 
 def run(options: dict, check_mode: bool) -> dict:
-    """Given the module's parameters, do the step. Proofs are kept while others read, and between the calls of another run."""
+    """Do the step. `keep` shares the lock, so that proofs are written while others read, and between the calls of another run."""
     base, step = options["base"], options["step"]
     if step == "choose":
         return run_shared(options, lambda: choose(options))

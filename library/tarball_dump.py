@@ -189,7 +189,7 @@ EMPTY: dict = {"tarballs": [], "marks_kept": False, "held": [], "notes": []}
 
 
 def run(options: dict, hold: Hold | None) -> dict:
-    """Given the module's parameters and what it holds of the tree, none in check mode, keep the marks, and dump."""
+    """Store the marks and dump; `hold` is None in check mode."""
     kept = try_keep(hold.tree, options["marks"]) if hold else {}
     dumped = dump(
         options["base"],
@@ -232,7 +232,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    os.umask(0o022)  # the modes inside scratch copies, and so in archives, do not depend on who calls
+    os.umask(0o022)  # modes in scratch copies, and so in archives, must not depend on the caller's umask
     end_with_children()
     options, check_mode = module.params, module.check_mode
     run_module(

@@ -83,7 +83,7 @@ EMPTY: dict = {"trees": []}
 
 
 def run(options: dict) -> dict:
-    """Given the module's parameters, find."""
+    """Find what the trees hold; return the result."""
     lower_priority(options["nice"], options["ionice"])
     return find(options["trees"], parse_run(options["run"]))
 

@@ -2,7 +2,7 @@
 # Copyright: (c) 2026, altbackup developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Module tarball_heal: give good copies the places of tarballs that had rotted."""
+"""Module tarball_heal: put good copies in the places of tarballs that had rotted."""
 
 from __future__ import annotations
 
@@ -81,14 +81,14 @@ EMPTY: dict = {"healed": [], "notes": []}
 
 
 def run(options: dict, check_mode: bool) -> dict:
-    """Given the module's parameters, heal; in check mode say whether there is anything."""
+    """Heal; in check mode predict only whether anything would change."""
     if check_mode:
         return {"changed": bool(options["tarballs"])}
     return run_exclusive(options, lambda hold: put_back(options, hold))  # type: ignore[arg-type]  # it is held
 
 
 def put_back(options: dict, hold: Hold) -> dict:
-    """Given the module's parameters and the lock, heal."""
+    """Heal, under the lock."""
     return heal(hold, options["tarballs"], moment=moment_of(options), origin=parse_origin(options["origin"]))
 
 

@@ -101,7 +101,7 @@ EMPTY = {**NOT_LISTED, "free": 0}
 
 
 def run(options: dict) -> dict:
-    """Given the module's parameters, list, and miss what was expected."""
+    """List the tree; add a failure if it has no verified tarball of the day `expected`."""
     day = "" if options["day"] == "all" else interpret_day(options["day"], today_in(options["timezone"]))
     moment = moment_of(options)
     result = listing(options["base"], day, moment=moment, records=options["records"])
@@ -118,7 +118,7 @@ def run(options: dict) -> dict:
 
 
 def free_below(base: str) -> int:
-    """Given a base, return the bytes that are free on its disk; a tree that nothing was sent to yet is not there."""
+    """Return the free bytes on a base's disk; the base may not exist yet, if nothing was sent to it."""
     return shutil.disk_usage(base if os.path.isdir(base) else os.path.dirname(base)).free
 
 

@@ -2,7 +2,7 @@
 # Copyright: (c) 2026, altbackup developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Module tarball_mark: what people say of copies."""
+"""Module tarball_mark: store what people say of copies."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ from ..module_utils.tree.origin import ORIGIN, parse_origin
 
 
 def run(options: dict, hold: Hold | None) -> dict:
-    """Given the module's parameters and what it holds of the tree, none in check mode, mark it."""
+    """Mark the tree; `hold` is None in check mode."""
     origin = parse_origin(options["origin"])
     return mark(options["base"], options["marks"], hold=hold, source=options["source"], origin=origin)
 

@@ -380,7 +380,7 @@ EMPTY = {
 
 
 def run(options: dict, hold: Hold | None, check_mode: bool) -> dict:
-    """Given the module's parameters and what it holds of the tree, none in check mode, purge; then give the tree back if this is the last call."""
+    """Purge; then, if this is the run's last call, release its lease. `hold` is None in check mode."""
     try:
         found = check_and_remove(options, check_mode)
         result = {**EMPTY, **found}
@@ -403,12 +403,12 @@ def run(options: dict, hold: Hold | None, check_mode: bool) -> dict:
 
 
 def keep(tree: Tree, pairs: dict) -> dict:
-    """Given a source's own tree and what its targets are now, keep that; return failures."""
+    """Store the states of targets in a source's own tree; return failures."""
     return {"failures": [failure("purge", error) for error in keep_pairs(tree, pairs)]}
 
 
 def check_and_remove(options: dict, check_mode: bool) -> dict:
-    """Given the module's parameters, check if that is asked for, and purge; of what is checked only what passed. Raise AltbackupError or OSError."""
+    """Check if `check` is given, and purge; of checked items only those that passed. Raise AltbackupError or OSError."""
     if options["check"] is None:
         return remove(options, check_mode)
     call = {name: options[name] for name in (*MOMENT, *ROT, "base", "predicted")}
@@ -425,7 +425,7 @@ def check_and_remove(options: dict, check_mode: bool) -> dict:
 
 
 def remove(options: dict, check_mode: bool, found: Scan | None = None) -> dict:
-    """Given the module's parameters, and what the base holds if that is known, purge. Raise AltbackupError or OSError."""
+    """Purge; `found` is a scan of the base, if there is one. Raise AltbackupError or OSError."""
     keep, names = options["keep"], options["names"]
     require_origin(open_tree(options["base"]), parse_origin(options["origin"]))
     known = remembered_items(open_tree(options["base"])) if options["remembered"] else []

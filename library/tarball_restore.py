@@ -2,7 +2,7 @@
 # Copyright: (c) 2026, altbackup developers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Module tarball_restore: restore a thing from its tarball."""
+"""Module tarball_restore: restore an item from its tarball."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ EMPTY = {
 
 
 def run(options: dict, *, check_mode: bool, show_lines: bool) -> dict:
-    """Given the module's parameters, do the step; each failure tells of which item, and of which of its restores."""
+    """Do the step; each failure names the item and the restore."""
     with progress.reported(options["progress"]):
         result = as_failures(STAGE, {}, lambda: do_step(options, check_mode=check_mode, show_lines=show_lines))
     return {
@@ -246,7 +246,7 @@ def run(options: dict, *, check_mode: bool, show_lines: bool) -> dict:
 
 
 def do_step(options: dict, *, check_mode: bool, show_lines: bool) -> dict:
-    """Given the module's parameters, do the step. Raise AltbackupError or OSError."""
+    """Do the step. Raise AltbackupError or OSError."""
     lower_priority(options["nice"], options["ionice"])
     order = parse_order(options, options["stamp"])
     if options["step"] == "abandon":
@@ -270,7 +270,7 @@ def do_step(options: dict, *, check_mode: bool, show_lines: bool) -> dict:
 
 
 def about(options: dict, reason: str) -> dict:
-    """Given the module's parameters and a reason to fail, return of which item, and which of its restores, that is a failure."""
+    """Return the category, the name and the reason of a failure, which names the destination."""
     shown = printable(options["destination"])
     category, _, rest = str(options["tarballs"][0].get("relpath", "") if options["tarballs"] else "").partition("/")
     whole = reason if shown in reason else f"to {shown}: {reason}"

@@ -119,14 +119,14 @@ TARGET = {
 
 
 def run(options: dict, check_mode: bool) -> dict:
-    """Given the module's parameters, send, but not in check mode."""
+    """Send; in check mode do nothing and report a change."""
     if check_mode:
         return {"changed": True}
     return run_exclusive(options, lambda _: transfer(options), clean=remove_leftovers)
 
 
 def transfer(options: dict) -> dict:
-    """Given the module's parameters, send."""
+    """Send to targets, and lay out for those that fetch."""
     pairs = [
         (parse_peer(target["peer"], options["ssh_args"]), target["tarballs"], target["fetched"])
         for target in options["targets"]
