@@ -1,4 +1,4 @@
-"""What all tests share: the collection of this checkout can be imported as it is installed."""
+"""Shared by all tests: the collection of this checkout can be imported as it is installed."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from helpers.tools import missing_tools, told
 
 COLLECTIONS = str(Path(__file__).resolve().parents[1] / ".collections")
 
-# No run of a test mails anybody, but those that say to whom.
+# No test's run mails anybody, except those that set a recipient.
 os.environ["ALTBACKUP_MAIL_TO"] = "none"
 
-# Nor does one leave its record among those of the user who tests.
+# Nor does one leave its record among those of the user who runs the tests.
 os.environ["ALTBACKUP_HISTORY"] = str(_HISTORY := Path(tempfile.gettempdir(), f"altbackup-history-{os.getpid()}"))
 
 if COLLECTIONS not in sys.path:
@@ -30,7 +30,7 @@ def pytest_unconfigure() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name each program that is missing, once, however many tests failed for want of it."""
+    """Name each missing program once, however many tests failed without it."""
     reports = [*terminalreporter.stats.get("failed", []), *terminalreporter.stats.get("error", [])]
     for line in told(missing_tools(), [(report.nodeid, report.longreprtext) for report in reports]) if reports else ():
         terminalreporter.write_line(line, red=True)
@@ -38,7 +38,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of a test that is marked sampled(step), leave the first of each step variants to make test; the others are full."""
+    """Of a test marked sampled(step), leave the first of each `step` variants to make test; the others run in full suites only."""
     seen: Counter[str] = Counter()
     for item in items:
         if marker := item.get_closest_marker("sampled"):

@@ -19,7 +19,7 @@ REASONS: tuple[tuple[str, str, str, str], ...] = (
 
 
 def covered() -> dict[tuple[str, str, str], int]:
-    """Return how many attempts each cell has, none left out."""
+    """Return the number of attempts of each cell, including empty ones."""
     found = {(role, stage, kind): 0 for role in ROLES for stage in STAGES for kind in KINDS}
     for attempt in ATTEMPTS:
         for stage in attempt.stage.split():
@@ -29,7 +29,7 @@ def covered() -> dict[tuple[str, str, str], int]:
 
 
 def reason(role: str, stage: str, kind: str) -> str:
-    """Return why a cell is empty, nothing if that is not known."""
+    """Return why a cell is empty, an empty text if that is unknown."""
     found = (
         why for who, stages, kinds, why in REASONS if who == role and stage in stages.split() and kind in kinds.split()
     )

@@ -1,4 +1,4 @@
-"""Runs each scene once for the attempts that are asked for, and prints the table of all of them."""
+"""Runs each scene once for its selected attempts, and prints the table of all attempts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def played(request: pytest.FixtureRequest, templates: Path) -> Iterator[Callable[[str], Ground]]:
-    """What gives the ground of a scene after its runs, for those of its attempts that are asked for."""
+    """Yield a function that returns the ground of a scene after its runs, with its selected attempts."""
     grounds: dict[str, Ground | BaseException] = {}
     asked = {item.callspec.params.get("name") for item in request.session.items if hasattr(item, "callspec")}
     with ExitStack() as stack:
@@ -47,7 +47,7 @@ def played(request: pytest.FixtureRequest, templates: Path) -> Iterator[Callable
             if name not in grounds:
                 try:
                     grounds[name] = _play(name, stack.enter_context(a_ground(templates)), asked)
-                except Exception as error:  # noqa: BLE001 (each row of the scene tells it)
+                except Exception as error:  # noqa: BLE001 (each row of the scene reports it)
                     grounds[name] = error
             ground = grounds[name]
             if isinstance(ground, BaseException):
@@ -77,7 +77,7 @@ def add_row(request: pytest.FixtureRequest) -> Callable[[Row], None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one worker play a scene for all its attempts."""
+    """Let one worker run a scene for all its attempts."""
     by_name = {attempt.name: attempt for attempt in ATTEMPTS}
     for item in items:
         if Path(item.location[0]).parts[:2] != ("tests", "attacks") or not hasattr(item, "callspec"):
@@ -107,7 +107,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def table(rows: Sequence[dict[str, str]]) -> Iterator[str]:
-    """Given rows, yield the lines of a table with them; long texts go over several lines."""
+    """Yield the lines of a table of rows; long texts are wrapped."""
     yield " | ".join(name.ljust(width) for name, width in COLUMNS.items()).rstrip()
     for row in sorted(rows, key=lambda row: (row["who"], row["against"], row["tried"])):
         yield "-+-".join("-" * width for width in COLUMNS.values())

@@ -1,7 +1,7 @@
-"""The ground on which attempts are made: a site on this machine, an attacker with a uid of its own, and runs as root.
+"""The ground for attempts: a site on this machine, an attacker with a uid of its own, and runs as root.
 
-All of it lies below one folder that the attacker can enter but not write to. What an attempt lays is laid as the attacker
-where that is a user of the source, and as root where a node is taken over: then root there is the attacker.
+All of it lies below one folder that the attacker can enter but not write to. An attempt is laid as the attacker if he is a user of the
+source, and as root if a node is taken over: then root there is the attacker.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ GOOD = "good"
 _MEMORY = 6 << 30
 _FILE = 512 << 20
 ESCAPE = "\x1b]0;"
-"""What begins the setting of a terminal's title"""
+"""Beginning of the escape sequence that sets a terminal's title"""
 
 
 def escape_of(name: str) -> str:
-    """Return what makes a terminal that obeys it show whose attempt that was."""
+    """Return an escape sequence that makes a terminal show whose attempt it is."""
     return f"{ESCAPE}{name}\x07"
 
 
 @contextlib.contextmanager
 def acting_as(uid: int = ATTACKER) -> Iterator[None]:
-    """Be a user, without any capability, while the block lasts."""
+    """Run the block as a user without any capability."""
     groups = os.getgroups()
     os.setgroups([])
     os.setegid(uid)
@@ -74,7 +74,7 @@ def as_attacker(*argv: object, cwd: Path | None = None) -> str:
 
 
 def give(path: Path, uid: int = ATTACKER) -> Path:
-    """Let a path and all below it belong to a user; return it."""
+    """Make a user the owner of a path and all below it; return it."""
     for parent, folders, files in [] if path.is_symlink() else os.walk(path):
         for name in (*folders, *files):
             os.chown(os.path.join(parent, name), uid, uid, follow_symlinks=False)
@@ -94,7 +94,7 @@ def replace(path: Path) -> Path:
 
 @contextlib.contextmanager
 def bounded() -> Iterator[None]:
-    """Limit memory and files of what is started meanwhile: an attempt that succeeds is not to take this machine with it."""
+    """Limit memory and file size of processes started in the block: an attempt that succeeds must not take this machine with it."""
     limits = {resource.RLIMIT_AS: _MEMORY, resource.RLIMIT_FSIZE: _FILE}
     before = {kind: resource.getrlimit(kind) for kind in limits}
     for kind, value in limits.items():
@@ -107,7 +107,7 @@ def bounded() -> Iterator[None]:
 
 
 class Lures:
-    """Named pipes that are watched: somebody who opened one for reading and waits is noted, and let go."""
+    """Watched named pipes: a process that opened one for reading and waits is noted, and released."""
 
     def __init__(self) -> None:
         self.caught: dict[str, str] = {}
@@ -121,7 +121,7 @@ class Lures:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Look after the pipes while the block lasts."""
+        """Watch the pipes while the block lasts."""
         environment = {**os.environ, "PYTHONPATH": f"{REPOSITORY}/tests"}
         with contextlib.ExitStack() as stack:
             watches = {
@@ -146,7 +146,7 @@ class Lures:
 
 @dataclass
 class Ground:
-    """A site, what lies outside of it, and what the runs on it did."""
+    """A site, what lies outside it, and what the runs on it did."""
 
     folder: Path
     templates: Path
@@ -156,11 +156,11 @@ class Ground:
     runs: list[tuple[str, Run, float]] = field(default_factory=list)
     count: int = 0
     texts: list[str] = field(default_factory=list)
-    """What programs said that are no playbooks"""
+    """Output of programs that are not playbooks"""
     seen: dict[str, list[str]] = field(default_factory=dict)
     told: dict[str, list[str]] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
-    """What laying an attempt leaves for its judgement"""
+    """Values that laying an attempt leaves for its judge"""
 
     def __post_init__(self) -> None:
         self.folder.chmod(0o755)
@@ -177,12 +177,12 @@ class Ground:
         self.witness = Witness(self.folder / "outside")
 
     def add_source(self, name: str, items: list[dict[str, Any]], targets: list[str], **settings: Any) -> Path:
-        """Add a source; a target of this machine is one that it knows by its name alone."""
+        """Add a source; a target on this machine is known to it by name alone."""
         settings = {"altbackup_items": items, "altbackup_targets": targets, **settings}
         return self.site.add_source(name, **settings)
 
     def thing(self, name: str, kind: str, uid: int = ATTACKER) -> Path:
-        """Make a small thing of a kind, in a folder of an attempt's own, all of it a user's; return its path."""
+        """Make a small item of a kind, owned by a user, in the attempt's own folder; return its path."""
         home = self.home(name, uid)
         origin = self.templates / (f"{kind}.db" if kind == "sqlite" else kind)
         path = home / origin.name
@@ -193,14 +193,14 @@ class Ground:
         return give(path, uid)
 
     def home(self, name: str, uid: int = ATTACKER) -> Path:
-        """Make a folder of a user's; return its path."""
+        """Make a user's folder; return its path."""
         path = self.site.live / name
         path.mkdir(mode=0o755, exist_ok=True)
         os.chown(path, uid, uid)
         return path
 
     def run(self, playbook: str, *arguments: str, **extra: Any) -> Run:
-        """Run a playbook as root; what it leaves at work is ended, and noted."""
+        """Run a playbook as root; end and note the processes that it leaves."""
         start = time.monotonic()
         with bounded(), self.lures.watched():
             run = self.site.run(playbook, *arguments, **extra)
@@ -214,7 +214,7 @@ class Ground:
         return run
 
     def call(self, *argv: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a program as root; what it says is kept."""
+        """Run a program as root; keep its output."""
         with bounded():
             done = subprocess.run(
                 [str(word) for word in argv],
@@ -230,7 +230,7 @@ class Ground:
         return done
 
     def words(self, *playbooks: str) -> list[str]:
-        """Return all that runs told: failures and notes of modules, messages of tasks."""
+        """Return all messages of the runs: failures and notes of modules, messages of tasks."""
         found: list[str] = []
         for playbook, run, _ in self.runs:
             if playbooks and playbook not in playbooks:
@@ -242,12 +242,12 @@ class Ground:
         return found
 
     def about(self, name: str, *playbooks: str) -> list[str]:
-        """Return what runs told of an attempt."""
+        """Return the messages of the runs about an attempt."""
         pattern = re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-])")
         return list(dict.fromkeys(text for text in self.words(*playbooks) if pattern.search(text)))
 
     def said(self, name: str, word: str, *playbooks: str) -> bool:
-        """Return whether a run told of an attempt with a word, other than in its name."""
+        """Return whether a message about an attempt contains a word, other than in the attempt's name."""
         return any(word in text.replace(name, "") for text in self.about(name, *playbooks))
 
     def base(self, node: str, source: str = "") -> Path:
@@ -255,11 +255,11 @@ class Ground:
         return self.folder / node / "copies" / source if source else self.folder / node / "backup"
 
     def stored(self, kind: str, name: str, node: str = "dayabay", source: str = "") -> list[Path]:
-        """Return the tarballs of an item with a dna."""
+        """Return the tarballs of an item that have a dna."""
         return [path for path in item_of(self.base(node, source), kind, name) if Path(f"{path}.dna").is_file()]
 
     def finish(self) -> None:
-        """Look at what happened."""
+        """Collect what happened."""
         for name, what in self.witness.end().items():
             self.seen.setdefault(name, []).extend(what)
         for name, what in self.lures.caught.items():
@@ -283,7 +283,7 @@ def _strings(value: Any) -> list[str]:
 
 
 def _told_lines(stdout: str) -> list[str]:
-    """Return the notes of a run's last play, each in one piece: YAML folds long ones."""
+    """Return the notes of a run's last play, each on one line: YAML folds long ones."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", stdout)
     text = re.sub(r"\n {6,}(?!- )", " ", plain)
     return [line.strip() for line in text.splitlines() if re.match(r"\s+- ['\"]?note: ", line)]

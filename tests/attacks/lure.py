@@ -1,8 +1,9 @@
-"""The watch over one named pipe, a process of its own: who holds a pipe open where tarballs arrive is taken for a receiver, and ended.
+"""The watch over one named pipe, in a process of its own, because a process with an open pipe in an incoming folder is ended as a receiver.
 
     python -m attacks.lure PIPE
 
-lets go whoever waits at the pipe, until its standard input ends; then it prints whether somebody had opened it for reading, and waited.
+releases any process that waits at the pipe, until its standard input ends; then it prints whether one had opened it for reading, and
+waited.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 import time
 
 _PATIENCE = 4.0
-"""Seconds after which a reader is one that waits"""
+"""Seconds after which a reader counts as waiting"""
 
 
 def main() -> None:

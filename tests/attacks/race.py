@@ -1,8 +1,8 @@
-"""Calls a module, or the script, a thousand times as root while a process of a user swaps a path in a loop.
+"""Calls a module, or the script, a thousand times as root while a user's process swaps a path in a loop.
 
-Read from stdin: {"module" or "argv", "arguments", "count", "uid", "swap", "steal", "reset"}; `{clock}` in arguments is another
-second of the day for each call. `swap` are two paths that are exchanged, `steal` is a folder in which whatever a restore makes is taken away, with a link to
-`target` in its place, `reset` are paths to remove before each call. Written: {"calls", "swaps", "said": {message: how often}}.
+Input: {"module" or "argv", "arguments", "count", "uid", "swap", "steal", "reset"}; `{clock}` in arguments is another second of the day for
+each call. `swap` are two paths to exchange, `steal` is a folder in which whatever a restore makes is moved away and replaced by a link to
+`target`, `reset` are paths to remove before each call. Output: {"calls", "swaps", "said": {message: how often}}.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main() -> None:
     asked = json.load(sys.stdin)
     counter = tempfile.TemporaryFile()
     main_of = importlib.import_module(f"{MODULES}.{asked['module']}").main if "module" in asked else None
-    with contextlib.suppress(ImportError, AttributeError):  # a wait between attempts is no part of the race
+    with contextlib.suppress(ImportError, AttributeError):  # the pause between attempts is not part of the race
         dump_item = importlib.import_module(f"{MODULES.replace('.modules', '.module_utils')}.stages.dump_item")
         dump_item._PAUSES = tuple(0.0 for _ in dump_item._PAUSES)
     attacker = os.fork()
@@ -65,7 +65,7 @@ def remove(path: str) -> None:
 
 
 def attack(asked: dict[str, Any], counter: int) -> NoReturn:
-    """Be the user, without any right but his own."""
+    """Act as the user, with no rights but his own, until the end."""
     os.setgroups([])
     os.setresgid(asked["uid"], asked["uid"], asked["uid"])
     os.setresuid(asked["uid"], asked["uid"], asked["uid"])
@@ -85,7 +85,7 @@ def swap(one: str, other: str) -> int:
 
 
 def steal(folder: str, target: str, number: int) -> int:
-    """Take away what somebody just made in a folder, and put a link in its place; take old links away."""
+    """Move away what was just made in a folder, and put a link in its place; move old links away."""
     done = 0
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
@@ -103,7 +103,7 @@ def steal(folder: str, target: str, number: int) -> int:
 
 
 def call(main_of: Any, arguments: Any) -> list[str]:
-    """Call the module, or the script, in a process of its own; return what it said, without what differs from call to call."""
+    """Call the module, or the script, in a process of its own; return its message, without what differs from call to call."""
     if main_of is None:
         done = subprocess.run(arguments, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
         lines = (done.stderr or done.stdout).strip().splitlines() or [""]

@@ -1,4 +1,4 @@
-"""The attempts as data: who tries what, against which kind and stage, and what must be seen."""
+"""The attempts as data: role, kind and stage of each, and what must be seen."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ KINDS = ("svn", "trac", "git", "folder", "sqlite")
 
 @dataclass(frozen=True)
 class Attempt:
-    """One row: what is laid, and how it is judged."""
+    """One attempt: what is laid, and how it is judged."""
 
     name: str
-    """Also the name of its item, its folder and its canaries: words of its own in all that is said"""
+    """Also the name of its item, its folder and its canaries, so it must not occur in other messages"""
     role: str
     kinds: tuple[str, ...]
     stage: str
@@ -28,21 +28,21 @@ class Attempt:
     scene: str
     lay: Callable[[Ground, str], None]
     judge: Callable[[Ground, str], Iterable[str]]
-    """Return what is not as it must be"""
+    """Returns what is wrong afterwards"""
     happened: Callable[[Ground, str], str] | None = None
-    """Return what the table says that happened; else the first words on it"""
+    """Returns the table's text on what happened; by default the first message on it"""
     quick: bool = False
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What attempts share: the site before they are laid, the runs after that, and what must be true of all the rest."""
+    """Shared by attempts: the site before they are laid, the runs after that, and the conditions for everything that was not attacked."""
 
     name: str
     prepare: Callable[[Ground], None]
     play: Callable[[Ground], None]
     rest: Callable[[Ground], Iterable[str]]
-    """Return what is not as it must be with what nobody attacked"""
+    """Returns what is wrong with everything that was not attacked"""
 
 
 ATTEMPTS: list[Attempt] = []

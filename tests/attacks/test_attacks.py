@@ -1,4 +1,4 @@
-"""Each attempt is repelled and said, and what nobody attacked goes on."""
+"""Each attempt is repelled and reported, and everything that was not attacked works."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ assert rows.ALL, "the rows are registered when they are imported"
 
 
 def slug(scene: str) -> str:
-    """Return the name of a scene as -k takes it."""
+    """Return the name of a scene for -k."""
     return scene.replace(" ", "_").replace("-", "_")
 
 
@@ -67,7 +67,7 @@ def _happened(ground: Ground, name: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text without what a terminal obeys."""
+    """Return a text without characters that steer a terminal."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 

@@ -1,6 +1,7 @@
-"""Whoever has root and the key of a source gets nothing on its targets but room in the folder of that pair, and is seen there.
+"""With root and the key of a source, an attacker gets nothing on its targets but room in the folder of that pair, and is seen there.
 
-Real ssh and rsync over the lab, with keys and lines as setup.yml makes them. Each attempt is made from the source, and judged on the target.
+Real ssh and rsync over the lab, with keys and lines as setup.yml makes them. Each attempt is made from the source, and judged on the
+target.
 """
 
 from __future__ import annotations
@@ -31,18 +32,18 @@ LIMIT = 4_000_000
 SECRET = "canary-7f3a9c51-of-the-target"
 ADD = "rsync --server -pIRe.LsfxCIvu --timeout=60 --inplace . ."
 LIE = ADD.replace("=60", "=5")
-"""What a client claims that then says something else: neither side waits long for what never comes"""
+"""Command of a client that then behaves otherwise; neither side waits long for what never comes"""
 READ = "rsync --server --sender -pIRe.LsfxCIvu --timeout=60 --inplace --files-from=- --from0 . ."
 BYTES = os.urandom(200_000)
 NAME = f"sha256-{hashlib.sha256(BYTES).hexdigest()}"
 _OWN = ("incoming/dayabay", "receive/dayabay")
-"""What of the marker is the pair's own"""
+"""Parts of the marker that belong to the pair"""
 
 _REFUSED = re.compile(
     r"refused|denied|prohibited|not from a permitted host|no match|correct key but|not allowed", re.IGNORECASE
 )
 _ACCEPTED = re.compile("Accepted publickey")
-"""Of a terminal and of a port sshd logs no more than that the key came"""
+"""For a terminal or a port, sshd logs only that the key was accepted"""
 
 hosts = lab_fixture(["dayabay", "lingao", "cms01"])
 
@@ -54,7 +55,7 @@ class World:
     lab: Lab
     folder: Path
     answers: list[str] = field(default_factory=list)
-    """All that the attacker was told"""
+    """All replies to the attacker"""
 
     @property
     def target(self) -> Path:
@@ -73,17 +74,17 @@ class World:
 
     @property
     def log(self) -> list[str]:
-        """What the forced command has logged on the target, line by line."""
+        """Log lines of the forced command on the target."""
         path = self.target / ".altbackup" / "receive" / "dayabay" / "log"
         return path.read_text().splitlines() if path.exists() else []
 
     @property
     def sshd_log(self) -> list[str]:
-        """What the target's sshd has logged, line by line."""
+        """Log lines of sshd on the target."""
         return self.lab["cms01"].log.splitlines()
 
     def ssh(self, *options: str, key: str = "dayabay") -> list[str]:
-        """Return the ssh argv with the key that set-up made, without a command."""
+        """Return the argv of ssh with the key that set-up made, without a command."""
         trust = self.lab[key].data / "backup" / ".altbackup" / "trust" / "cms01"
         host = self.lab["cms01"]
         known = [
@@ -110,7 +111,7 @@ class World:
     def call(
         self, *argv: str, here: str = "dayabay", text: str = "", timeout: float = 60
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command of the attacker's and keep what it says."""
+        """Run a command of the attacker's and keep its output."""
         done = self.lab[here].run(list(argv), text=text, timeout=timeout)
         self.answers.append(done.stdout + done.stderr)
         return done
@@ -124,7 +125,7 @@ class World:
     def rsync(
         self, *options: str, source: str, to: str = ".", claim: str = "", text: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        """Run rsync to the target; with a claim it asks for that, whatever its options are, as a client of an attacker can."""
+        """Run rsync to the target; with `claim` it requests that command whatever its options are, as an attacker's client can."""
         wrapper = self.folder / "rsh"
         there = self.lab["cms01"].address
         asked = shlex.quote(claim) if claim else '"$*"'
@@ -137,7 +138,7 @@ class World:
         )
 
     def file(self, name: str, content: bytes = b"of the attacker") -> Path:
-        """Return a file of the attacker's, in a folder for itself."""
+        """Return an attacker's file, in a folder of its own."""
         path = self.folder / "loot" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
@@ -145,7 +146,7 @@ class World:
 
 
 def on(lab: Lab, host: str, call: str) -> Any:
-    """Evaluate a call of a function of synchronize/trust.py on a host; return what it returns."""
+    """Evaluate a call of a function of synchronize/trust.py on a host; return its result."""
     program = (
         f"import json, sys\nsys.path.insert(0, {str(REPOSITORY / '.collections')!r})\n"
         "from ansible_collections.altbackup.core.plugins.module_utils.synchronize import trust\n"
@@ -188,7 +189,7 @@ def world(hosts: Lab) -> World:
 
 
 def state(world: World) -> dict[str, tuple[Any, ...]]:
-    """Return all that the target has but the folder of the pair, and its user's home: {path: what it is}."""
+    """Return all of the target but the folder of the pair, and its user's home: {path: description}."""
     found: dict[str, tuple[Any, ...]] = {}
     home = world.lab["cms01"].home
     for top in (world.target, home):
@@ -202,7 +203,7 @@ def state(world: World) -> dict[str, tuple[Any, ...]]:
 
 
 def strangers(world: World) -> list[str]:
-    """Return what lies in the folder of the pair that is no file named by a digest."""
+    """Return the files in the pair's folder that are not named by a digest."""
     found = [path for path in world.incoming.rglob("*") if path.relative_to(world.incoming).parts[0] != "basis"]
     return [
         str(path) for path in found if path.is_symlink() or not path.is_file() or not path.name.startswith("sha256-")
@@ -211,7 +212,7 @@ def strangers(world: World) -> list[str]:
 
 @dataclass(frozen=True)
 class Attempt:
-    """What is tried, and what is wrong afterwards besides what is looked at after each one."""
+    """One attempt, and what is wrong afterwards beyond what is checked after each one."""
 
     name: str
     tried: str
@@ -237,7 +238,7 @@ def attempt(
 
 
 def refused(done: subprocess.CompletedProcess[str]) -> Iterator[str]:
-    """Yield what is wrong where something was not refused."""
+    """Yield what is wrong if something was not refused."""
     if done.returncode == 0:
         yield f"it was let through: {done.stdout[:200]}"
 
@@ -530,7 +531,7 @@ def filling(world: World) -> Iterable[str]:
 
 
 def send_whole(world: World, content: bytes = BYTES) -> None:
-    """Send the file that is named by the digest of BYTES."""
+    """Send the file named by the digest of BYTES."""
     path = world.file(NAME, content)
     world.rsync("--inplace", "-p", "-I", "-R", "--files-from=-", source=f"{path.parent}/", claim=LIE, text=f"{NAME}\n")
 

@@ -1,8 +1,8 @@
-"""The independent look: what nobody may have read, written, renamed, removed or told, seen without any code of the collection.
+"""The independent check: what nobody may have read, written, renamed, removed or shown, seen without any code of the collection.
 
-Canaries are files of root's (mode 0600) with a content that stands nowhere else. The kernel tells whether anybody opened one
-(inotify watches the inode, whatever the name or the namespace by which it is reached), two walks tell what became of all that a
-run may not write, and a search through everything that a run leaves, archives unpacked and mails decoded, tells what got out.
+Canaries are root's files (mode 0600) with unique content. The kernel reports whether anybody opened one (inotify watches the inode,
+whatever the name or namespace by which it is reached), two walks compare everything that a run may not write, and a search through
+everything that a run leaves, with archives unpacked and mails decoded, finds what leaked.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ _NAMES = {
 _TOKEN = re.compile(rb"CANARY-([a-z0-9_-]+)-[0-9a-f]{24}")
 _LINES = 40
 _MOST = 64 << 20
-"""Bytes of a file, or of an archive, that are searched: attempts lay bombs"""
+"""Most bytes of a file, or of an archive, that are searched: attempts lay bombs"""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def token_of(name: str) -> str:
-    """Return a text that stands nowhere else, and by which a search knows whose it is."""
+    """Return a unique text, by which a search knows whose it is."""
     return f"CANARY-{name}-{secrets.token_hex(12)}"
 
 
@@ -68,13 +68,13 @@ class Witness:
         self._descriptor = -1
 
     def folder_of(self, name: str) -> Path:
-        """Return the folder of an attempt's canaries, made where it is not there."""
+        """Return the folder of an attempt's canaries, made if missing."""
         folder = self.outside / name
         folder.mkdir(mode=0o700, exist_ok=True)
         return folder
 
     def file(self, name: str, filename: str = "secret", begin: str = "") -> Path:
-        """Lay a file of root's; the text to begin with makes it look like what a kind would read."""
+        """Lay root's file; its initial text makes it look like what a kind would read."""
         path = self.folder_of(name) / filename
         token = token_of(name)
         path.write_text(begin + "".join(f"{token} line {number}\n" for number in range(_LINES)))
@@ -82,7 +82,7 @@ class Witness:
         return path
 
     def folder(self, name: str, foldername: str = "vault", filename: str = "secret") -> Path:
-        """Lay a folder of root's with a file in it."""
+        """Lay root's folder with a file in it."""
         path = self.folder_of(name) / foldername
         path.mkdir(mode=0o700)
         token = token_of(name)
@@ -91,7 +91,7 @@ class Witness:
         return path
 
     def database(self, name: str, filename: str = "secret.db") -> Path:
-        """Lay an SQLite database of root's that would pass for Trac's, too."""
+        """Lay root's SQLite database that would pass for Trac's, too."""
         path = self.folder_of(name) / filename
         with contextlib.closing(sqlite3.connect(path)) as database:
             database.execute("CREATE TABLE system (name TEXT, value TEXT)")
@@ -104,11 +104,11 @@ class Witness:
         return path
 
     def keep(self, folder: Path) -> None:
-        """Also compare what lies below another folder, which runs may read, but not change."""
+        """Also compare what lies below another folder, which runs may read but not change."""
         self._kept.append(folder)
 
     def begin(self) -> None:
-        """Note how everything is, and watch the canaries from now on."""
+        """Record the present state, and watch the canaries from now on."""
         self._descriptor = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         self._before = self._walk()
         for path in sorted(self.outside.rglob("*")):
@@ -119,7 +119,7 @@ class Witness:
                 self._watches[watch] = (path.relative_to(self.outside).parts[0], path)
 
     def end(self) -> dict[str, list[str]]:
-        """Stop watching; return {attempt: what happened to its canaries}, with what changed elsewhere under an empty name."""
+        """Stop watching; return {attempt: what happened to its canaries}, with other changes under an empty name."""
         seen: dict[str, list[str]] = defaultdict(list)
         for watch, what in self._events():
             name, path = self._watches.get(watch, ("", self.outside))
@@ -166,7 +166,7 @@ class Witness:
 
 
 def _look(path: Path) -> tuple[object, ...]:
-    """Return all by which a change would show."""
+    """Return everything by which a change would show."""
     status = path.lstat()
     content: object = ""
     if stat.S_ISLNK(status.st_mode):
@@ -189,7 +189,7 @@ def _look(path: Path) -> tuple[object, ...]:
 
 
 def told_in(*folders: Path, texts: tuple[str, ...] = ()) -> dict[str, list[str]]:
-    """Return {attempt: where the content of its canaries stands} of all files below folders, and in texts."""
+    """Return {attempt: where the content of its canaries was found} in all files below folders, and in texts."""
     found: dict[str, list[str]] = defaultdict(list)
     for place, content in _contents(folders, texts):
         for name in {match.group(1).decode() for match in _TOKEN.finditer(content)}:

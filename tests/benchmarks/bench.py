@@ -1,6 +1,6 @@
 """Measure the rows of DESIGN.md section 11 beside what people would use instead; write table.md, table.json and table.svg.
 
-It judges no time: it fails where something could not be done, and says in the table which limits are met.
+It judges no time: it fails if something could not be done, and shows in the table which limits are met.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ VERSIONS = {
 
 
 def full_every() -> int:
-    """Return how many nights go from one full tarball to the next: 1 where this version has no differentials."""
+    """Return the number of nights from one full tarball to the next: 1 if this version has no differentials."""
     _, problems = validate("source", {"altbackup_full_every": FULL_EVERY})
     return 1 if any(problem.variable == "altbackup_full_every" for problem in problems) else FULL_EVERY
 
 
 def describe_machine(size: str, chosen: Size, nights: int) -> dict[str, str]:
-    """Return on what, with what and when was measured."""
+    """Return machine, programs and date of the measurement."""
     cpus = [
         line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
     ]
@@ -71,27 +71,27 @@ def describe_machine(size: str, chosen: Size, nights: int) -> dict[str, str]:
 
 
 def first_line(argv: Sequence[str]) -> str:
-    """Return the first line that a command prints, or that it is absent."""
+    """Return the first line that a command prints, or that the command is missing."""
     if not shutil.which(argv[0]):
         return "absent"
     return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.partition("\n")[0].strip()
 
 
 def version(argv: Sequence[str]) -> str:
-    """Return the version that a command prints, or that it is absent."""
+    """Return the version that a command prints, or that the command is missing."""
     said = first_line(argv)
     found = re.search(r"\d+(\.\d+)+", said)
     return found[0] if found else said
 
 
 def measure_all(chosen: Sequence[Row], bench: Bench) -> list[Result]:
-    """Measure rows, tell of each as it is done; one that fails does not stop the others."""
+    """Measure rows, reporting each as it is done; one that fails does not stop the others."""
     results = []
     for row in chosen:
         began = time.monotonic()
         try:
             result = run_row(row, bench)
-        except Exception as error:  # noqa: BLE001 - whatever it was is told, and makes the exit code 1
+        except Exception as error:  # noqa: BLE001 (any error is reported, and makes the exit code 1)
             traceback.print_exc()
             result = Result(row.key, row.work, row.limits, failure=f"{type(error).__name__}: {error}")
             bench.nights = None
@@ -108,7 +108,7 @@ def measure_all(chosen: Sequence[Row], bench: Bench) -> list[Result]:
 
 
 def measure_in(folder: Path, chosen: Sequence[Row], size: Size, nights: int) -> list[Result]:
-    """Measure rows with a lab and a folder of the run, both gone afterwards."""
+    """Measure rows with a lab and a folder of the run, both removed afterwards."""
     run = folder / "run"
     shutil.rmtree(run, ignore_errors=True)
     run.mkdir()
@@ -122,7 +122,7 @@ def measure_in(folder: Path, chosen: Sequence[Row], size: Size, nights: int) -> 
 
 
 def arguments() -> argparse.Namespace:
-    """Return what was asked for."""
+    """Return the parsed command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", choices=SIZES, default="full", help="of the data")
     parser.add_argument("--pairs", type=int, help="turns of each row at least")

@@ -1,6 +1,6 @@
 """Print how long restore.sh takes for each GB, in a root folder with busybox, GNU tar, zstd and coreutils alone.
 
-It judges no time. It fails where something is not verified, or does not come back as it was. Needs to be root.
+It judges no time. It fails if something is not verified, or is not restored as it was. Needs to be root.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ITEMS = {"dayabay/svn/dybsvn": "svn", "dayabay/folders/data": "data"}
 
 
 def make_live(folder: Path, megabytes: int) -> dict[str, Path]:
-    """Make a Subversion repository and a folder, half of the data each: of that half is random, half compresses well."""
+    """Make a Subversion repository and a folder, each of half the bytes; half of each is random, half compresses well."""
     source = random.Random(20130510)
     for name in ("import", "data"):
         for number in range(max(1, megabytes // 2)):
@@ -59,7 +59,7 @@ def main() -> int:
 
 
 def measure(folder: Path, megabytes: int) -> int:
-    """Do it below a folder."""
+    """Measure below a folder."""
     live = make_live(folder / "live", megabytes)
     disk = Disk(folder / "disk")
     tarballs = disk.dump(

@@ -54,11 +54,11 @@ class Ours:
         return Step(Path(words[0]).name, argv, {**environment(), **own}, ROOT)
 
     def calls(self) -> dict[str, float]:
-        """Return how many calls of modules the last run made for each source."""
+        """Return the number of module calls of the last run for each source."""
         return {"calls": len(self._noted()) / len(self.site.groups["sources"])}
 
     def profile(self) -> Figures:
-        """Return the seconds of the last run that passed in each module."""
+        """Return the seconds of the last run in each module."""
         found: Counter[str] = Counter()
         for one in self._noted():
             found[f"{one['module']} on {one['host']}"] += one["seconds"]
@@ -90,12 +90,12 @@ def lab_site(bench: Bench, name: str, items: Sequence[Mapping[str, Any]], **sett
 
 @dataclass
 class Nights:
-    """Live data of a kind and who backs them up; each turn is another night."""
+    """Live data of a kind and its contenders; each turn is another night."""
 
     bench: Bench
     kind: str
     size: int
-    """Of the live data, in bytes"""
+    """Size of the live data, in bytes"""
     revisions: int
     ours: Ours = field(init=False)
 
@@ -103,7 +103,7 @@ class Nights:
         name = f"{self.kind}-{self.size}-{self.revisions}"
         self.live = data.clone(data.keep(self.bench.store, name, self._make), self.bench.source.data / "live" / "data")
         item = {"kind": self.kind, "name": "data", "path": str(self.live)}
-        # All of a folder may change at once: that is asked for here, and no ransom.
+        # All of a folder may change at once: that is requested here, and is no ransomware.
         settings = {"altbackup_full_every": self.bench.full_every, "altbackup_churn": "100%"}
         self.ours = Ours(lab_site(self.bench, "site", [item], **settings))
 
@@ -128,7 +128,7 @@ class Nights:
             data.rewrite_folder(self.live, FOLDER_FILES, self.size // FOLDER_FILES, round(FOLDER_FILES * share), seed)
 
     def contest(self, share: float, turns: int = 0) -> Contest:
-        """Return the contest in which such a share changes each night."""
+        """Return the contest in which that share changes each night."""
         contenders = [self._ours(), *(make(self) for make in (borg, restic))]
         return Contest(contenders, lambda: self.change(share), first=self.ours.night == 0, turns=turns)
 
@@ -141,7 +141,7 @@ class Nights:
         return Contender("altbackup", lambda: [self.ours.playbook("backup")], after=look, profile=self.ours.profile)
 
     def copy_by_hand(self, owner: str) -> tuple[Path, list[Step]]:
-        """Return what an operator backs up, and how it comes about: a consistent copy of a repository, kept from night to night."""
+        """Return what an operator backs up, and how it is made: a consistent copy of a repository, kept from night to night."""
         source, copy = self.bench.source, self.bench.source.data / owner / "copy"
         copy.parent.mkdir(exist_ok=True)
         if self.kind == "svn":
@@ -152,14 +152,14 @@ class Nights:
 
 
 def fetch(host: Host, live: Path, copy: Path) -> Step:
-    """Return the step that fetches all references of a Git repository into a mirror, made if it is not there."""
+    """Return the step that fetches all references of a Git repository into a mirror, made if missing."""
     if not copy.exists():
         data.call("git", "init", "-q", "--bare", copy)
     return on(host, "fetch", "git", "-C", copy, "fetch", "-q", "--prune", live, "+refs/*:refs/*")
 
 
 def shared_nights(bench: Bench, kind: str, size: int, revisions: int) -> Nights:
-    """Return the nights of such data: those of the row before, if it has the same."""
+    """Return the nights of such data: those of the previous row, if it has the same."""
     there = bench.nights
     if there is None or (there.kind, there.size, there.revisions) != (kind, size, revisions):
         bench.clear()
@@ -169,7 +169,7 @@ def shared_nights(bench: Bench, kind: str, size: int, revisions: int) -> Nights:
 
 
 def ssh_of(source: Host, target: Host) -> str:
-    """Return the command by which a source reaches a target, for a program that splits words: a file, as not all know quotes."""
+    """Return the path of a script by which a source reaches a target with ssh, since some programs split words without quotes."""
     path = source.data / "ssh"
     options = shlex.join(["-F", "none", "-p", str(target.port), *source.ssh_options])
     path.write_text(f'#!/bin/sh\nexec ssh {options} "$@"\n', encoding="utf-8")
@@ -178,7 +178,7 @@ def ssh_of(source: Host, target: Host) -> str:
 
 
 def borg(nights: Nights) -> Contender:
-    """Return borg over ssh, not encrypted, as our tarballs are not: create, prune, check --verify-data."""
+    """Return borg over ssh, unencrypted like our tarballs: create, prune, check --verify-data."""
     source, target = nights.bench.source, nights.bench.target
     store = target.data / "borg"
     url = f"ssh://{target.user}@{target.address}:{target.port}{store}"
@@ -238,7 +238,7 @@ def restic(nights: Nights) -> Contender:
 
 
 def unchanged(make: Callable[[Bench], Site]) -> Callable[[Bench], Contest]:
-    """Given how a site is made, return the contest of its unchanged nights with a ping of its hosts."""
+    """Return the contest of a site's unchanged nights with a ping of its hosts; `make` makes the site."""
 
     def contest(bench: Bench) -> Contest:
         bench.clear()

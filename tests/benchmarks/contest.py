@@ -1,4 +1,4 @@
-"""A contest: contenders that do the same work by turns, each measured from outside."""
+"""A contest: contenders do the same work in turns, each measured from outside."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SOURCE, TARGET = "dayabay", "cms01"
 PACKAGES = {"borg": "borgbackup"}
-"""Of Debian and Ubuntu, by program, where they are named otherwise"""
+"""{program: its package in Debian and Ubuntu} where the names differ"""
 
 
 def nothing() -> dict[str, float]:
@@ -29,7 +29,7 @@ def nothing() -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Size:
-    """How large the data are and how often each row is measured."""
+    """The amount of data, and how often each row is measured."""
 
     megabytes: int
     revisions: int
@@ -38,11 +38,11 @@ class Size:
     files: int
     pairs: int
     nights: int
-    """Turns of the rows that tell what a week of nights stores"""
+    """Turns of the rows that show what a week of nights stores"""
     trees: tuple[float, ...]
     """Gigabytes of the trees whose digests are verified"""
     gigabytes: tuple[float, ...]
-    """Of the repositories of nights and first copies"""
+    """Gigabytes of the repositories of nights and first copies"""
     items: tuple[int, ...]
     hosts: tuple[int, ...]
     shares: tuple[float, ...]
@@ -50,7 +50,7 @@ class Size:
 
 @dataclass
 class Contender:
-    """One way to do the work: its processes, what comes before and after each turn, unmeasured, and what it needs."""
+    """One way to do the work: its processes, unmeasured steps before and after each turn, and what it needs."""
 
     name: str
     steps: Callable[[], Sequence[Step]]
@@ -58,9 +58,9 @@ class Contender:
     after: Callable[[], Figures] = nothing
     """Returns further figures of the turn"""
     profile: Callable[[], Figures] = nothing
-    """Returns where the seconds of the turn went"""
+    """Returns the seconds of the turn by part"""
     needs: str = ""
-    """The program without which it is absent"""
+    """The program without which it is left out"""
 
 
 @dataclass
@@ -70,14 +70,14 @@ class Contest:
     contenders: Sequence[Contender]
     change: Callable[[], object] = nothing
     first: bool = False
-    """Whether each has a first night, before anything changes, that is told apart"""
+    """Whether each has a separately reported first night, before anything changes"""
     turns: int = 0
-    """How many at least"""
+    """Least number of turns"""
 
 
 @dataclass
 class Bench:
-    """Where everything is: the hosts, the data that are kept, and a folder of the run."""
+    """Places of the benchmark: the hosts, the kept data, and a folder of the run."""
 
     lab: Lab
     size: Size
@@ -85,7 +85,7 @@ class Bench:
     folder: Path
     full_every: int = 1
     nights: Nights | None = field(default=None, repr=False)
-    """The nights that rows of one curve share"""
+    """The nights shared by rows of one curve"""
 
     @property
     def source(self) -> Host:
@@ -110,16 +110,16 @@ class Bench:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table: what is done, who does it, and what is asked of ours."""
+    """A row of the table: the work, its contenders, and what is required of ours."""
 
     key: str
     work: str
     contest: Callable[[Bench], Contest]
     limits: tuple[Limit, ...] = ()
     curve: str = ""
-    """The name of the curve to which it belongs; rows of a curve that stand together may share their nights"""
+    """Name of its curve; adjacent rows of a curve may share their nights"""
     at: float = 0.0
-    """Where on the curve it stands"""
+    """Position on the curve"""
 
 
 def on(host: Host, title: str, *argv: object, env: Mapping[str, str] | None = None) -> Step:
@@ -129,7 +129,7 @@ def on(host: Host, title: str, *argv: object, env: Mapping[str, str] | None = No
 
 
 def run_row(row: Row, bench: Bench) -> Result:
-    """Measure a row: its contenders in turn, A B A B, as often as is asked."""
+    """Measure a row: its contenders in turn, A B A B, the required number of times."""
     result = Result(row.key, row.work, row.limits, row.curve, row.at)
     contest = row.contest(bench)
     present = []
@@ -152,7 +152,7 @@ def run_row(row: Row, bench: Bench) -> Result:
 
 
 def _turn(contender: Contender, bench: Bench) -> tuple[Figures, Figures]:
-    """Measure one turn of a contender; return its figures, and where its seconds went."""
+    """Measure one turn of a contender; return its figures, and its seconds by part."""
     contender.before()
     figures, parts = measure(contender.steps(), bench.lab, bench.folder / "output.log")
     return {**figures, **contender.after()}, {**parts, **contender.profile()}

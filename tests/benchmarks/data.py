@@ -12,7 +12,7 @@ from typing import IO
 MB = 1_000_000
 PLAIN = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/nonexistent", "TZ": "UTC"}
 _TEXT_IN_SVN, _TEXT_IN_GIT = 2.1, 3.0
-"""Bytes of text that take one byte in a repository, by which half of what is stored is text"""
+"""Bytes of text that take one byte in a repository, so that half of what is stored is text"""
 _FIRST_TIME = 1_370_000_000
 _VOCABULARY = [
     "".join(random.Random(number).choices("etaoinshrdlu", k=2 + number % 9)).encode()
@@ -32,12 +32,12 @@ def text(source: random.Random, size: int) -> bytes:
 
 
 def halves(source: random.Random, size: int, expansion: float = 1.0) -> tuple[bytes, bytes]:
-    """Return noise and text that take so many bytes together where text is stored in 1 / `expansion` of its size."""
+    """Return noise and text of `size` bytes together, where stored text takes 1 / `expansion` of its size."""
     return noise(source, size // 2), text(source, int(size // 2 * expansion))
 
 
 def feed(argv: list[str], stream: Iterator[bytes], folder: Path | None = None) -> None:
-    """Run a command that reads a stream; raise CalledProcessError."""
+    """Run a command that reads a stream. Raise CalledProcessError."""
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd=folder, env=PLAIN) as process:
         assert process.stdin is not None
         write_all(process.stdin, stream)
@@ -53,24 +53,24 @@ def write_all(pipe: IO[bytes], stream: Iterator[bytes]) -> None:
 
 
 def call(*argv: object) -> None:
-    """Run a command; raise CalledProcessError."""
+    """Run a command. Raise CalledProcessError."""
     subprocess.run([str(word) for word in argv], stdout=subprocess.DEVNULL, env=PLAIN, check=True)
 
 
 def make_svn(path: Path, size: int, revisions: int, seed: int = 1) -> None:
-    """Make a Subversion repository of so many bytes in so many revisions."""
+    """Make a Subversion repository of given bytes and revisions."""
     call("svnadmin", "create", path)
     grow_svn(path, size, revisions, seed)
 
 
 def grow_svn(path: Path, size: int, revisions: int, seed: int) -> None:
-    """Commit so many bytes in so many revisions, under a folder of the seed's."""
+    """Commit given bytes in given revisions, under a folder named by the seed."""
     argv = ["svnadmin", "load", "-q", "-M", "256", "--no-flush-to-disk", "--bypass-prop-validation", "--ignore-uuid"]
     feed([*argv, str(path)], svn_stream(size, revisions, seed))
 
 
 def svn_stream(size: int, revisions: int, seed: int) -> Iterator[bytes]:
-    """Yield a dump of Subversion whose revisions each add a file of noise and one of text."""
+    """Yield a Subversion dump whose revisions each add a file of noise and one of text."""
     source = random.Random(seed)
     yield b"SVN-fs-dump-format-version: 2\n\n"
     for number in range(1, revisions + 1):
@@ -93,7 +93,7 @@ def _revision(number: int, message: str) -> bytes:
 
 
 def _node(path: str, content: bytes | None = None) -> bytes:
-    """Return the record by which a folder, or a file with this content, is added."""
+    """Return the record that adds a folder, or a file with this content."""
     head = f"Node-path: {path}\nNode-action: add\nNode-kind: {'dir' if content is None else 'file'}\n"
     size = len(content or b"")
     lengths = "" if content is None else f"Text-content-length: {size}\n"
@@ -102,20 +102,20 @@ def _node(path: str, content: bytes | None = None) -> bytes:
 
 
 def make_git(path: Path, size: int, commits: int, seed: int = 1) -> None:
-    """Make a bare Git repository of so many bytes in so many commits."""
+    """Make a bare Git repository of given bytes and commits."""
     call("git", "init", "-q", "--bare", "-b", "main", path)
     grow_git(path, size, commits, seed, parent=False)
     call("git", "-C", path, "pack-refs", "--all")
 
 
 def grow_git(path: Path, size: int, commits: int, seed: int, parent: bool = True) -> None:
-    """Commit so many bytes in so many commits to the branch main."""
+    """Commit given bytes in given commits to the branch main."""
     argv = ["git", "-c", "core.compression=1", "fast-import", "--quiet", "--depth=0"]
     feed(argv, git_stream(size, commits, seed, parent), path)
 
 
 def git_stream(size: int, commits: int, seed: int, parent: bool) -> Iterator[bytes]:
-    """Yield commits for git fast-import, each of which writes one file, of noise and of text by turns."""
+    """Yield commits for git fast-import, each of which writes one file, alternately of noise and of text."""
     source = random.Random(seed)
     expansions = {"bin": 1.0, "txt": _TEXT_IN_GIT}
     for number in range(commits):
@@ -132,7 +132,7 @@ def git_stream(size: int, commits: int, seed: int, parent: bool) -> Iterator[byt
 
 
 def make_folder(path: Path, files: int, size: int, seed: int = 1) -> None:
-    """Make a folder of so many files of about so many bytes each, by turns of noise and of text."""
+    """Make a folder with files of about the given size, alternately of noise and of text."""
     for number in range(files):
         if number % 1000 == 0:
             (path / f"{number // 1000:04}").mkdir(parents=True)
@@ -140,7 +140,7 @@ def make_folder(path: Path, files: int, size: int, seed: int = 1) -> None:
 
 
 def rewrite_folder(path: Path, files: int, size: int, count: int, seed: int) -> None:
-    """Give the first so many files of such a folder other content."""
+    """Rewrite the first `count` files of such a folder with other content."""
     source = random.Random(seed)
     for number in range(min(count, files)):
         content = (noise, text)[number % 2](source, size)
@@ -148,7 +148,7 @@ def rewrite_folder(path: Path, files: int, size: int, count: int, seed: int) -> 
 
 
 def make_small_repositories(path: Path, count: int) -> None:
-    """Make so many small repositories, of Subversion and Git by turns."""
+    """Make small repositories, alternately of Subversion and Git."""
     path.mkdir(parents=True)
     for number in range(count):
         if number % 2:
@@ -158,7 +158,7 @@ def make_small_repositories(path: Path, count: int) -> None:
 
 
 def keep(store: Path, name: str, make: Callable[[Path], None]) -> Path:
-    """Return what is kept under a name, after making it if it is not there: whole, or not at all."""
+    """Return what is kept under a name, after making it atomically if it is missing."""
     path, new = store / name, store / f".{name}.new"
     if not path.exists():
         store.mkdir(parents=True, exist_ok=True)
@@ -169,14 +169,14 @@ def keep(store: Path, name: str, make: Callable[[Path], None]) -> Path:
 
 
 def clone(kept: Path, path: Path) -> Path:
-    """Copy what is kept to where it may be changed; return that path."""
+    """Copy kept data to where it may be changed; return that path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     call("cp", "-a", "--reflink=auto", kept, path)
     return path
 
 
 def size_of(path: Path) -> int:
-    """Return the bytes that a file, or all below a folder, takes on the disk, each inode once."""
+    """Return the bytes on disk of a file, or of all below a folder, each inode once."""
     found = {}
     for entry in [path, *path.rglob("*")]:
         status = entry.lstat()

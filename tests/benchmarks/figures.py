@@ -1,4 +1,4 @@
-"""What is made of measured figures: medians and spread, ratios of pairs, fixed cost and slope, and whether a limit is met."""
+"""Arithmetic on measured figures: medians and spread, ratios of pairs, fixed cost and slope, and whether a limit is met."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 Figures = Mapping[str, float]
-"""What one measurement found, by metric: seconds, cpu, read, written, wire, memory, and what a row looks at besides"""
+"""Figures of one measurement, by metric: seconds, cpu, read, written, wire, memory, and further ones of a row"""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A bound on a metric of ours: a factor of that of the best of some yardsticks, or, without any, the figure itself."""
+    """A bound on a metric of ours: a factor of the best of some yardsticks, or, without any, the figure itself."""
 
     metric: str
     most: float
@@ -21,7 +21,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Judged:
-    """What came of a limit: the value held against it, and that of which yardstick; None where it could not be measured."""
+    """The result of a limit: the value compared with it, and the yardstick; None if it could not be measured."""
 
     limit: Limit
     value: float | None
@@ -29,13 +29,13 @@ class Judged:
 
     @property
     def met(self) -> bool | None:
-        """Return whether the limit is met, None where that is not known."""
+        """Return whether the limit is met, None if that is unknown."""
         return None if self.value is None else self.value <= self.limit.most
 
 
 @dataclass
 class Result:
-    """What was measured of a row: the figures of each contender, turn by turn; the first contender is ours."""
+    """The figures of a row for each contender, turn by turn; the first contender is ours."""
 
     key: str
     work: str
@@ -44,11 +44,11 @@ class Result:
     at: float = 0.0
     turns: dict[str, list[Figures]] = field(default_factory=dict)
     first: dict[str, Figures] = field(default_factory=dict)
-    """What the first night of a contender took, which fills its store"""
+    """Figures of a contender's first night, which fills its store"""
     parts: dict[str, list[Figures]] = field(default_factory=dict)
-    """Of the seconds of each turn: where they went"""
+    """Seconds of each turn by part"""
     absent: dict[str, str] = field(default_factory=dict)
-    """{yardstick that is not there: how to get it}"""
+    """{missing yardstick: how to get it}"""
     failure: str = ""
 
     @property
@@ -58,24 +58,24 @@ class Result:
 
 
 def values(turns: Iterable[Figures], metric: str) -> list[float]:
-    """Return the figures of a metric, of those turns that have it."""
+    """Return the figures of a metric, from the turns that have it."""
     return [turn[metric] for turn in turns if metric in turn]
 
 
 def median(turns: Iterable[Figures], metric: str) -> float | None:
-    """Return the median of a metric, None where it was not measured."""
+    """Return the median of a metric, None if it was not measured."""
     found = values(turns, metric)
     return statistics.median(found) if found else None
 
 
 def spread(turns: Iterable[Figures], metric: str) -> tuple[float, float] | None:
-    """Return the lowest and the highest figure of a metric, None where it was not measured."""
+    """Return the lowest and the highest figure of a metric, None if it was not measured."""
     found = values(turns, metric)
     return (min(found), max(found)) if found else None
 
 
 def ratio(ours: Sequence[Figures], theirs: Sequence[Figures], metric: str) -> float | None:
-    """Return the median of the ratios of the turns, each with the one measured beside it; None where there is no such pair."""
+    """Return the median of the turns' ratios, each with the one measured beside it; None without such pairs."""
     pairs = [
         (one[metric], other[metric])
         for one, other in zip(ours, theirs, strict=False)
@@ -86,7 +86,7 @@ def ratio(ours: Sequence[Figures], theirs: Sequence[Figures], metric: str) -> fl
 
 
 def fit(points: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
-    """Given points (x, y), return the fixed cost and the slope of the line with the least squares, None for less than two x."""
+    """Return fixed cost and slope of the least-squares line through points (x, y), None for less than two values of x."""
     if len({x for x, _ in points}) < 2:
         return None
     line = statistics.linear_regression([x for x, _ in points], [y for _, y in points])
@@ -94,7 +94,7 @@ def fit(points: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
 
 
 def judge(result: Result, limit: Limit) -> Judged:
-    """Hold a row against a limit: the yardstick against which ours comes off worst counts."""
+    """Compare a row with a limit; the yardstick against which ours is worst decides."""
     ours = result.turns.get(result.ours, [])
     if not limit.of:
         return Judged(limit, median(ours, limit.metric))
@@ -107,7 +107,7 @@ def judge(result: Result, limit: Limit) -> Judged:
 
 
 def curves(results: Iterable[Result]) -> dict[str, list[Result]]:
-    """Return the rows that belong to curves, {name of the curve: rows by what they differ in}."""
+    """Return the rows of curves, {name of the curve: rows in order of their position}."""
     found: dict[str, list[Result]] = {}
     for result in results:
         if result.curve and result.turns:

@@ -1,4 +1,4 @@
-"""Print what a night costs before it does anything: an unchanged one over `ansible -m ping` of the same hosts, its calls and its tasks.
+"""Print the fixed cost of a night: an unchanged one over `ansible -m ping` of the same hosts, its calls and its tasks.
 
 It judges nothing. All hosts are this machine, on local connections: sources with one small folder each, and a target for all of them.
 """
@@ -60,7 +60,7 @@ class CallbackModule(CallbackBase):
 
 
 def make_site(folder: Path, count: int) -> Site:
-    """Make so many sources with a small folder each, and their target."""
+    """Make `count` sources with a small folder each, and their target."""
     site = Site(folder)
     site.add_target("target")
     for number in range(count):
@@ -74,7 +74,7 @@ def make_site(folder: Path, count: int) -> Site:
 
 
 class Desk:
-    """Where the programs of Ansible are called for a site, by the collection of a checkout."""
+    """Runs Ansible's programs on a site, with the collection of a checkout."""
 
     def __init__(self, site: Site, checkout: Path) -> None:
         self._checkout = checkout
@@ -83,7 +83,7 @@ class Desk:
         plugins = site.folder / "callbacks"
         plugins.mkdir()
         (plugins / "counter.py").write_text(COUNTER)
-        # Byte code is kept, as it is for users, but not in the checkout.
+        # byte code is cached, as for users, but outside of the checkout
         kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         self._environment = {
             **kept,
@@ -101,7 +101,7 @@ class Desk:
         return self._seconds("ansible", "all", "-m", "ping")
 
     def night(self, second: int) -> tuple[float, dict[str, Any]]:
-        """Given the second of its stamp, return the seconds of a night, and what was counted."""
+        """Return the seconds of a night, and its counts; `second` is the second of its stamp."""
         playbook = self._checkout / "playbooks" / "backup.yml"
         seconds = self._seconds("ansible-playbook", str(playbook), "-e", f"altbackup_stamp=2013/05/10/1047{second:02}")
         return seconds, json.loads(self._counted.read_text())
@@ -116,7 +116,7 @@ class Desk:
 
 
 def measure(folder: Path, count: int, times: int, checkout: Path) -> str:
-    """Return the line of a table for so many sources: the quickest ping and the quickest unchanged night of so many each."""
+    """Return a table line for `count` sources: the quickest ping and the quickest unchanged night of several each."""
     desk = Desk(make_site(folder, count), checkout)
     desk.ping()
     desk.night(0)

@@ -1,8 +1,8 @@
 """Measures whole processes from outside: time, processor, bytes read and written, bytes on the wire, memory.
 
-The process that measures is the parent of all, the lab's hosts with their sshd's included, and adopts what is orphaned. The
-kernel adds what a process has read, written and computed to its parent's account when that collects it. So the sum over all
-processes that live below this one, before and after, tells what was done in between, on whichever host.
+The measuring process is the ancestor of all, including the lab's hosts with their sshd's, and adopts orphans. The kernel adds what a
+process has read, written and computed to its parent's account when that collects it. So the difference of the sums over all processes below
+this one, before and after, is what was done in between, on any host.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _LOOK = 0.25
 
 
 class StepFailed(Exception):
-    """A measured process ended badly."""
+    """A measured process failed."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Step:
 
 
 def adopt_orphans() -> None:
-    """Make this process the parent of whatever is orphaned below it."""
+    """Make this process the parent of orphans below it."""
     if ctypes.CDLL(None, use_errno=True).prctl(_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl: cannot adopt orphans")
 
@@ -65,25 +65,25 @@ def below(pid: int) -> Iterator[int]:
 
 
 def parse_io(text: str) -> tuple[int, int]:
-    """Given what an `io` file of /proc says, return the bytes of read calls and of write calls."""
+    """Return the bytes of read calls and of write calls from the text of a /proc `io` file."""
     fields = dict(line.split(": ") for line in text.splitlines())
     return int(fields["rchar"]), int(fields["wchar"])
 
 
 def parse_cpu(stat: str) -> tuple[float, float]:
-    """Given what a `stat` file of /proc says, return the processor seconds of a process, and of its children that were collected."""
+    """Return the processor seconds of a process and its collected children, from the text of a /proc `stat` file."""
     user, system, childrens_user, childrens_system = map(int, stat.rpartition(")")[2].split()[11:15])
     return (user + system) / _TICK, (childrens_user + childrens_system) / _TICK
 
 
 def parse_peak(status: str) -> int:
-    """Given what a `status` file of /proc says, return the bytes that a process had in memory at most; 0 for one that has ended."""
+    """Return the peak of a process's memory in bytes, from the text of a /proc `status` file; 0 if it has ended."""
     lines = [line for line in status.splitlines() if line.startswith("VmHWM:")]
     return int(lines[0].split()[1]) * 1024 if lines else 0
 
 
 def parse_sent(devices: str, name: str) -> int:
-    """Given what `net/dev` of /proc says, return the bytes that a device sent. Raise StepFailed if there is no such device."""
+    """Return the bytes that a device sent, from the text of /proc `net/dev`. Raise StepFailed if there is no such device."""
     for line in devices.splitlines():
         device, _, counters = line.partition(":")
         if device.strip() == name:
@@ -92,7 +92,7 @@ def parse_sent(devices: str, name: str) -> int:
 
 
 def _account() -> dict[str, float]:
-    """Return what all processes below this one have done so far, those that have ended included."""
+    """Return the totals of all processes below this one, including those that have ended."""
     own, me = os.getpid(), Path("/proc/self")
     read, written = parse_io((me / "io").read_text(encoding="ascii"))
     mine = parse_io(Path(f"/proc/self/task/{own}/io").read_text(encoding="ascii"))
@@ -107,7 +107,7 @@ def _account() -> dict[str, float]:
 
 
 def sent(lab: Lab) -> dict[str, float]:
-    """Return the bytes that the ends of the lab's network have sent so far; nothing is known of a lab without namespaces."""
+    """Return the bytes sent so far by the ends of the lab's network; unknown for a lab without namespaces."""
     hosts = [host for host in lab.hosts.values() if isinstance(host, NamespacedHost)]
     if lab.record.device is None or not hosts:
         return {}
@@ -116,9 +116,9 @@ def sent(lab: Lab) -> dict[str, float]:
 
 
 def measure(steps: Sequence[Step], lab: Lab, log: Path) -> tuple[dict[str, float], dict[str, float]]:
-    """Run processes one after the other; return the figures of all, and the seconds of each. Raise StepFailed.
+    """Run processes one after the other; return their total figures, and the seconds of each. Raise StepFailed.
 
-    What they leave running, such as connections kept open, ends before this returns: the next one starts as cold as they did.
+    What they leave running, such as open connections, ends before this returns, so that the next one starts equally cold.
     """
     os.sync()
     others = set(below(os.getpid()))
@@ -138,7 +138,7 @@ def measure(steps: Sequence[Step], lab: Lab, log: Path) -> tuple[dict[str, float
 
 
 def _run(step: Step, others: set[int], log: Path) -> int:
-    """Run a process to its end; return the bytes of the largest one at work. Raise StepFailed with its last words."""
+    """Run a process to its end; return the peak memory in bytes of the largest one. Raise StepFailed with the end of its output."""
     with open(log, "wb") as output:
         process = subprocess.Popen(
             step.argv,
@@ -161,13 +161,13 @@ def _run(step: Step, others: set[int], log: Path) -> int:
     if process.returncode:
         words = log.read_text(encoding="utf-8", errors="replace")[-4000:]
         raise StepFailed(f"{step.title}: {' '.join(step.argv)} ended with {process.returncode}:\n{words}")
-    # A process begins as a copy of its parent, so what it had before it became another program tells nothing.
+    # a new process is a copy of its parent, so its memory before exec means nothing
     exact = used.ru_maxrss * 1024
     return max(peak, exact if exact > _peak(os.getpid()) else 0)
 
 
 def call(step: Step) -> None:
-    """Run a step without measuring it. Raise StepFailed with its last words."""
+    """Run a step without measuring it. Raise StepFailed with the end of its output."""
     done = subprocess.run(
         step.argv,
         env=dict(step.env),
@@ -189,7 +189,7 @@ def _peak(pid: int) -> int:
 
 
 def end_all_but(others: set[int]) -> None:
-    """End and collect what was left running below this process, but for some."""
+    """End and collect what still runs below this process, except some."""
     deadline = time.monotonic() + 20
     while left := [pid for pid in below(os.getpid()) if pid not in others]:
         if time.monotonic() > deadline:

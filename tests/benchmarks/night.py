@@ -1,4 +1,4 @@
-"""Print what a night costs over the lab: module calls of a pair by stage, and seconds with 1, 10 and 100 unchanged items.
+"""Print the cost of a night over the lab: module calls of a pair by stage, and seconds with 1, 10 and 100 unchanged items.
 
 It judges nothing. Nights are unchanged ones, of one source and one target, over real ssh on this machine.
 """
@@ -25,7 +25,7 @@ STAGES = ("preflight", "dump", "check", "synchronize", "purge")
 
 
 def make_items(site: LabSite, count: int, kind: str) -> None:
-    """Give the source so many small items of a kind, svn or folder, each with content of its own."""
+    """Add small items of a kind, svn or folder, to the source, each with content of its own."""
     live = site.live_of("dayabay")
     items = []
     if kind == "svn":

@@ -1,4 +1,4 @@
-"""The table of what was measured, as Markdown, JSON and a picture."""
+"""The table of the measurements, as Markdown, JSON and a picture."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LINES = ("#0b3d4f", "#c8822e", "#7a5195", "#5b8c5a")
 
 
 def shown(metric: str, value: float | None) -> str:
-    """Return a figure in the unit in which tables show it: MB, seconds, or a plain number."""
+    """Return a figure in the unit of the tables: MB, seconds, or a plain number."""
     if value is None:
         return "-"
     return (
@@ -39,12 +39,12 @@ def shown(metric: str, value: float | None) -> str:
 
 
 def factor(value: float | None) -> str:
-    """Return a ratio, with the digits that matter."""
+    """Return a ratio, with its significant digits."""
     return "-" if value is None else f"{value:.3g} x"
 
 
 def asked(judged: Judged) -> tuple[str, str, str]:
-    """Return what a limit asks, what was found, and whether it is met."""
+    """Return a limit, the value found, and whether the limit is met."""
     limit = judged.limit
     if limit.of:
         most, found = f"{limit.metric}: {limit.most:.3g} x {' or '.join(limit.of)}", factor(judged.value)
@@ -55,7 +55,7 @@ def asked(judged: Judged) -> tuple[str, str, str]:
 
 
 def markdown(results: Sequence[Result], machine: Mapping[str, str]) -> str:
-    """Return the page: limits, figures, curves, where the seconds went, and what the figures count."""
+    """Return the page: limits, figures, curves, seconds by part, and what the figures count."""
     parts = [
         "# Measured",
         table(("", ""), list(machine.items())),
@@ -106,7 +106,7 @@ def cells(turns: Sequence[Figures]) -> tuple[str, ...]:
 
 
 def besides(turns: Sequence[Figures], first: Figures) -> str:
-    """Return what else was found of a contender: what is stored at the end, calls, and its first night."""
+    """Return further findings about a contender: bytes stored at the end, calls, and its first night."""
     found = [f"{name} {shown(name, values(turns, name)[-1])}" for name in ALSO_COUNTED if values(turns, name)]
     if first:
         found.append(f"first night {shown('seconds', first['seconds'])} s")
@@ -121,7 +121,7 @@ def missing(results: Sequence[Result]) -> list[str]:
 
 
 def parts_of(row: Result) -> list[tuple[str, str, str]]:
-    """Return a line for each contender whose seconds are known in parts."""
+    """Return a line for each contender whose seconds are known by part."""
     lines = []
     for name, turns in row.parts.items():
         parts = {part: median(turns, part) for turn in turns for part in turn}
@@ -133,7 +133,7 @@ def parts_of(row: Result) -> list[tuple[str, str, str]]:
 
 
 def curves_table(results: Sequence[Result]) -> str:
-    """Return, for each curve and contender, the figures along it, the fixed cost and the slope, and what is asked of ours."""
+    """Return, for each curve and contender, the figures along it, fixed cost and slope, and what is required of ours."""
     lines = []
     for title, rows in curves(results).items():
         lines += [(f"{title}, by {CURVES[title].unit}", name, *line) for name, line in _along(rows).items()]
@@ -152,7 +152,7 @@ def _along(rows: Sequence[Result]) -> dict[str, tuple[str, ...]]:
 
 
 def judge_curve(curve: Curve, rows: Sequence[Result]) -> list[tuple[str, str, str]]:
-    """Hold the fixed cost and the slope of ours against what is asked; return what that is, what was found, and whether it is met."""
+    """Compare our fixed cost and slope with the limits; return the limit, the value found, and whether it is met."""
     ours = fit(points(rows, rows[0].ours))
     if ours is None:
         return []
@@ -174,7 +174,7 @@ def _met(met: bool) -> str:
 
 
 def as_json(results: Sequence[Result], machine: Mapping[str, str]) -> str:
-    """Return all that was measured, turn by turn."""
+    """Return all measurements, turn by turn."""
     plain: dict[str, Any] = {
         "machine": dict(machine),
         "counted": {**COUNTED, **ALSO_COUNTED},
@@ -236,7 +236,7 @@ def _bars(bars: Sequence[tuple[Result, Judged]]) -> list[str]:
 
 
 def _curve(title: str, rows: Sequence[Result], left: float, top: float) -> list[str]:
-    """Return a curve's picture, 400 wide and 200 high: seconds over what its rows differ in."""
+    """Return a curve's picture, 400 wide and 200 high: seconds over the position of its rows."""
     names = list(dict.fromkeys(name for row in rows for name in row.turns))
     along = {name: points(rows, name) for name in names}
     most_x = max(row.at for row in rows) or 1.0

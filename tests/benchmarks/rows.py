@@ -1,4 +1,4 @@
-"""The rows of the table, as DESIGN.md section 11 has them, and the curves along which some of them stand."""
+"""The rows of the table, as in DESIGN.md section 11, and the curves to which some of them belong."""
 
 from __future__ import annotations
 
@@ -55,23 +55,23 @@ SIZES = {
 }
 FAST = ("borg", "restic")
 SLOWEST_NIGHT = {1.0: 1.0, 8.0: 0.3}
-"""By gigabytes: the most that a night may take, over the faster of borg and restic"""
+"""{gigabytes: most that a night may take, over the faster of borg and restic}"""
 SLOWEST_UNCHANGED = {1: 6.0, 10: 11.0}
-"""By sources: the most that an unchanged night may take, over a ping; half of what it was in version 0.1.0"""
+"""{sources: most that an unchanged night may take, over a ping}; half of version 0.1.0"""
 CALLS_UNCHANGED, CALLS_CHANGED = 7, 9
 _DIGEST_FILES, _PIECES = 8, 16
 
 
 @dataclass(frozen=True)
 class Curve:
-    """What the rows of a curve differ in, and what is asked of its fixed cost and slope."""
+    """What the rows of a curve differ in, and the limits on its fixed cost and slope."""
 
     unit: str
     slope: float | None = None
-    """The most that our slope may be, over the lowest of the yardsticks'"""
+    """Largest slope of ours, over the lowest of the yardsticks'"""
     of: tuple[str, ...] = FAST
     fixed_per_call: float | None = None
-    """The most seconds of our fixed cost for each call of a module"""
+    """Most seconds of our fixed cost for each module call"""
 
 
 CURVES = {
@@ -114,7 +114,7 @@ def rows(size: Size) -> list[Row]:
 
 
 def _digests(gigabytes: float, cores: int) -> Row:
-    """Return the row of digests of a tree; what it costs to start is told apart by the curve."""
+    """Return the row of a tree's digests; the curve separates the cost of starting."""
     work, most = {1: ("one core", 1.1), 2: ("two cores", 1 / 1.8)}[cores]
     return Row(
         f"digests-{cores}-{gigabytes:g}",
@@ -138,7 +138,7 @@ def _first_copy(gigabytes: float, size: Size) -> Row:
 
 
 def _share_of(count: int, gigabytes: float, size: Size) -> int:
-    """Return how many revisions a repository of a size has, in proportion to the count at the size of the other rows."""
+    """Return the number of revisions of a repository of a size, in proportion to that of the other rows."""
     return max(10, round(count * gigabytes * 1000 / size.megabytes))
 
 
@@ -190,13 +190,13 @@ def _hosts(count: int) -> Row:
 
 
 def svn(bench: Bench, size: int = 0, revisions: int = 0) -> Path:
-    """Return the Subversion repository that is kept, of the size of most rows or another."""
+    """Return the kept Subversion repository, of the size of most rows or another."""
     size, revisions = size or bench.size.megabytes * MB, revisions or bench.size.revisions
     return data.keep(bench.store, f"svn-{size}-{revisions}", partial(data.make_svn, size=size, revisions=revisions))
 
 
 def module(bench: Bench, name: str, options: Mapping[str, Any], *, path: str = "", cores: str = "") -> Step:
-    """Return the step that is a call of a module on the source, with a folder before its PATH, or on some cores only."""
+    """Return the step that calls a module on the source, with a folder before its PATH, or on some cores only."""
     given = bench.folder / f"{name}.json"
     given.write_text(json.dumps(options), encoding="utf-8")
     host = bench.source
@@ -206,7 +206,7 @@ def module(bench: Bench, name: str, options: Mapping[str, Any], *, path: str = "
 
 
 def base(bench: Bench) -> Path:
-    """Return a new, empty base on the source, in the place of the one before."""
+    """Return a new, empty base on the source, in place of the previous one."""
     path = bench.source.data / "backup"
     shutil.rmtree(path, ignore_errors=True)
     (path / ".altbackup").mkdir(parents=True, mode=0o700)
@@ -214,7 +214,7 @@ def base(bench: Bench) -> Path:
 
 
 def removed(*paths: Path) -> None:
-    """Remove files and folders that may be there."""
+    """Remove files and folders that may exist."""
     for path in paths:
         if path.is_dir():
             shutil.rmtree(path)
@@ -223,7 +223,7 @@ def removed(*paths: Path) -> None:
 
 
 def digests(cores: int, size: int, bench: Bench) -> Contest:
-    """Verify tarballs whose digests are known, beside openssl on one core."""
+    """Verify tarballs with known digests, beside openssl on one core."""
     bench.clear()
     tree = base(bench)
     files = []
@@ -242,7 +242,7 @@ def digests(cores: int, size: int, bench: Bench) -> Contest:
 
 
 def dump_svn(bench: Bench) -> Contest:
-    """Dump a repository for the first time, `svnadmin verify` being a program that does nothing, beside what one does by hand."""
+    """Dump a repository for the first time, with an `svnadmin verify` that does nothing, beside the same work by hand."""
     bench.clear()
     live = data.clone(svn(bench), bench.source.data / "live" / "data")
     shadow = bench.source.data / "shadow"
@@ -317,7 +317,7 @@ def dump_git(bench: Bench) -> Contest:
 
 
 def rsync(bench: Bench, tarball: Path) -> Step:
-    """Return the step that copies a file to an empty folder of the target by rsync alone."""
+    """Return the step that copies a file to an empty folder of the target with plain rsync."""
     folder = bench.target.data / "by hand"
     removed(folder)
     folder.mkdir()

@@ -1,8 +1,8 @@
-"""Calls modules of the collection, each in a process of its own, forked from here where everything is imported already.
+"""Calls modules of the collection, each in a process of its own, forked from here, where everything is imported already.
 
-Read: one call a line, {"module", "arguments", "output", "strace"}; `strace` is the tail of its command line, or null.
-Written: one line for each, {"status"} as of waitpid, when the module and all its children have ended. The module's stdout
-and stderr are in `output`. Started by modules.py as the first process of a PID namespace, so that no other process is seen.
+Input: one call a line, {"module", "arguments", "output", "strace"}; `strace` is the tail of strace's command line, or null. Output: one
+line for each, {"status"} from waitpid, when the module and all its children have ended. The module's stdout and stderr are in the file
+`output`. Started by modules.py as the first process of a PID namespace, so that no other process is visible.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ansible.module_utils.testing import patch_module_args
 MODULES = "ansible_collections.altbackup.core.plugins.modules"
 PATIENCE = 60
 TRACED = 20_000
-"""The process id of every module that is traced: names made of it are the same in each call"""
+"""Pid of every traced module, so that names made of it are the same in each call"""
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def serve(module: str, arguments: dict[str, Any], output: str, strace: Sequence[str] | None) -> int:
-    """Call a module, return how it ended."""
+    """Call a module; return its status."""
     main_of = importlib.import_module(f"{MODULES}.{module}").main
     gate = os.pipe()
     if strace is not None:

@@ -1,4 +1,4 @@
-"""The table of faults: each test adds rows, and they are printed when all tests have ended, on whichever worker they ran."""
+"""The table of faults: each test adds rows, printed when all tests on all workers have ended."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Row:
 
 @pytest.fixture
 def add_row(request: pytest.FixtureRequest) -> Callable[[Row], None]:
-    """Return a function that puts a row into the table: a test calls it when all that the row says is known to be true."""
+    """Return a function that adds a row to the table: a test calls it when everything in the row has been verified."""
     return lambda row: request.node.user_properties.append((KEY, asdict(row)))
 
 
 @pytest.fixture(scope="module")
 def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
-    """What calls modules with faults at their system calls."""
+    """Yield the caller of modules with faults at their system calls."""
     if not shutil.which("strace"):
         pytest.fail("strace is not installed")
     with caller(tmp_path_factory.mktemp("caller")) as running:
@@ -60,7 +60,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def table(rows: Sequence[dict[str, str]]) -> Iterator[str]:
-    """Given rows, yield the lines of a table with them; long texts go over several lines."""
+    """Yield the lines of a table of rows; long texts are wrapped."""
     yield " | ".join(name.ljust(width) for name, width in COLUMNS.items()).rstrip()
     for row in sorted(rows, key=lambda row: row["fault"]):
         yield "-+-".join("-" * width for width in COLUMNS.values())

@@ -2,10 +2,9 @@
 
     python tests/faults/corruptions.py [number of corruptions] [seed]
 
-Seeded: the same number and seed give the same damage. Check is module dna_verify, drill is module tarball_drill, both on
-small real tarballs of every kind. Those of `BYTES` damage the tarball alone. Those of `RECOMPUTED` recompute its sidecar
-over the damaged content, so that its digest agrees, and those of `CONSISTENT` what the dump recorded of its bytes, too:
-then only what the tarball holds can tell.
+Seeded: the same number and seed give the same damage. Check is module dna_verify, drill is module tarball_drill, both on small real
+tarballs of every kind. Corruptions in `BYTES` damage the tarball alone. Those in `RECOMPUTED` also recompute its sidecar, so that its
+digest agrees, and those in `CONSISTENT` the recorded digest, too: then only the tarball's content can show the damage.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ from helpers.servers import MORE
 
 VERIFY = {"commands/command": ["/bin/grep", "-q", "^line 100$"]}
 Change = Callable[[Path, random.Random], None]
-"""Given an unpacked tarball's top folder and a source of chance, change what it holds"""
+"""Changes what an unpacked tarball holds, given its top folder and a source of chance"""
 Corruption = Callable[[Copies, str, random.Random, Path], None]
-"""Given the copies, a kind, a source of chance and a folder that does not exist yet, damage the tarball of that kind."""
+"""Damages the tarball of a kind, given the copies, the kind, a source of chance and the path of a folder to make"""
 
 
 def flip(copies: Copies, kind: str, chance: random.Random, _folder: Path) -> None:
@@ -43,14 +42,14 @@ def flip(copies: Copies, kind: str, chance: random.Random, _folder: Path) -> Non
 
 
 def truncate(copies: Copies, kind: str, chance: random.Random, _folder: Path) -> None:
-    """Cut the end off."""
+    """Cut off the end."""
     path = copies.tarball(kind)
     content = path.read_bytes()
     path.write_bytes(content[: chance.randrange(len(content))])
 
 
 def blank(copies: Copies, kind: str, chance: random.Random, _folder: Path) -> None:
-    """Let a piece of random length be zeros, as a disk does that lost a block."""
+    """Overwrite a block of random length with zeros, as a failing disk does."""
     path = copies.tarball(kind)
     content = bytearray(path.read_bytes())
     first = chance.randrange(len(content) - 64)
@@ -59,13 +58,13 @@ def blank(copies: Copies, kind: str, chance: random.Random, _folder: Path) -> No
 
 
 def swap(copies: Copies, kind: str, chance: random.Random, _folder: Path) -> None:
-    """Put the tarball of another item in its place."""
+    """Replace it by the tarball of another item."""
     other = chance.choice([name for name in KINDS if name != kind])
     shutil.copy(copies.tarball(other), copies.tarball(kind))
 
 
 def lose_file(copies: Copies, kind: str, chance: random.Random, folder: Path) -> None:
-    """Let any one file be missing in the tarball."""
+    """Remove a random file from the tarball."""
 
     def change(top: Path) -> None:
         chance.choice(sorted(path for path in top.rglob("*") if path.is_file() and not path.is_symlink())).unlink()
@@ -84,7 +83,7 @@ def recomputed(damage: Corruption) -> Corruption:
 
 
 def consistent(change: Callable[[Path, random.Random], None]) -> Corruption:
-    """Return a corruption of what the tarball holds, after which its sidecar and the recorded digest agree."""
+    """Return a corruption of a tarball's content, after which its sidecar and the recorded digest agree."""
 
     def corrupt(copies: Copies, kind: str, chance: random.Random, folder: Path) -> None:
         alter(copies.tarball(kind), folder, lambda top: change(top, chance))
@@ -98,7 +97,7 @@ def _revisions(top: Path) -> list[Path]:
 
 
 def drop_newest_revisions(top: Path, chance: random.Random) -> None:
-    """Let the last revisions be missing, and the repository not know of them."""
+    """Remove the last revisions, and the repository's knowledge of them."""
     files = _revisions(top)
     for path in files[-chance.randint(1, 3) :]:
         path.unlink()
@@ -107,7 +106,7 @@ def drop_newest_revisions(top: Path, chance: random.Random) -> None:
 
 
 def drop_revision(top: Path, chance: random.Random) -> None:
-    """Let one revision be missing."""
+    """Remove one revision."""
     chance.choice(_revisions(top)).unlink()
 
 
@@ -138,13 +137,13 @@ def _tables(database: sqlite3.Connection) -> list[str]:
 
 
 def drop_table(top: Path, chance: random.Random) -> None:
-    """Let one table be missing."""
+    """Drop one table."""
     with _database(top) as database:
         database.execute(f'DROP TABLE "{chance.choice(_tables(database))}"')
 
 
 def drop_rows(top: Path, chance: random.Random) -> None:
-    """Let some rows of a table be missing."""
+    """Delete some rows of a table."""
     with _database(top) as database:
         tables = [name for name in _tables(database) if database.execute(f'SELECT 1 FROM "{name}"').fetchone()]
         table = chance.choice(tables)
@@ -154,7 +153,7 @@ def drop_rows(top: Path, chance: random.Random) -> None:
 
 
 def damage_pages(top: Path, chance: random.Random) -> None:
-    """Let a page of a database be noise."""
+    """Overwrite a page of a database with noise."""
     (path,) = top.iterdir()
     content = bytearray(path.read_bytes())
     size = int.from_bytes(content[16:18], "big")
@@ -165,7 +164,7 @@ def damage_pages(top: Path, chance: random.Random) -> None:
 
 
 def drop_attachment(top: Path, chance: random.Random) -> None:
-    """Let the file of one attachment be missing."""
+    """Remove the file of one attachment."""
     chance.choice(sorted(path for path in (top / "files" / "attachments").rglob("*") if path.is_file())).unlink()
 
 
@@ -175,14 +174,14 @@ def _references(top: Path) -> tuple[str, list[str]]:
 
 
 def drop_reference(top: Path, chance: random.Random) -> None:
-    """Let one reference be missing."""
+    """Remove one reference."""
     header, lines = _references(top)
     lines.remove(chance.choice(lines))
     (top / "packed-refs").write_text("\n".join([header, *lines, ""]))
 
 
 def move_reference(top: Path, chance: random.Random) -> None:
-    """Let one reference lead to what another one leads to."""
+    """Point one reference to the commit of another one."""
     header, lines = _references(top)
     pairs = [line.split(" ") for line in lines]
     moved = chance.choice(pairs)
@@ -201,7 +200,7 @@ def _files(top: Path) -> list[Path]:
 
 
 def drop_file(top: Path, chance: random.Random) -> None:
-    """Let one file be missing."""
+    """Remove one file."""
     chance.choice(_files(top)).unlink()
 
 
@@ -211,13 +210,13 @@ def change_file(top: Path, chance: random.Random) -> None:
 
 
 def rename_file(top: Path, chance: random.Random) -> None:
-    """Let one file have another name."""
+    """Rename one file."""
     path = chance.choice(_files(top))
     path.rename(path.with_name("another name"))
 
 
 def drop_line(name: str, words: str) -> Change:
-    """Return a change that drops all lines of a file that hold some words."""
+    """Return a change that drops all lines of a file that contain some words."""
 
     def change(top: Path, _chance: random.Random) -> None:
         lines = (top / name).read_text().splitlines(True)
@@ -246,12 +245,12 @@ def damage_file(pattern: str) -> Change:
 
 
 def make_secret(top: Path, _chance: random.Random) -> None:
-    """Let a public changeset be a draft."""
+    """Make a public changeset a draft."""
     (top / ".hg/store/phaseroots").unlink()
 
 
 ALL = (*KINDS, *PAIR, *MORE)
-"""What is damaged: a tarball of each kind, and each of a pair"""
+"""The corrupted tarballs: one of each kind, and each of a pair"""
 BYTES: dict[str, Corruption] = {"bit flipped": flip, "truncated": truncate, "block of zeros": blank, "swapped": swap}
 RECOMPUTED: dict[str, Corruption] = {
     f"{name}, dna recomputed": recomputed(damage)
@@ -310,7 +309,7 @@ CONSISTENT: dict[str, dict[str, Corruption]] = {
 
 
 def corruptions() -> list[tuple[str, str, Corruption]]:
-    """Return (kind, name, corruption) of all."""
+    """Return (kind, name, corruption) of all corruptions."""
     return _corruptions(KINDS)
 
 
@@ -327,7 +326,7 @@ def _corruptions(kinds: Iterable[str]) -> list[tuple[str, str, Corruption]]:
 
 
 def find(copies: Copies, kind: str) -> tuple[list[str], list[str]]:
-    """Return what check, and what drill, say of the tarball of a kind."""
+    """Return what check and drill report of a kind's tarball."""
     check = run_module("dna_verify", path=[str(copies.tarball(kind))], fail=False)
     key = key_of(kind)
     drill = run_module("tarball_drill", base=str(copies.base), names=[key], verify=VERIFY, fail=False)
@@ -337,7 +336,7 @@ def find(copies: Copies, kind: str) -> tuple[list[str], list[str]]:
 
 
 def attempt(copies: Copies, kind: str, damage: Corruption, seed: str, folder: Path) -> tuple[list[str], list[str]]:
-    """Damage a copy of the copies and return what check and drill say; all is removed."""
+    """Damage a copy of the copies and return what check and drill report; the copy is removed."""
     damaged = copies.copy(folder / "damaged")
     try:
         damage(damaged, kind, random.Random(seed), folder / "unpacked")
@@ -347,7 +346,7 @@ def attempt(copies: Copies, kind: str, damage: Corruption, seed: str, folder: Pa
 
 
 def main(number: int = 200, seed: int = 1) -> int:
-    """Try a number of corruptions, print the table, and return how many were not found, or found where there was none."""
+    """Try a number of corruptions, print the table, and return how many were missed, plus false alarms."""
     rows: dict[tuple[str, str], list[int]] = {}
     missed = 0
     with tempfile.TemporaryDirectory() as name:

@@ -1,15 +1,15 @@
-"""What must hold in every tree at any moment, seen from the files alone: nothing of the collection is used here.
+"""Invariants of every tree at any moment, checked on the files alone: no code of the collection is used here.
 
-What is promised, as it can be seen in a tree at rest, whatever was killed, cut or full just before:
+The promises, as visible in a tree at rest, whatever was killed, cut or full just before:
 
-- beside each sidecar stands its tarball, with the size and digest that it says;
+- beside each sidecar stands its tarball, with the size and digest in it;
 - a final name without a sidecar (a killed run was about to write it) holds the whole of what the source has, never a part;
-- what was verified before, and was not to be purged, still is, with the same bytes;
-- `last` is a relative link to a stamp that has a verified tarball, and never goes back; where there are no links, it is not there;
+- what was verified before, and was not due to be purged, still is, with the same bytes;
+- `last` is a relative link to a stamp that has a verified tarball, and never goes back; without symbolic links it is missing;
 - folders are 0700, files 0600, on a disk that keeps modes; nothing around the bases changed.
 
-When the next run has healed the tree there are no temporary files, nothing waits in the private folders, and it is the
-tree of an undisturbed run.
+When the next run has healed the tree there are no temporary files, nothing waits in the private folders, and it equals the tree of an
+undisturbed run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import Any
 MARKER = ".altbackup"
 TEMPORARY = ".altbackup-tmp-"
 WAITING = ("tmp", "incoming", "outgoing", "trash")
-"""Private folders in which nothing stays after a run that went well"""
+"""Private folders that are empty after a good run"""
 _FINAL = re.compile(r".+\.tar(\.zst|\.gz)?(\.dna)?")
 _STAMP = re.compile(r"\d{4}/\d\d/\d\d/\d{6}")
 _LENGTHS = {32: "md5", 64: "sha256", 128: "sha512"}
@@ -44,7 +44,7 @@ def content_of(path: Path | str, algorithm: str = "sha256") -> Bytes:
 
 
 def final_files(base: Path) -> Iterator[Path]:
-    """Yield what bears the final name of a tarball or of a sidecar in the dated folders of a base."""
+    """Yield the paths with the final name of a tarball or of a sidecar in the dated folders of a base."""
     for path in sorted(base.glob("*/*/*/*/*/*/*")):
         final = _FINAL.fullmatch(path.name) and not path.name.startswith(TEMPORARY)
         if final and path.relative_to(base).parts[0] != MARKER:
@@ -52,7 +52,7 @@ def final_files(base: Path) -> Iterator[Path]:
 
 
 def verified(base: Path) -> dict[str, Bytes]:
-    """Return {path below the base: size and sha256} of the tarballs that have a sidecar which is true."""
+    """Return {path below the base: size and sha256} of the tarballs that have a true sidecar."""
     found = {}
     for path in final_files(base):
         sidecar = Path(f"{path}.dna")
@@ -62,14 +62,14 @@ def verified(base: Path) -> dict[str, Bytes]:
 
 
 def last_links(base: Path) -> dict[str, str]:
-    """Return {item: where its `last` points to}, also to nothing."""
+    """Return {item: target of its `last`}, even if that does not exist."""
     links = [path / "last" for path in base.glob("*/*")]
     return {str(link.parent.relative_to(base)): os.readlink(link) for link in links if link.is_symlink()}
 
 
 @dataclass(frozen=True)
 class Tree:
-    """A base of tarballs and the marked folder that it is, on a source, or lies in, on a target."""
+    """A base of tarballs and its marked folder: the base itself on a source, above it on a target."""
 
     base: Path
     top: Path
@@ -85,10 +85,10 @@ def violations(
     marker: int | None = None,
     bare: bool = False,
 ) -> list[str]:
-    """Given a tree and what was verified there before, return what is wrong now.
+    """Return what is wrong with a tree; `before` is what was verified there.
 
-    `removable` are paths that a purge was to remove, `lasts` the former links `last`, `whole` what the tarballs that were
-    on their way consist of, `marker` the mode with which the marker was made, if that is known. On a `bare` disk there are neither modes nor links.
+    `removable` are paths that a purge was to remove, `lasts` the former links `last`, `whole` the complete contents of tarballs that were
+    on their way, `marker` the mode with which the marker was made, if known. A `bare` disk has neither modes nor links.
     """
     return [
         *_false_sidecars(tree.base),
@@ -100,7 +100,7 @@ def violations(
 
 
 def _lie(sidecar: Path, tarball: Path) -> str:
-    """Return in what a sidecar does not say the truth of its tarball."""
+    """Return how a sidecar differs from its tarball."""
     text = sidecar.read_text()
     try:
         dna: dict[str, Any] = json.loads(text) if '"' in text else ast.literal_eval(text)
@@ -156,9 +156,9 @@ def _false_lasts(base: Path, before: Mapping[str, str]) -> Iterator[str]:
 
 
 def _open_modes(top: Path, marker: int | None) -> Iterator[str]:
-    """Yield what others can read below the folder that the user made.
+    """Yield what others can read below the user's folder.
 
-    Scratch copies keep the modes of what they are copies of, behind a private folder.
+    Scratch copies keep the modes of their originals, inside a private folder.
     """
     for parent, folders, files in os.walk(top):
         if Path(parent) == top / MARKER and "scratch" in folders:
@@ -174,7 +174,7 @@ def _open_modes(top: Path, marker: int | None) -> Iterator[str]:
 
 
 def lease_of(tree: Tree) -> str:
-    """Return whose a tree is by its lock, as process id, and whether something is being sent into it; empty if nobody's."""
+    """Return the pid in the lock of a tree, and whether a transfer into it is reserved; empty if nobody owns it."""
     private = tree.top / MARKER
     lock = private / "lock" if tree.base == tree.top else private / "locks" / tree.base.name
     text = lock.read_text().strip() if lock.exists() else ""
@@ -186,7 +186,7 @@ def lease_of(tree: Tree) -> str:
 
 
 def unhealed(tree: Tree) -> list[str]:
-    """Return what is still there of a fault when the next run has ended well."""
+    """Return what is left of a fault after the next run has ended well."""
     left = [str(path) for path in tree.top.rglob(f"{TEMPORARY}*")]
     left += [str(path) for path in final_files(tree.base) if path.suffix != ".dna" and not Path(f"{path}.dna").exists()]
     for folder in WAITING:
@@ -200,15 +200,15 @@ def unhealed(tree: Tree) -> list[str]:
 
 
 def _is_kept(path: Path) -> bool:
-    """Given a path below private folders, of a source or of a target, return whether it is what purges keep in the trash for a while."""
+    """Return whether a path below the private folders of a source or target is kept in the trash by purges."""
     return path.parts[0] == "trash" and "kept" in path.parts[1:3]
 
 
 def tree_of(top: Path) -> dict[str, str]:
-    """Return what a marked folder holds, by path: for files the digest and the first path of the same file, for links the destination.
+    """Return the contents of a marked folder by path: for files the digest and the first path of the same file, for links the target.
 
-    Of private folders the files alone; the text of locks, the scratch copies, which differ each time, what is known of
-    those of repositories, and how often something was about to be purged are left out.
+    Of private folders only files are included; texts of locks, scratch copies, which differ each time, notes on those of repositories, and
+    the count of purges are left out.
     """
     found: dict[str, str] = {}
     first: dict[tuple[int, int], str] = {}
@@ -233,20 +233,22 @@ def tree_of(top: Path) -> dict[str, str]:
             if inside[:3] == (MARKER, "state", "pairs"):
                 found[relpath] = str({**json.loads(path.read_text()), "purged": 0})
             if inside[:2] == (MARKER, "arrivals"):
-                found[relpath] = str(sorted(path.read_text().splitlines()))  # what was disturbed came after the others
+                found[relpath] = str(
+                    sorted(path.read_text().splitlines())
+                )  # a disturbed arrival is noted after the others
         if inside and MARKER not in inside:
             found[f"{'/'.join(inside)}/"] = "folder"
     return found
 
 
 def differences(tree: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
-    """Return in what a tree differs from that of an undisturbed run."""
+    """Return how a tree differs from that of an undisturbed run."""
     paths = sorted(path for path in tree.keys() | other.keys() if tree.get(path) != other.get(path))
     return [f"differs: {path}: {tree.get(path)}, undisturbed {other.get(path)}" for path in paths]
 
 
 def surroundings(folder: Path, bases: Collection[Path]) -> dict[str, tuple[Any, ...]]:
-    """Return all that lies in a folder beside the bases, so that two looks can be compared."""
+    """Return everything in a folder beside the bases, for comparison."""
     apart = set(bases)
     found: dict[str, tuple[Any, ...]] = {}
     for parent, folders, files in os.walk(folder):

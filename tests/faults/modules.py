@@ -25,16 +25,16 @@ CHANGING = (
     *("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "lchown", "fchown", "fchownat"),
     *("utimensat", "utimes", "futimesat"),
 )
-"""The system calls that change a file system, on any architecture"""
+"""System calls that change a file system, on any architecture"""
 FAILING = (
     *("open", "openat", "write", "pwrite64", "pwritev", "ftruncate", "copy_file_range", "fsync", "fdatasync"),
     *("rename", "renameat", "renameat2", "mkdir", "mkdirat", "link", "linkat", "symlink", "symlinkat"),
 )
-"""Those at which a disk that is full or broken tells"""
+"""System calls that fail on a full or broken disk"""
 _MOVING = ("chdir", "fchdir", "clone", "clone3", "fork", "vfork")
-"""Those that say what the relative paths of others are relative to"""
+"""System calls that change what relative paths of others refer to"""
 _LOOKED_AT = {"rename": slice(1), "symlink": slice(1, None), "symlinkat": slice(1, None)}
-"""At which names strace's -P looks, where not at all"""
+"""Arguments that strace's -P compares, where it does not compare all"""
 _QUIET = ("-y", "-s", "0", "-e", "signal=none")
 _CALL = re.compile(r"(\d+) +(\w+)\((.*)")
 _FILE = re.compile(r"\b\d+<(/[^>]*)>")
@@ -44,7 +44,7 @@ _WRITING = re.compile(r"O_(WRONLY|RDWR|CREAT|TRUNC)")
 
 @dataclass(frozen=True)
 class Point:
-    """The so many-th call of a system call on a file, by a process or thread of a module."""
+    """The nth call of a system call on a file, by a process or thread of a module."""
 
     syscall: str
     number: int
@@ -52,7 +52,7 @@ class Point:
     shown: str = field(compare=False)
 
     def words(self, fault: str) -> list[str]:
-        """Return the words with which strace lets a fault happen here: `signal=KILL`, `error=ENOSPC`."""
+        """Return the words with which strace injects a fault here: `signal=KILL`, `error=ENOSPC`."""
         return [
             "-P",
             self.path,
@@ -63,7 +63,7 @@ class Point:
         ]
 
     def is_hit(self, lines: Sequence[str]) -> bool:
-        """Given what strace told of a call with these words, return whether the fault happened at this very point."""
+        """Return whether the fault happened at this very point, according to the output of strace with these words."""
         counts: Counter[str] = Counter()
         for line in lines:
             pid = line.split(" ", 1)[0]
@@ -77,12 +77,12 @@ class Point:
 
 
 _ENDED = ("= ?", "= ? <unavailable>")
-"""How a call looks in which its process was killed"""
+"""How strace shows a call in which its process was killed"""
 
 
 @dataclass
 class Ended:
-    """How a call of a module ended."""
+    """The end of a module's call."""
 
     status: int
     output: str
@@ -94,28 +94,28 @@ class Ended:
 
     @property
     def result(self) -> dict[str, Any]:
-        """The module's result, empty if it came to none."""
+        """The module's result, empty if there is none."""
         lines = [line for line in self.output.splitlines() if line.startswith("{")]
         result: dict[str, Any] = json.loads(lines[-1]) if lines else {}
         return result
 
     @property
     def reasons(self) -> str:
-        """What the module says that failed."""
+        """The reasons of the module's failures."""
         return "\n".join(entry["reason"] for entry in self.result.get("failures", []))
 
 
 class Caller:
-    """Calls modules, with folders for what they work on and for notes."""
+    """Calls modules, with folders for their data and for notes."""
 
     def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
         self.process = process
         self.folder = folder
         self.lines: list[str] = []
-        """What strace told of the last undisturbed call"""
+        """Strace's lines of the last undisturbed call"""
 
     def call(self, module: str, arguments: Mapping[str, Any], strace: Sequence[str] | None = None) -> Ended:
-        """Call a module, let strace follow it if words for it are given, and return how it ended."""
+        """Call a module, followed by strace if words for it are given, and return how it ended."""
         output, log = self.folder / "output", self.folder / "log"
         words = None if strace is None else ["-o", str(log), *_QUIET, *strace]
         call = {"module": module, "arguments": arguments, "output": str(output), "strace": words}
@@ -128,7 +128,7 @@ class Caller:
         return Ended(json.loads(answer)["status"], output.read_text(errors="backslashreplace"))
 
     def points(self, module: str, arguments: Mapping[str, Any], below: Path) -> tuple[Ended, list[Point]]:
-        """Call a module undisturbed; return how it ended, and where it or a child of it changed something below a folder."""
+        """Call a module undisturbed; return how it ended, and the points at which it or a child of it changed something below a folder."""
         names = ",".join(f"?{name}" for name in (*CHANGING, *_MOVING))
         ended = self.call(module, arguments, ["-e", f"trace={names}"])
         return ended, list(dict.fromkeys(_points(self.lines, str(below))))
@@ -137,7 +137,7 @@ class Caller:
 def _points(lines: Sequence[str], below: str) -> Iterator[Point]:
     counts: Counter[tuple[str, str, str]] = Counter()
     folders: dict[str, str] = {}
-    """Of processes, as far as they went into one"""
+    """{process: its working folder}, as far as it changed that"""
     for pid, syscall, asked, answer in _calls(lines):
         if syscall in _MOVING:
             if syscall in ("chdir", "fchdir"):
@@ -157,7 +157,7 @@ def _points(lines: Sequence[str], below: str) -> Iterator[Point]:
 
 
 def _calls(lines: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
-    """Yield process, system call, arguments and answer of each call, in the order in which they began."""
+    """Yield process, system call, arguments and result of each call, in the order in which they began."""
     answers: dict[int, str] = {}
     begun: dict[str, int] = {}
     for number, line in enumerate(lines):
@@ -175,16 +175,16 @@ def _calls(lines: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
 
 _WRITES = ("write", "pwrite64", "writev", "pwritev", "pwritev2", "ftruncate", "copy_file_range", "sendfile")
 _PASSING = (".altbackup/trash", ".altbackup/scratch", ".altbackup/tmp", ".altbackup/incoming")
-"""Where a power cut may take what there is"""
+"""Folders whose content a power cut may take"""
 _IN_MEMORY = ("", "/tmp")
-"""Where readers put their views of the file system together, by open folders"""
+"""Where readers assemble their views of the file system, by open folders"""
 
 
 def unflushed(lines: Sequence[str]) -> tuple[int, list[str]]:
-    """Given strace's lines of an undisturbed call, return how many files got their final name, and which not as they should.
+    """Return how many files got their final name in an undisturbed call, and which of them too early, from strace's lines.
 
-    A file is flushed before it gets its name, and the folder after; the folders above a tarball before its sidecar gets its
-    name. What a link or a symbolic link is made of is on the medium already.
+    A file must be flushed before it gets its name, and the folder after; the folders above a tarball before its sidecar gets its name. The
+    target of a hard or symbolic link is on the medium already.
     """
     flushed: set[str] = set()
     pending: set[str] = set()

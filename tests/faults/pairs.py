@@ -1,4 +1,4 @@
-"""The pairs of a site over the lab as the checker sees them: what was there before, what is wrong now, what a rerun moved."""
+"""The pairs of a site over the lab as the checker sees them: their former state, what is wrong now, what a rerun moved."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from lab.host import Host
 from lab.processes import Running
 
 OLDER = "2013/05/06/104701"
-"""The stamp of a night before all that tests do"""
+"""Stamp of a night before everything that tests do"""
 SLACK = 4_000_000
-"""Bytes that the calls of modules of one run take on a host's link, at most"""
+"""Most bytes that one run's module calls take on a host's link"""
 
 
 @dataclass
 class Pairs:
-    """Which source goes to which targets, and what was verified there at the last look."""
+    """The targets of each source, and what was verified there at the last look."""
 
     site: LabSite
     targets: Mapping[str, list[str]]
@@ -72,7 +72,7 @@ class Pairs:
         return {**{source: self.source(source) for source in self.targets}, **pairs}
 
     def look(self) -> None:
-        """Remember what is verified now, and what lies around the bases."""
+        """Remember what is verified now, and what surrounds the bases."""
         self.before = {name: (verified(tree.base), last_links(tree.base)) for name, tree in self.trees().items()}
         self.outside = self._surroundings()
 
@@ -91,9 +91,9 @@ class Pairs:
         once: str = "",
         whole: Mapping[str, Bytes] | None = None,
     ) -> list[str]:
-        """Return which invariants do not hold; what is whole is what the sources have, if nothing else is given.
+        """Return the violated invariants; `whole` is by default what the sources have.
 
-        What is removable is to stand where no verified tarball of the stamp `once` does.
+        What is removable must be there as long as there is no verified tarball of the stamp `once`.
         """
         found = []
         trees = self.trees()
@@ -115,12 +115,12 @@ class Pairs:
         return found + [f"outside of the bases of {name}: changed" for name in now if now[name] != self.outside[name]]
 
     def shape(self, source: str, target: str) -> dict[str, str]:
-        """Return what a target has of a source."""
+        """Return the contents of a source's tree on a target."""
         own = (f"{source}/", f".altbackup/records/{source}/")
         return {path: what for path, what in tree_of(self.target(source, target).top).items() if path.startswith(own)}
 
     def differences(self, source: str, target: str, reference: str) -> list[str]:
-        """Return in what a target's copy of a source differs from that of one that was not disturbed."""
+        """Return how a target's copy of a source differs from an undisturbed one."""
         shapes = [self.shape(source, name) for name in (target, reference)]
         assert shapes[1], f"{reference} has nothing of {source}"
         return differences(*shapes)
@@ -130,7 +130,7 @@ class Pairs:
         return list((self.target(source, target).top / ".altbackup/incoming" / source).glob("*-*"))
 
     def arrived(self, source: str, target: str) -> int:
-        """Return the bytes of a source's tarballs that have arrived on a target since the last look, under whatever name."""
+        """Return the bytes of a source's tarballs that arrived on a target since the last look, under any name."""
         base = self.target(source, target).base
         known, _ = self.before[f"{source} -> {target}"]
         published = [path for path in final_files(base) if str(path.relative_to(base)) not in known]
@@ -140,20 +140,20 @@ class Pairs:
 
 
 def size_of(path: Path) -> int:
-    """Return the size of a file that may just have been renamed."""
+    """Return the size of a file that may just have been renamed, 0 if it is gone."""
     with suppress(FileNotFoundError):
         return path.stat().st_size
     return 0
 
 
 def plant_older(site: LabSite, source: str, target: str = "") -> None:
-    """Give a source, or its tree on a target, a small tarball of a night before, which nothing that happens now is to touch."""
+    """Add a small tarball of an earlier night to a source, or to its tree on a target, which must stay untouched."""
     tree = site.lab[target or source].outside(site.tree(source, target))
     plant(tree, "folders/notes", OLDER, f"an older night of {source}\n".encode())
 
 
 def said(run: Run, where: str, words: str = "") -> str:
-    """Return the exit code of a run, and the line that it had for a node or a pair with these words in it, for the table."""
+    """Return a run's exit code and its message on a node or pair that contains these words, for the table."""
     lines = reason(run.message, where).splitlines()
     shown = [line for line in lines if words in line and not line.endswith(" failures:")]
     assert shown, f"{words!r} is not said of {where}: {run.message}"
@@ -161,14 +161,14 @@ def said(run: Run, where: str, words: str = "") -> str:
 
 
 def reason(message: str, where: str) -> str:
-    """Given the message of the last task, return what failed at a node or a pair."""
+    """Return the failure of a node or pair in the last task's message."""
     found = re.search(rf"^(?:  \d+\. )?{re.escape(where)}: (.+(?:\n    .+)*)", message, re.MULTILINE)
     assert found, f"nothing is said of {where}: {message}"
     return found.group(1)
 
 
 def short(text: str) -> str:
-    """Return a message without what differs from run to run, as short as a table wants it."""
+    """Return a message without what differs from run to run, short enough for a table."""
     text = re.sub(r"/(?:[\w.@ -]+/)+", ".../", text)
     text = re.sub(r"\b[0-9a-f]{32,}\b", lambda match: match.group()[:8] + "...", text)
     text = re.sub(r"\d+\.\d+\.\d+\.\d+", "ADDRESS", re.sub(r"\s+", " ", text))
@@ -176,12 +176,12 @@ def short(text: str) -> str:
 
 
 def of_program(host: Host, *words: str) -> list[Running]:
-    """Return the processes of a host whose command line has all these words."""
+    """Return the processes of a host whose command line contains all these words."""
     return [it for it in host.processes() if all(word in " ".join(it.argv) for word in words)]
 
 
 def await_that(condition: Callable[[], object], what: str, seconds: float = 60, pause: float = 0.02) -> None:
-    """Wait until a condition holds, looking every so many seconds; fail after some seconds."""
+    """Wait until a condition holds, checking every `pause` seconds; fail after some seconds."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"{what} did not happen within {seconds:g} s"

@@ -1,4 +1,4 @@
-"""Clocks and zones of nodes that differ, a run over midnight, and the hour that the clocks are set back."""
+"""Nodes with different clocks and zones, a run over midnight, and the hour in which clocks are set back."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def rewrite(site: LabSite) -> None:
 
 
 def check(site: LabSite, count: int, stamps: list[str]) -> None:
-    """See that all trees hold tarballs of these stamps, and nothing else."""
+    """Assert that all trees hold tarballs of these stamps, and nothing else."""
     for tree in (site.tree("dayabay"), site.tree("dayabay", "cms01"), site.tree("dayabay", "sdu")):
         assert stamps_of(tree) == sorted(stamps), tree
         if count:
@@ -102,7 +102,7 @@ def test_node_more_than_an_hour_fast(lab_site: LabSite, node: str, add_row: Call
 def at_moment(
     site: LabSite, moment: datetime, zone: str, border: datetime | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a backup on a controller and nodes for which it is a given moment, and at its end a border between days or hours is past."""
+    """Run a backup with the clocks of controller and nodes at a given moment, so that a border of days or hours passes during it."""
     shift = int(moment.timestamp() - time.time())
     for name in ("dayabay", "cms01", "sdu"):
         renew_sessions(site.lab[name], fast_clock(shift))
@@ -126,7 +126,7 @@ def changes(run: Run) -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def stamp_of(run: subprocess.CompletedProcess[str]) -> str:
-    """Return the stamp that a run has said it has."""
+    """Return the stamp that a run reported."""
     found = re.search(r"\d{4}/\d\d/\d\d/\d{6}", run.stdout)
     assert found, run.stdout
     return found.group()

@@ -1,4 +1,4 @@
-"""What loses history in silence, one example of each over the lab: told in the first night, with every good copy still on all nodes."""
+"""Silent loss of history, one example of each over the lab: reported in the first night, with every good copy still on all nodes."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ pytestmark = [needs_namespaces, pytest.mark.full]
 
 sites = lab_fixture(["dayabay", "cms01", "sdu", "ntu"], sources=["dayabay"])
 OLD = [f"2013/04/{day:02}/104701" for day in range(20, 28)]
-"""Nights before all that tests do"""
+"""Nights before everything that tests do"""
 AHEAD = "2999/05/11/104701"
 NOON = f"{DAY2[:10]}/120000"
-"""After the second night"""
+"""A time after the second night"""
 WAYS = {
     "unmounted": "a service writes into a path whose disk is not mounted",
     "emptied": "a folder of an item is emptied",
@@ -58,7 +58,7 @@ WAYS = {
 
 @pytest.fixture
 def lab_site(sites: Lab, tmp_path: Path) -> Iterator[LabSite]:
-    """A site without hosts, whose lab is repaired afterwards, and of which the controller forgets what was marked."""
+    """A site without hosts, whose lab is repaired afterwards, and whose marks the controller forgets."""
     with repaired(sites, tmp_path) as site:
         yield site
     inventory = site.folder / "inventory" / "hosts.yml"
@@ -66,12 +66,12 @@ def lab_site(sites: Lab, tmp_path: Path) -> Iterator[LabSite]:
 
 
 def trees(site: LabSite, *targets: str) -> dict[str, Path]:
-    """Return the source's tree and those on its targets, under the names that failures have."""
+    """Return the source's tree and those on its targets, under their names in failures."""
     return {"dayabay": site.tree("dayabay"), **{f"dayabay -> {it}": site.tree("dayabay", it) for it in targets}}
 
 
 def things(folder: Path) -> dict[str, tuple[dict[str, Any], Live, str]]:
-    """Return one live thing for each way in which one can go bad, with its item and that way."""
+    """Return one live item for each way in which one can go bad, with that way."""
     found = {}
     for name in WAYS:
         kind, _, way = name.rpartition(" ")
@@ -120,7 +120,7 @@ def test_suspects(lab_site: LabSite, add_row: Callable[[Row], None]) -> None:
 
 
 def _told(run: Run, words: str) -> str:
-    """Return the first line of a run's message with these words in it, without its number."""
+    """Return the first line of a run's message with these words, without its number."""
     lines = [line for line in run.message.splitlines() if words in line]
     assert lines, f"{words!r} is not said: {run.message}"
     return re.sub(r"^ *\d+\. ", "", lines[0])
@@ -135,7 +135,7 @@ def _nights(tree: Path, item: Mapping[str, Any]) -> list[str]:
 
 
 def test_disks_rules_rot_and_stamps(lab_site: LabSite, add_row: Callable[[Row], None]) -> None:
-    """Two targets have other disks than before; the third one, and the source, have all the rest."""
+    """Two targets have other disks than before; the third one, and the source, have everything else."""
     site, targets = lab_site, ("cms01", "sdu", "ntu")
     live = site.live_of("dayabay")
     names = ("mistyped", "rotten", "ahead", "past", "lost")

@@ -1,4 +1,4 @@
-"""The checker sees each thing that can be wrong in a tree."""
+"""The checker finds each thing that can be wrong in a tree."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def tree(tmp_path: Path) -> Tree:
 
 
 def flip(path: Path) -> None:
-    """Change a byte and not the size."""
+    """Change a byte, but not the size."""
     path.write_bytes(b"?" + path.read_bytes()[1:])
 
 
@@ -78,7 +78,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 def point(base: Path, stamp: str | None) -> None:
-    """Let `last` point to a stamp, or be a folder."""
+    """Point `last` to a stamp, or replace it by a folder."""
     last = base / "folders/notes/last"
     last.unlink()
     if stamp:

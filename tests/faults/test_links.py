@@ -1,4 +1,4 @@
-"""A transfer of half a gigabyte whose link is cut ten times: each run goes on where the last one was cut."""
+"""A transfer of half a gigabyte whose link is cut ten times: each run continues where the last one was cut."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ SIZE = 500_000_000
 CUTS = 10
 RATE = 100_000_000
 SOCKET = 1_000_000
-"""Bytes that a socket of these hosts can hold at either end, at most: what is in them is lost with a cut"""
+"""Most bytes that a socket of these hosts holds at either end, and loses with a cut"""
 LOST = 4_000_000
-"""Bytes that a cut may cost: a socket's, what ssh takes ahead of rsync (2 MiB), and pipes; and the calls of modules come in addition"""
+"""Most bytes that a cut may cost: a socket's, what ssh reads ahead of rsync (2 MiB), and pipes; the calls of modules come in addition"""
 sites = lab_fixture(["dayabay", "cms01", "sdu", "ntu"], sources=["dayabay", "sdu"])
 WAYS = {"cms01": "push", "sdu": "pull", "ntu": "push"}
 
@@ -38,7 +38,7 @@ def lab_site(sites: Lab, tmp_path: Path) -> Iterator[LabSite]:
 
 @contextmanager
 def cut_at(pairs: Pairs, name: str, victim: Host, point: int) -> Iterator[None]:
-    """Cut the link of a host when so many bytes have arrived on a target, until rsync has given up."""
+    """Cut the link of a host when a target has received so many bytes, until rsync has given up."""
     dialling = pairs.site.lab["dayabay" if WAYS[name] == "push" else name]
 
     def cut() -> None:
@@ -69,7 +69,7 @@ def test_link_cut_at_ten_points_of_a_transfer(lab_site: LabSite, add_row: Callab
     total = dict.fromkeys(tried, 0)
 
     def run(names: list[str], point: int = 0) -> tuple[Run, dict[str, int]]:
-        """Run, with a cut when so many bytes have arrived; return what came over the links, which is hardly more than what is new."""
+        """Run, with a cut when so many bytes have arrived; return the bytes over the links, which must be hardly more than the new ones."""
         before = {name: pairs.arrived("dayabay", name) for name in names}
         received = {name: lab[name].bytes_received() for name in tried}
         done = lab_site.run("synchronize", stamp=DAY1, only_targets=names)

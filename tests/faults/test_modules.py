@@ -51,7 +51,7 @@ Step = tuple[str, Callable[["Scene", Results], dict[str, Any] | None]]
 
 @dataclass
 class Scene:
-    """A source and its tree on a target, below one folder, and the steps of a stage over them."""
+    """A source and its tree on a target, below one folder, and the steps of a stage on them."""
 
     folder: Path
     modules: Caller
@@ -73,7 +73,7 @@ class Scene:
         return self.source, self.target
 
     def call(self, step: Step, results: Results, **options: Any) -> Ended | None:
-        """Do a step, if there is anything to do in it."""
+        """Do a step, if it has anything to do."""
         module, arguments = step[0], step[1](self, results)
         if arguments is None:
             return None
@@ -83,13 +83,13 @@ class Scene:
         return arguments if module in ("tarball_list", "dna") else {**arguments, "run": dict(self.run)}
 
     def arguments(self, step: Step, results: Results) -> dict[str, Any]:
-        """Return with which arguments a step calls its module."""
+        """Return the arguments with which a step calls its module."""
         arguments = step[1](self, results)
         assert arguments is not None, f"{step[0]} has nothing to do"
         return self._with_run(step[0], arguments)
 
     def go(self, steps: list[Step], before: Results | None = None) -> Results:
-        """Given what steps before them resulted in, do steps that must go well; return the results of all."""
+        """Do steps that must succeed; `results` are those of the steps before. Return the results of all."""
         results = dict(before or {})
         for step in steps:
             ended = self.call(step, results)
@@ -99,7 +99,7 @@ class Scene:
         return results
 
     def shape(self) -> dict[str, str]:
-        """Return what both trees hold."""
+        """Return the contents of both trees."""
         return tree_of(self.source.top) | {f"copies/{path}": what for path, what in tree_of(self.target.top).items()}
 
 
@@ -199,11 +199,11 @@ DNA: Step = (
 )
 
 
-# What was there before
+# The state before a stage
 
 
 def _live(folder: Path, text: str) -> None:
-    """Change the live data; what is there first is enough for deltas to be worth it, and for more than one write."""
+    """Change the live data; the initial data are enough for deltas to pay off, and for more than one write."""
     (folder / "live" / "notes").mkdir(parents=True, exist_ok=True)
     (folder / "live" / "notes" / text).write_bytes(os.urandom(1_200_000 if text == "first" else 100_000))
     os.utime(folder / "live" / "notes", (0, 0))
@@ -231,19 +231,19 @@ def _unchanged(scene: Scene) -> None:
 
 
 def _known(scene: Scene) -> None:
-    """A full tarball against which the next one is a differential."""
+    """A full tarball to which the next one is a differential."""
     scene.go([dump(NOTES, stamp=DAY2, full_every=7)])
     _live(scene.folder, "third")
 
 
 def _sent_tonight(scene: Scene) -> None:
-    """Two more nights on the source, of which the second brought nothing new."""
+    """Two more nights on the source, of which the second was unchanged."""
     scene.go([dump(NOTES, MONITOR, stamp=DAY2)])
     scene.go([dump(NOTES, stamp=DAY3)])
 
 
 def _with_leftovers(scene: Scene) -> None:
-    """Two more nights, of which the second is like the one that the target has; and there, what a killed run had left, and an old guide."""
+    """Two more nights, of which the second equals the target's; and on the target a killed run's leftovers, and an old guide."""
     scene.go([dump(NOTES, MONITOR, stamp=DAY2)])
     (scene.folder / "live" / "notes" / "second").unlink()
     os.utime(scene.folder / "live" / "notes", (0, 0))
@@ -258,7 +258,7 @@ def _with_leftovers(scene: Scene) -> None:
 
 
 def _three_nights(scene: Scene) -> None:
-    """Two nights that are to be purged: one has its folder to itself, one lies beside somebody's file; and an older purge's trash."""
+    """Two nights to be purged: one has its folder to itself, one lies beside a user's file; and an older purge's trash."""
     scene.go([dump(NOTES, stamp=DAY2)])
     beside = scene.source.base / "folders/notes" / DAY2 / "README"
     beside.write_text("do not touch")
@@ -293,7 +293,7 @@ def _leave(private: Path, *relpaths: str) -> None:
 
 
 def _after_a_kill(scene: Scene) -> None:
-    """What killed runs leave in all private folders."""
+    """Leftovers of killed runs in all private folders."""
     _leave(
         scene.source.top / ".altbackup",
         "tmp/.altbackup-tmp-9-notes",
@@ -320,7 +320,7 @@ _CHANGES = {
 
 
 def _with_scratch_copy(kind: str) -> Callable[[Scene], None]:
-    """Return what makes a repository, dumps it and changes it."""
+    """Return a function that makes a repository, dumps it and changes it."""
 
     def before(scene: Scene) -> None:
         create, change = _CHANGES[kind]
@@ -341,19 +341,19 @@ def _without_sidecars(scene: Scene) -> None:
 
 @dataclass(frozen=True)
 class Stage:
-    """What was there, the steps of a stage, and at which of them faults happen."""
+    """The initial state, the steps of a stage, and the step at which faults happen."""
 
     before: Callable[[Scene], None]
     steps: list[Step]
     at: int = 0
     removable: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By the name of a tree's folder"""
+    """{name of a tree's folder: paths that may be removed}"""
     at_least: int = 10
-    """Points that there are at least: else the count is wrong"""
+    """Least number of points; fewer mean that they were miscounted"""
     one_of: int = 1
-    """Of so many points one is tried: those of other programs, but for files with names that they draw at random"""
+    """One of so many points is tried: those of other programs, except on files with random names"""
     alone: bool = False
-    """Whether what cannot be linked is stored by itself, and that is told"""
+    """Whether what cannot be linked is stored as a file of its own, and reported"""
 
 
 PURGED = tuple(f"folders/notes/{stamp}/notes.tar.zst" for stamp in (DAY1, DAY2))
@@ -386,7 +386,7 @@ STAGES = {
 
 
 class Trial:
-    """A stage to be disturbed again and again, from the same state."""
+    """A stage to be disturbed repeatedly, each time from the same state."""
 
     def __init__(self, folder: Path, modules: Caller, stage: Stage) -> None:
         self.stage = stage
@@ -424,13 +424,13 @@ class Trial:
         subprocess.run(["cp", "-a", "--", source, destination], check=True)
 
     def restore(self) -> None:
-        """Put everything as it was before the call."""
+        """Restore the state before the call."""
         shutil.rmtree(self.scene.folder)
         self._copy(self.kept, self.scene.folder)
         self.outside = surroundings(self.scene.folder, [tree.top for tree in self.scene.trees])
 
     def wrong(self, *, healed: bool = False) -> list[str]:
-        """Return which invariants do not hold."""
+        """Return the violated invariants."""
         found = []
         for tree, (before, lasts), whole in zip(self.scene.trees, self.before, self.whole, strict=True):
             removable = self.stage.removable.get(tree.base.name, ())
@@ -443,9 +443,9 @@ class Trial:
         return found
 
     def _false_leases(self, healed: bool) -> Iterator[str]:
-        """Yield which lock is neither free nor that of the run that is over, or afterwards not as it would be undisturbed.
+        """Yield the locks that are neither free nor that of the run that is over, or differ afterwards from an undisturbed run's.
 
-        What the next run needs not do again need not be locked again.
+        What the next run need not repeat need not be locked again.
         """
         first, then = (str(run["pid"]) for run in (RUN, NEXT))
         for tree, undisturbed in zip(self.scene.trees, self.leases, strict=True):
@@ -457,14 +457,14 @@ class Trial:
                 yield f"lock of {tree.base} is that of {lease!r}, and right is {right}"
 
     def disturbed(self, point: Point, fault: str) -> tuple[Ended, list[str]]:
-        """Let a fault happen at one point of the call; return how that ended, and what is wrong if it did not happen there."""
+        """Cause a fault at one point of the call; return how that ended, and what is wrong, including if the fault did not happen there."""
         self.restore()
         modules = self.scene.modules
         ended = modules.call(self.step[0], self.arguments, point.words(fault))
         return ended, [] if point.is_hit(modules.lines) else ["not hit", *modules.lines]
 
     def lacking(self, result: dict[str, Any]) -> list[str]:
-        """Given the result of a call that says that all is well, return what the run lacks that has not failed by its end."""
+        """Return what a run without failures still lacks; `result` is that of its call."""
         try:
             self.scene.go(self.stage.steps[self.stage.at + 1 :], {**self.results, self.step[0]: result})
         except AssertionError:
@@ -472,7 +472,7 @@ class Trial:
         return [f"said to be done: {what}" for what in differences(self.scene.shape(), self.undisturbed)]
 
     def heal(self, *, alone: bool = False) -> list[str]:
-        """Do the stage again; return what is wrong after it, or differs from an undisturbed run, links apart if `alone`."""
+        """Repeat the stage; return what is wrong after it, or differs from an undisturbed run, links apart if `alone`."""
         try:
             results = self.again.go(self.stage.steps)
         except AssertionError as error:
@@ -488,7 +488,7 @@ class Trial:
 
 
 def _sample(trial: Trial, points: list[Point], full: bool) -> list[Point]:
-    """Return all points, or so many as the stage is worth, or for the quick subset a few, spread over all of them."""
+    """Return all points, or as many as the stage is worth, or for the quick subset a few, spread evenly."""
     step = trial.stage.one_of if full else max(5, len(points) // 3)
     return points[step // 2 :: step]
 
@@ -503,7 +503,7 @@ WORDS = {
     "ENOSPC": ("No space left on device", "readonly database", "failed to write new configuration file"),
     "EIO": ("Input/output error", "disk I/O error", "readonly database", "failed to write new configuration file"),
 }
-"""What is said. SQLite opens for reading alone what it cannot open for writing; git does not say why it failed."""
+"""Messages. SQLite opens read-only what it cannot open for writing; git does not say why it failed."""
 CASES = [
     *(pytest.param(name, False, id=f"{name}-quick") for name, stage in STAGES.items() if stage.one_of == 1),
     *(pytest.param(name, True, id=f"{name}-every", marks=pytest.mark.full) for name in STAGES),

@@ -1,4 +1,4 @@
-"""Ways to a peer, and disks of targets, that cannot be used: each fails by itself, in words that help, and the others are served."""
+"""Unusable ways to peers and disks of targets: each fails by itself, with a helpful message, and the others are served."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def lab_site(sites: Lab, tmp_path: Path) -> Iterator[LabSite]:
 
 
 def add_user(host: Host, name: str, script: str) -> None:
-    """Give a host a second name for its user, with a login shell of its own."""
+    """Give a host's user a second name with its own login shell."""
     shell = host.home / f"shell-{name}"
     shell.write_text(f"#!/bin/sh\n{script}\n")
     shell.chmod(0o755)
@@ -44,7 +44,7 @@ def add_user(host: Host, name: str, script: str) -> None:
 
 
 def forget_host(host: Host, peer: Host) -> None:
-    """Let a host know another key of a peer than the peer has now: as after a new installation of that."""
+    """Let a host know an outdated key of a peer, as after a new installation of the peer."""
     known = host.home / ".ssh" / "known_hosts"
     lines = known.read_text().splitlines()
     own, other = ([line for line in lines if line.startswith(f"{it.name},")] for it in (peer, host))
@@ -63,7 +63,7 @@ def hide_key(host: Host, *, back: bool = False) -> None:
 
 
 def lock_key(host: Host) -> Path:
-    """Give a host a key with a passphrase, which its peers let in; return it."""
+    """Give a host a key with a passphrase that its peers accept; return it."""
     key = host.home / ".ssh" / "secret"
     subprocess.run(["cp", host.home / ".ssh" / "id_ed25519", key], check=True)
     subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", "forgotten", "-f", key], check=True)
@@ -124,7 +124,7 @@ def test_ways_and_disks_that_cannot_be_used_push(lab_site: LabSite, add_row: Cal
 
 
 def _plant(site: LabSite, pairs: dict[str, list[str]]) -> None:
-    """Give sources and targets an older night, and the sources one that is to be sent."""
+    """Give sources and targets an older night, and the sources one that must be sent."""
     for source, targets in pairs.items():
         for target in ("", *targets):
             plant_older(site, source, target)
@@ -132,7 +132,7 @@ def _plant(site: LabSite, pairs: dict[str, list[str]]) -> None:
 
 
 def _repair(site: LabSite, settings: dict[str, dict[str, object]]) -> None:
-    """Put right what was wrong on the way of a push."""
+    """Repair the ways of a push."""
     for name, wrong in settings.items():
         for variable in wrong:
             del site.hosts[name][variable]
@@ -222,12 +222,12 @@ def _check(
     transport: str,
     add_row: Callable[[Row], None],
 ) -> None:
-    """Given a run with all faults at once, look at each, repair, run again and look once more."""
+    """Check each fault of a run with all of them at once, repair, run again and check once more."""
     failures = failures_of(run)
     missing = {
         fault: (where, words)
         for fault, (where, words) in faults.items()
-        if words not in failures.get(where, "").partition("\n")[0]  # which is what a mail has in its subject
+        if words not in failures.get(where, "").partition("\n")[0]  # the subject of a mail contains it
     }
     assert not missing, f"{missing}\n{run.message}"
     assert {where for where, _ in faults.values()} == set(failures), "nothing else failed"

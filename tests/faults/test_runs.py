@@ -29,16 +29,16 @@ pytestmark = [needs_namespaces, pytest.mark.full]
 BULK = 30_000_000
 RATE = 10_000_000
 OLD = 300
-"""Nights of which a purge has removed some and not all when it is killed"""
+"""Nights, of which a killed purge must have removed some and not all"""
 NODES = ("dayabay", "cms01")
 PAYLOADS = "payloads"
-"""The temporary folder of both nodes: Ansible unpacks a module there when it begins, and removes that when it has ended"""
+"""The temporary folder of both nodes: Ansible unpacks a module there at its start, and removes it at its end"""
 sites = lab_fixture(["dayabay", "cms01", "ntu"], sources=["dayabay", "cms01", "ntu"])
 
 
 @pytest.fixture
 def lab_site(sites: Lab, tmp_path: Path) -> Iterator[LabSite]:
-    """A source with a folder of some size and a target; one night is done, and the folder has changed since."""
+    """A source with a larger folder and a target; one night is done, and the folder has changed since."""
     with repaired(sites, tmp_path) as site:
         site.add_source("dayabay", altbackup_targets=["cms01"], altbackup_keep=1)
         site.add_target("cms01", altbackup_keep=1)
@@ -62,11 +62,11 @@ class Started:
 
     @property
     def said(self) -> str:
-        """What it has said so far."""
+        """The output so far."""
         return self.output.read_text(errors="replace")
 
     def end(self, seconds: float = 180) -> int:
-        """Await its end, return its exit code."""
+        """Wait for its end; return its exit code."""
         return self.process.wait(seconds)
 
 
@@ -94,7 +94,7 @@ def start(site: LabSite, stamp: str, number: int = 1, host: Host | None = None) 
 
 
 def children_of(pid: int) -> list[int]:
-    """Return a process and all that it has started."""
+    """Return a process and all its descendants."""
     parents = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
@@ -106,16 +106,16 @@ def children_of(pid: int) -> list[int]:
 
 
 def kill(pids: Sequence[int]) -> None:
-    """Kill processes of which some may have ended."""
+    """Kill processes, some of which may have ended."""
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
 def has_worked(module: str, pairs: Pairs) -> Callable[[], bool]:
-    """Return what tells whether a module has begun what it is there for, and not ended it.
+    """Return a function that tells whether a module has begun its main work, and not ended it.
 
-    Preflight changes nothing, and what prepare does takes no time: they are killed as soon as they are there.
+    Preflight changes nothing, and prepare takes no time: they are killed as soon as they run.
     """
     source, target = pairs.source("dayabay").base, pairs.target("dayabay", "cms01").base
     tonight = target / "folders/notes" / DAY2
@@ -142,20 +142,20 @@ def has_worked(module: str, pairs: Pairs) -> Callable[[], bool]:
 
 
 def signal_all(processes: Sequence[Running], number: int) -> None:
-    """Send a signal to processes of which some may have ended."""
+    """Send a signal to processes, some of which may have ended."""
     for process in processes:
         with suppress(ProcessLookupError):
             os.kill(process.pid, number)
 
 
 def stop(processes: Sequence[Running]) -> None:
-    """Stop processes, and wait until they do nothing more."""
+    """Stop processes, and wait until they have stopped."""
     signal_all(processes, signal.SIGSTOP)
     await_that(lambda: all(state_of(it.pid) in ("T", "Z", "") for it in processes), "a stop", pause=0.001)
 
 
 def state_of(pid: int) -> str:
-    """Return the letter of a process's state, or nothing if there is none."""
+    """Return the letter of a process's state, an empty text if it is gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
@@ -166,7 +166,7 @@ def state_of(pid: int) -> str:
 def killed_at(module: str, victims: str, pairs: Pairs) -> Iterator[Started]:
     """Start a backup, and kill it (`controller`), a module on its node, or both, when that module has done a part of its work.
 
-    It is stopped then, so that what it has done so far is there to be seen when the first of them dies, and afterwards.
+    The module is stopped first, so that its work so far can be checked when the first of them dies, and afterwards.
     """
     site = pairs.site
     run = start(site, DAY2)
@@ -206,7 +206,7 @@ def killed_at(module: str, victims: str, pairs: Pairs) -> Iterator[Started]:
 
 @contextmanager
 def kept(site: LabSite, folder: Path) -> Iterator[Callable[[], None]]:
-    """Keep copies of the trees; yield what puts them back."""
+    """Keep copies of the trees; yield a function that restores them."""
     places = [site.tree("dayabay"), site.place("cms01") / "copies"]
     copies = [folder / f"kept{number}" for number in range(len(places))]
     for place, copy in zip(places, copies, strict=True):
@@ -221,7 +221,7 @@ def kept(site: LabSite, folder: Path) -> Iterator[Callable[[], None]]:
 
 
 def plant_old_nights(site: LabSite) -> None:
-    """Give the source many nights that are to be purged, so that this takes a moment."""
+    """Give the source many nights to be purged, so that a purge takes a while."""
     base = site.tree("dayabay")
     for number in range(OLD):
         plant(base, "folders/notes", f"2013/04/01/{number // 60:04}{number % 60:02}", b"old")
@@ -231,7 +231,7 @@ def plant_old_nights(site: LabSite) -> None:
 
 
 def nights_due(pairs: Pairs) -> list[str]:
-    """Return the tarballs on the source that a purge at the end of the next night is to remove, there and on the target."""
+    """Return the tarballs on the source, and on the target, that a purge at the end of the next night must remove."""
     return [relpath for relpath in verified(pairs.source("dayabay").base) if relpath.startswith("folders/notes/")]
 
 
@@ -289,17 +289,17 @@ def test_whole_run_killed(
 
 
 def all_shapes(pairs: Pairs) -> list[dict[str, str]]:
-    """Return what the source and its tree on the target hold."""
+    """Return the contents of the source and of its tree on the target."""
     return [tree_of(tree.top) for tree in pairs.trees().values()]
 
 
 def unlike(pairs: Pairs, shapes: Sequence[dict[str, str]]) -> list[str]:
-    """Return in what the trees differ from those after an undisturbed run."""
+    """Return how the trees differ from those after an undisturbed run."""
     return [line for now, then in zip(all_shapes(pairs), shapes, strict=True) for line in differences(now, then)]
 
 
 def payloads(site: LabSite, module: str) -> list[Path]:
-    """Return where a module is unpacked that is at work on a node, or was killed there."""
+    """Return the folders of modules at work on a node, or killed there."""
     return list((site.folder / PAYLOADS).glob(f"ansible_*.{module}_payload_*"))
 
 

@@ -1,4 +1,4 @@
-"""What can happen to a transfer while it goes on, and to what has arrived: each pair fails or is made good by itself."""
+"""Faults during a transfer, and of what has arrived: each pair fails or recovers by itself."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ WORDS = {
         "receiver stopped, never continued": "rsync neither read nor wrote anything",
     },
 }
-"""What is said where the transports differ"""
+"""Messages that differ by transport"""
 MADE_GOOD = {
     "byte flipped on the far side, once": ("dayabay -> flipped", "sent once more in the same run"),
     "file rewritten by a process of the target": (
@@ -99,7 +99,7 @@ class Faults:
         self.over = threading.Event()
 
     def end(self) -> None:
-        """Let go of what is still held."""
+        """Release what is still held."""
         self.over.set()
         for thread in self.threads:
             thread.join()
@@ -114,12 +114,12 @@ class Faults:
         return path
 
     def _ends(self, name: str) -> tuple[Sequence[Running], Sequence[Running]]:
-        """Return the processes of rsync that send to, and receive on, a target."""
+        """Return the rsync processes that send to, and receive on, a target."""
         words = [self.lab[name].address] if self.transport == "push" else [f"outgoing/{name}"]
         return of_program(self.lab["dayabay"], "rsync", *words), self.lab[name].processes("rsync")
 
     def sshd(self, name: str) -> None:
-        """Kill the sshd that carries the transfer: with all sessions, or the one session on the source."""
+        """Kill the sshd that carries the transfer: all sessions, or the one session on the source."""
         if self.transport == "push":
             self.lab[name].stop_sshd()
             return
@@ -140,7 +140,7 @@ class Faults:
         signal_all(self._ends(name)[1], signal.SIGSTOP)
 
     def slow(self, name: str) -> None:
-        """Let the link trickle."""
+        """Slow the link down."""
         self.lab[name].limit_rate(100_000)
 
     def during(self, name: str) -> None:
@@ -148,11 +148,11 @@ class Faults:
         self._fill(name, lambda _: 0)
 
     def arrived(self, name: str) -> None:
-        """Fill the disk but for what is still to come."""
+        """Fill the disk except for what is still to come."""
         self._fill(name, lambda arrived: -(-SIZE // 4096) * 4096 - arrived)
 
     def _fill(self, name: str, leave: Callable[[int], int]) -> None:
-        """Fill a target's disk while nothing arrives; `leave` gives what is left free, by what takes room on it already."""
+        """Fill a target's disk while nothing arrives; `leave` returns the bytes to leave free, given those of the arriving file."""
         signal_all(self._ends(name)[1], signal.SIGSTOP)
         arrived = self._file(name).stat().st_blocks * 512
         self.lab[name].fill_disk(self.pairs.site.place(name) / "copies", leave=leave(arrived))
@@ -163,7 +163,7 @@ class Faults:
         flip(self._file(name))
 
     def twice(self, name: str) -> None:
-        """Flip a byte of what has arrived, and again when it comes again."""
+        """Flip a byte of what has arrived, and again when it arrives again."""
         flip(self._file(name))
 
         def again() -> None:
@@ -188,7 +188,7 @@ class Faults:
         self.threads[-1].start()
 
     def writer(self, name: str) -> None:
-        """Keep what arrives open for writing, out of sight of the target, and when all of it is there write into it all the time."""
+        """Keep what arrives open for writing, invisible to the target, and write into it continuously once it is complete."""
         self.open.append(file := os.open(self._file(name), os.O_RDWR))
 
         def write() -> None:
@@ -199,7 +199,7 @@ class Faults:
         self._begin(write)
 
     def ended(self, name: str) -> None:
-        """Let a process of the target write into what arrives, all the time."""
+        """Let a process of the target write continuously into what arrives."""
         inside = str(self._file(name)).partition("/root/")[2]
         process = self.lab[name].popen(["python3", "-c", WRITER, f"/{inside}"])
         self.running.append(process)
@@ -234,7 +234,7 @@ def flip(path: Path, position: int = 1000) -> None:
 
 
 def accepted(run: Run, name: str) -> tuple[list[str], list[str]]:
-    """Return the notes of a target's acceptances, and the tarballs that had arrived with other bytes."""
+    """Return the notes of a target's accept calls, and the tarballs that had arrived with other bytes."""
     results = [
         result for _, module, result in run.calls if module == "tarball_accept" and result["__call"]["node"] == name
     ]
@@ -245,7 +245,7 @@ def accepted(run: Run, name: str) -> tuple[list[str], list[str]]:
 
 
 def prepare_disk(site: LabSite, host: Host) -> None:
-    """Give a target a small disk of its own for its base."""
+    """Give a target a small disk for its base."""
     base = site.place(host.name) / "copies"
     base.mkdir(parents=True)
     host.small_disk(DISK, base)
@@ -253,7 +253,7 @@ def prepare_disk(site: LabSite, host: Host) -> None:
 
 
 def half_arrived(pairs: Pairs, source: str, name: str) -> Callable[[], bool]:
-    """Return what tells whether half of a source's tarball has arrived at a target."""
+    """Return a function that tells whether half of a source's tarball has arrived at a target."""
     return lambda: pairs.arrived(source, name) > SIZE // 2
 
 

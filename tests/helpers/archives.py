@@ -32,10 +32,10 @@ def write_archive(
     stderr_lines: list[str] | None = None,
     names: Names | None = None,
 ) -> Dna:
-    """Given parts and the name of the top folder, write the archive to a new file, flush it, and return its Dna.
+    """Write an archive as a new file, flush it, and return its Dna; `top` is the name of its top folder.
 
-    A given manifest is filled from the same pass, in which a `judge` sees what is written; `stderr_lines` receives tar's warnings.
-    Raise ToolFailed, ToolMissing, DeadlineExceeded, what the judge raises, or OSError; the caller removes the file.
+    A given manifest is filled in the same pass, in which a `judge` sees what is written; `stderr_lines` receives tar's warnings. Raise
+    ToolFailed, ToolMissing, DeadlineExceeded, what the judge raises, or OSError; the caller removes the file.
     """
     with packed(parts, top=top, owner=owner, fixed_times=fixed_times, sparse=sparse, names=names) as tar:
         stream, root = tar.stdout, parts[0].root

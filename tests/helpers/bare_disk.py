@@ -1,9 +1,9 @@
-"""A disk as exFAT, vfat and some SMB shares are, by the kernel's own FUSE protocol: no links of either kind, modes that stay as they are.
+"""A disk like exFAT, vfat and some SMB shares, by the kernel's own FUSE protocol: without links of either kind, with fixed modes.
 
     with bare_disk(tmp_path, refuse_modes=True) as top:
         ...
 
-Names pass through to a folder behind it. The server is this file as a program of its own; nothing but Python and /dev/fuse is needed.
+Names pass through to a folder behind it. The server is this file as a program of its own; it needs nothing but Python and /dev/fuse.
 """
 
 from __future__ import annotations
@@ -39,10 +39,9 @@ _MS_NOSUID, _MS_NODEV, _MNT_DETACH = 2, 4, 2
 
 @contextlib.contextmanager
 def bare_disk(folder: Path, *, refuse_modes: bool = False, modes: int = 0o755) -> Iterator[Path]:
-    """Given a folder, mount such a disk in it, and yield where. `modes` are those of all files and folders.
+    """Mount such a disk in a folder, and yield its mount point. `modes` are those of all files and folders.
 
-    A chmod or chown to another mode or owner does nothing (as on exFAT), or fails with EPERM. Skips the test where /dev/fuse is not
-    to be had.
+    A chmod or chown to another mode or owner does nothing (as on exFAT), or fails with EPERM. Skips the test without /dev/fuse.
     """
     try:
         os.close(os.open("/dev/fuse", os.O_RDWR))
@@ -66,7 +65,7 @@ def bare_disk(folder: Path, *, refuse_modes: bool = False, modes: int = 0o755) -
 
 
 class _Refused(Exception):
-    """What a request is answered with, a number of errno."""
+    """A request is answered with this errno."""
 
 
 class _Server:
@@ -104,7 +103,7 @@ class _Server:
         }
 
     def serve(self) -> None:
-        """Answer one request after the other until the disk is unmounted."""
+        """Answer requests until the disk is unmounted."""
         while True:
             try:
                 request = os.read(self._device, _MOST + 4096)
@@ -115,7 +114,7 @@ class _Server:
                     continue
                 raise
             _, opcode, unique, node, *_ = _HEADER.unpack_from(request)
-            if opcode in (2, 36, 42):  # forgetting, interrupting: nothing is answered
+            if opcode in (2, 36, 42):  # FORGET and INTERRUPT get no answer
                 continue
             error, said = self._answer(opcode, node, request[_HEADER.size :])
             with contextlib.suppress(FileNotFoundError):  # nobody waits any more

@@ -1,4 +1,4 @@
-"""A root folder with busybox, GNU tar, zstd and coreutils alone, to see what works on a machine that has nothing of ours."""
+"""A root folder with busybox, GNU tar, zstd and coreutils alone, to test on a machine without anything of ours."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ exec chroot "$root" "$@"
 
 
 def make_root(path: Path, programs: Sequence[str] = (*OTHERS, *COREUTILS)) -> Path:
-    """Make the root folder with these programs and the libraries that they need; what they lack is busybox's. Return it."""
+    """Make and return the root folder with these programs and the libraries that they need; all other programs are busybox's."""
     for name in ("bin", "dev", "disk", "home", "tmp"):
         (path / name).mkdir(parents=True)
     (path / "dev" / "null").touch()
@@ -69,7 +69,7 @@ def _libraries(program: str) -> list[str]:
 
 
 def enter(root: Path, disk: Path, *argv: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in the root folder, with the disk as /disk, read-only; return what it did."""
+    """Run a command in the root folder, with the disk as /disk, read-only; return the completed process."""
     command = ["unshare", "--mount", "sh", "-c", _ENTER, "sh", str(root), str(disk), *argv]
     return subprocess.run(
         command, env={"PATH": "/bin:/usr/bin:/sbin:/usr/sbin"}, stdin=subprocess.DEVNULL, capture_output=True, text=True

@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def command_lines() -> Iterator[list[bytes]]:
-    """Yield what the command lines of all processes are while the block lasts, looked at every few milliseconds."""
+    """Yield a list that grows by the command lines of all processes every few milliseconds while the block lasts."""
     seen: list[bytes] = []
     over = threading.Event()
 

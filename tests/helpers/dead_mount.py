@@ -1,4 +1,4 @@
-"""A mount whose server never answers, as one of NFS or sshfs whose link died: who looks at it waits, and cannot even be killed."""
+"""A mount whose server never answers, like NFS or sshfs with a dead link: a process that accesses it blocks and cannot even be killed."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ libc.umount2(path, 2)
 
 @contextlib.contextmanager
 def dead_mount(path: Path, command: Callable[[list[str]], list[str]] = lambda argv: argv) -> Iterator[Path]:
-    """Mount such a file system on a folder, made if need be; skip where that is not allowed. At the end who waits goes on.
+    """Mount such a file system on a folder, made if need be; skip where that is not allowed. At the end blocked processes go on.
 
-    `command` makes of an argv the one that runs it on another host of a lab.
+    `command` turns an argv into the one that runs it on another host of a lab.
     """
     path.mkdir(parents=True, exist_ok=True)
     server = subprocess.Popen(
@@ -56,7 +56,7 @@ def dead_mount(path: Path, command: Callable[[list[str]], list[str]] = lambda ar
 
 
 def run_apart(module: ModuleType, arguments: Mapping[str, Any], seconds: float = 3) -> dict[str, Any]:
-    """Run a module, which waits so many seconds for an answer, in a process of its own, killed if it hangs; return its result."""
+    """Run a module with an answer timeout of so many seconds in a process of its own, killed if it hangs; return its result."""
     script = (
         "import importlib, json, sys; from ansible.module_utils.testing import patch_module_args\n"
         "from ansible_collections.altbackup.core.plugins.module_utils.system import mounts, processes\n"

@@ -1,4 +1,4 @@
-"""One item of each kind, small and real, dumped to a base; and a drill of what was dumped, step by step."""
+"""One small real item of each kind, dumped to a base; and a drill of its tarball, step by step."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def dump_item(
 
 
 def unpacked(tarball: Path, folder: Path) -> Path:
-    """Unpack a tarball by plain tar into a new folder and return its top folder."""
+    """Unpack a tarball with plain tar into a new folder and return its top folder."""
     folder.mkdir()
     run("tar", "-x", "-f", tarball, "-C", folder)
     (top,) = folder.iterdir()
@@ -122,12 +122,12 @@ def unpacked(tarball: Path, folder: Path) -> Path:
 
 
 def repack(top: Path, tarball: Path) -> None:
-    """Write a tarball anew from a folder."""
+    """Write a tarball again from a folder."""
     run("tar", "-c", "--zstd", "--format=posix", "--sort=name", "-f", tarball, "-C", top.parent, top.name)
 
 
 def alter(tarball: Path, folder: Path, change: Callable[[Path], Any]) -> None:
-    """Change what a tarball holds."""
+    """Change the content of a tarball."""
     top = unpacked(tarball, folder)
     change(top)
     repack(top, tarball)
@@ -135,7 +135,7 @@ def alter(tarball: Path, folder: Path, change: Callable[[Path], Any]) -> None:
 
 
 def recompute(tarball: Path, record: Path | None = None) -> None:
-    """Let a tarball's sidecar agree with its bytes, and what its dump recorded of them, too."""
+    """Update a tarball's sidecar, and the digest that its dump recorded, to its bytes."""
     content = tarball.read_bytes()
     Path(f"{tarball}.dna").write_text(modern_text(content))
     if record is not None:
@@ -144,25 +144,25 @@ def recompute(tarball: Path, record: Path | None = None) -> None:
 
 
 PAIR = {"differential": "pair.diff", "full of it": "pair"}
-"""What the two tarballs of a pair are called here, and the names of their files"""
+"""Names here of the two tarballs of a pair, and the names of their files"""
 
 
 def key_of(kind: str) -> str:
-    """Return the category/name of the item of a kind, or of the pair."""
+    """Return the key (category/name) of the item of a kind, or of the pair."""
     if kind in PAIR:
         return "folders/pair"
     return f"{CATEGORIES[kind]}/{kind if kind in MORE else 'thing'}"
 
 
 class Copies:
-    """A source's tree on a target: one verified tarball of each kind, with what their dumps recorded."""
+    """A source's tree on a target: one verified tarball of each kind, with their dumps' records."""
 
     def __init__(self, base: Path) -> None:
         self.base = base
         self.private = base.parent / ".altbackup"
 
     def tarball(self, kind: str) -> Path:
-        """Return the tarball of a kind; of a pair, if it has one, the differential or the full one."""
+        """Return the tarball of a kind; of a pair, if there is one, the differential or the full one."""
         if kind in PAIR:
             (path,) = self.base.glob(f"folders/pair/*/*/*/*/{PAIR[kind]}.tar.zst")
             return path
@@ -170,18 +170,18 @@ class Copies:
         return path
 
     def record(self, kind: str) -> Path:
-        """Return what the dump of a kind recorded."""
+        """Return the record of a kind's dump."""
         relative = self.tarball(kind).parent.relative_to(self.base)
         return self.private / "records" / self.base.name / f"{relative}.json"
 
     def copy(self, folder: Path) -> Copies:
-        """Copy all of it into a new folder."""
+        """Copy everything into a new folder."""
         shutil.copytree(self.base.parent, folder, symlinks=True)
         return Copies(folder / self.base.name)
 
 
 def make_copies(folder: Path) -> Copies:
-    """Dump one item of each kind and lay the tarballs out as on a target, below a new folder."""
+    """Dump one item of each kind and place the tarballs as on a target, below a new folder."""
     source = folder / "source"
     source.mkdir(parents=True)
     environment = environments.make_environment(source / "environment")
@@ -196,7 +196,7 @@ def make_copies(folder: Path) -> Copies:
 
 
 def add_pair(copies: Copies, folder: Path) -> None:
-    """Dump a folder in two nights, and lay the full tarball and the differential among the copies."""
+    """Dump a folder in two nights, and add the full tarball and the differential to the copies."""
     live = make_folder(folder / "live pair")
     base = Base(folder / "base of a pair")
     (live / "large").write_bytes(os.urandom(20_000))
@@ -211,7 +211,7 @@ def add_pair(copies: Copies, folder: Path) -> None:
 
 
 def add_more(copies: Copies, kinds: Sequence[str] = MORE) -> dict[str, str]:
-    """Dump an item of each further kind and lay its tarball among the copies; return {kind: why not} of those whose programs are missing."""
+    """Dump an item of each further kind and add its tarball to the copies; return {kind: why not} of those whose programs are missing."""
     missing = {}
     for kind in kinds:
         try:

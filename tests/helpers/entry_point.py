@@ -1,4 +1,4 @@
-"""Calls of bin/altbackup as cron makes them: from an empty environment, with a mail server of the test's own."""
+"""Calls of bin/altbackup as cron makes them: from an empty environment, with the test's own mail server."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ PROGRAM = REPOSITORY / "bin" / "altbackup"
 TO = "admin@example.org"
 LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
 GONE = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_timeout": 5}
-"""A host that is not reached: nobody listens on that port"""
+"""A host that cannot be reached: nobody listens on that port"""
 
 
 @dataclass
 class Desk:
-    """What a user of the entry point has: a home, an inventory, playbooks, and an environment as cron gives it."""
+    """The place of a user of the entry point: a home, an inventory, playbooks, and an environment as cron gives it."""
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
@@ -43,12 +43,12 @@ class Desk:
 
     @property
     def state(self) -> Path:
-        """Where runs are kept, by default."""
+        """Default folder of runs."""
         return self.folder / "home" / ".local" / "state" / "altbackup"
 
     @property
     def spool(self) -> Path:
-        """Where mails wait, by default."""
+        """Default folder of waiting mails."""
         return self.folder / "home" / ".altbackup" / "spool"
 
     def write_inventory(self, **hosts: dict[str, Any]) -> None:
@@ -63,7 +63,7 @@ class Desk:
         return path
 
     def mail_to(self, server: MailServer) -> None:
-        """Have failures mailed by a server."""
+        """Mail failures by a server."""
         self.environment |= {"ALTBACKUP_MAIL_TO": TO, "ALTBACKUP_MAIL_HOST": server.host}
         self.environment |= {"ALTBACKUP_MAIL_PORT": str(server.port), "ALTBACKUP_MAIL_TIMEOUT": "5s"}
 
@@ -73,7 +73,7 @@ class Desk:
         return [str(PROGRAM), *words, *inventory]
 
     def call(self, *words: str, program: Path = PROGRAM, **more: str) -> subprocess.CompletedProcess[str]:
-        """Call the entry point with more in the environment, and wait."""
+        """Call the entry point, with additions to the environment, and wait."""
         return subprocess.run(
             [str(program), *self.command(*words)[1:]],
             cwd=self.folder,
@@ -86,7 +86,7 @@ class Desk:
 
     @contextlib.contextmanager
     def going(self, *words: str) -> Iterator[subprocess.Popen[str]]:
-        """Call the entry point, and have it run until the end of the block at most."""
+        """Start the entry point, which runs until the end of the block at most."""
         process = subprocess.Popen(
             self.command(*words),
             cwd=self.folder,
@@ -105,7 +105,7 @@ class Desk:
                     os.kill(left.pid, 9)
 
     def left(self) -> list[processes.Process]:
-        """Return the processes that a run of this desk left."""
+        """Return the processes that are left of this desk's runs."""
         found = []
         for process in processes.living():
             with contextlib.suppress(OSError):
@@ -118,7 +118,7 @@ class Desk:
         return sorted((self.state / "runs").glob("*"))
 
     def result(self, number: int = -1) -> dict[str, Any]:
-        """Return what is known of a run, by default of the newest."""
+        """Return the result of a run, by default of the newest."""
         return dict(json.loads((self.runs()[number] / "result.json").read_text()))
 
     def spooled(self) -> list[Path]:
@@ -127,7 +127,7 @@ class Desk:
 
 
 def sleeper(folder: Path) -> dict[str, Any]:
-    """Return a task that tells that it began by a file, and then sleeps in a session of its own, deaf to kind words."""
+    """Return a task that notes its start in a file, and then sleeps in a session of its own, ignoring SIGTERM and SIGHUP."""
     script = f"trap '' TERM HUP; echo > '{folder}/asleep'; sleep 1000; sleep 1000"
     return {"name": "Sleep", "ansible.builtin.command": {"argv": ["setsid", "sh", "-c", script]}}
 
@@ -138,13 +138,13 @@ def wait_asleep(folder: Path) -> None:
 
 
 def ansible_of(entry: int) -> int:
-    """Given the entry point's process, return that of its ansible-playbook."""
+    """Return the pid of the entry point's ansible-playbook; `process` is the entry point."""
     (child,) = [process for process in processes.living() if process.parent == entry]
     return child.pid
 
 
 def whole_texts(raw: bytes) -> str:
-    """Given a mail, return all that is in it: as it went over the wire, and decoded."""
+    """Return all texts of a mail: as sent over the wire, and decoded."""
     texts = [raw.decode("utf-8", "replace")]
     for part in read_mail(raw).walk():
         if not part.is_multipart():

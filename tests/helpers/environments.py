@@ -117,7 +117,7 @@ def tables(database: Path) -> dict[str, list[Any]]:
 
 
 def integrity(database: Path) -> str:
-    """Return what the engine says of a database's integrity."""
+    """Return the result of the engine's integrity check of a database."""
     return str(execute(database, "PRAGMA integrity_check")[0][0])
 
 
@@ -160,17 +160,17 @@ def worker(script: str, *arguments: Path | str) -> Iterator[Worker]:
 
 
 def writer(database: Path, journal: str) -> contextlib.AbstractContextManager[Worker]:
-    """Run a process that, once told to go, commits pairs of rows without pause and prints the first 1000 numbers."""
+    """Run a process that, once started by go, commits pairs of rows without pause and prints the first 1000 numbers."""
     return worker(_WRITE, database, journal)
 
 
 def reader(database: Path) -> contextlib.AbstractContextManager[Worker]:
-    """Run a process that keeps one state of a database open: no checkpoint can go beyond it."""
+    """Run a process that keeps one state of a database open, so that no checkpoint can go beyond it."""
     return worker(_READ, database)
 
 
 def is_locked(database: Path) -> bool:
-    """Return whether another process could not lock a database now."""
+    """Return whether another process cannot lock a database now."""
     script = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN EXCLUSIVE')"
     done = subprocess.run([sys.executable, "-c", script, database], capture_output=True, text=True)
     return "database is locked" in done.stderr
@@ -195,6 +195,6 @@ def committed_state(database: Path) -> int:
 
 
 def plain_copy(database: Path, destination: Path) -> Path:
-    """Copy the file of a database alone, as naive backups do."""
+    """Copy only the file of a database, as naive backups do."""
     shutil.copyfile(database, destination)
     return destination

@@ -1,4 +1,4 @@
-"""Archives that no dump would make: each tries to reach out of the folder that it is unpacked into, or to fill it."""
+"""Archives that no dump would make: each tries to write outside the folder that it is unpacked into, or to fill it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _sized_link() -> bytes:
 
 
 def _behind_broken_header() -> bytes:
-    """A header with a wrong checksum, where one reader ends and another goes on."""
+    """A header with a wrong checksum, at which one reader stops and another continues."""
     broken = bytearray(stream([member(f"{TOP}/a")])[:512])
     broken[148:156] = b"0000000\0"
     return stream([folder()])[:512] + bytes(broken) + stream([member("../hidden", b"x")])
@@ -73,7 +73,7 @@ def _sparse() -> bytes:
 
 
 def archives(outside: Path) -> dict[str, tuple[Callable[[], bytes], str]]:
-    """Given a folder that is not to be touched, return {what it tries: (the archive's content, what is said to it)}."""
+    """Return {what it tries: (the archive's content, the message about it)}; `victim` is a folder that must stay untouched."""
     away = f"../../../../../../../../../..{outside}"
     return {
         "absolute name": (lambda: stream([member(f"{outside}/new", b"x")]), "is absolute"),
@@ -170,7 +170,7 @@ def archives(outside: Path) -> dict[str, tuple[Callable[[], bytes], str]]:
 
 
 SPECIAL = ("character device", "block device", "named pipe")
-"""What is left out, unless it is asked for"""
+"""Member types that are left out, unless requested"""
 NAMES = tuple(name for name in archives(Path("/outside")) if name not in SPECIAL)
 
 
@@ -200,7 +200,7 @@ def block(
 
 
 def padded(content: bytes) -> bytes:
-    """Return content up to the end of its last block."""
+    """Return content padded to whole blocks."""
     return content + b"\0" * (-len(content) % 512)
 
 
@@ -214,13 +214,13 @@ def record(key: str, value: str | bytes) -> bytes:
 
 
 def pax(*records: tuple[str, str | bytes] | bytes, kind: bytes = b"x") -> bytes:
-    """Return a pax header of records, (key, value) or bytes as they are to stand there."""
+    """Return a pax header of records, (key, value) or raw bytes."""
     content = b"".join(given if isinstance(given, bytes) else record(*given) for given in records)
     return block("PaxHeaders/x", kind, len(content)) + padded(content)
 
 
 def long_name(path: str | bytes, kind: bytes = b"L") -> bytes:
-    """Return a header of GNU tar for a long name, or of type K for where a link leads."""
+    """Return a GNU tar header for a long name, or with type K for a long link target."""
     content = path if isinstance(path, bytes) else path.encode() + b"\0"
     return block("././@LongLink", kind, len(content), magic=b"ustar  \0") + padded(content)
 

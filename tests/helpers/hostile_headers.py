@@ -1,4 +1,4 @@
-"""A full tarball with a link and a differential whose one member Python's tarfile and GNU tar take for different ones."""
+"""A full tarball with a link and a differential with one member that Python's tarfile and GNU tar interpret differently."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FORMS = ("L", "xx", "sparse")
 
 
 def lay_pair(item: Path, name: str, victim: Path, form: str) -> None:
-    """Lay the pair into the folder of an item: the full one holds NAME/link to a folder, in which the differential would write."""
+    """Add the pair to the folder of an item: the full one holds NAME/link to a folder, in which the differential would write."""
     inside, outside, body = f"{name}/ok", f"{name}/link/pwned", b"written by a target\n"
     member = (
         {

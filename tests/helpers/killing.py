@@ -1,4 +1,4 @@
-"""Processes that end, as if killed, before one of their changes of a file system."""
+"""Processes that end as if killed before one of their changes of a file system."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chown", "os.ch
 
 
 def killed_at(point: int, function: Callable[[], Any]) -> bool:
-    """Run a function in a child that ends, as if killed, before its `point`th change of a file system; return whether it did end so."""
+    """Run a function in a child that ends as if killed before its `point`th change of a file system; return whether it did."""
     child = os.fork()
     if child == 0:
         count = 0

@@ -1,4 +1,4 @@
-"""The callback of the failure mail as Ansible makes it, without Ansible's search for plugins."""
+"""The failure mail's callback as Ansible makes it, without Ansible's search for plugins."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def documented() -> dict[str, Any]:
 
 
 def make_callback(monkeypatch: pytest.MonkeyPatch, spool: Path, options: dict[str, str]) -> error_mail.CallbackModule:
-    """Return the callback with these options in the environment, and no others."""
+    """Return the callback with only these options in the environment."""
     for name in [name for name in os.environ if name.startswith("ALTBACKUP_MAIL") or name == "MAILTO"]:
         monkeypatch.delenv(name)
     for name, value in {"SPOOL": str(spool), **options}.items():

@@ -36,7 +36,7 @@ DELIVERING = ("accepts", "insists on CRLF", "TLS and login")
 
 @dataclass
 class MailServer:
-    """A running server, and the mails that it took over."""
+    """A running server, and the mails that it accepted."""
 
     mood: str
     host: str = "127.0.0.1"
@@ -47,7 +47,7 @@ class MailServer:
     """Recipients that it refuses"""
 
     def options(self) -> dict[str, Any]:
-        """Return the options of the mail that reach it."""
+        """Return the mail options that reach it."""
         secured = self.mood == "TLS and login"
         return {
             "host": self.host,
@@ -58,20 +58,20 @@ class MailServer:
         }
 
     def messages(self) -> list[EmailMessage]:
-        """Return the mails that it took over."""
+        """Return the mails that it accepted."""
         return [read_mail(raw) for raw in self.mails]
 
     async def handle_RCPT(  # noqa: N802 # aiosmtpd's name
         self, server: Any, session: Session, envelope: Envelope, address: str, options: Any
     ) -> str:
-        """Take a recipient, or refuse it."""
+        """Accept a recipient, or refuse it."""
         if address in self.refused:
             return "550 no such user here"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
     async def handle_DATA(self, server: Any, session: Session, envelope: Envelope) -> str:  # noqa: N802 # aiosmtpd's name
-        """Take a mail, or not."""
+        """Accept a mail, or refuse it."""
         raw = envelope.original_content or b""
         if self.mood == "refuses for now":
             return "451 try again later"
@@ -88,7 +88,7 @@ class MailServer:
 
 
 def read_mail(raw: bytes) -> EmailMessage:
-    """Given the bytes of a mail, return it, read as a mail program does."""
+    """Return a mail, given as bytes, parsed as a mail program does."""
     message = message_from_bytes(raw, policy=policy.default)
     assert isinstance(message, EmailMessage)
     assert not message.defects
@@ -103,7 +103,7 @@ def text_of(message: EmailMessage, kind: str = "plain") -> str:
 
 
 def make_certificate(folder: Path) -> Path:
-    """Make a certificate of 127.0.0.1 that vouches for itself, with its key, in one file; return the file."""
+    """Make a self-signed certificate for 127.0.0.1, with its key, in one file; return the file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.datetime.now(datetime.UTC)
@@ -129,7 +129,7 @@ def make_certificate(folder: Path) -> Path:
 def serving(
     mood: str, certificate: Path | None = None, refused: frozenset[str] = frozenset(), host: str = "127.0.0.1"
 ) -> Iterator[MailServer]:
-    """Run a server in a mood; those with TLS need a certificate, which the client has to trust (SSL_CERT_FILE)."""
+    """Run a server in a mood; those with TLS need a certificate that the client trusts (SSL_CERT_FILE)."""
     server = MailServer(mood, host, refused=refused)
     if mood in ("never answers", "dribbles"):
         with _listening(server, dribbles=mood == "dribbles"):
@@ -173,7 +173,7 @@ def _free_port() -> int:
 
 @contextlib.contextmanager
 def _listening(server: MailServer, dribbles: bool) -> Iterator[None]:
-    """Take connections and say nothing, or one byte in each tenth of a second, never a whole line."""
+    """Accept connections and send nothing, or one byte every tenth of a second, never a whole line."""
     over = threading.Event()
     with socket.create_server((server.host, 0)) as listener:
         server.port = listener.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Trees of tarballs as the original scripts and this collection write them, and what tests of modules need around them."""
+"""Trees of tarballs as the original scripts and this collection write them, and further helpers of module tests."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from ansible.module_utils.testing import patch_module_args
 STAMP = "2013/05/10/104701"
 DAY = "2013/05/10"
 CAN_READ_ALL = (1, 2)
-"""CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH: with them modes of files do not bind root."""
+"""CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, which exempt root from the modes of files"""
 
 
 def marked(path: Path) -> Path:
-    """Given a path, make it a base with its marker and the lock of a call before, and return it."""
+    """Make a path a base with its marker and an earlier call's lock, and return it."""
     (path / ".altbackup").mkdir(parents=True)
     (path / ".altbackup" / "lock").touch(0o600)
     return path
 
 
 def original_text(content: bytes) -> str:
-    """Given a tarball's bytes, return the text of its sidecar as the original wrote it."""
+    """Return the text of a tarball's sidecar as the original wrote it; `content` are the tarball's bytes."""
     return "{'dig': '%s', 'size': %d}\n" % (hashlib.md5(content).hexdigest(), len(content))
 
 
 def modern_text(content: bytes) -> str:
-    """Given a tarball's bytes, return the text of its sidecar as this collection writes it."""
+    """Return the text of a tarball's sidecar as this collection writes it; `content` are the tarball's bytes."""
     digest = hashlib.sha256(content).hexdigest()
     return f'{{"dig": "{digest}", "size": {len(content)}, "alg": "sha256"}}\n'
 
 
 def put(base: Path, relpath: str, content: bytes = b"a tarball", dna: str | None = "") -> Path:
-    """Write a tarball and its sidecar: the right one, a given text, or with None none at all; return its path."""
+    """Write a tarball and its sidecar: the right one, a given text, or with None no sidecar; return its path."""
     path = base / relpath
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
@@ -52,7 +52,7 @@ def put(base: Path, relpath: str, content: bytes = b"a tarball", dna: str | None
 
 
 def link(base: Path, old: str, new: str) -> Path:
-    """Store a tarball once more, unchanged, under another path: a hard link with a sidecar of its own."""
+    """Store a tarball again, unchanged, under another path: a hard link with its own sidecar."""
     path = base / new
     path.parent.mkdir(parents=True, exist_ok=True)
     os.link(base / old, path)
@@ -61,7 +61,7 @@ def link(base: Path, old: str, new: str) -> Path:
 
 
 def original_tree(base: Path, stamp: str = STAMP) -> list[str]:
-    """Write what the original scripts left below a base, in all forms that occurred; return the tarballs' paths."""
+    """Write an example of each form that the original scripts left below a base; return the tarballs' paths."""
     text = {
         f"svn/dybsvn/{stamp}/dybsvn-20496.tar.gz": "{{'dig': '{dig}', 'size': {size}}}\n",
         f"tracs/dybsvn/{stamp}/dybsvn.tar.gz": "{{'dig': '{dig}', 'size': {size}L}}\n",
@@ -84,7 +84,7 @@ def original_tree(base: Path, stamp: str = STAMP) -> list[str]:
 
 
 def tree_hash(path: Path) -> dict[str, tuple[Any, ...]]:
-    """Return all that is below a folder: {path: (mode, owner, links, time, content)}."""
+    """Return everything below a folder: {path: (mode, owner, links, time, content)}."""
     found: dict[str, tuple[Any, ...]] = {}
     for folder, folders, files in os.walk(path):
         for name in [*folders, *files, "."]:
@@ -100,9 +100,9 @@ def tree_hash(path: Path) -> dict[str, tuple[Any, ...]]:
 
 
 def run_module(name: str, *, check: bool = False, more: Any = None, **options: Any) -> dict[str, Any]:
-    """Run a module of the collection in this process, as Ansible would, in check mode or not; return what it prints.
+    """Run a module of the collection in this process, as Ansible would, in check mode or not; return its result.
 
-    `more` are options whose names are taken here.
+    `more` are options whose names are parameters here.
     """
     module = importlib.import_module(f"ansible_collections.altbackup.core.plugins.modules.{name}")
     output = io.StringIO()
@@ -117,19 +117,19 @@ def run_module(name: str, *, check: bool = False, more: Any = None, **options: A
 
 
 def is_as_documented(name: str, result: dict[str, Any]) -> bool:
-    """Return whether a result has the keys that its module documents, and no others but those of Ansible."""
+    """Return whether a result has exactly the keys that its module documents, besides those of Ansible."""
     module = importlib.import_module(f"ansible_collections.altbackup.core.plugins.modules.{name}")
     return set(result) - {"changed", "failed", "msg", "invocation"} == set(yaml.safe_load(module.RETURN))
 
 
 def reasons(result: dict[str, Any]) -> list[str]:
-    """Return the sentences of a result's failures."""
+    """Return the reasons of a result's failures."""
     return [entry["reason"] for entry in result["failures"]]
 
 
 @contextlib.contextmanager
 def bound_by_modes() -> Iterator[None]:
-    """For a while, let modes of files bind this thread and those that it starts, also where tests run as root."""
+    """Make modes of files bind this thread, and those that it starts, even if tests run as root, while the block lasts."""
     library = ctypes.CDLL(None, use_errno=True)
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
     before = (ctypes.c_uint32 * 6)()

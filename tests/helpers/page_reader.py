@@ -1,4 +1,4 @@
-"""What a page of HTML holds, read as strictly as it was written: for tests."""
+"""A page of HTML, parsed as strictly as it was written, for tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _VOID = {"meta", "input", "br", "img", "link", "hr"}
 
 @dataclass
 class Page(HTMLParser):
-    """A page that was read; wrong nesting is an AssertionError."""
+    """A parsed page; wrong nesting is an AssertionError."""
 
     path: Path
     ids: list[str] = field(default_factory=list)
@@ -22,7 +22,7 @@ class Page(HTMLParser):
     """(tag, name, value)"""
     scripts: list[str] = field(default_factory=list)
     text: str = ""
-    """All that is seen, with single spaces"""
+    """All visible text, with single spaces"""
 
     def __post_init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -50,7 +50,7 @@ class Page(HTMLParser):
         self._open.pop()
 
     def handle_endtag(self, tag: str) -> None:
-        """See that it ends what was open."""
+        """Require that the tag ends what was opened last."""
         assert self._open and self._open[-1] == tag, f"{self.path}: </{tag}> in {self._open}"
         self._open.pop()
 
@@ -62,7 +62,7 @@ class Page(HTMLParser):
             self.text += f"{data} "
 
     def dead_links(self) -> list[str]:
-        """Return those links that lead to nothing beside this page."""
+        """Return the links that lead to no file beside this page."""
         dead = []
         for link in self.links:
             parts = urlsplit(link)
@@ -78,5 +78,5 @@ class Page(HTMLParser):
 
 
 def pages_of(folder: Path) -> dict[str, Page]:
-    """Given the folder of a page, read all of it; return {name: page}."""
+    """Return {name: page} of the folder of a page."""
     return {path.relative_to(folder).as_posix(): Page(path) for path in sorted(folder.rglob("*.html"))}

@@ -1,4 +1,4 @@
-"""Records of nights, as runs leave them, for pages: many or few, good or not, with names and texts of any kind."""
+"""Records of nights, as runs leave them, for pages: many or few, good or bad, with names and texts of any kind."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from ansible_collections.altbackup.core.plugins.plugin_utils.history.store import Record
 
 LAST = datetime(2026, 11, 28, 1, 30, tzinfo=UTC)
-"""When the last night began"""
+"""Start of the last night"""
 NOW = LAST.timestamp() + 8 * 3600
 GIB = 1 << 30
 HOSTILE = (
@@ -26,11 +26,11 @@ HOSTILE = (
     "../../etc/passwd",
     "</style></title><!--",
 )
-"""Names and texts that whoever rules a node may write"""
+"""Names and texts that the owner of a node may write"""
 
 
 def stamp_of(moment: datetime) -> str:
-    """Given a time, return its stamp."""
+    """Return the stamp of a time."""
     return moment.strftime("%Y/%m/%d/%H%M%S")
 
 
@@ -43,9 +43,9 @@ def night(
     free: int = 100 * GIB,
     **run: Any,
 ) -> Record:
-    """Given how many nights ago it was, items (source, category, name), the targets and how much was free, return the record of a night.
+    """Return the record of a night so many nights ago; items are (source, category, name).
 
-    `bad` says by (node, name) what columns of a copy are otherwise, `run` the same of the run, `failed` are its failures.
+    `bad` are {(node, name): changed columns of a copy}, `run` changes of the run's columns, `failed` are its failures.
     """
     moment = LAST - timedelta(days=back)
     stamp = stamp_of(moment)
@@ -81,7 +81,7 @@ def night(
 
 
 def site(nights: int, items: int, targets: Sequence[str] = ("cms01", "cms02")) -> list[Record]:
-    """Given how many nights and items, return the records of a site where the most is well: a failure, a suspect and a hold are among it."""
+    """Return the records of a site with so many nights and items that is mostly well, with a failure, a suspect and a hold."""
     names = [
         ("dayabay" if number % 3 else "ihep", ("svn", "tracs", "git", "folders")[number % 4], f"item{number:03}")
         for number in range(items)

@@ -1,4 +1,4 @@
-"""A source's tree and a target's on one machine, and what a run does between them."""
+"""A source's tree and a target's on one machine, and the transfer of a run between them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def run_at(stamp: str) -> Moment:
 
 @dataclass
 class Pair:
-    """A source and a target, and what a run would do between them."""
+    """A source and a target, and the calls of a run between them."""
 
     source: Path
     copies: Path
@@ -105,7 +105,7 @@ class Pair:
         return result
 
     def run(self, **options: Any) -> list[str]:
-        """Do all that a run does; return the reasons of failures."""
+        """Run all steps; return the reasons of failures."""
         prepared = self.prepare(**options)
         failures = list(prepared["failures"])
         if prepared["tarballs"]:
@@ -116,7 +116,7 @@ class Pair:
         return [entry["reason"] for entry in failures]
 
     def there(self) -> dict[str, bytes]:
-        """Return {relpath: bytes} of what is verified on the target, as a look at the files shows it."""
+        """Return {relpath: bytes} of the target's verified tarballs, read from the files."""
         found = {}
         for path in sorted(self.tree.rglob("*.dna")):
             tarball = path.with_suffix("")

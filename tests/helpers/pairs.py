@@ -1,4 +1,4 @@
-"""Trees with full tarballs and differentials whose bytes are anything: what counts is what their sidecars say."""
+"""Trees with full tarballs and differentials of arbitrary bytes: only their sidecars matter."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from helpers.original_trees import modern_text, put
 
 
 def relpath_of(word: str, key: str = "folders/notes") -> str:
-    """Given a day of May 2013 and F (full) or D (differential), as in 08F, return where that tarball lies."""
+    """Return the relpath of a tarball named by a day of May 2013 and F (full) or D (differential), as in 08F."""
     name = key.split("/")[1]
     return f"{key}/2013/05/{word[:2]}/104701/{name}{'.diff' if word[2] == 'D' else ''}.tar"
 

@@ -1,4 +1,4 @@
-"""A plan of one source and two targets, and what tasks register on its trees."""
+"""A plan of one source and two targets, and results that tasks register on its trees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Another user who changes paths all the time, while something is done with them."""
+"""Another user who changes paths continuously during the block."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from helpers.trees import NOBODY
 
 @contextlib.contextmanager
 def swapping(path: Path, target: Path) -> Iterator[None]:
-    """While the block lasts, nobody puts a link to the target in the place of a folder of his, and the folder back, again and again."""
+    """While the block lasts, nobody repeatedly replaces his folder by a link to the target, and restores it."""
     away = path.with_name(f"{path.name}.away")
 
     def swap() -> None:
@@ -36,7 +36,7 @@ def swapping(path: Path, target: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def repeating(function: Callable[[], None]) -> Iterator[None]:
-    """Call a function as nobody again and again while the block lasts."""
+    """Call a function as nobody repeatedly while the block lasts."""
     child = os.fork()
     if child == 0:
         try:

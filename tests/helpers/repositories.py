@@ -19,12 +19,12 @@ from ansible_collections.altbackup.core.plugins.module_utils.system.processes im
 
 UUID = "5f0e3e2c-9b1c-4a5e-8f58-0123456789ab"
 NEVER = 10**6
-"""Days between rebuilds of a scratch copy that no test reaches."""
+"""Days between rebuilds of a scratch copy that no test reaches"""
 _IDENTITY = "A U Thor <author@example.org> 1368183000 +0000"
 
 
 def run(*argv: str | Path, input: bytes = b"", cwd: Path | None = None, check: bool = True) -> str:
-    """Given a command, run it in a plain environment and return its stdout; fail with its own words."""
+    """Run a command in a plain environment and return its stdout; fail with its stderr."""
     environment = {
         "PATH": os.environ["PATH"],
         "LC_ALL": "C.UTF-8",
@@ -45,7 +45,7 @@ def run(*argv: str | Path, input: bytes = b"", cwd: Path | None = None, check: b
 def make_subversion(
     path: Path, revisions: int = 5, *, shard: int = 1000, compatible: str = "", uuid: str = UUID
 ) -> Path:
-    """Given a path, make a Subversion repository there with some revisions, each a folder and a file; return the path."""
+    """Make a Subversion repository with some revisions at a path, each a folder and a file; return the path."""
     run("svnadmin", "create", *([f"--compatible-version={compatible}"] if compatible else []), path)
     layout = path / "db" / "format"
     layout.chmod(0o644)
@@ -58,7 +58,7 @@ def make_subversion(
 
 
 def load_subversion(path: Path, first: int, last: int, uuid: str = UUID, word: str = "content") -> None:
-    """Add revisions to a repository, of dates and contents that depend on the numbers and the word alone."""
+    """Add revisions to a repository, with dates and contents that depend only on the numbers and the word."""
     stream = [f"SVN-fs-dump-format-version: 2\n\nUUID: {uuid}\n\n".encode()]
     stream += [_revision(number, word) for number in range(first, last + 1)]
     run("svnadmin", "load", "--quiet", "--force-uuid", path, input=b"".join(stream))
@@ -100,7 +100,7 @@ def set_revision_property(path: Path, revision: int, value: str, name: str = "sv
 
 
 def make_git(path: Path, commits: int = 4, *, bare: bool = True, object_format: str = "sha1") -> Path:
-    """Given a path, make a Git repository there with branches `main` and `side`, tags and notes; return its own folder."""
+    """Make a Git repository with branches `main` and `side`, tags and notes at a path; return its git directory."""
     format_option = [f"--object-format={object_format}"] if object_format != "sha1" else []
     run("git", "init", "--quiet", "--initial-branch=main", *(["--bare"] if bare else []), *format_option, path)
     folder = path if bare else path / ".git"
@@ -110,12 +110,12 @@ def make_git(path: Path, commits: int = 4, *, bare: bool = True, object_format: 
 
 
 def git(folder: Path, *arguments: str, input: bytes = b"", check: bool = True) -> str:
-    """Run git on a repository's own folder and return its stdout without the last newline."""
+    """Run git on a git directory and return its stdout without the last newline."""
     return run("git", f"--git-dir={folder}", *arguments, input=input, check=check).rstrip("\n")
 
 
 def import_commits(folder: Path, commits: int) -> None:
-    """Add commits to branch `main`, a branch `side`, an annotated and a light tag, and a note."""
+    """Add commits to branch `main`, a branch `side`, an annotated and a lightweight tag, and a note."""
     lines = ["feature done"]
     for number in range(1, commits + 1):
         content = "".join(f"line {line} of {number}\n" for line in range(20))
@@ -139,13 +139,13 @@ def _data(text: str) -> str:
 
 
 def references(folder: Path) -> str:
-    """Return all references of a Git repository and its HEAD, as text to compare."""
+    """Return all references of a Git repository and its HEAD, as text for comparison."""
     return (folder / "HEAD").read_text() + git(folder, "for-each-ref", "--format=%(refname) %(objectname) %(symref)")
 
 
 @contextlib.contextmanager
 def busy(step: Callable[[int], Any]) -> Iterator[list[int]]:
-    """Call a function with 0, 1, 2 ... in a thread until the block ends; the list yielded holds the calls that are over."""
+    """Call a function with 0, 1, 2 ... in a thread while the block lasts; yield the list of completed calls."""
     done: list[int] = []
     failures: list[Exception] = []
     end, started = threading.Event(), threading.Event()
@@ -197,14 +197,14 @@ class Nights:
         return Path(result["tarballs"][0]["path"])
 
     def suspect(self, item: dict[str, Any], words: str, **options: Any) -> Path:
-        """Dump an item, which is suspect for a reason of these words and has no other failure, and return its tarball."""
+        """Dump an item, which must be suspect for a reason with these words and have no other failure; return its tarball."""
         result = self.dump(item, **options)
         (failure,) = result["failures"]
         assert " is suspect: " in failure["reason"] and words in failure["reason"], failure["reason"]
         return Path(result["tarballs"][0]["path"])
 
     def failure(self, item: dict[str, Any], **options: Any) -> str:
-        """Dump an item, which fails and leaves the base as it was, and return why it failed."""
+        """Dump an item, which must fail and leave the base unchanged; return the reason."""
         before = self.listing()
         result = self.dump(item, **options)
         assert result["tarballs"] == []
@@ -213,7 +213,7 @@ class Nights:
         return str(failure["reason"])
 
     def listing(self) -> dict[str, tuple[int, int, str]]:
-        """Return what is in the base: every file and link, but neither scratch copies in use nor empty folders."""
+        """Return the files and links in the base, without scratch copies in use."""
         found = {}
         for parent, folders, files in os.walk(self.base):
             for name in [*files, *(folder for folder in folders if os.path.islink(os.path.join(parent, folder)))]:
@@ -235,7 +235,7 @@ class Nights:
     def module(
         self, *items: dict[str, Any], night: int = 1, check_mode: bool = False, **options: Any
     ) -> dict[str, Any]:
-        """Run the module in this process, called with an odd umask, and return its result."""
+        """Run the module in this process with an unusual umask, and return its result."""
         arguments = {"base": str(self.base), "items": list(items), "stamp": stamp(night), "ext": ".tar", **options}
         before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
         umask = os.umask(0o077)
@@ -248,5 +248,5 @@ class Nights:
 
 
 def stamp(night: int) -> str:
-    """Given the number of a night, return its stamp."""
+    """Return the stamp of a night, given its number."""
     return f"2013/05/{night:02d}/020000"

@@ -1,4 +1,4 @@
-"""A target's disk with restore.sh on it, archives as anybody could make them, and a full tarball with its differential."""
+"""A target's disk with restore.sh on it, archives that anybody could make, and a full tarball with its differential."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Disk:
         shutil.copy(SCRIPT, path)
 
     def call(self, *words: str | Path, cwd: Path | None = None, script: str = "") -> subprocess.CompletedProcess[str]:
-        """Call restore.sh and return what it did."""
+        """Call restore.sh and return the completed process."""
         argv = [*self.shell, script or str(self.path / "restore.sh"), *map(str, words)]
         return subprocess.run(
             argv,
@@ -50,13 +50,13 @@ class Disk:
         )
 
     def well(self, *words: str | Path, **options: Any) -> str:
-        """Call restore.sh, which must succeed without a complaint, and return what it printed."""
+        """Call restore.sh, which must succeed with empty stderr, and return its stdout."""
         done = self.call(*words, **options)
         assert (done.returncode, done.stderr) == (0, ""), done
         return done.stdout
 
     def badly(self, *words: str | Path, status: int = 1) -> str:
-        """Call restore.sh, which must fail, and return what it printed and complained of."""
+        """Call restore.sh, which must fail, and return its stdout and stderr."""
         done = self.call(*words)
         assert done.returncode == status, done
         return done.stdout + done.stderr
@@ -87,7 +87,7 @@ class Disk:
         dna: str | None = None,
         **more: Any,
     ) -> Path:
-        """Put an archive of these members (a text is a link's target, None a folder) under an item, with its dna, and return it."""
+        """Add an archive of these members (a text is a link's target, None a folder) to an item, with its dna, and return it."""
         if content is None:
             content = archive(members)
         name = key.split("/")[1]
@@ -102,12 +102,12 @@ class Disk:
         return path
 
     def lines(self, *words: str) -> list[list[str]]:
-        """Return the columns of what list or verify print, but for the last line."""
+        """Return the columns of the output of list or verify, without the last line."""
         return [line.split() for line in self.call(*words).stdout.splitlines()[:-1]]
 
 
 def archive(members: Iterable[tuple[str, bytes | str | None]]) -> bytes:
-    """Return an archive as anybody could make it: names and links are as they are given."""
+    """Return an archive that anybody could make, with unchecked names and links."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, content in members:
@@ -125,9 +125,9 @@ def archive(members: Iterable[tuple[str, bytes | str | None]]) -> bytes:
 
 
 def put_pair(disk: Disk, tmp_path: Path, links: Sequence[str] = ()) -> Path:
-    """Make a full tarball and a differential of a folder in which files vanished and were renamed; return the folder.
+    """Add a full tarball and a differential of a folder in which files vanished and were renamed; return the folder.
 
-    Folders change their names in a circle, and links become folders.
+    Folders swap their names in a circle, and links become folders.
     """
     live = tmp_path / "pair" / "thing"
     (live / "below").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Servers of databases, started by a test in a folder of its own, on a socket alone, as an unprivileged user; never the machine's."""
+"""Database servers, started by a test in a folder of its own, on a socket only, as an unprivileged user; never the machine's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 USER = "nobody"
-"""As whom servers run where the test is root's"""
+"""User of the servers if the tests run as root"""
 
 
 class Missing(Exception):
@@ -43,13 +43,13 @@ def run_as_user(
 
 
 def user_name() -> str:
-    """Return as whom servers run."""
+    """Return the name of the servers' user."""
     return USER if os.geteuid() == 0 else str(run_as_user("id", "-un").stdout.strip())
 
 
 @contextlib.contextmanager
 def place() -> Iterator[Path]:
-    """Make a folder that the user of servers owns and reaches, alone in one of this user's; its path is short, as sockets need it."""
+    """Make a folder that the servers' user owns and can reach, alone in one of this user's; its path is short, as sockets need it."""
     folder = Path(tempfile.mkdtemp(dir="/tmp", prefix="s"))
     folder.chmod(0o755)
     (folder / "home").mkdir()
@@ -81,13 +81,13 @@ def started(argv: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 class Server:
-    """A server of databases in a folder of its own, which runs while it is started."""
+    """A database server in a folder of its own, which runs while it is started."""
 
     _log: Path
     _running: contextlib.ExitStack | None = None
 
     def sql(self, *statements: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Let its client run statements."""
+        """Run statements with its client."""
         raise NotImplementedError
 
     def run(self, argv: list[str]) -> None:
@@ -141,7 +141,7 @@ class Postgresql(Server):
     def sql(
         self, *statements: str, database: str = "postgres", check: bool = True, role: str = "postgres"
     ) -> subprocess.CompletedProcess[str]:
-        """Let psql run statements."""
+        """Run statements with psql."""
         environment = {"PGHOST": str(self.sockets), "PGUSER": role, "PGDATABASE": database}
         words = ("-X", "-A", "-t", "-q", "--set=ON_ERROR_STOP=1")
         text = "".join(f"{statement};\n" for statement in statements)
@@ -190,7 +190,7 @@ class Mariadb(Server):
         self.run(["/usr/sbin/mariadbd", *words, *sizes, *places])
 
     def sql(self, *statements: str, database: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Let the client run statements as root."""
+        """Run statements with the client as root."""
         words = ("--no-defaults", f"--socket={self.socket}", "--user=root", "--batch", "--skip-column-names")
         text = "".join(f"{statement};\n" for statement in statements)
         return run_as_user("mariadb", *words, *([f"--database={database}"] if database else []), text=text, check=check)
@@ -274,7 +274,7 @@ class Slapd:
         self.add(TREE, *map(person, range(20)))
 
     def add(self, *entries: str) -> None:
-        """Add entries, while no server runs."""
+        """Add entries while no server runs."""
         run_as_user("slapadd", "-F", self.config, "-n", "1", text="".join(entries))
 
     @contextlib.contextmanager
@@ -306,12 +306,12 @@ def slapd() -> Iterator[Slapd]:
 
 
 MORE = ("hg", "command", "postgresql", "mysql", "ldap")
-"""Kinds of which an item needs programs that a test may lack"""
+"""Kinds whose items need programs that a test may lack"""
 
 
 @contextlib.contextmanager
 def live(kind: str) -> Iterator[dict[str, object]]:
-    """Make something of a kind, small and real, in use, and yield its item, which is named as the kind. Raise Missing without the programs."""
+    """Make a small real item of a kind, in use, and yield it; it is named as the kind. Raise Missing without the programs."""
     with contextlib.ExitStack() as stack:
         if kind == "postgresql":
             cluster = stack.enter_context(postgresql())

@@ -1,4 +1,4 @@
-"""The programs that tests need, as tools/bootstrap lists them, and what failed for want of one."""
+"""Programs that tests need, as tools/bootstrap lists them, and the tests that failed without one."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _BOOTSTRAP = Path(__file__).resolve().parents[2] / "tools" / "bootstrap"
 
 
 def missing_tools(path: str = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin") -> dict[str, str]:
-    """Given a PATH, return {program: package} of what tests need and is not there."""
+    """Return {program: package} of the programs that tests need and that are not on a PATH."""
     lists = re.findall(r"^NEEDS_(?:DEMO|TEST)=(.*)$", _BOOTSTRAP.read_text(encoding="utf-8"), re.MULTILINE)
     needs = dict(re.findall(r"([\w-]+):([\w-]+)", " ".join(lists)))
     return {program: package for program, package in needs.items() if not shutil.which(program, path=path)}
 
 
 def told(missing: Mapping[str, str], failed: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Given what is missing, and (test, what it said) of those that failed, yield a line for each program that any of them names."""
+    """Yield a line for each missing program that a failed test names; failures are (test, its message)."""
     tests = list(failed)
     for program, package in missing.items():
         naming = [test for test, text in tests if re.search(rf"(?<![\w-]){re.escape(program)}(?![\w-])", text)]

@@ -1,4 +1,4 @@
-"""Folders of all sorts to back up, a base to back them up to, and ways to compare what came out."""
+"""Folders of all sorts to back up, a base to back them up to, and comparisons of the results."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ RUN: dict[str, Any] = {
     "ticks": 1,
     "seconds": 3600.0,
 }
-"""A run of a playbook on another controller, as a plan has it"""
+"""A run of a playbook on another controller, as in a plan"""
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs to be root")
 
@@ -79,7 +79,7 @@ class Base:
         check_mode: bool = False,
         full_every: int = 1,
     ) -> dict[str, Any]:
-        """Dump items and return what the module would."""
+        """Dump items and return the module's result."""
         options = {"deadline": Deadline(seconds, "dump"), "verify_every": 7, "full_every": full_every}
         return dump(str(self.path), items, stamp, form, options, check_mode=check_mode)
 
@@ -101,7 +101,7 @@ class Base:
         return str(failure["reason"])
 
     def files(self, *, private: bool = True) -> dict[str, str]:
-        """Return {relative path: what it is} of all that is no folder, but for the lock."""
+        """Return {relative path: description} of all but folders and the lock."""
         found = {}
         for parent, folders, names in os.walk(self.path):
             if not private and ".altbackup" in folders:
@@ -116,7 +116,7 @@ class Base:
 
 
 def marked(path: Path) -> Path:
-    """Given a path, make it a base with its marker and the lock of a call before, and return it."""
+    """Make a path a base with its marker and an earlier call's lock, and return it."""
     (path / ".altbackup").mkdir(parents=True, mode=0o700)
     (path / ".altbackup" / "lock").touch(0o600)
     return path
@@ -152,7 +152,7 @@ def file_digest(path: str | Path, algorithm: str = "sha256") -> str:
 
 
 def written(path: Path | str) -> tuple[int, ...]:
-    """Return what changes of a file when it is written or replaced, and not when it is read."""
+    """Return what changes when a file is written or replaced, and not when it is read."""
     status = os.lstat(path)
     return status.st_ino, status.st_size, status.st_mode, status.st_mtime_ns, status.st_ctime_ns
 
@@ -183,7 +183,7 @@ def describe_tree(root: Path | str, *, times: bool = True) -> dict[bytes, tuple[
 
 
 def make_odd_tree(root: Path) -> Path:
-    """Make a folder with every odd thing that a tar of the running user can keep, and return it."""
+    """Make a folder with everything odd that a tar of this user can keep, and return it."""
     root.mkdir(parents=True)
     base = os.fsencode(root)
     for name in ODD_NAMES:
@@ -263,7 +263,7 @@ def make_socket(path: Path) -> None:
 
 @contextlib.contextmanager
 def as_nobody() -> Iterator[None]:
-    """Be uid 65534 in this process and its children for a while, also where the environment's Python is root's alone."""
+    """Be uid 65534 in this process and its children while the block lasts, even if only root can read the environment's Python."""
     own = sys.executable
     os.setgroups([])
     os.setresgid(NOBODY, NOBODY, 0)
@@ -315,7 +315,7 @@ def small_disk(path: Path, options: str) -> Iterator[Path]:
 
 
 def forbid_views(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let items be read as where the kernel allows no view of its own, so that fake tools come to what they count in."""
+    """Read items as where the kernel allows no view, so that fake tools can reach the files in which they count."""
 
     def refuse() -> None:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM), "namespaces")
@@ -332,7 +332,7 @@ def make_tool(folder: Path, name: str, script: str) -> None:
 
 
 def link_tools(folder: Path, names: Sequence[str]) -> None:
-    """Put links to the real tools into a folder: a PATH on which all others are missing."""
+    """Put links to the real tools into a folder: as a PATH it lacks all others."""
     folder.mkdir()
     for name in names:
         found = shutil.which(name)

@@ -1,4 +1,4 @@
-"""Waiting for what the kernel does in its own time, with a bound."""
+"""Bounded waiting for what the kernel does asynchronously."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
-    """Given a condition, return True as soon as it holds, or False after some seconds."""
+    """Return True as soon as a condition holds, or False after some seconds."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -18,7 +18,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
 
 
 def count_running(*words: str) -> int:
-    """Return the number of processes whose command line is made of these words."""
+    """Return the number of processes whose command line consists of these words."""
     count = 0
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -29,7 +29,7 @@ def count_running(*words: str) -> int:
 
 
 def is_group_gone(group: int) -> bool:
-    """Return whether no process of a group is alive; one that is dead, but not yet reaped, is not."""
+    """Return whether no process of a group is alive; zombies do not count."""
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, _, pgrp = path.read_text().rpartition(")")[2].split()[:3]

@@ -1,4 +1,4 @@
-"""Receivers of pings and messages on this machine, which play healthchecks.io, Uptime Kuma, and apprise's json and ntfy, each in several moods."""
+"""Local receivers of pings and messages that imitate healthchecks.io, Uptime Kuma, and apprise's json and ntfy, in several moods."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 CHECK = "5bf66975-d4c7-4bf5-bcc8-b8d8a82ea278"
 TOKEN = "xYz12abcQ7"
-"""Of a monitor"""
+"""Token of a monitor"""
 RID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 MOODS = ("accepts", "refuses", "never answers")
 MOST_BODY = 100_000
@@ -23,64 +23,64 @@ MOST_BODY = 100_000
 
 @dataclass(frozen=True)
 class Taken:
-    """A request that was taken."""
+    """An accepted request."""
 
     method: str
     path: str
     query: dict[str, str]
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
-    """By their names in small letters"""
+    """{lower-case name: value}"""
 
 
 @dataclass
 class WebReceiver:
-    """A running receiver, and what it took."""
+    """A running receiver, and what it accepted."""
 
     mood: str
     secure: bool = False
     port: int = 0
     taken: list[Taken] = field(default_factory=list)
     asked: list[Taken] = field(default_factory=list)
-    """All requests, in order, taken or not"""
+    """All requests, in order, accepted or not"""
     over: threading.Event = field(default_factory=threading.Event)
     answers: list[tuple[int, str]] = field(default_factory=list)
-    """To be given first, one after the other: (status, text)"""
+    """(status, text) of the first answers, in order"""
     location: str = ""
-    """Where it sends everybody on to"""
+    """Address to which it redirects every request"""
 
     @property
     def url(self) -> str:
-        """How it is reached."""
+        """Its address."""
         return f"http{'s' if self.secure else ''}://127.0.0.1:{self.port}"
 
     @property
     def check(self) -> str:
-        """The address of a check, as healthchecks.io gives it."""
+        """Address of a check, like healthchecks.io's."""
         return f"{self.url}/{CHECK}"
 
     @property
     def monitor(self) -> str:
-        """The address of a push monitor, as Uptime Kuma gives it."""
+        """Address of a push monitor, like Uptime Kuma's."""
         return f"{self.url}/api/push/{TOKEN}?status=up&msg=OK&ping="
 
     @property
     def ntfy(self) -> str:
-        """A topic, as apprise has it."""
+        """Address of a topic, in apprise's form."""
         return f"ntfy://127.0.0.1:{self.port}/backups"
 
     @property
     def json(self) -> str:
-        """A place for JSON, as apprise has it."""
+        """Address for JSON, in apprise's form."""
         return f"json://127.0.0.1:{self.port}/hook"
 
     def signals(self) -> list[str]:
-        """Return what the check was told, in order: `success`, or what stood behind it."""
+        """Return the signals to the check, in order: `success`, or the last part of the path."""
         found = [taken.path.removeprefix(f"/{CHECK}") for taken in self.taken if taken.path.startswith(f"/{CHECK}")]
         return [signal.lstrip("/") or "success" for signal in found]
 
     def answer(self, asked: Taken) -> tuple[int, str]:
-        """Given a request, return status and text of the answer by the rules of whom it asks."""
+        """Return status and text of the answer to a request, by the rules of the imitated service."""
         if self.answers:
             return self.answers.pop(0)
         if asked.path.startswith("/api/push/"):

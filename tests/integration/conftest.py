@@ -12,7 +12,7 @@ from integration.site import Site, make_live
 
 @pytest.fixture(scope="session")
 def live_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One small thing of every kind, made once."""
+    """One small item of every kind, made once."""
     return make_live(tmp_path_factory.mktemp("template") / "live")
 
 

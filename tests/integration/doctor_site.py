@@ -1,4 +1,4 @@
-"""What the doctor says of a site, and the commands that it prints, run."""
+"""The doctor's findings about a site, and the commands that it prints, executed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from integration.lab_site import environment
 from integration.site import REPOSITORY
 
 PLACES = {"schedule", "mail", "last run"}
-"""What of the controller's own is not right here, whatever a site is like"""
+"""Places on the controller that are wrong in these tests, whatever the site"""
 
 
 def findings(inventory: Path, folder: Path, home: Path) -> list[dict[str, str]]:
-    """Play doctor.yml; return what it found."""
+    """Run doctor.yml; return its findings."""
     file = folder / "findings.json"
     file.unlink(missing_ok=True)
     command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory)]
@@ -33,7 +33,7 @@ def _environment(home: Path) -> dict[str, str]:
 
 
 def mend(command: str, home: Path) -> None:
-    """Run a command as it was printed."""
+    """Run a command exactly as printed."""
     done = subprocess.run(
         ["bash", "-c", command],
         cwd=home,
@@ -47,7 +47,7 @@ def mend(command: str, home: Path) -> None:
 
 
 def mend_all(commands: Sequence[str], home: Path, files: Iterable[str]) -> None:
-    """Run commands as they were printed, at once, but one after the other those that write one of some files."""
+    """Run commands exactly as printed, in parallel, but those that write one of some files one after the other."""
     named = list(files)
     lanes: dict[str, list[str]] = {}
     for command in commands:
@@ -71,11 +71,11 @@ def states(found: list[dict[str, str]]) -> dict[tuple[str, str], str]:
 
 
 def not_right(found: list[dict[str, str]]) -> set[tuple[str, str]]:
-    """Return what is wrong, but for what is so here anyway."""
+    """Return what is wrong, without what is always wrong here."""
     return {place for place, state in states(found).items() if state == "wrong" and place[1] not in PLACES}
 
 
 def commands_of(found: list[dict[str, str]], wanted: Iterable[tuple[str, str]]) -> list[str]:
-    """Return the commands that mend what is wrong, in the order in which they were told."""
+    """Return the commands that mend what is wrong, in the order of the findings."""
     told = [entry["mend"] for entry in found if (entry["pair"] or entry["node"], entry["what"]) in wanted]
     return list(dict.fromkeys(command for command in told if command and not command.startswith("# ")))

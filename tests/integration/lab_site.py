@@ -34,12 +34,12 @@ QUICK = {
     "altbackup_connect_timeout": "5s",
     "altbackup_io_timeout": "6s",
 }
-"""Limits of silence that a test can await and that a busy machine meets."""
+"""Short limits of silence, which a busy machine still meets"""
 
 
 @dataclass
 class LabSite(Site):
-    """An inventory of hosts of a lab; each test has a folder of its own on each of them."""
+    """An inventory of a lab's hosts; each test has a folder of its own on each of them."""
 
     lab: Lab = field(kw_only=True)
     limits: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
@@ -49,7 +49,7 @@ class LabSite(Site):
         return self.lab[name].data / self.folder.name
 
     def live_of(self, name: str) -> Path:
-        """Return where the live data of a source lies."""
+        """Return the folder of a source's live data."""
         return self.place(name) / "live"
 
     def tree(self, source: str, target: str = "") -> Path:
@@ -79,7 +79,7 @@ class LabSite(Site):
         self.groups[group].append(name)
 
     def write_inventory(self) -> Path:
-        """Write the inventory, in which how to reach a host follows from its own variables, as in one with a naming scheme."""
+        """Write the inventory, in which connection variables follow from a host's own, as in one with a naming scheme."""
         inventory = super().write_inventory()
         ways = [settings["lab_way"] for settings in self.hosts.values() if "lab_way" in settings]
         templates = {name: f"{{{{ lab_way.{name} }}}}" for name in (ways[0] if ways else {})}
@@ -89,7 +89,7 @@ class LabSite(Site):
         return inventory
 
     def add_sites(self) -> None:
-        """Make each site a group of those of its hosts that are there."""
+        """Make each site a group of its existing hosts."""
         for site, names in SITES.items():
             self.groups[site] = [name for name in names if name in self.hosts]
 
@@ -105,7 +105,7 @@ class LabSite(Site):
         ]
 
     def job_events(self) -> list[dict[str, Any]]:
-        """Return the events of the last run, or those so far of the one that runs, in order."""
+        """Return the events so far of the last run, in order."""
         found = []
         for path in self.folder.glob("runner/artifacts/*/job_events/*.json"):
             with suppress(OSError, ValueError):  # not yet written to its end
@@ -113,7 +113,7 @@ class LabSite(Site):
         return sorted((event for event in found if "counter" in event), key=lambda event: event["counter"])
 
     def has_begun(self, module: str) -> bool:
-        """Return whether the run has begun to call a module of the collection."""
+        """Return whether the run has called a module of the collection."""
         begun = ("runner_on_start", "playbook_on_task_start")
         return any(
             event["event"] in begun and event["event_data"].get("task_action") == f"altbackup.core.{module}"
@@ -121,7 +121,7 @@ class LabSite(Site):
         )
 
     def events_in(self, module: str) -> list[dict[str, Any]]:
-        """Return the events of the last run that tell the results of a module's calls, those of a loop one by one."""
+        """Return the events of the last run with results of a module's calls, those of a loop one by one."""
         called = [
             event for event in self.job_events() if event["event_data"].get("task_action") == f"altbackup.core.{module}"
         ]
@@ -132,29 +132,29 @@ class LabSite(Site):
         ]
 
     def seconds_in(self, module: str) -> float:
-        """Return how long the longest call of a module took in the last run."""
+        """Return the seconds of the longest call of a module in the last run."""
         return max(float(event["event_data"]["duration"]) for event in self.events_in(module))
 
     def seconds_of(self, host: str) -> float:
-        """Return how long a source took in the last run, from the beginning of its play to its last event there."""
+        """Return the seconds that a source took in the last run, from the start of its play to its last event there."""
         own = [event for event in self.job_events() if event["event_data"].get("play", "").startswith("(2/3)")]
         last = [event for event in own if event["event_data"].get("host") == host]
         return moment(last[-1]) - moment(own[0])
 
     def sent(self, run: Run) -> dict[str, int]:
-        """Return the bytes of the tarballs that a run sent to each target."""
+        """Return {target: bytes of the tarballs that a run sent there}."""
         results = [result["sent"] for _, module, result in run.calls if module == "tarball_send"]
         return {target: count for sent in results for target, count in sent.items() if count}
 
 
 def moment(event: Mapping[str, Any]) -> float:
-    """Return when an event was, in seconds since 1970."""
+    """Return the time of an event, in seconds since 1970."""
     return datetime.fromisoformat(event["created"]).timestamp()
 
 
 @contextmanager
 def when(seen: Callable[[], bool], act: Callable[[], object]) -> Iterator[None]:
-    """While the block runs, await the first moment at which `seen` is true and act then; the block's end fails if it never was."""
+    """During the block, act as soon as `seen` becomes true; fail at its end if it never did."""
     over, acted = threading.Event(), threading.Event()
 
     def watch() -> None:
@@ -190,7 +190,7 @@ def repaired(lab: Lab, folder: Path) -> Iterator[LabSite]:
 
 
 def renew_sessions(host: Host, environment: Sequence[str] = ()) -> None:
-    """Give the sessions of a host another environment, from now on: those that are open end."""
+    """Give a host's sessions another environment from now on: open ones are ended."""
     assert isinstance(host, NamespacedHost)
     host.stop_sshd()
     host.set_environment(environment)
@@ -198,7 +198,7 @@ def renew_sessions(host: Host, environment: Sequence[str] = ()) -> None:
 
 
 def failures_of(run: Run) -> dict[str, str]:
-    """Given a run that has failed, return {where: what failed there} of its last message."""
+    """Return {where: failure there} from the last message of a failed run."""
     assert run.rc != 0, run.stdout
     found: dict[str, str] = {}
     where = ""
@@ -231,7 +231,7 @@ def stamps_of(base: Path) -> list[str]:
 
 
 def read_again(base: Path, count: int) -> None:
-    """See by plain sha256sum that a tree has so many tarballs, each as its sidecar says, private, and its item's last."""
+    """Assert with plain sha256sum that a tree has so many private tarballs with true sidecars, the last one its item's `last`."""
     paths = tarballs_of(base)
     assert len(paths) == count, paths
     said = subprocess.run(["sha256sum", "--", *map(str, paths)], capture_output=True, text=True, check=True).stdout
@@ -246,7 +246,7 @@ def read_again(base: Path, count: int) -> None:
 
 
 def left_behind(lab: Lab, names: Sequence[str]) -> list[str]:
-    """Return the programs still at work on hosts a moment after a run: all but sshd's and what holds a session open."""
+    """Return the programs still running on hosts shortly after a run, except sshd and what holds a session open."""
 
     def left() -> list[str]:
         found = [(name, process.argv) for name in names for process in lab[name].processes()]

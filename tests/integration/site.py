@@ -17,14 +17,14 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ZONE = {"TZ": "Asia/Taipei"}
-"""The zone of the controller's own clock, which is nobody else's: nothing is to depend on it."""
+"""The zone of the controller's own clock, which nobody else has: nothing may depend on it"""
 KINDS = ("svn", "trac", "git", "folder", "sqlite")
 CATEGORIES = {"svn": "svn", "trac": "tracs", "git": "git", "folder": "folders", "sqlite": "databases"}
 LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
 
 
 def call(*argv: object, cwd: Path | None = None) -> str:
-    """Run a command, return its stdout; its stderr is shown if it fails."""
+    """Run a command, return its stdout; show its stderr if it fails."""
     done = subprocess.run([str(word) for word in argv], cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{argv}: {done.stderr}"
     return done.stdout
@@ -45,7 +45,7 @@ def commit_svn(repository: Path, name: str, text: str) -> None:
 
 
 def make_live(folder: Path) -> Path:
-    """Make one small thing of every kind below a folder."""
+    """Make one small item of every kind below a folder."""
     folder.mkdir(parents=True)
     call("svnadmin", "create", folder / "svn")
     for number in range(3):
@@ -77,7 +77,7 @@ def make_live(folder: Path) -> Path:
 
 @dataclass
 class Run:
-    """How one run of a playbook ended."""
+    """The end of a run of a playbook."""
 
     rc: int
     stdout: str
@@ -108,11 +108,11 @@ class Site:
     mail: dict[str, str] = field(default_factory=lambda: {"ALTBACKUP_MAIL_TO": "none"})
     """Options of the failure mail, in the environment"""
     programs: Path = Path(sys.executable).parent
-    """Where the programs of Ansible are: in the environment of the tests, or in one of another version"""
+    """Folder of Ansible's programs: in the environment of the tests, or in one of another version"""
 
     @property
     def live(self) -> Path:
-        """Where the live data lies."""
+        """The folder of the live data."""
         return self.folder / "live"
 
     def items(self) -> list[dict[str, Any]]:
@@ -162,7 +162,7 @@ class Site:
             cmdline=" ".join(arguments) or None,
             envvars={
                 "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
-                "ANSIBLE_HOST_KEY_CHECKING": "True",  # ansible-runner turns it off where nothing is said
+                "ANSIBLE_HOST_KEY_CHECKING": "True",  # ansible-runner turns it off by default
                 **self.mail,
                 **ZONE,
                 "PATH": f"{self.programs}:{os.environ['PATH']}",
@@ -191,7 +191,7 @@ class Site:
 
 
 def tree_of(folder: Path) -> dict[str, tuple[Any, ...]]:
-    """Return what a folder holds, but for locks: {path: (mode, mtime, link or digest)}."""
+    """Return the contents of a folder, without locks: {path: (mode, mtime, link or digest)}."""
     found: dict[str, tuple[Any, ...]] = {}
     for path in sorted(path for path in folder.rglob("*") if not {"lock", "locks"} & set(path.parts)):
         status = path.lstat()

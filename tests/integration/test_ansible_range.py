@@ -1,4 +1,4 @@
-"""The promised range of ansible-core: the whole chain over real ssh under the oldest. All other tests run under the newest that this Python installs."""
+"""The promised range of ansible-core: the whole chain over real ssh under the oldest. Other tests use the newest for this Python."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OLDEST = "2.17"
 ENVIRONMENTS = {"oldest": REPOSITORY / ".venv-oldest" / "bin", "newest": Path(sys.executable).parent}
 
 ODD = ("[1, 2]", "{{ undefined }}", "None")
-"""Names that older versions take for values or templates where they can"""
+"""Names that older versions take for values or templates"""
 
 hosts = lab_fixture(["dayabay", "cms01", "sdu", "fresh"], sources=["dayabay", "sdu"])
 

@@ -1,4 +1,4 @@
-"""The whole chain between bases on a disk without links and without modes, such as exFAT."""
+"""The whole chain between bases on a disk without links and modes, like exFAT."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DAY1, DAY2 = "2013/05/08/104701", "2013/05/09/104701"
 
 @pytest.mark.full
 def test_nights_on_disks_without_links_go_well_and_note_it_once(tmp_path: Path) -> None:
-    """Two sources and their target have all their bases there."""
+    """All bases of two sources and their target lie there."""
     live = tmp_path / "live" / "notes"
     live.mkdir(parents=True)
     (live / "one").write_text("one")

@@ -1,4 +1,4 @@
-"""make bench, on small data: that it measures, writes what it found, and leaves only its data behind."""
+"""make bench, on small data: it measures, writes its findings, and leaves only its data behind."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ PASSWORD = "not on the disk"
 
 
 def ansible(program: str, *words: object, cwd: Path, password: Path) -> str:
-    """Run a program of Ansible's in a checkout, with nothing but what is there."""
+    """Run a program of Ansible's in a checkout, with nothing else."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "ALTBACKUP_"))}
     environment |= {"ANSIBLE_VAULT_PASSWORD_FILE": str(password), "ALTBACKUP_MAIL_TO": "none"}
     argv = [str(Path(sys.executable).with_name(program)), *map(str, words)]
@@ -29,7 +29,7 @@ def ansible(program: str, *words: object, cwd: Path, password: Path) -> str:
 
 @pytest.fixture
 def vaulted(site: Site, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
-    """Have a vaulted file and a vaulted value in the inventory of the site; return the files as they are on disk."""
+    """Put a vaulted file and a vaulted value into the site's inventory; return the files as they are on disk."""
     password = site.folder / "password"
     password.write_text(PASSWORD)
     plain = site.folder / "plain.yml"

@@ -1,4 +1,4 @@
-"""A purge that is careful, over whole playbooks: what fell removes nothing, what was removed comes back, and no copy goes for one that is not there."""
+"""Careful purges in whole playbooks: a fallen rule removes nothing, an undo restores, and no copy goes while others are missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DAYS = range(1, 11)
 
 
 def put_nights(base: Path) -> list[str]:
-    """Write ten nights of one folder, each of its own content; return the tarballs."""
+    """Write ten nights of one folder, each with its own content; return the tarballs."""
     relpaths = [f"folders/docs/2013/05/{day:02}/104701/docs.tar" for day in DAYS]
     for relpath in relpaths:
         put(base, relpath, relpath.encode())
@@ -36,7 +36,7 @@ def trees(bare_site: Site) -> tuple[Path, Path]:
 
 
 def said(run: Run) -> str:
-    """Return what a run said, in one line and without colours."""
+    """Return a run's output, on one line and without colours."""
     return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", run.stdout).split())
 
 

@@ -1,4 +1,4 @@
-"""The whole chain on one machine: what a night leaves behind, and what it costs."""
+"""The whole chain on one machine: what a night leaves, and what it costs."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def rows(path: Path) -> dict[str, list[tuple[object, ...]]]:
 
 
 def attributes(folder: Path) -> dict[str, tuple[object, ...]]:
-    """Return content, owner, mode, time, links and extended attributes of all that is in a folder."""
+    """Return content, owner, mode, time, links and extended attributes of everything in a folder."""
     inodes: dict[int, str] = {}
     found: dict[str, tuple[object, ...]] = {}
     for path in sorted(folder.rglob("*")):
@@ -135,7 +135,7 @@ def test_check_mode_after_a_night_predicts_and_writes_nothing(site: Site) -> Non
 
 
 def checked(site: Site, stamp: str) -> Run:
-    """Run the chain in check mode; it has to succeed and to leave every byte as it was."""
+    """Run the chain in check mode; it must succeed and change no byte."""
     before = tree_of(site.folder / "dayabay"), tree_of(site.folder / "cms01"), tree_of(site.live)
     run = site.run("backup", "--check", stamp=stamp)
     assert run.rc == 0, run.stdout
@@ -253,7 +253,7 @@ def test_what_arrived_in_part_stays_when_the_source_cannot_be_listed(site: Site)
     lock = source / ".altbackup" / "lock"
 
     def block() -> None:
-        """Make the source's lock one that cannot be opened, as soon as preflight is through with it."""
+        """Make the source's lock impossible to open, as soon as preflight is done with it."""
         lock.rename(lock.with_name("lock.away"))
         lock.symlink_to("lock.away")
 

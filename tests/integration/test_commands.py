@@ -1,4 +1,4 @@
-"""The commands of a day, as people type them: over two nights of a small site, in a pipe, and on a terminal where they ask."""
+"""The everyday commands, as people type them: over two nights of a small site, in a pipe, and on a terminal where they ask."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SETUP, SVN = "dayabay/folders/svnsetup", "dayabay/svn/dybsvn"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A source with a folder and a repository, and a target: both have two nights, between which both changed."""
+    """A source with a folder and a repository, and a target: both have two nights, between which both items changed."""
     made = Site(tmp_path_factory.mktemp("commands"))
     (made.live / "folder").mkdir(parents=True)
     (made.folder / "home").mkdir()
@@ -49,7 +49,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def environment(site: Site) -> dict[str, str]:
-    """Return the environment of somebody who has named the inventory there."""
+    """Return the environment of a user who has named the inventory in it."""
     return {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(site.folder / "home"),
@@ -64,7 +64,7 @@ def environment(site: Site) -> dict[str, str]:
 
 
 def type_in(site: Site, *words: str) -> subprocess.CompletedProcess[str]:
-    """Call the program in a pipe; what it says steers no terminal."""
+    """Call the program in a pipe; its output must not steer a terminal."""
     done = subprocess.run(
         [str(PROGRAM), *words],
         env=environment(site),
@@ -79,7 +79,7 @@ def type_in(site: Site, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def answer(site: Site, *words: str) -> dict[str, Any]:
-    """Call a reader; return its answer as JSON."""
+    """Call a reading command; return its answer as JSON."""
     done = type_in(site, *words, "--json")
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout)

@@ -54,7 +54,7 @@ def lose_tarball(path: Path) -> None:
 
 
 def add_stranger(path: Path) -> None:
-    """Add a verified tarball of no item."""
+    """Add a verified tarball of an unknown item."""
     stranger = path.parents[5] / "stranger" / Path(STAMP) / "stranger.tar.zst"
     stranger.parent.mkdir(parents=True)
     shutil.copy(path, stranger)

@@ -1,4 +1,4 @@
-"""The demo: what it shows is true, it starts afresh only where it made what is there, and it leaves nothing running."""
+"""The demo: its output is true, it starts afresh only over its own files, and it leaves nothing running."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-# The nights, in seconds, on a machine that does other things, too.
+# seconds of the nights, on a machine that is busy with other things
 LONGEST = 600
 ITEMS = ("databases/monitor", "folders/svnsetup", "git/toolbox", "svn/dybsvn", "tracs/dybsvn")
 
@@ -38,14 +38,14 @@ def copied_checkout(folder: Path) -> Path:
 
 
 def run_demo(checkout: Path, home: Path) -> subprocess.CompletedProcess[str]:
-    """Run the demo as cron or a terminal of 1980 would: no terminal, no locale, no settings."""
+    """Run the demo as cron or an old terminal would: no terminal, no locale, no settings."""
     home.mkdir(exist_ok=True)
     environment = {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C"}
     return run([sys.executable, "tools/demo.py"], checkout, environment)
 
 
 def run(argv: list[str], checkout: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a command in the checkout; return its exit code, and stdout with stderr in it."""
+    """Run a command in the checkout; return its exit code, and stdout and stderr together."""
     return subprocess.run(
         argv,
         cwd=checkout,
@@ -59,7 +59,7 @@ def run(argv: list[str], checkout: Path, environment: dict[str, str]) -> subproc
 
 
 def command_lines() -> Iterator[str]:
-    """Yield the command line of each process of this machine that can be seen."""
+    """Yield the command line of each visible process of this machine."""
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             yield entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
@@ -74,7 +74,7 @@ def tarballs(base: Path) -> list[Path]:
 
 
 def assert_verified(path: Path) -> None:
-    """Assert that a tarball is what its sidecar says, found by other means than the project's own."""
+    """Assert that a tarball matches its sidecar, without the project's code."""
     dna = json.loads(Path(f"{path}.dna").read_text(encoding="ascii"))
     content = path.read_bytes()
     assert (dna["dig"], dna["size"]) == (hashlib.sha256(content).hexdigest(), len(content)), path
@@ -109,7 +109,7 @@ def test_demo_shows_three_nights_and_a_damaged_copy_that_is_found_and_mended(tmp
     assert len(list((demo / "live/svnsetup").iterdir())) >= 10
     assert not [line for line in command_lines() if str(checkout) in line]
 
-    # what it says to try next works as it is printed
+    # the suggested next command works exactly as printed
     copy_inventory, predict, _ = re.findall(r"^  \$ (.*inventory/mine.*)$", said, flags=re.MULTILINE)
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), "LANG": "C", "ALTBACKUP_MAIL_TO": "none"}
     tried = run(["sh", "-c", copy_inventory], checkout, environment)

@@ -1,4 +1,4 @@
-"""Nights of whole playbooks with differentials between full tarballs: on all nodes each is restored, proved, purged and healed as a pair."""
+"""Nights of whole playbooks with differentials: on all nodes each is restored, proved, purged and healed with its full tarball."""
 
 from __future__ import annotations
 

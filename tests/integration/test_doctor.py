@@ -1,4 +1,4 @@
-"""playbooks/doctor.yml on this machine alone: what is wrong is named, and what it prints mends it. Over the lab: test_lab_doctor.py."""
+"""playbooks/doctor.yml on this machine alone: faults are named, and the printed commands mend them. Over the lab: test_lab_doctor.py."""
 
 from __future__ import annotations
 

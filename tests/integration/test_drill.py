@@ -1,4 +1,4 @@
-"""Drills by their playbook: what was backed up is proved to restore, check demands it, and a failed drill is told."""
+"""Drills by their playbook: backups are proved to restore, check demands it, and a failed drill is reported."""
 
 from __future__ import annotations
 

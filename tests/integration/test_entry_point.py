@@ -1,4 +1,4 @@
-"""`bin/altbackup` as cron calls it: what it runs, what it says, what it mails, and that it leaves nothing behind."""
+"""`bin/altbackup` as cron calls it: what it runs, prints and mails, and that it leaves nothing running."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def server() -> Iterator[MailServer]:
 
 @pytest.fixture
 def desk(tmp_path: Path, server: MailServer) -> Desk:
-    """A user's place, whose failures are mailed by that server."""
+    """A user's desk, whose failures are mailed by that server."""
     made = Desk(tmp_path)
     made.mail_to(server)
     return made
 
 
 def only_mail(server: MailServer) -> tuple[str, str]:
-    """Return subject and text of the one mail that there is."""
+    """Return subject and text of the only mail."""
     (message,) = server.messages()
     return str(message["Subject"]), text_of(message)
 
@@ -140,7 +140,7 @@ def test_callback_and_entry_point_know_a_job_by_the_same_key(desk: Desk, server:
 
 
 def vault(desk: Desk) -> None:
-    """Write a playbook with a vaulted variable whose password nobody has."""
+    """Write a playbook with a vaulted variable whose password is unknown."""
     word = desk.folder / "word"
     word.write_text("open sesame\n")
     command = [
@@ -272,7 +272,7 @@ def test_told_to_end_it_ends_every_process(number: int, desk: Desk, server: Mail
 
 
 def run_killed_by(number: signal.Signals, desk: Desk) -> None:
-    """Begin a long run, and kill its ansible-playbook."""
+    """Start a long run, and kill its ansible-playbook."""
     desk.write_playbook("slow.yml", sleeper(desk.folder))
     with desk.going("run", "play/slow.yml") as process:
         wait_asleep(desk.folder)
@@ -536,7 +536,7 @@ def test_a_terminal_shows_the_run_as_it_goes(desk: Desk) -> None:
 
 
 def told(raw: bytes) -> list[str]:
-    """Return what a mail says, without what is of one run only."""
+    """Return a mail's text, without what belongs to a single run."""
     own = re.compile(r"  (?:command|folder|started|took|ended): |    cd /")
     return [line for line in text_of(read_mail(raw)).splitlines() if not own.match(line)]
 
@@ -572,7 +572,7 @@ def test_ansible_playbook_runner_and_entry_point_give_the_same_mail(
 
 
 def forms(secrets: Iterable[str]) -> set[str]:
-    """Return secrets as they stand in texts and in JSON."""
+    """Return secrets as they appear in texts and in JSON."""
     plain = list(secrets)
     return {
         *plain,

@@ -1,4 +1,4 @@
-"""docs/getting-started.md as it is written, from two bare hosts and a controller to a verified night and a schedule, in the lab."""
+"""docs/getting-started.md exactly as written, from two bare hosts and a controller to a verified night and a schedule, in the lab."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from lab.processes import wait_until
 
 PAGE = REPOSITORY / "docs" / "getting-started.md"
 RUN = "export PATH ALTBACKUP_MAIL_HOST=127.0.0.1 ANSIBLE_SSH_CONTROL_PATH_DIR=/run/cp"
-"""What the controller's shell has: a mail server, and a short path for sockets"""
+"""Environment of the controller's shell: a mail server, and a short path for sockets"""
 
 hosts = lab_fixture(["desk", "dayabay", "cms01"], sources=["desk"])
 
 
 @pytest.fixture
 def desk(hosts: Lab) -> Iterator[Host]:
-    """The controller: a checkout, a crontab and a mail server of its own. The nodes have nothing but sshd, Python and what is installed here."""
+    """The controller: a checkout, a crontab and a mail server of its own. The nodes have only sshd, Python and what is installed here."""
     for name in ("dayabay", "cms01"):
         host = hosts[name]
         for place in ("/var/backups", "/srv", "/home"):
@@ -42,13 +42,13 @@ def desk(hosts: Lab) -> Iterator[Host]:
 
 
 def commands() -> list[str]:
-    """Return the commands of the page, in their order, but the one that asks what another one says."""
+    """Return the commands of the page, in order, without the one that asks what another one prints."""
     lines = [line.strip() for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("    ")]
     return [line for line in lines if line.startswith("bin/altbackup") and line != "bin/altbackup init first"]
 
 
 def as_written(desk: Host, command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of the page on the controller, in the checkout's place."""
+    """Run a command of the page on the controller, in the checkout."""
     return desk.run(["bash", "-c", f"{RUN}; {command}"], cwd=desk.home, timeout=3000)
 
 

@@ -1,4 +1,4 @@
-"""Rot on any node is found, set apart, and healed in the same run from a node whose bytes match; where none does it is loud."""
+"""Rot on any node is found, set apart, and healed in the same run from a node whose bytes match; without one it is a failure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NODES = ("dayabay", "cms01", "sdu")
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    """A source and two targets, each with the same three older tarballs of the item, of which two are one file."""
+    """A source and two targets, each with the same three older tarballs of the item, two of which are one file."""
     site = Site(tmp_path)
     (site.live / "folder").mkdir(parents=True)
     (site.live / "folder" / "note").write_text("tonight\n" * 10000)
@@ -41,7 +41,7 @@ def base_of(site: Site, name: str) -> Path:
 
 
 def spoil(site: Site, *names: str, stamp: str = OLDEST) -> None:
-    """Flip a bit of one tarball on each of these nodes, in its place."""
+    """Flip a bit of one tarball, in place, on each of these nodes."""
     for name in names:
         with (base_of(site, name) / relpath(stamp)).open("r+b") as stream:
             first = stream.read(1)
@@ -55,17 +55,17 @@ def contents(site: Site, name: str) -> dict[str, bytes]:
 
 
 def night(site: Site, stamp: str = TONIGHT) -> Run:
-    """Run a night that reads all that is kept."""
+    """Run a night that reads everything that is kept."""
     return site.run("backup", stamp=stamp, check_scope="all")
 
 
 def counts(run: Run) -> Counter[str]:
-    """Return how often each module was called."""
+    """Return {module: number of calls}."""
     return Counter(module for _, module, _ in run.calls)
 
 
 def rotten(run: Run) -> list[str]:
-    """Return what the failures of a run say of rot, one line each."""
+    """Return the lines of a run's failures about rot."""
     return [line.strip() for line in run.message.splitlines() if "does not match its dna" in line]
 
 

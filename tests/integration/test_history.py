@@ -1,4 +1,4 @@
-"""What runs leave on the controller, and what `altbackup` tells of it: by whole playbooks under the entry point."""
+"""What runs leave on the controller, and what `altbackup` shows of it: by whole playbooks under the entry point."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def call(site: Site, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def rows(site: Site, query: str) -> list[dict[str, Any]]:
-    """Return what a query finds in the one history."""
+    """Return the rows of a query on the one history."""
     (path,) = (site.folder / "history").glob("*.sqlite")
     with closing(sqlite3.connect(path)) as database:
         database.row_factory = sqlite3.Row
@@ -58,14 +58,14 @@ def rows(site: Site, query: str) -> list[dict[str, Any]]:
 
 
 def status(site: Site, *words: str) -> tuple[int, dict[str, Any]]:
-    """Return the exit code of status, and what it tells."""
+    """Return the exit code and the output of status."""
     done = call(site, "status", "--json", *words)
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)
 
 
 def pages(site: Site) -> list[Page]:
-    """Return the pages that were written, each of which must be sound: the first one, then those of items."""
+    """Return the written pages, which must be sound: the first one, then those of items."""
     found = pages_of(site.folder / "page")
     assert [link for page in found.values() for link in page.dead_links()] == []
     return list(found.values())

@@ -1,4 +1,4 @@
-"""`bin/altbackup init`: a first inventory from a few answers, and from what is there."""
+"""`bin/altbackup init`: a first inventory from a few answers, and from what exists."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROGRAM = str(REPOSITORY / "bin" / "altbackup")
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A home, with a repository of a name that Ansible would evaluate."""
+    """A home, with a repository whose name Ansible would evaluate."""
     home = tmp_path / "home"
     home.mkdir()
     for name in ("{{ lookup('pipe', 'touch evil') }}.git", "b.git"):

@@ -1,4 +1,4 @@
-"""The collection as people get it: built, installed into an empty folder, used by full names, the checkout out of reach."""
+"""The collection as people get it: built, installed into an empty folder, used by full names, with the checkout out of reach."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DAY = "2013/05/10"
 
 
 def run(argv: list[str], folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a command in a folder, with nothing to read and no more of an environment than is given."""
+    """Run a command in a folder, without stdin and with only the given environment."""
     return subprocess.run(
         argv,
         cwd=folder,
@@ -36,7 +36,7 @@ def run(argv: list[str], folder: Path, environment: dict[str, str]) -> subproces
 
 @dataclass
 class Installed:
-    """Where the collection was installed."""
+    """The folder of the installed collection."""
 
     folder: Path
 
@@ -46,7 +46,7 @@ class Installed:
         return self.folder / "collections" / "ansible_collections" / "altbackup" / "core"
 
     def call(self, tool: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a tool of Ansible that knows no other collections, and no ansible.cfg."""
+        """Call a tool of Ansible that knows no other collections, and no ansible.cfg."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "PYTHON"))}
         environment |= {
             "ANSIBLE_COLLECTIONS_PATH": str(self.folder / "collections"),
@@ -58,20 +58,20 @@ class Installed:
         return run([str(Path(sys.executable).with_name(tool)), *arguments], self.folder, environment)
 
     def document(self, plugin_type: str, names: list[str]) -> dict[str, Any]:
-        """Return what ansible-doc says of plugins or roles."""
+        """Return the output of ansible-doc on plugins or roles."""
         done = self.call("ansible-doc", "--type", plugin_type, "--json", *(f"altbackup.core.{name}" for name in names))
         assert done.returncode == 0, done.stderr
         return dict(json.loads(done.stdout))
 
     def module(self, name: str, **options: Any) -> dict[str, Any]:
-        """Call a module ad hoc on this machine and return its result, which is no failure."""
+        """Call a module ad hoc on this machine, which must succeed, and return its result."""
         done = self.call("ansible", "localhost", "-m", f"altbackup.core.{name}", "-a", json.dumps(options))
         assert done.returncode == 0, done.stdout + done.stderr
         return dict(json.loads(done.stdout.partition("=> ")[2]))
 
 
 def build(folder: Path) -> Path:
-    """Build the tarball as make build does, in a folder of its own."""
+    """Build the collection as make build does, in a folder of its own."""
     spec = importlib.util.spec_from_file_location("build", REPOSITORY / "tools" / "build.py")
     assert spec is not None
     assert spec.loader is not None

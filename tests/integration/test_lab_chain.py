@@ -1,4 +1,4 @@
-"""The whole chain over real ssh, between the hosts of several sites: what a night leaves behind, and what it costs."""
+"""The whole chain over real ssh, between the hosts of several sites: what a night leaves, and what it costs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ sites = lab_fixture(["dayabay", "lingao", "cms01", "sdu", "ntu"], sources=["daya
 
 @dataclass(repr=False)
 class Night:
-    """A run, the bytes that each target's link brought meanwhile, and what then lay there."""
+    """A run, the bytes that each target's link received meanwhile, and what lay there afterwards."""
 
     run: Run
     received: dict[str, int]
@@ -55,7 +55,7 @@ def night_of(site: LabSite, stamp: str) -> Night:
 
 @pytest.fixture(scope="module")
 def nights(sites: Lab, live_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Nights:
-    """Two sources and three targets at three sites, after a first night, an unchanged one, that one again, and a changed one."""
+    """Two sources and three targets at three sites, after a first night, an unchanged one, its repetition, and a changed one."""
     site = LabSite(tmp_path_factory.mktemp("nights"), lab=sites)
     for source, targets in PAIRS.items():
         site.add_source(source, altbackup_targets=targets)

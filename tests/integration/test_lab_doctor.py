@@ -1,4 +1,4 @@
-"""Broken set-ups, all at once over the lab: the doctor names each, and the command that it prints for it, run as it was printed, mends it."""
+"""Broken set-ups, all at once over the lab: the doctor names each, and the command that it prints mends it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ BROKEN: dict[tuple[str, str], str] = {
 
 
 def write_site(lab: Lab, folder: Path) -> Path:
-    """Write an inventory of the lab as it should be, and make the bases; return the inventory."""
+    """Write a correct inventory of the lab, and make the bases; return the inventory."""
     variables: dict[str, dict[str, Any]] = {name: {} for name in lab.names}
     for name in SOURCES:
         host = lab[name]
@@ -72,7 +72,7 @@ def change(inventory: Path, host: str, **more: Any) -> None:
 
 
 def break_all(lab: Lab, inventory: Path) -> None:
-    """Bring about all that BROKEN lists."""
+    """Cause everything in BROKEN."""
     copies = {name: lab[name].data / "copies" for name in TARGETS}
     (lab["dayabay"].data / "own" / ".altbackup").rmdir()
     for name in ("alfa", "bravo"):

@@ -1,4 +1,4 @@
-"""Drills over real ssh: a target proves what it received, or a scratch host does for it; what cannot be proved is told by name."""
+"""Drills over real ssh: a target proves what it received, or a scratch host does for it; what cannot be proved is named."""
 
 from __future__ import annotations
 

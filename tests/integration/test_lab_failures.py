@@ -54,7 +54,7 @@ def test_only_source_unreachable(lab_site: LabSite) -> None:
 
 
 def received(site: LabSite) -> dict[str, int]:
-    """Return what the links of the hosts have brought so far."""
+    """Return the bytes that the hosts' links have received so far."""
     return {name: host.bytes_received() for name, host in site.lab.hosts.items()}
 
 

@@ -1,4 +1,4 @@
-"""Which nodes a run reaches, between real hosts: limits to a source, a target and a site, and empty groups."""
+"""The nodes that a run reaches, between real hosts: limits to a source, a target and a site, and empty groups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The failures for which this project was made, over real ssh, and the mails that tell them."""
+"""The failures for which this project was made, over real ssh, and the mails about them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def lab_site(pair: Lab, tmp_path: Path, live_template: Path, server: MailServer)
 
 
 def last_mail(server: MailServer) -> str:
-    """Return subject and text of the one mail that came; take it away."""
+    """Return subject and text of the only new mail, and remove it."""
     (message,) = server.messages()
     server.mails.clear()
     return f"{message['Subject']}\n{text_of(message)}"

@@ -1,4 +1,4 @@
-"""Nodes that are not alike, over real ssh: sources that are targets, other Pythons and zones, clocks that are wrong."""
+"""Different nodes over real ssh: sources that are targets, other Pythons and zones, wrong clocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a transfer is, over real ssh: the look takes the way of the module, and changes nothing."""
+"""The progress of a transfer over real ssh: the poll uses the module's connection, and changes nothing."""
 
 from __future__ import annotations
 

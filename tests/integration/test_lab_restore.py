@@ -1,4 +1,4 @@
-"""Restores over real ssh: the source is gone, a host that only has an address gets everything back as it was dumped."""
+"""Restores over real ssh: the source is gone, and a host that only has an address gets everything back as it was dumped."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ hosts = lab_fixture(["dayabay", "cms01", "fresh"], sources=["dayabay"])
 
 
 def state_of(kind: str, path: Path) -> Any:
-    """Return what an item of a kind holds: streams of all revisions, all references, all rows, whole trees."""
+    """Return the content of an item of a kind: streams of all revisions, all references, all rows, whole trees."""
     if kind == "svn":
         return call("svnadmin", "dump", "--quiet", path)
     if kind == "git":
@@ -45,18 +45,18 @@ def state_of(kind: str, path: Path) -> Any:
 
 
 def said_by(run: Run) -> str:
-    """Return what a run said, without colours and line breaks."""
+    """Return a run's output, without colours and line breaks."""
     return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", run.stdout).split())
 
 
 def trees_of(lab: Lab, folder: str) -> dict[str, Any]:
-    """Return all that lies in a test's folder on every host."""
+    """Return everything in a test's folder on every host."""
     return {name: describe_tree(lab[name].data / folder) for name in lab.names if (lab[name].data / folder).exists()}
 
 
 @dataclass(repr=False)
 class Story:
-    """What happened, in order; each test looks at a part of it."""
+    """The events, in order; each test looks at a part of them."""
 
     site: LabSite
     dumped: dict[str, Any]
@@ -82,7 +82,7 @@ def entries(site: LabSite, **more: Any) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The home of the controller's user, where restores leave what they learn."""
+    """The home of the controller's user, where restores leave their state."""
     folder = tmp_path_factory.mktemp("home")
     before = os.environ["HOME"]
     os.environ["HOME"] = str(folder)
@@ -92,7 +92,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def story(hosts: Lab, live_template: Path, home: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
-    """A source is backed up and lost; all of it is restored elsewhere, again, aside, in part; then the source is set up anew."""
+    """A source is backed up and lost; everything is restored elsewhere, again, aside, in part; then the source is set up anew."""
     site = LabSite(tmp_path_factory.mktemp("restore"), lab=hosts, limits=QUICK)
     site.add_source("dayabay", altbackup_targets=["cms01"])
     site.give_all_kinds("dayabay", live_template)
@@ -139,7 +139,7 @@ def story(hosts: Lab, live_template: Path, home: Path, tmp_path_factory: pytest.
 
 
 def dress(folder: Path) -> None:
-    """Give a folder owners, modes, attributes and links that must come back."""
+    """Give a folder owners, modes, attributes and links that must be restored."""
     os.chown(folder / "users.conf", 12345, 54321)
     os.chown(folder / "link", 3000, 4000, follow_symlinks=False)
     os.setxattr(folder / "users.conf", "user.comment", b"binary \0\xff")

@@ -1,4 +1,4 @@
-"""Ways of a tarball between real hosts: sent or fetched, with keys bound to one folder, through a gate or the controller, in turn."""
+"""Transports between real hosts: sent or fetched, with keys bound to one folder, through a gate or the controller, in turn."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def lab_site(sites: Lab, tmp_path: Path) -> Iterator[LabSite]:
 
 
 def bind_key(site: LabSite, server: str, client: str, command: str) -> None:
-    """Let a client's key start one command on a server, and nothing else."""
+    """Let a client's key start only one command on a server."""
     authorized = site.lab[server].home / ".ssh" / "authorized_keys"
     key = site.lab[client].key
     assert key is not None
@@ -46,7 +46,7 @@ def bind_key(site: LabSite, server: str, client: str, command: str) -> None:
 
 
 def content(base: Path) -> dict[str, Any]:
-    """Return what a tree holds, without times and its private folder."""
+    """Return the contents of a tree, without times and its private folder."""
     return {path: (mode, what) for path, (mode, _, what) in tree_of(base).items() if not path.startswith(".altbackup")}
 
 
@@ -124,7 +124,7 @@ def test_targets_that_only_a_gate_or_the_controller_reaches(lab_site: LabSite) -
 
 
 def spans(site: LabSite, module: str) -> dict[str, tuple[float, float]]:
-    """Return when the longest call of a module for each source began and ended."""
+    """Return start and end of the longest call of a module for each source."""
     found: dict[str, tuple[float, float]] = {}
     for event in site.events_in(module):
         end = moment(event)

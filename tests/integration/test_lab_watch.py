@@ -20,14 +20,14 @@ pytestmark = [needs_namespaces, pytest.mark.full]
 
 HOUR = 3600.0
 GOOD, FIRST, SECOND = (60 * HOUR, 36.5 * HOUR, 12.5 * HOUR)
-"""How long ago three nights were: the last good one, and two after that"""
+"""Age of three nights: the last good one, and two after that"""
 
 pair = lab_fixture(["dayabay", "cms01"], sources=["dayabay"])
 
 
 @pytest.fixture
 def server(pair: Lab) -> Iterator[MailServer]:
-    """A mail server beside the controller, which takes mails of all hosts."""
+    """A mail server beside the controller, which accepts mails of all hosts."""
     with serving("accepts", host=pair.address) as running:
         yield running
 
@@ -63,7 +63,7 @@ def night(site: LabSite, ago: float) -> Any:
 
 
 def watch(site: LabSite) -> tuple[int, str]:
-    """Let the target look by itself, as its crontab does; return the exit code and what cron would mail."""
+    """Run the target's own check, as its crontab does; return the exit code and what cron would mail."""
     base = site.place("cms01") / "copies"
     host = site.lab["cms01"]
     done = host.run([host.python, "-I", f"{base}/.altbackup/watch/altbackup-watch", str(base)], timeout=300)
@@ -71,7 +71,7 @@ def watch(site: LabSite) -> tuple[int, str]:
 
 
 def told(server: MailServer) -> list[tuple[str, str]]:
-    """Return to whom mails went, and their subjects; take them away."""
+    """Return recipients and subjects of the mails, and remove them."""
     found = [(str(mail["To"]), str(mail["Subject"])) for mail in server.messages()]
     server.mails.clear()
     return found

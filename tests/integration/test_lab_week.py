@@ -28,7 +28,7 @@ hosts = lab_fixture(["dayabay", "cms01", "sdu", "fresh"], sources=["dayabay", "s
 
 
 class Live:
-    """Live data of every kind, and those who write to it: each appends, so that any moment's state can be told from the last one."""
+    """Live data of every kind, and its writers: each appends, so that the state at any moment is a prefix of the last one."""
 
     def __init__(self, folder: Path, work: Path) -> None:
         self.folder, self._work = folder, work
@@ -67,7 +67,7 @@ class Live:
 
     @contextmanager
     def written(self) -> Iterator[None]:
-        """Have all but the folder written to while the block runs; the block's end fails if a writer did."""
+        """Write to everything but the folder while the block runs; fail at its end if a writer did."""
         over = threading.Event()
         failed: list[BaseException] = []
 

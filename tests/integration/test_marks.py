@@ -1,4 +1,4 @@
-"""What people say of copies, by whole playbooks: suspects stop purges until they are accepted, and what is held stays, on absent nodes, too."""
+"""People's marks on copies in whole playbooks: suspects stop purges until they are accepted, and held copies stay, on absent nodes, too."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 def journal(site: Site) -> Path:
-    """Return where the controller notes what it was told of this site."""
+    """Return the path of the controller's journal of marks for this site."""
     return Path(state_folder(), FOLDER, journal_name(str(site.folder / "inventory" / "hosts.yml")))
 
 
@@ -52,13 +52,13 @@ def nights_on(site: Site, node: str) -> list[str]:
 
 
 def back_up(site: Site, night: str) -> Run:
-    """Do a night with a content of its own."""
+    """Run a night with a content of its own."""
     (site.live / "text").write_text(night)
     return site.run("backup", stamp=night)
 
 
 def said(run: Run) -> str:
-    """Return what a run showed, as one line: texts are wrapped where they are long."""
+    """Return a run's output as one line: long texts are wrapped in it."""
     return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", run.stdout).split())
 
 

@@ -1,4 +1,4 @@
-"""Nothing that was held is lost in silence: items that vanish, names that change, disks that are others, and disks that are away."""
+"""Nothing that was held is lost in silence: items that vanish, names that change, replaced disks, and absent disks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NIGHTS = [f"2013/05/{day:02}/104701" for day in range(1, 15)]
 
 
 def told(run: Run) -> str:
-    """Return what a run showed, in one line without colours."""
+    """Return a run's output, on one line and without colours."""
     return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", run.stdout).split())
 
 
@@ -41,20 +41,20 @@ class Nights:
         return self.site.hosts["dayabay"]
 
     def night(self, *arguments: str, **extra: Any) -> Run:
-        """Change what there is, and back it up."""
+        """Change the folders, and back them up."""
         self.number += 1
         for folder in self.site.live.iterdir():
             (folder / "file").write_text(f"{folder.name} {self.number}\n")
         return self.site.run("backup", *arguments, stamp=next(self.left), **extra)
 
     def good(self, **extra: Any) -> Run:
-        """Have a night in which nothing fails."""
+        """Run a night without failures."""
         run = self.night(**extra)
         assert run.rc == 0, run.message or run.stdout
         return run
 
     def bad(self, *words: str, **extra: Any) -> str:
-        """Have a night with one failure, which says so."""
+        """Run a night with one failure, which must say so."""
         run = self.night(**extra)
         said = " ".join(run.message.split())
         assert run.rc != 0 and said.startswith("1 failure:"), run.message or run.stdout

@@ -1,4 +1,4 @@
-"""Runs are pinged as they begin and as they end, whatever mood who is pinged is in, and no result is another one for it."""
+"""Runs are pinged as they begin and end, in every mood of the receiver, and no result depends on it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BAD = {"name": "Break", "ansible.builtin.fail": {"msg": "it broke, after {{ look
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
-    """A user's place, whose failures are mailed, and whose runs of night.yml are pinged."""
+    """A user's desk, whose failures are mailed, and whose runs of night.yml are pinged."""
     with serving("accepts") as server:
         made = Desk(tmp_path)
         made.mail_to(server)
@@ -29,7 +29,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 def ping_to(desk: Desk, receiver: WebReceiver) -> None:
-    """Have the runs of a desk pinged, the check by a file."""
+    """Have the runs of a desk pinged; the address of the check is in a file."""
     path = desk.folder / "check"
     path.write_text(receiver.check)
     path.chmod(0o600)

@@ -1,4 +1,4 @@
-"""What check mode says of a restore is what the restore does."""
+"""What check mode predicts of a restore is what the restore does."""
 
 from __future__ import annotations
 

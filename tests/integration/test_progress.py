@@ -1,4 +1,4 @@
-"""How far long steps are: lines on a terminal while they run, and nothing of them where nobody watches."""
+"""Progress of long steps: lines on a terminal while they run, and none if nobody watches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SENT = re.compile(
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    """A source with one large file, and a target to which it takes half a minute."""
+    """A source with one large file, and a target; the transfer takes half a minute."""
     site = Site(tmp_path)
     folder = site.live / "large"
     folder.mkdir(parents=True)

@@ -30,14 +30,14 @@ pytestmark = pytest.mark.full
 
 
 def tool(name: str, package: str) -> str:
-    """Return a tool of Debian's, which has to be there."""
+    """Return the path of a Debian tool, which must be installed."""
     path = shutil.which(name)
     assert path, f"{name} is not installed: apt-get install --no-install-recommends {package}"
     return path
 
 
 def node_metrics(folder: Path, base: Path, inventory: str = "/mine") -> None:
-    """Write what a node leaves of a tree with one item."""
+    """Write a node's metrics of a tree with one item."""
     (base / ".altbackup").mkdir(parents=True, exist_ok=True)
     wanted = {"folder": str(folder), "node": "cms01", "source": "dayabay", "inventory": inventory, "max_age": 129600.0}
     newest = [{"relpath": "svn/dybsvn/2027/01/15/013000/dybsvn-4.tar.zst", "size": 5}]
@@ -55,13 +55,13 @@ def test_promtool_finds_nothing_to_mend(tmp_path: Path) -> None:
 
 
 def samples_of(text: str) -> list[dict[str, str]]:
-    """Return samples as promtool's tests take them, of an hour."""
+    """Return samples of an hour in the form of promtool's tests."""
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     return [{"series": line.rpartition(" ")[0], "values": f"{line.rpartition(' ')[2]}x3000"} for line in lines]
 
 
 def alerts(labels: str, text: str, at: str, name: str, tmp_path: Path) -> None:
-    """Let promtool see whether an alert fires at a time after 1970, with labels (JSON) or, where they are empty, not."""
+    """Let promtool check whether an alert fires at a time after 1970, with labels (JSON), or with empty ones does not."""
     expected = [{"exp_labels": json.loads(labels)}] if labels else []
     case = {"eval_time": at, "alertname": name, "exp_alerts": expected}
     test = {"interval": "1m", "input_series": samples_of(text), "alert_rule_test": [case]}

@@ -1,4 +1,4 @@
-"""What a purge removed, and what it would and why, is told; and what somebody has reviewed is all that goes."""
+"""A purge reports what it removed, and why; and a reviewed plan limits what goes."""
 
 from __future__ import annotations
 

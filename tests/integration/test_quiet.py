@@ -1,4 +1,4 @@
-"""How much a night says: few lines on a terminal and from cron, and all of it in the log."""
+"""The amount of a night's output: few lines on a terminal and from cron, and everything in the log."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def site(tmp_path: Path) -> Site:
 
 
 def night(site: Site, **more: str) -> tuple[int, list[str]]:
-    """Run the backup with ansible-playbook as cron does; return its exit code and the lines that it says."""
+    """Run the backup with ansible-playbook as cron does; return its exit code and output lines."""
     environment = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(site.folder / "home"),

@@ -1,4 +1,4 @@
-"""What is refused before anything is touched, with a message that says what, where and what to do."""
+"""Errors that are refused before anything is touched, with a message that says what, where and what to do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from integration.site import Site, tarballs_of, tree_of
 
 
 def refused(site: Site, playbook: str, *arguments: str, **extra: Any) -> str:
-    """Run a playbook that has to fail and touch nothing; return all it said."""
+    """Run a playbook that must fail and change nothing; return its output."""
     before = tree_of(site.folder / "dayabay") if "dayabay" in site.hosts else {}
     run = site.run(playbook, *arguments, **extra)
     assert run.rc != 0, run.stdout
@@ -131,6 +131,6 @@ def test_all_that_is_missing_is_told_in_one_run_also_where_no_source_works(site:
 
 @pytest.mark.parametrize("tags", [["--tags=foo"], ["--skip-tags=untagged"], ["--tags=foo", "--skip-tags=bar"]])
 def test_tags_that_leave_out_the_plan_are_told(site: Site, tags: list[str]) -> None:
-    """Each playbook has the same beginning, so one stands for all."""
+    """All playbooks have the same beginning, so one stands for all."""
     said = refused(site, "backup", *tags)
     assert "leave out that the inventory is read" in said and "undefined" not in said

@@ -1,4 +1,4 @@
-"""A restore of several entries that is killed on its way: the same command again does what is missing."""
+"""A restore of several entries that is killed: the same command again does what is missing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAMES = ("one", "two")
 
 @pytest.fixture
 def entries(tmp_path: Path) -> Iterator[list[dict[str, Any]]]:
-    """Entries to restore two folders; what is remembered of them goes at the end."""
+    """Entries to restore two folders; their remembered state is removed at the end."""
     places = {name: tmp_path / "new" / name for name in NAMES}
     yield [{"source": "dayabay", "kind": "folder", "name": name, "to": str(places[name])} for name in NAMES]
     for place in places.values():
@@ -47,12 +47,12 @@ def dumped(tmp_path: Path) -> Site:
 
 
 def words(text: str) -> str:
-    """Return a text without its colours and line breaks."""
+    """Return a text without colours and line breaks."""
     return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())
 
 
 def with_all_below(process: int) -> list[int]:
-    """Return a process and all that it, and what it started, started."""
+    """Return a process and all its descendants."""
     children: dict[int, list[int]] = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
@@ -65,7 +65,7 @@ def with_all_below(process: int) -> list[int]:
 
 
 def kill_once_there(site: Site, entries: list[dict[str, Any]], place: Path) -> None:
-    """Run a restore and kill it, with all that it started, once something stands at a place."""
+    """Run a restore and kill it, with all its descendants, once something stands at a place."""
     command = [site.programs / "ansible-playbook", "-i", site.write_inventory(), REPOSITORY / "playbooks/restore.yml"]
     environment = {**os.environ, "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), "ALTBACKUP_MAIL_TO": "none"}
     run = subprocess.Popen(

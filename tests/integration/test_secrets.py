@@ -1,4 +1,4 @@
-"""A secret in an option of ssh is nowhere in what a run says, mails and leaves, however it is quoted and however much is asked for."""
+"""A secret in an option of ssh occurs nowhere in a run's output, mails and files, however it is quoted and however verbose the run is."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def server() -> Iterator[MailServer]:
 
 
 def spoken_in(folder: Path, part: str) -> list[str]:
-    """Return the files below a folder, but for the inventory, that hold a text, in JSON's spelling, too."""
+    """Return the files below a folder, but for the inventory, that hold a text, also in JSON's spelling."""
     spellings = [part.encode(), json.dumps(part)[1:-1].encode()]
     return [
         str(path)

@@ -1,4 +1,4 @@
-"""setup.yml over the lab: hosts with nothing but sshd become nodes whose pairs have keys that can do one thing; teardown.yml undoes it."""
+"""setup.yml over the lab: hosts with only sshd become nodes whose pairs have keys for one purpose; teardown.yml undoes it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ hosts = lab_fixture(["dayabay", "cms01", "sdu"])
 
 @pytest.fixture
 def lab_site(hosts: Lab, tmp_path: Path) -> Iterator[LabSite]:
-    """A site whose hosts know no keys but the controller's; afterwards they do again."""
+    """A site whose hosts know no keys but the controller's; the others are restored afterwards."""
     texts = {name: authorized(hosts, name).read_text() for name in hosts.names}
     try:
         with repaired(hosts, tmp_path) as site:
@@ -56,12 +56,12 @@ def leave_one_target(site: LabSite) -> None:
 
 
 def keys(site: LabSite) -> list[Path]:
-    """Return where the keys of the three nodes lie."""
+    """Return the folders of the three nodes' keys."""
     return [base / ".altbackup" / "trust" for base in bases(site)]
 
 
 def own_lines(site: LabSite, name: str) -> list[str]:
-    """Return the lines that set-up has put into authorized_keys of a host."""
+    """Return the lines that set-up has written to a host's authorized_keys."""
     return [line for line in authorized(site.lab, name).read_text().splitlines() if " altbackup:" in line]
 
 

@@ -1,4 +1,4 @@
-"""Stamps that lie, by whole playbooks: copies of a time that has not come, back-dated ones, and nodes that differ on one stamp."""
+"""False stamps in whole playbooks: copies of the future, back-dated ones, and nodes that differ on one stamp."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def base_of(site: Site, node: str) -> Path:
 
 
 def nights(site: Site, *stamps: str) -> None:
-    """Do some nights, each with its own content."""
+    """Run some nights, each with its own content."""
     for stamp in stamps:
         write(site, stamp)
         run = site.run("backup", stamp=stamp)
@@ -50,14 +50,14 @@ def stamps_of(base: Path) -> list[str]:
 
 
 def plant(base: Path, old: str, new: str) -> Path:
-    """Lay a copy of a tarball with its dna under another stamp; return the folder."""
+    """Copy a tarball with its dna to another stamp; return the folder."""
     folder = base / KEY / new
     shutil.copytree(base / KEY / old, folder)
     return folder
 
 
 def restored(site: Site, name: str, **entry: Any) -> tuple[Any, Path]:
-    """Restore the item beside the nodes; return the run and where it is to stand."""
+    """Restore the item beside the nodes; return the run and the destination."""
     to = site.folder / name
     order = {"source": "dayabay", "kind": "folder", "name": "notes", "to": str(to), **entry}
     return site.run("restore", restore=[order]), to

@@ -1,4 +1,4 @@
-"""A folder that lost most of what it held, by whole playbooks: an alarm with its figures, and copies of both states on all nodes."""
+"""A folder that lost most of its content, in whole playbooks: an alarm with its figures, and copies of both states on all nodes."""
 
 from __future__ import annotations
 

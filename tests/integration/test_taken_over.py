@@ -1,4 +1,4 @@
-"""A tree and a state that 0.1.0 left are taken over by this version: nothing is lost, and what has names of owners now is no other content."""
+"""A tree and a state of 0.1.0 are taken over by this version: nothing is lost, and names of owners in new archives make no new content."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ KEPT = ("svn/dybsvn", "git/toolbox", "folders/svnsetup", "databases/monitor")
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    """The machine as 0.1.0 left it: bases, live data, and what its user has in his home.
+    """The machine as 0.1.0 left it: bases, live data, and the files in its user's home.
 
-    An upgrade leaves all of it where it is. Here it lies elsewhere, so the paths in its texts are changed. Nothing else has to be:
-    no file of it holds an inode, a device or a boot. (What restores remember in the user's state does, and is not a part of it.)
+    An upgrade leaves all of it in place. Here it lies elsewhere, so the paths in its texts are changed. Nothing else needs to be: no file
+    of it holds an inode, a device or a boot. (What restores remember in the user's state does, and is not part of it.)
     """
     made = Site(tmp_path)
     add_hosts(made)
@@ -44,7 +44,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
 
 
 def relocate(path: Path, places: dict[str, str]) -> None:
-    """Change paths in a file that holds some, and leave its times as they are."""
+    """Change paths in a file, and keep its times."""
     text = before = path.read_bytes()
     for old, new in places.items():
         text = text.replace(old.encode(), new.encode())
@@ -60,13 +60,13 @@ def trees(site: Site) -> tuple[Path, Path]:
 
 
 def files_of(tree: Path) -> dict[str, tuple[Any, ...]]:
-    """Return the tarballs of a tree and what stands beside them: {path: (inode, time, content)}."""
+    """Return the files of a tree's tarballs and their companions: {path: (inode, time, content)}."""
     found = {path: path.stat() for path in tree.glob("[!.]*/*/*/*/*/*/*")}
     return {str(path): (status.st_ino, status.st_mtime_ns, path.read_bytes()) for path, status in found.items()}
 
 
 def content(tree: Path, path: Path) -> Hashable:
-    """Return what stands for the content of a tarball."""
+    """Return the key of a tarball's content."""
     opened = open_tree(str(tree))
     category, name, stamp, _ = split_relpath(str(path.relative_to(tree)))
     return content_of(read_record(opened, f"{category}/{name}", stamp), read(f"{path}.dna"))

@@ -1,4 +1,4 @@
-"""What a terminal gets to see of names that would steer it: every playbook and the entry point, on a real terminal."""
+"""What a terminal shows of names that would steer it: every playbook and the entry point, on a real terminal."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ ODD = [
 STEERING = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u206f\ufeff\ud800-\udfff]|\r(?!\r*\n)"
 )
-"""What a terminal obeys, but for line ends and tabs"""
+"""Characters that steer a terminal, but for line ends and tabs"""
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """A source that discovers good and bad repositories with odd names, things that are none, and a target."""
+    """A source that discovers good and bad repositories with odd names, other folders, and a target."""
     site = Site(tmp_path_factory.mktemp("terminal"))
     repositories = site.live / "repositories"
     repositories.mkdir(parents=True)
@@ -51,7 +51,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 
 def seen_on_a_terminal(site: Site, *argv: object) -> str:
-    """Run a program on a terminal of its own; return all that came there."""
+    """Run a program on a terminal of its own; return all its output."""
     environment = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(site.folder / "home"),
@@ -70,7 +70,7 @@ def seen_on_a_terminal(site: Site, *argv: object) -> str:
 
 
 def assert_tame(said: str) -> None:
-    """See that nothing steers the terminal, and that it is told of odd names at all."""
+    """Assert that nothing steers the terminal, and that odd names are shown at all."""
     assert [ascii(line) for line in said.split("\n") if STEERING.search(line.rstrip("\r"))] == []
     assert "\\x1b]0;pwned\\x07" in said and "\\u202egnp" in said
 

@@ -1,4 +1,4 @@
-"""The lab on the command line: up, down, status, reap, and what can be done to a host."""
+"""The lab on the command line: up, down, status, reap, and actions on a host."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEEDS = ("cut", "restore", "stop_sshd", "start_sshd")
 
 
 def pairs(words: list[str]) -> dict[str, str]:
-    """Given words `name=value`, return them as a mapping; raise LabError."""
+    """Return words `name=value` as a mapping. Raise LabError."""
     bad = [word for word in words if "=" not in word]
     if bad:
         raise LabError(f"expected name=value: {', '.join(bad)}")
@@ -56,7 +56,7 @@ def down(arguments: argparse.Namespace) -> int:
 
 
 def status(arguments: argparse.Namespace) -> int:
-    """Show the hosts of a lab; the exit code is 0 if all of them answer and else 3."""
+    """Show the hosts of a lab; the exit code is 0 if all of them answer, else 3."""
     if not arguments.state.exists():
         print("no lab")
         return 3
@@ -83,7 +83,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def do(arguments: argparse.Namespace) -> int:
-    """Do something to the link or the sshd of a host."""
+    """Change the link or the sshd of a host."""
     getattr(attach(arguments.state)[arguments.host], arguments.verb.replace("-", "_"))()
     return 0
 
@@ -115,7 +115,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Do what the command line says; return the exit code."""
+    """Run the command line; return the exit code."""
     arguments = parser().parse_args()
     try:
         return int(arguments.function(arguments))

@@ -1,10 +1,10 @@
-"""What can go wrong in a lab."""
+"""Errors of a lab."""
 
 from __future__ import annotations
 
 
 class LabError(Exception):
-    """A lab or one of its hosts did not do what was asked."""
+    """A lab or one of its hosts failed to do what was requested."""
 
 
 class NamespacesNeeded(LabError):

@@ -46,7 +46,7 @@ def make_etc(etc: Path, name: str, home: Path) -> None:
 
 
 def make_keys(folder: Path, names: Collection[str], sources: Collection[str]) -> None:
-    """Make the host keys, the client's key and the keys of the sources, and let each of these in on every host."""
+    """Make the host keys, the client's key and the keys of the sources, and authorize each of these on every host."""
     own = {name: folder / "hosts" / name for name in names}
     keys = {path / "host_key": name for name, path in own.items()}
     keys[folder / "client_key"] = "controller"
@@ -75,6 +75,6 @@ def configure(folder: Path, hosts: Mapping[str, Host], namespaces: bool, sshd_op
 
 
 def hosts_table(hosts: Mapping[str, Host], controller: str) -> str:
-    """Return the text of /etc/hosts by which the hosts and the controller are found."""
+    """Return the text of /etc/hosts, with the hosts and the controller."""
     lines = ["127.0.0.1 localhost", f"{controller} controller", *(f"{it.address} {it.name}" for it in hosts.values())]
     return "\n".join([*lines, ""])

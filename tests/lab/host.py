@@ -23,7 +23,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass
 class Host:
-    """A host that is an sshd on a loopback port; what needs namespaces raises NamespacesNeeded."""
+    """A host that is an sshd on a loopback port; functions that need namespaces raise NamespacesNeeded."""
 
     name: str
     address: str
@@ -96,7 +96,7 @@ class Host:
         timeout: float = 60,
         check: bool = False,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command on this host, not over ssh; raise TimeoutExpired after ending its session."""
+        """Run a command on this host, not over ssh. Raise TimeoutExpired after ending its session."""
         stdin = subprocess.DEVNULL if text is None else subprocess.PIPE
         with self.popen(argv, cwd=cwd, env=env, stdin=stdin) as process:
             try:
@@ -116,14 +116,14 @@ class Host:
         return False
 
     def await_sshd(self, patience: float = 15) -> None:
-        """Wait until the host's sshd greets; raise LabError with its log."""
+        """Wait until the host's sshd greets. Raise LabError with its log."""
         try:
             wait_until(self.answers, patience, f"sshd of {self.name}")
         except LabError as error:
             raise LabError(f"{error}; its log: {self.log[-1000:]}") from None
 
     def launch_sshd(self) -> None:
-        """Have the host's sshd started, without waiting for it."""
+        """Start the host's sshd, without waiting for it."""
         (self.folder / "wanted").touch()
 
     def start_sshd(self) -> None:
@@ -137,7 +137,7 @@ class Host:
         wait_until(lambda: not self.answers(), 15, f"the end of the sshd of {self.name}")
 
     def change_host_key(self) -> None:
-        """Give the host another host key, which nobody knows, as after a new installation."""
+        """Give the host another, unknown host key, as after a new installation."""
         self.stop_sshd()
         for path in (self.folder / "host_key", self.folder / "host_key.pub"):
             path.unlink()
@@ -148,15 +148,15 @@ class Host:
         raise NamespacesNeeded(f"needs network namespaces, and there are none: {self.reason}")
 
     def outside(self, path: str | os.PathLike[str]) -> Path:
-        """Given a path on the host, return the path by which this machine sees the same file."""
+        """Return the path by which this machine sees the file at a path on the host."""
         return Path(path)
 
     def processes(self, name: str | None = None) -> list[Running]:
-        """Return the processes of the host, those of one program name if given."""
+        """Return the processes of the host, or those of one program name."""
         self._needs_namespaces()
 
     def cut(self) -> None:
-        """Cut the host's link: both ends hear nothing more of each other."""
+        """Cut the host's link: both ends receive nothing more from each other."""
         self._needs_namespaces()
 
     def restore(self) -> None:
@@ -168,15 +168,15 @@ class Host:
         self._needs_namespaces()
 
     def bytes_received(self) -> int:
-        """Return the bytes that have come to the host over its link, headers included."""
+        """Return the bytes that the host has received over its link, headers included."""
         self._needs_namespaces()
 
     def bytes_sent(self) -> int:
-        """Return the bytes that have gone from the host over its link, headers included."""
+        """Return the bytes that the host has sent over its link, headers included."""
         self._needs_namespaces()
 
     def small_disk(self, size: int, at: Path | None = None) -> Path:
-        """Mount an empty disk of `size` bytes on the host, at a path or at one of its own, and return that path."""
+        """Mount an empty disk of `size` bytes on the host, at a given path or a new one, and return that path."""
         self._needs_namespaces()
 
     def unmount(self, path: Path) -> None:
@@ -209,7 +209,7 @@ class Host:
         self._needs_namespaces()
 
     def skew_clock(self, seconds: int) -> None:
-        """Let the clock of processes started on the host from now on be fast by `seconds`; 0 puts it right."""
+        """Advance the clock of processes started on the host from now on by `seconds`; 0 restores it."""
         self._needs_namespaces()
 
     def set_login_shell(self, shell: str) -> None:

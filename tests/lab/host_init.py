@@ -1,4 +1,4 @@
-"""The first process of a lab's host: it gives the host its own name and mounts, then collects what ends."""
+"""The first process of a lab's host: it gives the host its own name and mounts, then collects orphans that end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def mount(source: str, target: str, kind: str = "none", flags: int = 0, options: str = "") -> None:
-    """Mount as mount(2) does; raise OSError."""
+    """Mount as mount(2) does. Raise OSError."""
     if LIBC.mount(source.encode(), target.encode(), kind.encode(), flags, options.encode()):
         number = ctypes.get_errno()
         raise OSError(number, f"mount {source} on {target}: {os.strerror(number)}")
@@ -30,7 +30,7 @@ def show_read_only(source: str, target: str) -> None:
 
 
 def hide_siblings(own: str) -> None:
-    """Hide the folders of the lab's other hosts: of their parent only `own` stays."""
+    """Hide the folders of the lab's other hosts: only `own` stays in their parent."""
     handle = os.open(own, os.O_RDONLY)
     mount("tmpfs", os.path.dirname(own), "tmpfs", options="mode=755")
     os.mkdir(own)
@@ -39,7 +39,7 @@ def hide_siblings(own: str) -> None:
 
 
 def make_etc(machine: str, own: str) -> None:
-    """Fill an empty /etc with links to the machine's entries, but for the files that the host has of its own."""
+    """Fill an empty /etc with links to the machine's entries, except for the host's own files."""
     for name in os.listdir(machine):
         entry = f"{machine}/{name}"
         os.symlink(os.readlink(entry) if os.path.islink(entry) else entry, f"/etc/{name}")
@@ -77,7 +77,7 @@ def collect_for_ever() -> None:
 
 
 def main() -> None:
-    """Set up the host, report its pid (as the machine counts) or the error in one line of JSON, and stay."""
+    """Set up the host, report its pid (as seen by the machine) or the error in one line of JSON, and stay."""
     name, own = sys.argv[1:]
     pid = int(os.readlink("/proc/self"))
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})

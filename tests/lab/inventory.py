@@ -38,7 +38,7 @@ def write_inventory(
 ) -> Path:
     """Write an inventory directory of the given hosts (default: all) and return it.
 
-    A group's members are hosts or, by name, other groups of `groups`. Variables of the caller go before the lab's.
+    A group's members are hosts or, by name, other groups of `groups`. Variables of the caller take precedence over the lab's.
     """
     groups = {name: list(members) for name, members in (groups or {}).items()}
     names = list(lab.hosts if hosts is None else hosts)

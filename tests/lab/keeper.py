@@ -1,4 +1,4 @@
-"""The process that holds a lab: with its end all processes of the lab end, and it ends when its owner does."""
+"""The process that holds a lab: when it ends, all processes of the lab end, and it ends when its owner does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SUBREAPER = 36
 
 
 def report(**words: object) -> None:
-    """Tell the owner something in one line of JSON."""
+    """Report to the owner in one line of JSON."""
     os.write(1, json.dumps(words).encode() + b"\n")
 
 
@@ -39,7 +39,7 @@ def collect() -> set[int]:
 
 
 def finish(record: Record) -> None:
-    """End every process below this one, wait for their end, then remove what the lab has left, and go."""
+    """End every process below this one, wait for their end, then remove the rest of the lab, and exit."""
     while below := descendants(os.getpid()):
         for pid in below:
             with contextlib.suppress(ProcessLookupError):
@@ -51,7 +51,7 @@ def finish(record: Record) -> None:
 
 
 def end_hosts(record: Record, hosts: set[int]) -> None:
-    """End the hosts, each with all of its processes, wait for it, then remove what the lab has left, and go."""
+    """End the hosts, each with all of its processes, wait for it, then remove the rest of the lab, and exit."""
     for pid in hosts:
         os.kill(pid, signal.SIGKILL)
     with contextlib.suppress(ChildProcessError):
@@ -63,7 +63,7 @@ def end_hosts(record: Record, hosts: set[int]) -> None:
 
 
 def owner_gone(owner: int | None, patience: float) -> bool:
-    """Given the owner's pidfd, or None for a lab without owner, return whether it ended within `patience` seconds."""
+    """Return whether the owner ended within `patience` seconds; `pidfd` is the owner's, or None for a lab without owner."""
     poll = select.poll()
     if owner is not None:
         poll.register(owner, select.POLLIN)
@@ -102,7 +102,7 @@ def keep_loopback(record: Record, owner: int | None) -> None:
 
 
 def main() -> None:
-    """Hold the lab of the record named on the command line, for the owner whose pidfd is named, if any."""
+    """Hold the lab of the record named on the command line, for the owner whose pidfd is given, if any."""
     record = parse(sys.argv[1])
     owner = int(sys.argv[2]) if len(sys.argv) > 2 else None
     if owner is not None:

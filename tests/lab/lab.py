@@ -30,11 +30,11 @@ SSHD_NEEDS = "/run/sshd"
 
 
 class Lab:
-    """Hosts in namespaces of their own, or, where none can be made, sshd's on loopback ports; ended with the block.
+    """Hosts in namespaces of their own, or, where none can be made, sshd's on loopback ports; the block's end ends them.
 
-    `sources` have an ssh key of their own, let in on every host. `pythons` names the interpreter of some hosts
-    ("oldest", "newest", "3.9" or a path). `sshd_options` go before the lab's own. A lab that is `detached` outlives
-    this process and is ended by close() on what attach() returns.
+    `sources` have an ssh key of their own, authorized on every host. `pythons` names the interpreter of some hosts ("oldest", "newest",
+    "3.9" or a path). `sshd_options` take precedence over the lab's own. A lab that is `detached` outlives this process and is ended by
+    close() on the result of attach().
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Lab:
 
     @property
     def key(self) -> Path:
-        """Return the controller's key, let in on every host."""
+        """Return the controller's key, authorized on every host."""
         return self.folder / "client_key"
 
     @property
@@ -129,7 +129,7 @@ class Lab:
         )
 
     def start(self) -> Lab:
-        """Bring the lab up; whatever goes wrong, nothing of it stays."""
+        """Start the lab; on an error nothing of it stays."""
         began = time.monotonic()
         registry.reap()
         if self.reason:
@@ -143,7 +143,7 @@ class Lab:
         return self
 
     def close(self) -> None:
-        """End every process of the lab and remove all that it made; a second call does nothing."""
+        """End every process of the lab and remove everything that it made; a second call does nothing."""
         registry.dispose(self.record)
         if self._starter is not None:
             self._starter.kill()
@@ -218,7 +218,7 @@ class Lab:
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on at the moment."""
+    """Return a loopback port that nobody listens on at the moment."""
     with contextlib.closing(socket.socket()) as trial:
         trial.bind(("127.0.0.1", 0))
         return int(trial.getsockname()[1])

@@ -1,4 +1,4 @@
-"""The start of the process that holds a lab, and its first words."""
+"""The start of the process that holds a lab, and its first reports."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SPACES = ["unshare", "--fork", "--kill-child", "--pid", "--net"]
 
 
 def launch(record: Record, detached: bool) -> subprocess.Popen[bytes]:
-    """Start the keeper of a lab; unless detached, it ends the lab when this process has ended, however it did."""
+    """Start the keeper of a lab; unless detached, it ends the lab when this process ends, in whatever way."""
     package = __package__ or "lab"
     root = Path(__file__).parents[len(package.split("."))]
     spaces = SPACES if record.namespaces else []
@@ -44,7 +44,7 @@ def launch(record: Record, detached: bool) -> subprocess.Popen[bytes]:
 
 
 def reports(keeper: subprocess.Popen[bytes], count: int, log: Path) -> Iterator[dict[str, Any]]:
-    """Give the first `count` reports of a keeper and its hosts; raise LabError with their words or the keeper's log."""
+    """Return the first `count` reports of a keeper and its hosts. Raise LabError with their messages or the keeper's log."""
     assert keeper.stdout is not None
     deadline = time.monotonic() + PATIENCE
     with keeper.stdout as pipe:

@@ -23,9 +23,9 @@ FAKETIME = next(Path("/usr/lib").glob("**/faketime/libfaketime.so.1"), None)
 
 
 def fast_clock(seconds: int) -> list[str]:
-    """Return the variables `NAME=value` that let the clocks of a process be fast by `seconds`.
+    """Return the variables `NAME=value` that advance the clocks of a process by `seconds`.
 
-    Monotonic ones are, too: where libfaketime leaves those alone, waiting with a limit fails in Python.
+    Monotonic clocks are advanced, too: if libfaketime leaves those alone, waiting with a limit fails in Python.
     """
     if FAKETIME is None:
         raise LabError("libfaketime is not installed")
@@ -48,7 +48,7 @@ class NamespacedHost(Host):
 
     @property
     def boot_id(self) -> str:
-        """Return what the host reads as its boot id."""
+        """Return the boot id that the host sees."""
         return (self.folder / "boot_id").read_text(encoding="ascii").strip()
 
     def command(self, argv: Sequence[str], cwd: str | os.PathLike[str] | None) -> list[str]:
@@ -58,11 +58,11 @@ class NamespacedHost(Host):
         return ["nsenter", f"--target={self.pid}", *ENTER, *super().command([*words, *argv], cwd)]
 
     def outside(self, path: str | os.PathLike[str]) -> Path:
-        """Given a path on the host, return the path by which this machine sees the same file, private mounts too."""
+        """Return the path by which this machine sees the file at a path on the host, in private mounts, too."""
         return Path(f"/proc/{self.pid}/root{os.path.abspath(path)}")
 
     def processes(self, name: str | None = None) -> list[Running]:
-        """Return the processes of the host, those of one program name if given, by their pids on this machine."""
+        """Return the processes of the host, or those of one program name, by their pids on this machine."""
         return [it for it in in_namespace(self.pid) if name is None or _program(it.argv) == name]
 
     def launch_sshd(self) -> None:
@@ -84,7 +84,7 @@ class NamespacedHost(Host):
         wait_until(none_left, 10, f"the end of {name} on {self.name}")
 
     def cut(self) -> None:
-        """Cut the host's link: both ends hear nothing more of each other, and nothing is refused."""
+        """Cut the host's link: both ends receive nothing more from each other, and nothing is refused."""
         ip([f"link set port{self.place} down"], _pid(self.switch, "the switch"))
 
     def restore(self) -> None:
@@ -110,11 +110,11 @@ class NamespacedHost(Host):
                 raise LabError(f"tc: {done.stderr.strip()}")
 
     def bytes_received(self) -> int:
-        """Return the bytes that have come to the host over its link, headers included."""
+        """Return the bytes that the host has received over its link, headers included."""
         return self._counters()[0]
 
     def bytes_sent(self) -> int:
-        """Return the bytes that have gone from the host over its link, headers included."""
+        """Return the bytes that the host has sent over its link, headers included."""
         return self._counters()[8]
 
     def _counters(self) -> list[int]:
@@ -125,7 +125,7 @@ class NamespacedHost(Host):
         raise LabError(f"{self.name} has no eth0")
 
     def small_disk(self, size: int, at: Path | None = None) -> Path:
-        """Mount an empty disk of `size` bytes on the host, at a path or at one of its own, and return that path."""
+        """Mount an empty disk of `size` bytes on the host, at a given path or a new one, and return that path."""
         disks = self.folder / "disks"
         path = at or disks / str(len(list(disks.iterdir())) + 1)
         path.mkdir(parents=True, exist_ok=True)
@@ -148,7 +148,7 @@ class NamespacedHost(Host):
         (self.outside(path) / FILLER).unlink(missing_ok=True)
 
     def remount_readonly(self, path: Path) -> None:
-        """Make a folder, or the small disk at `path`, read-only; raise LabError while it is being written to."""
+        """Make a folder, or the small disk at `path`, read-only. Raise LabError while it is being written to."""
         if not self._is_mounted(path):
             self.run(["mount", "--bind", str(path), str(path)], check=True)
         self.run(["mount", "-o", "remount,bind,ro", str(path)], check=True)
@@ -176,15 +176,14 @@ class NamespacedHost(Host):
         self.write_etc("timezone", f"{name}\n")
 
     def skew_clock(self, seconds: int) -> None:
-        """Let the clock of processes started on the host from now on be fast by `seconds`; 0 puts it right.
+        """Advance the clock of processes started on the host from now on by `seconds`; 0 restores it.
 
-        It is libfaketime, loaded by every session: the times that the kernel gives to files, and programs linked
-        statically stay right.
+        libfaketime does it, loaded by every session: the kernel's times of files, and statically linked programs, stay right.
         """
         self.set_environment(fast_clock(seconds) if seconds else ())
 
     def set_environment(self, words: Sequence[str]) -> None:
-        """Give every process started on the host from now on the variables `NAME=value`; sessions go on as they are."""
+        """Give every process started on the host from now on the variables `NAME=value`; existing sessions are unchanged."""
         (self.folder / "environment").write_text("\n".join(words), encoding="utf-8")
         config = self.folder / "sshd_config"
         lines = [line for line in config.read_text(encoding="utf-8").splitlines() if not line.startswith("SetEnv ")]

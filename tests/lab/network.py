@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from .errors import LabError
 
-# The range set aside for tests of devices (RFC 2544): nobody's hosts live there.
+# The range reserved for tests of devices (RFC 2544), where nobody's hosts are.
 SUBNETS = list(ipaddress.IPv4Network("198.18.0.0/15").subnets(new_prefix=24))
 CONTROLLER, FIRST_HOST = 1, 11
 NAMESPACES = ["unshare", "--fork", "--pid", "--mount", "--uts", "--ipc", "--net"]
@@ -29,7 +29,7 @@ class Network:
 
     @property
     def device(self) -> str:
-        """Return the controller's device, whose name no two labs can have."""
+        """Return the controller's device, whose name is unique among labs."""
         return f"ablab{self.number}"
 
     def address(self, place: int) -> str:
@@ -37,12 +37,12 @@ class Network:
         return str(SUBNETS[self.number][place])
 
     def hardware_address(self, place: int) -> str:
-        """Return the hardware address that goes with the address at a place."""
+        """Return the hardware address of the address at a place."""
         return f"02:ab:{self.number >> 8:02x}:{self.number & 255:02x}:00:{place:02x}"
 
 
 def ip(commands: Sequence[str], pid: int | None = None) -> None:
-    """Run commands of ip, in the network namespace of process `pid` if given; raise LabError with ip's own words."""
+    """Run ip commands, in the network namespace of process `pid` if given. Raise LabError with ip's message."""
     enter = ["nsenter", f"--target={pid}", "--net"] if pid else []
     argv = [*enter, "ip", "-batch", "-"]
     done = subprocess.run(argv, input="\n".join(commands) + "\n", capture_output=True, text=True, check=False)
@@ -51,7 +51,7 @@ def ip(commands: Sequence[str], pid: int | None = None) -> None:
 
 
 def claim(keeper: int) -> Network:
-    """Make the cable from the controller to the keeper's namespace under a name, and so a subnet, not yet in use."""
+    """Make the cable from the controller to the keeper's namespace under an unused name, and so reserve a subnet."""
     for number in random.sample(range(len(SUBNETS)), len(SUBNETS)):
         network = Network(number)
         try:
@@ -67,7 +67,7 @@ def claim(keeper: int) -> Network:
 def wire(network: Network, keeper: int, hosts: Sequence[int]) -> None:
     """Connect the hosts, given by the pids of their inits, and the controller to the bridge.
 
-    Neighbours are fixed, so that a cut link is silence, as it is far away, and not "no route to host".
+    Neighbours are fixed, so that a cut link is silent, as a remote one is, instead of "no route to host".
     """
     places = [CONTROLLER, *range(FIRST_HOST, FIRST_HOST + len(hosts))]
     switch = ["link add name bridge0 type bridge", "link set bridge0 up", "link set uplink master bridge0 up"]

@@ -1,4 +1,4 @@
-"""Processes, known by pid and start, so that a pid used again is never taken for the old one."""
+"""Processes, identified by pid and start, so that a reused pid is never taken for the old process."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Running:
 
 
 def start_of(pid: int) -> str | None:
-    """Given a pid, return boot id and start time of the process, or None if none runs or it is a zombie."""
+    """Return boot id and start time of a process, or None if it does not run or is a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -46,7 +46,7 @@ def start_of(pid: int) -> str | None:
 
 
 def identify(pid: int) -> Process:
-    """Given the pid of a running process, return its identity; raise LabError if none runs."""
+    """Return the identity of a running process. Raise LabError if it does not run."""
     start = start_of(pid)
     if start is None:
         raise LabError(f"no process {pid} is running")
@@ -72,7 +72,7 @@ def end(process: Process, number: signal.Signals = signal.SIGKILL, patience: flo
 
 
 def command_line(pid: int) -> tuple[str, ...]:
-    """Given a pid, return its argv, empty if it has ended."""
+    """Return the argv of a process, empty if it has ended."""
     try:
         text = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
@@ -81,7 +81,7 @@ def command_line(pid: int) -> tuple[str, ...]:
 
 
 def in_namespace(pid: int) -> list[Running]:
-    """Given the init of a PID namespace, return the processes in it, without the init itself."""
+    """Return the processes in the PID namespace of an init, without that init."""
     space = os.readlink(f"/proc/{pid}/ns/pid")
     found = []
     for entry in os.listdir("/proc"):
@@ -93,7 +93,7 @@ def in_namespace(pid: int) -> list[Running]:
 
 
 def descendants(pid: int) -> list[int]:
-    """Given a pid, return the pids of its children, their children and so on."""
+    """Return the pids of a process's descendants."""
     children: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -109,7 +109,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def wait_until(condition: Callable[[], bool], patience: float, what: str) -> None:
-    """Wait until a condition holds; raise LabError naming `what` after `patience` seconds."""
+    """Wait until a condition holds. Raise LabError naming `what` after `patience` seconds."""
     deadline = time.monotonic() + patience
     while not condition():
         if time.monotonic() > deadline:

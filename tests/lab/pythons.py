@@ -14,7 +14,7 @@ SHOW = "import sys; print('%d.%d' % sys.version_info[:2], sys.executable)"
 
 
 def candidates(minor: int) -> list[str]:
-    """Return the paths at which Python 3.`minor` may be found."""
+    """Return the paths at which Python 3.`minor` may be installed."""
     name = f"python3.{minor}"
     home = Path.home()
     versions = [Path(os.environ.get("PYENV_ROOT", home / ".pyenv")) / "versions", home / ".local/share/uv/python"]
@@ -43,7 +43,7 @@ def own_python() -> str:
 
 
 def find_python(which: str) -> str | None:
-    """Given "oldest", "newest", a version such as "3.9" or a path, return the interpreter, or None if there is none."""
+    """Return the interpreter for "oldest", "newest", a version such as "3.9" or a path, or None if there is none."""
     if which.startswith("/"):
         return which
     known = pythons()

@@ -34,7 +34,7 @@ class Record:
 
     @property
     def sockets(self) -> Path:
-        """Return the folder of ssh's control sockets, whose path has to be short."""
+        """Return the folder of ssh's control sockets, whose path must be short."""
         return directory() / self.id
 
     @property
@@ -66,7 +66,7 @@ def write(record: Record) -> Record:
 
 
 def parse(text: str) -> Record:
-    """Given the JSON text of a record, return it; raise ValueError or TypeError if it is none."""
+    """Return the record in a JSON text. Raise ValueError or TypeError."""
     plain = json.loads(text)
     owner, keeper = (Process(**plain[key]) if plain[key] else None for key in ("owner", "keeper"))
     return replace(Record(**plain), owner=owner, keeper=keeper)
@@ -82,7 +82,7 @@ def read_all() -> list[Record]:
 
 
 def forget(record: Record) -> None:
-    """Remove what a lab without processes leaves behind: control sockets, device, folder, record."""
+    """Remove what a lab without processes leaves: control sockets, device, folder, record."""
     if record.sockets.is_dir():
         for socket in record.sockets.iterdir():
             if socket.is_socket():
@@ -102,7 +102,7 @@ def forget(record: Record) -> None:
 
 
 def dispose(record: Record) -> None:
-    """End a lab: its keeper and so every process of it, then whatever is left."""
+    """End a lab: its keeper and so every process of it, then the rest."""
     if record.keeper is not None:
         if not record.namespaces:
             end(record.keeper, signal.SIGTERM, patience=5)

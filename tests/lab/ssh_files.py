@@ -1,4 +1,4 @@
-"""What ssh needs: keys, known hosts, and the configuration of both ends."""
+"""Files that ssh needs: keys, known hosts, and the configuration of both ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SSHD = "/usr/sbin/sshd"
 
 
 def make_keys(comments: Mapping[Path, str]) -> None:
-    """Given the path of each key and a comment, make the keys, all at a time; raise LabError."""
+    """Make keys, {path: comment}, in parallel. Raise LabError."""
     argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", ""]
     running = [
         subprocess.Popen(
@@ -33,7 +33,7 @@ def public(key: Path) -> str:
 
 
 def known_hosts_line(names: Iterable[str], port: int, host_key: Path) -> str:
-    """Return the line of known_hosts by which a host is known under the given names."""
+    """Return the line of known_hosts for a host under the given names."""
     shown = [name if port == 22 else f"[{name}]:{port}" for name in names]
     return f"{','.join(shown)} {public(host_key).rpartition(' ')[0]}\n"
 
@@ -54,12 +54,12 @@ def client_options(known_hosts: Path, key: Path | None = None) -> list[str]:
 
 
 def shell_words(options: list[str]) -> str:
-    """Return options as one text that is split as a shell would."""
+    """Return options as one text, quoted for a shell."""
     return shlex.join(options)
 
 
 def client_config(hosts: Iterable[tuple[str, str, int, str]], key: Path, known_hosts: Path) -> str:
-    """Given (name, address, port, user) of each host, return the text of an ssh_config."""
+    """Return the text of an ssh_config for hosts, each (name, address, port, user)."""
     blocks = [
         f"Host {name}\n    HostName {address}\n    Port {port}\n    User {user}\n"
         for name, address, port, user in hosts
@@ -70,7 +70,7 @@ def client_config(hosts: Iterable[tuple[str, str, int, str]], key: Path, known_h
 
 
 def server_config(own: Path, address: str, port: int, strict: bool, extra: Mapping[str, str]) -> str:
-    """Given a host's folder, return the text of its sshd_config; of a setting given twice, sshd takes the first."""
+    """Return the text of a host's sshd_config; sshd uses the first of repeated settings."""
     settings = {
         "Port": str(port),
         "ListenAddress": address,

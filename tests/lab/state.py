@@ -1,4 +1,4 @@
-"""A running lab as a file, so that another process can go on with it."""
+"""A running lab as a file, so that another process can use it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROCESSES = ("init", "switch")
 
 
 def save(lab: Lab, path: Path) -> None:
-    """Write what is to be known of a running lab to a file of JSON."""
+    """Write the state of a running lab to a file of JSON."""
     hosts = {name: {**asdict(host), "data": host.data, "home": host.home} for name, host in lab.hosts.items()}
     plain = {
         "id": lab.id,
@@ -39,7 +39,7 @@ def save(lab: Lab, path: Path) -> None:
 
 
 def attach(path: Path) -> Lab:
-    """Given the file of a lab, return the lab, which close() ends; raise OSError or ValueError."""
+    """Return the lab of a state file, which close() ends. Raise OSError or ValueError."""
     plain = json.loads(path.read_text(encoding="utf-8"))
     lab = Lab(list(plain["hosts"]), Path(plain["folder"]).parent, sources=plain["sources"])
     lab.id, lab.folder, lab.address, lab.reason = plain["id"], Path(plain["folder"]), plain["address"], plain["reason"]

@@ -45,7 +45,7 @@ with Lab(["dayabay", "cms01"], Path(sys.argv[1]), sources=["dayabay"], loopback=
 
 @contextlib.contextmanager
 def owner(folder: Path, mode: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
-    """Start a process that owns a lab; give the process and the state of its lab."""
+    """Start a process that owns a lab; yield the process and the state of its lab."""
     argv = [sys.executable, "-c", OWNER, str(folder), mode]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(argv, cwd=ROOT, text=True, start_new_session=True, **pipes) as process:

@@ -39,13 +39,13 @@ def browser() -> Iterator[Browser]:
 
 @dataclass
 class Look:
-    """A look at a page."""
+    """An opened page."""
 
     page: Page
     said: list[str] = field(default_factory=list)
-    """What its console said, errors and all else"""
+    """Messages of its console, errors and others"""
     asked: list[str] = field(default_factory=list)
-    """What it loaded"""
+    """Addresses that it loaded"""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The page as a browser shows it, from a file: at the widths of a phone and of a desk, light and dark, printed, and by axe-core's rules."""
+"""The page in a browser, from a file: at the widths of a phone and of a desktop, light and dark, printed, and by axe-core's rules."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VIEWS = [(width, scheme) for width in (390, 1280) for scheme in ("light", "dark"
 
 
 def hostile() -> list[Record]:
-    """Return the records of nights in which all that nodes say is hostile."""
+    """Return records of nights in which everything from nodes is hostile."""
     items = [("dayabay", "folders", text) for text in HOSTILE] + [(text, "svn", "notes") for text in HOSTILE]
     failures = [{"node": text, "name": text, "category": "folders", "stage": text, "reason": text} for text in HOSTILE]
     bad = {("cms01", text): {"problem": text, "suspect": text} for text in HOSTILE}
@@ -57,12 +57,12 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def pages(folder: Path) -> list[Path]:
-    """Return the first page, and the one of an item, if there is any."""
+    """Return the first page, and an item's, if there is one."""
     return [folder / "index.html", *sorted((folder / "items").iterdir())[-1:]]
 
 
 def sound(found: Look) -> None:
-    """See that a page said nothing, loaded nothing else, and is not wider than the screen."""
+    """Assert that a page logged nothing, loaded nothing else, and is not wider than the screen."""
     assert found.said == []
     assert found.asked == [found.page.url]
     wide, screen = found.page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")

@@ -1,6 +1,7 @@
-"""One run over a simulated site: what a backup does, stage by stage, with the modules themselves and what the controller decides between them.
+"""One run over a simulated site: a backup, stage by stage, with the modules themselves and the controller's decisions between them.
 
-The controller's part is here, as far as it is no function of its own: who is asked what, with what the calls before have told.
+The controller's decisions are here as far as they are no function of its own: which node is called, with the results of which earlier
+calls.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ _OFFERED = ("relpath", "size", "dig", "alg", "base", "base_dig", "record")
 
 
 class Killed(Exception):
-    """A run ended in the middle."""
+    """A run was killed in its course."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a run is told."""
+    """The parameters of a run."""
 
     stamp: str
     clock: str
@@ -44,11 +45,11 @@ class Asked:
     confirming: bool
     adopting: bool
     steps: int
-    """Calls after which it is killed, 0 for never"""
+    """Number of calls after which it is killed, 0 for never"""
 
     @property
     def moment(self) -> dict[str, str]:
-        """What each call is told of the time."""
+        """Return the stamp and clock that each call is given."""
         return {"stamp": self.stamp, "clock": self.clock}
 
     @property
@@ -59,7 +60,7 @@ class Asked:
 
 @dataclass
 class Chain:
-    """A run, and what it knows."""
+    """A run and its state."""
 
     asked: Asked
     nodes: Sequence[Node]
@@ -67,15 +68,15 @@ class Chain:
     failures: list[str] = field(default_factory=list)
     usable: set[str] = field(default_factory=set)
     purged: set[str] = field(default_factory=set)
-    """The nodes that a purge has come to"""
+    """Nodes that were purged"""
     judged: set[tuple[str, str]] = field(default_factory=set)
-    """(node, item) of those of which a purge may remove something"""
+    """(node, item) of those that a purge may remove from"""
     entries: list[dict[str, Any]] = field(default_factory=list)
-    """What is on offer"""
+    """Tarballs on offer"""
     delivered: dict[str, set[str]] = field(default_factory=dict)
     doubted: set[str] = field(default_factory=set)
     refilled: list[str] = field(default_factory=list)
-    """Targets that are filled again"""
+    """Targets that are being refilled"""
     pairs: dict[str, Any] = field(default_factory=dict)
     pairs_now: dict[str, Any] = field(default_factory=dict)
     origin: dict[str, Any] = field(default_factory=dict)
@@ -90,11 +91,11 @@ class Chain:
 
     @property
     def killed(self) -> bool:
-        """Whether it ended in the middle."""
+        """Whether it was killed in its course."""
         return KILLED in self.failures
 
     def run(self) -> None:
-        """Do what a backup does, stage by stage. Raise Killed."""
+        """Run a backup, stage by stage. Raise Killed."""
         self._preflight()
         if SOURCE not in self.usable:
             return
@@ -122,7 +123,7 @@ class Chain:
         self._heal()
 
     def _preflight(self) -> None:
-        """See which nodes can be used."""
+        """Find the nodes that can be used."""
         for node in self.nodes:
             if node.away:
                 self.failures.append(f"{node.name} is unreachable")
@@ -145,7 +146,7 @@ class Chain:
                 self.origin = {**told, "adopt": self.asked.adopting}
 
     def _checking(self) -> dict[str, Any]:
-        """Return what is to be verified and counted of a tree."""
+        """Return what to verify and count in a tree."""
         keys = list(self.asked.items)
         return {
             "expect": {key.partition("/")[2]: 1 for key in keys},
@@ -163,7 +164,7 @@ class Chain:
         carried: Node | None = None,
         **more: Any,
     ) -> None:
-        """Have a target say what it lacks, bring that, and have it accepted."""
+        """Let a target say what it lacks, transfer that, and let the target accept it."""
         offer = [dict(entry) for entry in entries]
         day = self.asked.day
         options = {
@@ -197,7 +198,7 @@ class Chain:
         self.delivered.setdefault(node.name, set()).update(there)
 
     def _refill(self, node: Node, other: Node) -> None:
-        """Fill a target again with what another one has."""
+        """Refill a target with another one's copies."""
         if other.name in self.doubted:
             return
         listed = self._call("tarball_list", other, records=True)
@@ -205,7 +206,7 @@ class Chain:
         self._deliver(node, entries, carried=other, adopt=self.asked.adopting)
 
     def _purge(self, node: Node, **more: Any) -> dict[str, Any]:
-        """Have a node remove what it no longer keeps, as far as what arrived allows that."""
+        """Purge a node, as far as what arrived allows that."""
         names = [key for key in self.asked.items if key not in heal.unhealed_items(self.rotten)]
         if node is self.source:
             names = [key for key in names if key in self.passed]
@@ -237,7 +238,7 @@ class Chain:
         return heal.files_of(place, checked.get("quarantined", []), [])
 
     def _heal(self) -> None:
-        """Fetch again what rotted, from any node that has it."""
+        """Fetch what rotted from any node that has it."""
         if not self.rotten:
             return
         held = {}
@@ -262,7 +263,7 @@ class Chain:
         return self._count(run_module, module, base=str(node.base), fail=False, **self.asked.moment, **options)
 
     def _count(self, call: Callable[..., dict[str, Any]], *given: Any, **options: Any) -> dict[str, Any]:
-        """Call a module, and note what fails. Raise Killed instead when the run is to end."""
+        """Call a module, and note its failures. Raise Killed instead if the run must end."""
         self.calls += 1
         if self.calls == self.asked.steps:
             raise Killed

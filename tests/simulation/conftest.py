@@ -1,4 +1,4 @@
-"""Where the worlds are made, and how many histories were tried."""
+"""The place of the simulated worlds, and the number of histories that were tried."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 MEMORY = Path("/dev/shm")
-"""Where nothing waits for a disk: there are thousands of small writes, each of which is flushed"""
+"""A file system in memory: thousands of small writes are flushed one by one"""
 TRIED = "tried"
-"""What a test tells of: {what was tried: how often}"""
+"""Property of a test with {what was tried: how often}"""
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def place() -> Iterator[Path]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many histories were tried, and what happened in them."""
+    """Print how many histories were tried, and what happened in them."""
     tried: Counter[str] = Counter()
     for outcome in ("passed", "failed"):
         for report in terminalreporter.stats.get(outcome, []):

@@ -1,4 +1,4 @@
-"""What a source backs up, one item of a kind: it changes from night to night, and things happen to it that no check of bytes can find."""
+"""A source's live item of one kind: it changes from night to night, and is damaged in ways that no check of bytes can find."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ _WORDS = [
 ]
 _ROWS = 50
 _OTHER = "11111111-2222-4333-8444-555555555555"
-"""The UUID of a Subversion repository that somebody made anew"""
+"""The UUID of a Subversion repository that was created anew"""
 _COMMITTER = "A U Thor <author@example.org> 1368183000 +0000"
 
 
 def text_of(number: int, file: int) -> str:
-    """Return the text of one file of a content; contents have half of their files in common."""
+    """Return the text of one file of a content; two contents have half of their files in common."""
     chance = random.Random(file if file % 2 else f"{number}-{file}")
     return " ".join(chance.choice(_WORDS) for _ in range(40)) + "\n"
 
 
 class Live:
-    """Live data of one kind; what is done to it can be undone until somebody accepts it."""
+    """Live data of one kind; damage to it can be undone until it is accepted."""
 
     kind = ""
     category = ""
     ways: tuple[str, ...] = ()
-    """What can happen to it"""
+    """Possible kinds of damage"""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -63,10 +63,10 @@ class Live:
         return {"kind": self.kind, "name": "notes", "path": str(self.path)}
 
     def make(self) -> None:
-        """Make what is there before the first night."""
+        """Make the data of the first night."""
 
     def change(self, content: int) -> None:
-        """Let it be what it was when it was last good, with a change that gives it a content."""
+        """Restore the last good state, and add a content to it."""
         if self._good.exists():
             self._remove()
             self._good.rename(self.path)
@@ -77,7 +77,7 @@ class Live:
         raise NotImplementedError
 
     def spoil(self, way: str, content: int) -> None:
-        """Let something happen to it as it was when it was last good."""
+        """Damage the last good state."""
         if self._good.exists():
             self._remove()
         else:
@@ -86,16 +86,16 @@ class Live:
         getattr(self, way)(content)
 
     def can(self, way: str) -> bool:
-        """Return whether something can happen to it that differs from daily life."""
+        """Return whether a kind of damage is possible that differs from daily life."""
         return way in self.ways
 
     def accept(self) -> None:
-        """What is there is good from now on."""
+        """Make the present state the last good one."""
         self._remove(self._good)
 
     @contextlib.contextmanager
     def gone(self) -> Iterator[None]:
-        """While the block lasts it is not there."""
+        """Take the data away while the block lasts."""
         self.path.rename(self._away)
         try:
             yield
@@ -117,13 +117,13 @@ class Live:
 
 
 class Folder(Live):
-    """Text files, of which half change in a night; its path is a link, as those of services are."""
+    """Text files, half of which change in a night; its path is a link, as those of services are."""
 
     kind, category = "folder", "folders"
     ways = ("unmounted", "emptied", "ransom", "repointed")
     files = FILES
     state = "text"
-    """What it was when it was last good"""
+    """Kind of the last good state"""
 
     def make(self) -> None:
         self.place = "data"
@@ -148,15 +148,15 @@ class Folder(Live):
         self.state = "text" if self.now == "repointed" else self.now
 
     def unmounted(self, content: int) -> None:
-        """A service writes into the path where its disk should be."""
+        """A service writes into the path where its disk should be mounted."""
         self._write(self.place, content, 1)
 
     def emptied(self, content: int) -> None:
-        """A folder in it lost all that it held."""
+        """A folder in it was emptied."""
         self._write(self.place, content, self.files // 12)
 
     def ransom(self, content: int) -> None:
-        """Somebody encrypted all of it."""
+        """Everything in it was encrypted."""
         chance = random.Random(content)
         for path in (self.folder / self.place).iterdir():
             path.write_bytes(chance.randbytes(250))
@@ -171,7 +171,7 @@ class Folder(Live):
         self.path.symlink_to(name)
 
     def _write(self, name: str, content: int, files: int = 0) -> None:
-        """Let the link lead to a folder with so many files, all of them if no number is given."""
+        """Point the link to a folder with `count` files, by default all."""
         self._point(name)
         for path in (self.folder / name).iterdir():
             path.unlink()
@@ -181,7 +181,7 @@ class Folder(Live):
 
 
 class Git(Live):
-    """A bare repository with a branch to which each night adds a commit, and some that stay."""
+    """A bare repository with a branch to which each night adds a commit, and constant branches."""
 
     kind, category = "git", "git"
     ways = ("recreated", "rewritten")
@@ -207,12 +207,12 @@ class Git(Live):
         self._commit(f"content {content}")
 
     def recreated(self, content: int) -> None:
-        """Somebody made it anew, with the same names in it."""
+        """It was created anew, with the same names in it."""
         self._remove()
         self._create(f"anew {content}", 4)
 
     def rewritten(self, content: int) -> None:
-        """Somebody pushed another history over its branch by force."""
+        """Another history was force-pushed over its branch."""
         self._commit(f"forced {content}", "refs/heads/main~2")
 
 
@@ -233,13 +233,13 @@ class Subversion(Live):
         load_subversion(self.path, first, first, word=f"content {content} ", uuid=self._uuid())
 
     def recreated(self, content: int) -> None:
-        """Somebody made it anew, with as many revisions."""
+        """It was created anew, with as many revisions."""
         number = self._youngest() + 1
         self._remove()
         make_subversion(self.path, number, uuid=_OTHER[:-6] + f"{content % 10**6:06}")
 
     def older(self, content: int) -> None:
-        """Somebody restored it from long ago, and went on."""
+        """It was restored from long ago, and used on."""
         self._remove()
         self._copy(self._early, self.path)
         number = self.revisions + 1
@@ -292,7 +292,7 @@ class Database(Live):
             database.executemany("INSERT INTO readings VALUES (?, 'more')", [(content,)] * 5)
 
     def rowless(self, content: int) -> None:
-        """All its rows but those of tonight are gone."""
+        """All its rows but tonight's are gone."""
         with self._open() as database:
             database.execute("DELETE FROM readings")
             database.execute("DELETE FROM others")

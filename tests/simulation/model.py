@@ -1,7 +1,7 @@
-"""What is owed: a plain model of the promises on history, with no code of the product in it.
+"""A plain model of the promises on history, with no code of the product in it.
 
-A copy is one tarball of one item on one node, as a look at the disk shows it; its content is a number that the test knows, and its time
-a naive datetime in the run's time zone.
+A copy is one tarball of one item on one node, as found on the disk; its content is a number that the test knows, and its time a naive
+datetime in the run's time zone.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 LATE = timedelta(days=1)
-"""How much later than its time a copy comes that fills free places only"""
+"""Delay from which on a copy is late, and fills only free slots"""
 SUSPECTS_KEPT = 3
-"""The newest suspects that stay, beside the first one"""
+"""Number of the newest suspects that stay, beside the first one"""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """How much of the past is owed; 0 is none."""
+    """How much of the past must be kept; 0 switches a rule off."""
 
     keep: int = 3
     daily: int = 0
@@ -29,7 +29,7 @@ class Rules:
     within: timedelta = timedelta(0)
 
     def numbers(self) -> tuple[float, ...]:
-        """Return all of them, to be compared one by one."""
+        """Return all numbers, for comparison one by one."""
         return (self.keep, self.daily, self.weekly, self.monthly, self.yearly, self.within.total_seconds())
 
 
@@ -43,21 +43,21 @@ class Copy:
     """Whether its content is doubtful and nobody accepted it"""
     held: bool = False
     came: datetime | None = None
-    """The run in which it came, None where it was made"""
+    """The run in which it came, None on the node where it was made"""
 
     @property
     def late(self) -> bool:
-        """Whether it came too late to take a place from those that came in time."""
+        """Whether it came too late to take a slot from copies that came in time."""
         return self.came is not None and self.came - self.time >= LATE
 
     @property
     def behind(self) -> bool:
-        """Whether it came after its own day, and so takes no day, week ... from one that came in it."""
+        """Whether it came after its own day, and so takes no day, week ... from a copy that came on it."""
         return self.came is not None and self.came.date() > self.time.date()
 
 
 def _newest(copies: Iterable[Copy], group: Callable[[Copy], Hashable], number: int, timely: bool) -> list[Copy]:
-    """Return the newest copy of each of the last so many groups that have one; if `timely`, one that is not behind before those that are."""
+    """Return the newest copy of each of the last `number` groups that have one; if `timely`, one that is not behind is preferred."""
     groups: dict[Hashable, list[Copy]] = {}
     for copy in sorted(copies, key=lambda one: one.time, reverse=True):
         groups.setdefault(group(copy), []).append(copy)
@@ -76,7 +76,7 @@ _CALENDAR: dict[str, Callable[[Copy], Hashable]] = {
 
 
 def _filled(copies: list[Copy], group: Callable[[Copy], Hashable], number: int, by_day: bool) -> tuple[list[Copy], int]:
-    """Return what a rule of so many groups demands, and how many of its groups have one: those that came late have what the others leave free."""
+    """Return what a rule demands, and how many of its groups have a copy; late copies get the slots that the others leave free."""
     timely = [copy for copy in copies if not copy.late]
     chosen = _newest(timely, group, number, by_day)
     taken = {group(copy) for copy in timely}
@@ -86,9 +86,9 @@ def _filled(copies: list[Copy], group: Callable[[Copy], Hashable], number: int, 
 
 
 def owed(copies: Collection[Copy], rules: Rules, now: datetime, *, frozen: bool = True) -> set[Copy]:
-    """Return the copies of one item on one node that have to stay at a time, with the rules that hold then.
+    """Return the copies of one item on one node that must stay at a time, by the rules then in force.
 
-    Where a suspect is not accepted these are all good ones, but if that is not to count (`frozen`).
+    While a suspect is not accepted these are all good ones, unless `frozen` is false.
     """
     suspects = sorted((copy for copy in copies if copy.suspect), key=lambda copy: copy.time)
     good = sorted((copy for copy in copies if not copy.suspect), key=lambda copy: copy.time)
@@ -113,42 +113,42 @@ def owed(copies: Collection[Copy], rules: Rules, now: datetime, *, frozen: bool 
 
 @dataclass(frozen=True)
 class Alarm:
-    """What must not pass in silence."""
+    """An event that must be reported."""
 
     what: str
     words: str
-    """A pattern of what is said of it"""
+    """Pattern of its report"""
 
 
 @dataclass
 class Night:
-    """What happened to one item on one node in one run."""
+    """The events of one item on one node in one run."""
 
     now: datetime
     """The stamp of the run"""
     rules: Rules
-    """The most that was asked for since somebody last confirmed that less is wanted"""
+    """The strictest rules since the last confirmed relaxation"""
     before: Collection[Copy]
-    """What was there when it was to be purged: what was there before, and what came"""
+    """Copies before the purge: the former ones, and what came"""
     after: Collection[Copy]
     added: int
-    """Days of which copies came in time, or were made"""
+    """Number of days with copies that came in time, or were made"""
     failures: list[str]
     lost: Collection[Copy] = field(default_factory=tuple)
-    """What something else than the product took away or damaged"""
+    """Copies that something other than the product removed or damaged"""
     frozen: bool = False
-    """Whether nothing may go, since too few targets have the newest copy"""
+    """Whether nothing may go because too few targets have the newest copy"""
     alarms: Collection[Alarm] = ()
     expected: int | None = None
-    """The content that must be there as the newest one, unless something failed"""
+    """Content that the newest copy must have, unless something failed"""
     latest: datetime | None = None
-    """The latest time that anything honest can have"""
+    """The latest possible time of a copy"""
     offered: list[Copy] = field(default_factory=list)
-    """What the source has, of which a target is to have what it would keep, unless something failed"""
+    """The source's copies; a target must have those that it would keep, unless something failed"""
 
 
 def complaints(night: Night) -> list[str]:
-    """Return what is wrong with a night, nothing if all that is owed is there, or was told."""
+    """Return what is wrong with a night, empty if everything owed is there, or was reported."""
     latest = night.latest or night.now
     gone = set(night.before) - set(night.after) - set(night.lost)
     counting = [copy for copy in night.before if copy.time <= night.now]

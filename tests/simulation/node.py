@@ -1,4 +1,4 @@
-"""A node of a simulated site: its disk, and what is to be known of it."""
+"""A node of a simulated site: its disk, and its state."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ class Node:
 
     name: str
     top: Path
-    """The folder that bears the marker"""
+    """The folder with the marker"""
     base: Path
-    """The folder of the item's source on it"""
+    """The folder of the item's source in it"""
     rules: Rules
     trash_days: int
     confirmed: Rules = field(default_factory=Rules)
-    """The most that was asked for since less was confirmed"""
+    """The strictest rules since the last confirmed relaxation"""
     away: bool = False
-    """Whether it cannot be reached"""
+    """Whether it is unreachable"""
     unplugged: bool = False
-    """Whether its disk is not there"""
+    """Whether its disk is absent"""
     paired: bool = False
     """Whether the source knows what it holds"""
     replaced: str = ""
-    """What must be told of its disk until somebody takes it as it is"""
+    """What must be reported of its disk until it is adopted"""
     touched: bool = False
-    """Whether its disk is not what it was, told or not"""
+    """Whether its disk is not what it was, reported or not"""
     known: dict[datetime, Copy] = field(default_factory=dict)
-    """What was there after the last run, as it was seen on the disk"""
+    """Copies after the last run, as found on the disk"""
     lost: set[datetime] = field(default_factory=set)
-    """What something else took away or damaged since"""
+    """Times of copies that something else removed or damaged since"""
     rotted: datetime | None = None
-    """Until when it must be told that something rotted"""
+    """Until when the rot must be reported"""
     rotten: dict[datetime, tuple[Copy, str]] = field(default_factory=dict)
-    """What rotted and did not come back yet, with what told it from others"""
+    """Rotted copies that did not come back yet, with their digests"""
     digests: set[str] = field(default_factory=set)
-    """What tells all good ones that were seen last from others"""
+    """Digests of all good copies at the last look"""
     removed: dict[datetime, Copy] = field(default_factory=dict)
-    """What the last purge of it removed"""
+    """Copies that its last purge removed"""
     purged: str = ""
-    """The day of that"""
+    """The day of that purge"""
     snapshot: tuple[Path, dict[datetime, Copy], Rules] | None = None
-    """A copy of its disk, and what is to be known of it then"""
+    """A copy of its disk, with the state at that time"""
     others: set[datetime] = field(default_factory=set)
-    """The copies of the other item"""
+    """Times of the other item's copies"""
 
     @property
     def private(self) -> Path:
@@ -61,7 +61,7 @@ class Node:
 
     @property
     def role(self) -> str:
-        """What it is, in the words of an inventory."""
+        """Its role in an inventory."""
         return "source" if self.name == SOURCE else "target"
 
     @property
@@ -76,7 +76,7 @@ def mark(node: Node) -> None:
 
 
 def plug(node: Node, *, there: bool) -> None:
-    """Take a node's disk away, so that its empty folder is seen, or bring it back."""
+    """Remove a node's disk, so that its empty mount point is seen, or bring it back."""
     away = node.top.with_name(f"{node.top.name}.unplugged")
     if there and away.exists():
         node.top.rmdir()
@@ -88,5 +88,5 @@ def plug(node: Node, *, there: bool) -> None:
 
 
 def copy_tree(one: Path, other: Path) -> None:
-    """Copy a disk with the links on it."""
+    """Copy a disk, including its links."""
     subprocess.run(["cp", "-a", "--", str(one), str(other)], check=True)

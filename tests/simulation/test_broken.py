@@ -1,4 +1,4 @@
-"""A retention that is broken on purpose loses something, or keeps silent, in a history in which the whole one does not."""
+"""Retention that is broken on purpose loses something, or stays silent, in a history in which the intact one does not."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Wrapper = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def story(text: str, kind: str = "folder", min_copies: int = 1, full_every: int = 1) -> History:
-    """Given words, each an event with the hours before its night, 24 if none are given, and the chance in it, return the history."""
+    """Return a history from words: each is an event with the hours before its night, 24 by default, and its random choice."""
     parts = [(word.split(":") + ["", ""])[:3] for word in text.split()]
     events = [Event(what, int(hours or 24), float(chance or 0.5)) for what, hours, chance in parts]
     return History(events, kind, min_copies, full_every)
 
 
 def without(name: str, value: Any) -> Wrapper:
-    """Return what calls a function with another value of an argument."""
+    """Return a function that calls another one with a changed argument."""
     return lambda real: lambda *given, **options: real(*given, **{**options, name: value})
 
 

@@ -1,4 +1,4 @@
-"""Histories of a year, with all that goes wrong in one: what the rules owe is there in each night, or somebody was told."""
+"""Histories of a year, with everything that goes wrong in one: what the rules demand is there in each night, or a failure was reported."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from .world import World
 
 pytestmark = pytest.mark.full
 NUMBER = int(os.environ.get("ALTBACKUP_HISTORIES", "100"))
-"""Histories that are tried"""
+"""Number of histories that are tried"""
 PARTS = min(16, NUMBER)
-"""Tests among which they are divided, so that several workers have some"""
+"""Number of tests among which they are divided, for several workers"""
 GOOD_NIGHTS = 4
 """Nights of a history before anything happens"""
 
 
 @dataclass(frozen=True)
 class Event:
-    """What happens before a night, and how long after the one before that is."""
+    """An event before a night, and the time since the night before."""
 
     what: str
     hours: int
@@ -38,7 +38,7 @@ class Event:
 
 @dataclass(frozen=True)
 class History:
-    """A site, and what happens to it."""
+    """A site, and the events that happen to it."""
 
     events: Sequence[Event]
     kind: str = "folder"
@@ -62,12 +62,12 @@ def _forge(world: World, event: Event) -> None:
 
 
 def _targets(world: World, event: Event) -> int:
-    """Return which target an event concerns; the last one, if chance says nothing."""
+    """Return the target that an event concerns, by default the last one."""
     return -1 - int((1 - event.chance) * len(world.nodes[1:])) % len(world.nodes[1:])
 
 
 def _set(name: str, *, target: bool = False) -> Callable[[World, Event], None]:
-    """Return what says of the world, or of one of its targets, that something is so tonight."""
+    """Return a function that sets an attribute of the world, or of one of its targets, for tonight."""
     return lambda world, event: setattr(world.nodes[_targets(world, event)] if target else world, name, True)
 
 
@@ -102,9 +102,9 @@ NIGHTS: dict[str, Callable[[Event], dict[str, object]]] = {
     "back_dated": lambda event: {"back": timedelta(hours=1 + int(event.chance * 50))},
     "rerun": lambda event: {"rerun": True},
 }
-"""What is odd of a night itself"""
+"""Oddities of a night itself"""
 WAYS = sorted({way for kind in KINDS.values() for way in kind.ways})
-"""What can happen to live data"""
+"""Possible damage to live data"""
 GOOD = ["changed"] * 10 + ["unchanged"] * 5
 events = st.builds(
     Event,
@@ -122,7 +122,7 @@ histories = st.builds(
 
 
 def happen(world: World, event: Event, number: int) -> list[str]:
-    """Let an event and its night happen; return what the model has to say of it."""
+    """Run an event and its night; return what the model finds wrong."""
     said: object = None
     if event.what in ("changed", "mended"):
         world.change(number)
@@ -138,7 +138,7 @@ def happen(world: World, event: Event, number: int) -> list[str]:
 
 
 def play(folder: Path, history: Sequence[Event] | History) -> list[str]:
-    """Return what is wrong with the first night that something is wrong with."""
+    """Return what is wrong with the first night with an error."""
     history = history if isinstance(history, History) else History(history)
     world = World(folder / "world", history.kind, min_copies=history.min_copies, full_every=history.full_every)
     for number in range(GOOD_NIGHTS):

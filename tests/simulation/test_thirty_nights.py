@@ -1,7 +1,7 @@
-"""Ten histories that lost data in silence once, night by night: when the alarm comes, and what every node still has after thirty nights.
+"""Ten histories that once lost data in silence, night by night: when the alarm comes, and what every node still has after thirty nights.
 
 In each the first three nights are good, and from the fourth on something is wrong that nobody mends; digests match all the while. All nodes
-keep three days and contents, and nothing else: so of what was good nothing would be left after the sixth night.
+keep three days and contents, and nothing else: so nothing good would be left after the sixth night.
 """
 
 from __future__ import annotations
@@ -20,40 +20,40 @@ from .world import World
 pytestmark = pytest.mark.full
 NIGHTS, GOOD = 30, 3
 BEFORE = 10
-"""Good nights of those histories in which more than three are kept"""
+"""Good nights of histories in which more than three are kept"""
 DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class Wrong:
-    """What goes wrong, and what is said of it in the first night."""
+    """A fault, and its report in the first night."""
 
     kind: str
     happens: Callable[[World, int], object]
-    """What happens before each night from the fourth on, given the number of the night"""
+    """Called before each night from the fourth on, with the number of the night"""
     alarm: str
     again: str = "is suspect"
-    """What is said in all later nights"""
+    """Its report in all later nights"""
     keep: int = 3
-    """What all nodes keep"""
+    """Number that all nodes keep"""
     good: int = GOOD
-    """Nights before"""
+    """Number of good nights before"""
 
     def stays(self, node: int, night: int) -> set[int]:
-        """Given a node, 0 for the source, and a night, return the contents that are to be there: all good ones, and tonight's."""
+        """Return the contents that must be there: all good ones, and tonight's; node 0 is the source."""
         return {*range(self.good), night}
 
 
 class Replaced(Wrong):
-    """An empty disk in the place of the first target's."""
+    """An empty disk in place of the first target's."""
 
     def stays(self, node: int, night: int) -> set[int]:
-        """There is no good reason to remove anything there, and none to keep more elsewhere."""
+        """Return the contents: there is no reason to remove anything there, and none to keep more elsewhere."""
         return set(range(self.good, night + 1)) if node == 1 else {night, night - 1, night - 2}
 
 
 def spoiled(way: str) -> Callable[[World, int], object]:
-    """Return what does something to the live data, another content each night, as somebody goes on to write into it."""
+    """Return a function that damages the live data, with another content each night, as if they were used on."""
     return lambda world, night: world.spoil(way, night)
 
 

@@ -1,4 +1,4 @@
-"""A source, its targets and their disks, over nights that a clock of its own counts; what runs there are the modules themselves."""
+"""A source, its targets and their disks, over nights counted by a simulated clock; the runs are those of the modules themselves."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from .model import Alarm, Copy, Night, Rules, complaints
 from .node import SOURCE, Node, copy_tree, mark, plug
 
 OTHER = "folders/old"
-"""An item beside the one that is looked at, which never changes"""
+"""An item beside the tested one, which never changes"""
 READ_WITHIN = timedelta(days=8)
-"""In what time each kept copy is read"""
+"""Time within which each kept copy is read"""
 _STAMP = "%Y/%m/%d/%H%M%S"
 _CORE = "ansible_collections.altbackup.core.plugins."
 _MACHINE = {
     "module_utils.system.mounts.find_hung": lambda paths, seconds: set(),
     "module_utils.synchronize.receivers._receivers": lambda incoming: iter(()),
 }
-"""What looks at the machine, and not at what lies on its disks: no path hangs here, and nobody else writes"""
+"""Replacements for what looks at the machine instead of at its disks: no path hangs here, and nobody else writes"""
 
 
 @dataclass
 class World:
-    """All of it, and the truth about what each tarball holds."""
+    """The site, and the truth about the content of each tarball."""
 
     folder: Path
     kind: str = "folder"
@@ -44,39 +44,39 @@ class World:
     full_every: int = 1
     """Nights from one full tarball of the item to the next"""
     now: datetime = datetime(2013, 1, 1, 1, 30)  # noqa: DTZ001 (stamps bear no zone)
-    """What the controller's clock says"""
+    """Time of the controller's clock"""
     real: datetime = datetime(2013, 1, 1, 1, 30)  # noqa: DTZ001
     stamp: datetime = datetime(2013, 1, 1, 1, 30)  # noqa: DTZ001
     """The stamp of the run"""
     content: int = 0
     bad: str = ""
-    """What happened to the live data, if anything did"""
+    """Damage to the live data, if any"""
     truth: dict[str, tuple[int, str]] = field(default_factory=dict)
-    """{what tells a tarball from others: (content, what had happened to it)}: its sha256, of a differential that of its full one, too"""
+    """{digest of a tarball: (content, damage)}: its sha256, of a differential also that of its full one"""
     accepted: datetime | None = None
-    """Up to when suspects are accepted"""
+    """Stamp up to which suspects are accepted"""
     holds: set[datetime] = field(default_factory=set)
     released: set[datetime] = field(default_factory=set)
     source: Node = field(init=False)
     nodes: list[Node] = field(init=False)
     live: Live = field(init=False)
     told: list[str] = field(default_factory=list)
-    """What the last run reported"""
+    """Reports of the last run"""
     confirming: bool = False
-    """Whether somebody confirms that rules fell"""
+    """Whether fallen rules are confirmed"""
     adopting: bool = False
-    """Whether somebody takes all disks as they are"""
+    """Whether all disks are adopted"""
     gone: bool = False
-    """Whether the live data is not there"""
+    """Whether the live data is missing"""
     declared: bool = True
     """Whether the other item is declared"""
     retired: str = ""
-    """The day from which on it is given up"""
+    """The day from which on it is retired"""
     missed: bool = False
-    """Whether it was undeclared when copies of it were known"""
+    """Whether it was undeclared while copies of it were known"""
     kill_after: int = 0
     unjudged: set[datetime] = field(default_factory=set)
-    """The times of copies that could not be compared with what was good"""
+    """Times of copies that could not be compared with a good one"""
     compared: bool = False
     """Whether the source has a good dump of the item"""
     made: bool = False
@@ -97,25 +97,25 @@ class World:
             mark(node)
             node.confirmed = node.rules
 
-    # What happens to the live data
+    # Changes of the live data
 
     def change(self, content: int) -> None:
-        """Let the live data be good, and of a content."""
+        """Make the live data good, with a content."""
         self.live.change(content)
         self.content, self.bad = content, ""
 
     def spoil(self, way: str, content: int) -> None:
-        """Let something happen to the live data, a change if it cannot happen to it, or if the source has nothing to compare it with."""
+        """Damage the live data; change it if that is impossible, or if the source has nothing to compare it with."""
         if not (self.compared and self.live.can(way)):
             self.change(content)
             return
         self.live.spoil(way, content)
         self.content, self.bad = content, way
 
-    # What people do
+    # Actions of people
 
     def accept(self) -> None:
-        """Let somebody accept all suspects that are there: what they hold is good from now on."""
+        """Accept all present suspects: their content is good from now on."""
         times = [copy.time for copy in self.source.known.values() if copy.suspect]
         self.accepted = max([self.now, self.stamp, *times, *([self.accepted] if self.accepted else [])])
         if self.bad and self.content in {content for content, _ in self.truth.values()}:
@@ -124,34 +124,34 @@ class World:
         self.truth = {digest: (content, "") for digest, (content, _) in self.truth.items()}
 
     def hold(self, chance: float) -> None:
-        """Let somebody hold one of the copies of the source."""
+        """Hold one of the source's copies."""
         times = sorted(self.source.known)
         if times:
             self.holds.add(times[int(chance * len(times))])
 
     def release(self) -> None:
-        """Let somebody release all that is held."""
+        """Release everything that is held."""
         self.released |= self.holds
         self.holds.clear()
 
     def undeclare(self) -> None:
-        """Let somebody lose the other item from the inventory."""
+        """Lose the other item from the inventory."""
         self.declared = False
         for node in self.nodes:
             node.others = self._others(node)
         self.missed = any(node.others for node in self.nodes)
 
     def retire(self) -> None:
-        """Let somebody say that the other item is given up."""
+        """Retire the other item."""
         if not self.declared:
             self.retired = f"{self.now:%Y/%m/%d}"
 
     def declare(self) -> None:
-        """Let the other item be declared again."""
+        """Declare the other item again."""
         self.declared, self.retired, self.missed = True, "", False
 
     def undo(self) -> list[str]:
-        """Let somebody undo the last purge of each target; return what did not come back."""
+        """Undo the last purge of each target; return what did not come back."""
         said = []
         for node in self.nodes[1:]:
             if not (node.removed and node.is_there):
@@ -168,10 +168,10 @@ class World:
             node.removed = {}
         return said
 
-    # What happens to nodes
+    # Faults of nodes
 
     def rot(self, node: Node, chance: float) -> None:
-        """Let a byte of one of a node's copies, and of all that share it, change."""
+        """Change a byte of one of a node's copies, and so of all that share it."""
         paths = sorted(self._tarballs(node))
         if paths and node.is_there:
             path = paths[int(chance * len(paths))]
@@ -185,7 +185,7 @@ class World:
             node.rotted = self.real + READ_WITHIN
 
     def forge(self, chance: float, *, ahead: bool = False) -> None:
-        """Let somebody who took the source over put a copy into its past, or into its future."""
+        """Put a copy into the source's past, or into its future, as an intruder."""
         days = timedelta(days=1 + int(chance * 400))
         when = (self.real + days if ahead else self.real - days) + timedelta(seconds=7)  # not to the second of a run
         path = self.source.base / self.item / f"{when:{_STAMP}}" / self._filename()
@@ -195,7 +195,7 @@ class World:
             self.truth[hashlib.sha256(data).hexdigest()] = (-len(self.truth) - 1, "")
 
     def replace_disk(self, node: Node) -> None:
-        """Let an empty disk with a marker take the place of a node's."""
+        """Replace a node's disk by an empty one with a marker."""
         if node.is_there:
             node.lost.update(node.known)
             shutil.rmtree(node.top)
@@ -211,14 +211,14 @@ class World:
                 node.replaced = "is not what it was" if node.paired else ""
 
     def _origin_lost(self) -> None:
-        """Let the targets, whose copies came from the base that was lost, know no other, and the new one nothing of them."""
+        """Adjust the state of the targets, whose copies came from the lost base: they know no other, and the new one does not know them."""
         for node in self.nodes[1:]:
             node.paired = False
             if node.known:
                 node.replaced = "holds the copies of another source|is not what it was"
 
     def take_snapshot(self, node: Node) -> None:
-        """Keep a copy of a target's disk."""
+        """Copy a target's disk."""
         if node is not self.source and node.is_there and not node.lost:
             path = self.folder / f"snapshot-{node.name}"
             shutil.rmtree(path, ignore_errors=True)
@@ -226,7 +226,7 @@ class World:
             node.snapshot = path, dict(node.known), node.confirmed
 
     def restore_snapshot(self, node: Node) -> None:
-        """Let the copy of a target's disk take its place."""
+        """Restore the copy of a target's disk."""
         if node.snapshot and node.is_there:
             path, known, confirmed = node.snapshot
             differs = set(known) != set(node.known)
@@ -244,9 +244,9 @@ class World:
     def night(
         self, after: timedelta, *, jump: timedelta = timedelta(0), back: timedelta = timedelta(0), rerun: bool = False
     ) -> list[str]:
-        """Let time go on and the whole chain run, again if that is asked; return what the model has to say of it.
+        """Advance the time and run the whole chain, twice if requested; return what the model finds wrong.
 
-        The controller's clock is wrong by `jump`; the stamp is given by hand, so much `back`.
+        The controller's clock is wrong by `jump`; the stamp is set by hand, `back` earlier.
         """
         self.real += after
         self.now = self.real + jump
@@ -284,7 +284,7 @@ class World:
         return chain
 
     def _asked(self, jump: timedelta) -> Asked:
-        """Return what the run of tonight is told."""
+        """Return the parameters of tonight's run."""
         items = {
             self.item: {**self.live.item(), **({"full_every": self.full_every} if self.full_every > 1 else {})},
             OTHER: {"kind": "folder", "name": "old", "path": str(self.folder / "old")},
@@ -308,12 +308,12 @@ class World:
         holds.update({f"{self.item}/{time:{_STAMP}}": "held" for time in self.holds})
         return {"accepted": accepted, "holds": holds}
 
-    # What is seen
+    # Observations
 
     def _learn(self, *, behind: bool) -> None:
-        """Note what the tarball of this run holds, if it made one.
+        """Note the content of this run's tarball, if it made one.
 
-        In a night whose clock is behind it is compared with what there was then, and that may be nothing: so it need not be told of.
+        In a night whose clock is behind it is compared with what there was at that time, possibly nothing: then it need not be reported.
         """
         self.made = False
         if self.bad and behind and not any("is suspect" in text for text in self.told):
@@ -336,10 +336,10 @@ class World:
         return {_time(path) for path in found if Path(f"{path}.dna").exists()}
 
     def seen(self, node: Node) -> dict[datetime, Copy]:
-        """Return the copies on a node whose bytes are those that a dump once made, by a look at its disk.
+        """Return the copies on a node whose bytes a dump once made, as found on its disk.
 
-        What rotted counts as long as nobody found it. A differential counts with its full tarball; where that was set apart it is lost until
-        that comes back.
+        Rotted ones count as long as they are undiscovered. A differential counts with its full tarball; if that was set apart it is lost
+        until that comes back.
         """
         found = {}
         paths = self._tarballs(node)
@@ -369,11 +369,11 @@ class World:
         return Copy(time, content, suspect, time in self.holds, came)
 
     def _again(self, copy: Copy) -> Copy:
-        """Return a copy as it is to be seen now: accepted, held or released since."""
+        """Return a copy with its present marks: accepted, held or released."""
         suspect = copy.suspect and not (self.accepted and copy.time <= self.accepted)
         return replace(copy, suspect=suspect, held=copy.time in self.holds)
 
-    # What the model has to say
+    # The expectations of the model
 
     def _judged(self, chain: Chain, before: Mapping[str, Mapping[datetime, Copy]], jump: timedelta) -> list[str]:
         seen = {node.name: self._look(node) for node in self.nodes}
@@ -414,7 +414,7 @@ class World:
         return self.seen(node) if node.is_there else {}
 
     def _of_other(self, node: Node) -> list[str]:
-        """Return what is wrong with the copies of the item that was given up."""
+        """Return what is wrong with the copies of the retired item."""
         gone = set() if self.declared else node.others - self._others(node)
         return [f"{OTHER} of {time} was given up by nobody and is gone" for time in sorted(gone)]
 
@@ -422,7 +422,7 @@ class World:
         """Return what rotted, was found, and did not come back, though another node has it."""
         found = []
         for when, (copy, digest) in node.rotten.items():
-            if when in seen or when > max(self.stamp, self.now):  # what is of a time that has not come is not taken
+            if when in seen or when > max(self.stamp, self.now):  # copies of the future are not accepted
                 continue
             place = (
                 node.private / "quarantine" / ("" if node is self.source else SOURCE) / self.item / f"{when:{_STAMP}}"
@@ -462,7 +462,7 @@ class World:
         )
 
     def _alarms(self, node: Node, chain: Chain, after: Mapping[datetime, Copy], jump: timedelta) -> list[Alarm]:
-        """Return what must not pass in silence: what happened, and a word with which it is told."""
+        """Return what must be reported: the event, and a word of its report."""
         alarms = [Alarm("a wrong clock", "the clocks are")] if abs(jump) > timedelta(hours=1) else []
         if SOURCE not in chain.usable:
             alarms.append(Alarm("a source that is not there", "is its disk mounted"))
@@ -476,7 +476,7 @@ class World:
         return [] if chain.killed else alarms
 
     def _of_item(self, node: Node, chain: Chain, after: Mapping[datetime, Copy]) -> list[Alarm]:
-        """Return what must be told of items and copies."""
+        """Return what must be reported of items and copies."""
         alarms = []
         if self.bad and self.made and self.stamp not in self.unjudged:
             alarms.append(Alarm(self.bad, "is suspect"))
@@ -491,7 +491,7 @@ class World:
         return alarms
 
     def _of_disk(self, node: Node, chain: Chain) -> list[Alarm]:
-        """Return what must be told of a node's disk, and of the rules for it."""
+        """Return what must be reported of a node's disk, and of its rules."""
         alarms = []
         if node.unplugged:
             alarms.append(Alarm("a disk that is not there", "is its disk mounted"))
@@ -520,12 +520,12 @@ def _most(one: Rules, other: Rules) -> Rules:
 
 
 def _base_of(path: Path) -> str:
-    """Return the sha256 of the full tarball that a differential needs, nothing for a full one."""
+    """Return the sha256 of the full tarball that a differential needs, empty for a full one."""
     return str(json.loads(Path(f"{path}.dna").read_text())["base_dig"]) if ".diff." in path.name else ""
 
 
 def _mark(path: Path, digest: str) -> str:
-    """Given a tarball and its sha256, return what tells its content from others."""
+    """Return the key of a tarball's content; `digest` is its sha256."""
     base = _base_of(path)
     return f"{digest} over {base}" if base else digest
 

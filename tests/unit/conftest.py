@@ -1,4 +1,4 @@
-"""What several files of unit tests share, as it takes long to make."""
+"""Shared by several files of unit tests, as it takes long to make."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from hypothesis import settings
 
 from ansible_collections.altbackup.core.plugins.module_utils.system import own_state
 
-# A slow or busy machine is no failure.
+# a slow or busy machine is no failure
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
 def every_kind(tmp_path_factory: pytest.TempPathFactory) -> Copies:
-    """Return a target's tree with one verified tarball of each kind, to be copied by those who change it."""
+    """Return a target's tree with one verified tarball of each kind, to be copied by tests that change it."""
     return make_copies(tmp_path_factory.mktemp("every_kind"))
 
 
 @pytest.fixture(autouse=True)
 def state(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Let what this user's calls remember lie in a folder of its own, and what another user's do in one of his."""
+    """Keep the state of this user's calls, and of another user's, in folders of the test."""
     folders: dict[int, str] = {}
 
     def folder() -> str:

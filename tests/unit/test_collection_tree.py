@@ -24,12 +24,12 @@ SEMANTIC_VERSION = re.compile(r"\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?")
 
 
 def load(path: Path) -> Any:
-    """Given a YAML file, return what it holds."""
+    """Return the content of a YAML file."""
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def plugin_names(folder: str) -> set[str]:
-    """Given a folder of plugins, return their full names; a file of filters holds several, each with a page of its own."""
+    """Return the full names of a folder's plugins; a file of filters holds several, each with a page of its own."""
     stems = {path.stem for path in (ROOT / folder).glob("*.py") if path.stem != "__init__"}
     if folder == "plugins/filter":
         stems = {
@@ -57,7 +57,7 @@ def project_files() -> list[Path]:
 
 
 def visible_files(folder: Path) -> Iterator[Path]:
-    """Given a folder, yield the files below it, leaving out hidden folders and what runs leave behind."""
+    """Yield the files below a folder, leaving out hidden folders and files of runs."""
     for path in folder.iterdir():
         if path.is_file():
             yield path
@@ -68,12 +68,12 @@ def visible_files(folder: Path) -> Iterator[Path]:
 
 
 def foreign_lines(text: str) -> list[str]:
-    """Given a text, return its lines that name a folder of the machines where this was written."""
+    """Return the lines of a text that name a folder of the machines where this was written."""
     return [line for line in text.splitlines() if FOREIGN_PATH.search(line)]
 
 
 def merged_options(specs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Given a role's argument_specs, return its options over all entry points. Raise ValueError where two differ."""
+    """Return a role's options over all entry points of its argument_specs. Raise ValueError where two differ."""
     merged: dict[str, dict[str, Any]] = {}
     for entry, spec in specs.items():
         for name, option in (spec.get("options") or {}).items():
@@ -83,7 +83,7 @@ def merged_options(specs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def default_differences(defaults: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Given a role's defaults and its documented options, return a sentence for each that disagrees."""
+    """Return a sentence for each default of a role that disagrees with its documented option."""
     documented = {name: option["default"] for name, option in options.items() if "default" in option}
     differences = [f"{name} has a default but no documentation" for name in sorted(set(defaults) - set(options))]
     for name in sorted(set(options) & (set(defaults) | set(documented))):
@@ -99,7 +99,7 @@ def default_differences(defaults: Mapping[str, Any], options: Mapping[str, Mappi
 
 
 def ansible_doc(plugin_type: str, names: Iterable[str], home: Path) -> dict[str, Any]:
-    """Given a plugin type and full names, return what ansible-doc says of them, run in the checkout with its ansible.cfg."""
+    """Return ansible-doc's output on plugins of a type, run in the checkout with its ansible.cfg."""
     command = [str(Path(sys.executable).with_name("ansible-doc")), "--type", plugin_type, "--json", *sorted(names)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     environment |= {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_HOME": str(home), "ANSIBLE_NOCOLOR": "1"}

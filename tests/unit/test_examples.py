@@ -1,4 +1,4 @@
-"""The examples of the documentation run: those of modules on folders of the test, those of filters with the local inventory."""
+"""The examples in the documentation run: those of modules on folders of the test, those of filters with the local inventory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FILTERS = sorted(path.stem for path in (ROOT / "plugins" / "filter").glob("*.yml
 
 
 class Examples:
-    """Examples of modules, moved from the places that they name to folders of a test, and to today."""
+    """Examples of modules, moved from the named places to folders of a test, and to today."""
 
     def __init__(self, folder: Path) -> None:
         self.live, self.data = folder / "live", folder / "data"
@@ -48,7 +48,7 @@ class Examples:
         self.ran: set[str] = set()
 
     def put(self, path: Path) -> Path:
-        """Put the bytes of the examples' tarball somewhere."""
+        """Write the bytes of the examples' tarball to a path."""
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(self.content, path)
         return path
@@ -62,7 +62,7 @@ class Examples:
         return [run_module(name, **task[f"altbackup.core.{name}"]) for task in yaml.safe_load(text)]
 
     def run_well(self, name: str) -> dict[str, Any]:
-        """Run all examples of a module, of which none fails; return the last one's result."""
+        """Run all examples of a module, which must succeed; return the last one's result."""
         results = self.run(name)
         assert [result.get("msg") for result in results if result.get("failed")] == []
         return results[-1]

@@ -1,4 +1,4 @@
-"""The example inventory can be copied as it is: it gives a plan without errors and shows every setting."""
+"""The example inventory can be copied as it is: its plan has no errors and it shows every setting."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ DOCUMENTATION = [ipaddress.ip_network(text) for text in ("192.0.2.0/24", "198.51
 
 
 def texts() -> dict[str, str]:
-    """Return all files of the example by their paths."""
+    """Return {path: text} of all files of the example."""
     return {str(path.relative_to(EXAMPLE)): path.read_text(encoding="utf-8") for path in sorted(EXAMPLE.rglob("*.yml"))}
 
 
 @cache
 def planned() -> dict[str, Any]:
-    """Return the plan that the example gives."""
+    """Return the plan of the example."""
     loader = DataLoader()
     inventory = InventoryManager(loader=loader, sources=[str(EXAMPLE)])
     variables = VariableManager(loader=loader, inventory=inventory)

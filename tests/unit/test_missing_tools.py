@@ -1,4 +1,4 @@
-"""A program that tests need and that is missing is named once."""
+"""A missing program that tests need is named once."""
 
 from __future__ import annotations
 

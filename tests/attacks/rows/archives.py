@@ -1,4 +1,4 @@
-"""Archives of a node that was taken over: restore, drill and restore.sh refuse what would lead out, and say it."""
+"""Archives of a node that was taken over: restore, drill and restore.sh refuse members that would lead outside, and say so."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ _BODY = b"written by a node\n"
 
 
 def ambiguous(form: str, name: str, evil: str, innocent: str) -> bytes:
-    """Return headers and a file: one reader takes it for the innocent path, another for the evil one."""
+    """Return headers and a file that one reader takes for the innocent path, another for the evil one."""
     good = file_(innocent)
     return {
         "L": long_name(innocent) + pax(record("path", evil)) + good,
@@ -102,7 +102,7 @@ def ambiguous(form: str, name: str, evil: str, innocent: str) -> bytes:
 
 
 def _prefixed(innocent: str, evil: str) -> bytes:
-    """A header with a prefix in a block of GNU's, which one reader ignores."""
+    """A header with a prefix in GNU's block format, which one reader ignores."""
     block = bytearray(header(os.path.basename(evil), b"0", len(_BODY), magic=b"ustar  \0"))
     prefix = os.path.dirname(evil).encode()[:150]
     block[345 : 345 + len(prefix)] = prefix
@@ -149,7 +149,7 @@ def put(ground: Ground, node: str, key: str, stamp: str, filename: str, data: by
 
 
 def lay_pair(form: str, node: str, ground: Ground, name: str) -> None:
-    """Lay a full tarball with a link, and a differential that may write through it."""
+    """Lay a full tarball with a link, and a differential that would write through it."""
     vault = ground.witness.folder(name)
     full = header(f"{name}/", b"5", mode=0o755) + header(f"{name}/link", b"2", link=str(vault)) + END
     dna = put(ground, node, f"folders/{name}", FULL, f"{name}.tar", full)
@@ -160,7 +160,7 @@ def lay_pair(form: str, node: str, ground: Ground, name: str) -> None:
 
 
 def lay_base(form: str, node: str, ground: Ground, name: str) -> None:
-    """Lay a differential whose dna names what is not its full tarball."""
+    """Lay a differential whose dna names a wrong full tarball."""
     honest = ground.stored("folder", GOOD, node, SOURCE if node == TARGET else "")[0]
     dig = json.loads(Path(f"{honest}.dna").read_text())["dig"]
     data = stream([folder(name, GNU__dumpdir="Yevil\0\0"), member(f"{name}/evil", b"of a false base\n")])
@@ -186,7 +186,7 @@ def lay_base(form: str, node: str, ground: Ground, name: str) -> None:
 
 
 def judge_base(ground: Ground, name: str) -> Iterator[str]:
-    """Nothing of what it leads to comes back, and it is told; one that is named as a full one does not count, and what came before comes back."""
+    """Nothing of the wrong base comes back, and it is reported; a file named as a full one does not count, and an older copy comes back."""
     yield from judge(not name.endswith("unnamed"), ground, name)
     for place in ("restored", "script"):
         found = ground.site.live / name / place
@@ -195,7 +195,7 @@ def judge_base(ground: Ground, name: str) -> Iterator[str]:
 
 
 def lay_single(form: str, node: str, ground: Ground, name: str) -> None:
-    """Lay a full tarball that has a link and a member that may go through it."""
+    """Lay a full tarball that has a link and a member that would go through it."""
     vault = ground.witness.folder(name)
     full = header(f"{name}/", b"5", mode=0o755) + header(f"{name}/link", b"2", link=str(vault))
     put(
@@ -210,7 +210,7 @@ def lay_single(form: str, node: str, ground: Ground, name: str) -> None:
 
 
 def ordered(ground: Ground, name: str, kind: str, node: str) -> None:
-    """Let an item of that name be known, and order its restore from a node."""
+    """Add an item of that name, and order its restore from a node."""
     ground.site.hosts[SOURCE]["altbackup_items"].append(item(kind, name, ground.site.live / name / "thing"))
     ground.home(name, 0)
     entry = {
@@ -233,7 +233,7 @@ def lay_archive(content: Callable[[str, Path], bytes], kind: str, extension: str
 
 
 def away(vault: Path) -> str:
-    """Return a relative path to the canaries from wherever."""
+    """Return a relative path that leads to the canaries from anywhere."""
     return f"../../../../../../../../../../../..{vault}"
 
 
@@ -354,7 +354,7 @@ def lay_special(ground: Ground, name: str) -> None:
 
 
 def judge_special(ground: Ground, name: str) -> Iterator[str]:
-    """No restore gives them; the script says it, or takes them away."""
+    """No restore sets them; the script reports them, or removes them."""
     for path in [ground.site.live / name / "restored" / "setuid", ground.site.live / name / "script" / "setuid"]:
         said = (
             path.parent.name == "script"
@@ -368,7 +368,7 @@ def judge_special(ground: Ground, name: str) -> Iterator[str]:
 
 
 def thing_with(kind: str, change: Callable[[Path, Path], None], ground: Ground, name: str) -> None:
-    """Lay an archive of a real thing with something hostile in it."""
+    """Lay an archive of a real item with something hostile in it."""
     vault = ground.witness.folder(name)
     origin = ground.folder / "making" / name
     origin.parent.mkdir(exist_ok=True)
@@ -407,7 +407,7 @@ def with_commands(path: Path, vault: Path) -> None:
 
 
 def with_links(*places: str) -> Callable[[Path, Path], None]:
-    """Return what puts links to a file of root's at places of a thing."""
+    """Return a function that puts links to root's file at places of an item."""
 
     def change(path: Path, vault: Path) -> None:
         for place in places:
@@ -419,14 +419,14 @@ def with_links(*places: str) -> Callable[[Path, Path], None]:
 
 
 def with_hooks(path: Path, vault: Path) -> None:
-    """A repository whose hooks leave a mark."""
+    """A repository whose hooks leave a trace."""
     for hook in ("start-commit", "pre-commit", "post-revprop-change"):
         (path / "hooks" / hook).write_text(f"#!/bin/sh\ntouch {path.parents[1] / 'ran'}\n")
         (path / "hooks" / hook).chmod(0o755)
 
 
 def with_schema(path: Path, vault: Path) -> None:
-    """A database whose schema wants to write, load and attach."""
+    """A database whose schema tries to write, load and attach."""
     database = sqlite3.connect(path / "sqlite.db")
     database.execute("CREATE VIEW loaded AS SELECT load_extension('/nowhere')")
     database.execute("CREATE TABLE attacked (a, b GENERATED ALWAYS AS (hex(zeroblob(100000000))) VIRTUAL)")
@@ -440,7 +440,7 @@ def with_schema(path: Path, vault: Path) -> None:
 
 
 def play(ground: Ground) -> None:
-    """Restores from the node, a drill there, and its script for each."""
+    """Restore from the node, drill there, and run its script for each."""
     ground.site.hosts[TARGET]["altbackup_drill_limit"] = "200M"
     ground.site.hosts[SOURCE]["altbackup_drill_limit"] = "200M"
     ground.home("well", 0)
@@ -473,7 +473,7 @@ def prepare(ground: Ground) -> None:
 
 
 def judge(refused: bool, ground: Ground, name: str) -> Iterator[str]:
-    """Nothing came out of it; restore, drill and script said why, or made of it what it honestly is."""
+    """Nothing escaped; restore, drill and script gave a reason, or made of it what it honestly is."""
     if (ground.folder / "ran").exists():
         yield "a command of an archive ran"
     for stage in ("restore", "drill"):
@@ -488,7 +488,7 @@ def judge(refused: bool, ground: Ground, name: str) -> Iterator[str]:
 
 
 def judge_device(ground: Ground, name: str) -> Iterator[str]:
-    """The device is left out, and that is told; the rest comes back."""
+    """The device is left out, and reported; the rest comes back."""
     yield from judge(False, ground, name)
     for place in ("restored", "script"):
         if os.path.lexists(ground.site.live / name / place / "d"):

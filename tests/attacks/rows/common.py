@@ -30,7 +30,7 @@ _PASSING = {
     "trac": ("db/trac.db-shm",),
     "sqlite": ("-shm",),
 }
-"""What a copy has afresh, or not at all"""
+"""Parts that a copy has anew, or not at all"""
 
 
 def item(kind: str, name: str, path: Path, **more: Any) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def item(kind: str, name: str, path: Path, **more: Any) -> dict[str, Any]:
 
 
 def add_item(ground: Ground, kind: str, name: str, path: Path, source: str = SOURCE, **more: Any) -> None:
-    """Let a source back up one thing more."""
+    """Add an item to a source."""
     ground.site.hosts[source]["altbackup_items"].append(item(kind, name, path, **more))
 
 
@@ -50,15 +50,15 @@ def one_source(ground: Ground) -> None:
 
 
 def good_went_on(ground: Ground) -> Iterator[str]:
-    """Yield what is wrong with the good item of a dump."""
+    """Yield what is wrong with the dump of the good item."""
     if not ground.stored("folder", GOOD):
         yield "the good item beside the attacked ones was not backed up"
 
 
 def link_judge(kind: str, place: str) -> Callable[[Ground, str], Iterator[str]]:
-    """Return the judge of a dump where a place of the thing is what it should not be: it is told, or archived as what it is.
+    """Return the judge of a dump of an item with a wrong file at `place`: it is reported, or archived as what it is.
 
-    Without a place, or where a copy of the thing has nothing of it, it may also be stored without a word.
+    Without a place, or if a copy of the item does not include it, it may also be stored silently.
     """
     passing = not place or place.startswith(_PASSING.get(kind, "/"))
 
@@ -93,7 +93,7 @@ def drill_agrees(ground: Ground, name: str, kind: str) -> Iterator[str]:
 
 
 def refused(*words: str, stage: str = "") -> Callable[[Ground, str], Iterator[str]]:
-    """Return the judge of what must fail with all of some words in one message on it."""
+    """Return the judge of a call that must fail with all of some words in one message."""
 
     def judge(ground: Ground, name: str) -> Iterator[str]:
         texts = [text.replace(name, "") for text in ground.about(name, *([stage] if stage else []))]
@@ -104,7 +104,7 @@ def refused(*words: str, stage: str = "") -> Callable[[Ground, str], Iterator[st
 
 
 def link(ground: Ground, path: Path, target: Path | str) -> None:
-    """Put a link of the attacker's in the place of whatever stands there."""
+    """Put an attacker's link in place of whatever is there."""
     import shutil
 
     if path.is_dir() and not path.is_symlink():
@@ -131,6 +131,6 @@ def write(path: Path, content: str | bytes) -> Path:
 
 
 def git(folder: Path, *arguments: object) -> str:
-    """Run git as root on a thing of root's."""
+    """Run git as root on root's repository."""
     argv = ["git", "-C", str(folder), "-c", "user.name=x", "-c", "user.email=x@example.org", *map(str, arguments)]
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout

@@ -1,4 +1,4 @@
-"""Names and links that a user puts where repositories are discovered, and secrets that are in nobody's words."""
+"""Names and links that a user puts where repositories are discovered, and secrets that must not be shown."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def prepare(ground: Ground) -> None:
 
 
 def lay_name(kind: str, form: str, ground: Ground, name: str) -> None:
-    """Name a repository so that it does something where it is told of."""
+    """Name a repository so that its name would do something where it is shown."""
     mark = f"touch {ground.folder}/ran-{name}"
     text = {
         "escape": f"{name}{escape_of(name)}",
@@ -55,7 +55,7 @@ def lay_name(kind: str, form: str, ground: Ground, name: str) -> None:
 
 
 def lay_link(kind: str, form: str, ground: Ground, name: str) -> None:
-    """Put a link among the repositories: to one of root's, to itself, to the folder above."""
+    """Put a link among the repositories: to one of root's, to itself, or to the folder above."""
     path = ground.site.live / _FOLDER / kind / name
     if form == "root":
         whole = ground.witness.folder_of(name) / "whole"
@@ -66,7 +66,7 @@ def lay_link(kind: str, form: str, ground: Ground, name: str) -> None:
 
 
 def lay_pipe(ground: Ground, name: str) -> None:
-    """Put a named pipe among the repositories, and one where a repository has its HEAD."""
+    """Put a named pipe among the repositories, and one in the place of a repository's HEAD."""
     ground.lures.lay(name, ground.site.live / _FOLDER / "git" / name)
 
 
@@ -79,7 +79,7 @@ def lay_deep(ground: Ground, name: str) -> None:
 
 
 def lay_size(ground: Ground, name: str) -> None:
-    """Let the estimate of space meet a link to a folder of root's, and a sparse file of 8 EB."""
+    """Confront the estimate of space with a link to root's folder, and a sparse file of 8 EB."""
     path = ground.thing(name, "folder")
     link(ground, path / "link", ground.witness.folder(name))
     with (path / "sparse").open("wb") as stream:
@@ -89,14 +89,14 @@ def lay_size(ground: Ground, name: str) -> None:
 
 
 def lay_arguments(form: str, ground: Ground, name: str) -> None:
-    """Let an option of ssh hold a secret, and the target not be there; or let the setting be one that is refused."""
+    """Put a secret into an option of ssh, and let the target be missing; or use a setting that is refused."""
     token = ground.witness.file(name).read_text().split()[0]
     words = f"-oProxyCommand='sshpass -p {token} nothing %h %p' -oSetEnv=PASSWORD={token}"
     ground.notes["settings"].append(words if form == "text" else [words])
 
 
 def prepare_secrets(ground: Ground) -> None:
-    """A source, a good target, and one that is not there."""
+    """A source, a good target, and a target that is missing."""
     ground.add_source(SOURCE, [item("folder", GOOD, ground.thing(GOOD, "folder", 0))], [TARGET, "away"])
     ground.site.add_target(TARGET)
     ground.site.add_target("away", altbackup_rsync_host="127.0.0.1", altbackup_rsync_port=9)
@@ -111,13 +111,13 @@ def play_secrets(ground: Ground) -> None:
 
 
 def rest_secrets(ground: Ground) -> Iterator[str]:
-    """The good target was served where the setting is one."""
+    """The good target was served if the setting is accepted."""
     if not ground.stored("folder", GOOD, TARGET, SOURCE):
         yield "the good folder did not get to the good target"
 
 
 def play(ground: Ground) -> None:
-    """A night, and what list and the script show."""
+    """Run a night, a list and the script."""
     ground.run("backup", stamp=NIGHT)
     ground.run("list", stamp=NIGHT, list_file=str(ground.folder / "listed.json"))
     for words in (["list"], ["verify"]):
@@ -125,7 +125,7 @@ def play(ground: Ground) -> None:
 
 
 def judge(ground: Ground, name: str) -> Iterator[str]:
-    """Nothing ran, nothing was sent to a terminal; it is stored, or told of."""
+    """Nothing ran, nothing steered a terminal; the item is stored, or reported."""
     if (ground.folder / f"ran-{name}").exists():
         yield "a name was evaluated"
     sequences = (escape_of(name), "\x9b2J", "\x07x", "\u202e")
@@ -142,7 +142,7 @@ def judge(ground: Ground, name: str) -> Iterator[str]:
 
 
 def judge_secret(ground: Ground, name: str) -> Iterator[str]:
-    """It was told of, without the secret; the witness looks for that."""
+    """It was reported without the secret, for which the witness looks."""
     if not any(run.rc for _, run, _ in ground.runs) or not all(run.message for _, run, _ in ground.runs):
         yield "nobody was told of it"
 

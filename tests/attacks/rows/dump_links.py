@@ -1,4 +1,4 @@
-"""Links at every place that a kind reads: nobody reads what they lead to, and it is told."""
+"""Links at every place that a kind reads: what they lead to is not read, and they are reported."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ _MAKE: dict[str, Callable[[Ground, str, str], Path]] = {
 
 
 def lay_link(kind: str, place: str, form: str, ground: Ground, name: str) -> None:
-    """Put a link to a canary at a place of a thing."""
+    """Put a link to a canary at a place of an item."""
     path = ground.thing(name, kind)
     add_item(ground, kind, name, path)
     shape, _, detail = form.partition(":")
@@ -138,7 +138,7 @@ def lay_link(kind: str, place: str, form: str, ground: Ground, name: str) -> Non
 
 
 def lay_above(ground: Ground, name: str) -> None:
-    """Let the folder above the item's be a link to one of root's."""
+    """Replace the folder above the item's by a link to one of root's."""
     vault = ground.witness.folder(name)
     (vault / "thing").mkdir(mode=0o700)
     (vault / "thing" / "file").write_bytes((vault / "secret").read_bytes())

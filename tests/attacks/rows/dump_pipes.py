@@ -1,4 +1,4 @@
-"""Named pipes, sockets and devices where a kind reads files: nothing waits at them, and the other items go on."""
+"""Named pipes, sockets and devices where a kind reads files: nothing waits for them, and the other items are dumped."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _LIMIT = "90s"
 
 
 def path_of(ground: Ground, kind: str, place: str, name: str) -> Path:
-    """Make a thing and an item of it; return the path of a place in it."""
+    """Make an item; return the path of a place in it."""
     path = ground.thing(name, kind)
     add_item(ground, kind, name, path)
     return path.with_name(path.name + place) if kind == "sqlite" else path / place
@@ -55,7 +55,7 @@ def lay_endless(kind: str, place: str, ground: Ground, name: str) -> None:
 
 
 def lay_socket(kind: str, place: str, ground: Ground, name: str) -> None:
-    """Put a socket at a place, by a short way: its path has a limit."""
+    """Put a socket at a place, by a short path, since its length is limited."""
     import os
 
     path = path_of(ground, kind, place, name)
@@ -71,28 +71,28 @@ def lay_socket(kind: str, place: str, ground: Ground, name: str) -> None:
 
 
 def play(ground: Ground) -> None:
-    """A dump with a limit, then a drill of what it published."""
+    """A dump with a time limit, then a drill of what it published."""
     ground.site.hosts[SOURCE]["altbackup_step_timeout"] = _LIMIT
     ground.run("dump", stamp=NIGHT)
     ground.run("drill", f"--limit {SOURCE}", stamp=NIGHT)
 
 
 def lay_hang(ground: Ground, name: str) -> None:
-    """Put a named pipe that nobody lets go below refs/heads."""
+    """Put a named pipe that nobody releases below refs/heads."""
     path = ground.thing(name, "git")
     add_item(ground, "git", name, path)
     as_attacker("mkfifo", path / "refs" / "heads" / ".x")
 
 
 def play_hang(ground: Ground) -> None:
-    """Two nights with a short limit."""
+    """Run two nights with a short limit."""
     ground.site.hosts[SOURCE]["altbackup_step_timeout"] = "20s"
     ground.run("dump", stamp=NIGHT)
     ground.run("dump", stamp="2026/11/02/010000")
 
 
 def judge_hang(ground: Ground, name: str) -> Iterator[str]:
-    """Both nights told of the pipe, and none of them lasted to its limit."""
+    """Both nights reported the pipe, and none of them lasted to its limit."""
     for number, (_, run, seconds) in enumerate(ground.runs, 1):
         if not ground.said(name, ".x"):
             yield f"night {number}: nobody was told of .x"

@@ -1,4 +1,4 @@
-"""What else a thing can hold that makes those who read it do something: settings, journals, names, sizes, markers."""
+"""Other contents of an item that make its readers act: settings, journals, names, sizes, markers."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from attacks.rows.dump_links import play, rest
 
 
 def odd(name: str) -> str:
-    """Return a name that terminals, templates and shells may obey, and that tells whose it is."""
+    """Return a name that terminals, templates and shells may interpret, and that contains the attempt's."""
     return f"a{escape_of(name)}b\n\x1b[2J%s{{{{ 1 }}}}'\"c"
 
 
 def lay_commands(ground: Ground, name: str) -> None:
-    """Let the settings of a repository name commands wherever git takes one."""
+    """Let a repository's settings name commands wherever git accepts one."""
     path = ground.thing(name, "git")
     mark = ground.home(name) / "ran"
     command = write(path.parent / "command", f"#!/bin/sh\nid -u >>{mark}\ncat\n")
@@ -75,7 +75,7 @@ def judge_commands(kind: str, ground: Ground, name: str) -> Iterator[str]:
 
 
 def lay_hooks(ground: Ground, name: str) -> None:
-    """Let every hook of a Subversion repository leave a mark."""
+    """Let every hook of a Subversion repository leave a trace."""
     path = ground.thing(name, "svn")
     for hook in ("start-commit", "pre-commit", "post-commit", "pre-lock", "post-lock", "pre-revprop-change"):
         write(path / "hooks" / hook, f"#!/bin/sh\nid -u >>{ground.home(name)}/ran\n").chmod(0o755)
@@ -84,7 +84,7 @@ def lay_hooks(ground: Ground, name: str) -> None:
 
 
 def lay_git_text(place: str, text: str, ground: Ground, name: str) -> None:
-    """Let a file of a repository name something of root's, `@` being a canary, `@@` a repository of root's."""
+    """Let a file of a repository name one of root's; `@` is a canary, `@@` a repository of root's."""
     path = ground.thing(name, "git")
     if "@@" in text:
         whole = ground.witness.folder_of(name) / "whole"
@@ -108,7 +108,7 @@ def lay_gitdir(ground: Ground, name: str) -> None:
 
 
 def lay_stolen(ground: Ground, name: str) -> None:
-    """Let objects, refs and packed-refs be links into a repository of root's: all of it would be packed."""
+    """Make objects, refs and packed-refs links into a repository of root's: all of it would be packed."""
     path = ground.thing(name, "git")
     whole = ground.witness.folder_of(name) / "whole"
     shutil.copytree(ground.templates / "git", whole)
@@ -118,7 +118,7 @@ def lay_stolen(ground: Ground, name: str) -> None:
 
 
 def lay_alternates(ground: Ground, name: str) -> None:
-    """Take the objects of a repository of root's by alternates, and lose one's own."""
+    """Use the objects of root's repository by alternates, and remove the own ones."""
     path = ground.thing(name, "git")
     whole = ground.witness.folder_of(name) / "whole"
     shutil.copytree(ground.templates / "git", whole)
@@ -138,14 +138,14 @@ def lay_lfs(ground: Ground, name: str) -> None:
 
 
 def judge_lfs(ground: Ground, name: str) -> Iterator[str]:
-    """It is stored as a drill accepts it, or it is refused."""
+    """It is stored in a form that a drill accepts, or refused."""
     yield from drill_agrees(ground, name, "git")
     if not ground.said(name, "lfs", "dump"):
         yield "nobody was told of lfs"
 
 
 def lay_odd_names(kind: str, ground: Ground, name: str) -> None:
-    """Give what is left out, and so told, names that terminals obey."""
+    """Give files that are left out, and so reported, names that terminals interpret."""
     path = ground.thing(name, kind)
     folder = path if kind != "svn" else path / "conf"
     with acting_as():
@@ -165,7 +165,7 @@ def lay_odd_names(kind: str, ground: Ground, name: str) -> None:
 
 
 def no_escapes(ground: Ground, name: str) -> Iterator[str]:
-    """Nothing that was said of it holds what a terminal obeys."""
+    """No message about it contains what a terminal interprets."""
     for playbook, run, _ in ground.runs:
         if escape_of(name) in run.stdout:
             yield f"{playbook}.yml: the terminal was sent an escape sequence of the attacker's"
@@ -174,7 +174,7 @@ def no_escapes(ground: Ground, name: str) -> Iterator[str]:
 
 
 def lay_attachment_names(ground: Ground, name: str) -> None:
-    """Give attachments that are missing, and so told, names that terminals obey."""
+    """Give missing attachments, which are reported, names that terminals interpret."""
     path = ground.thing(name, "trac")
     with contextlib.closing(sqlite3.connect(path / "db" / "trac.db")) as database:
         columns = [row[1] for row in database.execute("PRAGMA table_info(attachment)")]
@@ -198,7 +198,7 @@ def hot_journal(path: Path, victim: Path, pages: int) -> bytes:
 
 
 def lay_super_journal(kind: str, wal: bool, ground: Ground, name: str) -> None:
-    """Lay a hot journal that names a file of root's as its super-journal: who opens the database for writing removes that."""
+    """Lay a hot journal that names root's file as its super-journal: opening the database for writing would remove that."""
     path = ground.thing(name, kind)
     database = path / "db" / "trac.db" if kind == "trac" else path
     for suffix in ("-wal", "-shm"):
@@ -214,7 +214,7 @@ def lay_super_journal(kind: str, wal: bool, ground: Ground, name: str) -> None:
 
 
 def lay_rollback(ground: Ground, name: str) -> None:
-    """Leave a hot journal of the user's own, as a killed writer does: rolling it back is not for the dump."""
+    """Leave a hot journal of the user's own, as a killed writer does: the dump must not roll it back."""
     path = ground.thing(name, "sqlite")
     page = struct.unpack(">H", path.read_bytes()[16:18])[0]
     data = path.read_bytes()
@@ -232,7 +232,7 @@ def lay_rollback(ground: Ground, name: str) -> None:
 
 
 def unchanged_live(ground: Ground, name: str) -> Iterator[str]:
-    """It was refused with a word on the journal, or stored; the live database is as it was."""
+    """It was refused with a message on the journal, or stored; the live database is unchanged."""
     before = ground.notes[name]
     if {path: path.read_bytes() for path in before} != before:
         yield "the live database, or what stands beside it, was changed by the dump"
@@ -241,7 +241,7 @@ def unchanged_live(ground: Ground, name: str) -> Iterator[str]:
 
 
 def remembering(lay: Callable[[Ground, str], None]) -> Callable[[Ground, str], None]:
-    """Return what lays an attempt and remembers the files of its folder."""
+    """Return a function that lays an attempt and remembers the files of its folder."""
 
     def whole(ground: Ground, name: str) -> None:
         lay(ground, name)
@@ -252,7 +252,7 @@ def remembering(lay: Callable[[Ground, str], None]) -> Callable[[Ground, str], N
 
 
 def lay_inherit(value: str, ground: Ground, name: str) -> None:
-    """Let trac.ini inherit from a file of root's, `@`, or from what has no end, or waits."""
+    """Let trac.ini inherit from root's file, `@`, or from one that never ends, or waits."""
     path = ground.thing(name, "trac")
     victim = ground.witness.file(name, "secret.ini")
     text = value.replace("@@", os.path.relpath(victim, path / "conf")).replace("@", str(victim))
@@ -273,30 +273,30 @@ def lay_trac_database(value: str, ground: Ground, name: str) -> None:
 
 
 def lay_marker(content: Callable[[Ground, str], None], ground: Ground, name: str) -> None:
-    """Lay what looks like the marker of a restored copy beside a thing."""
+    """Lay an imitation of a restored copy's marker beside an item."""
     path = ground.thing(name, "folder")
     add_item(ground, "folder", name, path)
     content(ground, name)
 
 
 def marker_of(ground: Ground, name: str) -> Path:
-    """Return where the marker of a thing is."""
+    """Return the path of an item's marker."""
     return ground.home(name) / "folder.altbackup-restored"
 
 
 def marker_text(ground: Ground, name: str) -> None:
-    """A marker whose words terminals obey."""
+    """A marker with texts that terminals interpret."""
     words = dict.fromkeys(("source", "item", "stamp", "dig", "node", "host", "when", "by"), odd(name))
     write(marker_of(ground, name), json.dumps(words))
 
 
 def marker_deep(ground: Ground, name: str) -> None:
-    """A marker that is nested as deep as it may be long."""
+    """A marker nested as deep as its size allows."""
     write(marker_of(ground, name), "[" * 65536)
 
 
 def marker_link(ground: Ground, name: str) -> None:
-    """A marker that is a link to a file of root's."""
+    """A marker that is a link to root's file."""
     link(ground, marker_of(ground, name), ground.witness.file(name))
 
 
@@ -306,7 +306,7 @@ def marker_pipe(ground: Ground, name: str) -> None:
 
 
 def lay_large(kind: str, place: str, ground: Ground, name: str) -> None:
-    """Let a small file of a thing be a sparse one of 40 GB."""
+    """Replace a small file of an item by a sparse one of 40 GB."""
     path = ground.thing(name, kind)
     (path / place).parent.mkdir(exist_ok=True)
     with (path / place).open("ab") as stream:
@@ -316,7 +316,7 @@ def lay_large(kind: str, place: str, ground: Ground, name: str) -> None:
 
 
 def judge_large(kind: str, ground: Ground, name: str) -> Iterator[str]:
-    """It is stored, with its holes, as a drill accepts it, or it is a failure of that item."""
+    """It is stored with its holes, in a form that a drill accepts, or it is a failure of that item."""
     yield from drill_agrees(ground, name, kind)
     if not ground.stored(kind, name) and not ground.about(name, "dump"):
         yield "it was neither stored nor told of"

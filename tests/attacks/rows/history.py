@@ -1,6 +1,6 @@
-"""History that is to be lost: what nodes that were taken over say of what they hold, and what they lay into the private state that tells of it.
+"""Attempts to lose history: what taken-over nodes say of what they hold, and what they write into the private state that describes it.
 
-Records, marks, the quarantine, the trash, what a tree ever held, whose it is, and against what a differential was made.
+Records, marks, the quarantine, the trash, the list of items ever held, the owner, and the base of a differential.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ OLD = "2026/10/01/010000"
 
 
 def record_path(base: Path, key: str, stamp: str) -> Path:
-    """Return where a source keeps the record of a dump."""
+    """Return the path of a dump's record on the source."""
     return base / ".altbackup" / "records" / key / f"{stamp}.json"
 
 
 def change_record(ground: Ground, name: str, stamp: str, **more: Any) -> dict[str, Any]:
-    """Change what the source says of a dump of its own; return what it said."""
+    """Change the source's record of a dump of its own; return it."""
     path = record_path(ground.base(SOURCE), f"folders/{name}", stamp)
     known = json.loads(path.read_text()) if path.is_file() else {}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,30 +52,30 @@ def change_record(ground: Ground, name: str, stamp: str, **more: Any) -> dict[st
 
 
 def there(ground: Ground, name: str) -> list[str]:
-    """Return the stamps of which the source has tarballs of an item."""
+    """Return the stamps of the source's tarballs of an item."""
     return ["/".join(path.parts[-5:-1]) for path in ground.stored("folder", name)]
 
 
 def evil(name: str, text: str) -> bytes:
-    """Return an archive that holds what the source never had."""
+    """Return an archive with content that the source never had."""
     return stream([folder(name), member(f"{name}/evil", f"{text}\n".encode())])
 
 
 def one_content(ground: Ground, name: str, stamp: str) -> None:
-    """All records of the source, tonight's too, tell the content of the last honest night."""
+    """All records of the source, tonight's included, have the content digest of the last honest night."""
     content = json.loads(record_path(ground.base(SOURCE), f"folders/{name}", NIGHTS[2]).read_text())["content"]
     for each in there(ground, name):
         change_record(ground, name, each, content=content)
 
 
 def formerly(ground: Ground, name: str, stamp: str) -> None:
-    """Tonight's record says that it holds what the last honest night's tarball does."""
+    """Tonight's record claims the content of the last honest night's tarball."""
     last = json.loads(record_path(ground.base(SOURCE), f"folders/{name}", NIGHTS[2]).read_text())
     change_record(ground, name, stamp, formerly={key: last[key] for key in ("dig", "size", "alg")})
 
 
 def second(words: dict[str, Any], ground: Ground, name: str, stamp: str) -> None:
-    """Under each honest stamp lies a second tarball, whose record says what is to be believed of the first one."""
+    """Under each honest stamp lies a second tarball, whose record is to be taken for the first one's."""
     for night in NIGHTS:
         filename = f"{name}-9.tar.zst"
         dna = put(ground, SOURCE, f"folders/{name}", night, filename, evil(name, night))
@@ -84,21 +84,21 @@ def second(words: dict[str, Any], ground: Ground, name: str, stamp: str) -> None
 
 
 def many_suspects(ground: Ground, name: str, stamp: str) -> None:
-    """Back-dated tarballs of which each is said to be suspect."""
+    """Back-dated tarballs, each marked as suspect."""
     for past in BACK_DATED:
         put(ground, SOURCE, f"folders/{name}", past, f"{name}.tar.zst", evil(name, past))
         change_record(ground, name, past, suspect=["of the source's"])
 
 
 def nothing_measured(ground: Ground, name: str, stamp: str) -> None:
-    """The files are gone, and the records say neither what there was, nor that this is suspect."""
+    """The files are gone, and the records have neither earlier measures nor a suspicion."""
     nothing = dict.fromkeys(("measures", "nights", "suspect", "identity", "noted", "doubts"))
     for each in there(ground, name):
         change_record(ground, name, each, **nothing)
 
 
 def odd(ground: Ground, name: str, stamp: str) -> None:
-    """Records with whatever else JSON can hold, and what terminals obey."""
+    """Records with other values of JSON, and texts that terminals interpret."""
     junk = {
         "suspect": [f"{ESCAPE}{name}\x07"] * 3000,
         "measures": {f"{ESCAPE}{name}\x07": -1, "rows": 1e308, "x" * 5000: 1 << 70, "entries": float("inf")},
@@ -114,7 +114,7 @@ def odd(ground: Ground, name: str, stamp: str) -> None:
 
 
 def false_base(base: Callable[[Ground, str], tuple[str, str]], ground: Ground, name: str, stamp: str) -> None:
-    """Lay a differential whose dna names what is not its full tarball into the source's own tree."""
+    """Lay a differential whose dna names a wrong full tarball into the source's own tree."""
     path, dig = base(ground, name)
     past = BACK_DATED[0]
     data = stream([folder(name, GNU__dumpdir="Yevil\0\0"), member(f"{name}/evil", b"of a false base\n")])
@@ -122,12 +122,12 @@ def false_base(base: Callable[[Ground, str], tuple[str, str]], ground: Ground, n
 
 
 def dig_of(path: Path) -> str:
-    """Return the digest that the sidecar of a tarball tells."""
+    """Return the digest in a tarball's sidecar."""
     return str(json.loads(Path(f"{path}.dna").read_text())["dig"])
 
 
 def of_another_item(ground: Ground, name: str) -> tuple[str, str]:
-    """The full tarball of another item, by a path that leads there."""
+    """The full tarball of another item, by a relative path."""
     return f"../{GOOD}/{NIGHTS[2]}/{GOOD}.tar.zst", dig_of(ground.stored("folder", GOOD)[-1])
 
 
@@ -147,7 +147,7 @@ def chain(ground: Ground, name: str) -> tuple[str, str]:
 
 
 def itself(ground: Ground, name: str) -> tuple[str, str]:
-    """Itself, by path, with a digest of its own choice."""
+    """Itself, by path, with an invented digest."""
     return f"{BACK_DATED[0]}/{name}.diff.tar.zst", "0" * 64
 
 
@@ -159,12 +159,12 @@ def judge_base(ground: Ground, name: str) -> Iterator[str]:
 
 
 def snapshot_of(ground: Ground, name: str) -> Path:
-    """Return what the source knows of the last full tarball of an item."""
+    """Return the source's snapshot of an item's last full tarball."""
     return ground.base(SOURCE) / ".altbackup" / "snapshots" / "folders" / name
 
 
 def snapshot(form: str, ground: Ground, name: str, stamp: str) -> None:
-    """Change what the source knows of the full tarball, before the next dump."""
+    """Change the source's snapshot of the full tarball before the next dump."""
     path = snapshot_of(ground, name)
     text = gzip.decompress(path.read_bytes())
     head, _, rest = text.partition(b"\n")
@@ -186,7 +186,7 @@ def snapshot(form: str, ground: Ground, name: str, stamp: str) -> None:
 
 
 def judge_snapshot(ground: Ground, name: str) -> Iterator[str]:
-    """Each night is there, and each comes back by tar as it was."""
+    """Each night is there, and tar restores each as it was."""
     for node, source in ((SOURCE, ""), (TARGET, SOURCE)):
         paths = [path for path in ground.stored("folder", name, node, source) if FIFTH in str(path)]
         if not paths:
@@ -200,13 +200,13 @@ def judge_snapshot(ground: Ground, name: str) -> Iterator[str]:
 
 
 def lay_night(mischief: Callable[[Ground, str, str], None], more: dict[str, Any], ground: Ground, name: str) -> None:
-    """Let there be an item, and what root of the source does each night between dump and delivery."""
+    """Add an item, and what root of the source does each night between dump and delivery."""
     ground.site.hosts[SOURCE]["altbackup_items"].append(item("folder", name, ground.thing(name, "folder", 0), **more))
     ground.notes["mischief"].append((mischief, name))
 
 
 def play_nights(ground: Ground) -> None:
-    """Three good nights; then two of which each is dumped, lied about, and backed up."""
+    """Three good nights; then two, each dumped, falsified, and delivered."""
     for stamp in (*NIGHTS, FOURTH, FIFTH):
         for entry in ground.site.hosts[SOURCE]["altbackup_items"]:
             (Path(entry["path"]) / "users.conf").write_text(f"[users]\n{stamp} {entry['name']}\n")
@@ -272,20 +272,20 @@ def to_link(home: Path, path: Path, vault: Path) -> None:
 
 
 def from_link(home: Path, path: Path, vault: Path) -> None:
-    """A link to root's folder becomes a folder with a file of a name that is there."""
+    """A link to root's folder becomes a folder with a file whose name exists there."""
     (path / "l").unlink()
     (path / "l").mkdir()
     (path / "l" / "secret").write_text("of the user's\n")
 
 
 def empty_link(home: Path, path: Path, vault: Path) -> None:
-    """A link to root's folder becomes an empty folder: what its list does not have is removed."""
+    """A link to root's folder becomes an empty folder: a restore removes what its list does not have."""
     (path / "l").unlink()
     (path / "l").mkdir()
 
 
 def swapped(home: Path, path: Path, vault: Path) -> None:
-    """Two folders change their names, and a link takes the place of a third one."""
+    """Two folders swap their names, and a link replaces a third one."""
     (path / "d").rename(path / "x")
     (path / "e").rename(path / "d")
     (path / "x").rename(path / "e")
@@ -294,7 +294,7 @@ def swapped(home: Path, path: Path, vault: Path) -> None:
 
 
 def odd_names(home: Path, path: Path, vault: Path) -> None:
-    """Names that a list of names could be cut at."""
+    """Names at which a list of names could be split."""
     for name in ("Dd", "Y", "N\nTd", "R..", "T..", "x\x1b]0;x\x07", "-x", " "):
         (path / name).mkdir()
         (path / name / "Yf").write_text(name)
@@ -308,7 +308,7 @@ def hard(home: Path, path: Path, vault: Path) -> None:
 
 
 def lay_pair(change: Callable[[Path, Path, Path], None], ground: Ground, name: str) -> None:
-    """Let there be a folder of a user's, with a link to root's, and what the user changes after its full tarball."""
+    """Add a user's folder with a link to root's, and the changes that the user makes after its full tarball."""
     vault = ground.witness.folder(name)
     path = ground.thing(name, "folder")
     for folder_ in ("d", "e"):
@@ -330,7 +330,7 @@ def prepare_pairs(ground: Ground) -> None:
 
 
 def play_pairs(ground: Ground) -> None:
-    """A full tarball of each, what the users change, a differential of each; a drill, and restores of the pairs."""
+    """A full tarball of each, the users' changes, a differential of each; a drill, and restores of the pairs."""
     assert ground.run("dump", stamp=NIGHT).rc == 0, ground.runs[-1][1].message
     ground.runs.clear()
     (Path(ground.site.hosts[SOURCE]["altbackup_items"][0]["path"]) / "users.conf").write_text(
@@ -350,7 +350,7 @@ def play_pairs(ground: Ground) -> None:
 
 
 def seen(path: Path) -> dict[str, str]:
-    """Return {name below: what is there} of a folder."""
+    """Return {path below: description} of a folder."""
     found = {}
     for below in sorted(path.rglob("*")):
         where = below.relative_to(path).as_posix()
@@ -361,7 +361,7 @@ def seen(path: Path) -> dict[str, str]:
 
 
 def judge_pair(ground: Ground, name: str) -> Iterator[str]:
-    """What comes back of the pair is what was there, and a drill says so."""
+    """The restored pair equals what was there, and a drill agrees."""
     path = next(path for _, other, path, _ in ground.notes["changes"] if other == name)
     if len(ground.stored("folder", name)) < 2 and not ground.about(name, "dump"):
         yield "the second night is not stored, and nobody was told"
@@ -397,7 +397,7 @@ for _change in (to_link, from_link, empty_link, swapped, odd_names, hard):
 
 
 def prepare(ground: Ground) -> None:
-    """A source with two targets, of which one was taken over."""
+    """A source with two targets, one of which was taken over."""
     ground.add_source(SOURCE, [item("folder", GOOD, ground.thing(GOOD, "folder", 0))], [TARGET, HARMED])
     ground.site.add_target(TARGET)
     ground.site.add_target(HARMED)
@@ -405,20 +405,20 @@ def prepare(ground: Ground) -> None:
 
 
 def state_of(ground: Ground, node: str) -> tuple[Path, Path]:
-    """Return the private folder of a node, and what in it is of one tree: a node is a target of SOURCE, or a source of its own."""
+    """Return the private folder of a node, and its subfolder of one tree: a node is a target of SOURCE, or a source of its own."""
     if (ground.folder / node / "copies").is_dir():
         return private(ground, node), Path(SOURCE)
     return ground.base(node) / ".altbackup", Path()
 
 
 def lay_source(mischief: Callable[[Ground, str], None], ground: Ground, name: str) -> None:
-    """Let there be one more source, and what is done to its private state after the first night."""
+    """Add a source, and what is done to its private state after the first night."""
     ground.add_source(name, [item("folder", f"{name}-thing", ground.thing(f"{name}-thing", "folder", 0))], [TARGET])
     ground.notes["mischief"].append((mischief, name))
 
 
 def lay_rot(mischief: Callable[[Ground, str], None], ground: Ground, name: str) -> None:
-    """Let there be an item that rots on the source and on the good target, and what the other target has of it then."""
+    """Add an item that rots on the source and on the good target, and the other target's version of it."""
     ground.site.hosts[SOURCE]["altbackup_items"].append(item("folder", name, ground.thing(name, "folder", 0)))
 
     def rot(ground: Ground, name: str) -> None:
@@ -438,7 +438,7 @@ def item_on(ground: Ground, node: str) -> str:
 
 
 def planted(ground: Ground, node: str, *parts: str) -> Path:
-    """Make the folder of a stamp in the trash of a node, with a tarball and its dna; return the path of the tarball."""
+    """Make a stamp's folder in the trash of a node, with a tarball and its dna; return the tarball's path."""
     top, tree = state_of(ground, node)
     name = item_on(ground, node)
     where = top / "trash" / tree / "kept" / Path(*(parts or (DAY, "folders", name, *OLD.split("/"))))
@@ -490,7 +490,7 @@ def trash(form: str, ground: Ground, name: str) -> None:
 
 
 def judge_trash(ground: Ground, name: str) -> Iterator[str]:
-    """Honest copies are there, tonight's among them, as they were; nothing of the trash stands where no tarball may."""
+    """Honest copies are unchanged, tonight's included; nothing from the trash stands where no tarball may."""
     top, tree = state_of(ground, name)
     source = str(tree) if tree.name else ""
     paths = ground.stored("folder", item_on(ground, name), name, source)
@@ -544,7 +544,7 @@ def quarantine(form: str, ground: Ground, name: str) -> None:
 
 
 def lay_stolen(lay: Callable[..., None], ground: Ground, name: str) -> None:
-    """Let there be a source beside it, whose content is to be had by saying that it rotted."""
+    """Add a second source, whose content could be obtained by claiming that it rotted."""
     lay(partial(quarantine, "other"), ground, name)
     other = f"{name}-other"
     ground.add_source(other, [item("folder", other, ground.thing(other, "folder", 0))], [TARGET])
@@ -573,7 +573,7 @@ FORGED = {
 
 
 def marks(form: str, ground: Ground, name: str) -> None:
-    """Forge what people said, in the marks of a node."""
+    """Forge people's marks on a node."""
     top, tree = state_of(ground, name)
     text = json.dumps(FORGED).replace(GOOD, item_on(ground, name))
     path = top / "state" / tree / "marks.json"
@@ -582,7 +582,7 @@ def marks(form: str, ground: Ground, name: str) -> None:
 
 
 def judge_marks(ground: Ground, name: str) -> Iterator[str]:
-    """No other node, nor the controller, has a mark of it."""
+    """No other node, nor the controller, has such a mark."""
     own = item_on(ground, name)
     places = [*ground.folder.glob("*/*/.altbackup/state/**/marks.json"), *_journals(ground)]
     for path in places:
@@ -601,7 +601,7 @@ def _journals(ground: Ground) -> list[Path]:
 
 
 def held(form: str, ground: Ground, name: str) -> None:
-    """Forge what a tree ever held, or what its pairs were."""
+    """Forge a tree's list of items ever held, or its pairs."""
     top, tree = state_of(ground, name)
     state = top / "state" / tree
     if form == "known":
@@ -614,7 +614,7 @@ def held(form: str, ground: Ground, name: str) -> None:
 
 
 def owner(ground: Ground, name: str) -> None:
-    """Say that it is the good source: its id, and its machine's."""
+    """Claim to be the good source: its id, and its machine's."""
     good = ground.base(SOURCE) / ".altbackup" / "owner"
     path = ground.base(name) / ".altbackup" / "owner"
     known = json.loads(good.read_text())
@@ -622,7 +622,7 @@ def owner(ground: Ground, name: str) -> None:
 
 
 def judge_owner(ground: Ground, name: str) -> Iterator[str]:
-    """It is told, and the tree of the good source is what it was."""
+    """It is reported, and the tree of the good source is unchanged."""
     if not ground.about(name):
         yield "nobody was told of it"
     for path in ground.base(TARGET, SOURCE).rglob("*"):
@@ -631,13 +631,13 @@ def judge_owner(ground: Ground, name: str) -> Iterator[str]:
 
 
 def judge_told(ground: Ground, name: str) -> Iterator[str]:
-    """It is told; what others have is there."""
+    """It is reported; the copies on other nodes are there."""
     if not ground.about(name):
         yield "nobody was told of it"
 
 
 def healer(form: str, ground: Ground, name: str) -> None:
-    """What a target has in the place of the last good copy."""
+    """What a target has in place of the last good copy."""
     path = ground.stored("folder", name, HARMED, SOURCE)[0]
     record = private(ground, HARMED) / "records" / SOURCE / "folders" / name / f"{NIGHT}.json"
     ground.notes[f"honest {name}"] = path.read_bytes()
@@ -652,7 +652,7 @@ def healer(form: str, ground: Ground, name: str) -> None:
 
 
 def judge_heal(healed: bool, ground: Ground, name: str) -> Iterator[str]:
-    """What stands on the source and on the good target is the honest tarball, or nothing; it is told."""
+    """The honest tarball, or nothing, stands on the source and on the good target; it is reported."""
     for node, source in ((SOURCE, ""), (TARGET, SOURCE)):
         found = [path for path in ground.stored("folder", name, node, source) if NIGHT in str(path)]
         if [path.read_bytes() for path in found] != [ground.notes[f"honest {name}"]][: len(found)]:
@@ -669,7 +669,7 @@ def judge_heal(healed: bool, ground: Ground, name: str) -> Iterator[str]:
 
 
 def play(ground: Ground) -> None:
-    """A good night, mischief, a night that reads all, and what purges of the first day removed put back; another purge."""
+    """A good night, mischief, a night that reads everything, an undo of the first day's purge; another purge."""
     assert ground.run("backup", stamp=NIGHT).rc == 0, ground.runs[-1][1].message
     ground.runs.clear()
     for mischief, name in ground.notes["mischief"]:

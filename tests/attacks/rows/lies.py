@@ -1,4 +1,4 @@
-"""Nodes whose modules lie: what they return is data with bounds, and the nodes beside them are served all the same."""
+"""Nodes whose modules lie: their results are data with bounds, and other nodes are served all the same."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ sys.exit(done.returncode)
 
 
 def liar(ground: Ground, name: str, lies: dict[str, Any]) -> str:
-    """Make the interpreter of a node that lies; return its path."""
+    """Make the interpreter of a lying node; return its path."""
     folder = ground.folder / "liars"
     folder.mkdir(exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(lies))
@@ -61,7 +61,7 @@ def prepare(ground: Ground) -> None:
 
 
 def filled(value: Any, ground: Ground, name: str) -> Any:
-    """Return lies with paths: `@` is a file of root's, `^` what a terminal obeys, `!` a template that leaves a mark."""
+    """Return lies with paths filled in: `@` is root's file, `^` steers a terminal, `!` is a template that leaves a trace."""
     text = json.dumps(value)
     if "@" in text:
         text = text.replace("@", str(ground.witness.file(name)))
@@ -70,7 +70,7 @@ def filled(value: Any, ground: Ground, name: str) -> Any:
 
 
 def lay(role: str, lies: dict[str, Any], transport: str, ground: Ground, name: str) -> None:
-    """Add a node that lies: a source that sends to the good target, or a target of the good source."""
+    """Add a lying node: a source that sends to the good target, or a target of the good source."""
     node = name
     interpreter = {"ansible_python_interpreter": liar(ground, name, filled(lies, ground, name))}
     if role == "source":
@@ -94,7 +94,7 @@ def lay(role: str, lies: dict[str, Any], transport: str, ground: Ground, name: s
 
 
 def play(ground: Ground) -> None:
-    """A night, then what list, check and drill say."""
+    """Run a night, then list, check and drill."""
     ground.run("backup", stamp=NIGHT)
     ground.run("list", stamp=NIGHT, list_file=str(ground.folder / "listed.json"))
     ground.run("check", stamp=NIGHT)
@@ -104,7 +104,7 @@ def play(ground: Ground) -> None:
 
 
 def judge(said: bool, ground: Ground, name: str) -> Iterator[str]:
-    """Nothing ran, nothing was sent to the terminal, and it was told of."""
+    """Nothing ran, nothing steered the terminal, and it was reported."""
     if (ground.folder / f"ran-{name}").exists():
         yield "a template of a result was evaluated on the controller"
     for playbook, run, _ in ground.runs:
@@ -174,11 +174,11 @@ _COPY = {
     "problem": "",
     "record": {},
 }
-"""What a node tells of a good copy, but for where it lies"""
+"""A node's report of a good copy, without its place"""
 
 
 def offered(relpath: str, **more: Any) -> dict[str, Any]:
-    """Return the lie of a node that says of each tree that it holds one copy."""
+    """Return the lie of a node that claims to hold one copy in each tree."""
     return {"tarball_find": {"each trees tarballs": [{**_COPY, "relpath": relpath, **more}]}}
 
 

@@ -1,4 +1,4 @@
-"""A thousand calls while a user swaps a path in a loop: between the look and the use nothing slips in."""
+"""A thousand calls while a user swaps a path in a loop: no swap between check and use has an effect."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from attacks.rows.common import NIGHT, SOURCE, TARGET, item, link, one_source, w
 
 COUNT = 1000
 _TIMES = 20
-"""How often a call dumps the same thing, each time as another item"""
+"""How often a call dumps the same data, each time as another item"""
 _LONGEST = 1800
 
 
@@ -57,14 +57,14 @@ def race(ground: Ground) -> None:
 
 
 def calls(asked: dict[str, Any]) -> int:
-    """Return how many calls do it a thousand times."""
+    """Return how many calls make a thousand dumps or restores."""
     return COUNT // len(asked.get("arguments", {}).get("items", "x"))
 
 
 def lay_dump(
     kind: str, swapped: Callable[[Path, Path], tuple[Path, Path]], canary: str, ground: Ground, name: str
 ) -> None:
-    """Dump a thing in which a place is exchanged for a link to what is root's."""
+    """Dump an item in which a place is exchanged for a link to root's files."""
     path = ground.thing(name, kind)
     secret = getattr(ground.witness, canary)(name)
     one, other = swapped(path, secret)
@@ -84,7 +84,7 @@ def lay_dump(
 
 
 def swapped_at(place: str, keep: str = "") -> Callable[[Path, Path], tuple[Path, Path]]:
-    """Return what lays the link beside a place of a thing."""
+    """Return a function that lays the link beside a place of an item."""
 
     def lay(path: Path, secret: Path) -> tuple[Path, Path]:
         one = path / place if place else path
@@ -132,7 +132,7 @@ def lay_restore(form: str, ground: Ground, name: str) -> None:
 
 
 def lay_adopt(ground: Ground, name: str) -> None:
-    """Adopt a copy where a user swaps the folder above it for a link to one of root's, which has such a file, too."""
+    """Adopt a copy while a user swaps the folder above it for a link to one of root's that has such a file, too."""
     home = ground.home(name)
     vault = ground.witness.folder(name)
     (vault / "docs.altbackup-restored").write_bytes((vault / "secret").read_bytes())
@@ -149,7 +149,7 @@ def lay_adopt(ground: Ground, name: str) -> None:
 
 
 def lay_script(ground: Ground, name: str) -> None:
-    """Restore by the script to a place where a user takes its work folder away."""
+    """Restore by the script to a place where a user moves its work folder away."""
     home = ground.home(name)
     (home / "way").mkdir()
     give(home)
@@ -165,7 +165,7 @@ def lay_script(ground: Ground, name: str) -> None:
 
 
 def lay_drill(ground: Ground, name: str) -> None:
-    """Drill in a folder of a user's, who takes the drill's folder away."""
+    """Drill in a user's folder; the user moves the drill's folder away."""
     home = ground.home(name)
     vault = ground.witness.folder(name)
     shutil.rmtree(ground.base(SOURCE) / "nothing", ignore_errors=True)
@@ -179,7 +179,7 @@ def lay_drill(ground: Ground, name: str) -> None:
 
 
 def judge(ground: Ground, name: str) -> Iterator[str]:
-    """All calls were made while the user swapped, and none crashed; the witness tells the rest."""
+    """All calls were made while the user swapped, and none crashed; the witness checks the rest."""
     found = ground.notes[name]
     if found["calls"] < COUNT // _TIMES or found["swaps"] < 100:
         yield f"{found['calls']} calls and {found['swaps']} swaps are no race"

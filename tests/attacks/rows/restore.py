@@ -1,4 +1,4 @@
-"""What a user lays beside a destination of his, or of the script's: nothing of it is obeyed, and nothing is written through it."""
+"""What a user lays beside a restore's destination, or the script's: it is not obeyed, and nothing is written through it."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ def prepare(ground: Ground) -> None:
 
 
 def order(ground: Ground, destination: Path, kind: str = "folder", **more: object) -> None:
-    """Order one more restore of the good thing."""
+    """Order another restore of the good item."""
     name = GOOD if kind == "folder" else "base"
     ground.notes["orders"].append({"source": SOURCE, "kind": kind, "name": name, "to": str(destination), **more})
 
 
 def work_of(destination: Path) -> Path:
-    """Return the name of the work folder of 0.1.0, which is known to all."""
+    """Return the name of the work folder of 0.1.0, which is well known."""
     return destination.with_name(f".altbackup-tmp-restore-{destination.name}")
 
 
 def inode(path: Path) -> list[int]:
-    """Return the device and the inode of a path: a user can see them of what lies in a folder that he can enter."""
+    """Return device and inode of a path: a user can see them in any folder that he can enter."""
     return [path.lstat().st_dev, path.lstat().st_ino]
 
 
 def lay_work(
     files: Callable[[Ground, str, Path, Path], dict[str, str]], there: bool, ground: Ground, name: str
 ) -> None:
-    """Lay a work folder of the user's with files beside a destination of his."""
+    """Lay a work folder of the user's with files beside his destination."""
     home = ground.home(name)
     destination = home / "docs"
     if there:
@@ -66,32 +66,32 @@ def journal(**entries: object) -> dict[str, str]:
 
 
 def journal_over(ground: Ground, name: str, destination: Path, work: Path) -> dict[str, str]:
-    """A journal whose aside names a file of root's: the user's file would be renamed over it."""
+    """A journal whose old copy is root's file: the user's file would be renamed over it."""
     victim = ground.witness.file(name)
     write(work / "x", "of the attacker's\n")
     return journal(new=inode(destination), old=inode(work / "x"), aside=str(victim))
 
 
 def journal_back(ground: Ground, name: str, destination: Path, work: Path) -> dict[str, str]:
-    """A journal by which a file of root's was moved aside: it would be moved to the destination."""
+    """A journal that says that root's file was moved aside: it would be moved to the destination."""
     victim = ground.witness.file(name)
     return journal(new=[0, 0], old=inode(victim), aside=str(victim))
 
 
 def journal_out(ground: Ground, name: str, destination: Path, work: Path) -> dict[str, str]:
-    """A journal whose path leads out of the work folder to a file of root's: it would be renamed to the user's aside."""
+    """A journal whose path leads from the work folder to root's file: it would be renamed to the user's."""
     victim = ground.witness.file(name)
     path = os.path.relpath(victim, work)
     return journal(new=inode(destination), old=inode(victim), path=path, aside=str(destination.with_name("taken")))
 
 
 def journal_marker(ground: Ground, name: str, destination: Path, work: Path) -> dict[str, str]:
-    """A journal with a marker of the user's own words."""
+    """A journal with a marker text of the user's."""
     return journal(new=[0, 0], old=None, marker="\x1b[2J" * 100)
 
 
 def journal_deep(ground: Ground, name: str, destination: Path, work: Path) -> dict[str, str]:
-    """A journal that is nested as deep as it is long."""
+    """A journal nested as deep as its length allows."""
     return {"journal": "[" * 100000}
 
 
@@ -101,12 +101,12 @@ def journal_odd(ground: Ground, name: str, destination: Path, work: Path) -> dic
 
 
 def made_up(ground: Ground, name: str, destination: Path, work: Path) -> dict[str, str]:
-    """A work folder that says it was made for all of the folders above it."""
+    """A work folder that claims to have been made for all folders above it."""
     return {"made": json.dumps("/"), "incoming": "a file where a folder belongs"}
 
 
 def lay_work_link(what: str, ground: Ground, name: str) -> None:
-    """Let the work folder, or something in it, be a link to a folder or a file of root's."""
+    """Make the work folder, or something in it, a link to root's folder or file."""
     destination = ground.home(name) / "docs"
     work = work_of(destination)
     if what == "itself":
@@ -123,7 +123,7 @@ def lay_work_link(what: str, ground: Ground, name: str) -> None:
 
 
 def lay_work_pipe(what: str, ground: Ground, name: str) -> None:
-    """Let a file of the work folder be a named pipe."""
+    """Make a file of the work folder a named pipe."""
     destination = ground.home(name) / "docs"
     work_of(destination).mkdir()
     give(work_of(destination))
@@ -132,7 +132,7 @@ def lay_work_pipe(what: str, ground: Ground, name: str) -> None:
 
 
 def lay_work_open(ground: Ground, name: str) -> None:
-    """Lay a work folder that everybody can write to, with folders of the names that a restore makes."""
+    """Lay a work folder writable by all, with folders named like those of a restore."""
     destination = ground.home(name) / "docs"
     for folder in ("unpacked", "incoming", "scratch"):
         write(work_of(destination) / folder / "x", "x")
@@ -141,7 +141,7 @@ def lay_work_open(ground: Ground, name: str) -> None:
 
 
 def lay_beside(suffix: str, form: str, ground: Ground, name: str) -> None:
-    """Let what stands beside a destination be a link to a file of root's, or a named pipe."""
+    """Make what stands beside a destination a link to root's file, or a named pipe."""
     destination = ground.home(name) / "docs"
     if suffix.startswith("."):
         write(destination / "x", "the user's own\n")
@@ -160,20 +160,20 @@ def lay_beside(suffix: str, form: str, ground: Ground, name: str) -> None:
 
 
 def lay_through(below: str, ground: Ground, name: str) -> None:
-    """Let a folder on the way to the destination be a link to a folder of root's."""
+    """Make a folder on the way to the destination a link to root's folder."""
     home = ground.home(name)
     link(ground, home / "way", ground.witness.folder(name))
     order(ground, home / "way" / below)
 
 
 def lay_destination_link(ground: Ground, name: str) -> None:
-    """Let the destination be a link to a folder of root's."""
+    """Make the destination a link to root's folder."""
     link(ground, ground.home(name) / "docs", ground.witness.folder(name))
     order(ground, ground.home(name) / "docs", replace="move_aside", consent=True)
 
 
 def lay_inside(form: str, ground: Ground, name: str) -> None:
-    """Let a file inside of what stands at the destination be a link, a named pipe or a device: it is compared with the backup."""
+    """Make a file inside what stands at the destination a link, a named pipe or a device: it is compared with the backup."""
     destination = ground.home(name) / "docs"
     shutil.copytree(ground.templates / "folder", destination, symlinks=True)
     give(destination)
@@ -185,7 +185,7 @@ def lay_inside(form: str, ground: Ground, name: str) -> None:
 
 
 def lay_marked(form: str, ground: Ground, name: str) -> None:
-    """Let the marker of an item that is to be adopted be something else, or lie behind a link."""
+    """Make the marker of an item to be adopted something else, or put it behind a link."""
     home = ground.home(name)
     path = home / "docs"
     write(path / "x", "x")
@@ -243,7 +243,7 @@ def play(ground: Ground) -> None:
 
 
 def judge_restore(ground: Ground, name: str) -> Iterator[str]:
-    """It is restored as it is in the backup, or refused with a word; what the user had is not lost."""
+    """It is restored as in the backup, or refused with a message; nothing of the user's is lost."""
     destination = Path(next(entry["to"] for entry in ground.notes["orders"] if f"/live/{name}/" in entry["to"]))
     reference = ground.templates / "folder" / "users.conf"
     good = destination.is_dir() and (destination / "users.conf").is_file() and not destination.is_symlink()
@@ -256,14 +256,14 @@ def judge_restore(ground: Ground, name: str) -> Iterator[str]:
 
 
 def judge_adopt(ground: Ground, name: str) -> Iterator[str]:
-    """The marker is gone, or that it is none was said."""
+    """The marker is gone, or its absence was reported."""
     there = os.path.lexists(ground.home(name) / "docs.altbackup-restored") or name.endswith("behind")
     if there and not ground.about(name, "restore"):
         yield "the marker is still there, and nobody was told"
 
 
 def judge_script(ground: Ground, name: str) -> Iterator[str]:
-    """It refused with a word, or restored to the destination alone."""
+    """It refused with a message, or restored to the destination only."""
     done = ground.notes[f"script {name}"]
     if done.returncode and not done.stderr.strip():
         yield "it failed without a word"

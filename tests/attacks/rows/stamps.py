@@ -1,4 +1,4 @@
-"""Stamps that lie, on a target: restore, drill and restore.sh take the honest copy, and the lie is named."""
+"""False stamps on a target: restore, drill and restore.sh take the honest copy, and the false one is named."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def prepare(ground: Ground) -> None:
 
 
 def lay(mischief: Callable[[Ground, str], None], ground: Ground, name: str) -> None:
-    """Let there be an item, and what root of the first target does to its copy after the night."""
+    """Add an item, and what root of the first target does to its copy after the night."""
     path = ground.thing(name, "folder", 0)
     ground.site.hosts[SOURCE]["altbackup_items"].append(item("folder", name, path))
     ground.notes["mischief"].append((mischief, name))
@@ -37,7 +37,7 @@ def lay(mischief: Callable[[Ground, str], None], ground: Ground, name: str) -> N
 
 
 def evil(name: str) -> bytes:
-    """Return an archive that holds what the source never had."""
+    """Return an archive with content that the source never had."""
     return stream([folder(name), member(f"{name}/evil", b"of the target's\n")])
 
 
@@ -47,7 +47,7 @@ def at(stamp: str, ground: Ground, name: str) -> None:
 
 
 def copied(ground: Ground, name: str) -> None:
-    """Copy the stamp's folder to a year ahead."""
+    """Copy the stamp's folder to a stamp one year ahead."""
     base = ground.base(TARGET, SOURCE) / "folders" / name
     shutil.copytree(base / NIGHT, base / NIGHT.replace("2026", "2027"))
 
@@ -61,7 +61,7 @@ def last(ground: Ground, name: str) -> None:
 
 
 def other_content(ground: Ground, name: str) -> None:
-    """Lay other bytes, with a dna and a record that match, under the honest stamp."""
+    """Lay other bytes, with matching dna and record, under the honest stamp."""
     at(NIGHT, ground, name)
     path = ground.base(TARGET, SOURCE) / "folders" / name / NIGHT / f"{name}.tar.zst.dna"
     dna = json.loads(path.read_text())
@@ -89,9 +89,9 @@ def play(ground: Ground) -> None:
 
 
 def judge(stamp: str, named: bool, ground: Ground, name: str) -> Iterator[str]:
-    """What came later than all clocks was not restored, not proved, not starred; it was named.
+    """Copies ahead of all clocks were not restored, proved or starred; they were named.
 
-    The script knows no run, and goes by the clock of its machine.
+    The script knows no run, and uses its machine's clock.
     """
     for how in ("restored", "script") if named else ("restored",):
         where = ground.site.live / name / how
@@ -165,7 +165,7 @@ def prepare_flood(ground: Ground) -> None:
 def lay_flood(
     first: Callable[[Ground, str], None], second: Callable[[Ground, str], None] | None, ground: Ground, name: str
 ) -> None:
-    """Let there be an item, and what root of the source does before the fourth and the fifth night."""
+    """Add an item, and what root of the source does before the fourth and the fifth night."""
     path = ground.thing(name, "folder", 0)
     ground.site.hosts[SOURCE]["altbackup_items"].append(item("folder", name, path))
     ground.notes["mischief"].append((first, name))
@@ -204,7 +204,7 @@ TONIGHT = tuple(f"2026/10/21/00{minute:02}00" for minute in range(10, 60, 10))
 
 
 def next_night(ground: Ground, stamp: str) -> None:
-    """Change all things, back them up, and remember what the target then has of honest copies."""
+    """Change all items, back them up, and remember which honest copies the target then has."""
     for entry in ground.site.hosts[SOURCE]["altbackup_items"]:
         (Path(entry["path"]) / "users.conf").write_text(f"[users]\n{stamp} {os.urandom(8).hex()}\n")
     ground.run("backup", stamp=stamp)
@@ -229,7 +229,7 @@ def play_flood(ground: Ground) -> None:
 
 
 def judge_flood(silent: bool, ground: Ground, name: str) -> Iterator[str]:
-    """The target still has the last honest nights, and something was said."""
+    """The target still has the last honest nights, and something was reported."""
     wanted = ({*NIGHTS[1:], FOURTH}, {NIGHTS[2], FOURTH, FIFTH})
     for number, honest in enumerate(wanted):
         # the fourth night may fail for an item whose source's own tree lies

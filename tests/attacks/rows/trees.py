@@ -1,4 +1,4 @@
-"""Trees of nodes that were taken over: garbage, links, pipes and bombs in the private state and beside the tarballs."""
+"""Trees of taken-over nodes: garbage, links, pipes and bombs in the private state and beside the tarballs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from attacks.rows.common import NIGHT, SOURCE, TARGET, item
 
 LATER = "2026/11/02/010000"
 HARMED = "cms02"
-"""The target whose tree holds what is harmful of single items"""
+"""The target whose tree holds the harmful copies of single items"""
 
 
 def prepare(ground: Ground) -> None:
@@ -29,20 +29,20 @@ def prepare(ground: Ground) -> None:
 
 
 def lay_item(mischief: Callable[[Ground, str], None], ground: Ground, name: str) -> None:
-    """Let there be an item, and what is done to its copy on the harmed target after the first night."""
+    """Add an item, and what is done to its copy on the harmed target after the first night."""
     ground.site.hosts[SOURCE]["altbackup_items"].append(item("folder", name, ground.thing(name, "folder", 0)))
     ground.notes["mischief"].append((mischief, name))
 
 
 def lay_target(mischief: Callable[[Ground, str], None], ground: Ground, name: str) -> None:
-    """Let there be one more target, and what is done to its private state after the first night."""
+    """Add a target, and what is done to its private state after the first night."""
     ground.site.add_target(name)
     ground.site.hosts[SOURCE]["altbackup_targets"].append(name)
     ground.notes["mischief"].append((mischief, name))
 
 
 def lay_incoming(mischief: Callable[[Ground, str, Path], None], ground: Ground, name: str) -> None:
-    """Let there be one more target, and what the source lays where its next tarball is to arrive."""
+    """Add a target, and what the source lays where its next tarball will arrive."""
     ground.site.add_target(name)
     ground.site.hosts[SOURCE]["altbackup_targets"].append(name)
     ground.notes["incoming"].append((mischief, name))
@@ -59,7 +59,7 @@ def private(ground: Ground, target: str) -> Path:
 
 
 def swap(path: Path, form: str, ground: Ground, name: str) -> None:
-    """Put something else in the place of a file or a folder."""
+    """Replace a file or a folder by something else."""
     if path.is_dir() and not path.is_symlink():
         path.rename(path.with_name(f"{path.name}-gone"))
         shutil.rmtree(path.with_name(f"{path.name}-gone"))
@@ -85,7 +85,7 @@ def swap(path: Path, form: str, ground: Ground, name: str) -> None:
 
 
 def with_secret(lay: Callable[[Ground, str], None]) -> Callable[[Ground, str], None]:
-    """Return what lays an attempt, with a folder of root's for its links."""
+    """Return a function that lays an attempt, with root's folder for its links."""
 
     def whole(ground: Ground, name: str) -> None:
         ground.notes[f"secret {name}"] = ground.witness.folder(name)
@@ -95,7 +95,7 @@ def with_secret(lay: Callable[[Ground, str], None]) -> Callable[[Ground, str], N
 
 
 def at_item(where: str, form: str) -> Callable[[Ground, str], None]:
-    """Return what puts something in the place of a part of an item's copy."""
+    """Return a function that replaces a part of an item's copy."""
 
     def mischief(ground: Ground, name: str) -> None:
         tarball = folder_of(ground, name) / NIGHT / f"{name}.tar.zst"
@@ -125,7 +125,7 @@ def at_item(where: str, form: str) -> Callable[[Ground, str], None]:
 
 
 def at_target(where: str, form: str) -> Callable[[Ground, str], None]:
-    """Return what puts something in the place of a part of a target's private state."""
+    """Return a function that replaces a part of a target's private state."""
 
     def mischief(ground: Ground, name: str) -> None:
         text = form
@@ -154,13 +154,13 @@ def hold(ground: Ground, lock: Path) -> None:
 
 
 def part_of(ground: Ground) -> str:
-    """Return the name by which the good item's next tarball travels."""
+    """Return the transit name of the good item's next tarball."""
     dna = json.loads(Path(f"{ground.stored('folder', GOOD)[-1]}.dna").read_text())
     return f"{dna['alg']}-{dna['dig']}"
 
 
 def arriving(form: str) -> Callable[[Ground, str, Path], None]:
-    """Return what the source lays into the folder in which its tarballs arrive."""
+    """Return what the source lays into its incoming folder."""
 
     def mischief(ground: Ground, name: str, incoming: Path) -> None:
         vault = ground.notes[f"secret {name}"]
@@ -189,14 +189,14 @@ def arriving(form: str) -> Callable[[Ground, str, Path], None]:
 
 
 def another_night(ground: Ground) -> None:
-    """Change all things."""
+    """Change all items."""
     for entry in ground.site.hosts[SOURCE]["altbackup_items"]:
         (Path(entry["path"]) / "users.conf").write_text("[users]\nthe second night\n")
     ground.site.hosts[SOURCE]["altbackup_step_timeout"] = "120s"
 
 
 def play(ground: Ground) -> None:
-    """A good night, what is done after it, and another night; a drill, a list, a check and restores."""
+    """A good night, the mischief, and another night; a drill, a list, a check and restores."""
     assert ground.run("backup", stamp=NIGHT).rc == 0, ground.runs[-1][1].message
     ground.runs.clear()
     for mischief, name in ground.notes["mischief"]:
@@ -222,7 +222,7 @@ def play(ground: Ground) -> None:
 
 
 def play_state(ground: Ground) -> None:
-    """A good night, what is done after it, and another night."""
+    """A good night, the mischief, and another night."""
     assert ground.run("backup", stamp=NIGHT).rc == 0, ground.runs[-1][1].message
     ground.runs.clear()
     try:
@@ -241,7 +241,7 @@ def play_state(ground: Ground) -> None:
 
 
 def judge_item(ground: Ground, name: str) -> Iterator[str]:
-    """Tonight's copy got to the good target; of the harmed one it is told, or it is there, too."""
+    """Tonight's copy got to the good target; on the harmed one it is there, too, or reported."""
     if len(ground.stored("folder", name, TARGET, SOURCE)) < 2:
         yield "tonight's copy did not get to the good target"
     there = any(LATER in str(path) for path in ground.stored("folder", name, HARMED, SOURCE))
@@ -250,7 +250,7 @@ def judge_item(ground: Ground, name: str) -> Iterator[str]:
 
 
 def judge_proof(ground: Ground, name: str) -> Iterator[str]:
-    """A proof that lies proves nothing."""
+    """A false proof proves nothing."""
     yield from judge_item(ground, name)
     if (
         "future" in name
@@ -266,7 +266,7 @@ def judge_proof(ground: Ground, name: str) -> Iterator[str]:
 
 
 def judge_target(ground: Ground, name: str) -> Iterator[str]:
-    """The target has tonight's copy, or it was told why not."""
+    """The target has tonight's copy, or the reason was reported."""
     there = any(LATER in str(path) for path in ground.stored("folder", GOOD, name, SOURCE))
     if not there and not ground.about(name):
         yield "tonight's copy did not get there, and nobody was told"

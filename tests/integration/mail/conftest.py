@@ -1,4 +1,4 @@
-"""Prints the matrix of the failure mail, where it ran."""
+"""Prints the matrix of the failure mail, if it ran."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ main()
 
 @dataclass
 class Ran:
-    """How a run ended, and the mails on it."""
+    """The end of a run, and the mails about it."""
 
     situation: Situation
     exit_code: int
@@ -50,19 +50,19 @@ class Ran:
     mails: list[bytes] = field(default_factory=list)
 
     def text(self) -> str:
-        """Return all that its mail says: subject, text, HTML and log."""
+        """Return all texts of its mail: subject, text, HTML and log."""
         message = read_mail(self.mails[0])
         logs = [gzip.decompress(part.get_content()).decode() for part in message.iter_attachments()]
         return "\n".join([str(message["Subject"]), text_of(message), text_of(message, "html"), *logs])
 
 
 def recipient(number: int) -> str:
-    """Return whom a situation's mail goes to."""
+    """Return the recipient of a situation's mail."""
     return f"situation{number}@example.org"
 
 
 def write_project(folder: Path, situation: Situation) -> list[str]:
-    """Write what a situation needs; return its command line, without the program."""
+    """Write a situation's files; return its command line, without the program."""
     (folder / "library").mkdir(parents=True)
     (folder / "library" / "crash.py").write_text(CRASH)
     (folder / "play.yml").write_text(situation.playbook, encoding="utf-8")

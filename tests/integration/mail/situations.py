@@ -1,4 +1,4 @@
-"""Ways in which a run fails, each a tiny playbook, and what the mail on it has to say."""
+"""Ways in which a run fails, each a tiny playbook, with the expected content of the mail."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECRETS = {
     "argument": "feijoa-tangelo",
     "key": "c2VjcmV0IGtleSBtYXRlcmlhbA",
 }
-"""One for each way in which a secret gets into a run; none may be in a mail, a log or the spool."""
+"""One secret for each way into a run; none may occur in a mail, a log or the spool"""
 S = SECRETS
 
 FAILS = "ansible.builtin.command: sh -c 'echo out; echo broken pipe of {who} >&2; exit 7'"
@@ -36,9 +36,9 @@ class Situation:
     hosts: tuple[str, ...] = ("alpha",)
     """Hosts that the mail names as failed or unfinished; none: no mail"""
     words: tuple[str, ...] = ()
-    """What the mail has to say"""
+    """Texts that the mail must contain"""
     absent: tuple[str, ...] = ()
-    """What it must not say"""
+    """Texts that it must not contain"""
     subject: str = ""
     arguments: tuple[str, ...] = ()
     variables: dict[str, Any] = field(default_factory=dict)
@@ -47,12 +47,12 @@ class Situation:
 
 
 def play(tasks: str, hosts: str = "alpha", more: str = "") -> str:
-    """Return a playbook of one play; tasks and what else it has are indented as in a play."""
+    """Return a playbook of one play; tasks and other keys are indented as in a play."""
     return f"- name: Play\n  hosts: {hosts}\n  gather_facts: false\n{more}  tasks:\n{tasks}"
 
 
 def command(who: str, name: str = "Break it") -> str:
-    """Return a task that fails with the words `broken pipe of WHO`."""
+    """Return a task that fails with the text `broken pipe of WHO`."""
     return f"    - name: {name}\n      {FAILS.format(who=who)}\n"
 
 

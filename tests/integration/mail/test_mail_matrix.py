@@ -1,4 +1,4 @@
-"""Every way to fail, in every mood of the server: one mail with the hosts and the error, and no secret, delivered or kept."""
+"""Every way to fail, in every mood of the server: one mail with the hosts and the error, and no secret, delivered or spooled."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_every_mail_is_delivered_or_kept_in_every_mood(
 
 
 def fate(ran: Ran, options: dict[str, object], path: Path, delivered: list[bytes]) -> str:
-    """Send a mail in one mood; return what became of it."""
+    """Send a mail to a server in one mood; return what became of it."""
     raw = ran.mails[0]
     path.write_bytes(raw)
     before = len(delivered)

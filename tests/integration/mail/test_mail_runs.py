@@ -1,4 +1,4 @@
-"""Real runs: a silent server holds none up, the next run delivers, and no run goes on unwatched without a word."""
+"""Real runs: a silent server delays none, the next run delivers, and no run goes unwatched silently."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TIMEOUT = 2.0
 
 
 def to(server: Any) -> dict[str, str]:
-    """Return the options of mail to a server."""
+    """Return the mail options for a server."""
     return {
         **TO,
         **{name.upper(): str(value) for name, value in server.options().items() if value},
@@ -34,7 +34,7 @@ def to(server: Any) -> dict[str, str]:
 
 
 def again(ran: Ran, options: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the playbook of an earlier run once more, with other options."""
+    """Run the playbook of an earlier run again, with other options."""
     folder = ran.spool.parent
     return subprocess.run(
         [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "hosts.yml", "play.yml", *arguments],
@@ -155,7 +155,7 @@ WATCHED = """
 
 @pytest.fixture
 def watched(tmp_path: Path) -> list[str]:
-    """A run of the controller's plays, which do nothing but what all playbooks do at start and end."""
+    """A run of the controller's plays, which do only what all playbooks do at start and end."""
     (tmp_path / "play.yml").write_text(WATCHED)
     sources = {
         "hosts": {

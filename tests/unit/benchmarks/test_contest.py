@@ -1,4 +1,4 @@
-"""Contests: who is measured when, and who is left out."""
+"""Contests: the order of measurements, and which contenders are left out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data that the benchmarks make."""
+"""The data of the benchmarks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured of processes, from outside."""
+"""Figures of processes, measured from outside."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ time.sleep(float(sys.argv[1]))
 
 
 def measured(log: Path, *steps: list[str]) -> dict[str, Any]:
-    """Measure commands by a process that does nothing else."""
+    """Measure commands in a process that does nothing else."""
     command = [sys.executable, "-c", PROGRAM, str(TESTS), json.dumps(steps), str(log)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The tables and the picture of the benchmarks, and the rows that are in them."""
+"""The tables and the picture of the benchmarks, and the rows in them."""
 
 from __future__ import annotations
 

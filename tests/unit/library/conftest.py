@@ -1,4 +1,4 @@
-"""What the tests of modules share that run them in their own process."""
+"""Shared by the tests that run modules in their own process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def process_state() -> Iterator[None]:
-    """Put back what a module sets in its own process: the umask and the signal handlers."""
+    """Restore what a module sets in its own process: the umask and the signal handlers."""
     umask = os.umask(0o022)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     yield

@@ -34,7 +34,7 @@ def verify(base: Path, day: str = DAY, *, check: bool = False, **options: Any) -
 
 
 def lists(result: dict[str, Any]) -> dict[str, list[str]]:
-    """Return the lists of a result that are not empty."""
+    """Return the non-empty lists of a result."""
     return {name: result[name] for name in LISTS if result[name]}
 
 
@@ -49,7 +49,7 @@ def damage(path: Path) -> None:
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    """Return a base with one of each damage, and one good."""
+    """Return a base with one tarball of each damage, and a good one."""
     base = marked(tmp_path / "dayabay")
     put(base, f"svn/good/{STAMP}/good-1.tar", CONTENT)
     damage(put(base, f"svn/flipped/{STAMP}/flipped-1.tar", CONTENT))

@@ -1,4 +1,4 @@
-"""A base with its marker: predicted, made once, refused, removed."""
+"""Module marked_base: a base with its marker is predicted, made once, refused, removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the key of a peer may do here: predicted, let in once, and no more."""
+"""Module pair_access: access of a peer's key is predicted, granted once, and limited."""
 
 from __future__ import annotations
 

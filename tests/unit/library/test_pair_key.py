@@ -1,4 +1,4 @@
-"""The key with which a node dials a peer: made once, predicted, removed."""
+"""Module pair_key: the key with which a node dials a peer is made once, predicted, removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Preflight where the server of a mount does not answer: what lies there is named, and hinders nothing else."""
+"""Preflight when the server of a mount does not answer: paths below it are named, and nothing else is delayed."""
 
 from __future__ import annotations
 

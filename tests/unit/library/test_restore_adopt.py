@@ -1,4 +1,4 @@
-"""Module restore_adopt, in process on real files: a marker goes, and nothing else."""
+"""Module restore_adopt, in process on real files: it removes markers, and nothing else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.tree.restored impor
 
 @pytest.fixture
 def live(tmp_path: Path) -> Path:
-    """Return a folder that was restored, with its marker, and an item in it."""
+    """Return a restored folder, with its marker, and an item in it."""
     live = tmp_path / "live"
     (live / "svn" / "docs").mkdir(parents=True)
     Path(marker_path(str(live))).write_text(serialize_marker({"path": str(live)}))

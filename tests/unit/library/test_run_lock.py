@@ -1,4 +1,4 @@
-"""Trees are taken for a run and given back; each by itself."""
+"""Module run_lock: leases of trees are taken for a run and released, each independently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Module tarball_accept, in process on real files: what arrived gets its name once it is what the source vouches for."""
+"""Module tarball_accept, in process on real files: an arrived file gets its name once it matches the source's dna."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Module tarball_carry, in process on real files: tarballs arrive, and a failure is that of who asked for them."""
+"""Module tarball_carry, in process on real files: tarballs arrive, and a failure belongs to the restore or drill that needed them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ RELPATH = f"folders/notes/{STAMP}/notes.tar"
 
 @pytest.fixture
 def incoming(tmp_path: Path) -> Path:
-    """Return where a tarball is to arrive; it lies in `tree` beside that."""
+    """Return the folder for an arriving tarball, which lies in `tree` beside that."""
     put(tmp_path / "tree", RELPATH, CONTENT)
     (tmp_path / "incoming").mkdir()
     return tmp_path / "incoming"
 
 
 def carry(incoming: Path, **options: Any) -> dict[str, Any]:
-    """Run the module from a folder of the controller to another."""
+    """Run the module from one folder of the controller to another."""
     ends = {"origin": incoming.parent / "tree", "destination": incoming}
     given: dict[str, Any] = {end: {"node": "localhost", "folder": str(folder)} for end, folder in ends.items()}
     result = run_module("tarball_carry", **{**given, "relpaths": [RELPATH], "size": len(CONTENT), **options})

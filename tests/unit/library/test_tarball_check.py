@@ -1,4 +1,4 @@
-"""Module tarball_check, in process on real files: it finds what dna_verify and tarball_count find, and tells it once."""
+"""Module tarball_check, in process on real files: it finds what dna_verify and tarball_count find, and reports it once."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ MOMENT = {"stamp": STAMP, "clock": STAMP}
 
 
 def content_of(night: int) -> bytes:
-    """Return what was backed up that night."""
+    """Return the content that was backed up that night."""
     return bytes([night]) * 10000
 
 
@@ -111,7 +111,7 @@ def kept(base: Path) -> Path:
 
 
 def spoil(path: Path) -> None:
-    """Change a byte of a file in its place, under all its names."""
+    """Change a byte of a file in place, under all its names."""
     with path.open("r+b") as stream:
         stream.write(b"!")
 
@@ -122,7 +122,7 @@ def nightly(base: Path, **options: Any) -> dict[str, Any]:
 
 
 def place_of(base: Path, relpath: str) -> Path:
-    """Return where in the quarantine a tarball lies."""
+    """Return the path of a tarball in the quarantine."""
     category, name, *stamp, filename = relpath.split("/")
     return base.joinpath(".altbackup", "quarantine", category, name, *stamp, filename)
 
@@ -212,7 +212,7 @@ def test_what_cannot_be_read_stays_where_it_is(kept: Path) -> None:
 
 
 def test_what_reads_otherwise_each_time_stays_where_it_is(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where the memory of the machine, or the way to its disk, is not sound."""
+    """As with faulty memory, or a faulty connection to the disk."""
     digest = digests.digest_file
     wrong = str(kept / OLDER[1])
 

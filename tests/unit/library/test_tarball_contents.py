@@ -1,4 +1,4 @@
-"""Module tarball_contents, in process on real tarballs: folders of one, names in many, and what differs between two."""
+"""Module tarball_contents, in process on real tarballs: folders of one, names in many, and differences between two."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OLD, NEW = (f"svn/dybsvn/2013/05/{day}/104701/dybsvn-{revision}.tar.zst" for day
 
 
 def pack(base: Path, relpath: str, files: dict[str, bytes]) -> None:
-    """Put a tarball of some files into a base, with the folders above them."""
+    """Add a tarball of some files to a base, with the folders above them."""
     top = relpath.rsplit("/", 1)[-1].removesuffix(".tar.zst")
     folder = base.parent / "made" / top
     for name, content in files.items():
@@ -45,7 +45,7 @@ def base(tmp_path: Path) -> Path:
 
 
 def look(base: Path, *relpaths: str, **options: Any) -> dict[str, Any]:
-    """Call the module; its result is as documented, and such as the controller believes."""
+    """Call the module; its result must be as documented, and acceptable to the controller."""
     before = tree_hash(base)
     tarballs = [{"relpath": path} for path in relpaths]
     result = run_module("tarball_contents", base=str(base), tarballs=tarballs, more=options)
@@ -176,7 +176,7 @@ DIFFERENTIAL = "folders/small/2013/05/11/104701/small.diff.tar.zst"
 
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[Path, Path]:
-    """Return a base with a full tarball of a folder, and the folder that it is of."""
+    """Return a base with a full tarball of a folder, and the folder."""
     base, live = marked(tmp_path / "dayabay"), tmp_path / "small"
     for name in ("stays", "changes", "goes", "turns/below", "sub/deep/file", "sub/gone/file"):
         (live / name).parent.mkdir(parents=True, exist_ok=True)
@@ -186,7 +186,7 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def pack_differential(base: Path, live: Path, relpath: str) -> None:
-    """Put what GNU tar packs of a folder since the last time into a base."""
+    """Add GNU tar's differential of a folder since the last tarball to a base."""
     snapshot = f"--listed-incremental={base.parent}/snapshot"
     form = ["--zstd", "--format=posix", "--no-check-device", "--file=-", "--directory", str(live.parent)]
     done = subprocess.run(["tar", "--create", snapshot, *form, live.name], capture_output=True, check=True)
@@ -204,7 +204,7 @@ def look_at_pair(base: Path, *others: str, **options: Any) -> dict[str, Any]:
 
 def test_a_differential_is_shown_as_it_comes_back_with_its_full_tarball(pair: tuple[Path, Path]) -> None:
     base, live = pair
-    (live / "new").mkdir()  # before others go, whose inodes would make it seem to be one of them
+    (live / "new").mkdir()  # before others are removed, whose inodes it could reuse and so look like a renamed one
     (live / "new" / "file").write_text("new")
     (live / "changes").write_text("is changed")
     (live / "goes").unlink()

@@ -1,4 +1,4 @@
-"""Module tarball_drill: what it proves, what it says of what it cannot prove, and what it leaves behind."""
+"""Module tarball_drill: what it proves, its reasons where it cannot, and what it leaves behind."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def base(every_kind: Copies, tmp_path: Path) -> Path:
 
 
 def drill(base: Path, **options: Any) -> dict[str, Any]:
-    """Run the module, first in check mode, which writes nothing; what it unpacked must be gone."""
+    """Run the module, first in check mode, which must write nothing; all that was unpacked must be removed."""
     before = tree_hash(base.parent)
     predicted = run_module("tarball_drill", check=True, base=str(base), **options)
     assert tree_hash(base.parent) == before

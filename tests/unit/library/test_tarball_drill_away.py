@@ -1,4 +1,4 @@
-"""Module tarball_drill_away: tarballs of one node are proved in a temporary tree, which is gone afterwards."""
+"""Module tarball_drill_away: tarballs of one node are proved in a temporary tree, which is removed afterwards."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def base(every_kind: Copies, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def away(tmp_path: Path) -> Path:
-    """Return where the temporary tree is to be."""
+    """Return the path of the temporary tree."""
     (tmp_path / "scratch").mkdir()
     return tmp_path / "scratch" / ".altbackup-drill-cms01-dayabay"
 
@@ -49,7 +49,7 @@ def step(name: str, base: Path, *, check: bool = False, **options: Any) -> dict[
 
 
 def bring(base: Path, away: Path, chosen: list[dict[str, Any]]) -> None:
-    """Bring what was chosen to the temporary tree, which is made."""
+    """Copy the chosen tarballs to the temporary tree, which is made."""
     assert step("make", away, size=1000)["failures"] == []
     for entry in chosen:
         for part in entry["tarballs"]:

@@ -1,4 +1,4 @@
-"""The module as it is called: run, run again, check mode, bad input, full disks, killed runs, several items."""
+"""Module tarball_dump as it is called: run, run again, check mode, bad input, full disks, killed runs, several items."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def database(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def call(base: Base, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
-    """A function that runs the module with options and returns its result; `rc` is its exit code."""
+    """Return a function that runs the module with options and returns its result; `rc` is its exit code."""
 
     def run(*items: Any, stamp: str = NIGHTS[0], check: bool = False, **options: Any) -> dict[str, Any]:
         arguments = {"base": str(base.path), "items": list(items), "stamp": stamp, **options}
@@ -428,7 +428,7 @@ def test_old_copy_that_cannot_be_read_does_not_stop_the_new_one() -> None:
         assert [tarball["stamp"] for tarball in result["tarballs"]] == [NIGHTS[1]]
 
 
-# What killed runs left
+# Leftovers of killed runs
 
 
 def test_tarball_without_sidecar_under_this_stamp_is_replaced(call: Call, base: Base, folder: Path) -> None:
@@ -510,7 +510,7 @@ def test_temporary_files_of_dead_runs_are_removed_and_told(call: Call, base: Bas
         ".altbackup/tmp",
         ".altbackup/records/folders/thing/2013/05/10",
     ]
-    pid = os.getppid()  # that a process of this number lives says nothing: the lock is held
+    pid = os.getppid()  # a living process with this pid proves nothing: the lock is held
     for place in places:
         (base.path / place / f".altbackup-tmp-{pid}-x").write_bytes(b"half")
     (base.path / "folders" / "thing" / f".altbackup-tmp-{pid}-last").symlink_to("x")
@@ -611,7 +611,7 @@ def test_full_disk_at_every_point_of_writing(tmp_path: Path, kind: str, resource
                 r"No space left on device.*: [\d.]+ (bytes?|[KMG]iB) are free below ", failure["reason"]
             )
             reasons.append(failure["reason"])
-            if not result["tarballs"]:  # it may stand complete, with only `last` not moved
+            if not result["tarballs"]:  # it may be complete, with only `last` not moved
                 assert files.keys() == before.keys()
                 assert not (disk / "base" / failure["category"] / "thing").exists()
             else:
@@ -888,7 +888,7 @@ CLOSED = {
 
 
 def make_item(kind: str, live: Path) -> None:
-    """Make something to back up, in a folder."""
+    """Make an item in a folder."""
     if kind == "folder":
         (live / "sub").mkdir(parents=True)
         (live / "sub" / "secret").write_text("x")
@@ -912,8 +912,8 @@ def make_item(kind: str, live: Path) -> None:
 @needs_root
 @pytest.mark.parametrize(("kind", "member"), [(kind, member) for kind, members in CLOSED.items() for member in members])
 def test_whatever_may_not_be_read_is_told_in_one_form(kind: str, member: str) -> None:
-    """With the user and what to do, and no words of the system's or of a program's alone."""
-    parse_stamp(NIGHTS[0])  # loads what nobody may not be able to
+    """The messages have the user and advice, and no texts of the system or of a single program."""
+    parse_stamp(NIGHTS[0])  # loads modules that user nobody may not be able to read
     with nobodys_folder() as home:
         live = home / "live"
         make_item(kind, live)
@@ -938,7 +938,7 @@ def test_whatever_may_not_be_read_is_told_in_one_form(kind: str, member: str) ->
 @needs_root
 @pytest.mark.parametrize("kind", ["folder", "git", "svn", "trac"])
 def test_check_mode_finds_what_cannot_be_read(kind: str) -> None:
-    parse_stamp(NIGHTS[0])  # loads what nobody may not be able to
+    parse_stamp(NIGHTS[0])  # loads modules that user nobody may not be able to read
     with nobodys_folder() as home:
         live = home / "live"
         if kind == "folder":

@@ -1,4 +1,4 @@
-"""Module tarball_find, in process on real files: what a node holds of items, and what is wrong with a tree is no failure."""
+"""Module tarball_find, in process on real files: it finds a node's tarballs of items, and a bad tree is no failure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FULL, DIFFERENTIAL = f"folders/small/{FIRST}/small.tar.zst", f"folders/small/{SE
 
 @pytest.fixture
 def tree(tmp_path: Path) -> dict[str, Any]:
-    """Return a tree with a full tarball and a differential of an item, and one of another item, as the module takes it."""
+    """Return a tree, in the module's form, with a full tarball and a differential of one item, and a tarball of another."""
     base = marked(tmp_path / "dayabay")
     put(base, FULL)
     put(base, DIFFERENTIAL, dna=serialize(Dna("ab" * 32, 9, "sha256", f"{FIRST}/small.tar.zst", "cd" * 32)))

@@ -1,4 +1,4 @@
-"""Module tarball_heal, in process on real files: what came takes the place of what rotted, if it is just that."""
+"""Module tarball_heal, in process on real files: an arrived copy replaces a rotted one only if its content is the same."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NOW = {"stamp": "2013/05/12/013000", "clock": "2013/05/12/013000"}
 
 
 def offer(content: bytes = CONTENT, relpath: str = RELPATH, **more: Any) -> dict[str, Any]:
-    """Return a tarball as another node has it."""
+    """Return a tarball as another node offers it."""
     dig = hashlib.sha256(content).hexdigest()
     return {
         "relpath": relpath,
@@ -44,7 +44,7 @@ def offer(content: bytes = CONTENT, relpath: str = RELPATH, **more: Any) -> dict
 
 @pytest.fixture(params=["source", "target"])
 def base(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Return a base in whose quarantine a tarball lies, known under two stamps, and to which a good copy has come."""
+    """Return a base with a tarball in its quarantine, known under two stamps, and an arrived good copy."""
     base = marked(tmp_path / "b") if request.param == "source" else marked(tmp_path / "copies") / "dayabay"
     put(base, RELPATH, CONTENT)
     (base / NEXT).parent.mkdir(parents=True)
@@ -71,7 +71,7 @@ def base(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def arrived(base: Path) -> Path:
-    """Return the folder of what has come."""
+    """Return the folder of arrived copies."""
     private = (
         base / ".altbackup" / "healing" if base.name == "b" else base.parent / ".altbackup" / "healing" / base.name
     )

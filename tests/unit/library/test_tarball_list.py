@@ -1,4 +1,4 @@
-"""Module tarball_list, in process on real files: it tells what lies in a tree, and changes nothing."""
+"""Module tarball_list, in process on real files: it lists a tree, and changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Module tarball_mark, in process on real files: what people say is kept, and nothing else is done."""
+"""Module tarball_mark, in process on real files: it stores marks, and does nothing else."""
 
 from __future__ import annotations
 

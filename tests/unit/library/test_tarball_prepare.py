@@ -1,4 +1,4 @@
-"""Module tarball_prepare, in process on real files: what a target lacks, and what it makes for that."""
+"""Module tarball_prepare, in process on real files: what a target lacks, and what it prepares for that."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def copies(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tarballs(tmp_path: Path) -> list[dict[str, Any]]:
-    """Return what the source lists."""
+    """Return the source's listing."""
     source = marked(tmp_path / "source")
     put(source, HELD, CONTENT)
     put(source, LACKED, b"another")

@@ -54,12 +54,12 @@ def fill(base: Path, days: Any, key: str = "svn/x") -> list[str]:
 
 
 def record(base: Path, path: str) -> Path:
-    """Return where the record of a tarball's dump is kept."""
+    """Return the path of a dump's record."""
     return base / ".altbackup" / "records" / (os.path.dirname(path) + ".json")
 
 
 def purge(base: Path, keep: Any = 2, **options: Any) -> dict[str, Any]:
-    """Run the module until it removes nothing more; return the first result with all that was removed and what is kept at the end."""
+    """Run the module until it removes nothing more; return the first result, with all removals and what is kept at the end."""
     result = purge_once(base, keep, **options)
     last = result
     while last["removed"] and not options.get("check"):
@@ -73,7 +73,7 @@ def purge(base: Path, keep: Any = 2, **options: Any) -> dict[str, Any]:
 
 
 def purge_once(base: Path, keep: Any = 2, *, check: bool = False, stamp: str = NOW, **options: Any) -> dict[str, Any]:
-    """Run the module in check mode, then, unless that is wanted, really: prediction and deed must agree."""
+    """Run the module in check mode, then, unless only that is wanted, for real: prediction and result must agree."""
     before = tree_hash(base)
     options = {"base": str(base), "keep": keep, "stamp": stamp, **options}
     predicted = run_module("tarball_purge", check=True, **options)
@@ -88,7 +88,7 @@ def purge_once(base: Path, keep: Any = 2, *, check: bool = False, stamp: str = N
 
 
 def files(base: Path) -> set[str]:
-    """Return the paths of all files and links below a base, but for locks."""
+    """Return the paths of all files and links below a base, except locks."""
     entries = (os.path.join(top, name) for top, folders, names in os.walk(base) for name in [*folders, *names])
     found = {os.path.relpath(path, base) for path in entries if os.path.islink(path) or not os.path.isdir(path)}
     return {path for path in found if "lock" not in path and "rules" not in path}
@@ -231,7 +231,7 @@ def test_nothing_to_purge_is_a_failure(base: Path) -> None:
 
 
 def junk(base: Path) -> dict[str, str]:
-    """Put all sorts of things among good tarballs; return {relpath: why} of those that are to be in the notes."""
+    """Put all sorts of things among good tarballs; return {relpath: reason} of those that must be noted."""
     for day, text in ((11, None), (12, "\n"), (13, "{'dig': '%s', 'size': 5}" % ("0" * 32)), (14, "import os")):
         put(base, relpath(day), b"truncated", text)
     put(base, relpath(15)).unlink()
@@ -390,7 +390,7 @@ def test_a_run_removes_one_more_than_it_added_the_oldest_first_and_tells_how_man
 
 
 class TestTarget:
-    """What a target removes depends on when it came."""
+    """On a target, what is removed depends on when it came."""
 
     @pytest.fixture
     def base(self, tmp_path: Path) -> Path:
@@ -510,7 +510,7 @@ def test_verify_counts_only_what_matches_and_leaves_the_rest(base: Path) -> None
     good = fill(base, range(1, 6))
     for day in (4, 5):
         (base / relpath(day)).write_bytes(b"rotten".ljust(SIZE))
-    assert purge(base, 2, check=True)["waiting"] == good[1:3]  # not told to look
+    assert purge(base, 2, check=True)["waiting"] == good[1:3]  # without verify
     result = purge(base, 2, verify=True)
     assert result["kept"] == good[1:3]
     assert result["removed"] == good[:1]
@@ -609,7 +609,7 @@ def test_purge_killed_at_any_step_leaves_no_half_pair_in_the_tree(
     base: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     class Killed(BaseException):
-        """As a kill: no handler for errors sees it."""
+        """A simulated kill: no handler for errors sees it."""
 
     real = getattr(os, step)
     for limit in range(30):
@@ -667,7 +667,7 @@ def test_killed_purge_beside_other_files_leaves_no_sidecar_by_itself(
 
 @pytest.fixture
 def immutable(base: Path) -> Iterator[Any]:
-    """Return a function that makes a path undeletable for root, too."""
+    """Return a function that makes a path undeletable even for root."""
     made: list[str] = []
 
     def make(path: Path) -> None:
@@ -899,7 +899,7 @@ WHY = "entries fell from 1,204 to 3"
 
 
 def suspect(base: Path, *days: int) -> None:
-    """Let the records of an item's tarballs say that they are suspect."""
+    """Mark an item's tarballs as suspect in their records."""
     for day in days:
         record(base, relpath(day)).write_text(json.dumps({"suspect": [WHY]}))
 
@@ -1086,13 +1086,13 @@ def test_what_another_node_lost_stays_and_the_rest_of_its_item_goes(base: Path) 
 
 
 def spoil(path: Path) -> None:
-    """Change a byte of a file in its place."""
+    """Change a byte of a file in place."""
     with path.open("r+b") as stream:
         stream.write(b"!")
 
 
 def read_lately(base: Path, *relpaths: str, stamp: str = "2013/05/16/104701") -> None:
-    """Note that tarballs were read then."""
+    """Record that tarballs were read then."""
     keep_readings(open_tree(str(base)), dict.fromkeys(relpaths, stamp))
 
 
@@ -1199,7 +1199,7 @@ def test_other_bytes_of_the_same_content_evict_nothing(base: Path) -> None:
 
 
 def reviewed(base: Path, keep: int = 2) -> list[dict[str, Any]]:
-    """Return what a purge in check mode would remove, as somebody who reviews it hands it over."""
+    """Return what a purge in check mode would remove, in the form in which a reviewer hands it over."""
     found = run_module("tarball_purge", check=True, base=str(base), keep=keep, stamp=NOW)
     return [entry for entry in found["judged"] if entry["relpath"] in found["removed"]]
 
@@ -1241,6 +1241,6 @@ SHA_OF_OTHER = hashlib.sha256(b"other").hexdigest()
 
 
 def judged(base: Path, path: str) -> list[dict[str, Any]]:
-    """Return what a purge in check mode says of a tarball."""
+    """Return a check-mode purge's judgement of a tarball."""
     found = run_module("tarball_purge", check=True, base=str(base), keep=2, stamp=NOW)
     return [entry for entry in found["judged"] if entry["relpath"] == path]

@@ -1,4 +1,4 @@
-"""The module as it is called: every kind comes back as its dump saw it, and whatever is refused loses nothing."""
+"""Module tarball_restore as it is called: every kind is restored as its dump saw it, and a refusal loses nothing."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def destination(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def module(capsys: pytest.CaptureFixture[str]) -> Call:
-    """A function that runs a module with options and returns its result; `rc` is its exit code."""
+    """Return a function that runs a module with options and returns its result; `rc` is its exit code."""
 
     def run(which: Any, check: bool = False, diff: bool = False, **options: Any) -> dict[str, Any]:
         arguments = {**options, "_ansible_check_mode": check, "_ansible_diff": diff}
@@ -96,7 +96,7 @@ def module(capsys: pytest.CaptureFixture[str]) -> Call:
 
 @pytest.fixture
 def restore(base: Base, destination: Path, module: Call) -> Call:
-    """A function that restores a dumped tarball to the destination."""
+    """Return a function that restores a dumped tarball to the destination."""
 
     def run(tarball: dict[str, Any], *, full: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
         given = [{key: entry[key] for key in ("relpath", "size", "dig", "alg")} for entry in (full, tarball) if entry]
@@ -122,13 +122,13 @@ def restore(base: Base, destination: Path, module: Call) -> Call:
 
 
 def unchanged(before: dict[bytes, Any], folder: Path) -> None:
-    """See that a tree is as it was, but for the times of folders in which something was made and removed."""
+    """Assert that a tree is unchanged, except the times of folders in which something was made and removed."""
     after = describe_tree(folder, times=False)
     assert after == before
 
 
 def refused(result: dict[str, Any], reason: str) -> None:
-    """See that a call failed for one reason."""
+    """Assert that a call failed for one reason."""
     assert result["rc"] == 1, result
     assert len(result["failures"]) == 1, result["failures"]
     assert reason in result["failures"][0]["reason"]
@@ -382,7 +382,7 @@ def test_what_only_special_modes_bring_back_is_noted(
 
 @pytest.fixture
 def foreign(base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """A tarball of a node on which users and groups that this one has, too, have other numbers, and some that it does not have."""
+    """A tarball of a node on which this node's users and groups have other numbers, with some unknown ones."""
     live = tmp_path / "foreign"
     (live / "sub").mkdir(parents=True)
     for name, (uid, gid) in {
@@ -404,7 +404,7 @@ def foreign(base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict
 
 
 def owners_below(top: Path) -> dict[str, tuple[int, int]]:
-    """Return {path: (uid, gid)} of what is below a folder."""
+    """Return {path: (uid, gid)} of everything below a folder."""
     return {os.path.relpath(path, top): (path.lstat().st_uid, path.lstat().st_gid) for path in top.rglob("*")}
 
 
@@ -482,7 +482,7 @@ def test_a_member_comes_back_alone(
     refused(restore(tarball, member="other/db", destination=f"{destination}2"), "which begins with dybsvn/")
 
 
-# What stands there
+# Destinations that exist
 
 
 def test_what_stands_there_is_refused_and_untouched(
@@ -602,11 +602,11 @@ def test_a_folder_that_is_as_in_the_backup_is_left_alone(
     unchanged(before, tmp_path)
 
 
-# What an earlier restore did
+# Results of earlier restores
 
 
 def done(result: dict[str, Any], destination: Path) -> None:
-    """See that a call found that there is nothing to do, and did nothing."""
+    """Assert that a call found nothing to do, and did nothing."""
     assert (result["rc"], result["changed"], result["done"], result["failures"]) == (0, False, True, []), result
     assert f"{destination} is already restored (" in result["notes"][-1]
     assert (result["aside"], result["incoming"]) == ("", "")
@@ -653,7 +653,7 @@ def test_every_kind_that_was_restored_before_is_done(
 
 
 def write_inside(path: Path) -> None:
-    """Write to a file with its size and time as they were."""
+    """Change a file without changing its size and time."""
     inner = path / "sub" / "more"
     status = inner.stat()
     inner.write_text("y" * status.st_size)
@@ -661,7 +661,7 @@ def write_inside(path: Path) -> None:
 
 
 def copy_over(path: Path) -> None:
-    """Put a copy at a place that is as the original to all who look at names, times and contents."""
+    """Put a copy at a path that has the original's names, times and contents."""
     subprocess.run(["cp", "-a", path, f"{path}.copy"], check=True)
     path.rename(f"{path}.original")
     Path(f"{path}.copy").rename(path)
@@ -769,7 +769,7 @@ def test_a_restore_that_cannot_be_remembered_says_so(
     assert destination.is_dir()
 
 
-# Tarballs that are not to be trusted
+# Untrusted tarballs
 
 
 def damage(base: Base, tarball: dict[str, Any], how: str) -> None:
@@ -819,7 +819,7 @@ def test_an_unverified_tarball_is_refused(
 def test_content_that_is_not_what_the_dump_recorded_is_refused(
     base: Base, restore: Call, tmp_path: Path, destination: Path
 ) -> None:
-    """The digest agrees, since it was computed again over damaged content: the proof finds it."""
+    """The digest agrees, since it was recomputed over damaged content: the proof finds it."""
     live = tmp_path / "live.db"
     execute(live, "CREATE TABLE t (a)", "INSERT INTO t VALUES (1), (2)")
     tarball = base.dump_one(item("sqlite", live))
@@ -832,7 +832,7 @@ def test_content_that_is_not_what_the_dump_recorded_is_refused(
 def test_a_dna_that_was_written_anew_over_other_bytes_is_refused(
     base: Base, small: dict[str, Any], restore: Call, tmp_path: Path
 ) -> None:
-    """The digest agrees, and the folder's bytes could be hostile: the dump recorded another one."""
+    """The digest agrees, and the folder's bytes could be hostile: the dump recorded another digest."""
     damage(base, small, "bit")
     path = base.path / small["relpath"]
     again = describe(base, small["relpath"])
@@ -843,7 +843,7 @@ def test_a_dna_that_was_written_anew_over_other_bytes_is_refused(
 
 
 def make_tarball(base: Base, build: Callable[[Path], None], name: str = "small") -> dict[str, Any]:
-    """Put a tarball of what is built in a folder into the base, with a sidecar that agrees."""
+    """Add a tarball of what is built in a folder to the base, with a matching sidecar."""
     folder = base.path.parent / "hostile"
     (folder / name).mkdir(parents=True)
     build(folder / name)
@@ -902,7 +902,7 @@ def test_devices_and_pipes_are_left_out_unless_asked_for(
 
 
 def look_at(copy: Path) -> None:
-    """Do what people do who want to see whether a repository is as it was."""
+    """Inspect a repository as people do to see whether it is unchanged."""
     for words in (["status"], ["log", "--oneline"], ["diff", "--stat"], ["branch", "-a"], ["show", "HEAD"]):
         run("git", *words, cwd=copy)
 
@@ -972,7 +972,7 @@ def test_whatever_else_changes_a_repository_is_a_change(
 
 
 def make_pair(base: Base, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Make a full tarball and a differential of what changed since, by GNU tar, as a differential is made."""
+    """Make a full tarball and a differential of later changes, with GNU tar as dumps do."""
     live = folder / "small"
     live.mkdir(parents=True)
     for name in ("stays", "goes", "changes", "moves"):

@@ -1,4 +1,4 @@
-"""Module tarball_send, in process on real files: tarballs travel under their digests, each target by itself."""
+"""Module tarball_send, in process on real files: tarballs travel under transit names, to each target independently."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def base(tmp_path: Path) -> Path:
 
 
 def target(folder: Path, node: str = "cms01", **more: Any) -> dict[str, Any]:
-    """Return a target on this machine, whose tarballs arrive in a folder that is made."""
+    """Return a target on this machine, with its new incoming folder."""
     folder.mkdir()
     return {"peer": {"node": node, "folder": str(folder)}, "tarballs": [TARBALL], **more}
 

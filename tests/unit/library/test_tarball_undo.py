@@ -21,7 +21,7 @@ def stamp(day: int) -> str:
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    """Return a base of whose four tarballs one was purged on each of three days."""
+    """Return a base with four tarballs, three of which were purged, one on each of three days."""
     folder = marked(tmp_path / "dayabay")
     for day in range(1, 5):
         put(folder, relpath(day), f"{day}".encode())

@@ -1,4 +1,4 @@
-"""restore.sh where there is nothing but busybox, tar, zstd and coreutils: no Python, no Ansible, no other shell."""
+"""restore.sh with only busybox, tar, zstd and coreutils: no Python, no Ansible, no other shell."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def called(root: Path, disk: Disk, *words: str) -> subprocess.CompletedProcess[s
 
 
 def well(root: Path, disk: Disk, *words: str) -> str:
-    """Call restore.sh, which must succeed without a complaint, and return what it printed."""
+    """Call restore.sh, which must succeed with empty stderr, and return its stdout."""
     done = called(root, disk, *words)
     assert (done.returncode, done.stderr) == (0, ""), done
     return done.stdout

@@ -1,4 +1,4 @@
-"""restore.sh over a disk that a hostile source or target has written, into folders that others may write to."""
+"""restore.sh over a disk written by a hostile source or target, into folders that others may write to."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def place(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def away(tmp_path: Path) -> Iterator[Path]:
-    """A folder with a file, which nothing may touch."""
+    """A folder with a file, which must stay untouched."""
     path = tmp_path / "away"
     path.mkdir()
     (path / "victim").write_text("untouched")
@@ -63,7 +63,7 @@ def away(tmp_path: Path) -> Iterator[Path]:
 
 
 def put_odd(disk: Disk, name: bytes) -> None:
-    """Put an item with this name, and files with it in theirs."""
+    """Add an item with this name, and files with it in their names."""
     path = disk.put(PLAIN, key="folders/thing")
     folders = os.fsencode(path.parents[5])
     copy = os.path.join(folders, name)
@@ -233,7 +233,7 @@ while True:
 
 @needs_root
 def test_a_private_folder_that_is_taken_away_takes_nothing_else_along(disk: Disk, place: Path, away: Path) -> None:
-    """The owner of the folder above may rename what root made there, at any moment."""
+    """The owner of the folder above may rename root's new folder at any moment."""
     disk.put([*PLAIN, *((f"thing/{number}", b"x" * 100) for number in range(200))])
     swapper = subprocess.Popen([sys.executable, "-c", SWAP, str(place), str(away)])
     try:

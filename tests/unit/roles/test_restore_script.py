@@ -1,4 +1,4 @@
-"""restore.sh, which stands on each target: it works in any POSIX shell, with nothing of ours and no Python."""
+"""restore.sh, which lies on each target: it works in any POSIX shell, with nothing of this project and no Python."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ PLAIN: list[tuple[str, bytes | str | None]] = [("thing", None), ("thing/file", b
 
 @pytest.fixture
 def disk(tmp_path: Path, shell: list[str]) -> Disk:
-    """A disk, used by one of the shells; its path has what shells stumble over."""
+    """A disk, used by one of the shells; its path has characters on which shells stumble."""
     return Disk(tmp_path / "-a $(disk) 'of' \"ours\" *", shell)
 
 
@@ -72,7 +72,7 @@ def folder_item(tmp_path: Path, name: str = "thing") -> dict[str, Any]:
 
 
 def left_beside(destination: Path) -> list[str]:
-    """Return what stands beside a destination."""
+    """Return the names beside a destination."""
     return sorted(path.name for path in destination.parent.iterdir())
 
 
@@ -85,7 +85,7 @@ def place(tmp_path: Path) -> Path:
 
 
 def size(path: Path) -> list[str]:
-    """Return the words for a file's size."""
+    """Return the shown words of a file's size."""
     return readable(path.stat().st_size).split()
 
 
@@ -129,7 +129,7 @@ def test_what_is_dated_later_than_this_machines_clock_has_no_star_and_is_said(di
 
 
 def put_nights(disk: Disk, last: str) -> Path:
-    """Put a tarball of each night on a disk, and let `last` lead somewhere."""
+    """Add a tarball of each night to a disk, and point `last` somewhere."""
     for stamp in NIGHTS:
         disk.put([("thing", None), ("thing/file", stamp.encode())], stamp=stamp)
     link = disk.path / "dayabay" / "folders" / "thing" / "last"
@@ -610,7 +610,7 @@ def test_nothing_gets_out_of_the_destination(disk: Disk, tmp_path: Path, place: 
 
 
 def only_busybox_tar(disk: Disk, tmp_path: Path) -> None:
-    """Leave restore.sh no tar but busybox's."""
+    """Leave restore.sh only busybox's tar."""
     tools = tmp_path / "tools"
     link_tools(
         tools,
@@ -717,7 +717,7 @@ def test_a_differential_is_restored_after_its_full_one(disk: Disk, tmp_path: Pat
 
 
 def put_hostile_pair(disk: Disk, full: list[Any], differential: list[Any]) -> None:
-    """Put a full tarball and a differential of these members."""
+    """Add a full tarball and a differential of these members."""
     first = stream(full)
     disk.put(content=first)
     more = {"base": f"{FIRST}/thing.tar", "base_dig": hashlib.sha256(first).hexdigest()}
@@ -729,7 +729,7 @@ def symlink(name: str, target: str) -> Any:
 
 
 def listing(*entries: str) -> dict[str, str]:
-    """Return what makes a folder one of a differential."""
+    """Return the pax header of a differential's folder, which lists its entries."""
     return {"GNU__dumpdir": "".join(f"{entry}\0" for entry in entries) + "\0"}
 
 
@@ -893,7 +893,7 @@ def test_an_interrupted_restore_leaves_nothing(tmp_path: Path, place: Path, shel
     tar = shutil.which("tar")
     make_tool(tools, "tar", f'case "$*" in *-x*) : >"{tmp_path}/unpacking"; sleep 0.5 ;; esac\nexec {tar} "$@"')
     disk.environment["PATH"] = f"{tools}:{disk.environment['PATH']}"
-    # whoever started the tests may have them ignore a signal, as shells do for what runs in the background
+    # the tests' parent may have set signals to be ignored, as shells do for background jobs
     heeding = (
         "import os, signal, sys; signal.signal(int(sys.argv[1]), signal.SIG_DFL); os.execvp(sys.argv[2], sys.argv[2:])"
     )

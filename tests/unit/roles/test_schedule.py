@@ -1,4 +1,4 @@
-"""What the role schedule writes is what cron and systemd take: judged by their own programs, as no systemd runs here."""
+"""Files that the role schedule writes are valid: checked by the programs of cron and systemd, as no systemd runs here."""
 
 from __future__ import annotations
 

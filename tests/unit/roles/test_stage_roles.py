@@ -1,4 +1,4 @@
-"""The tasks of the stages say which module is called and where: what a call is told, and what becomes of what it finds, no task says."""
+"""The stages' tasks say only which module is called and where: not its options, nor what happens with its findings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.calls.options impor
 
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 OF_SETUP = ("nodes", "trust", "schedule")
-"""Roles that are no stages of a run: they make it possible, by modules of Ansible's own, too"""
+"""Roles that are not stages of a run: they make it possible, also by modules of Ansible's own"""
 MADE_BY_SETUP = {"marked_base", "pair_access", "pair_key"}
 FILES = sorted(path for path in ROLES.glob("*/tasks/*.yml") if path.parts[-3] not in OF_SETUP)
 MODULES = {path.stem for path in (ROLES.parent / "library").glob("*.py")}
@@ -27,7 +27,7 @@ CALLS = [
     if key.startswith("altbackup.core.")
 ]
 NEVER = {"ignore_errors", "ignore_unreachable", "failed_when", "rescue", "register", "no_log", "timeout"}
-"""What would swallow a failure of a call, or lose what it finds"""
+"""Keywords that would swallow a failure of a call, or lose its findings"""
 
 
 def test_roles_call_every_module_but_those_for_users() -> None:

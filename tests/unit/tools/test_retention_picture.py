@@ -1,4 +1,4 @@
-"""The pictures of docs/retention.md are those of the rules."""
+"""The pictures of docs/retention.md match the rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract of the rooms: an import that goes up, on whatever floor, is found, and so is a file that nothing would check."""
+"""The contract of the rooms: an upward import on any floor is found, and so is a file outside the contract."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ BESIDE = {
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of what the contract is about."""
+    """A copy of the files under the contract."""
     if not PYTHON.with_name("lint-imports").exists():
         pytest.fail(f"{PYTHON.parent} has no lint-imports: make environment-lint installs it")
     ignored = shutil.ignore_patterns("__pycache__")
@@ -57,7 +57,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def check(checkout: Path) -> tuple[int, str]:
-    """Hold a checkout against the contract; return the exit code and what was said."""
+    """Check a checkout against the contract; return the exit code and the output."""
     done = subprocess.run([PYTHON, TOOL, "--root", checkout], capture_output=True, text=True, timeout=120)
     return done.returncode, done.stdout + done.stderr
 

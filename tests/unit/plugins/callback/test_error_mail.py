@@ -47,7 +47,7 @@ said: list[str] = []
 
 
 class Play:
-    """A play, as far as the callback looks at it."""
+    """The attributes of a play that the callback uses."""
 
     hosts = "all"
     max_fail_percentage = None
@@ -56,16 +56,16 @@ class Play:
         self.variables = variables or {}
 
     def get_name(self) -> str:
-        """Its name."""
+        """Return its name."""
         return "Play"
 
     def get_variable_manager(self) -> Any:
-        """What knows its variables."""
+        """Return an object with its variables."""
         return SimpleNamespace(get_vars=lambda **_: self.variables)
 
 
 def task(**more: Any) -> Any:
-    """Return a task, as far as the callback looks at it."""
+    """Return an object with the attributes of a task that the callback uses."""
     fields: dict[str, Any] = {
         "_uuid": "1",
         "name": "Do it",
@@ -86,7 +86,7 @@ def task(**more: Any) -> Any:
 
 
 def result(values: Any, host: str = "a", private: bool = False, **more: Any) -> Any:
-    """Return a result as ansible-core 2.19 has it, or as those before."""
+    """Return a result in the form of ansible-core 2.19, or of older ones."""
     names = ("_host", "_task", "_result") if private else ("host", "task", "result")
     return SimpleNamespace(
         **dict(zip(names, (SimpleNamespace(get_name=lambda: host), task(**more), values), strict=True))
@@ -99,7 +99,7 @@ def stats(**hosts: dict[str, int]) -> Any:
 
 
 def run(callback: Any, *events: tuple[str, Any], **hosts: dict[str, int]) -> None:
-    """Send a run's events."""
+    """Send the events of a run."""
     callback.v2_playbook_on_start(SimpleNamespace(_file_name="/x/play.yml", get_plays=lambda: [Play()]))
     callback.v2_playbook_on_play_start(Play())
     callback.v2_runner_on_start(None, None)
@@ -303,7 +303,7 @@ def test_every_option_is_documented_and_refused_by_nobody_but_us() -> None:
         ({"ansible_become": False}, {}, "no"),
         ({"ansible_become": "no", "ansible_become_user": "scm"}, {}, "no"),
         ({"ansible_become_user": "scm"}, {}, "no"),
-        # the variables of a host go before what the task says
+        # the variables of a host take precedence over those of the task
         ({}, {"become": True}, "root"),
         ({}, {"become": True, "become_user": "www"}, "www"),
         ({"ansible_become": False}, {"become": True}, "no"),

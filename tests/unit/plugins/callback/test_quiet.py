@@ -1,4 +1,4 @@
-"""What ansible-playbook shows: of this collection's playbooks little, of others all, and with -v all."""
+"""Output of ansible-playbook: little of this collection's playbooks, everything of others, and with -v everything."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OWN = [{"name": "Mine", "hosts": "all", "gather_facts": False, "tasks": [{"name"
 
 @pytest.fixture
 def play(tmp_path: Path) -> Any:
-    """Run ansible-playbook with the settings of the checkout on an inventory that lacks its groups; return what it says."""
+    """Run ansible-playbook with the settings of the checkout on an inventory that lacks its groups; return its output."""
     (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": {"one": LOCAL}}}))
 
     def run(*arguments: str, program: str = "ansible-playbook", **more: str) -> str:

@@ -60,7 +60,7 @@ PLAY = """
 def run(
     folder: Path, more: str = "", *arguments: str, play: str = PLAY, callback: str = "ansible.builtin.default"
 ) -> subprocess.CompletedProcess[str]:
-    """Given an empty folder, further variables of all hosts and arguments, run the play there."""
+    """Run the play in an empty folder, with further variables of all hosts and arguments."""
     (folder / "hosts.yml").write_text(HOSTS.format(more=more), encoding="utf-8")
     (folder / "play.yml").write_text(play, encoding="utf-8")
     command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "hosts.yml", "play.yml", *arguments]

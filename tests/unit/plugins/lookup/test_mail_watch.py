@@ -1,4 +1,4 @@
-"""Whether anybody would be told: the same judgement as the callback's, and a failure where nobody watches."""
+"""Whether a failure would be told to anybody: the same judgement as the callback's, and a failure if nobody watches."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def watch(
     harmless: bool = False,
     **options: str,
 ) -> dict[str, str]:
-    """Return what the lookup returns."""
+    """Return the lookup's result."""
     callback = make_callback(monkeypatch, tmp_path / "spool", options)
     monkeypatch.setattr(mail_options, "callback_loader", SimpleNamespace(get=lambda _: callback))
     monkeypatch.setattr(constants, "CALLBACKS_ENABLED", [CALLBACK] if enabled else [])

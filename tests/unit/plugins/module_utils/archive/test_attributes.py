@@ -1,4 +1,4 @@
-"""Extended attributes that only root may set: which are taken from headers, and where they are set."""
+"""Extended attributes that only root may set: which are read from headers, and where they are set."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CAPABILITY = b"\1\0\0\2\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
 
 
 def member(name: str, **attributes: bytes) -> Any:
-    """Return a member of an archive with attributes; a double underline in a name is a dot."""
+    """Return a member of an archive with attributes; a double underscore in a name stands for a dot."""
     headers = {f"SCHILY.xattr.{key.replace('__', '.')}": value for key, value in attributes.items()}
     return SimpleNamespace(
         name=name, pax_headers={key: os.fsdecode(value) for key, value in headers.items()} | {"mtime": "1.5"}
@@ -26,7 +26,7 @@ def member(name: str, **attributes: bytes) -> Any:
 
 
 def given(*members: Any, folder: Path, special_modes: bool = False) -> list[str]:
-    """Set the attributes of members below a folder; return what was refused."""
+    """Set the attributes of members below a folder; return the refused ones."""
     with Attributes() as attributes:
         for each in members:
             attributes.add(each)
@@ -35,7 +35,7 @@ def given(*members: Any, folder: Path, special_modes: bool = False) -> list[str]
 
 
 def attributes_of(path: Path) -> dict[str, bytes]:
-    """Return the attributes of a file itself."""
+    """Return the attributes of a file itself, not of a link's target."""
     names = os.listxattr(path, follow_symlinks=False)
     return {name: os.getxattr(path, name, follow_symlinks=False) for name in names}
 

@@ -1,4 +1,4 @@
-"""What became of the files of an earlier dump, by the lists of what they held."""
+"""The fate of an earlier dump's files, by the lists of their contents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What differs between a folder and its backup: found whatever it is, told without contents, shown in lines only when asked."""
+"""Differences between a folder and its backup: every kind is found, contents are hidden, and lines are shown only on request."""
 
 from __future__ import annotations
 

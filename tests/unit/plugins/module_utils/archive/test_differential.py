@@ -45,7 +45,7 @@ TAR = ArchiveFormat(".tar")
 
 @dataclass
 class Pair:
-    """A folder, archives of it below another one, and what is known of the full one."""
+    """A folder, its archives in another folder, and what is known of the full one."""
 
     live: Path
     folder: Path
@@ -53,7 +53,7 @@ class Pair:
     links: set[str] = field(default_factory=set)
 
     def make(self, full: bool = False, without: str = "", **options: Any) -> tuple[Path, Manifest]:
-        """Archive the folder, `without` a path; return the archive and the manifest of the state that it, or the pair, brings back."""
+        """Archive the folder, `without` a path; return the archive and the manifest of the state that it, or the pair, restores."""
         self.count += 1
         path, states = self.folder / f"{self.count}.tar", self.folder / "states"
         way = {"owner": False, "fixed_times": False, **options}
@@ -126,20 +126,20 @@ def archived(archive: Path) -> list[str]:
 
 
 def replace_alike(path: Path) -> None:
-    """Put a copy with the times of a file in its place."""
+    """Replace a file by a copy with the same times."""
     shutil.copy2(path, f"{path}.new")
     os.replace(f"{path}.new", path)
 
 
 def rewrite_in_its_times(path: Path) -> None:
-    """Write other bytes of the same number into a file, and give it its times back."""
+    """Overwrite a file with as many other bytes, and restore its times."""
     status = path.stat()
     path.write_bytes(bytes(len(path.read_bytes())))
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def swap(one: Path, other: Path) -> None:
-    """Let two paths change their names."""
+    """Swap the names of two paths."""
     one.rename(f"{one}.swap")
     other.rename(one)
     Path(f"{one}.swap").rename(other)
@@ -245,7 +245,7 @@ def _paths(live: Path, wanted: Callable[[int], bool]) -> list[Path]:
 
 
 def mutate(live: Path, chance: random.Random) -> None:
-    """Change something of a tree, by chance."""
+    """Change something of a tree at random."""
     folders = [live, *_paths(live, stat.S_ISDIR)]
     files, everything = _paths(live, stat.S_ISREG), _paths(live, lambda mode: True)
     new = chance.choice(folders) / f"n{chance.randrange(12)}"

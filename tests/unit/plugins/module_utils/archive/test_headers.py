@@ -1,4 +1,4 @@
-"""Headers of archives: what dumps and other archivers write is read as they meant it, what is ambiguous is told."""
+"""Headers of archives: those of dumps and other archivers are read as meant, and ambiguous ones are reported."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_what_can_be_read_in_two_ways_is_a_problem(name: str, piece: int) -> Non
 
 
 def seen_by_tarfile(content: bytes) -> list[tuple[bytes, bytes, int, bytes]]:
-    """Return (name, type, size, link) of the members."""
+    """Return (name, type, size, link) of the members, as tarfile reads them."""
     with tarfile.open(fileobj=io.BytesIO(content), encoding="utf-8", errors="surrogateescape") as archive:
         return [
             (os.fsencode(member.name), member.type, member.size, os.fsencode(member.linkname)) for member in archive
@@ -42,7 +42,7 @@ def seen_by_tarfile(content: bytes) -> list[tuple[bytes, bytes, int, bytes]]:
 
 
 def seen_here(content: bytes, piece: int = 32768) -> list[tuple[bytes, bytes, int, bytes]]:
-    """Return the same as it is read here."""
+    """Return the same, as read by the code under test."""
     found = read(content, piece)
     assert not [header for header in found if header.problem]
     return [(header.name.rstrip(b"/"), header.kind, header.size, header.link) for header in found]

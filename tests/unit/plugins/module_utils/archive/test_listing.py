@@ -1,4 +1,4 @@
-"""GNU tar's own list of an archive: every name is read back, and what differs from what was judged is told."""
+"""GNU tar's own list of an archive: every name is read back, and differences from the judged members are reported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.system.processes im
 
 
 def compare(content: bytes, judged: list[Header] | None = None) -> None:
-    """Let tar list an archive, and compare that with what is judged, by default what its headers say."""
+    """Compare tar's list of an archive with judged members, by default those in its headers."""
     headers = Headers()
     headers.feed(content)
     deadline = Deadline(60)

@@ -12,7 +12,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.system.names import
 
 
 def owners_of(*found: Owner) -> Owners:
-    """Return those of an archive with these members."""
+    """Return the owners in an archive with these members."""
     owners = Owners()
     for uid, gid, user, group in found:
         member = tarfile.TarInfo("x")

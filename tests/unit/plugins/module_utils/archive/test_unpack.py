@@ -1,4 +1,4 @@
-"""Unpacking: what a dump made comes back; what no dump would make is refused before anything is written."""
+"""Unpacking: archives of dumps are restored; others are refused before anything is written."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ WAYS = ("confined", "owners", "sandbox", "plain")
 
 
 def take(tarballs: Any, into: Path, way: str = "plain", **options: Any) -> Path:
-    """Unpack tarballs into a new folder as restore does (confined), or where it cannot (owners), as drill does, or as a user does."""
+    """Unpack tarballs into a new folder as restore does (confined, or without confinement: owners), as drill does, or as a user does."""
     into.mkdir()
     several = [tarballs] if isinstance(tarballs, (str, Path)) else tarballs
     sandbox = Sandbox() if way in ("sandbox", "confined") else None
@@ -71,7 +71,7 @@ def test_what_a_dump_made_comes_back(tmp_path: Path, way: str, extension: str) -
 
 
 def by_whole_paths(live: Path, tarball: Path) -> Path:
-    """Archive a folder as it was done of old: siblings may stand between a folder and its content."""
+    """Archive a folder as older versions did: siblings may stand between a folder and its content."""
     live.mkdir()
     make_siblings(live)
     parts = [Part(str(live), sorted(walk(str(live))[0]))]
@@ -261,7 +261,7 @@ def test_differential_is_unpacked_over_its_full(tmp_path: Path, way: str) -> Non
 
 
 def changed_links(tmp_path: Path, renamed: bool = False) -> tuple[Path, Path, Path]:
-    """Make a full tarball and a differential of a folder whose links became other things, and if so, moved with their folders."""
+    """Make a full tarball and a differential of a folder whose links were replaced, optionally with their folders moved; return them."""
     live = tmp_path / "live" / TOP
     for name in ("below", "old", "one", "two"):
         (live / name).mkdir(parents=True)
@@ -381,7 +381,7 @@ def test_what_two_readers_take_in_two_ways_is_refused(tmp_path: Path, name: str,
 
 @needs_root
 def test_what_was_not_judged_reaches_nothing_outside_of_its_confinement(tmp_path: Path) -> None:
-    """As if the judges had been deceived: without confinement the same archive does reach it."""
+    """As if the judges had been deceived: without confinement the same archive reaches it."""
     outside = tmp_path / "outside"
     outside.mkdir()
     content, _ = hostile.AMBIGUOUS["L before x"]
@@ -528,7 +528,7 @@ def test_a_user_unpacks_in_a_sandbox_of_his_own(monkeypatch: pytest.MonkeyPatch)
         assert (take(tarball, home / "out", "sandbox") / "a").read_bytes() == b"12345"
 
 
-# What is dumped
+# Dumped archives
 
 
 def judged(entries: list[tuple[str, int]]) -> None:

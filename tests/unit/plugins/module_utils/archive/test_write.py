@@ -1,4 +1,4 @@
-"""Archives are deterministic, readable by plain tools, and never mistaken for whole when a part of the pipe died."""
+"""Archives are deterministic, readable by plain tools, and never taken for complete if a part of the pipe died."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_owner_and_times_are_those_that_are_asked_for(tree: Path, tmp_path: Path
 
 
 def owners_in(path: Path) -> dict[str, tuple[int, int, str, str]]:
-    """Return {member: (uid, gid, user, group)} of an archive, as its headers have them."""
+    """Return {member: (uid, gid, user, group)} from the headers of an archive."""
     with tarfile.open(path) as archive:
         return {entry.name: (entry.uid, entry.gid, entry.uname, entry.gname) for entry in archive}
 
@@ -395,7 +395,7 @@ def test_tool_that_hangs_is_ended_with_its_children_at_the_deadline(
 
 
 def group_is_gone(group: int) -> bool:
-    """Return whether no process of a group runs; zombies of nobody's do not count."""
+    """Return whether no process of a group runs; unreaped zombies do not count."""
     done = subprocess.run(["ps", "-o", "stat=", "-g", str(group)], capture_output=True, text=True)
     return not [line for line in done.stdout.splitlines() if not line.startswith("Z")]
 

@@ -1,4 +1,4 @@
-"""What all kinds have in common: looking at a folder, and what of a look has changed."""
+"""Shared by all kinds: walking a folder, and what changed between two walks."""
 
 from __future__ import annotations
 

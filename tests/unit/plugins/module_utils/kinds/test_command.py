@@ -1,4 +1,4 @@
-"""Programs give what is backed up: their output or a folder, within limits, and whole or not at all."""
+"""Kind `command`: the output of a program or a folder that it fills, within limits, and complete or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders are archived as they stand at one moment, with everything that tar can keep."""
+"""Kind `folder`: folders are archived as they are at one moment, with everything that tar can keep."""
 
 from __future__ import annotations
 
@@ -251,7 +251,7 @@ def test_file_that_fails_tar_by_changing_is_tried_again(
 
 @contextlib.contextmanager
 def at_work(program: str, folder: Path) -> Iterator[None]:
-    """Let a program change a folder without a pause while the block lasts."""
+    """Run a program that changes a folder continuously while the block lasts."""
     with subprocess.Popen([sys.executable, "-c", program, folder], stdout=subprocess.PIPE) as running:
         assert running.stdout is not None
         running.stdout.readline()
@@ -262,7 +262,7 @@ def at_work(program: str, folder: Path) -> Iterator[None]:
 
 
 def held_up(monkeypatch: pytest.MonkeyPatch, change: Callable[[int], Any]) -> list[int]:
-    """Let something change with each reading of a folder, behind tar's own; return the numbers of the readings."""
+    """Change something after tar, during each reading of a folder; return the growing list of readings."""
     readings: list[int] = []
 
     def store(*arguments: Any, **options: Any) -> Any:
@@ -550,7 +550,7 @@ def test_folder_deeper_than_any_recursion(base: Base, tmp_path: Path) -> None:
 
 @pytest.fixture
 def too_deep(tmp_path: Path) -> Iterator[Path]:
-    """Yield a folder with a file in each of thirty folders one in the other, too deep for the last ones to be opened by a path."""
+    """Yield a folder with a file in each of thirty nested folders, too deep to open the innermost ones by a path."""
     top = tmp_path / "deep tree"
     top.mkdir()
     here = os.open(top, os.O_RDONLY)

@@ -55,7 +55,7 @@ def assert_sound(copy: Path) -> None:
 
 
 def assert_holds(nights: Nights, tarball: Path, live: Path) -> Path:
-    """Assert that a tarball is a sound repository with all references of the live one; return its own folder, unpacked."""
+    """Assert that a tarball is a sound repository with all references of the live one; return its git directory, unpacked."""
     copy = nights.unpack(tarball)
     if live.name == ".git":
         assert os.listdir(copy) == [".git"]
@@ -67,7 +67,7 @@ def assert_holds(nights: Nights, tarball: Path, live: Path) -> Path:
 
 
 def commit(folder: Path, text: str = "more", *parents: str) -> str:
-    """Make a commit that nothing refers to, and return its name."""
+    """Make a commit that nothing refers to, and return its id."""
     blob = git(folder, "hash-object", "-w", "--stdin", input=text.encode())
     tree = git(folder, "mktree", input=f"100644 blob {blob}\tf\n".encode())
     return git(folder, "commit-tree", "-m", text, *(word for parent in parents for word in ("-p", parent)), tree)
@@ -423,7 +423,7 @@ def test_live_repository_is_left_as_it_was(nights: Nights, live: Path) -> None:
 def test_copy_shares_no_file_with_the_live_objects(
     tmp_path: Path, nights: Nights, live: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither while the dump works, which the program that packs it sees, nor in the end."""
+    """Neither while the dump works, as seen by the program that packs it, nor in the end."""
     collected(live)
     seen = tmp_path / "seen"
     executable(
@@ -442,7 +442,7 @@ def test_copy_shares_no_file_with_the_live_objects(
 
 
 def test_atomic_pushes_during_the_dump_give_one_committed_state(tmp_path: Path, nights: Nights, live: Path) -> None:
-    """References a and b move together, by pushes and by transactions, and what they left is pruned at once."""
+    """References a and b move together, by pushes and by transactions, and their old objects are pruned at once."""
     work = tmp_path / "work"
     run("git", "clone", "--quiet", live, work)
     names = [f"refs/heads/{letter}" for letter in "abcdefgh"]
@@ -585,7 +585,7 @@ def test_nothing_that_the_live_repository_names_is_run(tmp_path: Path, nights: N
 def test_missing_objects_are_not_fetched_by_commands_of_the_live_configuration(
     tmp_path: Path, nights: Nights, live: Path, url: str
 ) -> None:
-    """The setting that allows it stands where the check of partial clones does not see it."""
+    """The setting that allows it is where the check for partial clones does not look."""
     touched_file = tmp_path / "ran"
     script = executable(tmp_path / "script", f"#!/bin/sh\ntouch {touched_file}\nexit 1\n")
     git(live, "config", "core.repositoryFormatVersion", "1")
@@ -612,7 +612,7 @@ def test_git_runs_as_the_owner_and_the_tarball_has_the_owner(
     for path in [live, *live.rglob("*")]:
         os.chown(path, 65534, 65533)
     live.chmod(0o700)
-    log = tmp_path / "bin" / "log"  # where tools are is all that a view shows of this folder
+    log = tmp_path / "bin" / "log"  # a view shows nothing of this folder but the tools' folder
     executable(
         tmp_path / "bin" / "git",
         f'#!/bin/sh\necho "$(id -u) $(id -g) $(id -G) $*" > {log}\nexec {shutil.which("git")} "$@"\n',
@@ -688,7 +688,7 @@ def keep_references_as(live: Path, form: str) -> None:
 
 
 def reftable(live: Path) -> None:
-    """Let a repository look like one with a table of references, as older gits see it."""
+    """Make a repository look like one with a reftable, as older gits see it."""
     keep_references_as(live, "reftable")
 
 

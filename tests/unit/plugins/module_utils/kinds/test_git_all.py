@@ -1,4 +1,4 @@
-"""Kind `git`: all that a repository's folder holds, besides references and objects, and repositories of unusual form."""
+"""Kind `git`: everything in a repository's folder besides references and objects, and unusual forms of repositories."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def make_clone(tmp_path: Path, name: str = "clone") -> Path:
 
 
 def kind_of(folder: Path, name: str) -> str:
-    """Return the type of an object, with nothing fetched."""
+    """Return the type of an object, without fetching anything."""
     return run("git", "-C", folder, "cat-file", "-t", name).strip()
 
 
@@ -175,7 +175,7 @@ def test_what_was_begun_and_is_pruned_in_part_is_no_failure(nights: Nights, live
 
 @pytest.fixture(params=[True, False], ids=["bare", "working tree"])
 def main(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Return a repository, bare or not, with linked worktrees, as their items have them."""
+    """Return a repository, bare or not, with linked worktrees."""
     path = tmp_path / "main"
     if request.param:
         make_git(path)
@@ -187,7 +187,7 @@ def main(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def own(path: Path) -> Path:
-    """Return a repository's own folder."""
+    """Return the git directory of a repository."""
     return path / ".git" if (path / ".git").exists() else path
 
 
@@ -269,7 +269,7 @@ def test_link_in_place_of_what_is_known_of_a_worktree_is_kept_as_one(
 
 
 def make_super(tmp_path: Path) -> Path:
-    """Return a working tree with a submodule, which has one itself; neither's last commit was pushed."""
+    """Return a working tree with a submodule, which has one itself; their last commits were not pushed."""
     for name, inner in (("inner", ""), ("sub", "inner"), ("super", "sub")):
         run("git", "init", "--quiet", "--initial-branch=main", tmp_path / name)
         work_in(tmp_path / name, f"file of {name}")
@@ -294,7 +294,7 @@ def make_super(tmp_path: Path) -> Path:
 
 
 def own_of_checkout(path: Path) -> Path:
-    """Return the own folder of the repository of a checkout, of which `.git` is a file."""
+    """Return the git directory of a checkout whose `.git` is a file."""
     return (path / (path / ".git").read_text()[len("gitdir: ") :].strip()).resolve()
 
 
@@ -470,7 +470,7 @@ def test_partial_clone_that_lacks_objects_is_stored_and_a_failure(
 
 
 def missing_of(clone: Path) -> set[str]:
-    """Return what of all that references lead to is missing, as git says that with nothing fetched."""
+    """Return the missing objects that references lead to, according to git without fetching."""
     words = git(clone / ".git", "rev-list", "--objects", "--all", "--missing=print").split("\n")
     return {word for word in words if word.startswith("?")}
 

@@ -1,4 +1,4 @@
-"""The copy of one Git repository: references of one moment, and all that they lead to."""
+"""The copy of one Git repository: references of one moment, and everything reachable from them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def live(tmp_path: Path) -> Path:
 
 
 def copied(live: Path, scratch: Path) -> Copied:
-    """Copy a repository into a folder, which is made."""
+    """Copy a repository into a new folder."""
     place = scratch / "copy"
     place.mkdir(parents=True)
     return copy_repository(str(live), "", [""], str(scratch), str(place), CONTEXT)

@@ -1,4 +1,4 @@
-"""What a dump of a Git repository finds of its history since the last good one: rewritten, re-created, collected, worked with."""
+"""Findings of a dump on a Git repository's history since the last good one: rewritten, re-created, collected, in daily use."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ def item(live: Path, **more: Any) -> dict[str, Any]:
 
 
 def found(nights: Nights, item: dict[str, Any], night: int) -> dict[str, Any]:
-    """Dump an item, which may be suspect, and return what is recorded of it."""
+    """Dump an item, which may be suspect, and return its record."""
     result = nights.dump(item, night=night)
     assert result["tarballs"], result["failures"]
     return {"doubts": [], **result["tarballs"][0]["record"]}
 
 
 def commit(folder: Path, text: str = "more", *parents: str) -> str:
-    """Make a commit that nothing refers to, and return its name."""
+    """Make a commit that nothing refers to, and return its id."""
     blob = git(folder, "hash-object", "-w", "--stdin", input=text.encode())
     tree = git(folder, "mktree", input=f"100644 blob {blob}\tf\n".encode())
     return git(folder, "commit-tree", "-m", text, *(word for parent in parents for word in ("-p", parent)), tree)
 
 
 def branches(folder: Path, number: int) -> list[str]:
-    """Make branches, each with a commit of its own upon the last of main, and return their names."""
+    """Make branches, each with a commit of its own on top of main, and return their names."""
     tip = git(folder, "rev-parse", "main")
     names = [f"refs/heads/topic{count:02d}" for count in range(number)]
     for name in names:
@@ -66,7 +66,7 @@ def branches(folder: Path, number: int) -> list[str]:
 
 
 def recreate(folder: Path) -> None:
-    """Make an empty repository in the place of another one."""
+    """Replace a repository by an empty one."""
     shutil.rmtree(folder)
     make_git(folder, 0)
 
@@ -77,7 +77,7 @@ def force(folder: Path) -> None:
 
 
 def rewrite_all(folder: Path) -> None:
-    """Let main begin anew."""
+    """Start main again from nothing."""
     git(folder, "update-ref", "refs/heads/main", commit(folder, "another root"))
 
 
@@ -142,13 +142,13 @@ def add_commit(folder: Path) -> None:
 
 
 def merge_unrelated(folder: Path) -> None:
-    """Merge a history with a root of its own into main."""
+    """Merge an unrelated history into main."""
     merged = commit(folder, "merge", git(folder, "rev-parse", "main"), commit(folder, "of another project"))
     git(folder, "update-ref", "refs/heads/main", merged)
 
 
 def collect(folder: Path) -> None:
-    """Let git pack and prune whatever it can."""
+    """Let git pack and prune as much as it can."""
     git(folder, "reflog", "expire", "--expire=now", "--all")
     git(folder, "gc", "--quiet", "--prune=now", "--aggressive")
     git(folder, "pack-refs", "--all")
@@ -267,7 +267,7 @@ def test_more_than_a_third_of_the_references_lost_is_doubtful(nights: Nights, li
 
 
 def lasting_objects(live: Path) -> int:
-    """Return how many objects the references lead to that the next test does not let move."""
+    """Return the number of objects reachable from references that the next test does not move."""
     return int(git(live, "rev-list", "--objects", "--count", "side", "v1", "refs/notes/commits"))
 
 
@@ -297,7 +297,7 @@ def suspicions(nights: Nights, item: dict[str, Any], night: int) -> list[str]:
 
 
 def grow(folder: Path, name: str, number: int) -> None:
-    """Make a branch whose commits have nothing in common with others."""
+    """Make a branch whose commits are unrelated to others."""
     tip: list[str] = []
     for count in range(number):
         tip = [commit(folder, f"{name} {count}", *tip)]
@@ -342,7 +342,7 @@ def test_detached_head_of_a_bare_repository_goes_forward_only(nights: Nights, li
 
 
 def working(path: Path) -> Path:
-    """Make a repository with a working tree; return that."""
+    """Make and return a repository with a working tree."""
     make_git(path, bare=False)
     run("git", "-C", path, "checkout", "--quiet", "--force", "main")
     return path

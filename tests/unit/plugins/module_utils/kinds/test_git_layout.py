@@ -1,4 +1,4 @@
-"""Where things lie in a Git repository: what is a repository of its own, what is data, and where a `.git` that is a file leads."""
+"""The layout of Git repositories: what is a repository of its own, what is data, and where a `.git` file leads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Objects of a repository on their way into a fresh one, with real git."""
+"""Transfer of a repository's objects into a fresh one, with real git."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NOWHERE = b"1" * 40
 
 
 def called(folder: Path) -> Git:
-    """Return git as it is called on a repository."""
+    """Return the object that calls git on a repository."""
     return Git(str(folder), Deadline(60), UNCHANGED)
 
 
@@ -50,7 +50,7 @@ def fresh(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def broken(live: Path) -> tuple[Path, bytes]:
-    """Return a repository in which a commit is whose tree is missing, and that commit."""
+    """Return a repository with a commit whose tree is missing, and that commit."""
     tree = git(
         live,
         "mktree",

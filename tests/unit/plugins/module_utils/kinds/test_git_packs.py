@@ -1,4 +1,4 @@
-"""Packs as files: what is in them, and which become one."""
+"""Packs as files: their contents, and which are combined."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.kinds.git_packs imp
 
 @pytest.fixture(params=["sha1", "sha256"])
 def live(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """Return a repository with two packs: all but the tags, and these."""
+    """Return a repository with two packs: one of the tags, one of everything else."""
     live = make_git(tmp_path / "live.git", object_format=request.param)
     for names in (git(live, "rev-list", "--objects", "main"), git(live, "rev-parse", "v1")):
         git(live, "pack-objects", "-q", str(live / "objects" / "pack" / "pack"), input=f"{names}\n".encode())

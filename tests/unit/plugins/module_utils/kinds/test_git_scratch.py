@@ -1,4 +1,4 @@
-"""The copy of a Git repository that is kept: a night costs what is new, and nothing that was dumped before changes."""
+"""The scratch copy of a Git repository: a night costs what is new, and nothing dumped before changes."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ def scratch(nights: Nights) -> Path:
 
 
 def state_file(nights: Nights) -> Path:
-    """Return the file that says what is known of the scratch copy."""
+    """Return the state file of the scratch copy."""
     return nights.private / "state" / "git" / "toy.json"
 
 
 def packs(nights: Nights, within: str = ".") -> dict[str, tuple[int, ...]]:
-    """Return {name: (inode, size, time of writing, time of change)} of what is in the packs that are kept."""
+    """Return {name: (inode, size, mtime, ctime)} of the files in the kept packs' folder."""
     folder = scratch(nights) / "copy" / within / "objects" / "pack"
     found = {path.name: path.lstat() for path in folder.iterdir()}
     return {name: (each.st_ino, each.st_size, each.st_mtime_ns, each.st_ctime_ns) for name, each in found.items()}
 
 
 def add(live: Path, text: str, branch: str = "main") -> str:
-    """Add a commit with a file of its own to a branch, and return its name."""
+    """Add a commit with a file of its own to a branch, and return its id."""
     blob = git(live, "hash-object", "-w", "--stdin", input=text.encode())
     tree = git(live, "mktree", input=f"100644 blob {blob}\tf\n".encode())
     parent = git(live, "rev-parse", "--verify", "--quiet", branch, check=False)
@@ -74,7 +74,7 @@ def assert_holds(nights: Nights, tarball: Path, live: Path) -> Path:
 
 
 def flip(path: Path) -> None:
-    """Flip a bit in the middle of a file, as a disk does."""
+    """Flip a bit in the middle of a file, as a faulty disk does."""
     status = path.stat()
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -223,7 +223,7 @@ def test_repository_of_another_format_in_its_place(nights: Nights, live: Path) -
 
 
 def test_scratch_that_tells_nonsense_of_the_past_is_not_believed(nights: Nights, live: Path) -> None:
-    """What is asked of it beside what is new is asked again of one that was built anew."""
+    """Questions beyond what is new are asked again of a copy that is built anew."""
     nights.tarball({**item(live), "may_move": []}, night=1)
     (victim,) = (scratch(nights) / "copy" / "objects" / "pack").glob("*.pack")
     victim.chmod(0o600)
@@ -259,7 +259,7 @@ def linked_packs(nights: Nights) -> None:
 
 
 def other_ends(nights: Nights) -> None:
-    """State that tells of objects which the copy does not have."""
+    """Add an object to the state that the copy does not have."""
     state = json.loads(state_file(nights).read_text())
     state["repositories"]["."]["ends"].append("1" * 40)
     state_file(nights).write_text(json.dumps(state))
@@ -292,7 +292,7 @@ def test_whatever_is_left_the_archive_is_whole(
 
 
 def shimmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, script: str) -> None:
-    """Let a script follow the first call of a git command, which then fails."""
+    """Run a script after the first call of a git command, which then fails."""
     shim = tmp_path / "bin" / "git"
     shim.parent.mkdir()
     shim.write_text(
@@ -354,7 +354,7 @@ def test_scratch_that_cannot_be_written_to_is_taken_along(
 def test_killed_dump_heals(
     tmp_path: Path, nights: Nights, live: Path, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever calls git is killed in the middle of the second night, too."""
+    """The caller of git is killed in the middle of the second night, too."""
     nights.tarball(item(live), night=1)
     before = packs(nights)
     add(live, "new")

@@ -1,4 +1,4 @@
-"""How git is called, and what it says, on real repositories; and references in a table, as far as an older git lets that be tried."""
+"""Calls of git and their output, on real repositories; and reftables, as far as an older git allows to test them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.system.readers impo
 
 @pytest.fixture
 def live(tmp_path: Path) -> Path:
-    """Return a repository with a branch that is a linked worktree's, and one that is detached."""
+    """Return a repository with a branch of a linked worktree, and a detached worktree."""
     path = make_git(tmp_path / "live.git")
     run("git", "worktree", "add", "--quiet", "--detach", tmp_path / "w", cwd=path)
     run("git", "worktree", "add", "--quiet", "-b", "topic", tmp_path / "t", cwd=path)
@@ -24,7 +24,7 @@ def live(tmp_path: Path) -> Path:
 
 
 def called(folder: Path) -> Git:
-    """Return git as it is called on a repository."""
+    """Return the object that calls git on a repository."""
     return Git(str(folder), Deadline(60), UNCHANGED)
 
 
@@ -70,7 +70,7 @@ def test_settings_of_a_main_worktree_are_seen_too(live: Path) -> None:
 def test_copy_of_a_repository_with_a_table_has_its_references_in_files(
     tmp_path: Path, live: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A git before 2.45 passes over the setting in a repository of the oldest format: it stands for one that knows tables."""
+    """A git before 2.45 ignores the setting in a repository of the oldest format: it stands for one that knows reftables."""
     git(live, "config", "core.repositoryFormatVersion", "0")
     git(live, "config", "extensions.refStorage", "reftable")
     nights = Nights(tmp_path)

@@ -1,4 +1,4 @@
-"""Mercurial repositories are copied by Mercurial, with all that it has: secret and hidden changesets, phases, bookmarks, markers."""
+"""Kind `hg`: Mercurial copies its repositories completely: secret and hidden changesets, phases, bookmarks, markers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.full
 
 
 def hg(folder: Path, *words: str) -> str:
-    """Run Mercurial on a repository with settings of nobody."""
+    """Run Mercurial on a repository without user settings."""
     settings = ("--config", "ui.username=A <a@example.org>", "--config", "experimental.evolution=all")
     environment = {"PATH": os.environ["PATH"], "HGRCPATH": "", "HGPLAIN": "1", "HGENCODING": "utf-8"}
     environment["HOME"] = environment["XDG_CACHE_HOME"] = str(folder.parent)
@@ -63,7 +63,7 @@ def base(tmp_path: Path) -> Base:
 
 
 def everything(folder: Path) -> list[str]:
-    """Return what a repository holds, by its own debugging output."""
+    """Return everything in a repository, by Mercurial's own debug output."""
     asked = (
         ("--hidden", "log", "--debug", "--template", "{node} {phase} {parents} {desc} {files}\n"),
         ("bookmarks", "--template", "{node} {bookmark}\n"),
@@ -103,7 +103,7 @@ def test_a_push_during_the_copy_is_seen_and_the_copy_made_again(
     took = kind._Scratch._take_what_a_pull_omits
 
     def wait_for_a_push(self: Any, state: Any) -> None:
-        """In the reader, which sees the live repository read-only: let the test commit to it."""
+        """Let the test commit to the live repository, from the reader, which sees it read-only."""
         took(self, state)
         (Path(self._building) / "waits").touch()
         assert wait_until((Path(self._building) / "pushed").exists, 100)

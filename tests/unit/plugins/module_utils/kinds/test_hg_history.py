@@ -1,4 +1,4 @@
-"""Public history of Mercurial does not vanish."""
+"""Loss of Mercurial's public history is found."""
 
 from __future__ import annotations
 

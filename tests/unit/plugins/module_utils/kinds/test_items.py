@@ -29,7 +29,7 @@ PLACED = sorted(kind for kind, entry in KINDS.items() if entry.placed)
 
 
 def smallest(kind: str, path: str = "/etc/apache2/svnsetup") -> dict[str, Any]:
-    """Return an item of a kind with what it must have."""
+    """Return an item of a kind with only the required keys."""
     more = {"argv": {"argv": ["/bin/true"]}, "user": {"user": "nobody"}}
     required = {key: value for word in KINDS[kind].required for key, value in more[word].items()}
     return {"kind": kind, "name": "svnsetup", **({"path": path} if KINDS[kind].placed else {}), **required}

@@ -1,4 +1,4 @@
-"""When scratch copies that are kept are built anew."""
+"""When kept scratch copies are built anew."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Directories of OpenLDAP are dumped by slapcat while they are in use, and proved by slapadd."""
+"""Kind `ldap`: OpenLDAP directories are dumped by slapcat while in use, and proved by slapadd."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def server() -> Iterator[Slapd]:
 
 @pytest.fixture
 def base() -> Iterator[Base]:
-    """Return a base that servers' user can reach."""
+    """Return a base that the servers' user can reach."""
     with place() as folder:
         yield Base(folder.parent / "base")
 
@@ -58,7 +58,7 @@ def test_equal_content_gives_equal_bytes(server: Slapd, base: Base) -> None:
 def test_a_database_without_an_entry_is_a_failure(server: Slapd, base: Base) -> None:
     for path in (server.folder / "db").iterdir():
         path.unlink()
-    with server.running():  # which makes an empty one
+    with server.running():  # slapd makes an empty database
         pass
     assert "gave no entry of database 1" in base.reason(server.item())
 

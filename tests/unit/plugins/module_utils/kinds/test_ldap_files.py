@@ -1,4 +1,4 @@
-"""What of a directory's configuration is known without a server."""
+"""Facts about a directory's configuration that need no server."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_configuration_of_which_an_included_file_names_databases_is_refused(
 
 @needs_root
 def test_slapcat_is_never_roots_by_itself(tmp_path: Path) -> None:
-    """A configuration names modules that slapcat loads, and who owns a folder can put any file of root's there."""
+    """slapcat loads the modules that a configuration names, so a folder's owner could have root load any file."""
     path = tmp_path / "slapd.conf"
     path.write_text("database mdb\n")
     item = parse_item({"kind": "ldap", "name": "x", "path": str(path)})

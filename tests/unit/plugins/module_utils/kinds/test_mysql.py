@@ -1,4 +1,4 @@
-"""Databases of MariaDB are dumped with their users, counted in the dump's stream, and proved by loading them."""
+"""Kind `mysql`: databases of MariaDB are dumped with their users, counted in the dump's stream, and proved by loading them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def shared() -> Iterator[Mariadb]:
 
 @pytest.fixture
 def server(shared: Mariadb) -> Mariadb:
-    """Return a server with two databases, a user with a role, as it is at the beginning."""
+    """Return a server with two databases and a user with a role, in its initial state."""
     shared.sql(
         *(f"DROP DATABASE IF EXISTS {name}" for name in ("wiki", "shop", "another")),
         *(f"DROP USER IF EXISTS {name}@localhost" for name in ("alice", "gone", "backup", "poor")),
@@ -58,7 +58,7 @@ def server(shared: Mariadb) -> Mariadb:
 
 @pytest.fixture
 def base() -> Iterator[Base]:
-    """Return a base that servers' user can reach."""
+    """Return a base that the servers' user can reach."""
     with place() as folder:
         yield Base(folder.parent / "base")
 

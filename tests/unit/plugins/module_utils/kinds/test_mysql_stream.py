@@ -1,4 +1,4 @@
-"""A dump's stream tells its tables, their rows and whether it is whole."""
+"""The stream of a MariaDB dump: its tables, their rows, and whether it is complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Patterns match what Git's own do, and those that cannot be meant are told."""
+"""Patterns match as Git's do, and patterns that cannot be meant are reported."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ ATOMS = (
     ),
 )
 ONCE = 100
-"""Lists of patterns of one test"""
+"""Lists of patterns in one test"""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Clusters of PostgreSQL are dumped in one snapshot each database, with what they share, and proved by loading them."""
+"""Kind `postgresql`: each database of a cluster is dumped in one snapshot, with the shared objects, and proved by loading them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def shared() -> Iterator[Postgresql]:
 
 @pytest.fixture
 def cluster(shared: Postgresql) -> Postgresql:
-    """Return a cluster with two databases, roles, a membership, settings and a grant, as it is at the beginning."""
+    """Return a cluster with two databases, roles, a membership, settings and a grant, in its initial state."""
     for name in ("wiki", "shop", "renamed", "forge/x'y"):
         shared.sql(f'DROP DATABASE IF EXISTS "{name}"')
     shared.sql("DROP ROLE IF EXISTS staff", "DROP ROLE IF EXISTS alice", "DROP ROLE IF EXISTS reader")
@@ -67,7 +67,7 @@ def cluster(shared: Postgresql) -> Postgresql:
 
 @pytest.fixture
 def base() -> Iterator[Base]:
-    """Return a base that servers' user can reach."""
+    """Return a base that the servers' user can reach."""
     from helpers.servers import place
 
     with place() as folder:
@@ -355,7 +355,7 @@ def test_it_is_restored_by_postgresql_s_own_programs(cluster: Postgresql, base: 
 
 
 def test_the_operators_of_a_database_are_not_those_with_which_it_is_asked(cluster: Postgresql, base: Base) -> None:
-    """Its owner would have his functions called by whoever asks, who is a superuser as a rule: see CVE-2018-1058."""
+    """A database's owner could have his functions called by the user that queries it, usually a superuser: see CVE-2018-1058."""
     cluster.sql(
         "CREATE SCHEMA evil",
         'CREATE FUNCTION evil.eq("char", "char") RETURNS boolean LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION \'called\'; END$$',

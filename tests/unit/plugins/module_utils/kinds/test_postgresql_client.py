@@ -1,4 +1,4 @@
-"""What PostgreSQL's programs write and say, without a server."""
+"""Output and messages of PostgreSQL's programs, without a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Proofs: a sound copy is proved, a changed one is not, and nothing of a hostile one takes effect."""
+"""Proofs: a sound copy is proved, a changed one is not, and a hostile one has no effect."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def proved(
 
 
 def record_of(copies: Copies, kind: str) -> dict[str, Any]:
-    """Return what the dump of a kind recorded."""
+    """Return the record of a kind's dump."""
     return dict(json.loads(copies.record(kind).read_text()))
 
 
@@ -162,7 +162,7 @@ def test_every_kind_is_corrupted_in_every_way() -> None:
 def test_an_item_behind_a_symbolic_link_proves_nothing(
     every_kind: Copies, scratch: Path, tmp_path: Path, kind: str, place: str
 ) -> None:
-    """A link leads to a sound item outside, which must not be taken for what was archived."""
+    """A link leads to a sound item outside, which must not be taken for the archived one."""
     top = unpacked(every_kind.tarball(kind), tmp_path / "outside")
     inside = {"svn": "db/revs", "trac": "db/trac.db", "git": "objects", "sqlite": "live sqlite", "folder": "sub"}[kind]
     item = tmp_path / "item" / top.name
@@ -186,7 +186,7 @@ def canary(path: Path) -> str:
 
 
 def drilled_quietly(copies: Copies, kind: str, tmp_path: Path) -> dict[str, Any]:
-    """Drill an altered tarball; nothing of it may have run."""
+    """Drill an altered tarball; nothing in it may have run."""
     recompute(copies.tarball(kind), copies.record(kind))
     result = run_module(
         "tarball_drill",
@@ -199,7 +199,7 @@ def drilled_quietly(copies: Copies, kind: str, tmp_path: Path) -> dict[str, Any]
 
 
 def hostile_git(top: Path, ran: Path, elsewhere: Path) -> None:
-    """Write what git would run or read into an archived repository."""
+    """Write files that git would run or read into an archived repository."""
     command = canary(ran)
     settings = {
         "core.fsmonitor": command,
@@ -245,7 +245,7 @@ def test_nothing_of_a_hostile_git_repository_takes_effect(copies: Copies, tmp_pa
 
 
 def test_the_hostile_configuration_of_git_would_run(tmp_path: Path) -> None:
-    """Without this the test above would prove little: git itself runs what the configuration says."""
+    """Without this the test above would prove little: git itself runs the configured commands."""
     work = tmp_path / "work"
     folder = make_git(work, bare=False)
     run("git", "-C", work, "reset", "--quiet", "--hard")
@@ -280,7 +280,7 @@ def test_odd_references_of_an_archive_are_refused(copies: Copies, tmp_path: Path
 
 
 def test_old_objects_of_odd_form_are_noted(scratch: Path, tmp_path: Path) -> None:
-    """Such are in the histories of many: they are no damage."""
+    """Many histories have such objects; they are no damage."""
     folder = make_git(tmp_path / "odd.git")
     tree = git(folder, "rev-parse", "main^{tree}")
     text = f"tree {tree}\nauthor A <a@b> 1 +0000\ncommitter no address 1 +0000\n\nodd\n"
@@ -311,7 +311,7 @@ def test_shallow_sha256_and_lfs_repositories_are_proved(scratch: Path, tmp_path:
 
 @pytest.fixture
 def family(tmp_path: Path) -> tuple[Path, dict[str, Any]]:
-    """Return an unpacked working tree with a submodule and a linked worktree, and what its dump recorded."""
+    """Return an unpacked working tree with a submodule and a linked worktree, and its dump's record."""
     run("git", "clone", "--quiet", make_git(tmp_path / "origin.git"), tmp_path / "live")
     allowed = ("-c", "protocol.file.allow=always")
     run("git", *allowed, "submodule", "--quiet", "add", tmp_path / "origin.git", "sub", cwd=tmp_path / "live")

@@ -1,4 +1,4 @@
-"""The registry of kinds: what is known of them without their files, and how a kind is added."""
+"""The registry of kinds: what is known of them without importing them, and how a kind is added."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_kind_s_file_agrees_with_its_entry(name: str) -> None:
 
 
 def imported(module: str, collections: Path, code: str = "") -> set[str]:
-    """Return what is imported with a module of the collection, in a process of its own."""
+    """Return the modules that importing a module of the collection imports, in a process of its own."""
     script = f"import sys, json; import ansible_collections.altbackup.core.plugins.{module}\n{code}\nprint(json.dumps(list(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", script], env={"PYTHONPATH": str(collections)}, capture_output=True, text=True, check=True
@@ -181,7 +181,7 @@ print(json.dumps([found, dumped, drilled, restored, other]))
 
 @pytest.fixture
 def collections(tmp_path: Path) -> Path:
-    """Return a folder with this collection, to which a kind was added: its file and its entry."""
+    """Return a folder with this collection and an additional kind: its file and its entry."""
     core = tmp_path / "collections" / "ansible_collections" / "altbackup" / "core"
     for name in ("library", "plugins"):
         shutil.copytree(ROOT / name, core / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))

@@ -1,4 +1,4 @@
-"""SQLite databases are copied as one committed state while they are in use."""
+"""Kind `sqlite`: databases are copied as one committed state while in use."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ EVERYWHERE = ("CREATE TABLE other (a)", "CREATE INDEX of_other ON other (a)")
 
 
 def application(path: Path, *statements: str) -> None:
-    """Let an application with collations and functions of its own work on a database."""
+    """Run an application with its own collations and functions on a database."""
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         for name in ("icu_root", "icu_de"):
             connection.create_collation(name, lambda one, other: (one < other) - (one > other))

@@ -1,4 +1,4 @@
-"""What is said of a folder of which something changed while it was archived."""
+"""Messages on a folder in which something changed while it was archived."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Walk = dict[bytes, tuple[int, ...]]
 
 
 def seen(mode: int = stat.S_IFREG | 0o644, size: int = 4, time: int = 1, inode: int = 7) -> tuple[int, ...]:
-    """Return what a walk tells of a path."""
+    """Return a walk's entry of a path."""
     return mode, 0, 0, size, time, time, inode
 
 
@@ -34,7 +34,7 @@ BEFORE: Walk = {b".": seen(FOLDER, 0), b"./log": seen(), b"./sub": seen(FOLDER, 
 def judged(
     after: Walk, context: Context = CONTEXT, *, left_out: Sequence[bytes] = (), path: str = "", **more: Any
 ) -> Any:
-    """Return (notes, failures) of a folder that was as BEFORE, and is as `after`; its archive holds the four bytes `1234` of each file."""
+    """Return (notes, failures) of a folder that changed from BEFORE to `after`; its archive holds the bytes `1234` of each file."""
 
     def asked(paths: Sequence[str]) -> Mapping[str, Sequence[Any]]:
         return {name: (4, hashlib.sha256(b"1234").hexdigest()) for name in paths}

@@ -57,7 +57,7 @@ def youngest(repository: Path) -> str:
 
 
 def assert_holds(nights: Nights, tarball: Path, live: Path) -> Path:
-    """Assert that a tarball is a sound repository with all that the live one has; return it unpacked."""
+    """Assert that a tarball is a sound repository with everything in the live one; return it unpacked."""
     copy = nights.unpack(tarball)
     run("svnadmin", "verify", "--quiet", copy)
     assert everything(copy) == everything(live)
@@ -65,7 +65,7 @@ def assert_holds(nights: Nights, tarball: Path, live: Path) -> Path:
 
 
 def assert_as_built_anew(nights: Nights, live: Path, tarball: Path) -> None:
-    """Assert that a copy built from empty gives the same bytes as the one kept from night to night."""
+    """Assert that a copy built from scratch gives the same bytes as the one kept from night to night."""
     shutil.rmtree(nights.private / "scratch" / "svn")
     again = nights.tarball(item(live), night=28)
     assert again.read_bytes() == tarball.read_bytes()
@@ -73,7 +73,7 @@ def assert_as_built_anew(nights: Nights, live: Path, tarball: Path) -> None:
 
 
 def state_file(nights: Nights) -> Path:
-    """Return the file that says what is known of the scratch copy."""
+    """Return the state file of the scratch copy."""
     return nights.private / "state" / "svn" / "toy.json"
 
 
@@ -83,7 +83,7 @@ def scratch(nights: Nights) -> Path:
 
 
 def flip(path: Path, *, keep_time: bool = True, at: int = 30) -> None:
-    """Flip a bit of a file, as a disk does, or with the time of the change."""
+    """Flip a bit of a file; `keep_time` as a faulty disk does."""
     status = path.stat()
     content = bytearray(path.read_bytes())
     content[at] ^= 1
@@ -162,7 +162,7 @@ def test_revision_properties_and_locks_that_change_during_the_dump(nights: Night
 
 
 def shimmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Let a script run before the real svnadmin's hot copy, once, and another thing after it."""
+    """Run a script before each call of the real svnadmin."""
     folder = tmp_path / "bin"
     folder.mkdir()
     shim = folder / "svnadmin"
@@ -175,7 +175,7 @@ def shimmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Non
 def test_file_that_vanishes_under_the_hot_copy_is_no_failure(
     tmp_path: Path, nights: Nights, live: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So it is where a lock is broken or revisions are packed meanwhile."""
+    """This happens when a lock is broken or revisions are packed meanwhile."""
     nights.tarball(item(live))
     victim = live / "db" / "revprops" / "0" / "3"
     shimmed(
@@ -222,7 +222,7 @@ def same_owner_and_mode(live: Path) -> None:
 
 
 def fill_cache(live: Path) -> None:
-    """Older repositories have a cache that is written by readers."""
+    """Fill the cache that readers write in older repositories."""
     (live / "db" / "node-origins").mkdir()
     (live / "db" / "node-origins" / "0").write_text("K 1\n0\nV 1\n0\nEND\n")
 
@@ -278,7 +278,7 @@ def set_hook(live: Path, name: str = "post-commit", text: str = "#!/bin/sh\nexit
 
 
 def older_property(live: Path) -> None:
-    """Put back an older file of the same size, as a restore from a copy does."""
+    """Restore an older file of the same size, as from a backup."""
     path = live / "db" / "revprops" / "0" / "2"
     content = path.read_bytes()
     path.chmod(0o644)
@@ -398,7 +398,7 @@ def test_rep_cache_is_whole_and_does_not_differ_from_night_to_night(nights: Nigh
 
 
 def spoil_cache(live: Path, how: str) -> None:
-    """Make the cache of a repository, a database of SQLite's, something that is none."""
+    """Overwrite a repository's cache, an SQLite database, with garbage."""
     cache = live / "db" / "rep-cache.db"
     content = bytearray(cache.read_bytes())
     if how == "begin":
@@ -461,7 +461,7 @@ def test_a_cache_is_sound_if_all_of_it_can_be_read_and_nothing_waits_beside_it(l
 
 
 def load_revisions_without_cache(live: Path, night: int) -> None:
-    """Commit to a repository whose cache is garbage, by another that has none."""
+    """Commit to a repository whose cache is garbage, by another one that has none."""
     cache = live / "db" / "rep-cache.db"
     content = cache.read_bytes()
     cache.unlink()
@@ -478,7 +478,7 @@ def test_first_dump_of_a_repository_whose_cache_is_garbage(nights: Nights, live:
 
 
 def assert_dumped_without_cache(nights: Nights, live: Path, problem: str, night: int = 2) -> None:
-    """Assert that a dump of a repository is whole, without its cache, and says so in one note, a whole sentence."""
+    """Assert that a dump of a repository is complete without its cache, with one note about it, a whole sentence."""
     before = sorted(path.name for path in (live / "db").iterdir())
     result = nights.dump(item(live), night=night)
     assert result["failures"] == []
@@ -492,7 +492,7 @@ def assert_dumped_without_cache(nights: Nights, live: Path, problem: str, night:
 
 
 def put(path: Path, how: str) -> None:
-    """Put something at a path that is no plain file."""
+    """Put something other than a plain file at a path."""
     path.unlink(missing_ok=True)
     if how == "pipe":
         os.mkfifo(path)
@@ -650,7 +650,7 @@ def test_killed_first_copy_heals(nights: Nights, live: Path) -> None:
 
 
 def test_killed_hot_copy_heals(tmp_path: Path, nights: Nights, live: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first copy is killed while it writes: half a repository is left under the temporary name, and a whole dump follows."""
+    """The first copy is killed while it writes: half a repository is left under the temporary name, and a complete dump follows."""
     shimmed(
         tmp_path,
         monkeypatch,
@@ -723,7 +723,7 @@ def test_restored_repository_that_went_on_is_reported_and_right(
 
 
 def test_rot_in_the_copy_is_suspect_and_ends_when_the_next_dump_builds_it_anew(nights: Nights, live: Path) -> None:
-    """Only size and time of the live file are compared by a hot copy, and what it holds with the last good dump."""
+    """A hot copy compares only size and time of the live file; the dump compares the copy's content with the last good dump."""
     good = nights.tarball(item(live), night=1)
     flip(scratch(nights) / "db" / "revs" / "0" / "2")
     nights.suspect(item(live), "the scratch copy rotted", night=2, verify_every=7)
@@ -746,7 +746,7 @@ def test_rot_in_the_copy_is_found_by_new_revisions_that_build_on_it(nights: Nigh
 
 
 def test_new_revisions_are_verified_every_night(nights: Nights, live: Path) -> None:
-    """The copy's newest revision is rotten, its size and time those of the live one, so that the hot copy leaves it alone."""
+    """The copy's newest revision is rotten, with size and time of the live one, so that the hot copy skips it."""
     nights.tarball(item(live), night=1)
     load_subversion(live, 6, 6)
     planted = scratch(nights) / "db" / "revs" / "0" / "6"

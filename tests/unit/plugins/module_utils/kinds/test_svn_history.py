@@ -1,4 +1,4 @@
-"""What a dump of a Subversion repository finds of its revisions since the last good one: rotten, rewritten, packed, created anew."""
+"""Findings of a dump on a Subversion repository's revisions since the last good one: rotten, rewritten, packed, created anew."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def item(live: Path) -> dict[str, Any]:
 
 
 def found(nights: Nights, live: Path, night: int, **options: Any) -> dict[str, Any]:
-    """Dump a repository, which may be suspect, and return what is recorded of it."""
+    """Dump a repository, which may be suspect, and return its record."""
     result = nights.dump(item(live), night=night, **options)
     assert result["tarballs"], result["failures"]
     return {"doubts": [], **result["tarballs"][0]["record"]}
 
 
 def flip(path: Path) -> None:
-    """Change a byte in the middle of a file, and nothing that stat tells but the times."""
+    """Change a byte in the middle of a file, which stat shows only in its times."""
     mode = path.stat().st_mode
     path.chmod(0o644)
     content = bytearray(path.read_bytes())
@@ -178,7 +178,7 @@ def test_what_was_noted_and_is_damaged_is_a_doubt_that_names_the_file(nights: Ni
 
 
 def asked(contents: Mapping[str, str]) -> Any:
-    """Return who knows what files hold."""
+    """Return a function that looks up the contents of files."""
 
     def told(paths: Sequence[str]) -> dict[str, Sequence[Any]]:
         return {path: (1, contents[path]) for path in paths if path in contents}
@@ -187,7 +187,7 @@ def asked(contents: Mapping[str, str]) -> Any:
 
 
 def contents(files: Mapping[str, str], youngest: int = 10) -> Contents:
-    """Given {path: digest} of what is archived, return what tells it."""
+    """Return the Contents of archived files, {path: digest}."""
     names = {f"./{path}": 1 for path in files}
     folders = {os.path.dirname(name): 1 for name in names}
     return Contents(asked(files), map(os.fsencode, [*folders, *names]), youngest)

@@ -1,4 +1,4 @@
-"""What became of the tables of a database: emptied, dropped, migrated, vacuumed."""
+"""Changes of a database's tables: emptied, dropped, migrated, vacuumed."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def make(path: Path) -> Path:
 
 
 def change(path: Path, script: str) -> None:
-    """Let a script work on a database."""
+    """Run a script on a database."""
     with closing(sqlite3.connect(path)) as database:
         database.executescript(script)
 

@@ -1,4 +1,4 @@
-"""Trac environments are dumped as one committed state while they are in use."""
+"""Kind `trac`: environments are dumped as one committed state while in use."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def set_database(env: Path, value: str | None) -> None:
 
 
 def during_archive(monkeypatch: pytest.MonkeyPatch, actions: list[Callable[[], Any]]) -> list[int]:
-    """Let one action happen after each real archive is written, before it is confirmed; return what counts the archives."""
+    """Run one action after each archive is written, before it is confirmed; return a list that grows with each archive."""
     calls: list[int] = []
 
     def write(*arguments: Any, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Carrying tarballs by way of the controller: each file arrives by its last name, and the controller keeps nothing."""
+"""Carrying tarballs by way of the controller: each file arrives under its final name, and the controller keeps nothing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def tree(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An ssh that runs what it is told on this machine, as long as a file says so; it notes its calls."""
+    """An ssh that runs its commands on this machine as long as a file allows it; it notes its calls."""
     make_tool(
         tmp_path / "bin",
         "ssh",
@@ -51,7 +51,7 @@ def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def arrived(folder: Path) -> list[bytes]:
-    """Return what arrived, and see that it is private."""
+    """Return the arrived files, and assert that they are private."""
     paths = sorted(folder.iterdir())
     assert [path.name for path in paths] == ["a b-3.tar.zst", "a b-4.diff.tar.zst"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o600}

@@ -1,4 +1,4 @@
-"""What a restore makes doubtful, and what is marked for it."""
+"""Doubts that a restore raises, and the marks made for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drills in process: room for several at once, and a clean scratch whatever happens."""
+"""Drills in process: room for several at once, and a clean scratch folder whatever happens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drills on a scratch host, step by step: what is chosen, whose a temporary tree is, and which proofs are kept."""
+"""Drills on a scratch host, step by step: what is chosen, the owner of a temporary tree, and which proofs are kept."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SVN, FOLDER = f"svn/thing/{FIRST}/thing-12.tar", f"folders/thing/{FIRST}/thing.t
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    """A base with a tarball of each of two items, one of which was recorded."""
+    """A base with a tarball of each of two items, one of which has a record."""
     base = marked(tmp_path / "dayabay")
     put(base, SVN, b"svn")
     put(base, FOLDER, b"folder")
@@ -43,18 +43,18 @@ def base(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def away(tmp_path: Path) -> Path:
-    """Where the temporary tree is to be."""
+    """The path of the temporary tree."""
     (tmp_path / "scratch").mkdir()
     return tmp_path / "scratch" / ".altbackup-drill-cms01-dayabay"
 
 
 def choose(base: Path, *names: str, share: float = 1.0) -> dict[str, Any]:
-    """Choose what is to be drilled elsewhere of all items, or of some."""
+    """Choose what to drill elsewhere, of all items or of some."""
     return choose_away(str(base), list(names) or None, share, NOW)
 
 
 def proof_of(base: Path, relpath: str) -> dict[str, Any]:
-    """Return a proof of a tarball, as another host made it."""
+    """Return a proof of a tarball, as made by another host."""
     dna = json.loads((base / f"{relpath}.dna").read_text())
     rest = {"kind": "", "when": "2013-05-10T10:47:01Z", "seconds": 1.0, "facts": {}, "versions": {}, "notes": []}
     return {"relpath": relpath, "stamp": FIRST, **dna, **rest}

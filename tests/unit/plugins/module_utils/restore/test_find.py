@@ -1,4 +1,4 @@
-"""What a node is found to hold for a restore: its tarballs, whose they are, and why a tree offers none."""
+"""A node's findings for a restore: its tarballs, their owner, and why a tree offers none."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ORIGIN = Origin("dayabay", "/backup", "0" * 32)
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    """A source's base with two tarballs of an item, of which the older one was recorded, and one of another item."""
+    """A source's base with two tarballs of an item, the older one with a record, and one of another item."""
     base = marked(tmp_path / "dayabay")
     for relpath in (f"svn/a/{SECOND}/a-2.tar", f"svn/a/{FIRST}/a-1.tar", f"folders/b/{FIRST}/b.tar"):
         put(base, relpath)
@@ -34,7 +34,7 @@ def base(tmp_path: Path) -> Path:
 
 
 def found_in(base: Path, *keys: str, run: Run | None = None, **more: Any) -> dict[str, Any]:
-    """Return what a tree is found to hold of some items."""
+    """Return a tree's findings on some items."""
     result = find([{"source": "dayabay", "base": str(base), "keys": list(keys), **more}], run)
     assert (result["changed"], result["failures"]) == (False, [])
     (tree,) = result["trees"]

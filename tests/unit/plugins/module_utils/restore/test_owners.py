@@ -1,4 +1,4 @@
-"""Owners of what is restored, by name."""
+"""Owners of restored files, by name."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_one_note_tells_the_names_that_are_not_known() -> None:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """What was unpacked with the numbers of its archive: 1002 is alice there, 1001 bob."""
+    """Files unpacked with the numbers of their archive: 1002 is alice there, 1001 bob."""
     top = tmp_path / "thing"
     (top / "sub").mkdir(parents=True)
     for name in ("one", "two", "sub/three"):

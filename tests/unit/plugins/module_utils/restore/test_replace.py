@@ -1,4 +1,4 @@
-"""Giving a thing its place: what stood there is lost at no moment, whatever ends the process."""
+"""Replacing a destination: the old data is lost at no moment, however the process ends."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def make_new(work: Work) -> str:
 
 
 def without_exchange() -> Callable[..., None]:
-    """Return the renaming of a file system that cannot exchange two things."""
+    """Return the rename function of a file system that cannot exchange two names."""
     real = replace.renameat2
 
     def rename(folder: int, name: str, to: int, new: str, flags: int) -> None:
@@ -52,7 +52,7 @@ def without_exchange() -> Callable[..., None]:
 
 
 def put(destination: Path, aside: Path | None = None) -> None:
-    """Do all of it as a restore does."""
+    """Run all steps as a restore does."""
     with working(str(destination)) as work:
         try:
             clear(work)
@@ -63,7 +63,7 @@ def put(destination: Path, aside: Path | None = None) -> None:
 
 
 def marker_of(destination: Path) -> Path:
-    """Return where the marker stands."""
+    """Return the path of the marker."""
     return Path(f"{destination}.altbackup-restored")
 
 
@@ -218,7 +218,7 @@ def test_killed_at_any_point_the_old_or_the_new_thing_is_there_and_the_next_atte
 def test_what_fails_in_the_middle_loses_nothing_and_the_next_attempt_heals(
     destination: Path, failing: int, exchange: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every renaming from the `failing`th on fails, as on a disk with errors: also those that would undo the others."""
+    """Every rename from the `failing`th on fails, as on a broken disk, including those that would undo the others."""
     destination.mkdir(parents=True)
     (destination / "file").write_text("old")
     aside = Path(f"{destination}.20130510-104701")
@@ -376,7 +376,7 @@ def test_a_work_folder_that_was_moved_is_not_looked_for_elsewhere(tmp_path: Path
 @needs_root
 @pytest.mark.parametrize("disk", [False, True])
 def test_who_swaps_the_folders_of_a_destination_leads_nothing_elsewhere(home: Path, tmp_path: Path, disk: bool) -> None:
-    """With a disk of his own its work folder, too, lies where he can rename it."""
+    """On a disk of his own even the work folder lies where he can rename it."""
     victim = tmp_path / "victim"
     (victim / "docs").mkdir(parents=True)
     (victim / "docs" / "file").write_text("precious")

@@ -1,4 +1,4 @@
-"""Orders of restores: how they are read, and that one killed anywhere is healed by the next."""
+"""Restore orders: how they are parsed, and that a restore killed at any point is healed by the next."""
 
 from __future__ import annotations
 

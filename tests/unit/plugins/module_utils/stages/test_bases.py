@@ -1,4 +1,4 @@
-"""Nights of real items with differentials between full tarballs: which is made when, and that each comes back."""
+"""Nights of real items with differentials between full tarballs: which is made when, and that each can be restored."""
 
 from __future__ import annotations
 
@@ -57,16 +57,16 @@ class Nights:
         return dict(tarball)
 
     def change(self) -> None:
-        """Change a little."""
+        """Change the folder a little."""
         with (self.live / "changes").open("a") as stream:
             stream.write("more\n")
 
     def seen(self) -> list[Tarball]:
-        """Return what the base holds, oldest first."""
+        """Return the tarballs of the base, oldest first."""
         return sorted(scan(open_tree(str(self.base.path))).tarballs, key=lambda tarball: tarball.stamp)
 
     def forms(self) -> str:
-        """Return of each tarball whether it is full (F), a differential (D), or a link to one before (f, d)."""
+        """Return a letter for each tarball: full (F), differential (D), or a link to an earlier one (f, d)."""
         inodes: set[tuple[int, int]] = set()
         word = ""
         for tarball in self.seen():
@@ -197,7 +197,7 @@ def test_md5_knows_no_differentials(nights: Nights) -> None:
 
 
 def damage_full(nights: Nights) -> None:
-    """Put another tarball in the place of the full one."""
+    """Replace the full tarball by another one."""
     path = nights.base.path / KEY / night(1) / "thing.tar.zst"
     shutil.copy(path, f"{path}.x")
     with open(f"{path}.x", "ab") as stream:
@@ -207,13 +207,13 @@ def damage_full(nights: Nights) -> None:
 
 
 def unverify(nights: Nights) -> None:
-    """Let nothing vouch for the full tarball."""
+    """Remove the full tarball's sidecar, and all records."""
     (nights.base.path / KEY / night(1) / "thing.tar.zst.dna").unlink()
     shutil.rmtree(nights.base.path / ".altbackup" / "records")
 
 
 def suspect(nights: Nights) -> None:
-    """Let the full tarball be suspect."""
+    """Mark the full tarball as suspect."""
     tree = open_tree(str(nights.base.path))
     write_record(tree, KEY, night(1), {**read_record(tree, KEY, night(1)), "suspect": ["it shrank"]})
 

@@ -1,4 +1,4 @@
-"""What keeps a purge from removing: rules that fell, too few verified copies, a clock that is wrong."""
+"""Safeguards that keep a purge from removing: fallen rules, too few verified copies, a wrong clock."""
 
 from __future__ import annotations
 

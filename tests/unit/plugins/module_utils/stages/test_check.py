@@ -1,4 +1,4 @@
-"""Checking as functions: what the modules' tests cannot bring about."""
+"""Functions of check, in situations that the modules' tests cannot cause."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONTENT = b"abc" * 1000
 
 
 def shrink(path: Path) -> None:
-    """Cut a file."""
+    """Truncate a file."""
     os.truncate(path, 10)
 
 

@@ -1,4 +1,4 @@
-"""Tarballs of one content, whatever their bytes: what nights before, other compression and other names of owners make of it."""
+"""Tarballs of one content, whatever their bytes: earlier nights, other compression and other names of owners."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def base(tmp_path: Path) -> Base:
 
 
 def make(kind: str, live: Path) -> Thing:
-    """Make an item of a kind, and return it with what changes it, though as little as possible of what a dump records."""
+    """Make an item of a kind, and return it with a function that changes it, affecting its record as little as possible."""
     live.parent.mkdir(exist_ok=True)
     if kind == "folder":
         live.mkdir()
@@ -56,7 +56,7 @@ def thing(request: pytest.FixtureRequest, tmp_path: Path) -> Thing:
 
 @pytest.fixture
 def nameless(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """A node that knows no names, until this is called."""
+    """A node that knows no names, until the returned function is called."""
     with_names = {name: getattr(names_module, name) for name in ("_user_name", "_group_name")}
     for name in with_names:
         monkeypatch.setattr(names_module, name, lambda number: "")
@@ -69,13 +69,13 @@ def nameless(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 def content(tarball: dict[str, Any], record: dict[str, Any] | None = None) -> Hashable:
-    """Return what stands for a tarball's content."""
+    """Return the key of a tarball's content."""
     known = tarball["record"] if record is None else record
     return content_of(known, Dna(tarball["dig"], tarball["size"], tarball["alg"]))
 
 
 def dump_as_before(base: Base, entry: dict[str, Any], stamp: str) -> dict[str, Any]:
-    """Dump an item, and let its record be as one of 0.1.0; return the tarball."""
+    """Dump an item, and reduce its record to one of 0.1.0; return the tarball."""
     tarball = base.dump_one(entry, stamp=stamp)
     path = Path(record_path(open_tree(str(base.path)), f"{tarball['category']}/{tarball['name']}", stamp))
     record = {key: value for key, value in tarball["record"].items() if key not in ("content", "formerly", "owners")}
@@ -84,7 +84,7 @@ def dump_as_before(base: Base, entry: dict[str, Any], stamp: str) -> dict[str, A
 
 
 def recorded(base: Base, tarball: dict[str, Any]) -> dict[str, Any]:
-    """Return the record of a tarball as it is now."""
+    """Return the current record of a tarball."""
     return read_record(open_tree(str(base.path)), f"{tarball['category']}/{tarball['name']}", tarball["stamp"])
 
 

@@ -34,7 +34,7 @@ ENTRIES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    """A source's base, and something to back up beside it."""
+    """A source's base, and files to back up beside it."""
     (tmp_path / "live").mkdir()
     (tmp_path / "live" / "file").write_text("x")
     return marked(tmp_path / "base")
@@ -95,7 +95,7 @@ def test_without_it_there_is_no_such_item(base: Path) -> None:
 
 
 def packed(paths: dict[str, Any]) -> str:
-    """Return what a controller that is not ours could hand over."""
+    """Return a package that a foreign controller could hand over."""
     return base64.b64encode(zlib.compress(json.dumps({"entries": paths, "problem": ""}).encode())).decode()
 
 

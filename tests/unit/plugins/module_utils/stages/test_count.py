@@ -1,4 +1,4 @@
-"""Tarballs that are counted."""
+"""Counting of tarballs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_what_is_not_there_is_marked_so_and_what_is_wrong_is_not(tmp_path: Path)
 
 
 def found_on(day: str, words: str) -> Scan:
-    """Return what a tree holds of a day: names of items, those without a sidecar with a question mark."""
+    """Return a tree's tarballs of a day: names of items, with a question mark if they lack a sidecar."""
     found = Scan()
     for word in words.split():
         category, name = word.rstrip("?").split("/")

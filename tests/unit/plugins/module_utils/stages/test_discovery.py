@@ -1,4 +1,4 @@
-"""Discovery: each repository is an item, be it damaged; what is none is told, and fails where there was one, or a whole disk of them."""
+"""Discovery: each repository is an item, even if damaged; others are noted, and a lost repository or disk of them is a failure."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def base(tmp_path: Path) -> Path:
 
 
 def reasons(result: dict) -> list[str]:
-    """Return what is wrong."""
+    """Return the reasons of failures."""
     return [entry["reason"] for entry in result["failures"]]
 
 
 def discover(base: Path, kind: str, shelf: Path) -> dict:
-    """Return what inspecting a source finds below a folder."""
+    """Return the findings of inspecting a source below a folder."""
     return inspect(Demands([str(base)], discover={kind: str(shelf)}))
 
 
@@ -45,12 +45,12 @@ def names(result: dict) -> list[str]:
 
 
 def noted(result: dict) -> list[str]:
-    """Return the names of what is noted to be no item."""
+    """Return the names noted as no items."""
     return sorted(note.partition(" ")[0].rpartition("/")[2] for note in result["notes"])
 
 
 def make_trac(path: Path) -> None:
-    """Make the files by which a Trac environment is known."""
+    """Make the files that identify a Trac environment."""
     for member in ("VERSION", "conf/trac.ini", "db/trac.db"):
         (path / member).parent.mkdir(parents=True, exist_ok=True)
         (path / member).write_text("x")

@@ -1,4 +1,4 @@
-"""Sidecars that are written for tarballs that have none."""
+"""Sidecars written for tarballs that have none."""
 
 from __future__ import annotations
 

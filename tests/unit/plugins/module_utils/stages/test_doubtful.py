@@ -1,4 +1,4 @@
-"""Dumps night by night, some of which are suspect: an alarm in the first bad night, and in each until somebody says that it is right."""
+"""Dumps night by night, some of which are suspect: an alarm in the first bad night, and in each until it is accepted."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Nights:
     def dump(
         self, *, limits: Limits | None = None, again: bool = False, check_mode: bool = False, **form: Any
     ) -> dict[str, Any]:
-        """Dump the item in the next night, or once more under the stamp of the last one; return the result."""
+        """Dump the item in the next night, or again under the last stamp; return the result."""
         self.night += not again
         options = {"deadline": Deadline(120, "dump")}
         where = str(self.base.path), [self.item], stamp(self.night), ArchiveFormat(**form), options
@@ -65,7 +65,7 @@ class Nights:
             assert [entry["stamp"] for entry in result["tarballs"]] == [stamp(self.night)]
 
     def bad(self, **options: Any) -> str:
-        """Dump the item, which is suspect, and kept all the same; return why."""
+        """Dump the item, which must be suspect and kept; return the reasons."""
         result = self.dump(**options)
         (tarball,) = result["tarballs"]
         (failure,) = result["failures"]
@@ -79,13 +79,13 @@ class Nights:
         return str(failure["reason"])
 
     def purge(self) -> None:
-        """Purge after the night as a run does, which keeps three."""
+        """Purge after the night as a run with keep 3 does."""
         moment = Moment(stamp(self.night), stamp(self.night))
         result = purge(str(self.base.path), 3, moment=moment, made_now=[stamp(self.night)])
         assert result["failures"] == []
 
     def there(self) -> list[int]:
-        """Return the nights of which there are tarballs."""
+        """Return the nights that have tarballs."""
         found = {tarball.stamp for tarball in scan(self.tree).verified()}
         return [night for night in range(self.night + 1) if stamp(night) in found]
 
@@ -104,7 +104,7 @@ class Nights:
 
 @pytest.fixture
 def live(tmp_path: Path) -> Path:
-    """A folder of texts and sources, two thirds of them in a folder of their own."""
+    """A folder of texts and sources, two thirds of them in a subfolder."""
     folder = tmp_path / "live"
     (folder / "sub").mkdir(parents=True)
     (folder / "few").mkdir()
@@ -120,7 +120,7 @@ def nights(tmp_path: Path, live: Path) -> Nights:
 
 
 def edit(live: Path, number: int) -> None:
-    """Do what people do in a day."""
+    """Change as much as people do in a day."""
     files = sorted(path for path in live.rglob("*") if path.is_file())
     for path in files[number % 10 :: 10]:
         path.write_bytes(path.read_bytes() + b"one more line of day %d\n" % number)
@@ -129,7 +129,7 @@ def edit(live: Path, number: int) -> None:
 
 
 def encrypt(live: Path) -> None:
-    """Do what an intruder does: each file is encrypted under another name, and the old one is gone."""
+    """Encrypt each file under another name, and remove the original, as an intruder does."""
     for path in [path for path in live.rglob("*") if path.is_file()]:
         argv = ["openssl", "enc", "-aes-256-cbc", "-pbkdf2", "-iter", "1", "-pass", "pass:x"]
         done = subprocess.run([*argv, "-in", path, "-out", f"{path}.locked"], capture_output=True)
@@ -137,7 +137,7 @@ def encrypt(live: Path) -> None:
         path.unlink()
 
 
-# The histories in which good copies were lost in silence
+# Histories in which good copies were lost in silence
 
 
 def empty_a_subfolder(live: Path) -> None:
@@ -241,7 +241,7 @@ def test_a_folder_that_was_moved_to_another_disk_unchanged_is_not_suspect(tmp_pa
         nights.good()
 
 
-# What people do
+# Actions of people
 
 
 def test_daily_edits_and_what_people_bring_are_not_suspect(nights: Nights, live: Path) -> None:
@@ -291,7 +291,7 @@ def test_encryption_is_seen_whatever_archives_are_made_of(nights: Nights, live: 
     assert "can hardly be compressed" in nights.bad(**form)
 
 
-# What becomes of a suspect
+# The fate of a suspect
 
 
 def test_an_accepted_suspect_is_what_later_nights_are_compared_with(nights: Nights, live: Path) -> None:
@@ -371,7 +371,7 @@ def test_an_emptied_database_is_suspect(tmp_path: Path) -> None:
     assert nights.there()[:4] == [1, 2, 3, 4]
 
 
-# What is known of earlier nights
+# Knowledge of earlier nights
 
 
 def test_an_unchanged_night_notes_nothing_anew_and_what_is_gone_is_forgotten(nights: Nights, live: Path) -> None:

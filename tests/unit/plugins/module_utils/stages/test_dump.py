@@ -1,4 +1,4 @@
-"""Dumping a list of items: each by itself, and nothing that cannot be."""
+"""Dumping a list of items: each independently, and only valid ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dumping one item: published once, and only if what lies there is what was written."""
+"""Dumping one item: published once, and only if what is read back is what was written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A reader at work, seen by who dumps: what it says of owners, and the names that they have."""
+"""A reader at work, seen by the dump: what it says of owners, and their names."""
 
 from __future__ import annotations
 

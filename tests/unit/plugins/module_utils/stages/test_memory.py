@@ -1,4 +1,4 @@
-"""What a tree held and is no item any more."""
+"""Former items that a tree still holds."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def base(tmp_path: Path) -> Path:
 
 
 def reasons(base: Path, given: Given | None, items: Sequence[str] = ("svn/a",)) -> list[str]:
-    """Return what is wrong with the items of the day."""
+    """Return what is wrong with the day's items."""
     expect = {item.partition("/")[2]: 1 for item in items}
     return [
         entry["reason"] for entry in count(str(base), DAY, expect, items=items, moment=NOW, given=given)["failures"]

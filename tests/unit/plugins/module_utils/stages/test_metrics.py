@@ -1,4 +1,4 @@
-"""What a node itself leaves for Prometheus of a tree."""
+"""Metrics of a tree that a node writes for Prometheus."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RESULT: dict[str, Any] = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where metrics are to lie, beside a base with a proven tarball."""
+    """The folder for metrics, beside a base with a proved tarball."""
     (tmp_path / "base" / ".altbackup").mkdir(parents=True)
     path = tmp_path / "base" / RELPATH
     path.parent.mkdir(parents=True)
@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def left(folder: Path, result: dict[str, Any]) -> dict[str, str]:
-    """Return {series: number} of what is left."""
+    """Return {series: number} of the written metrics."""
     wanted = {"folder": str(folder), "node": "cms01", "source": 'day"abay', "inventory": "/mine", "max_age": 129600.0}
     assert leave_metrics(wanted, str(folder.parent / "base"), result, "UTC") == []
     (path,) = folder.iterdir()

@@ -1,4 +1,4 @@
-"""Preflight says what is missing before anything is touched, with numbers."""
+"""Preflight reports what is missing, with numbers, before anything is changed."""
 
 from __future__ import annotations
 

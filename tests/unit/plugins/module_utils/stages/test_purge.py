@@ -1,4 +1,4 @@
-"""Purging real files over random histories: nights, reruns, contents that come back, clocks that jump, damage."""
+"""Purging real files over random histories: nights, reruns, returning contents, clocks that jump, damage."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import 
 
 
 def at(stamp: str) -> Moment:
-    """Return when a run of a stamp is, by a clock that is not behind any other."""
+    """Return the moment of a run with a stamp, by a clock that is not behind any other."""
     return Moment(stamp, "2099/12/31/000000")
 
 
@@ -37,7 +37,7 @@ BROKEN = ("no dna", "malformed", "truncated")
 
 @dataclass(frozen=True)
 class Night:
-    """What happens in one run: its stamp as the clock has it, the content found, its damage, and the number kept."""
+    """The events of one run: its stamp as the clock has it, the content found, its damage, and the number kept."""
 
     stamp: str
     content: str
@@ -60,7 +60,7 @@ nights = st.lists(
 
 
 def relpath(stamp: str) -> str:
-    """Return where the tarball of a stamp lies."""
+    """Return the relpath of a stamp's tarball."""
     return f"svn/x/{stamp}/x-1.tar"
 
 
@@ -84,7 +84,7 @@ def store(base: Path, night: Night, good: dict[str, str]) -> None:
 
 
 def expected(good: dict[str, str], night: Night) -> set[str]:
-    """Given {stamp: content} of all that counts, return the stamps that stay: promise 2, counted out one by one."""
+    """Return the stamps that stay, of {stamp: content} of all that counts: promise 2, counted one by one."""
     past = [stamp for stamp in sorted(good, reverse=True) if stamp <= night.stamp]
     stay = {stamp for stamp in good if stamp > night.stamp or stamp == night.stamp}
     seen_days: list[str] = []
@@ -191,7 +191,7 @@ def test_nights_in_part_leave_the_last_whole_copy(tmp_path: Path) -> None:
 
 
 def copies(words: str) -> list[Tarball]:
-    """Return verified tarballs of May 2013: of each, two digits are its day, and a letter is its content."""
+    """Return verified tarballs of May 2013, each named by two digits for its day and a letter for its content."""
     return [
         Tarball(
             "svn", "x", f"2013/05/{word[:2]}/104701", "x.tar", 5, (1, 1), 1, Dna(word[2:], 5, "sha256"), "", "verified"
@@ -236,12 +236,12 @@ def test_plan_tells_what_is_due_and_what_of_it_goes_now(
 
 
 def words(paths: Any) -> str:
-    """Return the days of tarballs, and of each whether it is full."""
+    """Return the days of tarballs, and whether each is full."""
     return " ".join(sorted(f"{path.split('/')[4]}{'D' if '.diff.' in path else 'F'}" for path in paths))
 
 
 def purge_notes(base: Path, keep: int, day: str, **options: Any) -> dict[str, Any]:
-    """Purge as a run of a day of May 2013 does that has made its own tarball."""
+    """Purge as a run of a day of May 2013 that has made its own tarball; return the notes."""
     stamp = f"2013/05/{day}/104701"
     return purge(str(base), keep, moment=at(stamp), made_now=[stamp], **options)
 

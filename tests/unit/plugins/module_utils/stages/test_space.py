@@ -1,4 +1,4 @@
-"""Room on the disks for what a night makes, as preflight estimates it."""
+"""Room on the disks for a night, as preflight estimates it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def base(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def small_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Disks on which 10 bytes are free."""
+    """Disks with 10 free bytes."""
     usage = preflight.shutil.disk_usage("/")
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: usage._replace(free=10))
 
@@ -85,7 +85,7 @@ def test_folder_that_cannot_be_read_is_named_and_the_node_stays_usable(base: Pat
 
 
 def kept_in_trash(base: Path) -> int:
-    """Purge one of two tarballs, whose bytes stay in the trash; return these."""
+    """Purge one of two tarballs, whose bytes stay in the trash; return the bytes."""
     for day in ("08", "09"):
         put(base, f"folders/data/2013/05/{day}/104701/data.tar", day.encode() * 350)
     moment = Moment("2013/05/09/104701", "2013/05/09/104701")

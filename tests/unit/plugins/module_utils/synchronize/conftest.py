@@ -1,4 +1,4 @@
-"""Fixtures of what goes on between a source and a target."""
+"""Fixtures of transfers between a source and a target."""
 
 from __future__ import annotations
 

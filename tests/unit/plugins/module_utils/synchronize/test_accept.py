@@ -1,4 +1,4 @@
-"""What arrives on a target, what is thrown away, and what stands there at the end."""
+"""Accepting on a target: what arrives, what is removed, and what is stored at the end."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_transfer_goes_on_where_it_was_cut(pair: Pair, kept: int) -> None:
 
 
 def dna_of(data: bytes) -> dict[str, Any]:
-    """Return what a record says of the bytes of a tarball."""
+    """Return the dna of a tarball's bytes as in a record."""
     return {"dig": hashlib.sha256(data).hexdigest(), "size": len(data), "alg": "sha256"}
 
 
@@ -110,7 +110,7 @@ def test_wrong_bytes_are_thrown_away_and_come_right_the_second_time(pair: Pair) 
     prepared = pair.prepare()
     assert pair.carry(prepared["tarballs"]) == []
     pair.incoming.joinpath(part_of(data)).write_bytes(data[:-1] + b"x")
-    pushed = Pair(pair.source, pair.copies)  # what it does is the same, whoever brought the bytes
+    pushed = Pair(pair.source, pair.copies)  # accept does not depend on the transport
     first = pushed.accept(prepared["tarballs"], retry=True)
     assert (first["failures"], first["tarballs"], len(first["wrong"])) == ([], [], 2)
     assert pair.there() == {}

@@ -1,4 +1,4 @@
-"""The forced command of a pair's key: what it lets through of what peers ask for, and what it does with that."""
+"""The forced command of a pair's key: which requests it allows, and how it runs them."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_words_of_transfers_in_any_order_give_no_other_transfer(words: list[str]
 
 
 def check(session: Session, reads: bool) -> None:
-    """See that a session is a transfer and nothing else."""
+    """Assert that a session is a transfer and nothing else."""
     argv = session.argv("/usr/bin/rsync")
     assert ("--sender" in argv) == reads
     assert argv[:2] == ["/usr/bin/rsync", "--server"]
@@ -201,12 +201,12 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def state(folder: Path, name: str = "") -> Path:
-    """Return the place of what the program keeps beside the folder of a pair."""
+    """Return the path of the program's state of the pair."""
     return folder.parents[1] / "receive" / folder.name / name
 
 
 def ask(folder: Path, asked: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Ask for a command as sshd does."""
+    """Request a command as sshd does."""
     return subprocess.run(
         command(folder, *options), env=environment(asked), capture_output=True, text=True, stdin=subprocess.DEVNULL
     )
@@ -218,14 +218,14 @@ def command(folder: Path, *options: str) -> list[str]:
 
 
 def environment(asked: str) -> dict[str, str]:
-    """Return what sshd says of a session."""
+    """Return the environment that sshd makes for a session."""
     return {"SSH_ORIGINAL_COMMAND": asked, "SSH_CONNECTION": "192.0.2.7 51000 192.0.2.1 22"}
 
 
 def transfer(
     folder: Path, here: Path, names: list[str], tmp_path: Path, *options: str, **more: Any
 ) -> subprocess.CompletedProcess[str]:
-    """Send files by the rsync of a transfer, with something in the place of ssh that starts the forced command."""
+    """Send files by a transfer's rsync, with a program in place of ssh that starts the forced command."""
     shell = tmp_path / "shell"
     words = " ".join(command(folder, *options))
     shell.write_text(
@@ -310,7 +310,7 @@ def test_a_session_ends_what_a_killed_one_left(folder: Path) -> None:
 
 
 def await_group(folder: Path, but: int = 0) -> int:
-    """Wait until a session has started rsync; return its group, another one than the one before."""
+    """Wait until a session has started rsync; return its process group, which must be a new one."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
         path = state(folder, "session")

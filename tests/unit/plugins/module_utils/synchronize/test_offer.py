@@ -1,4 +1,4 @@
-"""What a listing says of tarballs that are not named as those of their item."""
+"""Listing of tarballs that are not named as those of their item."""
 
 from __future__ import annotations
 

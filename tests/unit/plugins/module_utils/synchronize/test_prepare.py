@@ -1,4 +1,4 @@
-"""What is sent from a source's tree to a target's on one machine, what is linked there, and what is left out."""
+"""Preparing a target on one machine: what is sent from a source's tree, what is linked there, and what is left out."""
 
 from __future__ import annotations
 
@@ -339,7 +339,7 @@ def test_wait_for_a_free_slot_ends_with_the_step(pair: Pair) -> None:
     assert result["busy"] is True
 
 
-# What came when
+# Arrivals
 
 
 def test_back_dated_copies_are_not_taken_where_those_in_time_fill_the_places(pair: Pair) -> None:
@@ -358,7 +358,7 @@ def test_back_dated_copies_are_not_taken_where_those_in_time_fill_the_places(pai
 def test_a_backlog_fills_what_is_free_and_no_more(pair: Pair) -> None:
     for day in range(1, 11):
         put(pair.source, relpath(f"2013/05/{day:02}"), content(day))
-    put(pair.tree, relpath("2013/05/01"), content(1))  # of a time when none was noted
+    put(pair.tree, relpath("2013/05/01"), content(1))  # from before arrivals were noted
     assert pair.run(keep=4) == []
     assert set(pair.there()) == {relpath(f"2013/05/{day:02}") for day in (1, 8, 9, 10)}
 
@@ -565,7 +565,7 @@ def test_suspects_that_are_there_take_no_place_either(pair: Pair) -> None:
 
 
 def stamps(paths: Iterable[str]) -> str:
-    """Return the days of tarballs, and of each whether it is full."""
+    """Return the days of tarballs, and whether each is full."""
     return " ".join(f"{path.split('/')[4]}{'D' if '.diff.' in path else 'F'}" for path in paths)
 
 

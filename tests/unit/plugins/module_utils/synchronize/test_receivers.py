@@ -1,4 +1,4 @@
-"""Whoever still writes into the folder for what arrives is ended; nobody else is."""
+"""Processes that still write into an incoming folder are ended; no others are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How rsync and ssh are called: no prompt, no silence without end, no shell that reads a path."""
+"""Calls of rsync and ssh: no prompt, no endless silence, no shell that interprets a path."""
 
 from __future__ import annotations
 
@@ -243,7 +243,7 @@ exec "$@"
 
 
 def let_names_fail(folder: Path, monkeypatch: pytest.MonkeyPatch, said: str, times: int, pause: float) -> None:
-    """Let ssh find no host so many times; each is a line in the file `tries`."""
+    """Make ssh fail to resolve a host so many times; each try is a line in the file `tries`."""
     monkeypatch.setattr(send, "_PAUSES", (pause,))
     make_tool(folder / "bin", "ssh", _SSH.format(folder=folder, times=times, said=said))
     monkeypatch.setenv("PATH", f"{folder}/bin:{os.environ['PATH']}")

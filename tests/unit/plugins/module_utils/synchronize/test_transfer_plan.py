@@ -1,4 +1,4 @@
-"""What becomes of each tarball that a source offers, and what there is room for, decided on values alone."""
+"""The plan of a transfer, decided on values alone: what happens to each offer, and what fits on the disk."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import 
 
 
 def offers(words: str, size: int = 5) -> list[Offer]:
-    """Return what a source offers of one item: of each, two digits are its day of May 2013, and a letter is its content."""
+    """Return a source's offers of one item, each named by two digits for its day of May 2013 and a letter for its content."""
     return [Offer(relpath(f"2013/05/{word[:2]}"), Dna(word[2:], size, "sha256"), {}) for word in words.split()]
 
 
 def tarballs(words: str, size: int = 5) -> list[Tarball]:
-    """Return what a target has of the item, each content in one file."""
+    """Return a target's tarballs of the item, each content in one file."""
     return [
         Tarball("folders", "notes", one.stamp, "notes.tar", size, (1, ord(one.dna.dig)), 1, one.dna, "", "verified")
         for one in offers(words)
@@ -93,7 +93,7 @@ def test_by_all_rules_nothing_is_sent_that_the_targets_purge_would_remove(
     offered: list[tuple[int, int]], own: list[tuple[int, int]], rules: Rules
 ) -> None:
     def named(nights: list[tuple[int, int]], offset: int) -> list[Offer]:
-        """Return tarballs of 12 hours each since a day in December."""
+        """Return offers of every 12th hour since a day in December."""
         begun = parse_stamp(f"2012/12/20/{offset:02}0000")
         stamps = {(begun + timedelta(hours=12 * night)).strftime(STAMP_FORMAT): number for night, number in nights}
         return [

@@ -1,4 +1,4 @@
-"""Keys of pairs, and what they are let do."""
+"""Keys of pairs, and what they allow."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_transfers_use_what_set_up_made(base: Path) -> None:
 
 
 def admit(base: Path, keys: list[str], **more: Any) -> dict[str, Any]:
-    """Let keys of dayabay in."""
+    """Admit keys of dayabay."""
     return trust.admit(str(base), "incoming", "dayabay", keys, **more)
 
 
@@ -149,7 +149,7 @@ def test_what_arrived_whole_is_never_removed_and_a_program_stays_that_another_ke
 
 @needs_root
 def test_what_is_anothers_is_written_as_that_one(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The program that he starts is his own, and nothing is written as root where he could lay a link."""
+    """The program that he starts is his own, and root writes nothing where he could lay a link."""
     for path in (base, base / ".altbackup"):
         os.chown(path, 65534, 65534)
     for path in (tmp_path, *tmp_path.parents):

@@ -1,4 +1,4 @@
-"""Lines of ours in authorized_keys, and those of others."""
+"""Lines of this collection in authorized_keys, and those of others."""
 
 from __future__ import annotations
 

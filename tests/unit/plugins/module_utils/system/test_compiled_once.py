@@ -50,7 +50,7 @@ def payload(tmp_path: Path) -> Path:
 
 
 def compiled(payload: Path, *names: str) -> tuple[dict[str, int], str, str, bool]:
-    """Import modules out of the archive; return (how often each file was compiled, and of the last one the file, the package, whether it has one)."""
+    """Import modules from the archive; return (compilations of each file, and of the last one: file, package, whether it has one)."""
     argv = [sys.executable, "-B", "-c", WATCHED, str(payload), *(f"{PACKAGE}.{name}" for name in names)]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     counts, *rest = json.loads(done.stdout)

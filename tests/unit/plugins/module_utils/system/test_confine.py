@@ -1,4 +1,4 @@
-"""The program that confines is whole in its text, and an error of the C library says what it was about."""
+"""The confining program is complete in its text, and an error of the C library names what it was about."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Holes of sparse files: found, kept by copies and archives of every kind, and told where a program would read them as zeros."""
+"""Holes of sparse files: found, kept by copies and archives of every kind, and reported if a program would read them as zeros."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LARGE = 40 << 30
 
 
 def make(kind: str, path: Path) -> Path:
-    """Make something of a kind at a path."""
+    """Make an item of a kind at a path."""
     if kind == "svn":
         make_subversion(path, 2)
     elif kind == "git":
@@ -35,7 +35,7 @@ def make(kind: str, path: Path) -> Path:
 
 
 def grow(path: Path, size: int = LARGE) -> None:
-    """Let a file become a sparse one of so many bytes."""
+    """Extend a file to so many bytes, sparsely."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         path.chmod(0o644)

@@ -1,4 +1,4 @@
-"""Lines for the journal, over a real socket such as it has."""
+"""Entries for the journal, over a real datagram socket."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.system.journal impo
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[socket.socket]:
-    """A socket that takes datagrams, as the journal's."""
+    """A datagram socket like the journal's."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(str(tmp_path / "socket"))
         receiver.settimeout(30)

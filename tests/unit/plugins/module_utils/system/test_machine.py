@@ -1,4 +1,4 @@
-"""What tells one machine from another one."""
+"""The id of a machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file is sent by one process alone, and is there until its mail was taken over."""
+"""A file is sent by only one process, and stays until its mail was taken over."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def send(path: Path, host: str = "", port: int = 0, sendmail: str = "") -> str:
-    """Send a file by a server, or a program."""
+    """Send a file by a server or a program."""
     way: dict[str, Any] = {"host": host, "port": port, "security": "none", "username": "", "sendmail": sendmail}
     return send_file(way, str(path), time.monotonic() + 20)
 

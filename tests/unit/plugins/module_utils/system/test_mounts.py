@@ -1,4 +1,4 @@
-"""Paths are asked for an answer by somebody who may hang for it."""
+"""Paths are probed by a process that may hang."""
 
 from __future__ import annotations
 

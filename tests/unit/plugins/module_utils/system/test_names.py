@@ -1,4 +1,4 @@
-"""Names and numbers of users and groups, of this node's own database."""
+"""Names and numbers of users and groups from this node's database."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_the_database_is_asked_once_for_each(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Numbers that a database was asked for which does not answer while the test lasts."""
+    """Numbers looked up in a database that does not answer during the test."""
     answers, asked = threading.Event(), []
 
     def look_up(uid: int) -> str:

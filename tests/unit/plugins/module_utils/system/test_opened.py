@@ -1,4 +1,4 @@
-"""Opening folders part by part: links and folders of others lead nowhere."""
+"""Opening folders part by part: links and folders of other users lead nowhere."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = needs_root
 
 
 def where(path: Path) -> tuple[str, list[str]]:
-    """Return where a path leads, and what is missing of it."""
+    """Return the real path of a path, and its missing parts."""
     with walked(str(path)) as (steps, missing):
         for step in steps:
             assert os.path.samestat(os.fstat(step.descriptor), os.stat(step.path))

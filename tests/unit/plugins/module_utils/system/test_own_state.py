@@ -1,4 +1,4 @@
-"""What a user's calls remember lies in a private folder, which nobody else can reach or replace."""
+"""The state of a user's calls lies in a private folder, which nobody else can reach or replace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of paths as text."""
+"""Paths as text."""
 
 from __future__ import annotations
 

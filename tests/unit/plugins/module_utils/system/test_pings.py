@@ -1,4 +1,4 @@
-"""Pings go out as healthchecks.io and Uptime Kuma document them, within their time, and their addresses are told to nobody."""
+"""Pings follow the documentation of healthchecks.io and Uptime Kuma, keep their time limit, and their addresses stay secret."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def receiver() -> Iterator[WebReceiver]:
 
 
 def soon(seconds: float = 5.0) -> float:
-    """Return a time of the monotonic clock."""
+    """Return a near time of the monotonic clock."""
     return time.monotonic() + seconds
 
 
@@ -158,7 +158,7 @@ def test_nobody_there_is_said_without_the_address() -> None:
 
 
 def program(job: dict[str, Any]) -> tuple[list[dict[str, Any]], float]:
-    """Return what the program told of a job, and how many seconds it took."""
+    """Return the program's output on a job, and the seconds it took."""
     began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-I", pings.__file__], input=json.dumps(job), capture_output=True, text=True, check=False

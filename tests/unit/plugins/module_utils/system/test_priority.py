@@ -1,4 +1,4 @@
-"""Priorities: what is asked for holds for the process and its children."""
+"""Priorities apply to the process and its children."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What /proc tells of processes is read once, whatever their names, and what is gone is an OSError."""
+"""Facts from /proc are parsed whatever a process's name, and a process that is gone is an OSError."""
 
 from __future__ import annotations
 

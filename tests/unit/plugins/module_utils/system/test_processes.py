@@ -1,4 +1,4 @@
-"""Children end with their groups, in time, and with their own words."""
+"""Child processes end with their groups, in time, and their stderr is in the failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a call is: a small file while it runs, for whoever asked for it, and nothing else."""
+"""Progress of a call: a small file while it runs, if requested, and nothing else."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MIB = 1 << 20
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the file be written often, and small files be worth it."""
+    """Write the progress file at once and often."""
     monkeypatch.setattr(progress, "_FIRST", 0.001)
     monkeypatch.setattr(progress, "_EVERY", 0.002)
 
@@ -42,7 +42,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def told(path: Path, **wanted: Any) -> dict[str, Any]:
-    """Wait until one entry has these values; return it."""
+    """Wait until an entry has these values; return it."""
     found: list[dict[str, Any]] = []
 
     def is_there() -> bool:
@@ -55,7 +55,7 @@ def told(path: Path, **wanted: Any) -> dict[str, Any]:
 
 
 class Told:
-    """Collects, beside what runs, all that is told."""
+    """Collects all reports while the tested code runs."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

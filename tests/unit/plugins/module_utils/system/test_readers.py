@@ -1,4 +1,4 @@
-"""Readers: what they see, as whom they and their programs work, and how they end."""
+"""Readers: what they see, the users that they and their programs run as, and how they end."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ OWNER = 54321
 
 @pytest.fixture
 def readers() -> Iterator[Readers]:
-    """Return what starts readers."""
+    """Yield what starts readers."""
     with Readers() as readers:
         yield readers
 
@@ -56,13 +56,13 @@ def thing(tmp_path: Path) -> Path:
 
 
 def ask(readers: Readers, function: Any, *arguments: Any, places: list[Place], **options: Any) -> Any:
-    """Return what a function returns in a reader."""
+    """Return the result of a function in a reader."""
     with readers.begin(function, *arguments, places=places, **{"owner": OWNER, **options}) as reader:
         return reader.conversation.result(Deadline(30, "test"))["value"]
 
 
 def look(identity: Identity, conversation: Conversation, stream: IO[bytes], *paths: str) -> list[Any]:
-    """Return what a reader finds at paths."""
+    """Return the reader's findings at paths."""
     found: list[Any] = []
     for path in paths:
         try:
@@ -81,7 +81,7 @@ def test_reader_sees_the_thing_and_nothing_beside_it(readers: Readers, thing: Pa
 
 
 def write(identity: Identity, conversation: Conversation, stream: IO[bytes], path: str) -> str:
-    """Return what becomes of an attempt to write."""
+    """Return the result of an attempt to write."""
     try:
         Path(path).write_text("written")
     except OSError as error:
@@ -99,7 +99,7 @@ def test_thing_is_read_only_unless_it_is_to_be_written(readers: Readers, thing: 
 
 
 def who(identity: Identity, conversation: Conversation, stream: IO[bytes], *paths: str) -> list[str]:
-    """Return as whom programs run, with which capabilities, and what they say of paths."""
+    """Return user and capabilities of started programs, and their findings at paths."""
     limit = Deadline(30)
     status = run(identity.argv(["/bin/cat", "/proc/self/status"]), what="x", deadline=limit).decode()
     lines = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
@@ -125,12 +125,12 @@ def test_programs_on_roots_own_thing_have_no_more_rights(readers: Readers, thing
 
 
 def call_as_owner(identity: Identity, conversation: Conversation, stream: IO[bytes], *paths: str) -> Any:
-    """Return what a function finds that is called as the owner."""
+    """Return the findings of a function called as the owner."""
     return [os.geteuid(), *identity.call(as_owner, *paths)]
 
 
 def as_owner(*paths: str) -> list[Any]:
-    """Return as whom it works, and what it finds at paths."""
+    """Return the user it runs as, and its findings at paths."""
     return [os.geteuid(), *look(None, None, None, *paths)]  # type: ignore[arg-type]
 
 
@@ -168,7 +168,7 @@ def test_without_a_view_the_reader_is_the_owner(thing: Path, monkeypatch: pytest
 
 
 def as_self(identity: Identity, conversation: Conversation, stream: IO[bytes], *paths: str) -> list[Any]:
-    """Return as whom a reader works, and what it finds at paths."""
+    """Return the user that a reader runs as, and its findings at paths."""
     return as_owner(*paths)
 
 
@@ -231,7 +231,7 @@ def test_reader_that_hangs_is_ended_with_all_that_it_started(
 
 
 def die(identity: Identity, conversation: Conversation, stream: IO[bytes]) -> None:
-    """End without a word."""
+    """Exit without a message."""
     os._exit(1)
 
 
@@ -241,7 +241,7 @@ def test_reader_that_dies_is_an_error(readers: Readers, thing: Path) -> None:
 
 
 def talk(identity: Identity, conversation: Conversation, stream: IO[bytes], text: bytes) -> None:
-    """Send bytes that are no message."""
+    """Send bytes that are not a message."""
     conversation.connection.sendall(text)
     time.sleep(30)
 
@@ -261,7 +261,7 @@ def test_what_is_no_message_is_an_error(readers: Readers, thing: Path, text: byt
 
 
 def count_files(identity: Identity, conversation: Conversation, stream: IO[bytes]) -> list[str]:
-    """Return what a reader has open."""
+    """Return the open files of a reader."""
     found = []
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(FileNotFoundError):  # that of the list itself
@@ -307,7 +307,7 @@ def test_all_end_with_a_process_that_is_killed(tmp_path: Path, thing: Path) -> N
 
 @needs_root
 def test_without_views_a_private_base_takes_what_belongs_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a container that may not mount: programs that run as the owner come to the scratch folders, and to nothing else."""
+    """As in a container that may not mount: programs that run as the owner reach the scratch folders, and nothing else."""
     forbid_views(monkeypatch)
     with nobodys_home() as home:
         things = [

@@ -1,4 +1,4 @@
-"""Whoever reads what may be hostile does so as an unprivileged user, without network, within limits."""
+"""Programs that read possibly hostile data run as an unprivileged user, without network, within limits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_user_of_proofs_is_one_without_rights(user: str, said: str) -> None:
 
 
 def test_a_program_in_the_sandbox_reaches_nothing(scratch: Path, tmp_path: Path) -> None:
-    """Whatever a hole in svnadmin, git or SQLite would let an archive do, it does it here."""
+    """A hole in svnadmin, git or SQLite would let an archive do the same."""
     outside = tmp_path / "outside"
     outside.mkdir(mode=0o777)
     outside.chmod(0o777)

@@ -1,4 +1,4 @@
-"""What an unprivileged user may not look at is told as that: it is neither a marker, nor a lock, nor something that is not there."""
+"""What an unprivileged user may not see is reported as such: it is neither a marker, nor a lock, nor absent."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SAID = f"cannot be read by uid {NOBODY}; use become"
 
 @pytest.fixture
 def closed() -> Iterator[Path]:
-    """A folder that root alone may enter, with a marked base, an item and a marker of a restore in it."""
+    """A folder that only root can enter, with a marked base, an item and a marker of a restore in it."""
     top = Path(tempfile.mkdtemp(dir="/tmp"))
     top.chmod(0o755)
     (top / "closed" / "base" / ".altbackup").mkdir(parents=True)
@@ -41,7 +41,7 @@ def closed() -> Iterator[Path]:
 
 
 def told(function: Callable[..., Any], *arguments: Any, **options: Any) -> str:
-    """Call a function as nobody, return the error that it must raise."""
+    """Call a function as nobody; return the error that it must raise."""
     with as_nobody(), pytest.raises(AltbackupError) as error:
         function(*arguments, **options)
     return str(error.value)

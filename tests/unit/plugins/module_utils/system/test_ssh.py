@@ -1,4 +1,4 @@
-"""Options of ssh that may hold secrets: sealed for the way, masked where they are shown, taken out of what ssh says."""
+"""Options of ssh that may hold secrets: sealed in transport, masked where they are shown, removed from output of ssh."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bases on file systems without links and without modes: what has another name elsewhere is a copy here, and nothing fails for it."""
+"""Bases on file systems without links and modes: hard links elsewhere are copies here, and nothing fails for it."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_damaged_older_copy_is_told_where_there_are_no_links(bare: Path, folder:
 
 
 def night(source: Path, copies: Path, stamp: str, *, pull: bool) -> tuple[list[str], dict[str, Any]]:
-    """Bring a source's tarballs to a target as a run does; return the reasons of failures, and what preparing said."""
+    """Transfer a source's tarballs to a target as a run does; return the reasons of failures, and the result of prepare."""
     tree = copies / "dayabay"
     incoming = copies / ".altbackup/incoming/dayabay"
     tarballs = listing(str(source), moment=NOW, records=True)["tarballs"]
@@ -228,7 +228,7 @@ def test_checks_purges_and_restores_need_no_links(bare: Path, folder: dict[str, 
 
 
 def refuse(number: int) -> Callable[..., None]:
-    """Return what stands for a call of the system that is refused with a number of errno."""
+    """Return a function in place of a system call, which fails with an errno."""
 
     def refused(*_: Any, **__: Any) -> None:
         raise OSError(number, os.strerror(number))

@@ -1,4 +1,4 @@
-"""Tests of numbers of bytes as people read them."""
+"""Numbers of bytes for people."""
 
 from __future__ import annotations
 

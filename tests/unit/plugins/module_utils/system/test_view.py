@@ -1,4 +1,4 @@
-"""Who enters a view is sure of what it shows: no link of somebody else's leads it elsewhere."""
+"""A process that enters a view can trust it: no other user's link leads elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.system.view import 
 
 
 def opened(path: str) -> str:
-    """Return where a path leads."""
+    """Return the path that a path leads to."""
     descriptor = open_thing(path)
     try:
         return os.readlink(f"/proc/self/fd/{descriptor}")

@@ -1,4 +1,4 @@
-"""What a terminal is shown: nothing steers it, nothing reads otherwise than it is written."""
+"""Texts for a terminal: nothing steers it, and nothing is displayed otherwise than written."""
 
 from __future__ import annotations
 

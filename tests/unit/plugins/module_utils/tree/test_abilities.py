@@ -1,4 +1,4 @@
-"""What the file system of a base can do, and that finding it out leaves nothing behind."""
+"""Abilities of a base's file system, and that probing them leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.tree.layout import 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
-    """A base on a file system that has all."""
+    """A base on a file system that has everything."""
     return open_tree(str(marked(tmp_path / "base")))
 
 
@@ -36,7 +36,7 @@ def bare(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Tree]:
 
 
 def private(tree: Tree) -> list[str]:
-    """Return what lies in the private folder of a base."""
+    """Return the contents of a base's private folder."""
     return sorted(os.listdir(tree.private))
 
 

@@ -1,4 +1,4 @@
-"""When tarballs came to a target."""
+"""Arrivals of tarballs on a target."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def tree(tmp_path: Path) -> Tree:
 
 @pytest.fixture
 def log(tree: Tree) -> Path:
-    """Where the arrivals of the item are noted."""
+    """The file with the arrivals of the item."""
     return Path(tree.private, "arrivals", "dayabay", KEY)
 
 

@@ -1,4 +1,4 @@
-"""What counts as restored already: what stands as it was put there, and nothing that merely looks like it."""
+"""Completed restores: what stands as it was put there counts, and nothing that merely looks like it."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_what_is_remembered_of_another_path_or_order_does_not_count(tmp_path: Pa
 
 @pytest.fixture
 def deep(tmp_path: Path) -> Iterator[Path]:
-    """A folder that is removed by what can remove the deepest one."""
+    """A folder so deep that only special code can remove it."""
     path = tmp_path / "thing"
     path.mkdir()
     yield path

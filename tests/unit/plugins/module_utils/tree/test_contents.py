@@ -1,4 +1,4 @@
-"""What stands for the content of a tarball."""
+"""Keys of tarballs' contents."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONTENT = "c" * 64
 
 
 def record(dna: Dna = DNA, **more: Any) -> dict[str, Any]:
-    """Return what a dump records of a tarball."""
+    """Return a record of a tarball."""
     return {"dig": dna.dig, "size": dna.size, "alg": dna.alg, **more}
 
 

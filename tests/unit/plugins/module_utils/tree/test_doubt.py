@@ -1,4 +1,4 @@
-"""Whether what a dump found can be what its item should hold: tables of records."""
+"""Plausibility of a dump's findings: tables of records."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HALF = Limits(shrink=0.5)
 
 
 def record(night: int, name: str = "site", **more: Any) -> dict[str, Any]:
-    """Return the record of a dump of a night; its content is its own unless given."""
+    """Return the record of a night's dump; by default its content is unique."""
     relpath = f"folders/{name}/2026/11/{night:02}/013000/{name}.tar.zst"
     return {
         "relpath": relpath,

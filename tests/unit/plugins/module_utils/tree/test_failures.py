@@ -85,7 +85,7 @@ NAME = "dybsvn.tar"
 
 
 def told(base: Path, *entries: dict[str, Any], **more: Any) -> list[Any]:
-    """Return what is told of good copies with failures of a tree, None where that is nothing."""
+    """Return `good` of each failure of a tree, None where it is missing."""
     result = {
         "failures": list(entries),
         **{key: more.pop(key) for key in ("relpaths", "unexpected", "send") if key in more},
@@ -102,7 +102,7 @@ def about(key: str = "svn/dybsvn", relpath: str = "") -> dict[str, Any]:
 def test_failure_of_an_item_says_when_it_last_had_a_good_copy_in_this_tree(tmp_path: Path) -> None:
     base = marked(tmp_path / "dayabay")
     put(base, f"svn/dybsvn/{OLD}/{NAME}")
-    put(base, "svn/dybsvn/2099/01/01/000000/dybsvn.tar")  # of a time that has not come
+    put(base, "svn/dybsvn/2099/01/01/000000/dybsvn.tar")  # of the future
     assert told(base, about(), about("tracs/dybsvn")) == [OLD, ""]
 
 
@@ -161,7 +161,7 @@ def test_result_without_failures_or_of_no_tree_is_left_as_it_is(tmp_path: Path) 
 
 
 def incomplete(base: Path, stamp: str) -> None:
-    """Let the record under a stamp say that the dump could not store everything."""
+    """Mark the record under a stamp as incomplete."""
     write_record(open_tree(str(base)), "svn/dybsvn", stamp, {"incomplete": ["x is too long"]})
 
 

@@ -1,4 +1,4 @@
-"""What a tree ever held."""
+"""Items that a tree ever held."""
 
 from __future__ import annotations
 

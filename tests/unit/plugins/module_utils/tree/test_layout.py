@@ -1,4 +1,4 @@
-"""Where things lie, and what is seen of a tree."""
+"""Layout on disk, and scans of a tree."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OTHER = "2013/05/09/104701"
 
 
 def scan(base: Path, day: str = "", keys: set[str] | None = None, *, tolerate_unreadable: bool = False) -> layout.Scan:
-    """Look at a tree."""
+    """Scan a tree."""
     return layout.scan(layout.open_tree(str(base)), day, keys, tolerate_unreadable=tolerate_unreadable)
 
 
@@ -149,7 +149,7 @@ def test_a_base_that_was_not_received_yet_is_empty(tmp_path: Path) -> None:
 
 
 def strange_tree(base: Path) -> dict[str, str]:
-    """Write all kinds of things that do not belong into a base; return {relpath: part of why}."""
+    """Put all kinds of foreign files into a base; return {relpath: part of why}."""
     put(base, f"svn/good/{STAMP}/good-1.tar")
     (base / "lost+found").mkdir()
     (base / "README").write_text("x")

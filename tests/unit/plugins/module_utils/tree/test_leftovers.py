@@ -1,4 +1,4 @@
-"""Leftovers are removed in the private folder alone: links in it lead nowhere."""
+"""Leftovers are removed only in the private folder: links in it lead nowhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.tree.leftovers impo
 
 
 def fill(folder: Path) -> Path:
-    """Make a folder of things that would be removed."""
+    """Make a folder of files that would be removed."""
     for name in ("drill/file", f"{TEMPORARY}1-x", "cms01/svn.tar"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("x")

@@ -1,4 +1,4 @@
-"""One writer at a time on a tree: `flock` while a module runs, the lease of a run in between, and who may take it over."""
+"""One writer at a time on a tree: `flock` while a module runs, the run's lease in between, and who may take it over."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ def another_module(tree: Tree) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def fill(disk: Path) -> None:
-    """Leave no room on a disk."""
+    """Fill a disk."""
     with open(disk / "full", "wb", buffering=0) as stream, suppress(OSError):
         while stream.write(bytes(4096)):
             pass
 
 
 def take(tree: Tree, run: Run | None) -> list[str]:
-    """Take a tree for a run, as one call of a module does; return the notes."""
+    """Take a tree's lease for a run, as one module call does; return the notes."""
     with held(tree, run, wait=0) as hold:
         return hold.notes
 
@@ -318,7 +318,7 @@ def test_no_more_transfers_than_slots_also_within_one_run(trees: list[Tree]) -> 
 
 
 def age(tree: Tree, seconds: float) -> None:
-    """Let the last call for a transfer into a tree be so long ago."""
+    """Age the last call for a transfer into a tree."""
     path = Path(lock_path(tree))
     entry = json.loads(path.read_text())
     path.write_text(json.dumps({**entry, "transfer": entry["transfer"] - seconds}))
@@ -441,7 +441,7 @@ def test_module_whose_base_does_not_answer_says_so(
 
 
 def test_module_that_waits_for_ever_ends_itself_and_gives_its_lock_back(tmp_path: Path) -> None:
-    """As a thread does that opened a named pipe."""
+    """As when a thread has opened a named pipe."""
     base, pipe = tmp_path / "base", tmp_path / "pipe"
     (base / ".altbackup").mkdir(parents=True)
     os.mkfifo(pipe)

@@ -1,4 +1,4 @@
-"""Bases that set-up marks, and takes away again where nothing lies."""
+"""Bases that set-up marks, and removes if nothing lies there."""
 
 from __future__ import annotations
 

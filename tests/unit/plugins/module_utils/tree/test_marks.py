@@ -1,4 +1,4 @@
-"""What people said of copies: accepted suspects, held tarballs, retired items."""
+"""People's marks on copies: accepted suspects, held tarballs, retired items."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a module exits: with all its keys, and failed where something is wrong and nobody said otherwise."""
+"""Exits of a module: with all its keys, and failed on a failure unless `fail` is false."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ENDED = AltbackupError("x is full")
 
 
 class Module:
-    """Notes how it is told to exit."""
+    """Notes how it exits."""
 
     def __init__(self, **params: Any) -> None:
         self.params = {"fail": True, **params}
@@ -32,7 +32,7 @@ class Module:
 
 
 def call(function: Any, good: bool = False, **params: Any) -> tuple[str, dict[str, Any]]:
-    """Run what a module does; return how it exited, and with what."""
+    """Run a module's function; return how it exited, and its result."""
     module = Module(**params)
     with pytest.raises(SystemExit):
         run_module(module, "dump", {"notes": []}, function, good=params if good else None)

@@ -1,4 +1,4 @@
-"""What dumps note beside their records: bound to these by its content."""
+"""Notes of dumps beside their records, bound to these by their content."""
 
 from __future__ import annotations
 

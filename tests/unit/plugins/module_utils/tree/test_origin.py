@@ -1,4 +1,4 @@
-"""The copies of a source belong to one base: that of the first source that delivered, told by its id, not by its name."""
+"""A source's copies belong to one base: that of the first source that delivered, identified by its id, not by its name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A base has one owner: the first run that writes says whose it is, and another one is told both names."""
+"""A base has one owner: the first run that writes names it, and another owner's run fails with both names."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def owned(*entries: tuple[Path, Owner]) -> list[dict[str, str]]:
 
 
 def look(base: Path, owner: Owner, **options: object) -> dict:
-    """Return what preflight of an owner finds in a base."""
+    """Return the findings of an owner's preflight on a base."""
     return preflight.inspect(preflight.Demands([str(base)], owners=owned((base, owner)), **options))  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""What a source knows of its targets."""
+"""A source's knowledge of its targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of the private folder: what stands in their place is not followed, not waited at, and not read without end."""
+"""Files of the private folder: whatever stands in their place is not followed, not waited for, and not read without limit."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_no_list_is_written_behind_a_link(tree: Tree, tmp_path: Path) -> None:
     "path", sorted(path for room in _ROOMS for path in (_MODULE_UTILS / room).glob("*.py")), ids=lambda path: path.stem
 )
 def test_no_file_of_a_base_is_read_by_its_name_alone(path: Path) -> None:
-    """Python's own open follows links, waits at pipes, and says nothing of what it opened: only what the system tells of itself is read by it."""
+    """Python's own open follows links, waits for pipes, and does not check what it opened: it reads only files that the system provides."""
     calls = [
         ast.unparse(node)
         for node in ast.walk(ast.parse(path.read_text()))

@@ -1,4 +1,4 @@
-"""Proofs beside tarballs: which are demanded, and which count."""
+"""Proofs beside tarballs: which are required, and which count."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def prove(base: Path, *relpaths: str, at: float = NOW, **more: Any) -> None:
 
 
 def unproved(base: Path, items: list[str] | None = None, age: float = 8 * DAY) -> list[str]:
-    """Return what is said of missing proofs."""
+    """Return the reasons about missing proofs."""
     entries = proof_files.unproved(str(base), items, age, "dayabay", "cms01", Moment(STAMP, STAMP), NOW)
     assert all(entry["stage"] == "check" and entry["reason"].startswith(f"{entry['category']}/") for entry in entries)
     return [entry["reason"] for entry in entries]

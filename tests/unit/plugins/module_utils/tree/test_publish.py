@@ -1,4 +1,4 @@
-"""A tarball gets its name only when it was read back, its sidecar only after that, and `last` moves last."""
+"""A tarball gets its name only after it was read back, its sidecar only after that, and `last` moves last."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The quarantine: what rotted is out of the way, whole, and what is known of it is kept."""
+"""The quarantine: rotted tarballs are set apart, complete, with what is known of them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ READ = Dna("0" * 64, len(ROTTEN))
 
 @pytest.fixture(params=["source", "target"])
 def tree(request: pytest.FixtureRequest, tmp_path: Path) -> Tree:
-    """Return a source's base, or its tree on a target, with a tarball and its proof that rotted."""
+    """Return a source's base, or its tree on a target, with a rotted tarball and its proof."""
     if request.param == "source":
         base = marked(tmp_path / "b")
     else:
@@ -89,7 +89,7 @@ def test_what_rots_twice_is_kept_twice(tree: Tree) -> None:
 
 
 def test_a_move_that_was_killed_is_ended_by_the_next(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the folder has something else, too, the tarball goes first: without it a sidecar vouches for nothing."""
+    """If the folder has other files, too, the tarball is moved first: without it a sidecar vouches for nothing."""
     Path(tree.path(f"{KEY}/{STAMP}/notes.txt")).write_text("x")
     rename, done = os.rename, []
 

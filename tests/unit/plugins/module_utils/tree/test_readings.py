@@ -1,4 +1,4 @@
-"""When tarballs were last read, and which are due: all in turn, an even share of each night."""
+"""Readings of tarballs, and which are due: all in turn, an even share each night."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def stamp(moment: datetime) -> str:
 
 
 def at(moment: datetime) -> Moment:
-    """Return the moment of a run that begins then."""
+    """Return the moment of a run that starts then."""
     return Moment(stamp(moment), stamp(moment))
 
 
@@ -44,7 +44,7 @@ def ago(nights: float) -> str:
 
 
 def tarball(made: str, inode: int, size: int = 100) -> Tarball:
-    """Return a tarball as a scan has it."""
+    """Return a tarball as a scan does."""
     return Tarball("svn", "x", made, "x-1.tar", size, (1, inode), 1, Dna("d", size), "", "verified")
 
 
@@ -93,7 +93,7 @@ def test_what_the_future_says_is_no_reading() -> None:
     [
         ({}, []),
         ({n: Kept(100, ago(n), ago(n)) for n in range(1, 8)}, [7]),
-        ({n: Kept(100, ago(n)) for n in range(1, 8)}, [7]),  # nothing is known of them: they wait for their turn
+        ({n: Kept(100, ago(n)) for n in range(1, 8)}, [7]),  # their readings are unknown: they wait for their turn
         ({n: Kept(100, ago(100 + n)) for n in range(14)}, [13, 12]),
         ({n: Kept(100, ago(100), ago(6.6)) for n in range(3)}, [0, 1, 2]),  # they would be overdue
         ({n: Kept(100, ago(100), ago(6)) for n in range(14)}, [0, 1]),
@@ -117,7 +117,7 @@ def test_share_of_a_night(files: dict[int, Kept], due: list[int]) -> None:
 def test_all_are_read_in_that_time_and_every_night_a_share(
     sizes: list[int], days: int, jitter: list[float], known: bool
 ) -> None:
-    """Whatever the sizes, after the first round no file is ever older than it may be, and no night reads far more than its share."""
+    """Whatever the sizes, after the first round no file is ever overdue, and no night reads far more than its share."""
     files = {n: Kept(size, ago(1000), ago(days * n / len(sizes)) if known else "") for n, size in enumerate(sizes)}
     for night in range(3 * days):
         now = TONIGHT + (night + jitter[night]) * NIGHT

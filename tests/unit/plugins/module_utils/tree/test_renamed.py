@@ -1,4 +1,4 @@
-"""A source with another name takes over what a target keeps of it."""
+"""A renamed source takes over what a target keeps of it."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def target(tmp_path: Path) -> Path:
 
 
 def take(target: Path, *former: str, origin: dict[str, str] | None = None) -> list[str]:
-    """Take what newbay has under former names; return the notes."""
+    """Take over newbay's tree from former names; return the notes."""
     return preflight.take(str(target / "newbay"), None, former, parse_origin(ORIGIN if origin is None else origin))
 
 
 def require_taken(target: Path) -> None:
-    """Require that all is there under the new name, and nothing under the old one."""
+    """Assert that everything is under the new name, and nothing under the old one."""
     tree = open_tree(str(target / "newbay"))
     assert [tarball.relpath for tarball in scan(tree).verified()] == [SVN]
     assert read_record(tree, "svn/dybsvn", STAMP) == {"revision": 1}

@@ -25,7 +25,7 @@ TEXT = json.dumps({key: f"a {key}" for key in KEYS})
 
 @pytest.fixture
 def live(tmp_path: Path) -> Path:
-    """A folder of a third user's with a file in it."""
+    """A third user's folder with a file in it."""
     path = tmp_path / "shelf" / "live"
     path.mkdir(parents=True)
     (path / "file").write_text("x")

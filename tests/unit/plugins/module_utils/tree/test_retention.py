@@ -27,7 +27,7 @@ from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import 
 
 
 def tarball(stamp: str, content: str, alg: str = "sha256") -> Tarball:
-    """Return a verified tarball of an item as a look at a tree would show it."""
+    """Return a verified tarball of an item as a scan does."""
     return Tarball("svn", "x", stamp, "x.tar", 5, (1, hash(stamp)), 1, Dna(content, 5, alg), "", "verified")
 
 
@@ -38,14 +38,14 @@ def retained(
     late: Collection[str] = (),
     partial: Collection[str] = (),
 ) -> list[Tarball]:
-    """Return the tarballs that a number of days and contents alone keeps, the newest first."""
+    """Return the tarballs that `keep` alone retains, newest first."""
     reasons = judge(tarballs, Rules(keep), made_now=made_now, late=late, partial=partial)
     there = {one.relpath: one for one in tarballs}
     return [there[relpath] for relpath, why in reasons.items() if why]
 
 
 def model(history: list[tuple[str, str]], keep: int, now: set[str]) -> set[str]:
-    """Given (stamp, content) of one item, return the stamps to keep: promise 2, word by word."""
+    """Return the stamps to keep of one item's (stamp, content): promise 2, word by word."""
     last_days = sorted({stamp[:10] for stamp, _ in history})[-keep:]
     newest_of_days = {max(stamp for stamp, _ in history if stamp[:10] == day) for day in last_days}
     newest_of = {content: max(stamp for stamp, other in history if other == content) for _, content in history}
@@ -237,7 +237,7 @@ def test_last_whole_copy_stays_though_it_came_late() -> None:
 
 
 def told(history: str, rules: Rules, **options: object) -> dict[str, list[str]]:
-    """Given words YYYY/MM/DD, each with a letter for its content, return {word: why it stays}, the newest first."""
+    """Return {word: why it stays}, newest first; `history` are words YYYY/MM/DD, each with a letter for its content."""
     words = {f"{word[:10]}/0130{number:02}": word for number, word in enumerate(history.split())}
     tarballs = [tarball(stamp, word[10:] or word) for stamp, word in words.items()]
     for option in ("late", "partial", "suspects"):
@@ -509,13 +509,13 @@ def test_what_a_suspect_alone_keeps_no_rule_demands() -> None:
 
 
 class Calendar:
-    """Promise 2 for one item whose tarballs all came in time, from the definition: which periods have one, and which is the newest of each."""
+    """Promise 2, by definition, for one item whose tarballs all came in time: which periods have one, and the newest of each."""
 
     def __init__(self, stamps: set[str]) -> None:
         self.moments = sorted(datetime.strptime(stamp, STAMP_FORMAT) for stamp in stamps)
 
     def kept(self, rules: Rules) -> set[str]:
-        """Return the stamps that the calendar's rules keep."""
+        """Return the stamps that the calendar rules keep."""
         chosen: set[datetime] = set()
         for number, form in (
             (rules.daily, "%j %Y"),
@@ -591,7 +591,7 @@ FULLS = {"A": "a" * 64, "B": "b" * 64}
 
 
 def history_of(text: str) -> list[Tarball]:
-    """Given words of a day, F (full) or D (differential) and the letter of the full one, return an item's tarballs.
+    """Return an item's tarballs; each word of `text` is a day, F (full) or D (differential) and the letter of the full one.
 
     Full ones of one letter are one file.
     """
@@ -612,7 +612,7 @@ def history_of(text: str) -> list[Tarball]:
 
 
 def days_kept(text: str, keep: int, **more: Any) -> dict[str, list[str]]:
-    """Return {day: why its tarball stays} of what stays."""
+    """Return {day: why its tarball stays} of the tarballs that stay."""
     reasons = judge(history_of(text), Rules(keep), **more)
     return {relpath.split("/")[4]: why for relpath, why in reasons.items() if why}
 
@@ -655,7 +655,7 @@ def test_a_full_tarball_says_for_which_it_stays() -> None:
     ],
 )
 def test_what_is_added_to_a_day_that_is_over_takes_that_day_from_nobody(rules: Rules, kept: str) -> None:
-    """A source hands over tarballs of the hours after its last honest one, in the next night."""
+    """A source delivers tarballs of the hours after its last honest one, in the next night."""
     honest = [tarball("2013/05/01/010000", "a"), tarball("2013/05/02/010000", "b")]
     added = [tarball(f"2013/05/01/{hour:02}3000", f"evil {hour}") for hour in range(2, 9)]
     reasons = judge([*honest, *added], rules, behind=[one.relpath for one in added])

@@ -1,4 +1,4 @@
-"""Rules of retention as modules are given them."""
+"""Retention rules in the form of modules' parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is a failure of what a tree holds, before any of its tarballs is read."""
+"""Failures of a tree's contents, before any tarball is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many tarballs rules come to keep."""
+"""The number of tarballs that filled rules keep."""
 
 from __future__ import annotations
 

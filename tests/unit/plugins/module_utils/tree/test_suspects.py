@@ -1,4 +1,4 @@
-"""Verified tarballs whose content is doubtful."""
+"""Verified tarballs with doubtful content."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WHY = "entries fell from 1,204 to 3"
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
-    """A tree with three tarballs of an item, of which the last two are suspect."""
+    """A tree with three tarballs of an item, the last two suspect."""
     (tmp_path / ".altbackup").mkdir()
     for stamp in NIGHTS:
         folder = tmp_path / KEY / stamp

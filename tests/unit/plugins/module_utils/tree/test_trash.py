@@ -1,4 +1,4 @@
-"""What purge removes, on its way out: killed at any step it is completed, what is kept counts as room, and comes back whole."""
+"""The trash: removals killed at any step are completed, what is kept counts as room, and can be restored completely."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def fill(base: Path, days: Any, name: str = "x") -> None:
 
 
 def purged(base: Path, today: int, keep: int = 1, days: int = 2, **care: Any) -> dict[str, Any]:
-    """Purge in a run of a day, whose removals are kept in the trash."""
+    """Purge in a run of a day; the removed tarballs are kept in the trash."""
     moment = Moment(stamp_of(20), f"2013/05/{today:02}/120000")
     return purge(str(base), keep, moment=moment, care=Care(days, True, **care))
 
@@ -117,7 +117,7 @@ def test_a_link_is_freed_with_its_last_name_wherever_that_is(base: Path) -> None
 
 
 def scene(base: Path) -> None:
-    """Three tarballs, of which one lies beside somebody's file and one beside another tarball of its stamp."""
+    """Three tarballs, of which one lies beside a user's file and one beside another tarball of its stamp."""
     fill(base, [1, 2, 3])
     (base / relpath(1)).with_name("notes.txt").write_text("somebody's")
     put(base, relpath(2).replace("x-2", "x-7"), b"another of that stamp")
@@ -313,11 +313,11 @@ def test_a_link_in_the_place_of_what_is_kept_is_not_followed(base: Path, tmp_pat
 
 
 class TestRoom:
-    """The trash is room, and is emptied where that is needed."""
+    """The trash counts as room, and is emptied when room is needed."""
 
     @pytest.fixture
     def free(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-        """Return a function that sets how many bytes are free, while the trash is as it is now."""
+        """Return a function that sets the number of free bytes, given the present trash."""
         usage = trash.shutil.disk_usage("/")
 
         def set_free(number: int, *trees: Tree) -> None:

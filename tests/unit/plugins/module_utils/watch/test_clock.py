@@ -1,4 +1,4 @@
-"""What time it is where clocks jump, and machines boot without one: nobody cries wolf, and nobody stays silent for ever."""
+"""Time with clocks that jump, and machines that boot without one: no false alarms, and no endless silence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NOW = 1_800_000_000.0
 HOUR, DAY = 3600.0, 86400.0
 BEFORE = {"now": NOW, "running": 1000.0, "boot": "a", "odd": "", "odd_for": 0.0}
 OLD = [NOW - 60 * DAY]
-"""When runs came, so long ago that it tells nothing"""
+"""Arrivals so old that they prove nothing"""
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_time_is_what_passed_for_sure_where_a_clock_is_odd(
 
 
 def hourly(kept: dict[str, Any], wall: float, running: float, hours: int) -> list[Any]:
-    """Return what an hourly check reckons from then on, by a clock that goes on from `wall`."""
+    """Return the results of hourly checks from then on, with a clock that continues from `wall`."""
     found = []
     for hour in range(hours):
         seen, kept = reckon(kept, Reading(wall + hour * HOUR, running + hour * HOUR, "b"), OLD)

@@ -1,4 +1,4 @@
-"""What a target finds wrong by itself, and what of that is news."""
+"""Faults that a target's own check finds, and which are news."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A target's own check, as the one file that runs leave there: what it finds, whom it tells and how often, and what it refuses."""
+"""A target's own check, as the single file that runs leave there: its findings, whom it tells and how often, and what it refuses."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ KEY = "folders/notes"
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy, no journal, and time enough on a busy machine."""
+    """Use no proxy and no journal, with enough time on a busy machine."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv("ALTBACKUP_JOURNAL", "none")
     monkeypatch.setattr(program, "_SECONDS", 120.0)
@@ -50,7 +50,7 @@ class Target:
         self.folder = self.base / ".altbackup" / watching.FOLDER
 
     def leave(self, secrets: Mapping[str, str] | None = None, **more: Any) -> None:
-        """Leave what a run leaves."""
+        """Write the files of a run."""
         given = {"source": "dayabay", "target": "cms01", "items": [KEY], "max_age": 36 * HOUR, "timezone": "UTC"}
         program = base64.b64encode(build()).decode()
         watching.leave_watched(open_tree(str(self.base / "dayabay")), {**given, **more}, secrets or {}, program)
@@ -88,7 +88,7 @@ def server() -> Iterator[MailServer]:
 
 
 def mail_to(server: MailServer) -> dict[str, str]:
-    """Return how the mails of a target go to a server."""
+    """Return the mail settings of a target for a server."""
     return {"to": "admins@example.org", "from": "cms01@example.org", "host": server.host, "port": str(server.port)}
 
 

@@ -1,4 +1,4 @@
-"""The controller's end of a call: what it hands over, what it bounds, and what becomes of a node that does not answer."""
+"""The controller's end of a call: what it passes on, its limits, and what happens if a node does not answer."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def plan() -> dict[str, Any]:
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Any]:
-    """Return what makes a call of tarball_check that is answered by the test, and returns (result, the options that it had)."""
+    """Return a function that calls tarball_check, which the test answers, and returns (result, the options that it got)."""
     monkeypatch.setattr(run_state.constants, "DEFAULT_LOCAL_TMP", str(tmp_path))
 
     def make(

@@ -1,4 +1,4 @@
-"""What a call takes of the plan: options that its module has, the limit of the host in the play, the priority of the node."""
+"""Values that a call takes from the plan: options of its module, the limit of the play's host, the priority of the node."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PLAN: dict[str, Any] = {
 
 
 def options_of(module: str) -> set[str]:
-    """Return the options of a module, as its documentation and the fragments of that say."""
+    """Return the options of a module from its documentation and its fragments."""
     tree = ast.parse((LIBRARY / f"{module}.py").read_text())
     (text,) = [
         ast.literal_eval(node.value)

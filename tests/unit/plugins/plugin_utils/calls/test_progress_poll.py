@@ -1,4 +1,4 @@
-"""The look at a call beside it: only where somebody watches and the connection allows it, and never to the call's harm."""
+"""The progress poll beside a call: only if somebody watches and the connection allows it, and never to the call's harm."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENTRY = '[{"item": "svn/a", "doing": "sent", "done": 1024, "total": 2048, "about
 
 
 class Action:
-    """An action of a task, whose node is this machine."""
+    """An action of a task on this machine."""
 
     def __init__(
         self, folder: Path, *, transport: str = "ansible.builtin.ssh", name: str = "altbackup.core.tarball_send"
@@ -47,7 +47,7 @@ class Action:
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is displayed while somebody watches, with looks at every moment."""
+    """What is displayed to a watcher, with polls as often as possible."""
     lines: list[str] = []
     monkeypatch.setattr(progress_view, "WATCHED", True)
     monkeypatch.setattr(progress_poll, "_EVERY", 0.001)

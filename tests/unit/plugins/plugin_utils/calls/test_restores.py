@@ -1,4 +1,4 @@
-"""What is restored from where, as the controller decides it."""
+"""The controller's decisions on what is restored from where."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run from its first call to its last, without a node: what each call is told, what is gone over, and what is noted of what it finds."""
+"""A run from its first call to its last, without nodes: parameters of each call, loops, and notes on results."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CHAIN, EVERY = ["sources"], ["sources", "targets"]
 
 
 def plan_of(parts: list[str], **more: Any) -> dict[str, Any]:
-    """Return a plan of one source and two targets, for a playbook of these parts."""
+    """Return a plan of one source and two targets, for a playbook with these parts."""
     variables = {host: {**values, **(more if values else {})} for host, values in VARIABLES.items()}
     groups = {"all": list(VARIABLES), "sources": ["dayabay"], "targets": ["cms01", "sdu"]}
     scope = Scope(parts, list(VARIABLES), "")
@@ -49,7 +49,7 @@ def plan_of(parts: list[str], **more: Any) -> dict[str, Any]:
 
 
 class Told:
-    """A run on one host, whose calls are answered by the test."""
+    """A run on one host, whose calls the test answers."""
 
     def __init__(self, parts: list[str] = CHAIN, host: str = "dayabay", check_mode: bool = False, **more: Any) -> None:
         hostvars = {name: {"ansible_connection": "ssh"} for name in VARIABLES}
@@ -59,7 +59,7 @@ class Told:
         )
 
     def call(self, module: str, stage: str, result: dict[str, Any], about: Any = None, **given: Any) -> dict[str, Any]:
-        """Make a call that has this result; return the options that completed it."""
+        """Make a call with this result; return the options that completed it."""
         options = options_of(module, self.run, about or {}, given)
         assert options is not None
         state = noted(module, stage, self.run, about or {}, {**options, **given}, result)
@@ -67,16 +67,16 @@ class Told:
         return options
 
     def over(self, name: str, nodes: Iterable[str] = ()) -> list[dict[str, Any]]:
-        """Return what is gone over."""
+        """Return the entries of the loop."""
         return calls(name, self.run, nodes)
 
     def nodes(self, name: str) -> list[str]:
-        """Return the nodes of what is gone over."""
+        """Return the nodes of the loop's entries."""
         return [entry["node"] for entry in self.over(name)]
 
 
 def offered() -> Told:
-    """Return a run whose source has something to send."""
+    """Return a run whose source has tarballs to send."""
     told = Told()
     entry = {"relpath": SVN, "size": 7, "dig": "aa", "alg": "sha256", "state": "verified", "record": {}}
     told.call("tarball_check", "check", {"listed": True, "tarballs": [entry]}, told.over("check")[0])
@@ -242,7 +242,7 @@ COPY.update(state="verified", problem="", record={"kind": "svn"})
 
 
 def rotten(place: str = "target") -> Told:
-    """Return a run that found something rotten on its first target, or on the source itself."""
+    """Return a run that found rot on its first target, or on the source itself."""
     told = offered()
     result = {"quarantined": [{**APART, "told": SVN, "reason": "it rotted"}], "failures": [ROTTED], "mismatch": [SVN]}
     if place == "target":
@@ -254,7 +254,7 @@ def rotten(place: str = "target") -> Told:
 
 
 def holding(about: dict[str, Any], *tarballs: dict[str, Any], problem: str = "") -> dict[str, Any]:
-    """Return what a node says that it holds."""
+    """Return a node's report of what it holds."""
     tree = {"source": "dayabay", "base": about["base"], "tarballs": list(tarballs), "keys": [], "problem": problem}
     return {"trees": [tree]}
 
@@ -382,7 +382,7 @@ def test_what_a_source_knows_of_its_targets_goes_there_and_comes_back_after_the_
 
 
 def refilling() -> tuple[Told, dict[str, Any]]:
-    """Return a run in which a target is filled again, and how it is from another one."""
+    """Return a run in which a target is refilled, and the state of that refill from another target."""
     told = Told(altbackup_adopt=["cms01"])
     told.call("preflight", "preflight", {"pairs": {"cms01": {**SEEN, "copies": 9}}})
     cms01, sdu = told.over("targets")
@@ -612,7 +612,7 @@ def test_a_scratch_host_that_is_not_reached_by_ssh_is_a_failure_of_the_drill() -
 
 
 def restoring(check_mode: bool = False) -> Told:
-    """Return a run with one order, from another machine."""
+    """Return a run with one restore from another machine."""
     restore = {"destination": "/svn/dybsvn", "base": "", "live_items": [], "live_discover": {}}
     order = {
         "host": "dayabay",

@@ -1,4 +1,4 @@
-"""What readers tell, from what playbooks wrote."""
+"""Answers of reading commands, made from what playbooks wrote."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OLD, NEW = "2026/11/23/013000", "2026/11/24/013000"
 
 
 def listed(node: str, stamp: str, name: str = "a", **more: Any) -> dict[str, Any]:
-    """Return a tarball as the list has it."""
+    """Return a tarball as in the list."""
     entry = {
         "node": node,
         "source": "s",

@@ -1,4 +1,4 @@
-"""Which night a person means."""
+"""The night that a person means."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How findings are shown: what is wrong first, what mends it below by its number, and a line on the rest."""
+"""Display of findings: faults first, their remedies below by number, and a line on the rest."""
 
 from __future__ import annotations
 

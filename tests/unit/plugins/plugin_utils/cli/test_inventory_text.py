@@ -1,4 +1,4 @@
-"""A first inventory as text: what was answered is what Ansible reads back, and no name that was found is evaluated."""
+"""A first inventory as text: Ansible reads back the answers, and evaluates no discovered name."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def answers(**more: Any) -> Answers:
 
 
 def read_back(folder: Path, given: Answers) -> dict[str, Any]:
-    """Write an inventory; return what ansible-inventory makes of its hosts."""
+    """Write an inventory; return ansible-inventory's result on its hosts."""
     for name, text in files(given).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)

@@ -1,4 +1,4 @@
-"""Which item a person means by a part of its name, and what an inventory tells of items."""
+"""The item that a person means by a part of its name, and an inventory's facts on items."""
 
 from __future__ import annotations
 

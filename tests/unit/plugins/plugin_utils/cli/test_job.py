@@ -1,4 +1,4 @@
-"""What a command line of the entry point means, and which settings apply to it."""
+"""The meaning of the entry point's command line, and the settings that apply to it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.mail.settings impor
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a playbook and an inventory, to be in."""
+    """A folder with a playbook and an inventory, as the working folder."""
     (tmp_path / "play.yml").write_text("[]")
     (tmp_path / "hosts").write_text("one\n")
     monkeypatch.chdir(tmp_path)
@@ -26,7 +26,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def read(*options: str, playbook: str = "play.yml", **environment: str) -> Job:
-    """Read a job with the settings of the checkout."""
+    """Parse a job with the settings of the checkout."""
     return run_command.read_job(playbook, options, (), run_command.ansible_settings(environment), environment)
 
 

@@ -1,4 +1,4 @@
-"""What `altbackup last` tells of a run that failed."""
+"""Output of `altbackup last` on a failed run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FAILURE = Failure(
 
 
 def told(*failures: Failure, **more: Any) -> list[str]:
-    """Return what is told of failures."""
+    """Return the output on failures."""
     lines = _lines({**RESULT, "failures": [{**entry, **more} for entry in failure_lines(failures)]}, Run(Path("/x")))
     return lines[lines.index("failures:") + 1 : -1]
 

@@ -1,4 +1,4 @@
-"""What each command stands for: words that a person wrote become a playbook with variables."""
+"""The playbook and variables that each command stands for."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ LOADED: dict[str, Any] = {}
 
 
 def once(job: Job, *more: Any, load: Any = inventory.load_site) -> Any:
-    """Read an inventory as the program does, but each text once: ansible-inventory takes its time."""
+    """Read an inventory as the program does, but each text once, because ansible-inventory takes long."""
     text = Path(job.inventory[0]).read_text()
     if text not in LOADED:
         LOADED[text] = load(job, *more)
@@ -50,7 +50,7 @@ def once(job: Job, *more: Any, load: Any = inventory.load_site) -> Any:
 
 @pytest.fixture
 def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return an inventory, which is the one that is meant, and let runs be kept in a folder of the test."""
+    """Return an inventory, which is the default one, and keep runs in a folder of the test."""
     path = tmp_path / "hosts.yml"
     path.write_text(yaml.safe_dump(HOSTS))
     monkeypatch.setattr(inventory, "load_site", once)
@@ -60,7 +60,7 @@ def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def shown(words: list[str], capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """Call the program with --show; return the words that it shows, as a shell reads them, behind the program."""
+    """Call the program with --show; return the shown words, split as by a shell, after the program."""
     assert main([words[0], "--show", *words[1:]]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     return shlex.split(line)[1:]

@@ -1,4 +1,4 @@
-"""However ansible-playbook ends, that is known, and nothing of it is left."""
+"""However ansible-playbook ends, its end is known, and none of its processes is left."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ print(json.dumps([left, [process.name for process in processes.descendants()]]))
 
 
 def supervise(script: str, count: int, grace: float) -> tuple[float, str]:
-    """Run a script that leaves processes, and end these; return how long that took, and what was left."""
+    """Run a script that leaves processes, and end these; return the seconds that took, and what was left."""
     started = time.monotonic()
     command = [sys.executable, "-c", SUPERVISE, script, str(count), str(grace)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -41,7 +41,7 @@ def make_run(state: Path, name: str, days: float = 0) -> Path:
 
 
 def names(state: Path) -> set[str]:
-    """Return what lies beside the runs."""
+    """Return the names beside the runs."""
     return {path.name for path in (state / "runs").iterdir()}
 
 

@@ -15,7 +15,7 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.report.secrecy impo
 
 
 def event(kind: str, **data: Any) -> dict[str, Any]:
-    """Return an event as ansible-runner tells it."""
+    """Return an event as ansible-runner sends it."""
     told = {
         "host": "one",
         "task": "Do it",

@@ -18,17 +18,17 @@ TABLE = Table(
 
 
 class Screen(io.StringIO):
-    """Something that says that it is a terminal."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
-        """Say so."""
+        """Return that it is one."""
         return True
 
 
 def on(
     out: io.StringIO, table: Table, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int] = (80, 24), **more: Any
 ) -> str:
-    """Show a table; return what came."""
+    """Show a table; return the output."""
     monkeypatch.setattr("shutil.get_terminal_size", lambda *_: os.terminal_size(size))
     monkeypatch.setenv("COLUMNS", str(size[0]))
     show(table, out, **more)

@@ -1,4 +1,4 @@
-"""What `altbackup status`, `runs` and `log` say of what runs have left."""
+"""Output of `altbackup status`, `runs` and `log` on what runs have left."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ITEMS = (("svn", "dybsvn"), ("folders", "notes"))
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where histories and runs lie."""
+    """Folder of histories and runs."""
     monkeypatch.setenv(store.PLACE, str(tmp_path / "history"))
     monkeypatch.setenv("ALTBACKUP_ARTIFACTS", str(tmp_path / "state"))
     for name in ("ALTBACKUP_INVENTORY", "ANSIBLE_INVENTORY", "ANSIBLE_CONFIG"):
@@ -61,7 +61,7 @@ def keep(*records: Record, inventory: str = "") -> None:
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    """Call the entry point; return its exit code and what it said."""
+    """Call the entry point; return its exit code and output."""
     code = main(words)
     out, err = capsys.readouterr()
     return code, out, err
@@ -143,7 +143,7 @@ def test_json_has_a_format_and_a_version(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def documented(*lists: str) -> list[set[str]]:
-    """Return the keys of entries that docs/monitoring.md tells of."""
+    """Return the documented keys of entries in docs/monitoring.md."""
     page = (Path(status.__file__).parents[3] / "docs" / "monitoring.md").read_text(encoding="utf-8")
     section = page.partition("\n## JSON\n")[2].partition("\n## ")[0]
     found = []
@@ -179,7 +179,7 @@ def test_a_damaged_history_is_told(capsys: pytest.CaptureFixture[str], folder: P
 
 
 class Asking:
-    """Stands for a supervised run of list.yml: it writes what such a run writes."""
+    """Stands in for a supervised run of list.yml: it writes what such a run writes."""
 
     rc = 0
     listed: tuple[dict[str, Any], ...] = ()
@@ -189,7 +189,7 @@ class Asking:
         type(self).words = list(words)
 
     def run(self, playbook: str, options: list[str], *limits: Any) -> int:
-        """Note what is there, and write the list where one is asked for."""
+        """Note what is there, and write the list if one is requested."""
         keep(
             night(
                 0.01, run={"playbook": f"{playbook}.yml", "token": "asked"}, stamp=stamp_at(time.time() - HOUR, "UTC")

@@ -1,4 +1,4 @@
-"""What a run says and keeps of itself."""
+"""Output and files of a run about itself."""
 
 from __future__ import annotations
 

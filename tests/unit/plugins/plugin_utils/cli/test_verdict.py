@@ -1,4 +1,4 @@
-"""How a run went, by how ansible-playbook ended and what its tasks tell."""
+"""The verdict on a run, from the end of ansible-playbook and its tasks' reports."""
 
 from __future__ import annotations
 

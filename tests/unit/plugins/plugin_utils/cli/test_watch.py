@@ -1,4 +1,4 @@
-"""The line with which a target watches."""
+"""The crontab line of a target's watch."""
 
 from __future__ import annotations
 

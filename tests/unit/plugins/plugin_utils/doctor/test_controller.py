@@ -1,4 +1,4 @@
-"""What the controller shows of itself: what is scheduled, the last run, and whether a mail would be taken, by a real server."""
+"""The controller's facts about itself: schedules, the last run, and whether a real mail server would take a mail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the doctor makes of facts: each fault is named where it is, with what mends it; what is right is said to be."""
+"""The doctor's judgement of facts: each fault is named at its place, with its remedy; what is right is named, too."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Facts = dict[str, Any]
 
 
 def variables() -> dict[str, dict[str, Any]]:
-    """A source and a target, as an inventory has them."""
+    """A source and a target, as in an inventory."""
     items = [{"kind": "folder", "name": "notes", "path": "/srv/notes"}]
     return {
         "dayabay": {
@@ -51,7 +51,7 @@ def base(path: str, role: str, **more: Any) -> Facts:
 
 
 def healthy() -> dict[str, Facts]:
-    """What both nodes tell where all is well."""
+    """Facts of both nodes if all is well."""
     common = {
         "user": "root",
         "uid": 0,

@@ -1,4 +1,4 @@
-"""How copies stand, as a file for Prometheus."""
+"""The state of copies as a file for Prometheus."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def state(*copies: Standing) -> State:
 
 
 def samples(text: str) -> dict[str, str]:
-    """Return {series: number} of a text, each line of which must be one that Prometheus reads."""
+    """Return {series: number} of a text, each line of which must be valid for Prometheus."""
     label = r'[a-z_]+="(?:[^"\\\n]|\\[\\"n])*"'
     found = {}
     for line in text.splitlines():
@@ -84,7 +84,7 @@ def test_each_metric_has_its_head_once_and_is_documented() -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where metrics lie; an inventory has a history."""
+    """The folder for metrics, with an inventory that has a history."""
     monkeypatch.setenv(store.PLACE, str(tmp_path / "history"))
     (tmp_path / "hosts.yml").touch()
     (tmp_path / "metrics").mkdir()

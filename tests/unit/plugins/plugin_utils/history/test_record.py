@@ -1,4 +1,4 @@
-"""What of a run stands in its record: nights as the controller sees them, without a node."""
+"""The record of a run: nights as the controller sees them, without nodes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ IDENTITY = {
 
 
 class Night:
-    """A run whose calls are answered by the test."""
+    """A run whose calls the test answers."""
 
     def __init__(
         self, parts: tuple[str, ...] = ("sources",), host: str = "dayabay", marks: Any = None, **more: Any
@@ -64,7 +64,7 @@ class Night:
         self.run = Run(plan, host, EMPTY, hostvars, {}, state_of=lambda _: {})
 
     def call(self, module: str, stage: str, result: dict[str, Any], over: str = "", **given: Any) -> None:
-        """Make a call that has this result, for the first entry of what is gone over."""
+        """Make a call with this result, for the first entry of the loop."""
         about = calls(over, self.run)[0] if over else {}
         options = options_of(module, self.run, about, given) or {}
         read = result if result.get("unreachable") else of_module(result, stage)
@@ -78,7 +78,7 @@ class Night:
 
 
 def chain(night: Night, *, suspect: bool = False, passed: bool = True) -> Night:
-    """Let a night be made from preflight to purge."""
+    """Run a night from preflight to purge."""
     doubts = {"suspect": ["it shrank"]} if suspect else {}
     made = {**ENTRY, "seconds": 4.5, "bytes": 20, "record": doubts}
     good = {
@@ -142,7 +142,7 @@ def chain(night: Night, *, suspect: bool = False, passed: bool = True) -> Night:
 
 
 def row(record: Record, node: str, key: str = KEY) -> dict[str, Any]:
-    """Return what is told of a copy, without its place."""
+    """Return what the record says of a copy, without its place."""
     (found,) = [
         entry for entry in record.copies if (entry["node"], f"{entry['category']}/{entry['name']}") == (node, key)
     ]

@@ -1,4 +1,4 @@
-"""How copies stand, by real histories."""
+"""The state of copies, by real histories."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PLACES = (("dayabay", "source"), ("cms01", "target"))
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where histories lie."""
+    """The folder of histories."""
     monkeypatch.setenv(store.PLACE, str(tmp_path / "history"))
     return tmp_path / "history"
 
@@ -39,7 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def night(
     stamp: str, *, playbook: str = "backup.yml", keys: Sequence[tuple[str, str]] = (KEY,), whole: int = 1, **more: Any
 ) -> Record:
-    """Return the record of a night in which all was good, but for what is told of its run, trees and copies."""
+    """Return the record of a good night, with changes to its run, trees and copies."""
     told = {"stamp": stamp, "size": 1000, "suspect": "", "holds": "", **more.pop("copies", {})}
     trees = more.pop("trees", {})
     places = [{"node": node, "source": "dayabay", "role": role} for node, role in PLACES]
@@ -52,7 +52,7 @@ def night(
 
 
 def state(*records: Record, now: float = NOW) -> State:
-    """Write records to a history; return how all stands by it."""
+    """Write records to a history; return the state by it."""
     assert write_records("", list(records), 400, now) == []
     histories = opened(())
     try:

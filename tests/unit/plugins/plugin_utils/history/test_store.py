@@ -37,7 +37,7 @@ def record(token, rows):
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where histories lie."""
+    """The folder of histories."""
     monkeypatch.setenv(store.PLACE, str(tmp_path / "history"))
     return tmp_path / "history"
 
@@ -59,7 +59,7 @@ def record(token: str = "one", started: float = NOW, names: int = 2, **more: Any
 
 
 def count(table: str = "runs") -> int:
-    """Return how many rows there are, in all histories."""
+    """Return the number of rows in all histories."""
     total = 0
     for history in opened(()):
         with closing(history.database):

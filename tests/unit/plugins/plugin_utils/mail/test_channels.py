@@ -1,4 +1,4 @@
-"""Channels beside mail get one short message a run, by apprise's own json and ntfy; what they do not take waits in the spool."""
+"""Channels beside mail get one short message a run, by apprise's own json and ntfy; undelivered ones wait in the spool."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def receiver() -> Iterator[WebReceiver]:
 
 
 def settings_for(receiver: WebReceiver, folder: Path, **more: Any) -> Settings:
-    """Return settings with which both forms of messages go to a receiver, and no mail."""
+    """Return settings that send both forms of messages to a receiver, and no mail."""
     made = Settings(
         wanted=False, spool=folder / "spool", timeout=150, channels=(receiver.json, f"{receiver.ntfy}?xtags=tape")
     )

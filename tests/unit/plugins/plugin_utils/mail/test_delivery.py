@@ -1,4 +1,4 @@
-"""Mails leave through the spool, whatever mood the server is in: delivered or kept, never lost, never holding the run up."""
+"""Mails leave through the spool, whatever mood the server is in: delivered or kept, never lost, never delaying the run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def settings_for(server: MailServer | None, tmp_path: Path, **more: Any) -> Settings:
-    """Return settings with which mail goes to a server."""
+    """Return settings that mail to a server."""
     options = server.options() if server else {"host": "", "port": 25}
     made = Settings(recipients=RUN, sender="scm@example.org", spool=tmp_path / "spool", timeout=5, **options)
     return replace(made, **more)
@@ -54,7 +54,7 @@ def mail(*recipients: str, text: str = "x") -> EmailMessage:
 
 
 def spooled(settings: Settings) -> list[Path]:
-    """Return what is in the spool, the memory apart."""
+    """Return the spooled mails."""
     return [path for path in settings.spool.iterdir() if "memory" not in path.name]
 
 

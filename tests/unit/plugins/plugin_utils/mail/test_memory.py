@@ -1,4 +1,4 @@
-"""What failed before is remembered: since when, in how many runs, and what is mended."""
+"""Earlier failures are remembered: since when, in how many runs, and what is mended."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_what_was_not_read_again_comes_last() -> None:
 
 
 def nights(*failures: tuple[Failure, ...]) -> list[Report]:
-    """Return what is told in each of several nights."""
+    """Return the memory's notes of each of several nights."""
     job: dict[str, Any] = {}
     told = []
     for night, found in enumerate(failures):

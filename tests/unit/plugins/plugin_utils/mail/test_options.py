@@ -1,4 +1,4 @@
-"""Whoever is not the callback has the same settings of the mail."""
+"""Others than the callback get the same settings of the mail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options are judged, not trusted: what is not usable is named, and never switches the mail off."""
+"""Options are checked, not trusted: unusable ones are named, and never switch the mail off."""
 
 from __future__ import annotations
 

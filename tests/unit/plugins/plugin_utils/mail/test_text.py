@@ -1,4 +1,4 @@
-"""A mail says what failed where in its first line, all of it after that, and is one that every server and reader takes."""
+"""A mail's first line says what failed where, the rest says everything else, and every server and reader accepts it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ REPORT = Report(
 
 
 def mail(report: Report, **options: int) -> EmailMessage:
-    """Return the mail on a report as its reader has it; it has passed what servers demand."""
+    """Return the mail on a report as its reader parses it; it must meet the servers' requirements."""
     raw = compose(report, replace(SETTINGS, **options), TO).as_bytes()
     lines = raw.split(b"\r\n")
     assert not [line for line in lines if b"\n" in line or b"\r" in line]
@@ -62,7 +62,7 @@ def mail(report: Report, **options: int) -> EmailMessage:
 
 
 class Page(html.parser.HTMLParser):
-    """Reads a page; its elements are to be closed in order."""
+    """Parses a page; its elements must be closed in order."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The folder of a page: whole files, as open as it is, and nothing touched that is not ours."""
+"""The folder of a page: whole files, with the folder's permissions, and no foreign file touched."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def write(folder: Path, *names: str, inventory: str = "/hosts.yml", text: str = 
 
 
 def files(folder: Path) -> list[str]:
-    """Return what lies in a folder."""
+    """Return the files in a folder."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
 
 
 def modes(folder: Path) -> set[str]:
-    """Return the modes of all that is for readers."""
+    """Return the modes of everything for readers."""
     return {f"{path.stat().st_mode & 0o777:o}" for path in [folder, *folder.rglob("*")] if path.name != LIST}
 
 

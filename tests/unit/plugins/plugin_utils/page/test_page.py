@@ -24,12 +24,12 @@ ITEM = ("dayabay", "svn", "dybsvn")
 
 @pytest.fixture(autouse=True)
 def histories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where histories lie."""
+    """The folder of histories."""
     monkeypatch.setenv(store.PLACE, str(tmp_path / "history"))
 
 
 def written(folder: Path, *records: Record, now: float = NOW) -> dict[str, Page]:
-    """Write records to a history and the page of it; return its pages, each of which must be sound."""
+    """Write records to a history and its page; return the pages, which must be sound."""
     assert write_records("", list(records), 500, now) == []
     assert write_page(str(folder / "page"), (), now) == folder / "page" / "index.html"
     pages = pages_of(folder / "page")

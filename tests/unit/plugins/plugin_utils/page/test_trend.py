@@ -1,4 +1,4 @@
-"""When a disk is full at the present rate."""
+"""The time at which a disk will be full at the present rate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NOW = 1000 * DAY
 
 
 def points(*free: float) -> list[tuple[float, float]]:
-    """Return what was free in the last nights, the last of which is now."""
+    """Return the free bytes of the last nights, the last of which is now."""
     return [(NOW - (len(free) - 1 - number) * DAY, number_of) for number, number_of in enumerate(free)]
 
 

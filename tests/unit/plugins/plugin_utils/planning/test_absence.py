@@ -17,7 +17,7 @@ TOOL = {"node": "dayabay", "delegate": "cms01", "reason": "rsync is not installe
 
 
 def seen(run: str) -> dict[str, dict[str, Any]]:
-    """Return what a source knows of its targets, which were there in a run."""
+    """Return a source's knowledge of its targets, which were present in a run."""
     return {name: {"id": "", "copies": 1, "purged": 0, "newest": run, "run": run} for name in ("cms01", "sdu")}
 
 

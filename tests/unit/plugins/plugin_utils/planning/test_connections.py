@@ -1,4 +1,4 @@
-"""How targets are reached."""
+"""Connections to targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is read where of what is to be looked into, and what is told of what was found."""
+"""Which tarballs are looked into on which node, and the messages about the findings."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ VARIABLES: dict[str, dict[str, Any]] = {
 
 
 def plan_of(**wanted: Any) -> dict[str, Any]:
-    """Return the plan of a run that is to look into this."""
+    """Return the plan of a run that looks into these."""
     variables = {host: {**values, "altbackup_contents": wanted} for host, values in VARIABLES.items()}
     groups = {"all": list(VARIABLES), "sources": ["dayabay"], "targets": ["cms01", "sdu"]}
     plan = build_plan(variables, groups, {}, NOW)
@@ -41,13 +41,13 @@ def plan_of(**wanted: Any) -> dict[str, Any]:
 
 
 def tarball(stamp: str, dig: str = "aa", **more: Any) -> dict[str, Any]:
-    """Return a tarball as tarball_find tells of it."""
+    """Return a tarball as tarball_find returns it."""
     entry = {"relpath": f"svn/dybsvn/{stamp}/dybsvn-1.tar.zst", "stamp": stamp, "size": 7, "dig": dig, "alg": "sha256"}
     return {**entry, "base": "", "base_dig": "", "state": "verified", "problem": "", "record": {}, **more}
 
 
 def node(*tarballs: dict[str, Any], problem: str = "") -> dict[str, Any]:
-    """Return what tarball_find returns on a node."""
+    """Return a node's result of tarball_find."""
     return {"trees": [{"source": "dayabay", "base": "/x", "problem": problem, "keys": [], "tarballs": list(tarballs)}]}
 
 
@@ -56,7 +56,7 @@ def reasons(choice: dict[str, Any]) -> list[str]:
 
 
 def read(choice: dict[str, Any]) -> list[tuple[str, list[str]]]:
-    """Return what is read: (node, stamps) of each call."""
+    """Return the (node, stamps) of each reading call."""
     return [(call["node"], [entry["stamp"] for entry in call["told"]]) for call in choice["chosen"]]
 
 

@@ -1,4 +1,4 @@
-"""What the controller's own item holds."""
+"""Contents of the controller's own item."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VAULTED = b"$ANSIBLE_VAULT;1.1;AES256\n6162\n"
 
 @pytest.fixture
 def collection(tmp_path: Path) -> Path:
-    """A checkout with what belongs to it, and what does not."""
+    """A checkout with files that belong to it, and others."""
     folder = tmp_path / "checkout"
     for name in (
         "roles/dump/tasks/main.yml",
@@ -148,7 +148,7 @@ def test_pipes_and_sockets_are_not_opened(collection: Path, inventory: Path) -> 
 def test_a_file_that_becomes_a_link_or_a_pipe_is_not_read(
     collection: Path, inventory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever may write to the inventory may change it between a look and the opening."""
+    """Anybody who may write to the inventory may replace a file between check and open."""
     (tmp_path / "secret").write_text("outside")
     regular = os.stat(inventory / "hosts.yml")
     (inventory / "hosts.yml").unlink()

@@ -1,4 +1,4 @@
-"""On how many targets the newest tarball of an item is verified, as a run knows it."""
+"""The number of targets with a verified newest tarball of an item, as a run knows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drills on a scratch host: what goes there, and whose failure it is when something on the way goes wrong."""
+"""Drills on a scratch host: what goes there, and who is responsible for failures on the way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values of Ansible as filters take them."""
+"""Values of Ansible as arguments of filters."""
 
 from __future__ import annotations
 

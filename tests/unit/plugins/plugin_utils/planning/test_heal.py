@@ -1,4 +1,4 @@
-"""From whom what rotted is fetched, and what is told of it: plain values."""
+"""The node from which a rotted tarball is fetched, and the messages about it: plain values."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ FAILURE = {"relpath": SECOND, "reason": "it rotted", "node": "dayabay"}
 
 
 def apart(relpath: str = SECOND, told: str = SECOND, **more: Any) -> dict[str, Any]:
-    """Return an entry of a quarantine as a check tells it."""
+    """Return an entry of a quarantine as a check reports it."""
     reason = "it rotted" if told else ""
     return {"relpath": relpath, **CONTENT, "read": "bb", "read_size": 7, "told": told, "reason": reason, **more}
 
 
 def held(*tarballs: dict[str, Any], problem: str = "") -> dict[str, Any]:
-    """Return what is known of what a holder said."""
+    """Return a holder's good copies of what rotted, or its problem."""
     rotten = files_of(PLACE, [apart(), apart(FIRST), apart(THIRD, THIRD, dig="dd")], [])
     return {"base": "/b", "copies": good_copies(rotten, tarballs), "problem": problem}
 
 
 def copy(relpath: str = SECOND, **more: Any) -> dict[str, Any]:
-    """Return a good copy as a holder tells it."""
+    """Return a good copy as a holder reports it."""
     return {"relpath": relpath, **CONTENT, "state": "verified", "record": {}, **more}
 
 
@@ -118,7 +118,7 @@ def test_where_good_copies_come_to() -> None:
 
 
 class Counted(dict[str, Any]):
-    """A tarball that counts how often it is looked at."""
+    """A tarball that counts how often it is examined."""
 
     looked = 0
 

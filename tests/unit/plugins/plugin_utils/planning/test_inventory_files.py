@@ -1,4 +1,4 @@
-"""Tests of where an inventory is no YAML."""
+"""Places at which an inventory is not valid YAML."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BAD = "a: 1\n b: 2\n"
 
 @pytest.fixture
 def inventory(tmp_path: Path) -> Path:
-    """Return a folder with an inventory that is good."""
+    """Return a folder with a good inventory."""
     folder = tmp_path / "mine"
     (folder / "group_vars" / "all").mkdir(parents=True)
     (folder / "host_vars").mkdir()

@@ -1,4 +1,4 @@
-"""What people say of copies: what is accepted, held, released and retired, and what is wrong with it."""
+"""People's marks on copies: accepted, held, released and retired, and errors in them."""
 
 from __future__ import annotations
 

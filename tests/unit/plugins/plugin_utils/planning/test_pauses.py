@@ -14,7 +14,7 @@ NOW = 1_800_000_000.0
 
 
 def parsed(value: str) -> tuple[Any, list[str]]:
-    """Return how a value is understood, and what is wrong with it."""
+    """Return a parsed value, and the errors."""
     values, problems = validate("target", {"altbackup_pause_until": value, "altbackup_target_base": "/b"})
     return values["altbackup_pause_until"], [problem.text for problem in problems]
 

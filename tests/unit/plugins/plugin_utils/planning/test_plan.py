@@ -51,7 +51,7 @@ def plan_of(
     every: dict[str, Any] | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """Given changes of variables by host (None: removed), other groups, and variables of every host, return the plan."""
+    """Return the plan with changed variables by host (None: removed), other groups, and variables of every host."""
     variables = copy.deepcopy(VARIABLES)
     for host, changed in (changes or {}).items():
         variables.setdefault(host, {}).update(changed)
@@ -585,7 +585,7 @@ def test_a_pair_on_the_controller_needs_no_ssh(source: Any, target: Any, changes
 
 
 def discovering(items: list[Any]) -> dict[str, Any]:
-    """Given explicit items of juno, return a plan in which it discovers git repositories, too."""
+    """Return a plan in which juno has explicit items and also discovers git repositories."""
     return plan_of({"juno": {"altbackup_items": items, "altbackup_discover": {"git": "/home/scm/git"}}})
 
 

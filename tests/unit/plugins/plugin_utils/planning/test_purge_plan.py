@@ -1,4 +1,4 @@
-"""The file in which the plan of a purge is reviewed."""
+"""The file in which a purge plan is reviewed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENTRY = {**PLACE, **SEEN, "fate": "goes", "reasons": []}
 
 
 def read(tmp_path: Path, value: Any) -> list[dict[str, Any]]:
-    """Return what of a file with this value is to go."""
+    """Return the part of a file with this value that is to go."""
     path = tmp_path / "plan.json"
     path.write_bytes(value if isinstance(value, bytes) else json.dumps(value).encode())
     return purge_plan.read(path, TREES)

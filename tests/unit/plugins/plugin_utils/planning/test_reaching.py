@@ -1,4 +1,4 @@
-"""How the controller reaches hosts for a restore: what Ansible's own connection takes the variables to mean."""
+"""How the controller reaches hosts for a restore, by the meaning of variables in Ansible's own connection."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PLAN: dict[str, Any] = {
 
 
 class Undefined(Mapping[str, Any]):
-    """Variables of which one cannot be evaluated."""
+    """Variables, one of which cannot be evaluated."""
 
     def __getitem__(self, name: str) -> Any:
         raise UndefinedError("'site' is undefined")

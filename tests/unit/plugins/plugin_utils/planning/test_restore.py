@@ -1,4 +1,4 @@
-"""What a restore is to do: entries and their errors, which node's tarball is taken, what would happen and how long it would take."""
+"""The plan of a restore: entries and their errors, which node's tarball is taken, predictions of effects and duration."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DIG, OTHER_DIG = "a" * 64, "b" * 64
 
 
 def plan_of(**every: Any) -> dict[str, Any]:
-    """Return a plan of one source with two targets; extra variables for all hosts."""
+    """Return a plan of one source with two targets; `more` are variables of all hosts."""
     variables: dict[str, dict[str, Any]] = {
         "dayabay": {
             "altbackup_base": "/backup",
@@ -149,7 +149,7 @@ WRONG = {**PRES, "exclude_if_present": ".nobackup"}
 
 
 def plan_with(*items: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
-    """Return the restores of one entry where these are the items."""
+    """Return the restores of one entry, given these items."""
     plan = plan_of(restore=[{"source": "dayabay", "kind": "folder", **entry}], items=list(items))
     return plan_restores(plan, HOSTS)
 
@@ -276,14 +276,14 @@ def test_item_of_another_kind_is_no_hint_where_a_node_has_none() -> None:
 
 
 def tarball(stamp: str, *, state: str = "verified", filename: str = "dybsvn-3.tar.zst", **more: Any) -> dict[str, Any]:
-    """Return a tarball as tarball_find tells of it."""
+    """Return a tarball as tarball_find returns it."""
     problem = "" if state == "verified" else "has no dna: still arriving, or its transfer failed"
     known = {"relpath": f"svn/dybsvn/{stamp}/{filename}", "stamp": stamp, "size": 1000, "dig": DIG, "alg": "sha256"}
     return {**known, "base": "", "base_dig": "", "state": state, "problem": problem, "record": {"kind": "svn"}, **more}
 
 
 def found(*tarballs: dict[str, Any], problem: str = "", base: str = "/copies/dayabay") -> dict[str, Any]:
-    """Return what tarball_find registered on a node."""
+    """Return the registered result of tarball_find on a node."""
     tree = {"source": "dayabay", "base": base, "tarballs": list(tarballs), "keys": ["svn/dybsvn"], "problem": problem}
     return {"trees": [tree], "changed": False}
 
@@ -563,11 +563,11 @@ def test_a_file_of_speeds_that_is_damaged_is_none(text: str, expected: dict[str,
     assert read_speeds(text) == expected
 
 
-# What tasks registered
+# Registered results of tasks
 
 
 def loop(order: dict[str, Any], **result: Any) -> dict[str, Any]:
-    """Return what a loop over orders registered, of one."""
+    """Return a registered loop over orders, with one order."""
     return {"results": [{"ansible_loop_var": "__restore_order", "__restore_order": order, **result}]}
 
 
@@ -576,7 +576,7 @@ BAD = {"failures": [{"reason": "x"}]}
 
 
 def progress_of(order: dict[str, Any], *calls: tuple[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return what is noted of an order after calls, each a step and its result."""
+    """Return the progress of an order after calls, each a step and its result."""
     progress: dict[str, Any] = {}
     for step, result in calls:
         progress = followed(order, step, result, progress)
@@ -649,7 +649,7 @@ MINE, THEIRS = {"base": "/backup", "id": "1" * 32}, {"base": "/srv/other", "id":
 
 
 def held_by(origin: dict[str, str], *tarballs: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """Return what a node tells that knows whose tree it is."""
+    """Return the report of a node that knows whose tree it is."""
     registered = found(*tarballs, **more)
     registered["trees"][0]["origin"] = origin
     return registered
@@ -707,7 +707,7 @@ def suspect(stamp: str) -> dict[str, Any]:
 
 
 def chosen_with(nodes: dict[str, Any], marks: Any = None, **more: Any) -> dict[str, Any]:
-    """Choose for an order where the controller knows these marks."""
+    """Choose for an order, given the controller's marks."""
     plan = {**plan_of(), "marks": {"dayabay": marks or {}}}
     return choose(plan, [order_of(**more)], nodes, PEERS, {}, {"when": "", "by": ""})
 

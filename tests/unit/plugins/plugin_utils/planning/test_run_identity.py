@@ -1,4 +1,4 @@
-"""A run is known by the process that it began with; the copies of it in which Ansible evaluates tasks are the same run."""
+"""A run is identified by the process that began it; its forks, in which Ansible evaluates tasks, are the same run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings of users: one declaration, types, durations and rates."""
+"""Settings of users: one declaration, types, durations and rates."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ ROOT = Path(__file__).resolve().parents[5]
 ROLE = ROOT / "roles" / "altbackup"
 
 SOURCE = {"altbackup_base": "/backup", "altbackup_targets": ["cms01"]}
-"""The least that a source needs."""
+"""The required settings of a source"""
 
 
 def defaults(entry: str) -> dict[str, Any]:
-    """Given an entry point, return the defaults of its variables, as declared."""
+    """Return the declared defaults of an entry point's variables."""
     options = settings.load_specs()[entry]
     return {name: option["default"] for name, option in options.items() if "default" in option}
 
 
 def problems_of(entry: str, values: dict[str, Any]) -> list[str]:
-    """Given an entry point and variables, return what is wrong, each with its variable."""
+    """Return the problems of an entry point's variables, each with its variable."""
     return [f"{problem.variable} {problem.text}" for problem in settings.validate(entry, values)[1]]
 
 

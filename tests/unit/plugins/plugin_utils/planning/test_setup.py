@@ -1,4 +1,4 @@
-"""What set-up does, as the plan has it."""
+"""Set-up's actions in the plan."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OF_NODES = {"trust_from": "seen", "node_user": "", "allow_root_filesystem": Fals
 
 
 def plan_of(at: dict[str, Any] | None = None, delay: float = 0, **target: Any) -> dict[str, Any]:
-    """Return the plan of a source that sends to cms01 and is beside sdu, with settings of set-up."""
+    """Return the plan of a source that sends to cms01 beside sdu, with settings of set-up."""
     plan = copy.deepcopy(PLAN)
     for entry in (*plan["sources"].values(), *plan["targets"].values()):
         entry.update(OF_NODES)
@@ -179,7 +179,7 @@ def test_what_became_of_a_pair_is_one_line_and_each_failure_once() -> None:
 
 
 def test_of_addresses_that_are_secrets_a_job_has_the_files_alone() -> None:
-    """They would stand in the list of processes, which everybody can read."""
+    """The addresses would be in the process list, which everybody can read."""
     secret = "https://hc.example.org/ping/5ecret"
     environment = {
         "ALTBACKUP_PING_URL": secret,

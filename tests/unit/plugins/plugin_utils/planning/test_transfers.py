@@ -1,4 +1,4 @@
-"""What goes from a source to which target."""
+"""Tarballs that go from a source to each target."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_tarball_with_a_strange_name_keeps_no_other_from_being_sent() -> None:
 
 
 def state_of(asked: dict[str, dict[str, str]], *offer: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """Return what a run knows of a source of which these tarballs are asked for, {node: {relpath: what arrived instead}}."""
+    """Return a run's knowledge of a source from which these tarballs are requested, {node: {relpath: what arrived instead}}."""
     return {**outcomes.EMPTY, "asked": asked, "offer": list(offer), **more}
 
 

@@ -1,4 +1,4 @@
-"""What the plan gives to nodes, and in which order it is used."""
+"""Trees that the plan gives to nodes, and their order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Ansible hands to a callback is read by the names that each version of it has."""
+"""Attributes that Ansible hands to a callback are read by their names in each version."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOST = SimpleNamespace(get_name=lambda: "dayabay")
 
 
 def task(**more: Any) -> Any:
-    """Return a task of Ansible's, of which only some is set."""
+    """Return a task of Ansible's with only some attributes."""
     names = (
         "no_log",
         "run_once",

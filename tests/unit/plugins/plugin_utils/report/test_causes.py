@@ -1,4 +1,4 @@
-"""One cause is one failure: what is missing since it was not made, not sent or found bad is told below that."""
+"""One cause is one failure: what is missing because it was not made, not sent or found bad is listed below that."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def entry(stage: str, item: str = "", target: str = "", *, absent: bool = False,
 
 
 def miss(item: str, target: str = "") -> dict[str, Any]:
-    """Return that a tarball of an item is not there."""
+    """Return the failure of a missing tarball of an item."""
     return entry("check", item, target, absent=True)
 
 
 def shape(failures: list[dict[str, Any]]) -> list[tuple[str, int]]:
-    """Return (reason, number of those that follow from it) of each cause."""
+    """Return (reason, number of consequences) of each cause."""
     return [(cause["reason"], len(following)) for cause, following in by_cause(failures)]
 
 
@@ -73,30 +73,30 @@ SEND = entry("synchronize", target="sdu")
 @pytest.mark.parametrize(
     ("failures", "expected"),
     [
-        # a failed dump, with its count on the source and both targets, which go by the name alone
+        # a failed dump, with the counts on the source and both targets, which know only names
         ([DUMP, miss("a"), miss("a", "cms01"), miss("a", "sdu")], [(DUMP["reason"], 3)]),
-        # that nothing at all is there is said by what is missing
+        # "no tarball at all" is implied by the missing ones
         ([DUMP, miss("", "cms01"), miss("a", "cms01")], [(DUMP["reason"], 1)]),
         ([DUMP, miss("", "cms01")], [(DUMP["reason"], 1)]),
         # the whole dump, or the transfer to one target
         ([entry("dump"), miss("a", "sdu"), miss("b", "cms01")], [(entry("dump")["reason"], 2)]),
         ([SEND, miss("a", "sdu"), miss("b", "sdu")], [(SEND["reason"], 2)]),
-        # of another target nothing follows
+        # no consequence on another target
         ([SEND, miss("a", "cms01")], [(SEND["reason"], 0), (miss("a")["reason"], 0)]),
-        # of another item nothing follows, nor of what is no link of the chain
+        # no consequence for another item, nor of a stage outside the chain
         ([DUMP, miss("b")], [(DUMP["reason"], 0), (miss("b")["reason"], 0)]),
         ([entry("preflight"), miss("b")], [(entry("preflight")["reason"], 0), (miss("b")["reason"], 0)]),
         ([entry("purge", "folders/b"), miss("b")], [(entry("purge", "folders/b")["reason"], 0), (miss("b")["reason"], 0)]),
         # a damaged tarball of the source is not sent
         ([entry("check", "folders/a"), miss("a", "sdu")], [(entry("check", "folders/a")["reason"], 1)]),
-        # what is wrong there goes before what is wrong where it comes from
+        # a cause on the target precedes one on its source
         (
             [entry("check", "folders/a"), entry("check", "folders/a", "sdu"), miss("a"), miss("a", "sdu")],
             [("check of folders/a on dayabay", 1), ("check of folders/a on sdu", 1)],
         ),
-        # the item's own failure goes before that of all
+        # the item's own failure precedes a general one
         ([SEND, entry("synchronize", "folders/a", "sdu"), miss("a", "sdu")], [(SEND["reason"], 0), ("synchronize of folders/a on sdu", 1)]),
-        # without a cause, what is missing on the source is one
+        # without another cause, a tarball missing on the source is the cause
         ([miss("a", "sdu"), miss("a")], [(miss("a")["reason"], 1)]),
         ([miss("")], [(miss("")["reason"], 0)]),
         # a check of a target alone names its tree, and its node is the target
@@ -198,7 +198,7 @@ def test_each_copy_of_an_item_is_a_failure_of_its_own_with_its_last_good_copy() 
 
 
 class Counted(dict[str, Any]):
-    """A failure that counts how often it is asked."""
+    """A failure that counts how often it is examined."""
 
     asked = 0
 
@@ -238,7 +238,7 @@ failures = st.lists(
 
 
 def searched(entry: Entry, roots: list[tuple[Entry, list[Entry]]]) -> tuple[Entry, list[Entry]] | None:
-    """Return the likeliest cause, looking through all of them: of the item, there before elsewhere, and then of all."""
+    """Return the likeliest cause by searching all of them: of the item here, then elsewhere, then general ones."""
 
     def rank(cause: Entry) -> int | None:
         if cause["node"] != entry["node"] or cause["delegate"] not in ("", entry["delegate"]):

@@ -1,4 +1,4 @@
-"""The events of a run, collected: every row of what Ansible really sends."""
+"""The collected events of a run: every row of what Ansible really sends."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def test_module_that_fails_with_failures_is_told_by_these() -> None:
 
 
 def recorded(*entries: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return entries as the controller has them."""
+    """Return entries as the controller records them."""
     return [{**ENTRY, "tree": "", "node": "dayabay", **entry} for entry in entries]
 
 

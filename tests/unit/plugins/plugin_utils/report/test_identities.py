@@ -1,4 +1,4 @@
-"""Bases that several take for their own, and targets on one file system."""
+"""Bases claimed by several owners, and targets on one file system."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.report import outco
 
 
 def identity(role: str, name: str, **known: Any) -> dict[str, Any]:
-    """Return what preflight tells of a base."""
+    """Return preflight's report of a base."""
     base = {"base": "/backup", "role": role, "name": name, "id": "", "boot": "b1", "device": 5, "inode": 7}
     return {**base, **known}
 
 
 def seen(*entries: tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return states of a run in which nodes told of their bases."""
+    """Return the states of a run in which nodes reported their bases."""
     return [outcomes.record({}, {"identities": [entry]}, "preflight", node) for node, entry in entries]
 
 

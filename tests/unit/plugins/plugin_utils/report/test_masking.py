@@ -1,4 +1,4 @@
-"""No secret of a command line shows, nor is repeated elsewhere; what is no secret stays readable."""
+"""No secret of a command line is shown or repeated elsewhere; everything else stays readable."""
 
 from __future__ import annotations
 

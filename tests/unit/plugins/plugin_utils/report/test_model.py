@@ -1,4 +1,4 @@
-"""What a run's events tell of its failures: every row of what Ansible really sends, and results that hold anything."""
+"""Failures in a run's events: every row of what Ansible really sends, and results that hold anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The closing table: what was made, its size, how long it took, and where it is good."""
+"""The closing table: tarballs made, their sizes and durations, and where they are good."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DNA = f"sha256:{'0' * 64}:2048"
 
 
 def state(**more: Any) -> dict[str, Any]:
-    """Return what a run knows of a node."""
+    """Return a run's knowledge of a node."""
     return {**outcomes.EMPTY, **more}
 
 

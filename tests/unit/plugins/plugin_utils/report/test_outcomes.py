@@ -1,4 +1,4 @@
-"""What the stages found is gathered whole: failures of every form, nodes that are down, items that passed."""
+"""Findings of the stages are gathered completely: failures of every form, nodes that are down, items that passed."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_node_that_cannot_be_used_is_down_for_later_stages(registered: dict[str,
 
 
 OWN = {**TREE, "node": "dayabay"}
-"""The tree of a source that is a target of its own"""
+"""The tree of a source that is its own target"""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Files for this user alone."""
+"""Files that only this user can read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines on how far a call is: what a node tells is data within bounds, whatever it is."""
+"""Lines on a call's progress: a node's report is data within bounds, whatever it is."""
 
 from __future__ import annotations
 

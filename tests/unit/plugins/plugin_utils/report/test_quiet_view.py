@@ -1,4 +1,4 @@
-"""What a terminal shows by default: a line for each stage and host, then notes, a table, and each failure once."""
+"""Default output on a terminal: a line for each stage and host, then notes, a table, and each failure once."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def place(role: str, action: str = "altbackup.core.tarball_dump") -> Place:
 
 
 def loop(variable: str, *results: tuple[dict[str, Any], dict[str, Any]]) -> dict[str, Any]:
-    """Return what a loop over trees returned: (tree, result) each."""
+    """Return the results of a loop over trees, given (tree, result) each."""
     return {"results": [{"ansible_loop_var": variable, variable: tree, **result} for tree, result in results]}
 
 
 def told(view: QuietView, role: str, values: Any, action: str = "altbackup.core.tarball_dump") -> list[str]:
-    """Return what a stage on a host is told to have done, once its play is over."""
+    """Return the line on a stage of a host, after its play."""
     lines = view.started("dayabay", place(role)) + view.ended("dayabay", place(role, action), values)
     return [line.text for line in lines + view.play_ended()]
 

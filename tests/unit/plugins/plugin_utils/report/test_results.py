@@ -1,4 +1,4 @@
-"""What nodes return is data with bounds: tables of lies, each a failure of that node, and what is left of the result."""
+"""Results of nodes are data with bounds: tables of lies, each a failure of that node, and the remaining result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.altbackup.core.plugins.plugin_utils.report import outco
 
 ROOT = Path(__file__).resolve().parents[5]
 SET_UP = {"marked_base", "pair_access", "pair_key"}
-"""What setup.yml calls by itself, before there is a plan that calls anything"""
+"""Modules that setup.yml calls itself, before a plan exists"""
 MODULES = sorted({path.stem for path in (ROOT / "library").glob("[a-z]*.py")} - SET_UP)
 STAMP = "2013/05/10/104701"
 SVN = f"svn/dybsvn/{STAMP}/dybsvn-1.tar.zst"
@@ -25,7 +25,7 @@ DEEP = json.loads("[" * 200 + "]" * 200)
 
 
 def of_target(**result: Any) -> dict[str, Any]:
-    """Return what a task of the source's registered, which ran on a target."""
+    """Return what a task of the source's registered that ran on a target."""
     return {"results": [{"ansible_loop_var": "tree", "tree": TREE, **result}]}
 
 

@@ -1,4 +1,4 @@
-"""Why each tarball stays or goes, as a person reads it."""
+"""The reasons why tarballs stay or go, for people."""
 
 from __future__ import annotations
 

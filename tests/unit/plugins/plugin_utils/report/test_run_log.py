@@ -1,4 +1,4 @@
-"""The log shows what happened, bounded, and nothing that no_log hides."""
+"""The log has all events, bounded, and nothing that no_log hides."""
 
 from __future__ import annotations
 

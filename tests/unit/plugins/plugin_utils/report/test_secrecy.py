@@ -1,4 +1,4 @@
-"""What looks like a secret is replaced, and what does not is left."""
+"""Texts that look like secrets are replaced, and others are left."""
 
 from __future__ import annotations
 
