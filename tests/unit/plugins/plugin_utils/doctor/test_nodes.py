@@ -1,0 +1,77 @@
+"""What is wrong on a node by itself, with what mends it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+
+import pytest
+from helpers.findings import (
+    CHANGED,
+    DENIED,
+    PAIR,
+    TARGET,
+    UNKNOWN,
+    Facts,
+    base_with,
+    healthy,
+    judged,
+    wrong,
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "what", "mend"),
+    [
+        ("ssh: Could not resolve hostname cms01: Name or service not known", "name", "# set ansible_host"),
+        (UNKNOWN, "host key", "ssh-keyscan -p 2200 cms01 >> /k"),
+        (CHANGED, "host key changed", "ssh-keygen -R '[cms01]:2200' -f /k && ssh-keyscan -p 2200 cms01 >> /k"),
+        (DENIED, "key", "ssh-copy-id -p 2200 scm@cms01"),
+        ("sudo: unknown user nightly\nsudo: error initializing audit plugin", "become", "name=nightly system=true"),
+        ("Missing sudo password", "become", "sudo tee /etc/sudoers.d/altbackup"),
+        ("/bin/sh: 1: sudo: not found", "become", "name=sudo state=present"),
+        ("/bin/sh: 1: /usr/bin/python3: not found", "python", "apt-get install -y python3"),
+    ],
+)
+def test_a_node_that_cannot_be_examined_is_told_of_by_why(said: str, what: str, mend: str) -> None:
+    facts = healthy()
+    del facts["cms01"]
+    found = wrong(judged(facts, said={"cms01": {"facts": {}, "said": said}}))
+    assert [(place, thing) for place, thing, _ in found] == [("cms01", what)]
+    assert mend in found[0][2]
+
+
+def test_two_bases_in_one_place_and_two_names_of_one_machine_are_found() -> None:
+    facts = healthy()
+    facts["cms01"].update(boot="1")
+    facts["cms01"]["bases"][0].update(inode=facts["dayabay"]["bases"][0]["inode"])
+    assert [(place, what) for place, what, _ in wrong(judged(facts))] == [("cms01", "one place"), (PAIR, "one machine")]
+
+
+@pytest.mark.parametrize(
+    ("change", "where", "what", "mend"),
+    [
+        (base_with("cms01", marker=False), "cms01", "marker", "file -a 'path=/data/backup/.altbackup state=directory mode=0700'"),
+        (base_with("cms01", there=False), "cms01", TARGET, "path=/data/backup/.altbackup state=directory"),
+        (base_with("cms01", uid=7, owner="web (uid 7)"), "cms01", TARGET, "file -a 'path=/data/backup owner=root mode=0700'"),
+        (base_with("cms01", mode="0777"), "cms01", TARGET, "file -a 'path=/data/backup mode=0700'"),
+        (base_with("cms01", read_only=True, writable=False), "cms01", TARGET, "mount"),
+        (base_with("cms01", taken="is the base of another"), "cms01", TARGET, "/data/backup-cms01-target"),
+        (base_with("dayabay", marker=False), "dayabay", "marker", "path=/home/scm/backup/.altbackup"),
+        (lambda facts: facts["cms01"].update(began=910.0), "cms01", "clock", "date --utc --set=@$(date +%s)"),
+        (lambda facts: facts["cms01"].update(ended=1191.0), "cms01", "clock", "date --utc --set=@$(date +%s)"),
+        (lambda facts: facts["cms01"]["tools"].update(svnlook=""), "cms01", "tools", "package -a 'name=subversion state=present'"),
+        (lambda facts: facts["cms01"].update(missing_compressor=["zstd is not installed on"]), "cms01", "tools", "name=zstd"),
+        (lambda facts: facts["dayabay"]["items"][0].update(problem="No such file"), "dayabay", "items", "# correct its path"),
+        (lambda facts: facts["cms01"].update(space=["/data is full"]), "cms01", "space", "# free room"),
+    ],
+)  # fmt: skip
+def test_a_fault_of_a_node_is_named_alone_with_what_mends_it(
+    change: Callable[[dict[str, Facts]], None], where: str, what: str, mend: str
+) -> None:
+    facts = healthy()
+    change(facts)
+    ((place, thing, command),) = wrong(judged(facts))
+    assert (place, thing) == (where, what)
+    assert mend in command
+    shlex.split(command, comments=True)
