@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from . import inventory, nodes, ways
+from .facts import examined_facts
 from .finding import OK, UNKNOWN, WRONG, Commands, Finding
 
 _ORDER = {WRONG: 0, UNKNOWN: 1, OK: 2}
@@ -21,13 +22,19 @@ def decide(
 ) -> list[Finding]:
     """Given the plan, the names of all groups, {node: what its examination came to}, {node: how the
     controller dials it} and what commands are written with, return the findings on inventory, nodes and pairs."""
-    known = {node: entry["facts"] for node, entry in examined.items() if entry.get("facts") and not entry.get("said")}
+    told = {
+        node: examined_facts(entry["facts"])
+        for node, entry in examined.items()
+        if entry.get("facts") and not entry.get("said")
+    }
+    known = {node: facts for node, (facts, _) in told.items()}
     found = inventory.errors(plan, groups, commands)
     for node in plan["nodes"]:
         entry = examined.get(node, {})
         found += nodes.reached(node, entry, dialled.get(node, {}), commands)
         if node in known:
             found += nodes.examined(node, known[node], entry.get("after"), commands)
+            found += nodes.untrue(node, told[node][1])
     found += ways.pairs(plan, known, dialled, commands)
     found += nodes.together(known, plan, commands)
     return found
