@@ -43,7 +43,7 @@ def chosen_state(choice: Mapping[str, Any]) -> dict[str, Any]:
 def known_speeds() -> dict[str, Any]:
     """Return what former restores of this controller's user took."""
     try:
-        with open(os.path.expanduser(SPEEDS), encoding="utf-8") as stream:
+        with open(os.path.expanduser(SPEEDS), encoding="utf-8", errors="replace") as stream:
             return restore_progress.read_speeds(stream.read(1 << 20))
     except OSError:
         return {}

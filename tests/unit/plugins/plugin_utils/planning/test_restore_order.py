@@ -48,6 +48,14 @@ def test_a_host_that_ssh_does_not_reach_gets_nothing_of_others() -> None:
         ({"cms01 -> fresh": {"bytes": 100, "seconds": 1}}, "about 10 s"),
         ({"cms01 -> fresh": {"bytes": 100, "seconds": 0}}, "no speed was measured yet"),
         ({"cms01 -> fresh": "fast"}, "no speed was measured yet"),
+        ({"cms01 -> fresh": None}, "no speed was measured yet"),
+        ({"cms01 -> fresh": [1]}, "no speed was measured yet"),
+        ({"cms01 -> fresh": {"bytes": 0, "seconds": 5}}, "no speed was measured yet"),
+        ({"cms01 -> fresh": {"bytes": -5, "seconds": 1}}, "no speed was measured yet"),
+        ({"cms01 -> fresh": {"bytes": float("nan"), "seconds": 1}}, "no speed was measured yet"),
+        ({"cms01 -> fresh": {"bytes": float("inf"), "seconds": 1}}, "no speed was measured yet"),
+        ({"cms01 -> fresh": {"bytes": 10**400, "seconds": 1}}, "no speed was measured yet"),
+        ({"cms01 -> fresh": {"bytes": 1, "seconds": "x"}}, "no speed was measured yet"),
     ],
 )
 def test_prediction_says_what_how_many_bytes_and_how_long(speeds: dict[str, Any], expected: str) -> None:

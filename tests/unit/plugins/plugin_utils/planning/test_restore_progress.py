@@ -35,7 +35,11 @@ def test_speeds_are_learnt_from_what_was_done() -> None:
     assert learn_speeds(known, chosen, {}) == known
 
 
-@pytest.mark.parametrize(("text", "expected"), [("", {}), ("[1]", {}), ('{"a -> b": {}}', {"a -> b": {}})])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("", {}), ("[1]", {}), ("{", {}), ("[" * 200_000, {}), ('{"a -> b": {}}', {"a -> b": {}})],
+    ids=["empty", "a list", "cut", "too deep", "one"],
+)
 def test_a_file_of_speeds_that_is_damaged_is_none(text: str, expected: dict[str, Any]) -> None:
     assert read_speeds(text) == expected
 
