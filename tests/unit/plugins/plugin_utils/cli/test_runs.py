@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.kept_nights import DAY, documented, keep, make_run, night, own_place, said
 
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli import runs
 from ansible_collections.altbackup.core.plugins.plugin_utils.history.store import Record
 
 
@@ -124,3 +126,77 @@ def test_of_a_log_that_is_gone_the_record_is_told(capsys: pytest.CaptureFixture[
         1,
         "",
     ) and "failed: it broke; the log /gone/20260801T013000Z-backup-1/stdout is not kept any more" in err
+
+
+RUN = {"run": "20261128T013000Z-backup-1", "folder": "/state/a", "stamp": "2026/11/28/013000", "playbook": "backup.yml"}
+OTHER = {"run": "20261127T013000Z-check-2", "folder": "/state/b", "stamp": "2026/11/27/013000", "playbook": "check.yml"}
+OLDEST = {"run": "20261126T013000Z-backup-1", "folder": "", "stamp": "", "playbook": "backup.yml"}
+
+
+@pytest.mark.parametrize(
+    ("part", "found"),
+    [
+        ("", RUN),
+        ("20261128T013000Z-backup-1", RUN),
+        ("/state/b", OTHER),
+        ("2026/11/27/013000", OTHER),
+        ("check", OTHER),
+        ("backup", RUN),
+        ("20261126", OLDEST),
+        ("2026112", RUN),
+        ("state", None),
+        ("BACKUP", None),
+        ("*", None),
+    ],
+)
+def test_the_newest_run_that_a_part_of_its_name_means_is_found(part: str, found: dict[str, str] | None) -> None:
+    assert runs.find_run([RUN, OTHER, OLDEST], part) is found
+    assert runs.find_run([], part) is None
+
+
+@pytest.mark.parametrize(
+    ("recorded", "kept", "expected"),
+    [
+        ([], [], []),
+        ([("", "t1", 1, "good")], [], [("t1", "good")]),
+        ([], [("/a", "/a", 1, "killed")], [("/a", "killed")]),
+        ([("/a", "t1", 1, "good")], [("/a", "/a", 1, "running")], [("t1", "good")]),
+        ([("/b", "t1", 1, "good")], [("/a", "/a", 2, "failed")], [("/a", "failed"), ("t1", "good")]),
+        ([("", "t1", 1, "good"), ("", "t2", 3, "failed")], [("/a", "/a", 2, "x")], [("t2", "failed"), ("/a", "x"), ("t1", "good")]),
+    ],
+    ids=["none", "recorded", "kept", "both", "two", "three"],
+)  # fmt: skip
+def test_a_run_is_told_once_and_the_newest_first(
+    recorded: list[Any], kept: list[Any], expected: list[tuple[str, str]]
+) -> None:
+    def of(entries: list[Any]) -> list[dict[str, Any]]:
+        names = ("folder", "token", "started", "state")
+        return [dict(zip(names, entry, strict=True)) for entry in entries]
+
+    assert [(run["token"], run["state"]) for run in runs.merged(of(recorded), of(kept))] == expected
+
+
+@pytest.mark.parametrize(
+    "more", [{"started": "yesterday"}, {"state": None}, {"failures": "it broke"}, {"inventory": 7}], ids=str
+)
+def test_a_damaged_run_hides_no_other(more: dict[str, Any], capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    make_run(folder, "20261128T013000Z-check-1", playbook="check.yml")
+    make_run(folder, "20261129T013000Z-backup-2", **more)
+    assert said(capsys, "log")[1].startswith("the log of 20261128T013000Z-check-1")
+    assert "check.yml" in said(capsys, "runs")[1] and "check.yml: good" in said(capsys, "last")[1]
+
+
+def test_who_calls_without_altbackup_is_told_in_lines() -> None:
+    told = {"playbook": "backup.yml", "state": "good", "started": "s", "ended": "", "user": "u", "controller": "c"}
+    told |= {"inventory": "", "failures": 0, "message": ""}
+    assert runs.lines_of(told) == [
+        "backup.yml: good",
+        "started s, by u on c",
+        "inventory: none was named",
+        "no log is kept of what did not run under altbackup",
+    ]
+    assert runs.lines_of({**told, "ended": "e", "failures": 2, "message": "a\nb"})[1:4] == [
+        "started s, ended e, by u on c",
+        "inventory: none was named",
+        "failures: 2, the first: a\\nb",
+    ]
