@@ -30,11 +30,11 @@ HOSTS: dict[str, Any] = {
 LOADED: dict[str, Any] = {}
 
 
-def once(job: Job, *more: Any, load: Any = inventory.load_site) -> Any:
-    """Read an inventory as the program does, but each text once: ansible-inventory takes its time."""
+def once(job: Job, _passed: Any, *more: Any, load: Any = inventory.load_site) -> Any:
+    """Read an inventory as the program does, but each text once, and without its vault: ansible-inventory takes its time."""
     text = Path(job.inventory[0]).read_text()
     if text not in LOADED:
-        LOADED[text] = load(job, *more)
+        LOADED[text] = load(job, (), *more)
     return LOADED[text]
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from helpers.questions import HOSTS, shown
 
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli import inventory
-from ansible_collections.altbackup.core.plugins.plugin_utils.cli.commands import COMMANDS, take_rest
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli.commands import COMMANDS, _number, take_rest
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli.main import _arguments, main
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli.supervised_run import SupervisedRun
 
 
 def test_what_is_shown_is_quoted_for_a_shell(hosts: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,3 +92,66 @@ def test_each_question_of_a_day_is_a_short_line(line: str) -> None:
 def test_every_command_is_told_of() -> None:
     told = DAILY.read_text()
     assert [name for name in COMMANDS if f"altbackup {name}" not in told] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "filled", "left"),
+    [
+        ("ls x", {"item": "x", "path": ""}, []),
+        ("ls x y", {"item": "x", "path": "y"}, []),
+        ("ls x --at -1 y", {"item": "x", "path": "y", "at": "-1"}, []),
+        ("ls x y z", {"item": "x", "path": "y"}, ["z"]),
+        ("list", {"item": ""}, []),
+        ("list --all x", {"item": "x"}, []),
+        ("diff x -1 -2", {"item": "x", "days": ["-1", "-2"]}, []),
+        ("diff x --path y -1", {"item": "x", "days": ["-1"]}, []),
+        ("drill a b", {"nodes": ["a", "b"]}, []),
+        ("drill --check a", {"nodes": ["a"]}, []),
+        ("hold x --at -1 why", {"item": "x", "why": "why"}, []),
+        ("ls x --jsn", {"item": "x", "path": ""}, ["--jsn"]),
+        ("ls x --jsn y", {"item": "x", "path": ""}, ["--jsn", "y"]),
+    ],
+)
+def test_what_stands_behind_options_has_its_place(line: str, filled: dict[str, Any], left: list[str]) -> None:
+    arguments, rest = _arguments().parse_known_args(shlex.split(line))
+    assert take_rest(arguments, rest) == left
+    assert {name: getattr(arguments, name) or type(value)() for name, value in filled.items()} == filled
+
+
+@pytest.mark.parametrize(("text", "number"), [("1", 1), ("1000", 1000), ("007", 7)])
+def test_a_number_is_one_above_0(text: str, number: int) -> None:
+    assert _number(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "1e3", "²", "٣", "x", " 1", "00"])
+def test_what_is_no_number_above_0_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a whole number above 0"):
+        _number(text)
+
+
+@pytest.mark.parametrize("words", ["list", "ls svn/dybsvn", "find x", "diff svnsetup", "hold svnsetup", "doctor"])
+def test_where_runs_cannot_be_kept_nothing_is_asked_and_that_is_said(
+    words: str, hosts: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ALTBACKUP_ARTIFACTS", str(hosts / "state"))
+    assert main(words.split()) == 4
+    said = capsys.readouterr()
+    assert f"runs cannot be kept in {hosts}/state: " in said.err and "Not a directory" in said.err
+    assert said.out == "" and len(said.err.splitlines()) == 1
+
+
+def test_an_answer_is_shown_though_its_names_cannot_be_kept(
+    hosts: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def asked(self: SupervisedRun, playbook: str, words: list[str], *_: object) -> int:
+        del self, playbook
+        path = Path(json.loads(words[words.index("-e") + 1])["altbackup_list_file"])
+        path.write_text("[]")
+        (hosts.parent / "state" / "items.json.new").mkdir()
+        return 0
+
+    monkeypatch.setattr(SupervisedRun, "run", asked)
+    assert main(["list", "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["items"] == []
+    assert "the names of items are not kept for the next question" in said.err
