@@ -102,7 +102,9 @@ def test_a_channel_whose_address_was_mended_gets_what_waited_for_it(receiver: We
     assert len(receiver.taken) == 2, "the other one had it already"
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", "\x00"])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", "\x00", "[" * 200_000], ids=["empty", "a list", "no keys", "a byte", "too deep"]
+)
 def test_a_damaged_message_is_named_and_keeps_no_other_back(
     receiver: WebReceiver, tmp_path: Path, content: str
 ) -> None:
