@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from helpers.inventories import STAMP, SVN, VARIABLES, plan_of
 
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning import checks
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.inventory_errors import Errors
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.settings import Unreadable
 
 
@@ -176,3 +178,158 @@ def test_items_and_nodes_are_adopted_each_by_their_names() -> None:
     assert errors == [
         "altbackup_adopt: 'cms1' is neither an item, written as source/category/name, nor a source or target, did you mean 'cms01'?"
     ]
+
+
+PLAN: dict[str, Any] = {
+    "sources": {"dayabay": {"targets": ["cms01"]}, "juno": {"targets": []}},
+    "targets": {"cms01": {}, "sdu": {}},
+    "locked": False,
+    "only_targets": [],
+}
+
+
+@pytest.mark.parametrize(
+    ("parts", "play_hosts", "limit", "more", "error"),
+    [
+        ([], [], "", {}, ""),
+        ([], ["localhost"], "x", {}, ""),
+        (["sources"], ["dayabay"], "", {}, ""),
+        (["sources", "targets"], ["cms01"], "cms01", {}, ""),
+        (
+            ["sources"],
+            ["cms01", "localhost"],
+            "cms01",
+            {},
+            "No sources among the nodes of this playbook: cms01, localhost (limited to cms01); its sources are dayabay, juno",
+        ),
+        (
+            ["sources", "targets"],
+            ["localhost"],
+            "",
+            {},
+            "No sources or targets among the nodes of this playbook: localhost; its sources and targets are dayabay, juno, cms01, sdu",
+        ),
+        (["sources"], [], "", {}, "No sources among the nodes of this playbook: none; its sources are dayabay, juno"),
+        (["targets"], ["dayabay"], "", {"targets": {}}, "No targets among the nodes of this playbook: dayabay; its targets are none"),
+        (["sources"], ["juno"], "", {"locked": True}, ""),
+        (["sources"], ["juno"], "", {"only_targets": ["cms01"]}, ""),
+        (["sources"], ["juno", "dayabay"], "", {"locked": True, "only_targets": ["cms01"]}, ""),
+        (
+            ["sources"],
+            ["juno"],
+            "",
+            {"locked": True, "only_targets": ["cms01", "x"]},
+            "altbackup_only_targets: none of cms01, x is a target of juno. Name one of their altbackup_targets, or leave",
+        ),
+    ],
+)  # fmt: skip
+def test_a_playbook_with_nothing_to_do_is_an_error(
+    parts: list[str], play_hosts: list[str], limit: str, more: dict[str, Any], error: str
+) -> None:
+    found = checks.check_scope({**PLAN, **more}, checks.Scope(parts, play_hosts, limit))
+    assert len(found) == bool(error)
+    assert not error or found[0].startswith(error)
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".x", "", "a\nb", "a\0b"])
+def test_a_source_is_called_as_a_folder_may_be(name: str) -> None:
+    (error,) = checks.check_names(["dayabay", name, "with space", "-x"])
+    assert error.startswith(f"{name}: a source's name is that of its folder on the targets. ")
+
+
+@pytest.mark.parametrize(
+    ("only", "said"),
+    [
+        ([], ""),
+        (["cms01"], ""),
+        (["dayabay"], "'dayabay' is a host of the inventory, but not in group targets: add it there"),
+        (["cms1"], "'cms1' is no host of the inventory, but should be one of group targets: did you mean 'cms01'?"),
+        ([""], "'' is no host of the inventory"),
+    ],
+)
+def test_a_run_is_narrowed_to_targets_alone(only: list[str], said: str) -> None:
+    found = checks.check_only_targets(only, ["dayabay", "cms01"], ["cms01"])
+    assert len(found) == bool(said)
+    assert not said or said in found[0]
+
+
+def test_where_there_is_no_target_none_is_proposed() -> None:
+    (error,) = checks.check_only_targets(["cms01"], ["dayabay"], [])
+    assert error.endswith("should be one of group targets: add it to the inventory")
+
+
+@pytest.mark.parametrize(
+    ("undo", "wrong"),
+    [
+        ([], []),
+        (["2013/05/10"], []),
+        (["dayabay/svn/x/2013/05/10/104701"], []),
+        (["2013/05/10", "daiabay/svn/x/2013/05/10/104701"], ["daiabay"]),
+        (["2013/02/30"], ["2013"]),
+        (["dayabay"], []),
+        ([""], [""]),
+    ],
+)
+def test_what_is_put_back_is_a_sources(undo: list[str], wrong: list[str]) -> None:
+    found = checks.check_undo(undo, ["dayabay", "juno"])
+    assert [error.partition(" is no source")[0].rpartition(": ")[2] for error in found] == list(map(repr, wrong))
+
+
+@pytest.mark.parametrize(
+    ("targets", "sources", "lonely"),
+    [
+        ([], {}, []),
+        (["a"], {}, []),
+        (["a"], {"s": ["a"]}, []),
+        (["a", "b"], {"s": ["a"], "t": None}, ["b"]),
+        (["a", "b"], {"s": []}, ["a", "b"]),
+        (["b"], {"s": ["a"]}, ["b"]),
+    ],
+)
+def test_each_target_is_named_by_a_source(
+    targets: list[str], sources: dict[str, list[str] | None], lonely: list[str]
+) -> None:
+    found = checks.check_named(targets, {name: {"altbackup_targets": named} for name, named in sources.items()})
+    assert [error.partition(":")[0] for error in found] == lonely
+
+
+@pytest.mark.parametrize(
+    ("host", "folder", "hosts", "variable"),
+    [
+        ("", "", ["a"], ""),
+        ("a", "", ["a", "b"], ""),
+        ("b", "/x", ["a", "b"], ""),
+        ("b", "", ["a", "b"], "altbackup_drill_folder"),
+        ("c", "/x", ["a", "b"], "altbackup_drill_host"),
+        ("c", "", ["a", "b"], "altbackup_drill_host"),
+    ],
+)
+def test_a_drill_elsewhere_needs_a_host_and_a_folder(host: str, folder: str, hosts: list[str], variable: str) -> None:
+    errors = Errors(hosts)
+    checks.check_drill_hosts({"a": {"altbackup_drill_host": host, "altbackup_drill_folder": folder}}, hosts, errors)
+    assert [name for name, _ in errors.found] == ([variable] if variable else [])
+
+
+@pytest.mark.parametrize(
+    ("base", "above", "is_error"),
+    [
+        ("/b/own", "/b", False),
+        ("/backup", "/b", False),
+        ("/b", "/b/x", False),
+        ("/b", "/b", True),
+        ("/b/here", "/b", True),
+        ("/b/other", "/b", True),
+        ("/b/here/own", "/b", True),
+        ("/b/other/a/b", "/b", True),
+        ("/b/hereafter", "/b", False),
+        ("/here/x", "/", True),
+        (None, "/b", False),
+        ("/b", None, False),
+    ],
+)
+def test_own_tarballs_lie_in_no_tree_that_is_kept_for_a_source(
+    base: str | None, above: str | None, is_error: bool
+) -> None:
+    sources: dict[str, dict[str, Any]] = {"here": {"altbackup_base": base}, "other": {"altbackup_base": "/b/here"}}
+    assert bool(checks.check_bases(sources, {"here": {"altbackup_target_base": above}})) is is_error
+    assert checks.check_bases(sources, {}) == []
