@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from helpers.inventories import SVN, VARIABLES, plan_of
 
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.groups import _meant_group, check_outside
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.inventory_errors import Errors
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.settings import Unreadable
 
 ITEMS = {"altbackup_base": "/b", "altbackup_items": [SVN], "altbackup_targets": ["cms01"]}
@@ -58,3 +60,57 @@ def test_what_all_hosts_have_from_the_group_all_makes_none_a_node(group: str) ->
     every = {"altbackup_items": [SVN], "altbackup_base": "/b", "altbackup_target_base": "/copies"}
     plan = plan_of({"fresh": {}}, groups={"all": [*VARIABLES, "fresh"], group: ["fresh"]}, every=every)
     assert (plan["errors"], plan["notes"]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("group", "meant"),
+    [
+        ("sources", []),
+        ("targets", []),
+        ("source", ["sources"]),
+        ("SOURCES", ["sources"]),
+        ("Target", ["targets"]),
+        ("srouces", ["sources"]),
+        ("tragets", ["targets"]),
+        ("sourcess", ["sources"]),
+        ("xsources", ["sources"]),
+        ("soures", ["sources"]),
+        ("sorc", []),
+        ("resources", []),
+        ("tarmets", ["targets"]),
+        ("rtagets", ["targets"]),
+        ("markets", []),
+        ("all", []),
+        ("", []),
+        ("sources2023", []),
+    ],
+)
+def test_a_slip_away_from_a_group_is_meant_as_it(group: str, meant: list[str]) -> None:
+    assert _meant_group(group) == meant
+
+
+@pytest.mark.parametrize(
+    ("own", "groups", "error", "note"),
+    [
+        ({}, {"source": ["x"]}, "", ""),
+        ({"altbackup_items": [1]}, {"source": ["y"]}, "", "altbackup_items"),
+        ({"altbackup_items": [1]}, {"source": ["x"]}, "altbackup_items", ""),
+        ({"altbackup_discover": {"git": "/g"}}, {}, "", "altbackup_discover"),
+        ({"altbackup_base": "/b"}, {}, "", ""),
+        ({"altbackup_base": "/b"}, {"source": ["x"]}, "altbackup_base", ""),
+        ({"altbackup_items": None}, {"source": ["x"]}, "", ""),
+        ({"altbackup_items": ""}, {"source": ["x"]}, "", ""),
+        ({"altbackup_keep": 3}, {"source": ["x"]}, "", ""),
+    ],
+)
+def test_a_host_outside_is_an_error_or_a_note_by_what_it_has(
+    own: dict[str, Any], groups: dict[str, list[str]], error: str, note: str
+) -> None:
+    errors = Errors(["x", "y"])
+    notes = check_outside(["x"], {"x": own, "y": {}}, groups, errors)
+    assert [name for name, _ in errors.found] == ([error] if error else [])
+    assert [text.partition(": ")[2].partition(" ")[0] for text in notes] == ([note] if note else [])
+
+
+def test_of_no_host_nothing_is_told() -> None:
+    assert check_outside([], {}, {}, Errors([])) == []

@@ -11,7 +11,7 @@ from helpers.inventories import FOLDER, GIT, SVN, TRAC, plan_of
 
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.items import parse_item
 from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan_items import with_items
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan_items import sort_items, with_items
 
 
 def test_items_of_commands_and_servers_are_passed_on_as_they_were_written() -> None:
@@ -191,3 +191,34 @@ def test_what_was_given_up_and_renamed_is_known_to_all_trees_of_its_source() -> 
     trees = [tree for node in plan["nodes"].values() for tree in node["trees"] if tree["source"] == "dayabay"]
     assert [tree["memory"] for tree in trees] == [told] * 3
     assert plan["sources"]["juno"]["memory"] == {"retired": {}, "former": {}}
+
+
+@pytest.mark.parametrize(
+    ("items", "good", "reasons"),
+    [
+        ([], [], []),
+        ([GIT], ["git/toolbox"], []),
+        ([GIT, SVN], ["git/toolbox", "svn/dybsvn"], []),
+        ([GIT, GIT], [], ["stands 2 times", "stands 2 times"]),
+        ([GIT, SVN, {**GIT, "path": "/x"}, {**GIT, "path": "/y"}], ["svn/dybsvn"], ["stands 3 times"] * 3),
+        ([None, 7, "x", [], True], [], ["not a mapping"] * 5),
+        ([{}], [], ["key 'kind' is missing"]),
+        ([{**GIT, "name": None}], [], ["key 'name' is missing"]),
+        ([{**GIT, "name": ["a"]}, SVN], ["svn/dybsvn"], [""]),
+        ([{**GIT, 7: "x"}], [], ["unknown key"]),
+        ([{**GIT, "path": {"a": 1}}], [], [""]),
+        ([{**GIT, "path": "/a\0b"}], [], [""]),
+        ([{**GIT, "name": "x" * 300}], [], ["bytes"]),
+        ([{**GIT, "keep": {"keep": 1, "hourly": 2}}], [], ["hourly"]),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_items_are_good_or_have_one_error_each(items: list[Any], good: list[str], reasons: list[str]) -> None:
+    found, bad = sort_items(items)
+    assert [item.key for item in found] == good
+    assert len(bad) == len(reasons)
+    for error, reason in zip(bad, reasons, strict=True):
+        assert reason in error["reason"] and error["reason"]
+        assert set(error) == {"kind", "name", "path", "reason"} and all(
+            isinstance(text, str) for text in error.values()
+        )

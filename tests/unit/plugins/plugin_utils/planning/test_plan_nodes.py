@@ -8,6 +8,7 @@ import pytest
 from helpers.inventories import GIT, NOW, plan_of
 
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan import build_plan
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan_nodes import _is_local, node_entry
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.settings import Unreadable
 
 
@@ -118,3 +119,30 @@ def test_names_that_changed_and_times_away_are_known_where_they_matter() -> None
         [],
     ]
     assert [plan["targets"][name]["absent_for"] for name in ("cms01", "sdu")] == [1209600.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "connection", "rsync_host", "is_local"),
+    [
+        ("a", "a", {}, "a", True),
+        ("a", "b", {}, "b", False),
+        ("a", "b", {"a": "local"}, "b", False),
+        ("a", "b", {"a": "local", "b": "local"}, "b", True),
+        ("a", "b", {"a": "ansible.builtin.local", "b": "local"}, "b", True),
+        ("a", "b", {"a": "local", "b": "local"}, "192.0.2.1", False),
+        ("a", "b", {"a": "ssh", "b": "ssh"}, "b", False),
+        ("a", "b", {"a": "LOCAL", "b": "local"}, "b", False),
+        ("a", "b", {"a": ["local"], "b": "local"}, "b", False),
+    ],
+)
+def test_both_are_one_machine_only_where_both_are_the_controller(
+    source: str, target: str, connection: dict[str, Any], rsync_host: str, is_local: bool
+) -> None:
+    told = {host: {"ansible_connection": plugin} for host, plugin in connection.items()}
+    assert _is_local(source, target, told, {"rsync_host": rsync_host}) is is_local
+
+
+def test_a_tree_of_a_target_without_a_base_has_none() -> None:
+    plan = plan_of({"sdu": {"altbackup_target_base": None}})
+    assert [tree["base"] for tree in node_entry("sdu", plan)["trees"]] == [None, None]
+    assert [tree["trash_days"] for host in ("sdu", "juno") for tree in node_entry(host, plan)["trees"]] == [2, 2, 0]

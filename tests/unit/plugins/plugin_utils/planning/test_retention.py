@@ -9,6 +9,12 @@ from helpers.inventories import GIT, NO_RULES, TARGET_RULES, plan_of
 
 from ansible_collections.altbackup.core.plugins.module_utils.kinds.items import parse_item
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan_items import with_items
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.retention import (
+    item_keeps,
+    item_rules,
+    keeps_alone,
+    node_rules,
+)
 
 
 @pytest.mark.parametrize(
@@ -61,3 +67,44 @@ def test_an_items_own_rules_go_before_those_of_the_node_wherever_it_is() -> None
     assert [parse_item(item).rules for item in plan["sources"]["juno"]["item_list"]] == [
         (("daily", 0), ("yearly", 5), ("within", 172800.0)), (("monthly", 12),), ()
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "alone"),
+    [
+        ({}, False),
+        ({"altbackup_keep": 3}, True),
+        ({"altbackup_keep": 0}, True),
+        ({"altbackup_keep": None}, False),
+        ({"altbackup_keep": 3, "altbackup_keep_daily": None}, True),
+        ({"altbackup_keep": 3, "altbackup_keep_daily": 0}, False),
+        ({"altbackup_keep_weekly": 1}, False),
+    ],
+)
+def test_days_and_contents_are_set_alone_where_no_other_rule_is(given: dict[str, Any], alone: bool) -> None:
+    assert keeps_alone(given) is alone
+
+
+def test_a_rule_of_nought_is_kept_and_one_that_is_not_set_is_the_nodes() -> None:
+    values = {f"altbackup_keep_{rule}": None for rule in NO_RULES} | {"altbackup_keep_daily": 0}
+    assert node_rules(values, {"altbackup_keep_daily": 0}, target=True) == TARGET_RULES | {"daily": 0}
+    assert node_rules(values, {}, target=False) == NO_RULES
+
+
+@pytest.mark.parametrize(
+    ("keep", "keeps", "rules"),
+    [
+        (None, 3, {}),
+        (9, 9, {}),
+        ({"keep": 9}, 9, {}),
+        ({"daily": 0}, 3, {"git/x": {"daily": 0}}),
+        ({"keep": 1, "within": 60.0}, 1, {"git/x": {"within": 60.0}}),
+        ({}, 3, {}),
+    ],
+)
+def test_an_item_keeps_by_its_own_rules_or_those_of_its_place(keep: Any, keeps: int, rules: dict[str, Any]) -> None:
+    item = {"kind": "git", "name": "x", **({} if keep is None else {"keep": keep})}
+    place = {"keep": 3, "rules": {**NO_RULES, "git/gone": {"daily": 5}}}
+    assert item_keeps(place, [item]) == {"git/x": keeps}
+    assert item_rules(place, [item]) == {**NO_RULES, **rules}, "what an item had before is not carried on"
+    assert (item_keeps(place, []), item_rules(place, [])) == ({}, NO_RULES)
