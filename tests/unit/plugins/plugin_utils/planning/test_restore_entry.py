@@ -13,7 +13,9 @@ from helpers.restores import (
     plan_of,
 )
 
+from ansible_collections.altbackup.core.plugins.module_utils.system.errors import InvalidInput
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.restore import plan_restores
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.restore_entry import parse_entry, path_of
 
 
 def test_an_entry_goes_to_the_item_at_its_source_by_default() -> None:
@@ -146,3 +148,60 @@ def test_a_question_needs_no_full_stop() -> None:
 def test_a_member_may_have_any_name() -> None:
     for member in ("dybsvn-3/a\nb", "dybsvn-3/a%FFb", "dybsvn-3/conf/"):
         assert order_of(member=member, to="/x")["member"] == member
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "path"),
+    [
+        ("svn", "svn/dybsvn", "/home/scm/svn/dybsvn"),
+        ("git", "git/a%2Fb", "/home/scm/git/a/b"),
+        ("git", "git/x", "/home/scm/git/x"),
+        ("svn", "svn/other", ""),
+        ("sqlite", "databases/x", ""),
+        ("folder", "folders/svnsetup", "/etc/apache2/svnsetup"),
+    ],
+)
+def test_the_place_of_an_item_is_that_of_the_inventory(kind: str, key: str, path: str) -> None:
+    assert path_of("dayabay", kind, key, plan_of()) == path
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"to": "/"}, "is a path at which nothing can be restored"),
+        ({"to": "///"}, "is a path at which nothing can be restored"),
+        ({"to": "/x/.."}, "is a path at which nothing can be restored"),
+        ({"to": "/x.altbackup-restored"}, "is a path at which nothing can be restored"),
+        ({"to": "x"}, "is not an absolute path"),
+        ({"to": " /x"}, "is not an absolute path"),
+        ({"to": "/x\0y"}, "is not a text"),
+        ({"to": "/x\ny"}, "is not a text"),
+        ({"to": ["/x"]}, "is not a text"),
+        ({"to": 7}, "is not a text"),
+        ({"to": "/backup"}, "would lie in each other"),
+        ({"to": "/backup/svn/x"}, "would lie in each other"),
+        ({"to": "/backup/../backup/x"}, "would lie in each other"),
+        ({"to": "//backup/x"}, "would lie in each other"),
+        ({"to_host": "cms01", "to": "/copies/x"}, "would lie in each other"),
+        ({"name": "../x"}, "a slash"),
+        ({"name": "x" * 300, "to": "/x"}, "bytes"),
+        ({"at": "yesterday"}, "is neither a stamp"),
+        ({"at": "-99999999"}, "is neither a stamp"),
+        ({"mode": 493}, "mode 493 is not a text, with quotes"),
+        ({"owner": True}, "owner True is not a text"),
+        ({"owner": 1.5}, "owner 1.5 is not a text"),
+        ({"consent": "yes"}, "consent 'yes' is neither true nor false"),
+        ({"replace": "overwrite"}, "is not one of refuse, move_aside"),
+        ({7: "x"}, "unknown key '7'"),
+    ],
+    ids=lambda value: ascii(value)[:40],
+)
+def test_what_an_entry_cannot_ask_for_is_refused(more: dict[Any, Any], reason: str) -> None:
+    with pytest.raises(InvalidInput) as error:
+        parse_entry({**ENTRY, **more}, plan_of(), HOSTS)
+    assert reason in str(error.value)
+
+
+def test_a_path_beside_a_base_is_none_in_it() -> None:
+    assert parse_entry({**ENTRY, "to": "/backup2"}, plan_of(), HOSTS)["destination"] == "/backup2"
+    assert parse_entry({**ENTRY, "owner": 0, "group": 7, "to": "/x"}, plan_of(), HOSTS)["owner"] == "0"

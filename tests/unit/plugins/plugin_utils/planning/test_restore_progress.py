@@ -17,9 +17,11 @@ from helpers.restores import (
 )
 
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.restore_progress import (
+    _SPEEDS,
     done_note,
     follow,
     followed,
+    is_good,
     learn_speeds,
     read_speeds,
 )
@@ -118,3 +120,28 @@ def test_what_a_marker_means_for_backups_is_told_as_it_is(more: dict[str, Any], 
     note = done_note(order, {"destination": destination, "marked": marked, "aside": "", "seconds": 1.5})
     assert told in note
     assert bool(told) == ("altbackup-restored" in note)
+
+
+@pytest.mark.parametrize(
+    ("result", "good"),
+    [
+        ({}, True),
+        ({"changed": True, "failures": []}, True),
+        ({"failed": False, "unreachable": False}, True),
+        ({"failed": True}, False),
+        ({"unreachable": True}, False),
+        ({"failures": [{"reason": "x"}]}, False),
+    ],
+)
+def test_a_call_did_what_it_was_for_unless_it_says_otherwise(result: dict[str, Any], good: bool) -> None:
+    assert is_good(result) is good
+
+
+def test_the_speeds_of_the_last_pairs_are_kept() -> None:
+    speeds: dict[str, Any] = {}
+    for number in range(_SPEEDS + 5):
+        order = {"label": "x", "pair": f"a -> {number}", "size": 10}
+        speeds = learn_speeds(speeds, [order], {"x": 1.0})
+        speeds = learn_speeds(speeds, [{**order, "pair": "first"}], {"x": 1.0})
+    assert len(speeds) == _SPEEDS and "first" in speeds and "a -> 0" not in speeds
+    assert learn_speeds({}, [{"label": "x", "pair": "p", "size": 1}], {"x": 0.0}) == {}, "no time is no speed"

@@ -19,7 +19,14 @@ from helpers.restores import (
     tarball,
 )
 
+from ansible_collections.altbackup.core.plugins.module_utils.tree.stamps import Moment
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.restore import choose
+from ansible_collections.altbackup.core.plugins.plugin_utils.planning.restore_source import (
+    full_among,
+    is_same,
+    offers_for,
+    title_of,
+)
 
 
 def test_item_of_another_kind_is_no_hint_where_a_node_has_none() -> None:
@@ -328,3 +335,91 @@ def test_where_there_are_suspects_alone_the_stamp_has_to_be_given() -> None:
         f"dayabay: has suspects alone: svn/dybsvn/{NEW}/dybsvn-3.tar.zst: {WHY}. To have it all the same, give its stamp, as at: {NEW}"
         in reason
     )
+
+
+def held(relpath: str, dig: str = DIG, state: str = "verified", base: str = "") -> dict[str, Any]:
+    return {"relpath": relpath, "dig": dig, "state": state, "base": base}
+
+
+@pytest.mark.parametrize(
+    ("own", "found"),
+    [
+        ([], None),
+        ([held("a")], "a"),
+        ([held("b")], "b"),
+        ([held("b"), held("c")], "c"),
+        ([held("a"), held("b")], "a"),
+        ([held("a", OTHER_DIG)], "a"),
+        ([held("a", OTHER_DIG), held("b")], "b"),
+        ([held("a", state="suspect"), held("b")], "b"),
+        ([held("a", state="malformed")], "a"),
+        ([held("b", OTHER_DIG)], None),
+        ([held("b", state="malformed")], None),
+        ([held("b", base="x")], None),
+        ([held("a", base="x"), held("b")], "b"),
+    ],
+)
+def test_a_differential_has_the_full_one_that_serves(own: list[dict[str, Any]], found: str | None) -> None:
+    full = full_among(own, "a", DIG)
+    assert (full["relpath"] if full else None) == found
+
+
+@pytest.mark.parametrize(
+    ("peers", "same"),
+    [
+        ({"a": {"host": "x"}, "b": {"host": "y"}}, False),
+        ({"a": {"host": "x"}, "b": {"host": "x"}}, False),
+        ({"a": {"host": ""}, "b": {"host": "y"}}, False),
+        ({"a": {"host": ""}, "b": {"host": ""}}, True),
+        ({"a": {}, "b": {}}, True),
+        ({"a": {}, "b": {"problem": "is reached by winrm"}}, False),
+    ],
+)
+def test_two_nodes_are_one_machine_where_neither_is_reached_by_ssh(peers: dict[str, Any], same: bool) -> None:
+    assert is_same("a", "b", peers) is same
+    assert is_same("a", "a", peers) is True
+
+
+@pytest.mark.parametrize(
+    ("registered", "why"),
+    [
+        (None, "is not among the hosts of this run: is it left out by --limit?"),
+        ({}, "is not among the hosts of this run: is it left out by --limit?"),
+        ({"failed": True, "msg": "no\n python"}, "no python"),
+        ({"failed": True}, "it did not answer"),
+        ({"failures": [{"reason": "a"}, {"reason": "b\nc"}]}, "a b c"),
+        ({"trees": []}, "did not tell what it holds"),
+        ({"trees": None}, "did not tell what it holds"),
+        ({"trees": [{"source": "juno", "tarballs": []}]}, "did not tell what it holds"),
+        ({"trees": [{"source": "dayabay", "base": "/x", "tarballs": [], "problem": "no marker"}]}, "no marker"),
+        ({"trees": [{"source": "dayabay", "base": "/x", "tarballs": None, "keys": None}]}, "/x has no tarball of svn/dybsvn, no other one is known"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_why_a_node_has_nothing_to_offer_is_told(registered: Any, why: str) -> None:
+    order = {**order_of(), "candidates": ["cms01"]}
+    offers, passed = offers_for(plan_of(), order, {"cms01": registered}, Moment(NEW, NEW))
+    assert (offers, passed) == ([], [f"cms01: {why}"])
+
+
+@pytest.mark.parametrize(
+    ("relpath", "is_found"),
+    [
+        (f"svn/dybsvn/{NEW}/dybsvn-3.tar.zst", True),
+        (f"svn/dybsvn/{NEW}/dybsvn.tar", True),
+        (f"svn/dybsvn/{NEW}/other-3.tar.zst", False),
+        (f"svn/dybsvn2/{NEW}/dybsvn-3.tar.zst", False),
+        (f"git/dybsvn/{NEW}/dybsvn-3.tar.zst", False),
+        (f"svn/dybsvn/{NEW}/dybsvn-3.tar.zst.dna", False),
+        ("svn/dybsvn/", False),
+    ],
+)
+def test_only_tarballs_of_the_item_are_offered(relpath: str, is_found: bool) -> None:
+    order = {**order_of(), "candidates": ["cms01"]}
+    offers, _ = offers_for(plan_of(), order, {"cms01": found(tarball(NEW, relpath=relpath))}, Moment(NEW, NEW))
+    assert bool(offers) is is_found
+
+
+def test_a_restore_is_titled_with_its_night_where_one_is_meant() -> None:
+    assert title_of(order_of()) == "the restore of svn/dybsvn of dayabay"
+    assert title_of(order_of(at="-1")) == "the restore of svn/dybsvn of dayabay at 2013/05/09"
