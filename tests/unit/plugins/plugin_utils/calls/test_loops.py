@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
-from helpers.told_runs import EVERY, STAMP, SVN, Told, offered
+import pytest
+from helpers.told_runs import CHAIN, EVERY, STAMP, SVN, Told, offered
 
+from ansible_collections.altbackup.core.plugins.plugin_utils.calls.loops import LOOPS, calls
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.outcomes import EMPTY, all_failures
 
 
@@ -100,3 +103,77 @@ def test_an_undo_goes_over_the_trees_that_are_meant_and_tells_if_nothing_was_fou
     assert told.run.state["undone"] == {"2013/05/20": True, one: True}
     assert all_failures([{**EMPTY, "undone": {one: False}}, told.run.state]) == []
     assert Told(EVERY, "cms01").over("undo") == []
+
+
+@pytest.mark.parametrize("name", LOOPS)
+@pytest.mark.parametrize("host", ["scratch", "localhost"])
+def test_a_host_without_a_part_goes_over_nothing_but_itself(name: str, host: str) -> None:
+    for parts in (CHAIN, EVERY):
+        found = Told(parts, host).over(name)
+        assert found == ([{"node": host, "label": host}] if name == "usable" else [])
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_node_that_is_down_goes_over_nothing_of_its_own(name: str) -> None:
+    told = Told(EVERY, "cms01")
+    told.run = told.run.knowing({**EMPTY, "down": ["cms01"]})
+    assert told.over(name) == []
+
+
+@pytest.mark.parametrize("name", [name for name in LOOPS if name not in ("heal_rounds", "rounds", "busy")])
+def test_entries_have_a_label_of_their_own_and_are_narrowed_to_nodes(name: str) -> None:
+    told = offered()
+    cms01, sdu = told.over("targets")
+    for entry in (cms01, sdu):
+        told.call("preflight", "preflight", {}, entry)
+        told.call("tarball_prepare", "synchronize", {"send": [SVN]}, entry)
+    entries = told.over(name)
+    labels = [entry["label"] for entry in entries]
+    assert len(labels) == len(set(labels)) and all(labels)
+    assert told.over(name, ["sdu"]) == [entry for entry in entries if entry.get("node") == "sdu"]
+    assert told.over(name, ["nowhere"]) == []
+
+
+def test_what_is_no_loop_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        calls("chekc", Told().run)
+
+
+@pytest.mark.parametrize(
+    ("undo", "gone_over"),
+    [
+        ([], []),
+        (["2013/05/10"], ["dayabay"]),
+        ([f"dayabay/{SVN}"], ["dayabay"]),
+        ([f"dayabay2/{SVN}"], []),
+        (["2013/05/10", f"dayabay/{SVN}"], ["dayabay"]),
+    ],
+)
+def test_the_trees_are_those_of_the_sources_that_are_asked_for(undo: list[str], gone_over: list[str]) -> None:
+    told = Told(EVERY, "cms01")
+    told.run = replace(told.run, plan={**told.run.plan, "undo": undo})
+    assert [entry["source"] for entry in told.over("undo")] == gone_over
+
+
+@pytest.mark.parametrize(
+    ("locked", "check", "purge"),
+    [(True, ["dayabay"], ["cms01", "sdu", "dayabay"]), (False, ["dayabay"], ["dayabay"])],
+)
+def test_a_chain_purges_its_own_tree_last(locked: bool, check: list[str], purge: list[str]) -> None:
+    told = Told(CHAIN if locked else EVERY)
+    assert (told.nodes("check"), told.nodes("purge")) == (check, purge)
+
+
+@pytest.mark.parametrize(
+    ("state", "rounds"),
+    [
+        ({}, []),
+        ({"offer": []}, [["cms01", "sdu"]]),
+        ({"offer": [], "down": ["cms01", "sdu"]}, []),
+        ({"offer": [], "down": ["sdu"]}, [["cms01"]]),
+    ],
+)
+def test_targets_are_served_once_it_is_known_what_there_is(state: dict[str, Any], rounds: list[list[str]]) -> None:
+    told = Told()
+    told.run = told.run.knowing({**EMPTY, **state})
+    assert [entry["nodes"] for entry in told.over("rounds")] == rounds
