@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
-from helpers.told_runs import APART, EVERY, SAID, SEEN, SVN, Told, offered
+from typing import Any
 
+import pytest
+from helpers.told_runs import APART, EVERY, SAID, SEEN, STAMP, SVN, Told, offered
+
+from ansible_collections.altbackup.core.plugins.plugin_utils.calls import notes
 from ansible_collections.altbackup.core.plugins.plugin_utils.calls.options import options_of
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.outcomes import EMPTY
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.results import of_module
 
 
@@ -117,3 +121,70 @@ def test_in_check_mode_what_would_be_sent_counts_as_arrived() -> None:
     told.call("tarball_check", "check", {"listed": True, "tarballs": []}, told.over("check")[0])
     told.call("tarball_prepare", "synchronize", {"send": [SVN]}, told.over("targets")[0])
     assert told.call("tarball_purge", "purge", {}, told.over("purge")[-1])["copies"] == {"svn/dybsvn": 1}
+
+
+@pytest.mark.parametrize(
+    ("result", "said", "unreachable"),
+    [
+        ({"facts": {"uid": 0}}, "", False),
+        ({}, "", False),
+        ({"unreachable": True, "msg": "no route"}, "no route", True),
+        ({"unreachable": True}, "unreachable, without a word", True),
+        ({"failed": True, "rc": 127}, "no result, exit code 127", False),
+        ({"failed": True, "module_stderr": "python: not found", "module_stdout": ""}, "python: not found", False),
+        ({"failed": True, "msg": "a", "module_stderr": "b", "module_stdout": "c"}, "a\nb\nc", False),
+        ({"failures": [{"reason": "x"}, {"reason": "y"}]}, "x\ny", False),
+        ({"failures": [{}]}, "None", False),
+    ],
+)
+def test_what_keeps_a_node_from_being_examined_is_a_finding(
+    result: dict[str, Any], said: str, unreachable: bool
+) -> None:
+    told = Told(EVERY)
+    told.call("node_examine", "examine", result)
+    examined = told.run.state["examined"]
+    assert (examined["said"], examined["unreachable"]) == (said, unreachable)
+    assert told.run.state["failures"] == [] and examined["facts"] == result.get("facts", {})
+
+
+@pytest.mark.parametrize(
+    ("given", "result", "undone"),
+    [
+        ({}, {}, {}),
+        ({"days": ["2013/05/10"]}, {}, {"2013/05/10": False}),
+        ({"days": ["2013/05/10"]}, {"days": ["2013/05/10"]}, {"2013/05/10": True}),
+        ({"stamps": [f"svn/dybsvn/{STAMP}"]}, {}, {f"dayabay/svn/dybsvn/{STAMP}": False}),
+        ({"stamps": [f"svn/dybsvn/{STAMP}"]}, {"put_back": [SVN]}, {f"dayabay/svn/dybsvn/{STAMP}": True}),
+        ({"stamps": ["svn/other/x"]}, {"put_back": [SVN], "days": None}, {"dayabay/svn/other/x": False}),
+    ],
+)
+def test_what_was_put_back_is_known_by_what_was_asked(
+    given: dict[str, Any], result: dict[str, Any], undone: dict[str, bool]
+) -> None:
+    run = Told(EVERY, "cms01").run
+    about = {"node": "cms01", "source": "dayabay", "role": "target", "base": "/copies/dayabay"}
+    state = notes.noted("tarball_undo", "undo", run, about, given, result)
+    assert state["undone"] == undone
+    again = notes.noted("tarball_undo", "undo", run.knowing(state), about, given, {})
+    assert again["undone"] == undone, "what one tree had put back is not lost by another"
+
+
+@pytest.mark.parametrize(
+    ("result", "asked", "busy"),
+    [
+        ({}, {}, []),
+        ({"send": None}, {}, []),
+        ({"send": [SVN]}, {SVN: ""}, []),
+        ({"busy": True, "send": [SVN]}, {}, ["cms01"]),
+        ({"busy": "yes", "send": [SVN]}, {SVN: ""}, []),
+    ],
+)
+def test_a_busy_target_asks_for_nothing_yet(result: dict[str, Any], asked: dict[str, str], busy: list[str]) -> None:
+    told = offered()
+    told.call("tarball_prepare", "synchronize", result, told.over("targets")[0])
+    assert (told.run.state["asked"], told.run.state["busy"]) == ({"cms01": asked}, busy)
+
+
+def test_what_preflight_begins_anew_is_known_to_a_run() -> None:
+    assert set(notes._FORGOTTEN) <= set(EMPTY)
+    assert "failures" not in notes._FORGOTTEN, "no failure is ever forgotten"

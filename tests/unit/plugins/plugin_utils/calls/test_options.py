@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
-from helpers.told_runs import EVERY, HELD, MARKS, SAID, SEEN, SVN, Told, offered
+import pytest
+from helpers.told_runs import EVERY, HELD, MARKS, SAID, SEEN, STAMP, SVN, Told, offered
+
+from ansible_collections.altbackup.core.plugins.plugin_utils.calls import options
+from ansible_collections.altbackup.core.plugins.plugin_utils.calls.handed import TAKES
+from ansible_collections.altbackup.core.plugins.plugin_utils.report.outcomes import EMPTY
 
 EVIL = "{{ lookup('pipe', 'touch executed') }}"
 
@@ -171,3 +177,85 @@ def test_a_purge_is_told_on_how_many_targets_the_newest_one_is_verified() -> Non
     assert (options["trash_days"], options["confirm"]) == (0, False)
     told.call("tarball_purge", "purge", {"mismatch": [SVN]}, told.over("purge")[1])
     assert told.call("tarball_purge", "purge", {}, own)["copies"] == {"svn/dybsvn": 1}
+
+
+def knowing(told: Told, **state: Any) -> Told:
+    told.run = told.run.knowing({**EMPTY, **state})
+    return told
+
+
+def test_each_module_that_is_completed_is_one_that_a_plan_says_something_of() -> None:
+    assert set(options.COMPLETED) <= set(TAKES)
+    assert options.options_of("dna_verify", Told().run, {}, {}) == {}
+
+
+@pytest.mark.parametrize(
+    ("host", "discovered", "categories"),
+    [("dayabay", True, []), ("dayabay", False, ["git"]), ("cms01", False, []), ("cms01", True, [])],
+)
+def test_what_could_not_be_discovered_is_known_to_the_source_alone(
+    host: str, discovered: bool, categories: list[str]
+) -> None:
+    assert options.undiscovered(knowing(Told(EVERY, host), discovered=discovered).run, "dayabay") == categories
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ({}, "2013/05/10"),
+        ({"failures": [{"reason": "x"}]}, ""),
+        ({"predicted": ["x"]}, ""),
+        ({"offer": []}, None),
+    ],
+)
+def test_a_source_is_asked_for_the_day_where_nothing_failed(state: dict[str, Any], expected: str | None) -> None:
+    asked = options.options_of("tarball_list", knowing(Told(), **state).run, {}, {})
+    assert (asked["expected"] if asked else None) == expected
+
+
+def test_a_shelf_is_listed_whole_and_a_list_by_its_day() -> None:
+    told = Told(EVERY, "cms01", altbackup_day="-1")
+    (tree,) = told.over("list")
+    for about, day in ((tree, "2013/05/09"), ({**tree, "shelf": True}, "all")):
+        assert options.options_of("tarball_list", told.run, about, {}) == {"base": "/copies/dayabay", "day": day}
+
+
+@pytest.mark.parametrize("module", ["tarball_send", "tarball_find", "restore_adopt"])
+def test_where_there_is_nothing_to_do_no_call_is_made(module: str) -> None:
+    assert options.options_of(module, Told().run, {}, {}) is None
+
+
+def test_nothing_is_accepted_of_a_target_to_which_nothing_goes() -> None:
+    told = Told()
+    assert options.options_of("tarball_accept", told.run, told.over("targets")[0], {}) is None
+
+
+@pytest.mark.parametrize(
+    ("undo", "days", "stamps"),
+    [
+        ([], [], []),
+        (["2013/05/10"], ["2013/05/10"], []),
+        ([f"dayabay/svn/dybsvn/{STAMP}"], [], [f"svn/dybsvn/{STAMP}"]),
+        ([f"dayabay2/svn/dybsvn/{STAMP}", "dayabay"], [], []),
+    ],
+)
+def test_a_tree_is_asked_for_what_is_its_own(undo: list[str], days: list[str], stamps: list[str]) -> None:
+    told = Told(EVERY, "cms01")
+    told.run.plan["undo"][:] = undo
+    asked = options.options_of("tarball_undo", told.run, {"source": "dayabay", "base": "/copies/dayabay"}, {})
+    assert asked is not None and (asked["days"], asked["stamps"]) == (days, stamps)
+
+
+def test_guides_are_the_files_that_every_target_has_beside_its_copies() -> None:
+    assert all(text.strip() for text in options.guides().values()) and options.guides()
+
+
+@pytest.mark.parametrize("lacking", ["dayabay", "cms01"])
+def test_a_plan_with_errors_is_examined_as_far_as_it_goes(lacking: str) -> None:
+    told = Told(EVERY)
+    part, name = ("sources", "base") if lacking == "dayabay" else ("targets", "target_base")
+    told.run.plan[part][lacking][name] = None
+    asked = options.options_of("node_examine", told.run, {}, {})
+    assert asked is not None
+    assert [peer["node"] for peer in asked["peers"]] == ([] if lacking == "dayabay" else ["sdu"])
+    assert [owner["base"] for owner in asked["owners"]] == ([] if lacking == "dayabay" else ["/backup"])
