@@ -89,9 +89,10 @@ def act(arguments: argparse.Namespace) -> int:
 def _place(name: str) -> Path:
     """Return the folder that is to be made. Raise InvalidInput where it cannot be."""
     place = Path(name).absolute() if "/" in name else Path.cwd() / "inventory" / name
-    if not _NAME.fullmatch(place.name):
+    last = os.path.basename(name.rstrip("/"))
+    if not _NAME.fullmatch(last):
         raise InvalidInput(
-            f"{place.name!r} is no name for an inventory: write letters, digits, dots and dashes, like mine"
+            f"{last!r} is no name for an inventory: write letters, digits, dots and dashes, like mine"
         )
     if os.path.lexists(place):
         raise InvalidInput(f"{place} is there already, and nothing is replaced: choose another name, or remove it")
