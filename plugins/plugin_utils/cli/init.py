@@ -91,9 +91,7 @@ def _place(name: str) -> Path:
     place = Path(name).absolute() if "/" in name else Path.cwd() / "inventory" / name
     last = os.path.basename(name.rstrip("/"))
     if not _NAME.fullmatch(last):
-        raise InvalidInput(
-            f"{last!r} is no name for an inventory: write letters, digits, dots and dashes, like mine"
-        )
+        raise InvalidInput(f"{last!r} is no name for an inventory: write letters, digits, dots and dashes, like mine")
     if os.path.lexists(place):
         raise InvalidInput(f"{place} is there already, and nothing is replaced: choose another name, or remove it")
     return place

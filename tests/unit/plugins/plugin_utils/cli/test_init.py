@@ -77,13 +77,15 @@ def test_mail_goes_to_addresses_or_to_nobody(text: str, recipients: str) -> None
     assert init._recipients(text) == recipients
 
 
-@pytest.mark.parametrize("text", [",", "a@", "a@example.org, b c", "a\nb@example.org: x", "none, x"])
+@pytest.mark.parametrize("text", [",", "a@", "a@example.org, b@", "a\nb@example.org: x", "@x"])
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput, match="is no mail address; none is for nobody"):
         init._recipients(text)
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "x/..", "/", "-x", ".x", "a b", "x" * 65, "é", "a\nb", "sub/.x"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "x/..", "x/.", "./", "/", "-x", ".x", "a b", "x" * 65, "é", "a\nb", "sub/.x"]
+)
 def test_an_inventory_has_a_plain_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InvalidInput, match="is no name for an inventory"):
