@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from helpers.findings import (
     CHANGED,
+    COMMANDS,
     DENIED,
     PAIR,
     TARGET,
@@ -18,6 +20,8 @@ from helpers.findings import (
     judged,
     wrong,
 )
+
+from ansible_collections.altbackup.core.plugins.plugin_utils.doctor import nodes
 
 
 @pytest.mark.parametrize(
@@ -75,3 +79,96 @@ def test_a_fault_of_a_node_is_named_alone_with_what_mends_it(
     assert (place, thing) == (where, what)
     assert mend in command
     shlex.split(command, comments=True)
+
+
+@pytest.mark.parametrize(
+    ("facts", "after", "why"),
+    [
+        ({}, None, "as the controller's"),
+        ({"asked": 1000.0, "began": 1000.0, "ended": 1001.0}, 1002.0, "as the controller's"),
+        ({"asked": 1000.0, "began": 5000.0, "ended": 5001.0}, 6000.0, "as the controller's"),
+        ({"asked": 1000.0, "began": 940.0, "ended": 941.0}, 1002.0, "as the controller's"),
+        (
+            {"asked": 1000.0, "began": 939.0, "ended": 940.0},
+            1002.0,
+            "61 s behind the controller's: one of them is wrong",
+        ),
+        ({"asked": 1000.0, "began": 1001.0, "ended": 1062.0}, 1002.0, "as the controller's"),
+        (
+            {"asked": 1000.0, "began": 1001.0, "ended": 1063.0},
+            1002.0,
+            "61 s ahead of the controller's: one of them is wrong",
+        ),
+        ({"asked": 0, "began": 5.0}, 0, "as the controller's"),
+    ],
+)
+def test_how_long_a_call_takes_proves_nothing_of_a_clock(facts: dict[str, Any], after: float | None, why: str) -> None:
+    found = nodes._clock("cms01", facts, after, COMMANDS)
+    assert (found.why, found.state) == (why, "wrong" if "wrong" in why else "ok")
+
+
+@pytest.mark.parametrize(
+    ("tool", "system", "package"),
+    [
+        ("rsync", {}, "rsync"),
+        ("svnadmin", {}, "subversion"),
+        ("ssh", {"id": "debian"}, "openssh-client"),
+        ("ssh", {"id": "linuxmint", "id_like": "ubuntu debian"}, "openssh-client"),
+        ("ssh", {"id": "almalinux", "id_like": "rhel fedora"}, "openssh-clients"),
+        ("ssh", {}, "openssh-clients"),
+        ("something", {}, "something"),
+    ],
+)
+def test_a_program_has_a_package(tool: str, system: dict[str, str], package: str) -> None:
+    assert nodes._package(tool, {"system": system}) == package
+
+
+@pytest.mark.parametrize(
+    ("version", "number"),
+    [
+        ("rsync  version 3.2.7  protocol", "3.2.7"),
+        ("tar (GNU tar) 1.34", "1.34"),
+        ("there", "there"),
+        ("x" * 50, "x" * 20),
+        ("1", "1"),
+    ],
+)
+def test_of_a_version_its_number_is_told(version: str, number: str) -> None:
+    assert nodes._number(version) == number
+
+
+@pytest.mark.parametrize(
+    ("base", "uid", "is_of_others"),
+    [
+        ({"uid": 0, "writable": True}, 0, False),
+        ({"uid": 7, "writable": True}, 7, False),
+        ({"uid": 7, "writable": True}, 0, True),
+        ({"uid": 7, "writable": True}, 8, True),
+        ({"uid": 0, "writable": True}, 7, False),
+        ({"uid": 0, "writable": False}, 7, True),
+    ],
+)
+def test_a_base_is_who_writes_theres(base: dict[str, Any], uid: int, is_of_others: bool) -> None:
+    assert nodes._is_of_others(base, {"uid": uid}) is is_of_others
+
+
+@pytest.mark.parametrize(
+    ("examined", "state", "what"),
+    [
+        ({}, "unknown", "way"),
+        ({"facts": {"user": "root"}, "said": ""}, "ok", "way"),
+        ({"facts": {"user": "root"}, "said": "Connection refused"}, "wrong", "port"),
+        ({"facts": {}, "said": ""}, "wrong", "way"),
+        ({"facts": {}, "said": "something else"}, "wrong", "way"),
+    ],
+)
+def test_a_way_leads_to_its_end_or_it_is_said_where_not(examined: dict[str, Any], state: str, what: str) -> None:
+    (found,) = nodes.reached("cms01", examined, {}, COMMANDS)
+    assert (found.state, found.what) == (state, what)
+    assert bool(found.mend) is (state == "wrong")
+
+
+def test_what_is_told_as_it_should_be_is_no_finding() -> None:
+    assert nodes.untrue("cms01", []) == []
+    (found,) = nodes.untrue("cms01", ["bases", "uid"])
+    assert (found.state, found.why) == ("wrong", "what it said is no answer, and was left out: bases, uid")

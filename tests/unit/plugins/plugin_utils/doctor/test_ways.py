@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from helpers.findings import (
@@ -27,7 +29,8 @@ from helpers.findings import (
     wrong,
 )
 
-from ansible_collections.altbackup.core.plugins.plugin_utils.doctor import decide
+from ansible_collections.altbackup.core.plugins.plugin_utils.doctor import decide, ways
+from ansible_collections.altbackup.core.plugins.plugin_utils.doctor.ways import Way
 
 
 @pytest.mark.parametrize(
@@ -101,3 +104,73 @@ def test_a_key_of_a_pair_that_set_up_binds_is_admitted_by_that_and_opens_no_shel
     found = decide.decide(planned(variables()), {}, examined, {}, replace(COMMANDS, has_setup=True))
     mends = [finding.mend for finding in found if finding.what == "key"]
     assert mends and all("run setup" in mend and "restrict" not in mend for mend in mends)
+
+
+@pytest.mark.parametrize(
+    ("command", "leads"),
+    [
+        (None, False),
+        ("", False),
+        ("rrsync -wo /data/in", True),
+        ("rrsync -wo '/data/in'", True),
+        ('rrsync -wo \\"/data/in\\"', True),
+        ("rrsync -wo /data/in/", False),
+        ("rrsync -wo /data/incoming", False),
+        ("rrsync -wo /other/data/in", False),
+        ("/data/in", True),
+        ("rrsync -wo /data/in -munge", True),
+    ],
+)
+def test_a_forced_command_names_the_folder_and_not_one_that_begins_so(command: str | None, leads: bool) -> None:
+    found = None if command is None else re.search(r'command="((?:[^"\\]|\\.)*)"', f'command="{command}"')
+    assert ways._leads_to(found, "/data/in") is leads
+
+
+def way(tried: dict[str, Any] | None = None, entry: dict[str, Any] | None = None, **more: Any) -> Way:
+    told = {"name": "", "port": "", "said": "", "dialled": {}, "key": {}, **(tried or {})}
+    return Way(PAIR, "dayabay", "cms01", told, {}, {}, {"rrsync": False, **(entry or {})}, INCOMING, {}, **more)
+
+
+@pytest.mark.parametrize(
+    ("fetched", "rrsync", "line"),
+    [
+        (False, False, f"restrict {KEY}"),
+        (True, False, f"restrict {KEY}"),
+        (False, True, f'restrict,command="rrsync -wo {INCOMING}" {KEY}'),
+        (True, True, f'restrict,command="rrsync -ro {INCOMING}" {KEY}'),
+    ],
+)
+def test_a_key_is_admitted_for_what_it_is_for_alone(fetched: bool, rrsync: bool, line: str) -> None:
+    assert ways._line(way(entry={"rrsync": rrsync}, fetched=fetched), KEY) == line
+
+
+@pytest.mark.parametrize(
+    ("tried", "steps"),
+    [
+        ({"name": "cms01: no such name", "port": "closed", "said": "x"}, [("name", "wrong")]),
+        ({"port": "closed", "said": "x"}, [("port", "wrong")]),
+        ({"port": "closed", "dialled": {"direct": True}}, [("name", "ok"), ("port", "wrong")]),
+        ({"said": "Host key verification failed."}, [("host key", "wrong")]),
+        ({"said": "Permission denied (publickey)"}, [("host key", "ok"), ("key", "wrong")]),
+        ({"said": "cms01 was reached, but has no rsync"}, [("host key", "ok"), ("tools", "wrong")]),
+        ({"said": "something else"}, [("host key", "ok"), ("way", "wrong")]),
+        ({}, [("host key", "ok"), ("way", "ok")]),
+        ({"key": {"path": "/k", "there": True, "mode": "0600"}}, [("host key", "ok"), ("key", "ok"), ("way", "ok")]),
+        ({"key": {"path": "/k", "there": True, "mode": "0640", "mine": True}}, [("host key", "ok"), ("key", "wrong")]),
+        (
+            {"key": {"path": "/k", "there": True, "mode": "0640", "mine": False}},
+            [("host key", "ok"), ("key", "ok"), ("way", "ok")],
+        ),
+        ({"key": {"path": "/k", "named": True, "there": False}}, [("host key", "ok"), ("key", "wrong")]),
+        ({"key": {"path": "/k", "named": False, "there": False}}, [("host key", "ok"), ("way", "ok")]),
+        (
+            {"said": "Host key verification failed.", "key": {"path": "/k", "named": True, "there": False}},
+            [("host key", "wrong"), ("key", "wrong")],
+        ),
+    ],
+)
+def test_a_way_is_told_as_far_as_it_goes(tried: dict[str, Any], steps: list[tuple[str, str]]) -> None:
+    found = ways.judged(way(tried), COMMANDS)
+    assert [(finding.what, finding.state) for finding in found] == steps
+    assert all(finding.pair == PAIR and finding.node == "dayabay" for finding in found)
+    assert all(bool(finding.mend) is (finding.state == "wrong") for finding in found)
