@@ -60,7 +60,7 @@ def test_what_went_since_the_last_run_is_told_until_somebody_says_so() -> None:
         ("dayabay: altbackup_base is required and missing. x", '"altbackup_base: \\"/var/backups/altbackup-own\\""'),
         ("nowhere: altbackup_base is required and missing. x", "# correct it in the inventory, as it says"),
         ("dayabay: altbackup_items is required and missing. x", "# correct it in the inventory, as it says"),
-        ("x: y is set; it is in 'source', did you mean 'sources'?", "# write sources in the place of source"),
+        ("x: y is set; it is in 'source', did you mean 'sources'?", "\\1sources\\2#g"),
         (
             "dayabay: altbackup_targets names 'cms1' is no host: did you mean 'cms01'?",
             "# write cms01 in the place of cms1",
