@@ -13,7 +13,7 @@ from ...module_utils.kinds.registry import CATEGORIES
 
 @dataclass(frozen=True)
 class Fields:
-    """The form of a mapping of known keys; other keys are of no interest, and None is as if a key was not there."""
+    """The form of a mapping of known keys; other keys are of no interest."""
 
     required: Mapping[str, Any]
     optional: Mapping[str, Any] = field(default_factory=dict)
@@ -119,10 +119,9 @@ def _fits(value: Any, form: Any) -> bool:
     if isinstance(form, Fields):
         return (
             isinstance(value, Mapping)
-            and all(value.get(name) is not None for name in form.required)
+            and all(name in value for name in form.required)
             and all(
-                value.get(name) is None or _fits(value[name], each)
-                for name, each in {**form.required, **form.optional}.items()
+                _fits(value[name], each) for name, each in {**form.required, **form.optional}.items() if name in value
             )
         )
     if form is bool:
