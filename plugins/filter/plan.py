@@ -13,7 +13,7 @@ from ..module_utils.system.errors import AltbackupError
 from ..module_utils.tree.failures import explain as explain_error
 from ..plugin_utils.planning import plan as plans
 from ..plugin_utils.planning.checks import Scope
-from ..plugin_utils.planning.filter_values import explain, is_template, plain, untrusted
+from ..plugin_utils.planning.filter_values import explain, guarded, is_template, plain, untrusted
 from ..plugin_utils.planning.host_variables import CONNECTION, extra_names, inventory_files, read_host
 from ..plugin_utils.planning.journal import known_marks
 from ..plugin_utils.planning.reaching import REACHED_BY
@@ -103,8 +103,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return {name: filter}."""
-        return {
-            "plan": plan,
-            "effective": effective,
-            "connection_facts": connection_facts,
-        }
+        return {function.__name__: guarded(function) for function in (plan, effective, connection_facts)}

@@ -79,7 +79,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
 
     def run(self, terms: Any, variables: Any = None, **options: Any) -> list[Any]:
         """Return the outcome that each term names. Raise AnsibleError for an unknown term."""
-        if unknown := [str(term) for term in terms if term not in _FOUND]:
+        if unknown := [str(term) for term in terms if not isinstance(term, str) or term not in _FOUND]:
             raise AnsibleError(f"altbackup.core.outcome: {', '.join(unknown)}: one of {', '.join(_FOUND)} is meant")
         run = run_of(variables)
         found = [_FOUND[str(term)](run, variables) for term in terms]

@@ -133,6 +133,8 @@ def _marked(run: Run, role: str) -> list[Entry]:
 def deliveries(run: Run) -> list[dict[str, Any]]:
     """Return what is to be sent to targets that can be used."""
     usable = {entry["node"] for entry in _targets(run)}
+    if not usable:
+        return []
     return [entry for entry in transfers.deliveries(run.plan, run.host, run.state) if entry["node"] in usable]
 
 
@@ -172,8 +174,8 @@ def _rounds(run: Run) -> list[Entry]:
 
 def _busy(run: Run) -> list[Entry]:
     """Return a round for each target whose transfer slots were all taken; in it the source waits for a slot."""
-    limit = int(run.plan["nodes"][run.host]["step_timeout"])
-    return [_round([entry["node"]], limit) for entry in _targets(run) if entry["node"] in run.state["busy"]]
+    busy = [entry["node"] for entry in _targets(run) if entry["node"] in run.state["busy"]]
+    return [_round([node], int(run.plan["nodes"][run.host]["step_timeout"])) for node in busy]
 
 
 def _round(nodes: list[str], wait: int = 0) -> Entry:

@@ -43,7 +43,7 @@ def chosen_state(choice: Mapping[str, Any]) -> dict[str, Any]:
 def known_speeds() -> dict[str, Any]:
     """Return the speeds of earlier restores by this user on this controller."""
     try:
-        with open(os.path.expanduser(SPEEDS), encoding="utf-8") as stream:
+        with open(os.path.expanduser(SPEEDS), encoding="utf-8", errors="replace") as stream:
             return restore_progress.read_speeds(stream.read(1 << 20))
     except OSError:
         return {}

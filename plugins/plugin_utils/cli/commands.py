@@ -19,6 +19,7 @@ from typing import Any, TextIO
 
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.visible import one_line, visible
+from ...module_utils.tree.failures import explain
 from ...module_utils.tree.stamps import earliest_moment, is_stamp, today_in
 from . import answers, completion, doctor, inventory, orders
 from .days import read_day
@@ -168,20 +169,24 @@ class Desk:
         if code == 0:
             shutil.rmtree(folder, ignore_errors=True)
         if isinstance(answer, list):
-            inventory.keep_items(self.state, asked, (answers.item_of(entry) for entry in answer))
+            try:
+                inventory.keep_items(self.state, asked, (answers.item_of(entry) for entry in answer))
+            except OSError as error:
+                say(f"the names of items are not kept for the next question: {explain(error)}")
         return code, answer, free
 
     def _folder_to_ask(self) -> Path:
         """Make the folder of a question, and remove those older than _KEPT_DAYS."""
-        above = private_folder(private_folder(self.state) / ASKED)
-        for old in above.iterdir():
-            with contextlib.suppress(OSError):
-                if time.time() - old.stat().st_mtime > _KEPT_DAYS * 86400:
-                    shutil.rmtree(old)
-        folder = (
-            above / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}-{time.monotonic_ns() % 1000000}"
-        )
-        return private_folder(folder)
+        name = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}-{time.monotonic_ns() % 1000000}"
+        try:
+            above = private_folder(private_folder(self.state) / ASKED)
+            for old in above.iterdir():
+                with contextlib.suppress(OSError):
+                    if time.time() - old.stat().st_mtime > _KEPT_DAYS * 86400:
+                        shutil.rmtree(old)
+            return private_folder(above / name)
+        except OSError as error:
+            raise InvalidInput(f"runs cannot be kept in {self.state}: {error}") from error
 
     def tell(self, code: int, tables: Sequence[Table | str], **told: Any) -> int:
         """Print an answer, as JSON with --json; return `code`."""

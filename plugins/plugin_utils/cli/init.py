@@ -17,6 +17,7 @@ from typing import Any
 from ...module_utils.stages.survey import FOLDERS, USUAL
 from ...module_utils.system.errors import InvalidInput
 from ...module_utils.system.visible import visible
+from ..doctor.facts import surveyed_facts
 from ..mail.settings import NONE, addresses
 from ..planning.settings import parse_base
 from . import commands, doctor
@@ -89,10 +90,9 @@ def act(arguments: argparse.Namespace) -> int:
 def _place(name: str) -> Path:
     """Return the absolute path of the inventory's folder. Raise InvalidInput if the name is unusable or taken."""
     place = Path(name).absolute() if "/" in name else Path.cwd() / "inventory" / name
-    if not _NAME.fullmatch(place.name):
-        raise InvalidInput(
-            f"{place.name!r} is no name for an inventory: write letters, digits, dots and dashes, like mine"
-        )
+    last = os.path.basename(name.rstrip("/"))
+    if not _NAME.fullmatch(last):
+        raise InvalidInput(f"{last!r} is no name for an inventory: write letters, digits, dots and dashes, like mine")
     if os.path.lexists(place):
         raise InvalidInput(f"{place} is there already, and nothing is replaced: choose another name, or remove it")
     return place
@@ -214,19 +214,20 @@ def _looked_for(arguments: argparse.Namespace, inventory: Path, answers: Answers
     found: dict[str, Mapping[str, Any]] = {}
     for host in answers.sources:
         result = (answer or {}).get(host.name) or {}
-        facts = result.get("facts")
-        if not facts:
-            said = " ".join(str(result.get("msg") or "it did not answer").split())
+        facts = surveyed_facts(result.get("facts"))
+        if facts is None:
+            silent = "what it said is no answer" if result.get("facts") else "it did not answer"
+            said = " ".join(str(result.get("msg") or silent).split())
             say(f"{host.name} could not be looked at: {said[:500]}")
             continue
-        is_root = facts.get("uid") == 0
+        is_root = facts["uid"] == 0
         kept = [path for path in facts["folders"] if path in folders or is_root]
         unseen = (
             f"; {len(facts['unseen'])} folders could not be seen, such as {facts['unseen'][0]}"
             if facts["unseen"]
             else ""
         )
-        if facts.get("cut"):
+        if facts["cut"]:
             say(
                 f"{host.name}: there are more folders than are looked at: look at what was written, and name the rest (--look)"
             )

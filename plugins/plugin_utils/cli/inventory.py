@@ -100,7 +100,7 @@ def _name(inventory: Sequence[str]) -> str:
 
 
 def _kept(state: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError):  # the next list writes it again
+    with suppress(OSError, ValueError, RecursionError):  # it is known again after the next list
         found = json.loads((state / _KEPT).read_text(encoding="utf-8"))
         return found if isinstance(found, dict) else {}
     return {}

@@ -67,7 +67,7 @@ def parse_host(text: str, user: str = "", become: bool = False) -> Host:
         text,
         re.ASCII,
     )
-    if not found:
+    if not found or not 1 <= int(found["port"] or 22) <= 65535:
         raise InvalidInput(f"{text!r} is no host: write [NAME=][USER@]ADDRESS[:PORT], like dayabay=scm@192.0.2.10")
     address = found["address"].strip("[]")
     name = found["name"] or address

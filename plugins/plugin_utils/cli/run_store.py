@@ -41,6 +41,26 @@ def private_folder(path: Path) -> Path:
     return path
 
 
+def is_result(found: Any) -> bool:
+    """Return whether a value has what every result of a run has, in its form: when it started, how it stands, and what failed."""
+    if not isinstance(found, dict) or found.get("format") != _FORMAT or not isinstance(found.get("state"), str):
+        return False
+    failures, inventory = found.get("failures") or [], found.get("inventory") or []
+    if not (isinstance(failures, list) and all(isinstance(entry, dict) for entry in failures)):
+        return False
+    return (
+        isinstance(inventory, list)
+        and _is_moment(found.get("started"))
+        and (found.get("ended") is None or _is_moment(found["ended"]))
+    )
+
+
+def _is_moment(value: Any) -> bool:
+    with contextlib.suppress(ValueError, OverflowError):
+        return isinstance(value, str) and datetime.fromisoformat(value).timestamp() >= 0
+    return False
+
+
 class Run:
     """The folder of a run. Rotation does not remove it while a process holds it."""
 
@@ -68,10 +88,10 @@ class Run:
     @property
     def result(self) -> dict[str, Any]:
         """The stored result of the run, {} if the folder is not a run's."""
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, RecursionError):
             found = json.loads((self.folder / RESULT).read_text(encoding="utf-8"))
-            if isinstance(found, dict) and found.get("format") == _FORMAT:
-                return found
+            if is_result(found):
+                return dict(found)
         return {}
 
     def write(self, result: Mapping[str, Any]) -> None:
@@ -83,7 +103,7 @@ class Run:
 
     def receipt(self) -> dict[str, Any]:
         """Return what the callback wrote about its mail, {} if it wrote nothing."""
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, RecursionError):
             found = json.loads((self.folder / "mail.json").read_text(encoding="utf-8"))
             return found if isinstance(found, dict) else {}
         return {}
@@ -94,7 +114,7 @@ class Run:
             (int(number), path) for path in self.event_files() if (number := path.name.partition("-")[0]).isdigit()
         ]
         for _, path in sorted(files):
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError, RecursionError):
                 event = json.loads(path.read_text(encoding="utf-8"))
                 if isinstance(event, dict):
                     yield event
@@ -211,7 +231,7 @@ def take_lock(state: Path, job: str) -> Lock:
 
 
 def _holder(descriptor: int) -> dict[str, Any]:
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         found = json.loads(os.pread(descriptor, 65536, 0))
         return found if isinstance(found, dict) else {}
     return {}

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from . import inventory, nodes, ways
+from .facts import examined_facts
 from .finding import OK, UNKNOWN, WRONG, Commands, Finding
 
 _ORDER = {WRONG: 0, UNKNOWN: 1, OK: 2}
@@ -23,13 +24,19 @@ def decide(
 
     `groups` are names of all groups, `examined` is {node: result of its examination}, `dialled` is {node: how the controller reaches it}.
     """
-    known = {node: entry["facts"] for node, entry in examined.items() if entry.get("facts") and not entry.get("said")}
+    told = {
+        node: examined_facts(entry["facts"])
+        for node, entry in examined.items()
+        if entry.get("facts") and not entry.get("said")
+    }
+    known = {node: facts for node, (facts, _) in told.items()}
     found = inventory.errors(plan, groups, commands)
     for node in plan["nodes"]:
         entry = examined.get(node, {})
         found += nodes.reached(node, entry, dialled.get(node, {}), commands)
         if node in known:
             found += nodes.examined(node, known[node], entry.get("after"), commands)
+            found += nodes.untrue(node, told[node][1])
     found += ways.pairs(plan, known, dialled, commands)
     found += nodes.together(known, plan, commands)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -96,6 +96,14 @@ def examined(node: str, facts: Mapping[str, Any], after: float | None, commands:
     ]
     found += _items(node, facts, commands)
     return found
+
+
+def untrue(node: str, names: Sequence[str]) -> list[Finding]:
+    """Given the names of facts that a node told in another form than node_examine does, return a finding on it if there are any."""
+    if not names:
+        return []
+    mend = f"# see what runs as Python on {node}: no such answer comes from this collection"
+    return [Finding(node, "facts", WRONG, f"what it said is no answer, and was left out: {', '.join(names)}", mend)]
 
 
 def _clock(node: str, facts: Mapping[str, Any], after: float | None, commands: Commands) -> Finding:

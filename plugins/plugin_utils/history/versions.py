@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import platform
 import re
+from contextlib import suppress
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[3]
+_VERSION = re.compile(r"""^version:[ \t]*["']?([\w.+-]+)""", re.MULTILINE | re.ASCII)
 
 
 def versions(root: Path = _ROOT) -> dict[str, str]:
@@ -19,12 +21,9 @@ def versions(root: Path = _ROOT) -> dict[str, str]:
 
 def collection_version(root: Path = _ROOT) -> str:
     """Return the version of a collection, installed or a checkout, "" if neither file tells it."""
-    try:
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         return str(json.loads((root / "MANIFEST.json").read_text(encoding="utf-8"))["collection_info"]["version"])
-    except FileNotFoundError:
-        pass
-    try:
-        found = re.search(r"^version:\s*(\S+)", (root / "galaxy.yml").read_text(encoding="utf-8"), re.MULTILINE)
-    except FileNotFoundError:
-        return ""
-    return found[1] if found else ""
+    with suppress(OSError, ValueError):
+        found = _VERSION.search((root / "galaxy.yml").read_text(encoding="utf-8"))
+        return found[1] if found else ""
+    return ""

@@ -128,7 +128,7 @@ def main() -> None:
         until = began + job["timeout"] * 0.95 * (number + 1) / len(job["files"])
         try:
             sent, said = send_file(job["urls"], path, until)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             sent, said = False, f"{type(error).__name__}: {error}"
         print(json.dumps({"file": path, "sent": sent, "said": said}), flush=True)
     os._exit(0)  # do not join threads that still wait for an answer

@@ -47,7 +47,7 @@ def end(process: subprocess.Popen[bytes], timeout: float) -> tuple[list[dict[str
 
 def _entries(output: bytes) -> Iterator[dict[str, Any]]:
     for line in output.splitlines():
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             entry = json.loads(line)
             if isinstance(entry, dict):
                 yield entry

@@ -11,6 +11,7 @@ from typing import Any
 from ...module_utils.kinds.items import check_name
 from ...module_utils.stages.controller import CONTROLLER_KEY
 from ...module_utils.system.errors import InvalidInput
+from ...module_utils.system.paths import is_within
 from ...module_utils.system.values import nearest
 from ...module_utils.tree.stamps import is_day
 from .groups import SOURCES, TARGETS
@@ -37,7 +38,7 @@ def check_scope(plan: Mapping[str, Any], scope: Scope) -> list[str]:
     left = [node for node in nodes if node in scope.play_hosts]
     if not left:
         limited = f" (limited to {scope.limit})" if scope.limit else ""
-        here, all_nodes = ", ".join(scope.play_hosts), ", ".join(nodes)
+        here, all_nodes = (", ".join(names) or "none" for names in (scope.play_hosts, nodes))
         which, named = " or ".join(scope.parts), " and ".join(scope.parts)
         return [f"No {which} among the nodes of this playbook: {here}{limited}; its {named} are {all_nodes}"]
     sources = [node for node in left if node in plan[SOURCES]]
@@ -217,7 +218,8 @@ def check_bases(
     for host in source_values:
         base = source_values[host]["altbackup_base"]
         above = target_values.get(host, {}).get("altbackup_target_base")
-        if base and above and base in {above, *(os.path.join(above, name) for name in source_values)}:
+        kept = [os.path.join(above, name) for name in source_values] if above else []
+        if base and above and (base == above or any(is_within(base, tree) for tree in kept)):
             found.append(
                 f"{host}: altbackup_base {base} is also where it keeps the copies that it receives (altbackup_target_base {above}): "
                 "choose another folder for one of them"

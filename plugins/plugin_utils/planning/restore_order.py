@@ -13,6 +13,8 @@ from .restore_entry import ATTRIBUTES, FLAGS
 from .restore_source import is_same
 
 _STEP = 21600.0
+_FASTEST = 1 << 60
+"""Bytes a second from which on a speed is none that was measured"""
 
 
 def chosen_order(
@@ -98,8 +100,9 @@ def _prediction(
 
 def _how_long(size: int, speed: Any, pair: str) -> str:
     try:
-        count, seconds = float(speed["bytes"]), float(speed["seconds"])
-        rate = count / seconds
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        rate = float(speed["bytes"]) / float(speed["seconds"])
+    except (KeyError, TypeError, ValueError, OverflowError, ZeroDivisionError):
+        rate = 0.0
+    if not 1 <= rate < _FASTEST:
         return f"no speed was measured yet from {pair}"
     return f"about {size / rate:.0f} s at the speed of the last restore from {pair}, {readable(round(rate))}/s"

@@ -18,7 +18,7 @@ def read_speeds(text: str) -> dict[str, Any]:
     """Given the file of speeds, return {`node -> host`: {bytes, seconds}}, nothing if it cannot be understood."""
     try:
         values = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) else {}
 

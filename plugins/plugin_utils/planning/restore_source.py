@@ -141,7 +141,9 @@ def _tree_on(node: str, source: str, registered: Mapping[str, Any] | None) -> tu
     if registered.get("unreachable"):
         return {}, " ".join(outcomes.unreachable(registered).split())
     if registered.get("failed") or registered.get("failures"):
-        reasons = [entry["reason"] for entry in registered.get("failures") or []] or [registered.get("msg")]
+        reasons = [entry["reason"] for entry in registered.get("failures") or []] or [
+            registered.get("msg") or "it did not answer"
+        ]
         return {}, " ".join(" ".join(map(str, reasons)).split())
     tree = next((tree for tree in registered.get("trees") or [] if tree["source"] == source), None)
     return (dict(tree), str(tree.get("problem") or "")) if tree else ({}, "did not tell what it holds")

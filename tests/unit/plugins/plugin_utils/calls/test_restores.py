@@ -36,6 +36,18 @@ def test_speeds_that_nobody_measured_are_none(monkeypatch: pytest.MonkeyPatch, t
     assert restores.known_speeds() == {}
 
 
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe", b"{", b"[" * 200_000, b"", b"7"], ids=["bytes", "cut", "deep", "empty", "a number"]
+)
+def test_a_file_of_speeds_that_is_damaged_ends_no_restore(
+    content: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".altbackup").mkdir()
+    (tmp_path / restores.SPEEDS[2:]).write_bytes(content)
+    assert restores.known_speeds() == {}
+
+
 def test_only_what_was_restored_teaches_a_speed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     chosen = [{"label": label, "pair": "cms01 -> dayabay", "size": 7} for label in ("x", "y")]

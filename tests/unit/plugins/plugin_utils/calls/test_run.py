@@ -2,131 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from helpers.told_runs import APART, EVERY, SEEN, STAMP, SVN, Told, offered
 
 from ansible_collections.altbackup.core.plugins.plugin_utils.calls.loops import calls
-from ansible_collections.altbackup.core.plugins.plugin_utils.calls.notes import noted
 from ansible_collections.altbackup.core.plugins.plugin_utils.calls.options import options_of
 from ansible_collections.altbackup.core.plugins.plugin_utils.calls.run import Run
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.checks import Scope
 from ansible_collections.altbackup.core.plugins.plugin_utils.planning.contents import choose as choose_contents
-from ansible_collections.altbackup.core.plugins.plugin_utils.planning.plan import build_plan
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.outcomes import EMPTY, all_failures
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.results import of_module
-
-NOW = 1368182821.0
-STAMP = "2013/05/10/104701"
-SVN = f"svn/dybsvn/{STAMP}/dybsvn-1.tar.zst"
-EVIL = "{{ lookup('pipe', 'touch executed') }}"
-VARIABLES: dict[str, dict[str, Any]] = {
-    "dayabay": {
-        "altbackup_base": "/backup",
-        "altbackup_items": [{"kind": "svn", "name": "dybsvn", "path": "/svn/dybsvn"}],
-        "altbackup_discover": {"git": "/git"},
-        "altbackup_targets": ["cms01", "sdu"],
-        "altbackup_drill_host": "scratch",
-        "altbackup_drill_folder": "/scratch",
-    },
-    "cms01": {"altbackup_target_base": "/copies"},
-    "sdu": {"altbackup_target_base": "/copies"},
-    "scratch": {},
-}
-CHAIN, EVERY = ["sources"], ["sources", "targets"]
-
-
-def plan_of(parts: list[str], **more: Any) -> dict[str, Any]:
-    """Return a plan of one source and two targets, for a playbook with these parts."""
-    variables = {host: {**values, **(more if values else {})} for host, values in VARIABLES.items()}
-    groups = {"all": list(VARIABLES), "sources": ["dayabay"], "targets": ["cms01", "sdu"]}
-    scope = Scope(parts, list(VARIABLES), "")
-    plan = build_plan(variables, groups, {}, NOW, scope=scope, run={"id": "r"})
-    assert plan["errors"] == []
-    return plan
-
-
-class Told:
-    """A run on one host, whose calls the test answers."""
-
-    def __init__(self, parts: list[str] = CHAIN, host: str = "dayabay", check_mode: bool = False, **more: Any) -> None:
-        hostvars = {name: {"ansible_connection": "ssh"} for name in VARIABLES}
-        self.states: dict[str, dict[str, Any]] = {}
-        self.run = Run(
-            plan_of(parts, **more), host, EMPTY, hostvars, {}, check_mode, lambda name: self.states.get(name, {})
-        )
-
-    def call(self, module: str, stage: str, result: dict[str, Any], about: Any = None, **given: Any) -> dict[str, Any]:
-        """Make a call with this result; return the options that completed it."""
-        options = options_of(module, self.run, about or {}, given)
-        assert options is not None
-        state = noted(module, stage, self.run, about or {}, {**options, **given}, result)
-        self.run = self.run.knowing(state)
-        return options
-
-    def over(self, name: str, nodes: Iterable[str] = ()) -> list[dict[str, Any]]:
-        """Return the entries of the loop."""
-        return calls(name, self.run, nodes)
-
-    def nodes(self, name: str) -> list[str]:
-        """Return the nodes of the loop's entries."""
-        return [entry["node"] for entry in self.over(name)]
-
-
-def offered() -> Told:
-    """Return a run whose source has tarballs to send."""
-    told = Told()
-    entry = {"relpath": SVN, "size": 7, "dig": "aa", "alg": "sha256", "state": "verified", "record": {}}
-    told.call("tarball_check", "check", {"listed": True, "tarballs": [entry]}, told.over("check")[0])
-    return told
-
-
-def test_a_source_is_locked_with_its_targets_in_a_chain_alone() -> None:
-    chain, single = Told(), Told(EVERY)
-    assert chain.call("preflight", "preflight", {})["locks"] == ["/backup"]
-    for entry in chain.over("targets"):
-        options = chain.call("preflight", "preflight", {}, entry)
-        assert (options["locks"], options["bases"], options["fetch"]) == (["/copies/dayabay"], ["/copies"], True)
-    assert chain.nodes("unlock") == ["dayabay", "cms01", "sdu"]
-    options = single.call("preflight", "preflight", {})
-    assert (options["locks"], [tree["base"] for tree in options["trees"]]) == ([], ["/backup"])
-    assert single.nodes("unlock") == []
-
-
-def test_the_targets_of_a_source_that_is_down_are_looked_at_and_not_taken() -> None:
-    told = Told()
-    told.call("preflight", "preflight", {"unreachable": True, "msg": "no route"})
-    assert told.over("usable") == []
-    assert told.call("preflight", "preflight", {}, told.over("targets")[0])["locks"] == []
-
-
-def test_what_was_discovered_is_dumped_and_expected_and_never_a_template() -> None:
-    told = Told()
-    found = [
-        {"kind": "git", "name": "toolbox", "path": "/git/toolbox"},
-        {"kind": "git", "name": EVIL, "path": "/git/x"},
-    ]
-    told.call("preflight", "preflight", {"items": found})
-    items = told.call("tarball_dump", "dump", {"tarballs": []})["items"]
-    assert [item["name"] for item in items] == ["dybsvn", "toolbox", EVIL]
-    options = told.call("tarball_check", "check", {}, told.over("check")[0])
-    assert options["items"] == sorted([f"git/{EVIL}", "git/toolbox", "svn/dybsvn"])
-    assert (options["listing"], options["remembered"]) == (True, True)
-
-
-def test_a_node_that_is_down_or_whose_base_cannot_be_used_is_left_alone() -> None:
-    told = Told()
-    cms01, sdu = told.over("targets")
-    told.call("preflight", "preflight", {"unreachable": True, "msg": "no route"}, cms01)
-    assert told.nodes("targets") == ["sdu"]
-    told.call("preflight", "preflight", {"usable": False, "failures": [{"reason": "no marker"}]}, sdu)
-    assert told.nodes("targets") == []
-    assert [(entry["delegate"], entry["reason"]) for entry in told.run.state["failures"]] == [
-        ("cms01", "unreachable: no route"),
-        ("sdu", "no marker"),
-    ]
 
 
 def test_a_source_is_listed_by_its_check_or_else_by_a_call_of_its_own() -> None:
@@ -162,80 +49,6 @@ def test_only_what_a_target_asks_for_goes_there_and_once_more_what_arrived_other
     assert options_of("tarball_accept", told.run, again, {}) is None
 
 
-def test_a_target_that_always_says_that_bytes_were_wrong_is_served_twice_and_no_more() -> None:
-    told = offered()
-    cms01 = told.over("targets")[0]
-    lie = {"wrong": [{"relpath": SVN, "wrong": "sha256 bb"}]}
-    told.call("tarball_prepare", "synchronize", {"send": [SVN]}, cms01)
-    assert told.call("tarball_accept", "synchronize", lie, told.over("deliveries")[0])["retry"] is True
-    assert told.call("tarball_accept", "synchronize", lie, told.over("deliveries")[0])["retry"] is False
-    assert told.over("deliveries") == []
-    told.call("tarball_prepare", "synchronize", {"send": [SVN]}, cms01)
-    assert told.call("tarball_accept", "synchronize", {}, told.over("deliveries")[0])["retry"] is True, "a new round"
-
-
-def test_nothing_is_sent_to_a_target_that_went_down_after_it_had_asked() -> None:
-    told = offered()
-    for entry in told.over("targets"):
-        told.call("tarball_prepare", "synchronize", {"send": [SVN]}, entry)
-    why = {"stage": "synchronize", "delegate": "cms01", "reason": "cut"}
-    told.call("tarball_send", "synchronize", {"unreachable_peers": ["cms01"], "failures": [why]})
-    assert [target["peer"]["node"] for target in told.call("tarball_send", "synchronize", {})["targets"]] == ["sdu"]
-    assert told.nodes("deliveries") == ["sdu"]
-
-
-def test_targets_that_fetch_are_served_one_by_one_and_busy_ones_waited_for() -> None:
-    told = Told(altbackup_transport="pull")
-    told.call("tarball_check", "check", {"listed": True, "tarballs": []}, told.over("check")[0])
-    assert [together["nodes"] for together in told.over("rounds")] == [["cms01"], ["sdu"]]
-    cms01, sdu = told.over("targets")
-    told.call("tarball_prepare", "synchronize", {"busy": True}, cms01)
-    told.call("tarball_prepare", "synchronize", {"busy": True}, sdu)
-    assert told.over("deliveries") == []
-    waiting = told.over("busy")
-    assert [entry["nodes"] for entry in waiting] == [["cms01"], ["sdu"]]
-    assert {entry["slot_wait"] for entry in waiting} == {int(told.run.plan["nodes"]["dayabay"]["step_timeout"])}
-    told.call("tarball_prepare", "synchronize", {"send": []}, cms01)
-    assert [entry["nodes"] for entry in told.over("busy")] == [["sdu"]]
-
-
-@pytest.mark.parametrize("asked", ["../../etc/shadow", SVN.replace("dybsvn", "other")])
-def test_a_target_that_asks_for_what_is_not_there_is_told_of(asked: str) -> None:
-    told = offered()
-    told.call("tarball_prepare", "synchronize", {"send": [asked]}, told.over("targets")[0])
-    (failure,) = told.run.state["failures"]
-    assert (failure["node"], failure["delegate"], failure["stage"]) == ("dayabay", "cms01", "synchronize")
-    assert told.over("deliveries") == []
-
-
-def test_in_a_chain_only_what_passed_is_purged_and_on_targets_the_check_is_part_of_it() -> None:
-    told = offered()
-    own = told.over("purge")[-1]
-    assert (own["node"], told.nodes("purge")) == ("dayabay", ["cms01", "sdu", "dayabay"])
-    assert told.call("tarball_purge", "purge", {}, own)["names"] == []
-    told.call("tarball_check", "check", {"match": [SVN], "relpaths": {"dybsvn": [SVN]}}, own)
-    options = told.call("tarball_purge", "purge", {}, own)
-    assert (options["names"], options["unlock"], options["verify"]) == (["svn/dybsvn"], True, False)
-    target = told.over("purge")[0]
-    checked = {"match": [SVN], "relpaths": {"dybsvn": [SVN]}, "removed": [SVN], "bytes_freed": 7, "bytes_read": 7}
-    options = told.call("tarball_purge", "purge", checked, target)
-    assert (options["check"]["expect"], options["names"]) == ({"dybsvn": 1}, ["svn/dybsvn"])
-    assert told.run.state["passed"]["cms01/dayabay/target"] == ["svn/dybsvn"]
-    assert told.run.state["purged"][0]["tree"] == "dayabay -> cms01"
-
-
-def test_a_purge_by_itself_reads_what_would_count_and_keeps_no_tree() -> None:
-    told = Told(EVERY, "cms01")
-    told.states["dayabay"] = {"identities": {"source dayabay": {"id": "1" * 32}}}
-    (tree,) = told.over("purge")
-    options = told.call("tarball_purge", "purge", {}, tree)
-    assert (options["verify"], options["unlock"], options["run"]["seconds"]) == (True, False, 0)
-    origin = {"name": "dayabay", "base": "/backup", "id": "1" * 32, "machine": "", "adopt": False}
-    assert options["origin"] == origin
-    assert "check" not in options and not options["quarantine"] and not options["reverify_days"]
-
-
-APART = {"relpath": SVN, "size": 7, "dig": "aa", "alg": "sha256", "read": "bb", "read_size": 7}
 ROTTED = {"stage": "check", "category": "svn", "name": "dybsvn", "relpath": SVN, "reason": "it rotted", "good": STAMP}
 COPY = {**{name: APART[name] for name in ("relpath", "size", "dig", "alg")}, "stamp": STAMP, "base": "", "base_dig": ""}
 COPY.update(state="verified", problem="", record={"kind": "svn"})
@@ -355,17 +168,6 @@ def test_what_waits_since_a_former_run_is_fetched_and_no_failure() -> None:
     assert told.run.state["notes"] == [f"dayabay: {SVN}, which had rotted before this run, is healed from sdu"]
 
 
-def test_a_node_that_says_odd_things_of_its_quarantine_moves_nothing() -> None:
-    told = offered()
-    odd = [{**APART, "relpath": "../../etc/shadow"}, {**APART, "relpath": "etc/shadow"}, {**APART, "dig": "$(id)"}, 7]
-    result = of_module({"quarantined": odd, "failures": []}, "check")
-    told.call("tarball_check", "check", result, told.over("check")[0])
-    assert told.over("rotten") == []
-
-
-SEEN = {"id": "1" * 32, "copies": 2, "purged": 0, "newest": STAMP, "run": "2013/05/09/104701"}
-
-
 def test_what_a_source_knows_of_its_targets_goes_there_and_comes_back_after_the_run() -> None:
     told = Told(altbackup_adopt=["sdu"])
     options = told.call("preflight", "preflight", {"pairs": {"cms01": SEEN}})
@@ -437,50 +239,6 @@ def test_where_nothing_comes_from_another_target_nothing_is_accepted(step: str) 
     assert (failure["stage"], failure["delegate"]) == ("synchronize", "sdu" if step == "listed" else "cms01")
 
 
-def test_a_target_has_what_was_known_of_it_under_a_former_name() -> None:
-    told = Told()
-    told.run.plan["targets"]["cms01"]["former_names"] = ["older", "old"]
-    told.call("preflight", "preflight", {"pairs": {"old": SEEN}})
-    assert told.call("tarball_prepare", "synchronize", {}, told.over("targets")[0])["pair"] == SEEN
-
-
-@pytest.mark.parametrize("how", ["peer", "unreachable", "not mounted"])
-@pytest.mark.parametrize("absent_for", ["2d", ""])
-def test_an_absent_target_is_a_note_while_it_may_be_away_and_is_left_alone(how: str, absent_for: str) -> None:
-    told = Told(altbackup_absent_for=absent_for)
-    said = {"pairs": {"cms01": SEEN, "sdu": SEEN}}
-    away = {"reason": "x", "delegate": "cms01"}
-    if how == "peer":
-        said |= {"unreachable_peers": ["cms01"], "failures": [away, {"reason": "own"}]}
-    told.call("preflight", "preflight", said)
-    if how == "unreachable":
-        told.call("preflight", "preflight", {"unreachable": True, "msg": "x"}, told.over("targets")[0])
-    if how == "not mounted":
-        found = {
-            "usable": False,
-            "unusable": ["/copies"],
-            "absent": {"/copies": "x"},
-            "failures": [{"reason": "x"}, {"reason": "tool"}],
-        }
-        told.call("preflight", "preflight", found, told.over("targets")[0])
-    others = {"peer": ["own"], "unreachable": [], "not mounted": ["tool"]}[how]
-    reasons = [entry["reason"] for entry in told.run.state["failures"]]
-    assert set(others) <= set(reasons)
-    assert len(reasons) == len(others) + (not absent_for)
-    assert any("cms01 is absent, as it may be for 2d" in note for note in told.run.state["notes"]) == bool(absent_for)
-    assert told.nodes("targets") == ["sdu"], "its purge waits for it alone"
-
-
-def test_what_was_given_up_is_told_to_each_check_and_what_could_not_be_discovered() -> None:
-    told = Told(altbackup_retired={"svn/old": "2013/05/09"})
-    told.call("preflight", "preflight", {"discovered": False})
-    memory = {"retired": {"svn/old": "2013/05/09"}, "former": {}, "undiscovered": ["git"]}
-    assert told.call("tarball_check", "check", {}, told.over("check")[0])["memory"] == memory
-    assert told.call("tarball_purge", "purge", {}, told.over("purge")[0])["check"]["memory"] == memory
-    alone = Told(EVERY, "cms01", altbackup_retired={"svn/old": "2013/05/09"})
-    assert alone.call("tarball_check", "check", {}, alone.over("check")[0])["memory"] == {**memory, "undiscovered": []}
-
-
 def test_a_purge_in_check_mode_says_why_each_tarball_stays_or_goes() -> None:
     told = Told(EVERY, "cms01", check_mode=True)
     told.states["dayabay"] = {}
@@ -499,47 +257,6 @@ def test_a_purge_in_check_mode_says_why_each_tarball_stays_or_goes() -> None:
     assert told.run.state["judged"][0] | {"fate": "", "reasons": []} == {
         "node": "cms01", "source": "dayabay", "role": "target", "relpath": SVN, "size": 7, "dig": "aa", "alg": "sha256", "fate": "", "reasons": []
     }  # fmt: skip
-
-
-def test_what_was_reviewed_goes_and_nothing_else_does() -> None:
-    own = {
-        "node": "cms01",
-        "source": "dayabay",
-        "role": "target",
-        "relpath": SVN,
-        "size": 7,
-        "dig": "aa",
-        "alg": "sha256",
-    }
-    for reviewed, only in (([own, {**own, "node": "sdu"}], [SVN]), ([{**own, "node": "sdu"}], []), ([], [])):
-        told = Told(EVERY, "cms01")
-        told.states["dayabay"] = {}
-        told.run = replace(told.run, reviewed=reviewed)
-        (tree,) = told.over("purge")
-        options = told.call("tarball_purge", "purge", {}, tree)
-        assert [entry["relpath"] for entry in options["only"]] == only
-        assert options["only"] == [] or options["only"] == [{"relpath": SVN, "size": 7, "dig": "aa", "alg": "sha256"}]
-        assert options["explain"] is False
-
-
-def test_nodes_are_told_by_which_rules_they_keep() -> None:
-    told = offered()
-    (target, *_), own = told.over("targets"), told.over("purge")[-1]
-    rules = {"daily": 7, "weekly": 4, "monthly": 6, "yearly": 0, "within": 86400.0}
-    assert told.call("tarball_prepare", "synchronize", {}, target)["rules"] == rules
-    assert told.call("tarball_purge", "purge", {}, told.over("purge")[0])["rules"] == rules
-    assert told.call("tarball_purge", "purge", {}, own)["rules"] == dict.fromkeys(rules, 0)
-    assert told.call("tarball_purge", "purge", {}, own)["explain"] is False
-
-
-def test_a_call_that_crashed_is_a_failure_and_its_node_down() -> None:
-    told = Told()
-    told.call("tarball_dump", "dump", {"failed": True, "rc": 137, "module_stdout": "", "module_stderr": "Killed"})
-    (failure,) = told.run.state["failures"]
-    assert (failure["stage"], told.over("usable")) == ("dump", [])
-    assert failure["reason"].startswith("the module ended without a result: killed by SIGKILL")
-    assert told.call("tarball_list", "synchronize", {"listed": True, "tarballs": []})["expected"] == ""
-    assert told.nodes("targets") == ["cms01", "sdu"], "what earlier nights made is sent all the same"
 
 
 def drilled(result: dict[str, Any], check_mode: bool = False) -> tuple[Told, dict[str, Any]]:
@@ -674,166 +391,6 @@ def test_check_mode_looks_into_the_tarballs_where_they_lie() -> None:
     told.call("tarball_restore", "restore", {"failures": [{"reason": "no such member"}]}, order, step="look")
     assert len(told.run.state["notes"]) == 1
     assert told.over("orders_ready") == []
-
-
-def test_what_a_node_does_not_hold_is_no_failure_of_a_search() -> None:
-    order = [{"source": "dayabay", "kind": "svn", "name": "dybsvn"}]
-    told = Told(EVERY, "cms01", altbackup_restore=order)
-    told.call("tarball_find", "restore", {"unreachable": True, "msg": "no route"})
-    assert (told.run.state["failures"], told.run.state["found"]["unreachable"]) == ([], True)
-    assert options_of("tarball_find", Told(EVERY, "cms01").run, {}, {}) is None
-
-
-def test_a_later_play_of_a_run_begins_anew_with_what_there_is_to_send() -> None:
-    told = offered()
-    told.call("preflight", "preflight", {})
-    assert (told.run.state["offer"], told.over("rounds")) == (None, [])
-
-
-HELD = "svn/dybsvn/2013/05/09/104701"
-SAID = {"altbackup_accept": ["dayabay/svn/dybsvn"], "altbackup_hold": {f"dayabay/{HELD}": "x"}}
-MARKS = {"accepted": {"svn/dybsvn": "2013/05/10/104700"}, "holds": {HELD: "x"}, "retired": {}}
-
-
-def test_every_call_that_goes_by_marks_is_handed_those_of_its_source() -> None:
-    told = Told(**SAID)
-    assert told.call("tarball_dump", "dump", {})["marks"] == MARKS
-    told.run = told.run.knowing({**told.run.state, "offer": []})
-    (cms01, _) = told.over("targets")
-    assert told.call("tarball_prepare", "synchronize", {}, cms01)["marks"] == MARKS
-    assert [told.call("tarball_purge", "purge", {}, entry)["marks"] for entry in told.over("purge")] == [MARKS] * 3
-    assert Told().call("tarball_dump", "dump", {})["marks"] == {}
-
-
-def test_marks_are_handed_to_the_sources_base_first_and_to_its_copies_with_its_id() -> None:
-    source, target = Told(EVERY, **SAID), Told(EVERY, "cms01", **SAID)
-    (own,) = source.over("mark")
-    identity = {
-        "base": "/backup",
-        "role": "source",
-        "name": "dayabay",
-        "id": "1" * 32,
-        "boot": "",
-        "device": 0,
-        "inode": 0,
-    }
-    options = source.call("tarball_mark", "mark", {"marks_kept": True, "held": [HELD], "identities": [identity]}, own)
-    assert (options["base"], options["marks"], options["source"], options["origin"]) == (
-        "/backup",
-        MARKS,
-        "dayabay",
-        {},
-    )
-    assert options["run"]["seconds"] == 0
-    target.states["dayabay"] = dict(source.run.state)
-    (copies,) = target.over("mark_copies")
-    options = target.call("tarball_mark", "mark", {"marks_kept": True, "held": []}, copies)
-    assert (options["base"], options["source"], options["origin"]["id"]) == ("/copies/dayabay", "", "1" * 32)
-    assert (target.over("mark"), source.over("mark_copies")) == ([], [])
-    assert (source.run.state["held"], target.run.state["held"]) == ({"dayabay": [HELD]}, {"dayabay -> cms01": []})
-
-
-def test_sources_of_which_nothing_is_said_are_left_alone() -> None:
-    told = Told(EVERY)
-    assert (told.over("mark"), told.over("mark_copies")) == ([], [])
-
-
-def test_a_node_that_is_not_reached_gets_marks_later_and_that_is_no_failure() -> None:
-    told = Told(EVERY, **SAID)
-    told.call("tarball_mark", "mark", {"unreachable": True, "msg": "no\n route"}, told.over("mark")[0])
-    assert (told.run.state["failures"], told.run.state["held"], told.over("mark")) == ([], {}, [])
-    assert told.run.state["notes"] == ["dayabay: unreachable: no route"]
-
-
-@pytest.mark.parametrize("module", ["tarball_mark", "preflight"])
-def test_what_was_not_reached_by_one_playbook_of_a_run_is_used_by_the_next(module: str) -> None:
-    told = Told(EVERY, **SAID)
-    about = told.over("mark")[0] if module == "tarball_mark" else None
-    told.call(module, "mark", {"unreachable": True, "msg": "no route"}, *([about] if about else []))
-    told.call("preflight", "preflight", {"usable": True})
-    assert (told.nodes("usable"), told.nodes("list")) == (["dayabay"], ["dayabay"])
-
-
-def test_a_node_that_says_it_marks_and_does_not_is_a_failure() -> None:
-    told = Told(EVERY, **SAID)
-    told.call("tarball_mark", "mark", {"failed": True, "msg": "no python"}, told.over("mark")[0])
-    assert [entry["reason"] for entry in told.run.state["failures"]] == ["no python"]
-
-
-def test_a_purge_is_told_on_how_many_targets_the_newest_one_is_verified() -> None:
-    told = offered()
-    cms01, sdu = told.over("targets")
-    own = told.over("purge")[-1]
-    assert told.call("tarball_purge", "purge", {}, own)["copies"] == {"svn/dybsvn": 0}
-    told.call("tarball_prepare", "synchronize", {"have": [SVN]}, cms01)
-    told.call("tarball_prepare", "synchronize", {"send": [SVN]}, sdu)
-    checked = {"match": [SVN], "relpaths": {"dybsvn": [SVN]}}
-    options = told.call("tarball_purge", "purge", checked, told.over("purge")[0])
-    assert (options["copies"], options["trash_days"]) == ({"svn/dybsvn": 1}, 2)
-    told.call("tarball_accept", "synchronize", {"tarballs": [{"relpath": SVN}]}, sdu)
-    options = told.call("tarball_purge", "purge", {}, own)
-    assert (options["copies"], options["min_copies"]) == ({"svn/dybsvn": 2}, 1)
-    assert (options["trash_days"], options["confirm"]) == (0, False)
-    told.call("tarball_purge", "purge", {"mismatch": [SVN]}, told.over("purge")[1])
-    assert told.call("tarball_purge", "purge", {}, own)["copies"] == {"svn/dybsvn": 1}
-
-
-def test_in_check_mode_what_would_be_sent_counts_as_arrived() -> None:
-    told = Told(check_mode=True)
-    told.call("tarball_dump", "dump", {"tarballs": [{"relpath": SVN}]})
-    told.call("tarball_check", "check", {"listed": True, "tarballs": []}, told.over("check")[0])
-    told.call("tarball_prepare", "synchronize", {"send": [SVN]}, told.over("targets")[0])
-    assert told.call("tarball_purge", "purge", {}, told.over("purge")[-1])["copies"] == {"svn/dybsvn": 1}
-
-
-def test_a_purge_by_itself_lists_its_trees_and_those_of_nodes_that_have_no_part_in_the_play() -> None:
-    listed = {
-        "category": "svn",
-        "name": "dybsvn",
-        "stamp": STAMP,
-        "alg": "sha256",
-        "dig": "aa",
-        "size": 7,
-        "state": "verified",
-    }
-    told = Told(EVERY)
-    told.states.update(dict.fromkeys(("cms01", "sdu"), EMPTY))
-    for hosts, nodes in (
-        (["dayabay", "cms01", "sdu"], []),
-        (["dayabay", "sdu"], ["cms01"]),
-        (["dayabay"], ["cms01", "sdu"]),
-    ):
-        told.run = replace(told.run, play_hosts=hosts)
-        assert told.nodes("shelves") == ["dayabay", *nodes]
-    assert told.call("tarball_purge", "purge", {}, told.over("purge")[0])["copies"] == {}
-    for entry in told.over("shelves"):
-        options = told.call("tarball_list", "purge", {"tarballs": [listed] if entry["node"] != "sdu" else []}, entry)
-        assert options["day"] == "all"
-    assert told.run.state["listed"] == []
-    assert told.call("tarball_purge", "purge", {}, told.over("purge")[0])["copies"] == {"svn/dybsvn": 1}
-
-
-def test_a_purge_of_one_target_asks_others_only_where_its_own_copy_is_not_enough() -> None:
-    for copies, nodes in ((1, ["cms01"]), (2, ["cms01", "sdu"])):
-        told = Told(EVERY, "cms01", altbackup_min_copies=copies)
-        told.run = replace(told.run, play_hosts=["cms01"])
-        assert told.nodes("shelves") == nodes
-
-
-def test_an_undo_goes_over_the_trees_that_are_meant_and_tells_if_nothing_was_found() -> None:
-    one = f"dayabay/{'/'.join(SVN.split('/')[:-1])}"
-    told = Told(EVERY, "cms01", altbackup_undo=["2013/05/20", one])
-    (tree,) = told.over("undo")
-    options = told.call("tarball_undo", "undo", {}, tree)
-    assert (options["days"], options["stamps"], options["run"]["seconds"]) == (["2013/05/20"], [one[8:]], 0)
-    assert told.run.state["undone"] == {"2013/05/20": False, one: False}
-    assert len(all_failures([told.run.state])) == 2
-    told.call("tarball_undo", "undo", {"put_back": [SVN]}, tree)
-    assert told.run.state["undone"] == {"2013/05/20": False, one: True}, "it went on another day"
-    told.call("tarball_undo", "undo", {"put_back": [SVN], "days": ["2013/05/20"]}, tree)
-    assert told.run.state["undone"] == {"2013/05/20": True, one: True}
-    assert all_failures([{**EMPTY, "undone": {one: False}}, told.run.state]) == []
-    assert Told(EVERY, "cms01").over("undo") == []
 
 
 def test_tarballs_are_looked_into_where_they_were_found() -> None:

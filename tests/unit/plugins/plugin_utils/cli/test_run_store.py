@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +35,7 @@ def make_run(state: Path, name: str, days: float = 0) -> Path:
     """Make the folder of a run that ended some days ago."""
     folder = state / "runs" / name
     folder.mkdir(parents=True)
-    Run(folder).write({"state": "good"})
+    Run(folder).write({"state": "good", "started": NOW.isoformat()})
     (folder / "stdout").write_text("x")
     when = NOW.timestamp() - days * 86400
     os.utime(folder / "result.json", (when, when))
@@ -83,7 +85,7 @@ def test_new_run_is_held_and_private(tmp_path: Path) -> None:
     assert run.folder.name == f"20130510T020003Z-odd_name__-{os.getpid()}"
     assert run.folder.stat().st_mode & 0o777 == 0o700
     assert not Run(run.folder).hold()
-    run.write({"state": "running"})
+    run.write({"state": "running", "started": NOW.isoformat()})
     assert [found.folder for found in run_store.all_runs(tmp_path / "state")] == [run.folder]
     run.release()
     assert Run(run.folder).hold()
@@ -118,6 +120,55 @@ def test_lock_file_with_anything_in_it_is_no_obstacle(text: str, tmp_path: Path)
     lock = run_store.take_lock(tmp_path, "job")
     assert lock.before == {}
     os.close(lock.descriptor)
+
+
+GOOD = {"format": "altbackup run 1", "state": "good", "started": "2026-11-28T01:30:00+00:00"}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"ended": None, "failures": [], "inventory": []},
+        {"ended": "2026-11-28T01:31:00+00:00", "failures": [{"message": "x"}], "inventory": ["/x"]},
+        {"failures": None, "inventory": None, "more": 7},
+        {"started": "2026-11-28T01:30:00"},
+    ],
+)
+def test_what_has_all_that_every_result_has_is_one(more: dict[str, Any]) -> None:
+    assert run_store.is_result({**GOOD, **more})
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"format": "altbackup run 2"},
+        {"state": None},
+        {"state": ["good"]},
+        {"started": None},
+        {"started": "yesterday"},
+        {"started": 1795915800},
+        {"started": "0001-01-01T00:00:00"},
+        {"ended": "never"},
+        {"ended": 7},
+        {"failures": "it broke"},
+        {"failures": [1]},
+        {"failures": {"message": "x"}},
+        {"inventory": 7},
+        {"inventory": "/x"},
+    ],
+    ids=str,
+)
+def test_a_damaged_result_is_none(more: dict[str, Any], tmp_path: Path) -> None:
+    assert not run_store.is_result({**GOOD, **more})
+    (tmp_path / "result.json").write_text(json.dumps({**GOOD, **more}))
+    assert Run(tmp_path).result == {}
+
+
+def test_a_result_that_is_too_deep_is_none(tmp_path: Path) -> None:
+    for name in ("result.json", "mail.json"):
+        (tmp_path / name).write_text("[" * 200_000)
+    assert (Run(tmp_path).result, Run(tmp_path).receipt()) == ({}, {})
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"format": "another"}'])

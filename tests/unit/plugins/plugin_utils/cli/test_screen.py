@@ -6,10 +6,12 @@ import importlib.util
 import io
 import os
 import re
+import sys
 from typing import Any
 
 import pytest
 
+from ansible_collections.altbackup.core.plugins.plugin_utils.cli import screen
 from ansible_collections.altbackup.core.plugins.plugin_utils.cli.screen import Table, fitted, plain_lines, show
 
 TABLE = Table(
@@ -85,3 +87,18 @@ def test_a_cell_is_shortened_in_its_middle(width: int, found: list[str]) -> None
 
 def test_nothing_is_no_line() -> None:
     assert plain_lines([]) == []
+
+
+def test_a_table_on_a_terminal_is_in_colour_and_tells_the_same(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("rich")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    rows = [screen.Row(("x\x1b[0m[bold]", "1")), screen.Row(("y", "22"), True, ("why",))]
+    screen.show(screen.table_of(("a", "number"), rows, (1,)), sys.stdout, everything=True)
+    out = capsys.readouterr().out
+    assert "\x1b[31my" in out and "\x1b[31m  why" in out
+    assert "x\\x1b[0m[bold]" in out, "what names say is text"

@@ -113,3 +113,18 @@ def test_a_schedule_mails_by_its_own_environment_and_not_by_that_of_this_shell()
     settings = controller.mail_settings({}, [without], here)
     finding = controller.mail(settings, [without], "ops@example.org", "ansible.cfg")
     assert finding.mend == "{ printf '%s\\n' MAILTO=ops@example.org; crontab -l; } | crontab -"
+
+
+@pytest.mark.parametrize(
+    ("line", "makes"),
+    [
+        ("30 1 * * * cd /opt/x && bin/altbackup run backup.yml -i inventory/sites", True),
+        ("30 1 * * * /opt/x/bin/altbackup run backup -i /sites", True),
+        ('"/opt/x/bin/altbackup" "run" "backup" "-i" "/sites/"', True),
+        ("ansible-playbook -i /sites altbackup.core.backup", True),
+        ("30 1 * * * /opt/x/bin/altbackup run backup -i /sites-b", False),
+        ("0 7 * * 0 cd /home/backup/x && altbackup run check -i /sites", False),
+    ],
+)
+def test_a_line_makes_backups_of_an_inventory_if_it_says_both(line: str, makes: bool) -> None:
+    assert bool(controller.scheduled([{"line": line}], ["/sites"])) is makes

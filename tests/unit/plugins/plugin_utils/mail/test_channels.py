@@ -16,7 +16,7 @@ from helpers.web_receivers import MOODS, WebReceiver, receiving
 
 from ansible_collections.altbackup.core.plugins.plugin_utils.mail import channels, delivery
 from ansible_collections.altbackup.core.plugins.plugin_utils.mail.settings import Settings
-from ansible_collections.altbackup.core.plugins.plugin_utils.mail.spool import MESSAGE, overdue, waiting
+from ansible_collections.altbackup.core.plugins.plugin_utils.mail.spool import MESSAGE, waiting
 from ansible_collections.altbackup.core.plugins.plugin_utils.report.model import Failure, Report
 
 BAD = Report(
@@ -102,12 +102,9 @@ def test_a_channel_whose_address_was_mended_gets_what_waited_for_it(receiver: We
     assert len(receiver.taken) == 2, "the other one had it already"
 
 
-def test_a_message_of_yesterday_is_overdue(tmp_path: Path) -> None:
-    (tmp_path / "1000000000000-1-1.note").touch()
-    assert overdue(tmp_path, time.time()).startswith("1 message could not be sent for more than a day")
-
-
-@pytest.mark.parametrize("content", ["", "[]", "{}", "\x00"])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", "\x00", "[" * 200_000], ids=["empty", "a list", "no keys", "a byte", "too deep"]
+)
 def test_a_damaged_message_is_named_and_keeps_no_other_back(
     receiver: WebReceiver, tmp_path: Path, content: str
 ) -> None:

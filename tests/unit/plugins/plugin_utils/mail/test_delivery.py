@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import time
 from contextlib import suppress
@@ -307,10 +306,3 @@ def test_no_mail_wanted_sends_and_writes_nothing(tmp_path: Path) -> None:
 def test_failures_without_a_recipient_are_said(tmp_path: Path) -> None:
     settings = replace(settings_for(None, tmp_path), recipients=())
     assert "nobody" in delivery.tell(replace(REPORT, mail_to={}), settings).said[0]
-
-
-def test_mails_of_one_moment_have_names_of_their_own(tmp_path: Path) -> None:
-    paths = [put(tmp_path, mail().as_bytes(), MAIL) for _ in range(20)]
-    assert len(set(paths)) == 20
-    assert waiting(tmp_path, MAIL) == sorted(paths)
-    assert not [name for name in os.listdir(tmp_path) if name.endswith(".new")]

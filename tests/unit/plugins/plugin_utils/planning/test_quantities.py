@@ -45,3 +45,20 @@ def test_rates_become_bytes_a_second(value: object, rate: int) -> None:
 def test_bad_rates_are_refused(value: object) -> None:
     with pytest.raises(InvalidInput, match="is not a rate of at least 1K"):
         quantities.parse_rate(value)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "never"),
+        (0, "now"),
+        (59, "59 s"),
+        (90, "1 min"),
+        (3600, "1 h"),
+        (47.9 * 3600, "47 h"),
+        (48 * 3600, "2 d"),
+        (400 * 86400, "400 d"),
+    ],
+)
+def test_ages_are_told_in_one_unit(seconds: float | None, text: str) -> None:
+    assert quantities.age(seconds) == text

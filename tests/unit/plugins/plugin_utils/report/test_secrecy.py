@@ -54,3 +54,22 @@ def test_refused_value_is_quoted_in_part_and_without_secrets() -> None:
 def test_options_that_no_shell_would_read_are_hidden_whole() -> None:
     assert mask_options("-o 'open") == MASK
     assert mask_options("-p {{ port }}") == "-p {{ port }}"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ({"password": "x"}, {"password": MASK}),
+        ({"db_passwd": ["x"]}, {"db_passwd": MASK}),
+        ({"api_token": "x", "client_secret": "y"}, {"api_token": MASK, "client_secret": MASK}),
+        ({"password": ""}, {"password": ""}),
+        ({"expect": {"secrets": 2}}, {"expect": {"secrets": 2}}),
+        ({"keys": ["git/x"], "ssh_key": "/x"}, {"keys": ["git/x"], "ssh_key": "/x"}),
+        ({"private_key": "x", "key_content": "x"}, {"private_key": MASK, "key_content": MASK}),
+        ({"a": "-----BEGIN RSA PRIVATE KEY-----"}, {"a": MASK}),
+        ({"a": ["https://user:hunter2@example.org/x"]}, {"a": [f"https://user:{MASK}@example.org/x"]}),
+        ({"a": "x password=hunter2 y"}, {"a": f"x password={MASK} y"}),
+    ],
+)
+def test_secrets_are_masked(value: Any, shown: Any) -> None:
+    assert mask(value) == shown

@@ -9,48 +9,18 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from helpers import page_records
-from helpers.page_reader import Page, pages_of
-from helpers.page_records import HOSTILE, LAST, NOW, night, site, stamp_of
+from helpers.page_records import HOSTILE, LAST, night, site, stamp_of
+from helpers.pages_written import ITEM, item, written
 
 from ansible_collections.altbackup.core.plugins.plugin_utils.history import store
-from ansible_collections.altbackup.core.plugins.plugin_utils.history.store import Record, write_records
-from ansible_collections.altbackup.core.plugins.plugin_utils.page import write as page_write
+from ansible_collections.altbackup.core.plugins.plugin_utils.history.store import Record
 from ansible_collections.altbackup.core.plugins.plugin_utils.page.render import page_of, shown
-from ansible_collections.altbackup.core.plugins.plugin_utils.page.write import noted_page, write_page
-
-ITEM = ("dayabay", "svn", "dybsvn")
 
 
 @pytest.fixture(autouse=True)
 def histories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The folder of histories."""
     monkeypatch.setenv(store.PLACE, str(tmp_path / "history"))
-
-
-def written(folder: Path, *records: Record, now: float = NOW) -> dict[str, Page]:
-    """Write records to a history and its page; return the pages, which must be sound."""
-    assert write_records("", list(records), 500, now) == []
-    assert write_page(str(folder / "page"), (), now) == folder / "page" / "index.html"
-    pages = pages_of(folder / "page")
-    for name, page in pages.items():
-        assert page.dead_links() == [], name
-        assert len(page.ids) == len(set(page.ids)), name
-        assert len(page.scripts) == 1, name
-        assert not [entry for entry in page.attributes if entry[1].startswith("on") or entry[1] == "style"], name
-        assert not {"img", "iframe", "object", "base", "link"} & set(page.tags), name
-    return pages
-
-
-def item(pages: dict[str, Page], key: tuple[str, str, str] = ITEM) -> Page:
-    """Return the page of an item."""
-    return pages[f"items/{page_of(key)}"]
-
-
-def test_no_history_at_all_says_what_to_do(tmp_path: Path) -> None:
-    pages = written(tmp_path)
-    assert list(pages) == ["index.html"]
-    assert "NOT well" in pages["index.html"].text and "altbackup status --rebuild" in pages["index.html"].text
 
 
 def test_one_good_night(tmp_path: Path) -> None:
@@ -177,28 +147,3 @@ def test_an_item_that_is_gone_has_no_page_any_more(tmp_path: Path) -> None:
     other = ("dayabay", "svn", "toysvn")
     written(tmp_path, night(1, [ITEM, other]))
     assert list(written(tmp_path, night(0, [ITEM]))) == ["index.html", f"items/{page_of(ITEM)}"]
-
-
-def test_a_failure_to_write_is_a_note(tmp_path: Path) -> None:
-    assert write_records("", [night(0, [ITEM])], 500, NOW) == []
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "mine").touch()
-    (note,) = noted_page(str(tmp_path / "other"), (), NOW)
-    assert (
-        note.startswith(f"the page was not written to {tmp_path}/other (altbackup_report_dir): ") and "'mine'" in note
-    )
-    (note,) = noted_page(str(tmp_path / "none" / "page"), (), NOW)
-    assert note.endswith("none/page: No such file or directory")
-
-
-def test_a_python_without_jinja_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page_write, "find_spec", lambda name: None)
-    assert "Jinja2, which this Python lacks" in noted_page(str(tmp_path / "page"), (), NOW)[0]
-    assert not (tmp_path / "page").exists()
-
-
-def test_a_zone_that_nobody_knows_is_utc(tmp_path: Path) -> None:
-    pages = written(tmp_path, night(0, [ITEM], timezone="Mars/Olympus"))
-    assert "2026-11-28 01:30" in pages["index.html"].text
-    record = page_records.night(0, [ITEM], timezone="Asia/Taipei")
-    assert "2026-11-28 09:30" in written(tmp_path, record)["index.html"].text

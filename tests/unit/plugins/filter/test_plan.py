@@ -7,9 +7,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.altbackup.core.plugins.filter.plan import FilterModule
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -201,3 +205,20 @@ def test_a_variable_with_nearly_the_prefix_stops_the_run(tmp_path: Path) -> None
     for name, meant in (("altbakup_keep", "altbackup_keep"), ("alt_backup_ext", "altbackup_ext")):
         assert f"all hosts: {name} is an unknown variable, did you mean {meant}?" in result.stdout
     assert "salt_backup_dir is" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("plan", (None, None)),
+        ("plan", ({}, {"all": ["dayabay"]})),
+        ("effective", ({}, "dayabay")),
+        ("effective", (None, "dayabay")),
+        ("connection_facts", ({}, {}, ["dayabay"])),
+        ("connection_facts", (None, None, None)),
+    ],
+)
+def test_what_is_no_argument_is_an_error_that_names_the_filter(name: str, arguments: tuple[Any, ...]) -> None:
+    with pytest.raises(AnsibleFilterError) as error:
+        FilterModule().filters()[name](*arguments)
+    assert str(error.value).startswith(f"altbackup.core.{name}: ")

@@ -1,0 +1,176 @@
+"""What is wrong on the way of a pair, with what mends it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from helpers.findings import (
+    CHANGED,
+    COMMANDS,
+    DENIED,
+    HOST_KEY,
+    INCOMING,
+    KEY,
+    PAIR,
+    UNKNOWN,
+    Facts,
+    authorized_with,
+    healthy,
+    judged,
+    key_with,
+    planned,
+    tried_with,
+    variables,
+    wrong,
+)
+
+from ansible_collections.altbackup.core.plugins.plugin_utils.doctor import decide, ways
+from ansible_collections.altbackup.core.plugins.plugin_utils.doctor.ways import Way
+
+
+@pytest.mark.parametrize(
+    ("change", "where", "what", "mend"),
+    [
+        (tried_with(name="cms01: Name or service not known"), PAIR, "name", "192.0.2.7 cms01"),
+        (tried_with(port="cms01 port 22: Connection refused"), PAIR, "port", "altbackup_rsync_port: 2200"),
+        (tried_with(said=UNKNOWN), PAIR, "host key", f"cms01 {HOST_KEY}"),
+        (tried_with(said=CHANGED), PAIR, "host key", f"cms01 {HOST_KEY}"),
+        (key_with(there=False, why="No such file"), PAIR, "key", "ssh-keygen"),
+        (key_with(mode="0644"), PAIR, "key", "file -a 'path=/root/.ssh/altbackup mode=0600'"),
+        (authorized_with(DENIED, lines=[]), PAIR, "key", f"restrict {KEY}"),
+        (authorized_with(DENIED, problem="there is no user backup"), PAIR, "key", 'altbackup_rsync_user: \\"root\\"'),
+        (
+            authorized_with(DENIED, lines=[], loose=[{"path": "/home/backup", "mode": "0777", "uid": 0}]),
+            PAIR,
+            "key",
+            f"restrict {KEY}",
+        ),
+        (
+            lambda facts: (authorized_with(DENIED, loose=[{"path": "/home/backup", "mode": "0777"}])(facts), key_with(public="")(facts)),
+            PAIR,
+            "key",
+            "file -a 'path=/home/backup mode=go-w owner=backup'",
+        ),
+        (authorized_with(lines=[f'command="rrsync -wo {INCOMING}" {KEY}']), PAIR, "forced command", "altbackup_rrsync: true"),
+        (tried_with(said="cms01 was reached, but has no rsync: install it"), PAIR, "tools", "name=rsync state=present"),
+        (tried_with(said="mkdir failed: Input/output error"), PAIR, "way", "# its words"),
+    ],
+)  # fmt: skip
+def test_a_fault_of_a_way_is_named_alone_with_what_mends_it(
+    change: Callable[[dict[str, Facts]], None], where: str, what: str, mend: str
+) -> None:
+    facts = healthy()
+    change(facts)
+    ((place, thing, command),) = wrong(judged(facts))
+    assert (place, thing) == (where, what)
+    assert mend in command
+    shlex.split(command, comments=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "fine"),
+    [("", False), ('command="rrsync -wo /other" ', False), (f'restrict,command="rrsync -wo {INCOMING}" ', True)],
+)
+def test_a_key_that_is_to_be_bound_is_bound_to_its_folder(options: str, fine: bool) -> None:
+    given = variables()
+    given["cms01"]["altbackup_rrsync"] = True
+    facts = healthy()
+    facts["cms01"]["authorized"]["backup"]["lines"] = [f"{options}{KEY}"]
+    found = wrong(judged(facts, planned(given)))
+    assert [(place, what) for place, what, _ in found] == ([] if fine else [(PAIR, "forced command")])
+    assert fine or f"rrsync -wo {INCOMING}" in found[0][2]
+
+
+def test_where_a_playbook_sets_pairs_up_it_is_what_makes_a_key() -> None:
+    facts = healthy()
+    tried_with(said=DENIED)(facts)
+    key_with(there=False, named=False)(facts)
+    examined = {node: {"facts": own, "said": ""} for node, own in facts.items()}
+    for has_setup, mend in ((True, "altbackup run setup --limit dayabay -i /inventory"), (False, "ssh-keygen")):
+        found = wrong(decide.decide(planned(variables()), [], examined, {}, replace(COMMANDS, has_setup=has_setup)))
+        assert [(place, what) for place, what, _ in found] == [(PAIR, "key")]
+        assert mend in found[0][2]
+
+
+def test_a_key_of_a_pair_that_set_up_binds_is_admitted_by_that_and_opens_no_shell() -> None:
+    facts = healthy()
+    authorized_with(DENIED, lines=[])(facts)
+    examined = {node: {"facts": own, "said": ""} for node, own in facts.items()}
+    found = decide.decide(planned(variables()), {}, examined, {}, replace(COMMANDS, has_setup=True))
+    mends = [finding.mend for finding in found if finding.what == "key"]
+    assert mends and all("run setup" in mend and "restrict" not in mend for mend in mends)
+
+
+@pytest.mark.parametrize(
+    ("command", "leads"),
+    [
+        (None, False),
+        ("", False),
+        ("rrsync -wo /data/in", True),
+        ("rrsync -wo '/data/in'", True),
+        ('rrsync -wo \\"/data/in\\"', True),
+        ("rrsync -wo /data/in/", False),
+        ("rrsync -wo /data/incoming", False),
+        ("rrsync -wo /other/data/in", False),
+        ("/data/in", True),
+        ("rrsync -wo /data/in -munge", True),
+    ],
+)
+def test_a_forced_command_names_the_folder_and_not_one_that_begins_so(command: str | None, leads: bool) -> None:
+    found = None if command is None else re.search(r'command="((?:[^"\\]|\\.)*)"', f'command="{command}"')
+    assert ways._leads_to(found, "/data/in") is leads
+
+
+def way(tried: dict[str, Any] | None = None, entry: dict[str, Any] | None = None, **more: Any) -> Way:
+    told = {"name": "", "port": "", "said": "", "dialled": {}, "key": {}, **(tried or {})}
+    return Way(PAIR, "dayabay", "cms01", told, {}, {}, {"rrsync": False, **(entry or {})}, INCOMING, {}, **more)
+
+
+@pytest.mark.parametrize(
+    ("fetched", "rrsync", "line"),
+    [
+        (False, False, f"restrict {KEY}"),
+        (True, False, f"restrict {KEY}"),
+        (False, True, f'restrict,command="rrsync -wo {INCOMING}" {KEY}'),
+        (True, True, f'restrict,command="rrsync -ro {INCOMING}" {KEY}'),
+    ],
+)
+def test_a_key_is_admitted_for_what_it_is_for_alone(fetched: bool, rrsync: bool, line: str) -> None:
+    assert ways._line(way(entry={"rrsync": rrsync}, fetched=fetched), KEY) == line
+
+
+@pytest.mark.parametrize(
+    ("tried", "steps"),
+    [
+        ({"name": "cms01: no such name", "port": "closed", "said": "x"}, [("name", "wrong")]),
+        ({"port": "closed", "said": "x"}, [("port", "wrong")]),
+        ({"port": "closed", "dialled": {"direct": True}}, [("name", "ok"), ("port", "wrong")]),
+        ({"said": "Host key verification failed."}, [("host key", "wrong")]),
+        ({"said": "Permission denied (publickey)"}, [("host key", "ok"), ("key", "wrong")]),
+        ({"said": "cms01 was reached, but has no rsync"}, [("host key", "ok"), ("tools", "wrong")]),
+        ({"said": "something else"}, [("host key", "ok"), ("way", "wrong")]),
+        ({}, [("host key", "ok"), ("way", "ok")]),
+        ({"key": {"path": "/k", "there": True, "mode": "0600"}}, [("host key", "ok"), ("key", "ok"), ("way", "ok")]),
+        ({"key": {"path": "/k", "there": True, "mode": "0640", "mine": True}}, [("host key", "ok"), ("key", "wrong")]),
+        (
+            {"key": {"path": "/k", "there": True, "mode": "0640", "mine": False}},
+            [("host key", "ok"), ("key", "ok"), ("way", "ok")],
+        ),
+        ({"key": {"path": "/k", "named": True, "there": False}}, [("host key", "ok"), ("key", "wrong")]),
+        ({"key": {"path": "/k", "named": False, "there": False}}, [("host key", "ok"), ("way", "ok")]),
+        (
+            {"said": "Host key verification failed.", "key": {"path": "/k", "named": True, "there": False}},
+            [("host key", "wrong"), ("key", "wrong")],
+        ),
+    ],
+)
+def test_a_way_is_told_as_far_as_it_goes(tried: dict[str, Any], steps: list[tuple[str, str]]) -> None:
+    found = ways.judged(way(tried), COMMANDS)
+    assert [(finding.what, finding.state) for finding in found] == steps
+    assert all(finding.pair == PAIR and finding.node == "dayabay" for finding in found)
+    assert all(bool(finding.mend) is (finding.state == "wrong") for finding in found)
