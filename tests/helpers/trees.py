@@ -78,10 +78,11 @@ class Base:
         seconds: float = 120,
         check_mode: bool = False,
         full_every: int = 1,
+        **more: Any,
     ) -> dict[str, Any]:
         """Dump items and return what the module would."""
         options = {"deadline": Deadline(seconds, "dump"), "verify_every": 7, "full_every": full_every}
-        return dump(str(self.path), items, stamp, form, options, check_mode=check_mode)
+        return dump(str(self.path), items, stamp, form, options, check_mode=check_mode, **more)
 
     def dump_one(self, item: Mapping[str, Any], **options: Any) -> dict[str, Any]:
         """Dump one item, which must succeed, and return its tarball."""

@@ -148,6 +148,7 @@ def plain_item(item: Item) -> dict[str, Any]:
         "path": item.path,
         **{key: value for key, value in optional.items() if value},
         **item.plain_options(),
+        **item.hooks.plain(),
     }
 
 
