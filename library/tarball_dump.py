@@ -156,7 +156,7 @@ tarballs:
       alg: sha256
       seconds: 41.2
       bytes: 1531229474
-skipped:
+not_now:
   description: The items (category/name) of which a hook said that this is no time for them, and of which there is a copy that is recent enough.
   returned: always
   type: list
@@ -208,7 +208,7 @@ from ..module_utils.tree.marks import MARKS, try_keep
 from ..module_utils.tree.module_call import run_module
 from ..module_utils.tree.stamps import MOMENT, moment_of
 
-EMPTY: dict = {"tarballs": [], "skipped": [], "marks_kept": False, "held": [], "notes": []}
+EMPTY: dict = {"tarballs": [], "not_now": [], "marks_kept": False, "held": [], "notes": []}
 
 
 def run(options: dict, hold: Hold | None) -> dict:

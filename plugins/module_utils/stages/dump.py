@@ -43,13 +43,13 @@ def dump(
     max_age: float = MAX_AGE,
     check_mode: bool = False,
 ) -> dict[str, Any]:
-    """Given a base, items as written and a stamp, make the tarballs; return `tarballs`, `failures`, `notes`, `skipped` and `changed`.
+    """Given a base, items as written and a stamp, make the tarballs; return `tarballs`, `failures`, `notes`, `not_now` and `changed`.
 
     One that is not what an item should hold, within `limits` and those of the item, is suspect: kept, and a failure until it is accepted.
 
     `received` are folders where the node keeps copies that it receives: no item may hold them. What a `controller` packed
     is one more item. `hooks` are those of the source, around all items. An item of which they, or its own, say that this is no time for it is
-    `skipped` (category/name), and a failure where its newest copy is older than `max_age` seconds.
+    in `not_now` (category/name), and a failure where its newest copy is older than `max_age` seconds.
     In check mode nothing is written and the tarballs are those that would be made; what cannot be known yet is empty.
     Raise AltbackupError where nothing can be done at all.
     """
@@ -106,7 +106,7 @@ def dump(
         "tarballs": [outcome.tarball for outcome in outcomes if outcome.tarball],
         "failures": failures,
         "notes": notes,
-        "skipped": skipped_of(outcomes),
+        "not_now": skipped_of(outcomes),
     }
 
 

@@ -207,7 +207,7 @@ def test_not_now_skips_the_item_until_its_copy_is_too_old(site: Site, max_age: f
     }
     result = site.base.dump(site.item(**hooks), stamp=SECOND, max_age=max_age)
     assert result["tarballs"] == []
-    assert result["skipped"] == ([] if fails else ["folders/thing"])
+    assert result["not_now"] == ([] if fails else ["folders/thing"])
     said = [entry["reason"] for entry in result["failures"]] if fails else result["notes"]
     assert len(said) == 1 and "a merge is running" in said[0] and FIRST in said[0]
     assert [(word, state) for word, _, _, state in site.ran()] == [
@@ -221,7 +221,7 @@ def test_not_now_skips_the_item_until_its_copy_is_too_old(site: Site, max_age: f
 def test_not_now_without_any_copy_is_a_failure(site: Site) -> None:
     result = site.base.dump(site.item(before=[site.program("busy", "sys.exit(75)")]))
     (failure,) = result["failures"]
-    assert "has no copy yet" in failure["reason"] and not result["skipped"]
+    assert "has no copy yet" in failure["reason"] and not result["not_now"]
 
 
 def test_not_now_of_an_after_is_a_failure_like_any_other(site: Site) -> None:
@@ -259,7 +259,7 @@ def test_not_now_of_the_source_skips_all_items_each_by_its_own_age(site: Site) -
     site.base.dump_one(site.item("b"), stamp=FIRST)
     hooks = parse_hooks({"before": [site.program("busy", "sys.exit(75)")]})
     result = site.base.dump(site.item("a"), site.item("b"), stamp=THIRD, hooks=hooks, max_age=90000)
-    assert result["skipped"] == ["folders/a"]
+    assert result["not_now"] == ["folders/a"]
     assert [entry["name"] for entry in result["failures"]] == ["b"]
 
 
@@ -575,6 +575,6 @@ def test_the_guard_lets_go_of_everything_but_its_own(site: Site) -> None:
     found = [
         path for path in json.loads((site.folder / "open").read_text()) if not path.startswith(("/dev/null", "/proc/"))
     ]
-    assert all("(deleted)" in path or path.startswith(str(site.folder)) and "/base" not in path for path in found), (
+    assert all("(deleted)" in path or (path.startswith(str(site.folder)) and "/base" not in path) for path in found), (
         found
     )
