@@ -102,7 +102,7 @@ class Base:
         return str(failure["reason"])
 
     def files(self, *, private: bool = True) -> dict[str, str]:
-        """Return {relative path: what it is} of all that is no folder, but for the lock."""
+        """Return {relative path: what it is} of all that is no folder, but for locks."""
         found = {}
         for parent, folders, names in os.walk(self.path):
             if not private and ".altbackup" in folders:
@@ -112,7 +112,8 @@ class Base:
                 found[os.path.relpath(path, self.path)] = (
                     os.readlink(path) if os.path.islink(path) else file_digest(path)
                 )
-        found.pop(os.path.join(".altbackup", "lock"), None)
+        for lock in ("lock", os.path.join("hooks", "lock")):
+            found.pop(os.path.join(".altbackup", lock), None)
         return found
 
 

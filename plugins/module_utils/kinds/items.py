@@ -19,6 +19,7 @@ from .hooks import NO_HOOKS, Hooks, parse_hooks
 from .keys import PARSERS
 from .patterns import find_faults
 from .registry import CATEGORIES, KINDS
+from .sets import flattened, problems_of_sets
 
 _PATTERNS = ("exclude", "changing")
 MOST_NIGHTS = 100
@@ -313,7 +314,7 @@ def find_problems(
     written: list[tuple[Mapping[str, Any], Item]] = []
     good: list[Item] = []
     bad: list[tuple[Mapping[str, Any], str]] = []
-    for value in values:
+    for value in flattened(values):
         try:
             written.append((value, parse_item(value)))
         except InvalidInput as error:
@@ -336,7 +337,9 @@ def find_problems(
             good.append(item)
         except InvalidInput as error:
             bad.append((value, f"item {item.kind} {item.name!r}: {error}"))
-    return good, bad
+    problems = problems_of_sets(good)
+    bad += [(value, problems[item.key]) for value, item in written if item in good and item.key in problems]
+    return [item for item in good if item.key not in problems], bad
 
 
 def check_outside(item: Item, base: tuple[str, str], *received: tuple[str, str]) -> None:

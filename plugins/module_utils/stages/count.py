@@ -9,12 +9,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..kinds.registry import CATEGORIES
+from ..kinds.sets import SET
 from ..system.errors import AltbackupError, InvalidInput
+from ..system.units import first_of
 from ..system.values import nearest
 from ..tree.failures import failure
 from ..tree.incomplete import incomplete_ones
 from ..tree.layout import Scan, Tarball, Tree, open_tree, parse_filename, scan, split_relpath
 from ..tree.proof_files import unproved
+from ..tree.publish import read_record
 from ..tree.remembered import with_remembered
 from ..tree.scan_failures import ahead, unreadable
 from ..tree.stamps import Moment, day_of, interpret_day, moment_of, today_in
@@ -46,6 +50,8 @@ EMPTY: dict[str, Any] = {
 """What is returned where nothing could be counted"""
 _STAGE = "check"
 _HINTS = 10
+SETS = CATEGORIES[SET]
+"""The category of the lists of sets"""
 
 
 def count(
@@ -88,6 +94,7 @@ def count(
         *unreadable(found),
         *ahead(tree, moment),
         *damaged,
+        *failures_of_sets(tree, found),
         *(failures_of_memory(tree, memory, given, moment) if given else ()),
     ]
     if not expected:
@@ -196,6 +203,19 @@ def count_demanded(options: Mapping[str, Any]) -> dict[str, Any]:
         options["base"], items, options["proof_age"], options["source"], options["node"], moment
     )
     return result
+
+
+def failures_of_sets(tree: Tree, found: Scan) -> list[dict[str, Any]]:
+    """Given what a tree holds of a day, return a failure for each set of which a member is not there, or not verified."""
+    there = {tarball.relpath for tarball in found.verified()}
+    failures = []
+    for tarball in found.verified() if SETS in {tarball.category for tarball in found.tarballs} else ():
+        members = read_record(tree, tarball.key, tarball.stamp).get("members") if tarball.category == SETS else None
+        lacking = [str(path) for path in members if path not in there] if isinstance(members, list) else []
+        if lacking:
+            reason = f"{tarball.relpath} is the list of a set of which {first_of(lacking, _HINTS)} is not there, or not verified: it is not whole"
+            failures.append(failure(_STAGE, reason, relpath=tarball.relpath))
+    return failures
 
 
 def _without(expected: Mapping[str, int], skipped: Collection[str]) -> dict[str, int]:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..archive.write import ArchiveFormat
 from ..kinds.base import Context
-from ..kinds.hooks import Hooks
+from ..kinds.hooks import NO_HOOKS, Hooks
 from ..kinds.items import Item
 from ..kinds.registry import kind_of
+from ..kinds.sets import SET
 from ..system import progress
 from ..system.digest import cores, in_parallel
 from ..system.errors import AltbackupError, InvalidInput
 from ..system.names import Directory
 from ..system.readers import Readers
+from ..system.units import first_of
 from ..tree import doubt
 from ..tree.failures import failure
 from ..tree.layout import describe_as, scan, tarball_filename
@@ -31,6 +33,9 @@ from .hooks import Bearer, Runner, Said, bearer_of, foretold, skipped
 
 MAX_AGE = 129600.0
 """Seconds after which an item's newest copy is too old, where nobody says it"""
+
+
+_SHOWN = 5
 
 
 @dataclass
@@ -60,8 +65,8 @@ class Order:
         groups: dict[str, list[Item]] = {}
         for item in sorted(self.items, key=lambda item: (item.name, not kinds[item.kind].is_first)):
             groups.setdefault(item.name, []).append(item)
-        hooked = dict.fromkeys(item.name for item in self.items if item.hooks)
-        chain = [item for name in hooked for item in groups.pop(name)]
+        members = self._members()
+        chain = [item for name in self._names_in_order() for item in groups.pop(name, ()) if item.key not in members]
         bearers = {bearer.key: bearer for bearer in self._bearers()}
         if self.check_mode:
             foretold(bearers.values(), self.said)
@@ -76,7 +81,15 @@ class Order:
             def one_by_one(items: Sequence[Item]) -> list[Outcome]:
                 if runner and items is chain and not self.hooks:
                     runner.settle(bearers, self.said)
-                return [self._dump(item, readers, runner) for item in items]
+                return [
+                    outcome
+                    for item in items
+                    for outcome in (
+                        self._dump_set(item, readers, runner)
+                        if item.kind == SET
+                        else [self._dump(item, readers, runner)]
+                    )
+                ]
 
             def all_of_them() -> None:
                 lists = [*([chain] if chain else []), *groups.values()]
@@ -89,6 +102,16 @@ class Order:
                 all_of_them()
             if runner:
                 runner.end(self.said)
+
+    def _members(self) -> set[str]:
+        """Return the items (category/name) that are members of a set, which come with that."""
+        return {key for item in self.items if item.kind == SET for key in item.option("members")}
+
+    def _names_in_order(self) -> list[str]:
+        """Return the names of items that come one after another: of those with hooks, sets and their members."""
+        members = self._members()
+        alone = [item.name for item in self.items if item.hooks or item.kind == SET]
+        return list(dict.fromkeys([*alone, *(item.name for item in self.items if item.key in members)]))
 
     def _bearers(self) -> list[Bearer]:
         return [*([Bearer(self.hooks)] if self.hooks else []), *(bearer_of(item) for item in self.items if item.hooks)]
@@ -123,6 +146,43 @@ class Order:
 
             runner.around(bearer_of(item), said, lambda: _guarded(self._dump_prepared, work), skip)
         return outcome
+
+    def _dump_set(self, item: Item, readers: Readers, runner: Runner | None) -> list[Outcome]:
+        """Dump the members of a set one after another between its hooks, and its list once all of them are there."""
+        members = [one for key in item.option("members") for one in self.items if one.key == key]
+        outcome = Outcome(key=item.key)
+        outcomes: list[Outcome] = []
+        said = Said(outcome.failures, outcome.notes)
+
+        def make() -> None:
+            outcomes.extend(self._dump(member, readers, runner) for member in members)
+            lacking = [each.key for each in outcomes if each.tarball is None]
+            if lacking:
+                said.fail(
+                    f"item set {item.name!r}: its member {first_of(lacking, _SHOWN)} was not copied, so its list is not stored",
+                    item.key,
+                )
+                return
+            own = self._dump(replace(item, hooks=NO_HOOKS), readers, runner)
+            outcome.tarball, outcome.changed = own.tarball, own.changed
+            said.failures += own.failures
+            said.notes += own.notes
+
+        def skip(why: str) -> None:
+            for member in members:
+                other = Outcome(key=member.key)
+                other.skipped = skipped(member, self.context, why, self.max_age, Said(other.failures, other.notes))
+                outcomes.append(other)
+            outcome.skipped = skipped(item, self.context, why, self.max_age, said)
+
+        if runner is None or not item.hooks or all(map(self._is_stored, [*members, item])):
+            make()
+        else:
+            runner.around(bearer_of(item), said, make, skip)
+        for member in members if not outcomes else ():
+            reason = f"item {member.kind} {member.name!r}: it was not copied, as nothing was of its set {item.key}"
+            outcomes.append(Outcome(key=member.key, failures=[failure(STAGE, reason, key=member.key)]))
+        return [*outcomes, outcome]
 
     def _is_stored(self, item: Item) -> bool:
         """Return whether nothing is to be done for an item under this stamp, or that cannot be known, which its dump tells."""
