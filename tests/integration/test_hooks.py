@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -118,3 +119,48 @@ def _group(pid: int) -> list[int]:
         except (OSError, ValueError):
             continue
     return found
+
+
+def test_an_application_of_files_and_a_database_is_one_thing(bare_site: Site) -> None:
+    live, log = bare_site.live, bare_site.folder / "log"
+    (live / "files").mkdir(parents=True)
+    (live / "files" / "page").write_text("as of the first night")
+    with sqlite3.connect(live / "db") as database:
+        database.execute("CREATE TABLE t (x)")
+        database.execute("INSERT INTO t VALUES ('as of the first night')")
+    database.close()
+    program = bare_site.folder / "program.py"
+    program.write_text(WRITE)
+    words = [sys.executable, str(program), str(log)]
+    members = [
+        {"kind": "sqlite", "name": "wiki", "path": str(live / "db")},
+        {"kind": "folder", "name": "wiki", "path": str(live / "files")},
+    ]
+    wiki = {
+        "kind": "set",
+        "name": "wiki",
+        "members": members,
+        "before": [[*words, "before"]],
+        "after": [[*words, "after"]],
+    }
+    bare_site.add_source("dayabay", altbackup_targets=["cms01"], altbackup_items=[wiki])
+    bare_site.add_target("cms01")
+    assert bare_site.run("backup", stamp=DAY1).rc == 0
+    assert said(bare_site) == ["before sets/wiki begun", "after sets/wiki done"]
+    target = bare_site.folder / "cms01" / "copies" / "dayabay"
+    assert sorted(path.parts[-7] for path in tarballs_of(target)) == ["databases", "folders", "sets"]
+
+    (live / "files" / "page").write_text("later")
+    (live / "db").write_text("no database")
+    broken = bare_site.run("backup", stamp=DAY2)
+    assert broken.rc != 0 and "item set 'wiki': its member databases/wiki was not copied" in broken.message
+    there = {(path.parts[-7], path.parts[-3]) for path in tarballs_of(target)}
+    assert ("folders", "09") in there and ("sets", "09") not in there
+
+    entry = {"source": "dayabay", "kind": "set", "name": "wiki", "from": "cms01", "to": str(bare_site.folder / "back")}
+    restored = bare_site.run("restore", restore=[entry])
+    assert restored.rc == 0, restored.stdout
+    assert (bare_site.folder / "back" / "folders" / "wiki" / "page").read_text() == "as of the first night"
+    with sqlite3.connect(bare_site.folder / "back" / "databases" / "wiki") as database:
+        assert database.execute("SELECT x FROM t").fetchall() == [("as of the first night",)]
+    database.close()

@@ -429,12 +429,18 @@ print(json.dumps(dump(base, items, "2013/05/10/104701", ArchiveFormat(), options
 """
 
 
-def start(site: Site, *items: dict[str, Any], hooks: dict[str, Any] | None = None, seconds: float = 60) -> Any:
-    """Start a dump in a process of its own."""
+def start(
+    site: Site, *items: dict[str, Any], hooks: dict[str, Any] | None = None, seconds: float = 60, apart: bool = False
+) -> Any:
+    """Start a dump in a process of its own, and with mounts of its own if it is to be `apart`."""
     words = json.dumps([str(site.base.path), items, hooks or {}, seconds])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     return subprocess.Popen(
-        [sys.executable, "-c", DUMP, words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        [*(["unshare", "--mount"] if apart else []), sys.executable, "-c", DUMP, words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
     )
 
 
@@ -506,6 +512,33 @@ def test_after_runs_when_the_module_is_killed_in_the_dump_once_nobody_reads_the_
     assert wait_until(lambda: len(site.words()) == 5, 30), site.ran()
     assert site.words() == ["open", "before", "after", "False", "close"]
     assert {entry[3] for entry in site.ran()[2:]} == {"cut"}
+
+
+@needs_root
+def test_what_a_before_mounted_can_be_unmounted_after_a_kill_as_nobody_reads_it(site: Site) -> None:
+    mount = site.folder / "night"
+    mount.mkdir()
+    fill = (
+        "import subprocess\n"
+        f"subprocess.run(['mount', '-t', 'tmpfs', 'tmpfs', {str(mount)!r}], check=True)\n"
+        f"os.mkdir({str(mount / 'data')!r})\n"
+        f"with open({str(mount / 'data' / 'large')!r}, 'wb') as stream:\n"
+        "    for _ in range(400): stream.write(os.urandom(1 << 20))\n"
+    )
+    thing = {
+        **item("folder", mount / "data"),
+        "before": [site.program("on", fill)],
+        "after": [["/usr/bin/umount", str(mount)], site.program("off")],
+    }
+    dump = start(site, thing, apart=True)
+    building = site.base.path / ".altbackup" / "tmp"
+    assert wait_until(lambda: any(path.stat().st_size for path in building.glob("*-thing")), 60)
+    dump.kill()
+    dump.communicate(timeout=40)
+    assert wait_until(lambda: "off" in site.words(), 30)
+    result = site.base.dump(site.item(), stamp=SECOND)
+    assert not result["failures"], result["failures"]
+    assert "/usr/bin/umount was run, and ended well" in " ".join(result["notes"])
 
 
 def test_an_after_that_runs_when_the_module_is_killed_runs_to_its_end_and_once(site: Site) -> None:
