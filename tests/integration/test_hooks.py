@@ -153,7 +153,7 @@ def test_an_application_of_files_and_a_database_is_one_thing(bare_site: Site) ->
     (live / "files" / "page").write_text("later")
     (live / "db").write_text("no database")
     broken = bare_site.run("backup", stamp=DAY2)
-    assert broken.rc != 0 and "item set 'wiki': its member databases/wiki was not copied" in broken.message
+    assert broken.rc != 0 and "its member databases/wiki was not copied" in broken.message
     there = {(path.parts[-7], path.parts[-3]) for path in tarballs_of(target)}
     assert ("folders", "09") in there and ("sets", "09") not in there
 
